@@ -252,7 +252,8 @@ def _with_chosen_sources(
         out=wanted.out,
     )
     contest = Contest.open(found, wanted)
-    choice = contest.choose(ChoiceProgress(list(contest.references), quiet=not progress).notify)
+    names, min_gain = list(contest.references), wanted.wishes.min_gain
+    choice = contest.choose(ChoiceProgress(names, min_gain, quiet=not progress).notify)
     attempt(
         lambda: write_scout_report(found, contest.tried.group, choice, wanted.out),
         lambda error: warnings.warn(str(error), stacklevel=3),

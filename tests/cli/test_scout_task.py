@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import sqlite3
 import subprocess
+import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from kingyo.run.config_file import load_config
 from tests.cli.conftest import command
+from tests.cli.forked import forked
 from tests.scout.chosen import FIT, NAMES, ZOO, write_task
 
 MODELS = [str(ZOO / name) for name in ("base", *NAMES)]
@@ -66,6 +72,49 @@ def test_a_second_call_scores_nothing_and_prints_json(folder: Path) -> None:
     assert f"{record['choice']['item_evaluations']:,} answers" in (folder / "stdout.txt").read_text("utf-8")
     assert record["groups"][0]["structure"] is not None
     assert (folder / "found" / "run.yaml").read_bytes() == before
+
+
+def progress(out: Path) -> int:
+    """Return how many tensors were measured and trial merges scored, on some items each."""
+    counts = {"evidence.db": "SELECT COUNT(*) FROM sums", "trials/run.db": "SELECT COUNT(*) FROM parts"}
+    return sum(_count(out / name, query) for name, query in counts.items())
+
+
+def _count(file: Path, query: str) -> int:
+    if not file.exists():
+        return 0
+    with closing(sqlite3.connect(file, timeout=30)) as connection:
+        try:
+            return int(connection.execute(query).fetchone()[0])
+        except sqlite3.OperationalError:  # the tables are being made
+            return 0
+
+
+def kill(folder: Path, moment: int) -> None:
+    """Kill a command that goes on with the choice when it has come so far."""
+    arguments = ["scout", *MODELS, "--task", "ja-math.yaml", "--out", "found"]
+    with forked(arguments, folder, os.environ) as (child, streams):
+        deadline = time.monotonic() + 120
+        while progress(folder / "found") < moment:
+            assert child.exitcode is None, streams[1].read_text("utf-8")
+            assert time.monotonic() < deadline
+        assert child.pid is not None
+        os.kill(child.pid, signal.SIGKILL)
+        child.join(60)
+        assert child.exitcode == -signal.SIGKILL, "it ended before it could be killed"
+
+
+@pytest.mark.parametrize("moments", [2, pytest.param(10, marks=pytest.mark.slow)])
+def test_however_often_it_is_killed_it_chooses_the_same(folder: Path, tmp_path: Path, moments: int) -> None:
+    """From the first tensor to just before the last trial merge."""
+    write_task(tmp_path)
+    last = progress(folder / "found") - 1
+    for i in range(moments):
+        kill(tmp_path, 1 + round((last - 1) * i / (moments - 1)))
+    done = scout(tmp_path, "--out", "found")
+    assert done.returncode == 0, done.stderr
+    assert list(load_config(tmp_path / "found" / "run.yaml").sources) == ["ja", "math-en", "math-sym"]
+    assert (tmp_path / "found" / "run.yaml").read_bytes() == (folder / "found" / "run.yaml").read_bytes()
 
 
 def test_it_writes_a_report_with_the_printed_numbers(folder: Path) -> None:
@@ -129,6 +178,7 @@ def test_bad_input_is_one_error(
         (("--out", "found"), ("--out: ", "--weights or --task TASK.yaml")),
         (("--max-bytes", "20GB"), ("--max-bytes: ", "--weights or --task TASK.yaml")),
         (("--weights", "--most", "2"), ("--most: ", "--task TASK.yaml")),
+        (("--frame", "ja"), ("--frame: ", "--task TASK.yaml")),
         (("--dry-run",), ("--dry-run: ", "--task TASK.yaml")),
     ],
 )

@@ -135,6 +135,7 @@ def choice_of(strategy: Stepwise, world: World, count: int) -> ChosenSources:
         contributions={names[i]: gain for i, gain in strategy.contributions.items()},
         verdict=strategy.verdict,
         score=interval([*final.values()], seed=0) if final else None,
+        frame=None,
         alone={names[i]: interval([*sets[i,].values()], seed=0) for i in range(world.n) if sets[i,]},
         item_scores={tuple(names[i] for i in key): items for key, items in sets.items() if items},
         failed={names[-1]: f"it answers {ATTACK}"} if world.fails else {},

@@ -207,6 +207,30 @@ def test_baselines_copy_without_a_first_point(world: Path) -> None:
     assert names == {"base", *SOURCES}
 
 
+WEIGHTS = {"parameters": {"weight": {"from": 0, "to": 1.5}}, "dtype": "float32"}
+
+
+@pytest.mark.parametrize(
+    "merge",
+    [
+        {**WEIGHTS, "method": "task_arithmetic", "dtype": "bfloat16"},
+        {**WEIGHTS, "method": "task_arithmetic", "parameters": {**WEIGHTS["parameters"], "lambda": 0.5}},
+        {**WEIGHTS, "method": "task_arithmetic", "sources": {"ja": {"parameters": {"weight": 0.4}}}},
+        {**WEIGHTS, "method": "ties", "parameters": {**WEIGHTS["parameters"], "density": 0.3}},
+        {**WEIGHTS, "method": "linear"},
+    ],
+    ids=["dtype", "lambda", "a fixed weight", "ties", "a mean"],
+)
+def test_scores_of_other_merges_are_not_copied(world: Path, merge: dict[str, object]) -> None:
+    """The run begins with the same weights, but they mean other models."""
+    file = run_yaml(world, merge=merge)
+    finished(file)
+    with begun(file, "alone") as run:
+        (world / "found").rename(world / "gone")
+        journey_of(run, ignore).run()
+    assert rows(world / "run") == rows(world / "alone")
+
+
 def test_weights_per_span_begin_with_the_same_merges(world: Path) -> None:
     merge = {
         "method": "task_arithmetic",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,9 +68,3 @@ def choose_from_zoo(task: Path, out: Path, wishes: Wishes | None = None) -> Chos
     if choice.chosen:
         write_run_yaml(contest_of(run, out), choice, task)
     return choice
-
-
-def choose_in_child(task: Path, out: Path, folder: Path) -> None:
-    """Choose in a process of its own, with another working directory."""
-    os.chdir(folder)
-    choose_from_zoo(task, out)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import sqlite3
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +16,6 @@ from kingyo.scout.paths import relative_to
 from kingyo.scout.suggestion import write_run_yaml
 from kingyo.store import RunStore
 from kingyo.strategies.gain_model import Gain
-from tests.cli.forked import forked_call
 from tests.cli.merging import write_lora
 from tests.scout.chosen import (
     FIT,
@@ -29,7 +24,6 @@ from tests.scout.chosen import (
     ZOO,
     Counter,
     choose_from_zoo,
-    choose_in_child,
     contest_of,
     open_run,
     write_task,
@@ -91,44 +85,6 @@ def test_a_second_call_scores_nothing_and_says_the_same(scouted: Scouted, tmp_pa
     assert again.to_json() == scouted.choice.to_json()
     with RunStore.read(trials_in(out)) as store:
         assert store.item_evaluations() == scouted.choice.item_evaluations
-
-
-def test_killed_at_several_moments_it_chooses_the_same(scouted: Scouted, tmp_path: Path) -> None:
-    """In the first heat, and shortly before the end; between, a budget ends."""
-    task, out = write_task(tmp_path), tmp_path / "out"
-    n_parts = _n_parts(scouted.out)
-    for moment in (2, n_parts - 2):
-        with forked_call(choose_in_child, task, out, tmp_path) as child:
-            deadline = time.monotonic() + 120
-            while _n_parts(out) < moment:
-                assert child.exitcode is None, "it ended before it could be killed"
-                assert time.monotonic() < deadline
-            assert child.pid is not None
-            os.kill(child.pid, signal.SIGKILL)
-            child.join(60)
-            assert child.exitcode == -signal.SIGKILL
-        assert moment <= _n_parts(out) < n_parts
-        if moment == 2:
-            spent = FIT // 2 * 8
-            first = choose_from_zoo(task, out, Wishes(item_evaluations=spent))
-            assert first.verdict == "open" and 0 < first.item_evaluations <= spent
-    choice = choose_from_zoo(task, out)
-    assert replace(choice, minutes=0) == replace(scouted.choice, minutes=0)
-    assert (out / "run.yaml").read_bytes() == (scouted.out / "run.yaml").read_bytes()
-
-
-def _n_parts(folder: Path) -> int:
-    """Return how many trial merges were scored, on some items each."""
-    database = trials_in(folder) / "run.db"
-    if not database.exists():
-        return 0
-    connection = sqlite3.connect(database, timeout=30)
-    try:
-        return int(connection.execute("SELECT COUNT(*) FROM parts").fetchone()[0])
-    except sqlite3.OperationalError:  # the tables are being made
-        return 0
-    finally:
-        connection.close()
 
 
 @pytest.mark.parametrize("other", ["task", "items", "candidates", "seed", "limits"])
@@ -277,6 +233,12 @@ def test_names_are_unique_and_allowed() -> None:
     names = names_of(["a/ja", "b/ja", "c/base", "base+loras/ja", "org/mö del@main", "x/uniform"])
     assert list(names) == ["ja", "ja-2", "base-1", "ja-3", "m-del", "uniform-1"]
     assert list(names.values())[3] == "base+loras/ja"
+    assert list(names_of(["a/fast/unet", "org/name/transformer@main", "a/base/unet+a/ink", "unet"])) == [
+        "fast",
+        "name",
+        "ink",
+        "unet",
+    ]
 
 
 def test_the_text_says_what_was_measured(scouted: Scouted) -> None:

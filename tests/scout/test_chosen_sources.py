@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from kingyo.scout.contenders import contenders
 from kingyo.scout.contest import Contest
 from kingyo.strategies.stepwise import Step
 from tests.cli.conftest import command
+from tests.report.made_up_choice import World, made_up
 from tests.scout.chosen import FIT, NAMES, ROOT, ZOO, write_task
 
 
@@ -83,6 +85,45 @@ def test_keys_of_the_merge_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     }
     chosen = with_chosen(data, tmp_path)
     assert chosen["merge"] == merge and chosen["controls"] == controls
+
+
+def contest_in_frame(folder: Path, scout: object, frame: str) -> tuple[dict[str, object], Contest]:
+    """Return a run.yaml with the frame of its merge, and the contest of models that see."""
+    data = {**run_yaml(folder, scout), "merge": {"method": "ties", "frame": frame}}
+    task = yaml.safe_load((ROOT / "examples" / "sight" / "run.yaml").read_text(encoding="utf-8"))["task"]
+    data["task"] = {**task, "data": str(ZOO / "sight" / "tasks" / "questions-ja.jsonl")}
+    request = request_of(data, folder, Path("found"))
+    return data, Contest.open(kingyo.scout_models(request.where), request)
+
+
+@pytest.mark.parametrize("frame", ["multi", "sight/multi"])
+def test_the_frame_of_the_merge_is_that_of_the_trial_merges(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frame: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sight").symlink_to(ZOO / "sight")
+    scout = [f"sight/{name}" for name in ("base", "ja", "see-en", "multi")]
+    data, contest = contest_in_frame(tmp_path, scout, frame)
+    assert contest.run.models.frame == "multi"
+    _, _, choice = made_up(World(useful=1, useless=2))
+    names = tuple(contest.references)
+    choice = replace(choice, sources=names, chosen=("ja",), weights={"ja": 1.0}, frame="multi")
+    found = with_sources(data, contest, choice)
+    assert found["sources"] == {"ja": "sight/ja", "multi": "sight/multi"}
+    assert found["merge"] == {"method": "ties", "frame": "multi"}
+    del data["merge"]
+    merge = config_from_data(with_sources(data, contest, choice), tmp_path).merge
+    assert (merge.frame, merge.groups) == ("multi", "layers:6")
+    assert merge.sources["multi"].parameters == {"weight": 0}
+
+
+def test_a_frame_that_is_no_candidate_is_an_error_of_the_merge(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KingyoError) as raised:
+        contest_in_frame(tmp_path, [str(ZOO / "sight" / name) for name in ("base", "ja", "see-en")], "eyes")
+    assert raised.value.argument == "merge.frame"
 
 
 @pytest.mark.parametrize(

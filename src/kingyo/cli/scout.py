@@ -26,7 +26,7 @@ class Licences(StrEnum):
     STRICT = "strict"
 
 
-NEED_TASK = ("seed", "min_gain", "most", "max_size", "budget", "minutes", "dry_run")
+NEED_TASK = ("seed", "min_gain", "most", "max_size", "budget", "minutes", "frame", "dry_run")
 NEED_WEIGHTS = ("out", "max_bytes")
 
 
@@ -62,6 +62,10 @@ def scout(
     budget: Annotated[int | None, typer.Option("--budget", min=1, help="Most answers to grade.")] = None,
     minutes: Annotated[
         float | None, typer.Option("--minutes", min=0.01, help="Most minutes to score.")
+    ] = None,
+    frame: Annotated[
+        str | None,
+        typer.Option("--frame", help="Candidate whose vision all merges have. Default: the first that sees."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="With --task: say what would be read and scored, and stop.")
@@ -103,6 +107,7 @@ def scout(
         max_bytes=parse_size(max_bytes, "--max-bytes"),
         given={"task": {"file": str(task)}},
         seed=seed,
+        frame=frame,
         wishes=Wishes(
             min_gain=min_gain,
             most=most,

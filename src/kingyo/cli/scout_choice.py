@@ -92,7 +92,7 @@ def choose(
     command = shlex.join(("kingyo", *sys.argv[1:]))
     with redirect_stdout(sys.stderr):
         contest = Contest.open(found, request)
-        progress = ChoiceProgress(list(contest.references), quiet=quiet)
+        progress = ChoiceProgress(list(contest.references), request.wishes.min_gain, quiet=quiet)
         with interruptible(lambda: f"Interrupted; continue with: {command}"):
             choice = contest.choose(progress.notify)
     group = contest.tried.group

@@ -70,8 +70,9 @@ def _bar(label: str, column: ProgressColumn) -> Generator[Callable[[int, int], N
 class ChoiceProgress:
     """Show the progress of a choice on standard error: each decision, and how many answers were graded."""
 
-    def __init__(self, names: Sequence[str], *, quiet: bool) -> None:
+    def __init__(self, names: Sequence[str], min_gain: float, *, quiet: bool) -> None:
         self._names = names
+        self._min_gain = min_gain
         self._quiet = quiet
         self._console = Console(stderr=True, highlight=False)
         self._n_merges = self._n_answers = self._n_steps = 0
@@ -94,7 +95,9 @@ class ChoiceProgress:
         if step.added is None:
             return f"{counted(len(step.chosen), 'source')}; no further one is worth adding"
         gain, number = step.gains[step.added], len(step.chosen) + 1
-        return f"{number}. {self._names[step.added]}: {100 * gain.mean:+.0f} points ({gain.n} items)"
+        measured = f"{100 * gain.mean:+.0f} points ({gain.n} items)"
+        text = "best in pairs" if gain.mean < self._min_gain else measured
+        return f"{number}. {self._names[step.added]}: {text}"
 
     def _print(self, line: str) -> None:
         self._last = time.monotonic()

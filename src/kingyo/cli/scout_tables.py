@@ -112,9 +112,11 @@ def print_choice(choice: ChosenSources, run_yaml: Path | None, report: Path | No
             "–" if last is None else gain_text(last),
         )
         table.add_row(*map(escape, cells))
-    print_table(console, table)
+    if choice.chosen:
+        print_table(console, table)
     if choice.score is not None:
-        print_text(console, f"Their plain merge solves {score_text(choice.score)} of fit.")
+        merge = "Their plain merge" if choice.chosen else "The base alone"
+        print_text(console, f"{merge} solves {score_text(choice.score)} of fit.")
     after = next_gain(choice)
     if after is not None:
         print_text(console, escape(f"The best further source is {after[0]}: {gain_text(after[1])}."))

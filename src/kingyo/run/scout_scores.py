@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import cast
 
 from kingyo.evolution.trial_evaluation import KnownScores
+from kingyo.evolution.trial_recipes import read_recipe
+from kingyo.recipe import Recipe
 from kingyo.run.config import RunConfig
 from kingyo.run.provenance import CODE, VERSIONS
 from kingyo.run.scouted import SCOUT, TrialMerge, genome_of, open_scout, trial_merges, unusable
 from kingyo.run.setup import MODELS, Setup, stored_config
-from kingyo.space import SourceSpace, parent_recipe
+from kingyo.run.spaces import shared_keys
+from kingyo.space import SharedKeys, SourceSpace, parent_recipe
 from kingyo.store import DATABASE, RunStore
 from kingyo.types import Item, Split
 
@@ -41,7 +44,8 @@ def require_same_scout(setup: Setup, facts: Mapping[str, object], fit: Sequence[
 def measured_scores(setup: Setup, store: RunStore, space: SourceSpace) -> KnownScores:
     """Return what the scout of a run has measured, by the recipes that the run has for the same merges.
 
-    Nothing is returned if the scout is gone, or if it differs from the run by now.
+    Nothing is returned if the scout is gone, if it differs from the run by now, or if the run merges
+    otherwise: in another dtype, other parts, or with another frame.
     """
     folder = setup.folder / (setup.config.scout or "")
     if setup.config.scout is None or not (folder / DATABASE).exists():
@@ -51,20 +55,42 @@ def measured_scores(setup: Setup, store: RunStore, space: SourceSpace) -> KnownS
             return {}
         if _difference(scout, setup, store.fact, store.items()["fit"]) is not None:
             return {}
+        if not _merges_alike(scout, setup, store.fact(MODELS)):
+            return {}
         merges = trial_merges(scout, setup.config)
     return {key: each.scores for each in merges for key in _keys(each, setup, space)}
 
 
 def _keys(merge: TrialMerge, setup: Setup, space: SourceSpace) -> list[tuple[str, Split]]:
     """Return the keys of the run's recipes of a trial merge."""
-    models, dtype = setup.models, setup.config.merge.dtype
+    models, dtype, keys = setup.models, setup.config.merge.dtype, shared_keys(setup)
     genome = genome_of(space, merge.weights)
     recipes = [] if genome is None else [space.decode(genome)]
+    recipes = [each for each in recipes if _is_plain_sum(each)]
     if not merge.weights and models.base is not None:
         recipes.append(parent_recipe(models.base.reference, dtype))
     if list(merge.weights.values()) == [1.0]:
         recipes.append(parent_recipe(models.references[next(iter(merge.weights))], dtype))
-    return [(recipe.hash, "fit") for recipe in recipes]
+    return [(keys.apply(recipe).hash, "fit") for recipe in recipes]
+
+
+def _is_plain_sum(recipe: Recipe) -> bool:
+    """Return whether a recipe adds weighted task vectors, as trial merges do, and nothing else."""
+    parameters = {name for source in recipe.sources for name in source.parameters}
+    return recipe.merge_method == "task_arithmetic" and not recipe.parameters and parameters == {"weight"}
+
+
+def _merges_alike(scout: RunStore, setup: Setup, models: object) -> bool:
+    """Return whether equal weights of a scout and of a run are the same merge."""
+    theirs, _ = stored_config(scout)
+    keys, trials = shared_keys(setup), scout.trials(SCOUT)
+    if theirs.merge.dtype != setup.config.merge.dtype or keys != SharedKeys(frame=keys.frame):
+        return False
+    frame = read_recipe(trials[0]).frame if trials else None
+    if frame is None or keys.frame is None:
+        return frame == keys.frame
+    old, new = (cast("Mapping[str, str]", each) for each in (scout.fact(MODELS), models))
+    return old.get(frame) == new[keys.frame]
 
 
 def _difference(scout: RunStore, setup: Setup, facts: Facts, fit: Sequence[Item]) -> str | None:

@@ -9,7 +9,7 @@ from typing import cast
 
 from kingyo.errors import KingyoError
 from kingyo.run.config import RunConfig
-from kingyo.space import SourceSpace
+from kingyo.space import ParameterSpace, SourceSpace
 from kingyo.store import DATABASE, RunStore
 from kingyo.types import Genome, ItemScore
 
@@ -82,15 +82,28 @@ def trial_merges(store: RunStore, config: RunConfig) -> list[TrialMerge]:
 
 
 def genome_of(space: SourceSpace, weights: Weights) -> Genome | None:
-    """Return the genome with these weights, or None if the space has other axes than weights of sources."""
+    """Return the genome with these weights.
+
+    None if the space has other axes than weights of sources, or fixes a weight at another value.
+    """
+    if not isinstance(space, ParameterSpace) or not weights.keys() <= space.sources.keys():
+        return None
     genes: list[float] = []
+    searched: set[str] = set()
     for axis in space.axes:
         parameter, _, owner = axis.family.partition("/")
         gene = weights.get(owner, 0.0)
         if parameter != "weight" or not owner or not axis.low <= gene <= axis.high:
             return None
         genes.append(gene)
-    return tuple(genes)
+        searched.add(owner)
+    is_other = any(
+        space.fixed(parameter, source) != weights.get(source, 0.0)
+        for parameter in space.method.params
+        for source in space.sources
+        if parameter.name == "weight" and source not in searched
+    )
+    return None if is_other else tuple(genes)
 
 
 def unusable(folder: Path, expected: str, received: str) -> KingyoError:

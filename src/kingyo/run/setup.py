@@ -22,12 +22,13 @@ from kingyo.store import RunStore
 class RunModels:
     """The opened checkpoints of a run by their names in run.yaml.
 
-    ``random_sources`` are those of the control of that name.
+    ``framing`` is the model that ``frame`` names; ``random_sources`` are those of the control of that name.
     """
 
     base: Checkpoint | None
     sources: Mapping[str, Checkpoint]
     frame: str | None = None
+    framing: Checkpoint | None = None
     random_sources: Mapping[str, Checkpoint] = field(default_factory=dict[str, Checkpoint])
 
     @property
@@ -36,9 +37,7 @@ class RunModels:
 
         It is the frame, else the base, else the first source.
         """
-        if self.frame is not None:
-            return self.named[self.frame]
-        return self.base or next(iter(self.sources.values()))
+        return self.framing or self.base or next(iter(self.sources.values()))
 
     @property
     def references(self) -> dict[str, str]:
@@ -80,7 +79,8 @@ def open_models(config: RunConfig, folder: Path, *, fetch: bool = True) -> RunMo
         sources={name: opened[reference] for name, reference in config.sources.items()},
         random_sources={name: opened[reference] for name, reference in others.items()},
     )
-    models = replace(models, frame=_frame(config, models))
+    frame = _frame(config, models)
+    models = replace(models, frame=frame, framing=None if frame is None else models.named[frame])
     skeleton = models.skeleton
     around = needed_around(skeleton, partial(kind_of_models, models.named, config.kind, folder))
     if not around:
@@ -93,6 +93,7 @@ def open_models(config: RunConfig, folder: Path, *, fetch: bool = True) -> RunMo
         around=around,
         among=opened.values(),
     )
+    models = replace(models, framing=None if frame is None else component)
     if models.base is not None:
         return replace(models, base=component)
     sources = {name: component if model is skeleton else model for name, model in models.sources.items()}

@@ -224,9 +224,9 @@ def choice_of(choose: Choose | bool) -> SourceChoice | None:
 def shared_keys(setup: Setup) -> SharedKeys:
     """Return the keys that all recipes of a run share: what is merged, and how vocabularies are united."""
     merge, genome = setup.config.merge, setup.config.merge.genome
-    frame, models = setup.models.frame, setup.models.named
+    framing, models = setup.models.framing, setup.models.named
     return SharedKeys(
-        frame=None if frame is None else models[frame].reference,
+        frame=None if framing is None else framing.reference,
         parts={part: models[use].reference if use in models else use for part, use in merge.parts.items()},
         resize=merge.resize,
         tokenizer_source=merge.tokenizer_source or (None if genome is None else genome.tokenizer_source),

@@ -18,6 +18,7 @@ from kingyo.evolution.search import run_search
 from kingyo.evolution.search_log import SearchLog
 from kingyo.evolution.trial_evaluation import TrialEvaluator
 from kingyo.evolution.types import Limits
+from kingyo.io.pipeline_index import DENOISERS
 from kingyo.io.schema import parse_settings
 from kingyo.run.begin import begin
 from kingyo.run.config import RESERVED_NAMES, RunConfig
@@ -26,8 +27,10 @@ from kingyo.run.resume import require_same_code
 from kingyo.run.run import Run
 from kingyo.run.scouted import SCOUT
 from kingyo.run.searches import completed
+from kingyo.run.spaces import shared_keys
 from kingyo.run.worker import runner_of
 from kingyo.scout.catalogue import Group
+from kingyo.space import SharedKeysSpace
 from kingyo.space.subsets import SubsetSpace
 from kingyo.stats import Interval, interval, interval_json
 from kingyo.stats.ranks import Correlation, rank_correlation
@@ -80,6 +83,8 @@ class ChosenSources:
         contributions: chosen source -> what the merge loses without it.
         verdict: why the selection ended; ``open`` if the budget ended it.
         score: score of the merge of the chosen sources on fit items, each with weight 1.
+        frame: the source whose other parts all merges have, such as its vision; None if it is the base,
+            or models have no other parts. It is merged only if it is chosen, too.
         alone: source -> its score alone.
         item_scores: merged sources, in the order in which they were added -> fit item -> score. Of each
             source alone, the sources before each step (none: the base), and the chosen ones; not in the JSON.
@@ -95,6 +100,7 @@ class ChosenSources:
     contributions: Mapping[str, Gain]
     verdict: Verdict
     score: Interval | None
+    frame: str | None
     alone: Mapping[str, Interval]
     item_scores: Mapping[tuple[str, ...], Mapping[str, float]]
     failed: Mapping[str, str]
@@ -109,6 +115,7 @@ class ChosenSources:
             "weights": dict(self.weights),
             "verdict": self.verdict,
             "score": interval_json(self.score),
+            "frame": self.frame,
             "steps": [self._step(step) for step in self.steps],
             "contributions": {name: gain_json(gain) for name, gain in self.contributions.items()},
             "alone": {name: interval_json(score) for name, score in self.alone.items()},
@@ -184,8 +191,18 @@ def _require_scored_base(store: RunStore) -> None:
         )
 
 
-def config_for(group: Group, given: Mapping[str, object], folder: Path, seed: int) -> RunConfig:
-    """Return the config of a run with all members of a group as sources; ``given`` has the task."""
+def config_for(
+    group: Group, given: Mapping[str, object], folder: Path, seed: int, frame: str | None = None
+) -> RunConfig:
+    """Return the config of a run with all members of a group as sources.
+
+    Args:
+        group: the candidates and their base.
+        given: other keys, among them the task.
+        folder: base of relative paths.
+        seed: draws the items of trial merges.
+        frame: name of the source that is the frame; None for the first model that can be one.
+    """
     sources = names_of([each.reference for each in group.members])
     return config_from_data(
         {
@@ -198,6 +215,7 @@ def config_for(group: Group, given: Mapping[str, object], folder: Path, seed: in
                 "method": "task_arithmetic",
                 "parameters": {"weight": {"from": 0, "to": 1.5}},
                 "dtype": "float32",
+                **({} if frame is None else {"frame": frame}),
             },
             "budget": {"candidates": 1},
         },
@@ -206,10 +224,11 @@ def config_for(group: Group, given: Mapping[str, object], folder: Path, seed: in
 
 
 def names_of(references: Sequence[str]) -> dict[str, str]:
-    """Return a name for each model, the last part of its path, and the model."""
+    """Return a name for each model, and the model: the last part of its path, or its pipeline's name."""
     named: dict[str, str] = {}
     for reference in references:
-        last = Path(reference.rpartition("+")[2].partition("@")[0]).name
+        path = Path(reference.rpartition("+")[2].partition("@")[0])
+        last = path.parent.name if path.name in DENOISERS and path.parent.name else path.name
         name = re.sub(r"[^A-Za-z0-9_.-]+", "-", last).strip("-._") or "model"
         if name in RESERVED_NAMES or name == "base":
             name = f"{name}-1"
@@ -260,11 +279,12 @@ def _require_same_options(store: RunStore, options: Mapping[str, object]) -> Non
         raise _other_choice(store, "the limits that it began with, but for the budget", "other ones")
 
 
-def _space(run: Run) -> SubsetSpace:
+def _space(run: Run) -> SharedKeysSpace:
     assert run.models.base is not None, "a choice needs a base"
-    return SubsetSpace(
+    space = SubsetSpace(
         sources=run.models.references, base=run.models.base.reference, dtype=run.config.merge.dtype
     )
+    return SharedKeysSpace(space=space, keys=shared_keys(run))
 
 
 def trials_in(out: Path) -> Path:
@@ -329,6 +349,7 @@ def _choice(run: Run, strategy: Stepwise) -> ChosenSources:
         contributions={names[i]: gain for i, gain in strategy.contributions.items()},
         verdict=strategy.verdict,
         score=interval(list(scores.values()), seed=0) if scores else None,
+        frame=run.models.frame if run.models.frame in names else None,
         alone=alone,
         item_scores=_item_scores(strategy, names),
         failed=failed,

@@ -57,7 +57,7 @@ def request_of(data: Mapping[str, object], folder: Path, run: Path) -> ScoutRequ
         KingyoError: wrong keys.
     """
     asked, base = cast("dict[str, object]", data["sources"])[BY_SCOUT], data.get("base")
-    seed = data.get("seed")
+    seed, frame = data.get("seed"), _merge_of(data).get("frame")
     if not isinstance(asked, dict):
         asked = {"where": [asked] if isinstance(asked, str) else asked}
     wanted = parse_model(ScoutedSources, cast("dict[str, object]", asked), "sources.scout")
@@ -73,6 +73,7 @@ def request_of(data: Mapping[str, object], folder: Path, run: Path) -> ScoutRequ
         given={key: data[key] for key in KEPT if key in data},
         folder=folder,
         seed=seed if isinstance(seed, int) else 0,
+        frame=frame if isinstance(frame, str) else None,
         wishes=Wishes(
             min_gain=float(wanted.min_gain),
             most=wanted.most,
@@ -100,4 +101,13 @@ def with_sources(data: Mapping[str, object], contest: Contest, choice: ChosenSou
     found, controls = decided(contest, choice, folder), data.get("controls")
     if isinstance(controls, dict) and cast("dict[str, object]", controls).get(RANDOM_SOURCES) is True:
         found["controls"] = {**controls, RANDOM_SOURCES: drawn(contest, choice, folder)}
-    return {"merge": found.pop("merge"), **data, **found}
+    merge = found.pop("merge")
+    if choice.frame is not None and _merge_of(data):
+        found["merge"] = {**_merge_of(data), "frame": choice.frame}
+    return {"merge": merge, **data, **found}
+
+
+def _merge_of(data: Mapping[str, object]) -> dict[str, object]:
+    """Return ``merge`` of a run.yaml; what is wrong with it is told when the whole file is read."""
+    merge = data.get("merge")
+    return cast("dict[str, object]", merge) if isinstance(merge, dict) else {}

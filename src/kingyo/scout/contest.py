@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kingyo.evolution import Event
+from kingyo.run.model_kind import require_answers
 from kingyo.run.run import Run
 from kingyo.scout.catalogue import Catalogue
 from kingyo.scout.choice import ChosenSources, Wishes, choose, config_for, trials_in
 from kingyo.scout.contenders import Contenders, contenders, evidence_of
+from kingyo.scout.frame import frame_named
 from kingyo.scout.paths import relative_to
 from kingyo.scout.verdict import Rules
 from kingyo.strategies.stepwise import Step
@@ -32,6 +34,7 @@ class ScoutRequest:
         given: the task, and other keys of a run.yaml that trial merges follow.
         folder: base of the paths in ``given``; all other paths start at the working directory.
         seed: draws the items of trial merges.
+        frame: the model whose vision all trial merges have; None for the first that sees.
         wishes: limits of the choice; its capacity is in bytes.
         argument: what the user wrote to ask for a choice.
     """
@@ -46,8 +49,14 @@ class ScoutRequest:
     given: Mapping[str, object] = field(default_factory=dict[str, object])
     folder: Path = Path()
     seed: int = 0
+    frame: str | None = None
     wishes: Wishes = field(default_factory=Wishes)
     argument: str = "--task"
+
+    @property
+    def frame_argument(self) -> str:
+        """What the user wrote to name the frame."""
+        return "--frame" if self.argument == "--task" else "merge.frame"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,14 +75,17 @@ class Contest:
         """Open the candidates of the largest group with a base.
 
         Raises:
-            KingyoError: no group has a base and two candidates that differ, or the task cannot be used.
+            KingyoError: no group has a base and two candidates that differ, the task cannot be used, or
+                the models cannot solve it in this frame.
         """
         tried, folder = contenders(found, request.argument), request.folder
         group = tried.group
         if folder != Path():
             named = (replace(each, reference=relative_to(each.reference, folder)) for each in group.members)
             group = replace(group, base=relative_to(group.base or "", folder), members=tuple(named))
-        run = Run.open(config_for(group, request.given, folder, request.seed), folder)
+        frame = None if request.frame is None else frame_named(group, request.frame, request.frame_argument)
+        run = Run.open(config_for(group, request.given, folder, request.seed, frame), folder)
+        require_answers(run.task, run.kind)
         return cls(request=request, tried=tried, run=run)
 
     @property

@@ -14,8 +14,10 @@ from kingyo.io.files import write_text
 from kingyo.io.units import counted, percent
 from kingyo.run.config import RANDOM_SOURCES
 from kingyo.run.config_file import name_from_path
+from kingyo.run.spaces import merged_layout
 from kingyo.scout.choice import ChosenSources, trials_in
 from kingyo.scout.contest import Contest
+from kingyo.scout.frame import frame_keys, sources_of_run
 from kingyo.scout.paths import relative_path, relative_to
 from kingyo.space.subsets import HIGHEST
 from kingyo.stats import Interval
@@ -57,13 +59,14 @@ def write_run_yaml(contest: Contest, choice: ChosenSources, task: Path) -> Path:
 
 def decided(contest: Contest, choice: ChosenSources, folder: Path) -> dict[str, object]:
     """Return the keys of a run.yaml in a folder that a choice decides; weights are for spans of layers."""
-    layout, start = contest.run.models.skeleton.layout, round(median(choice.weights.values()), 2)
+    layout, start = merged_layout(contest.run), round(median(choice.weights.values()), 2)
     n_spans = min(layout.n_blocks, MOST_GENES // len(choice.chosen)) if len(layout.stacks) == 1 else 1
     return {
         "base": relative_to(contest.tried.group.base or "", folder),
-        "sources": {name: relative_to(contest.references[name], folder) for name in choice.chosen},
+        "sources": {name: relative_to(contest.references[name], folder) for name in sources_of_run(choice)},
         "merge": {
             "method": "task_arithmetic",
+            **frame_keys(choice),
             "groups": f"layers:{n_spans}" if n_spans > 1 else "one",
             "parameters": {"weight": {"from": 0, "to": HIGHEST, "start": start}},
             "dtype": contest.run.config.merge.dtype,
@@ -86,16 +89,19 @@ def run_yaml(data: Mapping[str, object], choice: ChosenSources) -> str:
         dumped = yaml.safe_dump({key: data[key]}, sort_keys=False, allow_unicode=True, width=10**6)
         lines += [*above, *dumped.splitlines()]
         if key == "sources":
-            n = len(choice.chosen)
-            lines[-n:] = [
-                line + _reasons(choice, name) for name, line in zip(choice.chosen, lines[-n:], strict=True)
+            names = sources_of_run(choice)
+            last = lines[-len(names) :]
+            lines[-len(names) :] = [
+                line + _reasons(choice, name) for name, line in zip(names, last, strict=True)
             ]
     return "\n".join(lines) + "\n"
 
 
 def _reasons(choice: ChosenSources, name: str) -> str:
-    """Return why a source was chosen, as a comment behind it."""
+    """Return why a run has a source, as a comment behind it."""
     reasons: list[str] = []
+    if name not in choice.chosen:
+        reasons.append("not merged: all merges have its other parts, such as its vision")
     if name in choice.contributions:
         reasons.append(f"{gain_text(choice.contributions[name])} in this set")
     if name in choice.alone:

@@ -1,0 +1,120 @@
+"""`kingyo scout --task` on the zoo's models that see and that draw, and the runs that it writes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kingyo.evolution.trial_recipes import read_recipe
+from kingyo.run.config import RunConfig
+from kingyo.run.config_file import load_config
+from kingyo.run.scouted import SCOUT
+from kingyo.store import RunStore
+from tests.cli.forked import run_forked
+from tests.scout.chosen import ROOT, ZOO
+
+SIGHT, PICTURES = ZOO / "sight", ZOO / "pictures"
+MODELS_THAT_SEE = [str(SIGHT / name) for name in ("base", "ja", "poem", "see-en")]
+
+
+def write_task(folder: Path, example: str, data: Path, **changes: object) -> None:
+    """Write the task of an example, with other data."""
+    task = yaml.safe_load((ROOT / "examples" / example).read_text(encoding="utf-8"))["task"]
+    (folder / "task.yaml").write_text(yaml.safe_dump({**task, "data": str(data), **changes}))
+
+
+def kingyo(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    done = run_forked(arguments, folder, {**os.environ, "COLUMNS": "200"})
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def chosen(folder: Path, *arguments: str) -> RunConfig:
+    """Choose among models; return the run.yaml, which `kingyo evolve` accepts."""
+    kingyo(folder, "scout", *arguments, "--task", "task.yaml", "--out", "out")
+    kingyo(folder, "evolve", "out/run.yaml", "--dry-run")
+    return load_config(folder / "out" / "run.yaml")
+
+
+def frames(folder: Path) -> set[str | None]:
+    """Return the frames of all trial merges."""
+    with RunStore.read(folder / "out" / "trials") as store:
+        return {read_recipe(trial).frame for trial in store.trials(SCOUT)}
+
+
+@pytest.fixture
+def sight(tmp_path: Path) -> Path:
+    """A folder with the task of the example, with few items."""
+    tasks, left = SIGHT / "tasks", {"fit": 60, "validation": 6, "test": 6}
+    rows: list[dict[str, object]] = []
+    (tmp_path / "images").mkdir()
+    for line in (tasks / "questions-ja.jsonl").read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        left[row["split"]] -= 1
+        if left[row["split"]] >= 0:
+            rows.append(row)
+            for name in row["images"]:
+                shutil.copy(tasks / name, tmp_path / "images")
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_task(tmp_path, "sight/run.yaml", tmp_path / "rows.jsonl")
+    return tmp_path
+
+
+def test_models_that_see(sight: Path) -> None:
+    """All merges see with the only one that sees, and the weights of its language part are searched."""
+    config = chosen(sight, *MODELS_THAT_SEE, "--most", "2")
+    assert list(config.sources) == ["ja", "see-en"]
+    assert config.merge.frame == "see-en" and config.merge.groups == "layers:6"
+    assert frames(sight) == {str(SIGHT / "see-en")}
+
+
+def test_a_frame_that_is_not_chosen(sight: Path) -> None:
+    """It is in the run with weight 0, and the scores of the trial merges are copied."""
+    config = chosen(sight, *MODELS_THAT_SEE, str(SIGHT / "multi"), "--most", "1", "--frame", "multi")
+    assert list(config.sources) == ["ja", "multi"] and config.merge.frame == "multi"
+    assert config.merge.sources["multi"].parameters == {"weight": 0}
+    assert frames(sight) == {str(SIGHT / "multi")}
+    file = sight / "out" / "run.yaml"
+    small = {"budget": {"candidates": 2}, "finalists": 1, "controls": {}}
+    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text(encoding="utf-8")), **small}))
+    kingyo(sight, "evolve", "out/run.yaml", "--run", "run")
+    with RunStore.read(sight / "run") as store:
+        assert store.copied_from_elsewhere() > 0
+        frame = {read_recipe(trial).frame for search in store.searches() for trial in store.trials(search)}
+    assert {Path(each or "").name for each in frame} == {"multi"}
+
+
+def test_a_frame_must_see_and_be_a_candidate(sight: Path) -> None:
+    for name, words in (("ja", "Name a model that sees"), ("eyes", "a known name")):
+        arguments = ("scout", *MODELS_THAT_SEE, "--task", "task.yaml", "--out", "out", "--frame", name)
+        done = run_forked(arguments, sight, os.environ)
+        assert done.returncode == 1 and words in done.stderr, done.stderr
+
+
+def test_models_that_draw(tmp_path: Path) -> None:
+    """Sources have the names of their pipelines; one is a LoRA."""
+    pytest.importorskip("diffusers")
+    judge = {"classifier": {"model": str(PICTURES / "judge"), "label": "answer"}}
+    data = PICTURES / "tasks" / "prints-en.jsonl"
+    write_task(tmp_path, "pictures/prints.yaml", data, grader=judge)
+    models = [str(PICTURES / name) for name in ("base", "fast", "invert", "ukiyoe")]
+    config = chosen(tmp_path, *models, "--most", "2")
+    assert list(config.sources) == ["ukiyoe", "fast"]
+    assert config.merge.frame is None
+    model, _, lora = config.sources["ukiyoe"].partition("+")
+    assert (tmp_path / "out" / model).resolve() == PICTURES / "base" / "unet"
+    assert (tmp_path / "out" / lora).resolve() == PICTURES / "ukiyoe"
+
+
+def test_models_of_another_kind_are_refused_before_anything_is_scored(sight: Path) -> None:
+    for models, kind in (((str(PICTURES),), "text-to-image"), (MODELS_THAT_SEE[:3], "causal-lm")):
+        arguments = ("scout", *models, "--task", "task.yaml", "--out", "out", "--dry-run")
+        done = run_forked(arguments, sight, os.environ)
+        assert done.returncode == 1 and f"models of kind {kind}" in done.stderr, done.stderr
+    assert not (sight / "out").exists()
