@@ -11,9 +11,9 @@
     end       each chosen source is left out in turn. One that contributes too little is dropped
 
 A step begins with the third of the additions, six at least, from which most is expected (``gain_model``); the
-others follow only if none of these is chosen, so the selection never ends before all have been tried. (Forward
-selection with backward elimination: Efroymson 1960, Multiple regression analysis; lazy evaluation: Minoux 1978;
-heats: Karnin et al. 2013, Almost Optimal Exploration in Multi-Armed Bandits, sequential halving.)
+others follow only if none of these is chosen, so the selection never ends before all have been tried.
+(Forward selection with backward elimination: Efroymson 1960, Multiple regression analysis; lazy evaluation:
+Minoux 1978; heats: Karnin et al. 2013, Almost Optimal Exploration in Multi-Armed Bandits, halving.)
 """
 
 from __future__ import annotations
