@@ -10,10 +10,10 @@
               exceeds 0 by two standard errors; if no addition is chosen, the selection ends
     end       each chosen source is left out in turn. One that contributes too little is dropped
 
-A step begins with the third of the additions from which most is expected (``gain_model``); the others follow
-only if none of these is chosen, so the selection never ends before all have been tried. (Forward selection
-with backward elimination: Efroymson 1960, Multiple regression analysis; lazy evaluation: Minoux 1978; heats:
-Karnin et al. 2013, Almost Optimal Exploration in Multi-Armed Bandits, sequential halving.)
+A step begins with the third of the additions, six at least, from which most is expected (``gain_model``); the
+others follow only if none of these is chosen, so the selection never ends before all have been tried.
+(Forward selection with backward elimination: Efroymson 1960, Multiple regression analysis; lazy evaluation:
+Minoux 1978; heats: Karnin et al. 2013, Almost Optimal Exploration in Multi-Armed Bandits, halving.)
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ from kingyo.strategies.heats import GainRules, Heats, ItemScores
 from kingyo.strategies.history import BaseStrategy
 from kingyo.types import Axis, Genome, Trial
 
+FIRST = 6
+"""Fewest additions that a step begins with."""
 MOST_PAIRS = 300
 """Most pairs that are tried; of more, some at random."""
 Verdict = Literal["open", "enough", "cannot tell", "full"]
@@ -198,7 +200,7 @@ class Stepwise(BaseStrategy):
         """Return the changes to try, one part after the other."""
         if not order:
             return
-        first = len(order) if not self.steps else max(3, math.ceil(self._settings.keep * len(order)))
+        first = len(order) if not self.steps else max(FIRST, math.ceil(self._settings.keep * len(order)))
         yield self.weights.additions(order[:first])
         yield self.weights.additions(order[first:])
         if not self.chosen:
