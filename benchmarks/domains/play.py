@@ -111,7 +111,7 @@ def models_of(domain: Landscape) -> RunModels:
     base = SimpleNamespace(reference="base", layout=layout)
     references = {name: name for name in domain.sources}
     named = {"references": references, "sources": references, "named": {"base": base}}
-    return cast("RunModels", SimpleNamespace(base=base, skeleton=base, frame=None, **named))
+    return cast("RunModels", SimpleNamespace(base=base, skeleton=base, frame=None, framing=None, **named))
 
 
 class Play:
