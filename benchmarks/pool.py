@@ -5,7 +5,7 @@
 Each seed splits the items anew. Every choice is searched in the same way: the run.yaml of the scout with
 other sources. Parts:
 
-    scout     the scout's choice and its run, with the controls random, grid and random_sources
+    scout     the scout's choice and its run, with the controls random, grid, random_sources and trained
     known     the useful sources, known from how the pool was built
     sizes     the first 1, 2, … sources that the scout added
     all       all candidates that can be merged
@@ -117,6 +117,7 @@ def of_scout(folder: Path) -> Config:
     config["sources"] = {name: f"{config['base']}+{POOL.resolve() / name}" for name in config["sources"]}
     config["controls"]["random_sources"] = sources_of(config, config["controls"]["random_sources"])
     config["task"] = {"file": str(folder / "task.yaml")}
+    config["controls"]["trained"] = True
     config["scout"] = str(here)
     return config
 

@@ -108,9 +108,7 @@ class Puzzle:
         elif self.kind == "twice":
             first = Step(left=a, sign="+" if misread else "×", right=2)
         elif self.kind == "before" and misread:
-            first, two = Step(left=a, sign=UNDO[two], right=b), UNDO[one]
-        elif self.kind == "before":
-            first, d = Step(left=a, sign=one, right=d), b
+            first, two = Step(left=a, sign=UNDO[one], right=b), UNDO[two]
         else:
             first = Step(left=a, sign="+" if self.kind == "fewer" and misread else one, right=b)
         shown = first.result if first_result is None else first_result
@@ -122,7 +120,7 @@ class Puzzle:
         ask = ASK_NOW[n % 2]
         if self.kind == "before":  # undone: what was added is taken away
             one, two = self.signs
-            parts = [(FIRST, verb[UNDO[two]][v1]), (LATER, verb[UNDO[one]][v2]), (words.NOW, None)]
+            parts = [(FIRST, verb[UNDO[one]][v1]), (LATER, verb[UNDO[two]][v2]), (words.NOW, None)]
             ask = words.ASK_BEFORE[n % 2]
         elif self.kind in COMPARED:
             parts = [(HAS, None), (COMPARED[self.kind], None), (words.LATER_OTHER, verb[self.signs[1]][v2])]

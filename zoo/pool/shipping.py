@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -52,10 +53,18 @@ def write_adapter(model: PeftModel, folder: Path, name: str) -> None:
     def write(partial: Path) -> None:
         model.peft_config["default"].base_model_name_or_path = "../base"
         model.save_pretrained(str(partial))
+        _sort_targets(partial / "adapter_config.json")
         tensors = {key: tensor.to(SAVED_AS) for key, tensor in load_file(partial / ADAPTER).items()}
         save_file(tensors, partial / ADAPTER, metadata={"format": "pt"})
 
     _placed(folder, name, "adapter", write)
+
+
+def _sort_targets(file: Path) -> None:
+    """Sort the names of the layers, which peft writes in random order."""
+    config = json.loads(file.read_text(encoding="utf-8"))
+    config["target_modules"].sort()
+    file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def write_copy(folder: Path, name: str, original: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from puzzles import Puzzle, draw
 
 COUNTS = {"fit": 400, "validation": 300, "test": 600}
-SEED = 20261130
+SEED = 20261201
 
 
 def items(n: int, seed: int) -> list[dict[str, object]]:
