@@ -13,12 +13,13 @@ RUN ?= runs/demo
 CONFIG ?= examples/demo/run.yaml
 SIGHT_RUN ?= runs/sight
 PICTURES_RUN ?= runs/pictures
+POOL_RUN ?= runs/pool
 # Tiny models are fastest on one thread each, so the tests run side by side instead.
 PYTEST := --numprocesses auto --dist loadscope
 test test-all: export OMP_NUM_THREADS = 1
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo sight pictures test test-all mergekit-venv sd-mecha-venv lint bench zoo clean help
+.PHONY: demo pool sight pictures test test-all mergekit-venv sd-mecha-venv lint bench zoo clean help
 
 help: ## say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -51,6 +52,9 @@ demo: $(USER_STAMP) ## breed a model from the shipped zoo, write its report, exp
 	@$(BIN)/kingyo report $(RUN)
 	@[ -d $(RUN)/model ] || $(BIN)/kingyo export $(RUN) $(RUN)/model
 	@echo "The command kingyo is in $(BIN): activate it with '. $(BIN)/activate'."
+
+pool: $(USER_STAMP) ## choose among 24 models what one task needs, and breed a model from it (some minutes)
+	@$(MAKE) --no-print-directory demo RUN=$(POOL_RUN) CONFIG=examples/pool/run.yaml
 
 sight: $(VENV)/.installed-vision ## breed a model that sees, from the second zoo (some minutes)
 	@$(MAKE) --no-print-directory demo RUN=$(SIGHT_RUN) CONFIG=examples/sight/run.yaml

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,17 +114,22 @@ def of_scout(folder: Path) -> Config:
     config: Config = yaml.safe_load((folder / "scout" / "run.yaml").read_text(encoding="utf-8"))
     here = folder / "scout"
     config["base"] = str((here / config["base"]).resolve())
-    config["sources"] = {name: f"{config['base']}+{POOL.resolve() / name}" for name in config["sources"]}
+    config["sources"] = sources_of(config, config["sources"])
     config["controls"]["random_sources"] = sources_of(config, config["controls"]["random_sources"])
     config["task"] = {"file": str(folder / "task.yaml")}
     config["controls"]["trained"] = True
-    config["scout"] = str(here)
+    config["scout"] = str((here / config["scout"]).resolve())
     return config
 
 
-def sources_of(config: Config, names: Sequence[str]) -> dict[str, str]:
-    """Return LoRAs of the pool by name."""
-    return {name: f"{config['base']}+{POOL.resolve() / name}" for name in names}
+def sources_of(config: Config, names: Iterable[str]) -> dict[str, str]:
+    """Return LoRAs of the pool by name. A reserved name, such as that of a control, ends in -1."""
+    paths = {name: POOL.resolve() / name for name in names}
+    found = {
+        name: path if path.exists() else path.with_name(name.removesuffix("-1"))
+        for name, path in paths.items()
+    }
+    return {name: f"{config['base']}+{path}" for name, path in found.items()}
 
 
 def with_sources(folder: Path, names: Sequence[str]) -> Config:

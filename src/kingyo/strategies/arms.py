@@ -11,12 +11,12 @@ from kingyo.types import Axis, Genome
 
 LONGEST = 2.0
 """Greatest length of a sum of task vectors of length 1, if they are unrelated and the scale is 1."""
-SCALES, HALF, MORE = (0.7, 1.4), 0.5, 1.5
-"""Other weights: factors of all, the share of a weight for an addition, the factor for one chosen source."""
+SCALES, HALF = (0.7, 1.4), 0.5
+"""Other weights: factors of all, and the share of a weight for an addition."""
 
 
 class Arm(NamedTuple):
-    """A change: sources that are added or get another share of a weight, and the scale of all weights."""
+    """A change: sources that are added, their share of a weight, and the scale of all weights."""
 
     sources: tuple[int, ...]
     scale: float
@@ -40,14 +40,18 @@ class Weights:
         """Return the genome that merges some sources, or the chosen ones."""
         on = self.chosen if sources is None else sources
         is_sum = len(on) > 1
-        length = math.sqrt(math.fsum(self.shares.get(i, 1.0) ** 2 for i in on))
-        weight = self.scale * min(1.0, LONGEST / length) if is_sum else 1.0
+        weight = self.scale * self._shrinkage(on) if is_sum else 1.0
         return tuple(
             min(axis.high, round(weight * (self.shares.get(i, 1.0) if is_sum else 1.0), 3))
             if i in on
             else (axis.low if axis.neutral is None else axis.neutral)
             for i, axis in enumerate(self.axes)
         )
+
+    def _shrinkage(self, sources: Sequence[int]) -> float:
+        """Return the factor of weights that keeps a sum of unrelated task vectors short."""
+        length = math.sqrt(math.fsum(self.shares.get(i, 1.0) ** 2 for i in sources))
+        return min(1.0, LONGEST / max(length, 1e-9))
 
     def changed(self, arm: Arm) -> Weights:
         """Return the weights after a change."""
@@ -56,8 +60,10 @@ class Weights:
         return replace(self, chosen=(*self.chosen, *added), scale=arm.scale, shares=shares)
 
     def without(self, source: int) -> Weights:
-        """Return the weights of the other chosen sources."""
-        return replace(self, chosen=tuple(i for i in self.chosen if i != source))
+        """Return the other chosen sources with the weights that they have."""
+        rest = tuple(i for i in self.chosen if i != source)
+        scale = self.scale * self._shrinkage(self.chosen) / self._shrinkage(rest)
+        return replace(self, chosen=rest, scale=scale)
 
     def adds(self, arm: Arm) -> bool:
         """Return whether a change adds a source."""
@@ -68,9 +74,6 @@ class Weights:
         return [Arm((source,), self.scale) for source in sources]
 
     def others(self, sources: Iterable[int]) -> list[Arm]:
-        """Return other weights: some sources by half, more of each chosen one, other scales of all."""
-        return [
-            *(Arm((source,), self.scale, HALF) for source in sources),
-            *(Arm((source,), self.scale, MORE * self.shares[source]) for source in self.chosen),
-            *(Arm((), round(self.scale * factor, 3)) for factor in SCALES),
-        ]
+        """Return other weights: some sources by half, and other scales of all."""
+        halves = [Arm((source,), self.scale, HALF) for source in sources]
+        return [*halves, *(Arm((), round(self.scale * factor, 3)) for factor in SCALES)]

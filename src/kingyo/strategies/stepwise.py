@@ -11,7 +11,7 @@
     end       each chosen source is left out in turn. One that contributes too little is dropped
 
 A step begins with the third of the additions, six at least, from which most is expected (``gain_model``); the
-others follow only if none of these is chosen, so the selection never ends before all have been tried.
+others follow only if none of these is chosen, and then those again that only bad luck may have stopped.
 (Forward selection with backward elimination: Efroymson 1960, Multiple regression analysis; lazy evaluation:
 Minoux 1978; heats: Karnin et al. 2013, Almost Optimal Exploration in Multi-Armed Bandits, halving.)
 """
@@ -140,6 +140,7 @@ class Stepwise(BaseStrategy):
         self._step: _Step | None = None
         self._left_out: dict[int, Genome] = {}
         self._last_heat = 0
+        self._has_other_weights = False
         self.weights = Weights(axes=tuple(axes))
         self.steps: list[Step] = []
         self.contributions: dict[int, Gain] = {}
@@ -205,8 +206,15 @@ class Stepwise(BaseStrategy):
         yield self.weights.additions(order[first:])
         if not self.chosen:
             yield self._pairs(order)
-        elif len(self.chosen) > 1:
-            yield self.weights.others(order)
+            return
+        yield self.weights.additions(self._alive(order))
+        if len(self.chosen) > 1 and not self._has_other_weights:
+            yield self.weights.others(self._alive(order))
+
+    def _alive(self, sources: Sequence[int]) -> list[int]:
+        """Return the sources that only bad luck may have stopped."""
+        gains = {} if self._step is None else self._step.by_source(None)
+        return [i for i in sources if i in gains and not self._rules.is_hopeless(gains[i])]
 
     def _additions(self) -> list[int]:
         """Return the sources that may be added: neither chosen, nor failed, nor too many or too costly."""
@@ -287,6 +295,7 @@ class Stepwise(BaseStrategy):
             )
         if arm is not None:
             self.weights = self.weights.changed(arm)
+            self._has_other_weights = not adds
         elif len(self.chosen) > 1:
             self._leave_out(self.chosen)
         else:
@@ -318,7 +327,7 @@ class Stepwise(BaseStrategy):
             if genome not in self._scores.failed
         }
         unsure = [i for i, gain in gains.items() if not self._rules.is_enough(gain)]
-        too_small = [i for i in unsure if gains[i].mean < self._settings.min_gain]
+        too_small = [i for i in unsure if gains[i].mean <= 0 or self._rules.is_hopeless(gains[i])]
         if unsure and self._last_heat < self._settings.last_heats:
             self._leave_out(unsure)
         elif too_small:
