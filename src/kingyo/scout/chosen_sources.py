@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, cast
@@ -62,9 +63,9 @@ def request_of(data: Mapping[str, object], folder: Path, run: Path) -> ScoutRequ
         asked = {"where": [asked] if isinstance(asked, str) else asked}
     wanted = parse_model(ScoutedSources, cast("dict[str, object]", asked), "sources.scout")
     if isinstance(base, str) and is_local(base, folder):
-        base = str(folder / base)
+        base = os.path.normpath(folder / base)
     return ScoutRequest(
-        where=[str(folder / each) if is_local(each, folder) else each for each in wanted.where],
+        where=[os.path.normpath(folder / each) if is_local(each, folder) else each for each in wanted.where],
         hub=wanted.hub,
         limit=wanted.limit,
         base=base if isinstance(base, str) else None,
