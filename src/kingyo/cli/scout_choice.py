@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from kingyo.scout.contest import Contest, ScoutRequest
 
 PER_CANDIDATE = (130, 600)
-"""Answers per candidate that choices took: 134 among the zoo's 5 sources, up to 619 among 18 of zoo/pool."""
+"""Answers per candidate that choices took: 134 among the zoo's 5 sources, up to 576 among 18 of zoo/pool."""
 AFTER_PLAN = {
     "--task": "--budget and --minutes limit it.",
     "sources.scout": "item_evaluations and minutes limit it. The search is planned when sources are chosen.",
