@@ -141,7 +141,7 @@ def _require_used(context: typer.Context, *, has_task: bool, has_weights: bool) 
         if source is not None and source.name != "DEFAULT":
             raise KingyoError(
                 f"--{name.replace('_', '-')}",
-                expected=f"{needed} beside it",
+                expected=f"{needed} as well",
                 received="neither" if " or " in needed else "none",
                 remedy="Add it, or leave this option out, which has no effect without it.",
             )

@@ -82,7 +82,7 @@ class ChosenSources:
         steps: the decisions.
         contributions: chosen source -> what the merge loses without it.
         verdict: why the selection ended; ``open`` if the budget ended it.
-        score: score of the merge of the chosen sources on fit items, each with weight 1.
+        score: score of the merge of the chosen sources on fit items, with these weights.
         frame: the source whose other parts all merges have, such as its vision; None if it is the base,
             or models have no other parts. It is merged only if it is chosen, too.
         alone: source -> its score alone.

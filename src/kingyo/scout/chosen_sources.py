@@ -47,7 +47,7 @@ class ScoutedSources(StrictModel):
 
 
 def request_of(data: Mapping[str, object], folder: Path, run: Path) -> ScoutRequest:
-    """Return what a run.yaml asks of a scout. What is measured is kept beside the run folder.
+    """Return the request in a run.yaml with ``sources: {scout: WHERE}``; measurements go to ``NAME-scout``.
 
     Args:
         data: the run.yaml, whose sources are ``{scout: WHERE}``.
@@ -109,6 +109,6 @@ def with_sources(data: Mapping[str, object], contest: Contest, choice: ChosenSou
 
 
 def _merge_of(data: Mapping[str, object]) -> dict[str, object]:
-    """Return ``merge`` of a run.yaml; what is wrong with it is told when the whole file is read."""
+    """Return ``merge`` of a run.yaml. The config checks it later."""
     merge = data.get("merge")
     return cast("dict[str, object]", merge) if isinstance(merge, dict) else {}

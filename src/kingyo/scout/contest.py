@@ -23,7 +23,7 @@ MOST_BYTES = 20_000_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class ScoutRequest:
-    """What a scout is asked: where to look, and for a choice of sources also the task.
+    """Where to look for models, and how to choose among them.
 
     Attributes:
         where, hub, limit: folders, names and lists; tags of models of the Hub, and most models of each.
@@ -36,7 +36,7 @@ class ScoutRequest:
         seed: draws the items of trial merges.
         frame: the model whose vision all trial merges have; None for the first that sees.
         wishes: limits of the choice; its capacity is in bytes.
-        argument: what the user wrote to ask for a choice.
+        argument: the option or key that requests a choice, for errors.
     """
 
     where: Sequence[str]
@@ -55,7 +55,7 @@ class ScoutRequest:
 
     @property
     def frame_argument(self) -> str:
-        """What the user wrote to name the frame."""
+        """The option or key that names the frame, for errors."""
         return "--frame" if self.argument == "--task" else "merge.frame"
 
 

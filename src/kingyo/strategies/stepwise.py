@@ -8,12 +8,14 @@
               and only the best third of the additions
     decision  the best addition is chosen if its gain, measured after the first heat, is large enough and
               exceeds 0 by two standard errors; if no addition is chosen, the selection ends
-    end       each chosen source is left out in turn. One that contributes too little is dropped
+    end       each chosen source is left out in turn, with the weights of the others unchanged. One that does
+              not contribute is dropped
 
 A step begins with the third of the additions, six at least, from which most is expected (``gain_model``); the
 others follow only if none of these is chosen, and then those again that only bad luck may have stopped.
 (Forward selection with backward elimination: Efroymson 1960, Multiple regression analysis; lazy evaluation:
-Minoux 1978; heats: Karnin et al. 2013, Almost Optimal Exploration in Multi-Armed Bandits, halving.)
+Minoux 1978; heats: Karnin et al. 2013, Almost Optimal Exploration in Multi-Armed Bandits, on sequential
+halving.)
 """
 
 from __future__ import annotations
@@ -316,7 +318,7 @@ class Stepwise(BaseStrategy):
         self._queue = [self.weights.genome(), *(self._left_out[i] for i in sources)]
 
     def _end(self) -> None:
-        """Look again at sources whose contribution is not sure, or drop one that contributes too little.
+        """Look again at sources whose contribution is not sure, or drop the one that contributes least.
 
         A source without which the merge fails stays.
         """
