@@ -16,8 +16,7 @@ from pathlib import Path
 import pytest
 
 from kingyo.run.config_file import load_config
-from tests.cli.conftest import command
-from tests.cli.forked import forked
+from tests.cli.forked import forked, run_forked
 from tests.scout.chosen import FIT, NAMES, ZOO, write_task
 
 MODELS = [str(ZOO / name) for name in ("base", *NAMES)]
@@ -25,13 +24,7 @@ MODELS = [str(ZOO / name) for name in ("base", *NAMES)]
 
 def scout(folder: Path, *arguments: str, models: Sequence[str] = MODELS) -> subprocess.CompletedProcess[str]:
     write_task(folder)
-    return subprocess.run(
-        command("scout", *models, "--task", "ja-math.yaml", *arguments),
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_forked(["scout", *models, "--task", "ja-math.yaml", *arguments], folder, os.environ)
 
 
 @pytest.fixture(scope="module")
@@ -185,9 +178,7 @@ def test_bad_input_is_one_error(
 def test_options_that_would_be_ignored_are_one_error(
     tmp_path: Path, arguments: tuple[str, ...], words: tuple[str, ...]
 ) -> None:
-    done = subprocess.run(
-        command("scout", *MODELS, *arguments), cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = run_forked(["scout", *MODELS, *arguments], tmp_path, os.environ)
     assert done.returncode == 1 and done.stdout == "" and len(done.stderr.splitlines()) == 1, done.stderr
     assert all(word in done.stderr for word in words), done.stderr
     assert list(tmp_path.iterdir()) == []
