@@ -136,7 +136,9 @@ def with_sources(folder: Path, names: Sequence[str]) -> Config:
     """Return the scout's run.yaml with other sources, as many groups as it has, and without controls."""
     config = of_scout(folder)
     del config["scout"]
-    return {**config, "sources": sources_of(config, names), "controls": {}}
+    own = config["merge"].pop("sources", {})
+    merge = {**config["merge"], "sources": {name: own[name] for name in names if name in own}}
+    return {**config, "sources": sources_of(config, names), "merge": merge, "controls": {}}
 
 
 def part_scout(folder: Path, _: Mapping[str, Any]) -> list[tuple[str, Config]]:

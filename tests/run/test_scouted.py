@@ -1,4 +1,4 @@
-"""A run of scouted sources begins with the scout's best merges and copies what it measured."""
+"""A run of scouted sources copies what the scout measured."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from kingyo.run.begin import begin
 from kingyo.run.config_file import config_from_data, load_config
 from kingyo.run.resume import add_control, journey_of
 from kingyo.run.run import Run
-from kingyo.run.scouted import SCOUT, open_scout, trial_merges
+from kingyo.run.scouted import SCOUT, open_scout
 from kingyo.scout import Rules, catalogue, find_places
 from kingyo.scout.choice import Evidence, Wishes, choose, config_for
 from kingyo.store import RunStore
@@ -85,11 +85,11 @@ def run_yaml(folder: Path, **changes: object) -> Path:
         "task": {"file": "task.yaml"},
         "merge": {
             "method": "task_arithmetic",
-            "parameters": {"weight": {"from": 0, "to": 1.5}},
+            "parameters": {"weight": {"from": 0, "to": 1}},
             "dtype": "float32",
         },
-        "search": {"strategy": "cma-es", "settings": {"population": 6}},
-        "budget": {"candidates": 12},
+        "search": {"strategy": "grid", "settings": {"points": 3}},
+        "budget": {"candidates": 27},
         "finalists": 2,
         "scout": "found",
         **changes,
@@ -148,21 +148,7 @@ def copies(folder: Path) -> Copies:
         return Copies(trials=found, n=store.copied_from_elsewhere())
 
 
-# ---- points and scores
-
-
-def test_a_run_begins_with_the_best_merges(world: Path) -> None:
-    run = Run.open(load_config(run_yaml(world)), world)
-    with open_scout(world / "found") as store:
-        merges = [each for each in trial_merges(store, run.config) if len(each.weights) > 1]
-    assert len(merges) > 1 and all(each.weights.keys() <= set(SOURCES) for each in merges)
-    means = [next(each.mean for each in merges if each.weights == first) for first in run.first_merges]
-    assert means == sorted((each.mean for each in merges), reverse=True)[:8]
-    with begin(run, world / "run") as opened:
-        journey_of(opened, ignore).run()
-        asked = [trial.asked.genome for trial in opened.begun.trials(MAIN)]
-    wanted = [tuple(first.get(name, 0.0) for name in run.config.sources) for first in run.first_merges]
-    assert asked[: len(wanted)] == wanted
+# ---- what is copied
 
 
 def test_scores_are_copied_and_equal_those_of_a_run_that_scores_itself(world: Path) -> None:
@@ -192,7 +178,7 @@ def test_the_cost_of_a_search_does_not_depend_on_the_scout(world: Path) -> None:
         assert len(asked(world / "run", search)) >= 10
 
 
-def test_baselines_copy_without_a_first_point(world: Path) -> None:
+def test_baselines_copy_whatever_the_method(world: Path) -> None:
     """The base and each source alone are trial merges, whatever the parameters of the search are."""
     merge = {
         "method": "ties",
@@ -207,7 +193,7 @@ def test_baselines_copy_without_a_first_point(world: Path) -> None:
     assert names == {"base", *SOURCES}
 
 
-WEIGHTS = {"parameters": {"weight": {"from": 0, "to": 1.5}}, "dtype": "float32"}
+WEIGHTS = {"parameters": {"weight": {"from": 0, "to": 1}}, "dtype": "float32"}
 
 
 @pytest.mark.parametrize(
@@ -222,33 +208,13 @@ WEIGHTS = {"parameters": {"weight": {"from": 0, "to": 1.5}}, "dtype": "float32"}
     ids=["dtype", "lambda", "a fixed weight", "ties", "a mean"],
 )
 def test_scores_of_other_merges_are_not_copied(world: Path, merge: dict[str, object]) -> None:
-    """The run begins with the same weights, but they mean other models."""
+    """The run has candidates with the same weights, but they mean other models."""
     file = run_yaml(world, merge=merge)
     finished(file)
     with begun(file, "alone") as run:
         (world / "found").rename(world / "gone")
         journey_of(run, ignore).run()
     assert rows(world / "run") == rows(world / "alone")
-
-
-def test_weights_per_span_begin_with_the_same_merges(world: Path) -> None:
-    merge = {
-        "method": "task_arithmetic",
-        "groups": "layers:2",
-        "parameters": {"weight": {"from": 0, "to": 1.5}},
-        "dtype": "float32",
-    }
-    run = Run.open(load_config(run_yaml(world, merge=merge)), world)
-    with begin(run, world / "run") as opened:
-        journey_of(opened, ignore).run()
-        genomes = [trial.asked.genome for trial in opened.begun.trials(MAIN)]
-    for first, genome in zip(run.first_merges, genomes, strict=False):
-        axes = run.searches[0].space.axes
-        assert {axis.family.partition("/")[2] for axis in axes} == set(SOURCES)
-        assert all(
-            gene == first.get(axis.family.partition("/")[2], 0)
-            for axis, gene in zip(axes, genome, strict=True)
-        )
 
 
 def test_a_run_goes_on_when_the_scout_is_gone(world: Path) -> None:
@@ -361,6 +327,10 @@ def test_another_scout_is_an_error_before_anything_is_written(
 
 
 CONTROLS: Mapping[str, object] = {RANDOM: {"one": "art", "two": "math"}}
+SEARCH: Mapping[str, object] = {
+    "search": {"strategy": "cma-es", "settings": {"population": 6}},
+    "budget": {"candidates": 12},
+}
 
 
 def asked(folder: Path, search: str) -> list[Trial]:
@@ -369,7 +339,7 @@ def asked(folder: Path, search: str) -> list[Trial]:
 
 
 def test_random_sources_are_a_search_of_equal_cost(world: Path) -> None:
-    run = finished(run_yaml(world, controls=CONTROLS))
+    run = finished(run_yaml(world, **SEARCH, controls=CONTROLS))
     with RunStore.read(run) as store:
         assert len(store.trials(RANDOM)) == len(store.trials(MAIN)) == 12
         recipes = [read_recipe(trial) for trial in store.trials(RANDOM)]
@@ -383,7 +353,7 @@ def test_random_sources_are_a_search_of_equal_cost(world: Path) -> None:
 
 
 def test_random_sources_can_be_killed_and_resumed(world: Path) -> None:
-    file = run_yaml(world, controls=CONTROLS)
+    file = run_yaml(world, **SEARCH, controls=CONTROLS)
     finished(file, "whole")
     _stopped(file, lambda event: event.search == RANDOM and event.kind == "ended" and event.done > 3)
     assert asked(world / "run", RANDOM)

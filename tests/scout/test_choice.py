@@ -7,9 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from kingyo.errors import KingyoError
-from kingyo.run.config_file import load_config
+from kingyo.evolution import MAIN
+from kingyo.run.begin import begin
+from kingyo.run.config_file import config_from_data, load_config
+from kingyo.run.resume import journey_of
 from kingyo.run.run import Run
 from kingyo.scout.choice import ChosenSources, Evidence, Wishes, choose, config_for, names_of, trials_in
 from kingyo.scout.paths import relative_to
@@ -134,9 +138,26 @@ def test_the_run_yaml_can_be_read_from_anywhere(
     assert list(config.sources) == list(scouted.choice.chosen)
     assert len(config.controls.random_sources) == 3 and set(config.controls.random_sources) <= set(NAMES)
     assert all(path.exists() for path in paths_of(file))
-    run = Run.open(config, scouted.out)
+    assert Run.open(config, scouted.out).models.base is not None
     assert {path.resolve() for path in paths_of(file)} >= {ZOO / name for name in USEFUL}
-    assert len(run.first_merges) > 0
+
+
+@pytest.mark.parametrize("lower", [None, "math-en"])
+def test_a_run_begins_with_the_plain_merge(scouted: Scouted, tmp_path: Path, lower: str | None) -> None:
+    """Its scores are copied, if a trial merge had these weights; one weight may be lower."""
+    weights = {name: gene / 2 if name == lower else gene for name, gene in scouted.choice.weights.items()}
+    out, choice = copied(scouted, tmp_path), replace(scouted.choice, weights=weights)
+    file = write_run_yaml(contest_of(open_run(scouted.task), out), choice, scouted.task)
+    values = {**yaml.safe_load(file.read_text(encoding="utf-8")), "controls": {}, "finalists": 1}
+    config = config_from_data({**values, "budget": {"candidates": 1}}, out)
+    with begin(Run.open(config, out), tmp_path / "run") as run:
+        journey_of(run, lambda _: None).run()
+        (first,), axes = run.begun.trials(MAIN), run.searches[0].space.axes
+        evaluation = run.begun.evaluation(first.id, "fit")
+    owners = [axis.family.partition("/")[2] for axis in axes]
+    assert set(owners) == USEFUL and len(owners) > len(USEFUL)
+    assert list(first.asked.genome) == [weights[owner] for owner in owners]
+    assert evaluation is not None and evaluation.copied_from == (first.id if lower is None else None)
 
 
 def test_relative_paths_are_written_from_the_folder(

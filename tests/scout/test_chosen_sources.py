@@ -66,7 +66,7 @@ def test_sources_are_chosen_and_the_rest_stays(tmp_path: Path, monkeypatch: pyte
     config = config_from_data(chosen, folder)
     assert len(config.sources) == 2 and set(config.sources) < set(NAMES)
     run = Run.open(config, folder)
-    assert run.settings.first.groups == "layers:4" and len(run.first_merges) > 0
+    assert run.settings.first.groups == "layers:4"
     assert (folder / str(config.scout)).samefile("found-scout/trials")
     assert [search.name for search in run.searches] == ["main", "grid", "random_sources"]
     drawn = config.controls.random_sources

@@ -63,7 +63,6 @@ def begin(run: Run, path: Path, *, seeds: Path | None = None, file: Path | None 
         MODELS: fingerprints,
         **provenance_facts(config, folder, libraries=libraries_of(run)),
         "known_paths": run.known_paths,
-        "first_merges": run.first_merges,
     }
     if seeds is not None:
         require_same_setup(seeds, {**contents, "items": run.items})

@@ -18,7 +18,7 @@ from kingyo.recipe import Recipe
 from kingyo.run.config import RunConfig
 from kingyo.run.extensions import with_asked_controls
 from kingyo.run.layer_paths import read_known_paths
-from kingyo.run.scouted import read_first_merges
+from kingyo.run.scouted import open_scout
 from kingyo.run.searches import baseline_recipes, searches, searches_after
 from kingyo.run.settings import settings_of
 from kingyo.run.setup import KnownPaths, Setup, open_models, require_same_models, stored_config
@@ -48,14 +48,9 @@ class Run(Setup):
             MODEL_KINDS.get(config.kind, folder)
         models = open_models(config, folder, fetch=fetch)
         known = read_known_paths(config, folder, models)
-        return cls(
-            config=config,
-            folder=folder,
-            settings=settings,
-            models=models,
-            known_paths=known,
-            first_merges=read_first_merges(config, folder),
-        )
+        if config.scout is not None:
+            open_scout(folder / config.scout).close()
+        return cls(config=config, folder=folder, settings=settings, models=models, known_paths=known)
 
     @classmethod
     def stored(cls, store: RunStore) -> Self:
@@ -70,7 +65,6 @@ class Run(Setup):
             settings=settings_of(config),
             models=models,
             known_paths=cast(KnownPaths, store.fact("known_paths") or {}),
-            first_merges=tuple(cast("list[dict[str, float]]", store.fact("first_merges") or [])),
             store=store,
         )
 

@@ -1,8 +1,8 @@
-"""The trial merges of a scout, and the points that a run of sources that it chose begins with."""
+"""The trial merges of a scout, as points of a run of sources that it chose."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -15,8 +15,6 @@ from kingyo.types import Genome, ItemScore
 
 SCOUT = "scout"
 """Name of the search of a scout."""
-MOST_POINTS = 8
-"""Trial merges that a search begins with."""
 Weights = Mapping[str, float]
 """Source -> its weight, without those of 0."""
 
@@ -27,30 +25,6 @@ class TrialMerge:
 
     weights: Weights
     scores: Mapping[str, ItemScore] = field(default_factory=dict[str, ItemScore])
-
-    @property
-    def mean(self) -> float:
-        """Mean score."""
-        return sum(each.score for each in self.scores.values()) / len(self.scores)
-
-
-def read_first_merges(config: RunConfig, folder: Path) -> tuple[Weights, ...]:
-    """Return the best trial merges of a run's scout that merge two sources of the run or more.
-
-    Raises:
-        KingyoError: the run names a folder without a scout.
-    """
-    if config.scout is None:
-        return ()
-    with open_scout(folder / config.scout) as store:
-        merges = [each for each in trial_merges(store, config) if len(each.weights) > 1]
-    return tuple(each.weights for each in sorted(merges, key=lambda each: -each.mean)[:MOST_POINTS])
-
-
-def first_points(space: SourceSpace, merges: Sequence[Weights]) -> list[Genome]:
-    """Return merges as points of a space."""
-    genomes = (genome_of(space, weights) for weights in merges)
-    return [genome for genome in genomes if genome is not None]
 
 
 def open_scout(folder: Path) -> RunStore:

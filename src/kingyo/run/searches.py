@@ -12,7 +12,6 @@ from kingyo.recipe import PASSTHROUGH, Recipe
 from kingyo.run.config import RANDOM_SOURCES, TRAINED, WEIGHT_SEARCH
 from kingyo.run.extensions import limits_of
 from kingyo.run.layer_paths import dataflow_space, initial_points, path_baselines
-from kingyo.run.scouted import first_points
 from kingyo.run.settings import SearchSettings
 from kingyo.run.setup import Setup
 from kingyo.run.spaces import (
@@ -83,7 +82,7 @@ def searches_after(merge: Recipe, setup: Setup) -> list[Search]:
 def _main(setup: Setup, wanted: SearchSettings, *, name: str = MAIN, merge: Recipe | None = None) -> Search:
     space = space_of(setup, wanted, merge)
     strategy = build(wanted.strategy, space.axes, setup.config.seed, wanted.settings, setup.folder)
-    points = [*initial_points(setup, space), *first_points(space, setup.first_merges)]
+    points = initial_points(setup, space)
     search = new_search(name, space, strategy, setup, wanted)
     if points:
         description = {**search.description, "given": len(points)}

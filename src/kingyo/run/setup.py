@@ -178,17 +178,13 @@ KnownPaths = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """A resolved run.yaml and its models.
-
-    ``first_merges`` are the weights of merges that the search begins with, from a scout.
-    """
+    """A resolved run.yaml and its models."""
 
     config: RunConfig
     folder: Path
     settings: RunSettings
     models: RunModels
     known_paths: KnownPaths = field(default_factory=dict[str, Sequence[str]])
-    first_merges: tuple[Mapping[str, float], ...] = ()
 
     @cached_property
     def kind(self) -> ModelKind:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from kingyo.errors import unknown
 from kingyo.scout.catalogue import Group
 from kingyo.scout.choice import ChosenSources, names_of
@@ -26,12 +24,3 @@ def sources_of_run(choice: ChosenSources) -> tuple[str, ...]:
     """Return the sources that a run of a choice names: the chosen ones, and the frame."""
     frame = () if choice.frame is None or choice.frame in choice.chosen else (choice.frame,)
     return (*choice.chosen, *frame)
-
-
-def frame_keys(choice: ChosenSources) -> Mapping[str, object]:
-    """Return the keys of ``merge`` that name the frame; one that is not chosen has weight 0."""
-    if choice.frame is None:
-        return {}
-    if choice.frame in choice.chosen:
-        return {"frame": choice.frame}
-    return {"frame": choice.frame, "sources": {choice.frame: {"parameters": {"weight": 0}}}}

@@ -6,7 +6,7 @@ import os
 import random
 from collections.abc import Mapping
 from pathlib import Path
-from statistics import median
+from statistics import median_low
 
 import yaml
 
@@ -17,14 +17,14 @@ from kingyo.run.config_file import name_from_path
 from kingyo.run.spaces import merged_layout
 from kingyo.scout.choice import ChosenSources, trials_in
 from kingyo.scout.contest import Contest
-from kingyo.scout.frame import frame_keys, sources_of_run
+from kingyo.scout.frame import sources_of_run
 from kingyo.scout.paths import relative_path, relative_to
 from kingyo.space.subsets import HIGHEST
 from kingyo.stats import Interval
 from kingyo.stats.ranks import Correlation
 from kingyo.strategies.gain_model import Gain
 
-CANDIDATES = 200
+CANDIDATES = 400
 """Candidates of the suggested search."""
 MOST_GENES = 48
 """Weights that a search of this size can use; with more sources, each gets fewer."""
@@ -36,7 +36,7 @@ ABOVE: Mapping[str, tuple[str, ...]] = {
     "task": (),
     "merge": ("",),
     "budget": ("",),
-    "scout": ("", "# The search begins with the best trial merges, and copies their scores."),
+    "scout": ("", "# Scores of equal merges are copied from here."),
     "controls": ("", "# Searches of equal cost; random_sources merges as many sources, drawn at random."),
 }
 """Key of the run.yaml, in their order -> lines above it."""
@@ -58,21 +58,41 @@ def write_run_yaml(contest: Contest, choice: ChosenSources, task: Path) -> Path:
 
 
 def decided(contest: Contest, choice: ChosenSources, folder: Path) -> dict[str, object]:
-    """Return the keys of a run.yaml in a folder that a choice decides; weights are for spans of layers."""
-    layout, start = merged_layout(contest.run), round(median(choice.weights.values()), 2)
+    """Return the keys of a run.yaml in a folder that a choice decides.
+
+    Each source has a weight per span of layers; the search begins at the choice's plain merge.
+    """
+    layout, start = merged_layout(contest.run), median_low(choice.weights.values())
     n_spans = min(layout.n_blocks, MOST_GENES // len(choice.chosen)) if len(layout.stacks) == 1 else 1
     return {
         "base": relative_to(contest.tried.group.base or "", folder),
         "sources": {name: relative_to(contest.references[name], folder) for name in sources_of_run(choice)},
         "merge": {
             "method": "task_arithmetic",
-            **frame_keys(choice),
+            **({} if choice.frame is None else {"frame": choice.frame}),
             "groups": f"layers:{n_spans}" if n_spans > 1 else "one",
-            "parameters": {"weight": {"from": 0, "to": HIGHEST, "start": start}},
+            "parameters": _weight_from(start),
+            **_others(choice, start),
             "dtype": contest.run.config.merge.dtype,
         },
         "scout": os.path.relpath(trials_in(contest.request.out).resolve(), folder.resolve()),
     }
+
+
+def _weight_from(start: float) -> dict[str, object]:
+    return {"weight": {"from": 0, "to": HIGHEST, "start": start}}
+
+
+def _others(choice: ChosenSources, start: float) -> dict[str, object]:
+    """Return the key of ``merge`` for sources that begin elsewhere; a frame that is not chosen has 0."""
+    others = {
+        name: {"parameters": _weight_from(weight)}
+        for name, weight in choice.weights.items()
+        if weight != start
+    }
+    if choice.frame is not None and choice.frame not in choice.chosen:
+        others[choice.frame] = {"parameters": {"weight": 0}}
+    return {"sources": others} if others else {}
 
 
 def drawn(contest: Contest, choice: ChosenSources, folder: Path) -> dict[str, str]:
