@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from kingyo.lineage import Origin, check_licences, models_section
 from kingyo.lineage.card import base_models
 from kingyo.lineage.origins import front_licence, kind_of, strictest
+from kingyo.vocabulary import Diagnostic
 
 
 def origins(*licences: str | None) -> list[Origin]:
@@ -18,10 +19,13 @@ def origins(*licences: str | None) -> list[Origin]:
     ]
 
 
+def check(*models: Origin, is_allowed: bool = False) -> list[Diagnostic]:
+    return list(check_licences([pair for each in models for pair in each.licences], is_allowed=is_allowed))
+
+
 def levels(*licences: str | None, is_allowed: bool = False) -> list[tuple[str, str]]:
     return [
-        (finding.level, finding.received)
-        for finding in check_licences(origins(*licences), is_allowed=is_allowed)
+        (finding.level, finding.received) for finding in check(*origins(*licences), is_allowed=is_allowed)
     ]
 
 
@@ -71,11 +75,13 @@ def test_licences_that_do_not_ask_for_the_same() -> None:
     assert levels("cc-by-nc-4.0", "cc-by-nc-4.0") == []
     assert levels("cc-by-nc-4.0", "mit") == [("warning", "cc-by-nc-4.0 of org/m0 and mit of org/m1")]
     assert levels("llama3.1", "gemma", "llama3.1", "mit") == [("warning", "llama3.1 and gemma")]
+    assert levels("cc-by-sa-4.0", "mit", "cc-by-sa-4.0") == []
+    assert levels("gpl-2.0", "cc-by-sa-4.0") == [("warning", "gpl-2.0 of org/m0 and cc-by-sa-4.0 of org/m1")]
 
 
 def test_an_unknown_licence() -> None:
     assert levels(None, "my-own", None) == [("note", "my-own"), ("note", "not stated in its card")]
-    *_, silent = check_licences(origins(None, "mit", None))
+    *_, silent = check(*origins(None, "mit", None))
     assert silent.argument == "the licence of org/m0, org/m2"
 
 
@@ -84,7 +90,7 @@ def test_a_lora_has_a_licence_of_its_own() -> None:
     both = Origin(
         name="x", reference="x", place="org/m+org/l", licence="mit", languages=(), lora_licence="cc-by-nd-4.0"
     )
-    assert [finding.argument for finding in check_licences([model, both])] == ["the licence of org/l"]
+    assert [finding.argument for finding in check(model, both)] == ["the licence of org/l"]
     assert front_licence([both])["license"] == "other"
     assert "| mit; LoRA: cc-by-nd-4.0 |" in models_section([both])
 
@@ -105,7 +111,7 @@ def test_the_section_names_the_strictest_and_unknown_licences() -> None:
 @given(st.lists(st.one_of(st.none(), st.text(max_size=30)), min_size=1, max_size=4))
 def test_any_text_is_accepted(licences: list[str | None]) -> None:
     origins_ = origins(*licences)
-    assert all(str(each) for each in check_licences(origins_))
+    assert all(str(each) for each in check(*origins_))
     lines = models_section(origins_).splitlines()
     assert all(line.count("|") - line.count("\\|") == 4 for line in lines[: len(licences) + 2])
 

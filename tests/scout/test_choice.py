@@ -250,6 +250,20 @@ def test_without_a_useful_source_nothing_is_chosen(tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "run.yaml").exists()
 
 
+def test_licences_with_different_terms_are_a_warning(scouted: Scouted, tmp_path: Path) -> None:
+    group = zoo_group()
+    for licence, n in (("apache-2.0", 0), ("cc-by-nc-4.0", 1)):
+        members = tuple(
+            replace(each, card=replace(each.card, licences=(licence,)))
+            if Path(each.reference).name == "math-en"
+            else each
+            for each in group.members
+        )
+        contest = contest_of(open_run(scouted.task), tmp_path, replace(group, members=members))
+        warnings = contest.licence_warnings(scouted.choice)
+        assert len(warnings) == n and all("cc-by-nc-4.0 of math-en" in str(each) for each in warnings)
+
+
 def test_names_are_unique_and_allowed() -> None:
     names = names_of(["a/ja", "b/ja", "c/base", "base+loras/ja", "org/mö del@main", "x/uniform"])
     assert list(names) == ["ja", "ja-2", "base-1", "ja-3", "m-del", "uniform-1"]

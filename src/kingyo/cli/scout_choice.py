@@ -95,6 +95,8 @@ def choose(
         progress = ChoiceProgress(list(contest.references), request.wishes.min_gain, quiet=quiet)
         with interruptible(lambda: f"Interrupted; continue with: {command}"):
             choice = contest.choose(progress.notify)
+    for each in contest.licence_warnings(choice):
+        warn(each)
     group = contest.tried.group
     return contest, choice, attempt(lambda: write_scout_report(found, group, choice, request.out), warn, None)
 

@@ -61,7 +61,8 @@ def check_merge(request: MergeRequest, *, fetch: bool = True) -> Preflight:
     for step in book.steps:
         findings += check_models(step.recipe, steps.models, steps.plans.get(step.name))
     origins = origins_of(book.steps, steps.models, request.root)
-    findings += check_licences(origins, is_allowed=options.ignore_licences)
+    licences = [pair for origin in origins for pair in origin.licences]
+    findings += check_licences(licences, is_allowed=options.ignore_licences)
     findings += check_outputs(request, outputs, fetch=fetch)
     return Preflight(request=request, steps=steps, outputs=outputs, findings=_sorted(findings))
 

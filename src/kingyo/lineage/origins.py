@@ -6,7 +6,7 @@ Licences are the Hub's identifiers, classified by what they require of a merge. 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -182,12 +182,16 @@ def front_licence(origins: Sequence[Origin]) -> dict[str, object]:
     return {"license": licence or "unknown"}
 
 
-def check_licences(origins: Sequence[Origin], *, is_allowed: bool = False) -> Iterator[Diagnostic]:
-    """Yield findings on licences that forbid merges, are unknown, or are non-commercial next to others.
+def check_licences(
+    licences: Iterable[tuple[str, str | None]], *, is_allowed: bool = False
+) -> Iterator[Diagnostic]:
+    """Yield findings on licences that forbid merges, are unknown, or set different terms.
 
-    With ``is_allowed``, the user takes responsibility, and a forbidden merge is only a warning.
+    Args:
+        licences: pairs of a model and its licence; None for one that is not stated.
+        is_allowed: the user takes responsibility, and a forbidden merge is only a warning.
     """
-    stated = dict.fromkeys(pair for origin in origins for pair in origin.licences)
+    stated = dict.fromkeys(licences)
     kinds = {name: kind_of(licence) for name, licence in stated}
     for name, licence in stated:
         if kinds[name] == "no derivatives":
@@ -207,6 +211,16 @@ def check_licences(origins: Sequence[Origin], *, is_allowed: bool = False) -> It
             expected="licences with the same terms",
             received=f"{first} of {one} and {second or 'none stated'} of {other}",
             remedy="Do not use the merge commercially.",
+        )
+    alike = {str(licence): name for name, licence in stated if kind_of(licence) == "share-alike"}
+    if len(alike) > 1:
+        (first, one), (second, other) = list(alike.items())[:2]
+        yield Diagnostic(
+            level="warning",
+            argument="licences",
+            expected="one share-alike licence, since a merge has to be under it",
+            received=f"{first} of {one} and {second} of {other}",
+            remedy="Check that they are compatible, or leave one of the models out.",
         )
     own = dict.fromkeys(str(licence) for name, licence in stated if kinds[name] == "terms of its own")
     if len(own) > 1:

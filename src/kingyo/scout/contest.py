@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from kingyo.errors import KingyoError
 from kingyo.evolution import Event
+from kingyo.lineage import check_licences
 from kingyo.run.model_kind import require_answers
 from kingyo.run.run import Run
 from kingyo.scout.catalogue import Catalogue
@@ -93,6 +95,13 @@ class Contest:
         """Name of a candidate -> its reference from the working directory."""
         members = self.tried.group.members
         return dict(zip(self.run.config.sources, (each.reference for each in members), strict=True))
+
+    def licence_warnings(self, choice: ChosenSources) -> list[KingyoError]:
+        """Return warnings about licences of chosen sources that set different terms."""
+        members = {each.reference: each for each in self.tried.group.members}
+        chosen = ((name, members[self.references[name]]) for name in choice.chosen)
+        licences = [(name, each) for name, member in chosen for each in member.card.licences]
+        return [each.error for each in check_licences(licences) if each.level == "warning"]
 
     def choose(self, notify: Callable[[Event, Sequence[Step]], None]) -> ChosenSources:
         """Choose sources, or continue a choice that was stopped; a source costs the bytes of its own files.
