@@ -254,11 +254,27 @@ def _stopped(file: Path, when: Callable[[Event], bool]) -> None:
         journey_of(run, stop).run()
 
 
+def test_a_run_may_also_train(world: Path) -> None:
+    """Then it depends on one more library."""
+    pytest.importorskip("peft")
+    _stopped(run_yaml(world, controls={"trained": True}), lambda event: event.search == MAIN)
+    assert copies(world / "run").n > 0
+
+
 # ---- what cannot be copied
 
 
 def other_grader(world: Path) -> Path:
     (world / "mine.py").write_text(GRADER.replace("17", "7"))
+    return run_yaml(world)
+
+
+def other_pattern(world: Path) -> Path:
+    """Patterns may look like paths."""
+    (world / "found").rename(world / "unused")
+    write_task(world, grader={"regex": "/yes/b"})
+    scout(world, world / "found")
+    write_task(world, grader={"regex": "/no/b"})
     return run_yaml(world)
 
 
@@ -303,6 +319,7 @@ def a_run(world: Path) -> Path:
     "change",
     [
         other_grader,
+        other_pattern,
         other_items,
         other_length,
         other_model,

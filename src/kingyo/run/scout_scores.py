@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -100,11 +101,11 @@ def _difference(scout: RunStore, setup: Setup, facts: Facts, fit: Sequence[Item]
         return "fit items"
     if _scoring(theirs) != _scoring(setup.config):
         return "task, device or batch size"
-    for name, ours in ((VERSIONS, facts(VERSIONS)), ("threads", facts("threads"))):
-        if scout.fact(name) != ours:
+    if scout.fact("threads") != facts("threads"):
+        return "threads"
+    for name in (VERSIONS, CODE):  # a run may have more, such as peft for the control `trained`
+        if not _by_name(scout.fact(name)).items() <= _by_name(facts(name)).items():
             return name
-    if _hashes(scout.fact(CODE)) != _hashes(facts(CODE)):
-        return "code"
     return _different_model(theirs, setup, scout.fact(MODELS), facts(MODELS))
 
 
@@ -119,7 +120,9 @@ def _scoring(config: RunConfig) -> list[object]:
 
 def _without_folders(value: object) -> object:
     if isinstance(value, str):
-        return Path(value).name if Path(value).is_absolute() else value
+        path = Path(value)
+        exists = os.path.exists(value.partition(":")[0])  # noqa: PTH110  (no error for a long text)
+        return path.name if path.is_absolute() and exists else value
     if isinstance(value, Mapping):
         pairs = cast("Mapping[object, object]", value).items()
         return {_without_folders(key): _without_folders(each) for key, each in pairs}
@@ -128,9 +131,9 @@ def _without_folders(value: object) -> object:
     return value
 
 
-def _hashes(code: object) -> list[tuple[str, str]]:
-    """Return names of files and their hashes."""
-    return sorted((Path(path).name, value) for path, value in cast("dict[str, str]", code or {}).items())
+def _by_name(fact: object) -> dict[str, str]:
+    """Return versions by library, or hashes by the name of a file without its folder."""
+    return {Path(name).name: value for name, value in cast("dict[str, str]", fact or {}).items()}
 
 
 def _different_model(theirs: RunConfig, setup: Setup, before: object, current: object) -> str | None:
