@@ -2,8 +2,9 @@
 
     python benchmarks/pool.py --work DIR --seeds 0 1 2 3 4 --parts scout known
 
-Each seed splits the items anew. Every choice is searched in the same way: the run.yaml of the scout with
-other sources. Parts:
+Each seed splits the items anew. Choices are searched in the same way: the run.yaml of the scout with other
+sources; `all` has one weight per source; `soup` and `switches` search otherwise, at the cost of scout and
+search. Parts:
 
     scout     the scout's choice and its run, with the controls random, grid, random_sources and trained
     known     the useful sources, known from how the pool was built
@@ -28,6 +29,7 @@ from typing import Any
 import yaml
 from seeds import kingyo, percent, points, print_row
 
+from kingyo.scout.choice import names_of
 from kingyo.stats.paired import paired_difference
 from kingyo.store import RunStore
 
@@ -185,10 +187,10 @@ def part_kinship(folder: Path, chosen: Mapping[str, Any]) -> list[tuple[str, Con
 def structure(folder: Path) -> list[dict[str, Any]]:
     """Return the pairs of candidates with the cosines of their task vectors, by name."""
     found = json.loads(kingyo("scout", str(POOL), "--weights", "--out", str(folder / "scout"), "--json"))
-    pairs = found["groups"][0]["structure"]["pairs"]
-    for pair in pairs:
-        pair["models"] = [Path(each.rpartition("+")[2]).name for each in pair["models"]]
-    return pairs
+    measured = found["groups"][0]["structure"]
+    references = [each["reference"] for each in measured["members"]]
+    names = {reference: name for name, reference in names_of(references).items()}
+    return [{**pair, "models": [names[each] for each in pair["models"]]} for pair in measured["pairs"]]
 
 
 def part_switches(folder: Path, chosen: Mapping[str, Any]) -> list[tuple[str, Config]]:

@@ -178,6 +178,15 @@ def test_random_items_are_any() -> None:
     assert abs(np.concatenate([items[:8], items[-8:]]).mean() - 0.25) < 0.06
 
 
+def test_items_in_turn_are_asked_equally_often() -> None:
+    settings = ScreenSettings(items=16, choose="in turn")
+    assert (item_counts(settings, history(), range(3, 7)) == 1 / 4).all()
+    whole = Screen(settings, 1, [range(40), range(40, 64)])
+    orders = [whole.rounds(history(), [0], number).order for number in range(2)]
+    assert {sum(item < 40 for item in order) for order in orders} == {10}
+    assert not set(orders[0]) & set(orders[1])
+
+
 def test_racing_uses_random_items_by_default() -> None:
     evenly, informative = (
         ScreenSettings(items=16, rule="racing"),

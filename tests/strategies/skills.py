@@ -94,7 +94,7 @@ def tell_all(strategy: Stepwise, outcomes: Sequence[Outcome]) -> None:
 def select(
     n: int, score: Score, settings: Stepwise.Settings | None = None, *, seed: int = 0, tell: Tell = tell_all
 ) -> Selection:
-    """Run a selection to its end; each generation is scored on items of its own, drawn at random."""
+    """Run a selection to its end; generations take the items in turn, in random order."""
     done = Selection(strategy=Stepwise(axes(n), seed, settings or Stepwise.Settings()))
     scored: dict[Genome, set[int]] = {}
     for generation in range(1000):
@@ -103,7 +103,8 @@ def select(
         if not trials:
             return done
         n_items = N_ITEMS if (example := score(frozenset())) is None else len(example)
-        items = np.random.default_rng([seed, generation]).permutation(n_items)[:HEAT].tolist()
+        places = np.arange(generation * HEAT, (generation + 1) * HEAT) % n_items
+        items = np.random.default_rng(seed).permutation(n_items)[places[:n_items]].tolist()
         outcomes: list[Outcome] = []
         for trial in trials:
             sources = frozenset(i for i, gene in enumerate(trial.genome) if gene)

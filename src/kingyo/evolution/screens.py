@@ -53,8 +53,9 @@ class ScreenSettings:
 
     Attributes:
         items: items per candidate at most; default: all of fit.
-        choose: which items, if not all: more likely those that are informative about the best so far, or any;
-            default informative; random with racing, which needs items drawn with equal probabilities.
+        choose: which items, if not all: more likely those that are informative about the best so far, any,
+            or all in turn, generation by generation; default informative; random with racing, which needs
+            items drawn with equal probabilities.
         rule: which candidates get more items: all, or those not yet beaten.
         block: racing: items between two looks.
         alpha: racing: chance that a given one of the best is dropped in a generation, at most.
@@ -62,14 +63,14 @@ class ScreenSettings:
     """
 
     items: Annotated[int, Field(ge=1)] | None = None
-    choose: Literal["informative", "random"] | None = None
+    choose: Literal["informative", "random", "in turn"] | None = None
     rule: Literal["none", "racing"] = "none"
     block: Annotated[int, Field(ge=1)] = 10
     alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
     keep: Annotated[float, Field(gt=0, le=1)] = 0.5
 
     @property
-    def chooses(self) -> Literal["informative", "random"]:
+    def chooses(self) -> Literal["informative", "random", "in turn"]:
         """Return ``choose`` or its default."""
         return self.choose or ("informative" if self.rule == "none" else "random")
 
@@ -105,13 +106,21 @@ class Screen:
 
     def _order(self, responses: Responses, number: int) -> list[int]:
         """Return the items of a generation in the order of scoring."""
-        rng = np.random.default_rng([self._seed, number])
         n = self.most_items(responses.n_items)
         strata = self._strata or [range(responses.n_items)]
         sizes = proportional_counts([len(columns) for columns in strata], n)
-        return interleave(
-            [self._chosen(responses, columns, size, rng) for columns, size in zip(strata, sizes, strict=True)]
-        )
+        rng = np.random.default_rng([self._seed, number])
+        parts = zip(strata, sizes, strict=True)
+        if self._settings.chooses == "in turn":
+            return interleave([self._in_turn(columns, size, number) for columns, size in parts])
+        return interleave([self._chosen(responses, columns, size, rng) for columns, size in parts])
+
+    def _in_turn(self, columns: Sequence[int], n: int, number: int) -> list[int]:
+        """Return the n columns after those of the generation before, in an order drawn once."""
+        order = np.random.default_rng(self._seed).permutation(len(columns))
+        return [
+            columns[place] for place in np.take(order, np.arange(number * n, number * n + n), mode="wrap")
+        ]
 
     def _chosen(
         self, responses: Responses, columns: Sequence[int], n: int, rng: np.random.Generator

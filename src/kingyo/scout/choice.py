@@ -318,7 +318,7 @@ def _search(run: Run, strategy: Stepwise, wishes: Wishes) -> Search:
         space=_space(run),
         strategy=strategy,
         limits=Limits(item_evaluations=wishes.item_evaluations, seconds=wishes.seconds),
-        screen=ScreenSettings(items=_items_of_a_heat(len(run.items["fit"])), choose="random"),
+        screen=ScreenSettings(items=_items_of_a_heat(len(run.items["fit"])), choose="in turn"),
         seed=run.config.seed,
         description={"strategy": "stepwise selection", "method": "task_arithmetic", "groups": "one"},
     )

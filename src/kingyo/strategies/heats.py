@@ -14,7 +14,8 @@ from kingyo.types import Genome
 CERTAIN = 2.0
 """Standard errors by which a gain must exceed 0."""
 LIKELY = 1.0
-"""The same for the best change after the last heat."""
+"""The same for the best change after the last heat. A source too many costs little, and may be dropped at the
+end; one that is missing may keep all others from being found."""
 
 
 class ItemScores:
@@ -69,7 +70,7 @@ class Heats:
     """The heats of a few changes.
 
     Attributes:
-        gains: change -> its gain, measured after the first heat.
+        gains: change -> its gain; without the items of the first heat if it went on.
         winner: the best change, if it is good enough.
         is_over: whether there is no further heat.
         is_open: whether it is over, and more items might have found a winner.

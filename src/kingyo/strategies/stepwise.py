@@ -4,15 +4,17 @@
     weights   one source has weight 1, k sources have min(1, 2 / √k) each: a sum of unrelated task vectors is
               never longer than one of four. Before the selection ends, other weights are tried
     pairs     if no source helps alone, pairs are tried, and the source whose pairs are best is chosen first
-    heat      the chosen set and some additions are scored on the same items; the next heat has other items,
-              and only the best third of the additions
-    decision  the best addition is chosen if its gain, measured after the first heat, is large enough and
-              exceeds 0 by two standard errors; if no addition is chosen, the selection ends
-    end       each chosen source is left out in turn, with the weights of the others unchanged. One that does
-              not contribute is dropped
+    heat      the chosen set and some additions are scored on the same items; the best third of the additions
+              goes on to the next heat, which has other items
+    decision  the best addition is chosen if its gain, without the items of the first heat, is large enough
+              and exceeds 0 by two standard errors; after the last heat one is enough, and for the first
+              source any gain that is large enough. If no addition is chosen, the selection ends
+    end       each chosen source is left out in turn; the others keep their weights, a single one gets 1. One
+              whose contribution is too small is dropped
 
 A step begins with the third of the additions, six at least, from which most is expected (``gain_model``); the
-others follow only if none of these is chosen, and then those again that only bad luck may have stopped.
+others follow only if none of these is chosen, and then the best six again whose intervals reach the least
+gain. The gain of the best of several is somewhat optimistic: heats after the first both select and measure.
 (Forward selection with backward elimination: Efroymson 1960, Multiple regression analysis; lazy evaluation:
 Minoux 1978; heats: Karnin et al. 2013, Almost Optimal Exploration in Multi-Armed Bandits, on sequential
 halving.)
@@ -25,6 +27,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
+from statistics import fmean
 from typing import Literal
 
 import numpy as np
@@ -40,9 +43,9 @@ FIRST = 6
 """Fewest additions that a step begins with."""
 MOST_PAIRS = 300
 """Most pairs that are tried; of more, some at random."""
-Verdict = Literal["open", "enough", "cannot tell", "full"]
+Verdict = Literal["open", "enough", "cannot tell", "full", "all"]
 """Whether the selection goes on; ended because no source adds enough, because the items cannot tell whether
-one does, or because no source may be added."""
+one does, because no other source may be added, or because all are chosen or failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +143,7 @@ class Stepwise(BaseStrategy):
         self._queue: list[Genome] = []
         self._open: set[int] = set()  # numbers of trials without an outcome
         self._step: _Step | None = None
+        self._ended: Verdict = "open"
         self._left_out: dict[int, Genome] = {}
         self._last_heat = 0
         self._has_other_weights = False
@@ -214,9 +218,10 @@ class Stepwise(BaseStrategy):
             yield self.weights.others(self._alive(order))
 
     def _alive(self, sources: Sequence[int]) -> list[int]:
-        """Return the sources that only bad luck may have stopped."""
+        """Return the sources with the best gains so far that may be large enough."""
         gains = {} if self._step is None else self._step.by_source(None)
-        return [i for i in sources if i in gains and not self._rules.is_hopeless(gains[i])]
+        alive = [i for i in sources if i in gains and not self._rules.is_hopeless(gains[i])]
+        return sorted(alive, key=lambda i: -gains[i].mean)[:FIRST]
 
     def _additions(self) -> list[int]:
         """Return the sources that may be added: neither chosen, nor failed, nor too many or too costly."""
@@ -252,8 +257,11 @@ class Stepwise(BaseStrategy):
         """Begin the heats of the next changes; if there are none, the selection ends."""
         arms = next((part for part in step.parts if part), None)
         if arms is None:
-            ended: Verdict = "cannot tell" if step.is_open else "enough"
-            self.verdict = ended if step.gains else "full"
+            self._ended = "cannot tell" if step.is_open else "enough"
+            if not step.gains:
+                left = (i for i in range(len(self._axes)) if i not in self.chosen)
+                may_be = any(self.weights.genome([*self.chosen, i]) not in self._scores.failed for i in left)
+                self._ended = "full" if may_be else "all"
             self._close_step(step, None)
             return
         step.heats = Heats(arms, self.weights, self._scores, self._rules)
@@ -263,7 +271,7 @@ class Stepwise(BaseStrategy):
         heats = step.heats
         assert heats is not None, "a step begins with heats"
         if self.weights.genome() in self._scores.failed:
-            self.verdict = "cannot tell"
+            self._ended = "cannot tell"
             self._close_step(step, None)
             return
         heats.end_heat()
@@ -275,7 +283,7 @@ class Stepwise(BaseStrategy):
         if heats.winner is None:
             self._next_part(step)
         elif len(heats.winner.sources) > 1:
-            self._close_step(step, _best_partner(heats.gains))
+            self._close_step(step, _best_partner(heats.winner, heats.gains))
         else:
             self._close_step(step, heats.winner)
 
@@ -318,7 +326,7 @@ class Stepwise(BaseStrategy):
         self._queue = [self.weights.genome(), *(self._left_out[i] for i in sources)]
 
     def _end(self) -> None:
-        """Look again at sources whose contribution is not sure, or drop the one that contributes least.
+        """Look again at sources whose contribution is not sure, or drop the least if it is too small.
 
         A source without which the merge fails stays.
         """
@@ -329,7 +337,7 @@ class Stepwise(BaseStrategy):
             if genome not in self._scores.failed
         }
         unsure = [i for i, gain in gains.items() if not self._rules.is_enough(gain)]
-        too_small = [i for i in unsure if gains[i].mean <= 0 or self._rules.is_hopeless(gains[i])]
+        too_small = [i for i in unsure if gains[i].mean < max(self._settings.min_gain, 1e-9)]
         if unsure and self._last_heat < self._settings.last_heats:
             self._leave_out(unsure)
         elif too_small:
@@ -340,7 +348,7 @@ class Stepwise(BaseStrategy):
             self._finish()
 
     def _finish(self) -> None:
-        self._left_out, self._is_done = {}, True
+        self._left_out, self._is_done, self.verdict = {}, True, self._ended
 
     def _features_of(self, source: int) -> list[float]:
         """Return the features of a source: those given, its similarity to the chosen ones, and the share of
@@ -355,13 +363,13 @@ class Stepwise(BaseStrategy):
         return [*map(float, self._features[source]), similarity, solves]
 
 
-def _best_partner(gains: Mapping[Arm, Gain]) -> Arm:
-    """Return the addition of the source whose pairs gained most."""
-    pairs = [(arm, gain.mean) for arm, gain in gains.items() if len(arm.sources) > 1]
-    total = {
-        i: math.fsum(gain for arm, gain in pairs if i in arm.sources) for arm, _ in pairs for i in arm.sources
+def _best_partner(winner: Arm, gains: Mapping[Arm, Gain]) -> Arm:
+    """Return the addition of the source of the best pair whose other pairs gain most on average."""
+    others = {
+        i: [gain.mean for arm, gain in gains.items() if len(arm.sources) > 1 and i in arm.sources]
+        for i in winner.sources
     }
-    return Arm((max(sorted(total), key=lambda i: total[i]),), pairs[0][0].scale)
+    return Arm((max(winner.sources, key=lambda i: fmean(others[i])),), winner.scale)
 
 
 def _check(settings: Stepwise.Settings, n: int) -> None:
