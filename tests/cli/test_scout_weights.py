@@ -74,7 +74,7 @@ def test_without_a_base(shelf: World) -> None:
     both = shelf.run("scout", "a", "nan", "--weights", "--out", "found", "--json")
     assert both.returncode == 1
     assert json.loads(both.stdout)["counts"]["excluded"] == {
-        "nothing else fits it": 1,
+        "fits no other model": 1,
         "weights that are not finite": 1,
     }
 

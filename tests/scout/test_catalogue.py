@@ -159,7 +159,7 @@ def test_families_without_a_base(models: Path) -> None:
         ["models/base", "models/tuned-0", "models/tuned-1"],
         ["models/qwen-0", "models/qwen-1"],
     ]
-    assert out(found) == {"models/wide": "nothing else fits it"}
+    assert out(found) == {"models/wide": "fits no other model"}
 
 
 def test_each_base_has_its_group(models: Path) -> None:
@@ -196,9 +196,9 @@ def test_the_zoo(monkeypatch: pytest.MonkeyPatch) -> None:
     assert bases(found) == names and [len(group.members) for group in found.groups] == [20, 5, 5, 5]
     assert out(found) == {
         **dict.fromkeys(names, "the base itself"),
-        "zoo/pictures/judge": "nothing else fits it",
+        "zoo/pictures/judge": "fits no other model",
         "zoo/pool/base+zoo/pool/tutor": "a licence that forbids derivatives",
-        "zoo/pool/gpt": "nothing else fits it",
+        "zoo/pool/gpt": "fits no other model",
         "zoo/pool/other-tokens": "another vocabulary",
         "zoo/pool/wide": "another architecture or size",
     }
@@ -233,8 +233,8 @@ def test_loras(models: Path) -> None:
     assert out(found) == {
         "models/base": "the base itself",
         "models/base+models/a": "a licence that forbids derivatives",
-        "models/c": "a LoRA of a base that is not there",
-        "models/d": "a LoRA of a base that is not there",
+        "models/c": "a LoRA whose base was not found",
+        "models/d": "a LoRA whose base was not found",
         "models/tuned-1": "unreadable",
         "models/e": "unreadable",
     }

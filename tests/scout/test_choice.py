@@ -17,7 +17,7 @@ from kingyo.run.resume import journey_of
 from kingyo.run.run import Run
 from kingyo.scout.choice import ChosenSources, Evidence, Wishes, choose, config_for, names_of, trials_in
 from kingyo.scout.paths import relative_to
-from kingyo.scout.suggestion import write_run_yaml
+from kingyo.scout.suggestion import drawn, next_gain, write_run_yaml
 from kingyo.store import RunStore
 from kingyo.strategies.gain_model import Gain
 from tests.cli.merging import write_lora
@@ -248,6 +248,57 @@ def test_without_a_useful_source_nothing_is_chosen(tmp_path: Path) -> None:
     choice = choose_from_zoo(task, tmp_path / "out")
     assert choice.chosen == () and choice.verdict == "enough"
     assert not (tmp_path / "out" / "run.yaml").exists()
+
+
+@pytest.mark.parametrize("name", ["L" * 200, "two\nlines"])
+def test_reasons_are_behind_their_sources(scouted: Scouted, tmp_path: Path, name: str) -> None:
+    """A name or path of several lines in YAML has no reasons."""
+    group = zoo_group()
+    members = tuple(
+        replace(each, reference=str(tmp_path / name)) if Path(each.reference).name == "ja" else each
+        for each in group.members
+    )
+    shutil.copytree(ZOO / "ja", tmp_path / name)
+    group = replace(group, members=members)
+    config = config_for(group, {"task": {"file": str(scouted.task)}}, Path(), 0)
+    own = list(config.sources)[NAMES.index("ja")]
+    gains = {source: Gain(mean=0.2, error=0.1, n=9) for source in (own, "math-en")}
+    choice = replace(
+        scouted.choice, sources=tuple(config.sources), chosen=(own, "math-en"), contributions=gains
+    )
+    file = write_run_yaml(contest_of(Run.open(config, Path()), tmp_path, group), choice, scouted.task)
+    assert list(load_config(file).sources) == [own, "math-en"]
+    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if "in this set" in line]
+    assert [line.split(":")[0].strip() for line in lines] == ["math-en"]
+
+
+def test_a_run_yaml_that_no_scout_wrote_stays(scouted: Scouted, tmp_path: Path) -> None:
+    contest = contest_of(open_run(scouted.task), tmp_path)
+    for make in ((tmp_path / "run.yaml").touch, (tmp_path / "run.yaml").mkdir):
+        make()
+        with pytest.raises(KingyoError) as raised:
+            write_run_yaml(contest, scouted.choice, scouted.task)
+        assert raised.value.argument == str(tmp_path / "run.yaml") and "--out" in str(raised.value)
+        if (tmp_path / "run.yaml").is_file():
+            (tmp_path / "run.yaml").unlink()
+
+
+def test_random_sources_are_others(scouted: Scouted) -> None:
+    """With all sources chosen there are none."""
+    contest = contest_of(open_run(scouted.task), scouted.out)
+    for seed in range(20):
+        run = replace(contest.run, config=contest.run.config.model_copy(update={"seed": seed}))
+        for chosen in (("ja",), NAMES[:4]):
+            names = drawn(replace(contest, run=run), replace(scouted.choice, chosen=chosen), scouted.out)
+            assert len(names) == len(chosen) and set(names) != set(chosen)
+    assert drawn(contest, replace(scouted.choice, chosen=NAMES), scouted.out) == {}
+
+
+def test_the_best_of_the_others_was_measured_well(scouted: Scouted) -> None:
+    gains = {1: Gain(mean=0.5, error=0.2, n=24), 2: Gain(mean=0.01, error=0.01, n=96)}
+    last = replace(scouted.choice.steps[-1], gains=gains)
+    choice = replace(scouted.choice, steps=(*scouted.choice.steps[:-1], last))
+    assert next_gain(choice) == (NAMES[2], gains[2])
 
 
 def test_licences_with_different_terms_are_a_warning(scouted: Scouted, tmp_path: Path) -> None:

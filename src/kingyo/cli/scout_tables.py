@@ -97,7 +97,14 @@ def _counts(found: Catalogue) -> str:
 
 def print_choice(choice: ChosenSources, run_yaml: Path | None, report: Path | None) -> None:
     """Print the chosen sources with reasons, the best of the others, and what comes next."""
-    from kingyo.scout.suggestion import ENDS, gain_text, next_gain, predictions_text, score_text
+    from kingyo.scout.suggestion import (
+        ENDS,
+        dropped_sources,
+        gain_text,
+        next_gain,
+        predictions_text,
+        score_text,
+    )
 
     console = Console(highlight=False)
     table = plain_table("source", "alone", "gain when added", "in the final set", title="Chosen", n_left=1)
@@ -117,11 +124,12 @@ def print_choice(choice: ChosenSources, run_yaml: Path | None, report: Path | No
     if choice.score is not None:
         merge = "Their plain merge" if choice.chosen else "The base alone"
         print_text(console, f"{merge} solves {score_text(choice.score)} of fit.")
+    if dropped := dropped_sources(choice):
+        print_text(console, escape(f"Added, and dropped again: {', '.join(dropped)}."))
     after = next_gain(choice)
     if after is not None:
-        print_text(console, escape(f"The best further source is {after[0]}: {gain_text(after[1])}."))
-    if choice.verdict in ENDS:
-        print_text(console, ENDS[choice.verdict])
+        print_text(console, escape(f"Of the others, {after[0]} gained most: {gain_text(after[1])}."))
+    print_text(console, ENDS[choice.verdict])
     print_text(console, predictions_text(choice.correlation))
     print_text(console, f"{counted(choice.item_evaluations, 'answer')} in {choice.minutes:.1f} minutes.")
     for name, reason in choice.failed.items():
@@ -129,6 +137,6 @@ def print_choice(choice: ChosenSources, run_yaml: Path | None, report: Path | No
     if report is not None:
         print_text(console, escape(f"Wrote {report}."))
     if run_yaml is None:
-        print_text(console, "No source is worth adding, so there is no run.yaml.")
+        print_text(console, "No source is chosen, so there is no run.yaml.")
     else:
         print_text(console, escape(f"Wrote {run_yaml}. Next: kingyo evolve {shlex.quote(str(run_yaml))}"))

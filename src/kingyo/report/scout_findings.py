@@ -10,7 +10,7 @@ from functools import cached_property
 from kingyo.scout.candidate import Candidate
 from kingyo.scout.catalogue import Catalogue, Group
 from kingyo.scout.choice import ChosenSources, names_of
-from kingyo.scout.suggestion import next_gain
+from kingyo.scout.suggestion import dropped_sources, next_gain
 from kingyo.stats import Interval, interval
 from kingyo.strategies.gain_model import Gain
 
@@ -95,8 +95,7 @@ class ScoutFindings:
     @property
     def dropped(self) -> list[str]:
         """Sources that were added and left out at the end."""
-        added = [self.choice.sources[step.added] for step in self.choice.steps if step.added is not None]
-        return [name for name in added if name not in self.choice.chosen]
+        return dropped_sources(self.choice)
 
     @cached_property
     def gains(self) -> dict[str, Interval]:

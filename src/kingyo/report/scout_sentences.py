@@ -35,7 +35,7 @@ def summary(findings: ScoutFindings) -> str:
         _candidates(findings),
         _score(findings),
         _next(findings),
-        ENDS.get(findings.choice.verdict, "No further source adds enough.").replace("`", ""),
+        ENDS[findings.choice.verdict].replace("`", ""),
         _cost(findings),
         predictions_text(findings.choice.correlation).replace("-", wording.MINUS),
     ]
@@ -79,8 +79,7 @@ def _next(findings: ScoutFindings) -> str:
     if best is None:
         return ""
     name, gain = best
-    further = "further source" if findings.choice.chosen else "source"
-    return f"The best {further}, {name}, would add {wording.points(gain)} ({wording.sample(gain.n)})."
+    return f"Of the others, {name} gained most: {wording.points(gain)} ({wording.sample(gain.n)})."
 
 
 def _cost(findings: ScoutFindings) -> str:

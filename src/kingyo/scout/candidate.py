@@ -14,7 +14,7 @@ from kingyo.vocabulary import TOKENIZER_FILES
 
 Reason = Literal[
     "the base itself",
-    "a LoRA of a base that is not there",
+    "a LoRA whose base was not found",
     "unreadable",
     "only pickles",
     "remote code",
@@ -23,7 +23,7 @@ Reason = Literal[
     "another vocabulary",
     "a licence that forbids derivatives",
     "an unknown licence",
-    "nothing else fits it",
+    "fits no other model",
     "weights that are not finite",
 ]
 """Why a candidate is excluded, in the order of the checks."""

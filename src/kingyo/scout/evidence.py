@@ -54,7 +54,7 @@ def _measure(
     out = [each for each in group.members if each.reference in measured.not_finite]
     excluded = [_excluded(each, measured.not_finite) for each in out]
     if base is None and len(stay) == 1:
-        alone = Exclusion(reason="nothing else fits it", detail="the weights of the others are not finite")
+        alone = Exclusion(reason="fits no other model", detail="the weights of the others are not finite")
         excluded.append(replace(stay.pop(), exclusion=alone))
     return replace(group, members=tuple(stay), structure=measured.structure), excluded
 

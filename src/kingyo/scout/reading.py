@@ -23,7 +23,7 @@ _MOST_OTHERS = 8
 _MISFITS = ("another architecture or size", "another vocabulary")
 """Reasons not to merge it with one model that do not hold for others."""
 _ALONE = Exclusion(
-    reason="nothing else fits it", detail="it names no base that can be read; pass --base M to choose one"
+    reason="fits no other model", detail="it names no base that can be read; pass --base M to choose one"
 )
 
 
@@ -86,7 +86,7 @@ class Reading:
     ) -> None:
         for place in adapters:
             if model is None:
-                self._exclude(place, "a LoRA of a base that is not there", problem)
+                self._exclude(place, "a LoRA whose base was not found", problem)
             elif self._is_pickled(place):
                 self._exclude(place, "only pickles", "pass --allow-pickle")
             else:

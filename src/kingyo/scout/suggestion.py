@@ -7,9 +7,11 @@ import random
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import median_low
+from typing import cast
 
 import yaml
 
+from kingyo.errors import KingyoError
 from kingyo.io.files import write_text
 from kingyo.io.units import counted, percent
 from kingyo.run.config import RANDOM_SOURCES
@@ -23,7 +25,9 @@ from kingyo.space.subsets import HIGHEST
 from kingyo.stats import Interval
 from kingyo.stats.ranks import Correlation
 from kingyo.strategies.gain_model import Gain
+from kingyo.strategies.stepwise import Verdict
 
+_WRITTEN = "Written by `kingyo scout`."
 CANDIDATES = 400
 """Candidates of the suggested search."""
 MOST_GENES = 48
@@ -44,17 +48,43 @@ ABOVE: Mapping[str, tuple[str, ...]] = {
 
 def write_run_yaml(contest: Contest, choice: ChosenSources, task: Path) -> Path:
     """Write the run.yaml of a choice into the scout's folder, with the reasons as comments."""
-    path = contest.request.out / "run.yaml"
+    path = require_own_run_yaml(contest.request.out)
+    random_sources = drawn(contest, choice, path.parent)
     data = {
         "name": name_from_path(path.parent.resolve()),
         "seed": contest.run.config.seed,
         "task": {"file": relative_path(str(task), path.parent)},
         "budget": {"candidates": CANDIDATES},
         **decided(contest, choice, path.parent),
-        "controls": {"random": True, "grid": True, RANDOM_SOURCES: drawn(contest, choice, path.parent)},
+        "controls": {
+            "random": True,
+            "grid": True,
+            **({RANDOM_SOURCES: random_sources} if random_sources else {}),
+        },
     }
     write_text(path, run_yaml(data, choice))
     return path
+
+
+def require_own_run_yaml(out: Path) -> Path:
+    """Return the path of the run.yaml in the scout's folder.
+
+    Raises:
+        KingyoError: something is there that no scout wrote.
+    """
+    path = out / "run.yaml"
+    try:
+        is_own = not path.exists() or path.read_text(encoding="utf-8").startswith(f"# {_WRITTEN}")
+    except (OSError, UnicodeDecodeError):
+        is_own = False
+    if is_own:
+        return path
+    raise KingyoError(
+        str(path),
+        expected="no file, or one that `kingyo scout` wrote",
+        received="another one",
+        remedy="Move it, or choose another folder with --out.",
+    )
 
 
 def decided(contest: Contest, choice: ChosenSources, folder: Path) -> dict[str, object]:
@@ -96,25 +126,40 @@ def _others(choice: ChosenSources, start: float) -> dict[str, object]:
 
 
 def drawn(contest: Contest, choice: ChosenSources, folder: Path) -> dict[str, str]:
-    """Draw as many candidates as were chosen, for the control random_sources."""
-    names = random.Random(contest.run.config.seed).sample(sorted(choice.sources), len(choice.chosen))
-    return {name: relative_to(contest.references[name], folder) for name in sorted(names)}
+    """Draw as many candidates as were chosen, but not the same ones; none if there are no others."""
+    chosen = names = sorted(choice.chosen)
+    if len(chosen) == len(choice.sources):
+        return {}
+    chance = random.Random(contest.run.config.seed)
+    while names == chosen:
+        names = sorted(chance.sample(sorted(choice.sources), len(chosen)))
+    return {name: relative_to(contest.references[name], folder) for name in names}
 
 
 def run_yaml(data: Mapping[str, object], choice: ChosenSources) -> str:
     """Return the text of a run.yaml, with what was measured as comments."""
-    lines = ["# Written by `kingyo scout`. Start it with `kingyo evolve`; paths are relative to this file."]
+    lines = [f"# {_WRITTEN} Start it with `kingyo evolve`; paths are relative to this file."]
     lines += [f"# {line}" for line in _summary(choice)]
     for key, above in ABOVE.items():
-        dumped = yaml.safe_dump({key: data[key]}, sort_keys=False, allow_unicode=True, width=10**6)
-        lines += [*above, *dumped.splitlines()]
-        if key == "sources":
-            names = sources_of_run(choice)
-            last = lines[-len(names) :]
-            lines[-len(names) :] = [
-                line + _reasons(choice, name) for name, line in zip(names, last, strict=True)
-            ]
+        is_sources = key == "sources"
+        own = ["sources:", *_source_lines(cast("dict[str, str]", data[key]), choice)] if is_sources else None
+        lines += [*above, *(own or _dumped({key: data[key]}))]
     return "\n".join(lines) + "\n"
+
+
+def _dumped(data: Mapping[str, object]) -> list[str]:
+    text = yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True, width=10**6)
+    return text.splitlines()
+
+
+def _source_lines(sources: Mapping[str, str], choice: ChosenSources) -> list[str]:
+    """Return the sources, each with its reasons behind it; a source of several lines has none."""
+    lines: list[str] = []
+    for name, reference in sources.items():
+        dumped = _dumped({name: reference})
+        dumped[0] += _reasons(choice, name) if len(dumped) == 1 else ""
+        lines += [f"  {line}" for line in dumped]
+    return lines
 
 
 def _reasons(choice: ChosenSources, name: str) -> str:
@@ -150,12 +195,22 @@ def predictions_text(found: Correlation | None) -> str:
     return f"{text}." if found.low > 0 else f"{text}: too uncertain to say whether predictions help."
 
 
+def dropped_sources(choice: ChosenSources) -> list[str]:
+    """Return the sources that were added and dropped at the end."""
+    added = [choice.sources[step.added] for step in choice.steps if step.added is not None]
+    return [name for name in added if name not in choice.chosen]
+
+
 def next_gain(choice: ChosenSources) -> tuple[str, Gain] | None:
-    """Return the best of the sources that were not added at the end, and its gain."""
+    """Return the best of the sources that were not added at the end, and its gain.
+
+    Only the sources that were measured on most items count: a better gain on few items is luck.
+    """
     last = choice.steps[-1] if choice.steps else None
     if last is None or last.added is not None or not last.gains:
         return None
-    best = max(last.gains, key=lambda i: last.gains[i].mean)
+    most = max(gain.n for gain in last.gains.values())
+    best = max((i for i, gain in last.gains.items() if 2 * gain.n >= most), key=lambda i: last.gains[i].mean)
     return choice.sources[best], last.gains[best]
 
 
@@ -167,15 +222,15 @@ def _summary(choice: ChosenSources) -> list[str]:
         lines.append(f"Their plain merge solves {score_text(choice.score)}.")
     after = next_gain(choice)
     if after is not None:
-        lines.append(f"The best further source is {after[0]}: {gain_text(after[1])}.")
-    if choice.verdict in ENDS:
-        lines.append(ENDS[choice.verdict])
-    return lines
+        lines.append(f"Of the others, {after[0]} gained most: {gain_text(after[1])}.")
+    return [*lines, ENDS[choice.verdict]]
 
 
-ENDS: Mapping[str, str] = {
+ENDS: Mapping[Verdict, str] = {
     "open": "The budget ended before this was decided; `kingyo scout` with a larger --budget continues.",
     "cannot tell": "Whether a further source adds something cannot be told from these items.",
-    "full": "No further source may be added.",
+    "enough": "No further source adds enough.",
+    "full": "The limits allow no further source.",
+    "all": "No other candidate is left.",
 }
 """Verdict -> what to say about it."""
