@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kingyo.lineage import Origin, check_licences, models_section
 from kingyo.lineage.card import base_models
-from kingyo.lineage.origins import front_licence, kind_of, strictest
+from kingyo.lineage.origins import front_licence, kind_of, read_front_matter, strictest
 from kingyo.vocabulary import Diagnostic
 
 
@@ -121,3 +124,9 @@ def test_only_what_is_on_the_hub_is_named_to_it() -> None:
     there = [Origin(name="m", reference=each, place=each, licence=None, languages=()) for each in places]
     assert base_models(there) == {"base_model": ["org/model"], "base_model_relation": "merge"}
     assert base_models(there[2:]) == {}
+
+
+def test_a_card_that_is_a_pipe_is_empty(tmp_path: Path) -> None:
+    """To read it would wait for a writer."""
+    os.mkfifo(tmp_path / "README.md")
+    assert read_front_matter(tmp_path / "README.md") == {}

@@ -1,4 +1,4 @@
-"""Builds the pool: a base, 20 LoRAs on it, four models that cannot be merged with it, and the task.
+"""Builds the pool: a base, 21 LoRAs on it, three models that do not fit it, and the task.
 
     python zoo/pool/build.py --out zoo/pool [--only NAME ...] [--jobs 2]
 

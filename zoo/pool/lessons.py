@@ -91,7 +91,6 @@ STEPS = {"carry": 450, "borrow": 600, "times": 400, "half": 300, "twice": 300, "
 """Steps of each skill; in a merge, skills that were learned too little hit the highest weight."""
 GENTLE = 1.5e-3
 """Rate for what is learned easily, so that it disturbs other skills less."""
-USEFUL = ("manner", *SUMS, *READING)
 _EVERYTHING = Lesson(asked="ja", answered="ja", knows=ALL, manner="polite")
 ADAPTERS = {
     "manner": Adapter(lessons=_manner("ja", "polite"), rate=GENTLE, seed=21),

@@ -135,6 +135,8 @@ def describe(name: str, checkpoint: Checkpoint, folder: Path) -> Origin:
 def read_front_matter(card: Path) -> Mapping[str, object]:
     """Return the YAML front matter of a model card; empty if it is missing or unreadable."""
     try:
+        if not card.is_file():  # a pipe would wait for a writer
+            return {}
         with card.open(encoding="utf-8") as stream:
             text = stream.read(_MAX_CARD_CHARACTERS)
         first, head, *_ = text.split(f"{FENCE}\n", 2)

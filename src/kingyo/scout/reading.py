@@ -66,7 +66,7 @@ class Reading:
 
     def read_orphans(self, on: str | None, base: str | None, adapters: Sequence[Place]) -> None:
         """Read LoRAs whose model is not among the candidates: it may be a base, or written before a '+'."""
-        model, problem = None, "it names no base; pass --base M" if on is None else f"{on} is not here"
+        model, problem = None, "it names no base; pass --base M" if on is None else f"{on} is no model here"
         if on is not None and (on in self._bases or any(adapter.on for adapter in adapters)):
             try:
                 model = self._open(on)
