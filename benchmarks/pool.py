@@ -119,7 +119,6 @@ def of_scout(folder: Path) -> Config:
     config["sources"] = sources_of(config, config["sources"])
     config["controls"]["random_sources"] = sources_of(config, config["controls"]["random_sources"])
     config["task"] = {"file": str(folder / "task.yaml")}
-    config["controls"]["trained"] = True
     config["scout"] = str((here / config["scout"]).resolve())
     return config
 

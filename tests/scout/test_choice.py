@@ -136,6 +136,7 @@ def test_the_run_yaml_can_be_read_from_anywhere(
     file = scouted.out / "run.yaml"
     config = load_config(file)
     assert list(config.sources) == list(scouted.choice.chosen)
+    assert config.controls.random and config.controls.grid and config.controls.trained
     assert len(config.controls.random_sources) == 3 and set(config.controls.random_sources) <= set(NAMES)
     assert all(path.exists() for path in paths_of(file))
     assert Run.open(config, scouted.out).models.base is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from statistics import median_low
 from typing import cast
@@ -14,8 +15,9 @@ import yaml
 from kingyo.errors import KingyoError
 from kingyo.io.files import write_text
 from kingyo.io.units import counted, percent
-from kingyo.run.config import RANDOM_SOURCES
+from kingyo.run.config import RANDOM_SOURCES, TRAINED
 from kingyo.run.config_file import name_from_path
+from kingyo.run.searches import require_control
 from kingyo.run.spaces import merged_layout
 from kingyo.scout.choice import ChosenSources, trials_in
 from kingyo.scout.contest import Contest
@@ -41,7 +43,11 @@ ABOVE: Mapping[str, tuple[str, ...]] = {
     "merge": ("",),
     "budget": ("",),
     "scout": ("", "# Scores of equal merges are copied from here."),
-    "controls": ("", "# Searches of equal cost; random_sources merges as many sources, drawn at random."),
+    "controls": (
+        "",
+        "# Controls at the same cost. random_sources: as many sources, drawn at random.",
+        "# trained: a LoRA that is trained on fit (needs peft).",
+    ),
 }
 """Key of the run.yaml, in their order -> lines above it."""
 
@@ -49,18 +55,13 @@ ABOVE: Mapping[str, tuple[str, ...]] = {
 def write_run_yaml(contest: Contest, choice: ChosenSources, task: Path) -> Path:
     """Write the run.yaml of a choice into the scout's folder, with the reasons as comments."""
     path = require_own_run_yaml(contest.request.out)
-    random_sources = drawn(contest, choice, path.parent)
     data = {
         "name": name_from_path(path.parent.resolve()),
         "seed": contest.run.config.seed,
         "task": {"file": relative_path(str(task), path.parent)},
         "budget": {"candidates": CANDIDATES},
         **decided(contest, choice, path.parent),
-        "controls": {
-            "random": True,
-            "grid": True,
-            **({RANDOM_SOURCES: random_sources} if random_sources else {}),
-        },
+        "controls": _controls(contest, choice, path.parent),
     }
     write_text(path, run_yaml(data, choice))
     return path
@@ -123,6 +124,16 @@ def _others(choice: ChosenSources, start: float) -> dict[str, object]:
     if choice.frame is not None and choice.frame not in choice.chosen:
         others[choice.frame] = {"parameters": {"weight": 0}}
     return {"sources": others} if others else {}
+
+
+def _controls(contest: Contest, choice: ChosenSources, folder: Path) -> dict[str, object]:
+    """Return all controls that are possible."""
+    controls: dict[str, object] = {"random": True, "grid": True}
+    with suppress(KingyoError):
+        require_control(TRAINED, contest.run)
+        controls[TRAINED] = True
+    others = drawn(contest, choice, folder)
+    return {**controls, RANDOM_SOURCES: others} if others else controls
 
 
 def drawn(contest: Contest, choice: ChosenSources, folder: Path) -> dict[str, str]:
