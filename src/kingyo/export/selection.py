@@ -44,6 +44,7 @@ def choose(
         )
     if trial is not None:
         return find_trial(store, trial)
+    store.require_no_scout()
     if search is not None:
         return _winner(store, search)
     if pick is not None:

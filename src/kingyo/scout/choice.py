@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -20,28 +19,25 @@ from kingyo.evolution.trial_evaluation import TrialEvaluator
 from kingyo.evolution.types import Limits
 from kingyo.io.pipeline_index import DENOISERS
 from kingyo.io.schema import parse_settings
-from kingyo.run.begin import begin
 from kingyo.run.config import RESERVED_NAMES, RunConfig
 from kingyo.run.config_file import config_from_data
-from kingyo.run.resume import require_same_code
 from kingyo.run.run import Run
 from kingyo.run.scouted import SCOUT
 from kingyo.run.searches import completed
 from kingyo.run.spaces import shared_keys
 from kingyo.run.worker import runner_of
 from kingyo.scout.catalogue import Group
+from kingyo.scout.continuing import begun, require_same_options
 from kingyo.space import SharedKeysSpace
 from kingyo.space.subsets import SubsetSpace
 from kingyo.stats import Interval, interval, interval_json
 from kingyo.stats.ranks import Correlation, rank_correlation
-from kingyo.store import DATABASE, RunStore
+from kingyo.store import RunStore
 from kingyo.strategies.gain_model import Gain
 from kingyo.strategies.stepwise import Step, Stepwise, Verdict
 
 ITEMS = 24
 """Items of a heat; half of fit if that is less, since gains are measured on others than the first ones."""
-OPTIONS = "options"
-"""Fact of a scout's database: what the user allows, and what is known of the weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,12 +158,11 @@ def choose(
         KingyoError: the run cannot begin, or another choice is in the folder.
     """
     _require_budget(run, wishes)
-    has_begun = (out / DATABASE).exists()
-    with run.begun_in(RunStore.open(out)) if has_begun else begin(run, out) as opened:
-        store = opened.begun
-        _require_same(opened)
-        require_same_code(opened)
-        strategy = _strategy(opened, wishes, evidence)
+    _ = _strategy(run, _options(run, wishes, evidence))  # refuses wrong limits before anything is written
+    with begun(run, out) as opened:
+        store, options = opened.begun, _options(opened, wishes, evidence)
+        require_same_options(store, options)
+        strategy = _strategy(opened, options)
         search = _search(opened, strategy, wishes)
         items = [item.id for item in store.items()["fit"]]
         evaluator = TrialEvaluator(store, runner_of(opened), {"fit": items})
@@ -237,24 +232,9 @@ def names_of(references: Sequence[str]) -> dict[str, str]:
     return named
 
 
-def _require_same(run: Run) -> None:
-    from kingyo.run.setup import as_fact, require_same_models
-
-    store = run.begun
-    stored, current = store.fact("config"), as_fact(run.config)
-    if stored != current:
-        raise _other_choice(store, "a new folder, or one with the same candidates and task", "other ones")
-    require_same_models(store, run.models)
-
-
-def _other_choice(store: RunStore, expected: str, received: str) -> KingyoError:
-    remedy = "Choose another folder with --out."
-    return KingyoError(str(store.folder), expected=expected, received=received, remedy=remedy)
-
-
-def _strategy(run: Run, wishes: Wishes, evidence: Evidence) -> Stepwise:
+def _options(run: Run, wishes: Wishes, evidence: Evidence) -> dict[str, object]:
     names = list(run.config.sources)
-    options = {
+    return {
         "min_gain": wishes.min_gain,
         "most": wishes.most,
         "costs": [float(wishes.costs[name]) for name in names] if wishes.costs else [],
@@ -264,19 +244,11 @@ def _strategy(run: Run, wishes: Wishes, evidence: Evidence) -> Stepwise:
         if evidence.similarity
         else [],
     }
+
+
+def _strategy(run: Run, options: Mapping[str, object]) -> Stepwise:
     settings = parse_settings(Stepwise.Settings, options, "choice of sources")
-    strategy = Stepwise(_space(run).axes, run.config.seed, settings)
-    _require_same_options(run.begun, options)
-    return strategy
-
-
-def _require_same_options(store: RunStore, options: Mapping[str, object]) -> None:
-    """Store the options of a choice, or check that they are those that it began with."""
-    stored = store.fact(OPTIONS)
-    if stored is None:
-        store.set_fact(OPTIONS, options)
-    elif stored != json.loads(json.dumps(options)):
-        raise _other_choice(store, "the limits that it began with, but for the budget", "other ones")
+    return Stepwise(_space(run).axes, run.config.seed, settings)
 
 
 def _space(run: Run) -> SharedKeysSpace:
@@ -354,7 +326,7 @@ def _choice(run: Run, strategy: Stepwise) -> ChosenSources:
         item_scores=_item_scores(strategy, names),
         failed=failed,
         correlation=_correlation(strategy.steps),
-        item_evaluations=store.item_evaluations(),
+        item_evaluations=store.item_evaluations(SCOUT, "fit"),
         minutes=seconds / 60,
     )
 

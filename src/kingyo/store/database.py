@@ -29,6 +29,21 @@ def require(folder: Path) -> None:
         )
 
 
+OPTIONS = "options"
+"""Fact that only the trial merges of a scout have: what the user allows, and what is known of the weights."""
+
+
+def of_scout(folder: Path) -> KingyoError:
+    """Return the error of commands that continue or export a run; a scout scores fit, and no baselines."""
+    return KingyoError(
+        str(folder),
+        expected="a run of `kingyo evolve`",
+        received="the trial merges of `kingyo scout`",
+        remedy="Continue them with the same command that began them. `kingyo evolve` then runs the run.yaml "
+        "that `kingyo scout` writes.",
+    )
+
+
 def require_new(folder: Path) -> None:
     """Raise a ``KingyoError`` unless the path is free or an empty folder."""
     require_short_name(folder)

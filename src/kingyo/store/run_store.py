@@ -15,12 +15,14 @@ from typing import IO
 from kingyo.errors import KingyoError
 from kingyo.io.files import put_in_place
 from kingyo.store.database import (
+    OPTIONS,
     check,
     connect,
     connect_read_only,
     database_error,
     explained_errors,
     lost_writes,
+    of_scout,
     removed_after_error,
     require,
     require_new,
@@ -71,19 +73,19 @@ class RunStore(TrialLog):
         return cls._open(folder, is_new=True)
 
     @classmethod
-    def open(cls, folder: Path) -> RunStore:
-        """Open a run for writing; one process at a time."""
+    def open(cls, folder: Path, *, by_scout: bool = False) -> RunStore:
+        """Open a run for writing; one process at a time. Only a scout opens its trial merges."""
         require(folder)
-        return cls._open(folder)
+        return cls._open(folder, by_scout=by_scout)
 
     @classmethod
-    def _open(cls, folder: Path, is_new: bool = False) -> RunStore:
+    def _open(cls, folder: Path, *, is_new: bool = False, by_scout: bool = False) -> RunStore:
         with ExitStack() as stack:
             lock = stack.enter_context(acquire(folder))
             stack.enter_context(explained_errors(folder))
             if is_new and not (folder / DATABASE).exists():
                 stack.enter_context(removed_after_error(folder))
-            lost = None if is_new else cls._checked(folder)
+            lost = None if is_new else cls._checked(folder, by_scout)
             connection = stack.enter_context(closing(connect(folder / DATABASE)))
             create_tables(connection)
             watch(connection)
@@ -92,7 +94,7 @@ class RunStore(TrialLog):
         return store
 
     @staticmethod
-    def _checked(folder: Path) -> str | None:
+    def _checked(folder: Path, by_scout: bool) -> str | None:
         """Check a run and its media without writing; return a sentence on lost writes, if any."""
         noted = noted_writes(folder)
         with closing(connect_read_only(folder)) as connection:
@@ -101,6 +103,9 @@ class RunStore(TrialLog):
             if lost is not None:
                 require_setup(connection, folder, lost)
             if schema_version(connection, folder) > 0:
+                facts = connection.execute("SELECT key FROM facts WHERE key = ?", (OPTIONS,))
+                if facts.fetchone() is not None and not by_scout:
+                    raise of_scout(folder)
                 rows = connection.execute("""SELECT content FROM items WHERE INSTR(content, '"media":[')""")
                 for media in {media for (content,) in rows for media in read_item(content, folder).media}:
                     media.read()
@@ -120,6 +125,11 @@ class RunStore(TrialLog):
             stack.pop_all()
             connection.execute("PRAGMA query_only = 1")
         return cls(folder, connection, None, lost)
+
+    def require_no_scout(self) -> None:
+        """Raise a ``KingyoError`` if these are the trial merges of a scout."""
+        if self.fact(OPTIONS) is not None:
+            raise of_scout(self.folder)
 
     def close(self) -> None:
         """Close the database and release the lock; a second call does nothing."""

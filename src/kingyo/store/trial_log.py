@@ -216,9 +216,10 @@ class TrialLog(OpenDatabase):
             for trial, failure, value, objectives, is_partial in rows
         ]
 
-    def item_evaluations(self) -> int:
-        """Return the number of graded answers of all searches on all splits, without copies."""
-        return self._count_scores("p.copied_from IS NULL")
+    def item_evaluations(self, search: str | None = None, split: Split | None = None) -> int:
+        """Return the number of graded answers, without copies; by default of all searches on all splits."""
+        where = "(?1 IS NULL OR t.search = ?1) AND (?2 IS NULL OR p.split = ?2)"
+        return self._count_scores(f"p.copied_from IS NULL AND {where}", (search, split))
 
     def copied_scores(self) -> int:
         """Return the number of item scores that were copied from a trial with the same recipe."""
@@ -228,10 +229,12 @@ class TrialLog(OpenDatabase):
         """Return the number of item scores from another run, see ``types.Evaluation.copied_from``."""
         return self._count_scores("p.copied_from = p.trial")
 
-    def _count_scores(self, condition: str) -> int:
+    def _count_scores(self, condition: str, values: Sequence[str | None] = ()) -> int:
         row = self._db.execute(
             "SELECT COUNT(*) FROM scores s JOIN parts p"
-            f" ON p.trial = s.trial AND p.split = s.split AND p.part = s.part WHERE {condition}"
+            " ON p.trial = s.trial AND p.split = s.split AND p.part = s.part"
+            f" JOIN trials t ON t.id = p.trial WHERE {condition}",
+            values,
         ).fetchone()
         return int(row[0])
 
