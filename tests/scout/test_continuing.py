@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,6 @@ from kingyo.run.begin import begin
 from kingyo.run.provenance import VERSIONS
 from kingyo.run.run import Run
 from kingyo.run.scouted import SCOUT
-from kingyo.run.setup import stored_config
 from kingyo.scout.catalogue import Group
 from kingyo.scout.choice import ChosenSources, Evidence, Wishes, choose, config_for, trials_in
 from kingyo.scout.continuing import scout_remedies
@@ -79,11 +78,13 @@ def chosen(
 
 
 @pytest.fixture
-def copied(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the project, as the working directory."""
-    copy = shutil.copytree(project, tmp_path / "copy")
-    monkeypatch.chdir(copy)
-    return copy
+def copied(project: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Path]:
+    """The project as the working directory; its choice is put back afterwards."""
+    monkeypatch.chdir(project)
+    shutil.copytree(project / "out", project.parent / "kept")
+    yield project
+    shutil.rmtree(project / "out", ignore_errors=True)
+    (project.parent / "kept").rename(project / "out")
 
 
 @pytest.fixture
@@ -229,55 +230,7 @@ def test_other_candidates(copied: Path) -> None:
     assert error.received == "ja, poem"
 
 
-def test_other_weights_at_another_place(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copytree(ZOO / "poem", copied / "models" / "ja", dirs_exist_ok=True)
+def test_other_paths(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(copied / "data")
     error = why(lambda: chosen(Path("..")))
-    assert "candidates" in error.expected and "other weights" in error.received and "ja" in error.received
-
-
-# ---- the same choice from elsewhere
-
-
-def test_from_another_working_directory(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = chosen(Path())
-    monkeypatch.chdir(copied / "data")
-    for here in (Path(".."), copied):
-        counter = Counter()
-        assert chosen(here, counter=counter) == before
-        assert counter.answers == 0
-
-
-@pytest.mark.parametrize("is_finished", [True, False])
-def test_in_a_moved_project(
-    copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_finished: bool
-) -> None:
-    """The old place is gone; what is not scored yet is scored at the new one."""
-    shutil.rmtree(copied / "out")
-    whole = chosen(Path())
-    if not is_finished:
-        shutil.rmtree(copied / "out")
-        chosen(Path(), wishes=Wishes(item_evaluations=8))
-    (tmp_path / "far").mkdir()
-    moved = copied.rename(tmp_path / "far" / "project")
-    monkeypatch.chdir(moved)
-    counter = Counter()
-    again = chosen(Path(), counter=counter)
-    assert replace(again, minutes=0) == replace(whole, minutes=0)
-    assert (counter.answers == 0) is is_finished
-    monkeypatch.chdir(moved / "data")
-    assert chosen(Path("..")) == again
-    with RunStore.read(trials_in(moved / "out")) as store:
-        config, folder = stored_config(store)
-        assert folder == moved
-        assert all(Path(str(spec.data)).is_file() for spec in config.specs.values())
-
-
-def test_changed_data_at_another_place_are_another_task(
-    copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lines = (copied / "data" / "ja-math.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
-    moved = copied.rename(tmp_path / "moved")
-    (moved / "data" / "ja-math.jsonl").write_text("".join(lines[: len(lines) // 2]), encoding="utf-8")
-    monkeypatch.chdir(moved)
-    assert "task" in why(lambda: chosen(Path())).expected
+    assert "paths of candidates" in error.expected and "../models/base instead of" in error.received

@@ -1,28 +1,20 @@
-"""Begin a stored choice, or continue it if it is the same; say what helps if it cannot go on.
-
-A choice is the same if the models have the same weights and the task has the same items: the working
-directory and the project may be elsewhere. Its trial merges keep the references that it began with.
-"""
+"""Begin a stored choice, or continue it if it is the same; say what helps if it cannot go on."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from kingyo.checkpoints import fingerprints_of, is_as_stamped
 from kingyo.errors import KingyoError, MistakesError
 from kingyo.run.begin import begin
-from kingyo.run.config import RunConfig
-from kingyo.run.provenance import CODE, changed_error, differences, has_scores, stored_code, user_code
+from kingyo.run.provenance import changed_error, differences, has_scores
 from kingyo.run.resume import require_same_code
 from kingyo.run.run import Run
-from kingyo.run.setup import MODELS, STAMPS, as_fact, require_same_models, stored_config
+from kingyo.run.setup import as_fact, require_same_models, stored_config
 from kingyo.store import DATABASE, OPTIONS, RunStore
 
 ELSEWHERE = "Choose another folder with --out."
@@ -67,11 +59,12 @@ def begun(run: Run, out: Path) -> Generator[Run]:
         KingyoError: the run cannot begin, or another choice is in the folder.
     """
     with scout_remedies(), _opened(run, out) as store:
-        same = _as_stored(run, store)
-        changes = differences(store, same.config, same.folder)
+        _require_same(run, store)
+        changes = differences(store, run.config, run.folder)
         if changes and has_scores(store):
             again = f"Or delete {store.folder}, and run the same command again: it scores everything anew."
             raise changed_error(store, changes, f"{ELSEWHERE} {again}")
+        same = run.begun_in(store)
         require_same_code(same)
         yield same
 
@@ -109,97 +102,19 @@ def _other(store: RunStore, what: str, received: str, which: str = "") -> Kingyo
     return KingyoError(str(store.folder), expected=expected, received=received, remedy=ELSEWHERE)
 
 
-def _as_stored(run: Run, store: RunStore) -> Run:
-    """Return a run with the references that its trial merges are stored with; paths may have changed."""
-    stored, folder = stored_config(store)
-    if _is_placed_alike(run.folder, store):
-        folder = run.folder.resolve()
-    run = replace(run, folder=folder)
-    if as_fact(run.config) == store.fact("config"):
+def _require_same(run: Run, store: RunStore) -> None:
+    """Check that a choice has the models, by the same paths, and the settings of the stored one."""
+    config, (stored, _) = run.config, stored_config(store)
+    if as_fact(config) == store.fact("config"):
         require_same_models(store, run.models)
-    else:
-        _require_same(run, stored, store)
-        run = _with_references(run, {**stored.sources, "base": stored.base or ""}, list(stored.sources))
-    _store_place(run, store)
-    return run.begun_in(store)
-
-
-def _is_placed_alike(folder: Path, store: RunStore) -> bool:
-    """Return whether a folder lies beside the scout's as the one that stored paths are relative to."""
-    return os.path.relpath(folder.resolve(), store.folder.resolve()) == store.fact("folder_from_run")
-
-
-def _require_same(run: Run, stored: RunConfig, store: RunStore) -> None:
-    """Check that a choice with another config differs from the stored one only in its paths."""
-    config = run.config
+        return
     if config.seed != stored.seed:
         raise _other(store, "the seed", f"{config.seed} instead of {stored.seed}")
     if config.sources.keys() != stored.sources.keys():
         names = f": {', '.join(stored.sources)}"
         raise _other(store, "the candidates", ", ".join(config.sources), names)
-    others = _other_models(run, stored, store)
-    if others:
-        raise _other(store, "the candidates", f"other weights of {', '.join(others)}")
-    before, now = cast("dict[str, object]", store.fact("config")), as_fact(config)
-    keys = sorted({*before, *now} - {"seed", "base", "sources"})
-    different = [key for key in keys if not _is_alike(before.get(key), now.get(key))]
-    if set(different) <= {"task", "tasks"} and (different or store.items()["fit"] != run.items["fit"]):
-        raise _other(store, "the task", "another one")
-    if different:
-        what = {"merge": "the frame"}.get(different[0], f"the key {different[0]}")
-        raise _other(store, what, "another one")
-
-
-def _other_models(run: Run, stored: RunConfig, store: RunStore) -> list[str]:
-    """Return the names of models that differ from the stored ones in their files, wherever those are."""
-    references = {**stored.sources, "base": stored.base or ""}
-    fingerprints, stamps = (cast("dict[str, object]", store.fact(name)) for name in (MODELS, STAMPS))
-    return [
-        name
-        for name, model in run.models.named.items()
-        if not is_as_stamped(model, stamps.get(references[name]))
-        and fingerprints_of([model])[model.reference] != fingerprints.get(references[name])
-    ]
-
-
-def _is_alike(old: object, new: object) -> bool:
-    """Compare settings; of existing files only the names, since items and hashes are compared, too."""
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        before, now = cast("Mapping[str, object]", old), cast("Mapping[str, object]", new)
-        return before.keys() == now.keys() and all(_is_alike(before[key], now[key]) for key in before)
-    if isinstance(old, list) and isinstance(new, list):
-        before, now = cast("Sequence[object]", old), cast("Sequence[object]", new)
-        return len(before) == len(now) and all(map(_is_alike, before, now))
-    if isinstance(old, str) and isinstance(new, str) and os.path.isabs(old) and os.path.isabs(new):  # noqa: PTH117
-        exists = os.path.exists(new.partition(":")[0])  # noqa: PTH110  (no error for a long text)
-        return old == new or (exists and Path(old).name == Path(new).name)
-    return old == new
-
-
-def _with_references(run: Run, references: Mapping[str, str], order: Sequence[str]) -> Run:
-    """Return a run whose models, opened where they are now, have other references."""
-    models, config = run.models, run.config
-    assert models.base is not None, "a choice needs a base"
-    framing = models.framing
-    if framing is not None and models.frame is not None:
-        framing = replace(framing, reference=references[models.frame])
-    renamed = replace(
-        models,
-        base=replace(models.base, reference=references["base"]),
-        sources={name: replace(models.sources[name], reference=references[name]) for name in order},
-        framing=framing,
-    )
-    changes = {"base": references["base"], "sources": {name: references[name] for name in order}}
-    return replace(run, config=config.model_copy(update=changes), models=renamed)
-
-
-def _store_place(run: Run, store: RunStore) -> None:
-    """Store where task and code are now, so that processes and runs that read the scout find them."""
-    here = {Path(name).name: name for name in user_code(run.config, run.folder) if Path(name).is_absolute()}
-    code = {
-        here.get(Path(name).name, name) if Path(name).is_absolute() else name: value
-        for name, value in stored_code(store).items()
-    }
-    facts = {"config": as_fact(run.config), "folder": str(run.folder), CODE: code}
-    if any(store.fact(name) != value for name, value in facts.items()):
-        store.reopen(facts, {})
+    now, before = ({"base": each.base or "", **each.sources} for each in (config, stored))
+    moved = next((name for name, reference in now.items() if reference != before[name]), None)
+    if moved is not None:
+        raise _other(store, "the paths of candidates", f"{now[moved]} instead of {before[moved]}")
+    raise _other(store, "the frame" if config.merge != stored.merge else "the task", "another one")
