@@ -150,6 +150,7 @@ def test_a_dry_run_says_what_it_costs_and_writes_nothing(tmp_path: Path) -> None
     ("arguments", "models", "words"),
     [
         (("--budget", "20"), MODELS, ("--budget", "at least 84 answers")),
+        (("--budget", "1", "--dry-run"), MODELS, ("--budget", "at least 84 answers")),
         ((), MODELS[:2], ("--task", "two candidates or more")),
         (("--max-size", "much"), MODELS, ("--max-size",)),
         (("--task", "gone.yaml"), MODELS, ("gone.yaml",)),
@@ -161,8 +162,27 @@ def test_bad_input_is_one_error(
     done = scout(tmp_path, *arguments, models=models)
     assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
     assert all(word in done.stderr for word in words), done.stderr
-    assert not (tmp_path / "runs" / "scout" / "trials").exists()
-    assert not (tmp_path / "runs" / "scout" / "run.yaml").exists()
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--most", f"{10**23}"), ("--minutes", "inf"), ("--minutes", "nan"), ("--min-gain", "nan")],
+)
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_impossible_numbers_are_one_error(
+    tmp_path: Path, option: str, value: str, more: tuple[str, ...]
+) -> None:
+    done = scout(tmp_path, option, value, *more)
+    assert done.returncode != 0 and done.stdout == "" and option in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr and not (tmp_path / "runs").exists()
+
+
+def test_a_missing_grader_is_found_before_weights_are_read(tmp_path: Path) -> None:
+    write_task(tmp_path, grader="gone.py:grade").rename(tmp_path / "other.yaml")
+    done = scout(tmp_path, "--task", "other.yaml")
+    assert done.returncode == 1 and "gone.py" in done.stderr, done.stderr
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(
