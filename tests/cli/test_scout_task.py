@@ -51,7 +51,7 @@ def test_it_leaves_what_the_page_says(folder: Path) -> None:
     found = {path.relative_to(folder / "found").as_posix() for path in (folder / "found").rglob("*.db")}
     assert found == {"evidence.db", "trials/run.db"}
     config = load_config(folder / "found" / "run.yaml")
-    assert list(config.sources) == ["ja", "math-en", "math-sym"] and config.scout == "trials"
+    assert list(config.sources) == ["ja", "math-sym", "math-en"] and config.scout == "trials"
     assert len(config.controls.random_sources) == 3
 
 
@@ -61,7 +61,7 @@ def test_a_second_call_scores_nothing_and_prints_json(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stderr == "" or "the extra `report`" in done.stderr, done.stderr
     record = json.loads(done.stdout)
-    assert record["choice"]["chosen"] == ["ja", "math-en", "math-sym"] and record["not_tried"] == {}
+    assert record["choice"]["chosen"] == ["ja", "math-sym", "math-en"] and record["not_tried"] == {}
     assert f"{record['choice']['item_evaluations']:,} answers" in (folder / "stdout.txt").read_text("utf-8")
     assert record["groups"][0]["structure"] is not None
     assert (folder / "found" / "run.yaml").read_bytes() == before
@@ -106,7 +106,7 @@ def test_however_often_it_is_killed_it_chooses_the_same(folder: Path, tmp_path: 
         kill(tmp_path, 1 + round((last - 1) * i / (moments - 1)))
     done = scout(tmp_path, "--out", "found")
     assert done.returncode == 0, done.stderr
-    assert list(load_config(tmp_path / "found" / "run.yaml").sources) == ["ja", "math-en", "math-sym"]
+    assert list(load_config(tmp_path / "found" / "run.yaml").sources) == ["ja", "math-sym", "math-en"]
     assert (tmp_path / "found" / "run.yaml").read_bytes() == (folder / "found" / "run.yaml").read_bytes()
 
 
@@ -211,7 +211,7 @@ def test_a_budget_ends_it_early_and_more_continues(tmp_path: Path) -> None:
     done = scout(tmp_path, "--most", "1", "--json")
     assert done.returncode == 1 and "--out" in done.stdout
     record = json.loads(scout(tmp_path, "--json").stdout)["choice"]
-    assert record["chosen"] == ["ja", "math-en", "math-sym"]
+    assert record["chosen"] == ["ja", "math-sym", "math-en"]
 
 
 def test_limits_of_number_and_size(tmp_path: Path) -> None:
