@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import TypedDict, Unpack, cast
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints import open_checkpoint as open_model
@@ -32,11 +32,11 @@ from kingyo.run.begin import begin
 from kingyo.run.config_file import asks_scout, config_from_data, name_from_path
 from kingyo.run.resume import require_unchanged
 from kingyo.run.run import Run
-from kingyo.scout import Catalogue, Rules, catalogue, find_places, with_structures
-from kingyo.scout.chosen_sources import request_of, with_sources
-from kingyo.scout.contest import MOST_BYTES, Contest
+from kingyo.scout import Catalogue, Rules, catalogue, find_places
+from kingyo.scout.chosen_sources import check_rest, request_of, require_alone, with_sources
+from kingyo.scout.contest import Contest, ScoutRequest, measured
 from kingyo.store import RunStore
-from kingyo.store.evidence import EvidenceStore
+from kingyo.store.database import require_new
 
 AnyPath = str | Path
 AnyRecipe = str | Path | Mapping[str, object] | Recipe
@@ -175,8 +175,7 @@ def scout_models(
     found = catalogue(find_places(named, hub, limit), None if base is None else str(base), rules)
     if out is None:
         return found
-    with EvidenceStore(Path(out)) as store:
-        return with_structures(found, store, MOST_BYTES, allow_pickle=rules.allow_pickle)
+    return measured(found, ScoutRequest(where=named, rules=rules, out=Path(out)))
 
 
 def load_recipe(path: AnyPath) -> Recipe:
@@ -230,10 +229,15 @@ def evolve(
         data, home = {"name": name_from_path(file), **read_yaml(file)}, file.parent
     root = home if folder is None else Path(folder)
     seeded = data if seed is None else {**data, "seed": seed}
+    where = "config" if file is None else str(file)
+    if isinstance(sources := data.get("sources"), dict):
+        require_alone(cast("dict[str, object]", sources), root)
     if asks_scout(seeded):
-        scouted = Path("runs") / str(data.get("name", "run")) if run is None else Path(run)
+        name = check_rest(seeded, root, where).name
+        scouted = Path("runs") / name if run is None else Path(run)
+        require_new(scouted.absolute())
         seeded = _with_chosen_sources(seeded, root, scouted, progress=progress)
-    settings = config_from_data(seeded, root, "config" if file is None else str(file))
+    settings = config_from_data(seeded, root, where)
     out = (Path("runs") / settings.name if run is None else Path(run)).absolute()
     new = begin(Run.open(settings, root), out, file=file if root == home else None)
     return _finish(new.begun, new, progress=progress)
@@ -249,11 +253,14 @@ def _with_chosen_sources(
         hub=wanted.hub,
         limit=wanted.limit,
         allow_pickle=wanted.rules.allow_pickle,
-        out=wanted.out,
     )
+    Contest.planned(found, wanted)
+    found = measured(found, wanted)
     contest = Contest.open(found, wanted)
     names, min_gain = list(contest.references), wanted.wishes.min_gain
     choice = contest.choose(ChoiceProgress(names, min_gain, quiet=not progress).notify)
+    for each in contest.licence_warnings(choice):
+        warnings.warn(str(each), stacklevel=3)
     attempt(
         lambda: write_scout_report(found, contest.tried.group, choice, wanted.out),
         lambda error: warnings.warn(str(error), stacklevel=3),

@@ -51,7 +51,7 @@ def test_it_leaves_what_the_page_says(folder: Path) -> None:
     found = {path.relative_to(folder / "found").as_posix() for path in (folder / "found").rglob("*.db")}
     assert found == {"evidence.db", "trials/run.db"}
     config = load_config(folder / "found" / "run.yaml")
-    assert list(config.sources) == ["ja", "math-en", "math-sym"] and config.scout == "trials"
+    assert list(config.sources) == ["ja", "math-sym", "math-en"] and config.scout == "trials"
     assert len(config.controls.random_sources) == 3
 
 
@@ -61,7 +61,7 @@ def test_a_second_call_scores_nothing_and_prints_json(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stderr == "" or "the extra `report`" in done.stderr, done.stderr
     record = json.loads(done.stdout)
-    assert record["choice"]["chosen"] == ["ja", "math-en", "math-sym"] and record["not_tried"] == {}
+    assert record["choice"]["chosen"] == ["ja", "math-sym", "math-en"] and record["not_tried"] == {}
     assert f"{record['choice']['item_evaluations']:,} answers" in (folder / "stdout.txt").read_text("utf-8")
     assert record["groups"][0]["structure"] is not None
     assert (folder / "found" / "run.yaml").read_bytes() == before
@@ -106,7 +106,7 @@ def test_however_often_it_is_killed_it_chooses_the_same(folder: Path, tmp_path: 
         kill(tmp_path, 1 + round((last - 1) * i / (moments - 1)))
     done = scout(tmp_path, "--out", "found")
     assert done.returncode == 0, done.stderr
-    assert list(load_config(tmp_path / "found" / "run.yaml").sources) == ["ja", "math-en", "math-sym"]
+    assert list(load_config(tmp_path / "found" / "run.yaml").sources) == ["ja", "math-sym", "math-en"]
     assert (tmp_path / "found" / "run.yaml").read_bytes() == (folder / "found" / "run.yaml").read_bytes()
 
 
@@ -150,8 +150,10 @@ def test_a_dry_run_says_what_it_costs_and_writes_nothing(tmp_path: Path) -> None
     ("arguments", "models", "words"),
     [
         (("--budget", "20"), MODELS, ("--budget", "at least 84 answers")),
+        (("--budget", "1", "--dry-run"), MODELS, ("--budget", "at least 84 answers")),
         ((), MODELS[:2], ("--task", "two candidates or more")),
         (("--max-size", "much"), MODELS, ("--max-size",)),
+        (("--max-size", "2kB"), MODELS, ("--max-size", "the smallest candidate")),
         (("--task", "gone.yaml"), MODELS, ("gone.yaml",)),
     ],
 )
@@ -161,8 +163,27 @@ def test_bad_input_is_one_error(
     done = scout(tmp_path, *arguments, models=models)
     assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
     assert all(word in done.stderr for word in words), done.stderr
-    assert not (tmp_path / "runs" / "scout" / "trials").exists()
-    assert not (tmp_path / "runs" / "scout" / "run.yaml").exists()
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--most", f"{10**23}"), ("--minutes", "inf"), ("--minutes", "nan"), ("--min-gain", "nan")],
+)
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_impossible_numbers_are_one_error(
+    tmp_path: Path, option: str, value: str, more: tuple[str, ...]
+) -> None:
+    done = scout(tmp_path, option, value, *more)
+    assert done.returncode != 0 and done.stdout == "" and option in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr and not (tmp_path / "runs").exists()
+
+
+def test_a_missing_grader_is_found_before_weights_are_read(tmp_path: Path) -> None:
+    write_task(tmp_path, grader="gone.py:grade").rename(tmp_path / "other.yaml")
+    done = scout(tmp_path, "--task", "other.yaml")
+    assert done.returncode == 1 and "gone.py" in done.stderr, done.stderr
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(
@@ -191,7 +212,7 @@ def test_a_budget_ends_it_early_and_more_continues(tmp_path: Path) -> None:
     done = scout(tmp_path, "--most", "1", "--json")
     assert done.returncode == 1 and "--out" in done.stdout
     record = json.loads(scout(tmp_path, "--json").stdout)["choice"]
-    assert record["chosen"] == ["ja", "math-en", "math-sym"]
+    assert record["chosen"] == ["ja", "math-sym", "math-en"]
 
 
 def test_limits_of_number_and_size(tmp_path: Path) -> None:

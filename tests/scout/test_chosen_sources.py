@@ -19,7 +19,7 @@ from kingyo.run.config_file import asks_scout, config_from_data
 from kingyo.run.run import Run
 from kingyo.scout import Rules, catalogue, find_places
 from kingyo.scout.choice import config_for
-from kingyo.scout.chosen_sources import request_of, with_sources
+from kingyo.scout.chosen_sources import check_rest, request_of, require_alone, with_sources
 from kingyo.scout.contenders import contenders
 from kingyo.scout.contest import Contest
 from kingyo.strategies.stepwise import Step
@@ -51,7 +51,8 @@ def run_yaml(folder: Path, scout: object) -> dict[str, object]:
 def zoo_of(folder: Path) -> list[str]:
     """Link the models into a folder, as a run.yaml names them."""
     for name in ("base", *NAMES):
-        (folder / name).symlink_to(ZOO / name)
+        if not (folder / name).exists():
+            (folder / name).symlink_to(ZOO / name)
     return [*NAMES, "base"]
 
 
@@ -145,13 +146,130 @@ def test_wrong_keys_and_too_few_candidates_are_errors(
     assert argument in str(raised.value)
 
 
-def test_a_source_called_scout_beside_others_is_a_source() -> None:
-    assert not asks_scout({"sources": {"scout": "models/scout", "ja": "models/ja"}})
+def test_a_model_called_scout_beside_others_is_a_source(tmp_path: Path) -> None:
+    zoo_of(tmp_path)
+    sources = {"scout": "poem", "ja": "ja"}
+    assert not asks_scout({"sources": sources})
     assert not asks_scout({"sources": {"ja": "models/ja"}}) and not asks_scout({})
+    require_alone(sources, tmp_path)
+    require_alone({"scout": "org/name", "ja": "ja"}, tmp_path)
+    require_alone({"scout": "."}, tmp_path)
+
+
+@pytest.mark.parametrize("scout", [".", "@list.txt", "list.txt", ["ja"], {"where": ["ja"]}])
+def test_a_scout_must_stand_alone(tmp_path: Path, scout: object) -> None:
+    zoo_of(tmp_path)
+    (tmp_path / "list.txt").write_text("ja", encoding="utf-8")
+    data = {**run_yaml(tmp_path, scout), "sources": {"scout": scout, "poem": "poem"}}
+    with pytest.raises(KingyoError, match="no other sources beside") as raised:
+        kingyo.evolve(data, tmp_path / "run", folder=tmp_path)
+    assert raised.value.argument == "sources.scout" and "received poem" in str(raised.value)
+
+
+def test_paths_start_at_the_folder_of_the_run_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in ("home", "elsewhere"):
+        (tmp_path / folder).mkdir()
+    zoo_of(tmp_path)
+    (tmp_path / "list.txt").write_text(str(ZOO / "ja"), encoding="utf-8")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    where = ["@../list.txt", "../list.txt", "../ja", "@gone.txt", "org/name"]
+    found = request_of(run_yaml(tmp_path, where), Path("../home"), Path("run")).where
+    assert found == ["@../list.txt", "../list.txt", "../ja", "@../home/gone.txt", "org/name"]
+    (tmp_path / "home" / "list.txt").write_text("", encoding="utf-8")
+    assert request_of(run_yaml(tmp_path, "@list.txt"), Path("../home"), Path("run")).where == [
+        "@../home/list.txt"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("run", "scout"),
+    [("runs/a", "runs/a-scout"), (".", "../here-scout"), ("", "../here-scout"), ("..", "../../above-scout")],
+)
+def test_what_is_measured_lies_beside_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: str, scout: str
+) -> None:
+    here = tmp_path / "above" / "here"
+    here.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    out = request_of(run_yaml(tmp_path, "ja"), tmp_path, Path(run)).out
+    assert out.resolve() == (here / scout).resolve()
+
+
+def test_the_root_is_no_run_folder(tmp_path: Path) -> None:
+    with pytest.raises(KingyoError, match="another run folder") as raised:
+        request_of(run_yaml(tmp_path, "ja"), tmp_path, Path("/"))
+    assert raised.value.argument == "/"
+
+
+MISTAKES = (
+    ({"bogus": 1}, "bogus"),
+    ({"budget": None}, "budget"),
+    ({"budget": {"candidates": -6}}, "budget.candidates"),
+    ({"seed": "abc"}, "seed"),
+    ({"merge": 5}, "merge"),
+    ({"merge": None}, "merge"),
+    ({"merge": {"method": "tiez"}}, "method"),
+    ({"name": "../../x y"}, "name"),
+    ({"base": 7}, "base"),
+    ({"search": {"preset": "fsat"}}, "preset"),
+    ({"search": {"strategy": "item-pg"}}, "strategy"),
+    ({"space": "dataflow", "dataflow": {"frame": 7}}, "dataflow.frame"),
+    ({"controls": {"random_sources": 3}}, "controls.random_sources"),
+)
+
+
+@pytest.mark.parametrize(("changes", "argument"), MISTAKES)
+def test_mistakes_in_the_rest_are_found_before_the_choice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], argument: str
+) -> None:
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    data = {**run_yaml(folder, "gone"), **changes}
+    with pytest.raises(KingyoError) as raised:
+        kingyo.evolve(data, progress=False)
+    assert argument in str(raised.value).partition(". ")[0]
+    assert [path.name for path in tmp_path.rglob("*")] == ["home", "ja-math.yaml"]
+
+
+def test_what_depends_on_the_sources_is_no_mistake(tmp_path: Path) -> None:
+    """Names of candidates, and keys that the choice fills in."""
+    data = run_yaml(tmp_path, "gone")
+    rest = {"merge": {"method": "ties", "frame": "ja", "sources": {"ja": {"groups": "block"}}}}
+    assert check_rest({**data, **rest, "controls": {"random_sources": True}}, tmp_path).merge.frame == "ja"
+    paths = {"space": "dataflow", "dataflow": {"frame": "ja"}}
+    assert check_rest({**data, **paths}, tmp_path).space == "dataflow"
 
 
 def kingyo_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(*arguments), cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_a_dry_run_reports_all_mistakes_once(tmp_path: Path) -> None:
+    write_run(tmp_path, serch=1, base=7)
+    done = kingyo_in(tmp_path, "evolve", "run.yaml", "--dry-run")
+    assert done.returncode == 1 and done.stdout == "" and "2 mistakes" in done.stderr, done.stderr
+    assert done.stderr.count("serch") == done.stderr.count("base: ") == 1
+
+
+@pytest.mark.parametrize("options", [(), ("--seeds", "2")])
+def test_a_run_folder_in_use_is_refused_before_the_choice(tmp_path: Path, options: tuple[str, ...]) -> None:
+    write_run(tmp_path)
+    (tmp_path / "runs" / "run").mkdir(parents=True)
+    (tmp_path / "runs" / "run" / "run.db").touch()
+    by_scout = kingyo_in(tmp_path, "evolve", "run.yaml", *options)
+    write_run(tmp_path, sources={"ja": "ja", "sort": "sort"}, base="base")
+    named = kingyo_in(tmp_path, "evolve", "run.yaml", *options)
+    last = by_scout.stderr.splitlines()[-1]
+    assert by_scout.returncode == 1 and last == named.stderr.splitlines()[-1]
+    assert "received an existing run" in last or "received a single run" in last
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["run"]
+
+
+def test_in_python_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KingyoError, match="other files"):
+        kingyo.evolve(run_yaml(tmp_path, "gone"), tmp_path)
 
 
 def write_run(folder: Path, **changes: object) -> dict[str, object]:
@@ -191,6 +309,27 @@ def test_a_dry_run_plans_the_choice_and_writes_nothing(tmp_path: Path) -> None:
     scouted = kingyo_in(tmp_path, "scout", "--task", "ja-math.yaml", "--dry-run", "--json", "base", *NAMES)
     assert json.loads(done.stdout)["plan"] == json.loads(scouted.stdout)["plan"]
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({"item_evaluations": 1}, ("sources.scout.item_evaluations: ", "at least 84 answers")),
+        ({"most": 10**23}, ("sources.scout: most: ",)),
+        ({"minutes": 1e300}, ("sources.scout: minutes: ",)),
+    ],
+)
+def test_impossible_limits_are_refused_before_weights_are_read(
+    tmp_path: Path, limits: dict[str, object], words: tuple[str, ...]
+) -> None:
+    write_run(tmp_path, sources={"scout": {"where": zoo_of(tmp_path), **limits}})
+    for options in ((), ("--dry-run",)):
+        done = kingyo_in(tmp_path, "evolve", "run.yaml", *options)
+        assert done.returncode == 1 and "Traceback" not in done.stderr and "--" not in done.stderr, (
+            done.stderr
+        )
+        assert all(word in done.stderr for word in words), done.stderr
+        assert not (tmp_path / "runs").exists()
 
 
 def test_evolve_in_python_chooses_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import shlex
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -70,15 +70,18 @@ def evolve(
 
     Example: `kingyo evolve run.yaml --dry-run`
     """
-    from kingyo.run.config_file import asks_scout
+    from kingyo.run.config_file import asks_scout, load_config
 
     data = _read(config)
-    if asks_scout(data):
-        data = choose_sources(config, data, run, seed, dry_run=dry_run, as_json=as_json)
     settings = _load(config, data, max_fevals, task_search_path or [])  # before the slow imports
-    if seed is not None:
-        settings = settings.model_copy(update={"seed": seed})
+    changes = {} if seed is None else {"seed": seed}
     folder = run or Path("runs") / settings.name
+    if not dry_run:
+        _require_free(folder, several=seeds is not None)
+    if asks_scout(data):
+        data = choose_sources({**data, **changes}, config.parent, folder, dry_run=dry_run, as_json=as_json)
+        settings = load_config(config, data)
+    settings = settings.model_copy(update=changes)
     if dry_run:
         _dry_run(settings, config.parent, as_json)
         return
@@ -101,7 +104,7 @@ def _read(path: Path) -> dict[str, object]:
 def _load(
     path: Path, data: dict[str, object], max_fevals: int | None, task_search_path: list[Path]
 ) -> RunConfig:
-    from kingyo.run.config_file import load_config
+    from kingyo.run.config_file import BY_SCOUT, asks_scout, load_config, name_from_path
     from kingyo.run.mergekit_evolve import is_genome_file, load_genome_file
 
     if "merge_method" in data:
@@ -124,7 +127,29 @@ def _load(
             received=str(path),
             remedy="Set budget.candidates and task in the run.yaml.",
         )
+    sources = data.get("sources")
+    if isinstance(sources, dict) and BY_SCOUT in sources:
+        from kingyo.scout.chosen_sources import check_rest, require_alone
+
+        require_alone(cast("dict[str, object]", sources), path.parent)
+        if asks_scout(data):
+            return check_rest({"name": name_from_path(path), **data}, path.parent, str(path))
     return load_config(path, data)
+
+
+def _require_free(folder: Path, *, several: bool) -> None:
+    """Check that a run can be made in a folder; several runs may continue in it."""
+    from kingyo.store.database import DATABASE, require_new
+
+    if not several:
+        require_new(folder)
+    elif (folder / DATABASE).exists():
+        raise KingyoError(
+            str(folder),
+            expected="a folder for the runs of several seeds",
+            received="a single run",
+            remedy="Choose another folder with --run.",
+        )
 
 
 def _dry_run(config: RunConfig, folder: Path, as_json: bool) -> None:
@@ -157,13 +182,6 @@ def _run_seeds(file: Path, config: RunConfig, folder: Path, n: int, *, quiet: bo
     from kingyo.run.setup import as_fact
     from kingyo.store import DATABASE, RunStore
 
-    if (folder / DATABASE).exists():
-        raise KingyoError(
-            str(folder),
-            expected="a folder for the runs of several seeds",
-            received="a single run",
-            remedy="Choose another folder with --run.",
-        )
     require_same_setup(folder, {"config": as_fact(config)})
     command = shlex.join(("kingyo", *sys.argv[1:]))
     for seed in range(config.seed, config.seed + n):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +11,7 @@ import typer
 
 from kingyo.cli.as_json import print_json
 from kingyo.cli.options import AllowPickle, AsJson
-from kingyo.cli.scout_choice import choose_for_task, measure, plan_choice, read
+from kingyo.cli.scout_choice import check_choice, choose_for_task, measure, plan_choice, read
 from kingyo.errors import KingyoError
 
 TaskOption = Annotated[
@@ -24,6 +25,13 @@ class Licences(StrEnum):
 
     ANY = "any"
     STRICT = "strict"
+
+
+def _number(value: float | None) -> float | None:
+    """Refuse nan, which is within all bounds."""
+    if value is not None and math.isnan(value):
+        raise typer.BadParameter("nan is not a number.")
+    return value
 
 
 NEED_TASK = ("seed", "min_gain", "most", "max_size", "budget", "minutes", "frame", "dry_run")
@@ -53,15 +61,23 @@ def scout(
     task: TaskOption = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Draws the items of trial merges.")] = 0,
     min_gain: Annotated[
-        float, typer.Option("--min-gain", min=0, max=1, help="Least gain in mean score of a further source.")
+        float,
+        typer.Option(
+            "--min-gain",
+            min=0,
+            max=1,
+            callback=_number,
+            help="Least gain in mean score of a further source.",
+        ),
     ] = 0.01,
-    most: Annotated[int | None, typer.Option("--most", min=1, help="Most sources.")] = None,
+    most: Annotated[int | None, typer.Option("--most", min=1, max=100_000, help="Most sources.")] = None,
     max_size: Annotated[
         str | None, typer.Option("--max-size", help="Most bytes of all chosen sources, such as 30GB.")
     ] = None,
     budget: Annotated[int | None, typer.Option("--budget", min=1, help="Most answers to grade.")] = None,
     minutes: Annotated[
-        float | None, typer.Option("--minutes", min=0.01, help="Most minutes to score.")
+        float | None,
+        typer.Option("--minutes", min=0.01, max=1e7, callback=_number, help="Most minutes to score."),
     ] = None,
     frame: Annotated[
         str | None,
@@ -93,6 +109,7 @@ def scout(
     from kingyo.scout import Rules
     from kingyo.scout.choice import Wishes
     from kingyo.scout.contest import ScoutRequest
+    from kingyo.scout.suggestion import require_own_run_yaml
     from kingyo.tasks import load_task_spec
 
     _require_used(context, has_task=task is not None, has_weights=weights)
@@ -118,10 +135,13 @@ def scout(
     )
     if task is not None:
         load_task_spec(task)  # before models are read
+        require_own_run_yaml(out)
     found = read(request, show=not as_json)
     if dry_run:
         plan_choice(found, request, as_json=as_json)
         return
+    if task is not None:
+        check_choice(found, request)
     if weights or task is not None:
         found = measure(found, request, show=not as_json)
     if task is not None:

@@ -52,12 +52,13 @@ def read(request: ScoutRequest, *, show: bool) -> Catalogue:
 
 
 def _nothing(request: ScoutRequest) -> KingyoError:
-    named = ", ".join([*request.where, *(f"--hub {query}" for query in request.hub)])
+    hub = request.named("--hub")
+    named = ", ".join([*request.where, *(f"{hub} {query}" for query in request.hub)])
     return KingyoError(
         named or "WHERE",
         expected="models, adapters or diffusers pipelines",
         received="none" if named else "nothing",
-        remedy="Name a folder with models at a depth of at most 3, models on the Hub, or a --hub query.",
+        remedy=f"Name a folder with models at a depth of at most 3, models on the Hub, or a query of {hub}.",
     )
 
 
@@ -65,19 +66,17 @@ def measure(found: Catalogue, request: ScoutRequest, *, show: bool) -> Catalogue
     """Measure the weights of each group, and print what they show."""
     from kingyo.cli.scout_progress import measuring
     from kingyo.cli.structure_tables import print_structures
-    from kingyo.scout import with_structures
-    from kingyo.store.evidence import EvidenceStore
+    from kingyo.scout.contest import measured
 
-    limit, allow_pickle = request.max_bytes, request.rules.allow_pickle
     try:
-        with EvidenceStore(request.out) as store, measuring() as advance:
-            measured = with_structures(found, store, limit, advance, allow_pickle=allow_pickle)
+        with measuring() as advance:
+            structured = measured(found, request, advance)
     except KeyboardInterrupt:
         kept = f"what was measured is in {request.out}"
         raise Interrupted(f"Interrupted; {kept}. Continue with the same command.") from None
     if show:
-        print_structures(measured, found)
-    return measured
+        print_structures(structured, found)
+    return structured
 
 
 def choose(
@@ -115,14 +114,20 @@ def choose_for_task(found: Catalogue, request: ScoutRequest, task: Path, *, as_j
     print_json({**found.to_json(), **made, "report": None if page is None else str(page)})
 
 
-def plan_choice(found: Catalogue, request: ScoutRequest, *, as_json: bool) -> None:
-    """Print what a choice would read and score."""
-    from kingyo.scout.choice import answers_alone
+def check_choice(found: Catalogue, request: ScoutRequest) -> Contest:
+    """Check the task and the limits of a choice before weights are read."""
     from kingyo.scout.contest import Contest
 
     with redirect_stdout(sys.stderr):
-        contest = Contest.open(found, request)
-        n, n_fit = len(contest.references), len(contest.run.items["fit"])
+        return Contest.planned(found, request)
+
+
+def plan_choice(found: Catalogue, request: ScoutRequest, *, as_json: bool) -> None:
+    """Print what a choice would read and score."""
+    from kingyo.scout.choice import answers_alone
+
+    contest = check_choice(found, request)
+    n, n_fit = len(contest.references), len(contest.run.items["fit"])
     group, most = contest.tried.group, request.wishes.item_evaluations or sys.maxsize
     low, high = (min(each * n, most) for each in PER_CANDIDATE)
     n_bytes = min(request.max_bytes, sum(each.facts.n_bytes or 0 for each in group.members))
@@ -144,20 +149,20 @@ def plan_choice(found: Catalogue, request: ScoutRequest, *, as_json: bool) -> No
 
 
 def choose_sources(
-    file: Path, data: dict[str, object], run: Path | None, seed: int | None, *, dry_run: bool, as_json: bool
+    data: dict[str, object], folder: Path, run: Path, *, dry_run: bool, as_json: bool
 ) -> dict[str, object]:
     """Return a run.yaml with the sources that a scout chooses, or print the plan and exit."""
-    from kingyo.run.config_file import name_from_path
     from kingyo.scout.chosen_sources import request_of, with_sources
 
-    folder = run or Path("runs") / str(data.get("name", name_from_path(file)))
-    request = request_of(data if seed is None else {**data, "seed": seed}, file.parent, folder)
+    request = request_of(data, folder, run)
     if dry_run:
         plan_choice(read(request, show=not as_json), request, as_json=as_json)
         raise typer.Exit
     if not as_json:
         echo(f"Choosing sources; what is measured is kept in {request.out}.", err=True)
-    found = measure(read(request, show=False), request, show=False)
+    found = read(request, show=False)
+    check_choice(found, request)
+    found = measure(found, request, show=False)
     contest, choice, page = choose(found, request, quiet=as_json)
     if page is not None and not as_json:
         echo(f"Wrote {page}.", err=True)

@@ -8,19 +8,29 @@ from pathlib import Path
 
 from kingyo.errors import KingyoError
 from kingyo.evolution import Event
+from kingyo.io.units import size_text
 from kingyo.lineage import check_licences
 from kingyo.run.model_kind import require_answers
 from kingyo.run.run import Run
 from kingyo.scout.catalogue import Catalogue
-from kingyo.scout.choice import ChosenSources, Wishes, choose, config_for, trials_in
+from kingyo.scout.choice import ChosenSources, Wishes, answers_alone, choose, config_for, trials_in
 from kingyo.scout.contenders import Contenders, contenders, evidence_of
+from kingyo.scout.evidence import with_structures
 from kingyo.scout.frame import frame_named
+from kingyo.scout.measuring import Progress
 from kingyo.scout.paths import relative_to
 from kingyo.scout.verdict import Rules
+from kingyo.store.evidence import EvidenceStore
 from kingyo.strategies.stepwise import Step
 
 MOST_BYTES = 20_000_000_000
 """Bytes of weights that are read of each group."""
+KEYS: Mapping[str, str] = {
+    "--hub": "sources.scout.hub",
+    "--frame": "merge.frame",
+    "--budget": "sources.scout.item_evaluations",
+}
+"""Option of ``kingyo scout`` -> the key of a run.yaml."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +65,18 @@ class ScoutRequest:
     wishes: Wishes = field(default_factory=Wishes)
     argument: str = "--task"
 
-    @property
-    def frame_argument(self) -> str:
-        """The option or key that names the frame, for errors."""
-        return "--frame" if self.argument == "--task" else "merge.frame"
+    def named(self, option: str) -> str:
+        """Return an option, or its key if a run.yaml requests the choice, for errors."""
+        return option if self.argument == "--task" else KEYS[option]
+
+
+def measured(
+    found: Catalogue, request: ScoutRequest, progress: Progress = lambda _done, _total: None
+) -> Catalogue:
+    """Measure the weights of each group, or continue; see ``with_structures``."""
+    allow_pickle = request.rules.allow_pickle
+    with EvidenceStore(request.out) as store:
+        return with_structures(found, store, request.max_bytes, progress, allow_pickle=allow_pickle)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +91,41 @@ class Contest:
     run: Run
 
     @classmethod
-    def open(cls, found: Catalogue, request: ScoutRequest) -> Contest:
+    def planned(cls, found: Catalogue, request: ScoutRequest) -> Contest:
+        """Open the candidates by their headers, and check the task and the budget before weights are read.
+
+        Raises:
+            KingyoError: see ``open``; or the budget does not suffice for each candidate alone, or the
+                capacity for none.
+        """
+        contest = cls.open(found, request, fetch=False)
+        budget = request.wishes.item_evaluations
+        fewest = answers_alone(len(contest.references), len(contest.run.items["fit"]))
+        if budget is not None and budget < fewest:
+            raise KingyoError(
+                request.named("--budget"),
+                expected=f"at least {fewest:,} answers: the base and each candidate alone",
+                received=f"{budget:,}",
+                remedy="Raise it, or name fewer candidates.",
+            )
+        most, least = request.wishes.capacity, min(contest.sizes)
+        if most is not None and most < least:
+            raise KingyoError(
+                "--max-size",
+                expected=f"at least the size of the smallest candidate, {size_text(int(least))}",
+                received=size_text(int(most)),
+                remedy="Raise it.",
+            )
+        return contest
+
+    @classmethod
+    def open(cls, found: Catalogue, request: ScoutRequest, *, fetch: bool = True) -> Contest:
         """Open the candidates of the largest group with a base.
+
+        Args:
+            found: the catalogue.
+            request: what the user wants.
+            fetch: whether to download the weights of models on the Hub.
 
         Raises:
             KingyoError: no group has a base and two candidates that differ, the task cannot be used, or
@@ -85,8 +136,8 @@ class Contest:
         if folder != Path():
             named = (replace(each, reference=relative_to(each.reference, folder)) for each in group.members)
             group = replace(group, base=relative_to(group.base or "", folder), members=tuple(named))
-        frame = None if request.frame is None else frame_named(group, request.frame, request.frame_argument)
-        run = Run.open(config_for(group, request.given, folder, request.seed, frame), folder)
+        frame = None if request.frame is None else frame_named(group, request.frame, request.named("--frame"))
+        run = Run.open(config_for(group, request.given, folder, request.seed, frame), folder, fetch=fetch)
         require_answers(run.task, run.kind)
         return cls(request=request, tried=tried, run=run)
 
@@ -95,6 +146,11 @@ class Contest:
         """Name of a candidate -> its reference from the working directory."""
         members = self.tried.group.members
         return dict(zip(self.run.config.sources, (each.reference for each in members), strict=True))
+
+    @property
+    def sizes(self) -> list[float]:
+        """Bytes of the candidates' own files."""
+        return [float(each.facts.n_bytes or 0) for each in self.tried.group.members]
 
     def licence_warnings(self, choice: ChosenSources) -> list[KingyoError]:
         """Return warnings about licences of chosen sources that set different terms."""
@@ -111,7 +167,6 @@ class Contest:
         """
         wishes = self.request.wishes
         if wishes.capacity is not None:
-            sizes = (float(each.facts.n_bytes or 0) for each in self.tried.group.members)
-            wishes = replace(wishes, costs=dict(zip(self.references, sizes, strict=True)))
+            wishes = replace(wishes, costs=dict(zip(self.references, self.sizes, strict=True)))
         evidence = evidence_of(self.tried.group, self.references)
         return choose(self.run, trials_in(self.request.out), wishes, evidence, notify)
