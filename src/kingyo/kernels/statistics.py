@@ -115,8 +115,8 @@ def kept_magnitudes(
 ) -> list[float]:
     """Return Σ m|θ - θ₀| of the entries that each source's mask m keeps, each rounded; see ``rounder``.
 
-    Masks must not rescale what they keep. ``totals`` are their magnitudes without masks, which set the units of rounding; one that is not finite
-    gives NaN.
+    Masks must not rescale what they keep. ``totals`` are their magnitudes without masks, which set the units
+    of rounding; one that is not finite gives NaN.
     """
     plain, rounders = plain_sum(sources, base, masks=masks), np.array([rounder(total) for total in totals])
     loop = loop_over(plain, "rows")
