@@ -29,7 +29,7 @@ AFTER_PLAN = {
     "--task": "--budget and --minutes limit it.",
     "sources.scout": "item_evaluations and minutes limit it. The search is planned when sources are chosen.",
 }
-"""How a choice was requested -> the last sentence of its plan."""
+"""Option or key that requests a choice -> last sentence of its plan."""
 
 
 def read(request: ScoutRequest, *, show: bool) -> Catalogue:

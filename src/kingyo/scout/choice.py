@@ -157,7 +157,7 @@ def choose(
     Raises:
         KingyoError: the run cannot begin, or another choice is in the folder.
     """
-    _require_budget(run, wishes)
+    require_budget(run, wishes)
     _ = _strategy(run, _options(run, wishes, evidence))  # refuses wrong limits before anything is written
     with begun(run, out) as opened:
         store, options = opened.begun, _options(opened, wishes, evidence)
@@ -273,11 +273,12 @@ def _items_of_a_heat(n_fit: int) -> int:
     return max(1, min(ITEMS, n_fit // 2))
 
 
-def _require_budget(run: Run, wishes: Wishes) -> None:
+def require_budget(run: Run, wishes: Wishes, argument: str = "--budget") -> None:
+    """Check that a budget suffices to score each candidate alone; an error names the argument."""
     fewest = answers_alone(len(run.config.sources), len(run.items["fit"]))
     if wishes.item_evaluations is not None and wishes.item_evaluations < fewest:
         raise KingyoError(
-            "--budget",
+            argument,
             expected=f"at least {fewest:,} answers: the base and each candidate alone",
             received=f"{wishes.item_evaluations:,}",
             remedy="Raise it, or name fewer candidates.",

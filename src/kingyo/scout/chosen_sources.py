@@ -63,7 +63,7 @@ def require_alone(sources: Mapping[str, object], folder: Path) -> None:
     if others and BY_SCOUT in sources and not _may_be_model(sources[BY_SCOUT], folder):
         raise KingyoError(
             "sources.scout",
-            expected="no other sources beside it, because the scout chooses them all",
+            expected="no other sources, because the scout chooses all of them",
             received=", ".join(others),
             remedy="Move them into sources.scout.where, or write a model at sources.scout.",
         )

@@ -13,7 +13,7 @@ from kingyo.lineage import check_licences
 from kingyo.run.model_kind import require_answers
 from kingyo.run.run import Run
 from kingyo.scout.catalogue import Catalogue
-from kingyo.scout.choice import ChosenSources, Wishes, answers_alone, choose, config_for, trials_in
+from kingyo.scout.choice import ChosenSources, Wishes, choose, config_for, require_budget, trials_in
 from kingyo.scout.contenders import Contenders, contenders, evidence_of
 from kingyo.scout.evidence import with_structures
 from kingyo.scout.frame import frame_named
@@ -35,7 +35,7 @@ KEYS: Mapping[str, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class ScoutRequest:
-    """Where to look for models, and how to choose among them.
+    """Where to look for models, and which limits a choice among them has.
 
     Attributes:
         where, hub, limit: folders, names and lists; tags of models of the Hub, and most models of each.
@@ -99,15 +99,7 @@ class Contest:
                 capacity for none.
         """
         contest = cls.open(found, request, fetch=False)
-        budget = request.wishes.item_evaluations
-        fewest = answers_alone(len(contest.references), len(contest.run.items["fit"]))
-        if budget is not None and budget < fewest:
-            raise KingyoError(
-                request.named("--budget"),
-                expected=f"at least {fewest:,} answers: the base and each candidate alone",
-                received=f"{budget:,}",
-                remedy="Raise it, or name fewer candidates.",
-            )
+        require_budget(contest.run, request.wishes, request.named("--budget"))
         most, least = request.wishes.capacity, min(contest.sizes)
         if most is not None and most < least:
             raise KingyoError(

@@ -30,7 +30,7 @@ _WORDS = {
     r"copy the run; `kingyo show` works without": "choose another one with --out",
     r"; `kingyo show` works meanwhile": ", then repeat the same command, or choose another folder with --out",
 }
-"""What remedies say of a run -> what they say of a scout, whose database is like a run's."""
+"""Words in remedies for a run -> words that help a scout, whose database has the same form."""
 
 
 @contextmanager
