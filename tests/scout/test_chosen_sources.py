@@ -161,7 +161,7 @@ def test_a_scout_must_stand_alone(tmp_path: Path, scout: object) -> None:
     zoo_of(tmp_path)
     (tmp_path / "list.txt").write_text("ja", encoding="utf-8")
     data = {**run_yaml(tmp_path, scout), "sources": {"scout": scout, "poem": "poem"}}
-    with pytest.raises(KingyoError, match="no other sources beside") as raised:
+    with pytest.raises(KingyoError, match="no other sources") as raised:
         kingyo.evolve(data, tmp_path / "run", folder=tmp_path)
     assert raised.value.argument == "sources.scout" and "received poem" in str(raised.value)
 
