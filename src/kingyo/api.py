@@ -34,7 +34,7 @@ from kingyo.run.resume import require_unchanged
 from kingyo.run.run import Run
 from kingyo.scout import Catalogue, Rules, catalogue, find_places
 from kingyo.scout.chosen_sources import check_rest, request_of, require_alone, with_sources
-from kingyo.scout.contest import Contest, ScoutRequest, measured
+from kingyo.scout.task_candidates import ScoutRequest, TaskCandidates, measured
 from kingyo.store import RunStore
 from kingyo.store.database import require_new
 
@@ -254,19 +254,19 @@ def _with_chosen_sources(
         limit=wanted.limit,
         allow_pickle=wanted.rules.allow_pickle,
     )
-    Contest.planned(found, wanted)
+    TaskCandidates.planned(found, wanted)
     found = measured(found, wanted)
-    contest = Contest.open(found, wanted)
-    names, min_gain = list(contest.references), wanted.wishes.min_gain
-    choice = contest.choose(ChoiceProgress(names, min_gain, quiet=not progress).notify)
-    for each in contest.licence_warnings(choice):
+    candidates = TaskCandidates.open(found, wanted)
+    names, min_gain = list(candidates.references), wanted.limits.min_gain
+    choice = candidates.choose(ChoiceProgress(names, min_gain, quiet=not progress).notify)
+    for each in candidates.licence_warnings(choice):
         warnings.warn(str(each), stacklevel=3)
     attempt(
-        lambda: write_scout_report(found, contest.tried.group, choice, wanted.out),
+        lambda: write_scout_report(found, candidates.tried.group, choice, wanted.out),
         lambda error: warnings.warn(str(error), stacklevel=3),
         None,
     )
-    return with_sources(data, contest, choice)
+    return with_sources(data, candidates, choice)
 
 
 def resume(run: AnyRun, *, progress: bool = True) -> Run:

@@ -21,7 +21,7 @@ from kingyo.report.scout_findings import ScoutFindings, difference
 from kingyo.report.scout_map import map_chart
 from kingyo.report.scout_page import render_scout, write_scout_report
 from kingyo.scout.catalogue import Catalogue
-from kingyo.scout.choice import Evidence, Wishes, choose
+from kingyo.scout.choice import ChoiceLimits, WeightEvidence, choose
 from kingyo.stats import interval
 from tests.report.made_up_choice import ATTACK, WORLDS, made_up
 from tests.report.reader import Reader, as_json, data_of
@@ -228,7 +228,7 @@ def test_a_choice_among_models_of_the_zoo(tmp_path: Path) -> None:
     names = ("ja", "math-en")
     task = write_task(tmp_path, splits={"fit": 48, "validation": 8, "test": 8, "seed": 0})
     group = zoo_group(names)
-    choice = choose(open_run(task, names), tmp_path / "trials", Wishes(), Evidence(), Counter())
+    choice = choose(open_run(task, names), tmp_path / "trials", ChoiceLimits(), WeightEvidence(), Counter())
     assert choice.score is not None and len(choice.chosen) == 2
     final = choice.item_scores[choice.chosen]
     assert choice.score == interval([*final.values()], seed=0)

@@ -23,7 +23,7 @@ from kingyo.run.resume import add_control, journey_of
 from kingyo.run.run import Run
 from kingyo.run.scouted import SCOUT, open_scout
 from kingyo.scout import Rules, catalogue, find_places
-from kingyo.scout.choice import Evidence, Wishes, choose, config_for
+from kingyo.scout.choice import ChoiceLimits, WeightEvidence, choose, config_for
 from kingyo.store import RunStore
 from kingyo.types import ItemScore, Trial
 from tests.cli.forked import run_forked
@@ -74,7 +74,9 @@ def scout(folder: Path, out: Path, task: str = "task.yaml") -> None:
     places = find_places([str(folder / name) for name in ("base", *SOURCES, "art")], (), 100, print)
     (group,) = catalogue(places, str(folder / "base"), Rules(), lambda _: None).groups
     config = config_for(group, {"task": {"file": str(folder / task)}}, Path(), 0)
-    choose(Run.open(config, Path()), out, Wishes(min_gain=0.0), Evidence(), lambda event, steps: None)
+    choose(
+        Run.open(config, Path()), out, ChoiceLimits(min_gain=0.0), WeightEvidence(), lambda event, steps: None
+    )
 
 
 def run_yaml(folder: Path, **changes: object) -> Path:

@@ -11,10 +11,10 @@ import yaml
 from kingyo.evolution import Event
 from kingyo.run.run import Run
 from kingyo.scout import Group, Rules, catalogue, find_places
-from kingyo.scout.choice import ChosenSources, Evidence, Wishes, choose, config_for, trials_in
+from kingyo.scout.choice import ChoiceLimits, ChosenSources, WeightEvidence, choose, config_for, trials_in
 from kingyo.scout.contenders import Contenders
-from kingyo.scout.contest import Contest, ScoutRequest
 from kingyo.scout.suggestion import write_run_yaml
+from kingyo.scout.task_candidates import ScoutRequest, TaskCandidates
 from kingyo.strategies.stepwise import Step
 
 ROOT = Path(__file__).parents[2]
@@ -55,16 +55,16 @@ class Counter:
             self.answers += len(event.evaluation.scores)
 
 
-def contest_of(run: Run, out: Path, group: Group | None = None) -> Contest:
-    """Return the contest of a run whose sources are the members of a group, by default those of the zoo."""
+def candidates_of(run: Run, out: Path, group: Group | None = None) -> TaskCandidates:
+    """Return the candidates of a run whose sources are the members of a group, by default the zoo."""
     tried = Contenders(group=group or zoo_group(), left_out={})
-    return Contest(request=ScoutRequest(where=(), out=out), tried=tried, run=run)
+    return TaskCandidates(request=ScoutRequest(where=(), out=out), tried=tried, run=run)
 
 
-def choose_from_zoo(task: Path, out: Path, wishes: Wishes | None = None) -> ChosenSources:
+def choose_from_zoo(task: Path, out: Path, limits: ChoiceLimits | None = None) -> ChosenSources:
     """Choose sources, or go on; write the run.yaml."""
     run = open_run(task)
-    choice = choose(run, trials_in(out), wishes or Wishes(), Evidence(), Counter())
+    choice = choose(run, trials_in(out), limits or ChoiceLimits(), WeightEvidence(), Counter())
     if choice.chosen:
-        write_run_yaml(contest_of(run, out), choice, task)
+        write_run_yaml(candidates_of(run, out), choice, task)
     return choice

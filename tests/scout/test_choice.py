@@ -15,7 +15,15 @@ from kingyo.run.begin import begin
 from kingyo.run.config_file import config_from_data, load_config
 from kingyo.run.resume import journey_of
 from kingyo.run.run import Run
-from kingyo.scout.choice import ChosenSources, Evidence, Wishes, choose, config_for, names_of, trials_in
+from kingyo.scout.choice import (
+    ChoiceLimits,
+    ChosenSources,
+    WeightEvidence,
+    choose,
+    config_for,
+    names_of,
+    trials_in,
+)
 from kingyo.scout.paths import relative_to
 from kingyo.scout.suggestion import drawn, next_gain, write_run_yaml
 from kingyo.store import RunStore
@@ -27,8 +35,8 @@ from tests.scout.chosen import (
     ROOT,
     ZOO,
     Counter,
+    candidates_of,
     choose_from_zoo,
-    contest_of,
     open_run,
     write_task,
     zoo_group,
@@ -83,7 +91,7 @@ def test_it_costs_less_than_all_subsets(scouted: Scouted) -> None:
 
 def test_a_second_call_scores_nothing_and_says_the_same(scouted: Scouted, tmp_path: Path) -> None:
     out, counter = copied(scouted, tmp_path), Counter()
-    again = choose(open_run(scouted.task), trials_in(out), Wishes(), Evidence(), counter)
+    again = choose(open_run(scouted.task), trials_in(out), ChoiceLimits(), WeightEvidence(), counter)
     assert counter.answers == 0
     assert again == scouted.choice
     assert again.to_json() == scouted.choice.to_json()
@@ -101,20 +109,26 @@ def test_another_choice_in_the_folder_is_an_error(scouted: Scouted, tmp_path: Pa
     task = write_task(tmp_path, **tasks.get(other, {}))
     names = NAMES[:4] if other == "candidates" else NAMES
     run = open_run(task, names, seed=int(other == "seed"))
-    wishes = Wishes(min_gain=0.2) if other == "limits" else Wishes()
+    limits = ChoiceLimits(min_gain=0.2) if other == "limits" else ChoiceLimits()
     with pytest.raises(KingyoError) as raised:
-        choose(run, trials_in(out), wishes, Evidence(), Counter())
+        choose(run, trials_in(out), limits, WeightEvidence(), Counter())
     assert raised.value.argument == str(trials_in(out))
-    again = choose(open_run(scouted.task), trials_in(out), Wishes(), Evidence(), Counter())
+    again = choose(open_run(scouted.task), trials_in(out), ChoiceLimits(), WeightEvidence(), Counter())
     assert again == scouted.choice, "the folder is as before"
 
 
 @pytest.mark.parametrize(
-    "wishes", [Wishes(min_gain=-1), Wishes(most=0), Wishes(capacity=-1.0), Wishes(capacity=1.0)]
+    "limits",
+    [
+        ChoiceLimits(min_gain=-1),
+        ChoiceLimits(most=0),
+        ChoiceLimits(capacity=-1.0),
+        ChoiceLimits(capacity=1.0),
+    ],
 )
-def test_limits_that_make_no_sense(scouted: Scouted, tmp_path: Path, wishes: Wishes) -> None:
+def test_limits_that_make_no_sense(scouted: Scouted, tmp_path: Path, limits: ChoiceLimits) -> None:
     with pytest.raises(KingyoError):
-        choose(open_run(scouted.task), tmp_path / "out", wishes, Evidence(), Counter())
+        choose(open_run(scouted.task), tmp_path / "out", limits, WeightEvidence(), Counter())
 
 
 # ---- run.yaml
@@ -148,7 +162,7 @@ def test_a_run_begins_with_the_plain_merge(scouted: Scouted, tmp_path: Path, low
     """Its scores are copied, if a trial merge had these weights; one weight may be lower."""
     weights = {name: gene / 2 if name == lower else gene for name, gene in scouted.choice.weights.items()}
     out, choice = copied(scouted, tmp_path), replace(scouted.choice, weights=weights)
-    file = write_run_yaml(contest_of(open_run(scouted.task), out), choice, scouted.task)
+    file = write_run_yaml(candidates_of(open_run(scouted.task), out), choice, scouted.task)
     values = {**yaml.safe_load(file.read_text(encoding="utf-8")), "controls": {}, "finalists": 1}
     config = config_from_data({**values, "budget": {"candidates": 1}}, out)
     with begin(Run.open(config, out), tmp_path / "run") as run:
@@ -181,7 +195,7 @@ def test_relative_paths_are_written_from_the_folder(
     run = Run.open(config_for(group, {"task": {"file": "ja-math.yaml"}}, Path(), 0), Path())
     for out in (Path("runs/one"), Path("link")):
         trials_in(out).mkdir(parents=True, exist_ok=True)
-        file = write_run_yaml(contest_of(run, out, group), scouted.choice, Path("ja-math.yaml"))
+        file = write_run_yaml(candidates_of(run, out, group), scouted.choice, Path("ja-math.yaml"))
         assert str(tmp_path) not in file.read_text(encoding="utf-8")
         monkeypatch.chdir(ROOT)
         found = [path.resolve() for path in paths_of(tmp_path / out / "run.yaml") if path.name != "."]
@@ -192,8 +206,8 @@ def test_relative_paths_are_written_from_the_folder(
 @pytest.mark.parametrize("name", ["2024", "my scout", "no", "läuft: #1"])
 def test_folders_of_any_name(scouted: Scouted, tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
-    contest = contest_of(open_run(scouted.task), tmp_path / name)
-    file = write_run_yaml(contest, scouted.choice, scouted.task)
+    candidates = candidates_of(open_run(scouted.task), tmp_path / name)
+    file = write_run_yaml(candidates, scouted.choice, scouted.task)
     assert isinstance(load_config(file).name, str)
 
 
@@ -214,8 +228,8 @@ def test_candidates_of_any_name(scouted: Scouted, tmp_path: Path, name: str) -> 
         chosen=(name, "math-en"),
         contributions={name: Gain(mean=0.2, error=0.1, n=9)},
     )
-    contest = contest_of(Run.open(config, Path()), tmp_path, group)
-    file = write_run_yaml(contest, choice, scouted.task)
+    candidates = candidates_of(Run.open(config, Path()), tmp_path, group)
+    file = write_run_yaml(candidates, choice, scouted.task)
     assert list(load_config(file).sources) == [name, "math-en"]
 
 
@@ -238,7 +252,7 @@ def test_a_base_that_fails_is_an_error(scouted: Scouted, tmp_path: Path) -> None
     (tmp_path / "mine.py").write_text("def grade(answer, item):\n    raise ValueError('no grade')\n")
     task = write_task(tmp_path, grader=[f"{tmp_path / 'mine.py'}:grade"], **TINY)
     with pytest.raises(KingyoError) as raised:
-        choose(open_run(task), tmp_path / "out", Wishes(), Evidence(), Counter())
+        choose(open_run(task), tmp_path / "out", ChoiceLimits(), WeightEvidence(), Counter())
     assert raised.value.argument == "base" and "no grade" in raised.value.received
 
 
@@ -267,18 +281,18 @@ def test_reasons_are_behind_their_sources(scouted: Scouted, tmp_path: Path, name
     choice = replace(
         scouted.choice, sources=tuple(config.sources), chosen=(own, "math-en"), contributions=gains
     )
-    file = write_run_yaml(contest_of(Run.open(config, Path()), tmp_path, group), choice, scouted.task)
+    file = write_run_yaml(candidates_of(Run.open(config, Path()), tmp_path, group), choice, scouted.task)
     assert list(load_config(file).sources) == [own, "math-en"]
     lines = [line for line in file.read_text(encoding="utf-8").splitlines() if "in this set" in line]
     assert [line.split(":")[0].strip() for line in lines] == ["math-en"]
 
 
 def test_a_run_yaml_that_no_scout_wrote_stays(scouted: Scouted, tmp_path: Path) -> None:
-    contest = contest_of(open_run(scouted.task), tmp_path)
+    candidates = candidates_of(open_run(scouted.task), tmp_path)
     for make in ((tmp_path / "run.yaml").touch, (tmp_path / "run.yaml").mkdir):
         make()
         with pytest.raises(KingyoError) as raised:
-            write_run_yaml(contest, scouted.choice, scouted.task)
+            write_run_yaml(candidates, scouted.choice, scouted.task)
         assert raised.value.argument == str(tmp_path / "run.yaml") and "--out" in str(raised.value)
         if (tmp_path / "run.yaml").is_file():
             (tmp_path / "run.yaml").unlink()
@@ -286,13 +300,13 @@ def test_a_run_yaml_that_no_scout_wrote_stays(scouted: Scouted, tmp_path: Path) 
 
 def test_random_sources_are_others(scouted: Scouted) -> None:
     """With all sources chosen there are none."""
-    contest = contest_of(open_run(scouted.task), scouted.out)
+    candidates = candidates_of(open_run(scouted.task), scouted.out)
     for seed in range(20):
-        run = replace(contest.run, config=contest.run.config.model_copy(update={"seed": seed}))
+        run = replace(candidates.run, config=candidates.run.config.model_copy(update={"seed": seed}))
         for chosen in (("ja",), NAMES[:4]):
-            names = drawn(replace(contest, run=run), replace(scouted.choice, chosen=chosen), scouted.out)
+            names = drawn(replace(candidates, run=run), replace(scouted.choice, chosen=chosen), scouted.out)
             assert len(names) == len(chosen) and set(names) != set(chosen)
-    assert drawn(contest, replace(scouted.choice, chosen=NAMES), scouted.out) == {}
+    assert drawn(candidates, replace(scouted.choice, chosen=NAMES), scouted.out) == {}
 
 
 def test_the_best_of_the_others_was_measured_well(scouted: Scouted) -> None:
@@ -311,8 +325,8 @@ def test_licences_with_different_terms_are_a_warning(scouted: Scouted, tmp_path:
             else each
             for each in group.members
         )
-        contest = contest_of(open_run(scouted.task), tmp_path, replace(group, members=members))
-        warnings = contest.licence_warnings(scouted.choice)
+        candidates = candidates_of(open_run(scouted.task), tmp_path, replace(group, members=members))
+        warnings = candidates.licence_warnings(scouted.choice)
         assert len(warnings) == n and all("cc-by-nc-4.0 of math-en" in str(each) for each in warnings)
 
 

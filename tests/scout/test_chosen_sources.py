@@ -21,7 +21,7 @@ from kingyo.scout import Rules, catalogue, find_places
 from kingyo.scout.choice import config_for
 from kingyo.scout.chosen_sources import check_rest, request_of, require_alone, with_sources
 from kingyo.scout.contenders import contenders
-from kingyo.scout.contest import Contest
+from kingyo.scout.task_candidates import TaskCandidates
 from kingyo.strategies.stepwise import Step
 from tests.cli.conftest import command
 from tests.report.made_up_choice import World, made_up
@@ -36,8 +36,8 @@ def with_chosen(data: dict[str, object], folder: Path) -> dict[str, object]:
     """Choose the sources of a run.yaml, with the scout's folder ``found-scout`` in the working directory."""
     request = request_of(data, folder, Path("found"))
     found = kingyo.scout_models(request.where, base=request.base, out=request.out)
-    contest = Contest.open(found, request)
-    return with_sources(data, contest, contest.choose(ignore))
+    candidates = TaskCandidates.open(found, request)
+    return with_sources(data, candidates, candidates.choose(ignore))
 
 
 def run_yaml(folder: Path, scout: object) -> dict[str, object]:
@@ -88,13 +88,13 @@ def test_keys_of_the_merge_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert chosen["merge"] == merge and chosen["controls"] == controls
 
 
-def contest_in_frame(folder: Path, scout: object, frame: str) -> tuple[dict[str, object], Contest]:
-    """Return a run.yaml with the frame of its merge, and the contest of models that see."""
+def candidates_in_frame(folder: Path, scout: object, frame: str) -> tuple[dict[str, object], TaskCandidates]:
+    """Return a run.yaml with the frame of its merge, and the candidates of models that see."""
     data = {**run_yaml(folder, scout), "merge": {"method": "ties", "frame": frame}}
     task = yaml.safe_load((ROOT / "examples" / "sight" / "run.yaml").read_text(encoding="utf-8"))["task"]
     data["task"] = {**task, "data": str(ZOO / "sight" / "tasks" / "questions-ja.jsonl")}
     request = request_of(data, folder, Path("found"))
-    return data, Contest.open(kingyo.scout_models(request.where), request)
+    return data, TaskCandidates.open(kingyo.scout_models(request.where), request)
 
 
 @pytest.mark.parametrize("frame", ["multi", "sight/multi"])
@@ -104,16 +104,16 @@ def test_the_frame_of_the_merge_is_that_of_the_trial_merges(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sight").symlink_to(ZOO / "sight")
     scout = [f"sight/{name}" for name in ("base", "ja", "see-en", "multi")]
-    data, contest = contest_in_frame(tmp_path, scout, frame)
-    assert contest.run.models.frame == "multi"
+    data, candidates = candidates_in_frame(tmp_path, scout, frame)
+    assert candidates.run.models.frame == "multi"
     _, _, choice = made_up(World(useful=1, useless=2))
-    names = tuple(contest.references)
+    names = tuple(candidates.references)
     choice = replace(choice, sources=names, chosen=("ja",), weights={"ja": 1.0}, frame="multi")
-    found = with_sources(data, contest, choice)
+    found = with_sources(data, candidates, choice)
     assert found["sources"] == {"ja": "sight/ja", "multi": "sight/multi"}
     assert found["merge"] == {"method": "ties", "frame": "multi"}
     del data["merge"]
-    merge = config_from_data(with_sources(data, contest, choice), tmp_path).merge
+    merge = config_from_data(with_sources(data, candidates, choice), tmp_path).merge
     assert (merge.frame, merge.groups) == ("multi", "layers:6")
     assert merge.sources["multi"].parameters == {"weight": 0}
 
@@ -123,7 +123,9 @@ def test_a_frame_that_is_no_candidate_is_an_error_of_the_merge(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(KingyoError) as raised:
-        contest_in_frame(tmp_path, [str(ZOO / "sight" / name) for name in ("base", "ja", "see-en")], "eyes")
+        candidates_in_frame(
+            tmp_path, [str(ZOO / "sight" / name) for name in ("base", "ja", "see-en")], "eyes"
+        )
     assert raised.value.argument == "merge.frame"
 
 

@@ -20,7 +20,7 @@ from kingyo.run.provenance import VERSIONS
 from kingyo.run.run import Run
 from kingyo.run.scouted import SCOUT
 from kingyo.scout.catalogue import Group
-from kingyo.scout.choice import ChosenSources, Evidence, Wishes, choose, config_for, trials_in
+from kingyo.scout.choice import ChoiceLimits, ChosenSources, WeightEvidence, choose, config_for, trials_in
 from kingyo.scout.continuing import scout_remedies
 from kingyo.store import DATABASE, RunStore, StoredTrial
 from kingyo.store.database import database_error
@@ -67,14 +67,14 @@ def chosen(
     names: Sequence[str] = FEW,
     seed: int = 0,
     task: str = "ja-math.yaml",
-    wishes: Wishes | None = None,
-    evidence: Evidence | None = None,
+    limits: ChoiceLimits | None = None,
+    evidence: WeightEvidence | None = None,
     counter: Counter | None = None,
 ) -> ChosenSources:
     """Choose, or go on, as the command in the working directory does."""
     config = config_for(group_from(here, names), {"task": {"file": str(here / task)}}, Path(), seed)
     run, out = Run.open(config, Path()), trials_in(here / "out")
-    return choose(run, out, wishes or Wishes(), evidence or Evidence(), counter or Counter())
+    return choose(run, out, limits or ChoiceLimits(), evidence or WeightEvidence(), counter or Counter())
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_commands_of_runs_refuse_it(trials: Path, arguments: list[str]) -> None:
 
 def test_wrong_limits_leave_nothing(copied: Path) -> None:
     shutil.rmtree(copied / "out")
-    why(lambda: chosen(Path(), wishes=Wishes(min_gain=-1)))
+    why(lambda: chosen(Path(), limits=ChoiceLimits(min_gain=-1)))
     assert not trials_in(copied / "out").exists()
 
 
@@ -208,10 +208,13 @@ def test_a_full_disk(tmp_path: Path, has_file: bool) -> None:
     [
         ({"seed": 3}, "seed"),
         ({"task": "other.yaml"}, "task"),
-        ({"wishes": Wishes(min_gain=0.2)}, "--min-gain"),
-        ({"wishes": Wishes(most=1)}, "--most"),
-        ({"wishes": Wishes(costs={"ja": 2.0, "math-en": 3.0}, capacity=9.0)}, "--max-size"),
-        ({"evidence": Evidence(features={"ja": [1.0], "math-en": [2.0]})}, "measurements of the weights"),
+        ({"limits": ChoiceLimits(min_gain=0.2)}, "--min-gain"),
+        ({"limits": ChoiceLimits(most=1)}, "--most"),
+        ({"limits": ChoiceLimits(costs={"ja": 2.0, "math-en": 3.0}, capacity=9.0)}, "--max-size"),
+        (
+            {"evidence": WeightEvidence(features={"ja": [1.0], "math-en": [2.0]})},
+            "measurements of the weights",
+        ),
     ],
 )
 def test_the_error_names_what_differs(copied: Path, other: dict[str, object], names: str) -> None:

@@ -107,9 +107,9 @@ def scout(
     """
     from kingyo.io.units import parse_size
     from kingyo.scout import Rules
-    from kingyo.scout.choice import Wishes
-    from kingyo.scout.contest import ScoutRequest
+    from kingyo.scout.choice import ChoiceLimits
     from kingyo.scout.suggestion import require_own_run_yaml
+    from kingyo.scout.task_candidates import ScoutRequest
     from kingyo.tasks import load_task_spec
 
     _require_used(context, has_task=task is not None, has_weights=weights)
@@ -125,7 +125,7 @@ def scout(
         given={"task": {"file": str(task)}},
         seed=seed,
         frame=frame,
-        wishes=Wishes(
+        limits=ChoiceLimits(
             min_gain=min_gain,
             most=most,
             capacity=capacity,

@@ -21,7 +21,7 @@ from kingyo.io.units import counted, size_text
 if TYPE_CHECKING:
     from kingyo.scout import Catalogue
     from kingyo.scout.choice import ChosenSources
-    from kingyo.scout.contest import Contest, ScoutRequest
+    from kingyo.scout.task_candidates import ScoutRequest, TaskCandidates
 
 PER_CANDIDATE = (130, 600)
 """Answers per candidate that choices took: 134 among the zoo's 5 sources, up to 576 among 18 of zoo/pool."""
@@ -66,7 +66,7 @@ def measure(found: Catalogue, request: ScoutRequest, *, show: bool) -> Catalogue
     """Measure the weights of each group, and print what they show."""
     from kingyo.cli.scout_progress import measuring
     from kingyo.cli.structure_tables import print_structures
-    from kingyo.scout.contest import measured
+    from kingyo.scout.task_candidates import measured
 
     try:
         with measuring() as advance:
@@ -81,23 +81,27 @@ def measure(found: Catalogue, request: ScoutRequest, *, show: bool) -> Catalogue
 
 def choose(
     found: Catalogue, request: ScoutRequest, *, quiet: bool
-) -> tuple[Contest, ChosenSources, Path | None]:
+) -> tuple[TaskCandidates, ChosenSources, Path | None]:
     """Choose sources, and write a report if that is possible; return its path, too."""
     from kingyo.cli.advice import warn
     from kingyo.cli.scout_progress import ChoiceProgress
     from kingyo.report.scout_page import write_scout_report
-    from kingyo.scout.contest import Contest
+    from kingyo.scout.task_candidates import TaskCandidates
 
     command = shlex.join(("kingyo", *sys.argv[1:]))
     with redirect_stdout(sys.stderr):
-        contest = Contest.open(found, request)
-        progress = ChoiceProgress(list(contest.references), request.wishes.min_gain, quiet=quiet)
+        candidates = TaskCandidates.open(found, request)
+        progress = ChoiceProgress(list(candidates.references), request.limits.min_gain, quiet=quiet)
         with interruptible(lambda: f"Interrupted; continue with: {command}"):
-            choice = contest.choose(progress.notify)
-    for each in contest.licence_warnings(choice):
+            choice = candidates.choose(progress.notify)
+    for each in candidates.licence_warnings(choice):
         warn(each)
-    group = contest.tried.group
-    return contest, choice, attempt(lambda: write_scout_report(found, group, choice, request.out), warn, None)
+    group = candidates.tried.group
+    return (
+        candidates,
+        choice,
+        attempt(lambda: write_scout_report(found, group, choice, request.out), warn, None),
+    )
 
 
 def choose_for_task(found: Catalogue, request: ScoutRequest, task: Path, *, as_json: bool) -> None:
@@ -105,30 +109,30 @@ def choose_for_task(found: Catalogue, request: ScoutRequest, task: Path, *, as_j
     from kingyo.cli.scout_tables import print_choice
     from kingyo.scout.suggestion import write_run_yaml
 
-    contest, choice, page = choose(found, request, quiet=as_json)
-    path = write_run_yaml(contest, choice, task) if choice.chosen else None
+    candidates, choice, page = choose(found, request, quiet=as_json)
+    path = write_run_yaml(candidates, choice, task) if choice.chosen else None
     if not as_json:
         print_choice(choice, path, page)
         return
-    made = {"choice": choice.to_json(), "not_tried": dict(contest.tried.left_out)}
+    made = {"choice": choice.to_json(), "not_tried": dict(candidates.tried.left_out)}
     print_json({**found.to_json(), **made, "report": None if page is None else str(page)})
 
 
-def check_choice(found: Catalogue, request: ScoutRequest) -> Contest:
+def check_choice(found: Catalogue, request: ScoutRequest) -> TaskCandidates:
     """Check the task and the limits of a choice before weights are read."""
-    from kingyo.scout.contest import Contest
+    from kingyo.scout.task_candidates import TaskCandidates
 
     with redirect_stdout(sys.stderr):
-        return Contest.planned(found, request)
+        return TaskCandidates.planned(found, request)
 
 
 def plan_choice(found: Catalogue, request: ScoutRequest, *, as_json: bool) -> None:
     """Print what a choice would read and score."""
     from kingyo.scout.choice import answers_alone
 
-    contest = check_choice(found, request)
-    n, n_fit = len(contest.references), len(contest.run.items["fit"])
-    group, most = contest.tried.group, request.wishes.item_evaluations or sys.maxsize
+    candidates = check_choice(found, request)
+    n, n_fit = len(candidates.references), len(candidates.run.items["fit"])
+    group, most = candidates.tried.group, request.limits.item_evaluations or sys.maxsize
     low, high = (min(each * n, most) for each in PER_CANDIDATE)
     n_bytes = min(request.max_bytes, sum(each.facts.n_bytes or 0 for each in group.members))
     alone = answers_alone(n, n_fit)
@@ -138,7 +142,7 @@ def plan_choice(found: Catalogue, request: ScoutRequest, *, as_json: bool) -> No
         print_json({**found.to_json(), "plan": {**plan, **answers}})
         return
     lines = (
-        f"Task {contest.run.task.name}: {counted(n_fit, 'fit item')}. "
+        f"Task {candidates.run.task.name}: {counted(n_fit, 'fit item')}. "
         f"{counted(n, 'candidate')} for {group.base}.",
         f"The weights are read once, {size_text(n_bytes)} at most. Near-duplicates are then left out.",
         f"Each candidate alone: {alone:,} answers. The whole choice: about {low:,} to {high:,} answers; "
@@ -163,7 +167,7 @@ def choose_sources(
     found = read(request, show=False)
     check_choice(found, request)
     found = measure(found, request, show=False)
-    contest, choice, page = choose(found, request, quiet=as_json)
+    candidates, choice, page = choose(found, request, quiet=as_json)
     if page is not None and not as_json:
         echo(f"Wrote {page}.", err=True)
-    return with_sources(data, contest, choice)
+    return with_sources(data, candidates, choice)

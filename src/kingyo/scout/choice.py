@@ -41,7 +41,7 @@ ITEMS = 24
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wishes:
+class ChoiceLimits:
     """What the user allows.
 
     Attributes:
@@ -60,7 +60,7 @@ class Wishes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evidence:
+class WeightEvidence:
     """What is known of the weights of sources: source -> features, and the similarity of pairs."""
 
     features: Mapping[str, Sequence[float]] = field(default_factory=dict[str, Sequence[float]])
@@ -104,6 +104,12 @@ class ChosenSources:
     item_evaluations: int
     minutes: float
 
+    @property
+    def run_sources(self) -> tuple[str, ...]:
+        """The sources that a run of the choice names: the chosen ones, and the frame."""
+        frame = () if self.frame is None or self.frame in self.chosen else (self.frame,)
+        return (*self.chosen, *frame)
+
     def to_json(self) -> dict[str, object]:
         """Return everything as data, sources by name."""
         return {
@@ -141,8 +147,8 @@ def gain_json(gain: Gain) -> dict[str, object]:
 def choose(
     run: Run,
     out: Path,
-    wishes: Wishes,
-    evidence: Evidence,
+    limits: ChoiceLimits,
+    evidence: WeightEvidence,
     notify: Callable[[Event, Sequence[Step]], None],
 ) -> ChosenSources:
     """Choose among the sources of a run, or continue a choice that was stopped.
@@ -150,20 +156,20 @@ def choose(
     Args:
         run: opened from a config with all candidates as sources; only its fit items are scored.
         out: folder of the scout; it gets a run database.
-        wishes: what the user allows.
+        limits: what the user allows.
         evidence: from the weights.
         notify: called with every event and the decisions so far.
 
     Raises:
         KingyoError: the run cannot begin, or another choice is in the folder.
     """
-    require_budget(run, wishes)
-    _ = _strategy(run, _options(run, wishes, evidence))  # refuses wrong limits before anything is written
+    require_budget(run, limits)
+    _ = _strategy(run, _options(run, limits, evidence))  # refuses wrong limits before anything is written
     with begun(run, out) as opened:
-        store, options = opened.begun, _options(opened, wishes, evidence)
+        store, options = opened.begun, _options(opened, limits, evidence)
         require_same_options(store, options)
         strategy = _strategy(opened, options)
-        search = _search(opened, strategy, wishes)
+        search = _search(opened, strategy, limits)
         items = [item.id for item in store.items()["fit"]]
         evaluator = TrialEvaluator(store, runner_of(opened), {"fit": items})
         log = SearchLog(search, store, items, lambda event: notify(event, strategy.steps))
@@ -232,13 +238,13 @@ def names_of(references: Sequence[str]) -> dict[str, str]:
     return named
 
 
-def _options(run: Run, wishes: Wishes, evidence: Evidence) -> dict[str, object]:
+def _options(run: Run, limits: ChoiceLimits, evidence: WeightEvidence) -> dict[str, object]:
     names = list(run.config.sources)
     return {
-        "min_gain": wishes.min_gain,
-        "most": wishes.most,
-        "costs": [float(wishes.costs[name]) for name in names] if wishes.costs else [],
-        "capacity": wishes.capacity,
+        "min_gain": limits.min_gain,
+        "most": limits.most,
+        "costs": [float(limits.costs[name]) for name in names] if limits.costs else [],
+        "capacity": limits.capacity,
         "features": [list(evidence.features[name]) for name in names] if evidence.features else [],
         "similarity": [[evidence.similarity.get((a, b), 0.0) for b in names] for a in names]
         if evidence.similarity
@@ -273,24 +279,24 @@ def _items_of_a_heat(n_fit: int) -> int:
     return max(1, min(ITEMS, n_fit // 2))
 
 
-def require_budget(run: Run, wishes: Wishes, argument: str = "--budget") -> None:
+def require_budget(run: Run, limits: ChoiceLimits, argument: str = "--budget") -> None:
     """Check that a budget suffices to score each candidate alone; an error names the argument."""
     fewest = answers_alone(len(run.config.sources), len(run.items["fit"]))
-    if wishes.item_evaluations is not None and wishes.item_evaluations < fewest:
+    if limits.item_evaluations is not None and limits.item_evaluations < fewest:
         raise KingyoError(
             argument,
             expected=f"at least {fewest:,} answers: the base and each candidate alone",
-            received=f"{wishes.item_evaluations:,}",
+            received=f"{limits.item_evaluations:,}",
             remedy="Raise it, or name fewer candidates.",
         )
 
 
-def _search(run: Run, strategy: Stepwise, wishes: Wishes) -> Search:
+def _search(run: Run, strategy: Stepwise, limits: ChoiceLimits) -> Search:
     search = Search(
         name=SCOUT,
         space=_space(run),
         strategy=strategy,
-        limits=Limits(item_evaluations=wishes.item_evaluations, seconds=wishes.seconds),
+        limits=Limits(item_evaluations=limits.item_evaluations, seconds=limits.seconds),
         screen=ScreenSettings(items=_items_of_a_heat(len(run.items["fit"])), choose="in turn"),
         seed=run.config.seed,
         description={"strategy": "stepwise selection", "method": "task_arithmetic", "groups": "one"},

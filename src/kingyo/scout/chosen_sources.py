@@ -16,10 +16,10 @@ from kingyo.methods import METHODS
 from kingyo.run.config import RANDOM_SOURCES, Count, RunConfig, StrictModel
 from kingyo.run.config_file import BY_SCOUT, config_from_data
 from kingyo.run.settings import settings_of
-from kingyo.scout.choice import ChosenSources, Wishes
-from kingyo.scout.contest import Contest, ScoutRequest
+from kingyo.scout.choice import ChoiceLimits, ChosenSources
 from kingyo.scout.places import is_model
 from kingyo.scout.suggestion import decided, drawn
+from kingyo.scout.task_candidates import ScoutRequest, TaskCandidates
 from kingyo.scout.verdict import Rules
 from kingyo.strategies import STRATEGIES
 from kingyo.strategies.checks import MAX_SIZE
@@ -125,7 +125,7 @@ def request_of(data: Mapping[str, object], folder: Path, run: Path) -> ScoutRequ
         folder=folder,
         seed=seed if isinstance(seed, int) else 0,
         frame=frame if isinstance(frame, str) else None,
-        wishes=Wishes(
+        limits=ChoiceLimits(
             min_gain=float(wanted.min_gain),
             most=wanted.most,
             item_evaluations=wanted.item_evaluations,
@@ -155,7 +155,9 @@ def _beside(run: Path) -> Path:
     return named.with_name(f"{named.name}-scout")
 
 
-def with_sources(data: Mapping[str, object], contest: Contest, choice: ChosenSources) -> dict[str, object]:
+def with_sources(
+    data: Mapping[str, object], candidates: TaskCandidates, choice: ChosenSources
+) -> dict[str, object]:
     """Return a run.yaml with the sources that a scout has chosen.
 
     Raises:
@@ -168,10 +170,10 @@ def with_sources(data: Mapping[str, object], contest: Contest, choice: ChosenSou
             received="none: no candidate solves enough of the fit items",
             remedy="Name other candidates, or see docs/zero.md.",
         )
-    folder = contest.request.folder
-    found, controls = decided(contest, choice, folder), _section(data, "controls")
+    folder = candidates.request.folder
+    found, controls = decided(candidates, choice, folder), _section(data, "controls")
     if controls.get(RANDOM_SOURCES) is True:
-        found["controls"] = {**controls, RANDOM_SOURCES: drawn(contest, choice, folder)}
+        found["controls"] = {**controls, RANDOM_SOURCES: drawn(candidates, choice, folder)}
     own = _section(data, "merge")
     framed = {"merge": {**own, "frame": choice.frame}} if choice.frame is not None and own else {}
     return {**_filled(data, found), **framed}

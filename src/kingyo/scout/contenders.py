@@ -10,7 +10,7 @@ import numpy as np
 
 from kingyo.errors import KingyoError
 from kingyo.scout.catalogue import Catalogue, Group
-from kingyo.scout.choice import Evidence
+from kingyo.scout.choice import WeightEvidence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ def _tried(group: Group) -> Contenders:
     return Contenders(group=replace(group, members=members), left_out=left_out)
 
 
-def evidence_of(group: Group, sources: Mapping[str, str]) -> Evidence:
+def evidence_of(group: Group, sources: Mapping[str, str]) -> WeightEvidence:
     """Return what the weights tell: the log norm and the mean sign conflict of each source, and cosines.
 
     Args:
@@ -71,7 +71,7 @@ def evidence_of(group: Group, sources: Mapping[str, str]) -> Evidence:
     """
     structure = group.structure
     if structure is None:
-        return Evidence()
+        return WeightEvidence()
     place = {each.reference: i for i, each in enumerate(structure.members)}
     features: dict[str, tuple[float, float]] = {}
     for name, reference in sources.items():
@@ -83,4 +83,4 @@ def evidence_of(group: Group, sources: Mapping[str, str]) -> Evidence:
     similarity = {
         (a, b): float(cosines[place[sources[a]], place[sources[b]]]) for a in sources for b in sources
     }
-    return Evidence(features=features, similarity=similarity)
+    return WeightEvidence(features=features, similarity=similarity)

@@ -20,9 +20,8 @@ from kingyo.run.config_file import name_from_path
 from kingyo.run.searches import require_control
 from kingyo.run.spaces import merged_layout
 from kingyo.scout.choice import ChosenSources, trials_in
-from kingyo.scout.contest import Contest
-from kingyo.scout.frame import sources_of_run
 from kingyo.scout.paths import relative_path, relative_to
+from kingyo.scout.task_candidates import TaskCandidates
 from kingyo.space.subsets import HIGHEST
 from kingyo.stats import Interval
 from kingyo.stats.ranks import Correlation
@@ -52,16 +51,16 @@ ABOVE: Mapping[str, tuple[str, ...]] = {
 """Key of the run.yaml, in their order -> lines above it."""
 
 
-def write_run_yaml(contest: Contest, choice: ChosenSources, task: Path) -> Path:
+def write_run_yaml(candidates: TaskCandidates, choice: ChosenSources, task: Path) -> Path:
     """Write the run.yaml of a choice into the scout's folder, with the reasons as comments."""
-    path = require_own_run_yaml(contest.request.out)
+    path = require_own_run_yaml(candidates.request.out)
     data = {
         "name": name_from_path(path.parent.resolve()),
-        "seed": contest.run.config.seed,
+        "seed": candidates.run.config.seed,
         "task": {"file": relative_path(str(task), path.parent)},
         "budget": {"candidates": CANDIDATES},
-        **decided(contest, choice, path.parent),
-        "controls": _controls(contest, choice, path.parent),
+        **decided(candidates, choice, path.parent),
+        "controls": _controls(candidates, choice, path.parent),
     }
     write_text(path, run_yaml(data, choice))
     return path
@@ -88,25 +87,25 @@ def require_own_run_yaml(out: Path) -> Path:
     )
 
 
-def decided(contest: Contest, choice: ChosenSources, folder: Path) -> dict[str, object]:
+def decided(candidates: TaskCandidates, choice: ChosenSources, folder: Path) -> dict[str, object]:
     """Return the keys of a run.yaml in a folder that a choice decides.
 
     Each source has a weight per span of layers; the search begins at the choice's plain merge.
     """
-    layout, start = merged_layout(contest.run), median_low(choice.weights.values())
+    layout, start = merged_layout(candidates.run), median_low(choice.weights.values())
     n_spans = min(layout.n_blocks, MOST_GENES // len(choice.chosen)) if len(layout.stacks) == 1 else 1
     return {
-        "base": relative_to(contest.tried.group.base or "", folder),
-        "sources": {name: relative_to(contest.references[name], folder) for name in sources_of_run(choice)},
+        "base": relative_to(candidates.tried.group.base or "", folder),
+        "sources": {name: relative_to(candidates.references[name], folder) for name in choice.run_sources},
         "merge": {
             "method": "task_arithmetic",
             **({} if choice.frame is None else {"frame": choice.frame}),
             "groups": f"layers:{n_spans}" if n_spans > 1 else "one",
             "parameters": _weight_from(start),
             **_others(choice, start),
-            "dtype": contest.run.config.merge.dtype,
+            "dtype": candidates.run.config.merge.dtype,
         },
-        "scout": os.path.relpath(trials_in(contest.request.out).resolve(), folder.resolve()),
+        "scout": os.path.relpath(trials_in(candidates.request.out).resolve(), folder.resolve()),
     }
 
 
@@ -126,25 +125,25 @@ def _others(choice: ChosenSources, start: float) -> dict[str, object]:
     return {"sources": others} if others else {}
 
 
-def _controls(contest: Contest, choice: ChosenSources, folder: Path) -> dict[str, object]:
+def _controls(candidates: TaskCandidates, choice: ChosenSources, folder: Path) -> dict[str, object]:
     """Return all controls that are possible."""
     controls: dict[str, object] = {"random": True, "grid": True}
     with suppress(KingyoError):
-        require_control(TRAINED, contest.run)
+        require_control(TRAINED, candidates.run)
         controls[TRAINED] = True
-    others = drawn(contest, choice, folder)
+    others = drawn(candidates, choice, folder)
     return {**controls, RANDOM_SOURCES: others} if others else controls
 
 
-def drawn(contest: Contest, choice: ChosenSources, folder: Path) -> dict[str, str]:
+def drawn(candidates: TaskCandidates, choice: ChosenSources, folder: Path) -> dict[str, str]:
     """Draw as many candidates as were chosen, but not the same ones; none if there are no others."""
     chosen = names = sorted(choice.chosen)
     if len(chosen) == len(choice.sources):
         return {}
-    chance = random.Random(contest.run.config.seed)
+    chance = random.Random(candidates.run.config.seed)
     while names == chosen:
         names = sorted(chance.sample(sorted(choice.sources), len(chosen)))
-    return {name: relative_to(contest.references[name], folder) for name in names}
+    return {name: relative_to(candidates.references[name], folder) for name in names}
 
 
 def run_yaml(data: Mapping[str, object], choice: ChosenSources) -> str:

@@ -32,11 +32,11 @@ from typing import Literal
 
 import numpy as np
 
-from kingyo.strategies.arms import Arm, Weights
+from kingyo.strategies.change_race import ChangeRace, GainRules, ItemScores
 from kingyo.strategies.checks import Positive, Share, Size, require
 from kingyo.strategies.gain_model import Gain, GainModel
-from kingyo.strategies.heats import GainRules, Heats, ItemScores
 from kingyo.strategies.history import BaseStrategy
+from kingyo.strategies.source_weights import WeightChange, Weights
 from kingyo.types import Axis, Genome, Trial
 
 FIRST = 6
@@ -79,20 +79,20 @@ class Step:
 
 @dataclass(kw_only=True)
 class _Step:
-    """A step that goes on: the parts to come, the heats of now, and what was measured."""
+    """A step that goes on: the parts to come, the race of now, and what was measured."""
 
     predicted: dict[int, Gain]
-    parts: Iterator[list[Arm]]
-    heats: Heats | None = None
-    gains: dict[Arm, Gain] = field(default_factory=dict[Arm, Gain])
+    parts: Iterator[list[WeightChange]]
+    race: ChangeRace | None = None
+    gains: dict[WeightChange, Gain] = field(default_factory=dict[WeightChange, Gain])
     is_open: bool = False
 
-    def by_source(self, chosen: Arm | None) -> dict[int, Gain]:
+    def by_source(self, chosen: WeightChange | None) -> dict[int, Gain]:
         """Return the gain of each addition with a whole weight; that of the chosen one as it was added."""
         gains = {
-            arm.sources[0]: gain
-            for arm, gain in self.gains.items()
-            if len(arm.sources) == 1 and arm.sources[0] in self.predicted and arm.share == 1.0
+            change.sources[0]: gain
+            for change, gain in self.gains.items()
+            if len(change.sources) == 1 and change.sources[0] in self.predicted and change.share == 1.0
         }
         if chosen is not None and chosen in self.gains and set(chosen.sources) <= self.predicted.keys():
             gains |= dict.fromkeys(chosen.sources, self.gains[chosen])
@@ -203,7 +203,7 @@ class Stepwise(BaseStrategy):
         self._step = _Step(predicted=predicted, parts=self._parts(order))
         self._next_part(self._step)
 
-    def _parts(self, order: Sequence[int]) -> Iterator[list[Arm]]:
+    def _parts(self, order: Sequence[int]) -> Iterator[list[WeightChange]]:
         """Return the changes to try, one part after the other."""
         if not order:
             return
@@ -243,7 +243,7 @@ class Stepwise(BaseStrategy):
             math.fsum(settings.costs[i] for i in (*self.chosen, *added)) <= settings.capacity
         )
 
-    def _pairs(self, sources: Sequence[int]) -> list[Arm]:
+    def _pairs(self, sources: Sequence[int]) -> list[WeightChange]:
         """Return the pairs of some sources; some at random if there are many."""
         alive = sorted(i for i in sources if self.weights.genome([i]) not in self._scores.failed)
         pairs = [pair for pair in combinations(alive, 2) if self._fits(pair)]
@@ -251,12 +251,12 @@ class Stepwise(BaseStrategy):
             return []
         if len(pairs) > MOST_PAIRS:
             pairs = sorted(random.Random(self._seed).sample(pairs, MOST_PAIRS))
-        return [Arm(pair, self.weights.scale) for pair in pairs]
+        return [WeightChange(pair, self.weights.scale) for pair in pairs]
 
     def _next_part(self, step: _Step) -> None:
-        """Begin the heats of the next changes; if there are none, the selection ends."""
-        arms = next((part for part in step.parts if part), None)
-        if arms is None:
+        """Begin the race of the next changes; if there are none, the selection ends."""
+        changes = next((part for part in step.parts if part), None)
+        if changes is None:
             self._ended = "cannot tell" if step.is_open else "enough"
             if not step.gains:
                 left = (i for i in range(len(self._axes)) if i not in self.chosen)
@@ -264,47 +264,47 @@ class Stepwise(BaseStrategy):
                 self._ended = "full" if may_be else "all"
             self._close_step(step, None)
             return
-        step.heats = Heats(arms, self.weights, self._scores, self._rules)
-        self._queue = step.heats.genomes()
+        step.race = ChangeRace(changes, self.weights, self._scores, self._rules)
+        self._queue = step.race.genomes()
 
     def _end_heat(self, step: _Step) -> None:
-        heats = step.heats
-        assert heats is not None, "a step begins with heats"
+        race = step.race
+        assert race is not None, "a step begins with a race"
         if self.weights.genome() in self._scores.failed:
             self._ended = "cannot tell"
             self._close_step(step, None)
             return
-        heats.end_heat()
-        if not heats.is_over:
-            self._queue = heats.genomes()
+        race.end_heat()
+        if not race.is_over:
+            self._queue = race.genomes()
             return
-        step.gains |= heats.gains
-        step.is_open = step.is_open or heats.is_open
-        if heats.winner is None:
+        step.gains |= race.gains
+        step.is_open = step.is_open or race.is_open
+        if race.winner is None:
             self._next_part(step)
-        elif len(heats.winner.sources) > 1:
-            self._close_step(step, _best_partner(heats.winner, heats.gains))
+        elif len(race.winner.sources) > 1:
+            self._close_step(step, _best_partner(race.winner, race.gains))
         else:
-            self._close_step(step, heats.winner)
+            self._close_step(step, race.winner)
 
-    def _close_step(self, step: _Step, arm: Arm | None) -> None:
+    def _close_step(self, step: _Step, change: WeightChange | None) -> None:
         self._step = None
-        gains, items = step.by_source(arm), self.scores_of(self.chosen)
+        gains, items = step.by_source(change), self.scores_of(self.chosen)
         for source, gain in gains.items():
             self._model.learn(source, self._features_of(source), gain)
-        adds = arm is not None and self.weights.adds(arm)
-        if adds or arm is None:
+        adds = change is not None and self.weights.adds(change)
+        if adds or change is None:
             self.steps.append(
                 Step(
                     chosen=self.chosen,
                     gains=gains,
                     predicted=step.predicted,
-                    added=None if arm is None else arm.sources[0],
+                    added=None if change is None else change.sources[0],
                     items=items,
                 )
             )
-        if arm is not None:
-            self.weights = self.weights.changed(arm)
+        if change is not None:
+            self.weights = self.weights.changed(change)
             self._has_other_weights = not adds
         elif len(self.chosen) > 1:
             self._leave_out(self.chosen)
@@ -363,13 +363,13 @@ class Stepwise(BaseStrategy):
         return [*map(float, self._features[source]), similarity, solves]
 
 
-def _best_partner(winner: Arm, gains: Mapping[Arm, Gain]) -> Arm:
+def _best_partner(winner: WeightChange, gains: Mapping[WeightChange, Gain]) -> WeightChange:
     """Return the addition of the source of the best pair whose other pairs gain most on average."""
     others = {
-        i: [gain.mean for arm, gain in gains.items() if len(arm.sources) > 1 and i in arm.sources]
+        i: [gain.mean for change, gain in gains.items() if len(change.sources) > 1 and i in change.sources]
         for i in winner.sources
     }
-    return Arm((max(winner.sources, key=lambda i: fmean(others[i])),), winner.scale)
+    return WeightChange((max(winner.sources, key=lambda i: fmean(others[i])),), winner.scale)
 
 
 def _check(settings: Stepwise.Settings, n: int) -> None:

@@ -1,4 +1,4 @@
-"""Heats: changes of a merge are scored on the same items, and the best go on to other items."""
+"""A race between changes of a merge: all are scored on the same items; the best go on to the next heat."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kingyo.strategies.arms import Arm, Weights
 from kingyo.strategies.gain_model import Gain, paired_gain
 from kingyo.strategies.history import Observation
+from kingyo.strategies.source_weights import WeightChange, Weights
 from kingyo.types import Genome
 
 CERTAIN = 2.0
@@ -66,8 +66,8 @@ class GainRules:
         return gain.mean + CERTAIN * gain.error < self.min_gain
 
 
-class Heats:
-    """The heats of a few changes.
+class ChangeRace:
+    """The race of a few changes.
 
     Attributes:
         gains: change -> its gain; without the items of the first heat if it went on.
@@ -76,15 +76,17 @@ class Heats:
         is_open: whether it is over, and more items might have found a winner.
     """
 
-    def __init__(self, arms: Sequence[Arm], weights: Weights, scores: ItemScores, rules: GainRules) -> None:
-        self._alive = list(arms)
+    def __init__(
+        self, changes: Sequence[WeightChange], weights: Weights, scores: ItemScores, rules: GainRules
+    ) -> None:
+        self._alive = list(changes)
         self._weights = weights
         self._scores = scores
         self._rules = rules
         self._heat = 1
-        self._early: dict[Arm, set[str]] = {}
-        self.gains: dict[Arm, Gain] = {}
-        self.winner: Arm | None = None
+        self._early: dict[WeightChange, set[str]] = {}
+        self.gains: dict[WeightChange, Gain] = {}
+        self.winner: WeightChange | None = None
         self.is_over = self.is_open = False
 
     def genomes(self) -> list[Genome]:
@@ -93,14 +95,14 @@ class Heats:
 
     def end_heat(self) -> None:
         """Measure gains, and choose the winner or those that go on."""
-        self._alive = [arm for arm in self._alive if self._genome_of(arm) not in self._scores.failed]
-        for arm in self._alive:
-            genome = self._genome_of(arm)
+        self._alive = [change for change in self._alive if self._genome_of(change) not in self._scores.failed]
+        for change in self._alive:
+            genome = self._genome_of(change)
             if self._heat == 1:
-                self._early[arm] = set(self._scores.of(genome))
-            without = self._early[arm] if self._heat > 1 else None
-            self.gains[arm] = self._scores.gain(genome, self._weights.genome(), without)
-        best = max(self._alive, key=lambda arm: self.gains[arm].mean, default=None)
+                self._early[change] = set(self._scores.of(genome))
+            without = self._early[change] if self._heat > 1 else None
+            self.gains[change] = self._scores.gain(genome, self._weights.genome(), without)
+        best = max(self._alive, key=lambda change: self.gains[change].mean, default=None)
         if best is None or self._rules.is_hopeless(self.gains[best]):
             self.is_over = True
         elif self._heat > 1 and self._rules.is_enough(self.gains[best]):
@@ -111,7 +113,7 @@ class Heats:
             self._alive = self._best()
             self._heat += 1
 
-    def _end(self, best: Arm, gain: Gain) -> None:
+    def _end(self, best: WeightChange, gain: Gain) -> None:
         """Take the best change if it is likely to gain. For the first source, any gain will do."""
         least = LIKELY * gain.error if self._weights.chosen else 0.0
         is_large = gain.mean >= self._rules.min_gain
@@ -119,16 +121,16 @@ class Heats:
         self.is_open = self.winner is None and is_large and self._weights.adds(best)
         self.is_over = True
 
-    def _best(self) -> list[Arm]:
+    def _best(self) -> list[WeightChange]:
         """Return the best of a heat. Additions of one source that tie with the last of them go on, too."""
-        ranked = sorted(self._alive, key=lambda arm: -self.gains[arm].mean)
+        ranked = sorted(self._alive, key=lambda change: -self.gains[change].mean)
         n = max(2 if self._heat < 3 else 1, math.ceil(self._rules.keep * len(ranked)))
         if len(ranked[0].sources) > 1:  # pairs are many, and most of them solve nothing
-            return [arm for arm in ranked[:n] if self.gains[arm].mean > 0] or ranked
-        if any(arm.share != 1 for arm in ranked):
+            return [change for change in ranked[:n] if self.gains[change].mean > 0] or ranked
+        if any(change.share != 1 for change in ranked):
             return ranked[:n]
         last = self.gains[ranked[min(n, len(ranked)) - 1]].mean
-        return [arm for arm in ranked if self.gains[arm].mean >= last]
+        return [change for change in ranked if self.gains[change].mean >= last]
 
-    def _genome_of(self, arm: Arm) -> Genome:
-        return self._weights.changed(arm).genome()
+    def _genome_of(self, change: WeightChange) -> Genome:
+        return self._weights.changed(change).genome()

@@ -6,17 +6,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from kingyo.errors import KingyoError
+from kingyo.errors import KingyoError, unknown
 from kingyo.evolution import Event
 from kingyo.io.units import size_text
 from kingyo.lineage import check_licences
 from kingyo.run.model_kind import require_answers
 from kingyo.run.run import Run
-from kingyo.scout.catalogue import Catalogue
-from kingyo.scout.choice import ChosenSources, Wishes, choose, config_for, require_budget, trials_in
+from kingyo.scout.catalogue import Catalogue, Group
+from kingyo.scout.choice import (
+    ChoiceLimits,
+    ChosenSources,
+    choose,
+    config_for,
+    names_of,
+    require_budget,
+    trials_in,
+)
 from kingyo.scout.contenders import Contenders, contenders, evidence_of
 from kingyo.scout.evidence import with_structures
-from kingyo.scout.frame import frame_named
 from kingyo.scout.measuring import Progress
 from kingyo.scout.paths import relative_to
 from kingyo.scout.verdict import Rules
@@ -47,7 +54,7 @@ class ScoutRequest:
         folder: base of the paths in ``given``; all other paths start at the working directory.
         seed: draws the items of trial merges.
         frame: the model whose vision all trial merges have; None for the first that sees.
-        wishes: limits of the choice; its capacity is in bytes.
+        limits: limits of the choice; its capacity is in bytes.
         argument: the option or key that requests a choice, for errors.
     """
 
@@ -62,7 +69,7 @@ class ScoutRequest:
     folder: Path = Path()
     seed: int = 0
     frame: str | None = None
-    wishes: Wishes = field(default_factory=Wishes)
+    limits: ChoiceLimits = field(default_factory=ChoiceLimits)
     argument: str = "--task"
 
     def named(self, option: str) -> str:
@@ -80,7 +87,7 @@ def measured(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contest:
+class TaskCandidates:
     """The candidates for a task, and the run of their trial merges.
 
     Paths in the config of the run start at the folder of the request.
@@ -91,16 +98,16 @@ class Contest:
     run: Run
 
     @classmethod
-    def planned(cls, found: Catalogue, request: ScoutRequest) -> Contest:
+    def planned(cls, found: Catalogue, request: ScoutRequest) -> TaskCandidates:
         """Open the candidates by their headers, and check the task and the budget before weights are read.
 
         Raises:
             KingyoError: see ``open``; or the budget does not suffice for each candidate alone, or the
                 capacity for none.
         """
-        contest = cls.open(found, request, fetch=False)
-        require_budget(contest.run, request.wishes, request.named("--budget"))
-        most, least = request.wishes.capacity, min(contest.sizes)
+        candidates = cls.open(found, request, fetch=False)
+        require_budget(candidates.run, request.limits, request.named("--budget"))
+        most, least = request.limits.capacity, min(candidates.sizes)
         if most is not None and most < least:
             raise KingyoError(
                 "--max-size",
@@ -108,10 +115,10 @@ class Contest:
                 received=size_text(int(most)),
                 remedy="Raise it.",
             )
-        return contest
+        return candidates
 
     @classmethod
-    def open(cls, found: Catalogue, request: ScoutRequest, *, fetch: bool = True) -> Contest:
+    def open(cls, found: Catalogue, request: ScoutRequest, *, fetch: bool = True) -> TaskCandidates:
         """Open the candidates of the largest group with a base.
 
         Args:
@@ -128,7 +135,9 @@ class Contest:
         if folder != Path():
             named = (replace(each, reference=relative_to(each.reference, folder)) for each in group.members)
             group = replace(group, base=relative_to(group.base or "", folder), members=tuple(named))
-        frame = None if request.frame is None else frame_named(group, request.frame, request.named("--frame"))
+        frame = (
+            None if request.frame is None else _frame_named(group, request.frame, request.named("--frame"))
+        )
         run = Run.open(config_for(group, request.given, folder, request.seed, frame), folder, fetch=fetch)
         require_answers(run.task, run.kind)
         return cls(request=request, tried=tried, run=run)
@@ -157,8 +166,21 @@ class Contest:
         Raises:
             KingyoError: see ``kingyo.scout.choice.choose``.
         """
-        wishes = self.request.wishes
-        if wishes.capacity is not None:
-            wishes = replace(wishes, costs=dict(zip(self.references, self.sizes, strict=True)))
+        limits = self.request.limits
+        if limits.capacity is not None:
+            limits = replace(limits, costs=dict(zip(self.references, self.sizes, strict=True)))
         evidence = evidence_of(self.tried.group, self.references)
-        return choose(self.run, trials_in(self.request.out), wishes, evidence, notify)
+        return choose(self.run, trials_in(self.request.out), limits, evidence, notify)
+
+
+def _frame_named(group: Group, wanted: str, argument: str) -> str:
+    """Return the name of the model that a user names as the frame, by its name or reference.
+
+    Raises:
+        KingyoError: it is neither the base nor a candidate of the group.
+    """
+    names = {"base": "base", **names_of([each.reference for each in group.members])}
+    found = [name for name, reference in names.items() if wanted in (name, reference.rstrip("/"))]
+    if not found:
+        raise unknown(argument, wanted, names)
+    return found[0]

@@ -15,8 +15,8 @@ SCALES, HALF = (0.7, 1.4), 0.5
 """Other weights: factors of all, and the share of a weight for an addition."""
 
 
-class Arm(NamedTuple):
-    """A change: sources that are added, their share of a weight, and the scale of all weights."""
+class WeightChange(NamedTuple):
+    """Sources that are added or get another share of a weight, and the scale of all weights."""
 
     sources: tuple[int, ...]
     scale: float
@@ -53,11 +53,11 @@ class Weights:
         length = math.sqrt(math.fsum(self.shares.get(i, 1.0) ** 2 for i in sources))
         return min(1.0, LONGEST / max(length, 1e-9))
 
-    def changed(self, arm: Arm) -> Weights:
+    def changed(self, change: WeightChange) -> Weights:
         """Return the weights after a change."""
-        added = tuple(i for i in arm.sources if i not in self.chosen)
-        shares = {**self.shares, **dict.fromkeys(arm.sources, arm.share)}
-        return replace(self, chosen=(*self.chosen, *added), scale=arm.scale, shares=shares)
+        added = tuple(i for i in change.sources if i not in self.chosen)
+        shares = {**self.shares, **dict.fromkeys(change.sources, change.share)}
+        return replace(self, chosen=(*self.chosen, *added), scale=change.scale, shares=shares)
 
     def without(self, source: int) -> Weights:
         """Return the other chosen sources with the weights that they have."""
@@ -65,15 +65,15 @@ class Weights:
         scale = self.scale * self._shrinkage(self.chosen) / self._shrinkage(rest)
         return replace(self, chosen=rest, scale=scale)
 
-    def adds(self, arm: Arm) -> bool:
+    def adds(self, change: WeightChange) -> bool:
         """Return whether a change adds a source."""
-        return not set(arm.sources) <= set(self.chosen)
+        return not set(change.sources) <= set(self.chosen)
 
-    def additions(self, sources: Iterable[int]) -> list[Arm]:
+    def additions(self, sources: Iterable[int]) -> list[WeightChange]:
         """Return the addition of each of some sources."""
-        return [Arm((source,), self.scale) for source in sources]
+        return [WeightChange((source,), self.scale) for source in sources]
 
-    def others(self, sources: Iterable[int]) -> list[Arm]:
+    def others(self, sources: Iterable[int]) -> list[WeightChange]:
         """Return other weights: some sources by half, and other scales of all."""
-        halves = [Arm((source,), self.scale, HALF) for source in sources]
-        return [*halves, *(Arm((), round(self.scale * factor, 3)) for factor in SCALES)]
+        halves = [WeightChange((source,), self.scale, HALF) for source in sources]
+        return [*halves, *(WeightChange((), round(self.scale * factor, 3)) for factor in SCALES)]
