@@ -150,6 +150,22 @@ def test_a_source_that_later_ones_make_redundant_is_dropped(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
+def test_a_source_that_may_help_is_kept(seed: int) -> None:
+    """At the end source 0 solves as many items that the others do not as it spoils."""
+    solved = union([*range(10), *range(25, 185)], range(10, 100), range(100, 200))
+
+    def score(sources: frozenset[int]) -> Scores:
+        scores = solved(sources)
+        if 0 in sources:
+            scores[190:] = 0
+        return scores
+
+    strategy = select(3, score, seed=seed).strategy
+    assert set(strategy.chosen) == {0, 1, 2}
+    assert strategy.contributions[0].mean < Settings().min_gain
+
+
+@pytest.mark.parametrize("seed", range(5))
 def test_of_two_equal_sources_one_is_chosen(seed: int) -> None:
     chosen = chosen_of(3, union(range(90), range(90), range(90, 150)), seed=seed)
     assert 2 in chosen and len(chosen & {0, 1}) == 1 and len(chosen) == 2

@@ -10,7 +10,7 @@
               and exceeds 0 by two standard errors; after the last heat one is enough, and for the first
               source any gain that is large enough. If no addition is chosen, the selection ends
     end       each chosen source is left out in turn; the others keep their weights, a single one gets 1. One
-              whose contribution is too small is dropped
+              whose contribution is surely too small is dropped; a search can still weigh down the others
 
 A step begins with the third of the additions, six at least, from which most is expected (``gain_model``); the
 others follow only if none of these is chosen, and then the best six again whose intervals reach the least
@@ -326,7 +326,7 @@ class Stepwise(BaseStrategy):
         self._queue = [self.weights.genome(), *(self._left_out[i] for i in sources)]
 
     def _end(self) -> None:
-        """Look again at sources whose contribution is not sure, or drop the least if it is too small.
+        """Look again at sources whose contribution is not sure, or drop the least if it is surely too small.
 
         A source without which the merge fails stays.
         """
@@ -337,7 +337,7 @@ class Stepwise(BaseStrategy):
             if genome not in self._scores.failed
         }
         unsure = [i for i, gain in gains.items() if not self._rules.is_enough(gain)]
-        too_small = [i for i in unsure if gains[i].mean < max(self._settings.min_gain, 1e-9)]
+        too_small = [i for i in unsure if self._rules.is_hopeless(gains[i])]
         if unsure and self._last_heat < self._settings.last_heats:
             self._leave_out(unsure)
         elif too_small:
