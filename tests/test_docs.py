@@ -10,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -344,9 +345,14 @@ def test_other_commands_parse(document: Path) -> None:
 
 
 def flags_are_known(asking: list[str], arguments: list[str]) -> None:
-    done = subprocess.run(asking, capture_output=True, text=True, check=True)
+    text = output_of(*asking)
     for flag in (word.split("=")[0] for word in arguments if word.startswith("--")):
-        assert flag in done.stdout, f"{flag} is not in the help of {arguments}"
+        assert flag in text, f"{flag} is not in the help of {arguments}"
+
+
+@cache
+def output_of(*words: str) -> str:
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
