@@ -80,7 +80,7 @@ def test_the_paragraph_has_the_numbers(plain: ScoutFindings) -> None:
         wording.listed(choice.chosen),
         f"{wording.score(choice.score)} (n = {choice.score.n})",
         f"{wording.score(base)} (n = {base.n})",
-        f"{name} gained most: {wording.points(gain)} (n = {gain.n})",
+        f"None of the others gained; the best was {name}: {wording.points(gain)} (n = {gain.n}).",
         "No further source adds enough.",
         f"{choice.item_evaluations:,} answers",
         f"{choice.correlation.value:.2f} [{low}, {high}] ({choice.correlation.n} gains)",
@@ -176,7 +176,7 @@ def test_nothing_chosen() -> None:
     page = page_of(findings)
     assert "None of 5 candidates was chosen for this task." in page.text
     assert items_chart(findings) is None and "Chosen sources" not in page.text
-    assert f"Of the others, {findings.others[0]} gained most" in page.text
+    assert f"None of the others gained; the best was {findings.others[0]}: " in page.text
 
 
 def test_one_chosen() -> None:

@@ -25,7 +25,7 @@ from kingyo.scout.choice import (
     trials_in,
 )
 from kingyo.scout.paths import relative_to
-from kingyo.scout.suggestion import drawn, next_gain, write_run_yaml
+from kingyo.scout.suggestion import doubts_text, drawn, next_gain, write_run_yaml
 from kingyo.store import RunStore
 from kingyo.strategies.gain_model import Gain
 from tests.cli.merging import write_lora
@@ -209,6 +209,35 @@ def test_folders_of_any_name(scouted: Scouted, tmp_path: Path, name: str) -> Non
     candidates = candidates_of(open_run(scouted.task), tmp_path / name)
     file = write_run_yaml(candidates, scouted.choice, scouted.task)
     assert isinstance(load_config(file).name, str)
+
+
+def test_the_run_folder_is_not_that_of_the_scout(
+    scouted: Scouted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out = Path("runs/scout")
+    out.mkdir(parents=True)
+    file = write_run_yaml(candidates_of(open_run(scouted.task), out), scouted.choice, scouted.task)
+    assert not (Path("runs") / load_config(file).name).exists()
+
+
+SURE, UNSURE = Gain(mean=0.2, error=0.05, n=48), Gain(mean=0.02, error=0.03, n=288)
+
+
+@pytest.mark.parametrize(
+    ("gains", "text"),
+    [
+        ([SURE, SURE, SURE], "Each of them helps: the merge is worse without it."),
+        ([SURE, UNSURE, SURE], "The merge may do as well without b; each of the other 2 helps."),
+        ([UNSURE, SURE, UNSURE], "The merge may do as well without a or c; the other one helps."),
+        ([UNSURE] * 3, "The merge may do as well without a, b or c."),
+        ([], None),
+    ],
+)
+def test_it_says_which_sources_may_not_help(scouted: Scouted, gains: list[Gain], text: str | None) -> None:
+    names = ("a", "b", "c")
+    choice = replace(scouted.choice, chosen=names, contributions=dict(zip(names, gains, strict=False)))
+    assert doubts_text(choice) == text
 
 
 @pytest.mark.parametrize("name", ["1", "no", "null", "1e3", "3.5"])

@@ -291,8 +291,9 @@ def test_evolve_chooses_runs_and_resumes_without_a_note_on_the_file(tmp_path: Pa
     assert done.returncode == 0, done.stderr
     scout = tmp_path / "runs" / "run-scout"
     assert (scout / "trials" / "run.db").is_file()
+    assert "Their plain merge solves" in done.stdout
     if find_spec("vl_convert") is not None:
-        assert "Wrote runs/run-scout/report.html." in done.stderr
+        assert "Wrote runs/run-scout/report.html." in done.stdout
         assert "2 of 5 candidates were chosen" in (scout / "report.html").read_text(encoding="utf-8")
     again = kingyo_in(tmp_path, "resume", "runs/run", "--json")
     assert again.returncode == 0 and "has changed since" not in again.stderr, again.stderr

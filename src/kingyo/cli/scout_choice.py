@@ -112,7 +112,11 @@ def choose_for_task(found: Catalogue, request: ScoutRequest, task: Path, *, as_j
     candidates, choice, page = choose(found, request, quiet=as_json)
     path = write_run_yaml(candidates, choice, task) if choice.chosen else None
     if not as_json:
-        print_choice(choice, path, page)
+        print_choice(choice, page)
+        next_step = "No source is chosen, so there is no run.yaml."
+        if path is not None:
+            next_step = f"Wrote {path}. Next: kingyo evolve {shlex.quote(str(path))}"
+        print_text(Console(highlight=False), escape(next_step))
         return
     made = {"choice": choice.to_json(), "not_tried": dict(candidates.tried.left_out)}
     print_json({**found.to_json(), **made, "report": None if page is None else str(page)})
@@ -156,6 +160,7 @@ def choose_sources(
     data: dict[str, object], folder: Path, run: Path, *, dry_run: bool, as_json: bool
 ) -> dict[str, object]:
     """Return a run.yaml with the sources that a scout chooses, or print the plan and exit."""
+    from kingyo.cli.scout_tables import print_choice
     from kingyo.scout.chosen_sources import request_of, with_sources
 
     request = request_of(data, folder, run)
@@ -168,6 +173,6 @@ def choose_sources(
     check_choice(found, request)
     found = measure(found, request, show=False)
     candidates, choice, page = choose(found, request, quiet=as_json)
-    if page is not None and not as_json:
-        echo(f"Wrote {page}.", err=True)
+    if not as_json:
+        print_choice(choice, page)
     return with_sources(data, candidates, choice)

@@ -93,7 +93,8 @@ class ChoiceProgress:
 
     def _decision(self, step: Step) -> str:
         if step.added is None:
-            return f"{counted(len(step.chosen), 'source')}; no further one is added"
+            left_out = "; now each is left out in turn" if len(step.chosen) > 1 else ""
+            return f"{counted(len(step.chosen), 'source')}; no further one is added{left_out}"
         gain, number = step.gains[step.added], len(step.chosen) + 1
         measured = f"{100 * gain.mean:+.0f} points ({gain.n} items)"
         text = "best in pairs" if gain.mean < self._min_gain else measured

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,13 +94,15 @@ def _counts(found: Catalogue) -> str:
     return f"{total}: {fits}; excluded: {out}." if out else f"{total}: {fits}."
 
 
-def print_choice(choice: ChosenSources, run_yaml: Path | None, report: Path | None) -> None:
-    """Print the chosen sources with reasons, the best of the others, and what comes next."""
+def print_choice(choice: ChosenSources, report: Path | None) -> None:
+    """Print the chosen sources with reasons, and the best of the others."""
     from kingyo.scout.suggestion import (
         ENDS,
+        doubts_text,
         dropped_sources,
         gain_text,
         next_gain,
+        next_text,
         predictions_text,
         score_text,
     )
@@ -124,11 +125,13 @@ def print_choice(choice: ChosenSources, run_yaml: Path | None, report: Path | No
     if choice.score is not None:
         merge = "Their plain merge" if choice.chosen else "The base alone"
         print_text(console, f"{merge} solves {score_text(choice.score)} of fit.")
+    if (doubts := doubts_text(choice)) is not None:
+        print_text(console, escape(doubts))
     if dropped := dropped_sources(choice):
         print_text(console, escape(f"Added, and dropped again: {', '.join(dropped)}."))
     after = next_gain(choice)
     if after is not None:
-        print_text(console, escape(f"Of the others, {after[0]} gained most: {gain_text(after[1])}."))
+        print_text(console, escape(next_text(after[0], after[1].mean, gain_text(after[1]))))
     print_text(console, ENDS[choice.verdict])
     print_text(console, predictions_text(choice.correlation))
     print_text(console, f"{counted(choice.item_evaluations, 'answer')} in {choice.minutes:.1f} minutes.")
@@ -136,7 +139,3 @@ def print_choice(choice: ChosenSources, run_yaml: Path | None, report: Path | No
         print_text(console, escape(f"{name} cannot be scored: {reason}"))
     if report is not None:
         print_text(console, escape(f"Wrote {report}."))
-    if run_yaml is None:
-        print_text(console, "No source is chosen, so there is no run.yaml.")
-    else:
-        print_text(console, escape(f"Wrote {run_yaml}. Next: kingyo evolve {shlex.quote(str(run_yaml))}"))

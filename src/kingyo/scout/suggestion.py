@@ -55,7 +55,7 @@ def write_run_yaml(candidates: TaskCandidates, choice: ChosenSources, task: Path
     """Write the run.yaml of a choice into the scout's folder, with the reasons as comments."""
     path = require_own_run_yaml(candidates.request.out)
     data = {
-        "name": name_from_path(path.parent.resolve()),
+        "name": f"{name_from_path(path.parent.resolve())}-run",  # its run folder is not the scout's
         "seed": candidates.run.config.seed,
         "task": {"file": relative_path(str(task), path.parent)},
         "budget": {"candidates": CANDIDATES},
@@ -224,15 +224,38 @@ def next_gain(choice: ChosenSources) -> tuple[str, Gain] | None:
     return choice.sources[best], last.gains[best]
 
 
+def next_text(name: str, gain: float, shown: str) -> str:
+    """Return the sentence about the best of the sources that were not added, with its gain as shown."""
+    if gain > 0:
+        return f"Of the others, {name} gained most: {shown}."
+    return f"None of the others gained; the best was {name}: {shown}."
+
+
+def doubts_text(choice: ChosenSources) -> str | None:
+    """Return which chosen sources surely help, and which may not; None if contributions were not measured."""
+    gains = choice.contributions
+    if not gains:
+        return None
+    unsure = [name for name in choice.chosen if name in gains and gains[name].interval[0] <= 0]
+    if not unsure:
+        return "Each of them helps: the merge is worse without it."
+    n = len(gains) - len(unsure)
+    others = ("", "; the other one helps")[n] if n < 2 else f"; each of the other {n} helps"
+    doubtful = " or ".join([", ".join(unsure[:-1]), unsure[-1]][len(unsure) < 2 :])
+    return f"The merge may do as well without {doubtful}{others}."
+
+
 def _summary(choice: ChosenSources) -> list[str]:
     n = counted(len(choice.sources), "candidate")
     answers = counted(choice.item_evaluations, "answer")
     lines = [f"{len(choice.chosen)} of {n}, chosen by trial merges with {answers} to fit items."]
     if choice.score is not None:
         lines.append(f"Their plain merge solves {score_text(choice.score)}.")
+    if (doubts := doubts_text(choice)) is not None:
+        lines.append(doubts)
     after = next_gain(choice)
     if after is not None:
-        lines.append(f"Of the others, {after[0]} gained most: {gain_text(after[1])}.")
+        lines.append(next_text(after[0], after[1].mean, gain_text(after[1])))
     return [*lines, ENDS[choice.verdict]]
 
 

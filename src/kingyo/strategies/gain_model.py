@@ -29,8 +29,8 @@ class Gain:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95% interval."""
-        return self.mean - 1.96 * self.error, self.mean + 1.96 * self.error
+        """The 95% interval, from a normal distribution; a difference of mean scores is within -1 and 1."""
+        return max(-1.0, self.mean - 1.96 * self.error), min(1.0, self.mean + 1.96 * self.error)
 
 
 def paired_gain(one: Sequence[float], other: Sequence[float]) -> Gain:
