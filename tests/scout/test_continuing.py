@@ -226,6 +226,11 @@ def test_the_error_names_what_differs(copied: Path, other: dict[str, object], na
     assert not {each for each in others if each in error.expected and each not in names}, error
 
 
+def test_no_limit_is_not_none(copied: Path) -> None:
+    error = why(lambda: chosen(Path(), limits=ChoiceLimits(most=1)))
+    assert error.received == "1 instead of no limit"
+
+
 def test_other_candidates(copied: Path) -> None:
     shutil.copytree(ZOO / "poem", copied / "models" / "poem")
     error = why(lambda: chosen(Path(), names=("ja", "poem")))

@@ -90,7 +90,8 @@ def require_same_options(store: RunStore, options: Mapping[str, object]) -> None
     names = (*LIMITS, *SIZES, *MEASUREMENTS)
     name = next((name for name in names if stored[name] != current[name]), None)
     if name in LIMITS:
-        raise _other(store, f"the limit {LIMITS[name]}", f"{current[name]} instead of {stored[name]}")
+        now, before = ("no limit" if each[name] is None else each[name] for each in (current, stored))
+        raise _other(store, f"the limit {LIMITS[name]}", f"{now} instead of {before}")
     if name in SIZES:
         raise _other(store, "the sizes of the candidates", "others")
     if name in MEASUREMENTS:
