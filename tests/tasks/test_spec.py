@@ -123,3 +123,22 @@ def test_a_wrong_file_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "task.yaml").write_text(text)
     with pytest.raises(KingyoError, match=r"task\.yaml"):
         load_task_spec(tmp_path / "task.yaml")
+
+
+@pytest.mark.parametrize(
+    ("task", "remedy"),
+    [
+        ("task: sums.yaml", "Name its task file, {here}/sums.yaml."),
+        ("task: {file: sums.yaml}", "Name its task file, {here}/sums.yaml."),
+        ("task: {data: a.jsonl, grader: exact}", "its key `task`"),
+        ("tasks: {a: {data: a.jsonl, grader: exact}}", "into a file of its own"),
+    ],
+)
+def test_a_run_yaml_is_one_mistake(tmp_path: Path, task: str, remedy: str) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(f"base: a\nsources: [b, c]\n{task}\nbudget: {{candidates: 4}}\n")
+    with pytest.raises(KingyoError) as raised:
+        load_task_spec(file)
+    assert (raised.value.argument, raised.value.expected) == (str(file), "a task file")
+    assert raised.value.received.startswith("a run.yaml")
+    assert remedy.format(here=tmp_path) in raised.value.remedy

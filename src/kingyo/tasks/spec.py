@@ -8,6 +8,7 @@ from typing import Annotated, cast
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from kingyo.errors import KingyoError
 from kingyo.io.model_names import absolute_name
 from kingyo.io.schema import Real, parse_model, parse_settings, validate_settings, validate_together
 from kingyo.io.yaml import read_yaml
@@ -135,7 +136,10 @@ def parse_task_spec(values: Mapping[str, object], where: str = "task") -> TaskSp
 
 def load_task_spec(path: Path) -> TaskSpec:
     """Read a TASK.yaml and make its paths, which are relative to the file, absolute."""
-    spec = parse_task_spec(read_yaml(path), str(path))
+    values = read_yaml(path)
+    if "sources" in values and not {"task", "tasks"}.isdisjoint(values):
+        raise _is_a_run(path, values.get("task"))
+    spec = parse_task_spec(values, str(path))
     folder = path.resolve().parent
     changes = move_paths(spec.kind_name, spec.options, folder, lambda path: absolute_name(path, folder))
     if "grader" in changes:
@@ -149,6 +153,19 @@ def load_task_spec(path: Path) -> TaskSpec:
     if spec.kind is not None:
         changes["kind"] = whole_reference(spec.kind, folder)
     return spec.model_copy(update=changes)
+
+
+def _is_a_run(path: Path, task: object) -> KingyoError:
+    file = cast("Mapping[str, object]", task).get("file") if isinstance(task, Mapping) else task
+    is_named = isinstance(file, str) and bool(file)
+    return KingyoError(
+        str(path),
+        expected="a task file",
+        received="a run.yaml, with models",
+        remedy=f"Name its task file, {path.parent / str(file)}."
+        if is_named
+        else "Copy what is below its key `task` or `tasks` into a file of its own, and name that.",
+    )
 
 
 def _absolute_graders(grader: object, folder: Path) -> object:
