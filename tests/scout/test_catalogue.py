@@ -10,14 +10,26 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.errors import KingyoError
 from kingyo.scout import Candidate, Catalogue, Rules, catalogue, find_places
 from tests.cli.merging import write_lora
 from tests.models_on_disk import fine_tuned, llama, qwen2
-from tests.scout.shelves import MISFITS, edit_json, odd_config, pickled, shelf, write_card
+from tests.scout.shelves import (
+    MISFITS,
+    deeper,
+    edit_json,
+    more_tokens,
+    moved_tokens,
+    odd_config,
+    other_family,
+    pickled,
+    shelf,
+    wider,
+    write_card,
+)
 
 
 @pytest.fixture(scope="session")
@@ -85,11 +97,42 @@ def test_a_reason(models: Path, reason: str, change: Callable[[Path], None]) -> 
     assert json.loads(json.dumps(found.to_json()))["counts"]["excluded"] == {"the base itself": 1, reason: 1}
 
 
-def test_the_first_differing_tensor_and_both_shapes(models: Path) -> None:
-    MISFITS["another architecture or size"][0](models / "tuned-1")
-    shown = one(scout(models), "models/tuned-1").exclusion
+def detail(models: Path, change: Callable[[Path], None]) -> str:
+    """Return why a model that was changed is excluded, with the only base."""
+    change(models / "tuned-1")
+    shown = one(scout(models, base="models/base"), "models/tuned-1").exclusion
     assert shown is not None
-    assert "lm_head.weight: [64, 32] in models/tuned-1, not [64, 16] as in models/base" in str(shown)
+    return shown.detail
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (wider, "width 32, not 16; inner width 64, not 32; head size 8, not 4"),
+        (deeper, "4 layers, not 3"),
+        (other_family, "architecture qwen2, not llama"),
+        (more_tokens, "vocabulary size 72, not 64"),
+    ],
+)
+def test_the_sizes_that_differ(models: Path, change: Callable[[Path], None], words: str) -> None:
+    assert detail(models, change) == f"{words} as in models/base"
+
+
+def test_a_token_that_moved_and_how_many(models: Path) -> None:
+    tokens = json.loads((models / "base" / "tokenizer.json").read_text())["model"]["vocab"]
+    row, other = sorted((tokens["cat"], tokens["the"]))
+    token = "cat" if tokens["cat"] == row else "the"
+    words = f"the token '{token}' has id {other}, not {row} as in models/base; 2 tokens differ"
+    assert detail(models, moved_tokens) == words
+
+
+def test_configs_with_the_same_sizes_show_the_first_tensor(models: Path) -> None:
+    def narrower(folder: Path) -> None:
+        tensors = load_file(folder / "model.safetensors")
+        tensors["model.norm.weight"] = tensors["model.norm.weight"][:8].clone()
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+    assert detail(models, narrower) == "model.norm.weight: [8] in models/tuned-1, not [16] as in models/base"
 
 
 def test_an_odd_config_does_not_end_the_scan(models: Path) -> None:
@@ -202,6 +245,9 @@ def test_the_zoo(monkeypatch: pytest.MonkeyPatch) -> None:
         "zoo/pool/other-tokens": "another vocabulary",
         "zoo/pool/wide": "another architecture or size",
     }
+    assert str(one(found, "zoo/pool/wide").exclusion).endswith(
+        ": 2 layers, not 4; width 160, not 128; inner width 520, not 416; 5 heads, not 4 as in zoo/pool/base"
+    )
 
 
 def test_two_models_that_name_each_other(models: Path) -> None:

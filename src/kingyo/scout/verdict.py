@@ -9,6 +9,7 @@ from hashlib import sha256
 from kingyo.checkpoints import Checkpoint, fit
 from kingyo.errors import KingyoError
 from kingyo.scout.candidate import Candidate, Exclusion
+from kingyo.scout.sizes import sizes_in_words
 from kingyo.vocabulary import Diagnostic, compare, forget_tokenizers, stored_files
 
 _CANDIDATE = "this model"
@@ -51,7 +52,8 @@ class Judge:
         findings = self._compare(model, like)
         for each in findings:
             if each.level == "error":
-                return _out(candidate, Exclusion(reason="another vocabulary", detail=in_words(each.error)))
+                detail = each.short or in_words(each.error)
+                return _out(candidate, Exclusion(reason="another vocabulary", detail=detail))
         of_licence = next(_licences(candidate, self._rules), None)
         if of_licence is not None:
             return _out(candidate, of_licence)
@@ -76,11 +78,12 @@ def _out(candidate: Candidate, exclusion: Exclusion) -> Candidate:
 
 def _misfit(model: Checkpoint, like: Checkpoint, error: KingyoError) -> Exclusion:
     """Return the exclusion for an error of ``fit``: of the vocabulary, if a longer one would fit."""
+    detail = sizes_in_words(model, like) or in_words(error)
     try:
         fit(like, [model], resize="pad-vocab")
     except KingyoError:
-        return Exclusion(reason="another architecture or size", detail=in_words(error))
-    return Exclusion(reason="another vocabulary", detail=in_words(error))
+        return Exclusion(reason="another architecture or size", detail=detail)
+    return Exclusion(reason="another vocabulary", detail=detail)
 
 
 def in_words(error: KingyoError) -> str:

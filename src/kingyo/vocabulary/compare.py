@@ -28,6 +28,7 @@ class Diagnostic:
     Attributes:
         level: ``error`` ends the merge, ``warning`` is likely to harm it, ``note`` is for information.
         argument, expected, received, remedy: as in ``KingyoError``.
+        short: the same in a few words about the second model, if there are any.
     """
 
     level: Literal["error", "warning", "note"]
@@ -35,6 +36,7 @@ class Diagnostic:
     expected: str
     received: str
     remedy: str
+    short: str = ""
 
     def __str__(self) -> str:
         return f"{self.level}: {self.error}"
@@ -124,6 +126,7 @@ def _moved(first: StoredTokenizer, other: StoredTokenizer, *, is_aligned: bool) 
     moved = [(row, token) for token, row in first.tokens.items() if other.tokens.get(token, row) != row]
     if moved:
         row, token = min(moved)
+        differ = f"{counted(len(moved), 'token')} {'differs' if len(moved) == 1 else 'differ'}"
         yield Diagnostic(
             level="note" if is_aligned else "error",
             argument=f"the vocabularies of {first.reference} and {other.reference}",
@@ -131,6 +134,8 @@ def _moved(first: StoredTokenizer, other: StoredTokenizer, *, is_aligned: bool) 
             received=f"{other.tokens[token]} in {other.reference}, and "
             f"{counted(len(moved), 'such token')} in all",
             remedy="The merge matches them by text." if is_aligned else _UNITE,
+            short=f"the token '{token}' has id {other.tokens[token]}, not {row} as in {first.reference}; "
+            f"{differ}",
         )
 
 
