@@ -111,7 +111,7 @@ def serve(root: Path) -> Generator[Hub]:
                 commit = parts[3] if _COMMIT.fullmatch(parts[3]) else COMMIT
                 self._send("/".join(parts[:2]), "/".join(parts[4:]), commit, body=body)
             else:
-                self._json({"error": "Repository not found"}, 404)
+                self._json({"error": "Repository not found"}, 404, {"X-Error-Code": "RepoNotFound"})
 
         def _tell(self, model: str, commit: str, *, is_tree: bool) -> None:
             files = {name: file.stat().st_size for name, file in hub.files(model).items()}

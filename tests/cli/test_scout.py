@@ -65,6 +65,14 @@ def test_nothing_that_fits(world: World) -> None:
     assert "1 candidate: none of them can be merged with another" in done.stdout
 
 
+def test_a_wrong_path_that_could_be_a_name_on_the_hub(world: World) -> None:
+    done = world.run("scout", "zoo/pol")
+    assert done.returncode == 1
+    assert " unreadable: no such folder here; and the Hub cannot be asked (offline)" in " ".join(
+        done.stdout.split()
+    )
+
+
 def test_a_narrow_terminal_folds_long_names(world: World) -> None:
     shutil.move(world.folder / "a", world.folder / ("long" * 20))
     ours, theirs = pty.openpty()

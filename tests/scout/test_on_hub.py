@@ -96,6 +96,19 @@ def test_names_adapters_pipelines_and_names_that_are_wrong(hub: Hub, tmp_path: P
         "org/pictures/unet": "another architecture or size",
         "org/wrong": "unreadable",
     }
+    (wrong,) = [each["excluded"]["detail"] for each in found["excluded"] if each["reference"] == "org/wrong"]
+    assert wrong == "no such folder here; and the Hub has no such model, or it is not public"
+
+
+def test_a_hub_that_is_not_there(hub: Hub, tmp_path: Path) -> None:
+    nowhere = hub.environment(tmp_path / "home") | {"HF_ENDPOINT": "http://127.0.0.1:9"}
+    command = [sys.executable, "-m", "kingyo", "scout", "org/base", "--json"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=os.environ | nowhere, capture_output=True, text=True, check=False
+    )
+    (candidate,) = json.loads(done.stdout)["excluded"]
+    detail = candidate["excluded"]["detail"]
+    assert detail.startswith("no such folder here; and the Hub does not tell (ConnectError: ")
 
 
 def test_pipelines_whose_cards_name_another(hub: Hub, tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+FOLDER_OR_MODEL = "a folder, or a model on the Hub"
+"""What a name must be, in the error for one that is neither."""
 _MAX_WAIT = 60.0  # seconds
 _N_TRIES = 4
 _TOO_MANY = 429  # the status of a rate limit
@@ -43,8 +45,8 @@ def describe_model(name: str, revision: str | None) -> ModelInfo:
     except Exception as error:
         raise KingyoError(
             name,
-            expected="a folder, or a model on the Hub",
-            received=_first_line(error),
+            expected=FOLDER_OR_MODEL,
+            received=f"no such folder here; and {_in_a_clause(error)}",
             remedy="Correct the path or the name; log in with `hf auth login` if it is not public.",
         ) from error
 
@@ -87,6 +89,20 @@ def _wait_asked(error: BaseException | None) -> float | None:
             return float(asked) if asked.isdigit() else _MAX_WAIT / 2
         error = error.__cause__
     return None
+
+
+def _in_a_clause(error: Exception) -> str:
+    """Say why the Hub has not described a model."""
+    from huggingface_hub import errors
+
+    known = {
+        errors.OfflineModeIsEnabled: "the Hub cannot be asked (offline)",
+        errors.GatedRepoError: "the Hub asks for a login and the consent of its owner",
+        errors.RepositoryNotFoundError: "the Hub has no such model, or it is not public",
+        errors.RevisionNotFoundError: "the Hub has no such revision of it",
+    }
+    words = next((words for kind, words in known.items() if isinstance(error, kind)), None)
+    return words or f"the Hub does not tell ({_first_line(error).partition(' for url')[0]:.80})"
 
 
 def _first_line(error: Exception) -> str:

@@ -14,7 +14,7 @@ from kingyo.checkpoints.locate import add_lora
 from kingyo.lineage.origins import read_front_matter
 from kingyo.models.kinds import kinds_in_order
 from kingyo.scout.candidate import Candidate, CardFacts, Exclusion, Reason, architecture_of, read_facts
-from kingyo.scout.on_hub import patiently, without_bars
+from kingyo.scout.on_hub import FOLDER_OR_MODEL, patiently, without_bars
 from kingyo.scout.place import Place, broken
 from kingyo.scout.verdict import Judge, Rules, in_full
 
@@ -55,7 +55,9 @@ class Reading:
     def read(self, place: Place, base: str | None, adapters: Sequence[Place]) -> None:
         """Read a model, which is compared first with ``base``, and its LoRAs."""
         if place.error is not None:
-            model = self._exclude(place, "unreadable", in_full(place.error))
+            is_short = place.error.expected == FOLDER_OR_MODEL  # the row begins with its name
+            detail = place.error.received if is_short else in_full(place.error)
+            model = self._exclude(place, "unreadable", detail)
         elif self._is_pickled(place):
             where = "pass --allow-pickle" if place.is_local else "download them, then pass --allow-pickle"
             model = self._exclude(place, "only pickles", where)
