@@ -18,6 +18,7 @@ from kingyo.run.scouted import SCOUT
 from kingyo.store import RunStore
 from tests.cli.forked import run_forked
 from tests.scout.chosen import ROOT, ZOO
+from tests.scout.chosen import write_task as write_texts
 
 SIGHT, PICTURES = ZOO / "sight", ZOO / "pictures"
 MODELS_THAT_SEE = [str(SIGHT / name) for name in ("base", "ja", "poem", "see-en")]
@@ -95,6 +96,29 @@ def test_a_frame_must_see_and_be_a_candidate(sight: Path) -> None:
         arguments = ("scout", *MODELS_THAT_SEE, "--task", "task.yaml", "--out", "out", "--frame", name)
         done = run_forked(arguments, sight, os.environ)
         assert done.returncode == 1 and words in done.stderr, done.stderr
+
+
+def test_a_frame_is_named_as_the_tables_do_and_must_have_an_effect(sight: Path) -> None:
+    """Of models that see, the base and candidates by reference; of language models, none."""
+    task = ["--task", "task.yaml", "--out", "out", "--dry-run", "--frame"]
+    kingyo(sight, "scout", *MODELS_THAT_SEE, *task, str(SIGHT / "see-en"))
+    for name in ("base", str(SIGHT / "base")):
+        done = run_forked(["scout", *MODELS_THAT_SEE, *task, name], sight, os.environ)
+        assert done.returncode == 1 and done.stderr.startswith("Error: --frame: expected a model of kind ")
+    write_texts(sight).rename(sight / "task.yaml")
+    for name in ("base", "ja"):
+        done = run_forked(
+            ["scout", *map(str, (ZOO / "base", ZOO / "ja", ZOO / "poem")), *task, name], sight, os.environ
+        )
+        assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done.stderr
+        assert "--frame: expected a task and models with other parts than the language model" in done.stderr
+
+
+def test_a_base_that_sees_may_be_the_frame(sight: Path) -> None:
+    again = shutil.copytree(SIGHT / "see-en", sight / "again")
+    models = [str(SIGHT / "multi"), str(SIGHT / "see-en"), str(again)]
+    task = ["--task", "task.yaml", "--out", "out", "--dry-run", "--frame", models[0]]
+    kingyo(sight, "scout", *models, "--base", models[0], *task)
 
 
 def test_models_that_draw(tmp_path: Path) -> None:

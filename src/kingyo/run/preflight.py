@@ -35,7 +35,7 @@ def check(run: Run) -> None:
         KingyoError: one of them is invalid.
     """
     config, sources, kind = run.config, run.open_sources(), run.kind
-    _check_frame(run)
+    check_frame(run)
     if run.settings.paths is not None:
         remedy = "Write space: parameters, or name models of another kind."
         require_ability(f"space: {config.space}", PassesLayers, kind, remedy)
@@ -123,12 +123,12 @@ def _check_path_frame(run: Run) -> None:
         )
 
 
-def _check_frame(run: Run) -> None:
-    """Refuse a language model as the frame of merges if other models see."""
+def check_frame(run: Run, argument: str = "merge.frame") -> None:
+    """Refuse a language model as the frame of merges if other models see; an error names the argument."""
     named = run.config.merge.frame
     if named is not None and layers_kind(run.models.skeleton, run.kind) is not run.kind:
         raise KingyoError(
-            "merge.frame",
+            argument,
             expected=f"a model of kind {run.kind.name}, which gives everything that is not merged",
             received=f"'{named}', a language model",
             remedy="Name a model that sees, or remove the key.",

@@ -10,7 +10,9 @@ from kingyo.errors import KingyoError, unknown
 from kingyo.evolution import Event
 from kingyo.io.units import size_text
 from kingyo.lineage import check_licences
+from kingyo.models.kinds import HasLanguagePart
 from kingyo.run.model_kind import require_answers
+from kingyo.run.preflight import check_frame
 from kingyo.run.run import Run
 from kingyo.scout.catalogue import Catalogue, Group
 from kingyo.scout.choice import (
@@ -127,8 +129,8 @@ class TaskCandidates:
             fetch: whether to download the weights of models on the Hub.
 
         Raises:
-            KingyoError: no group has a base and two candidates that differ, the task cannot be used, or
-                the models cannot solve it in this frame.
+            KingyoError: no group has a base and two candidates that differ, the task cannot be used, the
+                frame has no effect, or the models cannot solve the task in it.
         """
         tried, folder = contenders(found, request.argument), request.folder
         group = tried.group
@@ -139,6 +141,8 @@ class TaskCandidates:
             None if request.frame is None else _frame_named(group, request.frame, request.named("--frame"))
         )
         run = Run.open(config_for(group, request.given, folder, request.seed, frame), folder, fetch=fetch)
+        if frame is not None:
+            _check_frame(run, request)
         require_answers(run.task, run.kind)
         return cls(request=request, tried=tried, run=run)
 
@@ -179,8 +183,21 @@ def _frame_named(group: Group, wanted: str, argument: str) -> str:
     Raises:
         KingyoError: it is neither the base nor a candidate of the group.
     """
-    names = {"base": "base", **names_of([each.reference for each in group.members])}
+    names = {"base": group.base or "", **names_of([each.reference for each in group.members])}
     found = [name for name, reference in names.items() if wanted in (name, reference.rstrip("/"))]
     if not found:
         raise unknown(argument, wanted, names)
     return found[0]
+
+
+def _check_frame(run: Run, request: ScoutRequest) -> None:
+    """Check that the frame that a user names has other parts than the language model."""
+    argument = request.named("--frame")
+    if not isinstance(run.kind, HasLanguagePart):
+        raise KingyoError(
+            argument,
+            expected="a task and models with other parts than the language model, such as vision",
+            received=f"models of kind {run.kind.name}",
+            remedy="Leave it out: it has no effect on these.",
+        )
+    check_frame(run, argument)
