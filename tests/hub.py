@@ -50,7 +50,7 @@ class Hub:
         """What a listing says of a model, from its card and its config."""
         files = self.files(model)
         card = dict(read_front_matter(self.root / model / "README.md"))
-        bases = card.get("base_model") or []
+        bases = cast("str | list[str]", card.get("base_model") or [])
         adapter = files.get("adapter_config.json")
         relation = "adapter" if adapter else "finetune"
         config = json.loads(files["config.json"].read_text()) if "config.json" in files else {}

@@ -66,7 +66,7 @@ def test_nothing_that_fits(world: World) -> None:
 
 
 def test_a_wrong_path_that_could_be_a_name_on_the_hub(world: World) -> None:
-    done = world.run("scout", "zoo/pol")
+    done = world.run("scout", "zoo/pol", env={"HF_HUB_OFFLINE": "1"}, fresh=True)
     assert done.returncode == 1
     assert " unreadable: no such folder here; and the Hub cannot be asked (offline)" in " ".join(
         done.stdout.split()
