@@ -149,7 +149,7 @@ def plan_choice(found: Catalogue, request: ScoutRequest, *, as_json: bool) -> No
         f"Task {candidates.run.task.name}: {counted(n_fit, 'fit item')}. "
         f"{counted(n, 'candidate')} for {group.base}.",
         f"The weights are read once, {size_text(n_bytes)} at most. Near-duplicates are then left out.",
-        f"Each candidate alone: {alone:,} answers. The whole choice: about {low:,} to {high:,} answers; "
+        f"The base and each candidate alone: {alone:,} answers. The whole choice: about {low:,} to {high:,}; "
         f"{AFTER_PLAN[request.argument]}",
     )
     for line in lines:

@@ -202,7 +202,7 @@ def predictions_text(found: Correlation | None) -> str:
         return "Too few gains were predicted to say how good predictions are."
     rank = f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
     text = f"The rank correlation of predicted and measured gains is {rank} ({counted(found.n, 'gain')})"
-    return f"{text}." if found.low > 0 else f"{text}: too uncertain to say whether predictions help."
+    return f"{text}." if found.low > 0 else f"{text}: predictions may not have helped to find sources faster."
 
 
 def dropped_sources(choice: ChosenSources) -> list[str]:
