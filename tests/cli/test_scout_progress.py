@@ -20,4 +20,4 @@ def test_a_source_that_gains_nothing_alone_is_the_best_in_pairs(capsys: pytest.C
     first, second, *_, last = capsys.readouterr().err.splitlines()
     assert first == f"1. m{steps[0].added}: best in pairs"
     assert second.startswith(f"2. m{steps[1].added}: +") and "points (" in second
-    assert last == f"{len(steps[-1].chosen)} sources; no further one is added"
+    assert last == f"{len(steps[-1].chosen)} sources; no further one is added; now each is left out in turn"
