@@ -232,17 +232,19 @@ def next_text(name: str, gain: float, shown: str) -> str:
 
 
 def doubts_text(choice: ChosenSources) -> str | None:
-    """Return which chosen sources surely help, and which may not; None if contributions were not measured."""
+    """Say which chosen sources may not help; None if contributions were not measured."""
     gains = choice.contributions
     if not gains:
         return None
     unsure = [name for name in choice.chosen if name in gains and gains[name].interval[0] <= 0]
     if not unsure:
         return "Each of them helps: the merge is worse without it."
-    n = len(gains) - len(unsure)
-    others = ("", "; the other one helps")[n] if n < 2 else f"; each of the other {n} helps"
-    doubtful = " or ".join([", ".join(unsure[:-1]), unsure[-1]][len(unsure) < 2 :])
-    return f"The merge may do as well without {doubtful}{others}."
+    *first, last = unsure
+    text = f"The merge may do as well without {', '.join(first)}{' or ' if first else ''}{last}"
+    n_sure = len(gains) - len(unsure)
+    if n_sure:
+        text += "; the other one helps" if n_sure == 1 else f"; each of the other {n_sure} helps"
+    return f"{text}."
 
 
 def _summary(choice: ChosenSources) -> list[str]:

@@ -44,7 +44,7 @@ KEYS: Mapping[str, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class ScoutRequest:
-    """Where to look for models, and which limits a choice among them has.
+    """Where to look for models, and the limits of a choice among them.
 
     Attributes:
         where, hub, limit: folders, names and lists; tags of models of the Hub, and most models of each.
