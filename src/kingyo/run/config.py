@@ -37,11 +37,14 @@ class StrictModel(BaseModel):
 
 
 class Range(StrictModel):
-    """Bounds of a searched parameter; the search begins at ``start`` (default: the middle)."""
+    """Bounds of a searched parameter; the search begins at ``start`` (default: the middle).
+
+    A list of starts has one for each group of tensors.
+    """
 
     low: Real = Field(alias="from")
     high: Real = Field(alias="to")
-    start: Real | None = None
+    start: Real | Annotated[list[Real], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _check_order(self) -> Range:
@@ -49,8 +52,9 @@ class Range(StrictModel):
             raise ValueError(f"from ({self.low:g}) must be below to ({self.high:g})")
         if math.isinf(self.high - self.low):
             raise ValueError(f"from ({self.low:g}) and to ({self.high:g}) must not be so far apart")
-        if self.start is not None and not self.low <= self.start <= self.high:
-            raise ValueError(f"start ({self.start:g}) must lie within {self.low:g}..{self.high:g}")
+        for start in self.start if isinstance(self.start, list) else [self.start]:
+            if start is not None and not self.low <= start <= self.high:
+                raise ValueError(f"start ({start:g}) must lie within {self.low:g}..{self.high:g}")
         return self
 
 

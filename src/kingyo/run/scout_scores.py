@@ -70,7 +70,7 @@ def _keys(merge: TrialMerge, setup: Setup, space: SourceSpace) -> list[tuple[str
     recipes = [each for each in recipes if _is_plain_sum(each)]
     if not merge.weights and models.base is not None:
         recipes.append(parent_recipe(models.base.reference, dtype))
-    if list(merge.weights.values()) == [1.0]:
+    if list(merge.weights.values()) == [(1.0,)]:
         recipes.append(parent_recipe(models.references[next(iter(merge.weights))], dtype))
     return [(keys.apply(recipe).hash, "fit") for recipe in recipes]
 

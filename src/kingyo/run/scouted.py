@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -11,12 +11,12 @@ from kingyo.errors import KingyoError
 from kingyo.run.config import RunConfig
 from kingyo.space import ParameterSpace, SourceSpace
 from kingyo.store import DATABASE, RunStore
-from kingyo.types import Genome, ItemScore
+from kingyo.types import Axis, Genome, ItemScore
 
 SCOUT = "scout"
 """Name of the search of a scout."""
-Weights = Mapping[str, float]
-"""Source -> its weight, without those of 0."""
+Weights = Mapping[str, tuple[float, ...]]
+"""Source -> its weight in each span of layers, or in all; without sources whose weights are all 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,9 +45,9 @@ def open_scout(folder: Path) -> RunStore:
 def trial_merges(store: RunStore, config: RunConfig) -> list[TrialMerge]:
     """Return the merges of sources of a run, with the scores of all trials of each."""
     names = list(cast("Mapping[str, Mapping[str, str]]", store.fact("config"))["sources"])
-    joined: dict[tuple[tuple[str, float], ...], dict[str, ItemScore]] = {}
+    joined: dict[tuple[tuple[str, tuple[float, ...]], ...], dict[str, ItemScore]] = {}
     for trial in store.trials(SCOUT):
-        weights = {name: gene for name, gene in zip(names, trial.asked.genome, strict=True) if gene}
+        weights = weights_by_source(names, trial.asked.genome)
         evaluation = store.evaluation(trial.id, "fit")
         if evaluation is not None and evaluation.scores and weights.keys() <= config.sources.keys():
             scores = joined.setdefault(tuple(weights.items()), {})
@@ -55,24 +55,38 @@ def trial_merges(store: RunStore, config: RunConfig) -> list[TrialMerge]:
     return [TrialMerge(weights=dict(key), scores=scores) for key, scores in joined.items()]
 
 
+def weights_by_source(names: Sequence[str], genome: Genome) -> dict[str, tuple[float, ...]]:
+    """Return the weights of each source that is merged: one if it is the same in all spans of layers."""
+    n_spans = len(genome) // len(names)
+    rows = {name: genome[i * n_spans : (i + 1) * n_spans] for i, name in enumerate(names)}
+    return {name: row if len(set(row)) > 1 else row[:1] for name, row in rows.items() if any(row)}
+
+
 def genome_of(space: SourceSpace, weights: Weights) -> Genome | None:
     """Return the genome with these weights.
 
-    None if the space has other axes than weights of sources, or fixes a weight at another value.
+    None if the space has other axes than weights of sources, other spans of layers, or fixes a weight at
+    another value.
     """
     if not isinstance(space, ParameterSpace) or not weights.keys() <= space.sources.keys():
         return None
+    axes: dict[str, list[Axis]] = {}
+    for axis in space.axes:
+        axes.setdefault(axis.family, []).append(axis)
     genes: list[float] = []
     searched: set[str] = set()
-    for axis in space.axes:
-        parameter, _, owner = axis.family.partition("/")
-        gene = weights.get(owner, 0.0)
-        if parameter != "weight" or not owner or not axis.low <= gene <= axis.high:
+    for family, own in axes.items():
+        parameter, _, owner = family.partition("/")
+        row = weights.get(owner, (0.0,))
+        row = row * len(own) if len(row) == 1 else row
+        if parameter != "weight" or not owner or len(row) != len(own):
             return None
-        genes.append(gene)
+        if not all(axis.low <= gene <= axis.high for axis, gene in zip(own, row, strict=True)):
+            return None
+        genes += row
         searched.add(owner)
     is_other = any(
-        space.fixed(parameter, source) != weights.get(source, 0.0)
+        (space.fixed(parameter, source),) != weights.get(source, (0.0,))
         for parameter in space.method.params
         for source in space.sources
         if parameter.name == "weight" and source not in searched

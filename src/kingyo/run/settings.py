@@ -207,7 +207,8 @@ def _groups_of(genome: GenomeLayout | None) -> str | None:
 
 def _value(value: Range | bool | float) -> float | bool | Bounds:
     if isinstance(value, Range):
-        return Bounds(low=value.low, high=value.high, start=value.start)
+        start = tuple(value.start) if isinstance(value.start, list) else value.start
+        return Bounds(low=value.low, high=value.high, start=start)
     return value
 
 

@@ -22,12 +22,13 @@ from kingyo.io.schema import parse_settings
 from kingyo.run.config import RESERVED_NAMES, RunConfig
 from kingyo.run.config_file import config_from_data
 from kingyo.run.run import Run
-from kingyo.run.scouted import SCOUT
+from kingyo.run.scouted import SCOUT, weights_by_source
 from kingyo.run.searches import completed
 from kingyo.run.spaces import shared_keys
 from kingyo.run.worker import runner_of
 from kingyo.scout.catalogue import Group
 from kingyo.scout.continuing import begun, require_same_options
+from kingyo.scout.spans import Spans
 from kingyo.space import SharedKeysSpace
 from kingyo.space.subsets import SubsetSpace
 from kingyo.stats import Interval, interval, interval_json
@@ -61,10 +62,17 @@ class ChoiceLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class WeightEvidence:
-    """What is known of the weights of sources: source -> features, and the similarity of pairs."""
+    """What is known of the weights of sources.
+
+    Attributes:
+        features: source -> its features.
+        similarity: of pairs of sources.
+        squares: source -> block -> squared norm of its task vector there.
+    """
 
     features: Mapping[str, Sequence[float]] = field(default_factory=dict[str, Sequence[float]])
     similarity: Mapping[tuple[str, str], float] = field(default_factory=dict[tuple[str, str], float])
+    squares: Mapping[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +82,8 @@ class ChosenSources:
     Attributes:
         sources: all candidates, in order; numbers in ``steps`` count them.
         chosen: names, in the order in which they were added.
-        weights: chosen source -> its weight in their plain merge.
+        groups: spans of layers in which sources have weights, as in ``Layout.groups``.
+        weights: chosen source -> its weight in each of them, in the plain merge of the chosen ones.
         steps: the decisions.
         contributions: chosen source -> what the merge loses without it.
         verdict: why the selection ended; ``open`` if the budget ended it.
@@ -91,7 +100,8 @@ class ChosenSources:
 
     sources: tuple[str, ...]
     chosen: tuple[str, ...]
-    weights: Mapping[str, float]
+    groups: str
+    weights: Mapping[str, tuple[float, ...]]
     steps: tuple[Step, ...]
     contributions: Mapping[str, Gain]
     verdict: Verdict
@@ -114,7 +124,8 @@ class ChosenSources:
         """Return everything as data, sources by name."""
         return {
             "chosen": list(self.chosen),
-            "weights": dict(self.weights),
+            "groups": self.groups,
+            "weights": {name: list(row) for name, row in self.weights.items()},
             "verdict": self.verdict,
             "score": interval_json(self.score),
             "frame": self.frame,
@@ -164,19 +175,20 @@ def choose(
         KingyoError: the run cannot begin, or another choice is in the folder.
     """
     require_budget(run, limits)
-    _ = _strategy(run, _options(run, limits, evidence))  # refuses wrong limits before anything is written
+    spans = Spans.of(run)
+    _ = _strategy(run, spans, _options(run, spans, limits, evidence))  # refuses before anything is written
     with begun(run, out) as opened:
-        store, options = opened.begun, _options(opened, limits, evidence)
+        store, options = opened.begun, _options(opened, spans, limits, evidence)
         require_same_options(store, options)
-        strategy = _strategy(opened, options)
-        search = _search(opened, strategy, limits)
+        strategy = _strategy(opened, spans, options)
+        search = _search(opened, spans, strategy, limits)
         items = [item.id for item in store.items()["fit"]]
         evaluator = TrialEvaluator(store, runner_of(opened), {"fit": items})
         log = SearchLog(search, store, items, lambda event: notify(event, strategy.steps))
         run_search(log, evaluator)
         _ = strategy.batch  # takes the last outcomes
         _require_scored_base(store)
-        return _choice(opened, strategy)
+        return _choice(opened, spans, strategy)
 
 
 def _require_scored_base(store: RunStore) -> None:
@@ -238,7 +250,7 @@ def names_of(references: Sequence[str]) -> dict[str, str]:
     return named
 
 
-def _options(run: Run, limits: ChoiceLimits, evidence: WeightEvidence) -> dict[str, object]:
+def _options(run: Run, spans: Spans, limits: ChoiceLimits, evidence: WeightEvidence) -> dict[str, object]:
     names = list(run.config.sources)
     return {
         "min_gain": limits.min_gain,
@@ -249,18 +261,23 @@ def _options(run: Run, limits: ChoiceLimits, evidence: WeightEvidence) -> dict[s
         "similarity": [[evidence.similarity.get((a, b), 0.0) for b in names] for a in names]
         if evidence.similarity
         else [],
+        "norms": [list(spans.norms(evidence.squares.get(name, {}))) for name in names],
     }
 
 
-def _strategy(run: Run, options: Mapping[str, object]) -> Stepwise:
+def _strategy(run: Run, spans: Spans, options: Mapping[str, object]) -> Stepwise:
     settings = parse_settings(Stepwise.Settings, options, "choice of sources")
-    return Stepwise(_space(run).axes, run.config.seed, settings)
+    return Stepwise(_space(run, spans).axes, run.config.seed, settings)
 
 
-def _space(run: Run) -> SharedKeysSpace:
+def _space(run: Run, spans: Spans) -> SharedKeysSpace:
     assert run.models.base is not None, "a choice needs a base"
     space = SubsetSpace(
-        sources=run.models.references, base=run.models.base.reference, dtype=run.config.merge.dtype
+        sources=run.models.references,
+        base=run.models.base.reference,
+        layout=spans.merged,
+        groups=spans.groups,
+        dtype=run.config.merge.dtype,
     )
     return SharedKeysSpace(space=space, keys=shared_keys(run))
 
@@ -291,20 +308,20 @@ def require_budget(run: Run, limits: ChoiceLimits, argument: str = "--budget") -
         )
 
 
-def _search(run: Run, strategy: Stepwise, limits: ChoiceLimits) -> Search:
+def _search(run: Run, spans: Spans, strategy: Stepwise, limits: ChoiceLimits) -> Search:
     search = Search(
         name=SCOUT,
-        space=_space(run),
+        space=_space(run, spans),
         strategy=strategy,
         limits=Limits(item_evaluations=limits.item_evaluations, seconds=limits.seconds),
         screen=ScreenSettings(items=_items_of_a_heat(len(run.items["fit"])), choose="in turn"),
         seed=run.config.seed,
-        description={"strategy": "stepwise selection", "method": "task_arithmetic", "groups": "one"},
+        description={"strategy": "stepwise selection", "method": "task_arithmetic", "groups": spans.groups},
     )
     return replace(completed(search, run, run.settings.controls), space=search.space)
 
 
-def _choice(run: Run, strategy: Stepwise) -> ChosenSources:
+def _choice(run: Run, spans: Spans, strategy: Stepwise) -> ChosenSources:
     store, names = run.begun, tuple(run.config.sources)
     trials = store.trials(SCOUT)
     failed: dict[str, str] = {}
@@ -315,15 +332,16 @@ def _choice(run: Run, strategy: Stepwise) -> ChosenSources:
             alone[name] = interval(list(scores.values()), seed=0)
     for trial in trials:
         evaluation = store.evaluation(trial.id, "fit")
-        on = [names[i] for i, gene in enumerate(trial.asked.genome) if gene]
+        on = weights_by_source(names, trial.asked.genome)
         if evaluation is not None and evaluation.failure is not None and len(on) == 1:
-            failed[on[0]] = evaluation.failure
+            failed |= dict.fromkeys(on, evaluation.failure)
     scores = strategy.scores_of(strategy.chosen)
     seconds = sum(cost for _, cost in store.costs(SCOUT, "fit").values())
     return ChosenSources(
         sources=names,
         chosen=tuple(names[i] for i in strategy.chosen),
-        weights={names[i]: strategy.weights.genome()[i] for i in strategy.chosen},
+        groups=spans.groups,
+        weights={names[i]: strategy.weights.of(i) for i in strategy.chosen},
         steps=tuple(strategy.steps),
         contributions={names[i]: gain for i, gain in strategy.contributions.items()},
         verdict=strategy.verdict,

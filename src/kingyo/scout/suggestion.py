@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from statistics import median_low
 from typing import cast
 
 import yaml
@@ -18,7 +18,6 @@ from kingyo.io.units import counted, percent
 from kingyo.run.config import RANDOM_SOURCES, TRAINED
 from kingyo.run.config_file import name_from_path
 from kingyo.run.searches import require_control
-from kingyo.run.spaces import merged_layout
 from kingyo.scout.choice import ChosenSources, trials_in
 from kingyo.scout.paths import relative_path, relative_to
 from kingyo.scout.task_candidates import TaskCandidates
@@ -31,8 +30,6 @@ from kingyo.strategies.stepwise import Verdict
 _WRITTEN = "Written by `kingyo scout`."
 CANDIDATES = 400
 """Candidates of the suggested search."""
-MOST_GENES = 48
-"""Weights that a search of this size can use; with more sources, each gets fewer."""
 ABOVE: Mapping[str, tuple[str, ...]] = {
     "name": (),
     "seed": (),
@@ -92,34 +89,30 @@ def decided(candidates: TaskCandidates, choice: ChosenSources, folder: Path) -> 
 
     Each source has a weight per span of layers; the search begins at the choice's plain merge.
     """
-    layout, start = merged_layout(candidates.run), median_low(choice.weights.values())
-    n_spans = min(layout.n_blocks, MOST_GENES // len(choice.chosen)) if len(layout.stacks) == 1 else 1
+    usual, _ = Counter(choice.weights.values()).most_common(1)[0]
     return {
         "base": relative_to(candidates.tried.group.base or "", folder),
         "sources": {name: relative_to(candidates.references[name], folder) for name in choice.run_sources},
         "merge": {
             "method": "task_arithmetic",
             **({} if choice.frame is None else {"frame": choice.frame}),
-            "groups": f"layers:{n_spans}" if n_spans > 1 else "one",
-            "parameters": _weight_from(start),
-            **_others(choice, start),
+            "groups": choice.groups,
+            "parameters": _weight_from(usual),
+            **_others(choice, usual),
             "dtype": candidates.run.config.merge.dtype,
         },
         "scout": os.path.relpath(trials_in(candidates.request.out).resolve(), folder.resolve()),
     }
 
 
-def _weight_from(start: float) -> dict[str, object]:
+def _weight_from(row: Sequence[float]) -> dict[str, object]:
+    start = row[0] if len(set(row)) == 1 else list(row)
     return {"weight": {"from": 0, "to": HIGHEST, "start": start}}
 
 
-def _others(choice: ChosenSources, start: float) -> dict[str, object]:
+def _others(choice: ChosenSources, usual: Sequence[float]) -> dict[str, object]:
     """Return the key of ``merge`` for sources that begin elsewhere; a frame that is not chosen has 0."""
-    others = {
-        name: {"parameters": _weight_from(weight)}
-        for name, weight in choice.weights.items()
-        if weight != start
-    }
+    others = {name: {"parameters": _weight_from(row)} for name, row in choice.weights.items() if row != usual}
     if choice.frame is not None and choice.frame not in choice.chosen:
         others[choice.frame] = {"parameters": {"weight": 0}}
     return {"sources": others} if others else {}

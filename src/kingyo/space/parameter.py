@@ -12,6 +12,7 @@ from functools import cached_property
 
 from kingyo.checkpoints.layout import Layout
 from kingyo.errors import KingyoError
+from kingyo.io.units import counted
 from kingyo.methods import MergeMethod, Parameter
 from kingyo.recipe import Recipe, Source, Value
 from kingyo.space.protocol import Bounds, SourceSpace
@@ -94,18 +95,21 @@ class ParameterSpace(SourceSpace):
         if bounds is None:
             return ()
         scale = math.log10 if parameter.search_scale == "log" else float
+        places = self._places[self._by_source.groups_of(owner)]
         return tuple(
             Axis(
                 name=_axis_name(parameter, owner, group),
                 low=scale(bounds.low),
                 high=scale(bounds.high),
                 kind="int" if parameter.kind == "int" else "float",
-                start=None if bounds.start is None else scale(bounds.start),
+                start=None if start is None else scale(start),
                 place=place,
                 family=_axis_name(parameter, owner, None),
                 neutral=_neutral(parameter, bounds),
             )
-            for group, place in self._places[self._by_source.groups_of(owner)].items()
+            for (group, place), start in zip(
+                places.items(), _starts(bounds, parameter, owner, tuple(places)), strict=True
+            )
         )
 
     @cached_property
@@ -221,6 +225,22 @@ def parent_recipe(reference: str, dtype: str | None) -> Recipe:
 def _axis_name(parameter: Parameter, owner: str | None, group: str | None) -> str:
     name = f"log10 {parameter.name}" if parameter.search_scale == "log" else parameter.name
     return "/".join(part for part in (name, owner, group) if part is not None)
+
+
+def _starts(
+    bounds: Bounds, parameter: Parameter, owner: str | None, groups: Sequence[str]
+) -> Sequence[float | None]:
+    """Return the start in each group."""
+    if not isinstance(bounds.start, tuple):
+        return [bounds.start] * len(groups)
+    if len(bounds.start) != len(groups):
+        raise KingyoError(
+            f"start of {_axis_name(parameter, owner, None)}",
+            expected=f"one number, or {counted(len(groups), 'number')}: one for each of {', '.join(groups)}",
+            received=counted(len(bounds.start), "number"),
+            remedy="Change the list, or the groups.",
+        )
+    return bounds.start
 
 
 def _neutral(parameter: Parameter, bounds: Bounds) -> float | None:

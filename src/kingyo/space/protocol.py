@@ -15,16 +15,18 @@ from kingyo.types import Axis, Genome
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """Search range of a parameter."""
+    """Search range of a parameter. The search begins at ``start``: one value, or one per group of tensors."""
 
     low: float
     high: float
-    start: float | None = None
+    start: float | tuple[float, ...] | None = None
 
     @property
-    def first(self) -> float:
-        """The initial value."""
-        return (self.low + self.high) / 2 if self.start is None else self.start
+    def starts(self) -> tuple[float, ...]:
+        """The given initial values."""
+        return (
+            () if self.start is None else (self.start,) if isinstance(self.start, float | int) else self.start
+        )
 
 
 def with_start(bounds: Bounds, parameter: Parameter) -> Bounds:
@@ -33,7 +35,7 @@ def with_start(bounds: Bounds, parameter: Parameter) -> Bounds:
         return bounds
     if parameter.search_scale == "log":
         return replace(bounds, start=math.sqrt(bounds.low * bounds.high))
-    return replace(bounds, start=float(math.floor(bounds.first)))
+    return replace(bounds, start=float(math.floor((bounds.low + bounds.high) / 2)))
 
 
 def check_value(parameter: Parameter, value: float | bool | Bounds) -> None:
@@ -48,7 +50,7 @@ def check_value(parameter: Parameter, value: float | bool | Bounds) -> None:
             received="a range",
             remedy=f"Leave it out. {parameter.doc}",
         )
-    for number in (value.low, value.high, *([] if value.start is None else [value.start])):
+    for number in (value.low, value.high, *value.starts):
         parameter.check(number, "merge.parameters")
     if parameter.search_scale == "log" and value.low <= 0:
         raise KingyoError(

@@ -1,4 +1,4 @@
-"""Subsets of sources as a space: one axis per source, its weight, which is 0 if it is left out."""
+"""Subsets of sources as a space: the weights of each source, which are 0 if it is left out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from kingyo.recipe import Recipe, Source
+from kingyo.checkpoints.layout import Layout
+from kingyo.recipe import Recipe, Source, Value
 from kingyo.space.parameter import parent_recipe
 from kingyo.space.protocol import SourceSpace
 from kingyo.types import Axis, Genome
@@ -22,34 +23,48 @@ class SubsetSpace(SourceSpace):
     Attributes:
         sources: name -> model reference.
         base: model reference of the common ancestor.
+        layout: groups of tensors of the models.
+        groups: granularity, as in ``Layout.groups``.
         dtype: dtype of the merged weights; None keeps the models' own.
     """
 
     sources: Mapping[str, str]
     base: str
+    layout: Layout
+    groups: str = "one"
     dtype: str | None = None
 
     @property
     def axes(self) -> tuple[Axis, ...]:
-        """One axis per source, named ``weight/ja``."""
+        """One axis per source and group, named ``weight/ja/layers.0``."""
         return self._axes
 
     @cached_property
     def _axes(self) -> tuple[Axis, ...]:
-        names = (f"weight/{name}" for name in self.sources)
-        return tuple(Axis(name=name, low=0.0, high=HIGHEST, family=name, neutral=0.0) for name in names)
+        return tuple(
+            Axis(name=f"weight/{name}/{group}", low=0.0, high=HIGHEST, family=f"weight/{name}", neutral=0.0)
+            for name in self.sources
+            for group in self.layout.groups(self.groups)
+        )
 
     def decode(self, genome: Genome) -> Recipe:
         """Return the recipe of a genome; without sources that of the base, with one at 1 that source's."""
-        pairs = zip(self.sources.values(), genome, strict=True)
-        weights = {reference: weight for reference, weight in pairs if weight != 0}
-        if not weights:
+        genes = {axis.name: gene for axis, gene in zip(self.axes, genome, strict=True)}
+        groups = tuple(self.layout.groups(self.groups))
+        merged: dict[str, Value] = {}
+        for name, reference in self.sources.items():
+            weights = {group: genes[f"weight/{name}/{group}"] for group in groups}
+            if len(set(weights.values())) > 1:
+                merged[reference] = self.layout.conditionals(self.groups, weights)
+            elif weights[groups[0]] != 0:
+                merged[reference] = weights[groups[0]]
+        if not merged:
             return parent_recipe(self.base, self.dtype)
-        if list(weights.values()) == [1.0]:
-            return parent_recipe(next(iter(weights)), self.dtype)
+        if list(merged.values()) == [1.0]:
+            return parent_recipe(next(iter(merged)), self.dtype)
         return Recipe(
             merge_method="task_arithmetic",
             base_model=self.base,
-            sources=tuple(Source(model=name, parameters={"weight": each}) for name, each in weights.items()),
+            sources=tuple(Source(model=model, parameters={"weight": each}) for model, each in merged.items()),
             dtype=self.dtype,
         )

@@ -118,19 +118,19 @@ class ChangeRace:
         least = LIKELY * gain.error if self._weights.chosen else 0.0
         is_large = gain.mean >= self._rules.min_gain
         self.winner = best if is_large and gain.mean > least else None
-        self.is_open = self.winner is None and is_large and self._weights.adds(best)
+        self.is_open = self.winner is None and is_large and bool(best.sources)
         self.is_over = True
 
     def _best(self) -> list[WeightChange]:
-        """Return the best of a heat. Additions of one source that tie with the last of them go on, too."""
+        """Return the best of a heat. Additions of one source that gain as much as the last one go on, too."""
         ranked = sorted(self._alive, key=lambda change: -self.gains[change].mean)
         n = max(2 if self._heat < 3 else 1, math.ceil(self._rules.keep * len(ranked)))
         if len(ranked[0].sources) > 1:  # pairs are many, and most of them solve nothing
             return [change for change in ranked[:n] if self.gains[change].mean > 0] or ranked
-        if any(change.share != 1 for change in ranked):
+        if any(change.least_norm != self._weights.least_norm for change in ranked):
             return ranked[:n]
         last = self.gains[ranked[min(n, len(ranked)) - 1]].mean
-        return [change for change in ranked if self.gains[change].mean >= last]
+        return [*ranked[:n], *(change for change in ranked[n:] if self.gains[change].mean == last > 0)]
 
     def _genome_of(self, change: WeightChange) -> Genome:
         return self._weights.changed(change).genome()

@@ -3,77 +3,112 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from kingyo.types import Axis, Genome
 
 LONGEST = 2.0
 """Greatest length of a sum of task vectors of length 1, if they are unrelated and the scale is 1."""
-SCALES, HALF = (0.7, 1.4), 0.5
-"""Other weights: factors of all, and the share of a weight for an addition."""
+TRIMS = (0.125, 0.25, 0.375, 0.5)
+"""Shares of the spans to leave out."""
+TRIM_OF_ADDITIONS = 0.25
+"""The share that is left out with an addition."""
 
 
 class WeightChange(NamedTuple):
-    """Sources that are added or get another share of a weight, and the scale of all weights."""
+    """Sources that are added, and the least norm of a span."""
 
     sources: tuple[int, ...]
-    scale: float
-    share: float = 1.0
+    least_norm: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
     """The chosen sources with their weights.
 
-    One source has weight 1, k sources have scale · min(1, 2 / √k) each; shares change the weights of single
-    sources.
+    One source has weight 1, k sources have scale · min(1, 2 / √k) each. A source has a weight in each span of
+    layers; in a merge of several, spans with a small norm have the neutral weight, but not its largest one.
+
+    Attributes:
+        axes: by source, then by span.
+        norms: norm of the task vector in each span, one row per source; empty: one span, which stays.
+        chosen: sources, in the order in which they were added.
+        scale: factor of all weights.
+        least_norm: norm below which a span is left out.
     """
 
     axes: tuple[Axis, ...]
+    norms: tuple[tuple[float, ...], ...] = ()
     chosen: tuple[int, ...] = ()
     scale: float = 1.0
-    shares: Mapping[int, float] = field(default_factory=dict[int, float])
+    least_norm: float = 0.0
+
+    @property
+    def n_spans(self) -> int:
+        """Number of weights of each source."""
+        return len(self.norms[0]) if self.norms else 1
+
+    @property
+    def n_sources(self) -> int:
+        """Number of all sources."""
+        return len(self.axes) // self.n_spans
 
     def genome(self, sources: Sequence[int] | None = None) -> Genome:
         """Return the genome that merges some sources, or the chosen ones."""
         on = self.chosen if sources is None else sources
-        is_sum = len(on) > 1
-        weight = self.scale * self._shrinkage(on) if is_sum else 1.0
-        return tuple(
-            min(axis.high, round(weight * (self.shares.get(i, 1.0) if is_sum else 1.0), 3))
-            if i in on
-            else (axis.low if axis.neutral is None else axis.neutral)
-            for i, axis in enumerate(self.axes)
-        )
+        weight = round(self.scale * _shrinkage(len(on)), 3) if len(on) > 1 else 1.0
+        genes: list[float] = []
+        for i, axis in enumerate(self.axes):
+            source, span = divmod(i, self.n_spans)
+            is_on = source in on and (len(on) == 1 or self._is_kept(source, span))
+            neutral = axis.low if axis.neutral is None else axis.neutral
+            genes.append(min(axis.high, weight) if is_on else neutral)
+        return tuple(genes)
 
-    def _shrinkage(self, sources: Sequence[int]) -> float:
-        """Return the factor of weights that keeps a sum of unrelated task vectors short."""
-        length = math.sqrt(math.fsum(self.shares.get(i, 1.0) ** 2 for i in sources))
-        return min(1.0, LONGEST / max(length, 1e-9))
+    def of(self, source: int) -> Genome:
+        """Return the weights of a source, by span."""
+        return self.genome()[source * self.n_spans : (source + 1) * self.n_spans]
 
     def changed(self, change: WeightChange) -> Weights:
         """Return the weights after a change."""
-        added = tuple(i for i in change.sources if i not in self.chosen)
-        shares = {**self.shares, **dict.fromkeys(change.sources, change.share)}
-        return replace(self, chosen=(*self.chosen, *added), scale=change.scale, shares=shares)
+        return replace(self, chosen=(*self.chosen, *change.sources), least_norm=change.least_norm)
 
     def without(self, source: int) -> Weights:
         """Return the other chosen sources with the weights that they have."""
         rest = tuple(i for i in self.chosen if i != source)
-        scale = self.scale * self._shrinkage(self.chosen) / self._shrinkage(rest)
+        scale = self.scale * _shrinkage(len(self.chosen)) / _shrinkage(len(rest))
         return replace(self, chosen=rest, scale=scale)
-
-    def adds(self, change: WeightChange) -> bool:
-        """Return whether a change adds a source."""
-        return not set(change.sources) <= set(self.chosen)
 
     def additions(self, sources: Iterable[int]) -> list[WeightChange]:
         """Return the addition of each of some sources."""
-        return [WeightChange((source,), self.scale) for source in sources]
+        return [WeightChange((source,), self.least_norm) for source in sources]
 
-    def others(self, sources: Iterable[int]) -> list[WeightChange]:
-        """Return other weights: some sources by half, and other scales of all."""
-        halves = [WeightChange((source,), self.scale, HALF) for source in sources]
-        return [*halves, *(WeightChange((), round(self.scale * factor, 3)) for factor in SCALES)]
+    def trims(self, sources: Iterable[int]) -> list[WeightChange]:
+        """Return other least norms, and the addition of each of some sources with another least norm."""
+        if not self.norms:
+            return []
+        alone = [WeightChange((), self._least_norm(self.chosen, share)) for share in TRIMS]
+        added = [
+            WeightChange((source,), self._least_norm((*self.chosen, source), TRIM_OF_ADDITIONS))
+            for source in sources
+        ]
+        return [
+            change
+            for change in dict.fromkeys((*alone, *added))
+            if self.changed(change).genome() != self.genome([*self.chosen, *change.sources])
+        ]
+
+    def _least_norm(self, sources: Sequence[int], share: float) -> float:
+        """Return the norm below which a share of the spans of some sources lies."""
+        norms = sorted(norm for source in sources for norm in self.norms[source])
+        return norms[round(share * len(norms))]
+
+    def _is_kept(self, source: int, span: int) -> bool:
+        return not self.norms or self.norms[source][span] >= min(self.least_norm, max(self.norms[source]))
+
+
+def _shrinkage(n: int) -> float:
+    """Return the factor of n weights that keeps a sum of unrelated task vectors short."""
+    return min(1.0, LONGEST / math.sqrt(n)) if n else 1.0

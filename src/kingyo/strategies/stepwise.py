@@ -2,7 +2,9 @@
 
     step      every source that is not chosen is a possible addition to the merge of the chosen ones
     weights   one source has weight 1, k sources have min(1, 2 / √k) each: a sum of unrelated task vectors is
-              never longer than one of four. Before the selection ends, other weights are tried
+              never longer than one of four
+    spans     if no addition helps, merges without the spans of layers are tried in which task vectors have
+              the smallest norms, with an addition and without: such spans add little, and may disturb others
     pairs     if no source helps alone, pairs are tried, and the source whose pairs are best is chosen first
     heat      the chosen set and some additions are scored on the same items; the best third of the additions
               goes on to the next heat, which has other items
@@ -13,8 +15,7 @@
               whose contribution is surely too small is dropped; a search can still weigh down the others
 
 A step begins with the third of the additions, six at least, from which most is expected (``gain_model``); the
-others follow only if none of these is chosen, and then the best six again whose intervals reach the least
-gain. The gain of the best of several is somewhat optimistic: heats after the first both select and measure.
+others follow only if none of these is chosen. The gain of the best of several is somewhat optimistic: heats after the first both select and measure.
 (Forward selection with backward elimination: Efroymson 1960, Multiple regression analysis; lazy evaluation:
 Minoux 1978; heats: Karnin et al. 2013, Almost Optimal Exploration in Multi-Armed Bandits, on sequential
 halving.)
@@ -79,28 +80,29 @@ class Step:
 
 @dataclass(kw_only=True)
 class _Step:
-    """A step that goes on: the parts to come, the race of now, and what was measured."""
+    """A step that goes on: the rounds to come, the race of now, and what was measured."""
 
     predicted: dict[int, Gain]
-    parts: Iterator[list[WeightChange]]
+    least_norm: float
+    rounds: Iterator[list[WeightChange]]
     race: ChangeRace | None = None
     gains: dict[WeightChange, Gain] = field(default_factory=dict[WeightChange, Gain])
     is_open: bool = False
 
     def by_source(self, chosen: WeightChange | None) -> dict[int, Gain]:
-        """Return the gain of each addition with a whole weight; that of the chosen one as it was added."""
+        """Return the gain of each addition to the merge as it is; that of the chosen one as it was added."""
         gains = {
             change.sources[0]: gain
             for change, gain in self.gains.items()
-            if len(change.sources) == 1 and change.sources[0] in self.predicted and change.share == 1.0
+            if len(change.sources) == 1 and change.least_norm == self.least_norm
         }
-        if chosen is not None and chosen in self.gains and set(chosen.sources) <= self.predicted.keys():
+        if chosen is not None and chosen in self.gains:
             gains |= dict.fromkeys(chosen.sources, self.gains[chosen])
         return gains
 
 
 class Stepwise(BaseStrategy):
-    """Choose sources one at a time. Each axis is the weight of a source; 0 leaves it out.
+    """Choose sources one at a time. Each axis is the weight of a source in a span of layers; 0 leaves it out.
 
     The items of a generation must be drawn at random and be the same for its trials, as screens do.
     """
@@ -115,10 +117,12 @@ class Stepwise(BaseStrategy):
             costs: cost of each source, such as its bytes; empty: none.
             capacity: most total cost of the chosen sources.
             keep: share of the additions that goes on after a heat.
-            heats: most heats for the same additions; then it cannot tell.
-            last_heats: most heats at the end, for the same chosen sources; then the estimate decides.
+            heats: most heats for the same changes; then it cannot tell.
+            last_heats: most heats at the end, for the same chosen sources.
             features: numbers known of each source, one row per source, such as the norm of its task vector.
             similarity: similarity of each pair of sources, such as the cosine of task vectors.
+            norms: norm of the task vector of each source in each span of layers, one row per source; axes are
+                then by source and by span. Empty: one axis per source.
         """
 
         min_gain: Share = 0.01
@@ -126,19 +130,21 @@ class Stepwise(BaseStrategy):
         costs: tuple[float, ...] = ()
         capacity: Positive | None = None
         keep: Share = 1 / 3
-        heats: Size = 8
-        last_heats: Size = 12
+        heats: Size = 6
+        last_heats: Size = 6
         features: tuple[tuple[float, ...], ...] = ()
         similarity: tuple[tuple[float, ...], ...] = ()
+        norms: tuple[tuple[float, ...], ...] = ()
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
         super().__init__(axes, seed, batch=1)
-        _check(settings, len(axes))
+        self.weights = Weights(axes=tuple(axes), norms=settings.norms)
+        _check(settings, len(axes), self.weights)
         self._seed = seed
         self._settings = settings
         self._rules = GainRules(min_gain=settings.min_gain, keep=settings.keep, heats=settings.heats)
-        self._features = _standardised(settings.features, len(axes))
-        self._model = GainModel(len(axes), self._features.shape[1] + 2)
+        self._features = _standardised(settings.features, self.weights.n_sources)
+        self._model = GainModel(self.weights.n_sources, self._features.shape[1] + 2)
         self._scores = ItemScores()
         self._queue: list[Genome] = []
         self._open: set[int] = set()  # numbers of trials without an outcome
@@ -146,8 +152,7 @@ class Stepwise(BaseStrategy):
         self._ended: Verdict = "open"
         self._left_out: dict[int, Genome] = {}
         self._last_heat = 0
-        self._has_other_weights = False
-        self.weights = Weights(axes=tuple(axes))
+        self._has_new_trim = False
         self.steps: list[Step] = []
         self.contributions: dict[int, Gain] = {}
         self.verdict: Verdict = "open"
@@ -200,11 +205,13 @@ class Stepwise(BaseStrategy):
         candidates = self._additions()
         predicted = {i: self._model.predict(i, self._features_of(i)) for i in candidates}
         order = sorted(candidates, key=lambda i: (-(predicted[i].mean + predicted[i].error), i))
-        self._step = _Step(predicted=predicted, parts=self._parts(order))
-        self._next_part(self._step)
+        self._step = _Step(
+            predicted=predicted, least_norm=self.weights.least_norm, rounds=self._rounds(order)
+        )
+        self._next_round(self._step)
 
-    def _parts(self, order: Sequence[int]) -> Iterator[list[WeightChange]]:
-        """Return the changes to try, one part after the other."""
+    def _rounds(self, order: Sequence[int]) -> Iterator[list[WeightChange]]:
+        """Return the changes to try, one round after the other."""
         if not order:
             return
         first = len(order) if not self.steps else max(FIRST, math.ceil(self._settings.keep * len(order)))
@@ -213,15 +220,8 @@ class Stepwise(BaseStrategy):
         if not self.chosen:
             yield self._pairs(order)
             return
-        yield self.weights.additions(self._alive(order))
-        if len(self.chosen) > 1 and not self._has_other_weights:
-            yield self.weights.others(self._alive(order))
-
-    def _alive(self, sources: Sequence[int]) -> list[int]:
-        """Return the sources with the best gains so far that may be large enough."""
-        gains = {} if self._step is None else self._step.by_source(None)
-        alive = [i for i in sources if i in gains and not self._rules.is_hopeless(gains[i])]
-        return sorted(alive, key=lambda i: -gains[i].mean)[:FIRST]
+        if len(self.chosen) > 1 and not self._has_new_trim:
+            yield self.weights.trims(order)
 
     def _additions(self) -> list[int]:
         """Return the sources that may be added: neither chosen, nor failed, nor too many or too costly."""
@@ -230,7 +230,7 @@ class Stepwise(BaseStrategy):
             return []
         return [
             i
-            for i in range(len(self._axes))
+            for i in range(self.weights.n_sources)
             if i not in self.chosen
             and self._fits((i,))
             and self.weights.genome([*self.chosen, i]) not in self._scores.failed
@@ -251,15 +251,15 @@ class Stepwise(BaseStrategy):
             return []
         if len(pairs) > MOST_PAIRS:
             pairs = sorted(random.Random(self._seed).sample(pairs, MOST_PAIRS))
-        return [WeightChange(pair, self.weights.scale) for pair in pairs]
+        return [WeightChange(pair) for pair in pairs]
 
-    def _next_part(self, step: _Step) -> None:
+    def _next_round(self, step: _Step) -> None:
         """Begin the race of the next changes; if there are none, the selection ends."""
-        changes = next((part for part in step.parts if part), None)
+        changes = next(filter(None, step.rounds), None)
         if changes is None:
             self._ended = "cannot tell" if step.is_open else "enough"
             if not step.gains:
-                left = (i for i in range(len(self._axes)) if i not in self.chosen)
+                left = (i for i in range(self.weights.n_sources) if i not in self.chosen)
                 may_be = any(self.weights.genome([*self.chosen, i]) not in self._scores.failed for i in left)
                 self._ended = "full" if may_be else "all"
             self._close_step(step, None)
@@ -281,7 +281,7 @@ class Stepwise(BaseStrategy):
         step.gains |= race.gains
         step.is_open = step.is_open or race.is_open
         if race.winner is None:
-            self._next_part(step)
+            self._next_round(step)
         elif len(race.winner.sources) > 1:
             self._close_step(step, _best_partner(race.winner, race.gains))
         else:
@@ -292,8 +292,7 @@ class Stepwise(BaseStrategy):
         gains, items = step.by_source(change), self.scores_of(self.chosen)
         for source, gain in gains.items():
             self._model.learn(source, self._features_of(source), gain)
-        adds = change is not None and self.weights.adds(change)
-        if adds or change is None:
+        if change is None or change.sources:
             self.steps.append(
                 Step(
                     chosen=self.chosen,
@@ -305,7 +304,7 @@ class Stepwise(BaseStrategy):
             )
         if change is not None:
             self.weights = self.weights.changed(change)
-            self._has_other_weights = not adds
+            self._has_new_trim = not change.sources
         elif len(self.chosen) > 1:
             self._leave_out(self.chosen)
         else:
@@ -369,16 +368,18 @@ def _best_partner(winner: WeightChange, gains: Mapping[WeightChange, Gain]) -> W
         i: [gain.mean for change, gain in gains.items() if len(change.sources) > 1 and i in change.sources]
         for i in winner.sources
     }
-    return WeightChange((max(winner.sources, key=lambda i: fmean(others[i])),), winner.scale)
+    return WeightChange((max(winner.sources, key=lambda i: fmean(others[i])),))
 
 
-def _check(settings: Stepwise.Settings, n: int) -> None:
-    """Check that settings have numbers for n sources."""
+def _check(settings: Stepwise.Settings, n_axes: int, weights: Weights) -> None:
+    """Check that settings have numbers for each source."""
     features, similarity, costs = settings.features, settings.similarity, settings.costs
-    width = n if similarity else 0
+    n, n_spans = weights.n_sources, weights.n_spans
+    require("axes", f"{n_axes}", f"{n_spans} for each source", holds=n * n_spans == n_axes)
     for name, rows, wanted in (
         ("features", features, len((*features, ())[0])),
-        ("similarity", similarity, width),
+        ("similarity", similarity, n if similarity else 0),
+        ("norms", settings.norms, n_spans if settings.norms else 0),
     ):
         require(name, f"{len(rows)} rows", f"{n} rows", holds=len(rows) in (0, n))
         lengths = sorted({len(row) for row in rows})
