@@ -161,7 +161,7 @@ def part_sizes(folder: Path, chosen: Mapping[str, Any]) -> list[tuple[str, Confi
 def part_all(folder: Path, chosen: Mapping[str, Any]) -> list[tuple[str, Config]]:
     """Return a run of all candidates, with one weight each."""
     config = with_sources(folder, sorted(chosen["alone"]))
-    config["merge"]["groups"] = "one"
+    config["merge"] |= {"groups": "one", "sources": {}}
     return [("all", config)]
 
 
@@ -195,7 +195,7 @@ def structure(folder: Path) -> list[dict[str, Any]]:
 def part_switches(folder: Path, chosen: Mapping[str, Any]) -> list[tuple[str, Config]]:
     """Return a run that chooses its sources by genes, at the cost of scout and search."""
     config = with_sources(folder, sorted(chosen["alone"]))
-    config["merge"] |= {"groups": "one", "choose_sources": True}
+    config["merge"] |= {"groups": "one", "sources": {}, "choose_sources": True}
     config["budget"] = {"item_evaluations": chosen["item_evaluations"] + fit_answers(folder / "scout-run")}
     return [("switches", config)]
 

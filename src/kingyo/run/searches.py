@@ -25,6 +25,7 @@ from kingyo.run.spaces import (
 )
 from kingyo.run.trained import TrainedSpace, require_trainable
 from kingyo.space import (
+    Bounds,
     ParameterSpace,
     RecipeSpace,
     RoundedSpace,
@@ -35,6 +36,7 @@ from kingyo.space import (
     paths_of,
     uniform_recipe,
 )
+from kingyo.space.source_values import ParameterValues
 from kingyo.strategies import STRATEGIES, build, derived_seed
 from kingyo.strategies.initial_points import InitialPointsStrategy
 from kingyo.types import Genome, Strategy
@@ -225,10 +227,10 @@ def _grid_of(setup: Setup, main: ParameterSpace, wanted: SearchSettings) -> Sear
     varied = "weight" if "weight" in searched else next(iter(searched))
     others = {name: bounds.first for name, bounds in searched.items() if name != varied}
     own = {
-        source: SourceValues(values={key: value for key, value in each.values.items() if key not in others})
+        source: SourceValues(values=_one_start({k: v for k, v in each.values.items() if k not in others}))
         for source, each in wanted.own.items()
     }
-    plain = replace(wanted, groups="one", values={**wanted.values, **others}, own=own)
+    plain = replace(wanted, groups="one", values={**_one_start(wanted.values), **others}, own=own)
     part = parameter_space(setup, plain)
     choice = choice_of(setup.config.merge.choose_sources)
     space = part if choice is None else RecipeSpace(parts=(part,), choice=replace(choice, is_open=False))
@@ -240,6 +242,14 @@ def _grid_of(setup: Setup, main: ParameterSpace, wanted: SearchSettings) -> Sear
             return new_search("grid", space, strategy, setup, described)
     size = f"{GRID_POINTS[-1]} ** {len(space.axes)}"
     raise _no_grid(f"a grid of at most {GRID_LIMIT:,} points", f"{size} points, with one axis per source")
+
+
+def _one_start(values: ParameterValues) -> ParameterValues:
+    """Return values whose ranges have one start for all groups."""
+    return {
+        name: replace(value, start=value.first) if isinstance(value, Bounds) and value.starts else value
+        for name, value in values.items()
+    }
 
 
 def _trained(setup: Setup, like: tuple[str, ...]) -> Search:

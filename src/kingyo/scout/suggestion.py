@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import random
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from statistics import median_low
 from typing import cast
 
 import yaml
@@ -89,7 +89,7 @@ def decided(candidates: TaskCandidates, choice: ChosenSources, folder: Path) -> 
 
     Each source has a weight per span of layers; the search begins at the choice's plain merge.
     """
-    usual, _ = Counter(choice.weights.values()).most_common(1)[0]
+    start = median_low(max(row) for row in choice.weights.values())
     return {
         "base": relative_to(candidates.tried.group.base or "", folder),
         "sources": {name: relative_to(candidates.references[name], folder) for name in choice.run_sources},
@@ -97,8 +97,8 @@ def decided(candidates: TaskCandidates, choice: ChosenSources, folder: Path) -> 
             "method": "task_arithmetic",
             **({} if choice.frame is None else {"frame": choice.frame}),
             "groups": choice.groups,
-            "parameters": _weight_from(usual),
-            **_others(choice, usual),
+            "parameters": _weight_from([start]),
+            **_others(choice, start),
             "dtype": candidates.run.config.merge.dtype,
         },
         "scout": os.path.relpath(trials_in(candidates.request.out).resolve(), folder.resolve()),
@@ -110,9 +110,11 @@ def _weight_from(row: Sequence[float]) -> dict[str, object]:
     return {"weight": {"from": 0, "to": HIGHEST, "start": start}}
 
 
-def _others(choice: ChosenSources, usual: Sequence[float]) -> dict[str, object]:
+def _others(choice: ChosenSources, start: float) -> dict[str, object]:
     """Return the key of ``merge`` for sources that begin elsewhere; a frame that is not chosen has 0."""
-    others = {name: {"parameters": _weight_from(row)} for name, row in choice.weights.items() if row != usual}
+    others = {
+        name: {"parameters": _weight_from(row)} for name, row in choice.weights.items() if set(row) != {start}
+    }
     if choice.frame is not None and choice.frame not in choice.chosen:
         others[choice.frame] = {"parameters": {"weight": 0}}
     return {"sources": others} if others else {}
@@ -146,12 +148,15 @@ def run_yaml(data: Mapping[str, object], choice: ChosenSources) -> str:
     for key, above in ABOVE.items():
         is_sources = key == "sources"
         own = ["sources:", *_source_lines(cast("dict[str, str]", data[key]), choice)] if is_sources else None
-        lines += [*above, *(own or _dumped({key: data[key]}))]
+        lines += [*above, *(own or _dumped({key: data[key]}, flow=None if key == "merge" else False))]
     return "\n".join(lines) + "\n"
 
 
-def _dumped(data: Mapping[str, object]) -> list[str]:
-    text = yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True, width=10**6)
+def _dumped(data: Mapping[str, object], *, flow: bool | None = False) -> list[str]:
+    """Return the lines of YAML; with ``flow`` None, the innermost mappings have one line each."""
+    text = yaml.safe_dump(
+        dict(data), sort_keys=False, allow_unicode=True, width=10**6, default_flow_style=flow
+    )
     return text.splitlines()
 
 

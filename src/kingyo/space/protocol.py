@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Protocol
 
 from kingyo.errors import KingyoError
@@ -24,9 +25,14 @@ class Bounds:
     @property
     def starts(self) -> tuple[float, ...]:
         """The given initial values."""
-        return (
-            () if self.start is None else (self.start,) if isinstance(self.start, float | int) else self.start
-        )
+        if isinstance(self.start, tuple):
+            return self.start
+        return () if self.start is None else (self.start,)
+
+    @property
+    def first(self) -> float:
+        """The initial value; the mean of several."""
+        return fmean(self.starts or (self.low, self.high))
 
 
 def with_start(bounds: Bounds, parameter: Parameter) -> Bounds:
@@ -35,7 +41,7 @@ def with_start(bounds: Bounds, parameter: Parameter) -> Bounds:
         return bounds
     if parameter.search_scale == "log":
         return replace(bounds, start=math.sqrt(bounds.low * bounds.high))
-    return replace(bounds, start=float(math.floor((bounds.low + bounds.high) / 2)))
+    return replace(bounds, start=float(math.floor(bounds.first)))
 
 
 def check_value(parameter: Parameter, value: float | bool | Bounds) -> None:

@@ -15,7 +15,8 @@
               whose contribution is surely too small is dropped; a search can still weigh down the others
 
 A step begins with the third of the additions, six at least, from which most is expected (``gain_model``); the
-others follow only if none of these is chosen. The gain of the best of several is somewhat optimistic: heats after the first both select and measure.
+others follow only if none of these is chosen. The gain of the best of several is somewhat optimistic: heats
+after the first both select and measure.
 (Forward selection with backward elimination: Efroymson 1960, Multiple regression analysis; lazy evaluation:
 Minoux 1978; heats: Karnin et al. 2013, Almost Optimal Exploration in Multi-Armed Bandits, on sequential
 halving.)
