@@ -45,6 +45,10 @@ def refused(world: World, *arguments: str | Path, says: str) -> None:
             {"merge": {"parameters": {"weight": {"from": 1, "to": 0}}}},
             "from (1) must be below to (0); received",
         ),
+        (
+            {"merge": {"parameters": {"weight": {"from": 0, "to": 1, "start": [0, 2]}}}},
+            "start (2) must lie within 0..1",
+        ),
         ({"merge": {"groups": "blocks"}}, "Did you mean 'block'?"),
         ({"search": {"strategy": "cmaes"}}, "Did you mean 'cma-es'?"),
         (

@@ -130,7 +130,8 @@ def choice_of(strategy: Stepwise, world: World, count: int) -> ChosenSources:
     return ChosenSources(
         sources=tuple(names),
         chosen=tuple(names[i] for i in strategy.chosen),
-        weights={names[i]: strategy.weights.genome()[i] for i in strategy.chosen},
+        groups="one",
+        weights={names[i]: strategy.weights.of(i) for i in strategy.chosen},
         steps=tuple(strategy.steps),
         contributions={names[i]: gain for i, gain in strategy.contributions.items()},
         verdict=strategy.verdict,

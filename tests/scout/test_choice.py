@@ -25,7 +25,7 @@ from kingyo.scout.choice import (
     trials_in,
 )
 from kingyo.scout.paths import relative_to
-from kingyo.scout.suggestion import doubts_text, drawn, next_gain, write_run_yaml
+from kingyo.scout.suggestion import doubts_text, drawn, next_gain, trimmed_text, write_run_yaml
 from kingyo.store import RunStore
 from kingyo.strategies.gain_model import Gain
 from tests.cli.merging import write_lora
@@ -157,22 +157,25 @@ def test_the_run_yaml_can_be_read_from_anywhere(
     assert {path.resolve() for path in paths_of(file)} >= {ZOO / name for name in USEFUL}
 
 
-@pytest.mark.parametrize("lower", [None, "math-en"])
-def test_a_run_begins_with_the_plain_merge(scouted: Scouted, tmp_path: Path, lower: str | None) -> None:
-    """Its scores are copied, if a trial merge had these weights; one weight may be lower."""
-    weights = {name: gene / 2 if name == lower else gene for name, gene in scouted.choice.weights.items()}
+@pytest.mark.parametrize("trimmed", [None, "math-en"])
+def test_a_run_begins_with_the_plain_merge(scouted: Scouted, tmp_path: Path, trimmed: str | None) -> None:
+    """Its scores are copied, if a trial merge had these weights; a source may lack the first layers."""
+    weights = {
+        name: (0.0, *row[1:]) if name == trimmed else row for name, row in scouted.choice.weights.items()
+    }
     out, choice = copied(scouted, tmp_path), replace(scouted.choice, weights=weights)
     file = write_run_yaml(candidates_of(open_run(scouted.task), out), choice, scouted.task)
+    searches = {search.name for search in Run.open(load_config(file), out).all_searches}
+    assert searches >= {"random", "grid", "random_sources"}
     values = {**yaml.safe_load(file.read_text(encoding="utf-8")), "controls": {}, "finalists": 1}
     config = config_from_data({**values, "budget": {"candidates": 1}}, out)
     with begin(Run.open(config, out), tmp_path / "run") as run:
         journey_of(run, lambda _: None).run()
         (first,), axes = run.begun.trials(MAIN), run.searches[0].space.axes
         evaluation = run.begun.evaluation(first.id, "fit")
-    owners = [axis.family.partition("/")[2] for axis in axes]
-    assert set(owners) == USEFUL and len(owners) > len(USEFUL)
-    assert list(first.asked.genome) == [weights[owner] for owner in owners]
-    assert evaluation is not None and evaluation.copied_from == (first.id if lower is None else None)
+    assert {axis.family for axis in axes} == {f"weight/{name}" for name in USEFUL}
+    assert list(first.asked.genome) == [weight for name in config.sources for weight in weights[name]]
+    assert evaluation is not None and evaluation.copied_from == (first.id if trimmed is None else None)
 
 
 def test_relative_paths_are_written_from_the_folder(
@@ -238,6 +241,13 @@ def test_it_says_which_sources_may_not_help(scouted: Scouted, gains: list[Gain],
     names = ("a", "b", "c")
     choice = replace(scouted.choice, chosen=names, contributions=dict(zip(names, gains, strict=False)))
     assert doubts_text(choice) == text
+
+
+def test_it_says_how_many_spans_are_left_out(scouted: Scouted) -> None:
+    weights = {"a": (0.0, 0.0, 0.7, 0.7), "b": (0.0, 0.7, 0.7, 0.7)}
+    text = trimmed_text(replace(scouted.choice, weights=weights))
+    assert text == "It leaves out 3 of 8 spans of layers, in which the sources change little."
+    assert trimmed_text(replace(scouted.choice, weights={"a": (0.7, 0.7)})) is None
 
 
 @pytest.mark.parametrize("name", ["1", "no", "null", "1e3", "3.5"])

@@ -108,13 +108,15 @@ def test_the_frame_of_the_merge_is_that_of_the_trial_merges(
     assert candidates.run.models.frame == "multi"
     _, _, choice = made_up(World(useful=1, useless=2))
     names = tuple(candidates.references)
-    choice = replace(choice, sources=names, chosen=("ja",), weights={"ja": 1.0}, frame="multi")
+    choice = replace(
+        choice, sources=names, chosen=("ja",), groups="layers:4", weights={"ja": (1.0,) * 4}, frame="multi"
+    )
     found = with_sources(data, candidates, choice)
     assert found["sources"] == {"ja": "sight/ja", "multi": "sight/multi"}
     assert found["merge"] == {"method": "ties", "frame": "multi"}
     del data["merge"]
     merge = config_from_data(with_sources(data, candidates, choice), tmp_path).merge
-    assert (merge.frame, merge.groups) == ("multi", "layers:6")
+    assert (merge.frame, merge.groups) == ("multi", "layers:4")
     assert merge.sources["multi"].parameters == {"weight": 0}
 
 

@@ -23,6 +23,18 @@ def test_axes_of_one_group_are_parameter_and_source() -> None:
     assert [axis.first for axis in search_space.axes] == [0.5, 0.5, 0.9, 0.9]
 
 
+def test_each_group_may_have_its_own_start() -> None:
+    axes = space("task_arithmetic", "layers:3", weight=Bounds(low=0, high=1, start=(0.0, 0.2, 0.7))).axes
+    assert [axis.first for axis in axes] == [0.0, 0.2, 0.7] * len(SOURCES)
+
+
+@pytest.mark.parametrize("start", [(), (0.5,), (0.5,) * 4])
+def test_starts_that_do_not_fit_the_groups(start: tuple[float, ...]) -> None:
+    with pytest.raises(KingyoError, match=r"layers\.2") as raised:
+        space("task_arithmetic", "layers:3", weight=Bounds(low=0, high=1, start=start))
+    assert raised.value.argument == "start of weight/ja"
+
+
 def test_methods_say_what_is_searched_by_default() -> None:
     assert set(space().searched) == {"weight", "density"}
     assert set(space("task_arithmetic").searched) == {"weight"}

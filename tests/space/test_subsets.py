@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import pytest
 
-from kingyo.space import parent_recipe
+from kingyo.methods import METHODS
+from kingyo.run.scouted import genome_of, weights_by_source
+from kingyo.space import Bounds, ParameterSpace, parent_recipe
 from kingyo.space.subsets import SubsetSpace
+from kingyo.types import Genome
+from tests.space.spaces import LAYOUT
 
 SOURCES = {"ja": "models/ja", "math": "org/math@main", "lora": "models/base+models/lora"}
 
 
-def space(dtype: str | None = None) -> SubsetSpace:
-    return SubsetSpace(sources=SOURCES, base="models/base", dtype=dtype)
+def space(dtype: str | None = None, groups: str = "one") -> SubsetSpace:
+    return SubsetSpace(sources=SOURCES, base="models/base", layout=LAYOUT, groups=groups, dtype=dtype)
 
 
 def test_one_axis_per_source() -> None:
     axes = space().axes
-    assert [axis.name for axis in axes] == [axis.family for axis in axes]
-    assert [axis.name for axis in axes] == ["weight/ja", "weight/math", "weight/lora"]
+    assert [axis.family for axis in axes] == ["weight/ja", "weight/math", "weight/lora"]
     assert {(axis.low, axis.high, axis.neutral, axis.kind) for axis in axes} == {(0.0, 1.5, 0.0, "float")}
+
+
+def test_one_axis_per_source_and_span() -> None:
+    names = [axis.name for axis in space(groups="layers:2").axes]
+    assert names[:3] == ["weight/ja/layers.0", "weight/ja/layers.1", "weight/math/layers.0"]
 
 
 @pytest.mark.parametrize("dtype", [None, "float32"])
@@ -52,6 +60,40 @@ def test_several_are_merged_in_the_order_of_sources() -> None:
         ("models/ja", {"weight": 1.0}),
         ("models/base+models/lora", {"weight": 1.0}),
     ]
+
+
+def test_a_source_may_lack_a_span() -> None:
+    recipe = space(groups="layers:2").decode((0.0, 0.7, 0.0, 0.0, 0.7, 0.7))
+    ja, lora = (each.parameters["weight"] for each in recipe.sources)
+    assert ja == LAYOUT.conditionals("layers:2", {"layers.0": 0.0, "layers.1": 0.7})
+    assert lora == 0.7
+
+
+@pytest.mark.parametrize(
+    ("weights", "groups", "genome"),
+    [
+        ((0.0, 0.7, 0.5, 0.5, 0.7, 0.7), "layers:2", (0.0, 0.7, 0.5, 0.5, 0.7, 0.7)),
+        ((0.5, 0.5, 0.0, 0.0, 0.7, 0.7), "layers:3", (0.5, 0.5, 0.5, 0.0, 0.0, 0.0, 0.7, 0.7, 0.7)),
+        ((0.5, 0.5, 0.0, 0.0, 0.7, 0.7), "one", (0.5, 0.0, 0.7)),
+        ((0.0, 0.7, 0.5, 0.5, 0.7, 0.7), "layers:3", None),
+        ((0.0, 0.7, 0.5, 0.5, 0.7, 0.7), "one", None),
+        ((0.0, 1.4, 0.5, 0.5, 0.7, 0.7), "layers:2", None),
+    ],
+)
+def test_the_genome_of_a_run_with_the_weights_of_a_subset(
+    weights: Genome, groups: str, genome: Genome | None
+) -> None:
+    """A run copies scores of trial merges only if it has the same weights in all layers."""
+    run = ParameterSpace(
+        method=METHODS.get("task_arithmetic"),
+        method_name="task_arithmetic",
+        sources=SOURCES,
+        base="models/base",
+        layout=LAYOUT,
+        groups=groups,
+        values={"weight": Bounds(low=0.0, high=1.0)},
+    )
+    assert genome_of(run, weights_by_source(list(SOURCES), weights)) == genome
 
 
 def test_hashes_of_all_subsets_differ() -> None:

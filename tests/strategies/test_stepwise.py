@@ -10,9 +10,10 @@ import pytest
 
 from kingyo.errors import KingyoError
 from kingyo.strategies.gain_model import Gain
+from kingyo.strategies.source_weights import WeightChange, Weights
 from kingyo.strategies.stepwise import Stepwise
 from kingyo.testing.strategies import StrategyContract, failed, scored
-from kingyo.types import Axis, ItemScore, Outcome, Strategy, Trial
+from kingyo.types import Axis, Genome, ItemScore, Outcome, Strategy, Trial
 from tests.strategies.skills import N_ITEMS, Score, Scores, Selection, SkillWorld, axes, select
 
 Settings = Stepwise.Settings
@@ -162,7 +163,55 @@ def test_a_source_that_may_help_is_kept(seed: int) -> None:
 
     strategy = select(3, score, seed=seed).strategy
     assert set(strategy.chosen) == {0, 1, 2}
-    assert strategy.contributions[0].mean < Settings().min_gain
+    assert strategy.contributions[0].interval[0] <= 0
+
+
+# ---- spans of layers
+
+NORMS = ((0.1, 2.0), (0.2, 2.1), (1.0, 2.2), (1.1, 2.3), (1.2, 2.4), (1.3, 2.5))
+"""Six sources with two spans each; 0 and 1 change little in the first one."""
+
+
+def disturbed(axes: frozenset[int]) -> Scores:
+    """Sources 0 to 4 solve 40 items each by their second span; the first span of 0 and 1 disturbs 4."""
+    scores = np.zeros(N_ITEMS)
+    for source in range(5):
+        if 2 * source + 1 in axes and (source < 4 or not axes & {0, 2}):
+            scores[40 * source : 40 * source + 40] = 1
+    return scores
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_source_that_others_disturb_is_added_without_their_small_spans(seed: int) -> None:
+    strategy = select(12, disturbed, Settings(norms=NORMS), seed=seed).strategy
+    assert set(strategy.chosen) == {0, 1, 2, 3, 4}
+    assert strategy.weights.of(0)[0] == strategy.weights.of(1)[0] == 0
+    assert all(strategy.weights.of(i)[1] > 0 for i in range(5))
+    assert disturbed(on(strategy.weights.genome())).all()
+    equal = Settings(norms=((1.0, 1.0),) * 6)
+    assert not disturbed(on(select(12, disturbed, equal, seed=seed).strategy.weights.genome())).all()
+
+
+def on(genome: Genome) -> frozenset[int]:
+    return frozenset(i for i, gene in enumerate(genome) if gene)
+
+
+def test_no_span_is_left_out_without_a_reason() -> None:
+    """All items are solved with all spans, and none without the first one of source 0."""
+
+    def score(axes: frozenset[int]) -> Scores:
+        return plain(frozenset(i // 2 for i in axes)) * (0 in axes)
+
+    plain = union(range(100), range(100, 150), range(150, 200))
+    strategy = select(6, score, Settings(norms=NORMS[:3])).strategy
+    assert strategy.chosen and all(all(strategy.weights.of(i)) for i in strategy.chosen)
+
+
+def test_the_largest_span_of_a_source_stays() -> None:
+    weights = Weights(axes=tuple(axes(6)), norms=((0.1, 0.2), (1.0, 3.0), (2.0, 0.3)), chosen=(0, 1, 2))
+    trimmed = weights.changed(WeightChange((), least_norm=2.5))
+    assert on(trimmed.genome()) == {1, 3, 4}
+    assert trimmed.genome([0]) == (1.0, 1.0, 0.0, 0.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -174,7 +223,7 @@ def test_of_two_equal_sources_one_is_chosen(seed: int) -> None:
 def test_when_one_of_two_is_dropped_no_contribution_is_left() -> None:
     """What the other one added to the pair is not what it adds alone."""
     score = union(range(100), range(2, 130))
-    settings = Settings(min_gain=0.03)
+    settings = Settings(min_gain=0.03, last_heats=12)
     selections = (select(2, score, settings, seed=seed).strategy for seed in range(200))
     lucky = next(each for each in selections if each.steps[0].added == 0)
     assert lucky.chosen == (1,)
@@ -353,6 +402,9 @@ def _of_twins(strategy: Stepwise) -> float:
         ("costs", Settings(costs=(1.0, 2.0), capacity=3.0)),
         ("costs", Settings(costs=(1.0, 2.0, -1.0), capacity=3.0)),
         ("capacity", Settings(capacity=3.0)),
+        ("norms", Settings(norms=((1.0, 2.0),))),
+        ("norms", Settings(norms=((1.0,), (2.0,)))),
+        ("norms", Settings(norms=((1.0,), (2.0,), (float("nan"),)))),
     ],
 )
 def test_settings_that_do_not_fit_the_sources(field: str, settings: Settings) -> None:

@@ -105,6 +105,7 @@ def print_choice(choice: ChosenSources, report: Path | None) -> None:
         next_text,
         predictions_text,
         score_text,
+        trimmed_text,
     )
 
     console = Console(highlight=False)
@@ -125,8 +126,8 @@ def print_choice(choice: ChosenSources, report: Path | None) -> None:
     if choice.score is not None:
         merge = "Their plain merge" if choice.chosen else "The base alone"
         print_text(console, f"{merge} solves {score_text(choice.score)} of fit.")
-    if (doubts := doubts_text(choice)) is not None:
-        print_text(console, escape(doubts))
+    for text in filter(None, (trimmed_text(choice), doubts_text(choice))):
+        print_text(console, escape(text))
     if dropped := dropped_sources(choice):
         print_text(console, escape(f"Added, and dropped again: {', '.join(dropped)}."))
     after = next_gain(choice)

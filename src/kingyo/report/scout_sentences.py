@@ -6,7 +6,7 @@ from kingyo.io.units import counted, time_text
 from kingyo.report import wording
 from kingyo.report.scout_findings import ScoutFindings
 from kingyo.report.scout_map import map_places
-from kingyo.scout.suggestion import ENDS, doubts_text, next_text, predictions_text
+from kingyo.scout.suggestion import ENDS, doubts_text, next_text, predictions_text, trimmed_text
 from kingyo.stats import Interval
 
 CAUTION = (
@@ -34,6 +34,7 @@ def summary(findings: ScoutFindings) -> str:
     sentences = [
         _candidates(findings),
         _score(findings),
+        trimmed_text(findings.choice) or "",
         doubts_text(findings.choice) or "",
         _next(findings),
         ENDS[findings.choice.verdict].replace("`", ""),

@@ -44,7 +44,7 @@ class Range(StrictModel):
 
     low: Real = Field(alias="from")
     high: Real = Field(alias="to")
-    start: Real | Annotated[list[Real], Field(min_length=1)] | None = None
+    start: Real | list[Real] | None = None
 
     @model_validator(mode="after")
     def _check_order(self) -> Range:

@@ -229,6 +229,15 @@ def next_text(name: str, gain: float, shown: str) -> str:
     return f"None of the others gained; the best was {name}: {shown}."
 
 
+def trimmed_text(choice: ChosenSources) -> str | None:
+    """Say how many spans of layers the plain merge leaves out; None if it has all."""
+    weights = [weight for row in choice.weights.values() for weight in row]
+    n = weights.count(0.0)
+    if not n:
+        return None
+    return f"It leaves out {n} of {len(weights)} spans of layers, in which the sources change little."
+
+
 def doubts_text(choice: ChosenSources) -> str | None:
     """Say which chosen sources may not help; None if contributions were not measured."""
     gains = choice.contributions
@@ -251,8 +260,7 @@ def _summary(choice: ChosenSources) -> list[str]:
     lines = [f"{len(choice.chosen)} of {n}, chosen by trial merges with {answers} to fit items."]
     if choice.score is not None:
         lines.append(f"Their plain merge solves {score_text(choice.score)}.")
-    if (doubts := doubts_text(choice)) is not None:
-        lines.append(doubts)
+    lines += filter(None, (trimmed_text(choice), doubts_text(choice)))
     after = next_gain(choice)
     if after is not None:
         lines.append(next_text(after[0], after[1].mean, gain_text(after[1])))

@@ -376,7 +376,9 @@ def _check(settings: Stepwise.Settings, n_axes: int, weights: Weights) -> None:
     """Check that settings have numbers for each source."""
     features, similarity, costs = settings.features, settings.similarity, settings.costs
     n, n_spans = weights.n_sources, weights.n_spans
-    require("axes", f"{n_axes}", f"{n_spans} for each source", holds=n * n_spans == n_axes)
+    require(
+        "norms", f"{len(settings.norms)} rows of {n_spans}", f"{n_axes} numbers", holds=n * n_spans == n_axes
+    )
     for name, rows, wanted in (
         ("features", features, len((*features, ())[0])),
         ("similarity", similarity, n if similarity else 0),
