@@ -28,7 +28,7 @@ from kingyo.run.spaces import shared_keys
 from kingyo.run.worker import runner_of
 from kingyo.scout.catalogue import Group
 from kingyo.scout.continuing import begun, require_same_options
-from kingyo.scout.spans import Spans
+from kingyo.scout.spans import Changes, Spans
 from kingyo.space import SharedKeysSpace
 from kingyo.space.subsets import SubsetSpace
 from kingyo.stats import Interval, interval, interval_json
@@ -67,12 +67,12 @@ class WeightEvidence:
     Attributes:
         features: source -> its features.
         similarity: of pairs of sources.
-        squares: source -> block -> squared norm of its task vector there.
+        changes: source -> block -> squared norm of its task vector there, and of how many numbers.
     """
 
     features: Mapping[str, Sequence[float]] = field(default_factory=dict[str, Sequence[float]])
     similarity: Mapping[tuple[str, str], float] = field(default_factory=dict[tuple[str, str], float])
-    squares: Mapping[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
+    changes: Mapping[str, Changes] = field(default_factory=dict[str, Changes])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,7 +261,7 @@ def _options(run: Run, spans: Spans, limits: ChoiceLimits, evidence: WeightEvide
         "similarity": [[evidence.similarity.get((a, b), 0.0) for b in names] for a in names]
         if evidence.similarity
         else [],
-        "norms": [list(spans.norms(evidence.squares.get(name, {}))) for name in names],
+        "norms": [list(spans.norms(evidence.changes.get(name, {}))) for name in names],
     }
 
 
@@ -275,7 +275,7 @@ def _space(run: Run, spans: Spans) -> SharedKeysSpace:
     space = SubsetSpace(
         sources=run.models.references,
         base=run.models.base.reference,
-        layout=spans.merged,
+        layout=spans.layout,
         groups=spans.groups,
         dtype=run.config.merge.dtype,
     )

@@ -63,8 +63,7 @@ def _tried(group: Group) -> Contenders:
 
 
 def evidence_of(group: Group, sources: Mapping[str, str]) -> WeightEvidence:
-    """Return what the weights tell: the log norm and the mean sign conflict of each source, its squared norm
-    in each block, and cosines.
+    """Return what the weights tell: features (log norm, mean sign conflict), cosines, and changes by block.
 
     Args:
         group: with or without its structure.
@@ -75,15 +74,17 @@ def evidence_of(group: Group, sources: Mapping[str, str]) -> WeightEvidence:
         return WeightEvidence()
     place = {each.reference: i for i, each in enumerate(structure.members)}
     features: dict[str, tuple[float, float]] = {}
-    squares: dict[str, dict[str, float]] = {}
+    changes: dict[str, dict[str, tuple[float, int]]] = {}
     for name, reference in sources.items():
         i = place[reference]
         conflict = structure.mean_conflict(i)
         norm, shares = structure.members[i].norm, structure.members[i].layers
-        squares[name] = {block: share * norm**2 for block, share in shares.items()}
+        changes[name] = {
+            block: (share * norm**2, structure.by_layer[block]) for block, share in shares.items()
+        }
         features[name] = (math.log(norm) if norm else 0.0, 0.5 if conflict is None else conflict)
     cosines = np.nan_to_num(structure.cosines)
     similarity = {
         (a, b): float(cosines[place[sources[a]], place[sources[b]]]) for a in sources for b in sources
     }
-    return WeightEvidence(features=features, similarity=similarity, squares=squares)
+    return WeightEvidence(features=features, similarity=similarity, changes=changes)

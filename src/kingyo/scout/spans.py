@@ -12,6 +12,8 @@ from kingyo.run.spaces import merged_layout
 
 MOST_SPANS = 4
 """Most spans."""
+Changes = Mapping[str, tuple[float, int]]
+"""Block -> the squared norm of a task vector there, and of how many numbers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,39 +21,34 @@ class Spans:
     """The groups of tensors in which a source has its own weight.
 
     Attributes:
-        whole: layout of the models.
-        merged: layout of the tensors that are merged.
+        layout: layout of the tensors that are merged.
         groups: granularity, as in ``Layout.groups``.
     """
 
-    whole: Layout
-    merged: Layout
+    layout: Layout
     groups: str
 
     @classmethod
     def of(cls, run: Run) -> Spans:
-        """Return the spans of a run: four, or one per layer; one if there is no single stack of layers."""
-        merged = merged_layout(run)
-        n = min(merged.n_blocks, MOST_SPANS) if len(merged.stacks) == 1 else 1
-        return cls(whole=run.models.skeleton.layout, merged=merged, groups=f"layers:{n}" if n > 1 else "one")
+        """Return the spans of a run: four, or one per layer; one for models with several stacks of layers."""
+        layout = merged_layout(run)
+        n = min(layout.n_blocks, MOST_SPANS) if len(layout.stacks) == 1 else 1
+        return cls(layout=layout, groups=f"layers:{n}" if n > 1 else "one")
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the groups, from input to output."""
-        return tuple(self.merged.groups(self.groups))
-
-    def norms(self, squares: Mapping[str, float]) -> tuple[float, ...]:
-        """Return the norm of a task vector in each span.
+    def norms(self, changes: Changes) -> tuple[float, ...]:
+        """Return the root mean square of a task vector in each span, over the blocks that it changes.
 
         Args:
-            squares: block, as in ``Layout.groups("block")`` of the whole model -> its squared norm.
+            changes: of the blocks of the base, which are those of the merged tensors; others do not count.
         """
-        span_of = {
-            name: i for i, names in enumerate(self.merged.groups(self.groups).values()) for name in names
-        }
-        sums = [0.0] * len(self.names)
-        for block, names in self.whole.groups("block").items():
-            spans = {span_of[name] for name in names if name in span_of}
-            for span in spans:
-                sums[span] += squares.get(block, 0.0) / len(spans)
-        return tuple(map(math.sqrt, sums))
+        squares: dict[str, float] = {}
+        numbers: dict[str, int] = {}
+        span_of = {name: group for group, names in self.layout.groups(self.groups).items() for name in names}
+        for block, names in self.layout.groups("block").items():
+            square, n = changes.get(block, (0.0, 0))
+            if square > 0:
+                span = span_of[names[0]]
+                squares[span] = squares.get(span, 0.0) + square
+                numbers[span] = numbers.get(span, 0) + n
+        groups = self.layout.groups(self.groups)
+        return tuple(math.sqrt(squares[span] / numbers[span]) if span in squares else 0.0 for span in groups)

@@ -67,6 +67,7 @@ class Structure:
         conflicts: share of opposite signs among the numbers that both change; 0.5 is chance.
         overlaps: overlap of the subspaces of matrices, from 0 to 1, weighted by ‖δ_i‖ ‖δ_j‖.
         n_measured, n_parameters: numbers per model that were measured, and that could be.
+        by_layer: layer -> numbers per model that were measured.
     """
 
     base: str | None
@@ -76,6 +77,7 @@ class Structure:
     overlaps: Floats = field(repr=False)
     n_measured: int
     n_parameters: int
+    by_layer: Mapping[str, int] = field(default_factory=dict[str, int])
 
     @property
     def measured_share(self) -> float:
@@ -154,6 +156,7 @@ def structure_of(
         overlaps=_ratio(total.overlap, total.weight),
         n_measured=int(total.numbers),
         n_parameters=n_parameters,
+        by_layer=total.by_layer,
     )
 
 
@@ -165,6 +168,7 @@ class _Total:
         self.products, self.shared, self.opposed, self.overlap, self.weight = np.zeros((5, n, n))
         self.equal = np.ones((n, n))
         self.layers: dict[str, Floats] = {}
+        self.by_layer: dict[str, int] = {}
 
     def add(self, layer: str, sums: TensorSums) -> None:
         self.numbers += sums.numbers
@@ -173,6 +177,7 @@ class _Total:
         self.shared += sums.shared
         self.opposed += sums.opposed
         self.equal *= sums.equal
+        self.by_layer[layer] = self.by_layer.get(layer, 0) + int(sums.numbers)
         squares = np.diag(sums.products)
         self.layers[layer] = self.layers.get(layer, np.zeros(len(squares))) + squares
         if not np.isnan(sums.overlap).any():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
+from statistics import median_low
 from typing import Protocol
 
 from kingyo.errors import KingyoError
@@ -31,8 +31,8 @@ class Bounds:
 
     @property
     def first(self) -> float:
-        """The initial value; the mean of several."""
-        return fmean(self.starts or (self.low, self.high))
+        """The initial value; the middle one of several."""
+        return median_low(self.starts) if self.starts else (self.low + self.high) / 2
 
 
 def with_start(bounds: Bounds, parameter: Parameter) -> Bounds:

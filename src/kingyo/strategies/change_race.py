@@ -122,15 +122,16 @@ class ChangeRace:
         self.is_over = True
 
     def _best(self) -> list[WeightChange]:
-        """Return the best of a heat. Additions of one source that gain as much as the last one go on, too."""
+        """Return the best of a heat. Additions that tie with the last one go on if it gains, or none does."""
         ranked = sorted(self._alive, key=lambda change: -self.gains[change].mean)
         n = max(2 if self._heat < 3 else 1, math.ceil(self._rules.keep * len(ranked)))
         if len(ranked[0].sources) > 1:  # pairs are many, and most of them solve nothing
             return [change for change in ranked[:n] if self.gains[change].mean > 0] or ranked
         if any(change.least_norm != self._weights.least_norm for change in ranked):
             return ranked[:n]
-        last = self.gains[ranked[min(n, len(ranked)) - 1]].mean
-        return [*ranked[:n], *(change for change in ranked[n:] if self.gains[change].mean == last > 0)]
+        best, last = (self.gains[ranked[i]].mean for i in (0, min(n, len(ranked)) - 1))
+        ties = ranked[n:] if last > 0 or best <= 0 else []
+        return [*ranked[:n], *(change for change in ties if self.gains[change].mean == last)]
 
     def _genome_of(self, change: WeightChange) -> Genome:
         return self._weights.changed(change).genome()

@@ -12,13 +12,13 @@ from kingyo.types import Axis, Genome
 LONGEST = 2.0
 """Greatest length of a sum of task vectors of length 1, if they are unrelated and the scale is 1."""
 TRIMS = (0.125, 0.25, 0.375, 0.5)
-"""Shares of the spans to leave out."""
+"""Shares of the parts to leave out."""
 TRIM_OF_ADDITIONS = 0.25
 """The share that is left out with an addition."""
 
 
 class WeightChange(NamedTuple):
-    """Sources that are added, and the least norm of a span."""
+    """Sources that are added, and the norm below which parts are left out; see ``Weights``."""
 
     sources: tuple[int, ...]
     least_norm: float = 0.0
@@ -28,15 +28,16 @@ class WeightChange(NamedTuple):
 class Weights:
     """The chosen sources with their weights.
 
-    One source has weight 1, k sources have scale · min(1, 2 / √k) each. A source has a weight in each span of
-    layers; in a merge of several, spans with a small norm have the neutral weight, but not its largest one.
+    One source has weight 1, k sources have scale · min(1, 2 / √k) each. A part is the task vector of a source
+    in one span of layers, with a weight of its own. A merge of several sources leaves out parts with a small
+    norm, also of sources that are added later; the largest part of a source always stays.
 
     Attributes:
         axes: by source, then by span.
-        norms: norm of the task vector in each span, one row per source; empty: one span, which stays.
+        norms: norm of each part, one row per source; empty: one span.
         chosen: sources, in the order in which they were added.
         scale: factor of all weights.
-        least_norm: norm below which a span is left out.
+        least_norm: norm below which a part is left out.
     """
 
     axes: tuple[Axis, ...]
@@ -85,28 +86,38 @@ class Weights:
         """Return the addition of each of some sources."""
         return [WeightChange((source,), self.least_norm) for source in sources]
 
-    def trims(self, sources: Iterable[int]) -> list[WeightChange]:
-        """Return other least norms, and the addition of each of some sources with another least norm."""
-        if not self.norms:
-            return []
-        alone = [WeightChange((), self._least_norm(self.chosen, share)) for share in TRIMS]
-        added = [
-            WeightChange((source,), self._least_norm((*self.chosen, source), TRIM_OF_ADDITIONS))
-            for source in sources
-        ]
+    def trims(self) -> list[WeightChange]:
+        """Return other least norms for the chosen sources."""
+        return self._other([WeightChange((), self._least_norm(self.chosen, share)) for share in TRIMS])
+
+    def trimmed_additions(self, sources: Iterable[int]) -> list[WeightChange]:
+        """Return the addition of each of some sources with another least norm."""
+        return self._other(
+            [
+                WeightChange((source,), self._least_norm((*self.chosen, source), TRIM_OF_ADDITIONS))
+                for source in sources
+            ]
+        )
+
+    def _other(self, changes: Iterable[WeightChange]) -> list[WeightChange]:
+        """Return the changes that leave out other parts than now."""
         return [
             change
-            for change in dict.fromkeys((*alone, *added))
+            for change in dict.fromkeys(changes)
             if self.changed(change).genome() != self.genome([*self.chosen, *change.sources])
         ]
 
     def _least_norm(self, sources: Sequence[int], share: float) -> float:
-        """Return the norm below which a share of the spans of some sources lies."""
-        norms = sorted(norm for source in sources for norm in self.norms[source])
-        return norms[round(share * len(norms))]
+        """Return the norm below which a share of the parts of some sources lies; 0 if norms are not known."""
+        if not self.norms:
+            return 0.0
+        norms = sorted(norm for source in sources for norm in self.norms[source] if norm > 0)
+        return norms[round(share * len(norms))] if norms else 0.0
 
     def _is_kept(self, source: int, span: int) -> bool:
-        return not self.norms or self.norms[source][span] >= min(self.least_norm, max(self.norms[source]))
+        """Return whether a merge has a part; one of norm 0 makes no difference."""
+        norms = self.norms[source] if self.norms else (0.0,)
+        return norms[span] == 0 or norms[span] >= min(self.least_norm, max(norms))
 
 
 def _shrinkage(n: int) -> float:

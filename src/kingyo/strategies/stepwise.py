@@ -3,8 +3,9 @@
     step      every source that is not chosen is a possible addition to the merge of the chosen ones
     weights   one source has weight 1, k sources have min(1, 2 / √k) each: a sum of unrelated task vectors is
               never longer than one of four
-    spans     if no addition helps, merges without the spans of layers are tried in which task vectors have
-              the smallest norms, with an addition and without: such spans add little, and may disturb others
+    parts     a source may have a weight in each span of layers. If no addition helps, merges are tried that
+              leave out the parts of task vectors with the smallest norms, then additions to such merges: a
+              small part adds little, and may disturb other sources
     pairs     if no source helps alone, pairs are tried, and the source whose pairs are best is chosen first
     heat      the chosen set and some additions are scored on the same items; the best third of the additions
               goes on to the next heat, which has other items
@@ -81,29 +82,25 @@ class Step:
 
 @dataclass(kw_only=True)
 class _Step:
-    """A step that goes on: the rounds to come, the race of now, and what was measured."""
+    """A step that goes on: the races to come, the race of now, and what was measured."""
 
     predicted: dict[int, Gain]
-    least_norm: float
-    rounds: Iterator[list[WeightChange]]
+    changes: Iterator[list[WeightChange]]
     race: ChangeRace | None = None
     gains: dict[WeightChange, Gain] = field(default_factory=dict[WeightChange, Gain])
     is_open: bool = False
 
     def by_source(self, chosen: WeightChange | None) -> dict[int, Gain]:
-        """Return the gain of each addition to the merge as it is; that of the chosen one as it was added."""
-        gains = {
-            change.sources[0]: gain
-            for change, gain in self.gains.items()
-            if len(change.sources) == 1 and change.least_norm == self.least_norm
-        }
+        """Return the best gain of each addition; that of the chosen one as it was added."""
+        ranked = sorted(self.gains.items(), key=lambda each: each[1].mean)
+        gains = {change.sources[0]: gain for change, gain in ranked if len(change.sources) == 1}
         if chosen is not None and chosen in self.gains:
             gains |= dict.fromkeys(chosen.sources, self.gains[chosen])
         return gains
 
 
 class Stepwise(BaseStrategy):
-    """Choose sources one at a time. Each axis is the weight of a source in a span of layers; 0 leaves it out.
+    """Choose sources one at a time. Each axis is the weight of a source in one span of layers, 0 for none.
 
     The items of a generation must be drawn at random and be the same for its trials, as screens do.
     """
@@ -122,8 +119,8 @@ class Stepwise(BaseStrategy):
             last_heats: most heats at the end, for the same chosen sources.
             features: numbers known of each source, one row per source, such as the norm of its task vector.
             similarity: similarity of each pair of sources, such as the cosine of task vectors.
-            norms: norm of the task vector of each source in each span of layers, one row per source; axes are
-                then by source and by span. Empty: one axis per source.
+            norms: norm of each source's task vector in each span of layers, such as its root mean square, one
+                row per source; axes are then by source and by span. Empty: one axis per source.
         """
 
         min_gain: Share = 0.01
@@ -206,23 +203,19 @@ class Stepwise(BaseStrategy):
         candidates = self._additions()
         predicted = {i: self._model.predict(i, self._features_of(i)) for i in candidates}
         order = sorted(candidates, key=lambda i: (-(predicted[i].mean + predicted[i].error), i))
-        self._step = _Step(
-            predicted=predicted, least_norm=self.weights.least_norm, rounds=self._rounds(order)
-        )
-        self._next_round(self._step)
+        self._step = _Step(predicted=predicted, changes=self._changes(order))
+        self._next_race(self._step)
 
-    def _rounds(self, order: Sequence[int]) -> Iterator[list[WeightChange]]:
-        """Return the changes to try, one round after the other."""
-        if not order:
-            return
+    def _changes(self, order: Sequence[int]) -> Iterator[list[WeightChange]]:
+        """Return the changes to try, one race after the other."""
         first = len(order) if not self.steps else max(FIRST, math.ceil(self._settings.keep * len(order)))
         yield self.weights.additions(order[:first])
         yield self.weights.additions(order[first:])
         if not self.chosen:
             yield self._pairs(order)
-            return
-        if len(self.chosen) > 1 and not self._has_new_trim:
-            yield self.weights.trims(order)
+        elif len(self.chosen) > 1:
+            yield [] if self._has_new_trim else self.weights.trims()
+            yield self.weights.trimmed_additions(order)
 
     def _additions(self) -> list[int]:
         """Return the sources that may be added: neither chosen, nor failed, nor too many or too costly."""
@@ -254,12 +247,12 @@ class Stepwise(BaseStrategy):
             pairs = sorted(random.Random(self._seed).sample(pairs, MOST_PAIRS))
         return [WeightChange(pair) for pair in pairs]
 
-    def _next_round(self, step: _Step) -> None:
+    def _next_race(self, step: _Step) -> None:
         """Begin the race of the next changes; if there are none, the selection ends."""
-        changes = next(filter(None, step.rounds), None)
+        changes = next(filter(None, step.changes), None)
         if changes is None:
             self._ended = "cannot tell" if step.is_open else "enough"
-            if not step.gains:
+            if not step.by_source(None):
                 left = (i for i in range(self.weights.n_sources) if i not in self.chosen)
                 may_be = any(self.weights.genome([*self.chosen, i]) not in self._scores.failed for i in left)
                 self._ended = "full" if may_be else "all"
@@ -282,7 +275,7 @@ class Stepwise(BaseStrategy):
         step.gains |= race.gains
         step.is_open = step.is_open or race.is_open
         if race.winner is None:
-            self._next_round(step)
+            self._next_race(step)
         elif len(race.winner.sources) > 1:
             self._close_step(step, _best_partner(race.winner, race.gains))
         else:
