@@ -116,7 +116,7 @@ def test_the_frame_of_the_merge_is_that_of_the_trial_merges(
     assert found["merge"] == {"method": "ties", "frame": "multi"}
     del data["merge"]
     merge = config_from_data(with_sources(data, candidates, choice), tmp_path).merge
-    assert (merge.frame, merge.groups) == ("multi", "layers:4")
+    assert (merge.frame, merge.groups) == ("multi", "layers:6")
     assert merge.sources["multi"].parameters == {"weight": 0}
 
 

@@ -84,7 +84,18 @@ def test_the_genome_of_a_run_with_the_weights_of_a_subset(
     weights: Genome, groups: str, genome: Genome | None
 ) -> None:
     """A run copies scores of trial merges only if it has the same weights in all layers."""
-    run = ParameterSpace(
+    assert genome_of(run_space(groups), weights_by_source(list(SOURCES), weights)) == genome
+
+
+def test_spans_of_layers_are_no_kinds_of_tensors() -> None:
+    run = run_space("kind")
+    n = len(run.axes) // len(SOURCES)
+    assert genome_of(run, {"ja": (0.0, *[0.7] * (n - 1))}) is None
+    assert genome_of(run_space(f"layers:{n}"), {"ja": (0.0, *[0.7] * (n - 1))}) is not None
+
+
+def run_space(groups: str) -> ParameterSpace:
+    return ParameterSpace(
         method=METHODS.get("task_arithmetic"),
         method_name="task_arithmetic",
         sources=SOURCES,
@@ -93,7 +104,6 @@ def test_the_genome_of_a_run_with_the_weights_of_a_subset(
         groups=groups,
         values={"weight": Bounds(low=0.0, high=1.0)},
     )
-    assert genome_of(run, weights_by_source(list(SOURCES), weights)) == genome
 
 
 def test_hashes_of_all_subsets_differ() -> None:

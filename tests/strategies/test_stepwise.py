@@ -196,15 +196,59 @@ def on(genome: Genome) -> frozenset[int]:
     return frozenset(i for i, gene in enumerate(genome) if gene)
 
 
-def test_no_span_is_left_out_without_a_reason() -> None:
-    """All items are solved with all spans, and none without the first one of source 0."""
+def test_no_part_is_left_out_without_a_reason() -> None:
+    """Source 3 is useless, so merges without the first part of source 0 are tried; they solve nothing."""
 
     def score(axes: frozenset[int]) -> Scores:
         return plain(frozenset(i // 2 for i in axes)) * (0 in axes)
 
-    plain = union(range(100), range(100, 150), range(150, 200))
-    strategy = select(6, score, Settings(norms=NORMS[:3])).strategy
-    assert strategy.chosen and all(all(strategy.weights.of(i)) for i in strategy.chosen)
+    plain = union(range(100), range(100, 150), range(150, 200), ())
+    done = select(8, score, Settings(norms=NORMS[:4]))
+    tried = [on(trial.genome) for trial in done.trials]
+    assert any(len(each) > 2 and 1 in each and 0 not in each for each in tried)
+    assert set(done.strategy.chosen) == {0, 1, 2}
+    assert all(all(done.strategy.weights.of(i)) for i in done.strategy.chosen)
+
+
+@pytest.mark.parametrize(
+    ("settings", "verdict"), [(Settings(norms=NORMS), "all"), (Settings(norms=NORMS, most=5), "full")]
+)
+def test_parts_are_left_out_if_no_source_may_be_added(settings: Settings, verdict: str) -> None:
+    """The first parts of sources 0 and 1 spoil items that all sources together solve."""
+
+    def score(axes: frozenset[int]) -> Scores:
+        scores = np.zeros(N_ITEMS)
+        for source in range(6):
+            scores[33 * source : 33 * source + 33] = 2 * source + 1 in axes
+        if len(axes) > 6:
+            scores[:150:3] *= not axes & {0, 2}
+        return scores
+
+    strategy = select(12, score, settings).strategy
+    assert (len(strategy.chosen), strategy.verdict) == (settings.most or 6, verdict)
+    assert not on(strategy.weights.genome()) & {0, 2}
+
+
+def test_a_useless_source_gets_no_credit_for_what_a_merge_leaves_out() -> None:
+    """All of two useful sources is solved without the first parts of them, and half with these."""
+
+    def score(axes: frozenset[int]) -> Scores:
+        scores = np.zeros(N_ITEMS)
+        scores[:100] = 1 in axes
+        scores[100:] = 3 in axes
+        if {1, 3} <= axes and axes & {0, 2}:
+            scores[::3] = 0
+        return scores
+
+    found = [select(12, score, Settings(norms=NORMS), seed=seed).strategy for seed in range(20)]
+    assert all(set(each.chosen) <= {0, 1} for each in found)
+    assert sum(on(each.weights.genome()) == {1, 3} for each in found) >= 16
+
+
+@pytest.mark.parametrize("norms", [(), ((1.0, 1.0),) * 3, ((0.0, 0.0),) * 3, ((0.0, 1.0),) * 3])
+def test_merges_without_parts_differ_from_those_with_all(norms: tuple[tuple[float, ...], ...]) -> None:
+    weights = Weights(axes=tuple(axes(len(norms) * 2 or 3)), norms=norms, chosen=(0, 1))
+    assert weights.trims() == weights.trimmed_additions([2]) == []
 
 
 def test_the_largest_span_of_a_source_stays() -> None:

@@ -16,7 +16,7 @@ from kingyo.types import Axis, Genome, ItemScore
 SCOUT = "scout"
 """Name of the search of a scout."""
 Weights = Mapping[str, tuple[float, ...]]
-"""Source -> its weight in each span of layers, or in all; without sources whose weights are all 0."""
+"""Source -> its weight in each span of layers, or in all of them; without sources whose weights are all 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +65,8 @@ def weights_by_source(names: Sequence[str], genome: Genome) -> dict[str, tuple[f
 def genome_of(space: SourceSpace, weights: Weights) -> Genome | None:
     """Return the genome with these weights.
 
-    None if the space has other axes than weights of sources, other spans of layers, or fixes a weight at
-    another value.
+    None if the space has other axes than weights of sources, other groups than these spans of layers, or
+    fixes a weight at another value.
     """
     if not isinstance(space, ParameterSpace) or not weights.keys() <= space.sources.keys():
         return None
@@ -78,9 +78,10 @@ def genome_of(space: SourceSpace, weights: Weights) -> Genome | None:
     for family, own in axes.items():
         parameter, _, owner = family.partition("/")
         row = weights.get(owner, (0.0,))
-        row = row * len(own) if len(row) == 1 else row
-        if parameter != "weight" or not owner or len(row) != len(own):
+        spans = [f"{family}/layers.{i}" for i in range(len(row))]
+        if parameter != "weight" or not owner or (len(row) > 1 and [axis.name for axis in own] != spans):
             return None
+        row = row * len(own) if len(row) == 1 else row
         if not all(axis.low <= gene <= axis.high for axis, gene in zip(own, row, strict=True)):
             return None
         genes += row

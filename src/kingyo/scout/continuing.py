@@ -88,7 +88,7 @@ def require_same_options(store: RunStore, options: Mapping[str, object]) -> None
         return
     current = json.loads(json.dumps(options))
     names = (*LIMITS, *SIZES, *MEASUREMENTS)
-    name = next((name for name in names if stored.get(name) != current[name]), None)
+    name = next((name for name in names if stored[name] != current[name]), None)
     if name in LIMITS:
         now, before = ("no limit" if each[name] is None else each[name] for each in (current, stored))
         raise _other(store, f"the limit {LIMITS[name]}", f"{now} instead of {before}")

@@ -12,12 +12,14 @@ from typing import cast
 
 import yaml
 
+from kingyo.checkpoints import Layout
 from kingyo.errors import KingyoError
 from kingyo.io.files import write_text
 from kingyo.io.units import counted, percent
 from kingyo.run.config import RANDOM_SOURCES, TRAINED
 from kingyo.run.config_file import name_from_path
 from kingyo.run.searches import require_control
+from kingyo.run.spaces import merged_layout
 from kingyo.scout.choice import ChosenSources, trials_in
 from kingyo.scout.paths import relative_path, relative_to
 from kingyo.scout.task_candidates import TaskCandidates
@@ -30,6 +32,8 @@ from kingyo.strategies.stepwise import Verdict
 _WRITTEN = "Written by `kingyo scout`."
 CANDIDATES = 400
 """Candidates of the suggested search."""
+MOST_GENES = 48
+"""Weights that a search of this size can use; with more sources, each gets fewer, if all layers have one."""
 ABOVE: Mapping[str, tuple[str, ...]] = {
     "name": (),
     "seed": (),
@@ -90,13 +94,14 @@ def decided(candidates: TaskCandidates, choice: ChosenSources, folder: Path) -> 
     Each source has a weight per span of layers; the search begins at the choice's plain merge.
     """
     start = median_low(max(row) for row in choice.weights.values())
+    groups = choice.groups if _is_trimmed(choice) else _groups(merged_layout(candidates.run), choice)
     return {
         "base": relative_to(candidates.tried.group.base or "", folder),
         "sources": {name: relative_to(candidates.references[name], folder) for name in choice.run_sources},
         "merge": {
             "method": "task_arithmetic",
             **({} if choice.frame is None else {"frame": choice.frame}),
-            "groups": choice.groups,
+            "groups": groups,
             "parameters": _weight_from([start]),
             **_others(choice, start),
             "dtype": candidates.run.config.merge.dtype,
@@ -105,9 +110,20 @@ def decided(candidates: TaskCandidates, choice: ChosenSources, folder: Path) -> 
     }
 
 
+def _groups(layout: Layout, choice: ChosenSources) -> str:
+    """Return as many spans of layers as the search has genes for."""
+    n = min(layout.n_blocks, MOST_GENES // len(choice.chosen)) if len(layout.stacks) == 1 else 1
+    return f"layers:{n}" if n > 1 else "one"
+
+
 def _weight_from(row: Sequence[float]) -> dict[str, object]:
     start = row[0] if len(set(row)) == 1 else list(row)
     return {"weight": {"from": 0, "to": HIGHEST, "start": start}}
+
+
+def _is_trimmed(choice: ChosenSources) -> bool:
+    """Return whether the merge of the chosen sources leaves out parts of them."""
+    return any(len(set(row)) > 1 for row in choice.weights.values())
 
 
 def _others(choice: ChosenSources, start: float) -> dict[str, object]:
@@ -153,7 +169,7 @@ def run_yaml(data: Mapping[str, object], choice: ChosenSources) -> str:
 
 
 def _dumped(data: Mapping[str, object], *, flow: bool | None = False) -> list[str]:
-    """Return the lines of YAML; with ``flow`` None, the innermost mappings have one line each."""
+    """Return the lines of YAML; with ``flow`` None, lists and mappings of plain values are on one line."""
     text = yaml.safe_dump(
         dict(data), sort_keys=False, allow_unicode=True, width=10**6, default_flow_style=flow
     )
@@ -230,12 +246,15 @@ def next_text(name: str, gain: float, shown: str) -> str:
 
 
 def trimmed_text(choice: ChosenSources) -> str | None:
-    """Say how many spans of layers the plain merge leaves out; None if it has all."""
-    weights = [weight for row in choice.weights.values() for weight in row]
-    n = weights.count(0.0)
-    if not n:
+    """Say how many parts of task vectors the plain merge leaves out; None if it has all."""
+    if not _is_trimmed(choice):
         return None
-    return f"It leaves out {n} of {len(weights)} spans of layers, in which the sources change little."
+    weights = [weight for row in choice.weights.values() for weight in row]
+    n_spans = len(weights) // len(choice.weights)
+    return (
+        f"This merge leaves out {weights.count(0.0)} of {len(weights)} parts that change little; "
+        f"each source has {n_spans} parts, one for each span of layers."
+    )
 
 
 def doubts_text(choice: ChosenSources) -> str | None:

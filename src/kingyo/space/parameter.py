@@ -234,11 +234,12 @@ def _starts(
     if not isinstance(bounds.start, tuple):
         return [bounds.start] * len(groups)
     if len(bounds.start) != len(groups):
+        several = f", or {len(groups)}: one for each of {', '.join(groups)}" if len(groups) > 1 else ""
         raise KingyoError(
             f"start of {_axis_name(parameter, owner, None)}",
-            expected=f"one number, or {counted(len(groups), 'number')}: one for each of {', '.join(groups)}",
+            expected=f"one number{several}",
             received=counted(len(bounds.start), "number"),
-            remedy="Change the list, or the groups.",
+            remedy="Change start in merge.parameters or merge.sources, or the groups.",
         )
     return bounds.start
 
