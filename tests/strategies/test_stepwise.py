@@ -387,13 +387,17 @@ def test_the_order_of_outcomes_does_not_matter(
     assert plain.strategy.contributions == other.strategy.contributions
 
 
-def test_a_replay_asks_the_same_and_decides_the_same() -> None:
-    world = SkillWorld(seed=5)
-    done = select(world.n, world.score)
-    again = Stepwise(axes(world.n), 0, Settings())
+@pytest.mark.parametrize(
+    ("n", "score", "settings"),
+    [(18, SkillWorld(seed=5).score, Settings()), (12, disturbed, Settings(norms=NORMS))],
+    ids=["sources", "parts"],
+)
+def test_a_replay_asks_the_same_and_decides_the_same(n: int, score: Score, settings: Settings) -> None:
+    done = select(n, score, settings)
+    again = Stepwise(axes(n), 0, settings)
     trials = [trial for event in done.log for trial in _replayed(again, event)]
     assert trials == done.trials and again.ask(again.batch) == []
-    assert again.steps == done.strategy.steps and again.chosen == done.strategy.chosen
+    assert again.steps == done.strategy.steps and again.weights == done.strategy.weights
 
 
 def _replayed(strategy: Stepwise, event: int | tuple[Outcome, ...]) -> Sequence[object]:
