@@ -246,7 +246,7 @@ def test_it_says_which_sources_may_not_help(scouted: Scouted, gains: list[Gain],
 def test_it_says_how_many_parts_are_left_out(scouted: Scouted) -> None:
     weights = {"a": (0.0, 0.0, 0.7, 0.7), "b": (0.0, 0.7, 0.7, 0.7)}
     text = trimmed_text(replace(scouted.choice, weights=weights))
-    assert text is not None and text.startswith("This merge leaves out 3 of 8 parts that change little")
+    assert text is not None and text.startswith("This merge leaves out 3 of 8 parts, which change little")
     assert trimmed_text(replace(scouted.choice, weights={"a": (0.7, 0.7)})) is None
 
 

@@ -75,21 +75,22 @@ class ChoiceProgress:
         self._min_gain = min_gain
         self._quiet = quiet
         self._console = Console(stderr=True, highlight=False)
-        self._n_merges = self._n_answers = self._n_steps = 0
+        self._scored: dict[str, set[str]] = {}  # recipe hash -> items
+        self._n_steps = 0
         self._last = time.monotonic()
 
     def notify(self, event: Event, steps: Sequence[Step]) -> None:
         """Count an event; print each new decision, and a line every ten seconds."""
-        if event.kind not in ("ended", "more") or event.evaluation is None:
+        if event.kind not in ("ended", "more") or event.evaluation is None or event.trial is None:
             return
-        self._n_merges += event.kind == "ended"
-        if event.evaluation.copied_from is None:
-            self._n_answers += len(event.evaluation.scores)
+        items = self._scored.setdefault(event.trial.recipe_hash, set())
+        items.update(score.item for score in event.evaluation.scores)
         for step in steps[self._n_steps :]:
             self._print(self._decision(step))
         self._n_steps = len(steps)
         if not event.replayed and time.monotonic() - self._last >= _PER_LINE:
-            self._print(f"  {counted(self._n_merges, 'trial merge')}, {self._n_answers:,} answers")
+            n_answers = sum(map(len, self._scored.values()))
+            self._print(f"  {counted(len(self._scored), 'trial merge')}, {n_answers:,} answers")
 
     def _decision(self, step: Step) -> str:
         if step.added is None:

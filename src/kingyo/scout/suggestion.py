@@ -252,8 +252,8 @@ def trimmed_text(choice: ChosenSources) -> str | None:
     weights = [weight for row in choice.weights.values() for weight in row]
     n_spans = len(weights) // len(choice.weights)
     return (
-        f"This merge leaves out {weights.count(0.0)} of {len(weights)} parts that change little; "
-        f"each source has {n_spans} parts, one for each span of layers."
+        f"This merge leaves out {weights.count(0.0)} of {len(weights)} parts, which change little; "
+        f"a part is one source in one of {n_spans} spans of layers."
     )
 
 
