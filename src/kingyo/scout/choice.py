@@ -62,7 +62,7 @@ class ChoiceLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class WeightEvidence:
-    """What is known of the weights of sources.
+    """What the weights of the sources show.
 
     Attributes:
         features: source -> its features.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FOLDER_OR_MODEL = "a folder, or a model on the Hub"
-"""What ``KingyoError.expected`` says about a name that is neither."""
+"""What an error expects instead of a name that is neither."""
 _MAX_WAIT = 60.0  # seconds
 _N_TRIES = 4
 _TOO_MANY = 429  # the status of a rate limit

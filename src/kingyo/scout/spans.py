@@ -11,7 +11,7 @@ from kingyo.run.run import Run
 from kingyo.run.spaces import merged_layout
 
 MOST_SPANS = 4
-"""Most spans."""
+"""Most spans in trial merges."""
 Changes = Mapping[str, tuple[float, int]]
 """Block -> the squared norm of a task vector there, and of how many numbers."""
 
@@ -29,10 +29,10 @@ class Spans:
     groups: str
 
     @classmethod
-    def of(cls, run: Run) -> Spans:
-        """Return the spans of a run: four, or one per layer; one for models with several stacks of layers."""
+    def of(cls, run: Run, most: int = MOST_SPANS) -> Spans:
+        """Return the spans of a run, at most one per layer; one for models with several stacks of layers."""
         layout = merged_layout(run)
-        n = min(layout.n_blocks, MOST_SPANS) if len(layout.stacks) == 1 else 1
+        n = min(layout.n_blocks, most) if len(layout.stacks) == 1 else 1
         return cls(layout=layout, groups=f"layers:{n}" if n > 1 else "one")
 
     def norms(self, changes: Changes) -> tuple[float, ...]:

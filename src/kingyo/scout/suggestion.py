@@ -12,16 +12,15 @@ from typing import cast
 
 import yaml
 
-from kingyo.checkpoints import Layout
 from kingyo.errors import KingyoError
 from kingyo.io.files import write_text
 from kingyo.io.units import counted, percent
 from kingyo.run.config import RANDOM_SOURCES, TRAINED
 from kingyo.run.config_file import name_from_path
 from kingyo.run.searches import require_control
-from kingyo.run.spaces import merged_layout
 from kingyo.scout.choice import ChosenSources, trials_in
 from kingyo.scout.paths import relative_path, relative_to
+from kingyo.scout.spans import Spans
 from kingyo.scout.task_candidates import TaskCandidates
 from kingyo.space.subsets import HIGHEST
 from kingyo.stats import Interval
@@ -33,7 +32,7 @@ _WRITTEN = "Written by `kingyo scout`."
 CANDIDATES = 400
 """Candidates of the suggested search."""
 MOST_GENES = 48
-"""Weights that a search of this size can use; with more sources, each gets fewer, if all layers have one."""
+"""Weights that a search of this size can use; with more sources, each gets fewer, if no part is left out."""
 ABOVE: Mapping[str, tuple[str, ...]] = {
     "name": (),
     "seed": (),
@@ -94,26 +93,20 @@ def decided(candidates: TaskCandidates, choice: ChosenSources, folder: Path) -> 
     Each source has a weight per span of layers; the search begins at the choice's plain merge.
     """
     start = median_low(max(row) for row in choice.weights.values())
-    groups = choice.groups if _is_trimmed(choice) else _groups(merged_layout(candidates.run), choice)
+    whole = Spans.of(candidates.run, MOST_GENES // len(choice.chosen))
     return {
         "base": relative_to(candidates.tried.group.base or "", folder),
         "sources": {name: relative_to(candidates.references[name], folder) for name in choice.run_sources},
         "merge": {
             "method": "task_arithmetic",
             **({} if choice.frame is None else {"frame": choice.frame}),
-            "groups": groups,
+            "groups": choice.groups if _is_trimmed(choice) else whole.groups,
             "parameters": _weight_from([start]),
             **_others(choice, start),
             "dtype": candidates.run.config.merge.dtype,
         },
         "scout": os.path.relpath(trials_in(candidates.request.out).resolve(), folder.resolve()),
     }
-
-
-def _groups(layout: Layout, choice: ChosenSources) -> str:
-    """Return as many spans of layers as the search has genes for."""
-    n = min(layout.n_blocks, MOST_GENES // len(choice.chosen)) if len(layout.stacks) == 1 else 1
-    return f"layers:{n}" if n > 1 else "one"
 
 
 def _weight_from(row: Sequence[float]) -> dict[str, object]:

@@ -213,8 +213,9 @@ class Stepwise(BaseStrategy):
         yield self.weights.additions(order[first:])
         if not self.chosen:
             yield self._pairs(order)
-        elif len(self.chosen) > 1:
-            yield [] if self._has_new_trim else self.weights.trims()
+        if len(self.chosen) > 1 and not self._has_new_trim:
+            yield self.weights.trims()
+        if len(self.chosen) > 1:
             yield self.weights.trimmed_additions(order)
 
     def _additions(self) -> list[int]:
