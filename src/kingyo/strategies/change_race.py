@@ -69,6 +69,13 @@ class GainRules:
 class ChangeRace:
     """The race of a few changes.
 
+    Args:
+        changes: what is raced.
+        weights: the merge that is changed.
+        scores: of all merges so far.
+        rules: when a change is good enough.
+        first_items: change -> items of its first heat, in this race or one before; gets those of this race.
+
     Attributes:
         gains: change -> its gain; without the items of the first heat if it went on.
         winner: the best change, if it is good enough.
@@ -77,14 +84,19 @@ class ChangeRace:
     """
 
     def __init__(
-        self, changes: Sequence[WeightChange], weights: Weights, scores: ItemScores, rules: GainRules
+        self,
+        changes: Sequence[WeightChange],
+        weights: Weights,
+        scores: ItemScores,
+        rules: GainRules,
+        first_items: dict[WeightChange, set[str]],
     ) -> None:
         self._alive = list(changes)
         self._weights = weights
         self._scores = scores
         self._rules = rules
         self._heat = 1
-        self._early: dict[WeightChange, set[str]] = {}
+        self._first_items = first_items
         self.gains: dict[WeightChange, Gain] = {}
         self.winner: WeightChange | None = None
         self.is_over = self.is_open = False
@@ -98,9 +110,9 @@ class ChangeRace:
         self._alive = [change for change in self._alive if self._genome_of(change) not in self._scores.failed]
         for change in self._alive:
             genome = self._genome_of(change)
-            if self._heat == 1:
-                self._early[change] = set(self._scores.of(genome))
-            without = self._early[change] if self._heat > 1 else None
+            without = self._first_items.get(change)
+            if without is None:
+                self._first_items[change] = set(self._scores.of(genome))
             self.gains[change] = self._scores.gain(genome, self._weights.genome(), without)
         best = max(self._alive, key=lambda change: self.gains[change].mean, default=None)
         if best is None or self._rules.is_hopeless(self.gains[best]):
@@ -123,12 +135,11 @@ class ChangeRace:
 
     def _best(self) -> list[WeightChange]:
         """Return the best of a heat. Additions that tie with the last one go on if it gains, or none does."""
-        ranked = sorted(self._alive, key=lambda change: -self.gains[change].mean)
-        n = max(2 if self._heat < 3 else 1, math.ceil(self._rules.keep * len(ranked)))
+        alive = (change for change in self._alive if not self._rules.is_hopeless(self.gains[change]))
+        ranked = sorted(alive, key=lambda change: -self.gains[change].mean)
+        n = max(2, math.ceil(self._rules.keep * len(ranked)))
         if len(ranked[0].sources) > 1:  # pairs are many, and most of them solve nothing
             return [change for change in ranked[:n] if self.gains[change].mean > 0] or ranked
-        if any(change.least_norm != self._weights.least_norm for change in ranked):
-            return ranked[:n]
         best, last = (self.gains[ranked[i]].mean for i in (0, min(n, len(ranked)) - 1))
         ties = ranked[n:] if last > 0 or best <= 0 else []
         return [*ranked[:n], *(change for change in ties if self.gains[change].mean == last)]

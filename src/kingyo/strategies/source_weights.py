@@ -11,17 +11,17 @@ from kingyo.types import Axis, Genome
 
 LONGEST = 2.0
 """Greatest length of a sum of task vectors of length 1, if they are unrelated and the scale is 1."""
-TRIMS = (0.125, 0.25, 0.375, 0.5)
-"""Shares of the parts to leave out."""
-TRIM_OF_ADDITIONS = 0.25
-"""The share that is left out with an addition."""
+TRIM = 0.25
+"""Share of the parts that a merge leaves out at first."""
+TRIMS = (0.0, 0.125, 0.25, 0.375, 0.5)
+"""Shares to try."""
 
 
 class WeightChange(NamedTuple):
-    """Sources that are added, and the norm below which parts are left out; see ``Weights``."""
+    """Sources that are added, and another share of parts to leave out; None: the same parts as now."""
 
     sources: tuple[int, ...]
-    least_norm: float = 0.0
+    trim: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,14 +29,15 @@ class Weights:
     """The chosen sources with their weights.
 
     One source has weight 1, k sources have scale · min(1, 2 / √k) each. A part is the task vector of a source
-    in one span of layers, with a weight of its own. A merge of several sources leaves out parts with a small
-    norm, also of sources that are added later; the largest part of a source always stays.
+    in one span of layers, with a weight of its own. A merge of several sources leaves out a share of their
+    parts, those with the smallest norms; the largest part of a source always stays.
 
     Attributes:
         axes: by source, then by span.
         norms: norm of each part, one row per source; empty: one span.
         chosen: sources, in the order in which they were added.
         scale: factor of all weights.
+        trim: share of the parts to leave out.
         least_norm: norm below which a part is left out.
     """
 
@@ -44,6 +45,7 @@ class Weights:
     norms: tuple[tuple[float, ...], ...] = ()
     chosen: tuple[int, ...] = ()
     scale: float = 1.0
+    trim: float = TRIM
     least_norm: float = 0.0
 
     @property
@@ -74,7 +76,13 @@ class Weights:
 
     def changed(self, change: WeightChange) -> Weights:
         """Return the weights after a change."""
-        return replace(self, chosen=(*self.chosen, *change.sources), least_norm=change.least_norm)
+        weights = replace(self, chosen=(*self.chosen, *change.sources))
+        return weights if change.trim is None else replace(weights, trim=change.trim).trimmed()
+
+    def trimmed(self) -> Weights:
+        """Return the weights that leave out the share of the parts of all chosen sources."""
+        norms = sorted(norm for source in self.chosen for norm in self._norms_of(source) if norm > 0)
+        return replace(self, least_norm=norms[round(self.trim * len(norms))] if norms else 0.0)
 
     def without(self, source: int) -> Weights:
         """Return the other chosen sources with the weights that they have."""
@@ -84,39 +92,24 @@ class Weights:
 
     def additions(self, sources: Iterable[int]) -> list[WeightChange]:
         """Return the addition of each of some sources."""
-        return [WeightChange((source,), self.least_norm) for source in sources]
+        return [WeightChange((source,)) for source in sources]
 
-    def trims(self) -> list[WeightChange]:
-        """Return other least norms for the chosen sources."""
-        return self._other([WeightChange((), self._least_norm(self.chosen, share)) for share in TRIMS])
-
-    def trimmed_additions(self, sources: Iterable[int]) -> list[WeightChange]:
-        """Return the addition of each of some sources with another least norm."""
-        return self._other(
-            [
-                WeightChange((source,), self._least_norm((*self.chosen, source), TRIM_OF_ADDITIONS))
-                for source in sources
-            ]
-        )
-
-    def _other(self, changes: Iterable[WeightChange]) -> list[WeightChange]:
-        """Return the changes that leave out other parts than now."""
-        return [
-            change
-            for change in dict.fromkeys(changes)
-            if self.changed(change).genome() != self.genome([*self.chosen, *change.sources])
+    def other_trims(self, sources: Sequence[int]) -> list[WeightChange]:
+        """Return the merges that leave out another share, and whole merges with one of some sources."""
+        changes = [
+            *(WeightChange((), trim) for trim in TRIMS),
+            *(WeightChange((source,), 0.0) for source in sources),
         ]
+        known = {self.genome(), *(self.changed(each).genome() for each in self.additions(sources))}
+        found = {self.changed(change).genome(): change for change in reversed(changes)}
+        return [change for genome, change in found.items() if genome not in known]
 
-    def _least_norm(self, sources: Sequence[int], share: float) -> float:
-        """Return the norm below which a share of the parts of some sources lies; 0 if norms are not known."""
-        if not self.norms:
-            return 0.0
-        norms = sorted(norm for source in sources for norm in self.norms[source] if norm > 0)
-        return norms[round(share * len(norms))] if norms else 0.0
+    def _norms_of(self, source: int) -> tuple[float, ...]:
+        return self.norms[source] if self.norms else (0.0,)
 
     def _is_kept(self, source: int, span: int) -> bool:
         """Return whether a merge has a part; one of norm 0 makes no difference."""
-        norms = self.norms[source] if self.norms else (0.0,)
+        norms = self._norms_of(source)
         return norms[span] == 0 or norms[span] >= min(self.least_norm, max(norms))
 
 

@@ -3,15 +3,17 @@
     step      every source that is not chosen is a possible addition to the merge of the chosen ones
     weights   one source has weight 1, k sources have min(1, 2 / √k) each: a sum of unrelated task vectors is
               never longer than one of four
-    parts     a source may have a weight in each span of layers. If no addition helps, merges are tried that
-              leave out the parts of task vectors with the smallest norms, then additions to such merges: a
-              small part adds little, and may disturb other sources
+    parts     a source may have a weight in each span of layers. Merges leave out the quarter of these parts
+              with the smallest norms: a small part adds little, and may disturb other sources
     pairs     if no source helps alone, pairs are tried, and the source whose pairs are best is chosen first
     heat      the chosen set and some additions are scored on the same items; the best third of the additions
               goes on to the next heat, which has other items
     decision  the best addition is chosen if its gain, without the items of the first heat, is large enough
               and exceeds 0 by two standard errors; after the last heat one is enough, and for the first
-              source any gain that is large enough. If no addition is chosen, the selection ends
+              source any gain that is large enough
+    again     if nothing is chosen, the six additions from which most can still be expected are raced once
+              more, because a good one may have been unlucky in a heat. Then merges that leave out another
+              share of parts are tried, and additions to whole merges. If none is better, the selection ends
     end       each chosen source is left out in turn; the others keep their weights, a single one gets 1. One
               whose contribution is surely too small is dropped; a search can still weigh down the others
 
@@ -28,7 +30,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from statistics import fmean
 from typing import Literal
@@ -43,7 +45,7 @@ from kingyo.strategies.source_weights import WeightChange, Weights
 from kingyo.types import Axis, Genome, Trial
 
 FIRST = 6
-"""Fewest additions that a step begins with."""
+"""Fewest additions that a step begins with, and most that it ends with."""
 MOST_PAIRS = 300
 """Most pairs that are tried; of more, some at random."""
 Verdict = Literal["open", "enough", "cannot tell", "full", "all"]
@@ -86,8 +88,9 @@ class _Step:
 
     predicted: dict[int, Gain]
     changes: Iterator[list[WeightChange]]
+    gains: dict[WeightChange, Gain]
+    first_items: dict[WeightChange, set[str]] = field(default_factory=dict[WeightChange, set[str]])
     race: ChangeRace | None = None
-    gains: dict[WeightChange, Gain] = field(default_factory=dict[WeightChange, Gain])
     is_open: bool = False
 
     def by_source(self, chosen: WeightChange | None) -> dict[int, Gain]:
@@ -200,36 +203,51 @@ class Stepwise(BaseStrategy):
     # steps
 
     def _begin_step(self) -> None:
+        self.weights = self.weights.trimmed()
         candidates = self._additions()
         predicted = {i: self._model.predict(i, self._features_of(i)) for i in candidates}
         order = sorted(candidates, key=lambda i: (-(predicted[i].mean + predicted[i].error), i))
-        self._step = _Step(predicted=predicted, changes=self._changes(order))
+        gains: dict[WeightChange, Gain] = {}
+        self._step = _Step(predicted=predicted, changes=self._changes(order, gains), gains=gains)
         self._next_race(self._step)
 
-    def _changes(self, order: Sequence[int]) -> Iterator[list[WeightChange]]:
-        """Return the changes to try, one race after the other."""
+    def _changes(
+        self, order: Sequence[int], gains: Mapping[WeightChange, Gain]
+    ) -> Iterator[list[WeightChange]]:
+        """Return the changes to try, one race after the other; gains are those of the races before."""
         first = len(order) if not self.steps else max(FIRST, math.ceil(self._settings.keep * len(order)))
         yield self.weights.additions(order[:first])
         yield self.weights.additions(order[first:])
         if not self.chosen:
             yield self._pairs(order)
-        if len(self.chosen) > 1 and not self._has_new_trim:
-            yield self.weights.trims()
-        if len(self.chosen) > 1:
-            yield self.weights.trimmed_additions(order)
+            return
+        yield self._again(gains)
+        if not self._has_new_trim:
+            yield self.weights.other_trims(order[:FIRST])
+
+    def _again(self, gains: Mapping[WeightChange, Gain]) -> list[WeightChange]:
+        """Return the additions whose gains may be the largest, of those that may be large enough."""
+        alive = (
+            change
+            for change, gain in gains.items()
+            if change.sources and not self._rules.is_hopeless(gain) and not self._has_failed(change)
+        )
+        return sorted(alive, key=lambda change: -(gains[change].mean + gains[change].error))[:FIRST]
 
     def _additions(self) -> list[int]:
         """Return the sources that may be added: neither chosen, nor failed, nor too many or too costly."""
         settings = self._settings
         if settings.most is not None and len(self.chosen) >= settings.most:
             return []
-        return [
-            i
-            for i in range(self.weights.n_sources)
-            if i not in self.chosen
-            and self._fits((i,))
-            and self.weights.genome([*self.chosen, i]) not in self._scores.failed
-        ]
+        return [i for i in self._left() if self._fits((i,))]
+
+    def _left(self) -> list[int]:
+        """Return the sources that are neither chosen nor failed."""
+        left = (i for i in range(self.weights.n_sources) if i not in self.chosen)
+        return [change.sources[0] for change in self.weights.additions(left) if not self._has_failed(change)]
+
+    def _has_failed(self, change: WeightChange) -> bool:
+        return self.weights.changed(change).genome() in self._scores.failed
 
     def _fits(self, added: Sequence[int]) -> bool:
         """Return whether the cost of sources and the chosen ones is within the capacity."""
@@ -254,12 +272,12 @@ class Stepwise(BaseStrategy):
         if changes is None:
             self._ended = "cannot tell" if step.is_open else "enough"
             if not step.by_source(None):
-                left = (i for i in range(self.weights.n_sources) if i not in self.chosen)
-                may_be = any(self.weights.genome([*self.chosen, i]) not in self._scores.failed for i in left)
-                self._ended = "full" if may_be else "all"
+                self._ended = "full" if self._left() else "all"
             self._close_step(step, None)
             return
-        step.race = ChangeRace(changes, self.weights, self._scores, self._rules)
+        again = any(change in step.gains for change in changes)
+        rules = replace(self._rules, heats=2 * self._rules.heats) if again else self._rules
+        step.race = ChangeRace(changes, self.weights, self._scores, rules, step.first_items)
         self._queue = step.race.genomes()
 
     def _end_heat(self, step: _Step) -> None:
@@ -273,7 +291,7 @@ class Stepwise(BaseStrategy):
         if not race.is_over:
             self._queue = race.genomes()
             return
-        step.gains |= race.gains
+        step.gains.update(race.gains)
         step.is_open = step.is_open or race.is_open
         if race.winner is None:
             self._next_race(step)
