@@ -36,6 +36,8 @@ from kingyo.store import RunStore
 POOL = Path(__file__).parent.parent / "zoo" / "pool"
 TASK = Path(__file__).parent.parent / "examples" / "pool" / "task.yaml"
 USEFUL = ("manner", "carry", "borrow", "times", "half", "twice", "fewer", "before")
+BUDGET = 8_400
+"""Most answers of a choice: a tenth of those of all 20 candidates and their pairs on all 400 fit items."""
 Config = dict[str, Any]
 
 
@@ -65,7 +67,8 @@ def scout(folder: Path, seed: int) -> Mapping[str, Any]:
     task["splits"]["seed"] = seed
     (folder / "task.yaml").write_text(yaml.safe_dump(task, allow_unicode=True), encoding="utf-8")
     command = ("scout", str(POOL), "--task", str(folder / "task.yaml"), "--out", str(folder / "scout"))
-    return json.loads(kingyo(*command, "--seed", str(seed), "--json"))["choice"]
+    options = ("--seed", str(seed), "--budget", str(BUDGET), "--json")
+    return json.loads(kingyo(*command, *options))["choice"]
 
 
 def show(seed: int, name: str, folder: Path, config: Config, chosen: Mapping[str, Any]) -> None:
