@@ -31,6 +31,16 @@ def test_norms_of_spans() -> None:
     assert spans("layers:4").norms({}) == (0.0,) * 4
 
 
+def test_weights_by_finer_spans() -> None:
+    """A finer span has the weight of the one that it is within."""
+    weights = (0.0, 0.7)
+    fine, coarse = spans("layers:6"), spans("layers:2")
+    assert fine.spread(weights) == [0.0] * 3 + [0.7] * 3
+    by_name = dict(zip(LAYOUT.groups(coarse.groups).values(), weights, strict=True))
+    for names, weight in zip(LAYOUT.groups(fine.groups).values(), fine.spread(weights), strict=True):
+        assert [own for wide, own in by_name.items() if set(names) <= set(wide)] == [weight]
+
+
 def test_blocks_that_are_not_merged_do_not_count() -> None:
     changes = {"block.0": (4.0, 1), "vision.block.0": (100.0, 1)}
     assert spans("one").norms(changes) == (2.0,)

@@ -65,8 +65,8 @@ def weights_by_source(names: Sequence[str], genome: Genome) -> dict[str, tuple[f
 def genome_of(space: SourceSpace, weights: Weights) -> Genome | None:
     """Return the genome with these weights.
 
-    None if the space has other axes than weights of sources, other groups than these spans of layers, or
-    fixes a weight at another value.
+    None if the space has other axes than weights of sources, groups that are not within these spans of layers,
+    or fixes a weight at another value.
     """
     if not isinstance(space, ParameterSpace) or not weights.keys() <= space.sources.keys():
         return None
@@ -78,10 +78,9 @@ def genome_of(space: SourceSpace, weights: Weights) -> Genome | None:
     for family, own in axes.items():
         parameter, _, owner = family.partition("/")
         row = weights.get(owner, (0.0,))
-        spans = [f"{family}/layers.{i}" for i in range(len(row))]
-        if parameter != "weight" or not owner or (len(row) > 1 and [axis.name for axis in own] != spans):
+        if parameter != "weight" or not owner or not (len(row) == 1 or _are_within(own, family, len(row))):
             return None
-        row = row * len(own) if len(row) == 1 else row
+        row = [gene for gene in row for _ in range(len(own) // len(row))]
         if not all(axis.low <= gene <= axis.high for axis, gene in zip(own, row, strict=True)):
             return None
         genes += row
@@ -93,6 +92,12 @@ def genome_of(space: SourceSpace, weights: Weights) -> Genome | None:
         if parameter.name == "weight" and source not in searched
     )
     return None if is_other else tuple(genes)
+
+
+def _are_within(axes: Sequence[Axis], family: str, n_spans: int) -> bool:
+    """Return whether axes are of spans of layers, each within one of fewer spans."""
+    names = [f"{family}/layers.{i}" for i in range(len(axes))]
+    return [axis.name for axis in axes] == names and len(axes) % n_spans == 0
 
 
 def unusable(folder: Path, expected: str, received: str) -> KingyoError:

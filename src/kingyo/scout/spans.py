@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kingyo.checkpoints.layout import Layout
@@ -34,6 +34,15 @@ class Spans:
         layout = merged_layout(run)
         n = min(layout.n_blocks, most) if len(layout.stacks) == 1 else 1
         return cls(layout=layout, groups=f"layers:{n}" if n > 1 else "one")
+
+    @property
+    def n(self) -> int:
+        """Number of spans."""
+        return len(self.layout.groups(self.groups))
+
+    def spread(self, row: Sequence[float]) -> list[float]:
+        """Return weights by span from weights by longer spans, whose number divides that of these spans."""
+        return [weight for weight in row for _ in range(self.n // len(row))]
 
     def norms(self, changes: Changes) -> tuple[float, ...]:
         """Return the root mean square of a task vector in each span, over the blocks that it changes.

@@ -17,6 +17,7 @@ from kingyo.io.files import write_text
 from kingyo.io.units import counted, percent
 from kingyo.run.config import RANDOM_SOURCES, TRAINED
 from kingyo.run.config_file import name_from_path
+from kingyo.run.run import Run
 from kingyo.run.searches import require_control
 from kingyo.scout.choice import ChosenSources, trials_in
 from kingyo.scout.paths import relative_path, relative_to
@@ -32,7 +33,7 @@ _WRITTEN = "Written by `kingyo scout`."
 CANDIDATES = 400
 """Candidates of the suggested search."""
 MOST_GENES = 48
-"""Weights that a search of this size can use; with more sources, each gets fewer, if no part is left out."""
+"""Weights that a search of this size can use; with more sources, each gets fewer."""
 ABOVE: Mapping[str, tuple[str, ...]] = {
     "name": (),
     "seed": (),
@@ -92,21 +93,31 @@ def decided(candidates: TaskCandidates, choice: ChosenSources, folder: Path) -> 
 
     Each source has a weight per span of layers; the search begins at the choice's plain merge.
     """
-    start = median_low(max(row) for row in choice.weights.values())
-    whole = Spans.of(candidates.run, MOST_GENES // len(choice.chosen))
+    spans = _spans(candidates.run, choice)
+    rows = {name: spans.spread(row) for name, row in choice.weights.items()}
+    start = median_low(max(row) for row in rows.values())
     return {
         "base": relative_to(candidates.tried.group.base or "", folder),
         "sources": {name: relative_to(candidates.references[name], folder) for name in choice.run_sources},
         "merge": {
             "method": "task_arithmetic",
             **({} if choice.frame is None else {"frame": choice.frame}),
-            "groups": choice.groups if _is_trimmed(choice) else whole.groups,
+            "groups": spans.groups,
             "parameters": _weight_from([start]),
-            **_others(choice, start),
+            **_others(choice, rows, start),
             "dtype": candidates.run.config.merge.dtype,
         },
         "scout": os.path.relpath(trials_in(candidates.request.out).resolve(), folder.resolve()),
     }
+
+
+def _spans(run: Run, choice: ChosenSources) -> Spans:
+    """Return as many spans of layers as the search can use, each within a span of the parts that it lacks."""
+    spans = Spans.of(run, MOST_GENES // len(choice.chosen))
+    if not _is_trimmed(choice):
+        return spans
+    n = len(next(iter(choice.weights.values())))
+    return Spans.of(run, max(n, spans.n - spans.n % n))
 
 
 def _weight_from(row: Sequence[float]) -> dict[str, object]:
@@ -119,11 +130,9 @@ def _is_trimmed(choice: ChosenSources) -> bool:
     return any(len(set(row)) > 1 for row in choice.weights.values())
 
 
-def _others(choice: ChosenSources, start: float) -> dict[str, object]:
+def _others(choice: ChosenSources, rows: Mapping[str, Sequence[float]], start: float) -> dict[str, object]:
     """Return the key of ``merge`` for sources that begin elsewhere; a frame that is not chosen has 0."""
-    others = {
-        name: {"parameters": _weight_from(row)} for name, row in choice.weights.items() if set(row) != {start}
-    }
+    others = {name: {"parameters": _weight_from(row)} for name, row in rows.items() if set(row) != {start}}
     if choice.frame is not None and choice.frame not in choice.chosen:
         others[choice.frame] = {"parameters": {"weight": 0}}
     return {"sources": others} if others else {}
