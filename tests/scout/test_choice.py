@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -15,6 +16,7 @@ from kingyo.run.begin import begin
 from kingyo.run.config_file import config_from_data, load_config
 from kingyo.run.resume import journey_of
 from kingyo.run.run import Run
+from kingyo.scout import suggestion
 from kingyo.scout.choice import (
     ChoiceLimits,
     ChosenSources,
@@ -25,7 +27,7 @@ from kingyo.scout.choice import (
     trials_in,
 )
 from kingyo.scout.paths import relative_to
-from kingyo.scout.suggestion import doubts_text, drawn, next_gain, trimmed_text, write_run_yaml
+from kingyo.scout.suggestion import decided, doubts_text, drawn, next_gain, trimmed_text, write_run_yaml
 from kingyo.store import RunStore
 from kingyo.strategies.gain_model import Gain
 from tests.cli.merging import write_lora
@@ -176,6 +178,23 @@ def test_a_run_begins_with_the_plain_merge(scouted: Scouted, tmp_path: Path, tri
     assert {axis.family for axis in axes} == {f"weight/{name}" for name in USEFUL}
     assert list(first.asked.genome) == [weight for name in config.sources for weight in weights[name]]
     assert evaluation is not None and evaluation.copied_from == (first.id if trimmed is None else None)
+
+
+@pytest.mark.parametrize(("trimmed", "groups"), [(False, "layers:2"), (True, "layers:4")])
+def test_many_sources_have_fewer_spans(
+    scouted: Scouted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, groups: str, *, trimmed: bool
+) -> None:
+    monkeypatch.setattr(suggestion, "MOST_GENES", 2 * len(USEFUL))
+    weights = dict.fromkeys(scouted.choice.chosen, (0.0 if trimmed else 0.7, 0.7, 0.7, 0.7))
+    choice = replace(scouted.choice, weights=weights)
+    merge = decided(candidates_of(open_run(scouted.task), tmp_path), choice, tmp_path)["merge"]
+    start = [0.0, 0.7, 0.7, 0.7] if trimmed else 0.7
+    assert isinstance(merge, dict) and merge["groups"] == groups
+    assert start in [each["weight"]["start"] for each in started(merge)]
+
+
+def started(merge: dict[str, Any]) -> list[Any]:
+    return [merge["parameters"], *(each["parameters"] for each in merge.get("sources", {}).values())]
 
 
 def test_relative_paths_are_written_from_the_folder(

@@ -65,8 +65,8 @@ def weights_by_source(names: Sequence[str], genome: Genome) -> dict[str, tuple[f
 def genome_of(space: SourceSpace, weights: Weights) -> Genome | None:
     """Return the genome with these weights.
 
-    None if the space has other axes than weights of sources, groups that are not within these spans of layers,
-    or fixes a weight at another value.
+    None if the space has other axes than weights of sources, groups that are not within these spans, or fixes
+    a weight at another value.
     """
     if not isinstance(space, ParameterSpace) or not weights.keys() <= space.sources.keys():
         return None

@@ -42,6 +42,7 @@ class Spans:
 
     def spread(self, row: Sequence[float]) -> list[float]:
         """Return weights by span from weights by longer spans, whose number divides that of these spans."""
+        assert self.n % len(row) == 0, "each span is within one of the longer spans"
         return [weight for weight in row for _ in range(self.n // len(row))]
 
     def norms(self, changes: Changes) -> tuple[float, ...]:

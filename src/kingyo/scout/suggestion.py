@@ -94,7 +94,9 @@ def decided(candidates: TaskCandidates, choice: ChosenSources, folder: Path) -> 
     Each source has a weight per span of layers; the search begins at the choice's plain merge.
     """
     spans = _spans(candidates.run, choice)
-    rows = {name: spans.spread(row) for name, row in choice.weights.items()}
+    rows = {
+        name: spans.spread(row) if _is_trimmed(choice) else row[:1] for name, row in choice.weights.items()
+    }
     start = median_low(max(row) for row in rows.values())
     return {
         "base": relative_to(candidates.tried.group.base or "", folder),
@@ -112,7 +114,7 @@ def decided(candidates: TaskCandidates, choice: ChosenSources, folder: Path) -> 
 
 
 def _spans(run: Run, choice: ChosenSources) -> Spans:
-    """Return as many spans of layers as the search can use, each within a span of the parts that it lacks."""
+    """Return as many spans as the search can use; they divide those of the choice if it leaves out parts."""
     spans = Spans.of(run, MOST_GENES // len(choice.chosen))
     if not _is_trimmed(choice):
         return spans

@@ -74,13 +74,12 @@ class ChangeRace:
         weights: the merge that is changed.
         scores: of all merges so far.
         rules: when a change is good enough.
-        first_items: change -> items of its first heat, in this race or one before; gets those of this race.
+        first_items: change -> items of its first heat, in this race or one before; filled by the race.
 
     Attributes:
         gains: change -> its gain; without the items of the first heat if it went on.
         winner: the best change, if it is good enough.
         is_over: whether there is no further heat.
-        is_open: whether it is over, and more items might have found a winner.
     """
 
     def __init__(
@@ -99,7 +98,7 @@ class ChangeRace:
         self._first_items = first_items
         self.gains: dict[WeightChange, Gain] = {}
         self.winner: WeightChange | None = None
-        self.is_over = self.is_open = False
+        self.is_over = False
 
     def genomes(self) -> list[Genome]:
         """Return the merges of the next heat; the first one is that of the chosen sources."""
@@ -130,7 +129,6 @@ class ChangeRace:
         least = LIKELY * gain.error if self._weights.chosen else 0.0
         is_large = gain.mean >= self._rules.min_gain
         self.winner = best if is_large and gain.mean > least else None
-        self.is_open = self.winner is None and is_large and bool(best.sources)
         self.is_over = True
 
     def _best(self) -> list[WeightChange]:

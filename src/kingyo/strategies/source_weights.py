@@ -29,15 +29,15 @@ class Weights:
     """The chosen sources with their weights.
 
     One source has weight 1, k sources have scale · min(1, 2 / √k) each. A part is the task vector of a source
-    in one span of layers, with a weight of its own. A merge of several sources leaves out a share of their
-    parts, those with the smallest norms; the largest part of a source always stays.
+    in one span of layers, with a weight of its own. A merge of several sources leaves out parts with a norm
+    below that of a share of the parts of the chosen sources; the largest part of a source always stays.
 
     Attributes:
         axes: by source, then by span.
         norms: norm of each part, one row per source; empty: one span.
         chosen: sources, in the order in which they were added.
         scale: factor of all weights.
-        trim: share of the parts to leave out.
+        trim: this share.
         least_norm: norm below which a part is left out.
     """
 
@@ -94,15 +94,26 @@ class Weights:
         """Return the addition of each of some sources."""
         return [WeightChange((source,)) for source in sources]
 
-    def other_trims(self, sources: Sequence[int]) -> list[WeightChange]:
-        """Return the merges that leave out another share, and whole merges with one of some sources."""
-        changes = [
-            *(WeightChange((), trim) for trim in TRIMS),
-            *(WeightChange((source,), 0.0) for source in sources),
-        ]
-        known = {self.genome(), *(self.changed(each).genome() for each in self.additions(sources))}
-        found = {self.changed(change).genome(): change for change in reversed(changes)}
-        return [change for genome, change in found.items() if genome not in known]
+    def other_trims(self) -> list[WeightChange]:
+        """Return the merges of the chosen sources that leave out another share of parts."""
+        return self._that_differ([self], [WeightChange((), trim) for trim in TRIMS])
+
+    def whole_additions(self, sources: Iterable[int]) -> list[WeightChange]:
+        """Return the addition of each of some sources to a merge that leaves out nothing."""
+        additions = self.additions(sources)
+        own = [self.changed(change) for change in additions]
+        return self._that_differ(own, [change._replace(trim=0.0) for change in additions])
+
+    def _that_differ(self, known: Iterable[Weights], changes: Iterable[WeightChange]) -> list[WeightChange]:
+        """Return changes to merges that differ from known ones and from one another."""
+        found = {weights.genome() for weights in known}
+        differ: list[WeightChange] = []
+        for change in changes:
+            genome = self.changed(change).genome()
+            if genome not in found:
+                found.add(genome)
+                differ.append(change)
+        return differ
 
     def _norms_of(self, source: int) -> tuple[float, ...]:
         return self.norms[source] if self.norms else (0.0,)

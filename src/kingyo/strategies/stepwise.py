@@ -3,23 +3,26 @@
     step      every source that is not chosen is a possible addition to the merge of the chosen ones
     weights   one source has weight 1, k sources have min(1, 2 / √k) each: a sum of unrelated task vectors is
               never longer than one of four
-    parts     a source may have a weight in each span of layers. Merges leave out the quarter of these parts
-              with the smallest norms: a small part adds little, and may disturb other sources
+    parts     a source may have a weight in each span of layers: a part. From two chosen sources on, a step
+              leaves out all parts with smaller norms than the smallest quarter of the parts of the chosen
+              ones: a small part adds little, and may disturb other sources
     pairs     if no source helps alone, pairs are tried, and the source whose pairs are best is chosen first
     heat      the chosen set and some additions are scored on the same items; the best third of the additions
               goes on to the next heat, which has other items
     decision  the best addition is chosen if its gain, without the items of the first heat, is large enough
               and exceeds 0 by two standard errors; after the last heat one is enough, and for the first
               source any gain that is large enough
-    again     if nothing is chosen, the six additions from which most can still be expected are raced once
-              more, because a good one may have been unlucky in a heat. Then merges that leave out another
-              share of parts are tried, and additions to whole merges. If none is better, the selection ends
+    again     if none is chosen, the six additions from which most can still be expected are raced again, in
+              twice as many heats: one that helps may have been unlucky in a heat
+    shares    then merges that leave out another share of parts are raced, and additions to whole merges. A
+              share that wins is that of all later steps. If nothing wins, the selection ends
     end       each chosen source is left out in turn; the others keep their weights, a single one gets 1. One
               whose contribution is surely too small is dropped; a search can still weigh down the others
 
 A step begins with the third of the additions, six at least, from which most is expected (``gain_model``); the
 others follow only if none of these is chosen. The gain of the best of several is somewhat optimistic: heats
-after the first both select and measure.
+after the first both select and measure. So a source that does nothing may be added by luck. It costs little,
+whereas one that is missing may be worth much.
 (Forward selection with backward elimination: Efroymson 1960, Multiple regression analysis; lazy evaluation:
 Minoux 1978; heats: Karnin et al. 2013, Almost Optimal Exploration in Multi-Armed Bandits, on sequential
 halving.)
@@ -45,7 +48,9 @@ from kingyo.strategies.source_weights import WeightChange, Weights
 from kingyo.types import Axis, Genome, Trial
 
 FIRST = 6
-"""Fewest additions that a step begins with, and most that it ends with."""
+"""Fewest additions that a step begins with."""
+LAST = 6
+"""Most additions that are raced again before the selection ends."""
 MOST_PAIRS = 300
 """Most pairs that are tried; of more, some at random."""
 Verdict = Literal["open", "enough", "cannot tell", "full", "all"]
@@ -84,18 +89,26 @@ class Step:
 
 @dataclass(kw_only=True)
 class _Step:
-    """A step that goes on: the races to come, the race of now, and what was measured."""
+    """A step that goes on: the merge to change, the races to come, the race of now, and what was measured.
 
+    Attributes:
+        weights: the merge of the chosen sources that changes are compared with.
+        predicted: source -> its predicted gain.
+        races: changes to race, and the most heats.
+        gains: change -> its gain.
+        first_items: change -> items of its first heat.
+    """
+
+    weights: Weights
     predicted: dict[int, Gain]
-    changes: Iterator[list[WeightChange]]
-    gains: dict[WeightChange, Gain]
-    first_items: dict[WeightChange, set[str]] = field(default_factory=dict[WeightChange, set[str]])
+    races: Iterator[tuple[list[WeightChange], int]] = field(default_factory=lambda: iter(()))
     race: ChangeRace | None = None
-    is_open: bool = False
+    gains: dict[WeightChange, Gain] = field(default_factory=dict[WeightChange, Gain])
+    first_items: dict[WeightChange, set[str]] = field(default_factory=dict[WeightChange, set[str]])
 
     def by_source(self, chosen: WeightChange | None) -> dict[int, Gain]:
-        """Return the best gain of each addition; that of the chosen one as it was added."""
-        ranked = sorted(self.gains.items(), key=lambda each: each[1].mean)
+        """Return the gain of each addition, as measured on most items; that of the chosen one as added."""
+        ranked = sorted(self.gains.items(), key=lambda each: each[1].n)
         gains = {change.sources[0]: gain for change, gain in ranked if len(change.sources) == 1}
         if chosen is not None and chosen in self.gains:
             gains |= dict.fromkeys(chosen.sources, self.gains[chosen])
@@ -118,7 +131,7 @@ class Stepwise(BaseStrategy):
             costs: cost of each source, such as its bytes; empty: none.
             capacity: most total cost of the chosen sources.
             keep: share of the additions that goes on after a heat.
-            heats: most heats for the same changes; then it cannot tell.
+            heats: most heats of a race; the race of additions that are tried again has twice as many.
             last_heats: most heats at the end, for the same chosen sources.
             features: numbers known of each source, one row per source, such as the norm of its task vector.
             similarity: similarity of each pair of sources, such as the cosine of task vectors.
@@ -196,58 +209,62 @@ class Stepwise(BaseStrategy):
             if self._left_out:
                 self._end()
             elif self._step is None:
-                self._begin_step()
+                self._begin_step(self.weights.trimmed())
             else:
                 self._end_heat(self._step)
 
     # steps
 
-    def _begin_step(self) -> None:
-        self.weights = self.weights.trimmed()
-        candidates = self._additions()
+    def _begin_step(self, weights: Weights) -> None:
+        """Begin a step with the chosen sources at these weights, which are taken when they are scored."""
+        candidates = self._additions(weights)
         predicted = {i: self._model.predict(i, self._features_of(i)) for i in candidates}
         order = sorted(candidates, key=lambda i: (-(predicted[i].mean + predicted[i].error), i))
-        gains: dict[WeightChange, Gain] = {}
-        self._step = _Step(predicted=predicted, changes=self._changes(order, gains), gains=gains)
-        self._next_race(self._step)
+        step = self._step = _Step(weights=weights, predicted=predicted)
+        step.races = self._races(step, order)
+        self._next_race(step)
 
-    def _changes(
-        self, order: Sequence[int], gains: Mapping[WeightChange, Gain]
-    ) -> Iterator[list[WeightChange]]:
-        """Return the changes to try, one race after the other; gains are those of the races before."""
+    def _races(self, step: _Step, order: Sequence[int]) -> Iterator[tuple[list[WeightChange], int]]:
+        """Return the changes to race, one race after the other, each with its most heats."""
+        heats, weights = self._settings.heats, step.weights
         first = len(order) if not self.steps else max(FIRST, math.ceil(self._settings.keep * len(order)))
-        yield self.weights.additions(order[:first])
-        yield self.weights.additions(order[first:])
+        yield weights.additions(order[:first]), heats
+        yield weights.additions(order[first:]), heats
         if not self.chosen:
-            yield self._pairs(order)
+            yield self._pairs(order), heats
             return
-        yield self._again(gains)
+        best = self._best(step)
+        yield best, 2 * heats
         if not self._has_new_trim:
-            yield self.weights.other_trims(order[:FIRST])
+            yield weights.other_trims(), heats
+            yield weights.whole_additions([change.sources[0] for change in best]), heats
 
-    def _again(self, gains: Mapping[WeightChange, Gain]) -> list[WeightChange]:
-        """Return the additions whose gains may be the largest, of those that may be large enough."""
+    def _best(self, step: _Step) -> list[WeightChange]:
+        """Return the additions with the highest upper bounds of their gains, without hopeless ones."""
         alive = (
             change
-            for change, gain in gains.items()
-            if change.sources and not self._rules.is_hopeless(gain) and not self._has_failed(change)
+            for change, gain in step.gains.items()
+            if change.sources
+            and not self._rules.is_hopeless(gain)
+            and not self._has_failed(step.weights.changed(change))
         )
-        return sorted(alive, key=lambda change: -(gains[change].mean + gains[change].error))[:FIRST]
+        bounds = {change: step.gains[change].mean + step.gains[change].error for change in alive}
+        return sorted(bounds, key=lambda change: -bounds[change])[:LAST]
 
-    def _additions(self) -> list[int]:
+    def _additions(self, weights: Weights) -> list[int]:
         """Return the sources that may be added: neither chosen, nor failed, nor too many or too costly."""
         settings = self._settings
         if settings.most is not None and len(self.chosen) >= settings.most:
             return []
-        return [i for i in self._left() if self._fits((i,))]
+        return [i for i in self._left(weights) if self._fits((i,))]
 
-    def _left(self) -> list[int]:
+    def _left(self, weights: Weights) -> list[int]:
         """Return the sources that are neither chosen nor failed."""
-        left = (i for i in range(self.weights.n_sources) if i not in self.chosen)
-        return [change.sources[0] for change in self.weights.additions(left) if not self._has_failed(change)]
+        left = weights.additions(i for i in range(weights.n_sources) if i not in self.chosen)
+        return [change.sources[0] for change in left if not self._has_failed(weights.changed(change))]
 
-    def _has_failed(self, change: WeightChange) -> bool:
-        return self.weights.changed(change).genome() in self._scores.failed
+    def _has_failed(self, weights: Weights) -> bool:
+        return weights.genome() in self._scores.failed
 
     def _fits(self, added: Sequence[int]) -> bool:
         """Return whether the cost of sources and the chosen ones is within the capacity."""
@@ -267,23 +284,31 @@ class Stepwise(BaseStrategy):
         return [WeightChange(pair) for pair in pairs]
 
     def _next_race(self, step: _Step) -> None:
-        """Begin the race of the next changes; if there are none, the selection ends."""
-        changes = next(filter(None, step.changes), None)
-        if changes is None:
-            self._ended = "cannot tell" if step.is_open else "enough"
-            if not step.by_source(None):
-                self._ended = "full" if self._left() else "all"
-            self._close_step(step, None)
+        """Begin the next race; if there is none, the selection ends."""
+        race = next((race for race in step.races if race[0]), None)
+        if race is not None:
+            rules = replace(self._rules, heats=race[1])
+            step.race = ChangeRace(race[0], step.weights, self._scores, rules, step.first_items)
+            self._queue = step.race.genomes()
             return
-        again = any(change in step.gains for change in changes)
-        rules = replace(self._rules, heats=2 * self._rules.heats) if again else self._rules
-        step.race = ChangeRace(changes, self.weights, self._scores, rules, step.first_items)
-        self._queue = step.race.genomes()
+        gains = step.by_source(None).values()
+        if not gains:
+            self._ended = "full" if self._left(step.weights) else "all"
+        else:
+            most = max(gain.n for gain in gains)
+            best = max(gain.mean for gain in gains if 2 * gain.n >= most)
+            self._ended = "cannot tell" if best >= self._settings.min_gain else "enough"
+        self._close_step(step, None)
 
     def _end_heat(self, step: _Step) -> None:
         race = step.race
         assert race is not None, "a step begins with a race"
-        if self.weights.genome() in self._scores.failed:
+        if not self._has_failed(step.weights):
+            self.weights = step.weights
+        elif not self._has_failed(self.weights):
+            self._begin_step(self.weights)
+            return
+        else:
             self._ended = "cannot tell"
             self._close_step(step, None)
             return
@@ -291,8 +316,7 @@ class Stepwise(BaseStrategy):
         if not race.is_over:
             self._queue = race.genomes()
             return
-        step.gains.update(race.gains)
-        step.is_open = step.is_open or race.is_open
+        step.gains |= race.gains
         if race.winner is None:
             self._next_race(step)
         elif len(race.winner.sources) > 1:
