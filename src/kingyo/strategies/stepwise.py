@@ -3,9 +3,9 @@
     step      every source that is not chosen is a possible addition to the merge of the chosen ones
     weights   one source has weight 1, k sources have min(1, 2 / √k) each: a sum of unrelated task vectors is
               never longer than one of four
-    parts     a source may have a weight in each span of layers: a part. From two chosen sources on, a step
-              leaves out all parts with smaller norms than the smallest quarter of the parts of the chosen
-              ones: a small part adds little, and may disturb other sources
+    parts     a source may have a weight in each span of layers: a part. From the first addition on, merges
+              leave out the smallest quarter of the parts of the chosen sources, by norm, and all that are
+              smaller: a small part adds little, and may disturb other sources
     pairs     if no source helps alone, pairs are tried, and the source whose pairs are best is chosen first
     heat      the chosen set and some additions are scored on the same items; the best third of the additions
               goes on to the next heat, which has other items
