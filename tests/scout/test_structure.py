@@ -84,6 +84,13 @@ def test_members_that_equal_the_base() -> None:
     assert found.to_json()["members"][1]["closest_cosine"] is None  # type: ignore[index]
 
 
+def test_what_was_not_measured_may_differ() -> None:
+    """A LoRA of one layer equals the base in all others."""
+    deltas = [[1, 0], [0, 0], [0, 0], [1, 0]]
+    half = structure_of(["a", "b", "c", "d"], "base", [("block.0", sums(deltas))], 4)
+    assert findings(half) == [(), (), (), ("a near-duplicate of a",)]
+
+
 def test_equal_members_without_a_base() -> None:
     assert findings(structure([0, 0], [0, 0], base=None)) == [(), ("a re-upload of m0",)]
 

@@ -90,14 +90,14 @@ class ChoiceProgress:
         self._n_steps = len(steps)
         if not event.replayed and time.monotonic() - self._last >= _PER_LINE:
             n_answers = sum(map(len, self._scored.values()))
-            self._print(f"  {counted(len(self._scored), 'trial merge')}, {n_answers:,} answers")
+            self._print(f"  {counted(len(self._scored), 'trial merge')}, {counted(n_answers, 'answer')}")
 
     def _decision(self, step: Step) -> str:
         if step.added is None:
             left_out = "; now each is left out in turn" if len(step.chosen) > 1 else ""
             return f"{counted(len(step.chosen), 'source')}; no further one is added{left_out}"
         gain, number = step.gains[step.added], len(step.chosen) + 1
-        measured = f"{100 * gain.mean:+.0f} points ({gain.n} items)"
+        measured = f"{100 * gain.mean:+.0f} points ({counted(gain.n, 'item')})"
         text = "best in pairs" if gain.mean < self._min_gain else measured
         return f"{number}. {self._names[step.added]}: {text}"
 

@@ -132,7 +132,7 @@ def print_choice(choice: ChosenSources, report: Path | None) -> None:
         print_text(console, escape(f"Added, and dropped again: {', '.join(dropped)}."))
     after = next_gain(choice)
     if after is not None:
-        print_text(console, escape(next_text(after[0], after[1].mean, gain_text(after[1]))))
+        print_text(console, escape(next_text(choice, after[0], gain_text(after[1]))))
     print_text(console, ENDS[choice.verdict])
     print_text(console, predictions_text(choice.correlation))
     print_text(console, f"{counted(choice.item_evaluations, 'answer')} in {choice.minutes:.1f} minutes.")

@@ -81,7 +81,7 @@ def _next(findings: ScoutFindings) -> str:
     if best is None:
         return ""
     name, gain = best
-    return next_text(name, gain.score, f"{wording.points(gain)} ({wording.sample(gain.n)})")
+    return next_text(findings.choice, name, f"{wording.points(gain)} ({wording.sample(gain.n)})")
 
 
 def _cost(findings: ScoutFindings) -> str:

@@ -147,7 +147,8 @@ def structure_of(
     total = _Total(len(references))
     for layer, each in sums:
         total.add(layer, each)
-    members = tuple(_members(references, total, has_base=base is not None))
+    is_all = total.numbers >= n_parameters
+    members = tuple(_members(references, total, has_base=base is not None, is_all=is_all))
     return Structure(
         base=base,
         members=members,
@@ -194,22 +195,25 @@ class _Total:
         return np.clip(_ratio(self.products, np.outer(self.norms, self.norms)), -1.0, 1.0)
 
 
-def _members(references: Sequence[str], total: _Total, *, has_base: bool) -> Iterator[MemberStructure]:
+def _members(
+    references: Sequence[str], total: _Total, *, has_base: bool, is_all: bool
+) -> Iterator[MemberStructure]:
+    """Return what is known of each member; whether all is equal is known only if all was measured."""
     norms, cosines = total.norms, total.cosines
     base_norm = float(np.sqrt(total.base_square))
     outliers = find_outliers(norms)
     for i, reference in enumerate(references):
-        is_base = has_base and total.numbers > 0 and total.shared[i, i] == 0
-        first = None if is_base else first_alike(i, norms, cosines, total.equal)
+        is_unchanged = has_base and total.numbers > 0 and total.shared[i, i] == 0
+        first = None if is_unchanged else first_alike(i, norms, cosines, total.equal)
         square = total.products[i, i]
         yield MemberStructure(
             reference=reference,
             norm=float(norms[i]),
             change=float(norms[i]) / base_norm if base_norm else None,
             layers={layer: float(each[i] / square) for layer, each in total.layers.items()} if square else {},
-            equals_base=bool(is_base),
+            equals_base=bool(is_unchanged) and is_all,
             duplicate_of=None if first is None else references[first],
-            is_copy=first is not None and bool(total.equal[first, i]),
+            is_copy=first is not None and bool(total.equal[first, i]) and is_all,
             outlier=outliers[i],
         )
 

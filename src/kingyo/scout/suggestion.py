@@ -242,11 +242,9 @@ def next_gain(choice: ChosenSources) -> tuple[str, Gain] | None:
     return choice.sources[best], last.gains[best]
 
 
-def next_text(name: str, gain: float, shown: str) -> str:
+def next_text(choice: ChosenSources, name: str, shown: str) -> str:
     """Return the sentence about the best of the sources that were not added, with its gain as shown."""
-    if gain > 0:
-        return f"Of the others, {name} gained most: {shown}."
-    return f"None of the others gained; the best was {name}: {shown}."
+    return f"Of the {'others' if choice.chosen else 'candidates'}, {name} looks best: {shown}."
 
 
 def trimmed_text(choice: ChosenSources) -> str | None:
@@ -286,7 +284,7 @@ def _summary(choice: ChosenSources) -> list[str]:
     lines += filter(None, (trimmed_text(choice), doubts_text(choice)))
     after = next_gain(choice)
     if after is not None:
-        lines.append(next_text(after[0], after[1].mean, gain_text(after[1])))
+        lines.append(next_text(choice, after[0], gain_text(after[1])))
     return [*lines, ENDS[choice.verdict]]
 
 
