@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -42,15 +42,17 @@ def contenders(found: Catalogue, argument: str = "--task") -> Contenders:
         raise KingyoError(
             argument,
             expected="two candidates or more that fit one base and differ",
-            received=_counts(found),
+            received=_counts(found, groups),
             remedy="Name more candidates, or their base.",
         )
     return max(fit, key=lambda each: len(each.group.members))
 
 
-def _counts(found: Catalogue) -> str:
+def _counts(found: Catalogue, groups: Sequence[Contenders]) -> str:
     excluded = ", ".join(f"{n} {reason}" for reason, n in found.reasons.items())
-    return f"{found.n_mergeable} that can be merged; excluded: {excluded or 'none'}"
+    n_copies = sum(len(group.left_out) for group in groups)
+    copies = f", {n_copies} of them equal to the base or nearly equal to others" if n_copies else ""
+    return f"{found.n_mergeable} that can be merged{copies}; excluded: {excluded or 'none'}"
 
 
 def _tried(group: Group) -> Contenders:
