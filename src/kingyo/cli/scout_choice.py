@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from kingyo.scout.task_candidates import ScoutRequest, TaskCandidates
 
 PER_CANDIDATE = (130, 600)
-"""Answers per candidate, with some room: 163 among 5 of the zoo, 246 to 417 among 18 of zoo/pool."""
+"""Answers per candidate, with some room: 178 among 5 of the zoo, 277 to 348 among 18 of zoo/pool."""
 AFTER_PLAN = {
     "--task": "--budget and --minutes limit it.",
     "sources.scout": "item_evaluations and minutes limit it. The search is planned when sources are chosen.",
