@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -52,21 +52,46 @@ def test_estimates_are_near_the_means_on_all_items(tmp_path: Path, score: Score,
 
 def test_items_that_baselines_tell_apart_are_estimated_apart(tmp_path: Path) -> None:
     """Each of two parents solves one half of 80 items; trials are like the first, and met more of its own."""
-    items = tuple(Item(id=f"i{n:02}", prompt=f"{n}", answer="!") for n in range(80))
-    with RunStore.create(tmp_path / "run") as store:
-        store.begin({"name": "r", "status": "running", **objectives_as_facts(Objectives())}, {"fit": items})
-        for search, names in ((BASELINES, ("a", "b")), (MAIN, (None,) * 9)):
-            store.add_search(search, {})
-            for number, name in enumerate(names):
-                weight = {"weight": float(len(store.trials()))}
-                recipe = Recipe(merge_method="linear", sources=(Source(model="m", parameters=weight),))
-                new = new_trial(Trial(number=number, genome=()), recipe, name)
-                trial = store.add_trials(search, 0, [new])[-1]
-                met = range(80) if name else (*range(0, 40)[:24], *range(40, 48))
-                scores = (ItemScore(f"i{n:02}", float((n < 40) == (name != "b")), "?") for n in met)
-                store.record(trial.id, "fit", Evaluation(scores=tuple(scores)))
+    first = {n: float(n < 40) for n in range(80)}
+    met = (*range(24), *range(40, 48))
+    parents = {"a": first, "b": {n: 1 - score for n, score in first.items()}}
+    with stored(tmp_path, 80, parents, [{n: first[n] for n in met}] * 9) as store:
         estimates = [estimate(store, trial) for trial in store.trials(MAIN)]
     assert all(each is not None and abs(each.score.score - 0.5) < 0.05 for each in estimates)
+
+
+def test_a_parent_is_estimated_from_its_own_items(tmp_path: Path) -> None:
+    """One of two parents solves some of the items that both met."""
+    chance = np.random.default_rng(0)
+    inside = []
+    for seed in range(40):
+        solved, met = chance.random(200) < 0.15, chance.permutation(200)[:64]
+        parents = {name: {int(n): float(solved[n] and name == "a") for n in met} for name in "ab"}
+        with stored(tmp_path / str(seed), 200, parents, []) as store:
+            one, other = (estimate(store, trial) for trial in store.trials(BASELINES))
+        assert one is not None and one.score.score == one.raw == solved[met].mean()
+        assert other is not None and other.score.score == 0 and 0.01 < other.score.high < 0.1
+        inside.append(one.score.low <= solved.mean() <= one.score.high)
+    assert np.mean(inside) >= 0.9
+
+
+def stored(
+    folder: Path, n: int, parents: Mapping[str, Mapping[int, float]], trials: Sequence[Mapping[int, float]]
+) -> RunStore:
+    """Return a run of n items with the scores of parents and trials by number of the item."""
+    items = tuple(Item(id=f"i{i:03}", prompt=f"{i}", answer="!") for i in range(n))
+    store = RunStore.create(folder / "run")
+    store.begin({"name": "r", "status": "running", **objectives_as_facts(Objectives())}, {"fit": items})
+    for search, rows in ((BASELINES, [*parents.items()]), (MAIN, [(None, row) for row in trials])):
+        store.add_search(search, {})
+        for number, (name, row) in enumerate(rows):
+            weight = {"weight": float(len(store.trials()))}
+            recipe = Recipe(merge_method="linear", sources=(Source(model="m", parameters=weight),))
+            new = new_trial(Trial(number=number, genome=()), recipe, name)
+            trial = store.add_trials(search, 0, [new])[-1]
+            scores = (ItemScore(f"i{i:03}", score, "?") for i, score in row.items())
+            store.record(trial.id, "fit", Evaluation(scores=tuple(scores)))
+    return store
 
 
 @pytest.mark.parametrize("value", [0.0, 0.05, 1.0])

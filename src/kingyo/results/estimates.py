@@ -54,9 +54,10 @@ def estimate_note(raw: float, n: int) -> str:
 def estimate(store: RunStore, trial: StoredTrial) -> FitEstimate | None:
     """Estimate the score of a trial on all of fit.
 
-    The interval holds with 95% confidence if the trial is similar to those before and after it. If these
-    trials and the baselines all have equal scores, it is computed from the trial's own items. Groups of items
-    that baselines differ on (``kingyo.irt.item_groups``) are estimated separately.
+    Baselines are scored on items drawn at random, so theirs is the interval of these. That of another trial
+    holds with 95% confidence if the trial is similar to those before and after it. If these trials and the
+    baselines all have equal scores, it is computed from the trial's own items. Groups of items that baselines
+    differ on (``kingyo.irt.item_groups``) are estimated separately.
 
     Returns:
         The estimate; None if the trial was scored on all items, failed, or has no score on some task.
@@ -71,10 +72,13 @@ def estimate(store: RunStore, trial: StoredTrial) -> FitEstimate | None:
     raw = _raw_mean(scores, names, columns, weights)
     if raw is None:
         return None
-    groups = _groups(store, items, scores) if len(columns) == 1 else []
-    if groups:
-        columns, weights = groups, [float(len(positions)) for positions in groups]
-    parts = _intervals(store, trial, names, scores, columns)
+    if trial.search == BASELINES:
+        parts = [_interval_from_sample(_scored(scores, names, column), len(column)) for column in columns]
+    else:
+        groups = _groups(store, items, scores) if len(columns) == 1 else []
+        if groups:
+            columns, weights = groups, [float(len(positions)) for positions in groups]
+        parts = _intervals(store, trial, names, scores, columns)
     score = weighted_mean(parts, weights)
     return FitEstimate(score=replace(score, low=max(0.0, score.low), high=min(1.0, score.high)), raw=raw)
 
@@ -93,7 +97,7 @@ def _intervals(
     for key, row in rows.items():
         responses.add(key, row)
     return [
-        _interval_from_equal_scores([scores[names[i]] for i in group if names[i] in scores], len(group))
+        _interval_from_equal_scores(_scored(scores, names, group), len(group))
         if _are_equal(rows.values(), {names[i] for i in group})
         else _interval_from_estimate(estimate_means(responses, [trial.id], group)[0])
         for group in groups
@@ -120,21 +124,24 @@ def _raw_mean(
     weights: Sequence[float],
 ) -> float | None:
     """Return the weighted mean over tasks of the scored items; None if some task has none."""
-    scored = [[row[names[i]] for i in column if names[i] in row] for column in columns]
+    scored = [_scored(row, names, column) for column in columns]
     if not all(scored):
         return None
     means = [sum(part) / len(part) for part in scored]
     return math.fsum(w * mean for w, mean in zip(weights, means, strict=True)) / math.fsum(weights)
 
 
+def _scored(row: Mapping[str, float], names: Sequence[str], positions: Sequence[int]) -> list[float]:
+    return [row[names[i]] for i in positions if names[i] in row]
+
+
 def _groups(store: RunStore, items: Sequence[Item], scored: Collection[str]) -> list[list[int]]:
     """Return the positions of each group of items, and of the other items.
 
-    Nothing if the baselines do not differ, or if trials get too few items of a group.
+    Nothing if the baselines do not differ or lack items, or if trials get too few items of a group.
     """
     rows = list(store.scores(BASELINES, "fit").values())
-    max_scored = max(map(len, rows), default=0)
-    names = group_items([row for row in rows if len(row) == max_scored])
+    names = group_items([row for row in rows if len(row) == len(items)])
     if not names:
         return []
     groups = [[i for i, item in enumerate(items) if item.id in group] for group in map(set, names)]
@@ -164,6 +171,14 @@ def _interval_from_estimate(estimate: Estimate) -> Interval:
     reach = NORMAL.inv_cdf(0.975) * estimate.error
     low, high = estimate.score - reach, estimate.score + reach
     return Interval(score=estimate.score, n=estimate.n, low=low, high=high, method="normal")
+
+
+def _interval_from_sample(scores: Sequence[float], n_items: int) -> Interval:
+    """Bound the mean over all items by a random sample of them (finite population correction)."""
+    measured, factor = interval(scores), math.sqrt(1 - len(scores) / n_items)
+    low = measured.score - factor * (measured.score - measured.low)
+    high = measured.score + factor * (measured.high - measured.score)
+    return replace(measured, low=low, high=high)
 
 
 def _interval_from_equal_scores(scores: Sequence[float], n_items: int) -> Interval:
