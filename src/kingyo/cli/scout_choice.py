@@ -89,11 +89,12 @@ def choose(
     from kingyo.scout.task_candidates import TaskCandidates
 
     command = shlex.join(("kingyo", *sys.argv[1:]))
-    with redirect_stdout(sys.stderr):
+    with redirect_stdout(sys.stderr), interruptible(lambda: f"Interrupted; continue with: {command}"):
         candidates = TaskCandidates.open(found, request)
+        _warn_of_few_items(len(candidates.run.items["fit"]))
         progress = ChoiceProgress(list(candidates.references), request.limits.min_gain, quiet=quiet)
-        with interruptible(lambda: f"Interrupted; continue with: {command}"):
-            choice = candidates.choose(progress.notify)
+        choice = candidates.choose(progress.notify)
+        progress.show(choice.steps)
     for each in candidates.licence_warnings(choice):
         warn(each)
     group = candidates.tried.group
@@ -102,6 +103,19 @@ def choose(
         choice,
         attempt(lambda: write_scout_report(found, group, choice, request.out), warn, None),
     )
+
+
+def _warn_of_few_items(n_fit: int) -> None:
+    from kingyo.cli.advice import warn
+    from kingyo.scout.choice import ITEMS
+
+    if n_fit < 2 * ITEMS:
+        expected = f"at least {2 * ITEMS} items, so that gains can be told from luck"
+        warn(
+            KingyoError(
+                "splits.fit", expected=expected, received=str(n_fit), remedy="Give the task more items."
+            )
+        )
 
 
 def choose_for_task(found: Catalogue, request: ScoutRequest, task: Path, *, as_json: bool) -> None:

@@ -85,12 +85,16 @@ class ChoiceProgress:
             return
         items = self._scored.setdefault(event.trial.recipe_hash, set())
         items.update(score.item for score in event.evaluation.scores)
-        for step in steps[self._n_steps :]:
-            self._print(self._decision(step))
-        self._n_steps = len(steps)
+        self.show(steps)
         if not event.replayed and time.monotonic() - self._last >= _PER_LINE:
             n_answers = sum(map(len, self._scored.values()))
             self._print(f"  {counted(len(self._scored), 'trial merge')}, {counted(n_answers, 'answer')}")
+
+    def show(self, steps: Sequence[Step]) -> None:
+        """Print the decisions that were not printed yet."""
+        for step in steps[self._n_steps :]:
+            self._print(self._decision(step))
+        self._n_steps = len(steps)
 
     def _decision(self, step: Step) -> str:
         if step.added is None:
