@@ -110,7 +110,7 @@ def _warn_of_few_items(n_fit: int) -> None:
     from kingyo.scout.choice import ITEMS
 
     if n_fit < 2 * ITEMS:
-        expected = f"at least {2 * ITEMS} items, so that gains can be told from luck"
+        expected = f"at least {2 * ITEMS} items to tell gains from luck"
         warn(
             KingyoError(
                 "splits.fit", expected=expected, received=str(n_fit), remedy="Give the task more items."

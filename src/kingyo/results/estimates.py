@@ -175,15 +175,15 @@ def _interval_from_estimate(estimate: Estimate) -> Interval:
 
 def _interval_from_sample(scores: Sequence[float], n_items: int) -> Interval:
     """Bound the mean over all items by a random sample of them (finite population correction)."""
-    measured, factor = interval(scores), math.sqrt(1 - len(scores) / n_items)
-    low = measured.score - factor * (measured.score - measured.low)
-    high = measured.score + factor * (measured.high - measured.score)
-    return replace(measured, low=low, high=high)
+    return _narrowed(interval(scores), math.sqrt(1 - len(scores) / n_items))
 
 
 def _interval_from_equal_scores(scores: Sequence[float], n_items: int) -> Interval:
     """Bound the mean over all items by the interval of equal scores, narrowed by the scored share."""
-    measured, share = interval(scores), 1 - len(scores) / n_items
-    low = measured.score - share * (measured.score - measured.low)
-    high = measured.score + share * (measured.high - measured.score)
+    return _narrowed(interval(scores), 1 - len(scores) / n_items)
+
+
+def _narrowed(measured: Interval, factor: float) -> Interval:
+    low = measured.score - factor * (measured.score - measured.low)
+    high = measured.score + factor * (measured.high - measured.score)
     return replace(measured, low=low, high=high)

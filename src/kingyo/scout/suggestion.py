@@ -27,7 +27,7 @@ from kingyo.space.subsets import HIGHEST
 from kingyo.stats import Interval
 from kingyo.stats.ranks import Correlation
 from kingyo.strategies.gain_model import Gain
-from kingyo.strategies.stepwise import Verdict
+from kingyo.strategies.stepwise import Verdict, best_measured
 
 _WRITTEN = "Written by `kingyo scout`."
 CANDIDATES = 400
@@ -230,15 +230,11 @@ def dropped_sources(choice: ChosenSources) -> list[str]:
 
 
 def next_gain(choice: ChosenSources) -> tuple[str, Gain] | None:
-    """Return the best of the sources that were not added at the end, and its gain.
-
-    Only the sources that were measured on most items count: a better gain on few items is luck.
-    """
+    """Return the best of the sources that were not added at the end, and its gain."""
     last = choice.steps[-1] if choice.steps else None
     if last is None or last.added is not None or not last.gains:
         return None
-    most = max(gain.n for gain in last.gains.values())
-    best = max((i for i, gain in last.gains.items() if 2 * gain.n >= most), key=lambda i: last.gains[i].mean)
+    best = best_measured(last.gains)
     return choice.sources[best], last.gains[best]
 
 

@@ -291,13 +291,12 @@ class Stepwise(BaseStrategy):
             step.race = ChangeRace(race[0], step.weights, self._scores, rules, step.first_items)
             self._queue = step.race.genomes()
             return
-        gains = step.by_source(None).values()
+        gains = step.by_source(None)
         if not gains:
             self._ended = "full" if self._left(step.weights) else "all"
         else:
-            most = max(gain.n for gain in gains)
-            best = max(gain.mean for gain in gains if 2 * gain.n >= most)
-            self._ended = "cannot tell" if best >= self._settings.min_gain else "enough"
+            may_help = gains[best_measured(gains)].mean >= self._settings.min_gain
+            self._ended = "cannot tell" if may_help else "enough"
         self._close_step(step, None)
 
     def _end_heat(self, step: _Step) -> None:
@@ -397,6 +396,12 @@ class Stepwise(BaseStrategy):
         unsolved = [item for item in mine.keys() & ours.keys() if ours[item] < 0.5]
         solves = math.fsum(mine[item] for item in unsolved) / max(1, len(unsolved))
         return [*map(float, self._features[source]), similarity, solves]
+
+
+def best_measured(gains: Mapping[int, Gain]) -> int:
+    """Return the source with the best gain; a better one on less than half as many items as most is luck."""
+    most = max(gain.n for gain in gains.values())
+    return max((i for i, gain in gains.items() if 2 * gain.n >= most), key=lambda i: gains[i].mean)
 
 
 def _best_partner(winner: WeightChange, gains: Mapping[WeightChange, Gain]) -> WeightChange:
