@@ -51,7 +51,7 @@ from kingyo.tasks.grader import build_grader
 from kingyo.tasks.rows import DatasetSource
 from kingyo.testing.tasks import ScriptedModel
 from kingyo.types import Item
-from tests.cli.conftest import command
+from tests.cli.forked import run_forked
 from tests.models_on_disk import llama
 from tests.tasks.pictures import picture
 
@@ -61,6 +61,7 @@ DOCUMENTS = sorted(
     for pattern in ("*.md", "docs/*.md", "zoo/README.md", "examples/*/README.md", "benchmarks/*.md")
     for path in ROOT.glob(pattern)
 )
+ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
 BLOCK = re.compile(r"^```(?:bash|sh|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 YAML = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 YAML_FILE = re.compile(r"^```yaml\n# (\S+\.yaml)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -91,7 +92,7 @@ def commands(document: Path) -> list[list[str]]:
     return [shlex.split(line, comments=True) for line in text.splitlines() if line.strip()]
 
 
-def small_zoo(folder: Path, n_rows: int = 200) -> None:
+def small_zoo(folder: Path, n_rows: int) -> None:
     """Make a zoo with the same models and the first rows of its tasks."""
     (folder / "zoo" / "tasks").mkdir(parents=True)
     for model in (path.parent for path in (ROOT / "zoo").glob("*/config.json")):
@@ -102,20 +103,13 @@ def small_zoo(folder: Path, n_rows: int = 200) -> None:
 
 
 def test_commands_of_the_readme_run_in_order(tmp_path: Path) -> None:
-    small_zoo(tmp_path)
+    small_zoo(tmp_path, 60)
     ran = [words for words in commands(ROOT / "README.md") if words[:1] == ["kingyo"]]
     assert len(ran) >= 5
     budget = ran[0].index("--candidates") + 1
-    ran[0][budget] = "12"  # a smaller run than the README's, to save time
+    ran[0][budget] = "6"  # a smaller run than the README's, to save time
     for words in ran:
-        done = subprocess.run(
-            command(*words[1:]),
-            cwd=tmp_path,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = run_forked(words[1:], tmp_path, ENV)
         assert done.returncode == 0, f"{shlex.join(words)}\n{done.stderr}"
     assert (tmp_path / "my-model" / "model.safetensors").exists()
     assert (tmp_path / "runs" / "my" / "report.html").exists()
@@ -127,14 +121,7 @@ def run_in_order(page: Path, folder: Path) -> None:
     for name, text in YAML_FILE.findall(page.read_text(encoding="utf-8")):
         (folder / name).write_text(text, encoding="utf-8")
     for words in commands(page):
-        done = subprocess.run(
-            command(*words[1:]),
-            cwd=folder,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = run_forked(words[1:], folder, ENV)
         assert done.returncode == 0, f"{shlex.join(words)}\n{done.stderr}"
 
 
@@ -175,6 +162,7 @@ def test_commands_in_merge_md_run_in_order(tmp_path: Path) -> None:
     assert len(list((tmp_path / "sharded").glob("*.safetensors"))) > 1
 
 
+@pytest.mark.slow
 def test_the_command_that_scores_a_pipeline_runs(tmp_path: Path) -> None:
     """On every 16th item, to save time."""
     pytest.importorskip("diffusers")
@@ -189,10 +177,7 @@ def test_the_command_that_scores_a_pipeline_runs(tmp_path: Path) -> None:
     rows = (ROOT / data.relative_to(tmp_path)).read_text(encoding="utf-8").splitlines(keepends=True)
     data.write_text("".join(rows[::16]), encoding="utf-8")
     (words,) = (words for words in commands(ROOT / "docs" / "pictures.md") if words[1] == "evaluate")
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        command(*words[1:]), cwd=tmp_path, env=env, capture_output=True, text=True, check=False
-    )
+    done = run_forked(words[1:], tmp_path, ENV)
     assert done.returncode == 0 and "n=8" in done.stdout, done.stderr
 
 
@@ -224,8 +209,7 @@ def check_contract_of_page(page: Path, folder: Path, test: str) -> None:
     for name, text in PYTHON_FILE.findall(page.read_text(encoding="utf-8")):
         (folder / name).write_text(text, encoding="utf-8")
     command_ = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test]
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    proved = subprocess.run(command_, cwd=folder, env=env, capture_output=True, text=True, check=False)
+    proved = subprocess.run(command_, cwd=folder, env=ENV, capture_output=True, text=True, check=False)
     assert proved.returncode == 0, proved.stdout
 
 
@@ -240,7 +224,6 @@ def test_the_page_on_kinds_lists_every_kind() -> None:
 
 def test_the_strategy_in_contributing_keeps_its_contract_and_runs(tmp_path: Path) -> None:
     check_contract_of_page(ROOT / "CONTRIBUTING.md", tmp_path, "test_climber.py")
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
     run = {
         "base": str(ROOT / "zoo" / "base"),
         "sources": {name: str(ROOT / "zoo" / name) for name in ("ja", "math-en")},
@@ -255,9 +238,7 @@ def test_the_strategy_in_contributing_keeps_its_contract_and_runs(tmp_path: Path
         "budget": {"candidates": 4},
     }
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(run), encoding="utf-8")
-    done = subprocess.run(
-        command("evolve", "run.yaml"), cwd=tmp_path, env=env, capture_output=True, text=True, check=False
-    )
+    done = run_forked(["evolve", "run.yaml"], tmp_path, ENV)
     assert done.returncode == 0, done.stderr
 
 
@@ -298,10 +279,7 @@ def test_merge_md_lists_every_option() -> None:
     page, of_mergekit = (ROOT / "docs" / "merge.md").read_text(encoding="utf-8").split("## mergekit's flags")
     told_of = set(re.findall(r"(?<=`)-[-\w]+", of_mergekit))
     assert {*MERGE.same, *MERGE.switches, *MERGE.valued} <= told_of
-    env = {**os.environ, "COLUMNS": "120"}
-    help_text = subprocess.run(
-        command("merge", "--help"), env=env, capture_output=True, text=True, check=True
-    )
+    help_text = run_forked(["merge", "--help"], ROOT, {**ENV, "COLUMNS": "120"})
     options = set(re.findall(r"(?<![\w-])--[a-z-]+", help_text.stdout)) - {"--help"}
     assert len(options) >= 10
     assert set(re.findall(r"^\| `(--[a-z-]+)", page, re.MULTILINE)) == options
@@ -330,10 +308,10 @@ def test_other_commands_parse(document: Path) -> None:
         if program == "make":
             assert re.search(rf"^{arguments[0]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), words
         elif program == "kingyo":
-            flags_are_known(command(arguments[0], "--help"), arguments)
+            flags_are_known(help_of(arguments[0]), arguments)
         elif program == "python":
             assert (ROOT / arguments[0]).is_file(), words
-            flags_are_known([sys.executable, str(ROOT / arguments[0]), "--help"], arguments)
+            flags_are_known(help_of_script(arguments[0]), arguments)
         else:
             assert words[:2] in (["pip", "install"], ["hf", "download"]), (
                 f"a command that nobody checks: {words}"
@@ -344,14 +322,19 @@ def test_other_commands_parse(document: Path) -> None:
                 )
 
 
-def flags_are_known(asking: list[str], arguments: list[str]) -> None:
-    text = output_of(*asking)
+def flags_are_known(text: str, arguments: list[str]) -> None:
     for flag in (word.split("=")[0] for word in arguments if word.startswith("--")):
         assert flag in text, f"{flag} is not in the help of {arguments}"
 
 
 @cache
-def output_of(*words: str) -> str:
+def help_of(command: str) -> str:
+    return run_forked([command, "--help"], ROOT, ENV).stdout
+
+
+@cache
+def help_of_script(script: str) -> str:
+    words = [sys.executable, str(ROOT / script), "--help"]
     return subprocess.run(words, capture_output=True, text=True, check=True).stdout
 
 

@@ -59,6 +59,7 @@ def test_scores_that_do_not_fit_are_refused(table: Table) -> None:
         replace(table, scores=table.scores[:1])
 
 
+@pytest.mark.slow
 def test_a_killed_recording_resumes(tmp_path: Path) -> None:
     """Known models first; half a line, as a kill leaves it, counts for nothing."""
     complete = Recording(SMALL, tmp_path / "whole.jsonl")
@@ -112,6 +113,7 @@ def test_a_replay_repeats_recorded_merges_and_is_near_those_that_were_left_out()
     assert abs(gaps.mean()) < 0.03
 
 
+@pytest.mark.slow
 def test_contenders_meet_at_equal_cost_and_repeat_themselves() -> None:
     results: list[dict[str, object]] = []
     for name in ("default", BY_ITEMS, "pycma"):

@@ -61,6 +61,7 @@ def scores(*arguments: object) -> dict[str, tuple[float, int]]:
     return {name: (float(right), int(n)) for name, right, n in ROW.findall(done.stdout)}
 
 
+@pytest.mark.slow
 def test_a_model_that_sees_needs_its_pictures(tmp_path: Path) -> None:
     """In English, the language of `see-en`."""
     task = yaml.safe_load((ROOT / "examples" / "sight" / "run.yaml").read_text())["task"]
@@ -74,6 +75,7 @@ def test_a_model_that_sees_needs_its_pictures(tmp_path: Path) -> None:
     assert max(table["pictures of other items"][0], table["grey pictures"][0]) <= 30
 
 
+@pytest.mark.slow
 def test_a_run_shows_parents_controls_and_its_bred_model(tmp_path: Path) -> None:
     world = World(folder=write_models(tmp_path))
     run = yaml.safe_load((tmp_path / "run.yaml").read_text())

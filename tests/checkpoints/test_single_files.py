@@ -146,6 +146,7 @@ def test_the_file_is_mapped_under_the_names_of_diffusers(library: Library, famil
             assert raw[0].memory.tobytes() == raw[1].memory.tobytes()
 
 
+@pytest.mark.slow
 def test_a_merge_of_files_equals_the_merge_of_their_pipelines(tmp_path: Path) -> None:
     WRITERS["stable_diffusion"](tmp_path / "base", 0)
     files = [single_file(tmp_path, "stable_diffusion", name, seed) for name, seed in (("a", 1), ("b", 2))]

@@ -150,6 +150,7 @@ def test_the_bred_model_can_still_be_exported(parent: tuple[World, str], tmp_pat
     assert (tmp_path / "main" / "recipe.yaml").read_text() != ""
 
 
+@pytest.mark.slow
 def test_the_winner_of_a_control_is_exported_when_it_is_the_best(
     control: tuple[World, str], tmp_path: Path
 ) -> None:

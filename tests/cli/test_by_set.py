@@ -163,6 +163,7 @@ def test_the_report_and_the_card_say_it(bred: World) -> None:
     assert yaml.safe_load((bred.folder / "out" / "task.yaml").read_text())["measure"] == "worst_group"
 
 
+@pytest.mark.slow
 def test_other_seeds_are_compared_by_it(world: World) -> None:
     config = make(world, budget={"candidates": 6}, controls=None)
     done = world.run("evolve", config, "--seeds", "2", "--run", "seeds")
@@ -172,6 +173,7 @@ def test_other_seeds_are_compared_by_it(world: World) -> None:
     assert summary["decided_by"] == "worst_group" and all(0 <= each <= 1 for each in summary["test"])
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_winner(world: World, bred: World) -> None:
     undisturbed, run = bred.folder / "runs" / "small", world.folder / "runs" / "small"
     config, n = make(world), evaluations(undisturbed)

@@ -132,7 +132,15 @@ def test_models_without_exportable_paths_are_refused_before_a_run(kind: str, wor
     assert world.run("evolve", world.config(**settings), "--dry-run").returncode == 0
 
 
-@pytest.mark.parametrize("space", [{}, {"space": "hybrid", "base": "base", "search": {"preset": "fast"}}])
+@pytest.mark.parametrize(
+    "space",
+    [
+        {},
+        pytest.param(
+            {"space": "hybrid", "base": "base", "search": {"preset": "fast"}}, marks=pytest.mark.slow
+        ),
+    ],
+)
 def test_a_resumed_run_keeps_its_known_paths(world: World, space: dict[str, Any]) -> None:
     file = world.folder / "known.yaml"
     hops = [{"model": "a", "layer": 0}, {"model": "b", "layer": 2}]

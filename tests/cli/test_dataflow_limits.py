@@ -98,6 +98,7 @@ def test_limits_that_make_no_sense_are_named(world: World, changed: dict[str, An
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("search", [{"preset": "pareto"}])
 def test_a_front_of_scores_and_of_lengths(world: World, search: dict[str, Any]) -> None:
     config = world.config(

@@ -91,7 +91,12 @@ ALL = {"strategy": "random", "warm_start": False}
 
 @pytest.mark.parametrize(
     ("what", "frame"),
-    [("deep", "a"), ("deep", "other"), ("tied", "a"), ("with more rows", "other")],
+    [
+        ("deep", "a"),
+        pytest.param("deep", "other", marks=pytest.mark.slow),
+        pytest.param("tied", "a", marks=pytest.mark.slow),
+        ("with more rows", "other"),
+    ],
 )
 def test_models_with_harmless_differences_can_be_evolved(world: World, what: str, frame: str) -> None:
     RIGHT[what](world.folder / "other")

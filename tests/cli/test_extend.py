@@ -57,6 +57,7 @@ def test_more_candidates_are_tried_and_all_that_follows(short: World) -> None:
     assert "Test was read" in card and "then +12 candidates" in card
 
 
+@pytest.mark.slow
 def test_a_kill_in_an_extension_does_not_change_the_result(short: World) -> None:
     run = short.folder / "runs" / "small"
     expected_run = shutil.copytree(run, short.folder / "whole")
@@ -161,6 +162,7 @@ def test_paths_after_weights_get_all_of_it(world: World) -> None:
     assert (counts["parameters"], counts["main"], counts["random"]) == (3, 6, 9)
 
 
+@pytest.mark.slow
 def test_a_control_run_later_has_the_trials_that_it_would_have_had(world: World, finished: World) -> None:
     assert world.run("evolve", world.config(controls=None)).returncode == 0
     run, finished_run = world.folder / "runs" / "small", finished.folder / "runs" / "small"
@@ -189,6 +191,7 @@ def test_a_control_run_later_has_the_trials_that_it_would_have_had(world: World,
     assert facts(run) == before
 
 
+@pytest.mark.slow
 def test_a_run_without_controls_notes_the_missing_comparison_once(world: World) -> None:
     done = world.run("evolve", world.config(budget={"candidates": 6}, controls=None))
     assert done.returncode == 0, done.stderr
@@ -208,6 +211,7 @@ def test_a_run_without_controls_notes_the_missing_comparison_once(world: World) 
     assert done.returncode == 0 and "not compared" not in done.stdout
 
 
+@pytest.mark.slow
 def test_a_killed_control_resumes(world: World) -> None:
     config = world.config(budget={"candidates": 6}, controls=NO_CONTROLS)
     assert world.run("evolve", config).returncode == 0

@@ -89,6 +89,7 @@ def same(world: World, one: str, other: str, names: tuple[str, ...]) -> None:
         assert (world.folder / one / name).read_bytes() == (world.folder / other / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_trials_of_the_weight_search_can_be_shown_and_exported(world: World) -> None:
     config = world.config(**HYBRID, controls={"random": True, "grid": False})
     done = world.run("evolve", config, "--json")
@@ -185,6 +186,7 @@ def n_live_models() -> int:
     return sum(type(each) is LlamaForCausalLM for each in gc.get_objects())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("candidates", "share"), [(5, 0.5), (2, 0.01)])
 def test_both_searches_spend_exactly_the_budget(world: World, candidates: int, share: float) -> None:
     config = world.config(

@@ -75,6 +75,7 @@ def small_run(world: World, name: str, **keys: object) -> str:
     return name
 
 
+@pytest.mark.slow
 def test_features_beyond_memory_are_in_a_file(world: World) -> None:
     assert world.run("evolve", "run.yaml", "--run", "plain").returncode == 0
     workers = {"runner": "processes", "workers": 2}
@@ -90,6 +91,7 @@ def test_features_beyond_memory_are_in_a_file(world: World) -> None:
     assert files[0] <= files[1] | {"run.db-wal", "run.db-shm", "run.db-journal", "run.lock"}
 
 
+@pytest.mark.slow
 def test_features_of_a_merged_image_encoder_are_not_in_a_file(world: World) -> None:
     build("llava", world.folder / "other", seed=4)
     sources, parts = {"see": "see", "other": "other"}, {"language": "merge", "vision": "merge"}

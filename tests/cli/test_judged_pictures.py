@@ -129,6 +129,7 @@ def done(folder: Path, *words: str) -> str:
     return process.stdout
 
 
+@pytest.mark.slow
 def test_measures_judges_and_exports(tmp_path: Path) -> None:
     write_run(tmp_path)
     done(tmp_path, "evolve", "run.yaml", "--run", "run")

@@ -9,9 +9,10 @@ import pytest
 
 from tests.cli.conftest import World, evaluations, interrupted
 from tests.cli.resumed import facts
-from tests.cli.sight_runs import FLOW, HYBRID, SLOW, path_run, write_models
+from tests.cli.sight_runs import FLOW, HYBRID, path_run, write_models
 
 MOMENTS = 10
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,6 @@ def test_a_killed_run_ends_as_one_that_was_not(world: World) -> None:
     resume(world)
 
 
-@SLOW
 @pytest.mark.parametrize("moment", range(MOMENTS))
 def test_a_run_may_be_killed_at_any_moment(world: World, moment: int) -> None:
     """Kill it after its first evaluation, before its last one, and at moments between them."""
@@ -50,7 +50,6 @@ def test_a_run_may_be_killed_at_any_moment(world: World, moment: int) -> None:
     resume(world)
 
 
-@SLOW
 def test_a_run_may_be_killed_at_all_moments(world: World) -> None:
     """The same run is killed again and again."""
     last = evaluations(world.folder / "whole") - 1
@@ -61,7 +60,7 @@ def test_a_run_may_be_killed_at_all_moments(world: World) -> None:
     resume(world)
 
 
-@pytest.mark.parametrize("keys", [pytest.param(FLOW, marks=SLOW), HYBRID])
+@pytest.mark.parametrize("keys", [FLOW, HYBRID])
 def test_a_killed_run_of_paths_ends_as_one_that_was_not(world: World, keys: dict[str, object]) -> None:
     run = path_run(world, **keys)
     assert world.run("evolve", run, "--run", "paths").returncode == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 
+import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -21,6 +22,7 @@ def write_head(world: World) -> None:
     (lora / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 1}))
 
 
+@pytest.mark.slow
 def test_a_source_with_an_adapter_keeps_the_dtype_of_its_model(world: World) -> None:
     base = llama(world.folder / "half", dtype="bfloat16")
     for each in ("base", "a"):

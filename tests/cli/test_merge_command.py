@@ -157,6 +157,7 @@ class TestCard:
         assert [each["model"] for each in summary["models"]] == ["a", "b"]
         assert summary["merge_method"] == "task_arithmetic"
 
+    @pytest.mark.slow
     def test_its_code_runs(self, command: Command) -> None:
         assert command("merge", command.recipe(), "merged").code == 0
         card = (command.folder / "merged" / "README.md").read_text()

@@ -51,6 +51,7 @@ def tasked(world: World) -> World:
     return world
 
 
+@pytest.mark.slow
 def test_the_zoo_runs_with_a_genome_file(tmp_path: Path) -> None:
     (tmp_path / "zoo").symlink_to(ROOT / "zoo")
     (tmp_path / "tasks").mkdir()
@@ -173,6 +174,7 @@ def test_flags_of_genome_files_are_for_genome_files(world: World) -> None:
     assert "--max-fevals: expected a genome file of mergekit-evolve" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_mergekit_evolve_script_with_flags_starts(tasked: World) -> None:
     flags = ("--storage-path", "stored", "--random-seed", "5", "--strategy", "pool", "--in-memory")
     done = tasked.run("evolve", write(tasked.folder), *flags, "--max-fevals=2")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import yaml
 
 from kingyo.store import RunStore
@@ -27,6 +28,7 @@ def in_spellings(world: World, **splits: object) -> Path:
     return world.config(task=task, budget={"candidates": 2}, **plain)
 
 
+@pytest.mark.slow
 def test_a_run_reports_the_count_and_an_older_one_omits_it(world: World) -> None:
     config = in_spellings(world, fit=18, validation=8, test=9)
     looked = world.run("evolve", config, "--dry-run")

@@ -233,6 +233,7 @@ class TestModels:
         (world.folder / "grade.py").write_text(LOUD)
         return world
 
+    @pytest.mark.slow
     def test_chat_answers_cannot_control_the_terminal(self, hostile: World) -> None:
         done = subprocess.run(
             command_of("chat", "a", "--prompt", "{prompt}", "--max-new-tokens", "8"),
@@ -245,6 +246,7 @@ class TestModels:
         assert r"\x1b[2J\x1b]52;c;cm0gLXJm\x07[red]\u202e" in done.stdout
         assert not STEERING.search(done.stdout)
 
+    @pytest.mark.slow
     def test_what_a_grader_and_its_subprocesses_print_is_no_part_of_the_json(self, hostile: World) -> None:
         task = hostile.folder / "task.yaml"
         task.write_text(task.read_text().replace("grade.py:even", "grade.py:loud"))

@@ -33,6 +33,7 @@ def scores(world: World, run: str) -> list[object]:
     return [shown[key] for key in ("winner", "baselines", "trials", "failures", "item_evaluations")]
 
 
+@pytest.mark.slow
 def test_pickled_models_give_the_same_run_as_safetensors(world: World) -> None:
     config = world.config(**SAID, runner="processes")
     assert world.run("evolve", config, "--run", "expected").returncode == 0

@@ -60,6 +60,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_pictures_of_test_are_stored_and_those_of_the_search_are_not(finished: Path) -> None:
     with RunStore.read(finished / "run") as store:
         for trial in store.trials("main"):
@@ -70,6 +71,7 @@ def test_pictures_of_test_are_stored_and_those_of_the_search_are_not(finished: P
     assert len(items) == 12 and all(item.seed is not None for item in items)
 
 
+@pytest.mark.slow
 def test_an_exported_pipeline_draws_the_stored_pixels_in_plain_diffusers(finished: Path) -> None:
     with RunStore.read(finished / "run") as store:
         (trial,) = [each for each in store.trials("main") if store.evaluation(each.id, "test")]
@@ -123,6 +125,7 @@ def test_the_report_shows_a_contact_sheet(finished: Path) -> None:
     assert "drawn by uniform" in sheet and "seed " in sheet
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 def test_the_contact_sheet_of_nine_models_fits_on_a_desktop(finished: Path) -> None:
     pytest.importorskip("vl_convert")
@@ -150,6 +153,7 @@ def test_draw_writes_pictures(finished: Path) -> None:
     assert (finished / "again.png").read_bytes() == (finished / "out-1.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_draw_takes_float32_on_a_cpu_and_the_dtype_of_the_run_for_an_exported_model(finished: Path) -> None:
     from diffusers import DiffusionPipeline
 

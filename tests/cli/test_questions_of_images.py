@@ -37,6 +37,7 @@ def config(world: World, **task: object) -> Path:
     return world.config(task=own, budget={"candidates": 2}, **plain)
 
 
+@pytest.mark.slow
 def test_near_duplicates_stay_in_one_split_and_are_reported(album: World) -> None:
     path, line = config(album), "12 groups of near-duplicates (36 items; 12 groups of the same image)"
     done = album.run("evolve", path, "--dry-run")

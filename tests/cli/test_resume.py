@@ -169,6 +169,7 @@ def change_stored_version(run: Path, library: str) -> None:
         connection.execute("UPDATE facts SET value = ? WHERE key = 'versions'", (versions,))
 
 
+@pytest.mark.slow
 def test_other_versions_are_refused_rescored_or_accepted(finished: World, world: World) -> None:
     run, expected = world.folder / "runs" / "small", facts(finished.folder / "runs" / "small")
     interrupted(world, "evolve", "run.yaml", after=8)

@@ -75,6 +75,7 @@ def test_models_that_see(sight: Path) -> None:
     assert frames(sight) == {str(SIGHT / "see-en")}
 
 
+@pytest.mark.slow
 def test_a_frame_that_is_not_chosen(sight: Path) -> None:
     """It is in the run with weight 0, and the scores of the trial merges are copied."""
     config = chosen(sight, *MODELS_THAT_SEE, str(SIGHT / "multi"), "--most", "1", "--frame", "multi")
@@ -121,6 +122,7 @@ def test_a_base_that_sees_may_be_the_frame(sight: Path) -> None:
     kingyo(sight, "scout", *models, "--base", models[0], *task)
 
 
+@pytest.mark.slow
 def test_models_that_draw(tmp_path: Path) -> None:
     """Sources have the names of their pipelines; one is a LoRA."""
     pytest.importorskip("diffusers")

@@ -215,6 +215,7 @@ def test_options_that_would_be_ignored_are_one_error(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_budget_ends_it_early_and_more_continues(tmp_path: Path) -> None:
     done = scout(tmp_path, "--budget", "150", "--json")
     first = json.loads(done.stdout)["choice"]

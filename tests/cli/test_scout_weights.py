@@ -97,6 +97,7 @@ def test_a_damaged_store_is_an_error(shelf: World) -> None:
     assert "evidence.db" in done.stderr and "Delete the file" in done.stderr
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_was_measured(shelf: World) -> None:
     """Stop it when the first tensors are stored; the same command then measures the rest."""
     for i in range(120):

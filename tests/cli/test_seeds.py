@@ -37,6 +37,7 @@ def test_seeds_are_run_once_and_their_spread_is_reported(world: World) -> None:
     assert "`kingyo show many` compares them." in text
 
 
+@pytest.mark.slow
 def test_equal_baselines_are_scored_once_and_the_best_seed_is_named(world: World) -> None:
     config = world.config(budget={"candidates": 3}, controls={"random": False, "grid": False})
     log = world.folder / "graded.txt"
@@ -74,6 +75,7 @@ def test_equal_baselines_are_scored_once_and_the_best_seed_is_named(world: World
     assert world.run(*shlex.split(summary["export"]["command"].removeprefix("kingyo "))).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_control_of_every_seed_is_compared(world: World) -> None:
     config = world.config(budget={"candidates": 2}, controls={"random": False, "grid": False})
     assert world.run("evolve", config, "--run", "my runs", "--seeds", "2").returncode == 0

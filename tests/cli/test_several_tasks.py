@@ -110,6 +110,7 @@ def test_any_point_of_the_front_is_exported_and_scored_again(bred: World) -> Non
     assert done.returncode == 1 and "--pick: expected knee, or one of the trials" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [13])
 def test_killed_and_resumed_it_ends_the_same(bred: World, tmp_path: Path, after: int) -> None:
     world = make(tmp_path / "world")

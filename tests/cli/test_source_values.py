@@ -6,9 +6,12 @@ import json
 import sqlite3
 from contextlib import closing
 
+import pytest
+
 from tests.cli.conftest import World
 
 
+@pytest.mark.slow
 def test_a_source_with_its_own_range_is_searched(world: World) -> None:
     sources = {"a": {"groups": "one", "parameters": {"weight": {"from": 0.5, "to": 2, "start": 1}}}}
     merge = {"method": "task_arithmetic", "groups": "layers:2", "sources": sources}

@@ -64,6 +64,7 @@ def bred(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
     return world
 
 
+@pytest.mark.slow
 def test_a_winning_trained_model_is_reported(bred: World) -> None:
     summary = bred.show("runs/small")
     assert summary["best"]["search"] == "trained"  # type: ignore[index]
@@ -108,6 +109,7 @@ def test_an_adapter_that_changed_is_one_error(bred: World, tmp_path: Path) -> No
     assert not (world.folder / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_control_resumes_to_the_same_result(world: World) -> None:
     config = easy(world, finalists=4)
     interrupted(world, "evolve", config, after=3 + 12)

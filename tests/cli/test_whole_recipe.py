@@ -6,9 +6,12 @@ import json
 import sqlite3
 from contextlib import closing
 
+import pytest
+
 from tests.cli.conftest import World
 
 
+@pytest.mark.slow
 def test_methods_and_sources_are_searched_and_exported(world: World) -> None:
     config = world.config(
         merge={

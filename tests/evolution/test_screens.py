@@ -65,7 +65,7 @@ def test_interrupted_it_ends_the_same(tmp_path: Path, strategy: str, rule: str) 
     ends_the_same(tmp_path, strategy, rule, no_failures, every=40)
 
 
-@pytest.mark.parametrize("fails", [some_fail, some_fail_later])
+@pytest.mark.parametrize("fails", [some_fail, pytest.param(some_fail_later, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("rule", ["some", "racing", "some raced"])
 @pytest.mark.parametrize("strategy", ["item-gp", "ga", "coarse-to-fine"])
 def test_with_failures_too(tmp_path: Path, strategy: str, rule: str, fails: Fails) -> None:

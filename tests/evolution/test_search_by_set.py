@@ -117,6 +117,7 @@ def test_all_validation_items_are_scored_and_no_finalist_is_dropped(tmp_path: Pa
             assert {each.n for each in store.summaries(split)} == {len(SPLITS[split])}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_asynchronous", [False, True])
 def test_an_interrupt_anywhere_does_not_change_the_result(tmp_path: Path, is_asynchronous: bool) -> None:
     model = Model()

@@ -70,6 +70,7 @@ def prepared(folder: Path, *more: str, n_bred: int = 1069, n_tested: int = 250) 
     return folder / "evollm-jp" / "run.yaml"
 
 
+@pytest.mark.slow
 def test_the_run_of_the_paper_fits_together(hub: Hub, tmp_path: Path) -> None:
     config = prepared(tmp_path)
     env = hub.environment(tmp_path / "home")
@@ -94,6 +95,7 @@ def test_the_run_of_the_paper_fits_together(hub: Hub, tmp_path: Path) -> None:
     assert hub.n_sent(".safetensors") < 3_000_000
 
 
+@pytest.mark.slow
 def test_without_resize_the_vocabularies_do_not_fit(hub: Hub, tmp_path: Path) -> None:
     config = prepared(tmp_path)
     config.write_text(re.sub(r"^  resize: .*\n", "", config.read_text(), flags=re.MULTILINE))

@@ -40,6 +40,7 @@ def check_data(folder: Path) -> None:
     assert {row["answer"] for row in items[9:]} == {"赤"}  # the first question, as published
 
 
+@pytest.mark.slow
 def test_the_run_of_the_paper_fits_together(tmp_path: Path) -> None:
     mistral(tmp_path / "hub" / BASE)
     mistral(tmp_path / "hub" / SHISA, shards=4)

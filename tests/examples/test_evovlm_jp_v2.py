@@ -30,6 +30,7 @@ def prepared(folder: Path, n_train: int, n_test: int, validation: int) -> Path:
     return prepare(EXAMPLE, folder, vg=vg, multi=multi, validation=validation)
 
 
+@pytest.mark.slow
 def test_the_models_fit_together(tmp_path: Path) -> None:
     llama_3(tmp_path / "hub" / BASE)
     llama_3(tmp_path / "hub" / ELYZA)

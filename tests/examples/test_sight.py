@@ -108,6 +108,7 @@ def test_the_second_task_compares_two_or_three_pictures() -> None:
     assert {len(row["images"]) for row in _rows("comparisons")} == {2, 3}
 
 
+@pytest.mark.slow
 def test_a_plain_sum_compares_pictures_as_the_notes_say(tmp_path: Path) -> None:
     sources = [{"model": str(ZOO / name), "parameters": {"weight": 1.0}} for name in ("see-en", "ja")]
     recipe = {
@@ -124,6 +125,7 @@ def test_a_plain_sum_compares_pictures_as_the_notes_say(tmp_path: Path) -> None:
     assert score == pytest.approx(0.356, abs=0.02)
 
 
+@pytest.mark.slow
 def test_the_dry_run_predicts_the_features_that_are_kept(tmp_path: Path) -> None:
     images = json.loads(kingyo(tmp_path, "evolve", str(RUN), "--dry-run", "--json"))["images"]
     with Run.open(load_config(RUN), RUN.parent) as run:

@@ -130,6 +130,7 @@ def test_folder_has_all_that_a_model_needs(exported: Path) -> None:
     assert list(exported.parent.iterdir()) == [exported]
 
 
+@pytest.mark.slow
 def test_the_cards_own_code_runs_in_another_process(exported: Path) -> None:
     card = (exported / "README.md").read_text(encoding="utf-8")
     code = re.search(r"```python\n(.*?)\n```", card, re.DOTALL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -206,6 +206,7 @@ def test_sce(count: int, topk: float, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("method", ["ties", "breadcrumbs", "dare_linear", "dare_ties", "della"])
+@settings(max_examples=15)
 @given(st.lists(densities, min_size=3, max_size=6), st.booleans())
 def test_sharing_measures_does_not_change_candidates(method: str, tried: list[float], compiled: bool) -> None:
     generator = torch.Generator().manual_seed(0)

@@ -194,7 +194,14 @@ def test_prompts_without_a_template_show_several_images(live: LiveVisionLanguage
     assert live.write_about([prompt], max_new_tokens=1)
 
 
-@pytest.mark.parametrize(("family", "chat"), [("llava", True), ("llava", False), ("qwen2_vl", False)])
+@pytest.mark.parametrize(
+    ("family", "chat"),
+    [
+        pytest.param("llava", True, marks=pytest.mark.slow),
+        ("llava", False),
+        pytest.param("qwen2_vl", False, marks=pytest.mark.slow),
+    ],
+)
 def test_the_code_of_a_card_gives_the_same_answer(tmp_path: Path, family: str, chat: bool) -> None:
     folder = build(family, tmp_path / "m")
     (folder / MEDIA).mkdir()

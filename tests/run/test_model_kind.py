@@ -251,6 +251,7 @@ def stored_versions_and_files(run: Path) -> tuple[dict[str, str], dict[str, str]
     return versions, code  # type: ignore[return-value]
 
 
+@pytest.mark.slow
 def test_a_run_stores_the_version_of_the_plug_in_of_its_kind(run_yaml: Path) -> None:
     folder, run = run_yaml.parent, run_yaml.parent / "run"
     assert kingyo(folder, "evolve", "run.yaml", "--run", "run").returncode == 0

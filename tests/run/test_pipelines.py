@@ -168,6 +168,7 @@ def hub(tmp_path: Path) -> Generator[Hub]:
         yield served
 
 
+@pytest.mark.slow
 def test_from_the_hub_comes_what_the_kind_needs_and_the_rest_for_an_export(hub: Hub, tmp_path: Path) -> None:
     folder = write_run(tmp_path, "org/a/unet", "org/b/unet")
     environment = {**ENV, **hub.environment(tmp_path / "home")}

@@ -180,6 +180,7 @@ def test_the_cost_of_a_search_does_not_depend_on_the_scout(world: Path) -> None:
         assert len(asked(world / "run", search)) >= 10
 
 
+@pytest.mark.slow
 def test_baselines_copy_whatever_the_method(world: Path) -> None:
     """The base and each source alone are trial merges, whatever the parameters of the search are."""
     merge = {
@@ -202,12 +203,17 @@ WEIGHTS = {"parameters": {"weight": {"from": 0, "to": 1}}, "dtype": "float32"}
     "merge",
     [
         {**WEIGHTS, "method": "task_arithmetic", "dtype": "bfloat16"},
-        {**WEIGHTS, "method": "task_arithmetic", "parameters": {**WEIGHTS["parameters"], "lambda": 0.5}},
-        {**WEIGHTS, "method": "task_arithmetic", "sources": {"ja": {"parameters": {"weight": 0.4}}}},
         {**WEIGHTS, "method": "ties", "parameters": {**WEIGHTS["parameters"], "density": 0.3}},
-        {**WEIGHTS, "method": "linear"},
+        *(
+            pytest.param({**WEIGHTS, "method": "task_arithmetic", **keys}, marks=pytest.mark.slow)
+            for keys in (
+                {"parameters": {**WEIGHTS["parameters"], "lambda": 0.5}},
+                {"sources": {"ja": {"parameters": {"weight": 0.4}}}},
+                {"method": "linear"},
+            )
+        ),
     ],
-    ids=["dtype", "lambda", "a fixed weight", "ties", "a mean"],
+    ids=["dtype", "ties", "lambda", "a fixed weight", "a mean"],
 )
 def test_scores_of_other_merges_are_not_copied(world: Path, merge: dict[str, object]) -> None:
     """The run has candidates with the same weights, but they mean other models."""

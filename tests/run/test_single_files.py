@@ -72,6 +72,7 @@ def test_a_file_scores_and_exports_like_its_pipeline(folder: Path, first: str) -
         assert torch.equal(written.read(name), tensor)
 
 
+@pytest.mark.slow
 def test_resume_notices_a_changed_file(folder: Path) -> None:
     assert kingyo(folder, "evolve", "run.yaml", "--run", "run").returncode == 0
     assert kingyo(folder, "resume", "run").returncode == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,7 +24,7 @@ from kingyo.scout.chosen_sources import check_rest, request_of, require_alone, w
 from kingyo.scout.contenders import contenders
 from kingyo.scout.task_candidates import TaskCandidates
 from kingyo.strategies.stepwise import Step
-from tests.cli.conftest import command
+from tests.cli.forked import run_forked
 from tests.report.made_up_choice import World, made_up
 from tests.scout.chosen import FIT, NAMES, ROOT, ZOO, write_task
 
@@ -246,7 +247,7 @@ def test_what_depends_on_the_sources_is_no_mistake(tmp_path: Path) -> None:
 
 
 def kingyo_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments), cwd=folder, capture_output=True, text=True, check=False)
+    return run_forked(arguments, folder, os.environ)
 
 
 def test_a_dry_run_reports_all_mistakes_once(tmp_path: Path) -> None:
@@ -337,6 +338,7 @@ def test_impossible_limits_are_refused_before_weights_are_read(
         assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_evolve_in_python_chooses_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with kingyo.evolve(write_run(tmp_path), progress=False) as run:

@@ -31,6 +31,7 @@ def test_the_interval_holds_its_level(n: int, n_test: int, spread: float, centre
     assert inside >= 0.92  # 95% of 300, two standard errors of which are 2.5 points
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chances", [(0.99, 0.97), (0.99, 0.99, 0.99), (0.5, 0.6)])
 @pytest.mark.parametrize(("n", "n_test"), [(12, 12), (40, 100)])
 def test_the_interval_of_several_tasks_holds_its_level(

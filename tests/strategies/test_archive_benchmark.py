@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "archive.py"
 POOR, GOOD, LUCKY = (0.0, 0.5, 0.5), (1.0, 1.0, 1.0), (1.0, 0.5, 0.5)
 
@@ -25,6 +27,7 @@ def result(search: str, seed: int, *scores: tuple[float, ...]) -> dict[str, obje
     }
 
 
+@pytest.mark.slow
 def test_figures_are_of_the_scores_on_fit_and_on_test(tmp_path: Path) -> None:
     kept = [result("cycleqd", seed, POOR, LUCKY) for seed in (0, 1)]
     kept += [result("nsga2", seed, POOR, GOOD) for seed in (0, 1)]

@@ -347,6 +347,7 @@ def best_of_halves(seed: int, *, is_told: bool) -> float:
     return best_found(strategy, of_two_halves, rng, asks=15, met=24)
 
 
+@pytest.mark.slow
 def test_models_right_on_different_items_are_distinguished() -> None:
     with_outcomes = [best_of_halves(seed, is_told=True) for seed in range(6)]
     untold = [best_of_halves(seed, is_told=False) for seed in range(6)]
