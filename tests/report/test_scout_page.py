@@ -15,6 +15,7 @@ import vl_convert
 from kingyo.charts import Chart
 from kingyo.charts.draw import full_spec
 from kingyo.errors import KingyoError
+from kingyo.io.units import joined
 from kingyo.report import wording
 from kingyo.report.scout_charts import MEASURED, NEXT, PREDICTED, curve_chart, item_order, items_chart
 from kingyo.report.scout_findings import ScoutFindings, difference
@@ -77,7 +78,7 @@ def test_the_paragraph_has_the_numbers(plain: ScoutFindings) -> None:
     low, high = (f"{each:.2f}" for each in (choice.correlation.low, choice.correlation.high))
     for text in (
         "4 of 8 candidates were chosen",
-        wording.listed(choice.chosen),
+        joined(choice.chosen),
         f"{wording.score(choice.score)} (n = {choice.score.n})",
         f"{wording.score(base)} (n = {base.n})",
         f"Of the others, {name} looks best: {wording.points(gain)} (n = {gain.n}).",

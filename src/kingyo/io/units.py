@@ -1,9 +1,10 @@
-"""Parse and format sizes, counts, shares and times."""
+"""Parse and format sizes, counts, lists, shares and times."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 from kingyo.errors import KingyoError
 
@@ -63,6 +64,13 @@ def amount_text(key: str, value: float) -> str:
 def counted(n: int, one: str, many: str | None = None) -> str:
     """Format a count with its noun: ``1 trial``, ``1,200 trials``."""
     return f"{n:,} {one if n == 1 else many or f'{one}s'}"
+
+
+def joined(names: Sequence[str], last: str = "and") -> str:
+    """Join names: ``a, b and c``."""
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} {last} {names[-1]}"
 
 
 def percent(value: float, number: str = ".1f") -> str:

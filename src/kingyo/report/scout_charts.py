@@ -19,7 +19,7 @@ from kingyo.charts.marks import (
     scale,
     tips,
 )
-from kingyo.io.units import counted
+from kingyo.io.units import counted, joined
 from kingyo.report import wording
 from kingyo.report.scout_findings import MergeStage, ScoutFindings
 from kingyo.stats import Interval
@@ -180,7 +180,7 @@ def _models(findings: ScoutFindings) -> dict[str, Mapping[str, float]]:
         if len(stage.sources) > 1
     }
     if findings.final is not None:
-        merges[f"{len(chosen)}: − {wording.listed(findings.dropped)}"] = findings.final.items
+        merges[f"{len(chosen)}: − {joined(findings.dropped)}"] = findings.final.items
     return {name: items for name, items in {**alone, **merges}.items() if items}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kingyo.io.units import counted, time_text
+from kingyo.io.units import counted, joined, time_text
 from kingyo.report import wording
 from kingyo.report.scout_findings import ScoutFindings
 from kingyo.report.scout_map import map_places
@@ -52,9 +52,9 @@ def _candidates(findings: ScoutFindings) -> str:
         fit += f" ({counted(n, 'near-duplicate or copy', 'near-duplicates or copies')} {_were(n)} left out)"
     if not choice.chosen:
         return f"{fit}; none was chosen."
-    chosen = f"{wording.listed(choice.chosen)} {_were(len(choice.chosen))} chosen"
+    chosen = f"{joined(choice.chosen)} {_were(len(choice.chosen))} chosen"
     dropped = findings.dropped
-    again = f", {wording.listed(dropped)} {_were(len(dropped))} added and dropped again" if dropped else ""
+    again = f", {joined(dropped)} {_were(len(dropped))} added and dropped again" if dropped else ""
     return f"{fit}; {chosen}{again}."
 
 

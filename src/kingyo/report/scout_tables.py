@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kingyo.io.units import count_text, size_text
+from kingyo.io.units import count_text, joined, size_text
 from kingyo.report import wording
 from kingyo.report.scout_findings import ScoutFindings, difference
 from kingyo.report.tables import NONE, Cell, Row
@@ -18,7 +18,7 @@ def stages_table(findings: ScoutFindings) -> tuple[Row, list[Row]]:
         last = stage.sources[-1] if stage.sources else "the base"
         added = f"+ {last}" if stage.gain is not None else last
         if stage is findings.final:
-            added = f"− {wording.listed(findings.dropped)}"
+            added = f"− {joined(findings.dropped)}"
         cells = (_score(stage.score), _points(stage.gain), _points(stage.predicted))
         rows.append((f"{len(stage.sources)}", added, *cells))
     return ("sources", "change", "score on fit", "gain", "predicted gain"), rows

@@ -8,7 +8,7 @@ import yaml
 
 from kingyo import __version__
 from kingyo.evolution import FrontPoint
-from kingyo.io.units import time_text
+from kingyo.io.units import joined, time_text
 from kingyo.report import wording
 from kingyo.report.findings import BRED, Findings
 from kingyo.report.search_history import Point, SearchHistory
@@ -161,7 +161,7 @@ def facts(findings: Findings) -> list[tuple[str, str]]:
     summary, stored = findings.summary, findings.facts
     near, training = summary.near_duplicates, summary.training
     return [
-        ("items", wording.listed([f"{n:,} {split}" for split, n in summary.items.items()])),
+        ("items", joined([f"{n:,} {split}" for split, n in summary.items.items()])),
         *([("near-duplicates", str(near))] if near is not None and near.groups else []),
         *(("budget added", str(each)) for each in summary.extensions),
         ("trials", "none yet" if findings.main is None else _counted(findings.main)),

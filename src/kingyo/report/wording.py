@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kingyo.io import units
-from kingyo.io.units import counted
+from kingyo.io.units import counted, joined
 from kingyo.results.comparisons import PairedComparison
 from kingyo.results.model_result import measure_text
 from kingyo.results.trials import describe_search
@@ -122,19 +122,12 @@ def compared(bred: str, others: Sequence[tuple[str, Verdict]]) -> str:
     )
     verbs: list[str] = []
     if beaten:
-        verbs.append(f"beats {listed(beaten)}")
+        verbs.append(f"beats {joined(beaten)}")
     if ahead:
-        verbs.append(f"is worse than {listed(ahead)}")
+        verbs.append(f"is worse than {joined(ahead)}")
     if unclear:
-        verbs.append(f"is not shown to beat {listed(unclear, last='or')}")
-    return f"{bred} {listed(verbs, last='but' if len(verbs) == 2 else 'and')}."
-
-
-def listed(names: Sequence[str], last: str = "and") -> str:
-    """Join names: ``a, b and c``."""
-    if len(names) < 2:
-        return "".join(names)
-    return f"{', '.join(names[:-1])} {last} {names[-1]}"
+        verbs.append(f"is not shown to beat {joined(unclear, last='or')}")
+    return f"{bred} {joined(verbs, last='but' if len(verbs) == 2 else 'and')}."
 
 
 def _signless(value: float) -> str:

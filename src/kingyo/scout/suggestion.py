@@ -14,7 +14,7 @@ import yaml
 
 from kingyo.errors import KingyoError
 from kingyo.io.files import write_text
-from kingyo.io.units import counted, percent
+from kingyo.io.units import counted, joined, percent
 from kingyo.run.config import RANDOM_SOURCES, TRAINED
 from kingyo.run.config_file import name_from_path
 from kingyo.run.run import Run
@@ -263,8 +263,7 @@ def doubts_text(choice: ChosenSources) -> str | None:
     unsure = [name for name in choice.chosen if name in gains and gains[name].interval[0] <= 0]
     if not unsure:
         return "Each of them helps: the merge is worse without it."
-    *first, last = unsure
-    text = f"The merge may do as well without {', '.join(first)}{' or ' if first else ''}{last}"
+    text = f"The merge may do as well without {joined(unsure, last='or')}"
     n_sure = len(gains) - len(unsure)
     if n_sure:
         text += "; the other one helps" if n_sure == 1 else f"; each of the other {n_sure} helps"
