@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import yaml
 
 import kingyo
 from kingyo.recipe import Recipe
+from tests.cli.forked import run_forked
 from tests.models_on_disk import fine_tuned, llama
 
 ROOT = Path(__file__).parent.parent
@@ -60,9 +62,7 @@ def test_the_page_runs_in_order(tmp_path: Path) -> None:
     write_demo(tmp_path)
     page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     (tmp_path / "page.py").write_text("\n".join(PYTHON.findall(page)), encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "page.py"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = run_forked([], tmp_path, os.environ, tmp_path / "page.py")
     assert done.returncode == 0, done.stderr
     for file in ("merged/model.safetensors", "my-model/model.safetensors", "runs/mine/report.html"):
         assert (tmp_path / file).is_file()

@@ -334,8 +334,7 @@ def help_of(command: str) -> str:
 
 @cache
 def help_of_script(script: str) -> str:
-    words = [sys.executable, str(ROOT / script), "--help"]
-    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    return run_forked(["--help"], ROOT, ENV, ROOT / script).stdout
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

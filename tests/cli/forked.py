@@ -6,6 +6,7 @@ Importing takes most of the time of a small command; all else is as in a process
 from __future__ import annotations
 
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -44,10 +45,10 @@ PATIENCE = 300  # seconds
 
 
 def run_forked(
-    arguments: Sequence[str], folder: Path, env: Mapping[str, str]
+    arguments: Sequence[str], folder: Path, env: Mapping[str, str], script: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run ``kingyo`` with arguments in a folder, to its end; parameters as of ``forked``."""
-    with forked(arguments, folder, env) as (child, streams):
+    with forked(arguments, folder, env, script) as (child, streams):
         child.join(PATIENCE)
         if child.exitcode is None:
             raise subprocess.TimeoutExpired(list(arguments), PATIENCE)
@@ -57,7 +58,7 @@ def run_forked(
 
 @contextmanager
 def forked(
-    arguments: Sequence[str], folder: Path, env: Mapping[str, str]
+    arguments: Sequence[str], folder: Path, env: Mapping[str, str], script: Path | None = None
 ) -> Generator[tuple[BaseProcess, tuple[Path, Path]]]:
     """Begin ``kingyo`` with arguments in a folder; what still runs in the end is killed.
 
@@ -65,13 +66,14 @@ def forked(
         arguments: those of the command line.
         folder: its working directory.
         env: its environment, all of it; what is read by an import comes too late.
+        script: what to run in place of ``kingyo``.
 
     Yields:
         The process, and the files that hold its output and its errors.
     """
     with tempfile.TemporaryDirectory() as directory:
         streams = (Path(directory) / "out", Path(directory) / "err")
-        with forked_call(_command, list(arguments), folder, dict(env), *streams) as child:
+        with forked_call(_command, list(arguments), folder, dict(env), script, *streams) as child:
             yield child, streams
 
 
@@ -88,7 +90,9 @@ def forked_call(function: Callable[..., None], *arguments: object) -> Generator[
         child.close()
 
 
-def _command(arguments: list[str], folder: Path, env: dict[str, str], out: Path, err: Path) -> None:
+def _command(
+    arguments: list[str], folder: Path, env: dict[str, str], script: Path | None, out: Path, err: Path
+) -> None:
     for path, descriptor in ((out, 1), (err, 2)):
         with path.open("wb") as file:
             os.dup2(file.fileno(), descriptor)
@@ -96,7 +100,11 @@ def _command(arguments: list[str], folder: Path, env: dict[str, str], out: Path,
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(env)
-    sys.argv = ["kingyo", *arguments]
+    sys.argv = [str(script or "kingyo"), *arguments]
+    if script is not None:
+        sys.path.insert(0, str(script.parent))
+        runpy.run_path(str(script), run_name="__main__")
+        return
     from kingyo.__main__ import process
 
     process()

@@ -227,9 +227,7 @@ def test_a_budget_ends_it_early_and_more_continues(tmp_path: Path) -> None:
 
 
 def test_limits_of_number_and_size(tmp_path: Path) -> None:
-    most = json.loads(scout(tmp_path, "--most", "2", "--out", "most", "--json").stdout)["choice"]
-    assert len(most["chosen"]) == 2 and most["verdict"] == "full"
     one = scout(tmp_path, "--most", "1", "--out", "one")
     assert "1. ja: +" in one.stderr and "1 source; no further one is added" in one.stderr
     size = json.loads(scout(tmp_path, "--max-size", "5MB", "--out", "size", "--json").stdout)["choice"]
-    assert size["chosen"] == most["chosen"]
+    assert len(size["chosen"]) == 2 and size["verdict"] == "full"
