@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _COLUMNS = ("model", "architecture", "dtype", "licence", "languages", "date", "parameters", "size")
 _N_LEFT = 6
 _MOST_LANGUAGES = 3
+_UNKNOWN = "–"
 
 
 def print_catalogue(found: Catalogue) -> None:
@@ -27,7 +28,7 @@ def print_catalogue(found: Catalogue) -> None:
     for group in found.groups:
         base = "No base" if group.base is None else f"Base: [bold]{escape(group.base)}[/bold]"
         print_text(console, f"{base}{':' if group.base is None else ','} {group.why}.")
-        print_table(console, _foldable(console, _table(group.members), 0))
+        _print_members(console, group.members)
     if found.excluded:
         print_table(console, _foldable(console, _excluded(found.excluded), 0, 2))
     for base, problem in found.unread.items():
@@ -35,36 +36,43 @@ def print_catalogue(found: Catalogue) -> None:
     print_text(console, escape(_counts(found)))
 
 
+def _print_members(console: Console, members: Sequence[Candidate]) -> None:
+    """Print a table of candidates, and above it what all of them have in common."""
+    rows = [_cells(each) for each in members]
+    shared = [i for i in range(1, len(_COLUMNS)) if len(rows) > 1 and len({row[i] for row in rows}) == 1]
+    facts = [f"{_COLUMNS[i]} {rows[0][i]}" for i in shared if rows[0][i] != _UNKNOWN]
+    if facts:
+        print_text(console, escape(f"All have {'; '.join(facts)}."))
+    kept = [i for i in range(len(_COLUMNS)) if i not in shared]
+    table = plain_table(*(_COLUMNS[i] for i in kept), n_left=sum(i < _N_LEFT for i in kept))
+    for row in rows:
+        table.add_row(*(escape(row[i]) for i in kept))
+    print_table(console, _foldable(console, table, 0))
+
+
 def _foldable(console: Console, table: Table, *numbers: int) -> Table:
     """Let long cells of some columns take several lines on a terminal, whose paths have no spaces."""
     for number in numbers if console.is_terminal else ():
         column = table.columns[number]
-        column.no_wrap, column.overflow, column.max_width = False, "fold", console.width // 3
+        column.no_wrap, column.overflow = False, "fold"
+        column.max_width = min(console.width // min(3, len(table.columns)), console.width - 4)
     return table
 
 
-def _table(candidates: Iterable[Candidate]) -> Table:
-    table = plain_table(*_COLUMNS, n_left=_N_LEFT)
-    for each in candidates:
-        facts = each.facts
-        cells = (facts.architecture, facts.dtype, _licence(each), _languages(each))
-        table.add_row(*map(escape, (each.reference, *(cell or "–" for cell in cells), *_numbers(each))))
-    return table
+def _cells(candidate: Candidate) -> tuple[str, ...]:
+    facts = candidate.facts
+    texts = (candidate.reference, facts.architecture, facts.dtype, _licence(candidate), _languages(candidate))
+    n = None if facts.n_parameters is None else count_text(facts.n_parameters)
+    size = None if facts.n_bytes is None else size_text(facts.n_bytes)
+    return tuple(text or _UNKNOWN for text in (*texts, candidate.card.date, n, size))
 
 
 def _excluded(candidates: Iterable[Candidate]) -> Table:
     table = plain_table("model", "architecture", "why not", title="Excluded")
     for each in candidates:
-        cells = (each.reference, each.facts.architecture or "–", str(each.exclusion))
+        cells = (each.reference, each.facts.architecture or _UNKNOWN, str(each.exclusion))
         table.add_row(*map(escape, cells))
     return table
-
-
-def _numbers(candidate: Candidate) -> tuple[str, str, str]:
-    """Return the date, the number of parameters and the size."""
-    facts = candidate.facts
-    n = "–" if facts.n_parameters is None else count_text(facts.n_parameters)
-    return candidate.card.date or "–", n, "–" if facts.n_bytes is None else size_text(facts.n_bytes)
 
 
 def _licence(candidate: Candidate) -> str:
