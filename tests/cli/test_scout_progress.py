@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kingyo.cli import scout_progress
-from kingyo.cli.scout_progress import ChoiceProgress
+from kingyo.cli.scout_progress import ChoiceProgress, measuring
 from kingyo.evolution import Event
 from kingyo.store import StoredTrial
 from kingyo.types import Evaluation, ItemScore, Trial
@@ -27,6 +27,16 @@ def test_a_merge_and_an_answer_count_once(
     for recipe, n_items in (("a", 24), ("b", 24), ("a", 48)):
         progress.notify(ended(recipe, n_items), [])
     assert capsys.readouterr().err.splitlines()[-1] == "  2 trial merges, 72 answers"
+
+
+def test_in_a_log_measuring_prints_lines(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with measuring() as show:
+        show(1, 4)
+        monkeypatch.setattr(scout_progress, "_PER_LINE", 0.0)
+        show(2, 4)
+    assert capsys.readouterr().err == "measuring: 50%\n"
 
 
 def test_a_source_that_gains_nothing_alone_is_the_best_in_pairs(capsys: pytest.CaptureFixture[str]) -> None:

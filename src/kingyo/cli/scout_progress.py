@@ -1,4 +1,4 @@
-"""The progress of ``kingyo scout`` on standard error: bars on a terminal, and lines about a choice."""
+"""The progress of ``kingyo scout`` on standard error: bars on a terminal, lines in a log and about a choice."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 
 from kingyo.cli.console import Console, print_text
-from kingyo.io.units import counted
+from kingyo.io.units import counted, percent
 
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
@@ -55,11 +55,17 @@ def _bar(label: str, column: ProgressColumn) -> Generator[Callable[[int, int], N
     columns = (TextColumn(label), BarColumn(), column, TimeRemainingColumn())
     bar: Progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     task, begun = bar.add_task(label, total=None), time.monotonic()
+    said = begun
 
     def show(done: int, total: int) -> None:
+        nonlocal said
         bar.update(task, completed=done, total=total)
-        if time.monotonic() - begun > _SILENT_FOR:
+        now = time.monotonic()
+        if now - begun > _SILENT_FOR:
             bar.start()
+        if not console.is_terminal and now - said >= _PER_LINE:
+            print_text(console, f"{label}: {percent(done / total, '.0f')}")
+            said = now
 
     try:
         yield show
