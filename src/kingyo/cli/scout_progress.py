@@ -1,4 +1,4 @@
-"""The progress of ``kingyo scout`` on standard error: bars on a terminal, lines in a log and about a choice."""
+"""The progress of ``kingyo scout`` on standard error: bars on a terminal, lines in a log."""
 
 from __future__ import annotations
 
