@@ -22,6 +22,7 @@ from tests.models_on_disk import fine_tuned
 KILLS = 10
 
 
+@pytest.mark.slow
 def test_killed_ten_times_it_ends_the_same(finished: World, world: World) -> None:
     run = world.folder / "runs" / "small"
     log = world.folder / "graded.txt"

@@ -18,6 +18,7 @@ import pytest
 from kingyo.run.config_file import load_config
 from tests.cli.forked import forked, run_forked
 from tests.scout.chosen import FIT, NAMES, ZOO, write_task
+from tests.slow import slow
 
 MODELS = [str(ZOO / name) for name in ("base", *NAMES)]
 
@@ -99,7 +100,7 @@ def kill(folder: Path, moment: int) -> None:
         assert child.exitcode == -signal.SIGKILL, "it ended before it could be killed"
 
 
-@pytest.mark.parametrize("moments", [2, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("moments", [2, *slow(10)])
 def test_however_often_it_is_killed_it_chooses_the_same(folder: Path, tmp_path: Path, moments: int) -> None:
     """From the first tensor to just before the last trial merge."""
     write_task(tmp_path)

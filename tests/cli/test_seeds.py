@@ -10,6 +10,7 @@ import pytest
 
 from kingyo.store import RunStore
 from tests.cli.conftest import World, interrupted
+from tests.slow import slow
 
 
 def test_seeds_are_run_once_and_their_spread_is_reported(world: World) -> None:
@@ -103,7 +104,7 @@ def test_an_interrupted_run_prints_the_command_to_continue(world: World) -> None
     assert "for run in 'runs/my seeds'/seed-*; do kingyo control \"$run\" random; done" in done.stdout
 
 
-@pytest.mark.parametrize("file", ["run.yaml", "grade.py"])
+@pytest.mark.parametrize("file", ["run.yaml", *slow("grade.py")])
 def test_runs_that_differ_in_more_than_the_seed_are_not_put_together(world: World, file: str) -> None:
     changes = {"budget": {"candidates": 2}, "controls": {"random": False, "grid": False}}
     config = world.config(**changes)

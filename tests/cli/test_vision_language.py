@@ -63,7 +63,8 @@ def test_a_language_model_is_bred_into_one_that_sees(world: World) -> None:
     assert answers["score"] == pytest.approx(world.show("runs/sight")["winner"]["test"]["score"])  # type: ignore[index]
 
 
-@pytest.mark.parametrize("keys", [pytest.param(FLOW, marks=SLOW), HYBRID, pytest.param(JOINT, marks=SLOW)])
+@SLOW
+@pytest.mark.parametrize("keys", [FLOW, HYBRID, JOINT])
 def test_paths_pass_through_both_models(world: World, keys: dict[str, object]) -> None:
     for words in (
         ("evolve", path_run(world, **keys), "--run", "paths"),

@@ -55,7 +55,7 @@ def recipe(method: str, **changes: object) -> Recipe:
 @pytest.mark.parametrize(
     ("kind", "dtype"),
     [
-        ("llama", "float32"),
+        pytest.param("llama", "float32", marks=pytest.mark.slow),
         pytest.param("llama", "bfloat16", marks=pytest.mark.slow),
         pytest.param("gpt2", "float32", marks=pytest.mark.slow),
         ("qwen2", "bfloat16"),

@@ -20,7 +20,7 @@ from kingyo.models.kinds import LoadOptions
 from kingyo.models.loading import live_weights, load_model
 from kingyo.models.path import Layers
 from kingyo.recipe import Hop, Recipe
-from tests.models.vision_families import FAMILIES, build, build_text, inputs
+from tests.models.vision_families import EACH_FAMILY, FAMILIES, build, build_text, inputs
 
 # PaliGemma attends to the prompt in both directions, its language model does not.
 pytestmark = pytest.mark.filterwarnings("ignore:.*use_bidirectional_attention in config.json:UserWarning")
@@ -39,7 +39,7 @@ RECIPE = Recipe.from_dict(
 )
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=EACH_FAMILY)
 def family(request: pytest.FixtureRequest) -> str:
     return request.param
 

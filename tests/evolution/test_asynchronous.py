@@ -11,6 +11,7 @@ from kingyo.evolution.screens import ScreenSettings
 from kingyo.runners import LocalRunner
 from kingyo.store import RunStore
 from tests.fake_runs import Model, Shuffled, begun, facts, journey
+from tests.slow import slow
 
 STRATEGIES = ["ga", "cma-es", "random", "tpe"]
 
@@ -45,7 +46,7 @@ def test_one_worker_gives_the_same_result_after_any_stop(tmp_path: Path, strateg
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("items", [None, 4])
+@pytest.mark.parametrize("items", [None, *slow(4)])
 def test_stopped_with_several_in_flight_it_repeats_the_log(
     tmp_path: Path, strategy: str, items: int | None
 ) -> None:

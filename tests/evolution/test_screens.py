@@ -31,6 +31,9 @@ from tests.screened_runs import (
     journey,
     some_fail,
 )
+from tests.slow import slow
+
+OFTEN = ("item-gp", "cma-es", "coarse-to-fine")
 
 
 def some_fail_later(recipe: Recipe, before: int) -> bool:
@@ -60,12 +63,12 @@ def ends_the_same(folder: Path, strategy: str, rule: str, fails: Fails, *, every
 
 
 @pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", [*OFTEN, *slow(*sorted(STRATEGIES.keys() - OFTEN))])
 def test_interrupted_it_ends_the_same(tmp_path: Path, strategy: str, rule: str) -> None:
     ends_the_same(tmp_path, strategy, rule, no_failures, every=40)
 
 
-@pytest.mark.parametrize("fails", [some_fail, pytest.param(some_fail_later, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("fails", [some_fail, *slow(some_fail_later)])
 @pytest.mark.parametrize("rule", ["some", "racing", "some raced"])
 @pytest.mark.parametrize("strategy", ["item-gp", "ga", "coarse-to-fine"])
 def test_with_failures_too(tmp_path: Path, strategy: str, rule: str, fails: Fails) -> None:

@@ -15,7 +15,7 @@ from kingyo.models.language_model import LiveModel
 from kingyo.models.vision_language import LiveVisionLanguageModel
 from kingyo.types import ImagePrompt
 from tests.models.classifiers import picture
-from tests.models.vision_families import FAMILIES, build, build_text, lacks
+from tests.models.vision_families import EACH_FAMILY, build, build_text, lacks
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -49,7 +49,7 @@ def states_of(see: LiveVisionLanguageModel, prompts: list[ImagePrompt]) -> Tenso
     return torch.cat(states, dim=1)
 
 
-@pytest.mark.parametrize("family", sorted(FAMILIES))
+@pytest.mark.parametrize("family", EACH_FAMILY)
 def test_streams_are_the_hidden_states_of_each_prompt_alone(family: str, tmp_path: Path) -> None:
     if missing := lacks(family):
         pytest.skip(f"the processor of {family} needs {', '.join(missing)}")

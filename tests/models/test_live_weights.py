@@ -29,6 +29,7 @@ from kingyo.models.kinds import LoadOptions
 from kingyo.models.loading import live_weights, load_model
 from kingyo.recipe import Recipe, Source
 from tests.checkpoints.architectures import ARCHITECTURES, DECODER, MOE, VISION, write
+from tests.slow import slow
 
 Make = Callable[[], PreTrainedModel]
 
@@ -153,7 +154,7 @@ def pair(folder: Path, name: str, **saving: Any) -> tuple[Path, Path]:
     return first, second
 
 
-@pytest.mark.parametrize("original", [True, False], ids=["first names", "names in memory"])
+@pytest.mark.parametrize("original", [True, *slow(False)], ids=["first names", "names in memory"])
 @pytest.mark.parametrize("name", [*WRITES, *SEES, *CLASSIFIES])
 def test_writing_a_model_by_its_names_makes_it_that_model(tmp_path: Path, name: str, original: bool) -> None:
     check(name, *pair(tmp_path, name, save_original_format=original))

@@ -23,7 +23,7 @@ from kingyo.testing.kinds import ModelKindContract
 from kingyo.types import GREEDY, MEDIA, Decoding, ImagePrompt, Item
 from tests.checkpoints.fitting import restate
 from tests.models.classifiers import picture
-from tests.models.vision_families import FAMILIES, build, build_text, lacks
+from tests.models.vision_families import EACH_FAMILY, build, build_text, lacks
 
 IMAGES = [picture((40 * n, 200, 9), size=20 + 4 * n) for n in range(5)]
 OPTIONS = LoadOptions(dtype="float32", batch_size=3)
@@ -46,7 +46,7 @@ def questions(model: Any) -> list[ImagePrompt]:
     return [*about_one, model.image_prompt("which is red?", IMAGES[:2], chat=True)]
 
 
-@pytest.fixture(scope="module", params=sorted(FAMILIES))
+@pytest.fixture(scope="module", params=EACH_FAMILY)
 def live(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LiveVisionLanguageModel:
     if missing := lacks(request.param):
         pytest.skip(f"needs {', '.join(missing)}")

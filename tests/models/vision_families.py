@@ -22,7 +22,11 @@ from transformers import PreTrainedModel, TokenizersBackend
 from tests.checkpoints.architectures import write
 from tests.models.vision_configs import FAMILIES
 from tests.models.vision_family import DECODER, Family
+from tests.slow import slow
 
+OFTEN = ("gemma3", "llava", "qwen2_vl", "smolvlm")
+EACH_FAMILY = [*OFTEN, *slow(*sorted(FAMILIES.keys() - OFTEN))]
+"""The common families, and the others for slow tests."""
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
 _LINES = ("the cat is on the mat", "what is in the image?", "a red square and a blue circle", "猫 は 赤い")
 

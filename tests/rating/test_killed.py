@@ -15,6 +15,7 @@ import pytest
 from kingyo.store.choices import read_choices
 from tests.rated_runs import drawn_run, rate
 from tests.rating.sessions import Running, rating
+from tests.slow import slow
 
 EACH = 4
 """Choices between two kills, about."""
@@ -51,7 +52,7 @@ def killed(run: Path, after: int, delay: float) -> list[str]:
     return acknowledged
 
 
-@pytest.mark.parametrize("moments", [2, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("moments", [2, *slow(10)])
 def test_a_killed_session_loses_no_choice(tmp_path: Path, moments: int) -> None:
     run, dice = drawn_run(tmp_path / "run"), random.Random(moments)
     for _ in range(moments):

@@ -29,6 +29,7 @@ from kingyo.run.settings import settings_of
 from kingyo.store import RunStore
 from kingyo.strategies import build
 from tests.screened_runs import AXES, Model, begun, facts, journey, some_fail
+from tests.slow import slow
 
 FIRST: Mapping[str, object] = {"candidates": 10}
 MORE: Amounts = {"candidates": 10}
@@ -73,7 +74,7 @@ def test_an_extended_search_equals_one_with_the_full_budget(tmp_path: Path, stra
         assert store.status() == "finished"
 
 
-@pytest.mark.parametrize("rule", ["none", "some", "racing"])
+@pytest.mark.parametrize("rule", ["none", "racing", *slow("some")])
 def test_a_kill_during_an_extension_does_not_change_the_result(tmp_path: Path, rule: str) -> None:
     budget = {"candidates": 8}  # the last generation is not whole
     finished(tmp_path / "run", rule=rule, candidates=8)

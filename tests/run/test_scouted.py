@@ -29,6 +29,7 @@ from kingyo.types import ItemScore, Trial
 from tests.cli.forked import run_forked
 from tests.exported import config_of, make_world
 from tests.models_on_disk import fine_tuned
+from tests.slow import slow
 
 SOURCES = ("ja", "math", "code")
 RANDOM = "random_sources"
@@ -204,13 +205,10 @@ WEIGHTS = {"parameters": {"weight": {"from": 0, "to": 1}}, "dtype": "float32"}
     [
         {**WEIGHTS, "method": "task_arithmetic", "dtype": "bfloat16"},
         {**WEIGHTS, "method": "ties", "parameters": {**WEIGHTS["parameters"], "density": 0.3}},
-        *(
-            pytest.param({**WEIGHTS, "method": "task_arithmetic", **keys}, marks=pytest.mark.slow)
-            for keys in (
-                {"parameters": {**WEIGHTS["parameters"], "lambda": 0.5}},
-                {"sources": {"ja": {"parameters": {"weight": 0.4}}}},
-                {"method": "linear"},
-            )
+        *slow(
+            {**WEIGHTS, "method": "task_arithmetic", "parameters": {**WEIGHTS["parameters"], "lambda": 0.5}},
+            {**WEIGHTS, "method": "task_arithmetic", "sources": {"ja": {"parameters": {"weight": 0.4}}}},
+            {**WEIGHTS, "method": "linear"},
         ),
     ],
     ids=["dtype", "ties", "lambda", "a fixed weight", "a mean"],

@@ -20,6 +20,7 @@ from kingyo.engine.write import write
 from kingyo.types import SPLITS
 from tests.hub import serve
 from tests.run.painters import ENV, kingyo, write_run
+from tests.slow import slow
 from tests.tiny_pipelines import stable_diffusion
 
 pytest.importorskip("diffusers")
@@ -51,7 +52,7 @@ def scores(folder: Path, run: str) -> dict[str, object]:
     return {"winner": {split: shown["winner"][split] for split in SPLITS}, **shown["baselines"]}
 
 
-@pytest.mark.parametrize("first", [pytest.param("a", marks=pytest.mark.slow), "b"])
+@pytest.mark.parametrize("first", ["b", *slow("a")])
 def test_a_file_scores_and_exports_like_its_pipeline(folder: Path, first: str) -> None:
     """The file is a source, or (``b`` first) the model whose shape the live model has."""
     sources = {"a": "a/unet", "b": "b.safetensors"}

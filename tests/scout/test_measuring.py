@@ -21,6 +21,7 @@ from kingyo.scout.measuring import MeasuredGroup, measure_group
 from kingyo.scout.structure import Structure
 from kingyo.store.evidence import EVIDENCE, EvidenceStore
 from tests.scout.weights import SHAPES, group, moved, noise, reads, watched, write, write_lora
+from tests.slow import slow
 
 ALL = 1 << 40
 LAYERS = ["embedding", "block.0", "block.1", "block.2", "head"]
@@ -219,7 +220,7 @@ def dying(folder: Path, log: Path, kill_at: int) -> list[str]:
     return [sys.executable, "-m", module, str(folder), str(log), str(kill_at)]
 
 
-@pytest.mark.parametrize("kill_at", [1, 6, 17, 40])
+@pytest.mark.parametrize("kill_at", [1, 17, *slow(6, 40)])
 def test_a_killed_process_is_continued_and_nothing_stored_is_read_again(tmp_path: Path, kill_at: int) -> None:
     base, members = group(tmp_path)
     done = subprocess.run(dying(tmp_path, tmp_path / "reads.txt", kill_at), check=False)

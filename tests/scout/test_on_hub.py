@@ -18,6 +18,7 @@ from tests.cli.merging import write_lora
 from tests.hub import PAGE, Hub, serve
 from tests.models_on_disk import fine_tuned, llama
 from tests.scout.shelves import pickled, write_card
+from tests.slow import slow
 from tests.tiny_pipelines import stable_diffusion
 
 TUNED = "base_model:finetune:org/base"
@@ -132,7 +133,7 @@ def test_weights_whose_header_is_broken_are_not_downloaded(hub: Hub, tmp_path: P
     assert hub.n_sent("broken/model.safetensors") < 1_000_000
 
 
-@pytest.mark.parametrize("statuses", [[401], pytest.param([500] * 9, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("statuses", [[401], *slow([500] * 9)])
 def test_a_listing_that_fails(hub: Hub, tmp_path: Path, statuses: list[int]) -> None:
     hub.refusals[:] = statuses
     done = scout(hub, tmp_path, "--hub", TUNED)
