@@ -18,6 +18,8 @@ from typing import Any
 
 import torch
 
+from tests.slow import slow
+
 WIDTH = 16
 WIDTH_2 = 24
 """Widths of the text encoders. In a single file, only the width tells diffusers which is which."""
@@ -217,6 +219,9 @@ WRITERS: dict[str, Callable[..., Path]] = {
     each.__name__: each
     for each in (stable_diffusion, stable_diffusion_xl, stable_diffusion_3, flux, sana, pixart)
 }
+OFTEN = ("stable_diffusion_xl", "flux")
+EACH_PIPELINE = [*OFTEN, *slow(*sorted(WRITERS.keys() - OFTEN))]
+"""Common pipelines, and the others for slow tests."""
 
 
 def _seeded(seed: int, build: Callable[[], Any]) -> Any:

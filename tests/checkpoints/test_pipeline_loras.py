@@ -17,6 +17,7 @@ from kingyo.engine.jobs import compute
 from kingyo.errors import KingyoError
 from kingyo.recipe import Recipe
 from tests.checkpoints.lora_files import Tensors, pair
+from tests.slow import slow
 from tests.tiny_pipelines import WRITERS
 
 diffusers = pytest.importorskip("diffusers")
@@ -82,7 +83,7 @@ def assert_as_fused(folder: Path, expected: dict[str, Tensors], n_changed: dict[
         assert changed == n_changed[component]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["flux", *slow(*sorted(FAMILIES.keys() - {"flux"}))])
 def test_diffusers_format_with_text_encoders(tmp_path: Path, family: str) -> None:
     denoiser = FAMILIES[family]
     WRITERS[family](tmp_path / "base", 1)
@@ -146,7 +147,7 @@ def names_for(family: str, network: Any, *, in_diffusers: bool) -> dict[str, tup
     }
 
 
-@pytest.mark.parametrize("family", ["stable_diffusion", "stable_diffusion_xl", "flux"])
+@pytest.mark.parametrize("family", ["stable_diffusion_xl", *slow("stable_diffusion", "flux")])
 def test_kohya_format_with_text_encoders(tmp_path: Path, family: str) -> None:
     denoiser = FAMILIES[family]
     WRITERS[family](tmp_path / "base", 1)

@@ -17,6 +17,7 @@ from kingyo.store import RunStore
 from kingyo.types import Split
 from tests.cli.conftest import World, evaluations, interrupted
 from tests.cli.resumed import facts
+from tests.slow import slow
 
 KIND = '''
 from dataclasses import dataclass
@@ -149,6 +150,7 @@ def test_show_names_the_deciding_score_and_the_item_scores(bred: World) -> None:
             assert each["low"] <= each["score"] <= each["high"]
 
 
+@pytest.mark.slow
 def test_the_report_and_the_card_say_it(bred: World) -> None:
     done = bred.run("report", "runs/small")
     assert done.returncode == 0, done.stderr
@@ -220,7 +222,10 @@ def test_conflicting_settings_give_one_error(world: World, changes: dict[str, ob
 
 @pytest.mark.parametrize(
     "space",
-    [{"space": "hybrid", "merge": None}, {"merge": {"method": ["linear", "ties"], "choose_sources": True}}],
+    [
+        {"space": "hybrid", "merge": None},
+        *slow({"merge": {"method": ["linear", "ties"], "choose_sources": True}}),
+    ],
     ids=str,
 )
 def test_in_every_space_the_default_strategy_needs_one_number(world: World, space: dict[str, object]) -> None:

@@ -95,7 +95,7 @@ ALL = {"strategy": "random", "warm_start": False}
         ("deep", "a"),
         pytest.param("deep", "other", marks=pytest.mark.slow),
         pytest.param("tied", "a", marks=pytest.mark.slow),
-        ("with more rows", "other"),
+        pytest.param("with more rows", "other", marks=pytest.mark.slow),
     ],
 )
 def test_models_with_harmless_differences_can_be_evolved(world: World, what: str, frame: str) -> None:
@@ -119,6 +119,7 @@ def agrees(world: World, config: Path, baselines: list[str]) -> dict[str, Any]:
     return shown
 
 
+@pytest.mark.slow
 def test_a_source_with_a_lora_can_be_passed_through(world: World) -> None:
     write_lora(world.folder / "lora", "a")
     config = world.config(

@@ -102,6 +102,7 @@ def test_an_exhausted_space_is_one_error_and_the_run_is_unchanged(world: World) 
     assert world.show("runs/small")["extensions"] == []
 
 
+@pytest.mark.slow
 def test_seeds_are_extended_one_by_one(world: World) -> None:
     config = world.config(budget={"candidates": 2}, controls=NO_CONTROLS)
     assert world.run("evolve", config, "--run", "many", "--seeds", "2").returncode == 0
@@ -113,6 +114,7 @@ def test_seeds_are_extended_one_by_one(world: World) -> None:
     assert "Seed 1 had +2 candidates" in shown.stdout
 
 
+@pytest.mark.slow
 def test_a_run_yaml_that_changed_does_not_hold(short: World) -> None:
     text = yaml.safe_load((short.folder / "changed.yaml").read_text())
     (short.folder / "changed.yaml").write_text(yaml.safe_dump({**text, "finalists": 2}))
@@ -145,6 +147,7 @@ def test_a_control_that_cannot_start_leaves_the_run_finished(short: World) -> No
     assert short.show("runs/small")["status"] == "finished"
 
 
+@pytest.mark.slow
 def test_paths_after_weights_get_all_of_it(world: World) -> None:
     config = world.config(
         space="hybrid",

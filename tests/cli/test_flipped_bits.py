@@ -84,6 +84,7 @@ def test_forty_flipped_bits_change_nothing_unnoticed(finished: World, world: Wor
     assert {what for _, what in counts} == {"refused", "named", "unchanged"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [

@@ -114,6 +114,7 @@ def test_trials_of_the_weight_search_can_be_shown_and_exported(world: World) -> 
     assert f"This is trial {number} of weights alone of the run small." in card
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("joint", [True])
 def test_the_export_of_a_path_through_a_merge_matches_its_trials_score(joint: bool, world: World) -> None:
     paths = {"repetitions": 2, "scales": "layer", "seeds": False}

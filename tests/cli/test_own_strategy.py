@@ -55,10 +55,22 @@ def evolved(world: World, method: str, door: tuple[str, ...] = ()) -> tuple[int,
     ("method", "says"),
     [
         ("def ask(self, n): raise ValueError('lost')", "ask of Broken: expected a call that succeeds; "),
-        ("def ask(self, n): return None", "expected a list of trials; received None"),
+        pytest.param(
+            "def ask(self, n): return None",
+            "expected a list of trials; received None",
+            marks=pytest.mark.slow,
+        ),
         ("def genome(self): return ('x', 'y')", "expected a number from -1 to 2 on axis weight/a/all"),
-        ("def trial(self): return Trial(number=0, genome=self.genome(), parents=(99,))", "earlier trials"),
-        ("def warm_start(self, known): raise ValueError('lost')", "warm_start of Broken"),
+        pytest.param(
+            "def trial(self): return Trial(number=0, genome=self.genome(), parents=(99,))",
+            "earlier trials",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "def warm_start(self, known): raise ValueError('lost')",
+            "warm_start of Broken",
+            marks=pytest.mark.slow,
+        ),
         (
             "def ask(self, n):\n    while True: pass",
             "ask of Broken: expected a call that returns within 2 s",

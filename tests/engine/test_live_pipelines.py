@@ -14,13 +14,13 @@ from kingyo.recipe import Recipe, Source
 from kingyo.types import Drawing, DrawingPrompt
 
 pytest.importorskip("diffusers")
-from tests.tiny_pipelines import DRAW, WRITERS
+from tests.tiny_pipelines import DRAW, EACH_PIPELINE, WRITERS
 
 KIND = MODEL_KINDS.get("text-to-image")
 PROMPTS = [DrawingPrompt("a cat", 3), DrawingPrompt("a dog on a mat", 4)]
 
 
-@pytest.mark.parametrize("name", sorted(WRITERS))
+@pytest.mark.parametrize("name", EACH_PIPELINE)
 def test_a_merged_folder_draws_what_the_live_candidate_drew(name: str, tmp_path: Path) -> None:
     part = "unet" if name.startswith("stable_diffusion") and name != "stable_diffusion_3" else "transformer"
     for seed, model in enumerate("abc"):

@@ -289,7 +289,7 @@ def test_no_method_hides_nonfinite_weights(folder: Path, tmp_path: Path, method:
     if name == "base" and not takes_base(METHODS.get(method)):
         pytest.skip("the method takes no base")
     for each in ("base", *MODELS):
-        shutil.copytree(folder / "llama" / "float32" / each, tmp_path / each)
+        shutil.copytree(folder / "qwen2" / "bfloat16" / each, tmp_path / each)
     tensors = load_file(tmp_path / name / "model.safetensors")
     tensors["model.norm.weight"][:2] = torch.tensor([torch.nan, torch.inf])
     save_file(tensors, tmp_path / name / "model.safetensors", metadata={"format": "pt"})

@@ -24,6 +24,7 @@ from kingyo.kernels.writing import write
 from kingyo.methods import METHODS, describes, takes_base
 from kingyo.recipe import Recipe
 from tests.models_on_disk import family, fine_tuned
+from tests.slow import slow
 
 pytest.importorskip("numba")
 DESCRIBED: dict[str, dict[str, object]] = {
@@ -106,7 +107,7 @@ def test_all_methods_that_describe_are_tried_here() -> None:
 
 
 @pytest.mark.parametrize("method", ["linear", "breadcrumbs"])
-@pytest.mark.parametrize("dtype", ["float64", "float16"])
+@pytest.mark.parametrize("dtype", ["float64", *slow("float16")])
 def test_dtypes_that_loops_read_and_others(folder: Path, tmp_path: Path, method: str, dtype: str) -> None:
     """One source has another dtype; if loops do not read it, torch does."""
     tuned = fine_tuned(folder / "base", tmp_path / "own", seed=9)

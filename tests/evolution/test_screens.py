@@ -69,7 +69,7 @@ def test_interrupted_it_ends_the_same(tmp_path: Path, strategy: str, rule: str) 
 
 
 @pytest.mark.parametrize("fails", [some_fail, *slow(some_fail_later)])
-@pytest.mark.parametrize("rule", ["some", "racing", "some raced"])
+@pytest.mark.parametrize("rule", ["some raced", *slow("some", "racing")])
 @pytest.mark.parametrize("strategy", ["item-gp", "ga", "coarse-to-fine"])
 def test_with_failures_too(tmp_path: Path, strategy: str, rule: str, fails: Fails) -> None:
     ends_the_same(tmp_path, strategy, rule, fails, every=25)

@@ -39,8 +39,8 @@ def kingyo(folder: Path, *arguments: str) -> str:
     [
         ("run", ["base", *USEFUL, *USELESS]),
         ("prints", ["base", *USEFUL, "ukiyoe", *USELESS]),
-        ("two-groups", [*USEFUL, *USELESS]),
-        ("prints-two-groups", [*USEFUL, *USELESS]),
+        pytest.param("two-groups", [*USEFUL, *USELESS], marks=pytest.mark.slow),
+        pytest.param("prints-two-groups", [*USEFUL, *USELESS], marks=pytest.mark.slow),
     ],
 )
 def test_the_models_fit_together(config: str, baselines: list[str], tmp_path: Path) -> None:

@@ -63,7 +63,8 @@ def test_threads_change_no_bit(name: str, compiled: bool) -> None:
         merged: list[torch.Tensor] = []
         for threads in (1, 3):
             with execution(compiled=compiled and has_compiler(), threads=threads):
-                result, place = merge_contract.result(sources, base), torch.empty(1300, 1000)
+                result = merge_contract.result(sources, base)
+                place = torch.empty(1300, 1000, dtype=torch.bfloat16)
                 assert all(
                     map_spans(
                         place.numel(),

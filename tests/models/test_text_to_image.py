@@ -16,7 +16,7 @@ from kingyo.testing.kinds import ModelKindContract
 from kingyo.types import Drawing, DrawingPrompt, Item, Media
 
 pytest.importorskip("diffusers")
-from tests.tiny_pipelines import DRAW, WRITERS, stable_diffusion
+from tests.tiny_pipelines import DRAW, EACH_PIPELINE, WRITERS, stable_diffusion
 
 PROMPTS = [DrawingPrompt(f"a cat {n % 3}", n) for n in range(5)]
 SIDES = ("height", "width")
@@ -83,7 +83,7 @@ class TestTextToImage(ModelKindContract):
         return model.draw(PROMPTS[:2], SMALL)
 
 
-@pytest.mark.parametrize("name", sorted(WRITERS))
+@pytest.mark.parametrize("name", EACH_PIPELINE)
 def test_pictures_have_the_pixels_of_plain_diffusers(name: str, tmp_path: Path) -> None:
     folder, how = WRITERS[name](tmp_path / name, seed=1), drawing(name)
     live = KIND.load(denoiser(folder), LoadOptions(batch_size=3))

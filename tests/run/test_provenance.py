@@ -29,6 +29,7 @@ from kingyo.run.worker import RunEvaluatorBuilder
 from kingyo.store import RunStore
 from kingyo.user_code.versions import PACKAGE, SCORING, digest_of_path, hash_of_code
 from tests.screened_runs import SPLITS, Model, facts, journey, solves
+from tests.slow import slow
 
 CONFIG: dict[str, object] = {
     "name": "small",
@@ -289,7 +290,8 @@ store.begin_again(store.folder / "run-before-1.db", {"status": "running", "resco
 
 
 @pytest.mark.parametrize(
-    "statement", ["VACUUM", "UPDATE searches", "DELETE FROM trials", "INSERT OR REPLACE INTO facts", "COMMIT"]
+    "statement",
+    ["VACUUM", "COMMIT", *slow("UPDATE searches", "DELETE FROM trials", "INSERT OR REPLACE INTO facts")],
 )
 def test_a_kill_while_restarting_leaves_the_run_restartable(tmp_path: Path, statement: str) -> None:
     with begun(tmp_path) as store:

@@ -204,8 +204,8 @@ WEIGHTS = {"parameters": {"weight": {"from": 0, "to": 1}}, "dtype": "float32"}
     "merge",
     [
         {**WEIGHTS, "method": "task_arithmetic", "dtype": "bfloat16"},
-        {**WEIGHTS, "method": "ties", "parameters": {**WEIGHTS["parameters"], "density": 0.3}},
         *slow(
+            {**WEIGHTS, "method": "ties", "parameters": {**WEIGHTS["parameters"], "density": 0.3}},
             {**WEIGHTS, "method": "task_arithmetic", "parameters": {**WEIGHTS["parameters"], "lambda": 0.5}},
             {**WEIGHTS, "method": "task_arithmetic", "sources": {"ja": {"parameters": {"weight": 0.4}}}},
             {**WEIGHTS, "method": "linear"},
