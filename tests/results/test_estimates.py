@@ -15,6 +15,7 @@ from kingyo.evolution.trial_recipes import new_trial, read_recipe
 from kingyo.recipe import Recipe, Source
 from kingyo.results.estimates import estimate, raw_means
 from kingyo.results.model_result import read_model_result
+from kingyo.results.remarks import estimated_on_fit
 from kingyo.results.summarize import summarize
 from kingyo.store import RunStore
 from kingyo.types import Evaluation, Item, ItemScore, Trial
@@ -128,3 +129,15 @@ def test_the_summary_has_what_was_measured_beside_the_estimate(tmp_path: Path) -
     winner = summary.to_json()["winner"]
     assert isinstance(winner, dict) and summary.winner is not None
     assert winner["estimate"]["raw"] == {"score": pytest.approx(raw[summary.winner.trial.id]), "n": 8}
+
+
+def test_many_baselines_are_counted_not_named(tmp_path: Path) -> None:
+    """From seven on."""
+    parents = {name: dict.fromkeys(range(8), 0.5) for name in "abcdefg"}
+    with stored(tmp_path / "seven", 24, parents, []) as store:
+        told = estimated_on_fit(summarize(store))
+    assert told == "≈ estimated for all 24 items of fit; measured: 7 baselines on 8 items each."
+    parents.pop("g")
+    with stored(tmp_path / "six", 24, parents, []) as store:
+        told = estimated_on_fit(summarize(store))
+    assert told is not None and "a 50.0% on 8 items, b 50.0% on 8 items, " in told

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+
 from kingyo.io.units import counted, percent
-from kingyo.results.model_result import interval_in_words
+from kingyo.results.model_result import ModelResult, interval_in_words
 from kingyo.results.summary import RunSummary
 from kingyo.results.trials import describe_search, describe_trial
 from kingyo.stats import ROUNDING
 from kingyo.store import StoredTrial
+
+_MOST_NAMED = 6
 
 
 def dropped_baselines(summary: RunSummary) -> str | None:
@@ -26,16 +31,24 @@ def dropped_baselines(summary: RunSummary) -> str | None:
 def estimated_on_fit(summary: RunSummary) -> str | None:
     """Say which scores on fit are estimates, and what was measured; None if all of fit was scored."""
     child = {"best so far" if summary.winner is None else "bred": summary.winner or summary.leader}
-    models = {**child, **summary.baselines}
-    models |= {describe_search(name): model for name, model in summary.controls.items()}
-    measured = [
+    controls = {describe_search(name): model for name, model in summary.controls.items()}
+    measured = _measured(summary, child | controls)
+    baselines = _measured(summary, summary.baselines)
+    if len(baselines) > _MOST_NAMED:
+        sizes = Counter(each.score.n for each in map(summary.estimate, summary.baselines.values()) if each)
+        baselines = [f"{n} baselines on {counted(items, 'item')} each" for items, n in sizes.items()]
+    if not measured + baselines:
+        return None
+    parts = ", ".join(measured + baselines)
+    return f"≈ estimated for all {summary.items['fit']:,} items of fit; measured: {parts}."
+
+
+def _measured(summary: RunSummary, models: Mapping[str, ModelResult | None]) -> list[str]:
+    return [
         f"{name} {percent(each.raw)} on {counted(each.score.n, 'item')}"
         for name, model in models.items()
         if (each := summary.estimate(model)) is not None
     ]
-    if not measured:
-        return None
-    return f"≈ estimated for all {summary.items['fit']:,} items of fit; measured: {', '.join(measured)}."
 
 
 def better_than_bred(summary: RunSummary) -> str | None:
