@@ -81,7 +81,7 @@ def test_the_paragraph_has_the_numbers(plain: ScoutFindings) -> None:
         joined(choice.chosen),
         f"{wording.score(choice.score)} (n = {choice.score.n})",
         f"{wording.score(base)} (n = {base.n})",
-        f"Of the others, {name} looks best: {wording.points(gain)} (n = {gain.n}).",
+        f"Of the others, '{name}' is nearest to being added: {wording.points(gain)} (n = {gain.n}).",
         "No further source adds enough.",
         f"{choice.item_evaluations:,} answers",
         f"{choice.correlation.value:.2f} [{low}, {high}] ({choice.correlation.n} gains)",
@@ -177,7 +177,7 @@ def test_nothing_chosen() -> None:
     page = page_of(findings)
     assert "None of 5 candidates was chosen for this task." in page.text
     assert items_chart(findings) is None and "Chosen sources" not in page.text
-    assert f"Of the candidates, {findings.others[0]} looks best: " in page.text
+    assert f"Of the candidates, '{findings.others[0]}' is nearest to being added: " in page.text
 
 
 def test_one_chosen() -> None:
@@ -190,7 +190,7 @@ def test_one_chosen() -> None:
 @pytest.mark.parametrize("name", ["open", "begun"])
 def test_an_unfinished_choice_says_so(name: str) -> None:
     text = page_of(findings_of(name)).text
-    assert "The budget ended before the choice did" in text and "looks best" not in text
+    assert "The budget ended before the choice did" in text and "nearest to being added" not in text
 
 
 def test_the_map_says_what_near_means_and_shows_those_left_out(plain: ScoutFindings) -> None:

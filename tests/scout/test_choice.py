@@ -250,9 +250,9 @@ SURE, UNSURE = Gain(mean=0.2, error=0.05, n=48), Gain(mean=0.02, error=0.03, n=2
     ("gains", "text"),
     [
         ([SURE, SURE, SURE], "Each of them helps: the merge is worse without it."),
-        ([SURE, UNSURE, SURE], "The merge may do as well without b; each of the other 2 helps."),
-        ([UNSURE, SURE, UNSURE], "The merge may do as well without a or c; the other one helps."),
-        ([UNSURE] * 3, "The merge may do as well without a, b or c."),
+        ([SURE, UNSURE, SURE], "The merge may do as well without 'b'; each of the other 2 helps."),
+        ([UNSURE, SURE, UNSURE], "The merge may do as well without 'a' or 'c'; the other one helps."),
+        ([UNSURE] * 3, "The merge may do as well without 'a', 'b' or 'c'."),
         ([], None),
     ],
 )

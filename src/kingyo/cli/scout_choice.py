@@ -174,7 +174,7 @@ def choose_sources(
     data: dict[str, object], folder: Path, run: Path, *, dry_run: bool, as_json: bool
 ) -> dict[str, object]:
     """Return a run.yaml with the sources that a scout chooses, or print the plan and exit."""
-    from kingyo.cli.scout_tables import print_choice
+    from kingyo.cli.scout_tables import counts_text, print_choice
     from kingyo.scout.chosen_sources import request_of, with_sources
 
     request = request_of(data, folder, run)
@@ -185,6 +185,8 @@ def choose_sources(
         echo(f"Choosing sources; what is measured is kept in {request.out}.", err=True)
     found = read(request, show=False)
     check_choice(found, request)
+    if not as_json:
+        echo(counts_text(found), err=True)
     found = measure(found, request, show=False)
     candidates, choice, page = choose(found, request, quiet=as_json)
     if not as_json:

@@ -33,7 +33,7 @@ def print_catalogue(found: Catalogue) -> None:
         print_table(console, _foldable(console, _excluded(found.excluded), 0, 2))
     for base, problem in found.unread.items():
         print_text(console, escape(f"The base {base} cannot be read: {problem}"))
-    print_text(console, escape(_counts(found)))
+    print_text(console, escape(counts_text(found)))
 
 
 def _print_members(console: Console, members: Sequence[Candidate]) -> None:
@@ -89,7 +89,7 @@ def _languages(candidate: Candidate) -> str:
     return ", ".join(names[:_MOST_LANGUAGES]) + more
 
 
-def _counts(found: Catalogue) -> str:
+def counts_text(found: Catalogue) -> str:
     """Return how many candidates can be merged, and how many are excluded for each reason."""
     total = counted(found.n_mergeable + len(found.excluded), "candidate")
     one, all_ = ("fits the base", "fit the base") if found.base else ("can be merged", "can be merged")

@@ -240,7 +240,9 @@ def next_gain(choice: ChosenSources) -> tuple[str, Gain] | None:
 
 def next_text(choice: ChosenSources, name: str, shown: str) -> str:
     """Return the sentence about the best of the sources that were not added, with its gain as shown."""
-    return f"Of the {'others' if choice.chosen else 'candidates'}, {name} looks best: {shown}."
+    return (
+        f"Of the {'others' if choice.chosen else 'candidates'}, '{name}' is nearest to being added: {shown}."
+    )
 
 
 def trimmed_text(choice: ChosenSources) -> str | None:
@@ -260,7 +262,7 @@ def doubts_text(choice: ChosenSources) -> str | None:
     gains = choice.contributions
     if not gains:
         return None
-    unsure = [name for name in choice.chosen if name in gains and gains[name].interval[0] <= 0]
+    unsure = [f"'{name}'" for name in choice.chosen if name in gains and gains[name].interval[0] <= 0]
     if not unsure:
         return "Each of them helps: the merge is worse without it."
     text = f"The merge may do as well without {joined(unsure, last='or')}"
