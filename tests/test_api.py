@@ -58,6 +58,7 @@ def models(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_page_runs_in_order(tmp_path: Path) -> None:
     write_demo(tmp_path)
     page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")

@@ -181,6 +181,7 @@ def test_the_command_that_scores_a_pipeline_runs(tmp_path: Path) -> None:
     assert done.returncode == 0 and "n=8" in done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_commands_in_scout_md_run_in_order(tmp_path: Path) -> None:
     run_in_order(ROOT / "docs" / "scout.md", tmp_path)
 

@@ -142,6 +142,7 @@ def test_only_the_component_is_fetched_from_the_hub(hub: Hub, tmp_path: Path) ->
         assert done.returncode == 1 and message in " ".join(done.stdout.split()), done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_weights_in_float16_are_read_if_there_are_no_others(hub: Hub, tmp_path: Path) -> None:
     """Many pipelines on the Hub have ``diffusion_pytorch_model.fp16.safetensors`` alone."""
     folder = pipeline(tmp_path / "hub/org/half")
@@ -171,6 +172,7 @@ for reference in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_loras_and_pickles_come_from_the_hub(hub: Hub, tmp_path: Path) -> None:
     """A LoRA is found by its usual name or its file; pickles are read only without safetensors."""
     base = load_file(tmp_path / "hub/org/a" / WEIGHTS)

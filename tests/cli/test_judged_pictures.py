@@ -160,6 +160,7 @@ def test_measures_judges_and_exports(tmp_path: Path) -> None:
     assert scored["score"] == leader["test"]["score"]
 
 
+@pytest.mark.slow
 def test_a_measure_decides(tmp_path: Path) -> None:
     write_run(tmp_path, measure="kid")
     done(tmp_path, "evolve", "run.yaml", "--run", "run")

@@ -84,10 +84,11 @@ def test_the_zoo_runs_with_a_genome_file(tmp_path: Path) -> None:
     assert shown["trials"] == 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
-        pytest.param({"merge_method": "slerp", "filters": None, "base_model": None}, marks=pytest.mark.slow),
+        {"merge_method": "slerp", "filters": None, "base_model": None},
         {"merge_method": "task_arithmetic", "filters": None, "layer_granularity": 0},
     ],
     ids=str,

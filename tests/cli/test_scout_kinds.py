@@ -67,6 +67,7 @@ def sight(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_models_that_see(sight: Path) -> None:
     """All merges see with the only one that sees, and the weights of its language part are searched."""
     config = chosen(sight, *MODELS_THAT_SEE, "--most", "2")

@@ -227,6 +227,7 @@ def test_a_budget_ends_it_early_and_more_continues(tmp_path: Path) -> None:
     assert record["chosen"] == ["ja", "math-sym", "math-en"]
 
 
+@pytest.mark.slow
 def test_limits_of_number_and_size(tmp_path: Path) -> None:
     one = scout(tmp_path, "--most", "1", "--out", "one")
     assert "1. ja: +" in one.stderr and "1 source; no further one is added" in one.stderr

@@ -31,7 +31,7 @@ def test_the_budget_is_kept_and_all_workers_work(tmp_path: Path, strategy: str) 
         assert store.status() == "finished"
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", [*STRATEGIES[:2], *slow(*STRATEGIES[2:])])
 def test_one_worker_gives_the_same_result_after_any_stop(tmp_path: Path, strategy: str) -> None:
     model = Model()
     with begun(tmp_path / "whole") as store:

@@ -132,6 +132,7 @@ def test_an_order_gives_every_threshold(n: int, dtype: torch.dtype, seed: int, d
     assert int((~threshold.excludes(sizes, 0)).sum()) == count
 
 
+@pytest.mark.slow
 @few
 @given(lengths, st.sampled_from(DTYPES), st.integers(0, 3), st.floats(0, 1), st.floats(-30, 30))
 def test_sums_by_draw_give_the_kept_magnitude_of_every_density(
