@@ -312,7 +312,7 @@ def test_other_commands_parse(document: Path) -> None:
             flags_are_known(help_of(arguments[0]), arguments)
         elif program == "python":
             assert (ROOT / arguments[0]).is_file(), words
-            flags_are_known(help_of_script(arguments[0]), arguments)
+            flags_are_known(help_of(script=arguments[0]), arguments)
         else:
             assert words[:2] in (["pip", "install"], ["hf", "download"]), (
                 f"a command that nobody checks: {words}"
@@ -329,13 +329,10 @@ def flags_are_known(text: str, arguments: list[str]) -> None:
 
 
 @cache
-def help_of(command: str) -> str:
-    return run_forked([command, "--help"], ROOT, ENV).stdout
-
-
-@cache
-def help_of_script(script: str) -> str:
-    return run_forked(["--help"], ROOT, ENV, ROOT / script).stdout
+def help_of(*words: str, script: str | None = None) -> str:
+    done = run_forked([*words, "--help"], ROOT, ENV, None if script is None else ROOT / script)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

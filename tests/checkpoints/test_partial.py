@@ -18,6 +18,7 @@ from kingyo.checkpoints.header import OutTensor
 from kingyo.errors import KingyoError
 from tests.checkpoints.writing import failing, finished, forms, inodes, stop, stored, write_checkpoint
 from tests.models_on_disk import llama
+from tests.slow import slow
 
 
 def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
@@ -147,7 +148,7 @@ print("done", flush=True)
 """
 
 
-@pytest.mark.parametrize("tensors", [2, 31])
+@pytest.mark.parametrize("tensors", [2, 31, *slow(12, 30)])
 def test_a_killed_write_leaves_all_or_no_files(tmp_path: Path, tensors: int) -> None:
     """Kill a second process after n of 30 tensors, or shortly after the last."""
     source = llama(tmp_path / "m")

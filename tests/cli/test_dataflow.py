@@ -16,6 +16,7 @@ from tests.cli.conftest import World, interrupted
 from tests.cli.path_runs import DATAFLOW
 from tests.decoders import ARCHITECTURES, SHAPE, loud, maker
 from tests.models_on_disk import tokenizer
+from tests.slow import slow
 
 
 def test_a_path_search_runs_resumes_reports_and_exports(world: World) -> None:
@@ -136,9 +137,7 @@ def test_models_without_exportable_paths_are_refused_before_a_run(kind: str, wor
     "space",
     [
         {},
-        pytest.param(
-            {"space": "hybrid", "base": "base", "search": {"preset": "fast"}}, marks=pytest.mark.slow
-        ),
+        *slow({"space": "hybrid", "base": "base", "search": {"preset": "fast"}}),
     ],
 )
 def test_a_resumed_run_keeps_its_known_paths(world: World, space: dict[str, Any]) -> None:

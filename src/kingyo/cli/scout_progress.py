@@ -64,7 +64,7 @@ def _bar(label: str, column: ProgressColumn) -> Generator[Callable[[int, int], N
         if now - begun > _SILENT_FOR:
             bar.start()
         if not console.is_terminal and now - said >= _PER_LINE:
-            print_text(console, f"{label}: {percent(done / total, '.0f')}")
+            print_text(console, f"{label}: {percent(done / max(1, total), '.0f')}")
             said = now
 
     try:

@@ -240,9 +240,8 @@ def next_gain(choice: ChosenSources) -> tuple[str, Gain] | None:
 
 def next_text(choice: ChosenSources, name: str, shown: str) -> str:
     """Return the sentence about the best of the sources that were not added, with its gain as shown."""
-    return (
-        f"Of the {'others' if choice.chosen else 'candidates'}, '{name}' is nearest to being added: {shown}."
-    )
+    whole = "others" if choice.chosen else "candidates"
+    return f"Of the {whole}, '{name}' is nearest to being added: {shown}."
 
 
 def trimmed_text(choice: ChosenSources) -> str | None:
