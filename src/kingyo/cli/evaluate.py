@@ -123,12 +123,16 @@ def _score(
 
 
 def _by_task(task: Task, items: Sequence[Item], scores: Sequence[ItemScore]) -> dict[str, Interval]:
-    from kingyo.stats import interval
+    from kingyo.stats import Groups, interval
     from kingyo.tasks import weights_of
 
     pairs = list(zip(scores, items, strict=True))
     return {
-        name: interval([score.score for score, item in pairs if item.task == name], seed=0)
+        name: interval(
+            [score.score for score, item in pairs if item.task == name],
+            Groups.of(item.group for item in items if item.task == name),
+            seed=0,
+        )
         for name in weights_of(task)
     }
 
@@ -156,7 +160,7 @@ def _print_score(model: str, task: Task, split: str, by_task: Mapping[str, Inter
         mean = mean_name(list(weights_of(task).values()))
         lines[f"{mean.capitalize()} of {len(by_task)} tasks"] = _mean(task, by_task)
     for name, each in lines.items():
-        echo(f"{name}: {each.in_percent('%')}, n={each.n}")
+        echo(f"{name}: {each.in_percent('%')}, n = {each.size}")
 
 
 def _mean(task: Task, by_task: Mapping[str, Interval]) -> Interval:

@@ -105,8 +105,7 @@ def _honesty(summary: RunSummary) -> Iterator[str]:
     winner, predicted = summary.winner, summary.predicted
     if winner is None or predicted is None:
         return
-    items = counted(predicted.n, "validation item")
-    prediction = f"Predicted for test from {items}: {predicted.in_percent('%')}."
+    prediction = f"Predicted for test from validation (n={predicted.size}): {predicted.in_percent('%')}."
     if winner.test is None:
         yield prediction
         return
@@ -125,7 +124,7 @@ def _drop(winner: ModelResult, split: Split) -> str | None:
     drop, score = gap_to_test(winner, split), winner.on(split)
     if drop is None or score is None or winner.test is None:
         return None
-    return f"{split} minus test {drop.in_percent(' points', '+')} (n={score.n} and {winner.test.n})"
+    return f"{split} minus test {drop.in_percent(' points', '+')} (n={score.size} and {winner.test.size})"
 
 
 def _scores(summary: RunSummary, *, is_narrow: bool) -> Table:
@@ -191,10 +190,13 @@ def _row(summary: RunSummary, table: Table, name: str, entry: ModelResult, style
 
 
 def _n(summary: RunSummary, split: Split) -> str:
-    counts = summary.counts(split)
-    if counts is None:
+    """Return the numbers of items behind the scores on a split, and of their groups on a line of its own."""
+    scores = sorted(summary.scores_on(split), key=lambda each: each.n)
+    if not scores:
         return ""
-    return f" (n={'–'.join(map(str, dict.fromkeys(counts)))})"
+    ends = dict.fromkeys(each.n for each in (scores[0], scores[-1]))
+    groups = scores[-1].of_groups.replace(" items of ", "\nof ")
+    return f" (n={'–'.join(map(str, ends))}){groups}"
 
 
 def _sentence(comparison: PairedComparison, decided_by: str | None) -> str:
@@ -207,4 +209,4 @@ def _sentence(comparison: PairedComparison, decided_by: str | None) -> str:
         return f"bred answers {items} of test as {other} does"
     p = "< 0.001" if comparison.p < 0.001 else f"= {comparison.p:.2g}"
     paired = "paired" if decided_by is None else f"{decided_by}, paired bootstrap"
-    return f"bred − {other}: {comparison.text()}, {paired}, n={difference.n}, p {p}"
+    return f"bred − {other}: {comparison.text()}, {paired}, n={difference.size}, p {p}"

@@ -8,7 +8,7 @@ the finalists that finish it (``kingyo.evolution.picking``).
 
 A trial is dropped if its scores are clearly below the leader's, paired by item: by the exact sign test of
 ``screens`` if there is one task with scores of 0 and 1; otherwise by flipping the signs of the weighted
-differences (``kingyo.stats.sign_flips``), which compares means.
+differences (``kingyo.stats.sign_flips``), which compares means. Items that belong together flip together.
 
 **Error rate.** The tests are one-sided, each at the level α / (looks × (trials − 1)). The truly best trial on
 validation is dropped with probability at most α: at a look it must lose to one of the others, with
@@ -28,7 +28,7 @@ from kingyo.evolution.scorer import Scorer
 from kingyo.evolution.screens import ScreenSettings, interleave, is_beaten
 from kingyo.evolution.trial_evaluation import TrialEvaluation, TrialEvaluator
 from kingyo.evolution.types import Event
-from kingyo.stats import sign_flips
+from kingyo.stats import Groups, sign_flips
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Evaluation
 
@@ -72,23 +72,32 @@ class Race:
         tasks = [self._by_task(items, row) for row in rows.values()]
         if not all(tasks[0]):
             return list(rows)  # a task has no item yet
+        groups = [self.scorer.groups(own) for own in self.scorer.by_task((item, item) for item in items)]
         means = [self._mean([sum(own) / len(own) for own in scores]) for scores in tasks]
         leader = max(range(len(means)), key=lambda i: means[i])
         return [
             trial
             for i, (trial, row) in enumerate(rows.items())
-            if len(row) == len(self.order) or not self._is_behind(tasks[i], tasks[leader])
+            if len(row) == len(self.order) or not self._is_behind(tasks[i], tasks[leader], groups)
         ]
 
-    def _is_behind(self, one: Sequence[Sequence[float]], leader: Sequence[Sequence[float]]) -> bool:
+    def _is_behind(
+        self,
+        one: Sequence[Sequence[float]],
+        leader: Sequence[Sequence[float]],
+        groups: Sequence[Groups | None],
+    ) -> bool:
         looks = len(self.stops) - 1
         level = SETTINGS.alpha / (looks * (self.n - 1))
         pairs = list(zip(one, leader, strict=True))
-        if len(pairs) == 1 and all(score in (0, 1) for own in pairs[0] for score in own):
+        if groups == [None] and all(score in (0, 1) for own in pairs[0] for score in own):
             return is_beaten(np.array(one[0]), np.array(leader[0]), level)
-        gaps = [[x - y for x, y in zip(*pair, strict=True)] for pair in pairs]
-        is_lower = self._mean([sum(own) / len(own) for own in gaps]) < 0
-        return is_lower and sign_flips(gaps, list(self.scorer.objectives.tasks.values())) / 2 <= level
+        gaps = [np.subtract(*pair) for pair in pairs]
+        is_lower = self._mean([float(own.mean()) for own in gaps]) < 0
+        flipped = [
+            (own if of is None else of.totals(own)).tolist() for own, of in zip(gaps, groups, strict=True)
+        ]
+        return is_lower and sign_flips(flipped, list(self.scorer.objectives.tasks.values())) / 2 <= level
 
     def _by_task(self, items: Sequence[str], row: Row) -> list[list[float]]:
         return self.scorer.by_task((item, row[item]) for item in items)

@@ -14,7 +14,7 @@ from kingyo.errors import ChangedSourceError, crash
 from kingyo.evolution.objectives import Means, Objectives
 from kingyo.evolution.screens import estimate_means
 from kingyo.irt import Responses
-from kingyo.stats import Array
+from kingyo.stats import Array, Groups
 from kingyo.stats.bootstrap import bootstrap_values
 from kingyo.types import Evaluation, Item, ItemScore
 
@@ -29,6 +29,7 @@ class Scorer:
     def __init__(self, objectives: Objectives, items: Sequence[Item]) -> None:
         self.objectives = objectives
         self._items = {item.id: item for item in items}
+        self.group_of = {item.id: item.group for item in items}
         self.task_of = {item.id: item.task for item in items}
         tasks = [item.task for item in items]
         self.columns = (
@@ -93,7 +94,14 @@ class Scorer:
 
         NaN for samples without a value. Evaluations of the same items get the same samples.
         """
-        return bootstrap_values(self._features(evaluation.scores), self._value_or_nan)
+        scored = {score.item for score in evaluation.scores}
+        items = self.by_task((item, item) for item in self._items if item in scored)
+        groups = [self.groups(own) for own in items]
+        return bootstrap_values(self._features(evaluation.scores), self._value_or_nan, groups=groups)
+
+    def groups(self, items: Iterable[str]) -> Groups | None:
+        """Return which of some items belong together; None if all are independent."""
+        return Groups.of(self.group_of[item] for item in items)
 
     def is_ahead(self, one: Evaluation, other: Evaluation) -> bool:
         """Return whether one is better by more than a standard error of the difference, paired by item.
@@ -112,8 +120,11 @@ class Scorer:
         baseline = {score.item: score.score for score in other.scores}
         shared = [score for score in one.scores if score.item in baseline]
         by_task = self.by_task((score.item, score.score - baseline[score.item]) for score in shared)
+        items = self.by_task((score.item, score.item) for score in shared)
         means = tuple(statistics.fmean(own) for own in by_task)
-        variances = [statistics.variance(own) / len(own) if len(own) > 1 else 0.0 for own in by_task]
+        variances = [
+            _variance_of_mean(gaps, self.groups(own)) for gaps, own in zip(by_task, items, strict=True)
+        ]
         weights = list(self.objectives.tasks.values())
         variance = math.fsum(w * w * own for w, own in zip(weights, variances, strict=True))
         return self.objectives.value(means) > math.sqrt(variance) / math.fsum(weights)
@@ -169,6 +180,12 @@ class Scorer:
         except (Exception, SystemExit):  # noqa: BLE001 (a measure need not accept every sample)
             return math.nan
         return value if math.isfinite(value) else math.nan
+
+
+def _variance_of_mean(gaps: Sequence[float], groups: Groups | None) -> float:
+    if groups is not None:
+        return groups.variance(np.array(gaps))
+    return statistics.variance(gaps) / len(gaps) if len(gaps) > 1 else 0.0
 
 
 def _shared(evaluation: Evaluation, other: Evaluation) -> Evaluation:

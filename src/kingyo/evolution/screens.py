@@ -20,7 +20,8 @@ them on average. By Markov's inequality it is dropped at a look with probability
 (λ − r) / (K − r + 1) × level, which is largest for r = K: (λ − K) × level. The union bound over the looks
 gives α.
 
-"Better" means right on more of the items where the two differ. The bound holds if items are drawn from fit
+"Better" means right on more of the items where the two differ, or on more items of more groups if items
+belong together. The bound holds if items are drawn from fit
 with equal probabilities, which is the default with racing. With ``choose: informative`` it holds for the
 distribution of drawn items, not for all of fit. For scores of 0 and 1, better means a higher mean. For graded
 scores it need not: a candidate that loses narrowly on most items and wins clearly on the others may be
@@ -39,6 +40,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from kingyo.irt import Abilities, Estimate, Responses, estimates, sigmoid
+from kingyo.stats import Groups
 
 Matrix = NDArray[np.float64]
 
@@ -86,14 +88,21 @@ class Round:
 class Screen:
     """Plans what to score next from the scores so far.
 
-    ``strata`` are groups of columns, such as the items of each task. Each gets its share of the items, and of
-    every block.
+    ``strata`` are sets of columns, such as the items of each task. Each gets its share of the items, and of
+    every block. ``groups`` are the columns of items that belong together.
     """
 
-    def __init__(self, settings: ScreenSettings, seed: int, strata: Sequence[Sequence[int]] = ()) -> None:
+    def __init__(
+        self,
+        settings: ScreenSettings,
+        seed: int,
+        strata: Sequence[Sequence[int]] = (),
+        groups: Groups | None = None,
+    ) -> None:
         self._settings = settings
         self._seed = seed
         self._strata = strata
+        self._groups = groups
 
     def most_items(self, n_items: int) -> int:
         """Return the largest number of items that a candidate can be scored on."""
@@ -102,7 +111,8 @@ class Screen:
     def rounds(self, responses: Responses, batch: Sequence[int], number: int) -> Rounds:
         """Plan the rounds of a generation, from all scores of earlier trials and baselines."""
         order = self._order(responses, number)
-        return Rounds(settings=self._settings, order=tuple(order), batch=tuple(batch))
+        groups = self._groups
+        return Rounds(settings=self._settings, order=tuple(order), batch=tuple(batch), groups=groups)
 
     def _order(self, responses: Responses, number: int) -> list[int]:
         """Return the items of a generation in the order of scoring."""
@@ -142,6 +152,7 @@ class Rounds:
     settings: ScreenSettings
     order: tuple[int, ...]
     batch: tuple[int, ...]
+    groups: Groups | None = None
 
     def next(self, responses: Responses, failed: Collection[int]) -> Round | None:
         """Return what to score next, or None if the generation is done.
@@ -175,8 +186,15 @@ class Rounds:
         if self.settings.rule == "racing" and len(alive) > keep:
             looks = max(1, len(self._stops()) - 1)  # no look after the last items
             tests = looks * (len(self.batch) - keep)
-            return survivors(scores, alive, keep, self.settings.alpha / tests)
+            return survivors(self._by_group(scores), alive, keep, self.settings.alpha / tests)
         return alive
+
+    def _by_group(self, scores: Matrix) -> Matrix:
+        """Return the sums of the scores of the first items by group."""
+        if self.groups is None:
+            return scores
+        numbers = self.groups.numbers[list(self.order[: scores.shape[1]])]
+        return np.array([np.bincount(numbers, row) for row in scores], dtype=np.float64)
 
 
 def estimate_means(

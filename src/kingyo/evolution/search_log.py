@@ -71,7 +71,9 @@ class SearchLog:
     ) -> None:
         self.search, self.store, self.items = search, store, list(items)
         self.scorer = Scorer(search.objectives, store.items()["fit"])
-        self.screen = Screen(search.screen, search.seed, self.scorer.strata)
+        self.screen = Screen(
+            search.screen, search.seed, self.scorer.strata, self.scorer.groups(self.scorer.task_of)
+        )
         self.responses = Responses(self.items)
         self.spent = BudgetSpent()
         self.driver = StrategyDriver(search)

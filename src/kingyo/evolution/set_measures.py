@@ -18,7 +18,7 @@ from kingyo.errors import crash
 from kingyo.evolution.objectives import Objectives
 from kingyo.evolution.scorer import Scorer
 from kingyo.evolution.types import BASELINES
-from kingyo.stats import ROUNDING, Interval, PairedDifference
+from kingyo.stats import ROUNDING, Groups, Interval, PairedDifference
 from kingyo.stats.bootstrap import bootstrap_bounds, bootstrap_difference, percentiles
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import SPLITS, Evaluation, Item, ItemScore, SetMeasure, Split
@@ -33,7 +33,8 @@ Key = tuple[str, str, Split]
 class SetValue:
     """The value of a set measure for one model on one split, with 95% bootstrap bounds.
 
-    ``task`` is empty for a single task, and for the value that decides the run.
+    ``task`` is empty for a single task, and for the value that decides the run. ``n_groups`` and ``noun`` are
+    those of an ``Interval``.
     """
 
     task: str
@@ -44,6 +45,8 @@ class SetValue:
     low: float | None = None
     high: float | None = None
     failure: str | None = None
+    n_groups: int = 0
+    noun: str = "group"
 
 
 def read_set_values(store: RunStore, trial: StoredTrial) -> tuple[SetValue, ...]:
@@ -101,16 +104,17 @@ def _new_values(
 def _measured(
     measure: SetMeasure, task: str, split: Split, items: Sequence[Item], scores: Sequence[ItemScore]
 ) -> SetValue:
-    n = len(items)
+    groups, n = Groups.of(item.group for item in items), len(items)
     try:
         features = measure.features(items, scores)
         value = float(measure.value(features))
         if not math.isfinite(value):
             raise ValueError(f"no finite value of {n} answers")
-        low, high = bootstrap_bounds(features, measure.value)
+        low, high = bootstrap_bounds(features, measure.value, groups)
     except (Exception, SystemExit) as error:  # noqa: BLE001 (a measure of the user's own may raise anything)
         return SetValue(task=task, measure=measure.name, split=split, n=n, failure=crash(error))
-    return SetValue(task=task, measure=measure.name, split=split, n=n, value=value, low=low, high=high)
+    known = SetValue(task=task, measure=measure.name, split=split, n=n, value=value, low=low, high=high)
+    return known if groups is None else replace(known, n_groups=len(groups.sizes), noun=groups.noun)
 
 
 def _is_missing(
@@ -126,6 +130,7 @@ def _deciding(scorer: Scorer, evaluation: Evaluation, split: Split) -> SetValue:
     low, high = -math.inf, math.inf
     with suppress(ValueError):
         low, high = percentiles(scorer.bootstrap(evaluation))
+    groups = scorer.groups(score.item for score in evaluation.scores)
     return SetValue(
         task="",
         measure=scorer.objectives.title,
@@ -134,6 +139,8 @@ def _deciding(scorer: Scorer, evaluation: Evaluation, split: Split) -> SetValue:
         value=scorer.value(evaluation),
         low=low,
         high=high,
+        n_groups=0 if groups is None else len(groups.sizes),
+        noun="group" if groups is None else groups.noun,
     )
 
 

@@ -226,7 +226,7 @@ def _rows(name: str, entry: ModelResult, comparison: PairedComparison | None) ->
 def _score(value: Interval | None, *, is_share: bool = True) -> str:
     if value is None:
         return "–"
-    return f"{value.in_percent() if is_share else value.plain()}, n = {value.n}"
+    return f"{value.in_percent() if is_share else value.plain()}, n = {value.size}"
 
 
 def _difference(comparison: PairedComparison) -> str:

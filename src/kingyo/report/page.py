@@ -148,4 +148,4 @@ def _of_paths(findings: Findings) -> list[Chart]:
 
 
 def _sizes(findings: Findings) -> str:
-    return wording.sizes([bar.score.n for bar in findings.bars()], findings.summary.items[findings.split])
+    return wording.sizes_of((bar.score for bar in findings.bars()), findings.summary.items[findings.split])

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from kingyo.scout.candidate import Candidate
 from kingyo.scout.catalogue import Catalogue, Group
-from kingyo.scout.choice import ChosenSources, names_of
+from kingyo.scout.choice import ChosenSources, mean_score, names_of
 from kingyo.scout.suggestion import dropped_sources, next_gain
-from kingyo.stats import Interval, interval
+from kingyo.stats import Interval
 from kingyo.strategies.gain_model import Gain
 
 
@@ -24,17 +24,19 @@ class MergeStage:
         items: fit item -> score; none if it was not scored.
         gain: what the last source added when it was chosen; None for the base.
         predicted: the prediction of it, with the interval of the prediction.
+        groups: item -> its group, for items that belong together.
     """
 
     sources: tuple[str, ...]
     items: Mapping[str, float]
     gain: Interval | None = None
     predicted: Interval | None = None
+    groups: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def score(self) -> Interval | None:
         """Mean score over all items that it was scored on."""
-        return interval([*self.items.values()], seed=0) if self.items else None
+        return mean_score(self.items, self.groups) if self.items else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +131,9 @@ class ScoutFindings:
     ) -> MergeStage:
         names = tuple(self.choice.sources[i] for i in sources)
         items = self.choice.item_scores.get(names, {})
-        return MergeStage(sources=names, items=items, gain=gain, predicted=predicted)
+        return MergeStage(
+            sources=names, items=items, gain=gain, predicted=predicted, groups=self.choice.item_groups
+        )
 
     @cached_property
     def final(self) -> MergeStage | None:
@@ -137,7 +141,11 @@ class ScoutFindings:
         chosen = self.choice.chosen
         if not self.dropped:
             return None
-        return MergeStage(sources=chosen, items=self.choice.item_scores.get(chosen, {}))
+        return MergeStage(
+            sources=chosen,
+            items=self.choice.item_scores.get(chosen, {}),
+            groups=self.choice.item_groups,
+        )
 
     @property
     def next(self) -> tuple[str, Interval] | None:

@@ -73,7 +73,7 @@ def _score(findings: ScoutFindings) -> str:
 
 
 def _with_n(value: Interval) -> str:
-    return f"{wording.score(value)} ({wording.sample(value.n)})"
+    return f"{wording.score(value)} ({wording.sample(value)})"
 
 
 def _next(findings: ScoutFindings) -> str:
@@ -81,7 +81,7 @@ def _next(findings: ScoutFindings) -> str:
     if best is None:
         return ""
     name, gain = best
-    return next_text(findings.choice, name, f"{wording.points(gain)} ({wording.sample(gain.n)})")
+    return next_text(findings.choice, name, f"{wording.points(gain)} ({wording.sample(gain)})")
 
 
 def _cost(findings: ScoutFindings) -> str:

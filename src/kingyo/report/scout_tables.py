@@ -74,7 +74,7 @@ def _score(value: Interval | None) -> Cell:
     return (
         NONE
         if value is None
-        else (wording.percent(value.score), f"{wording.bounds(value)}, {wording.sample(value.n)}")
+        else (wording.percent(value.score), f"{wording.bounds(value)}, {wording.sample(value)}")
     )
 
 
@@ -82,7 +82,7 @@ def _points(value: Interval | None) -> Cell:
     if value is None:
         return NONE
     points, _, bounds = wording.points(value).replace(" points", "").partition(" ")
-    return points, f"{bounds}, {wording.sample(value.n)}" if value.n else bounds
+    return points, f"{bounds}, {wording.sample(value)}" if value.n else bounds
 
 
 def _facts(candidate: Candidate) -> tuple[Cell, Cell]:

@@ -14,6 +14,7 @@ from kingyo.results.model_result import ModelResult
 from kingyo.results.remarks import better_than_bred, estimate_beside_test, not_compared
 from kingyo.results.trials import describe_trial, reference_to
 from kingyo.run.config import FRANKENMERGE
+from kingyo.stats import Interval
 from kingyo.types import Split
 
 
@@ -67,14 +68,14 @@ def top_score(findings: Findings) -> tuple[str, str, str] | None:
         return None
     if findings.summary.decided_by is not None:
         bounds = findings.unit.bounded(decided).partition(" ")[2]
-        return findings.unit.text(decided.score), bounds, _items(findings, decided.n)
+        return findings.unit.text(decided.score), bounds, _items(findings, decided)
     mark = "≈ " if bars[0].is_estimate else ""
     score = bars[0].score
-    return f"{mark}{wording.percent(score.score)}", wording.bounds(score), _items(findings, score.n)
+    return f"{mark}{wording.percent(score.score)}", wording.bounds(score), _items(findings, score)
 
 
-def _items(findings: Findings, n: int) -> str:
-    return f"{wording.sizes([n], findings.summary.items[findings.split])} on {findings.split}"
+def _items(findings: Findings, score: Interval) -> str:
+    return f"{wording.sizes_of([score], findings.summary.items[findings.split])} on {findings.split}"
 
 
 def how_good(findings: Findings) -> list[str]:
@@ -118,11 +119,11 @@ def _against(findings: Findings, words: str, name: str) -> tuple[str, str, str] 
     if comparison is None or entry is None:
         return None
     shown = {"better": "over", "worse": "behind", "open": "(no difference is shown) against"}
-    score, n = findings.unit.bounded(entry.counts_on("test")), comparison.difference.n
+    score, size = findings.unit.bounded(entry.counts_on("test")), comparison.difference.size
     return (
         findings.unit.difference(comparison.difference),
         f"{shown[wording.verdict(comparison)]} {words}",
-        f"{score}, n = {n:,}; {wording.p_value(comparison.p)}",
+        f"{score}, n = {size}; {wording.p_value(comparison.p)}",
     )
 
 
@@ -226,7 +227,7 @@ def _drop(name: str, child: ModelResult, split: Split) -> str:
     assert drop is not None and chosen is not None and child.test is not None, "it was scored on both"
     return (
         f"{name} minus test of the winner: {wording.points(drop)} "
-        f"(n = {chosen.n:,} and {child.test.n:,} different items)."
+        f"(n = {chosen.size} and {child.test.size}; the items differ)."
     )
 
 
@@ -234,7 +235,7 @@ def _predicted(findings: Findings) -> Iterator[str]:
     if (predicted := findings.summary.predicted) is not None:
         yield (
             f"Predicted for test before it was read: {wording.score(predicted)}, from the "
-            f"{counted(predicted.n, 'validation item')} of the finalists."
+            f"validation scores of the finalists (n = {predicted.size})."
         )
 
 

@@ -38,8 +38,8 @@ def scores_table(findings: Findings) -> tuple[Row, list[Row]]:
     entries = list(findings.models.values())
     head: list[Cell] = ["model"]
     for split in SPLITS:
-        sizes = [each.n for entry in entries if (each := entry.on(split)) is not None]
-        head.append((split, wording.sizes(sizes, findings.summary.items[split])))
+        scores = [each for entry in entries if (each := entry.on(split)) is not None]
+        head.append((split, wording.sizes_of(scores, findings.summary.items[split])))
     return tuple(head), [
         row for name, entry in findings.models.items() for row in _scores(findings, name, entry)
     ]
@@ -63,9 +63,9 @@ def differences_table(findings: Findings) -> tuple[Row, list[Row]]:
         name = each.other if each.other in findings.summary.baselines else wording.search(each.other)
         score, _, bounds = findings.unit.difference(each.difference).replace(" points", "").partition(" ")
         rows.append((name, (score, bounds), wording.p_value(each.p), words[wording.verdict(each)]))
-    n = findings.summary.comparisons[0].difference.n if rows else 0
+    size = findings.summary.comparisons[0].difference.size if rows else "0"
     unit = findings.unit.measure or "points"
-    return ("bred model minus", (unit, f"n = {n:,}"), "p", "so"), rows
+    return ("bred model minus", (unit, f"n = {size}"), "p", "so"), rows
 
 
 def front_table(findings: Findings) -> tuple[Row, list[Row]]:
@@ -92,7 +92,7 @@ def _objective(point: FrontPoint, place: int, measured: Interval | None) -> Cell
     if measured is None:
         return value
     if point.is_partial:
-        return f"≈ {value}", f"measured {wording.score(measured)}, n = {measured.n:,}"
+        return f"≈ {value}", f"measured {wording.score(measured)}, n = {measured.size}"
     return _with_n(measured)
 
 
@@ -104,7 +104,9 @@ def _on_task(entry: ModelResult, objective: str) -> Interval | None:
 
 def _with_n(value: Interval | None) -> Cell:
     return (
-        NONE if value is None else (wording.percent(value.score), f"{wording.bounds(value)}, n = {value.n:,}")
+        NONE
+        if value is None
+        else (wording.percent(value.score), f"{wording.bounds(value)}, n = {value.size}")
     )
 
 

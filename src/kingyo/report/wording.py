@@ -77,18 +77,26 @@ def estimated(value: float, raw: float, n: int) -> str:
     return f"≈{NO_BREAK}{percent(value)} ({percent(raw)} on {counted(n, 'item')})"
 
 
-def sizes(ns: Iterable[int], total: int) -> str:
+def sizes(ns: Iterable[int], total: int, of_groups: str = "") -> str:
     """Write how many of all items scores rest on: ``n = 120``, ``n = 16 of 120``, ``n = 4 to 16 of 120``."""
     numbers = [*ns] or [total]
     low, high = min(numbers), max(numbers)
     if low == total:
-        return f"n = {total:,}"
-    return f"n = {low:,} of {total:,}" if low == high else f"n = {low:,} to {high:,} of {total:,}"
+        return f"n = {total:,}{of_groups}"
+    few = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    return f"n = {few} of {total:,}{of_groups}"
 
 
-def sample(n: int) -> str:
+def sizes_of(scores: Iterable[Interval], total: int) -> str:
+    """Write how many items scores rest on, and of how many groups if items belong together."""
+    known = [*scores]
+    of_groups = max(known, key=lambda each: each.n).of_groups if known else ""
+    return sizes((each.n for each in known), total, of_groups)
+
+
+def sample(value: Interval) -> str:
     """Write a number of items, such as ``n = 120``; lines do not break within it."""
-    return f"n{NO_BREAK}={NO_BREAK}{n:,}"
+    return f"n = {value.size}".replace(" ", NO_BREAK)
 
 
 def points(value: Interval) -> str:

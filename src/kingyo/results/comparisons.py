@@ -9,7 +9,7 @@ from typing import Literal
 
 from kingyo.evolution import stored_objectives
 from kingyo.evolution.set_measures import read_verdict
-from kingyo.results.model_result import STATISTICS_SEED, ModelResult, scores_by_task
+from kingyo.results.model_result import STATISTICS_SEED, ModelResult, groups_by_task, scores_by_task
 from kingyo.stats import Interval, PairedDifference, paired_difference
 from kingyo.store import RunStore
 from kingyo.types import Evaluation, Split
@@ -23,15 +23,16 @@ class PairedComparison:
         other: name of the other model.
         difference: mean paired difference with its interval.
         p: two-sided p-value that the two are equally good.
-        test: McNemar's exact test for one task scored 0 or 1; the level at which Gaffke's interval excludes
-            0 otherwise; bootstrap if set measures count, whose difference this is then.
+        test: McNemar's exact test for one task scored 0 or 1, or Student's if its items are in groups; the
+            level at which Gaffke's interval excludes 0 otherwise; bootstrap if set measures count, whose
+            difference this is then.
         is_alike: whether both gave the same answer to every item, so that they may be the same model.
     """
 
     other: str
     difference: Interval
     p: float
-    test: Literal["mcnemar", "gaffke", "bootstrap"]
+    test: Literal["mcnemar", "gaffke", "bootstrap", "student"]
     is_alike: bool = False
 
     def text(self, sign: Literal["", "+"] = "+") -> str:
@@ -61,7 +62,7 @@ def compare_on_test(
         if objectives.by_set:
             difference = verdict.difference(model.trial.id, other.trial.id) if verdict else None
         else:
-            difference = _difference(own, evaluation, objectives.tasks)
+            difference = _difference(own, evaluation, objectives.tasks, store.groups())
         if difference is not None:
             comparisons.append(
                 PairedComparison(
@@ -75,11 +76,14 @@ def compare_on_test(
     return tuple(comparisons)
 
 
-def _difference(own: Evaluation, other: Evaluation, weights: Mapping[str, float]) -> PairedDifference:
+def _difference(
+    own: Evaluation, other: Evaluation, weights: Mapping[str, float], labels: Mapping[str, str]
+) -> PairedDifference:
     """Return the weighted mean over tasks of the differences, paired by item."""
     one, two = (scores_by_task(evaluation, weights) for evaluation in (own, other))
     pairs = [(one[task], two[task]) for task in weights]
-    return paired_difference(pairs, list(weights.values()), STATISTICS_SEED)
+    groups = list(groups_by_task(own, weights, labels).values())
+    return paired_difference(pairs, list(weights.values()), STATISTICS_SEED, groups=groups)
 
 
 def _answers(evaluation: Evaluation) -> dict[str, tuple[object, ...]]:
@@ -105,4 +109,6 @@ def gap_to_test(model: ModelResult, split: Split) -> Interval | None:
         low=difference - math.hypot(chosen.score - chosen.low, test.high - test.score),
         high=difference + math.hypot(chosen.high - chosen.score, test.score - test.low),
         method="newcombe",
+        n_groups=min(chosen.n_groups, test.n_groups),
+        noun=test.noun,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 from kingyo.evolution import Objectives, stored_objectives
@@ -11,10 +11,10 @@ from kingyo.evolution.set_measures import SetValue, read_set_values
 from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.io.units import percent
 from kingyo.run.config import FRANKENMERGE
-from kingyo.stats import Interval, interval, weighted_mean
+from kingyo.stats import Groups, Interval, interval, weighted_mean
 from kingyo.store import RunStore, StoredTrial
 from kingyo.tasks import TextSettings
-from kingyo.types import SPLITS, Evaluation, Genome, Split
+from kingyo.types import SPLITS, Evaluation, Genome, ItemScore, Split
 
 STATISTICS_SEED = 0
 MIXTURES = ("uniform", FRANKENMERGE)
@@ -69,7 +69,7 @@ def read_model_result(store: RunStore, name: str, trial: StoredTrial) -> ModelRe
         split: store.evaluation(trial.id, split) for split in SPLITS
     }
     by_task: dict[Split, dict[str, Interval]] = {
-        split: _task_intervals(each, weights) for split, each in evaluations.items()
+        split: _task_intervals(each, weights, store.groups()) for split, each in evaluations.items()
     }
     means = {split: _mean(own, weights) for split, own in by_task.items()}
     return ModelResult(
@@ -97,15 +97,22 @@ def _deciding_intervals(sets: Sequence[SetValue], title: str) -> dict[Split, Int
     for each in sets:
         if (each.task, each.measure) == ("", title) and each.value is not None:
             assert each.low is not None and each.high is not None, "a value has bounds"
-            bounds = {"low": each.low, "high": each.high}
-            intervals[each.split] = Interval(score=each.value, n=each.n, **bounds, method="bootstrap")
+            bounds = Interval(score=each.value, n=each.n, low=each.low, high=each.high, method="bootstrap")
+            intervals[each.split] = replace(bounds, n_groups=each.n_groups, noun=each.noun)
     return intervals
 
 
-def _task_intervals(evaluation: Evaluation | None, weights: Mapping[str, float]) -> dict[str, Interval]:
+def _task_intervals(
+    evaluation: Evaluation | None, weights: Mapping[str, float], labels: Mapping[str, str]
+) -> dict[str, Interval]:
     """Return the mean item score of each task with scores, with its interval."""
     by_task = scores_by_task(evaluation, weights)
-    return {name: interval(scores, seed=STATISTICS_SEED) for name, scores in by_task.items() if scores}
+    groups = groups_by_task(evaluation, weights, labels)
+    return {
+        name: interval(scores, groups[name], seed=STATISTICS_SEED)
+        for name, scores in by_task.items()
+        if scores
+    }
 
 
 def _mean(by_task: Mapping[str, Interval], weights: Mapping[str, float]) -> Interval | None:
@@ -120,12 +127,28 @@ def scores_by_task(evaluation: Evaluation | None, weights: Mapping[str, float]) 
 
     The name of a single task is empty. With several tasks, items are called ``TASK/ID``.
     """
+    return {name: [score.score for score in own] for name, own in _own_scores(evaluation, weights).items()}
+
+
+def groups_by_task(
+    evaluation: Evaluation | None, weights: Mapping[str, float], labels: Mapping[str, str]
+) -> dict[str, Groups | None]:
+    """Return task -> the groups of the items of ``scores_by_task``; ``labels`` is the store's ``groups``."""
+    return {
+        name: Groups.of(labels.get(score.item, "") for score in own)
+        for name, own in _own_scores(evaluation, weights).items()
+    }
+
+
+def _own_scores(
+    evaluation: Evaluation | None, weights: Mapping[str, float]
+) -> Mapping[str, Sequence[ItemScore]]:
     scores = () if evaluation is None or evaluation.failure is not None else evaluation.scores
     if len(weights) == 1:
-        return {name: [score.score for score in scores] for name in weights}
-    by_task: dict[str, list[float]] = {name: [] for name in weights}
+        return dict.fromkeys(weights, scores)
+    by_task: dict[str, list[ItemScore]] = {name: [] for name in weights}
     for score in scores:
-        by_task[score.item.partition("/")[0]].append(score.score)
+        by_task[score.item.partition("/")[0]].append(score)
     return by_task
 
 

@@ -19,7 +19,7 @@ from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.results.comparisons import compare_on_test
 from kingyo.results.estimates import FitEstimate, estimate
 from kingyo.results.layer_paths import read_run_layers
-from kingyo.results.model_result import ModelResult, read_model_result, scores_by_task
+from kingyo.results.model_result import ModelResult, groups_by_task, read_model_result, scores_by_task
 from kingyo.results.summary import RunSummary
 from kingyo.run.config import TRAINED, WEIGHT_SEARCH
 from kingyo.run.extensions import (
@@ -31,8 +31,8 @@ from kingyo.run.extensions import (
 )
 from kingyo.run.provenance import renewals
 from kingyo.run.trained import read_training
-from kingyo.stats import Interval
-from kingyo.stats.prediction import predict_weighted_winner
+from kingyo.stats import Groups, Interval
+from kingyo.stats.prediction import SplitGroups, predict_weighted_winner
 from kingyo.store import EvaluationRow, RunStore
 from kingyo.tasks import NearDuplicates
 
@@ -159,4 +159,11 @@ def _predicted_test(store: RunStore, winner: ModelResult) -> Interval | None:
     rows = [scores_by_task(evaluation, weights) for evaluation in complete.values()]
     scores = [[row[name] for row in rows] for name in weights]
     place = list(complete).index(winner.trial.id)
-    return predict_weighted_winner(scores, place, list(n_test.values()), list(weights.values()))
+    validated = groups_by_task(complete[winner.trial.id], weights, store.groups())
+    tested = {
+        name: Groups.of(item.group for item in items if len(weights) == 1 or item.task == name)
+        for name in weights
+    }
+    groups = [SplitGroups(validation=validated[name], test=tested[name]) for name in weights]
+    shares = list(weights.values())
+    return predict_weighted_winner(scores, place, list(n_test.values()), shares, groups=groups)

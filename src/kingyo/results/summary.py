@@ -144,15 +144,11 @@ class RunSummary:
                 rows += [(title, name, values)] if values else []
         return rows
 
-    def counts(self, split: Split) -> tuple[int, int] | None:
-        """Return the fewest and the most items behind the scores on a split; None before any score.
-
-        They differ if racing gives some candidates more items.
-        """
+    def scores_on(self, split: Split) -> list[Interval]:
+        """Return the known scores on a split; racing scores some models on fewer items than others."""
         child = self.winner or self.leader
         models = [*([child] if child else []), *self.baselines.values(), *self.controls.values()]
-        sizes = [score.n for model in models if (score := model.on(split)) is not None]
-        return (min(sizes), max(sizes)) if sizes else None
+        return [score for model in models if (score := model.on(split)) is not None]
 
     def to_json(self) -> dict[str, object]:
         """Return the JSON of ``kingyo show --json``."""

@@ -31,7 +31,7 @@ from kingyo.scout.continuing import begun, require_same_options
 from kingyo.scout.spans import Changes, Spans
 from kingyo.space import SharedKeysSpace
 from kingyo.space.subsets import SubsetSpace
-from kingyo.stats import Interval, interval, interval_json
+from kingyo.stats import Groups, Interval, interval, interval_json
 from kingyo.stats.ranks import Correlation, rank_correlation
 from kingyo.store import RunStore
 from kingyo.strategies.gain_model import Gain
@@ -96,6 +96,7 @@ class ChosenSources:
         failed: source -> why it cannot be scored.
         correlation: of predicted and measured gains; None with fewer than four pairs.
         item_evaluations: number of graded answers.
+        item_groups: fit item -> its group, for items that belong together; not in the JSON.
     """
 
     sources: tuple[str, ...]
@@ -113,6 +114,7 @@ class ChosenSources:
     correlation: Correlation | None
     item_evaluations: int
     minutes: float
+    item_groups: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def run_sources(self) -> tuple[str, ...]:
@@ -262,6 +264,7 @@ def _options(run: Run, spans: Spans, limits: ChoiceLimits, evidence: WeightEvide
         if evidence.similarity
         else [],
         "norms": [list(spans.norms(evidence.changes.get(name, {}))) for name in names],
+        "item_groups": {item.id: item.group for item in run.items["fit"] if item.group},
     }
 
 
@@ -326,10 +329,11 @@ def _choice(run: Run, spans: Spans, strategy: Stepwise) -> ChosenSources:
     trials = store.trials(SCOUT)
     failed: dict[str, str] = {}
     alone: dict[str, Interval] = {}
+    item_groups = store.groups()
     for i, name in enumerate(names):
         scores = strategy.scores_of([i])
         if scores:
-            alone[name] = interval(list(scores.values()), seed=0)
+            alone[name] = mean_score(scores, item_groups)
     for trial in trials:
         evaluation = store.evaluation(trial.id, "fit")
         on = weights_by_source(names, trial.asked.genome)
@@ -345,7 +349,8 @@ def _choice(run: Run, spans: Spans, strategy: Stepwise) -> ChosenSources:
         steps=tuple(strategy.steps),
         contributions={names[i]: gain for i, gain in strategy.contributions.items()},
         verdict=strategy.verdict,
-        score=interval(list(scores.values()), seed=0) if scores else None,
+        score=mean_score(scores, item_groups) if scores else None,
+        item_groups=item_groups,
         frame=run.models.frame if run.models.frame in names else None,
         alone=alone,
         item_scores=_item_scores(strategy, names),
@@ -354,6 +359,11 @@ def _choice(run: Run, spans: Spans, strategy: Stepwise) -> ChosenSources:
         item_evaluations=store.item_evaluations(SCOUT, "fit"),
         minutes=seconds / 60,
     )
+
+
+def mean_score(scores: Mapping[str, float], groups: Mapping[str, str]) -> Interval:
+    """Bound the mean of item scores; ``groups`` has the groups of items that belong together."""
+    return interval([*scores.values()], Groups.of(groups.get(item, "") for item in scores), seed=0)
 
 
 def _item_scores(strategy: Stepwise, names: Sequence[str]) -> dict[tuple[str, ...], Mapping[str, float]]:

@@ -211,7 +211,8 @@ def gain_text(gain: Gain) -> str:
 def score_text(score: Interval) -> str:
     """Return a score with its interval and number of items."""
     low, high = 100 * score.low, 100 * score.high
-    return f"{percent(score.score)} [{low:.0f}, {high:.0f}] of {counted(score.n, 'item')}"
+    size = score.size if score.n_groups else counted(score.n, "item")
+    return f"{percent(score.score)} [{low:.0f}, {high:.0f}] of {size}"
 
 
 def predictions_text(found: Correlation | None) -> str:

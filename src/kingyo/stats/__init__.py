@@ -3,6 +3,7 @@
 All random methods take a seed. scipy is imported where it is used, so that other commands start without it.
 """
 
+from kingyo.stats.groups import Groups
 from kingyo.stats.intervals import NORMAL, ROUNDING, Array, Interval, interval_json, mean_name
 from kingyo.stats.means import bounded_mean, interval, lower_quantile, mean_of_runs, weighted_mean, wilson
 from kingyo.stats.paired import PairedDifference, mcnemar, paired_difference, sign_flips
@@ -11,6 +12,7 @@ __all__ = [
     "NORMAL",
     "ROUNDING",
     "Array",
+    "Groups",
     "Interval",
     "PairedDifference",
     "bounded_mean",

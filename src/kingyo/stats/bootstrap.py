@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from kingyo.stats import Array, Interval, PairedDifference, lower_quantile
+from kingyo.stats import Array, Groups, Interval, PairedDifference, lower_quantile
 
 
 def bootstrap_values(
@@ -14,6 +15,7 @@ def bootstrap_values(
     value: Callable[[Sequence[Sequence[object]]], float],
     draws: int = 1000,
     seed: int = 0,
+    groups: Sequence[Groups | None] | None = None,
 ) -> Array:
     """Return a measure of bootstrap samples; each part is resampled separately, with replacement.
 
@@ -25,18 +27,35 @@ def bootstrap_values(
         value: the measure of such parts.
         draws: number of samples.
         seed: for the samples.
+        groups: for each part, which answers belong together; whole groups are drawn.
     """
     generator = np.random.default_rng(seed)
     values = np.empty(draws)
+    draw = [_sampler(len(part), own) for part, own in zip(parts, groups or [None] * len(parts), strict=True)]
     for place in range(draws):
-        chosen = [generator.integers(len(part), size=len(part)) for part in parts]
+        chosen = [sample(generator) for sample in draw]
         values[place] = value([[part[i] for i in own] for part, own in zip(parts, chosen, strict=True)])
     return values
+
+
+def _sampler(n: int, groups: Groups | None) -> Callable[[np.random.Generator], NDArray[np.intp]]:
+    """Return a function that draws the places of a sample."""
+    if groups is None:
+        return lambda generator: generator.integers(n, size=n)
+    members = [np.flatnonzero(groups.numbers == number) for number in range(len(groups.sizes))]
+    n_groups = len(members)
+
+    def sample(generator: np.random.Generator) -> NDArray[np.intp]:
+        chosen: list[int] = generator.integers(n_groups, size=n_groups).tolist()
+        return np.concatenate([members[place] for place in chosen])
+
+    return sample
 
 
 def bootstrap_bounds(
     features: Sequence[object],
     value: Callable[[Sequence[object]], float],
+    groups: Groups | None = None,
     level: float = 0.95,
     draws: int = 1000,
     seed: int = 0,
@@ -48,7 +67,9 @@ def bootstrap_bounds(
     Raises:
         ValueError: no sample has a value.
     """
-    return percentiles(bootstrap_values([features], lambda parts: value(parts[0]), draws, seed), level)
+    return percentiles(
+        bootstrap_values([features], lambda parts: value(parts[0]), draws, seed, [groups]), level
+    )
 
 
 def percentiles(drawn: Array, level: float = 0.95) -> tuple[float, float]:

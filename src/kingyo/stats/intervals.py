@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Literal
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kingyo.errors import KingyoError
+from kingyo.io.units import counted
 
 Array = NDArray[np.float64]
 NORMAL = NormalDist()
@@ -39,13 +41,43 @@ def normal_quantile(level: float) -> float:
     return NORMAL.inv_cdf((1 + level) / 2)
 
 
+def t_quantile(freedom: float, level: float) -> float:
+    """Return t such that Student's t variable is in [-t, t] with probability ``level``."""
+    from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
+
+    return float(stdtrit(freedom, (1 + level) / 2))
+
+
+def wilson_bounds(p: float, n: float, z: float) -> tuple[float, float]:
+    """Return Wilson's bounds of a proportion p of n items, for a normal quantile z.
+
+    Computed here because scipy takes 270 times as long.
+    """
+    centre = p + z * z / (2 * n)
+    reach = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    # At p = 0 and p = 1 the exact bound is p; rounding would exceed it.
+    low = 0.0 if p == 0 else (centre - reach) / scale
+    high = 1.0 if p == 1 else (centre + reach) / scale
+    return low, high
+
+
 ROUNDING = 1e-9
 """Scores that differ by less are equal."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A mean score, or a difference of two, with its confidence interval."""
+    """A mean score, or a difference of two, with its confidence interval.
+
+    Attributes:
+        score: the mean.
+        n: number of items.
+        low, high: its bounds.
+        method: how they were computed.
+        n_groups: number of groups, if some items belong together; else 0.
+        noun: what makes a group, such as ``prompt``.
+    """
 
     score: float
     n: int
@@ -63,6 +95,18 @@ class Interval:
         "bootstrap",
         "bradley-terry",
     ]
+    n_groups: int = 0
+    noun: str = "group"
+
+    @property
+    def size(self) -> str:
+        """Return the number of items, such as ``160`` or ``160 items of 20 prompts``."""
+        return f"{self.n:,}{self.of_groups}"
+
+    @property
+    def of_groups(self) -> str:
+        """Return what follows the number of items in ``size``."""
+        return f" items of {counted(self.n_groups, self.noun)}" if self.n_groups else ""
 
     def in_percent(self, unit: str = "", sign: Literal["", "+"] = "") -> str:
         """Return "71.5 [65.0, 77.2]", with a unit after the score; "+" shows the sign of differences."""
@@ -75,13 +119,27 @@ class Interval:
         return f"{score} [{low}, {high}]"
 
 
+Counts = tuple[int, int, str]
+"""The number of some items, that of their groups (0 if no two belong together), and what makes a group."""
+
+
+def with_groups(bounds: Interval, parts: Sequence[Counts]) -> Interval:
+    """Return an interval with the number of groups of one or several sets of items."""
+    if not any(n_groups for _, n_groups, _ in parts):
+        return bounds
+    nouns = {noun if n_groups else "group" for _, n_groups, noun in parts}
+    total = sum(n_groups or n for n, n_groups, _ in parts)
+    return replace(bounds, n_groups=total, noun=nouns.pop() if len(nouns) == 1 else "group")
+
+
 def mean_name(weights: Iterable[float]) -> str:
     """Return ``mean``, or ``weighted mean`` if the weights differ."""
     return "weighted mean" if len(set(weights)) > 1 else "mean"
 
 
 def interval_json(value: Interval | None) -> dict[str, object] | None:
-    """Return score, n, low and high."""
+    """Return score, n, low and high, and the number of groups if items belong together."""
     if value is None:
         return None
-    return {"score": value.score, "n": value.n, "low": value.low, "high": value.high}
+    groups = {"groups": value.n_groups} if value.n_groups else {}
+    return {"score": value.score, "n": value.n, **groups, "low": value.low, "high": value.high}

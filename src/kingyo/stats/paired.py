@@ -9,14 +9,18 @@ from typing import Literal
 
 import numpy as np
 
+from kingyo.stats.groups import Groups
 from kingyo.stats.intervals import (
     Array,
     Interval,
     finite_array,
     is_binary,
     normal_quantile,
+    t_quantile,
+    wilson_bounds,
+    with_groups,
 )
-from kingyo.stats.means import CHUNK, RESAMPLES, gaffke_means, lower_quantile, wilson_bounds
+from kingyo.stats.means import CHUNK, RESAMPLES, gaffke_means, lower_quantile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +32,7 @@ class PairedDifference:
 
     interval: Interval
     p: float
-    test: Literal["mcnemar", "gaffke", "bootstrap"]
+    test: Literal["mcnemar", "gaffke", "bootstrap", "student"]
 
 
 def paired_difference(
@@ -36,38 +40,63 @@ def paired_difference(
     weights: Sequence[float] = (1.0,),
     seed: int = 0,
     level: float = 0.95,
+    *,
+    groups: Sequence[Groups | None] | None = None,
 ) -> PairedDifference:
     """Compare two models on the same items: the weighted mean over tasks of mean(a − b), and its p-value.
 
     One task scored 0 or 1: McNemar's exact test, and Newcombe's hybrid score interval for paired proportions
-    (1998, method 10), extended to 0 if the test, which is more conservative, finds no difference. Otherwise:
-    Gaffke's bounds of the items' differences, which lie in [-1, 1] (see ``bounded_mean``); for several tasks,
-    of the weighted sum of their drawn means. p is the smallest 1 − level at which the interval excludes 0.
+    (1998, method 10), extended to 0 if the test, which is more conservative, finds no difference. If items of
+    such a task belong together: Student's t of the groups (``Groups.variance``). Otherwise: Gaffke's bounds
+    of the items' differences, which lie in [-1, 1] (see ``bounded_mean``); for several tasks, of the weighted
+    sum of their drawn means. p is the smallest 1 − level at which the interval excludes 0.
 
     Args:
         tasks: for each task the scores of both models, on the same items in the same order.
         weights: weight of each task, above 0.
         seed: for ``bounded_mean``.
         level: confidence, between 0 and 1.
+        groups: for each task, which of its items belong together; default: all items are independent.
     """
+    of_tasks = groups or [None] * len(tasks)
     pairs = [(finite_array("scores", a), finite_array("scores", b)) for a, b in tasks]
     shares = [weight / math.fsum(weights) for weight in weights]
     mean = math.fsum(share * float((x - y).mean()) for share, (x, y) in zip(shares, pairs, strict=True))
     if len(pairs) == 1 and all(map(is_binary, pairs[0])):
+        if of_tasks[0] is not None:
+            return _grouped_difference(mean, pairs[0][0] - pairs[0][1], of_tasks[0], level)
         return _binary_difference(mean, *pairs[0], mcnemar(*tasks[0]), level)
     rng = np.random.default_rng(seed)
-    means = [gaffke_means(x - y, (-1.0, 1.0), rng) for x, y in pairs]
+    means = [gaffke_means(x - y, (-1.0, 1.0), rng, own) for (x, y), own in zip(pairs, of_tasks, strict=True)]
     lower, upper = (
         np.sum([share * drawn[side] for share, drawn in zip(shares, means, strict=True)], axis=0)
         for side in (0, 1)
     )
     low, high = lower_quantile(lower, level), -lower_quantile(-upper, level)
-    n = sum(len(x) for x, _ in pairs)
     beyond = min(int((lower <= 0).sum()), int((upper >= 0).sum()))
+    n = sum(len(x) for x, _ in pairs)
+    bounds = Interval(score=mean, n=n, low=low, high=high, method="gaffke")
+    counts = [
+        (len(x), 0, "") if own is None else own.counts for own, (x, _) in zip(of_tasks, pairs, strict=True)
+    ]
     return PairedDifference(
-        interval=Interval(score=mean, n=n, low=low, high=high, method="gaffke"),
+        interval=with_groups(bounds, counts),
         p=min(1.0, 2 * (1 + beyond) / (1 + len(lower))),
         test="gaffke",
+    )
+
+
+def _grouped_difference(mean: float, gaps: Array, groups: Groups, level: float) -> PairedDifference:
+    from scipy.special import stdtr  # pyright: ignore[reportMissingTypeStubs]
+
+    error = math.sqrt(groups.variance(gaps))
+    reach = t_quantile(groups.freedom, level) * error
+    low, high = max(-1.0, mean - reach), min(1.0, mean + reach)
+    bounds = Interval(score=mean, n=len(gaps), low=low, high=high, method="student")
+    return PairedDifference(
+        interval=with_groups(bounds, [groups.counts]),
+        p=2 * float(stdtr(groups.freedom, -abs(mean) / error)),
+        test="student",
     )
 
 

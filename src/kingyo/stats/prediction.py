@@ -14,21 +14,35 @@ the rest of the variance of the m_k. The winner's predicted score is M + τ²/(�
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kingyo.stats.intervals import NORMAL, ROUNDING, Interval
+from kingyo.stats.groups import Groups
+from kingyo.stats.intervals import NORMAL, ROUNDING, Counts, Interval, with_groups
 
 Matrix = NDArray[np.float64]
 DRAWS = 20_000
 """Simulated test scores for several tasks. Another seed moves the bounds by about 2% of a deviation."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class SplitGroups:
+    """The groups of the items that finalists were scored on, and of the test items."""
+
+    validation: Groups | None = None
+    test: Groups | None = None
+
+
 def predict_winner(
-    scores: Sequence[Sequence[float]], winner: int, n_test: int, level: float = 0.95
+    scores: Sequence[Sequence[float]],
+    winner: int,
+    n_test: int,
+    level: float = 0.95,
+    groups: SplitGroups = SplitGroups(),
 ) -> Interval:
     """Predict the mean score of the picked finalist on the test items.
 
@@ -37,21 +51,26 @@ def predict_winner(
         winner: the row that was picked.
         n_test: number of test items; the interval includes their sampling error.
         level: confidence, between 0 and 1.
+        groups: items that belong together; the interval allows for as many independent items as they are
+            worth.
 
     Returns:
         The prediction, with an interval that contains the test score with this confidence; ``n`` is the
         number of validation items. Beta-binomial quantiles if all scores are 0 or 1; otherwise normal ones,
         widened for rare scores that the items may not contain.
     """
-    forecast = _forecast(scores, winner, n_test)
+    forecast = _forecast(scores, winner, n_test, groups)
     score, n = forecast.score, forecast.n
     if forecast.chances:
-        ends = [_beta_binomial(chance, forecast.variance, n_test, level) for chance in forecast.chances]
+        spread, n_test = forecast.variance, forecast.n_test
+        ends = [_beta_binomial(chance, spread, n_test, level) for chance in forecast.chances]
         low, high = min(low for low, _ in ends), max(high for _, high in ends)
-        return Interval(score=score, n=n, low=low, high=high, method="beta-binomial")
-    z = NORMAL.inv_cdf((1 + level) / 2)
-    low, high = max(0.0, score - z * forecast.below), min(1.0, score + z * forecast.above)
-    return Interval(score=score, n=n, low=low, high=high, method="normal")
+        bounds = Interval(score=score, n=n, low=low, high=high, method="beta-binomial")
+    else:
+        z = NORMAL.inv_cdf((1 + level) / 2)
+        low, high = max(0.0, score - z * forecast.below), min(1.0, score + z * forecast.above)
+        bounds = Interval(score=score, n=n, low=low, high=high, method="normal")
+    return with_groups(bounds, [_counts(n, groups)])
 
 
 def predict_weighted_winner(
@@ -60,6 +79,7 @@ def predict_weighted_winner(
     n_test: Sequence[int],
     weights: Sequence[float],
     level: float = 0.95,
+    groups: Sequence[SplitGroups] | None = None,
 ) -> Interval:
     """Predict the weighted mean of a picked finalist's test scores on several independent tasks.
 
@@ -71,10 +91,14 @@ def predict_weighted_winner(
         n_test: number of test items of each task.
         weights: weight of each task, above 0.
         level: confidence, between 0 and 1.
+        groups: for each task, items that belong together.
     """
+    of_tasks = groups or [SplitGroups()] * len(tasks)
     if len(tasks) == 1:
-        return predict_winner(tasks[0], winner, n_test[0], level)
-    forecasts = [_forecast(rows, winner, n) for rows, n in zip(tasks, n_test, strict=True)]
+        return predict_winner(tasks[0], winner, n_test[0], level, of_tasks[0])
+    forecasts = [
+        _forecast(rows, winner, n, own) for rows, n, own in zip(tasks, n_test, of_tasks, strict=True)
+    ]
     shares = [weight / math.fsum(weights) for weight in weights]
     rng, tail = np.random.default_rng(0), (1 - level) / 2
 
@@ -82,13 +106,18 @@ def predict_weighted_winner(
         drawn = [share * task.draws(rng, side) for share, task in zip(shares, forecasts, strict=True)]
         return float(np.quantile(np.sum(drawn, axis=0), place))
 
-    return Interval(
+    bounds = Interval(
         score=math.fsum(share * task.score for share, task in zip(shares, forecasts, strict=True)),
         n=sum(task.n for task in forecasts),
         low=max(0.0, bound(min, tail) - ROUNDING),
         high=min(1.0, bound(max, 1 - tail) + ROUNDING),
         method="simulated",
     )
+    return with_groups(bounds, [_counts(task.n, own) for task, own in zip(forecasts, of_tasks, strict=True)])
+
+
+def _counts(n: int, groups: SplitGroups) -> Counts:
+    return (n, 0, "") if groups.validation is None else groups.validation.counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +126,8 @@ class _Forecast:
 
     Attributes:
         score: the mean.
-        n, n_test: number of validation and test items.
+        n: number of validation items.
+        n_test: number of test items, or of as many independent ones as they are worth.
         chances: if scores are 0 or 1, means of the chance to be right; its variance is ``variance``.
         below, above: otherwise, standard deviations below and above the mean.
     """
@@ -119,50 +149,69 @@ class _Forecast:
         return np.clip(self.score + away * np.where(away < 0, self.below, self.above), 0, 1)
 
 
-def _forecast(scores: Sequence[Sequence[float]], winner: int, n_test: int) -> _Forecast:
+def _forecast(scores: Sequence[Sequence[float]], winner: int, n_test: int, groups: SplitGroups) -> _Forecast:
     matrix = np.array(scores, dtype=np.float64)
     means, n = matrix.mean(axis=1), matrix.shape[1]
-    single, shared = _noise(matrix)
+    single, shared = _noise(matrix, groups.validation)
     between = float(means.var(ddof=1)) if len(means) > 1 else 0.0
     real = max(0.0, between - single)
     kept = 1.0 if len(means) == 1 else real / (real + single) if real + single > 0 else 0.0
     score = float(means.mean() + kept * (means[winner] - means.mean()))
     variance = shared + single * (kept + (1 - kept) / len(means))
+    size, size_test = _independent_sizes(matrix, n_test, groups)
     if bool(np.all((matrix == 0) | (matrix == 1))):
-        chances = (score,) if 0 < score < 1 else (score, _centre(score, n))
-        spread = _floored(variance, score, n)
-        return _Forecast(score=score, n=n, n_test=n_test, chances=chances, variance=spread)
+        chances = (score,) if 0 < score < 1 else (score, _centre(score, size))
+        spread = _floored(variance, score, size)
+        worth = max(1, round(size_test))
+        return _Forecast(score=score, n=n, n_test=worth, chances=chances, variance=spread)
     per_item = float(matrix.var(axis=1).mean()) if n > 1 else 0.25
-    error = math.sqrt(variance + per_item / n_test)
-    below, above = (max(error, least) for least in _unseen(score, n, n_test))
+    error = math.sqrt(variance + per_item / size_test)
+    below, above = (max(error, least) for least in _unseen(score, size, size_test))
     return _Forecast(score=score, n=n, n_test=n_test, below=below, above=above)
 
 
-def _noise(matrix: Matrix) -> tuple[float, float]:
+def _independent_sizes(matrix: Matrix, n_test: int, groups: SplitGroups) -> tuple[float, float]:
+    """Return how many independent validation and test items these are worth.
+
+    The correlation within groups is assumed to be the same on test; see Kish 1965, section 5.4, for the
+    design effect 1 + (size - 1) × correlation.
+    """
+    n, own, other = matrix.shape[1], groups.validation, groups.test
+    effect = 1.0 if own is None else statistics.fmean(own.design_effect(row) for row in matrix)
+    correlation = 1.0 if own is None else min(1.0, (effect - 1) / (own.size - 1))
+    effect_on_test = 1.0 if other is None else 1 + (other.size - 1) * correlation
+    return n / effect, n_test / effect_on_test
+
+
+def _noise(matrix: Matrix, groups: Groups | None) -> tuple[float, float]:
     """Return s and c: the noise of one finalist's mean, and the noise that all share."""
-    n = matrix.shape[1]
-    own = float(matrix.var(axis=1, ddof=1).mean()) if n > 1 else 0.25
-    if len(matrix) == 1:
-        return 0.0, own / n
-    together = float(matrix.mean(axis=0).var(ddof=1)) if n > 1 else 0.0
-    # Var of the finalists' mean = c' + s'/K with own = c' + s'.
-    size = len(matrix)
-    rest = max(0.0, (own - together) * size / (size - 1))
-    return rest / n, max(0.0, own - rest) / n
+    n, size = matrix.shape[1], len(matrix)
+
+    def variance(row: Matrix) -> float:
+        if groups is not None:
+            return groups.variance(row)
+        return float(row.var(ddof=1)) / n if n > 1 else 0.25
+
+    own = statistics.fmean(map(variance, matrix))
+    if size == 1:
+        return 0.0, own
+    # Var of the finalists' mean = c + s/K with own = c + s.
+    rest = max(0.0, (own - variance(matrix.mean(axis=0))) * size / (size - 1))
+    return rest, max(0.0, own - rest)
 
 
-def _floored(variance: float, score: float, n: int) -> float:
+def _floored(variance: float, score: float, n: float) -> float:
     """Raise a variance to what n items can resolve; all-right answers would give 0 (Agresti & Coull 1998)."""
     centre = _centre(score, n)
     return max(variance, centre * (1 - centre) / (n + 4))
 
 
-def _centre(score: float, n: int) -> float:
+def _centre(score: float, n: float) -> float:
     """Return Agresti & Coull's centre of the chance to be right; it is not 0 if all n are wrong."""
     return (score * n + 2) / (n + 4)
 
 
-def _unseen(score: float, n: int, n_test: int) -> tuple[float, float]:
+def _unseen(score: float, n: float, n_test: float) -> tuple[float, float]:
     """Return standard deviations below and above the mean from rare scores that n items may not contain.
 
     Their share is as uncertain as that of wrong answers if all n are right; see ``_floored``.

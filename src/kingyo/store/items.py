@@ -22,6 +22,8 @@ def item_json(item: Item) -> str:
     excluded: dict[str, object] = {"media": media, "where": True}
     if item.seed is None:
         excluded["seed"] = True
+    if not item.group:
+        excluded["group"] = True
     return _ITEM.dump_json(item, exclude=cast("set[str]", excluded)).decode()
 
 

@@ -228,3 +228,8 @@ class RunStore(TrialLog):
         for split, content in self._db.execute("SELECT split, content FROM items ORDER BY split, position"):
             items[split].append(read_item(content, self.folder))
         return {split: tuple(each) for split, each in items.items()}
+
+    def groups(self) -> dict[str, str]:
+        """Return the id of each item that belongs together with others -> its ``Item.group``."""
+        query = "SELECT id, json_extract(content, '$.group') AS label FROM items WHERE label IS NOT NULL"
+        return dict(self._db.execute(query).fetchall())

@@ -19,9 +19,14 @@ end; one that is missing may keep all others from being found."""
 
 
 class ItemScores:
-    """The item scores of merges, and which merges failed."""
+    """The item scores of merges, and which merges failed.
 
-    def __init__(self) -> None:
+    Args:
+        groups: item -> its group, for items that belong together.
+    """
+
+    def __init__(self, groups: Mapping[str, str]) -> None:
+        self._groups = groups
         self._scores: dict[Genome, dict[str, float]] = {}
         self.failed: set[Genome] = set()
 
@@ -40,7 +45,8 @@ class ItemScores:
         ours, theirs = self.of(one), self.of(other)
         both = ours.keys() & theirs.keys()
         shared = sorted(both - (without or set())) or sorted(both)
-        return paired_gain([ours[item] for item in shared], [theirs[item] for item in shared])
+        groups = [self._groups.get(item, "") for item in shared]
+        return paired_gain([ours[item] for item in shared], [theirs[item] for item in shared], groups)
 
 
 @dataclass(frozen=True, kw_only=True)

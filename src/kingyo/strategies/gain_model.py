@@ -33,11 +33,15 @@ class Gain:
         return max(-1.0, self.mean - 1.96 * self.error), min(1.0, self.mean + 1.96 * self.error)
 
 
-def paired_gain(one: Sequence[float], other: Sequence[float]) -> Gain:
+def paired_gain(one: Sequence[float], other: Sequence[float], groups: Sequence[str] = ()) -> Gain:
     """Return how much better one is than other on the same items, scored from 0 to 1.
 
     Its variance is that of the differences and of one more item that is half won, half lost, so that a few
-    equal scores are not certain.
+    equal scores are not certain. Items that belong together are one large item.
+
+    Args:
+        one, other: a score per item.
+        groups: the group of each item (``Item.group``), empty for an item on its own; default: all are.
 
     Example:
         >>> gain = paired_gain([1.0, 1.0, 0.0, 1.0], [1.0, 0.0, 0.0, 1.0])
@@ -49,8 +53,15 @@ def paired_gain(one: Sequence[float], other: Sequence[float]) -> Gain:
     if n == 0:
         return Gain(mean=0.0, error=1.0, n=0)
     mean = float(gaps.mean())
-    variance = (float(((gaps - mean) ** 2).sum()) + 0.25) / (n + 1)
-    return Gain(mean=mean, error=float(np.sqrt(variance / n)), n=n)
+    residuals, size = gaps - mean, 1.0
+    if any(groups):
+        labels = [group or i for i, group in enumerate(groups)]
+        places = {label: place for place, label in enumerate(dict.fromkeys(labels))}
+        numbers = [places[label] for label in labels]
+        residuals, size = np.bincount(numbers, residuals), float((np.bincount(numbers) ** 2).sum() / n)
+    n_groups = len(residuals)
+    variance = (float((residuals**2).sum()) + 0.25 * size**2) / (n_groups + 1)
+    return Gain(mean=mean, error=float(np.sqrt(variance / (n * n / n_groups))), n=n)
 
 
 class GainModel:

@@ -137,6 +137,7 @@ class Stepwise(BaseStrategy):
             similarity: similarity of each pair of sources, such as the cosine of task vectors.
             norms: norm of each source's task vector in each span of layers, such as its root mean square, one
                 row per source; axes are then by source and by span. Empty: one axis per source.
+            item_groups: item -> its group, for items that belong together.
         """
 
         min_gain: Share = 0.01
@@ -149,6 +150,7 @@ class Stepwise(BaseStrategy):
         features: tuple[tuple[float, ...], ...] = ()
         similarity: tuple[tuple[float, ...], ...] = ()
         norms: tuple[tuple[float, ...], ...] = ()
+        item_groups: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
         super().__init__(axes, seed, batch=1)
@@ -159,7 +161,7 @@ class Stepwise(BaseStrategy):
         self._rules = GainRules(min_gain=settings.min_gain, keep=settings.keep, heats=settings.heats)
         self._features = _standardised(settings.features, self.weights.n_sources)
         self._model = GainModel(self.weights.n_sources, self._features.shape[1] + 2)
-        self._scores = ItemScores()
+        self._scores = ItemScores(settings.item_groups)
         self._queue: list[Genome] = []
         self._open: set[int] = set()  # numbers of trials without an outcome
         self._step: _Step | None = None

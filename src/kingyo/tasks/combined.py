@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from kingyo.errors import KingyoError, suggest, unknown
-from kingyo.tasks.near_duplicates import NearDuplicates, Placed, count_near, near_groups, note_apart
+from kingyo.tasks.near_duplicates import (
+    NearDuplicates,
+    Placed,
+    count_near,
+    group_labels,
+    near_groups,
+    note_apart,
+)
 from kingyo.tasks.spec import Sizes, TaskSpec
 from kingyo.tasks.splits import make_splits
 from kingyo.tasks.task import LoadedItems, build_task, load_items
@@ -154,12 +161,13 @@ def load_splits(specs: Mapping[str, TaskSpec], folder: Path) -> LoadedSplits:
         duplicates += loaded.duplicates
         sizes = spec.splits
         groups = near_groups(loaded.items, sizes.similar, share_images=sizes.share_images)
-        own: dict[str, Placed] = {}
+        own, labels = dict[str, Placed](), group_labels(groups)
         notes += [loaded.note] if loaded.note else []
         for split, items in _split(loaded, sizes, groups).items():
             for item in items:
-                is_only = len(specs) == 1
-                placed_item = item if is_only else replace(item, id=f"{name}/{item.id}", task=name)
+                placed_item = replace(item, group=labels.get(item.id, ""))
+                if len(specs) > 1:
+                    placed_item = replace(placed_item, id=f"{name}/{item.id}", task=name)
                 own[item.id] = split, placed_item
                 by_split[split].append(placed_item)
         unused += len(loaded.items) - len(own)

@@ -115,7 +115,7 @@ def near_groups(
     """Return the items in groups of near-duplicates; most groups have one item.
 
     Args:
-        items: distinct items.
+        items: distinct items. Those with the same ``group`` are in one group.
         similar: Jaccard similarity of n-grams at which texts are near-duplicates; None: only equal ones.
             A chain of similar texts is one group. Texts with different images are never joined.
         share_images: allow the same image in several groups; otherwise items that share an image, directly
@@ -124,7 +124,10 @@ def near_groups(
     sets = _Sets(len(items))
     first_of_question: dict[_Question, int] = {}
     first_of_image: dict[str, int] = {}
+    first_of_label: dict[str, int] = {}
     for i, item in enumerate(items):
+        if item.group:
+            sets.join(i, first_of_label.setdefault(item.group, i))
         sets.join(i, first_of_question.setdefault((_text_key(item), _hashes(item)), i))
         for each in () if share_images else _hashes(item):
             sets.join(i, first_of_image.setdefault(each, i))
@@ -136,6 +139,30 @@ def near_groups(
     for i, item in enumerate(items):
         groups[sets.root(i)].append(item)
     return list(groups.values())
+
+
+def group_labels(groups: Sequence[Sequence[Item]]) -> dict[str, str]:
+    """Return the id of each item that belongs together with others -> its ``Item.group``.
+
+    Items with the same images belong together even if they may be in different splits (``share_images``),
+    unless all items show the same.
+    """
+    by_images: dict[tuple[str, ...], list[Item]] = defaultdict(list)
+    for group in groups:
+        by_images[_hashes(group[0]) or (group[0].id,)] += group
+    joined = [*by_images.values()] if len(by_images) > 1 else groups
+    return {item.id: _label(group) for group in joined if len(group) > 1 for item in group}
+
+
+def _label(group: Sequence[Item]) -> str:
+    given = {item.group for item in group}
+    if len(given) == 1 and (label := given.pop()):
+        return label
+    if has_media(group):
+        noun = "image" if len({_hashes(item) for item in group}) == 1 else "group"
+    else:
+        noun = "question" if group[0].seed is None else "prompt"
+    return f"{noun} {group[0].id}"
 
 
 class _Sets:

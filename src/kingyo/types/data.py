@@ -116,6 +116,8 @@ class Item:
         task: the name of its task if a run has several, else empty.
         media: the images of the question, in order.
         seed: the seed of the answer's noise, if the model draws.
+        group: what it shares with other items of its task, such as ``prompt 3f2a``; the first word says what
+            that is. Items of a group are in one split and not independent. Empty if it is on its own.
         where: the place of that row, such as ``items.jsonl line 7``; empty if unknown, as in a stored item.
     """
 
@@ -127,6 +129,7 @@ class Item:
     task: str = ""
     media: tuple[Media, ...] = ()
     seed: int | None = None
+    group: str = ""
     where: str = field(default="", compare=False)
 
     @property

@@ -1,0 +1,149 @@
+"""Intervals, tests and predictions of scores of items that belong together."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from kingyo.stats import Groups, Interval, interval, paired_difference, weighted_mean, wilson
+from kingyo.stats.bootstrap import bootstrap_bounds
+from kingyo.stats.prediction import SplitGroups, predict_winner
+
+PROMPTS, PICTURES = 30, 10
+GROUPS = Groups(numbers=np.repeat(np.arange(PROMPTS), PICTURES), noun="prompt")
+RUNS = {False: 300, True: 30}
+"""By whether scores are graded, whose intervals take longer."""
+Array = NDArray[np.float64]
+
+
+def draw(rng: np.random.Generator, ability: float, easiness: Array, graded: bool = False) -> list[float]:
+    """Draw scores of pictures whose prompts are easy or hard, also for this model alone."""
+    own = rng.normal(size=PROMPTS)
+    chances = np.repeat(expit(ability + easiness + own), PICTURES)
+    if graded:
+        return np.clip(chances + 0.1 * rng.normal(size=len(chances)), 0, 1).tolist()
+    return (rng.random(len(chances)) < chances).astype(float).tolist()
+
+
+def test_groups_of_labels() -> None:
+    assert Groups.of(["", "", ""]) is None
+    assert Groups.of(["prompt a", "prompt b"]) is None, "each item is the only one of its group"
+    groups = Groups.of(["prompt a", "", "prompt b", "prompt a", ""])
+    assert groups is not None
+    assert (groups.numbers.tolist(), groups.noun) == ([0, 1, 2, 0, 3], "prompt")
+    mixed = Groups.of(["prompt a", "prompt a", "image b", "image b"])
+    plain = Groups.of(["a", "a"])
+    assert mixed is not None and plain is not None and (mixed.noun, plain.noun) == ("group", "group")
+
+
+def test_the_number_of_groups_is_named() -> None:
+    score = interval([1.0, 0.0] * 150, GROUPS)
+    assert (score.n, score.n_groups, score.size) == (300, 30, "300 items of 30 prompts")
+    alone = interval([1.0, 0.0])
+    assert (alone.n_groups, alone.size) == (0, "2")
+    both = weighted_mean([score, alone], [1.0, 1.0])
+    assert both.size == "302 items of 32 groups"
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_equal_scores_are_worth_one_item_per_group(value: float) -> None:
+    grouped, few = interval([value] * 300, GROUPS), wilson(int(value * PROMPTS), PROMPTS)
+    assert grouped.low == pytest.approx(few.low, abs=0.02) and grouped.high == pytest.approx(
+        few.high, abs=0.02
+    )
+    assert grouped.low <= few.low and grouped.high >= few.high
+
+
+def test_one_wrong_answer_does_not_make_groups_independent() -> None:
+    """With nearly equal scores the correlation within groups is unknown, so it is assumed to be large."""
+    all_right = interval([1.0] * 300, GROUPS)
+    one_wrong = interval([1.0] * 299 + [0.0], GROUPS)
+    assert one_wrong.low == pytest.approx(all_right.low, abs=0.03)
+
+
+def test_one_group_shows_nothing() -> None:
+    groups = Groups(numbers=np.zeros(8, dtype=np.intp))
+    score = interval([1.0, 0.0] * 4, groups)
+    assert score.low < 0.01 and score.high > 0.99
+    difference = paired_difference([([1.0] * 8, [0.0] * 8)], groups=[groups])
+    assert difference.interval.low == -1 and difference.p > 0.2
+
+
+def test_items_of_one_score_each_are_as_independent_items() -> None:
+    """Groups that do not matter cost little."""
+    rng = np.random.default_rng(0)
+    scores = (rng.random(300) < 0.6).astype(float).tolist()
+    grouped, alone = interval(scores, GROUPS), interval(scores)
+    assert 1 <= (grouped.high - grouped.low) / (alone.high - alone.low) < 1.3
+
+
+@pytest.mark.parametrize("graded", [False, True])
+@pytest.mark.parametrize("ability", [0.0, 2.5])
+def test_means_and_predictions_hold_their_level(ability: float, graded: bool) -> None:
+    rng = np.random.default_rng(0)
+    spread = np.sqrt(1 + 2.0**2)
+    true = float(expit(ability + spread * np.random.default_rng(1).normal(size=200_000)).mean())
+    means, predictions, independent = list[bool](), list[bool](), list[bool]()
+    for _ in range(RUNS[graded]):
+        easiness = 2.0 * rng.normal(size=PROMPTS)
+        rows = [draw(rng, ability, easiness, graded) for _ in range(3)]
+        tested = draw(rng, ability, 2.0 * rng.normal(size=PROMPTS), graded)
+        splits = SplitGroups(validation=GROUPS, test=GROUPS)
+        means.append(_holds(interval(rows[0], GROUPS), true, slack=0.02 if graded else 0.0))
+        predictions.append(_holds(predict_winner(rows, 0, 300, groups=splits), float(np.mean(tested))))
+        independent.append(graded or _holds(interval(rows[0]), true))
+    assert np.mean(means) > 0.93 and np.mean(predictions) > 0.93
+    assert graded or np.mean(independent) < 0.75, "these scores are far from independent"
+
+
+def _holds(bounds: Interval, value: float, slack: float = 0.0) -> bool:
+    """Return whether bounds hold a value; clipped scores have a slightly different mean."""
+    return bounds.low - slack <= value <= bounds.high + slack
+
+
+@pytest.mark.parametrize("graded", [False, True])
+def test_equal_models_rarely_differ(graded: bool) -> None:
+    rng = np.random.default_rng(0)
+    found, naive = list[bool](), list[bool]()
+    for _ in range(RUNS[graded]):
+        easiness = rng.normal(size=PROMPTS)
+        pair = draw(rng, 0.0, easiness, graded), draw(rng, 0.0, easiness, graded)
+        difference = paired_difference([pair], groups=[GROUPS])
+        assert (difference.p <= 0.05) == (not difference.interval.low <= 0 <= difference.interval.high)
+        found.append(difference.p <= 0.05)
+        naive.append(graded or paired_difference([pair]).p <= 0.05)
+    assert np.mean(found) <= 0.06
+    assert np.mean(naive) > 0.15
+
+
+def test_differences_of_several_tasks_go_by_group() -> None:
+    rng = np.random.default_rng(0)
+    easiness = rng.normal(size=PROMPTS)
+    pairs = [(draw(rng, 1.0, easiness), draw(rng, 0.0, easiness)) for _ in range(2)]
+    grouped = paired_difference(pairs, [1.0, 1.0], groups=[GROUPS, GROUPS]).interval
+    alone = paired_difference(pairs, [1.0, 1.0]).interval
+    assert grouped.score == alone.score and grouped.size == "600 items of 60 prompts"
+    assert grouped.high - grouped.low > 1.5 * (alone.high - alone.low)
+
+
+def test_groups_of_different_sizes() -> None:
+    """A large group is one group: its scores count as often as its items, its independence does not."""
+    labels = ["prompt big"] * 50 + [f"prompt {i // 2}" for i in range(50)]
+    groups = Groups.of(labels)
+    assert groups is not None and groups.freedom < 4
+    score = interval([1.0] * 50 + [0.0] * 50, groups)
+    assert score.score == 0.5 and score.low < 0.05 and score.high > 0.95
+
+
+def test_whole_groups_are_resampled() -> None:
+    values = np.repeat(np.random.default_rng(0).random(PROMPTS), PICTURES).tolist()
+
+    def mean(drawn: object) -> float:
+        return float(np.mean(drawn))  # type: ignore[arg-type]
+
+    low, high = bootstrap_bounds(values, mean, GROUPS)
+    few_low, few_high = bootstrap_bounds(values[::PICTURES], mean)
+    assert (low, high) == pytest.approx((few_low, few_high), abs=0.02)
+    assert high - low > 2 * np.subtract(*bootstrap_bounds(values, mean)[::-1])
