@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.tasks import Sizes, build_task, load_items, load_splits, make_splits, parse_task_spec
+from kingyo.tasks import Sizes, build_task, load_items, load_splits, make_splits, near_groups, parse_task_spec
 from kingyo.tasks.named_paths import named_paths
+from kingyo.tasks.near_duplicates import group_labels
 from kingyo.tasks.picture_grader import PICTURE_GRADERS, build_mix
 from kingyo.types import Drawing, DrawingPrompt, Item, Media
 from kingyo.vision.features import LITE0
@@ -97,6 +98,9 @@ def test_pictures_of_a_prompt_stay_in_one_split(tmp_path: Path) -> None:
     splits = make_splits(items, Sizes(fit=40, validation=20, test=20))
     where = {(split, each.prompt) for split, own in splits.items() for each in own}
     assert len(where) == len(rows)
+    labels = group_labels(near_groups(items))
+    assert len({(labels[each.id], each.prompt) for each in items}) == len(rows)
+    assert all(label.startswith("prompt ") for label in labels.values())
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5, "", "ten", 2**32, None])

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from kingyo.errors import KingyoError
 from kingyo.tasks import NearDuplicates, Sizes, TaskSpec, load_items, load_splits, make_splits, near_groups
-from kingyo.tasks.near_duplicates import bare
-from kingyo.types import SPLITS, Item
+from kingyo.tasks.near_duplicates import bare, group_labels
+from kingyo.types import SPLITS, Item, Media
 
 DIFFERENT = """
 3-1 31 3+1 3*1 3/1 3.1 3,1 3:1 3<1 3>1 3=1 3!=1 3%1 3^1 3×1 3÷1 -31 31% (3)1 3_1 3|1 √31
@@ -243,3 +243,34 @@ def test_ids_of_items_are_stable(tmp_path: Path) -> None:
     loaded = load_items(column_task(tmp_path, *rows), tmp_path)
     assert len({item.id for item in loaded.items}) == 5
     assert loaded.items[0].id == "4a1b21d876ae00c8"
+
+
+def test_items_that_belong_together_share_a_group(tmp_path: Path) -> None:
+    rows = [{"prompt": f"{n} + {n}{end}", "answer": str(2 * n)} for n in range(1, 9) for end in ("", "?")]
+    rows += [{"prompt": f"{n} - 1", "answer": str(n - 1)} for n in range(1, 9)]
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    spec = TaskSpec(data="data.jsonl", grader="number")
+    items = [item for own in load_splits({"task": spec}, tmp_path).splits.values() for item in own]
+    by_group: dict[str, list[str]] = {}
+    for item in items:
+        by_group.setdefault(item.group, []).append(item.prompt)
+    assert sorted(by_group.pop("")) == sorted(row["prompt"] for row in rows[16:])
+    assert len(by_group) == 8 and all(label.startswith("question ") for label in by_group)
+    assert sorted(map(sorted, by_group.values())) == [[f"{n} + {n}", f"{n} + {n}?"] for n in range(1, 9)]
+
+
+def test_groups_of_a_kind_of_ones_own_stay_in_one_split() -> None:
+    own = [Item(id=f"{i}", prompt=f"question {i}", answer="", group=f"text {i % 10}") for i in range(40)]
+    splits = make_splits(own, Sizes(fit=20, validation=8, test=12))
+    assert not set.intersection(*({item.group for item in each} for each in splits.values()))
+    labels = group_labels(near_groups(own))
+    assert labels == {item.id: item.group for item in own}
+
+
+def test_the_same_images_are_a_group_unless_all_items_show_them() -> None:
+    images = [Media(sha256=f"{i}" * 64, type="image/png") for i in range(3)]
+    own = [Item(id=f"{i}", prompt=f"{i}", answer="", media=(images[i % 3],)) for i in range(9)]
+    labels = group_labels(near_groups(own, share_images=True))
+    assert len(labels) == 9 and set(labels.values()) == {"image 0", "image 1", "image 2"}
+    one = [Item(id=f"{i}", prompt=f"{i}", answer="", media=(images[0],)) for i in range(9)]
+    assert group_labels(near_groups(one, share_images=True)) == {}
