@@ -149,7 +149,7 @@ def test_scores_of_some_items_are_not_shown_as_scores_of_all(runs: dict[str, Pat
 def test_scores_of_all_items_are_set_against_test(runs: dict[str, Path]) -> None:
     text = Reader(rendered(runs["better"])).text
     assert "fit n = 100" in text and "The band is the 95% interval of the best trial" in text
-    assert re.search(r"Fit minus test of the winner: .+ \(n = 100 and 120 different items\)", text)
+    assert re.search(r"Fit minus test of the winner: .+ \(n = 100 and 120, different items\)", text)
 
 
 def test_counts_on_the_page_are_those_of_the_store(runs: dict[str, Path]) -> None:

@@ -13,8 +13,9 @@ from kingyo.io.units import counted
 from kingyo.rating.models import RatedModel, read_models
 from kingyo.rating.pairs import choices_as_numbers, known_choices
 from kingyo.rating.regression import FOLDS, ChoiceData, fit_weights, folds, held_out_logits
-from kingyo.stats import Array, Groups, Interval, interval, interval_json, paired_difference
+from kingyo.stats import Array, Groups, Interval, interval_json
 from kingyo.stats.bradley_terry import PairChoices, fit_strengths, select
+from kingyo.stats.groups import grouped_difference, grouped_share
 from kingyo.store import RunStore
 from kingyo.store.choices import StoredChoice, read_choices
 from kingyo.types import Media, Split
@@ -176,9 +177,8 @@ def _measured(
     is_decided = data.scores != 0.5
     own = _hits(held_out_logits(data), data.scores)[is_decided]
     simple = _hits(_strength_logits(data, numbers), data.scores)[is_decided]
-    groups = Groups.of(
-        f"prompt {group}" for group, decided in zip(data.groups, is_decided, strict=True) if decided
-    )
+    prompts = [group for group, decided in zip(data.groups, is_decided, strict=True) if decided]
+    groups = Groups(numbers=np.unique(prompts, return_inverse=True)[1], noun="prompt")
     return TrainingReport(
         features=features,
         n=len(data.scores),
@@ -187,9 +187,9 @@ def _measured(
         left_out=counts[0],
         raters=counts[1],
         penalty=penalty,
-        accuracy=interval(own.tolist(), groups),
-        better_model=interval(simple.tolist(), groups),
-        gain=paired_difference([(own.tolist(), simple.tolist())], groups=[groups]).interval,
+        accuracy=grouped_share(own, groups),
+        better_model=grouped_share(simple, groups),
+        gain=grouped_difference(own - simple, groups)[0],
     )
 
 

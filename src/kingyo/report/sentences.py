@@ -227,7 +227,7 @@ def _drop(name: str, child: ModelResult, split: Split) -> str:
     assert drop is not None and chosen is not None and child.test is not None, "it was scored on both"
     return (
         f"{name} minus test of the winner: {wording.points(drop)} "
-        f"(n = {chosen.size} and {child.test.size}; the items differ)."
+        f"(n = {chosen.size} and {child.test.size}, different items)."
     )
 
 

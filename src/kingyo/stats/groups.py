@@ -8,6 +8,7 @@ Survey Sampling, section 8.2), less one.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -102,3 +103,14 @@ def grouped_share(values: Array, groups: Groups, level: float = 0.95) -> Interva
     low, high = wilson_bounds(mean, n, t_quantile(groups.freedom, level))
     bounds = Interval(score=mean, n=len(values), low=low, high=high, method="wilson")
     return with_groups(bounds, [groups.counts])
+
+
+def grouped_difference(gaps: Array, groups: Groups, level: float = 0.95) -> tuple[Interval, float]:
+    """Bound the mean of differences in [-1, 1] by Student's t; also return the p-value that it is 0."""
+    from scipy.special import stdtr  # pyright: ignore[reportMissingTypeStubs]
+
+    mean, error = float(gaps.mean()), math.sqrt(groups.variance(gaps))
+    reach = t_quantile(groups.freedom, level) * error
+    low, high = max(-1.0, mean - reach), min(1.0, mean + reach)
+    bounds = Interval(score=mean, n=len(gaps), low=low, high=high, method="student")
+    return with_groups(bounds, [groups.counts]), 2 * float(stdtr(groups.freedom, -abs(mean) / error))

@@ -9,14 +9,13 @@ from typing import Literal
 
 import numpy as np
 
-from kingyo.stats.groups import Groups
+from kingyo.stats.groups import Groups, grouped_difference
 from kingyo.stats.intervals import (
     Array,
     Interval,
     finite_array,
     is_binary,
     normal_quantile,
-    t_quantile,
     wilson_bounds,
     with_groups,
 )
@@ -64,7 +63,8 @@ def paired_difference(
     mean = math.fsum(share * float((x - y).mean()) for share, (x, y) in zip(shares, pairs, strict=True))
     if len(pairs) == 1 and all(map(is_binary, pairs[0])):
         if of_tasks[0] is not None:
-            return _grouped_difference(mean, pairs[0][0] - pairs[0][1], of_tasks[0], level)
+            bounds, p = grouped_difference(pairs[0][0] - pairs[0][1], of_tasks[0], level)
+            return PairedDifference(interval=bounds, p=p, test="student")
         return _binary_difference(mean, *pairs[0], mcnemar(*tasks[0]), level)
     rng = np.random.default_rng(seed)
     means = [gaffke_means(x - y, (-1.0, 1.0), rng, own) for (x, y), own in zip(pairs, of_tasks, strict=True)]
@@ -83,20 +83,6 @@ def paired_difference(
         interval=with_groups(bounds, counts),
         p=min(1.0, 2 * (1 + beyond) / (1 + len(lower))),
         test="gaffke",
-    )
-
-
-def _grouped_difference(mean: float, gaps: Array, groups: Groups, level: float) -> PairedDifference:
-    from scipy.special import stdtr  # pyright: ignore[reportMissingTypeStubs]
-
-    error = math.sqrt(groups.variance(gaps))
-    reach = t_quantile(groups.freedom, level) * error
-    low, high = max(-1.0, mean - reach), min(1.0, mean + reach)
-    bounds = Interval(score=mean, n=len(gaps), low=low, high=high, method="student")
-    return PairedDifference(
-        interval=with_groups(bounds, [groups.counts]),
-        p=2 * float(stdtr(groups.freedom, -abs(mean) / error)),
-        test="student",
     )
 
 
