@@ -1,8 +1,11 @@
-"""Measure how often 95% intervals of graded scores contain the true mean: kingyo and scipy's BCa bootstrap.
+"""Measure how often 95% intervals contain the true value. The tables are those of docs/statistics.md.
 
-    python benchmarks/interval_coverage.py --runs 2000  (tables of docs/statistics.md; ten minutes)
+    python benchmarks/interval_coverage.py --runs 2000  (graded scores; ten minutes)
+    python benchmarks/interval_coverage.py --groups --runs 1000  (items that belong together; half an hour)
 
-Scores, or differences of scores on one item, are drawn from distributions with known means.
+Graded scores, or their differences on one item, are drawn from distributions with known means, and kingyo is
+compared with scipy's BCa bootstrap. For items in groups, models answer items of prompts that are easy or hard
+for all models and for each of them.
 """
 
 from __future__ import annotations
@@ -10,13 +13,18 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 from scipy.stats import bootstrap
 
-from kingyo.stats import bounded_mean
+from kingyo.evolution.screens import Screen, ScreenSettings, estimate_means
+from kingyo.irt import Responses
+from kingyo.stats import Groups, Interval, bounded_mean, interval, paired_difference
+from kingyo.stats.prediction import SplitGroups, predict_winner
 
 Array = NDArray[np.float64]
 SIZES = (5, 10, 20, 50, 200)
@@ -111,13 +119,143 @@ def table(many: Mapping[str, Made], bounds: tuple[float, float], runs: int) -> I
         yield "| " + " | ".join([name, *cells]) + " |"
 
 
+GROUPS = ((75, 4), (50, 8), (30, 10))
+"""Numbers of groups, and of items in each."""
+SPREADS = (1.0, 2.0, 3.0)
+"""Standard deviations of the difficulty of groups, in logits; half of the variance is that of each model."""
+SHOWN, TRIALS = 32, 24
+"""Items that trials of a search are scored on, and their number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """Groups of items with difficulties, and models that answer them right with a chance."""
+
+    n_groups: int
+    size: int
+    spread: float
+    ability: float
+
+    @property
+    def groups(self) -> Groups:
+        """Return the groups of the items."""
+        return Groups(numbers=np.repeat(np.arange(self.n_groups), self.size))
+
+    @cached_property
+    def mean(self) -> float:
+        """Return the expected score."""
+        draws = np.random.default_rng(1).normal(size=400_000)
+        return float(expit(self.ability + self.spread * draws).mean())
+
+    @cached_property
+    def better(self) -> World:
+        """Return the same groups for a better model."""
+        return replace(self, ability=self.ability + 1)
+
+    def shared(self, rng: np.random.Generator) -> Array:
+        """Draw how easy the groups are for all models."""
+        return rng.normal(size=self.n_groups) * self.spread / np.sqrt(2)
+
+    def scores(self, rng: np.random.Generator, shared: Array, ahead: float = 0.0) -> Array:
+        """Draw the scores of one model."""
+        logits = self.ability + ahead + shared + rng.normal(size=self.n_groups) * self.spread / np.sqrt(2)
+        chances = np.repeat(expit(logits), self.size)
+        return (rng.random(len(chances)) < chances).astype(np.float64)
+
+
+def _holds(bounds: Interval, value: float) -> bool:
+    return bounds.low - 1e-9 <= value <= bounds.high + 1e-9
+
+
+def mean_holds(world: World, rng: np.random.Generator) -> tuple[bool, bool]:
+    """Return whether the interval of a mean holds it, by group and by item."""
+    scores = world.scores(rng, world.shared(rng)).tolist()
+    return _holds(interval(scores, world.groups), world.mean), _holds(interval(scores), world.mean)
+
+
+def equals_differ(world: World, rng: np.random.Generator) -> tuple[bool, bool]:
+    """Return whether two equal models differ with p at most 0.05, by group and by item."""
+    shared = world.shared(rng)
+    pair = world.scores(rng, shared).tolist(), world.scores(rng, shared).tolist()
+    return paired_difference([pair], groups=[world.groups]).p <= 0.05, paired_difference([pair]).p <= 0.05
+
+
+def difference_holds(world: World, rng: np.random.Generator) -> tuple[bool, bool]:
+    """Return whether the interval of the difference of two models holds it, by group and by item."""
+    shared, better = world.shared(rng), world.better
+    pair = better.scores(rng, shared).tolist(), world.scores(rng, shared).tolist()
+    true = better.mean - world.mean
+    by_group = paired_difference([pair], groups=[world.groups]).interval
+    return _holds(by_group, true), _holds(paired_difference([pair]).interval, true)
+
+
+def prediction_holds(world: World, rng: np.random.Generator) -> tuple[bool, bool]:
+    """Return whether the prediction of the best of four finalists holds its test score."""
+    shared, ahead = world.shared(rng), 0.4 * rng.normal(size=4)
+    rows = [world.scores(rng, shared, own).tolist() for own in ahead]
+    best = int(np.argmax([sum(row) for row in rows]))
+    test = float(world.scores(rng, world.shared(rng), ahead[best]).mean())
+    splits, n = SplitGroups(validation=world.groups, test=world.groups), len(rows[0])
+    by_group = predict_winner(rows, best, n, groups=splits)
+    return _holds(by_group, test), _holds(predict_winner(rows, best, n), test)
+
+
+def estimates_hold(world: World, rng: np.random.Generator) -> list[bool]:
+    """Return whether ≈ of trials that were scored on some items holds their mean on all."""
+    n, shared = world.n_groups * world.size, world.shared(rng)
+    names = [str(item) for item in range(n)]
+    responses, means = Responses(names), list[float]()
+    for trial in range(TRIALS):
+        scores = world.scores(rng, shared, trial / TRIALS - 0.5 + 0.5 * rng.normal())
+        chosen = Screen(ScreenSettings(items=SHOWN), 0).rounds(responses, [trial], trial).order
+        responses.add(trial, {names[item]: float(scores[item]) for item in chosen})
+        means.append(float(scores.mean()))
+    estimates = estimate_means(responses, range(TRIALS), groups=world.groups)
+    return [abs(each.score - mean) <= 1.96 * each.error for each, mean in zip(estimates, means, strict=True)]
+
+
+COLUMNS = {
+    "mean": mean_holds,
+    "difference": difference_holds,
+    "equal models, p ≤ .05": equals_differ,
+    "prediction": prediction_holds,
+}
+
+
+def grouped_table(runs: int) -> Iterator[str]:
+    """Yield Markdown lines: shares in percent, by group / as if all items were independent."""
+    yield "| " + " | ".join(["groups × items, sd of difficulty", *COLUMNS, "≈"]) + " |"
+    yield "|" + "---|" * (2 + len(COLUMNS))
+    for n_groups, size in GROUPS:
+        for spread in SPREADS:
+            worlds = [
+                World(n_groups=n_groups, size=size, spread=spread, ability=ability) for ability in (0.0, 2.0)
+            ]
+            cells = [f"{n_groups} × {size}, {spread:.0f}"]
+            for measure in COLUMNS.values():
+                rng = np.random.default_rng(n_groups)
+                found = np.array([measure(world, rng) for world in worlds for _ in range(runs // 2)])
+                cells.append(" / ".join(f"{100 * share:.1f}" for share in found.mean(axis=0)))
+            rng = np.random.default_rng(n_groups)
+            few = max(1, runs // 100)
+            held = [each for world in worlds for _ in range(few) for each in estimates_hold(world, rng)]
+            cells.append(f"{100 * np.mean(held):.1f}")
+            yield "| " + " | ".join(cells) + " |"
+
+
 def main() -> None:
-    """Print both tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--runs", type=int, default=2000, help="draws for each cell")
-    runs = parser.parse_args().runs
+    parser.add_argument("--groups", action="store_true", help="items that belong together")
+    given = parser.parse_args()
+    runs = given.runs
+    if given.groups:
+        for line in grouped_table(runs):
+            print(line, flush=True)
+        return
     for many, bounds in ((SCORES, (0.0, 1.0)), (DIFFERENCES, (-1.0, 1.0))):
         for line in table(many, bounds, runs):
             print(line, flush=True)

@@ -198,13 +198,21 @@ class Rounds:
 
 
 def estimate_means(
-    responses: Responses, batch: Sequence[int], columns: Sequence[int] | None = None
+    responses: Responses,
+    batch: Sequence[int],
+    columns: Sequence[int] | None = None,
+    groups: Groups | None = None,
 ) -> list[Estimate]:
-    """Estimate mean scores of trials over all items, or over some columns, shrunk towards other trials."""
+    """Estimate mean scores of trials over all items, or over some columns, shrunk towards other trials.
+
+    ``groups`` are those of all items; they widen the errors.
+    """
     known = responses.latest(RECENT)
     keys = [*known, *(key for key in batch if key not in set(known))]
-    abilities, matrix = responses.fitted(keys, range(responses.n_items) if columns is None else columns)
-    by_key = dict(zip(keys, estimates(abilities, matrix), strict=True))
+    chosen = range(responses.n_items) if columns is None else columns
+    abilities, matrix = responses.fitted(keys, chosen)
+    numbers = None if groups is None else groups.numbers[list(chosen)]
+    by_key = dict(zip(keys, estimates(abilities, matrix, numbers), strict=True))
     return [by_key[key] for key in batch]
 
 

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
+Places = NDArray[np.intp]
 
 DIFFICULTY_SPREAD = 2.0  # δ at first, in logits
 WIDEST, NARROWEST = 4.0, 0.1  # bounds of τ and δ, in logits
@@ -123,19 +124,28 @@ def fit(responses: Matrix) -> Abilities:
     return abilities
 
 
-def estimates(abilities: Abilities, responses: Matrix) -> list[Estimate]:
+def estimates(abilities: Abilities, responses: Matrix, groups: Places | None = None) -> list[Estimate]:
     """Estimate the mean over all items of each trial that the abilities were fitted to.
 
     The error combines the errors of abilities and difficulties and the sampling error of the items that are
     not scored yet; it is 0 if all items are scored. Scores of 0 and 1 are assumed to vary as p (1 − p), even
     if the few scores of a short search vary less.
+
+    Args:
+        abilities: the fitted model.
+        responses: the scores that it was fitted to.
+        groups: number of each item's group, if some belong together: what the model does not explain is as
+            correlated within groups as the residuals of all trials are.
     """
     seen = ~np.isnan(responses)
     chance = sigmoid(abilities.ability[:, None] - abilities.difficulty[None, :])
     filled = np.where(seen, np.where(seen, responses, 0.0), chance)
     slope = np.where(seen, 0.0, chance * (1 - chance))  # dp/dθ over the gaps
-    sampling = abilities.dispersion * slope.sum(axis=1)
-    unknown = (slope.sum(axis=1) * abilities.error) ** 2 + slope**2 @ abilities.difficulty_error**2
+    shared = None if groups is None else _Correlation.of(responses, chance, groups)
+    sampling = _variance_of_sums(np.sqrt(abilities.dispersion * slope), shared)
+    error = abilities.error if shared is None else abilities.error * np.sqrt(shared.effects(seen))
+    unknown = (slope.sum(axis=1) * error) ** 2
+    unknown += _variance_of_sums(slope * abilities.difficulty_error, shared)
     is_binary = bool(np.isin(responses[seen], (0.0, 1.0)).all())
     variance = (sampling + unknown) / (abilities.dispersion if is_binary else 1.0)
     error = np.sqrt(variance) / responses.shape[1]
@@ -143,6 +153,45 @@ def estimates(abilities: Abilities, responses: Matrix) -> list[Estimate]:
         Estimate(score=float(score), error=float(spread), n=int(n))
         for score, spread, n in zip(filled.mean(axis=1), error, seen.sum(axis=1), strict=True)
     ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Correlation:
+    """The correlation ρ of residuals of one trial within groups of items.
+
+    Attributes:
+        members: items × groups, 1 where an item is in a group.
+        value: ρ, from 0 to 1.
+    """
+
+    members: Matrix
+    value: float
+
+    @staticmethod
+    def of(responses: Matrix, chance: Matrix, groups: Places) -> _Correlation:
+        """Estimate ρ by the products of the residuals of each two items of a group."""
+        seen = ~np.isnan(responses)
+        members = np.eye(int(groups.max()) + 1)[groups]
+        residuals = np.where(seen, (responses - chance) / np.sqrt(chance * (1 - chance)), 0.0)
+        products = ((residuals @ members) ** 2).sum() - (residuals**2).sum()
+        pairs = ((seen @ members) ** 2).sum() - seen.sum()
+        scale = (residuals**2).sum() / max(1, seen.sum())
+        value = products / (pairs * scale) if pairs > 0 and scale > 0 else 0.0
+        return _Correlation(members=members, value=float(np.clip(value, 0.0, 1.0)))
+
+    def effects(self, seen: NDArray[np.bool_]) -> Vector:
+        """Return the design effect of each trial's scored items (Kish 1965, section 5.4)."""
+        sizes = ((seen @ self.members) ** 2).sum(axis=1) / np.maximum(1, seen.sum(axis=1))
+        return 1 + np.maximum(0.0, sizes - 1) * self.value
+
+
+def _variance_of_sums(deviations: Matrix, shared: _Correlation | None) -> Vector:
+    """Return the variance of the sum of each row's terms, given their standard deviations."""
+    alone = (deviations**2).sum(axis=1)
+    if shared is None:
+        return alone
+    together = ((deviations @ shared.members) ** 2).sum(axis=1)
+    return alone + shared.value * (together - alone)
 
 
 def _first(shape: tuple[int, ...]) -> Abilities:

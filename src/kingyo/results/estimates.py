@@ -15,7 +15,7 @@ from kingyo.evolution.screens import estimate_means
 from kingyo.io.units import counted, percent
 from kingyo.irt import Estimate, Responses
 from kingyo.irt.item_groups import group_items
-from kingyo.stats import NORMAL, ROUNDING, Interval, interval, interval_json, weighted_mean
+from kingyo.stats import NORMAL, ROUNDING, Groups, Interval, interval, interval_json, weighted_mean
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Item
 
@@ -78,7 +78,8 @@ def estimate(store: RunStore, trial: StoredTrial) -> FitEstimate | None:
         groups = _groups(store, items, scores) if len(columns) == 1 else []
         if groups:
             columns, weights = groups, [float(len(positions)) for positions in groups]
-        parts = _intervals(store, trial, names, scores, columns)
+        labels = Groups.of(item.group for item in items)
+        parts = _intervals(store, trial, names, scores, columns, labels)
     score = weighted_mean(parts, weights)
     return FitEstimate(score=replace(score, low=max(0.0, score.low), high=min(1.0, score.high)), raw=raw)
 
@@ -88,19 +89,20 @@ def _intervals(
     trial: StoredTrial,
     names: Sequence[str],
     scores: Mapping[str, float],
-    groups: Sequence[Sequence[int]],
+    columns: Sequence[Sequence[int]],
+    groups: Groups | None,
 ) -> list[Interval]:
-    """Estimate the mean of a trial over each group of items, given by their positions."""
+    """Estimate the mean of a trial over each of several sets of items, given by their positions."""
     near = store.scores(trial.search, "fit", (trial.id - NEAR, trial.id + NEAR))
     rows = {**store.scores(BASELINES, "fit"), **near}
     responses = Responses(names)
     for key, row in rows.items():
         responses.add(key, row)
     return [
-        _interval_from_equal_scores(_scored(scores, names, group), len(group))
-        if _are_equal(rows.values(), {names[i] for i in group})
-        else _interval_from_estimate(estimate_means(responses, [trial.id], group)[0])
-        for group in groups
+        _interval_from_equal_scores(_scored(scores, names, column), len(column))
+        if _are_equal(rows.values(), {names[i] for i in column})
+        else _interval_from_estimate(estimate_means(responses, [trial.id], column, groups)[0])
+        for column in columns
     ]
 
 
