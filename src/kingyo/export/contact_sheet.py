@@ -31,7 +31,8 @@ LEAST, MOST = 96, 256
 GAP = 4
 SIZE, LINE, CELL = 12, 16, 7
 """Pixels of a letter, of a line, and of a column of text; a Japanese letter takes two columns."""
-PROMPT = 26  # columns of text beside a row
+PROMPT, NUMBER = 26, 3
+"""Columns of text beside a row, and those of its number."""
 _MISSING = "\U0010fffd"
 """A letter that no font has."""
 
@@ -74,13 +75,16 @@ def _labels(sheet: ContactSheet, step: int) -> tuple[Image, int, int]:
         for n, name in enumerate(sheet.models, start=1)
     ]
     rows = [
-        _lines(f"{n}. {text if known.issuperset(_printable(text)) else ''}", PROMPT, step // LINE)
-        for n, text in enumerate(prompts, start=1)
+        _lines(text if known.issuperset(_printable(text)) else "", PROMPT - NUMBER, step // LINE)
+        for text in prompts
     ]
     left, top = PROMPT * CELL + 2 * GAP, max(map(len, names)) * LINE + GAP
     texts = [(left + i * step, k * LINE, line) for i, own in enumerate(names) for k, line in enumerate(own)]
+    texts += [(GAP, top + i * step, f"{i + 1}.") for i in range(len(rows))]
     texts += [
-        (GAP, top + i * step + k * LINE, line) for i, own in enumerate(rows) for k, line in enumerate(own)
+        (GAP + NUMBER * CELL, top + i * step + k * LINE, line)
+        for i, own in enumerate(rows)
+        for k, line in enumerate(own)
     ]
     return _draw(texts, left + step * len(names) - GAP, top + step * len(rows) - GAP), left, top
 
