@@ -259,7 +259,7 @@ def _facts(shape: Shape) -> dict[str, object]:
         "config": {
             "name": "demo",
             "seed": shape.seed,
-            "base": "zoo/base",
+            "base": "/home/somebody/zoo/base",
             "sources": {name: f"zoo/{name}" for name in shape.sources},
             "task": task,
             "merge": {"method": "task_arithmetic", "groups": "block"},

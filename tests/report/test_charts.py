@@ -87,6 +87,38 @@ def test_trials_estimates_and_baselines_are_on_one_scale(runs: dict[str, Path]) 
     assert guess.score.score == guess.raw
 
 
+def test_no_mark_lies_above_the_axis(runs: dict[str, Path]) -> None:
+    """Where estimates are far below what was measured, and where a control is ahead."""
+    findings = findings_of(runs["screened"])
+    main, control = findings.main, findings.controls["random"]
+    assert main is not None
+    points = tuple(replace(each, score=(each.score or 0) / 4) for each in main.points)
+    low = replace(main, points=points, records=())
+    ahead = replace(control, records=tuple(replace(each, score=0.9) for each in control.records))
+    nothing = replace(findings.summary, baselines={}, controls={})
+    for controls in ({}, {"random": ahead}):
+        case = replace(findings, main=low, controls=controls, child=None, summary=nothing)
+        spec = as_json(charts(case)["progress"].spec)
+        top = spec["layer"][0]["encoding"]["y"]["scale"]["domain"][1]
+        rows = data_of(spec, {"trials": as_json(trial_rows(case))})
+        assert top >= max(row.get(key) or 0 for row in rows for key in ("score", "raw"))
+
+
+def test_the_legend_shows_lines_with_their_dashes(runs: dict[str, Path]) -> None:
+    findings = findings_of(runs["screened"])
+    spec = full_spec(charts(findings)["progress"], 640) | {"datasets": {"trials": trial_rows(findings)}}
+    vega = vl_convert.vegalite_to_vega(as_json(spec))
+    points, lines = vega["legends"]
+    assert "stroke" not in points and lines["stroke"] == "stroke" and lines["strokeDash"] == "strokeDash"
+    assert lines["symbolType"] == "stroke"
+    scales = {each["name"]: each for each in vega["scales"]}
+    assert scales["fill"]["domain"] == ["trial"]
+    names = ["its measured mean", "best so far", "random search", "grid search"]
+    assert scales["stroke"]["domain"] == scales["strokeDash"]["domain"] == names
+    dashes = [tuple(each) for each in scales["strokeDash"]["range"]]
+    assert dashes[:2] == [(1, 0), (1, 0)] and len({*dashes}) == 3
+
+
 def test_slices_show_the_genes_of_the_trials(runs: dict[str, Path]) -> None:
     findings = findings_of(runs["better"])
     assert findings.main is not None

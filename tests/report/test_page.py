@@ -17,6 +17,7 @@ pytest.importorskip("vl_convert", reason="the report needs kingyo[report]")
 from kingyo.errors import KingyoError
 from kingyo.report import wording, write_report
 from kingyo.report.findings import read_findings
+from kingyo.report.places import without_places
 from kingyo.report.sentences import headline
 from kingyo.results.remarks import beside_baselines
 from kingyo.store import RunStore
@@ -101,9 +102,50 @@ def test_three_answers_come_first_and_the_rest_is_folded(runs: dict[str, Path]) 
     winner = findings.summary.winner
     assert winner is not None and winner.test is not None
     assert wording.percent(winner.test.score) in first and "n = 120 on test" in first
-    assert f"kingyo export {runs['better']} OUT --trial" in first
+    assert "kingyo export better OUT --trial" in first
     folds = [value for tag, name, value in page.attributes if tag == "details" and name == "id"]
     assert folds == ["advice", "genes", "model", "trials", "selection", "answers", "basis"]
+
+
+def test_what_is_asked_comes_before_the_answers(runs: dict[str, Path]) -> None:
+    for name, sizes in (("better", "100 fit, 80 validation and 120 test"), ("empty", "200 test")):
+        page = Reader(rendered(runs[name]))
+        first = page.text[: page.text.index("How good is")]
+        with RunStore.read(runs[name]) as store:
+            item = store.items()["fit"][0]
+        assert sizes in first and plain(item.prompt) in first and f"right answer {item.answer}" in first
+        assert "Sources: ja, math-en, math-sym, poems and weather, on one base." in first
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_no_absolute_path_is_on_the_page(runs: dict[str, Path], name: str) -> None:
+    page = rendered(runs[name])
+    for place in (str(runs[name]), str(runs[name].parent), "/somewhere", "/home/somebody"):
+        assert place not in page
+    assert "base: …/base" in page
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("kingyo resume /a/runs/one --candidates +5", "kingyo resume one --candidates +5"),
+        ("kingyo show '/a/runs/one' --trial 3", "kingyo show 'one' --trial 3"),
+        ("--run /a/runs/one-seeds", "--run one-seeds"),
+        ("base: /b/unet+/c/d/lora", "base: …/unet+…/lora"),
+        ('File "/usr/lib/x.py", line 3: /b/c.bin', 'File "…/x.py", line 3: …/c.bin'),
+        ("/no_think and/or 1/2/3 https://a.org/b/c </b></i>", None),
+        ("../zoo/ja ~/models/ja org/name", None),
+    ],
+)
+def test_absolute_paths_in_texts_are_cut(text: str, shown: str | None) -> None:
+    assert without_places(text, Path("/a/runs/one")) == (shown or text)
+
+
+def test_a_run_below_the_working_directory_is_named_as_seen_from_there(
+    runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(runs["better"].parent.parent)
+    assert f"kingyo export {runs['better'].parent.name}/better OUT" in rendered(runs["better"])
 
 
 def test_the_recipe_is_the_one_in_the_store(runs: dict[str, Path]) -> None:

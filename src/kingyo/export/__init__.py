@@ -7,11 +7,13 @@ scored again. It is written atomically.
 from __future__ import annotations
 
 import shlex
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
 from kingyo.checkpoints.pipelines import whole_pipeline
 from kingyo.engine import Writing, plan, rooted, to_folder
+from kingyo.engine.idle_sources import without_idle_sources
 from kingyo.engine.single_file import check_single_file
 from kingyo.errors import KingyoError
 from kingyo.evolution.trial_recipes import read_recipe
@@ -67,22 +69,27 @@ def export(
     _require_room(out)
     require_same(store, *stored_config(store), only_code=True)
     run = Run.stored(store)
-    planned = plan(read_recipe(chosen), run.open_sources())
+    sources = run.open_sources()
+    planned = plan(read_recipe(chosen), sources)
     is_part, around = planned.like.pipeline is not None, None
     if pipeline and is_part:
         around = whole_pipeline(planned.like, run.folder, allow_pickle=run.config.allow_pickle)
     if single_file:
         check_single_file(planned.like, around or {})
     part = planned.like.path.name if is_part and around is None else None
-    files = _files(_card(store, run, chosen, out, part), out)
+    card = _card(store, run, chosen, out, without_idle_sources(planned.recipe, sources))
+    files = _files(replace(card, part=part), out)
     if around is not None and isinstance(run.kind, ChangesPipeline):
         files |= run.kind.pipeline_files(planned.like.path, task_options(run.config, run.folder))
     return to_folder(planned, out, files=files, writing=Writing(around=around, single_file=single_file))
 
 
-def _card(store: RunStore, run: Run, chosen: StoredTrial, out: Path, part: str | None) -> Card:
+def _card(
+    store: RunStore, run: Run, chosen: StoredTrial, out: Path, reduced: tuple[Recipe, tuple[str, ...]]
+) -> Card:
     summary, entry = summarize(store), read_model_result(store, "this model", chosen)
-    recipe = read_recipe(chosen)
+    recipe, idle = reduced
+    dropped = set(read_recipe(chosen).references) - set(recipe.references)
     return Card(
         title=out.resolve().name,
         chosen=entry,
@@ -92,11 +99,17 @@ def _card(store: RunStore, run: Run, chosen: StoredTrial, out: Path, part: str |
         searches=store.searches(),
         version=str(store.fact("version")),
         recipe=recipe,
+        dropped=_names(dropped, run),
+        idle=_names(idle, run),
         origins=_origins(recipe, run, store),
         versions=other_versions(store, "exported"),
         sheet=contact_sheet(store, summary, "bred"),
-        part=part,
     )
+
+
+def _names(references: Collection[str], run: Run) -> tuple[str, ...]:
+    """Return the names of sources, in the order of the run."""
+    return tuple(name for name, each in run.models.sources.items() if each.reference in references)
 
 
 def _files(card: Card, out: Path) -> dict[str, str | bytes]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from kingyo.evolution import BASELINES, MAIN
 from kingyo.export.contact_sheet import sheet_section
 from kingyo.export.task_files import TASK, TASKS
-from kingyo.io.units import amount_text, counted
+from kingyo.io.units import amount_text, counted, joined
 from kingyo.lineage import (
     INHERITED,
     Origin,
@@ -65,7 +65,9 @@ class Card:
         chosen: the exported trial.
         comparisons: comparisons with the winner, the baselines and the winners of the controls.
         run, summary, searches, version: the run.
-        recipe: as the run stored it.
+        recipe: the run's recipe without sources of weight 0; see ``without_idle_sources``.
+        dropped: the names of these sources.
+        idle: the names of sources of weight 0 that it keeps.
         origins: what went in.
         versions: a sentence on the versions that differ from those that scored the run.
         sheet: pictures of all models, of a run that draws.
@@ -80,10 +82,12 @@ class Card:
     searches: Mapping[str, Mapping[str, object]]
     version: str
     recipe: Recipe
+    dropped: Sequence[str]
+    idle: Sequence[str]
     origins: Sequence[Origin]
     versions: str | None
     sheet: ContactSheet | None
-    part: str | None
+    part: str | None = None
 
     @property
     def is_baseline(self) -> bool:
@@ -106,19 +110,34 @@ def render_card(card: Card) -> str:
         languages=_graded_languages(card),
         relation=None if card.is_copy else "finetune" if card.chosen.trial.search == TRAINED else "merge",
     )
-    hashed = f"Its hash in the run is `{card.recipe.hash[:16]}`."
     limits = (limit.format(task=task, scored=part.scored) for limit in _LIMITS)
     sections = {
         "Scores": _scores(card),
         "Pictures": None if card.sheet is None else sheet_section(card.sheet),
         "Source models": models_section(card.origins),
-        "Recipe": recipe_section(public_recipe(card.recipe, card.origins).to_yaml(), hashed),
+        "Recipe": recipe_section(public_recipe(card.recipe, card.origins).to_yaml(), " ".join(_recipe(card))),
         "Search": _history(card),
         "Use": _use(card),
         "Evaluate it again": _AGAIN.format(task=task),
         "Limits": bullets(limits),
     }
     return render(card.title, front, " ".join((_what(card), *_standing(card))), sections)
+
+
+def _recipe(card: Card) -> Iterator[str]:
+    hashed = f"`{card.chosen.trial.recipe_hash[:16]}`"
+    if not card.dropped:
+        yield f"Its hash in the run is {hashed}."
+    else:
+        yield (
+            f"The run's recipe, whose hash is {hashed}, also names {cell(joined(card.dropped))}, with weight "
+            "0; without them the weights are the same, bit for bit."
+        )
+    if card.idle:
+        yield (
+            f"{cell(joined(card.idle))}: weight 0, so without effect on the weights. The recipe keeps them "
+            "because draws go by the position of a source, or config and tokenizer depend on them."
+        )
 
 
 def _graded_languages(card: Card) -> list[str]:

@@ -20,6 +20,7 @@ from kingyo.methods.contract import (
     hides_nonfinite,
     merge_tensor,
     reproduces,
+    skips,
     takes_base,
 )
 from kingyo.methods.inputs import MergeInputs, TensorContext
@@ -45,5 +46,6 @@ __all__ = [
     "hides_nonfinite",
     "merge_tensor",
     "reproduces",
+    "skips",
     "takes_base",
 ]

@@ -164,6 +164,7 @@ class MultiSlerp:
     min_sources = 1
     max_sources = None
     stochastic = False
+    skips_zero_weights = True
     guide = Guide(
         when="Sources that are far apart, so that the mean of linear would be too short.",
         source='Buss & Fillmore 2001, "Spherical averages and applications to spherical splines" (ACM TOG)',

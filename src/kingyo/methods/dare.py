@@ -31,6 +31,7 @@ class _DropsAtRandom(OnBase):
     """What both methods share."""
 
     stochastic = True
+    skips_zero_weights = True
 
     def hides_nonfinite(self, values: MethodValues) -> bool:
         """See ``contract.hides_nonfinite``. A dropped NaN shows only in the sum of magnitudes."""

@@ -118,9 +118,13 @@ class MergeInputs:
         return Term(source=self._sources[source], factor=factor, share=share, mask=mask)
 
     def weighted_sum(self, factors: Sequence[float], vectors: Vectors) -> WeightedSum:
-        """Return the sum with one factor per vector; the sum of task vectors is added to the base."""
+        """Return the sum with one factor per vector; the sum of task vectors is added to the base.
+
+        Vectors with the factor 0 are left out, unless all are: 0 · θ changes the sign of a zero.
+        """
         tensors, base = self._tensors(vectors)
-        return weighted_sum(tensors, factors, base)
+        kept = [i for i, factor in enumerate(factors) if factor] or range(len(factors))
+        return weighted_sum([tensors[i] for i in kept], [factors[i] for i in kept], base)
 
     def sum_on_base(
         self,

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kingyo.advice import Advice, advise
-from kingyo.engine import rooted
 from kingyo.errors import attempt
 from kingyo.evolution import MAIN, FrontPoint
 from kingyo.evolution.trial_recipes import read_recipe
@@ -16,6 +15,7 @@ from kingyo.report import wording
 from kingyo.report.answers import AnswerContrast, contrast
 from kingyo.report.genes import Gene, Matrix, read_genes, read_matrices
 from kingyo.report.path_charts import Routes, read_routes
+from kingyo.report.places import command_without_places, shown_folder, without_places
 from kingyo.report.search_history import Family, SearchHistory, read_histories, trace
 from kingyo.results.comparisons import PairedComparison
 from kingyo.results.estimates import FitEstimate
@@ -26,7 +26,7 @@ from kingyo.results.summary import RunSummary
 from kingyo.space.recipe_objectives import MEASURES
 from kingyo.stats import Interval
 from kingyo.store import RunStore
-from kingyo.types import Split
+from kingyo.types import Item, Split
 
 BRED = "bred"
 
@@ -55,7 +55,7 @@ class Findings:
     Attributes:
         summary: the run in numbers.
         child: the winner; before one is picked, the trial that is best on fit so far.
-        recipe: recipe of the child as YAML, with full paths; empty without a child.
+        recipe: recipe of the child as YAML, with its paths as in the run.yaml; empty without a child.
         split: the last split on which the child was scored.
         main: the search that bred it; None before the search began.
         controls: the other searches.
@@ -69,6 +69,7 @@ class Findings:
         sheet: pictures of the test split, of a run that draws.
         advice: what to know of the run, and what to do about it.
         people: what people chose between pictures, by split.
+        example: the first item of fit, to show what is asked.
         facts: what the run stores of itself.
     """
 
@@ -88,6 +89,7 @@ class Findings:
     sheet: ContactSheet | None
     advice: tuple[Advice, ...]
     people: tuple[SplitRating, ...]
+    example: Item | None
     facts: Mapping[str, object]
 
     @property
@@ -148,7 +150,7 @@ def read_findings(store: RunStore) -> Findings:
     leader = summary.leader if summary.leader and summary.leader.trial.search == MAIN else None
     child = summary.winner or leader
     return Findings(
-        summary=summary,
+        summary=_shareable(summary, store.folder),
         child=child,
         recipe="" if child is None else _yaml(store, child),
         split=_last_split(child),
@@ -162,14 +164,31 @@ def read_findings(store: RunStore) -> Findings:
         rivals=dict(_rivals(store, summary)) if summary.objectives else {},
         contrast=contrast(store, summary, BRED),
         sheet=contact_sheet(store, summary, BRED),
-        advice=advise(store, summary),
+        advice=tuple(_without_places(each, store.folder) for each in advise(store, summary)),
         people=attempt(lambda: read_ratings(store, summary), lambda _: None, ()),
+        example=next(iter(store.items()["fit"]), None),
         facts={key: store.fact(key) for key in ("version", "config")},
     )
 
 
 def _yaml(store: RunStore, child: ModelResult) -> str:
-    return rooted(read_recipe(child.trial), Path(str(store.fact("folder")))).to_yaml()
+    return without_places(read_recipe(child.trial).to_yaml(), store.folder)
+
+
+def _shareable(summary: RunSummary, folder: Path) -> RunSummary:
+    """Return a summary without absolute paths."""
+    commands = {name: without_places(each, folder) for name, each in summary.controls_to_run.items()}
+    return replace(
+        summary,
+        folder=str(shown_folder(folder)),
+        controls_to_run=commands,
+        notes=tuple(without_places(each, folder) for each in summary.notes),
+    )
+
+
+def _without_places(advice: Advice, folder: Path) -> Advice:
+    what, why = without_places(advice.what, folder), without_places(advice.why, folder)
+    return replace(advice, what=what, why=why, remedy=command_without_places(advice.remedy, folder))
 
 
 def _matrices(child: ModelResult | None, main: SearchHistory | None) -> tuple[Matrix, ...]:

@@ -10,6 +10,7 @@ from functools import cached_property
 
 from kingyo.evolution import BASELINES, stored_objectives
 from kingyo.report import wording
+from kingyo.report.places import without_places
 from kingyo.results.estimates import raw_means
 from kingyo.results.model_result import read_model_result
 from kingyo.stats import Interval
@@ -132,7 +133,7 @@ def _read_history(
             trial=trial,
             score=rows[trial.id].value,
             n=rows[trial.id].n,
-            failure=rows[trial.id].failure,
+            failure=_failure(store, rows[trial.id]),
             is_partial=rows[trial.id].is_partial,
             raw=None if rows[trial.id].failure is not None else raw.get(trial.id),
         )
@@ -146,6 +147,10 @@ def _read_history(
         records=tuple(_records(store, points)),
         unit=unit,
     )
+
+
+def _failure(store: RunStore, row: EvaluationRow) -> str | None:
+    return None if row.failure is None else without_places(row.failure, store.folder)
 
 
 def _records(store: RunStore, points: Sequence[Point]) -> list[Record]:

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import cast
 
-from kingyo.io.units import counted
+from kingyo.io.units import counted, joined
 from kingyo.report import wording
 from kingyo.report.findings import Findings
 from kingyo.results.comparisons import gap_to_test
@@ -134,13 +134,25 @@ def notes_on_top(findings: Findings) -> list[str]:
     return [line for line in lines if line is not None]
 
 
-def export_command(findings: Findings) -> str:
-    """Return the command that writes the child as a model."""
-    command = f"kingyo export {shlex.quote(str(findings.summary.folder))} OUT"
+def command_of(findings: Findings, name: str, *arguments: str) -> str:
+    """Return a command about the child, such as the one that exports it."""
     best, child = findings.summary.best, findings.child
-    if child is None or best is child:
-        return command
-    return f"{command} --trial {reference_to(child.trial)}"
+    trial = () if child is None or best is child else ("--trial", reference_to(child.trial))
+    return shlex.join(("kingyo", name, findings.summary.folder, *arguments, *trial))
+
+
+def about_task(findings: Findings) -> list[str]:
+    """Say what the task is: its name, the number of its items, and the models that are merged."""
+    config = cast("Mapping[str, object]", findings.facts.get("config") or {})
+    names = list(cast("Mapping[str, object]", config.get("tasks") or {}))
+    task, sources = config.get("task"), list(cast("Mapping[str, object]", config.get("sources") or {}))
+    if isinstance(task, Mapping) and "name" in task:
+        names = [str(cast("Mapping[str, object]", task)["name"])]
+    sizes = joined([f"{n:,} {split}" for split, n in findings.summary.items.items()])
+    title = f"Task{'' if len(names) < 2 else 's'} {joined(names)}" if names else "Task"
+    base = ", on one base" if config.get("base") is not None else ""
+    models = [f"Sources: {joined(sources)}{base}."] if sources else []
+    return [f"{title}: {sizes} items.", *models]
 
 
 def made_of(findings: Findings) -> str:

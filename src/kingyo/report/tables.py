@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import yaml
 
@@ -11,6 +12,7 @@ from kingyo.evolution import FrontPoint
 from kingyo.io.units import joined, time_text
 from kingyo.report import wording
 from kingyo.report.findings import BRED, Findings
+from kingyo.report.places import without_places
 from kingyo.report.search_history import Point, SearchHistory
 from kingyo.results.model_result import ModelResult, set_value_text
 from kingyo.results.trials import row_title
@@ -183,8 +185,9 @@ def facts(findings: Findings) -> list[tuple[str, str]]:
 
 
 def run_yaml(findings: Findings) -> str:
-    """Return the run.yaml as stored."""
-    return yaml.safe_dump(findings.facts.get("config"), sort_keys=False, allow_unicode=True)
+    """Return the run.yaml as stored, with the last parts of absolute paths."""
+    text = yaml.safe_dump(findings.facts.get("config"), sort_keys=False, allow_unicode=True)
+    return without_places(text, Path(findings.summary.folder))
 
 
 def _counted(history: SearchHistory) -> str:
