@@ -121,6 +121,16 @@ def test_invalid_scores_of_a_task_are_a_failure(
     assert re.search(message, evaluation.failure), evaluation.failure
 
 
+@pytest.mark.parametrize("problem", [ValueError("odd"), KeyError("odd"), SystemExit("odd")])
+def test_a_crash_of_a_task_is_a_failure_with_its_place(tmp_path: Path, problem: BaseException) -> None:
+    class Crashing(FixedTask):
+        def score(self, model: LanguageModel, items: Sequence[Item]) -> Sequence[ItemScore]:
+            raise problem
+
+    failure = evaluator(tmp_path, Crashing(RIGHT))(RECIPE, "fit").failure or ""
+    assert re.fullmatch(rf"{type(problem).__name__}: .*odd.* \(.*test_evaluate\.py line \d+\)", failure)
+
+
 def test_a_task_that_blocks_fails_its_candidate_at_the_timeout(tmp_path: Path) -> None:
     class Blocks(FixedTask):
         def score(self, model: LanguageModel, items: Sequence[Item]) -> Sequence[ItemScore]:
