@@ -110,6 +110,32 @@ def legend_of(colours: Mapping[str, str], columns: int = 2) -> Spec:
     }
 
 
+def line_among(looks: Mapping[str, tuple[str, Sequence[int]]], name: str) -> dict[str, Spec]:
+    """Return the encodings of one of several lines, whose legend shows colours and dashes.
+
+    Args:
+        looks: name of a line -> its colour, and the lengths of its dashes and gaps.
+        name: the line.
+    """
+    legend: Spec = {
+        "title": None,
+        "orient": "bottom",
+        "columns": 2,
+        "symbolType": "stroke",
+        "symbolSize": 400,
+        "symbolStrokeWidth": 2,
+        "symbolOpacity": 1,
+    }
+    ranges = {
+        "stroke": [colour for colour, _ in looks.values()],
+        "strokeDash": [list(dashes) for _, dashes in looks.values()],
+    }
+    return {
+        channel: {"datum": name, "scale": {"domain": list(looks), "range": values}, "legend": legend}
+        for channel, values in ranges.items()
+    }
+
+
 def tips(*fields: tuple[str, str]) -> list[Spec]:
     """Return the tooltip: the field and the title of each line."""
     return [{"field": name, "title": title} for name, title in fields]

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from kingyo.charts import Chart, Spec
-from kingyo.charts.marks import ACCENT, INK, MUTED, field, layer, layers, legend_of, rows, scale, tips
+from kingyo.charts.marks import (
+    ACCENT,
+    INK,
+    MUTED,
+    field,
+    layer,
+    layers,
+    legend_of,
+    line_among,
+    rows,
+    scale,
+    tips,
+)
 from kingyo.io.units import counted
 from kingyo.report import wording
 from kingyo.report.findings import Findings
@@ -16,7 +28,10 @@ TRIALS: Spec = {"name": "trials"}
 CLOSE = 0.06  # of scores, within which lines share a label
 CHOICES = 40  # genes to choose from in the chart of two genes
 TRIAL, MEASURED, BEST = "trial", "its measured mean", "best so far"
-CONTROLS = (("var(--blue)", [6, 4]), ("var(--ochre)", [8, 3, 2, 3]), ("var(--green)", [2, 3]))
+SOLID = (1, 0)
+CONTROLS = (("var(--blue)", (6, 4)), ("var(--ochre)", (8, 3, 2, 3)), ("var(--green)", (2, 3)))
+Looks = Mapping[str, tuple[str, Sequence[int]]]
+"""Name of a line -> its colour and dashes."""
 POINT: Spec = {"filled": True, "size": 28, "opacity": 0.4}
 
 
@@ -42,17 +57,17 @@ def trial_rows(findings: Findings) -> list[dict[str, object]]:
 def progress_chart(findings: Findings, main: SearchHistory) -> Chart:
     """Draw each trial, the best so far and controls, and baselines as lines."""
     estimated = any(point.is_partial for point in main.points)
-    colours = {TRIAL: MUTED, **({MEASURED: INK} if estimated else {}), BEST: ACCENT}
-    controls = list(zip(findings.controls.values(), CONTROLS, strict=False))
-    colours |= {wording.search(history.name): colour for history, (colour, _) in controls}
-    lines = [_best(main, BEST, strokeWidth=2.6)]
-    lines += [
-        _best(history, wording.search(history.name), strokeWidth=1.8, strokeDash=dash)
-        for history, (_, dash) in controls
-    ]
+    controls = {wording.search(history.name): history for history in findings.controls.values()}
+    looks: Looks = {
+        **({MEASURED: (INK, SOLID)} if estimated else {}),
+        BEST: (ACCENT, SOLID),
+        **dict(zip(controls, CONTROLS, strict=False)),
+    }
+    lines = [_best(main, BEST, looks, 2.6)]
+    lines += [_best(history, name, looks, 1.8) for name, history in controls.items() if name in looks]
     drawn = [
-        _points(findings, colours),
-        *([_measured()] if estimated else []),
+        _points(findings),
+        *([_measured(looks)] if estimated else []),
         *_band(main),
         *lines,
         *_baselines(findings, main),
@@ -66,12 +81,12 @@ def progress_chart(findings: Findings, main: SearchHistory) -> Chart:
     )
 
 
-def _points(findings: Findings, colours: dict[str, str]) -> Spec:
+def _points(findings: Findings) -> Spec:
     score = _score(findings)
     tooltip = tips(("trial", "trial"), ("text", findings.unit.title), ("n", "items"))
-    colour = {"datum": TRIAL, **legend_of(colours)}
+    colour = {"datum": TRIAL, **legend_of({TRIAL: MUTED})}
     x = field("trial", axis={"grid": False, "tickMinStep": 1})
-    return layer("point", {"x": x, "y": score, "color": colour, "tooltip": tooltip}, data=TRIALS, **POINT)
+    return layer("point", {"x": x, "y": score, "fill": colour, "tooltip": tooltip}, data=TRIALS, **POINT)
 
 
 def _score(findings: Findings) -> Spec:
@@ -87,21 +102,22 @@ def _score_title(findings: Findings) -> str:
 def _range(findings: Findings) -> Spec:
     if findings.unit.measure is not None:
         return {"zero": False}
-    scores = [point.score or 0.0 for point in (findings.main.points if findings.main else ())]
+    points = findings.main.points if findings.main else ()
+    scores = [each or 0.0 for point in points for each in (point.score, point.raw)]
     tops = [each.score for name in findings.models if (each := findings.on_fit(name)) is not None]
+    tops += [record.score for history in findings.controls.values() for record in history.records]
     ends = [fit.high for fit in findings.main.measured_records or ()] if findings.main else []
     return scale(0, min(104.0, 112 * max([0.05, *scores, *tops, *ends])))
 
 
-def _measured() -> Spec:
-    encoding = {"x": field("trial"), "y": field("raw"), "color": {"datum": MEASURED}}
+def _measured(looks: Looks) -> Spec:
+    encoding = {"x": field("trial"), "y": field("raw"), **line_among(looks, MEASURED)}
     is_known = [{"filter": "datum.raw !== null"}]
-    return layer(
-        "tick", encoding, data=TRIALS, transform=is_known, size=7, thickness=1.4, orient="horizontal"
-    )
+    look: Spec = {"size": 7, "thickness": 1.4, "orient": "horizontal", "fill": INK, "strokeWidth": 0}
+    return layer("tick", encoding, data=TRIALS, transform=is_known, **look)
 
 
-def _best(history: SearchHistory, name: str, **look: object) -> Spec:
+def _best(history: SearchHistory, name: str, looks: Looks, width: float) -> Spec:
     factor = history.unit.factor
     steps: list[dict[str, object]] = [
         {"trial": each.point.number, "score": factor * each.score, "text": history.text(each), "from": name}
@@ -110,8 +126,8 @@ def _best(history: SearchHistory, name: str, **look: object) -> Spec:
     if steps:
         steps.append({**steps[-1], "trial": history.points[-1].number})
     tooltip = tips(("from", "search"), ("trial", "trial"), ("text", BEST))
-    encoding = {"x": field("trial"), "y": field("score"), "color": {"datum": name}, "tooltip": tooltip}
-    return layer("line", encoding, data=rows(steps), interpolate="step-after", **look)
+    encoding = {"x": field("trial"), "y": field("score"), **line_among(looks, name), "tooltip": tooltip}
+    return layer("line", encoding, data=rows(steps), interpolate="step-after", strokeWidth=width)
 
 
 def _band(main: SearchHistory) -> Iterator[Spec]:
@@ -222,7 +238,7 @@ def family_chart(findings: Findings, family: Family) -> Chart:
     child = {**_child(x, y), "data": TRIALS}
     ends = {"x": field("trial"), "y": field("score"), "x2": {"field": "to"}, "y2": {"field": "height"}}
     lines = layer("rule", ends, data=rows(edges), color=ACCENT, opacity=0.45)
-    drawn = [_points(findings, {TRIAL: MUTED}), lines, ancestors, child]
+    drawn = [_points(findings), lines, ancestors, child]
     return Chart(
         name="family",
         description=f"Trial {family.child} and its {len(family.members) - 1} ancestors among all trials.",
