@@ -16,6 +16,7 @@ from kingyo.errors import ChangedSourceError, KingyoError, crash, crashes_as_err
 from kingyo.models.kinds import Live, PassableModels
 from kingyo.recipe import Recipe, cumulative
 from kingyo.tasks import check_order
+from kingyo.tasks.grader_process import GRADER_PROCESS
 from kingyo.types import Evaluation, Item, ItemScore, Media, Split, Task
 from kingyo.user_code.timeout import TooSlowError, within_on_main
 
@@ -114,6 +115,7 @@ class Evaluator:
         """
         started = built = time.perf_counter()
         scores, failure = (), None
+        GRADER_PROCESS.opened.clear()
         try:
             model = self._build(recipe)
             built = time.perf_counter()
@@ -131,6 +133,7 @@ class Evaluator:
             failure=failure,
             build_seconds=built - started,
             score_seconds=time.perf_counter() - built,
+            files=tuple(sorted(GRADER_PROCESS.opened.items())),
         )
 
     def _select(self, split: Split, names: Sequence[str] | None) -> Sequence[Item]:
