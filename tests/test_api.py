@@ -8,8 +8,10 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -116,6 +118,36 @@ def test_what_is_wrong_is_one_error_and_nothing_is_written(models: Path) -> None
         with pytest.raises(kingyo.KingyoError):
             function(models / "run")
     assert not (models / "out").exists() and not (models / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("argument", "call"),
+    [
+        ("recipe", lambda: kingyo.merge(cast(Any, None), "out")),
+        ("out", lambda: kingyo.merge(RECIPE, cast(Any, 3))),
+        ("folder", lambda: kingyo.merge(RECIPE, "out", folder=cast(Any, 3))),
+        ("reference", lambda: kingyo.open_checkpoint(cast(Any, None))),
+        ("where", lambda: kingyo.scout_models(cast(Any, 123))),
+        ("where", lambda: kingyo.scout_models(["a", cast(Any, None)])),
+        ("base", lambda: kingyo.scout_models("a", base=cast(Any, 123))),
+        ("path", lambda: kingyo.load_recipe(cast(Any, None))),
+        ("config", lambda: kingyo.evolve(cast(Any, 123))),
+        ("run", lambda: kingyo.evolve({}, cast(Any, 123))),
+        ("folder", lambda: kingyo.evolve({}, folder=cast(Any, b"x"))),
+        ("run", lambda: kingyo.resume(cast(Any, None))),
+        ("run", lambda: kingyo.summarize(cast(Any, 123))),
+        ("run", lambda: kingyo.export_model(cast(Any, None), "out")),
+        ("out", lambda: kingyo.export_model("run", cast(Any, None))),
+        ("out", lambda: kingyo.write_report("run", cast(Any, 123))),
+    ],
+)
+def test_an_argument_of_another_type_is_one_error(
+    argument: str, call: Callable[[], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(kingyo.KingyoError) as caught:
+        call()
+    assert caught.value.argument == argument and caught.value.expected.startswith("a path")
 
 
 def test_a_run_can_be_read_from_another_thread_and_after_closing(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 from typing import TypedDict, Unpack, cast
 
@@ -18,7 +19,7 @@ from kingyo.cli.scout_progress import ChoiceProgress
 from kingyo.engine import MergeOptions, rooted
 from kingyo.engine.options import MergeRequest
 from kingyo.engine.write import finish, write
-from kingyo.errors import attempt
+from kingyo.errors import KingyoError, attempt
 from kingyo.export import choose, export
 from kingyo.io.units import parse_size
 from kingyo.io.yaml import read_yaml
@@ -108,8 +109,8 @@ def merge(
     """
     request = MergeRequest(
         recipe=_recipe(recipe),
-        out=Path(out),
-        folder=None if folder is None else Path(folder),
+        out=_path("out", out),
+        folder=None if folder is None else _path("folder", folder),
         options=MergeOptions(max_shard_bytes=parse_size(f"{max_shard_size}", "max_shard_size"), **options),
     )
     preflight = check_and_fetch(request)
@@ -125,8 +126,8 @@ def merge(
 
 
 def _recipe(recipe: AnyRecipe) -> Path | RecipeBook:
-    if isinstance(recipe, str | Path):
-        return Path(recipe)
+    if not isinstance(recipe, Recipe | Mapping):
+        return _path("recipe", recipe, "a mapping or a Recipe")
     parsed = recipe if isinstance(recipe, Recipe) else Recipe.from_dict(recipe, "recipe")
     return RecipeBook(steps=(NamedRecipe(name=None, recipe=parsed),))
 
@@ -143,7 +144,7 @@ def open_checkpoint(reference: AnyPath, *, allow_pickle: bool = False) -> Checkp
     Raises:
         KingyoError: there is no such model, or its files are broken.
     """
-    return open_model(str(reference), allow_pickle=allow_pickle)
+    return open_model(_reference("reference", reference), allow_pickle=allow_pickle)
 
 
 def scout_models(
@@ -170,12 +171,13 @@ def scout_models(
     Raises:
         KingyoError: a list, the base or the weights cannot be read.
     """
-    named = [str(each) for each in ([where] if isinstance(where, str | Path) else where)]
-    rules = Rules(**options)
-    found = catalogue(find_places(named, hub, limit), None if base is None else str(base), rules)
+    several = where if isinstance(where, Sequence) and not isinstance(where, str) else [where]
+    named = [_reference("where", each) for each in several]
+    rules, like = Rules(**options), None if base is None else _reference("base", base)
+    found = catalogue(find_places(named, hub, limit), like, rules)
     if out is None:
         return found
-    return measured(found, ScoutRequest(where=named, rules=rules, out=Path(out)))
+    return measured(found, ScoutRequest(where=named, rules=rules, out=_path("out", out)))
 
 
 def load_recipe(path: AnyPath) -> Recipe:
@@ -187,7 +189,8 @@ def load_recipe(path: AnyPath) -> Recipe:
     Raises:
         KingyoError: the file cannot be read, or its recipe is invalid.
     """
-    return rooted(read_recipe(path), Path(path).parent.resolve())
+    file = _path("path", path)
+    return rooted(read_recipe(file), file.parent.resolve())
 
 
 def evolve(
@@ -225,20 +228,21 @@ def evolve(
     if isinstance(config, Mapping):
         data, file, home = config, None, Path()
     else:
-        file = Path(config)
+        file = _path("config", config, "a mapping")
         data, home = {"name": name_from_path(file), **read_yaml(file)}, file.parent
-    root = home if folder is None else Path(folder)
+    root = home if folder is None else _path("folder", folder)
     seeded = data if seed is None else {**data, "seed": seed}
+    given = None if run is None else _path("run", run)
     where = "config" if file is None else str(file)
     if isinstance(sources := data.get("sources"), dict):
         require_alone(cast("dict[str, object]", sources), root)
     if asks_scout(seeded):
         name = check_rest(seeded, root, where).name
-        scouted = Path("runs") / name if run is None else Path(run)
+        scouted = given or Path("runs") / name
         require_new(scouted.absolute())
         seeded = _with_chosen_sources(seeded, root, scouted, progress=progress)
     settings = config_from_data(seeded, root, where)
-    out = (Path("runs") / settings.name if run is None else Path(run)).absolute()
+    out = (given or Path("runs") / settings.name).absolute()
     new = begin(Run.open(settings, root), out, file=file if root == home else None)
     return _finish(new.begun, new, progress=progress)
 
@@ -338,9 +342,10 @@ def export_model(
         KingyoError: more than one of ``trial``, ``search`` and ``pick`` is given, there is no winner yet or
             no such trial, or ``out`` exists.
     """
+    folder = _path("out", out)
     with RunStore.read(_folder(run)) as store:
-        chosen = choose(store, trial=_text(trial), search=search, pick=_text(pick))
-        return export(store, Path(out), chosen, **options)
+        chosen = choose(store, trial=_text(trial), search=_text(search), pick=_text(pick))
+        return export(store, folder, chosen, **options)
 
 
 def write_report(run: AnyRun, out: AnyPath | None = None) -> Path:
@@ -356,8 +361,9 @@ def write_report(run: AnyRun, out: AnyPath | None = None) -> Path:
     Raises:
         KingyoError: the extra ``report`` is not installed, or the file cannot be written.
     """
+    file = None if out is None else _path("out", out)
     with RunStore.read(_folder(run)) as store:
-        return write_report_of(store, None if out is None else Path(out))
+        return write_report_of(store, file)
 
 
 def _text(value: int | str | None) -> str | None:
@@ -368,5 +374,20 @@ def _folder(run: Run | str | Path) -> Path:
     """Return the absolute folder of a run, whose store may be closed."""
     if isinstance(run, Run):
         return run.begun.folder
-    require_one_run(Path(run))
-    return Path(run).absolute()
+    folder = _path("run", run, "a Run")
+    require_one_run(folder)
+    return folder.absolute()
+
+
+def _path(argument: str, value: object, others: str = "") -> Path:
+    """Return an argument as a path; ``others`` names what else it may be, for the error."""
+    if isinstance(value, str | PathLike):
+        return Path(cast("str | PathLike[str]", value))
+    expected = f"a path, {others}" if others else "a path"
+    remedy = f"Pass {expected}; a path is a str or a pathlib.Path."
+    raise KingyoError(argument, expected=expected, received=f"{value!r:.80}", remedy=remedy)
+
+
+def _reference(argument: str, value: object) -> str:
+    """Return an argument as a reference to a model, as it was written."""
+    return value if isinstance(value, str) else str(_path(argument, value))

@@ -244,7 +244,10 @@ def test_a_loose_lora_that_cannot_be_merged_is_one_clear_error(sd: Path, how: st
         open_checkpoint("sd/unet+style.safetensors", sd)
 
 
-@pytest.mark.parametrize("text", ["[1]", "{", '{"unet.r": 0}', '{"unet.r": 2, "unet.use_newlora": true}'])
+@pytest.mark.parametrize(
+    "text",
+    ["[1]", "{", '{"unet.r": 0}', '{"unet.r": 2, "unet.use_newlora": true}', '{"unet.r": 9, "unet.r": 2}'],
+)
 def test_an_invalid_config_in_the_header_is_one_clear_error(sd: Path, text: str) -> None:
     write_lora_file(sd, diffusers_file("peft")[0], lora_adapter_metadata=text)
     with pytest.raises(KingyoError, match=r"style\.safetensors"):

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from kingyo.checkpoints import fingerprints_of, open_checkpoint
+from kingyo.checkpoints.header import read_header
 from kingyo.errors import KingyoError
 from tests.models_on_disk import FAMILIES, llama, qwen2
 
@@ -82,6 +83,12 @@ def rename_first(to: str) -> Break:
     return set_map(lambda weight_map: {**weight_map, next(iter(weight_map)): to})
 
 
+def repeat_first(folder: Path) -> None:
+    name, file = next(iter(shard(folder).items()))
+    index = folder / INDEX
+    index.write_text(index.read_text().replace("{" + f'"{name}"', "{" + f'"{name}": "{file}", "{name}"'))
+
+
 def truncate(folder: Path) -> None:
     file = folder / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-100])
@@ -116,6 +123,7 @@ BROKEN: dict[str, tuple[Break, str, str]] = {
         INDEX,
         "'ghost'",
     ),
+    "index with a tensor twice": (repeat_first, INDEX, "the key 'lm_head.weight' twice"),
     "index empty": (set_map(lambda weight_map: []), INDEX, "none"),
 }
 
@@ -157,6 +165,33 @@ def test_headers_that_contradict_the_file_are_one_clear_error(tmp_path: Path, ra
     with pytest.raises(KingyoError, match="damaged") as caught:
         open_checkpoint("m", tmp_path)
     assert caught.value.argument == str(file)
+
+
+def entry(name: str, start: int, end: int) -> str:
+    return f'"{name}": {{"dtype": "U8", "shape": [{end - start}], "data_offsets": [{start}, {end}]}}'
+
+
+@pytest.mark.parametrize(
+    ("entries", "received"),
+    [
+        ((entry("a", 0, 2), entry("b", 2, 4), entry("a", 0, 2)), "the key 'a' twice"),
+        ((entry("b", 2, 4), entry("a", 2, 4), entry("a", 0, 2)), "the key 'a' twice"),
+        ((entry("a", 0, 4), entry("\\u0061", 0, 4)), "the key 'a' twice"),
+        (('"__metadata__": {"x": "1", "x": "2"}', entry("a", 0, 4)), "the key 'x' twice"),
+        ((entry("a", 0, 3), entry("b", 2, 4)), "tensor `b`"),
+        ((entry("a", 0, 1), entry("b", 2, 4)), "tensor `b`"),
+        ((entry("a", 2, 4),), "tensor `a`"),
+    ],
+)
+def test_a_header_with_a_tensor_twice_or_out_of_place_is_refused(
+    tmp_path: Path, entries: tuple[str, ...], received: str
+) -> None:
+    raw = f"{{{', '.join(entries)}}}".encode()
+    file = tmp_path / "a.safetensors"
+    file.write_bytes(struct.pack("<Q", len(raw)) + raw + bytes(4))
+    with pytest.raises(KingyoError) as caught:
+        read_header(file)
+    assert caught.value.argument == str(file) and received in caught.value.received
 
 
 def test_a_git_lfs_pointer_says_how_to_fetch_it(tmp_path: Path) -> None:

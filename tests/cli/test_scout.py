@@ -68,18 +68,22 @@ def test_nothing_that_fits(world: World) -> None:
     done = world.run("scout", "a", "--base", "base", "--licences", "strict")
     assert done.returncode == 1
     assert done.stdout.splitlines()[-1].startswith("1 candidate: none of them fits the base")
-    done = world.run("scout", "nowhere")
-    assert done.returncode == 1 and "Did you mean" not in done.stderr
-    assert "unreadable: nowhere: expected a folder with a checkpoint, or a name" in done.stdout
-    assert "1 candidate: none of them can be merged with another" in done.stdout
+    done = world.run("scout", "a")
+    assert done.returncode == 1 and "1 candidate: none of them can be merged with another" in done.stdout
+
+
+@pytest.mark.parametrize("where", ["nowhere", "./nowhere", "a+nowhere"])
+def test_a_path_that_does_not_exist_is_one_error(world: World, where: str) -> None:
+    done = world.run("scout", "a", where)
+    assert done.returncode == 1 and done.stdout == "" and len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("Error: ") and "nowhere: expected a folder, or" in done.stderr
 
 
 def test_a_wrong_path_that_could_be_a_name_on_the_hub(world: World) -> None:
     done = world.run("scout", "zoo/pol", env={"HF_HUB_OFFLINE": "1"}, fresh=True)
-    assert done.returncode == 1
-    assert " unreadable: no such folder here; and the Hub cannot be asked (offline)" in " ".join(
-        done.stdout.split()
-    )
+    assert done.returncode == 1 and done.stdout == ""
+    assert "zoo/pol: " in done.stderr
+    assert "received no such folder here; and the Hub cannot be asked (offline)" in done.stderr
 
 
 def test_a_narrow_terminal_folds_long_names(world: World) -> None:

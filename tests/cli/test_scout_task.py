@@ -198,6 +198,24 @@ def test_a_missing_grader_is_found_before_weights_are_read(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"data": "gone.jsonl"}, "data: expected a file"),
+        ({"splits": {"fit": 10**6}}, "splits: expected sizes"),
+        ({"grader": "gone.py:grade"}, "expected a Python file"),
+        ({"max_new_tokens": -1}, "max_new_tokens"),
+    ],
+)
+def test_an_error_in_the_task_names_its_file_and_comes_before_the_tables(
+    tmp_path: Path, change: dict[str, object], words: str
+) -> None:
+    write_task(tmp_path, **change).rename(tmp_path / "other.yaml")
+    done = scout(tmp_path, "--task", "other.yaml", "--dry-run")
+    assert done.returncode == 1 and done.stdout == "", done.stdout
+    assert done.stderr.startswith("Error: other.yaml: ") and words in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (("--out", "found"), ("--out: ", "--weights or --task TASK.yaml")),

@@ -126,6 +126,28 @@ def test_a_test_item_that_no_model_can_answer_is_found_before_the_run(kind: Mode
         check_items(task(kind, test=[Item(id="short", prompt="[1, 2]", answer="a")]), kind, folder / "one")
 
 
+@pytest.mark.parametrize("problem", [KeyError("row"), TypeError("row"), AttributeError("row"), SystemExit(3)])
+def test_a_crash_of_the_users_task_is_found_before_the_run(
+    kind: ModelKind, folder: Path, problem: BaseException
+) -> None:
+    class Crashing(RowTask):
+        def score(self, model, items: Sequence[Item]) -> Sequence[ItemScore]:
+            raise problem
+
+    with pytest.raises(KingyoError) as caught:
+        check_items(Crashing(kind.provides[0], ITEMS), kind, folder / "one")
+    assert caught.value.argument == "task rows"
+    assert re.fullmatch(rf"{type(problem).__name__}: .*test_model_kind\.py line \d+\)", caught.value.received)
+
+
+def test_what_a_reader_does_not_have_is_no_crash(kind: ModelKind, folder: Path) -> None:
+    class Curious(RowTask):
+        def score(self, model, items: Sequence[Item]) -> Sequence[ItemScore]:
+            return super().score(model.trained, items)
+
+    check_items(Curious(kind.provides[0], ITEMS), kind, folder / "one")
+
+
 ROWS = """
 import json
 from dataclasses import dataclass

@@ -27,7 +27,8 @@ from kingyo.run.seed_runs import require_same_setup, scores_of_other_seed
 from kingyo.run.settings import settings_of
 from kingyo.run.worker import RunEvaluatorBuilder
 from kingyo.store import RunStore
-from kingyo.user_code.versions import PACKAGE, SCORING, digest_of_path, hash_of_code
+from kingyo.types import Evaluation
+from kingyo.user_code.versions import PACKAGE, SCORING, digest_of_path, hash_of, hash_of_code
 from tests.screened_runs import SPLITS, Model, facts, journey, solves
 from tests.slow import slow
 
@@ -101,10 +102,12 @@ UNHASHED = {
     "io/files.py": "puts files on disk whole",
     "io/lazy_torch.py": "imports torch later",
     "io/quiet.py": "hides warnings of libraries",
+    "io/strict_json.py": "refuses JSON with a key twice",
     "io/units.py": "words for numbers",
     "io/yaml.py": "reads YAML; a run stores what was read",
     "user_code/__init__.py": "holds nothing",
     "user_code/files.py": "says what a user's file depends on, and scores nothing",
+    "user_code/opened.py": "says what a grader has read, and scores nothing",
     "user_code/versions.py": "says what differs, and scores nothing",
 }
 """Modules that scoring imports, and whose code changes no score."""
@@ -176,6 +179,34 @@ def test_a_changed_file_of_the_users_is_refused(stopped: RunStore, name: str) ->
     with pytest.raises(KingyoError) as error:
         provenance.require_same(stopped, config(), folder, only_code=True)
     assert error.value.argument == name and error.value.received == f"{name} none"
+
+
+OPENED = {"grade.py": "the grader itself", "rules/ja.py": "", "rules/words.json": "[]"}
+
+
+def test_a_file_that_a_grader_has_opened_is_refused_when_it_changes(stopped: RunStore) -> None:
+    folder = stopped.folder.parent
+    (folder / "rules").mkdir()
+    for name in ("rules/ja.py", "rules/words.json"):
+        (folder / name).write_text(OPENED[name])
+    files = tuple((name, hash_of(text)) for name, text in OPENED.items())
+    stopped.record(stopped.trials()[0].id, "validation", Evaluation(scores=(), files=files))
+    provenance.require_same(stopped, config(), folder)
+    (folder / "rules" / "words.json").write_text("[1]")
+    (folder / "rules" / "ja.py").unlink()
+    with pytest.raises(KingyoError) as error:
+        provenance.require_same(stopped, config(), folder, only_code=True)
+    assert error.value.argument == "rules/ja.py, rules/words.json"
+    later = tuple((name, hash_of("[1]")) for name, _ in files)
+    stopped.record(stopped.trials()[0].id, "validation", Evaluation(scores=(), files=later))
+    with pytest.raises(KingyoError, match=r"rules/words\.json"):
+        provenance.require_same(stopped, config(), folder)
+    assert provenance.accept_changes(stopped, config(), folder) is not None
+    provenance.require_same(stopped, config(), folder)
+    (folder / "rules" / "words.json").write_text("[2]")
+    assert provenance.has_changed_opened(stopped)
+    provenance.score_again(stopped, config(), folder)
+    assert not provenance.has_changed_opened(stopped)
 
 
 def test_a_file_that_an_import_finds_first_from_now_on_is_refused(stopped: RunStore) -> None:

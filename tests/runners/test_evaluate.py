@@ -121,6 +121,26 @@ def test_invalid_scores_of_a_task_are_a_failure(
     assert re.search(message, evaluation.failure), evaluation.failure
 
 
+def test_an_evaluation_names_the_files_that_graders_read(tmp_path: Path) -> None:
+    words = "from pathlib import Path\nWORDS = Path(__file__).with_name('words.txt')\n"
+    (tmp_path / "mine.py").write_text(f"{words}def grade(answer, item): return answer in WORDS.read_text()\n")
+    (tmp_path / "words.txt").write_text("1")
+    settings = TextSettings(grader="mine.py:grade", grader_timeout=60, max_new_tokens=4)
+    task = GenerateTask("mine", settings, {"fit": ITEMS}, tmp_path)
+    evaluation = evaluator(tmp_path, task, {"x": "1", "y": "1"})(RECIPE, "fit")
+    assert {"mine.py", "words.txt"} <= dict(evaluation.files).keys() and evaluation.mean == 1
+
+
+@pytest.mark.parametrize("problem", [ValueError("odd"), KeyError("odd"), SystemExit("odd")])
+def test_a_crash_of_a_task_is_a_failure_with_its_place(tmp_path: Path, problem: BaseException) -> None:
+    class Crashing(FixedTask):
+        def score(self, model: LanguageModel, items: Sequence[Item]) -> Sequence[ItemScore]:
+            raise problem
+
+    failure = evaluator(tmp_path, Crashing(RIGHT))(RECIPE, "fit").failure or ""
+    assert re.fullmatch(rf"{type(problem).__name__}: .*odd.* \(.*test_evaluate\.py line \d+\)", failure)
+
+
 def test_a_task_that_blocks_fails_its_candidate_at_the_timeout(tmp_path: Path) -> None:
     class Blocks(FixedTask):
         def score(self, model: LanguageModel, items: Sequence[Item]) -> Sequence[ItemScore]:

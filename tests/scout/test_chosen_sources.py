@@ -135,7 +135,7 @@ def test_a_frame_that_is_no_candidate_is_an_error_of_the_merge(
 @pytest.mark.parametrize(
     ("scout", "argument"),
     [
-        ({"where": ["gone"]}, "1 unreadable"),
+        ({"where": ["gone"]}, "no such folder or file"),
         ({"where": []}, "where"),
         ({"were": ["ja"]}, "were"),
         ({"where": ["ja", "base"]}, "1 that can be merged; excluded: 1 the base itself"),

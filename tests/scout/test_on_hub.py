@@ -133,6 +133,19 @@ def test_weights_whose_header_is_broken_are_not_downloaded(hub: Hub, tmp_path: P
     assert hub.n_sent("broken/model.safetensors") < 1_000_000
 
 
+def test_a_header_with_a_tensor_twice_is_found_without_a_download(hub: Hub, tmp_path: Path) -> None:
+    twice = Path(shutil.copytree(hub.root / "org" / "base", hub.root / "org" / "twice"))
+    raw = (twice / "model.safetensors").read_bytes()
+    end = 8 + int.from_bytes(raw[:8], "little")
+    name, value = next((k, v) for k, v in json.loads(raw[8:end]).items() if k != "__metadata__")
+    header = raw[8:end].rstrip()[:-1] + f", {json.dumps(name)}: {json.dumps(value)}}}".encode()
+    (twice / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + raw[end:])
+    done = scout(hub, tmp_path, "org/twice", "--json")
+    (candidate,) = json.loads(done.stdout)["excluded"]
+    assert done.returncode == 1 and candidate["excluded"]["reason"] == "unreadable"
+    assert f"the key '{name}' twice" in candidate["excluded"]["detail"]
+
+
 @pytest.mark.parametrize("statuses", [[401], *slow([500] * 9)])
 def test_a_listing_that_fails(hub: Hub, tmp_path: Path, statuses: list[int]) -> None:
     hub.refusals[:] = statuses

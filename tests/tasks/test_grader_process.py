@@ -15,6 +15,7 @@ from kingyo.errors import ChangedSourceError, KingyoError
 from kingyo.tasks.grader_process import GRADER_PROCESS
 from kingyo.tasks.verdict import CombinedGrader, build_verdict
 from kingyo.types import Item
+from kingyo.user_code.versions import hash_of
 from tests.runners.fakes import alive, wait_until
 
 ITEM = Item(id="i7", prompt="?", answer="3")
@@ -171,6 +172,68 @@ def test_a_graders_prints_stay_off_standard_output(folder: Path, capfd: pytest.C
     assert verdict(folder, "prints", timeout=60)("3", ITEM) == 1
     out, _ = capfd.readouterr()
     assert out == ""
+
+
+LOUD = """
+import os, sys
+
+def shouts(answer, item):
+    for _ in range(200):
+        os.write(1, b"x" * 65_536)
+    sys.stderr.write("the last line\\n")
+    if answer == "bad":
+        os._exit(3)
+    return True
+"""
+
+
+def test_a_grader_that_prints_megabytes_is_cut_and_never_waits(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "loud.py").write_text(LOUD)
+    grade = build_verdict([("loud.py:shouts", None)], folder, timeout=60)
+    GRADER_PROCESS.kill()
+    assert grade("3", ITEM) == 1
+    with pytest.raises(KingyoError, match="ended with code 3"):
+        grade("bad", ITEM)
+    out, error = capfd.readouterr()
+    assert out == "" and len(error) < 80_000 and error.endswith("the last line\n")
+    assert error.count("Graders print more than 64 kB") == 1
+
+
+READS = """
+import importlib, json, os, tempfile
+from pathlib import Path
+
+import used
+HERE = Path(__file__).parent
+
+def reads(answer, item):
+    importlib.import_module(f"by_{item.prompt}")
+    json.loads((HERE / "words.json").read_text())
+    (HERE / "log.txt").open("a").write("called")
+    (HERE / "log.txt").read_text()
+    (HERE / "gone.txt").exists()
+    with tempfile.TemporaryFile(dir=HERE) as file:
+        file.read()
+    return open(os.devnull).read() == ""
+"""
+
+
+def test_what_a_grader_loads_and_opens_is_known(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(folder)
+    files = {"reads.py": READS, "used.py": "", "by_name.py": "", "unused.py": "", "words.json": "[]"}
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    for _ in range(2):  # the second process finds compiled modules
+        GRADER_PROCESS.kill()
+        GRADER_PROCESS.opened.clear()
+        grade = build_verdict([("reads.py:reads", None)], folder, timeout=60)
+        assert grade("3", Item(id="i", prompt="name", answer="3")) == 1
+        expected = {
+            name: hash_of(files[name]) for name in ("reads.py", "used.py", "by_name.py", "words.json")
+        }
+        assert GRADER_PROCESS.opened == expected
 
 
 def test_a_changed_grader_file_is_not_mixed_with_the_old_one(folder: Path) -> None:

@@ -13,6 +13,7 @@ from kingyo.checkpoints.model_reference import parse_reference
 from kingyo.checkpoints.pickled import read_pickle
 from kingyo.errors import KingyoError, suggest
 from kingyo.io.pipeline_index import DENOISERS, PIPELINE, component_classes
+from kingyo.io.strict_json import parse_json
 
 STEMS = ("model", "diffusion_pytorch_model")
 """Prefixes of weight files: of transformers, of diffusers."""
@@ -63,19 +64,20 @@ _WITHOUT_WEIGHTS = ("Scheduler", "Tokenizer", "TokenizerFast", "FeatureExtractor
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
-def read_json(file: Path, what: str) -> dict[str, object]:
+def read_json(file: Path, what: str, parse: Callable[[str], object] = json.loads) -> dict[str, object]:
     """Read a JSON file that holds an object.
 
     Args:
         file: the file.
         what: a noun phrase for it in errors, such as "a model's config.json".
+        parse: the parser; by default the last value of a key that occurs twice counts, as in transformers.
     """
 
     def unfit(received: str, remedy: str) -> KingyoError:
         return KingyoError(str(file), expected=what, received=received, remedy=remedy)
 
     try:
-        parsed: object = json.loads(file.read_text(encoding="utf-8"))
+        parsed = parse(file.read_text(encoding="utf-8"))
     except OSError as error:
         remedy = f"Name a folder with {file.name} that you may read."
         raise unfit(error.strerror or str(error), remedy) from error
@@ -163,7 +165,7 @@ def require_tensors(tensors: dict[str, TensorInfo], file: Path) -> dict[str, Ten
 def _read_shards(
     path: Path, index: Path, read: Callable[[Path], dict[str, TensorInfo]]
 ) -> dict[str, TensorInfo]:
-    named = read_json(index, "an index of shards").get("weight_map")
+    named = read_json(index, "an index of shards", parse_json).get("weight_map")
     if not isinstance(named, dict) or not named:
         raise _mismatch(index, "a weight_map with entries", "none")
     weight_map = cast("dict[str, object]", named)

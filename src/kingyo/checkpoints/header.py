@@ -17,6 +17,7 @@ from typing import cast
 from safetensors import SafetensorError, safe_open
 
 from kingyo.errors import KingyoError
+from kingyo.io.strict_json import parse_json
 
 DTYPES: Mapping[str, tuple[str, int]] = {
     "F64": ("float64", 8),
@@ -119,7 +120,7 @@ def read_header_and_metadata(file: Path) -> tuple[dict[str, TensorInfo], dict[st
             pass
         with file.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
-            header = cast("dict[str, dict[str, object]]", json.loads(stream.read(length)))
+            header = cast("dict[str, dict[str, object]]", parse_json(stream.read(length)))
     except KingyoError:
         raise
     except (OSError, ValueError, SafetensorError) as error:

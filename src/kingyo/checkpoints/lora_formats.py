@@ -6,7 +6,6 @@ pipeline; one is read at a time, under peft's names of parts.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -23,6 +22,7 @@ from kingyo.checkpoints.mapped_tensors import file_stamps, map_tensor
 from kingyo.checkpoints.original_names import Piece
 from kingyo.checkpoints.pickled import read_pickle
 from kingyo.errors import KingyoError, listed
+from kingyo.io.strict_json import parse_json
 
 if TYPE_CHECKING:  # pydantic is slow to import
     from kingyo.checkpoints.lora_config import LoraConfig
@@ -266,7 +266,7 @@ def _stated(reference: str, metadata: Mapping[str, str], component: str) -> Mapp
     """Return peft's config of a component's LoRA from the header; empty if it has none."""
     text = metadata.get(METADATA, "{}")
     try:
-        parsed: object = json.loads(text)
+        parsed: object = parse_json(text)
     except (ValueError, RecursionError):
         parsed = None
     if not isinstance(parsed, dict):

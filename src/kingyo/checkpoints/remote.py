@@ -7,7 +7,6 @@ are sparse, take no room on the disk, and read as zeros.
 from __future__ import annotations
 
 import atexit
-import json
 import shutil
 from collections.abc import Sequence
 from fnmatch import fnmatch
@@ -19,6 +18,9 @@ if TYPE_CHECKING:
     from huggingface_hub import ModelInfo
 
 SAFETENSORS = "*.safetensors"
+_AT_ONCE = 1 << 17  # bytes; most headers are shorter, so that one request is enough
+_LONGEST = 100_000_000  # bytes of a header that safetensors allows
+_SECONDS = 10.0  # without an answer
 
 
 def peek(name: str, revision: str | None, wanted: Sequence[str], ignored: str) -> tuple[Path, int] | None:
@@ -47,6 +49,7 @@ def peek(name: str, revision: str | None, wanted: Sequence[str], ignored: str) -
 
 def _peek(name: str, info: ModelInfo, wanted: Sequence[str], ignored: str) -> tuple[Path, int] | None:
     from huggingface_hub import (
+        hf_hub_url,
         snapshot_download,  # pyright: ignore[reportUnknownVariableType]
         try_to_load_from_cache,
     )
@@ -70,10 +73,10 @@ def _peek(name: str, info: ModelInfo, wanted: Sequence[str], ignored: str) -> tu
     atexit.register(shutil.rmtree, root, ignore_errors=True)
     folder = root / f"models--{name.replace('/', '--')}" / "snapshots" / info.sha
     shutil.copytree(small, folder, copy_function=_link)
-    for file in missing:
+    for file, size in missing.items():
         if not (folder / file).resolve().is_relative_to(folder.resolve()):
             raise ValueError(f"a file outside of the model: {file}")
-        _write_header(folder / file, name, info.sha, file)
+        _write_header(folder / file, hf_hub_url(name, file, revision=info.sha), size)
     return folder, sum(missing.values())
 
 
@@ -81,16 +84,25 @@ def _link(file: str, link: str) -> None:
     Path(link).symlink_to(Path(file).resolve())
 
 
-def _write_header(target: Path, name: str, commit: str, file: str) -> None:
-    from huggingface_hub import HfApi
-
-    stored = HfApi().parse_safetensors_file_metadata(name, file, revision=commit)
-    header: dict[str, object] = {"__metadata__": stored.metadata}
-    for tensor, info in stored.tensors.items():
-        header[tensor] = {"dtype": info.dtype, "shape": info.shape, "data_offsets": info.data_offsets}
-    text = json.dumps(header).encode()
-    n_bytes = max((info.data_offsets[1] for info in stored.tensors.values()), default=0)
+def _write_header(target: Path, url: str, size: int) -> None:
+    """Write the header of a file as it is, so that reading it finds what is wrong with it."""
+    start = _fetch(url, 0, _AT_ONCE)
+    end = 8 + int.from_bytes(start[:8], "little")
+    rest = _fetch(url, _AT_ONCE, end) if _AT_ONCE < end <= _LONGEST else b""
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("wb") as out:
-        out.write(len(text).to_bytes(8, "little") + text)
-        out.truncate(out.tell() + n_bytes)
+        out.write((start + rest)[:end])
+        out.truncate(size)
+
+
+def _fetch(url: str, start: int, end: int) -> bytes:
+    from huggingface_hub.utils import (
+        build_hf_headers,  # pyright: ignore[reportUnknownVariableType]
+        get_session,
+        hf_raise_for_status,
+    )
+
+    headers = {**build_hf_headers(), "range": f"bytes={start}-{end - 1}"}
+    response = get_session().get(url, headers=headers, timeout=_SECONDS)
+    hf_raise_for_status(response)
+    return response.content[: end - start]

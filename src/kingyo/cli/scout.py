@@ -11,7 +11,7 @@ import typer
 
 from kingyo.cli.as_json import print_json
 from kingyo.cli.options import AllowPickle, AsJson
-from kingyo.cli.scout_choice import check_choice, choose_for_task, measure, plan_choice, read
+from kingyo.cli.scout_choice import check_choice, check_task, choose_for_task, measure, plan_choice, read
 from kingyo.errors import KingyoError
 
 TaskOption = Annotated[
@@ -110,7 +110,6 @@ def scout(
     from kingyo.scout.choice import ChoiceLimits
     from kingyo.scout.suggestion import require_own_run_yaml
     from kingyo.scout.task_candidates import ScoutRequest
-    from kingyo.tasks import load_task_spec
 
     _require_used(context, has_task=task is not None, has_weights=weights)
     capacity = None if max_size is None else float(parse_size(max_size, "--max-size"))
@@ -134,7 +133,7 @@ def scout(
         ),
     )
     if task is not None:
-        load_task_spec(task)  # before models are read
+        check_task(task)  # before models are read
         require_own_run_yaml(out)
     found = read(request, show=not as_json)
     if dry_run:

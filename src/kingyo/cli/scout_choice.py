@@ -136,6 +136,17 @@ def choose_for_task(found: Catalogue, request: ScoutRequest, task: Path, *, as_j
     print_json({**found.to_json(), **made, "report": None if page is None else str(page)})
 
 
+def check_task(file: Path) -> None:
+    """Read the data of a task and build its graders; an error names the file."""
+    from kingyo.tasks import build_tasks, load_splits, load_task_spec
+
+    spec = load_task_spec(file)
+    try:
+        build_tasks({spec.name: spec}, load_splits({spec.name: spec}, Path()).splits, Path())
+    except KingyoError as error:
+        raise error.placed(str(file)) from error
+
+
 def check_choice(found: Catalogue, request: ScoutRequest) -> TaskCandidates:
     """Check the task and the limits of a choice before weights are read."""
     from kingyo.scout.task_candidates import TaskCandidates

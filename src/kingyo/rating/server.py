@@ -221,11 +221,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _body(self) -> Mapping[str, object]:
         length = self.headers.get("Content-Length", "")
-        if not (length.isascii() and length.isdigit() and int(length) <= _LONGEST_BODY):
+        is_short = length.isascii() and length.isdigit() and len(length) <= len(str(_LONGEST_BODY))
+        if not is_short or int(length) > _LONGEST_BODY:
             raise RefusedRequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {_LONGEST_BODY} bytes")
         try:
             body: object = json.loads(self.rfile.read(int(length)))
-        except ValueError:
+        except (ValueError, RecursionError):
             body = None
         if not isinstance(body, dict):
             raise RefusedRequestError(HTTPStatus.BAD_REQUEST, "expected a JSON object")

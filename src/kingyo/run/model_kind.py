@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from kingyo.checkpoints import Checkpoint, open_checkpoint
 from kingyo.checkpoints.folder_files import read_json
 from kingyo.checkpoints.locate import open_together
 from kingyo.checkpoints.model_reference import component_references, parse_reference
-from kingyo.errors import KingyoError
 from kingyo.io.model_names import local_path
 from kingyo.io.pipeline_index import PIPELINE
 from kingyo.models.kinds import (
+    AllRead,
     HasLanguagePart,
     InPipeline,
     Live,
@@ -27,8 +28,9 @@ from kingyo.models.kinds import (
     require_needs,
 )
 from kingyo.run.config import RunConfig
+from kingyo.runners.evaluate import task_crashes_as_errors
 from kingyo.tasks import settings_of, single_tasks
-from kingyo.types import SPLITS, Task
+from kingyo.types import SPLITS, Item, Task
 
 
 def kind_of_models(
@@ -92,12 +94,16 @@ def check_items(task: Task, kind: ModelKind, path: Path) -> None:
         return
     for single in single_tasks(task):
         for split in SPLITS:
-            try:
-                single.score(reader, single.items(split))
-            except KingyoError:
-                raise
-            except (Exception, SystemExit):  # noqa: BLE001 (AllRead, or a user's task that needs answers)
-                continue
+            with task_crashes_as_errors(single), suppress(AllRead):
+                _read(single, reader, single.items(split))
+
+
+def _read(task: Task, reader: object, items: Sequence[Item]) -> None:
+    try:
+        task.score(reader, items)
+    except AttributeError as error:
+        if error.obj is not reader:  # else the task needs more than what a reader has
+            raise
 
 
 def load_checkpoint(checkpoint: Checkpoint, kind: ModelKind, options: LoadOptions) -> Live:

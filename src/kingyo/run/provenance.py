@@ -24,6 +24,7 @@ from kingyo.run.config import TRAINED, RunConfig
 from kingyo.run.extensions import FACT as EXTENSIONS
 from kingyo.run.extensions import as_initial_budget
 from kingyo.store import DATABASE, RunStore
+from kingyo.store.trial_log import OPENED
 from kingyo.tasks.named_paths import named_paths
 from kingyo.tasks.rouge import LIBRARIES as ROUGE_LIBRARIES
 from kingyo.user_code.files import hash_own, in_place, libraries_behind, loaded_below, root_of
@@ -58,7 +59,7 @@ def provenance_facts(
             received=f"no file {folder / missing[0]}",
             remedy="Put it there, or delete it from FILES.",
         )
-    return {VERSIONS: current_versions(config, folder, libraries), CODE: code}
+    return {VERSIONS: current_versions(config, folder, libraries), CODE: code, OPENED: {}}
 
 
 def current_versions(config: RunConfig, folder: Path, libraries: Sequence[str]) -> dict[str, str]:
@@ -145,8 +146,10 @@ def version_differences(store: RunStore) -> Changes:
 
 
 def _code_differences(store: RunStore, config: RunConfig, folder: Path) -> Changes:
-    before = stored_code(store)
-    return changed_files(before, user_code(config, folder, before))
+    code, opened = stored_code(store), opened_files(store)
+    now = user_code(config, folder, {**opened, **code})
+    before = {**{file: value for file, value in opened.items() if file in now}, **code}
+    return changed_files(before, now)
 
 
 def changed_files(before: Mapping[str, str], now: Mapping[str, str]) -> Changes:
@@ -166,6 +169,17 @@ def _short(value: str | None) -> str | None:
 def stored_code(store: RunStore) -> Mapping[str, str]:
     """Return the stored hashes of the user's files."""
     return cast("dict[str, str]", store.fact(CODE) or {})
+
+
+def opened_files(store: RunStore) -> Mapping[str, str]:
+    """Return the stored hashes of the files that graders have read; some are also in ``stored_code``."""
+    return cast("dict[str, str]", store.fact(OPENED) or {})
+
+
+def has_changed_opened(store: RunStore) -> bool:
+    """Return whether a file that graders of a run have read differs from what they read."""
+    folder = Path(str(store.fact("folder")))
+    return any(digest(folder / file) != value for file, value in opened_files(store).items())
 
 
 def require_same(store: RunStore, config: RunConfig, folder: Path, *, only_code: bool = False) -> None:
@@ -281,8 +295,11 @@ def accept_changes(
     if not changes or not has_scores(store):
         return None
     facts = provenance_facts(config, folder, stored_code(store), libraries)
+    opened = {file: digest(folder / file) for file in opened_files(store) if (folder / file).is_file()}
     renewal = Renewal(when=time.time(), changes=changes)
-    store_provenance(store, {**facts, ACCEPTED: [*_records(store, ACCEPTED), asdict(renewal)]})
+    store_provenance(
+        store, {**facts, OPENED: opened, ACCEPTED: [*_records(store, ACCEPTED), asdict(renewal)]}
+    )
     return renewal
 
 

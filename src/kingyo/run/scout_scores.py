@@ -11,7 +11,7 @@ from kingyo.evolution.trial_evaluation import KnownScores
 from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.recipe import Recipe
 from kingyo.run.config import RunConfig
-from kingyo.run.provenance import CODE, VERSIONS
+from kingyo.run.provenance import CODE, VERSIONS, has_changed_opened
 from kingyo.run.scouted import SCOUT, TrialMerge, genome_of, open_scout, trial_merges, unusable
 from kingyo.run.setup import MODELS, Setup, stored_config
 from kingyo.run.spaces import shared_keys
@@ -106,6 +106,8 @@ def _difference(scout: RunStore, setup: Setup, facts: Facts, fit: Sequence[Item]
     for name in (VERSIONS, CODE):  # a run may have more, such as peft for the control `trained`
         if not _by_name(scout.fact(name)).items() <= _by_name(facts(name)).items():
             return name
+    if has_changed_opened(scout):
+        return "files that graders read"
     return _different_model(theirs, setup, scout.fact(MODELS), facts(MODELS))
 
 

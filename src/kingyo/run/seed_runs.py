@@ -16,6 +16,7 @@ from kingyo.run.provenance import (
     Changes,
     changed_error,
     changed_files,
+    has_changed_opened,
     has_scores,
     version_differences,
 )
@@ -86,6 +87,7 @@ def scores_of_other_seed(store: RunStore) -> KnownScores:
             if (
                 other.status() == "finished"
                 and not other.fact(ACCEPTED)
+                and not has_changed_opened(other)
                 and _contents(other) == _contents(store)
             ):
                 return _baseline_scores(other)

@@ -8,13 +8,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, cast
 
 from kingyo.engine import ExecutionOptions, Sources, into, plan
-from kingyo.errors import ChangedSourceError, KingyoError, crashes_as_errors
+from kingyo.errors import ChangedSourceError, KingyoError, crash, crashes_as_errors
 from kingyo.models.kinds import Live, PassableModels
 from kingyo.recipe import Recipe, cumulative
 from kingyo.tasks import check_order
+from kingyo.tasks.grader_process import GRADER_PROCESS
 from kingyo.types import Evaluation, Item, ItemScore, Media, Split, Task
 from kingyo.user_code.timeout import TooSlowError, within_on_main
 
@@ -113,27 +115,26 @@ class Evaluator:
         """
         started = built = time.perf_counter()
         scores, failure = (), None
+        GRADER_PROCESS.opened.clear()
         try:
             model = self._build(recipe)
             built = time.perf_counter()
             selected = self._select(split, items)
-            scores = _checked(self._score(model, selected), selected)
+            answered = within_on_main(self._timeout, lambda: self._task.score(model, selected))
+            scores = _checked(answered, selected)
         except ChangedSourceError:
             raise
+        except TooSlowError:
+            failure = f"took longer than {self._timeout:g} s"
         except (Exception, SystemExit) as error:  # noqa: BLE001 (a crash is a result of the candidate)
-            failure = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            failure = str(error) if isinstance(error, KingyoError) else crash(error)
         return Evaluation(
             scores=scores,
             failure=failure,
             build_seconds=built - started,
             score_seconds=time.perf_counter() - built,
+            files=tuple(sorted(GRADER_PROCESS.opened.items())),
         )
-
-    def _score(self, model: Any, items: Sequence[Item]) -> Sequence[ItemScore]:
-        try:
-            return within_on_main(self._timeout, lambda: self._task.score(model, items))
-        except TooSlowError as error:
-            raise ValueError(f"took longer than {self._timeout:g} s") from error
 
     def _select(self, split: Split, names: Sequence[str] | None) -> Sequence[Item]:
         items = self._task.items(split)
@@ -145,10 +146,15 @@ class Evaluator:
 
 def scores_of(task: Task, model: Any, items: Sequence[Item]) -> tuple[ItemScore, ...]:
     """Return the scores of a model on items of a task."""
-    remedy = "Fix the task; kingyo.testing.tasks holds its contract."
-    with crashes_as_errors(f"task {task.name}", expected="a score for each item", remedy=remedy):
+    with task_crashes_as_errors(task):
         scores = task.score(model, items)
     return _checked(scores, items)
+
+
+def task_crashes_as_errors(task: Task) -> AbstractContextManager[None]:
+    """Turn a crash of a user's task into a KingyoError with its file and line."""
+    remedy = "Fix the task; kingyo.testing.tasks holds its contract."
+    return crashes_as_errors(f"task {task.name}", expected="a score for each item", remedy=remedy)
 
 
 def _checked(scores: Sequence[ItemScore], items: Sequence[Item]) -> tuple[ItemScore, ...]:

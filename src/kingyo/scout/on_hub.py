@@ -16,6 +16,12 @@ T = TypeVar("T")
 
 FOLDER_OR_MODEL = "a folder, or a model on the Hub"
 """What an error expects instead of a name that is neither."""
+
+
+class NoSuchModelError(KingyoError):
+    """A name is neither a path nor that of a model on the Hub."""
+
+
 _MAX_WAIT = 60.0  # seconds
 _N_TRIES = 4
 _TOO_MANY = 429  # the status of a rate limit
@@ -38,12 +44,13 @@ def list_models(query: str, limit: int | None) -> Iterator[ModelInfo]:
 
 def describe_model(name: str, revision: str | None) -> ModelInfo:
     """Return what the Hub says of a model, without its files."""
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, errors
 
     try:
         return patiently(lambda: HfApi().model_info(name, revision=revision))
     except Exception as error:
-        raise KingyoError(
+        is_absent = type(error) in (errors.RepositoryNotFoundError, errors.OfflineModeIsEnabled)
+        raise (NoSuchModelError if is_absent else KingyoError)(
             name,
             expected=FOLDER_OR_MODEL,
             received=f"no such folder here; and {_in_a_clause(error)}",

@@ -13,7 +13,7 @@ from kingyo.checkpoints.model_reference import parse_reference
 from kingyo.errors import KingyoError
 from kingyo.io.model_names import HUB_NAME, is_local, local_path, split_revision
 from kingyo.io.pipeline_index import PIPELINE
-from kingyo.scout.on_hub import describe_model, list_models
+from kingyo.scout.on_hub import FOLDER_OR_MODEL, NoSuchModelError, describe_model, list_models
 from kingyo.scout.place import Place, broken, hub_place, json_object, local_place, match_any
 
 if TYPE_CHECKING:
@@ -41,11 +41,12 @@ def find_places(
         notify: called with a sentence about each query that may have more.
 
     Raises:
-        KingyoError: a list cannot be read, or the Hub does not answer a query.
+        KingyoError: one of ``where`` does not exist, a list cannot be read, or the Hub does not answer a
+            query. A name in a list that does not exist is a place with an error.
     """
     found: dict[object, Place] = {}
-    names = (name for written in where for name in _listed(written))
-    places = [place for name in names for place in _named(name)]
+    names = ((name, written) for written in where for name in _listed(written))
+    places = [place for name, written in names for place in _checked(name, written)]
     for query in queries:
         _check_is_written("--hub", query, "a tag, such as base_model:finetune:org/name")
         listed = [_described(info) for info in list_models(query, limit)]
@@ -89,6 +90,13 @@ def _listed(written: str) -> list[str]:
     return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
 
 
+def _checked(name: str, written: str) -> Iterator[Place]:
+    for place in _named(name):
+        if isinstance(place.error, NoSuchModelError) and name == written:
+            raise place.error
+        yield place
+
+
 def _named(name: str) -> Iterator[Place]:
     try:
         if is_local(name) and local_path(name).is_dir():
@@ -101,8 +109,12 @@ def _named(name: str) -> Iterator[Place]:
             yield replace(adapter, is_adapter=True, on=str(parsed.base))
         elif HUB_NAME.fullmatch(parsed.model) and not is_local(name):
             yield hub_place(describe_model(*_repository(name)), name)
-        else:
+        elif is_local(parsed.model):
             yield Place(name=name)
+        else:
+            remedy = "Correct the path, or write a name on the Hub as org/name."
+            received = "no such folder or file"
+            raise NoSuchModelError(name, expected=FOLDER_OR_MODEL, received=received, remedy=remedy)
     except Exception as error:  # noqa: BLE001
         yield Place(name=name, error=broken(name, error))
 

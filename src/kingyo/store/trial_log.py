@@ -13,6 +13,9 @@ from kingyo.store.records import EvaluationRow, NewTrial, StoredOutcome, StoredT
 from kingyo.store.transactions import OpenDatabase
 from kingyo.types import Evaluation, Genome, ItemScore, Split, Trial
 
+OPENED = "opened"
+"""Fact of a run: name of a user's file that a grader has read -> hash."""
+
 
 class TrialLog(OpenDatabase):
     """Write and read trials and their evaluations; each is scored on a split in one or several parts."""
@@ -84,6 +87,15 @@ class TrialLog(OpenDatabase):
                 [(trial, split, part, *each[:-1], media_json(each.media)) for each in evaluation.scores],
             )
             self._db.execute("UPDATE sessions SET seen_at = ? WHERE id = ?", (now, self._session))
+            self._keep_files(dict(evaluation.files))
+
+    def _keep_files(self, files: Mapping[str, str]) -> None:
+        """Store files that graders have read; the first hash of each stays."""
+        row = self._db.execute("SELECT value FROM facts WHERE key = ?", (OPENED,)).fetchone()
+        known: dict[str, str] = {} if row is None else json.loads(row[0])
+        if not files.keys() <= known.keys():
+            values = (OPENED, json.dumps({**files, **known}))
+            self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", values)
 
     def evaluation(self, trial: int, split: Split) -> Evaluation | None:
         """Return all parts of an evaluation together, in the order of the items; None without any.

@@ -21,19 +21,23 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Lock, Thread
-from typing import Any, Literal, cast
+from typing import IO, Any, Literal, cast
 
 from kingyo.errors import ChangedSourceError, KingyoError, crash
 from kingyo.registry import is_in_file, whole_reference
 from kingyo.tasks.grader import Grader, build_grader, call_check, call_grader, crashed, late
 from kingyo.types import Item
-from kingyo.user_code.files import hash_own
+from kingyo.user_code.files import hash_own, root_of
+from kingyo.user_code.opened import opened_below, watch
 from kingyo.user_code.versions import hash_of
 
 BUILD_SECONDS = 600.0
 """Limit in seconds for starting the process and importing a grader."""
 EXIT_SECONDS = 1.0
 """Seconds that a process which closed its connection may take to exit."""
+
+_N_FIRST, _N_LAST = 1 << 16, 1 << 12  # bytes of the output of graders that are shown
+_CUT = b"\nGraders print more than 64 kB: what follows is left out, except for the last 4 kB at the end.\n"
 
 Question = tuple[str, Item] | tuple[Item]
 """The arguments of a call: an answer and its item, or an item to check."""
@@ -65,6 +69,11 @@ class GraderProcess:
     def __init__(self) -> None:
         self._lock = Lock()
         self._child: _Child | None = None
+        self.opened: dict[str, str] = {}
+        """The files that the graders of the calls so far have read, and their hashes; callers may clear it.
+
+        Names are relative to the folder of the reference.
+        """
 
     def ask(
         self, grader: GraderReference, action: Action, questions: Sequence[Question], seconds: float
@@ -80,10 +89,12 @@ class GraderProcess:
                 child = self._child = self._child or _Child()
                 child.prepare(grader)
                 child.connection.send((grader, action, questions))
-                return [
-                    child.hear(f"grader {grader.name} on item {question[-1].id}", seconds)
+                scores = [
+                    cast("float", child.hear(f"grader {grader.name} on item {question[-1].id}", seconds))
                     for question in questions
                 ]
+                self.opened |= cast("dict[str, str]", child.hear(f"grader {grader.name}", BUILD_SECONDS))
+                return scores
             except BaseException:  # pending results must not answer the next request
                 self.kill()
                 raise
@@ -110,11 +121,16 @@ class _Child:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", code],
                 stdin=subprocess.DEVNULL,
-                stdout=2,  # graders print to standard error
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
                 pass_fds=[theirs.fileno(), life.fileno()],
                 start_new_session=True,  # its own group: killable, and safe from Ctrl-C
                 env={**os.environ, **_threads()},
             )
+        self._output = Thread(
+            target=_pass_on, args=(self._process.stdout,), name="kingyo-grader-output", daemon=True
+        )
+        self._output.start()
 
     def prepare(self, grader: GraderReference) -> None:
         """Let the child build the grader, unless it has."""
@@ -131,12 +147,12 @@ class _Child:
         self.hear(f"grader {grader.name}: import", BUILD_SECONDS)
         self._built.append(grader)
 
-    def hear(self, where: str, seconds: float) -> float:
-        """Wait for a result and return its score, or raise its error."""
+    def hear(self, where: str, seconds: float) -> object:
+        """Wait for a result and return it, or raise its error."""
         if not self.connection.poll(seconds):
             raise late(where, seconds)
         try:
-            result = cast("float | KingyoError", self.connection.recv())
+            result = self.connection.recv()
         except (EOFError, OSError) as error:
             raise crashed(where, self._ended()) from error
         if isinstance(result, KingyoError):
@@ -155,8 +171,27 @@ class _Child:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        self._output.join(EXIT_SECONDS)  # what graders started in another session may hold it open
         self.connection.close()
         self._held.close()
+
+
+def _pass_on(output: IO[bytes]) -> None:
+    """Write the beginning and the end of what a process prints to standard error, and drop the rest."""
+    room, last = _N_FIRST, b""
+    with output:
+        while chunk := os.read(output.fileno(), _N_FIRST):
+            first, rest = chunk[:room], chunk[room:]
+            room -= len(first)
+            _to_stderr(first if last or not rest else first + _CUT)
+            last = (last + rest)[-_N_LAST:]
+        _to_stderr(last)
+
+
+def _to_stderr(text: bytes) -> None:
+    with suppress(OSError):  # it may be closed
+        while text:
+            text = text[os.write(2, text) :]
 
 
 def _threads() -> dict[str, str]:
@@ -174,6 +209,7 @@ def serve(descriptor: int, life: int) -> None:
     for each in (descriptor, life):
         os.set_inheritable(each, False)  # what graders start must not keep them open
     _end_with_parent(life)
+    watch()
     graders: dict[str, Grader] = {}
     with Connection(descriptor) as connection, suppress(EOFError, OSError):
         while True:
@@ -181,6 +217,8 @@ def serve(descriptor: int, life: int) -> None:
             try:
                 for question in questions:
                     connection.send(_answer(graders, grader, action, question))
+                if action != "build":
+                    connection.send(_opened(grader))
             except KingyoError as error:
                 connection.send(error)
 
@@ -199,6 +237,12 @@ def _answer(
         raise
     except BaseException as error:  # not from the terminal: Ctrl-C does not reach this process
         raise crashed(f"grader {reference.name} on item {question[-1].id}", crash(error)) from error
+
+
+def _opened(reference: GraderReference) -> dict[str, str]:
+    file = Path(whole_reference(reference.name, reference.folder).rpartition(":")[0])
+    root = root_of(file, reference.folder) if is_in_file(reference.name) else reference.folder
+    return {os.path.relpath(path, reference.folder): value for path, value in opened_below(root).items()}
 
 
 def _end_with_parent(life: int) -> None:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, cast
 from pydantic import BaseModel, ConfigDict, Field
 
 from kingyo.errors import KingyoError, suggest
+from kingyo.io.strict_json import distinct
 from kingyo.tasks.cells import holds_bytes, names_in, parse_list, stringify, value_at
 
 Rows = Iterable[Mapping[str, object]]
@@ -130,7 +131,7 @@ def _jsonl(text: str, path: Path) -> Iterator[Row]:
             continue
         where = f"{path.name} line {number}"
         try:
-            columns: object = json.loads(line, parse_constant=_refuse_constant, object_pairs_hook=_distinct)
+            columns: object = json.loads(line, parse_constant=_refuse_constant, object_pairs_hook=distinct)
         except (ValueError, RecursionError) as error:
             raise KingyoError(
                 where,
@@ -150,13 +151,6 @@ def _jsonl(text: str, path: Path) -> Iterator[Row]:
 
 def _refuse_constant(name: str) -> object:
     raise ValueError(f"{name}, which is not valid JSON")
-
-
-def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        raise ValueError("a field that occurs twice")
-    return fields
 
 
 def _csv(text: str, path: Path) -> Iterator[Row]:

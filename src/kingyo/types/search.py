@@ -62,6 +62,7 @@ class Evaluation:
         score_seconds: time to answer and grade the items.
         copied_from: id of an earlier trial with the same recipe, whose scores were copied. The trial's own id
             means a run with another seed.
+        files: names and hashes of the user's files that graders have read, so far as they are known.
     """
 
     scores: tuple[ItemScore, ...] = ()
@@ -69,6 +70,7 @@ class Evaluation:
     build_seconds: float = 0.0
     score_seconds: float = 0.0
     copied_from: int | None = None
+    files: tuple[tuple[str, str], ...] = ()
 
     @property
     def mean(self) -> float | None:

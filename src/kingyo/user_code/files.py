@@ -55,7 +55,7 @@ def libraries_behind(file: Path, root: Path) -> set[str]:
         name.partition(".")[0]
         for path in _code(file, root)
         for name, level in _modules_in(_tree(path))
-        if level == 0 and not any(_counted(_modules(name.partition(".")[0], _folders(path, root)), root))
+        if level == 0 and not any(own_files(_modules(name.partition(".")[0], _folders(path, root)), root))
     }
     names -= sys.stdlib_module_names
     return {distribution for name in names for distribution in _distributions().get(name, ())}
@@ -71,7 +71,7 @@ def _code(file: Path, root: Path) -> set[Path]:
         path = waiting.pop()
         if path not in found:
             found.add(path)
-            waiting += _counted(_imported(path, root), root)
+            waiting += own_files(_imported(path, root), root)
     return found
 
 
@@ -105,10 +105,11 @@ def loaded_below(root: Path) -> set[Path]:
             by_folder.setdefault(folder, set()).add(name)
     folders = [(Path(folder).resolve(), names) for folder, names in by_folder.items()]
     below = [(folder, names) for folder, names in folders if folder.is_relative_to(root)]
-    return set(_counted((folder / name for folder, names in below for name in names), root))
+    return set(own_files((folder / name for folder, names in below for name in names), root))
 
 
-def _counted(paths: Iterable[Path], root: Path) -> Iterator[Path]:
+def own_files(paths: Iterable[Path], root: Path) -> Iterator[Path]:
+    """Yield those of some paths that are files of the user below a folder, and not installed ones."""
     return (path for path in paths if path.is_relative_to(root) and path.is_file() and _is_own(path, root))
 
 
