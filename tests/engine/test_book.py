@@ -109,6 +109,24 @@ def test_a_rerun_of_a_different_chain_keeps_nothing(deep: Path) -> None:
     assert first_identity(FIRST) != before
 
 
+def test_a_rerun_with_other_code_of_an_inner_method_keeps_nothing(deep: Path) -> None:
+    (deep / "share.py").write_text("SHARE = 0.5\n")
+    used = "def share():\n    import share\n"
+    (deep / "half.py").write_text(
+        f"from kingyo.methods import METHODS\n\nHALF = METHODS.get('linear')\n{used}"
+    )
+
+    def now() -> str:
+        first = FIRST.replace("linear", "half.py:HALF")
+        return identity(planned(deep, "name: first" + first, SECOND.replace("NAME", "first")))
+
+    before = now()
+    assert now() == before
+    for file in ("half.py", "share.py"):
+        (deep / file).write_text((deep / file).read_text() + "# changed\n")
+        assert before != (before := now()), file
+
+
 def test_no_model_is_overwritten_from_afar(deep: Path) -> None:
     chained = planned(deep, "name: first" + FIRST, SECOND.replace("NAME", "first"))
     with pytest.raises(KingyoError, match=r"expected a folder that is no source.* en\."):
