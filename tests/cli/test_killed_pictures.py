@@ -32,9 +32,8 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = {key: each for key, each in CONFIG.items() if key != "task"}
     tasks = {"tasks": {"early": task("prompts.jsonl", 900, 300), "late": task("late.jsonl", 500, 100)}}
     rows = map(json.loads, (folder / "prompts.jsonl").read_text().splitlines())
-    others = [
-        json.dumps({**row, "seed": 5 - row["seed"]}) for row in rows
-    ]  # in other splits than `early` has them
+    # a seed that `early` has in one split, `late` may have in another
+    others = [json.dumps({**row, "seed": 5 - row["seed"]}) for row in rows]
     (folder / "late.jsonl").write_text("\n".join(others))
     (folder / "run.yaml").write_text(yaml.safe_dump(config | tasks))
     done = World(folder=folder).run("evolve", "run.yaml", "--run", "whole")
