@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.cli.conftest import World, evaluations, interrupted
 from tests.cli.resumed import facts
 
 pytest.importorskip("diffusers")
-from tests.cli.picture_runs import write_models
+from tests.cli.picture_runs import CONFIG, TASK, write_models
 
 MOMENTS = 10
+EULER = {"class": "EulerDiscreteScheduler", "timestep_spacing": "trailing"}
+
+
+def task(data: str, *timesteps: int) -> dict[str, object]:
+    return {**TASK, "data": data, "scheduler": EULER, "arguments": {"timesteps": list(timesteps)}}
 
 
 @pytest.fixture(scope="module")
 def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A world with a run that was never killed, `whole`."""
+    """A world with a run of two tasks that was never killed, `whole`."""
     folder = tmp_path_factory.mktemp("pictures") / "world"
     folder.mkdir()
-    done = World(folder=write_models(folder)).run("evolve", "run.yaml", "--run", "whole")
+    write_models(folder)
+    config = {key: each for key, each in CONFIG.items() if key != "task"}
+    tasks = {"tasks": {"early": task("prompts.jsonl", 900, 300), "late": task("late.jsonl", 500, 100)}}
+    rows = map(json.loads, (folder / "prompts.jsonl").read_text().splitlines())
+    # a seed that `early` has in one split, `late` may have in another
+    others = [json.dumps({**row, "seed": 5 - row["seed"]}) for row in rows]
+    (folder / "late.jsonl").write_text("\n".join(others))
+    (folder / "run.yaml").write_text(yaml.safe_dump(config | tasks))
+    done = World(folder=folder).run("evolve", "run.yaml", "--run", "whole")
     assert done.returncode == 0, done.stderr
     return folder
 

@@ -59,7 +59,7 @@ def test_the_three_for_most_runs_come_first(command: Command, what: str, for_mos
 
 def test_an_extra_is_named(command: Command) -> None:
     text = " ".join(command("list", "strategies", "tpe").out.split())
-    assert "pip install -e '.[bayes]'" in text
+    assert "[bayes]" in text and "pip install" in text
 
 
 def test_a_name_that_is_none_of_them(command: Command) -> None:

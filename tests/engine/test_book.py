@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from itertools import pairwise
 from pathlib import Path
 
@@ -107,6 +108,32 @@ def test_a_rerun_of_a_different_chain_keeps_nothing(deep: Path) -> None:
     before = first_identity(FIRST)
     os.utime(deep / "ja" / "model.safetensors", (1, 1))
     assert first_identity(FIRST) != before
+
+
+def test_a_rerun_with_other_code_of_an_inner_method_keeps_nothing(deep: Path) -> None:
+    (deep / "share.py").write_text("SHARE = 0.5\n")
+    used = "def share():\n    import share\n"
+    (deep / "half.py").write_text(
+        f"from kingyo.methods import METHODS\n\nHALF = METHODS.get('linear')\n{used}"
+    )
+
+    def now() -> str:
+        first = FIRST.replace("linear", "half.py:HALF")
+        return identity(planned(deep, "name: first" + first, SECOND.replace("NAME", "first")))
+
+    before = now()
+    assert now() == before
+    for file in ("half.py", "share.py"):
+        (deep / file).write_text((deep / file).read_text() + "# changed\n")
+        assert before != (before := now()), file
+
+
+def test_a_rerun_with_other_tokens_keeps_nothing(models: Path, tmp_path: Path) -> None:
+    for name in ("ja", "en"):
+        shutil.copytree(models / name, tmp_path / name)
+    before = identity(planned(tmp_path, FIRST))
+    (tmp_path / "ja" / "added_tokens.json").write_text("{}")
+    assert identity(planned(tmp_path, FIRST)) != before
 
 
 def test_no_model_is_overwritten_from_afar(deep: Path) -> None:

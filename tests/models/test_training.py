@@ -12,7 +12,7 @@ from kingyo.checkpoints import open_checkpoint
 from kingyo.checkpoints.lora import AdaptedCheckpoint
 from kingyo.errors import KingyoError
 from kingyo.models.language_model import LiveModel
-from kingyo.models.training import Course, Start, require_peft, train_lora
+from kingyo.models.training import Course, Start, train_lora
 from kingyo.types import Example
 from tests.models_on_disk import gpt2, llama
 
@@ -90,10 +90,3 @@ def test_a_nonfinite_loss_is_refused(tmp_path: Path) -> None:
         train_lora(Start(path=llama(tmp_path / "model")), WRITTEN, wild, tmp_path / "lora")
     assert "step" in caught.value.received
     assert not (tmp_path / "lora").exists()
-
-
-def test_without_peft_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(KingyoError) as caught:
-        require_peft()
-    assert "[lora]" in caught.value.remedy

@@ -146,6 +146,20 @@ def test_images_are_encoded_once_for_the_same_vision_part(live: LiveVisionLangua
     assert live.n_encoded == before + len(prompts)
 
 
+def test_images_are_encoded_again_after_numbers_of_the_vision_part_changed_places(
+    live: LiveVisionLanguageModel,
+) -> None:
+    live.write_about(questions(live), max_new_tokens=1)
+    before = live.n_encoded
+    vision = next(tensor for name, tensor in live.weights.items() if "vis" in name and tensor.dim() > 1)
+    stored = vision.clone()
+    vision.copy_(stored.flip(0))
+    live.write_about(questions(live), max_new_tokens=1)
+    vision.copy_(stored)
+    assert not torch.equal(stored, stored.flip(0))
+    assert live.n_encoded == before + len(questions(live))
+
+
 def test_features_from_a_file_give_the_same_numbers(
     live: LiveVisionLanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

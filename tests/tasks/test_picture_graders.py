@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -106,6 +107,17 @@ def test_the_rating_of_an_aesthetic_head(activation: str, tmp_path: Path) -> Non
     assert graded(tmp_path, "aesthetic", option) == pytest.approx(
         ((ratings + 30) / 60).clamp(0, 1).tolist(), abs=1e-6
     )
+
+
+def test_a_changed_head_is_read_again(tmp_path: Path) -> None:
+    clip(tmp_path / "judge")
+    option = {"model": "judge", "head": "head.safetensors", "low": -30, "high": 30}
+    file = tmp_path / "head.safetensors"
+    tensors = head(file, 16, 8, 1)
+    before = graded(tmp_path, "aesthetic", option)
+    save_file({name: -each for name, each in tensors.items()}, file)
+    os.utime(file, ns=(0, 0))  # clocks of some file systems are slow
+    assert graded(tmp_path, "aesthetic", option) != before
 
 
 def test_heads_that_do_not_fit(tmp_path: Path) -> None:

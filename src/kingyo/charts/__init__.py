@@ -9,13 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 
-from kingyo.errors import KingyoError
-
-__all__ = ["Chart", "Datasets", "Rows", "Spec", "require"]
-
-NEEDED = {"vl_convert": "vl-convert-python", "jinja2": "jinja2"}
+__all__ = ["Chart", "Datasets", "Rows", "Spec"]
 
 Spec = dict[str, object]
 Rows = Sequence[Mapping[str, object]]
@@ -45,19 +40,3 @@ class Chart:
     min_width: int = 0
     right: int = 4
     width: int = 640
-
-
-def require(argument: str) -> None:
-    """Check that the packages of the extra ``report`` are installed; ``argument`` is what needs them.
-
-    Raises:
-        KingyoError: one is missing.
-    """
-    missing = [package for module, package in NEEDED.items() if find_spec(module) is None]
-    if missing:
-        raise KingyoError(
-            argument,
-            expected="the extra `report` to be installed",
-            received=f"no {' and no '.join(missing)}",
-            remedy="In a clone of kingyo: pip install -e '.[report]'",
-        )

@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.errors import KingyoError
+from kingyo.io.extras import library
 
 PREFIX = "model.diffusion_model."
 """Prefix of a denoiser's names in a file that also holds other models."""
@@ -48,7 +49,7 @@ def read_denoiser(
     Raises:
         KingyoError: diffusers is not installed, or the file holds no complete denoiser.
     """
-    require_diffusers(reference)
+    library(reference, "diffusers")  # it knows the names in single files
     kind = class_of(tensors)
     if kind is None:
         is_lora = any(".lora_" in name or "_lora." in name or ".lora." in name for name in tensors)
@@ -62,19 +63,6 @@ def read_denoiser(
         )
     config = config_from_names(kind, tensors)
     return config, convert(reference, tensors, config)
-
-
-def require_diffusers(reference: str) -> None:
-    """Check that diffusers is installed."""
-    try:
-        import_module("diffusers")
-    except ImportError as error:
-        raise KingyoError(
-            reference,
-            expected="the library diffusers, which knows the names in single files",
-            received=str(error),
-            remedy="Install it: pip install 'kingyo[draw]'.",
-        ) from error
 
 
 def converters() -> Any:

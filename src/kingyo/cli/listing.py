@@ -15,6 +15,7 @@ from kingyo.cli.as_json import print_json
 from kingyo.cli.options import AsJson
 from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError, unknown
+from kingyo.io.extras import install_command
 
 if TYPE_CHECKING:
     from kingyo.cli.console import Console
@@ -68,7 +69,7 @@ class Listing:
         """Its description in one line, with the extra that it needs."""
         if self.extra is None:
             return self.doc
-        return f"{self.doc} Extra: {self.extra} (in a clone: pip install -e '.[{self.extra}]')."
+        return f"{self.doc} Extra: {self.extra} (`{install_command(self.extra)}`)."
 
     def to_json(self) -> Mapping[str, object]:
         """Return it as JSON data."""

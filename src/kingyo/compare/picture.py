@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from kingyo.charts import Chart, Rows, Spec, require
+from kingyo.charts import Chart, Rows, Spec
 from kingyo.charts.marks import SERIES, field, layer, layers, legend_of, names, rows, tips
 from kingyo.compare.method_advice import advise
 from kingyo.compare.weights import CheckpointComparison, ComparisonSums, letter
 from kingyo.errors import KingyoError
+from kingyo.io.extras import require_extra
 
 Value = Callable[[ComparisonSums], float | None]
 
@@ -28,7 +29,7 @@ def drawer(target: Path) -> Callable[[CheckpointComparison], bytes]:
             received=str(target),
             remedy="Use a name such as differences.png.",
         )
-    require("--picture")
+    require_extra("--picture", "report")
     return known[target.suffix.lower()]
 
 

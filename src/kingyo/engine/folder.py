@@ -22,7 +22,6 @@ from kingyo.engine.single_file import single_file_name, single_file_parts
 from kingyo.engine.sources import on_disk, stamp
 from kingyo.errors import KingyoError
 from kingyo.kernels.raw_tensor import AnyTensor
-from kingyo.registry import is_in_file, whole_reference
 from kingyo.vocabulary import TOKENIZER_FILES
 
 
@@ -170,17 +169,8 @@ def identity(plan: Plan, around: Mapping[str, Path] | None = None) -> str:
     pipeline = (
         [] if around is None else [{str(file): each for file, each in file_stamps(around.values()).items()}]
     )
-    text = json.dumps([__version__, plan.recipe.hash, _code_of_method(plan), stamps, *pipeline])
+    text = json.dumps([__version__, plan.made_by, stamps, *pipeline])
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _code_of_method(plan: Plan) -> str | None:
-    """Return the content of the user's file that defines the method; None for a registered method."""
-    method = plan.recipe.merge_method
-    if not is_in_file(method):
-        return None
-    file = Path(whole_reference(method, plan.sources.folder or Path.cwd()).rpartition(":")[0])
-    return file.read_text(encoding="utf-8") if file.is_file() else None
 
 
 def check_no_source(plan: Plan, out: Path) -> None:

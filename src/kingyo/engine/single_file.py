@@ -10,6 +10,7 @@ from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.checkpoint import read_checkpoint
 from kingyo.checkpoints.header import lay_out
 from kingyo.errors import KingyoError
+from kingyo.io.extras import library
 from kingyo.kernels.raw_tensor import bytes_of
 
 if TYPE_CHECKING:  # imports torch
@@ -57,9 +58,7 @@ def _layout(denoiser: Checkpoint, around: Mapping[str, Path]) -> list[FileTensor
             received=denoiser.reference,
             remedy="Leave --single-file out.",
         )
-    from kingyo.checkpoints.conversion import require_diffusers
-
-    require_diffusers("--single-file")
+    library("--single-file", "diffusers")
     from kingyo.checkpoints.single_file_layout import single_file
 
     is_known = denoiser.pipeline_index.get("_class_name") in _IN_ONE_FILE

@@ -19,7 +19,7 @@ from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.kernels.raw_tensor import AnyTensor
 from kingyo.kernels.statistics_cache import TensorStats
 from kingyo.recipe import Recipe
-from kingyo.vocabulary import all_references
+from kingyo.vocabulary import TOKENIZER_FILES, all_references
 
 _MAX_RESULTS = 64  # a search over slices has a new binding for each candidate
 _KEPT = 1 << 28  # bytes of computed tensors to keep, such as those of a small model with a LoRA
@@ -136,7 +136,8 @@ def stamp(checkpoint: Checkpoint, known: dict[int, object] | None = None) -> obj
         below = [stamp(each, known) for each in checkpoint.made_of]
         files = {file for each in checkpoint.on_disk() for file in each.files}
         if not below:
-            known[id(checkpoint)] = _file_stamps({*files, checkpoint.path / "tokenizer.json"})
+            tokenizer = (checkpoint.path / name for name in TOKENIZER_FILES[:4])
+            known[id(checkpoint)] = _file_stamps({*files, *tokenizer})
         elif files:
             known[id(checkpoint)] = [*below, _file_stamps(files)]
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ def _join_layers(parts: Sequence[Any]) -> Any:
     return [_join_images(layer) for layer in zip(*parts, strict=True)]
 
 
+_STRIDE = 4099  # a prime, so that numbers that change places seldom stay in one sum
 _FIELDS = {"pooler_output": _join_images, "deepstack_features": _join_layers}
 """Fields of the output of ``get_image_features`` that models read, and the functions that join prompts."""
 
@@ -72,7 +74,7 @@ class ImageFeatures:
         self._processor = processor
         self._device = model.device
         self._vision = _vision_weights(model)
-        self._print: int | None = None
+        self._print: bytes | None = None
         self.kept = FeatureStore(scratch, model.device)
         self.n_encoded = 0
         """Number of prompts whose images were encoded."""
@@ -110,10 +112,12 @@ class ImageFeatures:
 
     def forget_if_changed(self) -> None:
         """Drop all features if the vision part has other weights than when they were computed."""
-        found = sum(_bits(tensor) * (i + 1) for i, tensor in enumerate(self._vision))
-        if found != self._print:
+        digest = hashlib.sha256()
+        for tensor in self._vision:
+            digest.update(_sums(tensor))
+        if digest.digest() != self._print:
             self.kept.clear()
-            self._print = found
+            self._print = digest.digest()
 
 
 def _vision_weights(model: PreTrainedModel) -> list[Tensor]:
@@ -124,10 +128,17 @@ def _vision_weights(model: PreTrainedModel) -> list[Tensor]:
     return [each for each in (*model.parameters(), *model.buffers()) if id(each) not in inside]
 
 
-def _bits(tensor: Tensor) -> int:
-    """Return the sum of a tensor's bits as integers, which other weights almost never have."""
+def _sums(tensor: Tensor) -> bytes:
+    """Return thousands of sums of a tensor's bits as integers, which other weights almost never all have.
+
+    It is much less than the tensor, which may be on another device. One sum would not do: it stays the same
+    when numbers change places.
+    """
     kind = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()]
-    return int(tensor.detach().contiguous().view(kind).sum(dtype=torch.int64))
+    flat = tensor.detach().contiguous().view(-1).view(kind)
+    n_whole = flat.numel() // _STRIDE * _STRIDE
+    sums = flat[:n_whole].view(-1, _STRIDE).sum(0, dtype=torch.int64)
+    return b"".join(cast("Any", each.cpu().numpy()).tobytes() for each in (sums, flat[n_whole:]))
 
 
 def _key(row: Encoded) -> Key:

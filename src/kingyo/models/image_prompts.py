@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from kingyo.errors import ChangedSourceError, KingyoError
+from kingyo.io.extras import library
 from kingyo.models.tokens import Text, render_chat
 from kingyo.types import ImagePrompt, Media
 from kingyo.vision.images import read_image, require_small, require_small_sides
@@ -56,6 +57,7 @@ class PromptProcessor:
     @classmethod
     def load(cls, path: Path, ends: Iterable[int] = (), *, remote_code: bool) -> Self:
         """Load the processor of a checkpoint's folder, with image processing by Pillow."""
+        library(str(path), "PIL")
         from transformers import AutoImageProcessor, AutoProcessor
         from transformers.processing_utils import ProcessorMixin
 

@@ -1,7 +1,8 @@
-"""Cache the text embeddings and the initial latents of a diffusion pipeline, which all candidates share.
+"""Cache the text embeddings of a diffusion pipeline, which all candidates share.
 
-A pipeline calls its own ``encode_prompt`` and ``prepare_latents``. The callables here replace them: they
-compute each item alone, keep the result, and join the results of a batch.
+A pipeline calls its own ``encode_prompt``. The callable here replaces it: it encodes each prompt alone, keeps
+the result, and joins the results of a batch. Initial noise is not kept: it depends on almost all arguments of
+a pipeline, through its scheduler, and takes a millisecond.
 """
 
 from __future__ import annotations
@@ -57,49 +58,6 @@ class CachedPrompts:
     def _compute(self, arguments: Mapping[str, Any], n: int) -> Any:
         self.n_encoded += n
         return self._encode(**arguments)
-
-
-class CachedLatents:
-    """``prepare_latents`` of a pipeline, whose results are kept by the seed of their generator.
-
-    The state of the generator after the noise is kept too, since some schedulers draw from it later.
-
-    Attributes:
-        context: what the noise depends on besides the arguments: steps and scheduler.
-        n_drawn: number of items whose noise was drawn.
-    """
-
-    def __init__(self, prepare: Callable[..., Any], kept: FeatureStore) -> None:
-        self._prepare = prepare
-        self._signature = inspect.signature(prepare)
-        self._kept = kept
-        self.context = ""
-        self.n_drawn = 0
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Return what ``prepare_latents`` returns for a batch with a generator per item."""
-        arguments = self._signature.bind(*args, **kwargs).arguments
-        generators = arguments.get("generator")
-        if not isinstance(generators, list) or arguments.get("latents") is not None:
-            return self._prepare(**arguments)
-        rest = {name: each for name, each in arguments.items() if name not in ("batch_size", "generator")}
-        own = cast("list[torch.Generator]", generators)
-        parts = [self._row({**rest, "batch_size": 1, "generator": [each]}, each) for each in own]
-        joined = _joined(parts)
-        assert joined is not None, "noise has the same shape for all items"
-        return tuple(joined) if len(joined) > 1 else joined[0]
-
-    def _row(self, arguments: Mapping[str, Any], generator: torch.Generator) -> Output:
-        shape = repr(sorted((name, each) for name, each in arguments.items() if name != "generator"))
-        key = ("noise", str(generator.initial_seed()), shape, self.context)
-        features = self._kept.get(key)
-        if features is None:
-            self.n_drawn += 1
-            features = _as_features((*_as_tuple(self._prepare(**arguments)), generator.get_state()))
-            self._kept.put(key, features)
-        *output, state = _as_output(features)
-        generator.set_state(state.cpu())
-        return tuple(output)
 
 
 def _is_prompts(name: str, value: object) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 
 from kingyo.errors import KingyoError
+from kingyo.io.extras import library
 from kingyo.io.pipeline_index import PIPELINE, component_classes
 from kingyo.models.kinds.kind import LoadOptions
 from kingyo.models.loading import loading
@@ -47,9 +48,8 @@ def load_denoiser(path: Path, options: LoadOptions) -> Any:
     Raises:
         KingyoError: it is not in a pipeline, diffusers lacks its class, or tensors are missing.
     """
-    import diffusers
-
     pipeline_around(path)
+    diffusers = library(str(path), "diffusers")
     config = json.loads((path / "config.json").read_text(encoding="utf-8"))
     kind = getattr(diffusers, str(config.get("_class_name")), None)
     if kind is None:
@@ -124,11 +124,10 @@ def pipeline_class(root: Path) -> Any:
     Raises:
         KingyoError: diffusers has no pipeline of this name.
     """
-    import diffusers
-
+    diffusers = library(str(root), "diffusers")
     name = str(read_index(root).get("_class_name"))
     kind = cast(object, getattr(diffusers, name, None))
-    if not (isinstance(kind, type) and issubclass(kind, cast("Any", diffusers).DiffusionPipeline)):
+    if not (isinstance(kind, type) and issubclass(kind, diffusers.DiffusionPipeline)):
         raise KingyoError(
             str(root / PIPELINE),
             expected=f"a pipeline of diffusers {diffusers.__version__}",

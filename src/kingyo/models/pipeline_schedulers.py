@@ -9,6 +9,7 @@ from typing import Any, cast
 from warnings import catch_warnings
 
 from kingyo.errors import KingyoError, suggest
+from kingyo.io.extras import library
 from kingyo.io.pipeline_index import PIPELINE
 from kingyo.io.quiet import quiet
 from kingyo.models.loading import loading
@@ -25,8 +26,7 @@ def load_scheduler(root: Path) -> Any:
     Raises:
         KingyoError: diffusers cannot load it.
     """
-    import diffusers
-
+    diffusers = library(str(root), "diffusers")
     with loading(root / "scheduler", "diffusers"):
         return getattr(diffusers, read_index(root)["scheduler"][1]).from_pretrained(root / "scheduler")
 

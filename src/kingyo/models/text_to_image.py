@@ -21,7 +21,7 @@ from kingyo.models.feature_store import FeatureStore
 from kingyo.models.kinds.kind import LoadOptions
 from kingyo.models.loading import require_device
 from kingyo.models.pipeline_arguments import call_arguments
-from kingyo.models.pipeline_cache import CachedLatents, CachedPrompts
+from kingyo.models.pipeline_cache import CachedPrompts
 from kingyo.models.pipeline_loading import load_around, load_denoiser
 from kingyo.models.pipeline_schedulers import scheduler_for
 from kingyo.types import Drawing, DrawingPrompt, Media
@@ -34,17 +34,15 @@ BATCH_PIXELS = 4 << 20
 class LivePipeline:
     """A pipeline whose denoiser can be overwritten in place.
 
-    Text embeddings and initial noise do not depend on the denoiser: they are computed once per item and kept.
+    Text embeddings do not depend on the denoiser: they are computed once per prompt and kept.
     """
 
     def __init__(self, pipeline: Any, weights: Mapping[str, Tensor], options: LoadOptions) -> None:
         self._pipeline = pipeline
         self._own_scheduler = pipeline.scheduler
         self._batch_size = options.batch_size
-        kept = FeatureStore(options.scratch, pipeline.device)
-        self._prompts = CachedPrompts(pipeline.encode_prompt, kept)
-        self._noise = CachedLatents(pipeline.prepare_latents, kept)
-        pipeline.encode_prompt, pipeline.prepare_latents = self._prompts, self._noise
+        self._prompts = CachedPrompts(pipeline.encode_prompt, FeatureStore(options.scratch, pipeline.device))
+        pipeline.encode_prompt = self._prompts
         self.weights: Mapping[str, Tensor] = MappingProxyType(dict(weights))
 
     @classmethod
@@ -67,11 +65,6 @@ class LivePipeline:
     def n_encoded(self) -> int:
         """Number of prompts that went through the text encoders."""
         return self._prompts.n_encoded
-
-    @property
-    def n_noises(self) -> int:
-        """Number of items whose initial noise was drawn."""
-        return self._noise.n_drawn
 
     @torch.inference_mode()
     def draw(self, prompts: Sequence[DrawingPrompt], drawing: Drawing) -> list[Media]:
@@ -108,7 +101,6 @@ class LivePipeline:
     ) -> Any:
         """Return the pixels of a batch as an array: [items, height, width, channels], from 0 to 1."""
         self._pipeline.scheduler = scheduler_for(self._own_scheduler, drawing.scheduler)
-        self._noise.context = repr((drawing.steps, drawing.scheduler))
         prompts: dict[str, object] = {"prompt": [each.text for each in batch]}
         if drawing.negative_prompt:
             prompts["negative_prompt"] = [drawing.negative_prompt] * len(batch)

@@ -6,8 +6,6 @@ same machine with the same libraries and number of threads.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import math
 import random
 import shutil
@@ -23,6 +21,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from kingyo.errors import KingyoError
+from kingyo.io.extras import library, require_extra
 from kingyo.io.units import counted
 from kingyo.models.decoding import Forward
 from kingyo.models.kinds.kind import Course, LoadOptions, Start
@@ -45,17 +44,6 @@ class _Row:
     sizes: tuple[int, ...]
 
 
-def require_peft() -> None:
-    """Raise KingyoError unless peft is installed."""
-    if importlib.util.find_spec("peft") is None:
-        raise KingyoError(
-            "control trained",
-            expected="the library peft",
-            received="an installation without it",
-            remedy="In a clone of kingyo: pip install -e '.[lora]'",
-        )
-
-
 def train_lora(
     start: Start, examples: Sequence[Example], course: Course, out: Path | None = None
 ) -> list[float]:
@@ -64,7 +52,7 @@ def train_lora(
     Returns:
         The seconds of each step, without loading the model.
     """
-    require_peft()
+    require_extra("control trained", "lora")
     with torch.random.fork_rng():  # pyright: ignore[reportUnknownMemberType]
         torch.manual_seed(course.seed)  # pyright: ignore[reportUnknownMemberType]
         dtype = "float32" if start.device == "cpu" else "bfloat16"  # bfloat16 is slow on CPUs
@@ -83,7 +71,7 @@ def train_lora(
 
 def _adapted(model: PreTrainedModel, start: Start) -> Any:
     """Add a LoRA to a model: the existing one, or a new one at every linear layer."""
-    peft: Any = importlib.import_module("peft")
+    peft = library("control trained", "peft")
     try:
         if start.adapter is not None:
             return peft.PeftModel.from_pretrained(model, str(start.adapter), is_trainable=True)

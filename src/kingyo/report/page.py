@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from kingyo.charts import Chart, require
+from kingyo.charts import Chart
 from kingyo.charts.draw import png, render
 from kingyo.errors import KingyoError
+from kingyo.io.extras import require_extra
 from kingyo.io.files import write_together
 from kingyo.io.units import counted
 from kingyo.rating import tables as people
@@ -60,7 +61,7 @@ def write_page(target: Path, draw: Callable[[], Mapping[Path, bytes]]) -> None:
     Raises:
         KingyoError: the extra is missing, the file is something else, or cannot be written.
     """
-    require("report")
+    require_extra("report", "report")
     try:
         if not _is_free(target):
             raise KingyoError(

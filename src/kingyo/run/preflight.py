@@ -10,6 +10,7 @@ from kingyo.engine import Plan, plan
 from kingyo.errors import KingyoError
 from kingyo.evolution import Search
 from kingyo.evolution.screens import Screen
+from kingyo.io.extras import install_command
 from kingyo.io.units import counted, percent
 from kingyo.models.kinds import HasLanguagePart, PassesLayers, require_ability
 from kingyo.run.layer_paths import dataflow_space, frame_of, models_of_paths
@@ -237,5 +238,5 @@ def _rouge_of_characters(run: Run) -> Iterator[str]:
     if "rouge-l" in named and not has_japanese_words():
         yield (
             "rouge-l compares Japanese answers character by character: fugashi and unidic-lite are not "
-            "installed. In a clone of kingyo, pip install -e '.[japanese]' adds them"
+            f"installed. `{install_command('japanese')}` adds them"
         )

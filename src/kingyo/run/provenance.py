@@ -29,6 +29,7 @@ from kingyo.tasks.named_paths import named_paths
 from kingyo.tasks.rouge import LIBRARIES as ROUGE_LIBRARIES
 from kingyo.user_code.files import hash_own, in_place, libraries_behind, loaded_below, root_of
 from kingyo.user_code.versions import KINGYO, digest, digest_of_path, scoring_versions, version_now
+from kingyo.vision.features import LITE0_LIBRARIES
 
 if TYPE_CHECKING:
     from kingyo.run.run import Run
@@ -64,11 +65,14 @@ def provenance_facts(
 
 def current_versions(config: RunConfig, folder: Path, libraries: Sequence[str]) -> dict[str, str]:
     """Return the versions of kingyo and of all libraries that scores of a run depend on."""
-    graders = [name for spec in config.specs.values() for name, _ in spec.graders]
-    kinds = [spec.kind for spec in config.specs.values() if spec.kind is not None]
+    specs = config.specs.values()
+    graders = [name for spec in specs for name, _ in spec.graders]
+    kinds = [spec.kind for spec in specs if spec.kind is not None]
     extras = [*libraries, *(["peft"] if config.controls.trained else [])]
     extras += ["lingua-language-detector"] if "language" in graders else []
     extras += ROUGE_LIBRARIES if "rouge-l" in graders else []
+    describes = {"style", "preference"} & {*graders} or any("references" in each.options for each in specs)
+    extras += LITE0_LIBRARIES if describes else []
     own = {folder / file for file, _ in _own_files(config)}
     extras += sorted({name for file in own for name in libraries_behind(file, root_of(file, folder))})
     return scoring_versions(extras, [*graders, *kinds, *config.merge.methods])

@@ -104,7 +104,7 @@ def _difference(scout: RunStore, setup: Setup, facts: Facts, fit: Sequence[Item]
     if scout.fact("threads") != facts("threads"):
         return "threads"
     for name in (VERSIONS, CODE):  # a run may have more, such as peft for the control `trained`
-        if not _by_name(scout.fact(name)).items() <= _by_name(facts(name)).items():
+        if not _without_place(scout.fact(name)) <= _without_place(facts(name)):
             return name
     if has_changed_opened(scout):
         return "files that graders read"
@@ -133,9 +133,9 @@ def _without_folders(value: object) -> object:
     return value
 
 
-def _by_name(fact: object) -> dict[str, str]:
-    """Return versions by library, or hashes by the name of a file without its folder."""
-    return {Path(name).name: value for name, value in cast("dict[str, str]", fact or {}).items()}
+def _without_place(fact: object) -> set[tuple[str, str]]:
+    """Return libraries with their versions, or names of files, without their folders, with their hashes."""
+    return {(Path(name).name, value) for name, value in cast("dict[str, str]", fact or {}).items()}
 
 
 def _different_model(theirs: RunConfig, setup: Setup, before: object, current: object) -> str | None:

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 
 from kingyo.errors import KingyoError, unknown
 from kingyo.evolution import MAIN, Search
+from kingyo.io.extras import require_extra
 from kingyo.recipe import PASSTHROUGH, Recipe
 from kingyo.run.config import RANDOM_SOURCES, TRAINED, WEIGHT_SEARCH
 from kingyo.run.extensions import limits_of
@@ -253,8 +254,6 @@ def _one_start(values: ParameterValues) -> ParameterValues:
 
 
 def _trained(setup: Setup, like: tuple[str, ...]) -> Search:
-    from kingyo.models.training import require_peft
-
     wanted = setup.settings.controls
     if wanted.space == "dataflow" or not shared_keys(setup).is_default:
         raise KingyoError(
@@ -266,7 +265,7 @@ def _trained(setup: Setup, like: tuple[str, ...]) -> Search:
             remedy="Switch it off: controls: {trained: false}.",
         )
     require_trainable(setup.kind)
-    require_peft()
+    require_extra("control trained", "lora")
     space = TrainedSpace(config=setup.config, folder=setup.folder, models=setup.models, timed_searches=like)
     strategy = build("grid", space.axes, setup.config.seed, {})
     described = replace(wanted, strategy="LoRA training", methods=("linear",), groups="one", settings={})

@@ -9,10 +9,10 @@ import os
 import signal
 import threading
 from contextlib import suppress
-from importlib import import_module
 from typing import Any
 
 from kingyo.errors import KingyoError
+from kingyo.io.extras import library
 from kingyo.runners.runner import Factory, Job
 from kingyo.runners.worker_pool import Worker, WorkerDiedError, WorkerPool
 from kingyo.types import Evaluation
@@ -128,12 +128,4 @@ class RayWorker:
 def _import_ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no statistics are sent
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a warning
-    try:
-        return import_module("ray")
-    except ImportError as error:
-        raise KingyoError(
-            "runner",
-            expected="'local' or 'processes', or ray installed",
-            received="'ray' without the package",
-            remedy="In a clone of kingyo: pip install -e '.[ray]'",
-        ) from error
+    return library("runner", "ray", "Or write `runner: processes`.")

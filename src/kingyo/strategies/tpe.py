@@ -17,11 +17,11 @@ import warnings
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from operator import attrgetter
 from random import Random
 from typing import TYPE_CHECKING
 
+from kingyo.io.extras import require_extra
 from kingyo.strategies import STRATEGIES, derived_seed, genes
 from kingyo.strategies.checks import Size, require
 from kingyo.strategies.history import BaseStrategy, Observation
@@ -70,9 +70,7 @@ class TreeParzen(BaseStrategy):
         least = max(settings.startup, BEST + 1)
         expected = f"{least} or more (startup, and more than {BEST})"
         require("memory", settings.memory, expected, holds=settings.memory >= least)
-        installed, remedy = find_spec("optuna") is not None, "In a clone of kingyo: pip install -e '.[bayes]'"
-        received, expected = "an environment without it", "the library optuna"
-        require("strategy tpe", received, expected, holds=installed, remedy=remedy)
+        require_extra("strategy tpe", self.extra)
         super().__init__(axes, seed, settings.batch)
         self._settings = settings
         # Named by position: optuna sorts names.

@@ -15,7 +15,6 @@ are taken as variables and units (x, cm) and do not count. The rules:
 
 from __future__ import annotations
 
-import importlib
 import re
 import unicodedata
 from collections import Counter
@@ -28,6 +27,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from kingyo.errors import KingyoError, suggest
+from kingyo.io.extras import library
 from kingyo.tasks.grader import register_grader
 from kingyo.types import Item
 
@@ -179,15 +179,7 @@ def _count(text: str) -> int:
 @cache
 def _detector(code: str) -> tuple[Any, Any]:
     """Return lingua's detector for a language and its rivals, and lingua's name of the language."""
-    try:
-        lingua = importlib.import_module("lingua")
-    except ImportError as error:
-        raise KingyoError(
-            f"language {code}",
-            expected="the library lingua",
-            received="an installation without it",
-            remedy="In a clone of kingyo: pip install -e '.[language]'",
-        ) from error
+    lingua = library(f"language {code}", "lingua")
     own, *rivals = (
         lingua.IsoCode639_1.from_str(each.upper()) for each in (code, *_RIVALS[_SCRIPT_OF[code]].split())
     )

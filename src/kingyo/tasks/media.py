@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from kingyo.errors import KingyoError
+from kingyo.io.extras import library
 from kingyo.tasks.cells import is_decoded, parse_list
 from kingyo.tasks.rows import Row
 from kingyo.types import MEDIA, Item, Media
@@ -115,15 +116,9 @@ def _content(path: Path, name: str, where: str, root: Path | None = None) -> byt
 
 def _type_of(content: bytes, where: str) -> str:
     """Return the MIME type of an image file, after decoding all of it."""
-    try:
-        from PIL import Image, UnidentifiedImageError
-    except ImportError as error:
-        raise KingyoError(
-            where,
-            expected="the library `pillow`, which reads images",
-            received="an installation without it",
-            remedy="In a clone of kingyo: pip install -e '.[vision]'",
-        ) from error
+    library(where, "PIL")
+    from PIL import Image, UnidentifiedImageError
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the size is checked below

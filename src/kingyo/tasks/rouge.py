@@ -5,19 +5,19 @@ Lin 2004, "ROUGE: A package for automatic evaluation of summaries" (ACL W04-1013
 
 from __future__ import annotations
 
-import importlib
 import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from typing import Any, Literal
 
 from kingyo.errors import KingyoError
+from kingyo.io.extras import EXTRAS, is_installed, library, require_extra
 from kingyo.tasks.grader import register_grader
 from kingyo.types import Item
 
+_OTHERWISE = "Or write `rouge-l: characters`."
 LIBRARIES = ("fugashi", "unidic-lite")
 """Distributions that find words in Japanese."""
 _JAPANESE = re.compile(r"[぀-ヿ㐀-䶿一-鿿]")
@@ -62,7 +62,7 @@ class RougeL:
 
 def has_japanese_words() -> bool:
     """Return whether the libraries that find words in Japanese are installed."""
-    return all(find_spec(name.replace("-", "_")) is not None for name in LIBRARIES)
+    return is_installed(*EXTRAS["japanese"])
 
 
 def common_length(one: Sequence[str], other: Sequence[str]) -> int:
@@ -92,12 +92,5 @@ def _tokens(text: str, *, by_word: bool) -> list[str]:
 
 @cache
 def _tagger() -> Any:
-    try:
-        return importlib.import_module("fugashi").Tagger()
-    except (ImportError, RuntimeError) as error:
-        raise KingyoError(
-            "grader.rouge-l.tokens",
-            expected="the libraries fugashi and unidic-lite, which find words in Japanese",
-            received="an installation without them",
-            remedy="In a clone of kingyo: pip install -e '.[japanese]'. Or write `rouge-l: characters`.",
-        ) from error
+    require_extra("grader.rouge-l.tokens", "japanese", _OTHERWISE)
+    return library("grader.rouge-l.tokens", "fugashi", _OTHERWISE).Tagger()

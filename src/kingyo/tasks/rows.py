@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Annotated, Any, cast
 from pydantic import BaseModel, ConfigDict, Field
 
 from kingyo.errors import KingyoError, suggest
+from kingyo.io.extras import library
 from kingyo.io.strict_json import distinct
 from kingyo.tasks.cells import holds_bytes, names_in, parse_list, stringify, value_at
 
@@ -185,22 +185,14 @@ def _csv(text: str, path: Path) -> Iterator[Row]:
 
 
 def _dataset(source: DatasetSource, folder: Path) -> Iterator[Row]:
-    try:
-        library = importlib.import_module("datasets")
-    except ImportError as error:
-        raise KingyoError(
-            "data.dataset",
-            expected="the library `datasets`",
-            received="an installation without it",
-            remedy="In a clone of kingyo: pip install -e '.[datasets]'",
-        ) from error
+    datasets = library("data.dataset", "datasets")
     local = folder / source.dataset
     is_local, number = local.exists(), 0
-    base = local if is_local else Path(str(library.config.HF_CACHE_HOME))
+    base = local if is_local else Path(str(datasets.config.HF_CACHE_HOME))
     try:
-        load = cast("Callable[..., Rows]", library.load_dataset)
+        load = cast("Callable[..., Rows]", datasets.load_dataset)
         rows = load(str(local) if is_local else source.dataset, source.subset, split=source.split)
-        for columns in _with_files(rows, library):
+        for columns in _with_files(rows, datasets):
             number += 1
             yield Row(where=f"{source.dataset} row {number}", columns=columns, folder=base)
     except Exception as error:  # the library raises many types

@@ -10,6 +10,7 @@ from typing import cast
 
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
+from kingyo.vision.frozen import stamps
 
 _NAME = re.compile(r"(?:(.*\D)?(\d+)\.)?(weight|bias)")
 
@@ -30,9 +31,8 @@ class AestheticHead:
         return cast("list[float]", values[:, 0].tolist())  # pyright: ignore[reportUnknownMemberType]
 
 
-@lru_cache(maxsize=4)
 def load_head(file: Path, activation: str, width: int) -> AestheticHead:
-    """Load a head from a safetensors file.
+    """Load a head from a safetensors file; equal arguments give one object until the file changes.
 
     Its tensors are called ``layers.0.weight``, ``layers.0.bias`` and so on, or ``weight`` and ``bias``.
     Layers follow one another by number; numbers may be missing.
@@ -45,6 +45,11 @@ def load_head(file: Path, activation: str, width: int) -> AestheticHead:
     Raises:
         KingyoError: the file is no such head, or reads another number of features.
     """
+    return _loaded(file, activation, width, stamps(str(file)))
+
+
+@lru_cache(maxsize=4)
+def _loaded(file: Path, activation: str, width: int, _stamps: object) -> AestheticHead:
     try:
         from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
 

@@ -30,7 +30,9 @@ class BoundedCache(Generic[V]):
         return self._values.get(key)
 
     def put(self, key: Hashable, value: V) -> V:
-        """Store a value under a new key, and return it."""
+        """Store a value, and return it."""
+        if key in self._values:
+            self._n_bytes -= self._size_of(self._values.pop(key))
         self._values[key] = value
         self._n_bytes += self._size_of(value)
         while self._n_bytes > self._max_bytes:

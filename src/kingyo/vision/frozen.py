@@ -19,9 +19,10 @@ from kingyo.vision.processor import ImageProcessor
 
 
 def stamps(*names: str | None) -> tuple[object, ...]:
-    """Return times and sizes of the files in local folders, so that a cache notices a changed model."""
-    folders = [Path(name) for name in names if name is not None and Path(name).is_dir()]
-    files = sorted(file for folder in folders for file in folder.iterdir() if file.is_file())
+    """Return times and sizes of files, or of those in local folders, so that a cache notices a change."""
+    places = [Path(name) for name in names if name is not None]
+    inside = (file for place in places if place.is_dir() for file in place.iterdir())
+    files = sorted(file for file in (*places, *inside) if file.is_file())
     return tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files)
 
 

@@ -15,6 +15,7 @@ from kingyo.errors import KingyoError
 from kingyo.io.files import write_bytes
 from kingyo.types import Media
 from kingyo.vision.features import FeatureNet, Vectors, load_feature_net
+from kingyo.vision.frozen import stamps
 from kingyo.vision.pictures import encode_png
 
 FORMAT = "kingyo preference 1"
@@ -91,7 +92,7 @@ def load_preference(file: Path, features: str | None = None) -> tuple[Preference
     Raises:
         KingyoError: the file is no such model, or the network is another than that of the training.
     """
-    model = _read(file, file.stat().st_mtime_ns if file.is_file() else None)
+    model = _read(file, stamps(str(file)))
     net = load_feature_net(features or model.features)
     if not _fits(model, net):
         raise KingyoError(
@@ -112,7 +113,7 @@ def _fits(model: PreferenceModel, net: FeatureNet) -> bool:
 
 
 @lru_cache(maxsize=4)
-def _read(file: Path, _stamp: object) -> PreferenceModel:
+def _read(file: Path, _stamps: object) -> PreferenceModel:
     import safetensors
 
     try:

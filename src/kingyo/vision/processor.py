@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from kingyo.errors import ChangedSourceError, KingyoError
+from kingyo.io.extras import library
 from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.types import Media
 from kingyo.vision.images import read_image, require_small_sides
@@ -39,6 +40,7 @@ class ImageProcessor:
 
         It uses Pillow, and so is the same on every machine. ``read`` decodes an image.
         """
+        library(str(path), "PIL")
         from transformers import AutoImageProcessor
         from transformers.image_processing_base import ImageProcessingMixin
 

