@@ -25,13 +25,13 @@ from pathlib import Path
 
 import numpy as np
 from domains import networks, worlds
-from domains.contenders import BY_ITEMS, ITEMS, OURS, PEERS, cost, meet
+from domains.contenders import BY_ITEMS, ITEMS, OURS, PEERS, WITH_CONTROLS, cost, meet
 from domains.landscape import Landscape
 from domains.networks import KINDS, network
 from domains.play import Play
 from domains.replay import live, names, replay
 from domains.table import TABLES
-from domains.verdict import render, render_sooner
+from domains.verdict import render, render_exported, render_sooner
 from domains.worlds import WORLDS, world
 from searching.peers import FEVALS
 from searching.tables import MERGEKIT
@@ -57,15 +57,18 @@ def main() -> None:
     parser.add_argument("--candidates", type=int, nargs="+", default=[30, 100])
     parser.add_argument("--label", help="call the only contender so, such as another version of kingyo")
     parser.add_argument("--sooner", action="store_true", help="the default at 1/5 of mergekit-evolve's items")
+    parser.add_argument("--controls", action="store_true", help="what the default with controls exports")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("domains.jsonl"))
     parser.add_argument("--markdown", action="store_true", help="print tables in Markdown, run nothing")
     arguments = parser.parse_args()
+    if arguments.controls:
+        arguments.contenders = [WITH_CONTROLS]
     if arguments.label and len(arguments.contenders) != 1:
         parser.error("--label names one contender: give it with --contenders")
     if not arguments.markdown:
         run_missing(wanted_of(arguments), arguments)
-    show = render_sooner if arguments.sooner else render
+    show = render_sooner if arguments.sooner else render_exported if arguments.controls else render
     print(show(read(arguments.out), markdown=arguments.markdown))
 
 

@@ -28,6 +28,8 @@ ITEMS = 32
 FINALISTS = 4
 DEFAULT = "default"
 BY_ITEMS = "default, budget in items"
+WITH_CONTROLS = "default, with controls"
+CONTROLS = ("random", "grid")
 Settings = Mapping[str, object]
 
 OURS: dict[str, Settings] = {
@@ -112,7 +114,7 @@ def meet(play: Play, name: str, candidates: int) -> dict[str, object]:
 
     Args:
         play: the domain, with its splits.
-        name: of the contender: one of ``OURS`` or ``PEERS``.
+        name: of the contender: one of ``OURS`` or ``PEERS``, or ``WITH_CONTROLS``.
         candidates: of the default; every contender may spend what these cost.
     """
     if name in PEERS:
@@ -120,10 +122,12 @@ def meet(play: Play, name: str, candidates: int) -> dict[str, object]:
     budget = {"candidates": candidates}
     if name == BY_ITEMS:
         budget = {"item_evaluations": left_by_items(play.domain, cost(play.domain, candidates))}
-    found = play.run(OURS[name], budget)
+    controls = CONTROLS if name == WITH_CONTROLS else ()
+    found = play.run(OURS.get(name, {}), budget, controls)
     answers = play.answers(OURS[name], budget) if name == BY_ITEMS else []
     return {
         "answers": answers,
+        "chosen": found.chosen,
         "exported": found.exported,
         "bred": found.bred,
         "baselines": found.baselines,

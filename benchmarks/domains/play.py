@@ -7,9 +7,9 @@ domain's table or function.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -21,6 +21,7 @@ from searching.ours import Watch
 from domains.landscape import Landscape
 from kingyo.checkpoints.layout import Layout
 from kingyo.evolution import Journey, Objectives, Space, objectives_as_facts
+from kingyo.evolution.best_of_run import choose_best
 from kingyo.evolution.scorer import Scorer
 from kingyo.evolution.search import run_search
 from kingyo.evolution.search_log import SearchLog
@@ -33,7 +34,7 @@ from kingyo.run.searches import baseline_recipes, searches
 from kingyo.run.settings import settings_of
 from kingyo.run.setup import RunModels, Setup
 from kingyo.runners import LocalRunner
-from kingyo.store import RunStore
+from kingyo.store import RunStore, StoredTrial
 from kingyo.types import SPLITS, Axis, Evaluation, Genome, Item, ItemScore, Split
 
 Scores = NDArray[np.float64]
@@ -50,6 +51,7 @@ class Result:
         predicted: low, mean, high of the bred model's test score, before test was read.
         items: item evaluations of the search on fit, those of the baselines included.
         winner: genome of the bred model.
+        chosen: name of the model that is exported; ``main`` is the bred one.
     """
 
     exported: Scores
@@ -58,14 +60,15 @@ class Result:
     items: int
     winner: Genome
     predicted: tuple[float, float, float]
+    chosen: str
 
 
 @dataclass(kw_only=True)
 class Recorded:
-    """A space that remembers which genome each recipe came from."""
+    """A space that remembers which genome each recipe came from: ``genomes``, by the recipe's hash."""
 
     space: Space
-    genomes: dict[str, Genome] = field(default_factory=dict[str, Genome])
+    genomes: dict[str, Genome]
 
     @property
     def axes(self) -> Sequence[Axis]:
@@ -80,7 +83,11 @@ class Recorded:
 
 
 def config_of(
-    domain: Landscape, seed: int, search: Mapping[str, object], budget: Mapping[str, object]
+    domain: Landscape,
+    seed: int,
+    search: Mapping[str, object],
+    budget: Mapping[str, object],
+    controls: Collection[str] = (),
 ) -> RunConfig:
     """Return the run.yaml of a domain; no file that it names is read."""
     task = {"data": "none.jsonl", "prompt": "{prompt}", "grader": "exact"}
@@ -99,7 +106,7 @@ def config_of(
             },
             "search": search,
             "budget": budget,
-            "controls": {"random": False, "grid": False},
+            "controls": dict.fromkeys(controls, True),
         },
         "benchmark",
     )
@@ -129,6 +136,7 @@ class Play:
         self.spent = 0
         self._known = {name: tuple(row.tolist()) for name, row in domain.baselines().items()}
         self._rows: dict[Genome, Scores] = {}
+        self._genomes: dict[str, Genome] = {}
 
     def items(self) -> dict[Split, tuple[Item, ...]]:
         """The items of each split, as a run stores them."""
@@ -147,9 +155,10 @@ class Play:
         }
 
     def row(self, genome: Genome) -> Scores:
-        """All scores of a genome."""
+        """All scores of a genome; one gene per source holds for all of its blocks."""
         if genome not in self._rows:
-            self._rows[genome] = self.domain.score(np.array([genome]))[0]
+            genes = np.repeat(genome, self.domain.n_genes // len(genome))
+            self._rows[genome] = self.domain.score(genes[None])[0]
         return self._rows[genome]
 
     def mean(self, genome: Genome, split: Split) -> float:
@@ -172,17 +181,18 @@ class Play:
         """
         items = [item for split in ("fit", "validation") for item in self.items()[split]]
         scorer = Scorer(Objectives(tasks=dict.fromkeys(self.domain.tasks or [""], 1.0)), items)
-        rows = {each: self.evaluation(each, list(scorer.task_of)) for each in (bred, *self._known.values())}
-        baseline = max(
-            self._known.values(), key=lambda each: scorer.objectives.value(scorer.observed_means(rows[each]))
-        )
-        return bred if scorer.beats_baseline(rows[bred], rows[baseline]) else baseline
+        genomes = [bred, *self._known.values()]
+        rows = [self.evaluation(each, list(scorer.task_of)) for each in genomes]
+        choice = choose_best(scorer, {0: rows[0]}, dict(enumerate(rows[1:], start=1)))
+        return genomes[choice.best]
 
-    def run(self, search: Mapping[str, object], budget: Mapping[str, object]) -> Result:
-        """Run kingyo, and return how it ended."""
-        with self._begun(search, budget) as (journey, space):
+    def run(
+        self, search: Mapping[str, object], budget: Mapping[str, object], controls: Collection[str] = ()
+    ) -> Result:
+        """Run kingyo with controls, and return how it ended."""
+        with self._begun(search, budget, controls) as journey:
             journey.run()
-            return self._result(journey.store, space)
+            return self._result(journey.store)
 
     def answers(self, search: Mapping[str, object], budget: Mapping[str, object]) -> list[tuple[int, float]]:
         """Let kingyo search, without validation, and see what it would answer after each generation.
@@ -191,7 +201,7 @@ class Play:
             Item evaluations so far, those of the baselines included, and the test score of the answer.
         """
         found: list[tuple[int, float]] = []
-        with self._begun(search, budget) as (journey, _):
+        with self._begun(search, budget) as journey:
             evaluator = journey.evaluator()
             journey.score_baselines(evaluator)
             watch = Watch(self, lambda spent, genome: found.append((spent, self.mean(genome, "test"))))
@@ -203,56 +213,62 @@ class Play:
 
     @contextmanager
     def _begun(
-        self, search: Mapping[str, object], budget: Mapping[str, object]
-    ) -> Iterator[tuple[Journey, Recorded]]:
-        """A run that has not begun to score, and its space; item evaluations are counted as ``spent``."""
-        config, models = config_of(self.domain, self.seed, search, budget), models_of(self.domain)
+        self, search: Mapping[str, object], budget: Mapping[str, object], controls: Collection[str] = ()
+    ) -> Iterator[Journey]:
+        """A run that has not begun to score; item evaluations are counted as ``spent``."""
+        config = config_of(self.domain, self.seed, search, budget, controls)
+        models = models_of(self.domain)
         setup = Setup(config=config, folder=Path(), settings=settings_of(config), models=models)
-        main = searches(setup)[0]
-        space = Recorded(space=main.space)
+        genomes = self._genomes = {}
+        recorded = [
+            replace(each, space=Recorded(space=each.space, genomes=genomes)) for each in searches(setup)
+        ]
         named = baseline_recipes(setup)
         known = {recipe.hash: self._known[name] for name, recipe in named.items()}
         self.spent = 0
 
         def evaluate(recipe: Recipe, split: Split, items: Sequence[str]) -> Evaluation:  # noqa: ARG001 (as runners call it)
             self.spent += len(items)
-            return self.evaluation(known.get(recipe.hash) or space.genomes[recipe.hash], items)
+            return self.evaluation(known.get(recipe.hash) or genomes[recipe.hash], items)
 
         with (
             tempfile.TemporaryDirectory(dir=SHM if SHM.is_dir() else None) as folder,
             RunStore.create(Path(folder) / "run") as store,
         ):
             store.begin(
-                {"name": "benchmark", "status": "running", **objectives_as_facts(main.objectives)},
+                {"name": "benchmark", "status": "running", **objectives_as_facts(recorded[0].objectives)},
                 self.items(),
             )
             journey = Journey(
                 store=store,
                 runner=LocalRunner(evaluate),
                 baselines=named,
-                searches=[replace(main, space=space)],
+                searches=recorded,
                 finalists=config.finalists,
             )
-            yield journey, space
+            yield journey
 
-    def _result(self, store: RunStore, space: Recorded) -> Result:
-        winner = store.winner(MAIN)
-        assert winner is not None, "every merge of a domain can be scored"
-        genome = space.genomes.get(winner.recipe_hash, winner.asked.genome)
-        test = self.splits["test"]
+    def _result(self, store: RunStore) -> Result:
         summary = summarize(store)
+        assert summary.winner is not None, "every merge of a domain can be scored"
         assert summary.best is not None, "all are scored on validation"
-        best = summary.best.trial
-        exported = self._known[str(best.name)] if best.search == BASELINES else genome
+        genome, test = self._genome(summary.winner.trial), self.splits["test"]
         costs = [*store.costs(MAIN, "fit").values(), *store.costs(BASELINES, "fit").values()]
         return Result(
-            exported=self.row(exported)[test],
+            exported=self.row(self._genome(summary.best.trial))[test],
             bred=self.row(genome)[test],
             baselines={name: self.row(each)[test] for name, each in self._known.items()},
             predicted=_predicted(summary),
             items=sum(items for items, _ in costs),
             winner=genome,
+            chosen=summary.best.name,
         )
+
+    def _genome(self, trial: StoredTrial) -> Genome:
+        """Return the genome of a stored trial, or of a baseline."""
+        if trial.search == BASELINES:
+            return self._known[str(trial.name)]
+        return self._genomes[trial.recipe_hash]
 
 
 def _predicted(summary: RunSummary) -> tuple[float, float, float]:

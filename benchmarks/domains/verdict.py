@@ -9,7 +9,7 @@ from typing import cast
 from searching.tables import MERGEKIT, interval, table
 
 from domains.contenders import BY_ITEMS, DEFAULT
-from kingyo.stats import ROUNDING
+from kingyo.stats import ROUNDING, wilson
 
 Result = Mapping[str, object]
 LEAST_ROOM = 0.05  # gain of the best known merge below which a domain does not separate searches
@@ -66,6 +66,48 @@ def render_sooner(results: Sequence[Result], *, markdown: bool) -> str:
         if each
     )
     return f"{table(('domain', 'n', *names, *counts), rows, markdown)}\n\n{summary}"
+
+
+EXPORTED = (
+    "version",
+    "domains",
+    "runs",
+    "bred not exported",
+    "below the best baseline",
+    "clearly below it",
+    "exported − bred (points)",
+)
+
+
+def render_exported(results: Sequence[Result], *, markdown: bool) -> str:
+    """Return how the exported models of runs with controls compare with baselines and bred models on test.
+
+    Shares have Wilson's 95% intervals, over runs; differences Student's, over domains.
+    """
+    rows = [row for name in _contenders(results) for row in _exported(results, name)]
+    return table(EXPORTED, rows, markdown)
+
+
+def _exported(results: Sequence[Result], contender: str) -> Iterator[tuple[str, ...]]:
+    mine = [each for each in results if each["contender"] == contender]
+    families = dict.fromkeys(str(each["domain"]).split("/")[0] for each in mine)
+    for family in ("", *families):
+        own = [each for each in mine if str(each["domain"]).startswith(family)]
+        gains = _means(own, contender, lambda each: _number(each, "exported") - _number(each, "bred"))
+        below = [_number(each, "exported") < _number(each, "baseline") - ROUNDING for each in own]
+        yield (
+            contender,
+            family or "all",
+            str(len(own)),
+            _share([each["chosen"] != "main" for each in own]),
+            _share(below),
+            _share([bool(each["is_worse"]) for each in own]),
+            interval([100 * gain for gain in gains.values()], signed=True),
+        )
+
+
+def _share(found: Sequence[bool]) -> str:
+    return f"{sum(found)}: {wilson(sum(found), len(found)).in_percent('%')}"
 
 
 Pairs = Sequence[tuple[Result, Result]]

@@ -11,7 +11,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
-from domains.contenders import BY_ITEMS, meet
+from domains.contenders import BY_ITEMS, WITH_CONTROLS, meet
 from domains.landscape import Landscape
 from domains.play import Play
 from domains.record import Recording
@@ -19,7 +19,7 @@ from domains.replay import Replay, replay
 from domains.smollm2 import smollm2
 from domains.table import TABLES, Meta, Table, TableAxis
 from domains.text_zoo import text_zoo
-from domains.verdict import render
+from domains.verdict import render, render_exported
 from domains.worlds import world
 
 SMALL = replace(text_zoo()[0], pool=4)
@@ -145,3 +145,24 @@ def test_the_best_of_a_run_is_chosen_in_the_same_way_for_all_contenders(domain: 
     records = play.run({}, {"candidates": 12})
     best = play.best_of_run(records.winner)
     np.testing.assert_array_equal(records.exported, play.row(best)[play.splits["test"]])
+
+
+@pytest.mark.slow
+def test_a_run_with_controls_says_which_model_it_exports() -> None:
+    play = Play(replay("real/both-four-exact"), 2)
+    records = play.run({}, {"candidates": 6}, ("random", "grid"))
+    rows = {**records.baselines, "main": records.bred}
+    if records.chosen in rows:
+        np.testing.assert_array_equal(records.exported, rows[records.chosen])
+    result = {
+        "domain": "text-zoo/both-four-exact",
+        "contender": WITH_CONTROLS,
+        "chosen": "grid",
+        "exported": 0.5,
+        "bred": 0.4,
+        "baseline": 0.6,
+        "is_worse": False,
+    }
+    text = render_exported([result, {**result, "exported": 0.7, "chosen": "main"}], markdown=True)
+    assert "| all | 2 | 1: 50.0% [" in text
+    assert text.endswith("| 0: 0.0% [0.0, 65.8] | +20.0 |")

@@ -103,7 +103,10 @@ def export(world: World, out: Path, *options: str) -> tuple[str, str]:
 
 def test_a_best_parent_is_reported_first(parent: tuple[World, str]) -> None:
     world, output = parent
-    sentence = "The best model of this run is the parent math-sym (validation 100.0% [86.2, 100.0], n = 24; "
+    sentence = (
+        "The best model of this run is the parent math-sym: on the items of fit and validation that both "
+    )
+    sentence += "answered the bred model is behind the parent math-sym (-"
     for text in (output, world.run("show", "runs/small").stdout):
         line = " ".join(text.split())
         assert sentence in line
@@ -161,7 +164,7 @@ def test_the_winner_of_a_control_is_exported_when_it_is_the_best(
     number = controls["random"]["trial"]
     assert best == {"name": "random", "search": "random", "trial": number}
     line = " ".join(output.split())
-    assert f"The best model of this run is trial {number} of random search (validation " in line
+    assert f"The best model of this run is trial {number} of random search: on the items of " in line
     output, card = export(world, tmp_path / "best")
     assert f"trial {number} of random search." in output
     assert f"This is trial {number} of random search of the run small. The best model of this run" in card

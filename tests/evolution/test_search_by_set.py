@@ -162,7 +162,10 @@ def test_without_resampled_values_bounds_are_open_and_the_run_ends(tmp_path: Pat
         result = summary.winner.decided["test"]
         assert (result.score, result.low, result.high) == (len(SPLITS["test"]), -math.inf, math.inf)
         message = better_than_bred(summary)
-        assert message is not None and "by far, validation 5 [-inf, inf], n = 5" in message
+        assert message == (
+            "The best model of this run is the parent a: by far, on the items of fit and validation that "
+            "both answered the bred model is not clearly ahead of the parent a (+0, n = 13)."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +192,7 @@ def test_models_are_compared_by_the_measure_on_test(tmp_path: Path) -> None:
         farthest = max(models, key=lambda trial: distance(store, trial.id))
         assert farthest.name == "b", "the corner, which has all items wrong as the bred model has"
         assert summary.best is not None and summary.best.trial == farthest
-        assert verdict.best == farthest.id
+        assert verdict.choice is not None and verdict.choice.best == farthest.id
         compared = {each.other: each for each in summary.comparisons}
         for trial in store.trials(BASELINES):
             each = compared[str(trial.name)]

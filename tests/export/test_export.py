@@ -335,8 +335,8 @@ def test_the_winner_wins_only_ties(tmp_path: Path) -> None:
         assert choose(store, search="main") == store.trials(MAIN)[0]
         message = better_than_bred(summary)
     assert message is not None
-    assert message.startswith("The best model of this run is the parent math (validation 50.0% [")
-    assert ", n = 4; the bred model 25.0% [" in message
+    assert message.startswith("The best model of this run is the parent math: on the items of fit and ")
+    assert "the bred model is behind the parent math (-" in message
 
 
 def test_nothing_is_the_best_before_all_are_validated(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from kingyo.errors import KingyoError
 from kingyo.report import wording, write_report
 from kingyo.report.findings import read_findings
 from kingyo.report.places import without_places
-from kingyo.report.sentences import headline
-from kingyo.results.remarks import beside_baselines
+from kingyo.report.sentences import headline, notes_on_top
+from kingyo.results.remarks import beside_baselines, better_than_bred
 from kingyo.store import RunStore
 from tests.report.conftest import SHAPES
 from tests.report.made_up_run import ATTACK
@@ -90,6 +90,19 @@ def test_headline_follows_the_numbers(runs: dict[str, Path]) -> None:
     assert lines["picked"] == "A winner is picked, and not tested yet."
     assert lines["empty"] == "Not finished: no trials so far, nothing tested yet."
     assert "the frankenmerge" in lines["paths"]
+
+
+def test_the_page_says_why_the_best_of_the_run_has_not_the_highest_bar(better: RunStore) -> None:
+    """The grid's winner is the best and has the highest bar, until it gets the scores of a parent there."""
+    with better as store:
+        findings = read_findings(store)
+    summary = findings.summary
+    grid, parent = summary.controls["grid"], summary.baselines["math-en"]
+    assert summary.best is grid and notes_on_top(findings) == [better_than_bred(summary)]
+    lower = replace(summary, controls={**summary.controls, "grid": replace(grid, test=parent.test)})
+    _, note = notes_on_top(replace(findings, summary=lower))
+    assert note.startswith("Test played no part in this choice: there the bred model scores 44.2% [")
+    assert "] and trial 35 of grid search, the best by fit and validation, 4.2% [" in note
 
 
 def test_three_answers_come_first_and_the_rest_is_folded(runs: dict[str, Path]) -> None:

@@ -61,10 +61,10 @@ def export(
 ) -> None:
     """Write the best model of a run as a Hugging Face folder with its recipe and model card.
 
-    The default is the bred model, with two exceptions: a control that is
-    better on validation, and the best baseline if the bred model does not beat
-    it by a standard error on fit and validation together. If both have the
-    same score on every item, the bred model is written.
+    The default is the bred model, with two exceptions: a control's winner that
+    is ahead of it by more than a standard error on fit and validation together,
+    and the best baseline if the better of these is not ahead of it by as much.
+    If both have the same score on every item, the baseline is not written.
 
     Example: `kingyo export runs/first my-model`
     """
@@ -94,7 +94,7 @@ def _print_choice(store: RunStore, chosen: StoredTrial, out: Path, *, is_default
     from kingyo.evolution import BASELINES, MAIN
     from kingyo.export.contact_sheet import FILE as SHEET
     from kingyo.results.model_result import MIXTURES
-    from kingyo.results.remarks import beside_baselines, better_than_bred
+    from kingyo.results.remarks import ahead_on_test, beside_baselines, better_than_bred
     from kingyo.results.side_by_side import contact_sheet
     from kingyo.results.summarize import summarize
     from kingyo.results.trials import describe_trial
@@ -110,6 +110,9 @@ def _print_choice(store: RunStore, chosen: StoredTrial, out: Path, *, is_default
     better = better_than_bred(summary) if is_default else None
     if better is not None and chosen.search != MAIN:
         echo(f"{better} `--search main` writes the bred model.")
+    on_test = ahead_on_test(summary) if is_default else None
+    if on_test is not None:
+        echo(on_test)
 
 
 class LayerForm(StrEnum):

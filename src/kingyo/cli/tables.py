@@ -13,6 +13,7 @@ from kingyo.results.comparisons import PairedComparison, gap_to_test
 from kingyo.results.layer_paths import NamedPath
 from kingyo.results.model_result import ModelResult, set_value_text
 from kingyo.results.remarks import (
+    ahead_on_test,
     better_than_bred,
     dropped_baselines,
     estimate_beside_test,
@@ -53,9 +54,9 @@ def print_summary(summary: RunSummary) -> None:
 
 def _print_status(console: Console, summary: RunSummary) -> None:
     print_text(console, f"[bold]{escape(summary.run)}[/bold] ({escape(summary.folder)}): {summary.status}")
-    better = better_than_bred(summary)
-    if better is not None:
-        print_text(console, escape(better), style="bold")
+    for remark in (better_than_bred(summary), ahead_on_test(summary)):
+        if remark is not None:
+            print_text(console, escape(remark), style="bold")
     copied = f"{counted(summary.copied, 'score')} copied from the same recipe, " if summary.copied else ""
     print_text(
         console,

@@ -103,6 +103,12 @@ class Scorer:
         """Return which of some items belong together; None if all are independent."""
         return Groups.of(self.group_of[item] for item in items)
 
+    def lead(self, one: Evaluation, other: Evaluation) -> tuple[float, int]:
+        """Return by how much one is better on the items that both were scored on, and how many these are."""
+        one, other = _shared(one, other), _shared(other, one)
+        values = [self.objectives.value(self.observed_means(each)) for each in (one, other)]
+        return values[0] - values[1], len(one.scores)
+
     def is_ahead(self, one: Evaluation, other: Evaluation) -> bool:
         """Return whether one is better by more than a standard error of the difference, paired by item.
 
@@ -111,10 +117,8 @@ class Scorer:
         deviation over bootstrap samples.
         """
         if self.objectives.by_set:
-            one, other = _shared(one, other), _shared(other, one)
-            gap = self.objectives.value(self.observed_means(one))
-            gap -= self.objectives.value(self.observed_means(other))
-            gaps = self.bootstrap(one) - self.bootstrap(other)
+            gap, _ = self.lead(one, other)
+            gaps = self.bootstrap(_shared(one, other)) - self.bootstrap(_shared(other, one))
             gaps = gaps[np.isfinite(gaps)]
             return len(gaps) > 0 and gap > float(gaps.std())
         baseline = {score.item: score.score for score in other.scores}

@@ -15,10 +15,11 @@ from itertools import combinations
 from typing import Any, cast
 
 from kingyo.errors import crash
+from kingyo.evolution.best_of_run import BestOfRun, Lead, best_of_run
 from kingyo.evolution.objectives import Objectives
 from kingyo.evolution.scorer import Scorer
 from kingyo.evolution.types import BASELINES
-from kingyo.stats import ROUNDING, Groups, Interval, PairedDifference
+from kingyo.stats import Groups, Interval, PairedDifference
 from kingyo.stats.bootstrap import bootstrap_bounds, bootstrap_difference, percentiles
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import SPLITS, Evaluation, Item, ItemScore, SetMeasure, Split
@@ -151,7 +152,7 @@ VERDICT = "verdict"
 class SetVerdict:
     """The models of a finished run, compared by set measures."""
 
-    best: int | None
+    choice: BestOfRun | None
     differences: Mapping[tuple[int, int], PairedDifference]
 
     def difference(self, one: int, other: int) -> PairedDifference | None:
@@ -175,7 +176,16 @@ def read_verdict(store: RunStore) -> SetVerdict | None:
     for one, other, row in stored["differences"]:
         interval = Interval(**row["interval"])
         pairs[one, other] = PairedDifference(interval=interval, p=row["p"], test=row["test"])
-    return SetVerdict(best=stored["best"], differences=pairs)
+    return SetVerdict(choice=_choice(stored), differences=pairs)
+
+
+def _choice(verdict: Mapping[str, Any]) -> BestOfRun | None:
+    """Read the choice of a run; older versions stored only the best."""
+    stored = verdict.get("choice")
+    if stored is not None:
+        return BestOfRun(best=stored["best"], leads=tuple(Lead(**lead) for lead in stored["leads"]))
+    best: int | None = verdict.get("best")
+    return None if best is None else BestOfRun(best=best)
 
 
 def store_verdict(
@@ -183,13 +193,13 @@ def store_verdict(
 ) -> None:
     """Compare the models of a run at its end; ``trained``: searches whose candidates learned from fit."""
     baselines = store.trials(BASELINES)
-    best = best_trial(store, objectives, winners, baselines, trained)
+    choice = best_of_run(store, objectives, winners, baselines, trained)
     ids = [trial.id for trial in (*winners, *baselines)]
     evaluations = {trial: store.evaluation(trial, "test") for trial in ids}
     tested = {trial: each for trial, each in evaluations.items() if each and not each.failure}
     pairs = differences(Scorer(objectives, store.items()["test"]), tested)
     stored = [(*pair, asdict(difference)) for pair, difference in pairs.items()]
-    store.set_fact(VERDICT, {"best": best and best.id, "differences": stored})
+    store.set_fact(VERDICT, {"choice": choice and asdict(choice), "differences": stored})
 
 
 def differences(scorer: Scorer, tested: Mapping[int, Evaluation]) -> dict[tuple[int, int], PairedDifference]:
@@ -205,49 +215,3 @@ def differences(scorer: Scorer, tested: Mapping[int, Evaluation]) -> dict[tuple[
             gap, n = values[one] - values[other], len(tested[one].scores)
             pairs[one, other] = bootstrap_difference(gap, n, samples[one], samples[other])
     return pairs
-
-
-def best_trial(
-    store: RunStore,
-    objectives: Objectives,
-    winners: Sequence[StoredTrial],
-    baselines: Sequence[StoredTrial],
-    trained: Collection[str],
-) -> StoredTrial | None:
-    """Return the best trial of a run; ties go to the first.
-
-    That is the winner with the best validation score, unless it does not beat the best baseline on fit and
-    validation together (see ``Scorer.beats_baseline``). Only baselines scored on all of validation count.
-    None for several objectives, and if a winner was not scored on all of validation.
-    """
-    items = store.items()
-    evaluations = [store.evaluation(trial.id, "validation") for trial in winners]
-    validated = [each for each in evaluations if each and len(each.scores) == len(items["validation"])]
-    if objectives.names or not winners or len(validated) < len(winners):
-        return None
-    scorer = Scorer(objectives, items["validation"])
-    bred = winners[_first_best([scorer.value(evaluation) or 0.0 for evaluation in validated])]
-    complete = [trial for trial in baselines if _n_validated(store, trial) == len(items["validation"])]
-    if not complete:
-        return bred
-    scorer = Scorer(objectives, (*items["fit"], *items["validation"]))
-    rows = [_before_test(store, trial, trained) for trial in complete]
-    best = _first_best([objectives.value(scorer.observed_means(row)) for row in rows])
-    beats = scorer.beats_baseline(_before_test(store, bred, trained), rows[best])
-    return bred if beats else complete[best]
-
-
-def _first_best(values: Sequence[float]) -> int:
-    return next(place for place, value in enumerate(values) if value >= max(values) - ROUNDING)
-
-
-def _n_validated(store: RunStore, trial: StoredTrial) -> int:
-    evaluation = store.evaluation(trial.id, "validation")
-    return 0 if evaluation is None else len(evaluation.scores)
-
-
-def _before_test(store: RunStore, trial: StoredTrial, trained: Collection[str]) -> Evaluation:
-    """Return the scores of a model on fit and validation; without fit if it was trained on it."""
-    splits: tuple[Split, ...] = ("validation",) if trial.search in trained else ("fit", "validation")
-    evaluations = [store.evaluation(trial.id, split) for split in splits]
-    return Evaluation(scores=tuple(score for each in evaluations if each for score in each.scores))

@@ -29,7 +29,7 @@ from kingyo.models.kinds import called
 from kingyo.recipe import Recipe
 from kingyo.results.comparisons import PairedComparison
 from kingyo.results.model_result import MIXTURES, ModelResult
-from kingyo.results.remarks import better_than_bred, not_compared
+from kingyo.results.remarks import ahead_on_test, better_than_bred, not_compared
 from kingyo.results.side_by_side import ContactSheet
 from kingyo.results.summary import RunSummary
 from kingyo.results.trials import describe_search, describe_trial, row_title
@@ -180,9 +180,9 @@ def _standing(card: Card) -> Iterator[str]:
         yield "The run is not at its end, and no winner is picked yet."
     elif trial not in winners and not card.is_baseline:
         yield "It is not the winner of its search."
-    better = better_than_bred(summary)
-    if better is not None:
-        yield cell(better)
+    for remark in (better_than_bred(summary), ahead_on_test(summary)):
+        if remark is not None:
+            yield cell(remark)
 
 
 def _scores(card: Card) -> str:

@@ -11,7 +11,7 @@ from kingyo.report import wording
 from kingyo.report.findings import Findings
 from kingyo.results.comparisons import gap_to_test
 from kingyo.results.model_result import ModelResult
-from kingyo.results.remarks import better_than_bred, estimate_beside_test, not_compared
+from kingyo.results.remarks import ahead_on_test, better_than_bred, estimate_beside_test, not_compared
 from kingyo.results.trials import describe_trial, reference_to
 from kingyo.run.config import FRANKENMERGE
 from kingyo.stats import Interval
@@ -128,9 +128,10 @@ def _against(findings: Findings, words: str, name: str) -> tuple[str, str, str] 
 
 
 def notes_on_top(findings: Findings) -> list[str]:
-    """Return what to know before any number: a better model, changed versions, missing controls."""
-    better, missing = better_than_bred(findings.summary), not_compared(findings.summary)
-    lines = [better, *map(str, findings.summary.renewals), missing if findings.is_tested else None]
+    """Return what to know before any number: better models, changed versions, missing controls."""
+    summary = findings.summary
+    lines = [better_than_bred(summary), ahead_on_test(summary), *map(str, summary.renewals)]
+    lines += [not_compared(summary)] if findings.is_tested else []
     return [line for line in lines if line is not None]
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from kingyo.io.units import counted, percent
+from kingyo.evolution.best_of_run import Lead
+from kingyo.io.units import counted, joined, percent
 from kingyo.results.model_result import ModelResult, interval_in_words
 from kingyo.results.summary import RunSummary
 from kingyo.results.trials import describe_search, describe_trial
@@ -52,20 +53,66 @@ def _measured(summary: RunSummary, models: Mapping[str, ModelResult | None]) -> 
 
 
 def better_than_bred(summary: RunSummary) -> str | None:
-    """Say which model is the best of the run if it is not the bred winner; else None."""
-    best, winner = summary.best, summary.winner
+    """Say which model is the best of the run, and why, if it is not the bred winner; else None."""
+    best, winner, leads = summary.best, summary.winner, _leads(summary)
     if best is None or winner is None or best is winner:
         return None
-    own, other = winner.counts_on("validation"), best.counts_on("validation")
-    assert own is not None and other is not None, "both were scored on it"
-    is_close = own.score > other.score - ROUNDING
-    why = ", but not clearly ahead on fit and validation together" if is_close else ""
-    by = "" if summary.decided_by is None else f"by {summary.decided_by}, "
-    return (
-        f"The best model of this run is {describe_trial(best.trial)} ({by}validation "
-        f"{interval_in_words(other, summary.decided_by)}, n = {other.n}; the bred model "
-        f"{interval_in_words(own, summary.decided_by)}{why})."
+    text = f"The best model of this run is {describe_trial(best.trial)}"
+    if not leads:
+        return f"{text}."
+    *first, last = [_lead_in_words(summary, lead) for lead in leads]
+    if best.trial.id == leads[-1].trial:
+        return f"{text}: {_shared(summary)} it is {joined([*first, last])}."
+    named = _named(summary, summary.model(leads[-1].trial))
+    aside = f", which is {first[0]}," if first else ""
+    return f"{text}: {_shared(summary)} {named}{aside} is {last}."
+
+
+def ahead_on_test(summary: RunSummary) -> str | None:
+    """Say which model scores higher on test than the best of the run, and that the choice did not use test.
+
+    None if there is none, or test was not read.
+    """
+    best = summary.best
+    scores = [(score, model) for model in summary.models if (score := model.counts_on("test")) is not None]
+    own = next((score for score, model in scores if model is best), None)
+    if best is None or own is None:
+        return None
+    score, other = max(scores, key=lambda each: each[0].score)
+    if score.score <= own.score + ROUNDING:
+        return None
+    named = _named(summary, best)
+    text = (
+        f"Test played no part in this choice: there {_named(summary, other)} scores "
+        f"{interval_in_words(score, summary.decided_by)} and {named}, the best by fit and validation, "
+        f"{interval_in_words(own, summary.decided_by)} (n = {own.n})"
     )
+    leads = [_lead_in_words(summary, lead) for lead in _leads(summary)] if best is summary.winner else []
+    return f"{text}; {_shared(summary)} {named} is {leads[-1]}." if leads else f"{text}."
+
+
+def _leads(summary: RunSummary) -> list[Lead]:
+    """Return the leads of the winner that was compared with the best baseline, over bred and over that."""
+    leads = [] if summary.choice is None else [*summary.choice.leads]
+    return [lead for lead in leads if lead.trial == leads[-1].trial]
+
+
+def _shared(summary: RunSummary) -> str:
+    by = "" if summary.decided_by is None else f"by {summary.decided_by}, "
+    return f"{by}on the items of fit and validation that both answered"
+
+
+def _lead_in_words(summary: RunSummary, lead: Lead) -> str:
+    size = f"{100 * lead.lead:+.1f} points" if summary.decided_by is None else f"{lead.lead:+.4g}"
+    if lead.is_clear:
+        verb = "ahead of" if lead.lead > ROUNDING else "equal to"
+    else:
+        verb = "behind" if lead.lead < -ROUNDING else "not clearly ahead of"
+    return f"{verb} {_named(summary, summary.model(lead.over))} ({size}, n = {lead.n})"
+
+
+def _named(summary: RunSummary, model: ModelResult) -> str:
+    return "the bred model" if model is summary.winner else describe_trial(model.trial)
 
 
 def beside_baselines(summary: RunSummary, trial: StoredTrial) -> str | None:

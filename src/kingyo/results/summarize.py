@@ -14,7 +14,8 @@ from kingyo.evolution import (
     read_front,
     stored_objectives,
 )
-from kingyo.evolution.set_measures import best_trial, read_verdict
+from kingyo.evolution.best_of_run import BestOfRun, best_of_run
+from kingyo.evolution.set_measures import read_verdict
 from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.results.comparisons import compare_on_test
 from kingyo.results.estimates import FitEstimate, estimate
@@ -62,9 +63,9 @@ def summarize(store: RunStore) -> RunSummary:
         baselines=baselines,
         controls=controls,
         comparisons=() if winner is None else compare_on_test(store, winner, others),
-        best=None
+        choice=None
         if winner is None
-        else _best_model(store, [winner, *controls.values()], [*baselines.values()]),
+        else _choice(store, [winner, *controls.values()], [*baselines.values()]),
         finalists=() if winner is None else read_finalists(store, MAIN),
         predicted=None if winner is None or objectives.by_set else _predicted_test(store, winner),
         winner_score=_fit_value(fits, winner),
@@ -121,24 +122,23 @@ def _near_duplicates(store: RunStore) -> NearDuplicates | None:
     return None if fact is None else NearDuplicates(**fact)
 
 
-def _best_model(
+def _choice(
     store: RunStore, winners: Sequence[ModelResult], baselines: Sequence[ModelResult]
-) -> ModelResult | None:
-    """Return the best model of a run, see ``best_trial``; if set measures count, the stored one.
+) -> BestOfRun | None:
+    """Return the choice of the best model, see ``best_of_run``; if set measures count, the stored one.
 
     None until it is known.
     """
-    models, objectives = (*winners, *baselines), stored_objectives(store)
+    objectives = stored_objectives(store)
     if objectives.by_set:
         verdict = read_verdict(store) if store.status() == "finished" else None
-        return next((model for model in models if verdict and model.trial.id == verdict.best), None)
+        return None if verdict is None else verdict.choice
     n = len(store.items()["validation"])
     is_complete = all(each.validation is not None and each.validation.n == n for each in baselines)
     if not (store.fact(RACED) or is_complete):
         return None  # older versions do not race baselines
     trials, others = ([model.trial for model in own] for own in (winners, baselines))
-    best = best_trial(store, objectives, trials, others, (TRAINED,))
-    return next((model for model in models if model.trial == best), None)
+    return best_of_run(store, objectives, trials, others, (TRAINED,))
 
 
 def _predicted_test(store: RunStore, winner: ModelResult) -> Interval | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from kingyo.evolution import Finalist, Front, FrontPoint
+from kingyo.evolution.best_of_run import BestOfRun
 from kingyo.evolution.set_measures import READ, SetValue
 from kingyo.io.units import percent
 from kingyo.results.comparisons import PairedComparison
@@ -34,7 +35,7 @@ class RunSummary:
         leader: the best of the main search on fit so far; before it begins, of the weight search.
         winner, baselines, controls: the models.
         comparisons: the winner with the other models, on test.
-        best: the best of the bred winner, the baselines and the winners of the controls, see ``best_trial``.
+        choice: the best of bred winner, baselines and winners of controls, see ``best_of_run``.
         finalists: those scored on all of validation, with the numbers that decided.
         predicted: the winner's test score, predicted from the finalists' validation scores.
         winner_score: the winner's fit score as the search was told; an estimate if it got some items only.
@@ -69,7 +70,7 @@ class RunSummary:
     baselines: Mapping[str, ModelResult]
     controls: Mapping[str, ModelResult]
     comparisons: tuple[PairedComparison, ...]
-    best: ModelResult | None = None
+    choice: BestOfRun | None = None
     finalists: tuple[Finalist, ...] = ()
     predicted: Interval | None = None
     winner_score: float | None = None
@@ -88,6 +89,15 @@ class RunSummary:
     renewals: tuple[Renewal, ...] = ()
     controls_to_run: Mapping[str, str] = field(default_factory=dict[str, str])
     training: TrainedControl | None = None
+
+    @property
+    def best(self) -> ModelResult | None:
+        """Return the model that was chosen as the best of the run; None until it is known."""
+        return None if self.choice is None else self.model(self.choice.best)
+
+    def model(self, trial: int) -> ModelResult:
+        """Return the winner, baseline or winner of a control with this id."""
+        return next(model for model in self.models if model.trial.id == trial)
 
     def best_parent(self) -> ModelResult | None:
         """Return the best of the base and the sources: on test if known, else on validation, else on fit."""
@@ -178,6 +188,7 @@ def _summary_json(summary: RunSummary) -> dict[str, object]:
         "leader": _leader(summary),
         "winner": _winner(summary),
         "best": None if summary.best is None else _named(summary.best),
+        "leads": _leads(summary),
         "finalists": [asdict(finalist) for finalist in summary.finalists],
         "predicted": interval_json(summary.predicted),
         "told": summary.winner_score,
@@ -253,6 +264,21 @@ def _history(summary: RunSummary) -> dict[str, object]:
 
 def _named(model: ModelResult) -> dict[str, object]:
     return {"name": model.name, "search": model.trial.search, "trial": model.trial.asked.number}
+
+
+def _leads(summary: RunSummary) -> list[dict[str, object]]:
+    """Return the comparisons on fit and validation that decided which model is the best."""
+    leads = () if summary.choice is None else summary.choice.leads
+    return [
+        {
+            "model": summary.model(each.trial).name,
+            "over": summary.model(each.over).name,
+            "lead": each.lead,
+            "n": each.n,
+            "is_clear": each.is_clear,
+        }
+        for each in leads
+    ]
 
 
 def _scores(model: ModelResult) -> dict[str, object]:

@@ -1,0 +1,124 @@
+"""Choose the best model of a run among the bred model, the winners of controls, and the baselines.
+
+Test plays no part. A winner of a search is the best of many candidates and looks better than it is, so each
+step away from a model that is preferred without evidence, the bred one and then the best baseline, takes a
+lead of more than a standard error (Breiman et al. 1984, Classification and Regression Trees, the 1 SE rule),
+over all items of fit and validation that both models answered, paired by item.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from kingyo.evolution.objectives import Objectives
+from kingyo.evolution.scorer import Scorer
+from kingyo.stats import ROUNDING
+from kingyo.store import RunStore, StoredTrial
+from kingyo.types import Evaluation, Split
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lead:
+    """One model compared with another before test.
+
+    Attributes:
+        trial, over: ids of the two trials.
+        lead: value of the first minus that of the second.
+        n: items of fit and validation that both answered.
+        is_clear: whether the first is preferred to the second.
+    """
+
+    trial: int
+    over: int
+    lead: float
+    n: int
+    is_clear: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class BestOfRun:
+    """The best of a run (id of its trial), and the comparisons that decided, in order."""
+
+    best: int
+    leads: tuple[Lead, ...] = ()
+
+
+def choose_best(
+    scorer: Scorer, winners: Mapping[int, Evaluation], baselines: Mapping[int, Evaluation]
+) -> BestOfRun:
+    """Choose among models by their scores on fit and validation.
+
+    1. The first winner, the bred model, unless winners of controls are ahead of it by more than a standard
+       error; then the one with the largest lead.
+    2. The best baseline, unless that winner beats it (``Scorer.beats_baseline``).
+
+    Args:
+        scorer: of the items of fit and validation.
+        winners: id of a trial -> its scores; the bred model comes first.
+        baselines: the same for baselines; ties go to the first.
+    """
+    bred, *controls = winners
+    leads = [_lead(scorer, winners, control, bred) for control in controls]
+    best = max((each for each in leads if each.is_clear), key=lambda each: each.lead, default=None)
+    chosen = bred if best is None else best.trial
+    if not baselines:
+        return BestOfRun(best=chosen, leads=tuple(leads))
+    values = {trial: scorer.objectives.value(scorer.observed_means(own)) for trial, own in baselines.items()}
+    known = next(trial for trial, value in values.items() if value >= max(values.values()) - ROUNDING)
+    rows = {chosen: winners[chosen], known: baselines[known]}
+    leads.append(_lead(scorer, rows, chosen, known, is_clear=scorer.beats_baseline(*rows.values())))
+    return BestOfRun(best=chosen if leads[-1].is_clear else known, leads=tuple(leads))
+
+
+def _lead(
+    scorer: Scorer,
+    rows: Mapping[int, Evaluation],
+    trial: int,
+    over: int,
+    *,
+    is_clear: bool | None = None,
+) -> Lead:
+    lead, n = scorer.lead(rows[trial], rows[over])
+    is_clear = scorer.is_ahead(rows[trial], rows[over]) if is_clear is None else is_clear
+    return Lead(trial=trial, over=over, lead=lead, n=n, is_clear=is_clear)
+
+
+def best_of_run(
+    store: RunStore,
+    objectives: Objectives,
+    winners: Sequence[StoredTrial],
+    baselines: Sequence[StoredTrial],
+    trained: Collection[str],
+) -> BestOfRun | None:
+    """Choose the best trial of a run; only baselines that were scored on all of validation count.
+
+    Args:
+        store: the run.
+        objectives: its objectives, with their set measures if these count.
+        winners: winners of its searches, the bred model first.
+        baselines: its baselines.
+        trained: searches whose candidates learned from fit, so that only validation counts for them.
+
+    Returns:
+        None for several objectives, and if a winner was not scored on all of validation.
+    """
+    items = store.items()
+
+    def is_validated(trial: StoredTrial) -> bool:
+        evaluation = store.evaluation(trial.id, "validation")
+        return evaluation is not None and len(evaluation.scores) == len(items["validation"])
+
+    if objectives.names or not winners or not all(map(is_validated, winners)):
+        return None
+    return choose_best(
+        Scorer(objectives, (*items["fit"], *items["validation"])),
+        {trial.id: _before_test(store, trial, trained) for trial in winners},
+        {trial.id: _before_test(store, trial, trained) for trial in filter(is_validated, baselines)},
+    )
+
+
+def _before_test(store: RunStore, trial: StoredTrial, trained: Collection[str]) -> Evaluation:
+    splits: tuple[Split, ...] = ("validation",) if trial.search in trained else ("fit", "validation")
+    evaluations = [store.evaluation(trial.id, split) for split in splits]
+    return Evaluation(scores=tuple(score for each in evaluations if each for score in each.scores))
