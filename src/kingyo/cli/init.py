@@ -186,7 +186,7 @@ def _opened(out: Path, answers: RunAnswers) -> Run:
     if answers.grader in PICTURE_GRADERS.names():
         raise _draws("--grader", f"'{answers.grader}', which grades pictures")
     config, images = load_config(out, yaml.safe_load(run_yaml(answers))), answers.columns.images
-    run = Run.open(config, out.parent)
+    run = Run.open(config, out.parent, fetch=False)
     if DrawsPictures in run.kind.provides:
         raise _draws("--source", f"models of kind {run.kind.name}, which draw")
     if images is not None and AnswersImages not in run.kind.provides:

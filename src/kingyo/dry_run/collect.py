@@ -15,7 +15,6 @@ from kingyo.dry_run.memory import (
 )
 from kingyo.errors import KingyoError
 from kingyo.io.units import counted, size_text
-from kingyo.run.begin import check_all
 from kingyo.run.preflight import check, check_prompts, notes
 from kingyo.run.run import Run
 from kingyo.strategies.initial_points import main_batch
@@ -76,8 +75,8 @@ def dry_run(run: Run) -> DryRun:
 
 
 def describe(run: Run) -> list[str]:
-    """Check models, data and settings as ``begin`` does, and return a description in sentences."""
-    check_all(run)
+    """Check models, data and settings without reading weights, and return a description in sentences."""
+    check(run)
     size, n = run.models.skeleton.n_parameters, len(run.models.sources)
     splits = ", ".join(f"{len(items)} {split}" for split, items in run.items.items())
     example = run.items["fit"][0]
