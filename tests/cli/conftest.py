@@ -148,6 +148,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "task": {
             "name": "even",
             "data": "items.jsonl",
+            "chat": False,
             "grader": "grade.py:even",
             "max_new_tokens": 6,
             "splits": {"fit": 16, "validation": 12, "test": 12},

@@ -22,6 +22,7 @@ def graded(world: World, grader: str, **changes: object) -> Path:
     task = {
         "name": "flat",
         "data": "items.jsonl",
+        "chat": False,
         "grader": f"flat.py:{grader}",
         "max_new_tokens": 6,
         "splits": {"fit": 16, "validation": 12, "test": 12},

@@ -207,12 +207,12 @@ MODELS = ("base", "a", "b", "")
 def test_init_asks_for_the_columns_of_a_csv(world: World) -> None:
     quiz(world)
     flags = ("--language", "ja", "--candidates", "4")
-    lines = (*MODELS, "quiz.csv", "Q: {question}\\nA:", "", "number")
+    lines = (*MODELS, "quiz.csv", "Ask: {question}\\nA:", "", "number", "")
     done = answer_questions(world, *lines, flags=flags)
     assert done.exit_code == 0, done.output
     assert "id, question, solution" in done.output
     task = asked_task(world)
-    assert (task.prompt, task.answer) == ("Q: {question}\nA:", "solution")
+    assert (task.prompt, task.answer) == ("Ask: {question}\nA:", "solution")
     assert task.grader == ["number", {"language": "ja"}] and task.max_new_tokens == 64
     assert load_config(world.folder / "asked.yaml").budget.candidates == 4
 
@@ -227,6 +227,7 @@ def test_init_asks_again_for_what_cannot_work(world: World) -> None:
         *("{prompt}", "{question}"),
         *("answer", "solution"),
         *("junk", "regex", "none.py:even", "grade.py:even"),
+        "",
     )
     assert done.exit_code == 0, done.output
     wrong = [line for line in done.stderr.splitlines() if "Error: " in line]

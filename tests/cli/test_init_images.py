@@ -55,9 +55,11 @@ def init(world: World, *words: str) -> dict[str, Any]:
     """Write new.yaml, pass a dry run, and return it."""
     done = world.run("init", "new.yaml", "--task", "shelf.jsonl", "--grader", "exact", *words)
     assert done.returncode == 0, done.stderr
+    run = yaml.safe_load((world.folder / "new.yaml").read_text())
     dry_run = world.run("evolve", "new.yaml", "--dry-run")
     assert dry_run.returncode == 0, dry_run.stderr
-    return yaml.safe_load((world.folder / "new.yaml").read_text())
+    assert ("<image> × 9\n" in dry_run.stdout) == ("kind" in run["task"])
+    return run
 
 
 def test_questions_about_images(world: World) -> None:
@@ -102,7 +104,7 @@ def test_a_text_task_with_paths_of_images(world: World) -> None:
     rows = [{**row, "question": f"{n} + 1?"} for n, row in enumerate(read(world.folder))]
     write(world.folder, rows)
     task = init(world, *NO_EYES, "--images", "", "--prompt", "{question}")["task"]
-    assert not {"kind", "images", "chat"} & task.keys()
+    assert not {"kind", "images"} & task.keys()
 
 
 @pytest.mark.parametrize(

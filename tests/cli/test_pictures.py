@@ -224,12 +224,29 @@ def test_what_cannot_be_drawn_is_one_error(finished: Path, words: tuple[str, ...
     assert (finished / "run.yaml").read_bytes() == before
 
 
-@pytest.mark.parametrize(("grader", "received"), [("classifier", "'classifier'"), ("exact", "text-to-image")])
-def test_init_says_where_a_run_that_draws_begins(finished: Path, grader: str, received: str) -> None:
-    models = ("--base", "base", "--source", "a", "--source", "b")
-    done = kingyo(finished, "init", "new.yaml", *models, "--task", "prompts.jsonl", "--grader", grader)
-    assert done.returncode == 1 and received in done.stderr and not (finished / "new.yaml").exists()
-    assert "docs/pictures.md" in done.stderr and "{model: judge, label: motif}" in done.stderr
+def test_init_writes_a_run_that_draws(finished: Path) -> None:
+    words = (
+        "init",
+        "new.yaml",
+        "--base",
+        "base",
+        "--source",
+        "a",
+        "--source",
+        "b",
+        "--task",
+        "prompts.jsonl",
+    )
+    done = kingyo(finished, *words, "--grader", "classifier")
+    assert done.returncode == 1 and "grader.classifier" in done.stderr
+    assert not (finished / "new.yaml").exists()
+    done = kingyo(finished, *words, "--grader", "{classifier: {model: judge, label: motif}}")
+    assert done.returncode == 0, done.stderr
+    task = yaml.safe_load((finished / "new.yaml").read_text())["task"]
+    assert task.items() >= {"kind": "draw", "prompt": "{prompt}", "seed": "seed", "steps": 20}.items()
+    assert not {"chat", "max_new_tokens", "answer"} & task.keys()
+    done = kingyo(finished, "evolve", "new.yaml", "--dry-run")
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_long_prompt_is_cut_with_one_note(finished: Path) -> None:

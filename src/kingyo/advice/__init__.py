@@ -6,15 +6,16 @@ They are based on fit scores and on the finalists' validation scores, never on t
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 from kingyo.advice.bounds import winners_at_bounds
 from kingyo.advice.message import Advice, folder_of
 from kingyo.advice.progress import search_progress, seed_variation
-from kingyo.advice.scores import truncated_answers, uninformative_scores
+from kingyo.advice.scores import truncated_answers, truncated_baselines, uninformative_scores
 from kingyo.results.summary import RunSummary
 from kingyo.store import RunStore
 
-__all__ = ["Advice", "advise", "lost_writes", "uninformative_scores"]
+__all__ = ["Advice", "advise", "lost_writes", "setup_warnings", "truncated_baselines", "uninformative_scores"]
 
 
 def advise(store: RunStore, summary: RunSummary) -> tuple[Advice, ...]:
@@ -25,12 +26,18 @@ def advise(store: RunStore, summary: RunSummary) -> tuple[Advice, ...]:
         summary: summary of the same run.
     """
     equal = list(uninformative_scores(store))
-    advice = [*lost_writes(store), *equal, *winners_at_bounds(store, summary)]
+    advice = [*lost_writes(store), *setup_warnings(store), *equal, *winners_at_bounds(store, summary)]
     if not equal:
         advice += search_progress(store, summary)
     advice += truncated_answers(store, summary)
     advice += seed_variation(store, summary)
     return tuple(sorted(advice, key=lambda each: each.level == "note"))
+
+
+def setup_warnings(store: RunStore) -> Iterator[Advice]:
+    """Repeat the warnings from before the run, such as a chat template that is not used."""
+    for text in cast("list[str]", store.fact("warnings") or []):
+        yield Advice(kind="setup", level="warning", what=f"{text}.")
 
 
 def lost_writes(store: RunStore) -> Iterator[Advice]:

@@ -12,7 +12,9 @@ from kingyo.evolution import MAIN
 from kingyo.run.config import WEIGHT_SEARCH
 from kingyo.store import RunStore
 
-Kind = Literal["lost", "zero", "broken", "equal", "bound", "start", "stuck", "progress", "cut", "seeds"]
+Kind = Literal[
+    "lost", "setup", "zero", "broken", "equal", "bound", "start", "stuck", "progress", "cut", "seeds"
+]
 
 FEW = 4
 """Smallest number of candidates in a first batch to compare with."""

@@ -11,14 +11,16 @@ from kingyo.io.units import counted, percent
 from kingyo.results.estimates import raw_means
 from kingyo.results.model_result import token_limits
 from kingyo.results.summary import RunSummary
+from kingyo.run.prompts import NOTABLE_SHARE
 from kingyo.stats import ROUNDING
 from kingyo.store import EvaluationRow, RunStore
+from kingyo.types import Split
 
 PAGE = "docs/zero.md goes through the causes."
 MIN_ZEROS = 6
 """Number of candidates with score 0 before a warning."""
-NOTABLE_SHARE, WARNING_SHARE = 0.05, 0.5
-"""Shares of answers that were cut, for a note and for a warning."""
+WARNING_SHARE = 0.5
+"""Share of answers that were cut, for a warning."""
 
 
 def uninformative_scores(store: RunStore) -> Iterator[Advice]:
@@ -122,10 +124,23 @@ def _look(store: RunStore) -> str:
 def truncated_answers(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
     """Report for each task how many answers of the winner, or of the best model so far, were cut."""
     child = summary.winner or summary.leader
-    if child is None:
-        return
-    evaluations = [store.evaluation(child.trial.id, split) for split in ("fit", "validation")]
-    scores = [score for each in evaluations if each is not None for score in each.scores]
+    if child is not None:
+        whose = "the winner" if summary.winner is not None else "the best model so far"
+        yield from _truncated(store, child.trial.id, whose)
+
+
+def truncated_baselines(store: RunStore) -> Iterator[Advice]:
+    """Report for each task how many answers of the best baseline on fit were cut."""
+    means = raw_means(store, BASELINES)
+    if means:
+        best = max(means, key=lambda trial: means[trial])
+        yield from _truncated(store, best, f"the best baseline ({store.trial(best).name})")
+
+
+def _truncated(store: RunStore, trial: int, whose: str) -> Iterator[Advice]:
+    splits: tuple[Split, ...] = ("fit", "validation")
+    found = {split: each for split in splits if (each := store.evaluation(trial, split)) is not None}
+    scores = [score for each in found.values() for score in each.scores]
     limits = token_limits(store)
     for task, limit in limits.items():
         own = [score for score in scores if len(limits) == 1 or score.item.partition("/")[0] == task]
@@ -134,11 +149,10 @@ def truncated_answers(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
             continue
         wrong = sum(score.score < 1 for score in cut)
         of = f" to {task}" if task else ""
-        whose = "the winner" if summary.winner is not None else "the best model so far"
         yield Advice(
             kind="cut",
             level="warning" if len(cut) >= WARNING_SHARE * len(own) and wrong else "note",
             what=f"{len(cut):,} of {counted(len(own), 'answer')} of {whose}{of} were cut at "
-            f"max_new_tokens = {limit} (fit and validation); {wrong:,} of them are not fully right.",
+            f"max_new_tokens = {limit} ({' and '.join(found)}); {wrong:,} of them are not fully right.",
             remedy="Raise max_new_tokens if right answers need more; if they run on, end them with stop.",
         )

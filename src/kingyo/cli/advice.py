@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from rich.markup import escape
 
-from kingyo.advice import Advice, lost_writes, uninformative_scores
+from kingyo.advice import Advice, lost_writes, truncated_baselines, uninformative_scores
 from kingyo.advice.message import FEW
 from kingyo.advice.scores import MIN_ZEROS
 from kingyo.cli.console import Console, print_text
@@ -49,7 +49,7 @@ def note_versions(store: RunStore, action: str) -> None:
 
 
 class AdviceWatcher:
-    """An event listener that warns during a run if its scores are too equal for a search.
+    """An event listener that warns during a run if scores are too equal for a search, or answers were cut.
 
     It checks after the baselines, and as soon as there are enough candidates for a warning.
 
@@ -75,7 +75,8 @@ class AdviceWatcher:
         )
         if not is_due or event.split != "fit" or event.search not in (MAIN, WEIGHT_SEARCH):
             return
-        for advice in uninformative_scores(self._store):
-            if advice.kind not in self._shown:
-                self._shown.add(advice.kind)
-                self._show(advice_text(advice))
+        found = [*uninformative_scores(self._store), *truncated_baselines(self._store)]
+        new = [advice for advice in found if advice.kind not in self._shown]
+        self._shown.update(advice.kind for advice in new)
+        for advice in new:
+            self._show(advice_text(advice))

@@ -40,6 +40,11 @@ def print_dry_run(plan: DryRun) -> None:
         costs.append(_images_line(plan.images, run.config.workers))
     for line in costs:
         print_text(console, escape(line))
+    for name, prompt in plan.prompts.items():
+        of = f" of {name}" if len(plan.prompts) > 1 else ""
+        print_text(console, escape(f"the first prompt{of}, as models read it:"))
+        for line in prompt.splitlines():
+            print_text(console, escape(f"  {line}"))
     for note in plan.notes:
         print_text(console, f"[dim]note[/dim]: {escape(note)}")
     print_text(console, "the recipe with every gene at its start:")
@@ -48,10 +53,13 @@ def print_dry_run(plan: DryRun) -> None:
         print_text(console, escape(f"  {line}"))
     if len(lines) > _MAX_LINES:
         print_text(console, f"  and {len(lines) - _MAX_LINES} more lines; --json has all")
+    for warning in plan.warnings:
+        print_text(console, f"[bold]Warning: {escape(warning)}.[/bold]")
     cannot = f"But the run cannot start on this machine: {plan.missing_device}."
+    apart = ", apart from the warnings" if plan.warnings else ""
     print_text(
         console,
-        "All fits together. Nothing was written or run. "
+        f"All fits together{apart}. Nothing was written or run. "
         + ("Start the run without --dry-run." if plan.missing_device is None else escape(cannot)),
     )
 

@@ -5,34 +5,48 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kingyo.cli.init_columns import ANSWER, TaskColumns, likely_answer, likely_columns
 from kingyo.cli.init_file import RunAnswers, run_yaml
-from kingyo.cli.init_questions import ask_answer, ask_base, ask_grader, ask_prompt, ask_sources, ask_task
+from kingyo.cli.init_models import with_bases
+from kingyo.cli.init_questions import (
+    ask_answer,
+    ask_base,
+    ask_chat,
+    ask_grader,
+    ask_prompt,
+    ask_sources,
+    ask_task,
+    parse_grader,
+)
+from kingyo.cli.init_task import TaskColumns, likely_answer, likely_task
 from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError
 from kingyo.io.files import write_text
 
 if TYPE_CHECKING:
+    from kingyo.models.kinds import ModelKind
     from kingyo.run.run import Run
 
 SPLIT_SIZES = {"fit": 100, "validation": 150, "test": 300}  # of a large task file
 
 OutFile = Annotated[Path, typer.Argument(metavar="RUN.yaml", help="The file to write.")]
-BaseOption = Annotated[str | None, typer.Option("--base", help="The common base model.")]
+BaseOption = Annotated[
+    str | None,
+    typer.Option("--base", help="The common base model.  \\[default: the one that a LoRA names, or none]"),
+]
 SourceOption = Annotated[
     list[str] | None,
-    typer.Option("--source", help="A model to merge, as PATH or NAME=PATH. Repeatable."),
+    typer.Option("--source", help="A model or a LoRA to merge, as PATH or NAME=PATH. Repeatable."),
 ]
 TaskOption = Annotated[
-    str | None, typer.Option("--task", help="A .jsonl or .csv file with prompts and answers.")
+    str | None,
+    typer.Option("--task", help="A .jsonl or .csv file with prompts and answers, images, or both."),
 ]
 PromptOption = Annotated[
     str | None,
@@ -42,23 +56,28 @@ ImagesOption = Annotated[
     str | None,
     typer.Option(
         "--images",
-        help="Field with images, for questions about them; '' for none.  "
-        "\\[default: the first with paths of images]",
+        help="Field with images; '' for none.  \\[default: the first with paths of images]",
     ),
 ]
 ChatFlag = Annotated[
     bool | None,
     typer.Option(
         "--chat/--no-chat",
-        help="Use the chat template of the models.  \\[default: for questions about images]",
+        help="Send prompts in the models' chat template.  \\[default: if all models have one]",
     ),
 ]
 AnswerOption = Annotated[
     str | None,
-    typer.Option("--answer", help=f"Field with the correct answer.  \\[default: {ANSWER}]"),
+    typer.Option(
+        "--answer", help="Field with the correct answer or class.  \\[default: answer, or for images label]"
+    ),
 ]
 GraderOption = Annotated[
-    str | None, typer.Option("--grader", help="Grader of the answers; see `kingyo list graders`.")
+    str | None,
+    typer.Option(
+        "--grader",
+        help="Grader of the answers or pictures: a name, or YAML with options; see `kingyo list graders`.",
+    ),
 ]
 LanguageOption = Annotated[
     str | None, typer.Option("--language", help="Language that answers must be in, such as ja.")
@@ -94,8 +113,8 @@ def init(
     """Write a commented run.yaml for your models and task file, and check that they fit together.
 
     Prompts for missing models, task, prompt and answer; with --source and
-    --task, only for the grader. A field with images makes a task of questions
-    about images; then one model must see.
+    --task, only for the grader. The models decide the kind of task: text,
+    questions about images, classes of images, or pictures to draw.
 
     Example: `kingyo init --base base --source a --source b --task quiz.jsonl --grader exact`
     """
@@ -113,55 +132,85 @@ def init(
     folder, asks = out.parent, not (source and task)
     if not source:
         base = ask_base() if base is None else base
-        source = ask_sources(partial(_named, folder=folder))
-    task = ask_task() if task is None else task
-    columns = _columns(task, prompt, answer, images, asks=asks)
+        source = ask_sources(_named)
+    base, sources = with_bases(base, _named(source))
+    base = None if base is None else _relative(base, folder)
+    sources = {name: _relative(each, folder) for name, each in sources.items()}
+    run = _opened(out, base, sources)
+    columns = _columns(ask_task() if task is None else task, run.kind, prompt, answer, images, asks=asks)
+    chosen = None if grader is None else parse_grader(grader)
+    if chosen is None and columns.kind != "classify":
+        chosen = ask_grader(columns, folder)
     answers = RunAnswers(
         name=_safe(out.stem),
-        base=_relative(base, folder),
-        sources=_named(source, folder),
-        data=_relative(task, folder) or task,
-        columns=columns,
-        grader=grader or ask_grader(columns, folder),
-        language=language,
-        splits=_splits(Path(task)),
-        chat=chat,
+        base=base,
+        sources=sources,
+        columns=replace(columns, data=_relative(columns.data, folder)),
+        grader=[chosen, {"language": language}] if language else chosen,
+        splits=_splits(Path(columns.data)),
+        chat=_chat(run, columns, asks=asks) if chat is None else chat,
         groups=groups,
         candidates=candidates,
         max_new_tokens=max_new_tokens,
+        frame=run.models.frame,
     )
-    for finding in _write_checked(out, answers):
+    for finding in _write_checked(out, answers, run):
         echo(finding)
     echo(f"Wrote {out}. Next: kingyo evolve {shlex.quote(str(out))}")
 
 
 def _columns(
-    task: str, prompt: str | None, answer: str | None, images: str | None, *, asks: bool
+    task: str,
+    kind: ModelKind,
+    prompt: str | None,
+    answer: str | None,
+    images: str | None,
+    *,
+    asks: bool,
 ) -> TaskColumns:
     """Return the columns of the task: the given ones; ask for the others, or take the most likely ones."""
-    columns = likely_columns(task, images)
+    columns = likely_task(task, kind, images)
     if asks and columns.images is not None:
         echo(f"The images are in the field {columns.images!r}. Change it with --images.")
     if prompt is not None:
         columns = replace(columns, prompt=prompt.replace("\\n", "\n"))  # shells do not replace it
-    elif asks:
+    elif asks and columns.kind != "classify":
         columns = replace(columns, prompt=ask_prompt(columns))
     columns = replace(columns, answer=likely_answer(columns) if answer is None else answer)
-    if asks and answer is None:
+    if asks and answer is None and columns.kind != "draw":
         columns = replace(columns, answer=ask_answer(columns))
     if not asks and (prompt is None or answer is None):
         echo(f"Read from {task}: {columns}. Change them with {columns.flags}.")
     return columns
 
 
-def _write_checked(out: Path, answers: RunAnswers) -> list[str]:
-    """Write the file if its models and data fit together, and return a description of them."""
-    from kingyo.dry_run import describe
+def _chat(run: Run, columns: TaskColumns, *, asks: bool) -> bool | None:
+    """Return whether prompts are sent in the chat template; None if this cannot be told."""
+    from kingyo.run.prompts import is_written_out, templates_of
 
-    run = _opened(out, answers)
-    findings = describe(run)
+    if columns.kind != "generate":
+        return True if columns.kind == "vqa" else None
+    templates = templates_of(run)
+    if not all(templates.values()):
+        return None
+    if is_written_out(columns.prompt, templates):
+        return False
+    return ask_chat() if asks else True
+
+
+def _write_checked(out: Path, answers: RunAnswers, run: Run) -> list[str]:
+    """Write the file if its models and data fit together, and return a description of them."""
+    import yaml
+
+    from kingyo.dry_run import describe
+    from kingyo.run.config_file import load_config
+    from kingyo.run.settings import settings_of
+
+    text = run_yaml(answers)
+    config = load_config(out, yaml.safe_load(text))
+    findings = describe(replace(run, config=config, settings=settings_of(config)))
     try:
-        write_text(out, run_yaml(replace(answers, frame=run.models.frame)))
+        write_text(out, text)
     except OSError as error:
         raise KingyoError(
             str(out),
@@ -174,42 +223,17 @@ def _write_checked(out: Path, answers: RunAnswers) -> list[str]:
     return findings
 
 
-def _opened(out: Path, answers: RunAnswers) -> Run:
-    """Open the run of the file, after checking that a model sees if the task has images."""
-    import yaml
-
+def _opened(out: Path, base: str | None, sources: Mapping[str, str]) -> Run:
+    """Open the models of a run without a task yet; of those on the Hub only configs and headers are read."""
     from kingyo.run.config_file import load_config
     from kingyo.run.run import Run
-    from kingyo.tasks.picture_grader import PICTURE_GRADERS
-    from kingyo.types import AnswersImages, DrawsPictures
 
-    if answers.grader in PICTURE_GRADERS.names():
-        raise _draws("--grader", f"'{answers.grader}', which grades pictures")
-    config, images = load_config(out, yaml.safe_load(run_yaml(answers))), answers.columns.images
-    run = Run.open(config, out.parent)
-    if DrawsPictures in run.kind.provides:
-        raise _draws("--source", f"models of kind {run.kind.name}, which draw")
-    if images is not None and AnswersImages not in run.kind.provides:
-        raise KingyoError(
-            "--source",
-            expected=f"a model that sees, for the images in {images!r} of {answers.data}",
-            received=f"models of kind {run.kind.name}",
-            remedy="Add a vision-language model, or write --images '' for a task without images.",
-        )
-    return run
+    task = {"data": "unknown", "grader": "exact"}
+    config = load_config(out, {"base": base, "sources": sources, "task": task, "budget": {"candidates": 1}})
+    return Run.open(config, out.parent, fetch=False)
 
 
-def _draws(argument: str, received: str) -> KingyoError:
-    return KingyoError(
-        argument,
-        expected="a run whose models write text, because `kingyo init` writes no other",
-        received=received,
-        remedy="Copy the run.yaml at the top of docs/pictures.md: it names the judge and the column of the "
-        "right class, as in `grader: {classifier: {model: judge, label: motif}}`.",
-    )
-
-
-def _named(sources: Sequence[str], folder: Path) -> dict[str, str]:
+def _named(sources: Sequence[str]) -> dict[str, str]:
     """Name each source: NAME=PATH, or the last part of the path."""
     named: dict[str, str] = {}
     for source in sources:
@@ -222,7 +246,7 @@ def _named(sources: Sequence[str], folder: Path) -> dict[str, str]:
                 received=f"'{name}' twice",
                 remedy="Name each model with NAME=PATH.",
             )
-        named[name] = _relative(reference, folder) or reference
+        named[name] = reference
     return named
 
 
@@ -241,8 +265,14 @@ def _safe(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-._") or "model"
 
 
-def _relative(reference: str | None, folder: Path) -> str | None:
-    """Return an existing path relative to a folder; other references, such as Hub names, are unchanged."""
-    if not reference or not Path(reference).exists():
-        return reference
-    return os.path.relpath(reference, folder)
+def _relative(reference: str, folder: Path) -> str:
+    """Return existing paths in a reference relative to a folder; names on the Hub are unchanged."""
+    from kingyo.checkpoints.model_reference import parse_reference
+
+    parsed = parse_reference(reference)
+    paths = {
+        part: os.path.relpath(name, folder)
+        for part, name in (("model", parsed.model), ("lora", parsed.lora))
+        if name and Path(name).exists()
+    }
+    return str(replace(parsed, **paths))

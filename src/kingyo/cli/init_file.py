@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from kingyo.cli.init_columns import TaskColumns
+from kingyo.cli.init_task import TaskColumns, TaskKind
+
+KINDS: Mapping[TaskKind, str] = {
+    "generate": "items with a prompt and a correct answer",
+    "vqa": "questions about images",
+    "classify": "images and their classes",
+    "draw": "prompts of pictures",
+}
+COMMENTS = {
+    "images": "the column, or a list of columns",
+    "prompt": "{field} is filled in; {{ and }} are literal braces",
+    "chat": "true: sent as a user message in the models' chat template; false: sent unchanged",
+    "seed": "the column of the seed of the noise",
+    "steps": "denoising steps",
+    "stop": "an answer ends before this text, or when the model ends it",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,17 +29,16 @@ class RunAnswers:
     """All settings of the file. Paths are relative to the file; ``splits`` is a line of YAML.
 
     Attributes:
-        chat: None is the default of the kind of task.
+        grader: as in the file; None without one.
+        chat: None writes no line.
         frame: the model that sees.
     """
 
     name: str
     base: str | None
     sources: Mapping[str, str]
-    data: str
     columns: TaskColumns
-    grader: str
-    language: str | None
+    grader: object
     splits: str
     chat: bool | None
     groups: str
@@ -58,38 +72,35 @@ sources:
 
 
 def _task(answers: RunAnswers) -> str:
-    columns = answers.columns
-    prompt = json.dumps(columns.prompt, ensure_ascii=False)
-    grader = [answers.grader, {"language": answers.language}] if answers.language else answers.grader
-    kind = "" if columns.images is None else "  kind: vqa    # questions about images\n"
+    lines = "".join(f"  {key}: {text}{_comment(key)}\n" for key, text in _keys(answers))
     return f"""\
-# The task: items with a prompt and a correct answer. The search sees only the fit split; validation helps
-# to pick the winner; test is read once at the end.
+# The task: {KINDS[answers.columns.kind]}.
+# The search sees only the fit split; validation helps to pick the winner; test is read once at the end.
 task:
   name: {answers.name}
-{kind}\
-  data: {_flow(answers.data)}
-{_images(columns.images)}\
-  prompt: {prompt}    # {{field}} is filled in; {{{{ and }}}} are literal braces
-{_chat(answers)}\
-  {columns.answer_key}: {_flow(columns.answer)}
-  grader: {_flow(grader)}
-  max_new_tokens: {answers.max_new_tokens}
-  stop: ["\\n\\n"]    # an answer ends before this text, or when the model ends it
+{lines}\
   splits: {answers.splits}
 """
 
 
-def _images(column: str | None) -> str:
-    return "" if column is None else f"  images: {_flow(column)}    # the column, or a list of columns\n"
+def _keys(answers: RunAnswers) -> Iterator[tuple[str, str]]:
+    """Yield the keys of the task and their values as YAML."""
+    columns = answers.columns
+    yield from ((key, _flow(value)) for key, value in columns.keys.items())
+    if answers.chat is not None:
+        yield "chat", _flow(answers.chat)
+    if answers.grader is not None:
+        yield "grader", _flow(answers.grader)
+    if columns.kind == "draw":
+        yield "steps", "20"
+    elif columns.kind != "classify":
+        yield "max_new_tokens", str(answers.max_new_tokens)
+        if not answers.chat:  # instruct models write blank lines, and end their answers themselves
+            yield "stop", _flow(["\n\n"])
 
 
-def _chat(answers: RunAnswers) -> str:
-    """Return the line of ``chat``; without one, text tasks send the prompt unchanged."""
-    images = answers.columns.images
-    if answers.chat or (answers.chat is None and images is not None):
-        return "  chat: true    # sent as a user message in the models' chat template\n"
-    return "" if images is None else "  chat: false    # the prompt is sent unchanged\n"
+def _comment(key: str) -> str:
+    return f"    # {COMMENTS[key]}" if key in COMMENTS else ""
 
 
 def _merge(answers: RunAnswers) -> str:
@@ -144,5 +155,8 @@ def _flow(value: object) -> str:
     """Return a value as one line of YAML."""
     import yaml
 
+    as_json = json.dumps(value, ensure_ascii=False)
+    if "\\n" in as_json:  # yaml would fold it
+        return as_json
     text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6)
     return text.strip().removesuffix("...").strip()

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import typer
 
-from kingyo.cli.init_columns import TaskColumns, read_first
+from kingyo.cli.init_task import TaskColumns, read_first
 from kingyo.cli.terminal import echo, visible
 from kingyo.errors import KingyoError
 
@@ -51,7 +51,7 @@ def ask_task() -> str:
         echo(f"Fields of its first row: {', '.join(read_first(text).columns)}")
         return text
 
-    return _ask("Task file (.jsonl or .csv with prompts and answers)", check)
+    return _ask("Task file (.jsonl or .csv with prompts or images, and answers)", check)
 
 
 def ask_prompt(columns: TaskColumns) -> str:
@@ -59,7 +59,7 @@ def ask_prompt(columns: TaskColumns) -> str:
 
     def check(text: str) -> str:
         prompt = text.replace("\\n", "\n")
-        _check_task({**replace(columns, prompt=prompt).without_answer, "answer": None}, "exact")
+        _check_items(replace(columns, prompt=prompt).keys)
         return prompt
 
     question = "Prompt template ({field} is filled in; {{ and }} are literal braces)"
@@ -67,23 +67,53 @@ def ask_prompt(columns: TaskColumns) -> str:
 
 
 def ask_answer(columns: TaskColumns) -> str:
-    """Ask for the field with the correct answer."""
+    """Ask for the field with the correct answer, or class."""
 
     def check(answer: str) -> str:
-        _check_task(replace(columns, answer=answer).keys, "exact")
+        _check_items(replace(columns, answer=answer).keys)
         return answer
 
-    return _ask("Field with the correct answer", check, default=columns.answer)
+    what = "class" if columns.kind == "classify" else "answer"
+    return _ask(f"Field with the correct {what}", check, default=columns.answer)
 
 
-def ask_grader(columns: TaskColumns, folder: Path) -> str:
-    """Ask for a grader that can grade the correct answers; ``folder`` is that of the grader's file."""
+def ask_grader(columns: TaskColumns, folder: Path) -> object:
+    """Ask for a grader that can grade the items; ``folder`` is that of the grader's files."""
 
-    def check(name: str) -> str:
-        _check_task(columns.keys, name, folder)
-        return name
+    def check(text: str) -> object:
+        grader = parse_grader(text)
+        _check_items({**columns.keys, "grader": grader}, folder)
+        return grader
 
+    if columns.kind == "draw":
+        return _ask("Grader, such as {classifier: {model: judge, label: motif}}", check)
     return _ask("Grader (exact, number, contains, or file.py:function)", check, default="exact")
+
+
+def ask_chat() -> bool:
+    """Ask whether prompts are sent in the models' chat template."""
+
+    def check(text: str) -> bool:
+        if text.lower() not in ("y", "yes", "n", "no"):
+            raise KingyoError("chat", expected="y or n", received=f"'{text}'", remedy="Answer y or n.")
+        return text.lower().startswith("y")
+
+    return _ask("Send prompts as user messages in the models' chat template (y or n)", check, default="y")
+
+
+def parse_grader(text: str) -> object:
+    """Return a grader, or several with options, as run.yaml has them."""
+    import yaml
+
+    try:
+        return yaml.safe_load(text) if text.startswith(("{", "[")) else text
+    except yaml.YAMLError as error:
+        raise KingyoError(
+            "grader",
+            expected="a name, or YAML such as {classifier: {model: judge, label: motif}}",
+            received=f"{text!r:.80}",
+            remedy="Close all brackets, and write a space after each colon.",
+        ) from error
 
 
 def _ask(question: str, check: Callable[[str], T], *, default: str | None = None) -> T:
@@ -114,12 +144,12 @@ def _read(question: str, default: str | None) -> str:
         ) from error
 
 
-def _check_task(keys: Mapping[str, object], grader: str, folder: Path = Path()) -> None:
-    """Check that prompt and answer fit the rows, and that the grader accepts the correct answers."""
-    from kingyo.tasks import Sizes, load_items, make_splits, parse_task_spec
-    from kingyo.tasks.verdict import build_verdict
+def _check_items(keys: Mapping[str, object], folder: Path | None = None) -> None:
+    """Check that prompt and answer fit the rows; with a folder, also that the grader accepts the answers."""
+    from kingyo.tasks import Sizes, build_task, load_items, make_splits, parse_task_spec
 
-    items = load_items(parse_task_spec({**keys, "grader": grader}), Path()).items
-    make_splits(items, Sizes())
-    if keys.get("answer") or keys.get("answers"):
-        build_verdict([(grader, None)], folder).check(items)
+    grader = {} if keys.get("kind") == "classify" else {"grader": "exact"}
+    spec = parse_task_spec({**grader, **keys})
+    splits = make_splits(load_items(spec, Path()).items, Sizes())
+    if folder is not None:
+        build_task(spec, splits, folder)

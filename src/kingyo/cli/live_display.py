@@ -16,7 +16,8 @@ from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from kingyo.cli.advice import AdviceWatcher
+from kingyo.advice import setup_warnings
+from kingyo.cli.advice import AdviceWatcher, advice_text
 from kingyo.cli.console import Console, print_text
 from kingyo.cli.run_progress import PartProgress, RunProgress, row_name
 from kingyo.dry_run import Cost, remaining_cost, total
@@ -60,6 +61,8 @@ class LiveDisplay:
             print_text(self._console, f"Run {run}. Stop it with Ctrl-C, continue with `kingyo resume`.")
             for note in cast("list[str]", self._store.fact("notes") or []):
                 print_text(self._console, f"Note: {escape(note)}")
+            for each in setup_warnings(self._store):
+                print_text(self._console, escape(advice_text(each)))
         return self
 
     def __exit__(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from kingyo.dry_run.cost import STAGES, Cost, count_answers
@@ -15,8 +16,9 @@ from kingyo.dry_run.memory import (
 )
 from kingyo.errors import KingyoError
 from kingyo.io.units import counted, size_text
-from kingyo.run.begin import check_all
+from kingyo.run.model_kind import task_options
 from kingyo.run.preflight import check, check_prompts, notes
+from kingyo.run.prompts import first_prompts, warnings
 from kingyo.run.run import Run
 from kingyo.strategies.initial_points import main_batch
 from kingyo.types import SPLITS, Axis
@@ -29,6 +31,8 @@ class DryRun:
     Attributes:
         run: opened and checked, except for its weights.
         notes: settings that look like mistakes.
+        warnings: settings that probably cost scores.
+        prompts: the first prompt of each text task, as models read it.
         cost: number of graded answers.
         memory: memory estimate.
         images: estimate of image encodings and features; None if there are none, or they are unknown.
@@ -38,6 +42,8 @@ class DryRun:
 
     run: Run
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+    prompts: Mapping[str, str]
     cost: Cost
     memory: MemoryForecast
     missing_device: str | None
@@ -57,7 +63,8 @@ def dry_run(run: Run) -> DryRun:
     check(run)
     config, memory = run.config, estimate_memory(run)
     has_images = any(item.media for items in run.items.values() for item in items)
-    if has_images or memory.batch is None:  # else the estimate of a batch has read the prompts
+    has_chat = any(options.get("chat") for options in task_options(config, run.folder))
+    if has_images or has_chat or memory.batch is None:  # else the estimate of a batch has read the prompts
         check_prompts(run)
     paths = None if run.settings.paths is None else estimate_paths(run)
     if paths is not None:
@@ -67,6 +74,8 @@ def dry_run(run: Run) -> DryRun:
     return DryRun(
         run=run,
         notes=notes(run),
+        warnings=warnings(run),
+        prompts=first_prompts(run),
         cost=cost,
         memory=memory,
         images=None if images is None else estimate_images(run, images, cost),
@@ -76,8 +85,8 @@ def dry_run(run: Run) -> DryRun:
 
 
 def describe(run: Run) -> list[str]:
-    """Check models, data and settings as ``begin`` does, and return a description in sentences."""
-    check_all(run)
+    """Check models, data and settings without reading weights, and return a description in sentences."""
+    check(run)
     size, n = run.models.skeleton.n_parameters, len(run.models.sources)
     splits = ", ".join(f"{len(items)} {split}" for split, items in run.items.items())
     example = run.items["fit"][0]
@@ -98,6 +107,7 @@ def describe(run: Run) -> list[str]:
         f"{counted(len(run.axes), 'gene')}: {', '.join(axis.name for axis in run.axes[:8])}"
         f"{', …' if len(run.axes) > 8 else ''}",
         *(f"Note: {note}" for note in notes(run)),
+        *(f"Warning: {warning}." for warning in warnings(run)),
     ]
 
 
@@ -136,6 +146,8 @@ def dry_run_record(plan: DryRun) -> dict[str, object]:
         "paths": None if plan.paths is None else asdict(plan.paths),
         "first_recipe": run.first.to_dict(),
         "notes": list(plan.notes),
+        "warnings": list(plan.warnings),
+        "prompts": dict(plan.prompts),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Never, Self, cast
@@ -37,6 +38,15 @@ class ImagePromptReader:
     def n_tokens(self, prompt: ImagePrompt) -> int:
         """Return the number of tokens of a prompt, with those of its images."""
         return len(self._processor.encode(prompt).tokens)
+
+    def shown(self, prompt: ImagePrompt) -> str:
+        """Return a prompt as a model reads it, with special tokens; those of an image are counted."""
+        text, token = self._processor.text, image_token(self._config)
+        shown = text.shown(self._processor.encode(prompt).tokens)
+        if token is None:
+            return shown
+        mark = text.shown([token])
+        return re.sub(f"({re.escape(mark)} ?){{2,}}", lambda run: f"{mark} × {run[0].count(mark)}", shown)
 
     def image_cost(self, prompts: Sequence[ImagePrompt], width: int) -> ImageCost | None:
         """Return the mean cost of the images of prompts; see ``kingyo.models.image_cost``."""

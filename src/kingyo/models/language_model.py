@@ -216,6 +216,10 @@ class PromptReader:
         """Apply the model's chat template to a message."""
         return self._text.chat(message)
 
+    def shown(self, prompt: str) -> str:
+        """Return a prompt as a model reads it, with special tokens."""
+        return self._text.shown(self._text.encode(prompt))
+
 
 def end_tokens(model: PreTrainedModel) -> Iterable[int]:
     """Yield the end tokens in the checkpoint's generation config and config."""

@@ -137,6 +137,12 @@ class Text:
             list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
 
+    def shown(self, tokens: Sequence[int]) -> str:
+        """Return the text of tokens, with special tokens."""
+        return self._tokenizer.decode(
+            list(tokens), skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
+
     def special(self, string: str) -> int | None:
         """Return the id of the special token that a string names, or None; decoded text never shows it."""
         known = string in self._tokenizer.all_special_tokens

@@ -12,6 +12,7 @@ from kingyo.checkpoints import fingerprints_of, stamps_of
 from kingyo.evolution import objectives_as_facts
 from kingyo.io.lazy_torch import torch
 from kingyo.run.preflight import check, check_prompts, notes
+from kingyo.run.prompts import warnings
 from kingyo.run.provenance import libraries_of, provenance_facts
 from kingyo.run.run import Run
 from kingyo.run.scout_scores import require_same_scout
@@ -80,6 +81,7 @@ def begin(run: Run, path: Path, *, seeds: Path | None = None, file: Path | None 
         "near_duplicates": asdict(run.data.near),
         **objectives_as_facts(run.searches[0].objectives),
         "notes": list(notes(run, fingerprints)),
+        "warnings": list(warnings(run)),
         "threads": config.threads or _threads(run),
         "gene_steps": STEPS,
         "possible_controls": list(possible_controls(run)),

@@ -15,6 +15,7 @@ from kingyo.io.units import counted, percent
 from kingyo.models.kinds import HasLanguagePart, PassesLayers, require_ability
 from kingyo.run.layer_paths import dataflow_space, frame_of, models_of_paths
 from kingyo.run.model_kind import check_items, layers_kind, require_answers
+from kingyo.run.prompts import reads_like
 from kingyo.run.run import Run
 from kingyo.run.settings import deciding_measures
 from kingyo.run.setup import same_sources
@@ -59,8 +60,7 @@ def check(run: Run) -> None:
 
 def check_prompts(run: Run) -> None:
     """Check that candidates can read all items; no weights are read."""
-    like = run.models.skeleton if run.settings.paths is None else frame_of(run)
-    check_items(run.task, run.kind, like.path)
+    check_items(run.task, run.kind, reads_like(run))
 
 
 def fits_into(planned: Plan, model: Checkpoint) -> bool:

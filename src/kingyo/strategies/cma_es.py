@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
 import numpy as np
-from cmaes import CMA, SepCMA  # pyright: ignore[reportMissingTypeStubs]
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -213,6 +212,8 @@ class CmaEs(EvolutionStrategy):
         super().__init__(axes, seed, settings)
 
     def _make_distribution(self, mean: Point, seed: int) -> Distribution:
+        from cmaes import CMA  # pyright: ignore[reportMissingTypeStubs]  (a second, for scipy.stats)
+
         return CMA(
             mean=mean,
             sigma=self._settings.sigma,
@@ -238,6 +239,8 @@ class SepCmaEs(EvolutionStrategy):
         """Options of separable CMA-ES."""
 
     def _make_distribution(self, mean: Point, seed: int) -> Distribution:
+        from cmaes import CMA, SepCMA  # pyright: ignore[reportMissingTypeStubs]
+
         n = len(mean)
         sampler = CMA if n == 1 or self._batch > MAX_SEPARABLE * n else SepCMA
         return sampler(

@@ -11,16 +11,18 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
-from cmaes import CatCMAwM  # pyright: ignore[reportMissingTypeStubs]
 from numpy.typing import NDArray
 from pydantic import Field
 
 from kingyo.strategies import STRATEGIES
 from kingyo.strategies.cma_es import Distribution, EvolutionSettings, EvolutionStrategy, Point
 from kingyo.types import Axis
+
+if TYPE_CHECKING:
+    from cmaes import CatCMAwM  # pyright: ignore[reportMissingTypeStubs]
 
 ATTEMPTS = 100  # samples until all floats are inside the box, as in the library's CMA-ES
 PATIENCE = 10  # trials per possible single change before a converged search without floats restarts
@@ -57,6 +59,8 @@ class MixedCmaEs(EvolutionStrategy):
         super().__init__(axes, seed, settings)
 
     def _make_distribution(self, mean: Point, seed: int) -> Distribution:
+        from cmaes import CatCMAwM  # pyright: ignore[reportMissingTypeStubs]
+
         gaussian, categories = [*self._floats, *self._ints], [self._axes[i] for i in self._categories]
         sigma = self._settings.sigma
         library = CatCMAwM(

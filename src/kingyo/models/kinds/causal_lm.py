@@ -24,6 +24,8 @@ from kingyo.models.kinds.registry import DEFAULT, MODEL_KINDS
 from kingyo.types import CutAware, Example, GeneratesText, Item, RatesText
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
     from kingyo.models.hidden_states import ModelStreams
     from kingyo.models.language_model import LiveModel, PathModels, PromptReader
 
@@ -127,16 +129,23 @@ def cache_of_a_token(config: Config, width: int) -> int | None:
     return 2 * layers * shared * (_number(config, "head_dim") or hidden // heads) * width
 
 
-def _longest(folder: Path, prompts: Sequence[str]) -> int | None:
-    """Return the number of tokens in the longest prompt, with special tokens; None if unknown."""
+def open_tokenizer(folder: Path) -> Tokenizer | None:
+    """Return the tokenizer of a model without transformers; None if it has no readable tokenizer.json."""
     file = folder / "tokenizer.json"
     if not file.is_file():
         return None
     from tokenizers import Tokenizer
 
     try:
-        tokenizer = Tokenizer.from_file(str(file))
+        return Tokenizer.from_file(str(file))
     except Exception:  # noqa: BLE001 (the library raises a bare Exception; the run reports it)
+        return None
+
+
+def _longest(folder: Path, prompts: Sequence[str]) -> int | None:
+    """Return the number of tokens in the longest prompt, with special tokens; None if unknown."""
+    tokenizer = open_tokenizer(folder)
+    if tokenizer is None:
         return None
     return max((len(each.ids) for each in tokenizer.encode_batch(list(prompts))), default=None)
 
