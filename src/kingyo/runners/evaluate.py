@@ -14,8 +14,9 @@ from kingyo.engine import ExecutionOptions, Sources, into, plan
 from kingyo.errors import ChangedSourceError, KingyoError, crashes_as_errors
 from kingyo.models.kinds import Live, PassableModels
 from kingyo.recipe import Recipe, cumulative
+from kingyo.runners.item_progress import ItemProgress, ReportFailedError, reporting
 from kingyo.tasks import check_order
-from kingyo.types import Evaluation, Item, ItemScore, Media, Split, Task
+from kingyo.types import Evaluation, Item, ItemScore, Media, Progress, Split, Task, ignore_progress
 from kingyo.user_code.timeout import TooSlowError, within_on_main
 
 Builder = Callable[[Recipe], Any]
@@ -93,12 +94,16 @@ class Evaluator:
         build: builds the model of a recipe.
         task: scores the model.
         timeout: seconds for scoring. It does not limit building, whose threads write into the model.
+
+    Attributes:
+        progress: called when scoring begins, and with each change that the model reports.
     """
 
     def __init__(self, build: Builder, task: Task, timeout: float | None = None) -> None:
         self._build = build
         self._task = task
         self._timeout = timeout
+        self.progress: Progress = ignore_progress
 
     def __call__(self, recipe: Recipe, split: Split, items: Sequence[str] | None = None) -> Evaluation:
         """Return the scores of a recipe, or a ``failure`` with the reason.
@@ -120,6 +125,8 @@ class Evaluator:
             scores = _checked(self._score(model, selected), selected)
         except ChangedSourceError:
             raise
+        except ReportFailedError as error:
+            raise error.__cause__ or error from None
         except (Exception, SystemExit) as error:  # noqa: BLE001 (a crash is a result of the candidate)
             failure = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         return Evaluation(
@@ -130,8 +137,11 @@ class Evaluator:
         )
 
     def _score(self, model: Any, items: Sequence[Item]) -> Sequence[ItemScore]:
+        progress = ItemProgress(items, self.progress)
+        progress.begin()
         try:
-            return within_on_main(self._timeout, lambda: self._task.score(model, items))
+            with reporting(model, progress):
+                return within_on_main(self._timeout, lambda: self._task.score(model, items))
         except TooSlowError as error:
             raise ValueError(f"took longer than {self._timeout:g} s") from error
 
@@ -143,10 +153,13 @@ class Evaluator:
         return [by_name[name] for name in names]
 
 
-def scores_of(task: Task, model: Any, items: Sequence[Item]) -> tuple[ItemScore, ...]:
+def scores_of(
+    task: Task, model: Any, items: Sequence[Item], progress: Progress = ignore_progress
+) -> tuple[ItemScore, ...]:
     """Return the scores of a model on items of a task."""
     remedy = "Fix the task; kingyo.testing.tasks holds its contract."
-    with crashes_as_errors(f"task {task.name}", expected="a score for each item", remedy=remedy):
+    crashes = crashes_as_errors(f"task {task.name}", expected="a score for each item", remedy=remedy)
+    with crashes, reporting(model, ItemProgress(items, progress)):
         scores = task.score(model, items)
     return _checked(scores, items)
 
