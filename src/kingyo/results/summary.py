@@ -16,6 +16,7 @@ from kingyo.results.model_result import MIXTURES, ModelResult, measure_text
 from kingyo.results.trials import row_title
 from kingyo.run.extensions import Extension, TestReading
 from kingyo.run.provenance import Renewal
+from kingyo.run.scouted import ScoutRecord
 from kingyo.run.trained import TrainedControl
 from kingyo.stats import Interval, interval_json, mean_name
 from kingyo.tasks import NearDuplicates
@@ -53,6 +54,7 @@ class RunSummary:
         renewals: when scores were made with different versions, or again.
         controls_to_run: controls that were not run -> the command that runs them.
         training: the result and cost of the control ``trained``.
+        scout: how a scout chose the sources.
     """
 
     run: str
@@ -88,6 +90,7 @@ class RunSummary:
     renewals: tuple[Renewal, ...] = ()
     controls_to_run: Mapping[str, str] = field(default_factory=dict[str, str])
     training: TrainedControl | None = None
+    scout: ScoutRecord | None = None
 
     def best_parent(self) -> ModelResult | None:
         """Return the best of the base and the sources: on test if known, else on validation, else on fit."""
@@ -190,6 +193,7 @@ def _summary_json(summary: RunSummary) -> dict[str, object]:
         **_history(summary),
         "controls_to_run": dict(summary.controls_to_run),
         **({} if summary.training is None else {"training": summary.training.to_json()}),
+        **({} if summary.scout is None else {"scout": summary.scout.to_json()}),
         **({"front": _front(summary)} if summary.objectives else {}),
     }
 
