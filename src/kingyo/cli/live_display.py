@@ -147,7 +147,7 @@ class LiveDisplay:
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
         table.add_column("part", no_wrap=True)
         table.add_column(width=BAR_WIDTH)
-        for title, width in (("models", 9), ("best", 9), ("time", 13)):
+        for title, width in (("models", 9), ("best", 7), ("time", 17)):
             table.add_column(title, no_wrap=True, justify="right", min_width=width)
         now = self._progress.clock()
         for name, parts in self._progress.rows().items():
