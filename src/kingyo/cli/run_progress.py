@@ -109,13 +109,13 @@ class RunProgress:
     def _scoring_seconds(self, progress: PartProgress, answers: float) -> float | None:
         """Return the time of answers of a part.
 
-        Before its first, they take as long as in the part whose models have nearly as many items.
+        Before its first, they take as long as in the last part whose models have nearly as many items.
         """
         if progress.pace.seconds is not None:
             return answers * progress.pace.seconds
         if progress.models is None:
             return None
-        measured = [each for each in self._parts.values() if each.costs.answers]
+        measured = [each for each in reversed(self._parts.values()) if each.costs.answers]
         if measured:
             similar = min(measured, key=lambda each: _unlike(each.part.items, progress.part.items))
             models = progress.models - len(progress.scored)
