@@ -11,7 +11,7 @@ from kingyo.evolution import BASELINES, MAIN, Event, Journey, Limits, Search
 from kingyo.evolution.screens import ScreenSettings
 from kingyo.recipe import Recipe, Source
 from kingyo.runners import Job, LocalRunner, Runner
-from kingyo.runners.runner import Evaluate
+from kingyo.runners.runner import Evaluate, JobProgress, ignore_jobs
 from kingyo.store import RunStore
 from kingyo.strategies import build
 from kingyo.types import Axis, Evaluation, Genome, Item, ItemScore, Split
@@ -153,7 +153,7 @@ class Shuffled:
         self._jobs.append(job)
         self.most = max(self.most, len(self._jobs))
 
-    def next(self) -> tuple[int, Evaluation]:
+    def next(self, progress: JobProgress = ignore_jobs) -> tuple[int, Evaluation]:
         job = self._jobs.pop(self._dice.randrange(min(self.n_workers, len(self._jobs))))
         return job.id, self._model(job.recipe, job.split, job.items)
 

@@ -50,8 +50,18 @@ def test_a_run_that_distinguishes_models_has_no_warning(finished: World) -> None
     assert not {"zero", "equal", "broken"} & set(kinds)
     assert "seeds" in kinds and {"progress", "start", "stuck"} & set(kinds)
     output = finished.run("show", "runs/small").stdout
-    assert "On fit: the best baseline (" in output and "the best of all 24 (trial " in output
+    assert ("On fit: the best baseline (" in output) == ("progress" not in kinds), "no note without a problem"
     assert "Another seed may end elsewhere." in output
+
+
+def test_show_ends_with_what_to_do_next(finished: World) -> None:
+    output = finished.run("show", "runs/small").stdout
+    first = ("bred ", "Predicted for test", "Picked from", "The winner was not compared", "Another seed may")
+    places = [output.index(each, output.index("└")) for each in first if each in output]
+    assert len(places) > 3 and places == sorted(places)
+    assert output.splitlines()[-1] == "Next: `kingyo report runs/small` or `kingyo export runs/small OUT`"
+    parents = [name for name in ("base", "a", "b") if f"bred − {name}:" in output]
+    assert len(parents) <= 1, "one parent, or none"
 
 
 def test_answers_come_with_the_worst_first(finished: World) -> None:
@@ -74,7 +84,8 @@ def test_what_was_measured_stands_beside_what_is_estimated(world: World) -> None
     done = world.run("evolve", world.config(search=search, budget={"candidates": 8}))
     assert done.returncode == 0, done.stderr
     assert re.search(r"best ≈ [\d.]+%", done.stderr)
-    assert re.search(r"best of all 8 \(trial \d\) [\d.]+% \(estimated; [\d.]+% on 5 items\)", done.stdout)
+    advice = " ".join(each["what"] for each in world.show("runs/small")["advice"])  # type: ignore[index]
+    assert re.search(r"best of all 8 \(trial \d\) [\d.]+% \(estimated; [\d.]+% on 5 items\)", advice)
     one = json.loads(world.run("show", "runs/small", "--trial", "2", "--json").stdout)
     assert one["estimate"]["raw"] == {"score": one["fit"]["score"], "n": 5}
     assert one["estimate"]["low"] <= one["estimate"]["score"] <= one["estimate"]["high"]

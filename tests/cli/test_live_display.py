@@ -16,8 +16,9 @@ from kingyo.cli.live_display import LiveDisplay
 from kingyo.cli.run_progress import RunProgress
 from kingyo.dry_run import Cost, CostPart, Stage
 from kingyo.evolution import BASELINES, MAIN, Event
+from kingyo.run.config import TRAINED
 from kingyo.store import RunStore, StoredTrial
-from kingyo.types import Evaluation, ItemScore, Split, Trial
+from kingyo.types import Answered, Evaluation, ItemScore, Split, Trial
 
 NAMES = ("base", "a", "日本語モデル", "uniform")
 SECONDS = 0.1  # of an answer
@@ -52,6 +53,17 @@ COST = Cost(
 IDS = {(each.name, each.split): 1000 * index for index, each in enumerate(COST.parts)}
 
 
+def evaluated(items: int) -> Evaluation:
+    scores = tuple(ItemScore(str(item), 0.5, "") for item in range(items))
+    return Evaluation(scores=scores, score_seconds=SECONDS * items)
+
+
+def answered(of: CostPart, number: int, done: int, timed: int | None = None) -> Event:
+    """Some items of a model are answered; ``timed`` of them in complete batches."""
+    counts = Answered(done, done if timed is None else timed, of.items)
+    return replace(scored(of, number, value=None, total=of.models), kind="answered", answered=counts)
+
+
 def scored(
     of: CostPart, number: int, *, value: float | None, total: int | None, replayed: bool = False
 ) -> Event:
@@ -72,7 +84,7 @@ def scored(
             recipe="{}",
             recipe_hash=str(number),
         ),
-        evaluation=Evaluation(scores=tuple(ItemScore(str(item), 0.5, "") for item in range(of.items))),
+        evaluation=evaluated(of.items),
         value=value,
         replayed=replayed,
     )
@@ -112,8 +124,9 @@ def test_a_terminal_gets_a_line_for_each_part(tmp_path: Path) -> None:
     lines = [" ".join(re.sub("[━╸╺]", "", line).split()) for line in drawn]
     assert "12.5% a" in lines and "25.0% 日本語モデル" in lines
     final = ["baselines 4 of 4 37.5%", "search 30 of 30 ≈ 96.7%", "control random 30 of 30 ≈ 96.7%"]
-    assert lines[-8:-5] == final, lines[-9:]
-    assert lines[-4:-1] == ["validation 28 of 28 87.5%", "test 7 of 7 0.0%", "total 100%"]
+    assert lines[-10] == "part models best time"
+    assert lines[-9:-6] == final, lines[-10:]
+    assert lines[-5:-2] == ["validation 28 of 28 87.5%", "test 7 of 7 0.0%", "total 100%"]
     assert max(map(len, drawn)) <= 80
 
 
@@ -170,6 +183,33 @@ def test_a_long_replay_is_shown(
     assert re.search(r"search .* 12 of 30 +replayed 7 ", text.getvalue())
 
 
+def first_model(display: LiveDisplay) -> None:
+    """Answer half of the items of the first baseline."""
+    baselines = COST.parts[0]
+    display.expect(COST)
+    display.notify(Event(kind="phase", search=BASELINES, split="fit", total=4))
+    for done in range(9):
+        display.notify(answered(baselines, 0, done))
+
+
+def test_items_are_counted_within_a_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = io.StringIO()
+    console = Console(file=text, width=80, height=40, force_terminal=True, color_system=None)
+    with RunStore.create(tmp_path / "run") as store:
+        with LiveDisplay(store, console=console) as display:
+            first_model(display)
+        with LiveDisplay(store) as display:
+            first_model(display)
+        assert "items;" not in capsys.readouterr().err, "lines are sparse in a log"
+        monkeypatch.setattr("kingyo.cli.live_display.SECONDS_WITHIN_MODEL", 0)
+        with LiveDisplay(store) as display:
+            first_model(display)
+    assert re.search(r"\n  base: 8 of 16 items; .+ left\n", capsys.readouterr().err)
+    assert re.search(r"baselines .* 0 of 4 .*total .* left *\r?\n+base: 8 of 16 items", text.getvalue(), re.S)
+
+
 def stored(*counts: tuple[CostPart, int]) -> dict[tuple[str, Split], dict[int, int]]:
     return {
         (of.name, of.split): {IDS[of.name, of.split] + number: of.items for number in range(n)}
@@ -187,7 +227,7 @@ def test_quiet_prints_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 def test_the_time_left_follows_from_the_time_per_answer() -> None:
     clock = Clock()
-    progress = RunProgress(COST, clock)
+    progress = RunProgress(COST, clock=clock)
     clock.now += 60  # models load
     assert progress.seconds_left() is None, "nothing is measured yet"
     for event in chain(events_of(COST.parts[0], clock), islice(events_of(COST.parts[1], clock), 13)):
@@ -198,10 +238,89 @@ def test_the_time_left_follows_from_the_time_per_answer() -> None:
     assert progress.share() == pytest.approx(16 * sum(done) / (16 * sum(done) + answers))
 
 
+def test_the_first_batch_shows_the_time_left() -> None:
+    clock, baselines = Clock(), COST.parts[0]
+    progress = RunProgress(COST, clock=clock)
+    progress.take(Event(kind="phase", search=BASELINES, split="fit", total=4))
+    clock.now += 60  # models load
+    progress.take(answered(baselines, 0, 0))
+    clock.now += 1
+    progress.take(answered(baselines, 0, 5, timed=0))
+    assert progress.seconds_left() is None, "answers that end early do not show how long the others take"
+    clock.now += 3
+    progress.take(answered(baselines, 0, 8))
+    answers = sum(each.answers or 0 for each in COST.parts)
+    assert progress.seconds_left() == pytest.approx(4 / 8 * (answers - 8))
+    assert progress.share() == pytest.approx(8 / answers)
+    clock.now += 1.5
+    assert progress.seconds_left() == pytest.approx(4 / 8 * (answers - 8) - 1.5), "it counts down meanwhile"
+    progress.take(scored(baselines, 0, value=0.5, total=4))
+    assert progress.share() == pytest.approx(16 / answers), "no answer counts twice"
+
+
+def test_each_part_is_timed_by_itself() -> None:
+    """The strategy takes a second per trial, and more items per model are cheaper; test has neither."""
+    clock = Clock()
+    baselines, search = COST.parts[:2]
+    test = part("test", BASELINES, "test", 4, 100)
+    progress = RunProgress(Cost(parts=(baselines, search, test)), clock=clock)
+    for event in events_of(baselines, clock):
+        progress.take(event)
+    progress.take(Event(kind="phase", search=MAIN, split="fit", total=30))
+    for number in range(10):
+        clock.now += 1 + SECONDS * 16
+        progress.take(scored(search, number, value=None, total=30))
+    assert progress.seconds_left() == pytest.approx(20 * (1 + SECONDS * 16) + 400 * SECONDS)
+    progress.take(Event(kind="phase", search=BASELINES, split="test", total=4))
+    assert progress.seconds_left() == pytest.approx(400 * SECONDS)
+    for done, seconds in ((0, 0), (100, 2)):
+        clock.now += seconds
+        progress.take(answered(test, 0, done))
+    progress.take(scored(test, 0, value=None, total=4))
+    assert progress.seconds_left() == pytest.approx(300 * 0.02)
+
+
+def test_a_race_leaves_items_of_its_models() -> None:
+    clock, race = Clock(), part("validation", MAIN, "validation", 2, 40)
+    progress = RunProgress(Cost(parts=(race,)), clock=clock)
+    progress.take(Event(kind="phase", search=MAIN, split="validation", total=2))
+    blocks = [replace(scored(race, n, value=None, total=2), evaluation=evaluated(10)) for n in range(2)]
+    for event in blocks:
+        clock.now += 1
+        progress.take(replace(event, kind="more"))
+    assert progress.seconds_left() == pytest.approx(60 * 0.1)
+    progress.take(blocks[-1])  # dropped
+    (found,) = progress.rows()["validation"]
+    assert found.answers_left == 30
+
+
+def test_the_steps_of_a_training_are_timed() -> None:
+    clock, search = Clock(), COST.parts[1]
+    trained = part("controls", TRAINED, "fit", 2, 16)
+    progress = RunProgress(Cost(parts=(search, trained)), clock=clock)
+    for event in events_of(search, clock):
+        progress.take(event)
+    scoring = 2 * 16 * SECONDS
+    assert progress.seconds_left() == pytest.approx(30 * 16 * SECONDS + scoring), "as long as the search"
+    progress.take(Event(kind="phase", search=TRAINED, split="fit", total=2))
+    for step in range(1, 5):
+        clock.now += 0.5
+        progress.take(Event(kind="trained", search=TRAINED, split="fit", done=step, total=100))
+    assert progress.seconds_left() == pytest.approx(96 * 0.5 + scoring)
+
+
+def test_workers_share_the_time() -> None:
+    clock, (baselines, search) = Clock(), COST.parts[:2]
+    progress = RunProgress(Cost(parts=(baselines, search)), n_workers=4, clock=clock)
+    for event in events_of(baselines, clock):
+        progress.take(event)
+    assert progress.seconds_left() == pytest.approx(30 * 16 * SECONDS / 4)
+
+
 def test_what_was_stored_before_takes_no_time() -> None:
     clock, (baselines, search) = Clock(), COST.parts[:2]
     cost = Cost(parts=COST.parts[:2], stored=stored((baselines, 4), (search, 12)))
-    progress = RunProgress(cost, clock)
+    progress = RunProgress(cost, clock=clock)
     for event in events_of(baselines, clock, replayed=True):
         progress.take(event)
     assert progress.seconds_left() is None, "no speed is known"
@@ -214,7 +333,7 @@ def test_what_was_stored_before_takes_no_time() -> None:
 def test_a_budget_of_minutes() -> None:
     clock = Clock()
     search = CostPart(stage="search", name=MAIN, split="fit", models=None, items=16, seconds=60.0)
-    progress = RunProgress(Cost(parts=(search,)), clock)
+    progress = RunProgress(Cost(parts=(search,)), clock=clock)
     progress.take(Event(kind="phase", search=MAIN, split="fit"))
     clock.now += 20
     progress.take(scored(COST.parts[1], 0, value=None, total=None))
@@ -225,7 +344,7 @@ def test_a_budget_of_minutes() -> None:
 
 def test_a_search_may_score_more_models_than_foreseen() -> None:
     clock, search = Clock(), part("search", MAIN, "fit", 2, 16)
-    progress = RunProgress(Cost(parts=(search,)), clock)
+    progress = RunProgress(Cost(parts=(search,)), clock=clock)
     progress.take(Event(kind="phase", search=MAIN, split="fit", total=2))
     for number in range(3):  # copied scores cost no items, so that a budget of items lasts for more models
         progress.take(scored(search, number, value=None, total=2))

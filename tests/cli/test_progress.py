@@ -30,6 +30,7 @@ def test_the_test_split_of_a_run_under_way_is_not_read_by_accident(world: World)
     error = json.loads(done.stdout)["error"]
     assert "a finished run" in error["expected"]
     assert world.run("evaluate", "a", "runs/small", "--split", "validation").returncode == 0
+    assert world.run("show", "runs/small").stdout.splitlines()[-1] == "Next: `kingyo resume runs/small`"
 
 
 def test_counts_of_one_are_singular(world: World) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from kingyo.cli import scout_progress
-from kingyo.cli.scout_progress import ChoiceProgress, measuring
+from kingyo.cli.scout_progress import ChoiceProgress, measuring, scoring
 from kingyo.evolution import Event
 from kingyo.store import StoredTrial
-from kingyo.types import Evaluation, ItemScore, Trial
+from kingyo.types import Answered, Evaluation, ItemScore, Trial
 from tests.strategies.skills import SkillWorld, select
 
 
@@ -37,6 +37,15 @@ def test_in_a_log_measuring_prints_lines(
         monkeypatch.setattr(scout_progress, "_PER_LINE", 0.0)
         show(2, 4)
     assert capsys.readouterr().err == "measuring: 50%\n"
+
+
+def test_in_a_log_scoring_prints_lines(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scout_progress, "_PER_LINE", 0.0)
+    with scoring() as progress:
+        progress(Answered(3, 0, 12))
+    assert capsys.readouterr().err == "scoring: 25%\n"
 
 
 def test_a_source_that_gains_nothing_alone_is_the_best_in_pairs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from kingyo.errors import KingyoError
 from kingyo.models.kinds import LoadOptions
 from kingyo.models.language_model import LiveModel
+from kingyo.types import Answered
 from tests.models.conftest import PROMPTS, fill
 from tests.models_on_disk import llama, tokenizer
 
@@ -31,6 +32,17 @@ def test_answers_match_transformers(live: LiveModel, checkpoint: Path) -> None:
     answers = live.generate(PROMPTS, max_new_tokens=12)
     assert answers == [transformers_answers(live, checkpoint, prompt, 12) for prompt in PROMPTS]
     assert len(set(answers)) > 3
+
+
+def test_answers_are_counted_as_they_end(live: LiveModel) -> None:
+    free, counts = live.generate(PROMPTS, max_new_tokens=12), list[Answered]()
+    live.progress = counts.append
+    assert live.generate(PROMPTS, max_new_tokens=12, stop=[free[0][0]])[0] == ""
+    assert [each for each in counts if each.done == each.timed] == [Answered(n, n, 7) for n in (3, 6, 7)]
+    assert any(each.done > each.timed for each in counts), "some end before their batch does"
+    counts.clear()
+    live.log_likelihood([(prompt, " 1") for prompt in PROMPTS])
+    assert counts == [Answered(n, n, 7) for n in (3, 6, 7)]
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 100])

@@ -56,13 +56,16 @@ def test_the_right_choice_becomes_the_likeliest(tmp_path: Path) -> None:
 
 
 def test_the_same_course_gives_the_same_adapter_and_replaces_an_old_one(tmp_path: Path) -> None:
-    model, short = llama(tmp_path / "model"), Course(steps=5, learning_rate=1e-3, seed=3)
+    steps: list[int] = []
+    model = llama(tmp_path / "model")
+    short = Course(steps=5, learning_rate=1e-3, seed=3, progress=steps.append)
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "left-over").touch()
     for name in "ab":
         assert len(train_lora(Start(path=model), WRITTEN, short, tmp_path / name)) == 5
     one, other = (tmp_path / name / "adapter_model.safetensors" for name in "ab")
     assert one.read_bytes() == other.read_bytes()
+    assert steps == [1, 2, 3, 4, 5] * 2
     assert not (tmp_path / "b" / "left-over").exists()
     assert sorted(each.name for each in tmp_path.iterdir()) == ["a", "b", "model"]
 

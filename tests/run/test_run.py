@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from kingyo.errors import KingyoError
+from kingyo.evolution import Event
 from kingyo.export import export
 from kingyo.run.begin import begin
 from kingyo.run.config import parse_config
@@ -61,6 +62,19 @@ def test_every_weight_file_is_read_once_for_hashing_and_finiteness_together(
         assert Run.stored(store).begun is store
         export(store, folder / "out")
     assert reads == {"base": 1, "ja": 1, "math": 1}
+
+
+def test_items_are_counted_within_the_first_model(folder: Path) -> None:
+    events: list[Event] = []
+    config = parse_config({**config_of(folder), "batch_size": 2}, "run.yaml")
+    with begin(Run.open(config, folder), folder / "run") as run:
+        journey_of(run, events.append).run()
+    kinds = [event.kind for event in events]
+    first = events[: kinds.index("ended")]
+    counts = [event.answered for event in first if event.answered is not None]
+    assert counts[0].done == 0 and counts[-1].done == counts[-1].total > 2
+    assert len({each.timed for each in counts}) > 2, "several batches"
+    assert {event.trial and event.trial.name for event in first[1:]} == {"base"}
 
 
 def test_models_with_new_timestamps_are_reread_and_refused_if_changed(

@@ -17,11 +17,13 @@ import yaml
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, MAIN, Event
 from kingyo.evolution.trial_recipes import read_recipe
+from kingyo.report.findings import read_findings
+from kingyo.report.sentences import parents_sentence
 from kingyo.run.begin import begin
 from kingyo.run.config_file import config_from_data, load_config
 from kingyo.run.resume import add_control, journey_of
 from kingyo.run.run import Run
-from kingyo.run.scouted import SCOUT, open_scout
+from kingyo.run.scouted import SCOUT, open_scout, read_scout
 from kingyo.scout import Rules, catalogue, find_places
 from kingyo.scout.choice import ChoiceLimits, WeightEvidence, choose, config_for
 from kingyo.store import RunStore
@@ -387,6 +389,24 @@ def test_random_sources_are_a_search_of_equal_cost(world: Path) -> None:
     assert RANDOM in json.dumps(json.loads(done.stdout))
     shown = run_forked(["show", str(run)], world, os.environ)
     assert "bred − random sources:" in shown.stdout
+
+
+def test_show_and_the_report_say_how_the_sources_were_chosen(world: Path) -> None:
+    (world / "report.html").write_text("the scout's")
+    run = finished(run_yaml(world, **SEARCH))
+    with RunStore.read(run) as store, RunStore.read(world / "found") as scout:
+        record, answers = read_scout(store), scout.item_evaluations()
+        report = parents_sentence(read_findings(store))
+    assert record is not None and (record.chosen, record.candidates, record.answers) == (3, 4, answers)
+    done = run_forked(["show", str(run)], world, os.environ)
+    shown = " ".join(done.stdout.split())
+    assert (
+        f"A scout chose 3 of 4 candidates as sources, by {answers} answers. Its report: report.html" in shown
+    )
+    assert report.endswith("Its report: ../report.html")
+    shutil.rmtree(world / "found")
+    with RunStore.read(run) as store:
+        assert read_scout(store) is None
 
 
 def test_random_sources_can_be_killed_and_resumed(world: Path) -> None:

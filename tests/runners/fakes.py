@@ -14,7 +14,7 @@ from pathlib import Path
 from kingyo.errors import ChangedSourceError, KingyoError
 from kingyo.recipe import Recipe, Source
 from kingyo.runners import Evaluate, Job
-from kingyo.types import Evaluation, ItemScore, Split
+from kingyo.types import Answered, Evaluation, ItemScore, Progress, Split, ignore_progress
 
 
 def recipe(action: str, weight: float = 1.0) -> Recipe:
@@ -29,6 +29,18 @@ def recipe(action: str, weight: float = 1.0) -> Recipe:
 
 def job(number: int, action: str, weight: float = 1.0) -> Job:
     return Job(id=number, recipe=recipe(action, weight), split="fit", items=("x", "y"))
+
+
+class Reporting:
+    """An evaluator that reports the first of its items when it begins."""
+
+    def __init__(self, evaluate: Evaluate) -> None:
+        self._evaluate = evaluate
+        self.progress: Progress = ignore_progress
+
+    def __call__(self, recipe: Recipe, split: Split, items: Sequence[str]) -> Evaluation:
+        self.progress(Answered(1, 1, len(items)))
+        return self._evaluate(recipe, split, items)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +58,7 @@ class FakeFactory:
             raise KingyoError("model", expected="one that loads", received="none", remedy="Fix it.")
         if (self.folder / "dies").exists():
             os._exit(7)
-        return self._evaluate
+        return Reporting(self._evaluate)
 
     def _evaluate(self, recipe: Recipe, split: Split, items: Sequence[str]) -> Evaluation:
         action, weight = recipe.sources[0].model, float(recipe.sources[0].parameters["weight"])  # type: ignore[arg-type]

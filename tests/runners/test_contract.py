@@ -10,6 +10,7 @@ import pytest
 
 from kingyo.errors import ChangedSourceError, KingyoError
 from kingyo.runners import LocalRunner, ProcessRunner, RayRunner, Runner
+from kingyo.types import Answered
 from tests.runners.fakes import FakeFactory, alive, job, wait_until
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs ray")
@@ -61,6 +62,17 @@ def test_every_job_has_one_evaluation(kind: str, tmp_path: Path) -> None:
     runner.submit(job(8, "crash"))
     assert results(runner, 1) == {8: "it crashed"}
     runner.close()
+    runner.close()
+
+
+@pytest.mark.parametrize("kind", ["local", "processes"])
+def test_next_passes_on_the_progress_of_jobs(kind: str, tmp_path: Path) -> None:
+    runner, counts = make_runner(kind, tmp_path), dict[int, Answered]()
+    runner.submit(job(3, "fine"))
+    runner.submit(job(5, "crash"))
+    for _ in range(2):
+        runner.next(counts.__setitem__)
+    assert counts == {3: Answered(1, 1, 2), 5: Answered(1, 1, 2)}
     runner.close()
 
 

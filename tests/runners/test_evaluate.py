@@ -18,9 +18,10 @@ from kingyo.run.config import parse_config
 from kingyo.run.worker import candidate_timeout
 from kingyo.runners.evaluate import Evaluator, InPlaceMerger, scores_of
 from kingyo.tasks import TextSettings
+from kingyo.tasks.combined import SeveralTasks
 from kingyo.tasks.text_tasks import GenerateTask
 from kingyo.testing.tasks import ScriptedModel
-from kingyo.types import Item, ItemScore, LanguageModel, Split, Task
+from kingyo.types import Answered, Item, ItemScore, LanguageModel, Progress, Split, Task, ignore_progress
 from tests.models_on_disk import llama
 
 ITEMS = tuple(Item(id=name, prompt=name, answer="1") for name in ("x", "y"))
@@ -150,6 +151,39 @@ def test_a_task_that_blocks_fails_its_candidate_at_the_timeout(tmp_path: Path) -
     evaluation = evaluator(tmp_path, Blocks(RIGHT), timeout=0.2)(RECIPE, "fit")
     assert evaluation.failure == "took longer than 0.2 s"
     assert evaluator(tmp_path, FixedTask(RIGHT), timeout=60)(RECIPE, "fit").scores == RIGHT
+
+
+class Counting(Model):
+    """A scripted model that reports each answer."""
+
+    progress: Progress = staticmethod(ignore_progress)
+
+    def generate(self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()) -> list[str]:
+        for n in range(1, len(prompts) + 1):
+            self.progress(Answered(n, n, len(prompts)))
+        return super().generate(prompts, max_new_tokens=max_new_tokens, stop=stop)
+
+
+def test_items_are_counted_across_tasks(tmp_path: Path) -> None:
+    settings = TextSettings(grader="exact", max_new_tokens=4)
+    items = [Item(id=f"{task}{n}", prompt="", answer="", task=task) for task in "ab" for n in range(3)]
+    tasks = [
+        GenerateTask(name, settings, {"fit": [item for item in items if item.task == name]}, tmp_path)
+        for name in "ab"
+    ]
+    counts: list[Answered] = []
+    scores_of(SeveralTasks(tasks, {"a": 1, "b": 1}), Counting({}), items, counts.append)
+    assert counts == [Answered(n, n, 6) for n in range(1, 7)]
+
+
+def test_a_report_that_fails_is_no_failure_of_the_candidate(tmp_path: Path) -> None:
+    def closed(_: Answered) -> None:
+        raise BrokenPipeError
+
+    evaluate = evaluator(tmp_path, FixedTask(RIGHT))
+    evaluate.progress = closed
+    with pytest.raises(BrokenPipeError):
+        evaluate(RECIPE, "fit")
 
 
 def test_scores_of_raises_one_error_when_a_task_crashes() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from kingyo.runners import Job, ProcessRunner
 from kingyo.runners.worker_pool import JobNotSentError, WorkerPool
-from kingyo.types import Evaluation, ItemScore
+from kingyo.types import Evaluation, ItemScore, Progress
 from tests.runners.fakes import FakeFactory, alive, job, wait_until
 
 PARENT = """
@@ -23,7 +23,7 @@ import sys
 from pathlib import Path
 from kingyo.runners import Job, ProcessRunner
 from kingyo.runners.worker_pool import JobNotSentError, WorkerPool
-from kingyo.types import Evaluation, ItemScore
+from kingyo.types import Evaluation, ItemScore, Progress
 from tests.runners.fakes import FakeFactory, job, wait_until
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it for background jobs
@@ -74,7 +74,7 @@ class Handle:
 
     def start(self) -> None: ...
 
-    def evaluate(self, job: Job, timeout: float | None) -> Evaluation:
+    def evaluate(self, job: Job, timeout: float | None, progress: Progress) -> Evaluation:
         if self.is_gone:
             raise JobNotSentError
         return Evaluation(scores=(ItemScore("x", 1.0, ""),))

@@ -19,7 +19,7 @@ from kingyo.cli.options import AllowPickle, AsJson, Device, Kind, Model, TrustRe
 from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError, unknown
 from kingyo.io.files import write_bytes, write_text
-from kingyo.types import MEDIA
+from kingyo.types import MEDIA, Progress, ignore_progress
 
 if TYPE_CHECKING:
     from kingyo.models.kinds import Live, LoadOptions, ModelKind
@@ -68,14 +68,16 @@ def evaluate(
         _require_finished(task)
     if answers is not None:
         _require_free(answers)
+    from kingyo.cli.scout_progress import scoring
     from kingyo.models.kinds import LoadOptions
 
     chosen = "test" if split is None else split
     options = LoadOptions(
         device=device, batch_size=batch_size, remote_code=trust_remote_code, allow_pickle=allow_pickle
     )
-    with redirect_stdout(sys.stderr):  # output of graders
-        opened, items, scores = _score(model, kind, task, chosen, options)
+    counted = nullcontext(ignore_progress) if as_json else scoring()
+    with redirect_stdout(sys.stderr), counted as progress:  # output of graders
+        opened, items, scores = _score(model, kind, task, chosen, options, progress)
     by_task = _by_task(opened, items, scores)
     record = _record(model, opened, chosen, by_task)
     with errors_beside(record) if as_json else nullcontext():
@@ -104,7 +106,7 @@ def load_model(
 
 
 def _score(
-    model: str, kind: str | None, task: Path, split: str, options: LoadOptions
+    model: str, kind: str | None, task: Path, split: str, options: LoadOptions, progress: Progress
 ) -> tuple[Task, Sequence[Item], Sequence[ItemScore]]:
     """Return the task, its items of a split, and the model's score on each."""
     from kingyo.cli.advice import note_versions
@@ -119,7 +121,7 @@ def _score(
             note_versions(store, "evaluated")
     items = _items(opened, split)
     live = load_model(model, kind or kind_in(task), partial(require_answers, opened), options)
-    return opened, items, scores_of(opened, live, items)
+    return opened, items, scores_of(opened, live, items, progress)
 
 
 def _by_task(task: Task, items: Sequence[Item], scores: Sequence[ItemScore]) -> dict[str, Interval]:

@@ -1,6 +1,7 @@
 """The live display of a run: its parts, the best scores so far, and the time left.
 
-On a terminal a table is redrawn in place; elsewhere a line is printed every 25 trials or ten seconds.
+On a terminal a table is redrawn in place; elsewhere a line is printed every 25 trials or ten seconds, and
+every half minute within a model.
 """
 
 from __future__ import annotations
@@ -11,15 +12,18 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import cast
 
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
 from kingyo.advice import setup_warnings
 from kingyo.cli.advice import AdviceWatcher, advice_text
 from kingyo.cli.console import Console, print_text
-from kingyo.cli.run_progress import PartProgress, RunProgress, row_name
+from kingyo.cli.part_progress import PartProgress
+from kingyo.cli.run_progress import RunProgress, row_name
 from kingyo.dry_run import Cost, remaining_cost, total
 from kingyo.evolution import BASELINES, Event, stored_objectives
 from kingyo.io.units import counted, percent, time_text
@@ -32,6 +36,7 @@ from kingyo.store import RunStore
 REDRAWS_PER_SECOND = 4
 TRIALS_PER_LINE = 25
 SECONDS_PER_LINE = 10
+SECONDS_WITHIN_MODEL = 30
 BAR_WIDTH = 16
 
 
@@ -71,9 +76,9 @@ class LiveDisplay:
         if self._live is not None:
             self._live.stop()
 
-    def expect(self, cost: Cost) -> None:
-        """Set the expected cost of the run."""
-        self._progress = RunProgress(cost)
+    def expect(self, cost: Cost, n_workers: int = 1) -> None:
+        """Set the expected cost of the run, and the number of models that are scored at a time."""
+        self._progress = RunProgress(cost, n_workers)
 
     def print_line(self, line: str) -> None:
         """Print a line above the table."""
@@ -87,7 +92,7 @@ class LiveDisplay:
             return
         if self._console.is_interactive and self._live is None:
             self._live = Live(
-                get_renderable=self._table, console=self._console, refresh_per_second=REDRAWS_PER_SECOND
+                get_renderable=self._view, console=self._console, refresh_per_second=REDRAWS_PER_SECOND
             )
             self._live.start()
         for line in self._lines(event):
@@ -108,6 +113,11 @@ class LiveDisplay:
             yield _heading(running)
         elif is_baseline and event.kind == "ended" and event.value is not None and event.trial is not None:
             yield f"  {self._value_text(event.value):>7}  {event.trial.name}"
+        elif is_log and event.kind in ("answered", "trained"):
+            if self._is_due(event):
+                self._last_line = self._progress.clock()
+                left = self._progress.seconds_left()
+                yield f"  {_under_way(running)}{f'; {_left_text(left)}' if left else ''}"
         elif is_log and event.split == "fit" and running.new and self._is_due(event):
             self._last_line = self._progress.clock()
             yield self._trials_line(event)
@@ -115,7 +125,8 @@ class LiveDisplay:
     def _is_due(self, event: Event) -> bool:
         if event.kind == "told":
             return event.done == event.total or event.done % TRIALS_PER_LINE == 0
-        return event.kind == "ended" and self._progress.clock() - self._last_line >= SECONDS_PER_LINE
+        seconds = SECONDS_PER_LINE if event.kind == "ended" else SECONDS_WITHIN_MODEL
+        return self._progress.clock() - self._last_line >= seconds
 
     def _trials_line(self, event: Event) -> str:
         best, left = self._best(row_name(event.search, "fit")), self._progress.seconds_left()
@@ -128,13 +139,19 @@ class LiveDisplay:
         value, is_estimate = self._progress.best.get(row, (None, False))
         return "" if value is None else f"{'≈ ' if is_estimate else ''}{self._value_text(value)}"
 
+    def _view(self) -> RenderableType:
+        """Return the table, and below it what is under way."""
+        running = self._progress.running
+        under_way = "" if running is None else _under_way(running)
+        return Group(self._table(), Text(under_way, overflow="ellipsis", no_wrap=True))
+
     def _table(self) -> Table:
         """Return a line for each part with models, best value and time, and one for the whole run."""
-        table = Table.grid(padding=(0, 2, 0, 0))
-        table.add_column(no_wrap=True)
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+        table.add_column("part", no_wrap=True)
         table.add_column(width=BAR_WIDTH)
-        for width in (9, 16, 6):
-            table.add_column(no_wrap=True, justify="right", min_width=width)
+        for title, width in (("models", 9), ("best", 7), ("time", 17)):
+            table.add_column(title, no_wrap=True, justify="right", min_width=width)
         now = self._progress.clock()
         for name, parts in self._progress.rows().items():
             done, models = sum(len(each.scored) for each in parts), total(each.models for each in parts)
@@ -151,8 +168,7 @@ class LiveDisplay:
             )
         share, left = self._progress.share(), self._progress.seconds_left()
         done_text = "" if share is None else percent(share, ".0f")
-        left_text = _left_text(left) if left else ""
-        table.add_row("total", _bar(share), done_text, left_text)
+        table.add_row("total", _bar(share), done_text, "", _left_text(left) if left else "")
         return table
 
 
@@ -178,7 +194,7 @@ def run_shown(store: RunStore, run: Run | None, display: LiveDisplay) -> Run:
             return opened
         notify = AdviceWatcher(store, display.print_line, display.notify).notify
         journey = journey_of(opened, notify)
-        display.expect(remaining_cost(journey))
+        display.expect(remaining_cost(journey), journey.runner.n_workers)
         journey.run()
     return opened
 
@@ -197,6 +213,18 @@ def _standard_error() -> Console:
 
 def _left_text(seconds: float) -> str:
     return f"{'about ' if seconds >= 1 else ''}{time_text(seconds)} left"
+
+
+def _under_way(part: PartProgress) -> str:
+    """Return how many items of the models under way are answered, or the steps of training."""
+    if part.steps is not None and not part.scored and not part.under_way:
+        return f"training: step {part.steps[0]:,} of {part.steps[1]:,}"
+    models = list(part.under_way.values())
+    if not models:
+        return ""
+    name = models[0][0] if len(models) == 1 else f"{len(models)} models"
+    done, items = sum(each.done for _, each in models), sum(each.total for _, each in models)
+    return f"{name}: {done:,} of {counted(items, 'item')}"
 
 
 def _bar(share: float | None) -> ProgressBar | str:

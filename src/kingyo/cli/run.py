@@ -66,16 +66,13 @@ def run_to_end(store: RunStore, run: Run | None, *, quiet: bool, command: str | 
 
 
 def finish(store: RunStore, run: Run | None = None, *, as_json: bool) -> None:
-    """Run to the end, print the summary, and suggest the next commands."""
+    """Run to the end, and print the summary."""
     run_to_end(store, run, quiet=as_json)
     print_run(store, as_json=as_json)
-    if not as_json:
-        folder = shlex.quote(str(store.folder))
-        echo(f"\nNext: `kingyo report {folder}` or `kingyo export {folder} OUT`")
 
 
 def print_run(store: RunStore, *, as_json: bool) -> None:
-    """Print the summary of a run, and advice."""
+    """Print the summary of a run, advice, and the next commands."""
     from kingyo.advice import advise
     from kingyo.cli.advice import print_advice, warn
     from kingyo.cli.rating_tables import print_ratings
@@ -92,7 +89,18 @@ def print_run(store: RunStore, *, as_json: bool) -> None:
     else:
         print_summary(summary)
         print_ratings(ratings)
-        print_advice(advice)
+        print_advice([each for each in advice if summary.winner is None or each.kind != "progress"])
+        echo(f"\nNext: {_next_commands(store)}")
+
+
+def _next_commands(store: RunStore) -> str:
+    """Return the commands that go on from a run."""
+    folder = shlex.quote(str(store.folder))
+    commands = {
+        "finished": f"`kingyo report {folder}` or `kingyo export {folder} OUT`",
+        "stopped": f"`kingyo resume {folder}`",
+    }
+    return commands.get(store.status(), f"`kingyo report {folder}` shows more of the results so far")
 
 
 def require_one_run(run: Path) -> None:

@@ -4,57 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from kingyo.dry_run import STAGES, Cost, CostPart, total
+from kingyo.cli.part_progress import PartProgress
+from kingyo.dry_run import STAGES, Cost, total
 from kingyo.evolution import BASELINES, MAIN, Event
-from kingyo.run.config import WEIGHT_SEARCH, WEIGHT_SEARCH_LABEL
+from kingyo.run.config import TRAINED, WEIGHT_SEARCH, WEIGHT_SEARCH_LABEL
 from kingyo.types import Split
-
-
-@dataclass(kw_only=True)
-class PartProgress:
-    """A part of a run and its progress.
-
-    Attributes:
-        part: the part, with the number of models that is expected now.
-        scored: answers of each scored model by trial id, including earlier sessions; a copied score has none.
-        new, failed: number of models that were scored, and that failed, in this session.
-        replayed: number of stored trials that were replayed so far; 0 after the replay.
-        began, ended: seconds of the clock; None before it.
-    """
-
-    part: CostPart
-    scored: dict[int, int] = field(default_factory=dict[int, int])
-    new: int = 0
-    failed: int = 0
-    replayed: int = 0
-    began: float | None = None
-    ended: float | None = None
-
-    @property
-    def models(self) -> int | None:
-        """Number of models of the part; None if only time limits them."""
-        if self.ended is not None:
-            return len(self.scored)
-        return None if self.part.models is None else max(self.part.models, len(self.scored))
-
-    @property
-    def answers(self) -> int:
-        """Number of graded answers."""
-        return sum(self.scored.values())
-
-    @property
-    def answers_left(self) -> float | None:
-        """Number of answers left, if further models give as many as those so far; None if time limits it."""
-        if self.models is None:
-            return None
-        each = self.answers / len(self.scored) if self.scored else self.part.items
-        return (self.models - len(self.scored)) * each
-
-    def seconds(self, now: float) -> float:
-        """Return the seconds of this session."""
-        return 0.0 if self.began is None else (now if self.ended is None else self.ended) - self.began
 
 
 class RunProgress:
@@ -62,30 +18,30 @@ class RunProgress:
 
     Args:
         cost: expected cost of the run.
+        n_workers: models that are scored at a time.
         clock: monotonic clock in seconds.
     """
 
-    def __init__(self, cost: Cost, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, cost: Cost, n_workers: int = 1, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self.running: PartProgress | None = None
         self.best: dict[str, tuple[float, bool]] = {}
         """Row -> the best value, and whether it is estimated."""
+        self._n_workers = n_workers
         self._parts = {
             (part.name, part.split): PartProgress(
                 part=part, scored=dict(cost.stored.get((part.name, part.split), {}))
             )
             for part in cost.parts
         }
-        self._measured_since: float | None = None
-        self._seconds = 0.0
-        self._answers = 0
+        self._updated = self.clock()
 
     def take(self, event: Event) -> None:
         """Update the progress with an event."""
         if event.kind == "phase":
             self._begin_part(event)
-        elif event.kind in ("ended", "more"):
-            self._count(event)
+        elif event.kind != "told" and self.running is not None:
+            self._count(self.running, event)
         row = row_name(event.search, event.split)
         if event.value is not None and (event.split == "fit" or event.search == MAIN):
             self.best[row] = max(self.best.get(row, (event.value, False)), (event.value, event.is_estimate))
@@ -98,8 +54,16 @@ class RunProgress:
         return rows
 
     def seconds_left(self) -> float | None:
-        """Estimate the seconds left of the run from the time per answer; None before it is measured."""
-        return total(self._seconds_left(each) for each in self._parts.values())
+        """Estimate the seconds left of the run; None before the first answers are timed."""
+        since = self.clock() - self._updated
+        return total(
+            None
+            if (left := self._seconds_left(each)) is None
+            else max(0.0, left - since)
+            if each is self.running
+            else left
+            for each in self._parts.values()
+        )
 
     def share(self) -> float | None:
         """Return the share of answers that are done, 0 to 1; None if time limits them."""
@@ -115,39 +79,69 @@ class RunProgress:
         if self.running is not None:
             self.running.part = replace(self.running.part, models=event.total)
             self.running.began = now
+        self._updated = now
 
-    def _count(self, event: Event) -> None:
-        """Count a model, or more answers of it. The first new one also loads models, so it is not timed."""
-        assert event.trial is not None and event.evaluation is not None, "events of trials have both"
-        running, trial = self.running, event.trial.id
-        if running is None:
-            return
-        graded = 0 if event.evaluation.copied_from is not None else len(event.evaluation.scores)
-        before = running.scored.get(trial, 0)
-        running.scored[trial] = max(graded, before)
-        is_replay = event.replayed and event.split == "fit" and event.search != BASELINES
-        running.replayed = event.done if is_replay else 0
-        if event.replayed:
-            return
-        if event.kind == "ended":
-            running.new += 1
-            running.failed += event.evaluation.failure is not None
-        if self._measured_since is None:
-            self._measured_since = self.clock()
+    def _count(self, running: PartProgress, event: Event) -> None:
+        now = self._updated = self.clock()
+        if event.kind == "trained":
+            running.train(event.done, event.total or 0, now)
+        elif event.kind == "answered":
+            running.answer(event, now)
         else:
-            self._answers += max(0, graded - before)
-            self._seconds = self.clock() - self._measured_since
+            running.score(event, now)
+            is_replay = event.replayed and event.split == "fit" and event.search != BASELINES
+            running.replayed = event.done if is_replay else 0
 
     def _seconds_left(self, progress: PartProgress) -> float | None:
-        known: list[float] = []
-        answers = progress.answers_left
+        """Estimate the seconds left of a part from the time of its answers, or from a similar part."""
+        answers, now = progress.answers_left, self.clock()
         if answers == 0:
             return 0.0
-        if answers is not None and self._answers:
-            known.append(answers * self._seconds / self._answers)
+        known: list[float] = []
+        scoring = None if answers is None else self._scoring_seconds(progress, answers)
+        training = self._training_seconds(progress)
+        if scoring is not None and training is not None:
+            known.append(scoring + training)
         if progress.part.seconds is not None:
-            known.append(max(0.0, progress.part.seconds - progress.seconds(self.clock())))
+            known.append(max(0.0, progress.part.seconds - progress.seconds(now)))
         return min(known, default=None)
+
+    def _scoring_seconds(self, progress: PartProgress, answers: float) -> float | None:
+        """Return the time of answers of a part.
+
+        Before its first, they take as long as in the last part whose models have nearly as many items.
+        """
+        if progress.pace.seconds is not None:
+            return answers * progress.pace.seconds
+        if progress.models is None:
+            return None
+        measured = [each for each in reversed(self._parts.values()) if each.costs.answers]
+        if measured:
+            similar = min(measured, key=lambda each: _unlike(each.part.items, progress.part.items))
+            models = progress.models - len(progress.scored)
+            parallel = max(1, min(self._n_workers, models))
+            return similar.costs.estimate(models, answers) / parallel
+        first = None if self.running is None else self.running.pace.seconds
+        return None if first is None else answers * first
+
+    def _training_seconds(self, progress: PartProgress) -> float | None:
+        """Return the time left of the training of a part; before it begins, that of the searches on fit."""
+        if progress.part.name != TRAINED or progress.part.split != "fit" or progress.scored:
+            return 0.0
+        if progress.steps is not None:
+            done, steps = progress.steps
+            pace = progress.step_pace.seconds
+            return 0.0 if done == steps else None if pace is None else (steps - done) * pace
+        searches = [each for each in self._parts.values() if each.part.stage == "search"]
+        left = [self._seconds_left(each) for each in searches]
+        spent = sum(each.costs.seconds for each in searches)
+        more = total(left)
+        return None if more is None else spent + more * self._n_workers
+
+
+def _unlike(items: int, others: int) -> float:
+    """Return how many times one number of items is larger than the other."""
+    return max(items, others) / max(1, min(items, others))
 
 
 def row_name(search: str, split: Split) -> str:

@@ -1,4 +1,4 @@
-"""The progress of ``kingyo scout`` on standard error: bars on a terminal, lines in a log."""
+"""The progress of ``kingyo scout`` and ``evaluate`` on standard error: bars on a terminal, lines in a log."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from kingyo.cli.console import Console, print_text
 from kingyo.io.units import counted, percent
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, ProgressColumn
+    from rich.progress import ProgressColumn
 
     from kingyo.evolution import Event
     from kingyo.strategies.stepwise import Step
+    from kingyo.types import Progress
 
 _SILENT_FOR = 1.0  # seconds
 _PER_LINE = 10.0  # seconds
@@ -39,6 +40,15 @@ def counting(total: int) -> Generator[Callable[[int], None]]:
 
 
 @contextmanager
+def scoring() -> Generator[Progress]:
+    """Show how many items of a model are answered."""
+    from rich.progress import MofNCompleteColumn
+
+    with _bar("scoring", MofNCompleteColumn()) as show:
+        yield lambda answered: show(answered.done, answered.total)
+
+
+@contextmanager
 def measuring() -> Generator[Callable[[int, int], None]]:
     """Show how much of the weights was measured; the function that is yielded gets both sizes in bytes."""
     from rich.progress import DownloadColumn
@@ -49,11 +59,16 @@ def measuring() -> Generator[Callable[[int, int], None]]:
 
 @contextmanager
 def _bar(label: str, column: ProgressColumn) -> Generator[Callable[[int, int], None]]:
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich import progress
 
     console = Console(stderr=True)
-    columns = (TextColumn(label), BarColumn(), column, TimeRemainingColumn())
-    bar: Progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    columns = (
+        progress.TextColumn(label),
+        progress.BarColumn(),
+        column,
+        progress.TimeRemainingColumn(),
+    )
+    bar = progress.Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
     task, begun = bar.add_task(label, total=None), time.monotonic()
     said = begun
 

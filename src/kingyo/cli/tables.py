@@ -9,14 +9,13 @@ from rich.table import Table
 
 from kingyo.cli.console import Console, print_text
 from kingyo.io.units import counted, percent
-from kingyo.results.comparisons import PairedComparison, gap_to_test
+from kingyo.results.comparisons import PairedComparison
 from kingyo.results.layer_paths import NamedPath
-from kingyo.results.model_result import ModelResult, set_value_text
+from kingyo.results.model_result import MIXTURES, ModelResult, set_value_text
 from kingyo.results.remarks import (
     ahead_on_test,
     better_than_bred,
     dropped_baselines,
-    estimate_beside_test,
     estimated_on_fit,
     how_picked,
     not_compared,
@@ -64,34 +63,56 @@ def _print_status(console: Console, summary: RunSummary) -> None:
         f"{counted(summary.item_evaluations, 'item evaluation')} on all splits, including baselines and "
         f"controls, {copied}{summary.seconds:,.0f} s",
     )
-
-
-def _conclusions(summary: RunSummary) -> Iterator[str]:
-    """Yield comparisons with the winner, how it was picked, and what limits these results."""
-    for comparison in summary.comparisons:
-        yield _sentence(comparison, summary.decided_by)
-    yield from (line for line in (how_picked(summary), *_honesty(summary)) if line is not None)
-    if summary.training is not None:
-        yield str(summary.training)
-    yield from (line for line in (summary.test_note, not_compared(summary)) if line is not None)
-    if summary.winner is not None and not summary.comparisons:
-        yield "The test split has not been read yet."
+    if summary.scout is not None:
+        print_text(console, escape(summary.scout.in_words()))
 
 
 def _remarks(summary: RunSummary) -> Iterator[str]:
-    dropped, near = dropped_baselines(summary), summary.near_duplicates
-    estimated = estimated_on_fit(summary)
-    if estimated is not None:
-        yield estimated
+    """Yield what to know when reading the table, and warnings from before the run."""
     if summary.decided_by is not None:
         yield f"{summary.decided_by} decides, not the mean item score."
         if summary.winner is None and summary.leader_score is not None:
             yield f"The best so far has {summary.in_words(summary.leader_score)} on fit."
-    if dropped is not None:
-        yield dropped
-    if near is not None and near.groups:
-        yield f"Items: {near}."
+    near = summary.near_duplicates
+    items = f"Items: {near}." if near is not None and near.groups else None
+    yield from filter(None, (estimated_on_fit(summary), dropped_baselines(summary), items))
     yield from (f"Note: {note}." for note in summary.notes)
+
+
+def _conclusions(summary: RunSummary) -> Iterator[str]:
+    """Yield what the winner gained, what limits that, how it was picked, and what was not compared."""
+    yield from (_sentence(each, summary.decided_by) for each in _telling(summary))
+    yield from filter(None, (summary.test_note, _prediction(summary), how_picked(summary)))
+    if summary.training is not None:
+        yield str(summary.training)
+    if summary.winner is not None and not summary.comparisons:
+        yield "The test split has not been read yet."
+    yield from filter(None, (not_compared(summary),))
+
+
+def _telling(summary: RunSummary) -> list[PairedComparison]:
+    """Return the comparisons with the best parent, the mixtures and the controls: the others follow."""
+    parent = summary.best_parent()
+    parents = {name for name in summary.baselines if name not in MIXTURES}
+    return [
+        each
+        for each in summary.comparisons
+        if each.other not in parents
+        or summary.parents_tie
+        or (parent is not None and each.other == parent.name)
+    ]
+
+
+def _prediction(summary: RunSummary) -> str | None:
+    """Compare the prediction from validation with the test score."""
+    winner, predicted = summary.winner, summary.predicted
+    if winner is None or predicted is None:
+        return None
+    prediction = f"Predicted for test from validation (n={predicted.size}): {predicted.in_percent('%')}."
+    if winner.test is None:
+        return prediction
+    inside = "inside" if predicted.low <= winner.test.score <= predicted.high else "OUTSIDE"
+    return f"{prediction} It scored {percent(winner.test.score)}: {inside} the interval."
 
 
 def print_path(console: Console, path: NamedPath, whose: str) -> None:
@@ -99,33 +120,6 @@ def print_path(console: Console, path: NamedPath, whose: str) -> None:
     hops = counted(len(path.steps), "hop")
     print_text(console, f"Path of {whose}: {hops}, {escape(path.ends)}")
     print_text(console, escape(path.line), style="bold")
-
-
-def _honesty(summary: RunSummary) -> Iterator[str]:
-    """Compare the prediction and the scores that chose the winner with its test score."""
-    winner, predicted = summary.winner, summary.predicted
-    if winner is None or predicted is None:
-        return
-    prediction = f"Predicted for test from validation (n={predicted.size}): {predicted.in_percent('%')}."
-    if winner.test is None:
-        yield prediction
-        return
-    inside = "inside" if predicted.low <= winner.test.score <= predicted.high else "OUTSIDE"
-    yield f"{prediction} It scored {percent(winner.test.score)}: {inside} the interval."
-    estimate = estimate_beside_test(summary)
-    if estimate is not None:
-        yield estimate
-    chosen: list[Split] = ["validation"] if estimate is not None else ["fit", "validation"]
-    drops = [drop for split in chosen if (drop := _drop(winner, split)) is not None]
-    if drops:
-        yield f"The scores that chose the winner, compared with test: {', '.join(drops)}."
-
-
-def _drop(winner: ModelResult, split: Split) -> str | None:
-    drop, score = gap_to_test(winner, split), winner.on(split)
-    if drop is None or score is None or winner.test is None:
-        return None
-    return f"{split} minus test {drop.in_percent(' points', '+')} (n={score.size} and {winner.test.size})"
 
 
 def _scores(summary: RunSummary, *, is_narrow: bool) -> Table:

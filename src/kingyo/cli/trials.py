@@ -195,8 +195,9 @@ def _search_lines(details: TrialDetails) -> Iterator[str]:
         yield f"objective, {objectives.title} on fit: {score_formatter(objectives)(value)}"
     if details.estimate is not None:
         estimated = f"estimated for all {len(store.items()['fit']):,} items"
-        if value is not None and not objectives.by_set:
-            yield f"fit: {percent(value)}, {estimated} when the search scored it"
         yield f"fit: {details.estimate.score.in_percent('%')}, {estimated} from all trials"
+        told = None if value is None or objectives.by_set else percent(value)
+        if told not in (None, percent(details.estimate.score.score)):
+            yield f"  The search was told {told}: fewer trials had shown how hard these items are."
     if details.failure is not None:
         yield f"failed: {details.failure}"

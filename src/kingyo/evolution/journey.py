@@ -119,9 +119,11 @@ class Journey:
         scorers: dict[Split, Scorer] = {}
         if self._objectives.by_set:
             scorers = {split: Scorer(self._objectives, self.store.items()[split]) for split in SPLITS}
-        return TrialEvaluator(
+        evaluator = TrialEvaluator(
             self.store, self.runner, items, reuse=self.reuse, known=self.known, scorers=scorers
         )
+        evaluator.notify = self.notify
+        return evaluator
 
     def score_baselines(self, evaluator: TrialEvaluator) -> list[StoredTrial]:
         """Score the baselines on fit, see ``Search.screen_of_baselines``."""

@@ -24,7 +24,7 @@ def run_search(log: SearchLog, evaluator: TrialEvaluator) -> None:
     """Search, or go on after earlier sessions, until a limit is reached or the strategy is exhausted."""
     log.begin()
     if log.search.prepare is not None:
-        log.search.prepare(log.store)
+        log.search.prepare(log.store, log.notify)
     warm_start(log)
     if log.search.is_asynchronous:
         _AsynchronousLoop(log, evaluator).run()

@@ -77,7 +77,7 @@ class SearchLog:
         self.responses = Responses(self.items)
         self.spent = BudgetSpent()
         self.driver = StrategyDriver(search)
-        self._notify = notify
+        self.notify = notify
         self._most_items = self.screen.most_items(len(self.items))
         self._limits = search.limits
         self._n_evaluated = 0
@@ -93,7 +93,7 @@ class SearchLog:
         if isinstance(search.strategy, FiniteStrategy):
             size = search.strategy.size
             self._total = size if self._total is None else min(size, self._total)
-        self._notify(Event(kind="phase", search=search.name, split="fit", total=self._total))
+        self.notify(Event(kind="phase", search=search.name, split="fit", total=self._total))
 
     def _read_limits(self) -> Limits:
         like = self.search.like
@@ -173,7 +173,7 @@ class SearchLog:
     def report_evaluation(self, result: TrialEvaluation, *, again: bool = False) -> None:
         """Report that a trial was evaluated; ``again`` if it was before, on fewer items."""
         self._n_evaluated += not again
-        self._notify(
+        self.notify(
             Event(
                 kind="more" if again else "ended",
                 search=self.search.name,
@@ -189,7 +189,7 @@ class SearchLog:
     def report(self, outcomes: Sequence[Outcome]) -> None:
         """Report that the strategy is told outcomes."""
         for outcome in outcomes:
-            self._notify(
+            self.notify(
                 Event(
                     kind="told",
                     search=self.search.name,

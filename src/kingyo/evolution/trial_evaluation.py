@@ -5,16 +5,16 @@ New scores are committed at once. Stored scores are never computed again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from kingyo.errors import KingyoError
 from kingyo.evolution.scorer import Scorer
 from kingyo.evolution.trial_recipes import read_recipe
-from kingyo.evolution.types import BASELINES
+from kingyo.evolution.types import BASELINES, Event, ignore_events
 from kingyo.runners import Job, Runner
 from kingyo.store import RunStore, StoredTrial
-from kingyo.types import Evaluation, ItemScore, Split
+from kingyo.types import Answered, Evaluation, ItemScore, Split
 
 KnownScores = Mapping[tuple[str, Split], Mapping[str, ItemScore]]
 """Hash of a recipe and split -> item -> its score in another run with the same items and models."""
@@ -51,7 +51,7 @@ class TrialEvaluation:
 
 
 class TrialEvaluator:
-    """Evaluates trials, each item once.
+    """Evaluates trials, each item once, and calls ``notify`` when running trials have more answers.
 
     ``scorers`` are given if set measures count. Then a trial without a value fails, and images that
     candidates answer with on fit are kept, because measures read them.
@@ -75,6 +75,7 @@ class TrialEvaluator:
         self._reuse = reuse
         self._known = known or ScoresElsewhere()
         self._scorers = scorers or {}
+        self.notify: Callable[[Event], None] = ignore_events
         self.items = items
 
     @property
@@ -126,7 +127,7 @@ class TrialEvaluator:
 
     def finish(self) -> Iterator[TrialEvaluation]:
         """Wait for a running trial; yield it, and waiting trials that can copy from it."""
-        job, new = self._runner.next()
+        job, new = self._runner.next(self._report)
         trial, done = self._running.pop(job)
         yield self._record(trial, done, new)
         recipe = trial.recipe_hash
@@ -136,6 +137,12 @@ class TrialEvaluator:
             known = self.begin(*twin)  # it may have to run after all; then the others wait again
             if known is not None:
                 yield known
+
+    def _report(self, number: int, answered: Answered) -> None:
+        trial, job = self._running[number]
+        self.notify(
+            Event(kind="answered", search=trial.search, split=job.split, trial=trial, answered=answered)
+        )
 
     def _must_wait(self, trial: StoredTrial) -> bool:
         """Return whether a trial of the same recipe is running, so that its scores can be copied."""

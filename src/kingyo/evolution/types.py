@@ -11,7 +11,7 @@ from kingyo.evolution.screens import ScreenSettings
 from kingyo.recipe import Recipe
 from kingyo.space import Space
 from kingyo.store import RunStore, StoredTrial
-from kingyo.types import Evaluation, Genome, Split, Strategy
+from kingyo.types import Answered, Evaluation, Genome, Split, Strategy
 
 BASELINES = "baselines"
 MAIN = "main"
@@ -49,7 +49,8 @@ class Search:
             alone picks the winner.
         simplicity: returns a number that is larger for simpler recipes; of merges that fit cannot
             distinguish, the simplest is preferred. None for no preference.
-        prepare: called with the run's database before the first candidate, in each session.
+        prepare: called with the run's database before the first candidate, in each session; it may report
+            events.
         is_asynchronous: candidates are asked for and told one by one; the screen has no racing then.
         timeout: seconds that a call of its strategy may take; None for no limit.
         description: stored with the search.
@@ -68,7 +69,7 @@ class Search:
     keep: tuple[Genome, ...] = ()
     learns_fit: bool = False
     simplicity: Callable[[Recipe], float] | None = None
-    prepare: Callable[[RunStore], None] | None = None
+    prepare: Callable[[RunStore, Callable[[Event], None]], None] | None = None
     is_asynchronous: bool = False
     timeout: float | None = None
     description: Mapping[str, object] = field(default_factory=dict[str, object])
@@ -88,24 +89,29 @@ class Event:
     """A step of a run, for progress displays.
 
     Attributes:
-        kind: ``phase`` when a part of the run begins, ``ended`` when a trial was evaluated (or copied) for
-            the first time, ``more`` when it was scored on more items, ``told`` when its strategy is told.
+        kind: ``phase`` when a part of the run begins, ``answered`` when a trial that is evaluated has more
+            answers, ``trained`` when ``done`` of ``total`` steps of training are done, ``ended`` when a trial
+            was evaluated (or copied) for the first time, ``more`` when it was scored on more items, ``told``
+            when its strategy is told.
         search: the search that it belongs to.
         split: what is being evaluated.
         done, total: finished trials of this part, and all of them (None if only time limits them).
-        trial, evaluation: for ``ended`` and ``more``.
+        trial: for ``answered``, ``ended`` and ``more``.
+        answered: for ``answered``: the items of this evaluation; of Ray's workers there are no such events.
+        evaluation: for ``ended`` and ``more``.
         value: for ``told``: the value that the strategy receives; for ``ended`` outside a search: the mean of
             the tasks. None for a failure, and for a trial that was dropped from a race.
         is_estimate: ``value`` is estimated from some of the items.
         replayed: it was read from the store; nothing was run.
     """
 
-    kind: Literal["phase", "ended", "more", "told"]
+    kind: Literal["phase", "answered", "trained", "ended", "more", "told"]
     search: str
     split: Split
     done: int = 0
     total: int | None = None
     trial: StoredTrial | None = None
+    answered: Answered | None = None
     evaluation: Evaluation | None = None
     value: float | None = None
     is_estimate: bool = False

@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from kingyo.models.answer_count import AnswerCount
 from kingyo.models.decoding import Forward, decode, require_numbers
 from kingyo.models.kinds.kind import AllRead, LoadOptions
 from kingyo.models.loading import context, live_weights, load_config, load_model, load_tokenizer
 from kingyo.models.path import Layers
 from kingyo.models.tokens import Stop, Text, by_length, require_room
 from kingyo.recipe import Hop
-from kingyo.types import Written
+from kingyo.types import Progress, Written, ignore_progress
 
 
 class LiveModel:
@@ -41,6 +42,7 @@ class LiveModel:
         self._weights = MappingProxyType(dict(weights))
         self._batch_size = batch_size
         self._forward = Forward(model)
+        self.progress: Progress = ignore_progress
 
     @classmethod
     def load(cls, path: Path, options: LoadOptions | None = None) -> Self:
@@ -76,9 +78,11 @@ class LiveModel:
         require_room(rows, max_new_tokens, context(self._model.config), prompts)
         stopper = Stop(self._text, stop)
         texts = [Written("", is_cut=False)] * len(rows)
-        for batch in by_length(rows, self._batch_size):
+        count = AnswerCount(len(rows), self.progress)
+        ended = count.ends(stopper.ended)
+        for batch in count.batches(by_length(rows, self._batch_size)):
             tokens, mask = self.pad([rows[position] for position in batch])
-            new = decode(self._forward, tokens, mask, limit=max_new_tokens, ended=stopper.ended)
+            new = decode(self._forward, tokens, mask, limit=max_new_tokens, ended=ended)
             for position, answer in zip(batch, new, strict=True):
                 is_cut = len(answer) == max_new_tokens and not stopper.ended(answer)
                 texts[position] = Written(stopper.cut(answer), is_cut)
@@ -95,7 +99,7 @@ class LiveModel:
         rows = [head + tail for head, tail in split]
         require_room(rows, 0, context(self._model.config), [prompt for prompt, _ in pairs])
         totals = [0.0] * len(rows)
-        for batch in by_length(rows, self._batch_size):
+        for batch in AnswerCount(len(rows), self.progress).batches(by_length(rows, self._batch_size)):
             tokens, mask = self.pad([rows[position] for position in batch])
             lengths = [len(split[position][1]) for position in batch]
             for position, total in zip(batch, self._sums(tokens, mask, lengths), strict=True):

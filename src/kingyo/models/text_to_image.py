@@ -24,7 +24,7 @@ from kingyo.models.pipeline_arguments import call_arguments
 from kingyo.models.pipeline_cache import CachedPrompts
 from kingyo.models.pipeline_loading import load_around, load_denoiser
 from kingyo.models.pipeline_schedulers import scheduler_for
-from kingyo.types import Drawing, DrawingPrompt, Media
+from kingyo.types import Answered, Drawing, DrawingPrompt, Media, Progress, ignore_progress
 from kingyo.vision.pictures import encode_png
 
 BATCH_PIXELS = 4 << 20
@@ -44,6 +44,7 @@ class LivePipeline:
         self._prompts = CachedPrompts(pipeline.encode_prompt, FeatureStore(options.scratch, pipeline.device))
         pipeline.encode_prompt = self._prompts
         self.weights: Mapping[str, Tensor] = MappingProxyType(dict(weights))
+        self.progress: Progress = ignore_progress
 
     @classmethod
     def load(cls, path: Path, options: LoadOptions | None = None) -> Self:
@@ -85,6 +86,7 @@ class LivePipeline:
             for prompt, each in zip(batch, pixels, strict=True):
                 _require_finite(each, prompt)
                 pictures.append(_png(each))
+            self.progress(Answered(len(pictures), len(pictures), len(prompts)))
         return pictures
 
     def _pictures_per_batch(self, drawing: Drawing) -> int:

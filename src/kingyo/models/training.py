@@ -127,6 +127,7 @@ def _train(model: PreTrainedModel, text: Text, rows: Sequence[_Row], course: Cou
         torch.nn.utils.clip_grad_norm_(weights, MAX_GRADIENT_NORM)
         optimizer.step()  # pyright: ignore[reportUnknownMemberType]
         yield time.perf_counter() - start
+        course.progress(step + 1)
 
 
 def _rate(course: Course, step: int) -> float:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, GenerationConfig, PreTrainedModel
 
+from kingyo.models.answer_count import AnswerCount
 from kingyo.models.decoding import require_numbers
 from kingyo.models.image_features import ImageFeatures, parts_fit
 from kingyo.models.image_prompts import Encoded, PromptProcessor
@@ -24,7 +25,7 @@ from kingyo.models.kinds.kind import LoadOptions
 from kingyo.models.language_model import end_tokens
 from kingyo.models.loading import context, live_weights, load_model
 from kingyo.models.tokens import Stop, by_length, require_room
-from kingyo.types import GREEDY, Decoding, ImagePrompt, Media, Written
+from kingyo.types import GREEDY, Decoding, ImagePrompt, Media, Progress, Written, ignore_progress
 
 
 class LiveVisionLanguageModel:
@@ -47,6 +48,7 @@ class LiveVisionLanguageModel:
         self._features = ImageFeatures(model, processor, options.scratch)
         self._accepted = set(inspect.signature(model.forward).parameters)
         self.weights: Mapping[str, Tensor] = MappingProxyType(dict(weights))
+        self.progress: Progress = ignore_progress
 
     @classmethod
     def load(cls, path: Path, options: LoadOptions | None = None) -> Self:
@@ -164,7 +166,8 @@ class LiveVisionLanguageModel:
     ) -> Iterator[tuple[list[int], dict[str, Any]]]:
         """Yield batches of rows with the arguments of a forward pass, longest rows first."""
         self._features.forget_if_changed()
-        for batch in by_length([row.tokens for row in rows], batch_size or self._batch_size):
+        batches = by_length([row.tokens for row in rows], batch_size or self._batch_size)
+        for batch in AnswerCount(len(rows), self.progress).batches(batches):
             chosen = [rows[position] for position in batch]
             padded = self._processor.pad(chosen, self._model.device, side)
             inputs: dict[str, Any] = {name: each for name, each in padded.items() if name in self._accepted}

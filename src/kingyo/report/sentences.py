@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import cast
 
 from kingyo.io.units import counted, joined
@@ -171,13 +172,15 @@ def made_of(findings: Findings) -> str:
 
 
 def parents_sentence(findings: Findings) -> str:
-    """Say how the parents and their average were scored."""
+    """Say how the parents were chosen, and how they and their average were scored."""
     frame = None if findings.child is None else findings.child.recipe.get("frame")
+    record = findings.summary.scout
+    scout = "" if record is None else f" {record.in_words(Path(findings.summary.folder))}"
     if frame is None:
-        return "Parents are scored unchanged; uniform is their plain average."
+        return f"Parents are scored unchanged; uniform is their plain average.{scout}"
     return (
         f"Parents are scored in the frame {frame}: their own weights where candidates are merged, and the "
-        "frame's everywhere else. Uniform is their plain average there."
+        f"frame's everywhere else. Uniform is their plain average there.{scout}"
     )
 
 

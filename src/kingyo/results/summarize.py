@@ -31,6 +31,7 @@ from kingyo.run.extensions import (
     readings_of_test,
 )
 from kingyo.run.provenance import renewals
+from kingyo.run.scouted import read_scout
 from kingyo.run.trained import read_training
 from kingyo.stats import Groups, Interval
 from kingyo.stats.prediction import SplitGroups, predict_weighted_winner
@@ -84,6 +85,7 @@ def summarize(store: RunStore) -> RunSummary:
         controls_to_run={name: control_command(str(store.folder), name) for name in missing_controls(store)},
         estimates=_estimates(store, [*([child] if child else []), *others]),
         training=read_training(store),
+        scout=read_scout(store),
     )
 
 

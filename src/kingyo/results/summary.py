@@ -17,6 +17,7 @@ from kingyo.results.model_result import MIXTURES, ModelResult, measure_text
 from kingyo.results.trials import row_title
 from kingyo.run.extensions import Extension, TestReading
 from kingyo.run.provenance import Renewal
+from kingyo.run.scouted import ScoutRecord
 from kingyo.run.trained import TrainedControl
 from kingyo.stats import Interval, interval_json, mean_name
 from kingyo.tasks import NearDuplicates
@@ -54,6 +55,7 @@ class RunSummary:
         renewals: when scores were made with different versions, or again.
         controls_to_run: controls that were not run -> the command that runs them.
         training: the result and cost of the control ``trained``.
+        scout: how a scout chose the sources.
     """
 
     run: str
@@ -89,6 +91,7 @@ class RunSummary:
     renewals: tuple[Renewal, ...] = ()
     controls_to_run: Mapping[str, str] = field(default_factory=dict[str, str])
     training: TrainedControl | None = None
+    scout: ScoutRecord | None = None
 
     @property
     def best(self) -> ModelResult | None:
@@ -197,6 +200,7 @@ def _summary_json(summary: RunSummary) -> dict[str, object]:
         **_history(summary),
         "controls_to_run": dict(summary.controls_to_run),
         **({} if summary.training is None else {"training": summary.training.to_json()}),
+        **({} if summary.scout is None else {"scout": summary.scout.to_json()}),
         **({"front": _front(summary)} if summary.objectives else {}),
     }
 

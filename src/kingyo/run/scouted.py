@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import cast
 
 from kingyo.errors import KingyoError
+from kingyo.io.units import counted
 from kingyo.run.config import RunConfig
+from kingyo.run.setup import stored_config
 from kingyo.space import ParameterSpace, SourceSpace
 from kingyo.store import DATABASE, RunStore
 from kingyo.types import Axis, Genome, ItemScore
@@ -25,6 +28,54 @@ class TrialMerge:
 
     weights: Weights
     scores: Mapping[str, ItemScore] = field(default_factory=dict[str, ItemScore])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoutRecord:
+    """How a scout chose the sources of a run.
+
+    Attributes:
+        chosen, candidates: numbers of models.
+        answers: number of graded answers.
+        page: the scout's report; None if there is none.
+    """
+
+    chosen: int
+    candidates: int
+    answers: int
+    page: Path | None
+
+    def in_words(self, start: Path | None = None) -> str:
+        """Return sentences on the choice; the path of the page begins at ``start``, or the current folder."""
+        page = "" if self.page is None else f" Its report: {os.path.relpath(self.page, start)}"
+        return (
+            f"A scout chose {self.chosen} of {counted(self.candidates, 'candidate')} as sources, by "
+            f"{counted(self.answers, 'answer')}.{page}"
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """Return the record in ``kingyo show --json``."""
+        return {**asdict(self), "page": None if self.page is None else os.path.relpath(self.page)}
+
+
+def read_scout(store: RunStore) -> ScoutRecord | None:
+    """Return how a scout chose the sources of a run; None if none did, or its folder is gone."""
+    config, folder = stored_config(store) if store.fact("config") else (None, Path())
+    if config is None or config.scout is None:
+        return None
+    trials = folder / config.scout
+    if not (trials / DATABASE).exists():
+        return None
+    with RunStore.read(trials) as scout:
+        candidates = cast("Mapping[str, Mapping[str, str]]", scout.fact("config"))["sources"]
+        answers = sum(items for items, _ in scout.costs(SCOUT, "fit").values())
+    page = trials.parent / "report.html"
+    return ScoutRecord(
+        chosen=len(config.sources),
+        candidates=len(candidates),
+        answers=answers,
+        page=page if page.is_file() else None,
+    )
 
 
 def open_scout(folder: Path) -> RunStore:

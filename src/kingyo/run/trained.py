@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -19,7 +19,7 @@ from kingyo.checkpoints import Checkpoint, open_checkpoint
 from kingyo.checkpoints.adapter import CONFIG, WEIGHTS
 from kingyo.checkpoints.model_reference import parse_reference
 from kingyo.errors import KingyoError
-from kingyo.evolution import BASELINES, Objectives, stored_objectives
+from kingyo.evolution import BASELINES, Event, Objectives, stored_objectives
 from kingyo.evolution.scorer import Scorer
 from kingyo.io.lazy_torch import torch
 from kingyo.io.schema import parse_settings
@@ -189,7 +189,7 @@ class TrainedSpace(SourceSpace):
         references = self._references or (self.models.skeleton.reference,)
         return parent_recipe(references[int(genome[0]) % len(references)], self.config.merge.dtype)
 
-    def prepare(self, store: RunStore) -> None:
+    def prepare(self, store: RunStore, notify: Callable[[Event], None]) -> None:
         """Train all adapters that are missing."""
         threads = store.fact("threads")
         if isinstance(threads, int):
@@ -206,16 +206,25 @@ class TrainedSpace(SourceSpace):
             setting, adapter = training.settings[number], adapter_folder(store.folder, number)
             is_trained = setting.digest is not None and setting.digest == adapter_digest(adapter)
             if setting.failure is None and not is_trained:
-                training = self._trained(store, training, number)
+                training = self._trained(store, training, number, notify)
                 store.set_fact(TRAINED, asdict(training))
 
-    def _trained(self, store: RunStore, training: TrainedControl, number: int) -> TrainedControl:
+    def _trained(
+        self, store: RunStore, training: TrainedControl, number: int, notify: Callable[[Event], None]
+    ) -> TrainedControl:
         setting, out = training.settings[number], adapter_folder(store.folder, number)
+        total = training.steps * len(training.settings)
+
+        def progress(steps: int) -> None:
+            done = number * training.steps + steps
+            notify(Event(kind="trained", search=TRAINED, split="fit", done=done, total=total))
+
         course = Course(
             steps=training.steps,
             learning_rate=setting.learning_rate,
             batch_size=BATCH_SIZE,
             seed=self.config.seed,
+            progress=progress,
         )
         train_lora = self._kind.train_lora
         try:

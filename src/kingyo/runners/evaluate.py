@@ -15,9 +15,10 @@ from kingyo.engine import ExecutionOptions, Sources, into, plan
 from kingyo.errors import ChangedSourceError, KingyoError, crash, crashes_as_errors
 from kingyo.models.kinds import Live, PassableModels
 from kingyo.recipe import Recipe, cumulative
+from kingyo.runners.item_progress import ItemProgress, ReportFailedError, reporting
 from kingyo.tasks import check_order
 from kingyo.tasks.grader_process import GRADER_PROCESS
-from kingyo.types import Evaluation, Item, ItemScore, Media, Split, Task
+from kingyo.types import Evaluation, Item, ItemScore, Media, Progress, Split, Task, ignore_progress
 from kingyo.user_code.timeout import TooSlowError, within_on_main
 
 Builder = Callable[[Recipe], Any]
@@ -95,12 +96,16 @@ class Evaluator:
         build: builds the model of a recipe.
         task: scores the model.
         timeout: seconds for scoring. It does not limit building, whose threads write into the model.
+
+    Attributes:
+        progress: called when scoring begins, and with each change that the model reports.
     """
 
     def __init__(self, build: Builder, task: Task, timeout: float | None = None) -> None:
         self._build = build
         self._task = task
         self._timeout = timeout
+        self.progress: Progress = ignore_progress
 
     def __call__(self, recipe: Recipe, split: Split, items: Sequence[str] | None = None) -> Evaluation:
         """Return the scores of a recipe, or a ``failure`` with the reason.
@@ -120,10 +125,11 @@ class Evaluator:
             model = self._build(recipe)
             built = time.perf_counter()
             selected = self._select(split, items)
-            answered = within_on_main(self._timeout, lambda: self._task.score(model, selected))
-            scores = _checked(answered, selected)
+            scores = _checked(self._score(model, selected), selected)
         except ChangedSourceError:
             raise
+        except ReportFailedError as error:
+            raise error.__cause__ or error from None
         except TooSlowError:
             failure = f"took longer than {self._timeout:g} s"
         except (Exception, SystemExit) as error:  # noqa: BLE001 (a crash is a result of the candidate)
@@ -136,6 +142,12 @@ class Evaluator:
             files=tuple(sorted(GRADER_PROCESS.opened.items())),
         )
 
+    def _score(self, model: Any, items: Sequence[Item]) -> Sequence[ItemScore]:
+        progress = ItemProgress(items, self.progress)
+        progress.begin()
+        with reporting(model, progress):
+            return within_on_main(self._timeout, lambda: self._task.score(model, items))
+
     def _select(self, split: Split, names: Sequence[str] | None) -> Sequence[Item]:
         items = self._task.items(split)
         if names is None:
@@ -144,9 +156,11 @@ class Evaluator:
         return [by_name[name] for name in names]
 
 
-def scores_of(task: Task, model: Any, items: Sequence[Item]) -> tuple[ItemScore, ...]:
+def scores_of(
+    task: Task, model: Any, items: Sequence[Item], progress: Progress = ignore_progress
+) -> tuple[ItemScore, ...]:
     """Return the scores of a model on items of a task."""
-    with task_crashes_as_errors(task):
+    with task_crashes_as_errors(task), reporting(model, ItemProgress(items, progress)):
         scores = task.score(model, items)
     return _checked(scores, items)
 

@@ -15,6 +15,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
@@ -24,7 +25,7 @@ from typing import Any
 
 from kingyo.runners.runner import Factory, Job
 from kingyo.runners.worker_pool import JobNotSentError, Worker, WorkerDiedError, WorkerPool
-from kingyo.types import Evaluation
+from kingyo.types import Answered, Evaluation, Progress
 
 EXIT_SECONDS = 1.0  # within which a process that has closed its connection ends
 
@@ -61,13 +62,16 @@ class ProcessWorker:
         """See ``WorkerHandle``."""
         return self._receive(None)
 
-    def evaluate(self, job: Job, timeout: float | None) -> Evaluation | Exception:
+    def evaluate(self, job: Job, timeout: float | None, progress: Progress) -> Evaluation | Exception:
         """See ``WorkerHandle``."""
         try:
             self._connection.send(job)
         except OSError as error:
             raise JobNotSentError from error
-        return self._receive(timeout)
+        end = None if timeout is None else time.monotonic() + timeout
+        while isinstance(message := self._receive(end), Answered):
+            progress(message)
+        return message
 
     def kill(self) -> str:
         """Kill the process group; see ``WorkerHandle``."""
@@ -79,9 +83,11 @@ class ProcessWorker:
         code = self._process.exitcode or 0
         return f"signal {-code}" if code < 0 else f"exit code {code}"
 
-    def _receive(self, timeout: float | None) -> Any:
+    def _receive(self, end: float | None) -> Any:
+        """Return the next message, which must come before ``end`` of the monotonic clock."""
+        left = None if end is None else max(0.0, end - time.monotonic())
         # The sentinel too: a process that a grader started may hold the connection open.
-        if not wait([self._connection, self._process.sentinel], timeout):
+        if not wait([self._connection, self._process.sentinel], left):
             raise TimeoutError
         with suppress(EOFError, OSError):
             if self._connection.poll():
@@ -112,7 +118,7 @@ def _work(connection: Connection, factory: Factory) -> None:
             job = connection.recv()
         except EOFError:  # the parent has ended
             return
-        connection.send(worker.evaluate(job))
+        connection.send(worker.evaluate(job, connection.send))
 
 
 def _prepare_process() -> None:

@@ -15,7 +15,7 @@ from kingyo.errors import KingyoError
 from kingyo.io.extras import library
 from kingyo.runners.runner import Factory, Job
 from kingyo.runners.worker_pool import Worker, WorkerDiedError, WorkerPool
-from kingyo.types import Evaluation
+from kingyo.types import Evaluation, Progress
 
 
 class RayRunner(WorkerPool):
@@ -105,7 +105,7 @@ class RayWorker:
         """See ``WorkerHandle``."""
         return self._get(self._actor.start.remote(), None)
 
-    def evaluate(self, job: Job, timeout: float | None) -> Evaluation | Exception:
+    def evaluate(self, job: Job, timeout: float | None, progress: Progress) -> Evaluation | Exception:  # noqa: ARG002 (an actor answers once)
         """See ``WorkerHandle``."""
         return self._get(self._actor.evaluate.remote(job), timeout)
 

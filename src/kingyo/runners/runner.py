@@ -8,12 +8,24 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from kingyo.recipe import Recipe
-from kingyo.types import Evaluation, Split
+from kingyo.runners.item_progress import reporting
+from kingyo.types import Answered, Evaluation, Split
 
 Evaluate = Callable[[Recipe, Split, Sequence[str]], Evaluation]
-"""Scores a recipe on items of a split: a score for each item, in their order, or a failure."""
+"""Scores a recipe on items of a split: a score for each item, in their order, or a failure.
+
+If it ``ReportsProgress``, it reports how many of the items are answered.
+"""
 Factory = Callable[[], Evaluate]
 """Builds the evaluator in a worker. Runners on several workers pickle it."""
+
+
+JobProgress = Callable[[int, Answered], None]
+"""Gets the id of an unfinished job, and how many of its items are answered."""
+
+
+def ignore_jobs(_: int, __: Answered) -> None:
+    """Ignore the progress of jobs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +55,11 @@ class Runner(Protocol):
         """Add a job to the queue, and return at once."""
         ...
 
-    def next(self) -> tuple[int, Evaluation]:
+    def next(self, progress: JobProgress = ignore_jobs) -> tuple[int, Evaluation]:
         """Wait until a job finishes; return its id and evaluation.
 
-        If the worker dies or exceeds the timeout, the evaluation is a failure with the reason.
+        If the worker dies or exceeds the timeout, the evaluation is a failure with the reason. Meanwhile
+        ``progress`` is called, in this thread, with the progress of jobs whose workers report it.
 
         Raises:
             KingyoError: a worker cannot start.
@@ -76,12 +89,13 @@ class LocalRunner:
         """See ``Runner``."""
         self._jobs.append(job)
 
-    def next(self) -> tuple[int, Evaluation]:
+    def next(self, progress: JobProgress = ignore_jobs) -> tuple[int, Evaluation]:
         """See ``Runner``."""
         if not self._jobs:
             raise ValueError("next: no job was submitted that is not finished")
         job = self._jobs.popleft()
-        return job.id, self._evaluate(job.recipe, job.split, job.items)
+        with reporting(self._evaluate, lambda answered: progress(job.id, answered)):
+            return job.id, self._evaluate(job.recipe, job.split, job.items)
 
     def close(self) -> None:
         """See ``Runner``."""

@@ -9,8 +9,9 @@ from threading import Lock, Thread
 from typing import Protocol
 
 from kingyo.errors import KingyoError
-from kingyo.runners.runner import Evaluate, Factory, Job
-from kingyo.types import Evaluation
+from kingyo.runners.item_progress import reporting
+from kingyo.runners.runner import Evaluate, Factory, Job, JobProgress, ignore_jobs
+from kingyo.types import Answered, Evaluation, Progress, ignore_progress
 
 
 class Worker:
@@ -28,11 +29,12 @@ class Worker:
             return _picklable(error)
         return None
 
-    def evaluate(self, job: Job) -> Evaluation | Exception:
+    def evaluate(self, job: Job, progress: Progress = ignore_progress) -> Evaluation | Exception:
         """Evaluate a job; return the exception that the evaluator raises."""
         assert self._evaluator is not None, "start comes first"
         try:
-            return self._evaluator(job.recipe, job.split, job.items)
+            with reporting(self._evaluator, progress):
+                return self._evaluator(job.recipe, job.split, job.items)
         except Exception as error:  # noqa: BLE001 (the run raises it)
             return _picklable(error)
 
@@ -61,8 +63,10 @@ class WorkerHandle(Protocol):
         """
         ...
 
-    def evaluate(self, job: Job, timeout: float | None) -> Evaluation | Exception:
+    def evaluate(self, job: Job, timeout: float | None, progress: Progress) -> Evaluation | Exception:
         """Wait for a job; return its evaluation, or the exception that the evaluator raised.
+
+        Meanwhile ``progress`` may be called with the progress of the job.
 
         Raises:
             TimeoutError: it takes longer than ``timeout`` seconds.
@@ -90,7 +94,7 @@ class WorkerPool:
         self._n_workers = n_workers
         self._timeout = timeout
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        self._outcomes: SimpleQueue[tuple[int, Evaluation | Exception]] = SimpleQueue()
+        self._outcomes: SimpleQueue[tuple[int, Answered | Evaluation | Exception]] = SimpleQueue()
         self._n_unfinished = 0
         self._threads: list[Thread] = []
         self._lock = Lock()  # held to change the workers, and the error that stops new ones
@@ -111,11 +115,14 @@ class WorkerPool:
             thread.start()  # first: ``close`` joins all threads in the list
             self._threads.append(thread)
 
-    def next(self) -> tuple[int, Evaluation]:
+    def next(self, progress: JobProgress = ignore_jobs) -> tuple[int, Evaluation]:
         """See ``Runner``."""
         if not self._n_unfinished:
             raise ValueError("next: no job was submitted that is not finished")
         number, outcome = self._outcomes.get()
+        while isinstance(outcome, Answered):
+            progress(number, outcome)
+            number, outcome = self._outcomes.get()
         self._n_unfinished -= 1
         if isinstance(outcome, Exception):
             raise outcome
@@ -176,7 +183,9 @@ class WorkerPool:
     def _evaluate(self, worker: WorkerHandle, job: Job) -> Evaluation | Exception | None:
         """Return the evaluation of a job; None if the worker did not receive it."""
         try:
-            return worker.evaluate(job, self._timeout)
+            return worker.evaluate(
+                job, self._timeout, lambda answered: self._outcomes.put((job.id, answered))
+            )
         except TimeoutError:
             self._kill(worker)
             seconds = self._timeout or 0.0

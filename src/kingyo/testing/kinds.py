@@ -29,7 +29,7 @@ from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariable
 
 from kingyo.errors import KingyoError
 from kingyo.models.kinds import AllRead, BatchMemory, LoadOptions, ModelKind, Options, Workload, members
-from kingyo.types import Item
+from kingyo.types import Answered, Item, ReportsProgress
 
 LOADED = LoadOptions(dtype="float32", batch_size=2)
 
@@ -116,6 +116,18 @@ class ModelKindContract:
         with self._checkpoint() as folder:
             one, other = (self.make().load(folder, LOADED) for _ in range(2))
             assert self.ask(one) == self.ask(one) == self.ask(other)
+
+    def test_progress_counts_every_answer(self) -> None:
+        """A live model that reports its progress counts up to the last answer, and answers as before."""
+        with self._checkpoint() as folder:
+            live, counts = self.make().load(folder, LOADED), list[Answered]()
+            first = self.ask(live)
+            if isinstance(live, ReportsProgress):
+                live.progress = counts.append
+                assert self.ask(live) == first
+                assert counts, "no progress was reported"
+                assert counts[-1].done == counts[-1].timed == counts[-1].total
+                assert all(each.timed <= each.done <= each.total for each in counts)
 
     def test_a_checkpoint_stays_as_it_was(self) -> None:
         """Overwriting a live model's weights changes no file of the checkpoint."""

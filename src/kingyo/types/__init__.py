@@ -14,6 +14,7 @@ from kingyo.types.data import (
 )
 from kingyo.types.models import (
     GREEDY,
+    Answered,
     AnswersImages,
     CutAware,
     Decoding,
@@ -23,9 +24,12 @@ from kingyo.types.models import (
     GeneratesText,
     ImagePrompt,
     LanguageModel,
+    Progress,
     RatesClasses,
     RatesText,
+    ReportsProgress,
     Written,
+    ignore_progress,
 )
 from kingyo.types.search import (
     AcceptsMigrants,
@@ -51,6 +55,7 @@ __all__ = [
     "MEDIA",
     "SPLITS",
     "AcceptsMigrants",
+    "Answered",
     "AnswersImages",
     "Axis",
     "CutAware",
@@ -72,8 +77,10 @@ __all__ = [
     "Media",
     "Outcome",
     "PredictingStrategy",
+    "Progress",
     "RatesClasses",
     "RatesText",
+    "ReportsProgress",
     "SetMeasure",
     "Split",
     "Strategy",
@@ -82,4 +89,5 @@ __all__ = [
     "TeachingTask",
     "Trial",
     "Written",
+    "ignore_progress",
 ]

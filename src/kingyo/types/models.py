@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -14,6 +14,34 @@ class Written(NamedTuple):
 
     text: str
     is_cut: bool
+
+
+class Answered(NamedTuple):
+    """How far a model is with the prompts of a call, or with the items of a task.
+
+    Attributes:
+        done: number with a complete answer.
+        timed: number in complete batches, whose time shows how long the others take.
+        total: number of all.
+    """
+
+    done: int
+    timed: int
+    total: int
+
+
+Progress = Callable[[Answered], None]
+
+
+def ignore_progress(_: Answered) -> None:
+    """Ignore the progress."""
+
+
+@runtime_checkable
+class ReportsProgress(Protocol):
+    """A live model that calls ``progress`` while it answers the prompts of a call."""
+
+    progress: Progress
 
 
 @runtime_checkable

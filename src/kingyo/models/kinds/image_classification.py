@@ -22,7 +22,7 @@ from kingyo.models.kinds.kind import (
     architectures,
 )
 from kingyo.models.kinds.registry import MODEL_KINDS
-from kingyo.types import MEDIA, Item, Media, RatesClasses
+from kingyo.types import MEDIA, Answered, Item, Media, Progress, RatesClasses, ignore_progress
 from kingyo.vision.processor import REMEDY, ImageProcessor
 
 NAME = "image-classification"
@@ -46,6 +46,7 @@ class LiveImageClassifier:
         self._pixels: dict[str, Tensor] = {}
         self._n_bytes = 0
         self.weights: Mapping[str, Tensor] = MappingProxyType(dict(weights))
+        self.progress: Progress = ignore_progress
         self.classes = _classes(cast("Config", model.config.to_dict()))
 
     @property
@@ -63,6 +64,7 @@ class LiveImageClassifier:
                 logits = cast("Tensor", self._model(pixel_values=pixels).logits)
                 log_probs = torch.log_softmax(logits.float(), dim=-1)
             rates += cast("list[list[float]]", log_probs.tolist())  # pyright: ignore[reportUnknownMemberType]
+            self.progress(Answered(len(rates), len(rates), len(images)))
         return rates
 
     def _pixels_of(self, image: Media) -> Tensor:

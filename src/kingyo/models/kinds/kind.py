@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
@@ -122,12 +122,14 @@ class Course:
         learning_rate: the maximum; the rate rises to it in the first tenth of the steps, then falls to 0.
         batch_size: examples per update.
         seed: seed of the adapter's initial weights and of the order of the examples.
+        progress: called with the number of finished steps after each.
     """
 
     steps: int
     learning_rate: float
     batch_size: int = 8
     seed: int = 0
+    progress: Callable[[int], None] = lambda _: None
 
 
 class Live(Protocol):
