@@ -28,10 +28,9 @@ from kingyo.user_code.timeout import TooSlowError, within
 
 MAX_SECONDS = 10.0
 """Time limit of all measurements together, without loading the first model."""
-_SECONDS = 1.0  # about the time of one measurement with the run's own settings
+_SECONDS = 1.5  # about the time of one measurement with the run's own settings
 _REPEATS = 3
 _NEW_TOKENS = 4
-_FEWEST_ITEMS = 4  # a single item favours 16 bits, which save memory but not always arithmetic
 _MOST_PARAMETERS = 10**9  # a dry run should not wait longer for a model
 _BYTES = 16  # of memory per parameter
 _CLEARLY = 1.2
@@ -137,7 +136,7 @@ class _Meter:
         most = max(1, torch.get_num_threads() // config.workers)
         torch.set_num_threads(own)
         affordable = round(_SECONDS / self._answer(self._items(1)))
-        self._work = self._items(min(config.batch_size, max(_FEWEST_ITEMS, affordable)))
+        self._work = self._items(min(config.batch_size, max(1, affordable)))
         for dtype in dict.fromkeys((str(self._live.dtype), "float32", "bfloat16")):
             self._time(dtype, own)
         best = max(self.measured, key=lambda each: each.answers_per_second)
@@ -150,7 +149,6 @@ class _Meter:
         torch.set_num_threads(threads)
         if self._live.dtype != dtype:
             self.load(dtype)
-            self._answer(self._items(1))
         if self._live.dtype == dtype:
             times = [self._answer(self._work)]
             while len(times) < _REPEATS and sum(times) < _SECONDS / 2:

@@ -21,6 +21,7 @@ from kingyo.errors import KingyoError, unknown
 from kingyo.io.quiet import quiet
 from kingyo.models.conversion import counterparts
 from kingyo.models.kinds.kind import LoadOptions
+from kingyo.models.linear_layers import hasten
 from kingyo.models.tokens import Tokenizer
 from kingyo.recipe import DTYPES
 
@@ -51,15 +52,8 @@ def load_model(path: Path, options: LoadOptions, auto: type[Any] = AutoModelForC
     model, report = cast("tuple[PreTrainedModel, Mapping[str, Collection[object]]]", loaded)
     _require_complete(path, report)
     torch.nn.Module.to(model, require_device(options.device))
-    head = cast("torch.nn.Module | None", model.get_output_embeddings())
-    if head is not None:
-        head.register_forward_pre_hook(_contiguous)
+    hasten(model)
     return model.eval().requires_grad_(False)
-
-
-def _contiguous(_: torch.nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Copy the input of a head if it is a slice: torch would copy the head's weights for each row instead."""
-    return tuple(each.contiguous() for each in given)
 
 
 def load_shapes(path: Path, auto: type[Any]) -> PreTrainedModel:
