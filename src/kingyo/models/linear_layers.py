@@ -8,7 +8,7 @@ the loops do, but sum in another order. Weights stay in 16 bits; a block of them
 from __future__ import annotations
 
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -33,15 +33,16 @@ def widen(model: nn.Module) -> None:
     """Let the linear layers of a model multiply in float32."""
     for layer in model.modules():
         if type(layer) is nn.Linear:
-            layer.forward = partial(_in_float32, layer)
+            cast("Any", layer).forward = partial(_in_float32, layer)
 
 
 def _in_float32(layer: nn.Linear, given: Tensor) -> Tensor:
     """Return what a layer returns, computed in float32 and rounded once."""
+    weight, bias = layer.weight, cast("Tensor | None", layer.bias)
     wide, rows = given.float(), max(1, _BLOCK // layer.in_features)
-    parts = [linear(wide, block.float()) for block in layer.weight.split(rows)]
+    parts = [linear(wide, weight[first : first + rows].float()) for first in range(0, len(weight), rows)]
     out = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
-    return (out if layer.bias is None else out + layer.bias).to(given.dtype)
+    return (out if bias is None else out + bias).to(given.dtype)
 
 
 def _contiguous(_: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
