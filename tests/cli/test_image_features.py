@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from kingyo.cli.dry_run import print_dry_run
-from kingyo.dry_run import dry_run
+from kingyo.dry_run import Speeds, dry_run
 from kingyo.models import image_cost
 from kingyo.run.config_file import load_config
 from kingyo.run.run import Run
@@ -122,6 +122,6 @@ def test_the_dry_run_says_where_features_are_kept(
     assert (plan.images.memory_bytes, plan.images.file_bytes) == (2000, 12_000)
     assert plan.images.excess_bytes == plan.images.bytes - 14_000 > 0
     assert N < plan.images.encodings < plan.cost.answers()  # type: ignore[operator]
-    print_dry_run(plan)
+    print_dry_run(plan, Speeds())
     words = " ".join(capsys.readouterr().out.split())
     assert all(each in words for each in ("2.00 kB in memory", "12.0 kB in a temporary file", "beyond"))

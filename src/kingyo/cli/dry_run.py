@@ -10,7 +10,7 @@ from rich.table import Table
 from kingyo.cli.console import Console, plain_table, print_table, print_text
 from kingyo.cli.merge_plan import model_cells
 from kingyo.cli.run_progress import row_name
-from kingyo.dry_run import Cost, CostPart, DryRun, ImageForecast, MemoryForecast, PathCosts, total
+from kingyo.dry_run import Cost, CostPart, DryRun, ImageForecast, MemoryForecast, PathCosts, Speeds, total
 from kingyo.errors import listed
 from kingyo.evolution import MAIN, Search
 from kingyo.evolution.screens import ScreenSettings
@@ -23,8 +23,8 @@ _MAX_LINES = 40
 _MAX_GENES = 12
 
 
-def print_dry_run(plan: DryRun) -> None:
-    """Print the models, search, cost and first recipe of a run to standard output."""
+def print_dry_run(plan: DryRun, speeds: Speeds) -> None:
+    """Print the models, search, cost, speed and first recipe of a run to standard output."""
     console = Console(highlight=False)
     run = plan.run
     print_text(console, f"[bold]{escape(plan.run.config.name)}[/bold]")
@@ -35,7 +35,11 @@ def print_dry_run(plan: DryRun) -> None:
     if len(run.axes) > _MAX_GENES:
         print_text(console, f"  and {len(run.axes) - _MAX_GENES} more; --json lists all")
     print_table(console, _parts(plan.cost), leading=2)
-    costs = [*_cost_lines(plan.cost), *_memory_lines(plan.memory, run.config.device)]
+    costs = [
+        *_cost_lines(plan.cost),
+        *_memory_lines(plan.memory, run.config.device),
+        *speed_lines(speeds),
+    ]
     if plan.images is not None:
         costs.append(_images_line(plan.images, run.config.workers))
     for line in costs:
@@ -59,7 +63,7 @@ def print_dry_run(plan: DryRun) -> None:
     apart = ", apart from the warnings" if plan.warnings else ""
     print_text(
         console,
-        f"All fits together{apart}. Nothing was written or run. "
+        f"All fits together{apart}. Nothing was written. "
         + ("Start the run without --dry-run." if plan.missing_device is None else escape(cannot)),
     )
 
@@ -90,7 +94,8 @@ def _search_lines(plan: DryRun) -> Iterator[str]:
         f"{settings}{_given(main)}"
     )
     if config.space != "dataflow":
-        yield f"merge: {', '.join(first.methods)}, groups {first.groups}, {_dtype(plan)}"
+        dtype = config.merge.dtype or "the models' own dtype"
+        yield f"merge: {', '.join(first.methods)}, groups {first.groups}, {dtype}"
     yield from _path_lines(run.settings, plan.paths)
     yield f"screen: {_screen(first.screen, len(run.items['fit']))}"
     if run.settings.then is not None:
@@ -128,16 +133,6 @@ def _path_lines(settings: RunSettings, paths: PathCosts | None) -> Iterator[str]
         f"the longest path: {counted(paths.longest, 'layer')}, {size_text(paths.longest_bytes)} of "
         f"weights; the search begins at {counted(paths.own, 'layer')}, {size_text(paths.own_bytes)}"
     )
-
-
-def _dtype(plan: DryRun) -> str:
-    """Return the dtype of candidates, and a hint if another is faster."""
-    models, own = plan.run.models, plan.run.config.merge.dtype
-    model = models.base or next(iter(dict(models.sources).values()))
-    dtypes = {own} if own else {info.stored_dtype for info in model.tensors.values()}
-    slow = plan.run.config.device == "cpu" and dtypes & {"float16", "bfloat16"}
-    hint = "; most CPUs are faster with merge.dtype: float32" if slow else ""
-    return (own or "the models' own dtype") + hint
 
 
 def _genes(axes: tuple[Axis, ...]) -> Table:
@@ -196,6 +191,29 @@ def _memory_lines(memory: MemoryForecast, device: str) -> Iterator[str]:
     if memory.missing:
         missing = size_text(sum(memory.missing.values()))
         yield f"downloads first: {missing} of {counted(len(memory.missing), 'model')}"
+
+
+def speed_lines(speeds: Speeds) -> Iterator[str]:
+    """Say what was measured, and which settings are clearly faster than the run's own."""
+    if speeds.measured:
+        own, better, by_threads = speeds.measured[0], speeds.better, dict[int, list[str]]()
+        for each in speeds.measured:
+            rate = f"{each.dtype} {each.answers_per_second:.3g}"
+            by_threads.setdefault(each.threads, []).append(rate)
+        rates = [f"{', '.join(by_threads[n])} with {counted(n, 'thread')}" for n in by_threads]
+        new = speeds.new_tokens
+        short = "" if new is None else f" with at most {counted(new, 'new token')} each"
+        items = counted(speeds.items, "item")
+        yield f"answers per second, measured on {items}{short}: {'; '.join(rates)}"
+        if better is not None:
+            dtype = f"merge.dtype: {better.dtype}" if better.dtype != own.dtype else ""
+            threads = f"threads: {better.threads}" if better.threads != own.threads else ""
+            rounds = f", but {better.dtype} rounds all weights" if dtype and own.dtype == "float32" else ""
+            ratio = better.answers_per_second / own.answers_per_second
+            settings = " and ".join(filter(None, (dtype, threads)))
+            yield f"{settings} would be about {ratio:.1f} times as fast{rounds}"
+    if speeds.reason is not None:
+        yield f"speed {'of other settings ' if speeds.measured else ''}not measured: {speeds.reason}"
 
 
 def _images_line(images: ImageForecast, n_workers: int) -> str:

@@ -154,17 +154,22 @@ def _require_free(folder: Path, *, several: bool) -> None:
 
 def _dry_run(config: RunConfig, folder: Path, as_json: bool) -> None:
     """Print the plan of a run. Of models on the Hub, only configs and headers are downloaded."""
-    from kingyo.dry_run import dry_run, dry_run_record
+    from kingyo.dry_run import Speeds, dry_run, dry_run_record, measure_speeds
     from kingyo.run.run import Run
 
     with redirect_stdout(sys.stderr):
         plan = dry_run(Run.open(config, folder, fetch=False))
+        if not as_json and plan.missing_device is None:
+            echo("Measuring the speed of dtypes and threads…", err=True)
+        speeds = (
+            measure_speeds(plan.run) if plan.missing_device is None else Speeds(reason=plan.missing_device)
+        )
     if as_json:
-        print_json(dry_run_record(plan))
+        print_json(dry_run_record(plan, speeds))
     else:
         from kingyo.cli.dry_run import print_dry_run
 
-        print_dry_run(plan)
+        print_dry_run(plan, speeds)
 
 
 def _begin(file: Path, config: RunConfig, run: Path, seeds: Path | None = None) -> Run:

@@ -1,12 +1,13 @@
-"""Dry runs: check a run and estimate its cost and memory, without weights and without writing.
+"""Dry runs: check a run, estimate its cost and memory, and measure its speed; nothing is written.
 
-Reads run.yaml, configs, headers, tokenizers and data.
+Reads run.yaml, configs, headers, tokenizers and data; only the measurement reads weights.
 """
 
 from kingyo.dry_run.collect import DryRun, describe, dry_run, dry_run_record
 from kingyo.dry_run.cost import STAGES, Cost, CostPart, Stage, remaining_cost, total
 from kingyo.dry_run.images import ImageForecast
 from kingyo.dry_run.memory import MemoryForecast, PathCosts
+from kingyo.dry_run.speed import Speed, Speeds, measure_speeds
 
 __all__ = [
     "STAGES",
@@ -16,10 +17,13 @@ __all__ = [
     "ImageForecast",
     "MemoryForecast",
     "PathCosts",
+    "Speed",
+    "Speeds",
     "Stage",
     "describe",
     "dry_run",
     "dry_run_record",
+    "measure_speeds",
     "remaining_cost",
     "total",
 ]

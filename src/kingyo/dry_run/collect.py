@@ -14,6 +14,7 @@ from kingyo.dry_run.memory import (
     estimate_paths,
     with_path_memory,
 )
+from kingyo.dry_run.speed import Speeds
 from kingyo.errors import KingyoError
 from kingyo.io.units import counted, size_text
 from kingyo.run.model_kind import task_options
@@ -111,8 +112,8 @@ def describe(run: Run) -> list[str]:
     ]
 
 
-def dry_run_record(plan: DryRun) -> dict[str, object]:
-    """Return a dry run as JSON data: models, genes, search, answers, memory and the first recipe."""
+def dry_run_record(plan: DryRun, speeds: Speeds) -> dict[str, object]:
+    """Return a dry run as JSON data: models, genes, search, answers, memory, speeds, the first recipe."""
     run, settings = plan.run, plan.run.settings.first
     main = run.searches[0]
     return {
@@ -142,6 +143,7 @@ def dry_run_record(plan: DryRun) -> dict[str, object]:
         "baselines": list(run.baselines),
         "answers": _cost_record(plan.cost),
         "memory": _memory_record(plan.memory),
+        "speed": asdict(speeds),
         "images": None if plan.images is None else _images_record(plan.images),
         "paths": None if plan.paths is None else asdict(plan.paths),
         "first_recipe": run.first.to_dict(),

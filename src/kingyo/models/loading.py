@@ -21,6 +21,7 @@ from kingyo.errors import KingyoError, unknown
 from kingyo.io.quiet import quiet
 from kingyo.models.conversion import counterparts
 from kingyo.models.kinds.kind import LoadOptions
+from kingyo.models.linear_layers import hasten
 from kingyo.models.tokens import Tokenizer
 from kingyo.recipe import DTYPES
 
@@ -51,6 +52,7 @@ def load_model(path: Path, options: LoadOptions, auto: type[Any] = AutoModelForC
     model, report = cast("tuple[PreTrainedModel, Mapping[str, Collection[object]]]", loaded)
     _require_complete(path, report)
     torch.nn.Module.to(model, require_device(options.device))
+    hasten(model)
     return model.eval().requires_grad_(False)
 
 

@@ -82,7 +82,7 @@ def begin(run: Run, path: Path, *, seeds: Path | None = None, file: Path | None 
         **objectives_as_facts(run.searches[0].objectives),
         "notes": list(notes(run, fingerprints)),
         "warnings": list(warnings(run)),
-        "threads": config.threads or _threads(run),
+        "threads": threads_of(run),
         "gene_steps": STEPS,
         "possible_controls": list(possible_controls(run)),
     }
@@ -92,8 +92,10 @@ def begin(run: Run, path: Path, *, seeds: Path | None = None, file: Path | None 
     return run.begun_in(store)
 
 
-def _threads(run: Run) -> int:
-    """Return 1 for a small model, which gains nothing from more; else the cores per worker."""
+def threads_of(run: Run) -> int:
+    """Return the threads of a run; by default 1 for a small model, else the cores per worker."""
+    if run.config.threads is not None:
+        return run.config.threads
     if run.models.skeleton.n_parameters < FEW_PARAMETERS:
         return 1
     return max(1, torch.get_num_threads() // run.config.workers)
