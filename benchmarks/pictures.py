@@ -24,7 +24,7 @@ from typing import Any
 from seeds import kingyo, print_row, print_test_scores
 
 from kingyo.evolution import MAIN
-from kingyo.stats.bootstrap import bootstrap_bounds
+from kingyo.stats.half_samples import half_sample_bounds
 from kingyo.stats.paired import paired_difference
 from kingyo.store import RunStore, StoredTrial
 from kingyo.tasks.picture_measures import ReferenceSettings, picture_measures
@@ -105,7 +105,7 @@ def by_prompt(store: RunStore, own: Sequence[ItemScore], rival: Sequence[ItemSco
     for each in own:
         leads.setdefault(prompts[each.item], []).append(each.score - other[each.item])
     groups = list(leads.values())
-    low, high = bootstrap_bounds(groups, mean_of_groups)
+    low, high = half_sample_bounds(groups, mean_of_groups)
     return f"{100 * mean_of_groups(groups):+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]", str(len(leads))
 
 
@@ -186,7 +186,7 @@ def show_kid(store: RunStore, bred: StoredTrial, folder: Path) -> None:
         if len(scores) == len(items):
             name = "bred" if trial.id == bred.id else trial.name or trial.search
             features = kid.features(items, scores)
-            low, high = bootstrap_bounds(features, kid.value)
+            low, high = half_sample_bounds(features, kid.value)
             print_row([name, f"{kid.value(features):.4f} [{low:.4f}, {high:.4f}]"])
 
 

@@ -128,7 +128,7 @@ def test_show_names_the_deciding_score_and_the_item_scores(bred: World) -> None:
     text = " ".join(bred.run("show", "runs/small").stdout.split())
     assert "Mean item score in %" in text and "worst_group decides, not the mean item score." in text
     assert "Measures of all answers; worst_group decides [95% interval]" in text
-    assert "by worst_group on validation" in text and "worst_group, paired bootstrap, n=12, p " in text
+    assert "by worst_group on validation" in text and "worst_group, paired halves, n=12, p " in text
     assert "Predicted for test" not in text
     shown = bred.show("runs/small")
     with RunStore.read(bred.folder / "runs" / "small") as store:
@@ -146,7 +146,7 @@ def test_show_names_the_deciding_score_and_the_item_scores(bred: World) -> None:
         for trial in store.trials("baselines"):
             each = shown["comparisons"][str(trial.name)]  # type: ignore[index]
             gap = worst_group(store, winner.id, "test") - worst_group(store, trial.id, "test")
-            assert each["score"] == pytest.approx(gap) and each["test"] == "bootstrap" and each["n"] == 12
+            assert each["score"] == pytest.approx(gap) and each["test"] == "half-samples" and each["n"] == 12
             assert each["low"] <= each["score"] <= each["high"]
 
 

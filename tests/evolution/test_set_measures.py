@@ -13,7 +13,7 @@ from kingyo.evolution import BASELINES, MAIN
 from kingyo.evolution.set_measures import read_set_values
 from kingyo.report import write_report
 from kingyo.results.summarize import summarize
-from kingyo.stats.bootstrap import bootstrap_bounds
+from kingyo.stats.half_samples import half_sample_bounds
 from kingyo.store import RunStore
 from kingyo.types import Item, ItemScore
 from tests.fake_runs import SPLITS, Model, facts, journey
@@ -70,7 +70,7 @@ def test_baselines_finalists_and_winners_are_measured_on_validation_and_test(tmp
                 assert [(each.measure, each.value, each.n) for each in values] == [
                     ("range", max(scores) - min(scores), len(scores))
                 ]
-                assert (values[0].low, values[0].high) == bootstrap_bounds(scores, Spread().value)
+                assert (values[0].low, values[0].high) == half_sample_bounds(scores, Spread().value)
         assert {store.winner(MAIN).id, *(each.id for each in store.trials(BASELINES))} & met  # type: ignore[union-attr]
         assert len(met) < len(store.trials()), "candidates that were not picked are not measured"
 
@@ -107,11 +107,11 @@ def test_a_measure_that_crashes_costs_no_run_its_winner(
         assert "Measures of all answers together" in write_report(store).read_text(encoding="utf-8")
 
 
-def test_the_bootstrap_of_a_mean_is_near_the_normal_interval() -> None:
+def test_the_interval_of_a_mean_is_near_the_normal_interval() -> None:
     values = [float(n % 7) for n in range(700)]
-    low, high = bootstrap_bounds(values, lambda drawn: sum(map(float, map(str, drawn))) / len(drawn))
+    low, high = half_sample_bounds(values, lambda drawn: sum(map(float, map(str, drawn))) / len(drawn))
     assert low == pytest.approx(3 - 1.96 * 2 / 700**0.5, abs=0.02)
     assert high == pytest.approx(3 + 1.96 * 2 / 700**0.5, abs=0.02)
-    assert bootstrap_bounds(values, lambda drawn: float(len(drawn))) == (700.0, 700.0)
+    assert half_sample_bounds(values, lambda drawn: float(len(drawn))) == (700.0, 700.0)
     with pytest.raises(ValueError, match="finite value"):
-        bootstrap_bounds(values, lambda _: float("nan"))
+        half_sample_bounds(values, lambda _: float("nan"))

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from kingyo.stats import Groups, Interval, interval, paired_difference, weighted_mean, wilson
-from kingyo.stats.bootstrap import bootstrap_bounds
+from kingyo.stats.half_samples import bounds_around, half_sample_bounds, half_sample_values
 from kingyo.stats.prediction import SplitGroups, predict_winner
+from kingyo.tasks.classify import MacroF1
 
 PROMPTS, PICTURES = 30, 10
 GROUPS = Groups(numbers=np.repeat(np.arange(PROMPTS), PICTURES), noun="prompt")
@@ -137,13 +138,45 @@ def test_groups_of_different_sizes() -> None:
     assert score.score == 0.5 and score.low < 0.05 and score.high > 0.95
 
 
-def test_whole_groups_are_resampled() -> None:
+def test_whole_groups_are_halved() -> None:
     values = np.repeat(np.random.default_rng(0).random(PROMPTS), PICTURES).tolist()
 
     def mean(drawn: object) -> float:
         return float(np.mean(drawn))  # type: ignore[arg-type]
 
-    low, high = bootstrap_bounds(values, mean, GROUPS)
-    few_low, few_high = bootstrap_bounds(values[::PICTURES], mean)
+    low, high = half_sample_bounds(values, mean, GROUPS)
+    few_low, few_high = half_sample_bounds(values[::PICTURES], mean)
     assert (low, high) == pytest.approx((few_low, few_high), abs=0.02)
-    assert high - low > 2 * np.subtract(*bootstrap_bounds(values, mean)[::-1])
+    assert high - low > 2 * np.subtract(*half_sample_bounds(values, mean)[::-1])
+
+
+def test_bounds_of_a_biased_measure_hold_it() -> None:
+    """The distance of two means, such as FID's, is biased by few and by repeated answers."""
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(40, 64))
+
+    def distance(drawn: object) -> float:
+        return -float((np.mean(drawn, axis=0) ** 2).sum())  # type: ignore[arg-type]
+
+    low, high = half_sample_bounds([*vectors], distance)
+    assert low < distance(vectors) < high
+
+
+@pytest.mark.parametrize("accuracy", [0.4, 0.8])
+def test_bounds_of_macro_f1_with_many_classes_hold_it(accuracy: float) -> None:
+    n_classes, n = 30, 120
+    rng, measure = np.random.default_rng(0), MacroF1()
+
+    def answers(size: int) -> list[object]:
+        labels = rng.integers(n_classes, size=size)
+        given = np.where(rng.random(size) < accuracy, labels, rng.integers(n_classes, size=size))
+        return [*zip(map(str, labels), map(str, given), strict=True)]
+
+    true = measure.value(answers(60_000))
+    held = [low <= true <= high for low, high in (_bounds_of_few(measure, answers(n)) for _ in range(60))]
+    assert np.mean(held) >= 0.88
+
+
+def _bounds_of_few(measure: MacroF1, answers: list[object]) -> tuple[float, float]:
+    drawn = half_sample_values([answers], lambda parts: measure.value(parts[0]), draws=100)
+    return bounds_around(measure.value(answers), drawn)

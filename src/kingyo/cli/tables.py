@@ -203,5 +203,5 @@ def _sentence(comparison: PairedComparison, decided_by: str | None) -> str:
         items = "the one item" if difference.n == 1 else f"all {difference.n} items"
         return f"bred answers {items} of test as {other} does"
     p = "< 0.001" if comparison.p < 0.001 else f"= {comparison.p:.2g}"
-    paired = "paired" if decided_by is None else f"{decided_by}, paired bootstrap"
+    paired = "paired" if decided_by is None else f"{decided_by}, paired halves"
     return f"bred − {other}: {comparison.text()}, {paired}, n={difference.size}, p {p}"

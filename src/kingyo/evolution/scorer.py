@@ -15,7 +15,7 @@ from kingyo.evolution.objectives import Means, Objectives
 from kingyo.evolution.screens import estimate_means
 from kingyo.irt import Responses
 from kingyo.stats import Array, Groups
-from kingyo.stats.bootstrap import bootstrap_values
+from kingyo.stats.half_samples import half_sample_values
 from kingyo.types import Evaluation, Item, ItemScore
 
 Value = TypeVar("Value")
@@ -89,15 +89,15 @@ class Scorer:
             return None
         return f"{self.objectives.title}: no finite value of {len(scores)} answers"
 
-    def bootstrap(self, evaluation: Evaluation) -> Array:
-        """Return the value of bootstrap samples of the items, stratified by task.
+    def half_samples(self, evaluation: Evaluation) -> Array:
+        """Return the value of random halves of the items of each task.
 
         NaN for samples without a value. Evaluations of the same items get the same samples.
         """
         scored = {score.item for score in evaluation.scores}
         items = self.by_task((item, item) for item in self._items if item in scored)
         groups = [self.groups(own) for own in items]
-        return bootstrap_values(self._features(evaluation.scores), self._value_or_nan, groups=groups)
+        return half_sample_values(self._features(evaluation.scores), self._value_or_nan, groups)
 
     def groups(self, items: Iterable[str]) -> Groups | None:
         """Return which of some items belong together; None if all are independent."""
@@ -114,11 +114,11 @@ class Scorer:
 
         Only items that both were scored on count, at least one per task. For several tasks the difference is
         the weighted mean of independent differences. If set measures count, the error is the standard
-        deviation over bootstrap samples.
+        deviation over random halves.
         """
         if self.objectives.by_set:
             gap, _ = self.lead(one, other)
-            gaps = self.bootstrap(_shared(one, other)) - self.bootstrap(_shared(other, one))
+            gaps = self.half_samples(_shared(one, other)) - self.half_samples(_shared(other, one))
             gaps = gaps[np.isfinite(gaps)]
             return len(gaps) > 0 and gap > float(gaps.std())
         baseline = {score.item: score.score for score in other.scores}

@@ -20,7 +20,7 @@ from kingyo.evolution.objectives import Objectives
 from kingyo.evolution.scorer import Scorer
 from kingyo.evolution.types import BASELINES
 from kingyo.stats import Groups, Interval, PairedDifference
-from kingyo.stats.bootstrap import bootstrap_bounds, bootstrap_difference, percentiles
+from kingyo.stats.half_samples import bounds_around, half_sample_bounds, half_sample_difference
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import SPLITS, Evaluation, Item, ItemScore, SetMeasure, Split
 
@@ -32,7 +32,7 @@ Key = tuple[str, str, Split]
 
 @dataclass(frozen=True, kw_only=True)
 class SetValue:
-    """The value of a set measure for one model on one split, with 95% bootstrap bounds.
+    """The value of a set measure for one model on one split, with 95% bounds.
 
     ``task`` is empty for a single task, and for the value that decides the run. ``n_groups`` and ``noun`` are
     those of an ``Interval``.
@@ -111,7 +111,7 @@ def _measured(
         value = float(measure.value(features))
         if not math.isfinite(value):
             raise ValueError(f"no finite value of {n} answers")
-        low, high = bootstrap_bounds(features, measure.value, groups)
+        low, high = half_sample_bounds(features, measure.value, groups)
     except (Exception, SystemExit) as error:  # noqa: BLE001 (a measure of the user's own may raise anything)
         return SetValue(task=task, measure=measure.name, split=split, n=n, failure=crash(error))
     known = SetValue(task=task, measure=measure.name, split=split, n=n, value=value, low=low, high=high)
@@ -127,17 +127,17 @@ def _is_missing(
 
 
 def _deciding(scorer: Scorer, evaluation: Evaluation, split: Split) -> SetValue:
-    """Compute the value that decides the run; bounds are infinite if no bootstrap sample has a value."""
-    low, high = -math.inf, math.inf
+    """Compute the value that decides the run; bounds are infinite if no half of the answers has a value."""
+    low, high, value = -math.inf, math.inf, scorer.value(evaluation)
     with suppress(ValueError):
-        low, high = percentiles(scorer.bootstrap(evaluation))
+        low, high = bounds_around(value or 0.0, scorer.half_samples(evaluation))
     groups = scorer.groups(score.item for score in evaluation.scores)
     return SetValue(
         task="",
         measure=scorer.objectives.title,
         split=split,
         n=len(evaluation.scores),
-        value=scorer.value(evaluation),
+        value=value,
         low=low,
         high=high,
         n_groups=0 if groups is None else len(groups.sizes),
@@ -205,13 +205,13 @@ def store_verdict(
 def differences(scorer: Scorer, tested: Mapping[int, Evaluation]) -> dict[tuple[int, int], PairedDifference]:
     """Compare all pairs of models by their values on the same items.
 
-    Pairs without a bootstrap sample that has both values are left out.
+    Pairs without a half of the answers that has both values are left out.
     """
     values = {trial: scorer.value(evaluation) or 0.0 for trial, evaluation in tested.items()}
-    samples = {trial: scorer.bootstrap(evaluation) for trial, evaluation in tested.items()}
+    samples = {trial: scorer.half_samples(evaluation) for trial, evaluation in tested.items()}
     pairs: dict[tuple[int, int], PairedDifference] = {}
     for one, other in combinations(tested, 2):
         with suppress(ValueError):
             gap, n = values[one] - values[other], len(tested[one].scores)
-            pairs[one, other] = bootstrap_difference(gap, n, samples[one], samples[other])
+            pairs[one, other] = half_sample_difference(gap, n, samples[one], samples[other])
     return pairs

@@ -34,6 +34,7 @@ MIN_DISPERSION = 1e-3  # lower bound of φ; the upper bound is 1
 MAX_STEP = 2.0  # of a Newton step, in logits
 NEIGHBOURS = 16  # trials on each side that μ averages
 STEPS = 60
+FEW_TRIALS = 3.0  # over the number of trials: by how much φ of graded scores is underestimated
 PRECISION = 1e-4  # of abilities, in logits: far below their errors
 
 
@@ -129,7 +130,8 @@ def estimates(abilities: Abilities, responses: Matrix, groups: Places | None = N
 
     The error combines the errors of abilities and difficulties and the sampling error of the items that are
     not scored yet; it is 0 if all items are scored. Scores of 0 and 1 are assumed to vary as p (1 − p), even
-    if the few scores of a short search vary less.
+    if the few scores of a short search vary less. For graded scores, φ from few trials is too small, and the
+    error is widened; docs/statistics.md has the coverage.
 
     Args:
         abilities: the fitted model.
@@ -147,7 +149,8 @@ def estimates(abilities: Abilities, responses: Matrix, groups: Places | None = N
     unknown = (slope.sum(axis=1) * error) ** 2
     unknown += _variance_of_sums(slope * abilities.difficulty_error, shared)
     is_binary = bool(np.isin(responses[seen], (0.0, 1.0)).all())
-    variance = (sampling + unknown) / (abilities.dispersion if is_binary else 1.0)
+    widening = 1 / abilities.dispersion if is_binary else 1 + FEW_TRIALS / len(responses)
+    variance = (sampling + unknown) * widening
     error = np.sqrt(variance) / responses.shape[1]
     return [
         Estimate(score=float(score), error=float(spread), n=int(n))

@@ -26,7 +26,7 @@ Row = tuple[Cell, ...]
 NONE = "–"
 INTERVALS = (
     "95%: Wilson's for shares of right answers, Gaffke's for other scores, Newcombe's or Gaffke's for "
-    "differences, Zou & Donner's for means of several parts, the bootstrap for measures of all answers"
+    "differences, Zou & Donner's for means of several parts, random halves for measures of all answers"
 )
 
 

@@ -24,7 +24,7 @@ class PairedComparison:
         difference: mean paired difference with its interval.
         p: two-sided p-value that the two are equally good.
         test: McNemar's exact test for one task scored 0 or 1, or Student's if its items are in groups; the
-            level at which Gaffke's interval excludes 0 otherwise; bootstrap if set measures count, whose
+            level at which Gaffke's interval excludes 0 otherwise; half-samples if set measures count, whose
             difference this is then.
         is_alike: whether both gave the same answer to every item, so that they may be the same model.
     """
@@ -32,12 +32,12 @@ class PairedComparison:
     other: str
     difference: Interval
     p: float
-    test: Literal["mcnemar", "gaffke", "bootstrap", "student"]
+    test: Literal["mcnemar", "gaffke", "half-samples", "student"]
     is_alike: bool = False
 
     def text(self, sign: Literal["", "+"] = "+") -> str:
         """Return the difference in points, or in units of the set measure."""
-        if self.test == "bootstrap":
+        if self.test == "half-samples":
             return self.difference.plain(sign)
         return self.difference.in_percent(" points", sign)
 

@@ -97,7 +97,7 @@ def _deciding_intervals(sets: Sequence[SetValue], title: str) -> dict[Split, Int
     for each in sets:
         if (each.task, each.measure) == ("", title) and each.value is not None:
             assert each.low is not None and each.high is not None, "a value has bounds"
-            bounds = Interval(score=each.value, n=each.n, low=each.low, high=each.high, method="bootstrap")
+            bounds = Interval(score=each.value, n=each.n, low=each.low, high=each.high, method="half-samples")
             intervals[each.split] = replace(bounds, n_groups=each.n_groups, noun=each.noun)
     return intervals
 

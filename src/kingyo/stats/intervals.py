@@ -93,6 +93,7 @@ class Interval:
         "student",
         "mover",
         "bootstrap",
+        "half-samples",
         "bradley-terry",
     ]
     n_groups: int = 0

@@ -31,7 +31,7 @@ class PairedDifference:
 
     interval: Interval
     p: float
-    test: Literal["mcnemar", "gaffke", "bootstrap", "student"]
+    test: Literal["mcnemar", "gaffke", "half-samples", "student"]
 
 
 def paired_difference(

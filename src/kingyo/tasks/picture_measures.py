@@ -75,7 +75,7 @@ class ReferenceSettings:
 
 
 class ComparedPicture(NamedTuple):
-    """One picture of a compared set, by its index: what bootstrap samples repeat."""
+    """One picture of a compared set, by its index: what half of a set is drawn from."""
 
     place: int
     pictures: ComparedPictures

@@ -43,7 +43,7 @@ class SetMeasure(Protocol):
         ...
 
     def value(self, features: Sequence[object]) -> float:
-        """Return the measure of a set of answers, some repeated in a bootstrap sample; NaN if undefined."""
+        """Return the measure of a set of answers, or of half of them for its interval; NaN if undefined."""
         ...
 
 

@@ -1,6 +1,6 @@
 """Compare a set of pictures with reference pictures by their vectors: KID, FID, precision and recall.
 
-Every measure takes how often each picture occurs, because bootstrap samples repeat pictures. Pairs of a
+Every measure takes how often each picture occurs, because intervals use halves of the pictures. Pairs of a
 picture with its own copies are left out, so that a repeated picture is neither its own pair in KID nor its
 own nearest neighbour in recall. Two items whose pictures happen to be equal are different pictures.
 """
