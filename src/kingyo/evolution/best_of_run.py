@@ -26,6 +26,7 @@ class Lead:
         trial, over: ids of the two trials.
         lead: value of the first minus that of the second.
         n: items of fit and validation that both answered.
+        of_groups: what follows n in text if some belong together, see ``Interval.of_groups``.
         is_clear: whether the first is preferred to the second.
     """
 
@@ -34,6 +35,7 @@ class Lead:
     lead: float
     n: int
     is_clear: bool
+    of_groups: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +81,11 @@ def _lead(
     *,
     is_clear: bool | None = None,
 ) -> Lead:
-    lead, n = scorer.lead(rows[trial], rows[over])
+    lead, shared = scorer.lead(rows[trial], rows[over])
     is_clear = scorer.is_ahead(rows[trial], rows[over]) if is_clear is None else is_clear
-    return Lead(trial=trial, over=over, lead=lead, n=n, is_clear=is_clear)
+    groups = scorer.groups(shared)
+    of_groups = "" if groups is None else groups.in_words
+    return Lead(trial=trial, over=over, lead=lead, n=len(shared), is_clear=is_clear, of_groups=of_groups)
 
 
 def best_of_run(

@@ -103,11 +103,11 @@ class Scorer:
         """Return which of some items belong together; None if all are independent."""
         return Groups.of(self.group_of[item] for item in items)
 
-    def lead(self, one: Evaluation, other: Evaluation) -> tuple[float, int]:
-        """Return by how much one is better on the items that both were scored on, and how many these are."""
+    def lead(self, one: Evaluation, other: Evaluation) -> tuple[float, list[str]]:
+        """Return by how much one is better on the items that both were scored on, and these items."""
         one, other = _shared(one, other), _shared(other, one)
         values = [self.objectives.value(self.observed_means(each)) for each in (one, other)]
-        return values[0] - values[1], len(one.scores)
+        return values[0] - values[1], [score.item for score in one.scores]
 
     def is_ahead(self, one: Evaluation, other: Evaluation) -> bool:
         """Return whether one is better by more than a standard error of the difference, paired by item.

@@ -85,7 +85,7 @@ def ahead_on_test(summary: RunSummary) -> str | None:
     text = (
         f"Test played no part in this choice: there {_named(summary, other)} scores "
         f"{interval_in_words(score, summary.decided_by)} and {named}, the best by fit and validation, "
-        f"{interval_in_words(own, summary.decided_by)} (n = {own.n})"
+        f"{interval_in_words(own, summary.decided_by)} (n = {own.size})"
     )
     leads = [_lead_in_words(summary, lead) for lead in _leads(summary)] if best is summary.winner else []
     return f"{text}; {_shared(summary)} {named} is {leads[-1]}." if leads else f"{text}."
@@ -108,7 +108,7 @@ def _lead_in_words(summary: RunSummary, lead: Lead) -> str:
         verb = "ahead of" if lead.lead > ROUNDING else "equal to"
     else:
         verb = "behind" if lead.lead < -ROUNDING else "not clearly ahead of"
-    return f"{verb} {_named(summary, summary.model(lead.over))} ({size}, n = {lead.n})"
+    return f"{verb} {_named(summary, summary.model(lead.over))} ({size}, n = {lead.n}{lead.of_groups})"
 
 
 def _named(summary: RunSummary, model: ModelResult) -> str:
@@ -127,7 +127,7 @@ def beside_baselines(summary: RunSummary, trial: StoredTrial) -> str | None:
     is_tie = len(rivals) > 1 and len({each.score for each, _ in rivals}) == 1
     who = "all baselines score" if is_tie else f"the best baseline, {describe_trial(other)}, scores"
     text = (
-        f"On test (n = {own.n}) it scores {interval_in_words(own, summary.decided_by)}; "
+        f"On test (n = {own.size}) it scores {interval_in_words(own, summary.decided_by)}; "
         f"{who} {interval_in_words(score, summary.decided_by)}"
     )
     return f"{text}{'.' if own.score > score.score else ', so nothing is gained.'}"

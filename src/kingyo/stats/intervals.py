@@ -107,7 +107,7 @@ class Interval:
     @property
     def of_groups(self) -> str:
         """Return what follows the number of items in ``size``."""
-        return f" items of {counted(self.n_groups, self.noun)}" if self.n_groups else ""
+        return groups_in_words(self.n_groups, self.noun)
 
     def in_percent(self, unit: str = "", sign: Literal["", "+"] = "") -> str:
         """Return "71.5 [65.0, 77.2]", with a unit after the score; "+" shows the sign of differences."""
@@ -118,6 +118,11 @@ class Interval:
         """Return "0.8124 [0.771, 0.8493]", for measures that are no percentage."""
         score, low, high = (f"{value:{sign}.4g}" for value in (self.score, self.low, self.high))
         return f"{score} [{low}, {high}]"
+
+
+def groups_in_words(n_groups: int, noun: str) -> str:
+    """Return `` items of 20 prompts``, or nothing if no items belong together."""
+    return f" items of {counted(n_groups, noun)}" if n_groups else ""
 
 
 Counts = tuple[int, int, str]
