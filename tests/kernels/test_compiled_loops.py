@@ -107,6 +107,20 @@ def test_statistics(n: int, count: int, dtype: torch.dtype, seed: int, data: st.
             assert measure() == expected
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_thresholds_among_equal_magnitudes(dtype: torch.dtype) -> None:
+    """Most magnitudes are equal, the others a little larger; both fall into one bin."""
+    n = 100_000
+    base, source = torch.zeros(n, dtype=dtype), torch.ones(n, dtype=dtype)
+    source[::7], source[5::1000] = 0.0, 1.001 if dtype == torch.float32 else 1.0078125
+    source[40_000], source[70_000] = math.nan, math.inf
+    counts = [1, 2, 3, 50, 102, 103, 5000, 60_000, 85_800, 90_000]
+    expected = [largest(source, base, count) for count in counts]
+    for threads in (1, 2):
+        with execution(compiled=True, threads=threads):
+            assert [largest(source, base, count) for count in counts] == expected
+
+
 @few
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 5))
 def test_ranks_of_rows(n_rows: int, width: int, seed: int) -> None:

@@ -56,7 +56,7 @@ def text(form: LoopForm) -> str:
 
     ``loop`` returns the bits of the largest magnitude that it wrote, before rounding.
     """
-    lines = [*_entry(form), "", "def loop(text, addresses, numbers, words, start, stop, to):"]
+    lines = [*_entry(form), "", "def loop(addresses, numbers, words, start, stop, to):"]
     body = [*_arguments(form), *_loop(form), "return worst"]
     return "\n".join([*lines, *_indented(body)])
 
