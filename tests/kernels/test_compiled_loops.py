@@ -21,6 +21,7 @@ from kingyo.kernels import (
     to_tensor,
 )
 from kingyo.kernels.loop_arguments import call_arguments
+from kingyo.kernels.loop_text import CHUNK
 from kingyo.kernels.order_statistics import (
     largest,
     most_varied,
@@ -234,7 +235,7 @@ def test_a_loop_writes_to_a_buffer_that_its_caller_owns() -> None:
     from kingyo.kernels import compiled_loops
 
     (source,), base = make(0, 100, 1, [torch.float32] * 2)
-    out, chunk = torch.empty(100), np.zeros(compiled_loops.CHUNK, np.uint8)
+    out, chunk = torch.empty(100), np.zeros(CHUNK, np.uint8)
     weighted = WeightedSum(shape=(100,), terms=(Term(source=source, factor=1.0),), base=base)
     with execution(compiled=True):
         calls = prepare(weighted, (0, 100), out).calls

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 from kingyo.kernels.machine_code import CompiledFunction
 
-CHUNK = 1024
-"""Bytes that are computed before they are copied to the output; small, so that loads and stores overlap."""
 DIGITS = 1 << 12
 """Values of a digit of the radix sort."""
 

@@ -17,7 +17,6 @@ from numba.np.arrayobj import make_array, populate_array
 
 from kingyo.kernels import loop_functions, loop_memory
 from kingyo.kernels.loop_memory import inline
-from kingyo.kernels.machine_code import Kind, n_dimensions
 from kingyo.kernels.masks import ENTRY_FUNCTIONS
 
 NAMES = {
@@ -27,25 +26,27 @@ NAMES = {
     "f32": np.float32,
 }
 """Names that the text of a loop may use."""
+Kinds = Sequence[tuple[str, int]]
+"""Types of arguments: of their numbers, as numpy names it, and number of dimensions."""
 _LIBRARY = {"memcpy", "memmove", "memset"}
 """Functions that the code may call."""
 
 
-def compile_function(name: str, kinds: Sequence[Kind], text: str) -> tuple[str, bytes]:
+def compile_function(name: str, kinds: Kinds, text: str) -> tuple[str, bytes]:
     """Return the symbol of a function with the loop of a text, and its object code."""
     symbol, module = _module(name, kinds, text)
     return symbol, _machine().emit_object(module)
 
 
-def assembly(name: str, kinds: Sequence[Kind], text: str) -> str:
+def assembly(name: str, kinds: Kinds, text: str) -> str:
     """Return the same as assembly, to read it."""
     return _machine().emit_assembly(_module(name, kinds, text)[1])
 
 
-def _module(name: str, kinds: Sequence[Kind], text: str) -> tuple[str, llvm.ModuleRef]:
+def _module(name: str, kinds: Kinds, text: str) -> tuple[str, llvm.ModuleRef]:
     """Return the symbol and LLVM's module, optimised for the processor."""
     entry = inline(_entry(_with_loop(name, text), kinds))
-    signature = types.void(*(each for kind in kinds for each in _types(kind)))
+    signature = types.void(*(each for number, n in kinds for each in _types(number, n)))
     entry.compile(signature)
     (compiled,) = entry.overloads.values()
     module = llvm.parse_assembly(compiled.library.get_llvm_str())
@@ -69,11 +70,11 @@ def _with_loop(name: str, text: str) -> Any:
     return inline(function)
 
 
-def _entry(function: Any, kinds: Sequence[Kind]) -> Callable[..., None]:
+def _entry(function: Any, kinds: Kinds) -> Callable[..., None]:
     """Return a function of addresses, lengths and numbers that calls one of arrays and numbers."""
     parameters, arguments = [], []
-    for k, kind in enumerate(kinds):
-        lengths = [f"n{k}_{i}" for i in range(n_dimensions(kind))]
+    for k, (_, n) in enumerate(kinds):
+        lengths = [f"n{k}_{i}" for i in range(n)]
         parameters += [f"a{k}", *lengths]
         arguments.append(f"array(a{k}, ({', '.join(lengths)},))" if lengths else f"a{k}")
     names = {"array": _array, "function": function}
@@ -98,10 +99,9 @@ def _array(_context, address, lengths):
     return types.Array(address.dtype, len(lengths), "C")(address, lengths), generate
 
 
-def _types(kind: Kind) -> list[types.Type]:
-    number = getattr(types, kind.partition("[")[0])
-    n = n_dimensions(kind)
-    return [types.CPointer(number), *[types.int64] * n] if n else [number]
+def _types(number: str, n: int) -> list[types.Type]:
+    kind = getattr(types, number)
+    return [types.CPointer(kind), *[types.int64] * n] if n else [kind]
 
 
 def _machine() -> llvm.TargetMachine:

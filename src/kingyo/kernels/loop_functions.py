@@ -11,9 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from kingyo.kernels.blocks import BLOCK, LANES
-from kingyo.kernels.compiled_loops import CHUNK
 from kingyo.kernels.loop_memory import bits64, copy_out, hashed, inline
-from kingyo.kernels.loop_text import ROW, SIZE_SHIFT
+from kingyo.kernels.loop_text import CHUNK, ROW, SIZE_SHIFT
 from kingyo.kernels.random_numbers import N_VALUES
 
 SHIFT = np.uint32(SIZE_SHIFT)

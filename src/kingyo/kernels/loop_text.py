@@ -16,6 +16,8 @@ SHARED, PER_SOURCE = 2, 4
 """Counts of numbers: scale and least variance; then per source factor, share and two of its mask."""
 ROW = 128
 """Entries of a source that are computed at a time for sums."""
+CHUNK = 1024
+"""Bytes that are computed before they are copied to the output; small, so that loads and stores overlap."""
 SIZE_SHIFT = 15
 """Histograms of magnitudes use the upper 17 bits of float32 without the sign: 256 bins per power of two."""
 Result = Literal["sum", "rows", "size", "variance"]

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-Kind = str
-"""Type of an argument: that of a number, as numpy names it, or ``uint64[2]`` for a matrix of them."""
+Kind = tuple[str, int]
+"""Type of an argument: of its numbers, as numpy names it, and number of dimensions."""
 _NUMBERS = {"int64": ctypes.c_int64, "uint32": ctypes.c_uint32, "float64": ctypes.c_double}
 _OK = (0, -2)  # numba's codes for a function that returns
 _unused = ctypes.create_string_buffer(16)  # places for a result and an error, which no function has
@@ -34,12 +34,12 @@ _lock = Lock()
 class CompiledFunction:
     """A function of ``loop_functions`` with its own machine code for each text of a loop.
 
-    Calls release the interpreter's lock. ``kinds`` are the types of the arguments after the text, which are
-    not checked; arrays must be contiguous.
+    Calls release the interpreter's lock. ``kinds`` are the types of the arguments after the text, such as
+    ``float64`` or ``float64[2]``. They are not checked; arrays must be contiguous.
     """
 
-    def __init__(self, name: str, *kinds: Kind) -> None:
-        self.name, self.kinds = name, kinds
+    def __init__(self, name: str, *kinds: str) -> None:
+        self.name, self.kinds = name, [_kind(each) for each in kinds]
         self._entries: dict[str, Callable[..., int]] = {}
 
     def __call__(self, text: str, *arguments: Any) -> None:
@@ -65,14 +65,13 @@ class CompiledFunction:
             return self._entries[text]
 
 
-def n_dimensions(kind: Kind) -> int:
-    """Return the number of dimensions of an array; 0 for a number."""
-    return int(kind.partition("[")[2].rstrip("]") or 0)
+def _kind(written: str) -> Kind:
+    number, _, n = written.partition("[")
+    return number, int(n.rstrip("]") or 0)
 
 
 def _c_types(kind: Kind) -> list[type]:
-    n = n_dimensions(kind)
-    return [ctypes.c_void_p, *[ctypes.c_int64] * n] if n else [_NUMBERS[kind]]
+    return [ctypes.c_void_p, *[ctypes.c_int64] * kind[1]] if kind[1] else [_NUMBERS[kind[0]]]
 
 
 def has_code() -> bool:
