@@ -183,7 +183,7 @@ def warm(files: Sequence[Path]) -> None:
 
 
 def read_and_write(sources: Sequence[Path], out: Path, n_bytes: int, *, durable: bool) -> tuple[float, float]:
-    """Seconds, and processor time, to read files once and to write so many bytes once: what no merge can beat.
+    """Return seconds and processor time to read files once and to write so many bytes once.
 
     Args:
         sources: files to read.
@@ -191,9 +191,7 @@ def read_and_write(sources: Sequence[Path], out: Path, n_bytes: int, *, durable:
         n_bytes: how much.
         durable: whether to wait until it is on the disk.
     """
-    buffer = mmap.mmap(
-        -1, 1 << 22
-    )  # pages, which Zen 3 copies faster
+    buffer = mmap.mmap(-1, 1 << 22)  # pages, which Zen 3 copies faster
     view = memoryview(buffer)
     start = time.perf_counter(), time.process_time()
     for file in sources:
