@@ -36,6 +36,7 @@ def render(results: Mapping[str, Row], machine: Mapping[str, str], *, markdown: 
     """Return all sections that have results."""
     sections = {
         "Files to files: wall time (CPU time of all threads)": _times(results),
+        "Files to files: processor time": _processor(results),
         "Files to files: peak memory in MiB (allocated + file pages = resident)": _memory(results),
         "A candidate in memory, one thread, ns per parameter (CPU time)": _candidates(results),
         "Two threads in memory": _threads(results, machine.get("size", "0.5b")),
@@ -82,6 +83,25 @@ def _times(results: Mapping[str, Row]) -> Iterator[Line]:
                     target="≤ 1.5×",
                     passed=share <= 1.5,
                 )
+
+
+def _processor(results: Mapping[str, Row]) -> Iterator[Line]:
+    """Yield the processor time of merges relative to reading and writing, both by one thread."""
+    copy = results.get("limit/written")
+    if copy is None or "processor" not in copy:
+        return
+    for method, most in (("linear", 2.5), ("task_arithmetic", 2.5), ("ties", 6.0)):
+        row = results.get(f"files/{method}/kingyo")
+        if row is not None:
+            share = row["processor"] / copy["processor"]
+            yield Line(
+                what=f"{method} against reading three models and writing one",
+                ours=f"{row['processor']:.2f} s",
+                theirs=f"{copy['processor']:.2f} s (copy)",
+                ratio=f"{share:.2f}×",
+                target=f"≤ {most}×",
+                passed=share <= most,
+            )
 
 
 def _memory(results: Mapping[str, Row]) -> Iterator[Line]:

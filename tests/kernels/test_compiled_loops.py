@@ -21,6 +21,7 @@ from kingyo.kernels import (
     to_tensor,
 )
 from kingyo.kernels.loop_arguments import call_arguments
+from kingyo.kernels.loop_text import CHUNK
 from kingyo.kernels.order_statistics import (
     largest,
     most_varied,
@@ -105,6 +106,20 @@ def test_statistics(n: int, count: int, dtype: torch.dtype, seed: int, data: st.
     for threads in (1, 2):
         with execution(compiled=True, threads=threads):
             assert measure() == expected
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_thresholds_among_equal_magnitudes(dtype: torch.dtype) -> None:
+    """Most magnitudes are equal, the others a little larger; both fall into one bin."""
+    n = 100_000
+    base, source = torch.zeros(n, dtype=dtype), torch.ones(n, dtype=dtype)
+    source[::7], source[5::1000] = 0.0, 1.001 if dtype == torch.float32 else 1.0078125
+    source[40_000], source[70_000] = math.nan, math.inf
+    counts = [1, 2, 3, 50, 102, 103, 5000, 60_000, 85_800, 90_000]
+    expected = [largest(source, base, count) for count in counts]
+    for threads in (1, 2):
+        with execution(compiled=True, threads=threads):
+            assert [largest(source, base, count) for count in counts] == expected
 
 
 @few
@@ -220,7 +235,7 @@ def test_a_loop_writes_to_a_buffer_that_its_caller_owns() -> None:
     from kingyo.kernels import compiled_loops
 
     (source,), base = make(0, 100, 1, [torch.float32] * 2)
-    out, chunk = torch.empty(100), np.zeros(compiled_loops.CHUNK, np.uint8)
+    out, chunk = torch.empty(100), np.zeros(CHUNK, np.uint8)
     weighted = WeightedSum(shape=(100,), terms=(Term(source=source, factor=1.0),), base=base)
     with execution(compiled=True):
         calls = prepare(weighted, (0, 100), out).calls

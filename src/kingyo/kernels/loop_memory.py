@@ -41,16 +41,9 @@ INLINE: Any = {
     "forceinline": True,
     "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
+    "_nrt": False,
 }
 """Options of functions that only compiled code calls."""
-
-
-def compiled(function: F) -> F:
-    """Compile without the interpreter's lock; cache the machine code on disk if a folder is writable."""
-    try:
-        return njit(nogil=True, cache=True, error_model="numpy")(function)
-    except RuntimeError:  # neither the package's folder nor the user's cache is writable
-        return njit(nogil=True, error_model="numpy")(function)
 
 
 def inline(function: Callable[..., Any]) -> Any:

@@ -16,6 +16,8 @@ SHARED, PER_SOURCE = 2, 4
 """Counts of numbers: scale and least variance; then per source factor, share and two of its mask."""
 ROW = 128
 """Entries of a source that are computed at a time for sums."""
+CHUNK = 1024
+"""Bytes that are computed before they are copied to the output; small, so that loads and stores overlap."""
 SIZE_SHIFT = 15
 """Histograms of magnitudes use the upper 17 bits of float32 without the sign: 256 bins per power of two."""
 Result = Literal["sum", "rows", "size", "variance"]
@@ -56,7 +58,7 @@ def text(form: LoopForm) -> str:
 
     ``loop`` returns the bits of the largest magnitude that it wrote, before rounding.
     """
-    lines = [*_entry(form), "", "def loop(text, addresses, numbers, words, start, stop, to):"]
+    lines = [*_entry(form), "", "def loop(addresses, numbers, words, start, stop, to):"]
     body = [*_arguments(form), *_loop(form), "return worst"]
     return "\n".join([*lines, *_indented(body)])
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,8 +61,10 @@ def _threshold(
     above = np.cumsum(counts[:0:-1])  # from the largest bin down
     place = int(np.searchsorted(above, count))
     left = count - (int(above[place - 1]) if place else 0)
-    bits, places = _entries_of_bin(loop, n, counts, counts.size - 1 - place)
-    return _threshold_among(bits.view(np.float32), places, left)
+    entries = _entries_of_bin(loop, n, counts, counts.size - 1 - place)
+    if left <= entries.bits.size:
+        return _threshold_among(entries.bits.view(np.float32), entries.places, left)
+    return _threshold_at(loop, n, entries, left - entries.bits.size)
 
 
 def _threshold_among(numbers: NDArray[np.float32], places: NDArray[np.int64], count: int) -> Threshold:
@@ -76,23 +78,53 @@ def _threshold_among(numbers: NDArray[np.float32], places: NDArray[np.int64], co
     return Threshold(least=float(least), before=int(equals[count - above - 1]) + 1)
 
 
-def _entries_of_bin(
-    loop: SumLoop, n: int, counts: Counts, index: int
-) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
-    """Return bits and places of the sizes of one bin of the ``size_counts``, in order."""
+class _Bin(NamedTuple):
+    """The entries of one bin of the ``size_counts``."""
+
+    least: np.uint32  # bits of the least size that belongs to the bin
+    equals: NDArray[np.uint32]  # number of entries with this size, per ``SCRATCH`` entries of the tensor
+    bits: NDArray[np.uint32]  # bits of the other sizes
+    places: NDArray[np.int64]  # their indices, ascending
+
+
+def _entries_of_bin(loop: SumLoop, n: int, counts: Counts, index: int) -> _Bin:
+    """Return the entries of one bin of the ``size_counts``."""
     from kingyo.kernels import compiled_loops
 
     wanted = np.uint32(int(counts[0]) + index - 1)
 
-    def collect(span: Span) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
-        scratch = np.empty(SCRATCH, dtype=np.float32)
-        most = min(int(counts[index]), span[1] - span[0])
+    def collect(span: Span) -> _Bin:
+        width = span[1] - span[0]
+        scratch, equals = np.empty(SCRATCH, dtype=np.float32), np.empty(-(-width // SCRATCH), np.uint32)
+        most, n_here = min(int(counts[index]), width), np.empty(1, np.int64)
         bits, places = np.empty(most, dtype=np.uint32), np.empty(most, dtype=np.int64)
-        n_here: int = compiled_loops.collect(*call_arguments(loop.calls(span)), wanted, scratch, bits, places)
-        return bits[:n_here], places[:n_here]
+        arguments = call_arguments(loop.calls(span))
+        compiled_loops.collect(*arguments, int(wanted), scratch, equals, bits, places, n_here)
+        return _Bin(wanted, equals, bits[: n_here[0]], places[: n_here[0]])
 
     parts = map_spans(n, collect)
-    return np.concatenate([bits for bits, _ in parts]), np.concatenate([places for _, places in parts])
+    return _Bin(
+        wanted << np.uint32(SIZE_SHIFT),
+        np.concatenate([part.equals for part in parts]),
+        np.concatenate([part.bits for part in parts]),
+        np.concatenate([part.places for part in parts]),
+    )
+
+
+def _threshold_at(loop: SumLoop, n: int, entries: _Bin, count: int) -> Threshold:
+    """Return the threshold that keeps the first ``count`` entries with the least size of a bin."""
+    from kingyo.kernels import compiled_loops
+
+    least = float(entries.least.view(np.float32))
+    if math.isnan(least):
+        return _NOTHING
+    totals = np.cumsum(entries.equals, dtype=np.int64)
+    part = int(np.searchsorted(totals, count))
+    first, left = part * SCRATCH, count - (int(totals[part - 1]) if part else 0)
+    sizes = np.empty(min(SCRATCH, n - first), dtype=np.float32)
+    compiled_loops.sizes(*call_arguments(loop.calls((first, first + sizes.size))), sizes)
+    equals = np.flatnonzero(sizes.view(np.uint32) == entries.least)
+    return Threshold(least=least, before=first + int(equals[left - 1]) + 1)
 
 
 def size_counts(source: AnyTensor, base: AnyTensor) -> Counts:
@@ -174,7 +206,8 @@ def row_ranks(source: AnyTensor, base: AnyTensor) -> Ranks:
 
     def sort(span: Span) -> None:
         scratch = np.empty(length, dtype=np.float32)
-        rank(*call_arguments(loop.calls(span)), length, scratch, ranks)
+        arguments = call_arguments(loop.calls(span))
+        rank(*arguments, length, scratch, *compiled_loops.sort_memory(length), ranks)
 
     map_spans(n, sort, align=length)
     return ranks

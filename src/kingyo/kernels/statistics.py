@@ -13,8 +13,19 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from kingyo.kernels.blocks import BLOCK, Line, Span, all_finite, block_sums, differences, row_sums, spans
+from kingyo.kernels.blocks import (
+    BLOCK,
+    LANES,
+    Line,
+    Span,
+    all_finite,
+    block_sums,
+    differences,
+    row_sums,
+    spans,
+)
 from kingyo.kernels.loop_arguments import SumLoop, call_arguments
+from kingyo.kernels.loop_text import ROW
 from kingyo.kernels.masks import BernoulliMask, Mask, Threshold
 from kingyo.kernels.random_numbers import N_VALUES, uniform
 from kingyo.kernels.raw_tensor import AnyTensor, as_torch
@@ -127,8 +138,9 @@ def kept_magnitudes(
             return np.sum((sizes + rounders[:, None]) - rounders[:, None], axis=1)
         from kingyo.kernels import compiled_loops
 
-        kept = np.zeros(len(sources))
-        compiled_loops.exact_sums(*call_arguments(loop.calls(span)), rounders, kept)
+        n_rows, kept = len(sources), np.zeros(len(sources))
+        scratch = np.empty((n_rows, ROW), np.float32), np.empty(n_rows, np.uint64)
+        compiled_loops.exact_sums(*call_arguments(loop.calls(span)), rounders, *scratch, kept)
         return kept
 
     n = plain.n_elements
@@ -237,7 +249,8 @@ def _sums(plain: WeightedSum, summand: Summand, n_sums: int) -> Floats:
 
     def add(span: Span) -> None:
         part = blocks[span[0] // BLOCK : -(-span[1] // BLOCK)]
-        compiled_loops.sums(*call_arguments(loop.calls(span)), _CODES[summand], part)
+        scratch = np.empty((n_sums, ROW), np.float32), np.empty((n_sums, LANES))
+        compiled_loops.sums(*call_arguments(loop.calls(span)), _CODES[summand], *scratch, part)
 
     map_spans(plain.n_elements, add)
     return np.cumsum(blocks, axis=0)[-1]  # which adds one by one

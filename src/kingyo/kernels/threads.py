@@ -19,6 +19,7 @@ from kingyo.io.lazy_torch import is_loaded, torch
 from kingyo.kernels.blocks import BLOCK, Span, spans
 from kingyo.kernels.loop_arguments import SumLoop, sum_loop
 from kingyo.kernels.loop_text import Result
+from kingyo.kernels.machine_code import has_code
 from kingyo.kernels.weighted_sum import WeightedSum
 
 T = TypeVar("T")
@@ -54,6 +55,8 @@ _current = ContextVar("execution", default=_ALONE)
 def compiler_trouble() -> str | None:
     """Return why numba cannot compile, as the end of a sentence about it; None if it can."""
     try:
+        if "NUMBA_DISABLE_JIT" not in os.environ and has_code():  # saves the import of numba
+            return None
         from numba import config
     except ModuleNotFoundError as error:
         return "is not installed" if error.name == "numba" else f"cannot be imported ({error})"

@@ -18,6 +18,7 @@ from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.kernels.blocks import BLOCK, Span, all_finite, spans
 from kingyo.kernels.lazy import Lazy
 from kingyo.kernels.loop_arguments import LoopCall, call_arguments, has_nan, overflows
+from kingyo.kernels.loop_text import CHUNK
 from kingyo.kernels.raw_tensor import AnyTensor, as_torch, letter_of
 from kingyo.kernels.threads import cancel_waiting, compiled_loop, current_execution
 from kingyo.kernels.weighted_sum import WeightedSum
@@ -178,7 +179,7 @@ def _at_once(calls: Sequence[OwnedCall]) -> _Share:
     from kingyo.kernels import compiled_loops
 
     arguments = call_arguments([call for _, call in calls])
-    worst, chunk = np.empty(len(calls), np.uint32), np.empty(compiled_loops.CHUNK, np.uint8)
+    worst, chunk = np.empty(len(calls), np.uint32), np.empty(CHUNK, np.uint8)
 
     def run() -> list[tuple[int, int]]:
         compiled_loops.weighted_sums(*arguments, chunk, worst)
