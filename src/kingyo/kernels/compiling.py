@@ -10,7 +10,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
-from numba import types
+from numba import cfunc, types
 from numba.core import cgutils, config
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
@@ -44,20 +44,18 @@ def assembly(name: str, kinds: Kinds, text: str) -> str:
 
 
 def _module(name: str, kinds: Kinds, text: str) -> tuple[str, llvm.ModuleRef]:
-    """Return the symbol and LLVM's module, optimised for the processor."""
-    entry = inline(_entry(_with_loop(name, text), kinds))
+    """Return the symbol and LLVM's module of a C callback, optimised for the processor."""
     signature = types.void(*(each for number, n in kinds for each in _types(number, n)))
-    entry.compile(signature)
-    (compiled,) = entry.overloads.values()
-    module = llvm.parse_assembly(compiled.library.get_llvm_str())
+    entry = cfunc(signature)(_entry(_with_loop(name, text), kinds))
+    module = llvm.parse_assembly(entry.inspect_llvm())
     foreign = {
         each.name
         for each in module.functions
         if each.is_declaration and not each.name.startswith("llvm.") and each.name not in _LIBRARY
     }
-    if foreign:
+    if foreign:  # such as numba's own functions, where something could raise
         raise RuntimeError(f"{name} calls {', '.join(sorted(foreign))}, which a later process has not")
-    return compiled.fndesc.llvm_func_name, module
+    return entry.native_name, module
 
 
 def _with_loop(name: str, text: str) -> Any:

@@ -151,17 +151,20 @@ def sizes(addresses, numbers, words, spans, result):
 def histogram(addresses, numbers, words, spans, counts, scratch):
     """Count the sizes of one call by their upper bits."""
     bits, place = scratch.view(np.uint32), np.uint64(scratch.ctypes.data)
-    for first in range(spans[0, 0], spans[0, 1], scratch.size):
+    first = spans[0, 0]
+    while first < spans[0, 1]:  # a range with this step could raise
         last = min(first + scratch.size, spans[0, 1])
         _loop(addresses[0], numbers[0], words[0], first, last, place)
         for i in range(last - first):
             counts[bits[i] >> SHIFT] += 1
+        first += scratch.size
 
 
 def by_draw(addresses, numbers, words, spans, key, rounder, scratch, bins):
     """Add each rounded size of one call to the bin of its random number; its first index is even."""
     place = np.uint64(scratch.ctypes.data)
-    for first in range(spans[0, 0], spans[0, 1], scratch.size):
+    first = spans[0, 0]
+    while first < spans[0, 1]:  # a range with this step could raise
         last = min(first + scratch.size, spans[0, 1])
         _loop(addresses[0], numbers[0], words[0], first, last, place)
         for i in range(0, last - first, 2):
@@ -169,6 +172,7 @@ def by_draw(addresses, numbers, words, spans, key, rounder, scratch, bins):
             bins[bits & np.uint32(N_VALUES - 1)] += (np.float64(scratch[i]) + rounder) - rounder
             if i + 1 < last - first:
                 bins[bits >> np.uint32(16)] += (np.float64(scratch[i + 1]) + rounder) - rounder
+        first += scratch.size
 
 
 def collect(addresses, numbers, words, spans, wanted, scratch, equals, sizes, places, n):
@@ -179,7 +183,8 @@ def collect(addresses, numbers, words, spans, wanted, scratch, equals, sizes, pl
     """
     bits, place = scratch.view(np.uint32), np.uint64(scratch.ctypes.data)
     least, found = wanted << SHIFT, 0
-    for first in range(spans[0, 0], spans[0, 1], scratch.size):
+    first = spans[0, 0]
+    while first < spans[0, 1]:  # a range with this step could raise
         last = min(first + scratch.size, spans[0, 1])
         _loop(addresses[0], numbers[0], words[0], first, last, place)
         bits[last - first :] = ~np.uint32(0)
@@ -197,6 +202,7 @@ def collect(addresses, numbers, words, spans, wanted, scratch, equals, sizes, pl
                     sizes[found], places[found] = bits[i], first + i
                     found += 1
         equals[(first - spans[0, 0]) // scratch.size] = n_equal
+        first += scratch.size
     n[0] = found
 
 
@@ -269,6 +275,8 @@ def _scatter(before, shift, mask, places, after):
 def ranks(addresses, numbers, words, spans, length, scratch, keyed, counts, result):
     """Write the ranks of the sizes of one call in rows of ``length``; ``scratch`` is float32, one row."""
     place = np.uint64(scratch.ctypes.data)
-    for first in range(spans[0, 0], spans[0, 1], length):
+    first = spans[0, 0]
+    while first < spans[0, 1]:  # a range with this step could raise
         _loop(addresses[0], numbers[0], words[0], first, first + length, place)
         _sort(scratch.view(np.uint32), keyed, counts, result[first : first + length], True)
+        first += length

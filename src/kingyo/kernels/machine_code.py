@@ -25,8 +25,6 @@ import numpy as np
 Kind = tuple[str, int]
 """Type of an argument: of its numbers, as numpy names it, and number of dimensions."""
 _NUMBERS = {"int64": ctypes.c_int64, "uint32": ctypes.c_uint32, "float64": ctypes.c_double}
-_OK = (0, -2)  # numba's codes for a function that returns
-_unused = ctypes.create_string_buffer(16)  # places for a result and an error, which no function has
 _engines: list[object] = []  # they own the code
 _lock = Lock()
 
@@ -40,7 +38,7 @@ class CompiledFunction:
 
     def __init__(self, name: str, *kinds: str) -> None:
         self.name, self.kinds = name, [_kind(each) for each in kinds]
-        self._entries: dict[str, Callable[..., int]] = {}
+        self._entries: dict[str, Callable[..., None]] = {}
 
     def __call__(self, text: str, *arguments: Any) -> None:
         """Run the code for a text; it is empty for a function without a loop."""
@@ -51,17 +49,14 @@ class CompiledFunction:
                 flat += (argument.__array_interface__["data"][0], *argument.shape)
             else:
                 flat.append(argument)
-        if entry(_unused, _unused, *flat) not in _OK:
-            raise RuntimeError(f"{self.name} failed")
+        entry(*flat)
 
-    def _entry(self, text: str) -> Callable[..., int]:
+    def _entry(self, text: str) -> Callable[..., None]:
         with _lock:  # threads that start together compile once
             if text not in self._entries:
                 address = _load(*_code(self.name, self.kinds, text))
                 types = [each for kind in self.kinds for each in _c_types(kind)]
-                self._entries[text] = ctypes.CFUNCTYPE(
-                    ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *types
-                )(address)
+                self._entries[text] = ctypes.CFUNCTYPE(None, *types)(address)
             return self._entries[text]
 
 
