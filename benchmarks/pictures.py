@@ -24,6 +24,7 @@ from typing import Any
 from seeds import kingyo, print_row, print_test_scores
 
 from kingyo.evolution import MAIN
+from kingyo.stats import Groups
 from kingyo.stats.half_samples import half_sample_bounds
 from kingyo.stats.paired import paired_difference
 from kingyo.store import RunStore, StoredTrial
@@ -98,20 +99,13 @@ def show_differences_by_prompt(store: RunStore, bred: StoredTrial) -> None:
 
 
 def by_prompt(store: RunStore, own: Sequence[ItemScore], rival: Sequence[ItemScore]) -> tuple[str, str]:
-    """Return the difference with an interval from prompts drawn anew, as text, and the number of prompts."""
-    prompts = {each.id: each.prompt for each in store.items()["test"]}
+    """Return the difference with an interval that goes by prompt, as text, and the number of prompts."""
+    prompts = {each.id: f"prompt {each.prompt}" for each in store.items()["test"]}
     other = {each.item: each.score for each in rival}
-    leads: dict[str, list[float]] = {}
-    for each in own:
-        leads.setdefault(prompts[each.item], []).append(each.score - other[each.item])
-    groups = list(leads.values())
-    low, high = half_sample_bounds(groups, mean_of_groups)
-    return f"{100 * mean_of_groups(groups):+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]", str(len(leads))
-
-
-def mean_of_groups(groups: Sequence[Any]) -> float:
-    """Return the mean over the numbers of all groups."""
-    return sum(map(sum, groups)) / sum(map(len, groups))
+    pair = [each.score for each in own], [other[each.item] for each in own]
+    groups = Groups.of(prompts[each.item] for each in own)
+    difference = paired_difference([pair], groups=[groups]).interval
+    return difference.in_percent(sign="+"), str(difference.n_groups or difference.n)
 
 
 def show_cost(store: RunStore) -> None:
@@ -171,7 +165,7 @@ def show_difference(store: RunStore, bred: StoredTrial, folder: Path) -> None:
     print(
         f"\nbred − bred of {folder}: {score:+.1f} points [{low:+.1f}, {high:+.1f}], "
         f"paired, n={difference.interval.n}, p = {difference.p:.3g}; "
-        f"with prompts drawn anew {by_prompt(store, tested(store, bred), rival)[0]}"
+        f"by prompt {by_prompt(store, tested(store, bred), rival)[0]}"
     )
 
 

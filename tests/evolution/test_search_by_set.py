@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from statistics import fmean
+from typing import Any, cast
 
 import pytest
 
@@ -181,6 +182,16 @@ class AtLeastFive:
         if len(features) < 5:
             raise ValueError("too few answers")
         return float(len(features))
+
+
+def test_a_verdict_of_an_older_checkout_keeps_its_unit(tmp_path: Path) -> None:
+    with begun(tmp_path / "run") as store:
+        by_measure(store, Model()).run()
+        verdict = cast("dict[str, Any]", store.fact("verdict"))
+        old = [(one, other, {**row, "test": "bootstrap"}) for one, other, row in verdict["differences"]]
+        store.set_fact("verdict", {**verdict, "differences": old})
+        texts = [each.text() for each in summarize(store).comparisons]
+    assert texts and not any("points" in text for text in texts)
 
 
 def test_models_are_compared_by_the_measure_on_test(tmp_path: Path) -> None:

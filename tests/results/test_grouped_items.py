@@ -103,3 +103,8 @@ def test_gains_of_a_choice_go_by_group() -> None:
     assert grouped.mean == alone.mean and grouped.n == 160
     assert grouped.error / alone.error == pytest.approx(8**0.5, rel=0.05)
     assert paired_gain(gaps.tolist(), [0.0] * 160, [""] * 160) == alone
+    one, other = [1.0, 0.0] * 20, [0.0, 1.0] * 20
+    balanced = paired_gain(one, other, [f"prompt {i // 2}" for i in range(40)])
+    assert balanced.error > 0.99 * paired_gain(one, other).error, (
+        "a win and a loss in each group are no certainty"
+    )

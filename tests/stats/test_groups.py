@@ -150,6 +150,11 @@ def test_whole_groups_are_halved() -> None:
     assert high - low > 2 * np.subtract(*half_sample_bounds(values, mean)[::-1])
 
 
+def test_a_single_group_has_no_bounds() -> None:
+    with pytest.raises(ValueError, match="finite value"):
+        half_sample_bounds([0.0, 1.0] * 4, lambda drawn: 1.0, Groups(numbers=np.zeros(8, dtype=np.intp)))
+
+
 def test_bounds_of_a_biased_measure_hold_it() -> None:
     """The distance of two means, such as FID's, is biased by few and by repeated answers."""
     rng = np.random.default_rng(0)

@@ -259,6 +259,16 @@ def test_items_that_belong_together_share_a_group(tmp_path: Path) -> None:
     assert sorted(map(sorted, by_group.values())) == [[f"{n} + {n}", f"{n} + {n}?"] for n in range(1, 9)]
 
 
+def test_groups_of_different_tasks_differ(tmp_path: Path) -> None:
+    rows = [{"prompt": f"{n} + {n}{end}", "answer": str(2 * n)} for n in range(1, 9) for end in ("", "?")]
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    spec = TaskSpec(data="data.jsonl", grader="number")
+    splits = load_splits({"a": spec, "b": spec}, tmp_path).splits
+    labels = {task: {i.group for own in splits.values() for i in own if i.task == task} for task in "ab"}
+    assert len(labels["a"]) == len(labels["b"]) == 8 and not labels["a"] & labels["b"]
+    assert all(label.startswith(f"question {task}/") for task, own in labels.items() for label in own)
+
+
 def test_groups_of_a_kind_of_ones_own_stay_in_one_split() -> None:
     own = [Item(id=f"{i}", prompt=f"question {i}", answer="", group=f"text {i % 10}") for i in range(40)]
     splits = make_splits(own, Sizes(fit=20, validation=8, test=12))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from kingyo.checkpoints import Checkpoint, TensorInfo
@@ -18,11 +18,12 @@ from kingyo.engine.findings import existing_parent
 from kingyo.engine.jobs import TensorJob
 from kingyo.engine.plan import Plan
 from kingyo.engine.preflight import Preflight
+from kingyo.kernels.machine_code import has_code
 from kingyo.kernels.threads import has_compiler, n_threads
 from kingyo.methods import bytes_per_entry, reproduces
 
-PROGRAM, PROGRAM_WITH_TORCH = 200_000_000, 330_000_000
-"""Bytes of the process before it reads a tensor, measured on x86-64 Linux."""
+PROGRAM, PROGRAM_WITH_NUMBA, PROGRAM_WITH_TORCH = 100_000_000, 200_000_000, 330_000_000
+"""Bytes of the process before it reads a tensor, measured on x86-64 Linux; numba compiles loops once."""
 _FLOAT32, _FLOAT64 = 4, 8
 
 
@@ -63,7 +64,7 @@ def estimate(preflight: Preflight) -> MergeForecast:
         written=sum(output.n_bytes for output in preflight.outputs),
         free=shutil.disk_usage(existing_parent(preflight.request.out)).free,
         memory={
-            "program": PROGRAM_WITH_TORCH if any(map(_needs_torch, plans)) else PROGRAM,
+            "program": _program(plans),
             "small tensors": sum(info.n_bytes for info in stored if info.n_bytes < KEPT_BELOW),
             "sources": sources,
             "method": method,
@@ -82,6 +83,12 @@ def _stored(model: Checkpoint, name: str) -> Iterator[TensorInfo]:
     yield from needs.stored
     for other in needs.others:
         yield from _stored(*other)
+
+
+def _program(plans: Iterable[Plan]) -> int:
+    if any(map(_needs_torch, plans)):
+        return PROGRAM_WITH_TORCH
+    return PROGRAM if has_code() else PROGRAM_WITH_NUMBA
 
 
 def _needs_torch(plan: Plan) -> bool:

@@ -9,7 +9,7 @@ over all items of fit and validation that both models answered, paired by item.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kingyo.evolution.objectives import Objectives
 from kingyo.evolution.scorer import Scorer
@@ -26,7 +26,7 @@ class Lead:
         trial, over: ids of the two trials.
         lead: value of the first minus that of the second.
         n: items of fit and validation that both answered.
-        of_groups: what follows n in text if some belong together, see ``Interval.of_groups``.
+        n_groups, noun: their groups, as in ``Interval``.
         is_clear: whether the first is preferred to the second.
     """
 
@@ -35,7 +35,8 @@ class Lead:
     lead: float
     n: int
     is_clear: bool
-    of_groups: str = ""
+    n_groups: int = 0
+    noun: str = "group"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +85,8 @@ def _lead(
     lead, shared = scorer.lead(rows[trial], rows[over])
     is_clear = scorer.is_ahead(rows[trial], rows[over]) if is_clear is None else is_clear
     groups = scorer.groups(shared)
-    of_groups = "" if groups is None else groups.in_words
-    return Lead(trial=trial, over=over, lead=lead, n=len(shared), is_clear=is_clear, of_groups=of_groups)
+    made = Lead(trial=trial, over=over, lead=lead, n=len(shared), is_clear=is_clear)
+    return made if groups is None else replace(made, n_groups=len(groups.sizes), noun=groups.noun)
 
 
 def best_of_run(

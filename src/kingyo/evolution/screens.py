@@ -20,12 +20,12 @@ them on average. By Markov's inequality it is dropped at a look with probability
 (λ − r) / (K − r + 1) × level, which is largest for r = K: (λ − K) × level. The union bound over the looks
 gives α.
 
-"Better" means right on more of the items where the two differ, or on more items of more groups if items
-belong together. The bound holds if items are drawn from fit
-with equal probabilities, which is the default with racing. With ``choose: informative`` it holds for the
-distribution of drawn items, not for all of fit. For scores of 0 and 1, better means a higher mean. For graded
-scores it need not: a candidate that loses narrowly on most items and wins clearly on the others may be
-dropped despite its higher mean, and "beats" may be cyclic.
+"Better" means right on more of the items where the two differ. If items belong together, a group is one trial
+of the sign test: the candidate with the larger sum wins it. The bound holds if items are drawn from fit with
+equal probabilities, which is the default with racing. With ``choose: informative`` it holds for the
+distribution of drawn items, not for all of fit. For independent items scored 0 or 1, better means a higher
+mean. For graded scores and groups it need not: a candidate that loses narrowly on most and wins clearly on
+the others may be dropped despite its higher mean, and "beats" may be cyclic.
 """
 
 from __future__ import annotations

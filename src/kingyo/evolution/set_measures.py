@@ -21,6 +21,7 @@ from kingyo.evolution.scorer import Scorer
 from kingyo.evolution.types import BASELINES
 from kingyo.stats import Groups, Interval, PairedDifference
 from kingyo.stats.half_samples import bounds_around, half_sample_bounds, half_sample_difference
+from kingyo.stats.intervals import with_groups
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import SPLITS, Evaluation, Item, ItemScore, SetMeasure, Split
 
@@ -213,5 +214,10 @@ def differences(scorer: Scorer, tested: Mapping[int, Evaluation]) -> dict[tuple[
     for one, other in combinations(tested, 2):
         with suppress(ValueError):
             gap, n = values[one] - values[other], len(tested[one].scores)
-            pairs[one, other] = half_sample_difference(gap, n, samples[one], samples[other])
+            difference = half_sample_difference(gap, n, samples[one], samples[other])
+            groups = scorer.groups(score.item for score in tested[one].scores)
+            if groups is not None:
+                interval = with_groups(difference.interval, [groups.counts])
+                difference = replace(difference, interval=interval)
+            pairs[one, other] = difference
     return pairs

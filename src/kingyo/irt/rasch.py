@@ -18,7 +18,7 @@ estimator of tinyBenchmarks does (Maia Polo et al. 2024, arXiv:2402.14992).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -163,28 +163,35 @@ class _Correlation:
     """The correlation ρ of residuals of one trial within groups of items.
 
     Attributes:
-        members: items × groups, 1 where an item is in a group.
+        order: the items, group by group.
+        starts: the place of each group's first item in ``order``.
         value: ρ, from 0 to 1.
     """
 
-    members: Matrix
-    value: float
+    order: Places
+    starts: Places
+    value: float = 0.0
 
     @staticmethod
     def of(responses: Matrix, chance: Matrix, groups: Places) -> _Correlation:
         """Estimate ρ by the products of the residuals of each two items of a group."""
+        order = np.argsort(groups, kind="stable")
+        new = _Correlation(order=order, starts=np.flatnonzero(np.diff(groups[order], prepend=-1)))
         seen = ~np.isnan(responses)
-        members = np.eye(int(groups.max()) + 1)[groups]
         residuals = np.where(seen, (responses - chance) / np.sqrt(chance * (1 - chance)), 0.0)
-        products = ((residuals @ members) ** 2).sum() - (residuals**2).sum()
-        pairs = ((seen @ members) ** 2).sum() - seen.sum()
-        scale = (residuals**2).sum() / max(1, seen.sum())
-        value = products / (pairs * scale) if pairs > 0 and scale > 0 else 0.0
-        return _Correlation(members=members, value=float(np.clip(value, 0.0, 1.0)))
+        squares = float((residuals**2).sum())
+        products = float((new.sums(residuals) ** 2).sum()) - squares
+        pairs = float((new.sums(seen.astype(np.float64)) ** 2).sum()) - float(seen.sum())
+        value = products / pairs / squares * float(seen.sum()) if pairs > 0 and squares > 0 else 0.0
+        return replace(new, value=min(1.0, max(0.0, value)))
+
+    def sums(self, values: Matrix) -> Matrix:
+        """Return the sum of each group's values, row by row."""
+        return np.add.reduceat(values[:, self.order], self.starts, axis=1)
 
     def effects(self, seen: NDArray[np.bool_]) -> Vector:
         """Return the design effect of each trial's scored items (Kish 1965, section 5.4)."""
-        sizes = ((seen @ self.members) ** 2).sum(axis=1) / np.maximum(1, seen.sum(axis=1))
+        sizes = (self.sums(seen.astype(np.float64)) ** 2).sum(axis=1) / np.maximum(1, seen.sum(axis=1))
         return 1 + np.maximum(0.0, sizes - 1) * self.value
 
 
@@ -193,7 +200,7 @@ def _variance_of_sums(deviations: Matrix, shared: _Correlation | None) -> Vector
     alone = (deviations**2).sum(axis=1)
     if shared is None:
         return alone
-    together = ((deviations @ shared.members) ** 2).sum(axis=1)
+    together = (shared.sums(deviations) ** 2).sum(axis=1)
     return alone + shared.value * (together - alone)
 
 

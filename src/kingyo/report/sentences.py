@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import cast
 
 from kingyo.io.units import counted, joined
@@ -175,7 +174,7 @@ def parents_sentence(findings: Findings) -> str:
     """Say how the parents were chosen, and how they and their average were scored."""
     frame = None if findings.child is None else findings.child.recipe.get("frame")
     record = findings.summary.scout
-    scout = "" if record is None else f" {record.in_words(Path(findings.summary.folder))}"
+    scout = "" if record is None else f" {record.in_words()}"
     if frame is None:
         return f"Parents are scored unchanged; uniform is their plain average.{scout}"
     return (

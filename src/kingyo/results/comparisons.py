@@ -25,19 +25,19 @@ class PairedComparison:
         p: two-sided p-value that the two are equally good.
         test: McNemar's exact test for one task scored 0 or 1, or Student's if its items are in groups; the
             level at which Gaffke's interval excludes 0 otherwise; half-samples if set measures count, whose
-            difference this is then.
+            difference this is then; bootstrap in runs of an older checkout.
         is_alike: whether both gave the same answer to every item, so that they may be the same model.
     """
 
     other: str
     difference: Interval
     p: float
-    test: Literal["mcnemar", "gaffke", "half-samples", "student"]
+    test: Literal["mcnemar", "gaffke", "half-samples", "student", "bootstrap"]
     is_alike: bool = False
 
     def text(self, sign: Literal["", "+"] = "+") -> str:
         """Return the difference in points, or in units of the set measure."""
-        if self.test == "half-samples":
+        if self.test in ("half-samples", "bootstrap"):
             return self.difference.plain(sign)
         return self.difference.in_percent(" points", sign)
 
@@ -102,13 +102,13 @@ def gap_to_test(model: ModelResult, split: Split) -> Interval | None:
     chosen, test = model.on(split), model.test
     if chosen is None or test is None:
         return None
-    difference = chosen.score - test.score
+    difference, smaller = chosen.score - test.score, min(chosen, test, key=lambda each: each.n)
     return Interval(
         score=difference,
-        n=min(chosen.n, test.n),
+        n=smaller.n,
         low=difference - math.hypot(chosen.score - chosen.low, test.high - test.score),
         high=difference + math.hypot(chosen.high - chosen.score, test.score - test.low),
         method="newcombe",
-        n_groups=min(chosen.n_groups, test.n_groups),
-        noun=test.noun,
+        n_groups=smaller.n_groups,
+        noun=smaller.noun,
     )

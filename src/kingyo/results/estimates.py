@@ -20,7 +20,7 @@ from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Item
 
 NEAR = 90  # number of neighbouring trials on each side to compare a trial with
-MIN_SCORED = 4  # smallest expected number of scored items per group; otherwise there are no groups
+MIN_SCORED = 4  # smallest expected number of scored items per set; otherwise items are not divided
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +54,10 @@ def estimate_note(raw: float, n: int) -> str:
 def estimate(store: RunStore, trial: StoredTrial) -> FitEstimate | None:
     """Estimate the score of a trial on all of fit.
 
-    Baselines are scored on items drawn at random, so theirs is the interval of these. That of another trial
+    Baselines are scored on items of fit drawn at random, so theirs is the interval of these; for the mean of
+    all items of fit it does not matter which belong together. That of another trial
     holds with 95% confidence if the trial is similar to those before and after it. If these trials and the
-    baselines all have equal scores, it is computed from the trial's own items. Groups of items that baselines
+    baselines all have equal scores, it is computed from the trial's own items. Sets of items that baselines
     differ on (``kingyo.irt.item_groups``) are estimated separately.
 
     Returns:
@@ -75,9 +76,9 @@ def estimate(store: RunStore, trial: StoredTrial) -> FitEstimate | None:
     if trial.search == BASELINES:
         parts = [_interval_from_sample(_scored(scores, names, column), len(column)) for column in columns]
     else:
-        groups = _groups(store, items, scores) if len(columns) == 1 else []
-        if groups:
-            columns, weights = groups, [float(len(positions)) for positions in groups]
+        parts = _parts(store, items, scores) if len(columns) == 1 else []
+        if parts:
+            columns, weights = parts, [float(len(positions)) for positions in parts]
         labels = Groups.of(item.group for item in items)
         parts = _intervals(store, trial, names, scores, columns, labels)
     score = weighted_mean(parts, weights)
@@ -137,19 +138,19 @@ def _scored(row: Mapping[str, float], names: Sequence[str], positions: Sequence[
     return [row[names[i]] for i in positions if names[i] in row]
 
 
-def _groups(store: RunStore, items: Sequence[Item], scored: Collection[str]) -> list[list[int]]:
-    """Return the positions of each group of items, and of the other items.
+def _parts(store: RunStore, items: Sequence[Item], scored: Collection[str]) -> list[list[int]]:
+    """Return the positions of each set of items that baselines differ on, and of the other items.
 
-    Nothing if the baselines do not differ or lack items, or if trials get too few items of a group.
+    Nothing if the baselines do not differ or lack items, or if trials get too few items of a set.
     """
     rows = list(store.scores(BASELINES, "fit").values())
     names = group_items([row for row in rows if len(row) == len(items)])
     if not names:
         return []
-    groups = [[i for i, item in enumerate(items) if item.id in group] for group in map(set, names)]
-    grouped = {i for group in groups for i in group}
-    others = [i for i in range(len(items)) if i not in grouped]
-    parts = [*groups, others] if others else groups
+    sets = [[i for i, item in enumerate(items) if item.id in own] for own in map(set, names)]
+    placed = {i for own in sets for i in own}
+    others = [i for i in range(len(items)) if i not in placed]
+    parts = [*sets, others] if others else sets
     min_size = MIN_SCORED * len(items) / len(scored)
     is_large = all(len(part) >= min_size and any(items[i].id in scored for i in part) for part in parts)
     return parts if is_large else []

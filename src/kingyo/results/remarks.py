@@ -11,6 +11,7 @@ from kingyo.results.model_result import ModelResult, interval_in_words
 from kingyo.results.summary import RunSummary
 from kingyo.results.trials import describe_search, describe_trial
 from kingyo.stats import ROUNDING
+from kingyo.stats.intervals import groups_in_words
 from kingyo.store import StoredTrial
 
 _MOST_NAMED = 6
@@ -92,9 +93,13 @@ def ahead_on_test(summary: RunSummary) -> str | None:
 
 
 def _leads(summary: RunSummary) -> list[Lead]:
-    """Return the leads of the winner that was compared with the best baseline, over bred and over that."""
-    leads = [] if summary.choice is None else [*summary.choice.leads]
-    return [lead for lead in leads if lead.trial == leads[-1].trial]
+    """Return the leads of the winner that is best or was compared with the best baseline."""
+    choice, bred = summary.choice, summary.winner
+    if choice is None or bred is None or not choice.leads:
+        return []
+    last = choice.leads[-1]
+    winner = choice.best if last.over == bred.trial.id else last.trial  # without baselines, all are over bred
+    return [lead for lead in choice.leads if lead.trial == winner]
 
 
 def _shared(summary: RunSummary) -> str:
@@ -108,7 +113,8 @@ def _lead_in_words(summary: RunSummary, lead: Lead) -> str:
         verb = "ahead of" if lead.lead > ROUNDING else "equal to"
     else:
         verb = "behind" if lead.lead < -ROUNDING else "not clearly ahead of"
-    return f"{verb} {_named(summary, summary.model(lead.over))} ({size}, n = {lead.n}{lead.of_groups})"
+    n = f"{lead.n}{groups_in_words(lead.n_groups, lead.noun)}"
+    return f"{verb} {_named(summary, summary.model(lead.over))} ({size}, n = {n})"
 
 
 def _named(summary: RunSummary, model: ModelResult) -> str:

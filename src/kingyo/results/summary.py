@@ -279,6 +279,7 @@ def _leads(summary: RunSummary) -> list[dict[str, object]]:
             "over": summary.model(each.over).name,
             "lead": each.lead,
             "n": each.n,
+            **({"groups": each.n_groups} if each.n_groups else {}),
             "is_clear": each.is_clear,
         }
         for each in leads

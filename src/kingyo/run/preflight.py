@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.fingerprint import deciding_files
@@ -21,10 +21,11 @@ from kingyo.run.settings import deciding_measures
 from kingyo.run.setup import same_sources
 from kingyo.run.spaces import first_merge
 from kingyo.space import probes
-from kingyo.stats import mean_name, wilson
+from kingyo.stats import Groups, mean_name, wilson
 from kingyo.strategies import SINGLE_OBJECTIVE
 from kingyo.tasks import require_measures, require_teaching
 from kingyo.tasks.rouge import has_japanese_words
+from kingyo.types import Item
 from kingyo.vocabulary import check_tokens
 
 _WIDTHS = {"float64": 3, "float32": 2, "float16": 1, "bfloat16": 1}
@@ -185,16 +186,22 @@ def notes(run: Run, identity: Mapping[str, object] | None = None) -> tuple[str, 
 
 
 def _few_items(run: Run) -> Iterator[str]:
-    sizes = {split: len(items) for split, items in run.items.items() if split != "fit"}
+    sizes = {split: _n_independent(items) for split, items in run.items.items() if split != "fit"}
     small = {split: n for split, n in sizes.items() if n < FEW_ITEMS}
     if small:
         fewest = min(small.values())
         interval = wilson(fewest // 2, fewest)
-        parts = " and ".join(f"{counted(n, 'item')} of {split}" for split, n in small.items())
+        parts = " and ".join(f"{counted(n, 'independent item')} of {split}" for split, n in small.items())
         yield (
             f"with {parts}, models are hard to tell apart: half of {fewest} right has a 95% interval of "
             f"{100 * interval.low:.0f} to {percent(interval.high, '.0f')}. Add rows if you can"
         )
+
+
+def _n_independent(items: Sequence[Item]) -> int:
+    """Return the number of items, or of groups if some belong together."""
+    groups = Groups.of(item.group for item in items)
+    return len(items) if groups is None else len(groups.sizes)
 
 
 def _same_sources(run: Run, identity: Mapping[str, object]) -> Iterator[str]:

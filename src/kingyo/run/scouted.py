@@ -45,9 +45,10 @@ class ScoutRecord:
     answers: int
     page: Path | None
 
-    def in_words(self, start: Path | None = None) -> str:
-        """Return sentences on the choice; the path of the page begins at ``start``, or the current folder."""
-        page = "" if self.page is None else f" Its report: {os.path.relpath(self.page, start)}"
+    def in_words(self) -> str:
+        """Return sentences on the choice; an absolute path is shown from the current folder."""
+        page = self.page if self.page is None or not self.page.is_absolute() else os.path.relpath(self.page)
+        page = "" if page is None else f" Its report: {page}"
         return (
             f"A scout chose {self.chosen} of {counted(self.candidates, 'candidate')} as sources, by "
             f"{counted(self.answers, 'answer')}.{page}"
@@ -60,16 +61,17 @@ class ScoutRecord:
 
 def read_scout(store: RunStore) -> ScoutRecord | None:
     """Return how a scout chose the sources of a run; None if none did, or its folder is gone."""
-    config, folder = stored_config(store) if store.fact("config") else (None, Path())
-    if config is None or config.scout is None:
+    stored = cast("Mapping[str, object]", store.fact("config") or {})
+    if not stored.get("scout"):
         return None
-    trials = folder / config.scout
+    config, folder = stored_config(store)
+    trials = folder / str(config.scout)
     if not (trials / DATABASE).exists():
         return None
     with RunStore.read(trials) as scout:
         candidates = cast("Mapping[str, Mapping[str, str]]", scout.fact("config"))["sources"]
         answers = sum(items for items, _ in scout.costs(SCOUT, "fit").values())
-    page = trials.parent / "report.html"
+    page = trials.parent.resolve() / "report.html"
     return ScoutRecord(
         chosen=len(config.sources),
         candidates=len(candidates),

@@ -22,7 +22,6 @@ from kingyo.stats.intervals import (
     Array,
     Counts,
     Interval,
-    groups_in_words,
     t_quantile,
     wilson_bounds,
     with_groups,
@@ -94,11 +93,6 @@ class Groups:
         """Return by how much the groups raise the variance of the mean of values in [-1, 1], at least 1."""
         alone = float(((values - values.mean()) ** 2).sum()) + EXTRA * self.size
         return max(1.0, self.variance(values) * len(values) ** 2 / alone)
-
-    @property
-    def in_words(self) -> str:
-        """Return what follows the number of items in text: `` items of 20 prompts``."""
-        return groups_in_words(len(self.sizes), self.noun)
 
     @property
     def counts(self) -> Counts:

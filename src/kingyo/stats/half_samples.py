@@ -34,10 +34,13 @@ def half_sample_values(
     Args:
         parts: for each part, such as a task, one feature per answer, at least one.
         value: the measure of such parts; NaN if it has none.
-        groups: for each part, which answers belong together: whole groups are drawn.
+        groups: for each part, which answers belong together: whole groups are drawn. All values are NaN if a
+            part is a single group.
         draws: number of halves.
         seed: for the halves.
     """
+    if any(own is not None and len(own.sizes) == 1 for own in groups or ()):
+        return np.full(draws, np.nan)  # a single group shows nothing of how others vary
     generator = np.random.default_rng(seed)
     numbers = [
         np.arange(len(part)) if own is None else own.numbers

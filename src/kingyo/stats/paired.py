@@ -31,7 +31,7 @@ class PairedDifference:
 
     interval: Interval
     p: float
-    test: Literal["mcnemar", "gaffke", "half-samples", "student"]
+    test: Literal["mcnemar", "gaffke", "half-samples", "student", "bootstrap"]
 
 
 def paired_difference(

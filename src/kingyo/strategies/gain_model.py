@@ -54,13 +54,15 @@ def paired_gain(one: Sequence[float], other: Sequence[float], groups: Sequence[s
         return Gain(mean=0.0, error=1.0, n=0)
     mean = float(gaps.mean())
     residuals, size = gaps - mean, 1.0
+    squares = float((residuals**2).sum())
     if any(groups):
         labels = [group or i for i, group in enumerate(groups)]
         places = {label: place for place, label in enumerate(dict.fromkeys(labels))}
         numbers = [places[label] for label in labels]
         residuals, size = np.bincount(numbers, residuals), float((np.bincount(numbers) ** 2).sum() / n)
     n_groups = len(residuals)
-    variance = (float((residuals**2).sum()) + 0.25 * size**2) / (n_groups + 1)
+    squares = max(squares, float((residuals**2).sum()))  # at least as if items were independent
+    variance = (squares + 0.25 * size**2) / (n_groups + 1)
     return Gain(mean=mean, error=float(np.sqrt(variance / (n * n / n_groups))), n=n)
 
 

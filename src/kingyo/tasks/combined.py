@@ -165,9 +165,11 @@ def load_splits(specs: Mapping[str, TaskSpec], folder: Path) -> LoadedSplits:
         notes += [loaded.note] if loaded.note else []
         for split, items in _split(loaded, sizes, groups).items():
             for item in items:
+                noun, _, label = labels.get(item.id, "").rpartition(" ")
                 placed_item = replace(item, group=labels.get(item.id, ""))
                 if len(specs) > 1:
-                    placed_item = replace(placed_item, id=f"{name}/{item.id}", task=name)
+                    group = f"{noun or 'group'} {name}/{label}" if label else ""
+                    placed_item = replace(item, id=f"{name}/{item.id}", task=name, group=group)
                 own[item.id] = split, placed_item
                 by_split[split].append(placed_item)
         unused += len(loaded.items) - len(own)

@@ -155,9 +155,9 @@ def group_labels(groups: Sequence[Sequence[Item]]) -> dict[str, str]:
 
 
 def _label(group: Sequence[Item]) -> str:
-    given = {item.group for item in group}
-    if len(given) == 1 and (label := given.pop()):
-        return label
+    given = {item.group for item in group if item.group}
+    if len(given) == 1:
+        return given.pop()
     if has_media(group):
         noun = "image" if len({_hashes(item) for item in group}) == 1 else "group"
     else:
