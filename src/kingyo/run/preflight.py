@@ -22,6 +22,7 @@ from kingyo.run.setup import same_sources
 from kingyo.run.spaces import first_merge
 from kingyo.space import probes
 from kingyo.stats import Groups, mean_name, wilson
+from kingyo.stats.intervals import groups_in_words
 from kingyo.strategies import SINGLE_OBJECTIVE
 from kingyo.tasks import require_measures, require_teaching
 from kingyo.tasks.rouge import has_japanese_words
@@ -186,22 +187,24 @@ def notes(run: Run, identity: Mapping[str, object] | None = None) -> tuple[str, 
 
 
 def _few_items(run: Run) -> Iterator[str]:
-    sizes = {split: _n_independent(items) for split, items in run.items.items() if split != "fit"}
-    small = {split: n for split, n in sizes.items() if n < FEW_ITEMS}
+    sizes = {split: _size(items) for split, items in run.items.items() if split != "fit"}
+    small = {split: size for split, size in sizes.items() if size[0] < FEW_ITEMS}
     if small:
-        fewest = min(small.values())
+        fewest = min(n for n, _ in small.values())
         interval = wilson(fewest // 2, fewest)
-        parts = " and ".join(f"{counted(n, 'independent item')} of {split}" for split, n in small.items())
+        parts = " and ".join(f"{text} of {split}" for split, (_, text) in small.items())
         yield (
             f"with {parts}, models are hard to tell apart: half of {fewest} right has a 95% interval of "
             f"{100 * interval.low:.0f} to {percent(interval.high, '.0f')}. Add rows if you can"
         )
 
 
-def _n_independent(items: Sequence[Item]) -> int:
-    """Return the number of items, or of groups if some belong together."""
+def _size(items: Sequence[Item]) -> tuple[int, str]:
+    """Return the number of items, or of groups if some belong together; and both in words."""
     groups = Groups.of(item.group for item in items)
-    return len(items) if groups is None else len(groups.sizes)
+    if groups is None:
+        return len(items), counted(len(items), "item")
+    return len(groups.sizes), f"{len(items):,}{groups_in_words(len(groups.sizes), groups.noun)}"
 
 
 def _same_sources(run: Run, identity: Mapping[str, object]) -> Iterator[str]:
