@@ -30,6 +30,7 @@ class Hub:
     Attributes:
         address: where it listens.
         sent: how many bytes of each file were sent, by its path.
+        ranges: whether it sends the parts of files that requests ask for; else it sends them whole.
         refusals: statuses of the next answers to requests for listings; those of 429 say when to come back.
         listings: the queries of the listings that were asked for.
     """
@@ -38,6 +39,7 @@ class Hub:
         self.root = root
         self.address = address
         self.sent: dict[str, int] = {}
+        self.ranges = True
         self.refusals: list[int] = []
         self.listings: list[str] = []
 
@@ -144,7 +146,7 @@ def serve(root: Path) -> Generator[Hub]:
             if file is None:
                 self._json({"error": "Entry not found"}, 404)
                 return
-            size, asked = file.stat().st_size, self.headers.get("Range")
+            size, asked = file.stat().st_size, self.headers.get("Range") if hub.ranges else None
             first, last = 0, size - 1
             if asked:
                 begin, _, end = asked.removeprefix("bytes=").partition("-")

@@ -109,6 +109,13 @@ def lora(world: World, name: str, base: str | None = None, card: str | None = No
         (folder / "README.md").write_text(f"---\nbase_model: {card}\n---\n")
 
 
+def test_it_measures_dtypes_and_threads_on_request(world: World) -> None:
+    done = world.run("init", "new.yaml", *MODELS, *TASK, "--measure")
+    assert done.returncode == 0, done.stderr
+    assert "answers per second, measured on" in done.stdout and "bfloat16" in done.stdout
+    assert done.stdout.endswith("Wrote new.yaml. Next: kingyo evolve new.yaml\n")
+
+
 def test_a_lora_finds_its_base(world: World) -> None:
     lora(world, "by-config", "../../base")
     lora(world, "by-card", card="../../base")
@@ -116,6 +123,16 @@ def test_a_lora_finds_its_base(world: World) -> None:
     run = init(world, *words)
     assert run["base"] == "base"
     assert run["sources"] == {"by-config": "base+loras/by-config", "card": "base+loras/by-card", "a": "a"}
+
+
+def test_loras_of_different_bases(world: World) -> None:
+    lora(world, "one", "../../base")
+    lora(world, "other", "../../a")
+    words = ("--source", "loras/one", "--source", "loras/other", *TASK)
+    done = world.run("init", "new.yaml", *words)
+    assert done.returncode == 1
+    assert "--base: expected the base of the run" in done.stderr and "base of one, a of other" in done.stderr
+    assert init(world, "--base", "base", *words)["sources"]["other"] == "base+loras/other"
 
 
 def test_a_lora_without_a_known_base(world: World, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from tests.hub import COMMIT, Hub, serve
 from tests.models_on_disk import fine_tuned, llama
 
-RECIPE = {
+RECIPE: dict[str, object] = {
     "merge_method": "task_arithmetic",
     "base_model": "org/base",
     "models": [{"model": "org/tuned", "parameters": {"weight": 0.5}}],
@@ -80,6 +80,14 @@ def test_a_dry_run_reads_headers_and_the_merge_fetches_the_rest(hub: Hub, tmp_pa
     done = merge(hub, tmp_path, RECIPE, "--force", "--dry-run")
     assert done.returncode == 0 and "headers alone" not in done.stdout
     assert not hub.n_sent("model.safetensors")
+
+
+def test_headers_are_read_of_a_hub_without_ranges(hub: Hub, tmp_path: Path) -> None:
+    expected = json.loads(merge(hub, tmp_path, RECIPE, "--dry-run", "--json").stdout)
+    hub.ranges = False
+    done = merge(hub, tmp_path, RECIPE, "--dry-run", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["targets"] == expected["targets"]
 
 
 def test_what_cannot_be_merged_is_not_fetched(hub: Hub, tmp_path: Path) -> None:

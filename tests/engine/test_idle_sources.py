@@ -102,6 +102,17 @@ def test_a_tokenizer_of_all_models_keeps_them(opened: Sources) -> None:
     assert without_idle_sources(recipe, opened) == (recipe, ("two", "three"))
 
 
+def test_sources_that_a_merge_in_a_path_keeps_are_named(opened: Sources) -> None:
+    merges = {
+        "first": recipe_with("dare_ties", 0.0, 0.5, 0.5).to_dict(),
+        "second": recipe_with("dare_ties", 0.0, 0.0, 0.5).to_dict(),
+    }
+    layers = [{"model": "first", "layer": 0}, {"model": "second", "layer": 1}]
+    text = {"merge_method": "passthrough", "base_model": "first", "path": layers, "merges": merges}
+    path = Recipe.from_dict(text)
+    assert without_idle_sources(path, opened) == (path, ("one", "two"))
+
+
 def test_sources_of_slices_and_of_merges_in_a_path_are_dropped(opened: Sources) -> None:
     def entry(model: str, weight: float) -> SliceSource:
         return SliceSource(model=model, layers=(0, 2), parameters={"weight": weight})
@@ -119,6 +130,7 @@ def test_sources_of_slices_and_of_merges_in_a_path_are_dropped(opened: Sources) 
         "merges": {"bred": recipe_with("task_arithmetic", 0.5, 0.0, 0.5).to_dict()},
     }
     path = Recipe.from_dict(text)
-    smaller, _ = without_idle_sources(path, opened)
+    smaller, kept = without_idle_sources(path, opened)
+    assert kept == ()
     assert set(smaller.references) == {"base", "one", "three"}
     assert weights_of(smaller, opened) == weights_of(path, opened)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+
+from kingyo.kernels import machine_code
 
 pytest.importorskip("numba")
 PROGRAM = """
@@ -34,3 +37,24 @@ def test_numba_is_imported_once(tmp_path: Path) -> None:
     file.write_bytes(content[:-100] + bytes(100))
     assert [imports_numba(), imports_numba()] == ["True", "False"]
     assert file.read_bytes() == content
+
+
+def test_a_user_may_have_no_home() -> None:
+    code = "from kingyo.kernels import machine_code; print(len(machine_code._folders()))"
+    known = {name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_CACHE_HOME")}
+    program = f"import os\nos.path.expanduser = lambda path: path\n{code}"
+    command = [sys.executable, "-c", program]
+    assert subprocess.run(command, env=known, check=True, capture_output=True, text=True).stdout == "1\n"
+
+
+def test_old_code_of_other_versions_is_deleted(tmp_path: Path) -> None:
+    new, old, others = (tmp_path / name for name in (f"loops-{'a' * 16}", f"loops-{'0' * 16}", "loops-mine"))
+    for folder in (new, old, others):
+        machine_code._write(folder, "code", b"")
+    long_ago = time.time() - 31 * 86_400
+    for folder in (old, others):
+        os.utime(folder, (long_ago, long_ago))
+    machine_code._write(new, "more", b"")
+    assert old.is_dir(), "only a new folder deletes others"
+    machine_code._write(tmp_path / f"loops-{'b' * 16}", "code", b"")
+    assert not old.exists() and new.is_dir() and others.is_dir()

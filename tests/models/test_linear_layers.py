@@ -31,7 +31,8 @@ def test_a_layer_is_computed_in_float32_and_rounded_once(
     own = layer(given)
     exact = given.double() @ layer.weight.double().T + (layer.bias.double() if bias else 0)
     widen(layer)
-    out = layer(given)
+    with torch.no_grad():
+        out = layer(given)
     assert out.dtype == dtype
     torch.testing.assert_close(out, exact.to(dtype))
     torch.testing.assert_close(out, own)
@@ -42,6 +43,17 @@ def test_only_narrow_layers_without_fast_products_change(tmp_path: Path, dtype: 
     live = LiveModel.load(llama(tmp_path / "model"), LoadOptions(dtype=dtype))
     changed = {"forward" in vars(each) for each in live.module.modules() if type(each) is nn.Linear}
     assert changed == {dtype == "bfloat16" and torch.backends.cpu.get_cpu_capability() == "AVX2"}
+
+
+def test_training_keeps_no_widened_weights() -> None:
+    layer = nn.Linear(24, 40, dtype=torch.bfloat16).requires_grad_(False)
+    widen(layer)
+    kept: list[torch.Tensor] = []
+    given = torch.ones(3, 24, dtype=torch.bfloat16, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(lambda each: kept.append(each) or each, lambda each: each):
+        layer(given).sum().backward()
+    assert kept
+    assert {each.untyped_storage().data_ptr() for each in kept} == {layer.weight.untyped_storage().data_ptr()}
 
 
 def test_answers_follow_new_weights(tmp_path: Path) -> None:

@@ -210,6 +210,17 @@ def test_a_file_that_a_grader_has_opened_is_refused_when_it_changes(stopped: Run
     assert not provenance.has_changed_opened(stopped)
 
 
+def test_a_file_that_a_grader_writes_later_may_change(stopped: RunStore) -> None:
+    folder = stopped.folder.parent
+    (folder / "cache.json").write_text("[1]")
+    for value in (hash_of("[1]"), "", hash_of("[2]")):
+        evaluation = Evaluation(scores=(), files=(("cache.json", value),))
+        stopped.record(stopped.trials()[0].id, "validation", evaluation)
+    (folder / "cache.json").write_text("[3]")
+    provenance.require_same(stopped, config(), folder)
+    assert not provenance.has_changed_opened(stopped)
+
+
 def test_a_file_that_an_import_finds_first_from_now_on_is_refused(stopped: RunStore) -> None:
     folder = stopped.folder.parent
     (folder / "helper").mkdir()

@@ -233,7 +233,48 @@ def test_what_a_grader_loads_and_opens_is_known(folder: Path, monkeypatch: pytes
         expected = {
             name: hash_of(files[name]) for name in ("reads.py", "used.py", "by_name.py", "words.json")
         }
-        assert GRADER_PROCESS.opened == expected
+        assert GRADER_PROCESS.opened == expected | {"log.txt": ""}
+
+
+CACHES = """
+import os, shutil
+from pathlib import Path
+
+HERE = Path(__file__).parent
+CACHE = HERE / "cache.json"
+
+def caches(answer, item):
+    CACHE.read_text()
+    if answer in ("replace", "move"):
+        (HERE / "new.json").write_text("[2]")
+        os.replace(HERE / "new.json", CACHE) if answer == "replace" else shutil.move(HERE / "new.json", CACHE)
+    elif answer == "remove":
+        os.remove(CACHE)
+    else:  # other files, of the same names
+        folder = os.open(HERE / "other", os.O_RDONLY)
+        os.rename("a", "cache.json", src_dir_fd=folder, dst_dir_fd=folder)
+        os.remove("cache.json", dir_fd=folder)
+        os.close(folder)
+    return True
+"""
+
+
+@pytest.mark.parametrize("how", ["replace", "move", "remove"])
+def test_a_file_that_a_grader_replaces_may_change(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    (folder / "caches.py").write_text(CACHES)
+    (folder / "cache.json").write_text("[1]")
+    (folder / "other").mkdir()
+    (folder / "other" / "a").touch()
+    monkeypatch.chdir(folder)
+    GRADER_PROCESS.kill()
+    GRADER_PROCESS.opened.clear()
+    grade = build_verdict([("caches.py:caches", None)], folder, timeout=60)
+    assert grade("other", ITEM) == 1
+    assert GRADER_PROCESS.opened["cache.json"] == hash_of("[1]")
+    assert grade(how, ITEM) == 1
+    assert GRADER_PROCESS.opened["cache.json"] == ""
 
 
 def test_a_changed_grader_file_is_not_mixed_with_the_old_one(folder: Path) -> None:

@@ -10,6 +10,7 @@ import atexit
 import shutil
 from collections.abc import Sequence
 from fnmatch import fnmatch
+from http import HTTPStatus
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING
@@ -103,6 +104,12 @@ def _fetch(url: str, start: int, end: int) -> bytes:
     )
 
     headers = {**build_hf_headers(), "range": f"bytes={start}-{end - 1}"}
-    response = get_session().get(url, headers=headers, timeout=_SECONDS)
-    hf_raise_for_status(response)
-    return response.content[: end - start]
+    with get_session().stream("GET", url, headers=headers, timeout=_SECONDS) as response:
+        hf_raise_for_status(response)
+        first = start if response.status_code == HTTPStatus.PARTIAL_CONTENT else 0  # a proxy may send all
+        content = bytearray()
+        for part in response.iter_bytes():
+            content += part
+            if len(content) >= end - first:
+                break
+    return bytes(content[start - first : end - first])

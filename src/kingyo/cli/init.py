@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -94,6 +96,13 @@ MaxNewTokens = Annotated[
     typer.Option("--max-new-tokens", min=1, help="Maximum length of an answer. Shorter is faster."),
 ]
 
+MeasureFlag = Annotated[
+    bool,
+    typer.Option(
+        "--measure", help="Also measure which dtype and number of threads are fastest, in some seconds."
+    ),
+]
+
 
 def init(
     out: OutFile = Path("run.yaml"),
@@ -109,6 +118,7 @@ def init(
     groups: GroupsOption = "one",
     candidates: CandidatesOption = 200,
     max_new_tokens: MaxNewTokens = 64,
+    measure: MeasureFlag = False,
 ) -> None:
     """Write a commented run.yaml for your models and task file, and check that they fit together.
 
@@ -154,8 +164,11 @@ def init(
         max_new_tokens=max_new_tokens,
         frame=run.models.frame,
     )
-    for finding in _write_checked(out, answers, run):
+    whole, findings = _write_checked(out, answers, run)
+    for finding in findings:
         echo(finding)
+    if measure:
+        _measure(whole)
     echo(f"Wrote {out}. Next: kingyo evolve {shlex.quote(str(out))}")
 
 
@@ -198,8 +211,8 @@ def _chat(run: Run, columns: TaskColumns, *, asks: bool) -> bool | None:
     return ask_chat() if asks else True
 
 
-def _write_checked(out: Path, answers: RunAnswers, run: Run) -> list[str]:
-    """Write the file if its models and data fit together, and return a description of them."""
+def _write_checked(out: Path, answers: RunAnswers, run: Run) -> tuple[Run, list[str]]:
+    """Write the file if its models and data fit together, and return its run and a description of them."""
     import yaml
 
     from kingyo.dry_run import describe
@@ -208,7 +221,8 @@ def _write_checked(out: Path, answers: RunAnswers, run: Run) -> list[str]:
 
     text = run_yaml(answers)
     config = load_config(out, yaml.safe_load(text))
-    findings = describe(replace(run, config=config, settings=settings_of(config)))
+    run = replace(run, config=config, settings=settings_of(config))
+    findings = describe(run)
     try:
         write_text(out, text)
     except OSError as error:
@@ -220,7 +234,19 @@ def _write_checked(out: Path, answers: RunAnswers, run: Run) -> list[str]:
         ) from error
     if run.models.frame is not None and answers.columns.images is None:
         findings.append("The task is text only; --images names a field with images.")
-    return findings
+    return run, findings
+
+
+def _measure(run: Run) -> None:
+    """Measure and print what the dry run does."""
+    from kingyo.cli.dry_run import speed_lines
+    from kingyo.dry_run import measure_speeds
+
+    echo("Measuring the speed of dtypes and threads…", err=True)
+    with redirect_stdout(sys.stderr):
+        speeds = measure_speeds(run)
+    for line in speed_lines(speeds):
+        echo(line)
 
 
 def _opened(out: Path, base: str | None, sources: Mapping[str, str]) -> Run:

@@ -15,12 +15,12 @@ def with_bases(base: str | None, sources: Mapping[str, str]) -> tuple[str | None
     The model is the given base, else the one that the config or the card of the LoRA names, as for a scout.
 
     Raises:
-        KingyoError: a LoRA names no model.
+        KingyoError: a LoRA names no model, or LoRAs name different ones and there is no base.
     """
     unclear = {name: each for name, each in sources.items() if not (Path(each) / "config.json").is_file()}
     if not unclear:
         return base, sources
-    from kingyo.scout.base import Names, named_bases
+    from kingyo.scout.base import Names
     from kingyo.scout.places import find_places
 
     found = {name: find_places([each]) for name, each in unclear.items()}
@@ -40,7 +40,14 @@ def with_bases(base: str | None, sources: Mapping[str, str]) -> tuple[str | None
                 remedy="Add --base MODEL.",
             )
     if base is None and loras:
-        base = next(iter(named_bases(places, meant)))
+        base = meant[0]
+        if len({*meant}) > 1:
+            raise KingyoError(
+                "--base",
+                expected="the base of the run, since LoRAs name different ones",
+                received=", ".join(f"{model} of {name}" for name, model in zip(loras, meant, strict=True)),
+                remedy="Add --base MODEL for all of them, or write each as --source MODEL+LORA.",
+            )
         echo(f"The base is {base}, as {' and '.join(loras)} name{'s' if len(loras) == 1 else ''} it.")
     models = zip(loras, meant, strict=True)
     return base, {**sources, **{name: f"{model}+{sources[name]}" for name, model in models}}

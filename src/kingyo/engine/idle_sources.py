@@ -35,16 +35,17 @@ def without_idle_sources(recipe: Recipe, sources: Sources) -> tuple[Recipe, tupl
         draws go by the position of a source, and the first model may give config and tokenizer.
     """
     if recipe.path:
-        inner = {name: without_idle_sources(each, sources)[0] for name, each in recipe.merges.items()}
-        return replace(recipe, merges=inner), ()
-    planned, kept = plan(recipe, sources), list[str]()
+        inner = {name: without_idle_sources(each, sources) for name, each in recipe.merges.items()}
+        kept = dict.fromkeys(reference for _, idle in inner.values() for reference in idle)
+        return replace(recipe, merges={name: each for name, (each, _) in inner.items()}), tuple(kept)
+    planned, idle = plan(recipe, sources), list[str]()
     merged = dict.fromkeys(references(recipe.sources, recipe.slices, recipe.modules))
     for reference in reversed(merged):  # from the last, since random draws go by position
         if not any(_uses(job, reference) for job in planned.jobs):
             smaller = _planned_without(planned, reference, sources)
             planned = smaller or planned
-            kept += [] if smaller else [reference]
-    return planned.recipe, tuple(reversed(kept))
+            idle += [] if smaller else [reference]
+    return planned.recipe, tuple(reversed(idle))
 
 
 def _uses(job: TensorJob, reference: str) -> bool:

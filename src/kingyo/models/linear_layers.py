@@ -1,8 +1,9 @@
 """Linear layers on a CPU: what torch computes slowly there.
 
-Without AVX-512, torch multiplies 16-bit matrices in loops of its own, which take four to eight times as long
-as its library takes for float32. There the layers of a 16-bit model multiply in float32 and round once, as
-the loops do, but sum in another order. Weights stay in 16 bits; a block of them at a time is widened.
+With AVX2 but not AVX-512, torch multiplies 16-bit matrices in loops of its own, which take four to eight
+times as long as its library takes for float32. There the layers of a 16-bit model multiply in float32 and
+round once, as the loops do, but sum in another order. Weights stay in 16 bits; a block of them at a time is
+widened. Where gradients are enabled, layers compute as before: autograd would keep all widened weights.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ _BLOCK = 1 << 24
 
 
 def hasten(model: PreTrainedModel) -> None:
-    """Prepare the linear layers of a model for its device and dtype."""
+    """Prepare the linear layers of a model for its device and dtype.
+
+    On any device, the head gets a contiguous input.
+    """
     head = cast("nn.Module | None", model.get_output_embeddings())
     if head is not None:
         head.register_forward_pre_hook(_contiguous)
@@ -37,7 +41,9 @@ def widen(model: nn.Module) -> None:
 
 
 def _in_float32(layer: nn.Linear, given: Tensor) -> Tensor:
-    """Return what a layer returns, computed in float32 and rounded once."""
+    """Return what a layer returns, computed in float32 and rounded once, unless gradients are needed."""
+    if torch.is_grad_enabled():
+        return nn.Linear.forward(layer, given)
     weight, bias = layer.weight, cast("Tensor | None", layer.bias)
     wide, rows = given.float(), max(1, _BLOCK // layer.in_features)
     parts = [linear(wide, weight[first : first + rows].float()) for first in range(0, len(weight), rows)]

@@ -97,9 +97,9 @@ def _long_answers(run: Run, name: str, spec: TaskSpec, settings: TextSettings) -
     answers = [item.answer for item in items if item.answer]
     lengths = [len(each.ids) for each in tokenizer.encode_batch(answers, add_special_tokens=False)]
     n_long = sum(length > limit for length in lengths)
-    if n_long and n_long >= NOTABLE_SHARE * len(items):
+    if n_long and n_long >= NOTABLE_SHARE * len(answers):
         yield (
-            f"{n_long:,} of {counted(len(items), 'right answer')} have more than max_new_tokens = {limit} "
+            f"{n_long:,} of {counted(len(answers), 'right answer')} have more than max_new_tokens = {limit} "
             f"tokens, up to {max(lengths):,}: such answers will be cut. Raise max_new_tokens"
         )
 

@@ -176,8 +176,9 @@ def stored_code(store: RunStore) -> Mapping[str, str]:
 
 
 def opened_files(store: RunStore) -> Mapping[str, str]:
-    """Return the stored hashes of the files that graders have read; some are also in ``stored_code``."""
-    return cast("dict[str, str]", store.fact(OPENED) or {})
+    """Return the stored hashes of the files that graders only read; some are also in ``stored_code``."""
+    stored = cast("dict[str, str]", store.fact(OPENED) or {})
+    return {file: value for file, value in stored.items() if value}
 
 
 def has_changed_opened(store: RunStore) -> bool:

@@ -90,11 +90,13 @@ class TrialLog(OpenDatabase):
             self._keep_files(dict(evaluation.files))
 
     def _keep_files(self, files: Mapping[str, str]) -> None:
-        """Store files that graders have read; the first hash of each stays."""
+        """Store files that graders have read: the first hash of each, empty once they have written it."""
         row = self._db.execute("SELECT value FROM facts WHERE key = ?", (OPENED,)).fetchone()
         known: dict[str, str] = {} if row is None else json.loads(row[0])
-        if not files.keys() <= known.keys():
-            values = (OPENED, json.dumps({**files, **known}))
+        written = {name: value for name, value in files.items() if not value}
+        stored = {**files, **known, **written}
+        if stored != known:
+            values = (OPENED, json.dumps(stored))
             self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", values)
 
     def evaluation(self, trial: int, split: Split) -> Evaluation | None:

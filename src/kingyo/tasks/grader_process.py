@@ -72,7 +72,7 @@ class GraderProcess:
         self.opened: dict[str, str] = {}
         """The files that the graders of the calls so far have read, and their hashes; callers may clear it.
 
-        Names are relative to the folder of the reference.
+        Names are relative to the folder of the reference. A hash is empty if graders have written the file.
         """
 
     def ask(

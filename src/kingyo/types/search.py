@@ -62,7 +62,8 @@ class Evaluation:
         score_seconds: time to answer and grade the items.
         copied_from: id of an earlier trial with the same recipe, whose scores were copied. The trial's own id
             means a run with another seed.
-        files: names and hashes of the user's files that graders have read, so far as they are known.
+        files: names and hashes of the user's files that graders have read, so far as they are known. A hash
+            is empty if graders have written the file.
     """
 
     scores: tuple[ItemScore, ...] = ()

@@ -27,30 +27,42 @@ def watch() -> None:
 
 
 def opened_below(root: Path) -> dict[Path, str]:
-    """Return the SHA-256 of the user's files below a folder that were read and never written.
+    """Return the SHA-256 of the user's files below a folder that were read; empty if also written.
 
-    A file is hashed in the first call after it was opened.
+    A file is hashed in the first call after it was opened. A file that was replaced, moved or removed counts
+    as written.
     """
     known, paths = _digests.setdefault(root, {}), list(_read)
     fresh = paths[_n_looked_at.get(root, 0) :]
     _n_looked_at[root] = len(paths)
+    written = {in_place(Path(each)) for each in list(_written)}
     for path in own_files((in_place(Path(_source(each))) for each in fresh), root):
         if path not in known:
-            known[path] = digest_of_path(path)
-    written = {in_place(Path(each)) for each in list(_written)}
-    return {path: value for path, value in known.items() if path not in written}
+            known[path] = "" if path in written else digest_of_path(path)
+    return {path: "" if path in written else value for path, value in known.items()}
 
 
 def _note(event: str, arguments: tuple[object, ...]) -> None:
-    if event != "open" or not isinstance(arguments[0], str | bytes | os.PathLike):
-        return  # a descriptor, or another event
-    path, mode, flags = cast("tuple[str | bytes | os.PathLike[str], object, object]", arguments)
-    name = os.path.abspath(os.fsdecode(path))  # noqa: PTH100 (called at every open)
-    is_write = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR)
-    if is_write or (isinstance(mode, str) and not {*"wax+"}.isdisjoint(mode)):
-        _written.add(name)
-    else:
-        _read[name] = None
+    if event == "open":
+        path, mode, flags = arguments
+        is_write = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR)
+        if is_write or (isinstance(mode, str) and not {*"wax+"}.isdisjoint(mode)):
+            _written.update(_name(path))
+        else:
+            _read.update(dict.fromkeys(_name(path)))
+    elif event == "os.rename":  # also os.replace and shutil.move
+        old, new, *folders = arguments
+        _written.update(*map(_name, (old, new), folders))
+    elif event == "os.remove":
+        _written.update(_name(*arguments))
+
+
+def _name(path: object, folder: object = -1) -> tuple[str, ...]:
+    """Return the absolute path of a file, or nothing for a descriptor, and for a path in an open folder."""
+    if folder != -1 or not isinstance(path, str | bytes | os.PathLike):
+        return ()
+    name = os.fsdecode(cast("str | bytes | os.PathLike[str]", path))
+    return (os.path.abspath(name),)  # noqa: PTH100 (called at every open)
 
 
 def _source(path: str) -> str:
