@@ -76,6 +76,14 @@ def test_it_asks_for_the_chat_template(world: World, said: str, chat: bool) -> N
     assert yaml.safe_load((world.folder / "asked.yaml").read_text())["task"]["chat"] is chat
 
 
+def test_a_prompt_is_not_its_own_answer(world: World) -> None:
+    rows = [{"prompt": f"question {n}"} for n in range(12)]
+    (world.folder / "only.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = world.run("init", "new.yaml", *MODELS, "--task", "only.jsonl", "--grader", "exact")
+    assert done.returncode == 1 and "--answer" in done.stderr
+    assert not (world.folder / "new.yaml").exists()
+
+
 def test_images_and_labels_are_classified(world: World) -> None:
     classifiers = pytest.importorskip("tests.models.classifiers", reason="needs the extra `vision`")
     names = classifiers.LABELS

@@ -8,7 +8,12 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from kingyo.stats import Groups, Interval, interval, paired_difference, weighted_mean, wilson
-from kingyo.stats.half_samples import bounds_around, half_sample_bounds, half_sample_values
+from kingyo.stats.half_samples import (
+    bounds_around,
+    half_sample_bounds,
+    half_sample_difference,
+    half_sample_values,
+)
 from kingyo.stats.prediction import SplitGroups, predict_winner
 from kingyo.tasks.classify import MacroF1
 
@@ -151,8 +156,18 @@ def test_whole_groups_are_halved() -> None:
 
 
 def test_a_single_group_has_no_bounds() -> None:
+    one = Groups(numbers=np.zeros(8, dtype=np.intp))
+    assert half_sample_bounds([0.0, 1.0] * 4, lambda drawn: 1.0, one) == (-np.inf, np.inf)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_few_answers_have_no_bounds_and_no_difference(n: int) -> None:
+    values = [
+        half_sample_values([[score] * n], lambda parts: float(str(parts[0][0]))) for score in (1.0, 0.0)
+    ]
+    assert bounds_around(1.0, values[0]) == (-np.inf, np.inf)
     with pytest.raises(ValueError, match="finite value"):
-        half_sample_bounds([0.0, 1.0] * 4, lambda drawn: 1.0, Groups(numbers=np.zeros(8, dtype=np.intp)))
+        half_sample_difference(1.0, n, *values)
 
 
 def test_bounds_of_a_biased_measure_hold_it() -> None:

@@ -192,9 +192,22 @@ def _columns(
     columns = replace(columns, answer=likely_answer(columns) if answer is None else answer)
     if asks and answer is None and columns.kind != "draw":
         columns = replace(columns, answer=ask_answer(columns))
+    if not asks and answer is None and columns.kind == "generate":
+        _require_other_field(task, columns)
     if not asks and (prompt is None or answer is None):
         echo(f"Read from {task}: {columns}. Change them with {columns.flags}.")
     return columns
+
+
+def _require_other_field(task: str, columns: TaskColumns) -> None:
+    """Refuse a prompt that shows the right answer, because the data have no other field."""
+    if f"{{{columns.answer}}}" in columns.prompt:
+        raise KingyoError(
+            "--answer",
+            expected=f"a field of {task} with the right answer, besides those of the prompt",
+            received=f"only {', '.join(columns.cells)}",
+            remedy="Add such a field, name one with --answer, or separate the columns by commas.",
+        )
 
 
 def _chat(run: Run, columns: TaskColumns, *, asks: bool) -> bool | None:

@@ -35,7 +35,7 @@ def with_bases(base: str | None, sources: Mapping[str, str]) -> tuple[str | None
         if model is None:
             raise KingyoError(
                 "--base",
-                expected=f"the model of the LoRA {place.name}, which neither its config nor its card names",
+                expected=f"the model of the LoRA {place.name}: its config and card name none that is here",
                 received="nothing",
                 remedy="Add --base MODEL.",
             )

@@ -129,9 +129,8 @@ def _is_missing(
 
 def _deciding(scorer: Scorer, evaluation: Evaluation, split: Split) -> SetValue:
     """Compute the value that decides the run; bounds are infinite if no half of the answers has a value."""
-    low, high, value = -math.inf, math.inf, scorer.value(evaluation)
-    with suppress(ValueError):
-        low, high = bounds_around(value or 0.0, scorer.half_samples(evaluation))
+    value = scorer.value(evaluation)
+    low, high = bounds_around(value or 0.0, scorer.half_samples(evaluation))
     groups = scorer.groups(score.item for score in evaluation.scores)
     return SetValue(
         task="",

@@ -183,6 +183,6 @@ def estimate_beside_test(summary: RunSummary) -> str | None:
     gap = round(100 * (estimate - winner.test.score), 1) + 0.0  # never -0.0
     return (
         f"The search scored the winner on {winner.fit.n:,} of the {n_fit:,} items of fit "
-        f"({percent(winner.fit.score)}) and estimated {percent(estimate)} for all of them, "
+        f"({percent(winner.fit.score)}) and then estimated {percent(estimate)} for all of them, "
         f"{abs(gap):.1f} points {'below' if gap < 0 else 'above'} test."
     )

@@ -17,6 +17,8 @@ from kingyo.stats import Array, Groups, Interval, PairedDifference, lower_quanti
 
 DRAWS = 1000
 """Halves that are drawn."""
+FEWEST = 6
+"""Answers, or groups of them, below which halves show nothing: a difference in each of five has p > 0.05."""
 
 
 def half_sample_values(
@@ -35,29 +37,29 @@ def half_sample_values(
         parts: for each part, such as a task, one feature per answer, at least one.
         value: the measure of such parts; NaN if it has none.
         groups: for each part, which answers belong together: whole groups are drawn. All values are NaN if a
-            part is a single group.
+            part has fewer than ``FEWEST`` groups, or answers.
         draws: number of halves.
         seed: for the halves.
     """
-    if any(own is not None and len(own.sizes) == 1 for own in groups or ()):
-        return np.full(draws, np.nan)  # a single group shows nothing of how others vary
     generator = np.random.default_rng(seed)
     numbers = [
         np.arange(len(part)) if own is None else own.numbers
         for part, own in zip(parts, groups or [None] * len(parts), strict=True)
     ]
+    totals = [int(own.max()) + 1 for own in numbers]
+    if min(totals) < FEWEST:
+        return np.full(draws, np.nan)
     values = np.empty(draws)
     for place in range(draws):
         chosen = [_half(own, generator) for own in numbers]
         values[place] = value([[part[i] for i in own] for part, own in zip(parts, chosen, strict=True)])
-    totals = [int(own.max()) + 1 for own in numbers]
     drawn = sum(map(_n_half, totals))
     mean = float(values[np.isfinite(values)].mean()) if np.isfinite(values).any() else math.nan
-    return mean + (values - mean) * math.sqrt(drawn / max(1, sum(totals) - drawn))
+    return mean + (values - mean) * math.sqrt(drawn / (sum(totals) - drawn))
 
 
 def _n_half(n_groups: int) -> int:
-    return max(1, n_groups // 2)
+    return n_groups // 2
 
 
 def _half(numbers: NDArray[np.intp], generator: np.random.Generator) -> list[int]:
@@ -71,23 +73,18 @@ def _half(numbers: NDArray[np.intp], generator: np.random.Generator) -> list[int
 def half_sample_bounds(
     features: Sequence[object], value: Callable[[Sequence[object]], float], groups: Groups | None = None
 ) -> tuple[float, float]:
-    """Return 95% bounds of a measure of a set of answers.
+    """Return 95% bounds of a measure of a set of answers; infinite if no half has a value.
 
     For means use ``interval``, which keeps its level with few items.
-
-    Raises:
-        ValueError: no half has a value.
     """
     drawn = half_sample_values([features], lambda parts: value(parts[0]), [groups])
     return bounds_around(value(features), drawn)
 
 
 def bounds_around(measured: float, drawn: Array, level: float = 0.95) -> tuple[float, float]:
-    """Return bounds of a measure, from its values of halves.
-
-    Raises:
-        ValueError: no value is finite.
-    """
+    """Return bounds of a measure, from its values of halves; infinite if none is finite."""
+    if not np.isfinite(drawn).any():
+        return -math.inf, math.inf
     low, high = np.quantile(_deviations(drawn), [(1 - level) / 2, (1 + level) / 2])
     return measured + min(0.0, float(low)), measured + max(0.0, float(high))
 
