@@ -194,8 +194,8 @@ def _few_items(run: Run) -> Iterator[str]:
         interval = wilson(fewest // 2, fewest)
         parts = " and ".join(f"{text} of {split}" for split, (_, text) in small.items())
         yield (
-            f"with {parts}, models are hard to tell apart: {fewest // 2} of {fewest} right has a 95% interval "
-            f"of {100 * interval.low:.0f} to {percent(interval.high, '.0f')}. Add rows if you can"
+            f"with {parts}, models are hard to tell apart: {fewest // 2} of {fewest} right has a 95% "
+            f"interval of {100 * interval.low:.0f} to {percent(interval.high, '.0f')}. Add rows if you can"
         )
 
 
