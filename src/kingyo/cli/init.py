@@ -211,7 +211,7 @@ def _require_other_field(task: str, columns: TaskColumns) -> None:
 
 
 def _chat(run: Run, columns: TaskColumns, *, asks: bool) -> bool | None:
-    """Return whether prompts are sent in the chat template; None if this cannot be told."""
+    """Return whether prompts are sent in the chat template; None if that is unknown."""
     from kingyo.run.prompts import is_written_out, templates_of
 
     if columns.kind != "generate":

@@ -12,7 +12,7 @@ from kingyo.types import Answered, Evaluation
 
 @dataclass(kw_only=True)
 class Costs:
-    """What evaluations of this session took, without the time between them."""
+    """The time that evaluations of this session took, without pauses between them."""
 
     builds: list[float] = field(default_factory=list[float])
     answers: int = 0

@@ -48,7 +48,7 @@ class Speed:
 
 @dataclass(frozen=True, kw_only=True)
 class Speeds:
-    """What was measured.
+    """The speeds that were measured.
 
     Attributes:
         items: number of items.

@@ -53,20 +53,16 @@ def half_sample_values(
     for place in range(draws):
         chosen = [_half(own, generator) for own in numbers]
         values[place] = value([[part[i] for i in own] for part, own in zip(parts, chosen, strict=True)])
-    drawn = sum(map(_n_half, totals))
+    drawn = sum(n // 2 for n in totals)
     mean = float(values[np.isfinite(values)].mean()) if np.isfinite(values).any() else math.nan
     return mean + (values - mean) * math.sqrt(drawn / (sum(totals) - drawn))
-
-
-def _n_half(n_groups: int) -> int:
-    return n_groups // 2
 
 
 def _half(numbers: NDArray[np.intp], generator: np.random.Generator) -> list[int]:
     """Return the places of the answers in half of the groups, in order."""
     n_groups = int(numbers.max()) + 1
     is_drawn = np.zeros(n_groups, dtype=np.bool_)
-    is_drawn[generator.permutation(n_groups)[: _n_half(n_groups)]] = True
+    is_drawn[generator.permutation(n_groups)[: n_groups // 2]] = True
     return np.flatnonzero(is_drawn[numbers]).tolist()
 
 
