@@ -198,6 +198,6 @@ def _search_lines(details: TrialDetails) -> Iterator[str]:
         yield f"fit: {details.estimate.score.in_percent('%')}, {estimated} from all trials"
         told = None if value is None or objectives.by_set else percent(value)
         if told not in (None, percent(details.estimate.score.score)):
-            yield f"  During the search it counted as {told}: fewer trials had shown how hard these items are."
+            yield f"  In the search it counted as {told}: fewer trials had shown how hard these items are."
     if details.failure is not None:
         yield f"failed: {details.failure}"
