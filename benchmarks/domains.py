@@ -166,8 +166,11 @@ def run(wanted: Wanted) -> dict[str, object]:
     draw = DRAWN * (seed // 100) + seed % DRAWN if drawn else 0
     play = Play(landscape(name, draw), seed)
     found = meet(play, contender, candidates)
-    pool = {key: float(play.row(tuple(row.tolist())).mean()) for key, row in play.domain.baselines().items()}
+    rows = {key: play.row(tuple(row.tolist())) for key, row in play.domain.baselines().items()}
+    pool = {key: float(row.mean()) for key, row in rows.items()}
     top = max(pool, key=lambda key: pool[key])
+    before_test = np.concatenate([play.splits["fit"], play.splits["validation"]])
+    seemed = max(rows, key=lambda key: float(rows[key][before_test].mean()))
     tested = found.pop("baselines")
     assert isinstance(tested, dict), "baselines are by name"
     exported, bred = np.asarray(found.pop("exported")), np.asarray(found.pop("bred"))
@@ -182,6 +185,7 @@ def run(wanted: Wanted) -> dict[str, object]:
         "exported": float(exported.mean()),
         "bred": float(bred.mean()),
         "baseline": float(tested[top].mean()),
+        "baseline_seemed": float(tested[seemed].mean()),
         "baseline_pool": pool[top],
         "best": best_of(name, draw),
         "is_worse": bool(gaps.mean() + reach < 0),

@@ -161,8 +161,10 @@ def test_a_run_with_controls_says_which_model_it_exports() -> None:
         "exported": 0.5,
         "bred": 0.4,
         "baseline": 0.6,
+        "baseline_seemed": 0.55,
         "is_worse": False,
     }
     text = render_exported([result, {**result, "exported": 0.7, "chosen": "main"}], markdown=True)
     assert "| all | 2 | 1: 50.0% [" in text
+    assert text.count("| 2: 100.0% [") == 2, "all, and the family"
     assert text.endswith("| 0: 0.0% [0.0, 65.8] | +20.0 |")
