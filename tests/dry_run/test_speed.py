@@ -63,6 +63,19 @@ def opened(folder: Path, task: dict[str, object], **changes: object) -> Run:
 EVEN = {"grader": "grade.py:even", "max_new_tokens": 30}
 
 
+EXITING = """
+class Exiting:
+    def __init__(self, name, settings, splits, folder):
+        self.name, self.splits = name, splits
+
+    def items(self, split):
+        return self.splits[split]
+
+    def score(self, model, items):
+        raise SystemExit(3)
+"""
+
+
 def test_dtypes_and_threads_are_measured(folder: Path, two_threads: None) -> None:
     speeds = measure_speeds(opened(folder, EVEN))
     assert speeds.reason is None
@@ -114,6 +127,12 @@ def test_a_failure_is_a_reason(folder: Path) -> None:
     assert speeds.measured == ()
     assert speeds.reason is not None
     assert "NaN" in speeds.reason
+
+
+def test_a_task_that_exits_is_a_reason(folder: Path) -> None:
+    (folder / "own.py").write_text(EXITING)
+    speeds = measure_speeds(opened(folder, {"kind": "own.py:Exiting", **EVEN}))
+    assert (speeds.measured, speeds.reason) == ((), "SystemExit: 3")
 
 
 def test_a_time_limit_is_a_reason(folder: Path) -> None:

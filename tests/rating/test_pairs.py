@@ -12,10 +12,11 @@ import pytest
 from kingyo.errors import KingyoError
 from kingyo.rating.models import read_models, require_models
 from kingyo.rating.pairs import Pair, PairChooser
-from kingyo.rating.results import read_ratings
+from kingyo.rating.results import ModelRating, read_ratings
 from kingyo.results.summarize import summarize
 from kingyo.store import RunStore
 from kingyo.store.choices import CHOICES, ChoiceLog, Verdict, read_choices
+from tests.databases import edited
 from tests.rated_runs import BRIGHTNESS, N_ITEMS, as_choice, brighter, drawn_run, rate
 
 
@@ -130,6 +131,40 @@ def test_all_as_good_is_no_preference(run: Path) -> None:
     for model in rating.models:
         assert model.strength is not None and model.strength.score == pytest.approx(0, abs=1e-9)
         assert model.over_parent is None or model.over_parent.score == pytest.approx(0.5)
+
+
+def test_choices_on_one_group_are_not_independent(run: Path) -> None:
+    def by_group(pair: Pair) -> Verdict:
+        darker: Verdict = "left" if brighter(pair) == "right" else "right"
+        return brighter(pair) if _group(pair.item) % 2 else darker
+
+    rate(run, 100, by_group)
+    alone = _bred(run)
+    with edited(run) as database:
+        for (item,) in database.execute("SELECT id FROM items").fetchall():
+            label = f"prompt {_group(item)}"
+            database.execute(
+                "UPDATE items SET content = json_set(content, '$.group', ?) WHERE id = ?", (label, item)
+            )
+    together = _bred(run)
+    for one, other in (
+        (alone.wins, together.wins),
+        (alone.strength, together.strength),
+        (alone.over_parent, together.over_parent),
+    ):
+        assert one is not None and other is not None and one.score == other.score
+        assert other.high - other.low > 1.2 * (one.high - one.low)
+    assert together.wins is not None and together.wins.n_groups == 3
+
+
+def _group(item: str) -> int:
+    return int(item.removeprefix("validation").removeprefix("test").removeprefix("fit")) // 4
+
+
+def _bred(run: Path) -> ModelRating:
+    with RunStore.read(run) as store:
+        (rating,) = read_ratings(store, summarize(store))
+    return next(each for each in rating.models if each.name == "bred")
 
 
 def test_a_noisy_person_is_pulled_towards_the_truth(run: Path) -> None:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 @contextmanager
 def interruptible(message: Callable[[], str]) -> Generator[None]:
     """Turn Ctrl-C and SIGTERM into ``Interrupted``. Later signals are ignored, so that cleanup completes."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     except KeyboardInterrupt:

@@ -85,7 +85,7 @@ def measure_speeds(run: Run, seconds: float = MAX_SECONDS) -> Speeds:
         reason = f"it would take longer than {seconds:g} s"
     except KingyoError as error:
         reason = str(error)
-    except Exception as error:  # noqa: BLE001 (a model or a user's task may raise anything)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (a model or a user's task may raise anything)
         reason = f"{type(error).__name__}: {error}"[:200]
     finally:
         torch.set_num_threads(threads)

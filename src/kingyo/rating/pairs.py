@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -50,16 +50,19 @@ def known_choices(models: Sequence[RatedModel], choices: Sequence[StoredChoice])
     return [each for each in choices if each.verdict in SCORES and _is_known(each, models, places)]
 
 
-def choices_as_numbers(models: Sequence[RatedModel], choices: Sequence[StoredChoice]) -> PairChoices:
-    """Return the known choices with numbers for models and items."""
+def choices_as_numbers(
+    models: Sequence[RatedModel], choices: Sequence[StoredChoice], groups: Mapping[str, str] | None = None
+) -> PairChoices:
+    """Return the known choices with numbers for models and items; items of a group have one number."""
     places = {model.recipe: place for place, model in enumerate(models)}
     known = known_choices(models, choices)
-    items = {item: number for number, item in enumerate(dict.fromkeys(each.item for each in known))}
+    labels = [(groups or {}).get(each.item) or each.item for each in known]
+    numbers = {label: number for number, label in enumerate(dict.fromkeys(labels))}
     return PairChoices(
         left=np.array([places[each.left_model] for each in known], dtype=np.intp),
         right=np.array([places[each.right_model] for each in known], dtype=np.intp),
         score=np.array([SCORES[each.verdict] for each in known], dtype=np.float64),
-        item=np.array([items[each.item] for each in known], dtype=np.intp),
+        item=np.array([numbers[label] for label in labels], dtype=np.intp),
         n_models=len(models),
     )
 

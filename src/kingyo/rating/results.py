@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from kingyo.rating.models import RatedModel, read_models
 from kingyo.rating.pairs import choices_as_numbers
 from kingyo.results.summary import RunSummary
-from kingyo.stats import Interval, interval, interval_json
-from kingyo.stats.bradley_terry import PairChoices, Strengths, fit_strengths
+from kingyo.stats import Array, Groups, Interval, interval, interval_json
+from kingyo.stats.bradley_terry import PairChoices, Places, Strengths, fit_strengths
 from kingyo.store import RunStore
 from kingyo.store.choices import StoredChoice, read_choices
 from kingyo.types import SPLITS, Split
@@ -89,14 +91,20 @@ def read_ratings(store: RunStore, summary: RunSummary) -> tuple[SplitRating, ...
     rated: list[Split] = [split for split in SPLITS if any(each.split == split for each in choices)]
     parent = summary.best_parent()
     recipe = None if parent is None else parent.trial.recipe_hash
+    groups = store.groups()
     return tuple(
-        rate_models(read_models(store, split), [each for each in choices if each.split == split], recipe)
+        rate_models(
+            read_models(store, split), [each for each in choices if each.split == split], recipe, groups
+        )
         for split in rated
     )
 
 
 def rate_models(
-    models: Sequence[RatedModel], choices: Sequence[StoredChoice], parent: str | None
+    models: Sequence[RatedModel],
+    choices: Sequence[StoredChoice],
+    parent: str | None,
+    groups: Mapping[str, str],
 ) -> SplitRating:
     """Rate models by the choices on one split, at least one.
 
@@ -104,9 +112,11 @@ def rate_models(
         models: the models with pictures.
         choices: all choices on the split.
         parent: hash of the recipe of the best parent.
+        groups: id of an item -> its group, whose choices are not independent.
     """
-    numbers = choices_as_numbers(models, choices)
-    decided = numbers.score[numbers.score != 0.5]
+    numbers = choices_as_numbers(models, choices, groups)
+    is_decided = numbers.score != 0.5
+    decided = numbers.score[is_decided]
     skipped = sum(each.verdict == "skip" for each in choices)
     place = next((i for i, model in enumerate(models) if model.recipe == parent), None)
     return SplitRating(
@@ -118,7 +128,7 @@ def rate_models(
         skipped=skipped,
         outdated=len(choices) - skipped - len(numbers.score),
         raters=Counter(each.rater for each in choices if each.verdict != "skip"),
-        left=interval(decided.tolist()) if len(decided) else None,
+        left=_share(decided, numbers.item[is_decided]) if len(decided) else None,
     )
 
 
@@ -135,12 +145,19 @@ def _rating(name: str, place: int, strengths: Strengths, parent: int | None) -> 
     n = choices.count(place)
     if n == 0:
         return ModelRating(name=name, n=0)
-    won = [*choices.score[choices.left == place], *(1 - choices.score[choices.right == place])]
+    is_left, is_right = choices.left == place, choices.right == place
+    won = np.concatenate([choices.score[is_left], 1 - choices.score[is_right]])
+    items = np.concatenate([choices.item[is_left], choices.item[is_right]])
     is_compared = parent is not None and parent != place and choices.count(parent) > 0
     return ModelRating(
         name=name,
         n=n,
-        wins=interval(won),
+        wins=_share(won, items),
         strength=strengths.strength(place),
         over_parent=strengths.win_probability(place, parent) if is_compared and parent is not None else None,
     )
+
+
+def _share(scores: Array, items: Places) -> Interval:
+    """Bound the mean of choices; those on one item or group depend on each other."""
+    return interval(scores.tolist(), Groups.of(map(str, items)))
