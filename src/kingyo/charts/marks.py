@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import cast
 
 from kingyo.charts import Rows, Spec
@@ -52,6 +54,7 @@ SERIES = tuple(f"var(--{name})" for name in ("accent", "blue", "ochre", "green",
 SOURCES = tuple(f"var(--{name})" for name in ("green", "ochre", "violet", "pink", "brown", "grey"))
 """Colours of models; they avoid the red and blue used for positive and negative numbers."""
 
+LONGEST = 24  # characters of a label beside an axis
 _VARIABLE = re.compile(r"var\(--([a-z-]+)\)")
 
 
@@ -87,9 +90,23 @@ def _titled(one: Spec, titles: Mapping[str, str | None]) -> Spec:
     return {**one, "encoding": titled}
 
 
-def names(name: str, order: Sequence[str], **more: object) -> Spec:
-    """Return an encoding by names in a given order."""
-    return field(name, "nominal", sort=list(order), **more)
+def names(name: str, order: Sequence[str], *, axis: Spec | None = None, **more: object) -> Spec:
+    """Return an encoding by names in a given order; labels of its axis are never cut to the same text."""
+    labels = dict(zip(order, short_labels(order), strict=True))
+    axis = {"labelLimit": 0, "labelExpr": f"{json.dumps(labels)}[datum.label]", **(axis or {})}
+    return field(name, "nominal", sort=list(order), axis=axis, **more)
+
+
+def short_labels(order: Sequence[str]) -> list[str]:
+    """Cut the middle of long names, so that different names have different labels."""
+    for most in count(LONGEST):
+        labels = [
+            f"{each[: (most - 1) // 2]}…{each[-(most // 2) :]}" if len(each) > most else each
+            for each in order
+        ]
+        if len({*labels}) == len({*order}):
+            break
+    return labels
 
 
 def scale(low: float, high: float) -> Spec:
