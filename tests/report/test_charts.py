@@ -173,9 +173,7 @@ def test_different_genes_have_different_labels() -> None:
     share = Interval(score=0.1, n=20, low=0.0, high=0.2, method="bootstrap")
     sources = ("math-en", "a-long-name-of-a-model-7b-instruct", "a-long-name-of-a-model-8b-instruct")
     places = [f"weight/{source}/block.{n}" for source in sources for n in (0, 1, 10)]
-    genes = [
-        Gene(place=k, name=name, low=0.0, high=1.0, importance=share) for k, name in enumerate(places)
-    ]
+    genes = [Gene(place=k, name=name, low=0.0, high=1.0, importance=share) for k, name in enumerate(places)]
     chart = importance_chart(genes)
     assert [row["name"] for row in as_json(chart.spec)["data"]["values"]] == places, "whole in tooltips"
     svg = vl_convert.vegalite_to_svg(resolve_variables(json.dumps(full_spec(chart, 640))))
