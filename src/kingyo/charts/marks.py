@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from itertools import count
 from typing import cast
 
 from kingyo.charts import Rows, Spec
@@ -90,23 +89,27 @@ def _titled(one: Spec, titles: Mapping[str, str | None]) -> Spec:
     return {**one, "encoding": titled}
 
 
-def names(name: str, order: Sequence[str], *, axis: Spec | None = None, **more: object) -> Spec:
+def names(
+    name: str, order: Sequence[str], *, axis: Mapping[str, object] | None = None, **more: object
+) -> Spec:
     """Return an encoding by names in a given order; labels of its axis are never cut to the same text."""
     labels = dict(zip(order, short_labels(order), strict=True))
-    axis = {"labelLimit": 0, "labelExpr": f"{json.dumps(labels)}[datum.label]", **(axis or {})}
-    return field(name, "nominal", sort=list(order), axis=axis, **more)
+    shown: Spec = {"labelLimit": 0, "labelExpr": f"{json.dumps(labels)}[datum.label]", **(axis or {})}
+    return field(name, "nominal", sort=list(order), axis=shown, **more)
 
 
 def short_labels(order: Sequence[str]) -> list[str]:
     """Cut the middle of long names, so that different names have different labels."""
-    for most in count(LONGEST):
-        labels = [
-            f"{each[: (most - 1) // 2]}…{each[-(most // 2) :]}" if len(each) > most else each
-            for each in order
-        ]
-        if len({*labels}) == len({*order}):
-            break
+    most, labels = LONGEST, [*order]
+    while max(map(len, labels), default=0) > most:
+        labels = [_cut(each, most) for each in order]
+        if len({*labels}) < len({*order}):
+            most, labels = most + 1, [*order]
     return labels
+
+
+def _cut(text: str, most: int) -> str:
+    return f"{text[: (most - 1) // 2]}…{text[-(most // 2) :]}" if len(text) > most else text
 
 
 def scale(low: float, high: float) -> Spec:

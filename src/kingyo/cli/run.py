@@ -86,7 +86,7 @@ def print_run(store: RunStore, *, as_json: bool, control: str | None = None) -> 
     if as_json:
         people = {"people": {each.split: each.to_json() for each in ratings}} if ratings else {}
         print_json({**summary.to_json(), **people, "advice": [each.to_json() for each in advice]})
-    elif control in summary.controls:
+    elif control is not None and control in summary.controls:
         print_control(summary, control)
         echo(f"\nNext: `kingyo show {shlex.quote(str(store.folder))}`, {_next_commands(store)}")
     else:
