@@ -280,7 +280,7 @@ def _measure(run: Run) -> None:
 
     echo("Measuring the speed of dtypes and threads…", err=True)
     with redirect_stdout(sys.stderr):
-        speeds = measure_speeds(run)
+        speeds = measure_speeds(run, is_timed=False)
     for line in speed_lines(speeds):
         echo(line)
 

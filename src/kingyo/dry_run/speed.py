@@ -100,12 +100,13 @@ class Speeds:
         return total(self.seconds(part, n_workers) for part in parts)
 
 
-def measure_speeds(run: Run, seconds: float = MAX_SECONDS) -> Speeds:
+def measure_speeds(run: Run, seconds: float = MAX_SECONDS, *, is_timed: bool = True) -> Speeds:
     """Measure the speeds of a run's models; a failure or a time limit is the result's ``reason``.
 
     Args:
         run: opened.
         seconds: limit for comparing settings, and again for the time of a candidate.
+        is_timed: also measure that time.
     """
     like = run.models.skeleton if run.settings.paths is None else frame_of(run)
     reason = _obstacle(run, like)
@@ -114,7 +115,9 @@ def measure_speeds(run: Run, seconds: float = MAX_SECONDS) -> Speeds:
     meter, threads = _Meter(run, like), torch.get_num_threads()
     try:
         reason = _failure(seconds, meter.load_own, meter.measure)
-        untimed = reason if not meter.measured else _failure(seconds, meter.warm_up, meter.estimate)
+        untimed = reason
+        if is_timed and meter.measured:
+            untimed = _failure(seconds, meter.warm_up, meter.estimate)
     finally:
         torch.set_num_threads(threads)
     return Speeds(
