@@ -205,7 +205,7 @@ def _share(items: Mapping[str, float], columns: Sequence[str]) -> str:
 
 
 def _heat_map(cells: Sequence[Row], order: Sequence[str]) -> Spec:
-    y = names("model", order, axis={"labelLimit": 180})
+    y = names("model", order)
     x = field("place", "ordinal", axis={"labels": False}, scale={"paddingInner": 0.08})
     tooltip = tips(("model", "model"), ("item", "item"), ("text", "score"))
     place = {"x": x, "y": y, "tooltip": tooltip}
