@@ -11,7 +11,6 @@ from kingyo.results.model_result import ModelResult, interval_in_words
 from kingyo.results.summary import RunSummary
 from kingyo.results.trials import describe_search, describe_trial
 from kingyo.stats import ROUNDING
-from kingyo.stats.intervals import groups_in_words
 from kingyo.store import StoredTrial
 
 _MOST_NAMED = 6
@@ -113,8 +112,7 @@ def _lead_in_words(summary: RunSummary, lead: Lead) -> str:
         verb = "ahead of" if lead.lead > ROUNDING else "equal to"
     else:
         verb = "behind" if lead.lead < -ROUNDING else "not clearly ahead of"
-    n = f"{lead.n}{groups_in_words(lead.n_groups, lead.noun)}"
-    return f"{verb} {_named(summary, summary.model(lead.over))} ({size}, n = {n})"
+    return f"{verb} {_named(summary, summary.model(lead.over))} ({size}, n = {lead.size})"
 
 
 def _named(summary: RunSummary, model: ModelResult) -> str:
