@@ -90,7 +90,7 @@ class Groups:
 
 def size_of(n: int, groups: Groups | None) -> SampleSize:
     """Return the size of n items, of which some may belong together."""
-    if groups is None:
+    if groups is None or len(groups.sizes) == n:
         return SampleSize(n=n)
     return SampleSize(n=n, n_groups=len(groups.sizes), noun=groups.noun)
 
