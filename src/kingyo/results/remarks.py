@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from kingyo.evolution.best_of_run import Lead
-from kingyo.io.units import counted, joined, percent
+from kingyo.io.units import joined, percent
 from kingyo.results.model_result import ModelResult, interval_in_words
 from kingyo.results.summary import RunSummary
 from kingyo.results.trials import describe_search, describe_trial
@@ -36,8 +36,10 @@ def estimated_on_fit(summary: RunSummary) -> str | None:
     measured = _measured(summary, child | controls)
     baselines = _measured(summary, summary.baselines)
     if len(baselines) > _MOST_NAMED:
-        sizes = Counter(each.score.n for each in map(summary.estimate, summary.baselines.values()) if each)
-        baselines = [f"{n} baselines on {counted(items, 'item')} each" for items, n in sizes.items()]
+        sizes = Counter(
+            each.score.items for each in map(summary.estimate, summary.baselines.values()) if each
+        )
+        baselines = [f"{n} baselines on {items} each" for items, n in sizes.items()]
     if not measured + baselines:
         return None
     parts = ", ".join(measured + baselines)
@@ -46,7 +48,7 @@ def estimated_on_fit(summary: RunSummary) -> str | None:
 
 def _measured(summary: RunSummary, models: Mapping[str, ModelResult | None]) -> list[str]:
     return [
-        f"{name} {percent(each.raw)} on {counted(each.score.n, 'item')}"
+        f"{name} {percent(each.raw)} on {each.score.items}"
         for name, model in models.items()
         if (each := summary.estimate(model)) is not None
     ]
