@@ -12,11 +12,12 @@ import pytest
 from kingyo.errors import KingyoError
 from kingyo.rating.models import read_models, require_models
 from kingyo.rating.pairs import Pair, PairChooser
-from kingyo.rating.results import ModelRating, read_ratings
+from kingyo.rating.results import read_ratings
+from kingyo.rating.tables import rating_note, rating_table
 from kingyo.results.summarize import summarize
+from kingyo.stats import interval
 from kingyo.store import RunStore
 from kingyo.store.choices import CHOICES, ChoiceLog, Verdict, read_choices
-from tests.databases import edited
 from tests.rated_runs import BRIGHTNESS, N_ITEMS, as_choice, brighter, drawn_run, rate
 
 
@@ -110,6 +111,25 @@ def test_results_rank_the_models(run: Path) -> None:
     assert record["n"] == 60 and record["raters"] == {"ann": 60} and record["best_parent"] == "a"
 
 
+def test_choices_on_one_prompt_are_one_group(run: Path) -> None:
+    """Every two items of the run are pictures of one prompt: what is preferred depends on it."""
+
+    def by_prompt(pair: Pair) -> Verdict:
+        return "left" if int(pair.item.removeprefix("validation")) // 2 % 2 else "right"
+
+    rate(run, 60, by_prompt)
+    with RunStore.read(run) as store:
+        (rating,) = read_ratings(store, summarize(store))
+    assert rating.prompts == 6 and "60 choices of 1 person on 6 prompts of validation" in rating_note(rating)
+    assert rating.left is not None and (rating.left.n, rating.left.n_groups) == (60, 6)
+    alone = interval([1.0] * 30 + [0.0] * 30)
+    assert rating.left.high - rating.left.low > 2 * (alone.high - alone.low)
+    for model, row in zip(rating.models, rating_table(rating)[1], strict=True):
+        assert model.wins is not None and model.strength is not None
+        n = model.wins.n_groups
+        assert model.strength.n_groups == n and row[1] == (f"{model.n}", f"on {n} prompts")
+
+
 def test_ties_skips_and_old_pictures_are_counted_apart(run: Path) -> None:
     verdicts: list[Verdict] = ["tie"] * 4 + ["skip"] * 3 + ["left"] * 5
     left = iter(verdicts)
@@ -131,40 +151,6 @@ def test_all_as_good_is_no_preference(run: Path) -> None:
     for model in rating.models:
         assert model.strength is not None and model.strength.score == pytest.approx(0, abs=1e-9)
         assert model.over_parent is None or model.over_parent.score == pytest.approx(0.5)
-
-
-def test_choices_on_one_group_are_not_independent(run: Path) -> None:
-    def by_group(pair: Pair) -> Verdict:
-        darker: Verdict = "left" if brighter(pair) == "right" else "right"
-        return brighter(pair) if _group(pair.item) % 2 else darker
-
-    rate(run, 100, by_group)
-    alone = _bred(run)
-    with edited(run) as database:
-        for (item,) in database.execute("SELECT id FROM items").fetchall():
-            label = f"prompt {_group(item)}"
-            database.execute(
-                "UPDATE items SET content = json_set(content, '$.group', ?) WHERE id = ?", (label, item)
-            )
-    together = _bred(run)
-    for one, other in (
-        (alone.wins, together.wins),
-        (alone.strength, together.strength),
-        (alone.over_parent, together.over_parent),
-    ):
-        assert one is not None and other is not None and one.score == other.score
-        assert other.high - other.low > 1.2 * (one.high - one.low)
-    assert together.wins is not None and together.wins.n_groups == 3
-
-
-def _group(item: str) -> int:
-    return int(item.removeprefix("validation").removeprefix("test").removeprefix("fit")) // 4
-
-
-def _bred(run: Path) -> ModelRating:
-    with RunStore.read(run) as store:
-        (rating,) = read_ratings(store, summarize(store))
-    return next(each for each in rating.models if each.name == "bred")
 
 
 def test_a_noisy_person_is_pulled_towards_the_truth(run: Path) -> None:

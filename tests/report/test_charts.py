@@ -69,7 +69,7 @@ def test_bars_are_the_scores_with_n_and_interval(runs: dict[str, Path]) -> None:
             100 * bar.score.score,
             100 * bar.score.low,
             100 * bar.score.high,
-            bar.score.n,
+            bar.score.size,
         )
 
 

@@ -51,18 +51,17 @@ def known_choices(models: Sequence[RatedModel], choices: Sequence[StoredChoice])
 
 
 def choices_as_numbers(
-    models: Sequence[RatedModel], choices: Sequence[StoredChoice], groups: Mapping[str, str] | None = None
+    models: Sequence[RatedModel], choices: Sequence[StoredChoice], prompts: Mapping[str, str] = {}
 ) -> PairChoices:
-    """Return the known choices with numbers for models and items; items of a group have one number."""
+    """Return the known choices with numbers for models and prompts, see ``prompts_of_items``."""
     places = {model.recipe: place for place, model in enumerate(models)}
     known = known_choices(models, choices)
-    labels = [(groups or {}).get(each.item) or each.item for each in known]
-    numbers = {label: number for number, label in enumerate(dict.fromkeys(labels))}
+    names = [prompts.get(each.item, each.item) for each in known]
     return PairChoices(
         left=np.array([places[each.left_model] for each in known], dtype=np.intp),
         right=np.array([places[each.right_model] for each in known], dtype=np.intp),
         score=np.array([SCORES[each.verdict] for each in known], dtype=np.float64),
-        item=np.array([numbers[label] for label in labels], dtype=np.intp),
+        prompt=np.unique(names, return_inverse=True)[1],
         n_models=len(models),
     )
 

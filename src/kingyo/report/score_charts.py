@@ -72,8 +72,8 @@ def importance_chart(genes: Sequence[Gene]) -> Chart:
     )
 
 
-def _interval(value: Interval) -> dict[str, float | int]:
-    return {"score": 100 * value.score, "low": 100 * value.low, "high": 100 * value.high, "n": value.n}
+def _interval(value: Interval) -> dict[str, float | str]:
+    return {"score": 100 * value.score, "low": 100 * value.low, "high": 100 * value.high, "n": value.size}
 
 
 def _written(bar: Bar) -> str:
