@@ -13,11 +13,12 @@ import torch
 
 from kingyo.errors import KingyoError
 from kingyo.models import feature_store
+from kingyo.models.answer_count import AnswerCount
 from kingyo.models.feature_store import FeatureStore
 from kingyo.models.image_cost import image_cost
 from kingyo.models.kinds import MODEL_KINDS, LoadOptions, ModelKind, Workload
 from kingyo.models.language_model import LiveModel, PathModels
-from kingyo.models.vision_language import LiveVisionLanguageModel
+from kingyo.models.vision_language import LiveVisionLanguageModel, _AllEnded
 from kingyo.recipe import Hop
 from kingyo.testing.kinds import ModelKindContract
 from kingyo.types import GREEDY, MEDIA, Answered, Decoding, ImagePrompt, Item, ignore_progress
@@ -90,6 +91,17 @@ def test_answers_are_counted_as_they_end(live: LiveVisionLanguageModel, decoding
     assert ends == [min(k, n) for k in range(size, n + size, size)]
     assert decoding != GREEDY or any(each.done > each.timed for each in counts), "before their batch does"
     assert [each.done for each in counts] == sorted(each.done for each in counts)
+
+
+def test_answers_that_ended_earlier_stay_counted() -> None:
+    """``generate`` pads them, and the padding token may not be an end token."""
+    counts = list[Answered]()
+    count = AnswerCount(3, counts.append)
+    criterion = _AllEnded(lambda row: row[-1] == 2, 1, count, padding=0)
+    for _ in count.batches([range(3)]):
+        assert criterion(torch.tensor([[9, 5], [9, 2], [9, 5]]), None).tolist() == [False, True, False]
+        criterion(torch.tensor([[9, 5, 2], [9, 2, 0], [9, 5, 5]]), None)
+    assert [each.done for each in counts] == [1, 2, 3]
 
 
 def test_likelihoods_are_those_of_transformers(live: LiveVisionLanguageModel) -> None:

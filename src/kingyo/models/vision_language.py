@@ -130,7 +130,7 @@ class LiveVisionLanguageModel:
                 new = self._model.generate(
                     **inputs,
                     generation_config=self._settings(max_new_tokens, decoding),
-                    stopping_criteria=[_AllEnded(stopper.ended, start, count)],
+                    stopping_criteria=[_AllEnded(stopper.ended, start, count, self._processor.text.padding)],
                     logits_processor=[_require_numbers],
                 )
             for position, tokens in zip(batch, new[:, start:].tolist(), strict=True):
@@ -204,15 +204,19 @@ def _require_numbers(tokens: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG001 
 class _AllEnded:
     """Stop a batch of ``generate`` row by row, at stop strings too, and count the rows that have ended."""
 
-    def __init__(self, ended: Callable[[Sequence[int]], bool], start: int, count: AnswerCount) -> None:
+    def __init__(
+        self, ended: Callable[[Sequence[int]], bool], start: int, count: AnswerCount, padding: int
+    ) -> None:
         self._ended = ended
         self._start = start
         self._count = count
+        self._padding = padding
 
     def __call__(self, tokens: Tensor, scores: object, **_: object) -> Tensor:  # noqa: ARG002 (the protocol)
         rows = cast("list[list[int]]", tokens[:, self._start :].tolist())  # pyright: ignore[reportUnknownMemberType]
         over = [self._ended(row) for row in rows]
-        self._count.reach(sum(over), len(over))  # with beams, a row has several
+        padded = [row[-1] == self._padding for row in rows]  # these ended before
+        self._count.reach(sum(map(max, over, padded)), len(over))  # with beams, a row has several
         return torch.tensor(over, device=tokens.device)
 
 
