@@ -38,6 +38,17 @@ def test_a_layer_is_computed_in_float32_and_rounded_once(
     torch.testing.assert_close(out, own)
 
 
+def test_another_default_dtype_changes_nothing() -> None:
+    layer, before = nn.Linear(24, 40, dtype=torch.bfloat16), torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        widen(layer)
+    finally:
+        torch.set_default_dtype(before)
+    with torch.no_grad():
+        assert layer(torch.ones(3, 24, dtype=torch.bfloat16)).dtype == torch.bfloat16
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 def test_only_narrow_layers_without_fast_products_change(tmp_path: Path, dtype: str) -> None:
     live = LiveModel.load(llama(tmp_path / "model"), LoadOptions(dtype=dtype))

@@ -37,7 +37,7 @@ def hasten(model: PreTrainedModel) -> None:
 def widen(model: nn.Module) -> None:
     """Let the linear layers of a model multiply in float32."""
     layers = [layer for layer in model.modules() if type(layer) is nn.Linear]
-    wide = torch.empty(max([_BLOCK, *(layer.in_features for layer in layers)]))
+    wide = torch.empty(max([_BLOCK, *(layer.in_features for layer in layers)]), dtype=torch.float32)
     for layer in layers:
         cast("Any", layer).forward = partial(_in_float32, layer, wide)
 
