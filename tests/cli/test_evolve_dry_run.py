@@ -55,7 +55,7 @@ def test_the_plan_is_printed(command: Command) -> None:
     )
     assert any(line.startswith("total 96 1,456 ") for line in lines)
     assert any(
-        re.match(r"time: about 1 minute \(a merge takes [\d.e-]+ s, an answer ", line) for line in lines
+        re.match(r"time: less than a minute \(a merge takes [\d.e-]+ s, an answer ", line) for line in lines
     )
     assert any(line.startswith("speed: ") for line in lines)
     assert len(lines) < 40, done.out

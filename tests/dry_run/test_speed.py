@@ -152,8 +152,8 @@ def test_the_plan_says_what_is_faster() -> None:
     slower = speeds_of(("float32", 1, 3.1), ("bfloat16", 1, 4.4), ("bfloat16", 2, 6.2))
     assert list(speed_lines(slower)) == [
         "speed: merge.dtype: bfloat16 and threads: 2 would be about 2.0 times as fast, but bfloat16 rounds "
-        "all weights (answers of at most 4 tokens per second: float32 3.1, bfloat16 4.4 with 1 thread; "
-        "bfloat16 6.2 with 2 threads)",
+        "all weights (answers per second with at most 4 tokens each: float32 3.1, bfloat16 4.4 with 1 "
+        "thread; bfloat16 6.2 with 2 threads)",
     ]
     for rates, verdict in (
         (

@@ -192,7 +192,9 @@ def _time_line(speeds: Speeds, cost: Cost, n_workers: int) -> str:
 
 
 def _about(seconds: float) -> str:
-    minutes = max(1, round(seconds / 60))
+    if seconds < 60:
+        return "less than a minute"
+    minutes = round(seconds / 60)
     return f"about {counted(minutes, 'minute') if minutes < 120 else f'{minutes / 60:.0f} hours'}"
 
 
@@ -220,8 +222,8 @@ def speed_lines(speeds: Speeds) -> Iterator[str]:
             by_threads.setdefault(each.threads, []).append(rate)
         rates = [f"{', '.join(by_threads[n])} with {counted(n, 'thread')}" for n in by_threads]
         new = speeds.new_tokens
-        short = "" if new is None else f" of at most {counted(new, 'token')}"
-        yield f"speed: {_verdict(speeds)} (answers{short} per second: {'; '.join(rates)})"
+        short = "" if new is None else f" with at most {counted(new, 'token')} each"
+        yield f"speed: {_verdict(speeds)} (answers per second{short}: {'; '.join(rates)})"
     if speeds.reason is not None:
         yield f"speed {'of other settings ' if speeds.measured else ''}not measured: {speeds.reason}"
 
