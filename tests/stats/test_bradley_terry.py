@@ -89,3 +89,18 @@ def test_intervals_hold_their_level() -> None:
         for interval in [fitted.strength(model)]
     ]
     assert 0.93 <= np.mean(held) <= 0.995
+
+
+def test_intervals_hold_their_level_on_few_prompts() -> None:
+    """Four pictures per model, of which some are better than others of the same model."""
+    dice, held = np.random.default_rng(1), 0
+    left, prompt = np.zeros(40, dtype=np.intp), np.arange(40) % 4
+    luck = dice.normal(0, 2**0.5, 200_000)
+    truth = (1 / (1 + np.exp(-0.6 - luck))).mean()
+    for _ in range(300):
+        chances = 1 / (1 + np.exp(-0.6 - dice.normal(0, 2**0.5, 4)))
+        wins = (dice.random(40) < chances[prompt]).astype(float)
+        choices = PairChoices(left=left, right=left + 1, score=wins, prompt=prompt, n_models=2)
+        interval = fit_strengths(choices).win_probability(0, 1)
+        held += interval.low <= truth <= interval.high
+    assert held / 300 >= 0.935

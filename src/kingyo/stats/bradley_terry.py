@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kingyo.irt import sigmoid
 from kingyo.stats.groups import Groups, size_of
-from kingyo.stats.intervals import Array, Interval, normal_quantile, with_groups
+from kingyo.stats.intervals import Array, Interval, normal_quantile, t_quantile, with_groups
 
 Places = NDArray[np.intp]
 PRIOR_DEVIATION = 2.0
@@ -98,13 +98,14 @@ class Strengths:
         return contrast
 
     def _bounded(self, contrast: Array, chosen: NDArray[np.bool_], level: float) -> Interval:
-        """Return a contrast of strengths with normal bounds, by the larger of both variances."""
-        value = float(contrast @ self.values)
-        variance = max(float(contrast @ own @ contrast) for own in (self.covariance, self.robust))
-        reach = normal_quantile(level) * math.sqrt(variance)
-        n, low, high = int(chosen.sum()), value - reach, value + reach
-        bounds = Interval(score=value, n=n, low=low, high=high, method="bradley-terry")
-        return with_groups(bounds, size_of(n, self.choices.groups(chosen)))
+        """Return a contrast of strengths with the wider bounds: the model's, or Student's by prompt."""
+        value, n, groups = float(contrast @ self.values), int(chosen.sum()), self.choices.groups(chosen)
+        quantile = normal_quantile(level)
+        by_prompt = quantile if groups is None else t_quantile(groups.freedom, level)
+        both = ((quantile, self.covariance), (by_prompt, self.robust))
+        reach = max(factor * math.sqrt(float(contrast @ own @ contrast)) for factor, own in both)
+        bounds = Interval(score=value, n=n, low=value - reach, high=value + reach, method="bradley-terry")
+        return with_groups(bounds, size_of(n, groups))
 
 
 def select(choices: PairChoices, kept: Places) -> PairChoices:
