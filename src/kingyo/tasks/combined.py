@@ -188,11 +188,12 @@ def load_splits(specs: Mapping[str, TaskSpec], folder: Path) -> LoadedSplits:
 
 
 def _split(loaded: LoadedItems, sizes: Sizes, groups: Sequence[Sequence[Item]]) -> Splits:
-    """Split the items of a task; an error also says why rows were dropped."""
+    """Split the items of a task; an error about their number also says why rows were dropped."""
     try:
         return make_splits(loaded.items, sizes, groups=groups)
     except KingyoError as error:
-        if not loaded.duplicates:
+        is_of_a_row = error.argument == f"splits.column: {sizes.column}"
+        if is_of_a_row or not loaded.duplicates:
             raise
         dropped = counted(
             loaded.duplicates, "row that repeats an earlier one", "rows that repeat earlier ones"
