@@ -9,7 +9,8 @@ from typing import cast
 from searching.tables import MERGEKIT, interval, table
 
 from domains.contenders import BY_ITEMS, DEFAULT
-from kingyo.stats import ROUNDING, wilson
+from kingyo.stats import ROUNDING, Groups
+from kingyo.stats import interval as share_interval
 
 Result = Mapping[str, object]
 LEAST_ROOM = 0.05  # gain of the best known merge below which a domain does not separate searches
@@ -85,8 +86,7 @@ def render_exported(results: Sequence[Result], *, markdown: bool) -> str:
 
     Test has few items, so a baseline may be below the best one by luck: the second share below says how often
     the baseline is that scored best on all of fit and validation. Clearly below: by 1.96 standard errors of
-    the difference, paired by item. Shares have Wilson's 95% intervals, over runs; differences Student's, over
-    domains.
+    the difference, paired by item. 95% intervals go by domain: Wilson's of shares, Student's of differences.
     """
     rows = [row for name in _contenders(results) for row in _exported(results, name)]
     return table(EXPORTED, rows, markdown)
@@ -98,6 +98,7 @@ def _exported(results: Sequence[Result], contender: str) -> Iterator[tuple[str, 
     for family in ("", *families):
         own = [each for each in mine if str(each["domain"]).startswith(family)]
         gains = _means(own, contender, lambda each: _number(each, "exported") - _number(each, "bred"))
+        domains = Groups.of([str(each["domain"]) for each in own])
         below, seemed = (
             [_number(each, key) < _number(each, "baseline") - ROUNDING for each in own]
             for key in ("exported", "baseline_seemed")
@@ -106,16 +107,16 @@ def _exported(results: Sequence[Result], contender: str) -> Iterator[tuple[str, 
             contender,
             family or "all",
             str(len(own)),
-            _share([each["chosen"] != "main" for each in own]),
-            _share(below),
-            _share(seemed),
-            _share([bool(each["is_worse"]) for each in own]),
+            _share([each["chosen"] != "main" for each in own], domains),
+            _share(below, domains),
+            _share(seemed, domains),
+            _share([bool(each["is_worse"]) for each in own], domains),
             interval([100 * gain for gain in gains.values()], signed=True),
         )
 
 
-def _share(found: Sequence[bool]) -> str:
-    return f"{sum(found)}: {wilson(sum(found), len(found)).in_percent('%')}"
+def _share(found: Sequence[bool], groups: Groups | None) -> str:
+    return f"{sum(found)}: {share_interval([float(each) for each in found], groups).in_percent('%')}"
 
 
 Pairs = Sequence[tuple[Result, Result]]

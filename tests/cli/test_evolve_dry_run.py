@@ -48,7 +48,7 @@ def test_the_plan_is_printed(command: Command) -> None:
     assert "items: 16 fit, 12 validation, 12 test; 0 duplicates dropped" in lines
     assert "search: 24 candidates by ga, 6 at a time, population 6" in lines
     assert "each candidate is scored on all 16 items of fit" in lines
-    assert "genes: 2 weight/… (-1 to 2); --json has them, and the first recipe" in lines
+    assert "genes: 2 named weight/…, -1 to 2; --json has them, and the first recipe" in lines
     assert any(line.startswith("search 24 16 384 ") for line in lines)
     assert any(line.startswith("validation 13 12 156 ") for line in lines), (
         "three finalists of each of three searches, and four baselines"

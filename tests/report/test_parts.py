@@ -68,7 +68,7 @@ def test_sizes(ns: tuple[int, ...], expected: str) -> None:
 
 def test_sizes_name_the_groups_of_the_items_that_were_scored() -> None:
     assert wording.sizes([20], 20, " items of 5 prompts") == "n = 20 items of 5 prompts"
-    assert wording.sizes([8], 20, " items of 2 prompts") == "n = 8 items of 2 prompts, of 20"
+    assert wording.sizes([8], 20, " items of 2 prompts") == "n = 8 items of 2 prompts (of 20 items)"
     assert wording.sizes([8, 20], 20, " items of 5 prompts") == "n = 8 to 20 of 20 items of 5 prompts"
 
 

@@ -146,12 +146,12 @@ def _genes(axes: tuple[Axis, ...]) -> str:
         values = f"one of {listed(axis.choices, 6)}" if axis.choices else f"{axis.low:g} to {axis.high:g}"
         alike.setdefault((axis.name.partition("/")[0], values), []).append(axis.name)
     kinds = [
-        f"{own[0] if len(own) == 1 else f'{len(own)} {name}/…'} ({values})"
+        f"{own[0] if len(own) == 1 else f'{len(own)} named {name}/…'}, {values}"
         for (name, values), own in alike.items()
     ]
     more = f" and {len(kinds) - _MAX_GENES} more ranges" if len(kinds) > _MAX_GENES else ""
     every = f"{len(axes)}: " if len(kinds) > 1 else ""
-    return f"{every}{', '.join(kinds[:_MAX_GENES])}{more}; --json has them, and the first recipe"
+    return f"{every}{'; '.join(kinds[:_MAX_GENES])}{more}; --json has them, and the first recipe"
 
 
 def _parts(cost: Cost, speeds: Speeds, n_workers: int) -> Table:

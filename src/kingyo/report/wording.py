@@ -85,7 +85,7 @@ def sizes(ns: Iterable[int], total: int, of_groups: str = "") -> str:
         return f"n = {total:,}{of_groups}"
     few = f"{low:,}" if low == high else f"{low:,} to {high:,}"
     if of_groups and high < total:
-        return f"n = {few}{of_groups}, of {total:,}"
+        return f"n = {few}{of_groups} (of {total:,} items)"
     return f"n = {few} of {total:,}{of_groups}"
 
 
