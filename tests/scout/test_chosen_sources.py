@@ -267,7 +267,7 @@ def test_a_run_folder_in_use_is_refused_before_the_choice(tmp_path: Path, option
     named = kingyo_in(tmp_path, "evolve", "run.yaml", *options)
     last = by_scout.stderr.splitlines()[-1]
     assert by_scout.returncode == 1 and last == named.stderr.splitlines()[-1]
-    assert "received an existing run" in last or "received a single run" in last
+    assert "received other files" in last or "received a single run" in last
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["run"]
 
 
