@@ -324,6 +324,9 @@ def test_chat_tells_the_prompt_of_an_exported_model(finished: World, tmp_path: P
         done = typed(finished, "chat", tmp_path / "bred", *prompt, lines=("",))
         assert done.exit_code == 0, done.output
         assert (r'"Q: {prompt}\nA:"' in done.stderr) == is_told
+    (tmp_path / "bred" / "chat_template.jinja").write_text("Q: {{ messages[0]['content'] }}\nA:")
+    done = typed(finished, "chat", tmp_path / "bred", lines=("",))
+    assert done.exit_code == 0 and "Q:" not in done.stderr, "the template gives the same prompt"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")

@@ -73,6 +73,21 @@ def test_no_parent_is_called_the_best_if_all_are_equal(better: RunStore) -> None
     assert said and "all baselines score" in said
 
 
+def test_a_lead_that_may_be_luck_is_no_gain(better: RunStore) -> None:
+    with better as store:
+        summary = read_findings(store).summary
+    assert summary.winner is not None
+    trial = summary.winner.trial
+    clear = beside_baselines(summary, trial)
+    assert clear is not None and "luck" not in clear
+    gaps = tuple(
+        replace(each, difference=replace(each.difference, low=-0.01)) for each in summary.comparisons
+    )
+    assert (
+        beside_baselines(replace(summary, comparisons=gaps), trial) == f"{clear} The difference may be luck."
+    )
+
+
 def test_headline_follows_the_numbers(runs: dict[str, Path]) -> None:
     lines = {}
     for name, folder in runs.items():

@@ -72,14 +72,13 @@ def chat(
         require_needs("kingyo chat", GeneratesText, kind)
         if images:
             require_needs("--image", AnswersImages, kind)
-        if prompt is None:
-            _note_task_prompt(Path(model))
 
     how = LoadOptions(device=device, remote_code=trust_remote_code, allow_pickle=allow_pickle)
     live = cast(GeneratesText, load_model(model, kind, check, how))
     template = None if prompt is None else prompt.replace("\\n", "\n")
     if template is None:
         _require_chat_template(live)
+        _note_task_prompt(Path(model), live)
     options = {"max_new_tokens": max_new_tokens, "stop": stop or []}
     failed = False
     while question := _read_line():
@@ -128,8 +127,8 @@ def _read_line() -> str:
         return ""
 
 
-def _note_task_prompt(model: Path) -> None:
-    """Print the prompt that an exported model was scored with, if chat uses another."""
+def _note_task_prompt(model: Path, live: GeneratesText) -> None:
+    """Print the prompt that an exported model was scored with, unless its chat template gives the same."""
     from kingyo.io.yaml import read_yaml
 
     file = model / "task.yaml"
@@ -138,8 +137,10 @@ def _note_task_prompt(model: Path) -> None:
     except KingyoError:  # no such file, or an unrelated one
         return
     is_vqa = task.get("kind") == "vqa"
-    prompt = task.get("prompt", "{question}" if is_vqa else "{prompt}")
-    if task.get("chat", is_vqa) is not True or not re.fullmatch(r"{\w+}", str(prompt)):
+    prompt = str(task.get("prompt", "{question}" if is_vqa else "{prompt}"))
+    field = re.search(r"{\w+}", prompt)
+    scored = live.chat_prompt(prompt) if task.get("chat", is_vqa) is True else prompt
+    if field is None or scored != live.chat_prompt(field[0]):
         text = json.dumps(prompt, ensure_ascii=False)
         echo(f"Note: the model was scored with the prompt {text}, see {file}; --prompt sets one.", err=True)
 

@@ -136,7 +136,12 @@ def beside_baselines(summary: RunSummary, trial: StoredTrial) -> str | None:
         f"On test (n = {own.size}) it scores {interval_in_words(own, summary.decided_by)}; "
         f"{who} {interval_in_words(score, summary.decided_by)}"
     )
-    return f"{text}{'.' if own.score > score.score else ', so nothing is gained.'}"
+    if own.score <= score.score:
+        return f"{text}, so nothing is gained."
+    compared = {each.other: each for each in summary.comparisons} if model is summary.winner else {}
+    gap = compared.get(str(other.name))
+    is_clear = gap is None or not gap.difference.low <= 0 <= gap.difference.high
+    return f"{text}.{'' if is_clear else ' The difference may be luck.'}"
 
 
 def how_picked(summary: RunSummary) -> str | None:
