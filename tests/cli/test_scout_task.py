@@ -70,6 +70,15 @@ def test_a_second_call_scores_nothing_and_prints_json(folder: Path) -> None:
     assert (folder / "found" / "run.yaml").read_bytes() == before
 
 
+def test_a_choice_among_several_groups_names_the_others(tmp_path: Path) -> None:
+    pool = [str(ZOO / "pool" / name) for name in ("base", "manner", "half")]
+    done = scout(tmp_path, "--dry-run", models=[*MODELS, *pool])
+    assert done.returncode == 0, done.stderr
+    (note,) = (line for line in done.stderr.splitlines() if "groups cannot be mixed" in line)
+    assert f"for {ZOO / 'base'}." in note
+    assert note.endswith(f"For another group: --base {ZOO / 'pool' / 'base'} (2).")
+
+
 def progress(out: Path) -> int:
     """Return how many tensors were measured and trial merges scored, on some items each."""
     counts = {"evidence.db": "SELECT COUNT(*) FROM sums", "trials/run.db": "SELECT COUNT(*) FROM parts"}

@@ -148,11 +148,22 @@ def check_task(file: Path) -> None:
 
 
 def check_choice(found: Catalogue, request: ScoutRequest) -> TaskCandidates:
-    """Check the task and the limits of a choice before weights are read."""
+    """Check the task and the limits of a choice before weights are read; note the groups that are not tried."""
     from kingyo.scout.task_candidates import TaskCandidates
 
     with redirect_stdout(sys.stderr):
-        return TaskCandidates.planned(found, request)
+        candidates = TaskCandidates.planned(found, request)
+    chosen = candidates.tried.group.base
+    others = [
+        f"--base {shlex.quote(group.base)} ({len(group.members)})"
+        for group in found.groups
+        if group.base not in (None, chosen) and len(group.members) > 1
+    ]
+    if others:
+        n = counted(len(candidates.references), "candidate")
+        text = f"Note: groups cannot be mixed. The choice is among the {n} of the largest, for {chosen}."
+        echo(f"{text} For another group: {', '.join(others)}.", err=True)
+    return candidates
 
 
 def plan_choice(found: Catalogue, request: ScoutRequest, *, as_json: bool) -> None:
