@@ -24,9 +24,8 @@ from typing import Any
 from seeds import kingyo, print_row, print_test_scores
 
 from kingyo.evolution import MAIN
-from kingyo.stats import Groups
+from kingyo.stats import Groups, PairedDifference, paired_difference
 from kingyo.stats.half_samples import half_sample_bounds
-from kingyo.stats.paired import paired_difference
 from kingyo.store import RunStore, StoredTrial
 from kingyo.tasks.picture_measures import ReferenceSettings, picture_measures
 from kingyo.types import ItemScore
@@ -89,23 +88,23 @@ def tested(store: RunStore, trial: StoredTrial) -> Sequence[ItemScore]:
 
 
 def show_differences_by_prompt(store: RunStore, bred: StoredTrial) -> None:
-    """Print what bred leads each model by, with intervals from prompts drawn anew instead of items."""
-    print_row(["model", "lead of bred in points [95%, prompts drawn anew]", "prompts"])
+    """Print what bred leads each model by, with intervals that go by prompt."""
+    print_row(["model", "lead of bred in points [95%, by prompt]", "n"])
     print_row(["---"] * 3)
     for trial in store.trials():
         scores = tested(store, trial)
         if trial.id != bred.id and len(scores) == len(tested(store, bred)):
-            print_row([trial.name or trial.search, *by_prompt(store, tested(store, bred), scores)])
+            lead = led_by(store, tested(store, bred), scores).interval
+            print_row([trial.name or trial.search, lead.in_percent(sign="+"), lead.size])
 
 
-def by_prompt(store: RunStore, own: Sequence[ItemScore], rival: Sequence[ItemScore]) -> tuple[str, str]:
-    """Return the difference with an interval that goes by prompt, as text, and the number of prompts."""
+def led_by(store: RunStore, own: Sequence[ItemScore], rival: Sequence[ItemScore]) -> PairedDifference:
+    """Return the difference of two models, by prompt."""
     prompts = {each.id: f"prompt {each.prompt}" for each in store.items()["test"]}
     other = {each.item: each.score for each in rival}
     pair = [each.score for each in own], [other[each.item] for each in own]
     groups = Groups.of(prompts[each.item] for each in own)
-    difference = paired_difference([pair], groups=[groups]).interval
-    return difference.in_percent(sign="+"), str(difference.n_groups or difference.n)
+    return paired_difference([pair], groups=[groups])
 
 
 def show_cost(store: RunStore) -> None:
@@ -154,18 +153,14 @@ def show_pixels(store: RunStore, bred: StoredTrial) -> None:
 
 def show_difference(store: RunStore, bred: StoredTrial, folder: Path) -> None:
     """Print the paired difference of the bred models of two runs on the same test items."""
-    own = {each.item: each.score for each in tested(store, bred)}
     with RunStore.read(folder) as other:
         rival = tested(other, bred_of(other))
-    scores = {each.item: each.score for each in rival}
-    if own.keys() != scores.keys():
+    if {each.item for each in tested(store, bred)} != {each.item for each in rival}:
         raise SystemExit(f"{folder} has other test items")
-    difference = paired_difference([(list(own.values()), [scores[item] for item in own])])
-    score, low, high = (100 * getattr(difference.interval, name) for name in ("score", "low", "high"))
+    difference = led_by(store, tested(store, bred), rival)
     print(
-        f"\nbred − bred of {folder}: {score:+.1f} points [{low:+.1f}, {high:+.1f}], "
-        f"paired, n={difference.interval.n}, p = {difference.p:.3g}; "
-        f"by prompt {by_prompt(store, tested(store, bred), rival)[0]}"
+        f"\nbred − bred of {folder}: {difference.interval.in_percent(' points', '+')}, "
+        f"paired, n={difference.interval.size}, p = {difference.p:.3g}"
     )
 
 
@@ -180,7 +175,7 @@ def show_kid(store: RunStore, bred: StoredTrial, folder: Path) -> None:
         if len(scores) == len(items):
             name = "bred" if trial.id == bred.id else trial.name or trial.search
             features = kid.features(items, scores)
-            low, high = half_sample_bounds(features, kid.value)
+            low, high = half_sample_bounds(features, kid.value, Groups.of(each.group for each in items))
             print_row([name, f"{kid.value(features):.4f} [{low:.4f}, {high:.4f}]"])
 
 

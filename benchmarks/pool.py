@@ -27,10 +27,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from seeds import kingyo, percent, points, print_row
+from seeds import kingyo, percent, points, print_row, size
 
 from kingyo.scout.choice import names_of
-from kingyo.stats.paired import paired_difference
+from kingyo.stats import Groups, paired_difference
 from kingyo.store import RunStore
 
 POOL = Path(__file__).parent.parent / "zoo" / "pool"
@@ -86,7 +86,7 @@ def show(seed: int, name: str, folder: Path, config: Config, chosen: Mapping[str
     for title, scores in models.items():
         if scores["test"] is not None:
             cells = [str(seed), title, ", ".join(config["sources"]), f"{answers:,}", percent(scores["test"])]
-            print_row([*cells, str(scores["test"]["n"]), difference(folder, run, title, name, shown)])
+            print_row([*cells, size(scores["test"]), difference(folder, run, title, name, shown)])
 
 
 def fit_answers(run: Path) -> int:
@@ -99,19 +99,20 @@ def difference(folder: Path, run: Path, title: str, name: str, shown: Mapping[st
     """Return the paired difference on test between the scout's child and a model."""
     if name == "scout-run":
         return points(shown["comparisons"][title]) if title in shown["comparisons"] else "–"
-    ours, theirs = (test_scores(each) for each in (folder / "scout-run", run))
+    (ours, labels), (theirs, _) = (test_scores(each) for each in (folder / "scout-run", run))
     shared = sorted(ours.keys() & theirs.keys())
     pair = ([ours[item] for item in shared], [theirs[item] for item in shared])
-    found = paired_difference([pair], [1.0], 0).interval
+    groups = Groups.of(labels.get(item, "") for item in shared)
+    found = paired_difference([pair], groups=[groups]).interval
     return points({"score": found.score, "low": found.low, "high": found.high})
 
 
-def test_scores(run: Path) -> dict[str, float]:
-    """Return the test scores of the bred model: item -> score."""
+def test_scores(run: Path) -> tuple[dict[str, float], dict[str, str]]:
+    """Return the test scores of the bred model, item -> score, and which items belong together."""
     with RunStore.read(run) as store:
         winner = store.winner("main")
         assert winner is not None, f"{run} is finished"
-        return store.scores_of(winner.id, "test")
+        return store.scores_of(winner.id, "test"), store.groups()
 
 
 def of_scout(folder: Path) -> Config:

@@ -90,13 +90,18 @@ def points(value: dict[str, float]) -> str:
     return f"{100 * value['score']:+.1f} [{100 * value['low']:+.1f}, {100 * value['high']:+.1f}]"
 
 
+def size(value: dict[str, float]) -> str:
+    """Return the number of items of a score, and of their groups if some belong together."""
+    return f"{value['n']} items of {value['groups']} groups" if "groups" in value else str(value["n"])
+
+
 def print_test_scores(run: Path) -> None:
     """Print what a finished run has measured on test: baselines, the bred model, and the controls."""
     shown = json.loads(kingyo("show", str(run), "--json"))
     models = {**shown["baselines"], "bred": shown["winner"]}
     models |= {f"{name}, same cost": each for name, each in shown["controls"].items()}
     for name, scores in models.items():
-        print_row([name, percent(scores["test"]), str(scores["test"]["n"])])
+        print_row([name, percent(scores["test"]), size(scores["test"])])
 
 
 def print_row(cells: list[str] | tuple[str, ...]) -> None:

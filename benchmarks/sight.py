@@ -28,7 +28,7 @@ from kingyo.models.kinds import Live, LoadOptions
 from kingyo.run.model_kind import load_checkpoint, open_alone
 from kingyo.run.open_task import open_task
 from kingyo.runners.evaluate import scores_of
-from kingyo.stats import interval
+from kingyo.stats import Groups, Interval, interval
 from kingyo.types import SPLITS, Item, Media, Task
 
 GREY = (128, 128, 128)
@@ -66,12 +66,14 @@ def show_blindness(folder: Path, task: Task, items: Sequence[Item], seed: int) -
         "grey pictures": [replace(item, media=tuple(map(grey, item.media))) for item in items],
     }
     for name, seen in views.items():
-        print_row([name, right(model, task, seen), str(len(seen))])
+        score = right(model, task, seen)
+        print_row([name, score.in_percent(), score.size])
 
 
-def right(model: Live, task: Task, items: Sequence[Item]) -> str:
-    """Return the mean score of a model with its interval, in percent."""
-    return interval([each.score for each in scores_of(task, model, items)], seed=0).in_percent()
+def right(model: Live, task: Task, items: Sequence[Item]) -> Interval:
+    """Return the mean score of a model with its interval."""
+    scores = [each.score for each in scores_of(task, model, items)]
+    return interval(scores, Groups.of(item.group for item in items), seed=0)
 
 
 def exchanged(items: Sequence[Item], seed: int) -> list[Item]:

@@ -17,7 +17,7 @@ PACKAGE = Path(kingyo.__file__).parent
 TESTS = Path(__file__).parent
 
 # A package may import packages of a lower floor. Building blocks (floor 6) never import one another; within
-# core, integration and workflows the order below holds.
+# core, numerics, integration and workflows the order below holds.
 FLOORS = {
     "errors": 0,
     "io": 1,
@@ -25,8 +25,9 @@ FLOORS = {
     "user_code": 2,
     "registry": 3,
     "recipe": 4,
-    "irt": 5,
+    "irt": 4,
     "kernels": 5,
+    "stats": 5,
     "vision": 5,
     "checkpoints": 6,
     "methods": 6,
@@ -34,7 +35,6 @@ FLOORS = {
     "tasks": 6,
     "strategies": 6,
     "store": 6,
-    "stats": 6,
     "vocabulary": 6,
     "testing": 6,
     "charts": 6,

@@ -6,10 +6,10 @@ python examples/vision/compare.py vision/run vision/common
 from __future__ import annotations
 
 import argparse
-import sqlite3
 from pathlib import Path
 
-from kingyo.stats import paired_difference
+from kingyo.stats import Groups, paired_difference
+from kingyo.store import RunStore
 
 
 def main() -> None:
@@ -18,28 +18,25 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("runs", type=Path, nargs=2, help="two run folders")
-    one, other = (test_scores(run) for run in parser.parse_args().runs)
+    (one, labels), (other, _) = (test_scores(run) for run in parser.parse_args().runs)
     if one.keys() != other.keys():
         raise SystemExit("The test items of these runs differ.")
-    pairs: dict[str, tuple[list[float], list[float]]] = {}
+    tasks: dict[str, list[str]] = {}
     for item in sorted(one):
-        of_one, of_other = pairs.setdefault(item.split("/")[0], ([], []))  # an item's id begins with its task
-        of_one.append(one[item])
-        of_other.append(other[item])
-    found = paired_difference(list(pairs.values()), [1.0] * len(pairs))
-    print(f"{found.interval.in_percent(sign='+')} points, n={found.interval.n}, p = {found.p:.3f}")
+        tasks.setdefault(item.rpartition("/")[0], []).append(item)  # with several, ids are TASK/ID
+    pairs = [([one[item] for item in items], [other[item] for item in items]) for items in tasks.values()]
+    groups = [Groups.of(labels.get(item, "") for item in items) for items in tasks.values()]
+    found = paired_difference(pairs, [1.0] * len(pairs), groups=groups)
+    print(f"{found.interval.in_percent(' points', '+')}, n={found.interval.size}, p = {found.p:.3f}")
 
 
-def test_scores(run: Path) -> dict[str, float]:
-    """Return what the model that a run bred scored on each item of test."""
-    database = sqlite3.connect(f"file:{run / 'run.db'}?mode=ro", uri=True)
-    scores = dict(database.execute(_WINNER).fetchall())
-    database.close()
-    return scores
-
-
-_WINNER = """SELECT item, score FROM scores JOIN searches ON trial = winner
-WHERE searches.name = 'main' AND split = 'test'"""
+def test_scores(run: Path) -> tuple[dict[str, float], dict[str, str]]:
+    """Return what the model that a run bred scored on each test item, and which items belong together."""
+    with RunStore.read(run) as store:
+        winner = store.winner("main")
+        if winner is None:
+            raise SystemExit(f"{run} has no bred model yet.")
+        return store.scores_of(winner.id, "test"), store.groups()
 
 
 if __name__ == "__main__":

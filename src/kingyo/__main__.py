@@ -23,8 +23,9 @@ _REPEAT_SECONDS = 0.05  # by then most finalisers and callbacks have returned
 
 def process() -> None:
     """Run the command line with little garbage collection and a fast exit."""
-    gc.set_threshold(100_000)  # importing torch creates many objects, and scanning them is slow
+    gc.set_threshold(200_000)  # importing torch creates many objects, and scanning them is slow
     sys.unraisablehook = _repeat_interrupt
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C, so that cleanup takes place
     try:
         _run()
     except KeyboardInterrupt:

@@ -25,7 +25,7 @@ from tests.cli.sight_runs import write_models
 from tests.tasks.pictures import picture
 
 ROOT = Path(__file__).parents[2]
-ROW = re.compile(r"^\| (.+) \| (\d+\.\d) \[.*\] \| (\d+) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| (.+) \| (\d+\.\d) \[.*\] \| (\d+)(?: items of \d+ \w+)? \|$", re.MULTILINE)
 
 
 def item(number: int, n_images: int) -> Item:

@@ -209,6 +209,7 @@ def test_a_run_killed_while_it_was_set_up(world: World) -> None:
         refused(
             world, name, "runs/small", *(["out"] if name == "export" else []), says="runs/small: expected"
         )
+    refused(world, "evolve", "run.yaml", says="other files. Choose another run folder")  # not `kingyo resume`
     connection = sqlite3.connect(folder / "run.db")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.close()

@@ -197,7 +197,7 @@ def test_the_dry_run_reports_it(world: World) -> None:
     done = world.run("evolve", make(world), "--dry-run")
     assert done.returncode == 0, done.stderr
     text = " ".join(done.stdout.split())
-    assert "search: mixed-cma-es" in text and "screen: all items of fit; all candidates" in text
+    assert "candidates by mixed-cma-es" in text and "each candidate is scored on all" in text
 
 
 @pytest.mark.parametrize(

@@ -273,6 +273,16 @@ def test_help_imports_nothing_heavy() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 
 
+def test_a_command_imports_no_other() -> None:
+    code = (
+        "import sys; from kingyo.cli import main\n"
+        "sys.argv[1:] = ['merge', '--help']\n"
+        "try:\n    main()\n"
+        "except SystemExit:\n    sys.exit('kingyo.cli.evolve' in sys.modules)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
 def test_init_asks_before_heavy_imports(world: World) -> None:
     code = (
         "import sys; from kingyo.cli import app; from kingyo.errors import KingyoError\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -45,17 +46,19 @@ def test_the_plan_is_printed(command: Command) -> None:
     assert lines[0] == "small"
     assert any(line.startswith("a a 9.07 k float32 36.3 kB") for line in lines), done.out
     assert "items: 16 fit, 12 validation, 12 test; 0 duplicates dropped" in lines
-    assert "search: ga, generations of 6 candidates, population 6" in lines
-    assert "weight/a/all -1 2 0.5 float" in lines
-    assert "search 24 16 384 26%" in lines
-    assert "validation 13 12 156 11%" in lines, (
+    assert "search: 24 candidates by ga, 6 at a time, population 6" in lines
+    assert "each candidate is scored on all 16 items of fit" in lines
+    assert "genes: 2 weight/… (-1 to 2); --json has them, and the first recipe" in lines
+    assert any(line.startswith("search 24 16 384 ") for line in lines)
+    assert any(line.startswith("validation 13 12 156 ") for line in lines), (
         "three finalists of each of three searches, and four baselines"
     )
-    assert "total 96 1,456 100%" in lines
+    assert any(line.startswith("total 96 1,456 ") for line in lines)
     assert any(
-        line.startswith("answers to grade: 1,456 at most, 26% of them in the search itself") for line in lines
+        re.match(r"time: about 1 minute \(a merge takes [\d.e-]+ s, an answer ", line) for line in lines
     )
-    assert "merge_method: task_arithmetic" in lines
+    assert any(line.startswith("speed: ") for line in lines)
+    assert len(lines) < 40, done.out
     assert lines[-1].startswith("All fits together. Nothing was written.")
     assert everything(command.folder) == before
 
@@ -64,7 +67,7 @@ def test_a_missing_device_is_a_note_not_an_error(command: Command, world: World)
     done = command("evolve", world.config(device="cuda:99"), "--dry-run")
     assert done.code == 0, done.err
     words = " ".join(done.out.split())
-    assert "device: expected a device of this machine" in words
+    assert "time: not measured: device: expected a device of this machine" in words
     assert "cuda:99" in str(dry_run_json(command, world.config(device="cuda:99"))["missing_device"])
     assert dry_run_json(command)["missing_device"] is None
 
@@ -199,7 +202,8 @@ def test_time_decides(command: Command, world: World) -> None:
     assert summary["answers"]["at_most"] is None
     assert summary["answers"]["by_stage"]["search"] == {"answers": None, "share": None, "seconds": 180.0}  # type: ignore[index]
     output = command("evolve", "changed.yaml", "--dry-run").out
-    assert "limited by the minutes of the budget" in output and "3 min" in output
+    assert "search ? 16 ? 3 min" in " ".join(output.split()) and "time: about" in output
+    assert summary["seconds"] > 2 * 180, "the search and the random one; the grid has few points"  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(

@@ -194,6 +194,22 @@ def test_a_control_run_later_has_the_trials_that_it_would_have_had(world: World,
     assert facts(run) == before
 
 
+def test_a_control_prints_what_it_adds(finished: World) -> None:
+    done = finished.run("control", "runs/small", "random")
+    assert done.returncode == 0, done.stderr
+    shown, text = finished.run("show", "runs/small").stdout, done.stdout
+    rows = [line.split()[1] for line in text.splitlines() if line.startswith("│ ") and line[2] != " "]
+    assert [name for name in rows if name in ("bred", "random,", "uniform", "base", "a", "b", "grid,")] == [
+        "bred",
+        "random,",
+    ]
+    differences = [line for line in shown.splitlines() if line.startswith("bred ") and "random" in line]
+    assert len(differences) == 1
+    assert [line for line in text.splitlines() if line.startswith("bred ")] == differences
+    assert "item evaluations" in shown and "item evaluations" not in text
+    assert "Next: `kingyo show runs/small`" in text
+
+
 @pytest.mark.slow
 def test_a_run_without_controls_notes_the_missing_comparison_once(world: World) -> None:
     done = world.run("evolve", world.config(budget={"candidates": 6}, controls=None))

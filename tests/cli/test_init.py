@@ -67,6 +67,22 @@ def test_models_without_a_template_get_no_chat(world: World) -> None:
     assert "chat" not in init(world, *MODELS, *TASK)["task"]
 
 
+@pytest.mark.parametrize("words", [(), ("--chat",)])
+def test_a_template_that_cannot_be_parsed_is_refused(world: World, words: tuple[str, ...]) -> None:
+    file = world.folder / "base" / "chat_template.jinja"
+    file.write_text("{% for m in messages %}\n{{ m['content' }}{% endfor %}")
+    done = world.run("init", "new.yaml", *MODELS, *TASK, *words)
+    assert done.returncode == 1 and done.stderr.count("Error:") == 1
+    assert "chat template of base: expected a Jinja template" in done.stderr and "(line 2)" in done.stderr
+    assert not (world.folder / "new.yaml").exists()
+    assert init(world, *MODELS, *TASK, "--no-chat")["task"]["chat"] is False
+    (world.folder / "new.yaml").unlink()
+    file.write_text(
+        "{% for m in messages %}{%- generation -%}{{ m['content'] }}{% endgeneration %}{% endfor %}"
+    )
+    assert init(world, *MODELS, *TASK)["task"]["chat"] is True
+
+
 @pytest.mark.parametrize(("said", "chat"), [("", True), ("no", False)])
 def test_it_asks_for_the_chat_template(world: World, said: str, chat: bool) -> None:
     lines = ("base", "a", "b", "", "items.jsonl", "", "", "", "maybe", said)
@@ -120,7 +136,7 @@ def lora(world: World, name: str, base: str | None = None, card: str | None = No
 def test_it_measures_dtypes_and_threads_on_request(world: World) -> None:
     done = world.run("init", "new.yaml", *MODELS, *TASK, "--measure")
     assert done.returncode == 0, done.stderr
-    assert "answers per second, measured on" in done.stdout and "bfloat16" in done.stdout
+    assert "speed: " in done.stdout and "bfloat16" in done.stdout
     assert done.stdout.endswith("Wrote new.yaml. Next: kingyo evolve new.yaml\n")
 
 

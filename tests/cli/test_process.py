@@ -67,14 +67,16 @@ def test_a_closed_pipe_gives_no_traceback() -> None:
     assert (done.returncode, done.stderr) == (1, "")
 
 
-def test_an_interrupt_of_the_first_moment_is_no_traceback() -> None:
+@pytest.mark.parametrize("sent", ["SIGINT", "SIGTERM"])
+def test_an_interrupt_of_the_first_moment_is_no_traceback(sent: str) -> None:
     """While the command line itself is being loaded."""
-    code = """
-import sys, kingyo.__main__ as entry
+    code = f"""
+import signal, sys, kingyo.__main__ as entry
+signal.signal(signal.SIGINT, signal.default_int_handler)
 class Impatient:
     def find_spec(self, name, path, target=None):
         if name == "typer":
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.{sent})
 sys.meta_path.insert(0, Impatient())
 entry.process()
 """

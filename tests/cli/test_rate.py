@@ -25,8 +25,8 @@ def test_results_as_a_table_and_as_json(command: Command) -> None:
     shown = command("rate", "run", "--results")
     assert shown.code == 0, shown.err
     for text in (
-        "30 choices of 1 person on validation",
-        "10 choices of 1 person on test",
+        "30 choices of 1 person on 6 prompts of validation",
+        "10 choices of 1 person on 4 prompts of test",
         "preferred to a",
         "bred",
     ):
@@ -36,7 +36,7 @@ def test_results_as_a_table_and_as_json(command: Command) -> None:
     validation = record["people"]["validation"]
     assert list(record["people"]) == ["validation", "test"]
     assert validation["models"][0]["model"] == "bred" and validation["best_parent"] == "a"
-    assert set(validation["models"][0]["over_best_parent"]) == {"score", "n", "low", "high"}
+    assert set(validation["models"][0]["over_best_parent"]) == {"score", "n", "groups", "low", "high"}
 
 
 def test_show_and_report_have_choices_only_if_there_are_any(command: Command) -> None:

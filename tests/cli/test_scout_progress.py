@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from kingyo.cli import scout_progress
@@ -9,6 +11,7 @@ from kingyo.cli.scout_progress import ChoiceProgress, measuring, scoring
 from kingyo.evolution import Event
 from kingyo.store import StoredTrial
 from kingyo.types import Answered, Evaluation, ItemScore, Trial
+from tests.report.made_up_choice import World, made_up
 from tests.strategies.skills import SkillWorld, select
 
 
@@ -58,3 +61,10 @@ def test_a_source_that_gains_nothing_alone_is_the_best_in_pairs(capsys: pytest.C
     assert first == f"1. m{steps[0].added}: best in pairs"
     assert second.startswith(f"2. m{steps[1].added}: +") and "points (" in second
     assert last == f"{len(steps[-1].chosen)} sources; no further one is added; now each is left out in turn"
+
+
+def test_the_size_of_a_gain_names_its_prompts(capsys: pytest.CaptureFixture[str]) -> None:
+    world = World(per_prompt=4)
+    _, _, choice = made_up(world)
+    ChoiceProgress(world.names, 0.01, quiet=False).show(choice.steps[:1])
+    assert re.search(r"points \(\d+ items of \d+ prompts\)", capsys.readouterr().err)

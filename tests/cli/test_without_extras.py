@@ -45,6 +45,8 @@ def without(folder: Path, modules: list[str], *words: str) -> subprocess.Complet
         ("draw", ["diffusers"], ["evolve", "run.yaml", "--dry-run"]),
         ("draw", ["diffusers"], ["evolve", "run.yaml", "--run", "run"]),
         ("vision", ["PIL", "torchvision"], ["evolve", "run.yaml", "--dry-run"]),
+        ("draw", ["PIL", "torchvision", "diffusers"], ["evolve", "run.yaml", "--dry-run"]),
+        ("draw", ["PIL", "torchvision", "diffusers"], ["evaluate", "base", "run.yaml"]),
     ],
 )
 def test_the_extra_is_named(folder: Path, extra: str, modules: list[str], words: list[str]) -> None:

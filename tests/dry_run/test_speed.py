@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 import yaml
 
 from kingyo.cli.dry_run import speed_lines
-from kingyo.dry_run import Speed, Speeds, measure_speeds
+from kingyo.dry_run import Cost, CostPart, Speed, Speeds, measure_speeds, speed
 from kingyo.models import language_model
 from kingyo.models.kinds import LoadOptions
 from kingyo.models.language_model import LiveModel
@@ -63,6 +64,19 @@ def opened(folder: Path, task: dict[str, object], **changes: object) -> Run:
 EVEN = {"grader": "grade.py:even", "max_new_tokens": 30}
 
 
+EXITING = """
+class Exiting:
+    def __init__(self, name, settings, splits, folder):
+        self.name, self.splits = name, splits
+
+    def items(self, split):
+        return self.splits[split]
+
+    def score(self, model, items):
+        raise SystemExit(3)
+"""
+
+
 def test_dtypes_and_threads_are_measured(folder: Path, two_threads: None) -> None:
     speeds = measure_speeds(opened(folder, EVEN))
     assert speeds.reason is None
@@ -94,7 +108,7 @@ def test_nothing_is_graded_and_answers_are_short(
 
     monkeypatch.setattr(language_model, "decode", recorded)
     speeds = measure_speeds(opened(folder, EVEN))
-    assert set(lengths) == {speeds.new_tokens} == {4}
+    assert speeds.new_tokens == 4 and set(lengths) == {4, 30}, "whole answers tell the time of a run"
     assert not (tmp_path / "graded").exists()
 
 
@@ -116,6 +130,12 @@ def test_a_failure_is_a_reason(folder: Path) -> None:
     assert "NaN" in speeds.reason
 
 
+def test_a_task_that_exits_is_a_reason(folder: Path) -> None:
+    (folder / "own.py").write_text(EXITING)
+    speeds = measure_speeds(opened(folder, {"kind": "own.py:Exiting", **EVEN}))
+    assert (speeds.measured, speeds.reason) == ((), "SystemExit: 3")
+
+
 def test_a_time_limit_is_a_reason(folder: Path) -> None:
     speeds = measure_speeds(opened(folder, EVEN), seconds=1e-6)
     assert speeds.measured == ()
@@ -131,14 +151,44 @@ def speeds_of(*rates: tuple[str, int, float], reason: str | None = None) -> Spee
 def test_the_plan_says_what_is_faster() -> None:
     slower = speeds_of(("float32", 1, 3.1), ("bfloat16", 1, 4.4), ("bfloat16", 2, 6.2))
     assert list(speed_lines(slower)) == [
-        "answers per second, measured on 4 items with at most 4 new tokens each: "
-        "float32 3.1, bfloat16 4.4 with 1 thread; bfloat16 6.2 with 2 threads",
-        "merge.dtype: bfloat16 and threads: 2 would be about 2.0 times as fast, "
-        "but bfloat16 rounds all weights",
+        "speed: merge.dtype: bfloat16 and threads: 2 would be about 2.0 times as fast, but bfloat16 rounds "
+        "all weights (answers of at most 4 tokens per second: float32 3.1, bfloat16 4.4 with 1 thread; "
+        "bfloat16 6.2 with 2 threads)",
     ]
-    assert len(list(speed_lines(speeds_of(("float32", 1, 3.1), ("bfloat16", 1, 3.5))))) == 1, (
-        "no clear difference"
-    )
+    for rates, verdict in (
+        (
+            [("float32", 1, 3.1), ("bfloat16", 1, 3.5)],
+            "keep float32 with 1 thread; nothing is clearly faster",
+        ),
+        ([("float32", 1, 3.1)], "only float32 with 1 thread was measured"),
+    ):
+        (line,) = speed_lines(speeds_of(*rates))
+        assert line.startswith(f"speed: {verdict} (answers")
+
+
+def test_a_run_takes_its_merges_and_answers() -> None:
+    speeds = Speeds(build_seconds=3.0, answer_seconds=0.5)
+    search = CostPart(stage="search", name="main", split="fit", models=10, items=8)
+    test = CostPart(stage="test", name="main", split="test", models=1, items=20)
+    trained = CostPart(stage="controls", name="trained", split="fit", models=1, items=8)
+    assert speeds.run_seconds(Cost(parts=(search, test)), 1) == 10 * (3 + 4) + 13
+    assert speeds.run_seconds(Cost(parts=(search, test)), 4) == 10 * (3 + 4) / 4 + 13
+    assert speeds.run_seconds(Cost(parts=(search, trained)), 1) == 2 * 70 + 7, "training takes as long"
+    limited = replace(search, models=None, seconds=60.0)
+    assert speeds.run_seconds(Cost(parts=(limited, test)), 1) == 60 + 13
+    assert Speeds().run_seconds(Cost(parts=(search,)), 1) is None
+
+
+def test_whole_answers_of_the_first_candidate_are_timed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = measure_speeds(opened(folder, EVEN))
+    assert whole.untimed is None and not whole.is_longest
+    assert whole.build_seconds and whole.answer_seconds
+    monkeypatch.setattr(speed, "_FULL_SECONDS", 1e-9)
+    longest = measure_speeds(opened(folder, {**EVEN, "max_new_tokens": 3000}))
+    assert longest.is_longest and longest.answer_seconds
+    assert longest.answer_seconds > whole.answer_seconds
 
 
 def test_the_plan_says_what_was_not_measured() -> None:

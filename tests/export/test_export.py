@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from kingyo.engine import compute, into, open_sources, plan
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, MAIN
+from kingyo.evolution.objectives import FACT
 from kingyo.export import choose, export, recipe_of
 from kingyo.export.task_files import write_tasks
 from kingyo.models.language_model import LiveModel
@@ -348,8 +349,18 @@ def test_nothing_is_the_best_before_all_are_validated(tmp_path: Path) -> None:
         store.record(late.id, "validation", Evaluation(scores=(ItemScore(item=item, score=1.0, answer=""),)))
         assert summarize(store).best is None
         assert choose(store) == store.winner(MAIN)
-        with pytest.raises(KingyoError, match="--best: expected a run with one objective"):
+        with pytest.raises(KingyoError, match=r"--best: expected a run with one objective.*kingyo resume"):
             choose(store, best=True)
+
+
+def test_of_several_objectives_none_is_the_best(tmp_path: Path) -> None:
+    make_world(tmp_path)
+    with RunStore.open(make_run(tmp_path)) as store:
+        names = ["few_sources", "closeness"]
+        store.set_fact(FACT, {"tasks": {"": 1.0}, "objectives": names})
+        with pytest.raises(KingyoError, match="received the objectives few_sources, closeness") as error:
+            choose(store, best=True)
+        assert "--pick" in str(error.value.remedy) and "resume" not in str(error.value.remedy)
 
 
 def test_nothing_is_overwritten(world: Path, tmp_path: Path) -> None:

@@ -24,6 +24,32 @@ assert order(np.array([3, 1, 2, 1], np.uint32)).tolist() == [1, 3, 2, 0]
 print("numba" in sys.modules)
 """
 
+HALVES = """
+import torch
+from kingyo.kernels import Term, WeightedSum
+from kingyo.kernels.threads import execution
+from kingyo.kernels.writing import prepare
+
+def copied(numbers, dtype):
+    term = Term(source=numbers, factor=1.0)
+    out = torch.empty(numbers.shape, dtype=dtype)
+    with execution(compiled=True):
+        pending = prepare(WeightedSum(shape=numbers.shape, terms=(term,)), (0, numbers.numel()), out)
+        assert pending.calls is not None
+        pending.run()
+    return out
+
+halves = torch.arange(-32768, 32768).to(torch.int16).view(torch.float16)
+halves = halves[~halves.isnan()]
+floats = halves.float()
+assert torch.equal(copied(halves, torch.float32).view(torch.int32), floats.view(torch.int32))
+middles = (floats + floats.roll(1)) / 2
+infinity = torch.tensor(torch.inf)
+around = torch.cat([floats, middles, middles.nextafter(infinity), middles.nextafter(-infinity)])
+around = around[~around.isnan()]
+assert torch.equal(copied(around, torch.float16).view(torch.int16), around.half().view(torch.int16))
+"""
+
 
 def test_numba_is_imported_once(tmp_path: Path) -> None:
     def imports_numba() -> str:
@@ -37,6 +63,15 @@ def test_numba_is_imported_once(tmp_path: Path) -> None:
     file.write_bytes(content[:-100] + bytes(100))
     assert [imports_numba(), imports_numba()] == ["True", "False"]
     assert file.read_bytes() == content
+
+
+@pytest.mark.slow
+def test_a_processor_without_float16(tmp_path: Path) -> None:
+    env = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_CPU_NAME": "generic"}
+    done = subprocess.run(
+        [sys.executable, "-c", HALVES], env=env, check=False, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_user_may_have_no_home() -> None:

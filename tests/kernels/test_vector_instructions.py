@@ -73,7 +73,14 @@ def is_vectorised(code: str) -> bool:
         *(
             pytest.param(form, processor, marks=pytest.mark.slow)
             for form in ("linear", "task_arithmetic", "ties")
-            for processor in ("haswell", "skylake-avx512", "sapphirerapids", "znver3", "znver4")
+            for processor in (
+                "haswell",
+                "skylake-avx512",
+                "icelake-server",
+                "sapphirerapids",
+                "znver3",
+                "znver4",
+            )
         ),
     ],
 )

@@ -13,7 +13,7 @@ import torch
 from kingyo.errors import KingyoError
 from kingyo.models.kinds import MODEL_KINDS, AllRead, LoadOptions, known_kind
 from kingyo.testing.kinds import ModelKindContract
-from kingyo.types import Drawing, DrawingPrompt, Item, Media
+from kingyo.types import Answered, Drawing, DrawingPrompt, Item, Media
 
 pytest.importorskip("diffusers")
 from tests.tiny_pipelines import DRAW, EACH_PIPELINE, WRITERS, stable_diffusion
@@ -95,6 +95,16 @@ def test_pictures_have_the_pixels_of_plain_diffusers(name: str, tmp_path: Path) 
     again = live.draw(PROMPTS, how)
     assert [pixels(each).tobytes() for each in again] == [each.tobytes() for each in drawn]
     assert live.n_encoded == 3  # each prompt once
+
+
+@pytest.mark.parametrize("name", EACH_PIPELINE)
+def test_pictures_are_counted_by_their_steps(name: str, tmp_path: Path) -> None:
+    live = KIND.load(denoiser(WRITERS[name](tmp_path / name, seed=1)), LoadOptions(batch_size=3))
+    counts: list[Answered] = []
+    live.progress = counts.append
+    live.draw(PROMPTS, drawing(name))
+    assert [each for each in counts if each.done == each.timed] == [Answered(3, 3, 5), Answered(5, 5, 5)]
+    assert [each for each in counts if each.done > each.timed][:2] == [Answered(1, 0, 5), Answered(2, 0, 5)]
 
 
 def test_an_empty_prompt_draws_as_in_plain_diffusers(pipeline: Path) -> None:

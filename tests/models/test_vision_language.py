@@ -20,7 +20,7 @@ from kingyo.models.language_model import LiveModel, PathModels
 from kingyo.models.vision_language import LiveVisionLanguageModel
 from kingyo.recipe import Hop
 from kingyo.testing.kinds import ModelKindContract
-from kingyo.types import GREEDY, MEDIA, Decoding, ImagePrompt, Item
+from kingyo.types import GREEDY, MEDIA, Answered, Decoding, ImagePrompt, Item, ignore_progress
 from tests.checkpoints.fitting import restate
 from tests.models.classifiers import picture
 from tests.models.vision_families import EACH_FAMILY, build, build_text, lacks
@@ -74,6 +74,22 @@ def test_answers_are_those_of_transformers(live: LiveVisionLanguageModel, decodi
             pad_token_id=text.padding,
         )[0, inputs["input_ids"].shape[1] :].tolist()
         assert answer.text == text.decode([token for token in tokens if token not in text.ends])
+
+
+@pytest.mark.parametrize("decoding", [GREEDY, Decoding(num_beams=3)])
+def test_answers_are_counted_as_they_end(live: LiveVisionLanguageModel, decoding: Decoding) -> None:
+    prompts, counts = questions(live), list[Answered]()
+    free = live.write_about(prompts, max_new_tokens=8)
+    live.progress = counts.append
+    try:
+        live.write_about(prompts, max_new_tokens=8, stop=[free[0].text[:1] or "x"], decoding=decoding)
+    finally:
+        live.progress = ignore_progress
+    n, size = len(prompts), live.batch_size
+    ends = [each.timed for each in counts if each.done == each.timed]
+    assert ends == [min(k, n) for k in range(size, n + size, size)]
+    assert decoding != GREEDY or any(each.done > each.timed for each in counts), "before their batch does"
+    assert [each.done for each in counts] == sorted(each.done for each in counts)
 
 
 def test_likelihoods_are_those_of_transformers(live: LiveVisionLanguageModel) -> None:

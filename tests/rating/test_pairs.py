@@ -13,7 +13,9 @@ from kingyo.errors import KingyoError
 from kingyo.rating.models import read_models, require_models
 from kingyo.rating.pairs import Pair, PairChooser
 from kingyo.rating.results import read_ratings
+from kingyo.rating.tables import rating_note, rating_table
 from kingyo.results.summarize import summarize
+from kingyo.stats import interval
 from kingyo.store import RunStore
 from kingyo.store.choices import CHOICES, ChoiceLog, Verdict, read_choices
 from tests.rated_runs import BRIGHTNESS, N_ITEMS, as_choice, brighter, drawn_run, rate
@@ -107,6 +109,25 @@ def test_results_rank_the_models(run: Path) -> None:
     assert all(one > other for one, other in pairwise(strengths)) and abs(sum(strengths)) < 1e-6
     record = rating.to_json()
     assert record["n"] == 60 and record["raters"] == {"ann": 60} and record["best_parent"] == "a"
+
+
+def test_choices_on_one_prompt_are_one_group(run: Path) -> None:
+    """Every two items of the run are pictures of one prompt: what is preferred depends on it."""
+
+    def by_prompt(pair: Pair) -> Verdict:
+        return "left" if int(pair.item.removeprefix("validation")) // 2 % 2 else "right"
+
+    rate(run, 60, by_prompt)
+    with RunStore.read(run) as store:
+        (rating,) = read_ratings(store, summarize(store))
+    assert rating.prompts == 6 and "60 choices of 1 person on 6 prompts of validation" in rating_note(rating)
+    assert rating.left is not None and (rating.left.n, rating.left.n_groups) == (60, 6)
+    alone = interval([1.0] * 30 + [0.0] * 30)
+    assert rating.left.high - rating.left.low > 2 * (alone.high - alone.low)
+    for model, row in zip(rating.models, rating_table(rating)[1], strict=True):
+        assert model.wins is not None and model.strength is not None
+        n = model.wins.n_groups
+        assert model.strength.n_groups == n and row[1] == (f"{model.n}", f"on {n} prompts")
 
 
 def test_ties_skips_and_old_pictures_are_counted_apart(run: Path) -> None:

@@ -15,9 +15,8 @@ import numpy as np
 
 from kingyo.scout.candidate import Candidate, CardFacts, Exclusion, Facts
 from kingyo.scout.catalogue import Catalogue, Group
-from kingyo.scout.choice import ChosenSources
+from kingyo.scout.choice import ChosenSources, mean_score
 from kingyo.scout.structure import MemberStructure, Structure
-from kingyo.stats import interval
 from kingyo.stats.ranks import rank_correlation
 from kingyo.strategies.stepwise import Stepwise
 from kingyo.types import Axis, ItemScore, Outcome, Trial
@@ -38,6 +37,7 @@ class World:
         budget: most generations; None for all.
         fails: whether the last candidate cannot be scored.
         name: how names of candidates begin.
+        per_prompt: number of items that are pictures of one prompt.
     """
 
     useful: int = 4
@@ -48,6 +48,12 @@ class World:
     budget: int | None = None
     fails: bool = False
     name: str = "model"
+    per_prompt: int = 1
+
+    @property
+    def groups(self) -> dict[str, str]:
+        items = range(self.items if self.per_prompt > 1 else 0)
+        return {f"item-{item:03d}": f"prompt {item // self.per_prompt}" for item in items}
 
     @property
     def n(self) -> int:
@@ -91,7 +97,7 @@ WORLDS = {
 def made_up(world: World) -> tuple[Catalogue, Group, ChosenSources]:
     """Return the arguments of a report."""
     axes = [Axis(name=f"weight/{i}", low=0.0, high=1.5, neutral=0.0) for i in range(world.n)]
-    strategy = Stepwise(axes, 0, Stepwise.Settings())
+    strategy = Stepwise(axes, 0, Stepwise.Settings(item_groups=world.groups))
     count = 0
     for generation in range(1000 if world.budget is None else world.budget):
         trials = strategy.ask(strategy.batch)
@@ -135,14 +141,15 @@ def choice_of(strategy: Stepwise, world: World, count: int) -> ChosenSources:
         steps=tuple(strategy.steps),
         contributions={names[i]: gain for i, gain in strategy.contributions.items()},
         verdict=strategy.verdict,
-        score=interval([*final.values()], seed=0) if final else None,
+        score=mean_score(final, world.groups) if final else None,
         frame=None,
-        alone={names[i]: interval([*sets[i,].values()], seed=0) for i in range(world.n) if sets[i,]},
+        alone={names[i]: mean_score(sets[i,], world.groups) for i in range(world.n) if sets[i,]},
         item_scores={tuple(names[i] for i in key): items for key, items in sets.items() if items},
         failed={names[-1]: f"it answers {ATTACK}"} if world.fails else {},
         correlation=rank_correlation([each[0] for each in pairs], [each[1] for each in pairs]),
         item_evaluations=count,
         minutes=1.5,
+        item_groups=world.groups,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,10 +19,11 @@ from kingyo.charts.draw import full_spec
 from kingyo.charts.marks import DARK, LIGHT, resolve_variables
 from kingyo.evolution import MAIN
 from kingyo.report.findings import Findings, read_findings
-from kingyo.report.genes import Matrix
+from kingyo.report.genes import Gene, Matrix
 from kingyo.report.page import charts
-from kingyo.report.score_charts import gene_chart
+from kingyo.report.score_charts import gene_chart, importance_chart
 from kingyo.report.trial_charts import trial_rows
+from kingyo.stats import Interval
 from kingyo.store import RunStore, StoredTrial
 from tests.report.conftest import SHAPES
 from tests.report.reader import as_json, data_of
@@ -67,7 +69,7 @@ def test_bars_are_the_scores_with_n_and_interval(runs: dict[str, Path]) -> None:
             100 * bar.score.score,
             100 * bar.score.low,
             100 * bar.score.high,
-            bar.score.n,
+            bar.score.size,
         )
 
 
@@ -165,6 +167,19 @@ def test_genes_of_one_group_are_bars_and_of_several_a_map() -> None:
     cells = {(source, group): 0.5 for source in "ab" for group in ("block.0", "block.1")}
     several = replace(one, groups=("block.0", "block.1"), cells=cells)
     assert [row["group"] for row in as_json(gene_chart(several).spec)["data"]["values"]] == [*"0101"]
+
+
+def test_different_genes_have_different_labels() -> None:
+    share = Interval(score=0.1, n=20, low=0.0, high=0.2, method="bootstrap")
+    sources = ("math-en", "a-long-name-of-a-model-7b-instruct", "a-long-name-of-a-model-8b-instruct")
+    places = [f"weight/{source}/block.{n}" for source in sources for n in (0, 1, 10)]
+    genes = [Gene(place=k, name=name, low=0.0, high=1.0, importance=share) for k, name in enumerate(places)]
+    chart = importance_chart(genes)
+    assert [row["name"] for row in as_json(chart.spec)["data"]["values"]] == places, "whole in tooltips"
+    svg = vl_convert.vegalite_to_svg(resolve_variables(json.dumps(full_spec(chart, 640))))
+    labels = re.findall(r">(weight[^<]*)</text>", svg)
+    assert len({*labels}) == len(places) == len(labels)
+    assert labels[0] == "weight/math-en/block.0" and max(map(len, labels)) < len(places[-1]), labels
 
 
 def visits(trial: StoredTrial) -> Iterator[tuple[str, float]]:

@@ -66,6 +66,12 @@ def test_sizes(ns: tuple[int, ...], expected: str) -> None:
     assert wording.sizes(ns, 20) == expected
 
 
+def test_sizes_name_the_groups_of_the_items_that_were_scored() -> None:
+    assert wording.sizes([20], 20, " items of 5 prompts") == "n = 20 items of 5 prompts"
+    assert wording.sizes([8], 20, " items of 2 prompts") == "n = 8 items of 2 prompts, of 20"
+    assert wording.sizes([8, 20], 20, " items of 5 prompts") == "n = 8 to 20 of 20 items of 5 prompts"
+
+
 def point(number: int, genome: Genome, parents: tuple[int, ...] = (), score: float | None = 0.5) -> Point:
     trial = StoredTrial(
         id=number + 10,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,13 @@ from kingyo.errors import KingyoError
 from kingyo.io.units import joined
 from kingyo.report import wording
 from kingyo.report.scout_charts import MEASURED, NEXT, PREDICTED, curve_chart, item_order, items_chart
-from kingyo.report.scout_findings import ScoutFindings, difference
+from kingyo.report.scout_findings import ScoutFindings
 from kingyo.report.scout_map import map_chart
 from kingyo.report.scout_page import render_scout, write_scout_report
 from kingyo.scout.catalogue import Catalogue
 from kingyo.scout.choice import ChoiceLimits, WeightEvidence, choose
 from kingyo.stats import interval
-from tests.report.made_up_choice import ATTACK, WORLDS, made_up
+from tests.report.made_up_choice import ATTACK, WORLDS, World, made_up
 from tests.report.reader import Reader, as_json, data_of
 from tests.scout.chosen import ZOO, Counter, open_run, write_task, zoo_group
 
@@ -95,9 +96,7 @@ def test_the_tables_have_all_candidates_and_their_reasons(plain: ScoutFindings) 
     text, choice = page_of(plain).text, plain.choice
     for name in choice.chosen:
         bounds = [wording.bounds(choice.alone[name])]
-        bounds += [
-            wording.points(each) for each in (plain.gains[name], difference(choice.contributions[name]))
-        ]
+        bounds += [wording.points(each) for each in (plain.gains[name], choice.contributions[name].interval)]
         for each in bounds:
             assert " ".join(each.replace(" points", "").split()) in text
     assert "a near-duplicate of model-0; not tried" in text
@@ -127,6 +126,21 @@ def test_the_curve_has_scores_predictions_and_the_next_source(plain: ScoutFindin
     assert plain.next is not None and plain.choice.score is not None
     assert last["score"] == pytest.approx(100 * min(1.0, plain.choice.score.score + plain.next[1].score))
     assert (PREDICTED, 1 - 0.12) not in rows, "nothing was measured before the first step"
+
+
+def test_every_number_of_items_names_its_prompts() -> None:
+    found, group, choice = made_up(World(per_prompt=4))
+    findings = ScoutFindings(found=found, group=group, choice=choice)
+    step, written = choice.steps[0], as_json(choice.to_json())["steps"][0]
+    gain = written["gains"][choice.chosen[0]]
+    assert written["groups"] == len({int(item[5:]) // 4 for item in step.items}) < written["n"]
+    assert 0 < gain["groups"] < gain["n"] and step.added is not None
+    sizes = [step.gains[step.added].interval.size, *(each.size for each in choice.alone.values())]
+    text = page_of(findings).text
+    assert all(f"n = {size}" in text and " prompts" in size for size in sizes)
+    assert not re.search(r"n = [\d,]+(?! items of)\b", text)
+    drawn = [row for row in rows_of(curve_chart(findings)) if "score" in row and row["kind"] != PREDICTED]
+    assert drawn and all(str(row["n"]).endswith(" prompts") for row in drawn)
 
 
 def test_without_predictions_there_are_none(plain: ScoutFindings) -> None:

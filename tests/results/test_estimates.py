@@ -77,10 +77,14 @@ def test_a_parent_is_estimated_from_its_own_items(tmp_path: Path) -> None:
 
 
 def stored(
-    folder: Path, n: int, parents: Mapping[str, Mapping[int, float]], trials: Sequence[Mapping[int, float]]
+    folder: Path,
+    n: int,
+    parents: Mapping[str, Mapping[int, float]],
+    trials: Sequence[Mapping[int, float]],
+    groups: Callable[[int], str] = lambda _: "",
 ) -> RunStore:
     """Return a run of n items with the scores of parents and trials by number of the item."""
-    items = tuple(Item(id=f"i{i:03}", prompt=f"{i}", answer="!") for i in range(n))
+    items = tuple(Item(id=f"i{i:03}", prompt=f"{i}", answer="!", group=groups(i)) for i in range(n))
     store = RunStore.create(folder / "run")
     store.begin({"name": "r", "status": "running", **objectives_as_facts(Objectives())}, {"fit": items})
     for search, rows in ((BASELINES, [*parents.items()]), (MAIN, [(None, row) for row in trials])):
@@ -93,6 +97,15 @@ def stored(
             scores = (ItemScore(f"i{i:03}", score, "?") for i, score in row.items())
             store.record(trial.id, "fit", Evaluation(scores=tuple(scores)))
     return store
+
+
+def test_an_estimate_names_the_groups_that_were_scored(tmp_path: Path) -> None:
+    row = {n: float(n < 6) for n in range(10)}
+    with stored(tmp_path, 40, {"a": row}, [row] * 3, lambda n: f"prompt {n // 4}") as store:
+        estimates = [estimate(store, trial) for trial in store.trials()]
+    for each in estimates:
+        assert each is not None and each.note == "estimated; 60.0% on 10 items of 3 prompts"
+        assert each.to_json()["raw"] == {"score": 0.6, "n": 10, "groups": 3}
 
 
 @pytest.mark.parametrize("value", [0.0, 0.05, 1.0])

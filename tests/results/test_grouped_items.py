@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import runpy
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +31,9 @@ PAIRS: Mapping[Split, Sequence[Item]] = {
 }
 
 
-def test_every_number_of_items_names_its_groups(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_number_of_items_names_its_groups(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with RunStore.create(tmp_path / "run") as store:
         store.begin({"status": "running", "name": "pairs"}, PAIRS)
         journey(store, Model()).run()
@@ -45,6 +49,10 @@ def test_every_number_of_items_names_its_groups(tmp_path: Path, capsys: pytest.C
         print_summary(summary)
         page = write_report(store).read_text(encoding="utf-8")
     shown = " ".join(capsys.readouterr().out.split())
+    compare = Path(__file__).parents[2] / "examples" / "vision" / "compare.py"
+    monkeypatch.setattr(sys, "argv", ["compare.py", *[str(tmp_path / "run")] * 2])
+    runpy.run_path(str(compare), run_name="__main__")
+    assert "n=6 items of 3 prompts" in capsys.readouterr().out
     assert "of 3 prompts" in shown and "n=6 items of 3 prompts" in shown
     assert "n = 6 items of 3 prompts" in page.replace("\N{NO-BREAK SPACE}", " ")
 

@@ -78,7 +78,8 @@ def test_what_fits_the_base(models: Path) -> None:
     )
     assert tuned.facts.n_bytes == 4 * (tuned.facts.n_parameters or 0) > 0
     assert (tuned.licence, tuned.licence_kinds, tuned.claimed_base) == ("apache-2.0", ("notice",), "org/base")
-    assert tuned.card.languages == ("ja", "en") and (tuned.card.date or "") > "2020"
+    assert tuned.card.languages == ("ja", "en")
+    assert tuned.card.date is None, "the date of a folder's files may be that of a copy"
     assert one(found, "models/base").licence is None
 
 

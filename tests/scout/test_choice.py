@@ -78,7 +78,7 @@ def test_it_chooses_the_useful_models(scouted: Scouted) -> None:
     assert choice.sources == NAMES and set(choice.chosen) == USEFUL
     assert [step.added is None for step in choice.steps] == [False, False, False, True]
     assert set(choice.contributions) == USEFUL
-    assert all(gain.interval[0] > 0 for gain in choice.contributions.values())
+    assert all(gain.interval.low > 0 for gain in choice.contributions.values())
     assert choice.score is not None and choice.score.score > 0.9
     assert set(choice.alone) == set(NAMES) and choice.alone["ja"].score > 0
     assert choice.verdict == "enough" and choice.failed == {}
@@ -243,7 +243,7 @@ def test_the_run_folder_is_not_that_of_the_scout(
     assert not (Path("runs") / load_config(file).name).exists()
 
 
-SURE, UNSURE = Gain(mean=0.2, error=0.05, n=48), Gain(mean=0.02, error=0.03, n=288)
+SURE, UNSURE = Gain.normal(0.2, 0.05, 48), Gain.normal(0.02, 0.03, 288)
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ def test_candidates_of_any_name(scouted: Scouted, tmp_path: Path, name: str) -> 
         scouted.choice,
         sources=tuple(config.sources),
         chosen=(name, "math-en"),
-        contributions={name: Gain(mean=0.2, error=0.1, n=9)},
+        contributions={name: Gain.normal(0.2, 0.1, 9)},
     )
     candidates = candidates_of(Run.open(config, Path()), tmp_path, group)
     file = write_run_yaml(candidates, choice, scouted.task)
@@ -335,7 +335,7 @@ def test_reasons_are_behind_their_sources(scouted: Scouted, tmp_path: Path, name
     group = replace(group, members=members)
     config = config_for(group, {"task": {"file": str(scouted.task)}}, Path(), 0)
     own = list(config.sources)[NAMES.index("ja")]
-    gains = {source: Gain(mean=0.2, error=0.1, n=9) for source in (own, "math-en")}
+    gains = {source: Gain.normal(0.2, 0.1, 9) for source in (own, "math-en")}
     choice = replace(
         scouted.choice, sources=tuple(config.sources), chosen=(own, "math-en"), contributions=gains
     )
@@ -368,7 +368,7 @@ def test_random_sources_are_others(scouted: Scouted) -> None:
 
 
 def test_the_best_of_the_others_was_measured_well(scouted: Scouted) -> None:
-    gains = {1: Gain(mean=0.5, error=0.2, n=24), 2: Gain(mean=0.01, error=0.01, n=96)}
+    gains = {1: Gain.normal(0.5, 0.2, 24), 2: Gain.normal(0.01, 0.01, 96)}
     last = replace(scouted.choice.steps[-1], gains=gains)
     choice = replace(scouted.choice, steps=(*scouted.choice.steps[:-1], last))
     assert next_gain(choice) == (NAMES[2], gains[2])

@@ -138,7 +138,7 @@ def test_a_frame_that_is_no_candidate_is_an_error_of_the_merge(
         ({"where": ["gone"]}, "no such folder or file"),
         ({"where": []}, "where"),
         ({"were": ["ja"]}, "were"),
-        ({"where": ["ja", "base"]}, "1 that can be merged; excluded: 1 the base itself"),
+        ({"where": ["ja", "base"]}, "1 that can be merged; 1 excluded: the base itself (1)"),
     ],
 )
 def test_wrong_keys_and_too_few_candidates_are_errors(

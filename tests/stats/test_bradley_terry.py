@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kingyo.stats.bradley_terry import PRIOR_DEVIATION, PairChoices, fit_strengths
 
 
-def drawn(seed: int, n: int, n_models: int = 5, n_items: int = 12) -> tuple[np.ndarray, PairChoices]:
+def drawn(seed: int, n: int, n_models: int = 5, n_prompts: int = 12) -> tuple[np.ndarray, PairChoices]:
     dice = np.random.default_rng(seed)
     truth = dice.normal(0, 0.8, n_models)
     truth -= truth.mean()
@@ -20,8 +20,8 @@ def drawn(seed: int, n: int, n_models: int = 5, n_items: int = 12) -> tuple[np.n
     left, right = pairs[:, 0], pairs[:, 1]
     wins = (dice.random(n) < 1 / (1 + np.exp(truth[right] - truth[left]))).astype(float)
     wins[dice.random(n) < 0.1] = 0.5
-    item = dice.integers(0, n_items, n)
-    return truth, PairChoices(left=left, right=right, score=wins, item=item, n_models=n_models)
+    prompt = dice.integers(0, n_prompts, n)
+    return truth, PairChoices(left=left, right=right, score=wins, prompt=prompt, n_models=n_models)
 
 
 def plainly_fitted(choices: PairChoices) -> np.ndarray:
@@ -61,21 +61,22 @@ def test_sides_do_not_matter_and_strengths_sum_to_0(seed: int, n: int) -> None:
 
 def test_a_model_that_won_all_its_pairs_has_a_finite_strength() -> None:
     zeros = np.zeros(500, dtype=np.intp)
-    always = PairChoices(left=zeros, right=zeros + 1, score=np.ones(500), item=np.arange(500), n_models=2)
+    always = PairChoices(left=zeros, right=zeros + 1, score=np.ones(500), prompt=np.arange(500), n_models=2)
     fitted = fit_strengths(always)
     assert 2 < fitted.values[0] < 10
     assert fitted.win_probability(0, 1).low > 0.95
 
 
-def test_choices_on_one_item_widen_the_interval() -> None:
-    """A hundred people on one item tell less of the models than one person on a hundred items."""
-    zeros, item = np.zeros(100, dtype=np.intp), np.arange(100)
-    wins = (item % 10 < 7).astype(float)
-    spread = PairChoices(left=zeros, right=zeros + 1, score=wins, item=item, n_models=2)
-    alike = replace(spread, item=item % 10)
+def test_choices_on_one_prompt_widen_the_interval() -> None:
+    """Ten people on ten prompts tell less of the models than one person on a hundred prompts."""
+    zeros, prompt = np.zeros(100, dtype=np.intp), np.arange(100)
+    wins = (prompt % 10 < 7).astype(float)
+    spread = PairChoices(left=zeros, right=zeros + 1, score=wins, prompt=prompt, n_models=2)
+    alike = replace(spread, prompt=prompt % 10)
     narrow, wide = (fit_strengths(each).strength(0) for each in (spread, alike))
     assert wide.high - wide.low > 1.5 * (narrow.high - narrow.low)
     assert wide.score == pytest.approx(narrow.score)
+    assert (narrow.size, wide.size) == ("100", "100 items of 10 prompts")
 
 
 def test_intervals_hold_their_level() -> None:

@@ -47,8 +47,9 @@ def test_groups_of_labels() -> None:
 def test_the_number_of_groups_is_named() -> None:
     score = interval([1.0, 0.0] * 150, GROUPS)
     assert (score.n, score.n_groups, score.size) == (300, 30, "300 items of 30 prompts")
+    assert (score.items, score.size_json) == (score.size, {"n": 300, "groups": 30})
     alone = interval([1.0, 0.0])
-    assert (alone.n_groups, alone.size) == (0, "2")
+    assert (alone.n_groups, alone.size, alone.items, alone.size_json) == (0, "2", "2 items", {"n": 2})
     both = weighted_mean([score, alone], [1.0, 1.0])
     assert both.size == "302 items of 32 groups"
 

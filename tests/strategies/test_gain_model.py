@@ -22,7 +22,7 @@ def measurements(seed: int, n: int = 12) -> list[Measured]:
         (
             int(chance.integers(N_SOURCES)),
             chance.normal(size=N_FEATURES).tolist(),
-            Gain(mean=float(chance.normal(0, 0.1)), error=float(chance.uniform(0.01, 0.1)), n=24),
+            Gain.normal(float(chance.normal(0, 0.1)), float(chance.uniform(0.01, 0.1)), 24),
         )
         for _ in range(n)
     ]
@@ -60,7 +60,7 @@ def test_predictions_are_those_of_the_gaussian_process(seed: int, n: int) -> Non
 
 
 def test_one_measurement_in_closed_form() -> None:
-    gain = Gain(mean=0.2, error=0.04, n=30)
+    gain = Gain.normal(0.2, 0.04, 30)
     model = GainModel(2, 0)
     model.learn(0, [], gain)
     noise = gain.error**2 + DRIFT**2
@@ -93,7 +93,7 @@ def test_order_and_names_do_not_matter(seed: int) -> None:
 
 def test_predictions_are_linear_in_gains_and_errors_do_not_depend_on_them() -> None:
     rows = measurements(7)
-    scaled = [(i, f, Gain(mean=-2 * gain.mean, error=gain.error, n=gain.n)) for i, f, gain in rows]
+    scaled = [(i, f, Gain.normal(-2 * gain.mean, gain.error, gain.n)) for i, f, gain in rows]
     one, other = taught(rows).predict(0, [1.0, 0.0]), taught(scaled).predict(0, [1.0, 0.0])
     assert other.mean == pytest.approx(-2 * one.mean)
     assert other.error == pytest.approx(one.error)
@@ -119,11 +119,11 @@ def test_intervals_cover_gains_drawn_from_the_model() -> None:
         for i in range(N_SOURCES - 1):
             features, error = chance.normal(size=N_FEATURES).tolist(), float(chance.uniform(0.01, 0.1))
             mean = gain(i, features) + float(chance.normal(0, error))
-            model.learn(i, features, Gain(mean=mean, error=error, n=24))
+            model.learn(i, features, Gain.normal(mean, error, 24))
         target = int(chance.integers(N_SOURCES))
         features = chance.normal(size=N_FEATURES).tolist()
-        low, high = model.predict(target, features).interval
-        hits += low <= gain(target, features) <= high
+        bounds = model.predict(target, features).interval
+        hits += bounds.low <= gain(target, features) <= bounds.high
     assert hits / n == pytest.approx(0.95, abs=0.02)
 
 
@@ -133,15 +133,16 @@ def test_intervals_cover_gains_drawn_from_the_model() -> None:
 def test_a_paired_gain_by_hand() -> None:
     gain = paired_gain([1, 1, 0, 1, 0.5], [0, 1, 0, 0, 1])
     gaps = [1, 0, 0, 1, -0.5]
-    variance = (sum((gap - 0.3) ** 2 for gap in gaps) + 0.25) / 6
+    variance = sum((gap - 0.3) ** 2 for gap in gaps) / 4 / 5 + 0.25 / 25
     assert gain.mean == pytest.approx(0.3) and gain.n == 5
-    assert gain.error == pytest.approx((variance / 5) ** 0.5)
-    low, high = gain.interval
-    assert (low + high) / 2 == pytest.approx(gain.mean) and high - low == pytest.approx(3.92 * gain.error)
+    assert gain.error == pytest.approx(variance**0.5)
+    bounds, t_of_4 = gain.interval, 2.7764451
+    assert (bounds.score, bounds.high) == (gain.mean, 1) and bounds.n_groups == 0
+    assert bounds.score - bounds.low == pytest.approx(t_of_4 * gain.error)
 
 
 def test_without_items_nothing_is_known() -> None:
-    assert paired_gain([], []) == Gain(mean=0.0, error=1.0, n=0)
+    assert paired_gain([], []) == Gain.normal(0.0, 1.0)
 
 
 def test_equal_scores_are_not_certain() -> None:
@@ -166,16 +167,30 @@ def test_swap_order_and_shift(pairs: list[tuple[float, float]], shift: float) ->
     assert 0 < gain.error < 1
 
 
+@pytest.mark.parametrize("n_groups", [6, 20])
+def test_intervals_of_gains_on_a_few_groups_cover_the_truth(n_groups: int) -> None:
+    """Two equal models answer four pictures of each prompt, of which some are easier for one of them."""
+    chance, draws, hits = np.random.default_rng(0), 500, 0
+    labels = [f"prompt {i // 4}" for i in range(4 * n_groups)]
+    for _ in range(draws):
+        easy = np.repeat(chance.normal(scale=2, size=(2, n_groups)), 4, axis=1)
+        one, other = (chance.random(easy.shape) < 1 / (1 + np.exp(-easy))).astype(float).tolist()
+        bounds = paired_gain(one, other, labels).interval
+        hits += bounds.low <= 0 <= bounds.high
+    assert (bounds.n, bounds.n_groups) == (4 * n_groups, n_groups)
+    assert hits / draws >= 0.94
+
+
 @pytest.mark.parametrize("n", [24, 48, 96, 200])
 @pytest.mark.parametrize(
     ("wins", "losses", "least"),
     [
         (0.0, 0.0, 1.0),
         (0.02, 0.0, 0.85),  # if none of few wins is drawn, the interval is too short
-        (0.1, 0.05, 0.89),
-        (0.3, 0.1, 0.92),
-        (0.2, 0.2, 0.91),
-        (0.9, 0.02, 0.89),
+        (0.1, 0.05, 0.93),
+        (0.3, 0.1, 0.94),
+        (0.2, 0.2, 0.94),
+        (0.9, 0.02, 0.9),
     ],
 )
 def test_intervals_of_paired_gains_cover_the_truth(n: int, wins: float, losses: float, least: float) -> None:
@@ -184,6 +199,6 @@ def test_intervals_of_paired_gains_cover_the_truth(n: int, wins: float, losses: 
     gaps = chance.choice([1.0, -1.0, 0.0], size=(draws, n), p=[wins, losses, 1 - wins - losses])
     hits = 0
     for row in gaps:
-        low, high = paired_gain((row > 0).astype(float).tolist(), (row < 0).astype(float).tolist()).interval
-        hits += low <= wins - losses <= high
+        bounds = paired_gain((row > 0).astype(float).tolist(), (row < 0).astype(float).tolist()).interval
+        hits += bounds.low <= wins - losses <= bounds.high
     assert least <= hits / draws

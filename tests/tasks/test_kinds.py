@@ -68,6 +68,8 @@ def test_a_kind_may_add_keys_to_those_of_text(tmp_path: Path) -> None:
             KIND.replace("return with_images(item, row, settings.images)", "return row.gone"),
             "line 1: kind .*gone",
         ),
+        (KIND.replace("fields=fields)", "fields=fields, group=3)"), "the group 3, which is not text"),
+        (KIND.replace("fields=fields)", 'fields=fields, group="\\ud800")'), "'group': .*U.D800"),
         (KIND.replace("question: str", "question: slice"), "YAML"),
     ],
 )

@@ -112,7 +112,7 @@ def test_one_image_for_all_items_is_an_error_with_a_remedy() -> None:
         with pytest.raises(KingyoError) as caught:
             make_splits(items, sizes)
         assert caught.value.argument == "splits"
-        assert "12 items" in caught.value.expected
+        assert "12 items joined by shared images" in caught.value.received
         assert "splits.share_images: true" in caught.value.remedy
     splits = make_splits(items, Sizes(share_images=True))
     assert [len(split_items) for split_items in splits.values()] == [6, 3, 3]

@@ -173,6 +173,31 @@ def test_a_column_that_parts_near_duplicates_is_noted_and_moves_none(tmp_path: P
     assert "'1+1' (fit) and '1 + 1?' (test)" in note and "column part" in note
 
 
+def test_a_split_whose_rows_all_repeat_earlier_ones(tmp_path: Path) -> None:
+    rows = (("1+1", "fit"), ("2+2", "validation"), ("1+1", "test"), ("2+2", "test"))
+    with pytest.raises(KingyoError) as caught:
+        load_splits({"sums": column_task(tmp_path, *rows)}, tmp_path)
+    assert caught.value.argument == "splits.test"
+    assert caught.value.received == "none, without 2 rows that repeat earlier ones"
+    assert "one split for all rows of a question" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("sizes", "prompts", "remedy"),
+    [
+        (Sizes(), in_five_spellings("1", "2"), "splits: {column: NAME}"),
+        (Sizes(similar=0.1), items(*(DIFFERENT[n : n + 40].strip() for n in range(9))), "splits.similar"),
+    ],
+)
+def test_items_that_are_nearly_all_alike(sizes: Sizes, prompts: list[Item], remedy: str) -> None:
+    with pytest.raises(KingyoError) as caught:
+        make_splits(prompts, sizes)
+    n = len(near_groups(prompts, sizes.similar))
+    assert n < 3 and caught.value.expected.startswith("3 groups of items")
+    assert caught.value.received.startswith(f"{n} group") and repr(prompts[0].prompt) in caught.value.received
+    assert remedy in caught.value.remedy
+
+
 def test_a_question_of_two_tasks_in_different_splits_is_noted(tmp_path: Path) -> None:
     one = column_task(tmp_path, ("1+1", "fit"), ("2+2", "validation"), ("3+3", "test"))
     two = column_task(tmp_path, ("5+5", "fit"), ("2 + 2", "validation"), ("1 + 1?", "test"), name="more")

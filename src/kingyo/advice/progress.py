@@ -13,7 +13,7 @@ from kingyo.results.estimates import estimate, estimate_note, raw_means
 from kingyo.results.model_result import ModelResult
 from kingyo.results.summary import RunSummary
 from kingyo.run.seed_runs import PREFIX
-from kingyo.stats import ROUNDING
+from kingyo.stats import ROUNDING, SampleSize
 from kingyo.store import EvaluationRow, RunStore
 
 
@@ -68,7 +68,7 @@ def _best(rows: Sequence[EvaluationRow]) -> EvaluationRow:
 
 def _value_text(summary: RunSummary, row: EvaluationRow, raw: Mapping[int, float]) -> str:
     """Return the fit score that the search received."""
-    note = f" ({estimate_note(raw[row.trial], row.n)})" if row.is_partial else ""
+    note = f" ({estimate_note(raw[row.trial], SampleSize(n=row.n))})" if row.is_partial else ""
     return f"{summary.in_words(row.value or 0.0)}{note}"
 
 

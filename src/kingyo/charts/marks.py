@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import cast
@@ -52,6 +53,7 @@ SERIES = tuple(f"var(--{name})" for name in ("accent", "blue", "ochre", "green",
 SOURCES = tuple(f"var(--{name})" for name in ("green", "ochre", "violet", "pink", "brown", "grey"))
 """Colours of models; they avoid the red and blue used for positive and negative numbers."""
 
+LONGEST = 24  # characters of a label beside an axis
 _VARIABLE = re.compile(r"var\(--([a-z-]+)\)")
 
 
@@ -87,9 +89,27 @@ def _titled(one: Spec, titles: Mapping[str, str | None]) -> Spec:
     return {**one, "encoding": titled}
 
 
-def names(name: str, order: Sequence[str], **more: object) -> Spec:
-    """Return an encoding by names in a given order."""
-    return field(name, "nominal", sort=list(order), **more)
+def names(
+    name: str, order: Sequence[str], *, axis: Mapping[str, object] | None = None, **more: object
+) -> Spec:
+    """Return an encoding by names in a given order; labels of its axis are never cut to the same text."""
+    labels = dict(zip(order, short_labels(order), strict=True))
+    shown: Spec = {"labelLimit": 0, "labelExpr": f"{json.dumps(labels)}[datum.label]", **(axis or {})}
+    return field(name, "nominal", sort=list(order), axis=shown, **more)
+
+
+def short_labels(order: Sequence[str]) -> list[str]:
+    """Cut the middle of long names, so that different names have different labels."""
+    most, labels = LONGEST, [*order]
+    while max(map(len, labels), default=0) > most:
+        labels = [_cut(each, most) for each in order]
+        if len({*labels}) < len({*order}):
+            most, labels = most + 1, [*order]
+    return labels
+
+
+def _cut(text: str, most: int) -> str:
+    return f"{text[: (most - 1) // 2]}…{text[-(most // 2) :]}" if len(text) > most else text
 
 
 def scale(low: float, high: float) -> Spec:

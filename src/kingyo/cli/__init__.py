@@ -9,28 +9,14 @@ import io
 import os
 import sys
 from contextlib import nullcontext, suppress
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import cast
 
 import typer
 
 from kingyo import __version__
-from kingyo.cli import (
-    chat,
-    diff,
-    draw,
-    evaluate,
-    evolve,
-    export,
-    init,
-    layers,
-    listing,
-    merge,
-    rate,
-    resume,
-    scout,
-    show,
-)
 from kingyo.cli.as_json import only_json, print_json
 from kingyo.cli.mergekit_flags import Evolve, Merge
 from kingyo.cli.terminal import echo, visible
@@ -39,15 +25,26 @@ from kingyo.errors import Interrupted, KingyoError, error_record, wants_json
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])  # typer does not export it
 _HELP = "Evolutionary model merging: search for the best merge of your models, and measure how good it is."
 
-app = typer.Typer(
-    name="kingyo",
-    help=_HELP,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=True,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+_COMMANDS = {
+    "init": "init:init",
+    "evolve": "evolve:evolve",
+    "resume": "resume:resume",
+    "control": "resume:control",
+    "show": "show:show",
+    "report": "show:report",
+    "rate": "rate:rate",
+    "export": "export:export",
+    "merge": "merge:merge",
+    "recipe": "export:recipe",
+    "scout": "scout:scout",
+    "diff": "diff:diff",
+    "layers": "layers:layers",
+    "evaluate": "evaluate:evaluate",
+    "chat": "chat:chat",
+    "draw": "draw:draw",
+    "list": "listing:show_list",
+}
+"""Name -> module and function, in the order of the help."""
 
 
 def _version(is_given: bool) -> None:
@@ -56,7 +53,6 @@ def _version(is_given: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(help=_HELP)
 def kingyo(
     version: bool = typer.Option(
         False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
@@ -65,23 +61,30 @@ def kingyo(
     """Run ``kingyo`` without a command."""
 
 
-app.command()(init.init)
-app.command(cls=Evolve)(evolve.evolve)
-app.command()(resume.resume)
-app.command()(resume.control)
-app.command()(show.show)
-app.command()(show.report)
-app.command()(rate.rate)
-app.command()(export.export)
-app.command(cls=Merge)(merge.merge)
-app.command()(export.recipe)
-app.command()(scout.scout)
-app.command()(diff.diff)
-app.command()(layers.layers)
-app.command()(evaluate.evaluate)
-app.command()(chat.chat)
-app.command()(draw.draw)
-app.command("list")(listing.show_list)
+@cache
+def _app(*names: str) -> typer.Typer:
+    """Return the command line with some commands; to import all takes longer than some of them run."""
+    made = typer.Typer(
+        name="kingyo",
+        help=_HELP,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        add_completion=True,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    made.callback(help=_HELP)(kingyo)
+    for name in names:
+        place, _, function = _COMMANDS[name].partition(":")
+        command = getattr(import_module(f"kingyo.cli.{place}"), function)
+        made.command(name, cls={"evolve": Evolve, "merge": Merge}.get(name))(command)
+    return made
+
+
+def __getattr__(name: str) -> typer.Typer:
+    if name != "app":
+        raise AttributeError(name)
+    return _app(*_COMMANDS)
 
 
 def main() -> None:
@@ -113,7 +116,8 @@ def _run(is_json: bool) -> int:
             echo(f"{prefix}{error}", err=True)
 
     try:
-        code: object = app(standalone_mode=False)
+        named = [name for name in sys.argv[1:2] if name in _COMMANDS]
+        code: object = _app(*named or _COMMANDS)(standalone_mode=False)
     except KingyoError as error:
         report(error, "Error: ")
         return error.exit_code

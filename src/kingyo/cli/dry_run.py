@@ -17,46 +17,37 @@ from kingyo.evolution.screens import ScreenSettings
 from kingyo.io.units import counted, percent, size_text, time_text
 from kingyo.run.settings import RunSettings
 from kingyo.strategies.initial_points import main_batch
+from kingyo.tasks import single_tasks
 from kingyo.types import SPLITS, Axis
 
-_MAX_LINES = 40
-_MAX_GENES = 12
+_MAX_GENES = 8
+_CHOOSES = {
+    "informative": "mostly those that tell good candidates apart",
+    "random": "drawn at random",
+    "in turn": "in turn",
+}
 
 
 def print_dry_run(plan: DryRun, speeds: Speeds) -> None:
-    """Print the models, search, cost, speed and first recipe of a run to standard output."""
+    """Print the models, search, cost and speed of a run to standard output."""
     console = Console(highlight=False)
-    run = plan.run
-    print_text(console, f"[bold]{escape(plan.run.config.name)}[/bold]")
+    run, workers = plan.run, plan.run.config.workers
+    print_text(console, f"[bold]{escape(run.config.name)}[/bold]")
     print_table(console, _models(plan), leading=2)
-    for line in _search_lines(plan):
+    for line in (*_item_lines(plan), *_search_lines(plan)):
         print_text(console, escape(line))
-    print_table(console, _genes(run.axes), leading=2)
-    if len(run.axes) > _MAX_GENES:
-        print_text(console, f"  and {len(run.axes) - _MAX_GENES} more; --json lists all")
-    print_table(console, _parts(plan.cost), leading=2)
+    print_table(console, _parts(plan.cost, speeds, workers))
     costs = [
-        *_cost_lines(plan.cost),
+        _time_line(speeds, plan.cost, workers),
         *_memory_lines(plan.memory, run.config.device),
-        *speed_lines(speeds),
+        *(speed_lines(speeds) if speeds.measured or speeds.untimed is None else ()),
     ]
     if plan.images is not None:
-        costs.append(_images_line(plan.images, run.config.workers))
+        costs.append(_images_line(plan.images, workers))
     for line in costs:
         print_text(console, escape(line))
-    for name, prompt in plan.prompts.items():
-        of = f" of {name}" if len(plan.prompts) > 1 else ""
-        print_text(console, escape(f"the first prompt{of}, as models read it:"))
-        for line in prompt.splitlines():
-            print_text(console, escape(f"  {line}"))
     for note in plan.notes:
         print_text(console, f"[dim]note[/dim]: {escape(note)}")
-    print_text(console, "the recipe with every gene at its start:")
-    lines = run.first.to_yaml().splitlines()
-    for line in lines[:_MAX_LINES]:
-        print_text(console, escape(f"  {line}"))
-    if len(lines) > _MAX_LINES:
-        print_text(console, f"  and {len(lines) - _MAX_LINES} more lines; --json has all")
     for warning in plan.warnings:
         print_text(console, f"[bold]Warning: {escape(warning)}.[/bold]")
     cannot = f"But the run cannot start on this machine: {plan.missing_device}."
@@ -69,51 +60,64 @@ def print_dry_run(plan: DryRun, speeds: Speeds) -> None:
 
 
 def _models(plan: DryRun) -> Table:
-    models, table = plan.run.models, plain_table("", "model", "parameters", "dtype", "size", "to download")
-    base = {} if models.base is None else {"base": models.base}
-    for name, model in {**models.sources, **base}.items():
-        missing = size_text(model.n_missing) if model.n_missing else ""
-        table.add_row(*map(escape, (name, model.reference, *model_cells(model), missing)))
+    named, is_partial = plan.run.models.named, bool(plan.memory.missing)
+    table = plain_table("", "model", "parameters", "dtype", "size", *(("to download",) if is_partial else ()))
+    for name, model in named.items():
+        missing = (size_text(model.n_missing) if model.n_missing else "",) if is_partial else ()
+        table.add_row(*map(escape, (name, model.reference, *model_cells(model), *missing)))
     return table
 
 
-def _search_lines(plan: DryRun) -> Iterator[str]:
-    run, config, first = plan.run, plan.run.config, plan.run.settings.first
+def _item_lines(plan: DryRun) -> Iterator[str]:
+    """Yield the number of items; then the first prompts as models read them, or an item without a text."""
+    run = plan.run
     items = ", ".join(f"{len(run.items[split])} {split}" for split in SPLITS)
     near = f"; {run.data.near}" if run.data.near.groups else ""
     unused = f", {run.data.unused:,} not used (see splits)" if run.data.unused else ""
     yield f"items: {items}{unused}; {counted(run.data.duplicates, 'duplicate')} dropped{near}"
-    example = run.items["fit"][0]
-    answer = f" → {example.answer!r}" if example.answer else ""
-    yield f"an item: {example.in_a_line()}{answer}"
-    settings = "".join(f", {key} {value}" for key, value in first.settings.items() if value is not None)
+    if not plan.prompts:
+        item = run.items["fit"][0]
+        yield f"an item: {item.in_a_line()}{f' → {item.answer!r}' if item.answer else ''}"
+    tasks = dict(zip(run.config.specs, single_tasks(run.task), strict=True))
+    for name, prompt in plan.prompts.items():
+        of = f" of {name}" if len(plan.prompts) > 1 else ""
+        yield f"the first prompt{of}, as models read it:"
+        yield from (f"  {line}" for line in prompt.splitlines())
+        if answer := tasks[name].items("fit")[0].answer:
+            yield f"its right answer: {answer!r}"
+
+
+def _search_lines(plan: DryRun) -> Iterator[str]:
+    run, config, first = plan.run, plan.run.config, plan.run.settings.first
     main = run.searches[0]
+    own = next(part for part in plan.cost.parts if (part.name, part.split) == (main.name, "fit"))
+    n = "candidates" if own.models is None else counted(own.models, "candidate")
     preset = f" (preset {config.search.preset})" if config.search.preset is not None else ""
-    yield (
-        f"search: {first.strategy}{preset}, generations of {counted(main_batch(main.strategy), 'candidate')}"
-        f"{settings}{_given(main)}"
-    )
+    settings = "".join(f", {key} {value}" for key, value in first.settings.items() if value is not None)
+    batch = main_batch(main.strategy)
+    yield f"search: {n} by {first.strategy}{preset}, {batch} at a time{settings}{_given(main)}"
+    yield _screen(first.screen, len(run.items["fit"]))
     if config.space != "dataflow":
         dtype = config.merge.dtype or "the models' own dtype"
-        yield f"merge: {', '.join(first.methods)}, groups {first.groups}, {dtype}"
+        yield f"merge: {', '.join(first.methods)} in {dtype}, groups: {first.groups}"
     yield from _path_lines(run.settings, plan.paths)
-    yield f"screen: {_screen(first.screen, len(run.items['fit']))}"
     if run.settings.then is not None:
         yield _path_search(plan)
-    yield f"genes: {len(run.axes)}"
+    yield f"genes: {_genes(run.axes)}"
 
 
 def _screen(screen: ScreenSettings, n_fit: int) -> str:
-    items = "all items of fit"
+    items = f"{'all ' if n_fit > 1 else ''}{counted(n_fit, 'item')} of fit"
     if screen.items is not None and screen.items < n_fit:
-        items = f"{counted(screen.items, 'item')} of fit, {screen.chooses}"
-    return f"{items}; {'all candidates' if screen.rule == 'none' else screen.rule}"
+        items = f"{screen.items} of {counted(n_fit, 'item')} of fit, {_CHOOSES[screen.chooses]}"
+    dropped = "" if screen.rule == "none" else "; those that fall behind are dropped on the way"
+    return f"each candidate is scored on {items}{dropped}"
 
 
 def _path_search(plan: DryRun) -> str:
     main = next(each for each in plan.run.all_searches if each.name == MAIN)
     screen = _screen(main.screen, len(plan.run.items["fit"]))
-    return f"path search: {counted(len(main.space.axes), 'gene')}{_given(main)}; screen: {screen}"
+    return f"path search: {counted(len(main.space.axes), 'gene')}{_given(main)}; {screen}"
 
 
 def _given(search: Search) -> str:
@@ -135,32 +139,35 @@ def _path_lines(settings: RunSettings, paths: PathCosts | None) -> Iterator[str]
     )
 
 
-def _genes(axes: tuple[Axis, ...]) -> Table:
-    table = plain_table("", "gene", "from", "to", "start", "kind")
-    for axis in axes[:_MAX_GENES]:
-        kind = f"one of {listed(axis.choices, 6)}" if axis.choices else axis.kind
-        table.add_row(
-            "", escape(axis.name), f"{axis.low:g}", f"{axis.high:g}", f"{axis.first:g}", escape(kind)
-        )
-    return table
+def _genes(axes: tuple[Axis, ...]) -> str:
+    """Say how many genes there are, and of which parameters and ranges."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for axis in axes:
+        values = f"one of {listed(axis.choices, 6)}" if axis.choices else f"{axis.low:g} to {axis.high:g}"
+        alike.setdefault((axis.name.partition("/")[0], values), []).append(axis.name)
+    kinds = [
+        f"{own[0] if len(own) == 1 else f'{len(own)} {name}/…'} ({values})"
+        for (name, values), own in alike.items()
+    ]
+    more = f" and {len(kinds) - _MAX_GENES} more ranges" if len(kinds) > _MAX_GENES else ""
+    every = f"{len(axes)}: " if len(kinds) > 1 else ""
+    return f"{every}{', '.join(kinds[:_MAX_GENES])}{more}; --json has them, and the first recipe"
 
 
-def _parts(cost: Cost) -> Table:
+def _parts(cost: Cost, speeds: Speeds, n_workers: int) -> Table:
     """Return the table of what each part scores. Validation and test of all searches are one row each."""
     rows: dict[str, list[CostPart]] = {}
     for part in cost.parts:
         rows.setdefault(row_name(part.name, part.split), []).append(part)
-    has_times = any(part.seconds is not None for part in cost.parts)
-    columns = ("part", "models", "items each", "answers", "share", *(("time",) if has_times else ()))
+    seconds = {name: total(speeds.seconds(part, n_workers) for part in parts) for name, parts in rows.items()}
+    seconds["total"] = speeds.run_seconds(cost, n_workers)
+    has_times = any(each is not None for each in seconds.values())
+    columns = ("part", "models", "items each", "answers", *(("time",) if has_times else ()))
     table = plain_table(*columns, n_left=1)
-    every = cost.answers()
     for name, parts in {**rows, "total": list(cost.parts)}.items():
         items = "" if name == "total" else f"{max(part.items for part in parts):,}"
-        answers = total(part.answers for part in parts)
-        share = "?" if answers is None or not every else percent(answers / every, ".0f")
-        seconds = _text(total(part.seconds for part in parts), time_text)
-        models = _text(total(part.models for part in parts))
-        cells = [name, models, items, _text(answers), share, seconds]
+        answers, models = total(part.answers for part in parts), total(part.models for part in parts)
+        cells = [name, _text(models), items, _text(answers), _text(seconds[name], time_text)]
         table.add_row(*cells[: len(columns)])
     return table
 
@@ -169,15 +176,24 @@ def _text(number: float | None, write: Callable[[float], str] = lambda number: f
     return "?" if number is None else write(number)
 
 
-def _cost_lines(cost: Cost) -> Iterator[str]:
-    every, share = cost.answers(), cost.share("search")
-    if every is None or share is None:
-        yield "answers to grade: limited by the minutes of the budget; the run shows the time left"
-    else:
-        yield (
-            f"answers to grade: {every:,} at most, {percent(share, '.0f')} of them in the search itself; the "
-            "run measures its speed and shows the time left"
-        )
+def _time_line(speeds: Speeds, cost: Cost, n_workers: int) -> str:
+    """Say how long the run takes, or why nobody knows."""
+    seconds, answers = speeds.run_seconds(cost, n_workers), cost.answers()
+    if seconds is None:
+        limit = "" if answers is None else f"{answers:,} answers at most; "
+        return f"time: not measured: {speeds.untimed}; {limit}the run shows the time left"
+    if speeds.build_seconds is None or speeds.answer_seconds is None:
+        return f"time: {_about(seconds)}, the limit of the budget"
+    longest = " of full length" if speeds.is_longest else ""
+    merge = f"a merge takes {speeds.build_seconds:.2g} s, " if speeds.build_seconds else ""
+    return (
+        f"time: {_about(seconds)} ({merge}an answer{longest} {speeds.answer_seconds:.2g} s, without grading)"
+    )
+
+
+def _about(seconds: float) -> str:
+    minutes = max(1, round(seconds / 60))
+    return f"about {counted(minutes, 'minute') if minutes < 120 else f'{minutes / 60:.0f} hours'}"
 
 
 def _memory_lines(memory: MemoryForecast, device: str) -> Iterator[str]:
@@ -185,35 +201,43 @@ def _memory_lines(memory: MemoryForecast, device: str) -> Iterator[str]:
     batch = (
         "" if memory.batch is None else f"{_text(memory.batch.bytes, size_text)} for {memory.batch.what}; "
     )
-    yield f"memory of {device}: {size_text(memory.live)} for {live}; {batch}plus working memory"
     sources = size_text(sum(memory.sources.values()))
-    yield f"sources: {sources} of memory-mapped files, which the system can reclaim"
+    yield (
+        f"memory of {device}: {size_text(memory.live)} for {live}; {batch}plus working memory; "
+        f"{sources} of source files are mapped, which the system can reclaim"
+    )
     if memory.missing:
         missing = size_text(sum(memory.missing.values()))
         yield f"downloads first: {missing} of {counted(len(memory.missing), 'model')}"
 
 
 def speed_lines(speeds: Speeds) -> Iterator[str]:
-    """Say what was measured, and which settings are clearly faster than the run's own."""
+    """Say which dtype and number of threads are fastest, and what was measured."""
     if speeds.measured:
-        own, better, by_threads = speeds.measured[0], speeds.better, dict[int, list[str]]()
+        by_threads = dict[int, list[str]]()
         for each in speeds.measured:
             rate = f"{each.dtype} {each.answers_per_second:.3g}"
             by_threads.setdefault(each.threads, []).append(rate)
         rates = [f"{', '.join(by_threads[n])} with {counted(n, 'thread')}" for n in by_threads]
         new = speeds.new_tokens
-        short = "" if new is None else f" with at most {counted(new, 'new token')} each"
-        items = counted(speeds.items, "item")
-        yield f"answers per second, measured on {items}{short}: {'; '.join(rates)}"
-        if better is not None:
-            dtype = f"merge.dtype: {better.dtype}" if better.dtype != own.dtype else ""
-            threads = f"threads: {better.threads}" if better.threads != own.threads else ""
-            rounds = f", but {better.dtype} rounds all weights" if dtype and own.dtype == "float32" else ""
-            ratio = better.answers_per_second / own.answers_per_second
-            settings = " and ".join(filter(None, (dtype, threads)))
-            yield f"{settings} would be about {ratio:.1f} times as fast{rounds}"
+        short = "" if new is None else f" of at most {counted(new, 'token')}"
+        yield f"speed: {_verdict(speeds)} (answers{short} per second: {'; '.join(rates)})"
     if speeds.reason is not None:
         yield f"speed {'of other settings ' if speeds.measured else ''}not measured: {speeds.reason}"
+
+
+def _verdict(speeds: Speeds) -> str:
+    """Return the settings that are clearly faster than the run's own, or that these can stay."""
+    own, better = speeds.measured[0], speeds.better
+    current = f"{own.dtype} with {counted(own.threads, 'thread')}"
+    if better is None:
+        several = len(speeds.measured) > 1
+        return f"keep {current}; nothing is clearly faster" if several else f"only {current} was measured"
+    dtype = f"merge.dtype: {better.dtype}" if better.dtype != own.dtype else ""
+    threads = f"threads: {better.threads}" if better.threads != own.threads else ""
+    rounds = f", but {better.dtype} rounds all weights" if dtype and own.dtype == "float32" else ""
+    ratio = better.answers_per_second / own.answers_per_second
+    return f"{' and '.join(filter(None, (dtype, threads)))} would be about {ratio:.1f} times as fast{rounds}"
 
 
 def _images_line(images: ImageForecast, n_workers: int) -> str:

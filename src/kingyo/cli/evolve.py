@@ -161,9 +161,8 @@ def _dry_run(config: RunConfig, folder: Path, as_json: bool) -> None:
         plan = dry_run(Run.open(config, folder, fetch=False))
         if not as_json and plan.missing_device is None:
             echo("Measuring the speed of dtypes and threads…", err=True)
-        speeds = (
-            measure_speeds(plan.run) if plan.missing_device is None else Speeds(reason=plan.missing_device)
-        )
+        missing = plan.missing_device
+        speeds = measure_speeds(plan.run) if missing is None else Speeds(reason=missing, untimed=missing)
     if as_json:
         print_json(dry_run_record(plan, speeds))
     else:

@@ -158,7 +158,7 @@ def init(
         columns=replace(columns, data=_relative(columns.data, folder)),
         grader=[chosen, {"language": language}] if language else chosen,
         splits=_splits(Path(columns.data)),
-        chat=_chat(run, columns, asks=asks) if chat is None else chat,
+        chat=_chat(run, columns, chat, asks=asks),
         groups=groups,
         candidates=candidates,
         max_new_tokens=max_new_tokens,
@@ -210,10 +210,14 @@ def _require_other_field(task: str, columns: TaskColumns) -> None:
         )
 
 
-def _chat(run: Run, columns: TaskColumns, *, asks: bool) -> bool | None:
+def _chat(run: Run, columns: TaskColumns, chosen: bool | None, *, asks: bool) -> bool | None:
     """Return whether prompts are sent in the chat template; None if that is unknown."""
     from kingyo.run.prompts import is_written_out, templates_of
 
+    if chosen is not None:
+        if chosen:
+            _require_template(run)
+        return chosen
     if columns.kind != "generate":
         return True if columns.kind == "vqa" else None
     templates = templates_of(run)
@@ -221,7 +225,26 @@ def _chat(run: Run, columns: TaskColumns, *, asks: bool) -> bool | None:
         return None
     if is_written_out(columns.prompt, templates):
         return False
-    return ask_chat() if asks else True
+    is_used = ask_chat() if asks else True
+    if is_used:
+        _require_template(run)
+    return is_used
+
+
+def _require_template(run: Run) -> None:
+    """Refuse a chat template that cannot be parsed, before a run.yaml that uses it is written."""
+    from kingyo.run.prompts import reads_like
+    from kingyo.vocabulary.templates import read_template, syntax_fault
+
+    folder = reads_like(run)
+    fault = syntax_fault(read_template(folder) or "")
+    if fault is not None:
+        raise KingyoError(
+            f"chat template of {folder}",
+            expected="a Jinja template that can be parsed",
+            received=fault,
+            remedy="Fix it (chat_template.jinja or tokenizer_config.json), or use --no-chat and --prompt.",
+        )
 
 
 def _write_checked(out: Path, answers: RunAnswers, run: Run) -> tuple[Run, list[str]]:
@@ -257,7 +280,7 @@ def _measure(run: Run) -> None:
 
     echo("Measuring the speed of dtypes and threads…", err=True)
     with redirect_stdout(sys.stderr):
-        speeds = measure_speeds(run)
+        speeds = measure_speeds(run, is_timed=False)
     for line in speed_lines(speeds):
         echo(line)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
 import sys
 import threading
 import webbrowser
@@ -72,7 +71,6 @@ def has_browser() -> bool:
 
 def _run_until_stopped(server: RatingServer) -> None:
     """Serve until Ctrl-C or SIGTERM."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
         server.serve_forever(poll_interval=0.1)
 

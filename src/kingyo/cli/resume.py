@@ -113,10 +113,10 @@ def control(
         from kingyo.run.resume import add_control
 
         if add_control(store, name):
-            finish(store, as_json=as_json)
+            finish(store, as_json=as_json, control=name)
             return
         echo(f"The control {name} of this run is already done.", err=True)
-        print_run(store, as_json=as_json)
+        print_run(store, as_json=as_json, control=name)
 
 
 def _amount(key: str, text: str) -> float:

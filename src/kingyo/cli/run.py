@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 @contextmanager
 def interruptible(message: Callable[[], str]) -> Generator[None]:
     """Turn Ctrl-C and SIGTERM into ``Interrupted``. Later signals are ignored, so that cleanup completes."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     except KeyboardInterrupt:
@@ -65,18 +64,18 @@ def run_to_end(store: RunStore, run: Run | None, *, quiet: bool, command: str | 
         run_shown(store, run, display)
 
 
-def finish(store: RunStore, run: Run | None = None, *, as_json: bool) -> None:
-    """Run to the end, and print the summary."""
+def finish(store: RunStore, run: Run | None = None, *, as_json: bool, control: str | None = None) -> None:
+    """Run to the end, and print the summary; for a control only what it adds."""
     run_to_end(store, run, quiet=as_json)
-    print_run(store, as_json=as_json)
+    print_run(store, as_json=as_json, control=control)
 
 
-def print_run(store: RunStore, *, as_json: bool) -> None:
-    """Print the summary of a run, advice, and the next commands."""
+def print_run(store: RunStore, *, as_json: bool, control: str | None = None) -> None:
+    """Print the summary of a run, advice, and the next commands; for a control only what it adds."""
     from kingyo.advice import advise
     from kingyo.cli.advice import print_advice, warn
     from kingyo.cli.rating_tables import print_ratings
-    from kingyo.cli.tables import print_summary
+    from kingyo.cli.tables import print_control, print_summary
     from kingyo.rating.results import read_ratings
     from kingyo.results.summarize import summarize
 
@@ -86,6 +85,9 @@ def print_run(store: RunStore, *, as_json: bool) -> None:
     if as_json:
         people = {"people": {each.split: each.to_json() for each in ratings}} if ratings else {}
         print_json({**summary.to_json(), **people, "advice": [each.to_json() for each in advice]})
+    elif control is not None and control in summary.controls:
+        print_control(summary, control)
+        echo(f"\nNext: `kingyo show {shlex.quote(str(store.folder))}`, {_next_commands(store)}")
     else:
         print_summary(summary)
         print_ratings(ratings)

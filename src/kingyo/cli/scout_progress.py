@@ -122,7 +122,7 @@ class ChoiceProgress:
             left_out = "; now each is left out in turn" if len(step.chosen) > 1 else ""
             return f"{counted(len(step.chosen), 'source')}; no further one is added{left_out}"
         gain, number = step.gains[step.added], len(step.chosen) + 1
-        measured = f"{100 * gain.mean:+.0f} points ({counted(gain.n, 'item')})"
+        measured = f"{100 * gain.mean:+.0f} points ({gain.interval.items})"
         text = "best in pairs" if gain.mean < self._min_gain else measured
         return f"{number}. {self._names[step.added]}: {text}"
 

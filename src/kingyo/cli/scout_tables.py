@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,9 @@ def print_catalogue(found: Catalogue) -> None:
         print_text(console, f"{base}{':' if group.base is None else ','} {group.why}.")
         _print_members(console, group.members)
     if found.excluded:
-        print_table(console, _foldable(console, _excluded(found.excluded), 0, 2))
+        print_text(console, "Excluded:")
+        for line in _excluded(found.excluded):
+            print_text(console, escape(line))
     for base, problem in found.unread.items():
         print_text(console, escape(f"The base {base} cannot be read: {problem}"))
     print_text(console, escape(counts_text(found)))
@@ -47,13 +49,13 @@ def _print_members(console: Console, members: Sequence[Candidate]) -> None:
     table = plain_table(*(_COLUMNS[i] for i in kept), n_left=sum(i < _N_LEFT for i in kept))
     for row in rows:
         table.add_row(*(escape(row[i]) for i in kept))
-    print_table(console, _foldable(console, table, 0))
+    print_table(console, _foldable(console, table))
 
 
-def _foldable(console: Console, table: Table, *numbers: int) -> Table:
-    """Let long cells of some columns take several lines on a terminal, whose paths have no spaces."""
-    for number in numbers if console.is_terminal else ():
-        column = table.columns[number]
+def _foldable(console: Console, table: Table) -> Table:
+    """Let long cells of the first column take several lines on a terminal, as paths have no spaces."""
+    if console.is_terminal:
+        column = table.columns[0]
         column.no_wrap, column.overflow = False, "fold"
         column.max_width = min(console.width // min(3, len(table.columns)), console.width - 4)
     return table
@@ -67,12 +69,13 @@ def _cells(candidate: Candidate) -> tuple[str, ...]:
     return tuple(text or _UNKNOWN for text in (*texts, candidate.card.date, n, size))
 
 
-def _excluded(candidates: Iterable[Candidate]) -> Table:
-    table = plain_table("model", "architecture", "why not", title="Excluded")
+def _excluded(candidates: Iterable[Candidate]) -> Iterator[str]:
+    """Yield a line for each reason with the candidates that it excludes."""
+    names: dict[str, list[str]] = {}
     for each in candidates:
-        cells = (each.reference, each.facts.architecture or _UNKNOWN, str(each.exclusion))
-        table.add_row(*map(escape, cells))
-    return table
+        names.setdefault(str(each.exclusion), []).append(each.reference)
+    for reason, own in names.items():
+        yield f"- {', '.join(own)}: {reason}"
 
 
 def _licence(candidate: Candidate) -> str:
@@ -98,8 +101,7 @@ def counts_text(found: Catalogue) -> str:
     else:
         fits = f"{found.n_mergeable} {one if found.n_mergeable == 1 else all_}"
         fits += f" in {len(found.groups)} groups" if len(found.groups) > 1 else ""
-    out = ", ".join(f"{n} {reason}" for reason, n in found.reasons.items())
-    return f"{total}: {fits}; excluded: {out}." if out else f"{total}: {fits}."
+    return f"{total}: {fits}; {found.excluded_in_words}."
 
 
 def print_choice(choice: ChosenSources, report: Path | None) -> None:

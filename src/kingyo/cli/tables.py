@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from rich.markup import escape
 from rich.table import Table
@@ -51,11 +52,29 @@ def print_summary(summary: RunSummary) -> None:
         print_text(console, escape(str(renewal)), style="bold")
 
 
-def _print_status(console: Console, summary: RunSummary) -> None:
+def print_control(summary: RunSummary, name: str) -> None:
+    """Print the scores of a control beside those of the bred model, and how far they differ."""
+    console = Console(highlight=False)
+    own = replace(summary, baselines={}, controls={name: summary.controls[name]})
+    _print_headline(console, summary)
+    console.print(_scores(own, is_narrow=console.width < 80))
+    if own.set_rows():
+        console.print(_sets(own))
+    differences = [_sentence(each, summary.decided_by) for each in summary.comparisons if each.other == name]
+    training = str(summary.training) if name == TRAINED and summary.training is not None else None
+    for line in filter(None, (estimated_on_fit(own), *differences, training, not_compared(summary))):
+        print_text(console, escape(line))
+
+
+def _print_headline(console: Console, summary: RunSummary) -> None:
     print_text(console, f"[bold]{escape(summary.run)}[/bold] ({escape(summary.folder)}): {summary.status}")
     for remark in (better_than_bred(summary), ahead_on_test(summary)):
         if remark is not None:
             print_text(console, escape(remark), style="bold")
+
+
+def _print_status(console: Console, summary: RunSummary) -> None:
+    _print_headline(console, summary)
     copied = f"{counted(summary.copied, 'score')} copied from the same recipe, " if summary.copied else ""
     print_text(
         console,

@@ -182,7 +182,7 @@ def _score_lines(details: TrialDetails) -> Iterator[str]:
         if score is not None:
             cut = f", {counted(result.cut[split], 'answer')} cut" if result.cut.get(split) else ""
             is_partial = split == "fit" and details.estimate is not None
-            n = f"measured on {counted(score.n, 'item')}" if is_partial else f"n={score.size}"
+            n = f"measured on {score.items}" if is_partial else f"n={score.size}"
             yield f"{split}: {score.in_percent('%')}, {n}{cut}"
 
 

@@ -144,6 +144,7 @@ def dry_run_record(plan: DryRun, speeds: Speeds) -> dict[str, object]:
         "answers": _cost_record(plan.cost),
         "memory": _memory_record(plan.memory),
         "speed": asdict(speeds),
+        "seconds": speeds.run_seconds(plan.cost, run.config.workers),
         "images": None if plan.images is None else _images_record(plan.images),
         "paths": None if plan.paths is None else asdict(plan.paths),
         "first_recipe": run.first.to_dict(),

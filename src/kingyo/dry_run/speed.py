@@ -1,27 +1,33 @@
-"""Measure how fast the models of a run answer here, with each dtype and number of threads.
+"""Measure how fast models answer here, with each dtype and number of threads, and how long a run takes.
 
 This runs a model for seconds: a few items with short answers, which nobody grades. Longer answers in larger
-batches have other speeds, but mostly the same order.
+batches have other speeds, but mostly the same order. Then it merges the first candidate, which answers as the
+run's own do. The time of a run leaves out grading and what the strategy computes.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from kingyo.checkpoints import Checkpoint
+from kingyo.dry_run.cost import Cost, CostPart, total
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import torch
 from kingyo.kernels.statistics_cache import memory_size
 from kingyo.models.kinds import AllRead, load_live
 from kingyo.run.begin import threads_of
+from kingyo.run.config import TRAINED
 from kingyo.run.layer_paths import frame_of
 from kingyo.run.model_kind import load_options
+from kingyo.run.preflight import fits_into
 from kingyo.run.run import Run
+from kingyo.run.spaces import merged_before_language
+from kingyo.runners.evaluate import InPlaceMerger
 from kingyo.tasks import single_tasks
 from kingyo.types import DrawsPictures, Item, Task
 from kingyo.user_code.timeout import TooSlowError, within
@@ -29,6 +35,7 @@ from kingyo.user_code.timeout import TooSlowError, within
 MAX_SECONDS = 10.0
 """Time limit of all measurements together, without loading the first model."""
 _SECONDS = 1.5  # about the time of one measurement with the run's own settings
+_FULL_SECONDS = 5.0  # about the time of whole answers, if they fit
 _REPEATS = 3
 _NEW_TOKENS = 4
 _MOST_PARAMETERS = 10**9  # a dry run should not wait longer for a model
@@ -54,13 +61,21 @@ class Speeds:
         items: number of items.
         new_tokens: most tokens of an answer; None if the models write none.
         measured: the run's own dtype and threads first; empty if nothing was measured.
-        reason: why something was not measured; None if everything was.
+        reason: why a dtype or number of threads was not measured; None if all were.
+        untimed: why the time of a candidate was not measured; None if it was.
+        build_seconds: time to merge a candidate; 0 for a path; None if it was not measured.
+        answer_seconds: time of an answer of the first candidate, with the run's own settings; None likewise.
+        is_longest: whether that is an answer of ``max_new_tokens``, since whole ones took too long.
     """
 
     items: int = 0
     new_tokens: int | None = None
     measured: tuple[Speed, ...] = ()
     reason: str | None = None
+    untimed: str | None = None
+    build_seconds: float | None = None
+    answer_seconds: float | None = None
+    is_longest: bool = False
 
     @property
     def better(self) -> Speed | None:
@@ -70,35 +85,72 @@ class Speeds:
             return None
         return best
 
+    def seconds(self, part: CostPart, n_workers: int) -> float | None:
+        """Return the time of a part that grades as many answers as it may; None if it is unknown."""
+        if part.models is None or self.build_seconds is None or self.answer_seconds is None:
+            return part.seconds
+        scoring = part.models * (self.build_seconds + part.items * self.answer_seconds)
+        scoring /= max(1, min(n_workers, part.models))
+        return scoring if part.seconds is None else min(part.seconds, scoring)
 
-def measure_speeds(run: Run, seconds: float = MAX_SECONDS) -> Speeds:
-    """Measure the speeds of a run's models; a failure or a time limit is the result's ``reason``."""
+    def run_seconds(self, cost: Cost, n_workers: int) -> float | None:
+        """Return the time of a run, with a control's training, which takes as long as the search."""
+        trains = any(part.name == TRAINED for part in cost.parts)
+        parts = [*cost.parts, *(part for part in cost.parts if trains and part.stage == "search")]
+        return total(self.seconds(part, n_workers) for part in parts)
+
+
+def measure_speeds(run: Run, seconds: float = MAX_SECONDS, *, is_timed: bool = True) -> Speeds:
+    """Measure the speeds of a run's models; a failure or a time limit is the result's ``reason``.
+
+    Args:
+        run: opened.
+        seconds: limit for comparing settings, and again for the time of a candidate.
+        is_timed: also measure that time.
+    """
     like = run.models.skeleton if run.settings.paths is None else frame_of(run)
     reason = _obstacle(run, like)
     if reason is not None:
-        return Speeds(reason=reason)
+        return Speeds(reason=reason, untimed=reason)
     meter, threads = _Meter(run, like), torch.get_num_threads()
     try:
-        meter.load(run.config.merge.dtype)  # an alarm must not interrupt the first import of a library
-        within(seconds, meter.measure)
-    except TooSlowError:
-        reason = f"it would take longer than {seconds:g} s"
-    except KingyoError as error:
-        reason = str(error)
-    except Exception as error:  # noqa: BLE001 (a model or a user's task may raise anything)
-        reason = f"{type(error).__name__}: {error}"[:200]
+        reason = _failure(seconds, meter.load_own, meter.measure)
+        untimed = reason
+        if is_timed and meter.measured:
+            untimed = _failure(seconds, meter.warm_up, meter.estimate)
     finally:
         torch.set_num_threads(threads)
     return Speeds(
-        items=meter.n_items, new_tokens=meter.new_tokens, measured=tuple(meter.measured), reason=reason
+        items=meter.n_items,
+        new_tokens=meter.new_tokens,
+        measured=tuple(meter.measured),
+        reason=reason,
+        untimed=untimed,
+        build_seconds=meter.build_seconds,
+        answer_seconds=meter.answer_seconds,
+        is_longest=meter.is_longest,
     )
+
+
+def _failure(seconds: float, begin: Callable[[], None], measure: Callable[[], None]) -> str | None:
+    """Measure within a time limit, and return why that failed; an alarm must not interrupt first imports."""
+    try:
+        begin()
+        within(seconds, measure)
+    except TooSlowError:
+        return f"it would take longer than {seconds:g} s"
+    except KingyoError as error:
+        return str(error)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (a model or a user's task may raise anything)
+        return f"{type(error).__name__}: {error}"[:200]
+    return None
 
 
 def _obstacle(run: Run, like: Checkpoint) -> str | None:
     """Return why the models of a run cannot be measured in seconds, or None."""
     if DrawsPictures in run.kind.provides:
         return "drawing a picture takes too long"
-    if like.n_missing:
+    if any(model.n_missing for model in (like, *run.models.by_reference.values())):
         return "the weights are not downloaded"
     if like.n_parameters > _MOST_PARAMETERS or _BYTES * like.n_parameters > memory_size():
         return f"a model of {like.n_parameters:,} parameters is too large to try here"
@@ -115,14 +167,27 @@ class _Meter:
         self._run = run
         self._path = like.path
         self._live: Any = None
+        self._sources = run.open_sources()
         self._work: _Work = []
         self.measured: list[Speed] = []
-        self.new_tokens: int | None = None
+        self._asked: int | None = None
+        self.build_seconds: float | None = None
+        self.answer_seconds: float | None = None
+        self.is_longest = False
+
+    @property
+    def new_tokens(self) -> int | None:
+        """Most tokens of a short answer; None if the models write none."""
+        return None if self._asked is None else min(_NEW_TOKENS, self._asked)
 
     @property
     def n_items(self) -> int:
         """Number of items that are answered at a time."""
         return sum(len(items) for _, items in self._work)
+
+    def load_own(self) -> None:
+        """Load the model in the run's dtype."""
+        self.load(self._run.config.merge.dtype)
 
     def load(self, dtype: str | None) -> None:
         """Load the model in a dtype; None is its own."""
@@ -144,6 +209,35 @@ class _Meter:
             for threads in sorted({1, (most + 1) // 2, most} - {own}):
                 self._time(best.dtype, threads)
 
+    def warm_up(self) -> None:
+        """Merge the first candidate, with the run's own settings; this loads or compiles code."""
+        own = self.measured[0]
+        torch.set_num_threads(own.threads)
+        self.load(own.dtype)
+        self._build()
+
+    def estimate(self) -> None:
+        """Measure a merge, and whole answers of the first candidate."""
+        self.build_seconds = self._build()
+        changes_images = bool(merged_before_language(self._run))
+        self._answer(self._work)
+        seconds = short = self._answer(self._work, forget=changes_images)
+        if (asked := self._asked or 0) > _NEW_TOKENS:
+            n = min(asked, max(_NEW_TOKENS + 1, int(_NEW_TOKENS * _FULL_SECONDS / short)))
+            seconds = self._answer(self._work, n, forget=changes_images)
+            seconds += (asked - n) * max(0.0, seconds - short) / (n - _NEW_TOKENS)
+            self.is_longest = n < asked
+        self.answer_seconds = seconds / self.n_items
+
+    def _build(self) -> float:
+        """Merge the first candidate and return the seconds; 0 for a path or another shape."""
+        run = self._run
+        if run.settings.paths is not None or not fits_into(run.plan, run.models.skeleton):
+            return 0.0
+        started = time.perf_counter()
+        InPlaceMerger(self._live, self._sources)(run.first)
+        return time.perf_counter() - started
+
     def _time(self, dtype: str, threads: int) -> None:
         """Measure a dtype, unless the kind of model does not know it."""
         torch.set_num_threads(threads)
@@ -161,14 +255,15 @@ class _Meter:
         tasks = single_tasks(self._run.task)
         return [(each, each.items("fit")[: math.ceil(n / len(tasks))]) for each in tasks]
 
-    def _answer(self, work: _Work) -> float:
-        """Answer items and return the seconds. Images are encoded anew."""
-        getattr(self._live, "forget_images", lambda: None)()
-        model, started = _Short(self._live), time.perf_counter()
+    def _answer(self, work: _Work, most: int = _NEW_TOKENS, *, forget: bool = True) -> float:
+        """Answer items with at most so many tokens and return the seconds; ``forget`` encodes images anew."""
+        if forget:
+            getattr(self._live, "forget_images", lambda: None)()
+        model, started = _Short(self._live, most), time.perf_counter()
         for task, items in work:
             with suppress(AllRead):
                 task.score(model, items)
-        self.new_tokens = model.new_tokens
+        self._asked = model.asked
         return time.perf_counter() - started
 
 
@@ -176,11 +271,12 @@ _ANSWERING = ("generate", "write", "log_likelihood", "rate_classes", "write_abou
 
 
 class _Short:
-    """A live model that gives short answers, and raises AllRead instead of returning them to a grader."""
+    """A live model that gives answers of at most ``most`` tokens, and raises AllRead before grading."""
 
-    def __init__(self, live: Any) -> None:
+    def __init__(self, live: Any, most: int) -> None:
         self._live = live
-        self.new_tokens: int | None = None
+        self._most = most
+        self.asked: int | None = None
 
     def __getattr__(self, name: str) -> Any:
         own = getattr(self._live, name)
@@ -189,7 +285,8 @@ class _Short:
 
         def answer(*given: Any, **options: Any) -> None:
             if "max_new_tokens" in options:
-                self.new_tokens = options["max_new_tokens"] = min(_NEW_TOKENS, options["max_new_tokens"])
+                self.asked = max(self.asked or 0, options["max_new_tokens"])
+                options["max_new_tokens"] = min(self._most, options["max_new_tokens"])
             own(*given, **options)
             raise AllRead
 

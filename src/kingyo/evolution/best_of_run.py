@@ -9,34 +9,29 @@ over all items of fit and validation that both models answered, paired by item.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from kingyo.evolution.objectives import Objectives
 from kingyo.evolution.scorer import Scorer
-from kingyo.stats import ROUNDING
+from kingyo.stats import ROUNDING, SampleSize, size_of, with_groups
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Evaluation, Split
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lead:
-    """One model compared with another before test.
+class Lead(SampleSize):
+    """One model compared with another before test, on the items of fit and validation that both answered.
 
     Attributes:
         trial, over: ids of the two trials.
         lead: value of the first minus that of the second.
-        n: items of fit and validation that both answered.
-        n_groups, noun: their groups, as in ``Interval``.
         is_clear: whether the first is preferred to the second.
     """
 
     trial: int
     over: int
     lead: float
-    n: int
     is_clear: bool
-    n_groups: int = 0
-    noun: str = "group"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,9 +79,8 @@ def _lead(
 ) -> Lead:
     lead, shared = scorer.lead(rows[trial], rows[over])
     is_clear = scorer.is_ahead(rows[trial], rows[over]) if is_clear is None else is_clear
-    groups = scorer.groups(shared)
-    made = Lead(trial=trial, over=over, lead=lead, n=len(shared), is_clear=is_clear)
-    return made if groups is None else replace(made, n_groups=len(groups.sizes), noun=groups.noun)
+    compared = Lead(trial=trial, over=over, lead=lead, n=len(shared), is_clear=is_clear)
+    return with_groups(compared, size_of(len(shared), scorer.groups(shared)))
 
 
 def best_of_run(

@@ -14,7 +14,7 @@ from kingyo.errors import ChangedSourceError, crash
 from kingyo.evolution.objectives import Means, Objectives
 from kingyo.evolution.screens import estimate_means
 from kingyo.irt import Responses
-from kingyo.stats import Array, Groups
+from kingyo.stats import Array, Groups, SampleSize, size_of
 from kingyo.stats.half_samples import half_sample_values
 from kingyo.types import Evaluation, Item, ItemScore
 
@@ -102,6 +102,10 @@ class Scorer:
     def groups(self, items: Iterable[str]) -> Groups | None:
         """Return which of some items belong together; None if all are independent."""
         return Groups.of(self.group_of[item] for item in items)
+
+    def size(self, evaluation: Evaluation) -> SampleSize:
+        """Return how many items an evaluation has scores of."""
+        return size_of(len(evaluation.scores), self.groups(score.item for score in evaluation.scores))
 
     def lead(self, one: Evaluation, other: Evaluation) -> tuple[float, list[str]]:
         """Return by how much one is better on the items that both were scored on, and these items."""

@@ -19,9 +19,8 @@ from kingyo.evolution.best_of_run import BestOfRun, Lead, best_of_run
 from kingyo.evolution.objectives import Objectives
 from kingyo.evolution.scorer import Scorer
 from kingyo.evolution.types import BASELINES
-from kingyo.stats import Groups, Interval, PairedDifference
+from kingyo.stats import Groups, Interval, PairedDifference, SampleSize, size_of, with_groups
 from kingyo.stats.half_samples import bounds_around, half_sample_bounds, half_sample_difference
-from kingyo.stats.intervals import with_groups
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import SPLITS, Evaluation, Item, ItemScore, SetMeasure, Split
 
@@ -32,23 +31,19 @@ Key = tuple[str, str, Split]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SetValue:
+class SetValue(SampleSize):
     """The value of a set measure for one model on one split, with 95% bounds.
 
-    ``task`` is empty for a single task, and for the value that decides the run. ``n_groups`` and ``noun`` are
-    those of an ``Interval``.
+    ``task`` is empty for a single task, and for the value that decides the run.
     """
 
     task: str
     measure: str
     split: Split
-    n: int
     value: float | None = None
     low: float | None = None
     high: float | None = None
     failure: str | None = None
-    n_groups: int = 0
-    noun: str = "group"
 
 
 def read_set_values(store: RunStore, trial: StoredTrial) -> tuple[SetValue, ...]:
@@ -116,7 +111,7 @@ def _measured(
     except (Exception, SystemExit) as error:  # noqa: BLE001 (a measure of the user's own may raise anything)
         return SetValue(task=task, measure=measure.name, split=split, n=n, failure=crash(error))
     known = SetValue(task=task, measure=measure.name, split=split, n=n, value=value, low=low, high=high)
-    return known if groups is None else replace(known, n_groups=len(groups.sizes), noun=groups.noun)
+    return with_groups(known, size_of(n, groups))
 
 
 def _is_missing(
@@ -131,18 +126,9 @@ def _deciding(scorer: Scorer, evaluation: Evaluation, split: Split) -> SetValue:
     """Compute the value that decides the run; bounds are infinite if no half of the answers has a value."""
     value = scorer.value(evaluation)
     low, high = bounds_around(value or 0.0, scorer.half_samples(evaluation))
-    groups = scorer.groups(score.item for score in evaluation.scores)
-    return SetValue(
-        task="",
-        measure=scorer.objectives.title,
-        split=split,
-        n=len(evaluation.scores),
-        value=value,
-        low=low,
-        high=high,
-        n_groups=0 if groups is None else len(groups.sizes),
-        noun="group" if groups is None else groups.noun,
-    )
+    size, title = scorer.size(evaluation), scorer.objectives.title
+    known = SetValue(task="", measure=title, split=split, n=size.n, value=value, low=low, high=high)
+    return with_groups(known, size)
 
 
 VERDICT = "verdict"
@@ -212,11 +198,7 @@ def differences(scorer: Scorer, tested: Mapping[int, Evaluation]) -> dict[tuple[
     pairs: dict[tuple[int, int], PairedDifference] = {}
     for one, other in combinations(tested, 2):
         with suppress(ValueError):
-            gap, n = values[one] - values[other], len(tested[one].scores)
-            difference = half_sample_difference(gap, n, samples[one], samples[other])
-            groups = scorer.groups(score.item for score in tested[one].scores)
-            if groups is not None:
-                interval = with_groups(difference.interval, [groups.counts])
-                difference = replace(difference, interval=interval)
-            pairs[one, other] = difference
+            gap, size = values[one] - values[other], scorer.size(tested[one])
+            difference = half_sample_difference(gap, size.n, samples[one], samples[other])
+            pairs[one, other] = replace(difference, interval=with_groups(difference.interval, size))
     return pairs

@@ -265,7 +265,7 @@ def _history(card: Card) -> str:
     spent = ", ".join(amount_text(name, value) for name, value in budget.items())
     spent += "".join(f", then {each}" for each in summary.extensions)
     fit = card.chosen.fit
-    met = "" if fit is None or len(config.specs) > 1 else f", scored on {counted(fit.n, 'fit item')}"
+    met = "" if fit is None or len(config.specs) > 1 else f", scored on {fit.items} of fit"
     return bullets(
         (
             *_searches(card),

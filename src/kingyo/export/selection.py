@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from kingyo.errors import KingyoError, unknown
-from kingyo.evolution import BASELINES, MAIN, read_front
+from kingyo.evolution import BASELINES, MAIN, read_front, stored_objectives
 from kingyo.results.summarize import summarize
 from kingyo.results.trials import describe_search, find_trial
 from kingyo.store import RunStore, StoredTrial
@@ -53,11 +53,14 @@ def choose(
     if summary.best is not None:
         return summary.best.trial
     if best:
+        names = stored_objectives(store).names
         raise KingyoError(
             "--best",
             expected="a run with one objective whose winners and baselines are validated",
-            received=f"a run that is {summary.status}, without them",
-            remedy=f"Continue with `{_resume(store)}`, or choose with --pick or --trial.",
+            received=f"the objectives {', '.join(names)}" if names else f"a run that is {summary.status}",
+            remedy="Choose a model of the front with --pick knee, or --trial."
+            if names
+            else f"Continue with `{_resume(store)}`, or choose with --trial.",
         )
     return _winner(store, MAIN)
 

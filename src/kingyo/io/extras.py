@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kingyo.errors import KingyoError
+from kingyo.io.units import joined
 
 EXTRAS = {
     "bayes": ("optuna",),
@@ -24,19 +26,20 @@ EXTRAS = {
     "report": ("jinja2", "vl_convert"),
     "vision": ("PIL", "torchvision"),
 }
-"""Extra -> the modules that it adds."""
+"""Extra -> the modules that it adds; ``draw`` also has those of ``vision``."""
 _NAMES = {"PIL": "pillow", "vl_convert": "vl-convert-python"}
 _ROOT = Path(__file__).parents[3]
 """The folder of the clone, if this is one."""
 
 
-def library(argument: str, module: str, otherwise: str = "") -> Any:
+def library(argument: str, module: str, otherwise: str = "", *, beside: Sequence[str] = ()) -> Any:
     """Import an optional library.
 
     Args:
         argument: what needs it, as the user knows it.
         module: one of ``EXTRAS``.
         otherwise: what else the user can do, as a sentence.
+        beside: modules that are needed later; the error also names those that are missing.
 
     Raises:
         KingyoError: it cannot be imported.
@@ -45,14 +48,15 @@ def library(argument: str, module: str, otherwise: str = "") -> Any:
         return import_module(module)
     except ImportError as error:
         reason = f"one that cannot be imported: {error}" if is_installed(module) else ""
-        raise _missing(argument, module, otherwise, reason) from error
+        missing = [each for each in beside if not is_installed(each)]
+        raise _missing(argument, [module, *missing], otherwise, reason) from error
 
 
 def require_extra(argument: str, extra: str, otherwise: str = "") -> None:
     """Check that all libraries of an extra are installed, without importing them; see ``library``."""
     for module in EXTRAS[extra]:
         if not is_installed(module):
-            raise _missing(argument, module, otherwise)
+            raise _missing(argument, [module], otherwise)
 
 
 def is_installed(*modules: str) -> bool:
@@ -86,11 +90,14 @@ def _url() -> str | None:
     )
 
 
-def _missing(argument: str, module: str, otherwise: str, reason: str = "") -> KingyoError:
-    extra = next(extra for extra, modules in EXTRAS.items() if module in modules)
+def _missing(argument: str, modules: Sequence[str], otherwise: str, reason: str = "") -> KingyoError:
+    of_modules = [extra for each in modules for extra, own in EXTRAS.items() if each in own]
+    extras = [each for each in dict.fromkeys(of_modules) if each != "vision" or "draw" not in of_modules]
+    names = joined([_NAMES.get(each, each.replace("_", "-")) for each in modules])
+    many, command = len(modules) > 1, install_command(",".join(extras))
     return KingyoError(
         argument,
-        expected=f"the library {_NAMES.get(module, module.replace('_', '-'))}, of the extra `{extra}`",
-        received=reason or "an installation without it",
-        remedy=f"Run `{install_command(extra)}`. {otherwise}".rstrip(),
+        expected=f"the {'libraries' if many else 'library'} {names}, of the extra `{','.join(extras)}`",
+        received=reason or f"an installation without {'them' if many else 'it'}",
+        remedy=f"Run `{command}`. {otherwise}".rstrip(),
     )

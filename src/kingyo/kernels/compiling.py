@@ -11,13 +11,14 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 from numba import cfunc, types
-from numba.core import cgutils, config
+from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
 from kingyo.kernels import loop_functions, loop_memory
 from kingyo.kernels.loop_memory import inline
 from kingyo.kernels.masks import ENTRY_FUNCTIONS
+from kingyo.kernels.target import machine
 
 NAMES = {
     **{name: value for name, value in vars(loop_memory).items() if not name.startswith("_")},
@@ -35,12 +36,12 @@ _LIBRARY = {"memcpy", "memmove", "memset"}
 def compile_function(name: str, kinds: Kinds, text: str) -> tuple[str, bytes]:
     """Return the symbol of a function with the loop of a text, and its object code."""
     symbol, module = _module(name, kinds, text)
-    return symbol, _machine().emit_object(module)
+    return symbol, machine().emit_object(module)
 
 
 def assembly(name: str, kinds: Kinds, text: str) -> str:
     """Return the same as assembly, to read it."""
-    return _machine().emit_assembly(_module(name, kinds, text)[1])
+    return machine().emit_assembly(_module(name, kinds, text)[1])
 
 
 def _module(name: str, kinds: Kinds, text: str) -> tuple[str, llvm.ModuleRef]:
@@ -100,22 +101,3 @@ def _array(_context, address, lengths):
 def _types(number: str, n: int) -> list[types.Type]:
     kind = getattr(types, number)
     return [types.CPointer(kind), *[types.int64] * n] if n else [kind]
-
-
-def _machine() -> llvm.TargetMachine:
-    """Return LLVM's description of the processor, or of the one that numba is told to compile for."""
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    target = llvm.Target.from_default_triple()
-    chosen: Any = config
-    features = chosen.CPU_FEATURES
-    if features is None:
-        features = "" if chosen.CPU_NAME else llvm.get_host_cpu_features().flatten()
-    return target.create_target_machine(
-        cpu=chosen.CPU_NAME or llvm.get_host_cpu_name(),
-        features=features,
-        opt=chosen.OPT,
-        reloc="static" if target.name.startswith("x86") else "default",
-        codemodel="jitdefault",
-        jit=True,
-    )

@@ -20,6 +20,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from kingyo.kernels.random_numbers import FIRST, SECOND
+from kingyo.kernels.target import converts_halves
 
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 FLOAT, HALF = ir.FloatType(), ir.HalfType()
@@ -71,6 +72,38 @@ def instructions(result: types.Type, *kinds: types.Type) -> Any:
     return decorate
 
 
+def _widened(builder, half):
+    """Return a float16 as float32."""
+    if converts_halves():
+        return builder.fpext(half, FLOAT)
+    bits = builder.zext(builder.bitcast(half, I16), I32)
+    size = builder.shl(builder.and_(bits, I32(0x7FFF)), I32(13))
+    finite = builder.bitcast(builder.fmul(builder.bitcast(size, FLOAT), FLOAT(2.0**112)), I32)
+    is_finite = builder.icmp_unsigned("<", size, I32(0x7C00 << 13))
+    result = builder.select(is_finite, finite, builder.or_(size, I32(0x7F800000)))
+    sign = builder.shl(builder.and_(bits, I32(0x8000)), I32(16))
+    return builder.bitcast(builder.or_(result, sign), FLOAT)
+
+
+def _narrowed(builder, number):
+    """Return the nearest float16, ties to even."""
+    if converts_halves():
+        return builder.fptrunc(number, HALF)
+    bits = builder.bitcast(number, I32)
+    size = builder.and_(bits, I32(0x7FFFFFFF))
+    is_odd = builder.and_(builder.lshr(size, I32(13)), I32(1))
+    rounded = builder.add(size, builder.add(is_odd, I32((15 - 127) * 2**23 + 0xFFF & 0xFFFFFFFF)))
+    normal = builder.lshr(rounded, I32(13))
+    summed = builder.fadd(builder.bitcast(size, FLOAT), FLOAT(0.5))  # rounds to multiples of 2⁻²⁴
+    small = builder.sub(builder.bitcast(summed, I32), I32(0x3F000000))
+    is_nan = builder.icmp_unsigned(">", size, I32(0x7F800000))
+    large = builder.select(is_nan, I32(0x7E00), I32(0x7C00))
+    result = builder.select(builder.icmp_unsigned("<", size, I32(0x38800000)), small, normal)
+    result = builder.select(builder.icmp_unsigned("<", size, I32(0x47800000)), result, large)
+    sign = builder.lshr(builder.and_(bits, I32(0x80000000)), I32(16))
+    return builder.bitcast(builder.trunc(builder.or_(result, sign), I16), HALF)
+
+
 def _reader(stored, kind) -> Any:
     """Return a function that reads entry i at an address, and that LLVM may assume nothing writes to."""
 
@@ -80,7 +113,7 @@ def _reader(stored, kind) -> Any:
         value = builder.load(builder.gep(pointer, [i]))
         value.align = 1
         value.set_metadata("invariant.load", builder.module.add_metadata([]))
-        return builder.fpext(value, FLOAT) if stored == HALF else value
+        return _widened(builder, value) if stored == HALF else value
 
     return read
 
@@ -92,7 +125,7 @@ def _writer(stored, kind, step=None) -> Any:
     def write(builder, address, i, number):
         first = builder.inttoptr(address, (step or stored).as_pointer())
         pointer = builder.bitcast(builder.gep(first, [i]), stored.as_pointer())
-        value = builder.fptrunc(number, HALF) if stored == HALF else number
+        value = _narrowed(builder, number) if stored == HALF else number
         builder.store(value, pointer).align = 1
 
     return write

@@ -17,11 +17,12 @@ class AnswerCount:
     def __init__(self, total: int, progress: Progress) -> None:
         self._total = total
         self._progress = progress
-        self._done = self._timed = 0
+        self._done = self._timed = self._size = 0
 
     def batches(self, batches: Iterable[B]) -> Iterator[B]:
         """Yield batches; when the next one is taken, the answers of the one before are complete."""
         for batch in batches:
+            self._size = len(batch)
             yield batch
             self._timed += len(batch)
             self._done = self._timed
@@ -38,6 +39,13 @@ class AnswerCount:
             return is_over
 
         return counting
+
+    def reach(self, part: int, whole: int) -> None:
+        """Count a share of the current batch as complete, such as its steps so far of all steps."""
+        done = self._timed + self._size * part // whole
+        if done > self._done:
+            self._done = done
+            self._report()
 
     def _report(self) -> None:
         self._progress(Answered(self._done, self._timed, self._total))

@@ -3,7 +3,8 @@
 With AVX2 but not AVX-512, torch multiplies 16-bit matrices in loops of its own, which take four to eight
 times as long as its library takes for float32. There the layers of a 16-bit model multiply in float32 and
 round once, as the loops do, but sum in another order. Weights stay in 16 bits; a block of them at a time is
-widened. Where gradients are enabled, layers compute as before: autograd would keep all widened weights.
+widened, into memory that all layers share, since fresh memory costs page faults. Where gradients are enabled,
+layers compute as before: autograd would keep all widened weights.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 from transformers import PreTrainedModel
 
-_BLOCK = 1 << 24
-"""Weights that are widened at a time: 64 MiB."""
+_BLOCK = 1 << 21
+"""Weights that are widened at a time: 8 MiB."""
 
 
 def hasten(model: PreTrainedModel) -> None:
@@ -35,18 +36,22 @@ def hasten(model: PreTrainedModel) -> None:
 
 def widen(model: nn.Module) -> None:
     """Let the linear layers of a model multiply in float32."""
-    for layer in model.modules():
-        if type(layer) is nn.Linear:
-            cast("Any", layer).forward = partial(_in_float32, layer)
+    layers = [layer for layer in model.modules() if type(layer) is nn.Linear]
+    wide = torch.empty(max([_BLOCK, *(layer.in_features for layer in layers)]))
+    for layer in layers:
+        cast("Any", layer).forward = partial(_in_float32, layer, wide)
 
 
-def _in_float32(layer: nn.Linear, given: Tensor) -> Tensor:
+def _in_float32(layer: nn.Linear, wide: Tensor, given: Tensor) -> Tensor:
     """Return what a layer returns, computed in float32 and rounded once, unless gradients are needed."""
     if torch.is_grad_enabled():
         return nn.Linear.forward(layer, given)
-    weight, bias = layer.weight, cast("Tensor | None", layer.bias)
-    wide, rows = given.float(), max(1, _BLOCK // layer.in_features)
-    parts = [linear(wide, weight[first : first + rows].float()) for first in range(0, len(weight), rows)]
+    weight, bias, numbers = layer.weight, cast("Tensor | None", layer.bias), given.float()
+    rows = len(wide) // layer.in_features
+    parts: list[Tensor] = []
+    for first in range(0, len(weight), rows):
+        block = weight[first : first + rows]
+        parts.append(linear(numbers, wide[: block.numel()].view(block.shape).copy_(block)))
     out = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
     return (out if bias is None else out + bias).to(given.dtype)
 

@@ -17,14 +17,15 @@ from torch import Tensor
 from kingyo.errors import KingyoError
 from kingyo.io.pipeline_index import DENOISERS
 from kingyo.io.quiet import quiet
+from kingyo.models.answer_count import AnswerCount
 from kingyo.models.feature_store import FeatureStore
 from kingyo.models.kinds.kind import LoadOptions
 from kingyo.models.loading import require_device
-from kingyo.models.pipeline_arguments import call_arguments
+from kingyo.models.pipeline_arguments import call_arguments, named_parameters
 from kingyo.models.pipeline_cache import CachedPrompts
 from kingyo.models.pipeline_loading import load_around, load_denoiser
 from kingyo.models.pipeline_schedulers import scheduler_for
-from kingyo.types import Answered, Drawing, DrawingPrompt, Media, Progress, ignore_progress
+from kingyo.types import Drawing, DrawingPrompt, Media, Progress, ignore_progress
 from kingyo.vision.pictures import encode_png
 
 BATCH_PIXELS = 4 << 20
@@ -80,14 +81,24 @@ class LivePipeline:
         arguments = call_arguments(type(self._pipeline), drawing)
         pictures: list[Media] = []
         size = self._pictures_per_batch(drawing)
-        for start in range(0, len(prompts), size):
-            batch = prompts[start : start + size]
-            pixels = self._pixels(batch, drawing, arguments)
+        count = AnswerCount(len(prompts), self.progress)
+        steps = self._counted_steps(count, drawing)
+        for batch in count.batches([prompts[i : i + size] for i in range(0, len(prompts), size)]):
+            pixels = self._pixels(batch, drawing, steps | arguments)
             for prompt, each in zip(batch, pixels, strict=True):
                 _require_finite(each, prompt)
                 pictures.append(_png(each))
-            self.progress(Answered(len(pictures), len(pictures), len(prompts)))
         return pictures
+
+    def _counted_steps(self, count: AnswerCount, drawing: Drawing) -> dict[str, object]:
+        """Return an argument that counts pictures by their steps; decoding them is the last step."""
+
+        def count_step(pipeline: Any, step: int, *_: object) -> dict[str, object]:
+            count.reach(step + 1, getattr(pipeline, "num_timesteps", drawing.steps) + 1)
+            return {}  # changes no tensor
+
+        name = "callback_on_step_end"
+        return {name: count_step} if name in named_parameters(type(self._pipeline).__call__) else {}
 
     def _pictures_per_batch(self, drawing: Drawing) -> int:
         """Return the batch size, lowered for large pictures; see ``BATCH_PIXELS``."""

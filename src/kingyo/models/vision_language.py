@@ -123,15 +123,17 @@ class LiveVisionLanguageModel:
         rows = self.encode(prompts, max_new_tokens)
         stopper = Stop(self._processor.text, stop)
         answers = [Written("", is_cut=False)] * len(rows)
-        for batch, inputs in self.batches(rows):
+        count = AnswerCount(len(rows), self.progress)
+        for batch, inputs in self.batches(rows, count=count):
+            start = inputs["input_ids"].shape[1]
             with parts_fit():
                 new = self._model.generate(
                     **inputs,
                     generation_config=self._settings(max_new_tokens, decoding),
-                    stopping_criteria=[_AllEnded(stopper.ended, inputs["input_ids"].shape[1])],
+                    stopping_criteria=[_AllEnded(stopper.ended, start, count)],
                     logits_processor=[_require_numbers],
                 )
-            for position, tokens in zip(batch, new[:, inputs["input_ids"].shape[1] :].tolist(), strict=True):
+            for position, tokens in zip(batch, new[:, start:].tolist(), strict=True):
                 answer = _until(tokens, stopper.ended)
                 is_cut = len(answer) == max_new_tokens and not stopper.ended(answer)
                 answers[position] = Written(stopper.cut(answer), is_cut)
@@ -162,12 +164,17 @@ class LiveVisionLanguageModel:
         return rows
 
     def batches(
-        self, rows: Sequence[Encoded], side: Literal["left", "right"] = "left", batch_size: int | None = None
+        self,
+        rows: Sequence[Encoded],
+        side: Literal["left", "right"] = "left",
+        batch_size: int | None = None,
+        *,
+        count: AnswerCount | None = None,
     ) -> Iterator[tuple[list[int], dict[str, Any]]]:
         """Yield batches of rows with the arguments of a forward pass, longest rows first."""
         self._features.forget_if_changed()
         batches = by_length([row.tokens for row in rows], batch_size or self._batch_size)
-        for batch in AnswerCount(len(rows), self.progress).batches(batches):
+        for batch in (count or AnswerCount(len(rows), self.progress)).batches(batches):
             chosen = [rows[position] for position in batch]
             padded = self._processor.pad(chosen, self._model.device, side)
             inputs: dict[str, Any] = {name: each for name, each in padded.items() if name in self._accepted}
@@ -195,15 +202,18 @@ def _require_numbers(tokens: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG001 
 
 
 class _AllEnded:
-    """Stop a batch of ``generate`` row by row, at stop strings too."""
+    """Stop a batch of ``generate`` row by row, at stop strings too, and count the rows that have ended."""
 
-    def __init__(self, ended: Callable[[Sequence[int]], bool], start: int) -> None:
+    def __init__(self, ended: Callable[[Sequence[int]], bool], start: int, count: AnswerCount) -> None:
         self._ended = ended
         self._start = start
+        self._count = count
 
     def __call__(self, tokens: Tensor, scores: object, **_: object) -> Tensor:  # noqa: ARG002 (the protocol)
         rows = cast("list[list[int]]", tokens[:, self._start :].tolist())  # pyright: ignore[reportUnknownMemberType]
-        return torch.tensor([self._ended(row) for row in rows], device=tokens.device)
+        over = [self._ended(row) for row in rows]
+        self._count.reach(sum(over), len(over))  # with beams, a row has several
+        return torch.tensor(over, device=tokens.device)
 
 
 def _until(tokens: Sequence[int], ended: Callable[[Sequence[int]], bool]) -> list[int]:

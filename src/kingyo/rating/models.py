@@ -43,6 +43,11 @@ def read_models(store: RunStore, split: Split) -> tuple[RatedModel, ...]:
     return tuple(models.values())
 
 
+def prompts_of_items(store: RunStore) -> dict[str, str]:
+    """Return id of an item -> its prompt, or its group if it belongs to one: choices on one are alike."""
+    return {item.id: item.group or item.prompt for items in store.items().values() for item in items}
+
+
 def require_models(store: RunStore, split: Split) -> tuple[RatedModel, ...]:
     """Return the models of ``read_models``.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
@@ -50,16 +50,18 @@ def known_choices(models: Sequence[RatedModel], choices: Sequence[StoredChoice])
     return [each for each in choices if each.verdict in SCORES and _is_known(each, models, places)]
 
 
-def choices_as_numbers(models: Sequence[RatedModel], choices: Sequence[StoredChoice]) -> PairChoices:
-    """Return the known choices with numbers for models and items."""
+def choices_as_numbers(
+    models: Sequence[RatedModel], choices: Sequence[StoredChoice], prompts: Mapping[str, str] = {}
+) -> PairChoices:
+    """Return the known choices with numbers for models and prompts, see ``prompts_of_items``."""
     places = {model.recipe: place for place, model in enumerate(models)}
     known = known_choices(models, choices)
-    items = {item: number for number, item in enumerate(dict.fromkeys(each.item for each in known))}
+    names = [prompts.get(each.item, each.item) for each in known]
     return PairChoices(
         left=np.array([places[each.left_model] for each in known], dtype=np.intp),
         right=np.array([places[each.right_model] for each in known], dtype=np.intp),
         score=np.array([SCORES[each.verdict] for each in known], dtype=np.float64),
-        item=np.array([items[each.item] for each in known], dtype=np.intp),
+        prompt=np.unique(names, return_inverse=True)[1],
         n_models=len(models),
     )
 

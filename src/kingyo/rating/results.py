@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kingyo.rating.models import RatedModel, read_models
+import numpy as np
+
+from kingyo.rating.models import RatedModel, prompts_of_items, read_models
 from kingyo.rating.pairs import choices_as_numbers
 from kingyo.results.summary import RunSummary
 from kingyo.stats import Interval, interval, interval_json
@@ -53,6 +55,7 @@ class SplitRating:
         models: the strongest first; those without choices last.
         best_parent: its name in ``models``, or None if it has no pictures.
         n: number of choices; ``ties`` of them were "as good".
+        prompts: number of prompts of these choices.
         skipped: pairs without a choice.
         outdated: choices between pictures that the run no longer has.
         raters: name of a person -> number of choices.
@@ -63,6 +66,7 @@ class SplitRating:
     models: tuple[ModelRating, ...]
     best_parent: str | None
     n: int
+    prompts: int
     ties: int
     skipped: int
     outdated: int
@@ -73,6 +77,7 @@ class SplitRating:
         """Return the ratings of a split as JSON data."""
         return {
             "n": self.n,
+            "prompts": self.prompts,
             "as_good": self.ties,
             "skipped": self.skipped,
             "outdated": self.outdated,
@@ -89,14 +94,20 @@ def read_ratings(store: RunStore, summary: RunSummary) -> tuple[SplitRating, ...
     rated: list[Split] = [split for split in SPLITS if any(each.split == split for each in choices)]
     parent = summary.best_parent()
     recipe = None if parent is None else parent.trial.recipe_hash
+    prompts = prompts_of_items(store) if rated else {}
     return tuple(
-        rate_models(read_models(store, split), [each for each in choices if each.split == split], recipe)
+        rate_models(
+            read_models(store, split), [each for each in choices if each.split == split], recipe, prompts
+        )
         for split in rated
     )
 
 
 def rate_models(
-    models: Sequence[RatedModel], choices: Sequence[StoredChoice], parent: str | None
+    models: Sequence[RatedModel],
+    choices: Sequence[StoredChoice],
+    parent: str | None,
+    prompts: Mapping[str, str],
 ) -> SplitRating:
     """Rate models by the choices on one split, at least one.
 
@@ -104,21 +115,23 @@ def rate_models(
         models: the models with pictures.
         choices: all choices on the split.
         parent: hash of the recipe of the best parent.
+        prompts: see ``prompts_of_items``.
     """
-    numbers = choices_as_numbers(models, choices)
-    decided = numbers.score[numbers.score != 0.5]
+    numbers = choices_as_numbers(models, choices, prompts)
+    n, decided = len(numbers.score), numbers.score != 0.5
     skipped = sum(each.verdict == "skip" for each in choices)
     place = next((i for i, model in enumerate(models) if model.recipe == parent), None)
     return SplitRating(
         split=choices[0].split,
         models=_ratings(models, numbers, place),
         best_parent=None if place is None else models[place].name,
-        n=len(numbers.score),
-        ties=len(numbers.score) - len(decided),
+        n=n,
+        prompts=len(set(numbers.prompt)),
+        ties=int((~decided).sum()),
         skipped=skipped,
-        outdated=len(choices) - skipped - len(numbers.score),
+        outdated=len(choices) - skipped - n,
         raters=Counter(each.rater for each in choices if each.verdict != "skip"),
-        left=interval(decided.tolist()) if len(decided) else None,
+        left=interval(numbers.score[decided].tolist(), numbers.groups(decided)) if decided.any() else None,
     )
 
 
@@ -132,15 +145,15 @@ def _ratings(
 
 def _rating(name: str, place: int, strengths: Strengths, parent: int | None) -> ModelRating:
     choices = strengths.choices
-    n = choices.count(place)
-    if n == 0:
+    own = choices.of(place)
+    if not own.any():
         return ModelRating(name=name, n=0)
-    won = [*choices.score[choices.left == place], *(1 - choices.score[choices.right == place])]
-    is_compared = parent is not None and parent != place and choices.count(parent) > 0
+    won = np.where(choices.left == place, choices.score, 1 - choices.score)[own]
+    is_compared = parent is not None and parent != place and choices.of(parent).any()
     return ModelRating(
         name=name,
-        n=n,
-        wins=interval(won),
+        n=len(won),
+        wins=interval(won.tolist(), choices.groups(own)),
         strength=strengths.strength(place),
         over_parent=strengths.win_probability(place, parent) if is_compared and parent is not None else None,
     )

@@ -9,7 +9,7 @@ from kingyo.rating.results import ModelRating, SplitRating
 from kingyo.stats import Interval
 
 Cell = str | tuple[str, str]
-"""A text, or a number and its interval."""
+"""A text, or a number and what belongs to it, such as its interval."""
 Row = tuple[Cell, ...]
 
 
@@ -29,7 +29,7 @@ def rating_note(rating: SplitRating) -> str:
     """Return the numbers of choices by kind and by person."""
     people = counted(len(rating.raters), "person", "people")
     parts = [
-        f"{counted(rating.n, 'choice')} of {people} on {rating.split}",
+        f"{counted(rating.n, 'choice')} of {people} on {counted(rating.prompts, 'prompt')} of {rating.split}",
         f"{rating.ties} of them “as good”",
         f"{counted(rating.skipped, 'pair')} skipped",
     ]
@@ -43,7 +43,13 @@ def rating_note(rating: SplitRating) -> str:
 
 def _row(model: ModelRating) -> Row:
     strength = _cell(model.strength, lambda value: f"{value:+.2f}")
-    return model.name, f"{model.n:,}", _cell(model.wins), strength, _cell(model.over_parent)
+    return model.name, _pairs(model), _cell(model.wins), strength, _cell(model.over_parent)
+
+
+def _pairs(model: ModelRating) -> Cell:
+    """Return the number of pairs, and of prompts if some are on one prompt."""
+    n, n_prompts = f"{model.n:,}", 0 if model.wins is None else model.wins.n_groups
+    return (n, f"on {counted(n_prompts, 'prompt')}") if n_prompts else n
 
 
 def _cell(value: Interval | None, text: Callable[[float], str] = percent) -> Cell:

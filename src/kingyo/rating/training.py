@@ -10,7 +10,7 @@ import numpy as np
 
 from kingyo.errors import KingyoError
 from kingyo.io.units import counted
-from kingyo.rating.models import RatedModel, read_models
+from kingyo.rating.models import RatedModel, prompts_of_items, read_models
 from kingyo.rating.pairs import choices_as_numbers, known_choices
 from kingyo.rating.regression import FOLDS, ChoiceData, fit_weights, folds, held_out_logits
 from kingyo.stats import Array, Groups, Interval, interval_json
@@ -159,7 +159,7 @@ def _require_enough(store: RunStore, choices: Sequence[StoredChoice], n_test: in
 
 
 def _prompts(store: RunStore, choices: Sequence[StoredChoice]) -> list[str]:
-    prompts = {item.id: item.prompt for items in store.items().values() for item in items}
+    prompts = prompts_of_items(store)
     return [prompts[each.item] for each in choices]
 
 

@@ -72,8 +72,8 @@ def importance_chart(genes: Sequence[Gene]) -> Chart:
     )
 
 
-def _interval(value: Interval) -> dict[str, float | int]:
-    return {"score": 100 * value.score, "low": 100 * value.low, "high": 100 * value.high, "n": value.n}
+def _interval(value: Interval) -> dict[str, float | str]:
+    return {"score": 100 * value.score, "low": 100 * value.low, "high": 100 * value.high, "n": value.size}
 
 
 def _written(bar: Bar) -> str:
@@ -82,7 +82,7 @@ def _written(bar: Bar) -> str:
 
 def _bars(shown: Rows, title: str, ticks: Sequence[int] | None, top: float) -> Spec:
     """Return horizontal bars with their intervals, and their numbers behind these."""
-    y = names("name", [str(row["name"]) for row in shown], axis={"labelLimit": 130})
+    y = names("name", [str(row["name"]) for row in shown])
     axis = {"tickCount": 5} if ticks is None else {"values": list(ticks)}
     x = field("score", scale=scale(0, top), axis=axis)
     tooltip = tips(("name", "model"), ("text", "score"), ("low", "from"), ("high", "to"), ("n", "n"))

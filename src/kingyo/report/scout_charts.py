@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from kingyo.charts import Chart, Spec
 from kingyo.charts.marks import (
@@ -67,17 +68,17 @@ def _measured(stage: MergeStage, name: str | None = None) -> Row:
     label = name or (stage.sources[-1] if stage.sources else "base")
     if stage.score is None:
         return {"k": len(stage.sources), "kind": MEASURED, "name": label}
-    return _row(MEASURED, len(stage.sources), label, stage.score, wording.score(stage.score), stage.score.n)
+    return _row(MEASURED, len(stage.sources), label, stage.score, wording.score(stage.score))
 
 
-def _row(kind: str, k: float, name: str, value: Interval, text: str, n: int | None = None) -> Row:
+def _row(kind: str, k: float, name: str, value: Interval, text: str) -> Row:
     drawn = {"score": value.score, "low": value.low, "high": value.high}
     return {
         "kind": kind,
         "k": k,
         "name": name,
         "text": text,
-        "n": "–" if n is None else f"{n:,}",
+        "n": value.size if value.n else "–",
         **{key: 100 * min(1.0, max(0.0, each)) for key, each in drawn.items()},
     }
 
@@ -85,7 +86,7 @@ def _row(kind: str, k: float, name: str, value: Interval, text: str, n: int | No
 def _above(start: Interval, gain: Interval) -> Interval:
     """Return a score and a gain together, with the interval of the gain."""
     low, mean, high = (start.score + each for each in (gain.low, gain.score, gain.high))
-    return Interval(score=mean, n=gain.n, low=low, high=high, method=gain.method)
+    return replace(gain, score=mean, low=low, high=high)
 
 
 def _predicted(findings: ScoutFindings) -> list[Row]:
@@ -108,9 +109,7 @@ def _next(findings: ScoutFindings) -> list[Row]:
     if best is None or last.score is None:
         return []
     name, gain = best
-    return [
-        _row(NEXT, len(last.sources) + 1, name, _above(last.score, gain), wording.points(gain), gain.n),
-    ]
+    return [_row(NEXT, len(last.sources) + 1, name, _above(last.score, gain), wording.points(gain))]
 
 
 def _curve(shown: Sequence[Row], measured: Sequence[Row], n: int) -> Spec:
@@ -205,7 +204,7 @@ def _share(items: Mapping[str, float], columns: Sequence[str]) -> str:
 
 
 def _heat_map(cells: Sequence[Row], order: Sequence[str]) -> Spec:
-    y = names("model", order, axis={"labelLimit": 180})
+    y = names("model", order)
     x = field("place", "ordinal", axis={"labels": False}, scale={"paddingInner": 0.08})
     tooltip = tips(("model", "model"), ("item", "item"), ("text", "score"))
     place = {"x": x, "y": y, "tooltip": tooltip}

@@ -12,7 +12,6 @@ from kingyo.scout.catalogue import Catalogue, Group
 from kingyo.scout.choice import ChosenSources, mean_score, names_of
 from kingyo.scout.suggestion import dropped_sources, next_gain
 from kingyo.stats import Interval
-from kingyo.strategies.gain_model import Gain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +102,7 @@ class ScoutFindings:
     def gains(self) -> dict[str, Interval]:
         """Source -> the last gain that was measured: when it was added, or in the last step that tried it."""
         return {
-            self.choice.sources[i]: difference(gain)
+            self.choice.sources[i]: gain.interval
             for step in self.choice.steps
             for i, gain in step.gains.items()
             if gain.n
@@ -120,8 +119,8 @@ class ScoutFindings:
                 stages.append(
                     self._stage(
                         (*step.chosen, step.added),
-                        difference(step.gains[step.added]),
-                        None if predicted is None else difference(predicted),
+                        step.gains[step.added].interval,
+                        None if predicted is None else predicted.interval,
                     )
                 )
         return stages
@@ -151,10 +150,4 @@ class ScoutFindings:
     def next(self) -> tuple[str, Interval] | None:
         """The best source that was not added at the end, and its gain; None if all were, or it is open."""
         best = next_gain(self.choice)
-        return None if best is None or not best[1].n else (best[0], difference(best[1]))
-
-
-def difference(gain: Gain) -> Interval:
-    """Return a gain as a difference of scores with its interval."""
-    low, high = gain.interval
-    return Interval(score=gain.mean, n=gain.n, low=low, high=high, method="normal")
+        return None if best is None or not best[1].n else (best[0], best[1].interval)

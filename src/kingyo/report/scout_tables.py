@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kingyo.io.units import count_text, joined, size_text
 from kingyo.report import wording
-from kingyo.report.scout_findings import ScoutFindings, difference
+from kingyo.report.scout_findings import ScoutFindings
 from kingyo.report.tables import NONE, Cell, Row
 from kingyo.scout.candidate import Candidate
 from kingyo.stats import Interval
@@ -35,7 +35,7 @@ def chosen_table(findings: ScoutFindings) -> tuple[Row, list[Row]]:
                 (name, "; ".join([findings.candidates[name].reference, *findings.remarks.get(name, ())])),
                 _score(choice.alone.get(name)),
                 _points(findings.gains.get(name)),
-                _points(None if last is None else difference(last)),
+                _points(None if last is None else last.interval),
                 *_facts(findings.candidates[name]),
             )
         )

@@ -84,6 +84,8 @@ def sizes(ns: Iterable[int], total: int, of_groups: str = "") -> str:
     if low == total:
         return f"n = {total:,}{of_groups}"
     few = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    if of_groups and high < total:
+        return f"n = {few}{of_groups}, of {total:,}"
     return f"n = {few} of {total:,}{of_groups}"
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 from kingyo.evolution import stored_objectives
 from kingyo.evolution.set_measures import read_verdict
 from kingyo.results.model_result import STATISTICS_SEED, ModelResult, groups_by_task, scores_by_task
-from kingyo.stats import Interval, PairedDifference, paired_difference
+from kingyo.stats import Interval, PairedDifference, paired_difference, with_groups
 from kingyo.store import RunStore
 from kingyo.types import Evaluation, Split
 
@@ -103,12 +103,11 @@ def gap_to_test(model: ModelResult, split: Split) -> Interval | None:
     if chosen is None or test is None:
         return None
     difference, smaller = chosen.score - test.score, min(chosen, test, key=lambda each: each.n)
-    return Interval(
+    bounds = Interval(
         score=difference,
         n=smaller.n,
         low=difference - math.hypot(chosen.score - chosen.low, test.high - test.score),
         high=difference + math.hypot(chosen.high - chosen.score, test.score - test.low),
         method="newcombe",
-        n_groups=smaller.n_groups,
-        noun=smaller.noun,
     )
+    return with_groups(bounds, smaller)

@@ -12,10 +12,21 @@ from dataclasses import dataclass, replace
 
 from kingyo.evolution import BASELINES, Objectives, stored_objectives
 from kingyo.evolution.screens import estimate_means
-from kingyo.io.units import counted, percent
+from kingyo.io.units import percent
 from kingyo.irt import Estimate, Responses
 from kingyo.irt.item_groups import group_items
-from kingyo.stats import NORMAL, ROUNDING, Groups, Interval, interval, interval_json, weighted_mean
+from kingyo.stats import (
+    NORMAL,
+    ROUNDING,
+    Groups,
+    Interval,
+    SampleSize,
+    interval,
+    interval_json,
+    size_of,
+    weighted_mean,
+    with_groups,
+)
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Item
 
@@ -38,17 +49,17 @@ class FitEstimate:
     @property
     def note(self) -> str:
         """Return the note next to the estimate: ``estimated; 0.0% on 16 items``."""
-        return estimate_note(self.raw, self.score.n)
+        return estimate_note(self.raw, self.score)
 
     def to_json(self) -> dict[str, object]:
         """Return the estimate and the raw mean."""
         estimate = interval_json(self.score) or {}
-        return {**estimate, "raw": {"score": self.raw, "n": self.score.n}}
+        return {**estimate, "raw": {"score": self.raw, **self.score.size_json}}
 
 
-def estimate_note(raw: float, n: int) -> str:
+def estimate_note(raw: float, size: SampleSize) -> str:
     """Return a note that a score is an estimate, with the measured mean."""
-    return f"estimated; {percent(raw)} on {counted(n, 'item')}"
+    return f"estimated; {percent(raw)} on {size.items}"
 
 
 def estimate(store: RunStore, trial: StoredTrial) -> FitEstimate | None:
@@ -81,7 +92,8 @@ def estimate(store: RunStore, trial: StoredTrial) -> FitEstimate | None:
             columns, weights = parts, [float(len(positions)) for positions in parts]
         labels = Groups.of(item.group for item in items)
         parts = _intervals(store, trial, names, scores, columns, labels)
-    score = weighted_mean(parts, weights)
+    scored = Groups.of(item.group for item in items if item.id in scores)
+    score = with_groups(weighted_mean(parts, weights), size_of(len(scores), scored))
     return FitEstimate(score=replace(score, low=max(0.0, score.low), high=min(1.0, score.high)), raw=raw)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import cast
 
 from kingyo.evolution import Objectives, stored_objectives
@@ -11,7 +11,7 @@ from kingyo.evolution.set_measures import SetValue, read_set_values
 from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.io.units import percent
 from kingyo.run.config import FRANKENMERGE
-from kingyo.stats import Groups, Interval, interval, weighted_mean
+from kingyo.stats import Groups, Interval, interval, weighted_mean, with_groups
 from kingyo.store import RunStore, StoredTrial
 from kingyo.tasks import TextSettings
 from kingyo.types import SPLITS, Evaluation, Genome, ItemScore, Split
@@ -98,7 +98,7 @@ def _deciding_intervals(sets: Sequence[SetValue], title: str) -> dict[Split, Int
         if (each.task, each.measure) == ("", title) and each.value is not None:
             assert each.low is not None and each.high is not None, "a value has bounds"
             bounds = Interval(score=each.value, n=each.n, low=each.low, high=each.high, method="half-samples")
-            intervals[each.split] = replace(bounds, n_groups=each.n_groups, noun=each.noun)
+            intervals[each.split] = with_groups(bounds, each)
     return intervals
 
 

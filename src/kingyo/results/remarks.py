@@ -6,12 +6,11 @@ from collections import Counter
 from collections.abc import Mapping
 
 from kingyo.evolution.best_of_run import Lead
-from kingyo.io.units import counted, joined, percent
+from kingyo.io.units import joined, percent
 from kingyo.results.model_result import ModelResult, interval_in_words
 from kingyo.results.summary import RunSummary
 from kingyo.results.trials import describe_search, describe_trial
 from kingyo.stats import ROUNDING
-from kingyo.stats.intervals import groups_in_words
 from kingyo.store import StoredTrial
 
 _MOST_NAMED = 6
@@ -37,8 +36,10 @@ def estimated_on_fit(summary: RunSummary) -> str | None:
     measured = _measured(summary, child | controls)
     baselines = _measured(summary, summary.baselines)
     if len(baselines) > _MOST_NAMED:
-        sizes = Counter(each.score.n for each in map(summary.estimate, summary.baselines.values()) if each)
-        baselines = [f"{n} baselines on {counted(items, 'item')} each" for items, n in sizes.items()]
+        sizes = Counter(
+            each.score.items for each in map(summary.estimate, summary.baselines.values()) if each
+        )
+        baselines = [f"{n} baselines on {items} each" for items, n in sizes.items()]
     if not measured + baselines:
         return None
     parts = ", ".join(measured + baselines)
@@ -47,7 +48,7 @@ def estimated_on_fit(summary: RunSummary) -> str | None:
 
 def _measured(summary: RunSummary, models: Mapping[str, ModelResult | None]) -> list[str]:
     return [
-        f"{name} {percent(each.raw)} on {counted(each.score.n, 'item')}"
+        f"{name} {percent(each.raw)} on {each.score.items}"
         for name, model in models.items()
         if (each := summary.estimate(model)) is not None
     ]
@@ -113,8 +114,7 @@ def _lead_in_words(summary: RunSummary, lead: Lead) -> str:
         verb = "ahead of" if lead.lead > ROUNDING else "equal to"
     else:
         verb = "behind" if lead.lead < -ROUNDING else "not clearly ahead of"
-    n = f"{lead.n}{groups_in_words(lead.n_groups, lead.noun)}"
-    return f"{verb} {_named(summary, summary.model(lead.over))} ({size}, n = {n})"
+    return f"{verb} {_named(summary, summary.model(lead.over))} ({size}, n = {lead.size})"
 
 
 def _named(summary: RunSummary, model: ModelResult) -> str:

@@ -278,8 +278,7 @@ def _leads(summary: RunSummary) -> list[dict[str, object]]:
             "model": summary.model(each.trial).name,
             "over": summary.model(each.over).name,
             "lead": each.lead,
-            "n": each.n,
-            **({"groups": each.n_groups} if each.n_groups else {}),
+            **each.size_json,
             "is_clear": each.is_clear,
         }
         for each in leads

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.fingerprint import deciding_files
@@ -21,12 +21,10 @@ from kingyo.run.settings import deciding_measures
 from kingyo.run.setup import same_sources
 from kingyo.run.spaces import first_merge
 from kingyo.space import probes
-from kingyo.stats import Groups, mean_name, wilson
-from kingyo.stats.intervals import groups_in_words
+from kingyo.stats import Groups, mean_name, size_of, wilson
 from kingyo.strategies import SINGLE_OBJECTIVE
 from kingyo.tasks import require_measures, require_teaching
 from kingyo.tasks.rouge import has_japanese_words
-from kingyo.types import Item
 from kingyo.vocabulary import check_tokens
 
 _WIDTHS = {"float64": 3, "float32": 2, "float16": 1, "bfloat16": 1}
@@ -187,24 +185,20 @@ def notes(run: Run, identity: Mapping[str, object] | None = None) -> tuple[str, 
 
 
 def _few_items(run: Run) -> Iterator[str]:
-    sizes = {split: _size(items) for split, items in run.items.items() if split != "fit"}
-    small = {split: size for split, size in sizes.items() if size[0] < FEW_ITEMS}
+    sizes = {
+        split: size_of(len(items), Groups.of(item.group for item in items))
+        for split, items in run.items.items()
+        if split != "fit"
+    }
+    small = {split: size for split, size in sizes.items() if (size.n_groups or size.n) < FEW_ITEMS}
     if small:
-        fewest = min(n for n, _ in small.values())
+        fewest = min(size.n_groups or size.n for size in small.values())
         interval = wilson(fewest // 2, fewest)
-        parts = " and ".join(f"{text} of {split}" for split, (_, text) in small.items())
+        parts = " and ".join(f"{size.items} of {split}" for split, size in small.items())
         yield (
             f"with {parts}, models are hard to tell apart: {fewest // 2} of {fewest} right has a 95% "
             f"interval of {100 * interval.low:.0f} to {percent(interval.high, '.0f')}. Add rows if you can"
         )
-
-
-def _size(items: Sequence[Item]) -> tuple[int, str]:
-    """Return the number of items, or of groups if some belong together; and both in words."""
-    groups = Groups.of(item.group for item in items)
-    if groups is None:
-        return len(items), counted(len(items), "item")
-    return len(groups.sizes), f"{len(items):,}{groups_in_words(len(groups.sizes), groups.noun)}"
 
 
 def _same_sources(run: Run, identity: Mapping[str, object]) -> Iterator[str]:

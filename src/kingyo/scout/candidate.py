@@ -47,12 +47,12 @@ class Exclusion:
 
 @dataclass(frozen=True, kw_only=True)
 class CardFacts:
-    """The licences, bases, languages and date in a model card.
+    """The licences, bases and languages in a model card, and its date.
 
     Attributes:
         licences: licences of the model, and of its LoRA; None if a card states none.
         bases: the models that it names as ``base_model``.
-        date: day of the last change, as ``2026-01-31``.
+        date: day of the last change on the Hub, as ``2026-01-31``; None for a folder, which may be a copy.
     """
 
     licences: tuple[str | None, ...] = (None,)
@@ -61,7 +61,7 @@ class CardFacts:
     date: str | None = None
 
     @classmethod
-    def read(cls, front: Mapping[str, object], date: str | None) -> CardFacts:
+    def read(cls, front: Mapping[str, object], date: str | None = None) -> CardFacts:
         """Take what is needed from the front matter of a card."""
         licence, name = licence_in(front)
         return cls(

@@ -70,6 +70,12 @@ class Catalogue:
         found = Counter(each.exclusion.reason for each in self.excluded if each.exclusion is not None)
         return {reason: found[reason] for reason in REASONS if found[reason]}
 
+    @property
+    def excluded_in_words(self) -> str:
+        """How many candidates are excluded, and how many of them for each reason."""
+        reasons = ", ".join(f"{reason} ({n})" for reason, n in self.reasons.items())
+        return f"{len(self.excluded)} excluded: {reasons}" if reasons else "none excluded"
+
     def to_json(self) -> dict[str, object]:
         """Return everything as data."""
         return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -31,7 +31,7 @@ from kingyo.scout.continuing import begun, require_same_options
 from kingyo.scout.spans import Changes, Spans
 from kingyo.space import SharedKeysSpace
 from kingyo.space.subsets import SubsetSpace
-from kingyo.stats import Groups, Interval, interval, interval_json
+from kingyo.stats import Groups, Interval, interval, interval_json, size_of
 from kingyo.stats.ranks import Correlation, rank_correlation
 from kingyo.store import RunStore
 from kingyo.strategies.gain_model import Gain
@@ -145,7 +145,7 @@ class ChosenSources:
             "chosen": [self.sources[i] for i in step.chosen],
             "added": None if step.added is None else self.sources[step.added],
             "score": step.score,
-            "n": step.n,
+            **size_of(step.n, _groups(step.items, self.item_groups)).size_json,
             "gains": {self.sources[i]: gain_json(gain) for i, gain in step.gains.items()},
             "predicted": {self.sources[i]: gain_json(gain) for i, gain in step.predicted.items()},
         }
@@ -153,8 +153,8 @@ class ChosenSources:
 
 def gain_json(gain: Gain) -> dict[str, object]:
     """Return a gain with its 95% interval."""
-    low, high = gain.interval
-    return {"gain": gain.mean, "low": low, "high": high, "n": gain.n}
+    bounds = gain.interval
+    return {"gain": bounds.score, "low": bounds.low, "high": bounds.high, **bounds.size_json}
 
 
 def choose(
@@ -363,7 +363,11 @@ def _choice(run: Run, spans: Spans, strategy: Stepwise) -> ChosenSources:
 
 def mean_score(scores: Mapping[str, float], groups: Mapping[str, str]) -> Interval:
     """Bound the mean of item scores; ``groups`` has the groups of items that belong together."""
-    return interval([*scores.values()], Groups.of(groups.get(item, "") for item in scores), seed=0)
+    return interval([*scores.values()], _groups(scores, groups), seed=0)
+
+
+def _groups(items: Iterable[str], labels: Mapping[str, str]) -> Groups | None:
+    return Groups.of(labels.get(item, "") for item in items)
 
 
 def _item_scores(strategy: Stepwise, names: Sequence[str]) -> dict[tuple[str, ...], Mapping[str, float]]:

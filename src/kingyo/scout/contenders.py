@@ -49,10 +49,9 @@ def contenders(found: Catalogue, argument: str = "--task") -> Contenders:
 
 
 def _counts(found: Catalogue, groups: Sequence[Contenders]) -> str:
-    excluded = ", ".join(f"{n} {reason}" for reason, n in found.reasons.items())
     n_copies = sum(len(group.left_out) for group in groups)
     copies = f", {n_copies} of them equal to the base or nearly equal to others" if n_copies else ""
-    return f"{found.n_mergeable} that can be merged{copies}; excluded: {excluded or 'none'}"
+    return f"{found.n_mergeable} that can be merged{copies}; {found.excluded_in_words}"
 
 
 def _tried(group: Group) -> Contenders:

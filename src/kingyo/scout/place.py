@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -67,7 +66,7 @@ def local_place(name: str) -> Place:
     files = [each.name for each in weights.iterdir()] if weights.is_dir() else []
     is_adapter = "config.json" not in files and (CONFIG in files or DIFFUSERS_WEIGHTS in files)
     home = weights.parent if (weights.parent / PIPELINE).is_file() else weights
-    card = CardFacts.read(read_front_matter(home / "README.md"), _date(home, weights))
+    card = CardFacts.read(read_front_matter(home / "README.md"))
     config = json_object(weights / (CONFIG if is_adapter else "config.json"))
     return Place(
         name=name,
@@ -125,16 +124,6 @@ def _claim(card: CardFacts, config: Mapping[str, object], *, is_adapter: bool) -
 def _only_pickles(files: Sequence[str]) -> bool:
     has_safe = any(name.endswith((".safetensors", ".safetensors.index.json")) for name in files)
     return not has_safe and match_any(files, (*PICKLED, PICKLE))
-
-
-def _date(home: Path, weights: Path) -> str | None:
-    """Return the day on which the card, or else the newest file, was written."""
-    with suppress(OSError):
-        card = home / "README.md"
-        files = [card] if card.is_file() else [each for each in weights.iterdir() if each.is_file()]
-        newest = max(each.stat().st_mtime for each in files)
-        return datetime.fromtimestamp(newest, UTC).date().isoformat()
-    return None
 
 
 def match_any(names: Iterable[str], patterns: Sequence[str]) -> bool:

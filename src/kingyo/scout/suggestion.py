@@ -204,15 +204,14 @@ def _reasons(choice: ChosenSources, name: str) -> str:
 
 def gain_text(gain: Gain) -> str:
     """Return a gain in points with its interval, such as ``+12 points [+5, +19]``."""
-    low, high = gain.interval
+    low, high = gain.interval.low, gain.interval.high
     return f"{100 * gain.mean:+.0f} points [{100 * low:+.0f}, {100 * high:+.0f}]"
 
 
 def score_text(score: Interval) -> str:
     """Return a score with its interval and number of items."""
     low, high = 100 * score.low, 100 * score.high
-    size = score.size if score.n_groups else counted(score.n, "item")
-    return f"{percent(score.score)} [{low:.0f}, {high:.0f}] of {size}"
+    return f"{percent(score.score)} [{low:.0f}, {high:.0f}] of {score.items}"
 
 
 def predictions_text(found: Correlation | None) -> str:
@@ -262,7 +261,7 @@ def doubts_text(choice: ChosenSources) -> str | None:
     gains = choice.contributions
     if not gains:
         return None
-    unsure = [f"'{name}'" for name in choice.chosen if name in gains and gains[name].interval[0] <= 0]
+    unsure = [f"'{name}'" for name in choice.chosen if name in gains and gains[name].interval.low <= 0]
     if not unsure:
         return "Each of them helps: the merge is worse without it."
     text = f"The merge may do as well without {joined(unsure, last='or')}"

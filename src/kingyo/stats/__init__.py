@@ -3,8 +3,17 @@
 All random methods take a seed. scipy is imported where it is used, so that other commands start without it.
 """
 
-from kingyo.stats.groups import Groups
-from kingyo.stats.intervals import NORMAL, ROUNDING, Array, Interval, interval_json, mean_name
+from kingyo.stats.groups import Groups, size_of
+from kingyo.stats.intervals import (
+    NORMAL,
+    ROUNDING,
+    Array,
+    Interval,
+    SampleSize,
+    interval_json,
+    mean_name,
+    with_groups,
+)
 from kingyo.stats.means import bounded_mean, interval, lower_quantile, mean_of_runs, weighted_mean, wilson
 from kingyo.stats.paired import PairedDifference, mcnemar, paired_difference, sign_flips
 
@@ -15,6 +24,7 @@ __all__ = [
     "Groups",
     "Interval",
     "PairedDifference",
+    "SampleSize",
     "bounded_mean",
     "interval",
     "interval_json",
@@ -24,6 +34,8 @@ __all__ = [
     "mean_of_runs",
     "paired_difference",
     "sign_flips",
+    "size_of",
     "weighted_mean",
     "wilson",
+    "with_groups",
 ]

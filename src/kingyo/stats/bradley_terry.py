@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kingyo.irt import sigmoid
-from kingyo.stats.intervals import Array, Interval, normal_quantile
+from kingyo.stats.groups import Groups, size_of
+from kingyo.stats.intervals import Array, Interval, normal_quantile, with_groups
 
 Places = NDArray[np.intp]
 PRIOR_DEVIATION = 2.0
@@ -33,19 +34,23 @@ class PairChoices:
     Attributes:
         left, right: the two models of each choice, as numbers from 0.
         score: 1 if the left one was preferred, 0 if the right one was, 0.5 if they were as good.
-        item: number of the item of each choice. Choices on one item are not independent.
+        prompt: number of the prompt of each choice. Choices on one prompt are not independent.
         n_models: number of models, with or without choices.
     """
 
     left: Places
     right: Places
     score: Array
-    item: Places
+    prompt: Places
     n_models: int
 
-    def count(self, *models: int) -> int:
-        """Return the number of choices in which any of these models took part."""
-        return int((np.isin(self.left, models) | np.isin(self.right, models)).sum())
+    def of(self, *models: int) -> NDArray[np.bool_]:
+        """Return in which choices any of these models took part."""
+        return np.isin(self.left, models) | np.isin(self.right, models)
+
+    def groups(self, chosen: NDArray[np.bool_]) -> Groups | None:
+        """Return which of the chosen choices are on one prompt."""
+        return Groups.of(f"prompt {number}" for number in self.prompt[chosen])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +61,7 @@ class Strengths:
         choices: the data of the fit.
         values: strengths in logits, with mean 0: [models].
         covariance: their covariance if the model holds, the inverse of the curvature: [models, models].
-        robust: their covariance if choices on one item depend on each other (cluster-robust "sandwich",
+        robust: their covariance if choices on one prompt depend on each other (cluster-robust "sandwich",
             Liang and Zeger 1986): [models, models].
     """
 
@@ -69,13 +74,13 @@ class Strengths:
         """Return the strength of a model in logits, compared with the mean of all models."""
         contrast = np.full(len(self.values), -1 / len(self.values))
         contrast[model] += 1
-        return self._bounded(contrast, self.choices.count(model), level)
+        return self._bounded(contrast, self.choices.of(model), level)
 
     def win_probability(self, one: int, other: int, level: float = 0.95) -> Interval:
         """Return the probability that one model is preferred to another."""
-        logit = self._bounded(self._difference(one, other), self.choices.count(one, other), level)
+        logit = self._bounded(self._difference(one, other), self.choices.of(one, other), level)
         score, low, high = sigmoid(np.array([logit.score, logit.low, logit.high])).tolist()
-        return Interval(score=score, n=logit.n, low=low, high=high, method="bradley-terry")
+        return replace(logit, score=score, low=low, high=high)
 
     def information(self, one: int, other: int) -> float:
         """Return p (1 − p) times the variance of the difference of two models.
@@ -92,12 +97,14 @@ class Strengths:
         contrast[one], contrast[other] = 1, -1
         return contrast
 
-    def _bounded(self, contrast: Array, n: int, level: float) -> Interval:
+    def _bounded(self, contrast: Array, chosen: NDArray[np.bool_], level: float) -> Interval:
         """Return a contrast of strengths with normal bounds, by the larger of both variances."""
         value = float(contrast @ self.values)
         variance = max(float(contrast @ own @ contrast) for own in (self.covariance, self.robust))
         reach = normal_quantile(level) * math.sqrt(variance)
-        return Interval(score=value, n=n, low=value - reach, high=value + reach, method="bradley-terry")
+        n, low, high = int(chosen.sum()), value - reach, value + reach
+        bounds = Interval(score=value, n=n, low=low, high=high, method="bradley-terry")
+        return with_groups(bounds, size_of(n, self.choices.groups(chosen)))
 
 
 def select(choices: PairChoices, kept: Places) -> PairChoices:
@@ -107,7 +114,7 @@ def select(choices: PairChoices, kept: Places) -> PairChoices:
         left=choices.left[kept],
         right=choices.right[kept],
         score=choices.score[kept],
-        item=choices.item[kept],
+        prompt=choices.prompt[kept],
     )
 
 
@@ -136,10 +143,10 @@ def _design(choices: PairChoices) -> Array:
 
 
 def _scatter(choices: PairChoices, design: Array, values: Array) -> Array:
-    """Return the sum over items of the outer products of their gradients (Liang and Zeger 1986)."""
+    """Return the sum over prompts of the outer products of their gradients (Liang and Zeger 1986)."""
     gradients = design * (choices.score - sigmoid(design @ values))[:, None]
-    items = np.unique(choices.item, return_inverse=True)[1]
-    n = int(items.max(initial=0)) + 1
+    prompts = np.unique(choices.prompt, return_inverse=True)[1]
+    n = int(prompts.max(initial=0)) + 1
     sums = np.zeros((n, choices.n_models))
-    np.add.at(sums, items, gradients)
+    np.add.at(sums, prompts, gradients)
     return sums.T @ sums * (n / (n - 1) if n > 1 else 1.0)

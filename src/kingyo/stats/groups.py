@@ -18,14 +18,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from kingyo.stats.intervals import (
-    Array,
-    Counts,
-    Interval,
-    t_quantile,
-    wilson_bounds,
-    with_groups,
-)
+from kingyo.stats.intervals import Array, Interval, SampleSize, t_quantile, wilson_bounds, with_groups
 
 EXTRA = 0.25
 """Squared deviation of an item of the added group from the mean."""
@@ -94,10 +87,12 @@ class Groups:
         alone = float(((values - values.mean()) ** 2).sum()) + EXTRA * self.size
         return max(1.0, self.variance(values) * len(values) ** 2 / alone)
 
-    @property
-    def counts(self) -> Counts:
-        """Return the numbers of items and of groups, and the noun."""
-        return len(self.numbers), len(self.sizes), self.noun
+
+def size_of(n: int, groups: Groups | None) -> SampleSize:
+    """Return the size of n items, of which some may belong together."""
+    if groups is None or len(groups.sizes) == n:
+        return SampleSize(n=n)
+    return SampleSize(n=n, n_groups=len(groups.sizes), noun=groups.noun)
 
 
 def grouped_share(values: Array, groups: Groups, level: float = 0.95) -> Interval:
@@ -109,7 +104,7 @@ def grouped_share(values: Array, groups: Groups, level: float = 0.95) -> Interva
     mean, n = float(values.mean()), len(values) / groups.design_effect(values)
     low, high = wilson_bounds(mean, n, t_quantile(groups.freedom, level))
     bounds = Interval(score=mean, n=len(values), low=low, high=high, method="wilson")
-    return with_groups(bounds, [groups.counts])
+    return with_groups(bounds, size_of(len(values), groups))
 
 
 def grouped_difference(gaps: Array, groups: Groups, level: float = 0.95) -> tuple[Interval, float]:
@@ -120,4 +115,6 @@ def grouped_difference(gaps: Array, groups: Groups, level: float = 0.95) -> tupl
     reach = t_quantile(groups.freedom, level) * error
     low, high = max(-1.0, mean - reach), min(1.0, mean + reach)
     bounds = Interval(score=mean, n=len(gaps), low=low, high=high, method="student")
-    return with_groups(bounds, [groups.counts]), 2 * float(stdtr(groups.freedom, -abs(mean) / error))
+    return with_groups(bounds, size_of(len(gaps), groups)), 2 * float(
+        stdtr(groups.freedom, -abs(mean) / error)
+    )

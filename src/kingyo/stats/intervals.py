@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,20 +67,54 @@ ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
-class Interval:
-    """A mean score, or a difference of two, with its confidence interval.
+class SampleSize:
+    """How many items a number rests on.
 
     Attributes:
-        score: the mean.
         n: number of items.
-        low, high: its bounds.
-        method: how they were computed.
         n_groups: number of groups, if some items belong together; else 0.
         noun: what makes a group, such as ``prompt``.
     """
 
-    score: float
     n: int
+    n_groups: int = 0
+    noun: str = "group"
+
+    @property
+    def size(self) -> str:
+        """Return ``160``, or ``160 items of 20 prompts``."""
+        return f"{self.n:,}{self.of_groups}"
+
+    @property
+    def items(self) -> str:
+        """Return ``160 items``, or ``160 items of 20 prompts``."""
+        return self.size if self.n_groups else counted(self.n, "item")
+
+    @property
+    def of_groups(self) -> str:
+        """Return what follows the number of items in ``size``."""
+        return f" items of {counted(self.n_groups, self.noun)}" if self.n_groups else ""
+
+    @property
+    def size_json(self) -> dict[str, int]:
+        """Return n, and the number of groups if items belong together."""
+        return {"n": self.n, **({"groups": self.n_groups} if self.n_groups else {})}
+
+
+Sized = TypeVar("Sized", bound=SampleSize)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval(SampleSize):
+    """A mean score, or a difference of two, with its confidence interval.
+
+    Attributes:
+        score: the mean.
+        low, high: its bounds.
+        method: how they were computed.
+    """
+
+    score: float
     low: float
     high: float
     method: Literal[
@@ -96,18 +130,6 @@ class Interval:
         "half-samples",
         "bradley-terry",
     ]
-    n_groups: int = 0
-    noun: str = "group"
-
-    @property
-    def size(self) -> str:
-        """Return the number of items, such as ``160`` or ``160 items of 20 prompts``."""
-        return f"{self.n:,}{self.of_groups}"
-
-    @property
-    def of_groups(self) -> str:
-        """Return what follows the number of items in ``size``."""
-        return groups_in_words(self.n_groups, self.noun)
 
     def in_percent(self, unit: str = "", sign: Literal["", "+"] = "") -> str:
         """Return "71.5 [65.0, 77.2]", with a unit after the score; "+" shows the sign of differences."""
@@ -120,22 +142,13 @@ class Interval:
         return f"{score} [{low}, {high}]"
 
 
-def groups_in_words(n_groups: int, noun: str) -> str:
-    """Return `` items of 20 prompts``, or nothing if no items belong together."""
-    return f" items of {counted(n_groups, noun)}" if n_groups else ""
-
-
-Counts = tuple[int, int, str]
-"""The number of some items, that of their groups (0 if no two belong together), and what makes a group."""
-
-
-def with_groups(bounds: Interval, parts: Sequence[Counts]) -> Interval:
-    """Return an interval with the number of groups of one or several sets of items."""
-    if not any(n_groups for _, n_groups, _ in parts):
-        return bounds
-    nouns = {noun if n_groups else "group" for _, n_groups, noun in parts}
-    total = sum(n_groups or n for n, n_groups, _ in parts)
-    return replace(bounds, n_groups=total, noun=nouns.pop() if len(nouns) == 1 else "group")
+def with_groups(value: Sized, *parts: SampleSize) -> Sized:
+    """Return a value with the number of groups of the set of items that it rests on, or of several sets."""
+    if not any(part.n_groups for part in parts):
+        return value
+    nouns = {part.noun for part in parts}
+    total = sum(part.n_groups or part.n for part in parts)
+    return replace(value, n_groups=total, noun=nouns.pop() if len(nouns) == 1 else "group")
 
 
 def mean_name(weights: Iterable[float]) -> str:
@@ -147,5 +160,4 @@ def interval_json(value: Interval | None) -> dict[str, object] | None:
     """Return score, n, low and high, and the number of groups if items belong together."""
     if value is None:
         return None
-    groups = {"groups": value.n_groups} if value.n_groups else {}
-    return {"score": value.score, "n": value.n, **groups, "low": value.low, "high": value.high}
+    return {"score": value.score, **value.size_json, "low": value.low, "high": value.high}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kingyo.stats.groups import Groups, grouped_share
+from kingyo.stats.groups import Groups, grouped_share, size_of
 from kingyo.stats.intervals import (
     ROUNDING,
     Array,
@@ -85,7 +85,7 @@ def bounded_mean(
     lower, upper = gaffke_means(values, bounds, np.random.default_rng(seed), groups)
     low, high = lower_quantile(lower, level), -lower_quantile(-upper, level)
     bounded = Interval(score=float(values.mean()), n=len(values), low=low, high=high, method="gaffke")
-    return bounded if groups is None else with_groups(bounded, [groups.counts])
+    return with_groups(bounded, size_of(len(values), groups))
 
 
 def gaffke_means(
@@ -130,7 +130,7 @@ def weighted_mean(parts: Sequence[Interval], weights: Sequence[float]) -> Interv
     above = math.hypot(*(share * (part.high - part.score) for share, part in pairs))
     n = sum(part.n for part in parts)
     bounds = Interval(score=mean, n=n, low=mean - below, high=mean + above, method="mover")
-    return with_groups(bounds, [(part.n, part.n_groups, part.noun) for part in parts])
+    return with_groups(bounds, *parts)
 
 
 def mean_of_runs(

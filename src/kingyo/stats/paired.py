@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from kingyo.stats.groups import Groups, grouped_difference
+from kingyo.stats.groups import Groups, grouped_difference, size_of
 from kingyo.stats.intervals import (
     Array,
     Interval,
@@ -74,13 +74,11 @@ def paired_difference(
     )
     low, high = lower_quantile(lower, level), -lower_quantile(-upper, level)
     beyond = min(int((lower <= 0).sum()), int((upper >= 0).sum()))
-    n = sum(len(x) for x, _ in pairs)
+    sizes = [size_of(len(x), own) for own, (x, _) in zip(of_tasks, pairs, strict=True)]
+    n = sum(each.n for each in sizes)
     bounds = Interval(score=mean, n=n, low=low, high=high, method="gaffke")
-    counts = [
-        (len(x), 0, "") if own is None else own.counts for own, (x, _) in zip(of_tasks, pairs, strict=True)
-    ]
     return PairedDifference(
-        interval=with_groups(bounds, counts),
+        interval=with_groups(bounds, *sizes),
         p=min(1.0, 2 * (1 + beyond) / (1 + len(lower))),
         test="gaffke",
     )

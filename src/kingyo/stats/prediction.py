@@ -21,8 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kingyo.stats.groups import Groups
-from kingyo.stats.intervals import NORMAL, ROUNDING, Counts, Interval, with_groups
+from kingyo.stats.groups import Groups, size_of
+from kingyo.stats.intervals import NORMAL, ROUNDING, Interval, with_groups
 
 Matrix = NDArray[np.float64]
 DRAWS = 20_000
@@ -70,7 +70,7 @@ def predict_winner(
         z = NORMAL.inv_cdf((1 + level) / 2)
         low, high = max(0.0, score - z * forecast.below), min(1.0, score + z * forecast.above)
         bounds = Interval(score=score, n=n, low=low, high=high, method="normal")
-    return with_groups(bounds, [_counts(n, groups)])
+    return with_groups(bounds, size_of(n, groups.validation))
 
 
 def predict_weighted_winner(
@@ -106,18 +106,15 @@ def predict_weighted_winner(
         drawn = [share * task.draws(rng, side) for share, task in zip(shares, forecasts, strict=True)]
         return float(np.quantile(np.sum(drawn, axis=0), place))
 
+    sizes = [size_of(task.n, own.validation) for task, own in zip(forecasts, of_tasks, strict=True)]
     bounds = Interval(
         score=math.fsum(share * task.score for share, task in zip(shares, forecasts, strict=True)),
-        n=sum(task.n for task in forecasts),
+        n=sum(each.n for each in sizes),
         low=max(0.0, bound(min, tail) - ROUNDING),
         high=min(1.0, bound(max, 1 - tail) + ROUNDING),
         method="simulated",
     )
-    return with_groups(bounds, [_counts(task.n, own) for task, own in zip(forecasts, of_tasks, strict=True)])
-
-
-def _counts(n: int, groups: SplitGroups) -> Counts:
-    return (n, 0, "") if groups.validation is None else groups.validation.counts
+    return with_groups(bounds, *sizes)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,14 +19,19 @@ from kingyo.types import DATABASE, MEDIA
 
 def require(folder: Path) -> None:
     """Raise a ``KingyoError`` if a folder has no run database."""
-    path = folder / DATABASE
-    if not path.is_file() or path.stat().st_size == 0:
+    if not _has_run(folder):
         raise KingyoError(
             str(folder),
             expected=f"a run folder (with a {DATABASE})",
             received="a folder without one" if folder.is_dir() else "no such folder",
             remedy="Make one with `kingyo evolve RUN.yaml`.",
         )
+
+
+def _has_run(folder: Path) -> bool:
+    """Return whether a folder has a run database; it is empty if kingyo was killed when it made one."""
+    path = folder / DATABASE
+    return path.is_file() and path.stat().st_size > 0
 
 
 OPTIONS = "options"
@@ -49,7 +54,7 @@ def require_new(folder: Path) -> None:
     require_short_name(folder)
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
-    is_run = (folder / DATABASE).is_file()
+    is_run = _has_run(folder)
     going_on = f"Continue it with `kingyo resume {shlex.quote(str(folder))}`, or choose"
     raise KingyoError(
         str(folder),

@@ -7,11 +7,16 @@ source that was measured before is predicted near its earlier gains, one that wa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from kingyo.stats import Groups, Interval
+from kingyo.stats.groups import grouped_difference
+from kingyo.stats.intervals import normal_quantile
 
 Vector = NDArray[np.float64]
 
@@ -21,23 +26,33 @@ MEAN, WEIGHT, OWN, DRIFT = 0.05, 0.03, 0.08, 0.03
 
 @dataclass(frozen=True, kw_only=True)
 class Gain:
-    """A difference of mean scores, paired by item, with its standard error and number of items."""
+    """A difference of mean scores, paired by item, with its 95% interval and its standard error."""
 
-    mean: float
+    interval: Interval
     error: float
-    n: int
+
+    @classmethod
+    def normal(cls, mean: float, error: float, n: int = 0) -> Gain:
+        """Return a gain with a normal distribution, such as a prediction, which rests on no items."""
+        reach = normal_quantile(0.95) * error
+        low, high = max(-1.0, mean - reach), min(1.0, mean + reach)
+        return cls(interval=Interval(score=mean, n=n, low=low, high=high, method="normal"), error=error)
 
     @property
-    def interval(self) -> tuple[float, float]:
-        """The 95% interval, from a normal distribution; a difference of mean scores is within -1 and 1."""
-        return max(-1.0, self.mean - 1.96 * self.error), min(1.0, self.mean + 1.96 * self.error)
+    def mean(self) -> float:
+        """The difference."""
+        return self.interval.score
+
+    @property
+    def n(self) -> int:
+        """Number of items; 0 for a prediction."""
+        return self.interval.n
 
 
 def paired_gain(one: Sequence[float], other: Sequence[float], groups: Sequence[str] = ()) -> Gain:
     """Return how much better one is than other on the same items, scored from 0 to 1.
 
-    Its variance is that of the differences and of one more item that is half won, half lost, so that a few
-    equal scores are not certain. Items that belong together are one large item.
+    Its variance is that of ``Groups``: a few equal scores are not certain.
 
     Args:
         one, other: a score per item.
@@ -46,24 +61,13 @@ def paired_gain(one: Sequence[float], other: Sequence[float], groups: Sequence[s
     Example:
         >>> gain = paired_gain([1.0, 1.0, 0.0, 1.0], [1.0, 0.0, 0.0, 1.0])
         >>> gain.mean, round(gain.error, 2), gain.n
-        (0.25, 0.24, 4)
+        (0.25, 0.28, 4)
     """
     gaps = np.subtract(one, other)
-    n = len(gaps)
-    if n == 0:
-        return Gain(mean=0.0, error=1.0, n=0)
-    mean = float(gaps.mean())
-    residuals, size = gaps - mean, 1.0
-    squares = float((residuals**2).sum())
-    if any(groups):
-        labels = [group or i for i, group in enumerate(groups)]
-        places = {label: place for place, label in enumerate(dict.fromkeys(labels))}
-        numbers = [places[label] for label in labels]
-        residuals, size = np.bincount(numbers, residuals), float((np.bincount(numbers) ** 2).sum() / n)
-    n_groups = len(residuals)
-    squares = max(squares, float((residuals**2).sum()))  # at least as if items were independent
-    variance = (squares + 0.25 * size**2) / (n_groups + 1)
-    return Gain(mean=mean, error=float(np.sqrt(variance / (n * n / n_groups))), n=n)
+    if len(gaps) == 0:
+        return Gain.normal(0.0, 1.0)
+    own = Groups.of(groups) or Groups(numbers=np.arange(len(gaps)))
+    return Gain(interval=grouped_difference(gaps, own)[0], error=math.sqrt(own.variance(gaps)))
 
 
 class GainModel:
@@ -91,7 +95,7 @@ class GainModel:
         row = self._row(source, features)
         solved = np.linalg.solve(self._precision, np.stack([self._weighted, row], axis=1))
         variance = float(row @ solved[:, 1]) + DRIFT**2
-        return Gain(mean=float(row @ solved[:, 0]), error=float(np.sqrt(variance)), n=0)
+        return Gain.normal(float(row @ solved[:, 0]), math.sqrt(variance))
 
     def _row(self, source: int, features: Sequence[float]) -> Vector:
         own = np.zeros(self._n_sources)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from kingyo.errors import KingyoError, suggest, unknown
+from kingyo.io.units import counted
 from kingyo.tasks.near_duplicates import (
     NearDuplicates,
     Placed,
@@ -191,11 +192,18 @@ def _split(loaded: LoadedItems, sizes: Sizes, groups: Sequence[Sequence[Item]]) 
     try:
         return make_splits(loaded.items, sizes, groups=groups)
     except KingyoError as error:
-        if not loaded.note:
+        if not loaded.duplicates:
             raise
-        remedy = f"{error.remedy} {loaded.note}."
+        dropped = counted(
+            loaded.duplicates, "row that repeats an earlier one", "rows that repeat earlier ones"
+        )
+        only = " Name one split for all rows of a question: the first is kept." if sizes.column else ""
+        note = f" {loaded.note}." if loaded.note else ""
         raise KingyoError(
-            error.argument, expected=error.expected, received=error.received, remedy=remedy
+            error.argument,
+            expected=error.expected,
+            received=f"{error.received}, without {dropped}",
+            remedy=f"{error.remedy}{only}{note}",
         ) from error
 
 

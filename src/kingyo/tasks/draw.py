@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from kingyo.errors import KingyoError, listed
+from kingyo.io.extras import library
 from kingyo.io.schema import Number, Real
 from kingyo.tasks.cells import stringify
 from kingyo.tasks.graded_settings import GradedSettings, Text
@@ -130,6 +131,7 @@ class DrawTask(SplitTask):
 
     def __init__(self, name: str, settings: DrawSettings, splits: Splits, folder: Path) -> None:
         super().__init__(name, splits)
+        library(f"task {name}", "PIL", beside=("diffusers",))
         self._drawing = settings.drawing
         self._mix = build_mix(settings.graders, folder, settings.weights)
         self._mix.check(self.all_items())

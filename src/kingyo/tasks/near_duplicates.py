@@ -104,9 +104,13 @@ def _is_apart(group: Sequence[Placed]) -> bool:
 
 
 def _describe(split: Split, item: Item) -> str:
-    question = item.in_a_line()
-    shown = question if len(question) <= SHOWN else f"{question[:SHOWN]}…"
-    return f"{shown} ({split}{f' of {item.task}' if item.task else ''})"
+    return f"{in_short(item)} ({split}{f' of {item.task}' if item.task else ''})"
+
+
+def in_short(item: Item) -> str:
+    """Return the question of an item for a message."""
+    text = item.in_a_line()
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def near_groups(

@@ -17,14 +17,14 @@ from kingyo.tasks.graded_settings import Text
 from kingyo.tasks.references import read_references, reference_vectors
 from kingyo.types import Item, ItemScore, Media, SetMeasure
 from kingyo.vision.features import LITE0, FeatureNet, load_feature_net, net_path, net_title
-from kingyo.vision.set_comparison import ComparedPictures, Counts, ReferenceVectors
+from kingyo.vision.set_comparison import ComparedPictures, Places, ReferenceVectors
 
 Measure = Literal["kid", "fid", "precision", "recall"]
 MEASURES: tuple[Measure, ...] = ("kid", "fid", "precision", "recall")
 _TITLES = {"kid": "−KID", "fid": "−FID", "precision": "precision", "recall": "recall"}
-_VALUES: dict[str, Callable[[ComparedPictures, Counts], float]] = {
-    "kid": lambda pictures, counts: -pictures.kid(counts),
-    "fid": lambda pictures, counts: -pictures.fid(counts),
+_VALUES: dict[str, Callable[[ComparedPictures, Places], float]] = {
+    "kid": lambda pictures, places: -pictures.kid(places),
+    "fid": lambda pictures, places: -pictures.fid(places),
     "precision": ComparedPictures.precision,
     "recall": ComparedPictures.recall,
 }
@@ -87,12 +87,12 @@ class PictureMeasure:
 
     Attributes:
         name: its full name.
-        evaluate: returns the measure, given how often each picture occurs.
+        evaluate: returns the measure of some of the pictures.
         compare: describes pictures by vectors.
     """
 
     name: str
-    evaluate: Callable[[ComparedPictures, Counts], float]
+    evaluate: Callable[[ComparedPictures, Places], float]
     compare: Callable[[tuple[Media, ...]], ComparedPictures]
 
     def features(self, items: Sequence[Item], scores: Sequence[ItemScore]) -> Sequence[ComparedPicture]:
@@ -104,11 +104,9 @@ class PictureMeasure:
         return [ComparedPicture(place, compared) for place in range(len(pictures))]
 
     def value(self, features: Sequence[object]) -> float:
-        """Return the measure of a sample; an index that repeats is a copy of one picture."""
-        drawn = cast("Sequence[ComparedPicture]", features)
-        pictures = drawn[0].pictures
-        counts = np.bincount([each.place for each in drawn], minlength=pictures.n)
-        return self.evaluate(pictures, counts)
+        """Return the measure of some of these pictures."""
+        chosen = cast("Sequence[ComparedPicture]", features)
+        return self.evaluate(chosen[0].pictures, np.array([each.place for each in chosen]))
 
 
 def picture_measures(settings: ReferenceSettings, folder: Path) -> tuple[SetMeasure, ...]:

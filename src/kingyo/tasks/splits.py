@@ -8,7 +8,7 @@ from math import floor
 
 from kingyo.errors import KingyoError, suggest
 from kingyo.io.units import counted
-from kingyo.tasks.near_duplicates import has_media, near_groups, question
+from kingyo.tasks.near_duplicates import has_media, in_short, near_groups, question
 from kingyo.tasks.spec import Sizes
 from kingyo.types import SPLITS, Item, Split
 
@@ -53,6 +53,8 @@ def _split(groups: Sequence[Sequence[Item]], sizes: Sizes, salt: int) -> Mapping
         if all(splits.values()) and not any(lacks):
             return splits
     largest = max(groups, key=len)
+    if len(groups) < len(SPLITS):
+        raise _too_alike(groups, largest, sizes)
     raise KingyoError(
         "splits",
         expected="sizes that keep each group of near-duplicates in one split: the largest has "
@@ -60,6 +62,24 @@ def _split(groups: Sequence[Sequence[Item]], sizes: Sizes, salt: int) -> Mapping
         received=f"{_sum(sizes)} of {counted(sum(map(len, groups)), 'item')}",
         remedy="Use shares (0.5) in place of counts, change the sizes (or splits.similar, or set "
         "splits.share_images: true), or add rows with other questions.",
+    )
+
+
+def _too_alike(groups: Sequence[object], largest: Sequence[Item], sizes: Sizes) -> KingyoError:
+    """Return the error for items of which nearly all are near-duplicates of one another."""
+    example = " and ".join(map(in_short, largest[:2]))
+    if has_media(largest) and not sizes.share_images:
+        remedy = "Set splits.share_images: true if several splits may have the same image"
+    elif sizes.similar is not None:
+        remedy = "Raise splits.similar, or delete it"
+    else:
+        remedy = "Name the split of each row in a column (splits: {column: NAME}) if their differences matter"
+    return KingyoError(
+        "splits",
+        expected=f"{len(SPLITS)} groups of items or more, because near-duplicates stay in one split",
+        received=f"{counted(len(groups), 'group')}; the largest has {counted(len(largest), 'item')}"
+        f"{' joined by shared images' if has_media(largest) else ''}, such as {example}",
+        remedy=f"{remedy}, or add rows with other questions.",
     )
 
 

@@ -82,9 +82,11 @@ def _read(row: Row, read: ReadItem, settings: object, spec: TaskSpec) -> Item:
         item = read(row, settings)
         if not isinstance(item, Item):
             raise TypeError(f"{item!r:.80}, which is not an Item")
+        if not isinstance(cast(object, item.group), str | None):
+            raise TypeError(f"the group {item.group!r:.80}, which is not text")
     if not item.fields.keys() >= row.columns.keys():
         item = replace(item, fields={**row.texts(), **item.fields})
-    for name, text in [*item.fields.items(), ("prompt", item.prompt)]:
+    for name, text in [*item.fields.items(), ("prompt", item.prompt), ("group", item.group)]:
         _require_unicode(name, text, row.where)
     return replace(item, id=hashlib.sha256(question(item).encode()).hexdigest()[:16], where=row.where)
 

@@ -1,8 +1,7 @@
 """Compare a set of pictures with reference pictures by their vectors: KID, FID, precision and recall.
 
-Every measure takes how often each picture occurs, because intervals use halves of the pictures. Pairs of a
-picture with its own copies are left out, so that a repeated picture is neither its own pair in KID nor its
-own nearest neighbour in recall. Two items whose pictures happen to be equal are different pictures.
+Every measure takes the places of the pictures that it is of, because intervals use halves of them. Two items
+whose pictures happen to be equal are different pictures.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from numpy.typing import NDArray
 
 from kingyo.vision.features import Vectors
 
-Counts = NDArray[np.int64]
-"""How often each picture of a set occurs in a sample."""
+Places = NDArray[np.intp]
+"""Places of different pictures."""
 BLOCK = 1024
 """Rows of a matrix of pairs that are in memory at once."""
 SAME = 1e-10
@@ -61,61 +60,57 @@ class ComparedPictures:
     """The vectors of pictures and of references; matrices of pairs are computed on first use."""
 
     def __init__(self, vectors: Vectors, references: ReferenceVectors) -> None:
-        self.n = len(vectors)
         self._vectors = vectors
         self._references = references
 
-    def kid(self, counts: Counts) -> float:
+    def kid(self, places: Places) -> float:
         """Return the kernel inception distance: the unbiased estimate of the squared MMD (0: the same).
 
-        Bińkowski et al. 2018, Demystifying MMD GANs, with the kernel (x · y / width + 1)³. NaN if a sample
-        repeats a single picture.
+        Bińkowski et al. 2018, Demystifying MMD GANs, with the kernel (x · y / width + 1)³. NaN for a single
+        picture.
         """
-        n, n_repeated = int(counts.sum()), int((counts**2).sum())
-        if n_repeated == n * n:
+        n = len(places)
+        if n < 2:
             return math.nan
-        own = float(counts @ self._own_kernel @ counts) - float(counts**2 @ np.diag(self._own_kernel))
-        cross = float(counts @ self._cross_kernel) / n
-        return own / (n * n - n_repeated) + self._references.kernel_mean - 2 * cross
+        own = self._own_kernel[np.ix_(places, places)]
+        pairs = float(own.sum() - np.trace(own)) / (n * (n - 1))
+        return pairs + self._references.kernel_mean - 2 * float(self._cross_kernel[places].mean())
 
-    def fid(self, counts: Counts) -> float:
+    def fid(self, places: Places) -> float:
         """Return the Fréchet distance of two normal distributions (0: the same).
 
         Heusel et al. 2017. The trace of the root of the product of both covariances is the sum of the
         singular values of the product of both centred matrices, so no matrix is larger than the number of
-        pictures. NaN if a sample repeats a single picture.
+        pictures. NaN for a single picture.
         """
-        used = np.flatnonzero(counts)
-        if len(used) < 2:
+        n = len(places)
+        if n < 2:
             return math.nan
-        n, shares = counts[used].sum(), counts[used] / counts.sum()
-        own, cross = self._own_products[np.ix_(used, used)], self._cross_products[np.ix_(used, used)]
-        squared_gap = float(shares @ own @ shares)
-        variance = (float(shares @ np.diag(own)) - squared_gap) * n / (n - 1)
-        weights = np.sqrt(counts[used] / (n - 1))
-        centred = cross - shares @ cross - (cross @ shares)[:, None] + shares @ cross @ shares
-        roots = np.linalg.eigvalsh(weights[:, None] * centred * weights)
+        own, cross = (each[np.ix_(places, places)] for each in (self._own_products, self._cross_products))
+        squared_gap = float(own.mean())
+        variance = (float(np.trace(own)) - n * squared_gap) / (n - 1)
+        centred = cross - cross.mean(axis=0) - cross.mean(axis=1)[:, None] + cross.mean()
+        roots = np.linalg.eigvalsh(centred) / (n - 1)
         overlap = float(np.sqrt(np.clip(roots, 0, None)).sum())
         return squared_gap + variance + self._references.variance - 2 * overlap
 
-    def precision(self, counts: Counts) -> float:
+    def precision(self, places: Places) -> float:
         """Return the share of pictures that lie among the references.
 
         Kynkäänniemi et al. 2019: within the distance of a reference to its k-th nearest other reference.
         """
-        return float(counts @ self._inside / counts.sum())
+        return float(self._inside[places].mean())
 
-    def recall(self, counts: Counts) -> float:
+    def recall(self, places: Places) -> float:
         """Return the share of references that lie among the pictures.
 
-        Kynkäänniemi et al. 2019: within the distance of a picture to its k-th nearest other picture of the
-        sample. NaN if a sample has no more than k different pictures.
+        Kynkäänniemi et al. 2019: within the distance of a picture to its k-th nearest other picture. NaN for
+        no more than k pictures.
         """
-        used = np.flatnonzero(counts)
-        if len(used) <= self._references.k:
+        if len(places) <= self._references.k:
             return math.nan
-        radii = _radii(self._own_distances[np.ix_(used, used)], 0, self._references.k)
-        return float((self._cross_distances[used] <= radii[:, None]).any(axis=0).mean())
+        radii = _radii(self._own_distances[np.ix_(places, places)], 0, self._references.k)
+        return float((self._cross_distances[places] <= radii[:, None]).any(axis=0).mean())
 
     @cached_property
     def _own_kernel(self) -> Vectors:

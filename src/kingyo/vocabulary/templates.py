@@ -78,6 +78,7 @@ KNOWN: Mapping[str, str] = {
 """Templates that a recipe can name."""
 
 _MARKER = re.compile(r"<\|[^|<>]+\|>|\[\|[^|\[\]]+\|\]|<(?:start|end)_of_turn>|\[/?INST\]")
+_GENERATION = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
 
 
 def read_template(folder: Path) -> str | None:
@@ -110,6 +111,18 @@ def resolve_template(chosen: str, templates: Sequence[str | None]) -> str | None
         received=f"'{chosen}'",
         remedy=suggest(chosen, (AUTO, *KNOWN)),
     )
+
+
+def syntax_fault(template: str) -> str | None:
+    """Return why a template cannot be parsed, with the line; None if it can. Rendering may still fail."""
+    from jinja2 import Environment, TemplateSyntaxError
+
+    known = _GENERATION.sub("", template)  # a tag that transformers adds to Jinja
+    try:
+        Environment(extensions=["jinja2.ext.loopcontrols"]).parse(known)
+    except TemplateSyntaxError as error:
+        return f"{error.message} (line {error.lineno})"
+    return None
 
 
 def find_markers(template: str) -> tuple[str, ...]:
