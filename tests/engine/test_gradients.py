@@ -60,7 +60,9 @@ def job_of(method: str, values: dict[str, float | bool]) -> TensorJob:
         if each.per_source
     }
     defaults = {each.name: 0.3 if each.default is None else each.default for each in own.params}
-    shared = {each.name: values.get(each.name, defaults[each.name]) for each in own.params if not each.per_source}
+    shared = {
+        each.name: values.get(each.name, defaults[each.name]) for each in own.params if not each.per_source
+    }
     return TensorJob(
         name="w",
         shape=SHAPE,
@@ -76,7 +78,9 @@ def job_of(method: str, values: dict[str, float | bool]) -> TensorJob:
 def moved(job: TensorJob, name: str, source: int | None, step: float) -> TensorJob:
     values = job.values
     if source is None:
-        return replace(job, values=replace(values, shared={**values.shared, name: values.number(name) + step}))
+        return replace(
+            job, values=replace(values, shared={**values.shared, name: values.number(name) + step})
+        )
     own = list(values.per_source[name])
     own[source] += step
     return replace(job, values=replace(values, per_source={**values.per_source, name: tuple(own)}))
@@ -122,7 +126,9 @@ def test_equal_torch_with_fixed_masks_and_signs(method: str, values: dict[str, f
 def test_a_source_of_weight_0_has_a_gradient(method: str) -> None:
     tensors = Tensors()
     job = job_of(method, {"normalize": False})
-    job = replace(job, values=replace(job.values, per_source={**job.values.per_source, "weight": (0.7, 0.0, 0.5)}))
+    job = replace(
+        job, values=replace(job.values, per_source={**job.values.per_source, "weight": (0.7, 0.0, 0.5)})
+    )
     found = parameter_gradients(job, tensors.upstream, tensors.read, TensorStats(1 << 20))
     if method != "ties":  # where a term of weight 0 never agrees
         ends = [tensors.loss(moved(job, "weight", 1, step)) for step in (1e-2, -1e-2)]

@@ -88,9 +88,7 @@ def _with_value(values: MethodValues, name: str, source: int | None, value: floa
     if source is None:
         return replace(values, shared={**values.shared, name: value})
     own = values.per_source[name]
-    return replace(
-        values, per_source={**values.per_source, name: (*own[:source], value, *own[source + 1 :])}
-    )
+    return replace(values, per_source={**values.per_source, name: (*own[:source], value, *own[source + 1 :])})
 
 
 def _with_terms(merged: WeightedSum, others: list[WeightedSum]) -> WeightedSum:
