@@ -16,7 +16,7 @@ from kingyo.types import Example
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class ExampleTokens:
     """An example as tokens: the prompt per answer; the right answer, then wrong choices; their sizes."""
 
     prompts: tuple[list[int], ...]
@@ -24,7 +24,7 @@ class Row:
     sizes: tuple[int, ...]
 
 
-def as_row(text: Text, example: Example, room: int | None) -> Row:
+def as_row(text: Text, example: Example, room: int | None) -> ExampleTokens:
     """Return an example as tokens, with the end token after free text.
 
     Raises:
@@ -43,12 +43,12 @@ def as_row(text: Text, example: Example, room: int | None) -> Row:
             remedy="Shorten the prompt or the answer, or use models with a longer context.",
         )
     sizes = tuple(len(each.encode()) if example.per_byte else 1 for each in texts)
-    return Row(
+    return ExampleTokens(
         prompts=tuple(each for each, _ in pairs), answers=tuple(each for _, each in pairs), sizes=sizes
     )
 
 
-def loss_of(forward: Forward, text: Text, batch: Sequence[Row], device: torch.device) -> Tensor:
+def loss_of(forward: Forward, text: Text, batch: Sequence[ExampleTokens], device: torch.device) -> Tensor:
     """Return the mean −log p per token of the answers, plus the mean −log p of the right choices."""
     prompts = [prompt for row in batch for prompt in row.prompts]
     answers = [answer for row in batch for answer in row.answers]

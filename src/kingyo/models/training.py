@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 from kingyo.errors import KingyoError
 from kingyo.io.extras import library, require_extra
 from kingyo.models.decoding import Forward
-from kingyo.models.examples import Row, as_row, loss_of
+from kingyo.models.examples import ExampleTokens, as_row, loss_of
 from kingyo.models.kinds.kind import Course, LoadOptions, Start
 from kingyo.models.language_model import end_tokens
 from kingyo.models.loading import context, load_model, load_tokenizer
@@ -75,7 +75,9 @@ def _adapted(model: PreTrainedModel, start: Start) -> Any:
         ) from error
 
 
-def _train(model: PreTrainedModel, text: Text, rows: Sequence[Row], course: Course) -> Iterator[float]:
+def _train(
+    model: PreTrainedModel, text: Text, rows: Sequence[ExampleTokens], course: Course
+) -> Iterator[float]:
     """Train, and yield the seconds of each step."""
     forward = Forward(model)
     weights = [each for each in model.parameters() if each.requires_grad]
@@ -108,7 +110,7 @@ def _rate(course: Course, step: int) -> float:
     return course.learning_rate * (course.steps - step) / max(1, course.steps - warm)
 
 
-def _batches(rows: Sequence[Row], course: Course) -> Iterator[list[Row]]:
+def _batches(rows: Sequence[ExampleTokens], course: Course) -> Iterator[list[ExampleTokens]]:
     """Yield batches forever, with a new random order in each epoch."""
     order = random.Random(course.seed)
     while True:

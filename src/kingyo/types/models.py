@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 from kingyo.types.data import Example, Media
 
 if TYPE_CHECKING:
-    from kingyo.io.lazy_torch import Tensor
+    from torch import Tensor
 
 
 class Written(NamedTuple):
