@@ -8,7 +8,7 @@ The optimiser is Adam (Kingma & Ba 2015) within the bounds of the axes.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 

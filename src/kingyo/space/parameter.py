@@ -168,8 +168,9 @@ class ParameterSpace(SourceSpace):
                 reference = None if owner is None else self.sources[owner]
                 for group, tensors in self.layout.groups(self._by_source.groups_of(owner)).items():
                     place = places.get(_axis_name(parameter, owner, group))
-                    for tensor in tensors if place is not None else ():
-                        genes.setdefault(tensor, {})[parameter.name, reference] = place
+                    if place is not None:
+                        for tensor in tensors:
+                            genes.setdefault(tensor, {})[parameter.name, reference] = place
         return genes
 
     def known_points(self) -> dict[str, Genome]:
