@@ -99,8 +99,9 @@ class Layout:
 
         Args:
             how: ``one`` group; by ``kind``; by ``block``; ``block+kind`` (attention and mlp of each block,
-                norms with the mlp); or ``layers:N``, N spans of blocks, embeddings with the first and head
-                with the last. By block, tensors before the blocks are ``embedding``, those after ``head``.
+                norms with the mlp); each ``tensor``; or ``layers:N``, N spans of blocks, embeddings with the
+                first and head with the last. By block, tensors before the blocks are ``embedding``, those
+                after ``head``.
                 With several stacks or parts, names begin with the name of the stack or part. Denoisers also
                 have ``conv+attn`` and ``mbw``; see ``denoiser_groups``.
         """
@@ -140,14 +141,16 @@ class Layout:
 
     def _group(self, name: str, how: str) -> str:
         spans = re.fullmatch(r"layers:([1-9][0-9]{0,8})", how)
-        if how == "one":
-            return "all"
+        if how in ("one", "tensor"):
+            return "all" if how == "one" else name
         if how == "kind":
             return f"{self._of_part(name)}{self._kind[name]}"
         if spans is not None:
             return self._span(name, int(spans[1]))
         if how not in ("block", "block+kind"):
-            raise unknown("groups", how, ("one", "kind", "block", "block+kind", "layers:2", *DENOISER_GROUPS))
+            raise unknown(
+                "groups", how, ("one", "kind", "block", "block+kind", "tensor", "layers:2", *DENOISER_GROUPS)
+            )
         where = self._where.get(name)
         if where is None:
             return self._outer_group(name)

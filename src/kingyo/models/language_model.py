@@ -16,12 +16,13 @@ from transformers import PreTrainedModel
 
 from kingyo.models.answer_count import AnswerCount
 from kingyo.models.decoding import Forward, decode, require_numbers
+from kingyo.models.examples import as_row, loss_of
 from kingyo.models.kinds.kind import AllRead, LoadOptions
 from kingyo.models.loading import context, live_weights, load_config, load_model, load_tokenizer
 from kingyo.models.path import Layers
 from kingyo.models.tokens import Stop, Text, by_length, require_room
 from kingyo.recipe import Hop
-from kingyo.types import Progress, Written, ignore_progress
+from kingyo.types import Example, Progress, Written, ignore_progress
 
 
 class LiveModel:
@@ -105,6 +106,24 @@ class LiveModel:
             for position, total in zip(batch, self._sums(tokens, mask, lengths), strict=True):
                 totals[position] = total
         return totals
+
+    def loss_gradients(self, examples: Sequence[Example]) -> tuple[float, dict[str, Tensor]]:
+        """Return the loss of examples, and its derivatives by the weights that it depends on, by name.
+
+        The loss is the mean −log p per token of free text, plus the mean −log p of the right choices.
+        """
+        rows = [as_row(self._text, example, context(self._model.config)) for example in examples]
+        weights = {name: weight for name, weight in self._weights.items() if weight.is_floating_point()}
+        for weight in weights.values():
+            weight.requires_grad_(True)
+        try:
+            loss = loss_of(self._forward, self._text, rows, self._model.device)
+            gradients = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
+        finally:
+            for weight in weights.values():
+                weight.requires_grad_(False)
+        found = zip(weights, cast("tuple[Tensor | None, ...]", gradients), strict=True)
+        return float(loss.detach()), {name: each for name, each in found if each is not None}
 
     @property
     def dtype(self) -> str:

@@ -12,18 +12,16 @@ import shutil
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from transformers import PreTrainedModel
 
 from kingyo.errors import KingyoError
 from kingyo.io.extras import library, require_extra
-from kingyo.io.units import counted
 from kingyo.models.decoding import Forward
+from kingyo.models.examples import ExampleTokens, as_row, loss_of
 from kingyo.models.kinds.kind import Course, LoadOptions, Start
 from kingyo.models.language_model import end_tokens
 from kingyo.models.loading import context, load_model, load_tokenizer
@@ -33,15 +31,6 @@ from kingyo.types import Example
 RANK = 16
 WARM_UP = 0.1  # share of the steps
 MAX_GRADIENT_NORM = 1.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Row:
-    """An example as tokens: the prompt per answer; the right answer, then wrong choices; their sizes."""
-
-    prompts: tuple[list[int], ...]
-    answers: tuple[list[int], ...]
-    sizes: tuple[int, ...]
 
 
 def train_lora(
@@ -59,7 +48,7 @@ def train_lora(
         options = LoadOptions(dtype=dtype, device=start.device, allow_pickle=start.allow_pickle)
         model = load_model(start.path, options)
         text = Text(load_tokenizer(start.path, remote_code=False), end_tokens(model))
-        rows = [_row(text, example, context(model.config)) for example in examples]
+        rows = [as_row(text, example, context(model.config)) for example in examples]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # deprecations, and Conv1D layers, which work
             adapted = _adapted(model, start)
@@ -86,26 +75,9 @@ def _adapted(model: PreTrainedModel, start: Start) -> Any:
         ) from error
 
 
-def _row(text: Text, example: Example, room: int | None) -> _Row:
-    texts = (example.answer, *example.others)
-    pairs = [text.encode_pair(example.prompt, each) for each in texts]
-    if not example.others and text.end is not None and pairs[0][1][-1:] != [text.end]:
-        pairs = [(pairs[0][0], [*pairs[0][1], text.end])]
-    longest = max(len(prompt) + len(answer) for prompt, answer in pairs)
-    if room is not None and longest > room:
-        raise KingyoError(
-            f"item {example.item}",
-            expected=f"a prompt and answers of at most {counted(room, 'token')}, the model's context",
-            received=f"{longest} tokens",
-            remedy="Shorten the prompt or the answer, or use models with a longer context.",
-        )
-    sizes = tuple(len(each.encode()) if example.per_byte else 1 for each in texts)
-    return _Row(
-        prompts=tuple(each for each, _ in pairs), answers=tuple(each for _, each in pairs), sizes=sizes
-    )
-
-
-def _train(model: PreTrainedModel, text: Text, rows: Sequence[_Row], course: Course) -> Iterator[float]:
+def _train(
+    model: PreTrainedModel, text: Text, rows: Sequence[ExampleTokens], course: Course
+) -> Iterator[float]:
     """Train, and yield the seconds of each step."""
     forward = Forward(model)
     weights = [each for each in model.parameters() if each.requires_grad]
@@ -114,7 +86,7 @@ def _train(model: PreTrainedModel, text: Text, rows: Sequence[_Row], course: Cou
         start = time.perf_counter()
         for group in optimizer.param_groups:
             group["lr"] = _rate(course, step)
-        loss = _loss(forward, text, batch, model.device)
+        loss = loss_of(forward, text, batch, model.device)
         if not math.isfinite(float(loss.detach())):
             raise KingyoError(
                 f"training with learning rate {course.learning_rate:g}",
@@ -138,38 +110,13 @@ def _rate(course: Course, step: int) -> float:
     return course.learning_rate * (course.steps - step) / max(1, course.steps - warm)
 
 
-def _batches(rows: Sequence[_Row], course: Course) -> Iterator[list[_Row]]:
+def _batches(rows: Sequence[ExampleTokens], course: Course) -> Iterator[list[ExampleTokens]]:
     """Yield batches forever, with a new random order in each epoch."""
     order = random.Random(course.seed)
     while True:
         shuffled = order.sample(rows, len(rows))
         for first in range(0, len(rows), course.batch_size):
             yield shuffled[first : first + course.batch_size]
-
-
-def _loss(forward: Forward, text: Text, batch: Sequence[_Row], device: torch.device) -> Tensor:
-    """Return the mean −log p per token of the answers, plus the mean −log p of the right choices."""
-    prompts = [prompt for row in batch for prompt in row.prompts]
-    answers = [answer for row in batch for answer in row.answers]
-    tokens, mask = text.pad([a + b for a, b in zip(prompts, answers, strict=True)], device)
-    keep = max(1, *map(len, answers))
-    logits, _ = forward(tokens, mask, None, keep=keep + 1)
-    logs = torch.log_softmax(logits[:, :-1].float(), dim=-1)
-    each = logs.gather(-1, tokens[:, -keep:, None]).squeeze(-1)
-    lengths = torch.tensor([len(answer) for answer in answers], device=device)
-    counted = torch.arange(keep, 0, -1, device=device) <= lengths[:, None]
-    sums = each.where(counted, 0.0).sum(dim=-1)
-    written, chosen, first = each.new_zeros(()), each.new_zeros(()), 0
-    n_tokens = n_choices = 0
-    for row in batch:
-        own = sums[first : first + len(row.answers)]
-        if len(row.answers) == 1:
-            written, n_tokens = written - own[0], n_tokens + len(row.answers[0])
-        else:
-            scaled = own / torch.tensor(row.sizes, device=device)
-            chosen, n_choices = chosen - torch.log_softmax(scaled, dim=0)[0], n_choices + 1
-        first += len(row.answers)
-    return written / max(1, n_tokens) + chosen / max(1, n_choices)
 
 
 def _write(adapted: Any, out: Path) -> None:

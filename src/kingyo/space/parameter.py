@@ -155,6 +155,24 @@ class ParameterSpace(SourceSpace):
             seed=self.seed if self.method.stochastic else 0,
         )
 
+    @cached_property
+    def genes_by_tensor(self) -> Mapping[str, Mapping[tuple[str, str | None], int]]:
+        """Tensor -> the genes that are parameters of its merge, by the parameter and the source's reference.
+
+        None stands for all sources. Genes on a log scale and whole numbers are left out.
+        """
+        places = {axis.name: place for place, axis in enumerate(self.axes) if axis.kind == "float"}
+        genes: dict[str, dict[tuple[str, str | None], int]] = {}
+        for parameter in (each for each in self.method.params if each.search_scale == "linear"):
+            for owner in self._owners(parameter):
+                reference = None if owner is None else self.sources[owner]
+                for group, tensors in self.layout.groups(self._by_source.groups_of(owner)).items():
+                    place = places.get(_axis_name(parameter, owner, group))
+                    if place is not None:
+                        for tensor in tensors:
+                            genes.setdefault(tensor, {})[parameter.name, reference] = place
+        return genes
+
     def known_points(self) -> dict[str, Genome]:
         """Return the genomes of the sources and of ``uniform`` that the method reproduces; see
         ``SourceSpace``.

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
-from kingyo.types.data import Media
+from kingyo.types.data import Example, Media
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Written(NamedTuple):
@@ -97,6 +100,15 @@ class CutAware(GeneratesText, Protocol):
         self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()
     ) -> list[Written]:
         """Continue each prompt like ``generate``, and mark texts that were cut off."""
+        ...
+
+
+@runtime_checkable
+class HasGradients(Protocol):
+    """A live model with a loss that can be differentiated."""
+
+    def loss_gradients(self, examples: Sequence[Example]) -> tuple[float, Mapping[str, Tensor]]:
+        """Return the loss of examples, and its derivatives by weights, by the names of ``weights``."""
         ...
 
 
