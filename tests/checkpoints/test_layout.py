@@ -12,7 +12,7 @@ from kingyo.checkpoints import Layout
 from kingyo.errors import KingyoError
 from kingyo.recipe import Source, look_up
 
-WAYS = ("one", "kind", "block", "block+kind", "layers:1", "layers:2", "layers:3")
+WAYS = ("one", "kind", "block", "block+kind", "tensor", "layers:1", "layers:2", "layers:3")
 
 
 def llama(n: int) -> list[str]:

@@ -87,7 +87,8 @@ LanguageOption = Annotated[
 GroupsOption = Annotated[
     str,
     typer.Option(
-        "--groups", help="Tensors that share a weight: one (all), block, kind, block+kind or layers:N."
+        "--groups",
+        help="Tensors that share a weight: one (all), block, kind, block+kind, tensor or layers:N.",
     ),
 ]
 CandidatesOption = Annotated[int, typer.Option("--candidates", min=1, help="Number of candidates.")]
