@@ -110,7 +110,7 @@ def _merge(answers: RunAnswers) -> str:
 # space: parameters
 
 # How candidates are merged (`kingyo list methods`). A range is searched; a number is fixed.
-# groups: one | kind | block | block+kind | tensor | layers:N. Each parameter has one value per group of tensors.
+# groups: one | kind | block | block+kind | tensor | layers:N. Each parameter has one value per group.
 merge:
 {_frame(answers.frame)}\
   method: {"linear" if answers.base is None else "task_arithmetic"}

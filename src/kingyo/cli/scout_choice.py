@@ -148,7 +148,7 @@ def check_task(file: Path) -> None:
 
 
 def check_choice(found: Catalogue, request: ScoutRequest) -> TaskCandidates:
-    """Check the task and the limits of a choice before weights are read; note the groups that are not tried."""
+    """Check the task and the limits of a choice before weights are read; note the groups not tried."""
     from kingyo.scout.task_candidates import TaskCandidates
 
     with redirect_stdout(sys.stderr):
