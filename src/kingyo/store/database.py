@@ -60,7 +60,7 @@ def require_new(folder: Path) -> None:
         str(folder),
         expected="a run folder that does not exist yet",
         received="an existing run" if is_run else "other files",
-        remedy=f"{going_on if is_run else 'Choose'} another run folder (--run, or `name:` in run.yaml).",
+        remedy=f"{going_on if is_run else 'Choose'} another run folder (--run).",
     )
 
 
