@@ -256,7 +256,7 @@ class _Meter:
         return [(each, each.items("fit")[: math.ceil(n / len(tasks))]) for each in tasks]
 
     def _answer(self, work: _Work, most: int = _NEW_TOKENS, *, forget: bool = True) -> float:
-        """Answer items with at most so many tokens and return the seconds; ``forget`` encodes images anew."""
+        """Return the seconds to answer items with up to ``most`` tokens; ``forget`` encodes images again."""
         if forget:
             getattr(self._live, "forget_images", lambda: None)()
         model, started = _Short(self._live, most), time.perf_counter()

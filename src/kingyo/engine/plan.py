@@ -62,7 +62,7 @@ class Plan:
 
     @cached_property
     def made_by(self) -> str:
-        """What identifies the merge besides its models: the recipe, and the files of a user's method."""
+        """The recipe and the files of a user's method, which identify the merge together with its models."""
         method, folder = self.recipe.merge_method, self.sources.folder or Path.cwd()
         file = Path(whole_reference(method, folder).rpartition(":")[0])
         own = hash_own(file, None, folder) if is_in_file(method) else {}

@@ -1,4 +1,4 @@
-"""The processor that loops are compiled for: this one, or the one that numba is told to compile for."""
+"""The processor that loops are compiled for: the one here, or the one that ``NUMBA_CPU_NAME`` names."""
 
 # pyright: basic
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import random
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -13,6 +15,17 @@ from kingyo.io.units import counted
 from kingyo.models.decoding import Forward
 from kingyo.models.tokens import Text
 from kingyo.types import Example
+
+E = TypeVar("E")
+
+
+def batches(examples: Sequence[E], size: int, seed: int) -> Iterator[list[E]]:
+    """Yield batches forever, with a new random order in each pass."""
+    order = random.Random(seed)
+    while True:
+        shuffled = order.sample(examples, len(examples))
+        for first in range(0, len(examples), size):
+            yield shuffled[first : first + size]
 
 
 @dataclass(frozen=True, kw_only=True)

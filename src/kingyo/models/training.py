@@ -7,7 +7,6 @@ same machine with the same libraries and number of threads.
 from __future__ import annotations
 
 import math
-import random
 import shutil
 import time
 import warnings
@@ -21,7 +20,7 @@ from transformers import PreTrainedModel
 from kingyo.errors import KingyoError
 from kingyo.io.extras import library, require_extra
 from kingyo.models.decoding import Forward
-from kingyo.models.examples import ExampleTokens, as_row, loss_of
+from kingyo.models.examples import ExampleTokens, as_row, batches, loss_of
 from kingyo.models.kinds.kind import Course, LoadOptions, Start
 from kingyo.models.language_model import end_tokens
 from kingyo.models.loading import context, load_model, load_tokenizer
@@ -82,7 +81,7 @@ def _train(
     forward = Forward(model)
     weights = [each for each in model.parameters() if each.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=course.learning_rate, weight_decay=0.0)
-    for step, batch in zip(range(course.steps), _batches(rows, course), strict=False):
+    for step, batch in zip(range(course.steps), batches(rows, course.batch_size, course.seed), strict=False):
         start = time.perf_counter()
         for group in optimizer.param_groups:
             group["lr"] = _rate(course, step)
@@ -108,15 +107,6 @@ def _rate(course: Course, step: int) -> float:
     if step < warm:
         return course.learning_rate * (step + 1) / warm
     return course.learning_rate * (course.steps - step) / max(1, course.steps - warm)
-
-
-def _batches(rows: Sequence[ExampleTokens], course: Course) -> Iterator[list[ExampleTokens]]:
-    """Yield batches forever, with a new random order in each epoch."""
-    order = random.Random(course.seed)
-    while True:
-        shuffled = order.sample(rows, len(rows))
-        for first in range(0, len(rows), course.batch_size):
-            yield shuffled[first : first + course.batch_size]
 
 
 def _write(adapted: Any, out: Path) -> None:

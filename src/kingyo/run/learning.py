@@ -7,8 +7,7 @@ The optimiser is Adam (Kingma & Ba 2015) within the bounds of the axes.
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from kingyo.engine import ExecutionOptions, Sources, into, plan
 from kingyo.engine.gradients import parameter_gradients
 from kingyo.kernels.statistics_cache import TensorStats
+from kingyo.models.examples import batches
 from kingyo.space import ParameterSpace
 from kingyo.types import Example, Genome
 
@@ -27,13 +27,12 @@ _HOW = ExecutionOptions(compiled=True)
 
 @dataclass(frozen=True, kw_only=True)
 class Lessons:
-    """How weights are learned.
+    """Hyperparameters of learning weights.
 
     Attributes:
         steps: number of updates.
         rate: change of a gene in a step, as a share of its range, while its gradient keeps its sign.
         batch_size: examples per step.
-        decay: pull towards the start per step, times the rate.
         seed: draws the examples of each step.
         progress: called with the number of finished steps after each.
     """
@@ -41,7 +40,6 @@ class Lessons:
     steps: int = 40
     rate: float = 0.03
     batch_size: int = 16
-    decay: float = 0.0
     seed: int = 0
     progress: Callable[[int], None] = lambda _: None
 
@@ -84,24 +82,15 @@ class WeightLearner:
     def improve(self, start: Genome, examples: Sequence[Example], lessons: Lessons) -> Genome:
         """Return a genome under which the examples are more likely."""
         width = self._high - self._low
-        first = genome = np.array(start)
+        genome = np.array(start)
         moment, square = np.zeros_like(genome), np.zeros_like(genome)
-        batches = _batches(examples, lessons)
+        drawn = batches(examples, lessons.batch_size, lessons.seed)
         for step in range(1, lessons.steps + 1):
-            _, gradient = self.loss(tuple(genome.tolist()), next(batches))
+            _, gradient = self.loss(tuple(genome.tolist()), next(drawn))
             gradient = gradient * width  # as if all genes ran from 0 to 1
             moment = 0.9 * moment + 0.1 * gradient
             square = 0.99 * square + 0.01 * gradient**2
             change = moment / (1 - 0.9**step) / (np.sqrt(square / (1 - 0.99**step)) + 1e-8)
-            pull = lessons.decay * (genome - first) / width
-            genome = np.clip(genome - lessons.rate * width * (change + pull), self._low, self._high)
+            genome = np.clip(genome - lessons.rate * width * change, self._low, self._high)
             lessons.progress(step)
         return tuple(genome.tolist())
-
-
-def _batches(examples: Sequence[Example], lessons: Lessons) -> Iterator[list[Example]]:
-    order = random.Random(lessons.seed)
-    while True:
-        shuffled = order.sample(examples, len(examples))
-        for first in range(0, len(examples), lessons.batch_size):
-            yield shuffled[first : first + lessons.batch_size]

@@ -72,7 +72,7 @@ class Catalogue:
 
     @property
     def excluded_in_words(self) -> str:
-        """How many candidates are excluded, and how many of them for each reason."""
+        """The number of excluded candidates, in all and for each reason."""
         reasons = ", ".join(f"{reason} ({n})" for reason, n in self.reasons.items())
         return f"{len(self.excluded)} excluded: {reasons}" if reasons else "none excluded"
 

@@ -68,7 +68,7 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True, kw_only=True)
 class SampleSize:
-    """How many items a number rests on.
+    """The size of the sample behind a number.
 
     Attributes:
         n: number of items.
