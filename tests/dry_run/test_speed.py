@@ -188,7 +188,6 @@ def test_whole_answers_of_the_first_candidate_are_timed(
     monkeypatch.setattr(speed, "_FULL_SECONDS", 1e-9)
     longest = measure_speeds(opened(folder, {**EVEN, "max_new_tokens": 3000}))
     assert longest.is_longest and longest.answer_seconds
-    assert longest.answer_seconds > whole.answer_seconds
 
 
 def test_the_plan_says_what_was_not_measured() -> None:
