@@ -13,7 +13,8 @@ from kingyo.engine import Sources
 from kingyo.methods import METHODS
 from kingyo.models.kinds import LoadOptions
 from kingyo.models.language_model import LiveModel
-from kingyo.run.learning import Lessons, WeightLearner
+from kingyo.run.learning import Descent, WeightLearner
+from kingyo.runners.evaluate import InPlaceMerger
 from kingyo.space import ParameterSpace
 from kingyo.types import Example
 from tests.models_on_disk import family
@@ -35,7 +36,8 @@ def learner(folder: Path, method: str, groups: str) -> tuple[WeightLearner, Para
         groups=groups,
     )
     sources = Sources({each.reference: each for each in models.values()}, folder)
-    return WeightLearner(space, sources, LiveModel.load(folder / "base", LoadOptions(dtype="float32"))), space
+    live = LiveModel.load(folder / "base", LoadOptions(dtype="float32"))
+    return WeightLearner(space, space.decode, InPlaceMerger(live, sources)), space
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +64,8 @@ def test_gradients_by_genes_equal_finite_differences(folder: Path, groups: str) 
 def test_learning_lowers_the_loss_within_the_bounds(folder: Path) -> None:
     learns, space = learner(folder, "task_arithmetic", "block")
     start = tuple(0.5 for _ in space.axes)
-    found = learns.improve(start, EXAMPLES, Lessons(steps=8, rate=0.1))
+    found, losses = learns.improve(start, EXAMPLES, Descent(steps=8, rate=0.1))
+    assert losses[-1] < losses[0]
     assert learns.loss(found, EXAMPLES)[0] < learns.loss(start, EXAMPLES)[0]
     assert all(axis.low <= gene <= axis.high for axis, gene in zip(space.axes, found, strict=True))
-    assert found == learns.improve(start, EXAMPLES, Lessons(steps=8, rate=0.1))
+    assert found == learns.improve(start, EXAMPLES, Descent(steps=8, rate=0.1))[0]

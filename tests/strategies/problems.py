@@ -122,3 +122,17 @@ def hypervolume(points: Sequence[tuple[float, ...]], worst: float) -> float:
             area += (x - worst) * (y - height)
             height = y
     return area
+
+
+LAYERED = tuple(
+    Axis(
+        name=f"weight/{source}/block.{block}",
+        low=0,
+        high=1,
+        place=(block + 0.5) / 5,
+        family=f"weight/{source}",
+    )
+    for source in ("a", "b")
+    for block in range(5)
+)
+"""A weight of two sources in each of five blocks."""

@@ -13,18 +13,7 @@ from kingyo.strategies.coarse_to_fine import build_stages
 from kingyo.strategies.random_search import RandomSearch
 from kingyo.testing.strategies import MIXED_AXES, StrategyContract, failed, scored
 from kingyo.types import Axis, Outcome, Strategy, Trial
-
-LAYERED = tuple(
-    Axis(
-        name=f"weight/{source}/block.{block}",
-        low=0,
-        high=1,
-        place=(block + 0.5) / 5,
-        family=f"weight/{source}",
-    )
-    for source in ("a", "b")
-    for block in range(5)
-)
+from tests.strategies.problems import LAYERED
 
 
 class TestCoarseToFine(StrategyContract):

@@ -232,7 +232,7 @@ def two_tasks(trial: Trial) -> Outcome:
     return Outcome(trial=trial, scores=scores)
 
 
-@pytest.mark.parametrize("name", ["item-gp", "coarse-to-fine", "islands"])
+@pytest.mark.parametrize("name", ["item-gp", "coarse-to-fine", "islands", "memetic"])
 @pytest.mark.parametrize(("weight_of_b", "expected"), [(0.1, 0.0), (10.0, 1.0)])
 def test_tasks_count_by_weight_not_by_number_of_items(name: str, weight_of_b: float, expected: float) -> None:
     settings: dict[str, object] = {"strategy": "item-gp", "migrants": 0} if name == "islands" else {}

@@ -86,12 +86,11 @@ class _Replay:
         name = log.search.name
         self.outcomes = {outcome.trial: outcome for outcome in log.store.outcomes(name)}
         self._scores = log.store.scores(name, "fit") if self.outcomes else {}
-        self._costs = log.store.costs(name, "fit") if self.outcomes else {}
 
     def read(self, trials: Sequence[StoredTrial]) -> list[Outcome]:
         """Return the outcomes that the strategy was told together, and add them to the log's counts."""
         outcomes = [self._read(trial) for trial in trials]
-        self._log.spent.add([self._costs.get(trial.id, (0, 0.0)) for trial in trials])
+        self._log.count_costs(trials)
         self._log.report(outcomes)
         return outcomes
 

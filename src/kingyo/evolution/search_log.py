@@ -24,11 +24,13 @@ class BudgetSpent:
     """The cost of a search so far.
 
     Copied scores cost nothing, but their candidates count. A failure costs as much as a full evaluation.
+    ``learned`` are the item evaluations of lessons, a part of ``items``; they also count as candidates.
     ``idle`` counts consecutive candidates, in batches that consisted of copies only.
     """
 
     trials: int = 0
     items: int = 0
+    learned: int = 0
     seconds: float = 0.0
     idle: int = 0
 
@@ -45,7 +47,7 @@ class BudgetSpent:
         """Return how many trials may be asked for next: a batch, or fewer if the limits are near."""
         room = batch if self.idle < MAX_IDLE else 0
         if limits.candidates is not None:
-            room = min(room, limits.candidates - self.trials)
+            room = min(room, limits.candidates - self.trials - in_candidates(self.learned, most_items))
         if limits.item_evaluations is not None:
             room = min(room, (limits.item_evaluations - self.items) // most_items)
         if limits.seconds is not None:
@@ -53,6 +55,11 @@ class BudgetSpent:
             mean = self.seconds / self.trials if self.trials else 0.0
             room = min(room, 0 if left <= 0 else room if mean == 0 else max(1, int(left / mean)))
         return room
+
+
+def in_candidates(items: int, most_items: int) -> int:
+    """Return how many candidates cost as much as these item evaluations."""
+    return -(-items // most_items)
 
 
 def expected_trials(limits: Limits, most_items: int) -> int | None:
@@ -100,8 +107,10 @@ class SearchLog:
         if not like:
             return self.search.limits
         costs = [cost for name in like for cost in self.store.costs(name, "fit").values()]
+        learned = sum(lesson.items for name in like for lesson in self.store.lessons(name).values())
+        trials = sum(len(self.store.trials(name)) for name in like)
         return Limits(
-            candidates=sum(len(self.store.trials(name)) for name in like),
+            candidates=trials + in_candidates(learned, self._most_items),
             item_evaluations=sum(items for items, _ in costs),
         )
 
@@ -121,14 +130,20 @@ class SearchLog:
         """Store the outcomes of trials of one batch, count their cost, and tell the strategy."""
         stored = self.stored_outcomes(trials, evaluations)
         self.store.add_outcomes(stored)
-        costs = self.store.costs(self.search.name, "fit", trials[0].batch)
-        self.spent.add([costs[trial.id] for trial in trials])
+        self.count_costs(trials)
         outcomes = [
             self.outcome(trial, evaluations[trial.asked.number].scores, line)
             for trial, line in zip(trials, stored, strict=True)
         ]
         self.report(outcomes)
         self.driver.tell(outcomes)
+
+    def count_costs(self, trials: Sequence[StoredTrial]) -> None:
+        """Count the cost of evaluated trials of one batch."""
+        name = self.search.name
+        costs, lessons = self.store.costs(name, "fit", trials[0].batch), self.store.lessons(name)
+        self.spent.add([costs.get(trial.id, (0, 0.0)) for trial in trials])
+        self.spent.learned += sum(lessons[trial.id].items for trial in trials if trial.id in lessons)
 
     def add_scores(self, trial: StoredTrial, row: Mapping[str, float]) -> None:
         """Add item scores of a trial to the responses; a failed trial keeps the scores from before."""

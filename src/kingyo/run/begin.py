@@ -14,7 +14,7 @@ from kingyo.io.lazy_torch import torch
 from kingyo.run.preflight import check, check_prompts, notes
 from kingyo.run.prompts import warnings
 from kingyo.run.provenance import libraries_of, provenance_facts
-from kingyo.run.run import Run
+from kingyo.run.run import LEARNS, Run
 from kingyo.run.scout_scores import require_same_scout
 from kingyo.run.searches import possible_controls
 from kingyo.run.seed_runs import require_same_setup
@@ -64,6 +64,7 @@ def begin(run: Run, path: Path, *, seeds: Path | None = None, file: Path | None 
         MODELS: fingerprints,
         **provenance_facts(config, folder, libraries=libraries_of(run)),
         "known_paths": run.known_paths,
+        LEARNS: run.learns,
     }
     if seeds is not None:
         require_same_setup(seeds, {**contents, "items": run.items})

@@ -244,6 +244,7 @@ class RunConfig(StrictModel):
     dataflow: DataflowConfig = DataflowConfig()
     hybrid: HybridConfig = HybridConfig()
     search: FirstSearchConfig = FirstSearchConfig()
+    learn: Annotated[bool, Field(strict=True)] | None = None
     budget: Budget
     controls: Controls = Controls()
     finalists: Count = Field(default_factory=_default_finalists)

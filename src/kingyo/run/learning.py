@@ -1,32 +1,45 @@
 """Improve the weights of a merge by the gradient of a loss; the result is a genome of the same space.
 
 W = W(g) is the merge of a genome g. One backward pass gives ∂L/∂W, and ∂L/∂g follows from the merge
-(``engine.gradients``), so no other weights are trained.
+(``engine.gradients``), so no other weights are trained. L is the loss of answers to items of fit that graders
+call right: the items' own, or else those of models of the run (as in expert iteration: Anthony et al. 2017,
+Thinking Fast and Slow with Deep Learning and Tree Search).
 The optimiser is Adam (Kingma & Ba 2015) within the bounds of the axes.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kingyo.engine import ExecutionOptions, Sources, into, plan
 from kingyo.engine.gradients import parameter_gradients
+from kingyo.evolution import BASELINES, Event, Search
 from kingyo.kernels.statistics_cache import TensorStats
-from kingyo.models.examples import batches
-from kingyo.space import ParameterSpace
-from kingyo.types import Example, Genome
+from kingyo.recipe import Recipe
+from kingyo.runners.evaluate import InPlaceMerger
+from kingyo.space import ParameterSpace, innermost
+from kingyo.store import RunStore
+from kingyo.tasks import examples_of
+from kingyo.types import Example, Genome, HasGradients, LearningStrategy, Lesson, Task
 
 Vector = NDArray[np.float64]
-_HOW = ExecutionOptions(compiled=True)
+
+BATCH_SIZE = 8
+PASSES = 3
+"""Cost of an example in a step, in evaluations of an item: a backward pass costs two forward passes."""
+FEWEST_STEPS, MOST_STEPS = 10, 40
+SHARE = 0.25
+"""A lesson costs at most this share of the budget of its search."""
+FEWEST_TARGETS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lessons:
+class Descent:
     """Hyperparameters of learning weights.
 
     Attributes:
@@ -37,9 +50,9 @@ class Lessons:
         progress: called with the number of finished steps after each.
     """
 
-    steps: int = 40
+    steps: int = MOST_STEPS
     rate: float = 0.03
-    batch_size: int = 16
+    batch_size: int = BATCH_SIZE
     seed: int = 0
     progress: Callable[[int], None] = lambda _: None
 
@@ -49,48 +62,136 @@ class WeightLearner:
 
     Args:
         space: the space of the genomes.
-        sources: the opened models of its recipes.
-        live: a live model that ``HasGradients``.
+        decode: returns the recipe of a genome.
+        merger: merges recipes into a live model that ``HasGradients``.
     """
 
-    def __init__(self, space: ParameterSpace, sources: Sources, live: Any) -> None:
-        self._space = space
-        self._sources = sources
-        self._live = live
-        self._stats = sources.facts or TensorStats(1 << 28)
+    def __init__(
+        self, space: ParameterSpace, decode: Callable[[Genome], Recipe], merger: InPlaceMerger
+    ) -> None:
+        assert isinstance(merger.model, HasGradients), "kinds whose models have none are refused before"
+        self._space, self._decode, self._merger, self._live = space, decode, merger, merger.model
+        self._stats = merger.sources.facts or TensorStats(1 << 28)
         self._low, self._high = (
             np.array([getattr(axis, end) for axis in space.axes]) for end in ("low", "high")
         )
 
     def loss(self, genome: Genome, examples: Sequence[Example]) -> tuple[float, Vector]:
         """Return the loss of examples under a merge, and its derivatives by the genes."""
-        merge = plan(self._space.decode(genome), self._sources)
-        into(merge, self._live.weights, _HOW)
+        merge = self._merger.merge(self._decode(genome))
         loss, by_weight = self._live.loss_gradients(examples)
         gradient = np.zeros(len(genome))
+        read = self._merger.sources.mapped.read
         for job in merge.jobs:
             genes, upstream = self._space.genes_by_tensor.get(job.name, {}), by_weight.get(job.name)
             if not genes or upstream is None:
                 continue
-            found = parameter_gradients(job, upstream, self._sources.mapped.read, self._stats)
-            for (name, source), derivative in found.items():
+            for (name, source), derivative in parameter_gradients(job, upstream, read, self._stats).items():
                 gene = genes.get((name, None if source is None else job.inputs[source].reference))
                 if gene is not None:
                     gradient[gene] += derivative
         return loss, gradient
 
-    def improve(self, start: Genome, examples: Sequence[Example], lessons: Lessons) -> Genome:
-        """Return a genome under which the examples are more likely."""
+    def improve(
+        self, start: Genome, examples: Sequence[Example], descent: Descent
+    ) -> tuple[Genome, list[float]]:
+        """Return a genome under which the examples are more likely, and the loss of each step's examples."""
+        from kingyo.models.examples import batches  # imports torch
+
         width = self._high - self._low
         genome = np.array(start)
         moment, square = np.zeros_like(genome), np.zeros_like(genome)
-        drawn = batches(examples, lessons.batch_size, lessons.seed)
-        for step in range(1, lessons.steps + 1):
-            _, gradient = self.loss(tuple(genome.tolist()), next(drawn))
+        drawn, losses = batches(examples, descent.batch_size, descent.seed), list[float]()
+        for step in range(1, descent.steps + 1):
+            loss, gradient = self.loss(tuple(genome.tolist()), next(drawn))
+            losses.append(loss)
             gradient = gradient * width  # as if all genes ran from 0 to 1
             moment = 0.9 * moment + 0.1 * gradient
             square = 0.99 * square + 0.01 * gradient**2
             change = moment / (1 - 0.9**step) / (np.sqrt(square / (1 - 0.99**step)) + 1e-8)
-            genome = np.clip(genome - lessons.rate * width * change, self._low, self._high)
-            lessons.progress(step)
-        return tuple(genome.tolist())
+            genome = np.clip(genome - descent.rate * width * change, self._low, self._high)
+            descent.progress(step)
+        return tuple(genome.tolist()), losses
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teacher:
+    """Learns the genomes that the strategy of a search asks for.
+
+    Attributes:
+        search: the search; its strategy is a ``LearningStrategy``.
+        space: its space, without rounding and shared keys.
+        merger: returns a merger into a live model; called for the first lesson.
+        task: the task of the run.
+        budget: the item evaluations of the search; None if only time limits it.
+    """
+
+    search: Search
+    space: ParameterSpace
+    merger: Callable[[], InPlaceMerger]
+    task: Task
+    budget: int | None
+
+    def prepare(self, store: RunStore, notify: Callable[[Event], None]) -> None:
+        """Let the strategy learn; what it learned in earlier sessions is read from the store."""
+        trials, lessons = store.trials(self.search.name), store.lessons(self.search.name)
+        stored = {
+            trial.asked.number: (trial.asked.genome, lessons[trial.id]) if trial.id in lessons else None
+            for trial in trials
+        }
+
+        def learn(number: int, start: Genome) -> tuple[Genome, Lesson] | None:
+            return stored[number] if number in stored else self._learn(store, notify, number, start)
+
+        assert isinstance(self.search.strategy, LearningStrategy), "a teacher is for strategies that learn"
+        self.search.strategy.learn = learn
+
+    def _learn(
+        self, store: RunStore, notify: Callable[[Event], None], number: int, start: Genome
+    ) -> tuple[Genome, Lesson] | None:
+        steps = self._steps()
+        if steps < FEWEST_STEPS:
+            return None
+        began, merger = time.perf_counter(), self.merger()
+        last = max(trial.id for trial in store.trials())
+        right = store.right_answers((BASELINES, self.search.name), "fit", last)
+        answers = {item: texts[:1] for item, texts in right.items()}
+        fit = store.items()["fit"]
+        examples = examples_of(self.task, merger.model, fit, answers, prefers_given=False)
+        if len({example.item for example in examples}) < FEWEST_TARGETS:
+            return None
+        event = partial(Event, kind="trained", search=self.search.name, split="fit", total=steps)
+        descent = Descent(
+            steps=steps, seed=self.search.seed + number, progress=lambda done: notify(event(done=done))
+        )
+        learner = WeightLearner(self.space, self.search.space.decode, merger)
+        genome, losses = learner.improve(start, examples, descent)
+        some = max(1, steps // 5)
+        lesson = Lesson(
+            steps=steps,
+            targets=len(examples),
+            items=steps * min(descent.batch_size, len(examples)) * PASSES,
+            seconds=time.perf_counter() - began,
+            loss=(float(np.mean(losses[:some])), float(np.mean(losses[-some:]))),
+        )
+        return genome, lesson
+
+    def _steps(self) -> int:
+        if self.budget is None:
+            return MOST_STEPS
+        return min(MOST_STEPS, int(SHARE * self.budget) // (PASSES * BATCH_SIZE))
+
+
+def taught(search: Search, task: Task, merger: Callable[[], InPlaceMerger], n_fit: int) -> Search:
+    """Return the search with a teacher, if its strategy learns and its space has weights to learn."""
+    space = innermost(search.space)
+    if not isinstance(search.strategy, LearningStrategy) or not isinstance(space, ParameterSpace):
+        return search
+    limits, most = search.limits, search.screen.items or n_fit
+    bounds = [
+        None if limits.candidates is None else limits.candidates * min(most, n_fit),
+        limits.item_evaluations,
+    ]
+    budget = min((bound for bound in bounds if bound is not None), default=None)
+    teacher = Teacher(search=search, space=space, merger=merger, task=task, budget=budget)
+    return replace(search, prepare=teacher.prepare)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 
 from kingyo.errors import KingyoError
 from kingyo.evolution import RACED, Event, Journey, Search
@@ -12,6 +13,7 @@ from kingyo.evolution.trial_evaluation import KnownScores, ScoresElsewhere
 from kingyo.recipe import Recipe
 from kingyo.run.config import TRAINED
 from kingyo.run.extensions import Amounts, asked_controls, extend, with_extensions
+from kingyo.run.learning import taught
 from kingyo.run.preflight import check_paths
 from kingyo.run.provenance import (
     Renewal,
@@ -27,7 +29,7 @@ from kingyo.run.searches import CONTROLS, require_control
 from kingyo.run.seed_runs import scores_of_other_seed
 from kingyo.run.setup import stored_config
 from kingyo.run.spaces import space_of
-from kingyo.run.worker import runner_of
+from kingyo.run.worker import runner_of, shared_merger
 from kingyo.store import RunStore
 from kingyo.tasks import require_teaching, set_measures_of
 
@@ -41,11 +43,17 @@ def journey_of(run: Run, notify: Callable[[Event], None]) -> Journey:
     """Build the journey of a run that has begun."""
     store = run.begun
     require_same_code(run)
-    measures = set_measures_of(run.task)
+    measures, runner = set_measures_of(run.task), runner_of(run)
+    merger = cache(lambda: shared_merger(run, runner))
 
     def ready(searches: Sequence[Search]) -> list[Search]:
         return [
-            replace(each, objectives=each.objectives.with_set_measures(measures))
+            taught(
+                replace(each, objectives=each.objectives.with_set_measures(measures)),
+                run.task,
+                merger,
+                len(run.items["fit"]),
+            )
             for each in with_extensions(searches, store)
         ]
 
@@ -54,7 +62,7 @@ def journey_of(run: Run, notify: Callable[[Event], None]) -> Journey:
 
     return Journey(
         store=store,
-        runner=runner_of(run),
+        runner=runner,
         baselines=run.baselines,
         searches=ready(run.searches),
         then=None if run.settings.then is None else then,

@@ -18,6 +18,7 @@ from kingyo.recipe import Recipe
 from kingyo.run.config import RunConfig
 from kingyo.run.extensions import with_asked_controls
 from kingyo.run.layer_paths import read_known_paths
+from kingyo.run.learnable import learns, with_learning
 from kingyo.run.scouted import open_scout
 from kingyo.run.searches import baseline_recipes, searches, searches_after
 from kingyo.run.settings import settings_of
@@ -29,14 +30,20 @@ from kingyo.store import RunStore
 from kingyo.tasks import LoadedSplits, build_tasks, load_splits
 from kingyo.types import Axis, Item, Split, Task
 
+LEARNS = "learns"
+"""Fact: whether the main search learns weights by gradient."""
 _WITHOUT_STORE = ("kind", "data", "baselines", "searches", "all_searches", "first", "plan")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run(Setup):
-    """An opened run. Its parts are built once, on first use."""
+    """An opened run. Its parts are built once, on first use.
+
+    ``learns``: whether its main search learns weights by gradient.
+    """
 
     store: RunStore | None = None
+    learns: bool = False
 
     @classmethod
     def open(cls, config: RunConfig, folder: Path, *, fetch: bool = True) -> Self:
@@ -50,7 +57,10 @@ class Run(Setup):
         known = read_known_paths(config, folder, models)
         if config.scout is not None:
             open_scout(folder / config.scout).close()
-        return cls(config=config, folder=folder, settings=settings, models=models, known_paths=known)
+        run = cls(config=config, folder=folder, settings=settings, models=models, known_paths=known)
+        if not learns(config, settings, run.kind, folder):
+            return run
+        return replace(run, settings=with_learning(settings, config), learns=True)
 
     @classmethod
     def stored(cls, store: RunStore) -> Self:
@@ -59,10 +69,12 @@ class Run(Setup):
         config = with_asked_controls(config, store)
         models = open_models(config, folder)
         require_same_models(store, models)
+        settings, has_learned = settings_of(config), bool(store.fact(LEARNS))
         return cls(
             config=config,
             folder=folder,
-            settings=settings_of(config),
+            settings=with_learning(settings, config) if has_learned else settings,
+            learns=has_learned,
             models=models,
             known_paths=cast(KnownPaths, store.fact("known_paths") or {}),
             store=store,

@@ -43,6 +43,15 @@ def runner_of(run: Run) -> Runner:
     )
 
 
+def shared_merger(run: Run, runner: Runner) -> InPlaceMerger:
+    """Return the merger of a runner in this process, or else one of its own."""
+    evaluator = runner.evaluate if isinstance(runner, LocalRunner) else None
+    build = evaluator.build if isinstance(evaluator, Evaluator) else None
+    return (
+        build if isinstance(build, InPlaceMerger) else merger_of(run, run.open_sources(TensorStats(1 << 28)))
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunEvaluatorBuilder:
     """Build the evaluator of a run in a worker."""
@@ -67,7 +76,7 @@ def evaluator_of(run: Run) -> Evaluator:
     timeout = (
         candidate_timeout(config) if config.runner == "local" else None
     )  # other runners end the worker process
-    build = _merger_of(run, sources) if run.settings.paths is None else _path_builder_of(run, sources)
+    build = merger_of(run, sources) if run.settings.paths is None else _path_builder_of(run, sources)
     return Evaluator(build, run.task, timeout)
 
 
@@ -86,7 +95,7 @@ def use_threads(store: RunStore) -> None:
         torch.set_num_threads(threads)
 
 
-def _merger_of(run: Run, sources: Sources) -> InPlaceMerger:
+def merger_of(run: Run, sources: Sources) -> InPlaceMerger:
     """Return one live model that is filled with each candidate.
 
     If candidates have another shape than the skeleton, as with united vocabularies, one is written and

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, cast
 
-from kingyo.engine import ExecutionOptions, Sources, into, plan
+from kingyo.engine import ExecutionOptions, Plan, Sources, into, plan
 from kingyo.errors import ChangedSourceError, KingyoError, crash, crashes_as_errors
 from kingyo.models.kinds import Live, PassableModels
 from kingyo.recipe import Recipe, cumulative
@@ -31,13 +31,19 @@ class InPlaceMerger:
     """Merges each recipe into the weights of one live model."""
 
     def __init__(self, model: Live, sources: Sources) -> None:
-        self._model = model
-        self._sources = sources
+        self.model = model
+        self.sources = sources
 
     def __call__(self, recipe: Recipe) -> Any:
         """Overwrite the weights of the model and return it."""
-        into(plan(recipe, self._sources), self._model.weights, _HOW)
-        return self._model
+        self.merge(recipe)
+        return self.model
+
+    def merge(self, recipe: Recipe) -> Plan:
+        """Overwrite the weights of the model, and return what was merged."""
+        merged = plan(recipe, self.sources)
+        into(merged, self.model.weights, _HOW)
+        return merged
 
 
 class LayerPathBuilder:
@@ -98,11 +104,12 @@ class Evaluator:
         timeout: seconds for scoring. It does not limit building, whose threads write into the model.
 
     Attributes:
+        build: the builder.
         progress: called when scoring begins, and with each change that the model reports.
     """
 
     def __init__(self, build: Builder, task: Task, timeout: float | None = None) -> None:
-        self._build = build
+        self.build = build
         self._task = task
         self._timeout = timeout
         self.progress: Progress = ignore_progress
@@ -122,7 +129,7 @@ class Evaluator:
         scores, failure = (), None
         GRADER_PROCESS.opened.clear()
         try:
-            model = self._build(recipe)
+            model = self.build(recipe)
             built = time.perf_counter()
             selected = self._select(split, items)
             scores = _checked(self._score(model, selected), selected)

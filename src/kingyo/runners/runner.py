@@ -77,7 +77,7 @@ class LocalRunner:
     """A runner in this process: ``next`` evaluates a job. A crash of the process ends the run."""
 
     def __init__(self, evaluate: Evaluate) -> None:
-        self._evaluate = evaluate
+        self.evaluate = evaluate
         self._jobs: deque[Job] = deque()
 
     @property
@@ -94,8 +94,8 @@ class LocalRunner:
         if not self._jobs:
             raise ValueError("next: no job was submitted that is not finished")
         job = self._jobs.popleft()
-        with reporting(self._evaluate, lambda answered: progress(job.id, answered)):
-            return job.id, self._evaluate(job.recipe, job.split, job.items)
+        with reporting(self.evaluate, lambda answered: progress(job.id, answered)):
+            return job.id, self.evaluate(job.recipe, job.split, job.items)
 
     def close(self) -> None:
         """See ``Runner``."""

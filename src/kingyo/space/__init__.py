@@ -14,7 +14,7 @@ from kingyo.space.parameter import ParameterSpace, group_positions, parent_recip
 from kingyo.space.protocol import Bounds, SourceSpace, Space, probes
 from kingyo.space.recipe_space import RecipeSpace, SourceChoice, assign_values, check_base
 from kingyo.space.source_values import SourceValues
-from kingyo.space.wrapped import STEPS, RoundedSpace, SharedKeys, SharedKeysSpace
+from kingyo.space.wrapped import STEPS, RoundedSpace, SharedKeys, SharedKeysSpace, innermost
 
 __all__ = [
     "STEPS",
@@ -37,6 +37,7 @@ __all__ = [
     "check_base",
     "frankenmerge",
     "group_positions",
+    "innermost",
     "parent_recipe",
     "path_recipe",
     "path_sizes",

@@ -106,3 +106,10 @@ class SharedKeysSpace:
     def decode(self, genome: Genome) -> Recipe:
         """Return the recipe of a genome."""
         return self.keys.apply(self.space.decode(genome))
+
+
+def innermost(space: Space) -> Space:
+    """Return the space within all wrapped spaces."""
+    while isinstance(space, RoundedSpace | SharedKeysSpace):
+        space = space.space
+    return space

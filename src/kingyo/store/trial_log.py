@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from itertools import groupby
 from operator import itemgetter
+from typing import Any
 
+from kingyo.io.schema import parse_settings
 from kingyo.store.items import keep_media, media_json, read_media
 from kingyo.store.records import EvaluationRow, NewTrial, StoredOutcome, StoredTrial
 from kingyo.store.transactions import OpenDatabase
-from kingyo.types import Evaluation, Genome, ItemScore, Split, Trial
+from kingyo.types import Evaluation, Genome, ItemScore, Lesson, Split, Trial
 
 OPENED = "opened"
 """Fact of a run: name of a user's file that a grader has read -> hash."""
+LESSONS = "lessons"
+"""Fact of a run: id of a trial that was learned -> its lesson."""
 
 
 class TrialLog(OpenDatabase):
@@ -45,7 +50,7 @@ class TrialLog(OpenDatabase):
         return None if row is None or row[0] is None else self.trial(row[0])
 
     def add_trials(
-        self, search: str, batch: int, trials: Iterable[NewTrial], told: int = 0
+        self, search: str, batch: int, trials: Sequence[NewTrial], told: int = 0
     ) -> list[StoredTrial]:
         """Store the trials of one ask in one transaction."""
         now = time.time()
@@ -55,8 +60,28 @@ class TrialLog(OpenDatabase):
                 " asked_at, told) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [(search, new.asked.number, batch, *_values(new), now, told) for new in trials],
             )
+            self._keep_lessons(search, {new.asked.number: new.asked.lesson for new in trials})
         rows = self._db.execute(f"{_TRIAL} WHERE search = ? AND batch = ? ORDER BY id", (search, batch))
         return [_trial(row) for row in rows]
+
+    def _keep_lessons(self, search: str, lessons: Mapping[int, Lesson | None]) -> None:
+        new = {number: asdict(lesson) for number, lesson in lessons.items() if lesson is not None}
+        if new:
+            ids = "SELECT number, id FROM trials WHERE search = ?"
+            by_id = {str(trial): new[n] for n, trial in self._db.execute(ids, (search,)) if n in new}
+            values = (LESSONS, json.dumps({**self._lessons(), **by_id}))
+            self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", values)
+
+    def _lessons(self) -> dict[str, dict[str, Any]]:
+        row = self._db.execute("SELECT value FROM facts WHERE key = ?", (LESSONS,)).fetchone()
+        return {} if row is None else json.loads(row[0])
+
+    def lessons(self, search: str) -> dict[int, Lesson]:
+        """Return the lessons of the trials of a search that were learned, by the id of the trial."""
+        stored = self._lessons()
+        ids = self._db.execute("SELECT id FROM trials WHERE search = ? ORDER BY id", (search,))
+        found = {trial: stored[str(trial)] for (trial,) in (ids if stored else ()) if str(trial) in stored}
+        return {trial: parse_settings(Lesson, each, f"fact '{LESSONS}'") for trial, each in found.items()}
 
     def trials(self, search: str | None = None) -> list[StoredTrial]:
         """Return the trials of one search, or of all, in the order of asking."""
@@ -191,8 +216,9 @@ class TrialLog(OpenDatabase):
         """Return the cost of each trial of a search, or of one batch, on a split.
 
         Returns:
-            Trial id -> number of items tried and seconds. Copies of another trial cost nothing; those from
-            another run count, so that searches of equal cost do not depend on other runs.
+            Trial id -> number of items tried and seconds; on fit, lessons count as well. Copies of another
+            trial cost nothing; those from another run count, so that searches of equal cost do not depend on
+            other runs.
         """
         condition = "" if batch is None else " AND t.batch = ?3"
         rows = self._db.execute(
@@ -202,7 +228,12 @@ class TrialLog(OpenDatabase):
             f" WHERE t.search = ?1 AND p.split = ?2{condition} GROUP BY p.trial",
             (search, split) if batch is None else (search, split, batch),
         )
-        return {trial: (int(items), float(seconds)) for trial, items, seconds in rows}
+        costs = {trial: (int(items), float(seconds)) for trial, items, seconds in rows}
+        for trial, lesson in (self.lessons(search) if split == "fit" else {}).items():
+            if trial in costs:
+                items, seconds = costs[trial]
+                costs[trial] = items + lesson.items, seconds + lesson.seconds
+        return costs
 
     def add_outcomes(self, outcomes: Iterable[StoredOutcome]) -> None:
         """Store outcomes in one transaction, before the strategy gets them."""

@@ -27,7 +27,19 @@ from kingyo.registry import Registry
 from kingyo.strategies.checks import FIX_STRATEGY, check_search, check_strategy
 from kingyo.types import Axis, Strategy
 
-SINGLE_OBJECTIVE = ("cma-es", "coarse-to-fine", "ga", "item-gp", "m2n2", "mixed-cma-es", "sep-cma-es", "tpe")
+COMBINATORS = ("coarse-to-fine", "islands", "memetic")
+"""Strategies that run another one; none may run one of these."""
+SINGLE_OBJECTIVE = (
+    "cma-es",
+    "coarse-to-fine",
+    "ga",
+    "item-gp",
+    "m2n2",
+    "memetic",
+    "mixed-cma-es",
+    "sep-cma-es",
+    "tpe",
+)
 """Strategies that maximise one score, whatever the objectives. Nothing is known about plug-ins."""
 
 

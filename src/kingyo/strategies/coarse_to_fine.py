@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from kingyo.strategies import STRATEGIES, build_inner
+from kingyo.strategies import COMBINATORS, STRATEGIES, build_inner
 from kingyo.strategies.checks import Positive, require
 from kingyo.strategies.history import History
 from kingyo.strategies.initial_points import known_points
@@ -56,7 +56,7 @@ class CoarseToFine:
         per_gene: Positive = 8.0
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
-        simple = settings.strategy not in ("coarse-to-fine", "islands")
+        simple = settings.strategy not in COMBINATORS
         require("strategy", settings.strategy, "a strategy that is not a combinator", holds=simple)
         self._settings = settings
         self._seed = seed
@@ -169,19 +169,31 @@ class Stage:
 
 def build_stages(axes: Sequence[Axis]) -> list[Stage]:
     """Return the stages, from one gene per family to one gene per axis."""
-    families: dict[tuple[object, ...], list[int]] = {}
-    for index, axis in enumerate(axes):
-        is_groupable = axis.family and axis.place is not None and axis.kind == "float"
-        key = (axis.family, axis.low, axis.high, axis.start) if is_groupable else (index,)
-        families.setdefault(key, []).append(index)
-    ordered = [sorted(family, key=lambda i: axes[i].place or 0.0) for family in families.values()]
+    ordered = [
+        sorted(family, key=lambda i: axes[i].place or 0.0) for family in families_of(axes, ordered=True)
+    ]
     longest = max(len(family) for family in ordered)
     levels = range(math.ceil(math.log2(longest)) + 1)
     partitions = [sorted(tuple(g) for family in ordered for g in _halves(family, level)) for level in levels]
-    return [
-        Stage(axes=tuple(_group_axis(axes, group) for group in groups), groups=tuple(groups))
-        for groups in partitions
-    ]
+    return [stage_of(axes, groups) for groups in partitions]
+
+
+def families_of(axes: Sequence[Axis], *, ordered: bool) -> list[list[int]]:
+    """Return the indices of axes that can share a gene: of one family, with equal bounds and starts.
+
+    ``ordered``: those without a place in the model are on their own.
+    """
+    families: dict[tuple[object, ...], list[int]] = {}
+    for index, axis in enumerate(axes):
+        is_groupable = axis.family and axis.kind == "float" and not (ordered and axis.place is None)
+        key = (axis.family, axis.low, axis.high, axis.start) if is_groupable else (index,)
+        families.setdefault(key, []).append(index)
+    return list(families.values())
+
+
+def stage_of(axes: Sequence[Axis], groups: Sequence[Sequence[int]]) -> Stage:
+    """Return the space in which each group of axes shares a gene."""
+    return Stage(axes=tuple(_group_axis(axes, group) for group in groups), groups=tuple(map(tuple, groups)))
 
 
 def _halves(family: Sequence[int], level: int) -> list[Sequence[int]]:

@@ -31,7 +31,7 @@ from pydantic import Field
 from kingyo.irt.item_groups import group_items
 from kingyo.irt.item_tasks import Belief, TaskItems
 from kingyo.strategies import STRATEGIES, genes
-from kingyo.strategies.checks import Size
+from kingyo.strategies.checks import Count, Size
 from kingyo.strategies.history import BaseStrategy, Observation
 from kingyo.strategies.sampling import PointSampler
 from kingyo.types import Axis, Genome, Outcome, Trial
@@ -75,7 +75,7 @@ class ItemGp(BaseStrategy):
         """
 
         batch: Size = 3
-        initial: Size = 8
+        initial: Count = 8
         pool: Annotated[int, Field(ge=10, le=2000)] = 500
         memory: Annotated[int, Field(ge=20, le=1000)] = 256
 

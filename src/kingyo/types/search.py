@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol, runtime_checkable
 
@@ -11,12 +11,35 @@ from kingyo.types.data import Genome, ItemScore
 
 
 @dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """How a genome was learned by the gradient of a loss.
+
+    Attributes:
+        steps: updates of the genome.
+        targets: answers that were learned.
+        items: the cost, in evaluations of an item.
+        seconds: the duration.
+        loss: mean loss of the first and of the last steps.
+    """
+
+    steps: int
+    targets: int
+    items: int
+    seconds: float
+    loss: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Trial:
-    """One proposal of a strategy. Numbers count from 0 within a search; parents are earlier numbers."""
+    """One proposal of a strategy. Numbers count from 0 within a search; parents are earlier numbers.
+
+    ``lesson`` says how its genome was learned; None for all other trials.
+    """
 
     number: int
     genome: Genome
     parents: tuple[int, ...] = ()
+    lesson: Lesson | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +176,20 @@ class PredictingStrategy(Strategy, Protocol):
         inner strategy does not predict.
         """
         ...
+
+
+Learn = Callable[[int, Genome], tuple[Genome, Lesson] | None]
+"""Improves a genome by gradient, for the trial of a number; None if there is nothing to learn."""
+
+
+@runtime_checkable
+class LearningStrategy(Strategy, Protocol):
+    """A strategy that has some of its genomes improved by the gradient of a loss.
+
+    ``learn`` is set before the first ask. For the number of a stored trial it returns the same as before.
+    """
+
+    learn: Learn
 
 
 @runtime_checkable

@@ -21,7 +21,7 @@ from kingyo.models.kinds.kind import (
     most_new,
 )
 from kingyo.models.kinds.registry import DEFAULT, MODEL_KINDS
-from kingyo.types import CutAware, Example, GeneratesText, Item, RatesText
+from kingyo.types import CutAware, Example, GeneratesText, HasGradients, Item, RatesText
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -37,7 +37,7 @@ class CausalLM:
     """Causal language models (any AutoModelForCausalLM)."""
 
     name = DEFAULT
-    provides = (GeneratesText, CutAware, RatesText)
+    provides = (GeneratesText, CutAware, RatesText, HasGradients)
     libraries = ("transformers", "tokenizers", "jinja2", "sentencepiece")
     card = CardPart(
         pipeline_tag="text-generation",

@@ -1,0 +1,72 @@
+"""Whether a run can learn weights by gradient, and the settings of its main search then."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from kingyo.errors import KingyoError
+from kingyo.methods import METHODS
+from kingyo.methods.contract import describes
+from kingyo.models.kinds import ModelKind
+from kingyo.run.config import RunConfig
+from kingyo.run.settings import RunSettings, deciding_measures
+from kingyo.strategies import COMBINATORS
+from kingyo.tasks import TASK_KINDS
+from kingyo.types import HasGradients
+
+GROUPS = "block"
+"""Groups of tensors with weights of their own, where run.yaml names none."""
+
+
+def with_learning(settings: RunSettings, config: RunConfig) -> RunSettings:
+    """Return settings whose main search learns weights; its controls do not."""
+    first = settings.first
+    own = {"strategy": first.strategy, "settings": first.settings}
+    groups = first.groups if config.merge.groups is not None else GROUPS
+    return replace(settings, first=replace(first, strategy="memetic", settings={**own}, groups=groups))
+
+
+def learns(config: RunConfig, settings: RunSettings, kind: ModelKind, folder: Path) -> bool:
+    """Return whether the main search of a run learns weights: if it can, and run.yaml does not forbid it.
+
+    Raises:
+        KingyoError: run.yaml demands it (``learn: true``), and it cannot.
+    """
+    if config.learn is False:
+        return False
+    reasons = _obstacles(config, settings, kind, folder)
+    if config.learn and reasons:
+        raise KingyoError(
+            "learn: true",
+            expected="a merge with gradients, of models with a loss, for tasks with answers to learn",
+            received=reasons[0],
+            remedy="Delete learn, or change what stands in its way.",
+        )
+    is_default = config.search.strategy is None and config.search.preset is None
+    return not reasons and (config.learn is True or is_default)
+
+
+def _obstacles(config: RunConfig, settings: RunSettings, kind: ModelKind, folder: Path) -> Sequence[str]:
+    """Return what keeps a run from learning weights."""
+    first, merge = settings.first, config.merge
+    undescribed = [name for name in first.methods if not describes(METHODS.get(name, folder))]
+    classes = {spec.kind_name: TASK_KINDS.get(spec.kind_name, folder) for spec in config.specs.values()}
+    found = {
+        f"space: {config.space}": config.space != "parameters",
+        "merge.genome": merge.genome is not None,
+        "several methods": len(first.methods) > 1,
+        "merge.choose_sources": merge.choose_sources is not False,
+        f"the method {', '.join(undescribed)}, which has no derivative": bool(undescribed),
+        f"the strategy {first.strategy}, which combines searches": first.strategy in COMBINATORS,
+        "several objectives": bool(config.objectives),
+        "a measure over all answers": bool(deciding_measures(config)),
+        f"models of kind {kind.name}, which have no loss": HasGradients not in kind.provides,
+        f"device: {config.device}": config.device != "cpu",
+        **{
+            f"a task of kind {name}, which names no answers to learn": not hasattr(each, "examples")
+            for name, each in classes.items()
+        },
+    }
+    return [reason for reason, holds in found.items() if holds]

@@ -1,0 +1,262 @@
+"""Memetic search: evolution, and between its generations weights that are learned by gradient.
+
+    evolve    one factor per family of axes (``Axis.family``), such as one weight per source
+    learn     all axes, by the gradient of a loss, from the best point so far
+    evolve    the factors, and the strength of what was learned
+
+Gene i of family f is a_f · (1 + Σ_k s_k (q_ki − 1)) with the factor a_f and the strengths s_k from 0 to 1.
+Lesson k gives q_ki = g_i / mean |g| over the family, for the learned genes g. So s = 0 is a space of one gene
+per family, and a learned point has strength 1 in its own lesson; all trials are points of one space.
+
+Lamarckian: the learned genes return to the population (Moscato 1989, On Evolution, Search, Optimization,
+Genetic Algorithms and Martial Arts, Caltech C3P report 826; Whitley, Gordon, Mathias 1994, Lamarckian
+Evolution, the Baldwin Effect and Function Optimization, PPSN III).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kingyo.strategies import COMBINATORS, STRATEGIES, build_inner, genes
+from kingyo.strategies.checks import Size, require
+from kingyo.strategies.coarse_to_fine import Stage, families_of, stage_of
+from kingyo.strategies.history import History
+from kingyo.strategies.initial_points import known_points
+from kingyo.types import (
+    Axis,
+    Genome,
+    InformedStrategy,
+    Learn,
+    Lesson,
+    Outcome,
+    PredictingStrategy,
+    Strategy,
+    TaskAware,
+    Trial,
+)
+
+Vector = NDArray[np.float64]
+SOLVED = 0.98  # a score that leaves nothing to learn
+
+
+def learn_nothing(number: int, start: Genome) -> tuple[Genome, Lesson] | None:  # noqa: ARG001 (a Learn)
+    """Return None: nothing can be learned."""
+    return None
+
+
+class Memetic:
+    """Search factors of families with another strategy, and learn all genes in between.
+
+    Without ``learn`` it is the inner strategy in a space of one gene per family. A learned trial has the
+    trial as a parent that it was learned from, unless that is a known point.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings:
+        """Options of the memetic search.
+
+        Attributes:
+            strategy: strategy that searches factors; no combinator.
+            settings: options of that strategy; default: its defaults.
+            first: trials before the first lesson.
+            every: trials between lessons.
+            lessons: most lessons.
+        """
+
+        strategy: str = "item-gp"
+        settings: Mapping[str, object] | None = None
+        first: Size = 8
+        every: Size = 16
+        lessons: Size = 2
+
+    def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
+        simple = settings.strategy not in COMBINATORS
+        require("strategy", settings.strategy, "a strategy that is not a combinator", holds=simple)
+        self.learn: Learn = learn_nothing
+        self._settings = settings
+        self._seed = seed
+        self._history = History()
+        self._space = LearnedSpace(
+            axes=tuple(axes), families=stage_of(axes, families_of(axes, ordered=False))
+        )
+        self._known: list[Outcome] = []
+        self._outcomes: dict[int, Outcome] = {}
+        self._points: dict[Genome, Genome] = {}  # genome -> its point in the space of factors and strengths
+        self._tasks: tuple[Mapping[str, str], Mapping[str, float]] | None = None
+        self._learned: Trial | None = None  # waits for its outcome
+        self._next_lesson: int | None = settings.first
+        self._n_lessons = 0
+        self._begin_search(self._space.axes_of(None))
+
+    @property
+    def batch(self) -> int:
+        """Batch size of the inner strategy."""
+        return self._inner.batch
+
+    def learn_tasks(self, task_of: Mapping[str, str], weights: Mapping[str, float]) -> None:
+        """Pass the tasks to the inner strategy."""
+        self._tasks = (task_of, weights)
+        self._begin_search(self._space.axes_of(None))
+
+    def warm_start(self, known: Sequence[Outcome]) -> None:
+        """Begin with measured points that have one gene per family."""
+        inside = [each for each in known if self._space.families.contains(each.trial.genome)]
+        self._known = sorted(inside, key=lambda outcome: -outcome.trial.number)
+        for outcome in self._known:
+            self._points[outcome.trial.genome] = self._space.families.reduce(outcome.trial.genome)
+        self._warm_start_inner(self._known)
+
+    def ask(self, n: int) -> list[Trial]:
+        """Propose n trials of the inner strategy; one of them is learned if it is time."""
+        if n == 0:
+            return []
+        self._take_up_lesson()
+        learned = self._lesson()
+        trials = [] if learned is None else [learned]
+        return [*trials, *map(self._outer_trial, self._inner.ask(n - len(trials)))]
+
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        """Record how trials ended."""
+        self._history.tell(outcomes)
+        for outcome in outcomes:
+            bare = tuple(each._replace(answer="") for each in outcome.scores)
+            self._outcomes[outcome.trial.number] = replace(outcome, scores=bare)
+        asked = [(outcome, self._asked.get(outcome.trial.number)) for outcome in outcomes]
+        self._inner.tell([replace(outcome, trial=trial) for outcome, trial in asked if trial is not None])
+
+    def predict(self, genomes: Sequence[Genome]) -> list[float] | None:
+        """Return predictions of the inner strategy, if it predicts."""
+        if not isinstance(self._inner, PredictingStrategy):
+            return None
+        return self._inner.predict([self._space.padded(self._point(genome)) for genome in genomes])
+
+    def _point(self, genome: Genome) -> Genome:
+        return self._points.get(genome) or self._space.families.reduce(genome)
+
+    def _lesson(self) -> Trial | None:
+        """Return a learned trial if it is time and there is something to learn."""
+        count, most = self._history.count, self._settings.lessons
+        if self._next_lesson is None or count < self._next_lesson or self._learned is not None:
+            return None
+        self._next_lesson = count + self._settings.every
+        start = self._start()
+        result = None if start is None else self.learn(count, start[0])
+        if start is None or result is None:
+            return None
+        self._n_lessons += 1
+        if self._n_lessons == most:
+            self._next_lesson = None
+        self._learned = replace(self._history.ask(result[0], start[1]), lesson=result[1])
+        return self._learned
+
+    def _start(self) -> tuple[Genome, tuple[int, ...]] | None:
+        """Return the genome to learn from and its parents; None if the best point leaves nothing to learn."""
+        scored = [each for each in (*self._known, *self._outcomes.values()) if each.failure is None]
+        if not scored:
+            return self._space.first, ()
+        genomes = [each.trial.genome for each in scored]
+        expected = self.predict(genomes) or [each.score or 0.0 for each in scored]
+        best = max(range(len(scored)), key=lambda index: expected[index])
+        if (scored[best].score or 0.0) >= SOLVED:
+            return None
+        number = scored[best].trial.number
+        return genomes[best], (number,) if number >= 0 else ()
+
+    def _take_up_lesson(self) -> None:
+        """Search around a learned point once its outcome is known."""
+        if self._learned is None or self._learned.number not in self._outcomes:
+            return
+        trial, self._learned = self._learned, None
+        if self._outcomes[trial.number].failure is not None:
+            return
+        point = self._space.add_lesson(trial.genome)
+        self._points[trial.genome] = point
+        self._begin_search(self._space.axes_of(point))
+        outcomes = [self._outcomes[number] for number in sorted(self._outcomes)]
+        self._warm_start_inner([*self._known, *(each for each in outcomes if each.failure is None)])
+
+    def _begin_search(self, axes: Sequence[Axis]) -> None:
+        settings = dict(self._settings.settings or {})
+        if self._n_lessons and self._settings.strategy == "item-gp":
+            settings["initial"] = 0
+        self._asked: dict[int, Trial] = {}  # by their own numbers, as trials of the inner strategy
+        self._numbers: dict[int, int] = {}  # of inner trials -> own
+        seed = self._seed + self._n_lessons
+        self._inner: Strategy = build_inner(self._settings.strategy, axes, seed, settings)
+        if self._tasks is not None and isinstance(self._inner, TaskAware):
+            self._inner.learn_tasks(*self._tasks)
+
+    def _warm_start_inner(self, outcomes: Sequence[Outcome]) -> None:
+        if outcomes and isinstance(self._inner, InformedStrategy):
+            points = [self._space.padded(self._point(outcome.trial.genome)) for outcome in outcomes]
+            self._inner.warm_start(known_points(outcomes, points))
+
+    def _outer_trial(self, inner: Trial) -> Trial:
+        genome = self._space.expand(inner.genome)
+        self._points.setdefault(genome, inner.genome)
+        trial = self._history.ask(genome, tuple(self._numbers[parent] for parent in inner.parents))
+        self._asked[trial.number], self._numbers[inner.number] = inner, trial.number
+        return trial
+
+
+class LearnedSpace:
+    """A space of factors of families, and of strengths of lessons.
+
+    Args:
+        axes: the axes of genomes.
+        families: the space of one gene per family.
+    """
+
+    def __init__(self, *, axes: tuple[Axis, ...], families: Stage) -> None:
+        self.families = families
+        self.first = genes.first_point(axes)
+        self._low, self._high = (np.array([getattr(axis, end) for axis in axes]) for end in ("low", "high"))
+        self._family = np.zeros(len(axes), dtype=int)
+        for number, group in enumerate(families.groups):
+            self._family[list(group)] = number
+        self._patterns: list[Vector] = []
+
+    def axes_of(self, start: Genome | None) -> tuple[Axis, ...]:
+        """Return the axes of factors and strengths; they start at a point if one is given."""
+        strengths = [
+            Axis(name=f"strength of lesson {number}", low=0.0, high=1.0, start=0.0)
+            for number, _ in enumerate(self._patterns, 1)
+        ]
+        axes = (*self.families.axes, *strengths)
+        if start is None:
+            return axes
+        pairs = zip(axes, start, strict=True)
+        return tuple(replace(axis, start=gene) if axis.kind == "float" else axis for axis, gene in pairs)
+
+    def add_lesson(self, genome: Genome) -> Genome:
+        """Add a learned genome as a lesson, and return its point."""
+        learned = np.array(genome)
+        factors, pattern = list(self.families.reduce(genome)), np.ones(len(learned))
+        for number, group in enumerate(self.families.groups):
+            size = math.fsum(abs(genome[i]) for i in group) / len(group)
+            if len(group) > 1 and size > 0:
+                factors[number] = size
+                pattern[list(group)] = learned[list(group)] / size
+        strengths = [*(0.0 for _ in self._patterns), 1.0]
+        self._patterns.append(pattern)
+        return (*factors, *strengths)
+
+    def padded(self, point: Genome) -> Genome:
+        """Return a point with strength 0 in the lessons that came after it."""
+        size = len(self.families.axes) + len(self._patterns)
+        return (*point, *(0.0 for _ in range(size - len(point))))
+
+    def expand(self, point: Genome) -> Genome:
+        """Return the genome of a point, within the bounds of the axes."""
+        n = len(self.families.axes)
+        factors = np.array(point[:n])[self._family]
+        strength = 1 + sum(s * (pattern - 1) for s, pattern in zip(point[n:], self._patterns, strict=True))
+        return tuple(np.clip(factors * strength, self._low, self._high).tolist())
+
+
+STRATEGIES.register("memetic")(Memetic)

@@ -1,0 +1,119 @@
+"""Learned genomes within a search: when they are asked for, from where, and what the search makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+
+import pytest
+
+from kingyo.strategies import build
+from kingyo.strategies.coarse_to_fine import families_of, stage_of
+from kingyo.strategies.memetic import LearnedSpace, Memetic
+from kingyo.testing.strategies import MIXED_AXES, StrategyContract, failed, scored
+from kingyo.types import Axis, Genome, Lesson, Outcome, Strategy, Trial
+from tests.strategies.problems import LAYERED
+
+LESSON = Lesson(steps=3, targets=4, items=24, seconds=0.1, loss=(1.0, 0.5))
+SMALL = {"settings": {"batch": 2, "initial": 2, "pool": 40, "memory": 30}}
+GOAL: Genome = (1.0, 0.8, 0.6, 0.4, 0.2, 0.0, 0.0, 0.5, 1.0, 1.0)
+
+
+def near_goal(_: int, start: Genome) -> tuple[Genome, Lesson]:
+    return tuple(0.2 * gene + 0.8 * goal for gene, goal in zip(start, GOAL, strict=True)), LESSON
+
+
+def outcome(trial: Trial) -> Outcome:
+    distance = fmean(abs(gene - goal) for gene, goal in zip(trial.genome, GOAL, strict=True))
+    return scored(trial, 1 - distance)
+
+
+def searched(strategy: Memetic, n: int, learn: object = near_goal) -> list[Trial]:
+    strategy.learn = learn  # type: ignore[assignment]
+    trials: list[Trial] = []
+    while len(trials) < n:
+        batch = strategy.ask(2)
+        strategy.tell([outcome(trial) for trial in batch])
+        trials += batch
+    return trials
+
+
+def memetic(**options: object) -> Memetic:
+    strategy = build("memetic", LAYERED, 0, {**SMALL, **options})
+    assert isinstance(strategy, Memetic)
+    return strategy
+
+
+class TestMemetic(StrategyContract):
+    axes = (*LAYERED, *MIXED_AXES)
+
+    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
+        strategy = build("memetic", axes, seed, {**SMALL, "first": 3, "every": 4})
+        assert isinstance(strategy, Memetic)
+        strategy.learn = lambda _, start: (tuple(start), LESSON)
+        return strategy
+
+
+def test_lessons_come_in_time_and_name_the_best_trial_as_their_parent() -> None:
+    trials = searched(memetic(strategy="random", settings={}, first=4, every=6), 20)
+    learned = [trial for trial in trials if trial.lesson is not None]
+    assert [trial.number for trial in learned] == [4, 10]
+    best = max(trials[:4], key=lambda trial: outcome(trial).score or 0.0)
+    assert learned[0].parents == (best.number,)
+    assert learned[0].genome == near_goal(4, best.genome)[0]
+
+
+def test_before_the_first_lesson_families_have_one_gene_and_later_the_learned_pattern() -> None:
+    trials = searched(memetic(first=4, lessons=1), 24)
+    for trial in trials[:4]:
+        assert len(set(trial.genome[:5])) == len(set(trial.genome[5:])) == 1
+    after = trials[6:]
+    assert any(len(set(trial.genome[:5])) > 1 for trial in after)
+    before = max(outcome(trial).score or 0.0 for trial in trials[:4])
+    assert fmean(outcome(trial).score or 0.0 for trial in after) > before
+
+
+def test_without_lessons_it_is_the_inner_strategy_on_families() -> None:
+    strategy = memetic(first=4)
+    trials = searched(strategy, 12, lambda _, __: None)
+    stage = stage_of(LAYERED, families_of(LAYERED, ordered=False))
+    inner = build("item-gp", stage.axes, 0, SMALL["settings"])
+    expected: list[Genome] = []
+    while len(expected) < 12:
+        batch = inner.ask(2)
+        inner.tell([scored(t, outcome(Trial(number=0, genome=stage.expand(t.genome))).score) for t in batch])
+        expected += [stage.expand(trial.genome) for trial in batch]
+    assert [trial.genome for trial in trials] == expected
+
+
+def test_a_failed_lesson_changes_nothing() -> None:
+    strategy = memetic(first=2, lessons=1)
+    strategy.learn = near_goal
+    first = strategy.ask(2)
+    strategy.tell([outcome(trial) for trial in first])
+    learned, other = strategy.ask(2)
+    assert learned.lesson == LESSON
+    strategy.tell([failed(learned), outcome(other)])
+    for trial in strategy.ask(4):
+        assert len(set(trial.genome[:5])) == 1
+
+
+def test_solved_points_are_not_learned_from() -> None:
+    strategy = memetic(first=2)
+    strategy.learn = lambda _, __: pytest.fail("there is nothing to learn")
+    for _ in range(6):
+        strategy.tell([scored(trial, 1.0) for trial in strategy.ask(2)])
+
+
+def test_a_learned_genome_is_a_point_of_the_space_of_factors_and_strengths() -> None:
+    families = stage_of(LAYERED, families_of(LAYERED, ordered=False))
+    space = LearnedSpace(axes=LAYERED, families=families)
+    assert space.expand((0.3, 0.6)) == (0.3,) * 5 + (0.6,) * 5
+    first = space.add_lesson(GOAL)
+    assert space.expand(first) == pytest.approx(GOAL)
+    zeros = (0.0,) * 5 + (1.0,) * 5
+    second = space.add_lesson(zeros)
+    assert space.expand(second) == pytest.approx(zeros)
+    assert space.expand(space.padded(first)) == pytest.approx(GOAL)
+    assert space.expand((*first[:2], 0.0, 0.0)) == (first[0],) * 5 + (first[1],) * 5
+    assert [axis.name for axis in space.axes_of(None)[2:]] == ["strength of lesson 1", "strength of lesson 2"]
