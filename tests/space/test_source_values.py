@@ -22,8 +22,10 @@ def test_a_source_has_its_own_groups_and_range() -> None:
     assert list(axes) == [*blocks, "weight/maths/all"]
     assert (axes["weight/maths/all"].low, axes["weight/maths/all"].high) == (0.5, 2.0)
     assert axes["weight/maths/all"].place is None and axes[blocks[0]].place == 0.0
-    ja, maths = search_space.decode(tuple(axis.first for axis in search_space.axes)).sources
+    start = tuple(axis.first for axis in search_space.axes)
+    ja, maths = search_space.decode((0.2, *start[1:])).sources
     assert isinstance(ja.parameters["weight"], tuple) and maths.parameters == {"weight": 1.0}
+    assert search_space.decode(start).sources[0].parameters == {"weight": 0.5}, "said once"
 
 
 def test_other_parameters_stay_those_of_all_sources() -> None:

@@ -16,7 +16,7 @@ from kingyo.strategies import COMBINATORS
 from kingyo.tasks import TASK_KINDS
 from kingyo.types import HasGradients
 
-GROUPS = "block"
+GROUPS = "tensor"
 """Groups of tensors with weights of their own, where run.yaml names none."""
 
 

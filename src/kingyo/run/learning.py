@@ -33,8 +33,10 @@ BATCH_SIZE = 8
 PASSES = 3
 """Cost of an example in a step, in evaluations of an item: a backward pass costs two forward passes."""
 FEWEST_STEPS, MOST_STEPS = 10, 40
-SHARE = 0.25
-"""A lesson costs at most this share of the budget of its search."""
+SHARE, TOTAL_SHARE = 1 / 3, 2 / 3
+"""A lesson, and all lessons, cost at most these shares of the budget of their search."""
+FEWEST_LEFT = 4
+"""Candidates that the rest of the budget must buy after a lesson."""
 FEWEST_TARGETS = 4
 
 
@@ -124,6 +126,7 @@ class Teacher:
         merger: returns a merger into a live model; called for the first lesson.
         task: the task of the run.
         budget: the item evaluations of the search; None if only time limits it.
+        most_items: the items that a candidate is scored on at most.
     """
 
     search: Search
@@ -131,6 +134,7 @@ class Teacher:
     merger: Callable[[], InPlaceMerger]
     task: Task
     budget: int | None
+    most_items: int
 
     def prepare(self, store: RunStore, notify: Callable[[Event], None]) -> None:
         """Let the strategy learn; what it learned in earlier sessions is read from the store."""
@@ -149,16 +153,15 @@ class Teacher:
     def _learn(
         self, store: RunStore, notify: Callable[[Event], None], number: int, start: Genome
     ) -> tuple[Genome, Lesson] | None:
-        steps = self._steps()
-        if steps < FEWEST_STEPS:
-            return None
         began, merger = time.perf_counter(), self.merger()
         last = max(trial.id for trial in store.trials())
         right = store.right_answers((BASELINES, self.search.name), "fit", last)
         answers = {item: texts[:1] for item, texts in right.items()}
         fit = store.items()["fit"]
         examples = examples_of(self.task, merger.model, fit, answers, prefers_given=False)
-        if len({example.item for example in examples}) < FEWEST_TARGETS:
+        size = min(BATCH_SIZE, len(examples))
+        steps = self._steps(store, size)
+        if len({example.item for example in examples}) < FEWEST_TARGETS or steps < FEWEST_STEPS:
             return None
         event = partial(Event, kind="trained", search=self.search.name, split="fit", total=steps)
         descent = Descent(
@@ -170,16 +173,22 @@ class Teacher:
         lesson = Lesson(
             steps=steps,
             targets=len(examples),
-            items=steps * min(descent.batch_size, len(examples)) * PASSES,
+            items=steps * size * PASSES,
             seconds=time.perf_counter() - began,
             loss=(float(np.mean(losses[:some])), float(np.mean(losses[-some:]))),
         )
         return genome, lesson
 
-    def _steps(self) -> int:
+    def _steps(self, store: RunStore, size: int) -> int:
+        """Return how many steps the budget allows."""
         if self.budget is None:
             return MOST_STEPS
-        return min(MOST_STEPS, int(SHARE * self.budget) // (PASSES * BATCH_SIZE))
+        name = self.search.name
+        learned = sum(lesson.items for lesson in store.lessons(name).values())
+        spent = sum(items for items, _ in store.costs(name, "fit").values())
+        left = self.budget - spent - FEWEST_LEFT * self.most_items
+        items = min(SHARE * self.budget, TOTAL_SHARE * self.budget - learned, left)
+        return max(0, min(MOST_STEPS, int(items) // (PASSES * max(1, size))))
 
 
 def taught(search: Search, task: Task, merger: Callable[[], InPlaceMerger], n_fit: int) -> Search:
@@ -187,11 +196,15 @@ def taught(search: Search, task: Task, merger: Callable[[], InPlaceMerger], n_fi
     space = innermost(search.space)
     if not isinstance(search.strategy, LearningStrategy) or not isinstance(space, ParameterSpace):
         return search
-    limits, most = search.limits, search.screen.items or n_fit
-    bounds = [
-        None if limits.candidates is None else limits.candidates * min(most, n_fit),
-        limits.item_evaluations,
-    ]
-    budget = min((bound for bound in bounds if bound is not None), default=None)
-    teacher = Teacher(search=search, space=space, merger=merger, task=task, budget=budget)
+    limits, most = search.limits, min(search.screen.items or n_fit, n_fit)
+    candidates = None if limits.candidates is None else limits.candidates * most
+    bounds = [bound for bound in (candidates, limits.item_evaluations) if bound is not None]
+    teacher = Teacher(
+        search=search,
+        space=space,
+        merger=merger,
+        task=task,
+        budget=min(bounds, default=None),
+        most_items=most,
+    )
     return replace(search, prepare=teacher.prepare)

@@ -220,7 +220,7 @@ class ParameterSpace(SourceSpace):
         values = {group: genes[_axis_name(parameter, owner, group)] for group in groups}
         if parameter.search_scale == "log":
             values = {group: 10.0**gene for group, gene in values.items()}
-        if len(groups) == 1:
+        if len(set(values.values())) == 1:
             return values[groups[0]]
         return self.layout.conditionals(granularity, values)
 

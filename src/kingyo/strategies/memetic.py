@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,7 @@ from kingyo.types import (
 
 Vector = NDArray[np.float64]
 SOLVED = 0.98  # a score that leaves nothing to learn
+MOST_FAILURES = 2  # lessons without a gain
 
 
 def learn_nothing(number: int, start: Genome) -> tuple[Genome, Lesson] | None:  # noqa: ARG001 (a Learn)
@@ -65,14 +67,14 @@ class Memetic:
             settings: options of that strategy; default: its defaults.
             first: trials before the first lesson.
             every: trials between lessons.
-            lessons: most lessons.
+            lessons: most lessons; none follows two without a gain.
         """
 
         strategy: str = "item-gp"
         settings: Mapping[str, object] | None = None
-        first: Size = 8
-        every: Size = 16
-        lessons: Size = 2
+        first: Size = 6
+        every: Size = 8
+        lessons: Size = 6
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
         simple = settings.strategy not in COMBINATORS
@@ -90,7 +92,8 @@ class Memetic:
         self._tasks: tuple[Mapping[str, str], Mapping[str, float]] | None = None
         self._learned: Trial | None = None  # waits for its outcome
         self._next_lesson: int | None = settings.first
-        self._n_lessons = 0
+        self._n_lessons = self._n_failures = 0
+        self._start: Genome = ()  # of the last lesson
         self._begin_search(self._space.axes_of(None))
 
     @property
@@ -144,31 +147,48 @@ class Memetic:
         if self._next_lesson is None or count < self._next_lesson or self._learned is not None:
             return None
         self._next_lesson = count + self._settings.every
-        start = self._start()
+        start = self._best() if self._n_failures == 0 else (self._centre(), ())
         result = None if start is None else self.learn(count, start[0])
         if start is None or result is None:
             return None
+        self._start = start[0]
         self._n_lessons += 1
         if self._n_lessons == most:
             self._next_lesson = None
         self._learned = replace(self._history.ask(result[0], start[1]), lesson=result[1])
         return self._learned
 
-    def _start(self) -> tuple[Genome, tuple[int, ...]] | None:
-        """Return the genome to learn from and its parents; None if the best point leaves nothing to learn."""
+    def _best(self) -> tuple[Genome, tuple[int, ...]] | None:
+        """Return the genome of the best trial and its number; None if it leaves nothing to learn.
+
+        Known points have no number.
+        """
         scored = [each for each in (*self._known, *self._outcomes.values()) if each.failure is None]
         if not scored:
             return self._space.first, ()
-        genomes = [each.trial.genome for each in scored]
-        expected = self.predict(genomes) or [each.score or 0.0 for each in scored]
-        best = max(range(len(scored)), key=lambda index: expected[index])
-        if (scored[best].score or 0.0) >= SOLVED:
+        expected = self._expected(scored)
+        best = scored[max(range(len(scored)), key=lambda index: expected[index])]
+        if (best.score or 0.0) >= SOLVED:
             return None
-        number = scored[best].trial.number
-        return genomes[best], (number,) if number >= 0 else ()
+        number = best.trial.number
+        return best.trial.genome, (number,) if number >= 0 else ()
+
+    def _centre(self) -> Genome:
+        """Return the mean of the known points, such as the average of all sources."""
+        genomes = [outcome.trial.genome for outcome in self._known]
+        return tuple(map(fmean, zip(*genomes, strict=True))) if genomes else self._space.first
+
+    def _expected(self, outcomes: Sequence[Outcome]) -> list[float]:
+        """Return what the inner strategy expects of trials, or else their scores."""
+        predicted = self.predict([outcome.trial.genome for outcome in outcomes])
+        return predicted or [outcome.score or 0.0 for outcome in outcomes]
 
     def _take_up_lesson(self) -> None:
-        """Search around a learned point once its outcome is known."""
+        """Search around a learned point once its outcome is known.
+
+        If it is not better than its start, the next lesson starts elsewhere; after a second one without gain
+        there is none.
+        """
         if self._learned is None or self._learned.number not in self._outcomes:
             return
         trial, self._learned = self._learned, None
@@ -178,7 +198,15 @@ class Memetic:
         self._points[trial.genome] = point
         self._begin_search(self._space.axes_of(point))
         outcomes = [self._outcomes[number] for number in sorted(self._outcomes)]
-        self._warm_start_inner([*self._known, *(each for each in outcomes if each.failure is None)])
+        scored = [*self._known, *(each for each in outcomes if each.failure is None)]
+        self._warm_start_inner(scored)
+        before = next((each for each in scored if each.trial.genome == self._start), None)
+        pair = [self._outcomes[trial.number], *([] if before is None else [before])]
+        learned, *start = self._expected(pair)
+        if start and learned <= start[0]:
+            self._n_failures += 1
+        if self._n_failures == MOST_FAILURES:
+            self._next_lesson = None
 
     def _begin_search(self, axes: Sequence[Axis]) -> None:
         settings = dict(self._settings.settings or {})
