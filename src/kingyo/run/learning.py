@@ -46,14 +46,15 @@ class Descent:
 
     Attributes:
         steps: number of updates.
-        rate: change of a gene in a step, as a share of its range, while its gradient keeps its sign.
+        rate: change of a gene in the first step, as a share of its range, while its gradient keeps its
+            sign; it falls linearly to 0.
         batch_size: examples per step.
         seed: draws the examples of each step.
         progress: called with the number of finished steps after each.
     """
 
     steps: int = MOST_STEPS
-    rate: float = 0.03
+    rate: float = 0.15
     batch_size: int = BATCH_SIZE
     seed: int = 0
     progress: Callable[[int], None] = lambda _: None
@@ -111,7 +112,8 @@ class WeightLearner:
             moment = 0.9 * moment + 0.1 * gradient
             square = 0.99 * square + 0.01 * gradient**2
             change = moment / (1 - 0.9**step) / (np.sqrt(square / (1 - 0.99**step)) + 1e-8)
-            genome = np.clip(genome - descent.rate * width * change, self._low, self._high)
+            rate = descent.rate * (1 - (step - 1) / descent.steps)
+            genome = np.clip(genome - rate * width * change, self._low, self._high)
             descent.progress(step)
         return tuple(genome.tolist()), losses
 
