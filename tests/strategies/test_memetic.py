@@ -81,7 +81,9 @@ def test_without_lessons_it_is_the_inner_strategy_on_families() -> None:
     expected: list[Genome] = []
     while len(expected) < 12:
         batch = inner.ask(2)
-        inner.tell([scored(t, outcome(Trial(number=0, genome=stage.expand(t.genome))).score) for t in batch])
+        inner.tell(
+            [scored(t, outcome(Trial(number=0, genome=stage.expand(t.genome))).score or 0.0) for t in batch]
+        )
         expected += [stage.expand(trial.genome) for trial in batch]
     assert [trial.genome for trial in trials] == expected
 

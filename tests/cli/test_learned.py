@@ -1,0 +1,115 @@
+"""Runs that learn weights: what is learned is counted, kept, and the same after a kill."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from kingyo.evolution import MAIN
+from kingyo.evolution.trial_recipes import read_recipe
+from kingyo.kernels.statistics_cache import TensorStats
+from kingyo.run.run import Run
+from kingyo.run.worker import merger_of
+from kingyo.store import RunStore
+from kingyo.types import Lesson
+from tests.cli.conftest import World, interrupted
+from tests.cli.resumed import facts
+
+ITEMS = 16
+CANDIDATES = 46  # 736 item evaluations, a third of which are 10 steps of 8 examples at 3 each
+N_BASELINES, FIRST = 4, 6
+
+
+def learning(world: World, **changes: object) -> Path:
+    budget = {"candidates": CANDIDATES}
+    return world.config(search=None, controls={"random": True}, budget=budget, **changes)
+
+
+def lessons(run: Path) -> dict[int, Lesson]:
+    with RunStore.read(run) as store:
+        numbers = {trial.id: trial.asked.number for trial in store.trials(MAIN)}
+        return {numbers[trial]: lesson for trial, lesson in store.lessons(MAIN).items()}
+
+
+@pytest.fixture(scope="module")
+def learned(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
+    world = World(folder=Path(shutil.copytree(origin, tmp_path_factory.mktemp("learned") / "world")))
+    done = world.run("evolve", learning(world), "--run", "run")
+    assert done.returncode == 0, done.stderr
+    return world
+
+
+def test_lessons_are_trials_and_part_of_the_budget(learned: World) -> None:
+    run = learned.folder / "run"
+    found = lessons(run)
+    assert FIRST in found
+    with RunStore.read(run) as store:
+        trials = {trial.asked.number: trial for trial in store.trials(MAIN)}
+        costs = store.costs(MAIN, "fit")
+        assert all(costs[trials[number].id][0] >= lesson.items for number, lesson in found.items())
+        cost = sum(items for items, _ in costs.values())
+        assert cost <= CANDIDATES * ITEMS
+        assert sum(lesson.items for lesson in found.values()) <= CANDIDATES * ITEMS * 2 / 3
+        random = sum(items for items, _ in store.costs("random", "fit").values())
+        assert cost - ITEMS < random <= cost, "the control has the same budget"
+        assert len({len(set(trials[number].asked.genome)) for number in range(FIRST)}) <= 2
+        assert len(set(trials[FIRST].asked.genome)) > 2, "each tensor has a weight of its own"
+    assert found[FIRST].loss[1] < found[FIRST].loss[0]
+    assert found[FIRST].targets >= 4
+
+
+def test_a_learned_model_is_exported_as_it_was_scored(learned: World) -> None:
+    run, out = learned.folder / "run", learned.folder / "out"
+    done = learned.run("export", run, out, "--trial", str(FIRST))
+    assert done.returncode == 0, done.stderr
+    with RunStore.read(run) as store, Run.stored(store) as opened:
+        (trial,) = (trial for trial in store.trials(MAIN) if trial.asked.number == FIRST)
+        live = merger_of(opened, opened.open_sources(TensorStats(1 << 24)))(read_recipe(trial)).weights
+        exported = load_file(out / "model.safetensors")
+        assert exported.keys() == live.keys()
+        assert all((exported[name] == live[name]).all() for name in live)
+
+
+def test_learn_false_is_the_plain_search(world: World) -> None:
+    done = world.run("evolve", learning(world, learn=False), "--run", "plain")
+    assert done.returncode == 0, done.stderr
+    assert lessons(world.folder / "plain") == {}
+    with RunStore.read(world.folder / "plain") as store:
+        assert store.searches()[MAIN]["strategy"] == "item-gp"
+        assert all(len(trial.asked.genome) == 2 for trial in store.trials(MAIN))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"merge": {"method": "nearswap"}}, "the method nearswap, which has no derivative"),
+        ({"merge": {"choose_sources": True}}, "merge.choose_sources"),
+        ({"objectives": ["even", "closeness"]}, "several objectives"),
+    ],
+)
+def test_what_cannot_be_learned_is_refused(world: World, changes: dict[str, object], reason: str) -> None:
+    done = world.run("evolve", learning(world, learn=True, **changes), "--run", "no")
+    assert done.returncode != 0 and "learn: true" in done.stderr and reason in done.stderr
+    assert not (world.folder / "no").exists()
+
+
+@pytest.mark.parametrize("stop", [N_BASELINES + FIRST, N_BASELINES + FIRST + 3])
+def test_a_killed_lesson_ends_in_the_same_run(world: World, learned: World, stop: int) -> None:
+    """The first stop is within the lesson, or just after it; the second in the search around it."""
+    config = learning(world)
+    interrupted(world, "evolve", config, after=stop, sent=signal.SIGKILL)
+    run, undisturbed = world.folder / "runs" / "small", learned.folder / "run"
+    done = world.run("resume", run)
+    assert done.returncode == 0, done.stderr
+    assert facts(run) == facts(undisturbed)
+    timeless = [
+        {number: (each.steps, each.targets, each.items, each.loss) for number, each in lessons(path).items()}
+        for path in (run, undisturbed)
+    ]
+    assert timeless[0] == timeless[1]
+    assert json.dumps(world.show(run)["winner"]) == json.dumps(learned.show("run")["winner"])
