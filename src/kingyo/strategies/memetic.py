@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from statistics import fmean
 
 import numpy as np
@@ -44,6 +45,8 @@ from kingyo.types import (
 Vector = NDArray[np.float64]
 SOLVED = 0.98  # a score that leaves nothing to learn
 MOST_FAILURES = 2  # lessons without a gain
+NEAR, NEAREST = 0.4, 0.1  # of a factor's size, and of its range: how far the search goes from a learned point
+STRENGTHS = 0.25  # the same for strengths
 
 
 def learn_nothing(number: int, start: Genome) -> tuple[Genome, Lesson] | None:  # noqa: ARG001 (a Learn)
@@ -112,7 +115,7 @@ class Memetic:
         self._known = sorted(inside, key=lambda outcome: -outcome.trial.number)
         for outcome in self._known:
             self._points[outcome.trial.genome] = self._space.families.reduce(outcome.trial.genome)
-        self._warm_start_inner(self._known)
+        self._begin_search(self._space.axes_of(None), self._known)
 
     def ask(self, n: int) -> list[Trial]:
         """Propose n trials of the inner strategy; one of them is learned if it is time."""
@@ -194,21 +197,21 @@ class Memetic:
         trial, self._learned = self._learned, None
         if self._outcomes[trial.number].failure is not None:
             return
-        point = self._space.add_lesson(trial.genome)
-        self._points[trial.genome] = point
-        self._begin_search(self._space.axes_of(point))
+        point = self._points[trial.genome] = self._space.add_lesson(trial.genome)
         outcomes = [self._outcomes[number] for number in sorted(self._outcomes)]
         scored = [*self._known, *(each for each in outcomes if each.failure is None)]
-        self._warm_start_inner(scored)
+        self._begin_search(self._space.axes_of(point), scored)
         before = next((each for each in scored if each.trial.genome == self._start), None)
         pair = [self._outcomes[trial.number], *([] if before is None else [before])]
         learned, *start = self._expected(pair)
-        if start and learned <= start[0]:
+        if not start or learned > start[0]:
+            self._begin_search(self._space.axes_around(point), scored)
+        else:
             self._n_failures += 1
         if self._n_failures == MOST_FAILURES:
             self._next_lesson = None
 
-    def _begin_search(self, axes: Sequence[Axis]) -> None:
+    def _begin_search(self, axes: Sequence[Axis], known: Sequence[Outcome] = ()) -> None:
         settings = dict(self._settings.settings or {})
         if self._n_lessons and self._settings.strategy == "item-gp":
             settings["initial"] = 0
@@ -218,11 +221,12 @@ class Memetic:
         self._inner: Strategy = build_inner(self._settings.strategy, axes, seed, settings)
         if self._tasks is not None and isinstance(self._inner, TaskAware):
             self._inner.learn_tasks(*self._tasks)
-
-    def _warm_start_inner(self, outcomes: Sequence[Outcome]) -> None:
-        if outcomes and isinstance(self._inner, InformedStrategy):
-            points = [self._space.padded(self._point(outcome.trial.genome)) for outcome in outcomes]
-            self._inner.warm_start(known_points(outcomes, points))
+        points = [self._space.padded(self._point(outcome.trial.genome)) for outcome in known]
+        if self._settings.strategy != "item-gp":  # which also takes points beyond its axes
+            inside = [_is_within(axes, point) for point in points]
+            known, points = list(compress(known, inside)), list(compress(points, inside))
+        if known and isinstance(self._inner, InformedStrategy):
+            self._inner.warm_start(known_points(known, points))
 
     def _outer_trial(self, inner: Trial) -> Trial:
         genome = self._space.expand(inner.genome)
@@ -261,6 +265,19 @@ class LearnedSpace:
         pairs = zip(axes, start, strict=True)
         return tuple(replace(axis, start=gene) if axis.kind == "float" else axis for axis, gene in pairs)
 
+    def axes_around(self, point: Genome) -> tuple[Axis, ...]:
+        """Return the axes in the neighbourhood of a point."""
+        n = len(self.families.axes)
+        axes: list[Axis] = []
+        for index, (axis, gene) in enumerate(zip(self.axes_of(point), point, strict=True)):
+            radius = max(NEAR * abs(gene), NEAREST * (axis.high - axis.low)) if index < n else STRENGTHS
+            high = axis.high if index < n else axis.high + STRENGTHS
+            near = replace(
+                axis, low=max(axis.low, gene - radius), high=min(high, gene + radius), neutral=None
+            )
+            axes.append(near if axis.kind == "float" else axis)
+        return tuple(axes)
+
     def add_lesson(self, genome: Genome) -> Genome:
         """Add a learned genome as a lesson, and return its point."""
         learned = np.array(genome)
@@ -285,6 +302,10 @@ class LearnedSpace:
         factors = np.array(point[:n])[self._family]
         strength = 1 + sum(s * (pattern - 1) for s, pattern in zip(point[n:], self._patterns, strict=True))
         return tuple(np.clip(factors * strength, self._low, self._high).tolist())
+
+
+def _is_within(axes: Sequence[Axis], point: Genome) -> bool:
+    return all(axis.low <= gene <= axis.high for axis, gene in zip(axes, point, strict=True))
 
 
 STRATEGIES.register("memetic")(Memetic)
