@@ -167,7 +167,7 @@ def _parts(split: Literal["validation", "test"], models: Mapping[str, int], item
 def _n_finalists(search: Search, finalists: int, n_trials: int | None) -> int:
     """Return the maximum number of trials on validation, including those that a search always keeps."""
     n = finalists + len(search.keep)
-    return n if n_trials is None else min(n, n_trials)
+    return n if n_trials is None else n_trials if search.learns_fit else min(n, n_trials)
 
 
 def _on_fit(search: Search, before: Mapping[str, CostPart], n_fit: int, n_workers: int) -> CostPart:

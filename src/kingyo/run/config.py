@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationInfo,
@@ -185,6 +186,26 @@ class Controls(StrictModel):
     random_sources: dict[Name, str] = Field(default_factory=dict[str, str])
 
 
+class TuneConfig(StrictModel):
+    """A LoRA trained on the bred model, after the search.
+
+    ``keep`` is a file with items of abilities to keep, of which at most ``limit`` points may be lost.
+    """
+
+    keep: str | None = None
+    limit: Annotated[Real, Field(ge=0, le=100)] = 2.0
+
+    @model_validator(mode="after")
+    def _check_limit(self) -> TuneConfig:
+        if self.keep is None and "limit" in self.model_fields_set:
+            raise ValueError("keep beside limit: a file with the items that it is about")
+        return self
+
+
+def _switched(value: object) -> object:
+    return {} if value is True else None if value is False else value
+
+
 def _named_by_key(tasks: dict[str, TaskSpec]) -> dict[str, TaskSpec]:
     return {name: spec.model_copy(update={"name": name}) for name, spec in tasks.items()}
 
@@ -215,9 +236,15 @@ FRANKENMERGE = "frankenmerge"
 """Name of the untuned path that path searches are compared with."""
 TRAINED = "trained"
 """Name of the control that trains a LoRA."""
+TUNED, TUNED_PARENT = "tuned", "tuned_parent"
+"""Names of the training on the bred model, and of the same training on the best parent."""
+TRAININGS = (TRAINED, TUNED, TUNED_PARENT)
+"""All searches whose candidates are trained on fit; also the facts with their plans and results."""
+KEPT = "kept"
+"""Fact: scores on the items of ``tune.keep``."""
 RANDOM_SOURCES = "random_sources"
 """Name of the control that merges sources drawn at random."""
-RESERVED_NAMES = ("bred", "uniform", "random", "grid", TRAINED, RANDOM_SOURCES)
+RESERVED_NAMES = ("bred", "uniform", "random", "grid", *TRAININGS, RANDOM_SOURCES)
 """Names that no source may have: of winner, uniform merge and controls."""
 
 
@@ -246,6 +273,7 @@ class RunConfig(StrictModel):
     search: FirstSearchConfig = FirstSearchConfig()
     budget: Budget
     controls: Controls = Controls()
+    tune: Annotated[TuneConfig | None, BeforeValidator(_switched)] = None
     finalists: Count = Field(default_factory=_default_finalists)
     batch_size: Count = 128
     device: str = "cpu"

@@ -16,11 +16,12 @@ from typing import cast
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, MAIN, Limits, Search
 from kingyo.io.units import amount_text, counted
-from kingyo.run.config import RANDOM_SOURCES, WEIGHT_SEARCH, Budget, RunConfig
+from kingyo.run.config import RANDOM_SOURCES, TUNED, WEIGHT_SEARCH, Budget, RunConfig, TuneConfig
 from kingyo.run.settings import RunSettings
 from kingyo.store import RunStore, StoredTrial
 
 FACT = "extensions"
+TUNE = "tune"  # fact: the settings of a tuning that was requested after the run began
 Amounts = Mapping[str, float]
 """Key of the budget -> amount added."""
 
@@ -222,9 +223,11 @@ def asked_controls(store: RunStore) -> tuple[str, ...]:
 
 
 def with_asked_controls(config: RunConfig, store: RunStore) -> RunConfig:
-    """Return the config of a run with its later controls switched on."""
+    """Return the config of a run with its later controls and tuning switched on."""
     asked = {name: True for name in asked_controls(store) if name != RANDOM_SOURCES}
-    return config.model_copy(update={"controls": config.controls.model_copy(update=asked)})
+    tune = store.fact(TUNE)
+    more = {} if tune is None else {"tune": TuneConfig.model_validate(tune)}
+    return config.model_copy(update={"controls": config.controls.model_copy(update=asked), **more})
 
 
 def missing_controls(store: RunStore) -> tuple[str, ...]:
@@ -241,8 +244,10 @@ def control_command(folder: str, control: str) -> str:
 
 
 def undo_control(store: RunStore) -> None:
-    """Drop a requested control that has not begun, and mark the run as finished again."""
+    """Drop a requested control or tuning that has not begun, and mark the run as finished again."""
     controls, begun = asked_controls(store), store.searches()
     kept = [name for name in controls if name in begun]
-    if len(kept) < len(controls) and store.winner(MAIN) is not None:
-        store.reopen({"controls": kept, "status": "finished"}, {})
+    is_tuning_unused = store.fact(TUNE) is not None and TUNED not in begun
+    if (len(kept) < len(controls) or is_tuning_unused) and store.winner(MAIN) is not None:
+        unused = {TUNE: None} if is_tuning_unused else {}
+        store.reopen({"controls": kept, "status": "finished", **unused}, {})
