@@ -12,7 +12,7 @@ from functools import partial
 
 from kingyo.checkpoints import Checkpoint, open_checkpoint
 from kingyo.checkpoints.model_reference import parse_reference
-from kingyo.engine import Sources, plan, to_folder
+from kingyo.engine import MergeOptions, Sources, plan, to_folder
 from kingyo.errors import KingyoError
 from kingyo.evolution import MAIN, Event, Search, stored_objectives
 from kingyo.evolution.trial_recipes import read_recipe
@@ -189,7 +189,8 @@ class BredSpace(_TunedSpace):
             store.winner(MAIN) if training is None or training.start is None else store.trial(training.start)
         )
         assert winner is not None, "the main search has a winner"
-        to_folder(plan(read_recipe(winner), self.open_sources()), path)
+        if training is None or not path.is_dir():
+            to_folder(plan(read_recipe(winner), self.open_sources()), path, options=MergeOptions(force=True))
         start = trainer.start_at(path)
         if training is None:
             training = self._plan(store, winner, start)
