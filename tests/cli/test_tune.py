@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM
 from kingyo.io.extras import install_command
 from tests.cli.conftest import World, evaluations
 from tests.cli.forked import forked, run_forked
-from tests.cli.test_trained import EASY, OFF, SPLITS, easy
+from tests.cli.training_runs import EASY, OFF, SPLITS, easy
 
 GRADERS = """
 def right(answer, item):
