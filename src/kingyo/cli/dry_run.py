@@ -188,7 +188,8 @@ def _time_line(speeds: Speeds, cost: Cost, n_workers: int) -> str:
     longest = " of full length" if speeds.is_longest else ""
     merge = f"a merge takes {speeds.build_seconds:.2g} s, " if speeds.build_seconds else ""
     tuning = " and tuning" if any(part.name == TUNED for part in cost.parts) else ""
-    return f"time: {_about(seconds)} ({merge}an answer{longest} {speeds.answer_seconds:.2g} s, without grading{tuning})"
+    each = f"{merge}an answer{longest} {speeds.answer_seconds:.2g} s"
+    return f"time: {_about(seconds)} ({each}, without grading{tuning})"
 
 
 def _about(seconds: float) -> str:
