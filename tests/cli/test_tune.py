@@ -272,17 +272,20 @@ def test_a_run_without_right_answers_is_one_error(world: World) -> None:
     assert world.show("runs/small")["status"] == "finished"
 
 
-def killed(world: World, when: Callable[[Path], bool]) -> None:
-    """Kill `tune` when the run is in a state."""
+def stopped(
+    world: World, when: Callable[[Path], bool], sent: signal.Signals = signal.SIGKILL
+) -> tuple[int | None, str]:
+    """Signal `tune` when the run is in a state; return its exit code and errors."""
     run, environment = world.folder / "runs" / "small", {**os.environ, "OMP_NUM_THREADS": "1"}
-    with forked(["tune", "runs/small"], world.folder, environment) as (process, _):
+    with forked(["tune", "runs/small"], world.folder, environment) as (process, (_, errors)):
         deadline = time.monotonic() + 120
         while not when(run):
             assert process.exitcode is None, "it ended before it could be killed"
             assert time.monotonic() < deadline
         assert process.pid is not None, "it runs"
-        os.kill(process.pid, signal.SIGKILL)
+        os.kill(process.pid, sent)
         process.join(60)
+        return process.exitcode, errors.read_text("utf-8")
 
 
 @pytest.mark.slow
@@ -298,13 +301,20 @@ def test_a_tuning_that_is_killed_anywhere_ends_with_the_same_model(done: World, 
         lambda run: evaluations(run) > before + 6,
     ]
     for moment in moments:
-        killed(copied, moment)
+        assert stopped(copied, moment)[0] == -signal.SIGKILL
     shown: subprocess.CompletedProcess[str] = copied.run("tune", "runs/small")
     assert shown.returncode == 0, shown.stderr
     runs = [world.folder / "runs" / "small" for world in (done, copied)]
     assert digests(runs[0]) == digests(runs[1])
     assert tuned(runs[0]) == tuned(runs[1])
     assert evaluations(runs[0]) == evaluations(runs[1]), "nothing was scored twice"
+
+
+@pytest.mark.slow
+def test_an_interrupt_names_the_command_that_goes_on(copied: World) -> None:
+    code, errors = stopped(copied, lambda run: (run / "tuned" / "1").exists(), signal.SIGINT)
+    assert code == 130 and "Continue with: kingyo tune runs/small" in errors
+    assert copied.run("tune", "runs/small").returncode == 0
 
 
 @pytest.mark.slow
