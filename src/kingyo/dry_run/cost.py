@@ -50,12 +50,14 @@ class Cost:
     Attributes:
         parts: all parts of the run.
         stored: items scored in earlier sessions: name and split of a part -> trial id -> items.
+        training: seconds of the control ``trained``, as a share of those of the main search.
     """
 
     parts: tuple[CostPart, ...]
     stored: Mapping[tuple[str, Split], Mapping[int, int]] = field(
         default_factory=dict[tuple[str, Split], Mapping[int, int]]
     )
+    training: float = 1.0
 
     def answers(self, split: Split | None = None, stage: Stage | None = None) -> int | None:
         """Return the maximum number of graded answers of a split, a stage, or the run.

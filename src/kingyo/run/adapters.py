@@ -64,7 +64,8 @@ class Training:
         reference: reference of that model, without an adapter.
         items, examples: fit items with right answers, and number of these answers.
         steps: updates per adapter.
-        budget: seconds of the search that the control ``trained`` may take; None if time sets no limit.
+        budget: seconds that the control ``trained`` may take; None if time sets no limit.
+        share: the budget as a share of the seconds of the main search on fit.
         last: id of the last trial whose answers are learned.
         settings: one per adapter.
         start: id of the trial that the model is; None for a parent that is named only.
@@ -77,6 +78,7 @@ class Training:
     examples: int
     steps: int
     budget: float | None = None
+    share: float = 1.0
     last: int
     settings: tuple[AdapterSetting, ...]
     start: int | None = None
@@ -119,7 +121,8 @@ class Training:
             else ""
         )
         steps = f"{counted(n, 'setting')} of {counted(self.steps, 'step')}, {BATCH_SIZE} examples each"
-        search = "" if self.budget is None else f"; the main search took {self.budget:,.0f} s on fit"
+        budget = None if self.budget is None else self.budget / self.share
+        search = "" if budget is None else f"; the main search took {budget:,.0f} s on fit"
         return (
             f"The LoRA trained for {self.seconds:,.0f} s ({steps}){search}. It starts from {self.parent}, "
             f"and learned {counted(self.examples, 'answer')} to {counted(self.items, 'fit item')}.{failed}"

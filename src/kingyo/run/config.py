@@ -176,13 +176,14 @@ class Budget(StrictModel):
 class Controls(StrictModel):
     """Searches of the same cost to compare the winner with, and a LoRA trained for the same time.
 
-    Each costs as much as the search, and can also be run on the finished run. ``random_sources`` names models
-    that one of them merges in place of the sources.
+    Each costs as much as the search, and can also be run on the finished run. ``trained`` may be a share of
+    that time; None lets kingyo decide (``default_controls``). ``random_sources`` names models that one of
+    them merges in place of the sources.
     """
 
     random: bool = False
     grid: bool = False
-    trained: bool = False
+    trained: bool | Annotated[Real, Field(gt=0, le=1)] | None = None
     random_sources: dict[Name, str] = Field(default_factory=dict[str, str])
 
 

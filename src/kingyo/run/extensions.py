@@ -21,6 +21,7 @@ from kingyo.run.settings import RunSettings
 from kingyo.store import RunStore, StoredTrial
 
 FACT = "extensions"
+DEFAULT_CONTROLS = "default_controls"  # fact: controls that a run has by default
 TUNE = "tune"  # fact: the settings of a tuning that was requested after the run began
 Amounts = Mapping[str, float]
 """Key of the budget -> amount added."""
@@ -223,8 +224,9 @@ def asked_controls(store: RunStore) -> tuple[str, ...]:
 
 
 def with_asked_controls(config: RunConfig, store: RunStore) -> RunConfig:
-    """Return the config of a run with its later controls and tuning switched on."""
-    asked = {name: True for name in asked_controls(store) if name != RANDOM_SOURCES}
+    """Return the config of a run with its default and later controls, and tuning, switched on."""
+    by_default = cast("dict[str, object]", store.fact(DEFAULT_CONTROLS) or {})
+    asked = {**by_default, **{name: True for name in asked_controls(store) if name != RANDOM_SOURCES}}
     tune = store.fact(TUNE)
     more = {} if tune is None else {"tune": TuneConfig.model_validate(tune)}
     return config.model_copy(update={"controls": config.controls.model_copy(update=asked), **more})

@@ -1,4 +1,4 @@
-"""The control ``trained``: a LoRA that is trained on the fit items for as long as the main search took.
+"""The control ``trained``: a LoRA trained on fit for as long as the main search took, or a share of it.
 
 Its candidates differ in learning rate and in the answers that they learn. Each is the best parent on fit with
 an adapter. The number of steps is fixed once, from measured time.
@@ -84,15 +84,16 @@ class TrainedSpace(SourceSpace):
         start, last = trainer.start_of(parent), trainer.last_trial(store)
         examples, own = (trainer.examples(store, start, source, last) for source in ("found", "own"))
         rate = usual_rate(trainer.models.named[parent].config)
+        share = float(trainer.config.controls.trained or 1.0)
         training = Training(
             parent=parent,
             reference=str(parse_reference(trainer.models.named[parent].reference, trainer.folder).base),
             items=len({example.item for example in examples}),
             examples=len(examples),
             steps=1,
-            budget=sum(
-                seconds for name in trainer.taught_by for _, seconds in store.costs(name, "fit").values()
-            ),
+            budget=share
+            * sum(seconds for name in trainer.taught_by for _, seconds in store.costs(name, "fit").values()),
+            share=share,
             last=last,
             settings=_settings(len(self.axes[0].choices), rate, is_one_source=examples == own),
         )
