@@ -196,8 +196,14 @@ def _print_together(cells: Sequence[Cell], ways: Sequence[str]) -> None:
         lead = interval([(each + 100) / 200 for each in leads])
         shown = {key: 2 * value - 1 for key, value in zip(("score", "low", "high"), lead[:3], strict=True)}
         print_row(
-            [way, str(len(by_domain)), f"{fmean(by_domain):.1f}", points(shown)]
-            + [f"{fmean(ratios):.2f}", f"{below} of {runs}"]
+            [
+                way,
+                str(len(by_domain)),
+                f"{fmean(by_domain):.1f}",
+                points(shown),
+                f"{fmean(ratios):.2f}",
+                f"{below} of {runs}",
+            ]
         )
 
 

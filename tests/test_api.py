@@ -47,6 +47,7 @@ def write_run(folder: Path) -> Path:
     (folder / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     task = {"data": "items.jsonl", "grader": "number", "max_new_tokens": 2}
     run = {"base": "base", "sources": {"a": "a", "b": "b"}, "task": task, "budget": {"candidates": 3}}
+    run["controls"] = {"trained": False}
     file = folder / "run.yaml"
     file.write_text(yaml.safe_dump(run), encoding="utf-8")
     return file

@@ -37,6 +37,7 @@ from kingyo.run.config import (
     MergeConfig,
     Range,
     RunConfig,
+    TuneConfig,
     parse_config,
 )
 from kingyo.run.preflight import check
@@ -83,6 +84,7 @@ SECTIONS: dict[str, type[object]] = {
     "search": FirstSearchConfig,
     "budget": Budget,
     "controls": Controls,
+    "tune": TuneConfig,
     "Sources by a scout": ScoutedSources,
 }
 

@@ -69,9 +69,10 @@ class World:
         )
 
     def config(self, **changes: object) -> Path:
-        """Write a run.yaml with changes; a change to None removes the key."""
+        """Write a run.yaml with changes; a change to None removes the key. No LoRA is trained by default."""
         values = yaml.safe_load((self.folder / "run.yaml").read_text())
         values = {key: value for key, value in {**values, **changes}.items() if value is not None}
+        values["controls"] = {"trained": False, **values.get("controls", {})}
         path = self.folder / "changed.yaml"
         path.write_text(yaml.safe_dump(values, allow_unicode=True))
         return path
@@ -156,7 +157,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "merge": {"method": "task_arithmetic", "parameters": {"weight": {"from": -1, "to": 2}}},
         "search": {"strategy": "ga", "settings": {"population": 6}},
         "budget": {"candidates": 24},
-        "controls": {"random": True, "grid": True},
+        "controls": {"random": True, "grid": True, "trained": False},
         "finalists": 3,
     }
     (folder / "run.yaml").write_text(yaml.safe_dump(config))

@@ -82,7 +82,7 @@ def scout(folder: Path, out: Path, task: str = "task.yaml") -> None:
     )
 
 
-def run_yaml(folder: Path, **changes: object) -> Path:
+def run_yaml(folder: Path, *, controls: object = None, **changes: object) -> Path:
     values = {
         "name": "small",
         "base": "base",
@@ -97,6 +97,7 @@ def run_yaml(folder: Path, **changes: object) -> Path:
         "budget": {"candidates": 27},
         "finalists": 2,
         "scout": "found",
+        "controls": {"trained": False, **(controls if isinstance(controls, dict) else {})},
         **changes,
     }
     (folder / "run.yaml").write_text(yaml.safe_dump({key: each for key, each in values.items() if each}))

@@ -7,7 +7,7 @@ from pathlib import Path
 from kingyo.evolution import BASELINES, Objectives, objectives_as_facts, stored_objectives
 from kingyo.evolution.trial_recipes import new_trial
 from kingyo.recipe import Recipe, Source
-from kingyo.run.trained import best_parent
+from kingyo.run.adapters import best_parent
 from kingyo.store import RunStore
 from kingyo.types import Evaluation, Item, ItemScore, Split, Trial
 
@@ -51,4 +51,4 @@ def add(store: RunStore, search: str, name: str | None, solved: dict[str, int]) 
 def test_the_best_parent_is_the_best_by_the_weights_of_the_tasks(tmp_path: Path) -> None:
     """By items b has more right, 7 of 12 and not 6; by tasks a is ahead, by (3/9 + 3/3) / 2 and 7/18."""
     with begun(tmp_path / "run", {"base": (0, 0), "a": (3, 3), "b": (7, 0), "uniform": (9, 3)}) as store:
-        assert best_parent(store, ("base", "a", "b"), stored_objectives(store)) == "a"
+        assert best_parent(store, ("base", "a", "b"), stored_objectives(store)).name == "a"

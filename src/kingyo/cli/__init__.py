@@ -30,6 +30,7 @@ _COMMANDS = {
     "evolve": "evolve:evolve",
     "resume": "resume:resume",
     "control": "resume:control",
+    "tune": "tune:tune",
     "show": "show:show",
     "report": "show:report",
     "rate": "rate:rate",

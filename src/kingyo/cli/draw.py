@@ -122,7 +122,7 @@ def _as_scored(model: Path) -> Drawing | None:
 
 def _settings_in(file: Path) -> list[object]:
     """Return the settings of each task in a file; errors name the file, which the command does not."""
-    from kingyo.run.open_task import specs_in
+    from kingyo.run.config_file import specs_in
     from kingyo.tasks import settings_of
 
     try:

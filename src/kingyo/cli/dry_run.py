@@ -15,6 +15,7 @@ from kingyo.errors import listed
 from kingyo.evolution import MAIN, Search
 from kingyo.evolution.screens import ScreenSettings
 from kingyo.io.units import counted, percent, size_text, time_text
+from kingyo.run.config import TUNED
 from kingyo.run.settings import RunSettings
 from kingyo.strategies.initial_points import main_batch
 from kingyo.tasks import single_tasks
@@ -186,9 +187,9 @@ def _time_line(speeds: Speeds, cost: Cost, n_workers: int) -> str:
         return f"time: {_about(seconds)}, the limit of the budget"
     longest = " of full length" if speeds.is_longest else ""
     merge = f"a merge takes {speeds.build_seconds:.2g} s, " if speeds.build_seconds else ""
-    return (
-        f"time: {_about(seconds)} ({merge}an answer{longest} {speeds.answer_seconds:.2g} s, without grading)"
-    )
+    tuning = " and tuning" if any(part.name == TUNED for part in cost.parts) else ""
+    each = f"{merge}an answer{longest} {speeds.answer_seconds:.2g} s"
+    return f"time: {_about(seconds)} ({each}, without grading{tuning})"
 
 
 def _about(seconds: float) -> str:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from kingyo.cli.part_progress import PartProgress
 from kingyo.dry_run import STAGES, Cost, total
 from kingyo.evolution import BASELINES, MAIN, Event
-from kingyo.run.config import TRAINED, WEIGHT_SEARCH, WEIGHT_SEARCH_LABEL
+from kingyo.run.config import TRAININGS, TUNED, TUNED_PARENT, WEIGHT_SEARCH, WEIGHT_SEARCH_LABEL
 from kingyo.types import Split
 
 
@@ -126,7 +126,7 @@ class RunProgress:
 
     def _training_seconds(self, progress: PartProgress) -> float | None:
         """Return the time left of the training of a part; before it begins, that of the searches on fit."""
-        if progress.part.name != TRAINED or progress.part.split != "fit" or progress.scored:
+        if progress.part.name not in TRAININGS or progress.part.split != "fit" or progress.scored:
             return 0.0
         if progress.steps is not None:
             done, steps = progress.steps
@@ -148,5 +148,6 @@ def row_name(search: str, split: Split) -> str:
     """Return the name of the row of a search and a split."""
     if split != "fit":
         return split
-    names = {MAIN: "search", WEIGHT_SEARCH: WEIGHT_SEARCH_LABEL, BASELINES: BASELINES}
+    tuning = {TUNED: "tuning", TUNED_PARENT: "tuning, parent"}
+    names = {MAIN: "search", WEIGHT_SEARCH: WEIGHT_SEARCH_LABEL, BASELINES: BASELINES, **tuning}
     return names.get(search, f"control {search}")

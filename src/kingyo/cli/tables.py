@@ -23,7 +23,15 @@ from kingyo.results.remarks import (
 )
 from kingyo.results.summary import RunSummary
 from kingyo.results.trials import row_title
-from kingyo.run.config import RANDOM_SOURCES, TRAINED, WEIGHT_SEARCH, WEIGHT_SEARCH_LABEL
+from kingyo.run.config import (
+    RANDOM_SOURCES,
+    TRAINED,
+    TRAININGS,
+    TUNED,
+    TUNED_PARENT,
+    WEIGHT_SEARCH,
+    WEIGHT_SEARCH_LABEL,
+)
 from kingyo.stats import Interval
 from kingyo.types import SPLITS, Split
 
@@ -66,6 +74,27 @@ def print_control(summary: RunSummary, name: str) -> None:
         print_text(console, escape(line))
 
 
+def print_tuning(summary: RunSummary) -> None:
+    """Print the scores of the bred, the tuned and the trained models, and how far the tuned one differs."""
+    console = Console(highlight=False)
+    trained = {name: each for name, each in summary.controls.items() if name in TRAININGS}
+    own = replace(summary, baselines={}, controls=trained)
+    _print_headline(console, summary)
+    console.print(_scores(own, is_narrow=console.width < 80))
+    if own.set_rows():
+        console.print(_sets(own))
+    for line in filter(None, (estimated_on_fit(own), *_tuning(summary))):
+        print_text(console, escape(line))
+
+
+def _tuning(summary: RunSummary) -> Iterator[str]:
+    """Yield how far the tuned model differs from others, and how it was made."""
+    if summary.tuning is not None:
+        for each in summary.tuning.comparisons:
+            yield _sentence(each, summary.decided_by, TUNED)
+        yield from summary.tuning.sentences()
+
+
 def _print_headline(console: Console, summary: RunSummary) -> None:
     print_text(console, f"[bold]{escape(summary.run)}[/bold] ({escape(summary.folder)}): {summary.status}")
     for remark in (better_than_bred(summary), ahead_on_test(summary)):
@@ -104,21 +133,28 @@ def _conclusions(summary: RunSummary) -> Iterator[str]:
     yield from filter(None, (summary.test_note, _prediction(summary), how_picked(summary)))
     if summary.training is not None:
         yield str(summary.training)
+    yield from _tuning(summary)
     if summary.winner is not None and not summary.comparisons:
         yield "The test split has not been read yet."
     yield from filter(None, (not_compared(summary),))
 
 
 def _telling(summary: RunSummary) -> list[PairedComparison]:
-    """Return the comparisons with the best parent, the mixtures and the controls: the others follow."""
+    """Return the comparisons with the best parent, the mixtures and the controls: the others follow.
+
+    Tuning has its own.
+    """
     parent = summary.best_parent()
     parents = {name for name in summary.baselines if name not in MIXTURES}
     return [
         each
         for each in summary.comparisons
-        if each.other not in parents
-        or summary.parents_tie
-        or (parent is not None and each.other == parent.name)
+        if each.other not in (TUNED, TUNED_PARENT)
+        and (
+            each.other not in parents
+            or summary.parents_tie
+            or (parent is not None and each.other == parent.name)
+        )
     ]
 
 
@@ -213,14 +249,14 @@ def _n(summary: RunSummary, split: Split) -> str:
     return f" (n={'–'.join(map(str, ends))}){groups}"
 
 
-def _sentence(comparison: PairedComparison, decided_by: str | None) -> str:
+def _sentence(comparison: PairedComparison, decided_by: str | None, whose: str = "bred") -> str:
     difference = comparison.difference
     other = comparison.other.replace("_", " ") if comparison.other == RANDOM_SOURCES else comparison.other
-    if other in (WEIGHT_SEARCH, TRAINED):
+    if other in (WEIGHT_SEARCH, *TRAININGS):
         other = row_title(other)
     if comparison.is_alike:
         items = "the one item" if difference.n == 1 else f"all {difference.n} items"
-        return f"bred answers {items} of test as {other} does"
+        return f"{whose} answers {items} of test as {other} does"
     p = "< 0.001" if comparison.p < 0.001 else f"= {comparison.p:.2g}"
     paired = "paired" if decided_by is None else f"{decided_by}, paired halves"
-    return f"bred − {other}: {comparison.text()}, {paired}, n={difference.size}, p {p}"
+    return f"{whose} − {other}: {comparison.text()}, {paired}, n={difference.size}, p {p}"

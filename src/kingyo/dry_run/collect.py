@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from kingyo.dry_run.cost import STAGES, Cost, count_answers
 from kingyo.dry_run.images import ImageForecast, estimate_images
@@ -71,6 +71,7 @@ def dry_run(run: Run) -> DryRun:
     if paths is not None:
         memory = with_path_memory(memory, run, paths.longest)
     cost = count_answers(run.all_searches, len(run.baselines), run.items, config.finalists)
+    cost = replace(cost, training=float(config.controls.trained or 0.0))
     images = None if memory.batch is None else memory.batch.images
     return DryRun(
         run=run,

@@ -50,12 +50,14 @@ class Cost:
     Attributes:
         parts: all parts of the run.
         stored: items scored in earlier sessions: name and split of a part -> trial id -> items.
+        training: seconds of the control ``trained``, as a share of those of the main search.
     """
 
     parts: tuple[CostPart, ...]
     stored: Mapping[tuple[str, Split], Mapping[int, int]] = field(
         default_factory=dict[tuple[str, Split], Mapping[int, int]]
     )
+    training: float = 1.0
 
     def answers(self, split: Split | None = None, stage: Stage | None = None) -> int | None:
         """Return the maximum number of graded answers of a split, a stage, or the run.
@@ -167,7 +169,7 @@ def _parts(split: Literal["validation", "test"], models: Mapping[str, int], item
 def _n_finalists(search: Search, finalists: int, n_trials: int | None) -> int:
     """Return the maximum number of trials on validation, including those that a search always keeps."""
     n = finalists + len(search.keep)
-    return n if n_trials is None else min(n, n_trials)
+    return n if n_trials is None else n_trials if search.learns_fit else min(n, n_trials)
 
 
 def _on_fit(search: Search, before: Mapping[str, CostPart], n_fit: int, n_workers: int) -> CostPart:

@@ -94,10 +94,12 @@ class Speeds:
         return scoring if part.seconds is None else min(part.seconds, scoring)
 
     def run_seconds(self, cost: Cost, n_workers: int) -> float | None:
-        """Return the time of a run, with a control's training, which takes as long as the search."""
-        trains = any(part.name == TRAINED for part in cost.parts)
-        parts = [*cost.parts, *(part for part in cost.parts if trains and part.stage == "search")]
-        return total(self.seconds(part, n_workers) for part in parts)
+        """Return the time of a run, with a control's training, which takes a share of the search's."""
+        seconds = total(self.seconds(part, n_workers) for part in cost.parts)
+        if seconds is None or all(part.name != TRAINED for part in cost.parts):
+            return seconds
+        searches = total(self.seconds(part, n_workers) for part in cost.parts if part.stage == "search")
+        return None if searches is None else seconds + cost.training * searches
 
 
 def measure_speeds(run: Run, seconds: float = MAX_SECONDS, *, is_timed: bool = True) -> Speeds:

@@ -31,8 +31,8 @@ class Journey:
         store: the run's database, open for writing, with the items of all splits.
         runner: evaluates recipes on items; it is closed at the end.
         baselines: name -> recipe; scored first, and compared with the winner at the end.
-        searches: the main search, then its controls; or the searches before ``then``.
-        then: returns further searches, given the recipe of the first search's winner; None if there are none.
+        searches: the main search, then its controls; or the weight search alone, before that of paths.
+        then: returns searches that follow these, given the recipe of the first search's winner, or None.
         finalists: how many of a search's best on fit are scored on validation; none are neighbours.
         reuse: whether trials copy the scores of earlier trials with the same recipe.
         known: scores of other runs that trials copy, too.
@@ -68,10 +68,11 @@ class Journey:
         self._measure_sets(baselines)
         winners = self._winners(searches, evaluator)
         if self.then is not None:
-            (first,) = winners.values()
+            first = winners[searches[0].name]
             assert first is not None, "a first search without a winner is refused"
-            searches += self.then(read_recipe(first))
-            winners |= self._winners(searches[1:], evaluator)
+            after = self.then(read_recipe(first))
+            searches += after
+            winners |= self._winners(after, evaluator)
         self._race(evaluator, baselines)
         for name, winner in winners.items():
             self._evaluate(evaluator, name, "test", [winner] if winner is not None else [])

@@ -124,7 +124,8 @@ class Picker:
             chosen = [point.trial for point in read_front(self.store, search.name).spread(self.finalists)]
         else:
             genomes = [trial.asked.genome for trial in trials]
-            picked = spread_out(genomes, search.space.axes, self.finalists)
+            n = len(trials) if search.learns_fit else self.finalists  # fit cannot rank these
+            picked = spread_out(genomes, search.space.axes, n)
             kept = [index for index, genome in enumerate(genomes) if genome in search.keep]
             again = [index for index, trial in enumerate(trials) if trial.id in set(seen)]
             chosen = [trials[i] for i in sorted({*picked, *kept, *again})]
@@ -166,15 +167,18 @@ class Ranking:
     def ranked(self) -> list[StoredTrial]:
         """Return the successful trials of different recipes by expected fit score, best first.
 
-        Ties go to the older trial. The first is the simplest of the trials that are less than a quarter of an
-        item behind the best, because fit cannot distinguish them: the one-standard-error rule (Breiman et al.
-        1984), with the resolution of fit instead of the error.
+        Ties go to the older trial; candidates that learn from fit are all ties. The first is the simplest of
+        the trials that are less than a quarter of an item behind the best, because fit cannot distinguish
+        them: the one-standard-error rule (Breiman et al. 1984), with the resolution of fit instead of the
+        error.
         """
         values = self._values()
         distinct: dict[str, StoredTrial] = {}
         for trial in self._store.trials(self.search.name):
             if values.get(trial.id) is not None:
                 distinct.setdefault(trial.recipe_hash, trial)
+        if self.search.learns_fit:
+            return [*distinct.values()]
         trials = sorted(distinct.values(), key=lambda trial: (-(values[trial.id] or 0.0), trial.id))
         scores = self._predicted(trials)
         if scores is None:

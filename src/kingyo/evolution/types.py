@@ -46,7 +46,7 @@ class Search:
             on validation by more than a standard error: the best of many on validation is partly luck
             (Breiman et al. 1984, Classification and Regression Trees, the 1 SE rule).
         learns_fit: candidates are trained on fit items, so that their fit scores mean nothing, and validation
-            alone picks the winner.
+            alone picks the winner, among all of them; ties go to the oldest.
         simplicity: returns a number that is larger for simpler recipes; of merges that fit cannot
             distinguish, the simplest is preferred. None for no preference.
         prepare: called with the run's database before the first candidate, in each session; it may report

@@ -6,18 +6,20 @@ scored again. It is written atomically.
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
+from kingyo.checkpoints.adapter import CONFIG, WEIGHTS
 from kingyo.checkpoints.pipelines import whole_pipeline
 from kingyo.engine import Writing, plan, rooted, to_folder
 from kingyo.engine.idle_sources import without_idle_sources
 from kingyo.engine.single_file import check_single_file
 from kingyo.errors import KingyoError
 from kingyo.evolution.trial_recipes import read_recipe
-from kingyo.export.card import Card, render_card
+from kingyo.export.card import ADAPTER, BRED_RECIPE, Card, render_card
 from kingyo.export.contact_sheet import FILE as SHEET
 from kingyo.export.contact_sheet import sheet_png
 from kingyo.export.selection import choose
@@ -30,11 +32,12 @@ from kingyo.results.model_result import read_model_result
 from kingyo.results.side_by_side import contact_sheet
 from kingyo.results.summarize import summarize
 from kingyo.results.trials import describe_trial, failure_of, reference_to
+from kingyo.run.adapters import Training, adapter_folder, read_training
+from kingyo.run.config import TRAININGS, TUNED
 from kingyo.run.model_kind import task_options
 from kingyo.run.provenance import other_versions, require_same
 from kingyo.run.run import Run
 from kingyo.run.setup import stored_config
-from kingyo.run.trained import read_training
 from kingyo.store import RunStore, StoredTrial
 
 __all__ = ["choose", "export", "recipe_of"]
@@ -78,7 +81,7 @@ def export(
         check_single_file(planned.like, around or {})
     part = planned.like.path.name if is_part and around is None else None
     card = _card(store, run, chosen, out, without_idle_sources(planned.recipe, sources))
-    files = _files(replace(card, part=part), out)
+    files = _files(replace(card, part=part), out) | _adapter_files(store.folder, card, out)
     if around is not None and isinstance(run.kind, ChangesPipeline):
         files |= run.kind.pipeline_files(planned.like.path, task_options(run.config, run.folder))
     return to_folder(planned, out, files=files, writing=Writing(around=around, single_file=single_file))
@@ -89,6 +92,9 @@ def _card(
 ) -> Card:
     summary, entry = summarize(store), read_model_result(store, "this model", chosen)
     recipe, idle = reduced
+    training = read_training(store, chosen.search) if chosen.search in TRAININGS else None
+    bred = training.start if training is not None and chosen.search == TUNED else None
+    made_of = recipe if bred is None else read_recipe(store.trial(bred))
     dropped = set(read_recipe(chosen).references) - set(recipe.references)
     return Card(
         title=out.resolve().name,
@@ -99,12 +105,29 @@ def _card(
         searches=store.searches(),
         version=str(store.fact("version")),
         recipe=recipe,
+        made_of=made_of,
+        training=training,
         dropped=_names(dropped, run),
         idle=_names(idle, run),
-        origins=_origins(recipe, run, store),
+        origins=_origins(made_of, run, training),
         versions=other_versions(store, "exported"),
         sheet=contact_sheet(store, summary, "bred"),
     )
+
+
+def _adapter_files(run: Path, card: Card, out: Path) -> dict[str, str | bytes]:
+    """Return the LoRA of a trained model, and the recipe of the bred model that it was trained on."""
+    if card.training is None:
+        return {}
+    trial = card.chosen.trial
+    adapter = adapter_folder(run, trial.search, card.training.number_of(trial.asked.number))
+    config = {**json.loads((adapter / CONFIG).read_text(encoding="utf-8")), "base_model_name_or_path": None}
+    recipe = rooted(card.made_of, card.run.folder, out=out)
+    return {
+        f"{ADAPTER}/{CONFIG}": json.dumps(config, indent=2),
+        f"{ADAPTER}/{WEIGHTS}": (adapter / WEIGHTS).read_bytes(),
+        **({BRED_RECIPE: recipe.to_yaml()} if trial.search == TUNED else {}),
+    }
 
 
 def _names(references: Collection[str], run: Run) -> tuple[str, ...]:
@@ -124,9 +147,9 @@ def _files(card: Card, out: Path) -> dict[str, str | bytes]:
     }
 
 
-def _origins(recipe: Recipe, run: Run, store: RunStore) -> tuple[Origin, ...]:
+def _origins(recipe: Recipe, run: Run, training: Training | None) -> tuple[Origin, ...]:
     """Return the origins of the models of a recipe, the base last; of a trained LoRA that of its parent."""
-    base, training = run.models.base, read_training(store)
+    base = run.models.base
     named = {**({} if base is None else {"base": base}), **run.models.sources}
     names = {checkpoint.reference: name for name, checkpoint in named.items()}
     parent = None if training is None else training.parent

@@ -33,7 +33,8 @@ from kingyo.results.remarks import ahead_on_test, better_than_bred, not_compared
 from kingyo.results.side_by_side import ContactSheet
 from kingyo.results.summary import RunSummary
 from kingyo.results.trials import describe_search, describe_trial, row_title
-from kingyo.run.config import TRAINED, WEIGHT_SEARCH
+from kingyo.run.adapters import Training
+from kingyo.run.config import TUNED, WEIGHT_SEARCH
 from kingyo.run.model_kind import task_options
 from kingyo.run.run import Run
 from kingyo.stats import Interval
@@ -53,6 +54,8 @@ _LIMITS = (
     INHERITED,
 )
 
+ADAPTER, BRED_RECIPE = "adapter", "bred.yaml"
+"""Folder of the LoRA of a trained model; file with the recipe of the bred model that it was trained on."""
 LANGUAGE_CODE = re.compile(r"[a-z]{2,3}")
 
 
@@ -66,6 +69,8 @@ class Card:
         comparisons: comparisons with the winner, the baselines and the winners of the controls.
         run, summary, searches, version: the run.
         recipe: the run's recipe without sources of weight 0; see ``without_idle_sources``.
+        made_of: the recipe of the merge that the model is, or was trained on.
+        training: how it was trained; None for a merge.
         dropped: the names of these sources.
         idle: the names of sources of weight 0 that it keeps.
         origins: what went in.
@@ -82,6 +87,8 @@ class Card:
     searches: Mapping[str, Mapping[str, object]]
     version: str
     recipe: Recipe
+    made_of: Recipe
+    training: Training | None
     dropped: Sequence[str]
     idle: Sequence[str]
     origins: Sequence[Origin]
@@ -108,7 +115,7 @@ def render_card(card: Card) -> str:
         library=part.library,
         pipeline_tag=part.pipeline_tag,
         languages=_graded_languages(card),
-        relation=None if card.is_copy else "finetune" if card.chosen.trial.search == TRAINED else "merge",
+        relation=None if card.is_copy else "finetune" if _is_finetune(card) else "merge",
     )
     limits = (limit.format(task=task, scored=part.scored) for limit in _LIMITS)
     sections = {
@@ -124,7 +131,15 @@ def render_card(card: Card) -> str:
     return render(card.title, front, " ".join((_what(card), *_standing(card))), sections)
 
 
+def _is_finetune(card: Card) -> bool:
+    return card.training is not None and card.chosen.trial.search != TUNED
+
+
 def _recipe(card: Card) -> Iterator[str]:
+    if card.training is not None:
+        yield f"`{ADAPTER}/` holds the LoRA alone."
+    if card.chosen.trial.search == TUNED:
+        yield f"`{BRED_RECIPE}` is the recipe of the bred model, on which it was trained."
     hashed = f"`{card.chosen.trial.recipe_hash[:16]}`"
     if not card.dropped:
         yield f"Its hash in the run is {hashed}."
@@ -154,10 +169,17 @@ def _what(card: Card) -> str:
     merged = _merged(card)
     if card.is_baseline:
         return f"{merged}: {name} of the run {run}, written by {by}. Nothing was searched for it or trained."
-    if trial.search == TRAINED:
+    if card.training is not None and trial.search == TUNED:
         return (
-            f"A LoRA merged into {cell(str(card.summary.training and card.summary.training.parent))}: it was "
-            f"trained on the fit items as a control, by {by}. This is {name} of the run {run}."
+            f"{merged}, bred by {by}: an evolutionary search over recipes. Then a LoRA was trained on the "
+            f"fit items ({_seconds(card.training, trial.asked.number)}) and merged into it. This is {name} "
+            f"of the run {run}."
+        )
+    if card.training is not None:
+        return (
+            f"A LoRA merged into {cell(card.training.parent)}: it was trained on the fit items "
+            f"({_seconds(card.training, trial.asked.number)}) as a control, by {by}. This is {name} of the "
+            f"run {run}."
         )
     how = "an evolutionary search over recipes"
     if trial.search != MAIN:
@@ -165,10 +187,14 @@ def _what(card: Card) -> str:
     return f"{merged}, bred by {by}: {how}, without any gradient training. This is {name} of the run {run}."
 
 
+def _seconds(training: Training, number: int) -> str:
+    return f"{training.numbered[training.number_of(number)].seconds or 0.0:,.0f} s"
+
+
 def _merged(card: Card) -> str:
     if card.recipe.path:
         return describe_path(card.recipe, {origin.reference: origin.name for origin in card.origins})
-    base = card.recipe.base_model
+    base = card.made_of.base_model
     names = ", ".join(cell(origin.name) for origin in card.origins if origin.reference != base)
     return f"A merge of {names}{'' if base is None else ' relative to their base'}"
 
@@ -195,6 +221,8 @@ def _scores(card: Card) -> str:
     minus = "this model minus it, on test"
     lines = table(("model", *SPLITS, minus if by is None else f"{cell(by)} of {minus}"), rows)
     read = f"{means.capitalize()} in % with 95% intervals, and n. "
+    if card.training is not None:
+        read += "This model was trained on fit, so its score there says nothing. "
     if by is None:
         read += (
             "Fit guided the search, and fit and validation together picked the winner, so both flatter it. "
@@ -273,6 +301,7 @@ def _history(card: Card) -> str:
             f"{counted(summary.item_evaluations, 'item evaluation')} in {summary.seconds:,.0f} s, by "
             "all searches",
             *([] if summary.training is None else [cell(str(summary.training))]),
+            *([] if summary.tuning is None else map(cell, summary.tuning.sentences())),
             *(f"task: {_task(spec)}{met}" for spec in config.specs.values()),
         )
     )
@@ -284,8 +313,8 @@ def _searches(card: Card) -> Iterator[str]:
         yield "no search: it is a model that the run compares with"
         name = next((each for each in (MAIN, WEIGHT_SEARCH) if each in card.searches), name)
     search = card.searches[name]
-    if name == TRAINED:
-        yield "LoRA training on the best parent, with settings that validation chose among"
+    if card.training is not None:
+        yield f"LoRA training on {cell(card.training.parent)}, with settings that validation chose among"
     elif "strategy" in search:
         whose = "search of the run" if card.is_baseline else "search"
         strategy = cell(public_name(str(search["strategy"])))

@@ -8,6 +8,7 @@ from kingyo.errors import KingyoError, unknown
 from kingyo.evolution import BASELINES, MAIN, read_front, stored_objectives
 from kingyo.results.summarize import summarize
 from kingyo.results.trials import describe_search, find_trial
+from kingyo.run.config import TRAININGS
 from kingyo.store import RunStore, StoredTrial
 
 FLAGS = ("--trial", "--search", "--pick", "--best")
@@ -80,7 +81,13 @@ def _winner(store: RunStore, search: str) -> StoredTrial:
             received=f"a run that is {store.status()}: {reason}",
             remedy="Name another search." if is_over else remedy,
         )
-    return winner
+    return _untrained(store, winner) if search in TRAININGS else winner
+
+
+def _untrained(store: RunStore, winner: StoredTrial) -> StoredTrial:
+    """Return the bred model or parent that the winner of a training is, or else the winner."""
+    others = (trial for name in (MAIN, BASELINES) for trial in store.trials(name))
+    return next((each for each in others if each.recipe_hash == winner.recipe_hash), winner)
 
 
 def _picked(store: RunStore, pick: str) -> StoredTrial:

@@ -53,7 +53,9 @@ def train_lora(
             adapted = _adapted(model, start)
         seconds = list(_train(model, text, rows, course))
         if out is not None:
-            _write(adapted, out)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # no config beside a relative path
+                _write(adapted, out)
     return seconds
 
 

@@ -174,6 +174,7 @@ def facts(findings: Findings) -> list[tuple[str, str]]:
             for name, history in findings.controls.items()
         ),
         *([] if training is None else [(row_title(TRAINED), str(training))]),
+        *([] if summary.tuning is None else [("tuning", each) for each in summary.tuning.sentences()]),
         ("item evaluations", f"{summary.item_evaluations:,}, all searches and splits"),
         ("scores copied", f"{summary.copied:,}, of trials with the same recipe"),
         ("working time", time_text(summary.seconds)),

@@ -10,7 +10,7 @@ from typing import Literal
 from kingyo.evolution import stored_objectives
 from kingyo.evolution.set_measures import read_verdict
 from kingyo.results.model_result import STATISTICS_SEED, ModelResult, groups_by_task, scores_by_task
-from kingyo.stats import Interval, PairedDifference, paired_difference, with_groups
+from kingyo.stats import Interval, PairedDifference, interval_json, paired_difference, with_groups
 from kingyo.store import RunStore
 from kingyo.types import Evaluation, Split
 
@@ -34,6 +34,11 @@ class PairedComparison:
     p: float
     test: Literal["mcnemar", "gaffke", "half-samples", "student", "bootstrap"]
     is_alike: bool = False
+
+    def to_json(self) -> dict[str, object]:
+        """Return the record in ``kingyo show --json``."""
+        numbers = interval_json(self.difference) or {}
+        return {**numbers, "p": self.p, "test": self.test, "alike": self.is_alike}
 
     def text(self, sign: Literal["", "+"] = "+") -> str:
         """Return the difference in points, or in units of the set measure."""

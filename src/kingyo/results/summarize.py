@@ -22,7 +22,9 @@ from kingyo.results.estimates import FitEstimate, estimate
 from kingyo.results.layer_paths import read_run_layers
 from kingyo.results.model_result import ModelResult, groups_by_task, read_model_result, scores_by_task
 from kingyo.results.summary import RunSummary
-from kingyo.run.config import TRAINED, WEIGHT_SEARCH
+from kingyo.results.tuning import read_tuning
+from kingyo.run.adapters import read_training
+from kingyo.run.config import TRAINED, TRAININGS, WEIGHT_SEARCH
 from kingyo.run.extensions import (
     control_command,
     missing_controls,
@@ -32,7 +34,6 @@ from kingyo.run.extensions import (
 )
 from kingyo.run.provenance import renewals
 from kingyo.run.scouted import read_scout
-from kingyo.run.trained import read_training
 from kingyo.stats import Groups, Interval
 from kingyo.stats.prediction import SplitGroups, predict_weighted_winner
 from kingyo.store import EvaluationRow, RunStore
@@ -84,7 +85,8 @@ def summarize(store: RunStore) -> RunSummary:
         renewals=renewals(store),
         controls_to_run={name: control_command(str(store.folder), name) for name in missing_controls(store)},
         estimates=_estimates(store, [*([child] if child else []), *others]),
-        training=read_training(store),
+        training=read_training(store, TRAINED),
+        tuning=read_tuning(store, winner, controls),
         scout=read_scout(store),
     )
 
@@ -140,7 +142,7 @@ def _choice(
     if not (store.fact(RACED) or is_complete):
         return None  # older versions do not race baselines
     trials, others = ([model.trial for model in own] for own in (winners, baselines))
-    return best_of_run(store, objectives, trials, others, (TRAINED,))
+    return best_of_run(store, objectives, trials, others, TRAININGS)
 
 
 def _predicted_test(store: RunStore, winner: ModelResult) -> Interval | None:

@@ -15,10 +15,11 @@ from kingyo.results.estimates import FitEstimate
 from kingyo.results.layer_paths import NamedPath
 from kingyo.results.model_result import MIXTURES, ModelResult, measure_text
 from kingyo.results.trials import row_title
+from kingyo.results.tuning import Tuning
+from kingyo.run.adapters import Training
 from kingyo.run.extensions import Extension, TestReading
 from kingyo.run.provenance import Renewal
 from kingyo.run.scouted import ScoutRecord
-from kingyo.run.trained import TrainedControl
 from kingyo.stats import Interval, interval_json, mean_name
 from kingyo.tasks import NearDuplicates
 from kingyo.types import SPLITS, Split
@@ -55,6 +56,7 @@ class RunSummary:
         renewals: when scores were made with different versions, or again.
         controls_to_run: controls that were not run -> the command that runs them.
         training: the result and cost of the control ``trained``.
+        tuning: the tuned model beside bred and the same training on the best parent.
         scout: how a scout chose the sources.
     """
 
@@ -90,7 +92,8 @@ class RunSummary:
     test_note: str | None = None
     renewals: tuple[Renewal, ...] = ()
     controls_to_run: Mapping[str, str] = field(default_factory=dict[str, str])
-    training: TrainedControl | None = None
+    training: Training | None = None
+    tuning: Tuning | None = None
     scout: ScoutRecord | None = None
 
     @property
@@ -200,6 +203,7 @@ def _summary_json(summary: RunSummary) -> dict[str, object]:
         **_history(summary),
         "controls_to_run": dict(summary.controls_to_run),
         **({} if summary.training is None else {"training": summary.training.to_json()}),
+        **({} if summary.tuning is None else {"tuning": summary.tuning.to_json()}),
         **({} if summary.scout is None else {"scout": summary.scout.to_json()}),
         **({"front": _front(summary)} if summary.objectives else {}),
     }
@@ -246,7 +250,7 @@ def _models(summary: RunSummary) -> dict[str, object]:
             for name, model in summary.controls.items()
         },
         "cut": {"winner" if model is summary.winner else model.name: dict(model.cut) for model in models},
-        "comparisons": {comparison.other: _comparison(comparison) for comparison in summary.comparisons},
+        "comparisons": {each.other: each.to_json() for each in summary.comparisons},
     }
 
 
@@ -296,11 +300,6 @@ def _scores(model: ModelResult) -> dict[str, object]:
 
 def _by_split(intervals: Mapping[Split, Interval]) -> dict[str, object]:
     return {split: interval_json(intervals.get(split)) for split in SPLITS}
-
-
-def _comparison(comparison: PairedComparison) -> dict[str, object]:
-    numbers = interval_json(comparison.difference) or {}
-    return {**numbers, "p": comparison.p, "test": comparison.test, "alike": comparison.is_alike}
 
 
 def _front(summary: RunSummary) -> dict[str, object]:

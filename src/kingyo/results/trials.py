@@ -11,7 +11,16 @@ from collections.abc import Iterator, Mapping
 
 from kingyo.errors import KingyoError, suggest
 from kingyo.evolution import BASELINES, MAIN
-from kingyo.run.config import FRANKENMERGE, RANDOM_SOURCES, TRAINED, WEIGHT_SEARCH, WEIGHT_SEARCH_LABEL
+from kingyo.run.config import (
+    FRANKENMERGE,
+    RANDOM_SOURCES,
+    TRAINED,
+    TRAININGS,
+    TUNED,
+    TUNED_PARENT,
+    WEIGHT_SEARCH,
+    WEIGHT_SEARCH_LABEL,
+)
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import SPLITS
 
@@ -19,7 +28,7 @@ TrialIndex = Mapping[str, Mapping[str, StoredTrial]]
 """Search -> number, or name of a baseline -> trial."""
 
 _BASELINES = {"base": "the base", "uniform": "the uniform merge", FRANKENMERGE: "the frankenmerge"}
-_LORA = "trained LoRA"
+_TRAINED = {TRAINED: "trained LoRA", TUNED: "tuned model", TUNED_PARENT: "tuned parent"}
 BRED = ("bred", "winner")
 """Names of the winner of the main search."""
 
@@ -62,21 +71,21 @@ def reference_to(trial: StoredTrial) -> str:
 def describe_trial(trial: StoredTrial) -> str:
     """Describe a trial: "the parent ja", "the uniform merge", "trial 12 of random search".
 
-    For the control ``trained``: "the trained LoRA (trained:2)".
+    For models that the run trained: "the trained LoRA (trained:2)".
     """
     if trial.name is not None:
         return _BASELINES.get(trial.name, f"the parent {trial.name}")
-    if trial.search == TRAINED:
-        return f"{describe_search(TRAINED)} ({reference_to(trial)})"
+    if trial.search in TRAININGS:
+        return f"{describe_search(trial.search)} ({reference_to(trial)})"
     return f"trial {trial.asked.number} of {describe_search(trial.search)}"
 
 
 def describe_search(name: str) -> str:
-    """Describe a search: "the main search", "random search", "weights alone", "the trained LoRA"."""
+    """Describe a search: "the main search", "random search", "weights alone", "the tuned model"."""
     if name == MAIN:
         return "the main search"
-    if name == TRAINED:
-        return f"the {_LORA}"
+    if name in TRAININGS:
+        return f"the {_TRAINED[name]}"
     if name == RANDOM_SOURCES:
         return "the search with random sources"
     return WEIGHT_SEARCH_LABEL if name == WEIGHT_SEARCH else f"{name} search"
@@ -84,7 +93,7 @@ def describe_search(name: str) -> str:
 
 def row_title(search: str) -> str:
     """Name the winner of a search in a table: "random, same cost", "weights alone", "trained LoRA"."""
-    named = {WEIGHT_SEARCH: WEIGHT_SEARCH_LABEL, TRAINED: _LORA}
+    named = {WEIGHT_SEARCH: WEIGHT_SEARCH_LABEL, **_TRAINED, TUNED: TUNED}
     return named.get(search, f"{search.replace('_', ' ')}, same cost")
 
 

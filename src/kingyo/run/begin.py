@@ -11,6 +11,9 @@ from kingyo import __version__
 from kingyo.checkpoints import fingerprints_of, stamps_of
 from kingyo.evolution import objectives_as_facts
 from kingyo.io.lazy_torch import torch
+from kingyo.run.config import TRAINED
+from kingyo.run.default_controls import with_default_controls
+from kingyo.run.extensions import DEFAULT_CONTROLS
 from kingyo.run.preflight import check, check_prompts, notes
 from kingyo.run.prompts import warnings
 from kingyo.run.provenance import libraries_of, provenance_facts
@@ -56,6 +59,8 @@ def begin(run: Run, path: Path, *, seeds: Path | None = None, file: Path | None 
             seed; nothing is written then.
     """
     config, folder, models = run.config, run.folder, run.models
+    run = with_default_controls(run)
+    is_by_default = run.config.controls.trained != config.controls.trained
     stamps = {name: stamps_of(model) for name, model in models.by_reference.items()}
     fingerprints = check_all(run)
     check_prompts(run)
@@ -85,6 +90,7 @@ def begin(run: Run, path: Path, *, seeds: Path | None = None, file: Path | None 
         "warnings": list(warnings(run)),
         "threads": threads_of(run),
         "gene_steps": STEPS,
+        **({DEFAULT_CONTROLS: {TRAINED: run.config.controls.trained}} if is_by_default else {}),
         "possible_controls": list(possible_controls(run)),
     }
     require_same_scout(run, facts, run.items["fit"])

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationInfo,
@@ -175,14 +176,35 @@ class Budget(StrictModel):
 class Controls(StrictModel):
     """Searches of the same cost to compare the winner with, and a LoRA trained for the same time.
 
-    Each costs as much as the search, and can also be run on the finished run. ``random_sources`` names models
-    that one of them merges in place of the sources.
+    Each costs as much as the search, and can also be run on the finished run. ``trained`` may be a share of
+    that time; None lets kingyo decide (``default_controls``). ``random_sources`` names models that one of
+    them merges in place of the sources.
     """
 
     random: bool = False
     grid: bool = False
-    trained: bool = False
+    trained: bool | Annotated[Real, Field(gt=0, le=1)] | None = None
     random_sources: dict[Name, str] = Field(default_factory=dict[str, str])
+
+
+class TuneConfig(StrictModel):
+    """A LoRA trained on the bred model, after the search.
+
+    ``keep`` is a file with items of abilities to keep, of which at most ``limit`` points may be lost.
+    """
+
+    keep: str | None = None
+    limit: Annotated[Real, Field(ge=0, le=100)] = 2.0
+
+    @model_validator(mode="after")
+    def _check_limit(self) -> TuneConfig:
+        if self.keep is None and "limit" in self.model_fields_set:
+            raise ValueError("keep beside limit: a file with the items that it is about")
+        return self
+
+
+def _switched(value: object) -> object:
+    return {} if value is True else None if value is False else value
 
 
 def _named_by_key(tasks: dict[str, TaskSpec]) -> dict[str, TaskSpec]:
@@ -215,9 +237,15 @@ FRANKENMERGE = "frankenmerge"
 """Name of the untuned path that path searches are compared with."""
 TRAINED = "trained"
 """Name of the control that trains a LoRA."""
+TUNED, TUNED_PARENT = "tuned", "tuned_parent"
+"""Names of the training on the bred model, and of the same training on the best parent."""
+TRAININGS = (TRAINED, TUNED, TUNED_PARENT)
+"""All searches whose candidates are trained on fit; also the facts with their plans and results."""
+KEPT = "kept"
+"""Fact: scores on the items of ``tune.keep``."""
 RANDOM_SOURCES = "random_sources"
 """Name of the control that merges sources drawn at random."""
-RESERVED_NAMES = ("bred", "uniform", "random", "grid", TRAINED, RANDOM_SOURCES)
+RESERVED_NAMES = ("bred", "uniform", "random", "grid", *TRAININGS, RANDOM_SOURCES)
 """Names that no source may have: of winner, uniform merge and controls."""
 
 
@@ -247,6 +275,7 @@ class RunConfig(StrictModel):
     learn: Annotated[bool, Field(strict=True)] | None = None
     budget: Budget
     controls: Controls = Controls()
+    tune: Annotated[TuneConfig | None, BeforeValidator(_switched)] = None
     finalists: Count = Field(default_factory=_default_finalists)
     batch_size: Count = 128
     device: str = "cpu"

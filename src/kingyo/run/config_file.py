@@ -64,6 +64,17 @@ def load_tasks(path: Path) -> dict[str, TaskSpec]:
     return dict(parse_model(TasksConfig, data, str(path)).tasks)
 
 
+def specs_in(path: Path) -> dict[str, TaskSpec]:
+    """Return the specs in a task file, a run.yaml, or a file with only ``tasks:``."""
+    keys = set(read_yaml(path))
+    if keys == {"tasks"}:
+        return load_tasks(path)
+    if keys & {"task", "tasks"}:
+        return load_config(path).specs
+    spec = load_task_spec(path)
+    return {spec.name: spec}
+
+
 def _tasks_from_files(tasks: object, folder: Path) -> object:
     if not isinstance(tasks, dict):
         return tasks

@@ -16,11 +16,13 @@ from typing import cast
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, MAIN, Limits, Search
 from kingyo.io.units import amount_text, counted
-from kingyo.run.config import RANDOM_SOURCES, WEIGHT_SEARCH, Budget, RunConfig
+from kingyo.run.config import RANDOM_SOURCES, TUNED, WEIGHT_SEARCH, Budget, RunConfig, TuneConfig
 from kingyo.run.settings import RunSettings
 from kingyo.store import RunStore, StoredTrial
 
 FACT = "extensions"
+DEFAULT_CONTROLS = "default_controls"  # fact: controls that a run has by default
+TUNE = "tune"  # fact: the settings of a tuning that was requested after the run began
 Amounts = Mapping[str, float]
 """Key of the budget -> amount added."""
 
@@ -222,9 +224,12 @@ def asked_controls(store: RunStore) -> tuple[str, ...]:
 
 
 def with_asked_controls(config: RunConfig, store: RunStore) -> RunConfig:
-    """Return the config of a run with its later controls switched on."""
-    asked = {name: True for name in asked_controls(store) if name != RANDOM_SOURCES}
-    return config.model_copy(update={"controls": config.controls.model_copy(update=asked)})
+    """Return the config of a run with its default and later controls, and tuning, switched on."""
+    by_default = cast("dict[str, object]", store.fact(DEFAULT_CONTROLS) or {})
+    asked = {**by_default, **{name: True for name in asked_controls(store) if name != RANDOM_SOURCES}}
+    tune = store.fact(TUNE)
+    more = {} if tune is None else {"tune": TuneConfig.model_validate(tune)}
+    return config.model_copy(update={"controls": config.controls.model_copy(update=asked), **more})
 
 
 def missing_controls(store: RunStore) -> tuple[str, ...]:
@@ -241,8 +246,10 @@ def control_command(folder: str, control: str) -> str:
 
 
 def undo_control(store: RunStore) -> None:
-    """Drop a requested control that has not begun, and mark the run as finished again."""
+    """Drop a requested control or tuning that has not begun, and mark the run as finished again."""
     controls, begun = asked_controls(store), store.searches()
     kept = [name for name in controls if name in begun]
-    if len(kept) < len(controls) and store.winner(MAIN) is not None:
-        store.reopen({"controls": kept, "status": "finished"}, {})
+    is_tuning_unused = store.fact(TUNE) is not None and TUNED not in begun
+    if (len(kept) < len(controls) or is_tuning_unused) and store.winner(MAIN) is not None:
+        unused = {TUNE: None} if is_tuning_unused else {}
+        store.reopen({"controls": kept, "status": "finished", **unused}, {})

@@ -6,12 +6,11 @@ from pathlib import Path
 
 from kingyo.io.yaml import read_yaml
 from kingyo.registry import whole_reference
-from kingyo.run.config_file import load_config, load_tasks
+from kingyo.run.config_file import load_config, specs_in
 from kingyo.run.provenance import require_same
-from kingyo.run.setup import stored_config
-from kingyo.run.worker import use_threads
+from kingyo.run.setup import stored_config, use_threads
 from kingyo.store import RunStore
-from kingyo.tasks import TaskSpec, build_tasks, load_splits, load_task_spec
+from kingyo.tasks import build_tasks, load_splits
 from kingyo.types import Task
 
 
@@ -44,14 +43,3 @@ def kind_in(path: Path) -> str | None:
     else:
         return None
     return None if config.kind is None else whole_reference(config.kind, folder)
-
-
-def specs_in(path: Path) -> dict[str, TaskSpec]:
-    """Return the specs in a task file, a run.yaml, or a file with only ``tasks:``."""
-    keys = set(read_yaml(path))
-    if keys == {"tasks"}:
-        return load_tasks(path)
-    if keys & {"task", "tasks"}:
-        return load_config(path).specs
-    spec = load_task_spec(path)
-    return {spec.name: spec}

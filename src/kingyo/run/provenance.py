@@ -20,7 +20,7 @@ from kingyo.evolution.set_measures import FACT as SET_VALUES
 from kingyo.evolution.set_measures import VERDICT
 from kingyo.models.kinds import distribution_of
 from kingyo.registry import is_in_file
-from kingyo.run.config import TRAINED, RunConfig
+from kingyo.run.config import KEPT, TRAININGS, RunConfig
 from kingyo.run.extensions import FACT as EXTENSIONS
 from kingyo.run.extensions import as_initial_budget
 from kingyo.store import DATABASE, RunStore
@@ -68,7 +68,7 @@ def current_versions(config: RunConfig, folder: Path, libraries: Sequence[str]) 
     specs = config.specs.values()
     graders = [name for spec in specs for name, _ in spec.graders]
     kinds = [spec.kind for spec in specs if spec.kind is not None]
-    extras = [*libraries, *(["peft"] if config.controls.trained else [])]
+    extras = [*libraries, *(["peft"] if config.controls.trained or config.tune is not None else [])]
     extras += ["lingua-language-detector"] if "language" in graders else []
     extras += ROUGE_LIBRARIES if "rouge-l" in graders else []
     describes = {"style", "preference"} & {*graders} or any("references" in each.options for each in specs)
@@ -331,6 +331,6 @@ def score_again(store: RunStore, config: RunConfig, folder: Path, libraries: Seq
             EXTENSIONS: as_initial_budget(store),
             RESCORED: [*_records(store, RESCORED), asdict(renewal)],
         },
-        forgotten=(RACED, TRAINED, ACCEPTED, SET_VALUES, VERDICT, *finalists),
+        forgotten=(RACED, *TRAININGS, KEPT, ACCEPTED, SET_VALUES, VERDICT, *finalists),
     )
     return renewal

@@ -11,8 +11,8 @@ from kingyo.errors import KingyoError
 from kingyo.evolution import RACED, Event, Journey, Search
 from kingyo.evolution.trial_evaluation import KnownScores, ScoresElsewhere
 from kingyo.recipe import Recipe
-from kingyo.run.config import TRAINED
-from kingyo.run.extensions import Amounts, asked_controls, extend, with_extensions
+from kingyo.run.config import TRAINED, TuneConfig
+from kingyo.run.extensions import TUNE, Amounts, asked_controls, extend, with_extensions
 from kingyo.run.learning import taught
 from kingyo.run.preflight import check_paths
 from kingyo.run.provenance import (
@@ -29,6 +29,7 @@ from kingyo.run.searches import CONTROLS, require_control
 from kingyo.run.seed_runs import scores_of_other_seed
 from kingyo.run.setup import stored_config
 from kingyo.run.spaces import space_of
+from kingyo.run.tune import require_lessons, require_tunable
 from kingyo.run.worker import runner_of, shared_merger
 from kingyo.store import RunStore
 from kingyo.tasks import require_teaching, set_measures_of
@@ -65,7 +66,7 @@ def journey_of(run: Run, notify: Callable[[Event], None]) -> Journey:
         runner=runner,
         baselines=run.baselines,
         searches=ready(run.searches),
-        then=None if run.settings.then is None else then,
+        then=then if run.goes_on else None,
         finalists=run.config.finalists,
         reuse=run.config.search.reuse,
         known=ScoresElsewhere(baselines=scores_of_other_seed(store), trials=_measured(run)),
@@ -125,20 +126,61 @@ def add_control(store: RunStore, name: str) -> bool:
     Returns:
         False if the control is already done.
     """
-    is_finished = store.status() == "finished"
     if name in asked_controls(store) or (name in store.searches() and name in CONTROLS):
-        return not is_finished
+        return store.status() != "finished"
     require_unchanged(store)
     run = Run.stored(store)
     require_control(name, run)
     if name == TRAINED:
         require_teaching(run.task)
-    if not is_finished:
+    _require_finished(store, "a control costs as much as its search")
+    store.reopen({"controls": [*asked_controls(store), name], "status": "running"}, {})
+    return True
+
+
+def add_tuning(store: RunStore, wanted: TuneConfig | None) -> bool:
+    """Add tuning to a finished run; nothing is run yet.
+
+    Args:
+        store: the run, open for writing.
+        wanted: its settings; None: those that it has, or the default.
+
+    Returns:
+        False if the run is already tuned.
+
+    Raises:
+        KingyoError: the run cannot be tuned, is unfinished, or is tuned with other settings.
+    """
+    require_unchanged(store)
+    run = Run.stored(store)
+    if run.config.tune is not None:
+        _require_same_tuning(store, run.config.tune, wanted)
+        return store.status() != "finished"
+    asked = replace(run, config=run.config.model_copy(update={"tune": wanted or TuneConfig()}))
+    require_tunable(asked)
+    _require_finished(store, "tuning starts from its winner")
+    require_lessons(store, asked, run.task)
+    fact = (wanted or TuneConfig()).model_dump(exclude_unset=True)
+    store.reopen({TUNE: fact, "status": "running"}, {})
+    return True
+
+
+def _require_same_tuning(store: RunStore, known: TuneConfig, wanted: TuneConfig | None) -> None:
+    if wanted not in (None, known):
+        kept = "no items to keep" if known.keep is None else f"{known.keep}, limit {known.limit:g}"
+        raise KingyoError(
+            "--keep",
+            expected=f"nothing else than when the tuning of {store.folder} began: {kept}",
+            received=f"{wanted.keep}, limit {wanted.limit:g}" if wanted else "nothing",
+            remedy="Leave it out; `kingyo evaluate` scores an exported model on any items.",
+        )
+
+
+def _require_finished(store: RunStore, reason: str) -> None:
+    if store.status() != "finished":
         raise KingyoError(
             str(store.folder),
-            expected="a finished run, because a control costs as much as its search",
+            expected=f"a finished run, because {reason}",
             received="an unfinished run",
             remedy=f"Finish it first with `kingyo resume {shlex.quote(str(store.folder))}`.",
         )
-    store.reopen({"controls": [*asked_controls(store), name], "status": "running"}, {})
-    return True

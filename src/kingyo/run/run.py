@@ -15,6 +15,7 @@ from kingyo.kernels.statistics_cache import TensorStats
 from kingyo.methods import METHODS
 from kingyo.models.kinds import MODEL_KINDS
 from kingyo.recipe import Recipe
+from kingyo.run.adapters import open_trained
 from kingyo.run.config import RunConfig
 from kingyo.run.extensions import with_asked_controls
 from kingyo.run.layer_paths import read_known_paths
@@ -24,7 +25,7 @@ from kingyo.run.searches import baseline_recipes, searches, searches_after
 from kingyo.run.settings import settings_of
 from kingyo.run.setup import KnownPaths, Setup, open_models, require_same_models, stored_config
 from kingyo.run.spaces import first_merge
-from kingyo.run.trained import open_trained
+from kingyo.run.tune import tuned_searches
 from kingyo.space import probes
 from kingyo.store import RunStore
 from kingyo.tasks import LoadedSplits, build_tasks, load_splits
@@ -126,14 +127,22 @@ class Run(Setup):
         """Searches that the run begins with."""
         return tuple(searches(self))
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether searches follow that need the winner of the first one."""
+        return self.settings.then is not None or self.config.tune is not None
+
     def searches_after(self, merge: Recipe) -> list[Search]:
-        """Return the searches after a weight search with this winner."""
-        return searches_after(merge, self)
+        """Return the searches that follow a first one with this winner: paths, or tuning."""
+        after = [] if self.settings.then is None else searches_after(merge, self)
+        if self.config.tune is not None:
+            after += tuned_searches(self, merge, len(self.items["fit"]), self.open_sources)
+        return after
 
     @cached_property
     def all_searches(self) -> tuple[Search, ...]:
-        """All searches in order; those after a weight search assume that its start wins."""
-        if self.settings.then is None:
+        """All searches in order; those that need a winner assume that the start of the first search wins."""
+        if not self.goes_on:
             return self.searches
         return (*self.searches, *self.searches_after(first_merge(self)))
 

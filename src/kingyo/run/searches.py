@@ -10,6 +10,7 @@ from kingyo.errors import KingyoError, unknown
 from kingyo.evolution import MAIN, Search
 from kingyo.io.extras import require_extra
 from kingyo.recipe import PASSTHROUGH, Recipe
+from kingyo.run.adapters import AdapterTrainer, require_trainable
 from kingyo.run.config import RANDOM_SOURCES, TRAINED, WEIGHT_SEARCH
 from kingyo.run.extensions import limits_of
 from kingyo.run.layer_paths import dataflow_space, initial_points, path_baselines
@@ -24,7 +25,7 @@ from kingyo.run.spaces import (
     simplicity_of,
     space_of,
 )
-from kingyo.run.trained import TrainedSpace, require_trainable
+from kingyo.run.trained import TrainedSpace
 from kingyo.space import (
     Bounds,
     ParameterSpace,
@@ -264,9 +265,17 @@ def _trained(setup: Setup, like: tuple[str, ...]) -> Search:
             else "one that brings vocabularies together, or merges parts",
             remedy="Switch it off: controls: {trained: false}.",
         )
-    require_trainable(setup.kind)
+    require_trainable("control trained", setup.kind, "Switch it off: controls: {trained: false}.")
     require_extra("control trained", "lora")
-    space = TrainedSpace(config=setup.config, folder=setup.folder, models=setup.models, timed_searches=like)
+    trainer = AdapterTrainer(
+        name=TRAINED,
+        argument="control trained",
+        config=setup.config,
+        folder=setup.folder,
+        models=setup.models,
+        taught_by=like,
+    )
+    space = TrainedSpace(trainer=trainer)
     strategy = build("grid", space.axes, setup.config.seed, {})
     described = replace(wanted, strategy="LoRA training", methods=("linear",), groups="one", settings={})
     search = new_search(TRAINED, space, strategy, setup, described)

@@ -11,6 +11,7 @@ from typing import cast
 from kingyo.checkpoints import Checkpoint, fingerprints_of, is_as_stamped, open_checkpoint
 from kingyo.checkpoints.locate import open_together
 from kingyo.errors import KingyoError, unknown
+from kingyo.io.lazy_torch import torch
 from kingyo.models.kinds import HasLanguagePart, ModelKind, known_kind
 from kingyo.run.config import RunConfig, parse_config
 from kingyo.run.model_kind import kind_of_models, needed_around
@@ -148,6 +149,13 @@ def _current_folder(store: RunStore, folder: Path) -> Path:
         moved = (store.folder / relative).resolve()
         return moved if moved.is_dir() else folder
     return folder
+
+
+def use_threads(store: RunStore) -> None:
+    """Set torch to the number of threads of a run, as sums may depend on it."""
+    threads = store.fact("threads")
+    if isinstance(threads, int):
+        torch.set_num_threads(threads)
 
 
 def require_same_models(store: RunStore, models: RunModels) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from kingyo.engine import Sources, Writing, to_folder
-from kingyo.io.lazy_torch import torch
 from kingyo.kernels.statistics_cache import TensorStats, memory_size
 from kingyo.models.kinds import Live, LoadOptions, PassesLayers, load_live, require_ability
 from kingyo.recipe import MERGED
@@ -18,7 +17,7 @@ from kingyo.run.model_kind import layers_kind, load_checkpoint, load_options
 from kingyo.run.preflight import fits_into
 from kingyo.run.provenance import changed_error, differences
 from kingyo.run.run import Run
-from kingyo.run.setup import stored_config
+from kingyo.run.setup import stored_config, use_threads
 from kingyo.run.spaces import merged_before_language
 from kingyo.runners import LocalRunner, ProcessRunner, RayRunner, Runner
 from kingyo.runners.evaluate import Builder, Evaluator, InPlaceMerger, LayerPathBuilder
@@ -86,13 +85,6 @@ def candidate_timeout(config: RunConfig) -> float | None:
         not TASK_KINDS.is_registered(spec.kind) for spec in config.specs.values() if spec.kind is not None
     )
     return config.timeout or (USER_TASK_SECONDS if has_own else None)
-
-
-def use_threads(store: RunStore) -> None:
-    """Set torch to the number of threads of a run, as sums may depend on it."""
-    threads = store.fact("threads")
-    if isinstance(threads, int):
-        torch.set_num_threads(threads)
 
 
 def merger_of(run: Run, sources: Sources) -> InPlaceMerger:

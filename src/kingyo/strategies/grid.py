@@ -18,7 +18,7 @@ from kingyo.types import Axis, Genome, Trial
 
 
 class GridSearch(BaseStrategy):
-    """Grid search for axes of every kind, in an order shuffled by the seed.
+    """Grid search for axes of every kind, in an order shuffled by the seed, or from low to high.
 
     The shuffle spreads the points, so that a small budget covers the space. Float axes take ``points`` values
     from low to high, or one every ``step``; int axes the same, rounded; binary and categorical axes all their
@@ -36,12 +36,14 @@ class GridSearch(BaseStrategy):
             points: values per float or int axis, both bounds included.
             step: distance between values, starting at low; overrides points.
             limit: most points of the grid.
+            shuffle: shuffle the points; otherwise the first axis changes fastest.
             batch: trials to ask for at once.
         """
 
         points: Population = 5
         step: Positive | None = None
         limit: Annotated[int, Field(ge=1)] = 100_000
+        shuffle: bool = True
         batch: Size = 20
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
@@ -53,7 +55,8 @@ class GridSearch(BaseStrategy):
         expected = f"at most {settings.limit} points"
         require("grid", received, expected, holds=size <= settings.limit, remedy=remedy)
         self._order = list(range(size))
-        Random(seed).shuffle(self._order)
+        if settings.shuffle:
+            Random(seed).shuffle(self._order)
 
     @property
     def size(self) -> int:

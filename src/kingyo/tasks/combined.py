@@ -103,17 +103,23 @@ def examples_of(
     return tuple(examples)
 
 
-def require_teaching(task: Task) -> list[TeachingTask]:
-    """Return the tasks of a combined task, or the task itself; a model can be trained on each."""
+def require_teaching(
+    task: Task,
+    argument: str = "control trained",
+    remedy: str = "Turn the control off (controls: {trained: false})",
+) -> list[TeachingTask]:
+    """Return the tasks of a combined task, or the task itself; a model can be trained on each.
+
+    Argument and remedy are for the error.
+    """
     tasks: list[TeachingTask] = []
     for each in single_tasks(task):
         if not isinstance(each, TeachingTask):
             raise KingyoError(
-                f"control trained: task {each.name}",
+                f"{argument}: task {each.name}",
                 expected="a task of kind generate or choice, or one with a method `examples`",
                 received=type(each).__name__,
-                remedy="Turn the control off (controls: {trained: false}), or add `examples`, as in "
-                "kingyo.types.TeachingTask.",
+                remedy=f"{remedy.rstrip('.')}, or add `examples`, as in kingyo.types.TeachingTask.",
             )
         tasks.append(each)
     return tasks

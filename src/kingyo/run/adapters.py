@@ -1,0 +1,345 @@
+"""LoRAs that a run trains on its fit items, as candidates of a search: the control ``trained``, and tuning.
+
+Each is a model of the run with an adapter in the run folder. A fact, named like the search, holds the plan
+and its results, and the plan fixes the number of steps. So an interrupted run continues with it and trains
+unfinished adapters anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal, cast
+
+from kingyo.checkpoints import Checkpoint, fingerprints_of, is_as_stamped, open_checkpoint, stamps_of
+from kingyo.checkpoints.adapter import CONFIG, WEIGHTS
+from kingyo.errors import KingyoError
+from kingyo.evolution import BASELINES, Event, Objectives
+from kingyo.evolution.scorer import Scorer
+from kingyo.io.schema import parse_settings
+from kingyo.io.units import counted
+from kingyo.models.kinds import Course, ModelKind, Start, TrainsLora, require_ability
+from kingyo.run.config import TRAININGS, RunConfig
+from kingyo.run.model_kind import kind_of_models
+from kingyo.run.setup import RunModels, stored_config, use_threads
+from kingyo.store import RunStore, StoredTrial
+from kingyo.tasks import build_tasks, examples_of
+from kingyo.types import Axis, Example
+
+BATCH_SIZE = 8
+BRED = Path("tuned") / "bred"
+"""The bred model within the run folder, to train on."""
+MAX_ANSWERS = 4
+"""Maximum number of distinct correct answers per item that are learned."""
+NOTHING_TO_LEARN = (
+    "there is nothing to learn: no fit item has a reference answer that the graders score 1, "
+    "and no model of the run gave such an answer"
+)
+
+AnswerSource = Literal["found", "own"]
+"""Preferred answers: correct ones that models of the run gave, or those of the items."""
+Notify = Callable[[Event], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterSetting:
+    """Settings of one adapter, and the result of its training."""
+
+    answers: AnswerSource
+    learning_rate: float
+    seconds: float | None = None
+    digest: str | None = None
+    failure: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """Plan and results of the adapters of one search.
+
+    Attributes:
+        parent: name of the model that they start from.
+        reference: reference of that model, without an adapter.
+        items, examples: fit items with right answers, and number of these answers.
+        steps: updates per adapter.
+        budget: seconds that the control ``trained`` may take; None if time sets no limit.
+        share: the budget as a share of the seconds of the main search on fit.
+        last: id of the last trial whose answers are learned.
+        settings: one per adapter.
+        start: id of the trial that the model is; None for a parent that is named only.
+        written: fingerprint and stamps of a model that the run wrote to train on.
+    """
+
+    parent: str
+    reference: str
+    items: int
+    examples: int
+    steps: int
+    budget: float | None = None
+    share: float = 1.0
+    last: int
+    settings: tuple[AdapterSetting, ...]
+    start: int | None = None
+    written: Mapping[str, object] | None = None
+
+    @property
+    def first(self) -> int:
+        """Number of the first candidate with an adapter; before it is the model that they start from."""
+        return 0 if self.start is None else 1
+
+    @property
+    def numbered(self) -> dict[int, AdapterSetting]:
+        """Number of a candidate -> its setting."""
+        return dict(enumerate(self.settings, self.first))
+
+    def number_of(self, candidate: int) -> int:
+        """Return the number of a candidate's adapter; of the control, candidates may share the first ones."""
+        return self.first + (candidate - self.first) % len(self.settings)
+
+    def with_setting(self, number: int, setting: AdapterSetting) -> Training:
+        """Return the training with another setting of a candidate."""
+        return replace(self, settings=tuple({**self.numbered, number: setting}.values()))
+
+    def failed(self, reason: str) -> Training:
+        """Return a training none of whose settings can be trained."""
+        return replace(self, settings=tuple(replace(each, failure=reason) for each in self.settings))
+
+    @property
+    def seconds(self) -> float:
+        """Duration of all steps so far."""
+        return sum(setting.seconds or 0.0 for setting in self.settings)
+
+    def __str__(self) -> str:
+        """Return a sentence on the training, its cost and its failures."""
+        n = sum(setting.seconds is not None for setting in self.settings)
+        failures = [setting.failure for setting in self.settings if setting.failure is not None]
+        failed = (
+            f" {len(failures)} of {counted(len(self.settings), 'setting')} failed: {failures[0]}."
+            if failures
+            else ""
+        )
+        steps = f"{counted(n, 'setting')} of {counted(self.steps, 'step')}, {BATCH_SIZE} examples each"
+        budget = None if self.budget is None else self.budget / self.share
+        search = "" if budget is None else f"; the main search took {budget:,.0f} s on fit"
+        return (
+            f"The LoRA trained for {self.seconds:,.0f} s ({steps}){search}. It starts from {self.parent}, "
+            f"and learned {counted(self.examples, 'answer')} to {counted(self.items, 'fit item')}.{failed}"
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """Return the record in ``kingyo show --json``."""
+        record = {key: value for key, value in asdict(self).items() if value is not None and key != "written"}
+        return {**record, "seconds": self.seconds, "batch_size": BATCH_SIZE}
+
+
+def require_trainable(what: str, kind: ModelKind, remedy: str) -> TrainsLora:
+    """Return a kind of model that can train a LoRA; ``what`` and ``remedy`` are for the error."""
+    return require_ability(what, TrainsLora, kind, remedy)
+
+
+def read_training(store: RunStore, name: str) -> Training | None:
+    """Return the training of a search, or None before it begins."""
+    record = store.fact(name)
+    if not isinstance(record, dict):
+        return None
+    return parse_settings(Training, cast("Mapping[str, object]", record), f"the fact '{name}' in run.db")
+
+
+def adapter_folder(run: Path, name: str, number: int) -> Path:
+    """Return the folder of the adapter of a candidate of a search."""
+    return run / name / str(number)
+
+
+def adapter_digest(adapter: Path) -> str | None:
+    """Return a hash of an adapter's files; None if one is missing."""
+    files = (adapter / CONFIG, adapter / WEIGHTS)
+    if not all(file.is_file() for file in files):
+        return None
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def run_from(folder: Path, run: Path) -> Path:
+    """Return the run folder as references to its models name it: relative to the run.yaml."""
+    return Path(os.path.relpath(run.resolve(), folder.resolve()))
+
+
+def stamped(checkpoint: Checkpoint) -> dict[str, object]:
+    """Return fingerprint and stamps of a model that the run wrote."""
+    (fingerprint,) = fingerprints_of([checkpoint]).values()
+    return {"fingerprint": fingerprint, "stamps": stamps_of(checkpoint)}
+
+
+def open_trained(run: Path, folder: Path, reference: str) -> Checkpoint:
+    """Open a model that a run trained.
+
+    Raises:
+        KeyError: the run trained no such model.
+        ValueError: the training failed.
+        KingyoError: the adapter, or the model that it was trained on, has changed.
+    """
+    with RunStore.read(run) as store:
+        trainings = {name: each for name in TRAININGS if (each := read_training(store, name)) is not None}
+        config, _ = stored_config(store)
+    for name, training in trainings.items():
+        for number, setting in training.numbered.items():
+            within = adapter_folder(Path(), name, number)
+            if not (reference.startswith(f"{training.reference}+") and reference.endswith(f"/{within}")):
+                continue
+            if setting.failure is not None:
+                raise ValueError(f"The training failed: {setting.failure}")
+            adapter = run.resolve() / within
+            _require(adapter, "the adapter that the run trained", setting.digest == adapter_digest(adapter))
+            base = _written_model(run, training, config) if training.written else training.reference
+            checkpoint = open_checkpoint(f"{base}+{adapter}", folder, allow_pickle=config.allow_pickle)
+            return replace(checkpoint, reference=reference)  # the run may have moved
+    raise KeyError(reference)
+
+
+def _written_model(run: Path, training: Training, config: RunConfig) -> str:
+    """Return the place of a model that the run wrote to train on, after checking that it is the same."""
+    path, expected = run.resolve() / BRED, "the bred model that the run wrote to train on"
+    _require(path, expected, path.is_dir())
+    model, written = open_checkpoint(str(path), allow_pickle=config.allow_pickle), training.written or {}
+    is_same = (
+        is_as_stamped(model, written["stamps"]) or stamped(model)["fingerprint"] == written["fingerprint"]
+    )
+    _require(path, expected, is_same)
+    return str(path)
+
+
+def _require(path: Path, expected: str, is_same: bool) -> None:
+    if not is_same:
+        raise KingyoError(
+            str(path),
+            expected=expected,
+            received="another one, or none",
+            remedy="Restore its files, or start a new run.",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterTrainer:
+    """Trains the adapters of one search.
+
+    Attributes:
+        name: the search, which also names the fact and the folder.
+        argument: what errors name.
+        taught_by: searches whose right answers are learned, besides those of the baselines.
+    """
+
+    name: str
+    argument: str
+    config: RunConfig
+    folder: Path
+    models: RunModels
+    taught_by: tuple[str, ...]
+
+    @property
+    def kind(self) -> TrainsLora:
+        """The kind of all models."""
+        kind = kind_of_models(self.models.named, self.config.kind, self.folder)
+        return require_trainable(self.argument, kind, "Leave it out.")
+
+    def start_of(self, parent: str) -> Start:
+        """Return a base or source to train on; its own LoRA is trained further."""
+        model = self.models.named[parent]
+        return self.start_at(model.path, None if model.adapter is None else model.adapter.path)
+
+    def start_at(self, path: Path, adapter: Path | None = None) -> Start:
+        """Return a model in a folder to train on."""
+        device, allow_pickle = self.config.device, self.config.allow_pickle
+        return Start(path=path, adapter=adapter, device=device, allow_pickle=allow_pickle)
+
+    def last_trial(self, store: RunStore) -> int:
+        """Return the id of the last trial that teaches."""
+        return max(trial.id for name in (BASELINES, *self.taught_by) for trial in store.trials(name))
+
+    def examples(self, store: RunStore, start: Start, source: AnswerSource, last: int) -> tuple[Example, ...]:
+        """Return the right answers to fit items, of trials up to ``last``, as the model reads them."""
+        items = store.items()
+        task = build_tasks(self.config.specs, items, self.folder)
+        reader = self.kind.reader(start.path)
+        right = store.right_answers((BASELINES, *self.taught_by), "fit", last)
+        answers = {item: texts[:MAX_ANSWERS] for item, texts in right.items()}
+        return examples_of(task, reader, items["fit"], answers, prefers_given=source == "found")
+
+    def references(self, run: Path, training: Training) -> tuple[str, ...]:
+        """Return the references of the trained models, by candidate."""
+        within = run_from(self.folder, run)
+        return tuple(
+            f"{training.reference}+{adapter_folder(within, self.name, number)}"
+            for number in training.numbered
+        )
+
+    def train_missing(self, store: RunStore, training: Training, start: Start, notify: Notify) -> Training:
+        """Train all adapters that are missing, and store the result of each."""
+        use_threads(store)
+        for number, setting in training.numbered.items():
+            out = adapter_folder(store.folder, self.name, number)
+            is_trained = setting.digest is not None and setting.digest == adapter_digest(out)
+            if setting.failure is None and not is_trained:
+                training = training.with_setting(
+                    number, self._trained(store, training, number, start, notify)
+                )
+                store.set_fact(self.name, asdict(training))
+        return training
+
+    def _trained(
+        self, store: RunStore, training: Training, number: int, start: Start, notify: Notify
+    ) -> AdapterSetting:
+        setting, out = training.numbered[number], adapter_folder(store.folder, self.name, number)
+        before = (number - training.first) * training.steps
+        total = training.steps * len(training.settings)
+
+        def progress(steps: int) -> None:
+            notify(Event(kind="trained", search=self.name, split="fit", done=before + steps, total=total))
+
+        course = Course(
+            steps=training.steps,
+            learning_rate=setting.learning_rate,
+            batch_size=BATCH_SIZE,
+            seed=self.config.seed,
+            progress=progress,
+        )
+        try:
+            examples = self.examples(store, start, setting.answers, training.last)
+            seconds = sum(self.kind.train_lora(start, examples, course, out))
+        except (KingyoError, RuntimeError) as error:
+            return replace(setting, failure=str(error))
+        return replace(setting, seconds=seconds, digest=adapter_digest(out))
+
+
+def usual_rate(config: Mapping[str, object]) -> float:
+    """Return the best learning rate of a LoRA for Llamas, by the width of the model.
+
+    Schulman et al. 2025, LoRA Without Regret (thinkingmachines.ai/blog/lora): 5e-4 (2000 / width)^0.781.
+    """
+    inner = config.get("text_config")
+    levels = [config, cast("Mapping[str, object]", inner)] if isinstance(inner, dict) else [config]
+    widths = [level.get(key) for level in levels for key in ("hidden_size", "n_embd", "d_model")]
+    width = next((width for width in widths if isinstance(width, int) and width > 0), 2000)
+    return rounded(5e-4 * (2000 / width) ** 0.781)
+
+
+def rounded(rate: float) -> float:
+    """Return a learning rate with two digits."""
+    return float(f"{rate:.2g}")
+
+
+def best_parent(store: RunStore, names: Collection[str], objectives: Objectives) -> StoredTrial:
+    """Return the base or source with the best score on fit, as a baseline; ties go to the first."""
+    scorer = Scorer(objectives, store.items()["fit"])
+    values = {
+        trial: scorer.value(evaluation) or 0.0
+        for trial in store.trials(BASELINES)
+        if trial.name in names and (evaluation := store.evaluation(trial.id, "fit")) is not None
+    }
+    return max(values, key=lambda trial: values[trial])
+
+
+def settings_axis(n: int) -> Axis:
+    """Return the axis of n candidates that differ in their training."""
+    choices = tuple(str(number) for number in range(n))
+    return Axis(name="setting", low=0, high=n - 1, kind="categorical", choices=choices)

@@ -1,0 +1,166 @@
+"""Score what tuning must not lose: items of other abilities, before and after it.
+
+The fact ``kept`` has the scores of the bred model and of each tuned one. Their mean is over all items.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import cast
+
+from kingyo.checkpoints import Checkpoint
+from kingyo.errors import KingyoError
+from kingyo.io.schema import parse_settings
+from kingyo.run.config import KEPT, RunConfig, TuneConfig
+from kingyo.run.config_file import specs_in
+from kingyo.run.model_kind import load_checkpoint, load_options, require_answers
+from kingyo.run.setup import Setup
+from kingyo.runners.evaluate import scores_of
+from kingyo.stats import Groups
+from kingyo.store import RunStore
+from kingyo.tasks import build_task, build_tasks, load_items, load_splits
+from kingyo.types import Item, Task
+
+DATA = (".jsonl", ".csv")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """Scores on items of other abilities.
+
+    Attributes:
+        file: their file, as the user named it.
+        limit: points that a tuned model may lose.
+        items: hash of the items.
+        groups: item -> group.
+        scores: candidate -> item -> score; candidate 0 is the bred model.
+    """
+
+    file: str
+    limit: float
+    items: str
+    groups: Mapping[str, str]
+    scores: Mapping[str, Mapping[str, float]]
+
+    def mean(self, candidate: int) -> float:
+        """Return the mean score of a candidate."""
+        own = self.scores[str(candidate)].values()
+        return sum(own) / len(own)
+
+    def pair(self, candidate: int) -> tuple[list[float], list[float]]:
+        """Return the scores of a candidate and of the bred model, item by item."""
+        own, bred = self.scores[str(candidate)], self.scores["0"]
+        return [own[item] for item in bred], [*bred.values()]
+
+    @property
+    def groups_of_items(self) -> Groups | None:
+        """Items that belong together, in the order of the scores."""
+        return Groups.of(self.groups[item] for item in self.scores["0"])
+
+    def refusal(self, candidate: int) -> str | None:
+        """Return why a candidate must not be chosen; None if it may."""
+        lost = 100 * (self.mean(0) - self.mean(candidate))
+        if lost <= self.limit:
+            return None
+        n = len(self.scores["0"])
+        return (
+            f"it loses {lost:.1f} points on {self.file} (n = {n:,}), and at most {self.limit:g} may be lost"
+        )
+
+
+def read_kept(store: RunStore) -> Kept | None:
+    """Return the scores so far; None without ``keep``."""
+    record = store.fact(KEPT)
+    if not isinstance(record, dict):
+        return None
+    return parse_settings(Kept, cast("Mapping[str, object]", record), f"the fact '{KEPT}' in run.db")
+
+
+def open_kept(setup: Setup, file: str) -> tuple[Task, Sequence[Item]]:
+    """Open the items to keep: those for test of a task file, or all of a data file, as the run's task.
+
+    Raises:
+        KingyoError: there is no such file, it is no task, or the models cannot answer it.
+    """
+    path = setup.folder / file
+    if not path.is_file():
+        raise KingyoError(
+            "tune.keep",
+            expected="a task file, or a .jsonl or .csv file with items for the run's task",
+            received=f"no file {path}",
+            remedy="Correct the path; it begins at the folder of the run.yaml.",
+        )
+    is_data = path.suffix in DATA
+    task = _task_of(setup.config, path, setup.folder) if is_data else _task_in(path)
+    require_answers(task, setup.kind)
+    return task, task.items("test")
+
+
+def _task_in(path: Path) -> Task:
+    specs = specs_in(path)
+    return build_tasks(specs, load_splits(specs, path.parent).splits, path.parent)
+
+
+def _task_of(config: RunConfig, data: Path, folder: Path) -> Task:
+    specs = [*config.specs.values()]
+    if len(specs) > 1:
+        raise KingyoError(
+            "tune.keep",
+            expected="a task file, in a run of several tasks",
+            received=str(data),
+            remedy="Write a task file that names the data and its grader.",
+        )
+    spec = specs[0].model_copy(update={"data": str(data.resolve())})
+    items = load_items(spec, folder).items
+    return build_task(spec, {"fit": (), "validation": (), "test": items}, folder)
+
+
+def score_kept(
+    store: RunStore, setup: Setup, wanted: TuneConfig, models: Mapping[int, Callable[[], Checkpoint]]
+) -> Kept | None:
+    """Score the candidates that have no scores yet, and store those of each.
+
+    Args:
+        store: the run, open for writing.
+        setup: its setup.
+        wanted: the settings of tuning.
+        models: number of a candidate -> opens it; 0 is the bred model.
+
+    Returns:
+        The scores; None without ``keep``.
+
+    Raises:
+        KingyoError: the items have changed since the first of them were scored.
+    """
+    if wanted.keep is None:
+        return None
+    task, items = open_kept(setup, wanted.keep)
+    kept = read_kept(store) or Kept(
+        file=wanted.keep,
+        limit=wanted.limit,
+        items=_hash(items),
+        groups={item.id: item.group for item in items},
+        scores={},
+    )
+    if kept.items != _hash(items):
+        raise KingyoError(
+            wanted.keep,
+            expected="the items that the tuning began with",
+            received="other ones",
+            remedy="Restore the file, and continue.",
+        )
+    for number, open_model in models.items():
+        if str(number) not in kept.scores:
+            live = load_checkpoint(open_model(), setup.kind, load_options(setup.config))
+            scores = {each.item: each.score for each in scores_of(task, live, items)}
+            kept = replace(kept, scores={**kept.scores, str(number): scores})
+            store.set_fact(KEPT, asdict(kept))
+    return kept
+
+
+def _hash(items: Sequence[Item]) -> str:
+    text = "\n".join(repr((item.id, item.prompt, item.answer)) for item in items)
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()

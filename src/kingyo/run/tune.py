@@ -1,0 +1,276 @@
+"""Tuning: LoRAs on the bred model, and the same training on the best parent, after all other searches.
+
+Candidate 0 of each is the model itself, and wins ties. The others differ in learning rate. Targets, number of
+steps and rates are the same for both, so what differs is where training starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+
+from kingyo.checkpoints import Checkpoint, open_checkpoint
+from kingyo.checkpoints.model_reference import parse_reference
+from kingyo.engine import MergeOptions, Sources, plan, to_folder
+from kingyo.errors import KingyoError
+from kingyo.evolution import MAIN, Event, Search, stored_objectives
+from kingyo.evolution.trial_recipes import read_recipe
+from kingyo.io.extras import require_extra
+from kingyo.models.kinds import Start
+from kingyo.recipe import Recipe
+from kingyo.run.adapters import (
+    BATCH_SIZE,
+    BRED,
+    NOTHING_TO_LEARN,
+    AdapterSetting,
+    AdapterTrainer,
+    Training,
+    best_parent,
+    open_trained,
+    read_training,
+    require_trainable,
+    rounded,
+    run_from,
+    settings_axis,
+    stamped,
+    usual_rate,
+)
+from kingyo.run.config import TUNED, TUNED_PARENT, TuneConfig
+from kingyo.run.keep import open_kept, score_kept
+from kingyo.run.searches import completed, new_search
+from kingyo.run.setup import Setup
+from kingyo.run.spaces import shared_keys
+from kingyo.space import SourceSpace, parent_recipe
+from kingyo.store import RunStore, StoredTrial
+from kingyo.strategies import build
+from kingyo.tasks import build_tasks, require_teaching, set_measures_of
+from kingyo.types import Axis, Genome, Task
+
+RELATIVE_RATES = (0.3, 0.1)
+"""Learning rates relative to ``usual_rate``, which spoils a bred model where there are few items."""
+MANY_ITEMS = 100
+"""Fit items from which on that rate is tried, too."""
+PASSES = 10
+"""Passes over the examples."""
+REMEDY = "Leave tuning out."
+
+
+def require_tunable(setup: Setup) -> None:
+    """Check that a run has a bred model that a LoRA can be trained on, and one number to choose by."""
+    config = setup.config
+    is_plain = config.space == "parameters" and shared_keys(setup).is_default
+    if not is_plain or config.objectives:
+        received = (
+            f"the objectives {', '.join(config.objectives)}"
+            if config.objectives
+            else "one that brings vocabularies together, or merges parts"
+            if config.space == "parameters"
+            else f"space: {config.space}"
+        )
+        raise KingyoError(
+            "tune",
+            expected="a run with one objective that merges weights of models with one vocabulary",
+            received=received,
+            remedy=REMEDY,
+        )
+    require_trainable("tune", setup.kind, REMEDY)
+    require_extra("tune", "lora")
+    if config.tune is not None and config.tune.keep is not None:
+        open_kept(setup, config.tune.keep)
+
+
+def require_lessons(store: RunStore, setup: Setup, task: Task) -> None:
+    """Check that a finished run knows right answers to fit items."""
+    require_teaching(task, "tune", REMEDY)
+    trainer, parent = _trainer(setup, TUNED), next(iter(setup.models.named))
+    if not trainer.examples(store, trainer.start_of(parent), "found", trainer.last_trial(store)):
+        raise KingyoError(
+            "tune", expected="right answers to learn from", received=NOTHING_TO_LEARN, remedy=REMEDY
+        )
+
+
+def tuned_searches(
+    setup: Setup, merge: Recipe, n_fit: int, open_sources: Callable[[], Sources]
+) -> list[Search]:
+    """Return the training on the bred model, and that on the best parent.
+
+    Args:
+        setup: a setup with ``tune``.
+        merge: recipe of the winner of the main search.
+        n_fit: number of fit items.
+        open_sources: opens the models of recipes.
+    """
+    require_tunable(setup)
+    assert setup.config.tune is not None, "the run is tuned"
+    n = 1 + len(relative_rates(n_fit))
+    bred = BredSpace(
+        trainer=_trainer(setup, TUNED),
+        n=n,
+        unprepared=merge,
+        setup=setup,
+        wanted=setup.config.tune,
+        open_sources=open_sources,
+    )
+    unprepared = parent_recipe(setup.models.skeleton.reference, setup.config.merge.dtype)
+    parent = ParentSpace(trainer=_trainer(setup, TUNED_PARENT), n=n, unprepared=unprepared)
+    return [_search(setup, space) for space in (bred, parent)]
+
+
+def relative_rates(n_fit: int) -> tuple[float, ...]:
+    """Return the learning rates to try, relative to the usual one."""
+    return (*RELATIVE_RATES, *((1.0,) if n_fit >= MANY_ITEMS else ()))
+
+
+def _trainer(setup: Setup, name: str) -> AdapterTrainer:
+    return AdapterTrainer(
+        name=name,
+        argument="tune",
+        config=setup.config,
+        folder=setup.folder,
+        models=setup.models,
+        taught_by=(MAIN,),
+    )
+
+
+def _search(setup: Setup, space: BredSpace | ParentSpace) -> Search:
+    wanted = setup.settings.controls
+    strategy = build("grid", space.axes, setup.config.seed, {"shuffle": False})
+    described = replace(wanted, strategy="LoRA training", methods=("linear",), groups="one", settings={})
+    search = new_search(space.trainer.name, space, strategy, setup, described)
+    search = replace(search, prepare=space.prepare, is_asynchronous=False, learns_fit=True, like=(MAIN,))
+    return completed(search, setup, wanted)
+
+
+@dataclass(kw_only=True)
+class _TunedSpace(SourceSpace):
+    """A model and LoRAs on it, as a space of one axis.
+
+    Attributes:
+        n: number of candidates.
+        unprepared: the recipe of all candidates before the training.
+    """
+
+    trainer: AdapterTrainer
+    n: int
+    unprepared: Recipe
+    _recipes: tuple[Recipe, ...] = field(default=(), init=False)
+
+    @property
+    def axes(self) -> Sequence[Axis]:
+        """One axis, with the model itself first."""
+        return (settings_axis(self.n),)
+
+    def decode(self, genome: Genome) -> Recipe:
+        """Return the recipe of a candidate."""
+        return self._recipes[int(genome[0])] if self._recipes else self.unprepared
+
+    def _know(self, store: RunStore, training: Training) -> None:
+        assert training.start is not None, "candidate 0 is a trial"
+        dtype = self.trainer.config.merge.dtype
+        references = self.trainer.references(store.folder, training)
+        trained = (parent_recipe(reference, dtype) for reference in references)
+        self._recipes = (read_recipe(store.trial(training.start)), *trained)
+
+
+@dataclass(kw_only=True)
+class BredSpace(_TunedSpace):
+    """The bred model, and LoRAs on it."""
+
+    setup: Setup
+    wanted: TuneConfig
+    open_sources: Callable[[], Sources]
+
+    def prepare(self, store: RunStore, notify: Callable[[Event], None]) -> None:
+        """Write the bred model, train all adapters that are missing, and score what is to be kept."""
+        trainer, path = self.trainer, store.folder / BRED
+        training = read_training(store, trainer.name)
+        winner = (
+            store.winner(MAIN) if training is None or training.start is None else store.trial(training.start)
+        )
+        assert winner is not None, "the main search has a winner"
+        if training is None or not path.is_dir():
+            to_folder(plan(read_recipe(winner), self.open_sources()), path, options=MergeOptions(force=True))
+        start = trainer.start_at(path)
+        if training is None:
+            training = self._plan(store, winner, start)
+            store.set_fact(trainer.name, asdict(training))
+        self._know(store, training)
+        training = trainer.train_missing(store, training, start, notify)
+        self._refuse(store, training)
+
+    def _plan(self, store: RunStore, winner: StoredTrial, start: Start) -> Training:
+        trainer = self.trainer
+        last = trainer.last_trial(store)
+        examples = trainer.examples(store, start, "found", last)
+        rate = usual_rate(trainer.models.skeleton.config)
+        rates = (rounded(rate * relative) for relative in relative_rates(len(store.items()["fit"])))
+        written = open_checkpoint(str(start.path), allow_pickle=trainer.config.allow_pickle)
+        training = Training(
+            parent=f"the bred model (trial {winner.asked.number})",
+            reference=str(run_from(trainer.folder, store.folder) / BRED),
+            items=len({example.item for example in examples}),
+            examples=len(examples),
+            steps=max(1, PASSES * -(-len(examples) // BATCH_SIZE)),
+            last=last,
+            settings=tuple(AdapterSetting(answers="found", learning_rate=each) for each in rates),
+            start=winner.id,
+            written=stamped(written),
+        )
+        return training if examples else training.failed(NOTHING_TO_LEARN)
+
+    def _refuse(self, store: RunStore, training: Training) -> None:
+        """Refuse the candidates that lost more of other abilities than the limit."""
+        models: dict[int, Callable[[], Checkpoint]] = {
+            0: partial(open_checkpoint, str(store.folder / BRED)),
+            **{
+                number: partial(self._open, store, number)
+                for number, setting in training.numbered.items()
+                if setting.failure is None
+            },
+        }
+        kept = score_kept(store, self.setup, self.wanted, models)
+        for number, setting in training.numbered.items():
+            reason = None if kept is None or setting.failure is not None else kept.refusal(number)
+            if reason is not None:
+                training = training.with_setting(number, replace(setting, failure=reason))
+                store.set_fact(self.trainer.name, asdict(training))
+
+    def _open(self, store: RunStore, number: int) -> Checkpoint:
+        reference = self._recipes[number].references[0]
+        return open_trained(store.folder, self.trainer.folder, reference)
+
+
+@dataclass(kw_only=True)
+class ParentSpace(_TunedSpace):
+    """The best parent on fit, and LoRAs on it that are trained as those on the bred model."""
+
+    def prepare(self, store: RunStore, notify: Callable[[Event], None]) -> None:
+        """Train all adapters that are missing."""
+        trainer = self.trainer
+        training = read_training(store, trainer.name)
+        if training is None:
+            training = self._plan(store)
+            store.set_fact(trainer.name, asdict(training))
+        self._know(store, training)
+        trainer.train_missing(store, training, trainer.start_of(training.parent), notify)
+
+    def _plan(self, store: RunStore) -> Training:
+        trainer, bred = self.trainer, read_training(store, TUNED)
+        assert bred is not None, "the bred model was tuned before"
+        task = build_tasks(trainer.config.specs, store.items(), trainer.folder)
+        objectives = stored_objectives(store).with_set_measures(set_measures_of(task))
+        parent = best_parent(store, list(trainer.models.named), objectives)
+        reference = parse_reference(trainer.models.named[str(parent.name)].reference, trainer.folder)
+        settings = (
+            AdapterSetting(answers=each.answers, learning_rate=each.learning_rate) for each in bred.settings
+        )
+        training = replace(
+            bred,
+            parent=str(parent.name),
+            reference=str(reference.base),
+            settings=tuple(settings),
+            start=parent.id,
+            written=None,
+        )
+        return training if training.examples else training.failed(NOTHING_TO_LEARN)

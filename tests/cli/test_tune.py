@@ -1,0 +1,337 @@
+"""The command `tune`, in real processes: LoRAs on the bred model, and the same on the best parent."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import AutoModelForCausalLM
+
+from kingyo.io.extras import install_command
+from tests.cli.conftest import World, evaluations
+from tests.cli.forked import forked, run_forked
+from tests.cli.training_runs import EASY, OFF, SPLITS, easy
+
+GRADERS = """
+def right(answer, item):
+    return 1.0
+
+def half(answer, item):
+    return 0.5
+
+def other(answer, item):
+    return float("7" not in answer)
+"""
+"""`other` asks for what the easy task unlearns: its answer is always 7."""
+WITHOUT_PEFT = """
+import sys
+
+sys.modules["peft"] = None
+from kingyo.__main__ import process
+
+process()
+"""
+BRED, TUNED, PARENT = "main", "tuned", "tuned_parent"
+
+
+def tuned(run: Path) -> list[tuple[Any, ...]]:
+    """Return what the tuning of a run stored: trials, and scores on all splits."""
+    with sqlite3.connect(run / "run.db") as connection:
+        rows = connection.execute(
+            "SELECT t.search, t.number, s.split, s.item, s.score, s.answer FROM trials t"
+            " JOIN scores s ON s.trial = t.id WHERE t.search IN (?, ?) ORDER BY 1, 2, 3, 4",
+            (TUNED, PARENT),
+        ).fetchall()
+    connection.close()
+    return rows
+
+
+def digests(run: Path) -> list[list[str]]:
+    with sqlite3.connect(run / "run.db") as connection:
+        facts = connection.execute(
+            "SELECT value FROM facts WHERE key IN (?, ?) ORDER BY key", (TUNED, PARENT)
+        )
+        found = [[each["digest"] for each in json.loads(value)["settings"]] for (value,) in facts]
+    connection.close()
+    return found
+
+
+def answered(run: Path, search: str) -> int:
+    """Return how many answers of a search were not copied."""
+    with sqlite3.connect(run / "run.db") as connection:
+        query = (
+            "SELECT COALESCE(SUM(p.n_items), 0) FROM parts p JOIN trials t ON t.id = p.trial"
+            " WHERE t.search = ? AND t.number = 0 AND COALESCE(p.copied_from, p.trial) = p.trial"
+        )
+        (count,) = connection.execute(query, (search,)).fetchone()
+    connection.close()
+    return int(count)
+
+
+@pytest.fixture(scope="module")
+def bred(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A world whose `runs/small` is bred, and easy to learn; tests copy it."""
+    world = World(folder=Path(shutil.copytree(origin, tmp_path_factory.mktemp("bred") / "world")))
+    (world.folder / "graders.py").write_text(GRADERS)
+    done = world.run("evolve", easy(world, controls=OFF))
+    assert done.returncode == 0, done.stderr
+    return world
+
+
+@pytest.fixture
+def copied(bred: World, tmp_path: Path) -> World:
+    return World(folder=Path(shutil.copytree(bred.folder, tmp_path / "world")))
+
+
+@pytest.fixture(scope="module")
+def done(bred: World, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A world whose `runs/small` is tuned; tests only read it."""
+    world = World(folder=Path(shutil.copytree(bred.folder, tmp_path_factory.mktemp("tuned") / "world")))
+    finished = world.run("tune", "runs/small")
+    assert finished.returncode == 0, finished.stderr
+    return world
+
+
+def test_it_shows_bred_tuned_and_the_same_training_on_the_best_parent(done: World) -> None:
+    tuning: Any = done.show("runs/small")["tuning"]
+    one, other = tuning["tuned"], tuning["tuned_parent"]
+    assert [one["parent"], other["parent"]] == [f"the bred model (trial {winner(done)})", "base"]
+    assert one["items"] == 16 and one["steps"] >= 10
+    for key in ("steps", "examples", "items"):
+        assert one[key] == other[key]
+    rates = [[each["learning_rate"] for each in own["settings"]] for own in (one, other)]
+    assert rates[0] == rates[1] and len(rates[0]) == 2
+    assert {"bred", PARENT} == tuning["comparisons"].keys()
+    assert all(each["n"] == 12 for each in tuning["comparisons"].values())
+    again = done.run("tune", "runs/small")
+    assert again.returncode == 0 and "already tuned" in again.stderr
+    text = " ".join(again.stdout.split())
+    assert "tuned − bred: +" in text and "n=12" in text and "kingyo export runs/small OUT" in text
+    assert "tuned − bred" in done.run("show", "runs/small").stdout
+
+
+@pytest.mark.slow
+def test_the_report_names_them(done: World) -> None:
+    assert done.run("report", "runs/small").returncode == 0
+    page = (done.folder / "runs" / "small" / "report.html").read_text()
+    assert "the tuned model" in page and "Tuned parent:" in page
+
+
+def winner(world: World) -> int:
+    shown: Any = world.show("runs/small")["winner"]
+    return shown["trial"]
+
+
+def test_validation_alone_chooses_and_test_is_read_for_the_choice(done: World) -> None:
+    scores: dict[tuple[str, int], list[float]] = {}
+    tested: set[tuple[str, int]] = set()
+    for search, number, split, _, score, _ in tuned(done.folder / "runs" / "small"):
+        if split == "validation":
+            scores.setdefault((search, number), []).append(score)
+        if split == "test":
+            tested.add((search, number))
+    for search in (TUNED, PARENT):
+        means = {key: sum(own) / len(own) for key, own in scores.items() if key[0] == search}
+        assert len(means) == 3 and {each for each in tested if each[0] == search} == {
+            max(means, key=lambda key: (means[key], -key[1]))
+        }
+    chosen: Any = done.show("runs/small")["tuning"]
+    assert chosen["chosen"][TUNED] > 0, "training helps where all answers are 7"
+
+
+def test_the_bred_model_is_not_scored_again(done: World) -> None:
+    assert answered(done.folder / "runs" / "small", TUNED) == 0
+    assert answered(done.folder / "runs" / "small", BRED) > 0
+
+
+def test_adapter_and_merged_folder_are_exported(done: World, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    exported = done.run("export", "runs/small", out, "--search", "tuned")
+    assert exported.returncode == 0, exported.stderr
+    card = (out / "README.md").read_text()
+    assert "Then a LoRA was trained on the fit items" in card and "this model minus it" in card
+    assert "the bred model" in card and "tuned parent" in card
+    AutoModelForCausalLM.from_pretrained(out)
+    scored = done.run("evaluate", out, out / "task.yaml", "--split", "test", "--json")
+    controls: Any = done.show("runs/small")["controls"]
+    assert json.loads(scored.stdout)["score"] == pytest.approx(controls[TUNED]["test"]["score"])
+    assert str(done.folder) not in (out / "adapter" / "adapter_config.json").read_text()
+    merged = done.run("merge", out / "bred.yaml", tmp_path / "merged")
+    assert merged.returncode == 0, merged.stderr
+    same = done.run("evaluate", f"{tmp_path / 'merged'}+{out / 'adapter'}", out / "task.yaml", "--json")
+    assert json.loads(same.stdout)["score"] == pytest.approx(json.loads(scored.stdout)["score"])
+
+
+def test_a_tuning_in_the_run_yaml_is_the_same(done: World, copied: World) -> None:
+    shutil.rmtree(copied.folder / "runs")
+    finished = copied.run("evolve", easy(copied, controls=OFF, tune=True))
+    assert finished.returncode == 0, finished.stderr
+    assert tuned(done.folder / "runs" / "small") == tuned(copied.folder / "runs" / "small")
+
+
+def test_the_bred_model_wins_a_tie(world: World) -> None:
+    (world.folder / "graders.py").write_text(GRADERS)
+    sizes = {"fit": 4, "validation": 4, "test": 4}
+    task = {**EASY, "grader": "graders.py:right", "splits": sizes}
+    config = easy(world, task=task, controls=OFF, tune=True, budget={"candidates": 2})
+    assert world.run("evolve", config).returncode == 0
+    shown: Any = world.show("runs/small")
+    assert shown["tuning"]["chosen"] == {TUNED: 0, PARENT: 0}
+    assert shown["tuning"]["comparisons"]["bred"]["alike"]
+    text = " ".join(world.run("tune", "runs/small").stdout.split())
+    assert "without training: no setting was ahead of it" in text
+    assert world.run("export", "runs/small", "out", "--search", "tuned").returncode == 0
+    assert not (world.folder / "out" / "adapter").exists()
+
+
+@pytest.mark.parametrize(
+    ("limit", "is_refused"), [(2, True), pytest.param(100, False, marks=pytest.mark.slow)]
+)
+def test_a_model_that_loses_other_abilities_is_refused(copied: World, limit: int, is_refused: bool) -> None:
+    task = {"data": "items.jsonl", "chat": False, "grader": "graders.py:other", "max_new_tokens": 3}
+    (copied.folder / "other.yaml").write_text(json.dumps(task))
+    finished = copied.run("tune", "runs/small", "--keep", "other.yaml", "--limit", str(limit))
+    assert finished.returncode == 0, finished.stderr
+    tuning: Any = copied.show("runs/small")["tuning"]
+    kept, settings = tuning["kept"], tuning["tuned"]["settings"]
+    assert kept["limit"] == limit and kept["difference"]["n"] == 10
+    assert (tuning["chosen"][TUNED] == 0) == is_refused
+    assert (
+        all("other.yaml (n = 10), and at most 2" in str(each["failure"]) for each in settings) == is_refused
+    )
+    if not is_refused:
+        lost = kept["difference"]
+        assert kept["tuned"] - kept["bred"] == pytest.approx(lost["score"]) and lost["high"] < 0
+    assert "other.yaml (n = 10): bred" in " ".join(finished.stdout.split())
+    changed = copied.run("tune", "runs/small", "--keep", "items.jsonl")
+    assert changed.returncode == 1 and "other.yaml" in changed.stderr
+
+
+@pytest.mark.slow
+def test_items_to_keep_may_be_plain_data(copied: World) -> None:
+    finished = copied.run("tune", "runs/small", "--keep", "items.jsonl", "--json")
+    assert finished.returncode == 0, finished.stderr
+    assert json.loads(finished.stdout)["tuning"]["kept"]["difference"]["n"] == 40
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("--limit", "3"), "--limit"),
+        (("--keep", "gone.yaml"), "tune.keep"),
+    ],
+)
+def test_wrong_options_are_one_error(bred: World, arguments: tuple[str, ...], named: str) -> None:
+    failed = bred.run("tune", "runs/small", *arguments)
+    assert failed.returncode == 1 and named in failed.stderr and "Traceback" not in failed.stderr
+    assert bred.show("runs/small")["status"] == "finished"
+
+
+def test_without_its_extra_the_command_that_installs_it_is_named(bred: World) -> None:
+    script = bred.folder / "hidden.py"
+    script.write_text(WITHOUT_PEFT)
+    environment = {**os.environ, "COLUMNS": "110", "OMP_NUM_THREADS": "1"}
+    failed = run_forked(["tune", "runs/small"], bred.folder, environment, script)
+    assert failed.returncode == 1 and install_command("lora") in failed.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"space": "dataflow", "merge": None, "search": None}, "space: dataflow"),
+        ({"objectives": ["easy", "closeness"], "search": None}, "closeness"),
+        ({"tune": {"limit": 3}}, "keep beside limit"),
+        ({"tune": {"keep": "gone.jsonl"}}, "gone.jsonl"),
+    ],
+)
+def test_untunable_settings_are_one_error_before_the_run(
+    world: World, changes: Mapping[str, object], named: str
+) -> None:
+    failed = world.run("evolve", easy(world, **{"controls": OFF, "tune": True, **changes}))
+    assert failed.returncode == 1 and "Traceback" not in failed.stderr
+    assert "tune" in failed.stderr and named in failed.stderr
+    assert not (world.folder / "runs" / "small").exists()
+
+
+def test_a_run_without_right_answers_is_one_error(world: World) -> None:
+    (world.folder / "graders.py").write_text(GRADERS)
+    task = {**EASY, "grader": "graders.py:half", "splits": SPLITS}
+    config = easy(world, task=task, controls=OFF, budget={"candidates": 2})
+    assert world.run("evolve", config).returncode == 0
+    failed = world.run("tune", "runs/small")
+    assert failed.returncode == 1 and "right answers to learn from" in failed.stderr
+    assert world.show("runs/small")["status"] == "finished"
+
+
+def stopped(
+    world: World, when: Callable[[Path], bool], sent: signal.Signals = signal.SIGKILL
+) -> tuple[int | None, str]:
+    """Signal `tune` when the run is in a state; return its exit code and errors."""
+    run, environment = world.folder / "runs" / "small", {**os.environ, "OMP_NUM_THREADS": "1"}
+    with forked(["tune", "runs/small"], world.folder, environment) as (process, (_, errors)):
+        deadline = time.monotonic() + 120
+        while not when(run):
+            assert process.exitcode is None, "it ended before it could be killed"
+            assert time.monotonic() < deadline
+        assert process.pid is not None, "it runs"
+        os.kill(process.pid, sent)
+        process.join(60)
+        return process.exitcode, errors.read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_a_tuning_that_is_killed_anywhere_ends_with_the_same_model(done: World, copied: World) -> None:
+    before = evaluations(copied.folder / "runs" / "small")
+    moments: list[Callable[[Path], bool]] = [
+        lambda run: (run / "tuned").exists(),
+        lambda run: (run / "tuned" / "bred" / "config.json").exists(),
+        lambda run: (run / "tuned" / "1").exists(),
+        lambda run: (run / "tuned" / "2").exists(),
+        lambda run: evaluations(run) > before + 1,
+        lambda run: (run / "tuned_parent" / "1").exists(),
+        lambda run: evaluations(run) > before + 6,
+    ]
+    for moment in moments:
+        assert stopped(copied, moment)[0] == -signal.SIGKILL
+    shown: subprocess.CompletedProcess[str] = copied.run("tune", "runs/small")
+    assert shown.returncode == 0, shown.stderr
+    runs = [world.folder / "runs" / "small" for world in (done, copied)]
+    assert digests(runs[0]) == digests(runs[1])
+    assert tuned(runs[0]) == tuned(runs[1])
+    assert evaluations(runs[0]) == evaluations(runs[1]), "nothing was scored twice"
+
+
+@pytest.mark.slow
+def test_an_interrupt_names_the_command_that_goes_on(copied: World) -> None:
+    code, errors = stopped(copied, lambda run: (run / "tuned" / "1").exists(), signal.SIGINT)
+    assert code == 130 and "Continue with: kingyo tune runs/small" in errors
+    assert copied.run("tune", "runs/small").returncode == 0
+
+
+@pytest.mark.slow
+def test_more_candidates_later_leave_the_tuned_model_as_it_is(copied: World) -> None:
+    assert copied.run("tune", "runs/small").returncode == 0
+    run = copied.folder / "runs" / "small"
+    before, known = tuned(run), digests(run)
+    resumed = copied.run("resume", "runs/small", "--candidates", "+6")
+    assert resumed.returncode == 0, resumed.stderr
+    assert digests(run) == known and [row for row in tuned(run) if row[2] == "validation"] == [
+        row for row in before if row[2] == "validation"
+    ]
+
+
+def test_a_changed_bred_model_is_one_error(done: World, tmp_path: Path) -> None:
+    world = World(folder=Path(shutil.copytree(done.folder, tmp_path / "world")))
+    config = world.folder / "runs" / "small" / "tuned" / "bred" / "config.json"
+    config.write_text(config.read_text() + " ")
+    failed = world.run("export", "runs/small", "out", "--search", "tuned")
+    assert failed.returncode == 1 and "the bred model that the run wrote" in failed.stderr
