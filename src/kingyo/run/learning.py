@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from statistics import fmean
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +40,11 @@ SHARE, TOTAL_SHARE = 1 / 3, 2 / 3
 FEWEST_LEFT = 4
 """Candidates that the rest of the budget must buy after a lesson."""
 FEWEST_TARGETS = 4
+LEAST_GAIN, LEAST_GAIN_OF_FOUND = 0.05, 0.3
+"""Shares of fit that the start must miss and targets solve: references, or else answers that models found.
+
+What models find themselves are the easy items, which a search soon solves as well.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,14 +163,11 @@ class Teacher:
         self, store: RunStore, notify: Callable[[Event], None], number: int, start: Genome
     ) -> tuple[Genome, Lesson] | None:
         began, merger = time.perf_counter(), self.merger()
-        last = max(trial.id for trial in store.trials())
-        right = store.right_answers((BASELINES, self.search.name), "fit", last)
-        answers = {item: texts[:1] for item, texts in right.items()}
-        fit = store.items()["fit"]
-        examples = examples_of(self.task, merger.model, fit, answers, prefers_given=False)
+        examples = self._examples(store, merger.model)
         size = min(BATCH_SIZE, len(examples))
         steps = self._steps(store, size)
-        if len({example.item for example in examples}) < FEWEST_TARGETS or steps < FEWEST_STEPS:
+        is_worth_it = self._possible_gain(store, start, examples) >= self._least_gain(store, merger.model)
+        if len(examples) < FEWEST_TARGETS or steps < FEWEST_STEPS or not is_worth_it:
             return None
         event = partial(Event, kind="trained", search=self.search.name, split="fit", total=steps)
         descent = Descent(
@@ -180,6 +184,29 @@ class Teacher:
             loss=(float(np.mean(losses[:some])), float(np.mean(losses[-some:]))),
         )
         return genome, lesson
+
+    def _examples(self, store: RunStore, model: Any) -> tuple[Example, ...]:
+        """Return an example per item of fit that has a right answer: its own, or else the most frequent."""
+        last = max(trial.id for trial in store.trials())
+        right = store.right_answers((BASELINES, self.search.name), "fit", last)
+        answers = {item: texts[:1] for item, texts in right.items()}
+        return examples_of(self.task, model, store.items()["fit"], answers, prefers_given=False)
+
+    def _least_gain(self, store: RunStore, model: Any) -> float:
+        fit = store.items()["fit"]
+        own = examples_of(self.task, model, fit, {}, prefers_given=False)
+        return LEAST_GAIN if 2 * len({each.item for each in own}) >= len(fit) else LEAST_GAIN_OF_FOUND
+
+    def _possible_gain(self, store: RunStore, start: Genome, examples: Sequence[Example]) -> float:
+        """Return the share of fit that examples answer and the start is not expected to."""
+        trials = store.trials(self.search.name)
+        names = {name for name, genome in self.search.known.items() if genome == start}
+        same = [trial for trial in trials if trial.asked.genome == start]
+        same += [trial for trial in store.trials(BASELINES) if trial.name in names]
+        scores = store.scores_of(same[-1].id, "fit") if same else {}
+        mean = fmean(scores.values()) if scores else 0.0
+        missed = [1 - scores.get(item, mean) for item in {example.item for example in examples}]
+        return sum(missed) / len(store.items()["fit"])
 
     def _steps(self, store: RunStore, size: int) -> int:
         """Return how many steps the budget allows."""

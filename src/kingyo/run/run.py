@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self, cast
+from typing import Any, Self, cast
 
 from kingyo.engine import Plan, Sources, plan
 from kingyo.evolution import Search
@@ -61,7 +61,7 @@ class Run(Setup):
         run = cls(config=config, folder=folder, settings=settings, models=models, known_paths=known)
         if not learns(config, settings, run.kind, folder):
             return run
-        return replace(run, settings=with_learning(settings, config), learns=True)
+        return run._changed(("kind",), settings=with_learning(settings, config), learns=True)
 
     @classmethod
     def stored(cls, store: RunStore) -> Self:
@@ -92,9 +92,13 @@ class Run(Setup):
 
     def begun_in(self, store: RunStore) -> Self:
         """Return the run with its store; parts that do not depend on the store are kept."""
-        begun, parts = replace(self, store=store), vars(self)
-        vars(begun).update({name: parts[name] for name in _WITHOUT_STORE if name in parts})
-        return begun
+        return self._changed(_WITHOUT_STORE, store=store)
+
+    def _changed(self, kept: Sequence[str], **changes: Any) -> Self:
+        """Return the run with other attributes; parts that do not depend on them are kept."""
+        changed, parts = replace(self, **changes), vars(self)
+        vars(changed).update({name: parts[name] for name in kept if name in parts})
+        return changed
 
     @property
     def begun(self) -> RunStore:
