@@ -13,6 +13,7 @@ from kingyo.io.units import percent
 from kingyo.results.comparisons import PairedComparison
 from kingyo.results.estimates import FitEstimate
 from kingyo.results.layer_paths import NamedPath
+from kingyo.results.learning import Learning
 from kingyo.results.model_result import MIXTURES, ModelResult, measure_text
 from kingyo.results.trials import row_title
 from kingyo.run.extensions import Extension, TestReading
@@ -55,6 +56,7 @@ class RunSummary:
         renewals: when scores were made with different versions, or again.
         controls_to_run: controls that were not run -> the command that runs them.
         training: the result and cost of the control ``trained``.
+        learning: what learned weights cost and brought; None if none were learned.
         scout: how a scout chose the sources.
     """
 
@@ -91,6 +93,7 @@ class RunSummary:
     renewals: tuple[Renewal, ...] = ()
     controls_to_run: Mapping[str, str] = field(default_factory=dict[str, str])
     training: TrainedControl | None = None
+    learning: Learning | None = None
     scout: ScoutRecord | None = None
 
     @property
@@ -163,6 +166,12 @@ class RunSummary:
         models = [*([child] if child else []), *self.baselines.values(), *self.controls.values()]
         return [score for model in models if (score := model.on(split)) is not None]
 
+    @property
+    def learned(self) -> str | None:
+        """Say what learned weights cost and brought; None if none were learned."""
+        winner = None if self.winner is None else self.winner.trial
+        return None if self.learning is None else self.learning.in_words(winner)
+
     def to_json(self) -> dict[str, object]:
         """Return the JSON of ``kingyo show --json``."""
         return _summary_json(self)
@@ -199,6 +208,7 @@ def _summary_json(summary: RunSummary) -> dict[str, object]:
         **_models(summary),
         **_history(summary),
         "controls_to_run": dict(summary.controls_to_run),
+        "learning": _learning(summary),
         **({} if summary.training is None else {"training": summary.training.to_json()}),
         **({} if summary.scout is None else {"scout": summary.scout.to_json()}),
         **({"front": _front(summary)} if summary.objectives else {}),
@@ -264,6 +274,11 @@ def _history(summary: RunSummary) -> dict[str, object]:
         "accepted_changes": [asdict(each) for each in summary.renewals if each.archive is None],
         "rescored": [asdict(each) for each in summary.renewals if each.archive is not None],
     }
+
+
+def _learning(summary: RunSummary) -> dict[str, object] | None:
+    winner = None if summary.winner is None else summary.winner.trial
+    return None if summary.learning is None else summary.learning.to_json(winner)
 
 
 def _named(model: ModelResult) -> dict[str, object]:
