@@ -129,7 +129,7 @@ def test_slices_show_the_genes_of_the_trials(runs: dict[str, Path]) -> None:
     assert first.importance.score >= second.importance.score
     rows = {row["trial"]: row["g"] for row in as_json(trial_rows(findings))}
     for point, _ in findings.main.scored:
-        assert rows[point.number][:2] == [point.trial.asked.genome[each.place] for each in (first, second)]
+        assert rows[point.number][:2] == [point.trial.asked.genome[each.places[0]] for each in (first, second)]
 
 
 def test_the_front_has_parents_and_controls(runs: dict[str, Path]) -> None:
