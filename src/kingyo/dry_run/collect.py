@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 from kingyo.dry_run.cost import STAGES, Cost, count_answers
 from kingyo.dry_run.images import ImageForecast, estimate_images
+from kingyo.dry_run.learning import LearningForecast, forecast_learning
 from kingyo.dry_run.memory import (
     MemoryForecast,
     PathCosts,
@@ -36,6 +37,7 @@ class DryRun:
         prompts: the first prompt of each text task, as models read it.
         cost: number of graded answers.
         memory: memory estimate.
+        learning: how weights are learned, or why they are not.
         images: estimate of image encodings and features; None if there are none, or they are unknown.
         paths: length and size of its paths; None if the run merges weights.
         missing_device: why the run's device is not available; None if it is.
@@ -47,6 +49,7 @@ class DryRun:
     prompts: Mapping[str, str]
     cost: Cost
     memory: MemoryForecast
+    learning: LearningForecast
     missing_device: str | None
     paths: PathCosts | None = None
     images: ImageForecast | None = None
@@ -79,6 +82,7 @@ def dry_run(run: Run) -> DryRun:
         prompts=first_prompts(run),
         cost=cost,
         memory=memory,
+        learning=forecast_learning(run, memory.live),
         images=None if images is None else estimate_images(run, images, cost),
         paths=paths,
         missing_device=_missing_device(config.device),
@@ -143,6 +147,7 @@ def dry_run_record(plan: DryRun, speeds: Speeds) -> dict[str, object]:
         "baselines": list(run.baselines),
         "answers": _cost_record(plan.cost),
         "memory": _memory_record(plan.memory),
+        "learning": asdict(plan.learning),
         "speed": asdict(speeds),
         "seconds": speeds.run_seconds(plan.cost, run.config.workers),
         "images": None if plan.images is None else _images_record(plan.images),
