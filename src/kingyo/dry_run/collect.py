@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from kingyo.dry_run.cost import STAGES, Cost, count_answers
@@ -24,6 +25,10 @@ from kingyo.run.prompts import first_prompts, warnings
 from kingyo.run.run import Run
 from kingyo.strategies.initial_points import main_batch
 from kingyo.types import SPLITS, Axis
+
+
+MOST_NAMES = 8
+"""Genes, or families of genes, that a description names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,11 +114,19 @@ def describe(run: Run) -> list[str]:
         *([longest] if longest is not None else []),
         f"Items: {splits}{unused}; {counted(run.data.duplicates, 'duplicate')} dropped.{near}",
         f"An item: {example.in_a_line()} -> {example.answer!r}",
-        f"{counted(len(run.axes), 'gene')}: {', '.join(axis.name for axis in run.axes[:8])}"
-        f"{', …' if len(run.axes) > 8 else ''}",
+        f"{counted(len(run.axes), 'gene')}: {_names(run.axes)}",
         *(f"Note: {note}" for note in notes(run)),
         *(f"Warning: {warning}." for warning in warnings(run)),
     ]
+
+
+def _names(axes: Sequence[Axis]) -> str:
+    """Return the names of genes; of many those of their families, with the number of genes of each."""
+    names = [axis.name for axis in axes]
+    if len(names) > MOST_NAMES:
+        families = Counter(axis.family or axis.name for axis in axes)
+        names = [name if n == 1 else f"{name} ({n})" for name, n in families.items()]
+    return f"{', '.join(names[:MOST_NAMES])}{', …' if len(names) > MOST_NAMES else ''}"
 
 
 def dry_run_record(plan: DryRun, speeds: Speeds) -> dict[str, object]:
