@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("vl_convert", reason="the report needs kingyo[report]")
 
+from kingyo.cli.trials import print_trial, read_trial
 from kingyo.report.findings import Findings, read_findings
 from kingyo.report.page import charts
 from kingyo.report.tables import trials_table
@@ -26,7 +27,9 @@ def findings(runs: dict[str, Path]) -> Findings:
 
 
 def test_genes_of_many_tensors_are_shown_as_means_of_sources(findings: Findings) -> None:
-    assert {gene.name for gene in findings.genes} == {f"weight/{s}, mean" for s in ("ja", "math-en", "math-sym")}
+    assert {gene.name for gene in findings.genes} == {
+        f"weight/{s}, mean" for s in ("ja", "math-en", "math-sym")
+    }
     assert all(len(gene.places) == 92 for gene in findings.genes)
     assert findings.main is not None
     point, gene = findings.main.points[13], findings.genes[0]
@@ -59,6 +62,16 @@ def test_learned_trials_are_marked(findings: Findings, runs: dict[str, Path]) ->
 def test_the_page_of_hundreds_of_genes_is_small(findings: Findings, runs: dict[str, Path]) -> None:
     page, other = (len(rendered(runs[name])) for name in ("learned", "better"))
     assert page < other + 100_000
+
+
+def test_a_trial_of_hundreds_of_genes_is_shown_by_means(
+    runs: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with RunStore.read(runs["learned"]) as store:
+        print_trial(read_trial(store, "12"))
+    out = capsys.readouterr().out
+    assert LESSON in out and "276 genes; mean, and lowest to highest:\n  weight/ja: " in out
+    assert f"lines: kingyo recipe {runs['learned']} --trial 12" in out and len(out.splitlines()) < 20
 
 
 def test_a_run_without_lessons_has_no_mark(runs: dict[str, Path]) -> None:

@@ -32,7 +32,9 @@ def begun(folder: Path, rows: list[Row], *, strategy: str = "memetic") -> RunSto
     for number, (genome, solved, parents, lesson) in enumerate(rows):
         sources = tuple(Source(model=f"m{n}", parameters={"weight": gene}) for n, gene in enumerate(genome))
         trial = Trial(number=number, genome=genome, parents=parents, lesson=lesson)
-        (stored,) = store.add_trials(MAIN, number, [new_trial(trial, Recipe(merge_method="linear", sources=sources))])
+        (stored,) = store.add_trials(
+            MAIN, number, [new_trial(trial, Recipe(merge_method="linear", sources=sources))]
+        )
         scores = [ItemScore(item.id, float(n < solved), "?") for n, item in enumerate(SPLITS["fit"])]
         store.record(stored.id, "fit", Evaluation(scores=tuple(scores)))
         store.add_outcomes([StoredOutcome(trial=stored.id, failure=None, value=solved / 10)])
@@ -63,9 +65,9 @@ def test_cost_and_gain_of_lessons(tmp_path: Path) -> None:
         store.set_winner(MAIN, store.trials(MAIN)[3].id)
         summary = summarize(store)
     assert summary.learned == (
-        "Weights were learned once from 24 right answers, for 240 of the search's 300 item evaluations, in 12 s. "
-        "On fit, the best trial before scored 50.0%, the best learned one scored 70.0% and the best other one "
-        "since scored 90.0%. The bred model descends from learned weights."
+        "Weights were learned once from 24 right answers, for 240 of the search's 300 item evaluations, in "
+        "12 s. On fit, the best trial before scored 50.0%, the best learned one scored 70.0% and the best other "
+        "one since scored 90.0%. The bred model descends from learned weights."
     )
     record = summary.to_json()["learning"]
     assert isinstance(record, dict)

@@ -10,7 +10,17 @@ from rich.table import Table
 from kingyo.cli.console import Console, plain_table, print_table, print_text
 from kingyo.cli.merge_plan import model_cells
 from kingyo.cli.run_progress import row_name
-from kingyo.dry_run import Cost, CostPart, DryRun, ImageForecast, LearningForecast, MemoryForecast, PathCosts, Speeds, total
+from kingyo.dry_run import (
+    Cost,
+    CostPart,
+    DryRun,
+    ImageForecast,
+    LearningForecast,
+    MemoryForecast,
+    PathCosts,
+    Speeds,
+    total,
+)
 from kingyo.errors import listed
 from kingyo.evolution import MAIN, Search
 from kingyo.evolution.screens import ScreenSettings
@@ -118,8 +128,8 @@ def _screen(screen: ScreenSettings, n_fit: int) -> str:
 def _learning_lines(learning: LearningForecast) -> Iterator[str]:
     if learning.weights:
         yield (
-            f"weights are learned by gradient: {counted(learning.weights, 'weight')}, at most two thirds of the "
-            f"search's budget (an example in a step counts as {learning.passes} item evaluations)"
+            f"weights are learned by gradient: {counted(learning.weights, 'weight')}, at most two thirds of "
+            f"the search's budget (an example in a step counts as {learning.passes} item evaluations)"
         )
     if learning.reason is not None:
         yield f"weights are not learned by gradient, because of {learning.reason}"

@@ -111,8 +111,8 @@ def _merge(answers: RunAnswers) -> str:
 # space: parameters
 
 # How candidates are merged (`kingyo list methods`). A range is searched; a number is fixed.
-# groups: one | kind | block | block+kind | tensor | layers:N. Each parameter has one value per group. Default:
-# each tensor where weights are learned by gradient, else all tensors together.
+# groups: one | kind | block | block+kind | tensor | layers:N. Each parameter has one value per group.
+# Default: each tensor where weights are learned by gradient, else all tensors together.
 merge:
 {_frame(answers.frame)}\
   method: {"linear" if answers.base is None else "task_arithmetic"}
@@ -134,10 +134,10 @@ def _frame(name: str | None) -> str:
 def _search(answers: RunAnswers) -> str:
     return f"""\
 # The search: a Gaussian process that scores each candidate on 32 items, or fewer if a small budget only has
-# item_evaluations. In between, weights are learned by gradient from right answers to the items of fit, if models,
-# method and task allow it (the dry run says so). `learn: false` never learns, `learn: true` refuses to begin
-# where it cannot. Others: search.strategy (`kingyo list strategies`), or search.preset, named settings (`kingyo
-# list presets`). If the preset has a merge method, delete merge.method and merge.parameters.
+# item_evaluations. In between, weights are learned by gradient from right answers to items of fit, if models,
+# method and task allow it; the dry run says so. `learn: false` never learns; `learn: true` is an error if that
+# is impossible. Others: search.strategy (`kingyo list strategies`) or search.preset, named settings (`kingyo list
+# presets`). If the preset has a merge method, delete merge.method and merge.parameters.
 # learn: false
 # search:
 #   strategy: cma-es

@@ -26,7 +26,6 @@ from kingyo.run.run import Run
 from kingyo.strategies.initial_points import main_batch
 from kingyo.types import SPLITS, Axis
 
-
 MOST_NAMES = 8
 """Genes, or families of genes, that a description names."""
 

@@ -64,8 +64,8 @@ def _too_small(teacher: Teacher) -> str | None:
     if most >= cost:
         return None
     return (
-        f"a budget of {teacher.budget:,} item evaluations: {FEWEST_STEPS} steps of {BATCH_SIZE} examples, the "
-        f"fewest that help, would cost {cost}, more than a third of it"
+        f"a budget of {teacher.budget:,} item evaluations: {FEWEST_STEPS} steps of {BATCH_SIZE} examples, "
+        f"the fewest that help, would cost {cost}, more than a third of it"
     )
 
 

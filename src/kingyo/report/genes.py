@@ -1,7 +1,8 @@
 """The genes of a search: their names and ranges, their importance, and one genome laid out as matrices.
 
 It reads the axes that a search stores, named such as ``weight/ja/block.3``, and knows no merge method.
-Where genes are many, or were learned, a gene of the report is the mean of a family, such as one source's weights.
+Where genes are many, or were learned, a gene of the report is the mean of a family, such as one source's
+weights.
 Importance is PED-ANOVA with bootstrap intervals: for each gene, it compares the density of the best quarter
 of the trials with that of all trials, by the Pearson divergence; a gene's importance is its share of the sum.
 
@@ -18,9 +19,9 @@ from typing import cast
 
 import numpy as np
 
+from kingyo.report.search_history import SearchHistory
 from kingyo.results.families import axes_of, families_of, mean_text
 from kingyo.results.learning import MEMETIC
-from kingyo.report.search_history import SearchHistory
 from kingyo.stats import Array, Interval
 from kingyo.types import Genome
 
@@ -108,7 +109,11 @@ def read_genes(history: SearchHistory | None) -> tuple[Gene, ...]:
         [score for _, score in scored],
         [(gene.low, gene.high) for gene in genes],
     )
-    known = [replace(gene, importance=share) for gene, share in zip(genes, shares, strict=True)] if shares else genes
+    known = (
+        [replace(gene, importance=share) for gene, share in zip(genes, shares, strict=True)]
+        if shares
+        else genes
+    )
     return tuple(sorted(known, key=lambda gene: -(gene.importance.score if gene.importance else 0.0)))
 
 

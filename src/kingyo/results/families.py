@@ -1,4 +1,4 @@
-"""Genes of one quantity at different places of a model, such as the weights of one source, from axes' names."""
+"""Families of genes: those of one quantity at all places of a model, such as the weights of one source."""
 
 from __future__ import annotations
 

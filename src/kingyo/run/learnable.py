@@ -47,9 +47,7 @@ def learns(config: RunConfig, settings: RunSettings, kind: ModelKind, folder: Pa
     return not reasons and (config.learn is True or _is_default(config))
 
 
-def why_not_learned(
-    config: RunConfig, settings: RunSettings, kind: ModelKind, folder: Path
-) -> str | None:
+def why_not_learned(config: RunConfig, settings: RunSettings, kind: ModelKind, folder: Path) -> str | None:
     """Return what keeps a run of merges from learning weights; None if nothing does, or run.yaml chose it."""
     if config.learn is not None or not _is_default(config) or config.space == "dataflow":
         return None

@@ -197,9 +197,7 @@ def taught(search: Search, task: Task, merger: Callable[[], InPlaceMerger], n_fi
     return search if teacher is None else replace(search, prepare=teacher.prepare)
 
 
-def teacher_of(
-    search: Search, task: Task, merger: Callable[[], InPlaceMerger], n_fit: int
-) -> Teacher | None:
+def teacher_of(search: Search, task: Task, merger: Callable[[], InPlaceMerger], n_fit: int) -> Teacher | None:
     """Return the teacher of a search; None if its strategy does not learn or its space has no weights."""
     space = innermost(search.space)
     if not isinstance(search.strategy, LearningStrategy) or not isinstance(space, ParameterSpace):
