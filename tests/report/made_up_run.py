@@ -35,7 +35,8 @@ class Shape:
     ``objectives``: the score, and then measures of the recipe, as many as there are names. ``asked``: so many
     items of fit of each candidate and each model to compare with, where not all. ``lessons``: trials that
     were learned from the best before; until the first, the genes of a source are equal. ``paths``: genes say
-    which layers are passed, of sources with as many layers as there are groups, with ``scales`` also how scaled.
+    which layers are passed, of sources with as many layers as there are groups, with ``scales`` also how
+    scaled.
     """
 
     strategy: str = "ga"

@@ -135,8 +135,8 @@ def _search(answers: RunAnswers) -> str:
     return f"""\
 # The search: a Gaussian process that scores each candidate on 32 items, or fewer if a small budget only has
 # item_evaluations. In between, weights are learned by gradient from right answers to items of fit, if models,
-# method and task allow it; the dry run says so. `learn: false` never learns, and with `learn: true` a run that
-# cannot is an error. `search: {{strategy: NAME}}` is another strategy (`kingyo list strategies`), and
+# method and task allow it; the dry run says so. `learn: false` never learns, and with `learn: true` a run
+# that cannot is an error. `search: {{strategy: NAME}}` is another strategy (`kingyo list strategies`), and
 # `search: {{preset: NAME}}` named settings (`kingyo list presets`). If the preset has a merge method, delete
 # merge.method and merge.parameters.
 # learn: false
