@@ -103,7 +103,7 @@ def _search_lines(plan: DryRun) -> Iterator[str]:
     own = next(part for part in plan.cost.parts if (part.name, part.split) == (main.name, "fit"))
     n = "candidates" if own.models is None else counted(own.models, "candidate")
     preset = f" (preset {config.search.preset})" if config.search.preset is not None else ""
-    settings = "".join(f", {key} {value}" for key, value in first.settings.items() if value is not None)
+    settings = "".join(f", {key} {value}" for key, value in first.settings.items() if value not in (None, {}))
     batch = main_batch(main.strategy)
     yield f"search: {n} by {first.strategy}{preset}, {batch} at a time{settings}{_given(main)}"
     yield _screen(first.screen, len(run.items["fit"]))
