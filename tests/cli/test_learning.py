@@ -17,6 +17,8 @@ from tests.cli.merging import Command
 def learned(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
     """A world in which `runs/small` has learned weights. Tests only read it."""
     world = World(folder=Path(shutil.copytree(origin, tmp_path_factory.mktemp("learned") / "world")))
+    rows = [{"prompt": f"{n} + {n} =", "answer": str(2 * (n % 20))} for n in range(40)]  # right to the grader
+    (world.folder / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     task = yaml.safe_load((world.folder / "task.yaml").read_text())
     config = world.config(
         search=None, controls=None, task={**task, "max_new_tokens": 2}, budget={"candidates": 46}
