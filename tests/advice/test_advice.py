@@ -149,6 +149,18 @@ def test_a_winner_at_a_bound(tmp_path: Path) -> None:
     assert "`merge.parameters.weight.to` from 1.5 to 2.25" in advice.remedy
 
 
+@pytest.mark.parametrize(("at_bound", "says"), [(3, False), (45, True), (90, True)])
+def test_a_few_of_many_genes_at_a_bound_are_normal(tmp_path: Path, at_bound: int, says: bool) -> None:
+    axes = [
+        {"name": f"weight/{who}/block.{k}", "low": 0.0, "high": 1.5} for who in ("a", "b") for k in range(90)
+    ]
+    genome = (*(1.5 if k < at_bound else 0.8 for k in range(90)), *(0.8 for _ in range(90)))
+    run = Written(tmp_path / "run", axes=axes).search([1, 2], [genome, genome])
+    advice = run.pick(1).advice()
+    assert ("bound" in advice) is says
+    assert not says or f"lies at a bound: {at_bound} of 90 genes of weight/a at 1.5." in advice["bound"].what
+
+
 @pytest.mark.parametrize(
     ("method", "axis", "gene", "move"),
     [

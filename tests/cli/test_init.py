@@ -42,6 +42,17 @@ def test_it_imports_neither_torch_nor_transformers(world: World) -> None:
     assert (done.returncode, done.stderr) == (0, "[]\n")
 
 
+def test_a_new_run_learns_a_weight_for_each_tensor(world: World) -> None:
+    done = world.run("init", "new.yaml", *MODELS, *TASK)
+    assert "60 genes: weight/a (30), weight/b (30)\n" in done.stdout
+    plan = json.loads(world.run("evolve", "new.yaml", "--dry-run", "--json").stdout)
+    assert (plan["search"]["strategy"], plan["search"]["groups"]) == ("memetic", "tensor")
+    assert plan["learning"]["weights"] == 60
+    (world.folder / "new.yaml").unlink()
+    done = world.run("init", "new.yaml", *MODELS, *TASK, "--groups", "block")
+    assert "10 genes: weight/a (5), weight/b (5)\n" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("words", "chat"),
     [

@@ -18,7 +18,7 @@ from kingyo.evolution.trial_recipes import new_trial
 from kingyo.recipe import Hop, Recipe, Source
 from kingyo.space import path_recipe
 from kingyo.store import RunStore, StoredOutcome, StoredTrial
-from kingyo.types import Evaluation, Item, ItemScore, Outcome, Split, Trial
+from kingyo.types import Evaluation, Item, ItemScore, Lesson, Outcome, Split, Trial
 
 SOURCES = ("ja", "math-en", "math-sym", "poems", "weather")
 TARGET = {"ja": (0.9, 1.1, 1.3), "math-en": (1.2, 1.0, 0.1), "math-sym": (0.5, 0.6, 0.0)}
@@ -33,8 +33,10 @@ class Shape:
 
     ``reach`` is how good a perfect genome is, ``stop`` how far the run goes: search, picked or finished.
     ``objectives``: the score, and then measures of the recipe, as many as there are names. ``asked``: so many
-    items of fit of each candidate and each model to compare with, where not all. ``paths``: genes say which
-    layers are passed, of sources with as many layers as there are groups, with ``scales`` also how scaled.
+    items of fit of each candidate and each model to compare with, where not all. ``lessons``: trials that
+    were learned from the best before; until the first, the genes of a source are equal. ``paths``: genes say
+    which layers are passed, of sources with as many layers as there are groups, with ``scales`` also how
+    scaled.
     """
 
     strategy: str = "ga"
@@ -47,6 +49,7 @@ class Shape:
     seed: int = 0
     objectives: tuple[str, ...] = ()
     asked: int | None = None
+    lessons: tuple[int, ...] = ()
     sources: tuple[str, ...] = SOURCES
     paths: bool = False
     scales: bool = True
@@ -157,6 +160,8 @@ class Writer:
     def ask(self, number: int, outcomes: Sequence[Outcome], strategy: str, axes: int) -> Trial:
         rng = self.rng
         scored = sorted((o for o in outcomes if o.score is not None), key=lambda o: -(o.score or 0))[:12]
+        if self.shape.lessons and strategy == self.shape.strategy:
+            return self.memetic(number, scored, axes // len(self.shape.sources))
         if strategy.startswith(("random", "grid")) or not scored:
             return Trial(number=number, genome=tuple(rng.uniform(-0.5, 2.0) for _ in range(axes)))
         a, b = rng.choice(scored).trial, rng.choice(scored).trial
@@ -164,6 +169,17 @@ class Writer:
         mutated = [min(2.0, max(-0.5, g + rng.gauss(0, 0.3))) if rng.random() < 0.15 else g for g in genes]
         parents = tuple(dict.fromkeys((a.number, b.number))) if strategy == "ga" else ()
         return Trial(number=number, genome=tuple(mutated), parents=parents)
+
+    def memetic(self, number: int, scored: Sequence[Outcome], groups: int) -> Trial:
+        rng, lessons = self.rng, self.shape.lessons
+        means = [rng.uniform(0.3, 1.3) for _ in self.shape.sources]
+        if number < lessons[0]:
+            return Trial(number=number, genome=tuple(mean for mean in means for _ in range(groups)))
+        genome = tuple(mean * rng.uniform(0.5, 1.5) for mean in means for _ in range(groups))
+        if number not in lessons:
+            return Trial(number=number, genome=genome)
+        lesson = Lesson(steps=30, targets=24, items=720, seconds=12.0, loss=(1.8, 0.9))
+        return Trial(number=number, genome=genome, parents=(scored[0].trial.number,), lesson=lesson)
 
     def score(self, trials: Sequence[StoredTrial], split: Split) -> list[tuple[StoredTrial, Evaluation]]:
         scored: list[tuple[StoredTrial, Evaluation]] = []

@@ -129,7 +129,9 @@ def test_slices_show_the_genes_of_the_trials(runs: dict[str, Path]) -> None:
     assert first.importance.score >= second.importance.score
     rows = {row["trial"]: row["g"] for row in as_json(trial_rows(findings))}
     for point, _ in findings.main.scored:
-        assert rows[point.number][:2] == [point.trial.asked.genome[each.place] for each in (first, second)]
+        assert rows[point.number][:2] == [
+            point.trial.asked.genome[each.places[0]] for each in (first, second)
+        ]
 
 
 def test_the_front_has_parents_and_controls(runs: dict[str, Path]) -> None:
@@ -155,7 +157,7 @@ def test_genes_of_one_group_are_bars_and_of_several_a_map() -> None:
         parameter="weight",
         sources=("a", "b"),
         groups=("all",),
-        cells={("a", "all"): 0.5, ("b", "all"): -0.25},
+        genes={("a", "all"): (0.5,), ("b", "all"): (-0.25,)},
         low=-1.0,
         high=1.0,
     )
@@ -164,8 +166,8 @@ def test_genes_of_one_group_are_bars_and_of_several_a_map() -> None:
         ("a", 0.5, "0.50"),
         ("b", -0.25, "−0.25"),
     ]
-    cells = {(source, group): 0.5 for source in "ab" for group in ("block.0", "block.1")}
-    several = replace(one, groups=("block.0", "block.1"), cells=cells)
+    genes = {(source, group): (0.5,) for source in "ab" for group in ("block.0", "block.1")}
+    several = replace(one, groups=("block.0", "block.1"), genes=genes)
     assert [row["group"] for row in as_json(gene_chart(several).spec)["data"]["values"]] == [*"0101"]
 
 
@@ -173,7 +175,9 @@ def test_different_genes_have_different_labels() -> None:
     share = Interval(score=0.1, n=20, low=0.0, high=0.2, method="bootstrap")
     sources = ("math-en", "a-long-name-of-a-model-7b-instruct", "a-long-name-of-a-model-8b-instruct")
     places = [f"weight/{source}/block.{n}" for source in sources for n in (0, 1, 10)]
-    genes = [Gene(place=k, name=name, low=0.0, high=1.0, importance=share) for k, name in enumerate(places)]
+    genes = [
+        Gene(places=(k,), name=name, low=0.0, high=1.0, importance=share) for k, name in enumerate(places)
+    ]
     chart = importance_chart(genes)
     assert [row["name"] for row in as_json(chart.spec)["data"]["values"]] == places, "whole in tooltips"
     svg = vl_convert.vegalite_to_svg(resolve_variables(json.dumps(full_spec(chart, 640))))

@@ -10,22 +10,27 @@ from kingyo.errors import listed
 from kingyo.evolution import MAIN
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Parameter
+from kingyo.results.families import families_of, family_of
 from kingyo.results.summary import RunSummary
 from kingyo.run.config import WEIGHT_SEARCH
 from kingyo.store import RunStore, StoredTrial
 
 EDGE = 0.01  # of an axis' range: genes closer to a bound lie at it
 SHOWN = 4  # number of genes that are named
+FEW = 12  # genes of a family, such as the weights of one source, each of which counts at a bound
+LARGE_SHARE = 1 / 3  # of a larger family, which has to lie at a bound
 NEARLY_ALL = 0.97  # validation score above which a winner has little to gain beyond a bound
 LOG = "log10 "
 
 Side = Literal["from", "to"]
-Edge = tuple[str, str]
-"""A gene at a bound, and the move of the bound that is suggested."""
+Edge = tuple[str, str, str]
+"""An axis, the bound at which its gene lies, and the move of the bound that is suggested."""
 
 
 def winners_at_bounds(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
     """Warn if genes of the winner, or of the best of many candidates so far, lie at a bound.
+
+    Of a family of many genes, a large share must lie there: of hundreds of weights some always do.
 
     No warning for a winner that solves nearly all of validation, and for bounds that run.yaml does not set.
     A lower bound of 0 is never suggested to be moved, because negative weights are a different idea.
@@ -39,8 +44,9 @@ def winners_at_bounds(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
     for search, description in store.searches().items():
         trial = _best(store, summary, search) if search in (WEIGHT_SEARCH, MAIN) else None
         edges = [] if trial is None else list(_edges(description, trial, config.get("merge", {})))
-        if trial is not None and edges:
-            yield _advice(trial, edges, is_picked=store.winner(search) is not None)
+        genes = list(_telling(edges, families_of(description)))
+        if trial is not None and genes:
+            yield _advice(trial, genes, is_picked=store.winner(search) is not None)
 
 
 def _best(store: RunStore, summary: RunSummary, search: str) -> StoredTrial | None:
@@ -97,10 +103,23 @@ def _beyond(
     wider = float(round(wider)) if parameter.kind == "int" else wider
     if abs(wider - bound) > EDGE * abs(half) and not (side == "from" and bound == 0):
         key = f"{where}.{parameter.name}.{side}"
-        yield f"{axis} at {bound:.3g}", f"`{key}` from {bound:.3g} to {wider:.3g}"
+        yield axis, f"at {bound:.3g}", f"`{key}` from {bound:.3g} to {wider:.3g}"
 
 
-def _advice(trial: StoredTrial, edges: Sequence[Edge], *, is_picked: bool) -> Advice:
+def _telling(edges: Sequence[Edge], families: Mapping[str, Sequence[int]]) -> Iterator[tuple[str, str]]:
+    """Yield what lies at a bound, single genes or large shares of families, each with its move."""
+    alike: dict[tuple[str, str, str], list[str]] = {}
+    for axis, bound, move in edges:
+        alike.setdefault((family_of(axis), bound, move), []).append(axis)
+    for (family, bound, move), axes in alike.items():
+        size = len(families[family])
+        if size <= FEW:
+            yield from ((f"{axis} {bound}", move) for axis in axes)
+        elif len(axes) >= LARGE_SHARE * size:
+            yield f"{len(axes)} of {size} genes of {family} {bound}", move
+
+
+def _advice(trial: StoredTrial, edges: Sequence[tuple[str, str]], *, is_picked: bool) -> Advice:
     genes, moves = listed([gene for gene, _ in edges], SHOWN), dict.fromkeys(move for _, move in edges)
     who = "winner" if is_picked else "best candidate so far"
     return Advice(

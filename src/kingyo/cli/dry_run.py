@@ -10,7 +10,17 @@ from rich.table import Table
 from kingyo.cli.console import Console, plain_table, print_table, print_text
 from kingyo.cli.merge_plan import model_cells
 from kingyo.cli.run_progress import row_name
-from kingyo.dry_run import Cost, CostPart, DryRun, ImageForecast, MemoryForecast, PathCosts, Speeds, total
+from kingyo.dry_run import (
+    Cost,
+    CostPart,
+    DryRun,
+    ImageForecast,
+    LearningForecast,
+    MemoryForecast,
+    PathCosts,
+    Speeds,
+    total,
+)
 from kingyo.errors import listed
 from kingyo.evolution import MAIN, Search
 from kingyo.evolution.screens import ScreenSettings
@@ -40,7 +50,7 @@ def print_dry_run(plan: DryRun, speeds: Speeds) -> None:
     print_table(console, _parts(plan.cost, speeds, workers))
     costs = [
         _time_line(speeds, plan.cost, workers),
-        *_memory_lines(plan.memory, run.config.device),
+        *_memory_lines(plan.memory, plan.learning, run.config.device),
         *(speed_lines(speeds) if speeds.measured or speeds.untimed is None else ()),
     ]
     if plan.images is not None:
@@ -94,13 +104,14 @@ def _search_lines(plan: DryRun) -> Iterator[str]:
     own = next(part for part in plan.cost.parts if (part.name, part.split) == (main.name, "fit"))
     n = "candidates" if own.models is None else counted(own.models, "candidate")
     preset = f" (preset {config.search.preset})" if config.search.preset is not None else ""
-    settings = "".join(f", {key} {value}" for key, value in first.settings.items() if value is not None)
+    settings = "".join(f", {key} {value}" for key, value in first.settings.items() if value not in (None, {}))
     batch = main_batch(main.strategy)
     yield f"search: {n} by {first.strategy}{preset}, {batch} at a time{settings}{_given(main)}"
     yield _screen(first.screen, len(run.items["fit"]))
     if config.space != "dataflow":
         dtype = config.merge.dtype or "the models' own dtype"
         yield f"merge: {', '.join(first.methods)} in {dtype}, groups: {first.groups}"
+    yield from _learning_lines(plan.learning)
     yield from _path_lines(run.settings, plan.paths)
     if run.settings.then is not None:
         yield _path_search(plan)
@@ -113,6 +124,16 @@ def _screen(screen: ScreenSettings, n_fit: int) -> str:
         items = f"{screen.items} of {counted(n_fit, 'item')} of fit, {_CHOOSES[screen.chooses]}"
     dropped = "" if screen.rule == "none" else "; those that fall behind are dropped on the way"
     return f"each candidate is scored on {items}{dropped}"
+
+
+def _learning_lines(learning: LearningForecast) -> Iterator[str]:
+    if learning.weights:
+        yield (
+            f"weights are learned by gradient: {counted(learning.weights, 'weight')}, at most two thirds of "
+            f"the search's budget (an example in a step counts as {learning.passes} item evaluations)"
+        )
+    if learning.reason is not None:
+        yield f"weights are not learned by gradient, because of {learning.reason}"
 
 
 def _path_search(plan: DryRun) -> str:
@@ -199,14 +220,17 @@ def _about(seconds: float) -> str:
     return f"about {counted(minutes, 'minute') if minutes < 120 else f'{minutes / 60:.0f} hours'}"
 
 
-def _memory_lines(memory: MemoryForecast, device: str) -> Iterator[str]:
+def _memory_lines(memory: MemoryForecast, learning: LearningForecast, device: str) -> Iterator[str]:
     live = "the live model" if memory.n_live == 1 else f"{memory.n_live} live models"
     batch = (
         "" if memory.batch is None else f"{_text(memory.batch.bytes, size_text)} for {memory.batch.what}; "
     )
     sources = size_text(sum(memory.sources.values()))
+    step = ""
+    if learning.gradient_bytes:
+        step = f"{size_text(learning.gradient_bytes)} for the gradients of a step, besides its activations; "
     yield (
-        f"memory of {device}: {size_text(memory.live)} for {live}; {batch}plus working memory; "
+        f"memory of {device}: {size_text(memory.live)} for {live}; {batch}{step}plus working memory; "
         f"{sources} of source files are mapped, which the system can reclaim"
     )
     if memory.missing:

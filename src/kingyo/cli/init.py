@@ -85,10 +85,11 @@ LanguageOption = Annotated[
     str | None, typer.Option("--language", help="Language that answers must be in, such as ja.")
 ]
 GroupsOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--groups",
-        help="Tensors that share a weight: one (all), block, kind, block+kind, tensor or layers:N.",
+        help="Tensors that share a weight: one (all), block, kind, block+kind, tensor or layers:N.  "
+        "\\[default: tensor where weights are learned by gradient, else one]",
     ),
 ]
 CandidatesOption = Annotated[int, typer.Option("--candidates", min=1, help="Number of candidates.")]
@@ -116,7 +117,7 @@ def init(
     answer: AnswerOption = None,
     grader: GraderOption = None,
     language: LanguageOption = None,
-    groups: GroupsOption = "one",
+    groups: GroupsOption = None,
     candidates: CandidatesOption = 200,
     max_new_tokens: MaxNewTokens = 64,
     measure: MeasureFlag = False,
@@ -254,11 +255,10 @@ def _write_checked(out: Path, answers: RunAnswers, run: Run) -> tuple[Run, list[
 
     from kingyo.dry_run import describe
     from kingyo.run.config_file import load_config
-    from kingyo.run.settings import settings_of
 
     text = run_yaml(answers)
     config = load_config(out, yaml.safe_load(text))
-    run = replace(run, config=config, settings=settings_of(config))
+    run = run.with_config(config)
     findings = describe(run)
     try:
         write_text(out, text)

@@ -31,6 +31,7 @@ class RunAnswers:
     Attributes:
         grader: as in the file; None without one.
         chat: None writes no line.
+        groups: None writes them as a comment.
         frame: the model that sees.
     """
 
@@ -41,7 +42,7 @@ class RunAnswers:
     grader: object
     splits: str
     chat: bool | None
-    groups: str
+    groups: str | None
     candidates: int
     max_new_tokens: int
     frame: str | None = None
@@ -111,10 +112,11 @@ def _merge(answers: RunAnswers) -> str:
 
 # How candidates are merged (`kingyo list methods`). A range is searched; a number is fixed.
 # groups: one | kind | block | block+kind | tensor | layers:N. Each parameter has one value per group.
+# Default: each tensor where weights are learned by gradient, else all tensors together.
 merge:
 {_frame(answers.frame)}\
   method: {"linear" if answers.base is None else "task_arithmetic"}
-  groups: {_flow(answers.groups)}
+  {"# groups: one" if answers.groups is None else f"groups: {_flow(answers.groups)}"}
   parameters:
     weight: {{from: 0.0, to: {"1.0" if answers.base is None else "1.5"}}}
   # The dtype of candidates and of the exported model. The dry run measures which is faster on this machine:
@@ -131,13 +133,16 @@ def _frame(name: str | None) -> str:
 
 def _search(answers: RunAnswers) -> str:
     return f"""\
-# The search strategy (`kingyo list strategies`). This is the strategy of the preset fast: a Gaussian process
-# that scores each candidate on 32 items, or fewer if a small budget only has item_evaluations.
-# `preset: NAME` instead uses named settings (`kingyo list presets`). If the preset has a merge method, delete
+# The search: a Gaussian process that scores each candidate on 32 items, or fewer if a small budget only has
+# item_evaluations. In between, weights are learned by gradient from right answers to items of fit, if models,
+# method and task allow it; the dry run says so. `learn: false` never learns, and with `learn: true` a run
+# that cannot is an error. `search: {{strategy: NAME}}` is another strategy (`kingyo list strategies`), and
+# `search: {{preset: NAME}}` named settings (`kingyo list presets`). If the preset has a merge method, delete
 # merge.method and merge.parameters.
-search:
-  strategy: item-gp
-  # screen: {{items: 32}}
+# learn: false
+# search:
+#   strategy: cma-es
+#   screen: {{items: 32}}
 
 # The search ends at the first limit that is reached: candidates, item_evaluations or minutes.
 budget:

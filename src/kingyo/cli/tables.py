@@ -131,6 +131,8 @@ def _conclusions(summary: RunSummary) -> Iterator[str]:
     """Yield what the winner gained, what limits that, how it was picked, and what was not compared."""
     yield from (_sentence(each, summary.decided_by) for each in _telling(summary))
     yield from filter(None, (summary.test_note, _prediction(summary), how_picked(summary)))
+    if summary.learned is not None:
+        yield summary.learned
     if summary.training is not None:
         yield str(summary.training)
     yield from _tuning(summary)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import yaml
 from rich.markup import escape
@@ -16,14 +16,18 @@ from kingyo.evolution import BASELINES, stored_objectives
 from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.io.units import counted, percent
 from kingyo.results.estimates import FitEstimate, estimate
+from kingyo.results.families import means_by_family
 from kingyo.results.layer_paths import NamedPath, read_run_layers
+from kingyo.results.learning import describe_lesson
 from kingyo.results.model_result import ModelResult, read_model_result, score_formatter, token_limits
 from kingyo.results.trials import describe_trial, failure_of, find_trial, reference_to
 from kingyo.stats import interval_json
 from kingyo.store import RunStore, StoredTrial
-from kingyo.types import SPLITS, Item, ItemScore
+from kingyo.types import SPLITS, Item, ItemScore, Lesson
 
 INDENT = " " * 10
+LONGEST_RECIPE = 200
+"""Lines of a recipe that are printed; blocks and sources have fewer, single tensors more."""
 DISCARDED = "not kept, as for all candidates; kingyo export --trial and kingyo draw draw it again"
 
 
@@ -106,7 +110,12 @@ def _print_text(console: Console, label: str, text: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialDetails:
-    """One trial of a run. ``answers`` are its worst answers, or None if they were not requested."""
+    """One trial of a run.
+
+    Attributes:
+        lesson: how it was learned, or None.
+        answers: its worst answers, or None if they were not requested.
+    """
 
     store: RunStore
     trial: StoredTrial
@@ -114,6 +123,7 @@ class TrialDetails:
     path: NamedPath | None
     estimate: FitEstimate | None
     failure: str | None
+    lesson: Lesson | None
     answers: list[ItemAnswer] | None
 
     def to_json(self) -> dict[str, object]:
@@ -126,6 +136,7 @@ class TrialDetails:
             "name": trial.name,
             "batch": trial.batch,
             "parents": list(trial.asked.parents),
+            "lesson": None if self.lesson is None else asdict(self.lesson),
             "genome": list(trial.asked.genome),
             "recipe": dict(result.recipe),
             **({} if self.path is None else {"path": self.path.to_json()}),
@@ -147,6 +158,7 @@ def read_trial(store: RunStore, reference: str, n_answers: int | None = None) ->
         path=read_run_layers(store).read(read_recipe(trial)),
         estimate=estimate(store, trial),
         failure=failure_of(store, trial),
+        lesson=store.lessons(trial.search).get(trial.id),
         answers=None if n_answers is None else worst_answers(store, trial, n_answers),
     )
 
@@ -155,6 +167,8 @@ def print_trial(details: TrialDetails) -> None:
     """Print a trial to standard output: its scores, then its answers if requested, else its recipe."""
     console = Console(highlight=False)
     print_text(console, _title(details))
+    if details.lesson is not None:
+        print_text(console, f"{describe_lesson(details.trial, details.lesson)}")
     for line in (*_score_lines(details), *_search_lines(details)):
         print_text(console, escape(line))
     if details.answers is not None:
@@ -162,8 +176,22 @@ def print_trial(details: TrialDetails) -> None:
         return
     if details.path is not None:
         print_path(console, details.path, f"trial {reference_to(details.trial)}")
-    text = yaml.safe_dump(dict(details.result.recipe), sort_keys=False, allow_unicode=True)
-    console.print(escape(text.rstrip()), soft_wrap=True)
+    for line in _recipe_lines(details):
+        console.print(escape(line), soft_wrap=True)
+
+
+def _recipe_lines(details: TrialDetails) -> Iterator[str]:
+    """Yield the recipe; of one with very many values their means, and the command that prints it."""
+    store, trial = details.store, details.trial
+    text = yaml.safe_dump(dict(details.result.recipe), sort_keys=False, allow_unicode=True).rstrip()
+    means = means_by_family(store.searches()[trial.search], trial.asked.genome)
+    if text.count("\n") < LONGEST_RECIPE or not means:
+        yield text
+        return
+    yield f"{counted(len(trial.asked.genome), 'gene')}; mean, and lowest to highest:"
+    yield from (f"  {name}: {mean}" for name, mean in means.items())
+    command = ("kingyo", "recipe", str(store.folder), "--trial", reference_to(trial))
+    yield f"Its recipe, of {text.count(chr(10)) + 1:,} lines: {shlex.join(command)}"
 
 
 def _title(details: TrialDetails) -> str:

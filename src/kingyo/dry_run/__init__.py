@@ -6,6 +6,7 @@ Reads run.yaml, configs, headers, tokenizers and data; only the measurement read
 from kingyo.dry_run.collect import DryRun, describe, dry_run, dry_run_record
 from kingyo.dry_run.cost import STAGES, Cost, CostPart, Stage, remaining_cost, total
 from kingyo.dry_run.images import ImageForecast
+from kingyo.dry_run.learning import LearningForecast
 from kingyo.dry_run.memory import MemoryForecast, PathCosts
 from kingyo.dry_run.speed import Speed, Speeds, measure_speeds
 
@@ -15,6 +16,7 @@ __all__ = [
     "CostPart",
     "DryRun",
     "ImageForecast",
+    "LearningForecast",
     "MemoryForecast",
     "PathCosts",
     "Speed",

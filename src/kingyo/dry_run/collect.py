@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from kingyo.dry_run.cost import STAGES, Cost, count_answers
 from kingyo.dry_run.images import ImageForecast, estimate_images
+from kingyo.dry_run.learning import LearningForecast, forecast_learning
 from kingyo.dry_run.memory import (
     MemoryForecast,
     PathCosts,
@@ -24,6 +26,9 @@ from kingyo.run.run import Run
 from kingyo.strategies.initial_points import main_batch
 from kingyo.types import SPLITS, Axis
 
+MOST_NAMES = 8
+"""Genes, or families of genes, that a description names."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DryRun:
@@ -36,6 +41,7 @@ class DryRun:
         prompts: the first prompt of each text task, as models read it.
         cost: number of graded answers.
         memory: memory estimate.
+        learning: how weights are learned, or why they are not.
         images: estimate of image encodings and features; None if there are none, or they are unknown.
         paths: length and size of its paths; None if the run merges weights.
         missing_device: why the run's device is not available; None if it is.
@@ -47,6 +53,7 @@ class DryRun:
     prompts: Mapping[str, str]
     cost: Cost
     memory: MemoryForecast
+    learning: LearningForecast
     missing_device: str | None
     paths: PathCosts | None = None
     images: ImageForecast | None = None
@@ -80,6 +87,7 @@ def dry_run(run: Run) -> DryRun:
         prompts=first_prompts(run),
         cost=cost,
         memory=memory,
+        learning=forecast_learning(run, memory.live),
         images=None if images is None else estimate_images(run, images, cost),
         paths=paths,
         missing_device=_missing_device(config.device),
@@ -106,11 +114,19 @@ def describe(run: Run) -> list[str]:
         *([longest] if longest is not None else []),
         f"Items: {splits}{unused}; {counted(run.data.duplicates, 'duplicate')} dropped.{near}",
         f"An item: {example.in_a_line()} -> {example.answer!r}",
-        f"{counted(len(run.axes), 'gene')}: {', '.join(axis.name for axis in run.axes[:8])}"
-        f"{', …' if len(run.axes) > 8 else ''}",
+        f"{counted(len(run.axes), 'gene')}: {_names(run.axes)}",
         *(f"Note: {note}" for note in notes(run)),
         *(f"Warning: {warning}." for warning in warnings(run)),
     ]
+
+
+def _names(axes: Sequence[Axis]) -> str:
+    """Return the names of genes; of many those of their families, with the number of genes of each."""
+    names = [axis.name for axis in axes]
+    if len(names) > MOST_NAMES:
+        families = Counter(axis.family or axis.name for axis in axes)
+        names = [name if n == 1 else f"{name} ({n})" for name, n in families.items()]
+    return f"{', '.join(names[:MOST_NAMES])}{', …' if len(names) > MOST_NAMES else ''}"
 
 
 def dry_run_record(plan: DryRun, speeds: Speeds) -> dict[str, object]:
@@ -144,6 +160,7 @@ def dry_run_record(plan: DryRun, speeds: Speeds) -> dict[str, object]:
         "baselines": list(run.baselines),
         "answers": _cost_record(plan.cost),
         "memory": _memory_record(plan.memory),
+        "learning": asdict(plan.learning),
         "speed": asdict(speeds),
         "seconds": speeds.run_seconds(plan.cost, run.config.workers),
         "images": None if plan.images is None else _images_record(plan.images),

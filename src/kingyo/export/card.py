@@ -28,6 +28,7 @@ from kingyo.lineage import (
 from kingyo.models.kinds import called
 from kingyo.recipe import Recipe
 from kingyo.results.comparisons import PairedComparison
+from kingyo.results.families import means_by_family
 from kingyo.results.model_result import MIXTURES, ModelResult
 from kingyo.results.remarks import ahead_on_test, better_than_bred, not_compared
 from kingyo.results.side_by_side import ContactSheet
@@ -136,11 +137,16 @@ def _is_finetune(card: Card) -> bool:
 
 
 def _recipe(card: Card) -> Iterator[str]:
+    trial = card.chosen.trial
     if card.training is not None:
         yield f"`{ADAPTER}/` holds the LoRA alone."
     if card.chosen.trial.search == TUNED:
         yield f"`{BRED_RECIPE}` is the recipe of the bred model, on which it was trained."
-    hashed = f"`{card.chosen.trial.recipe_hash[:16]}`"
+    if _has_learned_weights(card):
+        means = means_by_family(card.searches[trial.search], trial.asked.genome)
+        listed = "; ".join(f"{cell(name)} {mean}" for name, mean in means.items())
+        yield f"Its values, as mean (lowest to highest) over groups of tensors: {listed}."
+    hashed = f"`{trial.recipe_hash[:16]}`"
     if not card.dropped:
         yield f"Its hash in the run is {hashed}."
     else:
@@ -184,7 +190,15 @@ def _what(card: Card) -> str:
     how = "an evolutionary search over recipes"
     if trial.search != MAIN:
         how = cell(describe_search(trial.search))
-    return f"{merged}, bred by {by}: {how}, without any gradient training. This is {name} of the run {run}."
+    trained = "without any gradient training"
+    if _has_learned_weights(card):
+        trained = "with weights of the merge learned by gradient from answers to fit items"
+    return f"{merged}, bred by {by}: {how}, {trained}. This is {name} of the run {run}."
+
+
+def _has_learned_weights(card: Card) -> bool:
+    learning = card.summary.learning
+    return learning is not None and learning.origin(card.chosen.trial) != "plain"
 
 
 def _seconds(training: Training, number: int) -> str:
@@ -300,6 +314,7 @@ def _history(card: Card) -> str:
             f"{counted(summary.trials, 'trial')}, {summary.failures} of them failed; budget {spent}",
             f"{counted(summary.item_evaluations, 'item evaluation')} in {summary.seconds:,.0f} s, by "
             "all searches",
+            *([] if summary.learned is None else [cell(summary.learned)]),
             *([] if summary.training is None else [cell(str(summary.training))]),
             *([] if summary.tuning is None else map(cell, summary.tuning.sentences())),
             *(f"task: {_task(spec)}{met}" for spec in config.specs.values()),

@@ -12,6 +12,8 @@ from kingyo.lineage.origins import UNKNOWN, Origin, front_licence, kind_of, stri
 from kingyo.recipe import Recipe
 
 INHERITED = "It inherits the biases of its source models, and nobody has checked it for safety."
+LONGEST_RECIPE = 200
+"""Lines of a recipe on a card."""
 
 
 def render(title: str, front: Mapping[str, object], summary: str, sections: Mapping[str, str | None]) -> str:
@@ -57,7 +59,12 @@ def base_models(origins: Sequence[Origin], relation: str | None = "merge") -> di
 
 
 def recipe_section(text: str, note: str) -> str:
-    """Return a recipe and a note on its file."""
+    """Return a recipe and a note on its file; a very long recipe is only in the file."""
+    lines = text.count("\n")
+    if lines > LONGEST_RECIPE:
+        return (
+            f"`recipe.yaml` is the recipe, of {lines:,} lines; its paths are relative to this folder. {note}"
+        )
     paths = "`recipe.yaml` is the same recipe, but its paths are relative to this folder."
     return f"{fence(text, 'yaml')}\n\n{paths} {note}"
 

@@ -1,6 +1,8 @@
 """The genes of a search: their names and ranges, their importance, and one genome laid out as matrices.
 
 It reads the axes that a search stores, named such as ``weight/ja/block.3``, and knows no merge method.
+Where genes are many, or were learned, a gene of the report is the mean of a family, such as one source's
+weights.
 Importance is PED-ANOVA with bootstrap intervals: for each gene, it compares the density of the best quarter
 of the trials with that of all trials, by the Pearson divergence; a gene's importance is its share of the sum.
 
@@ -10,13 +12,16 @@ Source: Watanabe, Bansal, Hutter 2023, PED-ANOVA, arXiv:2304.10255, global impor
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import cast
 
 import numpy as np
 
 from kingyo.report.search_history import SearchHistory
+from kingyo.results.families import axes_of, families_of, mean_text
+from kingyo.results.learning import MEMETIC
 from kingyo.stats import Array, Interval
 from kingyo.types import Genome
 
@@ -26,26 +31,33 @@ GRID_POINTS = 48  # grid points of a gene's range
 RESAMPLES = 300
 EVERY = "all sources"
 SHOWN = 6  # genes that have charts of their own
+MANY = 100  # genes, beyond which the report shows means of families
 OF_PATHS = re.compile(r"(pass \d+|log2 scale|network)/[^/]*")
 """Genes of a path through layers, which has its own picture."""
+OF_TENSOR = re.compile(r"(?:(?P<stack>.*?)\.(?P<block>\d+)\.)?.*\.(weight|bias)")
+"""A group that is one tensor, in a block or outside all blocks."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gene:
-    """One axis of a search.
+    """One axis of a search, or the mean of those of one family.
 
     Attributes:
-        place: position in a genome.
+        places: positions in a genome.
         name: as stored, without a group that is the only one.
         low, high: its bounds.
         importance: its share of what decides between good and bad trials; None where it is not known.
     """
 
-    place: int
+    places: tuple[int, ...]
     name: str
     low: float
     high: float
-    importance: Interval | None
+    importance: Interval | None = None
+
+    def value(self, genome: Genome) -> float:
+        """Return the gene, or the mean of the family."""
+        return fmean(genome[place] for place in self.places)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,38 +67,74 @@ class Matrix:
     Attributes:
         parameter: its name.
         sources, groups: the sources, and the groups of layers; there may be one of either.
-        cells: source and group -> gene.
+        genes: source and group -> gene, or those of all tensors of a block.
         low, high: bounds of the axes.
     """
 
     parameter: str
     sources: tuple[str, ...]
     groups: tuple[str, ...]
-    cells: Mapping[tuple[str, str], float]
+    genes: Mapping[tuple[str, str], tuple[float, ...]]
     low: float
     high: float
+
+    @property
+    def cells(self) -> Mapping[tuple[str, str], float]:
+        """Source and group -> gene, or the mean of a block's."""
+        return {key: fmean(own) for key, own in self.genes.items()}
+
+    @property
+    def size(self) -> int:
+        """Number of genes."""
+        return sum(map(len, self.genes.values()))
+
+    @property
+    def means(self) -> Mapping[str, str]:
+        """Source -> mean and range of its genes."""
+        own = {
+            name: [gene for (source, _), each in self.genes.items() if source == name for gene in each]
+            for name in self.sources
+        }
+        return {name: mean_text(genes) for name, genes in own.items()}
 
 
 def read_genes(history: SearchHistory | None) -> tuple[Gene, ...]:
     """Return the genes of a search, the most important first."""
-    axes = [] if history is None else axes_of(history.description)
+    genes = [] if history is None else _genes(history.description)
+    n_axes = sum(len(gene.places) for gene in genes)
     scored = [] if history is None else history.scored
-    scored = [(point, score) for point, score in scored if len(point.trial.asked.genome) == len(axes)]
-    bounds = [(cast(float, axis["low"]), cast(float, axis["high"])) for axis in axes]
+    scored = [(point, score) for point, score in scored if len(point.trial.asked.genome) == n_axes]
     shares = importance(
-        [point.trial.asked.genome for point, _ in scored], [score for _, score in scored], bounds
+        [tuple(gene.value(point.trial.asked.genome) for gene in genes) for point, _ in scored],
+        [score for _, score in scored],
+        [(gene.low, gene.high) for gene in genes],
     )
-    genes = [
+    known = (
+        [replace(gene, importance=share) for gene, share in zip(genes, shares, strict=True)]
+        if shares
+        else genes
+    )
+    return tuple(sorted(known, key=lambda gene: -(gene.importance.score if gene.importance else 0.0)))
+
+
+def _genes(description: Mapping[str, object]) -> list[Gene]:
+    axes = axes_of(description)
+    names = [str(axis["name"]) for axis in axes]
+    ends = [(cast(float, axis["low"]), cast(float, axis["high"])) for axis in axes]
+    if len(axes) <= MANY and description.get("strategy") != MEMETIC:
+        return [
+            Gene(places=(place,), name=name.removesuffix("/all"), low=low, high=high)
+            for place, (name, (low, high)) in enumerate(zip(names, ends, strict=True))
+        ]
+    return [
         Gene(
-            place=place,
-            name=str(axis["name"]).removesuffix("/all"),
-            low=low,
-            high=high,
-            importance=shares[place] if shares else None,
+            places=tuple(own),
+            name=names[own[0]].removesuffix("/all") if len(own) == 1 else f"{family}, mean",
+            low=min(ends[place][0] for place in own),
+            high=max(ends[place][1] for place in own),
         )
-        for place, (axis, (low, high)) in enumerate(zip(axes, bounds, strict=True))
+        for family, own in families_of(description).items()
     ]
-    return tuple(sorted(genes, key=lambda gene: -(gene.importance.score if gene.importance else 0.0)))
 
 
 def read_matrices(description: Mapping[str, object], genome: Genome) -> tuple[Matrix, ...]:
@@ -94,20 +142,21 @@ def read_matrices(description: Mapping[str, object], genome: Genome) -> tuple[Ma
     axes = axes_of(description)
     if not genome or len(axes) != len(genome):
         return ()
-    cells: dict[str, dict[tuple[str, str], float]] = {}
+    blocks = _blocks(_parts(str(axis["name"]))[2] for axis in axes)
+    cells: dict[str, dict[tuple[str, str], list[float]]] = {}
     bounds: dict[str, list[float]] = {}
     for axis, gene in zip(axes, genome, strict=True):
         if OF_PATHS.fullmatch(str(axis["name"])):
             continue
         parameter, source, group = _parts(str(axis["name"]))
-        cells.setdefault(parameter, {})[source, group] = gene
+        cells.setdefault(parameter, {}).setdefault((source, blocks[group]), []).append(gene)
         bounds.setdefault(parameter, []).extend(cast(float, axis[bound]) for bound in ("low", "high"))
     return tuple(
         Matrix(
             parameter=name,
             sources=tuple(dict.fromkeys(source for source, _ in own)),
             groups=tuple(dict.fromkeys(group for _, group in own)),
-            cells=own,
+            genes={key: tuple(genes) for key, genes in own.items()},
             low=min(bounds[name]),
             high=max(bounds[name]),
         )
@@ -115,9 +164,17 @@ def read_matrices(description: Mapping[str, object], genome: Genome) -> tuple[Ma
     )
 
 
-def axes_of(description: Mapping[str, object]) -> list[Mapping[str, object]]:
-    """Return the axes that a search stored."""
-    return cast("list[Mapping[str, object]]", description.get("axes", []))
+def _blocks(groups: Iterable[str]) -> dict[str, str]:
+    """Return the block of each group that is one tensor, such as ``block.3``; with several stacks, theirs."""
+    tensors = {group: OF_TENSOR.fullmatch(group) for group in groups}
+    stacks = {each["stack"] for each in tensors.values() if each is not None and each["stack"]}
+
+    def name(group: str, tensor: re.Match[str] | None) -> str:
+        if tensor is None or not tensor["stack"]:
+            return group.removesuffix(".weight")
+        return f"{'block' if len(stacks) == 1 else tensor['stack']}.{tensor['block']}"
+
+    return {group: name(group, tensor) for group, tensor in tensors.items()}
 
 
 def _parts(axis: str) -> tuple[str, str, str]:

@@ -74,7 +74,8 @@ def read_routes(store: RunStore, main: SearchHistory | None, path: NamedPath | N
         path: path of the bred model, if it has one.
     """
     atlas = read_run_layers(store)
-    pairs = [(point, atlas.read(read_recipe(point.trial))) for point in (main.points if main else ())]
+    points = [point for point in (main.points if main else ()) if '"path"' in point.trial.recipe]  # cheap
+    pairs = [(point, atlas.read(read_recipe(point.trial))) for point in points]
     paths = [(point, each.steps) for point, each in pairs if each is not None]
     steps = [step for _, own in paths for step in own] + [*(path.steps if path else ())]
     if not steps:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
+from statistics import fmean
 
 from kingyo.charts import Chart, Rows, Spec
 from kingyo.charts.marks import (
@@ -26,6 +27,7 @@ from kingyo.io.units import counted, percent
 from kingyo.report import wording
 from kingyo.report.findings import BRED, Bar, Findings
 from kingyo.report.genes import Gene, Matrix
+from kingyo.results.families import mean_text
 from kingyo.space.recipe_objectives import MEASURES
 from kingyo.stats import Interval
 
@@ -97,7 +99,7 @@ def _bars(shown: Rows, title: str, ticks: Sequence[int] | None, top: float) -> S
 
 def gene_chart(matrix: Matrix) -> Chart:
     """Draw the genes of one parameter: bars for one group of layers, else sources by groups."""
-    shown = [_cell(matrix, source, group) for source, group in matrix.cells]
+    shown = [_cell(matrix, source, group) for source, group in matrix.genes]
     is_map = len(matrix.groups) > 1
     step = 14 if len(matrix.groups) > MANY else 26
     return Chart(
@@ -112,10 +114,12 @@ def gene_chart(matrix: Matrix) -> Chart:
 
 
 def _cell(matrix: Matrix, source: str, group: str) -> dict[str, object]:
-    gene, reach = matrix.cells[source, group], max(abs(matrix.low), abs(matrix.high)) or 1.0
+    genes, reach = matrix.genes[source, group], max(abs(matrix.low), abs(matrix.high)) or 1.0
+    gene = fmean(genes)
     return {
         "source": source,
         "group": group.removeprefix("block."),
+        "values": mean_text(genes),
         "gene": gene,
         "end": max(gene, 0.0),
         "text": f"{gene:.2f}".replace("-", wording.MINUS),
@@ -140,7 +144,7 @@ def _map(matrix: Matrix, shown: Rows) -> Spec:
     order = [group.removeprefix("block.") for group in matrix.groups]
     y = names("group", order, axis={"labelOverlap": True})
     strength: Mapping[str, object] = {"field": "strength", "type": "quantitative", "scale": None}
-    tooltip = tips(("source", "source"), ("group", "layers"), ("text", matrix.parameter))
+    tooltip = tips(("source", "source"), ("group", "layers"), ("values", matrix.parameter))
     cells = {"x": x, "y": y, "fill": literal_colour("fill"), "fillOpacity": strength, "tooltip": tooltip}
     text = layer("text", {"x": x, "y": y, "text": {"field": "text"}}, fontSize=11)
     numbers = [text] if len(matrix.groups) <= MANY and len(matrix.sources) <= 8 else []

@@ -12,6 +12,7 @@ from kingyo.evolution import BASELINES, stored_objectives
 from kingyo.report import wording
 from kingyo.report.places import without_places
 from kingyo.results.estimates import raw_means
+from kingyo.results.learning import describe_lesson
 from kingyo.results.model_result import read_model_result
 from kingyo.stats import Interval
 from kingyo.store import EvaluationRow, RunStore, StoredTrial
@@ -28,6 +29,7 @@ class Point:
         failure: the reason of its failure, or None.
         is_partial: only some of the items were scored.
         raw: the plain mean over the items that were scored; None for a failure.
+        lesson: how its genome was learned, or None.
     """
 
     trial: StoredTrial
@@ -36,11 +38,17 @@ class Point:
     failure: str | None
     is_partial: bool = False
     raw: float | None = None
+    lesson: str | None = None
 
     @property
     def number(self) -> int:
         """The trial's number within its search."""
         return self.trial.asked.number
+
+    @property
+    def name(self) -> str:
+        """The number, and how it was learned."""
+        return f"{self.number}{'' if self.lesson is None else f', {self.lesson}'}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +112,11 @@ class SearchHistory:
         return [(point, point.score) for point in self.points if point.score is not None]
 
     @property
+    def learned(self) -> list[Point]:
+        """The trials whose genomes were learned."""
+        return [point for point in self.points if point.lesson is not None]
+
+    @property
     def measured_records(self) -> tuple[Interval, ...]:
         """The intervals of the records, where all of them were scored on all items; else none."""
         fits = tuple(record.fit for record in self.records if record.fit is not None)
@@ -126,7 +139,7 @@ def _read_history(
     description: Mapping[str, object],
     rows: Mapping[int, EvaluationRow],
 ) -> SearchHistory:
-    raw, objectives = raw_means(store, name), stored_objectives(store)
+    raw, objectives, lessons = raw_means(store, name), stored_objectives(store), store.lessons(name)
     unit = wording.Unit(measure=objectives.title if objectives.by_set else None)
     points = tuple(
         Point(
@@ -136,6 +149,7 @@ def _read_history(
             failure=_failure(store, rows[trial.id]),
             is_partial=rows[trial.id].is_partial,
             raw=None if rows[trial.id].failure is not None else raw.get(trial.id),
+            lesson=describe_lesson(trial, lessons[trial.id]) if trial.id in lessons else None,
         )
         for trial in store.trials(name)
         if trial.id in rows

@@ -161,7 +161,7 @@ def made_of(findings: Findings) -> str:
     child, routes = findings.child, findings.routes
     if child is None:
         return "No trial has succeeded yet."
-    number, n_genes = child.trial.asked.number, sum(len(matrix.cells) for matrix in findings.matrices)
+    number, n_genes = child.trial.asked.number, sum(matrix.size for matrix in findings.matrices)
     if routes is not None and routes.path is not None and not n_genes:
         path = routes.path
         return f"Trial {number}: {counted(len(path.steps), 'hop')}, {path.line}; {path.ends}."
@@ -222,7 +222,15 @@ def origin_sentence(findings: Findings) -> str | None:
         batch, strategy = findings.child.trial.batch + 1, findings.main.strategy
         return f"Trial {number} is of batch {batch}; {strategy} records no parents for it."
     ancestors, steps = counted(len(family.members) - 1, "ancestor"), counted(family.depth, "step")
-    return f"Trial {number} descends from {ancestors}, up to {steps} back."
+    return f"Trial {number} descends from {ancestors}, up to {steps} back{_learned_ancestors(findings)}."
+
+
+def _learned_ancestors(findings: Findings) -> str:
+    """Return which trials of the family were learned, and how."""
+    assert findings.main is not None and findings.family is not None, "the child has ancestors"
+    points = [findings.main.by_number.get(number) for number in findings.family.members]
+    learned = [f"trial {each.name}" for each in points if each is not None and each.lesson is not None]
+    return f"; of them {'; '.join(learned)}" if learned else ""
 
 
 def selection_sentences(findings: Findings) -> list[str]:

@@ -136,9 +136,10 @@ def trials_table(findings: Findings) -> list[dict[str, object]]:
             "raw_text": wording.percent(point.raw) if point.is_partial and point.raw is not None else "",
             "n": point.n,
             "batch": point.trial.batch + 1,
+            "lesson": point.lesson or "",
             "together": finalists.get(point.number),
             "together_text": findings.unit.text(finalists[point.number]) if point.number in finalists else "",
-            "genes": [point.trial.asked.genome[gene.place] for gene in findings.genes[:6]],
+            "genes": [gene.value(point.trial.asked.genome) for gene in findings.genes[:6]],
             "failure": point.failure,
         }
         for point in (main.points if main else ())

@@ -27,7 +27,7 @@ from kingyo.report.search_history import Family, SearchHistory
 TRIALS: Spec = {"name": "trials"}
 CLOSE = 0.06  # of scores, within which lines share a label
 CHOICES = 40  # genes to choose from in the chart of two genes
-TRIAL, MEASURED, BEST = "trial", "its measured mean", "best so far"
+TRIAL, LEARNED, MEASURED, BEST = "trial", "learned", "its measured mean", "best so far"
 SOLID = (1, 0)
 CONTROLS = (("var(--blue)", (6, 4)), ("var(--ochre)", (8, 3, 2, 3)), ("var(--green)", (2, 3)))
 Looks = Mapping[str, tuple[str, Sequence[int]]]
@@ -43,12 +43,13 @@ def trial_rows(findings: Findings) -> list[dict[str, object]]:
     return [
         {
             "trial": point.number,
+            **({} if point.lesson is None else {"lesson": point.lesson}),
             "score": unit.factor * score,
             "text": unit.text(score),
             "n": point.n,
             "raw": unit.factor * point.raw if point.is_partial and point.raw is not None else None,
             "bred": point.trial.id == child,
-            "g": [point.trial.asked.genome[gene.place] for gene in findings.genes[:CHOICES]],
+            "g": [gene.value(point.trial.asked.genome) for gene in findings.genes[:CHOICES]],
         }
         for point, score in findings.main.scored
     ]
@@ -67,6 +68,7 @@ def progress_chart(findings: Findings, main: SearchHistory) -> Chart:
     lines += [_best(history, name, looks, 1.8) for name, history in controls.items() if name in looks]
     drawn = [
         _points(findings),
+        *_learned(findings, main),
         *([_measured(looks)] if estimated else []),
         *_band(main),
         *lines,
@@ -84,9 +86,25 @@ def progress_chart(findings: Findings, main: SearchHistory) -> Chart:
 def _points(findings: Findings) -> Spec:
     score = _score(findings)
     tooltip = tips(("trial", "trial"), ("text", findings.unit.title), ("n", "items"))
-    colour = {"datum": TRIAL, **legend_of({TRIAL: MUTED})}
+    colour = {"datum": TRIAL, **legend_of(_colours(findings))}
     x = field("trial", axis={"grid": False, "tickMinStep": 1})
     return layer("point", {"x": x, "y": score, "fill": colour, "tooltip": tooltip}, data=TRIALS, **POINT)
+
+
+def _colours(findings: Findings) -> dict[str, str]:
+    learned = findings.main is not None and findings.main.learned
+    return {TRIAL: MUTED, **({LEARNED: "var(--violet)"} if learned else {})}
+
+
+def _learned(findings: Findings, main: SearchHistory) -> Iterator[Spec]:
+    """Yield triangles for the trials that were learned."""
+    if not main.learned:
+        return
+    tooltip = tips(("trial", "trial"), ("lesson", "how"), ("text", findings.unit.title), ("n", "items"))
+    colour = {"datum": LEARNED, **legend_of(_colours(findings))}
+    encoding = {"x": field("trial"), "y": _score(findings), "fill": colour, "tooltip": tooltip}
+    look: Spec = {"shape": "triangle-up", "size": 90, "filled": True, "opacity": 1}
+    yield layer("point", encoding, data=TRIALS, transform=[{"filter": "datum.lesson"}], **look)
 
 
 def _score(findings: Findings) -> Spec:
@@ -223,7 +241,11 @@ def family_chart(findings: Findings, family: Family) -> Chart:
     """Draw the child, its ancestors and the lines from parent to child, on the plane of the search."""
     assert findings.main is not None, "a family is of the main search"
     places = {
-        point.number: {"trial": point.number, "score": findings.unit.factor * score}
+        point.number: {
+            "trial": point.number,
+            "name": point.name,
+            "score": findings.unit.factor * score,
+        }
         for point, score in findings.main.scored
     }
     edges = [
@@ -233,12 +255,12 @@ def family_chart(findings: Findings, family: Family) -> Chart:
     ]
     members = [places[number] for number in family.members if number in places]
     x, y = field("trial"), _score(findings)
-    encoding = {"x": x, "y": y, "tooltip": tips(("trial", "trial"))}
+    encoding = {"x": x, "y": y, "tooltip": tips(("name", "trial"))}
     ancestors = layer("point", encoding, data=rows(members), filled=True, opacity=1, size=55, color=INK)
     child = {**_child(x, y), "data": TRIALS}
     ends = {"x": field("trial"), "y": field("score"), "x2": {"field": "to"}, "y2": {"field": "height"}}
     lines = layer("rule", ends, data=rows(edges), color=ACCENT, opacity=0.45)
-    drawn = [_points(findings), lines, ancestors, child]
+    drawn = [_points(findings), lines, ancestors, *_learned(findings, findings.main), child]
     return Chart(
         name="family",
         description=f"Trial {family.child} and its {len(family.members) - 1} ancestors among all trials.",

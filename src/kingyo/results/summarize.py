@@ -20,6 +20,7 @@ from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.results.comparisons import compare_on_test
 from kingyo.results.estimates import FitEstimate, estimate
 from kingyo.results.layer_paths import read_run_layers
+from kingyo.results.learning import read_learning
 from kingyo.results.model_result import ModelResult, groups_by_task, read_model_result, scores_by_task
 from kingyo.results.summary import RunSummary
 from kingyo.results.tuning import read_tuning
@@ -87,6 +88,7 @@ def summarize(store: RunStore) -> RunSummary:
         estimates=_estimates(store, [*([child] if child else []), *others]),
         training=read_training(store, TRAINED),
         tuning=read_tuning(store, winner, controls),
+        learning=read_learning(store),
         scout=read_scout(store),
     )
 

@@ -13,6 +13,7 @@ from kingyo.io.units import percent
 from kingyo.results.comparisons import PairedComparison
 from kingyo.results.estimates import FitEstimate
 from kingyo.results.layer_paths import NamedPath
+from kingyo.results.learning import Learning
 from kingyo.results.model_result import MIXTURES, ModelResult, measure_text
 from kingyo.results.trials import row_title
 from kingyo.results.tuning import Tuning
@@ -57,6 +58,7 @@ class RunSummary:
         controls_to_run: controls that were not run -> the command that runs them.
         training: the result and cost of the control ``trained``.
         tuning: the tuned model beside bred and the same training on the best parent.
+        learning: what learned weights cost and brought; None if none were learned.
         scout: how a scout chose the sources.
     """
 
@@ -94,6 +96,7 @@ class RunSummary:
     controls_to_run: Mapping[str, str] = field(default_factory=dict[str, str])
     training: Training | None = None
     tuning: Tuning | None = None
+    learning: Learning | None = None
     scout: ScoutRecord | None = None
 
     @property
@@ -166,6 +169,12 @@ class RunSummary:
         models = [*([child] if child else []), *self.baselines.values(), *self.controls.values()]
         return [score for model in models if (score := model.on(split)) is not None]
 
+    @property
+    def learned(self) -> str | None:
+        """Say what learned weights cost and brought; None if none were learned."""
+        winner = None if self.winner is None else self.winner.trial
+        return None if self.learning is None else self.learning.in_words(winner)
+
     def to_json(self) -> dict[str, object]:
         """Return the JSON of ``kingyo show --json``."""
         return _summary_json(self)
@@ -202,6 +211,7 @@ def _summary_json(summary: RunSummary) -> dict[str, object]:
         **_models(summary),
         **_history(summary),
         "controls_to_run": dict(summary.controls_to_run),
+        "learning": _learning(summary),
         **({} if summary.training is None else {"training": summary.training.to_json()}),
         **({} if summary.tuning is None else {"tuning": summary.tuning.to_json()}),
         **({} if summary.scout is None else {"scout": summary.scout.to_json()}),
@@ -268,6 +278,11 @@ def _history(summary: RunSummary) -> dict[str, object]:
         "accepted_changes": [asdict(each) for each in summary.renewals if each.archive is None],
         "rescored": [asdict(each) for each in summary.renewals if each.archive is not None],
     }
+
+
+def _learning(summary: RunSummary) -> dict[str, object] | None:
+    winner = None if summary.winner is None else summary.winner.trial
+    return None if summary.learning is None else summary.learning.to_json(winner)
 
 
 def _named(model: ModelResult) -> dict[str, object]:

@@ -36,7 +36,7 @@ def learns(config: RunConfig, settings: RunSettings, kind: ModelKind, folder: Pa
     """
     if config.learn is False:
         return False
-    reasons = _obstacles(config, settings, kind, folder)
+    reasons = obstacles(config, settings, kind, folder)
     if config.learn and reasons:
         raise KingyoError(
             "learn: true",
@@ -44,11 +44,21 @@ def learns(config: RunConfig, settings: RunSettings, kind: ModelKind, folder: Pa
             received=reasons[0],
             remedy="Delete learn, or change what stands in its way.",
         )
-    is_default = config.search.strategy is None and config.search.preset is None
-    return not reasons and (config.learn is True or is_default)
+    return not reasons and (config.learn is True or _is_default(config))
 
 
-def _obstacles(config: RunConfig, settings: RunSettings, kind: ModelKind, folder: Path) -> Sequence[str]:
+def why_not_learned(config: RunConfig, settings: RunSettings, kind: ModelKind, folder: Path) -> str | None:
+    """Return what keeps a run of merges from learning weights; None if nothing does, or run.yaml chose it."""
+    if config.learn is not None or not _is_default(config) or config.space == "dataflow":
+        return None
+    return next(iter(obstacles(config, settings, kind, folder)), None)
+
+
+def _is_default(config: RunConfig) -> bool:
+    return config.search.strategy is None and config.search.preset is None
+
+
+def obstacles(config: RunConfig, settings: RunSettings, kind: ModelKind, folder: Path) -> Sequence[str]:
     """Return what keeps a run from learning weights."""
     first, merge = settings.first, config.merge
     undescribed = [name for name in first.methods if not describes(METHODS.get(name, folder))]

@@ -222,13 +222,19 @@ class Teacher:
 
 def taught(search: Search, task: Task, merger: Callable[[], InPlaceMerger], n_fit: int) -> Search:
     """Return the search with a teacher, if its strategy learns and its space has weights to learn."""
+    teacher = teacher_of(search, task, merger, n_fit)
+    return search if teacher is None else replace(search, prepare=teacher.prepare)
+
+
+def teacher_of(search: Search, task: Task, merger: Callable[[], InPlaceMerger], n_fit: int) -> Teacher | None:
+    """Return the teacher of a search; None if its strategy does not learn or its space has no weights."""
     space = innermost(search.space)
     if not isinstance(search.strategy, LearningStrategy) or not isinstance(space, ParameterSpace):
-        return search
+        return None
     limits, most = search.limits, min(search.screen.items or n_fit, n_fit)
     candidates = None if limits.candidates is None else limits.candidates * most
     bounds = [bound for bound in (candidates, limits.item_evaluations) if bound is not None]
-    teacher = Teacher(
+    return Teacher(
         search=search,
         space=space,
         merger=merger,
@@ -236,4 +242,3 @@ def taught(search: Search, task: Task, merger: Callable[[], InPlaceMerger], n_fi
         budget=min(bounds, default=None),
         most_items=most,
     )
-    return replace(search, prepare=teacher.prepare)

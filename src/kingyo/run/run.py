@@ -58,10 +58,17 @@ class Run(Setup):
         known = read_known_paths(config, folder, models)
         if config.scout is not None:
             open_scout(folder / config.scout).close()
-        run = cls(config=config, folder=folder, settings=settings, models=models, known_paths=known)
-        if not learns(config, settings, run.kind, folder):
-            return run
-        return run._changed(("kind",), settings=with_learning(settings, config), learns=True)
+        return cls(
+            config=config, folder=folder, settings=settings, models=models, known_paths=known
+        ).with_config(config)
+
+    def with_config(self, config: RunConfig) -> Self:
+        """Return the run of the same models with the settings of a run.yaml."""
+        settings = settings_of(config)
+        has_learned = learns(config, settings, self.kind, self.folder)
+        if has_learned:
+            settings = with_learning(settings, config)
+        return self._changed(("kind",), config=config, settings=settings, learns=has_learned)
 
     @classmethod
     def stored(cls, store: RunStore) -> Self:

@@ -1,0 +1,136 @@
+"""What learned weights cost and brought to the main search of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from kingyo.evolution import MAIN
+from kingyo.io.units import counted, joined, percent
+from kingyo.results.families import axes_of, families_of
+from kingyo.store import EvaluationRow, RunStore, StoredTrial
+from kingyo.types import Lesson
+
+MEMETIC = "memetic"
+"""The strategy whose genes of one family differ only by what was learned."""
+Origin = Literal["learned", "descends", "plain"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learning:
+    """The lessons of the main search: their cost, and the best scores on fit as the search received them.
+
+    Attributes:
+        lessons: in the order of the trials.
+        items: item evaluations of the search, including the cost of lessons.
+        before: best score of the trials before the first lesson; None without one.
+        learned: best score of the trials that were learned.
+        after: best score of the other trials after the first lesson.
+        is_estimate: whether such scores are estimates, because trials were scored on some items.
+        origins: id of a trial -> how it was made, unless it owes nothing to a lesson.
+    """
+
+    lessons: Sequence[Lesson]
+    items: int
+    before: float | None
+    learned: float | None
+    after: float | None
+    is_estimate: bool
+    origins: Mapping[int, Origin]
+
+    def origin(self, trial: StoredTrial) -> Origin:
+        """Return whether a trial was learned, or descends from one that was."""
+        return self.origins.get(trial.id, "plain")
+
+    def in_words(self, bred: StoredTrial | None) -> str:
+        """Say what learning cost and brought, and whether the bred model is learned."""
+        n, answers = len(self.lessons), sorted({lesson.targets for lesson in self.lessons})
+        times = {1: "once", 2: "twice"}.get(n, f"{n} times")
+        right = counted(answers[-1], "right answer")
+        right = right if len(answers) == 1 else f"{answers[0]} to {right}"
+        cost, seconds = (sum(getattr(each, key) for each in self.lessons) for key in ("items", "seconds"))
+        mark = "≈ " if self.is_estimate else ""
+        bests = {
+            "the best trial before": self.before,
+            "the best learned one": self.learned,
+            "the best other one since": self.after,
+        }
+        scores = [f"{who} scored {mark}{percent(score)}" for who, score in bests.items() if score is not None]
+        text = (
+            f"Weights were learned {times} from {right}, for {cost:,} of the search's {self.items:,} item "
+            f"evaluations, in {seconds:,.0f} s. On fit, {joined(scores) or 'no trial is scored yet'}."
+        )
+        return text if bred is None else f"{text} {_BRED[self.origin(bred)]}"
+
+    def to_json(self, bred: StoredTrial | None) -> dict[str, object]:
+        """Return it as JSON."""
+        return {
+            "lessons": len(self.lessons),
+            "targets": max(lesson.targets for lesson in self.lessons),
+            "steps": sum(lesson.steps for lesson in self.lessons),
+            "items": sum(lesson.items for lesson in self.lessons),
+            "search_items": self.items,
+            "seconds": round(sum(lesson.seconds for lesson in self.lessons), 3),
+            "best_before": self.before,
+            "best_learned": self.learned,
+            "best_after": self.after,
+            "estimated": self.is_estimate,
+            "bred": None if bred is None else self.origin(bred),
+        }
+
+
+_BRED: Mapping[Origin, str] = {
+    "learned": "The bred model is one of the learned trials.",
+    "descends": "The bred model descends from learned weights.",
+    "plain": "The bred model has no learned weights.",
+}
+
+
+def describe_lesson(trial: StoredTrial, lesson: Lesson) -> str:
+    """Describe how a trial was learned: "learned from trial 12: 30 steps, 24 answers, loss 1.8 to 0.9"."""
+    start = "".join(f" from trial {parent}" for parent in trial.asked.parents[:1])
+    first, last = (f"{loss:.2g}" for loss in lesson.loss)
+    steps, answers = counted(lesson.steps, "step"), counted(lesson.targets, "answer")
+    return f"learned{start}: {steps}, {answers}, loss {first} to {last}"
+
+
+def read_learning(store: RunStore) -> Learning | None:
+    """Read what was learned in the main search; None if nothing was."""
+    lessons = store.lessons(MAIN)
+    if not lessons:
+        return None
+    rows = [row for row in store.summaries("fit") if row.search == MAIN]
+    first = min(lessons)
+    plain = [row for row in rows if row.trial not in lessons]
+    return Learning(
+        lessons=tuple(lessons.values()),
+        items=sum(items for items, _ in store.costs(MAIN, "fit").values()),
+        before=_best(row for row in plain if row.trial < first),
+        learned=_best(row for row in rows if row.trial in lessons),
+        after=_best(row for row in plain if row.trial > first),
+        is_estimate=any(row.is_partial for row in rows),
+        origins=_origins(store.searches()[MAIN], store.trials(MAIN), lessons),
+    )
+
+
+def _best(rows: Iterable[EvaluationRow]) -> float | None:
+    return max((row.value for row in rows if row.value is not None), default=None)
+
+
+def _origins(
+    description: Mapping[str, object], trials: Sequence[StoredTrial], lessons: Mapping[int, Lesson]
+) -> dict[int, Origin]:
+    """Return the origins of the trials that were learned, have learned ancestors, or learned differences."""
+    families = families_of(description).values() if description.get("strategy") == MEMETIC else ()
+    n_axes, given = len(axes_of(description)), description.get("given", 0)
+    origins: dict[int, Origin] = {}
+    ids = {trial.asked.number: trial.id for trial in trials}
+    for trial in trials:
+        genome, is_given = trial.asked.genome, isinstance(given, int) and trial.asked.number < given
+        differs = len(genome) == n_axes and any(len({genome[place] for place in own}) > 1 for own in families)
+        if trial.id in lessons:
+            origins[trial.id] = "learned"
+        elif any(ids.get(parent) in origins for parent in trial.asked.parents) or (differs and not is_given):
+            origins[trial.id] = "descends"
+    return origins
