@@ -33,6 +33,25 @@ def evolve(folder: Path, **changes: object) -> tuple[list[Lesson], list[float], 
     return list(lessons.values()), list(means.values()), [means[trial] for trial in lessons]
 
 
+def write_classifiers(folder: Path) -> None:
+    """Write three image classifiers, pictures with their colours, and run.yaml."""
+    for seed, name in enumerate(("base", "one", "other")):
+        vit(folder / name, seed)
+    rows: list[dict[str, str]] = []
+    for n in range(36):
+        colour = [20 + n, 20 + n, 20 + n]
+        colour[n % 3] = 250 - n
+        (folder / f"{n}.png").write_bytes(picture((colour[0], colour[1], colour[2])).read())
+        rows.append({"image": f"{n}.png", "label": LABELS[n % 3]})
+    (folder / "colours.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = {
+        "base": "base",
+        "sources": {"one": "one", "other": "other"},
+        "task": {"kind": "classify", "data": "colours.jsonl"},
+    }
+    (folder / "run.yaml").write_text(yaml.safe_dump(config))
+
+
 def test_vision_language_models_learn(tmp_path: Path) -> None:
     folder = write_models(tmp_path)
     lessons, _, _ = evolve(folder, budget={"candidates": 60}, task={**TASK, "max_new_tokens": 1})
@@ -41,21 +60,17 @@ def test_vision_language_models_learn(tmp_path: Path) -> None:
 
 
 def test_image_classifiers_learn(tmp_path: Path) -> None:
-    for seed, name in enumerate(("base", "one", "other")):
-        vit(tmp_path / name, seed)
-    rows: list[dict[str, str]] = []
-    for n in range(36):
-        colour = [20 + n, 20 + n, 20 + n]
-        colour[n % 3] = 250 - n
-        (tmp_path / f"{n}.png").write_bytes(picture((colour[0], colour[1], colour[2])).read())
-        rows.append({"image": f"{n}.png", "label": LABELS[n % 3]})
-    (tmp_path / "colours.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    config = {
-        "base": "base",
-        "sources": {"one": "one", "other": "other"},
-        "task": {"kind": "classify", "data": "colours.jsonl"},
-    }
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config))
+    write_classifiers(tmp_path)
     lessons, fit, learned = evolve(tmp_path, budget={"candidates": 60})
     assert lessons and lessons[0].loss[1] < lessons[0].loss[0]
     assert learned[0] > max(fit[:FIRST]), "the candidates before it"
+
+
+def test_a_kind_with_a_loss_may_still_have_no_training(tmp_path: Path) -> None:
+    write_classifiers(tmp_path)
+    run = yaml.safe_load((tmp_path / "run.yaml").read_text())
+    run |= {"budget": {"candidates": 2}, "controls": {"trained": True}}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(run))
+    done = World(folder=tmp_path).run("evolve", "run.yaml", "--run", "run")
+    assert done.returncode == 1
+    assert "control trained: " in done.stderr and "models of kind image-classification" in done.stderr
