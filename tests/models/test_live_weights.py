@@ -25,6 +25,7 @@ from transformers import (
 
 from kingyo.engine import into, open_sources, plan, to_folder
 from kingyo.errors import KingyoError
+from kingyo.models.examples import gradients
 from kingyo.models.kinds import LoadOptions
 from kingyo.models.loading import live_weights, load_model
 from kingyo.recipe import Recipe, Source
@@ -217,6 +218,33 @@ def test_separate_parts_of_a_tensor_are_joined(tmp_path: Path) -> None:
     for name, tensor in stored(second).items():
         weights[name].copy_(tensor)
     assert torch.equal(logits("dinov2, split", live), logits("dinov2, split", load("dinov2, split", second)))
+
+
+@pytest.mark.parametrize("name", ["mixtral", "dinov2, split"])
+def test_weights_that_share_memory_have_gradients(tmp_path: Path, name: str) -> None:
+    """Those of experts are views into a live tensor; a split weight has two live tensors as views."""
+    folder, _ = pair(tmp_path, name)
+    live = load(name, folder)
+    weights = live_weights(live, folder)
+    own = {id(each) for each in live.parameters()}
+    shared = [each for each, weight in weights.items() if id(weight) not in own]
+    generator = torch.Generator().manual_seed(0)
+
+    def loss() -> Tensor:
+        inputs = (
+            torch.tensor([[5, 7, 8, 9]]) if name in WRITES else torch.linspace(-1, 1, 192).view(1, 3, 8, 8)
+        )
+        return live(inputs).logits.double().square().sum()
+
+    value, derivatives = gradients(loss, live, weights, shared)
+    assert sorted(derivatives) == shared
+    for each, derivative in derivatives.items():
+        step, ends = 1e-2 * torch.randn(derivative.shape, generator=generator), list[float]()
+        for sign in (1, -2, 1):
+            weights[each].add_(step, alpha=sign)
+            ends.append(float(loss()))
+        expected = float((derivative * step).sum())
+        assert expected == pytest.approx((ends[0] - ends[1]) / 2, rel=5e-2, abs=1e-5 * value)
 
 
 def test_weights_that_are_turned_when_loaded_are_refused(tmp_path: Path) -> None:

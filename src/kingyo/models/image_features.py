@@ -82,18 +82,27 @@ class ImageFeatures:
     def __call__(self, rows: Sequence[Encoded]) -> BaseModelOutputWithPooling:
         """Return the features of the images of prompts, in order, as ``get_image_features`` would.
 
-        Call ``forget_if_changed`` first if weights may have changed since the last call.
+        Call ``forget_if_changed`` first if weights may have changed since the last call. Features are
+        computed anew if their derivatives by weights of the vision part are needed.
         """
-        kept = {_key(row): self.kept.get(_key(row)) for row in rows}
+        is_learned = torch.is_grad_enabled() and any(each.requires_grad for each in self._vision)
+        kept = {_key(row): None if is_learned else self.kept.get(_key(row)) for row in rows}
         for row in rows:
             if kept[_key(row)] is None:
-                kept[_key(row)] = self._compute(row)
+                kept[_key(row)] = self._compute(row) if is_learned else self._keep(row)
         parts = [cast(Features, kept[_key(row)]) for row in rows]
         joined = BaseModelOutputWithPooling()
         for field, join in _FIELDS.items():
             if field in parts[0]:
                 setattr(joined, field, join([part[field] for part in parts]))
         return joined
+
+    @torch.no_grad()
+    def _keep(self, row: Encoded) -> Features:
+        with torch.inference_mode(mode=False):  # a loss that reads them can be differentiated
+            features = self._compute(row)
+        self.kept.put(_key(row), features)
+        return features
 
     def _compute(self, row: Encoded) -> Features:
         self.n_encoded += 1
@@ -106,9 +115,7 @@ class ImageFeatures:
         with parts_fit():
             encoded = cast("Any", self._encode)(**inputs, return_dict=True)
         fields = {field: getattr(encoded, field, None) for field in _FIELDS}
-        features = {field: each for field, each in fields.items() if each is not None}
-        self.kept.put(_key(row), features)
-        return features
+        return {field: each for field, each in fields.items() if each is not None}
 
     def forget_if_changed(self) -> None:
         """Drop all features if the vision part has other weights than when they were computed."""

@@ -110,11 +110,27 @@ class PromptProcessor:
         answers from those of prompts. White space at the end of the prompt belongs to the continuation.
         """
         bare = prompt._replace(text=prompt.text.rstrip())
-        rest = prompt.text[len(bare.text) :] + continuation
-        head = self.encode(bare)
+        return self._continued(bare, prompt.text[len(bare.text) :] + continuation)
+
+    def encode_answer(self, prompt: ImagePrompt, answer: str) -> tuple[Encoded, int]:
+        """Return the inputs of a prompt with an answer as ``generate`` writes it, and its number of tokens.
+
+        The tokens of the prompt are those of ``encode``; an end token follows.
+        """
+        row, n = self._continued(prompt, answer)
+        end = self.text.end
+        if end is None or (n and row.tokens[-1] == end):
+            return row, n
+        types = {name: self._answer_types.get(name, each[-1]) for name, each in row.per_token.items()}
+        per_token = {name: [*each, types[name]] for name, each in row.per_token.items()}
+        return replace(row, tokens=[*row.tokens, end], per_token=per_token), n + 1
+
+    def _continued(self, prompt: ImagePrompt, rest: str) -> tuple[Encoded, int]:
+        """Return the inputs of prompt + rest, and the number of tokens of the rest."""
+        head = self.encode(prompt)
         if self._answer_types:
             return self._followed(head, rest)
-        joined, n = self.encode(bare._replace(text=bare.text + rest)), len(head.tokens)
+        joined, n = self.encode(prompt._replace(text=prompt.text + rest)), len(head.tokens)
         if list(joined.tokens[:n]) == list(head.tokens):
             return joined, len(joined.tokens) - n
         return self._followed(head, rest)

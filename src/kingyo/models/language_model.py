@@ -5,7 +5,7 @@ It implements ``kingyo.types.LanguageModel``. ``PromptReader`` replaces it befor
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Generic, Never, Protocol, Self, TypeVar, cast
@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from kingyo.models.answer_count import AnswerCount
 from kingyo.models.decoding import Forward, decode, require_numbers
-from kingyo.models.examples import as_row, loss_of
+from kingyo.models.examples import as_row, gradients, loss_of
 from kingyo.models.kinds.kind import AllRead, LoadOptions
 from kingyo.models.loading import context, live_weights, load_config, load_model, load_tokenizer
 from kingyo.models.path import Layers
@@ -107,23 +107,20 @@ class LiveModel:
                 totals[position] = total
         return totals
 
-    def loss_gradients(self, examples: Sequence[Example]) -> tuple[float, dict[str, Tensor]]:
-        """Return the loss of examples, and its derivatives by the weights that it depends on, by name.
+    def loss_gradients(
+        self, examples: Sequence[Example], names: Collection[str]
+    ) -> tuple[float, dict[str, Tensor]]:
+        """Return the loss of examples, and its derivatives by named weights that it depends on.
 
         The loss is the mean −log p per token of free text, plus the mean −log p of the right choices.
         """
         rows = [as_row(self._text, example, context(self._model.config)) for example in examples]
-        weights = {name: weight for name, weight in self._weights.items() if weight.is_floating_point()}
-        for weight in weights.values():
-            weight.requires_grad_(True)
-        try:
-            loss = loss_of(self._forward, self._text, rows, self._model.device)
-            gradients = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
-        finally:
-            for weight in weights.values():
-                weight.requires_grad_(False)
-        found = zip(weights, cast("tuple[Tensor | None, ...]", gradients), strict=True)
-        return float(loss.detach()), {name: each for name, each in found if each is not None}
+        return gradients(
+            lambda: loss_of(self._forward, self._text, rows, self._model.device),
+            self._model,
+            self._weights,
+            names,
+        )
 
     @property
     def dtype(self) -> str:

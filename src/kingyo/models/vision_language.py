@@ -8,7 +8,7 @@ answered by transformers' ``generate``, so that every architecture keeps its own
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Self, cast
@@ -19,13 +19,23 @@ from transformers import AutoModelForImageTextToText, GenerationConfig, PreTrain
 
 from kingyo.models.answer_count import AnswerCount
 from kingyo.models.decoding import require_numbers
+from kingyo.models.examples import gradients, mean_loss, widened
 from kingyo.models.image_features import ImageFeatures, parts_fit
 from kingyo.models.image_prompts import Encoded, PromptProcessor
 from kingyo.models.kinds.kind import LoadOptions
 from kingyo.models.language_model import end_tokens
 from kingyo.models.loading import context, live_weights, load_model
 from kingyo.models.tokens import Stop, by_length, require_room
-from kingyo.types import GREEDY, Decoding, ImagePrompt, Media, Progress, Written, ignore_progress
+from kingyo.types import (
+    GREEDY,
+    Decoding,
+    Example,
+    ImagePrompt,
+    Media,
+    Progress,
+    Written,
+    ignore_progress,
+)
 
 
 class LiveVisionLanguageModel:
@@ -150,8 +160,42 @@ class LiveVisionLanguageModel:
                 logits = cast("Tensor", self._model(**inputs, use_cache=False).logits)
             for place, position in enumerate(batch):
                 tokens, n_tail = rows[position].tokens, joined[position][1]
-                totals[position] = _sum_of_tail(logits[place], tokens, n_tail)
+                total = _logs_of_tail(logits[place], tokens, n_tail).double().sum()
+                require_numbers(total)
+                totals[position] = float(total)
         return totals
+
+    def loss_gradients(
+        self, examples: Sequence[Example], names: Collection[str]
+    ) -> tuple[float, dict[str, Tensor]]:
+        """Return the loss of examples, and its derivatives by named weights that it depends on.
+
+        The loss is the mean −log p per token of free text, plus the mean −log p of the right choices.
+        """
+        return gradients(lambda: self._loss(examples), self._model, self.weights, names)
+
+    def _loss(self, examples: Sequence[Example]) -> Tensor:
+        pairs = [pair for example in examples for pair in self._encoded(example)]
+        rows, lengths = self._with_room([row for row, _ in pairs], 0), [n for _, n in pairs]
+        first = min(len(row.tokens) - n for row, n in pairs) - 1  # its logits are of the first answer
+        ((batch, inputs),) = self.batches(rows, side="right", batch_size=len(rows))
+        keep = inputs["input_ids"].shape[1] - first
+        if "logits_to_keep" in self._accepted:
+            inputs["logits_to_keep"] = keep
+        with parts_fit():
+            logits = cast("Tensor", self._model(**inputs, use_cache=False).logits)[:, -keep:]
+        sums = {
+            position: _logs_of_tail(logits[place], rows[position].tokens[first:], lengths[position]).sum()
+            for place, position in enumerate(batch)
+        }
+        return mean_loss(torch.stack([sums[position] for position in range(len(rows))]), examples, lengths)
+
+    def _encoded(self, example: Example) -> list[tuple[Encoded, int]]:
+        """Return the inputs of an example's answer, then of its wrong choices, with numbers of tokens."""
+        prompt = ImagePrompt(example.prompt, example.images)
+        if example.others:
+            return [self._processor.encode_pair(prompt, each) for each in (example.answer, *example.others)]
+        return [self._processor.encode_answer(prompt, example.answer)]
 
     def encode(self, prompts: Sequence[ImagePrompt], new: int = 0) -> list[Encoded]:
         """Return the inputs of prompts after checking that they and ``new`` tokens fit the context."""
@@ -228,11 +272,9 @@ def _until(tokens: Sequence[int], ended: Callable[[Sequence[int]], bool]) -> lis
     return list(tokens)
 
 
-def _sum_of_tail(logits: Tensor, tokens: Sequence[int], n_tail: int) -> float:
-    """Sum the log-probabilities of the last tokens of a row; ``logits`` is padded on the right."""
+def _logs_of_tail(logits: Tensor, tokens: Sequence[int], n_tail: int) -> Tensor:
+    """Return the log-probabilities of the last tokens of a row; ``logits`` is padded on the right."""
     start, end = len(tokens) - n_tail, len(tokens)
-    logs = torch.log_softmax(logits[start - 1 : end - 1].float(), dim=-1)
+    logs = torch.log_softmax(widened(logits[start - 1 : end - 1]), dim=-1)
     tail = torch.tensor(tokens[start:], device=logits.device, dtype=torch.long)
-    total = logs.gather(-1, tail[:, None]).double().sum()
-    require_numbers(total)
-    return float(total)
+    return logs.gather(-1, tail[:, None]).squeeze(-1)

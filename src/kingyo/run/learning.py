@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from kingyo.engine.gradients import parameter_gradients
 from kingyo.evolution import BASELINES, Event, Search
-from kingyo.kernels.statistics_cache import TensorStats
 from kingyo.recipe import Recipe
 from kingyo.runners.evaluate import InPlaceMerger
 from kingyo.space import ParameterSpace, innermost
@@ -81,7 +80,6 @@ class WeightLearner:
     ) -> None:
         assert isinstance(merger.model, HasGradients), "kinds whose models have none are refused before"
         self._space, self._decode, self._merger, self._live = space, decode, merger, merger.model
-        self._stats = merger.sources.facts or TensorStats(1 << 28)
         self._low, self._high = (
             np.array([getattr(axis, end) for axis in space.axes]) for end in ("low", "high")
         )
@@ -89,15 +87,17 @@ class WeightLearner:
     def loss(self, genome: Genome, examples: Sequence[Example]) -> tuple[float, Vector]:
         """Return the loss of examples under a merge, and its derivatives by the genes."""
         merge = self._merger.merge(self._decode(genome))
-        loss, by_weight = self._live.loss_gradients(examples)
+        merged = [job for job in merge.jobs if job.method is not None]
+        jobs = {job.name: job for job in merged if job.name in self._space.genes_by_tensor}
+        loss, by_weight = self._live.loss_gradients(examples, jobs)
         gradient = np.zeros(len(genome))
-        read = self._merger.sources.mapped.read
-        for job in merge.jobs:
-            genes, upstream = self._space.genes_by_tensor.get(job.name, {}), by_weight.get(job.name)
-            if not genes or upstream is None:
-                continue
-            for (name, source), derivative in parameter_gradients(job, upstream, read, self._stats).items():
-                gene = genes.get((name, None if source is None else job.inputs[source].reference))
+        sources = merge.sources  # as the merge sees them: in the shapes and under the names of the output
+        for name, upstream in by_weight.items():
+            job, genes = jobs[name], self._space.genes_by_tensor[name]
+            derivatives = parameter_gradients(job, upstream, sources.mapped.read, sources.facts)
+            for (parameter, source), derivative in derivatives.items():
+                owner = None if source is None else sources[job.inputs[source].reference].reference
+                gene = genes.get((parameter, owner))
                 if gene is not None:
                     gradient[gene] += derivative
         return loss, gradient

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -15,7 +15,7 @@ from kingyo.tasks.graded_settings import Text
 from kingyo.tasks.media import with_images
 from kingyo.tasks.rows import Row
 from kingyo.tasks.task_kinds import TASK_KINDS, Splits, SplitTask
-from kingyo.types import Item, ItemScore, RatesClasses, SetMeasure
+from kingyo.types import Example, Item, ItemScore, RatesClasses, SetMeasure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,12 +94,7 @@ class ClassifyTask(SplitTask):
     def score(self, model: RatesClasses, items: Sequence[Item]) -> Sequence[ItemScore]:
         """Return the score of each item, in the order of ``items``."""
         known = list(model.classes)
-        allowed = [self._place(each, known, "classes") for each in self._settings.classes]
-        allowed = allowed or list(range(len(known)))
-        labels = [self._place(item.answer, known, f"label of item {item.id}") for item in items]
-        for item, label in zip(items, labels, strict=True):
-            if label not in allowed:
-                raise self._unknown(f"label of item {item.id}", item.answer, self._settings.classes)
+        allowed, labels = self._places(known, items)
         scores: list[ItemScore] = []
         rated = model.rate_classes([item.media[0] for item in items])
         for item, label, rates in zip(items, labels, rated, strict=True):
@@ -114,6 +109,37 @@ class ClassifyTask(SplitTask):
             answer = known[best] if item.answer in known else str(best)  # a name or an index, like the label
             scores.append(ItemScore(item=item.id, score=float(best == label), answer=answer))
         return tuple(scores)
+
+    def examples(
+        self,
+        model: RatesClasses,
+        items: Sequence[Item],
+        answers: Mapping[str, Sequence[str]],  # noqa: ARG002 (part of the protocol)
+        *,
+        prefers_given: bool,  # noqa: ARG002
+    ) -> Sequence[Example]:
+        """Return an example per item: its label, with the other classes as ``others``."""
+        allowed, labels = self._places(list(model.classes), items)
+        return tuple(
+            Example(
+                item=item.id,
+                prompt="",
+                images=item.media,
+                answer=str(label),
+                others=tuple(str(place) for place in allowed if place != label),
+            )
+            for item, label in zip(items, labels, strict=True)
+        )
+
+    def _places(self, known: Sequence[str], items: Sequence[Item]) -> tuple[list[int], list[int]]:
+        """Return the indices of the classes to choose from, and of the labels of items."""
+        allowed = [self._place(each, known, "classes") for each in self._settings.classes]
+        allowed = allowed or list(range(len(known)))
+        labels = [self._place(item.answer, known, f"label of item {item.id}") for item in items]
+        for item, label in zip(items, labels, strict=True):
+            if label not in allowed:
+                raise self._unknown(f"label of item {item.id}", item.answer, self._settings.classes)
+        return allowed, labels
 
     def _place(self, name: str, known: Sequence[str], argument: str) -> int:
         """Return the index of a class in the model's output, from its name or its index."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,13 +60,10 @@ class GenerateTask(SplitTask):
         return tuple(
             Example(item=item.id, prompt=self._prompt(model, item), answer=answer + end)
             for item in items
-            for answer in self._training_answers(item, answers.get(item.id, ()), prefers_given=prefers_given)
+            for answer in training_answers(
+                item, self._verdict, answers.get(item.id, ()), prefers_given=prefers_given
+            )
         )
-
-    def _training_answers(self, item: Item, given: Sequence[str], *, prefers_given: bool) -> Sequence[str]:
-        is_right = bool(item.answer) and self._verdict(item.answer, item) == 1
-        own = [item.answer] if is_right else []
-        return (given or own) if prefers_given else (own or given)
 
     def _answers(self, model: GeneratesText, items: Sequence[Item]) -> Sequence[Written]:
         """Return the model's answers; if it does not report cut answers, none counts as cut."""
@@ -78,6 +75,14 @@ class GenerateTask(SplitTask):
 
     def _prompt(self, model: GeneratesText, item: Item) -> str:
         return model.chat_prompt(item.prompt) if self._settings.chat else item.prompt
+
+
+def training_answers(
+    item: Item, grade: Callable[[str, Item], float], given: Sequence[str], *, prefers_given: bool
+) -> Sequence[str]:
+    """Return the item's own answer, if it gets full marks, or else the given ones; or in reverse order."""
+    own = [item.answer] if item.answer and grade(item.answer, item) == 1 else []
+    return (given or own) if prefers_given else (own or given)
 
 
 @register_grader("choice")
@@ -126,6 +131,18 @@ class Choice:
             for item, answer in zip(items, answers, strict=True)
         )
 
+    def example(self, item: Item, prompt: str) -> Example:
+        """Return an example: the right choice after a prompt, with the images of the item."""
+        others = dict.fromkeys(self.separator + each for each in item.choices if each != item.answer)
+        return Example(
+            item=item.id,
+            prompt=prompt,
+            images=item.media,
+            answer=self.separator + item.answer,
+            others=tuple(others),
+            per_byte=self.normalise,
+        )
+
 
 @TASK_KINDS.register("choice")
 class ChoiceTask(SplitTask):
@@ -155,19 +172,14 @@ class ChoiceTask(SplitTask):
         prefers_given: bool,  # noqa: ARG002
     ) -> Sequence[Example]:
         """Return one example per item: its right choice, with the wrong ones as ``others``."""
-        return tuple(self._example(model, item) for item in items)
-
-    def _example(self, model: RatesText, item: Item) -> Example:
-        choices = dict(zip(item.choices, self._pairs(model, item), strict=True))
-        prompt, answer = choices.pop(item.answer)
-        others = tuple(text for _, text in choices.values())
-        return Example(
-            item=item.id, prompt=prompt, answer=answer, others=others, per_byte=self._choice.normalise
-        )
+        return tuple(self._choice.example(item, self._prompt(model, item)) for item in items)
 
     def _pairs(self, model: RatesText, item: Item) -> list[tuple[str, str]]:
-        prompt = model.chat_prompt(item.prompt) if self._chat else item.prompt
+        prompt = self._prompt(model, item)
         return [(prompt, self._choice.separator + choice) for choice in item.choices]
+
+    def _prompt(self, model: RatesText, item: Item) -> str:
+        return model.chat_prompt(item.prompt) if self._chat else item.prompt
 
 
 def choice_of(settings: TextSettings, folder: Path) -> Choice:

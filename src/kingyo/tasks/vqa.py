@@ -18,9 +18,9 @@ from kingyo.tasks.media import with_images
 from kingyo.tasks.rows import Row
 from kingyo.tasks.task_kinds import TASK_KINDS, Splits, SplitTask
 from kingyo.tasks.text import TextSettings, read_text_item
-from kingyo.tasks.text_tasks import Choice, choice_of
+from kingyo.tasks.text_tasks import Choice, choice_of, training_answers
 from kingyo.tasks.verdict import build_verdict
-from kingyo.types import AnswersImages, Decoding, ImagePrompt, Item, ItemScore
+from kingyo.types import AnswersImages, Decoding, Example, ImagePrompt, Item, ItemScore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ class VqaTask(SplitTask):
 
     def score(self, model: AnswersImages, items: Sequence[Item]) -> Sequence[ItemScore]:
         """Return the score of each item, in the order of ``items``."""
-        prompts = [model.image_prompt(item.prompt, item.media, chat=self._settings.chat) for item in items]
+        prompts = [self._prompt(model, item) for item in items]
         if self._choice is not None:
             return self._chosen(self._choice, model, items, prompts)
         settings = self._settings
@@ -115,6 +115,37 @@ class VqaTask(SplitTask):
             )
             for item, each in zip(items, texts, strict=True)
         )
+
+    def examples(
+        self,
+        model: AnswersImages,
+        items: Sequence[Item],
+        answers: Mapping[str, Sequence[str]],
+        *,
+        prefers_given: bool,
+    ) -> Sequence[Example]:
+        """Return examples as of ``generate`` or ``choice``, with the images of the items."""
+        if self._choice is not None:
+            return tuple(self._choice.example(item, self._prompt(model, item).text) for item in items)
+        end = self._settings.stop[0] if self._settings.stop else ""
+        return tuple(
+            Example(
+                item=item.id,
+                prompt=self._prompt(model, item).text,
+                images=item.media,
+                answer=answer + end,
+            )
+            for item in items
+            for answer in training_answers(
+                item, self._grade, answers.get(item.id, ()), prefers_given=prefers_given
+            )
+        )
+
+    def _prompt(self, model: AnswersImages, item: Item) -> ImagePrompt:
+        return model.image_prompt(item.prompt, item.media, chat=self._settings.chat)
+
+    def _grade(self, answer: str, item: Item) -> float:
+        return max(self._verdict.grade([(answer, each) for each in self._references(item)]))
 
     def _references(self, item: Item) -> list[Item]:
         """Return the item once per right answer."""

@@ -155,7 +155,9 @@ class Example:
 
     Attributes:
         item: the id of the item.
-        answer: the continuation to learn, with the text that ends an answer if the task has one.
+        answer: the continuation to learn, with the text that ends an answer if the task has one. Of an image
+            classifier: the index of the right class.
+        images: the images of the prompt, whose text marks their places.
         others: wrong continuations, which should become less likely than ``answer``; empty for free text.
         per_byte: whether likelihoods of continuations are divided by their lengths in UTF-8 bytes.
     """
@@ -163,6 +165,7 @@ class Example:
     item: str
     prompt: str
     answer: str
+    images: tuple[Media, ...] = ()
     others: tuple[str, ...] = ()
     per_byte: bool = False
 

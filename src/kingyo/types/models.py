@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
@@ -107,8 +107,10 @@ class CutAware(GeneratesText, Protocol):
 class HasGradients(Protocol):
     """A live model with a loss that can be differentiated."""
 
-    def loss_gradients(self, examples: Sequence[Example]) -> tuple[float, Mapping[str, Tensor]]:
-        """Return the loss of examples, and its derivatives by weights, by the names of ``weights``."""
+    def loss_gradients(
+        self, examples: Sequence[Example], names: Collection[str]
+    ) -> tuple[float, Mapping[str, Tensor]]:
+        """Return the loss of examples, and its derivatives by those of ``weights`` that are named."""
         ...
 
 

@@ -5,7 +5,7 @@ Images are preprocessed as the model's preprocessor_config.json defines.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Never, cast
@@ -22,7 +22,17 @@ from kingyo.models.kinds.kind import (
     architectures,
 )
 from kingyo.models.kinds.registry import MODEL_KINDS
-from kingyo.types import MEDIA, Answered, Item, Media, Progress, RatesClasses, ignore_progress
+from kingyo.types import (
+    MEDIA,
+    Answered,
+    Example,
+    HasGradients,
+    Item,
+    Media,
+    Progress,
+    RatesClasses,
+    ignore_progress,
+)
 from kingyo.vision.processor import REMEDY, ImageProcessor
 
 NAME = "image-classification"
@@ -58,16 +68,39 @@ class LiveImageClassifier:
         """Return the log-probability of each class, for each image."""
         rates: list[list[float]] = []
         for start in range(0, len(images), self._batch_size):
-            batch = [self._pixels_of(each) for each in images[start : start + self._batch_size]]
+            pixels = self._pixels_of(images[start : start + self._batch_size])
             with torch.inference_mode():
-                pixels = torch.stack(batch).to(self._model.device, self._model.dtype)
                 logits = cast("Tensor", self._model(pixel_values=pixels).logits)
                 log_probs = torch.log_softmax(logits.float(), dim=-1)
             rates += cast("list[list[float]]", log_probs.tolist())  # pyright: ignore[reportUnknownMemberType]
             self.progress(Answered(len(rates), len(rates), len(images)))
         return rates
 
-    def _pixels_of(self, image: Media) -> Tensor:
+    def loss_gradients(
+        self, examples: Sequence[Example], names: Collection[str]
+    ) -> tuple[float, dict[str, Tensor]]:
+        """Return the mean −log p of the right classes, and its derivatives by named weights.
+
+        p is among the class of an example and its ``others``.
+        """
+        from kingyo.models.examples import gradients, widened
+
+        places = [[int(each) for each in (example.answer, *example.others)] for example in examples]
+        pixels = self._pixels_of([example.images[0] for example in examples])
+
+        def loss() -> Tensor:
+            logits = widened(cast("Tensor", self._model(pixel_values=pixels).logits))
+            logs = [torch.log_softmax(row[own], dim=0) for row, own in zip(logits, places, strict=True)]
+            return -torch.stack([each[0] for each in logs]).mean()
+
+        return gradients(loss, self._model, self.weights, names)
+
+    def _pixels_of(self, images: Sequence[Media]) -> Tensor:
+        """Return the preprocessed pixels of images: [images, channels, height, width]."""
+        stacked = torch.stack([self._prepared(each) for each in images])
+        return stacked.to(self._model.device, self._model.dtype)
+
+    def _prepared(self, image: Media) -> Tensor:
         """Return the preprocessed pixels of an image: [channels, height, width]."""
         cached = self._pixels.get(image.sha256)
         if cached is not None:
@@ -117,7 +150,7 @@ class ImageClassification:
     """Image classifiers (any AutoModelForImageClassification)."""
 
     name = NAME
-    provides = (RatesClasses,)
+    provides = (RatesClasses, HasGradients)
     libraries = ("transformers", "pillow", "torchvision")
     card = CardPart(
         pipeline_tag=NAME,

@@ -19,7 +19,7 @@ from kingyo.models.kinds.kind import (
     most_new,
 )
 from kingyo.models.kinds.registry import DEFAULT, MODEL_KINDS
-from kingyo.types import MEDIA, AnswersImages, CutAware, GeneratesText, Item, RatesText
+from kingyo.types import MEDIA, AnswersImages, CutAware, GeneratesText, HasGradients, Item, RatesText
 
 if TYPE_CHECKING:
     from kingyo.models.hidden_states import ImageStreams
@@ -39,7 +39,7 @@ class ImageTextToText:
     """Vision-language models (any AutoModelForImageTextToText)."""
 
     name = NAME
-    provides = (AnswersImages, GeneratesText, CutAware, RatesText)
+    provides = (AnswersImages, GeneratesText, CutAware, RatesText, HasGradients)
     libraries = ("transformers", "tokenizers", "jinja2", "sentencepiece", "pillow", "torchvision")
     card = CardPart(
         pipeline_tag=NAME,

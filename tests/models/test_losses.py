@@ -1,0 +1,124 @@
+"""Losses of live models: their derivatives by weights equal finite differences."""
+
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from kingyo.models.kinds import MODEL_KINDS, LoadOptions
+from kingyo.models.vision_language import LiveVisionLanguageModel
+from kingyo.types import Example, HasGradients, ImagePrompt
+from tests.models.classifiers import picture, vit
+from tests.models.vision_families import EACH_FAMILY, build, lacks
+
+IMAGES = [picture((40 * n, 200, 9), size=20 + 4 * n) for n in range(5)]
+OPTIONS = LoadOptions(dtype="float32")
+
+
+class HasWeights(HasGradients, Protocol):
+    weights: Mapping[str, Tensor]
+
+
+def require_derivatives(live: HasWeights, names: Collection[str], examples: Sequence[Example]) -> None:
+    """Compare the derivative in a direction that changes all entries with a central difference."""
+    _, gradients = live.loss_gradients(examples, names)
+    generator = torch.Generator().manual_seed(0)
+    weights = {name: live.weights[name] for name in sorted(names)}
+    steps = {
+        name: 1e-5 * torch.rand(each.shape, generator=generator) * gradients.get(name, torch.ones(())).sign()
+        for name, each in weights.items()
+    }
+    before = {name: each.detach().clone() for name, each in weights.items()}
+    ends: list[float] = []
+    for sign in (1, -1):
+        for name, weight in weights.items():
+            weight.copy_(before[name] + sign * steps[name])
+        ends.append(live.loss_gradients(examples, [])[0])
+    for name, weight in weights.items():
+        weight.copy_(before[name])
+    expected = sum(float((gradient * steps[name]).sum()) for name, gradient in gradients.items())
+    assert expected > 0
+    assert expected == pytest.approx((ends[0] - ends[1]) / 2, rel=1e-3)
+    assert not any(each.requires_grad for each in weights.values())
+
+
+@pytest.fixture(params=EACH_FAMILY)
+def live(request: pytest.FixtureRequest, tmp_path: Path) -> LiveVisionLanguageModel:
+    if missing := lacks(request.param):
+        pytest.skip(f"needs {', '.join(missing)}")
+    model = LiveVisionLanguageModel.load(build(request.param, tmp_path / request.param), OPTIONS)
+    nn.Module.double(model.module)
+    return model
+
+
+def example(live: LiveVisionLanguageModel, n: int, answer: str, *others: str) -> Example:
+    prompt = live.image_prompt("what is in the image?", IMAGES[n : n + 2], chat=True)
+    return Example(item=str(n), prompt=prompt.text, images=prompt.images, answer=answer, others=others)
+
+
+def test_vision_language_models_have_gradients(live: LiveVisionLanguageModel) -> None:
+    examples = [
+        example(live, 0, "a red square"),
+        example(live, 3, "a blue circle on the mat"),
+        example(live, 1, "red", "blue", "the cat"),
+    ]
+    if live.module.config.model_type != "paligemma":  # its processor reads no text without an image
+        examples.append(Example(item="t", prompt=live.chat_prompt("what is red?"), answer="the mat"))
+    inside = {id(each) for each in live._features._vision}
+    vision = {name for name, each in live.weights.items() if id(each) in inside}
+    live.write_about([ImagePrompt(examples[0].prompt, examples[0].images)], max_new_tokens=1)
+    require_derivatives(live, vision, examples)
+    require_derivatives(live, live.weights.keys() - vision, examples)
+    before = live.n_encoded
+    live.loss_gradients(examples, live.weights.keys() - vision)
+    assert live.n_encoded == before, "features are kept while the vision part needs no gradients"
+
+
+def test_the_loss_is_the_likelihood_that_scoring_measures(live: LiveVisionLanguageModel) -> None:
+    first, other = example(live, 0, "red", "blue"), example(live, 3, "the mat", "a circle")
+    likelihoods = [
+        live.log_likelihood_about([(ImagePrompt(each.prompt, each.images), text)])[0]
+        for each in (first, other)
+        for text in (each.answer, *each.others)
+    ]
+    chosen = torch.tensor(likelihoods).double().view(2, 2).log_softmax(dim=1)[:, 0]
+    loss, _ = live.loss_gradients([first, other], [])
+    assert loss == pytest.approx(-float(chosen.mean()), rel=1e-5)
+
+
+def test_the_prompt_of_an_answer_has_the_tokens_of_scoring(live: LiveVisionLanguageModel) -> None:
+    for chat in (True, False):
+        prompt = live.image_prompt("what is in the image? ", IMAGES[:1], chat=chat)
+        head, (row, n) = live._processor.encode(prompt), live._processor.encode_answer(prompt, "a red square")
+        assert list(row.tokens[:-n]) == list(head.tokens)
+        assert row.tokens[-1] == live._processor.text.end
+        assert {len(each) for each in row.per_token.values()} <= {len(row.tokens)}
+
+
+def test_image_classifiers_have_gradients(tmp_path: Path) -> None:
+    live = MODEL_KINDS.get("image-classification").load(vit(tmp_path / "m"), OPTIONS)
+    nn.Module.double(live._model)  # type: ignore[attr-defined]
+    rates = torch.tensor(live.rate_classes(IMAGES[:2]))  # type: ignore[attr-defined]
+    examples = [
+        Example(item="0", prompt="", images=(IMAGES[0],), answer="2", others=("0", "1")),
+        Example(item="1", prompt="", images=(IMAGES[1],), answer="0", others=("2",)),
+    ]
+    require_derivatives(live, live.weights.keys(), examples)  # type: ignore[arg-type]
+    loss, derivatives = live.loss_gradients(examples, ["classifier.weight"])  # type: ignore[attr-defined]
+    right = [rates[0].log_softmax(0)[2], rates[1][[0, 2]].log_softmax(0)[0]]
+    assert loss == pytest.approx(-float(sum(right)) / 2, rel=1e-5)
+    assert list(derivatives) == ["classifier.weight"]
+
+
+def test_one_class_leaves_nothing_to_learn(tmp_path: Path) -> None:
+    live = MODEL_KINDS.get("image-classification").load(vit(tmp_path / "m"), OPTIONS)
+    only = Example(item="0", prompt="", images=(IMAGES[0],), answer="1")
+    loss, derivatives = live.loss_gradients([only], ["classifier.weight"])  # type: ignore[attr-defined]
+    assert loss == 0 and not derivatives["classifier.weight"].any()
