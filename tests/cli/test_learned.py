@@ -98,6 +98,17 @@ def test_what_cannot_be_learned_is_refused(world: World, changes: dict[str, obje
     assert not (world.folder / "no").exists()
 
 
+def test_the_strategy_can_be_named_and_learns_only_where_it_can(world: World) -> None:
+    named = {"strategy": "memetic", "settings": {"first": 3, "lessons": 1}}
+    config = world.config(search=named, controls=None, budget={"candidates": CANDIDATES})
+    done = world.run("evolve", config, "--run", "named")
+    assert done.returncode == 0, done.stderr
+    assert list(lessons(world.folder / "named")) == [3]
+    config = world.config(search=named, controls=None, merge={"method": "nearswap"})
+    done = world.run("evolve", config, "--run", "no")
+    assert done.returncode != 0 and "search.strategy: memetic: expected" in done.stderr
+
+
 @pytest.mark.parametrize("stop", [N_BASELINES + FIRST, N_BASELINES + FIRST + 3])
 def test_a_killed_lesson_ends_in_the_same_run(world: World, learned: World, stop: int) -> None:
     """The first stop is within the lesson, or just after it; the second in the search around it."""

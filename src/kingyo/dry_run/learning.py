@@ -45,7 +45,9 @@ def forecast_learning(run: Run, live: int) -> LearningForecast:
         run: opened.
         live: bytes of the weights of the live model.
     """
-    teacher = teacher_of(run.searches[0], run.task, _no_merger, len(run.items["fit"]))
+    teacher = None
+    if run.learns:
+        teacher = teacher_of(run.searches[0], run.task, _no_merger, len(run.items["fit"]))
     if teacher is None:
         return LearningForecast(reason=why_not_learned(run.config, run.settings, run.kind, run.folder))
     reason = _too_small(teacher)

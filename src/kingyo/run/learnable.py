@@ -16,6 +16,7 @@ from kingyo.strategies import COMBINATORS
 from kingyo.tasks import TASK_KINDS
 from kingyo.types import HasGradients
 
+MEMETIC = "memetic"
 GROUPS = "tensor"
 """Groups of tensors with weights of their own, where run.yaml names none."""
 
@@ -23,28 +24,32 @@ GROUPS = "tensor"
 def with_learning(settings: RunSettings, config: RunConfig) -> RunSettings:
     """Return settings whose main search learns weights; its controls do not."""
     first = settings.first
-    own = {"strategy": first.strategy, "settings": first.settings}
-    groups = first.groups if config.merge.groups is not None else GROUPS
-    return replace(settings, first=replace(first, strategy="memetic", settings={**own}, groups=groups))
+    if config.merge.groups is None:
+        first = replace(first, groups=GROUPS)
+    if first.strategy != MEMETIC:
+        own: dict[str, object] = {"strategy": first.strategy, "settings": first.settings}
+        first = replace(first, strategy=MEMETIC, settings=own)
+    return replace(settings, first=first)
 
 
 def learns(config: RunConfig, settings: RunSettings, kind: ModelKind, folder: Path) -> bool:
     """Return whether the main search of a run learns weights: if it can, and run.yaml does not forbid it.
 
     Raises:
-        KingyoError: run.yaml demands it (``learn: true``), and it cannot.
+        KingyoError: run.yaml demands it (``learn: true`` or ``strategy: memetic``), and it cannot.
     """
     if config.learn is False:
         return False
     reasons = obstacles(config, settings, kind, folder)
-    if config.learn and reasons:
+    is_named = config.search.strategy == MEMETIC
+    if reasons and (config.learn or is_named):
         raise KingyoError(
-            "learn: true",
+            "learn: true" if config.learn else f"search.strategy: {MEMETIC}",
             expected="a merge with gradients, of models with a loss, for tasks with answers to learn",
             received=reasons[0],
-            remedy="Delete learn, or change what stands in its way.",
+            remedy="Delete it, or change what stands in its way.",
         )
-    return not reasons and (config.learn is True or _is_default(config))
+    return not reasons and (config.learn is True or is_named or _is_default(config))
 
 
 def why_not_learned(config: RunConfig, settings: RunSettings, kind: ModelKind, folder: Path) -> str | None:
@@ -63,13 +68,14 @@ def obstacles(config: RunConfig, settings: RunSettings, kind: ModelKind, folder:
     first, merge = settings.first, config.merge
     undescribed = [name for name in first.methods if not describes(METHODS.get(name, folder))]
     classes = {spec.kind_name: TASK_KINDS.get(spec.kind_name, folder) for spec in config.specs.values()}
+    others = set(COMBINATORS) - {MEMETIC}
     found = {
         f"space: {config.space}": config.space != "parameters",
         "merge.genome": merge.genome is not None,
         "several methods": len(first.methods) > 1,
         "merge.choose_sources": merge.choose_sources is not False,
         f"the method {', '.join(undescribed)}, which has no derivative": bool(undescribed),
-        f"the strategy {first.strategy}, which combines searches": first.strategy in COMBINATORS,
+        f"the strategy {first.strategy}, which combines searches": first.strategy in others,
         "several objectives": bool(config.objectives),
         "a measure over all answers": bool(deciding_measures(config)),
         f"models of kind {kind.name}, which have no loss": HasGradients not in kind.provides,

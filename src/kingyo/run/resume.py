@@ -48,15 +48,12 @@ def journey_of(run: Run, notify: Callable[[Event], None]) -> Journey:
     merger = cache(lambda: shared_merger(run, runner))
 
     def ready(searches: Sequence[Search]) -> list[Search]:
-        return [
-            taught(
-                replace(each, objectives=each.objectives.with_set_measures(measures)),
-                run.task,
-                merger,
-                len(run.items["fit"]),
-            )
+        measured = [
+            replace(each, objectives=each.objectives.with_set_measures(measures))
             for each in with_extensions(searches, store)
         ]
+        n_fit = len(run.items["fit"])
+        return [taught(each, run.task, merger, n_fit) if run.learns else each for each in measured]
 
     def then(merge: Recipe) -> list[Search]:
         return ready(run.searches_after(merge))
