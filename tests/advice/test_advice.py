@@ -295,3 +295,35 @@ def test_a_trial_that_failed_on_validation_is_shown_as_failed(
         assert read_trial(store, "0").to_json()["failure"] == "it ran out of memory"
         print_trial(read_trial(store, "0"))
     assert "failed: it ran out of memory" in capsys.readouterr().out
+
+
+def on_test(
+    folder: Path, *, bred: int, trained: int | None = None, tunable: bool = True
+) -> dict[str, Advice]:
+    """The advice on a finished run whose winners solve so many of the test items."""
+    written = Written(folder).search([5, 5, 5, 6]).pick(3)
+    store = written.store
+    store.set_fact("tunable", tunable)
+    if trained is not None:
+        store.add_search("trained", {"method": "linear", "axes": []})
+        new = new_trial(Trial(number=0, genome=()), recipe(7.0))
+        trial = store.add_trials("trained", 0, [new])[-1]
+        store.record(trial.id, "fit", scores(8))
+        store.record(trial.id, "test", scores(trained, "test"))
+        store.set_winner("trained", trial.id)
+    winner = store.winner(MAIN)
+    assert winner is not None
+    store.record(winner.id, "test", scores(bred, "test"))
+    return written.advice()
+
+
+def test_training_is_advised_where_it_is_the_bar(tmp_path: Path) -> None:
+    advice = on_test(tmp_path / "behind", bred=0, trained=8)["train"]
+    assert advice.level == "warning" and advice.why == "Training is the bar here."
+    assert "kingyo tune" in advice.remedy and "in about" in advice.remedy
+    assert on_test(tmp_path / "ahead", bred=6, trained=2)["train"].level == "note"
+
+
+def test_training_is_not_advised_where_nothing_is_left_or_it_cannot_be(tmp_path: Path) -> None:
+    assert "train" not in on_test(tmp_path / "solved", bred=8)
+    assert "train" not in on_test(tmp_path / "images", bred=3, tunable=False)

@@ -12,6 +12,7 @@ from kingyo.advice.bounds import winners_at_bounds
 from kingyo.advice.message import Advice, folder_of
 from kingyo.advice.progress import search_progress, seed_variation
 from kingyo.advice.scores import truncated_answers, truncated_baselines, uninformative_scores
+from kingyo.advice.training import training_on_bred
 from kingyo.results.summary import RunSummary
 from kingyo.store import RunStore
 
@@ -30,6 +31,7 @@ def advise(store: RunStore, summary: RunSummary) -> tuple[Advice, ...]:
     if not equal:
         advice += search_progress(store, summary)
     advice += truncated_answers(store, summary)
+    advice += training_on_bred(store, summary)
     advice += seed_variation(store, summary)
     return tuple(sorted(advice, key=lambda each: each.level == "note"))
 

@@ -13,7 +13,7 @@ from kingyo.run.config import WEIGHT_SEARCH
 from kingyo.store import RunStore
 
 Kind = Literal[
-    "lost", "setup", "zero", "broken", "equal", "bound", "start", "stuck", "progress", "cut", "seeds"
+    "lost", "setup", "zero", "broken", "equal", "bound", "start", "stuck", "progress", "cut", "train", "seeds"
 ]
 
 FEW = 4

@@ -13,7 +13,7 @@ from kingyo.evolution import objectives_as_facts
 from kingyo.io.lazy_torch import torch
 from kingyo.run.config import TRAINED
 from kingyo.run.default_controls import with_default_controls
-from kingyo.run.extensions import DEFAULT_CONTROLS
+from kingyo.run.extensions import DEFAULT_CONTROLS, TUNABLE
 from kingyo.run.preflight import check, check_prompts, notes
 from kingyo.run.prompts import warnings
 from kingyo.run.provenance import libraries_of, provenance_facts
@@ -22,6 +22,7 @@ from kingyo.run.scout_scores import require_same_scout
 from kingyo.run.searches import possible_controls
 from kingyo.run.seed_runs import require_same_setup
 from kingyo.run.setup import MODELS, STAMPS, as_fact
+from kingyo.run.tune import is_tunable
 from kingyo.space import STEPS
 from kingyo.store import RunStore
 
@@ -92,6 +93,7 @@ def begin(run: Run, path: Path, *, seeds: Path | None = None, file: Path | None 
         "gene_steps": STEPS,
         **({DEFAULT_CONTROLS: {TRAINED: run.config.controls.trained}} if is_by_default else {}),
         "possible_controls": list(possible_controls(run)),
+        TUNABLE: is_tunable(run, run.task),
     }
     require_same_scout(run, facts, run.items["fit"])
     store = RunStore.create(path)

@@ -22,6 +22,7 @@ from kingyo.store import RunStore, StoredTrial
 
 FACT = "extensions"
 DEFAULT_CONTROLS = "default_controls"  # fact: controls that a run has by default
+TUNABLE = "tunable"  # fact: whether a LoRA can be trained on the bred model
 TUNE = "tune"  # fact: the settings of a tuning that was requested after the run began
 Amounts = Mapping[str, float]
 """Key of the budget -> amount added."""

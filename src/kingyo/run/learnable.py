@@ -41,15 +41,20 @@ def learns(config: RunConfig, settings: RunSettings, kind: ModelKind, folder: Pa
     if config.learn is False:
         return False
     reasons = obstacles(config, settings, kind, folder)
-    is_named = config.search.strategy == MEMETIC
-    if reasons and (config.learn or is_named):
+    is_demanded = demands_learning(config)
+    if reasons and is_demanded:
         raise KingyoError(
             "learn: true" if config.learn else f"search.strategy: {MEMETIC}",
             expected="a merge with gradients, of models with a loss, for tasks with answers to learn",
             received=reasons[0],
             remedy="Delete it, or change what stands in its way.",
         )
-    return not reasons and (config.learn is True or is_named or _is_default(config))
+    return not reasons and (is_demanded or _is_default(config))
+
+
+def demands_learning(config: RunConfig) -> bool:
+    """Return whether a run.yaml demands to learn weights."""
+    return config.learn is not False and (bool(config.learn) or config.search.strategy == MEMETIC)
 
 
 def why_not_learned(config: RunConfig, settings: RunSettings, kind: ModelKind, folder: Path) -> str | None:

@@ -136,6 +136,7 @@ class Teacher:
         task: the task of the run.
         budget: the item evaluations of the search; None if only time limits it.
         most_items: the items that a candidate is scored on at most.
+        is_demanded: whether run.yaml demands to learn, from answers that models found as from references.
     """
 
     search: Search
@@ -144,6 +145,7 @@ class Teacher:
     task: Task
     budget: int | None
     most_items: int
+    is_demanded: bool = False
 
     def prepare(self, store: RunStore, notify: Callable[[Event], None]) -> None:
         """Let the strategy learn; what it learned in earlier sessions is read from the store."""
@@ -193,6 +195,8 @@ class Teacher:
         return examples_of(self.task, model, store.items()["fit"], answers, prefers_given=False)
 
     def _least_gain(self, store: RunStore, model: Any) -> float:
+        if self.is_demanded:
+            return LEAST_GAIN
         fit = store.items()["fit"]
         own = examples_of(self.task, model, fit, {}, prefers_given=False)
         return LEAST_GAIN if 2 * len({each.item for each in own}) >= len(fit) else LEAST_GAIN_OF_FOUND
@@ -220,10 +224,19 @@ class Teacher:
         return max(0, min(MOST_STEPS, int(items) // (PASSES * max(1, size))))
 
 
-def taught(search: Search, task: Task, merger: Callable[[], InPlaceMerger], n_fit: int) -> Search:
+def taught(
+    search: Search,
+    task: Task,
+    merger: Callable[[], InPlaceMerger],
+    n_fit: int,
+    *,
+    is_demanded: bool,
+) -> Search:
     """Return the search with a teacher, if its strategy learns and its space has weights to learn."""
     teacher = teacher_of(search, task, merger, n_fit)
-    return search if teacher is None else replace(search, prepare=teacher.prepare)
+    if teacher is None:
+        return search
+    return replace(search, prepare=replace(teacher, is_demanded=is_demanded).prepare)
 
 
 def teacher_of(search: Search, task: Task, merger: Callable[[], InPlaceMerger], n_fit: int) -> Teacher | None:

@@ -13,6 +13,7 @@ from kingyo.evolution.trial_evaluation import KnownScores, ScoresElsewhere
 from kingyo.recipe import Recipe
 from kingyo.run.config import TRAINED, TuneConfig
 from kingyo.run.extensions import TUNE, Amounts, asked_controls, extend, with_extensions
+from kingyo.run.learnable import demands_learning
 from kingyo.run.learning import taught
 from kingyo.run.preflight import check_paths
 from kingyo.run.provenance import (
@@ -52,8 +53,10 @@ def journey_of(run: Run, notify: Callable[[Event], None]) -> Journey:
             replace(each, objectives=each.objectives.with_set_measures(measures))
             for each in with_extensions(searches, store)
         ]
-        n_fit = len(run.items["fit"])
-        return [taught(each, run.task, merger, n_fit) if run.learns else each for each in measured]
+        if not run.learns:
+            return measured
+        n_fit, is_demanded = len(run.items["fit"]), demands_learning(run.config)
+        return [taught(each, run.task, merger, n_fit, is_demanded=is_demanded) for each in measured]
 
     def then(merge: Recipe) -> list[Search]:
         return ready(run.searches_after(merge))

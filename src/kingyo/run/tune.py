@@ -7,6 +7,7 @@ steps and rates are the same for both, so what differs is where training starts.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
@@ -78,6 +79,15 @@ def require_tunable(setup: Setup) -> None:
     require_extra("tune", "lora")
     if config.tune is not None and config.tune.keep is not None:
         open_kept(setup, config.tune.keep)
+
+
+def is_tunable(setup: Setup, task: Task) -> bool:
+    """Return whether a run can be tuned, if it finds right answers."""
+    with suppress(KingyoError):
+        require_tunable(setup)
+        require_teaching(task, "tune", REMEDY)
+        return True
+    return False
 
 
 def require_lessons(store: RunStore, setup: Setup, task: Task) -> None:
