@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+import kingyo
 from kingyo.evolution import MAIN
 from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.kernels.statistics_cache import TensorStats
+from kingyo.models.language_model import LiveModel
 from kingyo.run.run import Run
 from kingyo.run.worker import merger_of
 from kingyo.store import RunStore
@@ -107,6 +109,19 @@ def test_the_strategy_can_be_named_and_learns_only_where_it_can(world: World) ->
     config = world.config(search=named, controls=None, merge={"method": "nearswap"})
     done = world.run("evolve", config, "--run", "no")
     assert done.returncode != 0 and "search.strategy: memetic: expected" in done.stderr
+
+
+def test_a_loss_that_fails_does_not_end_the_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(*_: object) -> None:
+        raise RuntimeError("not enough memory")
+
+    monkeypatch.setattr(LiveModel, "loss_gradients", no_memory)
+    run = kingyo.evolve(learning(world), world.folder / "run", progress=False)
+    assert kingyo.summarize(run).winner is not None
+    assert lessons(world.folder / "run") == {}
+    monkeypatch.undo()
+    shown = world.run("show", "run").stdout
+    assert "Weights could not be learned: RuntimeError: not enough memory" in " ".join(shown.split())
 
 
 @pytest.mark.parametrize("stop", [N_BASELINES + FIRST, N_BASELINES + FIRST + 3])

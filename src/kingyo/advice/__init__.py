@@ -14,6 +14,7 @@ from kingyo.advice.progress import search_progress, seed_variation
 from kingyo.advice.scores import truncated_answers, truncated_baselines, uninformative_scores
 from kingyo.advice.training import training_on_bred
 from kingyo.results.summary import RunSummary
+from kingyo.run.learning import FAILURE
 from kingyo.store import RunStore
 
 __all__ = ["Advice", "advise", "lost_writes", "setup_warnings", "truncated_baselines", "uninformative_scores"]
@@ -40,6 +41,11 @@ def setup_warnings(store: RunStore) -> Iterator[Advice]:
     """Repeat the warnings from before the run, such as a chat template that is not used."""
     for text in cast("list[str]", store.fact("warnings") or []):
         yield Advice(kind="setup", level="warning", what=f"{text}.")
+    failure = store.fact(FAILURE)
+    if failure is not None:
+        what = f"Weights could not be learned: {str(failure).rstrip('.')}."
+        why, remedy = "The search went on without.", "Mend the cause, or write `learn: false`."
+        yield Advice(kind="setup", level="warning", what=what, why=why, remedy=remedy)
 
 
 def lost_writes(store: RunStore) -> Iterator[Advice]:

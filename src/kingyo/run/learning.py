@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kingyo.engine.gradients import parameter_gradients
+from kingyo.errors import KingyoError, crash
 from kingyo.evolution import BASELINES, Event, Search
 from kingyo.recipe import Recipe
 from kingyo.runners.evaluate import InPlaceMerger
@@ -39,6 +40,8 @@ SHARE, TOTAL_SHARE = 1 / 3, 2 / 3
 FEWEST_LEFT = 4
 """Candidates that the rest of the budget must buy after a lesson."""
 FEWEST_TARGETS = 4
+FAILURE = "learning_failure"
+"""Fact: why weights could not be learned any more."""
 LEAST_GAIN, LEAST_GAIN_OF_FOUND = 0.05, 0.3
 """Shares of fit that the start must miss and targets solve: references, or else answers that models found.
 
@@ -162,6 +165,18 @@ class Teacher:
         self.search.strategy.learn = learn
 
     def _learn(
+        self, store: RunStore, notify: Callable[[Event], None], number: int, start: Genome
+    ) -> tuple[Genome, Lesson] | None:
+        if store.fact(FAILURE) is not None:
+            return None
+        try:
+            return self._lesson(store, notify, number, start)
+        except (KingyoError, RuntimeError, MemoryError) as error:  # the search goes on without
+            reason = str(error) if isinstance(error, KingyoError) else crash(error)
+            store.set_fact(FAILURE, reason)
+            return None
+
+    def _lesson(
         self, store: RunStore, notify: Callable[[Event], None], number: int, start: Genome
     ) -> tuple[Genome, Lesson] | None:
         began, merger = time.perf_counter(), self.merger()
