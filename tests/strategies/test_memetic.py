@@ -73,19 +73,27 @@ def test_before_the_first_lesson_families_have_one_gene_and_later_the_learned_pa
     assert fmean(outcome(trial).score or 0.0 for trial in after) > before
 
 
-def test_without_lessons_it_is_the_inner_strategy_on_families() -> None:
-    strategy = memetic(first=4)
+@pytest.mark.parametrize("tie", [True, False])
+def test_without_lessons_it_is_the_inner_strategy_on_families_or_on_all_axes(tie: bool) -> None:
+    strategy = memetic(first=4, tie=tie)
     trials = searched(strategy, 12, lambda _, __: None)
-    stage = stage_of(LAYERED, families_of(LAYERED, ordered=False))
+    groups = families_of(LAYERED, ordered=False) if tie else [[index] for index in range(len(LAYERED))]
+    stage = stage_of(LAYERED, groups)
     inner = build("item-gp", stage.axes, 0, SMALL["settings"])
     expected: list[Genome] = []
     while len(expected) < 12:
         batch = inner.ask(2)
-        inner.tell(
-            [scored(t, outcome(Trial(number=0, genome=stage.expand(t.genome))).score or 0.0) for t in batch]
-        )
-        expected += [stage.expand(trial.genome) for trial in batch]
+        genomes = [stage.expand(trial.genome) for trial in batch]
+        own = [outcome(Trial(number=0, genome=genome)).score or 0.0 for genome in genomes]
+        inner.tell([scored(trial, score) for trial, score in zip(batch, own, strict=True)])
+        expected += genomes
     assert [trial.genome for trial in trials] == expected
+
+
+def test_a_lesson_is_a_point_among_untied_axes() -> None:
+    trials = searched(memetic(tie=False, first=4, lessons=1), 24)
+    assert [trial.number for trial in trials if trial.lesson is not None] == [4]
+    assert max(outcome(trial).score or 0.0 for trial in trials[6:]) >= (outcome(trials[4]).score or 0.0)
 
 
 def test_a_failed_lesson_changes_nothing() -> None:

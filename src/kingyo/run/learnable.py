@@ -22,12 +22,16 @@ GROUPS = "tensor"
 
 
 def with_learning(settings: RunSettings, config: RunConfig) -> RunSettings:
-    """Return settings whose main search learns weights; its controls do not."""
-    first = settings.first
-    if config.merge.groups is None:
+    """Return settings whose main search learns weights; its controls do not.
+
+    Groups that run.yaml names are searched as without learning; otherwise there is one factor per source.
+    """
+    first, is_named = settings.first, config.merge.groups is not None
+    if not is_named:
         first = replace(first, groups=GROUPS)
     if first.strategy != MEMETIC:
         own: dict[str, object] = {"strategy": first.strategy, "settings": first.settings}
+        own |= {"tie": False} if is_named else {}
         first = replace(first, strategy=MEMETIC, settings=own)
     return replace(settings, first=first)
 

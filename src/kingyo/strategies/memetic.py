@@ -68,6 +68,7 @@ class Memetic:
         Attributes:
             strategy: strategy that searches factors; no combinator.
             settings: options of that strategy; default: its defaults.
+            tie: whether the axes of a family share a factor; otherwise all axes are searched one by one.
             first: trials before the first lesson.
             every: trials between lessons.
             lessons: most lessons; none follows two without a gain.
@@ -75,6 +76,7 @@ class Memetic:
 
         strategy: str = "item-gp"
         settings: Mapping[str, object] | None = None
+        tie: bool = True
         first: Size = 6
         every: Size = 8
         lessons: Size = 6
@@ -279,7 +281,10 @@ class LearnedSpace:
         return tuple(axes)
 
     def add_lesson(self, genome: Genome) -> Genome:
-        """Add a learned genome as a lesson, and return its point."""
+        """Add a learned genome as a lesson, and return its point.
+
+        If no axes share a factor, it is a point of the space already.
+        """
         learned = np.array(genome)
         factors, pattern = list(self.families.reduce(genome)), np.ones(len(learned))
         for number, group in enumerate(self.families.groups):
@@ -287,6 +292,8 @@ class LearnedSpace:
             if len(group) > 1 and size > 0:
                 factors[number] = size
                 pattern[list(group)] = learned[list(group)] / size
+        if all(len(group) == 1 for group in self.families.groups):
+            return tuple(factors)
         strengths = [*(0.0 for _ in self._patterns), 1.0]
         self._patterns.append(pattern)
         return (*factors, *strengths)
