@@ -88,9 +88,8 @@ class Memetic:
         self._settings = settings
         self._seed = seed
         self._history = History()
-        self._space = LearnedSpace(
-            axes=tuple(axes), families=stage_of(axes, families_of(axes, ordered=False))
-        )
+        groups = families_of(axes, ordered=False) if settings.tie else [[i] for i in range(len(axes))]
+        self._space = LearnedSpace(axes=tuple(axes), families=stage_of(axes, groups))
         self._known: list[Outcome] = []
         self._outcomes: dict[int, Outcome] = {}
         self._points: dict[Genome, Genome] = {}  # genome -> its point in the space of factors and strengths
