@@ -58,7 +58,7 @@ def world_in(folder: Path, *, task: str, sources: list[str], weight: dict[str, f
         "merge": {"method": "task_arithmetic", "parameters": {"weight": weight}, "dtype": "float32"},
         "search": {"strategy": "corner.py:Corner"},
         "budget": {"candidates": 8},
-        "controls": {"random": True, "grid": not is_ja},
+        "controls": {"random": True, "grid": not is_ja, "trained": False},
         "finalists": 2,
         "threads": 1,
     }

@@ -178,7 +178,6 @@ def test_the_file_from_init_can_be_switched_to_another_space(world: World, space
     config = yaml.safe_load(text)
     assert config["space"] == space
     if space == "dataflow":
-        config.pop("search")
         config["merge"] = {"dtype": config["merge"]["dtype"]}
     (world.folder / "mine.yaml").write_text(yaml.safe_dump(config))
     done = world.run("evolve", "mine.yaml", "--dry-run")

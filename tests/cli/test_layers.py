@@ -78,7 +78,7 @@ def test_a_lora_counts_and_a_model_that_is_named_twice_is_itself(world: World) -
     name = "base_model.model.model.layers.1.mlp.down_proj"
     tensors = {f"{name}.lora_A.weight": torch.ones(1, 32), f"{name}.lora_B.weight": torch.ones(16, 1)}
     save_file(tensors, world.folder / "lora" / "adapter_model.safetensors")
-    sources = {"a": "a", "again": "a", "tuned": "a+lora"}
+    sources = {"a": "a", "again": "a", "with-lora": "a+lora"}
     summary = layers_json(world, world.config(**{**DATAFLOW, "sources": sources}))
     assert summary["cosine"][2][6] == pytest.approx(1)
     assert summary["cosine"][1][9] == pytest.approx(1)

@@ -47,6 +47,7 @@ WRONG = {
     "evolve": ["none.yaml"],
     "resume": ["none"],
     "control": ["none", "random"],
+    "tune": ["none"],
     "show": ["none"],
     "merge": ["none.yaml", "out"],
     "diff": ["none", "nowhere"],

@@ -57,7 +57,7 @@ class Cost:
     stored: Mapping[tuple[str, Split], Mapping[int, int]] = field(
         default_factory=dict[tuple[str, Split], Mapping[int, int]]
     )
-    training: float = 1.0
+    training: float = field(default=1.0, compare=False)
 
     def answers(self, split: Split | None = None, stage: Stage | None = None) -> int | None:
         """Return the maximum number of graded answers of a split, a stage, or the run.
