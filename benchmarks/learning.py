@@ -24,7 +24,7 @@ from pathlib import Path
 from statistics import fmean
 
 import yaml
-from learned.domains import DOMAINS, Config, Domain
+from learned.domains import DOMAINS, Config, Domain, Example
 from seeds import kingyo, points, print_row
 
 from kingyo.evolution import BASELINES
@@ -60,7 +60,9 @@ def main() -> None:
     print_tables(cells)
 
 
-def run_way(work: Path, domain: Domain, name: str, seed: int, way: str, models: Path | None) -> None:
+def run_way(
+    work: Path, domain: Domain | Example, name: str, seed: int, way: str, models: Path | None
+) -> None:
     """Run a way on a domain, or go on with it."""
     run = work / name / f"{way}-{seed}"
     if not run.exists():
@@ -194,7 +196,7 @@ def _print_together(cells: Sequence[Cell], ways: Sequence[str]) -> None:
             runs += len(seeds)
             below += sum(cell.mean(seed, way) < cell.mean(seed, cell.parent(seed)) for seed in seeds)
         lead = interval([(each + 100) / 200 for each in leads])
-        shown = {key: 2 * value - 1 for key, value in zip(("score", "low", "high"), lead[:3], strict=True)}
+        shown = {key: 2 * getattr(lead, key) - 1 for key in ("score", "low", "high")}
         print_row(
             [
                 way,
