@@ -54,7 +54,7 @@ def train_lora(
         seconds = list(_train(model, text, rows, course))
         if out is not None:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # no config beside a relative path
+                warnings.simplefilter("ignore")  # peft finds no config of the base at a relative path
                 _write(adapted, out)
     return seconds
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from kingyo.report.search_history import SearchHistory
 from kingyo.results.families import axes_of, families_of, mean_text
-from kingyo.results.learning import MEMETIC
+from kingyo.run.learnable import MEMETIC
 from kingyo.stats import Array, Interval
 from kingyo.types import Genome
 

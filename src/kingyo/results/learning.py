@@ -9,11 +9,10 @@ from typing import Literal
 from kingyo.evolution import MAIN
 from kingyo.io.units import counted, joined, percent
 from kingyo.results.families import axes_of, families_of
+from kingyo.run.learnable import MEMETIC
 from kingyo.store import EvaluationRow, RunStore, StoredTrial
 from kingyo.types import Lesson
 
-MEMETIC = "memetic"
-"""The strategy whose genes of one family differ only by what was learned."""
 Origin = Literal["learned", "descends", "plain"]
 
 

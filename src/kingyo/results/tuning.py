@@ -1,4 +1,4 @@
-"""The tuned model of a run: beside the bred one, the same training on the best parent, and what it lost."""
+"""Compare the tuned model of a run with the bred one and the tuned parent, and say what it lost."""
 
 from __future__ import annotations
 

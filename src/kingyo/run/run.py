@@ -140,7 +140,7 @@ class Run(Setup):
 
     @property
     def goes_on(self) -> bool:
-        """Whether searches follow that need the winner of the first one."""
+        """Whether later searches start from the winner of the first."""
         return self.settings.then is not None or self.config.tune is not None
 
     def searches_after(self, merge: Recipe) -> list[Search]:

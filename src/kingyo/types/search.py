@@ -12,7 +12,7 @@ from kingyo.types.data import Genome, ItemScore
 
 @dataclass(frozen=True, kw_only=True)
 class Lesson:
-    """How a genome was learned by the gradient of a loss.
+    """How gradient steps on a loss changed a genome.
 
     Attributes:
         steps: updates of the genome.
