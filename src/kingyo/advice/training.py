@@ -25,7 +25,7 @@ def training_on_bred(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
     if summary.status != "finished" or not is_tunable or TUNED in store.searches() or test is None:
         return
     behind = any(each.other == TRAINED and each.difference.high < 0 for each in summary.comparisons)
-    if test.score >= SOLVED and not behind:
+    if not behind and (test.score >= SOLVED or not summary.winner_score):  # solved, or no answer is right
         return
     remedy = f"`kingyo tune {folder_of(store)}` trains a LoRA on the bred model{_duration(store, summary)}."
     if behind:
