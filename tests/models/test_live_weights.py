@@ -236,7 +236,8 @@ def test_weights_that_share_memory_have_gradients(tmp_path: Path, name: str) -> 
         )
         return live(inputs).logits.double().square().sum()
 
-    value, derivatives = gradients(loss, live, weights, shared)
+    derivatives: dict[str, Tensor] = {}
+    value = gradients([loss], live, weights, shared, derivatives.__setitem__)
     assert sorted(derivatives) == shared
     for each, derivative in derivatives.items():
         step, ends = 1e-2 * torch.randn(derivative.shape, generator=generator), list[float]()

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from kingyo.models.examples import parts
 from kingyo.models.kinds import MODEL_KINDS, LoadOptions
 from kingyo.models.vision_language import LiveVisionLanguageModel
 from kingyo.types import Example, HasGradients, ImagePrompt
@@ -26,9 +27,20 @@ class HasWeights(HasGradients, Protocol):
     weights: Mapping[str, Tensor]
 
 
+def derivatives_of(
+    live: HasGradients, names: Collection[str], examples: Sequence[Example]
+) -> tuple[float, dict[str, Tensor]]:
+    found: dict[str, Tensor] = {}
+
+    def take(name: str, gradient: Tensor) -> None:
+        found[name] = found[name] + gradient if name in found else gradient
+
+    return live.loss_gradients(examples, names, take), found
+
+
 def require_derivatives(live: HasWeights, names: Collection[str], examples: Sequence[Example]) -> None:
     """Compare the derivative in a direction that changes all entries with a central difference."""
-    _, gradients = live.loss_gradients(examples, names)
+    _, gradients = derivatives_of(live, names, examples)
     generator = torch.Generator().manual_seed(0)
     weights = {name: live.weights[name] for name in sorted(names)}
     steps = {
@@ -40,7 +52,7 @@ def require_derivatives(live: HasWeights, names: Collection[str], examples: Sequ
     for sign in (1, -1):
         for name, weight in weights.items():
             weight.copy_(before[name] + sign * steps[name])
-        ends.append(live.loss_gradients(examples, [])[0])
+        ends.append(derivatives_of(live, [], examples)[0])
     for name, weight in weights.items():
         weight.copy_(before[name])
     expected = sum(float((gradient * steps[name]).sum()) for name, gradient in gradients.items())
@@ -77,8 +89,24 @@ def test_vision_language_models_have_gradients(live: LiveVisionLanguageModel) ->
     require_derivatives(live, vision, examples)
     require_derivatives(live, live.weights.keys() - vision, examples)
     before = live.n_encoded
-    live.loss_gradients(examples, live.weights.keys() - vision)
+    derivatives_of(live, live.weights.keys() - vision, examples)
     assert live.n_encoded == before, "features are kept while the vision part needs no gradients"
+
+
+def test_parts_add_up_to_the_batch(live: LiveVisionLanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    examples = [example(live, n, "a red square", *others) for n, others in enumerate([(), ("blue",), ()])]
+    whole, expected = derivatives_of(live, live.weights, examples)
+    monkeypatch.setattr("kingyo.models.vision_language.tokens_at_once", lambda _: 1)
+    loss, found = derivatives_of(live, live.weights, examples)
+    assert loss == pytest.approx(whole, rel=1e-6)
+    assert found.keys() == expected.keys()
+    for name, gradient in found.items():
+        assert torch.allclose(gradient, expected[name], rtol=1e-5, atol=1e-9)
+
+
+def test_rows_are_split_by_their_padded_tokens() -> None:
+    assert list(parts([3, 3, 2, 9, 1, 1], 6)) == [slice(0, 2), slice(2, 3), slice(3, 4), slice(4, 6)]
+    assert list(parts([], 6)) == []
 
 
 def test_the_loss_is_the_likelihood_that_scoring_measures(live: LiveVisionLanguageModel) -> None:
@@ -89,7 +117,7 @@ def test_the_loss_is_the_likelihood_that_scoring_measures(live: LiveVisionLangua
         for text in (each.answer, *each.others)
     ]
     chosen = torch.tensor(likelihoods).double().view(2, 2).log_softmax(dim=1)[:, 0]
-    loss, _ = live.loss_gradients([first, other], [])
+    loss, _ = derivatives_of(live, [], [first, other])
     assert loss == pytest.approx(-float(chosen.mean()), rel=1e-5)
 
 
@@ -111,7 +139,7 @@ def test_image_classifiers_have_gradients(tmp_path: Path) -> None:
         Example(item="1", prompt="", images=(IMAGES[1],), answer="0", others=("2",)),
     ]
     require_derivatives(live, live.weights.keys(), examples)  # type: ignore[arg-type]
-    loss, derivatives = live.loss_gradients(examples, ["classifier.weight"])  # type: ignore[attr-defined]
+    loss, derivatives = derivatives_of(live, ["classifier.weight"], examples)  # type: ignore[arg-type]
     right = [rates[0].log_softmax(0)[2], rates[1][[0, 2]].log_softmax(0)[0]]
     assert loss == pytest.approx(-float(sum(right)) / 2, rel=1e-5)
     assert list(derivatives) == ["classifier.weight"]
@@ -120,5 +148,5 @@ def test_image_classifiers_have_gradients(tmp_path: Path) -> None:
 def test_one_class_leaves_nothing_to_learn(tmp_path: Path) -> None:
     live = MODEL_KINDS.get("image-classification").load(vit(tmp_path / "m"), OPTIONS)
     only = Example(item="0", prompt="", images=(IMAGES[0],), answer="1")
-    loss, derivatives = live.loss_gradients([only], ["classifier.weight"])  # type: ignore[attr-defined]
+    loss, derivatives = derivatives_of(live, ["classifier.weight"], [only])  # type: ignore[arg-type]
     assert loss == 0 and not derivatives["classifier.weight"].any()

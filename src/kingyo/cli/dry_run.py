@@ -227,8 +227,8 @@ def _memory_lines(memory: MemoryForecast, learning: LearningForecast, device: st
     )
     sources = size_text(sum(memory.sources.values()))
     step = ""
-    if learning.gradient_bytes:
-        step = f"{size_text(learning.gradient_bytes)} for the gradients of a step, besides its activations; "
+    if learning.step_bytes:
+        step = f"{size_text(learning.step_bytes)} for a step; "
     yield (
         f"memory of {device}: {size_text(memory.live)} for {live}; {batch}{step}plus working memory; "
         f"{sources} of source files are mapped, which the system can reclaim"

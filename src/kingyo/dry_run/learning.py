@@ -27,14 +27,14 @@ class LearningForecast:
         weights: number of weights that are learned; 0 if none are.
         share: share of the search's budget that learning costs at most.
         passes: cost of an example in a step, in item evaluations.
-        gradient_bytes: memory of the gradients of a step, without activations.
+        step_bytes: memory of a step beside the live model, as measured: twice its weights.
         reason: why no weights are learned, if run.yaml does not choose it.
     """
 
     weights: int = 0
     share: float = TOTAL_SHARE
     passes: int = PASSES
-    gradient_bytes: int = 0
+    step_bytes: int = 0
     reason: str | None = None
 
 
@@ -54,7 +54,7 @@ def forecast_learning(run: Run, live: int) -> LearningForecast:
     if reason is not None:
         return LearningForecast(reason=reason)
     weights = {gene for genes in teacher.space.genes_by_tensor.values() for gene in genes.values()}
-    return LearningForecast(weights=len(weights), gradient_bytes=live)
+    return LearningForecast(weights=len(weights), step_bytes=2 * live)
 
 
 def _too_small(teacher: Teacher) -> str | None:

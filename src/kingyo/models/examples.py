@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from kingyo.errors import KingyoError
 from kingyo.io.units import counted
 from kingyo.models.decoding import Forward
 from kingyo.models.tokens import Text
-from kingyo.types import Example
+from kingyo.types import Example, TakeGradient
 
 E = TypeVar("E")
+SMALL = 64 << 20  # bytes
 
 
 def batches(examples: Sequence[E], size: int, seed: int) -> Iterator[list[E]]:
@@ -60,8 +62,31 @@ def as_row(text: Text, example: Example, room: int | None) -> ExampleTokens:
     )
 
 
-def loss_of(forward: Forward, text: Text, batch: Sequence[ExampleTokens], device: torch.device) -> Tensor:
-    """Return the mean −log p per token of the answers, plus the mean −log p of the right choices."""
+class Totals(NamedTuple):
+    """What the means of a loss are over: tokens of free text, and choices."""
+
+    tokens: int
+    choices: int
+
+    @staticmethod
+    def of(examples: Sequence[Example], lengths: Iterable[int]) -> Totals:
+        """Count examples; ``lengths`` has the tokens of each one's right answer."""
+        pairs = list(zip(examples, lengths, strict=True))
+        tokens = sum(length for example, length in pairs if not example.others)
+        return Totals(tokens, sum(bool(example.others) for example, _ in pairs))
+
+
+def loss_of(
+    forward: Forward,
+    text: Text,
+    batch: Sequence[ExampleTokens],
+    device: torch.device,
+    totals: Totals | None = None,
+) -> Tensor:
+    """Return the mean −log p per token of the answers, plus the mean −log p of the right choices.
+
+    With totals, it is the share that this part has in a larger batch.
+    """
     prompts = [prompt for row in batch for prompt in row.prompts]
     answers = [answer for row in batch for answer in row.answers]
     tokens, mask = text.pad([a + b for a, b in zip(prompts, answers, strict=True)], device)
@@ -71,30 +96,57 @@ def loss_of(forward: Forward, text: Text, batch: Sequence[ExampleTokens], device
     each = logs.gather(-1, tokens[:, -keep:, None]).squeeze(-1)
     lengths = [len(answer) for answer in answers]
     counted = torch.arange(keep, 0, -1, device=device) <= torch.tensor(lengths, device=device)[:, None]
-    return mean_loss(each.where(counted, 0.0).sum(dim=-1), [row.example for row in batch], lengths)
+    totals = totals or Totals.of([row.example for row in batch], [len(row.answers[0]) for row in batch])
+    return mean_loss(each.where(counted, 0.0).sum(dim=-1), [row.example for row in batch], totals)
 
 
-def mean_loss(sums: Tensor, examples: Sequence[Example], lengths: Sequence[int]) -> Tensor:
+def mean_loss(sums: Tensor, examples: Sequence[Example], totals: Totals) -> Tensor:
     """Return the mean −log p per token of free text, plus the mean −log p of the right choices.
 
     Args:
         sums: log p of each answer, and then of the wrong choices, example by example: [texts].
         examples: the examples.
-        lengths: number of tokens of each of these texts.
+        totals: of the batch that they are a part of.
     """
     written, chosen, first = sums.new_zeros(()), sums.new_zeros(()), 0
-    n_tokens = n_choices = 0
     for example in examples:
         texts = (example.answer, *example.others)
         own = sums[first : first + len(texts)]
         if example.others:
             sizes = [len(each.encode()) if example.per_byte else 1 for each in texts]
             chosen = chosen - torch.log_softmax(own / own.new_tensor(sizes), dim=0)[0]
-            n_choices += 1
         else:
-            written, n_tokens = written - own[0], n_tokens + lengths[first]
+            written = written - own[0]
         first += len(texts)
-    return written / max(1, n_tokens) + chosen / max(1, n_choices)
+    return written / max(1, totals.tokens) + chosen / max(1, totals.choices)
+
+
+def parts(lengths: Sequence[int], most: int) -> Iterator[slice]:
+    """Yield consecutive rows that have at most so many tokens when padded, or one row.
+
+    Args:
+        lengths: tokens of each row.
+        most: tokens, see ``tokens_at_once``.
+    """
+    first = 0
+    for last in range(len(lengths)):
+        if last > first and (last + 1 - first) * max(lengths[first : last + 1]) > most:
+            yield slice(first, last)
+            first = last
+    if lengths:
+        yield slice(first, len(lengths))
+
+
+def tokens_at_once(model: nn.Module) -> int:
+    """Return for how many tokens a loss and its gradient take at most the model's float32 size, or 64 MB.
+
+    A linear layer keeps its inputs, and what follows keeps its outputs: an estimate from above, as some are
+    shared.
+    """
+    linear = [each for each in model.modules() if isinstance(each, nn.Linear)]
+    size = 4 * sum(each.numel() for each in model.parameters())
+    per_token = 4 * sum(each.in_features + each.out_features for each in linear)
+    return max(1, max(size, SMALL) // max(1, per_token))
 
 
 def widened(logits: Tensor) -> Tensor:
@@ -103,39 +155,68 @@ def widened(logits: Tensor) -> Tensor:
 
 
 def gradients(
-    loss: Callable[[], Tensor], model: nn.Module, weights: Mapping[str, Tensor], names: Collection[str]
-) -> tuple[float, dict[str, Tensor]]:
-    """Return a loss, and its derivatives by those of the named weights that it depends on.
+    losses: Iterable[Callable[[], Tensor]],
+    model: nn.Module,
+    weights: Mapping[str, Tensor],
+    names: Collection[str],
+    take: TakeGradient,
+) -> float:
+    """Return the sum of losses, and pass on the derivatives of each by the named weights that it depends on.
 
+    Derivatives are passed on, and forgotten, as soon as they are known, so that few are in memory at a time.
     Other weights take neither time nor memory. No weight requires a gradient before and after.
 
     Args:
-        loss: computes the loss with the model.
+        losses: each computes a loss with the model.
         model: the model.
         weights: its weights, which may be joined or split tensors of the model; see ``models.conversion``.
         names: the names of weights.
+        take: called for each loss with a name and the derivatives by that weight.
     """
-    wanted = {name: weights[name] for name in names if weights[name].is_floating_point()}
-    memories = {_memory(each) for each in wanted.values()}
-    live = [each for each in chain(model.parameters(), model.buffers()) if _memory(each) in memories]
-    for each in live:
+    wanted: dict[int, list[str]] = {}  # by memory
+    for name in names:
+        if weights[name].is_floating_point():
+            wanted.setdefault(_memory(weights[name]), []).append(name)
+    live: dict[int, list[Tensor]] = {}
+    for each in chain(model.parameters(), model.buffers()):
+        if _memory(each) in wanted:
+            live.setdefault(_memory(each), []).append(each)
+    found: dict[int, list[tuple[Tensor, Tensor]]] = {}
+
+    def pass_on(memory: int) -> None:
+        gradient = _gathered(found.pop(memory))
+        for name in wanted[memory]:
+            weight = weights[name]
+            take(name, gradient.as_strided(weight.shape, weight.stride(), weight.storage_offset()))
+
+    def collect(tensor: Tensor) -> None:
+        memory, gradient = _memory(tensor), tensor.grad
+        assert gradient is not None, "it was accumulated just now"
+        tensor.grad = None
+        found.setdefault(memory, []).append((tensor, gradient))
+        if len(found[memory]) == len(live[memory]):
+            pass_on(memory)
+
+    tensors = [each for group in live.values() for each in group]
+    for each in tensors:
         each.requires_grad_(True)
+    hooks = [cast("RemovableHandle", each.register_post_accumulate_grad_hook(collect)) for each in tensors]  # pyright: ignore[reportUnknownMemberType]
+    total = 0.0
     try:
-        value = loss()
-        found = torch.autograd.grad(value, live, allow_unused=True) if value.requires_grad else ()
+        for loss in losses:
+            value = loss()
+            if value.requires_grad:
+                value.backward()  # pyright: ignore[reportUnknownMemberType]
+            for memory in list(found):  # the loss depends on some of its tensors only
+                pass_on(memory)
+            total += float(value.detach())
     finally:
-        for each in live:
+        for hook in hooks:
+            hook.remove()
+        for each in tensors:
             each.requires_grad_(False)
-    parts: dict[int, list[tuple[Tensor, Tensor]]] = {}
-    for each, gradient in zip(live, cast("tuple[Tensor | None, ...]", found), strict=False):
-        if gradient is not None:
-            parts.setdefault(_memory(each), []).append((each, gradient))
-    by_memory = {memory: _gathered(each) for memory, each in parts.items()}
-    return float(value.detach()), {
-        name: by_memory[_memory(weight)].as_strided(weight.shape, weight.stride(), weight.storage_offset())
-        for name, weight in wanted.items()
-        if _memory(weight) in by_memory
-    }
+            each.grad = None
+    return total
 
 
 def _gathered(parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:

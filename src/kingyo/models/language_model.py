@@ -6,6 +6,7 @@ It implements ``kingyo.types.LanguageModel``. ``PromptReader`` replaces it befor
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Generic, Never, Protocol, Self, TypeVar, cast
@@ -16,13 +17,13 @@ from transformers import PreTrainedModel
 
 from kingyo.models.answer_count import AnswerCount
 from kingyo.models.decoding import Forward, decode, require_numbers
-from kingyo.models.examples import as_row, gradients, loss_of
+from kingyo.models.examples import Totals, as_row, gradients, loss_of, parts, tokens_at_once
 from kingyo.models.kinds.kind import AllRead, LoadOptions
 from kingyo.models.loading import context, live_weights, load_config, load_model, load_tokenizer
 from kingyo.models.path import Layers
 from kingyo.models.tokens import Stop, Text, by_length, require_room
 from kingyo.recipe import Hop
-from kingyo.types import Example, Progress, Written, ignore_progress
+from kingyo.types import Example, Progress, TakeGradient, Written, ignore_progress
 
 
 class LiveModel:
@@ -108,19 +109,20 @@ class LiveModel:
         return totals
 
     def loss_gradients(
-        self, examples: Sequence[Example], names: Collection[str]
-    ) -> tuple[float, dict[str, Tensor]]:
-        """Return the loss of examples, and its derivatives by named weights that it depends on.
+        self, examples: Sequence[Example], names: Collection[str], take: TakeGradient
+    ) -> float:
+        """Return the loss of examples; pass its derivatives by named weights that it depends on to ``take``.
 
         The loss is the mean −log p per token of free text, plus the mean −log p of the right choices.
         """
         rows = [as_row(self._text, example, context(self._model.config)) for example in examples]
-        return gradients(
-            lambda: loss_of(self._forward, self._text, rows, self._model.device),
-            self._model,
-            self._weights,
-            names,
+        totals = Totals.of(examples, [len(row.answers[0]) for row in rows])
+        lengths = [sum(map(len, (*row.prompts, *row.answers))) for row in rows]
+        losses = (
+            partial(loss_of, self._forward, self._text, rows[part], self._model.device, totals)
+            for part in parts(lengths, tokens_at_once(self._model))
         )
+        return gradients(losses, self._model, self._weights, names, take)
 
     @property
     def dtype(self) -> str:

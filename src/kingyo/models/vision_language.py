@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Self, cast
@@ -19,7 +20,7 @@ from transformers import AutoModelForImageTextToText, GenerationConfig, PreTrain
 
 from kingyo.models.answer_count import AnswerCount
 from kingyo.models.decoding import require_numbers
-from kingyo.models.examples import gradients, mean_loss, widened
+from kingyo.models.examples import Totals, gradients, mean_loss, parts, tokens_at_once, widened
 from kingyo.models.image_features import ImageFeatures, parts_fit
 from kingyo.models.image_prompts import Encoded, PromptProcessor
 from kingyo.models.kinds.kind import LoadOptions
@@ -33,6 +34,7 @@ from kingyo.types import (
     ImagePrompt,
     Media,
     Progress,
+    TakeGradient,
     Written,
     ignore_progress,
 )
@@ -166,16 +168,25 @@ class LiveVisionLanguageModel:
         return totals
 
     def loss_gradients(
-        self, examples: Sequence[Example], names: Collection[str]
-    ) -> tuple[float, dict[str, Tensor]]:
-        """Return the loss of examples, and its derivatives by named weights that it depends on.
+        self, examples: Sequence[Example], names: Collection[str], take: TakeGradient
+    ) -> float:
+        """Return the loss of examples; pass its derivatives by named weights that it depends on to ``take``.
 
         The loss is the mean −log p per token of free text, plus the mean −log p of the right choices.
         """
-        return gradients(lambda: self._loss(examples), self._model, self.weights, names)
+        encoded = [self._encoded(example) for example in examples]
+        totals = Totals.of(examples, [own[0][1] for own in encoded])
+        lengths = [sum(len(row.tokens) for row, _ in own) for own in encoded]
+        losses = (
+            partial(self._loss, examples[part], encoded[part], totals)
+            for part in parts(lengths, tokens_at_once(self._model))
+        )
+        return gradients(losses, self._model, self.weights, names, take)
 
-    def _loss(self, examples: Sequence[Example]) -> Tensor:
-        pairs = [pair for example in examples for pair in self._encoded(example)]
+    def _loss(
+        self, examples: Sequence[Example], encoded: Sequence[list[tuple[Encoded, int]]], totals: Totals
+    ) -> Tensor:
+        pairs = [pair for own in encoded for pair in own]
         rows, lengths = self._with_room([row for row, _ in pairs], 0), [n for _, n in pairs]
         first = min(len(row.tokens) - n for row, n in pairs) - 1  # its logits are of the first answer
         ((batch, inputs),) = self.batches(rows, side="right", batch_size=len(rows))
@@ -188,7 +199,7 @@ class LiveVisionLanguageModel:
             position: _logs_of_tail(logits[place], rows[position].tokens[first:], lengths[position]).sum()
             for place, position in enumerate(batch)
         }
-        return mean_loss(torch.stack([sums[position] for position in range(len(rows))]), examples, lengths)
+        return mean_loss(torch.stack([sums[position] for position in range(len(rows))]), examples, totals)
 
     def _encoded(self, example: Example) -> list[tuple[Encoded, int]]:
         """Return the inputs of an example's answer, then of its wrong choices, with numbers of tokens."""

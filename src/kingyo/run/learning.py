@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from kingyo.engine.gradients import parameter_gradients
 from kingyo.errors import KingyoError, crash
 from kingyo.evolution import BASELINES, Event, Search
+from kingyo.io.lazy_torch import Tensor
 from kingyo.recipe import Recipe
 from kingyo.runners.evaluate import InPlaceMerger
 from kingyo.space import ParameterSpace, innermost
@@ -92,10 +93,10 @@ class WeightLearner:
         merge = self._merger.merge(self._decode(genome))
         merged = [job for job in merge.jobs if job.method is not None]
         jobs = {job.name: job for job in merged if job.name in self._space.genes_by_tensor}
-        loss, by_weight = self._live.loss_gradients(examples, jobs)
         gradient = np.zeros(len(genome))
         sources = merge.sources  # as the merge sees them: in the shapes and under the names of the output
-        for name, upstream in by_weight.items():
+
+        def add(name: str, upstream: Tensor) -> None:
             job, genes = jobs[name], self._space.genes_by_tensor[name]
             derivatives = parameter_gradients(job, upstream, sources.mapped.read, sources.facts)
             for (parameter, source), derivative in derivatives.items():
@@ -103,7 +104,8 @@ class WeightLearner:
                 gene = genes.get((parameter, owner))
                 if gene is not None:
                     gradient[gene] += derivative
-        return loss, gradient
+
+        return self._live.loss_gradients(examples, jobs, add), gradient
 
     def improve(
         self, start: Genome, examples: Sequence[Example], descent: Descent

@@ -29,6 +29,7 @@ from kingyo.types.models import (
     RatesClasses,
     RatesText,
     ReportsProgress,
+    TakeGradient,
     Written,
     ignore_progress,
 )
@@ -92,6 +93,7 @@ __all__ = [
     "SetMeasure",
     "Split",
     "Strategy",
+    "TakeGradient",
     "Task",
     "TaskAware",
     "TeachingTask",

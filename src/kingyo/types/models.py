@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from kingyo.types.data import Example, Media
 
@@ -103,14 +103,21 @@ class CutAware(GeneratesText, Protocol):
         ...
 
 
+TakeGradient: TypeAlias = "Callable[[str, Tensor], None]"
+"""Takes the name of a weight and the derivatives of a loss by it."""
+
+
 @runtime_checkable
 class HasGradients(Protocol):
     """A live model with a loss that can be differentiated."""
 
     def loss_gradients(
-        self, examples: Sequence[Example], names: Collection[str]
-    ) -> tuple[float, Mapping[str, Tensor]]:
-        """Return the loss of examples, and its derivatives by those of ``weights`` that are named."""
+        self, examples: Sequence[Example], names: Collection[str], take: TakeGradient
+    ) -> float:
+        """Return the loss of examples; pass its derivatives by named ``weights``, to ``take``.
+
+        A weight may be passed several times: the sum is its derivative.
+        """
         ...
 
 

@@ -31,6 +31,7 @@ from kingyo.types import (
     Media,
     Progress,
     RatesClasses,
+    TakeGradient,
     ignore_progress,
 )
 from kingyo.vision.processor import REMEDY, ImageProcessor
@@ -77,9 +78,9 @@ class LiveImageClassifier:
         return rates
 
     def loss_gradients(
-        self, examples: Sequence[Example], names: Collection[str]
-    ) -> tuple[float, dict[str, Tensor]]:
-        """Return the mean −log p of the right classes, and its derivatives by named weights.
+        self, examples: Sequence[Example], names: Collection[str], take: TakeGradient
+    ) -> float:
+        """Return the mean −log p of the right classes; pass its derivatives by named weights to ``take``.
 
         p is among the class of an example and its ``others``.
         """
@@ -93,7 +94,7 @@ class LiveImageClassifier:
             logs = [torch.log_softmax(row[own], dim=0) for row, own in zip(logits, places, strict=True)]
             return -torch.stack([each[0] for each in logs]).mean()
 
-        return gradients(loss, self._model, self.weights, names)
+        return gradients([loss], self._model, self.weights, names, take)
 
     def _pixels_of(self, images: Sequence[Media]) -> Tensor:
         """Return the preprocessed pixels of images: [images, channels, height, width]."""
