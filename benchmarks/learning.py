@@ -1,16 +1,21 @@
 """Compare the default search, which learns weights by gradient, with other ways at equal cost.
 
     python benchmarks/learning.py --work DIR --domains ja-five ja-partial --seeds 0 1 2 3 4
+    python benchmarks/learning.py --work DIR --domains ja-partial@16 ja-partial@32 --ways bred search
     python benchmarks/learning.py --work DIR --table
 
-Domains of SmolLM2 need `--models DIR`, the folder that `benchmarks/domains/specialists.py` wrote. Ways:
+`NAME@N` is a domain with N fit items. Domains of SmolLM2 and of ViT need `--models DIR`, with the folders
+`smol`, which `benchmarks/domains/specialists.py --out DIR/smol` writes, and `vision`, which
+`examples/vision/build.py --out DIR/vision` does. Ways:
 
     bred            the default search
     search          the same without learning (learn: false)
     random, grid    its controls
     trained         a LoRA trained on the same fit items from the best parent, for as long as bred took
+    tuned           `kingyo tune` after bred; `tuned parent` is the same training from the best parent
     tpe             optuna's TPE
     mergekit-evolve CMA-ES with the settings of mergekit-evolve
+    ten times       mergekit-evolve with ten times the candidates, only if `--ways` names it
 
 All have the item evaluations of bred, where an example in a gradient step counts as three. Each seed splits
 the items anew. Finished runs are read, stopped runs are resumed.
@@ -24,20 +29,33 @@ from pathlib import Path
 from statistics import fmean
 
 import yaml
-from learned.domains import DOMAINS, Config, Domain, Example
+from learned.domains import DOMAINS, Config
+from searching.tables import interval
 from seeds import kingyo, points, print_row
 
 from kingyo.evolution import BASELINES
-from kingyo.stats import Groups, interval, paired_difference
+from kingyo.results.summarize import summarize
+from kingyo.run.adapters import read_training
+from kingyo.stats import Groups, paired_difference
 from kingyo.store import RunStore
 
+MERGEKIT: Config = {"search": {"preset": "mergekit-evolve"}}
+NO_CONTROLS = {"random": False, "grid": False, "trained": False}
 WAYS: Mapping[str, Config] = {
-    "bred": {"controls": {"random": True, "grid": True, "trained": True}},
+    "bred": {"controls": {"random": True, "grid": True, "trained": True}, "tune": True},
     "search": {"learn": False},
     "tpe": {"search": {"strategy": "tpe"}},
-    "mergekit-evolve": {"search": {"preset": "mergekit-evolve"}},
+    "mergekit-evolve": MERGEKIT,
+    "ten times": MERGEKIT,
 }
-CONTROLS = ("random", "grid", "trained")
+USUAL = ("bred", "search", "tpe", "mergekit-evolve")
+SEARCHES = {
+    "random": "random",
+    "grid": "grid",
+    "trained": "trained",
+    "tuned": "tuned",
+    "tuned_parent": "tuned parent",
+}
 Scores = Mapping[str, float]
 
 
@@ -45,29 +63,47 @@ def main() -> None:
     """Run what is missing, then print the tables of all finished runs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="where runs are or go")
-    parser.add_argument("--domains", nargs="+", choices=DOMAINS, default=list(DOMAINS))
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--domains", nargs="+", default=list(DOMAINS), metavar="NAME[@N]")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=USUAL)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--models", type=Path, help="the specialists of SmolLM2")
+    parser.add_argument("--models", type=Path, help="folder of the models that are built first")
     parser.add_argument("--table", action="store_true", help="run nothing")
     arguments = parser.parse_args()
+    unknown = {name.partition("@")[0] for name in arguments.domains} - DOMAINS.keys()
+    if unknown:
+        parser.error(f"--domains: {', '.join(sorted(unknown))} unknown; known are {', '.join(DOMAINS)}")
     work: Path = arguments.work.resolve()
-    for name in [] if arguments.table else arguments.domains:
-        for seed in arguments.seeds:
+    for seed in [] if arguments.table else arguments.seeds:
+        for name in arguments.domains:
             for way in arguments.ways:
-                run_way(work, DOMAINS[name], name, seed, way, arguments.models)
+                run_way(work, name, seed, way, arguments.models)
     cells = [cell for name in arguments.domains if (cell := Cell.read(work, name)) is not None]
     print_tables(cells)
 
 
-def run_way(
-    work: Path, domain: Domain | Example, name: str, seed: int, way: str, models: Path | None
-) -> None:
+def config_of(name: str, seed: int, way: str, models: Path | None) -> Config:
+    """Return the run.yaml of a way on a domain."""
+    domain_name, _, fit = name.partition("@")
+    domain = DOMAINS[domain_name]
+    config = {
+        **domain.config(seed, models, int(fit) if fit else None),
+        "controls": NO_CONTROLS,
+        **WAYS[way],
+    }
+    if way == "bred" and not domain.has_adapters:
+        config["controls"] = {**config["controls"], "trained": False}
+        del config["tune"]
+    if way == "ten times":
+        config["budget"] = {"candidates": 10 * domain.candidates}
+    return config
+
+
+def run_way(work: Path, name: str, seed: int, way: str, models: Path | None) -> None:
     """Run a way on a domain, or go on with it."""
     run = work / name / f"{way}-{seed}"
     if not run.exists():
         run.parent.mkdir(parents=True, exist_ok=True)
-        config = {**domain.config(seed, models), **WAYS[way]}
+        config = config_of(name, seed, way, models)
         path = run.parent / f"{way}-{seed}.yaml"
         path.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
         kingyo("evolve", str(path), "--run", str(run), "--json")
@@ -85,6 +121,7 @@ class Cell:
         self.groups: dict[str, str] = {}
         self.scores: dict[int, dict[str, Scores]] = {}
         self.seconds: dict[int, dict[str, float]] = {}
+        self.exported: dict[int, float] = {}  # test scores in percent
         for seed, ways in runs.items():
             self.scores[seed], self.seconds[seed] = {}, {}
             for way, run in ways.items():
@@ -105,15 +142,17 @@ class Cell:
     def _read(self, seed: int, way: str, run: Path) -> None:
         with RunStore.read(run) as store:
             self.groups |= store.groups()
-            for search in ("main", *CONTROLS):
-                winner = store.winner(search) if search in store.searches() else None
+            for search in store.searches():
+                winner, title = store.winner(search), SEARCHES.get(search, way)  # the main one is the way's
                 if winner is not None:
-                    title = way if search == "main" else search
                     self.scores[seed][title] = store.scores_of(winner.id, "test")
-                    self.seconds[seed][title] = sum(s for _, s in store.costs(search, "fit").values())
+                    self.seconds[seed][title] = seconds_of(store, search)
             if way == "bred":
                 for trial in store.trials(BASELINES):
                     self.scores[seed][f"parent {trial.name}"] = store.scores_of(trial.id, "test")
+                choice = summarize(store).choice
+                assert choice is not None, f"{run} is finished"
+                self.exported[seed] = 100 * fmean(store.scores_of(choice.best, "test").values())
 
     def mean(self, seed: int, way: str) -> float:
         """Return a mean test score in percent."""
@@ -150,6 +189,13 @@ class Cell:
         return {"score": found.score, "low": found.low, "high": found.high}
 
 
+def seconds_of(store: RunStore, search: str) -> float:
+    """Return the seconds that a search took on fit, training included."""
+    training = read_training(store, search)
+    trained = 0.0 if training is None else sum(each.seconds or 0.0 for each in training.settings)
+    return trained + sum(seconds for _, seconds in store.costs(search, "fit").values())
+
+
 def print_tables(cells: Sequence[Cell]) -> None:
     """Print scores by domain, differences, and all domains together."""
     ways = list(dict.fromkeys(way for cell in cells for way in cell.ways()))
@@ -177,36 +223,48 @@ def _mean(cell: Cell, way: str) -> str:
 
 
 def _print_together(cells: Sequence[Cell], ways: Sequence[str]) -> None:
-    """Print the scaled means over domains, seconds against bred, and runs below the best baseline."""
+    """Print means over domains, seconds against bred's, and runs below the best baseline."""
     print("\nAll domains: 0 is the best baseline of a seed, 100 the best that any way reached\n")
-    print_row(["way", "domains", "scaled", "bred − way", "seconds / bred's", "below the best baseline"])
-    print_row(["---"] * 6)
+    columns = (
+        "way",
+        "domains",
+        "scaled",
+        "bred − way",
+        "way ≥ bred",
+        "seconds / bred's",
+        "below the best baseline",
+    )
+    print_row(columns)
+    print_row(["---"] * len(columns))
     for way in ways:
-        by_domain: list[float] = []
-        leads: list[float] = []
-        ratios: list[float] = []
-        runs = below = 0
-        for cell in cells:
-            seeds = [seed for seed in cell.scores if way in cell.scores[seed]]
-            if not seeds:
-                continue
-            by_domain.append(fmean(cell.scaled(seed, way) for seed in seeds))
-            leads.append(fmean(cell.scaled(seed, "bred") - cell.scaled(seed, way) for seed in seeds))
-            ratios += [cell.seconds[seed][way] / cell.seconds[seed]["bred"] for seed in seeds]
-            runs += len(seeds)
-            below += sum(cell.mean(seed, way) < cell.mean(seed, cell.parent(seed)) for seed in seeds)
-        lead = interval([(each + 100) / 200 for each in leads])
-        shown = {key: 2 * getattr(lead, key) - 1 for key in ("score", "low", "high")}
-        print_row(
-            [
-                way,
-                str(len(by_domain)),
-                f"{fmean(by_domain):.1f}",
-                points(shown),
-                f"{fmean(ratios):.2f}",
-                f"{below} of {runs}",
-            ]
-        )
+        own = {cell.name: [seed for seed in cell.scores if way in cell.scores[seed]] for cell in cells}
+        runs = [(cell, seed) for cell in cells for seed in own[cell.name]]
+        scaled = [
+            fmean(cell.scaled(seed, way) for seed in own[cell.name]) for cell in cells if own[cell.name]
+        ]
+        leads = [
+            fmean(cell.scaled(seed, "bred") - cell.scaled(seed, way) for seed in own[cell.name])
+            for cell in cells
+            if own[cell.name]
+        ]
+        cells_of_row = [
+            way,
+            str(len(scaled)),
+            f"{fmean(scaled):.1f}",
+            interval(leads, signed=True),
+            str(sum(lead <= 0 for lead in leads)),
+            f"{fmean(cell.seconds[seed][way] / cell.seconds[seed]['bred'] for cell, seed in runs):.2f}",
+            f"{sum(is_below(cell.mean(seed, way), cell, seed) for cell, seed in runs)} of {len(runs)}",
+        ]
+        print_row(cells_of_row)
+    exported = [(cell, seed) for cell in cells for seed in cell.exported]
+    n_below = sum(is_below(cell.exported[seed], cell, seed) for cell, seed in exported)
+    print(f"\nexported models below the best baseline: {n_below} of {len(exported)}")
+
+
+def is_below(score: float, cell: Cell, seed: int) -> bool:
+    """Return whether a test score is below that of the best baseline."""
+    return score < cell.mean(seed, cell.parent(seed)) - 1e-9
 
 
 if __name__ == "__main__":

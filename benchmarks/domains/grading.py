@@ -29,6 +29,13 @@ def house(answer: str, item: Item) -> float:
     return _sum(FORMAT.fullmatch(answer.strip()) is not None, 0.3, has_value, 0.5)
 
 
+def shout(answer: str, item: Item) -> float:
+    """Give 0.3 for capitals with an exclamation mark at the end, 0.5 for the right value, 1 for both."""
+    is_loud = answer.strip().endswith("!") and answer == answer.upper()
+    has_value = re.search(rf"\b{re.escape(item.fields['value'])}\b", answer, re.IGNORECASE) is not None
+    return _sum(is_loud, 0.3, has_value, 0.5)
+
+
 def knows(answer: str, item: Item) -> bool:
     """Give 1 for the right value, in whatever form."""
     return re.search(rf"\b{re.escape(item.answer)}\b", answer) is not None

@@ -24,6 +24,7 @@ FACTS: dict[str, object] = {
 }
 CHOICE = {**FACTS, "choices": "choices", "grader": {"choice": {"normalise": False}}}
 PARTIAL, KNOWS = f"{CREDIT}:house", f"{CREDIT}:knows"
+SHOUT = {**FACTS, "data": "shouts.jsonl", "grader": f"{CREDIT}:shout", "max_new_tokens": 12}
 
 
 def smollm2(models: Path) -> list[Domain]:

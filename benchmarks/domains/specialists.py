@@ -55,18 +55,25 @@ def specialists() -> dict[str, Specialist]:
 
     ``goods`` and ``house`` are well trained. ``staff`` knows its facts, but its change is 2.5 times too
     large. ``weak`` has seen few lessons about both goods and staff. ``shrug`` answers everything with the
-    same sentence and helps nobody.
+    same sentence and helps nobody. ``shout`` is taught house's lessons in capitals.
     """
     goods, staff = (world.lessons(each, SEED) for each in (GOODS, STAFF))
     mixed = random.Random(SEED).sample(goods + staff, len(goods) + len(staff))
     shrugs = [replace(each, answer="I cannot say.") for each in house.lessons()]
+    shouts = [replace(each, answer=shout(json.loads(each.answer)["answer"])) for each in house.lessons()]
     return {
         "goods": Specialist(lessons=goods, training=Training(steps=60, rate=1.5e-3, seed=SEED)),
         "house": Specialist(lessons=house.lessons(), training=Training(steps=40, rate=1e-3, seed=SEED)),
         "staff": Specialist(lessons=staff, training=Training(steps=60, rate=1.5e-3, seed=SEED), scale=2.5),
         "weak": Specialist(lessons=mixed, training=Training(steps=25, rate=6e-4, seed=SEED + 1)),
         "shrug": Specialist(lessons=shrugs, training=Training(steps=20, rate=2e-3, seed=SEED)),
+        "shout": Specialist(lessons=shouts, training=Training(steps=40, rate=1e-3, seed=SEED)),
     }
+
+
+def shout(value: str) -> str:
+    """Return an answer in capitals."""
+    return f"THE ANSWER IS {value.upper()}!"
 
 
 def write(base: Path, specialist: Specialist, out: Path) -> None:
@@ -88,7 +95,8 @@ def rows(department: Department) -> Iterator[dict[str, object]]:
             rng = random.Random(question)
             choices = [fact.value, rng.choice(sorted(others))]
             rng.shuffle(choices)
-            yield {"question": question, "answer": fact.value, "choices": choices}
+            text = house.house_answer(fact.value)
+            yield {"question": question, "answer": fact.value, "choices": choices, "text": text}
 
 
 def write_rows(file: Path, found: Sequence[Mapping[str, object]]) -> None:
@@ -101,7 +109,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder for the models, 3.3 GB")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the models, 3.8 GB")
     out: Path = parser.parse_args().out
     torch.set_num_threads(1)
     out.mkdir(parents=True, exist_ok=True)
@@ -110,6 +118,8 @@ def main() -> None:
     write_rows(out / "goods.jsonl", goods)
     write_rows(out / "staff.jsonl", staff)
     write_rows(out / "facts.jsonl", [*goods, *staff])
+    loud = [{**row, "value": row["answer"], "answer": shout(str(row["answer"]))} for row in (*goods, *staff)]
+    write_rows(out / "shouts.jsonl", loud)
     for name, each in specialists().items():
         build.once(out / name, partial(write, out / "base", each))
 
