@@ -15,6 +15,7 @@ from kingyo.evolution import MAIN
 from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.kernels.statistics_cache import TensorStats
 from kingyo.models.language_model import LiveModel
+from kingyo.results.summarize import summarize
 from kingyo.run.run import Run
 from kingyo.run.worker import merger_of
 from kingyo.store import RunStore
@@ -63,6 +64,20 @@ def test_lessons_are_trials_and_part_of_the_budget(learned: World) -> None:
         assert len(set(trials[FIRST].asked.genome)) > 2, "each tensor has a weight of its own"
     assert found[FIRST].loss[1] < found[FIRST].loss[0]
     assert found[FIRST].targets >= 4
+
+
+def test_validation_alone_picks_where_weights_were_learned_from_fit(learned: World) -> None:
+    with RunStore.read(learned.folder / "run") as store:
+        summary = summarize(store)
+        n = len(store.items()["validation"])
+        bred = summary.winner
+        assert bred is not None and summary.choice is not None
+        assert all(each.n == n for each in summary.choice.leads if bred.trial.id in (each.trial, each.over))
+    assert all(each.together == each.validation for each in summary.finalists)
+    shown = " ".join(learned.run("show", "run").stdout.split())
+    assert ("by the score on validation (weights were learned from fit)" in shown) == (
+        len(summary.finalists) > 1
+    )
 
 
 def test_a_learned_model_is_exported_as_it_was_scored(learned: World) -> None:

@@ -97,7 +97,7 @@ def best_of_run(
         objectives: its objectives, with their set measures if these count.
         winners: winners of its searches, the bred model first.
         baselines: its baselines.
-        trained: searches whose candidates learned from fit, so that only validation counts for them.
+        trained: searches that learned from fit, so that only validation counts for their candidates.
 
     Returns:
         None for several objectives, and if a winner was not scored on all of validation.

@@ -58,7 +58,8 @@ class Picker:
     def pick(self, log: SearchLog) -> StoredTrial | None:
         """Return the winner of a search that has ended, and store it.
 
-        It is the best on fit and validation together of the finalists that were scored on all of validation.
+        It is the best on fit and validation together of the finalists that were scored on all of validation;
+        on validation alone if weights were learned from answers to fit.
         If the search keeps a point, that point wins unless the best other finalist is clearly ahead, see
         ``Search.keep``. With several objectives, the knee of the front's points on validation wins.
 
@@ -91,7 +92,7 @@ class Picker:
 
         The score is the weighted mean of the expected score on fit and the score on validation. The weights
         are the numbers of items: on fit, the smallest of any finalist. If set measures count, or candidates
-        learn from fit, only validation counts, because the fit score of the best of many is biased.
+        or lessons learn from fit, only validation counts, because scores on fit are biased.
         """
         search, trials = ranking.search, [trial for trial, _ in scored]
         means = [scorer.observed_means(evaluation) for _, evaluation in scored]
@@ -99,7 +100,8 @@ class Picker:
             pairs = zip(means, trials, strict=True)
             return trials[knee([search.objectives.values(own, trial) for own, trial in pairs])]
         n_fit = min(len(self.store.scores_of(trial.id, "fit")) for trial in trials)
-        ignores_fit = search.learns_fit or search.objectives.by_set
+        learns_fit = search.learns_fit or bool(self.store.lessons(search.name))
+        ignores_fit = learns_fit or search.objectives.by_set
         share = 0.0 if ignores_fit else n_fit / (n_fit + len(scorer.task_of))
         finalists = [
             Finalist(

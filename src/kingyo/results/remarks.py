@@ -160,6 +160,8 @@ def how_picked(summary: RunSummary) -> str | None:
     else:
         rest = f"the next is trial {other.trial}, {next_score}"
     by = "the search's estimate on fit and the score on validation, together"
+    if summary.learning is not None:
+        by = "the score on validation (weights were learned from fit)"
     if summary.decided_by is not None and summary.winner is not None:
         by = f"{summary.decided_by} on validation"
         score = interval_in_words(summary.winner.counts_on("validation"), summary.decided_by)

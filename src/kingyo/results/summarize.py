@@ -144,7 +144,8 @@ def _choice(
     if not (store.fact(RACED) or is_complete):
         return None  # older versions do not race baselines
     trials, others = ([model.trial for model in own] for own in (winners, baselines))
-    return best_of_run(store, objectives, trials, others, TRAININGS)
+    trained = (*TRAININGS, *((MAIN,) if store.lessons(MAIN) else ()))
+    return best_of_run(store, objectives, trials, others, trained)
 
 
 def _predicted_test(store: RunStore, winner: ModelResult) -> Interval | None:
