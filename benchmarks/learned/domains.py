@@ -26,7 +26,8 @@ class Domain:
         folder: where the models are; a relative one is in the folder that the user names.
         sources: names of the models in it.
         tasks: name -> task, with paths relative to that folder.
-        splits: sizes of the splits of all tasks together; those of a task are equal.
+        splits: sizes of the splits of all tasks together; those of a task are equal. None if the items name
+            their splits, which then are the same for all seeds.
         candidates: the budget.
         are_loras: whether the sources are LoRAs on the base.
         has_adapters: whether a LoRA can be trained on these models.
@@ -36,7 +37,7 @@ class Domain:
     folder: Path
     sources: tuple[str, ...]
     tasks: Mapping[str, Mapping[str, object]]
-    splits: Mapping[str, int]
+    splits: Mapping[str, int] | None
     candidates: int = 60
     are_loras: bool = False
     has_adapters: bool = True
@@ -53,8 +54,10 @@ class Domain:
         if not self.folder.is_absolute() and models is None:
             raise SystemExit("--models: name the folder of the models that are built first")
         folder = ((models or Path()) / self.folder).resolve()
-        sizes = {**self.splits, **({} if fit is None else {"fit": fit})}
-        splits = {**{split: size // len(self.tasks) for split, size in sizes.items()}, "seed": seed}
+        splits: Config = {"column": "split"}
+        if self.splits is not None:
+            sizes = {**self.splits, **({} if fit is None else {"fit": fit})}
+            splits = {**{split: size // len(self.tasks) for split, size in sizes.items()}, "seed": seed}
         tasks = {name: copy.deepcopy(dict(task)) for name, task in self.tasks.items()}
         for task in tasks.values():
             task |= {"data": str(folder / str(task["data"])), "splits": splits}
@@ -88,7 +91,6 @@ def _in(folder: str, task: dict[str, object]) -> dict[str, object]:
 
 
 TEXT = {"fit": FIT, "validation": 150, "test": 500}
-SEEN = {"fit": FIT, "validation": 150, "test": 500}
 FEW = {"fit": FIT, "validation": 50, "test": 86}
 FACT = {"fit": 48, "validation": 40, "test": 56}
 LABELS = {"fit": FIT, "validation": 200, "test": 1200}
@@ -127,14 +129,16 @@ DOMAINS: Mapping[str, Domain] = {
         folder=ZOO / "sight",
         sources=("see-en", "ja", "poem", "sort"),
         tasks={"shelf": _in("sight", _task("sight/run.yaml"))},
-        splits=SEEN,
+        splits=TEXT,
+        has_adapters=False,
         more=MANY,
     ),
     "sight-compare": Domain(
         folder=ZOO / "sight",
         sources=("multi", "see-en", "ja", "poem", "sort"),
         tasks={"comparisons": _in("sight", _task("sight/compare.yaml"))},
-        splits=SEEN,
+        splits=None,
+        has_adapters=False,
         more=MANY,
     ),
     "vision-four": Domain(
