@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from transformers import AutoModelForCausalLM
 
+import kingyo
 from kingyo.io.extras import install_command
 from tests.cli.conftest import World, evaluations
 from tests.cli.forked import forked, run_forked
@@ -178,6 +179,21 @@ def test_a_tuning_in_the_run_yaml_is_the_same(done: World, copied: World) -> Non
     assert tuned(done.folder / "runs" / "small") == tuned(copied.folder / "runs" / "small")
 
 
+def test_python_does_what_the_command_does(done: World, copied: World) -> None:
+    run = kingyo.tune(copied.folder / "runs" / "small", progress=False)
+    tuning, shown = kingyo.summarize(run).tuning, done.show("runs/small")["tuning"]
+    assert tuning is not None and isinstance(shown, dict) and tuning.to_json().keys() == shown.keys()
+    assert tuned(done.folder / "runs" / "small") == tuned(copied.folder / "runs" / "small")
+    assert kingyo.summarize(kingyo.tune(run, progress=False)).tuning == tuning, "it is tuned once"
+
+
+@pytest.mark.parametrize("options", [{"limit": 3}, {"limit": -1, "keep": "items.jsonl"}])
+def test_wrong_options_in_python_are_one_error(bred: World, options: dict[str, Any]) -> None:
+    with pytest.raises(kingyo.KingyoError, match="limit"):
+        kingyo.tune(bred.folder / "runs" / "small", **options)
+    assert bred.show("runs/small")["status"] == "finished"
+
+
 def test_the_bred_model_wins_a_tie(world: World) -> None:
     (world.folder / "graders.py").write_text(GRADERS)
     sizes = {"fit": 4, "validation": 4, "test": 4}
@@ -226,7 +242,7 @@ def test_items_to_keep_may_be_plain_data(copied: World) -> None:
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (("--limit", "3"), "--limit"),
+        (("--limit", "3"), "keep beside limit"),
         (("--keep", "gone.yaml"), "tune.keep"),
     ],
 )
