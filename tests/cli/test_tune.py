@@ -31,6 +31,9 @@ def half(answer, item):
 
 def other(answer, item):
     return float("7" not in answer)
+
+def broken(answer, item):
+    raise RuntimeError("no idea")
 """
 """`other` asks for what the easy task unlearns: its answer is always 7."""
 WITHOUT_PEFT = """
@@ -250,6 +253,31 @@ def test_wrong_options_are_one_error(bred: World, arguments: tuple[str, ...], na
     failed = bred.run("tune", "runs/small", *arguments)
     assert failed.returncode == 1 and named in failed.stderr and "Traceback" not in failed.stderr
     assert bred.show("runs/small")["status"] == "finished"
+
+
+@pytest.mark.parametrize("arguments", [("tune", "runs/small", "--keep"), ("evolve", "easy.yaml")])
+def test_items_to_keep_that_no_model_can_read_are_one_error_before_the_training(
+    copied: World, arguments: tuple[str, ...]
+) -> None:
+    (copied.folder / "long.jsonl").write_text(json.dumps({"prompt": "1 " * 99, "answer": "7"}) + "\n")
+    easy(copied, controls=OFF, tune={"keep": "long.jsonl"}).rename(copied.folder / "easy.yaml")
+    named = ("long.jsonl",) if arguments[0] == "tune" else ("--run", "new")
+    failed = copied.run(*arguments, *named)
+    assert failed.returncode == 1 and "the model's context" in failed.stderr
+    assert "Tuning on fit" not in failed.stderr and not (copied.folder / "new").exists()
+    assert copied.show("runs/small")["status"] == "finished"
+
+
+def test_a_grader_of_items_to_keep_that_fails_costs_no_training(copied: World) -> None:
+    task = {"data": "items.jsonl", "chat": False, "grader": "graders.py:broken", "max_new_tokens": 3}
+    (copied.folder / "other.yaml").write_text(json.dumps(task))
+    failed = copied.run("tune", "runs/small", "--keep", "other.yaml")
+    assert failed.returncode == 1 and "no idea" in failed.stderr
+    assert not (copied.folder / "runs" / "small" / "tuned" / "1").exists()
+    (copied.folder / "graders.py").write_text(GRADERS.replace("raise RuntimeError", "return 1.0 or "))
+    finished = copied.run("tune", "runs/small")
+    assert finished.returncode == 0, finished.stderr
+    assert copied.show("runs/small")["status"] == "finished"
 
 
 def test_without_its_extra_the_command_that_installs_it_is_named(bred: World) -> None:

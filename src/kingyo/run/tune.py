@@ -206,6 +206,8 @@ class BredSpace(_TunedSpace):
             training = self._plan(store, winner, start)
             store.set_fact(trainer.name, asdict(training))
         self._know(store, training)
+        bred = partial(open_checkpoint, str(path), allow_pickle=trainer.config.allow_pickle)
+        score_kept(store, self.setup, self.wanted, {0: bred})  # what is wrong with it shows before the training
         training = trainer.train_missing(store, training, start, notify)
         self._refuse(store, training)
 
@@ -231,13 +233,10 @@ class BredSpace(_TunedSpace):
 
     def _refuse(self, store: RunStore, training: Training) -> None:
         """Refuse the candidates that lost more of other abilities than the limit."""
-        models: dict[int, Callable[[], Checkpoint]] = {
-            0: partial(open_checkpoint, str(store.folder / BRED)),
-            **{
-                number: partial(self._open, store, number)
-                for number, setting in training.numbered.items()
-                if setting.failure is None
-            },
+        models = {
+            number: partial(self._open, store, number)
+            for number, setting in training.numbered.items()
+            if setting.failure is None
         }
         kept = score_kept(store, self.setup, self.wanted, models)
         for number, setting in training.numbered.items():
