@@ -8,10 +8,10 @@ from kingyo.advice.message import Advice, folder_of
 from kingyo.evolution import MAIN
 from kingyo.io.units import time_text
 from kingyo.results.summary import RunSummary
+from kingyo.run.adapters import read_training
 from kingyo.run.config import TRAINED, TUNED
 from kingyo.run.extensions import TUNABLE
-from kingyo.run.learning import PASSES as PASS_COST
-from kingyo.run.tune import PASSES, relative_rates
+from kingyo.run.tune import expected_seconds
 from kingyo.store import RunStore
 
 SOLVED = 0.98
@@ -38,11 +38,11 @@ def training_on_bred(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
 
 
 def _duration(store: RunStore, summary: RunSummary) -> str:
-    """Return the time that tuning is expected to take, from the time of an answer of the search."""
+    """Return the time that tuning is expected to take, from that of the control, or of an answer."""
     costs = store.costs(MAIN, "fit").values()
     items, seconds = sum(n for n, _ in costs), sum(each for _, each in costs)
     if not items:
         return ""
-    n_fit = summary.items["fit"]
-    examples = 2 * len(relative_rates(n_fit)) * PASSES * n_fit  # on the bred model and on the best parent
-    return f", in about {time_text(examples * PASS_COST * seconds / items)}"
+    trained = read_training(store, TRAINED)
+    known = None if trained is None else trained.step_seconds
+    return f", in about {time_text(expected_seconds(summary.items['fit'], seconds / items, known))}"
