@@ -34,6 +34,7 @@ from kingyo.types.models import (
 )
 from kingyo.types.search import (
     AcceptsMigrants,
+    ContinuingStrategy,
     Evaluation,
     FiniteStrategy,
     InformedStrategy,
@@ -62,6 +63,7 @@ __all__ = [
     "Answered",
     "AnswersImages",
     "Axis",
+    "ContinuingStrategy",
     "CutAware",
     "Decoding",
     "Drawing",
