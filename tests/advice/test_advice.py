@@ -345,7 +345,7 @@ def test_the_time_of_tuning_is_that_of_the_control_if_it_ran(tmp_path: Path) -> 
 
 def test_a_run_that_ends_at_a_baseline_says_so(tmp_path: Path) -> None:
     advice = on_validation(tmp_path / "run", bred=3).advice()["start"]
-    assert advice.why.startswith("The run ends at a baseline (uniform): ")
+    assert advice.why.startswith("The run ends at a baseline (uniform), ")
     assert "start" not in on_validation(tmp_path / "better", bred=8).advice()
 
 

@@ -81,7 +81,7 @@ def search_progress(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
         why = "The search has not improved on its start."
         yield Advice(kind="start", level="warning", what=what, why=why, remedy=_next_steps(store, best))
     elif summary.best is not None and summary.best.trial.search == BASELINES:
-        why = f"The run ends at a baseline ({summary.best.name}): no candidate is clearly ahead of it."
+        why = f"The run ends at a baseline ({summary.best.name}), which the bred model does not clearly beat."
         yield Advice(kind="start", level="warning", what=what, why=why, remedy=_next_steps(store, best))
     elif 2 * (last.asked.number + 1) <= n:
         why = "The best came in the first half of the candidates: the search looks stuck."
