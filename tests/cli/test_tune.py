@@ -275,10 +275,6 @@ def test_a_grader_of_items_to_keep_that_fails_costs_no_training(copied: World) -
     failed = copied.run("tune", "runs/small", "--keep", "other.yaml")
     assert failed.returncode == 1 and "no idea" in failed.stderr
     assert not (copied.folder / "runs" / "small" / "tuned" / "1").exists()
-    (copied.folder / "graders.py").write_text(GRADERS.replace("raise RuntimeError", "return 1.0 or "))
-    finished = copied.run("tune", "runs/small")
-    assert finished.returncode == 0, finished.stderr
-    assert copied.show("runs/small")["status"] == "finished"
 
 
 def test_without_its_extra_the_command_that_installs_it_is_named(bred: World) -> None:
