@@ -299,9 +299,11 @@ def test_a_trial_that_failed_on_validation_is_shown_as_failed(
     assert "failed: it ran out of memory" in capsys.readouterr().out
 
 
-def on_validation(folder: Path, *, bred: int, trained: int | None = None, **facts: object) -> Written:
+def on_validation(
+    folder: Path, *, bred: int, on_fit: int = 6, trained: int | None = None, **facts: object
+) -> Written:
     """A finished run whose winners solve so many of the validation items."""
-    written = Written(folder).search([*[5] * 13, 6])
+    written = Written(folder).search([*[5] * 13, on_fit])
     store, winner = written.store, written.store.trials(MAIN)[-1]
     for name, fact in {RACED: True, TUNABLE: True, **facts}.items():
         store.set_fact(name, fact)
@@ -343,8 +345,9 @@ def test_the_time_of_tuning_is_that_of_the_control_if_it_ran(tmp_path: Path) -> 
     assert "(about 7 min)" in written.advice()["train"].remedy, "4 LoRAs of 10 steps, 10 s each"
 
 
-def test_a_run_that_ends_at_a_baseline_says_so(tmp_path: Path) -> None:
-    advice = on_validation(tmp_path / "run", bred=3).advice()["start"]
+@pytest.mark.parametrize(("bred", "on_fit"), [(3, 6), (4, 4)])  # the last one is equal on every item
+def test_a_run_that_ends_at_a_baseline_says_so(tmp_path: Path, bred: int, on_fit: int) -> None:
+    advice = on_validation(tmp_path / "run", bred=bred, on_fit=on_fit).advice()["start"]
     assert advice.why.startswith("The run ends at a baseline (uniform), ")
     assert "start" not in on_validation(tmp_path / "better", bred=8).advice()
 

@@ -80,8 +80,8 @@ def search_progress(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
     elif (best.value or 0.0) <= known + ROUNDING or begins:
         why = "The search has not improved on its start."
         yield Advice(kind="start", level="warning", what=what, why=why, remedy=_next_steps(store, best))
-    elif summary.best is not None and summary.best.trial.search == BASELINES:
-        why = f"The run ends at a baseline ({summary.best.name}), which the bred model does not clearly beat."
+    elif (unbeaten := _unbeaten_baseline(summary)) is not None:
+        why = f"The run ends at a baseline ({unbeaten}), which the bred model does not clearly beat."
         yield Advice(kind="start", level="warning", what=what, why=why, remedy=_next_steps(store, best))
     elif 2 * (last.asked.number + 1) <= n:
         why = "The best came in the first half of the candidates: the search looks stuck."
@@ -114,6 +114,15 @@ def _is_perfect(store: RunStore, trial: int) -> bool:
     """Return whether a trial solved all items that it was scored on."""
     evaluation = store.evaluation(trial, "fit")
     return evaluation is not None and evaluation.mean is not None and evaluation.mean >= 1 - ROUNDING
+
+
+def _unbeaten_baseline(summary: RunSummary) -> str | None:
+    """Return the name of a baseline that the bred model is equal to, or not clearly ahead of; else None."""
+    leads = () if summary.choice is None else summary.choice.leads
+    if not leads or summary.winner is None or leads[-1].trial != summary.winner.trial.id:
+        return None
+    is_ahead = leads[-1].is_clear and leads[-1].lead > ROUNDING
+    return None if is_ahead else summary.model(leads[-1].over).name
 
 
 def _next_steps(store: RunStore, best: EvaluationRow) -> str:
