@@ -68,8 +68,9 @@ def test_the_page_runs_in_order(tmp_path: Path) -> None:
     (tmp_path / "page.py").write_text("\n".join(PYTHON.findall(page)), encoding="utf-8")
     done = run_forked([], tmp_path, os.environ, tmp_path / "page.py")
     assert done.returncode == 0, done.stderr
-    for file in ("merged/model.safetensors", "my-model/model.safetensors", "runs/mine/report.html"):
-        assert (tmp_path / file).is_file()
+    for folder in ("merged", "my-model", "my-tuned-model"):
+        assert (tmp_path / folder / "model.safetensors").is_file()
+    assert (tmp_path / "runs" / "mine" / "report.html").is_file()
 
 
 def test_every_name_is_listed_with_a_description() -> None:
@@ -115,7 +116,7 @@ def test_what_is_wrong_is_one_error_and_nothing_is_written(models: Path) -> None
         kingyo.evolve({"name": "x", "budgets": {"candidates": 3}}, models / "run", folder=models)
     with pytest.raises(kingyo.KingyoError, match="max_shard_size"):
         kingyo.merge(RECIPE, models / "out", folder=models, max_shard_size="large")
-    for function in (kingyo.resume, kingyo.summarize):
+    for function in (kingyo.resume, kingyo.tune, kingyo.summarize):
         with pytest.raises(kingyo.KingyoError):
             function(models / "run")
     assert not (models / "out").exists() and not (models / "run").exists()
@@ -136,6 +137,8 @@ def test_what_is_wrong_is_one_error_and_nothing_is_written(models: Path) -> None
         ("run", lambda: kingyo.evolve({}, cast(Any, 123))),
         ("folder", lambda: kingyo.evolve({}, folder=cast(Any, b"x"))),
         ("run", lambda: kingyo.resume(cast(Any, None))),
+        ("run", lambda: kingyo.tune(cast(Any, None))),
+        ("keep", lambda: kingyo.tune("run", keep=cast(Any, 3))),
         ("run", lambda: kingyo.summarize(cast(Any, 123))),
         ("run", lambda: kingyo.export_model(cast(Any, None), "out")),
         ("out", lambda: kingyo.export_model("run", cast(Any, None))),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         resume,
         scout_models,
         summarize,
+        tune,
         write_report,
     )
     from kingyo.errors import KingyoError
@@ -49,6 +50,7 @@ __all__ = [
     "resume",
     "scout_models",
     "summarize",
+    "tune",
     "write_report",
 ]
 

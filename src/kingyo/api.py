@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -31,7 +31,7 @@ from kingyo.results.summarize import summarize as summarize_store
 from kingyo.results.summary import RunSummary
 from kingyo.run.begin import begin
 from kingyo.run.config_file import asks_scout, config_from_data, name_from_path
-from kingyo.run.resume import require_unchanged
+from kingyo.run.resume import add_tuning, require_unchanged
 from kingyo.run.run import Run
 from kingyo.scout import Catalogue, Rules, catalogue, find_places
 from kingyo.scout.chosen_sources import check_rest, request_of, require_alone, with_sources
@@ -286,9 +286,36 @@ def resume(run: AnyRun, *, progress: bool = True) -> Run:
     Raises:
         KingyoError: there is no such run, another process uses it, or models, code or versions have changed.
     """
+    return _continue(run, require_unchanged, progress=progress)
+
+
+def tune(
+    run: AnyRun, *, keep: AnyPath | None = None, limit: float | None = None, progress: bool = True
+) -> Run:
+    """Train a LoRA on the bred model of a finished run, and the same on the best parent.
+
+    It needs the extra ``lora``. After an interrupt, call it again to continue.
+
+    Args:
+        run: a run, or its folder.
+        keep: a task file, or items of the run's task, that the tuned model must still solve.
+        limit: a model that loses more points there is not chosen. Default: 2.
+        progress: whether to show progress on standard error.
+
+    Returns:
+        The tuned run; ``summarize(run).tuning`` has the results. Its store is open for reading.
+
+    Raises:
+        KingyoError: there is no such run, it is unfinished, cannot be tuned, or is tuned with other settings.
+    """
+    kept = None if keep is None else _path("keep", keep)
+    return _continue(run, lambda store: add_tuning(store, kept, limit), progress=progress)
+
+
+def _continue(run: AnyRun, prepare: Callable[[RunStore], object], *, progress: bool) -> Run:
     store = RunStore.open(_folder(run))
     try:
-        require_unchanged(store)
+        prepare(store)
     except BaseException:
         store.close()
         raise
@@ -330,7 +357,8 @@ def export_model(
         run: a run, or its folder.
         out: the folder to create.
         trial: export one trial, such as 12, ``"random:12"`` or the name of a baseline.
-        search: export the winner of one search: ``"main"``, ``"random"``, ``"grid"`` or ``"trained"``.
+        search: export the winner of one search: ``"main"``, ``"random"``, ``"grid"``, ``"trained"`` or
+            ``"tuned"``.
         pick: in a run with several objectives, export ``"knee"`` or the number of a trial on the front.
         options: ``pipeline``: whether to copy the rest of a diffusers pipeline around the merged component
             (default True); ``single_file``: whether to write a diffusion model also as one file.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -13,10 +13,13 @@ from kingyo.cli.advice import AdviceWatcher
 from kingyo.cli.console import Console
 from kingyo.cli.trials import ItemAnswer, print_answers, print_trial, read_trial, worst_answers
 from kingyo.errors import KingyoError
-from kingyo.evolution import BASELINES, MAIN, Event, ignore_events
+from kingyo.evolution import BASELINES, MAIN, RACED, Event, ignore_events
 from kingyo.evolution.trial_recipes import new_trial
 from kingyo.recipe import Recipe, Source
 from kingyo.results.summarize import summarize
+from kingyo.run.adapters import AdapterSetting, Training
+from kingyo.run.config import TRAINED
+from kingyo.run.extensions import TUNABLE
 from kingyo.store import RunStore, StoredOutcome
 from kingyo.types import Evaluation, Genome, Item, ItemScore, Media, Split, Trial
 
@@ -31,7 +34,7 @@ KNOWN = {"base": 0, "a": 1, "uniform": 4}
 
 def scores(solved: int, split: Split = "fit") -> Evaluation:
     item_scores = [ItemScore(item.id, float(n < solved), "?") for n, item in enumerate(SPLITS[split])]
-    return Evaluation(scores=tuple(item_scores))
+    return Evaluation(scores=tuple(item_scores), score_seconds=N_FIT)
 
 
 def recipe(*genome: float) -> Recipe:
@@ -207,8 +210,6 @@ def test_how_the_search_went(tmp_path: Path, solved: list[int], kind: str) -> No
     assert f"best of all {len(solved)} (trial {number}) {100 * best / N_FIT:.1f}%." in message
     if kind != "progress":
         assert f"kingyo resume {tmp_path / 'run'} --candidates +20" in advice[kind].remedy
-        seeds = f"kingyo evolve my.yaml --seeds 3 --run {tmp_path / 'run-seeds'}"
-        assert seeds in advice[kind].remedy
 
 
 @pytest.mark.parametrize(("winner", "kind"), [(4, "stuck"), (12, "progress")])
@@ -237,7 +238,8 @@ def test_as_much_again_is_of_the_budget_that_the_run_has(tmp_path: Path) -> None
 
 def test_one_run_cannot_show_how_seeds_differ(tmp_path: Path) -> None:
     advice = Written(tmp_path / "run").search([1, 2, 3]).pick(2).advice()["seeds"]
-    assert advice.level == "note" and "--seeds 3" in advice.remedy
+    seeds = f"kingyo evolve my.yaml --seeds 3 --run {tmp_path / 'run-seeds'}"
+    assert advice.level == "note" and seeds in advice.remedy
 
 
 def test_answers_of_a_trial_without_any_are_an_error(tmp_path: Path) -> None:
@@ -297,33 +299,79 @@ def test_a_trial_that_failed_on_validation_is_shown_as_failed(
     assert "failed: it ran out of memory" in capsys.readouterr().out
 
 
-def on_test(
-    folder: Path, *, bred: int, trained: int | None = None, tunable: bool = True
-) -> dict[str, Advice]:
-    """The advice on a finished run whose winners solve so many of the test items."""
-    written = Written(folder).search([5, 5, 5, 6]).pick(3)
-    store = written.store
-    store.set_fact("tunable", tunable)
+def on_validation(
+    folder: Path, *, bred: int, on_fit: int = 6, trained: int | None = None, **facts: object
+) -> Written:
+    """A finished run whose winners solve so many of the validation items."""
+    written = Written(folder).search([*[5] * 13, on_fit])
+    store, winner = written.store, written.store.trials(MAIN)[-1]
+    for name, fact in {RACED: True, TUNABLE: True, **facts}.items():
+        store.set_fact(name, fact)
+    store.record(winner.id, "validation", scores(bred, "validation"))
+    store.set_winner(MAIN, winner.id)
+    for trial in store.trials(BASELINES):
+        store.record(trial.id, "validation", scores(4, "validation"))
     if trained is not None:
-        store.add_search("trained", {"method": "linear", "axes": []})
+        store.add_search(TRAINED, {"method": "linear", "axes": []})
         new = new_trial(Trial(number=0, genome=()), recipe(7.0))
-        trial = store.add_trials("trained", 0, [new])[-1]
+        trial = store.add_trials(TRAINED, 0, [new])[-1]
         store.record(trial.id, "fit", scores(8))
-        store.record(trial.id, "test", scores(trained, "test"))
-        store.set_winner("trained", trial.id)
-    winner = store.winner(MAIN)
-    assert winner is not None
-    store.record(winner.id, "test", scores(bred, "test"))
-    return written.advice()
+        store.record(trial.id, "validation", scores(trained, "validation"))
+        store.set_winner(TRAINED, trial.id)
+    return written
 
 
 def test_training_is_advised_where_it_is_the_bar(tmp_path: Path) -> None:
-    advice = on_test(tmp_path / "behind", bred=0, trained=8)["train"]
+    found = on_validation(tmp_path / "behind", bred=2, trained=8).advice()
+    advice = found["train"]
     assert advice.level == "warning" and advice.why == "Training is the bar here."
-    assert "kingyo tune" in advice.remedy and "in about" in advice.remedy
-    assert on_test(tmp_path / "ahead", bred=6, trained=2)["train"].level == "note"
+    assert "kingyo tune" in advice.remedy and " (about " in advice.remedy
+    assert "start" not in found and "stuck" not in found, "one next command"
+    assert on_validation(tmp_path / "ahead", bred=7, trained=2).advice()["train"].level == "note"
 
 
 def test_training_is_not_advised_where_nothing_is_left_or_it_cannot_be(tmp_path: Path) -> None:
-    assert "train" not in on_test(tmp_path / "solved", bred=8)
-    assert "train" not in on_test(tmp_path / "images", bred=3, tunable=False)
+    assert "train" not in on_validation(tmp_path / "solved", bred=8).advice()
+    assert "train" not in on_validation(tmp_path / "images", bred=3, tunable=False).advice()
+
+
+def test_the_time_of_tuning_is_that_of_the_control_if_it_ran(tmp_path: Path) -> None:
+    written = on_validation(tmp_path / "run", bred=2, trained=3)
+    setting = AdapterSetting(answers="own", learning_rate=0.1, seconds=50.0)
+    training = Training(
+        parent="a", reference="a", items=8, examples=8, steps=5, last=1, settings=(setting, setting)
+    )
+    written.store.set_fact(TRAINED, asdict(training))
+    assert "(about 7 min)" in written.advice()["train"].remedy, "4 LoRAs of 10 steps, 10 s each"
+
+
+@pytest.mark.parametrize(("bred", "on_fit"), [(3, 6), (4, 4)])  # the last one is equal on every item
+def test_a_run_that_ends_at_a_baseline_says_so(tmp_path: Path, bred: int, on_fit: int) -> None:
+    advice = on_validation(tmp_path / "run", bred=bred, on_fit=on_fit).advice()["start"]
+    assert advice.why.startswith("The run ends at a baseline (uniform), ")
+    assert "start" not in on_validation(tmp_path / "better", bred=8).advice()
+
+
+@pytest.mark.parametrize(
+    ("facts", "groups", "says"),
+    [
+        ({"learnable": True, "learns": False}, None, "Write `learn: true` in my.yaml"),
+        ({"learnable": True, "learns": True}, "block", "Delete `groups: block` from my.yaml"),
+        ({"learnable": True, "learns": True}, None, None),
+        ({"learnable": False, "learns": False}, "block", None),
+    ],
+)
+def test_a_search_that_is_stuck_gets_finer_weights(
+    tmp_path: Path, facts: dict[str, bool], groups: str | None, says: str | None
+) -> None:
+    small = Written(tmp_path / "small").search([1] * 20)  # 160 item evaluations are too few to learn
+    large = Written(tmp_path / "large").search([1] * 100)
+    for run in (small, large):
+        for name, fact in {**facts, "config": {"merge": {"groups": groups}}}.items():
+            run.store.set_fact(name, fact)
+    assert "Continue with `kingyo resume" in small.advice()["start"].remedy
+    remedy = large.advice()["start"].remedy
+    assert remedy.startswith(says or "Continue with") and "more sources (`kingyo scout`" in remedy
+    assert "(about 13 min)" in remedy, "100 candidates, 8 s each"
+    assert ("(about 14 min)" in remedy) is (says is not None), "and the baselines"
+    assert (f"`kingyo evolve my.yaml --run {tmp_path / 'large'}-finer`" in remedy) is (says is not None)

@@ -95,7 +95,7 @@ def test_the_dry_run_says_whether_weights_are_learned(
     assert (says or "") in words
     assert ("gradient" in words) is (says is not None)
     learns = says is not None and "weights are learned" in says
-    assert ("72.6 kB for a step" in words) is learns
+    assert ("72.6 kB for a step of learning" in words) is learns
     learning = json.loads(command("evolve", config, "--dry-run", "--json").out)["learning"]
     assert (learning["weights"] > 0) is learns
     assert (learning["reason"] is not None) is (says is not None and not learns)

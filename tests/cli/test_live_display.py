@@ -16,7 +16,7 @@ from kingyo.cli.live_display import LiveDisplay
 from kingyo.cli.run_progress import RunProgress
 from kingyo.dry_run import Cost, CostPart, Stage
 from kingyo.evolution import BASELINES, MAIN, Event
-from kingyo.run.config import TRAINED
+from kingyo.run.config import TRAINED, TUNED
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Answered, Evaluation, ItemScore, Split, Trial
 
@@ -307,6 +307,17 @@ def test_the_steps_of_a_training_are_timed() -> None:
         clock.now += 0.5
         progress.take(Event(kind="trained", search=TRAINED, split="fit", done=step, total=100))
     assert progress.seconds_left() == pytest.approx(96 * 0.5 + scoring)
+
+
+@pytest.mark.parametrize(("search", "says"), [(TRAINED, "training"), (TUNED, "training"), (MAIN, "learning")])
+def test_what_is_trained_is_said(tmp_path: Path, search: str, says: str) -> None:
+    text = io.StringIO()
+    console = Console(file=text, width=80, height=40, force_terminal=True, color_system=None)
+    with RunStore.create(tmp_path / "run") as store, LiveDisplay(store, console=console) as display:
+        display.expect(Cost(parts=(part("controls", search, "fit", 3, 16),)))
+        display.notify(Event(kind="phase", search=search, split="fit", total=3))
+        display.notify(Event(kind="trained", search=search, split="fit", done=4, total=60))
+    assert re.search(rf"{says}[ a-z]*: step 4 of 60", text.getvalue())
 
 
 def test_workers_share_the_time() -> None:

@@ -16,10 +16,12 @@ from typing import Any
 import pytest
 from transformers import AutoModelForCausalLM
 
+import kingyo
 from kingyo.io.extras import install_command
 from tests.cli.conftest import World, evaluations
 from tests.cli.forked import forked, run_forked
-from tests.cli.training_runs import EASY, OFF, SPLITS, easy
+from tests.cli.merging import Command
+from tests.cli.training_runs import EASY, OFF, ON, SPLITS, easy
 
 GRADERS = """
 def right(answer, item):
@@ -30,6 +32,9 @@ def half(answer, item):
 
 def other(answer, item):
     return float("7" not in answer)
+
+def broken(answer, item):
+    raise RuntimeError("no idea")
 """
 """`other` asks for what the easy task unlearns: its answer is always 7."""
 WITHOUT_PEFT = """
@@ -178,6 +183,21 @@ def test_a_tuning_in_the_run_yaml_is_the_same(done: World, copied: World) -> Non
     assert tuned(done.folder / "runs" / "small") == tuned(copied.folder / "runs" / "small")
 
 
+def test_python_does_what_the_command_does(done: World, copied: World) -> None:
+    run = kingyo.tune(copied.folder / "runs" / "small", progress=False)
+    tuning, shown = kingyo.summarize(run).tuning, done.show("runs/small")["tuning"]
+    assert tuning is not None and isinstance(shown, dict) and tuning.to_json().keys() == shown.keys()
+    assert tuned(done.folder / "runs" / "small") == tuned(copied.folder / "runs" / "small")
+    assert kingyo.summarize(kingyo.tune(run, progress=False)).tuning == tuning, "it is tuned once"
+
+
+@pytest.mark.parametrize("options", [{"limit": 3}, {"limit": -1, "keep": "items.jsonl"}])
+def test_wrong_options_in_python_are_one_error(bred: World, options: dict[str, Any]) -> None:
+    with pytest.raises(kingyo.KingyoError, match="limit"):
+        kingyo.tune(bred.folder / "runs" / "small", **options)
+    assert bred.show("runs/small")["status"] == "finished"
+
+
 def test_the_bred_model_wins_a_tie(world: World) -> None:
     (world.folder / "graders.py").write_text(GRADERS)
     sizes = {"fit": 4, "validation": 4, "test": 4}
@@ -226,7 +246,7 @@ def test_items_to_keep_may_be_plain_data(copied: World) -> None:
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (("--limit", "3"), "--limit"),
+        (("--limit", "3"), "keep beside limit"),
         (("--keep", "gone.yaml"), "tune.keep"),
     ],
 )
@@ -234,6 +254,27 @@ def test_wrong_options_are_one_error(bred: World, arguments: tuple[str, ...], na
     failed = bred.run("tune", "runs/small", *arguments)
     assert failed.returncode == 1 and named in failed.stderr and "Traceback" not in failed.stderr
     assert bred.show("runs/small")["status"] == "finished"
+
+
+@pytest.mark.parametrize("arguments", [("tune", "runs/small", "--keep"), ("evolve", "easy.yaml")])
+def test_items_to_keep_that_no_model_can_read_are_one_error_before_the_training(
+    copied: World, arguments: tuple[str, ...]
+) -> None:
+    (copied.folder / "long.jsonl").write_text(json.dumps({"prompt": "1 " * 99, "answer": "7"}) + "\n")
+    easy(copied, controls=OFF, tune={"keep": "long.jsonl"}).rename(copied.folder / "easy.yaml")
+    named = ("long.jsonl",) if arguments[0] == "tune" else ("--run", "new")
+    failed = copied.run(*arguments, *named)
+    assert failed.returncode == 1 and "the model's context" in failed.stderr
+    assert "Tuning on fit" not in failed.stderr and not (copied.folder / "new").exists()
+    assert copied.show("runs/small")["status"] == "finished"
+
+
+def test_a_grader_of_items_to_keep_that_fails_costs_no_training(copied: World) -> None:
+    task = {"data": "items.jsonl", "chat": False, "grader": "graders.py:broken", "max_new_tokens": 3}
+    (copied.folder / "other.yaml").write_text(json.dumps(task))
+    failed = copied.run("tune", "runs/small", "--keep", "other.yaml")
+    assert failed.returncode == 1 and "no idea" in failed.stderr
+    assert not (copied.folder / "runs" / "small" / "tuned" / "1").exists()
 
 
 def test_without_its_extra_the_command_that_installs_it_is_named(bred: World) -> None:
@@ -260,6 +301,26 @@ def test_untunable_settings_are_one_error_before_the_run(
     assert failed.returncode == 1 and "Traceback" not in failed.stderr
     assert "tune" in failed.stderr and named in failed.stderr
     assert not (world.folder / "runs" / "small").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "loras", "training_bytes"),
+    [({"controls": OFF, "tune": True}, 4, 36_288), ({"controls": ON}, 0, 36_288), ({"controls": OFF}, 0, 0)],
+)
+def test_the_dry_run_says_what_tuning_costs(
+    world: World, command: Command, changes: Mapping[str, object], loras: int, training_bytes: int
+) -> None:
+    config = easy(world, **changes)
+    plan = json.loads(command("evolve", config, "--dry-run", "--json").out)
+    assert plan["memory"]["training_bytes"] == training_bytes
+    words = " ".join(command("evolve", config, "--dry-run").out.split())
+    assert ("36.3 kB for a model that is trained" in words) == (training_bytes > 0)
+    tuning = plan["tuning"]
+    assert (tuning is not None) == (loras > 0) == ("tuning: 4 LoRAs of about 20 steps" in words)
+    if tuning is not None:
+        assert (tuning["loras"], tuning["steps"], tuning["written_bytes"]) == (loras, 20, 36_288)
+        assert tuning["seconds"] == pytest.approx(4 * 20 * 8 * 3 * plan["speed"]["answer_seconds"])
+        assert plan["seconds"] > tuning["seconds"]
 
 
 def test_a_run_without_right_answers_is_one_error(world: World) -> None:

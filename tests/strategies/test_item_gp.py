@@ -13,6 +13,7 @@ from kingyo.strategies import build, item_gp
 from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, scored
 from kingyo.types import (
     Axis,
+    ContinuingStrategy,
     Genome,
     InformedStrategy,
     ItemScore,
@@ -262,6 +263,20 @@ def test_known_points_are_not_repeated() -> None:
     first = knows.ask(7)
     assert start not in {trial.genome for trial in first}
     assert [trial.genome for trial in first] == [trial.genome for trial in plain.ask(7)]
+
+
+def test_a_search_that_continues_knows_points_beyond_its_axes_and_explores_no_more() -> None:
+    strategy, plain = (build("item-gp", AXES, 3, {}) for _ in range(2))
+    assert isinstance(strategy, ContinuingStrategy)
+    rng = np.random.default_rng(0)
+    points: list[Genome] = [*map(tuple, rng.uniform(-1, 2, (9, 5)).tolist()), (3.0,) * 5]
+    strategy.continue_from(
+        [score(Trial(number=-1 - n, genome=point), range(60), rng) for n, point in enumerate(points)]
+    )
+    genomes = np.array([trial.genome for trial in strategy.ask(3)])
+    assert genomes.min() >= -1 and genomes.max() <= 2
+    explored = {trial.genome for trial in plain.ask(8)}
+    assert not explored & set(map(tuple, genomes.tolist()))
 
 
 WEIGHTS = tuple(

@@ -10,9 +10,8 @@ from typing import cast
 
 from kingyo.advice.bounds import winners_at_bounds
 from kingyo.advice.message import Advice, folder_of
-from kingyo.advice.progress import search_progress, seed_variation
+from kingyo.advice.progress import search_progress, seed_variation, training_on_bred
 from kingyo.advice.scores import truncated_answers, truncated_baselines, uninformative_scores
-from kingyo.advice.training import training_on_bred
 from kingyo.results.summary import RunSummary
 from kingyo.run.learning import FAILURE
 from kingyo.store import RunStore

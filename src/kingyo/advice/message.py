@@ -57,10 +57,14 @@ def folder_of(store: RunStore) -> str:
 
 def seeds_command(store: RunStore) -> str:
     """Return the command that runs three seeds, in a folder next to the run."""
+    folder = shlex.quote(f"{store.folder}-seeds")
+    return f"kingyo evolve {run_yaml(store)} --seeds 3 --run {folder}"
+
+
+def run_yaml(store: RunStore) -> str:
+    """Return the path of the run.yaml from the current folder, quoted for a shell."""
     name = str(store.fact("run_yaml") or "run.yaml")
-    config = os.path.relpath(Path(str(store.fact("folder") or "")) / name)
-    folder = f"{store.folder}-seeds"
-    return shlex.join(("kingyo", "evolve", config, "--seeds", "3", "--run", folder))
+    return shlex.quote(os.path.relpath(Path(str(store.fact("folder") or "")) / name))
 
 
 def current_search(store: RunStore) -> str | None:

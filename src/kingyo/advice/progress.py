@@ -1,4 +1,7 @@
-"""Report the progress of a search, from the best baseline to its best trial, and that seeds differ."""
+"""Report the progress of a search, from the best baseline to its best trial, and name what can follow it.
+
+Each next command comes with the time that it is expected to take.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,35 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
-from kingyo.advice.message import ENOUGH, FEW, Advice, current_search, folder_of, is_of_paths, seeds_command
-from kingyo.io.units import percent
+from kingyo.advice.message import (
+    ENOUGH,
+    FEW,
+    Advice,
+    current_search,
+    folder_of,
+    is_of_paths,
+    run_yaml,
+    seeds_command,
+)
+from kingyo.evolution import BASELINES, MAIN
+from kingyo.io.units import joined, percent, time_text
 from kingyo.results.estimates import estimate, estimate_note, raw_means
 from kingyo.results.model_result import ModelResult
 from kingyo.results.summary import RunSummary
+from kingyo.run.adapters import read_training
+from kingyo.run.config import TRAINED, TUNED
+from kingyo.run.extensions import TUNABLE
+from kingyo.run.learnable import GROUPS, LEARNABLE
+from kingyo.run.learning import BATCH_SIZE, FEWEST_STEPS, PASSES, SHARE
+from kingyo.run.run import LEARNS
 from kingyo.run.seed_runs import PREFIX
+from kingyo.run.tune import expected_seconds
 from kingyo.stats import ROUNDING, SampleSize
 from kingyo.store import EvaluationRow, RunStore
+from kingyo.types import SPLITS, Split
+
+SOLVED = 0.98
+"""A score on validation that leaves nothing to gain."""
 
 
 def search_progress(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
@@ -51,10 +75,15 @@ def search_progress(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
     if winner is not None and winner.asked.number > number:
         last = winner
     begins = last.id in {row.trial for row in first}
-    if not is_early and ((best.value or 0.0) <= known + ROUNDING or begins):
+    if is_early or _trained_is_ahead(summary):
+        yield Advice(kind="progress", level="note", what=what)
+    elif (best.value or 0.0) <= known + ROUNDING or begins:
         why = "The search has not improved on its start."
         yield Advice(kind="start", level="warning", what=what, why=why, remedy=_next_steps(store, best))
-    elif not is_early and 2 * (last.asked.number + 1) <= n:
+    elif (unbeaten := _unbeaten_baseline(summary)) is not None:
+        why = f"The run ends at a baseline ({unbeaten}), which the bred model does not clearly beat."
+        yield Advice(kind="start", level="warning", what=what, why=why, remedy=_next_steps(store, best))
+    elif 2 * (last.asked.number + 1) <= n:
         why = "The best came in the first half of the candidates: the search looks stuck."
         yield Advice(kind="stuck", level="warning", what=what, why=why, remedy=_next_steps(store, best))
     else:
@@ -87,19 +116,93 @@ def _is_perfect(store: RunStore, trial: int) -> bool:
     return evaluation is not None and evaluation.mean is not None and evaluation.mean >= 1 - ROUNDING
 
 
+def _unbeaten_baseline(summary: RunSummary) -> str | None:
+    """Return the name of a baseline that the bred model is equal to, or not clearly ahead of; else None."""
+    leads = () if summary.choice is None else summary.choice.leads
+    if not leads or summary.winner is None or leads[-1].trial != summary.winner.trial.id:
+        return None
+    is_ahead = leads[-1].is_clear and leads[-1].lead > ROUNDING
+    return None if is_ahead else summary.model(leads[-1].over).name
+
+
 def _next_steps(store: RunStore, best: EvaluationRow) -> str:
-    """Suggest to continue with as much budget again, and other ways."""
-    ways = [f"with other seeds: `{seeds_command(store)}`"]
-    if best.is_partial:
-        ways.insert(0, "with more items per candidate (search.screen.items)")
+    """Suggest finer weights, to continue with as much budget again, and other ways."""
+    ways = ["more sources (`kingyo scout` finds them)"]
     if not is_of_paths(store, best.search):
-        ways.insert(0, "with other bounds (narrower where candidates break, wider where the best lie at one)")
+        ways.append("other bounds (narrower where candidates break, wider where the best lie at one)")
+    if best.is_partial:
+        ways.append("more items per candidate (search.screen.items)")
     config = cast("Mapping[str, Mapping[str, float | None]]", store.fact("config") or {})
     budget = {key: math.ceil(value) for key, value in config.get("budget", {}).items() if value is not None}
     more = " ".join(f"--{key.replace('_', '-')} +{value}" for key, value in budget.items())
-    return (
-        f"Continue with `kingyo resume {folder_of(store)} {more}`. Or begin a new run {', or '.join(ways)}."
-    )
+    resume = f"`kingyo resume {folder_of(store)} {more}`{_about(_spent(store, best.search))}"
+    finer = _finer_weights(store)
+    first = f"Continue with {resume}." if finer is None else f"{finer} Or continue with {resume}."
+    return f"{first} Or begin a new run with {joined(ways, 'or')}."
+
+
+def _finer_weights(store: RunStore) -> str | None:
+    """Return how a new run gets weights that this one has not: learned ones, or one for each tensor.
+
+    None if it has them, cannot learn, or its budget is too small to.
+    """
+    evaluations = sum(items for items, _ in store.costs(MAIN, "fit").values())
+    if not store.fact(LEARNABLE) or SHARE * evaluations < FEWEST_STEPS * BATCH_SIZE * PASSES:
+        return None
+    config = cast("Mapping[str, Mapping[str, object]]", store.fact("config") or {})
+    groups, name = config.get("merge", {}).get("groups"), run_yaml(store)
+    if not store.fact(LEARNS):
+        change = f"Write `learn: true` in {name}, so that weights are learned by gradient"
+    elif groups not in (None, GROUPS):
+        change = f"Delete `groups: {groups}` from {name}, so that each tensor has weights of its own"
+    else:
+        return None
+    command = f"kingyo evolve {name} --run {shlex.quote(f'{store.folder}-finer')}"
+    return f"{change}, and run `{command}`{_about(_spent(store, BASELINES, MAIN, splits=SPLITS))}."
+
+
+def _spent(store: RunStore, *searches: str, splits: Sequence[Split] = ("fit",)) -> float:
+    """Return the seconds of searches on splits, as an estimate of what follows."""
+    costs = (store.costs(search, split) for search in searches for split in splits)
+    return sum(each for cost in costs for _, each in cost.values())
+
+
+def _about(seconds: float) -> str:
+    """Return a time in brackets; nothing if it is unknown."""
+    return f" (about {time_text(max(1.0, seconds))})" if seconds else ""
+
+
+def training_on_bred(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
+    """Advise to tune a finished run; warn if training alone is ahead of its bred model."""
+    winner, is_tunable = summary.winner, bool(store.fact(TUNABLE))
+    validation = None if winner is None else winner.validation
+    if summary.status != "finished" or not is_tunable or TUNED in store.searches() or validation is None:
+        return
+    is_behind = _trained_is_ahead(summary)
+    if not is_behind and (validation.score >= SOLVED or not summary.winner_score):  # or no answer is right
+        return
+    time = _about(_tuning_seconds(store, summary))
+    remedy = f"`kingyo tune {folder_of(store)}` trains a LoRA on the bred model{time}."
+    if is_behind:
+        what = "A LoRA trained on the same items is ahead of the bred model."
+        yield Advice(kind="train", level="warning", what=what, why="Training is the bar here.", remedy=remedy)
+    else:
+        what = "Training may add to what breeding found."
+        yield Advice(kind="train", level="note", what=what, remedy=remedy)
+
+
+def _trained_is_ahead(summary: RunSummary) -> bool:
+    """Return whether the control ``trained`` is clearly ahead of the bred model, before test."""
+    trained, leads = summary.controls.get(TRAINED), () if summary.choice is None else summary.choice.leads
+    return trained is not None and any(each.is_clear and each.trial == trained.trial.id for each in leads)
+
+
+def _tuning_seconds(store: RunStore, summary: RunSummary) -> float:
+    """Return the time that tuning is expected to take, from that of the control, or of an answer."""
+    n_items = sum(n for n, _ in store.costs(MAIN, "fit").values())
+    trained = read_training(store, TRAINED)
+    known = None if trained is None else trained.step_seconds
+    return expected_seconds(summary.items["fit"], _spent(store, MAIN) / max(1, n_items), known)
 
 
 def seed_variation(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
@@ -107,7 +210,8 @@ def seed_variation(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
     if summary.winner is None:
         return
     folder = store.folder.resolve()
-    remedy = f"`{seeds_command(store)}` measures it."
+    time = _about(3 * _spent(store, BASELINES, MAIN, splits=SPLITS))
+    remedy = f"`{seeds_command(store)}` measures it{time}."
     if folder.name.startswith(PREFIX):
         remedy = f"`kingyo show {shlex.quote(str(store.folder.parent))}` compares them."
     yield Advice(kind="seeds", level="note", what="Another seed may end elsewhere.", remedy=remedy)

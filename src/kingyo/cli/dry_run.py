@@ -25,8 +25,8 @@ from kingyo.errors import listed
 from kingyo.evolution import MAIN, Search
 from kingyo.evolution.screens import ScreenSettings
 from kingyo.io.units import counted, percent, size_text, time_text
-from kingyo.run.config import TUNED
 from kingyo.run.settings import RunSettings
+from kingyo.run.tune import n_loras, steps_of
 from kingyo.strategies.initial_points import main_batch
 from kingyo.tasks import single_tasks
 from kingyo.types import SPLITS, Axis
@@ -50,6 +50,7 @@ def print_dry_run(plan: DryRun, speeds: Speeds) -> None:
     print_table(console, _parts(plan.cost, speeds, workers))
     costs = [
         _time_line(speeds, plan.cost, workers),
+        *_tuning_lines(speeds, plan.cost, plan.memory),
         *_memory_lines(plan.memory, plan.learning, run.config.device),
         *(speed_lines(speeds) if speeds.measured or speeds.untimed is None else ()),
     ]
@@ -208,9 +209,19 @@ def _time_line(speeds: Speeds, cost: Cost, n_workers: int) -> str:
         return f"time: {_about(seconds)}, the limit of the budget"
     longest = " of full length" if speeds.is_longest else ""
     merge = f"a merge takes {speeds.build_seconds:.2g} s, " if speeds.build_seconds else ""
-    tuning = " and tuning" if any(part.name == TUNED for part in cost.parts) else ""
     each = f"{merge}an answer{longest} {speeds.answer_seconds:.2g} s"
-    return f"time: {_about(seconds)} ({each}, without grading{tuning})"
+    return f"time: {_about(seconds)} ({each}, without grading)"
+
+
+def _tuning_lines(speeds: Speeds, cost: Cost, memory: MemoryForecast) -> Iterator[str]:
+    if cost.tuned:
+        seconds = speeds.tuning_seconds(cost)
+        time = "not in the time above" if seconds is None else f"{_about(seconds)} of the time above"
+        yield (
+            f"tuning: {n_loras(cost.tuned)} LoRAs of about {counted(steps_of(cost.tuned), 'step')}, half "
+            f"of them on the best parent, {time}; the bred model takes {size_text(memory.live)} in the run "
+            "folder"
+        )
 
 
 def _about(seconds: float) -> str:
@@ -228,7 +239,9 @@ def _memory_lines(memory: MemoryForecast, learning: LearningForecast, device: st
     sources = size_text(sum(memory.sources.values()))
     step = ""
     if learning.step_bytes:
-        step = f"{size_text(learning.step_bytes)} for a step; "
+        step = f"{size_text(learning.step_bytes)} for a step of learning; "
+    if memory.training:
+        step += f"{size_text(memory.training)} for a model that is trained, besides its activations; "
     yield (
         f"memory of {device}: {size_text(memory.live)} for {live}; {batch}{step}plus working memory; "
         f"{sources} of source files are mapped, which the system can reclaim"

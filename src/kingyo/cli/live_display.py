@@ -28,7 +28,7 @@ from kingyo.dry_run import Cost, remaining_cost, total
 from kingyo.evolution import BASELINES, Event, stored_objectives
 from kingyo.io.units import counted, percent, time_text
 from kingyo.results.model_result import score_formatter
-from kingyo.run.config import TRAINED
+from kingyo.run.config import TRAININGS
 from kingyo.run.extensions import kept_if_used
 from kingyo.run.resume import is_complete, journey_of, require_same_code
 from kingyo.run.run import Run
@@ -220,7 +220,7 @@ def _under_way(part: PartProgress) -> str:
     """Return how many items of the models under way are answered, or the steps of training."""
     steps = part.steps
     if steps is not None and not part.under_way and (steps[0] < steps[1] or not part.scored):
-        what = "training" if part.part.name == TRAINED else "learning weights"
+        what = "training" if part.part.name in TRAININGS else "learning weights"
         return f"{what}: step {steps[0]:,} of {steps[1]:,}"
     models = list(part.under_way.values())
     if not models:

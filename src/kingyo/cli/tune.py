@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,10 +11,8 @@ import typer
 from kingyo.cli.options import AsJson, RunFolder
 from kingyo.cli.run import print_run, require_one_run, run_to_end
 from kingyo.cli.terminal import echo
-from kingyo.errors import KingyoError
 
 if TYPE_CHECKING:
-    from kingyo.run.config import TuneConfig
     from kingyo.store import RunStore
 
 Keep = Annotated[
@@ -50,31 +47,14 @@ def tune(run: RunFolder, keep: Keep = None, limit: Limit = None, as_json: AsJson
     from kingyo.run.resume import add_tuning
     from kingyo.store import RunStore
 
-    if limit is not None and keep is None:
-        raise KingyoError(
-            "--limit",
-            expected="--keep with it",
-            received="no --keep",
-            remedy="Name the items that the limit is about with --keep FILE.",
-        )
     require_one_run(run)
     with RunStore.open(run) as store:
-        if add_tuning(store, None if keep is None else _settings(store, keep, limit)):
+        if add_tuning(store, keep, limit):
             command = shlex.join(("kingyo", "tune", str(run)))
             run_to_end(store, None, quiet=as_json, command=command)
         else:
             echo("This run is already tuned.", err=True)
         _print(store, as_json=as_json)
-
-
-def _settings(store: RunStore, keep: Path, limit: float | None) -> TuneConfig:
-    """Return the settings, with the file relative to the run.yaml."""
-    from kingyo.run.config import TuneConfig
-    from kingyo.run.setup import stored_config
-
-    _, folder = stored_config(store)
-    place = os.path.relpath(keep.resolve(), folder.resolve())
-    return TuneConfig.model_validate({"keep": place, **({} if limit is None else {"limit": limit})})
 
 
 def _print(store: RunStore, *, as_json: bool) -> None:

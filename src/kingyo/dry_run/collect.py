@@ -23,6 +23,7 @@ from kingyo.run.model_kind import task_options
 from kingyo.run.preflight import check, check_prompts, notes
 from kingyo.run.prompts import first_prompts, warnings
 from kingyo.run.run import Run
+from kingyo.run.tune import n_loras, steps_of
 from kingyo.strategies.initial_points import main_batch
 from kingyo.types import SPLITS, Axis
 
@@ -78,7 +79,8 @@ def dry_run(run: Run) -> DryRun:
     if paths is not None:
         memory = with_path_memory(memory, run, paths.longest)
     cost = count_answers(run.all_searches, len(run.baselines), run.items, config.finalists)
-    cost = replace(cost, training=float(config.controls.trained or 0.0))
+    tuned = 0 if config.tune is None else len(run.items["fit"])
+    cost = replace(cost, training=float(config.controls.trained or 0.0), tuned=tuned)
     images = None if memory.batch is None else memory.batch.images
     return DryRun(
         run=run,
@@ -161,6 +163,7 @@ def dry_run_record(plan: DryRun, speeds: Speeds) -> dict[str, object]:
         "answers": _cost_record(plan.cost),
         "memory": _memory_record(plan.memory),
         "learning": asdict(plan.learning),
+        "tuning": _tuning_record(plan, speeds),
         "speed": asdict(speeds),
         "seconds": speeds.run_seconds(plan.cost, run.config.workers),
         "images": None if plan.images is None else _images_record(plan.images),
@@ -199,10 +202,19 @@ def _cost_record(cost: Cost) -> dict[str, object]:
     }
 
 
+def _tuning_record(plan: DryRun, speeds: Speeds) -> dict[str, object] | None:
+    n = plan.cost.tuned
+    if not n:
+        return None
+    seconds = speeds.tuning_seconds(plan.cost)
+    return {"loras": n_loras(n), "steps": steps_of(n), "seconds": seconds, "written_bytes": plan.memory.live}
+
+
 def _memory_record(memory: MemoryForecast) -> dict[str, object]:
     return {
         "live_bytes": memory.live,
         "live_models": memory.n_live,
+        "training_bytes": memory.training,
         "cache_bytes": None if memory.batch is None else memory.batch.bytes,
         "source_bytes": dict(memory.sources),
         "to_download_bytes": dict(memory.missing),

@@ -51,6 +51,7 @@ class Cost:
         parts: all parts of the run.
         stored: items scored in earlier sessions: name and split of a part -> trial id -> items.
         training: seconds of the control ``trained``, as a share of those of the main search.
+        tuned: number of fit items whose answers tuning learns; 0 without it.
     """
 
     parts: tuple[CostPart, ...]
@@ -58,6 +59,7 @@ class Cost:
         default_factory=dict[tuple[str, Split], Mapping[int, int]]
     )
     training: float = field(default=1.0, compare=False)
+    tuned: int = field(default=0, compare=False)
 
     def answers(self, split: Split | None = None, stage: Stage | None = None) -> int | None:
         """Return the maximum number of graded answers of a split, a stage, or the run.

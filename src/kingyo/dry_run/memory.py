@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.header import WIDTHS
 from kingyo.models.kinds import BatchMemory, Workload, called
+from kingyo.models.kinds.kind import training_dtype
 from kingyo.run.layer_paths import dataflow_space, frame_of, path_sizes_of
 from kingyo.run.model_kind import task_options
 from kingyo.run.run import Run
@@ -26,6 +27,7 @@ class MemoryForecast:
         batch: memory of a full batch on the device; None if the kind of model gives no estimate.
         sources: files of each model, by reference; mapped, so the system can reclaim this CPU memory.
         missing: the part of them that is still on the Hub, by reference.
+        training: weights of the model that a LoRA is trained on; 0 if none is trained.
     """
 
     live: int
@@ -33,6 +35,7 @@ class MemoryForecast:
     sources: Mapping[str, int]
     missing: Mapping[str, int]
     n_live: int = 1
+    training: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +68,13 @@ def estimate_memory(run: Run) -> MemoryForecast:
         n_bytes=max((WIDTHS[job.dtype] for job in planned.jobs), default=4),
     )
     path, like = models.skeleton.path, planned.like.config
+    trains = bool(config.controls.trained) or config.tune is not None
     return MemoryForecast(
         live=sum(math.prod(job.shape) * WIDTHS[job.dtype] for job in planned.jobs),
         batch=called(run.kind, "memory", lambda: run.kind.memory(path, like, load), BatchMemory | None),
         sources={m.reference: sum(info.n_bytes for info in m.tensors.values()) for m in opened},
         missing={m.reference: m.n_missing for m in opened if m.n_missing},
+        training=models.skeleton.n_parameters * WIDTHS[training_dtype(config.device)] if trains else 0,
     )
 
 

@@ -27,6 +27,7 @@ from kingyo.run.model_kind import load_options
 from kingyo.run.preflight import fits_into
 from kingyo.run.run import Run
 from kingyo.run.spaces import merged_before_language
+from kingyo.run.tune import expected_seconds
 from kingyo.runners.evaluate import InPlaceMerger
 from kingyo.tasks import single_tasks
 from kingyo.types import DrawsPictures, Item, Task
@@ -96,10 +97,17 @@ class Speeds:
     def run_seconds(self, cost: Cost, n_workers: int) -> float | None:
         """Return the time of a run, with a control's training, which takes a share of the search's."""
         seconds = total(self.seconds(part, n_workers) for part in cost.parts)
+        seconds = None if seconds is None else seconds + (self.tuning_seconds(cost) or 0.0)
         if seconds is None or all(part.name != TRAINED for part in cost.parts):
             return seconds
         searches = total(self.seconds(part, n_workers) for part in cost.parts if part.stage == "search")
         return None if searches is None else seconds + cost.training * searches
+
+    def tuning_seconds(self, cost: Cost) -> float | None:
+        """Return the time to train all LoRAs of tuning; None if it is unknown."""
+        if not cost.tuned:
+            return 0.0
+        return None if self.answer_seconds is None else expected_seconds(cost.tuned, self.answer_seconds)
 
 
 def measure_speeds(run: Run, seconds: float = MAX_SECONDS, *, is_timed: bool = True) -> Speeds:

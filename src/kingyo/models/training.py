@@ -21,7 +21,7 @@ from kingyo.errors import KingyoError
 from kingyo.io.extras import library, require_extra
 from kingyo.models.decoding import Forward
 from kingyo.models.examples import ExampleTokens, as_row, batches, loss_of
-from kingyo.models.kinds.kind import Course, LoadOptions, Start
+from kingyo.models.kinds.kind import Course, LoadOptions, Start, training_dtype
 from kingyo.models.language_model import end_tokens
 from kingyo.models.loading import context, load_model, load_tokenizer
 from kingyo.models.tokens import Text
@@ -43,7 +43,7 @@ def train_lora(
     require_extra("control trained", "lora")
     with torch.random.fork_rng():  # pyright: ignore[reportUnknownMemberType]
         torch.manual_seed(course.seed)  # pyright: ignore[reportUnknownMemberType]
-        dtype = "float32" if start.device == "cpu" else "bfloat16"  # bfloat16 is slow on CPUs
+        dtype = training_dtype(start.device)
         options = LoadOptions(dtype=dtype, device=start.device, allow_pickle=start.allow_pickle)
         model = load_model(start.path, options)
         text = Text(load_tokenizer(start.path, remote_code=False), end_tokens(model))

@@ -111,6 +111,12 @@ class Training:
         """Duration of all steps so far."""
         return sum(setting.seconds or 0.0 for setting in self.settings)
 
+    @property
+    def step_seconds(self) -> float | None:
+        """Mean duration of a step; None if nothing was trained."""
+        n = sum(setting.seconds is not None for setting in self.settings)
+        return self.seconds / (n * self.steps) if n else None
+
     def __str__(self) -> str:
         """Return a sentence on the training, its cost and its failures."""
         n = sum(setting.seconds is not None for setting in self.settings)

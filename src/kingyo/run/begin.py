@@ -14,6 +14,7 @@ from kingyo.io.lazy_torch import torch
 from kingyo.run.config import TRAINED
 from kingyo.run.default_controls import with_default_controls
 from kingyo.run.extensions import DEFAULT_CONTROLS, TUNABLE
+from kingyo.run.learnable import LEARNABLE, obstacles
 from kingyo.run.preflight import check, check_prompts, notes
 from kingyo.run.prompts import warnings
 from kingyo.run.provenance import libraries_of, provenance_facts
@@ -94,6 +95,7 @@ def begin(run: Run, path: Path, *, seeds: Path | None = None, file: Path | None 
         **({DEFAULT_CONTROLS: {TRAINED: run.config.controls.trained}} if is_by_default else {}),
         "possible_controls": list(possible_controls(run)),
         TUNABLE: is_tunable(run, run.task),
+        LEARNABLE: run.learns or not obstacles(run.config, run.settings, run.kind, run.folder),
     }
     require_same_scout(run, facts, run.items["fit"])
     store = RunStore.create(path)

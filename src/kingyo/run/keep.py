@@ -16,7 +16,7 @@ from kingyo.errors import KingyoError
 from kingyo.io.schema import parse_settings
 from kingyo.run.config import KEPT, RunConfig, TuneConfig
 from kingyo.run.config_file import specs_in
-from kingyo.run.model_kind import load_checkpoint, load_options, require_answers
+from kingyo.run.model_kind import check_items, load_checkpoint, load_options, require_answers
 from kingyo.run.setup import Setup
 from kingyo.runners.evaluate import scores_of
 from kingyo.stats import Groups
@@ -83,7 +83,7 @@ def open_kept(setup: Setup, file: str) -> tuple[Task, Sequence[Item]]:
     """Open the items to keep: those for test of a task file, or all of a data file, as the run's task.
 
     Raises:
-        KingyoError: there is no such file, it is no task, or the models cannot answer it.
+        KingyoError: there is no such file, it is no task, or the models cannot read or answer it.
     """
     path = setup.folder / file
     if not path.is_file():
@@ -91,11 +91,15 @@ def open_kept(setup: Setup, file: str) -> tuple[Task, Sequence[Item]]:
             "tune.keep",
             expected="a task file, or a .jsonl or .csv file with items for the run's task",
             received=f"no file {path}",
-            remedy="Correct the path; it begins at the folder of the run.yaml.",
+            remedy="Correct the path; in a run.yaml it begins at the folder of that file.",
         )
     is_data = path.suffix in DATA
     task = _task_of(setup.config, path, setup.folder) if is_data else _task_in(path)
     require_answers(task, setup.kind)
+    try:
+        check_items(task, setup.kind, setup.models.skeleton.path)
+    except KingyoError as error:
+        raise error.placed(file) from error
     return task, task.items("test")
 
 

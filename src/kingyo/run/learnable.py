@@ -17,6 +17,8 @@ from kingyo.tasks import TASK_KINDS
 from kingyo.types import HasGradients
 
 MEMETIC = "memetic"
+LEARNABLE = "learnable"
+"""Fact: whether nothing but run.yaml's choice keeps a run from learning weights."""
 GROUPS = "tensor"
 """Groups of tensors with weights of their own, where run.yaml names none."""
 

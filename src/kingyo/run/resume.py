@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 from kingyo.errors import KingyoError
 from kingyo.evolution import RACED, Event, Journey, Search
 from kingyo.evolution.trial_evaluation import KnownScores, ScoresElsewhere
+from kingyo.io.schema import parse_model
 from kingyo.recipe import Recipe
 from kingyo.run.config import TRAINED, TuneConfig
 from kingyo.run.extensions import TUNE, Amounts, asked_controls, extend, with_extensions
@@ -138,12 +141,12 @@ def add_control(store: RunStore, name: str) -> bool:
     return True
 
 
-def add_tuning(store: RunStore, wanted: TuneConfig | None) -> bool:
+def add_tuning(store: RunStore, keep: Path | None = None, limit: float | None = None) -> bool:
     """Add tuning to a finished run; nothing is run yet.
 
     Args:
         store: the run, open for writing.
-        wanted: its settings; None: those that it has, or the default.
+        keep, limit: its settings; None: those that it has, or the default.
 
     Returns:
         False if the run is already tuned.
@@ -153,6 +156,7 @@ def add_tuning(store: RunStore, wanted: TuneConfig | None) -> bool:
     """
     require_unchanged(store)
     run = Run.stored(store)
+    wanted = _wanted_tuning(run.folder, keep, limit)
     if run.config.tune is not None:
         _require_same_tuning(store, run.config.tune, wanted)
         return store.status() != "finished"
@@ -163,6 +167,13 @@ def add_tuning(store: RunStore, wanted: TuneConfig | None) -> bool:
     fact = (wanted or TuneConfig()).model_dump(exclude_unset=True)
     store.reopen({TUNE: fact, "status": "running"}, {})
     return True
+
+
+def _wanted_tuning(folder: Path, keep: Path | None, limit: float | None) -> TuneConfig | None:
+    """Return the settings of a tuning, with the file relative to the run.yaml; None without any."""
+    place = None if keep is None else os.path.relpath(keep.resolve(), folder.resolve())
+    named = {key: value for key, value in {"keep": place, "limit": limit}.items() if value is not None}
+    return parse_model(TuneConfig, named, "tune") if named else None
 
 
 def _require_same_tuning(store: RunStore, known: TuneConfig, wanted: TuneConfig | None) -> None:

@@ -39,6 +39,7 @@ from kingyo.run.adapters import (
 )
 from kingyo.run.config import TUNED, TUNED_PARENT, TuneConfig
 from kingyo.run.keep import open_kept, score_kept
+from kingyo.run.learning import PASSES as PASS_COST
 from kingyo.run.searches import completed, new_search
 from kingyo.run.setup import Setup
 from kingyo.run.spaces import shared_keys
@@ -132,6 +133,28 @@ def relative_rates(n_fit: int) -> tuple[float, ...]:
     return (*RELATIVE_RATES, *((1.0,) if n_fit >= MANY_ITEMS else ()))
 
 
+def n_loras(n_fit: int) -> int:
+    """Return the number of LoRAs on the bred model and on the best parent."""
+    return 2 * len(relative_rates(n_fit))
+
+
+def steps_of(n_examples: int) -> int:
+    """Return the number of steps of each LoRA."""
+    return max(1, PASSES * -(-n_examples // BATCH_SIZE))
+
+
+def expected_seconds(n_fit: int, item_seconds: float, step_seconds: float | None = None) -> float:
+    """Return the time of tuning if each fit item has one right answer.
+
+    Args:
+        n_fit: number of fit items.
+        item_seconds: time of an evaluation of an item.
+        step_seconds: time of a step of training; None if no LoRA was trained before.
+    """
+    step = BATCH_SIZE * PASS_COST * item_seconds if step_seconds is None else step_seconds
+    return n_loras(n_fit) * steps_of(n_fit) * step
+
+
 def _trainer(setup: Setup, name: str) -> AdapterTrainer:
     return AdapterTrainer(
         name=name,
@@ -206,6 +229,10 @@ class BredSpace(_TunedSpace):
             training = self._plan(store, winner, start)
             store.set_fact(trainer.name, asdict(training))
         self._know(store, training)
+        bred = partial(open_checkpoint, str(path), allow_pickle=trainer.config.allow_pickle)
+        score_kept(
+            store, self.setup, self.wanted, {0: bred}
+        )  # what is wrong with it shows before the training
         training = trainer.train_missing(store, training, start, notify)
         self._refuse(store, training)
 
@@ -221,7 +248,7 @@ class BredSpace(_TunedSpace):
             reference=str(run_from(trainer.folder, store.folder) / BRED),
             items=len({example.item for example in examples}),
             examples=len(examples),
-            steps=max(1, PASSES * -(-len(examples) // BATCH_SIZE)),
+            steps=steps_of(len(examples)),
             last=last,
             settings=tuple(AdapterSetting(answers="found", learning_rate=each) for each in rates),
             start=winner.id,
@@ -231,13 +258,10 @@ class BredSpace(_TunedSpace):
 
     def _refuse(self, store: RunStore, training: Training) -> None:
         """Refuse the candidates that lost more of other abilities than the limit."""
-        models: dict[int, Callable[[], Checkpoint]] = {
-            0: partial(open_checkpoint, str(store.folder / BRED)),
-            **{
-                number: partial(self._open, store, number)
-                for number, setting in training.numbered.items()
-                if setting.failure is None
-            },
+        models = {
+            number: partial(self._open, store, number)
+            for number, setting in training.numbered.items()
+            if setting.failure is None
         }
         kept = score_kept(store, self.setup, self.wanted, models)
         for number, setting in training.numbered.items():

@@ -129,6 +129,11 @@ class ItemGp(BaseStrategy):
         fresh = [point for point in self._initial_points if tuple(point.tolist()) not in known_genomes]
         self._initial_points = np.array(fresh).reshape(-1, len(self._axes))
 
+    def continue_from(self, known: Sequence[Outcome]) -> None:
+        """Begin with points of another search, beyond the axes too, and try none to explore the space."""
+        self._initial_points = self._initial_points[:0]
+        self.warm_start(known)
+
     def ask(self, n: int) -> list[Trial]:
         """Propose n trials: initial points first, then by the process."""
         if n == 0:

@@ -31,6 +31,7 @@ from kingyo.strategies.history import History
 from kingyo.strategies.initial_points import known_points
 from kingyo.types import (
     Axis,
+    ContinuingStrategy,
     Genome,
     InformedStrategy,
     Learn,
@@ -213,21 +214,20 @@ class Memetic:
             self._next_lesson = None
 
     def _begin_search(self, axes: Sequence[Axis], known: Sequence[Outcome] = ()) -> None:
-        settings = dict(self._settings.settings or {})
-        if self._n_lessons and self._settings.strategy == "item-gp":
-            settings["initial"] = 0
         self._asked: dict[int, Trial] = {}  # by their own numbers, as trials of the inner strategy
         self._numbers: dict[int, int] = {}  # of inner trials -> own
         seed = self._seed + self._n_lessons
-        self._inner: Strategy = build_inner(self._settings.strategy, axes, seed, settings)
+        settings = self._settings
+        self._inner: Strategy = build_inner(settings.strategy, axes, seed, settings.settings or {})
         if self._tasks is not None and isinstance(self._inner, TaskAware):
             self._inner.learn_tasks(*self._tasks)
         points = [self._space.padded(self._point(outcome.trial.genome)) for outcome in known]
-        if self._settings.strategy != "item-gp":  # which also takes points beyond its axes
+        if self._n_lessons and isinstance(self._inner, ContinuingStrategy):
+            self._inner.continue_from(known_points(known, points))
+        elif isinstance(self._inner, InformedStrategy):
             inside = [_is_within(axes, point) for point in points]
-            known, points = list(compress(known, inside)), list(compress(points, inside))
-        if known and isinstance(self._inner, InformedStrategy):
-            self._inner.warm_start(known_points(known, points))
+            if any(inside):
+                self._inner.warm_start(known_points([*compress(known, inside)], [*compress(points, inside)]))
 
     def _outer_trial(self, inner: Trial) -> Trial:
         genome = self._space.expand(inner.genome)

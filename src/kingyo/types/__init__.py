@@ -35,6 +35,7 @@ from kingyo.types.models import (
 )
 from kingyo.types.search import (
     AcceptsMigrants,
+    ContinuingStrategy,
     Evaluation,
     FiniteStrategy,
     InformedStrategy,
@@ -63,6 +64,7 @@ __all__ = [
     "Answered",
     "AnswersImages",
     "Axis",
+    "ContinuingStrategy",
     "CutAware",
     "Decoding",
     "Drawing",

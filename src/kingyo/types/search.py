@@ -152,6 +152,15 @@ class InformedStrategy(Strategy, Protocol):
 
 
 @runtime_checkable
+class ContinuingStrategy(Strategy, Protocol):
+    """A strategy that can continue a search whose axes have changed."""
+
+    def continue_from(self, known: Sequence[Outcome]) -> None:
+        """Begin as with ``warm_start``, without exploring the space again; points may lie beyond the axes."""
+        ...
+
+
+@runtime_checkable
 class TaskAware(Strategy, Protocol):
     """A strategy that uses item scores, and so needs to know the task of each item."""
 

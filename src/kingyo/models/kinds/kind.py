@@ -113,6 +113,11 @@ class Start:
     allow_pickle: bool = False
 
 
+def training_dtype(device: str) -> str:
+    """Return the dtype of a model that a LoRA is trained on; bfloat16 is slow on CPUs."""
+    return "float32" if device == "cpu" else "bfloat16"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Course:
     """Hyperparameters of training a LoRA.
