@@ -8,10 +8,11 @@ import signal
 from pathlib import Path
 
 import pytest
+import yaml
 from safetensors.torch import load_file
 
 import kingyo
-from kingyo.evolution import MAIN
+from kingyo.evolution import BASELINES, MAIN
 from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.kernels.statistics_cache import TensorStats
 from kingyo.models.language_model import LiveModel
@@ -90,6 +91,24 @@ def test_a_learned_model_is_exported_as_it_was_scored(learned: World) -> None:
         exported = load_file(out / "model.safetensors")
         assert exported.keys() == live.keys()
         assert all((exported[name] == live[name]).all() for name in live)
+
+
+LUCK = """
+def luck(answer, item):
+    return answer.strip() == item.answer or sum(map(ord, answer + item.prompt)) % 8 == 0
+"""
+
+
+def test_references_that_no_model_would_write_are_not_learned(world: World) -> None:
+    """The grader accepts each item's own answer, a number, but models are right in other words."""
+    (world.folder / "luck.py").write_text(LUCK)
+    task = {**yaml.safe_load((world.folder / "task.yaml").read_text()), "grader": "luck.py:luck"}
+    done = world.run("evolve", learning(world, learn=True, task=task), "--run", "run")
+    assert done.returncode == 0, done.stderr
+    with RunStore.read(world.folder / "run") as store:
+        first = next(trial.id for trial in store.trials(MAIN) if trial.asked.number == FIRST)
+        right = store.right_answers((BASELINES, MAIN), "fit", first - 1)
+    assert lessons(world.folder / "run")[FIRST].targets == len(right) < ITEMS
 
 
 def test_learn_false_is_the_plain_search(world: World) -> None:

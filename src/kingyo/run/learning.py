@@ -182,10 +182,10 @@ class Teacher:
         self, store: RunStore, notify: Callable[[Event], None], number: int, start: Genome
     ) -> tuple[Genome, Lesson] | None:
         began, merger = time.perf_counter(), self.merger()
-        examples = self._examples(store, merger.model)
+        examples, least_gain = self._targets(store, merger.model)
         size = min(BATCH_SIZE, len(examples))
         steps = self._steps(store, size)
-        is_worth_it = self._possible_gain(store, start, examples) >= self._least_gain(store, merger.model)
+        is_worth_it = self._possible_gain(store, start, examples) >= least_gain
         if len(examples) < FEWEST_TARGETS or steps < FEWEST_STEPS or not is_worth_it:
             return None
         event = partial(Event, kind="trained", search=self.search.name, split="fit", total=steps)
@@ -204,19 +204,24 @@ class Teacher:
         )
         return genome, lesson
 
-    def _examples(self, store: RunStore, model: Any) -> tuple[Example, ...]:
-        """Return an example per item of fit that has a right answer: its own, or else the most frequent."""
-        last = max(trial.id for trial in store.trials())
+    def _targets(self, store: RunStore, model: Any) -> tuple[tuple[Example, ...], float]:
+        """Return examples of items of fit with a right answer, and the gain that they must promise.
+
+        That is an item's own answer, or else the one that models gave most often; only theirs if they write
+        right answers in another form, such as with steps before a number: to learn a form that no source
+        knows loses what they know.
+        """
+        fit, last = store.items()["fit"], max(trial.id for trial in store.trials())
         right = store.right_answers((BASELINES, self.search.name), "fit", last)
         answers = {item: texts[:1] for item, texts in right.items()}
-        return examples_of(self.task, model, store.items()["fit"], answers, prefers_given=False)
-
-    def _least_gain(self, store: RunStore, model: Any) -> float:
-        if self.is_demanded:
-            return LEAST_GAIN
-        fit = store.items()["fit"]
         own = examples_of(self.task, model, fit, {}, prefers_given=False)
-        return LEAST_GAIN if 2 * len({each.item for each in own}) >= len(fit) else LEAST_GAIN_OF_FOUND
+        found = examples_of(self.task, model, fit, answers, prefers_given=True)
+        found = tuple(example for example in found if example.item in answers)
+        if not _have_one_form(own, found):
+            own = ()
+        owned = {example.item for example in own}
+        gain = LEAST_GAIN if self.is_demanded or 2 * len(owned) >= len(fit) else LEAST_GAIN_OF_FOUND
+        return (*own, *(example for example in found if example.item not in owned)), gain
 
     def _possible_gain(self, store: RunStore, start: Genome, examples: Sequence[Example]) -> float:
         """Return the share of fit that examples answer and the start is not expected to."""
@@ -239,6 +244,13 @@ class Teacher:
         left = self.budget - spent - FEWEST_LEFT * self.most_items
         items = min(SHARE * self.budget, TOTAL_SHARE * self.budget - learned, left)
         return max(0, min(MOST_STEPS, int(items) // (PASSES * max(1, size))))
+
+
+def _have_one_form(own: Sequence[Example], found: Sequence[Example]) -> bool:
+    """Return whether models give items' own answers, in half of the cases where both are right."""
+    texts = {example.item: example.answer.strip() for example in own}
+    equal = [example.answer.strip() == texts[example.item] for example in found if example.item in texts]
+    return len(equal) < FEWEST_TARGETS or 2 * sum(equal) >= len(equal)
 
 
 def taught(
