@@ -69,3 +69,16 @@ def test_learning_lowers_the_loss_within_the_bounds(folder: Path) -> None:
     assert learns.loss(found, EXAMPLES)[0] < learns.loss(start, EXAMPLES)[0]
     assert all(axis.low <= gene <= axis.high for axis, gene in zip(space.axes, found, strict=True))
     assert found == learns.improve(start, EXAMPLES, Descent(steps=8, rate=0.1))[0]
+
+
+def test_few_examples_keep_the_weights_of_a_source_together(folder: Path) -> None:
+    learns, space = learner(folder, "task_arithmetic", "tensor")
+    start = tuple(0.5 for _ in space.axes)
+    own = [place for place, axis in enumerate(space.axes) if axis.family == space.axes[0].family]
+    assert 1 < len(own) < len(start)
+
+    def spread(examples: list[Example]) -> float:
+        found, _ = learns.improve(start, examples, Descent(steps=12))
+        return float(np.std([found[place] for place in own]))
+
+    assert spread(EXAMPLES) < 0.9 * spread(EXAMPLES * 100)

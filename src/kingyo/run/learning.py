@@ -33,6 +33,7 @@ from kingyo.types import Example, Genome, HasGradients, LearningStrategy, Lesson
 Vector = NDArray[np.float64]
 
 BATCH_SIZE = 8
+BYTES_PER_TOKEN = 4
 PASSES = 3
 """Cost of an example in a step, in evaluations of an item: a backward pass costs two forward passes."""
 FEWEST_STEPS, MOST_STEPS = 10, 40
@@ -87,6 +88,8 @@ class WeightLearner:
         self._low, self._high = (
             np.array([getattr(axis, end) for axis in space.axes]) for end in ("low", "high")
         )
+        places = {name: place for place, name in enumerate(dict.fromkeys(axis.family for axis in space.axes))}
+        self._family = np.array([places[axis.family] for axis in space.axes])
 
     def loss(self, genome: Genome, examples: Sequence[Example]) -> tuple[float, Vector]:
         """Return the loss of examples under a merge, and its derivatives by the genes."""
@@ -107,20 +110,31 @@ class WeightLearner:
 
         return self._live.loss_gradients(examples, jobs, add), gradient
 
+    def _family_means(self, genome: Vector) -> Vector:
+        """Return for each gene the mean of its family."""
+        sums = np.bincount(self._family, weights=genome)
+        return (sums / np.bincount(self._family))[self._family]
+
     def improve(
         self, start: Genome, examples: Sequence[Example], descent: Descent
     ) -> tuple[Genome, list[float]]:
-        """Return a genome under which the examples are more likely, and the loss of each step's examples."""
+        """Return a genome under which the examples are more likely, and the loss of each step's examples.
+
+        Genes have a normal prior around the mean of their family, with a standard deviation of 1, so few
+        examples tell apart few of the genes of a source. The losses are without it.
+        """
         from kingyo.models.examples import batches  # imports torch
 
         width = self._high - self._low
+        precision = 1 / sum(map(_terms, examples))
         genome = np.array(start)
         moment, square = np.zeros_like(genome), np.zeros_like(genome)
         drawn, losses = batches(examples, descent.batch_size, descent.seed), list[float]()
         for step in range(1, descent.steps + 1):
             loss, gradient = self.loss(tuple(genome.tolist()), next(drawn))
             losses.append(loss)
-            gradient = gradient * width  # as if all genes ran from 0 to 1
+            gradient += precision * (genome - self._family_means(genome))
+            gradient *= width  # as if all genes ran from 0 to 1
             moment = 0.9 * moment + 0.1 * gradient
             square = 0.99 * square + 0.01 * gradient**2
             change = moment / (1 - 0.9**step) / (np.sqrt(square / (1 - 0.99**step)) + 1e-8)
@@ -128,6 +142,11 @@ class WeightLearner:
             genome = np.clip(genome - rate * width * change, self._low, self._high)
             descent.progress(step)
         return tuple(genome.tolist()), losses
+
+
+def _terms(example: Example) -> float:
+    """Return about how many terms −log p the loss of an example has: a choice has one, text one per token."""
+    return 1.0 if example.others else max(1.0, len(example.answer.encode()) / BYTES_PER_TOKEN)
 
 
 @dataclass(frozen=True, kw_only=True)
