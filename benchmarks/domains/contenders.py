@@ -29,12 +29,14 @@ FINALISTS = 4
 DEFAULT = "default"
 BY_ITEMS = "default, budget in items"
 WITH_CONTROLS = "default, with controls"
+LEARNED = "memetic"
 CONTROLS = ("random", "grid")
 Settings = Mapping[str, object]
 
 OURS: dict[str, Settings] = {
     DEFAULT: {},
     BY_ITEMS: {},
+    LEARNED: {"strategy": "memetic", "screen": {"items": ITEMS}},
     **{name: {"strategy": name, "screen": {"items": ITEMS}} for name in ("random", "cma-es", "tpe", "ga")},
 }
 

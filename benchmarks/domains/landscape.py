@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -28,6 +28,8 @@ class Landscape:
         n_blocks: blocks that a source has a weight for; 1 is one weight per source.
         low, high: bounds of a weight.
         tasks: name of each item's task, where there are several.
+        loss: a point and items to the mean −log p of the right answers and its derivatives by the genes;
+            None if there is none.
         best_seen: mean score of the best merge that is known, where a search for it would take too long.
     """
 
@@ -40,6 +42,7 @@ class Landscape:
     low: float = 0.0
     high: float = 1.5
     tasks: tuple[str, ...] = field(default=())
+    loss: Callable[[Matrix, Sequence[int]], tuple[float, Matrix]] | None = None
     best_seen: float | None = None
 
     @property

@@ -22,6 +22,7 @@ POOL = 400
 SIZES = (80, 60, 260)
 HIGH = 1.5
 Network = list[tuple[Matrix, Matrix]]
+Changes = list[tuple[Matrix, Matrix]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,12 +68,14 @@ def network(name: str, seed: int) -> Landscape:
     tests = slice(900, 900 + POOL)
     turns = rng.integers(0, len(kind.turned) or 1, POOL)
     asked = np.stack([_turned(each, int(k)) for each, k in zip(pictures[tests], turns, strict=True)])
-    score = _scorer(base, sources, asked, digits[tests], is_graded=kind.is_graded)
+    changes = _changes(base, sources)
+    score = _scorer(base, changes, asked, digits[tests], is_graded=kind.is_graded)
     n, blocks = len(sources), len(LAYERS) - 1
     return Landscape(
         name=f"networks/{name}",
         sources=tuple(f"s{k}" for k in range(n)),
         score=score,
+        loss=_loss(base, changes, asked, digits[tests]),
         n_items=POOL,
         sizes=SIZES,
         n_blocks=blocks,
@@ -148,24 +151,58 @@ def _softmax(logits: Matrix) -> Matrix:
     return powers / powers.sum(axis=-1, keepdims=True)
 
 
-def _scorer(
-    base: Network, sources: list[Network], pictures: Matrix, digits: NDArray[np.intp], *, is_graded: bool
-) -> Callable[[Matrix], Matrix]:
-    blocks = len(base)
-    changes = [
-        tuple(np.stack([source[block][part] - base[block][part] for source in sources]) for part in (0, 1))
-        for block in range(blocks)
+def _changes(base: Network, sources: list[Network]) -> Changes:
+    """Return of each block the changes of kernel and shift, stacked by source."""
+    return [
+        (
+            np.stack([source[block][0] - kernel for source in sources]),
+            np.stack([source[block][1] - shift for source in sources]),
+        )
+        for block, (kernel, shift) in enumerate(base)
     ]
 
-    def score(points: Matrix) -> Matrix:
-        return np.stack([one(point.reshape(len(sources), blocks)) for point in points])
 
-    def one(weights: Matrix) -> Matrix:
+def _merged(base: Network, changes: Changes, point: Matrix) -> Network:
+    """Return the network of a point: sources × blocks, one after another."""
+    weights = point.reshape(-1, len(base))
+    return [
+        (kernel + np.tensordot(own, by_kernel, 1), shift + own @ by_shift)
+        for (kernel, shift), (by_kernel, by_shift), own in zip(base, changes, weights.T, strict=True)
+    ]
+
+
+def _loss(
+    base: Network, changes: Changes, pictures: Matrix, digits: NDArray[np.intp]
+) -> Callable[[Matrix, Sequence[int]], tuple[float, Matrix]]:
+    def loss(point: Matrix, items: Sequence[int]) -> tuple[float, Matrix]:
+        rows = list(items)
+        layers = _merged(base, changes, point)
+        weights = [each for pair in layers for each in pair]
+        slopes = _gradients(weights, pictures[rows], digits[rows])
+        genes = [
+            np.tensordot(by_kernel, slopes[2 * block], 2) + by_shift @ slopes[2 * block + 1]
+            for block, (by_kernel, by_shift) in enumerate(changes)
+        ]
+        x = pictures[rows]
+        for kernel, shift in layers[:-1]:
+            x = np.maximum(x @ kernel + shift, 0)
+        chance = _softmax(x @ layers[-1][0] + layers[-1][1])[np.arange(len(rows)), digits[rows]]
+        return -float(np.log(chance).mean()), np.stack(genes, axis=1).ravel()
+
+    return loss
+
+
+def _scorer(
+    base: Network, changes: Changes, pictures: Matrix, digits: NDArray[np.intp], *, is_graded: bool
+) -> Callable[[Matrix], Matrix]:
+    def score(points: Matrix) -> Matrix:
+        return np.stack([one(point) for point in points])
+
+    def one(point: Matrix) -> Matrix:
         x = pictures
-        for block, (kernel, shift) in enumerate(changes):
-            own = weights[:, block]
-            x = x @ (base[block][0] + np.tensordot(own, kernel, 1)) + base[block][1] + own @ shift
-            x = np.maximum(x, 0) if block < blocks - 1 else x
+        for block, (kernel, shift) in enumerate(_merged(base, changes, point)):
+            x = x @ kernel + shift
+            x = np.maximum(x, 0) if block < len(base) - 1 else x
         if is_graded:
             return _softmax(x)[np.arange(len(digits)), digits]
         return (x.argmax(axis=1) == digits).astype(float)

@@ -7,7 +7,7 @@ domain's table or function.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from searching.ours import Watch
 
 from domains.landscape import Landscape
 from kingyo.checkpoints.layout import Layout
-from kingyo.evolution import Journey, Objectives, Space, objectives_as_facts
+from kingyo.evolution import Event, Journey, Objectives, Search, Space, objectives_as_facts
 from kingyo.evolution.best_of_run import choose_best
 from kingyo.evolution.scorer import Scorer
 from kingyo.evolution.search import run_search
@@ -30,12 +30,24 @@ from kingyo.recipe import Recipe
 from kingyo.results.summarize import summarize
 from kingyo.results.summary import RunSummary
 from kingyo.run.config import RunConfig, parse_config
+from kingyo.run.learning import BATCH_SIZE, FEWEST_STEPS, PASSES, Allowance, Descent, descend
 from kingyo.run.searches import baseline_recipes, searches
 from kingyo.run.settings import settings_of
 from kingyo.run.setup import RunModels, Setup
 from kingyo.runners import LocalRunner
 from kingyo.store import RunStore, StoredTrial
-from kingyo.types import SPLITS, Axis, Evaluation, Genome, Item, ItemScore, Split
+from kingyo.types import (
+    SPLITS,
+    Axis,
+    Evaluation,
+    Example,
+    Genome,
+    Item,
+    ItemScore,
+    LearningStrategy,
+    Lesson,
+    Split,
+)
 
 Scores = NDArray[np.float64]
 SHM = Path("/dev/shm")
@@ -221,7 +233,8 @@ class Play:
         setup = Setup(config=config, folder=Path(), settings=settings_of(config), models=models)
         genomes = self._genomes = {}
         recorded = [
-            replace(each, space=Recorded(space=each.space, genomes=genomes)) for each in searches(setup)
+            replace(self._taught(each), space=Recorded(space=each.space, genomes=genomes))
+            for each in searches(setup)
         ]
         named = baseline_recipes(setup)
         known = {recipe.hash: self._known[name] for name, recipe in named.items()}
@@ -247,6 +260,34 @@ class Play:
                 finalists=config.finalists,
             )
             yield journey
+
+    def _taught(self, search: Search) -> Search:
+        """Return a search that learns, if its strategy can and the domain has a loss."""
+        loss, allowance = self.domain.loss, Allowance.of(search, len(self.splits["fit"]))
+        if loss is None or not isinstance(search.strategy, LearningStrategy):
+            return search
+        examples = [
+            Example(item=str(k), prompt="", answer="right", others=("wrong",)) for k in self.splits["fit"]
+        ]
+
+        def loss_of(genome: Genome, some: Sequence[Example]) -> tuple[float, Scores]:
+            return loss(np.array(genome), [int(each.item) for each in some])
+
+        def prepare(store: RunStore, _: Callable[[Event], None]) -> None:
+            def learn(number: int, start: Genome) -> tuple[Genome, Lesson] | None:
+                steps = allowance.steps(store, BATCH_SIZE)
+                if steps < FEWEST_STEPS:
+                    return None
+                descent = Descent(steps=steps, seed=self.seed + number)
+                genome, losses = descend(loss_of, search.space.axes, start, examples, descent)
+                cost = steps * BATCH_SIZE * PASSES
+                ends = losses[0], losses[-1]
+                return genome, Lesson(steps=steps, targets=len(examples), items=cost, seconds=0.0, loss=ends)
+
+            assert isinstance(search.strategy, LearningStrategy), "it was checked"
+            search.strategy.learn = learn
+
+        return replace(search, prepare=prepare)
 
     def _result(self, store: RunStore) -> Result:
         summary = summarize(store)

@@ -59,14 +59,15 @@ def forecast_learning(run: Run, live: int) -> LearningForecast:
 
 def _too_small(teacher: Teacher) -> str | None:
     """Return that the budget is too small for the shortest lesson; None if it is not."""
-    if teacher.budget is None:
+    budget = teacher.allowance.budget
+    if budget is None:
         return None
     cost = FEWEST_STEPS * BATCH_SIZE * PASSES
-    most = min(SHARE * teacher.budget, teacher.budget - FEWEST_LEFT * teacher.most_items)
+    most = min(SHARE * budget, budget - FEWEST_LEFT * teacher.allowance.most_items)
     if most >= cost:
         return None
     return (
-        f"a budget of {teacher.budget:,} item evaluations: {FEWEST_STEPS} steps of {BATCH_SIZE} examples, "
+        f"a budget of {budget:,} item evaluations: {FEWEST_STEPS} steps of {BATCH_SIZE} examples, "
         f"the fewest that help, would cost {cost}, more than a third of it"
     )
 

@@ -28,7 +28,7 @@ from kingyo.runners.evaluate import InPlaceMerger
 from kingyo.space import ParameterSpace, innermost
 from kingyo.store import RunStore
 from kingyo.tasks import examples_of
-from kingyo.types import Example, Genome, HasGradients, LearningStrategy, Lesson, Task
+from kingyo.types import Axis, Example, Genome, HasGradients, LearningStrategy, Lesson, Task
 
 Vector = NDArray[np.float64]
 
@@ -85,11 +85,6 @@ class WeightLearner:
     ) -> None:
         assert isinstance(merger.model, HasGradients), "kinds whose models have none are refused before"
         self._space, self._decode, self._merger, self._live = space, decode, merger, merger.model
-        self._low, self._high = (
-            np.array([getattr(axis, end) for axis in space.axes]) for end in ("low", "high")
-        )
-        places = {name: place for place, name in enumerate(dict.fromkeys(axis.family for axis in space.axes))}
-        self._family = np.array([places[axis.family] for axis in space.axes])
 
     def loss(self, genome: Genome, examples: Sequence[Example]) -> tuple[float, Vector]:
         """Return the loss of examples under a merge, and its derivatives by the genes."""
@@ -110,43 +105,97 @@ class WeightLearner:
 
         return self._live.loss_gradients(examples, jobs, add), gradient
 
-    def _family_means(self, genome: Vector) -> Vector:
-        """Return for each gene the mean of its family."""
-        sums = np.bincount(self._family, weights=genome)
-        return (sums / np.bincount(self._family))[self._family]
-
     def improve(
         self, start: Genome, examples: Sequence[Example], descent: Descent
     ) -> tuple[Genome, list[float]]:
-        """Return a genome under which the examples are more likely, and the loss of each step's examples.
+        """Return a genome under which the examples are more likely, see ``descend``."""
+        return descend(self.loss, self._space.axes, start, examples, descent)
 
-        Genes have a normal prior around the mean of their family, with a standard deviation of 1, so few
-        examples tell apart few of the genes of a source. The losses are without it.
-        """
-        from kingyo.models.examples import batches  # imports torch
 
-        width = self._high - self._low
-        precision = 1 / sum(map(_terms, examples))
-        genome = np.array(start)
-        moment, square = np.zeros_like(genome), np.zeros_like(genome)
-        drawn, losses = batches(examples, descent.batch_size, descent.seed), list[float]()
-        for step in range(1, descent.steps + 1):
-            loss, gradient = self.loss(tuple(genome.tolist()), next(drawn))
-            losses.append(loss)
-            gradient += precision * (genome - self._family_means(genome))
-            gradient *= width  # as if all genes ran from 0 to 1
-            moment = 0.9 * moment + 0.1 * gradient
-            square = 0.99 * square + 0.01 * gradient**2
-            change = moment / (1 - 0.9**step) / (np.sqrt(square / (1 - 0.99**step)) + 1e-8)
-            rate = descent.rate * (1 - (step - 1) / descent.steps)
-            genome = np.clip(genome - rate * width * change, self._low, self._high)
-            descent.progress(step)
-        return tuple(genome.tolist()), losses
+def descend(
+    loss_of: Callable[[Genome, Sequence[Example]], tuple[float, Vector]],
+    axes: Sequence[Axis],
+    start: Genome,
+    examples: Sequence[Example],
+    descent: Descent,
+) -> tuple[Genome, list[float]]:
+    """Return a genome under which examples are more likely, and the loss of each step's examples.
+
+    Genes have a normal prior around the mean of their family, with a standard deviation of 1, so few examples
+    tell apart few of the genes of a source. The losses are without it.
+
+    Args:
+        loss_of: returns the loss of examples, a mean of −log p, and its derivatives by the genes.
+        axes: of the genes.
+        start: the first genome.
+        examples: of which each step draws some.
+        descent: hyperparameters.
+    """
+    from kingyo.models.examples import batches  # imports torch
+
+    low, high = (np.array([getattr(axis, end) for axis in axes]) for end in ("low", "high"))
+    width, family = high - low, _numbers([axis.family for axis in axes])
+    precision = 1 / sum(map(_terms, examples))
+    genome = np.array(start)
+    moment, square = np.zeros_like(genome), np.zeros_like(genome)
+    drawn, losses = batches(examples, descent.batch_size, descent.seed), list[float]()
+    for step in range(1, descent.steps + 1):
+        loss, gradient = loss_of(tuple(genome.tolist()), next(drawn))
+        losses.append(loss)
+        means = np.bincount(family, weights=genome) / np.bincount(family)
+        gradient = gradient + precision * (genome - means[family])
+        gradient = gradient * width  # as if all genes ran from 0 to 1
+        moment = 0.9 * moment + 0.1 * gradient
+        square = 0.99 * square + 0.01 * gradient**2
+        change = moment / (1 - 0.9**step) / (np.sqrt(square / (1 - 0.99**step)) + 1e-8)
+        rate = descent.rate * (1 - (step - 1) / descent.steps)
+        genome = np.clip(genome - rate * width * change, low, high)
+        descent.progress(step)
+    return tuple(genome.tolist()), losses
+
+
+def _numbers(names: Sequence[str]) -> NDArray[np.intp]:
+    """Return the number of each name, from 0 in the order of appearance."""
+    places = {name: place for place, name in enumerate(dict.fromkeys(names))}
+    return np.array([places[name] for name in names], dtype=np.intp)
 
 
 def _terms(example: Example) -> float:
     """Return about how many terms −log p the loss of an example has: a choice has one, text one per token."""
     return 1.0 if example.others else max(1.0, len(example.answer.encode()) / BYTES_PER_TOKEN)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allowance:
+    """What the lessons of a search may cost.
+
+    Attributes:
+        search: name of the search.
+        budget: its item evaluations; None if only time limits it.
+        most_items: the items that a candidate is scored on at most.
+    """
+
+    search: str
+    budget: int | None
+    most_items: int
+
+    @staticmethod
+    def of(search: Search, n_fit: int) -> Allowance:
+        """Return the allowance of a search with so many fit items."""
+        limits, most = search.limits, min(search.screen.items or n_fit, n_fit)
+        candidates = None if limits.candidates is None else limits.candidates * most
+        bounds = [bound for bound in (candidates, limits.item_evaluations) if bound is not None]
+        return Allowance(search=search.name, budget=min(bounds, default=None), most_items=most)
+
+    def steps(self, store: RunStore, size: int) -> int:
+        """Return how many steps of so many examples the next lesson may have."""
+        if self.budget is None:
+            return MOST_STEPS
+        learned = sum(lesson.items for lesson in store.lessons(self.search).values())
+        spent = sum(items for items, _ in store.costs(self.search, "fit").values())
+        left = self.budget - spent - FEWEST_LEFT * self.most_items
+        items = min(SHARE * self.budget, TOTAL_SHARE * self.budget - learned, left)
+        return max(0, min(MOST_STEPS, int(items) // (PASSES * max(1, size))))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,8 +207,7 @@ class Teacher:
         space: its space, without rounding and shared keys.
         merger: returns a merger into a live model; called for the first lesson.
         task: the task of the run.
-        budget: the item evaluations of the search; None if only time limits it.
-        most_items: the items that a candidate is scored on at most.
+        allowance: what its lessons may cost.
         is_demanded: whether run.yaml demands to learn, from answers that models found as from references.
     """
 
@@ -167,8 +215,7 @@ class Teacher:
     space: ParameterSpace
     merger: Callable[[], InPlaceMerger]
     task: Task
-    budget: int | None
-    most_items: int
+    allowance: Allowance
     is_demanded: bool = False
 
     def prepare(self, store: RunStore, notify: Callable[[Event], None]) -> None:
@@ -203,7 +250,7 @@ class Teacher:
         began, merger = time.perf_counter(), self.merger()
         examples, least_gain = self._targets(store, merger.model)
         size = min(BATCH_SIZE, len(examples))
-        steps = self._steps(store, size)
+        steps = self.allowance.steps(store, size)
         is_worth_it = self._possible_gain(store, start, examples) >= least_gain
         if len(examples) < FEWEST_TARGETS or steps < FEWEST_STEPS or not is_worth_it:
             return None
@@ -253,17 +300,6 @@ class Teacher:
         missed = [1 - scores.get(item, mean) for item in {example.item for example in examples}]
         return sum(missed) / len(store.items()["fit"])
 
-    def _steps(self, store: RunStore, size: int) -> int:
-        """Return how many steps the budget allows."""
-        if self.budget is None:
-            return MOST_STEPS
-        name = self.search.name
-        learned = sum(lesson.items for lesson in store.lessons(name).values())
-        spent = sum(items for items, _ in store.costs(name, "fit").values())
-        left = self.budget - spent - FEWEST_LEFT * self.most_items
-        items = min(SHARE * self.budget, TOTAL_SHARE * self.budget - learned, left)
-        return max(0, min(MOST_STEPS, int(items) // (PASSES * max(1, size))))
-
 
 def _have_one_form(own: Sequence[Example], found: Sequence[Example]) -> bool:
     """Return whether models give items' own answers, in half of the cases where both are right."""
@@ -292,14 +328,5 @@ def teacher_of(search: Search, task: Task, merger: Callable[[], InPlaceMerger], 
     space = innermost(search.space)
     if not isinstance(search.strategy, LearningStrategy) or not isinstance(space, ParameterSpace):
         return None
-    limits, most = search.limits, min(search.screen.items or n_fit, n_fit)
-    candidates = None if limits.candidates is None else limits.candidates * most
-    bounds = [bound for bound in (candidates, limits.item_evaluations) if bound is not None]
-    return Teacher(
-        search=search,
-        space=space,
-        merger=merger,
-        task=task,
-        budget=min(bounds, default=None),
-        most_items=most,
-    )
+    allowance = Allowance.of(search, n_fit)
+    return Teacher(search=search, space=space, merger=merger, task=task, allowance=allowance)
