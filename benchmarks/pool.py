@@ -11,6 +11,7 @@ search. Parts:
     sizes     the first 1, 2, … sources that the scout added
     all       all candidates that can be merged
     score     as many as the scout chose, the best by their own score on fit
+    gates     as many, those with the largest weights that are learned by gradient at the scout's cost
     kinship   as many, the most distant by the cosine of task vectors, from the best one on
     soup      a greedy soup (Wortsman et al. 2022) within the answers of scout and search together
     switches  choose_sources on all candidates, within the answers of scout and search together
@@ -27,9 +28,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from gates import GateLearner
 from seeds import kingyo, percent, points, print_row, size
 
-from kingyo.scout.choice import names_of
+from kingyo.run.config_file import config_from_data
+from kingyo.run.run import Run
+from kingyo.scout.choice import answers_alone, names_of
 from kingyo.stats import Groups, paired_difference
 from kingyo.store import RunStore
 
@@ -187,6 +191,17 @@ def part_kinship(folder: Path, chosen: Mapping[str, Any]) -> list[tuple[str, Con
     return [("kinship", with_sources(folder, picked))]
 
 
+def part_gates(folder: Path, chosen: Mapping[str, Any]) -> list[tuple[str, Config]]:
+    """Return a run of the sources with the largest learned weights; the answers alone are the scout's."""
+    ((_, config),) = part_all(folder, chosen)
+    run = Run.open(config_from_data({**config, "learn": False}, folder), folder)
+    spent = answers_alone(len(chosen["alone"]), len(run.items["fit"]))
+    learner = GateLearner(run=run, budget=chosen["item_evaluations"], cost=spent)
+    best = max(sorted(chosen["alone"]), key=lambda name: chosen["alone"][name]["score"])
+    gates = learner.gates(best)
+    return [("gates", with_sources(folder, [*gates][: len(chosen["chosen"])]))]
+
+
 def structure(folder: Path) -> list[dict[str, Any]]:
     """Return the pairs of candidates with the cosines of their task vectors, by name."""
     found = json.loads(kingyo("scout", str(POOL), "--weights", "--out", str(folder / "scout"), "--json"))
@@ -219,6 +234,7 @@ PARTS: Mapping[str, Callable[[Path, Mapping[str, Any]], list[tuple[str, Config]]
     "sizes": part_sizes,
     "all": part_all,
     "score": part_score,
+    "gates": part_gates,
     "kinship": part_kinship,
     "soup": part_soup,
     "switches": part_switches,
