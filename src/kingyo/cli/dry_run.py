@@ -130,7 +130,7 @@ def _screen(screen: ScreenSettings, n_fit: int) -> str:
 def _learning_lines(learning: LearningForecast) -> Iterator[str]:
     if learning.weights:
         yield (
-            f"weights are learned by gradient: {counted(learning.weights, 'weight')}, at most two thirds of "
+            f"weights are learned by gradient: {counted(learning.weights, 'weight')}, at most half of "
             f"the search's budget (an example in a step counts as {learning.passes} item evaluations)"
         )
     if learning.reason is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any, cast
 
 from kingyo.errors import KingyoError
@@ -129,10 +130,21 @@ class Picker:
             n = len(trials) if search.learns_fit else self.finalists  # fit cannot rank these
             picked = spread_out(genomes, search.space.axes, n)
             kept = [index for index, genome in enumerate(genomes) if genome in search.keep]
+            if self.store.lessons(search.name):
+                plain = (i for i, genome in enumerate(genomes) if _is_tied(genome, search.space.axes))
+                kept += [*islice(plain, 1)]  # as scores on fit prefer what was learned from fit
             again = [index for index, trial in enumerate(trials) if trial.id in set(seen)]
             chosen = [trials[i] for i in sorted({*picked, *kept, *again})]
         known = {trial.id for trial in chosen}
         return [*chosen, *(self.store.trial(trial) for trial in seen if trial not in known)]
+
+
+def _is_tied(genome: Genome, axes: Sequence[Axis]) -> bool:
+    """Return whether all genes of a family are equal, such as all weights of a source."""
+    values: dict[str, set[object]] = {}
+    for axis, gene in zip(axes, genome, strict=True):
+        values.setdefault(axis.family or axis.name, set()).add(gene)
+    return all(len(each) == 1 for each in values.values())
 
 
 def _kept(search: Search, scorer: Scorer, winner: StoredTrial, scored: Scored) -> StoredTrial:

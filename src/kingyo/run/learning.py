@@ -37,7 +37,7 @@ BYTES_PER_TOKEN = 4
 PASSES = 3
 """Cost of an example in a step, in evaluations of an item: a backward pass costs two forward passes."""
 FEWEST_STEPS, MOST_STEPS = 10, 40
-SHARE, TOTAL_SHARE = 1 / 3, 2 / 3
+SHARE, TOTAL_SHARE = 1 / 3, 1 / 2
 """A lesson, and all lessons, cost at most these shares of the budget of their search."""
 FEWEST_LEFT = 4
 """Candidates that the rest of the budget must buy after a lesson."""
