@@ -185,7 +185,7 @@ class Cell:
             items = sorted(ours.keys() & theirs.keys())
             pairs.append(([ours[item] for item in items], [theirs[item] for item in items]))
             groups.append(Groups.of(self.groups.get(item, "") for item in items))
-        found = paired_difference(pairs, groups=groups).interval
+        found = paired_difference(pairs, [1.0] * len(pairs), groups=groups).interval
         return {"score": found.score, "low": found.low, "high": found.high}
 
 

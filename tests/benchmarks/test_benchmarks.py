@@ -86,3 +86,14 @@ def test_jumps(tmp_path: Path) -> None:
     likelihood = records["3 to 12 hops, slots by depth"]["likelihood"]
     assert all(each is None or -1 <= each["rho"] <= 1 for each in likelihood.values())
     assert likelihood["−mean depth step"]["over_depth"] == 0
+
+
+def test_learning(tmp_path: Path) -> None:
+    command = [sys.executable, str(BENCHMARKS / "learning.py"), "--work", str(tmp_path)]
+    chosen = ["--domains", "sums-four@16", "--ways", "bred", "search", "--seeds", "3", "4"]
+    done = subprocess.run([*command, *chosen], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = [line for line in done.stdout.splitlines() if line.startswith("| sums-four@16 |")]
+    assert len(rows) == 2, "scores, and differences by item"
+    assert rows[0].split(" | ")[1:3] == ["2", "86"]
+    assert {"tuned", "trained", "random", "grid"} <= set(done.stdout.split())
