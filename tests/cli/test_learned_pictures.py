@@ -38,7 +38,7 @@ def write_classifiers(folder: Path) -> None:
     for seed, name in enumerate(("base", "one", "other")):
         vit(folder / name, seed)
     rows: list[dict[str, str]] = []
-    for n in range(36):
+    for n in range(96):
         colour = [20 + n, 20 + n, 20 + n]
         colour[n % 3] = 250 - n
         (folder / f"{n}.png").write_bytes(picture((colour[0], colour[1], colour[2])).read())
