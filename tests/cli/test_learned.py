@@ -72,7 +72,7 @@ def test_validation_alone_picks_where_weights_were_learned_from_fit(learned: Wor
         summary = summarize(store)
         n = len(store.items()["validation"])
         bred = summary.winner
-        assert bred is not None and summary.choice is not None
+        assert bred is not None and summary.choice is not None and summary.choice.leads
         assert all(each.n == n for each in summary.choice.leads if bred.trial.id in (each.trial, each.over))
     assert all(each.together == each.validation for each in summary.finalists)
     with RunStore.read(learned.folder / "run") as store:

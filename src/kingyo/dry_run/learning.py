@@ -27,7 +27,7 @@ class LearningForecast:
         weights: number of weights that are learned; 0 if none are.
         share: share of the search's budget that learning costs at most.
         passes: cost of an example in a step, in item evaluations.
-        step_bytes: memory of a step beside the live model, as measured: twice its weights.
+        step_bytes: memory of a step beside the live model: twice the size of its weights.
         reason: why no weights are learned, if run.yaml does not choose it.
     """
 

@@ -130,9 +130,9 @@ class Picker:
             n = len(trials) if search.learns_fit else self.finalists  # fit cannot rank these
             picked = spread_out(genomes, search.space.axes, n)
             kept = [index for index, genome in enumerate(genomes) if genome in search.keep]
-            if self.store.lessons(search.name):
-                plain = (i for i, genome in enumerate(genomes) if _is_tied(genome, search.space.axes))
-                kept += [*islice(plain, 1)]  # as scores on fit prefer what was learned from fit
+            if self.store.lessons(search.name):  # scores on fit prefer what was learned from fit
+                tied = (index for index, genome in enumerate(genomes) if _is_tied(genome, search.space.axes))
+                kept += islice(tied, 1)
             again = [index for index, trial in enumerate(trials) if trial.id in set(seen)]
             chosen = [trials[i] for i in sorted({*picked, *kept, *again})]
         known = {trial.id for trial in chosen}

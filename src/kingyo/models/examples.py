@@ -19,7 +19,7 @@ from kingyo.models.tokens import Text
 from kingyo.types import Example, TakeGradient
 
 E = TypeVar("E")
-SMALL = 64 << 20  # bytes
+LEAST_BYTES = 64 << 20  # that the loss of any model may take
 
 
 def batches(examples: Sequence[E], size: int, seed: int) -> Iterator[list[E]]:
@@ -63,7 +63,7 @@ def as_row(text: Text, example: Example, room: int | None) -> ExampleTokens:
 
 
 class Totals(NamedTuple):
-    """What the means of a loss are over: tokens of free text, and choices."""
+    """Numbers of tokens of free text and of choices that a loss is averaged over."""
 
     tokens: int
     choices: int
@@ -122,11 +122,11 @@ def mean_loss(sums: Tensor, examples: Sequence[Example], totals: Totals) -> Tens
 
 
 def parts(lengths: Sequence[int], most: int) -> Iterator[slice]:
-    """Yield consecutive rows that have at most so many tokens when padded, or one row.
+    """Split rows into parts that have at most ``most`` tokens after padding, or a single row.
 
     Args:
         lengths: tokens of each row.
-        most: tokens, see ``tokens_at_once``.
+        most: number of tokens, see ``tokens_at_once``.
     """
     first = 0
     for last in range(len(lengths)):
@@ -146,7 +146,7 @@ def tokens_at_once(model: nn.Module) -> int:
     linear = [each for each in model.modules() if isinstance(each, nn.Linear)]
     size = 4 * sum(each.numel() for each in model.parameters())
     per_token = 4 * sum(each.in_features + each.out_features for each in linear)
-    return max(1, max(size, SMALL) // max(1, per_token))
+    return max(1, max(size, LEAST_BYTES) // max(1, per_token))
 
 
 def widened(logits: Tensor) -> Tensor:

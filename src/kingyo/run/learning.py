@@ -167,7 +167,7 @@ def _terms(example: Example) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Allowance:
-    """What the lessons of a search may cost.
+    """The budget for the lessons of a search.
 
     Attributes:
         search: name of the search.
@@ -181,14 +181,14 @@ class Allowance:
 
     @staticmethod
     def of(search: Search, n_fit: int) -> Allowance:
-        """Return the allowance of a search with so many fit items."""
+        """Return the allowance of a search in a run with ``n_fit`` fit items."""
         limits, most = search.limits, min(search.screen.items or n_fit, n_fit)
         candidates = None if limits.candidates is None else limits.candidates * most
         bounds = [bound for bound in (candidates, limits.item_evaluations) if bound is not None]
         return Allowance(search=search.name, budget=min(bounds, default=None), most_items=most)
 
     def steps(self, store: RunStore, size: int) -> int:
-        """Return how many steps of so many examples the next lesson may have."""
+        """Return how many steps the next lesson may have if each takes ``size`` examples."""
         if self.budget is None:
             return MOST_STEPS
         learned = sum(lesson.items for lesson in store.lessons(self.search).values())
@@ -207,7 +207,7 @@ class Teacher:
         space: its space, without rounding and shared keys.
         merger: returns a merger into a live model; called for the first lesson.
         task: the task of the run.
-        allowance: what its lessons may cost.
+        allowance: the budget for its lessons.
         is_demanded: whether run.yaml demands to learn, from answers that models found as from references.
     """
 
