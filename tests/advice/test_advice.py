@@ -21,7 +21,7 @@ from kingyo.run.adapters import AdapterSetting, Training
 from kingyo.run.config import TRAINED
 from kingyo.run.extensions import TUNABLE
 from kingyo.store import RunStore, StoredOutcome
-from kingyo.types import Evaluation, Genome, Item, ItemScore, Media, Split, Trial
+from kingyo.types import Evaluation, Genome, Item, ItemScore, Lesson, Media, Split, Trial
 
 N_FIT = 8
 SPLITS: dict[Split, tuple[Item, ...]] = {
@@ -70,9 +70,9 @@ class Written:
             self.add(number, n, (0.5, 0.5) if genomes is None else genomes[number])
         return self
 
-    def add(self, number: int, n: int, genome: Genome = (0.5, 0.5)) -> None:
+    def add(self, number: int, n: int, genome: Genome = (0.5, 0.5), lesson: Lesson | None = None) -> None:
         """Add a trial of the main search that solves n items."""
-        new = new_trial(Trial(number=number, genome=genome), recipe(*genome, float(number)))
+        new = new_trial(Trial(number=number, genome=genome, lesson=lesson), recipe(*genome, float(number)))
         trial = self.store.add_trials(MAIN, 0 if number < 4 else number, [new])[-1]
         self.store.record(trial.id, "fit", scores(n))
         self.store.add_outcomes([StoredOutcome(trial=trial.id, failure=None, value=n / N_FIT)])
@@ -152,13 +152,20 @@ def test_a_winner_at_a_bound(tmp_path: Path) -> None:
     assert "`merge.parameters.weight.to` from 1.5 to 2.25" in advice.remedy
 
 
-@pytest.mark.parametrize(("at_bound", "says"), [(3, False), (45, True), (90, True)])
-def test_a_few_of_many_genes_at_a_bound_are_normal(tmp_path: Path, at_bound: int, says: bool) -> None:
+@pytest.mark.parametrize(
+    ("at_bound", "is_learned", "says"),
+    [(3, False, False), (45, False, True), (90, False, True), (45, True, False), (90, True, True)],
+)
+def test_a_few_of_many_genes_at_a_bound_are_normal(
+    tmp_path: Path, at_bound: int, is_learned: bool, says: bool
+) -> None:
     axes = [
         {"name": f"weight/{who}/block.{k}", "low": 0.0, "high": 1.5} for who in ("a", "b") for k in range(90)
     ]
     genome = (*(1.5 if k < at_bound else 0.8 for k in range(90)), *(0.8 for _ in range(90)))
     run = Written(tmp_path / "run", axes=axes).search([1, 2], [genome, genome])
+    if is_learned:
+        run.add(2, 2, genome, Lesson(steps=10, targets=8, items=240, seconds=1.0, loss=(2.0, 1.0)))
     advice = run.pick(1).advice()
     assert ("bound" in advice) is says
     assert not says or f"lies at a bound: {at_bound} of 90 genes of weight/a at 1.5." in advice["bound"].what

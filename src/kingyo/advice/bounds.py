@@ -30,7 +30,8 @@ Edge = tuple[str, str, str]
 def winners_at_bounds(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
     """Warn if genes of the winner, or of the best of many candidates so far, lie at a bound.
 
-    Of a family of many genes, a large share must lie there: of hundreds of weights some always do.
+    Of a family of many genes, a large share must lie there: of hundreds of weights some always do. Where
+    weights were learned by gradient, all must: wider bounds for some of them do not help.
 
     No warning for a winner that solves nearly all of validation, and for bounds that run.yaml does not set.
     A lower bound of 0 is never suggested to be moved, because negative weights are a different idea.
@@ -44,7 +45,7 @@ def winners_at_bounds(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
     for search, description in store.searches().items():
         trial = _best(store, summary, search) if search in (WEIGHT_SEARCH, MAIN) else None
         edges = [] if trial is None else list(_edges(description, trial, config.get("merge", {})))
-        genes = list(_telling(edges, families_of(description)))
+        genes = list(_telling(edges, families_of(description), is_learned=bool(store.lessons(search))))
         if trial is not None and genes:
             yield _advice(trial, genes, is_picked=store.winner(search) is not None)
 
@@ -106,16 +107,18 @@ def _beyond(
         yield axis, f"at {bound:.3g}", f"`{key}` from {bound:.3g} to {wider:.3g}"
 
 
-def _telling(edges: Sequence[Edge], families: Mapping[str, Sequence[int]]) -> Iterator[tuple[str, str]]:
-    """Yield what lies at a bound, single genes or large shares of families, each with its move."""
+def _telling(
+    edges: Sequence[Edge], families: Mapping[str, Sequence[int]], *, is_learned: bool
+) -> Iterator[tuple[str, str]]:
+    """Yield what lies at a bound, single genes or shares of families, each with its move."""
     alike: dict[tuple[str, str, str], list[str]] = {}
     for axis, bound, move in edges:
         alike.setdefault((family_of(axis), bound, move), []).append(axis)
     for (family, bound, move), axes in alike.items():
         size = len(families[family])
-        if size <= FEW:
+        if size <= FEW and not is_learned:
             yield from ((f"{axis} {bound}", move) for axis in axes)
-        elif len(axes) >= LARGE_SHARE * size:
+        elif len(axes) >= (1 if is_learned else LARGE_SHARE) * size:
             yield f"{len(axes)} of {size} genes of {family} {bound}", move
 
 
