@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
+import numpy as np
 import pytest
 
 from kingyo.strategies import build
@@ -113,6 +114,55 @@ def test_solved_points_are_not_learned_from() -> None:
     strategy.learn = lambda _, __: pytest.fail("there is nothing to learn")
     for _ in range(6):
         strategy.tell([scored(trial, 1.0) for trial in strategy.ask(2)])
+
+
+@pytest.mark.parametrize("n_sources", [3, 5, 9])
+@pytest.mark.parametrize("learned", [0.0, 0.5, None])
+def test_lessons_that_do_not_beat_the_best_end_and_narrow_nothing(
+    n_sources: int, learned: float | None
+) -> None:
+    axes = [
+        Axis(name=f"weight/s{source}/{part}", low=0.0, high=1.0, start=0.5, family=f"s{source}")
+        for source in range(n_sources)
+        for part in "ab"
+    ]
+    strategy = build("memetic", axes, 0, {"strategy": "random", "settings": {}, "first": 2, "every": 2})
+    assert isinstance(strategy, Memetic)
+    average = 1 / n_sources  # not always the mean of the known points, to the last bit
+    weights = [[float(one == other) for other in range(n_sources)] for one in range(n_sources)]
+    known = [tuple(np.repeat(row, 2).tolist()) for row in [*weights, [average] * n_sources]]
+    trials = [Trial(number=-1 - number, genome=genome) for number, genome in enumerate(known)]
+    strategy.warm_start([scored(trial, 0.1) for trial in trials])
+    starts: list[Genome] = []
+
+    def learn(_: int, start: Genome) -> tuple[Genome, Lesson]:
+        starts.append(start)
+        return tuple(0.9 * gene for gene in start), LESSON
+
+    strategy.learn = learn
+    asked: list[Trial] = []
+    for _ in range(30):
+        batch = strategy.ask(2)
+        asked += batch
+        results = [(trial, 0.8 if trial.lesson is None else learned) for trial in batch]
+        strategy.tell([failed(trial) if score is None else scored(trial, score) for trial, score in results])
+    assert len(starts) == 2 and starts[1] == known[-1]
+    assert min(min(trial.genome) for trial in asked) < 0.1 and max(max(trial.genome) for trial in asked) > 0.9
+
+
+def test_a_search_that_solves_all_learns_nothing_more_after_a_lesson_without_gain() -> None:
+    strategy, n_lessons = memetic(first=2, every=2), 0
+
+    def learn(_: int, start: Genome) -> tuple[Genome, Lesson]:
+        nonlocal n_lessons
+        n_lessons += 1
+        return start, LESSON
+
+    strategy.learn = learn
+    for count in range(10):
+        batch = strategy.ask(2)
+        strategy.tell([scored(trial, 0.5 if count == 0 or trial.lesson else 1.0) for trial in batch])
+    assert n_lessons == 1
 
 
 def test_a_learned_genome_is_a_point_of_the_space_of_factors_and_strengths() -> None:

@@ -58,8 +58,8 @@ def learn_nothing(number: int, start: Genome) -> tuple[Genome, Lesson] | None:  
 class Memetic:
     """Search factors of families with another strategy, and learn all genes in between.
 
-    Without ``learn`` it is the inner strategy in a space of one gene per family. A learned trial has the
-    trial as a parent that it was learned from, unless that is a known point.
+    Without ``learn`` it is the inner strategy in a space of one gene per family. The parent of a learned trial
+    is the trial that it started from; it has none if it started from a known point or from their mean.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -98,7 +98,6 @@ class Memetic:
         self._learned: Trial | None = None  # waits for its outcome
         self._next_lesson: int | None = settings.first
         self._n_lessons = self._n_failures = 0
-        self._start: Genome = ()  # of the last lesson
         self._begin_search(self._space.axes_of(None))
 
     @property
@@ -152,11 +151,12 @@ class Memetic:
         if self._next_lesson is None or count < self._next_lesson or self._learned is not None:
             return None
         self._next_lesson = count + self._settings.every
-        start = self._best() if self._n_failures == 0 else (self._centre(), ())
+        start = self._best()
+        if start is not None and self._n_failures:
+            start = self._centre(), ()
         result = None if start is None else self.learn(count, start[0])
         if start is None or result is None:
             return None
-        self._start = start[0]
         self._n_lessons += 1
         if self._n_lessons == most:
             self._next_lesson = None
@@ -179,9 +179,10 @@ class Memetic:
         return best.trial.genome, (number,) if number >= 0 else ()
 
     def _centre(self) -> Genome:
-        """Return the mean of the known points, such as the average of all sources."""
+        """Return the mean of the known points, such as the average of all sources; a known point if it is one."""
         genomes = [outcome.trial.genome for outcome in self._known]
-        return tuple(map(fmean, zip(*genomes, strict=True))) if genomes else self._space.first
+        centre = tuple(map(fmean, zip(*genomes, strict=True))) if genomes else self._space.first
+        return next((genome for genome in genomes if np.allclose(genome, centre)), centre)
 
     def _expected(self, outcomes: Sequence[Outcome]) -> list[float]:
         """Return what the inner strategy expects of trials, or else their scores."""
@@ -189,29 +190,32 @@ class Memetic:
         return predicted or [outcome.score or 0.0 for outcome in outcomes]
 
     def _take_up_lesson(self) -> None:
-        """Search around a learned point once its outcome is known.
+        """Search around a learned point once its outcome is known, if it is better than all others.
 
-        If it is not better than its start, the next lesson starts elsewhere; after a second one without gain
-        there is none.
+        If it is not, the next lesson starts elsewhere; after a second one without gain there is none.
         """
         if self._learned is None or self._learned.number not in self._outcomes:
             return
         trial, self._learned = self._learned, None
-        if self._outcomes[trial.number].failure is not None:
-            return
+        if not self._gains(trial):
+            self._n_failures += 1
+        if self._n_failures == MOST_FAILURES:
+            self._next_lesson = None
+
+    def _gains(self, trial: Trial) -> bool:
+        """Begin the search with a learned trial; return whether it is better than all others."""
+        outcome = self._outcomes[trial.number]
+        if outcome.failure is not None:
+            return False
         point = self._points[trial.genome] = self._space.add_lesson(trial.genome)
         outcomes = [self._outcomes[number] for number in sorted(self._outcomes)]
         scored = [*self._known, *(each for each in outcomes if each.failure is None)]
         self._begin_search(self._space.axes_of(point), scored)
-        before = next((each for each in scored if each.trial.genome == self._start), None)
-        pair = [self._outcomes[trial.number], *([] if before is None else [before])]
-        learned, *start = self._expected(pair)
-        if not start or learned > start[0]:
+        learned, *others = self._expected([outcome, *(each for each in scored if each is not outcome)])
+        is_gain = learned > max(others, default=-math.inf)
+        if is_gain:
             self._begin_search(self._space.axes_around(point), scored)
-        else:
-            self._n_failures += 1
-        if self._n_failures == MOST_FAILURES:
-            self._next_lesson = None
+        return is_gain
 
     def _begin_search(self, axes: Sequence[Axis], known: Sequence[Outcome] = ()) -> None:
         self._asked: dict[int, Trial] = {}  # by their own numbers, as trials of the inner strategy
