@@ -46,6 +46,7 @@ from kingyo.__main__ import process
 process()
 """
 BRED, TUNED, PARENT = "main", "tuned", "tuned_parent"
+OTHER = {"data": "other.jsonl", "chat": False, "max_new_tokens": 3}
 
 
 def tuned(run: Path) -> list[tuple[Any, ...]]:
@@ -87,6 +88,8 @@ def bred(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
     """A world whose `runs/small` is bred, and easy to learn; tests copy it."""
     world = World(folder=Path(shutil.copytree(origin, tmp_path_factory.mktemp("bred") / "world")))
     (world.folder / "graders.py").write_text(GRADERS)
+    rows = [{"prompt": f"{n} + {n} =", "answer": "7"} for n in range(50, 90)]
+    (world.folder / "other.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     done = world.run("evolve", easy(world, controls=OFF))
     assert done.returncode == 0, done.stderr
     return world
@@ -217,8 +220,7 @@ def test_the_bred_model_wins_a_tie(world: World) -> None:
     ("limit", "is_refused"), [(2, True), pytest.param(100, False, marks=pytest.mark.slow)]
 )
 def test_a_model_that_loses_other_abilities_is_refused(copied: World, limit: int, is_refused: bool) -> None:
-    task = {"data": "items.jsonl", "chat": False, "grader": "graders.py:other", "max_new_tokens": 3}
-    (copied.folder / "other.yaml").write_text(json.dumps(task))
+    (copied.folder / "other.yaml").write_text(json.dumps({**OTHER, "grader": "graders.py:other"}))
     finished = copied.run("tune", "runs/small", "--keep", "other.yaml", "--limit", str(limit))
     assert finished.returncode == 0, finished.stderr
     tuning: Any = copied.show("runs/small")["tuning"]
@@ -232,13 +234,13 @@ def test_a_model_that_loses_other_abilities_is_refused(copied: World, limit: int
         lost = kept["difference"]
         assert kept["tuned"] - kept["bred"] == pytest.approx(lost["score"]) and lost["high"] < 0
     assert "other.yaml (n = 10): bred" in " ".join(finished.stdout.split())
-    changed = copied.run("tune", "runs/small", "--keep", "items.jsonl")
+    changed = copied.run("tune", "runs/small", "--keep", "other.jsonl")
     assert changed.returncode == 1 and "other.yaml" in changed.stderr
 
 
 @pytest.mark.slow
 def test_items_to_keep_may_be_plain_data(copied: World) -> None:
-    finished = copied.run("tune", "runs/small", "--keep", "items.jsonl", "--json")
+    finished = copied.run("tune", "runs/small", "--keep", "other.jsonl", "--json")
     assert finished.returncode == 0, finished.stderr
     assert json.loads(finished.stdout)["tuning"]["kept"]["difference"]["n"] == 40
 
@@ -248,6 +250,7 @@ def test_items_to_keep_may_be_plain_data(copied: World) -> None:
     [
         (("--limit", "3"), "keep beside limit"),
         (("--keep", "gone.yaml"), "tune.keep"),
+        (("--keep", "items.jsonl"), "items.jsonl, with 24 items of them"),
     ],
 )
 def test_wrong_options_are_one_error(bred: World, arguments: tuple[str, ...], named: str) -> None:
@@ -270,8 +273,7 @@ def test_items_to_keep_that_no_model_can_read_are_one_error_before_the_training(
 
 
 def test_a_grader_of_items_to_keep_that_fails_costs_no_training(copied: World) -> None:
-    task = {"data": "items.jsonl", "chat": False, "grader": "graders.py:broken", "max_new_tokens": 3}
-    (copied.folder / "other.yaml").write_text(json.dumps(task))
+    (copied.folder / "other.yaml").write_text(json.dumps({**OTHER, "grader": "graders.py:broken"}))
     failed = copied.run("tune", "runs/small", "--keep", "other.yaml")
     assert failed.returncode == 1 and "no idea" in failed.stderr
     assert not (copied.folder / "runs" / "small" / "tuned" / "1").exists()

@@ -94,7 +94,7 @@ def begin(run: Run, path: Path, *, seeds: Path | None = None, file: Path | None 
         "gene_steps": STEPS,
         **({DEFAULT_CONTROLS: {TRAINED: run.config.controls.trained}} if is_by_default else {}),
         "possible_controls": list(possible_controls(run)),
-        TUNABLE: is_tunable(run, run.task),
+        TUNABLE: is_tunable(run, run.task, run.items),
         LEARNABLE: run.learns or not obstacles(run.config, run.settings, run.kind, run.folder),
     }
     require_same_scout(run, facts, run.items["fit"])

@@ -14,17 +14,19 @@ from typing import cast
 from kingyo.checkpoints import Checkpoint
 from kingyo.errors import KingyoError
 from kingyo.io.schema import parse_settings
+from kingyo.io.units import counted
 from kingyo.run.config import KEPT, RunConfig, TuneConfig
 from kingyo.run.config_file import specs_in
 from kingyo.run.model_kind import check_items, load_checkpoint, load_options, require_answers
 from kingyo.run.setup import Setup
 from kingyo.runners.evaluate import scores_of
-from kingyo.stats import Groups
+from kingyo.stats import ROUNDING, Groups
 from kingyo.store import RunStore
 from kingyo.tasks import build_task, build_tasks, load_items, load_splits
-from kingyo.types import Item, Task
+from kingyo.types import Item, Split, Task
 
 DATA = (".jsonl", ".csv")
+HIDDEN: tuple[Split, ...] = ("validation", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +65,7 @@ class Kept:
     def refusal(self, candidate: int) -> str | None:
         """Return why a candidate must not be chosen; None if it may."""
         lost = 100 * (self.mean(0) - self.mean(candidate))
-        if lost <= self.limit:
+        if lost <= self.limit + 100 * ROUNDING:
             return None
         n = len(self.scores["0"])
         return (
@@ -79,11 +81,19 @@ def read_kept(store: RunStore) -> Kept | None:
     return parse_settings(Kept, cast("Mapping[str, object]", record), f"the fact '{KEPT}' in run.db")
 
 
-def open_kept(setup: Setup, file: str) -> tuple[Task, Sequence[Item]]:
+def open_kept(
+    setup: Setup, file: str, own: Mapping[Split, Sequence[Item]]
+) -> tuple[Task, Sequence[Item]]:
     """Open the items to keep: those for test of a task file, or all of a data file, as the run's task.
 
+    Args:
+        setup: the run's.
+        file: relative to its folder.
+        own: the run's items. Those of validation and test cannot be kept, because what is kept decides.
+
     Raises:
-        KingyoError: there is no such file, it is no task, or the models cannot read or answer it.
+        KingyoError: there is no such file, it is no task, it has items of validation or test, or the models
+            cannot read or answer it.
     """
     path = setup.folder / file
     if not path.is_file():
@@ -96,6 +106,15 @@ def open_kept(setup: Setup, file: str) -> tuple[Task, Sequence[Item]]:
     is_data = path.suffix in DATA
     task = _task_of(setup.config, path, setup.folder) if is_data else _task_in(path)
     require_answers(task, setup.kind)
+    hidden = {item.id.removeprefix(f"{item.task}/") for split in HIDDEN for item in own[split]}
+    n_shared = sum(item.id.rpartition("/")[2] in hidden for item in task.items("test"))
+    if n_shared:
+        raise KingyoError(
+            "tune.keep",
+            expected="items that are not in the run's validation or test, because they help to choose a LoRA",
+            received=f"{file}, with {counted(n_shared, 'item')} of them",
+            remedy="Take them out of the file, or name other data.",
+        )
     try:
         check_items(task, setup.kind, setup.models.skeleton.path)
     except KingyoError as error:
@@ -141,7 +160,7 @@ def score_kept(
     """
     if wanted.keep is None:
         return None
-    task, items = open_kept(setup, wanted.keep)
+    task, items = open_kept(setup, wanted.keep, store.items())
     kept = read_kept(store) or Kept(
         file=wanted.keep,
         limit=wanted.limit,

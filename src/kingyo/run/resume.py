@@ -161,7 +161,7 @@ def add_tuning(store: RunStore, keep: Path | None = None, limit: float | None = 
         _require_same_tuning(store, run.config.tune, wanted)
         return store.status() != "finished"
     asked = replace(run, config=run.config.model_copy(update={"tune": wanted or TuneConfig()}))
-    require_tunable(asked)
+    require_tunable(asked, asked.items)
     _require_finished(store, "tuning starts from its winner")
     require_lessons(store, asked, run.task)
     fact = (wanted or TuneConfig()).model_dump(exclude_unset=True)

@@ -147,7 +147,7 @@ class Run(Setup):
         """Return the searches that follow a first one with this winner: paths, or tuning."""
         after = [] if self.settings.then is None else searches_after(merge, self)
         if self.config.tune is not None:
-            after += tuned_searches(self, merge, len(self.items["fit"]), self.open_sources)
+            after += tuned_searches(self, merge, self.items, self.open_sources)
         return after
 
     @cached_property

@@ -6,7 +6,7 @@ steps and rates are the same for both, so what differs is where training starts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -47,7 +47,7 @@ from kingyo.space import SourceSpace, parent_recipe
 from kingyo.store import RunStore, StoredTrial
 from kingyo.strategies import build
 from kingyo.tasks import build_tasks, require_teaching, set_measures_of
-from kingyo.types import Axis, Genome, Task
+from kingyo.types import Axis, Genome, Item, Split, Task
 
 RELATIVE_RATES = (0.3, 0.1)
 """Learning rates relative to ``usual_rate``, which spoils a bred model where there are few items."""
@@ -58,8 +58,13 @@ PASSES = 10
 REMEDY = "Leave tuning out."
 
 
-def require_tunable(setup: Setup) -> None:
-    """Check that a run has a bred model that a LoRA can be trained on, and one number to choose by."""
+def require_tunable(setup: Setup, items: Mapping[Split, Sequence[Item]]) -> None:
+    """Check that a run has a bred model that a LoRA can be trained on, and one number to choose by.
+
+    Args:
+        setup: the run's.
+        items: the run's.
+    """
     config = setup.config
     is_plain = config.space == "parameters" and shared_keys(setup).is_default
     if not is_plain or config.objectives:
@@ -79,13 +84,13 @@ def require_tunable(setup: Setup) -> None:
     require_trainable("tune", setup.kind, REMEDY)
     require_extra("tune", "lora")
     if config.tune is not None and config.tune.keep is not None:
-        open_kept(setup, config.tune.keep)
+        open_kept(setup, config.tune.keep, items)
 
 
-def is_tunable(setup: Setup, task: Task) -> bool:
+def is_tunable(setup: Setup, task: Task, items: Mapping[Split, Sequence[Item]]) -> bool:
     """Return whether a run can be tuned, if it finds right answers."""
     with suppress(KingyoError):
-        require_tunable(setup)
+        require_tunable(setup, items)
         require_teaching(task, "tune", REMEDY)
         return True
     return False
@@ -102,19 +107,22 @@ def require_lessons(store: RunStore, setup: Setup, task: Task) -> None:
 
 
 def tuned_searches(
-    setup: Setup, merge: Recipe, n_fit: int, open_sources: Callable[[], Sources]
+    setup: Setup,
+    merge: Recipe,
+    items: Mapping[Split, Sequence[Item]],
+    open_sources: Callable[[], Sources],
 ) -> list[Search]:
     """Return the training on the bred model, and that on the best parent.
 
     Args:
         setup: a setup with ``tune``.
         merge: recipe of the winner of the main search.
-        n_fit: number of fit items.
+        items: the run's.
         open_sources: opens the models of recipes.
     """
-    require_tunable(setup)
+    require_tunable(setup, items)
     assert setup.config.tune is not None, "the run is tuned"
-    n = 1 + len(relative_rates(n_fit))
+    n = 1 + len(relative_rates(len(items["fit"])))
     bred = BredSpace(
         trainer=_trainer(setup, TUNED),
         n=n,
