@@ -15,10 +15,11 @@
     tuned           `kingyo tune` after bred; `tuned parent` is the same training from the best parent
     tpe             optuna's TPE
     mergekit-evolve CMA-ES with the settings of mergekit-evolve
-    ten times       mergekit-evolve with ten times the candidates, only if `--ways` names it
+    ten times       mergekit-evolve with ten times the budget, only if `--ways` names it
 
-All have the item evaluations of bred, where an example in a gradient step counts as three. Each seed splits
-the items anew. Finished runs are read, stopped runs are resumed.
+All searches have the item evaluations of bred, where an example in a gradient step counts as three.
+Candidates of TPE and of mergekit-evolve are scored on all fit items, others on 32. Each seed splits the items
+anew. Finished runs are read, stopped runs are resumed.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from pathlib import Path
 from statistics import fmean
 
 import yaml
-from learned.domains import DOMAINS, Config
+from learned.domains import DOMAINS, FIT, Config
 from searching.tables import interval
 from seeds import kingyo, points, print_row
 
@@ -48,6 +49,9 @@ WAYS: Mapping[str, Config] = {
     "mergekit-evolve": MERGEKIT,
     "ten times": MERGEKIT,
 }
+SCREEN = 32
+"""Items that a candidate of the default search is scored on."""
+SCORED_ON_ALL = ("tpe", "mergekit-evolve", "ten times")
 USUAL = ("bred", "search", "tpe", "mergekit-evolve")
 SEARCHES = {
     "random": "random",
@@ -93,8 +97,11 @@ def config_of(name: str, seed: int, way: str, models: Path | None) -> Config:
     if way == "bred" and not domain.has_adapters:
         config["controls"] = {**config["controls"], "trained": False}
         del config["tune"]
-    if way == "ten times":
-        config["budget"] = {"candidates": 10 * domain.candidates}
+    if way in SCORED_ON_ALL:
+        sizes = domain.splits or {"fit": FIT}
+        n_fit = int(fit) if fit else sizes["fit"]
+        evaluations = domain.candidates * min(SCREEN, n_fit)
+        config["budget"] = {"item_evaluations": (10 if way == "ten times" else 1) * evaluations}
     return config
 
 

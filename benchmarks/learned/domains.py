@@ -54,6 +54,10 @@ class Domain:
         if not self.folder.is_absolute() and models is None:
             raise SystemExit("--models: name the folder of the models that are built first")
         folder = ((models or Path()) / self.folder).resolve()
+        if fit is not None and self.splits is None:
+            raise SystemExit(
+                "the items of this domain name their splits, so it has no other number of fit items"
+            )
         splits: Config = {"column": "split"}
         if self.splits is not None:
             sizes = {**self.splits, **({} if fit is None else {"fit": fit})}

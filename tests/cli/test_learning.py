@@ -70,7 +70,7 @@ def test_the_card_says_that_weights_were_learned(learned: World) -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({}, "weights are learned by gradient: 60 weights, at most half of the search's budget"),
+        ({}, "weights are learned by gradient: 60 weights, at most 50% of the search's budget"),
         ({"merge": {"groups": "one"}}, "weights are learned by gradient: 2 weights"),
         (
             {"budget": {"candidates": 24}},

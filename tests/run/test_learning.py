@@ -10,13 +10,17 @@ import pytest
 from kingyo.checkpoints import open_checkpoint
 from kingyo.checkpoints.layout import Layout
 from kingyo.engine import Sources
+from kingyo.evolution import MAIN
+from kingyo.evolution.trial_recipes import new_trial
 from kingyo.methods import METHODS
 from kingyo.models.kinds import LoadOptions
 from kingyo.models.language_model import LiveModel
-from kingyo.run.learning import Descent, WeightLearner
+from kingyo.recipe import Recipe, Source
+from kingyo.run.learning import BATCH_SIZE, Allowance, Descent, WeightLearner
 from kingyo.runners.evaluate import InPlaceMerger
 from kingyo.space import ParameterSpace
-from kingyo.types import Example
+from kingyo.store import RunStore
+from kingyo.types import Evaluation, Example, Item, ItemScore, Trial
 from tests.models_on_disk import family
 
 EXAMPLES = [
@@ -82,3 +86,29 @@ def test_few_examples_keep_the_weights_of_a_source_together(folder: Path) -> Non
         return float(np.std([found[place] for place in own]))
 
     assert spread(EXAMPLES) < 0.9 * spread(EXAMPLES * 100)
+
+
+@pytest.mark.parametrize(
+    ("budget", "seconds", "steps"),
+    [
+        (9600, None, 40),  # as many as a lesson may have
+        (960, None, 13),  # a third of the budget, at 24 item evaluations a step
+        (9600, 480.0, 6),  # at a second each: 480, of which the last four candidates keep 128
+        (None, 960.0, 13),
+        (100, None, 0),
+    ],
+)
+def test_a_lesson_costs_at_most_a_third_of_the_budget_or_of_the_time(
+    tmp_path: Path, budget: int | None, seconds: float | None, steps: int
+) -> None:
+    items = tuple(Item(id=str(number), prompt="?", answer="") for number in range(32))
+    scores = tuple(ItemScore(item.id, 0.0, "") for item in items)
+    recipe = Recipe(merge_method="linear", sources=(Source(model="m"),))
+    with RunStore.create(tmp_path / "run") as store:
+        store.begin({}, {"fit": items, "validation": (), "test": ()})
+        store.add_search(MAIN, {})
+        (trial,) = store.add_trials(MAIN, 0, [new_trial(Trial(number=0, genome=()), recipe)])
+        store.record(trial.id, "fit", Evaluation(scores=scores, score_seconds=32.0))
+        allowance = Allowance(search=MAIN, budget=budget, seconds=seconds, most_items=32)
+        assert allowance.steps(store, BATCH_SIZE) == steps
+        assert allowance.is_enough is (budget is None or budget > 100)

@@ -29,7 +29,7 @@ from kingyo.run.adapters import read_training
 from kingyo.run.config import TRAINED, TUNED
 from kingyo.run.extensions import TUNABLE
 from kingyo.run.learnable import GROUPS, LEARNABLE
-from kingyo.run.learning import BATCH_SIZE, FEWEST_STEPS, PASSES, SHARE
+from kingyo.run.learning import Allowance
 from kingyo.run.run import LEARNS
 from kingyo.run.seed_runs import PREFIX
 from kingyo.run.tune import expected_seconds
@@ -147,7 +147,8 @@ def _finer_weights(store: RunStore) -> str | None:
     None if it has them, cannot learn, or its budget is too small to.
     """
     evaluations = sum(items for items, _ in store.costs(MAIN, "fit").values())
-    if not store.fact(LEARNABLE) or SHARE * evaluations < FEWEST_STEPS * BATCH_SIZE * PASSES:
+    allowance = Allowance(search=MAIN, budget=evaluations, most_items=len(store.items()["fit"]))
+    if not store.fact(LEARNABLE) or not allowance.is_enough:
         return None
     config = cast("Mapping[str, Mapping[str, object]]", store.fact("config") or {})
     groups, name = config.get("merge", {}).get("groups"), run_yaml(store)

@@ -130,8 +130,9 @@ def _screen(screen: ScreenSettings, n_fit: int) -> str:
 def _learning_lines(learning: LearningForecast) -> Iterator[str]:
     if learning.weights:
         yield (
-            f"weights are learned by gradient: {counted(learning.weights, 'weight')}, at most half of "
-            f"the search's budget (an example in a step counts as {learning.passes} item evaluations)"
+            f"weights are learned by gradient: {counted(learning.weights, 'weight')}, at most "
+            f"{learning.share:.0%} of the search's budget (an example in a step counts as "
+            f"{learning.passes} item evaluations)"
         )
     if learning.reason is not None:
         yield f"weights are not learned by gradient, because of {learning.reason}"

@@ -81,9 +81,7 @@ def read_kept(store: RunStore) -> Kept | None:
     return parse_settings(Kept, cast("Mapping[str, object]", record), f"the fact '{KEPT}' in run.db")
 
 
-def open_kept(
-    setup: Setup, file: str, own: Mapping[Split, Sequence[Item]]
-) -> tuple[Task, Sequence[Item]]:
+def open_kept(setup: Setup, file: str, own: Mapping[Split, Sequence[Item]]) -> tuple[Task, Sequence[Item]]:
     """Open the items to keep: those for test of a task file, or all of a data file, as the run's task.
 
     Args:

@@ -37,6 +37,7 @@ BYTES_PER_TOKEN = 4
 PASSES = 3
 """Cost of an example in a step, in evaluations of an item: a backward pass costs two forward passes."""
 FEWEST_STEPS, MOST_STEPS = 10, 40
+SHORTEST = FEWEST_STEPS * BATCH_SIZE * PASSES  # item evaluations
 SHARE, TOTAL_SHARE = 1 / 3, 1 / 2
 """A lesson, and all lessons, cost at most these shares of the budget of their search."""
 FEWEST_LEFT = 4
@@ -172,11 +173,13 @@ class Allowance:
     Attributes:
         search: name of the search.
         budget: its item evaluations; None if only time limits it.
+        seconds: its time; None if only item evaluations limit it.
         most_items: the items that a candidate is scored on at most.
     """
 
     search: str
     budget: int | None
+    seconds: float | None = None
     most_items: int
 
     @staticmethod
@@ -185,17 +188,33 @@ class Allowance:
         limits, most = search.limits, min(search.screen.items or n_fit, n_fit)
         candidates = None if limits.candidates is None else limits.candidates * most
         bounds = [bound for bound in (candidates, limits.item_evaluations) if bound is not None]
-        return Allowance(search=search.name, budget=min(bounds, default=None), most_items=most)
+        budget = min(bounds, default=None)
+        return Allowance(search=search.name, budget=budget, seconds=limits.seconds, most_items=most)
+
+    @property
+    def most(self) -> int | None:
+        """Item evaluations that the first lesson may cost; None if only time limits them."""
+        return None if self.budget is None else self._most(self.budget, 0, 0)
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether the shortest lesson is not too long."""
+        return self.most is None or self.most >= SHORTEST
 
     def steps(self, store: RunStore, size: int) -> int:
         """Return how many steps the next lesson may have if each takes ``size`` examples."""
-        if self.budget is None:
-            return MOST_STEPS
         learned = sum(lesson.items for lesson in store.lessons(self.search).values())
-        spent = sum(items for items, _ in store.costs(self.search, "fit").values())
-        left = self.budget - spent - FEWEST_LEFT * self.most_items
-        items = min(SHARE * self.budget, TOTAL_SHARE * self.budget - learned, left)
-        return max(0, min(MOST_STEPS, int(items) // (PASSES * max(1, size))))
+        costs = store.costs(self.search, "fit").values()
+        spent, seconds = sum(items for items, _ in costs), sum(each for _, each in costs)
+        budgets = [] if self.budget is None else [float(self.budget)]
+        if self.seconds is not None and seconds:
+            budgets.append(self.seconds * spent / seconds)  # at the speed so far
+        items = min((self._most(budget, spent, learned) for budget in budgets), default=0)
+        return max(0, min(MOST_STEPS, items // (PASSES * max(1, size))))
+
+    def _most(self, budget: float, spent: int, learned: int) -> int:
+        left = budget - spent - FEWEST_LEFT * self.most_items
+        return int(min(SHARE * budget, TOTAL_SHARE * budget - learned, left))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -317,16 +336,22 @@ def taught(
     is_demanded: bool,
 ) -> Search:
     """Return the search with a teacher, if its strategy learns and its space has weights to learn."""
-    teacher = teacher_of(search, task, merger, n_fit)
-    if teacher is None:
+    space = learned_space(search)
+    if space is None:
         return search
-    return replace(search, prepare=replace(teacher, is_demanded=is_demanded).prepare)
+    teacher = Teacher(
+        search=search,
+        space=space,
+        merger=merger,
+        task=task,
+        allowance=Allowance.of(search, n_fit),
+        is_demanded=is_demanded,
+    )
+    return replace(search, prepare=teacher.prepare)
 
 
-def teacher_of(search: Search, task: Task, merger: Callable[[], InPlaceMerger], n_fit: int) -> Teacher | None:
-    """Return the teacher of a search; None if its strategy does not learn or its space has no weights."""
+def learned_space(search: Search) -> ParameterSpace | None:
+    """Return the space whose weights a search learns; None if its strategy or space has none."""
     space = innermost(search.space)
-    if not isinstance(search.strategy, LearningStrategy) or not isinstance(space, ParameterSpace):
-        return None
-    allowance = Allowance.of(search, n_fit)
-    return Teacher(search=search, space=space, merger=merger, task=task, allowance=allowance)
+    learns = isinstance(search.strategy, LearningStrategy)
+    return space if learns and isinstance(space, ParameterSpace) else None

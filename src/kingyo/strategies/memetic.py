@@ -58,8 +58,8 @@ def learn_nothing(number: int, start: Genome) -> tuple[Genome, Lesson] | None:  
 class Memetic:
     """Search factors of families with another strategy, and learn all genes in between.
 
-    Without ``learn`` it is the inner strategy in a space of one gene per family. The parent of a learned trial
-    is the trial that it started from; it has none if it started from a known point or from their mean.
+    Without ``learn`` it is the inner strategy in a space of one gene per family. The parent of a learned
+    trial is the trial that it started from; it has none if it started from a known point or from their mean.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -179,7 +179,7 @@ class Memetic:
         return best.trial.genome, (number,) if number >= 0 else ()
 
     def _centre(self) -> Genome:
-        """Return the mean of the known points, such as the average of all sources; a known point if it is one."""
+        """Return the mean of the known points, such as the average of all sources, exactly if it is known."""
         genomes = [outcome.trial.genome for outcome in self._known]
         centre = tuple(map(fmean, zip(*genomes, strict=True))) if genomes else self._space.first
         return next((genome for genome in genomes if np.allclose(genome, centre)), centre)
