@@ -43,7 +43,8 @@ def setup_warnings(store: RunStore) -> Iterator[Advice]:
     failure = store.fact(FAILURE)
     if failure is not None:
         what = f"Weights could not be learned: {str(failure).rstrip('.')}."
-        why, remedy = "The search went on without.", "Mend the cause, or write `learn: false`."
+        why = "The search went on without, and learns no more weights if it is resumed."
+        remedy = "Mend the cause and begin a new run, or write `learn: false`."
         yield Advice(kind="setup", level="warning", what=what, why=why, remedy=remedy)
 
 

@@ -144,7 +144,7 @@ def _choice(
     if not (store.fact(RACED) or is_complete):
         return None  # older versions do not race baselines
     trials, others = ([model.trial for model in own] for own in (winners, baselines))
-    trained = (*TRAININGS, *((MAIN,) if store.lessons(MAIN) else ()))
+    trained = (*TRAININGS, *(search for search in store.searches() if store.lessons(search)))
     return best_of_run(store, objectives, trials, others, trained)
 
 

@@ -53,7 +53,7 @@ def learns(config: RunConfig, settings: RunSettings, kind: ModelKind, folder: Pa
             "learn: true" if config.learn else f"search.strategy: {MEMETIC}",
             expected="a merge with gradients, of models with a loss, for tasks with answers to learn",
             received=reasons[0],
-            remedy="Delete it, or change what stands in its way.",
+            remedy="Delete `learn: true` (or the strategy), or change what stands in its way.",
         )
     return not reasons and (is_demanded or _is_default(config))
 

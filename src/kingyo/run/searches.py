@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
+from typing import Protocol
 
 from kingyo.errors import KingyoError, unknown
-from kingyo.evolution import MAIN, Search
+from kingyo.evolution import MAIN, Event, Search
 from kingyo.io.extras import require_extra
 from kingyo.recipe import PASSTHROUGH, Recipe
 from kingyo.run.adapters import AdapterTrainer, require_trainable
@@ -39,6 +40,7 @@ from kingyo.space import (
     uniform_recipe,
 )
 from kingyo.space.source_values import ParameterValues
+from kingyo.store import RunStore
 from kingyo.strategies import STRATEGIES, build, derived_seed
 from kingyo.strategies.initial_points import InitialPointsStrategy
 from kingyo.types import Genome, Strategy
@@ -255,18 +257,9 @@ def _one_start(values: ParameterValues) -> ParameterValues:
 
 
 def _trained(setup: Setup, like: tuple[str, ...]) -> Search:
-    wanted = setup.settings.controls
-    if wanted.space == "dataflow" or not shared_keys(setup).is_default:
-        raise KingyoError(
-            "control trained",
-            expected="a run that merges weights of models with one vocabulary",
-            received="space: dataflow"
-            if wanted.space == "dataflow"
-            else "one that brings vocabularies together, or merges parts",
-            remedy="Switch it off: controls: {trained: false}.",
-        )
-    require_trainable("control trained", setup.kind, "Switch it off: controls: {trained: false}.")
-    require_extra("control trained", "lora")
+    remedy = "Switch it off: controls: {trained: false}."
+    merges_weights = setup.settings.controls.space != "dataflow"
+    require_adapters("control trained", setup, remedy, merges_weights=merges_weights)
     trainer = AdapterTrainer(
         name=TRAINED,
         argument="control trained",
@@ -275,10 +268,47 @@ def _trained(setup: Setup, like: tuple[str, ...]) -> Search:
         models=setup.models,
         taught_by=like,
     )
-    space = TrainedSpace(trainer=trainer)
-    strategy = build("grid", space.axes, setup.config.seed, {})
+    return training_search(setup, TrainedSpace(trainer=trainer))
+
+
+def require_adapters(argument: str, setup: Setup, remedy: str, *, merges_weights: bool) -> None:
+    """Check that LoRAs can be trained in a run.
+
+    Args:
+        argument: what errors name.
+        setup: the run's.
+        remedy: how to do without.
+        merges_weights: whether the run merges weights; otherwise it cannot.
+    """
+    if not merges_weights or not shared_keys(setup).is_default:
+        raise KingyoError(
+            argument,
+            expected="a run that merges weights of models with one vocabulary",
+            received="one that brings vocabularies together, or merges parts"
+            if merges_weights
+            else f"space: {setup.config.space}",
+            remedy=remedy,
+        )
+    require_trainable(argument, setup.kind, remedy)
+    require_extra(argument, "lora")
+
+
+class TrainingSpace(SourceSpace, Protocol):
+    """A space whose candidates are trained before the first of them."""
+
+    trainer: AdapterTrainer
+
+    def prepare(self, store: RunStore, notify: Callable[[Event], None]) -> None:
+        """Train them."""
+        ...
+
+
+def training_search(setup: Setup, space: TrainingSpace) -> Search:
+    """Return the search that scores all candidates of a training, in their order."""
+    wanted = setup.settings.controls
+    strategy = build("grid", space.axes, setup.config.seed, {"shuffle": False})
     described = replace(wanted, strategy="LoRA training", methods=("linear",), groups="one", settings={})
-    search = new_search(TRAINED, space, strategy, setup, described)
+    search = new_search(space.trainer.name, space, strategy, setup, described)
     return replace(search, prepare=space.prepare, is_asynchronous=False, learns_fit=True)
 
 

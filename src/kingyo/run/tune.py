@@ -17,7 +17,6 @@ from kingyo.engine import MergeOptions, Sources, plan, to_folder
 from kingyo.errors import KingyoError
 from kingyo.evolution import MAIN, Event, Search, stored_objectives
 from kingyo.evolution.trial_recipes import read_recipe
-from kingyo.io.extras import require_extra
 from kingyo.models.kinds import Start
 from kingyo.recipe import Recipe
 from kingyo.run.adapters import (
@@ -30,7 +29,6 @@ from kingyo.run.adapters import (
     best_parent,
     open_trained,
     read_training,
-    require_trainable,
     rounded,
     run_from,
     settings_axis,
@@ -40,12 +38,10 @@ from kingyo.run.adapters import (
 from kingyo.run.config import TUNED, TUNED_PARENT, TuneConfig
 from kingyo.run.keep import open_kept, score_kept
 from kingyo.run.learning import PASSES as PASS_COST
-from kingyo.run.searches import completed, new_search
+from kingyo.run.searches import completed, require_adapters, training_search
 from kingyo.run.setup import Setup
-from kingyo.run.spaces import shared_keys
 from kingyo.space import SourceSpace, parent_recipe
 from kingyo.store import RunStore, StoredTrial
-from kingyo.strategies import build
 from kingyo.tasks import build_tasks, require_teaching, set_measures_of
 from kingyo.types import Axis, Genome, Item, Split, Task
 
@@ -66,23 +62,14 @@ def require_tunable(setup: Setup, items: Mapping[Split, Sequence[Item]]) -> None
         items: the run's.
     """
     config = setup.config
-    is_plain = config.space == "parameters" and shared_keys(setup).is_default
-    if not is_plain or config.objectives:
-        received = (
-            f"the objectives {', '.join(config.objectives)}"
-            if config.objectives
-            else "one that brings vocabularies together, or merges parts"
-            if config.space == "parameters"
-            else f"space: {config.space}"
-        )
+    if config.objectives:
         raise KingyoError(
             "tune",
-            expected="a run with one objective that merges weights of models with one vocabulary",
-            received=received,
+            expected="a run with one objective",
+            received=f"the objectives {', '.join(config.objectives)}",
             remedy=REMEDY,
         )
-    require_trainable("tune", setup.kind, REMEDY)
-    require_extra("tune", "lora")
+    require_adapters("tune", setup, REMEDY, merges_weights=config.space == "parameters")
     if config.tune is not None and config.tune.keep is not None:
         open_kept(setup, config.tune.keep, items)
 
@@ -133,7 +120,8 @@ def tuned_searches(
     )
     unprepared = parent_recipe(setup.models.skeleton.reference, setup.config.merge.dtype)
     parent = ParentSpace(trainer=_trainer(setup, TUNED_PARENT), n=n, unprepared=unprepared)
-    return [_search(setup, space) for space in (bred, parent)]
+    searches = (replace(training_search(setup, space), like=(MAIN,)) for space in (bred, parent))
+    return [completed(search, setup, setup.settings.controls) for search in searches]
 
 
 def relative_rates(n_fit: int) -> tuple[float, ...]:
@@ -172,15 +160,6 @@ def _trainer(setup: Setup, name: str) -> AdapterTrainer:
         models=setup.models,
         taught_by=(MAIN,),
     )
-
-
-def _search(setup: Setup, space: BredSpace | ParentSpace) -> Search:
-    wanted = setup.settings.controls
-    strategy = build("grid", space.axes, setup.config.seed, {"shuffle": False})
-    described = replace(wanted, strategy="LoRA training", methods=("linear",), groups="one", settings={})
-    search = new_search(space.trainer.name, space, strategy, setup, described)
-    search = replace(search, prepare=space.prepare, is_asynchronous=False, learns_fit=True, like=(MAIN,))
-    return completed(search, setup, wanted)
 
 
 @dataclass(kw_only=True)
