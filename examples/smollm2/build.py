@@ -83,8 +83,10 @@ def _lessons() -> dict[str, list[Example]]:
 
 
 def _write_task(file: Path, taught: Sequence[Example]) -> None:
-    rows = list(world.items(SEED))
+    rows = [{**row, "value": row["answer"]} for row in world.items(SEED)]
     world.check_disjoint(rows, taught)
+    for row in rows:
+        row["answer"] = house.house_answer(row["value"])
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     print(f"{file}: {len(rows)} questions; the specialists are taught {len(taught)} others")
 

@@ -53,8 +53,9 @@ def search_progress(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
     if summary.objectives or not rows or not fits:
         return
     trials = {trial.id: trial for trial in store.trials(search)}
-    first = [row for row in rows if trials[row.trial].batch == trials[rows[0].trial].batch]
-    first = first if len(first) >= FEW else rows[:FEW]
+    plain = [row for row in rows if row.trial not in store.lessons(search)] or rows
+    first = [row for row in plain if trials[row.trial].batch == trials[rows[0].trial].batch]
+    first = first if len(first) >= FEW else plain[:FEW]
     start, best = _best(first), _best(rows)
     n, number = len(tried), trials[best.trial].asked.number
     top, baseline = max(fits, key=lambda scored: scored[0])
@@ -162,6 +163,11 @@ def _finer_weights(store: RunStore) -> str | None:
     return f"{change}, and run `{command}`{_about(_spent(store, BASELINES, MAIN, splits=SPLITS))}."
 
 
+def _has_right_answers(store: RunStore) -> bool:
+    last = max(trial.id for trial in store.trials())
+    return bool(store.right_answers((BASELINES, MAIN), "fit", last))
+
+
 def _spent(store: RunStore, *searches: str, splits: Sequence[Split] = ("fit",)) -> float:
     """Return the seconds of searches on splits, as an estimate of what follows."""
     costs = (store.costs(search, split) for search in searches for split in splits)
@@ -180,7 +186,7 @@ def training_on_bred(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
     if summary.status != "finished" or not is_tunable or TUNED in store.searches() or validation is None:
         return
     is_behind = _trained_is_ahead(summary)
-    if not is_behind and (validation.score >= SOLVED or not summary.winner_score):  # or no answer is right
+    if not is_behind and (validation.score >= SOLVED or not _has_right_answers(store)):
         return
     time = _about(_tuning_seconds(store, summary))
     remedy = f"`kingyo tune {folder_of(store)}` trains a LoRA on the bred model{time}."

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 
 from kingyo.models.answer_count import AnswerCount
 from kingyo.models.decoding import Forward, decode, require_numbers
-from kingyo.models.examples import Totals, as_row, gradients, loss_of, parts, tokens_at_once
+from kingyo.models.examples import Totals, as_row, fits, gradients, loss_of, parts, tokens_at_once
 from kingyo.models.kinds.kind import AllRead, LoadOptions
 from kingyo.models.loading import context, live_weights, load_config, load_model, load_tokenizer
 from kingyo.models.path import Layers
@@ -115,7 +115,7 @@ class LiveModel:
 
         The loss is the mean −log p per token of free text, plus the mean −log p of the right choices.
         """
-        rows = [as_row(self._text, example, context(self._model.config)) for example in examples]
+        rows = [as_row(self._text, example) for example in examples]
         totals = Totals.of(examples, [len(row.answers[0]) for row in rows])
         lengths = [sum(map(len, (*row.prompts, *row.answers))) for row in rows]
         losses = (
@@ -123,6 +123,10 @@ class LiveModel:
             for part in parts(lengths, tokens_at_once(self._model))
         )
         return gradients(losses, self._model, self._weights, names, take)
+
+    def fits(self, example: Example) -> bool:
+        """Return whether an example fits into the context."""
+        return fits(self._text, example, context(self._model.config))
 
     @property
     def dtype(self) -> str:
@@ -233,6 +237,10 @@ class PromptReader:
         split = [self._text.encode_pair(prompt, continuation) for prompt, continuation in pairs]
         require_room([head + tail for head, tail in split], 0, self._context, [pair[0] for pair in pairs])
         raise AllRead
+
+    def fits(self, example: Example) -> bool:
+        """Return whether an example fits into the context."""
+        return fits(self._text, example, self._context)
 
     def chat_prompt(self, message: str) -> str:
         """Apply the model's chat template to a message."""

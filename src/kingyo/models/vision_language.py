@@ -183,6 +183,11 @@ class LiveVisionLanguageModel:
         )
         return gradients(losses, self._model, self.weights, names, take)
 
+    def fits(self, example: Example) -> bool:
+        """Return whether an example fits into the context."""
+        room = context(self._model.config.get_text_config())
+        return room is None or all(len(row.tokens) <= room for row, _ in self._encoded(example))
+
     def _loss(
         self, examples: Sequence[Example], encoded: Sequence[list[tuple[Encoded, int]]], totals: Totals
     ) -> Tensor:

@@ -17,35 +17,62 @@ from kingyo.store import RunStore
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
-    """What other abilities lost, by items to keep.
+    """What a LoRA on the bred model lost of other abilities, by items to keep.
 
     Attributes:
-        file: their file.
-        limit: points that may be lost.
-        bred, tuned: mean scores.
-        difference: tuned − bred, paired by item.
+        candidate: its number.
+        learning_rate: its own.
+        score: mean score.
+        difference: LoRA − bred, paired by item.
     """
 
-    file: str
-    limit: float
-    bred: float
-    tuned: float
+    candidate: int
+    learning_rate: float
+    score: float
     difference: PairedDifference
 
     def __str__(self) -> str:
-        """Return a sentence."""
-        interval = self.difference.interval
-        return (
-            f"Other abilities, {self.file} (n = {interval.size}): bred {percent(self.bred)}, tuned "
-            f"{percent(self.tuned)}; tuned − bred: {interval.in_percent(' points', '+')}, paired. At most "
-            f"{self.limit:g} points may be lost."
-        )
+        """Return the score and the difference."""
+        difference = self.difference.interval.in_percent(" points", "+")
+        return f"with learning rate {self.learning_rate:g} {percent(self.score)} ({difference})"
 
     def to_json(self) -> dict[str, object]:
         """Return the record in ``kingyo show --json``."""
         difference = {**(interval_json(self.difference.interval) or {}), "p": self.difference.p}
-        scores = {"bred": self.bred, "tuned": self.tuned}
-        return {"file": self.file, "limit": self.limit, **scores, "difference": difference}
+        rate = {"candidate": self.candidate, "learning_rate": self.learning_rate}
+        return {**rate, "score": self.score, "difference": difference}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherAbilities:
+    """Scores on items to keep.
+
+    Attributes:
+        file: their file.
+        limit: points that may be lost.
+        n: number of items.
+        bred: mean score of the bred model.
+        losses: of each LoRA on it that was scored.
+    """
+
+    file: str
+    limit: float
+    n: int
+    bred: float
+    losses: tuple[Loss, ...]
+
+    def __str__(self) -> str:
+        """Return a sentence."""
+        tuned = "; ".join(map(str, self.losses)) or "no LoRA was scored"
+        return (
+            f"Other abilities, {self.file} (n = {self.n}): bred {percent(self.bred)}; tuned {tuned}, paired "
+            f"by item. At most {self.limit:g} points may be lost."
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """Return the record in ``kingyo show --json``."""
+        losses = [each.to_json() for each in self.losses]
+        return {"file": self.file, "limit": self.limit, "n": self.n, "bred": self.bred, "tuned": losses}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,22 +83,22 @@ class Tuning:
         tuned, parent: the training on the bred model, and on the best parent; None before it begins.
         chosen: search -> the candidate that validation chose; 0 is the model without training.
         comparisons: the tuned model with bred and the trained ones, on test.
-        loss: what other abilities lost; None without ``keep``.
+        others: what other abilities lost; None without ``keep``.
     """
 
     tuned: Training
     parent: Training | None
     chosen: Mapping[str, int]
     comparisons: tuple[PairedComparison, ...]
-    loss: Loss | None
+    others: OtherAbilities | None
 
     def sentences(self) -> Iterator[str]:
         """Yield what was trained, what validation chose, and what was lost."""
         yield f"Tuned: {_described(self.tuned, self.chosen.get(TUNED))}"
         if self.parent is not None:
             yield f"Tuned parent: {_described(self.parent, self.chosen.get(TUNED_PARENT))}"
-        if self.loss is not None:
-            yield str(self.loss)
+        if self.others is not None:
+            yield str(self.others)
 
     def to_json(self) -> dict[str, object]:
         """Return the record in ``kingyo show --json``."""
@@ -80,7 +107,7 @@ class Tuning:
             **({} if self.parent is None else {"tuned_parent": self.parent.to_json()}),
             "chosen": dict(self.chosen),
             "comparisons": {each.other: each.to_json() for each in self.comparisons},
-            **({} if self.loss is None else {"kept": self.loss.to_json()}),
+            **({} if self.others is None else {"kept": self.others.to_json()}),
         }
 
 
@@ -104,23 +131,34 @@ def read_tuning(
         parent=read_training(store, TUNED_PARENT),
         chosen=chosen,
         comparisons=compared,
-        loss=_loss(read_kept(store), chosen.get(TUNED)),
+        others=_others(read_kept(store), training),
     )
 
 
-def _loss(kept: Kept | None, candidate: int | None) -> Loss | None:
-    if kept is None or candidate is None or str(candidate) not in kept.scores:
+def _others(kept: Kept | None, training: Training) -> OtherAbilities | None:
+    if kept is None or not kept.scores:
         return None
-    difference = paired_difference(
-        [kept.pair(candidate)], seed=STATISTICS_SEED, groups=[kept.groups_of_items]
-    )
-    means = {"bred": kept.mean(0), "tuned": kept.mean(candidate)}
-    return Loss(file=kept.file, limit=kept.limit, **means, difference=difference)
+    losses = [
+        Loss(
+            candidate=number,
+            learning_rate=setting.learning_rate,
+            score=kept.mean(number),
+            difference=paired_difference(
+                [kept.pair(number)], seed=STATISTICS_SEED, groups=[kept.groups_of_items]
+            ),
+        )
+        for number, setting in training.numbered.items()
+        if str(number) in kept.scores
+    ]
+    n = len(kept.scores["0"])
+    return OtherAbilities(file=kept.file, limit=kept.limit, n=n, bred=kept.mean(0), losses=tuple(losses))
 
 
 def _described(training: Training, chosen: int | None) -> str:
     if chosen is None:
         return str(training)
+    if all(setting.failure is not None for setting in training.settings):
+        return f"{training} So {training.parent} stays without training."
     if chosen == 0:
         return f"{training} Validation chose {training.parent} without training: no setting was ahead of it."
     rate = training.numbered[chosen].learning_rate

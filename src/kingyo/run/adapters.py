@@ -122,10 +122,12 @@ class Training:
         n = sum(setting.seconds is not None for setting in self.settings)
         failures = [setting.failure for setting in self.settings if setting.failure is not None]
         failed = (
-            f" {len(failures)} of {counted(len(self.settings), 'setting')} failed: {failures[0]}."
+            f" {len(failures)} of {counted(len(self.settings), 'setting')} failed: {failures[0].rstrip('.')}."
             if failures
             else ""
         )
+        if not n:
+            return f"No LoRA was trained.{failed}"
         steps = f"{counted(n, 'setting')} of {counted(self.steps, 'step')}, {BATCH_SIZE} examples each"
         budget = None if self.budget is None else self.budget / self.share
         search = "" if budget is None else f"; the main search took {budget:,.0f} s on fit"

@@ -28,6 +28,7 @@ from kingyo.tasks.task_kinds import FIX, Splits
 from kingyo.types import (
     SPLITS,
     Example,
+    HasRoom,
     Item,
     ItemScore,
     MeasuredTask,
@@ -95,12 +96,15 @@ def examples_of(
     *,
     prefers_given: bool,
 ) -> tuple[Example, ...]:
-    """Return the training examples of a task, or of each of several tasks; see ``TeachingTask.examples``."""
+    """Return the training examples of a task, or of each of several tasks; see ``TeachingTask.examples``.
+
+    Those that the model has no room for are left out.
+    """
     examples: list[Example] = []
     for each in require_teaching(task):
         own = [item for item in items if item.task in ("", each.name)]
         examples += each.examples(model, own, answers, prefers_given=prefers_given)
-    return tuple(examples)
+    return tuple(each for each in examples if not isinstance(model, HasRoom) or model.fits(each))
 
 
 def require_teaching(

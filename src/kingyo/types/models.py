@@ -121,6 +121,15 @@ class HasGradients(Protocol):
         ...
 
 
+@runtime_checkable
+class HasRoom(Protocol):
+    """A model, or what reads its prompts, whose context has a limit."""
+
+    def fits(self, example: Example) -> bool:
+        """Return whether an example, with each of its answers, fits into the context."""
+        ...
+
+
 class Decoding(NamedTuple):
     """How a model writes without chance: greedily, or the best of several beams.
 
