@@ -10,6 +10,8 @@ from kingyo.recipe import Recipe, Source
 from kingyo.results.families import family_of, means_by_family
 from kingyo.results.learning import Learning, describe_lesson, read_learning
 from kingyo.results.summarize import summarize
+from kingyo.run.learnable import LEARNS
+from kingyo.run.learning import NO_LESSON
 from kingyo.store import RunStore, StoredOutcome
 from kingyo.types import Evaluation, Genome, Item, ItemScore, Lesson, Split, Trial
 
@@ -86,10 +88,18 @@ def test_learned_weights_are_inherited_by_genes_and_by_parents(tmp_path: Path) -
         assert [learning.origin(trial) for trial in store.trials(MAIN)] == [*origins[:3], *["plain"] * 3]
 
 
-def test_a_run_without_lessons_says_nothing(tmp_path: Path) -> None:
+def test_a_run_without_lessons_says_why_if_it_could_learn(tmp_path: Path) -> None:
     with begun(tmp_path / "run", ROWS[:2]) as store:
         summary = summarize(store)
-    assert summary.learned is None and summary.to_json()["learning"] is None
+        assert summary.learned is None and summary.to_json()["learning"] is None
+        store.set_fact(LEARNS, True)
+        assert summarize(store).learned == (
+            "No weights were learned by gradient: the best candidate leaves too little to gain."
+        )
+        store.set_fact(NO_LESSON, "its start misses 2.0% of fit")
+        assert str(summarize(store).to_json()["not_learned"]).endswith(
+            "gradient: its start misses 2.0% of fit."
+        )
 
 
 def test_a_lesson_in_words(tmp_path: Path) -> None:

@@ -14,12 +14,14 @@ from kingyo.evolution import MAIN
 from kingyo.evolution.trial_recipes import new_trial
 from kingyo.methods import METHODS
 from kingyo.models.kinds import LoadOptions
-from kingyo.models.language_model import LiveModel
+from kingyo.models.language_model import LiveModel, PromptReader
 from kingyo.recipe import Recipe, Source
 from kingyo.run.learning import BATCH_SIZE, Allowance, Descent, WeightLearner
 from kingyo.runners.evaluate import InPlaceMerger
 from kingyo.space import ParameterSpace
 from kingyo.store import RunStore
+from kingyo.tasks import build_task, examples_of
+from kingyo.tasks.spec import TaskSpec
 from kingyo.types import Evaluation, Example, Item, ItemScore, Trial
 from tests.models_on_disk import family
 
@@ -86,6 +88,19 @@ def test_few_examples_keep_the_weights_of_a_source_together(folder: Path) -> Non
         return float(np.std([found[place] for place in own]))
 
     assert spread(EXAMPLES) < 0.9 * spread(EXAMPLES * 100)
+
+
+def test_examples_that_the_context_has_no_room_for_are_left_out(folder: Path) -> None:
+    live = LiveModel.load(folder / "base", LoadOptions(dtype="float32"))
+    long = "yes " * 5000
+    items = [
+        Item(id=str(n), prompt="Say yes", answer=answer) for n, answer in enumerate(["yes", long, "yes"])
+    ]
+    spec = TaskSpec.model_validate({"data": "none.jsonl", "chat": False, "grader": {"contains": {}}})
+    task = build_task(spec, {"fit": tuple(items), "validation": (), "test": ()}, folder)
+    for model in (live, PromptReader.load(folder / "base")):
+        examples = examples_of(task, model, items, {}, prefers_given=False)
+        assert [example.item for example in examples] == ["0", "2"]
 
 
 @pytest.mark.parametrize(

@@ -28,9 +28,8 @@ from kingyo.results.summary import RunSummary
 from kingyo.run.adapters import read_training
 from kingyo.run.config import TRAINED, TUNED
 from kingyo.run.extensions import TUNABLE
-from kingyo.run.learnable import GROUPS, LEARNABLE
+from kingyo.run.learnable import GROUPS, LEARNABLE, LEARNS
 from kingyo.run.learning import Allowance
-from kingyo.run.run import LEARNS
 from kingyo.run.seed_runs import PREFIX
 from kingyo.run.tune import expected_seconds
 from kingyo.stats import ROUNDING, SampleSize

@@ -9,7 +9,8 @@ from typing import Literal
 from kingyo.evolution import MAIN
 from kingyo.io.units import counted, joined, percent
 from kingyo.results.families import axes_of, families_of
-from kingyo.run.learnable import MEMETIC
+from kingyo.run.learnable import LEARNS, MEMETIC
+from kingyo.run.learning import FAILURE, NO_LESSON
 from kingyo.store import EvaluationRow, RunStore, StoredTrial
 from kingyo.types import Lesson
 
@@ -92,6 +93,14 @@ def describe_lesson(trial: StoredTrial, lesson: Lesson) -> str:
     first, last = (f"{loss:.2g}" for loss in lesson.loss)
     steps, answers = counted(lesson.steps, "step"), counted(lesson.targets, "answer")
     return f"learned{start}: {steps}, {answers}, loss {first} to {last}"
+
+
+def why_not_learned(store: RunStore) -> str | None:
+    """Say why no weights were learned in a finished run that could learn; None for another run."""
+    if not store.fact(LEARNS) or store.status() != "finished" or store.lessons(MAIN):
+        return None
+    reason = store.fact(FAILURE) or store.fact(NO_LESSON) or "the best candidate leaves too little to gain"
+    return f"No weights were learned by gradient: {str(reason).rstrip('.')}."
 
 
 def read_learning(store: RunStore) -> Learning | None:

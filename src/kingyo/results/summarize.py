@@ -20,7 +20,7 @@ from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.results.comparisons import compare_on_test
 from kingyo.results.estimates import FitEstimate, estimate
 from kingyo.results.layer_paths import read_run_layers
-from kingyo.results.learning import read_learning
+from kingyo.results.learning import read_learning, why_not_learned
 from kingyo.results.model_result import ModelResult, groups_by_task, read_model_result, scores_by_task
 from kingyo.results.summary import RunSummary
 from kingyo.results.tuning import read_tuning
@@ -89,6 +89,7 @@ def summarize(store: RunStore) -> RunSummary:
         training=read_training(store, TRAINED),
         tuning=read_tuning(store, winner, controls),
         learning=read_learning(store),
+        not_learned=why_not_learned(store),
         scout=read_scout(store),
     )
 

@@ -59,6 +59,7 @@ class RunSummary:
         training: the result and cost of the control ``trained``.
         tuning: the tuned model beside bred and the same training on the best parent.
         learning: what learned weights cost and brought; None if none were learned.
+        not_learned: why none were learned, in a finished run that could.
         scout: how a scout chose the sources.
     """
 
@@ -97,6 +98,7 @@ class RunSummary:
     training: Training | None = None
     tuning: Tuning | None = None
     learning: Learning | None = None
+    not_learned: str | None = None
     scout: ScoutRecord | None = None
 
     @property
@@ -171,9 +173,9 @@ class RunSummary:
 
     @property
     def learned(self) -> str | None:
-        """Say what learned weights cost and brought; None if none were learned."""
+        """Say what learned weights cost and brought, or why none were learned; None if none should be."""
         winner = None if self.winner is None else self.winner.trial
-        return None if self.learning is None else self.learning.in_words(winner)
+        return self.not_learned if self.learning is None else self.learning.in_words(winner)
 
     def to_json(self) -> dict[str, object]:
         """Return the JSON of ``kingyo show --json``."""
@@ -212,6 +214,7 @@ def _summary_json(summary: RunSummary) -> dict[str, object]:
         **_history(summary),
         "controls_to_run": dict(summary.controls_to_run),
         "learning": _learning(summary),
+        "not_learned": summary.not_learned,
         **({} if summary.training is None else {"training": summary.training.to_json()}),
         **({} if summary.tuning is None else {"tuning": summary.tuning.to_json()}),
         **({} if summary.scout is None else {"scout": summary.scout.to_json()}),

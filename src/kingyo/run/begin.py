@@ -14,11 +14,11 @@ from kingyo.io.lazy_torch import torch
 from kingyo.run.config import TRAINED
 from kingyo.run.default_controls import with_default_controls
 from kingyo.run.extensions import DEFAULT_CONTROLS, TUNABLE
-from kingyo.run.learnable import LEARNABLE, obstacles
+from kingyo.run.learnable import LEARNABLE, LEARNS, obstacles
 from kingyo.run.preflight import check, check_prompts, notes
 from kingyo.run.prompts import warnings
 from kingyo.run.provenance import libraries_of, provenance_facts
-from kingyo.run.run import LEARNS, Run
+from kingyo.run.run import Run
 from kingyo.run.scout_scores import require_same_scout
 from kingyo.run.searches import possible_controls
 from kingyo.run.seed_runs import require_same_setup

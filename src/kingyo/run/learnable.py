@@ -17,6 +17,8 @@ from kingyo.tasks import TASK_KINDS
 from kingyo.types import HasGradients
 
 MEMETIC = "memetic"
+LEARNS = "learns"
+"""Fact: whether the main search learns weights by gradient."""
 LEARNABLE = "learnable"
 """Fact: whether nothing but run.yaml's choice keeps a run from learning weights."""
 GROUPS = "tensor"

@@ -23,6 +23,7 @@ from kingyo.engine.gradients import parameter_gradients
 from kingyo.errors import KingyoError, crash
 from kingyo.evolution import BASELINES, Event, Search
 from kingyo.io.lazy_torch import Tensor
+from kingyo.io.units import counted, percent
 from kingyo.recipe import Recipe
 from kingyo.runners.evaluate import InPlaceMerger
 from kingyo.space import ParameterSpace, innermost
@@ -43,6 +44,8 @@ SHARE, TOTAL_SHARE = 1 / 3, 1 / 2
 FEWEST_LEFT = 4
 """Candidates that the rest of the budget must buy after a lesson."""
 FEWEST_TARGETS = 4
+NO_LESSON = "no_lesson"
+"""Fact: why the last lesson that was due was not held."""
 FAILURE = "learning_failure"
 """Fact: why weights could not be learned any more."""
 LEAST_GAIN, LEAST_GAIN_OF_FOUND = 0.05, 0.3
@@ -270,8 +273,17 @@ class Teacher:
         examples, least_gain = self._targets(store, merger.model)
         size = min(BATCH_SIZE, len(examples))
         steps = self.allowance.steps(store, size)
-        is_worth_it = self._possible_gain(store, start, examples) >= least_gain
-        if len(examples) < FEWEST_TARGETS or steps < FEWEST_STEPS or not is_worth_it:
+        gain = self._possible_gain(store, start, examples)
+        obstacles = {
+            f"right answers to {counted(len(examples), 'item')} of fit are too few": len(examples)
+            < FEWEST_TARGETS,
+            f"the rest of the budget has no room for {FEWEST_STEPS} steps": steps < FEWEST_STEPS,
+            f"its start misses {percent(gain)} of fit with known right answers, less than "
+            f"{percent(least_gain)}": gain < least_gain,
+        }
+        reason = next((reason for reason, holds in obstacles.items() if holds), None)
+        if reason is not None:
+            store.set_fact(NO_LESSON, reason)
             return None
         event = partial(Event, kind="trained", search=self.search.name, split="fit", total=steps)
         descent = Descent(

@@ -19,7 +19,7 @@ from kingyo.run.adapters import open_trained
 from kingyo.run.config import RunConfig
 from kingyo.run.extensions import with_asked_controls
 from kingyo.run.layer_paths import read_known_paths
-from kingyo.run.learnable import learns, with_learning
+from kingyo.run.learnable import LEARNS, learns, with_learning
 from kingyo.run.scouted import open_scout
 from kingyo.run.searches import baseline_recipes, searches, searches_after
 from kingyo.run.settings import settings_of
@@ -31,8 +31,6 @@ from kingyo.store import RunStore
 from kingyo.tasks import LoadedSplits, build_tasks, load_splits
 from kingyo.types import Axis, Item, Split, Task
 
-LEARNS = "learns"
-"""Fact: whether the main search learns weights by gradient."""
 _WITHOUT_STORE = ("kind", "data", "baselines", "searches", "all_searches", "first", "plan")
 
 
