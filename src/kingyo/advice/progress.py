@@ -52,7 +52,8 @@ def search_progress(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
     if summary.objectives or not rows or not fits:
         return
     trials = {trial.id: trial for trial in store.trials(search)}
-    plain = [row for row in rows if row.trial not in store.lessons(search)] or rows
+    learned = store.lessons(rows[0].search)
+    plain = [row for row in rows if row.trial not in learned] or rows
     first = [row for row in plain if trials[row.trial].batch == trials[rows[0].trial].batch]
     first = first if len(first) >= FEW else plain[:FEW]
     start, best = _best(first), _best(rows)
