@@ -45,7 +45,7 @@ FEWEST_LEFT = 4
 """Candidates that the rest of the budget must buy after a lesson."""
 FEWEST_TARGETS = 4
 NO_LESSON = "no_lesson"
-"""Fact: why the last lesson that was due was not held."""
+"""Fact: why the first lesson that was due was not held."""
 FAILURE = "learning_failure"
 """Fact: why weights could not be learned any more."""
 LEAST_GAIN, LEAST_GAIN_OF_FOUND = 0.05, 0.3
@@ -283,7 +283,8 @@ class Teacher:
         }
         reason = next((reason for reason, holds in obstacles.items() if holds), None)
         if reason is not None:
-            store.set_fact(NO_LESSON, reason)
+            if store.fact(NO_LESSON) is None:
+                store.set_fact(NO_LESSON, reason)
             return None
         event = partial(Event, kind="trained", search=self.search.name, split="fit", total=steps)
         descent = Descent(
