@@ -278,7 +278,7 @@ class Teacher:
             f"right answers to {counted(len(examples), 'item')} of fit are too few": len(examples)
             < FEWEST_TARGETS,
             f"the rest of the budget has no room for {FEWEST_STEPS} steps": steps < FEWEST_STEPS,
-            f"its start misses {percent(gain)} of fit with known right answers, less than "
+            f"right answers are known to {percent(gain)} of fit that the best so far misses, less than "
             f"{percent(least_gain)}": gain < least_gain,
         }
         reason = next((reason for reason, holds in obstacles.items() if holds), None)
