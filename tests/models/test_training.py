@@ -79,6 +79,14 @@ def test_an_existing_lora_is_trained_further(tmp_path: Path) -> None:
     assert [each.strip() for each in answers] == list(ANSWERS.values())
 
 
+def test_an_example_longer_than_the_context_is_refused(tmp_path: Path) -> None:
+    long = Example(item="long", prompt="Q: " + "1 " * 70 + "A:", answer="2")
+    with pytest.raises(KingyoError) as caught:
+        train_lora(Start(path=llama(tmp_path / "model")), [long], COURSE, tmp_path / "lora")
+    assert caught.value.argument == "item long"
+    assert not (tmp_path / "lora").exists()
+
+
 def test_a_nonfinite_loss_is_refused(tmp_path: Path) -> None:
     wild = Course(steps=50, learning_rate=1e30)
     with pytest.raises(KingyoError) as caught:

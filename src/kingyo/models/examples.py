@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from kingyo.errors import KingyoError
+from kingyo.io.units import counted
 from kingyo.models.decoding import Forward
 from kingyo.models.tokens import Text
 from kingyo.types import Example, TakeGradient
@@ -45,14 +47,26 @@ class ExampleTokens:
         )
 
 
-def as_row(text: Text, example: Example) -> ExampleTokens:
-    """Return an example as tokens, with the end token after free text."""
+def as_row(text: Text, example: Example, room: int | None = None) -> ExampleTokens:
+    """Return an example as tokens, with the end token after free text.
+
+    Raises:
+        KingyoError: it does not fit into the context, of ``room`` tokens.
+    """
     pairs = [text.encode_pair(example.prompt, each) for each in (example.answer, *example.others)]
     if not example.others and text.end is not None and pairs[0][1][-1:] != [text.end]:
         pairs = [(pairs[0][0], [*pairs[0][1], text.end])]
-    return ExampleTokens(
+    row = ExampleTokens(
         example=example, prompts=tuple(each for each, _ in pairs), answers=tuple(each for _, each in pairs)
     )
+    if room is not None and row.length > room:
+        raise KingyoError(
+            f"item {example.item}",
+            expected=f"a prompt and answers of at most {counted(room, 'token')}, the model's context",
+            received=f"{row.length} tokens",
+            remedy="Shorten the prompt or the answer, or use models with a longer context.",
+        )
+    return row
 
 
 def fits(text: Text, example: Example, room: int | None) -> bool:

@@ -115,7 +115,7 @@ class LiveModel:
 
         The loss is the mean −log p per token of free text, plus the mean −log p of the right choices.
         """
-        rows = [as_row(self._text, example) for example in examples]
+        rows = [as_row(self._text, example, context(self._model.config)) for example in examples]
         totals = Totals.of(examples, [len(row.answers[0]) for row in rows])
         lengths = [sum(map(len, (*row.prompts, *row.answers))) for row in rows]
         losses = (

@@ -23,7 +23,7 @@ from kingyo.models.decoding import Forward
 from kingyo.models.examples import ExampleTokens, as_row, batches, loss_of
 from kingyo.models.kinds.kind import Course, LoadOptions, Start, training_dtype
 from kingyo.models.language_model import end_tokens
-from kingyo.models.loading import load_model, load_tokenizer
+from kingyo.models.loading import context, load_model, load_tokenizer
 from kingyo.models.tokens import Text
 from kingyo.types import Example
 
@@ -47,7 +47,7 @@ def train_lora(
         options = LoadOptions(dtype=dtype, device=start.device, allow_pickle=start.allow_pickle)
         model = load_model(start.path, options)
         text = Text(load_tokenizer(start.path, remote_code=False), end_tokens(model))
-        rows = [as_row(text, example) for example in examples]
+        rows = [as_row(text, example, context(model.config)) for example in examples]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # deprecations, and Conv1D layers, which work
             adapted = _adapted(model, start)

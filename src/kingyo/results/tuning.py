@@ -17,7 +17,7 @@ from kingyo.store import RunStore
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
-    """What a LoRA on the bred model lost of other abilities, by items to keep.
+    """What a LoRA on the bred model lost on the items to keep.
 
     Attributes:
         candidate: its number.

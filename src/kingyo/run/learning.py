@@ -201,7 +201,7 @@ class Allowance:
 
     @property
     def is_enough(self) -> bool:
-        """Whether the shortest lesson is not too long."""
+        """Whether the shortest lesson fits into it."""
         return self.most is None or self.most >= SHORTEST
 
     def steps(self, store: RunStore, size: int) -> int:
