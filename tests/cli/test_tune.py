@@ -252,10 +252,12 @@ def test_items_to_keep_may_be_plain_data(copied: World) -> None:
     [
         (("--limit", "3"), "keep beside limit"),
         (("--keep", "gone.yaml"), "tune.keep"),
+        (("--keep", "empty.jsonl"), "tune.keep: data: "),
         (("--keep", "items.jsonl"), "items.jsonl, with 24 items of them"),
     ],
 )
 def test_wrong_options_are_one_error(bred: World, arguments: tuple[str, ...], named: str) -> None:
+    (bred.folder / "empty.jsonl").touch()
     failed = bred.run("tune", "runs/small", *arguments)
     assert failed.returncode == 1 and named in failed.stderr and "Traceback" not in failed.stderr
     assert bred.show("runs/small")["status"] == "finished"

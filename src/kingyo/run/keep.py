@@ -102,7 +102,10 @@ def open_kept(setup: Setup, file: str, own: Mapping[Split, Sequence[Item]]) -> t
             remedy="Correct the path; in a run.yaml it begins at the folder of that file.",
         )
     is_data = path.suffix in DATA
-    task = _task_of(setup.config, path, setup.folder) if is_data else _task_in(path)
+    try:
+        task = _task_of(setup.config, path, setup.folder) if is_data else _task_in(path)
+    except KingyoError as error:
+        raise error.placed("tune.keep") from error
     require_answers(task, setup.kind)
     hidden = {item.id.removeprefix(f"{item.task}/") for split in HIDDEN for item in own[split]}
     n_shared = sum(item.id.rpartition("/")[2] in hidden for item in task.items("test"))

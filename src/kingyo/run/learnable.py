@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from kingyo.errors import KingyoError
+from kingyo.io.schema import parse_settings
 from kingyo.methods import METHODS
 from kingyo.methods.contract import describes
 from kingyo.models.kinds import ModelKind
 from kingyo.run.config import RunConfig
 from kingyo.run.settings import RunSettings, deciding_measures
-from kingyo.strategies import COMBINATORS
+from kingyo.strategies import COMBINATORS, STRATEGIES
 from kingyo.tasks import TASK_KINDS
 from kingyo.types import HasGradients
 
@@ -34,6 +35,7 @@ def with_learning(settings: RunSettings, config: RunConfig) -> RunSettings:
     if not is_named:
         first = replace(first, groups=GROUPS)
     if first.strategy != MEMETIC:
+        parse_settings(STRATEGIES.get(first.strategy).Settings, first.settings, "search.settings")
         own: dict[str, object] = {"strategy": first.strategy, "settings": first.settings}
         own |= {"tie": False} if is_named else {}
         first = replace(first, strategy=MEMETIC, settings=own)
@@ -44,9 +46,17 @@ def learns(config: RunConfig, settings: RunSettings, kind: ModelKind, folder: Pa
     """Return whether the main search of a run learns weights: if it can, and run.yaml does not forbid it.
 
     Raises:
-        KingyoError: run.yaml demands it (``learn: true`` or ``strategy: memetic``), and it cannot.
+        KingyoError: run.yaml demands it (``learn: true`` or ``strategy: memetic``), and it cannot or is
+            forbidden to.
     """
     if config.learn is False:
+        if config.search.strategy == MEMETIC:
+            raise KingyoError(
+                "learn: false",
+                expected="a strategy that learns no weights",
+                received=f"search.strategy: {MEMETIC}",
+                remedy="Delete one of the two.",
+            )
         return False
     reasons = obstacles(config, settings, kind, folder)
     is_demanded = demands_learning(config)
