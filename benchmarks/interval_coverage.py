@@ -121,6 +121,8 @@ def table(many: Mapping[str, Made], bounds: tuple[float, float], runs: int) -> I
 
 GROUPS = ((75, 4), (50, 8), (30, 10))
 """Numbers of groups, and of items in each."""
+IMAGES = ((60, 100, 2), (39, 150, 2), (300, 500, 3))
+"""Numbers of images, of questions about them, and of images of a question."""
 SPREADS = (1.0, 2.0, 3.0)
 """Standard deviations of the difficulty of groups, in logits; half of the variance is that of each model."""
 SHOWN, TRIALS = 32, 24
@@ -136,7 +138,7 @@ class World:
     spread: float
     ability: float
 
-    @property
+    @cached_property
     def groups(self) -> Groups:
         """Return the groups of the items."""
         return Groups(numbers=np.repeat(np.arange(self.n_groups), self.size))
@@ -158,9 +160,37 @@ class World:
 
     def scores(self, rng: np.random.Generator, shared: Array, ahead: float = 0.0) -> Array:
         """Draw the scores of one model."""
-        logits = self.ability + ahead + shared + rng.normal(size=self.n_groups) * self.spread / np.sqrt(2)
-        chances = np.repeat(expit(logits), self.size)
+        logits = shared + rng.normal(size=self.n_groups) * self.spread / np.sqrt(2)
+        chances = expit(self.ability + ahead + self.of_items(logits))
         return (rng.random(len(chances)) < chances).astype(np.float64)
+
+    def of_items(self, logits: Array) -> Array:
+        """Return the logit of each item from those of the groups."""
+        return np.repeat(logits, self.size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageWorld(World):
+    """Questions about several images, each of which several questions show; a group is an image."""
+
+    n_items: int
+
+    @cached_property
+    def shown(self) -> NDArray[np.intp]:
+        """Return the images of each question: [questions, size]."""
+        rng = np.random.default_rng(2)
+        return np.stack([rng.permutation(self.n_groups)[: self.size] for _ in range(self.n_items)])
+
+    @cached_property
+    def groups(self) -> Groups:
+        """Return the groups of the questions."""
+        groups = Groups.of("\n".join(f"image {each}" for each in own) for own in self.shown.tolist())
+        assert groups is not None, "there are more questions than images"
+        return groups
+
+    def of_items(self, logits: Array) -> Array:
+        """Return the logit of each question, with the variance of one image's."""
+        return logits[self.shown].sum(axis=1) / np.sqrt(self.size)
 
 
 def _holds(bounds: Interval, value: float) -> bool:
@@ -202,7 +232,7 @@ def prediction_holds(world: World, rng: np.random.Generator) -> tuple[bool, bool
 
 def estimates_hold(world: World, rng: np.random.Generator) -> list[bool]:
     """Return whether ≈ of trials that were scored on some items holds their mean on all."""
-    n, shared = world.n_groups * world.size, world.shared(rng)
+    n, shared = len(world.groups.numbers), world.shared(rng)
     names = [str(item) for item in range(n)]
     responses, means = Responses(names), list[float]()
     for trial in range(TRIALS):
@@ -226,21 +256,28 @@ def grouped_table(runs: int) -> Iterator[str]:
     """Yield Markdown lines: shares in percent, by group / as if all items were independent."""
     yield "| " + " | ".join(["groups × items, sd of difficulty", *COLUMNS, "≈"]) + " |"
     yield "|" + "---|" * (2 + len(COLUMNS))
-    for n_groups, size in GROUPS:
-        for spread in SPREADS:
-            worlds = [
-                World(n_groups=n_groups, size=size, spread=spread, ability=ability) for ability in (0.0, 2.0)
-            ]
-            cells = [f"{n_groups} × {size}, {spread:.0f}"]
-            for measure in COLUMNS.values():
-                rng = np.random.default_rng(n_groups)
-                found = np.array([measure(world, rng) for world in worlds for _ in range(runs // 2)])
-                cells.append(" / ".join(f"{100 * share:.1f}" for share in found.mean(axis=0)))
-            rng = np.random.default_rng(n_groups)
-            few = max(1, runs // 100)
-            held = [each for world in worlds for _ in range(few) for each in estimates_hold(world, rng)]
-            cells.append(f"{100 * np.mean(held):.1f}")
-            yield "| " + " | ".join(cells) + " |"
+    rows: dict[str, World] = {
+        f"{n} × {size}, {spread:.0f}": World(n_groups=n, size=size, spread=spread, ability=0.0)
+        for n, size in GROUPS
+        for spread in SPREADS
+    }
+    rows |= {
+        f"{n_items} about {size} of {n} images each, 2": ImageWorld(
+            n_groups=n, size=size, spread=2.0, ability=0.0, n_items=n_items
+        )
+        for n, n_items, size in IMAGES
+    }
+    for name, world in rows.items():
+        worlds, cells = (world, replace(world, ability=2.0)), [name]
+        for measure in COLUMNS.values():
+            rng = np.random.default_rng(world.n_groups)
+            found = np.array([measure(each, rng) for each in worlds for _ in range(runs // 2)])
+            cells.append(" / ".join(f"{100 * share:.1f}" for share in found.mean(axis=0)))
+        rng = np.random.default_rng(world.n_groups)
+        few = max(1, runs // 100)
+        held = [one for each in worlds for _ in range(few) for one in estimates_hold(each, rng)]
+        cells.append(f"{100 * np.mean(held):.1f}")
+        yield "| " + " | ".join(cells) + " |"
 
 
 def main() -> None:

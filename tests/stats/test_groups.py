@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from kingyo.stats import Groups, Interval, interval, paired_difference, weighted_mean, wilson
+from kingyo.stats.groups import size_of
 from kingyo.stats.half_samples import (
     bounds_around,
     half_sample_bounds,
@@ -142,6 +143,32 @@ def test_groups_of_different_sizes() -> None:
     assert groups is not None and groups.freedom < 4
     score = interval([1.0] * 50 + [0.0] * 50, groups)
     assert score.score == 0.5 and score.low < 0.05 and score.high > 0.95
+
+
+def test_items_of_several_groups() -> None:
+    groups = Groups.of(["image a\nimage b", "image b\nimage c", "image c\nimage d", "", "image a"])
+    assert groups is not None and groups.members is not None
+    assert groups.count == 4 and size_of(5, groups).size == "5 items of 4 images"
+    assert groups.size == pytest.approx((3 + 3 + 2 + 1 + 2) / 5)
+    one_each = Groups(numbers=GROUPS.numbers, members=np.stack([np.arange(300), GROUPS.numbers], axis=1))
+    values = np.random.default_rng(0).random(300)
+    assert one_each.variance(values) == pytest.approx(GROUPS.variance(values))
+
+
+def test_intervals_of_questions_about_several_images_hold_their_level() -> None:
+    """Chains of shared images join nearly all questions, though each shares images with a few."""
+    rng = np.random.default_rng(0)
+    found = {True: list[bool](), False: list[bool]()}
+    for _ in range(200):
+        images = np.stack([rng.permutation(60)[:2] for _ in range(100)])
+        groups = Groups.of("\n".join(f"image {each}" for each in own) for own in images.tolist())
+        easiness = 4 * rng.normal(size=60)[images].sum(axis=1)
+        one, other = ((rng.random(100) < expit(easiness)).astype(float) for _ in range(2))
+        for is_grouped in found:
+            found[is_grouped].append(_holds(interval(one.tolist(), groups if is_grouped else None), 0.5))
+        gap = paired_difference([(one.tolist(), other.tolist())], groups=[groups])
+        assert gap.interval.high - gap.interval.low < 0.5
+    assert np.mean(found[True]) > 0.93 and np.mean(found[False]) < 0.93
 
 
 def test_whole_groups_are_halved() -> None:

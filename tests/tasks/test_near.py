@@ -313,6 +313,25 @@ def test_the_same_images_are_a_group_unless_all_items_show_them() -> None:
     images = [Media(sha256=f"{i}" * 64, type="image/png") for i in range(3)]
     own = [Item(id=f"{i}", prompt=f"{i}", answer="", media=(images[i % 3],)) for i in range(9)]
     labels = group_labels(near_groups(own, share_images=True))
-    assert len(labels) == 9 and set(labels.values()) == {"image 0", "image 1", "image 2"}
+    assert len(labels) == 9 and set(labels.values()) == {f"image {i * 16}" for i in "012"}
     one = [Item(id=f"{i}", prompt=f"{i}", answer="", media=(images[0],)) for i in range(9)]
     assert group_labels(near_groups(one, share_images=True)) == {}
+
+
+def test_items_of_several_images_belong_to_the_group_of_each() -> None:
+    images = [Media(sha256=f"{i}" * 64, type="image/png") for i in range(5)]
+    shown = [(0, 1), (1, 2), (2, 3), (3, 4), (4,)]
+    own = [
+        Item(id=f"{i}", prompt="", answer="", media=tuple(images[j] for j in each))
+        for i, each in enumerate(shown)
+    ]
+    groups = near_groups(own)
+    assert len(groups) == 1, "one split has them all"
+    names = {item: label.replace("image ", "").split() for item, label in group_labels(groups).items()}
+    assert [[name[0] for name in names[item.id]] for item in own] == [
+        ["1"],
+        ["1", "2"],
+        ["2", "3"],
+        ["3", "4"],
+        ["4"],
+    ]

@@ -3,7 +3,9 @@
 Intervals and tests then go by group. The variance of a mean is the jackknife's over groups (Quenouille 1956;
 CR3 of MacKinnon & White 1985), to which one more group is added, half of which is won and half lost, as a few
 equal groups are not certain. Its degrees of freedom are those of the effective number of groups (Kish 1965,
-Survey Sampling, section 8.2), less one.
+Survey Sampling, section 8.2), less one. An item may be in several groups, such as a question about two
+images: then all pairs of items with a common group count (Aronow, Samii & Assenova 2015, Cluster-robust
+variance estimation for dyadic data), those with two common groups twice.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Self
 
 import numpy as np
@@ -29,25 +32,32 @@ class Groups:
     """The groups of some items, in their order.
 
     Attributes:
-        numbers: the group of each item, from 0 on.
+        numbers: the group of each item, from 0 on; of several, the largest.
         noun: what makes a group, such as ``prompt``.
+        members: item and group of each membership, if items may be in several groups: [memberships, 2].
     """
 
     numbers: NDArray[np.intp]
     noun: str = "group"
+    members: NDArray[np.intp] | None = None
 
     @classmethod
     def of(cls, labels: Iterable[str]) -> Self | None:
         """Return the groups of items with these labels (``Item.group``); None if no two belong together."""
-        own = list(labels)
-        counts = Counter(filter(None, own))
+        own = [label.splitlines() for label in labels]
+        counts = Counter(chain.from_iterable(own))
         if not counts or max(counts.values()) == 1:
             return None
-        names = [label or i for i, label in enumerate(own)]
-        places = {name: place for place, name in enumerate(dict.fromkeys(names))}
+        shared = [[each for each in given if counts[each] > 1] for given in own]
+        names = [max(given, key=lambda each: counts[each], default=i) for i, given in enumerate(shared)]
+        places = {name: place for place, name in enumerate(dict.fromkeys([*names, *chain(*shared)]))}
         nouns = {label.partition(" ")[0] for label in counts if " " in label}
         noun = nouns.pop() if len(nouns) == 1 else "group"
-        return cls(numbers=np.array([places[name] for name in names]), noun=noun)
+        members = None
+        if max(map(len, shared)) > 1:
+            pairs = [(i, places[name]) for i, given in enumerate(shared) for name in given or [i]]
+            members = np.array(pairs, dtype=np.intp)
+        return cls(numbers=np.array([places[name] for name in names]), noun=noun, members=members)
 
     @cached_property
     def sizes(self) -> Array:
@@ -55,9 +65,14 @@ class Groups:
         return np.bincount(self.numbers).astype(np.float64)
 
     @property
+    def count(self) -> int:
+        """Return the number of groups."""
+        return len(self.sizes) if self.members is None else int(self.members[:, 1].max()) + 1
+
+    @property
     def size(self) -> float:
-        """Return the mean number of items in the group of an item."""
-        return float((self.sizes**2).sum() / self.sizes.sum())
+        """Return the mean number of items that share a group with an item, itself included."""
+        return float(self._near.mean())
 
     @property
     def freedom(self) -> float:
@@ -77,10 +92,27 @@ class Groups:
         n = len(values)
         if len(self.sizes) == 1:
             return EXTRA + float(values.var())
-        residuals = self.sums(values - values.mean()) / (1 - self.sizes / n)
-        together = float((residuals**2).sum()) * (1 - 1 / len(self.sizes))
+        items, groups = self._memberships
+        residuals = (values - values.mean()) / (1 - np.minimum(self._near, n - 1) / n)
+        pairs = float((np.bincount(groups, residuals[items]) ** 2).sum())
+        again = float(((np.bincount(items) - 1) * residuals**2).sum())
         alone = float(((values - values.mean()) ** 2).sum())
+        together = (pairs - again) * (1 - 1 / self.count)
         return (max(together, alone) + EXTRA * self.size**2) / n**2
+
+    @cached_property
+    def _memberships(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return item and group of each membership."""
+        if self.members is None:
+            return np.arange(len(self.numbers)), self.numbers
+        return self.members[:, 0], self.members[:, 1]
+
+    @cached_property
+    def _near(self) -> Array:
+        """Return the number of items that share a group with each, itself included."""
+        items, groups = self._memberships
+        others = np.bincount(groups)[groups] - 1
+        return 1 + np.bincount(items, others, len(self.numbers)).astype(np.float64)
 
     def design_effect(self, values: Array) -> float:
         """Return by how much the groups raise the variance of the mean of values in [-1, 1], at least 1."""
@@ -90,9 +122,9 @@ class Groups:
 
 def size_of(n: int, groups: Groups | None) -> SampleSize:
     """Return the size of n items, of which some may belong together."""
-    if groups is None or len(groups.sizes) == n:
+    if groups is None or groups.count == n:
         return SampleSize(n=n)
-    return SampleSize(n=n, n_groups=len(groups.sizes), noun=groups.noun)
+    return SampleSize(n=n, n_groups=groups.count, noun=groups.noun)
 
 
 def grouped_share(values: Array, groups: Groups, level: float = 0.95) -> Interval:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from math import ceil
@@ -130,8 +130,8 @@ def near_groups(
     first_of_image: dict[str, int] = {}
     first_of_label: dict[str, int] = {}
     for i, item in enumerate(items):
-        if item.group:
-            sets.join(i, first_of_label.setdefault(item.group, i))
+        for label in item.group.splitlines():
+            sets.join(i, first_of_label.setdefault(label, i))
         sets.join(i, first_of_question.setdefault((_text_key(item), _hashes(item)), i))
         for each in () if share_images else _hashes(item):
             sets.join(i, first_of_image.setdefault(each, i))
@@ -148,25 +148,38 @@ def near_groups(
 def group_labels(groups: Sequence[Sequence[Item]]) -> dict[str, str]:
     """Return the id of each item that belongs together with others -> its ``Item.group``.
 
-    Items with the same images belong together even if they may be in different splits (``share_images``),
-    unless all items show the same.
+    Items belong to the group of each image that others have, too, even if they may be in different splits
+    (``share_images``); an image that all items show does not count.
     """
-    by_images: dict[tuple[str, ...], list[Item]] = defaultdict(list)
+    images = _shared_images([item for group in groups for item in group])
+    labels: dict[str, str] = {}
     for group in groups:
-        by_images[_hashes(group[0]) or (group[0].id,)] += group
-    joined = [*by_images.values()] if len(by_images) > 1 else groups
-    return {item.id: _label(group) for group in joined if len(group) > 1 for item in group}
+        given = {item.group for item in group if item.group}
+        for item in group:
+            own = [*item.group.splitlines(), *images[item.id]] if item.media else []
+            if len(group) > 1 and (len(given) == 1 or not own):
+                own = given if len(given) == 1 else {f"{_noun(group[0])} {group[0].id}"}
+            if own:
+                labels[item.id] = "\n".join(own)
+    return labels
 
 
-def _label(group: Sequence[Item]) -> str:
-    given = {item.group for item in group if item.group}
-    if len(given) == 1:
-        return given.pop()
-    if has_media(group):
-        noun = "image" if len({_hashes(item) for item in group}) == 1 else "group"
-    else:
-        noun = "question" if group[0].seed is None else "prompt"
-    return f"{noun} {group[0].id}"
+def _shared_images(items: Sequence[Item]) -> Mapping[str, Sequence[str]]:
+    """Return the id of each item -> labels of its images that other items have; the same items, one label."""
+    holders: dict[str, list[str]] = defaultdict(list)
+    for item in items:
+        for image in dict.fromkeys(_hashes(item)):
+            holders[image].append(item.id)
+    images = {tuple(ids): image for image, ids in holders.items() if 1 < len(ids) < len(items)}
+    labels: dict[str, list[str]] = defaultdict(list)
+    for ids, image in images.items():
+        for each in ids:
+            labels[each].append(f"image {image[:16]}")
+    return labels
+
+
+def _noun(item: Item) -> str:
+    return "image" if item.media else "question" if item.seed is None else "prompt"
 
 
 class _Sets:

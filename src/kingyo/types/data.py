@@ -117,7 +117,8 @@ class Item:
         media: the images of the question, in order.
         seed: the seed of the answer's noise, if the model draws.
         group: what it shares with other items of its task, such as ``prompt 3f2a``; the first word says what
-            that is. Items of a group are in one split and not independent. Empty if it is on its own.
+            that is. Items of a group are in one split and not independent. Several groups are written
+            one per line. Empty if it is on its own.
         where: the place of that row, such as ``items.jsonl line 7``; empty if unknown, as in a stored item.
     """
 
