@@ -16,7 +16,16 @@ from kingyo.methods import METHODS
 from kingyo.models.kinds import LoadOptions
 from kingyo.models.language_model import LiveModel, PromptReader
 from kingyo.recipe import Recipe, Source
-from kingyo.run.learning import BATCH_SIZE, Allowance, Descent, WeightLearner
+from kingyo.run.learning import (
+    BATCH_SIZE,
+    LEAST_GAIN,
+    LEAST_GAIN_OF_FOUND,
+    PLATEAU,
+    Allowance,
+    Descent,
+    WeightLearner,
+    worthwhile_gain,
+)
 from kingyo.runners.evaluate import InPlaceMerger
 from kingyo.space import ParameterSpace
 from kingyo.store import RunStore
@@ -127,3 +136,12 @@ def test_a_lesson_costs_at_most_a_third_of_the_budget_or_of_the_time(
         allowance = Allowance(search=MAIN, budget=budget, seconds=seconds, most_items=32)
         assert allowance.steps(store, BATCH_SIZE) == steps
         assert allowance.is_enough is (budget is None or budget > 100)
+
+
+def test_answers_that_models_found_are_learned_once_the_search_stands_still() -> None:
+    trials = [(float(i),) for i in range(PLATEAU + 2)]
+    assert worthwhile_gain(trials, trials[0], are_found=True) == LEAST_GAIN
+    assert worthwhile_gain(trials, trials[-1], are_found=True) == LEAST_GAIN_OF_FOUND
+    assert worthwhile_gain(trials, trials[-1], are_found=False) == LEAST_GAIN
+    assert worthwhile_gain(trials[:6], (9.0,), are_found=True) == LEAST_GAIN_OF_FOUND, "a search that begins"
+    assert worthwhile_gain(trials, (99.0,), are_found=True) == LEAST_GAIN, "none is better than the start"

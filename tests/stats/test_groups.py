@@ -164,8 +164,8 @@ def test_intervals_of_questions_about_several_images_hold_their_level() -> None:
         groups = Groups.of("\n".join(f"image {each}" for each in own) for own in images.tolist())
         easiness = 4 * rng.normal(size=60)[images].sum(axis=1)
         one, other = ((rng.random(100) < expit(easiness)).astype(float) for _ in range(2))
-        for is_grouped in found:
-            found[is_grouped].append(_holds(interval(one.tolist(), groups if is_grouped else None), 0.5))
+        for is_grouped, held in found.items():
+            held.append(_holds(interval(one.tolist(), groups if is_grouped else None), 0.5))
         gap = paired_difference([(one.tolist(), other.tolist())], groups=[groups])
         assert gap.interval.high - gap.interval.low < 0.5
     assert np.mean(found[True]) > 0.93 and np.mean(found[False]) < 0.93

@@ -51,8 +51,10 @@ FAILURE = "learning_failure"
 LEAST_GAIN, LEAST_GAIN_OF_FOUND = 0.05, 0.3
 """Shares of fit that the start must miss and targets solve: references, or else answers that models found.
 
-What models find themselves are the easy items, which a search soon solves as well.
+What models find themselves are the easy items, which a search soon solves as well, unless it stands still.
 """
+PLATEAU = 8
+"""A search stands still once its best trial is this old, in trials."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,10 +272,12 @@ class Teacher:
         self, store: RunStore, notify: Callable[[Event], None], number: int, start: Genome
     ) -> tuple[Genome, Lesson] | None:
         began, merger = time.perf_counter(), self.merger()
-        examples, least_gain = self._targets(store, merger.model)
+        examples, are_found = self._targets(store, merger.model)
         size = min(BATCH_SIZE, len(examples))
         steps = self.allowance.steps(store, size)
         gain = self._possible_gain(store, start, examples)
+        genomes = [trial.asked.genome for trial in store.trials(self.search.name)]
+        least_gain = worthwhile_gain(genomes, start, are_found=are_found)
         obstacles = {
             f"right answers to {counted(len(examples), 'item')} of fit are too few": len(examples)
             < FEWEST_TARGETS,
@@ -302,8 +306,8 @@ class Teacher:
         )
         return genome, lesson
 
-    def _targets(self, store: RunStore, model: Any) -> tuple[tuple[Example, ...], float]:
-        """Return examples of items of fit with a right answer, and the gain that they must promise.
+    def _targets(self, store: RunStore, model: Any) -> tuple[tuple[Example, ...], bool]:
+        """Return examples of items of fit with a right answer, and whether models found most of them.
 
         That is an item's own answer, or else the one that models gave most often; only theirs if they write
         right answers in another form, such as with steps before a number: to learn a form that no source
@@ -318,8 +322,8 @@ class Teacher:
         if not _have_one_form(own, found):
             own = ()
         owned = {example.item for example in own}
-        gain = LEAST_GAIN if self.is_demanded or 2 * len(owned) >= len(fit) else LEAST_GAIN_OF_FOUND
-        return (*own, *(example for example in found if example.item not in owned)), gain
+        are_found = not self.is_demanded and 2 * len(owned) < len(fit)
+        return (*own, *(example for example in found if example.item not in owned)), are_found
 
     def _possible_gain(self, store: RunStore, start: Genome, examples: Sequence[Example]) -> float:
         """Return the share of fit that examples answer and the start is not expected to."""
@@ -331,6 +335,18 @@ class Teacher:
         mean = fmean(scores.values()) if scores else 0.0
         missed = [1 - scores.get(item, mean) for item in {example.item for example in examples}]
         return sum(missed) / len(store.items()["fit"])
+
+
+def worthwhile_gain(genomes: Sequence[Genome], start: Genome, *, are_found: bool) -> float:
+    """Return the share of fit that a lesson must promise.
+
+    Args:
+        genomes: of the trials of the search, in order.
+        start: where the lesson begins: the best of them, or a known point.
+        are_found: whether models found most of the right answers.
+    """
+    age = len(genomes) - (genomes.index(start) if start in genomes else 0)
+    return LEAST_GAIN_OF_FOUND if are_found and age < PLATEAU else LEAST_GAIN
 
 
 def _have_one_form(own: Sequence[Example], found: Sequence[Example]) -> bool:
