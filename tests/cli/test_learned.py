@@ -30,8 +30,8 @@ N_BASELINES, FIRST = 4, 6
 
 
 def learning(world: World, **changes: object) -> Path:
-    budget = {"candidates": CANDIDATES}
-    return world.config(search=None, controls={"random": True}, budget=budget, **changes)
+    given = {"search": None, "controls": {"random": True}, "budget": {"candidates": CANDIDATES}}
+    return world.config(**(given | changes))
 
 
 def lessons(run: Path) -> dict[int, Lesson]:
@@ -126,6 +126,7 @@ def test_learn_false_is_the_plain_search(world: World) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
+        ({"budget": {"candidates": 44}}, "720 item evaluations, or 45 candidates of 16 items"),
         ({"merge": {"method": "nearswap"}}, "the method nearswap, which has no derivative"),
         ({"merge": {"choose_sources": True}}, "merge.choose_sources"),
         ({"objectives": ["even", "closeness"]}, "several objectives"),

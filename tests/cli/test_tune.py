@@ -209,10 +209,12 @@ def test_the_bred_model_wins_a_tie(world: World) -> None:
     assert world.run("evolve", config).returncode == 0
     shown: Any = world.show("runs/small")
     assert shown["tuning"]["chosen"] == {TUNED: 0, PARENT: 0}
-    assert shown["tuning"]["comparisons"]["bred"]["alike"]
+    assert shown["tuning"]["comparisons"] == {}
+    assert not {TUNED, PARENT} & shown["controls"].keys(), "both are listed already, as bred and parent"
     text = " ".join(world.run("tune", "runs/small").stdout.split())
-    assert "without training: no setting was ahead of it" in text
-    assert world.run("export", "runs/small", "out", "--search", "tuned").returncode == 0
+    assert "without training: no LoRA was ahead of it" in text
+    exported = world.run("export", "runs/small", "out", "--search", "tuned")
+    assert exported.returncode == 0 and "no LoRA was ahead" in exported.stdout
     assert not (world.folder / "out" / "adapter").exists()
 
 
@@ -235,7 +237,7 @@ def test_a_model_that_loses_other_abilities_is_refused(copied: World, limit: int
         assert each["score"] - kept["bred"] == pytest.approx(lost["score"]) and lost["high"] < 0
     text = " ".join(finished.stdout.split())
     assert "other.yaml (n = 10): bred" in text
-    assert ("stays without training" in text) == is_refused and "no setting was ahead" not in text
+    assert ("stays without training" in text) == is_refused and "no LoRA was ahead" not in text
     changed = copied.run("tune", "runs/small", "--keep", "other.jsonl")
     assert changed.returncode == 1 and "other.yaml" in changed.stderr
 

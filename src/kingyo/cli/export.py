@@ -71,6 +71,7 @@ def export(
     from kingyo.cli.advice import note_versions, warn_lost
     from kingyo.export import choose
     from kingyo.export import export as export_trial
+    from kingyo.run.config import TRAININGS
     from kingyo.run.run import Run
     from kingyo.store import RunStore
     from kingyo.types import MEDIA, AnswersImages, GeneratesText
@@ -82,6 +83,8 @@ def export(
         folder = export_trial(store, out, chosen, pipeline=pipeline, single_file=single_file)
         note_versions(store, "exported")
         _print_choice(store, chosen, folder, is_default=trial is None and search is None)
+        if search in TRAININGS and chosen.search != search:
+            echo(f"--search {search}: no LoRA was ahead of this model on validation.")
         kind = Run.stored(store).kind
         if GeneratesText in kind.provides:
             shown = min(folder.glob(f"{MEDIA}/*"), default=None) if AnswersImages in kind.provides else None

@@ -25,7 +25,7 @@ from kingyo.results.model_result import ModelResult, groups_by_task, read_model_
 from kingyo.results.summary import RunSummary
 from kingyo.results.tuning import read_tuning
 from kingyo.run.adapters import read_training
-from kingyo.run.config import TRAINED, TRAININGS, WEIGHT_SEARCH
+from kingyo.run.config import TRAINED, TRAININGS, TUNED, TUNED_PARENT, WEIGHT_SEARCH
 from kingyo.run.extensions import (
     control_command,
     missing_controls,
@@ -47,8 +47,9 @@ def summarize(store: RunStore) -> RunSummary:
     baselines = {
         str(trial.name): read_model_result(store, str(trial.name), trial) for trial in store.trials(BASELINES)
     }
-    controls = _winners(store)
-    winner, leader = controls.pop(MAIN, None), _leader(store, fits)
+    winners = _winners(store)
+    winner, leader = winners.pop(MAIN, None), _leader(store, fits)
+    controls = {name: each for name, each in winners.items() if not _is_untrained(name, each)}
     child, objectives = winner or leader, stored_objectives(store)
     others = [*baselines.values(), *controls.values()]
     return RunSummary(
@@ -87,7 +88,7 @@ def summarize(store: RunStore) -> RunSummary:
         controls_to_run={name: control_command(str(store.folder), name) for name in missing_controls(store)},
         estimates=_estimates(store, [*([child] if child else []), *others]),
         training=read_training(store, TRAINED),
-        tuning=read_tuning(store, winner, controls),
+        tuning=read_tuning(store, winner, winners),
         learning=read_learning(store),
         not_learned=why_not_learned(store),
         scout=read_scout(store),
@@ -98,6 +99,11 @@ def _winners(store: RunStore) -> dict[str, ModelResult]:
     """Return search -> its winner, for the searches that have one."""
     winners = {name: store.winner(name) for name in store.searches() if name != BASELINES}
     return {name: read_model_result(store, name, trial) for name, trial in winners.items() if trial}
+
+
+def _is_untrained(search: str, winner: ModelResult) -> bool:
+    """Return whether tuning kept the model that it started from, which is listed already."""
+    return search in (TUNED, TUNED_PARENT) and winner.trial.asked.number == 0
 
 
 def _leader(store: RunStore, fits: Sequence[EvaluationRow]) -> ModelResult | None:

@@ -118,14 +118,14 @@ def read_tuning(
     training = read_training(store, TUNED)
     if training is None:
         return None
-    tuned = controls.get(TUNED)
+    chosen = {name: controls[name].trial.asked.number for name in (TUNED, TUNED_PARENT) if name in controls}
+    tuned = controls[TUNED] if chosen.get(TUNED) else None  # else it is the bred model
     others = [each for name in TRAININGS if name != TUNED and (each := controls.get(name))]
     compared = (
         compare_on_test(store, tuned, [*([replace(bred, name="bred")] if bred else []), *others])
         if tuned
         else ()
     )
-    chosen = {name: controls[name].trial.asked.number for name in (TUNED, TUNED_PARENT) if name in controls}
     return Tuning(
         tuned=training,
         parent=read_training(store, TUNED_PARENT),
@@ -160,6 +160,6 @@ def _described(training: Training, chosen: int | None) -> str:
     if all(setting.failure is not None for setting in training.settings):
         return f"{training} So {training.parent} stays without training."
     if chosen == 0:
-        return f"{training} Validation chose {training.parent} without training: no setting was ahead of it."
+        return f"{training} Validation chose {training.parent} without training: no LoRA was ahead of it."
     rate = training.numbered[chosen].learning_rate
     return f"{training} Validation chose the learning rate {rate:g} of {len(training.settings)}."

@@ -122,7 +122,8 @@ class Training:
         n = sum(setting.seconds is not None for setting in self.settings)
         failures = [setting.failure for setting in self.settings if setting.failure is not None]
         failed = (
-            f" {len(failures)} of {counted(len(self.settings), 'setting')} failed: {failures[0].rstrip('.')}."
+            f" {len(failures)} of {counted(len(self.settings), 'setting')} dropped out, the first because "
+            f"{failures[0].rstrip('.')}."
             if failures
             else ""
         )

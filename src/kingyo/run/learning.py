@@ -9,6 +9,7 @@ The optimiser is Adam (Kingma & Ba 2015) within the bounds of the axes.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -205,6 +206,11 @@ class Allowance:
     def is_enough(self) -> bool:
         """Whether the shortest lesson fits into it."""
         return self.most is None or self.most >= SHORTEST
+
+    @property
+    def least_budget(self) -> int:
+        """The item evaluations of a search that has room for the shortest lesson."""
+        return max(math.ceil(SHORTEST / SHARE), SHORTEST + FEWEST_LEFT * self.most_items)
 
     def steps(self, store: RunStore, size: int) -> int:
         """Return how many steps the next lesson may have if each takes ``size`` examples."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 from kingyo.checkpoints import Checkpoint
@@ -14,6 +15,7 @@ from kingyo.io.extras import install_command
 from kingyo.io.units import counted, percent
 from kingyo.models.kinds import HasLanguagePart, PassesLayers, require_ability
 from kingyo.run.layer_paths import dataflow_space, frame_of, models_of_paths
+from kingyo.run.learning import Allowance
 from kingyo.run.model_kind import check_items, layers_kind, require_answers
 from kingyo.run.prompts import reads_like
 from kingyo.run.run import Run
@@ -49,6 +51,7 @@ def check(run: Run) -> None:
         require_teaching(task)
     for search in run.all_searches:
         _check_budget(search, run)
+    _check_room_for_lessons(run)
     for space in (search.space for search in run.all_searches):
         for genome in probes(space.axes):
             plan(space.decode(genome), sources)
@@ -97,6 +100,20 @@ def _check_budget(search: Search, run: Run) -> None:
             expected=f"at least {n_items}, the items that one candidate is scored on; better {100 * n_items}",
             received=f"{limit} for the search '{search.name}'",
             remedy=f"Give a larger budget{fewer}",
+        )
+
+
+def _check_room_for_lessons(run: Run) -> None:
+    """Refuse to demand learned weights of a budget without room for a lesson."""
+    allowance = Allowance.of(run.searches[0], len(run.items["fit"]))
+    if run.config.learn and not allowance.is_enough:
+        least, items = allowance.least_budget, allowance.most_items
+        raise KingyoError(
+            "learn: true",
+            expected=f"a budget with room for a lesson: at least {least:,} item evaluations, or "
+            f"{math.ceil(least / items):,} candidates of {counted(items, 'item')}",
+            received=f"{allowance.budget:,} item evaluations",
+            remedy="Give a larger budget, or delete `learn: true`.",
         )
 
 

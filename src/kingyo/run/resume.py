@@ -183,7 +183,7 @@ def _require_same_tuning(store: RunStore, known: TuneConfig, wanted: TuneConfig 
             "--keep",
             expected=f"nothing else than when the tuning of {store.folder} began: {kept}",
             received=f"{wanted.keep}, limit {wanted.limit:g}" if wanted else "nothing",
-            remedy="Leave it out; `kingyo evaluate` scores an exported model on any items.",
+            remedy="Leave it out: a run is tuned once. `kingyo evaluate` scores an exported model.",
         )
 
 
