@@ -26,6 +26,7 @@ from kingyo.evolution.screens import ScreenSettings
 from kingyo.methods import METHODS
 from kingyo.models.kinds import MODEL_KINDS
 from kingyo.recipe import Recipe, Source, load_recipes
+from kingyo.results.summarize import summarize
 from kingyo.run.config import (
     Budget,
     Choose,
@@ -119,7 +120,8 @@ def test_commands_of_the_readme_run_in_order(tmp_path: Path) -> None:
 
 def run_in_order(page: Path, folder: Path) -> None:
     """Write the files that a page shows, then run its commands next to the zoo."""
-    (folder / "zoo").symlink_to(ROOT / "zoo")
+    if not (folder / "zoo").exists():
+        (folder / "zoo").symlink_to(ROOT / "zoo")
     for name, text in YAML_FILE.findall(page.read_text(encoding="utf-8")):
         (folder / name).write_text(text, encoding="utf-8")
     for words in commands(page):
@@ -134,6 +136,26 @@ def test_commands_of_the_page_of_searching_run_in_order(tmp_path: Path) -> None:
     finished = {path.parent.relative_to(tmp_path / "runs") for path in tmp_path.glob("runs/**/run.db")}
     one_seed = {"both", "genome", "paths", "hybrid"}
     assert {str(each) for each in finished} == {*one_seed, "seeds/seed-0", "seeds/seed-1"}
+
+
+@pytest.mark.slow
+def test_commands_of_the_page_of_learning_run_in_order(tmp_path: Path) -> None:
+    """Its tuning begins with the run of the README, whose budget is smaller here."""
+    pytest.importorskip("peft")
+    (tmp_path / "zoo").symlink_to(ROOT / "zoo")
+    for words in [each for each in commands(ROOT / "README.md") if each[0] == "kingyo"][:2]:
+        given = ["6" if words[i - 1] == "--candidates" else word for i, word in enumerate(words)]
+        assert run_forked(given[1:], tmp_path, ENV).returncode == 0, shlex.join(given)
+    run_in_order(ROOT / "docs" / "learning.md", tmp_path)
+    with RunStore.read(tmp_path / "runs" / "learned") as store:
+        summary = summarize(store)
+    assert summary.learning is not None and list(summary.learning.lessons) == [6]
+    assert summary.winner is not None and summary.winner.test is not None
+    assert summary.winner.test.score > 0.8
+    assert "adapter" in {path.name for path in (tmp_path / "tuned-model").iterdir()}
+    with RunStore.read(tmp_path / "runs" / "kept") as store:
+        tuning = summarize(store).tuning
+    assert tuning is not None and tuning.others is not None and tuning.others.n > 100
 
 
 @pytest.mark.slow

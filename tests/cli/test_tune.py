@@ -227,16 +227,16 @@ def test_a_model_that_loses_other_abilities_is_refused(copied: World, limit: int
     assert finished.returncode == 0, finished.stderr
     tuning: Any = copied.show("runs/small")["tuning"]
     kept, settings = tuning["kept"], tuning["tuned"]["settings"]
-    assert kept["limit"] == limit and kept["n"] == 10 and len(kept["tuned"]) == 2
+    assert kept["limit"] == limit and kept["n"] == 40 and len(kept["tuned"]) == 2
     assert (tuning["chosen"][TUNED] == 0) == is_refused
     assert (
-        all("other.yaml (n = 10), and at most 2" in str(each["failure"]) for each in settings) == is_refused
+        all("other.yaml (n = 40), and at most 2" in str(each["failure"]) for each in settings) == is_refused
     )
     for each in kept["tuned"]:
         lost = each["difference"]
         assert each["score"] - kept["bred"] == pytest.approx(lost["score"]) and lost["high"] < 0
     text = " ".join(finished.stdout.split())
-    assert "other.yaml (n = 10): bred" in text
+    assert "other.yaml (n = 40): bred" in text
     assert ("stays without training" in text) == is_refused and "no LoRA was ahead" not in text
     changed = copied.run("tune", "runs/small", "--keep", "other.jsonl")
     assert changed.returncode == 1 and "other.yaml" in changed.stderr

@@ -54,7 +54,7 @@ def test_learned_trials_are_marked(findings: Findings, runs: dict[str, Path]) ->
     assert [row["trial"] for row in trial_rows(findings) if row.get("lesson")] == [12, 20]
     assert "triangle-up" in json.dumps(charts(findings)["progress"].spec)
     page = Reader(rendered(runs["learned"]))
-    assert "Weights were learned twice from 24 right answers, for 1,440 of the search's" in page.text
+    assert "Weights were learned twice (trials 12 and 20) from 24 right answers, for 1,440 of" in page.text
     assert sum(text.endswith(LESSON) for text in page.texts) == 2
     assert "Each is the mean of its tensors. Mean (lowest to highest): ja " in page.text
 

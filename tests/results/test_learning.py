@@ -67,9 +67,9 @@ def test_cost_and_gain_of_lessons(tmp_path: Path) -> None:
         store.set_winner(MAIN, store.trials(MAIN)[3].id)
         summary = summarize(store)
     assert summary.learned == (
-        "Weights were learned once from 24 right answers, for 240 of the search's 300 item evaluations, in "
-        "12 s. On fit, the best trial before scored 50.0%, the best learned one scored 70.0% and the best "
-        "other one since scored 90.0%. The bred model descends from learned weights."
+        "Weights were learned once (trial 2) from 24 right answers, for 240 of the search's 300 item "
+        "evaluations, in 12 s. On fit, the best trial before scored 50.0%, the best learned one scored "
+        "70.0% and the best other one since scored 90.0%. The bred model descends from learned weights."
     )
     record = summary.to_json()["learning"]
     assert isinstance(record, dict)

@@ -22,7 +22,7 @@ class Learning:
     """The lessons of the main search: their cost, and the best scores on fit as the search received them.
 
     Attributes:
-        lessons: in the order of the trials.
+        lessons: number of a learned trial -> its lesson.
         items: item evaluations of the search, including the cost of lessons.
         before: best score of the trials before the first lesson; None without one.
         learned: best score of the trials that were learned.
@@ -31,7 +31,7 @@ class Learning:
         origins: id of a trial -> how it was made, unless it owes nothing to a lesson.
     """
 
-    lessons: Sequence[Lesson]
+    lessons: Mapping[int, Lesson]
     items: int
     before: float | None
     learned: float | None
@@ -43,13 +43,18 @@ class Learning:
         """Return whether a trial was learned, or descends from one that was."""
         return self.origins.get(trial.id, "plain")
 
+    def cost(self, what: Literal["steps", "items", "seconds"]) -> float:
+        """Return the steps, item evaluations or seconds of all lessons."""
+        return sum(getattr(lesson, what) for lesson in self.lessons.values())
+
     def in_words(self, bred: StoredTrial | None) -> str:
         """Say what learning cost and brought, and whether the bred model is learned."""
-        n, answers = len(self.lessons), sorted({lesson.targets for lesson in self.lessons})
+        n, answers = len(self.lessons), sorted({lesson.targets for lesson in self.lessons.values()})
+        trials = f"trial{'s' if n > 1 else ''} {joined([str(number) for number in self.lessons])}"
         times = {1: "once", 2: "twice"}.get(n, f"{n} times")
         right = counted(answers[-1], "right answer")
         right = right if len(answers) == 1 else f"{answers[0]} to {right}"
-        cost, seconds = (sum(getattr(each, key) for each in self.lessons) for key in ("items", "seconds"))
+        cost, seconds = self.cost("items"), self.cost("seconds")
         mark = "≈ " if self.is_estimate else ""
         bests = {
             "the best trial before": self.before,
@@ -58,8 +63,9 @@ class Learning:
         }
         scores = [f"{who} scored {mark}{percent(score)}" for who, score in bests.items() if score is not None]
         text = (
-            f"Weights were learned {times} from {right}, for {cost:,} of the search's {self.items:,} item "
-            f"evaluations, in {seconds:,.0f} s. On fit, {joined(scores) or 'no trial is scored yet'}."
+            f"Weights were learned {times} ({trials}) from {right}, for {cost:,} of the search's "
+            f"{self.items:,} item evaluations, in {seconds:,.0f} s. On fit, "
+            f"{joined(scores) or 'no trial is scored yet'}."
         )
         return text if bred is None else f"{text} {_BRED[self.origin(bred)]}"
 
@@ -67,11 +73,12 @@ class Learning:
         """Return it as JSON."""
         return {
             "lessons": len(self.lessons),
-            "targets": max(lesson.targets for lesson in self.lessons),
-            "steps": sum(lesson.steps for lesson in self.lessons),
-            "items": sum(lesson.items for lesson in self.lessons),
+            "trials": [*self.lessons],
+            "targets": max(lesson.targets for lesson in self.lessons.values()),
+            "steps": self.cost("steps"),
+            "items": self.cost("items"),
             "search_items": self.items,
-            "seconds": round(sum(lesson.seconds for lesson in self.lessons), 3),
+            "seconds": round(self.cost("seconds"), 3),
             "best_before": self.before,
             "best_learned": self.learned,
             "best_after": self.after,
@@ -110,9 +117,10 @@ def read_learning(store: RunStore) -> Learning | None:
         return None
     rows = [row for row in store.summaries("fit") if row.search == MAIN]
     first = min(lessons)
+    numbers = {trial.id: trial.asked.number for trial in store.trials(MAIN)}
     plain = [row for row in rows if row.trial not in lessons]
     return Learning(
-        lessons=tuple(lessons.values()),
+        lessons={numbers[trial]: lesson for trial, lesson in lessons.items()},
         items=sum(items for items, _ in store.costs(MAIN, "fit").values()),
         before=_best(row for row in plain if row.trial < first),
         learned=_best(row for row in rows if row.trial in lessons),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import cast
 
@@ -82,7 +83,7 @@ def read_kept(store: RunStore) -> Kept | None:
 
 
 def open_kept(setup: Setup, file: str, own: Mapping[Split, Sequence[Item]]) -> tuple[Task, Sequence[Item]]:
-    """Open the items to keep: those for test of a task file, or all of a data file, as the run's task.
+    """Open the items to keep: those for test of a task file, or all if it names no splits or is plain data.
 
     Args:
         setup: the run's.
@@ -124,8 +125,12 @@ def open_kept(setup: Setup, file: str, own: Mapping[Split, Sequence[Item]]) -> t
 
 
 def _task_in(path: Path) -> Task:
+    """Build the tasks of a file with their test items, or with all items if it names no splits."""
     specs = specs_in(path)
-    return build_tasks(specs, load_splits(specs, path.parent).splits, path.parent)
+    splits = load_splits(specs, path.parent).splits
+    if not any("splits" in spec.model_fields_set for spec in specs.values()):
+        splits = {"fit": (), "validation": (), "test": (*chain.from_iterable(splits.values()),)}
+    return build_tasks(specs, splits, path.parent)
 
 
 def _task_of(config: RunConfig, data: Path, folder: Path) -> Task:
