@@ -132,7 +132,7 @@ def _learning_lines(learning: LearningForecast) -> Iterator[str]:
         yield (
             f"weights are learned by gradient: {counted(learning.weights, 'weight')}, at most "
             f"{learning.share:.0%} of the search's budget (an example in a step counts as "
-            f"{learning.passes} item evaluations)"
+            f"{learning.passes} item evaluations), where right answers promise a gain"
         )
     if learning.reason is not None:
         yield f"weights are not learned by gradient, because of {learning.reason}"

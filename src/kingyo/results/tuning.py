@@ -162,4 +162,4 @@ def _described(training: Training, chosen: int | None) -> str:
     if chosen == 0:
         return f"{training} Validation chose {training.parent} without training: no LoRA was ahead of it."
     rate = training.numbered[chosen].learning_rate
-    return f"{training} Validation chose the learning rate {rate:g} of {len(training.settings)}."
+    return f"{training} Of {len(training.settings)} learning rates, validation chose {rate:g}."

@@ -174,7 +174,7 @@ def _counts(sizes: Sizes, total: int) -> dict[Split, int]:
             "splits",
             expected=f"sizes that add up to at most {counted(total, 'different item')}",
             received=f"{_sum(sizes)} = {needed}",
-            remedy="Add rows, or set all of fit, validation and test.",
+            remedy="Add rows, or set all of fit, validation and test, to fewer items.",
         )
     return counts
 
