@@ -24,6 +24,7 @@ from kingyo.runners.evaluate import scores_of
 from kingyo.stats import ROUNDING, Groups
 from kingyo.store import RunStore
 from kingyo.tasks import build_task, build_tasks, load_items, load_splits
+from kingyo.tasks.task_kinds import Splits
 from kingyo.types import Item, Split, Task
 
 DATA = (".jsonl", ".csv")
@@ -127,7 +128,7 @@ def open_kept(setup: Setup, file: str, own: Mapping[Split, Sequence[Item]]) -> t
 def _task_in(path: Path) -> Task:
     """Build the tasks of a file with their test items, or with all items if it names no splits."""
     specs = specs_in(path)
-    splits = load_splits(specs, path.parent).splits
+    splits: Splits = load_splits(specs, path.parent).splits
     if not any("splits" in spec.model_fields_set for spec in specs.values()):
         splits = {"fit": (), "validation": (), "test": (*chain.from_iterable(splits.values()),)}
     return build_tasks(specs, splits, path.parent)

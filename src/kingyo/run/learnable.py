@@ -35,7 +35,8 @@ def with_learning(settings: RunSettings, config: RunConfig) -> RunSettings:
     if not is_named:
         first = replace(first, groups=GROUPS)
     if first.strategy != MEMETIC:
-        parse_settings(STRATEGIES.get(first.strategy).Settings, first.settings, "search.settings")
+        if config.search.strategy is None:  # as the user sees them, not as settings of settings
+            parse_settings(STRATEGIES.get(first.strategy).Settings, first.settings, "search.settings")
         own: dict[str, object] = {"strategy": first.strategy, "settings": first.settings}
         own |= {"tie": False} if is_named else {}
         first = replace(first, strategy=MEMETIC, settings=own)
