@@ -17,6 +17,8 @@ from kingyo.tasks import NearDuplicates, Sizes, TaskSpec, load_items, load_split
 from kingyo.tasks.near_duplicates import bare, group_labels
 from kingyo.types import SPLITS, Item, Media
 
+ROOT = Path(__file__).parent.parent.parent
+
 DIFFERENT = """
 3-1 31 3+1 3*1 3/1 3.1 3,1 3:1 3<1 3>1 3=1 3!=1 3%1 3^1 3×1 3÷1 -31 31% (3)1 3_1 3|1 √31
 -5 5 1.5 15 .5 1/5 1*5 12 1*2 1/2 3-x 3x a-b ab a*b a/b a+b a<b a>b a=b a!=b a:=b (a+b)*c
@@ -335,3 +337,14 @@ def test_items_of_several_images_belong_to_the_group_of_each() -> None:
         ["3", "4"],
         ["4"],
     ]
+
+
+def test_images_of_different_tasks_are_different_groups() -> None:
+    data = str(ROOT / "zoo" / "sight" / "tasks" / "comparisons-ja.jsonl")
+    spec = TaskSpec.model_validate(
+        {"kind": "vqa", "data": data, "grader": "exact", "max_new_tokens": 28, "splits": {"column": "split"}}
+    )
+    test = load_splits({"a": spec, "b": spec}, ROOT).splits["test"]
+    labels = {task: {each for i in test if i.task == task for each in i.group.splitlines()} for task in "ab"}
+    assert len(labels["a"]) == len(labels["b"]) > 300
+    assert all(label.startswith(f"image {task}/") for task, own in labels.items() for label in own)

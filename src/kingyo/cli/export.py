@@ -84,7 +84,7 @@ def export(
         note_versions(store, "exported")
         _print_choice(store, chosen, folder, is_default=trial is None and search is None)
         if search in TRAININGS and chosen.search != search:
-            echo(f"--search {search}: no LoRA was ahead of this model on validation.")
+            echo(f"--search {search}: no LoRA was chosen, so this is the model without one.")
         kind = Run.stored(store).kind
         if GeneratesText in kind.provides:
             shown = min(folder.glob(f"{MEDIA}/*"), default=None) if AnswersImages in kind.provides else None

@@ -112,15 +112,15 @@ class Tuning:
 
 
 def read_tuning(
-    store: RunStore, bred: ModelResult | None, controls: Mapping[str, ModelResult]
+    store: RunStore, bred: ModelResult | None, winners: Mapping[str, ModelResult]
 ) -> Tuning | None:
-    """Read the tuning of a run; None before it begins."""
+    """Read the tuning of a run from the winners of its searches; None before it begins."""
     training = read_training(store, TUNED)
     if training is None:
         return None
-    chosen = {name: controls[name].trial.asked.number for name in (TUNED, TUNED_PARENT) if name in controls}
-    tuned = controls[TUNED] if chosen.get(TUNED) else None  # else it is the bred model
-    others = [each for name in TRAININGS if name != TUNED and (each := controls.get(name))]
+    chosen = {name: winners[name].trial.asked.number for name in (TUNED, TUNED_PARENT) if name in winners}
+    tuned = winners[TUNED] if chosen.get(TUNED) else None  # else it is the bred model
+    others = [each for name in TRAININGS if name != TUNED and (each := winners.get(name))]
     compared = (
         compare_on_test(store, tuned, [*([replace(bred, name="bred")] if bred else []), *others])
         if tuned

@@ -176,10 +176,9 @@ def load_splits(specs: Mapping[str, TaskSpec], folder: Path) -> LoadedSplits:
         notes += [loaded.note] if loaded.note else []
         for split, items in _split(loaded, sizes, groups).items():
             for item in items:
-                noun, _, label = labels.get(item.id, "").rpartition(" ")
                 placed_item = replace(item, group=labels.get(item.id, ""))
                 if len(specs) > 1:
-                    group = f"{noun or 'group'} {name}/{label}" if label else ""
+                    group = _group_of_task(placed_item.group, name)
                     placed_item = replace(item, id=f"{name}/{item.id}", task=name, group=group)
                 own[item.id] = split, placed_item
                 by_split[split].append(placed_item)
@@ -195,6 +194,12 @@ def load_splits(specs: Mapping[str, TaskSpec], folder: Path) -> LoadedSplits:
         notes=tuple(notes),
         unused=unused,
     )
+
+
+def _group_of_task(group: str, task: str) -> str:
+    """Return ``Item.group``, one label per line, with the name of a task in each label."""
+    parts = [label.rpartition(" ") for label in group.splitlines()]
+    return "\n".join(f"{noun or 'group'} {task}/{label}" for noun, _, label in parts)
 
 
 def _split(loaded: LoadedItems, sizes: Sizes, groups: Sequence[Sequence[Item]]) -> Splits:
