@@ -15,18 +15,16 @@ from kingyo.cli.live_display import LiveDisplay, run_shown
 from kingyo.cli.merge import check_and_fetch
 from kingyo.cli.progress import MergeProgress
 from kingyo.cli.run import require_one_run
-from kingyo.cli.scout_progress import ChoiceProgress
 from kingyo.engine import MergeOptions, rooted
 from kingyo.engine.options import MergeRequest
 from kingyo.engine.write import finish, write
-from kingyo.errors import KingyoError, attempt
+from kingyo.errors import KingyoError
 from kingyo.export import choose, export
 from kingyo.io.units import parse_size
 from kingyo.io.yaml import read_yaml
 from kingyo.recipe import NamedRecipe, Recipe, RecipeBook
 from kingyo.recipe import load_recipe as read_recipe
 from kingyo.report import write_report as write_report_of
-from kingyo.report.scout_page import write_scout_report
 from kingyo.results.summarize import summarize as summarize_store
 from kingyo.results.summary import RunSummary
 from kingyo.run.begin import begin
@@ -34,8 +32,7 @@ from kingyo.run.config_file import asks_scout, config_from_data, name_from_path
 from kingyo.run.resume import add_tuning, require_unchanged
 from kingyo.run.run import Run
 from kingyo.scout import Catalogue, Rules, catalogue, find_places
-from kingyo.scout.chosen_sources import check_rest, request_of, require_alone, with_sources
-from kingyo.scout.task_candidates import ScoutRequest, TaskCandidates, measured
+from kingyo.scout.for_task import ScoutRequest, TaskCandidates, check_rest, require_alone
 from kingyo.store import RunStore
 from kingyo.store.database import require_new
 
@@ -236,41 +233,25 @@ def evolve(
     where = "config" if file is None else str(file)
     if isinstance(sources := data.get("sources"), dict):
         require_alone(cast("dict[str, object]", sources), root)
+    out = (given or Path("runs") / str(seeded.get("name", "run"))).absolute()
     if asks_scout(seeded):
-        name = check_rest(seeded, root, where).name
-        scouted = given or Path("runs") / name
-        require_new(scouted.absolute())
-        seeded = _with_chosen_sources(seeded, root, scouted, progress=progress)
-    settings = config_from_data(seeded, root, where)
-    out = (given or Path("runs") / settings.name).absolute()
-    new = begin(Run.open(settings, root), out, file=file if root == home else None)
+        check_rest(seeded, root, where)
+        require_new(out)
+        new = _candidates(ScoutRequest.of(seeded, root, out)).begin(out, file=file if root == home else None)
+    else:
+        settings = config_from_data(seeded, root, where)
+        new = begin(Run.open(settings, root), out, file=file if root == home else None)
     return _finish(new.begun, new, progress=progress)
 
 
-def _with_chosen_sources(
-    data: Mapping[str, object], folder: Path, run: Path, *, progress: bool
-) -> Mapping[str, object]:
-    wanted = request_of(data, folder, run)
-    found = scout_models(
-        wanted.where,
-        base=wanted.base,
-        hub=wanted.hub,
-        limit=wanted.limit,
-        allow_pickle=wanted.rules.allow_pickle,
-    )
-    TaskCandidates.planned(found, wanted)
-    found = measured(found, wanted)
-    candidates = TaskCandidates.open(found, wanted)
-    names, min_gain = list(candidates.references), wanted.limits.min_gain
-    choice = candidates.choose(ChoiceProgress(names, min_gain, quiet=not progress).notify)
-    for each in candidates.licence_warnings(choice):
-        warnings.warn(str(each), stacklevel=3)
-    attempt(
-        lambda: write_scout_report(found, candidates.tried.group, choice, wanted.out),
-        lambda error: warnings.warn(str(error), stacklevel=3),
-        None,
-    )
-    return with_sources(data, candidates, choice)
+def _candidates(request: ScoutRequest) -> TaskCandidates:
+    found = request.read(_ignore, lambda text: warnings.warn(text, stacklevel=4))
+    TaskCandidates.planned(found, request)
+    return TaskCandidates.open(request.measure(found, _ignore), request)
+
+
+def _ignore(_what: str, _done: int, _total: int) -> None:
+    """Ignore progress."""
 
 
 def resume(run: AnyRun, *, progress: bool = True) -> Run:

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kingyo.cli.console import Console, print_text
+from kingyo.cli.scout_tables import print_choice
 from kingyo.io.units import counted, percent
 from kingyo.results.comparisons import PairedComparison
 from kingyo.results.layer_paths import NamedPath
@@ -45,6 +46,8 @@ def print_summary(summary: RunSummary) -> None:
     """Print status, scores with intervals, and comparisons to standard output."""
     console = Console(highlight=False)
     _print_status(console, summary)
+    if summary.chosen is not None:
+        print_choice(summary.chosen)
     console.print(_scores(summary, is_narrow=console.width < 80))
     if summary.set_rows():
         console.print(_sets(summary))
@@ -111,8 +114,6 @@ def _print_status(console: Console, summary: RunSummary) -> None:
         f"{counted(summary.item_evaluations, 'item evaluation')} on all splits, including baselines and "
         f"controls, {copied}{summary.seconds:,.0f} s",
     )
-    if summary.scout is not None:
-        print_text(console, escape(summary.scout.in_words()))
 
 
 def _remarks(summary: RunSummary) -> Iterator[str]:

@@ -9,12 +9,14 @@ from typing import Literal, TypeAlias, overload
 from kingyo.evolution import BASELINES, Journey, Search
 from kingyo.evolution.screens import Screen
 from kingyo.evolution.search_log import expected_trials
+from kingyo.run.choice import CHOICE, items_of_a_heat, read_request
 from kingyo.run.extensions import read_extensions
+from kingyo.run.run import Run
 from kingyo.store import RunStore
 from kingyo.types import FiniteStrategy, Item, Split
 
-Stage: TypeAlias = Literal["baselines", "search", "controls", "validation", "test"]
-STAGES: tuple[Stage, ...] = ("baselines", "search", "controls", "validation", "test")
+Stage: TypeAlias = Literal["choice", "baselines", "search", "controls", "validation", "test"]
+STAGES: tuple[Stage, ...] = ("choice", "baselines", "search", "controls", "validation", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +122,17 @@ def count_answers(
     n_winners = dict.fromkeys(n_finalists, 1)
     parts += _parts("test", {**n_winners, BASELINES: n_baselines}, len(splits["test"]))
     return Cost(parts=tuple(parts))
+
+
+def choice_cost(run: Run) -> Cost:
+    """Return the cost of a choice of sources, of which only the number of items of a heat is known."""
+    request = read_request(run.begun)
+    assert request is not None, "the run chooses its sources"
+    items = items_of_a_heat(len(run.items["fit"]))
+    part = CostPart(
+        stage="choice", name=CHOICE, split="fit", models=None, items=items, seconds=request.seconds
+    )
+    return Cost(parts=(part,))
 
 
 def remaining_cost(journey: Journey) -> Cost:

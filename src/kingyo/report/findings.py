@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -179,14 +178,10 @@ def _yaml(store: RunStore, child: ModelResult) -> str:
 def _shareable(summary: RunSummary, folder: Path) -> RunSummary:
     """Return a summary without absolute paths."""
     commands = {name: without_places(each, folder) for name, each in summary.controls_to_run.items()}
-    scout = summary.scout
-    if scout is not None and scout.page is not None:
-        scout = replace(scout, page=Path(os.path.relpath(scout.page, folder.resolve())))
     return replace(
         summary,
         folder=str(shown_folder(folder)),
         controls_to_run=commands,
-        scout=scout,
         notes=tuple(without_places(each, folder) for each in summary.notes),
     )
 

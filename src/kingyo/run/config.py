@@ -261,7 +261,6 @@ class RunConfig(StrictModel):
     seed: Annotated[int, Field(ge=0, strict=True)] = 0
     base: str | None = None
     sources: Annotated[dict[Name, str], Field(min_length=1)]
-    scout: str | None = None
     kind: str | None = None
     allow_pickle: Annotated[bool, Field(strict=True)] = False
     task: TaskSpec | None = None

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from kingyo.errors import KingyoError
 from kingyo.evolution import RACED, Event, Journey, Search
-from kingyo.evolution.trial_evaluation import KnownScores, ScoresElsewhere
+from kingyo.evolution.trial_evaluation import ScoresElsewhere
 from kingyo.io.schema import parse_model
 from kingyo.recipe import Recipe
+from kingyo.run.choice import trial_scores
 from kingyo.run.config import TRAINED, TuneConfig
 from kingyo.run.extensions import TUNE, Amounts, asked_controls, extend, with_extensions
 from kingyo.run.learnable import demands_learning
@@ -28,7 +29,6 @@ from kingyo.run.provenance import (
     score_again,
 )
 from kingyo.run.run import Run
-from kingyo.run.scout_scores import measured_scores
 from kingyo.run.searches import CONTROLS, require_control
 from kingyo.run.seed_runs import scores_of_other_seed
 from kingyo.run.setup import stored_config
@@ -72,16 +72,12 @@ def journey_of(run: Run, notify: Callable[[Event], None]) -> Journey:
         then=then if run.goes_on else None,
         finalists=run.config.finalists,
         reuse=run.config.search.reuse,
-        known=ScoresElsewhere(baselines=scores_of_other_seed(store), trials=_measured(run)),
+        known=ScoresElsewhere(
+            baselines=scores_of_other_seed(store), trials=trial_scores(run, space_of(run, run.settings.first))
+        ),
         set_measures=measures,
         notify=notify,
     )
-
-
-def _measured(run: Run) -> KnownScores:
-    if run.config.scout is None:
-        return {}
-    return measured_scores(run, run.begun, space_of(run, run.settings.first))
 
 
 def is_complete(store: RunStore) -> bool:

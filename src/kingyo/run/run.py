@@ -20,7 +20,6 @@ from kingyo.run.config import RunConfig
 from kingyo.run.extensions import with_asked_controls
 from kingyo.run.layer_paths import read_known_paths
 from kingyo.run.learnable import LEARNS, learns, with_learning
-from kingyo.run.scouted import open_scout
 from kingyo.run.searches import baseline_recipes, searches, searches_after
 from kingyo.run.settings import settings_of
 from kingyo.run.setup import KnownPaths, Setup, open_models, require_same_models, stored_config
@@ -54,8 +53,6 @@ class Run(Setup):
             MODEL_KINDS.get(config.kind, folder)
         models = open_models(config, folder, fetch=fetch)
         known = read_known_paths(config, folder, models)
-        if config.scout is not None:
-            open_scout(folder / config.scout).close()
         return cls(
             config=config, folder=folder, settings=settings, models=models, known_paths=known
         ).with_config(config)

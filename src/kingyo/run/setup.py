@@ -137,9 +137,8 @@ def stored_config(store: RunStore) -> tuple[RunConfig, Path]:
             received="one that was stopped before its first step",
             remedy="Delete the folder and start again with `kingyo evolve`.",
         )
-    return parse_config(cast(dict[str, object], data), str(store.folder)), _current_folder(
-        store, Path(folder)
-    )
+    keys = {key: value for key, value in cast(dict[str, object], data).items() if key != "scout"}  # of 0.1
+    return parse_config(keys, str(store.folder)), _current_folder(store, Path(folder))
 
 
 def _current_folder(store: RunStore, folder: Path) -> Path:

@@ -16,6 +16,9 @@ from kingyo.store.schema import RUN, DatabaseFile, changed_tables, count_of_writ
 from kingyo.store.transactions import LOCK
 from kingyo.types import DATABASE, MEDIA
 
+EVIDENCE = "evidence.db"
+"""Database of what a scout measures on weights."""
+
 
 def require(folder: Path) -> None:
     """Raise a ``KingyoError`` if a folder has no run database."""
@@ -52,7 +55,7 @@ def of_scout(folder: Path) -> KingyoError:
 def require_new(folder: Path) -> None:
     """Raise a ``KingyoError`` unless the path is free or an empty folder."""
     require_short_name(folder)
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    if not folder.exists() or (folder.is_dir() and all(_is_evidence(path) for path in folder.iterdir())):
         return
     is_run = _has_run(folder)
     going_on = f"Continue it with `kingyo resume {shlex.quote(str(folder))}`, or choose"
@@ -62,6 +65,11 @@ def require_new(folder: Path) -> None:
         received="an existing run" if is_run else "other files",
         remedy=f"{going_on if is_run else 'Choose'} another run folder (--run).",
     )
+
+
+def _is_evidence(path: Path) -> bool:
+    """Return whether a file has what a scout measured before the run begins."""
+    return path.name.startswith(EVIDENCE)
 
 
 def connect(path: Path) -> sqlite3.Connection:

@@ -13,11 +13,10 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from pathlib import Path
 
 from kingyo.errors import KingyoError
-from kingyo.store.database import check, connect, damaged, explained_errors, is_damage
+from kingyo.store.database import EVIDENCE, check, connect, damaged, explained_errors, is_damage
 from kingyo.store.schema import SUMS, DatabaseFile, count_write, create_tables, watch
 from kingyo.store.transactions import CALLBACK_RAISED
 
-EVIDENCE = "evidence.db"
 _TABLES = f"""
     CREATE TABLE sums_of_tensors (
         models TEXT NOT NULL, tensor TEXT NOT NULL, content BLOB NOT NULL,
