@@ -31,10 +31,11 @@ from kingyo.run.begin import begin
 from kingyo.run.config_file import asks_scout, config_from_data, name_from_path
 from kingyo.run.resume import add_tuning, require_unchanged
 from kingyo.run.run import Run
-from kingyo.scout import Catalogue, Rules, catalogue, find_places
-from kingyo.scout.for_task import ScoutRequest, TaskCandidates, check_rest, require_alone
+from kingyo.scout import Catalogue, Rules, catalogue, find_places, with_structures
+from kingyo.scout.for_task import MOST_BYTES, ScoutRequest, TaskCandidates, check_rest, require_alone
 from kingyo.store import RunStore
 from kingyo.store.database import require_new
+from kingyo.store.evidence import EvidenceStore
 
 AnyPath = str | Path
 AnyRecipe = str | Path | Mapping[str, object] | Recipe
@@ -174,7 +175,8 @@ def scout_models(
     found = catalogue(find_places(named, hub, limit), like, rules)
     if out is None:
         return found
-    return measured(found, ScoutRequest(where=named, rules=rules, out=_path("out", out)))
+    with EvidenceStore(_path("out", out)) as store:
+        return with_structures(found, store, MOST_BYTES, allow_pickle=rules.allow_pickle)
 
 
 def load_recipe(path: AnyPath) -> Recipe:

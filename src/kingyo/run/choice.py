@@ -54,6 +54,7 @@ MOST_GENES = 48
 """Weights that a search of the chosen sources can use; with more sources, each gets fewer."""
 Changes = Mapping[str, tuple[float, int]]
 """Block -> the squared norm of a task vector there, and of how many numbers."""
+NO_CHANGES: Changes = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,7 +260,7 @@ class Choice:
             "capacity": request.capacity,
             "features": request.features,
             "similarity": request.similarity,
-            "norms": [self._norms(changes) for changes in request.changes or ({},) * n],
+            "norms": [self._norms(changes) for changes in request.changes or (NO_CHANGES,) * n],
             "item_groups": {item.id: item.group for item in self.run.items["fit"] if item.group},
         }
         settings = parse_settings(Stepwise.Settings, options, "choice of sources")

@@ -117,11 +117,9 @@ def _baseline_scores(store: RunStore) -> KnownScores:
 
 
 def _without_free_keys(key: str, value: object) -> object:
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or key not in ("config", CHOICE):
         return value
+    keys = cast("dict[str, object]", value)
     if key == CHOICE:
-        request = cast("dict[str, object]", value)
-        return {**request, "asked": _without_free_keys("config", request["asked"])}
-    if key != "config":
-        return value
-    return {key: each for key, each in cast("dict[str, object]", value).items() if key not in FREE_KEYS}
+        return {**keys, "asked": _without_free_keys("config", keys["asked"])}
+    return {key: each for key, each in keys.items() if key not in FREE_KEYS}

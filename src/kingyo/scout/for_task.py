@@ -44,6 +44,8 @@ KEPT = (
     *("batch_size", "device", "threads", "runner", "workers", "timeout"),
 )
 """Keys of a run.yaml that trial merges follow, too."""
+MOST_BYTES = 20_000_000_000
+"""Bytes of weights that are read of each group."""
 MAX_MINUTES = 1e7
 """Most minutes of a choice; guards against typing errors that overflow."""
 OPTIONS: Mapping[str, str] = {
@@ -52,6 +54,7 @@ OPTIONS: Mapping[str, str] = {
     "frame": "--frame",
     "item_evaluations": "--budget",
     "max_size": "--max-size",
+    "max_bytes": "--max-bytes",
 }
 """Key of a run.yaml -> option of ``kingyo scout``, for errors."""
 Advance = Callable[[str, int, int], None]
@@ -80,7 +83,7 @@ class ScoutedSources(StrictModel):
     max_size: str | None = None
     item_evaluations: Count | None = None
     minutes: Annotated[Real, Field(gt=0, le=MAX_MINUTES)] | None = None
-    max_bytes: str = "20GB"
+    max_bytes: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +151,8 @@ class ScoutRequest:
     @property
     def max_bytes(self) -> int:
         """Most bytes of weights to read of each group."""
-        return parse_size(self.wanted.max_bytes, "sources.scout.max_bytes")
+        size = self.wanted.max_bytes
+        return MOST_BYTES if size is None else parse_size(size, self.named("max_bytes"))
 
     @property
     def capacity(self) -> float | None:
