@@ -29,11 +29,11 @@ from typing import Any
 
 import yaml
 from gates import GateLearner
+from kingyo.scout.choice import answers_alone, names_of
 from seeds import kingyo, percent, points, print_row, size
 
 from kingyo.run.config_file import config_from_data
 from kingyo.run.run import Run
-from kingyo.scout.choice import answers_alone, names_of
 from kingyo.stats import Groups, paired_difference
 from kingyo.store import RunStore
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from kingyo.evolution import BASELINES, MAIN, Event, Journey, Limits, Search, ignore_events
+from kingyo.evolution import BASELINES, MAIN, Event, Journey, Limits, Search, fixed, ignore_events
 from kingyo.evolution.screens import ScreenSettings
 from kingyo.recipe import Recipe, Source
 from kingyo.runners import LocalRunner
@@ -162,7 +162,7 @@ def journey(
         store=store,
         runner=LocalRunner(model),
         baselines=BASELINE_RECIPES,
-        searches=[main, control],
+        stages=[fixed(main, control)],
         finalists=3,
         notify=notify,
     )

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from kingyo.run.scouted import SCOUT
 
 from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.run.config import RunConfig
 from kingyo.run.config_file import load_config
-from kingyo.run.scouted import SCOUT
 from kingyo.store import RunStore
 from tests.cli.forked import run_forked
 from tests.scout.chosen import ROOT, ZOO

@@ -11,7 +11,7 @@ from zlib import crc32
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.evolution import MAIN, Journey, Limits, Search
+from kingyo.evolution import MAIN, Journey, Limits, Search, fixed
 from kingyo.recipe import Recipe
 from kingyo.results.summarize import summarize
 from kingyo.runners import LocalRunner
@@ -51,7 +51,7 @@ def journey(store: RunStore, runner: LocalRunner, strategy: str, candidates: int
         description={"strategy": strategy},
     )
     baselines = {"a": weights(1, 0), "b": weights(0, 1), "uniform": weights(0.5, 0.5)}
-    return Journey(store=store, runner=runner, baselines=baselines, searches=[main], finalists=3)
+    return Journey(store=store, runner=runner, baselines=baselines, stages=[fixed(main)], finalists=3)
 
 
 def begun(folder: Path, n_items: int) -> RunStore:

@@ -9,8 +9,9 @@ import pytest
 
 pytest.importorskip("vl_convert", reason="the report needs kingyo[report]")
 
-from kingyo.report.findings import read_findings
 from kingyo.report.scout_page import write_scout_report
+
+from kingyo.report.findings import read_findings
 from kingyo.store import RunStore
 from tests.report.browser import CHROMIUM, Browser
 from tests.report.made_up_choice import WORLDS, made_up

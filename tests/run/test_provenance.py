@@ -17,7 +17,7 @@ from typing import cast
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.evolution import MAIN
+from kingyo.evolution import MAIN, fixed
 from kingyo.recipe import Recipe
 from kingyo.results.summarize import summarize
 from kingyo.run import provenance
@@ -311,8 +311,8 @@ def test_a_rescored_extension_stays_in_the_budget(finished: RunStore) -> None:
     assert undo_extension(finished) is None
     assert [each.more for each in read_extensions(finished)] == before
     search_run = journey(finished, Model())
-    search_run = replace(search_run, searches=with_extensions(search_run.searches, finished))
-    assert search_run.searches[0].limits.item_evaluations == 24 * 12 + 48
+    search_run = replace(search_run, stages=[fixed(*with_extensions(search_run.first, finished))])
+    assert search_run.first[0].limits.item_evaluations == 24 * 12 + 48
     search_run.run()
     undo_if_unused(finished)
     assert finished.status() == "finished"

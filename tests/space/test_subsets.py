@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from kingyo.run.scouted import genome_of, weights_by_source
 
 from kingyo.methods import METHODS
-from kingyo.run.scouted import genome_of, weights_by_source
 from kingyo.space import Bounds, ParameterSpace, parent_recipe
 from kingyo.space.subsets import SubsetSpace
 from kingyo.types import Genome

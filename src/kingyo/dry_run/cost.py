@@ -140,10 +140,11 @@ def remaining_cost(journey: Journey) -> Cost:
 
     Seconds are those left of the budget.
     """
-    searches, store, workers = list(journey.searches), journey.store, journey.runner.n_workers
-    if journey.then is not None:
+    searches, store, workers = list(journey.first), journey.store, journey.runner.n_workers
+    for stage in journey.stages[1:]:
         space = searches[0].space
-        searches += journey.then(space.decode(tuple(axis.first for axis in space.axes)))
+        first = space.decode(tuple(axis.first for axis in space.axes))
+        searches += stage({search.name: first for search in searches})
     cost = count_answers(searches, len(journey.baselines), store.items(), journey.finalists, workers)
     stored: dict[tuple[str, Split], dict[int, int]] = {
         (part.name, part.split): _stored(store, part) for part in cost.parts

@@ -26,20 +26,19 @@ from kingyo.evolution.search_log import SearchLog
 from kingyo.evolution.trial_evaluation import KnownScores, TrialEvaluator
 from kingyo.evolution.types import Limits
 from kingyo.io.schema import parse_settings
-from kingyo.recipe import Recipe
 from kingyo.run.config import RANDOM_SOURCES
 from kingyo.run.run import Run
 from kingyo.run.searches import completed
 from kingyo.run.spaces import merged_layout, shared_keys
 from kingyo.run.worker import runner_of
-from kingyo.space import ParameterSpace, SharedKeys, SharedKeysSpace, SourceSpace, parent_recipe
+from kingyo.space import SharedKeysSpace
 from kingyo.space.subsets import HIGHEST, SubsetSpace
 from kingyo.stats import Groups, Interval, interval, interval_json, size_of
 from kingyo.stats.ranks import Correlation, rank_correlation
 from kingyo.store import RunStore
 from kingyo.strategies.gain_model import Gain
 from kingyo.strategies.stepwise import Step, Stepwise, Verdict
-from kingyo.types import Axis, Genome, ItemScore, Split
+from kingyo.types import Genome, ItemScore
 
 CHOICE = "choice"
 """Name of the search, and of the fact with its request."""
@@ -436,11 +435,16 @@ def with_sources(
     if controls.get(RANDOM_SOURCES) is True:
         data["controls"] = {**controls, RANDOM_SOURCES: _drawn(run, choice)}
     own = _section(asked, "merge")
-    if own.keys() <= {"frame"} and asked.get("space") != "dataflow":
+    if _decides_merge(asked):
         data["merge"] = _merge_of(choice, layout)
     elif choice.frame is not None and own:
         data["merge"] = {**own, "frame": choice.frame}
     return data
+
+
+def _decides_merge(asked: Mapping[str, object]) -> bool:
+    """Return whether the choice decides how the chosen sources are merged."""
+    return _section(asked, "merge").keys() <= {"frame"} and asked.get("space") != "dataflow"
 
 
 def _merge_of(choice: ChosenSources, layout: Layout) -> dict[str, object]:
@@ -488,93 +492,26 @@ def _section(data: Mapping[str, object], key: str) -> dict[str, object]:
     return cast("dict[str, object]", section) if isinstance(section, dict) else {}
 
 
-# scores of trial merges
+def scores_of_plain_merge(run: Run) -> KnownScores:
+    """Return the scores of the chosen sources' plain merge, by the recipe with which the main search begins.
 
-
-def trial_scores(run: Run, space: SourceSpace) -> KnownScores:
-    """Return the scores of trial merges by the recipes that the run after the choice has for the same merges.
-
-    There are none if that run merges otherwise: in another dtype, other parts, or with another frame.
+    Models alone have the same recipe in all stages, so their scores are copied in any case.
     """
     store = run.begun
-    choice = read_choice(store)
-    if choice is None:
+    request, choice = read_request(store), read_choice(store)
+    if request is None or choice is None or not _decides_merge(request.asked):
         return {}
-    keys = shared_keys(run)
-    if run.config.merge.dtype != TRIAL_DTYPE or keys != SharedKeys(frame=keys.frame):
-        return {}
-    names, merges = choice.sources, dict[tuple[object, ...], dict[str, ItemScore]]()
-    known: dict[tuple[str, Split], Mapping[str, ItemScore]] = {}
+    scores: dict[str, ItemScore] = {}
     for trial in store.trials(CHOICE):
-        weights = _weights_by_source(names, trial.asked.genome)
         evaluation = store.evaluation(trial.id, "fit")
-        if evaluation is None or not weights.keys() <= run.config.sources.keys():
-            continue
-        scores = merges.setdefault(tuple(weights.items()), {})
-        scores.update({score.item: score for score in evaluation.scores})
-        for recipe in _recipes_of(weights, run, space) if scores else ():
-            known[keys.apply(recipe).hash, "fit"] = scores
-    return known
-
-
-def _recipes_of(weights: Mapping[str, tuple[float, ...]], run: Run, space: SourceSpace) -> list[Recipe]:
-    models, dtype = run.models, run.config.merge.dtype
-    genome = _genome_of(space, weights)
-    recipes = [] if genome is None else [space.decode(genome)]
-    recipes = [each for each in recipes if _is_plain_sum(each)]
-    if not weights and models.base is not None:
-        recipes.append(parent_recipe(models.base.reference, dtype))
-    if list(weights.values()) == [(1.0,)]:
-        recipes.append(parent_recipe(models.references[next(iter(weights))], dtype))
-    return recipes
-
-
-def _is_plain_sum(recipe: Recipe) -> bool:
-    """Return whether a recipe adds weighted task vectors, as trial merges do, and nothing else."""
-    parameters = {name for source in recipe.sources for name in source.parameters}
-    return recipe.merge_method == "task_arithmetic" and not recipe.parameters and parameters == {"weight"}
+        weights = _weights_by_source(choice.sources, trial.asked.genome)
+        if evaluation is not None and weights == choice.weights:
+            scores.update({score.item: score for score in evaluation.scores})
+    return {(run.first.hash, "fit"): scores} if scores else {}
 
 
 def _weights_by_source(names: Sequence[str], genome: Genome) -> dict[str, tuple[float, ...]]:
-    """Return the weights of each source that is merged: one if it is the same in all spans of layers."""
+    """Return the weights of each source that is merged, in each span of layers."""
     n_spans = len(genome) // len(names)
     rows = {name: genome[i * n_spans : (i + 1) * n_spans] for i, name in enumerate(names)}
-    return {name: row if len(set(row)) > 1 else row[:1] for name, row in rows.items() if any(row)}
-
-
-def _genome_of(space: SourceSpace, weights: Mapping[str, tuple[float, ...]]) -> Genome | None:
-    """Return the genome with these weights.
-
-    None if the space has other axes than weights of sources, groups that are not within these spans, or fixes
-    a weight at another value.
-    """
-    if not isinstance(space, ParameterSpace) or not weights.keys() <= space.sources.keys():
-        return None
-    axes: dict[str, list[Axis]] = {}
-    for axis in space.axes:
-        axes.setdefault(axis.family, []).append(axis)
-    genes: list[float] = []
-    searched: set[str] = set()
-    for family, own in axes.items():
-        parameter, _, owner = family.partition("/")
-        row = weights.get(owner, (0.0,))
-        if parameter != "weight" or not owner or not (len(row) == 1 or _are_within(own, family, len(row))):
-            return None
-        row = [gene for gene in row for _ in range(len(own) // len(row))]
-        if not all(axis.low <= gene <= axis.high for axis, gene in zip(own, row, strict=True)):
-            return None
-        genes += row
-        searched.add(owner)
-    is_other = any(
-        (space.fixed(parameter, source),) != weights.get(source, (0.0,))
-        for parameter in space.method.params
-        for source in space.sources
-        if parameter.name == "weight" and source not in searched
-    )
-    return None if is_other else tuple(genes)
-
-
-def _are_within(axes: Sequence[Axis], family: str, n_spans: int) -> bool:
-    """Return whether axes are of spans of layers, each within one of fewer spans."""
-    names = [f"{family}/layers.{i}" for i in range(len(axes))]
-    return [axis.name for axis in axes] == names and len(axes) % n_spans == 0
+    return {name: tuple(row) for name, row in rows.items() if any(row)}
