@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from kingyo.scout.chosen_sources import ScoutedSources
 from pydantic import BaseModel
 
 from kingyo.advice import uninformative_scores
@@ -45,6 +44,7 @@ from kingyo.run.config import (
 from kingyo.run.preflight import check
 from kingyo.run.run import Run
 from kingyo.scout.candidate import REASONS
+from kingyo.scout.for_task import ScoutedSources
 from kingyo.store import RunStore
 from kingyo.strategies import STRATEGIES
 from kingyo.strategies.presets import DEFAULT_PRESETS, PRESETS

@@ -245,7 +245,7 @@ def check_rest(data: Mapping[str, object], folder: Path, where: str = "config") 
     """
     controls, paths = _section(data, "controls"), _section(data, "dataflow")
     known: dict[str, object] = {"sources": {"a": "a", "b": "b"}}
-    if data.get("space") != "dataflow":
+    if data.get("space") != "dataflow" and isinstance(data.get("merge", {}), dict):
         known["merge"] = {"method": "task_arithmetic", **_section(data, "merge")}
     if controls.get(RANDOM_SOURCES) is True:
         known["controls"] = {**controls, RANDOM_SOURCES: {}}
@@ -432,7 +432,11 @@ def _frame_named(group: Group, request: ScoutRequest) -> str:
     """Return the name of the model that a user names as the frame, by its name or reference."""
     frame = request.frame or ""
     names = {"base": group.base or "", **names_of([each.reference for each in group.members])}
-    found = [name for name, reference in names.items() if frame in (name, reference.rstrip("/"))]
+    found = [
+        name
+        for name, reference in names.items()
+        if frame in (name, reference.rstrip("/"), relative_to(reference, request.folder))
+    ]
     if not found:
         raise unknown(request.named("frame"), frame, names)
     return found[0]
