@@ -229,8 +229,10 @@ def test_options_that_would_be_ignored_are_one_error(
 @pytest.mark.slow
 def test_a_budget_ends_it_early_and_more_continues(tmp_path: Path) -> None:
     done = scout(tmp_path, "--budget", "150", "--json")
+    assert done.returncode == 1 and "none within the budget" in done.stdout, done.stdout
+    done = scout(tmp_path, "--budget", "400", "--json")
     first = json.loads(done.stdout)["choice"]
-    assert first["verdict"] == "open" and first["item_evaluations"] <= 150
+    assert first["verdict"] == "open" and first["item_evaluations"] <= 400 and first["chosen"]
     done = scout(tmp_path, "--most", "1", "--json")
     assert done.returncode == 1 and "--out" in done.stdout
     record = json.loads(scout(tmp_path, "--json").stdout)["choice"]

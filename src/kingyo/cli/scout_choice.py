@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -123,6 +124,8 @@ def run_of_choice(request: ScoutRequest, *, as_json: bool) -> Generator[tuple[Ru
     Raises:
         KingyoError: the folder has another run.
     """
+    from kingyo.evolution import BASELINES
+    from kingyo.run.begin import choose_again
     from kingyo.run.choice import read_request
     from kingyo.run.run import Run
     from kingyo.store import DATABASE, RunStore
@@ -135,7 +138,10 @@ def run_of_choice(request: ScoutRequest, *, as_json: bool) -> Generator[tuple[Ru
             yield run, candidates
         return
     with RunStore.open(request.out) as store:
-        if read_request(store) != candidates.choice_request():
+        stored, asked = read_request(store), candidates.choice_request()
+        budget = {"item_evaluations": asked.item_evaluations, "seconds": asked.seconds}
+        is_same = stored is not None and replace(stored, asked=asked.asked, **budget) == asked
+        if not is_same or (stored != asked and BASELINES in store.searches()):
             raise KingyoError(
                 str(request.out),
                 expected="a run that chooses among the same candidates, within the same limits",
@@ -143,6 +149,8 @@ def run_of_choice(request: ScoutRequest, *, as_json: bool) -> Generator[tuple[Ru
                 remedy="Choose another folder with --out.",
             )
         with redirect_stdout(sys.stderr):
+            if stored != asked:
+                choose_again(candidates.run, store, asked)
             yield Run.stored(store), candidates
 
 

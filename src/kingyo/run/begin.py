@@ -146,6 +146,12 @@ def make_choice(run: Run, notify: Callable[[Event], None]) -> Run:
     return Run.stored(store)
 
 
+def choose_again(run: Run, store: RunStore, request: ChoiceRequest) -> None:
+    """Let a run whose search has not begun go on with its choice of sources, such as with a larger budget."""
+    _, contents = _checked(replace(run, store=store))
+    store.reopen({**contents, CHOICE: request_fact(request), CHOSEN: None}, {})
+
+
 def threads_of(run: Run) -> int:
     """Return the threads of a run; by default 1 for a small model, else the cores per worker."""
     if run.config.threads is not None:

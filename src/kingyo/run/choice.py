@@ -423,11 +423,14 @@ def with_sources(
         KingyoError: no source is worth adding.
     """
     if not choice.chosen:
+        is_open = choice.verdict == "open"
         raise KingyoError(
             "sources.scout",
             expected="a source that is worth merging",
-            received="none: no candidate solves enough of the fit items",
-            remedy="Name other candidates, or see docs/zero.md.",
+            received="none within the budget"
+            if is_open
+            else "none: no candidate solves enough of the fit items",
+            remedy="Raise item_evaluations." if is_open else "Name other candidates, or see docs/zero.md.",
         )
     data, config = dict(asked), run.config
     data |= {"base": config.base, "sources": {name: config.sources[name] for name in choice.run_sources}}
