@@ -36,8 +36,7 @@ from kingyo.run.run import Run
 from kingyo.scout import Catalogue, Rules, catalogue, find_places
 from kingyo.scout.chosen_sources import check_rest, request_of, require_alone, with_sources
 from kingyo.scout.task_candidates import ScoutRequest, TaskCandidates, measured
-from kingyo.store import RunStore
-from kingyo.store.database import require_new
+from kingyo.store import RunStore, require_new
 
 AnyPath = str | Path
 AnyRecipe = str | Path | Mapping[str, object] | Recipe
