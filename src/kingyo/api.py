@@ -33,8 +33,7 @@ from kingyo.run.resume import add_tuning, require_unchanged
 from kingyo.run.run import Run
 from kingyo.scout import Catalogue, Rules, catalogue, find_places, with_structures
 from kingyo.scout.for_task import MOST_BYTES, ScoutRequest, TaskCandidates, check_rest, require_alone
-from kingyo.store import RunStore
-from kingyo.store.database import require_new
+from kingyo.store import RunStore, require_new
 from kingyo.store.evidence import EvidenceStore
 
 AnyPath = str | Path

@@ -150,7 +150,7 @@ def _load(
 
 def _require_free(folder: Path, *, several: bool) -> None:
     """Check that a run can be made in a folder; several runs may continue in it."""
-    from kingyo.store.database import DATABASE, require_new
+    from kingyo.store import DATABASE, require_new
 
     if not several:
         require_new(folder)
