@@ -18,7 +18,7 @@ from kingyo.cli.run import require_one_run
 from kingyo.cli.scout_progress import ChoiceProgress
 from kingyo.engine import MergeOptions, rooted
 from kingyo.engine.options import MergeRequest
-from kingyo.engine.write import finish, write
+from kingyo.engine.write import write
 from kingyo.errors import KingyoError, attempt
 from kingyo.export import choose, export
 from kingyo.io.units import parse_size
@@ -84,8 +84,7 @@ def merge(
 ) -> Path:
     """Merge models according to a recipe into a folder that transformers or diffusers loads.
 
-    After an interrupt, call it again to resume. Problems that do not prevent the merge are issued as
-    ``UserWarning``.
+    Problems that do not prevent the merge are issued as ``UserWarning``.
 
     Args:
         recipe: a file with one or several recipes in mergekit's format, the content of such a file as a
@@ -121,7 +120,6 @@ def merge(
     for output in preflight.outputs:
         with MergeProgress(output.out.name, quiet=not progress) as watch:
             write(preflight, output, watch)
-    finish(preflight)
     return request.out
 
 

@@ -83,7 +83,7 @@ def merge(
     verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
-    """Merge models on disk according to a recipe. Rerun the command to resume after an interruption.
+    """Merge models on disk according to a recipe. After an interruption, rerun the command.
 
     The flags of mergekit-yaml and mergekit-multi also work.
 
@@ -141,7 +141,6 @@ def _dry_run(request: MergeRequest, record: dict[str, object], *, verbose: bool,
 def _merge(request: MergeRequest, record: dict[str, object], *, as_json: bool) -> None:
     """Merge, and add each model that is written to the targets of the record."""
     from kingyo.engine.record import findings_record
-    from kingyo.engine.write import finish
 
     start = time.monotonic()
     preflight = check_and_fetch(request)
@@ -156,7 +155,6 @@ def _merge(request: MergeRequest, record: dict[str, object], *, as_json: bool) -
     for output in preflight.outputs:
         written.append(_write(preflight, output, start, quiet=as_json))
         start = time.monotonic()
-    finish(preflight)
 
 
 def check_and_fetch(request: MergeRequest) -> Preflight:
@@ -176,7 +174,7 @@ def _write(preflight: Preflight, output: PlannedOutput, start: float, *, quiet: 
 
     with (
         MergeProgress(output.out.name or str(output.out), quiet=quiet) as progress,
-        interruptible(lambda: _interrupt_message(progress.finished, len(output.shards))),
+        interruptible(lambda: f"Interrupted; nothing is left behind in {output.out}."),
     ):
         write(preflight, output, progress)
     nonfinite, seconds = sorted(progress.nonfinite), time.monotonic() - start
@@ -188,10 +186,3 @@ def _write(preflight: Preflight, output: PlannedOutput, start: float, *, quiet: 
         size, method = size_text(output.n_bytes), output.plan.recipe.merge_method
         echo(f"Wrote {output.out}: {tensors} by {method}, {size} in {time_text(seconds)}.")
     return {**output_record(output), "seconds": round(seconds, 3), "nonfinite": nonfinite}
-
-
-def _interrupt_message(finished: int, shards: int) -> str:
-    if not finished:
-        return "Interrupted before a weight file was complete; nothing is left behind."
-    files = counted(shards, "weight file")
-    return f"Interrupted with {finished} of {files} complete. The same command continues."

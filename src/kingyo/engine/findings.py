@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from kingyo.checkpoints import Checkpoint
-from kingyo.checkpoints.atomic_folder import check_free, hidden, is_published, unwritable
+from kingyo.checkpoints.atomic_folder import check_free, unwritable_error
 from kingyo.checkpoints.pipelines import whole_pipeline
-from kingyo.checkpoints.writer import no_room
+from kingyo.checkpoints.writer import disk_full_error
 from kingyo.engine.folder import check_no_source
 from kingyo.engine.options import MergeRequest
 from kingyo.engine.outputs import PlannedOutput
@@ -130,12 +130,11 @@ def check_outputs(
     """
     for out in [each.out for each in outputs] or [request.out]:
         try:
-            if not is_published(out):  # the writer notices whether it is the same merge
-                check_free(out, force=request.options.force)
+            check_free(out, force=request.options.force)
         except KingyoError as error:
             yield Diagnostic.of(error)
         except OSError as error:
-            yield Diagnostic.of(unwritable(out, error))
+            yield Diagnostic.of(unwritable_error(out, error))
     for each in outputs:
         try:
             check_no_source(each.plan, each.out)
@@ -163,18 +162,12 @@ def _disk(request: MergeRequest, outputs: Sequence[PlannedOutput]) -> Iterator[D
     parent = existing_parent(out)
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         reason = PermissionError(13, "Permission denied" if parent.is_dir() else f"{parent} is no folder")
-        yield Diagnostic.of(unwritable(out, reason))
+        yield Diagnostic.of(unwritable_error(out, reason))
         return
-    needed = sum(copies * each.n_bytes - _finished(each.out) for each in outputs)
+    needed = sum(copies * each.n_bytes for each in outputs)
     free = shutil.disk_usage(parent).free
     if needed > free:
-        yield Diagnostic.of(no_room(out, needed, free))
-
-
-def _finished(out: Path) -> int:
-    """Return the bytes that an interrupted merge has left."""
-    content = hidden(out) / "content"
-    return sum(file.stat().st_size for file in content.glob("*.safetensors"))
+        yield Diagnostic.of(disk_full_error(out, needed, free))
 
 
 def _code(template: Checkpoint, *, is_copied: bool) -> Iterator[Diagnostic]:

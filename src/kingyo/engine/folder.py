@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from kingyo import __version__
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.header import OutTensor
-from kingyo.checkpoints.mapped_tensors import file_stamps
 from kingyo.checkpoints.writer import CODE, CheckpointWriter
 from kingyo.engine.execute import execute
 from kingyo.engine.jobs import TensorJob
 from kingyo.engine.options import ExecutionOptions, MergeOptions
 from kingyo.engine.plan import Plan
 from kingyo.engine.single_file import single_file_name, single_file_parts
-from kingyo.engine.sources import on_disk, stamp
+from kingyo.engine.sources import on_disk
 from kingyo.errors import KingyoError
 from kingyo.kernels.raw_tensor import AnyTensor
 from kingyo.vocabulary import TOKENIZER_FILES
@@ -28,14 +24,11 @@ from kingyo.vocabulary import TOKENIZER_FILES
 class Watch(Protocol):
     """Receives the progress of a merge; several threads call ``wrote`` and ``broken``."""
 
-    def start(self, shards: Sequence[int], finished: int) -> None:
-        """Writing begins: shards of this many bytes, and the bytes that an interrupted merge has finished."""
+    def start(self, n_bytes: int) -> None:
+        """Writing begins; all tensors together have this size."""
 
     def wrote(self, n_bytes: int) -> None:
         """This number of further bytes was written."""
-
-    def finish(self, shard: int) -> None:
-        """A shard is complete, now or since an interrupted merge."""
 
     def broken(self, tensor: str) -> None:
         """A written tensor holds NaN or infinity."""
@@ -46,7 +39,6 @@ class Writing:
     """How one folder is written, in addition to the options of the merge.
 
     Attributes:
-        is_one_of_several: see ``CheckpointWriter.complete``.
         around: files of the diffusers pipeline that the output is a component of, by their names in it; they
             are copied, and the checkpoint goes into a subfolder. None: the component is written alone.
         single_file: also write the model as one file in the community's layout, named like the folder.
@@ -54,7 +46,6 @@ class Writing:
         compiled: see ``ExecutionOptions``.
     """
 
-    is_one_of_several: bool = False
     around: Mapping[str, Path] | None = None
     single_file: bool = False
     watch: Watch | None = None
@@ -68,7 +59,7 @@ def to_folder(
     options: MergeOptions | None = None,
     writing: Writing | None = None,
 ) -> Path:
-    """Write a merge as a checkpoint, completely or not at all. After an interrupt the same call continues.
+    """Write a merge as a checkpoint, completely or not at all.
 
     Each thread needs memory for a part of a tensor, whatever the size of the models. Some methods need more:
     see docs/architecture.md.
@@ -96,13 +87,10 @@ def to_folder(
     writer = CheckpointWriter(
         out,
         out_tensors(plan),
-        identity=identity(plan, asked.around) + single_file_name(out) * asked.single_file,
         max_shard_bytes=chosen.max_shard_bytes,
         force=chosen.force,
         stem=str(Path(inside, plan.like.stem)),
     )
-    if writer.is_published:
-        return out
     tokenizer = {str(Path(inside, name)): text for name, text in (plan.tokenizer_files or {}).items()}
     plan.sources.check_unchanged()
     with writer:
@@ -122,7 +110,6 @@ def to_folder(
             without=() if plan.tokenizer_files is None else TOKENIZER_FILES,
             more=CODE if chosen.copy_code else (),
             around=asked.around or {},
-            is_one_of_several=asked.is_one_of_several,
         )
 
 
@@ -144,16 +131,12 @@ def _write_shards(
             watch.broken(job.name)
 
     if watch is not None:
-        sizes = [shard.n_bytes - len(shard.header) for shard in writer.shards]
-        watch.start(sizes, sum(size for i, size in enumerate(sizes) if writer.is_finished(i)))
+        watch.start(sum(shard.n_bytes - len(shard.header) for shard in writer.shards))
     for shard, jobs in _by_shard(plan, writer):
-        if not writer.is_finished(shard):
-            writer.begin(shard)
-            execute(jobs, plan.sources, take, broken, options)
-            plan.sources.check_unchanged()  # a file may have changed meanwhile
-            writer.finish(shard)
-        if watch is not None:
-            watch.finish(shard)
+        writer.begin(shard)
+        execute(jobs, plan.sources, take, broken, options)
+        plan.sources.check_unchanged()  # a file may have changed meanwhile
+        writer.finish(shard)
 
 
 def _by_shard(plan: Plan, writer: CheckpointWriter) -> Iterator[tuple[int, list[TensorJob]]]:
@@ -161,16 +144,6 @@ def _by_shard(plan: Plan, writer: CheckpointWriter) -> Iterator[tuple[int, list[
     for job in plan.jobs:
         jobs.setdefault(writer.shard_of(job.name), []).append(job)
     yield from sorted(jobs.items())
-
-
-def identity(plan: Plan, around: Mapping[str, Path] | None = None) -> str:
-    """Return a hash of everything that a merge depends on: recipe, files of its models, kingyo's version."""
-    stamps = [stamp(plan.sources[reference]) for reference in sorted(plan.weights_of)]
-    pipeline = (
-        [] if around is None else [{str(file): each for file, each in file_stamps(around.values()).items()}]
-    )
-    text = json.dumps([__version__, plan.made_by, stamps, *pipeline])
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def check_no_source(plan: Plan, out: Path) -> None:

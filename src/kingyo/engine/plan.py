@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,8 +21,6 @@ from kingyo.errors import KingyoError, suggest
 from kingyo.io.lazy_torch import Tensor
 from kingyo.methods import MergeMethod
 from kingyo.recipe import Recipe
-from kingyo.registry import is_in_file, whole_reference
-from kingyo.user_code.files import hash_own
 from kingyo.vocabulary import TOKENIZER_FILES, Diagnostic, Vocabulary
 
 
@@ -59,14 +56,6 @@ class Plan:
     def jobs_by_name(self) -> Mapping[str, TensorJob]:
         """The jobs by the name of their tensor."""
         return {job.name: job for job in self.jobs}
-
-    @cached_property
-    def made_by(self) -> str:
-        """The recipe and the files of a user's method, which identify the merge together with its models."""
-        method, folder = self.recipe.merge_method, self.sources.folder or Path.cwd()
-        file = Path(whole_reference(method, folder).rpartition(":")[0])
-        own = hash_own(file, None, folder) if is_in_file(method) else {}
-        return json.dumps([self.recipe.hash, *sorted((str(path), own[path]) for path in own)])
 
     @property
     def weights_of(self) -> frozenset[str]:
@@ -149,7 +138,6 @@ def planned_checkpoint(name: str, plan: Plan) -> PlannedCheckpoint:
             for job in plan.jobs
         },
         made_of=tuple(plan.sources[reference] for reference in sorted(plan.weights_of)),
-        made_by=plan.made_by,
         plan=plan,
     )
 

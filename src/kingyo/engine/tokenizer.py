@@ -108,7 +108,6 @@ def align(recipe: Recipe, choice: TokenizerChoice, models: Mapping[str, Checkpoi
             config=model.config,
             tensors={**model.tensors, **infos},
             made_of=tuple(named.values()),
-            made_by=f"{reference} of {json.dumps(choice.to_dict())}",
             model=model,
             reads=reads,
         )

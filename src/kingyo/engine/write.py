@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import cast
 
 from kingyo import __version__
-from kingyo.checkpoints.atomic_folder import forget
 from kingyo.checkpoints.pipelines import whole_pipeline
 from kingyo.engine.book import rooted_book
 from kingyo.engine.folder import Watch, Writing, to_folder
@@ -42,7 +41,7 @@ _SAME_BITS: dict[Reproduces, str] = {
 
 
 def write(preflight: Preflight, output: PlannedOutput, watch: Watch | None = None) -> Path:
-    """Write one output of a checked merge, and return its folder; after an interrupt, continue."""
+    """Write one output of a checked merge, and return its folder."""
     if preflight.error is not None:
         raise preflight.error
     request, options, around = preflight.request, preflight.request.options, None
@@ -53,18 +52,11 @@ def write(preflight: Preflight, output: PlannedOutput, watch: Watch | None = Non
         "README.md": render_card(output, pipeline=options.pipeline),
     }
     writing = Writing(
-        is_one_of_several=len(preflight.outputs) > 1,
         around=around,
         single_file=options.single_file,
         watch=watch,
     )
     return to_folder(output.plan, output.out, files, options, writing)
-
-
-def finish(preflight: Preflight) -> None:
-    """Delete the traces that a rerun would need, after all outputs are written."""
-    for output in preflight.outputs:
-        forget(output.out)
 
 
 def render_card(output: PlannedOutput, *, pipeline: bool = False) -> str:

@@ -141,13 +141,6 @@ def test_roles_of_models(write_request: Ask, tmp_path: Path) -> None:
     assert roles == {"source-0": "merged", "source-1": "merged", "base": "base", "words": "vocabulary"}
 
 
-def test_an_interrupted_write_needs_room_for_the_rest_alone(write_request: Ask, tmp_path: Path) -> None:
-    content = tmp_path / ".out.partial" / "content"
-    content.mkdir(parents=True)
-    (content / "model-00001-of-00002.safetensors").write_bytes(b"x" * 100)
-    assert check_merge(write_request()).error is None
-
-
 def test_the_record_is_plain_data(write_request: Ask) -> None:
     checked = check_merge(write_request())
     record = json.loads(json.dumps(preflight_record(checked, estimate(checked))))
