@@ -7,7 +7,6 @@ from pathlib import Path
 
 from kingyo.charts import Chart, Rows, Spec
 from kingyo.charts.marks import SERIES, field, layer, layers, legend_of, names, rows, tips
-from kingyo.compare.method_advice import advise
 from kingyo.compare.weights import CheckpointComparison, ComparisonSums, letter
 from kingyo.errors import KingyoError
 from kingyo.io.extras import require_extra
@@ -48,7 +47,7 @@ def draw_page(comparison: CheckpointComparison) -> bytes:
         "title": "kingyo diff",
         "name": "diff",
         "datasets": {},
-        "lines": (_title(comparison), *comparison.notes, *advise(comparison)),
+        "lines": (_title(comparison), *comparison.notes),
         "charts": charts(comparison),
     }
     return render("charts", "charts", context)
