@@ -17,7 +17,6 @@ from kingyo.cli.progress import MergeProgress
 from kingyo.cli.run import require_one_run
 from kingyo.cli.scout_progress import ChoiceProgress
 from kingyo.engine import MergeOptions, rooted
-from kingyo.engine.options import MergeRequest
 from kingyo.engine.write import write
 from kingyo.errors import KingyoError, attempt
 from kingyo.export import choose, export
@@ -106,13 +105,12 @@ def merge(
         >>> kingyo.merge("recipe.yaml", "merged", seed=1)  # doctest: +SKIP
         PosixPath('merged')
     """
-    request = MergeRequest(
-        recipe=_recipe(recipe),
-        out=_path("out", out),
-        folder=None if folder is None else _path("folder", folder),
-        options=MergeOptions(max_shard_bytes=parse_size(f"{max_shard_size}", "max_shard_size"), **options),
+    preflight = check_and_fetch(
+        _recipe(recipe),
+        _path("out", out),
+        MergeOptions(max_shard_bytes=parse_size(f"{max_shard_size}", "max_shard_size"), **options),
+        None if folder is None else _path("folder", folder),
     )
-    preflight = check_and_fetch(request)
     if preflight.error is not None:
         raise preflight.error
     for finding in preflight.of("warning"):
@@ -120,7 +118,7 @@ def merge(
     for output in preflight.outputs:
         with MergeProgress(output.out.name, quiet=not progress) as watch:
             write(preflight, output, watch)
-    return request.out
+    return preflight.out
 
 
 def _recipe(recipe: AnyRecipe) -> Path | RecipeBook:

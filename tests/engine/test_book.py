@@ -11,7 +11,7 @@ import torch
 from kingyo.checkpoints import open_checkpoint
 from kingyo.engine import Plan, compute, open_sources, plan, to_folder
 from kingyo.engine.book import rooted_book
-from kingyo.engine.options import MergeOptions, MergeRequest
+from kingyo.engine.options import MergeOptions
 from kingyo.engine.preflight import check_merge
 from kingyo.errors import KingyoError
 from kingyo.recipe import load_recipe, load_recipes
@@ -41,7 +41,7 @@ def planned(folder: Path, *documents: str) -> Plan:
     """The plan of the last of these recipes."""
     file = folder / "book.yaml"
     file.write_text("\n---\n".join(documents))
-    checked = check_merge(MergeRequest(recipe=file, out=folder / "unused"))
+    checked = check_merge(file, folder / "unused")
     if checked.error is not None:
         raise checked.error
     return checked.outputs[-1].plan

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from kingyo.checkpoints import open_checkpoint
-from kingyo.engine import MergeOptions, Sources, Writing, into, plan, to_folder
+from kingyo.engine import MergeOptions, Sources, into, plan, to_folder
 from kingyo.errors import KingyoError
 from kingyo.kernels.statistics_cache import TensorStats
 from kingyo.recipe import Recipe
@@ -113,9 +113,7 @@ def test_while_files_are_written(root: Path) -> None:
 
     planned = plan(ties("one", "two"), opened(root, "base", "one", "two"))
     with pytest.raises(KingyoError, match=CHANGED):
-        to_folder(
-            planned, root / "out", options=MergeOptions(max_shard_bytes=4000), writing=Writing(watch=Watch())
-        )
+        to_folder(planned, root / "out", options=MergeOptions(max_shard_bytes=4000), watch=Watch())
     assert not (root / "out").exists() and not (root / ".out.partial").exists()
 
 

@@ -94,10 +94,6 @@ class CheckpointWriter:
             os.close(descriptor)
         self._atomic.__exit__()
 
-    def shard_of(self, name: str) -> int:
-        """Return the number of a tensor's shard."""
-        return self._place[name][0]
-
     def write(self, name: str, first: int, numbers: AnyTensor) -> None:
         """Write a span of a tensor. Thread-safe."""
         shard, start = self._place[name]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -12,7 +11,7 @@ from kingyo.checkpoints.header import OutTensor
 from kingyo.checkpoints.writer import CODE, CheckpointWriter
 from kingyo.engine.execute import execute
 from kingyo.engine.jobs import TensorJob
-from kingyo.engine.options import ExecutionOptions, MergeOptions
+from kingyo.engine.options import MergeOptions
 from kingyo.engine.plan import Plan
 from kingyo.engine.single_file import single_file_name, single_file_parts
 from kingyo.engine.sources import on_disk
@@ -34,30 +33,14 @@ class Watch(Protocol):
         """A written tensor holds NaN or infinity."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Writing:
-    """How one folder is written, in addition to the options of the merge.
-
-    Attributes:
-        around: files of the diffusers pipeline that the output is a component of, by their names in it; they
-            are copied, and the checkpoint goes into a subfolder. None: the component is written alone.
-        single_file: also write the model as one file in the community's layout, named like the folder.
-        watch: receives progress.
-        compiled: see ``ExecutionOptions``.
-    """
-
-    around: Mapping[str, Path] | None = None
-    single_file: bool = False
-    watch: Watch | None = None
-    compiled: bool | None = None
-
-
 def to_folder(
     plan: Plan,
     out: Path,
     files: Mapping[str, str | bytes] | None = None,
     options: MergeOptions | None = None,
-    writing: Writing | None = None,
+    *,
+    around: Mapping[str, Path] | None = None,
+    watch: Watch | None = None,
 ) -> Path:
     """Write a merge as a checkpoint, completely or not at all.
 
@@ -68,8 +51,10 @@ def to_folder(
         plan: the plan.
         out: a new or empty folder.
         files: further files for it, by name.
-        options: options of the merge; ``seed`` and ``component`` are part of the plan already.
-        writing: what goes around the checkpoint, and who receives progress.
+        options: options of the merge; ``seed``, ``component`` and ``pipeline`` are in the other arguments.
+        around: files of the diffusers pipeline that the output is a component of, by their names in it; they
+            are copied, and the checkpoint goes into a subfolder. None: the component is written alone.
+        watch: receives progress.
 
     Returns:
         ``out``.
@@ -81,35 +66,31 @@ def to_folder(
         >>> to_folder(plan(recipe, open_sources(recipe)), Path("merged"))  # doctest: +SKIP
     """
     check_no_source(plan, out)
-    chosen, asked = options or MergeOptions(), writing or Writing()
+    chosen, like = options or MergeOptions(), plan.like
     # the folder of the checkpoint within the output: the component's name in a pipeline
-    inside = "" if asked.around is None else plan.like.path.absolute().name
+    inside = "" if around is None else like.path.absolute().name
     writer = CheckpointWriter(
         out,
         out_tensors(plan),
         max_shard_bytes=chosen.max_shard_bytes,
         force=chosen.force,
-        stem=str(Path(inside, plan.like.stem)),
+        stem=str(Path(inside, like.stem)),
     )
     tokenizer = {str(Path(inside, name)): text for name, text in (plan.tokenizer_files or {}).items()}
     plan.sources.check_unchanged()
     with writer:
-        execution = ExecutionOptions(
-            threads=chosen.threads, compiled=asked.compiled, nonfinite=chosen.allow_nonfinite
-        )
-        _write_shards(plan, writer, execution, asked.watch)
-        if asked.single_file:
-            like = plan.like
+        _write_shards(plan, writer, chosen, watch)
+        if chosen.single_file:
             written = Checkpoint(
                 reference=like.reference, path=like.path, config=like.config, tensors=writer.weights()
             )
-            writer.add_file(single_file_name(out), single_file_parts(written, asked.around or {}))
+            writer.add_file(single_file_name(out), single_file_parts(written, around or {}))
         return writer.complete(
-            like=plan.like,
+            like=like,
             files={**tokenizer, **(files or {})},
             without=() if plan.tokenizer_files is None else TOKENIZER_FILES,
             more=CODE if chosen.copy_code else (),
-            around=asked.around or {},
+            around=around or {},
         )
 
 
@@ -118,9 +99,7 @@ def out_tensors(plan: Plan) -> list[OutTensor]:
     return [OutTensor(name=job.name, shape=job.shape, dtype=job.dtype) for job in plan.jobs]
 
 
-def _write_shards(
-    plan: Plan, writer: CheckpointWriter, options: ExecutionOptions, watch: Watch | None
-) -> None:
+def _write_shards(plan: Plan, writer: CheckpointWriter, options: MergeOptions, watch: Watch | None) -> None:
     def take(job: TensorJob, start: int, numbers: AnyTensor) -> None:
         writer.write(job.name, start, numbers)
         if watch is not None:
@@ -132,18 +111,11 @@ def _write_shards(
 
     if watch is not None:
         watch.start(sum(shard.n_bytes - len(shard.header) for shard in writer.shards))
-    for shard, jobs in _by_shard(plan, writer):
-        writer.begin(shard)
-        execute(jobs, plan.sources, take, broken, options)
+    for i, shard in enumerate(writer.shards):
+        writer.begin(i)
+        execute([plan.jobs_by_name[name] for name in shard.starts], plan.sources, take, broken, options)
         plan.sources.check_unchanged()  # a file may have changed meanwhile
-        writer.finish(shard)
-
-
-def _by_shard(plan: Plan, writer: CheckpointWriter) -> Iterator[tuple[int, list[TensorJob]]]:
-    jobs: dict[int, list[TensorJob]] = {}
-    for job in plan.jobs:
-        jobs.setdefault(writer.shard_of(job.name), []).append(job)
-    yield from sorted(jobs.items())
+        writer.finish(i)
 
 
 def check_no_source(plan: Plan, out: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from kingyo.engine.execute import Prepared, fill
 from kingyo.engine.jobs import TensorJob, not_finite, result
-from kingyo.engine.options import ExecutionOptions
+from kingyo.engine.options import MergeOptions
 from kingyo.engine.plan import Plan
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
@@ -19,7 +19,7 @@ from kingyo.kernels.writing import PendingWrite, prepare
 _LOAD_LIVE = "Load the live model from one of the models of the recipe."
 
 
-def into(plan: Plan, weights: Mapping[str, Tensor], options: ExecutionOptions | None = None) -> None:
+def into(plan: Plan, weights: Mapping[str, Tensor], options: MergeOptions | None = None) -> None:
     """Write a merge into a live model, in place. After an error, fill the model again before using it.
 
     Args:
@@ -33,11 +33,11 @@ def into(plan: Plan, weights: Mapping[str, Tensor], options: ExecutionOptions | 
         ChangedSourceError: a file of a source has changed since it was opened.
     """
     _check_live(plan, weights)
-    chosen = options or ExecutionOptions()
+    chosen = options or MergeOptions()
     if chosen.compiled is None:  # further candidates are likely
         chosen = replace(chosen, compiled=True)
     plan.sources.check_unchanged()
-    live = _LiveSink(plan, weights, nonfinite=chosen.nonfinite)
+    live = _LiveSink(plan, weights, nonfinite=chosen.allow_nonfinite)
     fill(plan.jobs, live.prepared, live.end, chosen)
     plan.sources.check_unchanged()  # a file may have changed meanwhile
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import cast
 
+from kingyo.checkpoints import Layout
 from kingyo.engine.binding import BoundTensor
-from kingyo.engine.modules import SliceMerge
+from kingyo.engine.modules import ModuleMerge, SliceMerge
 from kingyo.errors import KingyoError, listed, nearest, suggest
 from kingyo.methods import MergeMethod, MethodValues, Parameter, takes_base
 from kingyo.methods.catalogue import with_command
@@ -256,3 +258,57 @@ def _similar(written: str, names: Iterable[str]) -> str:
     parts = {".".join(each[i : i + n_words]) for each in words for i in range(len(each) - n_words + 1)}
     near = nearest(wanted, parts)
     return f"Did you mean '{near}'?" if near else "Write a part of tensors' names, such as mlp, no pattern."
+
+
+def with_block_filters(
+    modules: Sequence[ModuleMerge], layout: Callable[[], Layout]
+) -> tuple[ModuleMerge, ...]:
+    """Return the modules with filters on tensor names in place of merge block weights.
+
+    Args:
+        modules: the modules of a recipe.
+        layout: returns the layout of the output, which only merge block weights need.
+
+    Raises:
+        KingyoError: the model is no denoiser, or has another number of blocks.
+    """
+
+    def resolved(values: Values) -> Values:
+        return {
+            name: _filters_of_blocks(name, value, layout()) if isinstance(value, BlockWeights) else value
+            for name, value in values.items()
+        }
+
+    return tuple(
+        replace(
+            module,
+            pieces=tuple(
+                replace(
+                    piece,
+                    levels=tuple(map(resolved, piece.levels)),
+                    merged=tuple(replace(entry, own=resolved(entry.own)) for entry in piece.merged),
+                )
+                for piece in module.pieces
+            ),
+        )
+        if any(map(_has_block_weights, module.pieces))
+        else module
+        for module in modules
+    )
+
+
+def _has_block_weights(piece: SliceMerge) -> bool:
+    given = (*piece.levels, *(entry.own for entry in piece.merged))
+    return any(isinstance(value, BlockWeights) for values in given for value in values.values())
+
+
+def _filters_of_blocks(name: str, value: BlockWeights, layout: Layout) -> Value:
+    try:
+        blocks = tuple(layout.groups("mbw"))
+    except KingyoError as error:
+        remedy = "Write a number or filters instead of mbw."
+        raise KingyoError(name, expected=error.expected, received=error.received, remedy=remedy) from error
+    try:
+        return layout.conditionals("mbw", value.by_block(blocks))
+    except KingyoError as error:
+        raise error.placed(name) from error

@@ -7,9 +7,8 @@ from typing import cast
 
 from kingyo import __version__
 from kingyo.checkpoints.pipelines import whole_pipeline
-from kingyo.engine.book import rooted_book
-from kingyo.engine.folder import Watch, Writing, to_folder
-from kingyo.engine.outputs import PlannedOutput
+from kingyo.engine.book import PlannedOutput, rooted_book
+from kingyo.engine.folder import Watch, to_folder
 from kingyo.engine.preflight import Preflight
 from kingyo.lineage import (
     INHERITED,
@@ -44,19 +43,14 @@ def write(preflight: Preflight, output: PlannedOutput, watch: Watch | None = Non
     """Write one output of a checked merge, and return its folder."""
     if preflight.error is not None:
         raise preflight.error
-    request, options, around = preflight.request, preflight.request.options, None
+    root, options, around = preflight.root, preflight.options, None
     if options.pipeline:
-        around = whole_pipeline(output.plan.like, request.root, allow_pickle=options.allow_pickle)
+        around = whole_pipeline(output.plan.like, root, allow_pickle=options.allow_pickle)
     files = {
-        "recipe.yaml": rooted_book(output.book, request.root, out=output.out).to_yaml(),
+        "recipe.yaml": rooted_book(output.book, root, out=output.out).to_yaml(),
         "README.md": render_card(output, pipeline=options.pipeline),
     }
-    writing = Writing(
-        around=around,
-        single_file=options.single_file,
-        watch=watch,
-    )
-    return to_folder(output.plan, output.out, files, options, writing)
+    return to_folder(output.plan, output.out, files, options, around=around, watch=watch)
 
 
 def render_card(output: PlannedOutput, *, pipeline: bool = False) -> str:
