@@ -132,9 +132,6 @@ def check_free(out: Path, *, force: bool = False) -> None:
 
 def unwritable_error(out: Path, error: OSError) -> KingyoError:
     """Return the error for a failed write."""
-    return KingyoError(
-        str(out),
-        expected="a writable folder",
-        received=error.strerror or str(error),
-        remedy="Choose a folder that you may write to, on a disk with enough free space.",
-    )
+    expected = "a writable folder"
+    remedy = "Choose a folder that you may write to, on a disk with enough free space."
+    return KingyoError(str(out), expected=expected, received=error.strerror or str(error), remedy=remedy)

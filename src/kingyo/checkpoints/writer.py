@@ -229,9 +229,6 @@ def _begin_to_flush(descriptor: int, first: int, end: int) -> None:
 
 def disk_full_error(out: Path, needed: int, free: int) -> KingyoError:
     """Return the error for a disk that is too full."""
-    return KingyoError(
-        str(out),
-        expected=f"{size_text(needed)} of free disk space",
-        received=size_text(free),
-        remedy="Free some space, or choose a folder on another disk.",
-    )
+    expected = f"{size_text(needed)} of free disk space"
+    remedy = "Free some space, or choose a folder on another disk."
+    return KingyoError(str(out), expected=expected, received=size_text(free), remedy=remedy)

@@ -22,12 +22,9 @@ def drawer(target: Path) -> Callable[[CheckpointComparison], bytes]:
     """
     known = {".png": draw_png, ".html": draw_page}
     if target.suffix.lower() not in known:
-        raise KingyoError(
-            "--picture",
-            expected="a file that ends in .png or .html",
-            received=str(target),
-            remedy="Use a name such as differences.png.",
-        )
+        expected = "a file that ends in .png or .html"
+        remedy = "Use a name such as differences.png."
+        raise KingyoError("--picture", expected=expected, received=str(target), remedy=remedy)
     require_extra("--picture", "report")
     return known[target.suffix.lower()]
 
@@ -40,7 +37,6 @@ def draw_png(comparison: CheckpointComparison) -> bytes:
 
 
 def draw_page(comparison: CheckpointComparison) -> bytes:
-    """Return an HTML page with all charts."""
     from kingyo.charts.draw import render
 
     context: dict[str, object] = {

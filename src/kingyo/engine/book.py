@@ -56,7 +56,6 @@ class PlannedOutput:
 
     @property
     def n_bytes(self) -> int:
-        """Size of its weight files."""
         return sum(shard.n_bytes for shard in self.shards)
 
 

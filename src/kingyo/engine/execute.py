@@ -193,7 +193,6 @@ class _Batches:
 
     @property
     def others_are_done(self) -> bool:
-        """Whether the other threads have finished all batches."""
         return all(writes.others_are_done for _, writes in self._begun)
 
     def add(self, job: TensorJob, pending: PendingWrite) -> None:

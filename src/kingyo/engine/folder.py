@@ -95,7 +95,6 @@ def to_folder(
 
 
 def out_tensors(plan: Plan) -> list[OutTensor]:
-    """Return the tensors that will be written."""
     return [OutTensor(name=job.name, shape=job.shape, dtype=job.dtype) for job in plan.jobs]
 
 
@@ -124,9 +123,7 @@ def check_no_source(plan: Plan, out: Path) -> None:
     for model in on_disk(plan.sources.values()):
         places = {each.resolve() for each in (model.path, *model.files)}
         if any(target.is_relative_to(each) or each.is_relative_to(target) for each in places):
-            raise KingyoError(
-                str(out),
-                expected="a folder that is no source, and neither in one nor around one",
-                received=f"one that shares files with {model.reference}",
-                remedy="Choose another folder: a merge never writes to its sources.",
-            )
+            expected = "a folder that is no source, and neither in one nor around one"
+            received = f"one that shares files with {model.reference}"
+            remedy = "Choose another folder: a merge never writes to its sources."
+            raise KingyoError(str(out), expected=expected, received=received, remedy=remedy)

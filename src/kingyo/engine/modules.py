@@ -82,12 +82,10 @@ class ModuleMerge:
 
     @property
     def is_sliced(self) -> bool:
-        """Whether it consists of slices of layers."""
         return self.pieces[0].n_layers is not None
 
     @property
     def by_position(self) -> dict[int, SliceMerge]:
-        """All merges by position, including ``outer``."""
         pieces = dict(enumerate(self.pieces))
         return pieces if self.outer is None else {**pieces, OUTSIDE: self.outer}
 
@@ -137,7 +135,6 @@ def _copy_of(reference: str) -> SliceMerge:
 def _complete(
     label: str, sources: Sequence[Source], levels: tuple[Values, ...], recipe: Recipe, method: MergeMethod
 ) -> SliceMerge:
-    """Return the merge of complete models."""
     base = _base_of(recipe.base_model, method)
     inputs = [SliceInput(reference=source.model, own=source.parameters) for source in sources]
     merged = tuple(each for each in inputs if each.reference != base)
@@ -161,12 +158,10 @@ def _slice(
     merged = tuple(each for each in inputs if each.reference != base)
     bases = [each for each in inputs if each.reference == base]
     if base is not None and len(bases) != 1:
-        raise KingyoError(
-            where,
-            expected=f"the base {base} once among the sources, with its layer_range",
-            received="no layers of it" if not bases else f"{len(bases)} ranges of it",
-            remedy="List the base once, with the layers that task vectors are computed from.",
-        )
+        expected = f"the base {base} once among the sources, with its layer_range"
+        received = "no layers of it" if not bases else f"{len(bases)} ranges of it"
+        remedy = "List the base once, with the layers that task vectors are computed from."
+        raise KingyoError(where, expected=expected, received=received, remedy=remedy)
     _check_count(where, len(merged), base, method)
     return SliceMerge(
         where=where,
@@ -196,9 +191,6 @@ def _check_count(where: str, count: int, base: str | None, method: MergeMethod) 
         wanted = (
             f"{least}" if least == most else f"at least {least}" if most is None else f"{least} to {most}"
         )
-        raise KingyoError(
-            where,
-            expected=f"{wanted} for {method.name}{' beside the base' if base is not None else ''}",
-            received=f"{count}",
-            remedy="Change the number of models, or use another method.",
-        )
+        expected = f"{wanted} for {method.name}{' beside the base' if base is not None else ''}"
+        remedy = "Change the number of models, or use another method."
+        raise KingyoError(where, expected=expected, received=f"{count}", remedy=remedy)

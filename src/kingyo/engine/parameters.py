@@ -74,12 +74,10 @@ def _value(
 ) -> float | bool:
     value = look_up(levels, parameter.name, tensor, depth)
     if value is None and parameter.default is None and (filters := _filters(levels, parameter.name)):
-        raise KingyoError(
-            f"{parameter.name} of {where}",
-            expected=f"a value for the tensor {tensor}: {parameter.doc}",
-            received=f"none: the filters ({listed([*map(repr, filters)], _MAX_FILTERS)}) match other tensors",
-            remedy="Add a last entry without filter for all other tensors: `- value: 0.5`.",
-        )
+        expected = f"a value for the tensor {tensor}: {parameter.doc}"
+        received = f"none: the filters ({listed([*map(repr, filters)], _MAX_FILTERS)}) match other tensors"
+        remedy = "Add a last entry without filter for all other tensors: `- value: 0.5`."
+        raise KingyoError(f"{parameter.name} of {where}", expected=expected, received=received, remedy=remedy)
     return _valid(parameter, value, where)
 
 
@@ -88,19 +86,15 @@ def _valid(parameter: Parameter, value: Word | None, where: str) -> float | bool
     if value is None:
         value = parameter.default
     if value is None:
-        raise KingyoError(
-            f"{parameter.name} of {where}",
-            expected=f"a value: {parameter.doc}",
-            received="nothing",
-            remedy="Set it under parameters: of the model or of the recipe.",
-        )
+        expected = f"a value: {parameter.doc}"
+        received = "nothing"
+        remedy = "Set it under parameters: of the model or of the recipe."
+        raise KingyoError(f"{parameter.name} of {where}", expected=expected, received=received, remedy=remedy)
     if isinstance(value, str):
-        raise KingyoError(
-            f"{parameter.name} of {where}",
-            expected="true or false" if parameter.kind == "bool" else "a number",
-            received=f"'{value}'",
-            remedy="Correct the value.",
-        )
+        expected = "true or false" if parameter.kind == "bool" else "a number"
+        received = f"'{value}'"
+        remedy = "Correct the value."
+        raise KingyoError(f"{parameter.name} of {where}", expected=expected, received=received, remedy=remedy)
     if parameter.kind == "bool" and value in (0, 1):  # mergekit allows normalize: 1
         value = bool(value)
     return parameter.check(value, where)
@@ -112,26 +106,16 @@ def misplaced_parameters(recipe: Recipe, method: MergeMethod) -> Iterator[Kingyo
     for where, values, is_own, is_base in _places(recipe, method):
         for name in values:
             if name not in known:
-                yield KingyoError(
-                    where,
-                    expected=f"parameters of {method.name}",
-                    received=f"'{name}'",
-                    remedy=suggest(name, known),
-                )
+                expected = f"parameters of {method.name}"
+                yield KingyoError(where, expected=expected, received=f"'{name}'", remedy=suggest(name, known))
             elif is_own and not known[name].per_source:
-                yield KingyoError(
-                    where,
-                    expected="parameters of a single model",
-                    received=f"'{name}'",
-                    remedy="Move it to the parameters: of the recipe.",
-                )
+                expected = "parameters of a single model"
+                remedy = "Move it to the parameters: of the recipe."
+                yield KingyoError(where, expected=expected, received=f"'{name}'", remedy=remedy)
             elif is_base:
-                yield KingyoError(
-                    where,
-                    expected="no parameters for the base, which has no task vector",
-                    received=f"'{name}'",
-                    remedy="Remove it; in a run.yaml, remove the base from `sources`.",
-                )
+                expected = "no parameters for the base, which has no task vector"
+                remedy = "Remove it; in a run.yaml, remove the base from `sources`."
+                yield KingyoError(where, expected=expected, received=f"'{name}'", remedy=remedy)
 
 
 def invalid_parameters(recipe: Recipe, method: MergeMethod) -> Iterator[KingyoError]:

@@ -62,7 +62,6 @@ class Preflight:
     diagnostics: tuple[Diagnostic, ...] = ()
 
     def of(self, level: Literal["error", "warning", "note"]) -> tuple[Diagnostic, ...]:
-        """Return the diagnostics of a level."""
         return tuple(each for each in self.diagnostics if each.level == level)
 
     @property
@@ -72,7 +71,6 @@ class Preflight:
 
     @property
     def error(self) -> KingyoError | None:
-        """All errors as one, or None."""
         errors = [each.error for each in self.of("error")]
         return together(self.name, errors, "a merge that can be done") if errors else None
 
@@ -151,12 +149,10 @@ def _book(recipe: Path | RecipeBook, root: Path, options: MergeOptions) -> Recip
 def _bad_names(book: RecipeBook) -> Iterator[KingyoError]:
     for step in book.outputs if len(book.outputs) > 1 else ():
         if not FOLDER_NAME.fullmatch(str(step.name)):
-            yield KingyoError(
-                f"name: {step.name}",
-                expected="a name that can be a folder, since several recipes are written",
-                received=f"'{step.name}'",
-                remedy="Use letters, digits, '.', '_' and '-'.",
-            )
+            expected = "a name that can be a folder, since several recipes are written"
+            received = f"'{step.name}'"
+            remedy = "Use letters, digits, '.', '_' and '-'."
+            yield KingyoError(f"name: {step.name}", expected=expected, received=received, remedy=remedy)
 
 
 def _check_models(recipe: Recipe, models: Models, plan: Plan | None) -> Iterator[Diagnostic]:
@@ -195,7 +191,6 @@ def _check_models(recipe: Recipe, models: Models, plan: Plan | None) -> Iterator
 
 
 def _compare_tokenizers(recipe: Recipe, models: Models) -> Iterator[Diagnostic]:
-    """Compare the tokenizers of the models on disk."""
     references = dict.fromkeys((recipe.template, *recipe.references))
     folders = {
         reference: models[reference].path
@@ -271,7 +266,6 @@ def _check_outputs(checked: Preflight, *, fetch: bool) -> Iterator[Diagnostic]:
 
 
 def existing_parent(path: Path) -> Path:
-    """Return the nearest parent folder that exists."""
     return next((parent for parent in path.resolve().parents if parent.exists()), path.resolve())
 
 

@@ -79,7 +79,6 @@ def _range(first: int, n: int) -> str:
 
 
 def group(plan: Plan) -> tuple[JobGroup, ...]:
-    """Return the groups of a plan's tensors."""
     forms: dict[tuple[object, ...], list[TensorJob]] = {}
     for job in plan.jobs:
         inputs = tuple(_NUMBERS.sub("*", each.tensor) for each in job.inputs)
@@ -89,7 +88,6 @@ def group(plan: Plan) -> tuple[JobGroup, ...]:
 
 
 def ungrouped(plan: Plan) -> tuple[JobGroup, ...]:
-    """Return one group for each tensor."""
     return tuple(_group([job]) for job in plan.jobs)
 
 

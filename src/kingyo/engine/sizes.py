@@ -71,7 +71,6 @@ def estimate(preflight: Preflight) -> MergeForecast:
 
 
 def stored_tensors(plan: Plan, job: TensorJob) -> Iterator[TensorInfo]:
-    """Yield the tensors in files that a job reads."""
     for each in job.reads:
         yield from _stored(plan.sources[each.reference], each.tensor)
 

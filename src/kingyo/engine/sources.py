@@ -171,12 +171,10 @@ class MappedTensors:
         try:
             copy = tensor.to(device)
         except torch.OutOfMemoryError as error:
-            raise KingyoError(
-                str(device),
-                expected=f"memory for {tensor.nbytes / 1e6:.0f} MB of a source beside the live model",
-                received="a device without enough free memory",
-                remedy="Merge on the CPU (device: cpu), or free some of the device's memory.",
-            ) from error
+            expected = f"memory for {tensor.nbytes / 1e6:.0f} MB of a source beside the live model"
+            received = "a device without enough free memory"
+            remedy = "Merge on the CPU (device: cpu), or free some of the device's memory."
+            raise KingyoError(str(device), expected=expected, received=received, remedy=remedy) from error
         if self.holds(tensor) and _has_memory(device):
             self._copies[key] = copy
         return copy

@@ -40,7 +40,6 @@ _SAME_BITS: dict[Reproduces, str] = {
 
 
 def write(preflight: Preflight, output: PlannedOutput, watch: Watch | None = None) -> Path:
-    """Write one output of a checked merge, and return its folder."""
     if preflight.error is not None:
         raise preflight.error
     root, options, around = preflight.root, preflight.options, None

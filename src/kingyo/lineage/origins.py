@@ -79,7 +79,6 @@ class Origin:
 
     @property
     def public_name(self) -> str:
-        """The public names joined by ``+``."""
         return "+".join(self.public_names)
 
     @property
@@ -226,12 +225,10 @@ def check_licences(
         )
     own = dict.fromkeys(str(licence) for name, licence in stated if kinds[name] == "terms of its own")
     if len(own) > 1:
+        expected = "one set of terms"
+        remedy = "All of them apply to the merge: check that they allow your use."
         yield Diagnostic(
-            level="warning",
-            argument="licences",
-            expected="one set of terms",
-            received=" and ".join(own),
-            remedy="All of them apply to the merge: check that they allow your use.",
+            level="warning", argument="licences", expected=expected, received=" and ".join(own), remedy=remedy
         )
 
 
@@ -247,10 +244,8 @@ def _forbidden(name: str, licence: str, *, is_allowed: bool) -> Diagnostic:
 
 
 def _unknown(name: str, licence: str) -> Diagnostic:
+    expected = "a known licence"
+    remedy = "Read the authors' terms before you share the result."
     return Diagnostic(
-        level="note",
-        argument=f"the licence of {name}",
-        expected="a known licence",
-        received=licence,
-        remedy="Read the authors' terms before you share the result.",
+        level="note", argument=f"the licence of {name}", expected=expected, received=licence, remedy=remedy
     )

@@ -121,21 +121,13 @@ def mean_cosine(batches: Iterable[Tensor]) -> tuple[NDArray[np.float64], int]:
     for batch in batches:
         streams = batch.double()
         if not bool(torch.isfinite(streams).all()):
-            raise KingyoError(
-                "model",
-                expected="finite streams",
-                received="NaN or infinity",
-                remedy="Leave this model out, or run it in float32.",
-            )
+            remedy = "Leave this model out, or run it in float32."
+            raise KingyoError("model", expected="finite streams", received="NaN or infinity", remedy=remedy)
         directions = (streams / streams.square().sum(dim=2, keepdim=True).sqrt()).flatten(1)
         total, n_tokens = total + directions @ directions.T, n_tokens + streams.shape[1]
     if not n_tokens:
-        raise KingyoError(
-            "items",
-            expected="prompts of two tokens or more, since the first of each is left out",
-            received="none",
-            remedy="Use longer items.",
-        )
+        expected = "prompts of two tokens or more, since the first of each is left out"
+        raise KingyoError("items", expected=expected, received="none", remedy="Use longer items.")
     return np.asarray((total / n_tokens).numpy()), n_tokens
 
 
