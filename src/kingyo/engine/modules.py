@@ -109,7 +109,11 @@ def expand_modules(recipe: Recipe, method: MergeMethod, outer: str | None = None
     """
     if not recipe.modules:
         module = _module(MAIN, Module(sources=recipe.sources, slices=recipe.slices), recipe, method)
-        return (replace(module, outer=None if outer is None else _copy_of(outer)),)
+        if outer is None:
+            return (module,)
+        model = SliceInput(reference=outer, own={})
+        copy = SliceMerge(where="base_model", merged=(model,), base=None, levels=())
+        return (replace(module, outer=copy),)
     return tuple(_module(name, module, recipe, method) for name, module in recipe.modules.items())
 
 
@@ -125,11 +129,6 @@ def _module(name: str, module: Module, recipe: Recipe, method: MergeMethod) -> M
             for i, each in enumerate(module.slices)
         ),
     )
-
-
-def _copy_of(reference: str) -> SliceMerge:
-    model = SliceInput(reference=reference, own={})
-    return SliceMerge(where="base_model", merged=(model,), base=None, levels=())
 
 
 def _complete(
@@ -174,14 +173,11 @@ def _slice(
 
 def _base_of(reference: str | None, method: MergeMethod) -> str | None:
     if method.needs_base and reference is None:
-        raise KingyoError(
-            "base_model",
-            expected=f"a base for {method.name}",
-            received="nothing",
-            remedy="Name one of the two models as base_model."
-            if method.max_sources == 1
-            else "Name the models' common ancestor, or use the method linear.",
-        )
+        remedy = "Name the models' common ancestor, or use the method linear."
+        if method.max_sources == 1:
+            remedy = "Name one of the two models as base_model."
+        expected = f"a base for {method.name}"
+        raise KingyoError("base_model", expected=expected, received="nothing", remedy=remedy)
     return reference if takes_base(method) else None
 
 

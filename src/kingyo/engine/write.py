@@ -61,9 +61,11 @@ def render_card(output: PlannedOutput, *, pipeline: bool = False) -> str:
         library="diffusers" if is_diffusers else part.library if part else "transformers",
         pipeline_tag=part.pipeline_tag if part else None,
     )
+    book = output.book.with_recipes(lambda recipe: public_recipe(recipe, output.origins))
+    note = f"`kingyo merge` makes the same weights from it, {_SAME_BITS[output.reproduces]}"
     sections = {
         "Source models": models_section(output.origins, "role"),
-        "Recipe": _recipe(output),
+        "Recipe": recipe_section(book.to_yaml(), note),
         "Use": fence(_PIPELINE_CODE, "python") if pipeline else _use(output),
         "Limits": bullets((_NOT_SCORED, INHERITED)),
     }
@@ -81,12 +83,6 @@ def _summary(output: PlannedOutput) -> str:
     steps = f", in {len(output.book.steps)} steps" if len(output.book.steps) > 1 else ""
     seed = f" The seed of its random numbers is {recipe.seed}." if method.stochastic else ""
     return f"{what}, made by kingyo {__version__}{steps}. `{method.name}`: {cell(method.doc)}{seed}"
-
-
-def _recipe(output: PlannedOutput) -> str:
-    book = output.book.with_recipes(lambda recipe: public_recipe(recipe, output.origins))
-    note = f"`kingyo merge` makes the same weights from it, {_SAME_BITS[output.reproduces]}"
-    return recipe_section(book.to_yaml(), note)
 
 
 def _use(output: PlannedOutput) -> str | None:

@@ -69,7 +69,9 @@ class RecipeBook:
 
     def to_yaml(self) -> str:
         """Return the recipes as YAML of several documents, in mergekit-multi's format."""
-        return yaml.safe_dump_all([_dump(step) for step in self.steps], sort_keys=False, allow_unicode=True)
+        names = [{} if step.name is None else {"name": step.name} for step in self.steps]
+        documents = [name | step.recipe.to_dict() for name, step in zip(names, self.steps, strict=True)]
+        return yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True)
 
 
 def load_recipe(path: str | Path) -> Recipe:
@@ -125,11 +127,6 @@ def _name(document: Mapping[str, object], where: str) -> str | None:
         remedy = "Write one word, in quotes if it looks like a number."
         raise KingyoError(f"{where}: name", expected="text", received=short(name), remedy=remedy)
     return name
-
-
-def _dump(step: NamedRecipe) -> dict[str, object]:
-    named: dict[str, object] = {} if step.name is None else {"name": step.name}
-    return named | step.recipe.to_dict()
 
 
 def _mentions(recipe: Recipe) -> Iterator[str]:
