@@ -16,8 +16,7 @@ from kingyo.cli.merge import check_and_fetch
 from kingyo.cli.progress import MergeProgress
 from kingyo.cli.run import require_one_run
 from kingyo.engine import MergeOptions, rooted
-from kingyo.engine.options import MergeRequest
-from kingyo.engine.write import finish, write
+from kingyo.engine.write import write
 from kingyo.errors import KingyoError
 from kingyo.export import choose, export
 from kingyo.io.units import parse_size
@@ -81,8 +80,7 @@ def merge(
 ) -> Path:
     """Merge models according to a recipe into a folder that transformers or diffusers loads.
 
-    After an interrupt, call it again to resume. Problems that do not prevent the merge are issued as
-    ``UserWarning``.
+    Problems that do not prevent the merge are issued as ``UserWarning``.
 
     Args:
         recipe: a file with one or several recipes in mergekit's format, the content of such a file as a
@@ -104,13 +102,12 @@ def merge(
         >>> kingyo.merge("recipe.yaml", "merged", seed=1)  # doctest: +SKIP
         PosixPath('merged')
     """
-    request = MergeRequest(
-        recipe=_recipe(recipe),
-        out=_path("out", out),
-        folder=None if folder is None else _path("folder", folder),
-        options=MergeOptions(max_shard_bytes=parse_size(f"{max_shard_size}", "max_shard_size"), **options),
+    preflight = check_and_fetch(
+        _recipe(recipe),
+        _path("out", out),
+        MergeOptions(max_shard_bytes=parse_size(f"{max_shard_size}", "max_shard_size"), **options),
+        None if folder is None else _path("folder", folder),
     )
-    preflight = check_and_fetch(request)
     if preflight.error is not None:
         raise preflight.error
     for finding in preflight.of("warning"):
@@ -118,8 +115,7 @@ def merge(
     for output in preflight.outputs:
         with MergeProgress(output.out.name, quiet=not progress) as watch:
             write(preflight, output, watch)
-    finish(preflight)
-    return request.out
+    return preflight.out
 
 
 def _recipe(recipe: AnyRecipe) -> Path | RecipeBook:

@@ -53,7 +53,6 @@ class Checkpoint(ModelTensors):
         around: other files of its pipeline, by their names in it, that a live model is loaded with.
         adapter: a LoRA that is merged into it as it is read.
         made_of: the checkpoints that it is computed from; empty on disk.
-        made_by: identifies it among all that could be computed from ``made_of``.
         notes: remarks for the user that are not errors.
     """
 
@@ -68,7 +67,6 @@ class Checkpoint(ModelTensors):
     around: Mapping[str, Path] = field(default_factory=dict[str, Path], repr=False)
     adapter: Adapter | None = field(default=None, repr=False)
     made_of: tuple[Checkpoint, ...] = field(default=(), repr=False)
-    made_by: str = field(default="", repr=False)
     notes: tuple[str, ...] = ()
     _kept: dict[str, Tensor] = field(default_factory=dict[str, Tensor], repr=False, compare=False)
 

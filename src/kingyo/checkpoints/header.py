@@ -6,7 +6,6 @@ thread may write any span of any tensor.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -183,11 +182,6 @@ class Shard:
     header: bytes
     starts: Mapping[str, int]
     n_bytes: int
-
-    @property
-    def digest(self) -> str:
-        """Hash of its header, which identifies its tensors."""
-        return hashlib.sha256(self.header).hexdigest()
 
 
 def lay_out(tensors: Sequence[OutTensor], max_shard_bytes: int, stem: str = "model") -> tuple[Shard, ...]:

@@ -149,7 +149,6 @@ def named(remedy: str, without: Collection[str] = ()) -> BeforeValidator:
 
 
 def mapping(value: object, remedy: str) -> Mapping[str, object]:
-    """Return a value that is a mapping, or raise an error."""
     if not isinstance(value, Mapping):
         raise KingyoError("", expected="a mapping", received=short(value), remedy=remedy)
     return cast("Mapping[str, object]", value)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, cast
 
-from kingyo.engine import ExecutionOptions, Plan, Sources, into, plan
+from kingyo.engine import MergeOptions, Plan, Sources, into, plan
 from kingyo.errors import ChangedSourceError, KingyoError, crash, crashes_as_errors
 from kingyo.models.kinds import Live, PassableModels
 from kingyo.recipe import Recipe, cumulative
@@ -23,7 +23,7 @@ from kingyo.user_code.timeout import TooSlowError, within_on_main
 
 Builder = Callable[[Recipe], Any]
 """Builds the model of a recipe, for the tasks of a run to score; the next call may overwrite it."""
-_HOW = ExecutionOptions(compiled=True)
+_HOW = MergeOptions(compiled=True)
 """Compiled code takes time to load, which pays off over many candidates."""
 
 

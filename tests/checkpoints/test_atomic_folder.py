@@ -1,4 +1,4 @@
-"""Partial folders are atomic, locked and resumable, and replace only models."""
+"""Folders appear complete or not at all, are written by one process, and replace only models."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ import pytest
 import torch
 
 from kingyo.checkpoints import CheckpointWriter, open_checkpoint
-from kingyo.checkpoints.atomic_folder import forget
 from kingyo.checkpoints.header import OutTensor
 from kingyo.errors import KingyoError
-from tests.checkpoints.writing import failing, finished, forms, inodes, stop, stored, write_checkpoint
+from tests.checkpoints.writing import failing, forms, stored, write_checkpoint
 from tests.models_on_disk import llama
 from tests.slow import slow
 
@@ -84,57 +83,38 @@ class TestForce:
         assert {file.name for file in tmp_path.iterdir()} == {"m", "out"}
 
 
-class TestResume:
-    def test_finished_shards_are_kept(self, tmp_path: Path) -> None:
-        checkpoint = open_checkpoint(str(llama(tmp_path / "m")))
-        stop(tmp_path / "out", checkpoint, after=3)
-        kept = finished(tmp_path / "out")
-        assert len(kept) == 3
-        write_checkpoint(tmp_path / "out", stored(checkpoint), like=checkpoint, max_shard_bytes=5_000)
-        assert inodes(tmp_path / "out").items() >= kept.items()
+def test_what_a_killed_process_left_is_deleted(tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(str(llama(tmp_path / "m")))
+    left = tmp_path / ".out.partial" / "content"
+    (left / "vae").mkdir(parents=True)
+    (left / "model-00001-of-00009.safetensors").write_bytes(b"half")
+    write_checkpoint(tmp_path / "out", stored(checkpoint), like=checkpoint)
+    assert not (tmp_path / "out" / "vae").exists() and not list((tmp_path / "out").glob("*-of-*"))
+    assert {file.name for file in tmp_path.iterdir()} == {"m", "out"}
 
-    def test_shards_with_different_content_are_deleted(self, tmp_path: Path) -> None:
-        checkpoint = open_checkpoint(str(llama(tmp_path / "m")))
-        stop(tmp_path / "out", checkpoint, after=3)
-        kept = finished(tmp_path / "out")
-        write_checkpoint(
-            tmp_path / "out", stored(checkpoint), like=checkpoint, max_shard_bytes=5_000, identity="another"
-        )
-        assert not set(inodes(tmp_path / "out").values()) & set(kept.values())
 
-    def test_one_of_several_is_recognised_as_done(self, tmp_path: Path) -> None:
-        checkpoint = open_checkpoint(str(llama(tmp_path / "m")))
-        write_checkpoint(tmp_path / "out", stored(checkpoint), like=checkpoint, is_one_of_several=True)
-        stored_forms = forms(dict(stored(checkpoint)))
-        assert CheckpointWriter(tmp_path / "out", stored_forms).is_published
-        with pytest.raises(KingyoError, match="--force"):
-            CheckpointWriter(tmp_path / "out", stored_forms, identity="another")
-        forget(tmp_path / "out")
-        assert {file.name for file in tmp_path.iterdir()} == {"m", "out"}
-        with pytest.raises(KingyoError, match="--force"):
-            CheckpointWriter(tmp_path / "out", stored_forms)
-
-    def test_two_writers_of_one_folder(self, tmp_path: Path) -> None:
-        checkpoint = open_checkpoint(str(llama(tmp_path / "m")))
-        with CheckpointWriter(tmp_path / "out", forms(dict(stored(checkpoint)))):
-            with pytest.raises(KingyoError, match="another kingyo is writing now"):
-                write_checkpoint(tmp_path / "out", stored(checkpoint), like=checkpoint)
-            assert finished(tmp_path / "out") == {}
+def test_two_writers_of_one_folder(tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(str(llama(tmp_path / "m")))
+    with CheckpointWriter(tmp_path / "out", forms(dict(stored(checkpoint)))) as writer:
+        with pytest.raises(KingyoError, match="another kingyo is writing now"):
+            write_checkpoint(tmp_path / "out", stored(checkpoint), like=checkpoint)
+        for i in range(len(writer.shards)):
+            writer.begin(i)
+            writer.finish(i)
+        writer.complete(like=checkpoint)
+    assert {file.name for file in tmp_path.iterdir()} == {"m", "out"}
 
 
 WRITE_SLOWLY = """
 import sys, time
 from pathlib import Path
 from kingyo.checkpoints import CheckpointWriter, open_checkpoint
-from kingyo.checkpoints.atomic_folder import forget
 from kingyo.checkpoints.header import OutTensor
 like = open_checkpoint(sys.argv[1])
 forms = [OutTensor(name=i.name, shape=i.shape, dtype=i.dtype) for i in like.tensors.values()]
 done = 0
 with CheckpointWriter(Path(sys.argv[2]), forms, max_shard_bytes=5_000) as writer:
     for i, shard in enumerate(writer.shards):
-        if writer.is_finished(i):
-            continue
         writer.begin(i)
         for name in shard.starts:
             print(done, flush=True)
@@ -163,10 +143,7 @@ def test_a_killed_write_leaves_all_or_no_files(tmp_path: Path, tensors: int) -> 
     visible = [file.name for file in out.parent.iterdir() if not file.name.startswith(".")]
     if not visible:
         assert all(left.name.endswith(".partial") for left in out.parent.iterdir())
-        kept = finished(out)
-        assert tensors < 12 or kept
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        assert inodes(out).items() >= kept.items()
     checkpoint, again = open_checkpoint(str(source)), open_checkpoint(str(out))
     assert again.tensors.keys() == checkpoint.tensors.keys()
     assert all(torch.equal(again.read(name), checkpoint.read(name)) for name in checkpoint.tensors)
