@@ -19,7 +19,7 @@ from kingyo.cli.scout_progress import ChoiceProgress
 from kingyo.engine import MergeOptions, rooted
 from kingyo.engine.options import MergeRequest
 from kingyo.engine.write import finish, write
-from kingyo.errors import KingyoError, attempt
+from kingyo.errors import KingyoError, report_errors
 from kingyo.export import choose, export
 from kingyo.io.units import parse_size
 from kingyo.io.yaml import read_yaml
@@ -265,7 +265,7 @@ def _with_chosen_sources(
     choice = candidates.choose(ChoiceProgress(names, min_gain, quiet=not progress).notify)
     for each in candidates.licence_warnings(choice):
         warnings.warn(str(each), stacklevel=3)
-    attempt(
+    report_errors(
         lambda: write_scout_report(found, candidates.tried.group, choice, wanted.out),
         lambda error: warnings.warn(str(error), stacklevel=3),
         None,

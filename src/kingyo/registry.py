@@ -15,7 +15,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
-from kingyo.errors import KingyoError, suggest, unknown
+from kingyo.errors import KingyoError, suggest, unknown_name_error
 from kingyo.user_code.files import files_behind, in_place, root_of
 
 T = TypeVar("T")
@@ -91,7 +91,7 @@ class Registry(Generic[T]):
         for point in entry_points(group=self._group):
             if point.name == name:
                 return self._checked(name, _loaded(point))
-        raise unknown(self._kind, name, self.names())
+        raise unknown_name_error(self._kind, name, self.names())
 
     def _in_file(self, name: str, folder: Path) -> T:
         place = whole_reference(name, folder)

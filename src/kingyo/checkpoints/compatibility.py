@@ -16,7 +16,7 @@ from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.roles import is_output, is_vocabulary
 from kingyo.checkpoints.tied_weights import count_tokens, untied
 from kingyo.checkpoints.views import RowRange, View, fitted, joined, lacking, match_names, whole
-from kingyo.errors import KingyoError, unknown
+from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.recipe import RESIZE
 
 
@@ -80,7 +80,7 @@ def fit(
         KingyoError: tensors are missing, sizes differ, or the weights have different meanings.
     """
     if resize is not None and resize not in RESIZE:
-        raise unknown("resize", resize, RESIZE)
+        raise unknown_name_error("resize", resize, RESIZE)
     distinct = list({id(other): other for other in others if other is not like}.values())
     merged = like.tensors.keys() if only is None else only
     different, error = _heads_of_others([like, *distinct])

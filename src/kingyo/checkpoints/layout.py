@@ -16,7 +16,7 @@ from kingyo.checkpoints.filters import shortest_filters
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.roles import KINDS, Kind, find_kind, is_after, is_vocabulary
 from kingyo.checkpoints.stacks import Stack, find_parts, find_stacks, name_stacks, rank, stack_rank
-from kingyo.errors import KingyoError, suggest, unknown
+from kingyo.errors import KingyoError, suggest, unknown_name_error
 from kingyo.recipe import BASE, MERGE, Conditional
 
 __all__ = ["KINDS", "Kind", "Layout", "ModelTensors", "Stack"]
@@ -148,7 +148,7 @@ class Layout:
         if spans is not None:
             return self._span(name, int(spans[1]))
         if how not in ("block", "block+kind"):
-            raise unknown(
+            raise unknown_name_error(
                 "groups", how, ("one", "kind", "block", "block+kind", "tensor", "layers:2", *DENOISER_GROUPS)
             )
         where = self._where.get(name)

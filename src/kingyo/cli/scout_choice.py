@@ -15,7 +15,7 @@ from kingyo.cli.as_json import print_json
 from kingyo.cli.console import Console, print_text
 from kingyo.cli.run import interruptible
 from kingyo.cli.terminal import echo
-from kingyo.errors import Interrupted, KingyoError, attempt
+from kingyo.errors import Interrupted, KingyoError, report_errors
 from kingyo.io.units import counted, size_text
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def choose(
     return (
         candidates,
         choice,
-        attempt(lambda: write_scout_report(found, group, choice, request.out), warn, None),
+        report_errors(lambda: write_scout_report(found, group, choice, request.out), warn, None),
     )
 
 

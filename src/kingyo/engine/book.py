@@ -17,7 +17,7 @@ from kingyo.engine.parameters import invalid_parameters, misplaced_parameters, m
 from kingyo.engine.plan import Plan, planned_checkpoint
 from kingyo.engine.planning import plan
 from kingyo.engine.sources import Sources
-from kingyo.errors import KingyoError, Refuse, attempt, nearest
+from kingyo.errors import KingyoError, Refuse, nearest, report_errors
 from kingyo.methods import METHODS
 from kingyo.recipe import NamedRecipe, Recipe, RecipeBook
 from kingyo.registry import is_in_file, whole_reference
@@ -69,7 +69,7 @@ def plan_steps(
 
 def references_of(recipe: Recipe, refuse: Refuse = lambda _: None) -> tuple[str, ...]:
     """Return the references of a recipe; without those of its tokenizer if that is invalid."""
-    return attempt(lambda: all_references(recipe), refuse, recipe.references)
+    return report_errors(lambda: all_references(recipe), refuse, recipe.references)
 
 
 def _with_hint(error: KingyoError, reference: str, known: Sequence[str]) -> KingyoError:
@@ -82,11 +82,11 @@ def _with_hint(error: KingyoError, reference: str, known: Sequence[str]) -> King
 def _plan(step: NamedRecipe, sources: Sources, folder: Path, refuse: Refuse) -> Plan | None:
     """Plan a recipe; None if it has mistakes or needs models that could not be opened."""
     mistakes: list[KingyoError] = []
-    attempt(lambda: _check_parameters(step.recipe, folder, mistakes.append), mistakes.append, None)
+    report_errors(lambda: _check_parameters(step.recipe, folder, mistakes.append), mistakes.append, None)
     references = references_of(step.recipe, mistakes.append)
     planned = None
     if not mistakes and all(reference in sources for reference in references):
-        planned = attempt(lambda: plan(step.recipe, sources), mistakes.append, None)
+        planned = report_errors(lambda: plan(step.recipe, sources), mistakes.append, None)
     else:
         _check_fit(step.recipe, sources, mistakes.append)
     for error in mistakes:
@@ -96,7 +96,7 @@ def _plan(step: NamedRecipe, sources: Sources, folder: Path, refuse: Refuse) -> 
 
 def _check_parameters(recipe: Recipe, folder: Path, refuse: Refuse) -> None:
     """Find all mistakes that need no model: unknown methods, wrong parameters, wrong numbers of models."""
-    method = attempt(lambda: METHODS.get(recipe.merge_method, folder), refuse, None)
+    method = report_errors(lambda: METHODS.get(recipe.merge_method, folder), refuse, None)
     if method is None and (name := nearest(recipe.merge_method, METHODS.names())) is not None:
         method = METHODS.get(name)  # check the parameters of the method that was probably meant
     if method is None:
@@ -118,7 +118,7 @@ def _check_fit(recipe: Recipe, sources: Sources, refuse: Refuse) -> None:
     ):
         template = sources.get(recipe.template, opened[0])
         for other in opened:
-            attempt(lambda other=other: fit(template, [other], resize=recipe.resize), refuse, None)
+            report_errors(lambda other=other: fit(template, [other], resize=recipe.resize), refuse, None)
 
 
 def rooted(recipe: Recipe, folder: Path, names: Collection[str] = (), *, out: Path | None = None) -> Recipe:

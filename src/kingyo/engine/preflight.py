@@ -10,7 +10,7 @@ from kingyo.engine.book import PlannedSteps, plan_steps
 from kingyo.engine.findings import check_models, check_outputs, not_downloaded
 from kingyo.engine.options import MergeRequest
 from kingyo.engine.outputs import FOLDER_NAME, PlannedOutput, origins_of, planned_outputs
-from kingyo.errors import KingyoError, together
+from kingyo.errors import KingyoError, combined_error
 from kingyo.lineage import check_licences
 from kingyo.recipe import RecipeBook, load_recipes
 from kingyo.vocabulary import Diagnostic, replaced
@@ -39,7 +39,7 @@ class Preflight:
     def error(self) -> KingyoError | None:
         """All errors as one, or None."""
         errors = [finding.error for finding in self.of("error")]
-        return together(self.request.name, errors, "a merge that can be done") if errors else None
+        return combined_error(self.request.name, errors, "a merge that can be done") if errors else None
 
 
 def check_merge(request: MergeRequest, *, fetch: bool = True) -> Preflight:

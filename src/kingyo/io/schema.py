@@ -9,7 +9,7 @@ from typing import Annotated, LiteralString, TypeVar, cast, get_args, get_origin
 from pydantic import BaseModel, BeforeValidator, Field, PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
-from kingyo.errors import KingyoError, nearest, suggest, together
+from kingyo.errors import KingyoError, combined_error, nearest, suggest
 
 S = TypeVar("S")
 M = TypeVar("M", bound=BaseModel)
@@ -140,7 +140,7 @@ def _mistake(
 
 
 def _clear(error: ValidationError, model: type[BaseModel] | None, where: str) -> KingyoError:
-    return together(where, find_mistakes(error, where, model), "valid values")
+    return combined_error(where, find_mistakes(error, where, model), "valid values")
 
 
 def find_mistakes(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from kingyo.errors import KingyoError, unknown
+from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.evolution import Event
 from kingyo.io.units import size_text
 from kingyo.lineage import check_licences
@@ -186,7 +186,7 @@ def _frame_named(group: Group, wanted: str, argument: str) -> str:
     names = {"base": group.base or "", **names_of([each.reference for each in group.members])}
     found = [name for name, reference in names.items() if wanted in (name, reference.rstrip("/"))]
     if not found:
-        raise unknown(argument, wanted, names)
+        raise unknown_name_error(argument, wanted, names)
     return found[0]
 
 
