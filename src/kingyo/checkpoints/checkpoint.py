@@ -188,7 +188,7 @@ class Checkpoint(ModelTensors):
         home = self.home(name)
         if home is None:
             remedy = suggest(name, self.tensors)
-            raise KingyoError(self.reference, expected="one of its tensors", received=name, remedy=remedy)
+            raise KingyoError(self.reference, "one of its tensors", name, remedy)
         if home != name:
             return self._read(home, map_large)
         info = self.tensors[name]
@@ -227,9 +227,6 @@ def refuse_quantised(reference: str, config: Mapping[str, object], tensors: Mapp
             where = where or name
     if where is not None:
         kind = tensors[where].dtype if where in tensors else "quantization_config"
-        raise KingyoError(
-            f"{reference}: {where}",
-            expected="weights that can be merged",
-            received=f"a quantised model ({kind})",
-            remedy="Name the original model, or dequantise this one (transformers: dequantize()).",
-        )
+        expected = "weights that can be merged"
+        remedy = "Name the original model, or dequantise this one (transformers: dequantize())."
+        raise KingyoError(f"{reference}: {where}", expected, f"a quantised model ({kind})", remedy)

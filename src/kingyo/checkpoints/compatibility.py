@@ -243,23 +243,16 @@ def _check_floating(
     name: str, one: tuple[Checkpoint, TensorInfo], other: tuple[Checkpoint, TensorInfo]
 ) -> None:
     if one[1].is_floating != other[1].is_floating:
-        raise KingyoError(
-            name,
-            expected=f"{one[1].dtype} as in {one[0].reference}",
-            received=f"{other[1].dtype} in {other[0].reference}",
-            remedy="Merge unquantised models.",
-        )
+        expected = f"{one[1].dtype} as in {one[0].reference}"
+        remedy = "Merge unquantised models."
+        raise KingyoError(name, expected, f"{other[1].dtype} in {other[0].reference}", remedy)
 
 
 def _misfit(name: str, stored: Sequence[tuple[Checkpoint, TensorInfo]], remedy: str) -> KingyoError:
     first, info = stored[0]
     other, its = next((m, i) for m, i in stored if i.shape != info.shape)
-    return KingyoError(
-        name,
-        expected=f"one shape in all models: {list(info.shape)} as in {first.reference}",
-        received=f"{list(its.shape)} in {other.reference}",
-        remedy=remedy,
-    )
+    expected = f"one shape in all models: {list(info.shape)} as in {first.reference}"
+    return KingyoError(name, expected, f"{list(its.shape)} in {other.reference}", remedy)
 
 
 def has_classes(model: Checkpoint, name: str) -> bool:
@@ -281,9 +274,9 @@ def _heads_of_others(models: Sequence[Checkpoint]) -> tuple[list[str], KingyoErr
     absent = "no such class"
     error = KingyoError(
         f"id2label.{key} in config.json",
-        expected=f"{labels.get(key, absent)!r:.80} as in {first.reference}, since a row is a class",
-        received=f"{other_labels.get(key, absent)!r:.80} in {other.reference}",
-        remedy="Train the models on one list of classes, or set resize: base, which copies the head.",
+        f"{labels.get(key, absent)!r:.80} as in {first.reference}, since a row is a class",
+        f"{other_labels.get(key, absent)!r:.80} in {other.reference}",
+        "Train the models on one list of classes, or set resize: base, which copies the head.",
     )
     like, sizes = models[0], {len(names) for _, names in named}
     heads = [

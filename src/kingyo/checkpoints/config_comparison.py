@@ -106,12 +106,10 @@ def compare(
         if each.last in kept:
             continue
         if each.is_meaning:
-            raise KingyoError(
-                f"{each.key} in config.json",
-                expected=f"{each.mine!r:.80} as in {like.reference}",
-                received=f"{each.yours!r:.80} in {other.reference}",
-                remedy="Merge models of one architecture.",
-            )
+            expected = f"{each.mine!r:.80} as in {like.reference}"
+            received = f"{each.yours!r:.80} in {other.reference}"
+            remedy = "Merge models of one architecture."
+            raise KingyoError(f"{each.key} in config.json", expected, received, remedy)
         values = f"{each.mine!r:.80} in {like.reference} and {each.yours!r:.80} in {other.reference}"
         warnings.append(f"{each.key} in config.json is {values}; the merge uses the former.")
     return warnings
@@ -173,12 +171,10 @@ def check_passing(like: Checkpoint, other: Checkpoint, *, part: str, is_framed: 
     conflicts = [each for each in found if _counts(each, kept, known, is_framed=is_framed)]
     if conflicts:
         first = min(conflicts, key=lambda each: (not _EXPLAINS.fullmatch(each.last), each.key))
-        raise KingyoError(
-            f"{first.key} in config.json",
-            expected=f"{json.dumps(first.mine)[:80]} as in {like.reference}: {_ONE}",
-            received=f"{json.dumps(first.yours)[:80]} in {other.reference}",
-            remedy=f"Take models of one architecture and size, with the same {first.last}.",
-        )
+        expected = f"{json.dumps(first.mine)[:80]} as in {like.reference}: {_ONE}"
+        received = f"{json.dumps(first.yours)[:80]} in {other.reference}"
+        remedy = f"Take models of one architecture and size, with the same {first.last}."
+        raise KingyoError(f"{first.key} in config.json", expected, received, remedy)
     _check_window(like, other, part)
 
 
@@ -193,14 +189,10 @@ def check_places(like: Checkpoint, numbers: Sequence[int]) -> None:
     has_shares = bool(config.get("hidden_size_per_layer_input"))
     in_place = list(range(like.layout.n_blocks if has_shares else len(numbers)))
     if (is_numbered or has_shares) and list(numbers) != in_place:
-        raise KingyoError(
-            f"path of {like.reference}",
-            expected="all layers in their original places"
-            if has_shares
-            else "each layer in its original place",
-            received=f"other ones, in a model of type {kind} whose layers depend on their number",
-            remedy="Take models of another architecture.",
-        )
+        expected = "all layers in their original places" if has_shares else "each layer in its original place"
+        received = f"other ones, in a model of type {kind} whose layers depend on their number"
+        remedy = "Take models of another architecture."
+        raise KingyoError(f"path of {like.reference}", expected, received, remedy)
 
 
 def _counts(
@@ -219,12 +211,10 @@ def _check_window(like: Checkpoint, other: Checkpoint, part: str) -> None:
     window, other_window = _window(like, part), _window(other, part)
     if other_window is None or window == other_window:
         return
-    raise KingyoError(
-        "sliding_window in config.json",
-        expected=f"{'no window' if window is None else window} as in {like.reference}: {_ONE}",
-        received=f"{other_window} in {other.reference}",
-        remedy="Take models with the same window.",
-    )
+    expected = f"{'no window' if window is None else window} as in {like.reference}: {_ONE}"
+    received = f"{other_window} in {other.reference}"
+    remedy = "Take models with the same window."
+    raise KingyoError("sliding_window in config.json", expected, received, remedy)
 
 
 def _window(model: Checkpoint, part: str) -> int | None:

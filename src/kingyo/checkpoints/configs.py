@@ -90,12 +90,9 @@ def with_rows(config: Config, before: int, now: int) -> dict[str, object]:
         changed[key] = now if _SIZE.fullmatch(key) and value == before else value
         tokens = cast("list[object]", value if isinstance(value, list) else [value])
         if _TOKEN.fullmatch(key) and any(isinstance(token, int) and token >= now for token in tokens):
-            raise KingyoError(
-                f"{key} in config.json",
-                expected=f"a token below {now}, the smallest vocabulary",
-                received=f"{value!r}",
-                remedy="Set resize: pad-vocab, which keeps all tokens.",
-            )
+            expected = f"a token below {now}, the smallest vocabulary"
+            remedy = "Set resize: pad-vocab, which keeps all tokens."
+            raise KingyoError(f"{key} in config.json", expected, f"{value!r}", remedy)
     return changed
 
 
@@ -144,12 +141,9 @@ def find_levels(config: Config, part: str) -> list[Level]:
         outer = None  # it describes another part
     levels = [outer, *inner] if outer is not None else inner
     if not levels:
-        raise KingyoError(
-            "config.json",
-            expected=f"the number of layers of its {part} part",
-            received="no key for it, such as num_hidden_layers",
-            remedy="Merge complete models: layers of this one cannot be chosen.",
-        )
+        expected = f"the number of layers of its {part} part"
+        remedy = "Merge complete models: layers of this one cannot be chosen."
+        raise KingyoError("config.json", expected, "no key for it, such as num_hidden_layers", remedy)
     return levels
 
 
@@ -213,7 +207,7 @@ def with_layers(config: Config, chosen: Sequence[Chosen], part: str = "language"
     layers = [_layer(config, each, part) for each in chosen]
     if not layers:
         remedy = "Choose layers for the new model."
-        raise KingyoError("slices", expected="at least one layer", received="none", remedy=remedy)
+        raise KingyoError("slices", "at least one layer", "none", remedy)
     changed = deepcopy(dict(config))
     for level in levels:
         inner = _inside(changed, level.path)
@@ -245,12 +239,8 @@ def _layer(config: Config, chosen: Chosen, part: str) -> _ConfigLayer:
     source, number = (config, chosen) if isinstance(chosen, int) else chosen
     level = find_levels(source, part)[-1]
     if not 0 <= number < level.n:
-        raise KingyoError(
-            "slices",
-            expected=f"a layer from 0 to {level.n - 1}",
-            received=str(number),
-            remedy=f"Choose one of its {counted(level.n, 'layer')}; the first is 0.",
-        )
+        remedy = f"Choose one of its {counted(level.n, 'layer')}; the first is 0."
+        raise KingyoError("slices", f"a layer from 0 to {level.n - 1}", str(number), remedy)
     return _ConfigLayer(level=level, number=number)
 
 
@@ -291,24 +281,18 @@ def _is_listed(level: Level) -> bool:
 
 
 def _inexpressible(key: str, expected: str) -> KingyoError:
-    return KingyoError(
-        f"{key} in config.json",
-        expected=expected,
-        received="another order of layers, which this key cannot express",
-        remedy="Choose layers that keep the order.",
-    )
+    received = "another order of layers, which this key cannot express"
+    return KingyoError(f"{key} in config.json", expected, received, "Choose layers that keep the order.")
 
 
 def _check_readable(config: Config) -> None:
     try:
         build(config)
     except Exception as error:  # transformers raises errors of several types
-        raise KingyoError(
-            "config.json",
-            expected="a config with the chosen layers that transformers can load",
-            received=f"{type(error).__name__}: {str(error).strip().splitlines()[0]:.200}",
-            remedy="Choose other slices, which this architecture allows.",
-        ) from error
+        expected = "a config with the chosen layers that transformers can load"
+        received = f"{type(error).__name__}: {str(error).strip().splitlines()[0]:.200}"
+        remedy = "Choose other slices, which this architecture allows."
+        raise KingyoError("config.json", expected, received, remedy) from error
 
 
 def _inside(config: dict[str, object], path: tuple[str, ...]) -> dict[str, object]:

@@ -55,9 +55,9 @@ def read_denoiser(
         is_lora = any(".lora_" in name or "_lora." in name or ".lora." in name for name in tensors)
         raise KingyoError(
             reference,
-            expected="a diffusion model in one file, such as of Stable Diffusion or Flux",
-            received="a LoRA" if is_lora else f"tensors such as '{next(iter(tensors))}'",
-            remedy=f"Write it after its model, as model+{reference}."
+            "a diffusion model in one file, such as of Stable Diffusion or Flux",
+            "a LoRA" if is_lora else f"tensors such as '{next(iter(tensors))}'",
+            f"Write it after its model, as model+{reference}."
             if is_lora
             else "Name the folder of the model, if the file is part of one.",
         )
@@ -145,13 +145,11 @@ def convert(
 
 
 def _incomplete(reference: str, kind: str, received: str) -> KingyoError:
-    return KingyoError(
-        reference,
-        expected=f"a complete {kind} that diffusers can convert",
-        received=received,
-        remedy="Fetch the file again, or convert it once with diffusers: from_single_file, then "
-        "save_pretrained; then name the new folder.",
+    remedy = (
+        "Fetch the file again, or convert it once with diffusers: from_single_file, then "
+        "save_pretrained; then name the new folder."
     )
+    return KingyoError(reference, f"a complete {kind} that diffusers can convert", received, remedy)
 
 
 class UntraceableError(Exception):

@@ -41,12 +41,10 @@ def denoiser_groups(
     """
     is_unet = _is_unet(names)
     if not is_unet and not _is_transformer(stacks, config):
-        raise KingyoError(
-            "groups",
-            expected=f"a denoiser for {how}: a UNet or a diffusion transformer in the format of diffusers",
-            received=str(config.get("_class_name") or config.get("model_type") or "a model of another kind"),
-            remedy="Set merge.groups to one, kind, block, block+kind or layers:N.",
-        )
+        expected = f"a denoiser for {how}: a UNet or a diffusion transformer in the format of diffusers"
+        received = str(config.get("_class_name") or config.get("model_type") or "a model of another kind")
+        remedy = "Set merge.groups to one, kind, block, block+kind or layers:N."
+        raise KingyoError("groups", expected, received, remedy)
     if how == "conv+attn":
         is_attention = {name: any(part in name for part in _ATTENTION) for name in names}
         return _grouped({name: "attn" if is_attention[name] else "conv" for name in names}, ("attn", "conv"))

@@ -55,7 +55,7 @@ def find(request: Request) -> tuple[Path, int]:
     name, path = request.name, request.path
 
     def refuse(expected: str, received: str, remedy: str) -> KingyoError:
-        return KingyoError(request.reference, expected=expected, received=received, remedy=remedy)
+        return KingyoError(request.reference, expected, received, remedy)
 
     if request.revision is not None and is_local(name, request.folder):
         remedy = f"Remove '@{request.revision}': local files and folders have no revisions."
@@ -100,12 +100,9 @@ def _fetch(request: Request) -> tuple[Path, int]:
         local = _suggest_path(request.name, request.path)
         why = "the download fails" if local else f"{type(error).__name__}: {reason[:200]}"
         what = "an adapter" if request.is_adapter else "a model"
-        raise KingyoError(
-            request.reference,
-            expected=f"a folder, or {what} on the Hub that can be fetched",
-            received=f"no folder {request.path}; {why}",
-            remedy=local or "Correct the path or the name; log in with `hf auth login` if it is not public.",
-        ) from error
+        expected = f"a folder, or {what} on the Hub that can be fetched"
+        remedy = local or "Correct the path or the name; log in with `hf auth login` if it is not public."
+        raise KingyoError(request.reference, expected, f"no folder {request.path}; {why}", remedy) from error
     if component is not None and not path.exists():
         raise no_component(request.reference, path)
     return path, n_missing

@@ -51,18 +51,11 @@ def _digest(reference: str, file: Path, tensors: Sequence[TensorInfo]) -> str:
         for block, info in read_blocks(file, tensors):
             digest.update(block)
             if info is not None and info.is_floating and not _is_finite(block, info.dtype):
-                raise KingyoError(
-                    f"{reference}: {info.name}",
-                    expected="finite weights",
-                    received="NaN or infinity",
-                    remedy="Remove this model, or fetch it again: it is broken.",
-                )
+                remedy = "Remove this model, or fetch it again: it is broken."
+                raise KingyoError(f"{reference}: {info.name}", "finite weights", "NaN or infinity", remedy)
     except OSError as error:
         raise KingyoError(
-            reference,
-            expected="readable files",
-            received=str(error),
-            remedy="Make the file readable, or fetch the model again.",
+            reference, "readable files", str(error), "Make the file readable, or fetch the model again."
         ) from error
     return digest.hexdigest()
 

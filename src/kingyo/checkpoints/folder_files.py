@@ -74,7 +74,7 @@ def read_json(file: Path, what: str, parse: Callable[[str], object] = json.loads
     """
 
     def unfit(received: str, remedy: str) -> KingyoError:
-        return KingyoError(str(file), expected=what, received=received, remedy=remedy)
+        return KingyoError(str(file), what, received, remedy)
 
     try:
         parsed = parse(file.read_text(encoding="utf-8"))
@@ -153,12 +153,7 @@ def has_weights(path: Path) -> bool:
 def require_tensors(tensors: dict[str, TensorInfo], file: Path) -> dict[str, TensorInfo]:
     """Check that a file has tensors, and return them."""
     if not tensors:
-        raise KingyoError(
-            str(file),
-            expected="at least one tensor",
-            received="none",
-            remedy="Save or fetch the model again.",
-        )
+        raise KingyoError(str(file), "at least one tensor", "none", "Save or fetch the model again.")
     return tensors
 
 
@@ -186,7 +181,7 @@ def _read_shards(
 
 def _mismatch(index: Path, expected: str, received: str) -> KingyoError:
     remedy = "Fetch or save the model again: its index and its shards do not match."
-    return KingyoError(str(index), expected=expected, received=received, remedy=remedy)
+    return KingyoError(str(index), expected, received, remedy)
 
 
 def _shard_file(path: Path, index: Path, shard: object) -> Path:
@@ -204,7 +199,7 @@ def _shard_file(path: Path, index: Path, shard: object) -> Path:
 
 def _no_weights(path: Path) -> KingyoError:
     def refuse(expected: str, received: str, remedy: str) -> KingyoError:
-        return KingyoError(str(path), expected=expected, received=received, remedy=remedy)
+        return KingyoError(str(path), expected, received, remedy)
 
     if others := sorted(file.name for file in path.glob("*.safetensors")):
         first = others[0].partition(".")[0]
@@ -225,14 +220,12 @@ def _no_weights(path: Path) -> KingyoError:
 
 def gguf(reference: str, file: Path) -> KingyoError:
     """Return the error for a GGUF file, or a folder with one, in place of a model."""
-    return KingyoError(
-        reference,
-        expected="weights in safetensors",
-        received=f"a GGUF ({file.name})",
-        remedy="Name the original model, since most GGUFs hold rounded weights. Or load it with "
+    remedy = (
+        "Name the original model, since most GGUFs hold rounded weights. Or load it with "
         f"transformers (gguf_file={file.name!r}, quantization_config=GgufConfig(dequantize=True)), and save "
-        "it with save_pretrained.",
+        "it with save_pretrained."
     )
+    return KingyoError(reference, "weights in safetensors", f"a GGUF ({file.name})", remedy)
 
 
 def _pipeline(reference: str, path: Path) -> KingyoError:
@@ -240,23 +233,18 @@ def _pipeline(reference: str, path: Path) -> KingyoError:
     best = next((name for name in (*DENOISERS, *names) if name in names), "unet")
     parsed = parse_reference(reference)
     named = replace(parsed, model=f"{parsed.model.rstrip('/')}/{best}")
-    return KingyoError(
-        reference,
-        expected="one model",
-        received=f"a diffusers pipeline ({', '.join(names) or 'without weights in safetensors'})",
-        remedy=f"Name one of its models, such as {named}, or pass --component {best} to `kingyo merge`.",
-    )
+    received = f"a diffusers pipeline ({', '.join(names) or 'without weights in safetensors'})"
+    remedy = f"Name one of its models, such as {named}, or pass --component {best} to `kingyo merge`."
+    return KingyoError(reference, "one model", received, remedy)
 
 
 def no_component(reference: str, path: Path) -> KingyoError:
     """Return the error for a component that a pipeline lacks, or that is not a model."""
     names = _components(path.parent)
-    return KingyoError(
-        reference,
-        expected=f"a model of the pipeline: {', '.join(names)}" if names else "a diffusers pipeline",
-        received=f"'{path.name}'" if names else f"another repository, and '/{path.name}' in its name",
-        remedy=suggest(path.name, names) if names else f"Remove '/{path.name}', or correct it.",
-    )
+    expected = f"a model of the pipeline: {', '.join(names)}" if names else "a diffusers pipeline"
+    received = f"'{path.name}'" if names else f"another repository, and '/{path.name}' in its name"
+    remedy = suggest(path.name, names) if names else f"Remove '/{path.name}', or correct it."
+    return KingyoError(reference, expected, received, remedy)
 
 
 def _components(pipeline: Path) -> list[str]:

@@ -124,12 +124,8 @@ def read_header_and_metadata(file: Path) -> tuple[dict[str, TensorInfo], dict[st
     except KingyoError:
         raise
     except (OSError, ValueError, SafetensorError) as error:
-        raise KingyoError(
-            str(file),
-            expected="a complete safetensors file",
-            received=f"{error!s:.200}",
-            remedy="Fetch or write the file again: it is damaged.",
-        ) from error
+        remedy = "Fetch or write the file again: it is damaged."
+        raise KingyoError(str(file), "a complete safetensors file", f"{error!s:.200}", remedy) from error
     metadata = cast("dict[str, str]", header.pop("__metadata__", None) or {})
     infos = (_info(file, name, entry, 8 + length) for name, entry in header.items())
     return {info.name: info for info in sorted(infos, key=lambda each: (each.start, each.n_bytes))}, metadata
@@ -139,12 +135,9 @@ def _info(file: Path, name: str, entry: Mapping[str, object], data: int) -> Tens
     code, shape = cast("str", entry["dtype"]), tuple(cast("list[int]", entry["shape"]))
     is_odd = len(shape) > _MAX_AXES or math.prod(filter(None, shape)) >= _MAX_SIZE
     if is_odd or code not in DTYPES:  # other codes of the format are those of quantised models
-        raise KingyoError(
-            f"{file}: {name}",
-            expected="weights that can be merged",
-            received=f"{code} {list(shape)}"[:200],
-            remedy="Name the original, unquantised model, or fetch the file again.",
-        )
+        expected = "weights that can be merged"
+        remedy = "Name the original, unquantised model, or fetch the file again."
+        raise KingyoError(f"{file}: {name}", expected, f"{code} {list(shape)}"[:200], remedy)
     start = data + cast("list[int]", entry["data_offsets"])[0]
     return TensorInfo(name=name, shape=shape, dtype=DTYPES[code][0], file=file, start=start)
 
@@ -153,12 +146,8 @@ def check_no_pointer(file: Path) -> None:
     """Check that a file is not a pointer of Git LFS."""
     with file.open("rb") as stream:
         if stream.read(len(_POINTER)) == _POINTER:
-            raise KingyoError(
-                str(file),
-                expected="weights",
-                received="a Git LFS pointer",
-                remedy="Run `git lfs install`, then `git lfs pull` in this folder.",
-            )
+            remedy = "Run `git lfs install`, then `git lfs pull` in this folder."
+            raise KingyoError(str(file), "weights", "a Git LFS pointer", remedy)
 
 
 @dataclass(frozen=True, kw_only=True)

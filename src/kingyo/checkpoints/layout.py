@@ -173,12 +173,9 @@ class Layout:
 
     def _span(self, name: str, spans: int) -> str:
         if spans > max(1, self.n_blocks):
-            raise KingyoError(
-                "groups",
-                expected=f"at most layers:{self.n_blocks}, the number of blocks",
-                received=f"layers:{spans}",
-                remedy="Set merge.groups to block, or to fewer spans.",
-            )
+            expected = f"at most layers:{self.n_blocks}, the number of blocks"
+            remedy = "Set merge.groups to block, or to fewer spans."
+            raise KingyoError("groups", expected, f"layers:{spans}", remedy)
         where = self._where.get(name)
         if where is not None:
             stack, _, place = where
@@ -210,10 +207,7 @@ def select(layout: Layout, parts: Mapping[str, str], frame: str | None = None) -
     for part in parts:
         if part not in known:
             raise KingyoError(
-                "parts",
-                expected=f"parts of this model ({', '.join(known)})",
-                received=f"'{part}'",
-                remedy=suggest(part, known),
+                "parts", f"parts of this model ({', '.join(known)})", f"'{part}'", suggest(part, known)
             )
     if frame is not None:
         main = "language" if "language" in layout.parts else next(iter(layout.parts))

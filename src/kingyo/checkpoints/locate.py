@@ -175,9 +175,9 @@ def _default_donor(model: SingleFile) -> Checkpoint:
         reason = str(error).strip().splitlines()[0]
         raise KingyoError(
             model.reference,
-            expected="a model in diffusers' layout beside it, for its config, VAE and text encoders",
-            received=f"none, and those of {name} on the Hub cannot be used: {reason:.120}",
-            remedy=f"Add such a model, as base_model, base or a source; or convert the file once: "
+            "a model in diffusers' layout beside it, for its config, VAE and text encoders",
+            f"none, and those of {name} on the Hub cannot be used: {reason:.120}",
+            f"Add such a model, as base_model, base or a source; or convert the file once: "
             f"DiffusionPipeline.from_single_file({model.file.name!r}).save_pretrained('folder').",
         ) from error
     reference = f"{name}/{component}"
@@ -191,9 +191,5 @@ def _check_complete(reference: str, path: Path) -> None:
     if has_config or (path / DIFFUSERS_WEIGHTS).is_file():
         config = read_json(path / CONFIG, "an adapter in peft's format") if has_config else {}
         base = config.get("base_model_name_or_path")
-        raise KingyoError(
-            reference,
-            expected="a complete model",
-            received="an adapter",
-            remedy=f"Write it after its model, as {base or 'model'}+{reference}.",
-        )
+        remedy = f"Write it after its model, as {base or 'model'}+{reference}."
+        raise KingyoError(reference, "a complete model", "an adapter", remedy)

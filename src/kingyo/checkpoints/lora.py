@@ -200,12 +200,9 @@ class _Matching:
             names = [f"lora_{side}.weight" for side in "AB"]
         needed = [*names, "lora_magnitude_vector"] if self._adapter.use_dora else names
         if set(parts) != set(needed):
-            raise KingyoError(
-                f"{self._adapter.reference}: {module}",
-                expected=" and ".join(needed),
-                received=", ".join(parts),
-                remedy="Save or fetch the adapter again: its tensors do not match its config.",
-            )
+            expected = " and ".join(needed)
+            remedy = "Save or fetch the adapter again: its tensors do not match its config."
+            raise KingyoError(f"{self._adapter.reference}: {module}", expected, ", ".join(parts), remedy)
         for info in parts.values():
             if not info.is_floating:
                 raise self._unfit(info, "floating-point numbers", info.dtype, "Save the adapter as float32.")
@@ -281,4 +278,4 @@ class _Matching:
 
     def _unfit(self, info: TensorInfo, expected: str, received: str, remedy: str) -> KingyoError:
         argument = f"{self._adapter.reference}: {info.name}"
-        return KingyoError(argument, expected=expected, received=received, remedy=remedy)
+        return KingyoError(argument, expected, received, remedy)

@@ -67,9 +67,7 @@ def read_config(written: Mapping[str, object], reference: str) -> LoraConfig:
     """
 
     def refused(key: str, expected: str, received: str, remedy: str = _MERGE_FIRST) -> KingyoError:
-        return KingyoError(
-            f"{reference}: {key} in {CONFIG}", expected=expected, received=received[:80], remedy=remedy
-        )
+        return KingyoError(f"{reference}: {key} in {CONFIG}", expected, received[:80], remedy)
 
     kind = written.get("peft_type")
     if kind != "LORA":

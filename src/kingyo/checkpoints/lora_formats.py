@@ -93,13 +93,12 @@ def _read_peft(reference: str, path: Path, *, allow_pickle: bool) -> Adapter:
     what = "an adapter in peft's format (for another LoRA, name its file: lora/name.safetensors)"
     config = _parse(read_json(path / CONFIG, what), reference)
     if not weights.is_file():
-        raise KingyoError(
-            reference,
-            expected=f"an adapter's weights in {WEIGHTS}",
-            received=f"only a pickle ({PICKLE})" if pickle.exists() else "no such file",
-            remedy="Pass --allow-pickle (run.yaml: `allow_pickle: true`), or save the adapter as safetensors "
-            "with peft's save_pretrained.",
+        received = f"only a pickle ({PICKLE})" if pickle.exists() else "no such file"
+        remedy = (
+            "Pass --allow-pickle (run.yaml: `allow_pickle: true`), or save the adapter as safetensors "
+            "with peft's save_pretrained."
         )
+        raise KingyoError(reference, f"an adapter's weights in {WEIGHTS}", received, remedy)
     tensors = require_tensors(read_pickle(weights) if is_pickle else read_header(weights), weights)
     modules: Modules = {}
     saved: Modules = {}
@@ -131,16 +130,10 @@ def _read_loose(reference: str, path: Path, file: Path, model: Checkpoint) -> Ad
     alphas = {name: _alpha(parts.pop(_ALPHA)) for name, parts in modules.items() if _ALPHA in parts}
     stated = _stated(reference, metadata, component)
     if stated and alphas:
-        raise KingyoError(
-            reference, expected=f"alphas as tensors or in {METADATA}", received="both", remedy=_AGAIN
-        )
+        raise KingyoError(reference, f"alphas as tensors or in {METADATA}", "both", _AGAIN)
     if not (stated or alphas or component or "_class_name" in model.config):  # peft's names, without a config
-        raise KingyoError(
-            reference,
-            expected="an adapter_config.json with lora_alpha in the same folder",
-            received="a file without one",
-            remedy="Name the folder that peft has written.",
-        )
+        expected = "an adapter_config.json with lora_alpha in the same folder"
+        raise KingyoError(reference, expected, "a file without one", "Name the folder that peft has written.")
     config = _parse({"peft_type": "LORA", **stated}, reference) if stated else None
     has_magnitudes = any(_MAGNITUDE in parts for parts in modules.values())
     return Adapter(
@@ -173,24 +166,17 @@ def _unscaled(reference: str, modules: Modules, alphas: Mapping[str, float]) -> 
     for name, parts in modules.items():
         rank = parts[_A].shape[0] if _A in parts and parts[_A].shape else 0
         if not rank:
-            raise KingyoError(
-                f"{reference}: {name}",
-                expected=f"{_A} and {_B} of a rank above 0",
-                received=", ".join(f"{part} {list(info.shape)}" for part, info in parts.items()) or _ALPHA,
-                remedy=_AGAIN,
-            )
+            received = ", ".join(f"{part} {list(info.shape)}" for part, info in parts.items()) or _ALPHA
+            raise KingyoError(f"{reference}: {name}", f"{_A} and {_B} of a rank above 0", received, _AGAIN)
         scaled[name] = LoraModule(parts=parts, rank=rank, scale=alphas.get(name, rank) / rank)
     return scaled
 
 
 def _add(reference: str, modules: Modules, module: str, part: str, info: TensorInfo) -> None:
     if modules.setdefault(module, {}).setdefault(part, info) is not info:
-        raise KingyoError(
-            f"{reference}: {info.name}",
-            expected="one tensor for each part of a LoRA",
-            received=f"a second one for {module}",
-            remedy=f"{_AGAIN} Two of its names mean the same tensor.",
-        )
+        expected = "one tensor for each part of a LoRA"
+        remedy = f"{_AGAIN} Two of its names mean the same tensor."
+        raise KingyoError(f"{reference}: {info.name}", expected, f"a second one for {module}", remedy)
 
 
 def _by_component(reference: str, tensors: Mapping[str, TensorInfo], model: Checkpoint) -> dict[str, Modules]:
@@ -201,14 +187,13 @@ def _by_component(reference: str, tensors: Mapping[str, TensorInfo], model: Chec
         end = next((each for each in _ENDS if name.endswith(each)), None)
         if end is None:
             is_model = not any(each.endswith(tuple(_ENDS)) for each in tensors)
-            raise KingyoError(
-                f"{reference}: {name}",
-                expected="a part of a LoRA",
-                received="a tensor of a complete model" if is_model else "something else",
-                remedy="Name it as a model of its own, without the '+'."
+            received = "a tensor of a complete model" if is_model else "something else"
+            remedy = (
+                "Name it as a model of its own, without the '+'."
                 if is_model
-                else "Merge it with the tool that wrote it, and name the result: only LoRA is read.",
+                else "Merge it with the tool that wrote it, and name the result: only LoRA is read."
             )
+            raise KingyoError(f"{reference}: {name}", "a part of a LoRA", received, remedy)
         component, pieces = names.find(name.removesuffix(end))
         group = groups.setdefault(component, {})
         is_split = _ENDS[end] in (_B, _MAGNITUDE) and info.shape
@@ -241,24 +226,17 @@ def _no_lora(reference: str, groups: Mapping[str, Modules], model: Checkpoint) -
     components = sorted(filter(None, groups))
     contents = f"a LoRA of {listed(components, 3)}, with names" if components else "names"
     hint = f"; for a pipeline, name the component, as in sdxl/{components[0]}+lora" if components else ""
-    return KingyoError(
-        reference,
-        expected=f"a LoRA of {model.reference}",
-        received=f"{contents} such as '{next(iter(module.values())).name}'",
-        remedy=f"Name the model that it was trained on{hint}.",
-    )
+    received = f"{contents} such as '{next(iter(module.values())).name}'"
+    remedy = f"Name the model that it was trained on{hint}."
+    return KingyoError(reference, f"a LoRA of {model.reference}", received, remedy)
 
 
 def _alpha(info: TensorInfo) -> float:
     is_number = info.n_elements == 1 and not info.dtype.startswith("complex")
     value = float(map_tensor(info)) if is_number else math.nan
     if not math.isfinite(value):
-        raise KingyoError(
-            f"{info.file}: {info.name}",
-            expected="one finite number",
-            received=f"{value}" if is_number else f"{info.dtype} of shape {list(info.shape)}",
-            remedy=_AGAIN,
-        )
+        received = f"{value}" if is_number else f"{info.dtype} of shape {list(info.shape)}"
+        raise KingyoError(f"{info.file}: {info.name}", "one finite number", received, _AGAIN)
     return value
 
 
@@ -271,10 +249,7 @@ def _stated(reference: str, metadata: Mapping[str, str], component: str) -> Mapp
         parsed = None
     if not isinstance(parsed, dict):
         raise KingyoError(
-            f"{reference}: {METADATA}",
-            expected="JSON that maps keys to values",
-            received=f"{text!r:.80}",
-            remedy=_AGAIN,
+            f"{reference}: {METADATA}", "JSON that maps keys to values", f"{text!r:.80}", _AGAIN
         )
     begin = f"{component}." if component else ""
     keys = cast("dict[str, object]", parsed).items()

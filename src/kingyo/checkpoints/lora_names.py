@@ -65,12 +65,9 @@ class LoraNames:
             return
         sizes = [self._model.tensors[f"{piece.module}.weight"].shape[0] for piece in pieces]
         if sum(sizes) != info.shape[0]:
-            raise KingyoError(
-                f"{reference}: {info.name}",
-                expected=f"{sum(sizes)} rows, for {', '.join(piece.module for piece in pieces)}",
-                received=f"{info.shape[0]}",
-                remedy="Name the model that the adapter was trained on.",
-            )
+            expected = f"{sum(sizes)} rows, for {', '.join(piece.module for piece in pieces)}"
+            remedy = "Name the model that the adapter was trained on."
+            raise KingyoError(f"{reference}: {info.name}", expected, f"{info.shape[0]}", remedy)
         start = 0
         for piece, size in zip(pieces, sizes, strict=True):
             rows = info.rows(start, start + size)

@@ -70,12 +70,10 @@ def check_stamps(reference: str, seen: Mapping[Path, FileStamp]) -> None:
     for file, stamp in seen.items():
         now = _stamp(file)
         if now != stamp:
-            raise ChangedSourceError(
-                reference,
-                expected="files that have not changed since it was opened",
-                received=f"{file.name}, which {'is gone' if now is None else 'changed'}",
-                remedy="Run the command again, and do not change sources during a merge.",
-            )
+            expected = "files that have not changed since it was opened"
+            received = f"{file.name}, which {'is gone' if now is None else 'changed'}"
+            remedy = "Run the command again, and do not change sources during a merge."
+            raise ChangedSourceError(reference, expected, received, remedy)
 
 
 def _stamp(file: Path) -> FileStamp | None:
@@ -109,9 +107,6 @@ def _view(info: TensorInfo, pages: mmap.mmap, start: int) -> Tensor:
 
 
 def _changed(info: TensorInfo, received: str) -> KingyoError:
-    return KingyoError(
-        f"{info.file}: {info.name}",
-        expected="a file that has not changed since it was opened",
-        received=received,
-        remedy="Put the file back and run the command again; do not change sources during a merge.",
-    )
+    expected = "a file that has not changed since it was opened"
+    remedy = "Put the file back and run the command again; do not change sources during a merge."
+    return KingyoError(f"{info.file}: {info.name}", expected, received, remedy)

@@ -47,10 +47,7 @@ def parse_reference(text: str, folder: Path | None = None) -> ModelReference:
     """
     if not text.strip():
         raise KingyoError(
-            "model",
-            expected="a folder or a Hub name",
-            received="an empty text",
-            remedy="Write the path or the name of a model.",
+            "model", "a folder or a Hub name", "an empty text", "Write the path or the name of a model."
         )
     if is_local(text, folder) or "+" not in text:
         model, revision = split_revision(text, folder)
@@ -156,12 +153,9 @@ def _split_lora(text: str, folder: Path | None) -> tuple[str, str]:
     n_known = [sum(_is_known(part, folder) for part in pair) for pair in pairs]
     likely = [pair for pair, n in zip(pairs, n_known, strict=True) if n == max(n_known)]
     if len(likely) > 1 or not all(part.strip() for part in likely[0]):
-        raise KingyoError(
-            text,
-            expected="one model, or model+lora",
-            received=f"{counted(len(places), 'plus sign')}, and no existing folder that decides",
-            remedy="Correct the path, or rename the folder without '+'. Only one LoRA may follow a model.",
-        )
+        received = f"{counted(len(places), 'plus sign')}, and no existing folder that decides"
+        remedy = "Correct the path, or rename the folder without '+'. Only one LoRA may follow a model."
+        raise KingyoError(text, "one model, or model+lora", received, remedy)
     return likely[0]
 
 

@@ -104,4 +104,4 @@ def _begin(tensor: Tensor) -> int:
 
 
 def _unfit(file: Path | str, expected: str, received: str, remedy: str = _SAVE_AGAIN) -> KingyoError:
-    return KingyoError(str(file), expected=expected, received=received, remedy=remedy)
+    return KingyoError(str(file), expected, received, remedy)

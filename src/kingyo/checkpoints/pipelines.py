@@ -22,12 +22,8 @@ def whole_pipeline(
     """
     stored = _stored(checkpoint)
     if stored.pipeline is None:
-        raise KingyoError(
-            stored.reference,
-            expected="a component of a diffusers pipeline",
-            received="a model without a pipeline",
-            remedy="Remove --pipeline.",
-        )
+        expected = "a component of a diffusers pipeline"
+        raise KingyoError(stored.reference, expected, "a model without a pipeline", "Remove --pipeline.")
     parts = parts_of(stored.pipeline_index)
     others = {name: is_model for name, is_model in parts.items() if name != stored.path.absolute().name}
     opened = open_checkpoint(
@@ -44,9 +40,9 @@ def whole_pipeline(
     if missing:
         raise KingyoError(
             stored.reference,
-            expected=f"a complete pipeline around it: {', '.join(sorted(parts))}",
-            received=f"one without {', '.join(missing)}, or without their weights in safetensors",
-            remedy="Complete the pipeline, or write only the component: export with --no-pipeline, merge "
+            f"a complete pipeline around it: {', '.join(sorted(parts))}",
+            f"one without {', '.join(missing)}, or without their weights in safetensors",
+            "Complete the pipeline, or write only the component: export with --no-pipeline, merge "
             "without --pipeline.",
         )
     for name, is_model in others.items():

@@ -120,10 +120,8 @@ def _read(reference: str, file: Path, *, allow_pickle: bool) -> dict[str, Tensor
         return read_header(file)
     if allow_pickle:
         return read_pickle(file, within="state_dict")  # as Lightning writes it
-    raise KingyoError(
-        reference,
-        expected="weights in safetensors",
-        received=f"a pickle ({file.name})",
-        remedy="Name a .safetensors of the model, or pass --allow-pickle (run.yaml: `allow_pickle: true`), "
-        "which runs no code.",
+    remedy = (
+        "Name a .safetensors of the model, or pass --allow-pickle (run.yaml: `allow_pickle: true`), "
+        "which runs no code."
     )
+    raise KingyoError(reference, "weights in safetensors", f"a pickle ({file.name})", remedy)

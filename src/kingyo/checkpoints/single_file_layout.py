@@ -218,9 +218,7 @@ def _check(
     names = {*found, *model.tensors}
     wrong = sorted(name for name in names if name not in places or found.get(name) != places[name])
     if wrong:
-        raise KingyoError(
-            "--single-file",
-            expected="a model whose original names are known: Stable Diffusion 1, XL or 3, or Flux",
-            received=f"{model.config.get('_class_name')}; diffusers would not read {wrong[0]:.120} back",
-            remedy="Leave --single-file out; kingyo export writes the denoiser alone with --no-pipeline.",
-        )
+        expected = "a model whose original names are known: Stable Diffusion 1, XL or 3, or Flux"
+        received = f"{model.config.get('_class_name')}; diffusers would not read {wrong[0]:.120} back"
+        remedy = "Leave --single-file out; kingyo export writes the denoiser alone with --no-pipeline."
+        raise KingyoError("--single-file", expected, received, remedy)

@@ -82,12 +82,10 @@ class Stack:
             KingyoError: block 0 holds tensors for all blocks, but is not first or occurs several times.
         """
         if self.first_only and [place for place, number in enumerate(chosen) if number == 0] != [0]:
-            raise KingyoError(
-                f"layers of {self.prefix}",
-                expected=f"layer 0 first and only once, since it holds {min(self.first_only)} for all layers",
-                received=", ".join(str(number) for number in chosen)[:200],
-                remedy="Begin the slices with layer 0, and omit it later.",
-            )
+            expected = f"layer 0 first and only once, since it holds {min(self.first_only)} for all layers"
+            received = ", ".join(str(number) for number in chosen)[:200]
+            remedy = "Begin the slices with layer 0, and omit it later."
+            raise KingyoError(f"layers of {self.prefix}", expected, received, remedy)
 
 
 def find_stacks(names: Iterable[str]) -> list[Stack]:

@@ -47,12 +47,9 @@ def untied(model: ModelTensors, config: Mapping[str, object]) -> dict[str, objec
     before, after = complete(config), complete(changed)
     other = [key for key in after if key not in (KEY, *_INNER) and after[key] != before.get(key)]
     if other:
-        raise KingyoError(
-            f"{KEY} in config.json",
-            expected="one value in all models",
-            received=f"several values, and untying {model.reference} would change {other[0]} as well",
-            remedy=f"Merge models with the same {KEY}.",
-        )
+        received = f"several values, and untying {model.reference} would change {other[0]} as well"
+        remedy = f"Merge models with the same {KEY}."
+        raise KingyoError(f"{KEY} in config.json", "one value in all models", received, remedy)
     return changed
 
 
@@ -89,12 +86,9 @@ def find_copies(model: ModelTensors) -> dict[str, str]:
     candidates = [name for name in alike if stated is not False or name not in heads]
     equal = [name for name in candidates if _are_equal(model.tensors[name], model.tensors[embedding])]
     if heads and stated is True and not any(name in equal for name in heads):
-        raise KingyoError(
-            f"{model.reference}: {heads[0]}",
-            expected=f"the same weights as {embedding}, since the config ties them",
-            received="other weights",
-            remedy=f"Set {KEY} to false in config.json if they are not tied.",
-        )
+        expected = f"the same weights as {embedding}, since the config ties them"
+        remedy = f"Set {KEY} to false in config.json if they are not tied."
+        raise KingyoError(f"{model.reference}: {heads[0]}", expected, "other weights", remedy)
     return copies | {name: embedding for name in equal if name not in heads or _ties(model)}
 
 

@@ -59,7 +59,7 @@ class FittedCheckpoint(Checkpoint):
         """Return a tensor in the shape of the merge; never write to it."""
         if name not in self.views:
             remedy = suggest(name, self.views)
-            raise KingyoError(self.reference, expected="one of its tensors", received=name, remedy=remedy)
+            raise KingyoError(self.reference, "one of its tensors", name, remedy)
         return self.views[name].read()
 
     def read_rows(self, name: str, start: int, end: int) -> Tensor:
@@ -152,12 +152,10 @@ def lacking(name: str, owner: Checkpoint, lacks: Checkpoint, like: Checkpoint) -
     """Return the error for a tensor that only one of two models has."""
     parts = like.layout.parts
     alone = f", or only one of the parts ({', '.join(parts)}), as in parts: {{language: merge}}"
-    return KingyoError(
-        f"{owner.reference} and {lacks.reference}",
-        expected="models with the same tensors",
-        received=f"'{name}' in {owner.reference} but not in {lacks.reference}",
-        remedy=f"Merge models of one architecture{alone if len(parts) > 1 else ''}.",
-    )
+    expected = "models with the same tensors"
+    received = f"'{name}' in {owner.reference} but not in {lacks.reference}"
+    remedy = f"Merge models of one architecture{alone if len(parts) > 1 else ''}."
+    return KingyoError(f"{owner.reference} and {lacks.reference}", expected, received, remedy)
 
 
 def _counterpart(like: Checkpoint, other: Checkpoint, name: str, taken: Collection[str]) -> str | None:

@@ -95,9 +95,6 @@ def _missing(argument: str, modules: Sequence[str], otherwise: str, reason: str 
     extras = [each for each in dict.fromkeys(of_modules) if each != "vision" or "draw" not in of_modules]
     names = joined([_NAMES.get(each, each.replace("_", "-")) for each in modules])
     many, command = len(modules) > 1, install_command(",".join(extras))
-    return KingyoError(
-        argument,
-        expected=f"the {'libraries' if many else 'library'} {names}, of the extra `{','.join(extras)}`",
-        received=reason or f"an installation without {'them' if many else 'it'}",
-        remedy=f"Run `{command}`. {otherwise}".rstrip(),
-    )
+    expected = f"the {'libraries' if many else 'library'} {names}, of the extra `{','.join(extras)}`"
+    received = reason or f"an installation without {'them' if many else 'it'}"
+    return KingyoError(argument, expected, received, f"Run `{command}`. {otherwise}".rstrip())

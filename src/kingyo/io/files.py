@@ -17,12 +17,8 @@ def require_short_name(path: Path) -> None:
     """Raise a KingyoError if the name of a new file or folder is too long."""
     n = len(os.fsencode(path.name))
     if n > MAX_NAME_BYTES:
-        raise KingyoError(
-            f"{path.name[:40]}…",
-            expected=f"a name of at most {MAX_NAME_BYTES} bytes",
-            received=f"one of {n}",
-            remedy="Choose a shorter name.",
-        )
+        expected = f"a name of at most {MAX_NAME_BYTES} bytes"
+        raise KingyoError(f"{path.name[:40]}…", expected, f"one of {n}", "Choose a shorter name.")
 
 
 def write_bytes(target: Path, content: bytes) -> None:

@@ -46,10 +46,6 @@ def split_revision(text: str, folder: Path | None = None) -> tuple[str, str | No
     if not sign or is_local(text, folder) or not is_name:
         return text, None
     if not _REVISION.fullmatch(revision):
-        raise KingyoError(
-            text,
-            expected="a branch, tag or commit after the '@'",
-            received=f"'{revision}'",
-            remedy="Write it as org/name@revision, or remove the '@'.",
-        )
+        remedy = "Write it as org/name@revision, or remove the '@'."
+        raise KingyoError(text, "a branch, tag or commit after the '@'", f"'{revision}'", remedy)
     return name, revision

@@ -83,12 +83,9 @@ def validate_settings(kind: type[S], values: Mapping[str, object], beside: Itera
     try:
         settings = TypeAdapter(kind).validate_python(known)
     except (PydanticUserError, NameError) as error:  # the user's own class
-        raise KingyoError(
-            kind.__name__,
-            expected="options with types that YAML can hold",
-            received=", ".join(f"{name}: {field.type}" for name, field in fields.items()),
-            remedy="Declare each option as bool, int, float, str, or a list or mapping of these.",
-        ) from error
+        received = ", ".join(f"{name}: {field.type}" for name, field in fields.items())
+        remedy = "Declare each option as bool, int, float, str, or a list or mapping of these."
+        raise KingyoError(kind.__name__, "options with types that YAML can hold", received, remedy) from error
     except ValidationError as error:
         raise ValidationError.from_exception_data(kind.__name__, [*mistakes, *_again(error)]) from error
     for key, value in known.items():
@@ -188,18 +185,14 @@ def _clear_one(problems: Sequence[ErrorDetails], model: type[BaseModel] | None, 
         known = set(names or (_keys(model, problem["loc"][:-1]) if model is not None else ()))
         key = str(place[-1])
         remedy = suggest(key, known)
-        return KingyoError(
-            _dotted(where, place[:-1]), expected="a known key", received=f"'{key}'", remedy=remedy
-        )
+        return KingyoError(_dotted(where, place[:-1]), "a known key", f"'{key}'", remedy)
     argument = _dotted(where, place)
     if problem["type"] == "missing":
-        return KingyoError(
-            argument, expected="a value", received="nothing", remedy="Add this key: it is required."
-        )
+        return KingyoError(argument, "a value", "nothing", "Add this key: it is required.")
     beside = [problem] if _disagree(problem) else [each for each in problems if _place(each, model) == place]
     wanted = dict.fromkeys(map(expected_words, beside))
     remedy = _remedy(problem, place) if len(wanted) == 1 else f"Write '{place[-1]}' as one of these."
-    return KingyoError(argument, expected=" or ".join(wanted), received=_received(problem), remedy=remedy)
+    return KingyoError(argument, " or ".join(wanted), _received(problem), remedy)
 
 
 def _received(problem: ErrorDetails) -> str:

@@ -18,22 +18,14 @@ def parse_size(text: str, argument: str) -> int:
     if match is not None:
         number, unit, is_binary = match.groups()
         if text.strip()[-1] in "bB" and not unit and not is_binary:
-            raise KingyoError(
-                argument,
-                expected="a unit of two letters, such as GB",
-                received=f"'{text}', which would be {number} bytes here but billions in mergekit",
-                remedy=f"Write {number}GB.",
-            )
+            received = f"'{text}', which would be {number} bytes here but billions in mergekit"
+            raise KingyoError(argument, "a unit of two letters, such as GB", received, f"Write {number}GB.")
         amount = float(number) * (1024 if is_binary else 1000) ** _UNITS.index(unit.lower())
         size = int(amount) if math.isfinite(amount) else 0
         if size > 0 and (unit or not is_binary):
             return size
-    raise KingyoError(
-        argument,
-        expected="a size in bytes, such as 5GB or 512MiB",
-        received=f"'{text}'",
-        remedy="Write a number and a unit: kB, MB, GB (or KiB, MiB, GiB).",
-    )
+    remedy = "Write a number and a unit: kB, MB, GB (or KiB, MiB, GiB)."
+    raise KingyoError(argument, "a size in bytes, such as 5GB or 512MiB", f"'{text}'", remedy)
 
 
 def size_text(n_bytes: float) -> str:

@@ -97,11 +97,10 @@ class Media:
         return content
 
     def _changed(self, received: str) -> ChangedSourceError:
+        expected = f"the {self.type.partition('/')[0]} with SHA-256 {self.sha256[:16]}…"
+        remedy = "Restore the file. A task of your own must give the hash of the file's bytes."
         return ChangedSourceError(
-            "media" if self.path is None else str(self.path),
-            expected=f"the {self.type.partition('/')[0]} with SHA-256 {self.sha256[:16]}…",
-            received=received,
-            remedy="Restore the file. A task of your own must give the hash of the file's bytes.",
+            "media" if self.path is None else str(self.path), expected, received, remedy
         )
 
 

@@ -117,12 +117,9 @@ class Vocabulary:
             return self.tokens[token]
         if not key or key.removesuffix("_id") in _ROLES:  # an entry of a list, or a role that may be absent
             return None
-        raise KingyoError(
-            f"{key} in config.json",
-            expected="a token of the output",
-            received=f"'{token}' of {like}, which the output lacks",
-            remedy=f"Add it below `tokenizer: tokens:` as `'{token}': {{}}`, or set `source: union`.",
-        )
+        received = f"'{token}' of {like}, which the output lacks"
+        remedy = f"Add it below `tokenizer: tokens:` as `'{token}': {{}}`, or set `source: union`."
+        raise KingyoError(f"{key} in config.json", "a token of the output", received, remedy)
 
 
 def build_vocabulary(

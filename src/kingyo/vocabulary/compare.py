@@ -50,7 +50,7 @@ class Diagnostic:
     @property
     def error(self) -> KingyoError:
         """The finding as an error to raise."""
-        return KingyoError(self.argument, expected=self.expected, received=self.received, remedy=self.remedy)
+        return KingyoError(self.argument, self.expected, self.received, self.remedy)
 
 
 def compare(

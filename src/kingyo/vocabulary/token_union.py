@@ -48,10 +48,7 @@ class TokenModels:
         """Return the tokenizer of a model that the recipe names at ``where``."""
         if reference not in self.stored:
             raise KingyoError(
-                where,
-                expected="a model of the recipe",
-                received=f"'{reference}'",
-                remedy=suggest(reference, self.stored),
+                where, "a model of the recipe", f"'{reference}'", suggest(reference, self.stored)
             )
         return self.stored[reference]
 
@@ -181,10 +178,10 @@ class _Gathering:
         if other.spelling != self._start.spelling:
             raise KingyoError(
                 f"the tokenizers of {self._start.reference} and {other.reference}",
-                expected="tokenizers of the same spelling, to unite them",
-                received=f"{_describe(self._start)} and {_describe(other)}, with '{pieces[0]}' and "
+                "tokenizers of the same spelling, to unite them",
+                f"{_describe(self._start)} and {_describe(other)}, with '{pieces[0]}' and "
                 f"{counted(len(pieces) - 1, 'more piece')} that only the second has",
-                remedy="Set `tokenizer_source: base`, or remove one of the models.",
+                "Set `tokenizer_source: base`, or remove one of the models.",
             )
 
 

@@ -127,7 +127,7 @@ def read_tokenizer(reference: str, folder: Path) -> StoredTokenizer:
         raise
     except (KeyError, TypeError, ValueError) as error:
         expected, received = "valid lists of added tokens", f"{type(error).__name__}: {error}"
-        raise KingyoError(str(folder), expected=expected, received=received, remedy=_FETCH) from error
+        raise KingyoError(str(folder), expected, received, _FETCH) from error
     for token, row, flags in declared:
         if token not in tokens:
             free = max(tokens.values(), default=-1) + 1
@@ -148,12 +148,9 @@ def read_tokenizer(reference: str, folder: Path) -> StoredTokenizer:
 def _no_json(reference: str, folder: Path) -> KingyoError:
     old = [file.name for pattern in TOKENIZER_FILES[4:-1] for file in sorted(folder.glob(pattern))]
     convert = "Load and save it with transformers (save_pretrained), which writes tokenizer.json."
-    return KingyoError(
-        reference,
-        expected=f"tokenizer.json in {folder}",
-        received=f"only {', '.join(old)}" if old else "no tokenizer",
-        remedy=convert if old else "Add the model's tokenizer files to its folder.",
-    )
+    expected = f"tokenizer.json in {folder}"
+    remedy = convert if old else "Add the model's tokenizer files to its folder."
+    return KingyoError(reference, expected, f"only {', '.join(old)}" if old else "no tokenizer", remedy)
 
 
 def _kind(model: Mapping[str, object]) -> str:
@@ -219,9 +216,9 @@ def _read_json(file: Path, _changed: tuple[int, int]) -> Mapping[str, object]:
     try:
         parsed: object = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise KingyoError(str(file), expected="JSON", received=str(error), remedy=_FETCH) from error
+        raise KingyoError(str(file), "JSON", str(error), _FETCH) from error
     if not isinstance(parsed, dict):
-        raise KingyoError(str(file), expected="a JSON object", received=type(parsed).__name__, remedy=_FETCH)
+        raise KingyoError(str(file), "a JSON object", type(parsed).__name__, _FETCH)
     return cast("dict[str, object]", parsed)
 
 
@@ -237,8 +234,5 @@ def _backend(file: Path, _changed: tuple[int, int]) -> Tokenizer:
         return Tokenizer.from_file(str(file))
     except Exception as error:
         raise KingyoError(
-            str(file),
-            expected="a tokenizer that the tokenizers library can read",
-            received=str(error),
-            remedy=_FETCH,
+            str(file), "a tokenizer that the tokenizers library can read", str(error), _FETCH
         ) from error
