@@ -74,7 +74,6 @@ class Checkpoint(ModelTensors):
 
     @property
     def n_parameters(self) -> int:
-        """Number of parameters."""
         return sum(info.n_elements for info in self.tensors.values())
 
     @cached_property
@@ -88,7 +87,6 @@ class Checkpoint(ModelTensors):
 
     @cached_property
     def pipeline_index(self) -> Mapping[str, object]:
-        """The ``model_index.json`` of its pipeline; empty without one."""
         return {} if self.pipeline is None else read_json(self.pipeline / PIPELINE, "the index of a pipeline")
 
     @property
@@ -98,7 +96,6 @@ class Checkpoint(ModelTensors):
 
     @property
     def card_folder(self) -> Path:
-        """The folder that may hold its model card."""
         return self.pipeline or self.path
 
     @cached_property
@@ -144,7 +141,6 @@ class Checkpoint(ModelTensors):
 
     @cached_property
     def files(self) -> frozenset[Path]:
-        """Its weight files."""
         return frozenset(info.file for info in self.tensors.values())
 
     def read(self, name: str) -> Tensor:
@@ -179,7 +175,6 @@ class Checkpoint(ModelTensors):
         return RawTensor(map_bytes(info), info.dtype, info.shape)
 
     def read_from(self, name: str, files: MappedFiles) -> Tensor:
-        """Return what ``read`` returns, from files that stay mapped."""
         return self._read(name, files.tensor)
 
     def _read(self, name: str, map_large: Callable[[TensorInfo], Tensor]) -> Tensor:

@@ -140,7 +140,6 @@ class _Fitting:
         )
 
     def _complete(self, names: Iterable[str]) -> None:
-        """Find the weights of every tensor in every model, through ties if a tensor is not stored."""
         for name in names:
             for model, homes in zip(self._models, self._homes, strict=True):
                 if name in homes:
@@ -216,7 +215,6 @@ class _Fitting:
 
 
 def _is_alike(like: Checkpoint, other: Checkpoint) -> bool:
-    """Return whether two models have the same tensors in the same shapes, the common case."""
     if like.tensors.keys() != other.tensors.keys():
         return False
     pairs = [(info, other.tensors[name]) for name, info in like.tensors.items()]
@@ -256,7 +254,6 @@ def _misfit(name: str, stored: Sequence[tuple[Checkpoint, TensorInfo]], remedy: 
 
 
 def has_classes(model: Checkpoint, name: str) -> bool:
-    """Return whether a tensor has one row per class of a model's config."""
     return _is_head(model, name) and model.tensors[name].shape[0] == _n_classes(model.config)
 
 

@@ -55,7 +55,6 @@ class Difference:
 
     @property
     def last(self) -> str:
-        """The key without the levels above it."""
         return self.key.rpartition(".")[2]
 
 

@@ -123,7 +123,6 @@ class Level:
 
 
 def count_layers(config: Config) -> int | None:
-    """Return the number of layers that a level of a config states, or None."""
     keys = _count_keys(config, "")
     return cast("int", config[keys[0]]) if keys else None
 
@@ -186,7 +185,6 @@ class _ConfigLayer:
     number: int
 
     def entry(self, key: str) -> object:
-        """Return its entry in a list with one entry per layer; None if its model has no such list."""
         value = self.level.stated.get(key)
         return value[self.number] if _is_by_layer(key, value, self.level.n) else None  # pyright: ignore
 
@@ -260,7 +258,6 @@ def _wanted(level: Level, layers: Sequence[_ConfigLayer]) -> dict[str, object]:
 
 
 def _counted(key: str, value: int, level: Level, layers: Sequence[_ConfigLayer]) -> dict[str, object]:
-    """Return the new value of a key that counts layers: the first, the last, every n-th."""
     if _FIRST.fullmatch(key):
         are_first = [layer.number < cast("int", layer.level.stated.get(key, 0)) for layer in layers]
         if are_first != sorted(are_first, reverse=True):

@@ -66,7 +66,6 @@ def read_denoiser(
 
 
 def converters() -> Any:
-    """Return diffusers' module of conversions, which has no types."""
     return import_module("diffusers.loaders.single_file_utils")
 
 
@@ -91,7 +90,6 @@ def default_pipeline(tensors: Mapping[str, TensorInfo]) -> str | None:
 
 
 def fits_config(config: Mapping[str, object], tensors: Mapping[str, TensorInfo]) -> bool:
-    """Return whether a model with a config has tensors of these names and shapes."""
     kind: Any = getattr(import_module("diffusers"), str(config.get("_class_name")))
     with torch.device("meta"):
         model = kind.from_config(dict(config))
@@ -219,7 +217,6 @@ def _fitting(tensor: Tensor, sizes: Sequence[int], dim: int) -> Sequence[int]:
 
 
 def _part(name: str, tensor: Tensor, known: Mapping[int, TensorInfo], trace: _Trace) -> TensorInfo:
-    """Return a converted tensor as a part of a stored one."""
     if _storage(tensor) in trace.joined:
         _, pieces = trace.joined[_storage(tensor)]
         first, second = (_part(name, each, known, trace) for each in pieces)

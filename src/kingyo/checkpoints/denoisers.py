@@ -113,7 +113,6 @@ class _Side:
         self._first = {number: end - sizes[number] for number, end in self._end.items()}
 
     def place(self, name: str) -> int:
-        """Return the number of a tensor's layer."""
         number, layer = _block_and_layer(name)
         return self._end[number] - 1 if layer is None else self._first[number] + layer
 

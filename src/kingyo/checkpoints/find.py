@@ -41,12 +41,10 @@ class Request:
 
     @property
     def reference(self) -> str:
-        """The reference as the user wrote it."""
         return self.name if self.revision is None else f"{self.name}@{self.revision}"
 
     @property
     def path(self) -> Path:
-        """The path that a local folder of this name has."""
         return local_path(self.name, self.folder)
 
 

@@ -72,7 +72,6 @@ def read_blocks(file: Path, tensors: Sequence[TensorInfo]) -> Iterator[tuple[byt
 
 
 def _blocks(stream: BinaryIO, n_bytes: int) -> Iterator[bytearray]:
-    """Yield the next ``n_bytes`` in blocks, without splitting an element."""
     while n_bytes > 0:
         block = bytearray(stream.read(min(n_bytes, _BLOCK)))
         if not block:

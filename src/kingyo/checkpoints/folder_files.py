@@ -138,7 +138,6 @@ def read_weights(path: Path, *, allow_pickle: bool = False) -> tuple[str, dict[s
 
 
 def is_file(path: Path) -> bool:
-    """Return whether a file exists; False for an invalid file name."""
     try:
         return path.is_file()
     except (OSError, ValueError):
@@ -146,12 +145,10 @@ def is_file(path: Path) -> bool:
 
 
 def has_weights(path: Path) -> bool:
-    """Return whether a folder has weights in safetensors under a known name."""
     return any((path / f"{each.single}{end}").is_file() for each in _SAFE for end in ("", ".index.json"))
 
 
 def require_tensors(tensors: dict[str, TensorInfo], file: Path) -> dict[str, TensorInfo]:
-    """Check that a file has tensors, and return them."""
     if not tensors:
         raise KingyoError(str(file), "at least one tensor", "none", "Save or fetch the model again.")
     return tensors
@@ -274,5 +271,4 @@ def files_around(component: Path, folders: Iterable[str], *, allow_pickle: bool)
 
 
 def parts_of(index: Mapping[str, object]) -> dict[str, bool]:
-    """Return the folders in the index of a pipeline, and whether each holds a model."""
     return {name: not kind.endswith(_WITHOUT_WEIGHTS) for name, kind in component_classes(index).items()}

@@ -79,27 +79,22 @@ class TensorInfo:
 
     @property
     def n_elements(self) -> int:
-        """Number of elements."""
         return math.prod(self.shape)
 
     @property
     def n_bytes(self) -> int:
-        """Size in bytes."""
         return self.n_elements * WIDTHS[self.dtype]
 
     @property
     def element_size(self) -> int:
-        """Bytes per element."""
         return WIDTHS[self.dtype]
 
     def rows(self, start: int, end: int) -> TensorInfo:
-        """Return some of its rows as a tensor of its own."""
         row = math.prod(self.shape[1:]) * self.element_size
         return replace(self, shape=(end - start, *self.shape[1:]), start=self.start + start * row)
 
     @property
     def is_floating(self) -> bool:
-        """Return whether its dtype is floating-point, so that it can be merged."""
         return "float" in self.dtype
 
 
@@ -143,7 +138,6 @@ def _info(file: Path, name: str, entry: Mapping[str, object], data: int) -> Tens
 
 
 def check_no_pointer(file: Path) -> None:
-    """Check that a file is not a pointer of Git LFS."""
     with file.open("rb") as stream:
         if stream.read(len(_POINTER)) == _POINTER:
             remedy = "Run `git lfs install`, then `git lfs pull` in this folder."
@@ -160,7 +154,6 @@ class OutTensor:
 
     @property
     def n_bytes(self) -> int:
-        """Size in bytes."""
         return math.prod(self.shape) * WIDTHS[self.dtype]
 
 
@@ -175,7 +168,6 @@ class Shard:
 
     @property
     def digest(self) -> str:
-        """Hash of its header, which identifies its tensors."""
         return hashlib.sha256(self.header).hexdigest()
 
 
@@ -199,7 +191,6 @@ def lay_out(tensors: Sequence[OutTensor], max_shard_bytes: int, stem: str = "mod
 
 
 def index_of(shards: Iterable[Shard]) -> dict[str, object]:
-    """Return the content of an index of shards, such as ``model.safetensors.index.json``."""
     files = tuple(shards)
     total = sum(shard.n_bytes - len(shard.header) for shard in files)
     weight_map = {name: shard.file for shard in files for name in shard.starts}

@@ -65,7 +65,6 @@ class Layout:
 
     @property
     def n_blocks(self) -> int:
-        """Number of blocks (layers) of the main stack."""
         return 0 if self.main is None else len(self.main.blocks)
 
     def stack(self, name: str) -> Stack | None:
@@ -83,7 +82,6 @@ class Layout:
         return self._kind[name]
 
     def part(self, name: str) -> str:
-        """Return the part that a tensor belongs to; see ``parts``."""
         return self._part[name]
 
     def depth(self, name: str) -> float:
@@ -250,5 +248,4 @@ class ModelTensors:
 
     @cached_property
     def layout(self) -> Layout:
-        """The parts, stacks and blocks that its tensors belong to."""
         return Layout(self.tensors, self.config)

@@ -38,13 +38,11 @@ class AdaptedCheckpoint(Checkpoint):
     changes: Mapping[str, Change] = field(repr=False)
 
     def read(self, name: str) -> Tensor:
-        """Return a tensor with the adapter merged into it; never write to it."""
         stored = self.model.read(name)
         change = self.changes.get(self.home(name) or name)
         return stored if change is None else change.apply(stored)
 
     def read_rows(self, name: str, start: int, end: int) -> Tensor:
-        """Return some rows of a tensor with the adapter merged into them, if its rows are independent."""
         change = self.changes.get(self.home(name) or name)
         if change is None:
             return self.model.read_rows(name, start, end)
@@ -53,34 +51,27 @@ class AdaptedCheckpoint(Checkpoint):
         return change.rows(start, end).apply(self.model.read_rows(name, start, end))
 
     def needs(self, name: str) -> Needs:
-        """Return the model's tensor and the adapter's tensors that change it."""
         change = self.changes.get(self.home(name) or name)
         return Needs(stored=() if change is None else change.tensors, others=((self.model, name),))
 
     @property
     def owner(self) -> Checkpoint:
-        """The owner of the model's folder."""
         return self.model.owner
 
     @property
     def card_folder(self) -> Path:
-        """The model's."""
         return self.model.card_folder
 
     def on_disk(self) -> tuple[Adapter]:
-        """Return the adapter."""
         return (self.adapter,)
 
     def stored_tensors(self) -> tuple[TensorInfo, ...]:
-        """Return the tensors of the model and of the adapter."""
         return *self.model.stored_tensors(), *self.adapter.tensors
 
     def deciding_files(self) -> dict[str, Path]:
-        """Return the files of the model, and those of the adapter with a plus sign before their names."""
         return self.model.deciding_files() | {f"+{file.name}": file for file in self.adapter.files}
 
     def load_into(self, weights: Mapping[str, Tensor]) -> None:
-        """Write the tensors that the adapter changes."""
         self.model.load_into(weights)
         with torch.no_grad():
             for name in self.changes:
@@ -248,13 +239,11 @@ class _Matching:
         return votes
 
     def _is_tied_head(self, name: str) -> bool:
-        """Return whether a name is a head that the model does not store, since it is tied."""
         layout = self._model.layout
         has_head = any(layout.kind(each) == "head" for each in self._model.tensors)
         return not has_head and Layout([*self._model.tensors, name]).kind(name) == "head"
 
     def _check_tied(self, name: str, info: TensorInfo) -> None:
-        """Check that a stored copy of a tied head equals the embedding."""
         for each, own in self._model.tensors.items():
             if self._model.layout.kind(each) == "embedding" and own.shape == info.shape:
                 replacement = self._changes.get(each, Change()).replacement

@@ -49,7 +49,6 @@ class LoraConfig:
     base_model_name_or_path: str = ""
 
     def rank(self, module: str) -> int:
-        """Return the rank of a module's update."""
         return self.rank_pattern.get(_pattern(self.rank_pattern, module), self.r)
 
     def scale(self, module: str) -> float:

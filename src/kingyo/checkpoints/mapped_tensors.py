@@ -29,7 +29,6 @@ class MappedFiles:
         self._pages: dict[Path, mmap.mmap] = {}
 
     def tensor(self, info: TensorInfo) -> Tensor:
-        """Return what ``map_tensor`` returns, from the map of its file."""
         if info.n_elements == 0:
             return map_tensor(info)
         if info.file not in self._pages:
@@ -61,12 +60,10 @@ def map_bytes(info: TensorInfo) -> NDArray[np.uint8]:
 
 
 def file_stamps(files: Iterable[Path]) -> dict[Path, FileStamp]:
-    """Return the stamps of the files that exist."""
     return {file: stamp for file in sorted(files) if (stamp := _stamp(file)) is not None}
 
 
 def check_stamps(reference: str, seen: Mapping[Path, FileStamp]) -> None:
-    """Check that files have not changed."""
     for file, stamp in seen.items():
         now = _stamp(file)
         if now != stamp:

@@ -35,7 +35,6 @@ class ModelReference:
 
     @property
     def base(self) -> ModelReference:
-        """The reference without the adapter."""
         return ModelReference(model=self.model, revision=self.revision)
 
 
@@ -138,7 +137,6 @@ def in_opening_order(references: Iterable[str]) -> list[str]:
 
 
 def is_folder(name: str, folder: Path | None = None) -> bool:
-    """Return whether a folder of this name exists; False for an invalid name."""
     return is_local(name, folder) and local_path(name, folder).is_dir()
 
 

@@ -189,7 +189,6 @@ def original_modules(modules: Collection[str], config: Mapping[str, object]) -> 
 
 
 def _last_blocks(modules: Collection[str]) -> dict[str, str]:
-    """Return list of blocks -> the number of its last block."""
     numbers: dict[str, set[str]] = {}
     for module in modules:
         block, number, _ = _split(module)
@@ -199,7 +198,6 @@ def _last_blocks(modules: Collection[str]) -> dict[str, str]:
 
 
 def _split(module: str) -> tuple[str, str, str]:
-    """Return the list, the number and the rest of a module's name in a block."""
     block, _, inner = module.partition(".")
     number, _, rest = inner.partition(".")
     return block, number, rest

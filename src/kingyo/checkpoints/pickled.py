@@ -40,7 +40,6 @@ def read_pickle(file: Path, *, within: str | None = None) -> dict[str, TensorInf
 
 
 def _load(file: Path, within: str | None) -> tuple[Mapping[object, object], dict[int, int]]:
-    """Return the content of a pickle, with tensors without data, and the result of ``_records``."""
     try:
         check_no_pointer(file)
         room = _records(file)

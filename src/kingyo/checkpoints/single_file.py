@@ -34,30 +34,24 @@ class SingleFile(Checkpoint):
 
     @property
     def component(self) -> str:
-        """The folder of the denoiser in a pipeline."""
         return denoiser_of(self.config)
 
     def with_donor(self, donor: Checkpoint) -> SingleFile:
-        """Return the model with the config and the folder of another one."""
         return replace(self, donor=donor, path=donor.path, config=donor.config, around=donor.around)
 
     @property
     def owner(self) -> Checkpoint:
-        """The model whose folder ``path`` is."""
         return self.donor or self
 
     @property
     def card_folder(self) -> Path:
-        """The folder of the file."""
         return self.file.parent
 
     @cached_property
     def pipeline(self) -> Path | None:
-        """Folder of the pipeline of the donor, or None."""
         return None if self.donor is None else self.donor.pipeline
 
     def deciding_files(self) -> dict[str, Path]:
-        """Return the file, and the config that another model gives."""
         own = {self.file.name: self.file}
         return own if self.donor is None else own | {"config.json": self.donor.path / "config.json"}
 
@@ -105,7 +99,6 @@ def read_single_file(
 def _converted(
     reference: str, tensors: Mapping[str, TensorInfo]
 ) -> tuple[Mapping[str, object], dict[str, TensorInfo]]:
-    """Return what the names state about a denoiser's config, and its tensors under diffusers' names."""
     from kingyo.checkpoints.conversion import read_denoiser  # imports diffusers, which is slow
 
     return read_denoiser(reference, tensors)

@@ -67,7 +67,6 @@ class FileTensor:
     is_transposed: bool = False
 
     def read(self) -> Tensor:
-        """Return the tensor as the file stores it."""
         parts = [self.model.read(name) for name, _ in self.rows]
         halves = [
             torch.cat(part.chunk(2)[::-1]) if is_swapped else part

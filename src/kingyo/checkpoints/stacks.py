@@ -61,7 +61,6 @@ class Stack:
         return _LONE.fullmatch(f"{self.prefix}.") is None
 
     def rest(self, name: str) -> str:
-        """Return the suffix of a tensor's name after the block's number."""
         rest = name[len(self.prefix) + 1 :]
         return rest.partition(".")[2] if self.is_numbered else rest
 
@@ -89,7 +88,6 @@ class Stack:
 
 
 def find_stacks(names: Iterable[str]) -> list[Stack]:
-    """Find the stacks, without their names and parts."""
     lists: dict[str, dict[int, list[tuple[str, str]]]] = {}
     for name in names:
         if (place := _place(name)) is not None:
@@ -103,7 +101,6 @@ def find_stacks(names: Iterable[str]) -> list[Stack]:
 
 
 def name_stacks(stacks: Iterable[Stack]) -> list[Stack]:
-    """Give each stack of a model a unique name, from its part and prefix."""
     unnamed = list(stacks)
     by_part: dict[str, list[Stack]] = {}
     for stack in unnamed:
@@ -188,12 +185,10 @@ def find_parts(
 
 
 def rank(part: str) -> int:
-    """Return the position of a part between input and output."""
     return _ORDER.index(part) if part in _ORDER else len(_ORDER)
 
 
 def n_shared(one: Sequence[str], other: Sequence[str]) -> int:
-    """Return the number of equal words at the start of two lists."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 

@@ -64,7 +64,6 @@ def find_embedding(model: ModelTensors) -> str | None:
 
 
 def count_tokens(model: ModelTensors) -> int | None:
-    """Return the number of rows of the token embedding; None without one."""
     embedding = find_embedding(model)
     return None if embedding is None else model.tensors[embedding].shape[0]
 
@@ -133,7 +132,6 @@ def _biases(model: ModelTensors) -> Iterator[tuple[str, str]]:
 
 
 def _above(bias: str) -> str:
-    """Return the name of the parent module's bias."""
     return f"{bias.removesuffix('.bias').rpartition('.')[0]}.bias"
 
 

@@ -31,7 +31,6 @@ class View:
     axis: int = 0
 
     def read(self) -> Tensor:
-        """Return the tensor, mapped from its file if possible. Never write to it."""
         first = self.pieces[0]
         stored = first.model.read(first.name)
         parts = [_rows(stored, first, self.axis)]
@@ -48,7 +47,6 @@ class FittedCheckpoint(Checkpoint):
     views: Mapping[str, View] = field(repr=False)
 
     def needs(self, name: str) -> Needs:
-        """Return the pieces of a tensor."""
         return Needs(others=tuple((piece.model, piece.name) for piece in self.views[name].pieces))
 
     def home(self, name: str) -> str | None:
@@ -56,14 +54,12 @@ class FittedCheckpoint(Checkpoint):
         return name if name in self.views else None
 
     def read(self, name: str) -> Tensor:
-        """Return a tensor in the shape of the merge; never write to it."""
         if name not in self.views:
             remedy = suggest(name, self.views)
             raise KingyoError(self.reference, "one of its tensors", name, remedy)
         return self.views[name].read()
 
     def read_rows(self, name: str, start: int, end: int) -> Tensor:
-        """Return some rows of a tensor; see ``Checkpoint``."""
         view = self.views[name]
         piece = view.pieces[0]
         if len(view.pieces) > 1 or view.axis or end > piece.end or piece.start:
@@ -72,7 +68,6 @@ class FittedCheckpoint(Checkpoint):
 
 
 def whole(model: Checkpoint, name: str, stored: str) -> View:
-    """Return the view of a complete tensor, under another name or its own."""
     info = model.tensors[stored]
     rows = info.shape[0] if info.shape else 1
     piece = RowRange(model=model, name=stored, start=0, end=rows)

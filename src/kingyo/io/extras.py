@@ -60,7 +60,6 @@ def require_extra(argument: str, extra: str, otherwise: str = "") -> None:
 
 
 def is_installed(*modules: str) -> bool:
-    """Return whether modules are installed."""
     return all(find_spec(module) is not None for module in modules)
 
 

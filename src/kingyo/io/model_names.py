@@ -12,7 +12,6 @@ _REVISION = re.compile(r"[\w./-]+")
 
 
 def local_path(name: str, folder: Path | None = None) -> Path:
-    """Return the path that a local file or folder of this name has."""
     try:
         place = Path(name).expanduser()
     except RuntimeError:  # ~ of an unknown user
@@ -21,7 +20,6 @@ def local_path(name: str, folder: Path | None = None) -> Path:
 
 
 def is_local(name: str, folder: Path | None = None) -> bool:
-    """Return whether a folder or a file of this name exists."""
     try:
         return local_path(name, folder).exists()
     except (OSError, ValueError):  # too long, a NUL
@@ -29,7 +27,6 @@ def is_local(name: str, folder: Path | None = None) -> bool:
 
 
 def absolute_name(name: str, folder: Path) -> str:
-    """Return the absolute path of a file or folder that exists; other names stay."""
     return str(local_path(name, folder).resolve()) if is_local(name, folder) else name
 
 

@@ -51,7 +51,6 @@ Real = Annotated[Number, Field(allow_inf_nan=False)]
 
 
 def parse_model(model: type[M], data: Mapping[str, object], where: str) -> M:
-    """Validate a mapping with a pydantic model; all mistakes become one error."""
     try:
         return model.model_validate(dict(data))
     except ValidationError as error:
@@ -116,7 +115,6 @@ def validate_together(parse: Callable[[], S], check: Callable[[], object]) -> S:
 
 
 def _again(error: ValidationError) -> list[InitErrorDetails]:
-    """Copy the details of an error, to raise them again in another one."""
     return [
         _mistake(each["type"], each["msg"], each["loc"], each["input"], each.get("ctx"))
         for each in error.errors()
@@ -157,7 +155,6 @@ def find_mistakes(
 
 
 def _cause(problem: ErrorDetails) -> KingyoError | None:
-    """Return the KingyoError that a validator raised."""
     cause = problem.get("ctx", {}).get("error")
     return cause if isinstance(cause, KingyoError) else None
 
@@ -211,7 +208,6 @@ def _disagree(problem: ErrorDetails) -> bool:
 
 
 def _place(problem: ErrorDetails, model: type[BaseModel] | None) -> list[int | str]:
-    """Return the location of a problem as keys that the user wrote."""
     return [part for part in problem["loc"] if not _is_tag(part, model)]
 
 
@@ -238,7 +234,6 @@ def _remedy(problem: ErrorDetails, place: Sequence[int | str]) -> str:
 
 
 def short(value: object, limit: int = 80) -> str:
-    """Format a value for messages, cut to ``limit`` characters."""
     text = "nothing" if value is None else repr(value)
     return text if len(text) <= limit else f"{text[:limit]}…"
 
@@ -253,7 +248,6 @@ def _is_tag(part: object, model: type[BaseModel] | None) -> bool:
 
 
 def _keys(model: type[BaseModel], location: tuple[int | str, ...]) -> set[str]:
-    """Return the keys that the model at a location accepts."""
     types: list[object] = [model]
     for part in location:
         types = [inner for kind in types for inner in _step(kind, part)] or types
@@ -275,7 +269,6 @@ def _step(kind: object, part: int | str) -> Iterator[object]:
 
 
 def _flatten(kind: object) -> Iterator[object]:
-    """Yield the members of a union, without ``Annotated``."""
     if get_origin(kind) is Annotated:
         yield from _flatten(get_args(kind)[0])
     elif get_origin(kind) in (dict, Mapping, list, tuple) or not get_args(kind):

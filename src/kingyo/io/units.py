@@ -29,12 +29,10 @@ def parse_size(text: str, argument: str) -> int:
 
 
 def size_text(n_bytes: float) -> str:
-    """Format a size with three significant digits, such as ``1.25 GB``."""
     return _scaled(n_bytes, ("TB", "GB", "MB", "kB")) or f"{n_bytes:.0f} bytes"
 
 
 def count_text(number: float) -> str:
-    """Format a number of parameters, such as ``135 M``."""
     return _scaled(number, ("T", "B", "M", "k")) or f"{number:.0f}"
 
 
@@ -54,19 +52,16 @@ def amount_text(key: str, value: float) -> str:
 
 
 def counted(n: int, one: str, many: str | None = None) -> str:
-    """Format a count with its noun: ``1 trial``, ``1,200 trials``."""
     return f"{n:,} {one if n == 1 else many or f'{one}s'}"
 
 
 def joined(names: Sequence[str], last: str = "and") -> str:
-    """Join names: ``a, b and c``."""
     if len(names) < 2:
         return "".join(names)
     return f"{', '.join(names[:-1])} {last} {names[-1]}"
 
 
 def percent(value: float, number: str = ".1f") -> str:
-    """Format a share or a score, such as ``42.1%``; ``number`` is a format specification."""
     return f"{100 * value:{number}}%"
 
 

@@ -132,9 +132,7 @@ class FiniteStrategy(Strategy, Protocol):
     """A strategy with a fixed number of trials, such as a grid."""
 
     @property
-    def size(self) -> int:
-        """Total number of trials."""
-        ...
+    def size(self) -> int: ...
 
 
 @runtime_checkable

@@ -43,13 +43,11 @@ class Diagnostic:
 
     @classmethod
     def of(cls, error: KingyoError) -> Self:
-        """Convert an error."""
         fields = {key: getattr(error, key) for key in ("argument", "expected", "received", "remedy")}
         return cls(level="error", **fields)
 
     @property
     def error(self) -> KingyoError:
-        """The finding as an error to raise."""
         return KingyoError(self.argument, self.expected, self.received, self.remedy)
 
 

@@ -129,7 +129,6 @@ def _find_problem(data: Mapping[str, object], tokens: Mapping[str, int]) -> str:
 
 
 def stored_files(folder: Path) -> dict[str, bytes]:
-    """Read the tokenizer files of a folder."""
     files = sorted({file for pattern in TOKENIZER_FILES for file in folder.glob(pattern) if file.is_file()})
     return {file.name: file.read_bytes() for file in files}
 

@@ -122,7 +122,6 @@ def syntax_fault(template: str) -> str | None:
 
 
 def find_markers(template: str) -> tuple[str, ...]:
-    """Return the control tokens in a template, such as ``<|im_start|>``."""
     return tuple(dict.fromkeys(_MARKER.findall(template)))
 
 

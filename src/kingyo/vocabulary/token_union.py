@@ -40,7 +40,6 @@ class TokenModels:
 
     @cached_property
     def stored(self) -> Mapping[str, StoredTokenizer]:
-        """Tokenizers of all models."""
         folders = {**self.others, **self.folders}
         return {reference: read_tokenizer(reference, folder) for reference, folder in folders.items()}
 
@@ -53,7 +52,6 @@ class TokenModels:
         return self.stored[reference]
 
     def row(self, reference: str, token: str) -> int | None:
-        """Return a model's row of a token; None if the model lacks it or its embedding ends before it."""
         row = self.stored[reference].tokens.get(token)
         return None if row is None or row >= self.rows[reference] else row
 
@@ -77,7 +75,6 @@ class Gathered:
 
     @property
     def tokens(self) -> dict[str, int]:
-        """Tokens and their ids."""
         return {**self.keep, **{each.token: each.row for each in self.additions}}
 
     @property
@@ -115,7 +112,6 @@ class _Gathering:
         self._merges: list[Merge] = []
 
     def run(self) -> Gathered:
-        """See ``gather``."""
         if self._choice.source == UNION:
             for reference in self._models.folders:
                 self._unite(self._models.stored[reference])

@@ -70,12 +70,10 @@ class StoredTokenizer:
 
     @property
     def kind(self) -> str:
-        """Its algorithm: BPE, Unigram, WordPiece or WordLevel."""
         return _kind(self.model)
 
     @property
     def pieces(self) -> Collection[str]:
-        """Tokens that words are split into."""
         vocab = self.model["vocab"]
         if isinstance(vocab, list):
             return {piece for piece, _ in cast("list[tuple[str, float]]", vocab)}
@@ -95,7 +93,6 @@ class StoredTokenizer:
 
     @cached_property
     def by_id(self) -> Mapping[int, str]:
-        """Tokens by id."""
         return {row: token for token, row in self.tokens.items()}
 
     def can_write(self, token: str) -> bool:
@@ -192,7 +189,6 @@ def _named(config: Mapping[str, object]) -> dict[str, str]:
 
 
 def _content(entry: object) -> str:
-    """Return the text of a token, which JSON states directly or in an object."""
     return str(cast("Mapping[str, object]", entry)["content"]) if isinstance(entry, Mapping) else str(entry)
 
 

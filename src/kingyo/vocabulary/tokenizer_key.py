@@ -126,7 +126,6 @@ class TokenizerChoice(Shape):
         return tuple(dict.fromkeys(references))
 
     def renamed(self, place: Callable[[str], str]) -> TokenizerChoice:
-        """Return a copy with every model reference replaced by ``place(reference)``."""
         tokens = {
             token: replace(entry, source=replace(entry.source, model=place(entry.source.model)))
             if isinstance(entry.source, ModelToken)
@@ -137,7 +136,6 @@ class TokenizerChoice(Shape):
         return replace(self, source=source, tokens=tokens)
 
     def to_dict(self) -> dict[str, object]:
-        """Return the mapping for YAML's ``tokenizer`` key; the inverse of ``parse_tokenizer``."""
         return {"source": self.source} | dump(self)
 
 
