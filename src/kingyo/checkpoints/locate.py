@@ -11,7 +11,7 @@ from kingyo.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from kingyo.checkpoints.find import Request, download, find
 from kingyo.checkpoints.folder_files import files_around, read_config, read_json
 from kingyo.checkpoints.lora import adapt
-from kingyo.checkpoints.lora_formats import read_adapter
+from kingyo.checkpoints.lora_files import read_adapter
 from kingyo.checkpoints.model_reference import in_opening_order, parse_reference
 from kingyo.checkpoints.single_file import SingleFile, read_single_file
 from kingyo.errors import KingyoError

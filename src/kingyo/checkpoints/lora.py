@@ -16,6 +16,7 @@ from kingyo.checkpoints.adapter import Adapter, Change, LoraModule, Update, wide
 from kingyo.checkpoints.checkpoint import Checkpoint, Needs
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.layout import Layout
+from kingyo.checkpoints.lora_keys import EMBEDDING_A, EMBEDDING_B, MAGNITUDE, A, B, find_tensor
 from kingyo.checkpoints.mapped_tensors import map_tensor
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
@@ -100,30 +101,6 @@ def adapt(model: Checkpoint, adapter: Adapter, reference: str) -> AdaptedCheckpo
     )
 
 
-def find_tensor(model: Checkpoint, name: str) -> str | None:
-    """Return the model's tensor of this name; either side may have one more prefix (``model.``).
-
-    Modules of vision-language models have other prefixes than the tensors on disk: words such as ``model`` do
-    not count if the other words name one tensor.
-    """
-    tensors = model.tensors
-    if name in tensors:
-        return name
-    without = name.partition(".")[2]
-    if without in tensors:
-        return without
-    longer = [each for each in tensors if each.partition(".")[2] == name]
-    if len(longer) == 1:
-        return longer[0]
-    similar = [each for each in tensors if _distinctive(each) == _distinctive(name)]
-    return similar[0] if len(similar) == 1 else None
-
-
-def _distinctive(name: str) -> list[str]:
-    """Return the words of a tensor's name without those that a loaded model may have elsewhere."""
-    return [word for word in name.split(".") if word not in ("model", "language_model", "vision_model")]
-
-
 def _computed(info: TensorInfo, model: Checkpoint) -> TensorInfo:
     """Describe a computed tensor; its ``file`` is a folder, so that mapping it by mistake fails."""
     dtype = str(wide(getattr(torch, info.dtype))).removeprefix("torch.")
@@ -177,7 +154,7 @@ class _Matching:
             if self._is_tied_head(f"{name}.weight"):
                 raise self._tied(a, "a LoRA of the head alone")
             raise self._unmatched(a, f"{name}.weight")
-        magnitude = module.parts.get("lora_magnitude_vector")
+        magnitude = module.parts.get(MAGNITUDE)
         is_turned = self._is_turned(target, a, b, module.rank)
         if magnitude is not None and magnitude.n_elements != b.shape[0]:
             raise self._misfit(magnitude, target, f"{list(magnitude.shape)}")
@@ -186,10 +163,8 @@ class _Matching:
 
     def _pair(self, module: str, parts: Mapping[str, TensorInfo]) -> tuple[TensorInfo, TensorInfo]:
         """Return A and B of a module, after checking that no part is missing, left over or of integers."""
-        names = [f"lora_embedding_{side}" for side in "AB"]
-        if not any(name in parts for name in names):
-            names = [f"lora_{side}.weight" for side in "AB"]
-        needed = [*names, "lora_magnitude_vector"] if self._adapter.use_dora else names
+        names = (EMBEDDING_A, EMBEDDING_B) if {EMBEDDING_A, EMBEDDING_B} & parts.keys() else (A, B)
+        needed = (*names, MAGNITUDE) if self._adapter.use_dora else names
         if set(parts) != set(needed):
             expected = " and ".join(needed)
             remedy = "Save or fetch the adapter again: its tensors do not match its config."
@@ -214,7 +189,7 @@ class _Matching:
         if len(a.shape) < 2 or len(b.shape) < 2 or a.shape[0] != rank or math.prod(b.shape[1:]) != rank:
             raise self._unfit(a, f"A and B of rank {rank}", received, _OTHER_MODEL)
         shape, outputs, inputs = self._model.tensors[target].shape, b.shape[0], a.shape[1:]
-        straight = shape == (outputs, *inputs) and not a.name.endswith("lora_embedding_A")
+        straight = shape == (outputs, *inputs) and not a.name.endswith(EMBEDDING_A)
         turned = len(inputs) == 1 and shape == (inputs[0], outputs)
         if not straight and not turned:
             raise self._misfit(a, target, received)

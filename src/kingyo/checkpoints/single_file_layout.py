@@ -25,7 +25,7 @@ from kingyo.checkpoints.conversion import (
     traced,
 )
 from kingyo.checkpoints.header import OutTensor, TensorInfo
-from kingyo.checkpoints.original_names import Piece, original_modules
+from kingyo.checkpoints.lora_keys import Piece, original_modules
 from kingyo.errors import KingyoError
 
 _VAE = "first_stage_model."

@@ -8,55 +8,119 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import Annotated, cast
+
+from pydantic import Field, StrictBool
 
 from kingyo.checkpoints.adapter import CONFIG, DIFFUSERS_WEIGHTS, PICKLE, WEIGHTS, Adapter, LoraModule
 from kingyo.checkpoints.checkpoint import Checkpoint
 from kingyo.checkpoints.folder_files import read_json, require_tensors
 from kingyo.checkpoints.header import TensorInfo, read_header, read_header_and_metadata
-from kingyo.checkpoints.lora import find_tensor
-from kingyo.checkpoints.lora_names import LoraNames
+from kingyo.checkpoints.lora_keys import (
+    ALPHA,
+    ENDS,
+    MAGNITUDE,
+    A,
+    B,
+    LoraKeys,
+    find_tensor,
+    split_key,
+    split_peft_key,
+)
 from kingyo.checkpoints.mapped_tensors import file_stamps, map_tensor
-from kingyo.checkpoints.original_names import Piece
 from kingyo.checkpoints.pickled import read_pickle
 from kingyo.errors import KingyoError, listed
+from kingyo.io.schema import parse_settings
 from kingyo.io.strict_json import parse_json
-
-if TYPE_CHECKING:  # pydantic is slow to import
-    from kingyo.checkpoints.lora_config import LoraConfig
 
 METADATA = "lora_adapter_metadata"
 """diffusers' key for peft's configs: JSON in the header."""
 
-_PREFIX = "base_model.model."
-_PART = re.compile(
-    r"(?P<module>.+)\.(?P<part>lora_A\.weight|lora_B\.weight|lora_embedding_A|lora_embedding_B"
-    r"|lora_magnitude_vector)(?:\.weight)?"
-)
-_A, _B, _ALPHA, _MAGNITUDE = "lora_A.weight", "lora_B.weight", "alpha", "lora_magnitude_vector"
-_ENDS = {
-    ".lora_linear_layer.down.weight": _A,
-    ".lora_linear_layer.up.weight": _B,
-    ".lora.down.weight": _A,
-    ".lora.up.weight": _B,
-    "_lora.down.weight": _A,
-    "_lora.up.weight": _B,
-    ".lora_down.weight": _A,
-    ".lora_up.weight": _B,
-    ".lora_A.weight": _A,
-    ".lora_B.weight": _B,
-    ".lora_magnitude_vector": _MAGNITUDE,
-    ".lora_magnitude_vector.weight": _MAGNITUDE,
-    ".alpha": _ALPHA,
-}
-"""Suffix of a tensor's name -> peft's name of the part."""
-
 _AGAIN = "Save or fetch the adapter again."
+_MERGE_FIRST = "Merge it into its model with peft (merge_and_unload), and name the folder of the result."
+
+_INERT = re.compile(
+    r"auto_mapping|bias|corda_config|ensure_weight_tying|eva_config|exclude_modules|inference_mode"
+    r"|init_lora_weights|layers_pattern|layers_to_transform|loftq_config|lora_dropout"
+    r"|lora_ga_config|megatron_core|modules_to_save|peft_type|peft_version|qalora_group_size|revision"
+    r"|runtime_config|target_modules|task_type|velora_config"
+)
+"""Keys of peft's config that affect only training or the tensors that are stored, not the merge."""
+
+_CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
+"""Initialisations that change the model before training, so that B @ A belongs to the changed model."""
+
+Rank = Annotated[int, Field(gt=0, strict=True)]
+Alpha = Annotated[float, Field(ge=-1e30, le=1e30, strict=True)]
+"""A factor that float32 can hold, also after it is divided by the rank."""
 
 Modules = dict[str, dict[str, TensorInfo]]
 """Module -> peft's name of a part -> tensor."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoraConfig:
+    """The keys of peft's ``LoraConfig`` that affect the merge, under the same names."""
+
+    r: Rank
+    lora_alpha: Alpha = 8.0
+    use_rslora: StrictBool = False
+    use_dora: StrictBool = False
+    fan_in_fan_out: StrictBool = False
+    rank_pattern: Mapping[str, Rank] = field(default_factory=dict[str, int])
+    alpha_pattern: Mapping[str, Alpha] = field(default_factory=dict[str, float])
+    base_model_name_or_path: str = ""
+
+    def scaled(self, modules: Modules) -> dict[str, LoraModule]:
+        """Return modules with their factors of B @ A: alpha / r, or alpha / √r (rsLoRA, arXiv:2312.03732)."""
+        result: dict[str, LoraModule] = {}
+        for name, parts in modules.items():
+            rank = self.rank_pattern.get(_pattern(self.rank_pattern, name), self.r)
+            alpha = self.alpha_pattern.get(_pattern(self.alpha_pattern, name), self.lora_alpha)
+            scale = alpha / (math.sqrt(rank) if self.use_rslora else rank)
+            result[name] = LoraModule(parts=parts, rank=rank, scale=scale)
+        return result
+
+
+def _pattern(patterns: Mapping[str, object], module: str) -> str:
+    """Return the first pattern that matches the end of a module's name, as in peft, or ""."""
+    return next((each for each in patterns if re.fullmatch(rf"(.*\.)?({each})", module)), "")
+
+
+def parse_config(written: Mapping[str, object], reference: str) -> LoraConfig:
+    """Parse peft's config of an adapter.
+
+    Raises:
+        KingyoError: the adapter is not a LoRA, or an unsupported variant of it.
+    """
+
+    def config_error(key: str, expected: str, received: str, remedy: str = _MERGE_FIRST) -> KingyoError:
+        return KingyoError(f"{reference}: {key} in {CONFIG}", expected, received[:80], remedy)
+
+    kind = written.get("peft_type")
+    if kind != "LORA":
+        raise config_error("peft_type", "LORA", "nothing" if kind is None else str(kind))
+    start = written.get("init_lora_weights")
+    if isinstance(start, str) and start.lower().startswith(_CHANGES_BASE):
+        received = f"'{start}', which changes the model before training"
+        remedy = "Save it as a plain LoRA (peft: path_initial_model_for_weight_conversion)."
+        raise config_error("init_lora_weights", "an adapter of the unchanged model", received, remedy)
+    known = {each.name for each in fields(LoraConfig)}
+    for key, value in written.items():
+        if value and key not in known and not _INERT.fullmatch(key):
+            raise config_error(key, "a plain LoRA, rsLoRA or DoRA", f"{value!r}")
+    given = {key: value for key, value in written.items() if key in known and value is not None}
+    config = parse_settings(LoraConfig, given, f"{reference}: {CONFIG}")
+    for pattern in (*config.rank_pattern, *config.alpha_pattern):
+        try:
+            re.compile(rf"(.*\.)?({pattern})")
+        except re.error as error:
+            expected = "regular expressions in rank_pattern and alpha_pattern"
+            raise config_error("patterns", expected, f"'{pattern}' ({error})") from error
+    return config
 
 
 def read_adapter(reference: str, path: Path, model: Checkpoint, *, allow_pickle: bool = False) -> Adapter:
@@ -91,7 +155,7 @@ def _read_peft(reference: str, path: Path, *, allow_pickle: bool) -> Adapter:
     files = path / CONFIG, weights
     seen = file_stamps(files)
     what = "an adapter in peft's format (for another LoRA, name its file: lora/name.safetensors)"
-    config = _parse(read_json(path / CONFIG, what), reference)
+    config = parse_config(read_json(path / CONFIG, what), reference)
     if not weights.is_file():
         received = f"only a pickle ({PICKLE})" if pickle.exists() else "no such file"
         remedy = (
@@ -101,18 +165,15 @@ def _read_peft(reference: str, path: Path, *, allow_pickle: bool) -> Adapter:
         raise KingyoError(reference, f"an adapter's weights in {WEIGHTS}", received, remedy)
     tensors = require_tensors(read_pickle(weights) if is_pickle else read_header(weights), weights)
     modules: Modules = {}
-    saved: Modules = {}
-    for name, info in tensors.items():
-        plain = name.removeprefix(_PREFIX)
-        if matched := _PART.fullmatch(plain):
-            _add(reference, modules, matched["module"], matched["part"], info)
-        else:
-            _add(reference, saved, plain.replace(".base_layer.", "."), "replacement", info)
+    replaced: Modules = {}
+    for key, info in tensors.items():
+        name, part = split_peft_key(key)
+        _add(reference, modules if part else replaced, name, part, info)
     return Adapter(
         reference=reference,
         path=path,
-        modules=_scaled(modules, config),
-        replaced={name: parts["replacement"] for name, parts in saved.items()},
+        modules=config.scaled(modules),
+        replaced={name: parts[""] for name, parts in replaced.items()},
         use_dora=config.use_dora,
         fan_in_fan_out=config.fan_in_fan_out,
         trained_on=config.base_model_name_or_path,
@@ -127,19 +188,19 @@ def _read_loose(reference: str, path: Path, file: Path, model: Checkpoint) -> Ad
     groups = _by_component(reference, require_tensors(tensors, file), model)
     component = _choose(reference, groups, model)
     modules = groups[component]
-    alphas = {name: _alpha(parts.pop(_ALPHA)) for name, parts in modules.items() if _ALPHA in parts}
+    alphas = {name: _alpha(parts.pop(ALPHA)) for name, parts in modules.items() if ALPHA in parts}
     stated = _stated(reference, metadata, component)
     if stated and alphas:
         raise KingyoError(reference, f"alphas as tensors or in {METADATA}", "both", _AGAIN)
     if not (stated or alphas or component or "_class_name" in model.config):  # peft's names, without a config
         expected = "an adapter_config.json with lora_alpha in the same folder"
         raise KingyoError(reference, expected, "a file without one", "Name the folder that peft has written.")
-    config = _parse({"peft_type": "LORA", **stated}, reference) if stated else None
-    has_magnitudes = any(_MAGNITUDE in parts for parts in modules.values())
+    config = parse_config({"peft_type": "LORA", **stated}, reference) if stated else None
+    has_magnitudes = any(MAGNITUDE in parts for parts in modules.values())
     return Adapter(
         reference=reference,
         path=path,
-        modules=_unscaled(reference, modules, alphas) if config is None else _scaled(modules, config),
+        modules=_unscaled(reference, modules, alphas) if config is None else config.scaled(modules),
         use_dora=has_magnitudes if config is None else config.use_dora,
         others=tuple(sorted(filter(None, groups.keys() - {component}))),
         files=(file,),
@@ -147,27 +208,14 @@ def _read_loose(reference: str, path: Path, file: Path, model: Checkpoint) -> Ad
     )
 
 
-def _parse(written: Mapping[str, object], reference: str) -> LoraConfig:
-    from kingyo.checkpoints.lora_config import read_config
-
-    return read_config(written, reference)
-
-
-def _scaled(modules: Modules, config: LoraConfig) -> dict[str, LoraModule]:
-    return {
-        name: LoraModule(parts=parts, rank=config.rank(name), scale=config.scale(name))
-        for name, parts in modules.items()
-    }
-
-
 def _unscaled(reference: str, modules: Modules, alphas: Mapping[str, float]) -> dict[str, LoraModule]:
     """Return the modules of a file without a config: scale is alpha / rank, or 1 without alpha."""
     scaled: dict[str, LoraModule] = {}
     for name, parts in modules.items():
-        rank = parts[_A].shape[0] if _A in parts and parts[_A].shape else 0
+        rank = parts[A].shape[0] if A in parts and parts[A].shape else 0
         if not rank:
-            received = ", ".join(f"{part} {list(info.shape)}" for part, info in parts.items()) or _ALPHA
-            raise KingyoError(f"{reference}: {name}", f"{_A} and {_B} of a rank above 0", received, _AGAIN)
+            received = ", ".join(f"{part} {list(info.shape)}" for part, info in parts.items()) or ALPHA
+            raise KingyoError(f"{reference}: {name}", f"{A} and {B} of a rank above 0", received, _AGAIN)
         scaled[name] = LoraModule(parts=parts, rank=rank, scale=alphas.get(name, rank) / rank)
     return scaled
 
@@ -181,29 +229,24 @@ def _add(reference: str, modules: Modules, module: str, part: str, info: TensorI
 
 def _by_component(reference: str, tensors: Mapping[str, TensorInfo], model: Checkpoint) -> dict[str, Modules]:
     """Return the modules of a file by component; "" if names begin with none."""
-    names = LoraNames(model)
+    keys = LoraKeys(model)
     groups: dict[str, Modules] = {}
-    for name, info in tensors.items():
-        end = next((each for each in _ENDS if name.endswith(each)), None)
-        if end is None:
-            is_model = not any(each.endswith(tuple(_ENDS)) for each in tensors)
+    for key, info in tensors.items():
+        name, part = split_key(key)
+        if not part:
+            is_model = not any(each.endswith(tuple(ENDS)) for each in tensors)
             received = "a tensor of a complete model" if is_model else "something else"
             remedy = (
                 "Name it as a model of its own, without the '+'."
                 if is_model
                 else "Merge it with the tool that wrote it, and name the result: only LoRA is read."
             )
-            raise KingyoError(f"{reference}: {name}", "a part of a LoRA", received, remedy)
-        component, pieces = names.find(name.removesuffix(end))
+            raise KingyoError(f"{reference}: {key}", "a part of a LoRA", received, remedy)
+        component, pieces = keys.find(name)
         group = groups.setdefault(component, {})
-        is_split = _ENDS[end] in (_B, _MAGNITUDE) and info.shape
-        for module, rows in names.split(reference, pieces, info) if is_split else _shared(pieces, info):
-            _add(reference, group, module, _ENDS[end], rows)
+        for module, rows in keys.split(reference, pieces, part, info):
+            _add(reference, group, module, part, rows)
     return groups
-
-
-def _shared(pieces: Iterable[Piece], info: TensorInfo) -> list[tuple[str, TensorInfo]]:
-    return [(piece.module, info) for piece in pieces]
 
 
 def _choose(reference: str, groups: Mapping[str, Modules], model: Checkpoint) -> str:
@@ -218,17 +261,13 @@ def _choose(reference: str, groups: Mapping[str, Modules], model: Checkpoint) ->
         fits = [name for name in fits if n_matched[name] == len(groups[name])]
     if len(fits) == 1:
         return fits[0]
-    raise _no_lora(reference, groups, model)
-
-
-def _no_lora(reference: str, groups: Mapping[str, Modules], model: Checkpoint) -> KingyoError:
     module = next(iter(next(iter(groups.values())).values()))
     components = sorted(filter(None, groups))
     contents = f"a LoRA of {listed(components, 3)}, with names" if components else "names"
     hint = f"; for a pipeline, name the component, as in sdxl/{components[0]}+lora" if components else ""
     received = f"{contents} such as '{next(iter(module.values())).name}'"
     remedy = f"Name the model that it was trained on{hint}."
-    return KingyoError(reference, f"a LoRA of {model.reference}", received, remedy)
+    raise KingyoError(reference, f"a LoRA of {model.reference}", received, remedy)
 
 
 def _alpha(info: TensorInfo) -> float:
