@@ -1,7 +1,8 @@
 """Compare configs of models: do the same weights, or the same layers, compute the same function?
 
 A different number of attention heads gives a different function, which is an error. A different rope_theta
-gives nearly the same one, which is a warning.
+gives nearly the same one, which is a warning. Of a multimodal model and a language model the text configs are
+compared: a class of transformers may state what another leaves out, and configs keep keys that nothing reads.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from typing import cast
 from kingyo.checkpoints.checkpoint import Checkpoint
 from kingyo.checkpoints.configs import Config, complete, find_levels, kept_by_layers
 from kingyo.checkpoints.stacks import part_in_words
-from kingyo.checkpoints.text_configs import known_keys, matters, text_config
 from kingyo.errors import KingyoError
 
 _BREAKS = re.compile(
@@ -38,6 +38,10 @@ _DERIVED = {"head_dim", "type"}
 """Keys that repeat others: ``head_dim`` follows from shapes, and ``type`` is the old ``rope_type``."""
 _EXPLAINS = re.compile(r"model_type|hidden_size|n_embd|d_model")
 """Keys that explain other differences."""
+_TEXTS = ("text_config", "llm_config", "language_config")
+_WINDOW = re.compile(r"(use_)?sliding_window|max_window_layers|layer_types")
+_OF_IMAGES = re.compile(r"mrope_\w+|type")
+"""Keys that place images, which leave text where it is; and ``type``, the old ``rope_type``."""
 _LANGUAGE = "language"
 _ONE = "a path has one config for all of its layers"
 _BY_NUMBER = {"diffllama", "minimax"}
@@ -72,7 +76,7 @@ def differences(
         here, there = dict(_flat(complete(mine))), dict(_flat(complete(yours)))
         keys = _different(here, there)
     if is_cross:
-        keys = [key for key in keys if matters(key, here, there)]
+        keys = [key for key in keys if _matters(key, here, there)]
     result: list[Difference] = []
     for key in keys:
         last = key.rpartition(".")[2]
@@ -124,12 +128,12 @@ def _levels(
     n_multimodal = sum(len(model.layout.parts) > 1 for model in (like, other))
     if n_multimodal == 0 or (n_multimodal == 2 and set(parts or ()) != {_LANGUAGE}):
         return like.config, other.config, False
-    return text_config(like.config), text_config(other.config), True
+    return _text_config(like.config), _text_config(other.config), True
 
 
 def layers_config(model: Checkpoint) -> Config:
     """Return the config of a model, or of the language part of one with several parts."""
-    return model.config if len(model.layout.parts) == 1 else text_config(model.config)
+    return model.config if len(model.layout.parts) == 1 else _text_config(model.config)
 
 
 def _of_parts(config: Config, parts: Collection[str]) -> Config:
@@ -157,6 +161,60 @@ def _different(here: Config, there: Config) -> list[str]:
     ]
 
 
+def _text_config(config: Config) -> Config:
+    """Return what a config states about the language part, also if it is mixed with the other parts."""
+
+    def inner(config: Config) -> Config | None:
+        return cast(
+            "Config | None",
+            next((config[key] for key in _TEXTS if isinstance(config.get(key), Mapping)), None),
+        )
+
+    of_text = inner(config) or inner(complete(config))
+    return of_text or {key: value for key, value in config.items() if not key.endswith("_config")}
+
+
+def _known_keys(config: Config) -> Collection[str] | None:
+    """Return the keys that transformers reads; None if it does not know the architecture."""
+    bare = complete({"model_type": config.get("model_type")})
+    return bare.keys() if len(bare) > 1 else None
+
+
+def _matters(key: str, one: Config, other: Config) -> bool:
+    """Return whether a difference between two complete, flat text configs affects the language part.
+
+    Args:
+        key: a key that differs, with the levels above it.
+        one: the config of a multimodal model's language part, or of a language model.
+        other: the other of them.
+    """
+    last = key.rpartition(".")[2]
+    if key == "model_type":
+        return not _is_named_after(one, other) and not _is_named_after(other, one)
+    if _WINDOW.fullmatch(last):
+        return not (_attends_to_all(one) and _attends_to_all(other))
+    if _OF_IMAGES.fullmatch(last) and None in (one.get(key), other.get(key)):
+        return False
+    return any(each.get(key) is not None and _is_read(key, each) for each in (one, other))
+
+
+def _is_named_after(one: Config, other: Config) -> bool:
+    """Return whether a model's type is made of the other's, as qwen2_vl_text of qwen2."""
+    return f"{one.get('model_type')}".startswith(f"{other.get('model_type')}_")
+
+
+def _attends_to_all(config: Config) -> bool:
+    kinds = config.get("layer_types")
+    if isinstance(kinds, list):
+        return all(kind == "full_attention" for kind in cast("list[object]", kinds))
+    return config.get("sliding_window") is None
+
+
+def _is_read(key: str, config: Config) -> bool:
+    known = _known_keys(config)
+    return known is None or key.partition(".")[0] in known
+
+
 def check_passing(like: Checkpoint, other: Checkpoint, *, part: str, is_framed: bool) -> None:
     """Check that the layers of a part of ``other`` compute the same function under the config of ``like``.
 
@@ -165,7 +223,7 @@ def check_passing(like: Checkpoint, other: Checkpoint, *, part: str, is_framed: 
     if other is like:
         return
     kept = kept_by_layers(like.config, part) & kept_by_layers(other.config, part)
-    known = known_keys(layers_config(like))
+    known = _known_keys(layers_config(like))
     found = differences(like, other, [part])
     conflicts = [each for each in found if _counts(each, kept, known, is_framed=is_framed)]
     if conflicts:

@@ -73,18 +73,18 @@ def read_json(file: Path, what: str, parse: Callable[[str], object] = json.loads
         parse: the parser; by default the last value of a key that occurs twice counts, as in transformers.
     """
 
-    def unfit(received: str, remedy: str) -> KingyoError:
+    def json_error(received: str, remedy: str) -> KingyoError:
         return KingyoError(str(file), what, received, remedy)
 
     try:
         parsed = parse(file.read_text(encoding="utf-8"))
     except OSError as error:
         remedy = f"Name a folder with {file.name} that you may read."
-        raise unfit(error.strerror or str(error), remedy) from error
+        raise json_error(error.strerror or str(error), remedy) from error
     except (ValueError, RecursionError) as error:
-        raise unfit(f"invalid JSON ({error})", "Correct the file, or fetch the model again.") from error
+        raise json_error(f"invalid JSON ({error})", "Correct the file, or fetch the model again.") from error
     if not isinstance(parsed, dict):
-        raise unfit(type(parsed).__name__, "Write it as one JSON object, or fetch the model again.")
+        raise json_error(type(parsed).__name__, "Write it as one JSON object, or fetch the model again.")
     return cast("dict[str, object]", parsed)
 
 
@@ -96,11 +96,11 @@ def read_config(reference: str, path: Path) -> dict[str, object]:
     """
     if not (path / "config.json").is_file():
         if (path / PIPELINE).is_file():
-            raise _pipeline(reference, path)
+            raise _pipeline_error(reference, path)
         if (file := next(path.glob("*.gguf"), None)) is not None:
-            raise gguf(str(path), file)
+            raise gguf_error(str(path), file)
         if (path.parent / PIPELINE).is_file():
-            raise no_component(reference, path)
+            raise component_error(reference, path)
     return read_json(path / "config.json", "a model's config.json")
 
 
@@ -134,7 +134,7 @@ def read_weights(path: Path, *, allow_pickle: bool = False) -> tuple[str, dict[s
             return stem, require_tensors(read(single), single)
         if index.is_file():
             return stem, require_tensors(_read_shards(path, index, read), index)
-    raise _no_weights(path)
+    raise _no_weights_error(path)
 
 
 def is_file(path: Path) -> bool:
@@ -159,7 +159,7 @@ def _read_shards(
 ) -> dict[str, TensorInfo]:
     named = read_json(index, "an index of shards", parse_json).get("weight_map")
     if not isinstance(named, dict) or not named:
-        raise _mismatch(index, "a weight_map with entries", "none")
+        raise _mismatch_error(index, "a weight_map with entries", "none")
     weight_map = cast("dict[str, object]", named)
     files = {name: _shard_file(path, index, shard) for name, shard in weight_map.items()}
     tensors: dict[str, TensorInfo] = {}
@@ -167,16 +167,16 @@ def _read_shards(
         for name, info in read(file).items():
             if files.get(name) != file:
                 received = f"none for {name} in {file.relative_to(path)}"
-                raise _mismatch(index, "every tensor of every shard", received)
+                raise _mismatch_error(index, "every tensor of every shard", received)
             tensors[name] = info
     absent = [name for name in weight_map if name not in tensors]
     if absent:
         received = f"'{absent[0]}', which {weight_map[absent[0]]} does not hold"
-        raise _mismatch(index, "tensors that the shards hold", received)
+        raise _mismatch_error(index, "tensors that the shards hold", received)
     return tensors
 
 
-def _mismatch(index: Path, expected: str, received: str) -> KingyoError:
+def _mismatch_error(index: Path, expected: str, received: str) -> KingyoError:
     remedy = "Fetch or save the model again: its index and its shards do not match."
     return KingyoError(str(index), expected, received, remedy)
 
@@ -190,32 +190,32 @@ def _shard_file(path: Path, index: Path, shard: object) -> Path:
     suffix = PurePosixPath(index.name.removesuffix(".index.json")).suffix
     is_inside = not pure.is_absolute() and ".." not in pure.parts and "\\" not in str(pure)
     if not is_inside or pure.suffix != suffix or not is_file(path / pure):
-        raise _mismatch(index, f"existing shards ({suffix}) inside the folder", f"{shard!r:.200}")
+        raise _mismatch_error(index, f"existing shards ({suffix}) inside the folder", f"{shard!r:.200}")
     return path / pure
 
 
-def _no_weights(path: Path) -> KingyoError:
-    def refuse(expected: str, received: str, remedy: str) -> KingyoError:
+def _no_weights_error(path: Path) -> KingyoError:
+    def weights_error(expected: str, received: str, remedy: str) -> KingyoError:
         return KingyoError(str(path), expected, received, remedy)
 
     if others := sorted(file.name for file in path.glob("*.safetensors")):
         first = others[0].partition(".")[0]
         name = f"{first if first in STEMS else STEMS[0]}.safetensors"  # of a variant such as fp16
         remedy = f"Rename {others[0]} to {name} if you mean these weights."
-        return refuse(f"{name} or its index", f"other weights ({others[0]})", remedy)
+        return weights_error(f"{name} or its index", f"other weights ({others[0]})", remedy)
     if pickles := sorted(file.name for pattern in _PICKLES for file in path.glob(pattern)):
         remedy = (
             "Pass --allow-pickle (run.yaml: `allow_pickle: true`), which runs no code; or "
             "load the model where you trust it, and save it with save_pretrained."
         )
-        return refuse("weights in safetensors", f"only pickles ({pickles[0]})", remedy)
+        return weights_error("weights in safetensors", f"only pickles ({pickles[0]})", remedy)
     if (file := next(path.glob("*.gguf"), None)) is not None:
-        return gguf(str(path), file)
+        return gguf_error(str(path), file)
     remedy = "Name the folder of a complete model, as save_pretrained writes it."
-    return refuse("model.safetensors or its index", "neither", remedy)
+    return weights_error("model.safetensors or its index", "neither", remedy)
 
 
-def gguf(reference: str, file: Path) -> KingyoError:
+def gguf_error(reference: str, file: Path) -> KingyoError:
     """Return the error for a GGUF file, or a folder with one, in place of a model."""
     remedy = (
         "Name the original model, since most GGUFs hold rounded weights. Or load it with "
@@ -225,7 +225,7 @@ def gguf(reference: str, file: Path) -> KingyoError:
     return KingyoError(reference, "weights in safetensors", f"a GGUF ({file.name})", remedy)
 
 
-def _pipeline(reference: str, path: Path) -> KingyoError:
+def _pipeline_error(reference: str, path: Path) -> KingyoError:
     names = _components(path)
     best = next((name for name in (*DENOISERS, *names) if name in names), "unet")
     parsed = parse_reference(reference)
@@ -235,7 +235,7 @@ def _pipeline(reference: str, path: Path) -> KingyoError:
     return KingyoError(reference, "one model", received, remedy)
 
 
-def no_component(reference: str, path: Path) -> KingyoError:
+def component_error(reference: str, path: Path) -> KingyoError:
     """Return the error for a component that a pipeline lacks, or that is not a model."""
     names = _components(path.parent)
     expected = f"a model of the pipeline: {', '.join(names)}" if names else "a diffusers pipeline"

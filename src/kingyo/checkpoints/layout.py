@@ -11,15 +11,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from kingyo.checkpoints.denoisers import DENOISER_GROUPS, denoiser_groups, filter_order
-from kingyo.checkpoints.filters import shortest_filters
+from kingyo.checkpoints.groups import DENOISER_GROUPS, denoiser_groups, filter_order, shortest_filters
 from kingyo.checkpoints.header import TensorInfo
-from kingyo.checkpoints.roles import KINDS, Kind, find_kind, is_after, is_vocabulary
+from kingyo.checkpoints.roles import Kind, find_kind, is_after, is_vocabulary
 from kingyo.checkpoints.stacks import Stack, find_parts, find_stacks, name_stacks, rank, stack_rank
 from kingyo.errors import KingyoError, suggest, unknown_name_error
 from kingyo.recipe import BASE, MERGE, Conditional
-
-__all__ = ["KINDS", "Kind", "Layout", "ModelTensors", "Stack"]
 
 
 class Layout:

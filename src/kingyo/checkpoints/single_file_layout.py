@@ -1,4 +1,4 @@
-"""Lay out a diffusion model as one file with the names of its original code, the inverse of ``conversion``.
+"""Lay out a diffusion model as one file with the names of its original code, the inverse of ``single_file``.
 
 The names are checked with diffusers: it must read every tensor back as it was.
 """
@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 
 from kingyo.checkpoints.checkpoint import Checkpoint
-from kingyo.checkpoints.conversion import (
+from kingyo.checkpoints.header import OutTensor, TensorInfo
+from kingyo.checkpoints.lora_keys import Piece, original_modules
+from kingyo.checkpoints.single_file import (
     PREFIX,
     UNET,
     UntraceableError,
@@ -24,8 +26,6 @@ from kingyo.checkpoints.conversion import (
     converters,
     traced,
 )
-from kingyo.checkpoints.header import OutTensor, TensorInfo
-from kingyo.checkpoints.lora_keys import Piece, original_modules
 from kingyo.errors import KingyoError
 
 _VAE = "first_stage_model."

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.atomic_folder import check_free, hidden, is_published, unwritable
-from kingyo.checkpoints.pipelines import whole_pipeline
+from kingyo.checkpoints.locate import whole_pipeline
 from kingyo.checkpoints.writer import no_room
 from kingyo.engine.folder import check_no_source
 from kingyo.engine.options import MergeRequest

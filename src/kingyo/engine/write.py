@@ -7,7 +7,7 @@ from typing import cast
 
 from kingyo import __version__
 from kingyo.checkpoints.atomic_folder import forget
-from kingyo.checkpoints.pipelines import whole_pipeline
+from kingyo.checkpoints.locate import whole_pipeline
 from kingyo.engine.book import rooted_book
 from kingyo.engine.folder import Watch, Writing, to_folder
 from kingyo.engine.outputs import PlannedOutput
