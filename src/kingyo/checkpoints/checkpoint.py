@@ -17,7 +17,7 @@ from kingyo.checkpoints.folder_files import SEEING, SPEAKING, read_config, read_
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.layout import ModelTensors
 from kingyo.checkpoints.mapped_tensors import FileStamp, MappedFiles, file_stamps, map_bytes, map_tensor
-from kingyo.checkpoints.tied_weights import find_copies, stand_in
+from kingyo.checkpoints.tied_weights import find_copies, tied_tensor
 from kingyo.errors import KingyoError, suggest
 from kingyo.io.lazy_torch import Tensor
 from kingyo.io.pipeline_index import PIPELINE
@@ -31,7 +31,7 @@ _QUANTISED = re.compile(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Needs:
+class TensorInputs:
     """The inputs of a tensor: tensors in files, and tensors of other checkpoints by name."""
 
     stored: tuple[TensorInfo, ...] = ()
@@ -112,11 +112,11 @@ class Checkpoint(ModelTensors):
         """
         if name in self.tensors:
             return name
-        return self.copies.get(name) or stand_in(self, name)
+        return self.copies.get(name) or tied_tensor(self, name)
 
-    def needs(self, name: str) -> Needs:
+    def needs(self, name: str) -> TensorInputs:
         """Return the inputs of ``read`` for one of ``tensors`` or a tensor that is tied to one."""
-        return Needs(stored=(self.tensors[self.home(name) or name],))
+        return TensorInputs(stored=(self.tensors[self.home(name) or name],))
 
     def on_disk(self) -> tuple[Checkpoint | Adapter, ...]:
         """Return its own checkpoints and adapters on disk, without those of ``made_of``."""

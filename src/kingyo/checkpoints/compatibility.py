@@ -15,7 +15,7 @@ from kingyo.checkpoints.configs import with_rows
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.roles import is_output, is_vocabulary
 from kingyo.checkpoints.tied_weights import count_tokens, untied
-from kingyo.checkpoints.views import RowRange, View, fitted, joined, lacking, match_names, whole
+from kingyo.checkpoints.views import RowRange, View, fitted, joined, match_names, missing_tensor_error, whole
 from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.recipe import RESIZE
 
@@ -48,11 +48,11 @@ def check_fit(like: Checkpoint, other: Checkpoint) -> None:
     if here.keys() != there.keys():
         name = min(here.keys() ^ there.keys())
         owner, lacks = (like, other) if name in here else (other, like)
-        raise lacking(name, owner, lacks, like)
+        raise missing_tensor_error(name, owner, lacks, like)
     for name, info in here.items():
         if info.shape != there[name].shape:
             remedy = "Compare models of one architecture and vocabulary."
-            raise _misfit(name, [(like, info), (other, there[name])], remedy)
+            raise _shape_error(name, [(like, info), (other, there[name])], remedy)
         _check_floating(name, (like, info), (other, there[name]))
     compare(like, other)
 
@@ -83,7 +83,7 @@ def fit(
         raise unknown_name_error("resize", resize, RESIZE)
     distinct = list({id(other): other for other in others if other is not like}.values())
     merged = like.tensors.keys() if only is None else only
-    different, error = _heads_of_others([like, *distinct])
+    different, error = _differing_heads([like, *distinct])
     heads = [name for name in different if name in merged]
     if heads and error is not None and resize != "base":
         raise error
@@ -149,7 +149,7 @@ class _Fitting:
                     owner = next(
                         m for m, known in zip(self._models, self._homes, strict=True) if name in known
                     )
-                    raise lacking(name, owner, model, self._like)
+                    raise missing_tensor_error(name, owner, model, self._like)
                 homes[name] = home
 
     def _views(self, name: str) -> list[View]:
@@ -164,7 +164,7 @@ class _Fitting:
             return [own] * len(stored)
         axis = self._axis(name, stored)
         if self._resize is None or axis is None:
-            raise _misfit(name, stored, self._remedy(name, stored))
+            raise _shape_error(name, stored, self._remedy(name, stored))
         sizes = [info.shape[axis] for _, info in stored]
         rows = max(sizes) if self._resize == "pad-vocab" else min(sizes)
         self._rows[name] = sizes[0], rows
@@ -246,7 +246,7 @@ def _check_floating(
         raise KingyoError(name, expected, f"{other[1].dtype} in {other[0].reference}", remedy)
 
 
-def _misfit(name: str, stored: Sequence[tuple[Checkpoint, TensorInfo]], remedy: str) -> KingyoError:
+def _shape_error(name: str, stored: Sequence[tuple[Checkpoint, TensorInfo]], remedy: str) -> KingyoError:
     first, info = stored[0]
     other, its = next((m, i) for m, i in stored if i.shape != info.shape)
     expected = f"one shape in all models: {list(info.shape)} as in {first.reference}"
@@ -257,7 +257,7 @@ def has_classes(model: Checkpoint, name: str) -> bool:
     return _is_head(model, name) and model.tensors[name].shape[0] == _n_classes(model.config)
 
 
-def _heads_of_others(models: Sequence[Checkpoint]) -> tuple[list[str], KingyoError | None]:
+def _differing_heads(models: Sequence[Checkpoint]) -> tuple[list[str], KingyoError | None]:
     """Return the heads of the first model, and an error, if the models' names of classes differ.
 
     Models without names of classes are ignored.

@@ -261,15 +261,15 @@ def _counted(key: str, value: int, level: Level, layers: Sequence[_ConfigLayer])
     if _FIRST.fullmatch(key):
         are_first = [layer.number < cast("int", layer.level.stated.get(key, 0)) for layer in layers]
         if are_first != sorted(are_first, reverse=True):
-            raise _inexpressible(key, f"the first {value} layers before all others")
+            raise _inexpressible_error(key, f"the first {value} layers before all others")
         return {key: sum(are_first)}
     if _LAST.fullmatch(key) and value > 0:
         are_last = [layer.number >= layer.level.n - value for layer in layers]
         if are_last != [place >= len(layers) - value for place in range(len(layers))]:
-            raise _inexpressible(key, f"all of the last {value} layers after all others")
+            raise _inexpressible_error(key, f"all of the last {value} layers after all others")
     is_pattern = not _is_listed(level) if _EVERY_LISTED.fullmatch(key) else _EVERY.fullmatch(key)
     if value > 1 and is_pattern and any((layer.number - i) % value for i, layer in enumerate(layers)):
-        raise _inexpressible(key, f"layers that keep their places in a pattern of every {value}")
+        raise _inexpressible_error(key, f"layers that keep their places in a pattern of every {value}")
     return {}
 
 
@@ -277,7 +277,7 @@ def _is_listed(level: Level) -> bool:
     return any(_is_by_layer(key, value, level.n) for key, value in level.stated.items())
 
 
-def _inexpressible(key: str, expected: str) -> KingyoError:
+def _inexpressible_error(key: str, expected: str) -> KingyoError:
     received = "another order of layers, which this key cannot express"
     return KingyoError(f"{key} in config.json", expected, received, "Choose layers that keep the order.")
 

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 from kingyo.checkpoints.adapter import Adapter, Change, LoraModule, Update, wide
-from kingyo.checkpoints.checkpoint import Checkpoint, Needs
+from kingyo.checkpoints.checkpoint import Checkpoint, TensorInputs
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.layout import Layout
 from kingyo.checkpoints.lora_keys import EMBEDDING_A, EMBEDDING_B, MAGNITUDE, A, B, find_tensor
@@ -51,9 +51,9 @@ class AdaptedCheckpoint(Checkpoint):
             return self.read(name)[start:end]
         return change.rows(start, end).apply(self.model.read_rows(name, start, end))
 
-    def needs(self, name: str) -> Needs:
+    def needs(self, name: str) -> TensorInputs:
         change = self.changes.get(self.home(name) or name)
-        return Needs(stored=() if change is None else change.tensors, others=((self.model, name),))
+        return TensorInputs(stored=() if change is None else change.tensors, others=((self.model, name),))
 
     @property
     def owner(self) -> Checkpoint:
@@ -141,9 +141,9 @@ class _Matching:
         if target is None:
             if self._is_tied_head(name):
                 return False
-            raise self._unmatched(info, name)
+            raise self._unmatched_error(info, name)
         if info.shape != self._model.tensors[target].shape or not info.is_floating:
-            raise self._misfit(info, target, f"{info.dtype} {list(info.shape)}")
+            raise self._shape_error(info, target, f"{info.dtype} {list(info.shape)}")
         self._put(target, info, Change(replacement=info))
         return True
 
@@ -152,12 +152,12 @@ class _Matching:
         target = find_tensor(self._model, f"{name}.weight")
         if target is None:
             if self._is_tied_head(f"{name}.weight"):
-                raise self._tied(a, "a LoRA of the head alone")
-            raise self._unmatched(a, f"{name}.weight")
+                raise self._tied_error(a, "a LoRA of the head alone")
+            raise self._unmatched_error(a, f"{name}.weight")
         magnitude = module.parts.get(MAGNITUDE)
         is_turned = self._is_turned(target, a, b, module.rank)
         if magnitude is not None and magnitude.n_elements != b.shape[0]:
-            raise self._misfit(magnitude, target, f"{list(magnitude.shape)}")
+            raise self._shape_error(magnitude, target, f"{list(magnitude.shape)}")
         update = Update(a=a, b=b, scale=module.scale, is_turned=is_turned, magnitude=magnitude)
         self._put(target, a, Change(update=update))
 
@@ -171,14 +171,16 @@ class _Matching:
             raise KingyoError(f"{self._adapter.reference}: {module}", expected, ", ".join(parts), remedy)
         for info in parts.values():
             if not info.is_floating:
-                raise self._unfit(info, "floating-point numbers", info.dtype, "Save the adapter as float32.")
+                raise self._tensor_error(
+                    info, "floating-point numbers", info.dtype, "Save the adapter as float32."
+                )
         return parts[names[0]], parts[names[1]]
 
     def _put(self, target: str, info: TensorInfo, change: Change) -> None:
         before = self._changes.get(target, Change())
         if (before.replacement and change.replacement) or (before.update and change.update):
             expected, received = "one tensor for each part of a change", f"a second one for {target}"
-            raise self._unfit(info, expected, received, "Save or fetch the adapter again.")
+            raise self._tensor_error(info, expected, received, "Save or fetch the adapter again.")
         self._changes[target] = Change(
             replacement=before.replacement or change.replacement, update=before.update or change.update
         )
@@ -187,12 +189,12 @@ class _Matching:
         """Check the shapes of A and B, and return whether the model stores inputs × outputs."""
         received = f"A {list(a.shape)} and B {list(b.shape)}"
         if len(a.shape) < 2 or len(b.shape) < 2 or a.shape[0] != rank or math.prod(b.shape[1:]) != rank:
-            raise self._unfit(a, f"A and B of rank {rank}", received, _OTHER_MODEL)
+            raise self._tensor_error(a, f"A and B of rank {rank}", received, _OTHER_MODEL)
         shape, outputs, inputs = self._model.tensors[target].shape, b.shape[0], a.shape[1:]
         straight = shape == (outputs, *inputs) and not a.name.endswith(EMBEDDING_A)
         turned = len(inputs) == 1 and shape == (inputs[0], outputs)
         if not straight and not turned:
-            raise self._misfit(a, target, received)
+            raise self._shape_error(a, target, received)
         return self._stores_inputs_first(target) if straight and turned else turned
 
     def _stores_inputs_first(self, square: str) -> bool:
@@ -225,21 +227,21 @@ class _Matching:
                 weights = self._model.read(each) if replacement is None else map_tensor(replacement)
                 if torch.equal(weights.float(), map_tensor(info).float()):
                     return
-        raise self._tied(info, f"other weights for {name}")
+        raise self._tied_error(info, f"other weights for {name}")
 
-    def _unmatched(self, info: TensorInfo, wanted: str) -> KingyoError:
+    def _unmatched_error(self, info: TensorInfo, wanted: str) -> KingyoError:
         expected = f"a tensor of {self._model.reference}"
-        return self._unfit(info, expected, f"'{wanted}', which the model lacks", _OTHER_MODEL)
+        return self._tensor_error(info, expected, f"'{wanted}', which the model lacks", _OTHER_MODEL)
 
-    def _misfit(self, info: TensorInfo, target: str, received: str) -> KingyoError:
+    def _shape_error(self, info: TensorInfo, target: str, received: str) -> KingyoError:
         expected = f"a shape that fits {target} {list(self._model.tensors[target].shape)}"
-        return self._unfit(info, expected, received, _OTHER_MODEL)
+        return self._tensor_error(info, expected, received, _OTHER_MODEL)
 
-    def _tied(self, info: TensorInfo, received: str) -> KingyoError:
+    def _tied_error(self, info: TensorInfo, received: str) -> KingyoError:
         expected = f"the embedding's weights, since {self._model.reference} ties its head to it"
         remedy = "Untie the model first: store its head, and set tie_word_embeddings to false."
-        return self._unfit(info, expected, received, remedy)
+        return self._tensor_error(info, expected, received, remedy)
 
-    def _unfit(self, info: TensorInfo, expected: str, received: str, remedy: str) -> KingyoError:
+    def _tensor_error(self, info: TensorInfo, expected: str, received: str, remedy: str) -> KingyoError:
         argument = f"{self._adapter.reference}: {info.name}"
         return KingyoError(argument, expected, received, remedy)

@@ -35,7 +35,7 @@ class MappedFiles:
             self._pages[info.file] = _map(info, 0, 0)
         pages = self._pages[info.file]
         if len(pages) < info.start + info.n_bytes:
-            raise _changed(info, f"{len(pages)} bytes")
+            raise _changed_error(info, f"{len(pages)} bytes")
         return _view(info, pages, info.start)
 
 
@@ -91,7 +91,7 @@ def _map(info: TensorInfo, length: int, offset: int) -> mmap.mmap:
         with info.file.open("rb") as stream:
             return mmap.mmap(stream.fileno(), length, access=mmap.ACCESS_COPY, offset=offset)
     except (OSError, ValueError) as error:
-        raise _changed(info, str(error)) from error
+        raise _changed_error(info, str(error)) from error
 
 
 def _view(info: TensorInfo, pages: mmap.mmap, start: int) -> Tensor:
@@ -103,7 +103,7 @@ def _view(info: TensorInfo, pages: mmap.mmap, start: int) -> Tensor:
     return torch.roll(stored, -info.first_row, 0) if info.first_row else stored
 
 
-def _changed(info: TensorInfo, received: str) -> KingyoError:
+def _changed_error(info: TensorInfo, received: str) -> KingyoError:
     expected = "a file that has not changed since it was opened"
     remedy = "Put the file back and run the command again; do not change sources during a merge."
     return KingyoError(f"{info.file}: {info.name}", expected, received, remedy)

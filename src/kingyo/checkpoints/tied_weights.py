@@ -91,7 +91,7 @@ def find_copies(model: ModelTensors) -> dict[str, str]:
     return copies | {name: embedding for name in equal if name not in heads or _ties(model)}
 
 
-def stand_in(model: ModelTensors, name: str) -> str | None:
+def tied_tensor(model: ModelTensors, name: str) -> str | None:
     """Return the stored tensor that a missing one is tied to; None if there is none."""
     if name.endswith(".bias"):
         above = _above(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from kingyo.checkpoints.checkpoint import Checkpoint, Needs
+from kingyo.checkpoints.checkpoint import Checkpoint, TensorInputs
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.stacks import Stack, n_shared
 from kingyo.errors import KingyoError, suggest
@@ -46,8 +46,8 @@ class FittedCheckpoint(Checkpoint):
     model: Checkpoint = field(repr=False)
     views: Mapping[str, View] = field(repr=False)
 
-    def needs(self, name: str) -> Needs:
-        return Needs(others=tuple((piece.model, piece.name) for piece in self.views[name].pieces))
+    def needs(self, name: str) -> TensorInputs:
+        return TensorInputs(others=tuple((piece.model, piece.name) for piece in self.views[name].pieces))
 
     def home(self, name: str) -> str | None:
         """Return the name if it is among ``tensors``, else None, since ties are already resolved."""
@@ -128,7 +128,7 @@ def match_names(like: Checkpoint, other: Checkpoint, only: Collection[str] | Non
     for name in wanted:
         if name not in pairs:
             if (home := other.home(name)) is None:
-                raise lacking(name, like, other, like)
+                raise missing_tensor_error(name, like, other, like)
             pairs[name] = home
     unwanted = like.tensors.keys() - set(wanted)
     for name in sorted(_relevant(like, other, wanted) - set(pairs.values())):
@@ -137,13 +137,13 @@ def match_names(like: Checkpoint, other: Checkpoint, only: Collection[str] | Non
         own = _in_like(like, other, name)
         home = like.home(own)
         if home is None:
-            raise lacking(name, other, like, like)
+            raise missing_tensor_error(name, other, like, like)
         if home not in unwanted:  # else a head tied to an embedding that stays as it is
             pairs[own] = name
     return pairs
 
 
-def lacking(name: str, owner: Checkpoint, lacks: Checkpoint, like: Checkpoint) -> KingyoError:
+def missing_tensor_error(name: str, owner: Checkpoint, lacks: Checkpoint, like: Checkpoint) -> KingyoError:
     """Return the error for a tensor that only one of two models has."""
     parts = like.layout.parts
     alone = f", or only one of the parts ({', '.join(parts)}), as in parts: {{language: merge}}"
@@ -156,9 +156,9 @@ def lacking(name: str, owner: Checkpoint, lacks: Checkpoint, like: Checkpoint) -
 def _counterpart(like: Checkpoint, other: Checkpoint, name: str, taken: Collection[str]) -> str | None:
     stack = like.layout.stack(name)
     if stack is not None:
-        its = partner(like, other, stack)
-        counterpart = None if its is None else f"{its.prefix}{name[len(stack.prefix) :]}"
-        return counterpart if counterpart in other.tensors else None
+        its = counterpart(like, other, stack)
+        found = None if its is None else f"{its.prefix}{name[len(stack.prefix) :]}"
+        return found if found in other.tensors else None
     part = like.layout.part(name)
     outer = (each for each in other.tensors if other.layout.stack(each) is None and each not in taken)
     if len(other.layout.parts) > 1 and len(like.layout.parts) > 1:
@@ -173,7 +173,7 @@ def _is_among(names: Collection[str], like: Checkpoint, other: Checkpoint, name:
     return bool(names) and (name in names or _counterpart(other, like, name, ()) in names)
 
 
-def partner(like: Checkpoint, other: Checkpoint, stack: Stack) -> Stack | None:
+def counterpart(like: Checkpoint, other: Checkpoint, stack: Stack) -> Stack | None:
     """Return the stack of ``other`` that corresponds to one of ``like``, or None."""
     named = {each.name: each for each in other.layout.stacks}
     prefixes = {each.prefix: each for each in other.layout.stacks}
