@@ -148,7 +148,7 @@ def _read_denoiser(
         KingyoError: diffusers is not installed, or the file holds no complete denoiser.
     """
     library(reference, "diffusers")  # it knows the names in single files
-    kind = class_of(tensors)
+    kind = _class_of(tensors)
     if kind is None:
         is_lora = any(".lora_" in name or "_lora." in name or ".lora." in name for name in tensors)
         raise KingyoError(
@@ -159,15 +159,15 @@ def _read_denoiser(
             if is_lora
             else "Name the folder of the model, if the file is part of one.",
         )
-    config = config_from_names(kind, tensors)
-    return config, convert(reference, tensors, config)
+    config = _config_from_names(kind, tensors)
+    return config, _convert(reference, tensors, config)
 
 
 def converters() -> Any:
     return import_module("diffusers.loaders.single_file_utils")
 
 
-def class_of(names: Mapping[str, object]) -> str | None:
+def _class_of(names: Mapping[str, object]) -> str | None:
     """Return the class in diffusers of the denoiser in a single file; None if there is none."""
     if any(name.removeprefix(PREFIX) == "input_blocks.0.0.weight" for name in names):
         return UNET
@@ -195,7 +195,7 @@ def fits_config(config: Mapping[str, object], tensors: Mapping[str, TensorInfo])
     return shapes == {name: info.shape for name, info in tensors.items()}
 
 
-def config_from_names(kind: str, names: Mapping[str, object]) -> dict[str, object]:
+def _config_from_names(kind: str, names: Mapping[str, object]) -> dict[str, object]:
     """Return what a single file states about a denoiser's config: its class, and a UNet's blocks."""
     config: dict[str, object] = {"_class_name": kind}
     if kind != UNET:
@@ -210,7 +210,7 @@ def config_from_names(kind: str, names: Mapping[str, object]) -> dict[str, objec
     return config
 
 
-def convert(
+def _convert(
     reference: str, tensors: Mapping[str, TensorInfo], config: Mapping[str, object]
 ) -> dict[str, TensorInfo]:
     """Return a denoiser's tensors under diffusers' names, as parts of the tensors in a single file.
@@ -218,7 +218,7 @@ def convert(
     Args:
         reference: the file, as written by the user.
         tensors: the tensors in the file.
-        config: the result of ``config_from_names``.
+        config: the result of ``_config_from_names``.
 
     Raises:
         KingyoError: tensors are missing, or diffusers computes weights in the conversion.
@@ -234,8 +234,8 @@ def convert(
     named = tensors if has_prefix else {f"{PREFIX}{name}": info for name, info in tensors.items()}
     denoiser = {name: info for name, info in named.items() if name.startswith(PREFIX)}
     try:
-        return traced(lambda stored: function(checkpoint=stored, config=dict(config)), denoiser)
-    except (KeyError, IndexError, RuntimeError, AttributeError, UntraceableError) as error:
+        return _traced(lambda stored: function(checkpoint=stored, config=dict(config)), denoiser)
+    except (KeyError, IndexError, RuntimeError, AttributeError, _UntraceableError) as error:
         received = f"no tensor {error}" if isinstance(error, KeyError) else f"{error!s:.200}"
         raise _incomplete_error(reference, kind, received) from error
 
@@ -248,17 +248,17 @@ def _incomplete_error(reference: str, kind: str, received: str) -> KingyoError:
     return KingyoError(reference, f"a complete {kind} that diffusers can convert", received, remedy)
 
 
-class UntraceableError(Exception):
+class _UntraceableError(Exception):
     """A converted tensor is not a part of a stored tensor."""
 
 
-def traced(
+def _traced(
     function: Callable[[dict[str, Any]], Mapping[str, Any]], tensors: Mapping[str, TensorInfo]
 ) -> dict[str, TensorInfo]:
     """Run a conversion on tensors without data, and return its results as parts of the stored tensors.
 
     Raises:
-        UntraceableError: a result is computed, or its numbers do not follow one another in the file.
+        _UntraceableError: a result is computed, or its numbers do not follow one another in the file.
     """
     stored = _without_data(tensors)
     alive = tuple(stored.values())  # an address is unique only while its tensor lives
@@ -271,12 +271,12 @@ def traced(
         if _storage(tensor) in joined:
             first, second = (part(name, each) for each in joined[_storage(tensor)][1])
             if second.file != first.file or second.start + second.n_bytes != first.start:
-                raise UntraceableError(f"{name} joins several tensors")
+                raise _UntraceableError(f"{name} joins several tensors")
             return replace(second, shape=tuple(tensor.shape), first_row=second.shape[0])
         info = known.get(_storage(tensor))
         dtype = str(tensor.dtype).removeprefix("torch.")
         if info is None or not tensor.is_contiguous() or dtype != info.dtype:
-            raise UntraceableError(f"{name} is computed")
+            raise _UntraceableError(f"{name} is computed")
         start = info.start + tensor.storage_offset() * info.element_size
         return replace(info, name=name, shape=tuple(tensor.shape), start=start)
 
