@@ -189,18 +189,16 @@ def _matters(key: str, one: Config, other: Config) -> bool:
         other: the other of them.
     """
     last = key.rpartition(".")[2]
-    if key == "model_type":
-        return not _is_named_after(one, other) and not _is_named_after(other, one)
+    configs = one, other
+    if key == "model_type":  # one type may be made of the other, as qwen2_vl_text of qwen2
+        kinds = [str(each.get("model_type")) for each in configs]
+        return not any(kind.startswith(f"{base}_") for kind, base in (kinds, kinds[::-1]))
     if _WINDOW.fullmatch(last):
-        return not (_attends_to_all(one) and _attends_to_all(other))
+        return not all(_attends_to_all(each) for each in configs)
     if _OF_IMAGES.fullmatch(last) and None in (one.get(key), other.get(key)):
         return False
-    return any(each.get(key) is not None and _is_read(key, each) for each in (one, other))
-
-
-def _is_named_after(one: Config, other: Config) -> bool:
-    """Return whether a model's type is made of the other's, as qwen2_vl_text of qwen2."""
-    return f"{one.get('model_type')}".startswith(f"{other.get('model_type')}_")
+    stated = (each for each in configs if each.get(key) is not None)
+    return any((known := _known_keys(each)) is None or key.partition(".")[0] in known for each in stated)
 
 
 def _attends_to_all(config: Config) -> bool:
@@ -208,11 +206,6 @@ def _attends_to_all(config: Config) -> bool:
     if isinstance(kinds, list):
         return all(kind == "full_attention" for kind in cast("list[object]", kinds))
     return config.get("sliding_window") is None
-
-
-def _is_read(key: str, config: Config) -> bool:
-    known = _known_keys(config)
-    return known is None or key.partition(".")[0] in known
 
 
 def check_passing(like: Checkpoint, other: Checkpoint, *, part: str, is_framed: bool) -> None:
@@ -224,15 +217,27 @@ def check_passing(like: Checkpoint, other: Checkpoint, *, part: str, is_framed: 
         return
     kept = kept_by_layers(like.config, part) & kept_by_layers(other.config, part)
     known = _known_keys(layers_config(like))
-    found = differences(like, other, [part])
-    conflicts = [each for each in found if _counts(each, kept, known, is_framed=is_framed)]
+
+    def counts(each: Difference) -> bool:
+        is_kept = each.last in kept or (each.last in _WINDOWS and "layer_types" in kept)
+        is_outside = is_framed and _OF_ENDS.fullmatch(each.last)
+        repeats = each.last in _DERIVED and None in (each.mine, each.yours)
+        is_read = known is None or each.key.partition(".")[0] in known
+        return is_read and not (is_kept or is_outside or repeats)
+
+    conflicts = list(filter(counts, differences(like, other, [part])))
     if conflicts:
         first = min(conflicts, key=lambda each: (not _EXPLAINS.fullmatch(each.last), each.key))
         expected = f"{json.dumps(first.mine)[:80]} as in {like.reference}: {_ONE}"
         received = f"{json.dumps(first.yours)[:80]} in {other.reference}"
         remedy = f"Take models of one architecture and size, with the same {first.last}."
         raise KingyoError(f"{first.key} in config.json", expected, received, remedy)
-    _check_window(like, other, part)
+    window, other_window = _window(like, part), _window(other, part)
+    if other_window is not None and window != other_window:
+        expected = f"{'no window' if window is None else window} as in {like.reference}: {_ONE}"
+        received = f"{other_window} in {other.reference}"
+        remedy = "Take models with the same window."
+        raise KingyoError("sliding_window in config.json", expected, received, remedy)
 
 
 def check_places(like: Checkpoint, numbers: Sequence[int]) -> None:
@@ -250,28 +255,6 @@ def check_places(like: Checkpoint, numbers: Sequence[int]) -> None:
         received = f"other ones, in a model of type {kind} whose layers depend on their number"
         remedy = "Take models of another architecture."
         raise KingyoError(f"path of {like.reference}", expected, received, remedy)
-
-
-def _counts(
-    each: Difference, kept: Collection[str], known: Collection[str] | None, *, is_framed: bool
-) -> bool:
-    if each.last in kept or (each.last in _WINDOWS and "layer_types" in kept):
-        return False
-    if is_framed and _OF_ENDS.fullmatch(each.last):
-        return False
-    if each.last in _DERIVED and None in (each.mine, each.yours):
-        return False
-    return known is None or each.key.partition(".")[0] in known
-
-
-def _check_window(like: Checkpoint, other: Checkpoint, part: str) -> None:
-    window, other_window = _window(like, part), _window(other, part)
-    if other_window is None or window == other_window:
-        return
-    expected = f"{'no window' if window is None else window} as in {like.reference}: {_ONE}"
-    received = f"{other_window} in {other.reference}"
-    remedy = "Take models with the same window."
-    raise KingyoError("sliding_window in config.json", expected, received, remedy)
 
 
 def _window(model: Checkpoint, part: str) -> int | None:

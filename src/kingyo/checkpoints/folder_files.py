@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple, cast
+from typing import cast
 
 from kingyo.checkpoints.header import TensorInfo, read_header
 from kingyo.checkpoints.model_reference import parse_reference
@@ -104,19 +104,10 @@ def read_config(reference: str, path: Path) -> dict[str, object]:
     return read_json(path / "config.json", "a model's config.json")
 
 
-class _Names(NamedTuple):
-    """A form of weights in a folder: the stem, the name of a single file, and the reader of its header."""
-
-    stem: str
-    single: str
-    read: Callable[[Path], dict[str, TensorInfo]]
-
-
-_SAFE = [
-    *(_Names(stem, f"{stem}.safetensors", read_header) for stem in STEMS),
-    _Names(STEMS[1], HALF, read_header),
-]
-_PICKLED = [_Names(stem, f"{name}.bin", read_pickle) for stem, name in PICKLES.items()]
+_SAFE = [*((stem, f"{stem}.safetensors", read_header) for stem in STEMS), (STEMS[1], HALF, read_header)]
+"""Forms of weights in a folder: the stem, the name of a single file, and the reader of its header."""
+_PICKLED = [(stem, f"{name}.bin", read_pickle) for stem, name in PICKLES.items()]
+_SAFE_NAMES = [f"{single}{end}" for _, single, _ in _SAFE for end in ("", ".index.json")]
 
 
 def read_weights(path: Path, *, allow_pickle: bool = False) -> tuple[str, dict[str, TensorInfo]]:
@@ -145,7 +136,7 @@ def is_file(path: Path) -> bool:
 
 
 def has_weights(path: Path) -> bool:
-    return any((path / f"{each.single}{end}").is_file() for each in _SAFE for end in ("", ".index.json"))
+    return any((path / name).is_file() for name in _SAFE_NAMES)
 
 
 def require_tensors(tensors: dict[str, TensorInfo], file: Path) -> dict[str, TensorInfo]:
@@ -157,62 +148,52 @@ def require_tensors(tensors: dict[str, TensorInfo], file: Path) -> dict[str, Ten
 def _read_shards(
     path: Path, index: Path, read: Callable[[Path], dict[str, TensorInfo]]
 ) -> dict[str, TensorInfo]:
+    def mismatch_error(expected: str, received: str) -> KingyoError:
+        remedy = "Fetch or save the model again: its index and its shards do not match."
+        return KingyoError(str(index), expected, received, remedy)
+
     named = read_json(index, "an index of shards", parse_json).get("weight_map")
     if not isinstance(named, dict) or not named:
-        raise _mismatch_error(index, "a weight_map with entries", "none")
+        raise mismatch_error("a weight_map with entries", "none")
     weight_map = cast("dict[str, object]", named)
-    files = {name: _shard_file(path, index, shard) for name, shard in weight_map.items()}
+    suffix = PurePosixPath(index.name.removesuffix(".index.json")).suffix
+    for shard in dict.fromkeys(map(str, weight_map.values())):
+        pure = PurePosixPath(
+            shard
+        )  # must stay below the folder; the file may be a link, as in the Hub's cache
+        is_inside = not pure.is_absolute() and ".." not in pure.parts and "\\" not in shard
+        if not is_inside or pure.suffix != suffix or not is_file(path / pure):
+            raise mismatch_error(f"existing shards ({suffix}) inside the folder", f"{shard!r:.200}")
+    files = {name: path / str(shard) for name, shard in weight_map.items()}
     tensors: dict[str, TensorInfo] = {}
     for file in dict.fromkeys(files.values()):
         for name, info in read(file).items():
             if files.get(name) != file:
                 received = f"none for {name} in {file.relative_to(path)}"
-                raise _mismatch_error(index, "every tensor of every shard", received)
+                raise mismatch_error("every tensor of every shard", received)
             tensors[name] = info
-    absent = [name for name in weight_map if name not in tensors]
-    if absent:
+    if absent := [name for name in weight_map if name not in tensors]:
         received = f"'{absent[0]}', which {weight_map[absent[0]]} does not hold"
-        raise _mismatch_error(index, "tensors that the shards hold", received)
+        raise mismatch_error("tensors that the shards hold", received)
     return tensors
 
 
-def _mismatch_error(index: Path, expected: str, received: str) -> KingyoError:
-    remedy = "Fetch or save the model again: its index and its shards do not match."
-    return KingyoError(str(index), expected, received, remedy)
-
-
-def _shard_file(path: Path, index: Path, shard: object) -> Path:
-    """Return the file of a shard, whose name must stay below the folder.
-
-    The file itself may be a link to elsewhere, as in the Hub's cache.
-    """
-    pure = PurePosixPath(shard) if isinstance(shard, str) else PurePosixPath("/")
-    suffix = PurePosixPath(index.name.removesuffix(".index.json")).suffix
-    is_inside = not pure.is_absolute() and ".." not in pure.parts and "\\" not in str(pure)
-    if not is_inside or pure.suffix != suffix or not is_file(path / pure):
-        raise _mismatch_error(index, f"existing shards ({suffix}) inside the folder", f"{shard!r:.200}")
-    return path / pure
-
-
 def _no_weights_error(path: Path) -> KingyoError:
-    def weights_error(expected: str, received: str, remedy: str) -> KingyoError:
-        return KingyoError(str(path), expected, received, remedy)
-
     if others := sorted(file.name for file in path.glob("*.safetensors")):
         first = others[0].partition(".")[0]
         name = f"{first if first in STEMS else STEMS[0]}.safetensors"  # of a variant such as fp16
         remedy = f"Rename {others[0]} to {name} if you mean these weights."
-        return weights_error(f"{name} or its index", f"other weights ({others[0]})", remedy)
+        return KingyoError(str(path), f"{name} or its index", f"other weights ({others[0]})", remedy)
     if pickles := sorted(file.name for pattern in _PICKLES for file in path.glob(pattern)):
         remedy = (
             "Pass --allow-pickle (run.yaml: `allow_pickle: true`), which runs no code; or "
             "load the model where you trust it, and save it with save_pretrained."
         )
-        return weights_error("weights in safetensors", f"only pickles ({pickles[0]})", remedy)
+        return KingyoError(str(path), "weights in safetensors", f"only pickles ({pickles[0]})", remedy)
     if (file := next(path.glob("*.gguf"), None)) is not None:
         return gguf_error(str(path), file)
     remedy = "Name the folder of a complete model, as save_pretrained writes it."
-    return weights_error("model.safetensors or its index", "neither", remedy)
+    return KingyoError(str(path), "model.safetensors or its index", "neither", remedy)
 
 
 def gguf_error(reference: str, file: Path) -> KingyoError:
@@ -249,8 +230,7 @@ def _components(pipeline: Path) -> list[str]:
     index = pipeline / PIPELINE
     stated = read_json(index, "the index of a pipeline") if index.is_file() else {}
     models = {name for name, is_model in parts_of(stated).items() if is_model}
-    ends = [f"{each.single}{end}" for each in _SAFE for end in ("", ".index.json")]
-    return sorted(models | {file.parent.name for end in ends for file in pipeline.glob(f"*/{end}")})
+    return sorted(models | {file.parent.name for name in _SAFE_NAMES for file in pipeline.glob(f"*/{name}")})
 
 
 def files_around(component: Path, folders: Iterable[str], *, allow_pickle: bool) -> dict[str, Path]:
