@@ -118,7 +118,8 @@ class _Fitting:
     def run(self) -> Fit:
         merged = dict.fromkeys(self._like.tensors if self._only is None else self._only)
         extra = {name: None for homes in self._homes for name in homes if name not in merged}
-        self._complete([*merged, *extra])
+        for name in (*merged, *extra):
+            self._find_homes(name)
         views: list[dict[str, View]] = [{} for _ in self._models]
         for name in (*merged, *extra):
             for own, view in zip(views, self._views(name), strict=True):
@@ -139,16 +140,14 @@ class _Fitting:
             warnings=tuple(dict.fromkeys([*changes, *notes])),
         )
 
-    def _complete(self, names: Iterable[str]) -> None:
-        for name in names:
-            for model, homes in zip(self._models, self._homes, strict=True):
-                if name in homes:
-                    continue
+    def _find_homes(self, name: str) -> None:
+        """Find the weights of a tensor in every model, through ties if it is not stored."""
+        pairs = list(zip(self._models, self._homes, strict=True))
+        for model, homes in pairs:
+            if name not in homes:
                 home = model.home(name)
                 if home is None:
-                    owner = next(
-                        m for m, known in zip(self._models, self._homes, strict=True) if name in known
-                    )
+                    owner = next(each for each, known in pairs if name in known)
                     raise missing_tensor_error(name, owner, model, self._like)
                 homes[name] = home
 
@@ -254,7 +253,9 @@ def _shape_error(name: str, stored: Sequence[tuple[Checkpoint, TensorInfo]], rem
 
 
 def has_classes(model: Checkpoint, name: str) -> bool:
-    return _is_head(model, name) and model.tensors[name].shape[0] == _n_classes(model.config)
+    named, stated = model.config.get("id2label"), model.config.get("num_labels")
+    n_classes = len(cast("Mapping[str, object]", named)) if isinstance(named, Mapping) else stated
+    return _is_head(model, name) and model.tensors[name].shape[0] == n_classes
 
 
 def _differing_heads(models: Sequence[Checkpoint]) -> tuple[list[str], KingyoError | None]:
@@ -286,14 +287,6 @@ def _differing_heads(models: Sequence[Checkpoint]) -> tuple[list[str], KingyoErr
 
 def _is_head(model: Checkpoint, name: str) -> bool:
     return bool(model.tensors[name].shape) and model.layout.kind(name) == "head"
-
-
-def _n_classes(config: Mapping[str, object]) -> int | None:
-    named = config.get("id2label")
-    if isinstance(named, Mapping):
-        return len(cast("Mapping[str, object]", named))
-    stated = config.get("num_labels")
-    return stated if isinstance(stated, int) else None
 
 
 def _names(config: Mapping[str, object]) -> dict[str, object] | None:

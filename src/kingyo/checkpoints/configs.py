@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import cast
 
 from kingyo.errors import KingyoError
-from kingyo.io.quiet import quiet
+from kingyo.io.extras import quiet
 from kingyo.io.units import counted
 
 Config = Mapping[str, object]

@@ -13,7 +13,7 @@ from kingyo.checkpoints.model_reference import parse_reference
 from kingyo.checkpoints.pickled import read_pickle
 from kingyo.errors import KingyoError, suggest
 from kingyo.io.pipeline_index import DENOISERS, PIPELINE, component_classes
-from kingyo.io.strict_json import parse_json
+from kingyo.io.yaml import parse_json
 
 STEMS = ("model", "diffusion_pytorch_model")
 """Prefixes of weight files: of transformers, of diffusers."""

@@ -17,7 +17,7 @@ from typing import cast
 from safetensors import SafetensorError, safe_open
 
 from kingyo.errors import KingyoError
-from kingyo.io.strict_json import parse_json
+from kingyo.io.yaml import parse_json
 
 DTYPES: Mapping[str, tuple[str, int]] = {
     "F64": ("float64", 8),

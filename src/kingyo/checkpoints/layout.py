@@ -41,8 +41,14 @@ class Layout:
         inside = {name for stack in unnamed for names in stack.blocks.values() for name in names}
         outer = [name for name in self.names if name not in inside]
         stacks, outer_parts = find_parts(unnamed, outer, self._config)
-        self.stacks = tuple(sorted(name_stacks(stacks), key=_stack_order))
-        self.main = _main_stack(self.stacks)
+        self.stacks = tuple(
+            sorted(name_stacks(stacks), key=lambda each: (rank(each.part), each.part, *_inner_order(each)))
+        )
+        self.main = min(  # ties go to the first name
+            self.stacks,
+            key=lambda each: (each.part != "language", -sum(map(len, each.blocks.values())), each.prefix),
+            default=None,
+        )
         self._where = {
             name: (stack, number, place)
             for stack in self.stacks
@@ -209,26 +215,13 @@ def select(layout: Layout, parts: Mapping[str, str], frame: str | None = None) -
         merged = {} if MERGE in parts.values() else {main: MERGE}
         parts = {VOCABULARY: frame, **merged, **parts}
     unnamed = frame or (BASE if MERGE in parts.values() else MERGE)
-    return {name: _use(layout, name, parts) or unnamed for name in layout.names}
 
+    def use(name: str) -> str:
+        part = layout.part(name)
+        is_of_vocabulary = layout.stack(name) is None and part not in _NO_VOCABULARY and is_vocabulary(name)
+        return (parts.get(VOCABULARY) if is_of_vocabulary else None) or parts.get(part) or unnamed
 
-def _use(layout: Layout, name: str, parts: Mapping[str, str]) -> str | None:
-    part = layout.part(name)
-    is_of_vocabulary = layout.stack(name) is None and part not in _NO_VOCABULARY and is_vocabulary(name)
-    return (parts.get(VOCABULARY) if is_of_vocabulary else None) or parts.get(part)
-
-
-def _main_stack(stacks: Iterable[Stack]) -> Stack | None:
-    """Return the language model's largest stack, else the largest; ties go to the first name."""
-
-    def key(stack: Stack) -> tuple[bool, int, str]:
-        return stack.part != "language", -sum(map(len, stack.blocks.values())), stack.prefix
-
-    return min(stacks, key=key, default=None)
-
-
-def _stack_order(stack: Stack) -> tuple[int, str, int, str]:
-    return rank(stack.part), stack.part, *_inner_order(stack)
+    return {name: use(name) for name in layout.names}
 
 
 def _inner_order(stack: Stack) -> tuple[int, str]:

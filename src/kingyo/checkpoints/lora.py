@@ -108,15 +108,14 @@ def _computed(info: TensorInfo, model: Checkpoint) -> TensorInfo:
 
 
 def _notes(model: Checkpoint, adapter: Adapter) -> Iterator[str]:
+    def last(name: str) -> str:
+        return PurePosixPath(name.replace("\\", "/")).name.lower()
+
     base = adapter.trained_on
-    if base and _last(base) != _last(model.reference.partition("@")[0]):
+    if base and last(base) != last(model.reference.partition("@")[0]):
         yield f"{adapter.reference} was trained on {base}, and is merged into {model.reference}."
     if adapter.others:
         yield f"{adapter.reference} also holds LoRAs of {', '.join(adapter.others)}, which are not merged."
-
-
-def _last(name: str) -> str:
-    return PurePosixPath(name.replace("\\", "/")).name.lower()
 
 
 class _Matching:

@@ -34,7 +34,7 @@ from kingyo.checkpoints.mapped_tensors import file_stamps, map_tensor
 from kingyo.checkpoints.pickled import read_pickle
 from kingyo.errors import KingyoError, listed
 from kingyo.io.schema import parse_settings
-from kingyo.io.strict_json import parse_json
+from kingyo.io.yaml import parse_json
 
 METADATA = "lora_adapter_metadata"
 """diffusers' key for peft's configs: JSON in the header."""

@@ -31,11 +31,12 @@ class View:
     axis: int = 0
 
     def read(self) -> Tensor:
-        first = self.pieces[0]
-        stored = first.model.read(first.name)
-        parts = [_rows(stored, first, self.axis)]
-        for piece in self.pieces[1:]:
-            parts.append(_rows(piece.model.read(piece.name), piece, self.axis).to(stored.dtype))
+        parts: list[Tensor] = []
+        for piece in self.pieces:
+            tensor, n_rows = piece.model.read(piece.name), piece.end - piece.start
+            if tensor.ndim and n_rows != tensor.shape[self.axis]:
+                tensor = tensor.narrow(self.axis, piece.start, n_rows)
+            parts.append(tensor.to(parts[0].dtype) if parts else tensor)
         return parts[0] if len(parts) == 1 else torch.cat(parts, self.axis)
 
 
@@ -101,12 +102,6 @@ def fitted(model: Checkpoint, views: Mapping[str, View], config: Mapping[str, ob
     )
 
 
-def _rows(tensor: Tensor, piece: RowRange, axis: int) -> Tensor:
-    if not tensor.ndim or piece.end - piece.start == tensor.shape[axis]:
-        return tensor
-    return tensor.narrow(axis, piece.start, piece.end - piece.start)
-
-
 def match_names(like: Checkpoint, other: Checkpoint, only: Collection[str] | None = None) -> dict[str, str]:
     """Return name in ``like`` -> the tensor of the other model with these weights, for all or ``only`` some.
 
@@ -132,7 +127,7 @@ def match_names(like: Checkpoint, other: Checkpoint, only: Collection[str] | Non
             pairs[name] = home
     unwanted = like.tensors.keys() - set(wanted)
     for name in sorted(_relevant(like, other, wanted) - set(pairs.values())):
-        if _is_among(unwanted, like, other, name):
+        if name in unwanted or (unwanted and _counterpart(other, like, name, ()) in unwanted):
             continue
         own = _in_like(like, other, name)
         home = like.home(own)
@@ -166,11 +161,6 @@ def _counterpart(like: Checkpoint, other: Checkpoint, name: str, taken: Collecti
     elif len(other.layout.parts) > 1:
         outer = (each for each in outer if other.layout.part(each) == _main_part(other))
     return _best(name, outer)
-
-
-def _is_among(names: Collection[str], like: Checkpoint, other: Checkpoint, name: str) -> bool:
-    """Return whether a tensor of the other model is one of these of ``like``."""
-    return bool(names) and (name in names or _counterpart(other, like, name, ()) in names)
 
 
 def counterpart(like: Checkpoint, other: Checkpoint, stack: Stack) -> Stack | None:

@@ -1,7 +1,8 @@
-"""Read YAML files strictly: no duplicate keys, no aliases that expand without limit."""
+"""Read YAML and JSON strictly: no duplicate keys, no aliases that expand without limit."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Hashable
 from pathlib import Path
 from typing import cast
@@ -123,3 +124,27 @@ def _yaml_remedy(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "Nest the values less deeply."
     return "Correct the value. If it is text, put it in quotes."
+
+
+def parse_json(text: str | bytes) -> object:
+    """Parse JSON.
+
+    Raises:
+        ValueError: it is invalid, or an object has a key twice.
+        RecursionError: it is nested too deeply.
+    """
+    return json.loads(text, object_pairs_hook=distinct)
+
+
+def distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return the object of some pairs, for ``object_pairs_hook``.
+
+    Raises:
+        ValueError: a key occurs twice.
+    """
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r:.200} twice")
+    return members

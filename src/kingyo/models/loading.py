@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from kingyo.errors import KingyoError, unknown_name_error
-from kingyo.io.quiet import quiet
+from kingyo.io.extras import quiet
 from kingyo.models.conversion import counterparts
 from kingyo.models.kinds.kind import LoadOptions
 from kingyo.models.linear_layers import hasten

@@ -70,7 +70,14 @@ class StoredTokenizer:
 
     @property
     def kind(self) -> str:
-        return _kind(self.model)
+        stated, model = self.model.get("type"), self.model
+        if stated is not None:
+            return str(stated)
+        if "merges" in model:  # older files do not state it
+            return "BPE"
+        if isinstance(model.get("vocab"), list):
+            return "Unigram"
+        return "WordPiece" if "max_input_chars_per_word" in model else "WordLevel"
 
     @property
     def pieces(self) -> Collection[str]:
@@ -110,7 +117,11 @@ def read_tokenizer(reference: str, folder: Path) -> StoredTokenizer:
     """
     file = folder / "tokenizer.json"
     if not file.is_file():
-        raise _no_json(reference, folder)
+        old = [each.name for pattern in TOKENIZER_FILES[4:-1] for each in sorted(folder.glob(pattern))]
+        convert = "Load and save it with transformers (save_pretrained), which writes tokenizer.json."
+        received = f"only {', '.join(old)}" if old else "no tokenizer"
+        remedy = convert if old else "Add the model's tokenizer files to its folder."
+        raise KingyoError(reference, f"tokenizer.json in {folder}", received, remedy)
     tokens: dict[str, int] = dict(_backend(file, _state(file)).get_vocab(with_added_tokens=True))
     data = _read_json(file, _state(file))
     config = _read_optional(folder / "tokenizer_config.json")
@@ -140,26 +151,6 @@ def read_tokenizer(reference: str, folder: Path) -> StoredTokenizer:
         named=_named(config) or _named(legacy),
         template=read_template(folder),
     )
-
-
-def _no_json(reference: str, folder: Path) -> KingyoError:
-    old = [file.name for pattern in TOKENIZER_FILES[4:-1] for file in sorted(folder.glob(pattern))]
-    convert = "Load and save it with transformers (save_pretrained), which writes tokenizer.json."
-    expected = f"tokenizer.json in {folder}"
-    remedy = convert if old else "Add the model's tokenizer files to its folder."
-    return KingyoError(reference, expected, f"only {', '.join(old)}" if old else "no tokenizer", remedy)
-
-
-def _kind(model: Mapping[str, object]) -> str:
-    """Return the model's type, inferred for older files, which do not state it."""
-    stated = model.get("type")
-    if stated is not None:
-        return str(stated)
-    if "merges" in model:
-        return "BPE"
-    if isinstance(model.get("vocab"), list):
-        return "Unigram"
-    return "WordPiece" if "max_input_chars_per_word" in model else "WordLevel"
 
 
 def _declared_elsewhere(
