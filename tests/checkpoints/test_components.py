@@ -15,8 +15,8 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from kingyo.checkpoints import open_checkpoint
+from kingyo.checkpoints.locate import whole_pipeline
 from kingyo.checkpoints.model_reference import with_component
-from kingyo.checkpoints.pipelines import whole_pipeline
 from kingyo.engine import MergeOptions
 from kingyo.engine.preflight import check_merge
 from kingyo.errors import KingyoError
@@ -154,7 +154,7 @@ def test_weights_in_float16_are_read_if_there_are_no_others(hub: Hub, tmp_path: 
 OPEN = """
 import sys
 from kingyo.checkpoints import open_checkpoint
-from kingyo.checkpoints.pipelines import whole_pipeline
+from kingyo.checkpoints.locate import whole_pipeline
 from kingyo.errors import KingyoError
 for reference in sys.argv[1:]:
     try:

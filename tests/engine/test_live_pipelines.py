@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from kingyo.checkpoints.pipelines import whole_pipeline
+from kingyo.checkpoints.locate import whole_pipeline
 from kingyo.engine import into, open_sources, plan, to_folder
 from kingyo.models.kinds import MODEL_KINDS, LoadOptions
 from kingyo.recipe import Recipe, Source

@@ -13,7 +13,7 @@ import typer
 from kingyo.cli.as_json import print_json
 from kingyo.cli.options import AllowPickle, AsJson, Device, Kind, Model
 from kingyo.cli.terminal import echo
-from kingyo.errors import KingyoError, unknown
+from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.io.files import write_bytes
 from kingyo.io.pipeline_index import PIPELINE
 from kingyo.io.units import counted
@@ -137,7 +137,7 @@ def _known(dtype: str | None) -> str | None:
     from kingyo.recipe import DTYPES
 
     if dtype is not None and dtype not in DTYPES:
-        raise unknown("--dtype", dtype, DTYPES)
+        raise unknown_name_error("--dtype", dtype, DTYPES)
     return dtype
 
 

@@ -14,7 +14,7 @@ import typer
 from kingyo.cli.as_json import print_json
 from kingyo.cli.options import AsJson
 from kingyo.cli.terminal import echo
-from kingyo.errors import KingyoError, unknown
+from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.io.extras import install_command
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def show_list(
     if name is not None:
         names = [each.name for each in listings]
         if name not in names:
-            raise unknown(kind.value, name, names)
+            raise unknown_name_error(kind.value, name, names)
         listings = [listings[names.index(name)]]
     if as_json:
         print_json([each.to_json() for each in listings])

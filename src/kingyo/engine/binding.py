@@ -9,7 +9,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kingyo.checkpoints import Checkpoint, Stack, TensorInfo, with_layers
-from kingyo.checkpoints.views import partner
+from kingyo.checkpoints.views import counterpart
 from kingyo.engine.fitting import FittedModels, fit_models
 from kingyo.engine.jobs import TensorInput
 from kingyo.engine.modules import ModuleMerge, SliceInput, SliceKey, SliceMerge
@@ -184,7 +184,7 @@ class _LayerShapes:
 
     def counterpart(self, model: Checkpoint) -> Stack:
         """Return the layers of a model, which it may have under another name."""
-        return _numbered(partner(self._template, model, self._stack), self.prefix, model)
+        return _numbered(counterpart(self._template, model, self._stack), self.prefix, model)
 
     def check(self, tensors: Mapping[str, TensorInfo], layer: str) -> None:
         for rest, info in tensors.items():

@@ -20,7 +20,7 @@ from kingyo.engine.modules import expand_modules
 from kingyo.engine.parameters import invalid_parameters, misplaced_parameters, missing_parameters
 from kingyo.engine.plan import Plan, plan, planned_checkpoint
 from kingyo.engine.sources import Sources
-from kingyo.errors import KingyoError, Refuse, attempt, nearest
+from kingyo.errors import KingyoError, Refuse, nearest, report_errors
 from kingyo.lineage import Origin, describe
 from kingyo.methods import METHODS, Reproduces, reproduces
 from kingyo.recipe import NamedRecipe, Recipe, RecipeBook
@@ -100,23 +100,25 @@ def plan_steps(
 
 def references_of(recipe: Recipe, refuse: Refuse = lambda _: None) -> tuple[str, ...]:
     """Return the references of a recipe; without those of its tokenizer if that is invalid."""
-    return attempt(lambda: all_references(recipe), refuse, recipe.references)
+    return report_errors(lambda: all_references(recipe), refuse, recipe.references)
 
 
 def _plan(step: NamedRecipe, sources: Sources, folder: Path, refuse: Refuse) -> Plan | None:
     """Plan a recipe; None if it has mistakes or needs models that could not be opened."""
     recipe, mistakes, planned = step.recipe, list[KingyoError](), None
-    attempt(lambda: _check_parameters(recipe, folder, mistakes.append), mistakes.append, None)
+    report_errors(lambda: _check_parameters(recipe, folder, mistakes.append), mistakes.append, None)
     references = references_of(recipe, mistakes.append)
     if not mistakes and all(reference in sources for reference in references):
-        planned = attempt(lambda: plan(recipe, sources), mistakes.append, None)
+        planned = report_errors(lambda: plan(recipe, sources), mistakes.append, None)
     elif recipe.sources and not (
         recipe.parts or recipe.frame or recipe.tokenizer or recipe.tokenizer_source
     ):  # find the opened models that do not fit
         opened = [sources[reference] for reference in recipe.references if reference in sources]
         for other in opened:
             template = sources.get(recipe.template, opened[0])
-            attempt(lambda a=template, b=other: fit(a, [b], resize=recipe.resize), mistakes.append, None)
+            report_errors(
+                lambda a=template, b=other: fit(a, [b], resize=recipe.resize), mistakes.append, None
+            )
     for error in mistakes:
         refuse(error if step.name is None else error.placed(step.name))
     return planned
@@ -124,7 +126,7 @@ def _plan(step: NamedRecipe, sources: Sources, folder: Path, refuse: Refuse) -> 
 
 def _check_parameters(recipe: Recipe, folder: Path, refuse: Refuse) -> None:
     """Find all mistakes that need no model: unknown methods, wrong parameters, wrong numbers of models."""
-    method = attempt(lambda: METHODS.get(recipe.merge_method, folder), refuse, None)
+    method = report_errors(lambda: METHODS.get(recipe.merge_method, folder), refuse, None)
     if method is None and (name := nearest(recipe.merge_method, METHODS.names())) is not None:
         method = METHODS.get(name)  # check the parameters of the method that was probably meant
     if method is None:

@@ -16,7 +16,7 @@ from tempfile import mkdtemp
 from weakref import finalize
 
 from kingyo.checkpoints import Checkpoint, TensorInfo
-from kingyo.checkpoints.checkpoint import Needs
+from kingyo.checkpoints.checkpoint import TensorInputs
 from kingyo.checkpoints.writer import copy_companions
 from kingyo.engine.binding import Binding, BoundTensor, bind, binding_key
 from kingyo.engine.jobs import TensorJob, compute
@@ -248,9 +248,11 @@ class PlannedCheckpoint(Checkpoint):
             raise KingyoError(self.reference, expected="one of its tensors", received=name, remedy=remedy)
         return compute(self.plan.jobs_by_name[name], self.plan.sources.read)
 
-    def needs(self, name: str) -> Needs:
+    def needs(self, name: str) -> TensorInputs:
         inputs = dict.fromkeys((each.reference, each.tensor) for each in self.plan.jobs_by_name[name].reads)
-        return Needs(others=tuple((self.plan.sources[reference], tensor) for reference, tensor in inputs))
+        return TensorInputs(
+            others=tuple((self.plan.sources[reference], tensor) for reference, tensor in inputs)
+        )
 
 
 def planned_checkpoint(name: str, plan: Plan) -> PlannedCheckpoint:

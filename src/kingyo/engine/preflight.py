@@ -11,8 +11,8 @@ from typing import Literal
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.atomic_folder import check_free, unwritable_error
+from kingyo.checkpoints.locate import whole_pipeline
 from kingyo.checkpoints.model_reference import with_component
-from kingyo.checkpoints.pipelines import whole_pipeline
 from kingyo.checkpoints.writer import disk_full_error
 from kingyo.engine.book import (
     FOLDER_NAME,
@@ -27,7 +27,7 @@ from kingyo.engine.folder import check_no_source
 from kingyo.engine.options import MergeOptions
 from kingyo.engine.plan import Plan
 from kingyo.engine.single_file import check_single_file
-from kingyo.errors import KingyoError, together
+from kingyo.errors import KingyoError, combined_error
 from kingyo.io.units import size_text
 from kingyo.lineage import check_licences
 from kingyo.recipe import Recipe, RecipeBook, load_recipes
@@ -72,7 +72,7 @@ class Preflight:
     @property
     def error(self) -> KingyoError | None:
         errors = [each.error for each in self.of("error")]
-        return together(self.name, errors, "a merge that can be done") if errors else None
+        return combined_error(self.name, errors, "a merge that can be done") if errors else None
 
 
 def check_merge(

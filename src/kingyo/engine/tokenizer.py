@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from kingyo.checkpoints import Checkpoint, TensorInfo
-from kingyo.checkpoints.checkpoint import Needs
+from kingyo.checkpoints.checkpoint import TensorInputs
 from kingyo.checkpoints.roles import is_vocabulary
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
@@ -42,11 +42,11 @@ class AlignedCheckpoint(Checkpoint):
         read = self.reads.read(self.reference, name)
         return read.to(getattr(torch, self.tensors[name].dtype))
 
-    def needs(self, name: str) -> Needs:
+    def needs(self, name: str) -> TensorInputs:
         if self.tensors[name] is self.model.tensors[name]:
-            return Needs(others=((self.model, name),))
+            return TensorInputs(others=((self.model, name),))
         donors = {id(each): each for each in (self.model, *self.made_of) if name in each.tensors}
-        return Needs(others=tuple((each, name) for each in donors.values()))
+        return TensorInputs(others=tuple((each, name) for each in donors.values()))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import cast
 
 from kingyo import __version__
-from kingyo.checkpoints.pipelines import whole_pipeline
+from kingyo.checkpoints.locate import whole_pipeline
 from kingyo.engine.book import PlannedOutput, rooted_book
 from kingyo.engine.folder import Watch, to_folder
 from kingyo.engine.preflight import Preflight

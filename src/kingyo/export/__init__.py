@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kingyo.checkpoints.adapter import CONFIG, WEIGHTS
-from kingyo.checkpoints.pipelines import whole_pipeline
+from kingyo.checkpoints.locate import whole_pipeline
 from kingyo.engine import MergeOptions, plan, rooted, to_folder
 from kingyo.engine.idle_sources import without_idle_sources
 from kingyo.engine.single_file import check_single_file

@@ -17,8 +17,8 @@ from safetensors import safe_open
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from kingyo.errors import KingyoError, unknown
-from kingyo.io.quiet import quiet
+from kingyo.errors import KingyoError, unknown_name_error
+from kingyo.io.extras import quiet
 from kingyo.models.conversion import counterparts
 from kingyo.models.kinds.kind import LoadOptions
 from kingyo.models.linear_layers import hasten
@@ -34,7 +34,7 @@ def load_model(path: Path, options: LoadOptions, auto: type[Any] = AutoModelForC
     _require_checkpoint(path, allow_pickle=options.allow_pickle)
     dtype = options.dtype
     if dtype is not None and dtype not in DTYPES:
-        raise unknown("dtype", dtype, DTYPES)
+        raise unknown_name_error("dtype", dtype, DTYPES)
     with loading(path):
         loaded = cast(
             "object",

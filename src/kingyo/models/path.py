@@ -19,7 +19,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
-from kingyo.errors import KingyoError, unknown
+from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.recipe import Hop
 
 _STACKS = ("layers", "h")
@@ -78,7 +78,7 @@ class Layers:
 
     def _frame(self, name: str, path: Sequence[Hop]) -> _Stack:
         if name not in self._stacks:
-            raise unknown("frame", name, self._stacks)
+            raise unknown_name_error("frame", name, self._stacks)
         stack = self._stacks[name]
         for each in {step.model for step in path} & self._stacks.keys():
             stack.require_window(self._stacks[each])

@@ -9,9 +9,8 @@ from typing import Any, cast
 from warnings import catch_warnings
 
 from kingyo.errors import KingyoError, suggest
-from kingyo.io.extras import library
+from kingyo.io.extras import library, quiet
 from kingyo.io.pipeline_index import PIPELINE
-from kingyo.io.quiet import quiet
 from kingyo.models.loading import loading
 from kingyo.models.pipeline_arguments import named_parameters, require_parameters
 from kingyo.models.pipeline_loading import read_index

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from kingyo.errors import KingyoError
+from kingyo.io.extras import quiet
 from kingyo.io.pipeline_index import DENOISERS
-from kingyo.io.quiet import quiet
 from kingyo.models.answer_count import AnswerCount
 from kingyo.models.feature_store import FeatureStore
 from kingyo.models.kinds.kind import LoadOptions

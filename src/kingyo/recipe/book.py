@@ -10,7 +10,7 @@ from typing import Literal, cast
 
 import yaml
 
-from kingyo.errors import KingyoError, attempt, together
+from kingyo.errors import KingyoError, combined_error, report_errors
 from kingyo.io.schema import short
 from kingyo.io.yaml import read_yaml, read_yaml_documents
 from kingyo.recipe.contents import Slice, SliceSource
@@ -95,12 +95,12 @@ def load_recipes(path: Path) -> RecipeBook:
     steps: list[NamedRecipe] = []
     for i, document in enumerate(documents):
         where = f"{path}: recipe {i + 1}" if len(documents) > 1 else str(path)
-        name = attempt(lambda data=document, at=where: _name(data, at), mistakes.append, None)
+        name = report_errors(lambda data=document, at=where: _name(data, at), mistakes.append, None)
         data = {key: value for key, value in document.items() if key != "name"}
-        recipe = attempt(lambda data=data, at=where: Recipe.from_dict(data, at), mistakes.append, None)
+        recipe = report_errors(lambda data=data, at=where: Recipe.from_dict(data, at), mistakes.append, None)
         steps += [] if recipe is None else [NamedRecipe(name=name, recipe=recipe)]
     if mistakes:
-        raise together(str(path), mistakes, "valid recipes")
+        raise combined_error(str(path), mistakes, "valid recipes")
     try:
         return RecipeBook(steps=tuple(steps))
     except KingyoError as error:

@@ -15,7 +15,7 @@ from typing import Annotated, Literal, get_args
 import yaml
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from kingyo.errors import KingyoError, unknown
+from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.recipe.contents import (
     NAME_MODULES,
     Base,
@@ -82,7 +82,7 @@ def _check_kind(data: Mapping[str, object], where: str) -> None:
 
 def _known(word: str, known: Collection[str], key: str = "") -> str:
     if word not in known:
-        raise unknown(key, word, known)
+        raise unknown_name_error(key, word, known)
     return word
 
 

@@ -23,7 +23,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema
 from pydantic_core.core_schema import with_info_wrap_validator_function
 
-from kingyo.errors import KingyoError, nearest, suggest, together
+from kingyo.errors import KingyoError, combined_error, nearest, suggest
 from kingyo.io.schema import find_mistakes, short, validate_together
 
 T = TypeVar("T")
@@ -88,7 +88,7 @@ def parse(kind: type[T], data: object, where: str, expected: str) -> T:
     try:
         return validate(kind, data, MISTAKES)
     except ValidationError as error:
-        raise together(where, find_mistakes(error, where), expected) from None
+        raise combined_error(where, find_mistakes(error, where), expected) from None
 
 
 def validate(kind: type[T], data: object, purpose: str | None = None) -> T:

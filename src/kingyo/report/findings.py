@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kingyo.advice import Advice, advise
-from kingyo.errors import attempt
+from kingyo.errors import report_errors
 from kingyo.evolution import MAIN, FrontPoint
 from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.rating.results import SplitRating, read_ratings
@@ -165,7 +165,7 @@ def read_findings(store: RunStore) -> Findings:
         contrast=contrast(store, summary, BRED),
         sheet=contact_sheet(store, summary, BRED),
         advice=tuple(_without_places(each, store.folder) for each in advise(store, summary)),
-        people=attempt(lambda: read_ratings(store, summary), lambda _: None, ()),
+        people=report_errors(lambda: read_ratings(store, summary), lambda _: None, ()),
         example=next(iter(store.items()["fit"]), None),
         facts={key: store.fact(key) for key in ("version", "config")},
     )

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Protocol
 
-from kingyo.errors import KingyoError, unknown
+from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.evolution import MAIN, Event, Search
 from kingyo.io.extras import require_extra
 from kingyo.recipe import PASSTHROUGH, Recipe
@@ -176,7 +176,7 @@ def possible_controls(setup: Setup) -> tuple[str, ...]:
 def require_control(name: str, setup: Setup) -> None:
     """Check that a control suits a run."""
     if name not in CONTROLS:
-        raise unknown("control", name, CONTROLS)
+        raise unknown_name_error("control", name, CONTROLS)
     CONTROLS[name](setup, ())
 
 

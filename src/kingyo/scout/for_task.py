@@ -14,7 +14,7 @@ from typing import Annotated, Literal, cast
 import numpy as np
 from pydantic import Field
 
-from kingyo.errors import KingyoError, unknown
+from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.io.model_names import is_local, local_path
 from kingyo.io.pipeline_index import DENOISERS
 from kingyo.io.schema import Real, parse_model
@@ -438,7 +438,7 @@ def _frame_named(group: Group, request: ScoutRequest) -> str:
         if frame in (name, reference.rstrip("/"), relative_to(reference, request.folder))
     ]
     if not found:
-        raise unknown(request.named("frame"), frame, names)
+        raise unknown_name_error(request.named("frame"), frame, names)
     return found[0]
 
 

@@ -14,7 +14,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from kingyo.errors import KingyoError, unknown
+from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.recipe import Conditional, Recipe, Slice, SliceSource, Source, Value
 from kingyo.space.protocol import SourceSpace
 from kingyo.types import Axis, Genome
@@ -79,7 +79,7 @@ class MergekitGenome(SourceSpace):
 
     def __post_init__(self) -> None:
         if self.method not in GENES:
-            raise unknown("merge_method", self.method, GENES)
+            raise unknown_name_error("merge_method", self.method, GENES)
         if self.base is None and self.method in ON_BASE:
             raise _wrong("base_model", f"a base for {self.method}", "none", "Name the models' ancestor.")
         if self.method == "slerp" and (len(self.sources) < 2 or self.layout.smooth or self.layout.filters):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from kingyo.errors import unknown
+from kingyo.errors import unknown_name_error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,5 +252,5 @@ def preset(name: str) -> Preset:
         KingyoError: the name is unknown; the message suggests the nearest.
     """
     if name not in PRESETS:
-        raise unknown("preset", name, PRESETS)
+        raise unknown_name_error("preset", name, PRESETS)
     return PRESETS[name]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from kingyo.errors import KingyoError, suggest, unknown
+from kingyo.errors import KingyoError, suggest, unknown_name_error
 from kingyo.io.units import counted
 from kingyo.tasks.near_duplicates import (
     NearDuplicates,
@@ -80,7 +80,7 @@ class SeveralTasks:
         by_item: dict[str, ItemScore] = {}
         for name in dict.fromkeys(item.task for item in items):
             if name not in self._tasks:
-                raise unknown("task of an item", name, self._tasks)
+                raise unknown_name_error("task of an item", name, self._tasks)
             own = [item for item in items if item.task == name]
             scores = self._tasks[name].score(model, own)
             check_order(f"task {name}", own, scores)

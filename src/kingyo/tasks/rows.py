@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from kingyo.errors import KingyoError, suggest
 from kingyo.io.extras import library
-from kingyo.io.strict_json import distinct
+from kingyo.io.yaml import distinct
 from kingyo.tasks.cells import holds_bytes, names_in, parse_list, stringify, value_at
 
 Rows = Iterable[Mapping[str, object]]

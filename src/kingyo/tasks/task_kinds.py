@@ -7,7 +7,7 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
-from kingyo.errors import KingyoError, unknown
+from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.registry import Registry
 from kingyo.tasks.rows import Row
 from kingyo.tasks.text import TextSettings, read_text_item
@@ -60,7 +60,7 @@ class SplitTask:
     def items(self, split: Split) -> Sequence[Item]:
         """Return the items of a split, in a fixed order."""
         if split not in self._splits:
-            raise unknown("split", split, self._splits)
+            raise unknown_name_error("split", split, self._splits)
         return self._splits[split]
 
     def all_items(self) -> list[Item]:

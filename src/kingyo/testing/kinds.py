@@ -38,7 +38,6 @@ class ModelKindContract:
     """Contract of a kind of model. Subclass it and implement the first three methods."""
 
     def make(self) -> ModelKind:
-        """Return the kind under test."""
         raise NotImplementedError("implement make: return the kind under test")
 
     def make_checkpoint(self, folder: Path) -> Path | None:
@@ -57,7 +56,6 @@ class ModelKindContract:
         return [Item(id="item", prompt="1 + 2 = ?", answer="3")]
 
     def make_options(self) -> Options:
-        """Return a user's options of that task."""
         return {"max_new_tokens": 4}
 
     def test_its_name_and_libraries_are_declared(self) -> None:
@@ -69,7 +67,6 @@ class ModelKindContract:
         assert all(name and isinstance(name, str) for name in libraries)  # pyright: ignore[reportUnnecessaryIsInstance]
 
     def test_it_takes_its_own_checkpoints_and_no_others(self) -> None:
-        """Configs of other models return False and raise no error."""
         with self._checkpoint() as folder:
             assert self.make().takes(_config(folder), _index(folder)) is True
         others: Sequence[object] = (None, [], "SomethingElse", ["SomethingElse"])
@@ -99,7 +96,6 @@ class ModelKindContract:
             assert torch.equal(tensor.cpu().float(), stored[name].float()), name
 
     def test_weights_that_are_overwritten_are_those_that_answer(self) -> None:
-        """Other weights change the answers, and the original weights restore them."""
         with self._checkpoint() as folder:
             live = self.make().load(folder, LOADED)
             first = self.ask(live)
@@ -112,7 +108,6 @@ class ModelKindContract:
             assert self.ask(live) == first
 
     def test_answers_do_not_change(self) -> None:
-        """The same weights give the same answers, in repeated calls and after loading again."""
         with self._checkpoint() as folder:
             one, other = (self.make().load(folder, LOADED) for _ in range(2))
             assert self.ask(one) == self.ask(one) == self.ask(other)
@@ -130,7 +125,6 @@ class ModelKindContract:
                 assert all(each.timed <= each.done <= each.total for each in counts)
 
     def test_a_checkpoint_stays_as_it_was(self) -> None:
-        """Overwriting a live model's weights changes no file of the checkpoint."""
         with self._checkpoint() as folder:
             before = _files(folder)
             live = self.make().load(folder, LoadOptions())
@@ -139,7 +133,6 @@ class ModelKindContract:
             assert _files(folder) == before
 
     def test_a_folder_without_weights_is_an_error(self) -> None:
-        """Loading a folder without weights raises a KingyoError."""
         with self._checkpoint() as folder:
             for file in folder.glob("*.safetensors*"):
                 file.unlink()
@@ -153,7 +146,6 @@ class ModelKindContract:
                 _expect(AllRead, lambda: self.ask(reader))
 
     def test_memory_is_known_without_weights(self) -> None:
-        """The memory estimate needs no weights; unknown values are None."""
         with self._checkpoint() as folder:
             for file in folder.glob("*.safetensors*"):
                 file.unlink()
@@ -191,7 +183,6 @@ def _config(folder: Path) -> dict[str, object]:
 
 
 def _index(folder: Path) -> dict[str, object]:
-    """Return the index of the pipeline around a component; empty if there is none."""
     file = folder.parent / "model_index.json"
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 

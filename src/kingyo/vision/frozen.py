@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from kingyo.errors import KingyoError
+from kingyo.io.extras import quiet
 from kingyo.io.lazy_torch import torch
 from kingyo.io.model_names import split_revision
-from kingyo.io.quiet import quiet
 from kingyo.types import Media
 from kingyo.vision.pictures import decode_picture, encode_png
 from kingyo.vision.processor import ImageProcessor

@@ -1,4 +1,6 @@
-"""Group the tensors of a denoiser (a UNet or diffusion transformer of diffusers) as image tools do.
+"""Groups of tensors: those of a denoiser as image tools make them, and any groups as mergekit filters.
+
+A denoiser is a UNet or a diffusion transformer of diffusers.
 
 - ``conv+attn``: projections of attention, and all else (Sakana AI, EvoSDXL-JP and Evo-Ukiyoe).
 - ``mbw``: merge block weights, the blocks that sd-webui-supermerger and sd-mecha give weights to. These tools
@@ -8,6 +10,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
@@ -22,6 +25,9 @@ _DOWN, _MIDDLE, _UP = "down_blocks", "mid_block", "up_blocks"
 _DOUBLE, _SINGLE = "transformer_blocks", "single_transformer_blocks"
 _IN_BLOCK = re.compile(r"[^.]+\.([0-9]{1,9})\.([^.]+)\.(?:([0-9]{1,9})\.)?")
 _LAST_OF_UNET = re.compile(r"conv_(norm_)?out\.")
+_ANY = "\N{BULLET}"  # placeholder for the number of an expert
+_LATER_NUMBERS = re.compile(r"(?<=[.])[0-9]+(?=[.])")
+_MANY = 8
 _LAST_OF_TRANSFORMER = re.compile(r"[^.]*(?<![^._])(out|final)(?![^._])|scale_shift_table")
 
 
@@ -41,12 +47,10 @@ def denoiser_groups(
     """
     is_unet = _is_unet(names)
     if not is_unet and not _is_transformer(stacks, config):
-        raise KingyoError(
-            "groups",
-            expected=f"a denoiser for {how}: a UNet or a diffusion transformer in the format of diffusers",
-            received=str(config.get("_class_name") or config.get("model_type") or "a model of another kind"),
-            remedy="Set merge.groups to one, kind, block, block+kind or layers:N.",
-        )
+        expected = f"a denoiser for {how}: a UNet or a diffusion transformer in the format of diffusers"
+        received = str(config.get("_class_name") or config.get("model_type") or "a model of another kind")
+        remedy = "Set merge.groups to one, kind, block, block+kind or layers:N."
+        raise KingyoError("groups", expected, received, remedy)
     if how == "conv+attn":
         is_attention = {name: any(part in name for part in _ATTENTION) for name in names}
         return _grouped({name: "attn" if is_attention[name] else "conv" for name in names}, ("attn", "conv"))
@@ -115,7 +119,6 @@ class _Side:
         self._first = {number: end - sizes[number] for number, end in self._end.items()}
 
     def place(self, name: str) -> int:
-        """Return the number of a tensor's layer."""
         number, layer = _block_and_layer(name)
         return self._end[number] - 1 if layer is None else self._first[number] + layer
 
@@ -147,3 +150,99 @@ def _transformer_blocks(names: Iterable[str], stacks: Sequence[Stack]) -> Iterat
     }
     for name in names:
         yield name, blocks.get(name) or ("OUT" if _LAST_OF_TRANSFORMER.match(name) else "IN")
+
+
+def shortest_filters(groups: Mapping[str, tuple[str, ...]]) -> list[tuple[str | None, str]]:
+    """Cover each group by few, short filters.
+
+    Returns:
+        Pairs of filter and group. A name belongs to the group of the first filter that is a substring of it;
+        None matches every name.
+    """
+    reduced = _without_experts(groups)
+    if reduced is not None:
+        filters = list(_cover(reduced))
+        if all(part is None or _ANY not in part for part, _ in filters) and _is_right(filters, groups):
+            return filters
+    return list(_cover(groups))
+
+
+def _without_experts(groups: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]] | None:
+    """Return the groups with one name for all experts of a block; None without long lists within blocks.
+
+    This avoids minutes of computing for thousands of experts, and filters with numbers of experts.
+    """
+    forms = {name: _form(name) for names in groups.values() for name in names}
+    sizes = Counter(forms.values())
+    owners: dict[str, set[str]] = {}
+    for group, names in groups.items():
+        for name in names:
+            owners.setdefault(forms[name], set()).add(group)
+    many = {form for form, size in sizes.items() if size >= _MANY and len(owners[form]) == 1}
+    if not many:
+        return None
+    return {
+        group: tuple(dict.fromkeys(forms[name] if forms[name] in many else name for name in names))
+        for group, names in groups.items()
+    }
+
+
+def _form(name: str) -> str:
+    first = _LATER_NUMBERS.search(name)
+    if first is None:
+        return name
+    return name[: first.end()] + _LATER_NUMBERS.sub(_ANY, name[first.end() :])
+
+
+def _is_right(filters: list[tuple[str | None, str]], groups: Mapping[str, tuple[str, ...]]) -> bool:
+    def resolve(name: str) -> str:
+        return next(group for part, group in filters if part is None or part in name)
+
+    return all(resolve(name) == group for group, names in groups.items() for name in names)
+
+
+def _cover(groups: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str | None, str]]:
+    """Yield filters for each group that match no name of the groups after it."""
+    owner = {name: group for group, names in groups.items() for name in names}
+    left = set(owner)
+    for group in groups:
+        if all(owner[name] == group for name in left):
+            yield None, group
+            return
+        foreign = [name for name, its in owner.items() if its != group]
+        while open_ := [name for name in groups[group] if name in left]:
+            later = [name for name in foreign if name in left]
+            best = next((part for part in _best_parts(open_) if _is_sound(part, later, foreign)), open_[0])
+            longer = [name for name in later if best in name]
+            if longer:  # the filter is a substring of other names: these come first, by their full names
+                best = max(longer, key=len)
+            yield best, owner[next(name for name in left if best in name)]
+            left = {name for name in left if best not in name}
+
+
+def _is_sound(part: str, later: list[str], foreign: list[str]) -> bool:
+    """Return whether a part is a valid filter: without a number it must match only names of its group."""
+    numbered = any(word.isdigit() for word in part.split("."))
+    return not any(part in name for name in (later if numbered else foreign))
+
+
+def _best_parts(names: list[str]) -> list[str]:
+    """Return candidates for a filter: those that match most names first, short before long."""
+    parts = {part for name in names for part in _parts(name)}
+    return sorted(parts, key=lambda part: (-sum(part in name for name in names), len(part), part))
+
+
+def _parts(name: str) -> Iterator[str]:
+    """Yield runs of complete words of a name; numbers only after their list's name, and ending in a dot."""
+    words = name.split(".")
+    for start in range(len(words)):
+        for end in range(start + 1, len(words) + 1):
+            part = ".".join(words[start:end])
+            dotted = f".{part}" if start else part
+            closed = "." if end < len(words) else ""
+            if words[end - 1].isdigit():
+                if end - start > 1 and not words[start].isdigit():
+                    yield from (f"{part}{closed}", f"{dotted}{closed}")
+            elif not words[start].isdigit():
+                yield from (part, dotted, f"{part}{closed}", f"{dotted}{closed}")
+    yield name
