@@ -233,11 +233,10 @@ def two_tasks(trial: Trial) -> Outcome:
     return Outcome(trial=trial, scores=scores)
 
 
-@pytest.mark.parametrize("name", ["item-gp", "coarse-to-fine", "islands", "memetic"])
+@pytest.mark.parametrize("name", ["item-gp", "coarse-to-fine", "memetic"])
 @pytest.mark.parametrize(("weight_of_b", "expected"), [(0.1, 0.0), (10.0, 1.0)])
 def test_tasks_count_by_weight_not_by_number_of_items(name: str, weight_of_b: float, expected: float) -> None:
-    settings: dict[str, object] = {"strategy": "item-gp", "migrants": 0} if name == "islands" else {}
-    strategy = build(name, (Axis(name="x", low=-1, high=2),), 0, settings)
+    strategy = build(name, (Axis(name="x", low=-1, high=2),), 0, {})
     assert isinstance(strategy, TaskAware)
     strategy.learn_tasks(TASK_OF, {"a": 1.0, "b": weight_of_b})
     trials: list[Trial] = []

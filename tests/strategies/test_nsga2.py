@@ -163,21 +163,6 @@ def test_known_points_join_the_first_parents_without_a_name() -> None:
     assert known not in [trial.genome for trial in children]
 
 
-def test_a_known_point_has_a_number_below_zero_and_all_genes() -> None:
-    strategy = Nsga2(floats(3), 0, Settings())
-    with pytest.raises(KingyoError, match="number below 0"):
-        strategy.warm_start([scored(Trial(number=0, genome=(0.1, 0.2, 0.3)), 1.0)])
-    with pytest.raises(KingyoError, match="expected 3 genes; received 2"):
-        strategy.warm_start([scored(Trial(number=-1, genome=(0.1, 0.2)), 1.0)])
-
-
-def test_a_migrant_is_the_parent_of_its_children_by_number() -> None:
-    strategy = Nsga2(floats(3), 0, Settings(population=4))
-    strategy.inject([scored(Trial(number=-7, genome=(0.7, 0.7, 0.7)), 100.0)])
-    strategy.tell([scored(trial, 0.0) for trial in strategy.ask(4)])
-    assert -7 in {parent for trial in strategy.ask(40) for parent in trial.parents}
-
-
 def test_small_asks_equal_one_large_ask() -> None:
     parts, at_once = (Nsga2(floats(3), 4, Settings(population=4)) for _ in range(2))
     for strategy in (parts, at_once):

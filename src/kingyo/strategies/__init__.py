@@ -27,7 +27,7 @@ from kingyo.registry import Registry
 from kingyo.strategies.checks import FIX_STRATEGY, check_search, check_strategy
 from kingyo.types import Axis, Strategy
 
-COMBINATORS = ("coarse-to-fine", "islands", "memetic")
+COMBINATORS = ("coarse-to-fine", "memetic")
 """Strategies that run another one; none may run one of these."""
 SINGLE_OBJECTIVE = (
     "cma-es",
@@ -130,7 +130,7 @@ def build_inner(name: str, axes: Sequence[Axis], seed: int, options: Mapping[str
 
 
 def derived_seed(seed: int, part: int) -> int:
-    """Return a 32-bit seed for one part of a search, such as an island or a restart."""
+    """Return a 32-bit seed for one part of a search, such as a restart."""
     import numpy as np  # imported late: listing names and presets needs no numpy
 
     return int(np.random.SeedSequence([seed, part]).generate_state(1)[0])

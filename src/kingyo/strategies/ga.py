@@ -73,9 +73,9 @@ class GeneticAlgorithm(Generations):
         )
 
     def _turn(self, generation: Sequence[Observation]) -> None:
-        """Make the elites, the generation and the migrants the new parents."""
-        new = [*self._migrants, *generation]
-        self._migrants = []
+        """Make the elites, the generation and the known points the new parents."""
+        new = [*self._known, *generation]
+        self._known = []
         ranked = sorted([*self._elites, *new], key=lambda parent: (-_score(parent), parent.number))
         self._elites = ranked[: self._settings.elites]
         older = [elite for elite in self._elites if elite not in new]
@@ -90,7 +90,7 @@ class GeneticAlgorithm(Generations):
     def _child(self) -> tuple[Genome, tuple[int, ...]] | None:
         if not self._parents and not self._begins_with_known():
             return None
-        parents = self._parents or self._migrants
+        parents = self._parents or self._known
         scores = list(map(_score, parents))
         if len(scores) < 2 or self._rng.random() >= self._settings.crossover_rate:
             parent = parents[self._select(scores, self._rng)]
@@ -101,7 +101,7 @@ class GeneticAlgorithm(Generations):
 
     def _begins_with_known(self) -> bool:
         share = self._settings.from_known
-        return share > 0 and bool(self._migrants) and self._rng.random() < share
+        return share > 0 and bool(self._known) and self._rng.random() < share
 
     def _mutate(self, index: int, gene: float) -> float:
         return genes.mutate_gene(self._axes[index], gene, self._settings.mutation_step, self._rng)

@@ -1,4 +1,4 @@
-"""What genetic algorithms share: complete generations, migrants, novel children, and selected parents."""
+"""What genetic algorithms share: complete generations, known points, novel children, selected parents."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from kingyo.strategies import genes
-from kingyo.strategies.checks import require
 from kingyo.strategies.history import BaseStrategy, Observation
 from kingyo.types import Axis, Genome, Outcome, Trial
 
@@ -49,8 +48,7 @@ class Generations(BaseStrategy, ABC):
         self._rng = Random(seed)
         self._mutation_rate = mutation_rate
         self._seen: set[Genome] = set()
-        self._known: set[int] = set()
-        self._migrants: list[Observation] = []
+        self._known: list[Observation] = []  # until they become parents
 
     def ask(self, n: int) -> list[Trial]:
         """Propose n trials: the first population, then children."""
@@ -59,30 +57,15 @@ class Generations(BaseStrategy, ABC):
         return [self._propose() for _ in range(n)]
 
     def warm_start(self, known: Sequence[Outcome]) -> None:
-        """Add measured points to the parents; children do not name them as parents."""
-        self.inject(known)
-        self._known = {outcome.trial.number for outcome in known}
-
-    def inject(self, outcomes: Sequence[Outcome]) -> None:
-        """Add migrants, which become parents with the next complete generation.
-
-        Raises:
-            KingyoError: a trial number of 0 or more, or a wrong number of genes.
-        """
-        for outcome in outcomes:
-            number, length = outcome.trial.number, len(outcome.trial.genome)
-            where, remedy = f"known point {number}", "Pass points of the same space with numbers below 0."
-            require(where, number, "a number below 0", holds=number < 0, remedy=remedy)
-            n = len(self._axes)
-            require(where, length, f"{n} genes", holds=length == n, remedy=remedy)
-        self._history.expect_objectives(outcomes)
-        new = sorted(map(Observation.of, outcomes), key=lambda observation: -observation.number)
-        self._migrants += [observation for observation in new if observation.score is not None]
-        self._seen.update(observation.genome for observation in self._migrants)
+        """Add known points, which become parents with the first complete generation."""
+        self._history.expect_objectives(known)
+        points = sorted(map(Observation.of, known), key=lambda observation: -observation.number)
+        self._known = [observation for observation in points if observation.score is not None]
+        self._seen.update(observation.genome for observation in self._known)
 
     @abstractmethod
     def _turn(self, generation: Sequence[Observation]) -> None:
-        """Choose the parents from the migrants and the trials of a generation that did not fail."""
+        """Choose the parents from the known points and the trials of a generation that did not fail."""
 
     @abstractmethod
     def _child(self) -> tuple[Genome, tuple[int, ...]] | None:
@@ -99,7 +82,7 @@ class Generations(BaseStrategy, ABC):
         genome, parents = self._child() or (self._newcomer(), ())
         genome = genes.mutate_until_new(genome, self._seen, self._mutate, self._rng)
         self._seen.add(genome)
-        return self._history.ask(genome, tuple(parent for parent in parents if parent not in self._known))
+        return self._history.ask(genome, tuple(parent for parent in parents if parent >= 0))
 
     def _mutated(self, genome: Genome) -> Genome:
         return tuple(

@@ -35,7 +35,6 @@ from kingyo.types.models import (
     ignore_progress,
 )
 from kingyo.types.search import (
-    AcceptsMigrants,
     ContinuingStrategy,
     Evaluation,
     FiniteStrategy,
@@ -61,7 +60,6 @@ __all__ = [
     "GREEDY",
     "MEDIA",
     "SPLITS",
-    "AcceptsMigrants",
     "Answered",
     "AnswersImages",
     "Axis",
