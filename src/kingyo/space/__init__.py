@@ -9,7 +9,6 @@ from kingyo.space.dataflow import (
     path_sizes,
     paths_of,
 )
-from kingyo.space.mergekit_genome import GenomeLayout, MergekitGenome
 from kingyo.space.parameter import ParameterSpace, group_positions, parent_recipe, uniform_recipe
 from kingyo.space.protocol import Bounds, SourceSpace, Space, probes
 from kingyo.space.recipe_space import RecipeSpace, SourceChoice, assign_values, check_base
@@ -20,9 +19,7 @@ __all__ = [
     "STEPS",
     "Bounds",
     "DataflowSpace",
-    "GenomeLayout",
     "HybridSpace",
-    "MergekitGenome",
     "ParameterSpace",
     "PathSizes",
     "RecipeSpace",

@@ -38,6 +38,7 @@ SINGLE_OBJECTIVE = (
     "memetic",
     "mixed-cma-es",
     "sep-cma-es",
+    "stepwise",
     "tpe",
 )
 """Strategies that maximise one score, whatever the objectives. Nothing is known about plug-ins."""
