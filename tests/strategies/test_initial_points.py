@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from kingyo.strategies import build
-from kingyo.strategies.initial_points import InitialPointsStrategy
+from kingyo.strategies.wrapper import InitialPointsStrategy
 from kingyo.testing.strategies import MIXED_AXES, StrategyContract, failed, scored
 from kingyo.types import Axis, Strategy
 

@@ -81,15 +81,12 @@ class TaskItems:
 
     @property
     def has_items(self) -> bool:
-        """Whether the task has any item."""
         return bool(self._columns)
 
     def add_item(self, item: str) -> None:
-        """Add an item, if it is new, as a column."""
         self._columns.setdefault(item, len(self._columns))
 
     def score(self, ability: Callable[[Posterior], Matrix]) -> Matrix:
-        """Return the mean score over all items, given an ability for each level."""
         return self._floor + np.sum([level.score(ability(level.posterior)) for level in self.levels], axis=0)
 
     def expected(self, points: Matrix) -> Vector:
@@ -190,7 +187,6 @@ class _Scale:
 
 
 def _scale(values: Vector) -> _Scale:
-    """Derive the levels from the observed scores."""
     distinct = np.unique(values)
     if len(distinct) < 2:
         value = float(distinct[0]) if len(distinct) else 0.0

@@ -42,7 +42,7 @@ from kingyo.space import (
 from kingyo.space.source_values import ParameterValues
 from kingyo.store import RunStore
 from kingyo.strategies import STRATEGIES, build, derived_seed
-from kingyo.strategies.initial_points import InitialPointsStrategy
+from kingyo.strategies.wrapper import InitialPointsStrategy
 from kingyo.types import Genome, Strategy
 
 

@@ -106,7 +106,6 @@ class DataflowSpace(SourceSpace):
 
     @property
     def most_hops(self) -> int:
-        """Length of the longest path."""
         return min(len(self.slots), self.max_hops or len(self.slots))
 
     @cached_property
@@ -116,7 +115,6 @@ class DataflowSpace(SourceSpace):
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
-        """All M layers, in order."""
         layers = [(name, number) for name in self.sources for number in range(self.n_layers[name])]
         if self.order == "source":
             return tuple(layers)
@@ -283,11 +281,9 @@ class HybridSpace(SourceSpace):
 
     @property
     def axes(self) -> tuple[Axis, ...]:
-        """Axes of the merges, then of the paths."""
         return (*self.merges.axes, *self.paths.axes)
 
     def decode(self, genome: Genome) -> Recipe:
-        """Return the recipe of a genome."""
         n = len(self.merges.axes)
         merged = self.merges.decode(genome[:n])
         return replace(self.paths, merges={MERGED: merged}).decode(genome[n:])
@@ -308,7 +304,6 @@ class PathSizes:
     layer: int
 
     def max_bytes(self, hops: int) -> int:
-        """Return an upper bound in bytes for a path of this many layers."""
         return self.ends + hops * self.layer
 
     def hops_within(self, size: str) -> int:
@@ -326,7 +321,6 @@ class PathSizes:
 
 
 def path_sizes(sources: Mapping[str, Checkpoint], frame: str, dtype: str | None) -> PathSizes:
-    """Measure the models of a data-flow space."""
     layout, tensors = sources[frame].layout, sources[frame].tensors
     outer = [info for name, info in tensors.items() if layout.stack(name) is not layout.main]
     layers = [

@@ -85,7 +85,6 @@ class ParameterSpace(SourceSpace):
         return tuple(axis for parameter in self.method.params for axis in self.axes_of(parameter))
 
     def axes_of(self, parameter: Parameter) -> tuple[Axis, ...]:
-        """Return the axes of one parameter, by source, then by group; empty if it is fixed."""
         return tuple(
             axis for owner in self._owners(parameter) for axis in self._axes_of_owner(parameter, owner)
         )
@@ -141,7 +140,6 @@ class ParameterSpace(SourceSpace):
         return float(next((value for value in values if value is not None), 0.0))
 
     def decode(self, genome: Genome) -> Recipe:
-        """Return the recipe of a genome."""
         genes = {axis.name: gene for axis, gene in zip(self.axes, genome, strict=True)}
         return Recipe(
             merge_method=self.method_name,
@@ -187,7 +185,6 @@ class ParameterSpace(SourceSpace):
         return {name: genome for name, genome in genomes.items() if genome is not None}
 
     def _reproduces_sources(self) -> bool:
-        """Return whether the method reproduces a source that has weight 1 and the others 0."""
         searched, fixed = set(self.searched), list(self._by_source.all_fixed())
         if any(name == "weight" or (name in FACTORS and value != 1) for name, value in fixed):
             return False
@@ -226,7 +223,6 @@ class ParameterSpace(SourceSpace):
 
 
 def uniform_recipe(sources: Mapping[str, str], base: str | None, dtype: str | None) -> Recipe:
-    """Return the recipe of the plain average of all sources."""
     equal = tuple(Source(model=reference, parameters={"weight": 1.0}) for reference in sources.values())
     return Recipe(
         merge_method="linear", base_model=base, sources=equal, parameters={"normalize": True}, dtype=dtype
@@ -248,7 +244,6 @@ def _axis_name(parameter: Parameter, owner: str | None, group: str | None) -> st
 def _starts(
     bounds: Bounds, parameter: Parameter, owner: str | None, groups: Sequence[str]
 ) -> Sequence[float | None]:
-    """Return the start in each group."""
     if not isinstance(bounds.start, tuple):
         return [bounds.start] * len(groups)
     if len(bounds.start) != len(groups):

@@ -24,7 +24,6 @@ class Bounds:
 
     @property
     def starts(self) -> tuple[float, ...]:
-        """The given initial values."""
         if isinstance(self.start, tuple):
             return self.start
         return () if self.start is None else (self.start,)

@@ -39,7 +39,6 @@ class SourceChoice:
         return tuple(Axis(name=axis_name(name), low=0, high=1, kind="binary", start=1) for name in sources)
 
     def limits(self, method: MergeMethod, n_sources: int) -> tuple[int, int]:
-        """Return the fewest and the most sources of a merge by this method."""
         fewest = max(self.at_least or 1, method.min_sources)
         most = min(limit for limit in (n_sources, self.at_most, method.max_sources) if limit is not None)
         return fewest, most
@@ -54,7 +53,6 @@ class SourceChoice:
         return tuple(name for name in strength if name in ranked[:n])
 
     def check(self, methods: Sequence[MergeMethod], n_sources: int) -> None:
-        """Refuse limits that no selection, or no selection of a method, can satisfy."""
         if self.at_least is not None and self.at_least > n_sources:
             raise _wrong("at_least", f"at most {n_sources}, the number of sources", self.at_least)
         if self.at_most is not None and self.at_most < (self.at_least or 1):
@@ -72,7 +70,6 @@ class SourceChoice:
 
 
 def axis_name(source: str) -> str:
-    """Return the name of the axis of a source."""
     return f"use/{source}"
 
 
@@ -123,7 +120,6 @@ class RecipeSpace(SourceSpace):
 
     @property
     def axes(self) -> tuple[Axis, ...]:
-        """The axis of the method, the axes of sources, then of the parameters of all methods."""
         return self._axes
 
     @cached_property
@@ -140,7 +136,6 @@ class RecipeSpace(SourceSpace):
         return (*([method] if len(names) > 1 else []), *chosen, *parameters.values())
 
     def decode(self, genome: Genome) -> Recipe:
-        """Return the recipe of a genome."""
         genes = {axis.name: gene for axis, gene in zip(self.axes, genome, strict=True)}
         part = self.parts[round(genes.get(METHOD, 0.0))]
         own = [

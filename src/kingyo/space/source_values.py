@@ -45,7 +45,6 @@ class ValuesBySource:
             _check(method, f"merge.sources.{source}.parameters", own.values, is_own=True)
 
     def groups_of(self, owner: str | None) -> str:
-        """Return the granularity of an owner."""
         own = self._own(owner)
         return self.groups if own is None or own.groups is None else own.groups
 
@@ -60,13 +59,11 @@ class ValuesBySource:
         return with_start(Bounds(low=parameter.search_low, high=parameter.search_high), parameter)
 
     def fixed(self, parameter: Parameter, owner: str | None) -> float | bool | None:
-        """Return the fixed value that an owner itself has, or None."""
         own = SourceValues(values=self.shared) if owner is None else self._own(owner)
         value = None if own is None else own.values.get(parameter.name)
         return None if isinstance(value, Bounds) else value
 
     def all_fixed(self) -> Iterator[tuple[str, float | bool]]:
-        """Yield all fixed values with the names of their parameters."""
         for values in (self.shared, *(own.values for own in self.own.values())):
             yield from ((name, value) for name, value in values.items() if not isinstance(value, Bounds))
 

@@ -22,11 +22,9 @@ class RoundedSpace:
 
     @property
     def axes(self) -> Sequence[Axis]:
-        """Axes of the wrapped space."""
         return self.space.axes
 
     def decode(self, genome: Genome) -> Recipe:
-        """Return the recipe of the rounded genome."""
         pairs = zip(self.axes, genome, strict=True)
         return self.space.decode(tuple(_rounded(axis, gene) for axis, gene in pairs))
 
@@ -56,7 +54,6 @@ class SharedKeys:
 
     @property
     def is_default(self) -> bool:
-        """Whether no key is set."""
         return self == SharedKeys()
 
     def apply(self, recipe: Recipe) -> Recipe:
@@ -100,16 +97,13 @@ class SharedKeysSpace:
 
     @property
     def axes(self) -> Sequence[Axis]:
-        """Axes of the wrapped space."""
         return self.space.axes
 
     def decode(self, genome: Genome) -> Recipe:
-        """Return the recipe of a genome."""
         return self.keys.apply(self.space.decode(genome))
 
 
 def innermost(space: Space) -> Space:
-    """Return the space within all wrapped spaces."""
     while isinstance(space, RoundedSpace | SharedKeysSpace):
         space = space.space
     return space

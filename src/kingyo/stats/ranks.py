@@ -43,7 +43,6 @@ def rank_correlation(xs: Sequence[float], ys: Sequence[float]) -> Correlation | 
 
 
 def _ranks(values: Sequence[float]) -> np.ndarray:
-    """Return the ranks; equal values get their mean rank."""
     array = np.asarray(values, dtype=np.float64)
     smaller = (array[:, None] > array[None, :]).sum(axis=1)
     return smaller + ((array[:, None] == array[None, :]).sum(axis=1) + 1) / 2

@@ -109,7 +109,6 @@ class EvolutionStrategy(BaseStrategy, ABC):
         self._distribution = self._make_distribution(weighted_mean(points), self._derived_seed())
 
     def ask(self, n: int) -> list[Trial]:
-        """Sample n trials."""
         while n and (generation := self._history.take(self._batch, since=self._first_number)):
             self._update(generation)
         return [self._propose() for _ in range(n)]

@@ -73,7 +73,6 @@ class GeneticAlgorithm(Generations):
         )
 
     def _turn(self, generation: Sequence[Observation]) -> None:
-        """Make the elites, the generation and the known points the new parents."""
         new = [*self._known, *generation]
         self._known = []
         ranked = sorted([*self._elites, *new], key=lambda parent: (-_score(parent), parent.number))

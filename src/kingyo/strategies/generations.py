@@ -51,7 +51,6 @@ class Generations(BaseStrategy, ABC):
         self._known: list[Observation] = []  # until they become parents
 
     def ask(self, n: int) -> list[Trial]:
-        """Propose n trials: the first population, then children."""
         while n and (generation := self._history.take(self._batch)):
             self._turn([observation for observation in generation if observation.score is not None])
         return [self._propose() for _ in range(n)]

@@ -60,11 +60,9 @@ class GridSearch(BaseStrategy):
 
     @property
     def size(self) -> int:
-        """Number of points of the grid."""
         return len(self._order)
 
     def ask(self, n: int) -> list[Trial]:
-        """Propose the next n points; fewer, then none, at the end of the grid."""
         start = self._history.count
         return [self._history.ask(self._point(index)) for index in self._order[start : start + n]]
 

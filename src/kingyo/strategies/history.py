@@ -60,11 +60,9 @@ class History:
 
     @property
     def count(self) -> int:
-        """Number of trials asked so far, which is the number of the next trial."""
         return len(self._trials)
 
     def ask(self, genome: Genome, parents: tuple[int, ...] = ()) -> Trial:
-        """Record a genome as the next trial."""
         trial = Trial(number=self.count, genome=genome, parents=parents)
         self._trials.append(trial)
         return trial

@@ -74,7 +74,6 @@ class Archive:
 
     @property
     def members(self) -> tuple[Observation, ...]:
-        """The holders of cells, in the order of cells."""
         return tuple(self._cells[cell][1] for cell in sorted(self._cells))
 
 
@@ -125,7 +124,6 @@ class Illumination(BaseStrategy, ABC):
         self._mutation_rate = genes.mutation_rate(self._axes)
 
     def ask(self, n: int) -> list[Trial]:
-        """Propose n trials: random ones first, then children of archive members."""
         for observation in self._history.take_all():
             if observation.score is not None:
                 self._prepare(len(observation.objectives))
@@ -133,23 +131,12 @@ class Illumination(BaseStrategy, ABC):
         return [self._propose() for _ in range(n)]
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Record how trials ended.
-
-        Raises:
-            KingyoError: see ``History.tell``; or a number of objectives that differs from earlier outcomes or
-                does not fit the settings.
-        """
         for outcome in outcomes:
             if outcome.failure is None:
                 self._check_objectives(len(outcome.objectives) or 1)
         super().tell(outcomes)
 
     def warm_start(self, known: Sequence[Outcome]) -> None:
-        """Add known points to the archives before the first ask; children do not name them as parents.
-
-        Raises:
-            KingyoError: too few objectives for the settings.
-        """
         self._known = tuple(Observation.of(outcome) for outcome in known if outcome.failure is None)
         if self._known:
             objectives = max(len(observation.objectives) for observation in self._known)
@@ -169,7 +156,6 @@ class Illumination(BaseStrategy, ABC):
         """Return a child and its parents; None if the archives are empty."""
 
     def _check_objectives(self, objectives: int) -> None:
-        """Raise unless the settings support this number of objectives."""
         require(
             "behaviour",
             f"{self._options.behaviour} with {objectives} objective",
@@ -194,7 +180,6 @@ class Illumination(BaseStrategy, ABC):
         return tuple(trial.genome[index] for index in self._genes)
 
     def _grid(self, objectives: int, n_behaviours: int) -> tuple[GridAxis, ...]:
-        """Return the axes of a grid: genes, or this number of objectives."""
         cells = self._options.cells
         if self._by_genes(objectives):
             return tuple(_gene_axis(self._axes[index], cells) for index in self._genes)
@@ -236,7 +221,6 @@ def _gene_axis(axis: Axis, cells: int) -> GridAxis:
 
 
 def _axis_indices(axes: Sequence[Axis], names: Sequence[str]) -> tuple[int, ...]:
-    """Return the indices of the named axes; without names, of the first two."""
     known = [axis.name for axis in axes]
     for name in names:
         if name not in known:

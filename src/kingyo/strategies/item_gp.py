@@ -135,7 +135,6 @@ class ItemGp(BaseStrategy):
         self.warm_start(known)
 
     def ask(self, n: int) -> list[Trial]:
-        """Propose n trials: initial points first, then by the process."""
         if n == 0:
             return []
         self._refit()
@@ -159,12 +158,10 @@ class ItemGp(BaseStrategy):
 
     @property
     def _belief(self) -> Belief | None:
-        """The fitted processes; None before the first fit."""
         tasks = [task for task in self._tasks if task.levels]
         return Belief(tasks=tasks) if tasks else None
 
     def _scores_are_equal(self) -> bool:
-        """Return whether all trials have about the same mean score."""
         means = [statistics.fmean(each.items.values()) for each in self._known if each.items]
         return bool(means) and max(means) - min(means) < EQUAL
 
@@ -204,13 +201,11 @@ class ItemGp(BaseStrategy):
         self._n_at_kernel_fit = count if again else self._n_at_kernel_fit
 
     def _bold_mixtures(self, numbers: range) -> list[Vector]:
-        """Return the bold mixtures with these trial numbers."""
         n = max(0, numbers.stop - len(self._bold_points))
         self._bold_points += itertools.islice(self._bold_generator, n)
         return self._bold_points[numbers.start : numbers.stop]
 
     def _proposals(self, numbers: range, rng: np.random.Generator) -> list[Vector]:
-        """Return points for these trial numbers."""
         n, belief, turn = len(numbers), self._belief, numbers.start % max(3, self.batch)
         if n == 0 or belief is None:
             return list(self._sampler.uniform(n, rng))
@@ -232,13 +227,11 @@ class ItemGp(BaseStrategy):
         return bool(is_model.any()) and scores.max() < scores[is_model].max() + EQUAL
 
     def _far_mixture(self, rng: np.random.Generator) -> Vector:
-        """Sample mixtures and return the one farthest from all known points."""
         mixtures, known = self._sampler.initial_mixtures(MIXTURES, rng), self._features()
         offsets = self._sampler.features(mixtures)[:, None, :] - known[None, :, :]
         return mixtures[np.linalg.norm(offsets, axis=2).min(axis=1).argmax()]
 
     def _best_known(self, belief: Belief) -> Matrix:
-        """Return the known points with the highest posterior mean."""
         return self._points()[np.argsort(-belief.known, kind="stable")[:TOP]]
 
     def _climb(self, belief: Belief, best_known: Matrix, rng: np.random.Generator) -> Vector:

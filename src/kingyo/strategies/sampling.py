@@ -44,7 +44,6 @@ class PointSampler:
 
     @property
     def has_weights(self) -> bool:
-        """Whether axes are weights of sources, as mixtures require."""
         return bool(self._weights)
 
     @property
@@ -55,7 +54,6 @@ class PointSampler:
         return np.repeat([index in weights for index in range(len(self._axes))], widths)
 
     def points(self, genomes: Sequence[Genome]) -> Matrix:
-        """Return genomes as rows, shape (genomes, axes)."""
         return np.array(genomes, dtype=np.float64).reshape(len(genomes), len(self._axes))
 
     def features(self, points: Matrix) -> Matrix:
@@ -70,7 +68,6 @@ class PointSampler:
         return np.concatenate(columns, axis=1)
 
     def uniform(self, n: int, rng: np.random.Generator) -> Matrix:
-        """Sample n points uniformly."""
         return self._from_unit_box(rng.random((n, len(self._axes))))
 
     def latin_hypercube(self, n: int, rng: np.random.Generator) -> Matrix:
@@ -186,7 +183,6 @@ class PointSampler:
         return self._bounded(np.where(changed, moved, centres))
 
     def _bounded(self, points: Matrix) -> Matrix:
-        """Clip points to the bounds and round their floats."""
         points = np.clip(points, self._low, self._high)
         return np.where(self._is_float, rounded(points, self._low, self._high), points)
 

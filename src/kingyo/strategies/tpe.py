@@ -80,12 +80,10 @@ class TreeParzen(BaseStrategy):
         self._seen: set[Genome] = set()
 
     def warm_start(self, known: Sequence[Outcome]) -> None:
-        """Add known points, as the oldest outcomes."""
         self._remember(map(Observation.of, known))
         self._seen.update(observation.genome for observation in self._observations)
 
     def ask(self, n: int) -> list[Trial]:
-        """Propose n trials: random ones until ``startup`` outcomes are in, then from the sampler."""
         fresh = self._history.take_all()
         for observation in fresh:
             self._pending.pop(observation.number, None)
