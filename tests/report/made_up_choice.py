@@ -17,7 +17,7 @@ from kingyo.scout.candidate import Candidate, CardFacts, Exclusion, Facts
 from kingyo.scout.catalogue import Catalogue, Group
 from kingyo.scout.choice import ChosenSources, mean_score
 from kingyo.scout.structure import MemberStructure, Structure
-from kingyo.stats.ranks import rank_correlation
+from kingyo.stats.paired import rank_correlation
 from kingyo.strategies.stepwise import Stepwise
 from kingyo.types import Axis, ItemScore, Outcome, Trial
 

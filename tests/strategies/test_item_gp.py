@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import pytest
 
-from kingyo.irt.item_groups import group_items
+from kingyo.irt.item_tasks import group_items
 from kingyo.strategies import build, item_gp
 from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, scored
 from kingyo.types import (

@@ -15,7 +15,7 @@ from kingyo.run.provenance import CODE, VERSIONS, has_changed_opened
 from kingyo.run.scouted import SCOUT, TrialMerge, genome_of, open_scout, trial_merges, unusable
 from kingyo.run.setup import MODELS, Setup, stored_config
 from kingyo.run.spaces import shared_keys
-from kingyo.space import SharedKeys, SourceSpace, parent_recipe
+from kingyo.space import RecipeDefaults, SourceSpace, parent_recipe
 from kingyo.store import DATABASE, RunStore
 from kingyo.types import Item, Split
 
@@ -85,7 +85,7 @@ def _merges_alike(scout: RunStore, setup: Setup, models: object) -> bool:
     """Return whether equal weights of a scout and of a run are the same merge."""
     theirs, _ = stored_config(scout)
     keys, trials = shared_keys(setup), scout.trials(SCOUT)
-    if theirs.merge.dtype != setup.config.merge.dtype or keys != SharedKeys(frame=keys.frame):
+    if theirs.merge.dtype != setup.config.merge.dtype or keys != RecipeDefaults(frame=keys.frame):
         return False
     frame = read_recipe(trials[0]).frame if trials else None
     if frame is None or keys.frame is None:

@@ -32,9 +32,9 @@ from kingyo.space import (
     ParameterSpace,
     RecipeSpace,
     RoundedSpace,
-    SharedKeysSpace,
     SourceSpace,
     SourceValues,
+    WithDefaults,
     parent_recipe,
     paths_of,
     uniform_recipe,
@@ -122,7 +122,7 @@ def new_search(
     is_paths = paths is space
     return Search(
         name=name,
-        space=space if keys.is_default else SharedKeysSpace(space=space, keys=keys),
+        space=space if keys.is_default else WithDefaults(space=space, keys=keys),
         strategy=strategy,
         limits=limits_of(wanted.budget),
         screen=wanted.screen,

@@ -20,8 +20,8 @@ from kingyo.space import (
     Bounds,
     HybridSpace,
     ParameterSpace,
+    RecipeDefaults,
     RecipeSpace,
-    SharedKeys,
     SourceChoice,
     SourceSpace,
     assign_values,
@@ -192,11 +192,11 @@ def choice_of(choose: Choose | bool) -> SourceChoice | None:
     return SourceChoice(at_least=choose.at_least, at_most=choose.at_most)
 
 
-def shared_keys(setup: Setup) -> SharedKeys:
+def shared_keys(setup: Setup) -> RecipeDefaults:
     """Return the keys that all recipes of a run share: what is merged, and how vocabularies are united."""
     merge = setup.config.merge
     framing, models = setup.models.framing, setup.models.named
-    return SharedKeys(
+    return RecipeDefaults(
         frame=None if framing is None else framing.reference,
         parts={part: models[use].reference if use in models else use for part, use in merge.parts.items()},
         resize=merge.resize,

@@ -29,10 +29,10 @@ from kingyo.run.worker import runner_of
 from kingyo.scout.catalogue import Group
 from kingyo.scout.continuing import begun, require_same_options
 from kingyo.scout.spans import Changes, Spans
-from kingyo.space import SharedKeysSpace
+from kingyo.space import WithDefaults
 from kingyo.space.subsets import SubsetSpace
 from kingyo.stats import Groups, Interval, interval, interval_json, size_of
-from kingyo.stats.ranks import Correlation, rank_correlation
+from kingyo.stats.paired import Correlation, rank_correlation
 from kingyo.store import RunStore
 from kingyo.strategies.gain_model import Gain
 from kingyo.strategies.stepwise import Step, Stepwise, Verdict
@@ -273,7 +273,7 @@ def _strategy(run: Run, spans: Spans, options: Mapping[str, object]) -> Stepwise
     return Stepwise(_space(run, spans).axes, run.config.seed, settings)
 
 
-def _space(run: Run, spans: Spans) -> SharedKeysSpace:
+def _space(run: Run, spans: Spans) -> WithDefaults:
     assert run.models.base is not None, "a choice needs a base"
     space = SubsetSpace(
         sources=run.models.references,
@@ -282,7 +282,7 @@ def _space(run: Run, spans: Spans) -> SharedKeysSpace:
         groups=spans.groups,
         dtype=run.config.merge.dtype,
     )
-    return SharedKeysSpace(space=space, keys=shared_keys(run))
+    return WithDefaults(space=space, keys=shared_keys(run))
 
 
 def trials_in(out: Path) -> Path:

@@ -25,7 +25,7 @@ from kingyo.scout.spans import Spans
 from kingyo.scout.task_candidates import TaskCandidates
 from kingyo.space.subsets import HIGHEST
 from kingyo.stats import Interval
-from kingyo.stats.ranks import Correlation
+from kingyo.stats.paired import Correlation
 from kingyo.strategies.gain_model import Gain
 from kingyo.strategies.stepwise import Verdict, best_measured
 

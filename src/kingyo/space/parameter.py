@@ -15,8 +15,8 @@ from kingyo.errors import KingyoError
 from kingyo.io.units import counted
 from kingyo.methods import MergeMethod, Parameter
 from kingyo.recipe import Recipe, Source, Value
-from kingyo.space.protocol import Bounds, SourceSpace
-from kingyo.space.source_values import ParameterValues, SourceValues, ValuesBySource
+from kingyo.space.protocol import SourceSpace
+from kingyo.space.source_values import Bounds, ParameterValues, SourceValues, ValuesBySource
 from kingyo.types import Axis, Genome
 
 AVERAGES = ("linear", "task_arithmetic", "singular_bands")

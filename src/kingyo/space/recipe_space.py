@@ -14,7 +14,8 @@ from kingyo.errors import KingyoError, suggest
 from kingyo.methods import MergeMethod, Parameter, takes_base
 from kingyo.recipe import Recipe
 from kingyo.space.parameter import ParameterSpace
-from kingyo.space.protocol import Bounds, SourceSpace
+from kingyo.space.protocol import SourceSpace
+from kingyo.space.source_values import Bounds
 from kingyo.types import Axis, Genome
 
 

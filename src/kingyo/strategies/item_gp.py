@@ -28,8 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from kingyo.irt.item_groups import group_items
-from kingyo.irt.item_tasks import Belief, TaskItems
+from kingyo.irt.item_tasks import Belief, TaskItems, group_items
 from kingyo.strategies import STRATEGIES, genes
 from kingyo.strategies.checks import Count, Size
 from kingyo.strategies.history import BaseStrategy, Observation

@@ -20,7 +20,7 @@ from random import Random
 
 from kingyo.strategies import STRATEGIES, genes, pareto
 from kingyo.strategies.checks import NotNegative, Population, Share
-from kingyo.strategies.generations import Generations, pick_pair, tournament
+from kingyo.strategies.ga import Generations, pick_pair, tournament
 from kingyo.strategies.history import Observation
 from kingyo.types import Axis, Genome
 
