@@ -23,6 +23,7 @@ from kingyo.types import (
     TaskAware,
     Trial,
 )
+from tests.strategies.variants import VariantContract
 
 
 class TestItemGp(StrategyContract):
@@ -32,7 +33,7 @@ class TestItemGp(StrategyContract):
         return build("item-gp", axes, seed, {"batch": 4, "initial": 5, "pool": 60, "memory": 40})
 
 
-class TestItemGpOnFloats(StrategyContract):
+class TestItemGpOnFloats(VariantContract):
     axes = FLOAT_AXES
 
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:

@@ -16,6 +16,7 @@ from kingyo.strategies.pareto import front
 from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, failed, scored
 from kingyo.types import Axis, Genome, Outcome, Strategy, Trial
 from tests.strategies.problems import EVERY_KIND, Knapsack, floats, hypervolume
+from tests.strategies.variants import VariantContract
 
 Settings = Nsga2.Settings
 SEEDS = range(3)
@@ -27,14 +28,14 @@ class TestNsga2(StrategyContract):
         return build("nsga2", axes, seed, {"population": 8})
 
 
-class TestNsga2OnFloats(StrategyContract):
+class TestNsga2OnFloats(VariantContract):
     axes = FLOAT_AXES
 
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
         return build("nsga2", axes, seed, {"population": 5, "eta_c": 2, "eta_m": 5, "mutation_rate": 0.3})
 
 
-class TestNsga2WithTwoObjectives(StrategyContract):
+class TestNsga2WithTwoObjectives(VariantContract):
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
         return build("nsga2", axes, seed, {"population": 6, "crossover_rate": 0.5})
 

@@ -19,6 +19,7 @@ from kingyo.strategies.map_elites import Archive, GridAxis, line_step
 from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, failed, scored
 from kingyo.types import Axis, Genome, InformedStrategy, Outcome, Strategy, Trial
 from tests.strategies.problems import floats, sphere, work
+from tests.strategies.variants import VariantContract
 
 Objectives = Callable[[Genome], tuple[float, ...]]
 NAMES = ["map-elites", "cycleqd"]
@@ -58,7 +59,7 @@ class TestMapElitesOfOneQuality(OfSeveralTasks):
         return build("map-elites", axes, seed, {"population": 5, "quality": 0, "line_step": 0, "initial": 3})
 
 
-class TestMapElitesOfOneObjective(StrategyContract):
+class TestMapElitesOfOneObjective(VariantContract):
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
         return build("map-elites", axes, seed, {"population": 6, "genes": ["layers", "method", "density"]})
 
@@ -76,7 +77,7 @@ class TestCycleQdOfTwoTasks(OfSeveralTasks):
         return build("cycleqd", axes, seed, {"population": 6, "sigma": 1, "mutation_step": 0, "initial": 0})
 
 
-class TestCycleQdWithoutFloats(StrategyContract):
+class TestCycleQdWithoutFloats(VariantContract):
     axes = MIXED_AXES[2:]
 
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:

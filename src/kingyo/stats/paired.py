@@ -78,9 +78,7 @@ def paired_difference(
     n = sum(each.n for each in sizes)
     bounds = Interval(score=mean, n=n, low=low, high=high, method="gaffke")
     return PairedDifference(
-        interval=with_groups(bounds, *sizes),
-        p=min(1.0, 2 * (1 + beyond) / (1 + len(lower))),
-        test="gaffke",
+        interval=with_groups(bounds, *sizes), p=min(1.0, 2 * (1 + beyond) / (1 + len(lower))), test="gaffke"
     )
 
 
