@@ -84,7 +84,7 @@ class Recorder(RandomSearch):
 def test_a_stage_starts_with_the_best_trials_of_the_previous_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(coarse_to_fine, "build_simple", lambda _, axes, seed, __: Recorder(axes, seed))
+    monkeypatch.setattr(coarse_to_fine, "build_inner", lambda _, axes, seed, __: Recorder(axes, seed))
     monkeypatch.setattr(Recorder, "learned", [])
     strategy = build("coarse-to-fine", LAYERED, 0, {"per_gene": 120})
     trials: list[Trial] = []

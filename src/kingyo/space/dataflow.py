@@ -76,9 +76,6 @@ class DataflowSpace(SourceSpace):
     merges: Mapping[str, Recipe] = field(default_factory=dict[str, Recipe])
 
     def __post_init__(self) -> None:
-        self._check()
-
-    def _check(self) -> None:
         empty = next((name for name in self.sources if self.n_layers[name] < 1), None)
         if empty is not None:
             raise KingyoError(
@@ -290,7 +287,7 @@ class HybridSpace(SourceSpace):
 
 
 def paths_of(space: Space) -> DataflowSpace | None:
-    """Return the paths that a space contains, whose genes come last; None if it has none."""
+    """Return the path part of a space, whose genes come last, or None."""
     if isinstance(space, HybridSpace):
         return space.paths
     return space if isinstance(space, DataflowSpace) else None

@@ -95,6 +95,8 @@ class ParameterSpace(SourceSpace):
             return ()
         scale = math.log10 if parameter.search_scale == "log" else float
         places = self._places[self._by_source.groups_of(owner)]
+        is_weight = parameter.name == "weight" and parameter.per_source  # at 0 the source is left out
+        neutral = 0.0 if is_weight and bounds.low <= 0.0 < bounds.high else None
         return tuple(
             Axis(
                 name=_axis_name(parameter, owner, group),
@@ -104,7 +106,7 @@ class ParameterSpace(SourceSpace):
                 start=None if start is None else scale(start),
                 place=place,
                 family=_axis_name(parameter, owner, None),
-                neutral=_neutral(parameter, bounds),
+                neutral=neutral,
             )
             for (group, place), start in zip(
                 places.items(), _starts(bounds, parameter, owner, tuple(places)), strict=True
@@ -255,12 +257,6 @@ def _starts(
             remedy="Change start in merge.parameters or merge.sources, or the groups.",
         )
     return bounds.start
-
-
-def _neutral(parameter: Parameter, bounds: Bounds) -> float | None:
-    """Return 0 for a source weight, at which the source is left out, if the bounds include it."""
-    is_weight = parameter.name == "weight" and parameter.per_source
-    return 0.0 if is_weight and bounds.low <= 0.0 < bounds.high else None
 
 
 def group_positions(layout: Layout, granularity: str) -> dict[str, float | None]:

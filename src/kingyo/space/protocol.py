@@ -18,13 +18,9 @@ class Space(Protocol):
     """A search space: axes, and recipes of genomes."""
 
     @property
-    def axes(self) -> Sequence[Axis]:
-        """Axes of the space."""
-        ...
+    def axes(self) -> Sequence[Axis]: ...
 
-    def decode(self, genome: Genome) -> Recipe:
-        """Return the recipe of a genome."""
-        ...
+    def decode(self, genome: Genome) -> Recipe: ...
 
 
 class SourceSpace(Space, Protocol):

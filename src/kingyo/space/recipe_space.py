@@ -55,26 +55,23 @@ class SourceChoice:
 
     def check(self, methods: Sequence[MergeMethod], n_sources: int) -> None:
         if self.at_least is not None and self.at_least > n_sources:
-            raise _wrong("at_least", f"at most {n_sources}, the number of sources", self.at_least)
+            raise _limit_error("at_least", f"at most {n_sources}, the number of sources", self.at_least)
         if self.at_most is not None and self.at_most < (self.at_least or 1):
-            raise _wrong("at_most", f"{self.at_least or 1} or more", self.at_most)
+            raise _limit_error("at_most", f"{self.at_least or 1} or more", self.at_most)
         for method in methods:
-            self._check_method(method)
-
-    def _check_method(self, method: MergeMethod) -> None:
-        fewest, most = method.min_sources, method.max_sources
-        for key, limit in (("at_least", self.at_least), ("at_most", self.at_most)):
-            if limit is not None and limit < fewest:
-                raise _wrong(key, f"{fewest} or more, which {method.name} needs", limit)
-        if most is not None and self.at_least is not None and self.at_least > most:
-            raise _wrong("at_least", f"at most {most}, the most that {method.name} takes", self.at_least)
+            fewest, most = method.min_sources, method.max_sources
+            for key, limit in (("at_least", self.at_least), ("at_most", self.at_most)):
+                if limit is not None and limit < fewest:
+                    raise _limit_error(key, f"{fewest} or more, which {method.name} needs", limit)
+            if most is not None and self.at_least is not None and self.at_least > most:
+                raise _limit_error("at_least", f"at most {most}, which {method.name} takes", self.at_least)
 
 
 def axis_name(source: str) -> str:
     return f"use/{source}"
 
 
-def _wrong(key: str, expected: str, received: int) -> KingyoError:
+def _limit_error(key: str, expected: str, received: int) -> KingyoError:
     return KingyoError(
         f"merge.choose_sources.{key}",
         expected=expected,

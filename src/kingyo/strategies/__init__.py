@@ -61,11 +61,7 @@ STRATEGIES: Registry[StrategyFactory] = Registry("strategy", "kingyo.strategies"
 
 
 def learns_from_items(name: str, options: Mapping[str, object]) -> bool:
-    """Return whether a strategy, or the one that it wraps, learns from scores of individual items.
-
-    Raises:
-        KingyoError: the name is unknown.
-    """
+    """Return whether a strategy, or the one that it wraps, learns from scores of individual items."""
     factory = STRATEGIES.get(name)
     within = options.get("strategy", getattr(factory.Settings, "strategy", None))
     if isinstance(within, str):
@@ -119,15 +115,6 @@ def build(
             remedy=f"Change search.settings. For a strategy of your own: {FIX_STRATEGY}",
         ) from error
     return strategy
-
-
-def build_inner(name: str, axes: Sequence[Axis], seed: int, options: Mapping[str, object] | None) -> Strategy:
-    """Build the inner strategy of a combinator from its settings ``strategy`` and ``settings``."""
-    try:
-        STRATEGIES.get(name)
-    except KingyoError as error:
-        raise error.placed("search.settings") from error
-    return build(name, axes, seed, options or {}, key="search.settings.settings")
 
 
 def derived_seed(seed: int, part: int) -> int:

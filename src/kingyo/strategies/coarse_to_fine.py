@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from kingyo.strategies import STRATEGIES
 from kingyo.strategies.checks import Positive
-from kingyo.strategies.wrapper import Wrapper, build_simple
+from kingyo.strategies.wrapper import Wrapper, build_inner
 from kingyo.types import Axis, Genome, Outcome, Trial
 
 MAX_KNOWN = 200  # outcomes that a stage begins with: half the best, half the latest
@@ -74,7 +74,7 @@ class CoarseToFine(Wrapper):
         self._level, self._stage, self._first = level, self._stages[level], self._history.count
         settings = self._settings
         self._set_inner(
-            build_simple(settings.strategy, self._stage.axes, self._seed + level, settings.settings)
+            build_inner(settings.strategy, self._stage.axes, self._seed + level, settings.settings)
         )
 
     def _learn(self, outcomes: Sequence[Outcome]) -> None:

@@ -164,8 +164,10 @@ class GeneticAlgorithm(Generations):
         return super()._newcomer()
 
     def _child(self) -> tuple[Genome, tuple[int, ...]] | None:
-        if not self._parents and not self._begins_with_known():
-            return None
+        if not self._parents:
+            share = self._settings.from_known
+            if not share or not self._known or self._rng.random() >= share:
+                return None
         parents = self._parents or self._known
         scores = list(map(_score, parents))
         if len(scores) < 2 or self._rng.random() >= self._settings.crossover_rate:
@@ -174,10 +176,6 @@ class GeneticAlgorithm(Generations):
         one, two = pick_pair(scores, self._select, self._rng)
         a, b = parents[one], parents[two]
         return self._mutated(uniform_crossover(a.genome, b.genome, self._rng)), (a.number, b.number)
-
-    def _begins_with_known(self) -> bool:
-        share = self._settings.from_known
-        return share > 0 and bool(self._known) and self._rng.random() < share
 
     def _mutate(self, index: int, gene: float) -> float:
         return genes.mutate_gene(self._axes[index], gene, self._settings.mutation_step, self._rng)

@@ -99,10 +99,7 @@ class ItemGp(BaseStrategy):
 
     @property
     def batch(self) -> int:
-        """The size of a generation: as it is set, later a share of the trials that there are.
-
-        A fit takes as long for many proposals as for few, and a few more scores tell a long search little.
-        """
+        """Trials per generation, later 2% of all trials: a fit costs the same for many proposals."""
         least, most = self._settings.batch, self._settings.memory // 4
         return max(least, min(most, int(GROWTH * self._history.count)))
 
@@ -113,7 +110,7 @@ class ItemGp(BaseStrategy):
         self._task_of = {item: tasks[name] for item, name in task_of.items()}
 
     def warm_start(self, known: Sequence[Outcome]) -> None:
-        """Begin with points that were measured before; those that were to be tried first need not be.
+        """Begin with measured points, and drop initial points that are among them.
 
         Those that were scored on most items are the known models: trials of an earlier search have fewer.
         """
@@ -141,7 +138,8 @@ class ItemGp(BaseStrategy):
         rng = np.random.default_rng([self._seed, count])
         fresh = self._initial_points[: self._settings.initial][count : count + n]
         rest = range(count + len(fresh), count + n)
-        if self._sampler.has_weights and self._scores_are_equal():
+        means = [statistics.fmean(each.items.values()) for each in self._known if each.items]
+        if self._sampler.has_weights and means and max(means) - min(means) < EQUAL:
             points = [*fresh, *self._bold_mixtures(rest)]
         else:
             points = [*fresh, *self._proposals(rest, rng)]
@@ -159,10 +157,6 @@ class ItemGp(BaseStrategy):
     def _belief(self) -> Belief | None:
         tasks = [task for task in self._tasks if task.levels]
         return Belief(tasks=tasks) if tasks else None
-
-    def _scores_are_equal(self) -> bool:
-        means = [statistics.fmean(each.items.values()) for each in self._known if each.items]
-        return bool(means) and max(means) - min(means) < EQUAL
 
     def _points(self) -> Matrix:
         return self._sampler.points([observation.genome for observation in self._known])

@@ -118,9 +118,6 @@ class Illumination(BaseStrategy, ABC):
 
     All outcomes of a search have the same number of objectives; known points with another number are ignored.
     Failures enter no archive.
-
-    Raises:
-        KingyoError: invalid axes or settings.
     """
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: IlluminationSettings) -> None:
@@ -204,16 +201,14 @@ class Illumination(BaseStrategy, ABC):
         )
 
     def _propose(self) -> Trial:
-        child = self._child() if self._history.count >= self._n_initial() else None
+        initial = self._options.initial
+        if initial is None:
+            initial = 0 if self._known else self._options.population
+        child = self._child() if self._history.count >= initial else None
         genome, parents = child or (genes.random_point(self._axes, self._rng), ())
         mutate = genes.mutation(self._axes, genes.RENEWAL_STEP, self._rng)
         numbers = [parent.number for parent in parents]
         return self._ask_new(genome, mutate, self._rng, numbers, attempts=NOVELTY_ATTEMPTS)
-
-    def _n_initial(self) -> int:
-        if self._options.initial is not None:
-            return self._options.initial
-        return 0 if self._known else self._options.population
 
 
 def _gene_axis(axis: Axis, cells: int) -> GridAxis:

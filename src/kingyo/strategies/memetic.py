@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from kingyo.strategies import STRATEGIES, genes
 from kingyo.strategies.checks import Size
 from kingyo.strategies.coarse_to_fine import Stage, families_of, stage_of
-from kingyo.strategies.wrapper import Wrapper, build_simple
+from kingyo.strategies.wrapper import Wrapper, build_inner
 from kingyo.types import Axis, ContinuingStrategy, Genome, Learn, Lesson, Outcome, Trial
 
 Vector = NDArray[np.float64]
@@ -155,8 +155,7 @@ class Memetic(Wrapper):
         if self._learned is None or self._learned.number not in self._outcomes:
             return
         trial, self._learned = self._learned, None
-        if not self._gains(trial):
-            self._n_failures += 1
+        self._n_failures += not self._gains(trial)
         if self._n_failures == MOST_FAILURES:
             self._next_lesson = None
 
@@ -177,7 +176,7 @@ class Memetic(Wrapper):
 
     def _begin_search(self, axes: Sequence[Axis], known: Sequence[Outcome] = ()) -> None:
         settings, seed = self._settings, self._seed + self._n_lessons
-        self._set_inner(build_simple(settings.strategy, axes, seed, settings.settings))
+        self._set_inner(build_inner(settings.strategy, axes, seed, settings.settings))
         if self._n_lessons and isinstance(self._inner, ContinuingStrategy):
             self._inner.continue_from(self._known_points(known))
         else:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from kingyo.strategies import COMBINATORS, build_inner
+from kingyo.errors import KingyoError
+from kingyo.strategies import COMBINATORS, STRATEGIES, build
 from kingyo.strategies.checks import require
 from kingyo.strategies.history import History
 from kingyo.types import (
@@ -91,12 +92,14 @@ class Wrapper:
         return trials
 
 
-def build_simple(
-    name: str, axes: Sequence[Axis], seed: int, options: Mapping[str, object] | None
-) -> Strategy:
-    """Build the inner strategy of a combinator from its settings; it may be no combinator."""
+def build_inner(name: str, axes: Sequence[Axis], seed: int, options: Mapping[str, object] | None) -> Strategy:
+    """Build the inner strategy of a combinator from its settings ``strategy`` and ``settings``."""
     require("strategy", name, "a strategy that is not a combinator", holds=name not in COMBINATORS)
-    return build_inner(name, axes, seed, options)
+    try:
+        STRATEGIES.get(name)
+    except KingyoError as error:
+        raise error.placed("search.settings") from error
+    return build(name, axes, seed, options or {}, key="search.settings.settings")
 
 
 class InitialPointsStrategy(Wrapper):
