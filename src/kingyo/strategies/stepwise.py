@@ -177,7 +177,7 @@ class Stepwise(BaseStrategy):
             self._open.discard(observation.number)
             self._scores.add(observation)
         if not self._queue and not self._open:
-            self._queue = next(self._rounds, [])
+            self._queue = next(self._rounds, list[Genome]())
 
     def _select(self) -> Generator[list[Genome]]:
         """Make the rounds of the selection, one when the scores of the last are in."""
@@ -301,7 +301,8 @@ class Stepwise(BaseStrategy):
             if not too_small:
                 return
             worst = min(too_small, key=lambda i: self.contributions[i].mean)
-            self.weights, self.contributions = self.weights.without(worst), {}
+            self.weights = self.weights.without(worst)
+            self.contributions = {}
 
     def _additions(self, weights: Weights) -> list[int]:
         """Return the sources that may be added: neither chosen, nor failed, nor too many or too costly."""
