@@ -10,7 +10,7 @@ import pytest
 
 from kingyo.errors import KingyoError
 from kingyo.strategies.gain_model import Gain
-from kingyo.strategies.source_changes import Change, Weights
+from kingyo.strategies.source_changes import SourceChange, Weights
 from kingyo.strategies.stepwise import Stepwise
 from kingyo.testing.strategies import StrategyContract, failed, scored
 from kingyo.types import Axis, Genome, ItemScore, Outcome, Strategy, Trial
@@ -291,7 +291,7 @@ def test_merges_without_parts_differ_from_those_with_all(norms: tuple[tuple[floa
 
 def test_the_largest_span_of_a_source_stays() -> None:
     weights = Weights(axes=tuple(axes(6)), norms=((0.1, 0.2), (1.0, 3.0), (2.0, 0.3)), chosen=(0, 1, 2))
-    trimmed = weights.changed(Change((), share=0.75))
+    trimmed = weights.changed(SourceChange((), share=0.75))
     assert on(trimmed.genome()) == {1, 3, 4}
     assert trimmed.genome([0]) == (1.0, 1.0, 0.0, 0.0, 0.0, 0.0)
 

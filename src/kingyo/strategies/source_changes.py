@@ -24,7 +24,7 @@ LIKELY = 1.0
 the end; one that is missing may keep all others from being found."""
 
 
-class Change(NamedTuple):
+class SourceChange(NamedTuple):
     """Sources that are added, and another share of span weights to leave out; None: the same as now."""
 
     sources: tuple[int, ...]
@@ -79,7 +79,7 @@ class Weights:
         """Return the weights of a source, by span."""
         return self.genome()[source * self.n_spans : (source + 1) * self.n_spans]
 
-    def changed(self, change: Change) -> Weights:
+    def changed(self, change: SourceChange) -> Weights:
         weights = replace(self, chosen=(*self.chosen, *change.sources))
         return weights if change.share is None else replace(weights, share=change.share).pruned()
 
@@ -94,20 +94,20 @@ class Weights:
         scale = self.scale * _shrinkage(len(self.chosen)) / _shrinkage(len(rest))
         return replace(self, chosen=rest, scale=scale)
 
-    def other_shares(self) -> list[Change]:
+    def other_shares(self) -> list[SourceChange]:
         """Return the merges of the chosen sources that leave out another share of span weights."""
-        return self._distinct([self], [Change((), share) for share in SHARES])
+        return self._distinct([self], [SourceChange((), share) for share in SHARES])
 
-    def whole_additions(self, sources: Iterable[int]) -> list[Change]:
+    def whole_additions(self, sources: Iterable[int]) -> list[SourceChange]:
         """Return the addition of each of some sources to a merge that leaves out nothing."""
         sources = list(sources)
-        known = [self.changed(Change((source,))) for source in sources]
-        return self._distinct(known, [Change((source,), 0.0) for source in sources])
+        known = [self.changed(SourceChange((source,))) for source in sources]
+        return self._distinct(known, [SourceChange((source,), 0.0) for source in sources])
 
-    def _distinct(self, known: Iterable[Weights], changes: Iterable[Change]) -> list[Change]:
+    def _distinct(self, known: Iterable[Weights], changes: Iterable[SourceChange]) -> list[SourceChange]:
         """Return changes to merges that differ from known ones and from one another."""
         seen = {weights.genome() for weights in known}
-        distinct: list[Change] = []
+        distinct: list[SourceChange] = []
         for change in changes:
             genome = self.changed(change).genome()
             if genome not in seen:
@@ -195,13 +195,13 @@ class ChangeRace:
 
     def __init__(
         self,
-        changes: Sequence[Change],
+        changes: Sequence[SourceChange],
         weights: Weights,
         scores: ItemScores,
         rules: GainRules,
         *,
         rounds: int,
-        first_items: dict[Change, set[str]],
+        first_items: dict[SourceChange, set[str]],
     ) -> None:
         self._alive = list(changes)
         self._weights = weights
@@ -210,8 +210,8 @@ class ChangeRace:
         self._rounds = rounds
         self._round = 1
         self._first_items = first_items
-        self.gains: dict[Change, Gain] = {}
-        self.winner: Change | None = None
+        self.gains: dict[SourceChange, Gain] = {}
+        self.winner: SourceChange | None = None
         self.is_over = False
 
     def genomes(self) -> list[Genome]:
@@ -243,7 +243,7 @@ class ChangeRace:
             self._alive = self._best()
             self._round += 1
 
-    def _best(self) -> list[Change]:
+    def _best(self) -> list[SourceChange]:
         """Return the best of a round. Additions that tie with the last go on if it gains, or none does."""
         alive = (change for change in self._alive if not self._rules.is_hopeless(self.gains[change]))
         ranked = sorted(alive, key=lambda change: -self.gains[change].mean)
@@ -254,5 +254,5 @@ class ChangeRace:
         ties = ranked[n:] if last > 0 or best <= 0 else []
         return [*ranked[:n], *(change for change in ties if self.gains[change].mean == last)]
 
-    def _genome_of(self, change: Change) -> Genome:
+    def _genome_of(self, change: SourceChange) -> Genome:
         return self._weights.changed(change).genome()

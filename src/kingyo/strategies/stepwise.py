@@ -44,7 +44,7 @@ from kingyo.strategies import STRATEGIES
 from kingyo.strategies.checks import Positive, Share, Size, require
 from kingyo.strategies.gain_model import Gain, GainModel
 from kingyo.strategies.history import BaseStrategy
-from kingyo.strategies.source_changes import Change, ChangeRace, GainRules, ItemScores, Weights
+from kingyo.strategies.source_changes import ChangeRace, GainRules, ItemScores, SourceChange, Weights
 from kingyo.types import Axis, Genome, Trial
 
 FIRST = 6
@@ -196,7 +196,9 @@ class Stepwise(BaseStrategy):
             )  # chosen for its pairs, and none gained enough
         self.verdict = change
 
-    def _step(self, weights: Weights, *, may_prune: bool) -> Generator[list[Genome], None, Change | Verdict]:
+    def _step(
+        self, weights: Weights, *, may_prune: bool
+    ) -> Generator[list[Genome], None, SourceChange | Verdict]:
         """Race changes of the chosen sources; return the one to make, or why there is none.
 
         The weights are new, and are taken when they are scored; if their merge fails, the old ones stay.
@@ -204,8 +206,8 @@ class Stepwise(BaseStrategy):
         candidates = self._additions(weights)
         predicted = {i: self._model.predict(i, self._features_of(i)) for i in candidates}
         order = sorted(candidates, key=lambda i: (-(predicted[i].mean + predicted[i].error), i))
-        gains: dict[Change, Gain] = {}
-        first_items: dict[Change, set[str]] = {}
+        gains: dict[SourceChange, Gain] = {}
+        first_items: dict[SourceChange, set[str]] = {}
         for changes, rounds in self._races(weights, order, gains, may_prune=may_prune):
             race = ChangeRace(
                 changes, weights, self._scores, self._rules, rounds=rounds, first_items=first_items
@@ -232,10 +234,10 @@ class Stepwise(BaseStrategy):
         return "cannot tell" if may_help else "enough"
 
     def _races(
-        self, weights: Weights, order: Sequence[int], gains: Mapping[Change, Gain], *, may_prune: bool
-    ) -> Iterator[tuple[list[Change], int]]:
+        self, weights: Weights, order: Sequence[int], gains: Mapping[SourceChange, Gain], *, may_prune: bool
+    ) -> Iterator[tuple[list[SourceChange], int]]:
         """Return the changes to race, one race after the other, each with its most rounds."""
-        rounds, additions = self._settings.rounds, [Change((i,)) for i in order]
+        rounds, additions = self._settings.rounds, [SourceChange((i,)) for i in order]
         first = len(order) if not self.steps else max(FIRST, math.ceil(self._settings.keep * len(order)))
         yield additions[:first], rounds
         yield additions[first:], rounds
@@ -256,7 +258,7 @@ class Stepwise(BaseStrategy):
             yield weights.whole_additions([change.sources[0] for change in best]), rounds
 
     def _record(
-        self, gains: Mapping[Change, Gain], predicted: Mapping[int, Gain], change: Change | None
+        self, gains: Mapping[SourceChange, Gain], predicted: Mapping[int, Gain], change: SourceChange | None
     ) -> dict[int, Gain]:
         """Learn the gains of a step and keep it, unless only the share changes; return gains by source.
 
@@ -287,20 +289,22 @@ class Stepwise(BaseStrategy):
         while len(self.chosen) > 1:
             now, unsure = self.weights.genome(), list(self.chosen)
             without = {i: self.weights.without(i).genome() for i in self.chosen}
+            gains: dict[int, Gain] = {}
             for _ in range(self._settings.last_rounds):
                 yield [now, *(without[i] for i in unsure)]
-                gains = self.contributions = {
+                gains = {
                     i: self._scores.gain(now, genome)
                     for i, genome in without.items()
                     if genome not in self._scores.failed
                 }
+                self.contributions = gains
                 unsure = [i for i, gain in gains.items() if not self._rules.is_enough(gain)]
                 if not unsure:
                     return
-            too_small = [i for i in unsure if self._rules.is_hopeless(self.contributions[i])]
+            too_small = [i for i in unsure if self._rules.is_hopeless(gains[i])]
             if not too_small:
                 return
-            worst = min(too_small, key=lambda i: self.contributions[i].mean)
+            _, worst = min((gains[i].mean, i) for i in too_small)
             self.weights = self.weights.without(worst)
             self.contributions = {}
 
@@ -314,7 +318,7 @@ class Stepwise(BaseStrategy):
     def _left(self, weights: Weights) -> list[int]:
         """Return the sources that are neither chosen nor failed."""
         others = (i for i in range(weights.n_sources) if i not in self.chosen)
-        return [i for i in others if not self._has_failed(weights.changed(Change((i,))))]
+        return [i for i in others if not self._has_failed(weights.changed(SourceChange((i,))))]
 
     def _has_failed(self, weights: Weights) -> bool:
         return weights.genome() in self._scores.failed
@@ -324,7 +328,7 @@ class Stepwise(BaseStrategy):
         costs, capacity = self._settings.costs, self._settings.capacity
         return capacity is None or math.fsum(costs[i] for i in (*self.chosen, *added)) <= capacity
 
-    def _pairs(self, sources: Sequence[int]) -> list[Change]:
+    def _pairs(self, sources: Sequence[int]) -> list[SourceChange]:
         """Return the pairs of some sources; some at random if there are many."""
         alive = sorted(i for i in sources if self.weights.genome([i]) not in self._scores.failed)
         pairs = [pair for pair in combinations(alive, 2) if self._fits(pair)]
@@ -332,7 +336,7 @@ class Stepwise(BaseStrategy):
             return []
         if len(pairs) > MOST_PAIRS:
             pairs = sorted(random.Random(self._seed).sample(pairs, MOST_PAIRS))
-        return [Change(pair) for pair in pairs]
+        return [SourceChange(pair) for pair in pairs]
 
     def _features_of(self, source: int) -> list[float]:
         """Return the features of a source: those given, its similarity to the chosen ones, and the share of
@@ -353,14 +357,14 @@ def best_measured(gains: Mapping[int, Gain]) -> int:
     return max((i for i, gain in gains.items() if 2 * gain.n >= most), key=lambda i: gains[i].mean)
 
 
-def _first_of_pair(winner: Change, gains: Mapping[Change, Gain]) -> Change:
+def _first_of_pair(winner: SourceChange, gains: Mapping[SourceChange, Gain]) -> SourceChange:
     """Of a winning pair, return the source that does better in its other pairs."""
     if len(winner.sources) < 2:
         return winner
     means = {
         i: fmean(gain.mean for change, gain in gains.items() if i in change.sources) for i in winner.sources
     }
-    return Change((max(winner.sources, key=lambda i: means[i]),))
+    return SourceChange((max(winner.sources, key=lambda i: means[i]),))
 
 
 def _check(settings: Stepwise.Settings, n_axes: int, weights: Weights) -> None:
