@@ -304,8 +304,8 @@ class Stepwise(BaseStrategy):
             too_small = [i for i in unsure if self._rules.is_hopeless(gains[i])]
             if not too_small:
                 return
-            _, worst = min((gains[i].mean, i) for i in too_small)
-            self.weights = self.weights.without(worst)
+            means = {i: gains[i].mean for i in too_small}
+            self.weights = self.weights.without(min(means, key=means.__getitem__))
             self.contributions = {}
 
     def _additions(self, weights: Weights) -> list[int]:
