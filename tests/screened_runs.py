@@ -52,7 +52,6 @@ STRATEGIES: dict[str, dict[str, object]] = {
     "m2n2": {"population": 5, "batch": 5},
     "nsga2": {"population": 6},
     "coarse-to-fine": {"settings": SMALL_GP, "per_gene": 4.0},
-    "islands": {"strategy": "ga", "settings": {"population": 4}, "islands": 2},
 }
 BUDGET = Limits(item_evaluations=24 * 12)
 

@@ -100,7 +100,7 @@ def test_one_item_only(tmp_path: Path, strategy: str) -> None:
 
 
 @pytest.mark.parametrize("candidates", [1])
-@pytest.mark.parametrize("strategy", NAMES)
+@pytest.mark.parametrize("strategy", [name for name in NAMES if name != "stepwise"])  # asks rounds whole
 def test_a_budget_smaller_than_a_population(tmp_path: Path, strategy: str, candidates: int) -> None:
     with begun(tmp_path / "run", 5) as store:
         luck = scored(lambda recipe, item: crc32(f"{recipe.hash}{item}".encode()) % 2)

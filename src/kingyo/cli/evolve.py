@@ -115,8 +115,9 @@ def _read(path: Path) -> dict[str, object]:
 def _load(
     path: Path, data: dict[str, object], max_fevals: int | None, task_search_path: list[Path]
 ) -> RunConfig:
+    from kingyo.run.config import parse_config
     from kingyo.run.config_file import BY_SCOUT, asks_scout, load_config, name_from_path
-    from kingyo.run.mergekit_evolve import is_genome_file, load_genome_file
+    from kingyo.run.mergekit_evolve import convert_genome_file, is_genome_file
 
     if "merge_method" in data:
         raise KingyoError(
@@ -127,10 +128,12 @@ def _load(
             "`kingyo init`.",
         )
     if is_genome_file(data):
-        genome = load_genome_file(path, max_fevals=max_fevals, task_search_path=task_search_path)
-        for note in genome.notes:
-            echo(f"Note: {note}", err=True)
-        return genome.config
+        converted, unused = convert_genome_file(
+            path, max_fevals=max_fevals, task_search_path=task_search_path
+        )
+        if unused:
+            echo(f"Note: {', '.join(unused)}: settings of mergekit-evolve without effect here.", err=True)
+        return parse_config(converted, str(path))
     if max_fevals is not None or task_search_path:
         raise KingyoError(
             "--task-search-path" if max_fevals is None else "--max-fevals",

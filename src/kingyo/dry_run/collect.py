@@ -24,7 +24,7 @@ from kingyo.run.preflight import check, check_prompts, notes
 from kingyo.run.prompts import first_prompts, warnings
 from kingyo.run.run import Run
 from kingyo.run.tune import n_loras, steps_of
-from kingyo.strategies.initial_points import main_batch
+from kingyo.strategies.wrapper import main_batch
 from kingyo.types import SPLITS, Axis
 
 MOST_NAMES = 8

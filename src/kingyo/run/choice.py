@@ -34,7 +34,7 @@ from kingyo.run.worker import runner_of
 from kingyo.space import SharedKeysSpace
 from kingyo.space.subsets import HIGHEST, SubsetSpace
 from kingyo.stats import Groups, Interval, interval, interval_json, size_of
-from kingyo.stats.ranks import Correlation, rank_correlation
+from kingyo.stats.paired import Correlation, rank_correlation
 from kingyo.store import RunStore
 from kingyo.strategies.gain_model import Gain
 from kingyo.strategies.stepwise import Step, Stepwise, Verdict

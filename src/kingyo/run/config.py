@@ -21,7 +21,6 @@ from kingyo.engine.options import MAX_THREADS
 from kingyo.errors import KingyoError
 from kingyo.io.schema import Number, Real, parse_model
 from kingyo.recipe import FARTHEST, MERGED, Dtype, Resize
-from kingyo.space import GenomeLayout
 from kingyo.tasks.spec import TaskSpec
 from kingyo.tasks.text import MAX_TIMEOUT
 
@@ -87,21 +86,11 @@ class MergeConfig(StrictModel):
     tokenizer_source: Annotated[str, Field(min_length=1)] | None = None
     tokenizer: dict[str, object] | None = None
     resize: Resize | None = None
-    genome: GenomeLayout | None = None
 
     @model_validator(mode="after")
     def _check_tokenizer(self) -> MergeConfig:
-        of_genome = None if self.genome is None else self.genome.tokenizer_source
-        tokenizers = (self.tokenizer_source, self.tokenizer, of_genome)
-        if sum(tokenizer is not None for tokenizer in tokenizers) > 1:
-            raise ValueError("one of tokenizer_source, tokenizer and genome.tokenizer_source")
-        return self
-
-    @model_validator(mode="after")
-    def _check_genome(self) -> MergeConfig:
-        others = {"groups", "parameters", "sources", "choose_sources"} & self.model_fields_set
-        if self.genome is not None and (others or not isinstance(self.method, str)):
-            raise ValueError("one method beside genome, and no groups, parameters, sources or choose_sources")
+        if self.tokenizer_source is not None and self.tokenizer is not None:
+            raise ValueError("one of tokenizer_source and tokenizer")
         return self
 
     @property

@@ -111,7 +111,6 @@ class _MixedDistribution:
         return self._library.ask()
 
     def tell(self, solutions: list[tuple[CatCMAwM.Solution, float]], /) -> None:
-        """Update from the costs of one generation."""
         best = min(cost for _, cost in solutions)
         is_stale = best >= self._best and _has_converged([drawn for drawn, _ in solutions])
         self._stale = self._stale + len(solutions) if is_stale else 0
@@ -130,7 +129,6 @@ class _MixedDistribution:
 
 
 def _has_converged(solutions: Sequence[CatCMAwM.Solution]) -> bool:
-    """Return whether at least half of a generation is the same point."""
     parts = [[part for part in (solution.z, solution.c) if part is not None] for solution in solutions]
     points = Counter(tuple(part.tobytes() for part in solution) for solution in parts)
     return 2 * max(points.values()) >= len(solutions)

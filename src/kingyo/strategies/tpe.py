@@ -77,15 +77,12 @@ class TreeParzen(BaseStrategy):
         self._distributions = {f"x{i:06}": _distribution(axis) for i, axis in enumerate(axes)}
         self._observations: list[Observation] = []
         self._pending: dict[int, Genome] = {}
-        self._seen: set[Genome] = set()
 
     def warm_start(self, known: Sequence[Outcome]) -> None:
-        """Add known points, as the oldest outcomes."""
         self._remember(map(Observation.of, known))
         self._seen.update(observation.genome for observation in self._observations)
 
     def ask(self, n: int) -> list[Trial]:
-        """Propose n trials: random ones until ``startup`` outcomes are in, then from the sampler."""
         fresh = self._history.take_all()
         for observation in fresh:
             self._pending.pop(observation.number, None)
@@ -141,8 +138,7 @@ class TreeParzen(BaseStrategy):
     def _propose(self, genome: Genome) -> Trial:
         rng = Random(self._derived_seed())
         mutate = genes.mutation(self._axes, genes.RENEWAL_STEP, rng)
-        trial = self._history.ask(genes.mutate_until_new(genome, self._seen, mutate, rng))
-        self._seen.add(trial.genome)
+        trial = self._ask_new(genome, mutate, rng)
         self._pending[trial.number] = trial.genome
         if len(self._pending) > MAX_PENDING:
             del self._pending[next(iter(self._pending))]

@@ -30,7 +30,6 @@ from kingyo.types.models import ReportsProgress as ReportsProgress
 from kingyo.types.models import TakeGradient as TakeGradient
 from kingyo.types.models import Written as Written
 from kingyo.types.models import ignore_progress as ignore_progress
-from kingyo.types.search import AcceptsMigrants as AcceptsMigrants
 from kingyo.types.search import ContinuingStrategy as ContinuingStrategy
 from kingyo.types.search import Evaluation as Evaluation
 from kingyo.types.search import FiniteStrategy as FiniteStrategy

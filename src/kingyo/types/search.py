@@ -193,16 +193,3 @@ class LearningStrategy(Strategy, Protocol):
     """
 
     learn: Learn
-
-
-@runtime_checkable
-class AcceptsMigrants(Strategy, Protocol):
-    """A strategy that accepts points from other searches."""
-
-    def inject(self, outcomes: Sequence[Outcome]) -> None:
-        """Receive migrants, at any time; their order does not matter, and failures are ignored.
-
-        Args:
-            outcomes: their trials have numbers below 0, unique among known points (``warm_start``) and
-                migrants. A trial may name a migrant as its parent by this number.
-        """
