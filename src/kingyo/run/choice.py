@@ -31,7 +31,7 @@ from kingyo.run.run import Run
 from kingyo.run.searches import completed
 from kingyo.run.spaces import merged_layout, shared_keys
 from kingyo.run.worker import runner_of
-from kingyo.space import SharedKeysSpace
+from kingyo.space import WithDefaults
 from kingyo.space.subsets import HIGHEST, SubsetSpace
 from kingyo.stats import Groups, Interval, interval, interval_json, size_of
 from kingyo.stats.paired import Correlation, rank_correlation
@@ -231,7 +231,7 @@ class Choice:
         return spans_of(self.layout, MOST_SPANS)
 
     @cached_property
-    def space(self) -> SharedKeysSpace:
+    def space(self) -> WithDefaults:
         """Subsets of the sources."""
         models = self.run.models
         assert models.base is not None, "a choice needs a base"
@@ -242,7 +242,7 @@ class Choice:
             groups=self.groups,
             dtype=TRIAL_DTYPE,
         )
-        return SharedKeysSpace(space=space, keys=shared_keys(self.run))
+        return WithDefaults(space=space, keys=shared_keys(self.run))
 
     @cached_property
     def strategy(self) -> Stepwise:

@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from kingyo.checkpoints import open_checkpoint
-from kingyo.errors import KingyoError, unknown
+from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.io.schema import Real, parse_model
 from kingyo.io.yaml import read_yaml
 from kingyo.recipe.contents import Base, Model
@@ -100,7 +100,7 @@ def _merge(genome: _Genome, folder: Path) -> tuple[dict[str, object], float]:
     """Return the section ``merge``, and sigma as a share of its ranges."""
     method, n = genome.merge_method, len(genome.models)
     if method not in (*NORMALIZED, "slerp"):
-        raise unknown("genome.merge_method", method, (*NORMALIZED, "slerp"))
+        raise unknown_name_error("genome.merge_method", method, (*NORMALIZED, "slerp"))
     for key, holds, expected in (
         ("filters", not genome.filters, "no filters, because a run.yaml has genes by groups of layers"),
         ("smooth", not genome.smooth, "false, because weights of a run.yaml change in steps"),

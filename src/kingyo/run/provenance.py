@@ -177,8 +177,7 @@ def stored_code(store: RunStore) -> Mapping[str, str]:
 
 def opened_files(store: RunStore) -> Mapping[str, str]:
     """Return the stored hashes of the files that graders only read; some are also in ``stored_code``."""
-    stored = cast("dict[str, str]", store.fact(OPENED) or {})
-    return {file: value for file, value in stored.items() if value}
+    return {file: value for file, value in store.fact(OPENED).items() if value}
 
 
 def has_changed_opened(store: RunStore) -> bool:

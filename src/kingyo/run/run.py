@@ -148,7 +148,7 @@ class Run(Setup):
         """All searches in order; those that need a winner assume that the start of the first search wins."""
         if len(self.stages) == 1:
             return self.searches
-        winners = dict.fromkeys((WEIGHT_SEARCH, MAIN), first_merge(self))
+        winners: dict[str, Recipe] = dict.fromkeys((WEIGHT_SEARCH, MAIN), first_merge(self))
         return tuple(search for stage in self.stages for search in stage(winners))
 
     @property

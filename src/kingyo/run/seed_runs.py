@@ -118,7 +118,7 @@ def _baseline_scores(store: RunStore) -> KnownScores:
 
 def _without_free_keys(key: str, value: object) -> object:
     if not isinstance(value, dict) or key not in ("config", CHOICE):
-        return value
+        return cast("object", value)
     keys = cast("dict[str, object]", value)
     if key == CHOICE:
         return {**keys, "asked": _without_free_keys("config", keys["asked"])}

@@ -22,7 +22,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from kingyo.errors import unknown
+from kingyo.errors import unknown_name_error
 from kingyo.strategies import STRATEGIES, genes
 from kingyo.strategies.checks import Count, NotNegative, Positive, Size, require
 from kingyo.strategies.history import BaseStrategy, Observation
@@ -222,7 +222,7 @@ def _axis_indices(axes: Sequence[Axis], names: Sequence[str]) -> tuple[int, ...]
     known = [axis.name for axis in axes]
     for name in names:
         if name not in known:
-            raise unknown("genes: axis", name, known)
+            raise unknown_name_error("genes: axis", name, known)
     require("genes", list(names), "different axes", holds=len(set(names)) == len(names))
     return tuple(known.index(name) for name in names) or tuple(range(len(axes)))[:DEFAULT_GENES]
 
