@@ -20,10 +20,10 @@ from transformers import PreTrainedModel
 from kingyo.errors import KingyoError
 from kingyo.io.extras import library, require_extra
 from kingyo.models.decoding import Forward
-from kingyo.models.examples import ExampleTokens, as_row, batches, loss_of
 from kingyo.models.kinds.kind import Course, LoadOptions, Start, training_dtype
 from kingyo.models.language_model import end_tokens
 from kingyo.models.loading import context, load_model, load_tokenizer
+from kingyo.models.losses import ExampleTokens, as_row, batches, loss_of
 from kingyo.models.tokens import Text
 from kingyo.types import Example
 
@@ -46,8 +46,9 @@ def train_lora(
         dtype = training_dtype(start.device)
         options = LoadOptions(dtype=dtype, device=start.device, allow_pickle=start.allow_pickle)
         model = load_model(start.path, options)
-        text = Text(load_tokenizer(start.path, remote_code=False), end_tokens(model))
-        rows = [as_row(text, example, context(model.config)) for example in examples]
+        tokenizer = load_tokenizer(start.path, remote_code=False)
+        text = Text(tokenizer, end_tokens(model), context(model.config))
+        rows = [as_row(text, example) for example in examples]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # deprecations, and Conv1D layers, which work
             adapted = _adapted(model, start)

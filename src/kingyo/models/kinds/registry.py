@@ -48,7 +48,9 @@ def distribution_of(kind: ModelKind) -> str | None:
     return None if MODEL_KINDS.is_registered(kind.name) else MODEL_KINDS.distribution(kind)
 
 
-def called(kind: ModelKind, name: str, call: Callable[[], T], returns: type | UnionType | None = None) -> T:
+def call_kind(
+    kind: ModelKind, name: str, call: Callable[[], T], returns: type | UnionType | None = None
+) -> T:
     """Call a method of a kind; turn a crash of a user's or plug-in's kind into KingyoError."""
     expected = f"a call of {name} that succeeds"
     blames = crashes_as_errors(f"kind of model {kind.name}", expected=expected, remedy=_FIX)
@@ -62,8 +64,9 @@ def called(kind: ModelKind, name: str, call: Callable[[], T], returns: type | Un
 
 def load_live(kind: ModelKind, path: Path, options: LoadOptions) -> Live:
     """Load a live model and check that it has all members that its kind provides."""
-    live = called(kind, "load", lambda: kind.load(path, options))
-    promised = {"dtype", "weights"}.union(*map(members, kind.provides))
+    live = call_kind(kind, "load", lambda: kind.load(path, options))
+    weights = "load_weights" if hasattr(live, "load_weights") else "weights"
+    promised = {"dtype", weights}.union(*map(members, kind.provides))
     missing = sorted(name for name in promised if not hasattr(live, name))
     if missing:
         raise _broken(kind.name, f"a live model with {', '.join(missing)}", repr(live)[:120])
@@ -123,7 +126,7 @@ def known_kind(
 
 
 def _takes(kind: ModelKind, config: Config, pipeline: Config) -> bool:
-    return called(kind, "takes", lambda: bool(kind.takes(config, pipeline)))
+    return call_kind(kind, "takes", lambda: bool(kind.takes(config, pipeline)))
 
 
 def common_kind(

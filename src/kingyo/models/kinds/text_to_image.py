@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from kingyo.errors import KingyoError
 from kingyo.io.pipeline_index import DENOISERS, component_classes
-from kingyo.models.kinds.kind import BatchMemory, CardPart, Config, LoadOptions, Options, Workload
+from kingyo.models.kinds.kind import (
+    BatchMemory,
+    CardPart,
+    Config,
+    LoadOptions,
+    Options,
+    Question,
+    Workload,
+)
 from kingyo.models.kinds.registry import MODEL_KINDS
 from kingyo.types import DrawsPictures, Item
 
 if TYPE_CHECKING:
-    from kingyo.models.prompt_lengths import PromptLengths
     from kingyo.models.text_to_image import LivePipeline
 
 NAME = "text-to-image"
@@ -56,18 +64,18 @@ class TextToImage:
 
         return LivePipeline.load(path, options)
 
-    def reader(self, path: Path) -> PromptLengths:
-        """Return a reader that checks that a text encoder reads all tokens of each prompt."""
-        from kingyo.models.prompt_lengths import PromptLengths
+    def validate(self, path: Path, questions: Sequence[Question]) -> Iterable[KingyoError]:
+        """Check that the pipeline accepts settings, and that a text encoder reads all of each prompt."""
+        from kingyo.models.pipeline_settings import DrawingCheck
 
-        return PromptLengths.load(path)
+        return DrawingCheck(path).errors(questions)
 
     def memory(self, path: Path, config: Config, load: Workload) -> BatchMemory | None:
         """Return None: the memory depends on the architecture."""
 
     def pipeline_files(self, path: Path, options: Sequence[Options]) -> Mapping[str, str]:
         """Return the scheduler of the tasks and the index that names it; nothing if tasks differ."""
-        from kingyo.models.pipeline_schedulers import scheduler_files
+        from kingyo.models.pipeline_settings import scheduler_files
 
         drawn = [cast("Mapping[str, object]", each["scheduler"]) for each in options if "scheduler" in each]
         if not drawn or not drawn[0] or any(each != drawn[0] for each in drawn):
