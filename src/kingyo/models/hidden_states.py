@@ -34,7 +34,6 @@ class LayerStates:
 
     @property
     def n_layers(self) -> dict[str, int]:
-        """Number of layers of each model, by name."""
         return {name: len(layers) for name, layers in self._layers.items()}
 
     @torch.inference_mode()
@@ -84,7 +83,6 @@ class ImageLayerStates:
 
     @property
     def n_layers(self) -> dict[str, int]:
-        """Number of layers of each model, by name."""
         return dict(self._n_layers)
 
     @torch.inference_mode()

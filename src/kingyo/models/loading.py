@@ -111,7 +111,6 @@ def context(config: object) -> int | None:
 
 
 def _require_checkpoint(path: Path, *, allow_pickle: bool) -> None:
-    """Raise KingyoError unless a folder has config.json and weights in an allowed format."""
     if not (path / "config.json").is_file():
         raise KingyoError(
             str(path),
@@ -379,8 +378,6 @@ def _memory(tensor: Tensor) -> int:
 
 
 class _Views(TorchFunctionMode):
-    """Return tensors unchanged from ``contiguous``, so that conversions return views."""
-
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:

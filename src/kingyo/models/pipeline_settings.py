@@ -87,7 +87,6 @@ def require_parameters(
 
 
 def _require_no_key(name: str, value: object) -> None:
-    """Check that the task has no key of this name."""
     if name in _KEYS:
         raise KingyoError(
             f"arguments: {name}",
@@ -187,7 +186,6 @@ def _scheduler_class(name: str) -> Any:
 
 
 def _require_settings(kind: Any, settings: Mapping[str, object]) -> None:
-    """Check the names of a scheduler's settings, and the size of numbers."""
     known = named_parameters(kind.__init__)
     require_parameters(settings, known, f"a setting of {kind.__name__}", "scheduler: ")
     for key, value in settings.items():
@@ -244,7 +242,6 @@ class DrawingCheck:
         rehearse(self._scheduler, drawing.scheduler, drawing.steps)
 
     def _require_uncut(self, text: str, limits: Sequence[int]) -> None:
-        """Check that at least one text encoder reads all tokens of a text."""
         tokens = [cast("list[int]", each(text, verbose=False)["input_ids"]) for each in self._tokenizers]
         over = [len(own) - limit for own, limit in zip(tokens, limits, strict=True)]
         if not over or min(over) <= 0:
@@ -261,7 +258,6 @@ class DrawingCheck:
         )
 
     def _limit(self, tokenizer: Any, drawing: Drawing) -> int:
-        """Return the number of tokens that the encoder of a tokenizer reads."""
         own, given = int(tokenizer.model_max_length), drawing.arguments.get(_LENGTH, self._longest)
         is_clip = type(tokenizer).__name__.startswith("CLIP")
         return own if is_clip or not isinstance(given, int) else min(own, given)

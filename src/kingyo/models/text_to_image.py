@@ -50,7 +50,6 @@ class LivePipeline:
 
     @classmethod
     def load(cls, path: Path, options: LoadOptions | None = None) -> Self:
-        """Build a pipeline from the folder of its denoiser, whose parent holds the other components."""
         options = options or LoadOptions()
         denoiser = load_denoiser(path, options)
         pipeline = load_around(path, denoiser, options)
@@ -61,12 +60,10 @@ class LivePipeline:
 
     @property
     def dtype(self) -> str:
-        """The dtype of the computation, such as ``float32``."""
         return str(next(iter(self.weights.values())).dtype).removeprefix("torch.")
 
     @property
     def n_encoded(self) -> int:
-        """Number of prompts that went through the text encoders."""
         return self._prompts.n_encoded
 
     @torch.inference_mode()
@@ -113,7 +110,6 @@ class LivePipeline:
     def _pixels(
         self, batch: Sequence[DrawingPrompt], drawing: Drawing, arguments: Mapping[str, object]
     ) -> Any:
-        """Return the pixels of a batch as an array: [items, height, width, channels], from 0 to 1."""
         self._pipeline.scheduler = scheduler_for(self._own_scheduler, drawing.scheduler)
         prompts: dict[str, object] = {"prompt": [each.text for each in batch]}
         if drawing.negative_prompt:
@@ -145,7 +141,6 @@ def _require_finite(pixels: Any, prompt: DrawingPrompt) -> None:
 
 
 def _png(pixels: Any) -> Media:
-    """Return pixels from 0 to 1 as a PNG, rounded as diffusers does."""
     from PIL import Image
 
     levels = (pixels * 255).round().astype("uint8")
@@ -174,7 +169,6 @@ class CachedPrompts:
         self.n_encoded = 0
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Return what ``encode_prompt`` returns for a batch of prompts."""
         arguments = self._signature.bind(*args, **kwargs).arguments
         lists = {name: each for name, each in arguments.items() if _is_prompts(name, each)}
         n = len(next(iter(lists.values()), ()))

@@ -61,7 +61,6 @@ def train_lora(
 
 
 def _adapted(model: PreTrainedModel, start: Start) -> Any:
-    """Add a LoRA to a model: the existing one, or a new one at every linear layer."""
     peft = library("control trained", "peft")
     try:
         if start.adapter is not None:
@@ -80,7 +79,6 @@ def _adapted(model: PreTrainedModel, start: Start) -> Any:
 def _train(
     model: PreTrainedModel, text: Text, rows: Sequence[ExampleTokens], course: Course
 ) -> Iterator[float]:
-    """Train, and yield the seconds of each step."""
     forward = Forward(model)
     weights = [each for each in model.parameters() if each.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=course.learning_rate, weight_decay=0.0)
@@ -105,7 +103,6 @@ def _train(
 
 
 def _rate(course: Course, step: int) -> float:
-    """Return the learning rate of a step, counted from 0: it rises to its maximum, then falls to 0."""
     warm = max(1, round(WARM_UP * course.steps))
     if step < warm:
         return course.learning_rate * (step + 1) / warm
@@ -113,7 +110,6 @@ def _rate(course: Course, step: int) -> float:
 
 
 def _write(adapted: Any, out: Path) -> None:
-    """Write the adapter to a temporary folder, then rename it."""
     temporary = out.with_name(f".{out.name}.partial")
     for old in (temporary, out):
         if old.exists():

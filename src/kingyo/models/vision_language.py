@@ -78,7 +78,6 @@ class LiveVisionLanguageModel:
 
     @property
     def n_encoded(self) -> int:
-        """Number of times that the images of a prompt went through the vision part."""
         return self._features.n_encoded
 
     @property
@@ -87,7 +86,6 @@ class LiveVisionLanguageModel:
         return self._features.kept.n_bytes + self._features.kept.n_file_bytes
 
     def forget_images(self) -> None:
-        """Drop all kept image features."""
         self._features.kept.clear()
 
     def generate(self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()) -> list[str]:

@@ -43,7 +43,6 @@ class TwoTowers:
 
     @property
     def width(self) -> int:
-        """Number of features of an image or a text."""
         return self._encode_text("").shape[0]
 
     def cosines(self, pictures: Sequence[Media], texts: Sequence[str]) -> list[float]:

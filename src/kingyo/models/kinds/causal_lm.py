@@ -48,17 +48,14 @@ class CausalLM:
     )
 
     def takes(self, config: Config, pipeline: Config) -> bool:  # noqa: ARG002 (part of the protocol)
-        """Return whether the config names an architecture of a causal language model."""
         return any(each.endswith(_ENDINGS) for each in architectures(config))
 
     def load(self, path: Path, options: LoadOptions) -> LiveModel:
-        """Build a live model; see ``LiveModel.load``."""
         from kingyo.models.language_model import LiveModel
 
         return LiveModel.load(path, options)
 
     def preprocessor(self, path: Path) -> Text:
-        """Return the tokenizer, with the length of the context."""
         from kingyo.models.language_model import load_text
 
         return load_text(path)
@@ -85,7 +82,6 @@ class CausalLM:
         )
 
     def usage(self, example: Item, options: Options) -> str:
-        """Return code that answers a prompt with the task's settings."""
         prompt, stops = repr(example.prompt), list(cast("Sequence[str]", options.get("stop") or ()))
         inputs = f"tokenizer({prompt}, return_tensors='pt').input_ids"
         if options.get("chat"):
@@ -105,13 +101,11 @@ class CausalLM:
         )
 
     def path_models(self, live: Mapping[str, LiveModel]) -> PathModels[LiveModel]:
-        """Return models whose layers can run in any order; see ``kingyo.models.path``."""
         from kingyo.models.language_model import PathModels
 
         return PathModels(live)
 
     def streams(self, live: Mapping[str, LiveModel], frame: str) -> LayerStates:
-        """Return the hidden states of the models; see ``kingyo.models.hidden_states``."""
         from kingyo.models.hidden_states import LayerStates
 
         return LayerStates(live, frame)
@@ -119,7 +113,6 @@ class CausalLM:
     def train_lora(
         self, start: Start, examples: Sequence[Example], course: Course, out: Path | None = None
     ) -> list[float]:
-        """Train a LoRA on examples; see ``kingyo.models.training``."""
         from kingyo.models.training import train_lora
 
         return train_lora(start, examples, course, out)

@@ -63,7 +63,6 @@ class LiveImageClassifier:
 
     @property
     def dtype(self) -> str:
-        """The dtype of the computation, such as ``float32``."""
         return str(self._model.dtype).removeprefix("torch.")
 
     def rate_classes(self, images: Sequence[Media]) -> list[list[float]]:
@@ -98,12 +97,10 @@ class LiveImageClassifier:
         return gradients([loss], self._model, self.weights, names, take)
 
     def _pixels_of(self, images: Sequence[Media]) -> Tensor:
-        """Return the preprocessed pixels of images: [images, channels, height, width]."""
         stacked = torch.stack([self._prepared(each) for each in images])
         return stacked.to(self._model.device, self._model.dtype)
 
     def _prepared(self, image: Media) -> Tensor:
-        """Return the preprocessed pixels of an image: [channels, height, width]."""
         pixels = self._pixels.get(image.sha256)
         return self._pixels.put(image.sha256, self._processor(image)) if pixels is None else pixels
 
@@ -156,11 +153,9 @@ class ImageClassification:
     )
 
     def takes(self, config: Config, pipeline: Config) -> bool:  # noqa: ARG002 (required by the protocol)
-        """Return whether the config names an architecture of an image classifier."""
         return any(each.endswith(_ENDING) for each in architectures(config))
 
     def load(self, path: Path, options: LoadOptions) -> LiveImageClassifier:
-        """Build a live model from a folder with config.json, safetensors and preprocessor_config.json."""
         from transformers import AutoModelForImageClassification
 
         from kingyo.models.loading import live_weights, load_model
@@ -170,7 +165,6 @@ class ImageClassification:
         return LiveImageClassifier(model, processor, live_weights(model, path), options)
 
     def preprocessor(self, path: Path) -> ClassifierInput:
-        """Return the classes and the image processor."""
         return ClassifierInput(path)
 
     def validate(self, path: Path, questions: Sequence[Question]) -> Iterable[KingyoError]:
@@ -182,7 +176,6 @@ class ImageClassification:
         """Return None: the memory depends on the architecture."""
 
     def usage(self, example: Item, options: Options) -> str:  # noqa: ARG002 (required by the protocol)
-        """Return code that classifies an image."""
         image = f"{MEDIA}/{example.media[0].name}" if example.media else "image.png"
         return (
             "from transformers import pipeline\n\n"
@@ -192,7 +185,6 @@ class ImageClassification:
 
 
 def _classes(config: Config) -> tuple[str, ...]:
-    """Return the class names of a config, in the order of the model's output."""
     id2label = cast("Mapping[int, object]", config.get("id2label") or {})
     if sorted(id2label) != list(range(len(id2label))):
         raise KingyoError(

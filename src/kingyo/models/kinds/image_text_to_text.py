@@ -52,18 +52,15 @@ class ImageTextToText:
     """Kinds of models that can be merged into the language part, and whose layers can run in it."""
 
     def takes(self, config: Config, pipeline: Config) -> bool:  # noqa: ARG002 (part of the protocol)
-        """Return whether the config names an architecture of a vision-language model."""
         has_vision = isinstance(config.get("vision_config"), Mapping)
         return has_vision and any(each.endswith(_ENDING) for each in architectures(config))
 
     def load(self, path: Path, options: LoadOptions) -> LiveVisionLanguageModel:
-        """Build a live model; see ``LiveVisionLanguageModel.load``."""
         from kingyo.models.vision_language import LiveVisionLanguageModel
 
         return LiveVisionLanguageModel.load(path, options)
 
     def preprocessor(self, path: Path) -> PromptProcessor:
-        """Return the processor of images and text, with the length of the context."""
         from kingyo.models.image_prompts import PromptProcessor
 
         return PromptProcessor.load(path, remote_code=False)
@@ -102,19 +99,16 @@ class ImageTextToText:
         )
 
     def path_models(self, live: Mapping[str, _Live]) -> PathModels[_Live]:
-        """Return models whose layers can run in any order; see ``kingyo.models.path``."""
         from kingyo.models.language_model import PathModels
 
         return PathModels(live)
 
     def streams(self, live: Mapping[str, _Live], frame: str) -> ImageLayerStates:
-        """Return the hidden states of language parts in the frame; see ``kingyo.models.hidden_states``."""
         from kingyo.models.hidden_states import ImageLayerStates
 
         return ImageLayerStates(live, frame)
 
     def usage(self, example: Item, options: Options) -> str:
-        """Return code that answers a question about images with the task's settings."""
         images, stops = [f"{MEDIA}/{each.name}" for each in example.media], options.get("stop")
         settings = {"do_sample": False, "max_new_tokens": most_new(options)}
         settings |= {name: options[name] for name in ("num_beams", "repetition_penalty") if name in options}

@@ -399,11 +399,7 @@ class TrainsLora(ModelKind, Protocol):
     """A kind of model that can train a LoRA on items."""
 
     def train_lora(
-        self,
-        start: Start,
-        examples: Sequence[Example],
-        course: Course,
-        out: Path | None = None,
+        self, start: Start, examples: Sequence[Example], course: Course, out: Path | None = None
     ) -> list[float]:
         """Train a LoRA, write it to ``out``, and return the seconds of each step.
 

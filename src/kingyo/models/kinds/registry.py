@@ -22,7 +22,6 @@ _FIX = "Fix the kind; kingyo.testing.kinds has tests of the contract."
 
 
 def _check(name: str, candidate: object) -> None:
-    """Check that an object from a plug-in or a user's file is a kind of model."""
     if not isinstance(candidate, ModelKind) or isinstance(candidate, type):
         received = f"the class {candidate.__name__}" if isinstance(candidate, type) else repr(candidate)[:120]
         raise _broken(name, "an instance with the members of kingyo.models.kinds.ModelKind", received)

@@ -8,15 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from kingyo.errors import KingyoError
 from kingyo.io.pipeline_index import DENOISERS, component_classes
-from kingyo.models.kinds.kind import (
-    BatchMemory,
-    CardPart,
-    Config,
-    LoadOptions,
-    Options,
-    Question,
-    Workload,
-)
+from kingyo.models.kinds.kind import BatchMemory, CardPart, Config, LoadOptions, Options, Question, Workload
 from kingyo.models.kinds.registry import MODEL_KINDS
 from kingyo.types import DrawsPictures, Item
 
@@ -59,7 +51,6 @@ class TextToImage:
         return config.get("_class_name") in denoisers and classes.keys() >= _NEEDED
 
     def load(self, path: Path, options: LoadOptions) -> LivePipeline:
-        """Build a live pipeline; see ``LivePipeline.load``."""
         from kingyo.models.text_to_image import LivePipeline
 
         return LivePipeline.load(path, options)
@@ -83,7 +74,6 @@ class TextToImage:
         return scheduler_files(path.parent, drawn[0])
 
     def usage(self, example: Item, options: Options) -> str:
-        """Return code that draws the picture of an item with the task's settings."""
         given = {name: options.get(name) for name in ("guidance_scale", "height", "width")}
         given = {name: value for name, value in given.items() if value is not None}
         if options.get("negative_prompt"):
@@ -107,7 +97,6 @@ class TextToImage:
 
 
 def _scheduler_code(changes: Mapping[str, object]) -> str:
-    """Return code that sets the scheduler of a task, if it differs from the pipeline's."""
     if not changes:
         return ""
     settings = "".join(f", {key}={value!r}" for key, value in changes.items() if key != "class")
