@@ -168,7 +168,7 @@ def gradients(
     Args:
         losses: each computes a loss with the model.
         model: the model.
-        weights: its weights, which may be joined or split tensors of the model; see ``models.conversion``.
+        weights: its weights, which may be joined or split tensors of the model; see ``models.loading``.
         names: the names of weights.
         take: called for each loss with a name and the derivatives by that weight.
     """
