@@ -256,7 +256,7 @@ def test_two_classifiers_read_each_picture_once(tmp_path: Path, monkeypatch: pyt
     mix = build_mix([("classifier", "one"), ("classifier", {"model": "two", "label": "other"})], tmp_path)
     mix.check(items)
     read: list[Any] = []
-    from kingyo.vision import pictures as module
+    from kingyo.vision import images as module
 
     plain = module.read_image
     monkeypatch.setattr(module, "read_image", lambda media: read.append(media) or plain(media))

@@ -7,7 +7,6 @@ last layer.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,16 +18,23 @@ from kingyo.engine import Sources, plan
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.models.kinds import (
-    AllRead,
     HasLanguagePart,
     Live,
     LoadOptions,
     ModelKind,
-    ShowsStreams,
+    ShowsHiddenStates,
     require_ability,
 )
 from kingyo.run.config import RunConfig
-from kingyo.run.model_kind import kind_of_models, layers_kind, load_checkpoint, load_options, require_answers
+from kingyo.run.model_kind import (
+    first_question,
+    kind_of_models,
+    layers_kind,
+    load_checkpoint,
+    load_options,
+    preprocessor_of,
+    require_answers,
+)
 from kingyo.run.settings import settings_of
 from kingyo.run.setup import open_models
 from kingyo.space import path_recipe
@@ -92,7 +98,7 @@ def measure_sources(config: RunConfig, folder: Path, most: int | None = None) ->
 def measure_models(models: Mapping[str, Checkpoint], task: Task, how: SimilaritySettings) -> LayerSimilarity:
     """Measure models on the fit items of a task; raises as ``measure_sources``."""
     any_kind = kind_of_models(models, how.kind, how.folder)
-    kind = require_ability("kingyo layers", ShowsStreams, any_kind, "Name language models.")
+    kind = require_ability("kingyo layers", ShowsHiddenStates, any_kind, "Name language models.")
     require_answers(task, kind)
     how = replace(how, frame=_frame(models, kind, how.frame))
     _check(models, kind, how)
@@ -155,15 +161,13 @@ def _check(models: Mapping[str, Checkpoint], kind: ModelKind, how: SimilaritySet
 
 def _prompts(task: Task, kind: ModelKind, frame: Checkpoint, most: int | None) -> Sequence[object]:
     """Return the distinct prompts of fit items as a model gets them, with its chat template."""
-    reader = kind.reader(frame.path)
-    left = most
+    own, prompts, left = preprocessor_of(kind, frame.path), dict[object, None](), most
     for single in single_tasks(task):
         items = single.items("fit")[:left]
         left = None if left is None else left - len(items)
-        for item in items:
-            with suppress(AllRead):  # the reader raises it instead of an answer
-                single.score(reader, [item])
-    return list(dict.fromkeys(reader.prompts))
+        question = first_question(single, kind, own, items)
+        prompts |= dict.fromkeys(() if question is None else question.prompts)
+    return list(prompts)
 
 
 def _live(models: Mapping[str, Checkpoint], kind: ModelKind, how: SimilaritySettings) -> dict[str, Live]:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, cast
 
-from kingyo.engine import MergeOptions, Plan, Sources, into, plan
+from kingyo.engine import MergeOptions, Plan, Sources, compute, into, plan
 from kingyo.errors import ChangedSourceError, KingyoError, crash, crashes_as_errors
-from kingyo.models.kinds import Live, PassableModels
+from kingyo.io.lazy_torch import Tensor
+from kingyo.models.kinds import Live, LoadsWeights, PassableModels
 from kingyo.recipe import Recipe, cumulative
 from kingyo.runners.item_progress import ItemProgress, ReportFailedError, reporting
 from kingyo.tasks import check_order
@@ -42,8 +43,19 @@ class InPlaceMerger:
     def merge(self, recipe: Recipe) -> Plan:
         """Overwrite the weights of the model, and return what was merged."""
         merged = plan(recipe, self.sources)
-        into(merged, self.model.weights, _HOW)
+        if isinstance(self.model, LoadsWeights):
+            self.model.load_weights(_tensors(merged))
+        else:
+            into(merged, self.model.weights, _HOW)
         return merged
+
+
+def _tensors(merged: Plan) -> Iterator[tuple[str, Tensor]]:
+    """Compute the tensors of a merge one by one."""
+    merged.sources.check_unchanged()
+    for job in merged.jobs:
+        yield job.name, compute(job, merged.sources.read)
+    merged.sources.check_unchanged()
 
 
 class LayerPathBuilder:

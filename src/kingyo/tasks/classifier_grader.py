@@ -12,7 +12,7 @@ from kingyo.errors import KingyoError, nearest, suggest
 from kingyo.tasks.graded_settings import Text
 from kingyo.tasks.picture_grader import register_picture_grader
 from kingyo.types import Item, Media
-from kingyo.vision.classifier import load_classifier
+from kingyo.vision.frozen import load_classifier
 
 SHOWN = 5
 """Number of classes that an error lists."""

@@ -16,8 +16,7 @@ from kingyo.tasks.graded_settings import Text
 from kingyo.tasks.picture_grader import register_picture_grader
 from kingyo.tasks.text import fill_template
 from kingyo.types import Item, Media
-from kingyo.vision.aesthetics import load_head
-from kingyo.vision.two_towers import TwoTowers, load_two_towers
+from kingyo.vision.two_towers import TwoTowers, load_head, load_two_towers
 
 
 @register_picture_grader("clip")

@@ -16,8 +16,8 @@ from kingyo.tasks.picture_grader import register_picture_grader
 from kingyo.tasks.references import read_references, reference_vectors
 from kingyo.types import Item, Media
 from kingyo.vision.features import LITE0, Vectors, load_feature_net
+from kingyo.vision.images import decode_picture
 from kingyo.vision.palette import Colours, colours_in, gaps_to_palette, hex_to_lab, main_colours
-from kingyo.vision.pictures import decode_picture
 
 Colour = Annotated[str, Field(pattern=r"^#?[0-9a-fA-F]{6}$")]
 Share = Annotated[Real, Field(ge=-1, le=1)]

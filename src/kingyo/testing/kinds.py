@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,8 +29,17 @@ import torch
 from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
 
 from kingyo.errors import KingyoError
-from kingyo.models.kinds import AllRead, BatchMemory, LoadOptions, ModelKind, Options, Workload, members
-from kingyo.types import Answered, HasGradients, Item, ReportsProgress
+from kingyo.models.kinds import (
+    BatchMemory,
+    LoadOptions,
+    ModelKind,
+    Options,
+    Question,
+    Workload,
+    load_live,
+    members,
+)
+from kingyo.types import Answered, Item, ReportsProgress
 
 LOADED = LoadOptions(dtype="float32", batch_size=2)
 
@@ -74,16 +84,12 @@ class ModelKindContract:
             assert self.make().takes(config, {}) is False, config
 
     def test_a_live_model_does_what_the_kind_provides(self) -> None:
-        """The live model has every method of the protocols, and the reader those that tasks call."""
+        """The live model has every method of the protocols."""
         kind = self.make()
         assert kind.provides
+        assert all(map(members, kind.provides))
         with self._checkpoint() as folder:
-            live, reader = kind.load(folder, LOADED), kind.reader(folder)
-        for each in kind.provides:
-            needed = members(each)
-            assert needed, each
-            for model in (live,) if each is HasGradients else (live, reader or live):
-                assert all(hasattr(model, name) for name in needed), (model, each, needed)
+            load_live(kind, folder, LOADED)
 
     def test_its_weights_are_those_of_the_file(self) -> None:
         """Weights have the names, shapes and values of the checkpoint and require no gradient."""
@@ -138,12 +144,13 @@ class ModelKindContract:
                 file.unlink()
             _expect(KingyoError, lambda: self.make().load(folder, LOADED))
 
-    def test_what_reads_before_a_run_reads_and_answers_nothing(self) -> None:
-        """The reader, if any, raises AllRead on items that a live model can answer."""
+    def test_what_a_live_model_answers_has_no_mistakes(self) -> None:
+        """The check before a run passes the questions that a live model answers, and needs no weights."""
         with self._checkpoint() as folder:
-            reader = self.make().reader(folder)
-            if reader is not None:
-                _expect(AllRead, lambda: self.ask(reader))
+            recorder = _Recorder(self.make().load(folder, LOADED), self.make())
+            self.ask(recorder)
+            assert recorder.questions, "ask calls no method of a protocol"
+            assert list(self.make().validate(folder, recorder.questions)) == []
 
     def test_memory_is_known_without_weights(self) -> None:
         with self._checkpoint() as folder:
@@ -168,6 +175,30 @@ class ModelKindContract:
     def _checkpoint(self) -> Generator[Path]:
         with TemporaryDirectory() as folder:
             yield self.make_checkpoint(Path(folder)) or Path(folder)
+
+
+class _Recorder:
+    """A live model that takes down the calls of the methods that its kind provides."""
+
+    def __init__(self, live: Any, kind: ModelKind) -> None:
+        self._live = live
+        self._kind = kind
+        self.questions: list[Question] = []
+
+    def __getattr__(self, name: str) -> Any:
+        own = getattr(self._live, name)
+        if not callable(own) or not any(name in members(each) for each in self._kind.provides):
+            return own
+
+        def answer(*args: Any, **kwargs: Any) -> Any:
+            bound = signature(own).bind(*args, **kwargs)
+            bound.apply_defaults()
+            (_, inputs), *options = bound.arguments.items()
+            if isinstance(inputs, list | tuple):
+                self.questions.append(Question(name, inputs, dict(options)))  # pyright: ignore[reportUnknownArgumentType]
+            return own(*args, **kwargs)
+
+        return answer
 
 
 def _expect(kind: type[Exception], call: Callable[[], object]) -> None:

@@ -39,39 +39,26 @@ class ExampleTokens:
     prompts: tuple[list[int], ...]
     answers: tuple[list[int], ...]
 
-    @property
-    def length(self) -> int:
-        """Tokens of the longest prompt with its answer."""
-        return max(
-            len(prompt) + len(answer) for prompt, answer in zip(self.prompts, self.answers, strict=True)
-        )
 
-
-def as_row(text: Text, example: Example, room: int | None = None) -> ExampleTokens:
+def as_row(text: Text, example: Example) -> ExampleTokens:
     """Return an example as tokens, with the end token after free text.
 
     Raises:
-        KingyoError: it does not fit into the context, of ``room`` tokens.
+        KingyoError: it does not fit into the context.
     """
-    pairs = [text.encode_pair(example.prompt, each) for each in (example.answer, *example.others)]
-    if not example.others and text.end is not None and pairs[0][1][-1:] != [text.end]:
-        pairs = [(pairs[0][0], [*pairs[0][1], text.end])]
+    pairs = text.encode_example(example)
     row = ExampleTokens(
         example=example, prompts=tuple(each for each, _ in pairs), answers=tuple(each for _, each in pairs)
     )
-    if room is not None and row.length > room:
+    longest = max(len(prompt) + len(answer) for prompt, answer in pairs)
+    if text.limit is not None and longest > text.limit:
         raise KingyoError(
             f"item {example.item}",
-            expected=f"a prompt and answers of at most {counted(room, 'token')}, the model's context",
-            received=f"{row.length} tokens",
+            expected=f"a prompt and answers of at most {counted(text.limit, 'token')}, the model's context",
+            received=f"{longest} tokens",
             remedy="Shorten the prompt or the answer, or use models with a longer context.",
         )
     return row
-
-
-def fits(text: Text, example: Example, room: int | None) -> bool:
-    """Return whether prompt and answers fit into a context of ``room`` tokens."""
-    return room is None or as_row(text, example).length <= room
 
 
 class Totals(NamedTuple):
@@ -181,7 +168,7 @@ def gradients(
     Args:
         losses: each computes a loss with the model.
         model: the model.
-        weights: its weights, which may be joined or split tensors of the model; see ``models.conversion``.
+        weights: its weights, which may be joined or split tensors of the model; see ``models.loading``.
         names: the names of weights.
         take: called for each loss with a name and the derivatives by that weight.
     """
