@@ -8,8 +8,8 @@ import pytest
 
 from kingyo.errors import KingyoError
 from kingyo.tasks import Grader
-from kingyo.tasks.grader import Contains, Exact, Regex
-from kingyo.tasks.verdict import CombinedGrader, build_verdict
+from kingyo.tasks.graders import Graders, build_graders
+from kingyo.tasks.graders.texts import Contains, Exact, Regex
 from kingyo.testing.tasks import GraderContract
 from kingyo.types import Item
 
@@ -56,8 +56,8 @@ class TestRegexWithoutGroup(GraderContract):
         return Regex(pattern="x")
 
 
-def verdict(*specs: tuple[str, object], folder: Path = Path()) -> CombinedGrader:
-    return build_verdict(specs, folder)
+def verdict(*specs: tuple[str, object], folder: Path = Path()) -> Graders:
+    return build_graders(specs, folder)
 
 
 @pytest.mark.parametrize(
@@ -130,16 +130,16 @@ class TestFromAFile:
         return tmp_path
 
     def test_functions_and_classes(self, folder: Path) -> None:
-        assert verdict(("mine.py:half", None), folder=folder)("", ITEM) == 0.5
-        assert verdict(("mine.py:same", None), ("mine.py:half", None), folder=folder)("3", ITEM) == 0.5
-        assert verdict(("mine.py:Longer", 1), folder=folder)("ab", ITEM) == 1
-        assert verdict(("mine.py:Longer", {"than": 2}), folder=folder)("ab", ITEM) == 0
+        assert verdict(("mine.py:half", None), folder=folder).score("", ITEM) == 0.5
+        assert verdict(("mine.py:same", None), ("mine.py:half", None), folder=folder).score("3", ITEM) == 0.5
+        assert verdict(("mine.py:Longer", 1), folder=folder).score("ab", ITEM) == 1
+        assert verdict(("mine.py:Longer", {"than": 2}), folder=folder).score("ab", ITEM) == 0
 
     @pytest.mark.parametrize(("name", "score"), [("numpy_says", 1), ("numpy_half", 0.5), ("torch_half", 0.5)])
     def test_single_numbers_of_numpy_and_torch_are_numbers(
         self, folder: Path, name: str, score: float
     ) -> None:
-        result = verdict((f"mine.py:{name}", None), folder=folder)("3", ITEM)
+        result = verdict((f"mine.py:{name}", None), folder=folder).score("3", ITEM)
         assert (type(result), result) == (float, score)
 
     @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ class TestFromAFile:
     ) -> None:
         grader = verdict((f"mine.py:{name}", None), folder=folder)
         with pytest.raises(KingyoError, match=rf"grader mine\.py:{name} on item i7: .*received {received}"):
-            grader("3", ITEM)
+            grader.score("3", ITEM)
 
     @pytest.mark.parametrize(
         ("spec", "message"),

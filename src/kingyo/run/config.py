@@ -22,8 +22,8 @@ from kingyo.errors import KingyoError
 from kingyo.io.schema import Number, Real, parse_model
 from kingyo.recipe import FARTHEST, MERGED, Dtype, Resize
 from kingyo.space import GenomeLayout
+from kingyo.tasks.kinds import MAX_TIMEOUT
 from kingyo.tasks.spec import TaskSpec
-from kingyo.tasks.text import MAX_TIMEOUT
 
 Scalar = Annotated[bool, Field(strict=True)] | Real
 Count = Annotated[int, Field(gt=0, strict=True)]

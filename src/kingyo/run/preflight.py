@@ -26,7 +26,7 @@ from kingyo.space import probes
 from kingyo.stats import Groups, mean_name, size_of, wilson
 from kingyo.strategies import SINGLE_OBJECTIVE
 from kingyo.tasks import require_measures, require_teaching
-from kingyo.tasks.rouge import has_japanese_words
+from kingyo.tasks.graders.texts import has_japanese_words
 from kingyo.vocabulary import check_tokens
 
 _WIDTHS = {"float64": 3, "float32": 2, "float16": 1, "bfloat16": 1}

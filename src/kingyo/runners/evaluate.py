@@ -17,7 +17,7 @@ from kingyo.models.kinds import Live, PassableModels
 from kingyo.recipe import Recipe, cumulative
 from kingyo.runners.item_progress import ItemProgress, ReportFailedError, reporting
 from kingyo.tasks import check_order
-from kingyo.tasks.grader_process import GRADER_PROCESS
+from kingyo.tasks.graders.process import GRADER_PROCESS
 from kingyo.types import Evaluation, Item, ItemScore, Media, Progress, Split, Task, ignore_progress
 from kingyo.user_code.timeout import TooSlowError, within_on_main
 

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from kingyo.errors import KingyoError, suggest, unknown
 from kingyo.io.units import counted
+from kingyo.tasks.kinds import FIX, Splits
 from kingyo.tasks.near_duplicates import (
     NearDuplicates,
     Placed,
@@ -24,7 +25,6 @@ from kingyo.tasks.near_duplicates import (
 from kingyo.tasks.spec import Sizes, TaskSpec
 from kingyo.tasks.splits import make_splits
 from kingyo.tasks.task import LoadedItems, build_task, load_items
-from kingyo.tasks.task_kinds import FIX, Splits
 from kingyo.types import (
     SPLITS,
     Example,
