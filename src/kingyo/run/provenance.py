@@ -110,6 +110,7 @@ def _own_files(config: RunConfig) -> list[tuple[str, object]]:
         *(pair for spec in specs for pair in spec.graders),
         *((spec.kind, spec.options) for spec in specs),
         (config.kind, None),
+        *((name, None) for name in config.answer_objectives),
         *((method, None) for method in config.merge.methods),
         *((search.strategy, search.settings) for search in searches),
         *((search.settings.get("strategy"), search.settings.get("settings")) for search in searches),

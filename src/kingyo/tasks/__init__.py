@@ -7,7 +7,6 @@ Several tasks: ``load_splits`` -> ``build_tasks``.
 from kingyo.tasks.combined import LoadedSplits as LoadedSplits
 from kingyo.tasks.combined import SeveralTasks as SeveralTasks
 from kingyo.tasks.combined import build_tasks as build_tasks
-from kingyo.tasks.combined import check_order as check_order
 from kingyo.tasks.combined import examples_of as examples_of
 from kingyo.tasks.combined import load_splits as load_splits
 from kingyo.tasks.combined import require_measures as require_measures
