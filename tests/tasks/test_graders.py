@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from kingyo.tasks import Grader
 from kingyo.tasks.graders import Graders, build_graders
 from kingyo.tasks.graders.texts import Contains, Exact, Regex
 from kingyo.testing.tasks import GraderContract
-from kingyo.types import Item
+from kingyo.types import Item, Media
 
 ITEM = Item(id="i7", prompt="1 + 2", answer="3")
 
@@ -86,6 +87,22 @@ def test_mistakes_are_reported(spec: tuple[str, object], message: str) -> None:
 def test_items_that_cannot_be_graded_are_named(spec: tuple[str, object], answer: str, message: str) -> None:
     with pytest.raises(KingyoError, match=message):
         verdict(spec).check([ITEM, Item(id="x", prompt="", answer=answer)])
+
+
+def test_one_registry_serves_texts_and_images(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "def lengths(answers, items): return [len(each) / 10 for each in answers]\n"
+        "def big(image, item): return len(image.read()) > 3\n"
+    )
+    assert verdict(("mine.py:lengths", None), folder=tmp_path).grade(["a", "bcd"], [ITEM] * 2) == [0.1, 0.3]
+    images = [
+        Media(sha256=sha256(each).hexdigest(), type="image/png", content=each) for each in (b"1", b"1234")
+    ]
+    graders = build_graders([("mine.py:big", None)], tmp_path, "images", timeout=60)
+    assert graders.grade(images, [ITEM] * 2) == [0, 1]
+    with pytest.raises(KingyoError) as caught:
+        build_graders([("exact", None)], tmp_path, "images")
+    assert caught.value.argument == "grader exact" and "clip" in caught.value.remedy
 
 
 MINE = """

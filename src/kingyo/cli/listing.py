@@ -27,7 +27,7 @@ OWN_GRADER = (
 )
 
 OWN_PICTURE_GRADER = (
-    "Pictures: your own frozen dataclass with __call__(self, pictures, items), which returns a number from 0 "
+    "Images: your own frozen dataclass with __call__(self, pictures, items), which returns a number from 0 "
     "to 1 for each picture. Its fields are the options."
 )
 

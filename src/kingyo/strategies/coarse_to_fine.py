@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from kingyo.strategies import COMBINATORS, STRATEGIES, build_inner
 from kingyo.strategies.checks import Positive, require
@@ -40,6 +41,8 @@ class CoarseToFine:
     after ``per_gene`` trials per gene. If no axes can be grouped, the search is that of the inner strategy.
     Parents of trials are those of the inner strategy.
     """
+
+    handles_objectives: ClassVar[bool] = False
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:

@@ -94,7 +94,7 @@ def build_grader(name: str, option: object, folder: Path, grades: Kind = "texts"
             value = cast(object, getattr(grader, each.name))
             if moved(kind, {each.name: value}, place) != {each.name: value}:
                 grader = replace(cast(Any, grader), **moved(kind, {each.name: value}, place))
-    elif isinstance(kind, type) or not callable(kind):
+    elif isinstance(kind, type) or not callable(cast(object, kind)):
         remedy = "Put @dataclass(frozen=True) above the class, or name a function."
         raise _error(name, "a function or a dataclass", f"{kind!r:.80}", remedy)
     elif option is not None:
@@ -266,7 +266,7 @@ def _moved(kind: object, value: object, place: Place) -> object:
 def _parts(kind: object) -> Iterator[object]:
     """Yield the members of a union and what ``Annotated`` adds."""
     if get_args(kind) and get_origin(kind) not in (tuple, list, dict):
-        for each in cast("tuple[Any, ...]", get_args(kind)):
+        for each in get_args(kind):
             yield from _parts(each)
     else:
         yield kind
