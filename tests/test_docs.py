@@ -48,8 +48,9 @@ from kingyo.scout.chosen_sources import ScoutedSources
 from kingyo.store import RunStore
 from kingyo.strategies import STRATEGIES
 from kingyo.strategies.presets import DEFAULT_PRESETS, PRESETS
-from kingyo.tasks import GRADERS, Sizes, TaskSpec, TextSettings, build_task, load_splits, parse_task_spec
+from kingyo.tasks import Sizes, TaskSpec, TextSettings, build_task, load_splits, parse_task_spec
 from kingyo.tasks.graders import build_graders
+from kingyo.tasks.graders.grader import graders_of
 from kingyo.tasks.rows import DatasetSource
 from kingyo.testing.tasks import ScriptedModel
 from kingyo.types import Item
@@ -423,7 +424,7 @@ def test_the_reference_lists_the_default_preset_of_each_space() -> None:
 
 def test_the_reference_lists_every_accepted_name() -> None:
     text = REFERENCE.read_text(encoding="utf-8")
-    for name in [*METHODS.names(), *STRATEGIES.names(), *GRADERS.names(), *PRESETS]:
+    for name in [*METHODS.names(), *STRATEGIES.names(), *graders_of("texts"), *PRESETS]:
         assert f"`{name}`" in text, name
 
 
