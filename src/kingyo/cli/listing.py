@@ -27,7 +27,7 @@ OWN_GRADER = (
 )
 
 OWN_PICTURE_GRADER = (
-    "Pictures: your own frozen dataclass with __call__(self, pictures, items), which returns a number from 0 "
+    "Images: your own frozen dataclass with __call__(self, pictures, items), which returns a number from 0 "
     "to 1 for each picture. Its fields are the options."
 )
 
@@ -180,15 +180,14 @@ def strategies() -> list[Listing]:
 
 
 def _graders() -> list[Listing]:
-    from kingyo.tasks import GRADERS
-    from kingyo.tasks.picture_grader import PICTURE_GRADERS
+    from kingyo.tasks.graders.grader import GRADERS, graders_of
 
-    of_texts = [_described(name, GRADERS.get(name)) for name in GRADERS.names()]
-    of_pictures = [_described(name, PICTURE_GRADERS.get(name)) for name in PICTURE_GRADERS.names()]
+    of_texts = [_described(name, GRADERS.get(name)) for name in graders_of("texts")]
+    of_images = [_described(name, GRADERS.get(name)) for name in graders_of("images")]
     return [
         *of_texts,
         Listing(name="FILE.py:FUNCTION", doc=OWN_GRADER, options=[]),
-        *(dataclasses.replace(each, doc=f"Pictures: {each.doc}") for each in of_pictures),
+        *(dataclasses.replace(each, doc=f"Images: {each.doc}") for each in of_images),
         Listing(name="FILE.py:CLASS", doc=OWN_PICTURE_GRADER, options=[]),
     ]
 

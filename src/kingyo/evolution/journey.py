@@ -130,7 +130,7 @@ class Journey:
             split: [item.id for item in items] for split, items in self.store.items().items()
         }
         scorers: dict[Split, Scorer] = {}
-        if self._objectives.by_set:
+        if self._objectives.need_answers:
             scorers = {split: Scorer(self._objectives, self.store.items()[split]) for split in SPLITS}
         evaluator = TrialEvaluator(
             self.store, self.runner, items, reuse=self.reuse, known=self.known, scorers=scorers

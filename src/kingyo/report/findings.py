@@ -9,6 +9,7 @@ from pathlib import Path
 from kingyo.advice import Advice, advise
 from kingyo.errors import report_errors
 from kingyo.evolution import MAIN, FrontPoint
+from kingyo.evolution.objectives import has_item_scores
 from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.rating.results import SplitRating, read_ratings
 from kingyo.report import wording
@@ -23,7 +24,6 @@ from kingyo.results.model_result import ModelResult, read_model_result
 from kingyo.results.side_by_side import ContactSheet, contact_sheet
 from kingyo.results.summarize import summarize
 from kingyo.results.summary import RunSummary
-from kingyo.space.recipe_objectives import MEASURES
 from kingyo.stats import Interval
 from kingyo.store import RunStore
 from kingyo.types import Item, Split
@@ -215,7 +215,7 @@ def _rivals(store: RunStore, summary: RunSummary) -> Iterator[tuple[str, tuple[f
 
 
 def _task_score(entry: ModelResult, objective: str) -> float | None:
-    if objective in MEASURES:
+    if not has_item_scores(objective):
         return None
     found = entry.tasks[objective].get("fit") if entry.tasks else entry.fit
     return None if found is None else found.score

@@ -21,8 +21,9 @@ from kingyo.engine.options import MAX_THREADS
 from kingyo.errors import KingyoError
 from kingyo.io.schema import Number, Real, parse_model
 from kingyo.recipe import FARTHEST, MERGED, Dtype, Resize
+from kingyo.tasks.answer_objectives import ANSWER_OBJECTIVES, is_of_answers
+from kingyo.tasks.kinds import MAX_TIMEOUT
 from kingyo.tasks.spec import TaskSpec
-from kingyo.tasks.text import MAX_TIMEOUT
 
 Scalar = Annotated[bool, Field(strict=True)] | Real
 Count = Annotated[int, Field(gt=0, strict=True)]
@@ -273,6 +274,12 @@ class RunConfig(StrictModel):
     timeout: Annotated[Real, Field(gt=0)] | None = None
 
     @property
+    def answer_objectives(self) -> tuple[str, ...]:
+        """The objectives that are computed from answers."""
+        others = (*self.specs, *RECIPE_OBJECTIVES)
+        return tuple(name for name in self.objectives if name not in others)
+
+    @property
     def specs(self) -> dict[str, TaskSpec]:
         """The tasks by name."""
         return dict(self.tasks) if self.task is None else {self.task.name: self.task}
@@ -349,8 +356,11 @@ class RunConfig(StrictModel):
                 raise ValueError(f"another name than '{name}' for a task: it is an objective")
         known = (*self.specs, *RECIPE_OBJECTIVES)
         for name in self.objectives:
-            if name not in known:
+            if name not in known and not is_of_answers(name):
+                known = (*known, *ANSWER_OBJECTIVES.names(), "file.py:function")
                 raise ValueError(f"objectives out of {', '.join(known)}, not '{name}'")
+            if name in self.specs and is_of_answers(name):
+                raise ValueError(f"another name than '{name}' for a task: it is an objective")
         if len(self.objectives) == 1 or len(set(self.objectives)) < len(self.objectives):
             raise ValueError("two different objectives or more; without any, the mean of the tasks")
         return self

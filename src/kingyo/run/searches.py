@@ -147,7 +147,7 @@ def completed(search: Search, setup: Setup, wanted: SearchSettings) -> Search:
     longest = dataflow_space(setup).most_hops if wanted.space == "dataflow" else None
     return replace(
         search,
-        objectives=objectives_of(config, folder, wanted, longest=longest),
+        objectives=objectives_of(config, folder, wanted, setup.models.skeleton.path, longest=longest),
         simplicity=simplicity_of(config, folder, wanted),
         space=RoundedSpace(space=search.space),
     )

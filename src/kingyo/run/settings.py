@@ -86,8 +86,8 @@ def _search_settings(
 ) -> SearchSettings:
     """Resolve one search. ``is_next``: it searches paths after a weight search."""
     space: Space = "dataflow" if is_next else config.space
-    has_set_measures = bool(deciding_measures(config))
-    chosen = preset(preset_name or (FULL_SET if has_set_measures else DEFAULT_PRESETS[space]))
+    needs_all_items = bool(deciding_measures(config) or config.answer_objectives)
+    chosen = preset(preset_name or (FULL_SET if needs_all_items else DEFAULT_PRESETS[space]))
     merge = MergeConfig(dtype=config.merge.dtype) if is_next else config.merge
     if preset_name is not None:
         require_preset(config, space, chosen, search, merge)
@@ -95,10 +95,10 @@ def _search_settings(
     strategy = search.strategy or chosen.strategy
     is_of_preset = strategy == chosen.strategy
     settings = {**(chosen.settings if is_of_preset else {}), **search.settings}
-    if has_set_measures:
+    if needs_all_items:
         require_full_sets(search, strategy, settings)
     screen: Mapping[str, object] = {}
-    if is_of_preset:
+    if is_of_preset and not needs_all_items:
         screen = _preset_screen(chosen, search, budget, len(config.specs))
     return SearchSettings(
         preset=chosen,
@@ -243,7 +243,7 @@ def require_full_sets(search: SearchConfig, strategy: str, settings: Mapping[str
     if STRATEGIES.is_registered(strategy) and learns_from_items(strategy, settings):
         raise KingyoError(
             "search.strategy" if search.strategy else "search.preset",
-            expected="a strategy that needs one number of each candidate, beside a task with `measure`",
+            expected="one that needs one number per candidate, beside `measure` or objectives of answers",
             received=f"{strategy}, which learns from scores of individual items",
             remedy=f"Delete it to search with {preset(FULL_SET).strategy}, or name another, such as ga.",
         )
@@ -251,9 +251,9 @@ def require_full_sets(search: SearchConfig, strategy: str, settings: Mapping[str
     if screen:
         raise KingyoError(
             "search.screen",
-            expected="none beside a task with `measure`, for which each candidate answers all items of fit",
+            expected="none beside `measure` or objectives of answers, which need all items of fit",
             received=", ".join(f"{key}: {value}" for key, value in screen.items()),
-            remedy="Delete search.screen, or the `measure` of the task.",
+            remedy="Delete search.screen, or the `measure` or objective.",
         )
 
 

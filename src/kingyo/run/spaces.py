@@ -37,12 +37,13 @@ from kingyo.space.recipe_objectives import (
     has_closeness,
     require_closeness,
 )
+from kingyo.tasks.answer_objectives import ANSWER_OBJECTIVES
 
 
 def objectives_of(
-    config: RunConfig, folder: Path, search: SearchSettings, *, longest: int | None = None
+    config: RunConfig, folder: Path, search: SearchSettings, model: Path, *, longest: int | None = None
 ) -> Objectives:
-    """Return the objectives of a search."""
+    """Return the objectives of a search; ``model``: folder of a model whose tokenizer candidates have."""
     specs, n_items = config.specs, search.screen.items
     if n_items is not None and n_items < len(specs):
         raise KingyoError(
@@ -63,7 +64,12 @@ def objectives_of(
         assert longest is not None, "run.yaml is checked"
         measures[FEW_HOPS] = partial(few_hops, longest=longest)
     return Objectives(
-        tasks=tasks, names=config.objectives, measures=measures, by_set=deciding_measures(config)
+        tasks=tasks,
+        names=config.objectives,
+        measures=measures,
+        answers={name: ANSWER_OBJECTIVES.get(name, folder) for name in config.answer_objectives},
+        model=model,
+        by_set=deciding_measures(config),
     )
 
 

@@ -17,8 +17,8 @@ from kingyo.io.lazy_torch import Tensor
 from kingyo.models.kinds import Live, LoadsWeights, PassableModels
 from kingyo.recipe import Recipe, cumulative
 from kingyo.runners.item_progress import ItemProgress, ReportFailedError, reporting
-from kingyo.tasks import check_order
-from kingyo.tasks.grader_process import GRADER_PROCESS
+from kingyo.tasks.graders.process import GRADER_PROCESS
+from kingyo.tasks.kinds import FIX
 from kingyo.types import Evaluation, Item, ItemScore, Media, Progress, Split, Task, ignore_progress
 from kingyo.user_code.timeout import TooSlowError, within_on_main
 
@@ -192,7 +192,16 @@ def task_crashes_as_errors(task: Task) -> AbstractContextManager[None]:
 
 def _checked(scores: Sequence[ItemScore], items: Sequence[Item]) -> tuple[ItemScore, ...]:
     """Return the scores if there is a valid one for each item, in order; else raise a KingyoError."""
-    check_order("task", items, scores)
+    results = cast("Sequence[object]", scores) if isinstance(cast(object, scores), Sequence) else ()
+    given = [each.item if isinstance(each, ItemScore) else None for each in results]
+    if given != [item.id for item in items]:
+        is_valid = bool(results) and None not in given
+        raise KingyoError(
+            "task",
+            expected=f"an ItemScore for each of {len(items)} items, in their order",
+            received=f"{len(given)} in another order or number" if is_valid else f"{scores!r:.80}",
+            remedy=FIX,
+        )
     for each in scores:
         if not math.isfinite(each.score) or not 0 <= each.score <= 1:
             raise KingyoError(

@@ -29,23 +29,14 @@ from kingyo.types import Axis, Strategy
 
 COMBINATORS = ("coarse-to-fine", "memetic")
 """Strategies that run another one; none may run one of these."""
-SINGLE_OBJECTIVE = (
-    "cma-es",
-    "coarse-to-fine",
-    "ga",
-    "item-gp",
-    "m2n2",
-    "memetic",
-    "mixed-cma-es",
-    "sep-cma-es",
-    "stepwise",
-    "tpe",
-)
-"""Strategies that maximise one score, whatever the objectives. Nothing is known about plug-ins."""
 
 
 class StrategyFactory(Protocol):
-    """An entry of the registry, usually the strategy class."""
+    """An entry of the registry, usually the strategy class.
+
+    A class attribute ``handles_objectives: ClassVar[bool] = False`` says that it maximises one score,
+    whatever the objectives.
+    """
 
     @property
     def Settings(self) -> type[object]:  # noqa: N802  (it is a class: GeneticAlgorithm.Settings)

@@ -12,7 +12,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -196,6 +196,8 @@ class CmaEs(EvolutionStrategy):
     The search runs in the unit box. ``EvolutionStrategy`` documents generations, failures and restarts.
     """
 
+    handles_objectives: ClassVar[bool] = False
+
     @dataclass(frozen=True, kw_only=True)
     class Settings(EvolutionSettings):
         """Options of CMA-ES.
@@ -222,6 +224,8 @@ class SepCmaEs(EvolutionStrategy):
     rate would exceed 1 and make the covariance negative. ``EvolutionStrategy`` documents generations,
     failures and restarts.
     """
+
+    handles_objectives: ClassVar[bool] = False
 
     @dataclass(frozen=True, kw_only=True)
     class Settings(EvolutionSettings):

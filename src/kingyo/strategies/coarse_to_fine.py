@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from kingyo.strategies import STRATEGIES
 from kingyo.strategies.checks import Positive
@@ -30,6 +31,8 @@ class CoarseToFine(Wrapper):
     after ``per_gene`` trials per gene. If no axes can be grouped, the search is that of the inner strategy.
     Parents of trials are those of the inner strategy.
     """
+
+    handles_objectives: ClassVar[bool] = False
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:

@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Literal
+from typing import ClassVar, Literal
 
 from kingyo.strategies import STRATEGIES, genes
 from kingyo.strategies.checks import Population, Positive, Share, Size, require
@@ -110,6 +110,8 @@ class GeneticAlgorithm(Generations):
         >>> [trial.number for trial in strategy.ask(2)]
         [0, 1]
     """
+
+    handles_objectives: ClassVar[bool] = False
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:

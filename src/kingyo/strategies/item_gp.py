@@ -22,7 +22,7 @@ import itertools
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,8 @@ class ItemGp(BaseStrategy):
     It gains most if candidates are scored on some of the items (``screen: {items: 32}``). At most ``memory``
     points are kept, the best and the latest. Trials have no parents.
     """
+
+    handles_objectives: ClassVar[bool] = False
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,8 @@ class M2N2(BaseStrategy):
     Task vectors of models trained separately are close to orthogonal. Where lengths differ, the angle and the
     factors are off, but the child stays in the same plane.
     """
+
+    handles_objectives: ClassVar[bool] = False
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:

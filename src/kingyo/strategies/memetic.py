@@ -19,6 +19,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,8 @@ class Memetic(Wrapper):
     Without ``learn`` it is the inner strategy in a space of one gene per family. The parent of a learned
     trial is the trial that it started from; it has none if it started from a known point or from their mean.
     """
+
+    handles_objectives: ClassVar[bool] = False
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:

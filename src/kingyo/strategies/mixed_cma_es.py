@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,8 @@ class MixedCmaEs(EvolutionStrategy):
     the start of their axis. ``x0`` and known points move floats and ints only: a few points are no evidence
     about a category.
     """
+
+    handles_objectives: ClassVar[bool] = False
 
     @dataclass(frozen=True, kw_only=True)
     class Settings(EvolutionSettings):

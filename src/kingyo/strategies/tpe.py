@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import attrgetter
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from kingyo.io.extras import require_extra
 from kingyo.strategies import STRATEGIES, derived_seed, genes
@@ -45,6 +45,8 @@ class TreeParzen(BaseStrategy):
     left out, the sampler would propose their neighbourhood again. A proposal that repeats an earlier genome
     is mutated, one random gene at a time, until it is new (at most 20 times). Trials have no parents.
     """
+
+    handles_objectives: ClassVar[bool] = False
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:

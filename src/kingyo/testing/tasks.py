@@ -23,7 +23,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from kingyo.errors import KingyoError
-from kingyo.tasks.grader import Grader
+from kingyo.tasks.graders.grader import Grader
 from kingyo.types import SPLITS, Item, ItemScore, Split, Task
 
 

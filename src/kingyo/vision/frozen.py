@@ -14,6 +14,7 @@ from typing import Any, cast
 import numpy as np
 
 from kingyo.errors import KingyoError, listed
+from kingyo.io.extras import quiet
 from kingyo.io.lazy_torch import torch
 from kingyo.io.model_names import split_revision
 from kingyo.types import Media

@@ -20,7 +20,7 @@ from typing import Annotated
 from pydantic import Field
 
 from kingyo.errors import KingyoError
-from kingyo.tasks.grader import register_grader
+from kingyo.tasks.graders.grader import register_grader
 from kingyo.types import Item
 
 _MAX_DIGITS = 1000
@@ -144,14 +144,12 @@ class Number:
     tolerance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
     def __call__(self, answer: str, item: Item) -> float:
-        """Compare the two numbers within the tolerance, in exact arithmetic."""
         given, right = last_number(answer), last_number(item.answer)
         if given is None or right is None:
             return 0.0
         return float(abs(given - right) <= Fraction(repr(float(self.tolerance))))
 
     def check(self, item: Item) -> None:
-        """Check that the item's answer has a number."""
         if last_number(item.answer) is None:
             raise KingyoError(
                 f"answer of item {item.id}",

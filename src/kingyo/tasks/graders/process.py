@@ -16,7 +16,6 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -25,7 +24,15 @@ from typing import IO, Any, Literal, cast
 
 from kingyo.errors import ChangedSourceError, KingyoError, crash
 from kingyo.registry import is_in_file, whole_reference
-from kingyo.tasks.grader import Grader, build_grader, call_check, call_grader, crashed, late
+from kingyo.tasks.graders.grader import (
+    Arguments,
+    Kind,
+    build_grader,
+    call_grader,
+    crash_error,
+    late_error,
+    place_of,
+)
 from kingyo.types import Item
 from kingyo.user_code.files import hash_own, root_of
 from kingyo.user_code.opened import opened_below, watch
@@ -39,8 +46,6 @@ EXIT_SECONDS = 1.0
 _N_FIRST, _N_LAST = 1 << 16, 1 << 12  # bytes of the output of graders that are shown
 _CUT = b"\nGraders print more than 64 kB: what follows is left out, except for the last 4 kB at the end.\n"
 
-Question = tuple[str, Item] | tuple[Item]
-"""The arguments of a call: an answer and its item, or an item to check."""
 Action = Literal["grade", "check"]
 
 
@@ -51,16 +56,17 @@ class GraderReference:
     name: str
     option: object
     folder: Path
+    grades: Kind
     digest: str
 
 
-def reference_to(name: str, option: object, folder: Path) -> GraderReference:
+def reference_to(name: str, option: object, folder: Path, grades: Kind) -> GraderReference:
     """Return a reference to a grader, with a digest of its file and of the files that it depends on."""
     folder = folder.resolve()
     file = Path(whole_reference(name, folder).rpartition(":")[0])
     own = hash_own(file, option, folder) if is_in_file(name) else {}
     digest = hash_of(json.dumps(sorted((str(path), value) for path, value in own.items())))
-    return GraderReference(name=name, option=option, folder=folder, digest=digest)
+    return GraderReference(name=name, option=option, folder=folder, grades=grades, digest=digest)
 
 
 class GraderProcess:
@@ -76,9 +82,9 @@ class GraderProcess:
         """
 
     def ask(
-        self, grader: GraderReference, action: Action, questions: Sequence[Question], seconds: float
+        self, grader: GraderReference, action: Action, calls: Sequence[Arguments], seconds: float
     ) -> list[float]:
-        """Call a grader once per question, and return the scores; ``seconds`` limits each call.
+        """Call a grader, and return the scores; ``seconds`` limits the time of each answer.
 
         Raises:
             KingyoError: a call failed, timed out or crashed the process.
@@ -88,11 +94,11 @@ class GraderProcess:
             try:
                 child = self._child = self._child or _Child()
                 child.prepare(grader)
-                child.connection.send((grader, action, questions))
-                scores = [
-                    cast("float", child.hear(f"grader {grader.name} on item {question[-1].id}", seconds))
-                    for question in questions
-                ]
+                child.connection.send((grader, action, calls))
+                scores: list[float] = []
+                for call in calls:
+                    limit = seconds if isinstance(call[-1], Item) else seconds * len(call[-1])
+                    scores += cast("list[float]", child.hear(place_of(grader.name, call), limit))
                 self.opened |= cast("dict[str, str]", child.hear(f"grader {grader.name}", BUILD_SECONDS))
                 return scores
             except BaseException:  # pending results must not answer the next request
@@ -115,7 +121,7 @@ class _Child:
         life, self._held = Pipe(duplex=False)  # the child sees when this process is gone
         code = (
             f"import sys; sys.path[:] = {[str(each) for each in sys.path]!r}; "
-            f"from kingyo.tasks.grader_process import serve; serve({theirs.fileno()}, {life.fileno()})"
+            f"from kingyo.tasks.graders.process import serve; serve({theirs.fileno()}, {life.fileno()})"
         )
         with theirs, life:
             self._process = subprocess.Popen(
@@ -136,7 +142,7 @@ class _Child:
         """Let the child build the grader, unless it has."""
         if grader in self._built:
             return
-        if reference_to(grader.name, grader.option, grader.folder) != grader:
+        if reference_to(grader.name, grader.option, grader.folder, grader.grades) != grader:
             raise ChangedSourceError(
                 f"grader {grader.name}",
                 expected="unchanged source files during a run",
@@ -150,11 +156,11 @@ class _Child:
     def hear(self, where: str, seconds: float) -> object:
         """Wait for a result and return it, or raise its error."""
         if not self.connection.poll(seconds):
-            raise late(where, seconds)
+            raise late_error(where, seconds)
         try:
             result = self.connection.recv()
         except (EOFError, OSError) as error:
-            raise crashed(where, self._ended()) from error
+            raise crash_error(where, self._ended()) from error
         if isinstance(result, KingyoError):
             raise result
         return result
@@ -210,13 +216,13 @@ def serve(descriptor: int, life: int) -> None:
         os.set_inheritable(each, False)  # what graders start must not keep them open
     _end_with_parent(life)
     watch()
-    graders: dict[str, Grader] = {}
+    graders: dict[str, Callable[..., object]] = {}
     with Connection(descriptor) as connection, suppress(EOFError, OSError):
         while True:
-            grader, action, questions = connection.recv()
+            grader, action, calls = connection.recv()
             try:
-                for question in questions:
-                    connection.send(_answer(graders, grader, action, question))
+                for arguments in calls:
+                    connection.send(_answer(graders, grader, action, arguments))
                 if action != "build":
                     connection.send(_opened(grader))
             except KingyoError as error:
@@ -224,19 +230,19 @@ def serve(descriptor: int, life: int) -> None:
 
 
 def _answer(
-    graders: dict[str, Grader], reference: GraderReference, action: str, question: tuple[Any, ...]
-) -> float:
+    graders: dict[str, Callable[..., object]], reference: GraderReference, action: str, arguments: Arguments
+) -> list[float]:
     key = repr(reference)
     if action == "build":
-        graders[key] = build_grader(reference.name, reference.option, reference.folder)
-        return 1.0
-    call: Callable[..., object] = partial(call_check, graders[key]) if action == "check" else graders[key]
+        graders[key] = build_grader(reference.name, reference.option, reference.folder, reference.grades)
+        return []
+    call: Any = graders[key]
     try:
-        return call_grader(reference.name, call, question, None)
+        return call_grader(reference.name, call.check if action == "check" else call, arguments, None)
     except KingyoError:
         raise
     except BaseException as error:  # not from the terminal: Ctrl-C does not reach this process
-        raise crashed(f"grader {reference.name} on item {question[-1].id}", crash(error)) from error
+        raise crash_error(place_of(reference.name, arguments), crash(error)) from error
 
 
 def _opened(reference: GraderReference) -> dict[str, str]:

@@ -28,7 +28,7 @@ from pydantic import Field
 
 from kingyo.errors import KingyoError, suggest
 from kingyo.io.extras import library
-from kingyo.tasks.grader import register_grader
+from kingyo.tasks.graders.grader import register_grader
 from kingyo.types import Item
 
 _JAPANESE = ("HIRAGANA", "KATAKANA", "CJK", "IDEOGRAPHIC")
@@ -107,16 +107,15 @@ class Language:
     """
 
     extra = "language"
+    libraries = ("lingua-language-detector",)
 
     code: str
     share: Annotated[float, Field(gt=0.5, le=1)] = 0.8
 
     def __call__(self, answer: str, _item: Item) -> float:
-        """Identify the language of the text; the item is not used."""
         return float(is_written_in(answer, self.code, self.share))
 
     def check(self, _item: Item) -> None:
-        """Check that the language is known and its detector installed."""
         require_language(self.code)
 
 
