@@ -181,8 +181,7 @@ def test_search_md_lists_every_preset_and_strategy() -> None:
 def test_commands_in_merge_md_run_in_order(tmp_path: Path) -> None:
     run_in_order(ROOT / "docs" / "merge.md", tmp_path)
     folders = {path.parent.name for path in tmp_path.glob("*/config.json")}
-    assert folders == {"merged", "sharded", "both"}
-    assert len(list((tmp_path / "sharded").glob("*.safetensors"))) > 1
+    assert folders == {"merged", "both"}
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.evolution import BASELINES, MAIN, Journey, Limits, Search, fixed
+from kingyo.evolution import BASELINES, MAIN, Limits, Search, fixed
 from kingyo.recipe import Recipe
 from kingyo.store import RunStore
 from kingyo.strategies import build
@@ -161,6 +161,6 @@ def test_a_search_that_has_converged_ends(tmp_path: Path) -> None:
             strategy=build("random", AXES, 3, {}),
             limits=Limits(item_evaluations=10_000),
         )
-        Journey(**{**vars(search_run), "searches": [main]}).run()
+        replace(search_run, stages=[fixed(main)]).run()
         assert store.item_evaluations() <= 8 * 7 + 5 * 7 + 6 * 7
         assert store.status() == "finished"

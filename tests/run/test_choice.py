@@ -19,8 +19,8 @@ from kingyo.run import resume
 from kingyo.run.begin import make_choice
 from kingyo.run.choice import (
     CHOICE,
-    Choice,
     ChoiceRequest,
+    ChoiceStage,
     ChosenSources,
     is_choosing,
     read_choice,
@@ -226,7 +226,7 @@ def test_limits_that_make_no_sense(home: Path, limits: dict[str, float]) -> None
     data = run_yaml(home)
     run = candidates_of(data, home, home / "evidence").run
     with pytest.raises(KingyoError):
-        _ = Choice(run=run, request=replace(ChoiceRequest(), **limits)).strategy  # type: ignore[arg-type]
+        _ = ChoiceStage(run=run, request=replace(ChoiceRequest(), **limits)).strategy  # type: ignore[arg-type]
 
 
 # ---- the run.yaml with the chosen sources
@@ -243,7 +243,7 @@ def test_many_sources_have_fewer_spans(
     monkeypatch.setattr(choosing, "MOST_GENES", 2 * len(USEFUL))
     weights = dict.fromkeys(choice.chosen, (0.0 if trimmed else 0.7, 0.7, 0.7, 0.7))
     run = candidates_run(home)
-    layout = Choice(run=run, request=ChoiceRequest()).layout
+    layout = ChoiceStage(run=run, request=ChoiceRequest()).layout
     merge = with_sources({}, run, replace(choice, weights=weights), layout)["merge"]
     assert isinstance(merge, dict) and merge["groups"] == groups
     starts = [each["parameters"]["weight"]["start"] for each in (merge, *merge.get("sources", {}).values())]
@@ -252,7 +252,7 @@ def test_many_sources_have_fewer_spans(
 
 def test_keys_of_the_user_stay(home: Path, choice: ChosenSources) -> None:
     run = candidates_run(home)
-    layout = Choice(run=run, request=ChoiceRequest()).layout
+    layout = ChoiceStage(run=run, request=ChoiceRequest()).layout
     merge = {"method": "ties", "parameters": {"density": 0.5}}
     given = {"merge": merge, "controls": {"random_sources": {"sort": "sort"}}}
     assert with_sources(given, run, choice, layout) == {
@@ -269,7 +269,10 @@ def test_keys_of_the_user_stay(home: Path, choice: ChosenSources) -> None:
 def test_random_sources_are_others(home: Path, choice: ChosenSources) -> None:
     """With all sources chosen there are none."""
     run = candidates_run(home)
-    layout, asked = Choice(run=run, request=ChoiceRequest()).layout, {"controls": {"random_sources": True}}
+    layout, asked = (
+        ChoiceStage(run=run, request=ChoiceRequest()).layout,
+        {"controls": {"random_sources": True}},
+    )
     for seed in range(20):
         seeded = replace(run, config=run.config.model_copy(update={"seed": seed}))
         for chosen in (("ja",), NAMES[:4], NAMES):

@@ -196,7 +196,7 @@ def _cost_record(cost: Cost) -> dict[str, object]:
                 "share": cost.share(stage),
                 "seconds": cost.seconds(stage),
             }
-            for stage in STAGES
+            for stage in STAGES[1:]  # a choice of sources is planned by itself
         },
         "parts": [{**asdict(part), "answers": part.answers} for part in cost.parts],
     }

@@ -15,8 +15,8 @@ from kingyo.io.lazy_torch import torch
 from kingyo.run.choice import (
     CHOICE,
     CHOSEN,
-    Choice,
     ChoiceRequest,
+    ChoiceStage,
     choice_fact,
     read_request,
     request_fact,
@@ -137,7 +137,7 @@ def make_choice(run: Run, notify: Callable[[Event], None]) -> Run:
     store = run.begun
     request = read_request(store)
     assert request is not None, "the run chooses its sources"
-    stage = Choice(run=run, request=request)
+    stage = ChoiceStage(run=run, request=request)
     choice = stage.make(notify)
     data = with_sources(request.asked, run, choice, stage.layout)
     chosen = replace(Run.open(config_from_data(data, run.folder), run.folder), store=store)

@@ -214,7 +214,7 @@ def _groups(items: Iterable[str], labels: Mapping[str, str]) -> Groups | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class ChoiceStage:
     """A choice among the sources of an opened run."""
 
     run: Run

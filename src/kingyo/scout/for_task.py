@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Literal, cast
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.io.model_names import is_local, local_path
@@ -74,7 +74,7 @@ class ScoutedSources(StrictModel):
         max_bytes: most bytes of weights to read of each group.
     """
 
-    where: Annotated[list[str], Field(min_length=1)]
+    where: list[str] = Field(default_factory=list[str])
     hub: tuple[str, ...] = ()
     limit: Count = 100
     licences: Literal["any", "strict"] = "any"
@@ -84,6 +84,12 @@ class ScoutedSources(StrictModel):
     item_evaluations: Count | None = None
     minutes: Annotated[Real, Field(gt=0, le=MAX_MINUTES)] | None = None
     max_bytes: str | None = None
+
+    @model_validator(mode="after")
+    def _check_places(self) -> ScoutedSources:
+        if not self.where and not self.hub:
+            raise ValueError("where or hub: a folder with models, models on the Hub, or tags of them")
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)
