@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import cast
 
 from kingyo import __version__
 from kingyo.checkpoints import fingerprints_of, stamps_of
@@ -15,6 +16,7 @@ from kingyo.io.lazy_torch import torch
 from kingyo.run.choice import (
     CHOICE,
     CHOSEN,
+    ITEMS,
     ChoiceRequest,
     ChoiceStage,
     choice_fact,
@@ -81,6 +83,10 @@ def begin(
     """
     run, contents = _checked(run)
     asked = {} if request is None else {CHOICE: request_fact(request)}
+    n_fit = len(run.items["fit"])
+    if request is not None and n_fit < 2 * ITEMS:
+        few = f"with {n_fit} fit items, the choice may take luck for a gain: give at least {2 * ITEMS}"
+        contents["notes"] = [*cast("list[str]", contents["notes"]), few]
     if seeds is not None:
         require_same_setup(seeds, {**contents, **asked, "items": run.items})
     facts = {

@@ -133,10 +133,6 @@ class ChosenSources:
         """Whether the merge of the chosen sources leaves out parts of them."""
         return any(len(set(row)) > 1 for row in self.weights.values())
 
-    def score_before(self, step: Step) -> Interval:
-        """Return the score of the merge that a step began with."""
-        return mean_score(step.items, self.item_groups)
-
     def to_json(self) -> dict[str, object]:
         """Return everything as data, sources by name."""
         return {

@@ -122,14 +122,13 @@ class RunStore(TrialLog):
         return store
 
     @classmethod
-    def open(cls, folder: Path, *, by_scout: bool = False) -> RunStore:
-        """Open a run for writing; one process at a time. Only a scout opens its trial merges."""
+    def open(cls, folder: Path) -> RunStore:
+        """Open a run for writing; one process at a time."""
         _require_run(folder)
         with ExitStack() as stack:
             lock = stack.enter_context(acquire(folder))
             with cls(folder, noted=noted_writes(folder)) as looked:  # nothing is written before it is checked
-                if not by_scout:
-                    looked.require_no_scout()
+                looked.require_no_scout()
                 rows = looked._rows("""SELECT content FROM items WHERE INSTR(content, '"media":[')""")
                 for media in {media for (content,) in rows for media in read_item(content, folder).media}:
                     media.read()
