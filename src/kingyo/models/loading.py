@@ -317,12 +317,12 @@ def _parts(
         name, pattern = undoing.rename_source_key(live)
         if pattern is not None:
             groups.setdefault(name, {})[live] = pattern
-    storages = {_memory(tensor) for tensor in state.values()}
     parts: dict[str, Tensor] = {}
     for name, patterns in groups.items():
         if patterns.keys().isdisjoint(wanted):
             continue
         sources = {live: (pattern, state[live]) for live, pattern in patterns.items()}
+        storages = {_memory(tensor) for tensor in state.values()}  # `_gather` frees some
         for part, tensor in _convert(model, undoing, name, sources).items():
             if _memory(tensor) in storages or _gather(model, state, converter, part, tensor):
                 parts[part] = tensor
