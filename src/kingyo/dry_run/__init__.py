@@ -1,32 +1,22 @@
 """Dry runs: check a run, estimate its cost and memory, and measure its speed; nothing is written.
 
-Reads run.yaml, configs, headers, tokenizers and data; only the measurement reads weights.
-"""
+Reads run.yaml, configs, headers, tokenizers and data; only the measurement reads weights."""
 
-from kingyo.dry_run.collect import DryRun, describe, dry_run, dry_run_record
-from kingyo.dry_run.cost import STAGES, Cost, CostPart, Stage, choice_cost, remaining_cost, total
-from kingyo.dry_run.images import ImageForecast
-from kingyo.dry_run.learning import LearningForecast
-from kingyo.dry_run.memory import MemoryForecast, PathCosts
-from kingyo.dry_run.speed import Speed, Speeds, measure_speeds
-
-__all__ = [
-    "STAGES",
-    "Cost",
-    "CostPart",
-    "DryRun",
-    "ImageForecast",
-    "LearningForecast",
-    "MemoryForecast",
-    "PathCosts",
-    "Speed",
-    "Speeds",
-    "Stage",
-    "choice_cost",
-    "describe",
-    "dry_run",
-    "dry_run_record",
-    "measure_speeds",
-    "remaining_cost",
-    "total",
-]
+from kingyo.dry_run.collect import DryRun as DryRun
+from kingyo.dry_run.collect import describe as describe
+from kingyo.dry_run.collect import dry_run as dry_run
+from kingyo.dry_run.collect import dry_run_record as dry_run_record
+from kingyo.dry_run.cost import STAGES as STAGES
+from kingyo.dry_run.cost import Cost as Cost
+from kingyo.dry_run.cost import CostPart as CostPart
+from kingyo.dry_run.cost import Stage as Stage
+from kingyo.dry_run.cost import choice_cost as choice_cost
+from kingyo.dry_run.cost import remaining_cost as remaining_cost
+from kingyo.dry_run.cost import total as total
+from kingyo.dry_run.images import ImageForecast as ImageForecast
+from kingyo.dry_run.learning import LearningForecast as LearningForecast
+from kingyo.dry_run.memory import MemoryForecast as MemoryForecast
+from kingyo.dry_run.memory import PathCosts as PathCosts
+from kingyo.dry_run.speed import Speed as Speed
+from kingyo.dry_run.speed import Speeds as Speeds
+from kingyo.dry_run.speed import measure_speeds as measure_speeds

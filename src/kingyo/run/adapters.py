@@ -221,10 +221,7 @@ def _written_model(run: Path, training: Training, config: RunConfig) -> str:
 def _require(path: Path, expected: str, is_same: bool) -> None:
     if not is_same:
         raise KingyoError(
-            str(path),
-            expected=expected,
-            received="another one, or none",
-            remedy="Restore its files, or start a new run.",
+            str(path), expected, "another one, or none", "Restore its files, or start a new run."
         )
 
 

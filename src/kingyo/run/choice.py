@@ -363,12 +363,9 @@ def _require_scored_base(store: RunStore) -> None:
     first = store.trials(CHOICE)[:1]
     evaluation = store.evaluation(first[0].id, "fit") if first else None
     if evaluation is not None and evaluation.failure is not None:
-        raise KingyoError(
-            "base",
-            expected="a model that can be scored, because sources are compared with it",
-            received=evaluation.failure,
-            remedy="Fix the model or the task, and start a new run.",
-        )
+        expected = "a model that can be scored, because sources are compared with it"
+        remedy = "Fix the model or the task, and start a new run."
+        raise KingyoError("base", expected, evaluation.failure, remedy)
 
 
 def step_text(step: Step, names: Sequence[str]) -> str:
@@ -420,14 +417,11 @@ def with_sources(
     """
     if not choice.chosen:
         is_open = choice.verdict == "open"
-        raise KingyoError(
-            "sources.scout",
-            expected="a source that is worth merging",
-            received="none within the budget"
-            if is_open
-            else "none: no candidate solves enough of the fit items",
-            remedy="Raise item_evaluations." if is_open else "Name other candidates, or see docs/zero.md.",
+        received = (
+            "none within the budget" if is_open else "none: no candidate solves enough of the fit items"
         )
+        remedy = "Raise item_evaluations." if is_open else "Name other candidates, or see docs/zero.md."
+        raise KingyoError("sources.scout", "a source that is worth merging", received, remedy)
     data, config = dict(asked), run.config
     data |= {"base": config.base, "sources": {name: config.sources[name] for name in choice.run_sources}}
     controls = _section(asked, "controls")

@@ -322,12 +322,8 @@ class RunConfig(StrictModel):
         allowed = ("dtype", *(HYBRID_MERGE_KEYS if self.space == "hybrid" else ()))
         unused = sorted(self.merge.model_fields_set - set(allowed))
         if unused:
-            raise KingyoError(
-                "merge",
-                expected=f"no other keys than {', '.join(allowed)} with space: {self.space}",
-                received=", ".join(unused),
-                remedy="Delete these keys.",
-            )
+            expected = f"no other keys than {', '.join(allowed)} with space: {self.space}"
+            raise KingyoError("merge", expected, ", ".join(unused), "Delete these keys.")
 
     def _check_path_names(self) -> None:
         merged = (MERGED,) if self.space == "hybrid" else ()

@@ -90,11 +90,7 @@ def _task_from_file(task: object, folder: Path) -> object:
         return task
     file = own.pop("file")
     if not isinstance(file, str):
-        raise KingyoError(
-            "file of a task",
-            expected="the path of a task file",
-            received=repr(file)[:80],
-            remedy="Write `file: my-task.yaml`; keys beside it replace those of the file.",
-        )
+        remedy = "Write `file: my-task.yaml`; keys beside it replace those of the file."
+        raise KingyoError("file of a task", "the path of a task file", repr(file)[:80], remedy)
     spec = load_task_spec(folder / file)
     return {**spec.model_dump(exclude_unset=True), "name": spec.name, **own}

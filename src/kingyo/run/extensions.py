@@ -181,13 +181,12 @@ def undo_if_unused(store: RunStore) -> None:
         return
     unused = undo_extension(store)
     if unused is not None:
-        raise KingyoError(
-            f"search '{MAIN}'",
-            expected=f"another candidate for {unused}",
-            received=f"none after {counted(unused.trials, 'candidate')}: all tried, converged, or too small "
-            "an addition for one more",
-            remedy="Add more, or start a new run with wider ranges, another strategy or another seed.",
+        received = (
+            f"none after {counted(unused.trials, 'candidate')}: all tried, converged, or too small "
+            "an addition for one more"
         )
+        remedy = "Add more, or start a new run with wider ranges, another strategy or another seed."
+        raise KingyoError(f"search '{MAIN}'", f"another candidate for {unused}", received, remedy)
 
 
 def undo_extension(store: RunStore) -> Extension | None:
@@ -211,12 +210,9 @@ def _flag(key: str) -> str:
 def _require_key(store: RunStore, budget: Budget, key: str) -> None:
     keys = list(budget.model_dump(exclude_none=True))
     if key not in keys:
-        raise KingyoError(
-            _flag(key),
-            expected=f"more of the run's own budget, which limits {' and '.join(keys).replace('_', ' ')}",
-            received=f"{key.replace('_', ' ')}, which it does not limit",
-            remedy=f"Use {' or '.join(map(_flag, keys))}. `kingyo show {store.folder}` shows the run.",
-        )
+        expected = f"more of the run's own budget, which limits {' and '.join(keys).replace('_', ' ')}"
+        remedy = f"Use {' or '.join(map(_flag, keys))}. `kingyo show {store.folder}` shows the run."
+        raise KingyoError(_flag(key), expected, f"{key.replace('_', ' ')}, which it does not limit", remedy)
 
 
 def asked_controls(store: RunStore) -> tuple[str, ...]:

@@ -97,12 +97,9 @@ def open_kept(setup: Setup, file: str, own: Mapping[Split, Sequence[Item]]) -> t
     """
     path = setup.folder / file
     if not path.is_file():
-        raise KingyoError(
-            "tune.keep",
-            expected="a task file, or a .jsonl or .csv file with items for the run's task",
-            received=f"no file {path}",
-            remedy="Correct the path; in a run.yaml it begins at the folder of that file.",
-        )
+        expected = "a task file, or a .jsonl or .csv file with items for the run's task"
+        remedy = "Correct the path; in a run.yaml it begins at the folder of that file."
+        raise KingyoError("tune.keep", expected, f"no file {path}", remedy)
     is_data = path.suffix in DATA
     try:
         task = _task_of(setup.config, path, setup.folder) if is_data else _task_in(path)
@@ -112,12 +109,9 @@ def open_kept(setup: Setup, file: str, own: Mapping[Split, Sequence[Item]]) -> t
     hidden = {item.id.removeprefix(f"{item.task}/") for split in HIDDEN for item in own[split]}
     n_shared = sum(item.id.rpartition("/")[2] in hidden for item in task.items("test"))
     if n_shared:
-        raise KingyoError(
-            "tune.keep",
-            expected="items that are not in the run's validation or test, because they help to choose a LoRA",
-            received=f"{file}, with {counted(n_shared, 'item')} of them",
-            remedy="Take them out of the file, or name other data.",
-        )
+        expected = "items that are not in the run's validation or test, because they help to choose a LoRA"
+        remedy = "Take them out of the file, or name other data."
+        raise KingyoError("tune.keep", expected, f"{file}, with {counted(n_shared, 'item')} of them", remedy)
     try:
         check_items(task, setup.kind, setup.models.skeleton.path)
     except KingyoError as error:
@@ -137,12 +131,8 @@ def _task_in(path: Path) -> Task:
 def _task_of(config: RunConfig, data: Path, folder: Path) -> Task:
     specs = [*config.specs.values()]
     if len(specs) > 1:
-        raise KingyoError(
-            "tune.keep",
-            expected="a task file, in a run of several tasks",
-            received=str(data),
-            remedy="Write a task file that names the data and its grader.",
-        )
+        remedy = "Write a task file that names the data and its grader."
+        raise KingyoError("tune.keep", "a task file, in a run of several tasks", str(data), remedy)
     spec = specs[0].model_copy(update={"data": str(data.resolve())})
     items = load_items(spec, folder).items
     return build_task(spec, {"fit": (), "validation": (), "test": items}, folder)
@@ -176,12 +166,8 @@ def score_kept(
         scores={},
     )
     if kept.items != _hash(items):
-        raise KingyoError(
-            wanted.keep,
-            expected="the items that the tuning began with",
-            received="other ones",
-            remedy="Restore the file, and continue.",
-        )
+        remedy = "Restore the file, and continue."
+        raise KingyoError(wanted.keep, "the items that the tuning began with", "other ones", remedy)
     for number, open_model in models.items():
         if str(number) not in kept.scores:
             live = load_checkpoint(open_model(), setup.kind, load_options(setup.config))

@@ -99,12 +99,9 @@ def read_known_paths(config: RunConfig, folder: Path, models: RunModels) -> Know
 def _source(model: str, at: Path, names: Mapping[str, str], file: str) -> str:
     name = names.get(model) or names.get(whole_model(model, at))
     if name is None:
-        raise KingyoError(
-            f"dataflow.known: {file}",
-            expected=f"a path through the sources: {', '.join(names.values())}",
-            received=f"one through {model}",
-            remedy="Add that model to the sources (paths are relative to the recipe), or delete the path.",
-        )
+        expected = f"a path through the sources: {', '.join(names.values())}"
+        remedy = "Add that model to the sources (paths are relative to the recipe), or delete the path."
+        raise KingyoError(f"dataflow.known: {file}", expected, f"one through {model}", remedy)
     return name
 
 
@@ -160,12 +157,9 @@ def _point(paths: DataflowSpace, file: str, layers: Sequence[str]) -> Genome:
     path = [(name, int(number)) for name, _, number in (layer.rpartition(".") for layer in layers)]
     genome = paths.genome(path)
     if genome is None:
-        raise KingyoError(
-            f"dataflow.known: {file}",
-            expected=f"a path of at most {paths.most_hops} layers that the search space contains",
-            received=" ".join(layers),
-            remedy="Delete it, or raise dataflow.repetitions, max_hops or max_size.",
-        )
+        expected = f"a path of at most {paths.most_hops} layers that the search space contains"
+        remedy = "Delete it, or raise dataflow.repetitions, max_hops or max_size."
+        raise KingyoError(f"dataflow.known: {file}", expected, " ".join(layers), remedy)
     return genome
 
 
@@ -174,10 +168,7 @@ def _hops(file: str, at: Path) -> Sequence[Hop]:
     recipe = load_recipe(at)
     hops = recipe.path or path_of_slices(recipe.slices)
     if not hops or any(hop.scale != 1 for hop in hops):
-        raise KingyoError(
-            f"dataflow.known: {file}",
-            expected="a recipe with a path, or with slices of one source each, without scales",
-            received="scales" if hops else "another recipe",
-            remedy="Name another recipe, or delete its scales.",
-        )
+        expected = "a recipe with a path, or with slices of one source each, without scales"
+        remedy = "Name another recipe, or delete its scales."
+        raise KingyoError(f"dataflow.known: {file}", expected, "scales" if hops else "another recipe", remedy)
     return hops

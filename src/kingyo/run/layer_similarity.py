@@ -128,12 +128,12 @@ def mean_cosine(batches: Iterable[Tensor]) -> tuple[NDArray[np.float64], int]:
         streams = batch.double()
         if not bool(torch.isfinite(streams).all()):
             remedy = "Leave this model out, or run it in float32."
-            raise KingyoError("model", expected="finite streams", received="NaN or infinity", remedy=remedy)
+            raise KingyoError("model", "finite streams", "NaN or infinity", remedy)
         directions = (streams / streams.square().sum(dim=2, keepdim=True).sqrt()).flatten(1)
         total, n_tokens = total + directions @ directions.T, n_tokens + streams.shape[1]
     if not n_tokens:
         expected = "prompts of two tokens or more, since the first of each is left out"
-        raise KingyoError("items", expected=expected, received="none", remedy="Use longer items.")
+        raise KingyoError("items", expected, "none", "Use longer items.")
     return np.asarray((total / n_tokens).numpy()), n_tokens
 
 
@@ -148,9 +148,7 @@ def _check(models: Mapping[str, Checkpoint], kind: ModelKind, how: SimilaritySet
     in_order = {how.frame: models[how.frame], **models}.values()
     layers = [(model.reference, k) for model in in_order for k in range(model.layout.n_blocks)]
     if not layers:
-        raise KingyoError(
-            "sources", expected="models with layers", received="none", remedy="Name decoder-only models."
-        )
+        raise KingyoError("sources", "models with layers", "none", "Name decoder-only models.")
     by_reference = {model.reference: model for model in in_order}
     plan(
         path_recipe(layers, models[how.frame].reference, how.options.dtype), Sources(by_reference, how.folder)

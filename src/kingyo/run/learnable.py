@@ -52,21 +52,17 @@ def learns(config: RunConfig, settings: RunSettings, kind: ModelKind, folder: Pa
     """
     if config.learn is False:
         if config.search.strategy == MEMETIC:
-            raise KingyoError(
-                "learn: false",
-                expected="a strategy that learns no weights",
-                received=f"search.strategy: {MEMETIC}",
-                remedy="Delete one of the two.",
-            )
+            expected = "a strategy that learns no weights"
+            remedy = "Delete one of the two."
+            raise KingyoError("learn: false", expected, f"search.strategy: {MEMETIC}", remedy)
         return False
     reasons = obstacles(config, settings, kind, folder)
     is_demanded = demands_learning(config)
     if reasons and is_demanded:
+        expected = "a merge with gradients, of models with a loss, for tasks with answers to learn"
+        remedy = "Delete `learn: true` (or the strategy), or change what stands in its way."
         raise KingyoError(
-            "learn: true" if config.learn else f"search.strategy: {MEMETIC}",
-            expected="a merge with gradients, of models with a loss, for tasks with answers to learn",
-            received=reasons[0],
-            remedy="Delete `learn: true` (or the strategy), or change what stands in its way.",
+            "learn: true" if config.learn else f"search.strategy: {MEMETIC}", expected, reasons[0], remedy
         )
     return not reasons and (is_demanded or _is_default(config))
 

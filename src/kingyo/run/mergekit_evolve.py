@@ -109,7 +109,7 @@ def _merge(genome: _Genome, folder: Path) -> tuple[dict[str, object], float]:
         if not holds:
             remedy = "Change it, or write a run.yaml with merge.groups: kingyo init."
             received = str(getattr(genome, key))
-            raise KingyoError(f"genome.{key}", expected=expected, received=received, remedy=remedy)
+            raise KingyoError(f"genome.{key}", expected, received, remedy)
     merge: dict[str, object] = {"method": method, "dtype": "bfloat16", "groups": _groups(genome, folder)}
     if genome.tokenizer_source is not None:
         merge["tokenizer_source"] = genome.tokenizer_source
@@ -129,12 +129,9 @@ def _groups(genome: _Genome, folder: Path) -> str:
     n_layers = open_checkpoint(genome.models[0], folder, fetch=False).layout.n_blocks
     n_groups, rest = divmod(n_layers, genome.layer_granularity)
     if rest or not n_groups:
-        raise KingyoError(
-            "genome.layer_granularity",
-            expected=f"0, or a divisor of {n_layers}, the number of layers",
-            received=str(genome.layer_granularity),
-            remedy="Use such a number.",
-        )
+        expected = f"0, or a divisor of {n_layers}, the number of layers"
+        remedy = "Use such a number."
+        raise KingyoError("genome.layer_granularity", expected, str(genome.layer_granularity), remedy)
     return f"layers:{n_groups}"
 
 
@@ -143,12 +140,8 @@ def _tasks(tasks: Sequence[_Task], path: Path, search: Sequence[Path]) -> dict[s
     for task in tasks:
         spec = _find_task(task, path.parent, search)
         if spec.name in specs:
-            raise KingyoError(
-                f"{path}: tasks",
-                expected="different tasks",
-                received=f"{spec.name} twice",
-                remedy="Name each once, and set its weight.",
-            )
+            remedy = "Name each once, and set its weight."
+            raise KingyoError(f"{path}: tasks", "different tasks", f"{spec.name} twice", remedy)
         weight = {"weight": task.weight} if "weight" in task.model_fields_set else {}
         specs[spec.name] = {**spec.model_dump(exclude_unset=True), "name": spec.name, **weight}
     return {"tasks": specs} if len(specs) > 1 else {"task": next(iter(specs.values()))}
@@ -163,9 +156,9 @@ def _find_task(task: _Task, folder: Path, search: Sequence[Path]) -> TaskSpec:
     places = ", ".join(str(each.resolve()) for each in folders)
     raise KingyoError(
         f"tasks: {task.name}",
-        expected=f"a kingyo task, as {task.name}.yaml in {places}",
-        received="no such file" if file is None else f"{file}, a task of lm-eval",
-        remedy="Write a task file with data:, prompt: and grader: (see docs/run-yaml.md) beside the genome "
+        f"a kingyo task, as {task.name}.yaml in {places}",
+        "no such file" if file is None else f"{file}, a task of lm-eval",
+        "Write a task file with data:, prompt: and grader: (see docs/run-yaml.md) beside the genome "
         "file, or name its folder with --task-search-path; kingyo does not run tasks of lm-eval.",
     )
 

@@ -79,12 +79,10 @@ def _check_baseline(baseline: Plan, run: Run) -> None:
     shapes = {job.name: job.shape for job in run.plan.jobs}
     for job in baseline.jobs if run.settings.paths is None else ():
         if shapes.get(job.name) != job.shape:
-            raise KingyoError(
-                f"{baseline.recipe.references[0]}: {job.name}",
-                expected=f"the shape that candidates have: {list(shapes.get(job.name, ()))}",
-                received=str(list(job.shape)),
-                remedy="Name the models' common ancestor as base:, or write merge.resize: base.",
-            )
+            expected = f"the shape that candidates have: {list(shapes.get(job.name, ()))}"
+            received = str(list(job.shape))
+            remedy = "Name the models' common ancestor as base:, or write merge.resize: base."
+            raise KingyoError(f"{baseline.recipe.references[0]}: {job.name}", expected, received, remedy)
 
 
 def _check_budget(search: Search, run: Run) -> None:
@@ -95,12 +93,9 @@ def _check_budget(search: Search, run: Run) -> None:
         fewer = (
             "." if search.objectives.by_set else ", or score candidates on fewer items: search.screen.items."
         )
-        raise KingyoError(
-            "budget.item_evaluations",
-            expected=f"at least {n_items}, the items that one candidate is scored on; better {100 * n_items}",
-            received=f"{limit} for the search '{search.name}'",
-            remedy=f"Give a larger budget{fewer}",
-        )
+        expected = f"at least {n_items}, the items that one candidate is scored on; better {100 * n_items}"
+        received = f"{limit} for the search '{search.name}'"
+        raise KingyoError("budget.item_evaluations", expected, received, f"Give a larger budget{fewer}")
 
 
 def _check_room_for_lessons(run: Run) -> None:
@@ -108,13 +103,12 @@ def _check_room_for_lessons(run: Run) -> None:
     allowance = Allowance.of(run.searches[0], len(run.items["fit"]))
     if run.config.learn and not allowance.is_enough:
         least, items = allowance.least_budget, allowance.most_items
-        raise KingyoError(
-            "learn: true",
-            expected=f"a budget with room for a lesson: at least {least:,} item evaluations, or "
-            f"{math.ceil(least / items):,} candidates of {counted(items, 'item')}",
-            received=f"{allowance.budget:,} item evaluations",
-            remedy="Give a larger budget, or delete `learn: true`.",
+        expected = (
+            f"a budget with room for a lesson: at least {least:,} item evaluations, or "
+            f"{math.ceil(least / items):,} candidates of {counted(items, 'item')}"
         )
+        remedy = "Give a larger budget, or delete `learn: true`."
+        raise KingyoError("learn: true", expected, f"{allowance.budget:,} item evaluations", remedy)
 
 
 def check_paths(run: Run) -> None:
@@ -133,24 +127,18 @@ def _check_path_frame(run: Run) -> None:
     """Check that the frame is not a model of another kind, such as a language model beside ones that see."""
     frame = frame_of(run)
     if layers_kind(frame, run.kind) is not run.kind:
-        raise KingyoError(
-            "dataflow.frame",
-            expected=f"a source of kind {run.kind.name}, which gives everything but the layers",
-            received=frame.reference,
-            remedy="Name another source as dataflow.frame, or add one to sources.",
-        )
+        expected = f"a source of kind {run.kind.name}, which gives everything but the layers"
+        remedy = "Name another source as dataflow.frame, or add one to sources."
+        raise KingyoError("dataflow.frame", expected, frame.reference, remedy)
 
 
 def check_frame(run: Run, argument: str = "merge.frame") -> None:
     """Refuse a language model as the frame of merges if other models see; an error names the argument."""
     named = run.config.merge.frame
     if named is not None and layers_kind(run.models.skeleton, run.kind) is not run.kind:
-        raise KingyoError(
-            argument,
-            expected=f"a model of kind {run.kind.name}, which gives everything that is not merged",
-            received=f"'{named}', a language model",
-            remedy="Name a model that sees, or remove the key.",
-        )
+        expected = f"a model of kind {run.kind.name}, which gives everything that is not merged"
+        remedy = "Name a model that sees, or remove the key."
+        raise KingyoError(argument, expected, f"'{named}', a language model", remedy)
 
 
 def _check_dtypes(run: Run) -> None:
@@ -160,12 +148,9 @@ def _check_dtypes(run: Run) -> None:
         for info in checkpoint.tensors.values():
             live = like.tensors.get(_name_in(like, checkpoint, info.name))
             if live is not None and info.is_floating and not _holds(live.dtype, info.stored_dtype):
-                raise KingyoError(
-                    f"sources.{name}: {info.name}",
-                    expected=f"weights that fit into {live.dtype}, as {like.reference} has them",
-                    received=info.stored_dtype,
-                    remedy="Set the dtype of all candidates with merge.dtype, such as float32.",
-                )
+                expected = f"weights that fit into {live.dtype}, as {like.reference} has them"
+                remedy = "Set the dtype of all candidates with merge.dtype, such as float32."
+                raise KingyoError(f"sources.{name}: {info.name}", expected, info.stored_dtype, remedy)
 
 
 def _name_in(like: Checkpoint, model: Checkpoint, name: str) -> str:

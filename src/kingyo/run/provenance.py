@@ -53,12 +53,9 @@ def provenance_facts(
     code = user_code(config, folder, [*existing, *(_name(path, folder) for path in loaded)])
     missing = [file for file, value in code.items() if not value and folder / file not in named]
     if missing:
-        raise KingyoError(
-            ", ".join(missing),
-            expected="a data file, which the run's own code names",
-            received=f"no file {folder / missing[0]}",
-            remedy="Put it there, or delete it from FILES.",
-        )
+        expected = "a data file, which the run's own code names"
+        remedy = "Put it there, or delete it from FILES."
+        raise KingyoError(", ".join(missing), expected, f"no file {folder / missing[0]}", remedy)
     return {VERSIONS: current_versions(config, folder, libraries), CODE: code, OPENED: {}}
 
 
@@ -196,9 +193,9 @@ def changed_error(store: RunStore, changes: Changes, remedy: str | None = None) 
     command = f"kingyo resume {shlex.quote(str(store.folder))}"
     return KingyoError(
         ", ".join(changes),
-        expected=f"what the run's scores were made with: {before}",
-        received=now,
-        remedy=remedy
+        f"what the run's scores were made with: {before}",
+        now,
+        remedy
         or f"Run `{command} --rescore` to score everything again (old scores are kept in "
         f"{free_archive_name(store.folder)}), or `{command} --accept-changes` to continue with mixed scores "
         "(show, report and card say so).",

@@ -170,19 +170,13 @@ def _wanted_tuning(folder: Path, keep: Path | None, limit: float | None) -> Tune
 def _require_same_tuning(store: RunStore, known: TuneConfig, wanted: TuneConfig | None) -> None:
     if wanted not in (None, known):
         kept = "no items to keep" if known.keep is None else f"{known.keep}, limit {known.limit:g}"
-        raise KingyoError(
-            "--keep",
-            expected=f"nothing else than when the tuning of {store.folder} began: {kept}",
-            received=f"{wanted.keep}, limit {wanted.limit:g}" if wanted else "nothing",
-            remedy="Leave it out: a run is tuned once. `kingyo evaluate` scores an exported model.",
-        )
+        expected = f"nothing else than when the tuning of {store.folder} began: {kept}"
+        received = f"{wanted.keep}, limit {wanted.limit:g}" if wanted else "nothing"
+        remedy = "Leave it out: a run is tuned once. `kingyo evaluate` scores an exported model."
+        raise KingyoError("--keep", expected, received, remedy)
 
 
 def _require_finished(store: RunStore, reason: str) -> None:
     if store.status() != "finished":
-        raise KingyoError(
-            str(store.folder),
-            expected=f"a finished run, because {reason}",
-            received="an unfinished run",
-            remedy=f"Finish it first with `kingyo resume {shlex.quote(str(store.folder))}`.",
-        )
+        remedy = f"Finish it first with `kingyo resume {shlex.quote(str(store.folder))}`."
+        raise KingyoError(str(store.folder), f"a finished run, because {reason}", "an unfinished run", remedy)

@@ -281,14 +281,13 @@ def require_adapters(argument: str, setup: Setup, remedy: str, *, merges_weights
         merges_weights: whether the run merges weights; otherwise it cannot.
     """
     if not merges_weights or not shared_keys(setup).is_default:
-        raise KingyoError(
-            argument,
-            expected="a run that merges weights of models with one vocabulary",
-            received="one that brings vocabularies together, or merges parts"
+        expected = "a run that merges weights of models with one vocabulary"
+        received = (
+            "one that brings vocabularies together, or merges parts"
             if merges_weights
-            else f"space: {setup.config.space}",
-            remedy=remedy,
+            else f"space: {setup.config.space}"
         )
+        raise KingyoError(argument, expected, received, remedy)
     require_trainable(argument, setup.kind, remedy)
     require_extra(argument, "lora")
 

@@ -54,12 +54,9 @@ def require_same_setup(folder: Path, facts: Mapping[str, object]) -> None:
                 raise changed_error(store, changes).placed(str(path))
         for key, value in facts.items():
             if key in _DIFFERENCES and _without_free_keys(key, stored[key]) != _without_free_keys(key, value):
-                raise KingyoError(
-                    str(path),
-                    expected="a run that differs from the others only in its seed",
-                    received=f"one with {_DIFFERENCES[key]}",
-                    remedy="Choose another folder with --run, or undo the change.",
-                )
+                expected = "a run that differs from the others only in its seed"
+                remedy = "Choose another folder with --run, or undo the change."
+                raise KingyoError(str(path), expected, f"one with {_DIFFERENCES[key]}", remedy)
 
 
 def _changes(store: RunStore, facts: Mapping[str, object]) -> Changes:

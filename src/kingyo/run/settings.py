@@ -183,12 +183,9 @@ def _preset_screen(
 def _screen(search: SearchConfig, defaults: Mapping[str, object]) -> ScreenSettings:
     screen = parse_settings(ScreenSettings, {**defaults, **search.screen}, "search.screen")
     if search.mode == "asynchronous" and screen.rule != "none":
-        raise KingyoError(
-            "search.screen.rule",
-            expected="none beside search.mode: asynchronous, which has no generation to compare within",
-            received=screen.rule,
-            remedy="Write `rule: none`, or delete search.mode.",
-        )
+        expected = "none beside search.mode: asynchronous, which has no generation to compare within"
+        remedy = "Write `rule: none`, or delete search.mode."
+        raise KingyoError("search.screen.rule", expected, screen.rule, remedy)
     return screen
 
 
@@ -220,22 +217,15 @@ def require_preset(
 def require_two(name: str, total: int) -> None:
     """Refuse a budget that two searches cannot share."""
     if total < 2:
-        raise KingyoError(
-            f"budget.{name}",
-            expected="at least 2 beside space: hybrid, for a weight search and a path search",
-            received=str(total),
-            remedy="Raise it, or write hybrid.joint: true, which is one search.",
-        )
+        expected = "at least 2 beside space: hybrid, for a weight search and a path search"
+        remedy = "Raise it, or write hybrid.joint: true, which is one search."
+        raise KingyoError(f"budget.{name}", expected, str(total), remedy)
 
 
 def _require_space(space: Space, chosen: Preset) -> None:
     if chosen.space is not None and space != chosen.space:
-        raise KingyoError(
-            "space",
-            expected=f"{chosen.space}, which the preset {chosen.name} searches",
-            received=space,
-            remedy=f"Write space: {chosen.space}, or delete search.preset.",
-        )
+        remedy = f"Write space: {chosen.space}, or delete search.preset."
+        raise KingyoError("space", f"{chosen.space}, which the preset {chosen.name} searches", space, remedy)
 
 
 def require_full_sets(search: SearchConfig, strategy: str, settings: Mapping[str, object]) -> None:
@@ -243,36 +233,28 @@ def require_full_sets(search: SearchConfig, strategy: str, settings: Mapping[str
     if STRATEGIES.is_registered(strategy) and learns_from_items(strategy, settings):
         raise KingyoError(
             "search.strategy" if search.strategy else "search.preset",
-            expected="one that needs one number per candidate, beside `measure` or objectives of answers",
-            received=f"{strategy}, which learns from scores of individual items",
-            remedy=f"Delete it to search with {preset(FULL_SET).strategy}, or name another, such as ga.",
+            "one that needs one number per candidate, beside `measure` or objectives of answers",
+            f"{strategy}, which learns from scores of individual items",
+            f"Delete it to search with {preset(FULL_SET).strategy}, or name another, such as ga.",
         )
     screen = {key: value for key, value in search.screen.items() if value not in (None, "none")}
     if screen:
-        raise KingyoError(
-            "search.screen",
-            expected="none beside `measure` or objectives of answers, which need all items of fit",
-            received=", ".join(f"{key}: {value}" for key, value in screen.items()),
-            remedy="Delete search.screen, or the `measure` or objective.",
-        )
+        expected = "none beside `measure` or objectives of answers, which need all items of fit"
+        received = ", ".join(f"{key}: {value}" for key, value in screen.items())
+        remedy = "Delete search.screen, or the `measure` or objective."
+        raise KingyoError("search.screen", expected, received, remedy)
 
 
 def _require_agreement(key: str, value: str | None, required: str | None, preset_name: str) -> None:
     if value is not None and required is not None and value != required:
-        raise KingyoError(
-            key,
-            expected=f"'{required}', which belongs to the preset {preset_name}",
-            received=f"'{value}'",
-            remedy=f"Delete {key} (and its parameters or settings), or delete search.preset.",
-        )
+        expected = f"'{required}', which belongs to the preset {preset_name}"
+        remedy = f"Delete {key} (and its parameters or settings), or delete search.preset."
+        raise KingyoError(key, expected, f"'{value}'", remedy)
 
 
 def _require_objectives(config: RunConfig, space: Space, chosen: Preset) -> None:
     if chosen.needs_objectives and not config.objectives:
-        raise KingyoError(
-            "objectives",
-            expected=f"two or more beside the preset {chosen.name}: "
-            + ", ".join(("names of tasks", *SPACE_OBJECTIVES[space])),
-            received="none",
-            remedy="Name the objectives, or choose another preset.",
+        expected = f"two or more beside the preset {chosen.name}: " + ", ".join(
+            ("names of tasks", *SPACE_OBJECTIVES[space])
         )
+        raise KingyoError("objectives", expected, "none", "Name the objectives, or choose another preset.")

@@ -131,12 +131,9 @@ def stored_config(store: RunStore) -> tuple[RunConfig, Path]:
     """Return the config of a run, and the folder that its paths are relative to."""
     data, folder = store.fact("config"), store.fact("folder")
     if not isinstance(data, dict) or not isinstance(folder, str):
-        raise KingyoError(
-            str(store.folder),
-            expected="a run that was set up completely",
-            received="one that was stopped before its first step",
-            remedy="Delete the folder and start again with `kingyo evolve`.",
-        )
+        expected = "a run that was set up completely"
+        remedy = "Delete the folder and start again with `kingyo evolve`."
+        raise KingyoError(str(store.folder), expected, "one that was stopped before its first step", remedy)
     keys = {key: value for key, value in cast(dict[str, object], data).items() if key != "scout"}  # of 0.1
     return parse_config(keys, str(store.folder)), _current_folder(store, Path(folder))
 
@@ -167,12 +164,10 @@ def require_same_models(store: RunStore, models: RunModels) -> None:
     ]
     for name, fingerprint in fingerprints_of(to_read).items():
         if fingerprint != before[name]:
-            raise KingyoError(
-                f"model {name}",
-                expected="the weights, config and tokenizer that the run began with",
-                received=f"other ones in {models.by_reference[name].path}",
-                remedy="Restore the old files, or start a new run.",
-            )
+            expected = "the weights, config and tokenizer that the run began with"
+            received = f"other ones in {models.by_reference[name].path}"
+            remedy = "Restore the old files, or start a new run."
+            raise KingyoError(f"model {name}", expected, received, remedy)
 
 
 def _by_reference(fact: object) -> Mapping[str, object]:

@@ -46,12 +46,8 @@ def objectives_of(
     """Return the objectives of a search; ``model``: folder of a model whose tokenizer candidates have."""
     specs, n_items = config.specs, search.screen.items
     if n_items is not None and n_items < len(specs):
-        raise KingyoError(
-            "search.screen.items",
-            expected=f"at least {len(specs)}, one for each task",
-            received=str(n_items),
-            remedy="Raise it, or delete tasks.",
-        )
+        expected = f"at least {len(specs)}, one for each task"
+        raise KingyoError("search.screen.items", expected, str(n_items), "Raise it, or delete tasks.")
     tasks = {name: spec.weight for name, spec in specs.items()} if len(specs) > 1 else {"": 1.0}
     measures: dict[str, Callable[[Recipe], float]] = {}
     if CLOSENESS in config.objectives:
@@ -108,12 +104,9 @@ def by_method(search: SearchSettings, folder: Path) -> list[SearchSettings]:
 
 def _n_sources_to_choose(config: RunConfig) -> int:
     if config.merge.choose_sources is False:
-        raise KingyoError(
-            f"objectives: {FEW_SOURCES}",
-            expected="merge.choose_sources",
-            received="all sources in every merge",
-            remedy=f"Write merge.choose_sources: true, or delete {FEW_SOURCES}.",
-        )
+        expected = "merge.choose_sources"
+        remedy = f"Write merge.choose_sources: true, or delete {FEW_SOURCES}."
+        raise KingyoError(f"objectives: {FEW_SOURCES}", expected, "all sources in every merge", remedy)
     return sum(reference != config.base for reference in config.sources.values())
 
 
@@ -172,12 +165,10 @@ def merged_layout(setup: Setup) -> Layout:
     uses = select(skeleton.layout, keys.parts, keys.frame)
     merged = [name for name, use in uses.items() if use == MERGE]
     if not merged:
-        raise KingyoError(
-            "merge.parts",
-            expected=f"a part with {MERGE}: one of {', '.join(skeleton.layout.parts)}",
-            received=", ".join(f"{part}: {use}" for part, use in setup.config.merge.parts.items()),
-            remedy="Name the parts to merge, such as parts: {language: merge}.",
-        )
+        expected = f"a part with {MERGE}: one of {', '.join(skeleton.layout.parts)}"
+        received = ", ".join(f"{part}: {use}" for part, use in setup.config.merge.parts.items())
+        remedy = "Name the parts to merge, such as parts: {language: merge}."
+        raise KingyoError("merge.parts", expected, received, remedy)
     return Layout(merged, skeleton.config)
 
 

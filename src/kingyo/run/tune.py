@@ -64,10 +64,7 @@ def require_tunable(setup: Setup, items: Mapping[Split, Sequence[Item]]) -> None
     config = setup.config
     if config.objectives:
         raise KingyoError(
-            "tune",
-            expected="a run with one objective",
-            received=f"the objectives {', '.join(config.objectives)}",
-            remedy=REMEDY,
+            "tune", "a run with one objective", f"the objectives {', '.join(config.objectives)}", REMEDY
         )
     require_adapters("tune", setup, REMEDY, merges_weights=config.space == "parameters")
     if config.tune is not None and config.tune.keep is not None:
@@ -88,9 +85,7 @@ def require_lessons(store: RunStore, setup: Setup, task: Task) -> None:
     require_teaching(task, "tune", REMEDY)
     trainer, parent = _trainer(setup, TUNED), next(iter(setup.models.named))
     if not trainer.examples(store, trainer.start_of(parent), "found", trainer.last_trial(store)):
-        raise KingyoError(
-            "tune", expected="right answers to learn from", received=NOTHING_TO_LEARN, remedy=REMEDY
-        )
+        raise KingyoError("tune", "right answers to learn from", NOTHING_TO_LEARN, REMEDY)
 
 
 def tuned_searches(

@@ -196,25 +196,16 @@ def _checked(scores: Sequence[ItemScore], items: Sequence[Item]) -> tuple[ItemSc
     given = [each.item if isinstance(each, ItemScore) else None for each in results]
     if given != [item.id for item in items]:
         is_valid = bool(results) and None not in given
-        raise KingyoError(
-            "task",
-            expected=f"an ItemScore for each of {len(items)} items, in their order",
-            received=f"{len(given)} in another order or number" if is_valid else f"{scores!r:.80}",
-            remedy=FIX,
-        )
+        expected = f"an ItemScore for each of {len(items)} items, in their order"
+        received = f"{len(given)} in another order or number" if is_valid else f"{scores!r:.80}"
+        raise KingyoError("task", expected, received, FIX)
     for each in scores:
         if not math.isfinite(each.score) or not 0 <= each.score <= 1:
-            raise KingyoError(
-                f"task: score of item {each.item}",
-                expected="a number from 0 to 1",
-                received=str(each.score),
-                remedy="Return 1 for a right answer, 0 for a wrong one, a fraction for a partly right one.",
-            )
+            expected = "a number from 0 to 1"
+            remedy = "Return 1 for a right answer, 0 for a wrong one, a fraction for a partly right one."
+            raise KingyoError(f"task: score of item {each.item}", expected, str(each.score), remedy)
         if each.media is not None and not isinstance(cast(object, each.media), Media):
-            raise KingyoError(
-                f"task: media of item {each.item}",
-                expected="kingyo.types.Media, or None",
-                received=f"{each.media!r:.80}",
-                remedy="Return an image as Media, with the hash of its bytes.",
-            )
+            expected = "kingyo.types.Media, or None"
+            remedy = "Return an image as Media, with the hash of its bytes."
+            raise KingyoError(f"task: media of item {each.item}", expected, f"{each.media!r:.80}", remedy)
     return tuple(scores)

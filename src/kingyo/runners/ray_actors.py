@@ -65,12 +65,9 @@ class RayRunner(WorkerPool):
         try:
             self._ray.init(**where, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise KingyoError(
-                "runner: ray",
-                expected=f"a cluster at {address}" if address else "a cluster that starts on this machine",
-                received=str(error),
-                remedy="Start the cluster, or set RAY_ADDRESS to the address of one; `ray status` shows it.",
-            ) from error
+            expected = f"a cluster at {address}" if address else "a cluster that starts on this machine"
+            remedy = "Start the cluster, or set RAY_ADDRESS to the address of one; `ray status` shows it."
+            raise KingyoError("runner: ray", expected, str(error), remedy) from error
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)  # ray replaces the handler of the command
 
@@ -79,12 +76,9 @@ class RayRunner(WorkerPool):
         available = self._ray.cluster_resources()
         for name, each in self._resources.items():
             if available.get(name, 0) < each * self.n_workers:
-                raise KingyoError(
-                    "workers",
-                    expected=f"a Ray cluster with {each * self.n_workers} {name}s: {each} for each worker",
-                    received=f"one with {available.get(name, 0):g}",
-                    remedy="Take fewer workers (or threads), or a larger cluster.",
-                )
+                expected = f"a Ray cluster with {each * self.n_workers} {name}s: {each} for each worker"
+                remedy = "Take fewer workers (or threads), or a larger cluster."
+                raise KingyoError("workers", expected, f"one with {available.get(name, 0):g}", remedy)
 
 
 class RayWorker:

@@ -207,12 +207,8 @@ class WorkerPool:
 
 def _cannot_start(how: str) -> KingyoError:
     """Return the error that ends a run: another worker would end the same way."""
-    return KingyoError(
-        "workers",
-        expected="a worker that starts and loads the model",
-        received=how,
-        remedy="Fix the cause, often too little memory for all workers; then use `kingyo resume`.",
-    )
+    remedy = "Fix the cause, often too little memory for all workers; then use `kingyo resume`."
+    return KingyoError("workers", "a worker that starts and loads the model", how, remedy)
 
 
 def _picklable(error: Exception) -> Exception:

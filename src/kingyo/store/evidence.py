@@ -39,9 +39,7 @@ class EvidenceStore(Database):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise KingyoError(
-                str(folder), expected="a folder that can be made", received=str(error), remedy=_FILE.retry
-            ) from error
+            raise KingyoError(str(folder), "a folder that can be made", str(error), _FILE.retry) from error
         super().__init__(folder, _FILE, writes=True)
 
     def add(self, models: str, tensor: str, content: bytes) -> None:

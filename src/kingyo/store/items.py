@@ -63,9 +63,5 @@ def keep_media(media: Iterable[Media], run: Path) -> None:
             path.parent.mkdir(exist_ok=True)
             write_bytes(path, content)
         except OSError as error:
-            raise KingyoError(
-                str(path),
-                expected="a file that can be written",
-                received=str(error.strerror),
-                remedy="Make room on the disk, or choose another folder with --run.",
-            ) from error
+            remedy = "Make room on the disk, or choose another folder with --run."
+            raise KingyoError(str(path), "a file that can be written", str(error.strerror), remedy) from error

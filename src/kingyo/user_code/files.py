@@ -178,12 +178,9 @@ def _names(file: Path, value: ast.expr) -> list[str]:
     rows = value.elts if isinstance(value, ast.List | ast.Tuple) else [value]
     names = [each.value for each in rows if isinstance(each, ast.Constant) and isinstance(each.value, str)]
     if len(names) < len(rows):
-        raise KingyoError(
-            f"{DATA} in {file.name}",
-            expected="a literal list of the data files that the code reads",
-            received=ast.unparse(value),
-            remedy=f'Write {DATA} = ("answers.json", "words.txt"), or rename the variable.',
-        )
+        expected = "a literal list of the data files that the code reads"
+        remedy = f'Write {DATA} = ("answers.json", "words.txt"), or rename the variable.'
+        raise KingyoError(f"{DATA} in {file.name}", expected, ast.unparse(value), remedy)
     return names
 
 
