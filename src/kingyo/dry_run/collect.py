@@ -132,7 +132,6 @@ def _names(axes: Sequence[Axis]) -> str:
 
 
 def dry_run_record(plan: DryRun, speeds: Speeds) -> dict[str, object]:
-    """Return a dry run as JSON data: models, genes, search, answers, memory, speeds, the first recipe."""
     run, settings = plan.run, plan.run.settings.first
     main = run.searches[0]
     return {

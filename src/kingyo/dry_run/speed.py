@@ -196,11 +196,9 @@ class _Meter:
         return sum(len(items) for _, items in self._work)
 
     def load_own(self) -> None:
-        """Load the model in the run's dtype."""
         self.load(self._run.config.merge.dtype)
 
     def load(self, dtype: str | None) -> None:
-        """Load the model in a dtype; None is its own."""
         self._live = None  # frees its memory first
         options = replace(load_options(self._run.config), dtype=dtype)
         self._live = load_live(self._run.kind, self._path, options)

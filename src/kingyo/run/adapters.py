@@ -91,7 +91,6 @@ class Training:
 
     @property
     def numbered(self) -> dict[int, AdapterSetting]:
-        """Number of a candidate -> its setting."""
         return dict(enumerate(self.settings, self.first))
 
     def number_of(self, candidate: int) -> int:
@@ -99,7 +98,6 @@ class Training:
         return self.first + (candidate - self.first) % len(self.settings)
 
     def with_setting(self, number: int, setting: AdapterSetting) -> Training:
-        """Return the training with another setting of a candidate."""
         return replace(self, settings=tuple({**self.numbered, number: setting}.values()))
 
     def failed(self, reason: str) -> Training:
@@ -108,7 +106,6 @@ class Training:
 
     @property
     def seconds(self) -> float:
-        """Duration of all steps so far."""
         return sum(setting.seconds or 0.0 for setting in self.settings)
 
     @property
@@ -149,7 +146,6 @@ def require_trainable(what: str, kind: ModelKind, remedy: str) -> TrainsLora:
 
 
 def read_training(store: RunStore, name: str) -> Training | None:
-    """Return the training of a search, or None before it begins."""
     record = store.fact(name)
     if not isinstance(record, dict):
         return None
@@ -157,7 +153,6 @@ def read_training(store: RunStore, name: str) -> Training | None:
 
 
 def adapter_folder(run: Path, name: str, number: int) -> Path:
-    """Return the folder of the adapter of a candidate of a search."""
     return run / name / str(number)
 
 
@@ -244,7 +239,6 @@ class AdapterTrainer:
 
     @property
     def kind(self) -> TrainsLora:
-        """The kind of all models."""
         kind = kind_of_models(self.models.named, self.config.kind, self.folder)
         return require_trainable(self.argument, kind, "Leave it out.")
 
@@ -254,12 +248,10 @@ class AdapterTrainer:
         return self.start_at(model.path, None if model.adapter is None else model.adapter.path)
 
     def start_at(self, path: Path, adapter: Path | None = None) -> Start:
-        """Return a model in a folder to train on."""
         device, allow_pickle = self.config.device, self.config.allow_pickle
         return Start(path=path, adapter=adapter, device=device, allow_pickle=allow_pickle)
 
     def last_trial(self, store: RunStore) -> int:
-        """Return the id of the last trial that teaches."""
         return max(trial.id for name in (BASELINES, *self.taught_by) for trial in store.trials(name))
 
     def examples(self, store: RunStore, start: Start, source: AnswerSource, last: int) -> tuple[Example, ...]:
@@ -330,7 +322,6 @@ def usual_rate(config: Mapping[str, object]) -> float:
 
 
 def rounded(rate: float) -> float:
-    """Return a learning rate with two digits."""
     return float(f"{rate:.2g}")
 
 
@@ -346,6 +337,5 @@ def best_parent(store: RunStore, names: Collection[str], objectives: Objectives)
 
 
 def settings_axis(n: int) -> Axis:
-    """Return the axis of n candidates that differ in their training."""
     choices = tuple(str(number) for number in range(n))
     return Axis(name="setting", low=0, high=n - 1, kind="categorical", choices=choices)

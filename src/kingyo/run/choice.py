@@ -124,7 +124,6 @@ class ChosenSources:
 
     @property
     def run_sources(self) -> tuple[str, ...]:
-        """The sources that the run names: the chosen ones, and the frame."""
         frame = () if self.frame is None or self.frame in self.chosen else (self.frame,)
         return (*self.chosen, *frame)
 
@@ -134,7 +133,6 @@ class ChosenSources:
         return any(len(set(row)) > 1 for row in self.weights.values())
 
     def to_json(self) -> dict[str, object]:
-        """Return everything as data, sources by name."""
         return {
             "candidates": list(self.sources),
             "chosen": list(self.chosen),
@@ -192,7 +190,6 @@ def is_choosing(store: RunStore) -> bool:
 
 
 def gain_json(gain: Gain) -> dict[str, object]:
-    """Return a gain with its 95% interval."""
     bounds = gain.interval
     return {"gain": bounds.score, "low": bounds.low, "high": bounds.high, **bounds.size_json}
 
@@ -218,7 +215,6 @@ class ChoiceStage:
 
     @cached_property
     def layout(self) -> Layout:
-        """Layout of the tensors that are merged."""
         return merged_layout(self.run)
 
     @property
@@ -228,7 +224,6 @@ class ChoiceStage:
 
     @cached_property
     def space(self) -> WithDefaults:
-        """Subsets of the sources."""
         models = self.run.models
         assert models.base is not None, "a choice needs a base"
         space = SubsetSpace(
@@ -275,7 +270,6 @@ class ChoiceStage:
 
     @property
     def search(self) -> Search:
-        """The search."""
         request = self.request
         search = Search(
             name=CHOICE,
@@ -369,7 +363,6 @@ def _require_scored_base(store: RunStore) -> None:
 
 
 def step_text(step: Step, names: Sequence[str]) -> str:
-    """Return a decision in words."""
     if step.added is None:
         left_out = "; now each is left out in turn" if len(step.chosen) > 1 else ""
         return f"{len(step.chosen)} of {len(names)} sources; no further one is added{left_out}"

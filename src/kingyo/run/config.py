@@ -96,7 +96,6 @@ class MergeConfig(StrictModel):
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """The named methods; empty if the preset decides."""
         if self.method is None:
             return ()
         return (self.method,) if isinstance(self.method, str) else tuple(self.method)
@@ -275,13 +274,11 @@ class RunConfig(StrictModel):
 
     @property
     def answer_objectives(self) -> tuple[str, ...]:
-        """The objectives that are computed from answers."""
         others = (*self.specs, *RECIPE_OBJECTIVES)
         return tuple(name for name in self.objectives if name not in others)
 
     @property
     def specs(self) -> dict[str, TaskSpec]:
-        """The tasks by name."""
         return dict(self.tasks) if self.task is None else {self.task.name: self.task}
 
     @model_validator(mode="after")

@@ -44,7 +44,6 @@ def asks_scout(data: Mapping[str, object]) -> bool:
 
 
 def config_from_data(data: Mapping[str, object], folder: Path, where: str = "config") -> RunConfig:
-    """Check the content of a run.yaml."""
     if "task" in data:
         data = {**data, "task": _task_from_file(data["task"], folder)}
     if "tasks" in data:
@@ -58,7 +57,6 @@ def name_from_path(path: Path, default: str = "run") -> str:
 
 
 def load_tasks(path: Path) -> dict[str, TaskSpec]:
-    """Read a file with only the key ``tasks``."""
     data = read_yaml(path)
     data = {**data, "tasks": _tasks_from_files(data.get("tasks"), path.parent)}
     return dict(parse_model(TasksConfig, data, str(path)).tasks)

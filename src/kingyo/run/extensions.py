@@ -53,7 +53,6 @@ class TestReading:
 
 
 def read_extensions(store: RunStore) -> tuple[Extension, ...]:
-    """Return the extensions of a run, oldest first."""
     records = cast("list[dict[str, object]]", store.fact(FACT) or [])
     return tuple(Extension(**record) for record in records)  # type: ignore[arg-type]
 
@@ -127,7 +126,6 @@ def extended_limits(limits: Limits, more: Sequence[Amounts]) -> Limits:
 
 
 def limits_of(budget: Budget) -> Limits:
-    """Return a budget as limits of a search."""
     return Limits(
         candidates=budget.candidates,
         item_evaluations=budget.item_evaluations,
@@ -216,7 +214,6 @@ def _require_key(store: RunStore, budget: Budget, key: str) -> None:
 
 
 def asked_controls(store: RunStore) -> tuple[str, ...]:
-    """Return the controls that were requested after the run began."""
     return tuple(cast("list[str]", store.fact("controls") or []))
 
 

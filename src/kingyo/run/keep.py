@@ -50,7 +50,6 @@ class Kept:
     scores: Mapping[str, Mapping[str, float]]
 
     def mean(self, candidate: int) -> float:
-        """Return the mean score of a candidate."""
         own = self.scores[str(candidate)].values()
         return sum(own) / len(own)
 
@@ -76,7 +75,6 @@ class Kept:
 
 
 def read_kept(store: RunStore) -> Kept | None:
-    """Return the scores so far; None without ``keep``."""
     record = store.fact(KEPT)
     if not isinstance(record, dict):
         return None

@@ -27,7 +27,6 @@ from kingyo.types import Genome
 
 
 def dataflow_space(setup: Setup, merge: Recipe | None = None) -> DataflowSpace:
-    """Return the space of the searched paths."""
     paths, sources, dtype = _paths(setup), _path_sources(setup, merge), setup.config.merge.dtype
     merged = MERGED if _has_merge(setup, merge) else None  # else a source may have this name
     frame = _frame_name(setup, sources)
@@ -51,7 +50,6 @@ def _paths(setup: Setup) -> DataflowConfig:
 
 
 def _path_sources(setup: Setup, merge: Recipe | None) -> dict[str, Checkpoint]:
-    """Return the models that give layers; the skeleton stands for a merge."""
     models = setup.models
     return {**({MERGED: models.skeleton} if _has_merge(setup, merge) else {}), **models.sources}
 
@@ -79,7 +77,6 @@ def frame_of(setup: Setup) -> Checkpoint:
 
 
 def path_sizes_of(setup: Setup) -> PathSizes:
-    """Return the sizes of exported paths."""
     models = models_of_paths(setup)
     return path_sizes(models, next(iter(models)), setup.config.merge.dtype)
 
@@ -164,7 +161,6 @@ def _point(paths: DataflowSpace, file: str, layers: Sequence[str]) -> Genome:
 
 
 def _hops(file: str, at: Path) -> Sequence[Hop]:
-    """Return the hops of a recipe with a path, or with slices of one source each."""
     recipe = load_recipe(at)
     hops = recipe.path or path_of_slices(recipe.slices)
     if not hops or any(hop.scale != 1 for hop in hops):

@@ -73,12 +73,10 @@ class LayerSimilarity:
 
     @property
     def places(self) -> tuple[tuple[str, int], ...]:
-        """All places, model after model."""
         return tuple((name, k) for name, n in self.n_layers.items() for k in range(n + 1))
 
 
 def measure_sources(config: RunConfig, folder: Path, most: int | None = None) -> LayerSimilarity:
-    """Measure the sources of a run.yaml on its fit items."""
     sources = open_models(config, folder).sources
     task = build_tasks(config.specs, load_splits(config.specs, folder).splits, folder)
     paths = settings_of(config).paths

@@ -68,7 +68,6 @@ def learns(config: RunConfig, settings: RunSettings, kind: ModelKind, folder: Pa
 
 
 def demands_learning(config: RunConfig) -> bool:
-    """Return whether a run.yaml demands to learn weights."""
     return config.learn is not False and (bool(config.learn) or config.search.strategy == MEMETIC)
 
 

@@ -115,7 +115,6 @@ class WeightLearner:
     def improve(
         self, start: Genome, examples: Sequence[Example], descent: Descent
     ) -> tuple[Genome, list[float]]:
-        """Return a genome under which the examples are more likely, see ``descend``."""
         return descend(self.loss, self._space.axes, start, examples, descent)
 
 
@@ -370,7 +369,6 @@ def taught(
     *,
     is_demanded: bool,
 ) -> Search:
-    """Return the search with a teacher, if its strategy learns and its space has weights to learn."""
     space = learned_space(search)
     if space is None:
         return search

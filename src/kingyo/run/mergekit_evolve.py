@@ -64,7 +64,6 @@ class _GenomeFile(StrictModel):
 
 
 def is_genome_file(data: Mapping[str, object]) -> bool:
-    """Return whether the content of a file is a genome file, not a run.yaml."""
     return "genome" in data and "sources" not in data
 
 

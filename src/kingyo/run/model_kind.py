@@ -106,7 +106,6 @@ def check_items(task: Task, kind: ModelKind, path: Path) -> None:
 
 
 def preprocessor_of(kind: ModelKind, path: Path) -> Any:
-    """Return what live models of a kind have without weights, or None."""
     if not isinstance(kind, HasPreprocessor):
         return None
     return call_kind(kind, "preprocessor", lambda: kind.preprocessor(path))
@@ -179,7 +178,6 @@ def load_checkpoint(checkpoint: Checkpoint, kind: ModelKind, options: LoadOption
 
 
 def load_options(config: RunConfig, scratch: Path | None = None) -> LoadOptions:
-    """Return the options for live models of a run.yaml; ``scratch`` is a folder for temporary files."""
     return LoadOptions(
         dtype=config.merge.dtype,
         device=config.device,
@@ -190,5 +188,4 @@ def load_options(config: RunConfig, scratch: Path | None = None) -> LoadOptions:
 
 
 def task_options(config: RunConfig, folder: Path) -> list[Options]:
-    """Return the settings of each task, such as ``max_new_tokens``."""
     return [vars(settings_of(spec, folder)) for spec in config.specs.values()]

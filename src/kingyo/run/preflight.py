@@ -62,7 +62,6 @@ def check(run: Run) -> None:
 
 
 def check_prompts(run: Run) -> None:
-    """Check that candidates can read all items; no weights are read."""
     check_items(run.task, run.kind, reads_like(run))
 
 
@@ -75,7 +74,6 @@ def fits_into(planned: Plan, model: Checkpoint) -> bool:
 
 
 def _check_baseline(baseline: Plan, run: Run) -> None:
-    """Check that a baseline fits into the live model of merges."""
     shapes = {job.name: job.shape for job in run.plan.jobs}
     for job in baseline.jobs if run.settings.paths is None else ():
         if shapes.get(job.name) != job.shape:
@@ -170,7 +168,6 @@ FEW_ITEMS = 30
 
 
 def notes(run: Run, identity: Mapping[str, object] | None = None) -> tuple[str, ...]:
-    """Return the notes on a run."""
     if identity is None:
         models = run.models.by_reference
         identity = {reference: deciding_files(model) for reference, model in models.items()}

@@ -29,7 +29,6 @@ def reads_like(run: Run) -> Path:
 
 
 def templates_of(run: Run) -> dict[str, str | None]:
-    """Return the chat template of each model by its name; None without one."""
     return {name: read_template(model.path) for name, model in run.models.named.items()}
 
 
@@ -49,7 +48,6 @@ def is_written_out(prompt: str, templates: Mapping[str, str | None]) -> bool:
 
 
 def warnings(run: Run) -> tuple[str, ...]:
-    """Return warnings about chat templates that are not used, and about answers that will be cut."""
     found: list[str] = []
     for name, spec, settings in _text_tasks(run):
         of = f"task {name}: " if len(run.config.specs) > 1 else ""
@@ -59,7 +57,6 @@ def warnings(run: Run) -> tuple[str, ...]:
 
 
 def _text_tasks(run: Run) -> Iterator[tuple[str, TaskSpec, TextSettings]]:
-    """Yield the name, the spec and the settings of each task with a text prompt."""
     for name, spec in run.config.specs.items():
         settings = settings_of(spec, run.folder)
         if isinstance(settings, TextSettings):

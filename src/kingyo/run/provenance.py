@@ -46,7 +46,6 @@ def libraries_of(run: Run) -> tuple[str, ...]:
 def provenance_facts(
     config: RunConfig, folder: Path, known: Iterable[str] = (), libraries: Sequence[str] = ()
 ) -> dict[str, object]:
-    """Return the facts about the code of this process."""
     named = [folder / file for file, _ in _own_files(config)]
     loaded = (path for root in {root_of(file, folder) for file in named} for path in loaded_below(root))
     existing = [name for name in known if (folder / name).is_file()]
@@ -95,7 +94,6 @@ def user_code(config: RunConfig, folder: Path, known: Iterable[str] = ()) -> dic
 
 
 def _graders_files(config: RunConfig, folder: Path) -> list[Path]:
-    """Return the models and pictures that graders use, as files or folders."""
     specs = config.specs.values()
     return [path for spec in specs for path in paths_in(spec, folder)]
 
@@ -138,7 +136,6 @@ def differences(store: RunStore, config: RunConfig, folder: Path) -> Changes:
 
 
 def version_differences(store: RunStore) -> Changes:
-    """Return the versions that differ from the stored ones."""
     stored = cast("dict[str, str]", store.fact(VERSIONS) or {})
     return {name: (old, new) for name, old in stored.items() if (new := version_now(name)) != old}
 
@@ -165,7 +162,6 @@ def _short(value: str | None) -> str | None:
 
 
 def stored_code(store: RunStore) -> Mapping[str, str]:
-    """Return the stored hashes of the user's files."""
     return cast("dict[str, str]", store.fact(CODE) or {})
 
 
@@ -240,7 +236,6 @@ def require_same_or_store(
 
 
 def store_provenance(store: RunStore, facts: Mapping[str, object]) -> None:
-    """Store facts if they are new."""
     if any(store.fact(key) != value for key, value in facts.items()):
         store.reopen(facts, {})
 
@@ -272,7 +267,6 @@ class Renewal:
 
 
 def renewals(store: RunStore) -> tuple[Renewal, ...]:
-    """Return the rescores of a run, then the accepted changes; oldest first."""
     records = [record for key in (RESCORED, ACCEPTED) for record in _records(store, key)]
     return tuple(Renewal(**cast("dict[str, object]", record)) for record in records)  # type: ignore[arg-type]
 

@@ -38,12 +38,10 @@ from kingyo.tasks import require_teaching, set_measures_of
 
 
 def require_same_code(run: Run) -> None:
-    """Check that code and versions are those of the stored run; store those that it lacks."""
     require_same_or_store(run.begun, run.config, run.folder, libraries_of(run))
 
 
 def journey_of(run: Run, notify: Callable[[Event], None]) -> Journey:
-    """Build the journey of a run that has begun."""
     store = run.begun
     require_same_code(run)
     measures, runner = set_measures_of(run.task), runner_of(run)
@@ -90,12 +88,10 @@ def rescore(store: RunStore) -> Renewal:
 
 
 def require_unchanged(store: RunStore) -> None:
-    """Check that code and versions are those of a run's scores; see ``require_same``."""
     require_same(store, *stored_config(store))
 
 
 def accept(store: RunStore) -> Renewal | None:
-    """Continue a run with other code or versions; see ``accept_changes``."""
     run = _openable(store)
     return accept_changes(store, run.config, run.folder, libraries_of(run))
 
@@ -161,7 +157,6 @@ def add_tuning(store: RunStore, keep: Path | None = None, limit: float | None = 
 
 
 def _wanted_tuning(folder: Path, keep: Path | None, limit: float | None) -> TuneConfig | None:
-    """Return the settings of a tuning, with the file relative to the run.yaml; None without any."""
     place = None if keep is None else os.path.relpath(keep.resolve(), folder.resolve())
     named = {key: value for key, value in {"keep": place, "limit": limit}.items() if value is not None}
     return parse_model(TuneConfig, named, "tune") if named else None

@@ -97,7 +97,6 @@ class Run(Setup):
         return self._changed(_WITHOUT_STORE, store=store)
 
     def _changed(self, kept: Sequence[str], **changes: Any) -> Self:
-        """Return the run with other attributes; parts that do not depend on them are kept."""
         changed, parts = replace(self, **changes), vars(self)
         vars(changed).update({name: parts[name] for name in kept if name in parts})
         return changed
@@ -110,22 +109,18 @@ class Run(Setup):
 
     @cached_property
     def data(self) -> LoadedSplits:
-        """Items from the data files, split, with notes on them."""
         return load_splits(self.config.specs, self.folder)
 
     @cached_property
     def items(self) -> Mapping[Split, tuple[Item, ...]]:
-        """Items of each split."""
         return self.data.splits if self.store is None else self.store.items()
 
     @cached_property
     def task(self) -> Task:
-        """The task; several are joined."""
         return build_tasks(self.config.specs, self.items, self.folder)
 
     @cached_property
     def baselines(self) -> Mapping[str, Recipe]:
-        """Recipes of the baselines."""
         return baseline_recipes(self)
 
     @cached_property
@@ -153,7 +148,6 @@ class Run(Setup):
 
     @property
     def axes(self) -> tuple[Axis, ...]:
-        """Genes of the first search."""
         return tuple(self.searches[0].space.axes)
 
     @cached_property
@@ -164,7 +158,6 @@ class Run(Setup):
 
     @cached_property
     def plan(self) -> Plan:
-        """Plan of ``first``."""
         return plan(self.first, self.open_sources())
 
     def open_sources(self, facts: TensorStats | None = None) -> Sources:

@@ -174,14 +174,12 @@ def possible_controls(setup: Setup) -> tuple[str, ...]:
 
 
 def require_control(name: str, setup: Setup) -> None:
-    """Check that a control suits a run."""
     if name not in CONTROLS:
         raise unknown_name_error("control", name, CONTROLS)
     CONTROLS[name](setup, ())
 
 
 def controls(setup: Setup, *, like: tuple[str, ...]) -> list[Search]:
-    """Return the controls that are switched on and suit the run."""
     searches: list[Search] = []
     for name, make in CONTROLS.items():
         if getattr(setup.config.controls, name):
@@ -249,7 +247,6 @@ def _grid_of(setup: Setup, main: ParameterSpace, wanted: SearchSettings) -> Sear
 
 
 def _one_start(values: ParameterValues) -> ParameterValues:
-    """Return values whose ranges have one start for all groups."""
     return {
         name: replace(value, start=value.first) if isinstance(value, Bounds) and value.starts else value
         for name, value in values.items()
@@ -297,9 +294,7 @@ class TrainingSpace(SourceSpace, Protocol):
 
     trainer: AdapterTrainer
 
-    def prepare(self, store: RunStore, notify: Callable[[Event], None]) -> None:
-        """Train them."""
-        ...
+    def prepare(self, store: RunStore, notify: Callable[[Event], None]) -> None: ...
 
 
 def training_search(setup: Setup, space: TrainingSpace) -> Search:

@@ -30,7 +30,6 @@ FREE_KEYS = ("name", "seed", "runner", "workers")
 
 
 def seed_folders(folder: Path) -> dict[int, Path]:
-    """Return the runs of `kingyo evolve --seeds` in a folder, by seed."""
     folders = {path.name.removeprefix(PREFIX): path for path in folder.glob(f"{PREFIX}*/")}
     return {
         int(seed): path

@@ -59,7 +59,6 @@ class RunSettings:
 
 
 def settings_of(config: RunConfig) -> RunSettings:
-    """Resolve a run.yaml and its presets."""
     controls = _search_settings(config, config.search, config.search.preset, config.budget)
     if config.space == "parameters":
         return RunSettings(first=controls, controls=controls)
@@ -215,7 +214,6 @@ def require_preset(
 
 
 def require_two(name: str, total: int) -> None:
-    """Refuse a budget that two searches cannot share."""
     if total < 2:
         expected = "at least 2 beside space: hybrid, for a weight search and a path search"
         remedy = "Raise it, or write hybrid.joint: true, which is one search."

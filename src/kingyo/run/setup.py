@@ -42,17 +42,14 @@ class RunModels:
 
     @property
     def references(self) -> dict[str, str]:
-        """Name of a source -> its reference."""
         return {name: checkpoint.reference for name, checkpoint in self.sources.items()}
 
     @property
     def named(self) -> dict[str, Checkpoint]:
-        """Base and sources by name."""
         return {**({} if self.base is None else {"base": self.base}), **self.sources}
 
     @property
     def by_reference(self) -> dict[str, Checkpoint]:
-        """Base and sources by reference."""
         models = [*self.sources.values(), *self.random_sources.values(), *([self.base] if self.base else [])]
         return {model.reference: model for model in models}
 
@@ -123,7 +120,6 @@ MODELS, STAMPS = "models", "model_stamps"
 
 
 def as_fact(config: RunConfig) -> dict[str, object]:
-    """Return a run.yaml as a run stores it: without defaults."""
     return config.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
@@ -190,5 +186,4 @@ class Setup:
 
     @cached_property
     def kind(self) -> ModelKind:
-        """Kind of all models."""
         return kind_of_models(self.models.named, self.config.kind, self.folder)

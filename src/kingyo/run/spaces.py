@@ -81,7 +81,6 @@ def simplicity_of(
 def methods_with_values(
     search: SearchSettings, folder: Path
 ) -> list[tuple[MergeMethod, Mapping[str, float | bool | Bounds]]]:
-    """Return the searched methods, each with the values of its own parameters."""
     methods = [METHODS.get(name, folder) for name in search.methods]
     return list(zip(methods, assign_values(methods, search.values), strict=True))
 
@@ -111,7 +110,6 @@ def _n_sources_to_choose(config: RunConfig) -> int:
 
 
 def space_of(setup: Setup, wanted: SearchSettings, merge: Recipe | None = None) -> SourceSpace:
-    """Return the space of a search."""
     if wanted.space == "dataflow":
         return dataflow_space(setup, merge)
     if setup.config.hybrid.joint:
@@ -135,7 +133,6 @@ def merges_of(setup: Setup, wanted: SearchSettings) -> SourceSpace:
 
 
 def parameter_space(setup: Setup, wanted: SearchSettings, *, is_part: bool = False) -> ParameterSpace:
-    """Return the space of one method; ``is_part``: part of a space that chooses methods or sources."""
     (name,) = wanted.methods
     config, models = setup.config, setup.models
     method, sources = METHODS.get(name, setup.folder), models.references
@@ -183,7 +180,6 @@ def merged_before_language(setup: Setup) -> list[str]:
 
 
 def choice_of(choose: Choose | bool) -> SourceChoice | None:
-    """Return the choice of sources; None if every merge has all of them."""
     if isinstance(choose, bool):
         return SourceChoice() if choose else None
     return SourceChoice(at_least=choose.at_least, at_most=choose.at_most)

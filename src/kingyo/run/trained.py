@@ -65,7 +65,6 @@ class TrainedSpace(SourceSpace):
         return parent_recipe(references[int(genome[0]) % len(references)], trainer.config.merge.dtype)
 
     def prepare(self, store: RunStore, notify: Callable[[Event], None]) -> None:
-        """Train all adapters that are missing."""
         use_threads(store)
         trainer = self.trainer
         training = read_training(store, trainer.name)

@@ -72,7 +72,6 @@ def require_tunable(setup: Setup, items: Mapping[Split, Sequence[Item]]) -> None
 
 
 def is_tunable(setup: Setup, task: Task, items: Mapping[Split, Sequence[Item]]) -> bool:
-    """Return whether a run can be tuned, if it finds right answers."""
     with suppress(KingyoError):
         require_tunable(setup, items)
         require_teaching(task, "tune", REMEDY)
@@ -125,12 +124,10 @@ def relative_rates(n_fit: int) -> tuple[float, ...]:
 
 
 def n_loras(n_fit: int) -> int:
-    """Return the number of LoRAs on the bred model and on the best parent."""
     return 2 * len(relative_rates(n_fit))
 
 
 def steps_of(n_examples: int) -> int:
-    """Return the number of steps of each LoRA."""
     return max(1, PASSES * -(-n_examples // BATCH_SIZE))
 
 
@@ -173,11 +170,9 @@ class _TunedSpace(SourceSpace):
 
     @property
     def axes(self) -> Sequence[Axis]:
-        """One axis, with the model itself first."""
         return (settings_axis(self.n),)
 
     def decode(self, genome: Genome) -> Recipe:
-        """Return the recipe of a candidate."""
         return self._recipes[int(genome[0])] if self._recipes else self.unprepared
 
     def _know(self, store: RunStore, training: Training) -> None:
@@ -239,7 +234,6 @@ class BredSpace(_TunedSpace):
         return training if examples else training.failed(NOTHING_TO_LEARN)
 
     def _refuse(self, store: RunStore, training: Training) -> None:
-        """Refuse the candidates that lost more of other abilities than the limit."""
         models = {
             number: partial(self._open, store, number)
             for number, setting in training.numbered.items()
@@ -262,7 +256,6 @@ class ParentSpace(_TunedSpace):
     """The best parent on fit, and LoRAs on it that are trained as those on the bred model."""
 
     def prepare(self, store: RunStore, notify: Callable[[Event], None]) -> None:
-        """Train all adapters that are missing."""
         trainer = self.trainer
         training = read_training(store, trainer.name)
         if training is None:

@@ -58,7 +58,6 @@ class RunEvaluatorBuilder:
     run: Path
 
     def __call__(self) -> Evaluator:
-        """Build the evaluator from the stored run."""
         with RunStore.read(self.run) as store:
             changes = differences(store, *stored_config(store))
             if changes:
@@ -68,7 +67,6 @@ class RunEvaluatorBuilder:
 
 
 def evaluator_of(run: Run) -> Evaluator:
-    """Load the live model and the task of a run, and set torch to the run's threads."""
     config, store = run.config, run.begun
     use_threads(store)
     sources = run.open_sources(TensorStats(memory_size() // 4 // config.workers))

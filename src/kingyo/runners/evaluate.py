@@ -51,7 +51,6 @@ class InPlaceMerger:
 
 
 def _tensors(merged: Plan) -> Iterator[tuple[str, Tensor]]:
-    """Compute the tensors of a merge one by one."""
     merged.sources.check_unchanged()
     for job in merged.jobs:
         yield job.name, compute(job, merged.sources.read)
@@ -178,7 +177,6 @@ class Evaluator:
 def scores_of(
     task: Task, model: Any, items: Sequence[Item], progress: Progress = ignore_progress
 ) -> tuple[ItemScore, ...]:
-    """Return the scores of a model on items of a task."""
     with task_crashes_as_errors(task), reporting(model, ItemProgress(items, progress)):
         scores = task.score(model, items)
     return _checked(scores, items)

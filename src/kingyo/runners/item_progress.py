@@ -39,11 +39,9 @@ class ItemProgress:
         self._progress = progress
 
     def begin(self) -> None:
-        """Report that no item is answered yet."""
         self._report(Answered(0, 0, self._total))
 
     def __call__(self, call: Answered) -> None:
-        """Report the progress of a call."""
         if not self._sizes:
             return
         size = self._sizes[0]

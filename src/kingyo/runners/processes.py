@@ -38,7 +38,6 @@ class ProcessRunner(WorkerPool):
         atexit.register(self.close)  # at exit Python waits for its child processes, and these wait for jobs
 
     def close(self) -> None:
-        """See ``Runner``."""
         super().close()
         atexit.unregister(self.close)
 
@@ -55,15 +54,12 @@ class ProcessWorker:
 
     @property
     def is_alive(self) -> bool:
-        """See ``WorkerHandle``."""
         return not wait([self._process.sentinel], 0)
 
     def start(self) -> Exception | None:
-        """See ``WorkerHandle``."""
         return self._receive(None)
 
     def evaluate(self, job: Job, timeout: float | None, progress: Progress) -> Evaluation | Exception:
-        """See ``WorkerHandle``."""
         try:
             self._connection.send(job)
         except OSError as error:

@@ -44,7 +44,6 @@ class RayRunner(WorkerPool):
         super().submit(job)
 
     def close(self) -> None:
-        """See ``Runner``."""
         super().close()
         if self._owns_cluster:
             self._ray.shutdown()
@@ -96,15 +95,12 @@ class RayWorker:
         return True
 
     def start(self) -> Exception | None:
-        """See ``WorkerHandle``."""
         return self._get(self._actor.start.remote(), None)
 
     def evaluate(self, job: Job, timeout: float | None, progress: Progress) -> Evaluation | Exception:  # noqa: ARG002 (an actor answers once)
-        """See ``WorkerHandle``."""
         return self._get(self._actor.evaluate.remote(job), timeout)
 
     def kill(self) -> str:
-        """See ``WorkerHandle``."""
         with suppress(self._ray.exceptions.RayError):  # it has ended
             self._ray.kill(self._actor)
         return self._end

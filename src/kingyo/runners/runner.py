@@ -82,15 +82,12 @@ class LocalRunner:
 
     @property
     def n_workers(self) -> int:
-        """One."""
         return 1
 
     def submit(self, job: Job) -> None:
-        """See ``Runner``."""
         self._jobs.append(job)
 
     def next(self, progress: JobProgress = ignore_jobs) -> tuple[int, Evaluation]:
-        """See ``Runner``."""
         if not self._jobs:
             raise ValueError("next: no job was submitted that is not finished")
         job = self._jobs.popleft()
@@ -98,5 +95,4 @@ class LocalRunner:
             return job.id, self.evaluate(job.recipe, job.split, job.items)
 
     def close(self) -> None:
-        """See ``Runner``."""
         self._jobs.clear()

@@ -107,7 +107,6 @@ class WorkerPool:
         return self._n_workers
 
     def submit(self, job: Job) -> None:
-        """See ``Runner``."""
         self._n_unfinished += 1
         self._jobs.put(job)
         if len(self._threads) < min(self._n_workers, self._n_unfinished):
@@ -116,7 +115,6 @@ class WorkerPool:
             self._threads.append(thread)
 
     def next(self, progress: JobProgress = ignore_jobs) -> tuple[int, Evaluation]:
-        """See ``Runner``."""
         if not self._n_unfinished:
             raise ValueError("next: no job was submitted that is not finished")
         number, outcome = self._outcomes.get()
@@ -129,7 +127,6 @@ class WorkerPool:
         return number, outcome
 
     def close(self) -> None:
-        """See ``Runner``."""
         with self._lock:
             self._stop_error = RuntimeError("the runner is closed")
             while self._workers:
@@ -140,7 +137,6 @@ class WorkerPool:
             self._threads.pop().join()
 
     def _serve(self) -> None:
-        """Evaluate jobs until one is None; the body of a thread."""
         worker: WorkerHandle | None = None
         while (job := self._jobs.get()) is not None:
             try:

@@ -81,7 +81,6 @@ class Database:
                     self._watch()
 
     def close(self) -> None:
-        """Close the database; a second call does nothing."""
         self._db.close()
 
     def __enter__(self) -> Self:
@@ -149,7 +148,6 @@ class Database:
                 seal(self._db)
 
     def _version(self) -> int:
-        """Return the version of the tables; 0 if there are none of kingyo."""
         version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
         if version in (0, self._file.version):
             return version

@@ -149,7 +149,6 @@ class RunStore(TrialLog):
             raise KingyoError(str(self.folder), expected, "the trial merges of `kingyo scout`", remedy)
 
     def close(self) -> None:
-        """Close the database and release the lock; a second call does nothing."""
         super().close()
         if self._lock is not None:
             self._lock.close()
@@ -249,7 +248,6 @@ class RunStore(TrialLog):
         return float(self._db.execute(query).fetchone()[0])
 
     def items(self) -> dict[Split, tuple[Item, ...]]:
-        """Return the items of each split in their stored order."""
         items: dict[Split, list[Item]] = {split: [] for split in SPLITS}
         for split, content in self._db.execute("SELECT split, content FROM items ORDER BY split, position"):
             items[split].append(read_item(content, self.folder))

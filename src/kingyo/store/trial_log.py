@@ -105,12 +105,10 @@ class TrialLog(Database):
             )
 
     def searches(self) -> dict[str, dict[str, object]]:
-        """Return the descriptions of all searches by name, oldest first."""
         rows = self._db.execute("SELECT name, description FROM searches ORDER BY position")
         return {name: json.loads(text) for name, text in rows}
 
     def set_winner(self, search: str, trial: int) -> None:
-        """Store the trial id of the winner of a search."""
         with self._transaction():
             self._db.execute("UPDATE searches SET winner = ? WHERE name = ?", (trial, search))
 
@@ -122,7 +120,6 @@ class TrialLog(Database):
     def add_trials(
         self, search: str, batch: int, trials: Sequence[StoredTrial], told: int = 0
     ) -> list[StoredTrial]:
-        """Store the trials of one ask in one transaction."""
         now, by_number = time.time(), {new.asked.number: new.asked for new in trials}
         genomes = [(json.dumps(new.asked.genome), json.dumps(new.asked.parents)) for new in trials]
         rows = [
@@ -152,11 +149,9 @@ class TrialLog(Database):
         return {trial: parse_settings(Lesson, each, f"fact '{LESSONS}'") for trial, each in found.items()}
 
     def trials(self, search: str | None = None) -> list[StoredTrial]:
-        """Return the trials of one search, or of all, in the order of asking."""
         return self._trials("WHERE ?1 IS NULL OR search = ?1 ORDER BY id", search)
 
     def trial(self, trial: int) -> StoredTrial:
-        """Return one trial by its id."""
         return self._trials("WHERE id = ?", trial)[0]
 
     def _trials(self, where: str, *values: object) -> list[StoredTrial]:
