@@ -28,7 +28,8 @@ from kingyo.results.summarize import summarize as summarize_store
 from kingyo.results.summary import RunSummary
 from kingyo.run.begin import begin
 from kingyo.run.config_file import asks_scout, config_from_data, name_from_path
-from kingyo.run.resume import add_tuning, require_unchanged
+from kingyo.run.provenance import require_same
+from kingyo.run.resume import add_tuning
 from kingyo.run.run import Run
 from kingyo.scout import Catalogue, Rules, catalogue, find_places, with_structures
 from kingyo.scout.for_task import MOST_BYTES, ScoutRequest, TaskCandidates, check_rest, require_alone
@@ -264,7 +265,7 @@ def resume(run: AnyRun, *, progress: bool = True) -> Run:
     Raises:
         KingyoError: there is no such run, another process uses it, or models, code or versions have changed.
     """
-    return _continue(run, require_unchanged, progress=progress)
+    return _continue(run, require_same, progress=progress)
 
 
 def tune(

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from kingyo.evolution.trial_recipes import read_recipe
-from kingyo.run.choice import CHOICE
+from kingyo.run.chosen import CHOICE
 from kingyo.run.config import RunConfig
 from kingyo.run.setup import stored_config
 from kingyo.store import RunStore

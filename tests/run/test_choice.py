@@ -14,19 +14,10 @@ from kingyo.evolution import BASELINES, MAIN, Event, ignore_events
 from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.results.choice import choice_statements, next_gain
 from kingyo.results.summarize import summarize
-from kingyo.run import choice as choosing
 from kingyo.run import resume
 from kingyo.run.begin import make_choice
-from kingyo.run.choice import (
-    CHOICE,
-    ChoiceRequest,
-    ChoiceStage,
-    ChosenSources,
-    is_choosing,
-    read_choice,
-    step_text,
-    with_sources,
-)
+from kingyo.run.choice import ChoiceStage, step_text
+from kingyo.run.chosen import CHOICE, CHOSEN, ChoiceRequest, ChosenSources, is_choosing, with_sources
 from kingyo.run.resume import journey_of
 from kingyo.run.run import Run
 from kingyo.store import RunStore
@@ -68,7 +59,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def choice(home: Path) -> ChosenSources:
     with RunStore.read(home / "run") as store:
-        found = read_choice(store)
+        found = store.fact(CHOSEN)
     assert found is not None
     return found
 
@@ -240,7 +231,7 @@ def candidates_run(home: Path) -> Run:
 def test_many_sources_have_fewer_spans(
     home: Path, choice: ChosenSources, monkeypatch: pytest.MonkeyPatch, groups: str, *, trimmed: bool
 ) -> None:
-    monkeypatch.setattr(choosing, "MOST_GENES", 2 * len(USEFUL))
+    monkeypatch.setattr("kingyo.run.chosen.MOST_GENES", 2 * len(USEFUL))
     weights = dict.fromkeys(choice.chosen, (0.0 if trimmed else 0.7, 0.7, 0.7, 0.7))
     run = candidates_run(home)
     layout = ChoiceStage(run=run, request=ChoiceRequest()).layout

@@ -15,11 +15,11 @@ from kingyo.evolution import MAIN, Journey, fixed
 from kingyo.recipe import Recipe
 from kingyo.run.config import RunConfig, parse_config
 from kingyo.run.extensions import (
+    EXTENSIONS,
     Amounts,
     extend,
     limits_of,
     note_on_test,
-    read_extensions,
     readings_of_test,
     undo_extension,
     undo_if_unused,
@@ -124,7 +124,7 @@ def test_a_second_use_of_test_is_marked(tmp_path: Path) -> None:
             and "+38 candidates" in message
             and "unbiased" in message
         )
-        assert read_extensions(store)[0].winners[MAIN] == first.id
+        assert store.fact(EXTENSIONS)[0].winners[MAIN] == first.id
 
 
 def test_a_winner_that_stays_is_not_read_again(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_what_buys_no_candidate_is_refused_and_changes_nothing(
         assert error.value.argument == flag
         assert received in error.value.received
         assert facts(store) == before
-        assert not read_extensions(store)
+        assert not store.fact(EXTENSIONS)
 
 
 def test_a_completed_search_is_unchanged(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_a_completed_search_is_unchanged(tmp_path: Path) -> None:
         with pytest.raises(KingyoError, match=r"\+10 candidates.*none after 16 candidates"):
             undo_if_unused(store)
         assert facts(store) == before
-        assert not read_extensions(store)
+        assert not store.fact(EXTENSIONS)
         undo_if_unused(store)
 
 

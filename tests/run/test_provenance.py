@@ -22,7 +22,7 @@ from kingyo.recipe import Recipe
 from kingyo.results.summarize import summarize
 from kingyo.run import provenance
 from kingyo.run.config import RunConfig, parse_config
-from kingyo.run.extensions import extend, read_extensions, undo_extension, undo_if_unused, with_extensions
+from kingyo.run.extensions import EXTENSIONS, extend, undo_extension, undo_if_unused, with_extensions
 from kingyo.run.seed_runs import require_same_setup, scores_of_other_seed
 from kingyo.run.settings import settings_of
 from kingyo.run.worker import RunEvaluatorBuilder
@@ -156,11 +156,11 @@ def test_folders_of_runs_do_not_change_the_hash_of_a_folder(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", ["kingyo", "kingyo's code", "python", "torch", "safetensors", "numpy"])
 def test_a_different_version_is_refused_with_both_remedies(stopped: RunStore, name: str) -> None:
-    provenance.require_same_or_store(stopped, config(), stopped.folder.parent)
+    provenance.require_same_or_store(stopped)
     now = cast("dict[str, str]", stopped.fact("versions"))[name]
     changed(stopped, name, "0.0.old")
     with pytest.raises(KingyoError) as error:
-        provenance.require_same_or_store(stopped, config(), stopped.folder.parent)
+        provenance.require_same_or_store(stopped)
     assert error.value.argument == name
     assert f"{name} 0.0.old" in error.value.expected and error.value.received == f"{name} {now}"
     assert "--accept-changes` to continue with mixed scores" in error.value.remedy
@@ -172,14 +172,14 @@ def test_a_different_version_is_refused_with_both_remedies(stopped: RunStore, na
 @pytest.mark.parametrize("name", FILES)
 def test_a_changed_file_of_the_users_is_refused(stopped: RunStore, name: str) -> None:
     folder = stopped.folder.parent
-    provenance.require_same(stopped, config(), folder)
+    provenance.require_same(stopped)
     (folder / name).write_text(f"{FILES[name]}\n")
     with pytest.raises(KingyoError) as error:
-        provenance.require_same(stopped, config(), folder)
+        provenance.require_same(stopped)
     assert error.value.argument == name
     (folder / name).unlink()
     with pytest.raises(KingyoError) as error:
-        provenance.require_same(stopped, config(), folder, only_code=True)
+        provenance.require_same(stopped, only_code=True)
     assert error.value.argument == name and error.value.received == f"{name} none"
 
 
@@ -193,21 +193,21 @@ def test_a_file_that_a_grader_has_opened_is_refused_when_it_changes(stopped: Run
         (folder / name).write_text(OPENED[name])
     files = tuple((name, hash_of(text)) for name, text in OPENED.items())
     stopped.record(stopped.trials()[0].id, "validation", Evaluation(scores=(), files=files))
-    provenance.require_same(stopped, config(), folder)
+    provenance.require_same(stopped)
     (folder / "rules" / "words.json").write_text("[1]")
     (folder / "rules" / "ja.py").unlink()
     with pytest.raises(KingyoError) as error:
-        provenance.require_same(stopped, config(), folder, only_code=True)
+        provenance.require_same(stopped, only_code=True)
     assert error.value.argument == "rules/ja.py, rules/words.json"
     later = tuple((name, hash_of("[1]")) for name, _ in files)
     stopped.record(stopped.trials()[0].id, "validation", Evaluation(scores=(), files=later))
     with pytest.raises(KingyoError, match=r"rules/words\.json"):
-        provenance.require_same(stopped, config(), folder)
-    assert provenance.accept_changes(stopped, config(), folder) is not None
-    provenance.require_same(stopped, config(), folder)
+        provenance.require_same(stopped)
+    assert provenance.accept_changes(stopped) is not None
+    provenance.require_same(stopped)
     (folder / "rules" / "words.json").write_text("[2]")
     assert provenance.has_changed_opened(stopped)
-    provenance.score_again(stopped, config(), folder)
+    provenance.score_again(stopped)
     assert not provenance.has_changed_opened(stopped)
 
 
@@ -218,7 +218,7 @@ def test_a_file_that_a_grader_writes_later_may_change(stopped: RunStore) -> None
         evaluation = Evaluation(scores=(), files=(("cache.json", value),))
         stopped.record(stopped.trials()[0].id, "validation", evaluation)
     (folder / "cache.json").write_text("[3]")
-    provenance.require_same(stopped, config(), folder)
+    provenance.require_same(stopped)
     assert not provenance.has_changed_opened(stopped)
 
 
@@ -227,7 +227,7 @@ def test_a_file_that_an_import_finds_first_from_now_on_is_refused(stopped: RunSt
     (folder / "helper").mkdir()
     (folder / "helper" / "__init__.py").write_text("one = 0.5\n")
     with pytest.raises(KingyoError) as error:
-        provenance.require_same(stopped, config(), folder)
+        provenance.require_same(stopped)
     assert error.value.argument == "helper/__init__.py"
 
 
@@ -242,7 +242,7 @@ def test_a_change_before_the_first_score_is_accepted(tmp_path: Path) -> None:
     with begun(tmp_path) as store:
         changed(store, "torch", "0.0.old")
         (tmp_path / "helper.py").write_text("one = 0.5\n")
-        provenance.require_same_or_store(store, config(), tmp_path)
+        provenance.require_same_or_store(store)
         expected = provenance.provenance_facts(config(), tmp_path)
         assert {key: store.fact(key) for key in expected} == expected
         assert provenance.renewals(store) == ()
@@ -250,12 +250,12 @@ def test_a_change_before_the_first_score_is_accepted(tmp_path: Path) -> None:
 
 def test_show_lists_accepted_changes_in_order(finished: RunStore) -> None:
     folder = finished.folder.parent
-    assert provenance.accept_changes(finished, config(), folder) is None
+    assert provenance.accept_changes(finished) is None
     changed(finished, "transformers", "0.0.old")
-    assert provenance.accept_changes(finished, config(), folder) is not None
+    assert provenance.accept_changes(finished) is not None
     (folder / "helper.py").write_text("one = 0.5\n")
-    assert provenance.accept_changes(finished, config(), folder) is not None
-    provenance.require_same(finished, config(), folder)
+    assert provenance.accept_changes(finished) is not None
+    provenance.require_same(finished)
     first, second = summarize(finished).renewals
     assert "different versions: transformers 0.0.old, then " in str(first)
     assert list(second.changes) == ["helper.py"]
@@ -276,9 +276,9 @@ def test_a_rescored_run_equals_a_fresh_one_and_keeps_its_log(tmp_path: Path, fin
     before = facts(finished)
     changed(finished, "transformers", "0.0.old")
     changed(finished, "torch", "0.0.old")
-    assert provenance.accept_changes(finished, config(), tmp_path) is not None
+    assert provenance.accept_changes(finished) is not None
     changed(finished, "transformers", "0.1.old")
-    provenance.score_again(finished, config(), tmp_path)
+    provenance.score_again(finished)
     assert finished.status() == "running" and finished.trials() == []
     journey(finished, Model(solves=other)).run()
     assert facts(finished) == expected
@@ -305,12 +305,11 @@ def fact_keys(run: Path) -> set[str]:
 
 
 def test_a_rescored_extension_stays_in_the_budget(finished: RunStore) -> None:
-    folder = finished.folder.parent
     extend(finished, settings_of(config()), {"item_evaluations": 48})
-    before = [each.more for each in read_extensions(finished)]
-    provenance.score_again(finished, config(), folder)
+    before = [each.more for each in finished.fact(EXTENSIONS)]
+    provenance.score_again(finished)
     assert undo_extension(finished) is None
-    assert [each.more for each in read_extensions(finished)] == before
+    assert [each.more for each in finished.fact(EXTENSIONS)] == before
     search_run = journey(finished, Model())
     search_run = replace(search_run, stages=[fixed(*with_extensions(search_run.first, finished))])
     assert search_run.first[0].limits.item_evaluations == 24 * 12 + 48
@@ -347,7 +346,7 @@ def test_a_kill_while_restarting_leaves_the_run_restartable(tmp_path: Path, stat
     with RunStore.open(store.folder) as store:
         assert facts(store) == before
         assert store.fact("rescored") is None
-        provenance.score_again(store, config(), tmp_path)
+        provenance.score_again(store)
         assert store.trials() == []
         journey(store, Model()).run()
         assert facts(store) == before
@@ -369,7 +368,7 @@ def test_seeds_of_different_versions_are_not_compared(tmp_path: Path) -> None:
         require_same_setup(tmp_path, facts_)
     assert "seed-1 --rescore" in error.value.remedy
     with RunStore.open(tmp_path / "seed-1") as store:
-        provenance.accept_changes(store, config(), tmp_path)
+        provenance.accept_changes(store)
     with pytest.raises(KingyoError, match=r"helper\.py"):
         require_same_setup(
             tmp_path, {**facts_, "code": {"helper.py": "a file that the other seed did not have"}}

@@ -11,7 +11,7 @@ import yaml
 
 import kingyo
 from kingyo.errors import KingyoError
-from kingyo.run.choice import ChoiceRequest, ChosenSources
+from kingyo.run.chosen import ChoiceRequest, ChosenSources
 from kingyo.run.config_file import asks_scout
 from kingyo.scout.for_task import ScoutRequest, TaskCandidates, check_rest, names_of, require_alone
 from kingyo.scout.paths import relative_to

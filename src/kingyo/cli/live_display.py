@@ -29,7 +29,7 @@ from kingyo.evolution import BASELINES, Event, stored_objectives
 from kingyo.io.units import counted, percent, time_text
 from kingyo.results.model_result import score_formatter
 from kingyo.run.begin import make_choice
-from kingyo.run.choice import is_choosing
+from kingyo.run.chosen import is_choosing
 from kingyo.run.config import TRAININGS
 from kingyo.run.extensions import kept_if_used
 from kingyo.run.resume import is_complete, journey_of, require_same_code

@@ -144,4 +144,4 @@ def _apply_changes(store: RunStore, *, rescore: bool, accept_changes: bool) -> N
             note = changes.accept(store)
             echo(f"Note: {note or 'Nothing has changed since the scores of this run were made.'}")
         else:
-            changes.require_unchanged(store)
+            changes.require_same(store)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from kingyo.cli.part_progress import PartProgress
 from kingyo.dry_run import STAGES, Cost, total
 from kingyo.evolution import BASELINES, MAIN, Event
-from kingyo.run.choice import CHOICE
+from kingyo.run.chosen import CHOICE
 from kingyo.run.config import TRAININGS, TUNED, TUNED_PARENT, WEIGHT_SEARCH, WEIGHT_SEARCH_LABEL
 from kingyo.types import Split
 

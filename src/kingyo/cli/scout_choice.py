@@ -126,7 +126,7 @@ def run_of_choice(request: ScoutRequest, *, as_json: bool) -> Generator[tuple[Ru
     """
     from kingyo.evolution import BASELINES
     from kingyo.run.begin import choose_again
-    from kingyo.run.choice import read_request
+    from kingyo.run.chosen import REQUEST
     from kingyo.run.run import Run
     from kingyo.store import DATABASE, RunStore
 
@@ -138,7 +138,7 @@ def run_of_choice(request: ScoutRequest, *, as_json: bool) -> Generator[tuple[Ru
             yield run, candidates
         return
     with RunStore.open(request.out) as store:
-        stored, asked = read_request(store), candidates.choice_request()
+        stored, asked = store.fact(REQUEST), candidates.choice_request()
         budget = {"item_evaluations": asked.item_evaluations, "seconds": asked.seconds}
         is_same = stored is not None and replace(stored, asked=asked.asked, **budget) == asked
         if not is_same or (stored != asked and BASELINES in store.searches()):
@@ -159,7 +159,7 @@ def choose_for_task(request: ScoutRequest, *, as_json: bool) -> None:
     from kingyo.cli.advice import warn
     from kingyo.cli.live_display import LiveDisplay, choose_shown
     from kingyo.cli.scout_tables import print_choice
-    from kingyo.run.choice import is_choosing, read_choice
+    from kingyo.run.chosen import CHOSEN, is_choosing
 
     command = shlex.join(("kingyo", *sys.argv[1:]))
     with run_of_choice(request, as_json=as_json) as (run, candidates):
@@ -171,7 +171,7 @@ def choose_for_task(request: ScoutRequest, *, as_json: bool) -> None:
                 LiveDisplay(store, quiet=as_json) as display,
             ):
                 choose_shown(run, display)
-        choice = read_choice(store)
+        choice = store.fact(CHOSEN)
         assert choice is not None, "the choice is made"
     for each in candidates.licence_warnings(choice):
         warn(each)

@@ -12,7 +12,7 @@ from kingyo.cli.console import Console, plain_table, print_table, print_text
 from kingyo.io.units import count_text, counted, percent, size_text
 
 if TYPE_CHECKING:
-    from kingyo.run.choice import ChosenSources
+    from kingyo.run.chosen import ChosenSources
     from kingyo.scout import Candidate, Catalogue
 
 _COLUMNS = ("model", "architecture", "dtype", "licence", "languages", "date", "parameters", "size")

@@ -9,8 +9,9 @@ from typing import Literal, TypeAlias, overload
 from kingyo.evolution import BASELINES, Journey, Search
 from kingyo.evolution.screens import Screen
 from kingyo.evolution.search_log import expected_trials
-from kingyo.run.choice import CHOICE, items_of_a_heat, read_request
-from kingyo.run.extensions import read_extensions
+from kingyo.run.choice import items_of_a_heat
+from kingyo.run.chosen import CHOICE, REQUEST
+from kingyo.run.extensions import EXTENSIONS
 from kingyo.run.run import Run
 from kingyo.store import RunStore
 from kingyo.types import FiniteStrategy, Item, Split
@@ -126,7 +127,7 @@ def count_answers(
 
 def choice_cost(run: Run) -> Cost:
     """Return the cost of a choice of sources, of which only the number of items of a heat is known."""
-    request = read_request(run.begun)
+    request = run.begun.fact(REQUEST)
     assert request is not None, "the run chooses its sources"
     items = items_of_a_heat(len(run.items["fit"]))
     part = CostPart(
@@ -172,7 +173,7 @@ def _left(store: RunStore, part: CostPart, n_stored: int, n_workers: int) -> Cos
     if part.seconds is not None:
         used = sum(seconds for _, seconds in store.costs(part.name, part.split).values()) / n_workers
         part = replace(part, seconds=max(0.0, part.seconds - used))
-    if part.split == "validation" and part.name != BASELINES and part.models and read_extensions(store):
+    if part.split == "validation" and part.name != BASELINES and part.models and store.fact(EXTENSIONS):
         part = replace(part, models=part.models + n_stored)
     return part
 

@@ -70,7 +70,7 @@ def export(
     chosen = choose(store) if chosen is None else chosen
     _require_success(store, chosen)
     _require_room(out)
-    require_same(store, *stored_config(store), only_code=True)
+    require_same(store, only_code=True)
     run = Run.stored(store)
     sources = run.open_sources()
     planned = plan(read_recipe(chosen), sources)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from kingyo.io.units import counted, joined, percent
-from kingyo.run.choice import ChosenSources
+from kingyo.run.chosen import ChosenSources
 from kingyo.stats import Interval
 from kingyo.strategies.gain_model import Gain
 from kingyo.strategies.stepwise import Verdict, best_measured

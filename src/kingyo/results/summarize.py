@@ -25,13 +25,13 @@ from kingyo.results.model_result import ModelResult, groups_by_task, read_model_
 from kingyo.results.summary import RunSummary
 from kingyo.results.tuning import read_tuning
 from kingyo.run.adapters import read_training
-from kingyo.run.choice import read_choice
+from kingyo.run.chosen import CHOSEN
 from kingyo.run.config import TRAINED, TRAININGS, TUNED, TUNED_PARENT, WEIGHT_SEARCH
 from kingyo.run.extensions import (
+    EXTENSIONS,
     control_command,
     missing_controls,
     note_on_test,
-    read_extensions,
     readings_of_test,
 )
 from kingyo.run.provenance import renewals
@@ -81,7 +81,7 @@ def summarize(store: RunStore) -> RunSummary:
         near_duplicates=_near_duplicates(store),
         front=read_front(store, MAIN) if objectives.names else Front(),
         path=None if child is None else read_run_layers(store).read(read_recipe(child.trial)),
-        extensions=read_extensions(store),
+        extensions=store.fact(EXTENSIONS),
         readings=readings_of_test(store),
         test_note=_note_on_test(store),
         renewals=renewals(store),
@@ -91,7 +91,7 @@ def summarize(store: RunStore) -> RunSummary:
         tuning=read_tuning(store, winner, winners),
         learning=read_learning(store),
         not_learned=why_not_learned(store),
-        chosen=read_choice(store),
+        chosen=store.fact(CHOSEN),
     )
 
 

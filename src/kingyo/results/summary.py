@@ -18,7 +18,7 @@ from kingyo.results.model_result import MIXTURES, ModelResult, measure_text
 from kingyo.results.trials import row_title
 from kingyo.results.tuning import Tuning
 from kingyo.run.adapters import Training
-from kingyo.run.choice import ChosenSources
+from kingyo.run.chosen import ChosenSources
 from kingyo.run.extensions import Extension, TestReading
 from kingyo.run.provenance import Renewal
 from kingyo.stats import Interval, interval_json, mean_name

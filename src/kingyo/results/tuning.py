@@ -10,7 +10,7 @@ from kingyo.results.comparisons import PairedComparison, compare_on_test
 from kingyo.results.model_result import STATISTICS_SEED, ModelResult
 from kingyo.run.adapters import Training, read_training
 from kingyo.run.config import TRAININGS, TUNED, TUNED_PARENT
-from kingyo.run.keep import Kept, read_kept
+from kingyo.run.keep import KEPT, Kept
 from kingyo.stats import PairedDifference, interval_json, paired_difference
 from kingyo.store import RunStore
 
@@ -131,7 +131,7 @@ def read_tuning(
         parent=read_training(store, TUNED_PARENT),
         chosen=chosen,
         comparisons=compared,
-        others=_others(read_kept(store), training),
+        others=_others(store.fact(KEPT), training),
     )
 
 

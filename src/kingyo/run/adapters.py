@@ -11,6 +11,7 @@ import hashlib
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Literal, cast
 
@@ -19,13 +20,12 @@ from kingyo.checkpoints.adapter import CONFIG, WEIGHTS
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, Event, Objectives
 from kingyo.evolution.scorer import Scorer
-from kingyo.io.schema import parse_settings
 from kingyo.io.units import counted
 from kingyo.models.kinds import Course, ModelKind, Start, TrainsLora, require_ability
 from kingyo.run.config import TRAININGS, RunConfig
 from kingyo.run.model_kind import kind_of_models, preprocessor_of
 from kingyo.run.setup import RunModels, stored_config, use_threads
-from kingyo.store import RunStore, StoredTrial
+from kingyo.store import Fact, RunStore, StoredTrial
 from kingyo.tasks import build_tasks, examples_of
 from kingyo.types import Axis, Example
 
@@ -145,11 +145,14 @@ def require_trainable(what: str, kind: ModelKind, remedy: str) -> TrainsLora:
     return require_ability(what, TrainsLora, kind, remedy)
 
 
+@cache
+def training_fact(name: str) -> Fact[Training | None]:
+    """Return the fact with the training of a search."""
+    return Fact(name, Training)
+
+
 def read_training(store: RunStore, name: str) -> Training | None:
-    record = store.fact(name)
-    if not isinstance(record, dict):
-        return None
-    return parse_settings(Training, cast("Mapping[str, object]", record), f"the fact '{name}' in run.db")
+    return store.fact(training_fact(name))
 
 
 def adapter_folder(run: Path, name: str, number: int) -> Path:
@@ -281,7 +284,7 @@ class AdapterTrainer:
                 training = training.with_setting(
                     number, self._trained(store, training, number, start, notify)
                 )
-                store.set_fact(self.name, asdict(training))
+                store.set_fact(training_fact(self.name), training)
         return training
 
     def _trained(

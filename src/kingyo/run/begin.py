@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 from kingyo import __version__
 from kingyo.checkpoints import fingerprints_of, stamps_of
 from kingyo.evolution import Event, objectives_as_facts
 from kingyo.io.lazy_torch import torch
-from kingyo.run.choice import (
-    CHOICE,
-    CHOSEN,
-    ITEMS,
-    ChoiceRequest,
-    ChoiceStage,
-    choice_fact,
-    read_request,
-    request_fact,
-    with_sources,
-)
+from kingyo.run.choice import ITEMS, ChoiceStage
+from kingyo.run.chosen import CHOSEN, REQUEST, ChoiceRequest, with_sources
 from kingyo.run.config import TRAINED
 from kingyo.run.config_file import config_from_data
 from kingyo.run.default_controls import with_default_controls
-from kingyo.run.extensions import DEFAULT_CONTROLS, TUNABLE
+from kingyo.run.extensions import DEFAULT_CONTROLS, POSSIBLE_CONTROLS, TUNABLE
+from kingyo.run.layer_paths import KNOWN_PATHS
 from kingyo.run.learnable import LEARNABLE, LEARNS, obstacles
 from kingyo.run.preflight import check, check_prompts, notes
 from kingyo.run.prompts import warnings
@@ -35,26 +27,13 @@ from kingyo.run.provenance import libraries_of, provenance_facts
 from kingyo.run.run import Run
 from kingyo.run.searches import possible_controls
 from kingyo.run.seed_runs import require_same_setup
-from kingyo.run.setup import MODELS, STAMPS, as_fact
+from kingyo.run.setup import MODELS, STAMPS, THREADS, as_fact, known_fingerprints
 from kingyo.run.tune import is_tunable
 from kingyo.space import STEPS
 from kingyo.store import RunStore
 
 FEW_PARAMETERS = 10_000_000
 """Models with fewer parameters use one thread by default."""
-
-
-def check_all(run: Run) -> dict[str, str]:
-    """Check models, data and settings, except for prompts. This reads each weight once.
-
-    Returns:
-        Reference of a model -> fingerprint.
-    """
-    check(run)
-    from kingyo.models.loading import require_device  # slow import, so after the quick checks
-
-    require_device(run.config.device)
-    return fingerprints_of(run.models.by_reference.values(), check_finite=True)
 
 
 def begin(
@@ -81,12 +60,12 @@ def begin(
         KingyoError: models, data or settings are invalid, or the runs of other seeds differ in more than the
             seed; nothing is written then.
     """
-    run, contents = _checked(run)
-    asked = {} if request is None else {CHOICE: request_fact(request)}
+    contents = _checked(run)
+    asked = {} if request is None else {REQUEST: request}
     n_fit = len(run.items["fit"])
     if request is not None and n_fit < 2 * ITEMS:
         few = f"with {n_fit} fit items, the choice may take luck for a gain: give at least {2 * ITEMS}"
-        contents["notes"] = [*cast("list[str]", contents["notes"]), few]
+        contents["notes"] = (*contents["notes"], few)
     if seeds is not None:
         require_same_setup(seeds, {**contents, **asked, "items": run.items})
     facts = {
@@ -104,32 +83,43 @@ def begin(
     }
     store = RunStore.create(path)
     store.begin(facts, run.items)
-    return run.begun_in(store)
+    return Run.stored(store)
 
 
-def _checked(run: Run) -> tuple[Run, dict[str, object]]:
-    """Check a run; return it with its default controls, and the facts that follow from its config."""
-    config, models = run.config, run.models
+def _checked(run: Run, known: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Check a run, and return the facts that follow from its config.
+
+    Args:
+        run: opened from a run.yaml.
+        known: fingerprints of models that were checked before; the weights of the others are read once.
+    """
+    config, models = run.config, run.models.by_reference
     run = with_default_controls(run)
-    is_by_default = run.config.controls.trained != config.controls.trained
-    stamps = {name: stamps_of(model) for name, model in models.by_reference.items()}
-    fingerprints = check_all(run)
+    defaults = {TRAINED: run.config.controls.trained} if run.config.controls != config.controls else {}
+    stamps = {name: stamps_of(model) for name, model in models.items()}
+    check(run)
+    from kingyo.models.loading import require_device  # slow import, so after the quick checks
+
+    require_device(run.config.device)
+    known = known or {}
+    unknown = (model for name, model in models.items() if name not in known)
+    fingerprints = {**known, **fingerprints_of(unknown, check_finite=True)}
     check_prompts(run)
-    return run, {
+    return {
         "name": config.name,
         "config": as_fact(config),
         MODELS: fingerprints,
         **provenance_facts(config, run.folder, libraries=libraries_of(run)),
-        "known_paths": run.known_paths,
+        KNOWN_PATHS: run.known_paths,
         LEARNS: run.learns,
         STAMPS: stamps,
         **objectives_as_facts(run.searches[0].objectives),
-        "notes": list(notes(run, fingerprints)),
-        "warnings": list(warnings(run)),
-        "threads": threads_of(run),
-        **({DEFAULT_CONTROLS: {TRAINED: run.config.controls.trained}} if is_by_default else {}),
-        "possible_controls": list(possible_controls(run)),
-        TUNABLE: is_tunable(run, run.task, run.items),
+        "notes": notes(run, fingerprints),
+        "warnings": warnings(run),
+        THREADS: threads_of(run),
+        DEFAULT_CONTROLS: defaults,
+        POSSIBLE_CONTROLS: possible_controls(run),
+        TUNABLE: is_tunable(run),
         LEARNABLE: run.learns or not obstacles(run.config, run.settings, run.kind, run.folder),
     }
 
@@ -141,21 +131,21 @@ def make_choice(run: Run, notify: Callable[[Event], None]) -> Run:
         KingyoError: no source is worth adding, or the run.yaml does not suit the chosen ones.
     """
     store = run.begun
-    request = read_request(store)
+    request = store.fact(REQUEST)
     assert request is not None, "the run chooses its sources"
     stage = ChoiceStage(run=run, request=request)
     choice = stage.make(notify)
     data = with_sources(request.asked, run, choice, stage.layout)
     chosen = replace(Run.open(config_from_data(data, run.folder), run.folder), store=store)
-    _, contents = _checked(chosen)
-    store.reopen({**contents, CHOSEN: choice_fact(choice)}, {})
+    contents = _checked(chosen, known_fingerprints(store, chosen.models))
+    store.reopen({**contents, CHOSEN: choice}, {})
     return Run.stored(store)
 
 
 def choose_again(run: Run, store: RunStore, request: ChoiceRequest) -> None:
     """Let a run whose search has not begun go on with its choice of sources, such as with a larger budget."""
-    _, contents = _checked(replace(run, store=store))
-    store.reopen({**contents, CHOICE: request_fact(request), CHOSEN: None}, {})
+    contents = _checked(replace(run, store=store), known_fingerprints(store, run.models))
+    store.reopen({**contents, REQUEST: request, CHOSEN: None}, {})
 
 
 def threads_of(run: Run) -> int:

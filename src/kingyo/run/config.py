@@ -230,8 +230,6 @@ TUNED, TUNED_PARENT = "tuned", "tuned_parent"
 """Names of the training on the bred model, and of the same training on the best parent."""
 TRAININGS = (TRAINED, TUNED, TUNED_PARENT)
 """All searches whose candidates are trained on fit; also the facts with their plans and results."""
-KEPT = "kept"
-"""Fact: scores on the items of ``tune.keep``."""
 RANDOM_SOURCES = "random_sources"
 """Name of the control that merges sources drawn at random."""
 RESERVED_NAMES = ("bred", "uniform", "random", "grid", *TRAININGS, RANDOM_SOURCES)

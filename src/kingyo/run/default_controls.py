@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from kingyo.errors import KingyoError
 from kingyo.kernels.statistics_cache import memory_size
 from kingyo.run.config import TRAINED
@@ -25,9 +23,7 @@ def with_default_controls(run: Run) -> Run:
     if controls.trained is not None or not has_targets(run):
         return run
     changed = controls.model_copy(update={TRAINED: SHARE})
-    begun = replace(run, config=run.config.model_copy(update={"controls": changed}))
-    vars(begun).update({name: vars(run)[name] for name in ("data", "task", "kind") if name in vars(run)})
-    return begun
+    return run.with_config(run.config.model_copy(update={"controls": changed}))
 
 
 def has_targets(run: Run) -> bool:

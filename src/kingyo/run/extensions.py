@@ -10,20 +10,15 @@ import shlex
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from typing import cast
+from dataclasses import dataclass, field, replace
 
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, MAIN, Limits, Search
 from kingyo.io.units import amount_text, counted
 from kingyo.run.config import RANDOM_SOURCES, TUNED, WEIGHT_SEARCH, Budget, RunConfig, TuneConfig
 from kingyo.run.settings import RunSettings
-from kingyo.store import RunStore, StoredTrial
+from kingyo.store import Fact, RunStore, StoredTrial
 
-FACT = "extensions"
-DEFAULT_CONTROLS = "default_controls"  # fact: controls that a run has by default
-TUNABLE = "tunable"  # fact: whether a LoRA can be trained on the bred model
-TUNE = "tune"  # fact: the settings of a tuning that was requested after the run began
 Amounts = Mapping[str, float]
 """Key of the budget -> amount added."""
 
@@ -52,9 +47,16 @@ class TestReading:
     after: tuple[Extension, ...]
 
 
-def read_extensions(store: RunStore) -> tuple[Extension, ...]:
-    records = cast("list[dict[str, object]]", store.fact(FACT) or [])
-    return tuple(Extension(**record) for record in records)  # type: ignore[arg-type]
+EXTENSIONS = Fact("extensions", tuple[Extension, ...], ())
+CONTROLS_ASKED = Fact("controls", tuple[str, ...], ())
+"""Controls that were requested after the run began."""
+POSSIBLE_CONTROLS = Fact("possible_controls", tuple[str, ...], ())
+DEFAULT_CONTROLS = Fact("default_controls", dict[str, float], {})
+"""Controls that a run has by default, and their settings."""
+TUNABLE = Fact("tunable", bool, False)
+"""Whether a LoRA can be trained on the bred model."""
+TUNE = Fact("tune", TuneConfig)
+"""The settings of a tuning that was requested after the run began."""
 
 
 def readings_of_test(store: RunStore) -> tuple[TestReading, ...]:
@@ -62,7 +64,7 @@ def readings_of_test(store: RunStore) -> tuple[TestReading, ...]:
 
     Test is read once per winner, also if an extension picks it again.
     """
-    extensions = read_extensions(store)
+    extensions = store.fact(EXTENSIONS)
     winner = store.winner(MAIN)
     winners = [each.winners.get(MAIN) if each.test_was_read else None for each in extensions]
     readings: dict[int, TestReading] = {}
@@ -74,7 +76,7 @@ def readings_of_test(store: RunStore) -> tuple[TestReading, ...]:
 
 def note_on_test(store: RunStore) -> str | None:
     """Return what extensions after a reading of test mean for the test score; None without one."""
-    extensions = [each for each in read_extensions(store) if each.test_was_read]
+    extensions = [each for each in store.fact(EXTENSIONS) if each.test_was_read]
     readings = readings_of_test(store)
     if not extensions or not readings:
         return None
@@ -94,17 +96,15 @@ def _listed(extensions: Sequence[Extension]) -> str:
     return " and ".join(str(extension) for extension in extensions)
 
 
-def as_initial_budget(store: RunStore) -> list[dict[str, object]]:
+def as_initial_budget(store: RunStore) -> tuple[Extension, ...]:
     """Return the extensions of a run that begins again: all apply from its first ask, without winners."""
-    extensions = (
-        replace(each, trials=-1, winners={}, test_was_read=False) for each in read_extensions(store)
-    )
-    return [asdict(extension) for extension in extensions]
+    extensions = store.fact(EXTENSIONS)
+    return tuple(replace(each, trials=-1, winners={}, test_was_read=False) for each in extensions)
 
 
 def with_extensions(searches: Sequence[Search], store: RunStore) -> list[Search]:
     """Return the searches, the main one with its extended limits."""
-    more = [extension.more for extension in read_extensions(store)]
+    more = [extension.more for extension in store.fact(EXTENSIONS)]
     return [
         replace(search, limits=extended_limits(search.limits, more)) if search.name == MAIN else search
         for search in searches
@@ -139,7 +139,7 @@ def extend(store: RunStore, settings: RunSettings, more: Amounts) -> None:
     If weights and paths are searched in turn, the path search gets the full addition.
     """
     budget = (settings.then or settings.first).budget
-    before = read_extensions(store)
+    before = store.fact(EXTENSIONS)
     for key in more:
         _require_key(store, budget, key)
     names = [name for name in store.searches() if name not in (BASELINES, WEIGHT_SEARCH)]
@@ -152,7 +152,7 @@ def extend(store: RunStore, settings: RunSettings, more: Amounts) -> None:
         test_was_read=bool(store.summaries("test")),
         status=str(store.fact("status")),
     )
-    facts = {FACT: [asdict(each) for each in (*before, extension)], "status": "running"}
+    facts = {EXTENSIONS: (*before, extension), "status": "running"}
     store.reopen(facts, dict.fromkeys(winners))
 
 
@@ -174,7 +174,7 @@ def kept_if_used(store: RunStore) -> Generator[None]:
 
 def undo_if_unused(store: RunStore) -> None:
     """Undo the last extension if the run finished without another trial."""
-    extensions = read_extensions(store)
+    extensions = store.fact(EXTENSIONS)
     if store.status() != "finished" or not extensions or extensions[-1].status != "finished":
         return
     unused = undo_extension(store)
@@ -189,11 +189,11 @@ def undo_if_unused(store: RunStore) -> None:
 
 def undo_extension(store: RunStore) -> Extension | None:
     """Undo the last extension if it brought no trial; return it, or None."""
-    extensions = read_extensions(store)
+    extensions = store.fact(EXTENSIONS)
     if not extensions or len(_trials(store)) > extensions[-1].trials:
         return None
-    *before, last = extensions
-    store.reopen({FACT: [asdict(extension) for extension in before], "status": last.status}, last.winners)
+    before, last = extensions[:-1], extensions[-1]
+    store.reopen({EXTENSIONS: before, "status": last.status}, last.winners)
     return last
 
 
@@ -213,25 +213,18 @@ def _require_key(store: RunStore, budget: Budget, key: str) -> None:
         raise KingyoError(_flag(key), expected, f"{key.replace('_', ' ')}, which it does not limit", remedy)
 
 
-def asked_controls(store: RunStore) -> tuple[str, ...]:
-    return tuple(cast("list[str]", store.fact("controls") or []))
-
-
 def with_asked_controls(config: RunConfig, store: RunStore) -> RunConfig:
     """Return the config of a run with its default and later controls, and tuning, switched on."""
-    by_default = cast("dict[str, object]", store.fact(DEFAULT_CONTROLS) or {})
-    asked = {**by_default, **{name: True for name in asked_controls(store) if name != RANDOM_SOURCES}}
-    tune = store.fact(TUNE)
-    more = {} if tune is None else {"tune": TuneConfig.model_validate(tune)}
-    return config.model_copy(update={"controls": config.controls.model_copy(update=asked), **more})
+    later = (name for name in store.fact(CONTROLS_ASKED) if name != RANDOM_SOURCES)
+    asked = {**store.fact(DEFAULT_CONTROLS), **dict.fromkeys(later, True)}
+    tune = store.fact(TUNE) or config.tune
+    return config.model_copy(update={"controls": config.controls.model_copy(update=asked), "tune": tune})
 
 
 def missing_controls(store: RunStore) -> tuple[str, ...]:
     """Return the controls that a finished run can still get."""
-    if store.status() != "finished":
-        return ()
-    possible = cast("list[str]", store.fact("possible_controls") or [])
-    return tuple(name for name in possible if name not in store.searches())
+    is_finished, done = store.status() == "finished", store.searches()
+    return tuple(name for name in store.fact(POSSIBLE_CONTROLS) if is_finished and name not in done)
 
 
 def control_command(folder: str, control: str) -> str:
@@ -241,9 +234,9 @@ def control_command(folder: str, control: str) -> str:
 
 def undo_control(store: RunStore) -> None:
     """Drop a requested control or tuning that has not begun, and mark the run as finished again."""
-    controls, begun = asked_controls(store), store.searches()
-    kept = [name for name in controls if name in begun]
+    asked, begun = store.fact(CONTROLS_ASKED), store.searches()
+    kept = tuple(name for name in asked if name in begun)
     is_tuning_unused = store.fact(TUNE) is not None and TUNED not in begun
-    if (len(kept) < len(controls) or is_tuning_unused) and store.winner(MAIN) is not None:
+    if (kept != asked or is_tuning_unused) and store.winner(MAIN) is not None:
         unused = {TUNE: None} if is_tuning_unused else {}
-        store.reopen({"controls": kept, "status": "finished", **unused}, {})
+        store.reopen({CONTROLS_ASKED: kept, "status": "finished", **unused}, {})

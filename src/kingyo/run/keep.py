@@ -7,22 +7,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import cast
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.errors import KingyoError
-from kingyo.io.schema import parse_settings
 from kingyo.io.units import counted
-from kingyo.run.config import KEPT, RunConfig, TuneConfig
+from kingyo.run.config import RunConfig
 from kingyo.run.config_file import specs_in
 from kingyo.run.model_kind import check_items, load_checkpoint, load_options, require_answers
 from kingyo.run.setup import Setup
 from kingyo.runners.evaluate import scores_of
 from kingyo.stats import ROUNDING, Groups
-from kingyo.store import RunStore
+from kingyo.store import Fact
 from kingyo.tasks import build_task, build_tasks, load_items, load_splits
 from kingyo.tasks.kinds import Splits
 from kingyo.types import Item, Split, Task
@@ -74,44 +72,36 @@ class Kept:
         )
 
 
-def read_kept(store: RunStore) -> Kept | None:
-    record = store.fact(KEPT)
-    if not isinstance(record, dict):
-        return None
-    return parse_settings(Kept, cast("Mapping[str, object]", record), f"the fact '{KEPT}' in run.db")
+KEPT = Fact("kept", Kept)
+"""The scores so far, with ``keep``."""
 
 
-def open_kept(setup: Setup, file: str, own: Mapping[Split, Sequence[Item]]) -> tuple[Task, Sequence[Item]]:
+def open_kept(run: Setup, file: str) -> tuple[Task, Sequence[Item]]:
     """Open the items to keep: those for test of a task file, or all if it names no splits or is plain data.
 
-    Args:
-        setup: the run's.
-        file: relative to its folder.
-        own: the run's items. Those of validation and test cannot be kept, because what is kept decides.
-
     Raises:
-        KingyoError: there is no such file, it is no task, it has items of validation or test, or the models
-            cannot read or answer it.
+        KingyoError: there is no such file, it is no task, it has items of the run's validation or test, which
+            what is kept must not decide by, or the models cannot read or answer it.
     """
-    path = setup.folder / file
+    path = run.folder / file
     if not path.is_file():
         expected = "a task file, or a .jsonl or .csv file with items for the run's task"
         remedy = "Correct the path; in a run.yaml it begins at the folder of that file."
         raise KingyoError("tune.keep", expected, f"no file {path}", remedy)
     is_data = path.suffix in DATA
     try:
-        task = _task_of(setup.config, path, setup.folder) if is_data else _task_in(path)
+        task = _task_of(run.config, path, run.folder) if is_data else _task_in(path)
     except KingyoError as error:
         raise error.placed("tune.keep") from error
-    require_answers(task, setup.kind)
-    hidden = {item.id.removeprefix(f"{item.task}/") for split in HIDDEN for item in own[split]}
+    require_answers(task, run.kind)
+    hidden = {item.id.removeprefix(f"{item.task}/") for split in HIDDEN for item in run.items[split]}
     n_shared = sum(item.id.rpartition("/")[2] in hidden for item in task.items("test"))
     if n_shared:
         expected = "items that are not in the run's validation or test, because they help to choose a LoRA"
         remedy = "Take them out of the file, or name other data."
         raise KingyoError("tune.keep", expected, f"{file}, with {counted(n_shared, 'item')} of them", remedy)
     try:
-        check_items(task, setup.kind, setup.models.skeleton.path)
+        check_items(task, run.kind, run.models.skeleton.path)
     except KingyoError as error:
         raise error.placed(file) from error
     return task, task.items("test")
@@ -136,15 +126,11 @@ def _task_of(config: RunConfig, data: Path, folder: Path) -> Task:
     return build_task(spec, {"fit": (), "validation": (), "test": items}, folder)
 
 
-def score_kept(
-    store: RunStore, setup: Setup, wanted: TuneConfig, models: Mapping[int, Callable[[], Checkpoint]]
-) -> Kept | None:
+def score_kept(run: Setup, models: Mapping[int, Callable[[], Checkpoint]]) -> Kept | None:
     """Score the candidates that have no scores yet, and store those of each.
 
     Args:
-        store: the run, open for writing.
-        setup: its setup.
-        wanted: the settings of tuning.
+        run: a run with ``tune`` that has begun.
         models: number of a candidate -> opens it; 0 is the bred model.
 
     Returns:
@@ -153,10 +139,11 @@ def score_kept(
     Raises:
         KingyoError: the items have changed since the first of them were scored.
     """
-    if wanted.keep is None:
+    wanted, store = run.config.tune, run.begun
+    if wanted is None or wanted.keep is None:
         return None
-    task, items = open_kept(setup, wanted.keep, store.items())
-    kept = read_kept(store) or Kept(
+    task, items = open_kept(run, wanted.keep)
+    kept = store.fact(KEPT) or Kept(
         file=wanted.keep,
         limit=wanted.limit,
         items=_hash(items),
@@ -168,10 +155,10 @@ def score_kept(
         raise KingyoError(wanted.keep, "the items that the tuning began with", "other ones", remedy)
     for number, open_model in models.items():
         if str(number) not in kept.scores:
-            live = load_checkpoint(open_model(), setup.kind, load_options(setup.config))
+            live = load_checkpoint(open_model(), run.kind, load_options(run.config))
             scores = {each.item: each.score for each in scores_of(task, live, items)}
             kept = replace(kept, scores={**kept.scores, str(number): scores})
-            store.set_fact(KEPT, asdict(kept))
+            store.set_fact(KEPT, kept)
     return kept
 
 

@@ -10,7 +10,7 @@ from kingyo.checkpoints.model_reference import whole_model
 from kingyo.errors import KingyoError
 from kingyo.recipe import MERGED, Hop, Recipe, load_recipe, path_of_slices
 from kingyo.run.config import FRANKENMERGE, DataflowConfig, RunConfig
-from kingyo.run.setup import KnownPaths, RunModels, Setup
+from kingyo.run.setup import RunModels, Setup
 from kingyo.space import (
     DataflowSpace,
     PathSizes,
@@ -23,13 +23,17 @@ from kingyo.space import (
     paths_of,
     uniform_recipe,
 )
+from kingyo.store import Fact
 from kingyo.types import Genome
 
+KNOWN_PATHS = Fact("known_paths", dict[str, list[str]], {})
+"""File of a recipe -> the layers of its path, such as ``ja.0``."""
 
-def dataflow_space(setup: Setup, merge: Recipe | None = None) -> DataflowSpace:
-    paths, sources, dtype = _paths(setup), _path_sources(setup, merge), setup.config.merge.dtype
-    merged = MERGED if _has_merge(setup, merge) else None  # else a source may have this name
-    frame = _frame_name(setup, sources)
+
+def dataflow_space(run: Setup, merge: Recipe | None = None) -> DataflowSpace:
+    paths, sources, dtype = _paths(run), _path_sources(run, merge), run.config.merge.dtype
+    merged = MERGED if _has_merge(run, merge) else None  # else a source may have this name
+    frame = _frame_name(run, sources)
     limits = [] if paths.max_hops is None else [paths.max_hops]
     if paths.max_size is not None:
         limits.append(path_sizes(sources, frame, dtype).hops_within(paths.max_size))
@@ -44,44 +48,44 @@ def dataflow_space(setup: Setup, merge: Recipe | None = None) -> DataflowSpace:
     )
 
 
-def _paths(setup: Setup) -> DataflowConfig:
-    assert setup.settings.paths is not None, "only runs that search paths"
-    return setup.settings.paths
+def _paths(run: Setup) -> DataflowConfig:
+    assert run.settings.paths is not None, "only runs that search paths"
+    return run.settings.paths
 
 
-def _path_sources(setup: Setup, merge: Recipe | None) -> dict[str, Checkpoint]:
-    models = setup.models
-    return {**({MERGED: models.skeleton} if _has_merge(setup, merge) else {}), **models.sources}
+def _path_sources(run: Setup, merge: Recipe | None) -> dict[str, Checkpoint]:
+    models = run.models
+    return {**({MERGED: models.skeleton} if _has_merge(run, merge) else {}), **models.sources}
 
 
-def _has_merge(setup: Setup, merge: Recipe | None) -> bool:
-    return merge is not None or setup.config.space == "hybrid"
+def _has_merge(run: Setup, merge: Recipe | None) -> bool:
+    return merge is not None or run.config.space == "hybrid"
 
 
-def models_of_paths(setup: Setup) -> dict[str, Checkpoint]:
+def models_of_paths(run: Setup) -> dict[str, Checkpoint]:
     """Return the models that give layers by name, frame first; the skeleton stands for a merge."""
-    sources = _path_sources(setup, None)
-    frame = _frame_name(setup, sources)
+    sources = _path_sources(run, None)
+    frame = _frame_name(run, sources)
     return {frame: sources[frame], **sources}
 
 
-def _frame_name(setup: Setup, sources: Mapping[str, Checkpoint]) -> str:
+def _frame_name(run: Setup, sources: Mapping[str, Checkpoint]) -> str:
     """Return the frame of run.yaml; by default the merge, the first vision-language model or the first."""
-    default = setup.models.frame if setup.config.space == "dataflow" else None
-    return _paths(setup).frame or default or next(iter(sources))
+    default = run.models.frame if run.config.space == "dataflow" else None
+    return _paths(run).frame or default or next(iter(sources))
 
 
-def frame_of(setup: Setup) -> Checkpoint:
+def frame_of(run: Setup) -> Checkpoint:
     """Return the model that gives embeddings, head and tokenizer; the skeleton stands for a merge."""
-    return next(iter(models_of_paths(setup).values()))
+    return next(iter(models_of_paths(run).values()))
 
 
-def path_sizes_of(setup: Setup) -> PathSizes:
-    models = models_of_paths(setup)
-    return path_sizes(models, next(iter(models)), setup.config.merge.dtype)
+def path_sizes_of(run: Setup) -> PathSizes:
+    models = models_of_paths(run)
+    return path_sizes(models, next(iter(models)), run.config.merge.dtype)
 
 
-def read_known_paths(config: RunConfig, folder: Path, models: RunModels) -> KnownPaths:
+def read_known_paths(config: RunConfig, folder: Path, models: RunModels) -> dict[str, list[str]]:
     """Read the paths of ``dataflow.known`` from their recipes."""
     names = {whole_model(reference, folder): name for name, reference in models.references.items()}
     if config.space == "hybrid":
@@ -102,14 +106,14 @@ def _source(model: str, at: Path, names: Mapping[str, str], file: str) -> str:
     return name
 
 
-def initial_points(setup: Setup, space: SourceSpace) -> list[Genome]:
+def initial_points(run: Setup, space: SourceSpace) -> list[Genome]:
     """Return the initial points of a search: those of the space, and the paths of ``dataflow.known``."""
     paths = paths_of(space)
     if paths is None:
         return []
     other_genes = tuple(axis.first for axis in space.axes[: -len(paths.axes)])
-    seeds = paths.seeds() if _paths(setup).seeds else []
-    points = [*seeds, *(_point(paths, *known) for known in setup.known_paths.items())]
+    seeds = paths.seeds() if _paths(run).seeds else []
+    points = [*seeds, *(_point(paths, *known) for known in run.known_paths.items())]
     return [(*other_genes, *point) for point in dict.fromkeys(points)]
 
 

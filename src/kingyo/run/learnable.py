@@ -13,14 +13,15 @@ from kingyo.methods.contract import describes
 from kingyo.models.kinds import ModelKind
 from kingyo.run.config import RunConfig
 from kingyo.run.settings import RunSettings, deciding_measures
+from kingyo.store import Fact
 from kingyo.strategies import COMBINATORS, STRATEGIES
 from kingyo.tasks import TASK_KINDS
 from kingyo.types import HasGradients
 
 MEMETIC = "memetic"
-LEARNS = "learns"
+LEARNS = Fact("learns", bool, False)
 """Fact: whether the main search learns weights by gradient."""
-LEARNABLE = "learnable"
+LEARNABLE = Fact("learnable", bool, False)
 """Fact: whether nothing but run.yaml's choice keeps a run from learning weights."""
 GROUPS = "tensor"
 """Groups of tensors with weights of their own, where run.yaml names none."""

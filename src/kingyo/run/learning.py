@@ -28,7 +28,7 @@ from kingyo.io.units import counted, percent
 from kingyo.recipe import Recipe
 from kingyo.runners.evaluate import InPlaceMerger
 from kingyo.space import ParameterSpace, innermost
-from kingyo.store import RunStore
+from kingyo.store import Fact, RunStore
 from kingyo.tasks import examples_of
 from kingyo.types import Axis, Example, Genome, HasGradients, LearningStrategy, Lesson, Task
 
@@ -45,9 +45,9 @@ SHARE, TOTAL_SHARE = 1 / 3, 1 / 2
 FEWEST_LEFT = 4
 """Candidates that the rest of the budget must buy after a lesson."""
 FEWEST_TARGETS = 4
-NO_LESSON = "no_lesson"
+NO_LESSON = Fact("no_lesson", str)
 """Fact: why the first lesson that was due was not held."""
-FAILURE = "learning_failure"
+FAILURE = Fact("learning_failure", str)
 """Fact: why weights could not be learned any more."""
 LEAST_GAIN, LEAST_GAIN_OF_FOUND = 0.05, 0.3
 """Shares of fit that the start must miss and targets solve: references, or else answers that models found.

@@ -24,7 +24,7 @@ def open_task(path: Path) -> Task:
         with RunStore.read(path) as store:
             use_threads(store)
             config, folder = stored_config(store)
-            require_same(store, config, folder, only_code=True)
+            require_same(store, only_code=True)
             return build_tasks(config.specs, store.items(), folder)
     specs = specs_in(path)
     return build_tasks(specs, load_splits(specs, path.parent).splits, path.parent)

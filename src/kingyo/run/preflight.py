@@ -20,7 +20,6 @@ from kingyo.run.model_kind import check_items, layers_kind, require_answers
 from kingyo.run.prompts import reads_like
 from kingyo.run.run import Run
 from kingyo.run.settings import deciding_measures
-from kingyo.run.setup import same_sources
 from kingyo.run.spaces import first_merge
 from kingyo.space import probes
 from kingyo.stats import Groups, mean_name, size_of, wilson
@@ -207,8 +206,11 @@ def _same_sources(run: Run, identity: Mapping[str, object]) -> Iterator[str]:
         bases = {name for name, reference in models.references.items() if identity[reference] == base}
     for name in sorted(bases):
         yield f"source {name} is the base itself, which adds nothing to a merge. Delete it"
-    for names in same_sources(models, identity):
-        if not bases.intersection(names):
+    names_by_model: dict[object, list[str]] = {}
+    for name, reference in models.references.items():
+        names_by_model.setdefault(identity[reference], []).append(name)
+    for names in names_by_model.values():
+        if len(names) > 1 and not bases.intersection(names):
             yield f"sources {' and '.join(names)} are the same model. Delete all but one of them"
 
 

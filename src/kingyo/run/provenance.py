@@ -9,10 +9,10 @@ import os
 import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from kingyo.errors import KingyoError
 from kingyo.evolution import RACED, finalists_fact
@@ -20,10 +20,11 @@ from kingyo.evolution.set_measures import FACT as SET_VALUES
 from kingyo.evolution.set_measures import VERDICT
 from kingyo.models.kinds import distribution_of
 from kingyo.registry import is_in_file
-from kingyo.run.config import KEPT, TRAININGS, RunConfig
-from kingyo.run.extensions import FACT as EXTENSIONS
-from kingyo.run.extensions import as_initial_budget
-from kingyo.store import DATABASE, RunStore
+from kingyo.run.config import TRAININGS, RunConfig
+from kingyo.run.extensions import EXTENSIONS, as_initial_budget, with_asked_controls
+from kingyo.run.keep import KEPT
+from kingyo.run.setup import stored_config
+from kingyo.store import DATABASE, Fact, RunStore
 from kingyo.store.trial_log import OPENED
 from kingyo.tasks.spec import libraries_of as libraries_of_task
 from kingyo.tasks.spec import paths_in
@@ -33,8 +34,39 @@ from kingyo.user_code.versions import KINGYO, digest, digest_of_path, scoring_ve
 if TYPE_CHECKING:
     from kingyo.run.run import Run
 
-VERSIONS, CODE = "versions", "code"
-"""Facts of a run: name -> version, and path of a user's file -> hash."""
+VERSIONS = Fact("versions", dict[str, str], {})
+"""Name of a library -> its version."""
+CODE = Fact("code", dict[str, str], {})
+"""Path of a user's file -> its hash."""
+Changes = Mapping[str, tuple[str | None, str | None]]
+"""Name of a file or library -> its old and new version; None if there is none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Renewal:
+    """A continuation of a run, or a new beginning, with other code or versions."""
+
+    when: float
+    changes: Changes = field(default_factory=dict[str, tuple[str | None, str | None]])
+    archive: str | None = None
+    test_was_read: bool = False
+
+    def __str__(self) -> str:
+        """Return a sentence on the versions of the scores."""
+        pairs = self.changes.items()
+        changes = "; ".join(f"{name} {old or 'none'}, then {new or 'none'}" for name, (old, new) in pairs)
+        date = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self.when))
+        if self.archive is None:
+            return f"The scores of this run were made with different versions: {changes}. Accepted on {date}."
+        test = ", and test had been read by then" if self.test_was_read else ""
+        return (
+            f"Everything was scored again on {date} ({changes or 'with the same versions'}); "
+            f"the scores before are in {self.archive}{test}."
+        )
+
+
+ACCEPTED = Fact("accepted_changes", tuple[Renewal, ...], ())
+RESCORED = Fact("rescored", tuple[Renewal, ...], ())
 
 
 def libraries_of(run: Run) -> tuple[str, ...]:
@@ -121,8 +153,9 @@ def _name(path: Path, folder: Path) -> str:
     return os.path.relpath(path, folder.resolve())
 
 
-Changes = Mapping[str, tuple[str | None, str | None]]
-"""Name of a file or library -> its old and new version; None if there is none."""
+def _config(store: RunStore) -> tuple[RunConfig, Path]:
+    config, folder = stored_config(store)
+    return with_asked_controls(config, store), folder
 
 
 def has_scores(store: RunStore) -> bool:
@@ -130,19 +163,20 @@ def has_scores(store: RunStore) -> bool:
     return store.item_evaluations() > 0 or store.copied_scores() > 0
 
 
-def differences(store: RunStore, config: RunConfig, folder: Path) -> Changes:
+def differences(store: RunStore) -> Changes:
     """Return the differences between the stored code and versions and those of this process."""
-    return {**version_differences(store), **_code_differences(store, config, folder)}
+    return {**version_differences(store), **_code_differences(store)}
 
 
 def version_differences(store: RunStore) -> Changes:
-    stored = cast("dict[str, str]", store.fact(VERSIONS) or {})
-    return {name: (old, new) for name, old in stored.items() if (new := version_now(name)) != old}
+    return {
+        name: (old, new) for name, old in store.fact(VERSIONS).items() if (new := version_now(name)) != old
+    }
 
 
-def _code_differences(store: RunStore, config: RunConfig, folder: Path) -> Changes:
-    code, opened = stored_code(store), opened_files(store)
-    now = user_code(config, folder, {**opened, **code})
+def _code_differences(store: RunStore) -> Changes:
+    code, opened = store.fact(CODE), opened_files(store)
+    now = user_code(*_config(store), {**opened, **code})
     before = {**{file: value for file, value in opened.items() if file in now}, **code}
     return changed_files(before, now)
 
@@ -161,12 +195,8 @@ def _short(value: str | None) -> str | None:
     return f"sha256 {value[:8]}" if value else None
 
 
-def stored_code(store: RunStore) -> Mapping[str, str]:
-    return cast("dict[str, str]", store.fact(CODE) or {})
-
-
 def opened_files(store: RunStore) -> Mapping[str, str]:
-    """Return the stored hashes of the files that graders only read; some are also in ``stored_code``."""
+    """Return the stored hashes of the files that graders only read; some are also in ``CODE``."""
     return {file: value for file, value in store.fact(OPENED).items() if value}
 
 
@@ -176,9 +206,9 @@ def has_changed_opened(store: RunStore) -> bool:
     return any(digest(folder / file) != value for file, value in opened_files(store).items())
 
 
-def require_same(store: RunStore, config: RunConfig, folder: Path, *, only_code: bool = False) -> None:
+def require_same(store: RunStore, *, only_code: bool = False) -> None:
     """Refuse other code or versions than those of a run's scores; ``only_code`` ignores versions."""
-    changes = (_code_differences if only_code else differences)(store, config, folder)
+    changes = _code_differences(store) if only_code else differences(store)
     if changes and has_scores(store):
         raise changed_error(store, changes)
 
@@ -218,106 +248,70 @@ def other_versions(store: RunStore, action: str) -> str | None:
     return f"{action.capitalize()} with {now}; scored with {before}." if now else None
 
 
-def require_same_or_store(
-    store: RunStore, config: RunConfig, folder: Path, libraries: Sequence[str] = ()
-) -> None:
+def require_same_or_store(store: RunStore, libraries: Sequence[str] = ()) -> None:
     """Check as ``require_same``; before the first score store the differences instead.
 
     The version of a library that the run did not use before is stored at any time.
     """
-    require_same(store, config, folder)
+    require_same(store)
     if not has_scores(store):
-        store_provenance(store, provenance_facts(config, folder, stored_code(store), libraries))
+        _store(store, _facts_now(store, libraries))
         return
-    before = cast("dict[str, str]", store.fact(VERSIONS) or {})
-    now = current_versions(config, folder, libraries)
-    if new := {name: value for name, value in now.items() if name not in before}:
-        store.set_fact(VERSIONS, {**before, **new})
+    known = store.fact(VERSIONS)
+    now = current_versions(*_config(store), libraries)
+    if now.keys() - known.keys():
+        store.set_fact(VERSIONS, {**now, **known})
 
 
-def store_provenance(store: RunStore, facts: Mapping[str, object]) -> None:
+def _facts_now(store: RunStore, libraries: Sequence[str]) -> dict[str, object]:
+    return provenance_facts(*_config(store), store.fact(CODE), libraries)
+
+
+def _store(store: RunStore, facts: Mapping[str, object]) -> None:
     if any(store.fact(key) != value for key, value in facts.items()):
         store.reopen(facts, {})
 
 
-ACCEPTED, RESCORED = "accepted_changes", "rescored"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Renewal:
-    """A continuation of a run, or a new beginning, with other code or versions."""
-
-    when: float
-    changes: Changes = field(default_factory=dict[str, tuple[str | None, str | None]])
-    archive: str | None = None
-    test_was_read: bool = False
-
-    def __str__(self) -> str:
-        """Return a sentence on the versions of the scores."""
-        pairs = self.changes.items()
-        changes = "; ".join(f"{name} {old or 'none'}, then {new or 'none'}" for name, (old, new) in pairs)
-        date = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self.when))
-        if self.archive is None:
-            return f"The scores of this run were made with different versions: {changes}. Accepted on {date}."
-        test = ", and test had been read by then" if self.test_was_read else ""
-        return (
-            f"Everything was scored again on {date} ({changes or 'with the same versions'}); "
-            f"the scores before are in {self.archive}{test}."
-        )
-
-
 def renewals(store: RunStore) -> tuple[Renewal, ...]:
-    records = [record for key in (RESCORED, ACCEPTED) for record in _records(store, key)]
-    return tuple(Renewal(**cast("dict[str, object]", record)) for record in records)  # type: ignore[arg-type]
+    """Return the rescores of a run, then the accepted changes; oldest first."""
+    return (*store.fact(RESCORED), *store.fact(ACCEPTED))
 
 
-def _records(store: RunStore, key: str) -> list[object]:
-    return cast("list[object]", store.fact(key) or [])
-
-
-def accept_changes(
-    store: RunStore, config: RunConfig, folder: Path, libraries: Sequence[str] = ()
-) -> Renewal | None:
+def accept_changes(store: RunStore, libraries: Sequence[str] = ()) -> Renewal | None:
     """Store that a run continues with the code and versions of this process beside its scores.
 
     Returns:
         The accepted changes; None if nothing differs.
     """
-    changes = differences(store, config, folder)
+    changes, (_, folder) = differences(store), _config(store)
     if not changes or not has_scores(store):
         return None
-    facts = provenance_facts(config, folder, stored_code(store), libraries)
     opened = {file: digest(folder / file) for file in opened_files(store) if (folder / file).is_file()}
     renewal = Renewal(when=time.time(), changes=changes)
-    store_provenance(
-        store, {**facts, OPENED: opened, ACCEPTED: [*_records(store, ACCEPTED), asdict(renewal)]}
-    )
+    facts = {OPENED: opened, ACCEPTED: (*store.fact(ACCEPTED), renewal)}
+    _store(store, {**_facts_now(store, libraries), **facts})
     return renewal
 
 
-def score_again(store: RunStore, config: RunConfig, folder: Path, libraries: Sequence[str] = ()) -> Renewal:
+def score_again(store: RunStore, libraries: Sequence[str] = ()) -> Renewal:
     """Reset a run to its first ask, with its items, budget and controls; its database is copied before.
 
-    If it is interrupted, the run is unchanged or reset completely. Arguments are those of ``accept_changes``.
+    If it is interrupted, the run is unchanged or reset completely.
     """
-    facts = provenance_facts(config, folder, stored_code(store), libraries)
-    archive = free_archive_name(store.folder)
+    facts, archive = _facts_now(store, libraries), free_archive_name(store.folder)
     renewal = Renewal(
         when=time.time(),
-        changes=differences(store, config, folder) if has_scores(store) else {},
+        changes=differences(store) if has_scores(store) else {},
         archive=archive,
         test_was_read=bool(store.summaries("test")),
     )
     finalists = (finalists_fact(name) for name in store.searches())
-    store.begin_again(
-        store.folder / archive,
-        facts={
-            **facts,
-            "version": version_now(KINGYO),
-            "status": "running",
-            EXTENSIONS: as_initial_budget(store),
-            RESCORED: [*_records(store, RESCORED), asdict(renewal)],
-        },
-        forgotten=(RACED, *TRAININGS, KEPT, ACCEPTED, SET_VALUES, VERDICT, *finalists),
-    )
+    facts |= {
+        "version": version_now(KINGYO),
+        "status": "running",
+        EXTENSIONS: as_initial_budget(store),
+        RESCORED: (*store.fact(RESCORED), renewal),
+    }
+    forgotten = (RACED, *TRAININGS, KEPT, ACCEPTED, SET_VALUES, VERDICT, *finalists)
+    store.begin_again(store.folder / archive, facts, forgotten)
     return renewal

@@ -15,7 +15,7 @@ from kingyo.evolution.trial_evaluation import ScoresElsewhere
 from kingyo.io.schema import parse_model
 from kingyo.run.choice import scores_of_plain_merge
 from kingyo.run.config import TRAINED, TuneConfig
-from kingyo.run.extensions import TUNE, Amounts, asked_controls, extend, with_extensions
+from kingyo.run.extensions import CONTROLS_ASKED, TUNE, Amounts, extend, with_extensions
 from kingyo.run.learnable import demands_learning
 from kingyo.run.learning import taught
 from kingyo.run.preflight import check_paths
@@ -30,7 +30,6 @@ from kingyo.run.provenance import (
 from kingyo.run.run import Run
 from kingyo.run.searches import CONTROLS, require_control
 from kingyo.run.seed_runs import scores_of_other_seed
-from kingyo.run.setup import stored_config
 from kingyo.run.tune import require_lessons, require_tunable
 from kingyo.run.worker import runner_of, shared_merger
 from kingyo.store import RunStore
@@ -38,7 +37,7 @@ from kingyo.tasks import require_teaching, set_measures_of
 
 
 def require_same_code(run: Run) -> None:
-    require_same_or_store(run.begun, run.config, run.folder, libraries_of(run))
+    require_same_or_store(run.begun, libraries_of(run))
 
 
 def journey_of(run: Run, notify: Callable[[Event], None]) -> Journey:
@@ -84,16 +83,12 @@ def is_complete(store: RunStore) -> bool:
 def rescore(store: RunStore) -> Renewal:
     """Reset a run to its beginning, and keep its scores in another file; nothing is run yet."""
     run = _openable(store)
-    return score_again(store, run.config, run.folder, libraries_of(run))
-
-
-def require_unchanged(store: RunStore) -> None:
-    require_same(store, *stored_config(store))
+    return score_again(store, libraries_of(run))
 
 
 def accept(store: RunStore) -> Renewal | None:
     run = _openable(store)
-    return accept_changes(store, run.config, run.folder, libraries_of(run))
+    return accept_changes(store, libraries_of(run))
 
 
 def _openable(store: RunStore) -> Run:
@@ -106,7 +101,7 @@ def _openable(store: RunStore) -> Run:
 
 def add_budget(store: RunStore, more: Amounts) -> None:
     """Add to the budget of a run; nothing is run yet."""
-    require_unchanged(store)
+    require_same(store)
     extend(store, Run.stored(store).settings, more)
 
 
@@ -116,15 +111,16 @@ def add_control(store: RunStore, name: str) -> bool:
     Returns:
         False if the control is already done.
     """
-    if name in asked_controls(store) or (name in store.searches() and name in CONTROLS):
+    asked = store.fact(CONTROLS_ASKED)
+    if name in asked or (name in store.searches() and name in CONTROLS):
         return store.status() != "finished"
-    require_unchanged(store)
+    require_same(store)
     run = Run.stored(store)
     require_control(name, run)
     if name == TRAINED:
         require_teaching(run.task)
     _require_finished(store, "a control costs as much as its search")
-    store.reopen({"controls": [*asked_controls(store), name], "status": "running"}, {})
+    store.reopen({CONTROLS_ASKED: (*asked, name), "status": "running"}, {})
     return True
 
 
@@ -141,18 +137,17 @@ def add_tuning(store: RunStore, keep: Path | None = None, limit: float | None = 
     Raises:
         KingyoError: the run cannot be tuned, is unfinished, or is tuned with other settings.
     """
-    require_unchanged(store)
+    require_same(store)
     run = Run.stored(store)
     wanted = _wanted_tuning(run.folder, keep, limit)
     if run.config.tune is not None:
         _require_same_tuning(store, run.config.tune, wanted)
         return store.status() != "finished"
     asked = replace(run, config=run.config.model_copy(update={"tune": wanted or TuneConfig()}))
-    require_tunable(asked, asked.items)
+    require_tunable(asked)
     _require_finished(store, "tuning starts from its winner")
-    require_lessons(store, asked, run.task)
-    fact = (wanted or TuneConfig()).model_dump(exclude_unset=True)
-    store.reopen({TUNE: fact, "status": "running"}, {})
+    require_lessons(asked)
+    store.reopen({TUNE: wanted or TuneConfig(), "status": "running"}, {})
     return True
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Self
 
 from kingyo.engine import Plan, Sources, plan
 from kingyo.evolution import MAIN, Search, Stage, fixed
@@ -18,30 +18,20 @@ from kingyo.recipe import Recipe
 from kingyo.run.adapters import open_trained
 from kingyo.run.config import WEIGHT_SEARCH, RunConfig
 from kingyo.run.extensions import with_asked_controls
-from kingyo.run.layer_paths import read_known_paths
+from kingyo.run.layer_paths import KNOWN_PATHS, read_known_paths
 from kingyo.run.learnable import LEARNS, learns, with_learning
 from kingyo.run.searches import baseline_recipes, searches, searches_after
 from kingyo.run.settings import settings_of
-from kingyo.run.setup import KnownPaths, Setup, open_models, require_same_models, stored_config
+from kingyo.run.setup import Setup, open_models, require_same_models, stored_config
 from kingyo.run.spaces import first_merge
 from kingyo.run.tune import tuned_searches
 from kingyo.space import probes
 from kingyo.store import RunStore
-from kingyo.tasks import LoadedSplits, build_tasks, load_splits
-from kingyo.types import Axis, Item, Split, Task
-
-_WITHOUT_STORE = ("kind", "data", "baselines", "searches", "all_searches", "first", "plan")
+from kingyo.types import Axis
 
 
-@dataclass(frozen=True, kw_only=True)
 class Run(Setup):
-    """An opened run. Its parts are built once, on first use.
-
-    ``learns``: whether its main search learns weights by gradient.
-    """
-
-    store: RunStore | None = None
-    learns: bool = False
+    """An opened run. Its parts are built once, on first use."""
 
     @classmethod
     def open(cls, config: RunConfig, folder: Path, *, fetch: bool = True) -> Self:
@@ -53,17 +43,18 @@ class Run(Setup):
             MODEL_KINDS.get(config.kind, folder)
         models = open_models(config, folder, fetch=fetch)
         known = read_known_paths(config, folder, models)
-        return cls(
-            config=config, folder=folder, settings=settings, models=models, known_paths=known
-        ).with_config(config)
+        run = cls(config=config, folder=folder, settings=settings, models=models, known_paths=known)
+        return run.with_config(config)
 
     def with_config(self, config: RunConfig) -> Self:
         """Return the run of the same models with the settings of a run.yaml."""
         settings = settings_of(config)
-        has_learned = learns(config, settings, self.kind, self.folder)
-        if has_learned:
+        if has_learned := learns(config, settings, self.kind, self.folder):
             settings = with_learning(settings, config)
-        return self._changed(("kind",), config=config, settings=settings, learns=has_learned)
+        run = replace(self, config=config, settings=settings, learns=has_learned)
+        same = ("kind", "data") if config.specs == self.config.specs else ("kind",)
+        vars(run).update({name: vars(self)[name] for name in same if name in vars(self)})
+        return run
 
     @classmethod
     def stored(cls, store: RunStore) -> Self:
@@ -72,14 +63,14 @@ class Run(Setup):
         config = with_asked_controls(config, store)
         models = open_models(config, folder)
         require_same_models(store, models)
-        settings, has_learned = settings_of(config), bool(store.fact(LEARNS))
+        settings, has_learned = settings_of(config), store.fact(LEARNS)
         return cls(
             config=config,
             folder=folder,
             settings=with_learning(settings, config) if has_learned else settings,
             learns=has_learned,
             models=models,
-            known_paths=cast(KnownPaths, store.fact("known_paths") or {}),
+            known_paths=store.fact(KNOWN_PATHS),
             store=store,
         )
 
@@ -91,33 +82,6 @@ class Run(Setup):
     ) -> None:
         if self.store is not None:
             self.store.__exit__(kind, error, trace)
-
-    def begun_in(self, store: RunStore) -> Self:
-        """Return the run with its store; parts that do not depend on the store are kept."""
-        return self._changed(_WITHOUT_STORE, store=store)
-
-    def _changed(self, kept: Sequence[str], **changes: Any) -> Self:
-        changed, parts = replace(self, **changes), vars(self)
-        vars(changed).update({name: parts[name] for name in kept if name in parts})
-        return changed
-
-    @property
-    def begun(self) -> RunStore:
-        """Store of a run that has begun."""
-        assert self.store is not None, "the run has not begun"
-        return self.store
-
-    @cached_property
-    def data(self) -> LoadedSplits:
-        return load_splits(self.config.specs, self.folder)
-
-    @cached_property
-    def items(self) -> Mapping[Split, tuple[Item, ...]]:
-        return self.data.splits if self.store is None else self.store.items()
-
-    @cached_property
-    def task(self) -> Task:
-        return build_tasks(self.config.specs, self.items, self.folder)
 
     @cached_property
     def baselines(self) -> Mapping[str, Recipe]:
@@ -135,7 +99,7 @@ class Run(Setup):
         if self.settings.then is not None:
             stages.append(lambda winners: searches_after(winners[WEIGHT_SEARCH], self))
         if self.config.tune is not None:
-            stages.append(lambda winners: tuned_searches(self, winners[MAIN], self.items, self.open_sources))
+            stages.append(lambda winners: tuned_searches(self, winners[MAIN], self.open_sources))
         return stages
 
     @cached_property
@@ -148,6 +112,7 @@ class Run(Setup):
 
     @property
     def axes(self) -> tuple[Axis, ...]:
+        """Genes of the first search."""
         return tuple(self.searches[0].space.axes)
 
     @cached_property
@@ -158,6 +123,7 @@ class Run(Setup):
 
     @cached_property
     def plan(self) -> Plan:
+        """Plan of ``first``."""
         return plan(self.first, self.open_sources())
 
     def open_sources(self, facts: TensorStats | None = None) -> Sources:

@@ -46,12 +46,12 @@ from kingyo.strategies.wrapper import InitialPointsStrategy
 from kingyo.types import Genome, Strategy
 
 
-def baseline_recipes(setup: Setup) -> dict[str, Recipe]:
+def baseline_recipes(run: Setup) -> dict[str, Recipe]:
     """Return the recipes of the baselines: base, every parent, and the uniform merge."""
-    models, dtype = setup.models, setup.config.merge.dtype
-    if setup.settings.paths is not None:
-        return path_baselines(dataflow_space(setup), models, shared_keys(setup), dtype)
-    sources, keys = models.references, shared_keys(setup)
+    models, dtype = run.models, run.config.merge.dtype
+    if run.settings.paths is not None:
+        return path_baselines(dataflow_space(run), models, shared_keys(run), dtype)
+    sources, keys = models.references, shared_keys(run)
     base = None if models.base is None else models.base.reference
     has_base = base is not None and base not in sources.values()
     parents = {**({"base": base} if base is not None and has_base else {}), **sources}
@@ -64,32 +64,32 @@ def baseline_recipes(setup: Setup) -> dict[str, Recipe]:
     return {**recipes, "uniform": keys.apply(uniform_recipe(sources, like, dtype))}
 
 
-def searches(setup: Setup) -> list[Search]:
+def searches(run: Setup) -> list[Search]:
     """Return the main search and its controls.
 
     If weights and paths are searched in turn, return only the weight search; ``searches_after`` gives the
     others. Genes are rounded before they are decoded.
     """
-    if setup.settings.then is not None:
-        return [_main(setup, setup.settings.first, name=WEIGHT_SEARCH)]
-    return [_main(setup, setup.settings.first), *controls(setup, like=(MAIN,))]
+    if run.settings.then is not None:
+        return [_main(run, run.settings.first, name=WEIGHT_SEARCH)]
+    return [_main(run, run.settings.first), *controls(run, like=(MAIN,))]
 
 
-def searches_after(merge: Recipe, setup: Setup) -> list[Search]:
+def searches_after(merge: Recipe, run: Setup) -> list[Search]:
     """Return the searches after a weight search: paths, and controls.
 
     Paths may pass through the winning merge. Controls merge weights, with the budget of both searches.
     """
-    assert setup.settings.then is not None, "weights and paths in turn"
-    main = _main(setup, setup.settings.then, merge=merge)
-    return [main, *controls(setup, like=(WEIGHT_SEARCH, MAIN))]
+    assert run.settings.then is not None, "weights and paths in turn"
+    main = _main(run, run.settings.then, merge=merge)
+    return [main, *controls(run, like=(WEIGHT_SEARCH, MAIN))]
 
 
-def _main(setup: Setup, wanted: SearchSettings, *, name: str = MAIN, merge: Recipe | None = None) -> Search:
-    space = space_of(setup, wanted, merge)
-    strategy = build(wanted.strategy, space.axes, setup.config.seed, wanted.settings, setup.folder)
-    points = initial_points(setup, space)
-    search = new_search(name, space, strategy, setup, wanted)
+def _main(run: Setup, wanted: SearchSettings, *, name: str = MAIN, merge: Recipe | None = None) -> Search:
+    space = space_of(run, wanted, merge)
+    strategy = build(wanted.strategy, space.axes, run.config.seed, wanted.settings, run.folder)
+    points = initial_points(run, space)
+    search = new_search(name, space, strategy, run, wanted)
     if points:
         description = {**search.description, "given": len(points)}
         strategy = InitialPointsStrategy(strategy, points)
@@ -97,7 +97,7 @@ def _main(setup: Setup, wanted: SearchSettings, *, name: str = MAIN, merge: Reci
     known = space.known_points() if wanted.warm_start else {}
     timeout = wanted.timeout if _has_user_strategy(wanted) else None
     search = replace(search, known=known, keep=_path_of_merge(space), timeout=timeout)
-    return completed(search, setup, wanted)
+    return completed(search, run, wanted)
 
 
 def _has_user_strategy(wanted: SearchSettings) -> bool:
@@ -115,10 +115,10 @@ def _path_of_merge(space: SourceSpace) -> tuple[Genome, ...]:
 
 
 def new_search(
-    name: str, space: SourceSpace, strategy: Strategy, setup: Setup, wanted: SearchSettings
+    name: str, space: SourceSpace, strategy: Strategy, run: Setup, wanted: SearchSettings
 ) -> Search:
     """Build a search without objectives, known points and rounding; the store keeps its description."""
-    keys, paths = shared_keys(setup), paths_of(space)
+    keys, paths = shared_keys(run), paths_of(space)
     is_paths = paths is space
     return Search(
         name=name,
@@ -126,13 +126,13 @@ def new_search(
         strategy=strategy,
         limits=limits_of(wanted.budget),
         screen=wanted.screen,
-        seed=setup.config.seed,
+        seed=run.config.seed,
         is_asynchronous=wanted.is_asynchronous,
         description={
             "strategy": wanted.strategy,
             "method": PASSTHROUGH if is_paths else ", ".join(wanted.methods),
             "groups": wanted.groups,
-            "space": "dataflow" if is_paths else setup.config.space,
+            "space": "dataflow" if is_paths else run.config.space,
             "settings": dict(wanted.settings),
             "screen": asdict(wanted.screen),
             "axes": [{"name": axis.name, "low": axis.low, "high": axis.high} for axis in space.axes],
@@ -141,13 +141,13 @@ def new_search(
     )
 
 
-def completed(search: Search, setup: Setup, wanted: SearchSettings) -> Search:
+def completed(search: Search, run: Setup, wanted: SearchSettings) -> Search:
     """Add the objectives to a search, and round its genes."""
-    config, folder = setup.config, setup.folder
-    longest = dataflow_space(setup).most_hops if wanted.space == "dataflow" else None
+    config, folder = run.config, run.folder
+    longest = dataflow_space(run).most_hops if wanted.space == "dataflow" else None
     return replace(
         search,
-        objectives=objectives_of(config, folder, wanted, setup.models.skeleton.path, longest=longest),
+        objectives=objectives_of(config, folder, wanted, run.models.skeleton.path, longest=longest),
         simplicity=simplicity_of(config, folder, wanted),
         space=RoundedSpace(space=search.space),
     )
@@ -161,57 +161,57 @@ class ImpossibleControlError(KingyoError):
     """A control does not suit a run."""
 
 
-def possible_controls(setup: Setup) -> tuple[str, ...]:
+def possible_controls(run: Setup) -> tuple[str, ...]:
     """Return the controls that suit a run, except ``trained``, which needs peft."""
     names: list[str] = []
     for name in CONTROLS:
         if name == TRAINED:
             continue
         with suppress(KingyoError):
-            require_control(name, setup)
+            require_control(name, run)
             names.append(name)
     return tuple(names)
 
 
-def require_control(name: str, setup: Setup) -> None:
+def require_control(name: str, run: Setup) -> None:
     if name not in CONTROLS:
         raise unknown_name_error("control", name, CONTROLS)
-    CONTROLS[name](setup, ())
+    CONTROLS[name](run, ())
 
 
-def controls(setup: Setup, *, like: tuple[str, ...]) -> list[Search]:
+def controls(run: Setup, *, like: tuple[str, ...]) -> list[Search]:
     searches: list[Search] = []
     for name, make in CONTROLS.items():
-        if getattr(setup.config.controls, name):
+        if getattr(run.config.controls, name):
             with suppress(ImpossibleControlError):
-                search = replace(make(setup, like), like=like)
-                searches.append(completed(search, setup, setup.settings.controls))
+                search = replace(make(run, like), like=like)
+                searches.append(completed(search, run, run.settings.controls))
     return searches
 
 
-def _random(setup: Setup, _: tuple[str, ...]) -> Search:
-    wanted = setup.settings.controls
-    space = space_of(setup, wanted)
+def _random(run: Setup, _: tuple[str, ...]) -> Search:
+    wanted = run.settings.controls
+    space = space_of(run, wanted)
     # With the seed of the main search it would draw the points of the first population.
-    seed = derived_seed(setup.config.seed, 1)
+    seed = derived_seed(run.config.seed, 1)
     strategy = build("random", space.axes, seed, {})
-    return new_search("random", space, strategy, setup, replace(wanted, strategy="random", settings={}))
+    return new_search("random", space, strategy, run, replace(wanted, strategy="random", settings={}))
 
 
-def _grid(setup: Setup, _: tuple[str, ...]) -> Search:
+def _grid(run: Setup, _: tuple[str, ...]) -> Search:
     """Build a grid of one weight per source, with all else at its start.
 
     Of several methods it uses the first that merges all sources and has a parameter to vary.
     """
-    wanted = setup.settings.controls
+    wanted = run.settings.controls
     if wanted.space == "dataflow":
         raise _no_grid("a search of methods and their parameters", "layer paths")
-    for settings in by_method(wanted, setup.folder):
-        main = parameter_space(setup, settings, is_part=True)
+    for settings in by_method(wanted, run.folder):
+        main = parameter_space(run, settings, is_part=True)
         limit = main.method.max_sources
         is_only = len(wanted.methods) == 1  # too many sources are an error then
-        if main.axes and (is_only or limit is None or limit >= len(setup.models.sources)):
-            return _grid_of(setup, main, settings)
+        if main.axes and (is_only or limit is None or limit >= len(run.models.sources)):
+            return _grid_of(run, main, settings)
     raise _no_grid("a method that merges all sources, with a parameter to vary", "none")
 
 
@@ -224,7 +224,7 @@ def _no_grid(expected: str, received: str) -> ImpossibleControlError:
     )
 
 
-def _grid_of(setup: Setup, main: ParameterSpace, wanted: SearchSettings) -> Search:
+def _grid_of(run: Setup, main: ParameterSpace, wanted: SearchSettings) -> Search:
     searched = main.searched
     varied = "weight" if "weight" in searched else next(iter(searched))
     others = {name: bounds.first for name, bounds in searched.items() if name != varied}
@@ -233,15 +233,15 @@ def _grid_of(setup: Setup, main: ParameterSpace, wanted: SearchSettings) -> Sear
         for source, each in wanted.own.items()
     }
     plain = replace(wanted, groups="one", values={**_one_start(wanted.values), **others}, own=own)
-    part = parameter_space(setup, plain)
-    choice = choice_of(setup.config.merge.choose_sources)
+    part = parameter_space(run, plain)
+    choice = choice_of(run.config.merge.choose_sources)
     space = part if choice is None else RecipeSpace(parts=(part,), choice=replace(choice, is_open=False))
     for points in GRID_POINTS:
         if points ** len(space.axes) <= GRID_LIMIT:
             settings = {"points": points, "limit": GRID_LIMIT}
-            strategy = build("grid", space.axes, setup.config.seed, settings)
+            strategy = build("grid", space.axes, run.config.seed, settings)
             described = replace(plain, strategy=f"grid of {points} per axis", settings={})
-            return new_search("grid", space, strategy, setup, described)
+            return new_search("grid", space, strategy, run, described)
     size = f"{GRID_POINTS[-1]} ** {len(space.axes)}"
     raise _no_grid(f"a grid of at most {GRID_LIMIT:,} points", f"{size} points, with one axis per source")
 
@@ -253,39 +253,39 @@ def _one_start(values: ParameterValues) -> ParameterValues:
     }
 
 
-def _trained(setup: Setup, like: tuple[str, ...]) -> Search:
+def _trained(run: Setup, like: tuple[str, ...]) -> Search:
     remedy = "Switch it off: controls: {trained: false}."
-    merges_weights = setup.settings.controls.space != "dataflow"
-    require_adapters("control trained", setup, remedy, merges_weights=merges_weights)
+    merges_weights = run.settings.controls.space != "dataflow"
+    require_adapters("control trained", run, remedy, merges_weights=merges_weights)
     trainer = AdapterTrainer(
         name=TRAINED,
         argument="control trained",
-        config=setup.config,
-        folder=setup.folder,
-        models=setup.models,
+        config=run.config,
+        folder=run.folder,
+        models=run.models,
         taught_by=like,
     )
-    return training_search(setup, TrainedSpace(trainer=trainer))
+    return training_search(run, TrainedSpace(trainer=trainer))
 
 
-def require_adapters(argument: str, setup: Setup, remedy: str, *, merges_weights: bool) -> None:
+def require_adapters(argument: str, run: Setup, remedy: str, *, merges_weights: bool) -> None:
     """Check that LoRAs can be trained in a run.
 
     Args:
         argument: what errors name.
-        setup: the run's.
+        run: the run's.
         remedy: how to do without.
         merges_weights: whether the run merges weights; otherwise it cannot.
     """
-    if not merges_weights or not shared_keys(setup).is_default:
+    if not merges_weights or not shared_keys(run).is_default:
         expected = "a run that merges weights of models with one vocabulary"
         received = (
             "one that brings vocabularies together, or merges parts"
             if merges_weights
-            else f"space: {setup.config.space}"
+            else f"space: {run.config.space}"
         )
         raise KingyoError(argument, expected, received, remedy)
-    require_trainable(argument, setup.kind, remedy)
+    require_trainable(argument, run.kind, remedy)
     require_extra(argument, "lora")
 
 
@@ -297,30 +297,30 @@ class TrainingSpace(SourceSpace, Protocol):
     def prepare(self, store: RunStore, notify: Callable[[Event], None]) -> None: ...
 
 
-def training_search(setup: Setup, space: TrainingSpace) -> Search:
+def training_search(run: Setup, space: TrainingSpace) -> Search:
     """Return the search that scores all candidates of a training, in their order."""
-    wanted = setup.settings.controls
-    strategy = build("grid", space.axes, setup.config.seed, {"shuffle": False})
+    wanted = run.settings.controls
+    strategy = build("grid", space.axes, run.config.seed, {"shuffle": False})
     described = replace(wanted, strategy="LoRA training", methods=("linear",), groups="one", settings={})
-    search = new_search(space.trainer.name, space, strategy, setup, described)
+    search = new_search(space.trainer.name, space, strategy, run, described)
     return replace(search, prepare=space.prepare, is_asynchronous=False, learns_fit=True)
 
 
-def _random_sources(setup: Setup, _: tuple[str, ...]) -> Search:
+def _random_sources(run: Setup, _: tuple[str, ...]) -> Search:
     """Build the main search with other sources: its strategy, groups and ranges."""
-    others = setup.models.random_sources
-    if not others or setup.settings.then is not None or setup.settings.paths is not None:
+    others = run.models.random_sources
+    if not others or run.settings.then is not None or run.settings.paths is not None:
         raise ImpossibleControlError(
             f"control {RANDOM_SOURCES}",
             expected="a run that merges weights, with models in controls.random_sources",
-            received="no models" if not others else f"space: {setup.config.space}",
+            received="no models" if not others else f"space: {run.config.space}",
             remedy="`kingyo scout --task` writes them into its run.yaml.",
         )
-    changed = replace(setup, models=replace(setup.models, sources=others))
-    wanted = replace(setup.settings.controls, own={})
+    changed = replace(run, models=replace(run.models, sources=others))
+    wanted = replace(run.settings.controls, own={})
     space = space_of(changed, wanted)
-    strategy = build(wanted.strategy, space.axes, setup.config.seed, wanted.settings, setup.folder)
-    return new_search(RANDOM_SOURCES, space, strategy, setup, wanted)
+    strategy = build(wanted.strategy, space.axes, run.config.seed, wanted.settings, run.folder)
+    return new_search(RANDOM_SOURCES, space, strategy, run, wanted)
 
 
 CONTROLS: Mapping[str, Callable[[Setup, tuple[str, ...]], Search]] = {

@@ -9,7 +9,8 @@ from typing import cast
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES
 from kingyo.evolution.trial_evaluation import KnownScores
-from kingyo.run.choice import CHOICE
+from kingyo.run.chosen import REQUEST, ChoiceRequest
+from kingyo.run.layer_paths import KNOWN_PATHS
 from kingyo.run.provenance import (
     ACCEPTED,
     CODE,
@@ -21,6 +22,7 @@ from kingyo.run.provenance import (
     has_scores,
     version_differences,
 )
+from kingyo.run.setup import MODELS, THREADS
 from kingyo.store import DATABASE, RunStore
 from kingyo.types import SPLITS, ItemScore, Split
 
@@ -43,8 +45,8 @@ def require_same_setup(folder: Path, facts: Mapping[str, object]) -> None:
 
     Of runs that choose their sources, only the requests are compared.
     """
-    if CHOICE in facts:
-        facts = {key: facts[key] for key in (CHOICE, "items", CODE, VERSIONS) if key in facts}
+    if REQUEST in facts:
+        facts = {key: facts[key] for key in (REQUEST, "items", CODE, VERSIONS) if key in facts}
     for path in seed_folders(folder).values():
         with RunStore.read(path) as store:
             stored = {key: store.items() if key == "items" else store.fact(key) for key in facts}
@@ -61,17 +63,16 @@ def require_same_setup(folder: Path, facts: Mapping[str, object]) -> None:
 def _changes(store: RunStore, facts: Mapping[str, object]) -> Changes:
     if VERSIONS not in facts or not has_scores(store):
         return {}
-    before, now = (cast("dict[str, str]", code or {}) for code in (store.fact(CODE), facts.get(CODE)))
-    files = changed_files(before, now)
-    return {**version_differences(store), **files}
+    now = cast("Mapping[str, str]", facts.get(CODE, {}))
+    return {**version_differences(store), **changed_files(store.fact(CODE), now)}
 
 
 _DIFFERENCES = {
-    CHOICE: "another run.yaml, or other candidates",
+    REQUEST: "another run.yaml, or other candidates",
     "config": "another run.yaml",
-    "models": "other models",
+    MODELS: "other models",
     "items": "other items",
-    "known_paths": "other known paths",
+    KNOWN_PATHS: "other known paths",
 }
 
 
@@ -98,7 +99,7 @@ def scores_of_other_seed(store: RunStore) -> KnownScores:
 
 
 def _contents(store: RunStore) -> list[object]:
-    facts = ("config", "models", CODE, VERSIONS, "known_paths", "threads", "version")
+    facts = ("config", MODELS, CODE, VERSIONS, KNOWN_PATHS, THREADS, "version")
     return [store.items(), *(_without_free_keys(key, store.fact(key)) for key in facts)]
 
 
@@ -113,9 +114,9 @@ def _baseline_scores(store: RunStore) -> KnownScores:
 
 
 def _without_free_keys(key: str, value: object) -> object:
-    if not isinstance(value, dict) or key not in ("config", CHOICE):
-        return cast("object", value)
-    keys = cast("dict[str, object]", value)
-    if key == CHOICE:
+    if isinstance(value, ChoiceRequest):
+        keys = cast("dict[str, object]", REQUEST.write(value))
         return {**keys, "asked": _without_free_keys("config", keys["asked"])}
-    return {key: each for key, each in keys.items() if key not in FREE_KEYS}
+    if key != "config" or not isinstance(value, Mapping):
+        return value
+    return {name: each for name, each in cast("Mapping[str, object]", value).items() if name not in FREE_KEYS}

@@ -1,4 +1,4 @@
-"""The setup of a run: its stored config, its opened models (headers, not weights), and both together."""
+"""The setup of a run: its stored config, its opened models (headers, not weights), and its items."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from kingyo.models.kinds import HasLanguagePart, ModelKind, known_kind
 from kingyo.run.config import RunConfig, parse_config
 from kingyo.run.model_kind import kind_of_models, needed_around
 from kingyo.run.settings import RunSettings
-from kingyo.store import RunStore
+from kingyo.store import Fact, RunStore
+from kingyo.tasks import LoadedSplits, build_tasks, load_splits
+from kingyo.types import Item, Split, Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,14 +54,6 @@ class RunModels:
     def by_reference(self) -> dict[str, Checkpoint]:
         models = [*self.sources.values(), *self.random_sources.values(), *([self.base] if self.base else [])]
         return {model.reference: model for model in models}
-
-
-def same_sources(models: RunModels, identity: Mapping[str, object]) -> list[list[str]]:
-    """Return groups of names of sources that are the same model, such as ``[["a", "again"]]``."""
-    names_by_model: dict[object, list[str]] = {}
-    for name, reference in models.references.items():
-        names_by_model.setdefault(identity[reference], []).append(name)
-    return [names for names in names_by_model.values() if len(names) > 1]
 
 
 def open_models(config: RunConfig, folder: Path, *, fetch: bool = True) -> RunModels:
@@ -115,8 +109,12 @@ def _frame(config: RunConfig, models: RunModels) -> str | None:
     return own if own in framing else next(iter(framing), None)
 
 
-MODELS, STAMPS = "models", "model_stamps"
-"""Facts: reference -> fingerprint; reference -> stamps of the files when it was computed."""
+MODELS = Fact("models", dict[str, str], {})
+"""Reference of a model -> its fingerprint."""
+STAMPS = Fact("model_stamps", dict[str, object], {})
+"""Reference of a model -> the stamps of its files when the fingerprint was computed."""
+THREADS = Fact("threads", int)
+"""Threads of torch in each process, as sums may depend on them."""
 
 
 def as_fact(config: RunConfig) -> dict[str, object]:
@@ -144,20 +142,27 @@ def _current_folder(store: RunStore, folder: Path) -> Path:
 
 
 def use_threads(store: RunStore) -> None:
-    """Set torch to the number of threads of a run, as sums may depend on it."""
-    threads = store.fact("threads")
-    if isinstance(threads, int):
+    """Set torch to the threads of a run."""
+    threads = store.fact(THREADS)
+    if threads is not None:
         torch.set_num_threads(threads)
+
+
+def known_fingerprints(store: RunStore, models: RunModels) -> dict[str, str]:
+    """Return the stored fingerprints of the models whose files have the stored stamps."""
+    known, stamps = store.fact(MODELS), store.fact(STAMPS)
+    as_stamped = (
+        name
+        for name, model in models.by_reference.items()
+        if name in known and is_as_stamped(model, stamps.get(name))
+    )
+    return {name: known[name] for name in as_stamped}
 
 
 def require_same_models(store: RunStore, models: RunModels) -> None:
     """Check that models are the same as when a run began; files with unchanged stamps are not read."""
-    before, stamps = _by_reference(store.fact(MODELS)), _by_reference(store.fact(STAMPS))
-    to_read = [
-        model
-        for name, model in models.by_reference.items()
-        if name in before and not is_as_stamped(model, stamps.get(name))
-    ]
+    before, same = store.fact(MODELS), known_fingerprints(store, models)
+    to_read = [model for name, model in models.by_reference.items() if name in before and name not in same]
     for name, fingerprint in fingerprints_of(to_read).items():
         if fingerprint != before[name]:
             expected = "the weights, config and tokenizer that the run began with"
@@ -166,24 +171,44 @@ def require_same_models(store: RunStore, models: RunModels) -> None:
             raise KingyoError(f"model {name}", expected, received, remedy)
 
 
-def _by_reference(fact: object) -> Mapping[str, object]:
-    return cast("dict[str, object]", fact) if isinstance(fact, dict) else {}
-
-
-KnownPaths = Mapping[str, Sequence[str]]
-"""File of a recipe -> the layers of its path, such as ``ja.0``; stored as JSON."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """A resolved run.yaml and its models."""
+    """A resolved run.yaml, its opened models and its items. Parts are built once, on first use.
+
+    Attributes:
+        known_paths: file of a recipe -> the layers of its path, such as ``ja.0``.
+        learns: whether the main search learns weights by gradient.
+        store: its database; None before it begins.
+    """
 
     config: RunConfig
     folder: Path
     settings: RunSettings
     models: RunModels
-    known_paths: KnownPaths = field(default_factory=dict[str, Sequence[str]])
+    known_paths: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    learns: bool = False
+    store: RunStore | None = None
+
+    @property
+    def begun(self) -> RunStore:
+        """Store of a run that has begun."""
+        assert self.store is not None, "the run has not begun"
+        return self.store
 
     @cached_property
     def kind(self) -> ModelKind:
+        """Kind of all models."""
         return kind_of_models(self.models.named, self.config.kind, self.folder)
+
+    @cached_property
+    def data(self) -> LoadedSplits:
+        """Items from the data files, split, with notes on them."""
+        return load_splits(self.config.specs, self.folder)
+
+    @cached_property
+    def items(self) -> Mapping[Split, tuple[Item, ...]]:
+        return self.data.splits if self.store is None else self.store.items()
+
+    @cached_property
+    def task(self) -> Task:
+        return build_tasks(self.config.specs, self.items, self.folder)

@@ -109,40 +109,40 @@ def _n_sources_to_choose(config: RunConfig) -> int:
     return sum(reference != config.base for reference in config.sources.values())
 
 
-def space_of(setup: Setup, wanted: SearchSettings, merge: Recipe | None = None) -> SourceSpace:
+def space_of(run: Setup, wanted: SearchSettings, merge: Recipe | None = None) -> SourceSpace:
     if wanted.space == "dataflow":
-        return dataflow_space(setup, merge)
-    if setup.config.hybrid.joint:
-        return HybridSpace(merges=merges_of(setup, wanted), paths=dataflow_space(setup, first_merge(setup)))
-    return merges_of(setup, wanted)
+        return dataflow_space(run, merge)
+    if run.config.hybrid.joint:
+        return HybridSpace(merges=merges_of(run, wanted), paths=dataflow_space(run, first_merge(run)))
+    return merges_of(run, wanted)
 
 
-def first_merge(setup: Setup) -> Recipe:
+def first_merge(run: Setup) -> Recipe:
     """Return the merge at the start of every axis of weights."""
-    merges = merges_of(setup, setup.settings.controls)
-    return shared_keys(setup).apply(merges.decode(tuple(axis.first for axis in merges.axes)))
+    merges = merges_of(run, run.settings.controls)
+    return shared_keys(run).apply(merges.decode(tuple(axis.first for axis in merges.axes)))
 
 
-def merges_of(setup: Setup, wanted: SearchSettings) -> SourceSpace:
+def merges_of(run: Setup, wanted: SearchSettings) -> SourceSpace:
     """Return the space of weights of a search: one method, or a choice of methods and sources."""
-    choice = choice_of(setup.config.merge.choose_sources)
+    choice = choice_of(run.config.merge.choose_sources)
     if len(wanted.methods) == 1 and choice is None:
-        return parameter_space(setup, wanted)
-    parts = [parameter_space(setup, each, is_part=True) for each in by_method(wanted, setup.folder)]
+        return parameter_space(run, wanted)
+    parts = [parameter_space(run, each, is_part=True) for each in by_method(wanted, run.folder)]
     return RecipeSpace(parts=tuple(parts), choice=choice)
 
 
-def parameter_space(setup: Setup, wanted: SearchSettings, *, is_part: bool = False) -> ParameterSpace:
+def parameter_space(run: Setup, wanted: SearchSettings, *, is_part: bool = False) -> ParameterSpace:
     (name,) = wanted.methods
-    config, models = setup.config, setup.models
-    method, sources = METHODS.get(name, setup.folder), models.references
+    config, models = run.config, run.models
+    method, sources = METHODS.get(name, run.folder), models.references
     base = models.base.reference if models.base is not None else None
     part = ParameterSpace(
         method=method,
         method_name=name,
         sources=sources,
         base=base,
-        layout=merged_layout(setup),
+        layout=merged_layout(run),
         groups=wanted.groups,
         values=wanted.values,
         own=wanted.own,
@@ -154,25 +154,25 @@ def parameter_space(setup: Setup, wanted: SearchSettings, *, is_part: bool = Fal
     return part
 
 
-def merged_layout(setup: Setup) -> Layout:
+def merged_layout(run: Setup) -> Layout:
     """Return the layout of the tensors that are merged."""
-    skeleton, keys = setup.models.skeleton, shared_keys(setup)
+    skeleton, keys = run.models.skeleton, shared_keys(run)
     if keys.frame is None and not keys.parts:
         return skeleton.layout
     uses = select(skeleton.layout, keys.parts, keys.frame)
     merged = [name for name, use in uses.items() if use == MERGE]
     if not merged:
         expected = f"a part with {MERGE}: one of {', '.join(skeleton.layout.parts)}"
-        received = ", ".join(f"{part}: {use}" for part, use in setup.config.merge.parts.items())
+        received = ", ".join(f"{part}: {use}" for part, use in run.config.merge.parts.items())
         remedy = "Name the parts to merge, such as parts: {language: merge}."
         raise KingyoError("merge.parts", expected, received, remedy)
     return Layout(merged, skeleton.config)
 
 
-def merged_before_language(setup: Setup) -> list[str]:
+def merged_before_language(run: Setup) -> list[str]:
     """Return the parts that image features depend on and candidates merge, such as ``vision``."""
-    keys, layout = shared_keys(setup), setup.models.skeleton.layout
-    if keys.frame is None or setup.config.space == "dataflow":
+    keys, layout = shared_keys(run), run.models.skeleton.layout
+    if keys.frame is None or run.config.space == "dataflow":
         return []
     uses = select(layout, keys.parts, keys.frame)
     merged = {layout.part(name) for name, use in uses.items() if use == MERGE}
@@ -185,10 +185,10 @@ def choice_of(choose: Choose | bool) -> SourceChoice | None:
     return SourceChoice(at_least=choose.at_least, at_most=choose.at_most)
 
 
-def shared_keys(setup: Setup) -> RecipeDefaults:
+def shared_keys(run: Setup) -> RecipeDefaults:
     """Return the keys that all recipes of a run share: what is merged, and how vocabularies are united."""
-    merge = setup.config.merge
-    framing, models = setup.models.framing, setup.models.named
+    merge = run.config.merge
+    framing, models = run.models.framing, run.models.named
     return RecipeDefaults(
         frame=None if framing is None else framing.reference,
         parts={part: models[use].reference if use in models else use for part, use in merge.parts.items()},

@@ -7,7 +7,7 @@ an adapter. The number of steps is fixed once, from measured time.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from statistics import median
 
 from kingyo.checkpoints.model_reference import parse_reference
@@ -26,6 +26,7 @@ from kingyo.run.adapters import (
     read_training,
     rounded,
     settings_axis,
+    training_fact,
     usual_rate,
 )
 from kingyo.run.setup import use_threads
@@ -70,7 +71,7 @@ class TrainedSpace(SourceSpace):
         training = read_training(store, trainer.name)
         if training is None:
             training = self._plan(store)
-            store.set_fact(trainer.name, asdict(training))
+            store.set_fact(training_fact(trainer.name), training)
         self._references = trainer.references(store.folder, training)
         trainer.train_missing(store, training, trainer.start_of(training.parent), notify)
 

@@ -6,9 +6,9 @@ steps and rates are the same for both, so what differs is where training starts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from kingyo.checkpoints import Checkpoint, open_checkpoint
@@ -33,9 +33,10 @@ from kingyo.run.adapters import (
     run_from,
     settings_axis,
     stamped,
+    training_fact,
     usual_rate,
 )
-from kingyo.run.config import TUNED, TUNED_PARENT, TuneConfig
+from kingyo.run.config import TUNED, TUNED_PARENT
 from kingyo.run.keep import open_kept, score_kept
 from kingyo.run.learning import PASSES as PASS_COST
 from kingyo.run.searches import completed, require_adapters, training_search
@@ -43,7 +44,7 @@ from kingyo.run.setup import Setup
 from kingyo.space import SourceSpace, parent_recipe
 from kingyo.store import RunStore, StoredTrial
 from kingyo.tasks import build_tasks, require_teaching, set_measures_of
-from kingyo.types import Axis, Genome, Item, Split, Task
+from kingyo.types import Axis, Genome
 
 RELATIVE_RATES = (0.3, 0.1)
 """Learning rates relative to ``usual_rate``, which spoils a bred model where there are few items."""
@@ -54,68 +55,52 @@ PASSES = 10
 REMEDY = "Leave tuning out."
 
 
-def require_tunable(setup: Setup, items: Mapping[Split, Sequence[Item]]) -> None:
-    """Check that a run has a bred model that a LoRA can be trained on, and one number to choose by.
-
-    Args:
-        setup: the run's.
-        items: the run's.
-    """
-    config = setup.config
+def require_tunable(run: Setup) -> None:
+    """Check that a run has a bred model that a LoRA can be trained on, and one number to choose by."""
+    config = run.config
     if config.objectives:
         raise KingyoError(
             "tune", "a run with one objective", f"the objectives {', '.join(config.objectives)}", REMEDY
         )
-    require_adapters("tune", setup, REMEDY, merges_weights=config.space == "parameters")
+    require_adapters("tune", run, REMEDY, merges_weights=config.space == "parameters")
     if config.tune is not None and config.tune.keep is not None:
-        open_kept(setup, config.tune.keep, items)
+        open_kept(run, config.tune.keep)
 
 
-def is_tunable(setup: Setup, task: Task, items: Mapping[Split, Sequence[Item]]) -> bool:
+def is_tunable(run: Setup) -> bool:
     with suppress(KingyoError):
-        require_tunable(setup, items)
-        require_teaching(task, "tune", REMEDY)
+        require_tunable(run)
+        require_teaching(run.task, "tune", REMEDY)
         return True
     return False
 
 
-def require_lessons(store: RunStore, setup: Setup, task: Task) -> None:
+def require_lessons(run: Setup) -> None:
     """Check that a finished run knows right answers to fit items."""
-    require_teaching(task, "tune", REMEDY)
-    trainer, parent = _trainer(setup, TUNED), next(iter(setup.models.named))
+    require_teaching(run.task, "tune", REMEDY)
+    store = run.begun
+    trainer, parent = _trainer(run, TUNED), next(iter(run.models.named))
     if not trainer.examples(store, trainer.start_of(parent), "found", trainer.last_trial(store)):
         raise KingyoError("tune", "right answers to learn from", NOTHING_TO_LEARN, REMEDY)
 
 
-def tuned_searches(
-    setup: Setup,
-    merge: Recipe,
-    items: Mapping[Split, Sequence[Item]],
-    open_sources: Callable[[], Sources],
-) -> list[Search]:
+def tuned_searches(run: Setup, merge: Recipe, open_sources: Callable[[], Sources]) -> list[Search]:
     """Return the training on the bred model, and that on the best parent.
 
     Args:
-        setup: a setup with ``tune``.
+        run: a run with ``tune``.
         merge: recipe of the winner of the main search.
-        items: the run's.
         open_sources: opens the models of recipes.
     """
-    require_tunable(setup, items)
-    assert setup.config.tune is not None, "the run is tuned"
-    n = 1 + len(relative_rates(len(items["fit"])))
-    bred = BredSpace(
-        trainer=_trainer(setup, TUNED),
-        n=n,
-        unprepared=merge,
-        setup=setup,
-        wanted=setup.config.tune,
-        open_sources=open_sources,
+    require_tunable(run)
+    n = 1 + len(relative_rates(len(run.items["fit"])))
+    unprepared = parent_recipe(run.models.skeleton.reference, run.config.merge.dtype)
+    spaces = (
+        BredSpace(trainer=_trainer(run, TUNED), n=n, unprepared=merge, run=run, open_sources=open_sources),
+        ParentSpace(trainer=_trainer(run, TUNED_PARENT), n=n, unprepared=unprepared),
     )
-    unprepared = parent_recipe(setup.models.skeleton.reference, setup.config.merge.dtype)
-    parent = ParentSpace(trainer=_trainer(setup, TUNED_PARENT), n=n, unprepared=unprepared)
-    searches = (replace(training_search(setup, space), like=(MAIN,)) for space in (bred, parent))
-    return [completed(search, setup, setup.settings.controls) for search in searches]
+    searches = (replace(training_search(run, space), like=(MAIN,)) for space in spaces)
+    return [completed(search, run, run.settings.controls) for search in searches]
 
 
 def relative_rates(n_fit: int) -> tuple[float, ...]:
@@ -143,13 +128,13 @@ def expected_seconds(n_fit: int, item_seconds: float, step_seconds: float | None
     return n_loras(n_fit) * steps_of(n_fit) * step
 
 
-def _trainer(setup: Setup, name: str) -> AdapterTrainer:
+def _trainer(run: Setup, name: str) -> AdapterTrainer:
     return AdapterTrainer(
         name=name,
         argument="tune",
-        config=setup.config,
-        folder=setup.folder,
-        models=setup.models,
+        config=run.config,
+        folder=run.folder,
+        models=run.models,
         taught_by=(MAIN,),
     )
 
@@ -187,8 +172,7 @@ class _TunedSpace(SourceSpace):
 class BredSpace(_TunedSpace):
     """The bred model, and LoRAs on it."""
 
-    setup: Setup
-    wanted: TuneConfig
+    run: Setup
     open_sources: Callable[[], Sources]
 
     def prepare(self, store: RunStore, notify: Callable[[Event], None]) -> None:
@@ -204,12 +188,10 @@ class BredSpace(_TunedSpace):
         start = trainer.start_at(path)
         if training is None:
             training = self._plan(store, winner, start)
-            store.set_fact(trainer.name, asdict(training))
+            store.set_fact(training_fact(trainer.name), training)
         self._know(store, training)
         bred = partial(open_checkpoint, str(path), allow_pickle=trainer.config.allow_pickle)
-        score_kept(
-            store, self.setup, self.wanted, {0: bred}
-        )  # what is wrong with it shows before the training
+        score_kept(self.run, {0: bred})  # what is wrong with it shows before the training
         training = trainer.train_missing(store, training, start, notify)
         self._refuse(store, training)
 
@@ -239,12 +221,12 @@ class BredSpace(_TunedSpace):
             for number, setting in training.numbered.items()
             if setting.failure is None
         }
-        kept = score_kept(store, self.setup, self.wanted, models)
+        kept = score_kept(self.run, models)
         for number, setting in training.numbered.items():
             reason = None if kept is None or setting.failure is not None else kept.refusal(number)
             if reason is not None:
                 training = training.with_setting(number, replace(setting, failure=reason))
-                store.set_fact(self.trainer.name, asdict(training))
+                store.set_fact(training_fact(self.trainer.name), training)
 
     def _open(self, store: RunStore, number: int) -> Checkpoint:
         reference = self._recipes[number].references[0]
@@ -260,7 +242,7 @@ class ParentSpace(_TunedSpace):
         training = read_training(store, trainer.name)
         if training is None:
             training = self._plan(store)
-            store.set_fact(trainer.name, asdict(training))
+            store.set_fact(training_fact(trainer.name), training)
         self._know(store, training)
         trainer.train_missing(store, training, trainer.start_of(training.parent), notify)
 

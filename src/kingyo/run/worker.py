@@ -17,7 +17,7 @@ from kingyo.run.model_kind import layers_kind, load_checkpoint, load_options
 from kingyo.run.preflight import fits_into
 from kingyo.run.provenance import changed_error, differences
 from kingyo.run.run import Run
-from kingyo.run.setup import stored_config, use_threads
+from kingyo.run.setup import THREADS, use_threads
 from kingyo.run.spaces import merged_before_language
 from kingyo.runners import LocalRunner, ProcessRunner, RayRunner, Runner
 from kingyo.runners.evaluate import Builder, Evaluator, InPlaceMerger, LayerPathBuilder
@@ -35,8 +35,7 @@ def runner_of(run: Run) -> Runner:
         return LocalRunner(evaluator_of(run))
     if config.runner == "processes":
         return ProcessRunner(builder, n_workers=config.workers, timeout=candidate_timeout(config))
-    threads = run.begun.fact("threads")
-    cpus, gpus = threads if isinstance(threads, int) else 1, int(config.device.startswith("cuda"))
+    cpus, gpus = run.begun.fact(THREADS) or 1, int(config.device.startswith("cuda"))
     return RayRunner(
         builder, n_workers=config.workers, timeout=candidate_timeout(config), cpus=cpus, gpus=gpus
     )
@@ -59,7 +58,7 @@ class RunEvaluatorBuilder:
 
     def __call__(self) -> Evaluator:
         with RunStore.read(self.run) as store:
-            changes = differences(store, *stored_config(store))
+            changes = differences(store)
             if changes:
                 remedy = "Install the run's versions, and the same files, wherever it has a worker."
                 raise changed_error(store, changes, remedy).placed(f"worker on {platform.node()}")

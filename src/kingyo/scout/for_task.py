@@ -23,7 +23,8 @@ from kingyo.lineage import check_licences
 from kingyo.methods import METHODS
 from kingyo.models.kinds import HasLanguagePart
 from kingyo.run.begin import begin
-from kingyo.run.choice import TRIAL_DTYPE, ChoiceRequest, ChosenSources, answers_alone
+from kingyo.run.choice import answers_alone
+from kingyo.run.chosen import TRIAL_DTYPE, ChoiceRequest, ChosenSources
 from kingyo.run.config import RANDOM_SOURCES, RESERVED_NAMES, Count, RunConfig, StrictModel
 from kingyo.run.config_file import BY_SCOUT, config_from_data
 from kingyo.run.model_kind import require_answers

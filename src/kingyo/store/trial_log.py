@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Generic, NamedTuple, TypeVar, overload
+from typing import Any, Generic, NamedTuple, TypeVar, cast, overload
 
-from kingyo.io.schema import parse_settings
+from pydantic import TypeAdapter
+
 from kingyo.store.database import Database
 from kingyo.store.items import keep_media, media_json, read_media
 from kingyo.types import Evaluation, ItemScore, Lesson, Split, Trial
@@ -19,20 +21,40 @@ T = TypeVar("T")
 
 
 class Fact(str, Generic[T]):
-    """The key of a fact of a run, a JSON value. Runs without the fact have the default."""
+    """The key of a fact of a run, whose JSON has the form of a type. Runs without it have a default, or None.
 
-    default: T
+    Example:
+        >>> AGES = Fact("ages", dict[str, int], {})
+        >>> AGES.read({"Ada": 36})
+        {'Ada': 36}
+    """
 
-    def __new__(cls, key: str, default: T) -> Fact[T]:
-        """Return the key, which is a text like any other."""
+    @overload
+    def __new__(cls, key: str, kind: type[T]) -> Fact[T | None]: ...
+    @overload
+    def __new__(cls, key: str, kind: type[T], default: T) -> Fact[T]: ...
+    def __new__(cls, key: str, kind: type[Any], default: Any = None) -> Fact[Any]:
         fact = super().__new__(cls, key)
-        fact.default = default
+        fact._kind, fact.default = kind, default
         return fact
 
+    _kind: type[T]
+    default: T
 
-OPENED = Fact("opened", dict[str, str]())
+    @cached_property
+    def _adapter(self) -> TypeAdapter[T]:
+        return TypeAdapter(self._kind)
+
+    def read(self, value: object) -> T:
+        return self.default if value is None else self._adapter.validate_python(value)
+
+    def write(self, value: T) -> object:
+        return self._adapter.dump_python(value, mode="json")
+
+
+OPENED = Fact("opened", dict[str, str], {})
 """Name of a user's file that was read -> hash; empty once it was also written."""
-LESSONS = Fact("lessons", dict[str, dict[str, Any]]())
+LESSONS = Fact("lessons", dict[int, Lesson], {})
 """Id of a trial that was learned -> its lesson."""
 
 
@@ -86,13 +108,13 @@ class TrialLog(Database):
     @overload
     def fact(self, key: str) -> object: ...
     def fact(self, key: str) -> object:
-        """Return the JSON value under a key, or its default; that of a plain text is None."""
+        """Return the value under a key; plain keys have JSON, or None."""
         row = self._db.execute("SELECT value FROM facts WHERE key = ?", (str(key),)).fetchone()
         value: object = None if row is None else json.loads(row[0])
-        return getattr(key, "default", None) if value is None else value
+        return cast("Fact[object]", key).read(value) if isinstance(key, Fact) else value
 
     def _write_facts(self, facts: Mapping[str, object]) -> None:
-        rows = [(str(key), json.dumps(value)) for key, value in facts.items()]
+        rows = [(str(key), json.dumps(_as_json(key, value))) for key, value in facts.items()]
         self._db.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", rows)
 
     def add_search(self, name: str, description: Mapping[str, object]) -> None:
@@ -134,19 +156,15 @@ class TrialLog(Database):
             )
             stored = self._trials("WHERE search = ? AND batch = ? ORDER BY id", search, batch)
             asked = ((each.id, by_number.get(each.asked.number)) for each in stored)
-            lessons = {str(id): asdict(each.lesson) for id, each in asked if each and each.lesson}
-            if lessons:
+            if lessons := {id: each.lesson for id, each in asked if each and each.lesson}:
                 self._write_facts({LESSONS: {**self.fact(LESSONS), **lessons}})
         return stored
 
     def lessons(self, search: str) -> dict[int, Lesson]:
         """Return the lessons of the trials of a search that were learned, by the id of the trial."""
-        stored, rows = (
-            self.fact(LESSONS),
-            self._db.execute("SELECT id FROM trials WHERE search = ?", (search,)),
-        )
-        found = {trial: stored[str(trial)] for (trial,) in rows if str(trial) in stored}
-        return {trial: parse_settings(Lesson, each, f"fact '{LESSONS}'") for trial, each in found.items()}
+        rows = self._db.execute("SELECT id FROM trials WHERE search = ?", (search,))
+        stored = self.fact(LESSONS)
+        return {trial: stored[trial] for (trial,) in rows if trial in stored}
 
     def trials(self, search: str | None = None) -> list[StoredTrial]:
         return self._trials("WHERE ?1 IS NULL OR search = ?1 ORDER BY id", search)
@@ -369,3 +387,7 @@ class TrialLog(Database):
             (split,),
         )
         return [EvaluationRow(*row, is_partial=bool(is_partial)) for *row, is_partial in rows]
+
+
+def _as_json(key: str, value: object) -> object:
+    return cast("Fact[object]", key).write(value) if isinstance(key, Fact) and value is not None else value
