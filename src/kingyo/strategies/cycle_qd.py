@@ -101,7 +101,7 @@ class CycleQd(Illumination):
 
     def _parents(self, members: Sequence[Outcome]) -> tuple[Outcome, ...]:
         """Pick two different members without replacement, or the only one."""
-        objectives = [member.objectives for member in members]
+        objectives = [member.values for member in members]
         weights = elite_weights(objectives, self._settings.alpha_low, self._settings.alpha_high)
         cumulative = list(accumulate(weights))
         one = _index(cumulative, self._rng.random() * cumulative[-1])
