@@ -65,15 +65,6 @@ def keep_media(media: Iterable[Media], run: Path) -> dict[Media, Media]:
             path.parent.mkdir(exist_ok=True)
             write_bytes(path, content)
         except OSError as error:
-<<<<<<< HEAD
             remedy = "Make room on the disk, or choose another folder with --run."
             raise KingyoError(str(path), "a file that can be written", str(error.strerror), remedy) from error
-=======
-            raise KingyoError(
-                str(path),
-                expected="a file that can be written",
-                received=str(error.strerror),
-                remedy="Make room on the disk, or choose another folder with --run.",
-            ) from error
     return kept
->>>>>>> house/search

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-<<<<<<< HEAD
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-=======
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
->>>>>>> house/search
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Generic, NamedTuple, TypeVar, cast, overload
@@ -403,12 +398,11 @@ class TrialLog(Database):
         return [EvaluationRow(*row, is_partial=bool(is_partial)) for *row, is_partial in rows]
 
 
-<<<<<<< HEAD
 def _as_json(key: str, value: object) -> object:
     return cast("Fact[object]", key).write(value) if isinstance(key, Fact) and value is not None else value
-=======
+
+
 def _read_trial(number: int, genome: str, parents: str) -> Trial:
     return Trial(
         number=number, genome=tuple(map(float, json.loads(genome))), parents=tuple(json.loads(parents))
     )
->>>>>>> house/search
