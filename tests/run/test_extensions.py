@@ -11,14 +11,13 @@ from pathlib import Path
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.evolution import MAIN, Journey, fixed
+from kingyo.evolution import MAIN, Journey, Limits, fixed
 from kingyo.recipe import Recipe
 from kingyo.run.config import RunConfig, parse_config
 from kingyo.run.extensions import (
     EXTENSIONS,
     Amounts,
     extend,
-    limits_of,
     note_on_test,
     readings_of_test,
     undo_extension,
@@ -46,7 +45,7 @@ def more(
     """Continue a run with its stored extensions."""
     assert isinstance(budget, Mapping)
     proposer = build("random", AXES, 3, {}) if strategy == "random" else strategy
-    search_run = journey(store, model, proposer, rule, limits=limits_of(config(**budget).budget))
+    search_run = journey(store, model, proposer, rule, limits=Limits(**config(**budget).budget.model_dump()))
     main, control = search_run.first
     main = replace(main, description={"screen": asdict(main.screen)})
     return replace(

@@ -108,9 +108,7 @@ UNHASHED = {
     "lineage/card.py": "words of model cards",
     "lineage/origins.py": "reads cards and licences",
     "user_code/__init__.py": "holds nothing",
-    "user_code/files.py": "says what a user's file depends on, and scores nothing",
-    "user_code/opened.py": "says what a grader has read, and scores nothing",
-    "user_code/versions.py": "says what differs, and scores nothing",
+    "user_code/files.py": "says what a user's file depends on and has read, and scores nothing",
 }
 """Modules that scoring imports, and whose code changes no score."""
 

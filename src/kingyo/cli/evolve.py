@@ -169,7 +169,7 @@ def _require_free(folder: Path, *, several: bool) -> None:
 def _dry_run(config: RunConfig, folder: Path, as_json: bool) -> None:
     """Print the plan of a run. Of models on the Hub, only configs and headers are downloaded."""
     from kingyo.dry_run import Speeds, dry_run, dry_run_record, measure_speeds
-    from kingyo.run.default_controls import with_default_controls
+    from kingyo.run.begin import with_default_controls
     from kingyo.run.run import Run
 
     with redirect_stdout(sys.stderr):

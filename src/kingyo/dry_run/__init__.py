@@ -14,7 +14,7 @@ from kingyo.dry_run.cost import choice_cost as choice_cost
 from kingyo.dry_run.cost import remaining_cost as remaining_cost
 from kingyo.dry_run.cost import total as total
 from kingyo.dry_run.images import ImageForecast as ImageForecast
-from kingyo.dry_run.learning import LearningForecast as LearningForecast
+from kingyo.dry_run.memory import LearningForecast as LearningForecast
 from kingyo.dry_run.memory import MemoryForecast as MemoryForecast
 from kingyo.dry_run.memory import PathCosts as PathCosts
 from kingyo.dry_run.speed import Speed as Speed

@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass, replace
 
 from kingyo.dry_run.cost import STAGES, Cost, count_answers
 from kingyo.dry_run.images import ImageForecast, estimate_images
-from kingyo.dry_run.learning import LearningForecast, forecast_learning
 from kingyo.dry_run.memory import (
+    LearningForecast,
     MemoryForecast,
     PathCosts,
     estimate_memory,
     estimate_paths,
+    forecast_learning,
     with_path_memory,
 )
 from kingyo.dry_run.speed import Speeds

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias, overload
 
 from kingyo.evolution import BASELINES, Journey, Search
+from kingyo.evolution.limits import expected_trials
 from kingyo.evolution.screens import Screen
-from kingyo.evolution.search_log import expected_trials
 from kingyo.run.choice import items_of_a_heat
 from kingyo.run.chosen import CHOICE, REQUEST
 from kingyo.run.extensions import EXTENSIONS

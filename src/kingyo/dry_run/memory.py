@@ -1,4 +1,4 @@
-"""Estimate the memory of a run, and the length and size of its paths, from headers, config and items."""
+"""Estimate the memory of a run, the size of its paths, and its learning of weights, before it starts."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from kingyo.checkpoints.header import WIDTHS
 from kingyo.models.kinds import BatchMemory, Workload, call_kind
 from kingyo.models.kinds.kind import training_dtype
 from kingyo.run.layer_paths import dataflow_space, frame_of, path_sizes_of
+from kingyo.run.learnable import why_not_learned
+from kingyo.run.learning import PASSES, SHORTEST, TOTAL_SHARE, Allowance, learned_space
 from kingyo.run.model_kind import task_options
 from kingyo.run.run import Run
 from kingyo.space import path_sizes
@@ -120,3 +122,43 @@ def _main_dtype(model: Checkpoint) -> str:
     for info in model.tensors.values():
         counts[info.stored_dtype] = counts.get(info.stored_dtype, 0) + info.n_elements
     return max(counts, key=lambda dtype: counts[dtype])
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningForecast:
+    """How a run learns weights by gradient, or why it does not.
+
+    Attributes:
+        weights: number of weights that are learned; 0 if none are.
+        share: share of the search's budget that learning costs at most.
+        passes: cost of an example in a step, in item evaluations.
+        step_bytes: memory of a step beside the live model: twice the size of its weights.
+        reason: why no weights are learned, if run.yaml does not choose it.
+    """
+
+    weights: int = 0
+    share: float = TOTAL_SHARE
+    passes: int = PASSES
+    step_bytes: int = 0
+    reason: str | None = None
+
+
+def forecast_learning(run: Run, live: int) -> LearningForecast:
+    """Forecast the learning of weights.
+
+    Args:
+        run: opened.
+        live: bytes of the weights of the live model.
+    """
+    search = run.searches[0]
+    space = learned_space(search) if run.learns else None
+    if space is None:
+        return LearningForecast(reason=why_not_learned(run.config, run.settings, run.kind, run.folder))
+    allowance = Allowance.of(search, len(run.items["fit"]))
+    if not allowance.is_enough:
+        return LearningForecast(
+            reason=f"a budget of {allowance.budget:,} item evaluations: a lesson costs at least {SHORTEST}, "
+            f"and may cost {max(0, allowance.most or 0)} here"
+        )
+    weights = {gene for genes in space.genes_by_tensor.values() for gene in genes.values()}
+    return LearningForecast(weights=len(weights), step_bytes=2 * live)

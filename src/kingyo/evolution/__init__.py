@@ -5,6 +5,7 @@ replays it into a new strategy, checks that it asks for the stored genomes, and 
 """
 
 from kingyo.evolution.journey import Journey, Stage, fixed
+from kingyo.evolution.limits import Limits
 from kingyo.evolution.objectives import (
     Front,
     FrontPoint,
@@ -14,7 +15,7 @@ from kingyo.evolution.objectives import (
     stored_objectives,
 )
 from kingyo.evolution.picking import Finalist, finalists_fact, read_finalists
-from kingyo.evolution.types import BASELINES, MAIN, RACED, Event, Limits, Search, Space, ignore_events
+from kingyo.evolution.types import BASELINES, MAIN, RACED, Event, Search, Space, ignore_events
 
 __all__ = [
     "BASELINES",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from kingyo.evolution.limits import Limits
 from kingyo.evolution.objectives import Objectives
 from kingyo.evolution.screens import ScreenSettings
 from kingyo.recipe import Recipe
@@ -17,15 +18,6 @@ BASELINES = "baselines"
 MAIN = "main"
 RACED = "baselines were raced"  # fact: the baselines' validation scores are final
 BASELINE_ITEMS = 4  # baselines are scored on this many times the items of a candidate
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """The limits of a search; the first one reached ends it. None is no limit."""
-
-    candidates: int | None = None
-    item_evaluations: int | None = None
-    seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

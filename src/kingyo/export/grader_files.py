@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kingyo.checkpoints.model_reference import path_from
 from kingyo.io.model_names import absolute_name
-from kingyo.user_code.deciding_files import deciding_files
+from kingyo.user_code.versions import deciding_files
 
 FOLDER = "graders"
 MOST_COPIED = 10_000_000  # bytes of a file or folder

@@ -11,26 +11,29 @@ from typing import Any
 
 from kingyo import __version__
 from kingyo.checkpoints import fingerprints_of, stamps_of
+from kingyo.errors import KingyoError
 from kingyo.evolution import Event, objectives_as_facts
 from kingyo.io.lazy_torch import torch
+from kingyo.kernels.statistics_cache import memory_size
 from kingyo.run.choice import ITEMS, ChoiceStage
 from kingyo.run.chosen import CHOSEN, REQUEST, ChoiceRequest, with_sources
 from kingyo.run.config import TRAINED
 from kingyo.run.config_file import config_from_data
-from kingyo.run.default_controls import with_default_controls
 from kingyo.run.extensions import DEFAULT_CONTROLS, POSSIBLE_CONTROLS, TUNABLE
 from kingyo.run.layer_paths import KNOWN_PATHS
 from kingyo.run.learnable import LEARNABLE, LEARNS, obstacles
+from kingyo.run.model_kind import preprocessor_of
 from kingyo.run.preflight import check, check_prompts, notes
 from kingyo.run.prompts import warnings
 from kingyo.run.provenance import libraries_of, provenance_facts
 from kingyo.run.run import Run
-from kingyo.run.searches import possible_controls
+from kingyo.run.searches import possible_controls, require_control
 from kingyo.run.seed_runs import require_same_setup
 from kingyo.run.setup import MODELS, STAMPS, THREADS, as_fact, known_fingerprints
 from kingyo.run.tune import is_tunable
 from kingyo.space import STEPS
 from kingyo.store import RunStore
+from kingyo.tasks import examples_of, require_teaching
 
 FEW_PARAMETERS = 10_000_000
 """Models with fewer parameters use one thread by default."""
@@ -155,3 +158,40 @@ def threads_of(run: Run) -> int:
     if run.models.skeleton.n_parameters < FEW_PARAMETERS:
         return 1
     return max(1, torch.get_num_threads() // run.config.workers)
+
+
+# the control that a run has by default: a short training where its items have reference answers
+
+SHARE = 0.25
+"""Share of the main search's seconds on fit."""
+ENOUGH = 0.5
+"""Share of the fit items whose reference answers the graders must accept."""
+_MOST_PARAMETERS, _BYTES = 10**9, 16  # of memory per parameter: a default must not be what fills it
+
+
+def with_default_controls(run: Run) -> Run:
+    """Return a run that has not begun with the control ``trained``, if run.yaml leaves that open."""
+    controls = run.config.controls
+    if controls.trained is not None or not has_targets(run):
+        return run
+    changed = controls.model_copy(update={TRAINED: SHARE})
+    return run.with_config(run.config.model_copy(update={"controls": changed}))
+
+
+def has_targets(run: Run) -> bool:
+    """Return whether a LoRA could be trained on the reference answers of the fit items.
+
+    What is wrong with a run is no matter here; the preflight says it.
+    """
+    size = run.models.skeleton.n_parameters
+    if size > _MOST_PARAMETERS or _BYTES * size > memory_size():
+        return False
+    try:
+        require_control(TRAINED, run)
+        require_teaching(run.task)
+        fit = run.items["fit"]
+        own = preprocessor_of(run.kind, run.models.skeleton.path)
+        examples = examples_of(run.task, own, fit, {}, prefers_given=False)
+    except KingyoError:
+        return False
+    return len({each.item for each in examples}) >= ENOUGH * len(fit)

@@ -15,12 +15,11 @@ import numpy as np
 
 from kingyo.checkpoints.layout import Layout
 from kingyo.errors import KingyoError
-from kingyo.evolution import Event, Search
+from kingyo.evolution import Event, Limits, Search
 from kingyo.evolution.screens import ScreenSettings
 from kingyo.evolution.search import run_search
 from kingyo.evolution.search_log import SearchLog
 from kingyo.evolution.trial_evaluation import KnownScores, TrialEvaluator
-from kingyo.evolution.types import Limits
 from kingyo.io.schema import parse_settings
 from kingyo.run.chosen import (
     CHOICE,
@@ -117,11 +116,12 @@ class ChoiceStage:
     @property
     def search(self) -> Search:
         request = self.request
+        minutes = None if request.seconds is None else request.seconds / 60
         search = Search(
             name=CHOICE,
             space=self.space,
             strategy=self.strategy,
-            limits=Limits(item_evaluations=request.item_evaluations, seconds=request.seconds),
+            limits=Limits(item_evaluations=request.item_evaluations, minutes=minutes),
             screen=ScreenSettings(items=items_of_a_heat(len(self.run.items["fit"])), choose="in turn"),
             seed=self.run.config.seed,
             description={

@@ -20,6 +20,7 @@ from pydantic import (
 from kingyo.engine.options import MAX_THREADS
 from kingyo.errors import KingyoError
 from kingyo.io.schema import Number, Real, parse_model
+from kingyo.io.units import joined
 from kingyo.recipe import FARTHEST, MERGED, Dtype, Resize
 from kingyo.tasks.answer_objectives import ANSWER_OBJECTIVES, is_of_answers
 from kingyo.tasks.kinds import MAX_TIMEOUT
@@ -157,8 +158,8 @@ class Budget(StrictModel):
 
     @model_validator(mode="after")
     def _check_bounded(self) -> Budget:
-        if self.candidates is None and self.item_evaluations is None and self.minutes is None:
-            raise ValueError("at least one of candidates, item_evaluations and minutes")
+        if not self.model_dump(exclude_none=True):
+            raise ValueError(f"at least one of {joined(list(Budget.model_fields))}")
         return self
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from kingyo.errors import KingyoError
-from kingyo.evolution import BASELINES, MAIN, Limits, Search
+from kingyo.evolution import BASELINES, MAIN, Search
 from kingyo.io.units import amount_text, counted
 from kingyo.run.config import RANDOM_SOURCES, TUNED, WEIGHT_SEARCH, Budget, RunConfig, TuneConfig
 from kingyo.run.settings import RunSettings
@@ -104,33 +104,13 @@ def as_initial_budget(store: RunStore) -> tuple[Extension, ...]:
 
 def with_extensions(searches: Sequence[Search], store: RunStore) -> list[Search]:
     """Return the searches, the main one with its extended limits."""
-    more = [extension.more for extension in store.fact(EXTENSIONS)]
-    return [
-        replace(search, limits=extended_limits(search.limits, more)) if search.name == MAIN else search
-        for search in searches
-    ]
-
-
-def extended_limits(limits: Limits, more: Sequence[Amounts]) -> Limits:
-    """Return limits plus amounts; a missing limit stays missing."""
-
-    def added(key: str) -> float:
-        return sum(amounts.get(key, 0) for amounts in more)
-
-    candidates, items, seconds = limits.candidates, limits.item_evaluations, limits.seconds
-    return Limits(
-        candidates=None if candidates is None else int(candidates + added("candidates")),
-        item_evaluations=None if items is None else int(items + added("item_evaluations")),
-        seconds=None if seconds is None else seconds + 60 * added("minutes"),
-    )
-
-
-def limits_of(budget: Budget) -> Limits:
-    return Limits(
-        candidates=budget.candidates,
-        item_evaluations=budget.item_evaluations,
-        seconds=None if budget.minutes is None else budget.minutes * 60,
-    )
+    extended = list(searches)
+    for extension in store.fact(EXTENSIONS):
+        extended = [
+            replace(search, limits=search.limits.plus(extension.more)) if search.name == MAIN else search
+            for search in extended
+        ]
+    return extended
 
 
 def extend(store: RunStore, settings: RunSettings, more: Amounts) -> None:

@@ -8,12 +8,11 @@ from dataclasses import asdict, replace
 from typing import Protocol
 
 from kingyo.errors import KingyoError, unknown_name_error
-from kingyo.evolution import MAIN, Event, Search
+from kingyo.evolution import MAIN, Event, Limits, Search
 from kingyo.io.extras import require_extra
 from kingyo.recipe import PASSTHROUGH, Recipe
 from kingyo.run.adapters import AdapterTrainer, require_trainable
 from kingyo.run.config import RANDOM_SOURCES, TRAINED, WEIGHT_SEARCH
-from kingyo.run.extensions import limits_of
 from kingyo.run.layer_paths import dataflow_space, initial_points, path_baselines
 from kingyo.run.settings import SearchSettings
 from kingyo.run.setup import Setup
@@ -124,7 +123,7 @@ def new_search(
         name=name,
         space=space if keys.is_default else WithDefaults(space=space, keys=keys),
         strategy=strategy,
-        limits=limits_of(wanted.budget),
+        limits=Limits(**wanted.budget.model_dump()),
         screen=wanted.screen,
         seed=run.config.seed,
         is_asynchronous=wanted.is_asynchronous,

@@ -16,7 +16,7 @@ from kingyo.errors import ChangedSourceError, KingyoError, crash, crashes_as_err
 from kingyo.io.lazy_torch import Tensor
 from kingyo.models.kinds import Live, LoadsWeights, PassableModels
 from kingyo.recipe import Recipe, cumulative
-from kingyo.runners.item_progress import ItemProgress, ReportFailedError, reporting
+from kingyo.runners.runner import ItemProgress, ReportFailedError, reporting
 from kingyo.tasks.graders.process import GRADER_PROCESS
 from kingyo.tasks.kinds import FIX
 from kingyo.types import Evaluation, Item, ItemScore, Media, Progress, Split, Task, ignore_progress

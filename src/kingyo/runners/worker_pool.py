@@ -9,8 +9,7 @@ from threading import Lock, Thread
 from typing import Protocol
 
 from kingyo.errors import KingyoError
-from kingyo.runners.item_progress import reporting
-from kingyo.runners.runner import Evaluate, Factory, Job, JobProgress, ignore_jobs
+from kingyo.runners.runner import Evaluate, Factory, Job, JobProgress, ignore_jobs, reporting
 from kingyo.types import Answered, Evaluation, Progress, ignore_progress
 
 

@@ -49,7 +49,7 @@ class Fact(str, Generic[T]):
         return self.default if value is None else self._adapter.validate_python(value)
 
     def write(self, value: T) -> object:
-        return self._adapter.dump_python(value, mode="json")
+        return self._adapter.dump_python(value, mode="json", exclude_unset=True)
 
 
 OPENED = Fact("opened", dict[str, str], {})

@@ -17,7 +17,7 @@ from kingyo.io.units import counted
 from kingyo.tasks.graders.grader import FilePath, IsPath
 from kingyo.tasks.media import image_file
 from kingyo.types import Item, ItemScore, Media, SetMeasure
-from kingyo.user_code.deciding_files import deciding_files
+from kingyo.user_code.versions import deciding_files
 from kingyo.vision.features import (
     LITE0,
     LITE0_LIBRARIES,

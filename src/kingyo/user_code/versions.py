@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
 
 from kingyo import __version__
-from kingyo.user_code.deciding_files import deciding_files
+from kingyo.types import DATABASE
 
 PACKAGE = Path(__file__).parent.parent
 KINGYO, CODE, PYTHON = "kingyo", "kingyo's code", "python"
@@ -32,8 +32,8 @@ SCORING = (
     "io/schema.py",
     "registry.py",
     "types",
-    "user_code/deciding_files.py",
     "user_code/timeout.py",
+    "user_code/versions.py",
 )
 """Packages that decode, merge, answer and grade. A change of their code may change scores."""
 LIBRARIES = ("torch", "numpy", "safetensors", "numba")
@@ -111,3 +111,19 @@ def _digest_as_stamped(path: Path, mtime: int, size: int) -> str:  # noqa: ARG00
 def hash_of(text: str) -> str:
     """Return the SHA-256 of a text."""
     return sha256(text.encode()).hexdigest()
+
+
+def deciding_files(path: Path) -> list[Path]:
+    """Return a file, or the files in a folder that scores depend on, and in those below it, sorted.
+
+    README.md, hidden files and the folders of runs do not count.
+    """
+    if path.is_file():
+        return [path]
+    files = sorted(each for each in path.rglob("*") if each.is_file() and _decides(each.relative_to(path)))
+    runs = {each.parent for each in files if each.name == DATABASE} - {path}
+    return [each for each in files if runs.isdisjoint(each.parents)]
+
+
+def _decides(path: Path) -> bool:
+    return path.name != "README.md" and not any(part.startswith(".") for part in path.parts)

@@ -34,8 +34,7 @@ from kingyo.tasks.graders.grader import (
     place_of,
 )
 from kingyo.types import Item
-from kingyo.user_code.files import hash_own, root_of
-from kingyo.user_code.opened import opened_below, watch
+from kingyo.user_code.files import hash_own, opened_below, root_of, watch
 from kingyo.user_code.versions import hash_of
 
 BUILD_SECONDS = 600.0
