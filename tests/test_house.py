@@ -52,8 +52,8 @@ FLOORS = {
     "scout": 13,
     "export": 14,
     "report": 14,
-    "cli": 15,
-    "api": 16,
+    "api": 15,
+    "cli": 16,
     "__main__": 17,
 }
 # What plug-in authors test against may know the protocol of its craft.

@@ -162,7 +162,7 @@ def test_a_loss_that_fails_does_not_end_the_run(world: World, monkeypatch: pytes
         raise RuntimeError("not enough memory")
 
     monkeypatch.setattr(LiveModel, "loss_gradients", no_memory)
-    run = kingyo.evolve(learning(world), world.folder / "run", progress=False)
+    run = kingyo.evolve(learning(world), world.folder / "run")
     assert kingyo.summarize(run).winner is not None
     assert lessons(world.folder / "run") == {}
     monkeypatch.undo()

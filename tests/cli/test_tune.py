@@ -187,11 +187,11 @@ def test_a_tuning_in_the_run_yaml_is_the_same(done: World, copied: World) -> Non
 
 
 def test_python_does_what_the_command_does(done: World, copied: World) -> None:
-    run = kingyo.tune(copied.folder / "runs" / "small", progress=False)
+    run = kingyo.tune(copied.folder / "runs" / "small")
     tuning, shown = kingyo.summarize(run).tuning, done.show("runs/small")["tuning"]
     assert tuning is not None and isinstance(shown, dict) and tuning.to_json().keys() == shown.keys()
     assert tuned(done.folder / "runs" / "small") == tuned(copied.folder / "runs" / "small")
-    assert kingyo.summarize(kingyo.tune(run, progress=False)).tuning == tuning, "it is tuned once"
+    assert kingyo.summarize(kingyo.tune(run)).tuning == tuning, "it is tuned once"
 
 
 @pytest.mark.parametrize("options", [{"limit": 3}, {"limit": -1, "keep": "items.jsonl"}])

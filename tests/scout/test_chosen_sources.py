@@ -232,7 +232,7 @@ def test_mistakes_in_the_rest_are_found_before_the_choice(
     monkeypatch.chdir(folder)
     data = {**run_yaml(folder, "gone"), **changes}
     with pytest.raises(KingyoError) as raised:
-        kingyo.evolve(data, progress=False)
+        kingyo.evolve(data)
     assert argument in str(raised.value).partition(". ")[0]
     assert [path.name for path in tmp_path.rglob("*")] == ["home", "ja-math.yaml"]
 
@@ -341,7 +341,7 @@ def test_impossible_limits_are_refused_before_weights_are_read(
 @pytest.mark.slow
 def test_evolve_in_python_chooses_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with kingyo.evolve(write_run(tmp_path), progress=False) as run:
+    with kingyo.evolve(write_run(tmp_path)) as run:
         assert len(run.config.sources) == 2 and run.config.scout == "runs/run-scout/trials"
 
 

@@ -19,6 +19,7 @@ import typer
 from kingyo import __version__
 from kingyo.cli.as_json import only_json, print_json
 from kingyo.cli.mergekit_flags import Evolve, Merge
+from kingyo.cli.options import with_declared
 from kingyo.cli.terminal import echo, visible
 from kingyo.errors import Interrupted, KingyoError, error_record, wants_json
 
@@ -30,7 +31,7 @@ _COMMANDS = {
     "evolve": "evolve:evolve",
     "resume": "resume:resume",
     "control": "resume:control",
-    "tune": "tune:tune",
+    "tune": "resume:tune",
     "show": "show:show",
     "report": "show:report",
     "rate": "rate:rate",
@@ -63,8 +64,11 @@ def kingyo(
 
 
 @cache
-def _app(*names: str) -> typer.Typer:
-    """Return the command line with some commands; to import all takes longer than some of them run."""
+def _app(*names: str, is_help: bool = False) -> typer.Typer:
+    """Return the command line with some commands; to import all takes longer than some of them run.
+
+    For the help of the whole, commands have no options: those may need slow imports.
+    """
     made = typer.Typer(
         name="kingyo",
         help=_HELP,
@@ -78,8 +82,14 @@ def _app(*names: str) -> typer.Typer:
     for name in names:
         place, _, function = _COMMANDS[name].partition(":")
         command = getattr(import_module(f"kingyo.cli.{place}"), function)
-        made.command(name, cls={"evolve": Evolve, "merge": Merge}.get(name))(command)
+        if is_help:
+            made.command(name, help=command.__doc__)(_nothing)
+        else:
+            made.command(name, cls={"evolve": Evolve, "merge": Merge}.get(name))(with_declared(command))
     return made
+
+
+def _nothing() -> None: ...
 
 
 def __getattr__(name: str) -> typer.Typer:
@@ -118,7 +128,8 @@ def _run(is_json: bool) -> int:
 
     try:
         named = [name for name in sys.argv[1:2] if name in _COMMANDS]
-        code: object = _app(*named or _COMMANDS)(standalone_mode=False)
+        is_help = not named and "_KINGYO_COMPLETE" not in os.environ
+        code: object = _app(*named or _COMMANDS, is_help=is_help)(standalone_mode=False)
     except KingyoError as error:
         report(error, "Error: ")
         return error.exit_code

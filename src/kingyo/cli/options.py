@@ -1,11 +1,23 @@
-"""Arguments and options that several commands share."""
+"""Arguments and options of commands: those that several share, and those that a dataclass declares."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+
+from kingyo.errors import KingyoError
+
+if TYPE_CHECKING:
+    from kingyo.api.options import Option
+
+F = TypeVar("F", bound=Callable[..., None])
 
 TRIALS = "12, random:12, parameters:12 (weight search of a hybrid run), or a baseline such as uniform"
 
@@ -20,19 +32,84 @@ AllowPickle = Annotated[
         "--allow-pickle", help="Read weights that exist only as pickles. Code in a pickle is never run."
     ),
 ]
-SingleFile = Annotated[
-    bool,
-    typer.Option(
-        "--single-file",
-        help="Also write a diffusion model as one .safetensors in the layout of its original code.",
-    ),
-]
-Device = Annotated[str, typer.Option("--device", help="Device of the model, such as cpu or cuda.")]
 Kind = Annotated[
     str | None,
     typer.Option("--kind", help="Kind of model, if config.json does not show it; see `kingyo list kinds`."),
 ]
-TrustRemoteCode = Annotated[
-    bool,
-    typer.Option("--trust-remote-code", help="Let transformers run Python files from the model's folder."),
-]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Declared:
+    """The options of a command that a dataclass declares; ``place`` is its module and its name."""
+
+    place: str
+    only: Sequence[str]
+    flags: Mapping[str, Mapping[str, Any]]
+
+
+def declared(place: str, *only: str, **flags: Mapping[str, Any]) -> Callable[[F], F]:
+    """Give a command the fields of a dataclass as options; it gets the object as its argument ``options``.
+
+    The dataclass is imported when the command is called. Its docstring has the help texts.
+
+    Args:
+        place: module and name of the dataclass.
+        only: fields that become options. Default: all.
+        flags: field -> settings of ``typer.Option``; ``names`` replaces the name of the flag.
+    """
+
+    def decorate(command: F) -> F:
+        vars(command)["declared"] = _Declared(place=place, only=only, flags=flags)
+        return command
+
+    return decorate
+
+
+def with_declared(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command with the options that ``declared`` gave it as parameters."""
+    from kingyo.api.options import options_of
+
+    given: _Declared | None = vars(command).get("declared")
+    if given is None:
+        return command
+    module, _, name = given.place.partition(":")
+    kind: type = getattr(import_module(module), name)
+    options = [each for each in options_of(kind) if not given.only or each.name in given.only]
+    flags = {each.name: f"--{each.name.replace('_', '-')}" for each in options}
+    command.__annotations__["options"] = kind  # its own is for type checkers only
+    own = [
+        each for key, each in inspect.signature(command, eval_str=True).parameters.items() if key != "options"
+    ]
+    added = [_parameter(each, flags[each.name], given.flags.get(each.name, {})) for each in options]
+
+    @wraps(command)
+    def run(**values: Any) -> None:
+        fields = {each.name: values.pop(each.name) for each in options}
+        try:
+            made = kind(**fields)
+        except KingyoError as error:
+            argument = flags.get(error.argument, error.argument)
+            raise KingyoError(
+                argument, expected=error.expected, received=error.received, remedy=error.remedy
+            ) from error
+        command(options=made, **values)
+
+    arguments = [each for each in own if each.default is each.empty]
+    ordered = [*arguments, *added, *(each for each in own if each not in arguments)]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    run.__signature__ = inspect.Signature([each.replace(kind=keyword) for each in ordered])  # pyright: ignore
+    run.__annotations__ = {each.name: each.annotation for each in ordered}
+    return run
+
+
+def _parameter(option: Option, flag: str, settings: Mapping[str, Any]) -> inspect.Parameter:
+    doc = option.doc.replace("``", "`")
+    text = f"{doc[:1].upper()}{doc[1:]}".rstrip(".") + "."
+    named = {key: value for key, value in settings.items() if key != "names"}
+    info = typer.Option(*settings.get("names", (flag,)), **{"help": text, **named})
+    return inspect.Parameter(
+        option.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=option.default,
+        annotation=Annotated[option.type, info],
+    )

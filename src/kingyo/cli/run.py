@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from kingyo.cli.as_json import print_json
 from kingyo.cli.terminal import echo
 from kingyo.errors import Interrupted, KingyoError, attempt
-from kingyo.io.units import counted
 
 if TYPE_CHECKING:
     from kingyo.run.run import Run
@@ -47,21 +46,29 @@ def note_if_slow() -> None:
 
 def run_to_end(store: RunStore, run: Run | None, *, quiet: bool, command: str | None = None) -> None:
     """Run to the end with a live display; after an interrupt name the command that continues."""
+    from kingyo.api.runs import run_to_end as to_end
     from kingyo.cli.advice import warn_lost
-    from kingyo.cli.live_display import LiveDisplay, run_shown
+    from kingyo.cli.live_display import LiveDisplay
+    from kingyo.run.resume import is_complete
 
-    def message() -> str:
-        resume = shlex.join(("kingyo", "resume", str(store.folder)))
-        return f"Interrupted; all scores so far are stored. Continue with: {command or resume}"
-
+    resume = shlex.join(("kingyo", "resume", str(store.folder)))
     note_if_slow()
     warn_lost(store)
+    is_done = is_complete(store)
     with (
         redirect_stdout(sys.stderr),
-        LiveDisplay(store, quiet=quiet) as display,
-        interruptible(message),
+        LiveDisplay(quiet=quiet) as display,
+        interruptible(
+            lambda: f"Interrupted; all scores so far are stored. Continue with: {command or resume}"
+        ),
     ):
-        run_shown(store, run, display)
+        opened = to_end(store, run, display)
+    if is_done and not quiet:
+        flag = next(iter(opened.config.budget.model_dump(exclude_none=True))).replace("_", "-")
+        echo(
+            f"This run is finished: nothing is left to score. `{resume} --{flag} +N` extends its search.",
+            err=True,
+        )
 
 
 def finish(store: RunStore, run: Run | None = None, *, as_json: bool, control: str | None = None) -> None:
@@ -106,17 +113,10 @@ def _next_commands(store: RunStore) -> str:
 
 
 def require_one_run(run: Path) -> None:
-    """Refuse the folder of several seeds, because each of them is a run."""
-    from kingyo.run.seed_runs import seed_folders
+    """Refuse the folder of several seeds; imported late, as the check is slow to import."""
+    from kingyo.run import seed_runs
 
-    seeds = seed_folders(run)
-    if seeds:
-        raise KingyoError(
-            str(run),
-            expected="the folder of one run",
-            received=f"the runs of {counted(len(seeds), 'seed')}",
-            remedy=f"Name one of them, such as {next(iter(seeds.values()))}.",
-        )
+    seed_runs.require_one_run(run)
 
 
 def note_edited_file(store: RunStore) -> None:

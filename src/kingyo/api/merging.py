@@ -1,0 +1,173 @@
+"""Merge models, and open them."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from pathlib import Path
+from threading import Lock
+
+from kingyo.api.options import AnyPath, as_path, as_reference, checked, takes
+from kingyo.api.progress import SILENT, Progress
+from kingyo.checkpoints import Checkpoint
+from kingyo.checkpoints import open_checkpoint as open_model
+from kingyo.engine import MergeOptions, rooted
+from kingyo.engine.options import MergeRequest
+from kingyo.engine.outputs import PlannedOutput
+from kingyo.engine.preflight import Preflight, check_merge
+from kingyo.engine.write import finish, write
+from kingyo.io.units import parse_size, size_text
+from kingyo.recipe import NamedRecipe, Recipe, RecipeBook
+from kingyo.recipe import load_recipe as read_recipe
+
+AnyRecipe = str | Path | Mapping[str, object] | Recipe
+
+
+@takes(MergeOptions, "max_shard_bytes")
+def merge(
+    recipe: AnyRecipe,
+    out: AnyPath,
+    *,
+    folder: AnyPath | None = None,
+    max_shard_size: str | int = "5GB",
+    progress: Progress | None = None,
+    **options: object,
+) -> Path:
+    """Merge models according to a recipe into a folder that transformers or diffusers loads.
+
+    After an interrupt, call it again to resume. Problems that do not prevent the merge are issued as
+    ``UserWarning``.
+
+    Args:
+        recipe: a file with one or several recipes in mergekit's format, the content of such a file as a
+            mapping, or a ``Recipe``.
+        out: the folder to create. Several recipes create one subfolder each.
+        folder: base folder for relative paths in the recipe. Default: the folder of the file, or
+            the current folder.
+        max_shard_size: maximum size of a weight file, such as "5GB" or a number of bytes.
+        progress: sees the bytes that are written.
+        options: see below.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        KingyoError: the recipe, a model or ``out`` is invalid; nothing is written.
+
+    Example:
+        >>> kingyo.merge("recipe.yaml", "merged", seed=1)  # doctest: +SKIP
+        PosixPath('merged')
+    """
+    size = parse_size(f"{max_shard_size}", "max_shard_size")
+    request = MergeRequest(
+        recipe=_recipe(recipe),
+        out=as_path("out", out),
+        folder=None if folder is None else as_path("folder", folder),
+        options=checked(MergeOptions, {**options, "max_shard_bytes": size}),
+    )
+    preflight = check_and_fetch(request)
+    if preflight.error is not None:
+        raise preflight.error
+    for finding in preflight.of("warning"):
+        warnings.warn(str(finding.error), stacklevel=2)
+    for output in preflight.outputs:
+        ModelWriting(preflight, output, progress or SILENT).run()
+    finish(preflight)
+    return request.out
+
+
+def _recipe(recipe: AnyRecipe) -> Path | RecipeBook:
+    if not isinstance(recipe, Recipe | Mapping):
+        return as_path("recipe", recipe, "a mapping or a Recipe")
+    parsed = recipe if isinstance(recipe, Recipe) else Recipe.from_dict(recipe, "recipe")
+    return RecipeBook(steps=(NamedRecipe(name=None, recipe=parsed),))
+
+
+def check_and_fetch(request: MergeRequest) -> Preflight:
+    """Check a merge, and download missing weights after everything else is checked."""
+    preflight = check_merge(request, fetch=False)
+    return check_merge(request) if preflight.error is None and preflight.n_missing else preflight
+
+
+class ModelWriting:
+    """One model of a merge while it is written; the ``Watch`` of its tensors.
+
+    Attributes:
+        finished: number of weight files that are complete.
+        nonfinite: tensors with NaN or infinity.
+        seconds: the time that it took.
+    """
+
+    def __init__(self, preflight: Preflight, output: PlannedOutput, progress: Progress) -> None:
+        self.finished = 0
+        self.nonfinite: list[str] = []
+        self.seconds = 0.0
+        self._preflight = preflight
+        self._output = output
+        self._progress = progress
+        self._done = self._total = 0
+        self._lock = Lock()
+
+    def run(self) -> None:
+        """Write the model; after an interrupt, continue."""
+        begun = time.monotonic()
+        write(self._preflight, self._output, self)
+        self.seconds = time.monotonic() - begun
+
+    def start(self, shards: Sequence[int], finished: int) -> None:
+        """See ``Watch``."""
+        self._done, self._total = finished, sum(shards)
+        if finished:
+            n_files = sum(end <= finished for end in accumulate(shards))
+            place = f" from file {n_files + 1} of {len(shards)}" if n_files < len(shards) else ""
+            sizes = f"{size_text(finished)} of {size_text(self._total)}"
+            self._progress.say(f"Continuing{place}: {sizes} were written before.")
+        self._count(0)
+
+    def wrote(self, n_bytes: int) -> None:
+        """See ``Watch``."""
+        with self._lock:
+            self._count(n_bytes)
+
+    def _count(self, n_bytes: int) -> None:
+        self._done += n_bytes
+        name = self._output.out.name or str(self._output.out)
+        self._progress.count(name, self._done, self._total, "bytes")
+
+    def finish(self, shard: int) -> None:
+        """See ``Watch``."""
+        self.finished = max(self.finished, shard + 1)
+
+    def broken(self, tensor: str) -> None:
+        """See ``Watch``."""
+        self.nonfinite.append(tensor)
+
+
+def open_checkpoint(reference: AnyPath, *, allow_pickle: bool = False) -> Checkpoint:
+    """Open a checkpoint without reading its weights.
+
+    Args:
+        reference: a folder, a Hub name, ``model+lora``, a component such as ``org/name/unet``, or a diffusion
+            model in one ``.safetensors``.
+        allow_pickle: whether to read weights that exist only as pickles. They are read with
+            ``weights_only``.
+
+    Raises:
+        KingyoError: there is no such model, or its files are broken.
+    """
+    return open_model(as_reference("reference", reference), allow_pickle=allow_pickle)
+
+
+def load_recipe(path: AnyPath) -> Recipe:
+    """Read a recipe from a YAML file. Relative paths of local models become absolute.
+
+    Args:
+        path: a file with one recipe.
+
+    Raises:
+        KingyoError: the file cannot be read, or its recipe is invalid.
+    """
+    file = as_path("path", path)
+    return rooted(read_recipe(file), file.parent.resolve())

@@ -1,0 +1,95 @@
+"""Options that are declared once, as a dataclass: its fields, their types, and its docstring.
+
+A function of the API takes them as keywords, see ``takes``; ``kingyo.cli.options`` makes flags of them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import MISSING, dataclass, fields
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypeVar, cast, get_type_hints
+
+from pydantic import ValidationError
+
+from kingyo.errors import KingyoError, together
+from kingyo.io.schema import find_mistakes, validate_settings
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+AnyPath = str | Path
+_ATTRIBUTE = re.compile(r"^    (\w+(?:, \w+)*): (.+(?:\n {8,}.+)*)", re.MULTILINE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """A field of a dataclass; ``doc`` is what the docstring of the class says of it."""
+
+    name: str
+    type: Any
+    default: Any
+    doc: str
+
+
+def options_of(kind: type, without: Collection[str] = ()) -> list[Option]:
+    """Return the fields of a dataclass, which are described under ``Attributes:`` in its docstring."""
+    found = _ATTRIBUTE.findall(inspect.getdoc(kind) or "")
+    docs = {name: " ".join(text.split()) for names, text in found for name in names.split(", ")}
+    hints = get_type_hints(kind)
+    return [
+        Option(
+            name=each.name,
+            type=hints[each.name],
+            default=each.default if each.default_factory is MISSING else each.default_factory(),
+            doc=docs.get(each.name, ""),
+        )
+        for each in fields(kind)
+        if each.name not in without
+    ]
+
+
+def takes(kind: type, *without: str) -> Callable[[F], F]:
+    """Show the fields of a dataclass in the signature and docstring of a function with ``**options``."""
+
+    def decorate(function: F) -> F:
+        own = list(inspect.signature(function).parameters.values())[:-1]
+        options = options_of(kind, without)
+        added = [
+            inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default)
+            for each in options
+        ]
+        function.__signature__ = inspect.Signature([*own, *added])  # pyright: ignore[reportFunctionMemberAccess]
+        lines = "".join(f"\n        {each.name}: {each.doc}" for each in options)
+        function.__doc__ = (function.__doc__ or "").replace("\n        options: see below.", lines)
+        return function
+
+    return decorate
+
+
+def checked(kind: type[T], values: Mapping[str, object]) -> T:
+    """Return a dataclass of keywords; unknown names and wrong types are a KingyoError."""
+    try:
+        return validate_settings(kind, values)
+    except ValidationError as error:
+        mistakes = find_mistakes(error, "")
+        for each in mistakes:
+            each.argument = each.argument.removeprefix(": ")
+        raise together("options", mistakes, "valid values") from error
+
+
+def as_path(argument: str, value: object, others: str = "") -> Path:
+    """Return an argument as a path; ``others`` names what else it may be, for the error."""
+    if isinstance(value, str | PathLike):
+        return Path(cast("str | PathLike[str]", value))
+    expected = f"a path, {others}" if others else "a path"
+    remedy = f"Pass {expected}; a path is a str or a pathlib.Path."
+    raise KingyoError(argument, expected=expected, received=f"{value!r:.80}", remedy=remedy)
+
+
+def as_reference(argument: str, value: object) -> str:
+    """Return an argument as a reference to a model, as it was written."""
+    return value if isinstance(value, str) else str(as_path(argument, value))
