@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from kingyo.api.options import AnyPath, as_path
+from kingyo.api.options import AnyPath, as_path, checked, takes
 from kingyo.errors import KingyoError
 from kingyo.io.units import counted, percent
 from kingyo.results.summarize import summarize as summarize_store
@@ -195,45 +195,52 @@ def summarize(run: AnyRun) -> RunSummary:
         return summarize_store(store)
 
 
-def export_model(
-    run: AnyRun,
-    out: AnyPath,
-    *,
-    trial: int | str | None = None,
-    search: str | None = None,
-    pick: int | str | None = None,
-    pipeline: bool = True,
-    single_file: bool = False,
-) -> Path:
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """Which model of a run is exported, and how; at most one of the first four is given.
+
+    Attributes:
+        trial: export one trial: 12, random:12, parameters:12 (weight search of a hybrid run), or a baseline
+            such as uniform.
+        search: export the winner of a search: main, random, grid, trained, tuned or parameters.
+        pick: with several objectives: knee, or the number of a trial on the front.
+        best: export the best of the bred model, the baselines and the controls (the default).
+        pipeline: for a merged component of a diffusers pipeline: write the full pipeline, or only the
+            component.
+        single_file: also write a diffusion model as one .safetensors in the layout of its original code.
+    """
+
+    trial: str | None = None
+    search: str | None = None
+    pick: str | None = None
+    best: bool = False
+    pipeline: bool = True
+    single_file: bool = False
+
+
+@takes(ExportOptions)
+def export_model(run: AnyRun, out: AnyPath, **options: object) -> Path:
     """Write the best model of a run as a Hugging Face folder with its recipe and model card.
 
     Args:
         run: a run, or its folder.
         out: the folder to create.
-        trial: export one trial, such as 12, ``"random:12"`` or the name of a baseline.
-        search: export the winner of one search: ``"main"``, ``"random"``, ``"grid"``, ``"trained"`` or
-            ``"tuned"``.
-        pick: in a run with several objectives, export ``"knee"`` or the number of a trial on the front.
-        pipeline: whether to copy the rest of a diffusers pipeline around the merged component.
-        single_file: whether to write a diffusion model also as one file.
+        options: see below.
 
     Returns:
         ``out``.
 
     Raises:
-        KingyoError: more than one of ``trial``, ``search`` and ``pick`` is given, there is no winner yet or
-            no such trial, or ``out`` exists.
+        KingyoError: there is no winner yet or no such trial, or ``out`` exists.
     """
     from kingyo.export import choose, export
 
-    folder = as_path("out", out)
+    folder, numbers = as_path("out", out), ("trial", "pick")
+    texts = {key: str(each) if key in numbers and each is not None else each for key, each in options.items()}
+    how = checked(ExportOptions, texts)
     with RunStore.read(run_folder(run)) as store:
-        chosen = choose(store, trial=_text(trial), search=_text(search), pick=_text(pick))
-        return export(store, folder, chosen, pipeline=pipeline, single_file=single_file)
-
-
-def _text(value: int | str | None) -> str | None:
-    return None if value is None else str(value)
+        chosen = choose(store, trial=how.trial, search=how.search, pick=how.pick, best=how.best)
+        return export(store, folder, chosen, pipeline=how.pipeline, single_file=how.single_file)
 
 
 def write_report(run: AnyRun, out: AnyPath | None = None) -> Path:

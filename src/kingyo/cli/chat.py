@@ -12,35 +12,28 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from kingyo.cli.options import AllowPickle, Device, Kind, Model, TrustRemoteCode
+from kingyo.cli.evaluate import REMOTE_CODE, load_model
+from kingyo.cli.options import Kind, Model, declared
 from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError
 
 if TYPE_CHECKING:
-    from kingyo.models.kinds import ModelKind
+    from kingyo.models.kinds import LoadOptions, ModelKind
     from kingyo.types import GeneratesText, Media
 
 _IMAGE = "/image"
 
 
+@declared("kingyo.models.kinds:LoadOptions", "device", "remote_code", "allow_pickle", remote_code=REMOTE_CODE)
 def chat(
+    options: LoadOptions,
     model: Model,
     prompt: Annotated[
-        str | None,
-        typer.Option("--prompt", help="Prompt template with {prompt}, for models without a chat template."),
+        str | None, typer.Option(help="Prompt template with {prompt}, for models without a chat template.")
     ] = None,
-    stop: Annotated[
-        list[str] | None, typer.Option("--stop", help="Text that ends an answer. Repeatable.")
-    ] = None,
-    max_new_tokens: Annotated[
-        int, typer.Option("--max-new-tokens", min=1, help="Maximum length of an answer.")
-    ] = 256,
-    image: Annotated[
-        list[Path] | None, typer.Option("--image", help="Image to ask about. Repeatable.")
-    ] = None,
-    device: Device = "cpu",
-    trust_remote_code: TrustRemoteCode = False,
-    allow_pickle: AllowPickle = False,
+    stop: Annotated[list[str] | None, typer.Option(help="Text that ends an answer. Repeatable.")] = None,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Maximum length of an answer.")] = 256,
+    image: Annotated[list[Path] | None, typer.Option(help="Image to ask about. Repeatable.")] = None,
     kind: Kind = None,
 ) -> None:
     """Ask a model questions, one per line. An empty line or Ctrl-D ends the chat.
@@ -61,8 +54,7 @@ def chat(
             received=repr(prompt),
             remedy=r"Put {prompt} where the question belongs, such as --prompt 'Q: {prompt}\nA:'.",
         )
-    from kingyo.cli.evaluate import load_model
-    from kingyo.models.kinds import LoadOptions, require_needs
+    from kingyo.models.kinds import require_needs
     from kingyo.tasks.media import image_file
     from kingyo.types import AnswersImages, GeneratesText
 
@@ -73,13 +65,12 @@ def chat(
         if images:
             require_needs("--image", AnswersImages, kind)
 
-    how = LoadOptions(device=device, remote_code=trust_remote_code, allow_pickle=allow_pickle)
-    live = cast(GeneratesText, load_model(model, kind, check, how))
+    live = cast(GeneratesText, load_model(model, kind, check, options))
     template = None if prompt is None else prompt.replace("\\n", "\n")
     if template is None:
         _require_chat_template(live)
         _note_task_prompt(Path(model), live)
-    options = {"max_new_tokens": max_new_tokens, "stop": stop or []}
+    how = {"max_new_tokens": max_new_tokens, "stop": stop or []}
     failed = False
     while question := _read_line():
         if question.split()[0] == _IMAGE and isinstance(live, AnswersImages):
@@ -87,7 +78,7 @@ def chat(
             continue
         message = question if template is None else template.replace("{prompt}", question)
         try:
-            echo(_answer(live, message, images, is_chat=template is None, **options))
+            echo(_answer(live, message, images, is_chat=template is None, **how))
         except KingyoError as error:  # the next question may do better, and loading a model takes long
             failed = True
             echo(f"Error: {error}", err=True)

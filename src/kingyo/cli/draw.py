@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from kingyo.cli.as_json import print_json
-from kingyo.cli.options import AllowPickle, AsJson, Device, Kind, Model
+from kingyo.cli.options import AsJson, Kind, Model, declared
 from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError, unknown
 from kingyo.io.files import write_bytes
@@ -22,40 +22,32 @@ if TYPE_CHECKING:
     from kingyo.models.kinds import LoadOptions
     from kingyo.types import Drawing, DrawingPrompt, DrawsPictures, Media
 
-Prompt = Annotated[str, typer.Argument(metavar="PROMPT", help="What to draw.")]
-Out = Annotated[Path, typer.Option("--out", "-o", help="PNG file to write.")]
-Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the first picture.")]
-Count = Annotated[
-    int, typer.Option("--count", "-n", min=1, help="Number of pictures: out-0.png, out-1.png, …")
-]
-Steps = Annotated[int | None, typer.Option(min=1, max=1000, help="Denoising steps.  \\[default: see below]")]
-GuidanceScale = Annotated[
-    float | None, typer.Option("--guidance-scale", min=0, help="Weight of the prompt; 0 is no guidance.")
-]
-NegativePrompt = Annotated[
-    str | None, typer.Option("--negative-prompt", help="What guidance leads away from.")
-]
-Dtype = Annotated[
-    str | None,
-    typer.Option("--dtype", help="float32, float16 or bfloat16.  \\[default: see below]"),
-]
 Side = Annotated[int | None, typer.Option(min=8, help="In pixels.  \\[default: the model's]")]
 
 
+@declared(
+    "kingyo.models.kinds:LoadOptions",
+    *("dtype", "device", "allow_pickle"),
+    dtype={"help": "float32, float16 or bfloat16.  \\[default: see below]"},
+)
 def draw(
+    options: LoadOptions,
     model: Model,
-    prompt: Prompt,
-    out: Out = Path("out.png"),
-    seed: Seed = 0,
-    count: Count = 1,
-    steps: Steps = None,
-    guidance_scale: GuidanceScale = None,
-    negative_prompt: NegativePrompt = None,
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What to draw.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="PNG file to write.")] = Path("out.png"),
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the first picture.")] = 0,
+    count: Annotated[
+        int, typer.Option("--count", "-n", min=1, help="Number of pictures: out-0.png, out-1.png, …")
+    ] = 1,
+    steps: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="Denoising steps.  \\[default: see below]")
+    ] = None,
+    guidance_scale: Annotated[
+        float | None, typer.Option(min=0, help="Weight of the prompt; 0 is no guidance.")
+    ] = None,
+    negative_prompt: Annotated[str | None, typer.Option(help="What guidance leads away from.")] = None,
     height: Side = None,
     width: Side = None,
-    device: Device = "cpu",
-    dtype: Dtype = None,
-    allow_pickle: AllowPickle = False,
     kind: Kind = None,
     as_json: AsJson = False,
 ) -> None:
@@ -68,26 +60,24 @@ def draw(
 
     Example: `kingyo draw my-model "a cat" --seed 0 --steps 4 -o cat.png`
     """
-    from kingyo.models.kinds import LoadOptions
     from kingyo.types import Drawing, DrawingPrompt
 
     scored = _as_scored(Path(model))
-    drawing = _replaced(
-        scored or Drawing(),
-        steps=steps,
-        guidance_scale=guidance_scale,
-        negative_prompt=negative_prompt,
-        height=height,
-        width=width,
-    )
+    names = ("steps", "guidance_scale", "negative_prompt", "height", "width")
+    given = dict(zip(names, (steps, guidance_scale, negative_prompt, height, width), strict=True))
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    drawing = replace(scored or Drawing(), **changes)
+    if (drawing.height is None) != (drawing.width is None):  # some pipelines ignore one alone
+        raise KingyoError(
+            "--height and --width",
+            expected="both, or neither",
+            received="--width only" if drawing.height is None else "--height only",
+            remedy="Add the other.",
+        )
     prompts = [DrawingPrompt(prompt, (seed + number) % 2**32) for number in range(count)]
     files = _files(out, count)
-    options = LoadOptions(
-        dtype=_known(dtype) if dtype or device != "cpu" or scored else "float32",
-        device=device,
-        batch_size=1,
-        allow_pickle=allow_pickle,
-    )
+    is_plain = not (options.dtype or options.device != "cpu" or scored)
+    options = replace(options, dtype="float32" if is_plain else _known(options.dtype), batch_size=1)
     live = _load(model, kind, options, lambda reader: _check(reader, prompts, drawing))
     for each, file in zip(prompts, files, strict=True):
         _write(file, live.draw([each], drawing)[0])
@@ -96,13 +86,6 @@ def draw(
     if as_json:
         pictures = [{"file": str(file), "seed": each.seed} for each, file in zip(prompts, files, strict=True)]
         print_json({"model": model, "prompt": prompt, "steps": drawing.steps, "pictures": pictures})
-
-
-def _replaced(drawing: Drawing, **values: Any) -> Drawing:
-    """Return settings with other values; None leaves a value unchanged."""
-    changed = replace(drawing, **{name: value for name, value in values.items() if value is not None})
-    _require_both_sides(changed)
-    return changed
 
 
 def _as_scored(model: Path) -> Drawing | None:
@@ -151,17 +134,6 @@ def _load(model: str, kind: str | None, options: LoadOptions, read: Callable[[An
     require_needs("kingyo draw", DrawsPictures, found)
     read(found.reader(checkpoint.path))
     return cast(DrawsPictures, load_checkpoint(checkpoint, found, options))
-
-
-def _require_both_sides(drawing: Drawing) -> None:
-    """Check that height and width are given together, because some pipelines ignore one alone."""
-    if (drawing.height is None) != (drawing.width is None):
-        raise KingyoError(
-            "--height and --width",
-            expected="both, or neither",
-            received="--width only" if drawing.height is None else "--height only",
-            remedy="Add the other.",
-        )
 
 
 def _files(out: Path, count: int) -> list[Path]:

@@ -9,55 +9,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kingyo.cli.options import TRIALS, RunFolder, SingleFile
+from kingyo.cli.options import TRIALS, RunFolder, declared
 from kingyo.cli.run import require_one_run
 from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError
 
 if TYPE_CHECKING:
+    from kingyo.api.results import ExportOptions
     from kingyo.recipe import RecipeBook
     from kingyo.store import RunStore, StoredTrial
 
-TrialOption = Annotated[
-    str | None, typer.Option("--trial", metavar="TRIAL", help=f"Export one trial: {TRIALS}.")
-]
-SearchOption = Annotated[
-    str | None,
-    typer.Option(
-        "--search",
-        metavar="SEARCH",
-        help="Export the winner of a search: main, random, grid, trained or parameters.",
-    ),
-]
-PickOption = Annotated[
-    str | None,
-    typer.Option("--pick", help="With several objectives: knee, or the number of a trial on the front."),
-]
-BestOption = Annotated[
-    bool,
-    typer.Option(
-        "--best", help="Export the best of the bred model, the baselines and the controls (the default)."
-    ),
-]
-PipelineOption = Annotated[
-    bool,
-    typer.Option(
-        "--pipeline/--no-pipeline",
-        help="For a merged component of a diffusers pipeline: write the full pipeline, or only the "
-        "component.",
-    ),
-]
 
-
+@declared(
+    "kingyo.api.results:ExportOptions",
+    trial={"metavar": "TRIAL"},
+    search={"metavar": "SEARCH"},
+    pipeline={"names": ("--pipeline/--no-pipeline",)},
+)
 def export(
+    options: ExportOptions,
     run: RunFolder,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to create.")],
-    trial: TrialOption = None,
-    search: SearchOption = None,
-    pick: PickOption = None,
-    best: BestOption = False,
-    pipeline: PipelineOption = True,
-    single_file: SingleFile = False,
 ) -> None:
     """Write the best model of a run as a Hugging Face folder with its recipe and model card.
 
@@ -79,10 +51,12 @@ def export(
     require_one_run(run)
     with RunStore.read(run) as store:
         warn_lost(store)
-        chosen = choose(store, trial=trial, search=search, pick=pick, best=best)
-        folder = export_trial(store, out, chosen, pipeline=pipeline, single_file=single_file)
+        search = options.search
+        chosen = choose(store, trial=options.trial, search=search, pick=options.pick, best=options.best)
+        how = {"pipeline": options.pipeline, "single_file": options.single_file}
+        folder = export_trial(store, out, chosen, **how)
         note_versions(store, "exported")
-        _print_choice(store, chosen, folder, is_default=trial is None and search is None)
+        _print_choice(store, chosen, folder, is_default=options.trial is None and search is None)
         if search in TRAININGS and chosen.search != search:
             echo(f"--search {search}: no LoRA was chosen, so this is the model without one.")
         kind = Run.stored(store).kind
