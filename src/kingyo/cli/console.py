@@ -10,6 +10,7 @@ from typing import Any
 from rich import console as rich_console
 from rich.box import SIMPLE_HEAD
 from rich.console import ConsoleOptions, RenderableType
+from rich.markup import escape
 from rich.measure import Measurement
 from rich.segment import Segment
 from rich.table import Column, Table
@@ -46,6 +47,23 @@ def plain_table(*columns: str, title: str | None = None, n_left: int | None = No
     for i, name in enumerate(columns):
         table.add_column(name, no_wrap=True, justify="left" if n_left is None or i < n_left else "right")
     return table
+
+
+def print_rows(
+    console: Console,
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    title: str | None = None,
+    n_left: int | None = None,
+    leading: int = 1,
+    bold: str | None = None,
+) -> None:
+    """Print rows of texts, see ``plain_table`` and ``print_table``; the row that begins with ``bold`` is."""
+    table = plain_table(*map(escape, head), title=None if title is None else escape(title), n_left=n_left)
+    for row in rows:
+        table.add_row(*map(escape, row), style="bold" if row[0] == bold else None)
+    print_table(console, table, leading=leading)
 
 
 def print_table(console: Console, table: Table, *, leading: int = 1) -> None:

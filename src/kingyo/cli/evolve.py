@@ -22,46 +22,36 @@ if TYPE_CHECKING:
     from kingyo.run.config import RunConfig
     from kingyo.run.run import Run
 
-File = Annotated[
-    Path,
-    typer.Argument(
-        metavar="RUN.yaml",
-        help="The settings of the run; `kingyo init` writes this file. A genome file of mergekit-evolve also "
-        "works, with the flags of that command.",
-    ),
-]
-RunOption = Annotated[Path | None, typer.Option("--run", help="The run folder.  \\[default: runs/NAME]")]
-SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Seed; overrides the file.")]
-SeedsOption = Annotated[
-    int | None,
-    typer.Option(
-        "--seeds",
-        min=1,
-        max=10_000,
-        help="Run this many seeds, each in a subfolder of --run, and print the spread.",
-    ),
-]
-MaxFevals = Annotated[
-    int | None,
-    typer.Option("--max-fevals", min=1, help="Genome file only: number of candidates.  \\[default: 100]"),
-]
-TaskSearchPath = Annotated[
-    list[Path] | None,
-    typer.Option("--task-search-path", help="Genome file only: a folder with tasks. Repeatable."),
-]
-DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Check the settings and print the plan and its cost; write nothing.")
-]
-
 
 def evolve(
-    config: File,
-    run: RunOption = None,
-    seed: SeedOption = None,
-    seeds: SeedsOption = None,
-    max_fevals: MaxFevals = None,
-    task_search_path: TaskSearchPath = None,
-    dry_run: DryRunOption = False,
+    config: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN.yaml",
+            help="The settings of the run; `kingyo init` writes this file. A genome file of mergekit-evolve "
+            "also works, with the flags of that command.",
+        ),
+    ],
+    run: Annotated[Path | None, typer.Option(help="The run folder.  \\[default: runs/NAME]")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed; overrides the file.")] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=10_000,
+            help="Run this many seeds, each in a subfolder of --run, and print the spread.",
+        ),
+    ] = None,
+    max_fevals: Annotated[
+        int | None, typer.Option(min=1, help="Genome file only: number of candidates.  \\[default: 100]")
+    ] = None,
+    task_search_path: Annotated[
+        list[Path] | None, typer.Option(help="Genome file only: a folder with tasks. Repeatable.")
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Check the settings and print the plan and its cost; write nothing."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Search for the best merge of your models. The winner is picked on fit and validation, and tested once.
@@ -70,9 +60,10 @@ def evolve(
 
     Example: `kingyo evolve run.yaml --dry-run`
     """
+    from kingyo.io.yaml import read_yaml
     from kingyo.run.config_file import asks_scout, load_config
 
-    data = _read(config)
+    data = dict(read_yaml(config))
     settings = _load(config, data, max_fevals, task_search_path or [])  # before the slow imports
     changes = {} if seed is None else {"seed": seed}
     folder = run or Path("runs") / settings.name
@@ -93,12 +84,6 @@ def evolve(
         return
     with _begin(config, settings, folder) as new:
         finish(new.begun, new, as_json=as_json)
-
-
-def _read(path: Path) -> dict[str, object]:
-    from kingyo.io.yaml import read_yaml
-
-    return dict(read_yaml(path))
 
 
 def _load(
@@ -196,9 +181,9 @@ def _run_seeds(file: Path, config: RunConfig, folder: Path, n: int, *, quiet: bo
                 is_finished = store.status() == "finished"
             if is_finished:
                 echo(f"Seed {seed} is finished: {run}", err=True)
-                continue
-            with RunStore.open(run) as store:
-                run_to_end(store, None, quiet=quiet, command=command)
+            else:
+                with RunStore.open(run) as store:
+                    run_to_end(store, None, quiet=quiet, command=command)
         else:
             with _begin(file, config.model_copy(update={"seed": seed}), run, folder) as new:
                 run_to_end(new.begun, new, quiet=quiet, command=command)

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import getpass
+import os
 import shlex
+import sys
+import threading
+import webbrowser
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,13 +17,15 @@ import typer
 
 from kingyo.cli.as_json import print_json
 from kingyo.cli.options import AsJson, RunFolder
-from kingyo.cli.rating_page import Address, has_browser, serve
 from kingyo.cli.run import require_one_run
 from kingyo.cli.terminal import echo
-from kingyo.errors import KingyoError
+from kingyo.errors import KingyoError, unknown
+from kingyo.io.units import counted
 from kingyo.types import SPLITS, Split
 
 if TYPE_CHECKING:
+    from kingyo.rating.results import SplitRating
+    from kingyo.rating.server import RatingServer
     from kingyo.rating.session import SessionSettings
     from kingyo.store import RunStore
 
@@ -70,8 +77,8 @@ def rate(
         elif train is not None:
             _train(store, train, features, as_json=as_json)
         else:
-            address = Address(host=host, port=port, opens_browser=not no_browser and has_browser())
-            serve(store, _settings(store, split, rater, pairs), address)
+            settings = _settings(store, split, rater, pairs)
+            _serve(store, settings, host, port, opens_browser=not no_browser and _has_browser())
 
 
 def _require_one_mode(*, as_json: bool, results: bool, train: Path | None) -> None:
@@ -108,23 +115,61 @@ def _login() -> str:
 def _split(store: RunStore, name: str) -> Split:
     """Return a split whose pictures people may see now: test only when the run is finished."""
     splits: dict[str, Split] = {each: each for each in SPLITS}
-    split = splits.get(name)
-    if split is None:
-        raise KingyoError(
-            "--split", expected=" or ".join(SPLITS), received=f"'{name}'", remedy="Name one of them."
-        )
-    if split == "test" and store.status() != "finished":
+    if name not in splits:
+        raise unknown("--split", name, SPLITS)
+    if name == "test" and store.status() != "finished":
         raise KingyoError(
             "--split test",
             expected="a finished run",
             received=f"a run that is {store.status()}",
             remedy=f"Finish it with `kingyo resume {shlex.quote(str(store.folder))}`, or rate validation.",
         )
-    return split
+    return splits[name]
+
+
+def _serve(store: RunStore, settings: SessionSettings, host: str, port: int, *, opens_browser: bool) -> None:
+    """Serve the page until Ctrl-C or SIGTERM."""
+    from kingyo.rating.models import require_models
+    from kingyo.rating.server import RatingServer
+    from kingyo.rating.session import RatingSession
+    from kingyo.store.choices import ChoiceLog
+
+    models = require_models(store, settings.split)
+    items = {item.id: item for item in store.items()[settings.split]}
+    with ChoiceLog(store.folder) as log:
+        session = RatingSession(settings=settings, models=models, items=items, log=log)
+        with RatingServer(session, host, port) as server:
+            _announce(server)
+            if opens_browser:
+                threading.Thread(target=webbrowser.open, args=(server.url,), daemon=True).start()
+            with suppress(KeyboardInterrupt):
+                server.serve_forever(poll_interval=0.1)
+        folder, n = shlex.quote(str(store.folder)), session.n_judged()
+        echo(f"\n{settings.rater} has judged {n} of {settings.pairs} pairs, stored in {log.path}.")
+        echo(f"Next: `kingyo rate {folder}` goes on, `kingyo rate {folder} --results` shows strengths")
+
+
+def _announce(server: RatingServer) -> None:
+    settings = server.session.settings
+    pictures = {model.name: len(model.pictures) for model in server.session.models}
+    echo(
+        f"{settings.title}: {counted(len(pictures), 'model')} with up to "
+        f"{counted(max(pictures.values()), 'picture')} on {settings.split}. "
+        f"{settings.rater} has judged {server.session.n_judged()} of {settings.pairs} pairs."
+    )
+    echo(f"Rate at {server.url}")
+    if not server.is_local:
+        echo(f"Others use an address of this machine, port {server.server_port} and the same path.")
+    echo("Ctrl-C stops; every choice is stored at once.")
+
+
+def _has_browser() -> bool:
+    """Return whether a browser with a window can be opened, not one that takes over the terminal."""
+    has_window = sys.platform != "linux" or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
+    return has_window and sys.stdout is not None and sys.stdout.isatty()
 
 
 def _show_results(store: RunStore, *, as_json: bool) -> None:
-    from kingyo.cli.rating_tables import print_ratings
     from kingyo.rating.results import read_ratings
     from kingyo.results.summarize import summarize
 
@@ -147,3 +192,21 @@ def _train(store: RunStore, out: Path, features: str, *, as_json: bool) -> None:
     for line in report.lines():
         echo(line)
     echo(f"Wrote {out}. Use it as a grader of a task: `preference: {{model: {out}}}`")
+
+
+def print_ratings(ratings: Sequence[SplitRating]) -> None:
+    """Print a table for each split with choices."""
+    from rich.markup import escape
+
+    from kingyo.cli.console import Console, print_rows, print_text
+    from kingyo.rating.tables import rating_note, rating_table, rating_title
+
+    console = Console(highlight=False)
+    for rating in ratings:
+        head, rows = rating_table(rating)
+        texts = [[each if isinstance(each, str) else " ".join(each) for each in row] for row in (head, *rows)]
+        plain = [[each.replace("\N{NO-BREAK SPACE}", " ") for each in row] for row in texts]
+        title = f"{rating_title(rating)} [95% interval]"
+        console.print()
+        print_rows(console, plain[0], plain[1:], title=title, n_left=1, bold="bred")
+        print_text(console, escape(rating_note(rating)))

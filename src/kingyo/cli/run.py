@@ -81,7 +81,7 @@ def print_run(store: RunStore, *, as_json: bool, control: str | None = None) -> 
     """Print the summary of a run, advice, and the next commands; for a control only what it adds."""
     from kingyo.advice import advise
     from kingyo.cli.advice import print_advice, warn
-    from kingyo.cli.rating_tables import print_ratings
+    from kingyo.cli.rate import print_ratings
     from kingyo.cli.tables import print_control, print_summary
     from kingyo.rating.results import read_ratings
     from kingyo.results.summarize import summarize
