@@ -8,15 +8,12 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_type_hints
 
-from pydantic import ValidationError
-
 from kingyo.errors import KingyoError, together
-from kingyo.io.schema import find_mistakes, validate_settings
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -35,18 +32,20 @@ class Option:
     doc: str
 
 
+def docs_of(kind: type) -> dict[str, str]:
+    """Return what a dataclass says of each field: in its metadata, or under ``Attributes:``."""
+    docs: dict[str, str] = {}
+    for each in reversed(inspect.getmro(kind)):
+        for names, text in _ATTRIBUTE.findall(inspect.getdoc(each) or ""):
+            docs |= dict.fromkeys(names.split(", "), " ".join(text.split()))
+    return {each.name: each.metadata.get("doc") or docs.get(each.name, "") for each in fields(kind)}
+
+
 def options_of(kind: type, without: Collection[str] = ()) -> list[Option]:
-    """Return the fields of a dataclass, which are described under ``Attributes:`` in its docstring."""
-    found = _ATTRIBUTE.findall(inspect.getdoc(kind) or "")
-    docs = {name: " ".join(text.split()) for names, text in found for name in names.split(", ")}
-    hints = get_type_hints(kind)
+    """Return the fields of a dataclass with their types, defaults and descriptions."""
+    docs, hints = docs_of(kind), get_type_hints(kind)
     return [
-        Option(
-            name=each.name,
-            type=hints[each.name],
-            default=each.default if each.default_factory is MISSING else each.default_factory(),
-            doc=docs.get(each.name, ""),
-        )
+        Option(name=each.name, type=hints[each.name], default=each.default, doc=docs[each.name])
         for each in fields(kind)
         if each.name not in without
     ]
@@ -72,6 +71,10 @@ def takes(kind: type, *without: str) -> Callable[[F], F]:
 
 def checked(kind: type[T], values: Mapping[str, object]) -> T:
     """Return a dataclass of keywords; unknown names and wrong types are a KingyoError."""
+    from pydantic import ValidationError
+
+    from kingyo.io.schema import find_mistakes, validate_settings
+
     try:
         return validate_settings(kind, values)
     except ValidationError as error:

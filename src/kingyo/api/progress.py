@@ -21,8 +21,8 @@ class Progress(Protocol):
     def begin(self, store: RunStore) -> None:
         """A run begins or continues."""
 
-    def expect(self, cost: Cost, n_workers: int) -> None:
-        """The rest of the run will cost this; so many models are scored at a time."""
+    def expect(self, cost: Cost) -> None:
+        """The rest of the run will cost this."""
 
     def notify(self, event: Event) -> None:
         """Something happened in the run."""

@@ -245,7 +245,7 @@ def run_to_end(store: RunStore, run: Run | None, progress: Progress, on_trial: O
                 on_trial(_row(event))
 
         journey = journey_of(opened, notify)
-        progress.expect(remaining_cost(journey), journey.runner.n_workers)
+        progress.expect(remaining_cost(journey))
         journey.run()
     return opened
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -92,17 +91,10 @@ def _print_choice(store: RunStore, chosen: StoredTrial, out: Path, *, is_default
         echo(on_test)
 
 
-class LayerForm(StrEnum):
-    """The two ways to write the layers of a recipe."""
-
-    path = "path"
-    slices = "slices"
-
-
 def recipe(
     file: Annotated[Path, typer.Argument(metavar="RECIPE.yaml|RUN", help="A recipe file or a run folder.")],
     form: Annotated[
-        LayerForm | None,
+        Literal["path", "slices"] | None,
         typer.Option(
             "--as",
             help="slices: write layer paths as slices of mergekit. path: write one-source slices as a path.",
@@ -125,7 +117,7 @@ def recipe(
 
     book = _read_recipes(file, trial)
     if form is not None:
-        book = rewritten(book, form.value)
+        book = rewritten(book, form)
     echo(book.to_yaml(), nl=False)
 
 

@@ -71,9 +71,9 @@ class LiveDisplay(Counts):
         for each in setup_warnings(store):
             print_text(self._console, escape(advice_text(each)))
 
-    def expect(self, cost: Cost, n_workers: int = 1) -> None:
-        """Set the expected cost of the run, and the number of models that are scored at a time."""
-        self._progress = RunProgress(cost, n_workers)
+    def expect(self, cost: Cost) -> None:
+        """Set the expected cost of the run."""
+        self._progress = RunProgress(cost)
 
     def say(self, line: str) -> None:
         """Print a line above the table."""

@@ -5,39 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from statistics import median
 
 from kingyo.dry_run import STAGES, Cost, CostPart, total
 from kingyo.evolution import BASELINES, MAIN, Event
 from kingyo.run.config import TRAININGS, TUNED, TUNED_PARENT, WEIGHT_SEARCH, WEIGHT_SEARCH_LABEL
-from kingyo.types import Answered, Evaluation, Split
-
-
-@dataclass(kw_only=True)
-class Costs:
-    """The time that evaluations of this session took, without pauses between them."""
-
-    builds: list[float] = field(default_factory=list[float])
-    answers: int = 0
-    score_seconds: float = 0.0
-
-    def add(self, new: Evaluation, before: Evaluation) -> None:
-        """Add an evaluation; ``before`` has the scores and times that it includes and that were added."""
-        self.builds.append(new.build_seconds - before.build_seconds)
-        self.answers += len(new.scores) - len(before.scores)
-        self.score_seconds += new.score_seconds - before.score_seconds
-
-    @property
-    def seconds(self) -> float:
-        """Return the seconds of all evaluations."""
-        return sum(self.builds) + self.score_seconds
-
-    def estimate(self, models: float, answers: float) -> float:
-        """Return the seconds that models with some answers take.
-
-        Merging takes the median time, because the first merges also load or compile code.
-        """
-        return models * median(self.builds) + answers * self.score_seconds / self.answers
+from kingyo.types import Answered, Split
 
 
 @dataclass(kw_only=True)
@@ -77,8 +49,7 @@ class PartProgress:
         new, failed: number of models that were scored, and that failed, in this session.
         replayed: number of stored trials that were replayed so far; 0 after the replay.
         steps: finished steps of training, and all steps; None without training.
-        costs: what evaluations of this session took.
-        pace: time per answer by the clock, with all that happens between evaluations.
+        pace: time per answer by the clock, with merging and all that happens between evaluations.
         began, ended: seconds of the clock; None before it.
     """
 
@@ -90,12 +61,10 @@ class PartProgress:
     failed: int = 0
     replayed: int = 0
     steps: tuple[int, int] | None = None
-    costs: Costs = field(default_factory=Costs)
     pace: Pace = field(default_factory=Pace)
     step_pace: Pace = field(default_factory=Pace)
     began: float | None = None
     ended: float | None = None
-    _added: dict[int, Evaluation] = field(default_factory=dict[int, Evaluation])
 
     @property
     def models(self) -> int | None:
@@ -142,8 +111,6 @@ class PartProgress:
         """Count a scored model, or more answers of it."""
         assert event.trial is not None and event.evaluation is not None, "events of scored trials have both"
         trial, evaluation = event.trial.id, event.evaluation
-        if not event.replayed:
-            self._add_costs(trial, evaluation)
         self.under_way.pop(trial, None)
         graded = 0 if evaluation.copied_from is not None else len(evaluation.scores)
         self.scored[trial] = max(graded, self.scored.get(trial, 0))
@@ -156,13 +123,6 @@ class PartProgress:
         if not event.replayed:
             self.pace.add(now, self._timed)
 
-    def _add_costs(self, trial: int, evaluation: Evaluation) -> None:
-        before = self._added.get(trial, Evaluation())
-        is_mixed = trial in self.scored and trial not in self._added  # with times of an earlier session
-        self._added[trial] = evaluation
-        if not is_mixed and evaluation.copied_from is None and len(evaluation.scores) > len(before.scores):
-            self.costs.add(evaluation, before)
-
     @property
     def _timed(self) -> int:
         """Number of answers whose time is representative."""
@@ -174,16 +134,14 @@ class RunProgress:
 
     Args:
         cost: expected cost of the run.
-        n_workers: models that are scored at a time.
         clock: monotonic clock in seconds.
     """
 
-    def __init__(self, cost: Cost, n_workers: int = 1, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, cost: Cost, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self.running: PartProgress | None = None
         self.best: dict[str, tuple[float, bool]] = {}
         """Row -> the best value, and whether it is estimated."""
-        self._n_workers = n_workers
         self._parts = {
             (part.name, part.split): PartProgress(
                 part=part, scored=dict(cost.stored.get((part.name, part.split), {}))
@@ -267,18 +225,14 @@ class RunProgress:
 
         Before its first, they take as long as in the last part whose models have nearly as many items.
         """
-        if progress.pace.seconds is not None:
-            return answers * progress.pace.seconds
-        if progress.models is None:
+        timed = [
+            each for each in (progress, *reversed(self._parts.values())) if each.pace.seconds is not None
+        ]
+        if not timed or (progress.models is None and timed[0] is not progress):
             return None
-        measured = [each for each in reversed(self._parts.values()) if each.costs.answers]
-        if measured:
-            similar = min(measured, key=lambda each: _unlike(each.part.items, progress.part.items))
-            models = progress.models - len(progress.scored)
-            parallel = max(1, min(self._n_workers, models))
-            return similar.costs.estimate(models, answers) / parallel
-        first = None if self.running is None else self.running.pace.seconds
-        return None if first is None else answers * first
+        similar = min(timed, key=lambda each: _unlike(each.part.items, progress.part.items))
+        pace = (timed[0] if timed[0] is progress else similar).pace.seconds
+        return None if pace is None else answers * pace
 
     def _training_seconds(self, progress: PartProgress) -> float | None:
         """Return the time left of the training of a part; before it begins, that of the searches on fit."""
@@ -290,9 +244,8 @@ class RunProgress:
             return 0.0 if done == steps else None if pace is None else (steps - done) * pace
         searches = [each for each in self._parts.values() if each.part.stage == "search"]
         left = [self._seconds_left(each) for each in searches]
-        spent = sum(each.costs.seconds for each in searches)
         more = total(left)
-        return None if more is None else spent + more * self._n_workers
+        return None if more is None else sum(each.seconds(self.clock()) for each in searches) + more
 
 
 def _unlike(items: int, others: int) -> float:
