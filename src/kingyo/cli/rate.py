@@ -8,7 +8,6 @@ import shlex
 import sys
 import threading
 import webbrowser
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,16 +16,14 @@ import typer
 
 from kingyo.cli.as_json import print_json
 from kingyo.cli.options import AsJson, RunFolder
-from kingyo.cli.run import require_one_run
+from kingyo.cli.run import print_ratings, require_one_run
 from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError, unknown
 from kingyo.io.units import counted
 from kingyo.types import SPLITS, Split
 
 if TYPE_CHECKING:
-    from kingyo.rating.results import SplitRating
-    from kingyo.rating.server import RatingServer
-    from kingyo.rating.session import SessionSettings
+    from kingyo.rating.server import RatingServer, SessionSettings
     from kingyo.store import RunStore
 
 _LONGEST_NAME = 80
@@ -93,7 +90,7 @@ def _require_one_mode(*, as_json: bool, results: bool, train: Path | None) -> No
 
 
 def _settings(store: RunStore, split: str, rater: str | None, pairs: int) -> SessionSettings:
-    from kingyo.rating.session import SessionSettings
+    from kingyo.rating.server import SessionSettings
 
     name = " ".join((_login() if rater is None else rater).split())
     if not 0 < len(name) <= _LONGEST_NAME:
@@ -129,9 +126,8 @@ def _split(store: RunStore, name: str) -> Split:
 
 def _serve(store: RunStore, settings: SessionSettings, host: str, port: int, *, opens_browser: bool) -> None:
     """Serve the page until Ctrl-C or SIGTERM."""
-    from kingyo.rating.models import require_models
-    from kingyo.rating.server import RatingServer
-    from kingyo.rating.session import RatingSession
+    from kingyo.rating.pairs import require_models
+    from kingyo.rating.server import RatingServer, RatingSession
     from kingyo.store.choices import ChoiceLog
 
     models = require_models(store, settings.split)
@@ -192,21 +188,3 @@ def _train(store: RunStore, out: Path, features: str, *, as_json: bool) -> None:
     for line in report.lines():
         echo(line)
     echo(f"Wrote {out}. Use it as a grader of a task: `preference: {{model: {out}}}`")
-
-
-def print_ratings(ratings: Sequence[SplitRating]) -> None:
-    """Print a table for each split with choices."""
-    from rich.markup import escape
-
-    from kingyo.cli.console import Console, print_rows, print_text
-    from kingyo.rating.tables import rating_note, rating_table, rating_title
-
-    console = Console(highlight=False)
-    for rating in ratings:
-        head, rows = rating_table(rating)
-        texts = [[each if isinstance(each, str) else " ".join(each) for each in row] for row in (head, *rows)]
-        plain = [[each.replace("\N{NO-BREAK SPACE}", " ") for each in row] for row in texts]
-        title = f"{rating_title(rating)} [95% interval]"
-        console.print()
-        print_rows(console, plain[0], plain[1:], title=title, n_left=1, bold="bred")
-        print_text(console, escape(rating_note(rating)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from kingyo.cli.terminal import echo
 from kingyo.errors import Interrupted, KingyoError, attempt
 
 if TYPE_CHECKING:
+    from kingyo.rating.results import SplitRating
     from kingyo.run.run import Run
     from kingyo.store import RunStore
 
@@ -81,7 +82,6 @@ def print_run(store: RunStore, *, as_json: bool, control: str | None = None) -> 
     """Print the summary of a run, advice, and the next commands; for a control only what it adds."""
     from kingyo.advice import advise
     from kingyo.cli.advice import print_advice, warn
-    from kingyo.cli.rate import print_ratings
     from kingyo.cli.tables import print_control, print_summary
     from kingyo.rating.results import read_ratings
     from kingyo.results.summarize import summarize
@@ -100,6 +100,24 @@ def print_run(store: RunStore, *, as_json: bool, control: str | None = None) -> 
         print_ratings(ratings)
         print_advice([each for each in advice if summary.winner is None or each.kind != "progress"])
         echo(f"\nNext: {_next_commands(store)}")
+
+
+def print_ratings(ratings: Sequence[SplitRating]) -> None:
+    """Print a table for each split with choices."""
+    from rich.markup import escape
+
+    from kingyo.cli.console import Console, print_rows, print_text
+    from kingyo.rating.tables import rating_note, rating_table, rating_title
+
+    console = Console(highlight=False)
+    for rating in ratings:
+        head, rows = rating_table(rating)
+        texts = [[each if isinstance(each, str) else " ".join(each) for each in row] for row in (head, *rows)]
+        plain = [[each.replace("\N{NO-BREAK SPACE}", " ") for each in row] for row in texts]
+        title = f"{rating_title(rating)} [95% interval]"
+        console.print()
+        print_rows(console, plain[0], plain[1:], title=title, n_left=1, bold="bred")
+        print_text(console, escape(rating_note(rating)))
 
 
 def _next_commands(store: RunStore) -> str:
