@@ -33,7 +33,7 @@ def with_inputs(
     return changed
 
 
-def rows_of(data: AnyItems) -> list[dict[str, object]]:
+def rows_of(data: Any) -> list[dict[str, object]]:
     """Return items as dicts; a cell that is missing in a data frame has no key."""
     if hasattr(data, "to_dicts"):  # polars
         data = data.to_dicts()

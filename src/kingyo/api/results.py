@@ -8,7 +8,7 @@ from functools import cached_property
 from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import Any, Self, cast
 
 from kingyo.api.options import AnyPath, as_path, checked, takes
 from kingyo.errors import KingyoError
@@ -21,9 +21,6 @@ from kingyo.run.seed_runs import require_one_run
 from kingyo.run.setup import stored_config
 from kingyo.store import RunStore
 from kingyo.types import SPLITS, Item, Split
-
-if TYPE_CHECKING:
-    import pandas
 
 _FRAME = '<iframe srcdoc="{}" style="width: 100%; height: 40em; border: 0"></iframe>'
 
@@ -105,14 +102,14 @@ class StoredRun:
                 )
             return rows
 
-    def trials(self) -> pandas.DataFrame:
-        """Return ``rows`` as a data frame.
+    def trials(self) -> Any:
+        """Return ``rows`` as a ``pandas.DataFrame``.
 
         Raises:
             KingyoError: pandas is not installed.
         """
         try:
-            import pandas
+            import pandas  # pyright: ignore[reportMissingTypeStubs]
         except ImportError as error:
             raise KingyoError(
                 "trials",

@@ -15,7 +15,7 @@ from kingyo.errors import KingyoError
 from kingyo.evolution import Event
 from kingyo.io.yaml import read_yaml
 from kingyo.run.begin import begin
-from kingyo.run.config_file import asks_scout, config_from_data, name_from_path
+from kingyo.run.config_file import BY_SCOUT, asks_scout, config_from_data, name_from_path
 from kingyo.run.extensions import kept_if_used
 from kingyo.run.resume import (
     add_control,
@@ -26,6 +26,7 @@ from kingyo.run.resume import (
     require_unchanged,
 )
 from kingyo.run.run import Run
+from kingyo.scout.chosen_sources import check_rest, require_alone
 from kingyo.store import RunStore
 from kingyo.store.database import require_new
 
@@ -81,23 +82,24 @@ def evolve(
     root = home if folder is None else as_path("folder", folder)
     if seed is not None:
         given["seed"] = seed
-    out = Path("runs") / _name(given) if run is None else as_path("run", run)
+    name = given.get("name")
+    out = Path("runs") / (name if isinstance(name, str) else "run") if run is None else as_path("run", run)
     shown, where = progress or SILENT, "config" if file is None else str(file)
     if data is not None or grader is not None:
         require_new(out.absolute())
         inputs = out.absolute().with_name(f"{out.absolute().name}-inputs")
         given["task"] = with_inputs(_task(given), data, grader, inputs)
-    _require_sources(given, root)
+    if isinstance(sources := given.get("sources"), dict) and BY_SCOUT in sources:
+        require_alone(cast("dict[str, object]", sources), root)
     if asks_scout(given):
-        given = _chosen(given, root, out, where, shown)
+        from kingyo.api.scouting import with_chosen_sources
+
+        check_rest(given, root, where)
+        require_new(out.absolute())
+        given = dict(with_chosen_sources(given, root, out, shown))
     settings = config_from_data(given, root, where)
     new = begin(Run.open(settings, root), out.absolute(), file=file if root == home else None)
     return _finish(new.begun, new, shown, on_trial)
-
-
-def _name(config: Mapping[str, object]) -> str:
-    name = config.get("name")
-    return name if isinstance(name, str) else "run"
 
 
 def _task(config: Mapping[str, object]) -> Mapping[str, object]:
@@ -112,24 +114,6 @@ def _task(config: Mapping[str, object]) -> Mapping[str, object]:
         received="several tasks" if "tasks" in config else f"task: {task!r:.80}",
         remedy="Write data and grader of each task into the config.",
     )
-
-
-def _require_sources(config: Mapping[str, object], root: Path) -> None:
-    if isinstance(sources := config.get("sources"), dict) and "scout" in sources:
-        from kingyo.scout.chosen_sources import require_alone
-
-        require_alone(cast("dict[str, object]", sources), root)
-
-
-def _chosen(
-    config: Mapping[str, object], root: Path, out: Path, where: str, progress: Progress
-) -> dict[str, object]:
-    from kingyo.api.scouting import with_chosen_sources
-    from kingyo.scout.chosen_sources import check_rest
-
-    check_rest(config, root, where)
-    require_new(out.absolute())
-    return dict(with_chosen_sources(config, root, out, progress))
 
 
 def resume(run: AnyRun, *, on_trial: OnTrial | None = None, progress: Progress | None = None) -> StoredRun:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from kingyo.cli.as_json import print_json
-from kingyo.cli.options import AsJson, Kind, Model, declared
+from kingyo.cli.options import AsJson, Kind, Model, declared, require_writable, unwritable
 from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError, unknown
 from kingyo.io.files import write_bytes
@@ -20,7 +20,7 @@ from kingyo.io.units import counted
 
 if TYPE_CHECKING:
     from kingyo.models.kinds import LoadOptions
-    from kingyo.types import Drawing, DrawingPrompt, DrawsPictures, Media
+    from kingyo.types import Drawing, DrawingPrompt, DrawsPictures
 
 Side = Annotated[int | None, typer.Option(min=8, help="In pixels.  \\[default: the model's]")]
 
@@ -60,6 +60,7 @@ def draw(
 
     Example: `kingyo draw my-model "a cat" --seed 0 --steps 4 -o cat.png`
     """
+    from kingyo.recipe import DTYPES
     from kingyo.types import Drawing, DrawingPrompt
 
     scored = _as_scored(Path(model))
@@ -76,11 +77,16 @@ def draw(
         )
     prompts = [DrawingPrompt(prompt, (seed + number) % 2**32) for number in range(count)]
     files = _files(out, count)
+    if options.dtype is not None and options.dtype not in DTYPES:
+        raise unknown("--dtype", options.dtype, DTYPES)
     is_plain = not (options.dtype or options.device != "cpu" or scored)
-    options = replace(options, dtype="float32" if is_plain else _known(options.dtype), batch_size=1)
+    options = replace(options, dtype="float32" if is_plain else options.dtype, batch_size=1)
     live = _load(model, kind, options, lambda reader: _check(reader, prompts, drawing))
     for each, file in zip(prompts, files, strict=True):
-        _write(file, live.draw([each], drawing)[0])
+        try:
+            write_bytes(file, live.draw([each], drawing)[0].read())
+        except OSError as error:
+            raise unwritable("--out", error.strerror or str(error)) from error
         if not as_json:
             echo(f"{file}: seed {each.seed}, {counted(drawing.steps, 'step')}")
     if as_json:
@@ -116,14 +122,6 @@ def _settings_in(file: Path) -> list[object]:
         raise error.placed(str(file)) from error
 
 
-def _known(dtype: str | None) -> str | None:
-    from kingyo.recipe import DTYPES
-
-    if dtype is not None and dtype not in DTYPES:
-        raise unknown("--dtype", dtype, DTYPES)
-    return dtype
-
-
 def _load(model: str, kind: str | None, options: LoadOptions, read: Callable[[Any], None]) -> DrawsPictures:
     """Load a model that draws; ``read`` gets the stand-in that reads its prompts before."""
     from kingyo.models.kinds import require_needs
@@ -142,21 +140,8 @@ def _files(out: Path, count: int) -> list[Path]:
         raise KingyoError("--out", expected="a .png file", received=f"{out}", remedy="Write -o picture.png.")
     files = [out] if count == 1 else [out.with_stem(f"{out.stem}-{number}") for number in range(count)]
     for file in files:
-        if not file.parent.is_dir() or (file.exists() and not _is_png(file)):
-            raise KingyoError(
-                "--out",
-                expected="a new file in an existing folder, or an earlier picture",
-                received=f"{file}",
-                remedy="Name another file.",
-            )
+        require_writable("--out", file, lambda begins: begins.startswith(b"\x89PNG\r\n\x1a\n"))
     return files
-
-
-def _is_png(file: Path) -> bool:
-    if not file.is_file():
-        return False
-    with file.open("rb") as stream:
-        return stream.read(8) == b"\x89PNG\r\n\x1a\n"
 
 
 def _check(reader: Any, prompts: Sequence[DrawingPrompt], drawing: Drawing) -> None:
@@ -171,15 +156,3 @@ def _check(reader: Any, prompts: Sequence[DrawingPrompt], drawing: Drawing) -> N
         return
     except KingyoError as error:
         echo(f"Note: the text encoder reads {error.expected.split(',')[0]}; {error.received}.", err=True)
-
-
-def _write(file: Path, picture: Media) -> None:
-    try:
-        write_bytes(file, picture.read())
-    except OSError as error:
-        raise KingyoError(
-            str(file),
-            expected="a file that can be written",
-            received=str(error.strerror),
-            remedy="Name another file with --out.",
-        ) from error

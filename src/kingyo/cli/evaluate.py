@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kingyo.cli.as_json import errors_beside, print_json
-from kingyo.cli.options import AsJson, Kind, Model, declared
+from kingyo.cli.options import AsJson, Kind, Model, declared, require_writable, unwritable
 from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError
 from kingyo.io.files import write_bytes, write_text
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from kingyo.api.scoring import ModelScores
     from kingyo.models.kinds import Live, LoadOptions, ModelKind
 
-_MAX_LINE = 1 << 24  # bytes of the first line of earlier answers
 REMOTE_CODE = {"names": ("--trust-remote-code",)}
 
 
@@ -64,7 +62,7 @@ def evaluate(
     if split is None:
         _require_finished(task)
     if answers is not None:
-        _require_free(answers)
+        require_writable("--answers", answers, _are_answers)
     from kingyo.api.scoring import score
     from kingyo.cli.advice import note_versions
     from kingyo.cli.progress import Counts
@@ -131,35 +129,9 @@ def _require_finished(task: Path) -> None:
         )
 
 
-def _require_free(answers: Path) -> None:
-    """Refuse a path that is not a new file or earlier answers, such as a model or the task."""
-    is_new = not answers.exists() and answers.parent.is_dir() and answers.name != MEDIA
-    if is_new or (answers.is_file() and _holds_answers(answers)):
-        if not os.access(answers.parent, os.W_OK):
-            raise _unwritable("a file in a read-only folder")
-        return
-    raise KingyoError(
-        "--answers",
-        expected="a new file in an existing folder, or an earlier file of answers",
-        received=str(answers),
-        remedy="Name another file.",
-    )
-
-
-def _unwritable(received: str) -> KingyoError:
-    return KingyoError(
-        "--answers",
-        expected="a file that can be written",
-        received=received,
-        remedy="Name another file.",
-    )
-
-
-def _holds_answers(file: Path) -> bool:
-    with file.open("rb") as stream:
-        line = stream.readline(_MAX_LINE)
+def _are_answers(begins: bytes) -> bool:
     try:
-        row: object = json.loads(line)
+        row: object = json.loads(begins.partition(b"\n")[0])
     except ValueError:
         return False
     return isinstance(row, dict) and row.keys() >= {"id", "answer", "score", "cut"}
@@ -173,4 +145,4 @@ def _write_answers(path: Path, scores: ModelScores) -> None:
             write_bytes(path.parent / MEDIA / name, picture.read())
         write_text(path, "".join(f"{line}\n" for line in lines))
     except OSError as error:
-        raise _unwritable(error.strerror or str(error)) from error
+        raise unwritable("--answers", error.strerror or str(error)) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
@@ -36,6 +37,30 @@ Kind = Annotated[
     str | None,
     typer.Option("--kind", help="Kind of model, if config.json does not show it; see `kingyo list kinds`."),
 ]
+
+
+def require_writable(option: str, file: Path, is_earlier: Callable[[bytes], bool]) -> None:
+    """Refuse an output that is not a new file or an earlier output, by the beginning of its content."""
+    begins = b""
+    if file.is_file():
+        with file.open("rb") as stream:
+            begins = stream.read(1 << 20)
+    is_new = not file.exists() and file.parent.is_dir()
+    if not is_new and not (file.is_file() and is_earlier(begins)):
+        raise KingyoError(
+            option,
+            expected="a new file in an existing folder, or an earlier output of this command",
+            received=str(file),
+            remedy="Name another file.",
+        )
+    if not os.access(file.parent, os.W_OK):
+        raise unwritable(option, f"{file}, in a read-only folder")
+
+
+def unwritable(option: str, received: str) -> KingyoError:
+    """Return the error for an output that cannot be written."""
+    expected, remedy = "a file that can be written", "Name another file."
+    return KingyoError(option, expected=expected, received=received, remedy=remedy)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +130,9 @@ def with_declared(command: Callable[..., None]) -> Callable[..., None]:
 def _parameter(option: Option, flag: str, settings: Mapping[str, Any]) -> inspect.Parameter:
     doc = option.doc.replace("``", "`")
     text = f"{doc[:1].upper()}{doc[1:]}".rstrip(".") + "."
-    named = {key: value for key, value in settings.items() if key != "names"}
-    info = typer.Option(*settings.get("names", (flag,)), **{"help": text, **named})
+    named: dict[str, Any] = {key: value for key, value in settings.items() if key != "names"}
+    named = {"help": text, **named}
+    info = typer.Option(*settings.get("names", (flag,)), **named)
     return inspect.Parameter(
         option.name,
         inspect.Parameter.KEYWORD_ONLY,
