@@ -55,7 +55,7 @@ class ModelScores:
 
     def to_json(self) -> dict[str, object]:
         """Return model, task and scores as JSON data."""
-        record = {"model": self.model, "task": self.task.name, "split": self.split}
+        record: dict[str, object] = {"model": self.model, "task": self.task.name, "split": self.split}
         record |= interval_json(self.score) or {}
         if len(self.by_task) > 1:
             record["tasks"] = {name: interval_json(each) for name, each in self.by_task.items()}
