@@ -19,6 +19,7 @@ import yaml
 
 from tests.cli.forked import forked, run_forked
 from tests.cli.merging import Command
+from tests.cli.typed import called
 from tests.models_on_disk import fine_tuned, llama
 
 GRADER = '''
@@ -54,8 +55,10 @@ class World:
     def run(
         self, *arguments: str | Path, env: dict[str, str] | None = None, fresh: bool = False
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command; ``fresh`` is for variables that matter before the first import or at exit."""
+        """Run a command in this process; with ``env``, or if it is ``fresh``, in one of its own."""
         environment = {**os.environ, "COLUMNS": "110", "OMP_NUM_THREADS": "1", **(env or {})}
+        if env is None and not fresh:
+            return called(self.folder, *arguments)
         if not fresh:
             return run_forked([str(each) for each in arguments], self.folder, environment)
         return subprocess.run(

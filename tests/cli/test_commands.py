@@ -58,11 +58,11 @@ def test_standard_output_contains_only_json(world: World) -> None:
         "def even(answer, item):", "def even(answer, item):\n    print('asked')"
     )
     grader.write_text(f"print('loaded')\n{text}")
-    done = world.run("evolve", world.config(budget={"candidates": 2}, controls=None), "--json")
+    done = world.run("evolve", world.config(budget={"candidates": 2}, controls=None), "--json", env={})
     assert json.loads(done.stdout)["status"] == "finished"
     assert "loaded" in done.stderr
     assert "asked" in done.stderr
-    done = world.run("evaluate", "a", "task.yaml", "--json")
+    done = world.run("evaluate", "a", "task.yaml", "--json", env={})
     assert json.loads(done.stdout)["n"] == 12
 
 

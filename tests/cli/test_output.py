@@ -38,6 +38,16 @@ def commands() -> dict[str, typer.models.CommandInfo]:
     }
 
 
+def failing(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `kingyo list` raise an error."""
+
+    def fail(as_json: bool = typer.Option(False, "--json")) -> None:
+        raise error
+
+    monkeypatch.setattr("kingyo.cli.listing.show_list", fail)
+    monkeypatch.setattr(cli, "_app", cli._app.__wrapped__)  # it would keep the failing command
+
+
 WITH_JSON = [
     name
     for name, each in commands().items()
@@ -169,27 +179,17 @@ class TestErrors:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """For any command: errors are reported at the end of the command line."""
-        monkeypatch.setattr(app, "registered_commands", [*app.registered_commands])
-
-        @app.command("fail")
-        def fail(as_json: bool = typer.Option(False, "--json")) -> None:
-            raise error
-
-        done = command("fail", "--json")
+        failing(error, monkeypatch)
+        done = command("list", "--json")
         assert done.code == code and done.err == ""
         assert expected in json.loads(done.out)["error"]["message"]
 
     def test_internal_errors_are_json_too(
         self, command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        monkeypatch.setattr(app, "registered_commands", [*app.registered_commands])
-
-        @app.command("fail")
-        def fail(as_json: bool = typer.Option(False, "--json")) -> None:
-            raise RuntimeError(CLEAR)
-
+        failing(RuntimeError(CLEAR), monkeypatch)
         with pytest.raises(RuntimeError):
-            command("fail", "--json")
+            command("list", "--json")
         assert json.loads(capsys.readouterr().out)["error"]["message"] == f"RuntimeError: {CLEAR}"
 
     def test_an_escape_sequence_in_a_file_name_is_written_out(self, command: Command) -> None:

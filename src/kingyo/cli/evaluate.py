@@ -62,7 +62,8 @@ def evaluate(
     if split is None:
         _require_finished(task)
     if answers is not None:
-        require_writable("--answers", answers, _are_answers)
+        media = answers.parent / MEDIA  # the folder of pictures
+        require_writable("--answers", media.parent if answers == media else answers, _are_answers)
     from kingyo.api.scoring import score
     from kingyo.cli.advice import note_versions
     from kingyo.cli.progress import Counts
@@ -72,7 +73,7 @@ def evaluate(
         with RunStore.read(task) as store:
             note_versions(store, "evaluated")
     with redirect_stdout(sys.stderr), Counts(quiet=as_json) as progress:  # output of graders
-        scores = score(model, task, split or "test", kind, options, progress)
+        scores = score(model, task, "test" if split is None else split, kind, options, progress)
     record = scores.to_json()
     with errors_beside(record) if as_json else nullcontext():
         try:
