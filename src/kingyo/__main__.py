@@ -64,7 +64,6 @@ def _repeat_interrupt(dropped: sys.UnraisableHookArgs) -> None:
 
 
 def _print_interrupted() -> None:
-    """Report the interrupt without ``kingyo.cli``, which may not be loaded."""
     if wants_json(sys.argv[1:]):
         print(json.dumps(error_record("Interrupted."), indent=2))  # noqa: T201
     else:

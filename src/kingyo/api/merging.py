@@ -111,13 +111,11 @@ class ModelWriting:
         self._lock = Lock()
 
     def run(self) -> None:
-        """Write the model; after an interrupt, continue."""
         begun = time.monotonic()
         write(self._preflight, self._output, self)
         self.seconds = time.monotonic() - begun
 
     def start(self, shards: Sequence[int], finished: int) -> None:
-        """See ``Watch``."""
         self._done, self._total = finished, sum(shards)
         if finished:
             n_files = sum(end <= finished for end in accumulate(shards))
@@ -127,7 +125,6 @@ class ModelWriting:
         self._count(0)
 
     def wrote(self, n_bytes: int) -> None:
-        """See ``Watch``."""
         with self._lock:
             self._count(n_bytes)
 
@@ -137,11 +134,9 @@ class ModelWriting:
         self._progress.count(name, self._done, self._total, "bytes")
 
     def finish(self, shard: int) -> None:
-        """See ``Watch``."""
         self.finished = max(self.finished, shard + 1)
 
     def broken(self, tensor: str) -> None:
-        """See ``Watch``."""
         self.nonfinite.append(tensor)
 
 

@@ -58,13 +58,11 @@ class StoredRun:
 
     @property
     def config(self) -> RunConfig:
-        """The settings of the run."""
         with RunStore.read(self.folder) as store:
             return stored_config(store)[0]
 
     @property
     def items(self) -> Mapping[Split, tuple[Item, ...]]:
-        """Items of each split."""
         with RunStore.read(self.folder) as store:
             return store.items()
 

@@ -54,7 +54,6 @@ class ModelScores:
         return f"<{self.model} on {self.task.name} ({self.split}): {score}>"
 
     def to_json(self) -> dict[str, object]:
-        """Return model, task and scores as JSON data."""
         record: dict[str, object] = {"model": self.model, "task": self.task.name, "split": self.split}
         record |= interval_json(self.score) or {}
         if len(self.by_task) > 1:

@@ -118,7 +118,6 @@ def main() -> None:
 
 
 def _run(is_json: bool) -> int:
-    """Run a command and return its exit code. Report errors as JSON, or on standard error."""
 
     def report(error: KingyoError | str, prefix: str = "") -> None:
         if is_json:

@@ -87,5 +87,4 @@ def _stdout_to_stderr() -> Generator[None]:
 
 
 def _escape(character: str) -> str:
-    """Return the JSON escape of a character; above U+FFFF, a surrogate pair."""
     return f"\\u{ord(character):04x}" if ord(character) < 0x10000 else json.dumps(character)[1:-1]

@@ -89,7 +89,6 @@ def chat(
 def _answer(
     live: GeneratesText, message: str, images: Sequence[Media], *, is_chat: bool, **options: Any
 ) -> str:
-    """Return the answer to a message, about images if there are any."""
     from kingyo.types import AnswersImages
 
     if images and isinstance(live, AnswersImages):
@@ -99,7 +98,6 @@ def _answer(
 
 
 def _read_images(line: str, before: list[Media]) -> list[Media]:
-    """Return the images that a line names; after a mistake, the previous ones."""
     from kingyo.tasks.media import image_file
 
     try:
@@ -137,7 +135,6 @@ def _note_task_prompt(model: Path, live: GeneratesText) -> None:
 
 
 def _require_chat_template(live: GeneratesText) -> None:
-    """Refuse a model without a chat template before the first question."""
     from kingyo.models.tokens import NoTemplateError
 
     try:

@@ -25,7 +25,6 @@ class Console(rich_console.Console):
     """A console that escapes control characters and keeps ``:emoji:`` as text."""
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Escape a text before it is measured."""
         options["emoji"] = False
         return super().render_str(visible(text), **options)
 

@@ -135,7 +135,6 @@ def _load(model: str, kind: str | None, options: LoadOptions, read: Callable[[An
 
 
 def _files(out: Path, count: int) -> list[Path]:
-    """Return the files to write, after checking that each is new or an earlier picture."""
     if out.suffix.lower() != ".png":
         raise KingyoError("--out", expected="a .png file", received=f"{out}", remedy="Write -o picture.png.")
     files = [out] if count == 1 else [out.with_stem(f"{out.stem}-{number}") for number in range(count)]

@@ -39,7 +39,6 @@ _CHOOSES = {
 
 
 def print_dry_run(plan: DryRun, speeds: Speeds) -> None:
-    """Print the models, search, cost and speed of a run to standard output."""
     console = Console(highlight=False)
     run, workers = plan.run, plan.run.config.workers
     print_text(console, f"[bold]{escape(run.config.name)}[/bold]")
@@ -156,7 +155,6 @@ def _path_lines(settings: RunSettings, paths: PathCosts | None) -> Iterator[str]
 
 
 def _genes(axes: tuple[Axis, ...]) -> str:
-    """Say how many genes there are, and of which parameters and ranges."""
     alike: dict[tuple[str, str], list[str]] = {}
     for axis in axes:
         values = f"one of {listed(axis.choices, 6)}" if axis.choices else f"{axis.low:g} to {axis.high:g}"
@@ -193,7 +191,6 @@ def _text(number: float | None, write: Callable[[float], str] = lambda number: f
 
 
 def _time_line(speeds: Speeds, cost: Cost, n_workers: int) -> str:
-    """Say how long the run takes, or why nobody knows."""
     seconds, answers = speeds.run_seconds(cost, n_workers), cost.answers()
     if seconds is None:
         limit = "" if answers is None else f"{answers:,} answers at most; "

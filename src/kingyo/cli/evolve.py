@@ -167,7 +167,6 @@ def _begin(file: Path, config: RunConfig, run: Path, seeds: Path | None = None) 
 
 
 def _run_seeds(file: Path, config: RunConfig, folder: Path, n: int, *, quiet: bool) -> None:
-    """Run n seeds one after the other, from that of the config. Finished seeds are skipped."""
     from kingyo.run.seed_runs import PREFIX, require_same_setup
     from kingyo.run.setup import as_fact
     from kingyo.store import DATABASE, RunStore

@@ -66,7 +66,6 @@ def export(
 
 
 def _print_choice(store: RunStore, chosen: StoredTrial, out: Path, *, is_default: bool) -> None:
-    """Print which model was written, and why, if the default is not the bred model."""
     from kingyo.evolution import BASELINES, MAIN
     from kingyo.export.contact_sheet import FILE as SHEET
     from kingyo.results.model_result import MIXTURES

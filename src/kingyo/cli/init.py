@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kingyo.cli.init_file import InitOptions, RunAnswers, run_yaml
-from kingyo.cli.init_questions import (
+from kingyo.cli.init_task import (
+    TaskColumns,
     ask_answer,
     ask_base,
     ask_chat,
@@ -23,9 +24,10 @@ from kingyo.cli.init_questions import (
     ask_prompt,
     ask_sources,
     ask_task,
+    likely_answer,
+    likely_task,
     parse_grader,
 )
-from kingyo.cli.init_task import TaskColumns, likely_answer, likely_task
 from kingyo.cli.options import declared
 from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError
@@ -169,7 +171,6 @@ def _require_template(run: Run) -> None:
 
 
 def _write_checked(out: Path, answers: RunAnswers, run: Run) -> Run:
-    """Write the file if its models and data fit together, print what they are, and return its run."""
     import yaml
 
     from kingyo.dry_run import describe
@@ -196,7 +197,6 @@ def _write_checked(out: Path, answers: RunAnswers, run: Run) -> Run:
 
 
 def _measure(run: Run) -> None:
-    """Measure and print what the dry run does."""
     from kingyo.cli.dry_run import speed_lines
     from kingyo.dry_run import measure_speeds
 
@@ -218,7 +218,6 @@ def _opened(out: Path, base: str | None, sources: Mapping[str, str]) -> Run:
 
 
 def _named(sources: Sequence[str]) -> dict[str, str]:
-    """Name each source: NAME=PATH, or the last part of the path."""
     named: dict[str, str] = {}
     for source in sources:
         name, _, reference = source.rpartition("=")

@@ -139,7 +139,6 @@ class RunAnswers:
 
 
 def run_yaml(answers: RunAnswers) -> str:
-    """Return the text of the file."""
     options, frame = answers.options, answers.frame
     has_base = options.base is not None
     comments = {key: f"    # {text}" for key, text in COMMENTS.items()}
@@ -160,7 +159,6 @@ def run_yaml(answers: RunAnswers) -> str:
 
 
 def _keys(answers: RunAnswers) -> Iterator[tuple[str, str]]:
-    """Yield the keys of the task and their values as YAML."""
     columns, chat = answers.columns, answers.options.chat
     yield from ((key, _flow(value)) for key, value in columns.keys.items())
     if chat is not None:
@@ -176,7 +174,6 @@ def _keys(answers: RunAnswers) -> Iterator[tuple[str, str]]:
 
 
 def _flow(value: object) -> str:
-    """Return a value as one line of YAML."""
     import yaml
 
     as_json = json.dumps(value, ensure_ascii=False)

@@ -55,7 +55,6 @@ class Listing:
         return f"{self.doc}{extra}"
 
     def to_json(self) -> Mapping[str, object]:
-        """Return it as JSON data."""
         return {
             "name": self.name,
             "doc": self.doc,
@@ -222,7 +221,6 @@ def _extra(factory: object) -> str | None:
 
 
 def _described(name: str, factory: object) -> Listing:
-    """Describe a class by its docstring and the fields of its settings."""
     settings = getattr(factory, "Settings", factory)
     if not dataclasses.is_dataclass(settings):
         return Listing(name=name, doc=_first_paragraph(factory), options=[], extra=_extra(factory))

@@ -72,11 +72,9 @@ class LiveDisplay(Counts):
             print_text(self._console, escape(advice_text(each)))
 
     def expect(self, cost: Cost) -> None:
-        """Set the expected cost of the run."""
         self._progress = RunProgress(cost)
 
     def say(self, line: str) -> None:
-        """Print a line above the table."""
         if not self.quiet:
             self._console.print(escape(line), soft_wrap=True)
 
@@ -141,13 +139,11 @@ class LiveDisplay(Counts):
         return "" if value is None else f"{'≈ ' if is_estimate else ''}{self._value_text(value)}"
 
     def _view(self) -> RenderableType:
-        """Return the table, and below it what is under way."""
         running = self._progress.running
         under_way = "" if running is None else _under_way(running)
         return Group(self._table(), Text(under_way, overflow="ellipsis", no_wrap=True))
 
     def _table(self) -> Table:
-        """Return a line for each part with models, best value and time, and one for the whole run."""
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
         table.add_column("part", no_wrap=True)
         table.add_column(width=BAR_WIDTH)
@@ -184,7 +180,6 @@ def _left_text(seconds: float) -> str:
 
 
 def _under_way(part: PartProgress) -> str:
-    """Return how many items of the models under way are answered, or the steps of training."""
     steps = part.steps
     if steps is not None and not part.under_way and (steps[0] < steps[1] or not part.scored):
         what = "training" if part.part.name in TRAININGS else "learning weights"

@@ -100,7 +100,6 @@ def _dry_run(request: MergeRequest, record: dict[str, object], *, verbose: bool,
 
 
 def _merge(request: MergeRequest, record: dict[str, object], *, as_json: bool) -> None:
-    """Merge, and add each model that is written to the targets of the record."""
     from kingyo.api.merging import check_and_fetch
     from kingyo.engine.record import findings_record
     from kingyo.engine.write import finish
@@ -122,7 +121,6 @@ def _merge(request: MergeRequest, record: dict[str, object], *, as_json: bool) -
 
 
 def _write(preflight: Preflight, output: PlannedOutput, start: float, *, quiet: bool) -> dict[str, object]:
-    """Write a model, print a line about it unless quiet, and return its record."""
     from kingyo.api.merging import ModelWriting
     from kingyo.cli.progress import Counts
     from kingyo.engine.record import output_record

@@ -58,7 +58,6 @@ def require_writable(option: str, file: Path, is_earlier: Callable[[bytes], bool
 
 
 def unwritable(option: str, received: str) -> KingyoError:
-    """Return the error for an output that cannot be written."""
     expected, remedy = "a file that can be written", "Name another file."
     return KingyoError(option, expected=expected, received=received, remedy=remedy)
 

@@ -35,7 +35,6 @@ class Counts(Silent):
         self._stop()
 
     def say(self, line: str) -> None:
-        """Print a sentence."""
         if not self.quiet:
             echo(line, err=True)
 

@@ -125,7 +125,6 @@ def _split(store: RunStore, name: str) -> Split:
 
 
 def _serve(store: RunStore, settings: SessionSettings, host: str, port: int, *, opens_browser: bool) -> None:
-    """Serve the page until Ctrl-C or SIGTERM."""
     from kingyo.rating.pairs import require_models
     from kingyo.rating.server import RatingServer, RatingSession
     from kingyo.store.choices import ChoiceLog

@@ -103,7 +103,6 @@ def print_run(store: RunStore, *, as_json: bool, control: str | None = None) -> 
 
 
 def print_ratings(ratings: Sequence[SplitRating]) -> None:
-    """Print a table for each split with choices."""
     from rich.markup import escape
 
     from kingyo.cli.console import Console, print_rows, print_text
@@ -121,7 +120,6 @@ def print_ratings(ratings: Sequence[SplitRating]) -> None:
 
 
 def _next_commands(store: RunStore) -> str:
-    """Return the commands that go on from a run."""
     folder = shlex.quote(str(store.folder))
     commands = {
         "finished": f"`kingyo report {folder}` or `kingyo export {folder} OUT`",

@@ -31,7 +31,6 @@ class Pace:
 
     @property
     def seconds(self) -> float | None:
-        """Seconds per unit; None if unknown."""
         if self.first is None or self.last is None:
             return None
         return (self.last[0] - self.first[0]) / (self.last[1] - self.first[1])
@@ -92,23 +91,19 @@ class PartProgress:
         return max(0.0, (self.models - len(self.scored)) * mean + racing - under_way)
 
     def seconds(self, now: float) -> float:
-        """Return the seconds of this session."""
         return 0.0 if self.began is None else (now if self.ended is None else self.ended) - self.began
 
     def answer(self, event: Event, now: float) -> None:
-        """Count the answers of an unfinished evaluation."""
         trial = event.trial
         assert trial is not None and event.answered is not None, "events of unfinished evaluations have both"
         self.under_way[trial.id] = trial.name or f"trial {trial.asked.number}", event.answered
         self.pace.add(now, self._timed)
 
     def train(self, done: int, steps: int, now: float) -> None:
-        """Count the steps of training."""
         self.steps = done, steps
         self.step_pace.add(now, done)
 
     def score(self, event: Event, now: float) -> None:
-        """Count a scored model, or more answers of it."""
         assert event.trial is not None and event.evaluation is not None, "events of scored trials have both"
         trial, evaluation = event.trial.id, event.evaluation
         self.under_way.pop(trial, None)
@@ -151,7 +146,6 @@ class RunProgress:
         self._updated = self.clock()
 
     def take(self, event: Event) -> None:
-        """Update the progress with an event."""
         if event.kind == "phase":
             self._begin_part(event)
         elif event.kind != "told" and self.running is not None:
@@ -207,7 +201,6 @@ class RunProgress:
             running.replayed = event.done if is_replay else 0
 
     def _seconds_left(self, progress: PartProgress) -> float | None:
-        """Estimate the seconds left of a part from the time of its answers, or from a similar part."""
         answers, now = progress.answers_left, self.clock()
         if answers == 0:
             return 0.0
@@ -249,12 +242,10 @@ class RunProgress:
 
 
 def _unlike(items: int, others: int) -> float:
-    """Return how many times one number of items is larger than the other."""
     return max(items, others) / max(1, min(items, others))
 
 
 def row_name(search: str, split: Split) -> str:
-    """Return the name of the row of a search and a split."""
     if split != "fit":
         return split
     tuning = {TUNED: "tuning", TUNED_PARENT: "tuning, parent"}

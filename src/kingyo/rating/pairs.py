@@ -196,7 +196,6 @@ class PairChooser:
             yield from ((one, other) for other in sorted(places, key=rank) if other != one)
 
     def _item(self, one: int, other: int, judged: set[str], used: Counter[str]) -> str | None:
-        """Return the least used item of two models on which they drew different pictures, or None."""
         left, right = self.models[one].pictures, self.models[other].pictures
         shared = [item for item in self._items if item in left and item in right]
         free = [

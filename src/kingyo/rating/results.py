@@ -36,7 +36,6 @@ class ModelRating:
     over_parent: Interval | None = None
 
     def to_json(self) -> dict[str, object]:
-        """Return the rating as JSON data."""
         return {
             "model": self.name,
             "n": self.n,
@@ -73,7 +72,6 @@ class SplitRating:
     left: Interval | None
 
     def to_json(self) -> dict[str, object]:
-        """Return the ratings of a split as JSON data."""
         return {
             "n": self.n,
             "prompts": self.prompts,

@@ -74,7 +74,6 @@ class TrainingReport:
     gain: Interval
 
     def to_json(self) -> dict[str, object]:
-        """Return the report as JSON data."""
         return {
             "features": self.features,
             "choices": self.n,
@@ -90,7 +89,6 @@ class TrainingReport:
         }
 
     def lines(self) -> Iterator[str]:
-        """Yield the report as sentences."""
         people = counted(self.raters, "person", "people")
         yield (
             f"Trained on {counted(self.n, 'choice')} of {people} on {counted(self.prompts, 'prompt')}, "
@@ -181,7 +179,6 @@ def _prompts(store: RunStore, choices: Sequence[StoredChoice]) -> list[str]:
 
 
 def _pictures(models: Sequence[RatedModel], choices: Sequence[StoredChoice]) -> dict[str, Media]:
-    """Return the pictures that were compared, by hash."""
     media = {each.sha256: each for model in models for each in model.pictures.values()}
     shown = dict.fromkeys(picture for each in choices for picture in (each.left_picture, each.right_picture))
     return {picture: media[picture] for picture in shown}
@@ -239,7 +236,6 @@ class ChoiceData:
     groups: Sequence[str]
 
     def select(self, kept: Places) -> ChoiceData:
-        """Return the choices at the given places."""
         groups = [self.groups[int(place)] for place in kept]
         return ChoiceData(differences=self.differences[kept], scores=self.scores[kept], groups=groups)
 
