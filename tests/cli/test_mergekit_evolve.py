@@ -70,8 +70,7 @@ def test_the_zoo_runs_with_a_genome_file(tmp_path: Path) -> None:
         layer_granularity=2,
     )
     world = World(folder=tmp_path)
-    done = world.run("evolve", file, "--task-search-path", "tasks", "--max-fevals", "12")
-    assert done.returncode == 0, done.stderr
+    done = world.ok("evolve", file, "--task-search-path", "tasks", "--max-fevals", "12")
     assert "Note: limit, num_fewshot, metric: settings of lm-eval's tasks" in done.stderr
     recipes_ = recipes(tmp_path / "runs" / "genome")
     assert len(recipes_) == 12
@@ -101,8 +100,7 @@ def test_every_method_runs_reports_and_exports(tasked: World, changes: dict[str,
         ("report", "r"),
         ("export", "r", "out"),
     ):
-        done = tasked.run(*words)
-        assert done.returncode == 0, done.stderr
+        tasked.ok(*words)
     assert {recipe["merge_method"] for recipe in recipes(tasked.folder / "r")} == {changes["merge_method"]}
 
 
@@ -160,8 +158,7 @@ def test_several_tasks_count_by_their_weights(tasked: World) -> None:
 @pytest.mark.slow
 def test_the_score_of_a_run_is_the_weighted_mean_of_its_tasks(tasked: World) -> None:
     heavy = add_short(tasked)
-    done = tasked.run("evolve", write(tasked.folder, tasks=[heavy, "short"]), "--max-fevals", "3")
-    assert done.returncode == 0, done.stderr
+    done = tasked.ok("evolve", write(tasked.folder, tasks=[heavy, "short"]), "--max-fevals", "3")
     assert done.stderr.count("Note: metric: settings of lm-eval's tasks") == 1
     winner = tasked.show("runs/genome")["winner"]
     assert isinstance(winner, dict)
@@ -170,16 +167,19 @@ def test_the_score_of_a_run_is_the_weighted_mean_of_its_tasks(tasked: World) -> 
 
 
 def test_flags_of_genome_files_are_for_genome_files(world: World) -> None:
-    done = world.run("evolve", "run.yaml", "--max-fevals", "3")
-    assert done.returncode == 1
-    assert "--max-fevals: expected a genome file of mergekit-evolve" in done.stderr
+    world.fails(
+        "evolve",
+        "run.yaml",
+        "--max-fevals",
+        "3",
+        says="--max-fevals: expected a genome file of mergekit-evolve",
+    )
 
 
 @pytest.mark.slow
 def test_a_mergekit_evolve_script_with_flags_starts(tasked: World) -> None:
     flags = ("--storage-path", "stored", "--random-seed", "5", "--strategy", "pool", "--in-memory")
-    done = tasked.run("evolve", write(tasked.folder), *flags, "--max-fevals=2")
-    assert done.returncode == 0, done.stderr
+    done = tasked.ok("evolve", write(tasked.folder), *flags, "--max-fevals=2")
     assert len(recipes(tasked.folder / "stored")) == 2
     with RunStore.open(tasked.folder / "stored") as store:
         config = store.fact("config")

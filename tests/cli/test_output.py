@@ -251,8 +251,8 @@ class TestModels:
     def test_what_a_grader_and_its_subprocesses_print_is_no_part_of_the_json(self, hostile: World) -> None:
         task = hostile.folder / "task.yaml"
         task.write_text(task.read_text().replace("grade.py:even", "grade.py:loud"))
-        done = hostile.run("evaluate", "a", "task.yaml", "--json", fresh=True)  # to its end
-        assert done.returncode == 0 and json.loads(done.stdout)["score"] == 1
+        done = hostile.ok("evaluate", "a", "task.yaml", "--json", fresh=True)
+        assert json.loads(done.stdout)["score"] == 1
         assert {"print", "kept back", "os.write", "subprocess", "at the end"} <= set(
             re.findall("print|kept back|os.write|subprocess|at the end", done.stderr)
         )
@@ -260,8 +260,8 @@ class TestModels:
     def test_a_graders_error_cannot_control_the_terminal(self, hostile: World) -> None:
         task = hostile.folder / "task.yaml"
         task.write_text(task.read_text().replace("grade.py:even", "grade.py:raises"))
-        done = hostile.run("evaluate", "a", "task.yaml")
-        assert done.returncode == 1 and r"no \x1b[2J[red]idea[/red]\u202e" in done.stderr
-        output = hostile.run("evaluate", "a", "task.yaml", "--json")
-        assert output.returncode == 1 and "[red]idea" in json.loads(output.stdout)["error"]["message"]
+        done = hostile.fails("evaluate", "a", "task.yaml")
+        assert r"no \x1b[2J[red]idea[/red]\u202e" in done.stderr
+        output = hostile.fails("evaluate", "a", "task.yaml", "--json")
+        assert "[red]idea" in json.loads(output.stdout)["error"]["message"]
         assert not STEERING.search(done.stderr) and not STEERING.search(output.stdout)
