@@ -50,9 +50,6 @@ def merge(
         progress: sees the bytes that are written.
         options: see below.
 
-    Returns:
-        ``out``.
-
     Raises:
         KingyoError: the recipe, a model or ``out`` is invalid; nothing is written.
 
@@ -156,13 +153,6 @@ def open_checkpoint(reference: AnyPath, *, allow_pickle: bool = False) -> Checkp
 
 
 def load_recipe(path: AnyPath) -> Recipe:
-    """Read a recipe from a YAML file. Relative paths of local models become absolute.
-
-    Args:
-        path: a file with one recipe.
-
-    Raises:
-        KingyoError: the file cannot be read, or its recipe is invalid.
-    """
+    """Read a recipe from a file with one. Relative paths of local models become absolute."""
     file = as_path("path", path)
     return rooted(read_recipe(file), file.parent.resolve())

@@ -183,8 +183,7 @@ def run_folder(run: AnyRun) -> Path:
 def summarize(run: AnyRun) -> RunSummary:
     """Return the results of a run: winner, baselines, controls and comparisons, with n and intervals.
 
-    Args:
-        run: a run, or its folder. It need not be finished.
+    The run need not be finished.
     """
     with RunStore.read(run_folder(run)) as store:
         return summarize_store(store)
@@ -222,9 +221,6 @@ def export_model(run: AnyRun, out: AnyPath, **options: object) -> Path:
         out: the folder to create.
         options: see below.
 
-    Returns:
-        ``out``.
-
     Raises:
         KingyoError: there is no winner yet or no such trial, or ``out`` exists.
     """
@@ -244,9 +240,6 @@ def write_report(run: AnyRun, out: AnyPath | None = None) -> Path:
     Args:
         run: a run, or its folder.
         out: the HTML file. Default: ``report.html`` in the run folder.
-
-    Returns:
-        The HTML file.
 
     Raises:
         KingyoError: the extra ``report`` is not installed, or the file cannot be written.

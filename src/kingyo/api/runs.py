@@ -60,10 +60,6 @@ def evolve(
             ``RUN-inputs/grader.py``. Or the name of a grader.
         on_trial: is called with each model that was scored on fit: a dict with search, trial, name, fit (its
             mean score), items and failure.
-        progress: sees what the run does.
-
-    Returns:
-        The finished run.
 
     Raises:
         KingyoError: settings, models or data are invalid, and nothing is written; or a baseline cannot be
@@ -119,13 +115,7 @@ def _task(config: Mapping[str, object]) -> Mapping[str, object]:
 def resume(run: AnyRun, *, on_trial: OnTrial | None = None, progress: Progress | None = None) -> StoredRun:
     """Continue an interrupted run. The winner is the same as without the interrupt.
 
-    Args:
-        run: a run, or its folder.
-        on_trial: see ``evolve``.
-        progress: sees what the run does.
-
-    Returns:
-        The finished run.
+    ``on_trial``: see ``evolve``.
 
     Raises:
         KingyoError: there is no such run, another process uses it, or models, code or versions have changed.
@@ -142,16 +132,13 @@ def tune(
 ) -> StoredRun:
     """Train a LoRA on the bred model of a finished run, and the same on the best parent.
 
-    It needs the extra ``lora``. After an interrupt, call it again to continue.
+    It needs the extra ``lora``. After an interrupt, call it again to continue. ``summarize(run).tuning`` has
+    the results.
 
     Args:
         run: a run, or its folder.
         keep: a task file, or items of the run's task, that the tuned model must still solve.
         limit: a model that loses more points there is not chosen. Default: 2.
-        progress: sees what the run does.
-
-    Returns:
-        The tuned run; ``summarize(run).tuning`` has the results.
 
     Raises:
         KingyoError: there is no such run, it is unfinished, cannot be tuned, or is tuned with other settings.
@@ -163,13 +150,8 @@ def tune(
 def control(run: AnyRun, name: str, *, progress: Progress | None = None) -> StoredRun:
     """Add a control to a finished run: a search of the same cost to compare the winner with.
 
-    Args:
-        run: a run, or its folder.
-        name: ``random``, ``grid``, or ``trained`` (a LoRA trained on fit).
-        progress: sees what the run does.
-
-    Returns:
-        The run with the control; ``summarize(run).controls`` has its result.
+    ``name`` is ``random``, ``grid``, or ``trained`` (a LoRA trained on fit); ``summarize(run).controls`` then
+    has its result.
 
     Raises:
         KingyoError: there is no such run, it is unfinished, or has no such control.
