@@ -180,8 +180,9 @@ def test_an_interrupted_run_resumes_to_the_same_winner(tmp_path: Path) -> None:
     uninterrupted = kingyo.evolve(file, tmp_path / "whole")
     code = (
         "import signal, sys, kingyo\n"
+        "from kingyo.cli.live_display import LiveDisplay\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have told to ignore it\n"
-        "kingyo.evolve(*sys.argv[1:])"
+        "with LiveDisplay() as display:\n    kingyo.evolve(*sys.argv[1:], progress=display)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(file), str(stopped)], stderr=subprocess.PIPE, text=True
