@@ -280,6 +280,15 @@ def test_items_and_graders_of_other_types_are_one_error(
     with pytest.raises(kingyo.KingyoError) as caught:
         kingyo.evolve({"task": {}}, tmp_path / "run", **wrong)
     assert caught.value.argument == argument
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_wrong_config_leaves_no_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = {"name": "../x", "task": {"grader": "exact"}, "sources": {"a": "gone"}}
+    with pytest.raises(kingyo.KingyoError):
+        kingyo.evolve(config, data=[{"prompt": "1", "answer": "1"}])
+    assert not [path for path in tmp_path.parent.rglob("items.jsonl") if path.is_relative_to(tmp_path)]
 
 
 def test_a_data_frame_is_read_without_its_missing_cells() -> None:

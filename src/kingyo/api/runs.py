@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
@@ -78,23 +80,30 @@ def evolve(
     root = home if folder is None else as_path("folder", folder)
     if seed is not None:
         given["seed"] = seed
-    name = given.get("name")
-    out = Path("runs") / (name if isinstance(name, str) else "run") if run is None else as_path("run", run)
+    name = str(given.get("name", "run"))  # a wrong one is reported with the other mistakes
+    plain = name if re.fullmatch(r"\w[\w.-]*", name) else "run"
+    out = Path("runs") / plain if run is None else as_path("run", run)
     shown, where = progress or SILENT, "config" if file is None else str(file)
-    if data is not None or grader is not None:
+    inputs = Path(f"{out.absolute()}-inputs")
+    has_inputs = data is not None or grader is not None
+    if has_inputs:
         require_new(out.absolute())
-        inputs = out.absolute().with_name(f"{out.absolute().name}-inputs")
         given["task"] = with_inputs(_task(given), data, grader, inputs)
-    if isinstance(sources := given.get("sources"), dict) and BY_SCOUT in sources:
-        require_alone(cast("dict[str, object]", sources), root)
-    if asks_scout(given):
-        from kingyo.api.scouting import with_chosen_sources
+    try:
+        if isinstance(sources := given.get("sources"), dict) and BY_SCOUT in sources:
+            require_alone(cast("dict[str, object]", sources), root)
+        if asks_scout(given):
+            from kingyo.api.scouting import with_chosen_sources
 
-        check_rest(given, root, where)
-        require_new(out.absolute())
-        given = dict(with_chosen_sources(given, root, out, shown))
-    settings = config_from_data(given, root, where)
-    new = begin(Run.open(settings, root), out.absolute(), file=file if root == home else None)
+            check_rest(given, root, where)
+            require_new(out.absolute())
+            given = dict(with_chosen_sources(given, root, out, shown))
+        settings = config_from_data(given, root, where)
+        new = begin(Run.open(settings, root), out.absolute(), file=file if root == home else None)
+    except BaseException:
+        if has_inputs:
+            shutil.rmtree(inputs)
+        raise
     return _finish(new.begun, new, shown, on_trial)
 
 
