@@ -39,7 +39,6 @@ _HOMES = {
     "GRADERS": "tasks",
     "METHODS": "methods",
     "MODEL_KINDS": "models.kinds",
-    "PICTURE_GRADERS": "tasks.picture_grader",
     "STRATEGIES": "strategies",
     "TASK_KINDS": "tasks",
     "KingyoError": "errors",

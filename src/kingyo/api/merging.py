@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Mapping
 from pathlib import Path
 from threading import Lock
 
@@ -14,11 +13,10 @@ from kingyo.api.progress import SILENT, Progress
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints import open_checkpoint as open_model
 from kingyo.engine import MergeOptions, rooted
-from kingyo.engine.options import MergeRequest
-from kingyo.engine.outputs import PlannedOutput
+from kingyo.engine.book import PlannedOutput
 from kingyo.engine.preflight import Preflight, check_merge
-from kingyo.engine.write import finish, write
-from kingyo.io.units import parse_size, size_text
+from kingyo.engine.write import write
+from kingyo.io.units import parse_size
 from kingyo.recipe import NamedRecipe, Recipe, RecipeBook
 from kingyo.recipe import load_recipe as read_recipe
 
@@ -37,8 +35,7 @@ def merge(
 ) -> Path:
     """Merge models according to a recipe into a folder that transformers or diffusers loads.
 
-    After an interrupt, call it again to resume. Problems that do not prevent the merge are issued as
-    ``UserWarning``.
+    Problems that do not prevent the merge are issued as ``UserWarning``.
 
     Args:
         recipe: a file with one or several recipes in mergekit's format, the content of such a file as a
@@ -58,21 +55,19 @@ def merge(
         PosixPath('merged')
     """
     size = parse_size(f"{max_shard_size}", "max_shard_size")
-    request = MergeRequest(
-        recipe=_recipe(recipe),
-        out=as_path("out", out),
-        folder=None if folder is None else as_path("folder", folder),
-        options=checked(MergeOptions, {**options, "max_shard_bytes": size}),
+    preflight = check_and_fetch(
+        _recipe(recipe),
+        as_path("out", out),
+        checked(MergeOptions, {**options, "max_shard_bytes": size}),
+        None if folder is None else as_path("folder", folder),
     )
-    preflight = check_and_fetch(request)
     if preflight.error is not None:
         raise preflight.error
     for finding in preflight.of("warning"):
         warnings.warn(str(finding.error), stacklevel=2)
     for output in preflight.outputs:
         ModelWriting(preflight, output, progress or SILENT).run()
-    finish(preflight)
-    return request.out
+    return preflight.out
 
 
 def _recipe(recipe: AnyRecipe) -> Path | RecipeBook:
@@ -82,23 +77,25 @@ def _recipe(recipe: AnyRecipe) -> Path | RecipeBook:
     return RecipeBook(steps=(NamedRecipe(name=None, recipe=parsed),))
 
 
-def check_and_fetch(request: MergeRequest) -> Preflight:
+def check_and_fetch(
+    recipe: Path | RecipeBook, out: Path, options: MergeOptions, folder: Path | None = None
+) -> Preflight:
     """Check a merge, and download missing weights after everything else is checked."""
-    preflight = check_merge(request, fetch=False)
-    return check_merge(request) if preflight.error is None and preflight.n_missing else preflight
+    preflight = check_merge(recipe, out, options, folder=folder, fetch=False)
+    if preflight.error is None and preflight.n_missing:
+        return check_merge(recipe, out, options, folder=folder)
+    return preflight
 
 
 class ModelWriting:
     """One model of a merge while it is written; the ``Watch`` of its tensors.
 
     Attributes:
-        finished: number of weight files that are complete.
         nonfinite: tensors with NaN or infinity.
         seconds: the time that it took.
     """
 
     def __init__(self, preflight: Preflight, output: PlannedOutput, progress: Progress) -> None:
-        self.finished = 0
         self.nonfinite: list[str] = []
         self.seconds = 0.0
         self._preflight = preflight
@@ -112,26 +109,15 @@ class ModelWriting:
         write(self._preflight, self._output, self)
         self.seconds = time.monotonic() - begun
 
-    def start(self, shards: Sequence[int], finished: int) -> None:
-        self._done, self._total = finished, sum(shards)
-        if finished:
-            n_files = sum(end <= finished for end in accumulate(shards))
-            place = f" from file {n_files + 1} of {len(shards)}" if n_files < len(shards) else ""
-            sizes = f"{size_text(finished)} of {size_text(self._total)}"
-            self._progress.say(f"Continuing{place}: {sizes} were written before.")
-        self._count(0)
+    def start(self, n_bytes: int) -> None:
+        self._total = n_bytes
+        self.wrote(0)
 
     def wrote(self, n_bytes: int) -> None:
         with self._lock:
-            self._count(n_bytes)
-
-    def _count(self, n_bytes: int) -> None:
-        self._done += n_bytes
-        name = self._output.out.name or str(self._output.out)
-        self._progress.count(name, self._done, self._total, "bytes")
-
-    def finish(self, shard: int) -> None:
-        self.finished = max(self.finished, shard + 1)
+            self._done += n_bytes
+            name = self._output.out.name or str(self._output.out)
+            self._progress.count(name, self._done, self._total, "bytes")
 
     def broken(self, tensor: str) -> None:
         self.nonfinite.append(tensor)

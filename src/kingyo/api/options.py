@@ -1,4 +1,4 @@
-"""Options that are declared once, as a dataclass: its fields, their types, and its docstring.
+"""Options that are declared once, as a dataclass or model: its fields, their types, and its docstring.
 
 A function of the API takes them as keywords, see ``takes``; ``kingyo.cli.options`` makes flags of them.
 """
@@ -8,12 +8,15 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_type_hints
 
-from kingyo.errors import KingyoError, together
+from kingyo.errors import KingyoError, combined_error
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -24,7 +27,7 @@ _ATTRIBUTE = re.compile(r"^    (\w+(?:, \w+)*): (.+(?:\n {8,}.+)*)", re.MULTILIN
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """A field of a dataclass; ``doc`` is what the docstring of the class says of it."""
+    """A field of a dataclass or model; ``doc`` is what the docstring of the class says of it."""
 
     name: str
     type: Any
@@ -33,21 +36,27 @@ class Option:
 
 
 def docs_of(kind: type) -> dict[str, str]:
-    """Return what a dataclass says of each field: in its metadata, or under ``Attributes:``."""
+    """Return what a class says of its fields: in their metadata, or under ``Attributes:``."""
     docs: dict[str, str] = {}
     for each in reversed(inspect.getmro(kind)):
         for names, text in _ATTRIBUTE.findall(inspect.getdoc(each) or ""):
             docs |= dict.fromkeys(names.split(", "), " ".join(text.split()))
-    return {each.name: each.metadata.get("doc") or docs.get(each.name, "") for each in fields(kind)}
+    own = fields(kind) if is_dataclass(kind) else ()
+    return docs | {each.name: each.metadata["doc"] for each in own if "doc" in each.metadata}
 
 
 def options_of(kind: type, without: Collection[str] = ()) -> list[Option]:
-    """Return the fields of a dataclass with their types, defaults and descriptions."""
+    """Return the fields of a dataclass or a pydantic model with their types, defaults and descriptions."""
     docs, hints = docs_of(kind), get_type_hints(kind)
+    if is_dataclass(kind):
+        defaults: dict[str, Any] = {each.name: each.default for each in fields(kind)}
+    else:
+        models = cast("dict[str, FieldInfo]", vars(kind)["__pydantic_fields__"])
+        defaults = {name: each.get_default(call_default_factory=True) for name, each in models.items()}
     return [
-        Option(name=each.name, type=hints[each.name], default=each.default, doc=docs[each.name])
-        for each in fields(kind)
-        if each.name not in without
+        Option(name=name, type=hints[name], default=default, doc=docs.get(name, ""))
+        for name, default in defaults.items()
+        if name not in without
     ]
 
 
@@ -81,7 +90,7 @@ def checked(kind: type[T], values: Mapping[str, object]) -> T:
         mistakes = find_mistakes(error, "")
         for each in mistakes:
             each.argument = each.argument.removeprefix(": ")
-        raise together("options", mistakes, "valid values") from error
+        raise combined_error("options", mistakes, "valid values") from error
 
 
 def as_path(argument: str, value: object, others: str = "") -> Path:

@@ -12,11 +12,13 @@ from kingyo.api.inputs import AnyGrader, AnyItems, with_inputs
 from kingyo.api.options import AnyPath, as_path
 from kingyo.api.progress import SILENT, Progress
 from kingyo.api.results import AnyRun, StoredRun, run_folder
-from kingyo.dry_run import remaining_cost
+from kingyo.api.scouting import find_candidates
+from kingyo.dry_run import choice_cost, remaining_cost
 from kingyo.errors import KingyoError
 from kingyo.evolution import Event
 from kingyo.io.yaml import read_yaml
-from kingyo.run.begin import begin
+from kingyo.run.begin import begin, make_choice
+from kingyo.run.choice import is_choosing
 from kingyo.run.config_file import BY_SCOUT, asks_scout, config_from_data, name_from_path
 from kingyo.run.extensions import kept_if_used
 from kingyo.run.resume import (
@@ -28,9 +30,8 @@ from kingyo.run.resume import (
     require_unchanged,
 )
 from kingyo.run.run import Run
-from kingyo.scout.chosen_sources import check_rest, require_alone
-from kingyo.store import RunStore
-from kingyo.store.database import require_new
+from kingyo.scout.for_task import ScoutRequest, check_rest, require_alone
+from kingyo.store import RunStore, require_new
 
 OnTrial = Callable[[dict[str, object]], object]
 
@@ -93,13 +94,13 @@ def evolve(
         if isinstance(sources := given.get("sources"), dict) and BY_SCOUT in sources:
             require_alone(cast("dict[str, object]", sources), root)
         if asks_scout(given):
-            from kingyo.api.scouting import with_chosen_sources
-
             check_rest(given, root, where)
             require_new(out.absolute())
-            given = dict(with_chosen_sources(given, root, out, shown))
-        settings = config_from_data(given, root, where)
-        new = begin(Run.open(settings, root), out.absolute(), file=file if root == home else None)
+            candidates = find_candidates(ScoutRequest.of(given, root, out.absolute()), shown)
+            new = candidates.begin(out.absolute(), file=file if root == home else None)
+        else:
+            settings = config_from_data(given, root, where)
+            new = begin(Run.open(settings, root), out.absolute(), file=file if root == home else None)
     except BaseException:
         if has_inputs:
             shutil.rmtree(inputs)
@@ -210,6 +211,8 @@ def run_to_end(store: RunStore, run: Run | None, progress: Progress, on_trial: O
         progress.begin(store)
     with kept_if_used(store):
         opened = Run.stored(store) if run is None else run
+        if is_choosing(store):
+            opened = choose(opened, progress)
         if is_done:
             require_same_code(opened)
             return opened
@@ -223,6 +226,13 @@ def run_to_end(store: RunStore, run: Run | None, progress: Progress, on_trial: O
         progress.expect(remaining_cost(journey))
         journey.run()
     return opened
+
+
+def choose(run: Run, progress: Progress) -> Run:
+    """Choose the sources of a run, and return the run with them."""
+    require_same_code(run)
+    progress.expect(choice_cost(run))
+    return make_choice(run, progress.notify)
 
 
 def _row(event: Event) -> dict[str, object]:

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from kingyo.api.inputs import AnyGrader, AnyItems, with_inputs
 from kingyo.api.options import AnyPath, as_path, as_reference, checked, takes
 from kingyo.api.progress import SILENT, Progress
-from kingyo.errors import unknown
+from kingyo.errors import unknown_name_error
 from kingyo.models.kinds import LoadOptions
 from kingyo.run.model_kind import load_checkpoint, open_alone, require_answers
 from kingyo.run.open_task import kind_in, open_task
@@ -134,6 +134,6 @@ def _items(task: Task, split: str) -> Sequence[Item]:
     if split == "all":
         return [item for each in SPLITS for item in task.items(each)]
     if split not in SPLITS:
-        raise unknown("--split", split, (*SPLITS, "all"))
+        raise unknown_name_error("--split", split, (*SPLITS, "all"))
     chosen: Split = split
     return task.items(chosen)

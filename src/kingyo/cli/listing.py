@@ -13,7 +13,7 @@ from kingyo.api.options import docs_of
 from kingyo.cli.as_json import print_json
 from kingyo.cli.options import AsJson
 from kingyo.cli.terminal import echo
-from kingyo.errors import KingyoError, unknown
+from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.io.extras import install_command
 
 OWN_GRADER = (
@@ -22,7 +22,7 @@ OWN_GRADER = (
 )
 
 OWN_PICTURE_GRADER = (
-    "Pictures: your own frozen dataclass with __call__(self, pictures, items), which returns a number from 0 "
+    "Images: your own frozen dataclass with __call__(self, pictures, items), which returns a number from 0 "
     "to 1 for each picture. Its fields are the options."
 )
 
@@ -90,7 +90,7 @@ def show_list(
     listings = _LISTINGS[kind]()
     names = [each.name for each in listings]
     if name is not None and name not in names:
-        raise unknown(kind, name, names)
+        raise unknown_name_error(kind, name, names)
     shown = [each for each in listings if name in (None, each.name)]
     if as_json:
         print_json([describe(each.name) if kind == "methods" else each.to_json() for each in shown])
@@ -161,15 +161,14 @@ def strategies() -> list[Listing]:
 
 
 def _graders() -> list[Listing]:
-    from kingyo.tasks import GRADERS
-    from kingyo.tasks.picture_grader import PICTURE_GRADERS
+    from kingyo.tasks.graders.grader import GRADERS, graders_of
 
-    of_texts = [_described(name, GRADERS.get(name)) for name in GRADERS.names()]
-    of_pictures = [_described(name, PICTURE_GRADERS.get(name)) for name in PICTURE_GRADERS.names()]
+    of_texts = [_described(name, GRADERS.get(name)) for name in graders_of("texts")]
+    of_images = [_described(name, GRADERS.get(name)) for name in graders_of("images")]
     return [
         *of_texts,
         Listing(name="FILE.py:FUNCTION", doc=OWN_GRADER, options=[]),
-        *(dataclasses.replace(each, doc=f"Pictures: {each.doc}") for each in of_pictures),
+        *(dataclasses.replace(each, doc=f"Images: {each.doc}") for each in of_images),
         Listing(name="FILE.py:CLASS", doc=OWN_PICTURE_GRADER, options=[]),
     ]
 

@@ -100,6 +100,9 @@ class LiveDisplay(Counts):
     def _lines(self, event: Event) -> Iterator[str]:
         """Yield the scores of baselines on fit; without a table also the progress of all parts."""
         running, is_log = self._progress.running, self._live is None
+        if event.kind == "said":
+            yield f"  {event.text}"
+            return
         if running is None:
             return
         if event.replayed:

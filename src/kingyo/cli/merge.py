@@ -19,8 +19,7 @@ from kingyo.io.units import counted
 
 if TYPE_CHECKING:
     from kingyo.engine import MergeOptions
-    from kingyo.engine.options import MergeRequest
-    from kingyo.engine.outputs import PlannedOutput
+    from kingyo.engine.book import PlannedOutput
     from kingyo.engine.preflight import Preflight
 
 _MAX_TENSORS = 3  # named in a warning
@@ -57,7 +56,7 @@ def merge(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Merge models on disk according to a recipe. Rerun the command to resume after an interruption.
+    """Merge models on disk according to a recipe. After an interruption, rerun the command.
 
     The flags of mergekit-yaml and mergekit-multi also work.
 
@@ -65,27 +64,33 @@ def merge(
     """
     record: dict[str, object] = {"targets": []}
     with errors_beside(record) if as_json else nullcontext():
-        from kingyo.engine.options import MergeRequest
         from kingyo.io.units import parse_size
 
         options = replace(options, max_shard_bytes=parse_size(max_shard_size, "--max-shard-size"))
-        request = MergeRequest(recipe=recipe, out=out, options=options)
         if dry_run:
-            _dry_run(request, record, verbose=verbose, as_json=as_json)
+            _dry_run(recipe, out, options, record, verbose=verbose, as_json=as_json)
         else:
-            _merge(request, record, as_json=as_json)
+            _merge(recipe, out, options, record, as_json=as_json)
         if as_json:
             print_json(record)
 
 
-def _dry_run(request: MergeRequest, record: dict[str, object], *, verbose: bool, as_json: bool) -> None:
+def _dry_run(
+    recipe: Path,
+    out: Path,
+    options: MergeOptions,
+    record: dict[str, object],
+    *,
+    verbose: bool,
+    as_json: bool,
+) -> None:
     """Print the plan or add it to the record; exit with code 1 if the merge is not possible."""
     from kingyo.engine.preflight import check_merge
     from kingyo.engine.record import preflight_record
     from kingyo.engine.sizes import estimate
 
     note_if_slow()
-    preflight = check_merge(request, fetch=False)
+    preflight = check_merge(recipe, out, options, fetch=False)
     forecast = estimate(preflight) if preflight.outputs else None
     if as_json:
         record.update(preflight_record(preflight, forecast, verbose=verbose))
@@ -99,14 +104,16 @@ def _dry_run(request: MergeRequest, record: dict[str, object], *, verbose: bool,
         raise typer.Exit(1)
 
 
-def _merge(request: MergeRequest, record: dict[str, object], *, as_json: bool) -> None:
+def _merge(
+    recipe: Path, out: Path, options: MergeOptions, record: dict[str, object], *, as_json: bool
+) -> None:
+    """Merge, and add each model that is written to the targets of the record."""
     from kingyo.api.merging import check_and_fetch
-    from kingyo.engine.record import findings_record
-    from kingyo.engine.write import finish
+    from kingyo.engine.record import diagnostics_record
 
     start = time.monotonic()
-    preflight = check_and_fetch(request)
-    record.update(findings_record(preflight.findings))
+    preflight = check_and_fetch(recipe, out, options)
+    record.update(diagnostics_record(preflight))
     if preflight.error is not None:
         raise preflight.error
     note_if_slow()
@@ -117,7 +124,6 @@ def _merge(request: MergeRequest, record: dict[str, object], *, as_json: bool) -
     for output in preflight.outputs:
         written.append(_write(preflight, output, start, quiet=as_json))
         start = time.monotonic()
-    finish(preflight)
 
 
 def _write(preflight: Preflight, output: PlannedOutput, start: float, *, quiet: bool) -> dict[str, object]:
@@ -128,7 +134,7 @@ def _write(preflight: Preflight, output: PlannedOutput, start: float, *, quiet: 
 
     with Counts(quiet=quiet) as progress:
         writing = ModelWriting(preflight, output, progress)
-        with interruptible(lambda: _interrupt_message(writing.finished, len(output.shards))):
+        with interruptible(lambda: f"Interrupted; nothing is left behind in {output.out}."):
             writing.run()
     nonfinite, seconds = sorted(writing.nonfinite), time.monotonic() - start
     tensors = counted(len(output.plan.jobs), "tensor")
@@ -139,10 +145,3 @@ def _write(preflight: Preflight, output: PlannedOutput, start: float, *, quiet: 
         size, method = size_text(output.n_bytes), output.plan.recipe.merge_method
         echo(f"Wrote {output.out}: {tensors} by {method}, {size} in {time_text(seconds)}.")
     return {**output_record(output), "seconds": round(seconds, 3), "nonfinite": nonfinite}
-
-
-def _interrupt_message(finished: int, shards: int) -> str:
-    if not finished:
-        return "Interrupted before a weight file was complete; nothing is left behind."
-    files = counted(shards, "weight file")
-    return f"Interrupted with {finished} of {files} complete. The same command continues."

@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import wraps
+from dataclasses import dataclass, is_dataclass
+from functools import partial, wraps
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
@@ -74,10 +74,11 @@ class _Declared:
 def declared(place: str, *only: str, **flags: Mapping[str, Any]) -> Callable[[F], F]:
     """Give a command the fields of a dataclass as options; it gets the object as its argument ``options``.
 
-    The dataclass is imported when the command is called. Its docstring has the help texts.
+    Of a pydantic model, it gets the valid values of these fields, by name. The class is imported when the
+    command is called. Its docstring has the help texts.
 
     Args:
-        place: module and name of the dataclass.
+        place: module and name of the class.
         only: fields that become options. Default: all.
         flags: field -> settings of ``typer.Option``; ``names`` replaces the name of the flag.
     """
@@ -99,8 +100,12 @@ def with_declared(command: Callable[..., None]) -> Callable[..., None]:
     module, _, name = given.place.partition(":")
     kind: type = getattr(import_module(module), name)
     options = [each for each in options_of(kind) if not given.only or each.name in given.only]
-    flags = {each.name: f"--{each.name.replace('_', '-')}" for each in options}
+    flags = {
+        each.name: given.flags.get(each.name, {}).get("names", (f"--{each.name.replace('_', '-')}",))[0]
+        for each in options
+    }
     command.__annotations__["options"] = kind  # its own is for type checkers only
+    make = kind if is_dataclass(kind) else partial(_valid, kind, flags)
     own = [
         each for key, each in inspect.signature(command, eval_str=True).parameters.items() if key != "options"
     ]
@@ -110,7 +115,7 @@ def with_declared(command: Callable[..., None]) -> Callable[..., None]:
     def run(**values: Any) -> None:
         fields = {each.name: values.pop(each.name) for each in options}
         try:
-            made = kind(**fields)
+            made = make(**fields)
         except KingyoError as error:
             argument = flags.get(error.argument, error.argument)
             raise KingyoError(
@@ -124,6 +129,21 @@ def with_declared(command: Callable[..., None]) -> Callable[..., None]:
     run.__signature__ = inspect.Signature([each.replace(kind=keyword) for each in ordered])  # pyright: ignore
     run.__annotations__ = {each.name: each.annotation for each in ordered}
     return run
+
+
+def _valid(kind: type, flags: Mapping[str, str], /, **values: Any) -> dict[str, Any]:
+    """Check values by the types of a model's fields; an error names the flag."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from kingyo.io.schema import find_mistakes
+
+    types = get_type_hints(kind, include_extras=True)
+    for name, value in values.items():
+        try:
+            TypeAdapter(types[name]).validate_python(value)
+        except ValidationError as error:
+            raise find_mistakes(error, flags[name])[0] from error
+    return values
 
 
 def _parameter(option: Option, flag: str, settings: Mapping[str, Any]) -> inspect.Parameter:

@@ -54,6 +54,8 @@ class Counts(Silent):
                 self._bars.start()
             if self._bars is not None:
                 self._bars.update(self._bars.task_ids[0], completed=done)
+                if done >= total:
+                    self._stop()
         elif now - self._said >= SECONDS_PER_LINE:
             self._said = now
             echo(self._line(done, total, unit, now - self._begun), err=True)

@@ -18,7 +18,7 @@ from kingyo.cli.as_json import print_json
 from kingyo.cli.options import AsJson, RunFolder
 from kingyo.cli.run import print_ratings, require_one_run
 from kingyo.cli.terminal import echo
-from kingyo.errors import KingyoError, unknown
+from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.io.units import counted
 from kingyo.types import SPLITS, Split
 
@@ -113,7 +113,7 @@ def _split(store: RunStore, name: str) -> Split:
     """Return a split whose pictures people may see now: test only when the run is finished."""
     splits: dict[str, Split] = {each: each for each in SPLITS}
     if name not in splits:
-        raise unknown("--split", name, SPLITS)
+        raise unknown_name_error("--split", name, SPLITS)
     if name == "test" and store.status() != "finished":
         raise KingyoError(
             "--split test",

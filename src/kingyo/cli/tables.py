@@ -9,6 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from kingyo.cli.console import Console, print_text
+from kingyo.cli.scout_tables import print_choice
+from kingyo.evolution.objectives import is_share
 from kingyo.io.units import counted, percent
 from kingyo.results.comparisons import PairedComparison
 from kingyo.results.layer_paths import NamedPath
@@ -45,6 +47,8 @@ def print_summary(summary: RunSummary) -> None:
     """Print status, scores with intervals, and comparisons to standard output."""
     console = Console(highlight=False)
     _print_status(console, summary)
+    if summary.chosen is not None:
+        print_choice(summary.chosen)
     console.print(_scores(summary, is_narrow=console.width < 80))
     if summary.set_rows():
         console.print(_sets(summary))
@@ -111,8 +115,6 @@ def _print_status(console: Console, summary: RunSummary) -> None:
         f"{counted(summary.item_evaluations, 'item evaluation')} on all splits, including baselines and "
         f"controls, {copied}{summary.seconds:,.0f} s",
     )
-    if summary.scout is not None:
-        print_text(console, escape(summary.scout.in_words()))
 
 
 def _remarks(summary: RunSummary) -> Iterator[str]:
@@ -219,11 +221,12 @@ def _front(summary: RunSummary) -> Table:
     table = Table(title=title, title_justify="left")
     table.add_column("trial", justify="right")
     for name in summary.objectives:
-        table.add_column(f"{name} in %", justify="right")
+        table.add_column(f"{name} in %" if is_share(name) else name, justify="right")
     knee = summary.front.knee
     for point in sorted(summary.front.points, key=lambda each: each.objectives, reverse=True):
         is_knee = point is knee
-        numbers = [f"{100 * each:.1f}" for each in point.objectives]
+        values = zip(summary.objectives, point.objectives, strict=True)
+        numbers = [f"{100 * each if is_share(name) else each:.1f}" for name, each in values]
         for i, raw in enumerate(point.raw):
             if raw is not None:  # the value is an estimate, so also show the measured score
                 numbers[i] = f"≈ {numbers[i]} ({100 * raw[0]:.1f}, n={raw[1]})"

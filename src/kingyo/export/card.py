@@ -25,7 +25,7 @@ from kingyo.lineage import (
     render,
     table,
 )
-from kingyo.models.kinds import called
+from kingyo.models.kinds import call_kind
 from kingyo.recipe import Recipe
 from kingyo.results.comparisons import PairedComparison
 from kingyo.results.families import means_by_family
@@ -65,7 +65,7 @@ class Card:
     """The contents of a card.
 
     Attributes:
-        title: what the model is called.
+        title: what the model is call_kind.
         chosen: the exported trial.
         comparisons: comparisons with the winner, the baselines and the winners of the controls.
         run, summary, searches, version: the run.
@@ -346,7 +346,7 @@ def _task(spec: TaskSpec) -> str:
 def _use(card: Card) -> str:
     kind, example = card.run.kind, card.run.items["fit"][0]
     options = task_options(card.run.config, card.run.folder)[0]
-    code = called(kind, "usage", lambda: kind.usage(example, options), str)
+    code = call_kind(kind, "usage", lambda: kind.usage(example, options), str)
     if card.part is None:
         return fence(code, "python")
     name = cell(card.part)

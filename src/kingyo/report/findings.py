@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kingyo.advice import Advice, advise
-from kingyo.errors import attempt
+from kingyo.errors import report_errors
 from kingyo.evolution import MAIN, FrontPoint
+from kingyo.evolution.objectives import has_item_scores
 from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.rating.results import SplitRating, read_ratings
 from kingyo.report import wording
@@ -24,7 +24,6 @@ from kingyo.results.model_result import ModelResult, read_model_result
 from kingyo.results.side_by_side import ContactSheet, contact_sheet
 from kingyo.results.summarize import summarize
 from kingyo.results.summary import RunSummary
-from kingyo.space.recipe_objectives import MEASURES
 from kingyo.stats import Interval
 from kingyo.store import RunStore
 from kingyo.types import Item, Split
@@ -166,7 +165,7 @@ def read_findings(store: RunStore) -> Findings:
         contrast=contrast(store, summary, BRED),
         sheet=contact_sheet(store, summary, BRED),
         advice=tuple(_without_places(each, store.folder) for each in advise(store, summary)),
-        people=attempt(lambda: read_ratings(store, summary), lambda _: None, ()),
+        people=report_errors(lambda: read_ratings(store, summary), lambda _: None, ()),
         example=next(iter(store.items()["fit"]), None),
         facts={key: store.fact(key) for key in ("version", "config")},
     )
@@ -179,14 +178,10 @@ def _yaml(store: RunStore, child: ModelResult) -> str:
 def _shareable(summary: RunSummary, folder: Path) -> RunSummary:
     """Return a summary without absolute paths."""
     commands = {name: without_places(each, folder) for name, each in summary.controls_to_run.items()}
-    scout = summary.scout
-    if scout is not None and scout.page is not None:
-        scout = replace(scout, page=Path(os.path.relpath(scout.page, folder.resolve())))
     return replace(
         summary,
         folder=str(shown_folder(folder)),
         controls_to_run=commands,
-        scout=scout,
         notes=tuple(without_places(each, folder) for each in summary.notes),
     )
 
@@ -220,7 +215,7 @@ def _rivals(store: RunStore, summary: RunSummary) -> Iterator[tuple[str, tuple[f
 
 
 def _task_score(entry: ModelResult, objective: str) -> float | None:
-    if objective in MEASURES:
+    if not has_item_scores(objective):
         return None
     found = entry.tasks[objective].get("fit") if entry.tasks else entry.fit
     return None if found is None else found.score

@@ -23,12 +23,12 @@ from kingyo.charts.marks import (
     tips,
 )
 from kingyo.evolution import FrontPoint
+from kingyo.evolution.objectives import has_item_scores, is_share
 from kingyo.io.units import counted, percent
 from kingyo.report import wording
 from kingyo.report.findings import BRED, Bar, Findings
 from kingyo.report.genes import Gene, Matrix
 from kingyo.results.families import mean_text
-from kingyo.space.recipe_objectives import MEASURES
 from kingyo.stats import Interval
 
 FILLS = {"bred": ACCENT, "baseline": GREY, "control": "var(--grey-light)"}
@@ -159,32 +159,39 @@ def front_charts(findings: Findings) -> list[Chart]:
 def _front_chart(findings: Findings, pair: Pair) -> Chart:
     front, winner = findings.summary.front, findings.summary.winner
     across, up = (findings.summary.objectives[place] for place in pair)
+    scales = _scales(findings, pair)
     bred = [p for p in front.points if winner is not None and p.trial.id == winner.trial.id]
     others = [point for point in front.points if point is not front.knee]
     knee = [point for point in front.points if point is front.knee]
     drawn = [
-        _points(findings, BEATEN, _point_rows(front.beaten, pair), pair, size=24, opacity=0.45),
-        _points(findings, FRONT, _point_rows(others, pair), pair, size=60),
-        _points(findings, KNEE, _point_rows(knee, pair), pair, size=170, shape="diamond"),
-        _ring(_point_rows(bred, pair)),
+        _points(findings, BEATEN, _point_rows(front.beaten, pair, scales), pair, size=24, opacity=0.45),
+        _points(findings, FRONT, _point_rows(others, pair, scales), pair, size=60),
+        _points(findings, KNEE, _point_rows(knee, pair, scales), pair, size=170, shape="diamond"),
+        _ring(_point_rows(bred, pair, scales)),
         *_rivals(findings, pair),
     ]
     return Chart(
         name=f"front-{pair[0]}-{pair[1]}",
-        description=f"{across} and {up} in %: {counted(len(front.points), 'trial')} of the front and "
-        f"{counted(len(front.beaten), 'beaten one')}; the table below holds the numbers.",
+        description=f"{_title(across)} and {_title(up)}: {counted(len(front.points), 'trial')} of the front "
+        f"and {counted(len(front.beaten), 'beaten one')}; the table below holds the numbers.",
         spec=layers(*_axis_titles(findings, pair), drawn),
         height=360,
         width=520,
     )
 
 
-def _point_rows(points: Sequence[FrontPoint], pair: Pair) -> Rows:
+def _scales(findings: Findings, pair: Pair) -> tuple[float, float]:
+    """Return by what the values of two objectives are multiplied: 100 for shares, to show them in %."""
+    across, up = (100.0 if is_share(findings.summary.objectives[place]) else 1.0 for place in pair)
+    return across, up
+
+
+def _point_rows(points: Sequence[FrontPoint], pair: Pair, scales: tuple[float, float]) -> Rows:
     return [
         {
             "name": f"trial {p.trial.asked.number}",
-            "x": 100 * p.objectives[pair[0]],
-            "y": 100 * p.objectives[pair[1]],
+            "x": scales[0] * p.objectives[pair[0]],
+            "y": scales[1] * p.objectives[pair[1]],
         }
         for p in points
     ]
@@ -206,7 +213,9 @@ def _axis_titles(findings: Findings, pair: Pair) -> tuple[str, str]:
 
 
 def _title(objective: str) -> str:
-    return f"{objective} in %" if objective in MEASURES else f"{objective}, score on fit in %"
+    if not is_share(objective):
+        return objective
+    return f"{objective}, score on fit in %" if has_item_scores(objective) else f"{objective} in %"
 
 
 def _ring(shown: Rows) -> Spec:
@@ -217,17 +226,17 @@ def _ring(shown: Rows) -> Spec:
 
 def _rivals(findings: Findings, pair: Pair) -> Iterator[Spec]:
     """Yield parents and controls: points, or lines where only one of the two objectives is known of them."""
-    across, up = pair
-    values = [(name, each[across], each[up]) for name, each in findings.rivals.items()]
-    points: list[dict[str, float | str]] = [
-        {"name": name, "x": 100 * x, "y": 100 * y} for name, x, y in values if x is not None and y is not None
-    ]
+    scales = _scales(findings, pair)
+    values: list[tuple[str, dict[str, float]]] = []
+    for name, each in findings.rivals.items():
+        own = [(key, by, each[place]) for key, by, place in zip("xy", scales, pair, strict=True)]
+        values.append((name, {key: by * value for key, by, value in own if value is not None}))
+    points = [{"name": name, **known} for name, known in values if len(known) == 2]
     yield _points(findings, RIVAL, points, pair, size=60, shape="square")
     label = {"x": field("x"), "y": field("y"), "text": {"field": "name"}}
     yield layer("text", label, data=rows(points), fontSize=11, color="var(--blue)", dy=-10)
     best = findings.summary.best_parent()
-    for name, x, y in values:
-        known = {key: 100 * value for key, value in (("x", x), ("y", y)) if value is not None}
+    for name, known in values:
         if len(known) == 1 and name in ("uniform", best.name if best else ""):
             yield from _line(name, known)
 

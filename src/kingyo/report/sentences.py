@@ -9,6 +9,7 @@ from typing import cast
 from kingyo.io.units import counted, joined
 from kingyo.report import wording
 from kingyo.report.findings import Findings
+from kingyo.results.choice import choice_statements
 from kingyo.results.comparisons import gap_to_test
 from kingyo.results.model_result import ModelResult
 from kingyo.results.remarks import ahead_on_test, better_than_bred, estimate_beside_test, not_compared
@@ -173,8 +174,8 @@ def made_of(findings: Findings) -> str:
 def parents_sentence(findings: Findings) -> str:
     """Say how the parents were chosen, and how they and their average were scored."""
     frame = None if findings.child is None else findings.child.recipe.get("frame")
-    record = findings.summary.scout
-    scout = "" if record is None else f" {record.in_words()}"
+    choice = findings.summary.chosen
+    scout = "" if choice is None else f" {next(choice_statements(choice))}"
     if frame is None:
         return f"Parents are scored unchanged; uniform is their plain average.{scout}"
     return (

@@ -9,6 +9,7 @@ import yaml
 
 from kingyo import __version__
 from kingyo.evolution import FrontPoint
+from kingyo.evolution.objectives import has_item_scores, is_share
 from kingyo.io.units import joined, time_text
 from kingyo.report import wording
 from kingyo.report.findings import BRED, Findings
@@ -17,7 +18,6 @@ from kingyo.report.search_history import Point, SearchHistory
 from kingyo.results.model_result import ModelResult, set_value_text
 from kingyo.results.trials import row_title
 from kingyo.run.config import TRAINED
-from kingyo.space.recipe_objectives import MEASURES
 from kingyo.stats import Interval, mean_name
 from kingyo.types import SPLITS
 
@@ -76,7 +76,12 @@ def front_table(findings: Findings) -> tuple[Row, list[Row]]:
     ordered = sorted(findings.front, key=lambda each: each[0].objectives, reverse=True)
     rows: list[Row] = []
     for point, entry in ordered:
-        cells = [_objective(point, place, _on_task(entry, name)) for place, name in enumerate(names)]
+        cells = [
+            _objective(point, place, _on_task(entry, name))
+            if is_share(name)
+            else f"{point.objectives[place]:.1f}"
+            for place, name in enumerate(names)
+        ]
         rows.append((_marked(findings, point), *cells, _with_n(entry.validation)))
     return ("trial", *names, ("validation", mean)), rows
 
@@ -99,7 +104,7 @@ def _objective(point: FrontPoint, place: int, measured: Interval | None) -> Cell
 
 
 def _on_task(entry: ModelResult, objective: str) -> Interval | None:
-    if objective in MEASURES:
+    if not has_item_scores(objective):
         return None
     return entry.tasks[objective].get("fit") if entry.tasks else entry.fit
 

@@ -18,9 +18,9 @@ from kingyo.results.model_result import MIXTURES, ModelResult, measure_text
 from kingyo.results.trials import row_title
 from kingyo.results.tuning import Tuning
 from kingyo.run.adapters import Training
+from kingyo.run.choice import ChosenSources
 from kingyo.run.extensions import Extension, TestReading
 from kingyo.run.provenance import Renewal
-from kingyo.run.scouted import ScoutRecord
 from kingyo.stats import Interval, interval_json, mean_name
 from kingyo.tasks import NearDuplicates
 from kingyo.types import SPLITS, Split
@@ -60,7 +60,7 @@ class RunSummary:
         tuning: the tuned model beside bred and the same training on the best parent.
         learning: what learned weights cost and brought; None if none were learned.
         not_learned: why none were learned, in a finished run that could.
-        scout: how a scout chose the sources.
+        chosen: how the sources were chosen; None if the user named them.
     """
 
     run: str
@@ -99,7 +99,7 @@ class RunSummary:
     tuning: Tuning | None = None
     learning: Learning | None = None
     not_learned: str | None = None
-    scout: ScoutRecord | None = None
+    chosen: ChosenSources | None = None
 
     @property
     def best(self) -> ModelResult | None:
@@ -217,7 +217,7 @@ def _summary_json(summary: RunSummary) -> dict[str, object]:
         "not_learned": summary.not_learned,
         **({} if summary.training is None else {"training": summary.training.to_json()}),
         **({} if summary.tuning is None else {"tuning": summary.tuning.to_json()}),
-        **({} if summary.scout is None else {"scout": summary.scout.to_json()}),
+        **({} if summary.chosen is None else {"chosen": summary.chosen.to_json()}),
         **({"front": _front(summary)} if summary.objectives else {}),
     }
 
