@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -146,15 +146,19 @@ def _catalogue_shown(*, quiet: bool) -> Callable[[Catalogue], None]:
     """Return what prints the tables of a catalogue, and when it is measured those of its structures."""
     from kingyo.cli.scout_tables import print_catalogue, print_structures
 
-    stdout, shown = sys.stdout, list[Catalogue]()
+    stdout: TextIO = sys.stdout
+    before: Catalogue | None = None
 
     def show(found: Catalogue) -> None:
+        nonlocal before
         with redirect_stdout(stdout):  # graders may print meanwhile
-            if not quiet and shown:
-                print_structures(found, shown[0])
-            elif not quiet:
+            if quiet:
+                return
+            if before is None:
                 print_catalogue(found)
-        shown.append(found)
+            else:
+                print_structures(found, before)
+        before = found
 
     return show
 
