@@ -39,7 +39,7 @@ def process() -> None:
 
 def _run() -> None:
     from kingyo.cli import main  # slow; imported here so that Ctrl-C during the import is handled
-    from kingyo.cli.terminal import visible
+    from kingyo.cli.output import visible
 
     try:
         main()

@@ -15,9 +15,8 @@ from rich.text import Text
 
 from kingyo import cli
 from kingyo.cli import app
-from kingyo.cli.as_json import json_text, only_json, print_json
 from kingyo.cli.console import Console, print_text
-from kingyo.cli.terminal import echo, visible
+from kingyo.cli.output import echo, json_text, only_json, print_json, visible
 from kingyo.errors import Interrupted
 from tests.cli.conftest import World
 from tests.cli.conftest import command as command_of

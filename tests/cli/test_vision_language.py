@@ -16,7 +16,7 @@ from transformers import AutoModelForImageTextToText
 from typer.testing import CliRunner
 
 from kingyo.cli import app
-from kingyo.cli.terminal import visible
+from kingyo.cli.output import visible
 from kingyo.models.kinds import LoadOptions
 from kingyo.models.vision_language import LiveVisionLanguageModel
 from kingyo.run.open_task import open_task

@@ -17,10 +17,9 @@ from typing import cast
 import typer
 
 from kingyo import __version__
-from kingyo.cli.as_json import only_json, print_json
 from kingyo.cli.mergekit_flags import Evolve, Merge
 from kingyo.cli.options import with_declared
-from kingyo.cli.terminal import echo, visible
+from kingyo.cli.output import echo, only_json, print_json, visible
 from kingyo.errors import Interrupted, KingyoError, error_record, wants_json
 
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])  # typer does not export it
@@ -35,14 +34,14 @@ _COMMANDS = {
     "show": "show:show",
     "report": "show:report",
     "rate": "rate:rate",
-    "export": "export:export",
+    "export": "show:export",
     "merge": "merge:merge",
-    "recipe": "export:recipe",
+    "recipe": "show:recipe",
     "scout": "scout:scout",
     "diff": "diff:diff",
-    "layers": "layers:layers",
+    "layers": "diff:layers",
     "evaluate": "evaluate:evaluate",
-    "chat": "chat:chat",
+    "chat": "evaluate:chat",
     "draw": "draw:draw",
     "list": "listing:show_list",
 }

@@ -16,7 +16,7 @@ from rich.segment import Segment
 from rich.table import Column, Table
 from rich.text import Text
 
-from kingyo.cli.terminal import visible
+from kingyo.cli.output import visible
 
 _WIDEST = 100_000
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from kingyo.cli.as_json import print_json
 from kingyo.cli.options import AsJson, Kind, Model, declared, require_writable, unwritable
-from kingyo.cli.terminal import echo
+from kingyo.cli.output import echo, print_json
 from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.io.files import write_bytes
 from kingyo.io.pipeline_index import PIPELINE

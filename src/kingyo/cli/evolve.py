@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from kingyo.cli.as_json import print_json
 from kingyo.cli.options import AsJson
+from kingyo.cli.output import echo, print_json
 from kingyo.cli.progress import Counts
 from kingyo.cli.run import finish, run_to_end
 from kingyo.cli.scout import keeping, print_choice_plan
 from kingyo.cli.show import print_spread
-from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from kingyo.cli.init_task import (
     parse_grader,
 )
 from kingyo.cli.options import declared
-from kingyo.cli.terminal import echo
+from kingyo.cli.output import echo
 from kingyo.errors import KingyoError
 from kingyo.io.files import write_text
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, cast
 
 import typer
 
-from kingyo.cli.terminal import echo, visible
+from kingyo.cli.output import echo, visible
 from kingyo.errors import KingyoError, suggest
 
 if TYPE_CHECKING:

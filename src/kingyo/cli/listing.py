@@ -10,9 +10,8 @@ from typing import Annotated, Literal
 import typer
 
 from kingyo.api.options import docs_of
-from kingyo.cli.as_json import print_json
 from kingyo.cli.options import AsJson
-from kingyo.cli.terminal import echo
+from kingyo.cli.output import echo, print_json
 from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.io.extras import install_command
 

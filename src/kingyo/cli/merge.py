@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kingyo.cli.as_json import errors_beside, print_json
 from kingyo.cli.options import AsJson, declared
+from kingyo.cli.output import echo, errors_beside, print_json
 from kingyo.cli.run import interruptible, note_if_slow
-from kingyo.cli.terminal import echo
 from kingyo.errors import listed
 from kingyo.io.units import counted
 

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from kingyo.api.progress import Silent, Unit
-from kingyo.cli.terminal import echo
+from kingyo.cli.output import echo
 from kingyo.io.units import counted, percent, size_text, time_text
 
 if TYPE_CHECKING:

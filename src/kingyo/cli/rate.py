@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kingyo.cli.as_json import print_json
 from kingyo.cli.options import AsJson, RunFolder
+from kingyo.cli.output import echo, print_json
 from kingyo.cli.run import print_ratings, require_one_run
-from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.io.units import counted
 from kingyo.types import SPLITS, Split

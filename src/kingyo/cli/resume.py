@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kingyo.cli.options import AsJson, RunFolder
+from kingyo.cli.output import echo
 from kingyo.cli.run import finish, note_edited_file, print_run, require_one_run, run_to_end
-from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError
 
 if TYPE_CHECKING:

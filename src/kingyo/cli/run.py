@@ -10,8 +10,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kingyo.cli.as_json import print_json
-from kingyo.cli.terminal import echo
+from kingyo.cli.output import echo, print_json
 from kingyo.errors import Interrupted, KingyoError, report_errors
 
 if TYPE_CHECKING:
