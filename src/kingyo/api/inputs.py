@@ -41,12 +41,9 @@ def rows_of(data: Any) -> list[dict[str, object]]:
         data = data.to_dict(orient="records")
     rows = list(cast("Iterable[object]", data)) if isinstance(data, Iterable) else []
     if not rows or isinstance(data, str | Mapping) or not all(isinstance(row, Mapping) for row in rows):
-        raise KingyoError(
-            "data",
-            expected="a list of dicts or a data frame, with a row for each item",
-            received=f"{data!r:.80}",
-            remedy="Pass rows such as {'prompt': '1 + 1 =', 'answer': '2'}.",
-        )
+        expected = "a list of dicts or a data frame, with a row for each item"
+        remedy = "Pass rows such as {'prompt': '1 + 1 =', 'answer': '2'}."
+        raise KingyoError("data", expected, f"{data!r:.80}", remedy)
     return [
         {str(key): cell for key, cell in row.items() if cell is not None and not _is_nan(cell)}
         for row in cast("list[Mapping[object, object]]", rows)
@@ -61,12 +58,9 @@ def _lines(rows: Sequence[Mapping[str, object]]) -> str:
     def plain(cell: Any) -> object:  # numbers and arrays of numpy
         if hasattr(cell, "tolist"):
             return cell.tolist()
-        raise KingyoError(
-            "data",
-            expected="cells that JSON can hold: texts, numbers, and lists of them",
-            received=f"{cell!r:.80}",
-            remedy="Convert the column; images are named by their paths.",
-        )
+        expected = "cells that JSON can hold: texts, numbers, and lists of them"
+        remedy = "Convert the column; images are named by their paths."
+        raise KingyoError("data", expected, f"{cell!r:.80}", remedy)
 
     return "".join(json.dumps(row, ensure_ascii=False, default=plain) + "\n" for row in rows)
 
@@ -96,12 +90,9 @@ def _grader(function: object, file: Path) -> str:
 
 
 def _not_a_function(received: str) -> KingyoError:
-    return KingyoError(
-        "grader",
-        expected="a function (answer, item) that uses only its arguments and modules, or a name",
-        received=received,
-        remedy="Write what it needs inside it, or put it into a file and pass 'file.py:function'.",
-    )
+    expected = "a function (answer, item) that uses only its arguments and modules, or a name"
+    remedy = "Write what it needs inside it, or put it into a file and pass 'file.py:function'."
+    return KingyoError("grader", expected, received, remedy)
 
 
 def _write(file: Path, text: str) -> Path:

@@ -99,7 +99,7 @@ def as_path(argument: str, value: object, others: str = "") -> Path:
         return Path(cast("str | PathLike[str]", value))
     expected = f"a path, {others}" if others else "a path"
     remedy = f"Pass {expected}; a path is a str or a pathlib.Path."
-    raise KingyoError(argument, expected=expected, received=f"{value!r:.80}", remedy=remedy)
+    raise KingyoError(argument, expected, f"{value!r:.80}", remedy)
 
 
 def as_reference(argument: str, value: object) -> str:

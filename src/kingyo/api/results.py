@@ -109,12 +109,9 @@ class StoredRun:
         try:
             import pandas  # pyright: ignore[reportMissingTypeStubs]
         except ImportError as error:
-            raise KingyoError(
-                "trials",
-                expected="pandas, which data frames need",
-                received="an environment without it",
-                remedy="Run `pip install pandas`, or use rows().",
-            ) from error
+            expected = "pandas, which data frames need"
+            remedy = "Run `pip install pandas`, or use rows()."
+            raise KingyoError("trials", expected, "an environment without it", remedy) from error
         return pandas.DataFrame(self.rows())
 
     def _scores(self, summary: RunSummary) -> dict[str, Any]:

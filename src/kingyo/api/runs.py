@@ -114,12 +114,9 @@ def _task(config: Mapping[str, object]) -> Mapping[str, object]:
         return {"file": task}
     if isinstance(task, dict) and "tasks" not in config:
         return cast("dict[str, object]", task)
-    raise KingyoError(
-        "data",
-        expected="a config with one task, when items or a grader are passed",
-        received="several tasks" if "tasks" in config else f"task: {task!r:.80}",
-        remedy="Write data and grader of each task into the config.",
-    )
+    received = "several tasks" if "tasks" in config else f"task: {task!r:.80}"
+    remedy = "Write data and grader of each task into the config."
+    raise KingyoError("data", "a config with one task, when items or a grader are passed", received, remedy)
 
 
 def resume(run: AnyRun, *, on_trial: OnTrial | None = None, progress: Progress | None = None) -> StoredRun:

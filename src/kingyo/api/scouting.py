@@ -134,12 +134,8 @@ def begin_choice(candidates: TaskCandidates) -> Run:
         budget = {"item_evaluations": asked.item_evaluations, "seconds": asked.seconds}
         is_same = stored is not None and replace(stored, asked=asked.asked, **budget) == asked
         if not is_same or (stored != asked and BASELINES in store.searches()):
-            raise KingyoError(
-                str(out),
-                expected="a run that chooses among the same candidates, within the same limits",
-                received="another one",
-                remedy="Choose another folder with --out.",
-            )
+            expected = "a run that chooses among the same candidates, within the same limits"
+            raise KingyoError(str(out), expected, "another one", "Choose another folder with --out.")
         if stored != asked:
             choose_again(candidates.run, store, asked)
         run = Run.stored(store)

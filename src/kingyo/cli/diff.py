@@ -176,12 +176,8 @@ def _of_models(
     models: list[str], task: Path | None, items: int | None, kind: str | None, *, allow_pickle: bool
 ) -> LayerSimilarity:
     if task is None:
-        raise KingyoError(
-            "--task",
-            expected="a task file for several models",
-            received="none",
-            remedy="Add --task FILE; the models read its fit items.",
-        )
+        remedy = "Add --task FILE; the models read its fit items."
+        raise KingyoError("--task", "a task file for several models", "none", remedy)
     from kingyo.checkpoints import open_checkpoint
     from kingyo.models.kinds import LoadOptions
     from kingyo.run.layer_similarity import SimilaritySettings, measure_models

@@ -67,12 +67,8 @@ def draw(
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     drawing = replace(scored or Drawing(), **changes)
     if (drawing.height is None) != (drawing.width is None):  # some pipelines ignore one alone
-        raise KingyoError(
-            "--height and --width",
-            expected="both, or neither",
-            received="--width only" if drawing.height is None else "--height only",
-            remedy="Add the other.",
-        )
+        received = "--width only" if drawing.height is None else "--height only"
+        raise KingyoError("--height and --width", "both, or neither", received, "Add the other.")
     prompts = [DrawingPrompt(prompt, (seed + number) % 2**32) for number in range(count)]
     files = _files(out, count)
     if options.dtype is not None and options.dtype not in DTYPES:
@@ -136,7 +132,7 @@ def _load(
 
 def _files(out: Path, count: int) -> list[Path]:
     if out.suffix.lower() != ".png":
-        raise KingyoError("--out", expected="a .png file", received=f"{out}", remedy="Write -o picture.png.")
+        raise KingyoError("--out", "a .png file", f"{out}", "Write -o picture.png.")
     files = [out] if count == 1 else [out.with_stem(f"{out.stem}-{number}") for number in range(count)]
     for file in files:
         require_writable("--out", file, lambda begins: begins.startswith(b"\x89PNG\r\n\x1a\n"))

@@ -123,12 +123,9 @@ def _require_finished(task: Path) -> None:
     with RunStore.read(task) as store:
         status = store.status()
     if status != "finished":
-        raise KingyoError(
-            str(task),
-            expected="a finished run, whose test split has been read",
-            received=f"a run that is {status}",
-            remedy=f"Continue it with `kingyo resume {shlex.quote(str(task))}`, or add --split.",
-        )
+        expected = "a finished run, whose test split has been read"
+        remedy = f"Continue it with `kingyo resume {shlex.quote(str(task))}`, or add --split."
+        raise KingyoError(str(task), expected, f"a run that is {status}", remedy)
 
 
 def _are_answers(begins: bytes) -> bool:
@@ -177,12 +174,8 @@ def chat(
     Example: `kingyo chat my-model --prompt "{prompt}\\n"`
     """
     if prompt is not None and "{prompt}" not in prompt:
-        raise KingyoError(
-            "--prompt",
-            expected="a template with {prompt}",
-            received=repr(prompt),
-            remedy=r"Put {prompt} where the question belongs, such as --prompt 'Q: {prompt}\nA:'.",
-        )
+        remedy = r"Put {prompt} where the question belongs, such as --prompt 'Q: {prompt}\nA:'."
+        raise KingyoError("--prompt", "a template with {prompt}", repr(prompt), remedy)
     from kingyo.models.kinds import require_needs
     from kingyo.tasks.media import image_file
     from kingyo.types import AnswersImages, GeneratesText
@@ -269,9 +262,6 @@ def _require_chat_template(live: GeneratesText) -> None:
     try:
         live.chat_prompt("Hello.")
     except NoTemplateError as error:
-        raise KingyoError(
-            "--prompt",
-            expected="a template, because the model has no chat template",
-            received="nothing",
-            remedy="Add --prompt '{prompt}', with text around {prompt} if the model needs it.",
-        ) from error
+        expected = "a template, because the model has no chat template"
+        remedy = "Add --prompt '{prompt}', with text around {prompt} if the model needs it."
+        raise KingyoError("--prompt", expected, "nothing", remedy) from error

@@ -105,13 +105,11 @@ def _load(
     from kingyo.run.mergekit_evolve import convert_genome_file, is_genome_file
 
     if "merge_method" in data:
-        raise KingyoError(
-            str(path),
-            expected="a run.yaml",
-            received="a recipe",
-            remedy=f"Merge it with `kingyo merge {shlex.quote(str(path))} OUT`, or write a run.yaml with "
-            "`kingyo init`.",
+        remedy = (
+            f"Merge it with `kingyo merge {shlex.quote(str(path))} OUT`, or write a run.yaml with "
+            "`kingyo init`."
         )
+        raise KingyoError(str(path), "a run.yaml", "a recipe", remedy)
     if is_genome_file(data):
         converted, unused = convert_genome_file(
             path, max_fevals=max_fevals, task_search_path=task_search_path
@@ -120,11 +118,10 @@ def _load(
             echo(f"Note: {', '.join(unused)}: settings of mergekit-evolve without effect here.", err=True)
         return parse_config(converted, str(path))
     if max_fevals is not None or task_search_path:
+        expected = "a genome file of mergekit-evolve"
+        remedy = "Set budget.candidates and task in the run.yaml."
         raise KingyoError(
-            "--task-search-path" if max_fevals is None else "--max-fevals",
-            expected="a genome file of mergekit-evolve",
-            received=str(path),
-            remedy="Set budget.candidates and task in the run.yaml.",
+            "--task-search-path" if max_fevals is None else "--max-fevals", expected, str(path), remedy
         )
     sources = data.get("sources")
     if isinstance(sources, dict) and BY_SCOUT in sources:
@@ -143,12 +140,8 @@ def _require_free(folder: Path, *, several: bool) -> None:
     if not several:
         require_new(folder)
     elif (folder / DATABASE).exists():
-        raise KingyoError(
-            str(folder),
-            expected="a folder for the runs of several seeds",
-            received="a single run",
-            remedy="Choose another folder with --run.",
-        )
+        remedy = "Choose another folder with --run."
+        raise KingyoError(str(folder), "a folder for the runs of several seeds", "a single run", remedy)
 
 
 def _dry_run(config: RunConfig, folder: Path, as_json: bool) -> None:

@@ -59,16 +59,10 @@ def init(
     Example: `kingyo init --base base --source a --source b --task quiz.jsonl --grader exact`
     """
     if out.exists():
-        raise KingyoError(
-            str(out), expected="a new file", received="an existing file", remedy="Choose another name."
-        )
+        raise KingyoError(str(out), "a new file", "an existing file", "Choose another name.")
     if not out.parent.is_dir():
-        raise KingyoError(
-            str(out),
-            expected="a file in an existing folder",
-            received=f"no folder {out.parent}",
-            remedy="Create the folder, or choose another.",
-        )
+        remedy = "Create the folder, or choose another."
+        raise KingyoError(str(out), "a file in an existing folder", f"no folder {out.parent}", remedy)
     folder, asks, base, source = (
         out.parent,
         not (options.source and options.task),
@@ -125,12 +119,9 @@ def _columns(options: InitOptions, kind: ModelKind, *, asks: bool) -> TaskColumn
 def _require_other_field(task: str, columns: TaskColumns) -> None:
     """Refuse a prompt that shows the right answer, because the data have no other field."""
     if f"{{{columns.answer}}}" in columns.prompt:
-        raise KingyoError(
-            "--answer",
-            expected=f"a field of {task} with the right answer, besides those of the prompt",
-            received=f"only {', '.join(columns.cells)}",
-            remedy="Add such a field, name one with --answer, or separate the columns by commas.",
-        )
+        expected = f"a field of {task} with the right answer, besides those of the prompt"
+        remedy = "Add such a field, name one with --answer, or separate the columns by commas."
+        raise KingyoError("--answer", expected, f"only {', '.join(columns.cells)}", remedy)
 
 
 def _chat(run: Run, columns: TaskColumns, chosen: bool | None, *, asks: bool) -> bool | None:
@@ -162,12 +153,8 @@ def _require_template(run: Run) -> None:
     folder = reads_like(run)
     fault = syntax_fault(read_template(folder) or "")
     if fault is not None:
-        raise KingyoError(
-            f"chat template of {folder}",
-            expected="a Jinja template that can be parsed",
-            received=fault,
-            remedy="Fix it (chat_template.jinja or tokenizer_config.json), or use --no-chat and --prompt.",
-        )
+        remedy = "Fix it (chat_template.jinja or tokenizer_config.json), or use --no-chat and --prompt."
+        raise KingyoError(f"chat template of {folder}", "a Jinja template that can be parsed", fault, remedy)
 
 
 def _write_checked(out: Path, answers: RunAnswers, run: Run) -> Run:
@@ -183,12 +170,9 @@ def _write_checked(out: Path, answers: RunAnswers, run: Run) -> Run:
     try:
         write_text(out, text)
     except OSError as error:
-        raise KingyoError(
-            str(out),
-            expected="a file that can be written",
-            received=error.strerror or str(error),
-            remedy="Choose a folder that you may write to, on a disk with free space.",
-        ) from error
+        expected = "a file that can be written"
+        remedy = "Choose a folder that you may write to, on a disk with free space."
+        raise KingyoError(str(out), expected, error.strerror or str(error), remedy) from error
     if run.models.frame is not None and answers.columns.images is None:
         findings.append("The task is text only; --images names a field with images.")
     for finding in findings:
@@ -224,10 +208,7 @@ def _named(sources: Sequence[str]) -> dict[str, str]:
         name = _safe(name or Path(reference).name)
         if name in named:
             raise KingyoError(
-                "--source",
-                expected="different names",
-                received=f"'{name}' twice",
-                remedy="Name each model with NAME=PATH.",
+                "--source", "different names", f"'{name}' twice", "Name each model with NAME=PATH."
             )
         named[name] = reference
     return named
@@ -257,21 +238,15 @@ def _with_bases(base: str | None, sources: Mapping[str, str]) -> tuple[str | Non
     meant = [base] * len(places) if base is not None else Names(places).all_meant(places)
     for place, model in zip(places, meant, strict=True):
         if model is None:
-            raise KingyoError(
-                "--base",
-                expected=f"the model of the LoRA {place.name}: its config and card name none that is here",
-                received="nothing",
-                remedy="Add --base MODEL.",
-            )
+            expected = f"the model of the LoRA {place.name}: its config and card name none that is here"
+            raise KingyoError("--base", expected, "nothing", "Add --base MODEL.")
     if base is None and loras:
         base = meant[0]
         if len({*meant}) > 1:
-            raise KingyoError(
-                "--base",
-                expected="the base of the run, since LoRAs name different ones",
-                received=", ".join(f"{model} of {name}" for name, model in zip(loras, meant, strict=True)),
-                remedy="Add --base MODEL for all of them, or write each as --source MODEL+LORA.",
-            )
+            expected = "the base of the run, since LoRAs name different ones"
+            received = ", ".join(f"{model} of {name}" for name, model in zip(loras, meant, strict=True))
+            remedy = "Add --base MODEL for all of them, or write each as --source MODEL+LORA."
+            raise KingyoError("--base", expected, received, remedy)
         echo(f"The base is {base}, as {' and '.join(loras)} name{'s' if len(loras) == 1 else ''} it.")
     models = zip(loras, meant, strict=True)
     return base, {**sources, **{name: f"{model}+{sources[name]}" for name, model in models}}

@@ -82,12 +82,8 @@ def read_first(data: str) -> Row:
 
     rows = list(read_rows(data, Path()))
     if len(rows) < MIN_ROWS or not rows[0].columns:
-        raise KingyoError(
-            data,
-            expected=f"at least {MIN_ROWS} rows with fields, for three splits",
-            received=str(len(rows)),
-            remedy="Add rows to the file, or name another.",
-        )
+        expected = f"at least {MIN_ROWS} rows with fields, for three splits"
+        raise KingyoError(data, expected, str(len(rows)), "Add rows to the file, or name another.")
     return rows[0]
 
 
@@ -104,7 +100,7 @@ def likely_task(data: str, kind: ModelKind, images: str | None) -> TaskColumns:
     cells = {name: parse_list(cell) for name, cell in read_first(data).columns.items()}
     if images and images not in cells:
         remedy = suggest(images, cells)
-        raise KingyoError("--images", expected=f"a field of {data}", received=f"{images!r}", remedy=remedy)
+        raise KingyoError("--images", f"a field of {data}", f"{images!r}", remedy)
     found = next((name for name, cell in cells.items() if _is_image(cell)), None)
     chosen = found if images is None else images or None
     columns = TaskColumns(kind=_kind_of_task(kind, data, chosen), data=data, cells=cells, images=chosen)
@@ -139,18 +135,12 @@ def _kind_of_task(kind: ModelKind, data: str, images: str | None) -> TaskKind:
     if (RatesClasses in kind.provides) == (images is not None):
         return "generate" if images is None else "classify"
     if images is None:
-        raise KingyoError(
-            "--images",
-            expected=f"a field with an image for models of kind {kind.name}",
-            received=f"{data}, whose first row has none",
-            remedy="Name the field with paths of images.",
-        )
-    raise KingyoError(
-        "--source",
-        expected=f"a model that sees, for the images in {images!r} of {data}",
-        received=f"models of kind {kind.name}",
-        remedy="Add a vision-language model, or write --images '' for a task without images.",
-    )
+        expected = f"a field with an image for models of kind {kind.name}"
+        remedy = "Name the field with paths of images."
+        raise KingyoError("--images", expected, f"{data}, whose first row has none", remedy)
+    expected = f"a model that sees, for the images in {images!r} of {data}"
+    remedy = "Add a vision-language model, or write --images '' for a task without images."
+    raise KingyoError("--source", expected, f"models of kind {kind.name}", remedy)
 
 
 def _is_image(cell: object) -> bool:
@@ -232,7 +222,7 @@ def ask_chat() -> bool:
 
     def check(text: str) -> bool:
         if text.lower() not in ("y", "yes", "n", "no"):
-            raise KingyoError("chat", expected="y or n", received=f"'{text}'", remedy="Answer y or n.")
+            raise KingyoError("chat", "y or n", f"'{text}'", "Answer y or n.")
         return text.lower().startswith("y")
 
     return _ask("Send prompts as user messages in the models' chat template (y or n)", check, default="y")
@@ -245,12 +235,9 @@ def parse_grader(text: str) -> object:
     try:
         return yaml.safe_load(text) if text.startswith(("{", "[")) else text
     except yaml.YAMLError as error:
-        raise KingyoError(
-            "grader",
-            expected="a name, or YAML such as {classifier: {model: judge, label: motif}}",
-            received=f"{text!r:.80}",
-            remedy="Close all brackets, and write a space after each colon.",
-        ) from error
+        expected = "a name, or YAML such as {classifier: {model: judge, label: motif}}"
+        remedy = "Close all brackets, and write a space after each colon."
+        raise KingyoError("grader", expected, f"{text!r:.80}", remedy) from error
 
 
 def _ask(question: str, check: Callable[[str], T], *, default: str | None = None) -> T:
@@ -272,13 +259,12 @@ def _read(question: str, default: str | None) -> str:
         if isinstance(error.__context__, KeyboardInterrupt):
             raise
         echo("")
-        raise KingyoError(
-            "standard input",
-            expected="an answer to each question",
-            received="the end of the input",
-            remedy="Answer with options instead: --source for each model, --task, --grader, and --base if "
-            "there is a base.",
-        ) from error
+        expected = "an answer to each question"
+        remedy = (
+            "Answer with options instead: --source for each model, --task, --grader, and --base if "
+            "there is a base."
+        )
+        raise KingyoError("standard input", expected, "the end of the input", remedy) from error
 
 
 def _check_items(keys: Mapping[str, object], folder: Path | None = None) -> None:

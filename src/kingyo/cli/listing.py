@@ -83,7 +83,7 @@ def show_list(
         if kind != "methods" or name is not None or as_json:
             received = "--json" if as_json else kind if name is None else f"{kind} {name}"
             remedy = "Leave --markdown out, or use --json."
-            raise KingyoError("--markdown", expected="methods", received=received, remedy=remedy)
+            raise KingyoError("--markdown", "methods", received, remedy)
         echo(page(), nl=False)
         return
     listings = _LISTINGS[kind]()

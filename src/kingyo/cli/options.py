@@ -47,19 +47,15 @@ def require_writable(option: str, file: Path, is_earlier: Callable[[bytes], bool
             begins = stream.read(1 << 20)
     is_new = not file.exists() and file.parent.is_dir()
     if not is_new and not (file.is_file() and is_earlier(begins)):
-        raise KingyoError(
-            option,
-            expected="a new file in an existing folder, or an earlier output of this command",
-            received=str(file),
-            remedy="Name another file.",
-        )
+        expected = "a new file in an existing folder, or an earlier output of this command"
+        raise KingyoError(option, expected, str(file), "Name another file.")
     if not os.access(file.parent, os.W_OK):
         raise unwritable(option, f"{file}, in a read-only folder")
 
 
 def unwritable(option: str, received: str) -> KingyoError:
     expected, remedy = "a file that can be written", "Name another file."
-    return KingyoError(option, expected=expected, received=received, remedy=remedy)
+    return KingyoError(option, expected, received, remedy)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,9 +114,7 @@ def with_declared(command: Callable[..., None]) -> Callable[..., None]:
             made = make(**fields)
         except KingyoError as error:
             argument = flags.get(error.argument, error.argument)
-            raise KingyoError(
-                argument, expected=error.expected, received=error.received, remedy=error.remedy
-            ) from error
+            raise KingyoError(argument, error.expected, error.received, error.remedy) from error
         command(options=made, **values)
 
     arguments = [each for each in own if each.default is each.empty]

@@ -79,13 +79,9 @@ def rate(
 
 def _require_one_mode(*, as_json: bool, results: bool, train: Path | None) -> None:
     if results and train is not None:
-        raise KingyoError(
-            "--train", expected="no --results with it", received="both", remedy="Leave out one of them."
-        )
+        raise KingyoError("--train", "no --results with it", "both", "Leave out one of them.")
     if as_json and not results and train is None:
-        raise KingyoError(
-            "--json", expected="--results or --train with it", received="neither", remedy="Add --results."
-        )
+        raise KingyoError("--json", "--results or --train with it", "neither", "Add --results.")
 
 
 def _settings(store: RunStore, split: str, rater: str | None, pairs: int) -> SessionSettings:
@@ -93,12 +89,8 @@ def _settings(store: RunStore, split: str, rater: str | None, pairs: int) -> Ses
 
     name = " ".join((_login() if rater is None else rater).split())
     if not 0 < len(name) <= _LONGEST_NAME:
-        raise KingyoError(
-            "--rater",
-            expected=f"a name of 1 to {_LONGEST_NAME} characters",
-            received=repr(name)[:80],
-            remedy="Give the name under which your choices are stored.",
-        )
+        remedy = "Give the name under which your choices are stored."
+        raise KingyoError("--rater", f"a name of 1 to {_LONGEST_NAME} characters", repr(name)[:80], remedy)
     return SessionSettings(rater=name, split=_split(store, split), pairs=pairs, title=str(store.fact("name")))
 
 
@@ -114,12 +106,8 @@ def _split(store: RunStore, name: str) -> Split:
     if name not in splits:
         raise unknown_name_error("--split", name, SPLITS)
     if name == "test" and store.status() != "finished":
-        raise KingyoError(
-            "--split test",
-            expected="a finished run",
-            received=f"a run that is {store.status()}",
-            remedy=f"Finish it with `kingyo resume {shlex.quote(str(store.folder))}`, or rate validation.",
-        )
+        remedy = f"Finish it with `kingyo resume {shlex.quote(str(store.folder))}`, or rate validation."
+        raise KingyoError("--split test", "a finished run", f"a run that is {store.status()}", remedy)
     return splits[name]
 
 

@@ -68,12 +68,8 @@ def resume(
     options = {"candidates": candidates, "item_evaluations": item_evaluations, "minutes": minutes}
     more = {key: _amount(key, text) for key, text in options.items() if text is not None}
     if rescore and accept_changes:
-        raise KingyoError(
-            "--rescore",
-            expected="one of --rescore and --accept-changes",
-            received="both",
-            remedy="Leave --accept-changes out: after --rescore no scores of other versions are left.",
-        )
+        remedy = "Leave --accept-changes out: after --rescore no scores of other versions are left."
+        raise KingyoError("--rescore", "one of --rescore and --accept-changes", "both", remedy)
     require_one_run(run)
     with RunStore.open(run) as store:
         note_edited_file(store)
@@ -162,12 +158,8 @@ def _amount(key: str, text: str) -> float:
     if match is not None and float(match[1]) > 0 and not (is_integer and "." in text):
         return int(match[1]) if is_integer else float(match[1])
     flag = f"--{key.replace('_', '-')}"
-    raise KingyoError(
-        flag,
-        expected=f"a plus sign and {'a whole number' if is_integer else 'a number'} above 0",
-        received=f"'{text}'",
-        remedy=f"For example, use {flag} +60.",
-    )
+    expected = f"a plus sign and {'a whole number' if is_integer else 'a number'} above 0"
+    raise KingyoError(flag, expected, f"'{text}'", f"For example, use {flag} +60.")
 
 
 def _apply_changes(store: RunStore, *, rescore: bool, accept_changes: bool) -> None:

@@ -47,12 +47,7 @@ def show(
     from kingyo.store import RunStore
 
     if answers is not None and trial is None:
-        raise KingyoError(
-            "--answers",
-            expected="--trial with it",
-            received="no --trial",
-            remedy="Add --trial, such as --trial 0.",
-        )
+        raise KingyoError("--answers", "--trial with it", "no --trial", "Add --trial, such as --trial 0.")
     if seed_folders(run) and trial is None:
         print_spread(run, as_json)
         return
@@ -275,9 +270,7 @@ def _read_recipes(file: Path, trial: str | None) -> RecipeBook:
 
     if not file.is_dir():
         if trial is not None:
-            raise KingyoError(
-                "--trial", expected="a run folder", received=str(file), remedy="Leave --trial out."
-            )
+            raise KingyoError("--trial", "a run folder", str(file), "Leave --trial out.")
         return load_recipes(file)
     from kingyo.cli.advice import warn_lost
     from kingyo.export import choose, recipe_of

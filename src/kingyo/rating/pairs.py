@@ -68,12 +68,8 @@ def require_models(store: RunStore, split: Split) -> tuple[RatedModel, ...]:
         remedy = f"Wait, or continue it with `kingyo resume {shlex.quote(str(store.folder))}`."
         if store.status() == "finished":
             remedy = f"Try --split {other}, or rate a run whose task draws pictures (`kind: draw`)."
-        raise KingyoError(
-            f"--split {split}",
-            expected="a run with pictures of two models",
-            received=f"{len(models)} with pictures on {split} (status: {store.status()})",
-            remedy=remedy,
-        )
+        received = f"{len(models)} with pictures on {split} (status: {store.status()})"
+        raise KingyoError(f"--split {split}", "a run with pictures of two models", received, remedy)
     return models
 
 

@@ -200,12 +200,10 @@ class RatingServer(ThreadingHTTPServer):
         try:
             super().__init__((host, port), _Handler)
         except OSError as error:
-            raise KingyoError(
-                "--host and --port",
-                expected="an address of this machine with a free port",
-                received=f"{host} port {port}: {error.strerror or error}",
-                remedy="Leave them out, or name others.",
-            ) from error
+            expected = "an address of this machine with a free port"
+            received = f"{host} port {port}: {error.strerror or error}"
+            remedy = "Leave them out, or name others."
+            raise KingyoError("--host and --port", expected, received, remedy) from error
 
     def server_bind(self) -> None:
         """Bind without a look-up of the host's name, which can take seconds.

@@ -137,12 +137,8 @@ def train_preference(store: RunStore, out: Path, features: str) -> TrainingRepor
 
 def _require_new_name(out: Path) -> None:
     if out.suffix != ".safetensors" or out.is_dir():
-        raise KingyoError(
-            "--train",
-            expected="a file that ends in .safetensors",
-            received=f"{out}",
-            remedy="Name one, such as --train preference.safetensors.",
-        )
+        remedy = "Name one, such as --train preference.safetensors."
+        raise KingyoError("--train", "a file that ends in .safetensors", f"{out}", remedy)
 
 
 def _choices(store: RunStore) -> tuple[list[RatedModel], list[StoredChoice], int]:
@@ -164,13 +160,9 @@ def _require_enough(store: RunStore, choices: Sequence[StoredChoice], n_test: in
     if len(choices) >= FEWEST_CHOICES and n_prompts >= FEWEST_PROMPTS:
         return
     test = f", and {n_test} on test, which no model may learn from" if n_test else ""
-    raise KingyoError(
-        "--train",
-        expected=f"at least {FEWEST_CHOICES} choices of a side on {FEWEST_PROMPTS} prompts of fit or "
-        "validation",
-        received=f"{counted(len(choices), 'choice')} on {counted(n_prompts, 'prompt')}{test}",
-        remedy="Rate more pairs with `kingyo rate RUN`.",
-    )
+    expected = f"at least {FEWEST_CHOICES} choices of a side on {FEWEST_PROMPTS} prompts of fit or validation"
+    received = f"{counted(len(choices), 'choice')} on {counted(n_prompts, 'prompt')}{test}"
+    raise KingyoError("--train", expected, received, "Rate more pairs with `kingyo rate RUN`.")
 
 
 def _prompts(store: RunStore, choices: Sequence[StoredChoice]) -> list[str]:
