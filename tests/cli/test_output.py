@@ -99,12 +99,12 @@ class TestConsole:
         assert captured.get() == f"\x1b[1m{SHOWN}\x1b[0m\n\x1b[31m\\x1b[2J\\u202e\x1b[0m\n"
 
     def test_no_command_prints_past_the_two_doors(self) -> None:
-        """``terminal.echo`` and ``console.Console``; rich's own class serves as a type alone."""
+        """``output.echo`` and ``console.Console``; rich's own class serves as a type alone."""
         past = re.compile(
             r"typer\.echo|(?<![\w.])print\(|\.std(?:out|err)\.write|from rich.console import Console(?!, )"
         )
         for path in Path(cli.__file__).parent.glob("*.py"):
-            if path.name not in ("terminal.py", "console.py"):
+            if path.name not in ("output.py", "console.py"):
                 assert past.findall(path.read_text(encoding="utf-8")) == [], path.name
 
 

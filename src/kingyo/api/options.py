@@ -51,7 +51,7 @@ def options_of(kind: type, without: Collection[str] = ()) -> list[Option]:
     if is_dataclass(kind):
         defaults: dict[str, Any] = {each.name: each.default for each in fields(kind)}
     else:
-        models = cast("dict[str, FieldInfo]", vars(kind)["__pydantic_fields__"])
+        models = cast("dict[str, FieldInfo]", vars(cast("type", kind))["__pydantic_fields__"])
         defaults = {name: each.get_default(call_default_factory=True) for name, each in models.items()}
     return [
         Option(name=name, type=hints[name], default=default, doc=docs.get(name, ""))
