@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import cast
 
 from kingyo.api.inputs import AnyGrader, AnyItems, with_inputs
+from kingyo.api.new_run import NewRun
 from kingyo.api.options import AnyPath, as_path
 from kingyo.api.progress import SILENT, Progress
 from kingyo.api.results import AnyRun, StoredRun, run_folder
-from kingyo.api.scouting import find_candidates
 from kingyo.dry_run import choice_cost, remaining_cost
 from kingyo.errors import KingyoError
 from kingyo.evolution import Event
 from kingyo.io.yaml import read_yaml
-from kingyo.run.begin import begin, make_choice
+from kingyo.run.begin import make_choice
 from kingyo.run.choice import is_choosing
-from kingyo.run.config_file import BY_SCOUT, asks_scout, config_from_data, name_from_path
+from kingyo.run.config_file import name_from_path
 from kingyo.run.extensions import kept_if_used
 from kingyo.run.resume import (
     add_control,
@@ -30,7 +30,6 @@ from kingyo.run.resume import (
     require_unchanged,
 )
 from kingyo.run.run import Run
-from kingyo.scout.for_task import ScoutRequest, check_rest, require_alone
 from kingyo.store import RunStore, require_new
 
 OnTrial = Callable[[dict[str, object]], object]
@@ -91,16 +90,9 @@ def evolve(
         require_new(out.absolute())
         given["task"] = with_inputs(_task(given), data, grader, inputs)
     try:
-        if isinstance(sources := given.get("sources"), dict) and BY_SCOUT in sources:
-            require_alone(cast("dict[str, object]", sources), root)
-        if asks_scout(given):
-            check_rest(given, root, where)
-            require_new(out.absolute())
-            candidates = find_candidates(ScoutRequest.of(given, root, out.absolute()), shown)
-            new = candidates.begin(out.absolute(), file=file if root == home else None)
-        else:
-            settings = config_from_data(given, root, where)
-            new = begin(Run.open(settings, root), out.absolute(), file=file if root == home else None)
+        run_yaml = NewRun.of(given, root, file if root == home else None, where)
+        require_new(out.absolute())
+        new = run_yaml.begin(out.absolute(), shown)
     except BaseException:
         if has_inputs:
             shutil.rmtree(inputs)

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
 from contextlib import redirect_stdout
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,9 +19,8 @@ from kingyo.cli.show import print_spread
 from kingyo.errors import KingyoError
 
 if TYPE_CHECKING:
-    from kingyo.run.config import RunConfig
+    from kingyo.api.new_run import NewRun
     from kingyo.run.run import Run
-    from kingyo.scout.for_task import ScoutRequest
 
 
 def evolve(
@@ -64,73 +60,46 @@ def evolve(
 
     Example: `kingyo evolve run.yaml --dry-run`
     """
-    from kingyo.io.yaml import read_yaml
-    from kingyo.run.config_file import asks_scout
-
-    data = dict(read_yaml(config))
-    settings = _load(config, data, max_fevals, task_search_path or [])  # before the slow imports
-    changes = {} if seed is None else {"seed": seed}
-    folder = run or Path("runs") / settings.name
-    if not dry_run:
-        _require_free(folder, several=seeds is not None)
-    settings = settings.model_copy(update=changes)
-    begin: Callable[[int, Path, Path | None], Run] = partial(_begin, config, settings)
-    if asks_scout(data):
-        from kingyo.scout.for_task import ScoutRequest
-
-        data = {"name": settings.name, **data}
-        request = ScoutRequest.of({**data, **changes}, config.parent, folder)
-        if dry_run:
-            print_choice_plan(request, as_json=as_json)
-            return
-        begin = partial(_begin_choice, config, request, quiet=as_json)
-    elif dry_run:
-        _dry_run(settings, config.parent, as_json)
+    new = _read(config, max_fevals, task_search_path or [])  # before the slow imports
+    new = new if seed is None else new.with_seed(seed)
+    folder = run or Path("runs") / new.config.name
+    if dry_run:
+        if new.asks_scout:
+            print_choice_plan(new.request(folder), as_json=as_json)
+        else:
+            _dry_run(new, as_json)
         return
+    _require_free(folder, several=seeds is not None)
     if not as_json:
-        echo(f"Checking models and data of {settings.name}…", err=True)  # loading libraries takes seconds
+        echo(f"Checking models and data of {new.config.name}…", err=True)  # loading libraries takes seconds
     if seeds is not None:
-        _run_seeds(begin, settings.seed, folder, seeds, quiet=as_json)
+        _run_seeds(new, folder, seeds, quiet=as_json)
         print_spread(folder, as_json)
         return
-    with begin(settings.seed, folder, None) as new:
-        finish(new.begun, new, as_json=as_json)
+    with _begin(new, folder, None, quiet=as_json) as begun:
+        finish(begun.begun, begun, as_json=as_json)
 
 
-def _load(
-    path: Path, data: dict[str, object], max_fevals: int | None, task_search_path: list[Path]
-) -> RunConfig:
-    from kingyo.run.config import parse_config
-    from kingyo.run.config_file import BY_SCOUT, asks_scout, load_config, name_from_path
+def _read(file: Path, max_fevals: int | None, task_search_path: list[Path]) -> NewRun:
+    """Read a run.yaml, or convert a genome file of mergekit-evolve."""
+    from kingyo.api.new_run import NewRun
+    from kingyo.io.yaml import read_yaml
+    from kingyo.run.config_file import name_from_path
     from kingyo.run.mergekit_evolve import convert_genome_file, is_genome_file
 
+    data = read_yaml(file)
     if "merge_method" in data:
-        remedy = (
-            f"Merge it with `kingyo merge {shlex.quote(str(path))} OUT`, or write a run.yaml with "
-            "`kingyo init`."
-        )
-        raise KingyoError(str(path), "a run.yaml", "a recipe", remedy)
+        remedy = f"Merge it with `kingyo merge {shlex.quote(str(file))} OUT`, or write a run.yaml with "
+        raise KingyoError(str(file), "a run.yaml", "a recipe", f"{remedy}`kingyo init`.")
     if is_genome_file(data):
-        converted, unused = convert_genome_file(
-            path, max_fevals=max_fevals, task_search_path=task_search_path
-        )
+        data, unused = convert_genome_file(file, max_fevals=max_fevals, task_search_path=task_search_path)
         if unused:
             echo(f"Note: {', '.join(unused)}: settings of mergekit-evolve without effect here.", err=True)
-        return parse_config(converted, str(path))
-    if max_fevals is not None or task_search_path:
-        expected = "a genome file of mergekit-evolve"
+    elif max_fevals is not None or task_search_path:
+        flag = "--task-search-path" if max_fevals is None else "--max-fevals"
         remedy = "Set budget.candidates and task in the run.yaml."
-        raise KingyoError(
-            "--task-search-path" if max_fevals is None else "--max-fevals", expected, str(path), remedy
-        )
-    sources = data.get("sources")
-    if isinstance(sources, dict) and BY_SCOUT in sources:
-        from kingyo.scout.for_task import check_rest, require_alone
-
-        require_alone(cast("dict[str, object]", sources), path.parent)
-        if asks_scout(data):
-            return check_rest({"name": name_from_path(path), **data}, path.parent, str(path))
-    return load_config(path, data)
+        raise KingyoError(flag, "a genome file of mergekit-evolve", str(file), remedy)
+    return NewRun.of({"name": name_from_path(file), **data}, file.parent, file, str(file))
 
 
 def _require_free(folder: Path, *, several: bool) -> None:
@@ -144,14 +113,14 @@ def _require_free(folder: Path, *, several: bool) -> None:
         raise KingyoError(str(folder), "a folder for the runs of several seeds", "a single run", remedy)
 
 
-def _dry_run(config: RunConfig, folder: Path, as_json: bool) -> None:
+def _dry_run(new: NewRun, as_json: bool) -> None:
     """Print the plan of a run. Of models on the Hub, only configs and headers are downloaded."""
     from kingyo.dry_run import Speeds, dry_run, dry_run_record, measure_speeds
     from kingyo.run.default_controls import with_default_controls
     from kingyo.run.run import Run
 
     with redirect_stdout(sys.stderr):
-        plan = dry_run(with_default_controls(Run.open(config, folder, fetch=False)))
+        plan = dry_run(with_default_controls(Run.open(new.config, new.folder, fetch=False)))
         if not as_json and plan.missing_device is None:
             echo("Measuring the speed of dtypes and threads…", err=True)
         missing = plan.missing_device
@@ -164,36 +133,21 @@ def _dry_run(config: RunConfig, folder: Path, as_json: bool) -> None:
         print_dry_run(plan, speeds)
 
 
-def _begin(file: Path, config: RunConfig, seed: int, run: Path, seeds: Path | None) -> Run:
-    """Begin a run of a config that was read from a file; ``seeds`` is the folder of several runs."""
-    from kingyo.run.begin import begin
-    from kingyo.run.run import Run
-
-    with redirect_stdout(sys.stderr):
-        opened = Run.open(config.model_copy(update={"seed": seed}), file.parent)
-        return begin(opened, run, seeds=seeds, file=file)
+def _begin(new: NewRun, run: Path, seeds: Path | None, *, quiet: bool) -> Run:
+    with redirect_stdout(sys.stderr), Counts(quiet=quiet) as progress:
+        if not new.asks_scout:
+            return new.begin(run, progress, seeds)
+        with keeping(seeds or run):
+            return new.begin(run, progress, seeds)
 
 
-def _begin_choice(
-    file: Path, request: ScoutRequest, seed: int, run: Path, seeds: Path | None, *, quiet: bool
-) -> Run:
-    """Begin a run that chooses its sources."""
-    from kingyo.api.scouting import find_candidates
-
-    asked = replace(request, data={**request.data, "seed": seed})
-    with redirect_stdout(sys.stderr), keeping(request.out), Counts(quiet=quiet) as progress:
-        return find_candidates(asked, progress).begin(run, seeds=seeds, file=file)
-
-
-def _run_seeds(
-    begin: Callable[[int, Path, Path | None], Run], first: int, folder: Path, n: int, *, quiet: bool
-) -> None:
+def _run_seeds(new: NewRun, folder: Path, n: int, *, quiet: bool) -> None:
     """Run n seeds one after the other. Finished seeds are skipped."""
     from kingyo.run.seed_runs import PREFIX
     from kingyo.store import DATABASE, RunStore
 
     command = shlex.join(("kingyo", *sys.argv[1:]))
-    for seed in range(first, first + n):
+    for seed in range(new.config.seed, new.config.seed + n):
         run = folder / f"{PREFIX}{seed}"
         if (run / DATABASE).exists():
             with RunStore.read(run) as store:
@@ -204,5 +158,5 @@ def _run_seeds(
                 with RunStore.open(run) as store:
                     run_to_end(store, None, quiet=quiet, command=command)
         else:
-            with begin(seed, run, folder) as new:
-                run_to_end(new.begun, new, quiet=quiet, command=command)
+            with _begin(new.with_seed(seed), run, folder, quiet=quiet) as begun:
+                run_to_end(begun.begun, begun, quiet=quiet, command=command)

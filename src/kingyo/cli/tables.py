@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kingyo.cli.console import Console, print_text
-from kingyo.cli.scout import print_choice
+from kingyo.cli.scout_tables import print_choice
 from kingyo.evolution.objectives import is_share
 from kingyo.io.units import counted, percent
 from kingyo.results.comparisons import PairedComparison
