@@ -29,7 +29,7 @@ _SERVER.set_forkserver_preload(
         "kingyo.methods.catalogue",
         "kingyo.strategies.coarse_to_fine",
         "kingyo.strategies.cma_es",
-        "kingyo.tasks.text_tasks",
+        "kingyo.tasks.generate",
         "kingyo.models.language_model",
         "kingyo.models.loading",
         "kingyo.results.summary",

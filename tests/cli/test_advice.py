@@ -32,8 +32,7 @@ def graded(world: World, grader: str, **changes: object) -> Path:
 
 
 def test_all_zero_scores_are_reported_at_once_and_at_the_end(world: World) -> None:
-    done = world.run("evolve", graded(world, "zero"), "--run", "runs/zero")
-    assert done.returncode == 0, done.stderr
+    done = world.ok("evolve", graded(world, "zero"), "--run", "runs/zero")
     (line,) = [line for line in done.stderr.splitlines() if "All 4 baselines score 0% on fit." in line]
     assert "--trial uniform --answers 5" in line
     assert done.stderr.count("score 0%") == 1
@@ -65,7 +64,7 @@ def test_show_ends_with_what_to_do_next(finished: World) -> None:
 
 
 def test_answers_come_with_the_worst_first(finished: World) -> None:
-    shown = json.loads(finished.run("show", "runs/small", "--trial", "3", "--answers", "5", "--json").stdout)
+    shown = finished.data("show", "runs/small", "--trial", "3", "--answers", "5")
     scores = [each["score"] for each in shown["answers"]]
     assert len(scores) == 5 and scores == sorted(scores)
     assert {"item", "prompt", "expected", "answer", "score"} <= set(shown["answers"][0])
@@ -81,17 +80,16 @@ def test_answers_come_with_the_worst_first(finished: World) -> None:
 
 def test_what_was_measured_stands_beside_what_is_estimated(world: World) -> None:
     search = {"strategy": "item-gp", "screen": {"items": 5}}
-    done = world.run("evolve", world.config(search=search, budget={"candidates": 8}))
-    assert done.returncode == 0, done.stderr
+    done = world.ok("evolve", world.config(search=search, budget={"candidates": 8}))
     assert re.search(r"best ≈ [\d.]+%", done.stderr)
-    advice = " ".join(each["what"] for each in world.show("runs/small")["advice"])  # type: ignore[index]
+    advice = " ".join(each["what"] for each in world.show("runs/small")["advice"])
     assert re.search(r"best of all 8 \(trial \d\) [\d.]+% \(estimated; [\d.]+% on 5 items\)", advice)
-    one = json.loads(world.run("show", "runs/small", "--trial", "2", "--json").stdout)
+    one = world.data("show", "runs/small", "--trial", "2")
     assert one["estimate"]["raw"] == {"score": one["fit"]["score"], "n": 5}
     assert one["estimate"]["low"] <= one["estimate"]["score"] <= one["estimate"]["high"]
     shown = world.run("show", "runs/small", "--trial", "2").stdout
     assert "estimated for all 16 items from all trials" in shown
-    assert world.show("runs/small")["winner"]["estimate"]["n"] == 5  # type: ignore[index]
+    assert world.show("runs/small")["winner"]["estimate"]["n"] == 5
 
 
 @pytest.mark.parametrize("n", ["0"])
@@ -101,5 +99,5 @@ def test_a_wrong_number_of_answers_is_an_error(finished: World, n: str) -> None:
 
 
 def test_answers_of_no_trial_are_an_error(finished: World) -> None:
-    done = finished.run("show", "runs/small", "--answers", "5")
-    assert done.returncode == 1 and "--answers" in done.stderr and "--trial" in done.stderr
+    done = finished.fails("show", "runs/small", "--answers", "5")
+    assert "--answers" in done.stderr and "--trial" in done.stderr

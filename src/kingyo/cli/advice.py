@@ -10,7 +10,7 @@ from kingyo.advice import Advice, lost_writes, truncated_baselines, uninformativ
 from kingyo.advice.message import FEW
 from kingyo.advice.scores import MIN_ZEROS
 from kingyo.cli.console import Console, print_text
-from kingyo.cli.terminal import echo
+from kingyo.cli.output import echo
 from kingyo.errors import KingyoError
 from kingyo.evolution import MAIN, Event
 from kingyo.run.config import WEIGHT_SEARCH

@@ -25,7 +25,6 @@ _MIN_WIDTH = 16  # of the column whose cells may be wrapped
 
 
 def print_plan(preflight: Preflight, forecast: MergeForecast | None, *, verbose: bool = False) -> None:
-    """Print the plan of a merge, its cost and its problems; ``verbose`` prints a line for each tensor."""
     console = Console(highlight=False)
     for output in preflight.outputs:
         _print_target(console, preflight, output, verbose=verbose)
@@ -59,7 +58,6 @@ def _print_target(console: Console, preflight: Preflight, output: PlannedOutput,
 
 
 def _print_step(console: Console, name: str, plan: Plan) -> None:
-    """Print a merge whose result is an input of the written one."""
     groups = group(plan)
     everywhere = common_text(groups)
     values = [f"with {', '.join(everywhere)}"] if everywhere else []

@@ -64,12 +64,9 @@ def worst_answers(store: RunStore, trial: StoredTrial, n: int) -> list[ItemAnswe
     """
     evaluation = store.evaluation(trial.id, "fit")
     if evaluation is None or not evaluation.scores:
-        raise KingyoError(
-            "--answers",
-            expected="a trial that was scored on fit",
-            received="a trial without answers so far" if evaluation is None else "a failed trial",
-            remedy=f"See its scores with `kingyo show {shlex.quote(str(store.folder))} --trial N`.",
-        )
+        received = "a trial without answers so far" if evaluation is None else "a failed trial"
+        remedy = f"See its scores with `kingyo show {shlex.quote(str(store.folder))} --trial N`."
+        raise KingyoError("--answers", "a trial that was scored on fit", received, remedy)
     items = {item.id: item for item in store.items()["fit"]}
     worst = sorted(evaluation.scores, key=lambda each: each.score)[:n]
     limits = token_limits(store)

@@ -17,18 +17,18 @@ class MergeOptions:
     """Options of a merge. A live model needs ``threads``, ``compiled`` and ``allow_nonfinite`` only.
 
     Attributes:
-        seed: seed of random methods; overrides the recipe's.
+        seed: seed of random methods; overrides the recipe.
         max_shard_bytes: the largest size of a weight file.
-        threads: number of threads; None: as many as torch uses.
+        threads: number of threads. Default: all cores.
         compiled: use compiled loops; None uses them where they save time, and always for live models.
-        force: replace the model in the output folder.
-        allow_nonfinite: continue if weights are NaN or infinite.
-        copy_code: copy the Python files that a config names. They are not run.
-        ignore_licences: merge models whose licences forbid it, at the user's responsibility.
-        component: the component to merge, if the recipe names complete diffusers pipelines.
-        pipeline: also write the pipeline around a component.
-        single_file: also write a diffusion model as one file in the community's layout.
-        allow_pickle: read weights that exist only as pickles; see ``open_checkpoint``.
+        force: replace the output folder and everything in it.
+        allow_nonfinite: merge even if weights are NaN or infinite.
+        copy_code: copy the Python files of the models. They are not run.
+        ignore_licences: merge even if the licences of the models forbid it.
+        component: if the recipe names diffusers pipelines: merge this component of them, such as unet.
+        pipeline: write the full diffusers pipeline around the merged component, not only the component.
+        single_file: also write a diffusion model as one .safetensors in the layout of its original code.
+        allow_pickle: read weights that exist only as pickles. Code in a pickle is never run.
 
     Raises:
         KingyoError: ``seed`` or ``threads`` is out of range.

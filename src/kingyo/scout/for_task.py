@@ -65,17 +65,20 @@ class ScoutedSources(StrictModel):
     """The value of ``sources.scout``: where to look, and limits of the choice.
 
     Attributes:
-        where: folders with models, names on the Hub, and lists of them.
-        hub: tags of models on the Hub; ``limit`` is the most models of each.
-        licences: ``strict`` excludes models with an unknown licence.
+        where: folders with models, names on the Hub, and lists of them (@list.txt, one name per line).
+        hub: also models of the Hub with a tag, such as base_model:finetune:org/name.
+        limit: most models of each tag of the Hub.
+        licences: strict excludes models with an unknown licence.
         min_gain: least gain in mean score of a further source.
-        most, max_size: most sources, and most bytes of all of them.
-        item_evaluations, minutes: the budget.
-        max_bytes: most bytes of weights to read of each group.
+        most: most sources.
+        max_size: most bytes of all chosen sources, such as 30GB.
+        item_evaluations: most answers to grade.
+        minutes: most minutes to score.
+        max_bytes: most bytes of weights to read of each group, such as 20GB (the default).
     """
 
     where: list[str] = Field(default_factory=list[str])
-    hub: tuple[str, ...] = ()
+    hub: list[str] = Field(default_factory=list[str])
     limit: Count = 100
     licences: Literal["any", "strict"] = "any"
     min_gain: Annotated[Real, Field(ge=0, le=1)] = 0.01

@@ -36,11 +36,10 @@ class LoadOptions:
 
     Attributes:
         dtype: float32, float16 or bfloat16; None keeps the saved dtype.
-        device: torch device, such as ``cpu`` or ``cuda:0``.
-        batch_size: number of items per batch.
-        remote_code: allow Python files of the checkpoint to run; only at the user's request.
-        allow_pickle: if there are no safetensors, read pickles with ``torch.load(weights_only=True)``; only
-            at the user's request.
+        device: device of the model, such as cpu or cuda.
+        batch_size: number of items in a batch.
+        remote_code: let transformers run Python files from the model's folder.
+        allow_pickle: read weights that exist only as pickles. Code in a pickle is never run.
         scratch: folder for files that live as long as the model; None writes no files.
     """
 
