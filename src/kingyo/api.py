@@ -25,7 +25,6 @@ from kingyo.io.units import parse_size
 from kingyo.io.yaml import read_yaml
 from kingyo.recipe import NamedRecipe, Recipe, RecipeBook
 from kingyo.recipe import load_recipe as read_recipe
-from kingyo.report import write_report as write_report_of
 from kingyo.report.scout_page import write_scout_report
 from kingyo.results.summarize import summarize as summarize_store
 from kingyo.results.summary import RunSummary
@@ -38,6 +37,7 @@ from kingyo.scout.chosen_sources import check_rest, request_of, require_alone, w
 from kingyo.scout.task_candidates import ScoutRequest, TaskCandidates, measured
 from kingyo.store import RunStore
 from kingyo.store.database import require_new
+from kingyo.views.page import write_report as write_report_of
 
 AnyPath = str | Path
 AnyRecipe = str | Path | Mapping[str, object] | Recipe

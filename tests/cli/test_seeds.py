@@ -135,7 +135,7 @@ def test_seeds_of_equal_scores_have_no_interval(world: World) -> None:
     done = world.run("evolve", config, "--run", "many", "--seeds", "2")
     assert done.returncode == 0, done.stderr
     assert "Mean 0.0% [all runs equal: no interval]" in done.stdout
-    assert "bred − uniform: +0.0 [all runs equal: no interval] points" in done.stdout
+    assert "bred − uniform: +0.0 points [all runs equal: no interval]" in done.stdout
     summary = json.loads(world.run("show", "many", "--json").stdout)
     assert summary["mean"] == {"score": 0.0, "n": 2, "low": None, "high": None}
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from kingyo.report.findings import read_findings
 from kingyo.report.page import render_page
+
 from kingyo.store import RunStore
 
 VOID = {"meta", "br", "link", "img"}

@@ -14,15 +14,15 @@ import pytest
 pytest.importorskip("vl_convert", reason="charts are compiled by vl-convert")
 
 import vl_convert
-
-from kingyo.charts.draw import full_spec
-from kingyo.charts.marks import DARK, LIGHT, resolve_variables
-from kingyo.evolution import MAIN
 from kingyo.report.findings import Findings, read_findings
 from kingyo.report.genes import Gene, Matrix
 from kingyo.report.page import charts
 from kingyo.report.score_charts import gene_chart, importance_chart
 from kingyo.report.trial_charts import trial_rows
+
+from kingyo.charts.draw import full_spec
+from kingyo.charts.marks import DARK, LIGHT, resolve_variables
+from kingyo.evolution import MAIN
 from kingyo.stats import Interval
 from kingyo.store import RunStore, StoredTrial
 from tests.report.conftest import SHAPES

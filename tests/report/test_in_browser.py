@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("vl_convert", reason="the report needs kingyo[report]")
 
 from kingyo.report.findings import read_findings
+
 from kingyo.report.scout_page import write_scout_report
 from kingyo.store import RunStore
 from tests.report.browser import CHROMIUM, Browser

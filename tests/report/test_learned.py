@@ -9,11 +9,12 @@ import pytest
 
 pytest.importorskip("vl_convert", reason="the report needs kingyo[report]")
 
-from kingyo.cli.trials import print_trial, read_trial
 from kingyo.report.findings import Findings, read_findings
 from kingyo.report.page import charts
 from kingyo.report.tables import trials_table
 from kingyo.report.trial_charts import trial_rows
+
+from kingyo.cli.trials import print_trial, read_trial
 from kingyo.store import RunStore
 from tests.report.reader import Reader, rendered
 

@@ -14,13 +14,14 @@ import pytest
 
 pytest.importorskip("vl_convert", reason="the report needs kingyo[report]")
 
-from kingyo.errors import KingyoError
-from kingyo.report import wording, write_report
 from kingyo.report.findings import read_findings
 from kingyo.report.places import without_places
 from kingyo.report.sentences import headline, notes_on_top
-from kingyo.results.remarks import beside_baselines, better_than_bred
+
+from kingyo.errors import KingyoError
+from kingyo.report import wording, write_report
 from kingyo.store import RunStore
+from kingyo.views.statements import beside_baselines, better_than_bred
 from tests.report.conftest import SHAPES
 from tests.report.made_up_run import ATTACK
 from tests.report.reader import Reader, plain, rendered

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from kingyo.report import wording
 from kingyo.report.answers import image_url
 from kingyo.report.findings import read_findings
 from kingyo.report.genes import importance, read_matrices
 from kingyo.report.search_history import Point, trace
+
+from kingyo.report import wording
 from kingyo.results.comparisons import PairedComparison
 from kingyo.stats import Interval
 from kingyo.store import RunStore, StoredTrial

@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-
-from kingyo.cli.tables import print_summary
-from kingyo.cli.trials import print_trial, read_trial
-from kingyo.evolution import MAIN
-from kingyo.report import write_report
 from kingyo.report.findings import read_findings
 from kingyo.report.sentences import search_note, selection_sentences
 from kingyo.report.tables import scores_table, trials_table
 from kingyo.report.wording import NO_BREAK
-from kingyo.results.remarks import estimated_on_fit
+
+from kingyo.cli.tables import print_summary
+from kingyo.cli.trials import print_trial, read_trial
+from kingyo.evolution import MAIN
 from kingyo.results.summarize import summarize
+from kingyo.views.page import write_report
+from kingyo.views.statements import estimated_on_fit
 from tests.screened_runs import Model, begun, journey
 
 SIZES: Mapping[str, tuple[str, str]] = {

@@ -17,8 +17,6 @@ import yaml
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, MAIN, Event
 from kingyo.evolution.trial_recipes import read_recipe
-from kingyo.report.findings import read_findings
-from kingyo.report.sentences import parents_sentence
 from kingyo.run.begin import begin
 from kingyo.run.config_file import config_from_data, load_config
 from kingyo.run.resume import add_control, journey_of
@@ -28,6 +26,8 @@ from kingyo.scout import Rules, catalogue, find_places
 from kingyo.scout.choice import ChoiceLimits, WeightEvidence, choose, config_for
 from kingyo.store import RunStore
 from kingyo.types import ItemScore, Trial
+from kingyo.views.run_data import read_run_data
+from kingyo.views.run_view import about_parents
 from tests.cli.forked import run_forked
 from tests.exported import config_of, make_world
 from tests.models_on_disk import fine_tuned
@@ -397,7 +397,7 @@ def test_show_and_the_report_say_how_the_sources_were_chosen(world: Path) -> Non
     run = finished(run_yaml(world, **SEARCH))
     with RunStore.read(run) as store, RunStore.read(world / "found") as scout:
         record, answers = read_scout(store), scout.item_evaluations()
-        report = parents_sentence(read_findings(store))
+        report = about_parents(read_run_data(store).summary)
     assert record is not None and (record.chosen, record.candidates, record.answers) == (3, 4, answers)
     done = run_forked(["show", str(run)], world, os.environ)
     shown = " ".join(done.stdout.split())

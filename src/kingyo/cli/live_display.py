@@ -19,20 +19,20 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from kingyo.advice import setup_warnings
-from kingyo.cli.advice import AdviceWatcher, advice_text
+from kingyo.cli.advice import AdviceWatcher
 from kingyo.cli.console import Console, print_text
 from kingyo.cli.part_progress import PartProgress
 from kingyo.cli.run_progress import RunProgress, row_name
 from kingyo.dry_run import Cost, remaining_cost, total
 from kingyo.evolution import BASELINES, Event, stored_objectives
 from kingyo.io.units import counted, percent, time_text
-from kingyo.results.model_result import score_formatter
+from kingyo.results.unit import unit_of
 from kingyo.run.config import TRAININGS
 from kingyo.run.extensions import kept_if_used
 from kingyo.run.resume import is_complete, journey_of, require_same_code
 from kingyo.run.run import Run
 from kingyo.store import RunStore
+from kingyo.views.advice import setup_warnings
 
 REDRAWS_PER_SECOND = 4
 TRIALS_PER_LINE = 25
@@ -57,7 +57,7 @@ class LiveDisplay:
         self._quiet = quiet
         self._console = console or _standard_error()
         self._progress = RunProgress(Cost(parts=()))
-        self._value_text = score_formatter(stored_objectives(store))
+        self._value_text = unit_of(stored_objectives(store)).text
         self._live: Live | None = None
         self._last_line = self._progress.clock()
 
@@ -68,7 +68,7 @@ class LiveDisplay:
             for note in cast("list[str]", self._store.fact("notes") or []):
                 print_text(self._console, f"Note: {escape(note)}")
             for each in setup_warnings(self._store):
-                print_text(self._console, escape(advice_text(each)))
+                print_text(self._console, escape(str(each.statement)))
         return self
 
     def __exit__(

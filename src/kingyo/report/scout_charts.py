@@ -21,7 +21,7 @@ from kingyo.charts.marks import (
     tips,
 )
 from kingyo.io.units import counted, joined
-from kingyo.report import wording
+from kingyo.report import scout_wording as wording
 from kingyo.report.scout_findings import MergeStage, ScoutFindings
 from kingyo.stats import Interval
 

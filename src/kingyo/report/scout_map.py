@@ -9,7 +9,8 @@ import numpy as np
 from kingyo.charts import Chart, Spec
 from kingyo.charts.marks import ACCENT, GREY, INK, MUTED, field, layer, layers, legend_of, rows, scale, tips
 from kingyo.io.units import counted
-from kingyo.report import scout_places, wording
+from kingyo.report import scout_places
+from kingyo.report import scout_wording as wording
 from kingyo.report.scout_findings import ScoutFindings
 
 Row = Mapping[str, object]

@@ -7,12 +7,12 @@ from pathlib import Path
 from kingyo.charts.draw import render
 from kingyo.io.units import counted
 from kingyo.report import scout_sentences, scout_tables
-from kingyo.report.page import write_page
 from kingyo.report.scout_charts import curve_chart, items_chart
 from kingyo.report.scout_findings import ScoutFindings
 from kingyo.report.scout_map import map_chart
 from kingyo.scout.catalogue import Catalogue, Group
 from kingyo.scout.choice import ChosenSources
+from kingyo.views.page import write_page
 
 
 def write_scout_report(found: Catalogue, group: Group, choice: ChosenSources, out: Path) -> Path:

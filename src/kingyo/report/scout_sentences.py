@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kingyo.io.units import counted, joined, time_text
-from kingyo.report import wording
+from kingyo.report import scout_wording as wording
 from kingyo.report.scout_findings import ScoutFindings
 from kingyo.report.scout_map import map_places
 from kingyo.scout.suggestion import ENDS, doubts_text, next_text, predictions_text, trimmed_text

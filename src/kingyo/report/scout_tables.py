@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from kingyo.io.units import count_text, joined, size_text
-from kingyo.report import wording
+from kingyo.report import scout_wording as wording
 from kingyo.report.scout_findings import ScoutFindings
-from kingyo.report.tables import NONE, Cell, Row
 from kingyo.scout.candidate import Candidate
 from kingyo.stats import Interval
+
+NONE = "–"
+Cell = str | tuple[str, str]
+Row = tuple[Cell, ...]
 
 
 def stages_table(findings: ScoutFindings) -> tuple[Row, list[Row]]:
