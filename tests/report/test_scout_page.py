@@ -17,7 +17,7 @@ from kingyo.charts import Chart
 from kingyo.charts.draw import full_spec
 from kingyo.errors import KingyoError
 from kingyo.io.units import joined
-from kingyo.report import wording
+from kingyo.report import scout_wording as wording
 from kingyo.report.scout_charts import MEASURED, NEXT, PREDICTED, curve_chart, item_order, items_chart
 from kingyo.report.scout_findings import ScoutFindings
 from kingyo.report.scout_map import map_chart
