@@ -161,8 +161,7 @@ def test_card_is_one_that_the_hub_reads(exported: Path) -> None:
 def test_the_card_has_scores_with_interval_and_n(world: Path, exported: Path) -> None:
     card = (exported / "README.md").read_text(encoding="utf-8")
     for name in ("this model", "base", "ja", "math", "uniform"):
-        assert re.search(rf"\| \**{name}\** \| \d+\.\d% \[\d+\.\d, \d+\.\d\] \|", card), name
-    assert "| fit (n = 8) |" in card
+        assert re.search(rf"\| \**{name}\** \| \d+\.\d% \[\d+\.\d, \d+\.\d\], n = 8 \|", card), name
     assert str(world) not in card
     assert "scored with kingyo 0.0.1." in card
     lines = [line for line in card.splitlines() if line.startswith("| ")]

@@ -96,7 +96,7 @@ def test_no_mark_lies_above_the_axis(runs: dict[str, Path]) -> None:
     points = tuple(replace(each, score=(each.score or 0) / 4) for each in main.points)
     low = replace(main, points=points, records=())
     ahead = replace(control, records=tuple(replace(each, score=0.9) for each in control.records))
-    nothing = replace(data.summary, baselines={}, controls={}, winner=None, leader=None)
+    nothing = replace(data.summary, baselines={}, controls={}, winner=None, leader=None, choice=None)
     for controls in ({}, {"random": ahead}):
         case = replace(data, main=low, controls=controls, summary=nothing)
         spec = as_json(page_view(case).charts["progress"].spec)

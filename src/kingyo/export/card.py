@@ -57,6 +57,7 @@ _LIMITS = (
 
 ADAPTER, BRED_RECIPE = "adapter", "bred.yaml"
 """Folder of the LoRA of a trained model; file with the recipe of the bred model that it was trained on."""
+_THIS = "**this model**"
 LANGUAGE_CODE = re.compile(r"[a-z]{2,3}")
 
 
@@ -229,7 +230,7 @@ def _standing(card: Card) -> Iterator[str]:
 
 def _scores(card: Card) -> str:
     summary, others = card.summary, [each for each in card.summary.models if each.trial != card.chosen.trial]
-    models = {"**this model**": card.chosen, **{_row_name(each): each for each in others}}
+    models = {_THIS: card.chosen, **{_row_name(each): each for each in others}}
     compared = {each.other: each for each in card.comparisons}
     comparisons = {name: compared[each.name] for name, each in models.items() if each.name in compared}
     by, means = summary.unit.measure, summary.score_name
@@ -261,7 +262,14 @@ def _scores(card: Card) -> str:
 
 
 def _markdown(shown: Table) -> str:
-    rows = [tuple(cell(str(each)) for each in row) for row in (shown.head, *shown.rows)]
+    """Write a table; of its names, only "**this model**" is Markdown."""
+    rows = [
+        (
+            name.replace(cell(_THIS), _THIS) if name.startswith(cell(_THIS)) else name,
+            *(each.replace("<", "\\<") for each in rest),
+        )
+        for name, rest in ((cell(str(row[0])), map(str, row[1:])) for row in (shown.head, *shown.rows))
+    ]
     return table(rows[0], rows[1:])
 
 

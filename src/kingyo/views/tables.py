@@ -71,21 +71,22 @@ def scores_table(
     Args:
         summary: the run.
         models: name of a row -> model.
-        comparisons: name of a row -> its comparison with the first model, for another column.
+        comparisons: name of a row -> its comparison with the first model, for another column; then n stands
+            in each cell.
         minus: the heading of that column.
     """
     head = [Cell("model")]
     for split in SPLITS:
         scores = [model.on(split) for model in models.values()]
         size = sizes_of(scores, summary.items[split]) if any(scores) else ""
-        head.append(Cell(split, f"({size})" if size else ""))
-    rows: list[Row] = []
+        head.append(Cell(split, f"({size})" if size and comparisons is None else ""))
+    rows, write = list[Row](), bounded_cell if comparisons is None else _with_n
     for name, model in models.items():
-        fit = bounded_cell(model.on_all("fit"), mark="≈ " if model.is_estimated("fit") else "")
-        scored = [fit, bounded_cell(model.validation), bounded_cell(model.test)]
+        fit = write(model.on_all("fit"), mark="≈ " if model.is_estimated("fit") else "")
+        scored = [fit, write(model.validation), write(model.test)]
         rows.append((Cell(name), *scored, *_difference_cells(summary, comparisons, name)))
         for task, own in model.tasks.items():
-            of_task = (bounded_cell(own.get(split)) for split in SPLITS)
+            of_task = (write(own.get(split)) for split in SPLITS)
             rows.append((Cell(f"{name}: {task}"), *of_task, *_difference_cells(summary, comparisons, "")))
     what = "Mean item scores" if summary.unit.measure else "Scores"
     return Table(
@@ -217,8 +218,8 @@ def _objective(point: FrontPoint, place: int, name: str, model: ModelResult | No
     return _with_n(model.tasks[name].get("fit") if model.tasks else model.fit)
 
 
-def _with_n(value: Interval | None) -> Cell:
-    return bounded_cell(value, note=f", n = {value.size}" if value else "")
+def _with_n(value: Interval | None, mark: str = "") -> Cell:
+    return bounded_cell(value, mark=mark, note=f", n = {value.size}" if value else "")
 
 
 def pairs_table(title: str, pairs: Iterable[tuple[str, str]]) -> Table:
