@@ -49,7 +49,7 @@ def print_some(summary: RunSummary, controls: Collection[str], *topics: str, nam
         Console(highlight=False),
         {key: each for key, each in summary.controls.items() if key in controls},
     )
-    own = replace(summary, baselines={}, controls=chosen)
+    own = replace(summary, baselines={}, controls=chosen, choice=None)
     view, whole = summary_view(own), summary_view(summary)
     _print_title(console, whole)
     _print_tables(console, view, "scores", "sets")

@@ -40,7 +40,6 @@ class ItemAnswer:
     limit: int
 
     def to_json(self) -> dict[str, object]:
-        """Return item and answer as JSON data."""
         item, answer = self.item, self.answer
         return {
             "item": item.id,
@@ -127,7 +126,6 @@ class TrialDetails:
     answers: list[ItemAnswer] | None
 
     def to_json(self) -> dict[str, object]:
-        """Return the trial as JSON data."""
         trial, result = self.trial, self.result
         return {
             "run": str(self.store.folder),

@@ -104,12 +104,10 @@ class Card:
 
     @property
     def is_baseline(self) -> bool:
-        """Whether it is a model that the run compares with."""
         return self.chosen.trial.search == BASELINES
 
     @property
     def is_copy(self) -> bool:
-        """Whether it is the base or a parent as it is."""
         return self.is_baseline and self.chosen.trial.name not in MIXTURES
 
 

@@ -43,7 +43,6 @@ class PairedComparison:
         return "worse" if self.difference.high < 0 else "open"
 
     def to_json(self) -> dict[str, object]:
-        """Return the comparison in ``kingyo show --json``."""
         numbers = interval_json(self.difference) or {}
         return {**numbers, "p": self.p, "test": self.test, "alike": self.is_alike}
 

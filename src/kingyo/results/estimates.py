@@ -45,7 +45,6 @@ class FitEstimate:
     raw: float
 
     def to_json(self) -> dict[str, object]:
-        """Return the estimate and the raw mean."""
         estimate = interval_json(self.score) or {}
         return {**estimate, "raw": {"score": self.raw, **self.score.size_json}}
 
@@ -163,7 +162,6 @@ def _parts(store: RunStore, items: Sequence[Item], scored: Collection[str]) -> l
 
 
 def _columns(items: Sequence[Item], objectives: Objectives) -> list[list[int]]:
-    """Return the positions of each task's items."""
     is_single = len(objectives.tasks) == 1
     return [
         [i for i, item in enumerate(items) if is_single or item.task == name] for name in objectives.tasks

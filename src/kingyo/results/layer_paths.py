@@ -148,7 +148,6 @@ def with_passed_layers(layers: Mapping[str, int], steps: Sequence[PathStep]) -> 
 
 
 def _runs(steps: Sequence[PathStep]) -> list[list[PathStep]]:
-    """Group hops through consecutive layers of one source."""
     runs: list[list[PathStep]] = []
     for step in steps:
         last = runs[-1][-1] if runs else None

@@ -71,7 +71,6 @@ class Learning:
         return text if bred is None else f"{text} {_BRED[self.origin(bred)]}"
 
     def to_json(self, bred: StoredTrial | None) -> dict[str, object]:
-        """Return it as JSON."""
         return {
             "lessons": len(self.lessons),
             "trials": [*self.lessons],

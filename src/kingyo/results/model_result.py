@@ -80,18 +80,18 @@ class ModelResult:
         }
         return {
             **{split: interval_json(self.on(split)) for split in SPLITS},
-            "estimate": None if self.estimate is None else self.estimate.to_json(),
+            **({} if self.estimate is None else {"estimate": self.estimate.to_json()}),
             **({"tasks": tasks} if tasks else {}),
             **({"set_measures": [asdict(value) for value in self.sets]} if self.sets else {}),
         }
 
     def to_json(self) -> dict[str, object]:
-        """Return the model in ``kingyo show --json``."""
         return {
             "trial": self.trial.asked.number,
             "search": self.trial.search,
             "genome": list(self.genome),
             "recipe": dict(self.recipe),
+            "estimate": None,
             **self.scores_json(),
         }
 

@@ -72,7 +72,6 @@ class SeedSummary:
 
     @property
     def predicted_inside(self) -> int:
-        """Return the number of runs with the winner's test score within its predicted interval."""
         predictions = zip((run.predicted for run in self.runs.values()), self.bred, strict=True)
         return sum(each is not None and each.low <= score <= each.high for each, score in predictions)
 
@@ -149,7 +148,6 @@ class SeedSummary:
         )
 
     def to_json(self) -> dict[str, object]:
-        """Return the JSON of ``kingyo evolve --seeds N --json``."""
         return {
             "seeds": list(self.seeds),
             "test": list(self.bred),

@@ -109,7 +109,6 @@ def _is_untrained(search: str, winner: ModelResult) -> bool:
 
 
 def _leader(store: RunStore, fits: Sequence[EvaluationRow]) -> ModelResult | None:
-    """Return the best trial of the last search with any success."""
     scored = [row for row in fits if row.value is not None]
     ranks = [(row.value, -row.trial) for row in scored if row.search == scored[-1].search]
     return read_model_result(store, "leader", store.trial(-max(ranks)[1])) if ranks else None
@@ -121,7 +120,6 @@ def _estimated(store: RunStore, model: ModelResult) -> ModelResult:
 
 
 def _fit_value(fits: Sequence[EvaluationRow], model: ModelResult | None) -> float | None:
-    """Return the fit score of a model as its search was told."""
     return next((row.value for row in fits if model and row.trial == model.trial.id), None)
 
 

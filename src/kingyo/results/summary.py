@@ -145,7 +145,6 @@ class RunSummary:
 
     @property
     def set_splits(self) -> tuple[Split, ...]:
-        """Return the splits on which set measures are computed."""
         return READ if self.unit.measure is None else SPLITS
 
     @property
@@ -168,7 +167,6 @@ class RunSummary:
         return self.not_learned if self.learning is None else self.learning.in_words(winner)
 
     def to_json(self) -> dict[str, object]:
-        """Return the JSON of ``kingyo show --json``. Keys that do not apply to a run are left out."""
         winner = None if self.winner is None else self.winner.trial
         path = {} if self.path is None else {"path": self.path.to_json()}
         models = (*self.models, *((self.leader,) if self.leader else ()))

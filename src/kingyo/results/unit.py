@@ -38,7 +38,6 @@ class Unit:
 
     @property
     def factor(self) -> float:
-        """Return the factor of numbers in charts."""
         return 1.0 if self.measure else 100.0
 
     @property

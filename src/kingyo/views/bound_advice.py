@@ -81,7 +81,6 @@ def _sides(gene: float, low: float, high: float) -> Iterator[Side]:
 
 
 def _key(axis: str, config: Mapping[str, object]) -> str:
-    """Return the key of run.yaml that has the parameters of an axis."""
     name, source, _ = f"{axis}//".split("/", 2)
     own = cast("Mapping[str, Mapping[str, object]]", config.get("sources") or {}).get(source, {})
     is_own = name in cast("Mapping[str, object]", own.get("parameters", {}))
@@ -91,7 +90,6 @@ def _key(axis: str, config: Mapping[str, object]) -> str:
 def _beyond(
     axis: str, where: str, parameter: Parameter, side: Side, bounds: tuple[float, float]
 ) -> Iterator[Edge]:
-    """Yield the gene's bound if the method accepts values beyond it."""
     low, high = bounds
     half = (high - low) / 2
     bound, wider = (low, low - half) if side == "from" else (high, high + half)

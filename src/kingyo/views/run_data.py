@@ -138,7 +138,6 @@ def read_run_data(store: RunStore) -> RunData:
 
 
 def _shareable(summary: RunSummary, folder: Path) -> RunSummary:
-    """Return a summary without absolute paths."""
     commands = {name: without_places(each, folder) for name, each in summary.controls_to_run.items()}
     scout = summary.scout
     if scout is not None and scout.page is not None:

@@ -488,7 +488,6 @@ def _counted(history: SearchHistory) -> str:
 
 
 def _charts(data: RunData) -> Iterator[Chart]:
-    """Yield all charts for which there are numbers."""
     bars, main, routes, n_fit = data.bars(), data.main, data.routes, data.summary.items["fit"]
     if bars:
         size = sizes_of((bar.score for bar in bars), data.summary.items[data.split])

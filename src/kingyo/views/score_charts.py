@@ -219,7 +219,6 @@ def _points(data: RunData, name: str, shown: Rows, pair: Pair, **look: object) -
 
 
 def _axis_titles(data: RunData, pair: Pair) -> tuple[str, str]:
-    """Return the titles of two objectives' axes: scores are those on fit."""
     across, up = (data.summary.objectives[place] for place in pair)
     return _title(across), _title(up)
 

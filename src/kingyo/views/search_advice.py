@@ -113,7 +113,6 @@ def _best(rows: Sequence[EvaluationRow]) -> EvaluationRow:
 
 
 def _value_text(summary: RunSummary, row: EvaluationRow, raw: Mapping[int, float]) -> str:
-    """Return the fit score that the search received."""
     measured = _measured(raw[row.trial], SampleSize(n=row.n)) if row.is_partial else ""
     return f"{summary.unit.text(row.value or 0.0)}{measured}"
 
@@ -123,7 +122,6 @@ def _measured(raw: float, size: SampleSize) -> str:
 
 
 def _is_perfect(store: RunStore, trial: int) -> bool:
-    """Return whether a trial solved all items that it was scored on."""
     evaluation = store.evaluation(trial, "fit")
     return evaluation is not None and evaluation.mean is not None and evaluation.mean >= 1 - ROUNDING
 

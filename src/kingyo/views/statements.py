@@ -315,7 +315,6 @@ def not_compared(summary: RunSummary) -> str | None:
 
 
 def _predicted(summary: RunSummary) -> str | None:
-    """Compare the prediction from validation with the test score."""
     winner, predicted = summary.winner, summary.predicted
     if winner is None or predicted is None:
         return None
@@ -328,7 +327,6 @@ def _predicted(summary: RunSummary) -> str | None:
 
 
 def _standing(summary: RunSummary) -> Iterator[str]:
-    """Yield how to take the score of the child."""
     winner, measure = summary.winner, summary.unit.measure
     if winner is not None and winner.test is not None:
         if measure:
@@ -347,7 +345,6 @@ def _standing(summary: RunSummary) -> Iterator[str]:
 
 
 def _selection(summary: RunSummary) -> Iterator[str]:
-    """Yield by how much picking the best flattered the winner."""
     child, measure = summary.child, summary.unit.measure
     if measure:
         yield f"These are mean item scores. {measure} guided the search and picked the winner in their place."

@@ -98,7 +98,6 @@ def _colours(data: RunData) -> dict[str, str]:
 
 
 def _learned(data: RunData, main: SearchHistory) -> Iterator[Spec]:
-    """Yield triangles for the trials that were learned."""
     if not main.learned:
         return
     tooltip = tips(("trial", "trial"), ("lesson", "how"), ("text", data.summary.unit.title), ("n", "items"))
