@@ -66,7 +66,7 @@ test: $(DEV_STAMP) ## run the tests (minutes)
 	$(BIN)/python -m pytest $(PYTEST)
 
 test-all: $(DEV_STAMP) ## run the slow tests as well, and those against mergekit and sd-mecha where they are installed
-	$(BIN)/python -m pytest $(PYTEST) -m ''
+	HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest $(PYTEST) -m ''
 
 # mergekit is what the oracle tests and the benchmark compare with, in a virtual environment of its own.
 mergekit-venv: $(MERGEKIT)/.installed ## install mergekit 0.1.5 beside us, for test-all and bench

@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kingyo.evolution import MAIN, Event, Journey, Limits, Search
+from kingyo.evolution import MAIN, Event, Journey, Limits, Search, fixed
 from kingyo.evolution.screens import ScreenSettings
 from kingyo.evolution.search import run_search
 from kingyo.evolution.search_log import SearchLog
@@ -195,7 +195,9 @@ def _search(store: RunStore, name: str, arguments: argparse.Namespace, watch: Wa
         description={"strategy": name},
     )
     runner = LocalRunner(watch)
-    evaluator = Journey(store=store, runner=runner, baselines={}, searches=[search], finalists=1).evaluator()
+    evaluator = Journey(
+        store=store, runner=runner, baselines={}, stages=[fixed(search)], finalists=1
+    ).evaluator()
     run_search(SearchLog(search, store, evaluator.items["fit"], watch.notify), evaluator)
 
 

@@ -27,7 +27,7 @@ from kingyo.evolution import MAIN
 from kingyo.stats import Groups, PairedDifference, paired_difference
 from kingyo.stats.half_samples import half_sample_bounds
 from kingyo.store import RunStore, StoredTrial
-from kingyo.tasks.picture_measures import ReferenceSettings, picture_measures
+from kingyo.tasks.references import ReferenceSettings, picture_measures
 from kingyo.types import ItemScore
 
 DRAW_AGAIN = """

@@ -25,15 +25,16 @@ import argparse
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from gates import GateLearner
 from seeds import kingyo, percent, points, print_row, size
 
+from kingyo.run.choice import answers_alone
 from kingyo.run.config_file import config_from_data
 from kingyo.run.run import Run
-from kingyo.scout.choice import answers_alone, names_of
+from kingyo.scout.for_task import names_of
 from kingyo.stats import Groups, paired_difference
 from kingyo.store import RunStore
 
@@ -120,14 +121,13 @@ def test_scores(run: Path) -> tuple[dict[str, float], dict[str, str]]:
 
 
 def of_scout(folder: Path) -> Config:
-    """Return the scout's run.yaml with absolute paths."""
-    config: Config = yaml.safe_load((folder / "scout" / "run.yaml").read_text(encoding="utf-8"))
-    here = folder / "scout"
-    config["base"] = str((here / config["base"]).resolve())
+    """Return the settings of the scout's run with absolute paths."""
+    with RunStore.read(folder / "scout") as store:
+        config = cast("Config", store.fact("config"))
+    config["base"] = str(Path(config["base"]).resolve())
     config["sources"] = sources_of(config, config["sources"])
     config["controls"]["random_sources"] = sources_of(config, config["controls"]["random_sources"])
     config["task"] = {"file": str(folder / "task.yaml")}
-    config["scout"] = str((here / config["scout"]).resolve())
     return config
 
 
@@ -144,7 +144,6 @@ def sources_of(config: Config, names: Iterable[str]) -> dict[str, str]:
 def with_sources(folder: Path, names: Sequence[str]) -> Config:
     """Return the scout's run.yaml with other sources, as many groups as it has, and without controls."""
     config = of_scout(folder)
-    del config["scout"]
     own = config["merge"].pop("sources", {})
     merge = {**config["merge"], "sources": {name: own[name] for name in names if name in own}}
     return {**config, "sources": sources_of(config, names), "merge": merge, "controls": {}}

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from kingyo.store import DATABASE
-from kingyo.store.schema import seal
+from kingyo.store.database import seal
 
 
 @contextmanager

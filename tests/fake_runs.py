@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from kingyo.evolution import BASELINES, MAIN, Event, Journey, Limits, Search
+from kingyo.evolution import BASELINES, MAIN, Event, Journey, Limits, Search, fixed
 from kingyo.evolution.screens import ScreenSettings
 from kingyo.recipe import Recipe, Source
 from kingyo.runners import Job, LocalRunner, Runner
@@ -112,7 +112,7 @@ def journey(
         store=store,
         runner=LocalRunner(model) if isinstance(model, Model) else model,
         baselines={"a": weights(1, 0), "b": weights(0, 1), "uniform": weights(0.5, 0.5)},
-        searches=[main, control],
+        stages=[fixed(main, control)],
         finalists=4,
         reuse=reuse,
         notify=notify,

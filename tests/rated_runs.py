@@ -13,7 +13,7 @@ from kingyo.evolution import BASELINES, MAIN
 from kingyo.rating.models import RatedModel, read_models
 from kingyo.rating.pairs import Pair, PairChooser
 from kingyo.recipe import Recipe, Source
-from kingyo.store import NewTrial, RunStore
+from kingyo.store import RunStore, StoredTrial
 from kingyo.store.choices import ChoiceLog, StoredChoice, Verdict
 from kingyo.types import Evaluation, Item, ItemScore, Media, Split, Trial
 
@@ -63,7 +63,7 @@ def _add(store: RunStore, number: int, name: str) -> None:
     sources = (Source(model=name, parameters={"weight": 1.0}),)
     recipe = Recipe(merge_method="linear", sources=sources)
     asked = Trial(number=number, genome=(), parents=())
-    new = NewTrial(
+    new = StoredTrial(
         asked=asked,
         recipe=json.dumps(recipe.to_dict()),
         recipe_hash=recipe.hash,

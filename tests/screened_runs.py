@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from kingyo.evolution import BASELINES, MAIN, Event, Journey, Limits, Search, ignore_events
+from kingyo.evolution import BASELINES, MAIN, Event, Journey, Limits, Search, fixed, ignore_events
 from kingyo.evolution.screens import ScreenSettings
 from kingyo.recipe import Recipe, Source
 from kingyo.runners import LocalRunner
@@ -52,7 +52,6 @@ STRATEGIES: dict[str, dict[str, object]] = {
     "m2n2": {"population": 5, "batch": 5},
     "nsga2": {"population": 6},
     "coarse-to-fine": {"settings": SMALL_GP, "per_gene": 4.0},
-    "islands": {"strategy": "ga", "settings": {"population": 4}, "islands": 2},
 }
 BUDGET = Limits(item_evaluations=24 * 12)
 
@@ -162,7 +161,7 @@ def journey(
         store=store,
         runner=LocalRunner(model),
         baselines=BASELINE_RECIPES,
-        searches=[main, control],
+        stages=[fixed(main, control)],
         finalists=3,
         notify=notify,
     )

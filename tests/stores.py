@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kingyo.store import NewTrial, RunStore
+from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Item, ItemScore, Trial
 
 ITEMS = tuple(Item(id=f"i{n}", prompt=f"{n}は?", answer=str(n), choices=("a", "b")) for n in range(4))
@@ -20,8 +20,8 @@ def begun(folder: Path) -> RunStore:
     return store
 
 
-def trial(number: int, recipe: str = "r") -> NewTrial:
-    return NewTrial(
+def trial(number: int, recipe: str = "r") -> StoredTrial:
+    return StoredTrial(
         asked=Trial(number=number, genome=(0.1, 1 / 3), parents=(0,) if number else ()),
         recipe="{}",
         recipe_hash=recipe,

@@ -22,7 +22,7 @@ from kingyo.models.language_model import LiveModel
 from kingyo.run.config import parse_config
 from kingyo.run.run import Run
 from kingyo.runners.evaluate import Evaluator, InPlaceMerger
-from kingyo.tasks.verdict import build_verdict
+from kingyo.tasks.graders import build_graders
 from kingyo.types import Evaluation, Genome
 
 LOW, HIGH = 0.0, 1.5
@@ -103,5 +103,5 @@ class OpenedDomain:
     def regrade(self, grader: object, answers: Sequence[str]) -> list[float]:
         """Return the scores of answers to all items by another grader."""
         spec = next(iter(self._run.config.specs.values())).model_copy(update={"grader": grader})
-        verdict = build_verdict(spec.graders, self.domain.folder)
-        return [verdict(answer, item) for answer, item in zip(answers, self.items, strict=True)]
+        verdict = build_graders(spec.graders, self.domain.folder)
+        return verdict.grade(answers, self.items)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from kingyo.tasks.language import Language
+from kingyo.tasks.graders.language import Language
 from kingyo.types import Item
 
 FORMAT = re.compile(r'\{"answer": "[^"]*"\}')

@@ -20,7 +20,7 @@ from searching.ours import Watch
 
 from domains.landscape import Landscape
 from kingyo.checkpoints.layout import Layout
-from kingyo.evolution import Event, Journey, Objectives, Search, Space, objectives_as_facts
+from kingyo.evolution import Event, Journey, Objectives, Search, Space, fixed, objectives_as_facts
 from kingyo.evolution.best_of_run import choose_best
 from kingyo.evolution.scorer import Scorer
 from kingyo.evolution.search import run_search
@@ -218,7 +218,7 @@ class Play:
             journey.score_baselines(evaluator)
             watch = Watch(self, lambda spent, genome: found.append((spent, self.mean(genome, "test"))))
             items = evaluator.items["fit"]
-            watch.log = SearchLog(journey.searches[0], journey.store, items, watch.notify)
+            watch.log = SearchLog(journey.first[0], journey.store, items, watch.notify)
             run_search(watch.log, evaluator)
             watch.answer()
         return found
@@ -256,7 +256,7 @@ class Play:
                 store=store,
                 runner=LocalRunner(evaluate),
                 baselines=named,
-                searches=recorded,
+                stages=[fixed(*recorded)],
                 finalists=config.finalists,
             )
             yield journey

@@ -14,8 +14,8 @@ from kingyo.recipe import Hop, Recipe
 from kingyo.runners.evaluate import Evaluator, LayerPathBuilder
 from kingyo.space import DataflowSpace, RoundedSpace
 from kingyo.strategies import build
-from kingyo.strategies.initial_points import InitialPointsStrategy
 from kingyo.strategies.presets import PRESETS
+from kingyo.strategies.wrapper import InitialPointsStrategy
 from kingyo.tasks import build_tasks, load_splits
 from kingyo.types import Evaluation, Outcome, Split, Strategy, Trial
 

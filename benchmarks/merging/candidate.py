@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from kingyo.engine import ExecutionOptions, Sources, into, open_sources, plan
+from kingyo.engine import MergeOptions, Sources, into, open_sources, plan
 from kingyo.recipe import Recipe
 from merging.models import recipe
 
@@ -96,7 +96,7 @@ def merging(
     queue = iter(recipes)
 
     def candidate() -> None:
-        into(plan(next(queue), opened), live, ExecutionOptions(threads=threads, compiled=True))
+        into(plan(next(queue), opened), live, MergeOptions(threads=threads, compiled=True))
 
     for _ in range(_FIRST):
         candidate()

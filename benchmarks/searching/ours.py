@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from kingyo.evolution import Event, Journey
+from kingyo.evolution import Event, Journey, fixed
 from kingyo.evolution.picking import Ranking
 from kingyo.evolution.search import run_search
 from kingyo.evolution.search_log import SearchLog
@@ -41,7 +41,7 @@ def search(
             store=store,
             runner=LocalRunner(problem.evaluate),
             baselines=opened.baselines,
-            searches=[main],
+            stages=[fixed(main)],
             finalists=1,
         )
         evaluator = journey.evaluator()

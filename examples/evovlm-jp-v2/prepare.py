@@ -19,7 +19,7 @@ from random import Random
 from typing import cast
 
 from kingyo.errors import KingyoError
-from kingyo.tasks.language import is_written_in
+from kingyo.tasks.graders.language import is_written_in
 from kingyo.tasks.media import with_images
 from kingyo.tasks.rows import DatasetSource, Row, read_rows
 from kingyo.types import Item

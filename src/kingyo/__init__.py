@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from kingyo.run.run import Run
     from kingyo.strategies import STRATEGIES
     from kingyo.tasks import GRADERS, TASK_KINDS
-    from kingyo.tasks.picture_grader import PICTURE_GRADERS
 
 __version__ = "0.1.0.dev0"
 
@@ -36,7 +35,6 @@ __all__ = [
     "GRADERS",
     "METHODS",
     "MODEL_KINDS",
-    "PICTURE_GRADERS",
     "STRATEGIES",
     "TASK_KINDS",
     "KingyoError",
@@ -58,7 +56,6 @@ _HOMES = {
     "GRADERS": "tasks",
     "METHODS": "methods",
     "MODEL_KINDS": "models.kinds",
-    "PICTURE_GRADERS": "tasks.picture_grader",
     "STRATEGIES": "strategies",
     "TASK_KINDS": "tasks",
     "KingyoError": "errors",

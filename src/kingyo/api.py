@@ -15,28 +15,24 @@ from kingyo.cli.live_display import LiveDisplay, run_shown
 from kingyo.cli.merge import check_and_fetch
 from kingyo.cli.progress import MergeProgress
 from kingyo.cli.run import require_one_run
-from kingyo.cli.scout_progress import ChoiceProgress
 from kingyo.engine import MergeOptions, rooted
-from kingyo.engine.options import MergeRequest
-from kingyo.engine.write import finish, write
-from kingyo.errors import KingyoError, attempt
+from kingyo.engine.write import write
+from kingyo.errors import KingyoError
 from kingyo.export import choose, export
 from kingyo.io.units import parse_size
 from kingyo.io.yaml import read_yaml
 from kingyo.recipe import NamedRecipe, Recipe, RecipeBook
 from kingyo.recipe import load_recipe as read_recipe
-from kingyo.report.scout_page import write_scout_report
 from kingyo.results.summarize import summarize as summarize_store
 from kingyo.results.summary import RunSummary
 from kingyo.run.begin import begin
 from kingyo.run.config_file import asks_scout, config_from_data, name_from_path
 from kingyo.run.resume import add_tuning, require_unchanged
 from kingyo.run.run import Run
-from kingyo.scout import Catalogue, Rules, catalogue, find_places
-from kingyo.scout.chosen_sources import check_rest, request_of, require_alone, with_sources
-from kingyo.scout.task_candidates import ScoutRequest, TaskCandidates, measured
-from kingyo.store import RunStore
-from kingyo.store.database import require_new
+from kingyo.scout import Catalogue, Rules, catalogue, find_places, with_structures
+from kingyo.scout.for_task import MOST_BYTES, ScoutRequest, TaskCandidates, check_rest, require_alone
+from kingyo.store import RunStore, require_new
+from kingyo.store.evidence import EvidenceStore
 from kingyo.views.page import write_report as write_report_of
 
 AnyPath = str | Path
@@ -84,8 +80,7 @@ def merge(
 ) -> Path:
     """Merge models according to a recipe into a folder that transformers or diffusers loads.
 
-    After an interrupt, call it again to resume. Problems that do not prevent the merge are issued as
-    ``UserWarning``.
+    Problems that do not prevent the merge are issued as ``UserWarning``.
 
     Args:
         recipe: a file with one or several recipes in mergekit's format, the content of such a file as a
@@ -107,13 +102,12 @@ def merge(
         >>> kingyo.merge("recipe.yaml", "merged", seed=1)  # doctest: +SKIP
         PosixPath('merged')
     """
-    request = MergeRequest(
-        recipe=_recipe(recipe),
-        out=_path("out", out),
-        folder=None if folder is None else _path("folder", folder),
-        options=MergeOptions(max_shard_bytes=parse_size(f"{max_shard_size}", "max_shard_size"), **options),
+    preflight = check_and_fetch(
+        _recipe(recipe),
+        _path("out", out),
+        MergeOptions(max_shard_bytes=parse_size(f"{max_shard_size}", "max_shard_size"), **options),
+        None if folder is None else _path("folder", folder),
     )
-    preflight = check_and_fetch(request)
     if preflight.error is not None:
         raise preflight.error
     for finding in preflight.of("warning"):
@@ -121,8 +115,7 @@ def merge(
     for output in preflight.outputs:
         with MergeProgress(output.out.name, quiet=not progress) as watch:
             write(preflight, output, watch)
-    finish(preflight)
-    return request.out
+    return preflight.out
 
 
 def _recipe(recipe: AnyRecipe) -> Path | RecipeBook:
@@ -177,7 +170,8 @@ def scout_models(
     found = catalogue(find_places(named, hub, limit), like, rules)
     if out is None:
         return found
-    return measured(found, ScoutRequest(where=named, rules=rules, out=_path("out", out)))
+    with EvidenceStore(_path("out", out)) as store:
+        return with_structures(found, store, MOST_BYTES, allow_pickle=rules.allow_pickle)
 
 
 def load_recipe(path: AnyPath) -> Recipe:
@@ -236,41 +230,25 @@ def evolve(
     where = "config" if file is None else str(file)
     if isinstance(sources := data.get("sources"), dict):
         require_alone(cast("dict[str, object]", sources), root)
+    out = (given or Path("runs") / str(seeded.get("name", "run"))).absolute()
     if asks_scout(seeded):
-        name = check_rest(seeded, root, where).name
-        scouted = given or Path("runs") / name
-        require_new(scouted.absolute())
-        seeded = _with_chosen_sources(seeded, root, scouted, progress=progress)
-    settings = config_from_data(seeded, root, where)
-    out = (given or Path("runs") / settings.name).absolute()
-    new = begin(Run.open(settings, root), out, file=file if root == home else None)
+        check_rest(seeded, root, where)
+        require_new(out)
+        new = _candidates(ScoutRequest.of(seeded, root, out)).begin(out, file=file if root == home else None)
+    else:
+        settings = config_from_data(seeded, root, where)
+        new = begin(Run.open(settings, root), out, file=file if root == home else None)
     return _finish(new.begun, new, progress=progress)
 
 
-def _with_chosen_sources(
-    data: Mapping[str, object], folder: Path, run: Path, *, progress: bool
-) -> Mapping[str, object]:
-    wanted = request_of(data, folder, run)
-    found = scout_models(
-        wanted.where,
-        base=wanted.base,
-        hub=wanted.hub,
-        limit=wanted.limit,
-        allow_pickle=wanted.rules.allow_pickle,
-    )
-    TaskCandidates.planned(found, wanted)
-    found = measured(found, wanted)
-    candidates = TaskCandidates.open(found, wanted)
-    names, min_gain = list(candidates.references), wanted.limits.min_gain
-    choice = candidates.choose(ChoiceProgress(names, min_gain, quiet=not progress).notify)
-    for each in candidates.licence_warnings(choice):
-        warnings.warn(str(each), stacklevel=3)
-    attempt(
-        lambda: write_scout_report(found, candidates.tried.group, choice, wanted.out),
-        lambda error: warnings.warn(str(error), stacklevel=3),
-        None,
-    )
-    return with_sources(data, candidates, choice)
+def _candidates(request: ScoutRequest) -> TaskCandidates:
+    found = request.read(_ignore, lambda text: warnings.warn(text, stacklevel=4))
+    TaskCandidates.planned(found, request)
+    return TaskCandidates.open(request.measure(found, _ignore), request)
+
+
+def _ignore(_what: str, _done: int, _total: int) -> None:
+    """Ignore progress."""
 
 
 def resume(run: AnyRun, *, progress: bool = True) -> Run:

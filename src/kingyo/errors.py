@@ -20,6 +20,8 @@ _MAX_LISTED = 60
 class KingyoError(ValueError):
     """A mistake that the user can fix: bad input, a missing file, models that do not fit together.
 
+    Give the arguments in this order or by name: ``KingyoError("k", "a number above 0", "-1", "Raise k.")``.
+
     Args:
         argument: what is wrong, as the user knows it: a YAML key, a file, a flag.
         expected: a noun phrase, such as "a number above 0".
@@ -29,7 +31,7 @@ class KingyoError(ValueError):
 
     exit_code = 1
 
-    def __init__(self, argument: str, *, expected: str, received: str, remedy: str) -> None:
+    def __init__(self, argument: str, expected: str, received: str, remedy: str) -> None:
         self.argument = argument
         self.expected = expected
         self.received = received
@@ -39,17 +41,12 @@ class KingyoError(ValueError):
         )
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickle the error with its fields, for other processes."""
-        return _again, (type(self), self.argument, self.expected, self.received, self.remedy)
+        return type(self), (self.argument, self.expected, self.received, self.remedy)  # for other processes
 
     def placed(self, where: str) -> KingyoError:
         """Return the same error with its place in front: a file, an entry, the name of a recipe."""
         argument = f"{where}: {self.argument}" if self.argument else where
-        return KingyoError(argument, expected=self.expected, received=self.received, remedy=self.remedy)
-
-
-def _again(kind: type[KingyoError], argument: str, expected: str, received: str, remedy: str) -> KingyoError:
-    return kind(argument, expected=expected, received=received, remedy=remedy)
+        return KingyoError(argument, self.expected, self.received, self.remedy)
 
 
 class Interrupted(Exception):  # noqa: N818
@@ -67,40 +64,34 @@ class MistakesError(KingyoError):
         expected: what it should be, as for ``KingyoError``.
     """
 
-    def __init__(self, argument: str, mistakes: Sequence[KingyoError], *, expected: str) -> None:
+    def __init__(self, argument: str, mistakes: Sequence[KingyoError], expected: str) -> None:
         self.mistakes = tuple(mistakes)
         lines = "".join(f"\n  {i + 1}. {error}" for i, error in enumerate(self.mistakes))
-        received, remedy = f"{len(self.mistakes)} mistakes", f"Fix these:{lines}"
-        super().__init__(argument, expected=expected, received=received, remedy=remedy)
+        super().__init__(argument, expected, f"{len(self.mistakes)} mistakes", f"Fix these:{lines}")
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickle the error with its mistakes, for other processes."""
-        return _several_again, (self.argument, self.mistakes, self.expected)
-
-
-def _several_again(argument: str, mistakes: Sequence[KingyoError], expected: str) -> MistakesError:
-    return MistakesError(argument, mistakes, expected=expected)
+        return type(self), (self.argument, self.mistakes, self.expected)
 
 
 Refuse = Callable[[KingyoError], None]
 """Report a mistake. If it returns, checks that do not depend on the mistake go on."""
 
 
-def attempt(read: Callable[[], T], refuse: Refuse, instead: T) -> T:
-    """Return what ``read`` returns; if it raises a KingyoError, report that and return ``instead``."""
+def report_errors(call: Callable[[], T], report: Refuse, default: T) -> T:
+    """Return what ``call`` returns; if it raises a KingyoError, report that and return ``default``."""
     try:
-        return read()
+        return call()
     except MistakesError as error:
         for each in error.mistakes:
-            refuse(each)
+            report(each)
     except KingyoError as error:
-        refuse(error)
-    return instead
+        report(error)
+    return default
 
 
-def together(argument: str, mistakes: Sequence[KingyoError], expected: str) -> KingyoError:
+def combined_error(argument: str, mistakes: Sequence[KingyoError], expected: str) -> KingyoError:
     """Return a single mistake unchanged, and several as one error."""
-    return mistakes[0] if len(mistakes) == 1 else MistakesError(argument, mistakes, expected=expected)
+    return mistakes[0] if len(mistakes) == 1 else MistakesError(argument, mistakes, expected)
 
 
 def crash(error: BaseException) -> str:
@@ -121,7 +112,7 @@ def crashes_as_errors(argument: str, *, expected: str, remedy: str) -> Generator
     except KingyoError:
         raise
     except (Exception, SystemExit) as error:
-        raise KingyoError(argument, expected=expected, received=crash(error), remedy=remedy) from error
+        raise KingyoError(argument, expected, crash(error), remedy) from error
 
 
 class ChangedSourceError(KingyoError):
@@ -172,7 +163,6 @@ def listed(names: Sequence[str], most: int) -> str:
     return f"{', '.join(names[:most])}{more}"
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> KingyoError:
+def unknown_name_error(kind: str, name: str, known: Iterable[str]) -> KingyoError:
     """Return the error for an unknown name."""
-    names = sorted(known)
-    return KingyoError(kind, expected="a known name", received=f"'{name}'", remedy=suggest(name, names))
+    return KingyoError(kind, "a known name", f"'{name}'", suggest(name, known))

@@ -15,7 +15,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
-from kingyo.errors import KingyoError, suggest, unknown
+from kingyo.errors import KingyoError, suggest, unknown_name_error
 from kingyo.user_code.files import files_behind, in_place, root_of
 
 T = TypeVar("T")
@@ -91,7 +91,7 @@ class Registry(Generic[T]):
         for point in entry_points(group=self._group):
             if point.name == name:
                 return self._checked(name, _loaded(point))
-        raise unknown(self._kind, name, self.names())
+        raise unknown_name_error(self._kind, name, self.names())
 
     def _in_file(self, name: str, folder: Path) -> T:
         place = whole_reference(name, folder)
@@ -150,12 +150,10 @@ def _loaded(point: EntryPoint) -> object:
     try:
         return cast(object, point.load())
     except (Exception, SystemExit) as error:
-        raise KingyoError(
-            f"plug-in {point.name} ({point.value})",
-            expected="a module that imports",
-            received=f"{type(error).__name__}: {error}",
-            remedy="Install what it needs, or uninstall the package that contains it.",
-        ) from error
+        expected = "a module that imports"
+        received = f"{type(error).__name__}: {error}"
+        remedy = "Install what it needs, or uninstall the package that contains it."
+        raise KingyoError(f"plug-in {point.name} ({point.value})", expected, received, remedy) from error
 
 
 def load_from_file(reference: str, folder: Path | None = None) -> object:
@@ -163,12 +161,8 @@ def load_from_file(reference: str, folder: Path | None = None) -> object:
     file, _, name = reference.rpartition(":")
     path = (folder or Path.cwd()) / file
     if not path.is_file():
-        raise KingyoError(
-            reference,
-            expected="a Python file",
-            received=f"no file {path}",
-            remedy=f"Correct the path; it is relative to {(folder or Path.cwd()).resolve()}.",
-        )
+        remedy = f"Correct the path; it is relative to {(folder or Path.cwd()).resolve()}."
+        raise KingyoError(reference, "a Python file", f"no file {path}", remedy)
     own = sha256(str(path.resolve()).encode()).hexdigest()[:8]  # so that files with equal names do not clash
     spec = importlib.util.spec_from_file_location(f"kingyo_user_{path.stem}_{own}", path)
     assert spec is not None and spec.loader is not None, "it ends in .py"
@@ -178,15 +172,10 @@ def load_from_file(reference: str, folder: Path | None = None) -> object:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # any crash of the user's file
         del sys.modules[spec.name]
-        raise KingyoError(
-            reference,
-            expected="a file that imports",
-            received=f"{type(error).__name__}: {error}",
-            remedy="Fix the file until Python imports it, or install what it needs.",
-        ) from error
+        expected = "a file that imports"
+        remedy = "Fix the file until Python imports it, or install what it needs."
+        raise KingyoError(reference, expected, f"{type(error).__name__}: {error}", remedy) from error
     if not hasattr(module, name):
         public = [each for each in vars(module) if not each.startswith("_")]
-        raise KingyoError(
-            reference, expected=f"a name in {path.name}", received=f"'{name}'", remedy=suggest(name, public)
-        )
+        raise KingyoError(reference, f"a name in {path.name}", f"'{name}'", suggest(name, public))
     return cast(object, getattr(module, name))

@@ -75,19 +75,6 @@ def test_paths(tmp_path: Path) -> None:
     assert all(isinstance(each, int) and 1 <= each <= 10 for each in hops)
 
 
-def test_jumps(tmp_path: Path) -> None:
-    out, again = tmp_path / "jumps.json", tmp_path / "again.json"
-    script = [sys.executable, str(BENCHMARKS / "jumps.py"), "--items", "8"]
-    for command in (["--paths", "4", "--json", out], ["--again", out, "--json", again]):
-        done = subprocess.run([*script, *map(str, command)], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-    records = json.loads(out.read_text())
-    assert json.loads(again.read_text()) == records
-    likelihood = records["3 to 12 hops, slots by depth"]["likelihood"]
-    assert all(each is None or -1 <= each["rho"] <= 1 for each in likelihood.values())
-    assert likelihood["−mean depth step"]["over_depth"] == 0
-
-
 def test_learning(tmp_path: Path) -> None:
     command = [sys.executable, str(BENCHMARKS / "learning.py"), "--work", str(tmp_path)]
     chosen = ["--domains", "sums-four@16", "--ways", "bred", "search", "--seeds", "3", "4"]

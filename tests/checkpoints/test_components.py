@@ -15,10 +15,9 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from kingyo.checkpoints import open_checkpoint
+from kingyo.checkpoints.locate import whole_pipeline
 from kingyo.checkpoints.model_reference import with_component
-from kingyo.checkpoints.pipelines import whole_pipeline
 from kingyo.engine import MergeOptions
-from kingyo.engine.options import MergeRequest
 from kingyo.engine.preflight import check_merge
 from kingyo.errors import KingyoError
 from tests.checkpoints.pipelines import ENCODER, UNET, pipeline
@@ -83,22 +82,16 @@ def test_merging_one_component_of_pipelines(tmp_path: Path) -> None:
     for i, name in enumerate("ab"):
         pipeline(tmp_path / name, seed=i)
     file = recipe(tmp_path, "a", "b/unet")
-    refused = check_merge(MergeRequest(recipe=file, out=tmp_path / "out")).error
+    refused = check_merge(file, tmp_path / "out").error
     assert refused is not None and "--component unet" in str(refused)
-    result = check_merge(
-        MergeRequest(recipe=file, out=tmp_path / "out", options=MergeOptions(component="unet"))
-    )
+    result = check_merge(file, tmp_path / "out", MergeOptions(component="unet"))
     assert result.error is None
     assert result.outputs[0].book.steps[-1].recipe.references == ("a/unet", "b/unet")
     assert {each.name for each in tmp_path.iterdir()} == {"a", "b", "recipe.yaml"}
-    wrong = check_merge(
-        MergeRequest(recipe=file, out=tmp_path / "out", options=MergeOptions(component="unett"))
-    ).error
+    wrong = check_merge(file, tmp_path / "out", MergeOptions(component="unett")).error
     assert wrong is not None and "Did you mean 'unet'" in str(wrong)
-    with pytest.raises(KingyoError, match="--component: expected the name of a pipeline's component"):
-        check_merge(
-            MergeRequest(recipe=file, out=tmp_path / "out", options=MergeOptions(component="../unet"))
-        )
+    with pytest.raises(KingyoError, match="--component: expected the name of a component"):
+        check_merge(file, tmp_path / "out", MergeOptions(component="../unet"))
 
 
 @pytest.fixture
@@ -161,7 +154,7 @@ def test_weights_in_float16_are_read_if_there_are_no_others(hub: Hub, tmp_path: 
 OPEN = """
 import sys
 from kingyo.checkpoints import open_checkpoint
-from kingyo.checkpoints.pipelines import whole_pipeline
+from kingyo.checkpoints.locate import whole_pipeline
 from kingyo.errors import KingyoError
 for reference in sys.argv[1:]:
     try:

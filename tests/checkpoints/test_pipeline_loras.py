@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from kingyo.checkpoints import open_checkpoint
-from kingyo.checkpoints.original_names import original_modules
+from kingyo.checkpoints.lora_keys import original_modules
 from kingyo.engine import open_sources, plan
 from kingyo.engine.jobs import compute
 from kingyo.errors import KingyoError

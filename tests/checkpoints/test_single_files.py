@@ -21,7 +21,6 @@ from kingyo.checkpoints import fingerprints_of, open_checkpoint
 from kingyo.checkpoints.locate import open_together
 from kingyo.checkpoints.single_file import SingleFile
 from kingyo.engine import MergeOptions, open_sources
-from kingyo.engine.options import MergeRequest
 from kingyo.engine.preflight import check_merge
 from kingyo.engine.write import write
 from kingyo.errors import KingyoError
@@ -51,7 +50,7 @@ def merge(folder: Path, content: dict[str, object], out: str, **options: Any) ->
     """Merge as ``kingyo merge`` does, and return the folder."""
     file = folder / "recipe.yaml"
     file.write_text(yaml.safe_dump(content))
-    preflight = check_merge(MergeRequest(recipe=file, out=folder / out, options=MergeOptions(**options)))
+    preflight = check_merge(file, folder / out, MergeOptions(**options))
     if preflight.error is not None:
         raise preflight.error
     return write(preflight, preflight.outputs[0])

@@ -118,36 +118,19 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     assert caught.value.argument == str(tmp_path / "file" / "out")
 
 
-def test_a_component_within_its_pipeline_is_resumed(tmp_path: Path) -> None:
+def test_a_component_within_its_pipeline(tmp_path: Path) -> None:
     like = open_checkpoint(str(pipeline(tmp_path / "sd") / "unet"))
     weights = dict(stored(like))
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "vae.json").write_text("{}")
-
-    def begin() -> CheckpointWriter:
-        stem = "unet/diffusion_pytorch_model"
-        return CheckpointWriter(tmp_path / "out", forms(weights), max_shard_bytes=2000, stem=stem)
-
-    def write(writer: CheckpointWriter, shards: int) -> None:
-        for i, shard in list(enumerate(writer.shards))[:shards]:
-            if not writer.is_finished(i):
-                writer.begin(i)
-                for name in shard.starts:
-                    writer.write(name, 0, weights[name].contiguous().view(-1))
-                writer.finish(i)
-
-    with pytest.raises(KeyboardInterrupt), begin() as writer:
-        write(writer, 2)
-        (tmp_path / ".out.partial/content/vae").mkdir()
-        (tmp_path / ".out.partial/content/vae/config.json").touch()  # of the latest write
-        raise KeyboardInterrupt
-    with begin() as writer:
-        assert writer.n_finished == 2 < len(writer.shards)
-        assert not (tmp_path / ".out.partial/content/vae").exists()
-        write(writer, len(writer.shards))
-        out = writer.complete(
-            like=like, around={"vae/vae.json": tmp_path / "other/vae.json"}, files={"x": "y"}
-        )
+    (tmp_path / "vae.json").write_text("{}")
+    out = write_checkpoint(
+        tmp_path / "out",
+        weights.items(),
+        like=like,
+        max_shard_bytes=2000,
+        stem="unet/diffusion_pytorch_model",
+        around={"vae/vae.json": tmp_path / "vae.json"},
+        files={"x": "y"},
+    )
     assert {each.name for each in out.iterdir()} == {"unet", "vae", "x"}
     again = open_checkpoint(str(out / "unet"))
     assert again.config == like.config

@@ -32,7 +32,6 @@ def test_two_models(world: World) -> None:
         "1",
         "2",
     }
-    assert "A and B (cosine of weights" in done.stdout
     assert done.stderr == ""
 
 
@@ -40,7 +39,6 @@ def test_two_models_and_their_base(world: World) -> None:
     done = world.run("diff", "a", "b", "--base", "base")
     assert done.returncode == 0, done.stderr
     assert "kind parameters ‖δA‖ ‖δB‖ cosine opposed by size" in " ".join(done.stdout.split())
-    assert "look nearly independent" in done.stdout
     assert "Opposite signs" not in done.stdout
 
 
@@ -50,14 +48,13 @@ def test_three_models_are_compared_pair_by_pair(world: World) -> None:
     assert done.returncode == 0, done.stderr
     for title in ("Cosine of weights", "Cosine of task vectors", "Opposite signs", "Opposite, by size"):
         assert title in done.stdout
-    assert "of the base's norm" in done.stdout
 
 
 def test_standard_output_contains_only_json(world: World) -> None:
     done = world.run("diff", "a", "b", "--base", "base", "--json", "--picture", "out.png")
     summary = json.loads(done.stdout)
     assert summary["models"] == {"A": "a", "B": "b"}
-    assert set(summary) == {"models", "base", "total", "kinds", "layers", "groups", "notes", "advice"}
+    assert set(summary) == {"models", "base", "total", "kinds", "layers", "groups", "notes"}
     assert set(summary["layers"]) == {"embedding", "block.0", "block.1", "block.2", "head"}
     assert abs(summary["total"]["pairs"]["A-B"]["delta_cosine"]) < 0.1
     assert summary["total"]["models"]["A"]["change"] > 0

@@ -262,7 +262,7 @@ def test_differing_vocabularies_suggest_a_key(command: Command, world: World) ->
     assert done.code == 1 and "resize: pad-vocab or truncate or base" in done.err
     both = {"resize": "base", "tokenizer_source": "base", "tokenizer": {"source": "base"}}
     done = command("evolve", world.config(merge=both), "--dry-run")
-    assert done.code == 1 and "one of tokenizer_source, tokenizer" in done.err
+    assert done.code == 1 and "one of tokenizer_source and tokenizer" in done.err
 
 
 @pytest.mark.parametrize(

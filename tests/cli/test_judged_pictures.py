@@ -68,8 +68,8 @@ class Painter:
 
         return LivePainter(load_file(path / "model.safetensors"))
 
-    def reader(self, path):
-        return None
+    def validate(self, path, questions):
+        return []
 
     def memory(self, path, config, load):
         return None

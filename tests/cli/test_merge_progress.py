@@ -18,7 +18,7 @@ def test_a_line_every_few_seconds(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with MergeProgress("out") as progress:
-        progress.start([60 * MB, 40 * MB], 0)
+        progress.start(100 * MB)
         progress.wrote(24 * MB)
         monkeypatch.setattr("kingyo.cli.progress.SECONDS_PER_LINE", 0)
         progress.wrote(MB)
@@ -35,40 +35,28 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
     with MergeProgress("統合モデル") as progress:
-        progress.start([60 * MB, 40 * MB], 0)
+        progress.start(100 * MB)
         progress.wrote(25 * MB)
     assert "統合モデル" in terminal.getvalue() and "25.0/100.0 MB" in terminal.getvalue()
 
 
 def test_a_fast_merge_prints_no_progress(capsys: pytest.CaptureFixture[str]) -> None:
     with MergeProgress("out") as progress:
-        progress.start([10], 0)
+        progress.start(10)
         progress.wrote(10)
-        progress.finish(0)
     assert capsys.readouterr().err == ""
-    assert progress.finished == 1
-
-
-def test_continuing_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
-    with MergeProgress("out") as progress:
-        progress.start([60 * MB, 40 * MB], 60 * MB)
-        progress.finish(0)
-        assert progress.line() == "out: 60.0 MB of 100 MB (60%)", "what was there before tells no speed"
-        progress.wrote(20 * MB)
-        assert progress.line().startswith("out: 80.0 MB of 100 MB (80%), ")
-    assert capsys.readouterr().err == "Continuing from file 2 of 2: 60.0 MB of 100 MB were written before.\n"
 
 
 def test_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     with MergeProgress("out", quiet=True) as progress:
-        progress.start([60 * MB], 30 * MB)
+        progress.start(60 * MB)
         progress.wrote(MB)
     assert capsys.readouterr().err == ""
 
 
 def test_threads_count_together() -> None:
     with MergeProgress("out", quiet=True) as progress:
-        progress.start([8 * 5000], 0)
+        progress.start(8 * 5000)
         workers = [
             threading.Thread(target=lambda: [progress.wrote(1) for _ in range(5000)]) for _ in range(8)
         ]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from kingyo.models.language_model import PromptReader
+from kingyo.models.language_model import load_text
 from kingyo.run.prompts import with_added_tokens
 from tests.cli.conftest import World
 from tests.cli.merging import Command
@@ -93,6 +93,6 @@ def test_tokens_without_transformers_are_those_of_live_models(
     build: Callable[[Path], Path], tmp_path: Path
 ) -> None:
     folder = build(tmp_path / "m")
-    reader = PromptReader.load(folder)
+    text = load_text(folder)
     for prompt in ("1 + 2 =", "Q: the cat\n\n猫 A:"):
-        assert with_added_tokens(folder, prompt) == reader.shown(prompt)
+        assert with_added_tokens(folder, prompt) == text.shown(prompt)

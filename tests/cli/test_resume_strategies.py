@@ -27,12 +27,6 @@ SEARCHES: dict[str, dict[str, object]] = {
     "m2n2": {"search": {"strategy": "m2n2"}, "merge": {"groups": "block"}},
     "map-elites": {"search": {"strategy": "map-elites", "settings": SMALL}, "objectives": OF_TWO},
     "cycleqd": {"search": {"strategy": "cycleqd", "settings": SMALL}, "objectives": OF_TWO},
-    "islands": {
-        "search": {
-            "strategy": "islands",
-            "settings": {"islands": 2, "migration_every": 1, "settings": {"population": 3}},
-        }
-    },
     "ga": {
         "search": {
             "strategy": "ga",

@@ -1,4 +1,4 @@
-"""`kingyo scout --task` on the zoo's models that see and that draw, and the runs that it writes."""
+"""`kingyo scout --task` on the zoo's models that see and that draw, and the runs that it begins."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from kingyo.evolution.trial_recipes import read_recipe
+from kingyo.run.choice import CHOICE
 from kingyo.run.config import RunConfig
-from kingyo.run.config_file import load_config
-from kingyo.run.scouted import SCOUT
+from kingyo.run.setup import stored_config
 from kingyo.store import RunStore
 from tests.cli.forked import run_forked
 from tests.scout.chosen import ROOT, ZOO
@@ -37,16 +37,16 @@ def kingyo(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def chosen(folder: Path, *arguments: str) -> RunConfig:
-    """Choose among models; return the run.yaml, which `kingyo evolve` accepts."""
+    """Choose among models; return the settings of the run that goes on with them."""
     kingyo(folder, "scout", *arguments, "--task", "task.yaml", "--out", "out")
-    kingyo(folder, "evolve", "out/run.yaml", "--dry-run")
-    return load_config(folder / "out" / "run.yaml")
+    with RunStore.read(folder / "out") as store:
+        return stored_config(store)[0]
 
 
 def frames(folder: Path) -> set[str | None]:
     """Return the frames of all trial merges."""
-    with RunStore.read(folder / "out" / "trials") as store:
-        return {read_recipe(trial).frame for trial in store.trials(SCOUT)}
+    with RunStore.read(folder / "out") as store:
+        return {read_recipe(trial).frame for trial in store.trials(CHOICE)}
 
 
 @pytest.fixture
@@ -78,19 +78,11 @@ def test_models_that_see(sight: Path) -> None:
 
 @pytest.mark.slow
 def test_a_frame_that_is_not_chosen(sight: Path) -> None:
-    """It is in the run with weight 0, and the scores of the trial merges are copied."""
+    """It is in the run with weight 0."""
     config = chosen(sight, *MODELS_THAT_SEE, str(SIGHT / "multi"), "--most", "1", "--frame", "multi")
     assert list(config.sources) == ["ja", "multi"] and config.merge.frame == "multi"
     assert config.merge.sources["multi"].parameters == {"weight": 0}
     assert frames(sight) == {str(SIGHT / "multi")}
-    file = sight / "out" / "run.yaml"
-    small = {"budget": {"candidates": 2}, "finalists": 1, "controls": {}}
-    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text(encoding="utf-8")), **small}))
-    kingyo(sight, "evolve", "out/run.yaml", "--run", "run")
-    with RunStore.read(sight / "run") as store:
-        assert store.copied_from_elsewhere() > 0
-        frame = {read_recipe(trial).frame for search in store.searches() for trial in store.trials(search)}
-    assert {Path(each or "").name for each in frame} == {"multi"}
 
 
 def test_a_frame_must_see_and_be_a_candidate(sight: Path) -> None:
@@ -135,8 +127,8 @@ def test_models_that_draw(tmp_path: Path) -> None:
     assert list(config.sources) == ["ukiyoe", "fast"]
     assert config.merge.frame is None
     model, _, lora = config.sources["ukiyoe"].partition("+")
-    assert (tmp_path / "out" / model).resolve() == PICTURES / "base" / "unet"
-    assert (tmp_path / "out" / lora).resolve() == PICTURES / "ukiyoe"
+    assert (tmp_path / model).resolve() == PICTURES / "base" / "unet"
+    assert (tmp_path / lora).resolve() == PICTURES / "ukiyoe"
 
 
 def test_models_of_another_kind_are_refused_before_anything_is_scored(sight: Path) -> None:

@@ -35,7 +35,3 @@ def noise(seed: int, scale: float = 1.0, n: int = 4000) -> dict[str, Tensor]:
 
 def plus(base: dict[str, Tensor], *deltas: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor + sum(delta[name] for delta in deltas) for name, tensor in base.items()}
-
-
-def times(delta: dict[str, Tensor], factor: float) -> dict[str, Tensor]:
-    return {name: factor * tensor for name, tensor in delta.items()}

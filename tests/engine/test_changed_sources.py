@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from kingyo.checkpoints import open_checkpoint
-from kingyo.engine import MergeOptions, Sources, Writing, into, plan, to_folder
+from kingyo.engine import MergeOptions, Sources, into, plan, to_folder
 from kingyo.errors import KingyoError
 from kingyo.kernels.statistics_cache import TensorStats
 from kingyo.recipe import Recipe
@@ -100,14 +100,12 @@ def test_sources_that_were_resized(root: Path, name: str) -> None:
 
 def test_while_files_are_written(root: Path) -> None:
     class Watch:
-        def start(self, shards: Sequence[int], finished: int) -> None:
-            assert len(shards) > 2 and not finished
+        def start(self, n_bytes: int) -> None:
+            self.is_changed = False
 
         def wrote(self, n_bytes: int) -> None:
-            pass
-
-        def finish(self, shard: int) -> None:
-            if shard == 0:
+            if not self.is_changed:
+                self.is_changed = True
                 replace_weights(root, "two")
 
         def broken(self, tensor: str) -> None:
@@ -115,9 +113,7 @@ def test_while_files_are_written(root: Path) -> None:
 
     planned = plan(ties("one", "two"), opened(root, "base", "one", "two"))
     with pytest.raises(KingyoError, match=CHANGED):
-        to_folder(
-            planned, root / "out", options=MergeOptions(max_shard_bytes=4000), writing=Writing(watch=Watch())
-        )
+        to_folder(planned, root / "out", options=MergeOptions(max_shard_bytes=4000), watch=Watch())
     assert not (root / "out").exists() and not (root / ".out.partial").exists()
 
 

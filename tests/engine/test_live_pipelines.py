@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from kingyo.checkpoints.pipelines import whole_pipeline
-from kingyo.engine import Writing, into, open_sources, plan, to_folder
+from kingyo.checkpoints.locate import whole_pipeline
+from kingyo.engine import into, open_sources, plan, to_folder
 from kingyo.models.kinds import MODEL_KINDS, LoadOptions
 from kingyo.recipe import Recipe, Source
 from kingyo.types import Drawing, DrawingPrompt
@@ -37,7 +37,7 @@ def test_a_merged_folder_draws_what_the_live_candidate_drew(name: str, tmp_path:
     before = live.draw(PROMPTS, drawing)
     into(planned, live.weights)
     drawn = live.draw(PROMPTS, drawing)
-    to_folder(planned, tmp_path / "out", writing=Writing(around=whole_pipeline(planned.like, tmp_path)))
+    to_folder(planned, tmp_path / "out", around=whole_pipeline(planned.like, tmp_path))
     loaded = KIND.load(tmp_path / "out" / part, LoadOptions(batch_size=2))
     for tensor, other in zip(live.weights.values(), loaded.weights.values(), strict=True):
         assert torch.equal(tensor, other)

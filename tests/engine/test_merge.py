@@ -17,7 +17,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from kingyo.checkpoints import open_checkpoint
-from kingyo.engine import ExecutionOptions, Sources, compute, into, open_sources, plan, to_folder
+from kingyo.engine import MergeOptions, Sources, compute, into, open_sources, plan, to_folder
+from kingyo.engine.record import heading
 from kingyo.errors import KingyoError
 from kingyo.methods import METHODS, takes_base
 from kingyo.recipe import Conditional, Recipe, Source, Value
@@ -151,8 +152,8 @@ def test_a_live_model_on_a_gpu(folder: Path) -> None:
 
 def test_a_plan_can_be_read(folder: Path) -> None:
     spec = recipe("dare_ties")
-    heading = plan(spec, open_sources(spec, folder / "llama" / "float32")).heading()
-    assert heading == ["dare_ties of 3: source-0, source-1, source-2", "base: base", "seed: 7"]
+    lines = heading(plan(spec, open_sources(spec, folder / "llama" / "float32")))
+    assert lines == ["dare_ties of 3: source-0, source-1, source-2", "base: base", "seed: 7"]
 
 
 densities = st.tuples(st.floats(0, 1), st.floats(0, 1))
@@ -337,7 +338,7 @@ def test_streaming_writes_give_identical_bits(
     for threshold in (1 << 24, 0):
         monkeypatch.setattr("kingyo.engine.execute._BYPASS_FROM", threshold)
         results.append({job.name: torch.zeros(job.shape, dtype=torch.bfloat16) for job in planned.jobs})
-        into(planned, results[-1], ExecutionOptions(threads=2))
+        into(planned, results[-1], MergeOptions(threads=2))
     assert all(torch.equal(tensor, results[1][name]) for name, tensor in results[0].items())
 
 

@@ -10,9 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from kingyo.checkpoints import open_checkpoint
 from kingyo.engine import into, open_sources, plan, rooted, to_folder
-from kingyo.engine.sources import stamp
 from kingyo.recipe import Recipe, Source
 from tests.models_on_disk import fine_tuned, llama
 
@@ -82,16 +80,6 @@ def test_candidates_share_the_tensors_that_a_lora_changes(
     others = [tensors.read("m+lora", f"{MODULE.format(1, 'q')}.weight") for _ in range(2)]
     assert others[0] is not others[1]
     assert torch.equal(*others)
-
-
-def test_a_stamp_knows_the_adapter(tmp_path: Path) -> None:
-    """An interrupted merge resumes only with the same adapter."""
-    family_with_lora(tmp_path)
-    before = stamp(open_checkpoint("m+lora", tmp_path))
-    assert stamp(open_checkpoint("m+lora", tmp_path)) == before != stamp(open_checkpoint("m", tmp_path))
-    file = tmp_path / "lora" / "adapter_config.json"
-    file.write_text(file.read_text().replace('"lora_alpha": 1', '"lora_alpha": 12'))
-    assert stamp(open_checkpoint("m+lora", tmp_path)) != before
 
 
 def test_a_recipe_with_a_lora_can_be_moved(tmp_path: Path) -> None:

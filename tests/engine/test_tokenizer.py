@@ -11,8 +11,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from kingyo.engine import compute, into, open_sources, plan, rooted, to_folder
-from kingyo.engine.options import MergeRequest
 from kingyo.engine.preflight import check_merge
+from kingyo.engine.record import heading
 from kingyo.errors import KingyoError
 from kingyo.recipe import Recipe
 from tests.checkpoints.architectures import build
@@ -64,7 +64,7 @@ def test_a_union_has_the_words_of_both(folder: Path, tmp_path: Path) -> None:
     live = {name: torch.zeros_like(tensor) for name, tensor in model.state_dict().items()}
     into(planned, live)
     assert all(torch.equal(live[name], tensor) for name, tensor in model.state_dict().items())
-    assert any("vocabulary: " in line for line in planned.heading())
+    assert any("vocabulary: " in line for line in heading(planned))
 
 
 def test_the_vocabulary_is_built_once_for_all_candidates(folder: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_merge_with_a_new_tokenizer_can_be_merged_again(folder: Path, tmp_path
     file.write_text(f"name: first\n{first}---\n{second.to_yaml()}")
     for name in ("one", "two", "third"):
         (tmp_path / name).symlink_to(folder / name)
-    checked = check_merge(MergeRequest(recipe=file, out=tmp_path / "out"))
+    checked = check_merge(file, tmp_path / "out")
     out = to_folder(checked.outputs[0].plan, tmp_path / "out")
     spec = recipe(tokenizer_source="union")
     to_folder(plan(spec, open_sources(spec, folder)), tmp_path / "step")

@@ -14,7 +14,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from kingyo.checkpoints import open_checkpoint
-from kingyo.engine import MergeOptions, Writing, open_sources, plan, to_folder
+from kingyo.engine import MergeOptions, open_sources, plan, to_folder
 from kingyo.errors import KingyoError
 from kingyo.kernels import Term, WeightedSum
 from kingyo.kernels.raw_tensor import RawTensor, as_torch, bytes_of, empty_vector
@@ -91,7 +91,7 @@ def test_described_merges_import_no_torch(folder: Path, tmp_path: Path) -> None:
     for method in DESCRIBED:
         recipe = Recipe.from_dict(recipe_of(method))
         out = tmp_path / f"{method} by torch"
-        to_folder(plan(recipe, open_sources(recipe, folder)), out, writing=Writing(compiled=False))
+        to_folder(plan(recipe, open_sources(recipe, folder)), out, options=MergeOptions(compiled=False))
         assert same(out, tmp_path / method), method
 
 
@@ -121,7 +121,7 @@ def test_dtypes_that_loops_read_and_others(folder: Path, tmp_path: Path, method:
         to_folder(
             plan(recipe, open_sources(recipe, folder)),
             tmp_path / str(compiled),
-            writing=Writing(compiled=compiled),
+            options=MergeOptions(compiled=compiled),
         )
     assert same(tmp_path / "True", tmp_path / "False")
 
@@ -133,9 +133,9 @@ def test_nan_that_is_allowed_is_written_by_torch(folder: Path, tmp_path: Path) -
     save_file(weights, tuned / "model.safetensors", metadata={"format": "pt"})
     recipe = Recipe.from_dict(recipe_of("ties", models=[{"model": str(tuned)}, {"model": "source-1"}]))
     for compiled in (True, False):
-        options, writing = MergeOptions(allow_nonfinite=True), Writing(compiled=compiled)
+        options = MergeOptions(allow_nonfinite=True, compiled=compiled)
         planned = plan(recipe, open_sources(recipe, folder))
-        to_folder(planned, tmp_path / str(compiled), options=options, writing=writing)
+        to_folder(planned, tmp_path / str(compiled), options=options)
     assert same(tmp_path / "True", tmp_path / "False")
     assert load_file(tmp_path / "True" / "model.safetensors")["model.norm.weight"].isnan().sum() == 1
 
@@ -177,7 +177,7 @@ def test_floats_of_eight_bits_are_merged(folder: Path, tmp_path: Path, method: s
     chosen = recipe_of(method, models=[{"model": str(tuned)}, {"model": "source-1"}], dtype="float32")
     recipe = Recipe.from_dict(chosen)
     opened = open_sources(recipe, folder)
-    to_folder(plan(recipe, opened), tmp_path / "out", writing=Writing(compiled=compiled))
+    to_folder(plan(recipe, opened), tmp_path / "out", options=MergeOptions(compiled=compiled))
     name = "model.layers.0.mlp.up_proj.weight"
     merged = load_file(tmp_path / "out" / "model.safetensors")[name]
     assert merged.isfinite().all() and not torch.equal(merged, opened.read("source-1", name).float())

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.evolution import MAIN, Journey, Limits, Objectives, Search, objectives_as_facts, read_front
+from kingyo.evolution import MAIN, Journey, Limits, Objectives, Search, fixed, objectives_as_facts, read_front
 from kingyo.evolution.scorer import Scorer
 from kingyo.evolution.screens import ScreenSettings
 from kingyo.methods import METHODS
@@ -77,7 +77,7 @@ def journey(store: RunStore, model: Model, *, strategy: str = "nsga2", items: in
         store=store,
         runner=LocalRunner(model),
         baselines={"a": weights(1, 0), "b": weights(0, 1), "uniform": weights(0.5, 0.5)},
-        searches=[main],
+        stages=[fixed(main)],
         finalists=3,
     )
 

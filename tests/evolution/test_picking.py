@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kingyo.evolution import BASELINES, MAIN, Limits, Objectives, objectives_as_facts
+from kingyo.evolution import BASELINES, MAIN, Limits, Objectives, fixed, objectives_as_facts
 from kingyo.recipe import Recipe
 from kingyo.results.summarize import summarize
 from kingyo.results.summary import RunSummary
@@ -52,7 +52,7 @@ def bits(right: int, n: int = 20) -> str:
 
 def run(store: RunStore, model: Model, strategy: Listed, rule: str = "some", **changes: object) -> None:
     search_run = journey(store, model, strategy, rule, limits=Limits(candidates=12))
-    replace(search_run, searches=[replace(search_run.searches[0], **changes)]).run()  # type: ignore[arg-type]
+    replace(search_run, stages=[fixed(replace(search_run.first[0], **changes))]).run()  # type: ignore[arg-type]
 
 
 def begun(
@@ -162,9 +162,9 @@ def ended(folder: Path, bred: str, uniform: str, control: str = "") -> RunSummar
     right = {B: bred, KNOWN["uniform"]: uniform, C: control or bits(0)}
     with begun(folder) as store:
         search_run = journey(store, answers(right), Listed([B]), limits=Limits(candidates=1))
-        main, random = search_run.searches
+        main, random = search_run.first
         searches = [main, replace(random, strategy=Listed([C]), like=(MAIN,))]
-        replace(search_run, searches=searches if control else [main]).run()
+        replace(search_run, stages=[fixed(*searches if control else [main])]).run()
         assert len(store.trials(BASELINES)) == len(BASELINE_RECIPES)
         return summarize(store)
 
@@ -255,8 +255,8 @@ def test_fit_counts_against_a_control_that_validation_prefers(tmp_path: Path) ->
 
     with begun(tmp_path / "run") as store:
         search_run = journey(store, Model(solves=solves), Listed([B]), limits=Limits(candidates=1))
-        main, random = search_run.searches
-        replace(search_run, searches=[main, replace(random, strategy=Listed([C]), like=(MAIN,))]).run()
+        main, random = search_run.first
+        replace(search_run, stages=[fixed(main, replace(random, strategy=Listed([C]), like=(MAIN,)))]).run()
         summary = summarize(store)
     assert summary.best is summary.winner
     text = ahead_on_test(summary) or ""
@@ -284,7 +284,7 @@ def test_the_best_baseline_uses_fit_and_validation_together(tmp_path: Path) -> N
 
     with begun(tmp_path / "run") as store:
         search_run = journey(store, Model(solves=solves), Listed([B]), limits=Limits(candidates=1))
-        replace(search_run, searches=[search_run.searches[0]]).run()
+        replace(search_run, stages=[fixed(search_run.first[0])]).run()
         summary = summarize(store)
     assert summary.best is not None and summary.best.name == "a"
     message = better_than_bred(summary) or ""

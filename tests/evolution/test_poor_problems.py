@@ -11,7 +11,7 @@ from zlib import crc32
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.evolution import MAIN, Journey, Limits, Search
+from kingyo.evolution import MAIN, Journey, Limits, Search, fixed
 from kingyo.recipe import Recipe
 from kingyo.results.summarize import summarize
 from kingyo.runners import LocalRunner
@@ -51,7 +51,7 @@ def journey(store: RunStore, runner: LocalRunner, strategy: str, candidates: int
         description={"strategy": strategy},
     )
     baselines = {"a": weights(1, 0), "b": weights(0, 1), "uniform": weights(0.5, 0.5)}
-    return Journey(store=store, runner=runner, baselines=baselines, searches=[main], finalists=3)
+    return Journey(store=store, runner=runner, baselines=baselines, stages=[fixed(main)], finalists=3)
 
 
 def begun(folder: Path, n_items: int) -> RunStore:
@@ -100,7 +100,7 @@ def test_one_item_only(tmp_path: Path, strategy: str) -> None:
 
 
 @pytest.mark.parametrize("candidates", [1])
-@pytest.mark.parametrize("strategy", NAMES)
+@pytest.mark.parametrize("strategy", [name for name in NAMES if name != "stepwise"])  # asks rounds whole
 def test_a_budget_smaller_than_a_population(tmp_path: Path, strategy: str, candidates: int) -> None:
     with begun(tmp_path / "run", 5) as store:
         luck = scored(lambda recipe, item: crc32(f"{recipe.hash}{item}".encode()) % 2)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from kingyo.evolution import BASELINES, MAIN, Journey, Limits, Search
+from kingyo.evolution import BASELINES, MAIN, Journey, Limits, Search, fixed
 from kingyo.recipe import Recipe, Source
 from kingyo.results.summarize import summarize
 from kingyo.runners import LocalRunner
@@ -61,7 +61,7 @@ def run(folder: Path, model: Model) -> RunStore:
     main = Search(name=MAIN, space=Line(), strategy=build("random", AXES, 0, {}), limits=Limits(candidates=4))
     baselines = {name: recipe(name) for name in SOLVES}
     journey = Journey(
-        store=store, runner=LocalRunner(model), baselines=baselines, searches=[main], finalists=2
+        store=store, runner=LocalRunner(model), baselines=baselines, stages=[fixed(main)], finalists=2
     )
     try:
         journey.run()

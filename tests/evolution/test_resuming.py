@@ -16,7 +16,6 @@ from tests.screened_runs import AXES, SMALL_GP, Model, begun, facts, journey, so
 MADE: dict[str, dict[str, object]] = {
     "item-gp": SMALL_GP,
     "tpe": {"batch": 5, "startup": 5, "memory": 30},
-    "islands": {"strategy": "item-gp", "settings": {**SMALL_GP, "batch": 3}, "islands": 2, "migrants": 0},
 }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.evolution import BASELINES, MAIN, Event, Limits
+from kingyo.evolution import BASELINES, MAIN, Event, Limits, fixed
 from kingyo.evolution.screens import ScreenSettings
 from kingyo.recipe import Recipe
 from kingyo.store import RunStore
@@ -120,7 +120,9 @@ def test_baselines_are_scored_on_four_times_the_items_of_a_candidate(
 ) -> None:
     with begun(tmp_path / "run") as store:
         search_run = journey(store, Model(), "ga", "some")
-        replace(search_run, searches=[replace(each, screen=screen) for each in search_run.searches]).run()
+        replace(
+            search_run, stages=[fixed(*[replace(each, screen=screen) for each in search_run.first])]
+        ).run()
         rows = [each for each in store.summaries("fit") if each.search == BASELINES]
         assert [each.n for each in rows] == [n] * 3
         assert len({tuple(row) for row in store.scores(BASELINES, "fit").values()}) == 1
@@ -238,10 +240,8 @@ def test_ties_on_fit_go_to_the_smallest_change(
 ) -> None:
     with begun(tmp_path / "run") as store:
         search_run = journey(store, Model(solves=solves), build("random", AXES, 3, {}), rule)
-        searches = [
-            replace(search, simplicity=lambda recipe: -size(recipe)) for search in search_run.searches
-        ]
-        replace(search_run, searches=searches, finalists=finalists).run()
+        searches = [replace(search, simplicity=lambda recipe: -size(recipe)) for search in search_run.first]
+        replace(search_run, stages=[fixed(*searches)], finalists=finalists).run()
         winner = store.winner(MAIN)
         recipes = [Recipe.from_dict(json.loads(trial.recipe)) for trial in store.trials(MAIN)]
     assert winner is not None

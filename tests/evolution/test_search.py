@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.evolution import BASELINES, MAIN, Journey, Limits, Search
+from kingyo.evolution import BASELINES, MAIN, Limits, Search, fixed
 from kingyo.recipe import Recipe
 from kingyo.store import RunStore
 from kingyo.strategies import build
@@ -123,8 +123,8 @@ def test_a_control_that_only_fails_does_not_lose_the_run(tmp_path: Path) -> None
     with begun(tmp_path / "run") as store:
         model = Model(fails=lambda recipe: float(recipe.sources[0].parameters["weight"]) > 5)  # type: ignore[arg-type]
         search_run = journey(store, model)
-        main, control = search_run.searches
-        Journey(**{**vars(search_run), "searches": [main, replace(control, space=Elsewhere())]}).run()
+        main, control = search_run.first
+        replace(search_run, stages=[fixed(main, replace(control, space=Elsewhere()))]).run()
         assert store.status() == "finished"
         assert store.winner("random") is None
         assert store.winner(MAIN) is not None
@@ -161,6 +161,6 @@ def test_a_search_that_has_converged_ends(tmp_path: Path) -> None:
             strategy=build("random", AXES, 3, {}),
             limits=Limits(item_evaluations=10_000),
         )
-        Journey(**{**vars(search_run), "searches": [main]}).run()
+        replace(search_run, stages=[fixed(main)]).run()
         assert store.item_evaluations() <= 8 * 7 + 5 * 7 + 6 * 7
         assert store.status() == "finished"

@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.evolution import BASELINES, MAIN, Journey, Objectives, read_finalists
+from kingyo.evolution import BASELINES, MAIN, Journey, Objectives, fixed, read_finalists
 from kingyo.evolution.scorer import Scorer
 from kingyo.evolution.set_measures import differences, read_set_values, read_verdict
 from kingyo.recipe import Recipe
@@ -71,7 +71,7 @@ def by_measure(store: RunStore, model: Model, measure: SetMeasure | None = None,
     objectives = Objectives(by_set={"": measure.name}).with_set_measures(measures)
     return replace(
         search_run,
-        searches=[replace(search, objectives=objectives) for search in search_run.searches],
+        stages=[fixed(*[replace(search, objectives=objectives) for search in search_run.first])],
         set_measures=measures,
     )
 

@@ -28,7 +28,7 @@ from kingyo.run.config import parse_config
 from kingyo.run.open_task import open_task
 from kingyo.run.provenance import user_code
 from kingyo.run.run import Run
-from kingyo.store import NewTrial, RunStore
+from kingyo.store import RunStore, StoredTrial
 from kingyo.tasks import TaskSpec, load_items, load_task_spec, make_splits
 from kingyo.types import Evaluation, Item, ItemScore, Split, Trial
 from kingyo.views.statements import better_than_bred
@@ -77,9 +77,9 @@ def make_run(folder: Path, *, finished: bool = True, **changes: object) -> Path:
     return folder / "run"
 
 
-def _new(number: int, genome: tuple[float, ...], recipe: Recipe, name: str | None = None) -> NewTrial:
+def _new(number: int, genome: tuple[float, ...], recipe: Recipe, name: str | None = None) -> StoredTrial:
     text = json.dumps(recipe.to_dict())
-    return NewTrial(
+    return StoredTrial(
         asked=Trial(number=number, genome=genome), recipe=text, recipe_hash=recipe.hash, name=name
     )
 

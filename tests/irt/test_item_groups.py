@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kingyo.irt.item_groups import group_items
+from kingyo.irt.item_tasks import group_items
 
 
 def rows(*digits: str) -> list[dict[str, float]]:

@@ -41,14 +41,14 @@ def test_a_template_that_cannot_be_used_is_one_error_that_names_the_model(
         pytest.raises(KingyoError, match=rf"chat template of models/bad: expected .*{received}"),
     ):
         bad = text(template)
-        bad.chat("Hi") if is_main else pool.submit(bad.chat, "Hi").result()
+        bad.chat_prompt("Hi") if is_main else pool.submit(bad.chat_prompt, "Hi").result()
 
 
 def test_a_template_within_the_limits_is_rendered() -> None:
-    assert text("<u>{{ messages[0].content }}<m>").chat("a" * 10**6) == f"<u>{'a' * 10**6}<m>"
+    assert text("<u>{{ messages[0].content }}<m>").chat_prompt("a" * 10**6) == f"<u>{'a' * 10**6}<m>"
     with pytest.raises(NoTemplateError):
-        text(None).chat("Hi")
+        text(None).chat_prompt("Hi")
 
 
 def test_a_template_with_a_date_gives_the_same_prompt_every_day() -> None:
-    assert text("{{ strftime_now('%d %b %Y %H:%M:%S') }}").chat("hello") == "26 Jul 2024 00:00:00"
+    assert text("{{ strftime_now('%d %b %Y %H:%M:%S') }}").chat_prompt("hello") == "26 Jul 2024 00:00:00"

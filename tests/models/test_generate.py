@@ -104,7 +104,7 @@ def test_sampling_settings_of_a_checkpoint_are_ignored(tmp_path: Path) -> None:
 
 
 def test_prompts_longer_than_the_context_are_refused(live: LiveModel) -> None:
-    with pytest.raises(KingyoError, match=r"prompt 1: .* 64 tokens.*received 61 tokens"):
+    with pytest.raises(KingyoError, match=r"prompt '.*.* 64 tokens.*received 61 tokens"):
         live.generate(["1", "1 " * 61], max_new_tokens=4)
     assert len(live.generate(["1 " * 61], max_new_tokens=3)) == 1
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kingyo.models.hidden_states import ImageStreams, ModelStreams
+from kingyo.models.hidden_states import ImageLayerStates, LayerStates
 from kingyo.models.kinds import LoadOptions
 from kingyo.models.language_model import LiveModel
 from kingyo.models.vision_language import LiveVisionLanguageModel
@@ -41,7 +41,7 @@ def test_choices(live: LiveModel) -> None:
 
 
 def test_hidden_states(live: LiveModel) -> None:
-    check(live, lambda: [each.tolist() for each in ModelStreams({"a": live}, "a")(PROMPTS)])
+    check(live, lambda: [each.tolist() for each in LayerStates({"a": live}, "a")(PROMPTS)])
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_models_that_see(sees: Path, asks: str) -> None:
     live = LiveVisionLanguageModel.load(sees, LoadOptions(dtype="float32", batch_size=3))
     images = [picture((40 * n, 200, 9), size=20 + 4 * n) for n in range(3)]
     prompts = [live.image_prompt("what is it?", [each], chat=True) for each in images]
-    streams = ImageStreams({"see": live}, "see")
+    streams = ImageLayerStates({"see": live}, "see")
     if asks == "answers":
         check(live, lambda: live.write_about(prompts, max_new_tokens=4))
     else:

@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from kingyo.errors import KingyoError
-from kingyo.models.kinds import MODEL_KINDS, AllRead, LoadOptions, ModelKind, Options
+from kingyo.models.kinds import MODEL_KINDS, LoadOptions, ModelKind, Options, Question
 from kingyo.testing.kinds import ModelKindContract
 from kingyo.types import Item, Media
 from tests.cli.forked import run_forked
@@ -77,10 +77,8 @@ def test_answers_depend_on_the_weights_and_pixels_are_cached(tmp_path: Path) -> 
 def test_unreadable_models_and_images_give_one_clear_error(tmp_path: Path) -> None:
     path = vit(tmp_path / "m")
     broken = Media(sha256=sha256(b"no image").hexdigest(), type="image/png", content=b"no image")
-    with pytest.raises(KingyoError, match=f"image {broken.name}"):
-        KIND.reader(path).rate_classes([broken])
-    with pytest.raises(AllRead):
-        KIND.reader(path).rate_classes([picture((1, 2, 3))])
+    (error,) = KIND.validate(path, [Question("rate_classes", [picture((1, 2, 3)), broken], {})])
+    assert error.argument == f"image {broken.name}"
     (path / "preprocessor_config.json").unlink()
     with pytest.raises(KingyoError, match=r"preprocessor_config.json"):
         KIND.load(path, LoadOptions())

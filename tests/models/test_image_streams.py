@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from kingyo.models.hidden_states import ImageStreams
+from kingyo.models.hidden_states import ImageLayerStates
 from kingyo.models.kinds import LoadOptions
 from kingyo.models.language_model import LiveModel
 from kingyo.models.vision_language import LiveVisionLanguageModel
@@ -32,7 +32,7 @@ def questions(see: LiveVisionLanguageModel, n_texts: int = 1) -> list[ImagePromp
     return [*about, *[ImagePrompt("the cat is on the mat")] * n_texts]
 
 
-def collect(streams: ImageStreams, prompts: list[ImagePrompt]) -> Tensor:
+def collect(streams: ImageLayerStates, prompts: list[ImagePrompt]) -> Tensor:
     return torch.cat(list(streams(prompts)), dim=1)
 
 
@@ -56,7 +56,7 @@ def test_streams_are_the_hidden_states_of_each_prompt_alone(family: str, tmp_pat
     see, ja = load(family, tmp_path)
     prompts = questions(see, n_texts=0 if family == "paligemma" else 1)  # it reads no text alone
     expected, answers = states_of(see, prompts), see.write_about(prompts, max_new_tokens=3)
-    streams = ImageStreams({"ja": ja, "see": see}, "see")
+    streams = ImageLayerStates({"ja": ja, "see": see}, "see")
     places = streams.n_layers["see"] + 1
     hidden = collect(streams, prompts)
     assert hidden.shape == (streams.n_layers["ja"] + 1 + places, *expected.shape[1:])
@@ -71,7 +71,7 @@ def test_streams_are_the_hidden_states_of_each_prompt_alone(family: str, tmp_pat
 def test_a_language_model_has_the_streams_of_its_layers_in_the_frame(tmp_path: Path) -> None:
     see, ja = load("llava", tmp_path)
     prompts = questions(see)
-    hidden = collect(ImageStreams({"ja": ja, "see": see}, "see"), prompts)
+    hidden = collect(ImageLayerStates({"ja": ja, "see": see}, "see"), prompts)
     with torch.inference_mode():
         for name, tensor in ja.weights.items():
             if ".layers." in name:

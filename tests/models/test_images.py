@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 
 from kingyo.errors import KingyoError
-from kingyo.models.kinds import MODEL_KINDS, AllRead, LoadOptions
+from kingyo.models.kinds import MODEL_KINDS, LoadOptions, Question
 from kingyo.types import Media
-from kingyo.vision.processor import ImageProcessor
+from kingyo.vision.images import ImageProcessor
 from tests.checkpoints.fitting import restate
 from tests.models.classifiers import PROCESSOR, picture, vit
 
@@ -39,11 +39,9 @@ def changed(folder: Path, **keys: object) -> Path:
 
 
 def refused(folder: Path, *images: Media) -> KingyoError:
-    """Return the error of the reader on these images."""
-    with pytest.raises(KingyoError) as caught:
-        KIND.reader(folder).rate_classes(images or [picture((1, 2, 3))])
-    assert not isinstance(caught.value, AllRead)
-    return caught.value
+    """Return the error of the check before a run on these images."""
+    (error,) = KIND.validate(folder, [Question("rate_classes", images or [picture((1, 2, 3))], {})])
+    return error
 
 
 @pytest.mark.parametrize(
@@ -62,7 +60,7 @@ def test_a_broken_image_processor_is_one_clear_error(tmp_path: Path, content: by
     path = vit(tmp_path / "m")
     (path / "own.py").write_text("raise SystemExit('code of the checkpoint ran')")
     (path / "preprocessor_config.json").write_bytes(content)
-    for load in (KIND.reader, lambda path: KIND.load(path, LoadOptions())):
+    for load in (lambda path: KIND.validate(path, []), lambda path: KIND.load(path, LoadOptions())):
         with pytest.raises(KingyoError) as error:
             load(path)
         assert "preprocessor_config.json" in error.value.expected and len(str(error.value)) < 700
@@ -105,7 +103,7 @@ def test_a_config_that_does_not_fit_the_weights_is_one_error_without_them(
     tmp_path: Path, keys: dict[str, object], message: str
 ) -> None:
     path = restate(vit(tmp_path / "m"), **keys)
-    for load in (KIND.reader, lambda path: KIND.load(path, LoadOptions())):
+    for load in (lambda path: KIND.validate(path, []), lambda path: KIND.load(path, LoadOptions())):
         with pytest.raises(KingyoError, match=message):
             load(path)
 

@@ -17,7 +17,7 @@ from kingyo.models.kinds import (
     MODEL_KINDS,
     LoadOptions,
     PassesLayers,
-    ShowsStreams,
+    ShowsHiddenStates,
     TrainsLora,
     common_kind,
     kind_of,
@@ -189,7 +189,7 @@ def test_a_task_with_unmet_requirements_gives_one_clear_error() -> None:
         require_needs("task sketches", NotDescribed, kind)
 
 
-@pytest.mark.parametrize("ability", [PassesLayers, ShowsStreams, TrainsLora])
+@pytest.mark.parametrize("ability", [PassesLayers, ShowsHiddenStates, TrainsLora])
 def test_a_kind_without_an_ability_is_named(ability: type) -> None:
     causal = kind_of(LLAMA)
     assert require_ability("what", ability, causal, "") is causal

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from kingyo.models import linear_layers
+from kingyo.models import loading
 from kingyo.models.kinds import LoadOptions
 from kingyo.models.language_model import LiveModel
-from kingyo.models.linear_layers import widen
+from kingyo.models.loading import widen
 from tests.models.conftest import PROMPTS, fill
 from tests.models_on_disk import llama
 
@@ -22,7 +22,7 @@ from tests.models_on_disk import llama
 def test_a_layer_is_computed_in_float32_and_rounded_once(
     monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, bias: bool, block: int
 ) -> None:
-    monkeypatch.setattr(linear_layers, "_BLOCK", block)
+    monkeypatch.setattr(loading, "_BLOCK", block)
     generator = torch.Generator().manual_seed(0)
     layer = nn.Linear(24, 40, bias=bias, dtype=dtype)
     for each in layer.parameters():

@@ -25,9 +25,9 @@ from transformers import (
 
 from kingyo.engine import into, open_sources, plan, to_folder
 from kingyo.errors import KingyoError
-from kingyo.models.examples import gradients
 from kingyo.models.kinds import LoadOptions
 from kingyo.models.loading import live_weights, load_model
+from kingyo.models.losses import gradients
 from kingyo.recipe import Recipe, Source
 from tests.checkpoints.architectures import ARCHITECTURES, DECODER, MOE, VISION, write
 from tests.slow import slow

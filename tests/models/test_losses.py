@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kingyo.models.examples import parts
 from kingyo.models.kinds import MODEL_KINDS, LoadOptions
+from kingyo.models.losses import parts
 from kingyo.models.vision_language import LiveVisionLanguageModel
 from kingyo.types import Example, HasGradients, ImagePrompt
 from tests.models.classifiers import picture, vit

@@ -11,8 +11,8 @@ from kingyo.models.kinds import MODEL_KINDS, LoadOptions
 from kingyo.types import Drawing, DrawingPrompt
 
 pytest.importorskip("diffusers")
-from kingyo.models.pipeline_arguments import named_parameters
 from kingyo.models.pipeline_loading import pipeline_class
+from kingyo.models.pipeline_settings import named_parameters
 from tests.tiny_pipelines import DRAW, WRITERS
 
 PROMPTS = [DrawingPrompt("a cat", 0), DrawingPrompt("a cat", 1)]

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from kingyo.errors import KingyoError
-from kingyo.models.kinds import MODEL_KINDS, AllRead, LoadOptions, known_kind
+from kingyo.models.kinds import MODEL_KINDS, LoadOptions, Question, known_kind
 from kingyo.testing.kinds import ModelKindContract
 from kingyo.types import Answered, Drawing, DrawingPrompt, Item, Media
 
@@ -22,6 +22,11 @@ PROMPTS = [DrawingPrompt(f"a cat {n % 3}", n) for n in range(5)]
 SIDES = ("height", "width")
 SMALL = Drawing(steps=2, height=32, width=32)
 KIND = MODEL_KINDS.get("text-to-image")
+
+
+def errors(path: Path, prompts: list[DrawingPrompt], drawing: Drawing) -> list[KingyoError]:
+    """Return the errors of the check before a run."""
+    return list(KIND.validate(path, [Question("draw", prompts, {"drawing": drawing})]))
 
 
 def denoiser(pipeline: Path) -> Path:
@@ -109,8 +114,7 @@ def test_pictures_are_counted_by_their_steps(name: str, tmp_path: Path) -> None:
 
 def test_an_empty_prompt_draws_as_in_plain_diffusers(pipeline: Path) -> None:
     empty = [DrawingPrompt("", 3)]
-    with pytest.raises(AllRead):
-        KIND.reader(pipeline / "unet").draw(empty, SMALL)
+    assert errors(pipeline / "unet", empty, SMALL) == []
     drawn = KIND.load(pipeline / "unet", LoadOptions()).draw(empty, SMALL)
     assert np.array_equal(pixels(drawn[0]), plain(pipeline, [empty], SMALL)[0])
 
@@ -177,9 +181,8 @@ def test_settings_that_a_pipeline_does_not_take_are_named(pipeline: Path, change
         live.draw(PROMPTS[:1], Drawing(**{"steps": 2, "height": 32, "width": 32, **changes}))
     assert caught.value.argument == argument
     if argument.startswith(("scheduler", "arguments")):  # found before the weights are loaded
-        with pytest.raises(KingyoError) as early:
-            KIND.reader(pipeline / "unet").draw(PROMPTS[:1], Drawing(**{"steps": 2, **changes}))
-        assert str(early.value) == str(caught.value)
+        (early,) = errors(pipeline / "unet", PROMPTS[:1], Drawing(**{"steps": 2, **changes}))
+        assert str(early) == str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -195,9 +198,8 @@ def test_settings_that_a_pipeline_does_not_take_are_named(pipeline: Path, change
 def test_settings_that_a_scheduler_reads_late_are_found_before_the_weights_are_loaded(
     pipeline: Path, scheduler, received: str
 ) -> None:
-    with pytest.raises(KingyoError) as caught:
-        KIND.reader(pipeline / "unet").draw(PROMPTS[:1], Drawing(steps=2, scheduler=scheduler))
-    assert caught.value.argument == "scheduler" and received in caught.value.received
+    (error,) = errors(pipeline / "unet", PROMPTS[:1], Drawing(steps=2, scheduler=scheduler))
+    assert error.argument == "scheduler" and received in error.received
 
 
 @pytest.mark.parametrize(
@@ -211,8 +213,7 @@ def test_settings_that_a_scheduler_reads_late_are_found_before_the_weights_are_l
 )
 def test_settings_are_not_refused_for_what_only_a_pipeline_knows(pipeline: Path, scheduler) -> None:
     state = torch.get_rng_state()
-    with pytest.raises(AllRead):
-        KIND.reader(pipeline / "unet").draw(PROMPTS[:1], Drawing(steps=2, scheduler=scheduler))
+    assert errors(pipeline / "unet", PROMPTS[:1], Drawing(steps=2, scheduler=scheduler)) == []
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -222,8 +223,8 @@ def test_deprecations_of_diffusers_are_hidden(pipeline: Path) -> None:
         "algorithm_type": "dpmsolver",
         "final_sigmas_type": "sigma_min",
     }
-    with pytest.raises(AllRead):  # a warning would be an error here
-        KIND.reader(pipeline / "unet").draw(PROMPTS[:1], Drawing(steps=2, scheduler=old))
+    drawing = Drawing(steps=2, scheduler=old)
+    assert errors(pipeline / "unet", PROMPTS[:1], drawing) == []  # a warning would be an error here
 
 
 def test_too_little_memory_is_no_mistake_in_the_settings(
@@ -241,23 +242,19 @@ def test_too_little_memory_is_no_mistake_in_the_settings(
 
 
 def test_a_long_prompt_is_an_error_that_shows_what_would_be_cut(pipeline: Path) -> None:
-    reader = KIND.reader(pipeline / "unet")
     long = [DrawingPrompt("cat " * 30 + "dog", 0)]
-    with pytest.raises(KingyoError) as caught:
-        reader.draw(long, SMALL)
-    assert caught.value.argument.startswith("prompt 'cat cat")
-    assert "at most 77 tokens" in caught.value.expected and "dog' would be cut" in caught.value.received
-    with pytest.raises(AllRead):
-        reader.draw(long, Drawing(truncate=True))
+    (error,) = errors(pipeline / "unet", long, SMALL)
+    assert error.argument.startswith("prompt 'cat cat")
+    assert "at most 77 tokens" in error.expected and "dog' would be cut" in error.received
+    assert errors(pipeline / "unet", long, Drawing(truncate=True)) == []
 
 
 def test_a_transformer_with_a_second_text_encoder_reads_more(tmp_path: Path) -> None:
-    reader = KIND.reader(WRITERS["flux"](tmp_path) / "transformer")
+    path = WRITERS["flux"](tmp_path) / "transformer"
     long = [DrawingPrompt("cat " * 30, 0)]
-    with pytest.raises(AllRead):
-        reader.draw(long, Drawing(steps=1))
-    with pytest.raises(KingyoError, match="at most"):
-        reader.draw(long, Drawing(steps=1, arguments={"max_sequence_length": 32}))
+    assert errors(path, long, Drawing(steps=1)) == []
+    (error,) = errors(path, long, Drawing(steps=1, arguments={"max_sequence_length": 32}))
+    assert error.expected.startswith("at most")
 
 
 def test_the_kind_takes_denoisers_of_pipelines_that_draw_from_text() -> None:
@@ -300,7 +297,7 @@ def test_a_denoiser_without_a_pipeline_cannot_be_drawn_with(pipeline: Path, tmp_
     import shutil
 
     shutil.copytree(pipeline / "unet", tmp_path / "unet")
-    for call in (KIND.reader, lambda path: KIND.load(path, LoadOptions())):
+    for call in (lambda path: KIND.validate(path, []), lambda path: KIND.load(path, LoadOptions())):
         with pytest.raises(KingyoError) as caught:
             call(tmp_path / "unet")
         assert "model_index.json" in caught.value.expected
@@ -312,7 +309,7 @@ def test_a_pipeline_that_lacks_a_component_is_named(pipeline: Path, tmp_path: Pa
     broken = tmp_path / "broken"
     shutil.copytree(pipeline, broken)
     shutil.rmtree(broken / "vae")
-    for call in (KIND.reader, lambda path: KIND.load(path, LoadOptions())):
+    for call in (lambda path: KIND.validate(path, []), lambda path: KIND.load(path, LoadOptions())):
         with pytest.raises(KingyoError) as caught:
             call(broken / "unet")
         assert "the component vae" in caught.value.expected

@@ -2,6 +2,7 @@
 
 # pyright: reportPrivateUsage=false
 
+import gc
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,16 +13,16 @@ import pytest
 import torch
 
 from kingyo.errors import KingyoError
-from kingyo.models import feature_store
-from kingyo.models.answer_count import AnswerCount
-from kingyo.models.feature_store import FeatureStore
-from kingyo.models.image_cost import image_cost
+from kingyo.models import image_features
+from kingyo.models.decoding import AnswerCount
+from kingyo.models.image_features import image_cost
 from kingyo.models.kinds import MODEL_KINDS, LoadOptions, ModelKind, Workload
 from kingyo.models.language_model import LiveModel, PathModels
 from kingyo.models.vision_language import LiveVisionLanguageModel, _AllEnded
 from kingyo.recipe import Hop
 from kingyo.testing.kinds import ModelKindContract
 from kingyo.types import GREEDY, MEDIA, Answered, Decoding, ImagePrompt, Item, ignore_progress
+from kingyo.vision.cache import Cache
 from tests.checkpoints.fitting import restate
 from tests.models.classifiers import picture
 from tests.models.vision_families import EACH_FAMILY, build, build_text, lacks
@@ -194,11 +195,10 @@ def test_features_from_a_file_give_the_same_numbers(
     pairs = [(prompt, "a red square") for prompt in questions(live)]
     live.forget_images()
     in_memory = live.log_likelihood_about(pairs)
-    expected = image_cost(live._processor, live.module.config, questions(live), width=4)
+    expected = image_cost(live._processor, questions(live), width=4)
     assert expected is not None
     assert live._features.kept.n_bytes == expected.feature_bytes * len(pairs)
-    monkeypatch.setattr(feature_store, "KEPT_BYTES", 0)
-    monkeypatch.setattr(live._features, "kept", FeatureStore(tmp_path, live.module.device))
+    monkeypatch.setattr(live._features, "kept", Cache(0, folder=tmp_path))
     assert live.log_likelihood_about(pairs) == in_memory
     assert live._features.kept.n_file_bytes >= expected.feature_bytes * len(pairs)
     before = live.n_encoded
@@ -211,7 +211,7 @@ def test_features_from_a_file_give_the_same_numbers(
 def test_a_changed_vision_part_empties_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str
 ) -> None:
-    monkeypatch.setattr(feature_store, "KEPT_BYTES", 0)
+    monkeypatch.setattr(image_features, "kept_bytes", lambda: 0)
     folder, scratch = build("llava", tmp_path / "m"), tmp_path / "scratch"
     scratch.mkdir()
     options = replace(OPTIONS, dtype=dtype)
@@ -225,6 +225,9 @@ def test_a_changed_vision_part_empties_the_file(
         assert live.log_likelihood_about(pairs) == numbers == live.log_likelihood_about(pairs)
     assert live.n_encoded == 2 * len(pairs)
     assert without_file.n_encoded == 3 * len(pairs)
+    assert live._features.kept.n_file_bytes > 0
+    del live
+    gc.collect()
     assert list(scratch.iterdir()) == []
 
 

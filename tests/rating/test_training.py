@@ -15,7 +15,7 @@ from kingyo.errors import KingyoError
 from kingyo.rating.regression import ChoiceData, fit_weights, folds, held_out_logits
 from kingyo.rating.training import TrainingReport, train_preference
 from kingyo.store import RunStore
-from kingyo.tasks.picture_grader import build_mix
+from kingyo.tasks.graders import build_graders
 from kingyo.vision.features import load_feature_net
 from kingyo.vision.preference import load_preference
 from tests.rated_runs import brighter, drawn_run, rate, redder
@@ -75,7 +75,7 @@ RED, BLUE = picture((200, 90, 40)), picture((40, 90, 200))
 
 
 def graded(folder: Path, option: object) -> list[float]:
-    mix = build_mix([("preference", option)], folder)
+    mix = build_graders([("preference", option)], folder, "images")
     mix.check([item()])
     return mix.grade([RED, BLUE], [item(), item()])
 

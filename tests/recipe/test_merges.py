@@ -9,7 +9,6 @@ import torch
 from safetensors.torch import load_file
 
 from kingyo.engine import open_sources, plan, rooted, to_folder
-from kingyo.engine.options import MergeRequest
 from kingyo.engine.preflight import check_merge
 from kingyo.errors import KingyoError
 from kingyo.recipe import Hop, NamedRecipe, Recipe, RecipeBook, Source, rewritten
@@ -52,7 +51,7 @@ def test_as_slices_it_becomes_several_recipes_of_the_same_model(tmp_path: Path) 
     a, b = (str(each) for each in family(tmp_path)[1])
     book = rewritten(RecipeBook(steps=(NamedRecipe(name=None, recipe=bred(a, b)),)), "slices")
     assert [step.name for step in book.steps] == ["bred", None]
-    checked = check_merge(MergeRequest(recipe=book, out=tmp_path / "slices"))
+    checked = check_merge(book, tmp_path / "slices")
     one = to_folder(checked.outputs[0].plan, tmp_path / "slices")
     recipe = bred(a, b)
     other = to_folder(plan(recipe, open_sources(recipe)), tmp_path / "path")

@@ -9,12 +9,9 @@ import pytest
 
 pytest.importorskip("vl_convert", reason="the report needs kingyo[report]")
 
-
-from kingyo.report.scout_page import write_scout_report
 from kingyo.store import RunStore
 from kingyo.views.run_data import read_run_data
 from tests.report.browser import CHROMIUM, Browser
-from tests.report.made_up_choice import WORLDS, made_up
 from tests.report.reader import rendered
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
@@ -140,19 +137,3 @@ def test_all_splits_fit_on_a_phone(browser: Browser, pages: dict[str, Path], nam
     browser.evaluate(OPEN)
     box = "document.querySelector('#selection .scroll')"
     assert browser.evaluate(f"{box}.scrollWidth") == browser.evaluate(f"{box}.clientWidth")
-
-
-@pytest.mark.parametrize(("world", "width", "dark"), [("plain", 1200, False), ("many", 390, True)])
-def test_the_report_of_a_scout_is_drawn_quietly_and_fits(
-    browser: Browser, tmp_path: Path, world: str, width: int, dark: bool
-) -> None:
-    visit = browser.open(write_scout_report(*made_up(WORLDS[world]), tmp_path), width=width, dark=dark)
-    browser.evaluate(OPEN)
-    browser.evaluate(SETTLE)
-    assert visit.problems == []
-    assert browser.evaluate("document.documentElement.scrollWidth") == width
-    drawn = (
-        "[...document.querySelectorAll('[data-chart]:has(svg .mark-group)')].map(each => each.dataset.chart)"
-    )
-    assert browser.evaluate(drawn) == ["curve", "solved", "map"]
-    assert browser.evaluate(CLIPPED) == []

@@ -64,9 +64,9 @@ class Painter:
         encoder = load_file(words)
         return LivePainter(load_file(own), encoder[min(encoder)].flatten())
 
-    def reader(self, path):
+    def validate(self, path, questions):
         assert (path.parent / "scheduler" / "scheduler_config.json").is_file()
-        return None
+        return []
 
     def memory(self, path, config, load):
         return None

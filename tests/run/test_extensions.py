@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.evolution import MAIN, Journey
+from kingyo.evolution import MAIN, Journey, fixed
 from kingyo.recipe import Recipe
 from kingyo.run.config import RunConfig, parse_config
 from kingyo.run.extensions import (
@@ -47,9 +47,11 @@ def more(
     assert isinstance(budget, Mapping)
     proposer = build("random", AXES, 3, {}) if strategy == "random" else strategy
     search_run = journey(store, model, proposer, rule, limits=limits_of(config(**budget).budget))
-    main, control = search_run.searches
+    main, control = search_run.first
     main = replace(main, description={"screen": asdict(main.screen)})
-    return replace(search_run, searches=with_extensions([main, replace(control, like=(MAIN,))], store))
+    return replace(
+        search_run, stages=[fixed(*with_extensions([main, replace(control, like=(MAIN,))], store))]
+    )
 
 
 def finished(folder: Path, strategy: str = "ga", rule: str = "some", candidates: int = 10) -> None:
@@ -161,8 +163,8 @@ def test_what_buys_no_candidate_is_refused_and_changes_nothing(
 def test_a_completed_search_is_unchanged(tmp_path: Path) -> None:
     def ended(store: RunStore) -> Journey:
         search_run = more(store, Model(), budget={"candidates": 16})
-        grid = replace(search_run.searches[0], strategy=build("grid", AXES, 3, {"points": 2, "limit": 100}))
-        return replace(search_run, searches=[grid, *search_run.searches[1:]])
+        grid = replace(search_run.first[0], strategy=build("grid", AXES, 3, {"points": 2, "limit": 100}))
+        return replace(search_run, stages=[fixed(grid, *search_run.first[1:])])
 
     with begun(tmp_path / "run") as store:
         ended(store).run()

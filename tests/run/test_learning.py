@@ -14,7 +14,7 @@ from kingyo.evolution import MAIN
 from kingyo.evolution.trial_recipes import new_trial
 from kingyo.methods import METHODS
 from kingyo.models.kinds import LoadOptions
-from kingyo.models.language_model import LiveModel, PromptReader
+from kingyo.models.language_model import LiveModel, load_text
 from kingyo.recipe import Recipe, Source
 from kingyo.run.learning import (
     BATCH_SIZE,
@@ -107,7 +107,7 @@ def test_examples_that_the_context_has_no_room_for_are_left_out(folder: Path) ->
     ]
     spec = TaskSpec.model_validate({"data": "none.jsonl", "chat": False, "grader": {"contains": {}}})
     task = build_task(spec, {"fit": tuple(items), "validation": (), "test": ()}, folder)
-    for model in (live, PromptReader.load(folder / "base")):
+    for model in (live, load_text(folder / "base")):
         examples = examples_of(task, model, items, {}, prefers_given=False)
         assert [example.item for example in examples] == ["0", "2"]
 

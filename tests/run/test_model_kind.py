@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from kingyo.checkpoints import open_checkpoint
 from kingyo.cli.dry_run import _memory_lines
 from kingyo.dry_run import LearningForecast
 from kingyo.dry_run.memory import estimate_memory
-from kingyo.engine import Sources
+from kingyo.engine import Sources, into, plan
 from kingyo.errors import KingyoError
 from kingyo.models.kinds import LoadOptions, ModelKind
 from kingyo.recipe import Recipe, Source
@@ -108,6 +108,42 @@ def test_a_merge_of_its_models_is_scored(models: RunModels, kind: ModelKind, fol
     torch.testing.assert_close(live.weights["in.weight"], mean)
 
 
+class Remote:
+    """A live model whose weights have other names and types than those of the checkpoint."""
+
+    dtype = "float32"
+
+    def __init__(self) -> None:
+        self.lists: dict[str, list[float]] = {}
+
+    def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
+        self.lists = {name.upper(): tensor.flatten().tolist() for name, tensor in weights}
+
+
+def test_a_live_model_without_torch_weights_gets_the_tensors_of_a_merge(
+    models: RunModels, kind: ModelKind, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(kind), "load", lambda *_: Remote())
+    monkeypatch.setattr(type(kind), "provides", ())
+    remote = load_checkpoint(models.skeleton, kind, LoadOptions())
+    one, other = models.named.values()
+    assert (
+        isinstance(remote, Remote) and remote.lists["OUT.WEIGHT"] == one.read("out.weight").flatten().tolist()
+    )
+    sources = Sources(models.by_reference, folder)
+    recipe = Recipe(
+        merge_method="linear",
+        sources=tuple(
+            Source(model=each, parameters={"weight": share})
+            for each, share in zip(models.references.values(), (0.3, 0.7), strict=True)
+        ),
+    )
+    assert InPlaceMerger(remote, sources)(recipe) is remote
+    weights = {name: torch.empty_like(other.read(name)) for name in other.tensors}
+    into(plan(recipe, sources), weights)
+    assert remote.lists == {name.upper(): each.flatten().tolist() for name, each in weights.items()}
+
+
 def test_sources_of_two_kinds_are_one_error(models: RunModels, tmp_path: Path) -> None:
     mixed = {**models.named, "llama": open_checkpoint(str(llama(tmp_path / "llama")))}
     with pytest.raises(KingyoError) as caught:
@@ -141,7 +177,7 @@ def test_a_crash_of_the_users_task_is_found_before_the_run(
     assert re.fullmatch(rf"{type(problem).__name__}: .*test_model_kind\.py line \d+\)", caught.value.received)
 
 
-def test_what_a_reader_does_not_have_is_no_crash(kind: ModelKind, folder: Path) -> None:
+def test_what_is_not_known_without_weights_is_no_crash(kind: ModelKind, folder: Path) -> None:
     class Curious(RowTask):
         def score(self, model, items: Sequence[Item]) -> Sequence[ItemScore]:
             return super().score(model.trained, items)

@@ -17,7 +17,7 @@ from typing import cast
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.evolution import MAIN
+from kingyo.evolution import MAIN, fixed
 from kingyo.recipe import Recipe
 from kingyo.results.summarize import summarize
 from kingyo.run import provenance
@@ -102,10 +102,11 @@ UNHASHED = {
     "io/extras.py": "imports optional libraries, whose versions are stored",
     "io/files.py": "puts files on disk whole",
     "io/lazy_torch.py": "imports torch later",
-    "io/quiet.py": "hides warnings of libraries",
-    "io/strict_json.py": "refuses JSON with a key twice",
     "io/units.py": "words for numbers",
     "io/yaml.py": "reads YAML; a run stores what was read",
+    "lineage/__init__.py": "says where models come from, and scores nothing",
+    "lineage/card.py": "words of model cards",
+    "lineage/origins.py": "reads cards and licences",
     "user_code/__init__.py": "holds nothing",
     "user_code/files.py": "says what a user's file depends on, and scores nothing",
     "user_code/opened.py": "says what a grader has read, and scores nothing",
@@ -311,8 +312,8 @@ def test_a_rescored_extension_stays_in_the_budget(finished: RunStore) -> None:
     assert undo_extension(finished) is None
     assert [each.more for each in read_extensions(finished)] == before
     search_run = journey(finished, Model())
-    search_run = replace(search_run, searches=with_extensions(search_run.searches, finished))
-    assert search_run.searches[0].limits.item_evaluations == 24 * 12 + 48
+    search_run = replace(search_run, stages=[fixed(*with_extensions(search_run.first, finished))])
+    assert search_run.first[0].limits.item_evaluations == 24 * 12 + 48
     search_run.run()
     undo_if_unused(finished)
     assert finished.status() == "finished"

@@ -6,21 +6,23 @@ import importlib
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.evolution import Event
+from kingyo.evolution import MAIN, Event, read_front
 from kingyo.export import export
+from kingyo.models.language_model import LiveModel
 from kingyo.run.begin import begin
 from kingyo.run.config import parse_config
 from kingyo.run.resume import journey_of
 from kingyo.run.run import Run
 from kingyo.run.worker import RunEvaluatorBuilder
 from kingyo.store import RunStore
+from kingyo.types import Written
 from tests.exported import config_of, make_world
 
 FINGERPRINT = importlib.import_module("kingyo.checkpoints.fingerprint")
@@ -95,3 +97,34 @@ def test_a_database_error_during_a_run_is_explained(folder: Path) -> None:
     run = begin(Run.open(parse_config(config_of(folder), "run.yaml"), folder), folder / "run")
     with pytest.raises(KingyoError), run:
         raise sqlite3.OperationalError("database or disk is full")
+
+
+def test_objectives_of_answers_give_a_front_and_generate_each_answer_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    write = LiveModel.write
+
+    def counted(self: LiveModel, prompts: Sequence[str], **options: Any) -> Sequence[Written]:
+        asked.append(len(prompts))
+        return write(self, prompts, **options)
+
+    monkeypatch.setattr(LiveModel, "write", counted)
+    config = config_of(folder) | {
+        "objectives": ["task", "answer_tokens", "answer_length"],
+        "search": {"preset": "pareto", "settings": {"population": 4}},
+        "controls": {"trained": False},
+    }
+    with begin(Run.open(parse_config(config, "run.yaml"), folder), folder / "run") as run:
+        journey_of(run, lambda _: None).run()
+        store = run.store
+        assert store is not None
+        n_scores = store.item_evaluations()
+        front = read_front(store, MAIN)
+        assert sum(asked) == n_scores
+        for point in front.points:
+            evaluation = store.evaluation(point.trial.id, "fit")
+            assert evaluation is not None
+            length = sum(len(each.answer) for each in evaluation.scores) / len(evaluation.scores)
+            assert point.objectives[0] == evaluation.mean and point.objectives[2] == pytest.approx(-length)
+            assert -length <= point.objectives[1] <= 0

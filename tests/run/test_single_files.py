@@ -14,7 +14,6 @@ from safetensors.torch import load_file, save_file
 
 from kingyo.checkpoints import open_checkpoint
 from kingyo.engine import MergeOptions
-from kingyo.engine.options import MergeRequest
 from kingyo.engine.preflight import check_merge
 from kingyo.engine.write import write
 from kingyo.types import SPLITS
@@ -37,9 +36,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         stable_diffusion(tmp_path / name, seed)
     (tmp_path / "recipe.yaml").write_text("merge_method: passthrough\nmodels: [{model: b/unet}]\n")
     options = MergeOptions(pipeline=True, single_file=True)
-    preflight = check_merge(
-        MergeRequest(recipe=tmp_path / "recipe.yaml", out=tmp_path / "out-b", options=options)
-    )
+    preflight = check_merge(tmp_path / "recipe.yaml", tmp_path / "out-b", options)
     (write(preflight, preflight.outputs[0]) / "out-b.safetensors").rename(tmp_path / "b.safetensors")
     return write_run(tmp_path, "a/unet", "b.safetensors")
 

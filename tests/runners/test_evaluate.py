@@ -19,7 +19,7 @@ from kingyo.run.worker import candidate_timeout
 from kingyo.runners.evaluate import Evaluator, InPlaceMerger, scores_of
 from kingyo.tasks import TextSettings
 from kingyo.tasks.combined import SeveralTasks
-from kingyo.tasks.text_tasks import GenerateTask
+from kingyo.tasks.generate import GenerateTask
 from kingyo.testing.tasks import ScriptedModel
 from kingyo.types import Answered, Item, ItemScore, LanguageModel, Progress, Split, Task, ignore_progress
 from tests.models_on_disk import llama

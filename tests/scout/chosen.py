@@ -1,33 +1,28 @@
-"""Choices of sources of the zoo for its task, with few items."""
+"""Runs that choose among the models of the zoo for its task, with few items."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
 
-from kingyo.evolution import Event
-from kingyo.run.run import Run
-from kingyo.scout import Group, Rules, catalogue, find_places
-from kingyo.scout.choice import ChoiceLimits, ChosenSources, WeightEvidence, choose, config_for, trials_in
-from kingyo.scout.contenders import Contenders
-from kingyo.scout.suggestion import write_run_yaml
-from kingyo.scout.task_candidates import ScoutRequest, TaskCandidates
-from kingyo.strategies.stepwise import Step
+from kingyo.scout import Catalogue, Rules, catalogue, find_places
+from kingyo.scout.for_task import ScoutRequest, TaskCandidates
 
 ROOT = Path(__file__).parents[2]
 ZOO = ROOT / "zoo"
 NAMES = ("ja", "math-en", "math-sym", "poem", "sort")
+USEFUL = {"ja", "math-en", "math-sym"}
 FIT = 28
 
 
-def zoo_group(names: Sequence[str] = NAMES) -> Group:
-    """Return the models of the zoo that fit its base."""
-    places = find_places([str(ZOO / name) for name in ("base", *names)], (), 100, print)
-    (group,) = catalogue(places, None, Rules(), lambda _: None).groups
-    return group
+def models(names: Sequence[str] = NAMES) -> list[str]:
+    return [str(ZOO / name) for name in ("base", *names)]
+
+
+def read(where: Sequence[str]) -> Catalogue:
+    return catalogue(find_places(where, (), 100, print), None, Rules(), lambda _: None)
 
 
 def write_task(folder: Path, **changes: object) -> Path:
@@ -40,31 +35,16 @@ def write_task(folder: Path, **changes: object) -> Path:
     return path
 
 
-def open_run(task: Path, names: Sequence[str] = NAMES, seed: int = 0) -> Run:
-    return Run.open(config_for(zoo_group(names), {"task": {"file": str(task)}}, Path(), seed), Path())
+def run_yaml(folder: Path, scout: object = None, **changes: object) -> dict[str, object]:
+    """Return a run.yaml whose sources are chosen, and write its task."""
+    task = {} if "task" in changes else {"task": write_task(folder).name}
+    asked = {"scout": models() if scout is None else scout}
+    budget = {"candidates": 4}
+    return {"name": "run", "sources": asked, **task, "budget": budget, "threads": 1, **changes}
 
 
-@dataclass(kw_only=True)
-class Counter:
-    """Counts answers that are graded while it listens."""
-
-    answers: int = 0
-
-    def __call__(self, event: Event, steps: Sequence[Step]) -> None:
-        if event.kind in ("ended", "more") and event.evaluation is not None and not event.replayed:
-            self.answers += len(event.evaluation.scores)
-
-
-def candidates_of(run: Run, out: Path, group: Group | None = None) -> TaskCandidates:
-    """Return the candidates of a run whose sources are the members of a group, by default the zoo."""
-    tried = Contenders(group=group or zoo_group(), left_out={})
-    return TaskCandidates(request=ScoutRequest(where=(), out=out), tried=tried, run=run)
-
-
-def choose_from_zoo(task: Path, out: Path, limits: ChoiceLimits | None = None) -> ChosenSources:
-    """Choose sources, or go on; write the run.yaml."""
-    run = open_run(task)
-    choice = choose(run, trials_in(out), limits or ChoiceLimits(), WeightEvidence(), Counter())
-    if choice.chosen:
-        write_run_yaml(candidates_of(run, out), choice, task)
-    return choice
+def candidates_of(data: Mapping[str, object], folder: Path, out: Path) -> TaskCandidates:
+    """Return the candidates of a run.yaml, whose weights are measured."""
+    request = ScoutRequest.of(data, folder, out)
+    found = request.read(lambda _what, _done, _total: None, print)
+    return TaskCandidates.open(request.measure(found, lambda _what, _done, _total: None), request)

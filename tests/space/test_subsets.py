@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kingyo.methods import METHODS
-from kingyo.run.scouted import genome_of, weights_by_source
-from kingyo.space import Bounds, ParameterSpace, parent_recipe
+from kingyo.space import parent_recipe
 from kingyo.space.subsets import SubsetSpace
-from kingyo.types import Genome
 from tests.space.spaces import LAYOUT
 
 SOURCES = {"ja": "models/ja", "math": "org/math@main", "lora": "models/base+models/lora"}
@@ -67,44 +64,6 @@ def test_a_source_may_lack_a_span() -> None:
     ja, lora = (each.parameters["weight"] for each in recipe.sources)
     assert ja == LAYOUT.conditionals("layers:2", {"layers.0": 0.0, "layers.1": 0.7})
     assert lora == 0.7
-
-
-@pytest.mark.parametrize(
-    ("weights", "groups", "genome"),
-    [
-        ((0.0, 0.7, 0.5, 0.5, 0.7, 0.7), "layers:2", (0.0, 0.7, 0.5, 0.5, 0.7, 0.7)),
-        ((0.5, 0.5, 0.0, 0.0, 0.7, 0.7), "layers:3", (0.5, 0.5, 0.5, 0.0, 0.0, 0.0, 0.7, 0.7, 0.7)),
-        ((0.5, 0.5, 0.0, 0.0, 0.7, 0.7), "one", (0.5, 0.0, 0.7)),
-        ((0.0, 0.7, 0.5, 0.5, 0.7, 0.7), "layers:4", (0.0, 0.0, 0.7, 0.7, *[0.5] * 4, *[0.7] * 4)),
-        ((0.0, 0.7, 0.5, 0.5, 0.7, 0.7), "layers:3", None),
-        ((0.0, 0.7, 0.5, 0.5, 0.7, 0.7), "one", None),
-        ((0.0, 1.4, 0.5, 0.5, 0.7, 0.7), "layers:2", None),
-    ],
-)
-def test_the_genome_of_a_run_with_the_weights_of_a_subset(
-    weights: Genome, groups: str, genome: Genome | None
-) -> None:
-    """A run copies scores of trial merges only if it has the same weights in all layers."""
-    assert genome_of(run_space(groups), weights_by_source(list(SOURCES), weights)) == genome
-
-
-def test_spans_of_layers_are_no_kinds_of_tensors() -> None:
-    run = run_space("kind")
-    n = len(run.axes) // len(SOURCES)
-    assert genome_of(run, {"ja": (0.0, *[0.7] * (n - 1))}) is None
-    assert genome_of(run_space(f"layers:{n}"), {"ja": (0.0, *[0.7] * (n - 1))}) is not None
-
-
-def run_space(groups: str) -> ParameterSpace:
-    return ParameterSpace(
-        method=METHODS.get("task_arithmetic"),
-        method_name="task_arithmetic",
-        sources=SOURCES,
-        base="models/base",
-        layout=LAYOUT,
-        groups=groups,
-        values={"weight": Bounds(low=0.0, high=1.0)},
-    )
 
 
 def test_hashes_of_all_subsets_differ() -> None:

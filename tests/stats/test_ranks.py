@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from kingyo.stats.ranks import rank_correlation
+from kingyo.stats.paired import rank_correlation
 
 pairs = st.lists(st.tuples(st.integers(-3, 3), st.floats(-100, 100)), min_size=4, max_size=30)
 

@@ -15,8 +15,7 @@ import pytest
 
 from kingyo.errors import KingyoError
 from kingyo.store import DATABASE, RunStore, StoredOutcome
-from kingyo.store.database import database_error
-from kingyo.store.transactions import note_writes, noted_writes
+from kingyo.store.run_store import note_writes, noted_writes
 from kingyo.types import Evaluation
 from tests.stores import begun, scores, trial
 
@@ -235,15 +234,3 @@ def test_a_run_can_be_read_while_another_process_writes(tmp_path: Path) -> None:
         finally:
             other.kill()
     assert counts == sorted(counts)
-
-
-def test_a_full_disk_with_a_lost_log_is_not_reported_as_safe(tmp_path: Path) -> None:
-    full = sqlite3.OperationalError("database or disk is full")
-    full.sqlite_errorcode = sqlite3.SQLITE_FULL
-    with filled(tmp_path / "run") as store:
-        assert "are safe" in str(database_error(store.folder, full, was_checked=True))
-        assert "are safe" not in str(database_error(store.folder, full)), "nothing was checked"
-        (tmp_path / "run" / LOG).unlink()
-        assert "are safe" not in str(database_error(store.folder, full, was_checked=True))
-    damaged = sqlite3.DatabaseError("database disk image is malformed")
-    assert "are safe" not in str(database_error(tmp_path / "run", damaged, was_checked=True))

@@ -15,6 +15,7 @@ from kingyo.strategies.cma_es import CmaEs, SepCmaEs, weighted_mean
 from kingyo.testing.strategies import FLOAT_AXES, StrategyContract, failed, scored
 from kingyo.types import Axis, Genome, InformedStrategy, Outcome, Strategy, Trial
 from tests.strategies.problems import Score, best, floats, sphere, work
+from tests.strategies.variants import VariantContract
 
 Settings = CmaEs.Settings
 NAMES = ["cma-es", "mixed-cma-es", "sep-cma-es"]
@@ -27,7 +28,7 @@ class TestCmaEs(StrategyContract):
         return build("cma-es", axes, seed, {})
 
 
-class TestCmaEsOnOneAxis(StrategyContract):
+class TestCmaEsOnOneAxis(VariantContract):
     axes = FLOAT_AXES[:1]
 
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
@@ -42,7 +43,7 @@ class TestSepCmaEs(StrategyContract):
         return build("sep-cma-es", axes, seed, {})
 
 
-class TestSepCmaEsOnOneAxis(StrategyContract):
+class TestSepCmaEsOnOneAxis(VariantContract):
     axes = FLOAT_AXES[:1]
 
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:

@@ -14,6 +14,7 @@ from kingyo.strategies.random_search import RandomSearch
 from kingyo.testing.strategies import MIXED_AXES, StrategyContract, failed, scored
 from kingyo.types import Axis, Outcome, Strategy, Trial
 from tests.strategies.problems import LAYERED
+from tests.strategies.variants import VariantContract
 
 
 class TestCoarseToFine(StrategyContract):
@@ -24,7 +25,7 @@ class TestCoarseToFine(StrategyContract):
         return build("coarse-to-fine", axes, seed, {"settings": options, "per_gene": 2})
 
 
-class TestCoarseToFineGa(StrategyContract):
+class TestCoarseToFineGa(VariantContract):
     axes = (*LAYERED[:5], *MIXED_AXES)
 
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:

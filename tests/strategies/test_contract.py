@@ -13,6 +13,7 @@ from kingyo.strategies import STRATEGIES, build
 from kingyo.strategies.random_search import RandomSearch
 from kingyo.testing.strategies import FLOAT_AXES, StrategyContract
 from kingyo.types import Axis, Outcome, Strategy, Trial
+from tests.strategies.variants import VariantContract
 
 
 class TestGeneticAlgorithm(StrategyContract):
@@ -20,7 +21,7 @@ class TestGeneticAlgorithm(StrategyContract):
         return build("ga", axes, seed, {"population": 8})
 
 
-class TestGeneticAlgorithmRoulette(StrategyContract):
+class TestGeneticAlgorithmRoulette(VariantContract):
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
         options = {"population": 6, "selection": "roulette", "include": "start", "elites": 0}
         return build("ga", axes, seed, options)
@@ -36,7 +37,7 @@ class TestGridSearch(StrategyContract):
         return build("grid", axes, seed, {"points": 6})
 
 
-class TestGridSearchThatEnds(StrategyContract):
+class TestGridSearchThatEnds(VariantContract):
     axes = FLOAT_AXES
     exhaustible = True
 

@@ -62,12 +62,13 @@ def test_axes_and_seeds_that_make_no_sense_are_named(name: str) -> None:
         ("map-elites", {"low": 1.0}, "high"),
         ("map-elites", {"genes": ["density", "density"]}, "genes"),
         ("cycleqd", {"alpha_low": 0.9}, "alpha_high"),
-        ("islands", {"islands": 1}, "search.settings: islands"),
-        ("islands", {"strategy": "gaa"}, "search.settings: strategy"),
-        ("islands", {"strategy": "islands"}, "strategy"),
-        ("islands", {"strategy": "cma-es"}, "migrants"),
-        ("islands", {"settings": {"population": 1}}, "search.settings.settings: population"),
-        ("coarse-to-fine", {"strategy": "islands"}, "strategy"),
+        ("memetic", {"strategy": "gaa"}, "search.settings: strategy"),
+        (
+            "memetic",
+            {"strategy": "ga", "settings": {"population": 1}},
+            "search.settings.settings: population",
+        ),
+        ("coarse-to-fine", {"strategy": "memetic"}, "strategy"),
     ],
 )
 def test_an_option_that_makes_no_sense_is_named(name: str, options: dict[str, object], argument: str) -> None:

@@ -8,8 +8,15 @@ from random import Random
 
 import pytest
 
-from kingyo.strategies.ga import GeneticAlgorithm, rank, roulette, uniform_crossover
-from kingyo.strategies.generations import Selection, pick_pair, tournament
+from kingyo.strategies.ga import (
+    GeneticAlgorithm,
+    Selection,
+    pick_pair,
+    rank,
+    roulette,
+    tournament,
+    uniform_crossover,
+)
 from kingyo.testing.strategies import MIXED_AXES, failed, scored
 from kingyo.types import Trial
 from tests.strategies.problems import floats, sphere, work

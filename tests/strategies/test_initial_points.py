@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import pytest
 
 from kingyo.strategies import build
-from kingyo.strategies.initial_points import InitialPointsStrategy
+from kingyo.strategies.wrapper import InitialPointsStrategy
 from kingyo.testing.strategies import MIXED_AXES, StrategyContract, failed, scored
 from kingyo.types import Axis, Strategy
+from tests.strategies.variants import VariantContract
 
 POINTS = ((1.0, 0.5, 2.0, 1.0, 0.0), (0.0, 0.25, 7.0, 0.0, 2.0), (1.0, 0.5, 2.0, 1.0, 0.0))
 SMALL = {"batch": 4, "initial": 3, "pool": 40, "memory": 30}
@@ -20,7 +21,7 @@ class TestSeededGa(StrategyContract):
         return InitialPointsStrategy(build("ga", axes, seed, {"population": 6}), POINTS)
 
 
-class TestSeededItemGp(StrategyContract):
+class TestSeededItemGp(VariantContract):
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
         return InitialPointsStrategy(build("item-gp", axes, seed, SMALL), POINTS)
 

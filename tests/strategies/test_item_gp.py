@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import pytest
 
-from kingyo.irt.item_groups import group_items
+from kingyo.irt.item_tasks import group_items
 from kingyo.strategies import build, item_gp
 from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, scored
 from kingyo.types import (
@@ -23,6 +23,7 @@ from kingyo.types import (
     TaskAware,
     Trial,
 )
+from tests.strategies.variants import VariantContract
 
 
 class TestItemGp(StrategyContract):
@@ -32,7 +33,7 @@ class TestItemGp(StrategyContract):
         return build("item-gp", axes, seed, {"batch": 4, "initial": 5, "pool": 60, "memory": 40})
 
 
-class TestItemGpOnFloats(StrategyContract):
+class TestItemGpOnFloats(VariantContract):
     axes = FLOAT_AXES
 
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
@@ -233,11 +234,10 @@ def two_tasks(trial: Trial) -> Outcome:
     return Outcome(trial=trial, scores=scores)
 
 
-@pytest.mark.parametrize("name", ["item-gp", "coarse-to-fine", "islands", "memetic"])
+@pytest.mark.parametrize("name", ["item-gp", "coarse-to-fine", "memetic"])
 @pytest.mark.parametrize(("weight_of_b", "expected"), [(0.1, 0.0), (10.0, 1.0)])
 def test_tasks_count_by_weight_not_by_number_of_items(name: str, weight_of_b: float, expected: float) -> None:
-    settings: dict[str, object] = {"strategy": "item-gp", "migrants": 0} if name == "islands" else {}
-    strategy = build(name, (Axis(name="x", low=-1, high=2),), 0, settings)
+    strategy = build(name, (Axis(name="x", low=-1, high=2),), 0, {})
     assert isinstance(strategy, TaskAware)
     strategy.learn_tasks(TASK_OF, {"a": 1.0, "b": weight_of_b})
     trials: list[Trial] = []

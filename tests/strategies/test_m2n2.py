@@ -23,6 +23,7 @@ from kingyo.strategies.m2n2 import (
 from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, failed, scored
 from kingyo.types import Axis, Genome, InformedStrategy, ItemScore, Outcome, Strategy, Trial
 from tests.strategies.problems import floats
+from tests.strategies.variants import VariantContract
 
 Settings = M2N2.Settings
 
@@ -32,20 +33,20 @@ class TestM2N2(StrategyContract):
         return build("m2n2", axes, seed, {})
 
 
-class TestM2N2OnFloats(StrategyContract):
+class TestM2N2OnFloats(VariantContract):
     axes = FLOAT_AXES
 
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
         return build("m2n2", axes, seed, {"population": 5, "batch": 6, "initial": 2, "spread": 0.1})
 
 
-class TestM2N2OnMixedAxesInBatches(StrategyContract):
+class TestM2N2OnMixedAxesInBatches(VariantContract):
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
         options = {"population": 4, "batch": 8, "mutation_rate": 0.5, "flip_rate": 0.3, "alpha": 0.0}
         return build("m2n2", axes, seed, options)
 
 
-class TestM2N2OnOneSwitch(StrategyContract):
+class TestM2N2OnOneSwitch(VariantContract):
     axes = MIXED_AXES[2:3]
 
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:

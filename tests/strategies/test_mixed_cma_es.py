@@ -21,6 +21,7 @@ from tests.strategies.problems import (
     score_of_every_kind,
     work,
 )
+from tests.strategies.variants import VariantContract
 
 KINDS = [
     tuple(axis for axis in MIXED_AXES if axis.kind in kinds)
@@ -34,26 +35,26 @@ class TestMixedCmaEs(StrategyContract):
         return build("mixed-cma-es", axes, seed, {})
 
 
-class TestMixedCmaEsFromTheBounds(StrategyContract):
+class TestMixedCmaEsFromTheBounds(VariantContract):
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
         return build("mixed-cma-es", axes, seed, {"x0": 0.0, "sigma": 0.5, "population": 5, "start": 0.8})
 
 
-class TestMixedCmaEsOnFloats(StrategyContract):
+class TestMixedCmaEsOnFloats(VariantContract):
     axes = FLOAT_AXES
 
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
         return build("mixed-cma-es", axes, seed, {})
 
 
-class TestMixedCmaEsOnCategories(StrategyContract):
+class TestMixedCmaEsOnCategories(VariantContract):
     axes = MIXED_AXES[3:]
 
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
         return build("mixed-cma-es", axes, seed, {"warm_start": False})
 
 
-class TestMixedCmaEsOnOneInt(StrategyContract):
+class TestMixedCmaEsOnOneInt(VariantContract):
     axes = (Axis(name="layers", low=-3, high=40, kind="int", start=40),)
 
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:

@@ -16,6 +16,7 @@ from kingyo.strategies.pareto import front
 from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, failed, scored
 from kingyo.types import Axis, Genome, Outcome, Strategy, Trial
 from tests.strategies.problems import EVERY_KIND, Knapsack, floats, hypervolume
+from tests.strategies.variants import VariantContract
 
 Settings = Nsga2.Settings
 SEEDS = range(3)
@@ -27,14 +28,14 @@ class TestNsga2(StrategyContract):
         return build("nsga2", axes, seed, {"population": 8})
 
 
-class TestNsga2OnFloats(StrategyContract):
+class TestNsga2OnFloats(VariantContract):
     axes = FLOAT_AXES
 
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
         return build("nsga2", axes, seed, {"population": 5, "eta_c": 2, "eta_m": 5, "mutation_rate": 0.3})
 
 
-class TestNsga2WithTwoObjectives(StrategyContract):
+class TestNsga2WithTwoObjectives(VariantContract):
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
         return build("nsga2", axes, seed, {"population": 6, "crossover_rate": 0.5})
 
@@ -161,21 +162,6 @@ def test_known_points_join_the_first_parents_without_a_name() -> None:
     assert all(parent >= 0 for trial in children for parent in trial.parents)
     assert any(sum(gene == 0.7 for gene in trial.genome) >= 2 for trial in children)
     assert known not in [trial.genome for trial in children]
-
-
-def test_a_known_point_has_a_number_below_zero_and_all_genes() -> None:
-    strategy = Nsga2(floats(3), 0, Settings())
-    with pytest.raises(KingyoError, match="number below 0"):
-        strategy.warm_start([scored(Trial(number=0, genome=(0.1, 0.2, 0.3)), 1.0)])
-    with pytest.raises(KingyoError, match="expected 3 genes; received 2"):
-        strategy.warm_start([scored(Trial(number=-1, genome=(0.1, 0.2)), 1.0)])
-
-
-def test_a_migrant_is_the_parent_of_its_children_by_number() -> None:
-    strategy = Nsga2(floats(3), 0, Settings(population=4))
-    strategy.inject([scored(Trial(number=-7, genome=(0.7, 0.7, 0.7)), 100.0)])
-    strategy.tell([scored(trial, 0.0) for trial in strategy.ask(4)])
-    assert -7 in {parent for trial in strategy.ask(40) for parent in trial.parents}
 
 
 def test_small_asks_equal_one_large_ask() -> None:

@@ -15,11 +15,11 @@ from kingyo.errors import KingyoError
 from kingyo.strategies import build
 from kingyo.strategies.cycle_qd import elite_weights, linear_mix, singular_root, singular_step
 from kingyo.strategies.history import Observation
-from kingyo.strategies.illumination import Archive, GridAxis
-from kingyo.strategies.map_elites import line_step
+from kingyo.strategies.map_elites import Archive, GridAxis, line_step
 from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, failed, scored
 from kingyo.types import Axis, Genome, InformedStrategy, Outcome, Strategy, Trial
 from tests.strategies.problems import floats, sphere, work
+from tests.strategies.variants import VariantContract
 
 Objectives = Callable[[Genome], tuple[float, ...]]
 NAMES = ["map-elites", "cycleqd"]
@@ -59,7 +59,7 @@ class TestMapElitesOfOneQuality(OfSeveralTasks):
         return build("map-elites", axes, seed, {"population": 5, "quality": 0, "line_step": 0, "initial": 3})
 
 
-class TestMapElitesOfOneObjective(StrategyContract):
+class TestMapElitesOfOneObjective(VariantContract):
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
         return build("map-elites", axes, seed, {"population": 6, "genes": ["layers", "method", "density"]})
 
@@ -77,7 +77,7 @@ class TestCycleQdOfTwoTasks(OfSeveralTasks):
         return build("cycleqd", axes, seed, {"population": 6, "sigma": 1, "mutation_step": 0, "initial": 0})
 
 
-class TestCycleQdWithoutFloats(StrategyContract):
+class TestCycleQdWithoutFloats(VariantContract):
     axes = MIXED_AXES[2:]
 
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
@@ -100,10 +100,9 @@ def test_the_better_takes_the_cell_in_any_order_of_offers() -> None:
     offers = [(0.1, 0, 0.5, False), (0.2, 1, 0.5, False), (0.2, 2, 0.9, True), (0.7, 3, 0.2, True)]
     offers.append((0.7, 4, 0.3, True))
     for order in itertools.permutations(offers):
-        archive = Archive([GridAxis(low=0.0, high=1.0, cells=4)])
+        archive = Archive([GridAxis(low=0.0, high=1.0, cells=4)], genes=[0])
         for place, number, quality, partial in order:
-            trial = Observation(number=number, genome=(), score=quality, is_partial=partial)
-            archive.offer((place,), trial, quality)
+            archive.offer(Observation(number=number, genome=(place,), score=quality, is_partial=partial))
         assert [member.number for member in archive.members] == [0, 4]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from kingyo.errors import KingyoError
 from kingyo.strategies.gain_model import Gain
-from kingyo.strategies.source_weights import WeightChange, Weights
+from kingyo.strategies.source_changes import SourceChange, Weights
 from kingyo.strategies.stepwise import Stepwise
 from kingyo.testing.strategies import StrategyContract, failed, scored
 from kingyo.types import Axis, Genome, ItemScore, Outcome, Strategy, Trial
@@ -286,12 +286,12 @@ def test_few_useless_sources_are_added_by_luck() -> None:
 @pytest.mark.parametrize("norms", [(), ((1.0, 1.0),) * 3, ((0.0, 0.0),) * 3, ((0.0, 1.0),) * 3])
 def test_merges_without_parts_differ_from_those_with_all(norms: tuple[tuple[float, ...], ...]) -> None:
     weights = Weights(axes=tuple(axes(len(norms) * 2 or 3)), norms=norms, chosen=(0, 1))
-    assert weights.other_trims() == weights.whole_additions([2]) == []
+    assert weights.other_shares() == weights.whole_additions([2]) == []
 
 
 def test_the_largest_span_of_a_source_stays() -> None:
     weights = Weights(axes=tuple(axes(6)), norms=((0.1, 0.2), (1.0, 3.0), (2.0, 0.3)), chosen=(0, 1, 2))
-    trimmed = weights.changed(WeightChange((), trim=0.75))
+    trimmed = weights.changed(SourceChange((), share=0.75))
     assert on(trimmed.genome()) == {1, 3, 4}
     assert trimmed.genome([0]) == (1.0, 1.0, 0.0, 0.0, 0.0, 0.0)
 
@@ -305,7 +305,7 @@ def test_of_two_equal_sources_one_is_chosen(seed: int) -> None:
 def test_when_one_of_two_is_dropped_no_contribution_is_left() -> None:
     """What the other one added to the pair is not what it adds alone."""
     score = union(range(100), range(2, 130))
-    settings = Settings(min_gain=0.03, last_heats=12)
+    settings = Settings(min_gain=0.03, last_rounds=12)
     selections = (select(2, score, settings, seed=seed).strategy for seed in range(200))
     lucky = next(each for each in selections if each.steps[0].added == 0)
     assert lucky.chosen == (1,)

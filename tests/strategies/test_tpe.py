@@ -16,6 +16,7 @@ from kingyo.strategies import build
 from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, failed, scored
 from kingyo.types import Axis, Genome, InformedStrategy, Strategy, Trial
 from tests.strategies.problems import EVERY_KIND, floats, sphere, work
+from tests.strategies.variants import VariantContract
 
 # ---- the contract
 
@@ -25,7 +26,7 @@ class TestTpe(StrategyContract):
         return build("tpe", axes, seed, {})
 
 
-class TestTpeAxisByAxis(StrategyContract):
+class TestTpeAxisByAxis(VariantContract):
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
         return build(
             "tpe",

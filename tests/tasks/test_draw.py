@@ -12,9 +12,10 @@ import pytest
 
 from kingyo.errors import KingyoError
 from kingyo.tasks import Sizes, build_task, load_items, load_splits, make_splits, near_groups, parse_task_spec
-from kingyo.tasks.named_paths import named_paths
+from kingyo.tasks.graders import build_graders
+from kingyo.tasks.graders.grader import GRADERS
 from kingyo.tasks.near_duplicates import group_labels
-from kingyo.tasks.picture_grader import PICTURE_GRADERS, build_mix
+from kingyo.tasks.spec import paths_in
 from kingyo.types import Drawing, DrawingPrompt, Item, Media
 from kingyo.vision.features import LITE0
 from tests.tasks.pictures import picture
@@ -135,9 +136,11 @@ def test_several_graders_multiply_or_have_weights(tmp_path: Path) -> None:
     specs = [("mine.py:Bright", None), ("mine.py:Bright", 0.5)]
     pictures = Fake().draw([DrawingPrompt("a cat", 102)], Drawing())
     items = [Item(id="cat", prompt="a cat", answer="")]
-    assert build_mix(specs, tmp_path).grade(pictures, items) == [pytest.approx(0.4 * 0.2)]
+    assert build_graders(specs, tmp_path, "images").grade(pictures, items) == [pytest.approx(0.4 * 0.2)]
     mean = (3 * 0.4 + 1 * 0.2) / 4
-    assert build_mix(specs, tmp_path, [3, 1]).grade(pictures, items) == [pytest.approx(mean)]
+    assert build_graders(specs, tmp_path, "images", weights=[3, 1]).grade(pictures, items) == [
+        pytest.approx(mean)
+    ]
 
 
 @pytest.mark.parametrize(("scores", "received"), [("[2.0]", "2.0"), ("[]", "0 scores"), ("1 / 0", "ZeroDiv")])
@@ -145,7 +148,7 @@ def test_a_grader_that_returns_nonsense_is_named(tmp_path: Path, scores: str, re
     (tmp_path / "mine.py").write_text(
         GRADER.replace("[self.scale * each.read()[0] / 255 for each in pictures]", scores)
     )
-    mix = build_mix([("mine.py:Bright", None)], tmp_path)
+    mix = build_graders([("mine.py:Bright", None)], tmp_path, "images")
     with pytest.raises(KingyoError) as caught:
         mix.grade(Fake().draw([DrawingPrompt("a cat", 1)], Drawing()), [Item(id="a", prompt="", answer="")])
     assert caught.value.argument == "grader mine.py:Bright" and received in caught.value.received
@@ -159,8 +162,10 @@ def test_the_classifier_finds_the_class_of_an_item(tmp_path: Path) -> None:
         label: [Item(id=f"{n}", prompt="", answer="", fields={"motif": label}) for n in range(6)]
         for label in ("cat", "dog", "none", "0")
     }
-    hard = build_mix([("classifier", {"model": "judge", "label": "motif"})], tmp_path)
-    soft = build_mix([("classifier", {"model": "judge", "label": "motif", "soft": True})], tmp_path)
+    hard = build_graders([("classifier", {"model": "judge", "label": "motif"})], tmp_path, "images")
+    soft = build_graders(
+        [("classifier", {"model": "judge", "label": "motif", "soft": True})], tmp_path, "images"
+    )
     hits = [hard.grade(media, items[label]) for label in ("cat", "dog", "none")]
     chances = [soft.grade(media, items[label]) for label in ("cat", "dog", "none")]
     for n in range(6):
@@ -184,7 +189,7 @@ def test_a_classifier_that_does_not_fit_is_found_before_a_run(tmp_path: Path, op
     judge(tmp_path / "judge", ["cat", "dog"])
     (tmp_path / "empty").mkdir()
     with pytest.raises(KingyoError) as caught:
-        mix = build_mix([("classifier", option)], tmp_path)
+        mix = build_graders([("classifier", option)], tmp_path, "images")
         mix.check([Item(id="a", prompt="", answer="", fields={"motif": "cat", "other": "bird"})])
     assert argument in caught.value.argument
 
@@ -212,9 +217,10 @@ def test_the_name_of_a_built_in_network_is_no_path(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     style = {"style": {"folder": "prints", "features": LITE0}}
     options = {"grader": [style, {"clip": "prints"}], "references": {"folder": "none", "features": LITE0}}
-    assert named_paths("draw", options, tmp_path) == [tmp_path / "prints"]
+    spec = parse_task_spec({"kind": "draw", "data": "rows.jsonl", **options})
+    assert paths_in(spec, tmp_path) == [tmp_path / "prints"]
 
 
 def test_an_unknown_grader_suggests_the_nearest() -> None:
     with pytest.raises(KingyoError, match="classifier"):
-        PICTURE_GRADERS.get("clasifier")
+        GRADERS.get("clasifier")

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from kingyo.errors import ChangedSourceError, KingyoError
-from kingyo.tasks.grader_process import GRADER_PROCESS
-from kingyo.tasks.verdict import CombinedGrader, build_verdict
+from kingyo.tasks.graders import Graders, build_graders
+from kingyo.tasks.graders.process import GRADER_PROCESS
 from kingyo.types import Item
 from kingyo.user_code.versions import hash_of
 from tests.runners.fakes import alive, wait_until
@@ -90,19 +90,19 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def verdict(folder: Path, name: str, timeout: float | None = 0.3) -> CombinedGrader:
-    return build_verdict([(f"mine.py:{name}", None)], folder, timeout=timeout)
+def verdict(folder: Path, name: str, timeout: float | None = 0.3) -> Graders:
+    return build_graders([(f"mine.py:{name}", None)], folder, timeout=timeout)
 
 
 @pytest.mark.parametrize("name", ["ignores_signals", "swallows", "backtracks", "begins_others"])
 def test_a_grader_that_no_alarm_ends_is_killed_and_the_next_item_is_graded(folder: Path, name: str) -> None:
     grade = verdict(folder, f"on_bad_{name}", timeout=1.0 if name == "begins_others" else 0.3)
-    assert grade.grade([("3", ITEM)] * 3) == [1, 1, 1]
-    answers = [("3", Item(id="i1", prompt="?", answer="")), ("bad", ITEM), ("bad", ITEM)]
+    assert grade.grade(["3"] * 3, [ITEM] * 3) == [1, 1, 1]
+    items = [Item(id="i1", prompt="?", answer=""), ITEM, ITEM]
     with pytest.raises(KingyoError, match=rf"{name} on item i7: expected a score within .* s; received none"):
-        grade.grade(answers)
+        grade.grade(["3", "bad", "bad"], items)
     wait_until(lambda: alive(folder) == [])
-    assert grade("3", ITEM) == 1
+    assert grade.score("3", ITEM) == 1
 
 
 @pytest.mark.parametrize(
@@ -119,30 +119,30 @@ def test_a_grader_that_ends_its_process_is_one_error(
 ) -> None:
     grade = verdict(folder, f"on_bad_{name}", timeout=60)
     with pytest.raises(KingyoError, match=rf"{name} on item i7: expected a score; received .*{how}"):
-        grade.grade([("3", ITEM), ("bad", ITEM)])
+        grade.grade(["3", "bad"], [ITEM, ITEM])
     assert "Traceback" not in capfd.readouterr().err
     wait_until(lambda: alive(folder) == [])
-    assert grade("3", ITEM) == 1
+    assert grade.score("3", ITEM) == 1
 
 
 def test_graders_can_hang_and_crash_off_the_main_thread(folder: Path) -> None:
     with ThreadPoolExecutor(2) as pool:
         for name in ("backtracks", "leaves"):
             with pytest.raises(KingyoError, match=rf"{name} on item i7"):
-                pool.submit(verdict(folder, name), "bad", ITEM).result()
+                pool.submit(verdict(folder, name).score, "bad", ITEM).result()
         grade = verdict(folder, "prints", timeout=60)
-        assert list(pool.map(lambda _: grade("3", ITEM), range(8))) == [1.0] * 8
+        assert list(pool.map(lambda _: grade.score("3", ITEM), range(8))) == [1.0] * 8
 
 
 @pytest.mark.parametrize("is_main", [True, False])
 def test_a_backtracking_pattern_times_out_on_any_thread(is_main: bool) -> None:
-    grade = build_verdict([("regex", "(a+)+$")], Path(), timeout=0.3)
+    grade = build_graders([("regex", "(a+)+$")], Path(), timeout=0.3)
     with (
         ThreadPoolExecutor(1) as pool,
         pytest.raises(KingyoError, match=r"regex on item i7: .*within 0\.3"),
     ):
         answer = "a" * 60 + "b"
-        grade(answer, ITEM) if is_main else pool.submit(grade, answer, ITEM).result()
+        grade.score(answer, ITEM) if is_main else pool.submit(grade.score, answer, ITEM).result()
 
 
 def test_a_look_at_items_that_hangs_is_ended(folder: Path) -> None:
@@ -151,8 +151,8 @@ def test_a_look_at_items_that_hangs_is_ended(folder: Path) -> None:
 
 
 def test_later_graders_are_skipped_after_a_zero(folder: Path) -> None:
-    grade = build_verdict([("exact", None), ("mine.py:on_bad_leaves", None)], folder, timeout=60)
-    assert grade.grade([("bad", ITEM), ("3", ITEM)]) == [0, 1]
+    grade = build_graders([("exact", None), ("mine.py:on_bad_leaves", None)], folder, timeout=60)
+    assert grade.grade(["bad", "3"], [ITEM, ITEM]) == [0, 1]
 
 
 def test_a_grader_has_as_many_threads_of_torch_as_its_parent(folder: Path) -> None:
@@ -162,14 +162,14 @@ def test_a_grader_has_as_many_threads_of_torch_as_its_parent(folder: Path) -> No
         torch.set_num_threads(n)
         GRADER_PROCESS.kill()
         try:
-            assert verdict(folder, "n", timeout=60)("3", ITEM) == (n == 1)
+            assert verdict(folder, "n", timeout=60).score("3", ITEM) == (n == 1)
         finally:
             torch.set_num_threads(before)
             GRADER_PROCESS.kill()
 
 
 def test_a_graders_prints_stay_off_standard_output(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert verdict(folder, "prints", timeout=60)("3", ITEM) == 1
+    assert verdict(folder, "prints", timeout=60).score("3", ITEM) == 1
     out, _ = capfd.readouterr()
     assert out == ""
 
@@ -191,11 +191,11 @@ def test_a_grader_that_prints_megabytes_is_cut_and_never_waits(
     folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "loud.py").write_text(LOUD)
-    grade = build_verdict([("loud.py:shouts", None)], folder, timeout=60)
+    grade = build_graders([("loud.py:shouts", None)], folder, timeout=60)
     GRADER_PROCESS.kill()
-    assert grade("3", ITEM) == 1
+    assert grade.score("3", ITEM) == 1
     with pytest.raises(KingyoError, match="ended with code 3"):
-        grade("bad", ITEM)
+        grade.score("bad", ITEM)
     out, error = capfd.readouterr()
     assert out == "" and len(error) < 80_000 and error.endswith("the last line\n")
     assert error.count("Graders print more than 64 kB") == 1
@@ -228,8 +228,8 @@ def test_what_a_grader_loads_and_opens_is_known(folder: Path, monkeypatch: pytes
     for _ in range(2):  # the second process finds compiled modules
         GRADER_PROCESS.kill()
         GRADER_PROCESS.opened.clear()
-        grade = build_verdict([("reads.py:reads", None)], folder, timeout=60)
-        assert grade("3", Item(id="i", prompt="name", answer="3")) == 1
+        grade = build_graders([("reads.py:reads", None)], folder, timeout=60)
+        assert grade.score("3", Item(id="i", prompt="name", answer="3")) == 1
         expected = {
             name: hash_of(files[name]) for name in ("reads.py", "used.py", "by_name.py", "words.json")
         }
@@ -270,10 +270,10 @@ def test_a_file_that_a_grader_replaces_may_change(
     monkeypatch.chdir(folder)
     GRADER_PROCESS.kill()
     GRADER_PROCESS.opened.clear()
-    grade = build_verdict([("caches.py:caches", None)], folder, timeout=60)
-    assert grade("other", ITEM) == 1
+    grade = build_graders([("caches.py:caches", None)], folder, timeout=60)
+    assert grade.score("other", ITEM) == 1
     assert GRADER_PROCESS.opened["cache.json"] == hash_of("[1]")
-    assert grade(how, ITEM) == 1
+    assert grade.score(how, ITEM) == 1
     assert GRADER_PROCESS.opened["cache.json"] == ""
 
 
@@ -281,7 +281,7 @@ def test_a_changed_grader_file_is_not_mixed_with_the_old_one(folder: Path) -> No
     grade = verdict(folder, "prints", timeout=60)
     (folder / "mine.py").write_text("def prints(answer, item): return 0.0")
     with pytest.raises(ChangedSourceError, match="grader "):
-        grade("3", ITEM)
+        grade.score("3", ITEM)
 
 
 @pytest.mark.parametrize("changed", ["helper.py", "behind_helper.txt", "behind_grader.txt", "option.txt"])
@@ -297,23 +297,23 @@ def test_a_killed_grader_is_not_built_again_of_helpers_or_data_that_were_written
         "@dataclass(frozen=True)\nclass Grade:\n    path: str\n    def __call__(self, answer, item):\n"
         "        time.sleep(60 if answer == 'bad' else 0)\n        return helper.worth\n"
     )
-    grade = build_verdict([("helped.py:Grade", "option.txt")], folder, timeout=0.3)
-    assert grade("3", ITEM) == 1
+    grade = build_graders([("helped.py:Grade", "option.txt")], folder, timeout=0.3)
+    assert grade.score("3", ITEM) == 1
     (folder / changed).write_text("worth = 0.25\n")
-    assert grade("3", ITEM) == 1  # the same process goes on
+    assert grade.score("3", ITEM) == 1  # the same process goes on
     with pytest.raises(KingyoError, match=r"within 0\.3 s"):
-        grade("bad", ITEM)
+        grade.score("bad", ITEM)
     with pytest.raises(ChangedSourceError, match="grader "):
-        grade("3", ITEM)
+        grade.score("3", ITEM)
 
 
 PARENT = """
 import sys
 from pathlib import Path
-from kingyo.tasks.verdict import build_verdict
+from kingyo.tasks.graders import build_graders
 from kingyo.types import Item
 
-build_verdict([("mine.py:begins_others", None)], Path(sys.argv[1]), timeout=600)(
+build_graders([("mine.py:begins_others", None)], Path(sys.argv[1]), timeout=600).score(
     "3", Item(id="i", prompt="?", answer="3")
 )
 """

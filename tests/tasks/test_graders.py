@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from kingyo.errors import KingyoError
 from kingyo.tasks import Grader
-from kingyo.tasks.grader import Contains, Exact, Regex
-from kingyo.tasks.verdict import CombinedGrader, build_verdict
+from kingyo.tasks.graders import Graders, build_graders
+from kingyo.tasks.graders.texts import Contains, Exact, Regex
 from kingyo.testing.tasks import GraderContract
-from kingyo.types import Item
+from kingyo.types import Item, Media
 
 ITEM = Item(id="i7", prompt="1 + 2", answer="3")
 
@@ -56,8 +57,8 @@ class TestRegexWithoutGroup(GraderContract):
         return Regex(pattern="x")
 
 
-def verdict(*specs: tuple[str, object], folder: Path = Path()) -> CombinedGrader:
-    return build_verdict(specs, folder)
+def verdict(*specs: tuple[str, object], folder: Path = Path()) -> Graders:
+    return build_graders(specs, folder)
 
 
 @pytest.mark.parametrize(
@@ -86,6 +87,22 @@ def test_mistakes_are_reported(spec: tuple[str, object], message: str) -> None:
 def test_items_that_cannot_be_graded_are_named(spec: tuple[str, object], answer: str, message: str) -> None:
     with pytest.raises(KingyoError, match=message):
         verdict(spec).check([ITEM, Item(id="x", prompt="", answer=answer)])
+
+
+def test_one_registry_serves_texts_and_images(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "def lengths(answers, items): return [len(each) / 10 for each in answers]\n"
+        "def big(image, item): return len(image.read()) > 3\n"
+    )
+    assert verdict(("mine.py:lengths", None), folder=tmp_path).grade(["a", "bcd"], [ITEM] * 2) == [0.1, 0.3]
+    images = [
+        Media(sha256=sha256(each).hexdigest(), type="image/png", content=each) for each in (b"1", b"1234")
+    ]
+    graders = build_graders([("mine.py:big", None)], tmp_path, "images", timeout=60)
+    assert graders.grade(images, [ITEM] * 2) == [0, 1]
+    with pytest.raises(KingyoError) as caught:
+        build_graders([("exact", None)], tmp_path, "images")
+    assert caught.value.argument == "grader exact" and "clip" in caught.value.remedy
 
 
 MINE = """
@@ -130,16 +147,16 @@ class TestFromAFile:
         return tmp_path
 
     def test_functions_and_classes(self, folder: Path) -> None:
-        assert verdict(("mine.py:half", None), folder=folder)("", ITEM) == 0.5
-        assert verdict(("mine.py:same", None), ("mine.py:half", None), folder=folder)("3", ITEM) == 0.5
-        assert verdict(("mine.py:Longer", 1), folder=folder)("ab", ITEM) == 1
-        assert verdict(("mine.py:Longer", {"than": 2}), folder=folder)("ab", ITEM) == 0
+        assert verdict(("mine.py:half", None), folder=folder).score("", ITEM) == 0.5
+        assert verdict(("mine.py:same", None), ("mine.py:half", None), folder=folder).score("3", ITEM) == 0.5
+        assert verdict(("mine.py:Longer", 1), folder=folder).score("ab", ITEM) == 1
+        assert verdict(("mine.py:Longer", {"than": 2}), folder=folder).score("ab", ITEM) == 0
 
     @pytest.mark.parametrize(("name", "score"), [("numpy_says", 1), ("numpy_half", 0.5), ("torch_half", 0.5)])
     def test_single_numbers_of_numpy_and_torch_are_numbers(
         self, folder: Path, name: str, score: float
     ) -> None:
-        result = verdict((f"mine.py:{name}", None), folder=folder)("3", ITEM)
+        result = verdict((f"mine.py:{name}", None), folder=folder).score("3", ITEM)
         assert (type(result), result) == (float, score)
 
     @pytest.mark.parametrize(
@@ -160,7 +177,7 @@ class TestFromAFile:
     ) -> None:
         grader = verdict((f"mine.py:{name}", None), folder=folder)
         with pytest.raises(KingyoError, match=rf"grader mine\.py:{name} on item i7: .*received {received}"):
-            grader("3", ITEM)
+            grader.score("3", ITEM)
 
     @pytest.mark.parametrize(
         ("spec", "message"),

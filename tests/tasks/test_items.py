@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kingyo.errors import KingyoError
 from kingyo.tasks import TaskSpec, load_items, parse_task_spec
-from kingyo.tasks.cells import stringify
+from kingyo.tasks.rows import stringify
 from kingyo.tasks.text import fill_template
 
 

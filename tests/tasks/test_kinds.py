@@ -41,7 +41,7 @@ def test_a_kind_may_add_keys_to_those_of_text(tmp_path: Path) -> None:
         "from __future__ import annotations\n"
         "from dataclasses import dataclass\n"
         "from kingyo.tasks import TextSettings\n"
-        "from kingyo.tasks.text_tasks import GenerateTask\n"
+        "from kingyo.tasks.generate import GenerateTask\n"
         "class Kind(GenerateTask):\n"
         "    @dataclass(frozen=True, kw_only=True)\n"
         "    class Settings(TextSettings):\n"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.tasks import language
-from kingyo.tasks.language import Language, is_written_in
+from kingyo.tasks.graders import language
+from kingyo.tasks.graders.language import Language, is_written_in
 from kingyo.testing.tasks import GraderContract
 
 

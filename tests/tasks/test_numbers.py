@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kingyo.errors import KingyoError
-from kingyo.tasks.numbers import Number, last_number
+from kingyo.tasks.graders.numbers import Number, last_number
 from kingyo.testing.tasks import GraderContract
 from kingyo.types import Item
 

@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from kingyo.errors import KingyoError
-from kingyo.tasks.picture_grader import build_mix
+from kingyo.tasks.graders import build_graders
 from kingyo.tasks.references import read_references
 from kingyo.vision.two_towers import load_two_towers
 from tests.models.classifiers import vit
@@ -28,7 +28,7 @@ ITEMS = [item("red", caption="a cat"), item("green"), item("blue", caption="x"),
 
 
 def graded(folder: Path, name: str, option: object, n: int = 4) -> list[float]:
-    mix = build_mix([(name, option)], folder)
+    mix = build_graders([(name, option)], folder, "images")
     mix.check(ITEMS[:n])
     return mix.grade(PICTURES[:n], ITEMS[:n])
 
@@ -178,7 +178,7 @@ def test_pictures_of_runs_are_no_references(tmp_path: Path) -> None:
 
 def test_a_palette(tmp_path: Path) -> None:
     flat = [as_media(np.full((8, 8, 3), each, dtype=np.uint8)) for each in COLOURS]
-    mix = build_mix([("palette", ["#ff0000", "00ff00"])], tmp_path)
+    mix = build_graders([("palette", ["#ff0000", "00ff00"])], tmp_path, "images")
     scores = mix.grade(flat, ITEMS)
     assert scores[:2] == [1, 1] and scores[2] == 0 and 0 <= scores[3] < 0.5
     half = np.zeros((8, 8, 3), dtype=np.uint8)
@@ -186,7 +186,9 @@ def test_a_palette(tmp_path: Path) -> None:
     half[4:] = COLOURS[2]
     assert mix.grade([as_media(half)], ITEMS[:1]) == [0.5]
     folder_of(tmp_path / "prints", flat[:2])
-    assert build_mix([("palette", {"folder": "prints", "n": 2})], tmp_path).grade(flat, ITEMS)[:2] == [1, 1]
+    assert build_graders([("palette", {"folder": "prints", "n": 2})], tmp_path, "images").grade(flat, ITEMS)[
+        :2
+    ] == [1, 1]
 
 
 @pytest.mark.parametrize("option", [None, {"colours": ["#ff0000"], "folder": "prints"}, ["red"], "#ff00ff"])
@@ -215,7 +217,7 @@ def test_a_classifier_without_its_head_is_refused(tmp_path: Path) -> None:
         (tmp_path / "judge/preprocessor_config.json").read_bytes()
     )
     items = [item(label="0")]
-    mix = build_mix([("classifier", "headless")], tmp_path)
+    mix = build_graders([("classifier", "headless")], tmp_path, "images")
     with pytest.raises(KingyoError) as error:
         mix.check(items)
     assert error.value.argument == str(tmp_path / "headless") and "classifier" in error.value.received
@@ -229,7 +231,7 @@ def test_judges_with_nan_are_refused_before_a_run(name: str, weight: str, tmp_pa
     save_file(weights, file, {"format": "pt"})
     items = [item(label="0")]
     with pytest.raises(KingyoError) as error:
-        build_mix([(name, "judge")], tmp_path).check(items)
+        build_graders([(name, "judge")], tmp_path, "images").check(items)
     assert error.value.argument == str(tmp_path / "judge") and "NaN" in error.value.received
 
 
@@ -253,10 +255,12 @@ def test_two_classifiers_read_each_picture_once(tmp_path: Path, monkeypatch: pyt
     pictures = [as_media(generator.integers(0, 255, (32, 32, 3), dtype=np.uint8)) for _ in range(300)]
     items = [item(str(number), label="red", other="1") for number in range(300)]
     vit(tmp_path / "one"), vit(tmp_path / "two", 1)
-    mix = build_mix([("classifier", "one"), ("classifier", {"model": "two", "label": "other"})], tmp_path)
+    mix = build_graders(
+        [("classifier", "one"), ("classifier", {"model": "two", "label": "other"})], tmp_path, "images"
+    )
     mix.check(items)
     read: list[Any] = []
-    from kingyo.vision import pictures as module
+    from kingyo.vision import images as module
 
     plain = module.read_image
     monkeypatch.setattr(module, "read_image", lambda media: read.append(media) or plain(media))

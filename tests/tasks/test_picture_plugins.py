@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from kingyo.tasks.picture_grader import PICTURE_GRADERS, build_mix
+from kingyo.tasks.graders import build_graders
+from kingyo.tasks.graders.grader import GRADERS, graders_of
 from kingyo.vision.two_towers import load_two_towers
 from tests.tiny_judges import clip, item, picture
 
@@ -43,9 +44,9 @@ def test_the_table_has_every_grader_with_its_options() -> None:
     rows = dict(
         re.findall(r"^\| `([a-z]+)` \| .* \| (.*) \|$", PAGE.partition("## Graders of pictures")[2], re.M)
     )
-    assert list(rows) == [*dict.fromkeys(rows)] and set(rows) == set(PICTURE_GRADERS.names())
+    assert list(rows) == [*dict.fromkeys(rows)] and set(rows) == set(graders_of("images"))
     for name, options in rows.items():
-        kind = PICTURE_GRADERS.get(name)
+        kind = GRADERS.get(name)
         assert isinstance(kind, type)
         named = [each.name for each in dataclasses.fields(kind)]
         assert [each for each in named if f"`{each}`" not in options] == [], name
@@ -59,7 +60,7 @@ def test_the_example_of_image_reward(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.syspath_prepend(tmp_path / "lib")
     monkeypatch.delitem(sys.modules, "ImageReward", raising=False)
     judge = str(clip(tmp_path / "judge"))
-    mix = build_mix([("image_reward.py:Reward", {"model": judge, "par": 1})], tmp_path)
+    mix = build_graders([("image_reward.py:Reward", {"model": judge, "par": 1})], tmp_path, "images")
     pictures, items = [picture((200, 30, 30)), picture((30, 30, 200))], [item("red"), item("a blue cat")]
     mix.check(items)
     towers = load_two_towers(judge)

@@ -6,8 +6,8 @@ import random
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.tasks import rouge
-from kingyo.tasks.rouge import RougeL, common_length, has_japanese_words
+from kingyo.tasks.graders import texts
+from kingyo.tasks.graders.texts import RougeL, common_length, has_japanese_words
 from kingyo.types import Item
 
 
@@ -44,7 +44,7 @@ def test_characters_of_japanese():
 
 
 def test_half_width_katakana_without_the_libraries(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(rouge, "has_japanese_words", lambda: False)
+    monkeypatch.setattr(texts, "has_japanese_words", lambda: False)
     item = Item(id="i", prompt="", answer="ﾃﾚﾋﾞﾘﾓｺﾝ")
     assert RougeL()("ﾗｼﾞｵ", item) == RougeL(tokens="characters")("ラジオ", item)
     assert RougeL()("ﾃﾚﾋﾞ", item) == RougeL(tokens="characters")("テレビ", item) == 2 * 3 / 10

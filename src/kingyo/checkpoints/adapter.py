@@ -58,7 +58,6 @@ class Adapter:
 
     @property
     def tensors(self) -> tuple[TensorInfo, ...]:
-        """Its tensors."""
         parts = (info for module in self.modules.values() for info in module.parts.values())
         return *self.replaced.values(), *parts
 
@@ -78,7 +77,6 @@ class Update:
     magnitude: TensorInfo | None = None
 
     def apply_(self, weight: Tensor) -> None:
-        """Update a contiguous weight in place."""
         matrix = weight.T if self.is_turned else weight.flatten(1)
         low, high = (map_tensor(info).to(weight.dtype).flatten(1) for info in (self.a, self.b))
         matrix.addmm_(high, low, alpha=self.scale)
@@ -97,7 +95,6 @@ class Change:
 
     @property
     def tensors(self) -> tuple[TensorInfo, ...]:
-        """The adapter's tensors in these changes."""
         low = self.update
         tensors = (self.replacement, *(() if low is None else (low.a, low.b, low.magnitude)))
         return tuple(info for info in tensors if info is not None)
@@ -110,7 +107,6 @@ class Change:
         return not turns and not any(info.first_row for info in self.tensors)
 
     def rows(self, start: int, end: int) -> Change:
-        """Return the changes to some rows, if it ``has_rows``."""
         low = None if self.update is None else replace(self.update, b=self.update.b.rows(start, end))
         whole = self.replacement
         return Change(replacement=None if whole is None else whole.rows(start, end), update=low)
@@ -139,5 +135,4 @@ def _one_thread() -> Generator[None]:
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:
-    """Return the dtype for computing with weights of a dtype."""
     return torch.float64 if dtype == torch.float64 else torch.float32

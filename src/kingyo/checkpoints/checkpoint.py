@@ -17,7 +17,7 @@ from kingyo.checkpoints.folder_files import SEEING, SPEAKING, read_config, read_
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.layout import ModelTensors
 from kingyo.checkpoints.mapped_tensors import FileStamp, MappedFiles, file_stamps, map_bytes, map_tensor
-from kingyo.checkpoints.tied_weights import find_copies, stand_in
+from kingyo.checkpoints.tied_weights import find_copies, tied_tensor
 from kingyo.errors import KingyoError, suggest
 from kingyo.io.lazy_torch import Tensor
 from kingyo.io.pipeline_index import PIPELINE
@@ -31,7 +31,7 @@ _QUANTISED = re.compile(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Needs:
+class TensorInputs:
     """The inputs of a tensor: tensors in files, and tensors of other checkpoints by name."""
 
     stored: tuple[TensorInfo, ...] = ()
@@ -53,7 +53,6 @@ class Checkpoint(ModelTensors):
         around: other files of its pipeline, by their names in it, that a live model is loaded with.
         adapter: a LoRA that is merged into it as it is read.
         made_of: the checkpoints that it is computed from; empty on disk.
-        made_by: identifies it among all that could be computed from ``made_of``.
         notes: remarks for the user that are not errors.
     """
 
@@ -68,13 +67,11 @@ class Checkpoint(ModelTensors):
     around: Mapping[str, Path] = field(default_factory=dict[str, Path], repr=False)
     adapter: Adapter | None = field(default=None, repr=False)
     made_of: tuple[Checkpoint, ...] = field(default=(), repr=False)
-    made_by: str = field(default="", repr=False)
     notes: tuple[str, ...] = ()
     _kept: dict[str, Tensor] = field(default_factory=dict[str, Tensor], repr=False, compare=False)
 
     @property
     def n_parameters(self) -> int:
-        """Number of parameters."""
         return sum(info.n_elements for info in self.tensors.values())
 
     @cached_property
@@ -88,7 +85,6 @@ class Checkpoint(ModelTensors):
 
     @cached_property
     def pipeline_index(self) -> Mapping[str, object]:
-        """The ``model_index.json`` of its pipeline; empty without one."""
         return {} if self.pipeline is None else read_json(self.pipeline / PIPELINE, "the index of a pipeline")
 
     @property
@@ -98,7 +94,6 @@ class Checkpoint(ModelTensors):
 
     @property
     def card_folder(self) -> Path:
-        """The folder that may hold its model card."""
         return self.pipeline or self.path
 
     @cached_property
@@ -115,11 +110,11 @@ class Checkpoint(ModelTensors):
         """
         if name in self.tensors:
             return name
-        return self.copies.get(name) or stand_in(self, name)
+        return self.copies.get(name) or tied_tensor(self, name)
 
-    def needs(self, name: str) -> Needs:
+    def needs(self, name: str) -> TensorInputs:
         """Return the inputs of ``read`` for one of ``tensors`` or a tensor that is tied to one."""
-        return Needs(stored=(self.tensors[self.home(name) or name],))
+        return TensorInputs(stored=(self.tensors[self.home(name) or name],))
 
     def on_disk(self) -> tuple[Checkpoint | Adapter, ...]:
         """Return its own checkpoints and adapters on disk, without those of ``made_of``."""
@@ -144,7 +139,6 @@ class Checkpoint(ModelTensors):
 
     @cached_property
     def files(self) -> frozenset[Path]:
-        """Its weight files."""
         return frozenset(info.file for info in self.tensors.values())
 
     def read(self, name: str) -> Tensor:
@@ -179,7 +173,6 @@ class Checkpoint(ModelTensors):
         return RawTensor(map_bytes(info), info.dtype, info.shape)
 
     def read_from(self, name: str, files: MappedFiles) -> Tensor:
-        """Return what ``read`` returns, from files that stay mapped."""
         return self._read(name, files.tensor)
 
     def _read(self, name: str, map_large: Callable[[TensorInfo], Tensor]) -> Tensor:
@@ -188,7 +181,7 @@ class Checkpoint(ModelTensors):
         home = self.home(name)
         if home is None:
             remedy = suggest(name, self.tensors)
-            raise KingyoError(self.reference, expected="one of its tensors", received=name, remedy=remedy)
+            raise KingyoError(self.reference, "one of its tensors", name, remedy)
         if home != name:
             return self._read(home, map_large)
         info = self.tensors[name]
@@ -227,9 +220,6 @@ def refuse_quantised(reference: str, config: Mapping[str, object], tensors: Mapp
             where = where or name
     if where is not None:
         kind = tensors[where].dtype if where in tensors else "quantization_config"
-        raise KingyoError(
-            f"{reference}: {where}",
-            expected="weights that can be merged",
-            received=f"a quantised model ({kind})",
-            remedy="Name the original model, or dequantise this one (transformers: dequantize()).",
-        )
+        expected = "weights that can be merged"
+        remedy = "Name the original model, or dequantise this one (transformers: dequantize())."
+        raise KingyoError(f"{reference}: {where}", expected, f"a quantised model ({kind})", remedy)

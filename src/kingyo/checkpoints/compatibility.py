@@ -15,8 +15,8 @@ from kingyo.checkpoints.configs import with_rows
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.roles import is_output, is_vocabulary
 from kingyo.checkpoints.tied_weights import count_tokens, untied
-from kingyo.checkpoints.views import RowRange, View, fitted, joined, lacking, match_names, whole
-from kingyo.errors import KingyoError, unknown
+from kingyo.checkpoints.views import RowRange, View, fitted, joined, match_names, missing_tensor_error, whole
+from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.recipe import RESIZE
 
 
@@ -48,11 +48,11 @@ def check_fit(like: Checkpoint, other: Checkpoint) -> None:
     if here.keys() != there.keys():
         name = min(here.keys() ^ there.keys())
         owner, lacks = (like, other) if name in here else (other, like)
-        raise lacking(name, owner, lacks, like)
+        raise missing_tensor_error(name, owner, lacks, like)
     for name, info in here.items():
         if info.shape != there[name].shape:
             remedy = "Compare models of one architecture and vocabulary."
-            raise _misfit(name, [(like, info), (other, there[name])], remedy)
+            raise _shape_error(name, [(like, info), (other, there[name])], remedy)
         _check_floating(name, (like, info), (other, there[name]))
     compare(like, other)
 
@@ -80,10 +80,10 @@ def fit(
         KingyoError: tensors are missing, sizes differ, or the weights have different meanings.
     """
     if resize is not None and resize not in RESIZE:
-        raise unknown("resize", resize, RESIZE)
+        raise unknown_name_error("resize", resize, RESIZE)
     distinct = list({id(other): other for other in others if other is not like}.values())
     merged = like.tensors.keys() if only is None else only
-    different, error = _heads_of_others([like, *distinct])
+    different, error = _differing_heads([like, *distinct])
     heads = [name for name in different if name in merged]
     if heads and error is not None and resize != "base":
         raise error
@@ -118,7 +118,8 @@ class _Fitting:
     def run(self) -> Fit:
         merged = dict.fromkeys(self._like.tensors if self._only is None else self._only)
         extra = {name: None for homes in self._homes for name in homes if name not in merged}
-        self._complete([*merged, *extra])
+        for name in (*merged, *extra):
+            self._find_homes(name)
         views: list[dict[str, View]] = [{} for _ in self._models]
         for name in (*merged, *extra):
             for own, view in zip(views, self._views(name), strict=True):
@@ -139,18 +140,15 @@ class _Fitting:
             warnings=tuple(dict.fromkeys([*changes, *notes])),
         )
 
-    def _complete(self, names: Iterable[str]) -> None:
-        """Find the weights of every tensor in every model, through ties if a tensor is not stored."""
-        for name in names:
-            for model, homes in zip(self._models, self._homes, strict=True):
-                if name in homes:
-                    continue
+    def _find_homes(self, name: str) -> None:
+        """Find the weights of a tensor in every model, through ties if it is not stored."""
+        pairs = list(zip(self._models, self._homes, strict=True))
+        for model, homes in pairs:
+            if name not in homes:
                 home = model.home(name)
                 if home is None:
-                    owner = next(
-                        m for m, known in zip(self._models, self._homes, strict=True) if name in known
-                    )
-                    raise lacking(name, owner, model, self._like)
+                    owner = next(each for each, known in pairs if name in known)
+                    raise missing_tensor_error(name, owner, model, self._like)
                 homes[name] = home
 
     def _views(self, name: str) -> list[View]:
@@ -165,7 +163,7 @@ class _Fitting:
             return [own] * len(stored)
         axis = self._axis(name, stored)
         if self._resize is None or axis is None:
-            raise _misfit(name, stored, self._remedy(name, stored))
+            raise _shape_error(name, stored, self._remedy(name, stored))
         sizes = [info.shape[axis] for _, info in stored]
         rows = max(sizes) if self._resize == "pad-vocab" else min(sizes)
         self._rows[name] = sizes[0], rows
@@ -216,7 +214,6 @@ class _Fitting:
 
 
 def _is_alike(like: Checkpoint, other: Checkpoint) -> bool:
-    """Return whether two models have the same tensors in the same shapes, the common case."""
     if like.tensors.keys() != other.tensors.keys():
         return False
     pairs = [(info, other.tensors[name]) for name, info in like.tensors.items()]
@@ -243,31 +240,25 @@ def _check_floating(
     name: str, one: tuple[Checkpoint, TensorInfo], other: tuple[Checkpoint, TensorInfo]
 ) -> None:
     if one[1].is_floating != other[1].is_floating:
-        raise KingyoError(
-            name,
-            expected=f"{one[1].dtype} as in {one[0].reference}",
-            received=f"{other[1].dtype} in {other[0].reference}",
-            remedy="Merge unquantised models.",
-        )
+        expected = f"{one[1].dtype} as in {one[0].reference}"
+        remedy = "Merge unquantised models."
+        raise KingyoError(name, expected, f"{other[1].dtype} in {other[0].reference}", remedy)
 
 
-def _misfit(name: str, stored: Sequence[tuple[Checkpoint, TensorInfo]], remedy: str) -> KingyoError:
+def _shape_error(name: str, stored: Sequence[tuple[Checkpoint, TensorInfo]], remedy: str) -> KingyoError:
     first, info = stored[0]
     other, its = next((m, i) for m, i in stored if i.shape != info.shape)
-    return KingyoError(
-        name,
-        expected=f"one shape in all models: {list(info.shape)} as in {first.reference}",
-        received=f"{list(its.shape)} in {other.reference}",
-        remedy=remedy,
-    )
+    expected = f"one shape in all models: {list(info.shape)} as in {first.reference}"
+    return KingyoError(name, expected, f"{list(its.shape)} in {other.reference}", remedy)
 
 
 def has_classes(model: Checkpoint, name: str) -> bool:
-    """Return whether a tensor has one row per class of a model's config."""
-    return _is_head(model, name) and model.tensors[name].shape[0] == _n_classes(model.config)
+    named, stated = model.config.get("id2label"), model.config.get("num_labels")
+    n_classes = len(cast("Mapping[str, object]", named)) if isinstance(named, Mapping) else stated
+    return _is_head(model, name) and model.tensors[name].shape[0] == n_classes
 
 
-def _heads_of_others(models: Sequence[Checkpoint]) -> tuple[list[str], KingyoError | None]:
+def _differing_heads(models: Sequence[Checkpoint]) -> tuple[list[str], KingyoError | None]:
     """Return the heads of the first model, and an error, if the models' names of classes differ.
 
     Models without names of classes are ignored.
@@ -281,9 +272,9 @@ def _heads_of_others(models: Sequence[Checkpoint]) -> tuple[list[str], KingyoErr
     absent = "no such class"
     error = KingyoError(
         f"id2label.{key} in config.json",
-        expected=f"{labels.get(key, absent)!r:.80} as in {first.reference}, since a row is a class",
-        received=f"{other_labels.get(key, absent)!r:.80} in {other.reference}",
-        remedy="Train the models on one list of classes, or set resize: base, which copies the head.",
+        f"{labels.get(key, absent)!r:.80} as in {first.reference}, since a row is a class",
+        f"{other_labels.get(key, absent)!r:.80} in {other.reference}",
+        "Train the models on one list of classes, or set resize: base, which copies the head.",
     )
     like, sizes = models[0], {len(names) for _, names in named}
     heads = [
@@ -296,14 +287,6 @@ def _heads_of_others(models: Sequence[Checkpoint]) -> tuple[list[str], KingyoErr
 
 def _is_head(model: Checkpoint, name: str) -> bool:
     return bool(model.tensors[name].shape) and model.layout.kind(name) == "head"
-
-
-def _n_classes(config: Mapping[str, object]) -> int | None:
-    named = config.get("id2label")
-    if isinstance(named, Mapping):
-        return len(cast("Mapping[str, object]", named))
-    stated = config.get("num_labels")
-    return stated if isinstance(stated, int) else None
 
 
 def _names(config: Mapping[str, object]) -> dict[str, object] | None:

@@ -1,7 +1,8 @@
 """Compare configs of models: do the same weights, or the same layers, compute the same function?
 
 A different number of attention heads gives a different function, which is an error. A different rope_theta
-gives nearly the same one, which is a warning.
+gives nearly the same one, which is a warning. Of a multimodal model and a language model the text configs are
+compared: a class of transformers may state what another leaves out, and configs keep keys that nothing reads.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from typing import cast
 from kingyo.checkpoints.checkpoint import Checkpoint
 from kingyo.checkpoints.configs import Config, complete, find_levels, kept_by_layers
 from kingyo.checkpoints.stacks import part_in_words
-from kingyo.checkpoints.text_configs import known_keys, matters, text_config
 from kingyo.errors import KingyoError
 
 _BREAKS = re.compile(
@@ -38,6 +38,10 @@ _DERIVED = {"head_dim", "type"}
 """Keys that repeat others: ``head_dim`` follows from shapes, and ``type`` is the old ``rope_type``."""
 _EXPLAINS = re.compile(r"model_type|hidden_size|n_embd|d_model")
 """Keys that explain other differences."""
+_TEXTS = ("text_config", "llm_config", "language_config")
+_WINDOW = re.compile(r"(use_)?sliding_window|max_window_layers|layer_types")
+_OF_IMAGES = re.compile(r"mrope_\w+|type")
+"""Keys that place images, which leave text where it is; and ``type``, the old ``rope_type``."""
 _LANGUAGE = "language"
 _ONE = "a path has one config for all of its layers"
 _BY_NUMBER = {"diffllama", "minimax"}
@@ -55,7 +59,6 @@ class Difference:
 
     @property
     def last(self) -> str:
-        """The key without the levels above it."""
         return self.key.rpartition(".")[2]
 
 
@@ -73,7 +76,7 @@ def differences(
         here, there = dict(_flat(complete(mine))), dict(_flat(complete(yours)))
         keys = _different(here, there)
     if is_cross:
-        keys = [key for key in keys if matters(key, here, there)]
+        keys = [key for key in keys if _matters(key, here, there)]
     result: list[Difference] = []
     for key in keys:
         last = key.rpartition(".")[2]
@@ -106,12 +109,10 @@ def compare(
         if each.last in kept:
             continue
         if each.is_meaning:
-            raise KingyoError(
-                f"{each.key} in config.json",
-                expected=f"{each.mine!r:.80} as in {like.reference}",
-                received=f"{each.yours!r:.80} in {other.reference}",
-                remedy="Merge models of one architecture.",
-            )
+            expected = f"{each.mine!r:.80} as in {like.reference}"
+            received = f"{each.yours!r:.80} in {other.reference}"
+            remedy = "Merge models of one architecture."
+            raise KingyoError(f"{each.key} in config.json", expected, received, remedy)
         values = f"{each.mine!r:.80} in {like.reference} and {each.yours!r:.80} in {other.reference}"
         warnings.append(f"{each.key} in config.json is {values}; the merge uses the former.")
     return warnings
@@ -127,12 +128,12 @@ def _levels(
     n_multimodal = sum(len(model.layout.parts) > 1 for model in (like, other))
     if n_multimodal == 0 or (n_multimodal == 2 and set(parts or ()) != {_LANGUAGE}):
         return like.config, other.config, False
-    return text_config(like.config), text_config(other.config), True
+    return _text_config(like.config), _text_config(other.config), True
 
 
 def layers_config(model: Checkpoint) -> Config:
     """Return the config of a model, or of the language part of one with several parts."""
-    return model.config if len(model.layout.parts) == 1 else text_config(model.config)
+    return model.config if len(model.layout.parts) == 1 else _text_config(model.config)
 
 
 def _of_parts(config: Config, parts: Collection[str]) -> Config:
@@ -160,6 +161,53 @@ def _different(here: Config, there: Config) -> list[str]:
     ]
 
 
+def _text_config(config: Config) -> Config:
+    """Return what a config states about the language part, also if it is mixed with the other parts."""
+
+    def inner(config: Config) -> Config | None:
+        return cast(
+            "Config | None",
+            next((config[key] for key in _TEXTS if isinstance(config.get(key), Mapping)), None),
+        )
+
+    of_text = inner(config) or inner(complete(config))
+    return of_text or {key: value for key, value in config.items() if not key.endswith("_config")}
+
+
+def _known_keys(config: Config) -> Collection[str] | None:
+    """Return the keys that transformers reads; None if it does not know the architecture."""
+    bare = complete({"model_type": config.get("model_type")})
+    return bare.keys() if len(bare) > 1 else None
+
+
+def _matters(key: str, one: Config, other: Config) -> bool:
+    """Return whether a difference between two complete, flat text configs affects the language part.
+
+    Args:
+        key: a key that differs, with the levels above it.
+        one: the config of a multimodal model's language part, or of a language model.
+        other: the other of them.
+    """
+    last = key.rpartition(".")[2]
+    configs = one, other
+    if key == "model_type":  # one type may be made of the other, as qwen2_vl_text of qwen2
+        kinds = [str(each.get("model_type")) for each in configs]
+        return not any(kind.startswith(f"{base}_") for kind, base in (kinds, kinds[::-1]))
+    if _WINDOW.fullmatch(last):
+        return not all(_attends_to_all(each) for each in configs)
+    if _OF_IMAGES.fullmatch(last) and None in (one.get(key), other.get(key)):
+        return False
+    stated = (each for each in configs if each.get(key) is not None)
+    return any((known := _known_keys(each)) is None or key.partition(".")[0] in known for each in stated)
+
+
+def _attends_to_all(config: Config) -> bool:
+    kinds = config.get("layer_types")
+    if isinstance(kinds, list):
+        return all(kind == "full_attention" for kind in cast("list[object]", kinds))
+    return config.get("sliding_window") is None
+
+
 def check_passing(like: Checkpoint, other: Checkpoint, *, part: str, is_framed: bool) -> None:
     """Check that the layers of a part of ``other`` compute the same function under the config of ``like``.
 
@@ -168,18 +216,28 @@ def check_passing(like: Checkpoint, other: Checkpoint, *, part: str, is_framed: 
     if other is like:
         return
     kept = kept_by_layers(like.config, part) & kept_by_layers(other.config, part)
-    known = known_keys(layers_config(like))
-    found = differences(like, other, [part])
-    conflicts = [each for each in found if _counts(each, kept, known, is_framed=is_framed)]
+    known = _known_keys(layers_config(like))
+
+    def counts(each: Difference) -> bool:
+        is_kept = each.last in kept or (each.last in _WINDOWS and "layer_types" in kept)
+        is_outside = is_framed and _OF_ENDS.fullmatch(each.last)
+        repeats = each.last in _DERIVED and None in (each.mine, each.yours)
+        is_read = known is None or each.key.partition(".")[0] in known
+        return is_read and not (is_kept or is_outside or repeats)
+
+    conflicts = list(filter(counts, differences(like, other, [part])))
     if conflicts:
         first = min(conflicts, key=lambda each: (not _EXPLAINS.fullmatch(each.last), each.key))
-        raise KingyoError(
-            f"{first.key} in config.json",
-            expected=f"{json.dumps(first.mine)[:80]} as in {like.reference}: {_ONE}",
-            received=f"{json.dumps(first.yours)[:80]} in {other.reference}",
-            remedy=f"Take models of one architecture and size, with the same {first.last}.",
-        )
-    _check_window(like, other, part)
+        expected = f"{json.dumps(first.mine)[:80]} as in {like.reference}: {_ONE}"
+        received = f"{json.dumps(first.yours)[:80]} in {other.reference}"
+        remedy = f"Take models of one architecture and size, with the same {first.last}."
+        raise KingyoError(f"{first.key} in config.json", expected, received, remedy)
+    window, other_window = _window(like, part), _window(other, part)
+    if other_window is not None and window != other_window:
+        expected = f"{'no window' if window is None else window} as in {like.reference}: {_ONE}"
+        received = f"{other_window} in {other.reference}"
+        remedy = "Take models with the same window."
+        raise KingyoError("sliding_window in config.json", expected, received, remedy)
 
 
 def check_places(like: Checkpoint, numbers: Sequence[int]) -> None:
@@ -193,38 +251,10 @@ def check_places(like: Checkpoint, numbers: Sequence[int]) -> None:
     has_shares = bool(config.get("hidden_size_per_layer_input"))
     in_place = list(range(like.layout.n_blocks if has_shares else len(numbers)))
     if (is_numbered or has_shares) and list(numbers) != in_place:
-        raise KingyoError(
-            f"path of {like.reference}",
-            expected="all layers in their original places"
-            if has_shares
-            else "each layer in its original place",
-            received=f"other ones, in a model of type {kind} whose layers depend on their number",
-            remedy="Take models of another architecture.",
-        )
-
-
-def _counts(
-    each: Difference, kept: Collection[str], known: Collection[str] | None, *, is_framed: bool
-) -> bool:
-    if each.last in kept or (each.last in _WINDOWS and "layer_types" in kept):
-        return False
-    if is_framed and _OF_ENDS.fullmatch(each.last):
-        return False
-    if each.last in _DERIVED and None in (each.mine, each.yours):
-        return False
-    return known is None or each.key.partition(".")[0] in known
-
-
-def _check_window(like: Checkpoint, other: Checkpoint, part: str) -> None:
-    window, other_window = _window(like, part), _window(other, part)
-    if other_window is None or window == other_window:
-        return
-    raise KingyoError(
-        "sliding_window in config.json",
-        expected=f"{'no window' if window is None else window} as in {like.reference}: {_ONE}",
-        received=f"{other_window} in {other.reference}",
-        remedy="Take models with the same window.",
-    )
+        expected = "all layers in their original places" if has_shares else "each layer in its original place"
+        received = f"other ones, in a model of type {kind} whose layers depend on their number"
+        remedy = "Take models of another architecture."
+        raise KingyoError(f"path of {like.reference}", expected, received, remedy)
 
 
 def _window(model: Checkpoint, part: str) -> int | None:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import cast
 
 from kingyo.errors import KingyoError
-from kingyo.io.quiet import quiet
+from kingyo.io.extras import quiet
 from kingyo.io.units import counted
 
 Config = Mapping[str, object]
@@ -90,12 +90,9 @@ def with_rows(config: Config, before: int, now: int) -> dict[str, object]:
         changed[key] = now if _SIZE.fullmatch(key) and value == before else value
         tokens = cast("list[object]", value if isinstance(value, list) else [value])
         if _TOKEN.fullmatch(key) and any(isinstance(token, int) and token >= now for token in tokens):
-            raise KingyoError(
-                f"{key} in config.json",
-                expected=f"a token below {now}, the smallest vocabulary",
-                received=f"{value!r}",
-                remedy="Set resize: pad-vocab, which keeps all tokens.",
-            )
+            expected = f"a token below {now}, the smallest vocabulary"
+            remedy = "Set resize: pad-vocab, which keeps all tokens."
+            raise KingyoError(f"{key} in config.json", expected, f"{value!r}", remedy)
     return changed
 
 
@@ -115,18 +112,26 @@ class Level:
     keys: tuple[str, ...]
     n: int
 
+    def entries(self, key: str) -> Sequence[object]:
+        """Return the value of a key if it has one entry per layer, else nothing."""
+        value = self.stated.get(key)
+        is_list = isinstance(value, list | tuple) or (isinstance(value, str) and "pattern" in key)
+        entries = cast("Sequence[object]", value) if is_list and _BY_LAYER.search(key) else ()
+        return entries if len(entries) == self.n else ()
+
+    def places(self, key: str) -> Sequence[object] | None:
+        """Return the value of a key if it is a list of layers, else None."""
+        value = self.stated.get(key)
+        places = cast("Sequence[object]", value) if isinstance(value, list | tuple) else (None,)
+        is_list = _PLACES.search(key) and all(isinstance(each, int) and 0 <= each < self.n for each in places)
+        return places if is_list else None
+
     @property
-    def sides(self) -> dict[str, object]:
-        """Numbers of layers of encoder and decoder; a missing one defaults to the other."""
-        return {
-            key: value
-            for key, value in self.stated.items()
-            if any(side.fullmatch(key) for side in _SIDED.values()) and _is_count(value)
-        }
+    def is_listed(self) -> bool:
+        return any(self.entries(key) for key in self.stated)
 
 
 def count_layers(config: Config) -> int | None:
-    """Return the number of layers that a level of a config states, or None."""
     keys = _count_keys(config, "")
     return cast("int", config[keys[0]]) if keys else None
 
@@ -144,12 +149,9 @@ def find_levels(config: Config, part: str) -> list[Level]:
         outer = None  # it describes another part
     levels = [outer, *inner] if outer is not None else inner
     if not levels:
-        raise KingyoError(
-            "config.json",
-            expected=f"the number of layers of its {part} part",
-            received="no key for it, such as num_hidden_layers",
-            remedy="Merge complete models: layers of this one cannot be chosen.",
-        )
+        expected = f"the number of layers of its {part} part"
+        remedy = "Merge complete models: layers of this one cannot be chosen."
+        raise KingyoError("config.json", expected, "no key for it, such as num_hidden_layers", remedy)
     return levels
 
 
@@ -164,7 +166,8 @@ def _level(path: tuple[str, ...], written: object, filled: object, part: str) ->
 
 def _count_keys(config: Config, part: str) -> tuple[str, ...]:
     """Return the keys that state the number of layers: the first match, and all keys with its value."""
-    for pattern in _patterns(part):
+    last = [_SIDED["decoder"]] if part == "language" else []
+    for pattern in (*([_SIDED[part]] if part in _SIDED else []), _COUNT, *last):
         counts = {key: value for key, value in config.items() if pattern.fullmatch(key) and _is_count(value)}
         if counts:
             first = next(iter(counts.values()))
@@ -172,29 +175,12 @@ def _count_keys(config: Config, part: str) -> tuple[str, ...]:
     return ()
 
 
-def _patterns(part: str) -> Iterator[re.Pattern[str]]:
-    if part in _SIDED:
-        yield _SIDED[part]
-    yield _COUNT
-    if part == "language":
-        yield _SIDED["decoder"]
-
-
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class _ConfigLayer:
-    """A layer: its number, and the level of its model's config that describes it."""
-
-    level: Level
-    number: int
-
-    def entry(self, key: str) -> object:
-        """Return its entry in a list with one entry per layer; None if its model has no such list."""
-        value = self.level.stated.get(key)
-        return value[self.number] if _is_by_layer(key, value, self.level.n) else None  # pyright: ignore
+_Layer = tuple[Level, int]
+"""The level of its model's config that describes a layer, and the layer's number."""
 
 
 def with_layers(config: Config, chosen: Sequence[Chosen], part: str = "language") -> dict[str, object]:
@@ -210,124 +196,89 @@ def with_layers(config: Config, chosen: Sequence[Chosen], part: str = "language"
             express the kinds of the chosen layers.
     """
     levels = find_levels(config, part)
-    layers = [_layer(config, each, part) for each in chosen]
+    layers: list[_Layer] = []
+    for each in chosen:
+        source, number = (config, each) if isinstance(each, int) else each
+        level = find_levels(source, part)[-1]
+        if not 0 <= number < level.n:
+            remedy = f"Choose one of its {counted(level.n, 'layer')}; the first is 0."
+            raise KingyoError("slices", f"a layer from 0 to {level.n - 1}", str(number), remedy)
+        layers.append((level, number))
     if not layers:
-        remedy = "Choose layers for the new model."
-        raise KingyoError("slices", expected="at least one layer", received="none", remedy=remedy)
+        raise KingyoError("slices", "at least one layer", "none", "Choose layers for the new model.")
     changed = deepcopy(dict(config))
     for level in levels:
         inner = _inside(changed, level.path)
         wanted = _wanted(level, layers)
-        inner.update(level.sides)
+        for key, value in level.stated.items():  # of encoder and decoder, where one defaults to the other
+            if any(side.fullmatch(key) for side in _SIDED.values()) and _is_count(value):
+                inner[key] = value
         inner.update(dict.fromkeys(level.keys, len(layers)))
         inner.update({key: value for key, value in wanted.items() if key in inner})
         full = _inside(dict(complete(changed)), level.path)
         inner.update({key: value for key, value in wanted.items() if key in full and full[key] != value})
-    _check_readable(changed)
+    try:
+        build(changed)
+    except Exception as error:  # transformers raises errors of several types
+        expected = "a config with the chosen layers that transformers can load"
+        received = f"{type(error).__name__}: {str(error).strip().splitlines()[0]:.200}"
+        remedy = "Choose other slices, which this architecture allows."
+        raise KingyoError("config.json", expected, received, remedy) from error
     return changed
 
 
 def kept_by_layers(config: Config, part: str = "language") -> frozenset[str]:
     """Return the keys whose values may differ between models, since ``with_layers`` keeps them per layer."""
-    return frozenset(key for level in find_levels(config, part) for key in _kept(level))
+    return frozenset(
+        key
+        for level in find_levels(config, part)
+        for key in level.stated
+        if key in level.keys
+        or level.places(key) is not None
+        or level.entries(key)
+        or _FIRST.fullmatch(key)
+        or (_FROM_LISTS.fullmatch(key) and level.is_listed)
+    )
 
 
-def _kept(level: Level) -> Iterator[str]:
-    for key, value in level.stated.items():
-        is_place = bool(_PLACES.search(key)) and _are_places(value, level.n)
-        is_list = _is_by_layer(key, value, level.n)
-        is_derived = _FIRST.fullmatch(key) or (_FROM_LISTS.fullmatch(key) and _is_listed(level))
-        if key in level.keys or is_place or is_list or is_derived:
-            yield key
-
-
-def _layer(config: Config, chosen: Chosen, part: str) -> _ConfigLayer:
-    source, number = (config, chosen) if isinstance(chosen, int) else chosen
-    level = find_levels(source, part)[-1]
-    if not 0 <= number < level.n:
-        raise KingyoError(
-            "slices",
-            expected=f"a layer from 0 to {level.n - 1}",
-            received=str(number),
-            remedy=f"Choose one of its {counted(level.n, 'layer')}; the first is 0.",
-        )
-    return _ConfigLayer(level=level, number=number)
-
-
-def _wanted(level: Level, layers: Sequence[_ConfigLayer]) -> dict[str, object]:
+def _wanted(level: Level, layers: Sequence[_Layer]) -> dict[str, object]:
+    """Return the values of keys that depend on the layers."""
     values: dict[str, object] = {}
     for key, value in level.stated.items():
         if _OF_OTHERS.search(key) or key in level.keys:
             continue
-        if _PLACES.search(key) and _are_places(value, level.n):
-            values[key] = [place for place, layer in enumerate(layers) if layer.number in _places(layer, key)]
-        elif _is_by_layer(key, value, level.n):
-            entries = [layer.entry(key) for layer in layers]
+        if level.places(key) is not None:
+            values[key] = [i for i, (own, number) in enumerate(layers) if number in (own.places(key) or ())]
+        elif level.entries(key):
+            entries = [own.entries(key)[number] if own.entries(key) else None for own, number in layers]
             values[key] = "".join(cast("list[str]", entries)) if isinstance(value, str) else entries
-        elif isinstance(value, int) and not isinstance(value, bool):
-            values.update(_counted(key, value, level, layers))
+        elif _FIRST.fullmatch(key) and isinstance(value, int):
+            are_first = [number < cast("int", own.stated.get(key, 0)) for own, number in layers]
+            if are_first != sorted(are_first, reverse=True):
+                raise _order_error(key, f"the first {value} layers before all others")
+            values[key] = sum(are_first)
+        elif isinstance(value, int):
+            _check_order(key, value, level, layers)
     return values
 
 
-def _counted(key: str, value: int, level: Level, layers: Sequence[_ConfigLayer]) -> dict[str, object]:
-    """Return the new value of a key that counts layers: the first, the last, every n-th."""
-    if _FIRST.fullmatch(key):
-        are_first = [layer.number < cast("int", layer.level.stated.get(key, 0)) for layer in layers]
-        if are_first != sorted(are_first, reverse=True):
-            raise _inexpressible(key, f"the first {value} layers before all others")
-        return {key: sum(are_first)}
+def _check_order(key: str, value: int, level: Level, layers: Sequence[_Layer]) -> None:
+    """Check that a key which counts layers (the last, every n-th) is still true."""
     if _LAST.fullmatch(key) and value > 0:
-        are_last = [layer.number >= layer.level.n - value for layer in layers]
+        are_last = [number >= own.n - value for own, number in layers]
         if are_last != [place >= len(layers) - value for place in range(len(layers))]:
-            raise _inexpressible(key, f"all of the last {value} layers after all others")
-    is_pattern = not _is_listed(level) if _EVERY_LISTED.fullmatch(key) else _EVERY.fullmatch(key)
-    if value > 1 and is_pattern and any((layer.number - i) % value for i, layer in enumerate(layers)):
-        raise _inexpressible(key, f"layers that keep their places in a pattern of every {value}")
-    return {}
+            raise _order_error(key, f"all of the last {value} layers after all others")
+    is_pattern = not level.is_listed if _EVERY_LISTED.fullmatch(key) else _EVERY.fullmatch(key)
+    if value > 1 and is_pattern and any((number - i) % value for i, (_, number) in enumerate(layers)):
+        raise _order_error(key, f"layers that keep their places in a pattern of every {value}")
 
 
-def _is_listed(level: Level) -> bool:
-    return any(_is_by_layer(key, value, level.n) for key, value in level.stated.items())
-
-
-def _inexpressible(key: str, expected: str) -> KingyoError:
-    return KingyoError(
-        f"{key} in config.json",
-        expected=expected,
-        received="another order of layers, which this key cannot express",
-        remedy="Choose layers that keep the order.",
-    )
-
-
-def _check_readable(config: Config) -> None:
-    try:
-        build(config)
-    except Exception as error:  # transformers raises errors of several types
-        raise KingyoError(
-            "config.json",
-            expected="a config with the chosen layers that transformers can load",
-            received=f"{type(error).__name__}: {str(error).strip().splitlines()[0]:.200}",
-            remedy="Choose other slices, which this architecture allows.",
-        ) from error
+def _order_error(key: str, expected: str) -> KingyoError:
+    received = "another order of layers, which this key cannot express"
+    return KingyoError(f"{key} in config.json", expected, received, "Choose layers that keep the order.")
 
 
 def _inside(config: dict[str, object], path: tuple[str, ...]) -> dict[str, object]:
     for key in path:
         config = cast("dict[str, object]", config.get(key) or {})
     return config
-
-
-def _is_by_layer(key: str, value: object, n: int) -> bool:
-    is_list = isinstance(value, list | tuple) or (isinstance(value, str) and "pattern" in key)
-    return is_list and len(cast("Sequence[object]", value)) == n and bool(_BY_LAYER.search(key))
-
-
-def _are_places(value: object, n: int) -> bool:
-    if not isinstance(value, list | tuple):
-        return False
-    return all(isinstance(each, int) and 0 <= each < n for each in cast("Sequence[object]", value))
-
-
-def _places(layer: _ConfigLayer, key: str) -> Sequence[object]:
-    value = layer.level.stated.get(key)
-    return cast("Sequence[object]", value) if isinstance(value, list | tuple) else ()

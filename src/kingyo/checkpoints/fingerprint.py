@@ -51,18 +51,11 @@ def _digest(reference: str, file: Path, tensors: Sequence[TensorInfo]) -> str:
         for block, info in read_blocks(file, tensors):
             digest.update(block)
             if info is not None and info.is_floating and not _is_finite(block, info.dtype):
-                raise KingyoError(
-                    f"{reference}: {info.name}",
-                    expected="finite weights",
-                    received="NaN or infinity",
-                    remedy="Remove this model, or fetch it again: it is broken.",
-                )
+                remedy = "Remove this model, or fetch it again: it is broken."
+                raise KingyoError(f"{reference}: {info.name}", "finite weights", "NaN or infinity", remedy)
     except OSError as error:
         raise KingyoError(
-            reference,
-            expected="readable files",
-            received=str(error),
-            remedy="Make the file readable, or fetch the model again.",
+            reference, "readable files", str(error), "Make the file readable, or fetch the model again."
         ) from error
     return digest.hexdigest()
 
@@ -79,7 +72,6 @@ def read_blocks(file: Path, tensors: Sequence[TensorInfo]) -> Iterator[tuple[byt
 
 
 def _blocks(stream: BinaryIO, n_bytes: int) -> Iterator[bytearray]:
-    """Yield the next ``n_bytes`` in blocks, without splitting an element."""
     while n_bytes > 0:
         block = bytearray(stream.read(min(n_bytes, _BLOCK)))
         if not block:

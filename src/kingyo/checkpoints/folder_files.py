@@ -6,14 +6,14 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple, cast
+from typing import cast
 
 from kingyo.checkpoints.header import TensorInfo, read_header
 from kingyo.checkpoints.model_reference import parse_reference
 from kingyo.checkpoints.pickled import read_pickle
 from kingyo.errors import KingyoError, suggest
 from kingyo.io.pipeline_index import DENOISERS, PIPELINE, component_classes
-from kingyo.io.strict_json import parse_json
+from kingyo.io.yaml import parse_json
 
 STEMS = ("model", "diffusion_pytorch_model")
 """Prefixes of weight files: of transformers, of diffusers."""
@@ -73,18 +73,18 @@ def read_json(file: Path, what: str, parse: Callable[[str], object] = json.loads
         parse: the parser; by default the last value of a key that occurs twice counts, as in transformers.
     """
 
-    def unfit(received: str, remedy: str) -> KingyoError:
-        return KingyoError(str(file), expected=what, received=received, remedy=remedy)
+    def json_error(received: str, remedy: str) -> KingyoError:
+        return KingyoError(str(file), what, received, remedy)
 
     try:
         parsed = parse(file.read_text(encoding="utf-8"))
     except OSError as error:
         remedy = f"Name a folder with {file.name} that you may read."
-        raise unfit(error.strerror or str(error), remedy) from error
+        raise json_error(error.strerror or str(error), remedy) from error
     except (ValueError, RecursionError) as error:
-        raise unfit(f"invalid JSON ({error})", "Correct the file, or fetch the model again.") from error
+        raise json_error(f"invalid JSON ({error})", "Correct the file, or fetch the model again.") from error
     if not isinstance(parsed, dict):
-        raise unfit(type(parsed).__name__, "Write it as one JSON object, or fetch the model again.")
+        raise json_error(type(parsed).__name__, "Write it as one JSON object, or fetch the model again.")
     return cast("dict[str, object]", parsed)
 
 
@@ -96,27 +96,18 @@ def read_config(reference: str, path: Path) -> dict[str, object]:
     """
     if not (path / "config.json").is_file():
         if (path / PIPELINE).is_file():
-            raise _pipeline(reference, path)
+            raise _pipeline_error(reference, path)
         if (file := next(path.glob("*.gguf"), None)) is not None:
-            raise gguf(str(path), file)
+            raise gguf_error(str(path), file)
         if (path.parent / PIPELINE).is_file():
-            raise no_component(reference, path)
+            raise component_error(reference, path)
     return read_json(path / "config.json", "a model's config.json")
 
 
-class _Names(NamedTuple):
-    """A form of weights in a folder: the stem, the name of a single file, and the reader of its header."""
-
-    stem: str
-    single: str
-    read: Callable[[Path], dict[str, TensorInfo]]
-
-
-_SAFE = [
-    *(_Names(stem, f"{stem}.safetensors", read_header) for stem in STEMS),
-    _Names(STEMS[1], HALF, read_header),
-]
-_PICKLED = [_Names(stem, f"{name}.bin", read_pickle) for stem, name in PICKLES.items()]
+_SAFE = [*((stem, f"{stem}.safetensors", read_header) for stem in STEMS), (STEMS[1], HALF, read_header)]
+"""Forms of weights in a folder: the stem, the name of a single file, and the reader of its header."""
+_PICKLED = [(stem, f"{name}.bin", read_pickle) for stem, name in PICKLES.items()]
+_SAFE_NAMES = [f"{single}{end}" for _, single, _ in _SAFE for end in ("", ".index.json")]
 
 
 def read_weights(path: Path, *, allow_pickle: bool = False) -> tuple[str, dict[str, TensorInfo]]:
@@ -134,11 +125,10 @@ def read_weights(path: Path, *, allow_pickle: bool = False) -> tuple[str, dict[s
             return stem, require_tensors(read(single), single)
         if index.is_file():
             return stem, require_tensors(_read_shards(path, index, read), index)
-    raise _no_weights(path)
+    raise _no_weights_error(path)
 
 
 def is_file(path: Path) -> bool:
-    """Return whether a file exists; False for an invalid file name."""
     try:
         return path.is_file()
     except (OSError, ValueError):
@@ -146,117 +136,93 @@ def is_file(path: Path) -> bool:
 
 
 def has_weights(path: Path) -> bool:
-    """Return whether a folder has weights in safetensors under a known name."""
-    return any((path / f"{each.single}{end}").is_file() for each in _SAFE for end in ("", ".index.json"))
+    return any((path / name).is_file() for name in _SAFE_NAMES)
 
 
 def require_tensors(tensors: dict[str, TensorInfo], file: Path) -> dict[str, TensorInfo]:
-    """Check that a file has tensors, and return them."""
     if not tensors:
-        raise KingyoError(
-            str(file),
-            expected="at least one tensor",
-            received="none",
-            remedy="Save or fetch the model again.",
-        )
+        raise KingyoError(str(file), "at least one tensor", "none", "Save or fetch the model again.")
     return tensors
 
 
 def _read_shards(
     path: Path, index: Path, read: Callable[[Path], dict[str, TensorInfo]]
 ) -> dict[str, TensorInfo]:
+    def mismatch_error(expected: str, received: str) -> KingyoError:
+        remedy = "Fetch or save the model again: its index and its shards do not match."
+        return KingyoError(str(index), expected, received, remedy)
+
     named = read_json(index, "an index of shards", parse_json).get("weight_map")
     if not isinstance(named, dict) or not named:
-        raise _mismatch(index, "a weight_map with entries", "none")
+        raise mismatch_error("a weight_map with entries", "none")
     weight_map = cast("dict[str, object]", named)
-    files = {name: _shard_file(path, index, shard) for name, shard in weight_map.items()}
+    suffix = PurePosixPath(index.name.removesuffix(".index.json")).suffix
+    for shard in dict.fromkeys(map(str, weight_map.values())):
+        pure = PurePosixPath(
+            shard
+        )  # must stay below the folder; the file may be a link, as in the Hub's cache
+        is_inside = not pure.is_absolute() and ".." not in pure.parts and "\\" not in shard
+        if not is_inside or pure.suffix != suffix or not is_file(path / pure):
+            raise mismatch_error(f"existing shards ({suffix}) inside the folder", f"{shard!r:.200}")
+    files = {name: path / str(shard) for name, shard in weight_map.items()}
     tensors: dict[str, TensorInfo] = {}
     for file in dict.fromkeys(files.values()):
         for name, info in read(file).items():
             if files.get(name) != file:
                 received = f"none for {name} in {file.relative_to(path)}"
-                raise _mismatch(index, "every tensor of every shard", received)
+                raise mismatch_error("every tensor of every shard", received)
             tensors[name] = info
-    absent = [name for name in weight_map if name not in tensors]
-    if absent:
+    if absent := [name for name in weight_map if name not in tensors]:
         received = f"'{absent[0]}', which {weight_map[absent[0]]} does not hold"
-        raise _mismatch(index, "tensors that the shards hold", received)
+        raise mismatch_error("tensors that the shards hold", received)
     return tensors
 
 
-def _mismatch(index: Path, expected: str, received: str) -> KingyoError:
-    remedy = "Fetch or save the model again: its index and its shards do not match."
-    return KingyoError(str(index), expected=expected, received=received, remedy=remedy)
-
-
-def _shard_file(path: Path, index: Path, shard: object) -> Path:
-    """Return the file of a shard, whose name must stay below the folder.
-
-    The file itself may be a link to elsewhere, as in the Hub's cache.
-    """
-    pure = PurePosixPath(shard) if isinstance(shard, str) else PurePosixPath("/")
-    suffix = PurePosixPath(index.name.removesuffix(".index.json")).suffix
-    is_inside = not pure.is_absolute() and ".." not in pure.parts and "\\" not in str(pure)
-    if not is_inside or pure.suffix != suffix or not is_file(path / pure):
-        raise _mismatch(index, f"existing shards ({suffix}) inside the folder", f"{shard!r:.200}")
-    return path / pure
-
-
-def _no_weights(path: Path) -> KingyoError:
-    def refuse(expected: str, received: str, remedy: str) -> KingyoError:
-        return KingyoError(str(path), expected=expected, received=received, remedy=remedy)
-
+def _no_weights_error(path: Path) -> KingyoError:
     if others := sorted(file.name for file in path.glob("*.safetensors")):
         first = others[0].partition(".")[0]
         name = f"{first if first in STEMS else STEMS[0]}.safetensors"  # of a variant such as fp16
         remedy = f"Rename {others[0]} to {name} if you mean these weights."
-        return refuse(f"{name} or its index", f"other weights ({others[0]})", remedy)
+        return KingyoError(str(path), f"{name} or its index", f"other weights ({others[0]})", remedy)
     if pickles := sorted(file.name for pattern in _PICKLES for file in path.glob(pattern)):
         remedy = (
             "Pass --allow-pickle (run.yaml: `allow_pickle: true`), which runs no code; or "
             "load the model where you trust it, and save it with save_pretrained."
         )
-        return refuse("weights in safetensors", f"only pickles ({pickles[0]})", remedy)
+        return KingyoError(str(path), "weights in safetensors", f"only pickles ({pickles[0]})", remedy)
     if (file := next(path.glob("*.gguf"), None)) is not None:
-        return gguf(str(path), file)
+        return gguf_error(str(path), file)
     remedy = "Name the folder of a complete model, as save_pretrained writes it."
-    return refuse("model.safetensors or its index", "neither", remedy)
+    return KingyoError(str(path), "model.safetensors or its index", "neither", remedy)
 
 
-def gguf(reference: str, file: Path) -> KingyoError:
+def gguf_error(reference: str, file: Path) -> KingyoError:
     """Return the error for a GGUF file, or a folder with one, in place of a model."""
-    return KingyoError(
-        reference,
-        expected="weights in safetensors",
-        received=f"a GGUF ({file.name})",
-        remedy="Name the original model, since most GGUFs hold rounded weights. Or load it with "
+    remedy = (
+        "Name the original model, since most GGUFs hold rounded weights. Or load it with "
         f"transformers (gguf_file={file.name!r}, quantization_config=GgufConfig(dequantize=True)), and save "
-        "it with save_pretrained.",
+        "it with save_pretrained."
     )
+    return KingyoError(reference, "weights in safetensors", f"a GGUF ({file.name})", remedy)
 
 
-def _pipeline(reference: str, path: Path) -> KingyoError:
+def _pipeline_error(reference: str, path: Path) -> KingyoError:
     names = _components(path)
     best = next((name for name in (*DENOISERS, *names) if name in names), "unet")
     parsed = parse_reference(reference)
     named = replace(parsed, model=f"{parsed.model.rstrip('/')}/{best}")
-    return KingyoError(
-        reference,
-        expected="one model",
-        received=f"a diffusers pipeline ({', '.join(names) or 'without weights in safetensors'})",
-        remedy=f"Name one of its models, such as {named}, or pass --component {best} to `kingyo merge`.",
-    )
+    received = f"a diffusers pipeline ({', '.join(names) or 'without weights in safetensors'})"
+    remedy = f"Name one of its models, such as {named}, or pass --component {best} to `kingyo merge`."
+    return KingyoError(reference, "one model", received, remedy)
 
 
-def no_component(reference: str, path: Path) -> KingyoError:
+def component_error(reference: str, path: Path) -> KingyoError:
     """Return the error for a component that a pipeline lacks, or that is not a model."""
     names = _components(path.parent)
-    return KingyoError(
-        reference,
-        expected=f"a model of the pipeline: {', '.join(names)}" if names else "a diffusers pipeline",
-        received=f"'{path.name}'" if names else f"another repository, and '/{path.name}' in its name",
-        remedy=suggest(path.name, names) if names else f"Remove '/{path.name}', or correct it.",
-    )
+    expected = f"a model of the pipeline: {', '.join(names)}" if names else "a diffusers pipeline"
+    received = f"'{path.name}'" if names else f"another repository, and '/{path.name}' in its name"
+    remedy = suggest(path.name, names) if names else f"Remove '/{path.name}', or correct it."
+    return KingyoError(reference, expected, received, remedy)
 
 
 def _components(pipeline: Path) -> list[str]:
@@ -264,8 +230,7 @@ def _components(pipeline: Path) -> list[str]:
     index = pipeline / PIPELINE
     stated = read_json(index, "the index of a pipeline") if index.is_file() else {}
     models = {name for name, is_model in parts_of(stated).items() if is_model}
-    ends = [f"{each.single}{end}" for each in _SAFE for end in ("", ".index.json")]
-    return sorted(models | {file.parent.name for end in ends for file in pipeline.glob(f"*/{end}")})
+    return sorted(models | {file.parent.name for name in _SAFE_NAMES for file in pipeline.glob(f"*/{name}")})
 
 
 def files_around(component: Path, folders: Iterable[str], *, allow_pickle: bool) -> dict[str, Path]:
@@ -286,5 +251,4 @@ def files_around(component: Path, folders: Iterable[str], *, allow_pickle: bool)
 
 
 def parts_of(index: Mapping[str, object]) -> dict[str, bool]:
-    """Return the folders in the index of a pipeline, and whether each holds a model."""
     return {name: not kind.endswith(_WITHOUT_WEIGHTS) for name, kind in component_classes(index).items()}

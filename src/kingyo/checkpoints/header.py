@@ -6,7 +6,6 @@ thread may write any span of any tensor.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +16,7 @@ from typing import cast
 from safetensors import SafetensorError, safe_open
 
 from kingyo.errors import KingyoError
-from kingyo.io.strict_json import parse_json
+from kingyo.io.yaml import parse_json
 
 DTYPES: Mapping[str, tuple[str, int]] = {
     "F64": ("float64", 8),
@@ -79,27 +78,22 @@ class TensorInfo:
 
     @property
     def n_elements(self) -> int:
-        """Number of elements."""
         return math.prod(self.shape)
 
     @property
     def n_bytes(self) -> int:
-        """Size in bytes."""
         return self.n_elements * WIDTHS[self.dtype]
 
     @property
     def element_size(self) -> int:
-        """Bytes per element."""
         return WIDTHS[self.dtype]
 
     def rows(self, start: int, end: int) -> TensorInfo:
-        """Return some of its rows as a tensor of its own."""
         row = math.prod(self.shape[1:]) * self.element_size
         return replace(self, shape=(end - start, *self.shape[1:]), start=self.start + start * row)
 
     @property
     def is_floating(self) -> bool:
-        """Return whether its dtype is floating-point, so that it can be merged."""
         return "float" in self.dtype
 
 
@@ -124,12 +118,8 @@ def read_header_and_metadata(file: Path) -> tuple[dict[str, TensorInfo], dict[st
     except KingyoError:
         raise
     except (OSError, ValueError, SafetensorError) as error:
-        raise KingyoError(
-            str(file),
-            expected="a complete safetensors file",
-            received=f"{error!s:.200}",
-            remedy="Fetch or write the file again: it is damaged.",
-        ) from error
+        remedy = "Fetch or write the file again: it is damaged."
+        raise KingyoError(str(file), "a complete safetensors file", f"{error!s:.200}", remedy) from error
     metadata = cast("dict[str, str]", header.pop("__metadata__", None) or {})
     infos = (_info(file, name, entry, 8 + length) for name, entry in header.items())
     return {info.name: info for info in sorted(infos, key=lambda each: (each.start, each.n_bytes))}, metadata
@@ -139,26 +129,18 @@ def _info(file: Path, name: str, entry: Mapping[str, object], data: int) -> Tens
     code, shape = cast("str", entry["dtype"]), tuple(cast("list[int]", entry["shape"]))
     is_odd = len(shape) > _MAX_AXES or math.prod(filter(None, shape)) >= _MAX_SIZE
     if is_odd or code not in DTYPES:  # other codes of the format are those of quantised models
-        raise KingyoError(
-            f"{file}: {name}",
-            expected="weights that can be merged",
-            received=f"{code} {list(shape)}"[:200],
-            remedy="Name the original, unquantised model, or fetch the file again.",
-        )
+        expected = "weights that can be merged"
+        remedy = "Name the original, unquantised model, or fetch the file again."
+        raise KingyoError(f"{file}: {name}", expected, f"{code} {list(shape)}"[:200], remedy)
     start = data + cast("list[int]", entry["data_offsets"])[0]
     return TensorInfo(name=name, shape=shape, dtype=DTYPES[code][0], file=file, start=start)
 
 
 def check_no_pointer(file: Path) -> None:
-    """Check that a file is not a pointer of Git LFS."""
     with file.open("rb") as stream:
         if stream.read(len(_POINTER)) == _POINTER:
-            raise KingyoError(
-                str(file),
-                expected="weights",
-                received="a Git LFS pointer",
-                remedy="Run `git lfs install`, then `git lfs pull` in this folder.",
-            )
+            remedy = "Run `git lfs install`, then `git lfs pull` in this folder."
+            raise KingyoError(str(file), "weights", "a Git LFS pointer", remedy)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,7 +153,6 @@ class OutTensor:
 
     @property
     def n_bytes(self) -> int:
-        """Size in bytes."""
         return math.prod(self.shape) * WIDTHS[self.dtype]
 
 
@@ -183,11 +164,6 @@ class Shard:
     header: bytes
     starts: Mapping[str, int]
     n_bytes: int
-
-    @property
-    def digest(self) -> str:
-        """Hash of its header, which identifies its tensors."""
-        return hashlib.sha256(self.header).hexdigest()
 
 
 def lay_out(tensors: Sequence[OutTensor], max_shard_bytes: int, stem: str = "model") -> tuple[Shard, ...]:
@@ -210,7 +186,6 @@ def lay_out(tensors: Sequence[OutTensor], max_shard_bytes: int, stem: str = "mod
 
 
 def index_of(shards: Iterable[Shard]) -> dict[str, object]:
-    """Return the content of an index of shards, such as ``model.safetensors.index.json``."""
     files = tuple(shards)
     total = sum(shard.n_bytes - len(shard.header) for shard in files)
     weight_map = {name: shard.file for shard in files for name in shard.starts}

@@ -11,15 +11,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from kingyo.checkpoints.denoisers import DENOISER_GROUPS, denoiser_groups, filter_order
-from kingyo.checkpoints.filters import shortest_filters
+from kingyo.checkpoints.groups import DENOISER_GROUPS, denoiser_groups, filter_order, shortest_filters
 from kingyo.checkpoints.header import TensorInfo
-from kingyo.checkpoints.roles import KINDS, Kind, find_kind, is_after, is_vocabulary
+from kingyo.checkpoints.roles import Kind, find_kind, is_after, is_vocabulary
 from kingyo.checkpoints.stacks import Stack, find_parts, find_stacks, name_stacks, rank, stack_rank
-from kingyo.errors import KingyoError, suggest, unknown
+from kingyo.errors import KingyoError, suggest, unknown_name_error
 from kingyo.recipe import BASE, MERGE, Conditional
-
-__all__ = ["KINDS", "Kind", "Layout", "ModelTensors", "Stack"]
 
 
 class Layout:
@@ -44,8 +41,14 @@ class Layout:
         inside = {name for stack in unnamed for names in stack.blocks.values() for name in names}
         outer = [name for name in self.names if name not in inside]
         stacks, outer_parts = find_parts(unnamed, outer, self._config)
-        self.stacks = tuple(sorted(name_stacks(stacks), key=_stack_order))
-        self.main = _main_stack(self.stacks)
+        self.stacks = tuple(
+            sorted(name_stacks(stacks), key=lambda each: (rank(each.part), each.part, *_inner_order(each)))
+        )
+        self.main = min(  # ties go to the first name
+            self.stacks,
+            key=lambda each: (each.part != "language", -sum(map(len, each.blocks.values())), each.prefix),
+            default=None,
+        )
         self._where = {
             name: (stack, number, place)
             for stack in self.stacks
@@ -65,7 +68,6 @@ class Layout:
 
     @property
     def n_blocks(self) -> int:
-        """Number of blocks (layers) of the main stack."""
         return 0 if self.main is None else len(self.main.blocks)
 
     def stack(self, name: str) -> Stack | None:
@@ -83,7 +85,6 @@ class Layout:
         return self._kind[name]
 
     def part(self, name: str) -> str:
-        """Return the part that a tensor belongs to; see ``parts``."""
         return self._part[name]
 
     def depth(self, name: str) -> float:
@@ -148,7 +149,7 @@ class Layout:
         if spans is not None:
             return self._span(name, int(spans[1]))
         if how not in ("block", "block+kind"):
-            raise unknown(
+            raise unknown_name_error(
                 "groups", how, ("one", "kind", "block", "block+kind", "tensor", "layers:2", *DENOISER_GROUPS)
             )
         where = self._where.get(name)
@@ -173,12 +174,9 @@ class Layout:
 
     def _span(self, name: str, spans: int) -> str:
         if spans > max(1, self.n_blocks):
-            raise KingyoError(
-                "groups",
-                expected=f"at most layers:{self.n_blocks}, the number of blocks",
-                received=f"layers:{spans}",
-                remedy="Set merge.groups to block, or to fewer spans.",
-            )
+            expected = f"at most layers:{self.n_blocks}, the number of blocks"
+            remedy = "Set merge.groups to block, or to fewer spans."
+            raise KingyoError("groups", expected, f"layers:{spans}", remedy)
         where = self._where.get(name)
         if where is not None:
             stack, _, place = where
@@ -210,36 +208,20 @@ def select(layout: Layout, parts: Mapping[str, str], frame: str | None = None) -
     for part in parts:
         if part not in known:
             raise KingyoError(
-                "parts",
-                expected=f"parts of this model ({', '.join(known)})",
-                received=f"'{part}'",
-                remedy=suggest(part, known),
+                "parts", f"parts of this model ({', '.join(known)})", f"'{part}'", suggest(part, known)
             )
     if frame is not None:
         main = "language" if "language" in layout.parts else next(iter(layout.parts))
         merged = {} if MERGE in parts.values() else {main: MERGE}
         parts = {VOCABULARY: frame, **merged, **parts}
     unnamed = frame or (BASE if MERGE in parts.values() else MERGE)
-    return {name: _use(layout, name, parts) or unnamed for name in layout.names}
 
+    def use(name: str) -> str:
+        part = layout.part(name)
+        is_of_vocabulary = layout.stack(name) is None and part not in _NO_VOCABULARY and is_vocabulary(name)
+        return (parts.get(VOCABULARY) if is_of_vocabulary else None) or parts.get(part) or unnamed
 
-def _use(layout: Layout, name: str, parts: Mapping[str, str]) -> str | None:
-    part = layout.part(name)
-    is_of_vocabulary = layout.stack(name) is None and part not in _NO_VOCABULARY and is_vocabulary(name)
-    return (parts.get(VOCABULARY) if is_of_vocabulary else None) or parts.get(part)
-
-
-def _main_stack(stacks: Iterable[Stack]) -> Stack | None:
-    """Return the language model's largest stack, else the largest; ties go to the first name."""
-
-    def key(stack: Stack) -> tuple[bool, int, str]:
-        return stack.part != "language", -sum(map(len, stack.blocks.values())), stack.prefix
-
-    return min(stacks, key=key, default=None)
-
-
-def _stack_order(stack: Stack) -> tuple[int, str, int, str]:
-    return rank(stack.part), stack.part, *_inner_order(stack)
+    return {name: use(name) for name in layout.names}
 
 
 def _inner_order(stack: Stack) -> tuple[int, str]:
@@ -256,5 +238,4 @@ class ModelTensors:
 
     @cached_property
     def layout(self) -> Layout:
-        """The parts, stacks and blocks that its tensors belong to."""
         return Layout(self.tensors, self.config)

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from kingyo.checkpoints.adapter import CONFIG, DIFFUSERS_WEIGHTS
 from kingyo.checkpoints.checkpoint import Checkpoint, read_checkpoint
-from kingyo.checkpoints.find import Request, download, find
-from kingyo.checkpoints.folder_files import files_around, read_config, read_json
+from kingyo.checkpoints.folder_files import (
+    component_error,
+    files_around,
+    gguf_error,
+    has_weights,
+    is_file,
+    parts_of,
+    read_config,
+    read_json,
+    read_weights,
+)
+from kingyo.checkpoints.hub import Request, download, fetch
 from kingyo.checkpoints.lora import adapt
-from kingyo.checkpoints.lora_formats import read_adapter
-from kingyo.checkpoints.model_reference import in_opening_order, parse_reference
-from kingyo.checkpoints.single_file import SingleFile, read_single_file
-from kingyo.errors import KingyoError
-from kingyo.io.model_names import split_revision
+from kingyo.checkpoints.lora_files import read_adapter
+from kingyo.checkpoints.model_reference import SINGLE_FILES, in_opening_order, is_folder, parse_reference
+from kingyo.checkpoints.single_file import SingleFile, default_pipeline, fits_config, read_single_file
+from kingyo.errors import KingyoError, suggest
+from kingyo.io.model_names import HUB_NAME, is_local, split_revision
 from kingyo.io.pipeline_index import PIPELINE
+
+_CONFIGS = ("config.json", PIPELINE, CONFIG)
+"""Every folder of a model has one of these."""
 
 
 def open_checkpoint(
@@ -58,7 +71,7 @@ def open_checkpoint(
         allow_pickle=allow_pickle,
         around=around,
     )
-    path, n_missing = find(request)
+    path, n_missing = _find(request)
     own = reference if parsed.lora is None else base
     if path.is_file():
         model = _open_single_file(own, path, request, among)
@@ -97,7 +110,7 @@ def add_lora(
         fetch=fetch,
         allow_pickle=allow_pickle,
     )
-    path, _ = find(request)
+    path, _ = _find(request)
     adapter = read_adapter(lora, path, model, allow_pickle=allow_pickle)
     return adapt(model, adapter, f"{model.reference}+{lora}")
 
@@ -138,6 +151,67 @@ def open_together(
     return opened
 
 
+def _find(request: Request) -> tuple[Path, int]:
+    """Return the folder or file of a model or an adapter, and the bytes of it that are still on the Hub."""
+    name, path = request.name, request.path
+
+    def find_error(expected: str, received: str, remedy: str) -> KingyoError:
+        return KingyoError(request.reference, expected, received, remedy)
+
+    if request.revision is not None and is_local(name, request.folder):
+        remedy = f"Remove '@{request.revision}': local files and folders have no revisions."
+        raise find_error("a revision of a model on the Hub", f"a revision of {path}", remedy)
+    if is_folder(name, request.folder):
+        return path, 0
+    if is_file(path) and path.suffix == ".gguf":
+        raise gguf_error(request.reference, path)
+    if is_file(path) and path.suffix in ((".safetensors",) if request.is_adapter else SINGLE_FILES):
+        return path, 0
+    if is_file(path):
+        config = CONFIG if request.is_adapter else "config.json"
+        raise find_error(
+            "a folder, or a .safetensors", f"a file ({path.name})", f"Name the folder that holds {config}."
+        )
+    if is_file(path.parent / PIPELINE) and not request.is_adapter:
+        raise component_error(request.reference, path)
+    on_hub = HUB_NAME.fullmatch(name)
+    if on_hub is None or (on_hub["component"] and is_folder(on_hub["name"], request.folder)):
+        what = "an adapter" if request.is_adapter else "a checkpoint"
+        remedy = _suggest_path(name, path) or f"Correct the path: there is no folder {path}."
+        raise find_error(f"a folder with {what}, or a name on the Hub (org/name)", "neither", remedy)
+    try:
+        path, n_missing = fetch(request)
+    except (OSError, ValueError) as error:  # errors of the Hub and of the network are OSErrors
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        local = _suggest_path(name, path)
+        why = "the download fails" if local else f"{type(error).__name__}: {reason[:200]}"
+        expected = (
+            f"a folder, or {'an adapter' if request.is_adapter else 'a model'} on the Hub that can be fetched"
+        )
+        remedy = local or "Correct the path or the name; log in with `hf auth login` if it is not public."
+        raise find_error(expected, f"no folder {path}; {why}", remedy) from error
+    if on_hub["component"] and not path.exists():
+        raise component_error(request.reference, path)
+    return path, n_missing
+
+
+def _suggest_path(name: str, path: Path) -> str:
+    """Return a remedy for a missing folder, from the folders nearby; empty if they give no hint."""
+    here = Path(name)
+    try:
+        if not here.is_absolute() and path != here.absolute() and here.is_dir():
+            return f"Write {here.absolute()}: paths are relative to the recipe."
+        siblings = [
+            each.name for each in path.parent.iterdir() if any((each / file).is_file() for file in _CONFIGS)
+        ]
+    except (OSError, ValueError):  # no such folder, or an invalid file name
+        return ""
+    near = suggest(name, (str(here.parent / each) for each in siblings))
+    if near.startswith("Did you mean"):
+        return near
+    return f"Correct the path: {path.parent} has no folder {path.name}." if "/" in name else ""
+
+
 def _open_single_file(
     reference: str, file: Path, request: Request, among: Iterable[Checkpoint]
 ) -> SingleFile:
@@ -161,8 +235,6 @@ def _default_donor(model: SingleFile) -> Checkpoint:
     Raises:
         KingyoError: diffusers knows no such pipeline, it cannot be downloaded, or its config does not fit.
     """
-    from kingyo.checkpoints.conversion import default_pipeline, fits_config
-
     name, component = default_pipeline(model.stored), model.component
     try:
         if name is None:
@@ -175,9 +247,9 @@ def _default_donor(model: SingleFile) -> Checkpoint:
         reason = str(error).strip().splitlines()[0]
         raise KingyoError(
             model.reference,
-            expected="a model in diffusers' layout beside it, for its config, VAE and text encoders",
-            received=f"none, and those of {name} on the Hub cannot be used: {reason:.120}",
-            remedy=f"Add such a model, as base_model, base or a source; or convert the file once: "
+            "a model in diffusers' layout beside it, for its config, VAE and text encoders",
+            f"none, and those of {name} on the Hub cannot be used: {reason:.120}",
+            f"Add such a model, as base_model, base or a source; or convert the file once: "
             f"DiffusionPipeline.from_single_file({model.file.name!r}).save_pretrained('folder').",
         ) from error
     reference = f"{name}/{component}"
@@ -191,9 +263,57 @@ def _check_complete(reference: str, path: Path) -> None:
     if has_config or (path / DIFFUSERS_WEIGHTS).is_file():
         config = read_json(path / CONFIG, "an adapter in peft's format") if has_config else {}
         base = config.get("base_model_name_or_path")
+        remedy = f"Write it after its model, as {base or 'model'}+{reference}."
+        raise KingyoError(reference, "a complete model", "an adapter", remedy)
+
+
+def whole_pipeline(
+    checkpoint: Checkpoint, folder: Path | None = None, *, fetch: bool = True, allow_pickle: bool = False
+) -> Mapping[str, Path]:
+    """Return the files of the pipeline around a component, by name; downloaded if it is on the Hub.
+
+    Raises:
+        KingyoError: the model is not a component, or the pipeline lacks folders or weights that its index
+            lists.
+    """
+    stored = _stored(checkpoint)
+    if stored.pipeline is None:
+        expected = "a component of a diffusers pipeline"
+        raise KingyoError(stored.reference, expected, "a model without a pipeline", "Remove --pipeline.")
+    parts = parts_of(stored.pipeline_index)
+    others = {name: is_model for name, is_model in parts.items() if name != stored.path.absolute().name}
+    opened = open_checkpoint(
+        stored.reference, folder, fetch=fetch, allow_pickle=allow_pickle, around=[*others]
+    )
+    files = opened.around
+    folders = {name.partition("/")[0] for name in files}
+    root = opened.path.absolute().parent
+    missing = sorted(
+        name
+        for name, is_model in others.items()
+        if name not in folders or (is_model and not (has_weights(root / name) or _has_pickles(files, name)))
+    )
+    if missing:
         raise KingyoError(
-            reference,
-            expected="a complete model",
-            received="an adapter",
-            remedy=f"Write it after its model, as {base or 'model'}+{reference}.",
+            stored.reference,
+            f"a complete pipeline around it: {', '.join(sorted(parts))}",
+            f"one without {', '.join(missing)}, or without their weights in safetensors",
+            "Complete the pipeline, or write only the component: export with --no-pipeline, merge "
+            "without --pipeline.",
         )
+    for name, is_model in others.items():
+        if is_model and has_weights(root / name):
+            read_weights(root / name)  # raises if a shard is missing
+    return files
+
+
+def _stored(checkpoint: Checkpoint) -> Checkpoint:
+    """Return the on-disk checkpoint whose folder a virtual checkpoint uses."""
+    while checkpoint.made_of:
+        parts = checkpoint.made_of
+        checkpoint = next((each for each in parts if each.path == checkpoint.path), parts[0])
+    return checkpoint.owner
+
+
+def _has_pickles(files: Mapping[str, Path], name: str) -> bool:
+    return any(file.startswith(f"{name}/") and file.endswith(".bin") for file in files)

@@ -13,9 +13,10 @@ from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 from kingyo.checkpoints.adapter import Adapter, Change, LoraModule, Update, wide
-from kingyo.checkpoints.checkpoint import Checkpoint, Needs
+from kingyo.checkpoints.checkpoint import Checkpoint, TensorInputs
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.layout import Layout
+from kingyo.checkpoints.lora_keys import EMBEDDING_A, EMBEDDING_B, MAGNITUDE, A, B, find_tensor
 from kingyo.checkpoints.mapped_tensors import map_tensor
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
@@ -38,13 +39,11 @@ class AdaptedCheckpoint(Checkpoint):
     changes: Mapping[str, Change] = field(repr=False)
 
     def read(self, name: str) -> Tensor:
-        """Return a tensor with the adapter merged into it; never write to it."""
         stored = self.model.read(name)
         change = self.changes.get(self.home(name) or name)
         return stored if change is None else change.apply(stored)
 
     def read_rows(self, name: str, start: int, end: int) -> Tensor:
-        """Return some rows of a tensor with the adapter merged into them, if its rows are independent."""
         change = self.changes.get(self.home(name) or name)
         if change is None:
             return self.model.read_rows(name, start, end)
@@ -52,35 +51,28 @@ class AdaptedCheckpoint(Checkpoint):
             return self.read(name)[start:end]
         return change.rows(start, end).apply(self.model.read_rows(name, start, end))
 
-    def needs(self, name: str) -> Needs:
-        """Return the model's tensor and the adapter's tensors that change it."""
+    def needs(self, name: str) -> TensorInputs:
         change = self.changes.get(self.home(name) or name)
-        return Needs(stored=() if change is None else change.tensors, others=((self.model, name),))
+        return TensorInputs(stored=() if change is None else change.tensors, others=((self.model, name),))
 
     @property
     def owner(self) -> Checkpoint:
-        """The owner of the model's folder."""
         return self.model.owner
 
     @property
     def card_folder(self) -> Path:
-        """The model's."""
         return self.model.card_folder
 
     def on_disk(self) -> tuple[Adapter]:
-        """Return the adapter."""
         return (self.adapter,)
 
     def stored_tensors(self) -> tuple[TensorInfo, ...]:
-        """Return the tensors of the model and of the adapter."""
         return *self.model.stored_tensors(), *self.adapter.tensors
 
     def deciding_files(self) -> dict[str, Path]:
-        """Return the files of the model, and those of the adapter with a plus sign before their names."""
         return self.model.deciding_files() | {f"+{file.name}": file for file in self.adapter.files}
 
     def load_into(self, weights: Mapping[str, Tensor]) -> None:
-        """Write the tensors that the adapter changes."""
         self.model.load_into(weights)
         with torch.no_grad():
             for name in self.changes:
@@ -109,30 +101,6 @@ def adapt(model: Checkpoint, adapter: Adapter, reference: str) -> AdaptedCheckpo
     )
 
 
-def find_tensor(model: Checkpoint, name: str) -> str | None:
-    """Return the model's tensor of this name; either side may have one more prefix (``model.``).
-
-    Modules of vision-language models have other prefixes than the tensors on disk: words such as ``model`` do
-    not count if the other words name one tensor.
-    """
-    tensors = model.tensors
-    if name in tensors:
-        return name
-    without = name.partition(".")[2]
-    if without in tensors:
-        return without
-    longer = [each for each in tensors if each.partition(".")[2] == name]
-    if len(longer) == 1:
-        return longer[0]
-    similar = [each for each in tensors if _distinctive(each) == _distinctive(name)]
-    return similar[0] if len(similar) == 1 else None
-
-
-def _distinctive(name: str) -> list[str]:
-    """Return the words of a tensor's name without those that a loaded model may have elsewhere."""
-    return [word for word in name.split(".") if word not in ("model", "language_model", "vision_model")]
-
-
 def _computed(info: TensorInfo, model: Checkpoint) -> TensorInfo:
     """Describe a computed tensor; its ``file`` is a folder, so that mapping it by mistake fails."""
     dtype = str(wide(getattr(torch, info.dtype))).removeprefix("torch.")
@@ -140,15 +108,14 @@ def _computed(info: TensorInfo, model: Checkpoint) -> TensorInfo:
 
 
 def _notes(model: Checkpoint, adapter: Adapter) -> Iterator[str]:
+    def last(name: str) -> str:
+        return PurePosixPath(name.replace("\\", "/")).name.lower()
+
     base = adapter.trained_on
-    if base and _last(base) != _last(model.reference.partition("@")[0]):
+    if base and last(base) != last(model.reference.partition("@")[0]):
         yield f"{adapter.reference} was trained on {base}, and is merged into {model.reference}."
     if adapter.others:
         yield f"{adapter.reference} also holds LoRAs of {', '.join(adapter.others)}, which are not merged."
-
-
-def _last(name: str) -> str:
-    return PurePosixPath(name.replace("\\", "/")).name.lower()
 
 
 class _Matching:
@@ -173,9 +140,9 @@ class _Matching:
         if target is None:
             if self._is_tied_head(name):
                 return False
-            raise self._unmatched(info, name)
+            raise self._unmatched_error(info, name)
         if info.shape != self._model.tensors[target].shape or not info.is_floating:
-            raise self._misfit(info, target, f"{info.dtype} {list(info.shape)}")
+            raise self._shape_error(info, target, f"{info.dtype} {list(info.shape)}")
         self._put(target, info, Change(replacement=info))
         return True
 
@@ -184,38 +151,35 @@ class _Matching:
         target = find_tensor(self._model, f"{name}.weight")
         if target is None:
             if self._is_tied_head(f"{name}.weight"):
-                raise self._tied(a, "a LoRA of the head alone")
-            raise self._unmatched(a, f"{name}.weight")
-        magnitude = module.parts.get("lora_magnitude_vector")
+                raise self._tied_error(a, "a LoRA of the head alone")
+            raise self._unmatched_error(a, f"{name}.weight")
+        magnitude = module.parts.get(MAGNITUDE)
         is_turned = self._is_turned(target, a, b, module.rank)
         if magnitude is not None and magnitude.n_elements != b.shape[0]:
-            raise self._misfit(magnitude, target, f"{list(magnitude.shape)}")
+            raise self._shape_error(magnitude, target, f"{list(magnitude.shape)}")
         update = Update(a=a, b=b, scale=module.scale, is_turned=is_turned, magnitude=magnitude)
         self._put(target, a, Change(update=update))
 
     def _pair(self, module: str, parts: Mapping[str, TensorInfo]) -> tuple[TensorInfo, TensorInfo]:
         """Return A and B of a module, after checking that no part is missing, left over or of integers."""
-        names = [f"lora_embedding_{side}" for side in "AB"]
-        if not any(name in parts for name in names):
-            names = [f"lora_{side}.weight" for side in "AB"]
-        needed = [*names, "lora_magnitude_vector"] if self._adapter.use_dora else names
+        names = (EMBEDDING_A, EMBEDDING_B) if {EMBEDDING_A, EMBEDDING_B} & parts.keys() else (A, B)
+        needed = (*names, MAGNITUDE) if self._adapter.use_dora else names
         if set(parts) != set(needed):
-            raise KingyoError(
-                f"{self._adapter.reference}: {module}",
-                expected=" and ".join(needed),
-                received=", ".join(parts),
-                remedy="Save or fetch the adapter again: its tensors do not match its config.",
-            )
+            expected = " and ".join(needed)
+            remedy = "Save or fetch the adapter again: its tensors do not match its config."
+            raise KingyoError(f"{self._adapter.reference}: {module}", expected, ", ".join(parts), remedy)
         for info in parts.values():
             if not info.is_floating:
-                raise self._unfit(info, "floating-point numbers", info.dtype, "Save the adapter as float32.")
+                raise self._tensor_error(
+                    info, "floating-point numbers", info.dtype, "Save the adapter as float32."
+                )
         return parts[names[0]], parts[names[1]]
 
     def _put(self, target: str, info: TensorInfo, change: Change) -> None:
         before = self._changes.get(target, Change())
         if (before.replacement and change.replacement) or (before.update and change.update):
             expected, received = "one tensor for each part of a change", f"a second one for {target}"
-            raise self._unfit(info, expected, received, "Save or fetch the adapter again.")
+            raise self._tensor_error(info, expected, received, "Save or fetch the adapter again.")
         self._changes[target] = Change(
             replacement=before.replacement or change.replacement, update=before.update or change.update
         )
@@ -224,12 +188,12 @@ class _Matching:
         """Check the shapes of A and B, and return whether the model stores inputs × outputs."""
         received = f"A {list(a.shape)} and B {list(b.shape)}"
         if len(a.shape) < 2 or len(b.shape) < 2 or a.shape[0] != rank or math.prod(b.shape[1:]) != rank:
-            raise self._unfit(a, f"A and B of rank {rank}", received, _OTHER_MODEL)
+            raise self._tensor_error(a, f"A and B of rank {rank}", received, _OTHER_MODEL)
         shape, outputs, inputs = self._model.tensors[target].shape, b.shape[0], a.shape[1:]
-        straight = shape == (outputs, *inputs) and not a.name.endswith("lora_embedding_A")
+        straight = shape == (outputs, *inputs) and not a.name.endswith(EMBEDDING_A)
         turned = len(inputs) == 1 and shape == (inputs[0], outputs)
         if not straight and not turned:
-            raise self._misfit(a, target, received)
+            raise self._shape_error(a, target, received)
         return self._stores_inputs_first(target) if straight and turned else turned
 
     def _stores_inputs_first(self, square: str) -> bool:
@@ -251,34 +215,32 @@ class _Matching:
         return votes
 
     def _is_tied_head(self, name: str) -> bool:
-        """Return whether a name is a head that the model does not store, since it is tied."""
         layout = self._model.layout
         has_head = any(layout.kind(each) == "head" for each in self._model.tensors)
         return not has_head and Layout([*self._model.tensors, name]).kind(name) == "head"
 
     def _check_tied(self, name: str, info: TensorInfo) -> None:
-        """Check that a stored copy of a tied head equals the embedding."""
         for each, own in self._model.tensors.items():
             if self._model.layout.kind(each) == "embedding" and own.shape == info.shape:
                 replacement = self._changes.get(each, Change()).replacement
                 weights = self._model.read(each) if replacement is None else map_tensor(replacement)
                 if torch.equal(weights.float(), map_tensor(info).float()):
                     return
-        raise self._tied(info, f"other weights for {name}")
+        raise self._tied_error(info, f"other weights for {name}")
 
-    def _unmatched(self, info: TensorInfo, wanted: str) -> KingyoError:
+    def _unmatched_error(self, info: TensorInfo, wanted: str) -> KingyoError:
         expected = f"a tensor of {self._model.reference}"
-        return self._unfit(info, expected, f"'{wanted}', which the model lacks", _OTHER_MODEL)
+        return self._tensor_error(info, expected, f"'{wanted}', which the model lacks", _OTHER_MODEL)
 
-    def _misfit(self, info: TensorInfo, target: str, received: str) -> KingyoError:
+    def _shape_error(self, info: TensorInfo, target: str, received: str) -> KingyoError:
         expected = f"a shape that fits {target} {list(self._model.tensors[target].shape)}"
-        return self._unfit(info, expected, received, _OTHER_MODEL)
+        return self._tensor_error(info, expected, received, _OTHER_MODEL)
 
-    def _tied(self, info: TensorInfo, received: str) -> KingyoError:
+    def _tied_error(self, info: TensorInfo, received: str) -> KingyoError:
         expected = f"the embedding's weights, since {self._model.reference} ties its head to it"
         remedy = "Untie the model first: store its head, and set tie_word_embeddings to false."
-        return self._unfit(info, expected, received, remedy)
+        return self._tensor_error(info, expected, received, remedy)
 
-    def _unfit(self, info: TensorInfo, expected: str, received: str, remedy: str) -> KingyoError:
+    def _tensor_error(self, info: TensorInfo, expected: str, received: str, remedy: str) -> KingyoError:
         argument = f"{self._adapter.reference}: {info.name}"
-        return KingyoError(argument, expected=expected, received=received, remedy=remedy)
+        return KingyoError(argument, expected, received, remedy)

@@ -29,14 +29,13 @@ class MappedFiles:
         self._pages: dict[Path, mmap.mmap] = {}
 
     def tensor(self, info: TensorInfo) -> Tensor:
-        """Return what ``map_tensor`` returns, from the map of its file."""
         if info.n_elements == 0:
             return map_tensor(info)
         if info.file not in self._pages:
             self._pages[info.file] = _map(info, 0, 0)
         pages = self._pages[info.file]
         if len(pages) < info.start + info.n_bytes:
-            raise _changed(info, f"{len(pages)} bytes")
+            raise _changed_error(info, f"{len(pages)} bytes")
         return _view(info, pages, info.start)
 
 
@@ -61,21 +60,17 @@ def map_bytes(info: TensorInfo) -> NDArray[np.uint8]:
 
 
 def file_stamps(files: Iterable[Path]) -> dict[Path, FileStamp]:
-    """Return the stamps of the files that exist."""
     return {file: stamp for file in sorted(files) if (stamp := _stamp(file)) is not None}
 
 
 def check_stamps(reference: str, seen: Mapping[Path, FileStamp]) -> None:
-    """Check that files have not changed."""
     for file, stamp in seen.items():
         now = _stamp(file)
         if now != stamp:
-            raise ChangedSourceError(
-                reference,
-                expected="files that have not changed since it was opened",
-                received=f"{file.name}, which {'is gone' if now is None else 'changed'}",
-                remedy="Run the command again, and do not change sources during a merge.",
-            )
+            expected = "files that have not changed since it was opened"
+            received = f"{file.name}, which {'is gone' if now is None else 'changed'}"
+            remedy = "Run the command again, and do not change sources during a merge."
+            raise ChangedSourceError(reference, expected, received, remedy)
 
 
 def _stamp(file: Path) -> FileStamp | None:
@@ -96,7 +91,7 @@ def _map(info: TensorInfo, length: int, offset: int) -> mmap.mmap:
         with info.file.open("rb") as stream:
             return mmap.mmap(stream.fileno(), length, access=mmap.ACCESS_COPY, offset=offset)
     except (OSError, ValueError) as error:
-        raise _changed(info, str(error)) from error
+        raise _changed_error(info, str(error)) from error
 
 
 def _view(info: TensorInfo, pages: mmap.mmap, start: int) -> Tensor:
@@ -108,10 +103,7 @@ def _view(info: TensorInfo, pages: mmap.mmap, start: int) -> Tensor:
     return torch.roll(stored, -info.first_row, 0) if info.first_row else stored
 
 
-def _changed(info: TensorInfo, received: str) -> KingyoError:
-    return KingyoError(
-        f"{info.file}: {info.name}",
-        expected="a file that has not changed since it was opened",
-        received=received,
-        remedy="Put the file back and run the command again; do not change sources during a merge.",
-    )
+def _changed_error(info: TensorInfo, received: str) -> KingyoError:
+    expected = "a file that has not changed since it was opened"
+    remedy = "Put the file back and run the command again; do not change sources during a merge."
+    return KingyoError(f"{info.file}: {info.name}", expected, received, remedy)

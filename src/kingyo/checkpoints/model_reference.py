@@ -35,7 +35,6 @@ class ModelReference:
 
     @property
     def base(self) -> ModelReference:
-        """The reference without the adapter."""
         return ModelReference(model=self.model, revision=self.revision)
 
 
@@ -47,10 +46,7 @@ def parse_reference(text: str, folder: Path | None = None) -> ModelReference:
     """
     if not text.strip():
         raise KingyoError(
-            "model",
-            expected="a folder or a Hub name",
-            received="an empty text",
-            remedy="Write the path or the name of a model.",
+            "model", "a folder or a Hub name", "an empty text", "Write the path or the name of a model."
         )
     if is_local(text, folder) or "+" not in text:
         model, revision = split_revision(text, folder)
@@ -141,7 +137,6 @@ def in_opening_order(references: Iterable[str]) -> list[str]:
 
 
 def is_folder(name: str, folder: Path | None = None) -> bool:
-    """Return whether a folder of this name exists; False for an invalid name."""
     return is_local(name, folder) and local_path(name, folder).is_dir()
 
 
@@ -156,12 +151,9 @@ def _split_lora(text: str, folder: Path | None) -> tuple[str, str]:
     n_known = [sum(_is_known(part, folder) for part in pair) for pair in pairs]
     likely = [pair for pair, n in zip(pairs, n_known, strict=True) if n == max(n_known)]
     if len(likely) > 1 or not all(part.strip() for part in likely[0]):
-        raise KingyoError(
-            text,
-            expected="one model, or model+lora",
-            received=f"{counted(len(places), 'plus sign')}, and no existing folder that decides",
-            remedy="Correct the path, or rename the folder without '+'. Only one LoRA may follow a model.",
-        )
+        received = f"{counted(len(places), 'plus sign')}, and no existing folder that decides"
+        remedy = "Correct the path, or rename the folder without '+'. Only one LoRA may follow a model."
+        raise KingyoError(text, "one model, or model+lora", received, remedy)
     return likely[0]
 
 

@@ -40,7 +40,6 @@ def read_pickle(file: Path, *, within: str | None = None) -> dict[str, TensorInf
 
 
 def _load(file: Path, within: str | None) -> tuple[Mapping[object, object], dict[int, int]]:
-    """Return the content of a pickle, with tensors without data, and the result of ``_records``."""
     try:
         check_no_pointer(file)
         room = _records(file)
@@ -48,18 +47,18 @@ def _load(file: Path, within: str | None) -> tuple[Mapping[object, object], dict
     except UnpicklingError as error:
         reason = str(error).partition("GLOBAL ")[2].split(maxsplit=1)
         content = f"code that it would run ({reason[0]})" if reason else "other objects"
-        raise _unfit(file, "a pickle with only tensors", content) from error
+        raise _pickle_error(file, "a pickle with only tensors", content) from error
     except KingyoError:
         raise
     except Exception as error:  # torch and zipfile raise errors of several types on damaged files
         expected = "a complete file of torch.save, of torch 1.6 or later"
         remedy = _FETCH_AGAIN if isinstance(error, BadZipFile) else _SAVE_AGAIN
-        raise _unfit(file, expected, f"{type(error).__name__}: {error!s:.200}", remedy) from error
+        raise _pickle_error(file, expected, f"{type(error).__name__}: {error!s:.200}", remedy) from error
     if within is not None and isinstance(loaded, Mapping) and within in loaded:
         loaded = cast("Mapping[object, object]", loaded)[within]
     if not isinstance(loaded, Mapping) or not loaded:
         received = "an empty one" if isinstance(loaded, Mapping) else type(loaded).__name__
-        raise _unfit(file, "a mapping of names to tensors", received)
+        raise _pickle_error(file, "a mapping of names to tensors", received)
     return cast("Mapping[object, object]", loaded), room
 
 
@@ -84,24 +83,26 @@ def _data_start(stream: BinaryIO, record: ZipInfo) -> int:
 def _info(file: Path, name: object, tensor: object, room: Mapping[int, int]) -> TensorInfo:
     entry = f"{file}: {name!r:.200}"
     if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
-        raise _unfit(entry, "a tensor", type(tensor).__name__)
+        raise _pickle_error(entry, "a tensor", type(tensor).__name__)
     dtype = str(tensor.dtype).removeprefix("torch.")
     if tensor.layout != torch.strided or dtype not in WIDTHS or not tensor.is_contiguous():
-        raise _unfit(entry, "a dense, contiguous tensor", f"{tensor.layout}, {dtype}")
+        raise _pickle_error(entry, "a dense, contiguous tensor", f"{tensor.layout}, {dtype}")
     begin = _begin(tensor)
     offset = int(tensor.storage_offset()) * WIDTHS[dtype]
     info = TensorInfo(name=name, shape=tuple(tensor.shape), dtype=dtype, file=file, start=begin + offset)
     if offset + info.n_bytes > room.get(begin, -1):
-        raise _unfit(entry, f"{info.n_bytes:,} bytes", f"{room.get(begin, 0) - offset:,}")
+        raise _pickle_error(entry, f"{info.n_bytes:,} bytes", f"{room.get(begin, 0) - offset:,}")
     return info
 
 
 def _begin(tensor: Tensor) -> int:
     begin = getattr(tensor.untyped_storage(), "_checkpoint_offset", None)
     if begin is None:
-        raise _unfit("torch", "a newer version, which reports the offsets of tensors", torch.__version__)
+        raise _pickle_error(
+            "torch", "a newer version, which reports the offsets of tensors", torch.__version__
+        )
     return cast("int", begin)
 
 
-def _unfit(file: Path | str, expected: str, received: str, remedy: str = _SAVE_AGAIN) -> KingyoError:
-    return KingyoError(str(file), expected=expected, received=received, remedy=remedy)
+def _pickle_error(file: Path | str, expected: str, received: str, remedy: str = _SAVE_AGAIN) -> KingyoError:
+    return KingyoError(str(file), expected, received, remedy)

@@ -1,32 +1,18 @@
-"""Lay out a diffusion model as one file with the names of its original code, the inverse of ``conversion``.
-
-The names are checked with diffusers: it must read every tensor back as it was.
-"""
+"""Lay out a diffusion model as one file, under the names of its original code: the inverse of reading one."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, cast
-
-import torch
-from torch import Tensor
+from typing import cast
 
 from kingyo.checkpoints.checkpoint import Checkpoint
-from kingyo.checkpoints.conversion import (
-    PREFIX,
-    UNET,
-    UntraceableError,
-    config_from_names,
-    convert,
-    converters,
-    traced,
-)
-from kingyo.checkpoints.header import OutTensor, TensorInfo
-from kingyo.checkpoints.original_names import Piece, original_modules
+from kingyo.checkpoints.header import OutTensor
+from kingyo.checkpoints.lora_keys import Piece, original_modules
+from kingyo.checkpoints.single_file import PREFIX, UNET, converters
 from kingyo.errors import KingyoError
+from kingyo.io.lazy_torch import Tensor, torch
 
 _VAE = "first_stage_model."
 _CLIP, _OPEN_CLIP = "cond_stage_model.transformer.", "cond_stage_model.model."
@@ -67,7 +53,6 @@ class FileTensor:
     is_transposed: bool = False
 
     def read(self) -> Tensor:
-        """Return the tensor as the file stores it."""
         parts = [self.model.read(name) for name, _ in self.rows]
         halves = [
             torch.cat(part.chunk(2)[::-1]) if is_swapped else part
@@ -85,9 +70,9 @@ def single_file(denoiser: Checkpoint, around: Mapping[str, Checkpoint]) -> list[
         around: VAE and text encoders by their folders, which are written for Stable Diffusion 1, 2 and XL.
 
     Raises:
-        KingyoError: diffusers does not read these names back as the same model.
+        KingyoError: not all original names are known.
     """
-    tensors = list(_denoiser(denoiser))
+    tensors = _denoiser(denoiser)
     if "vae" in around:
         tensors += _vae(around["vae"])
     encoders = [around[name] for name in ("text_encoder", "text_encoder_2") if name in around]
@@ -100,13 +85,13 @@ def single_file(denoiser: Checkpoint, around: Mapping[str, Checkpoint]) -> list[
     return tensors
 
 
-def _denoiser(model: Checkpoint) -> Iterator[FileTensor]:
+def _denoiser(model: Checkpoint) -> list[FileTensor]:
+    kind = model.config.get("_class_name")
     modules = {name.rpartition(".")[0]: None for name in model.tensors if name not in _NOT_MODULES}
-    original = original_modules(modules, model.config)
-    prefix = PREFIX if model.config.get("_class_name") == UNET else ""
+    prefix = PREFIX if kind == UNET else ""
     tensors = [
         _joined(model, prefix, name, pieces, end)
-        for name, pieces in original.items()
+        for name, pieces in original_modules(modules, model.config).items()
         for end in ("weight", "bias")
         if f"{pieces[0].module}.{end}" in model.tensors
     ]
@@ -115,11 +100,12 @@ def _denoiser(model: Checkpoint) -> Iterator[FileTensor]:
         for name, stored_name in _NOT_MODULES.items()
         if name in model.tensors
     ]
-    config = config_from_names(
-        str(model.config.get("_class_name")), {each.out.name: each for each in tensors}
-    )
-    _check(model, tensors, lambda stored: convert(model.reference, stored, config))
-    yield from tensors
+    written = {name for each in tensors for name, _ in each.rows}
+    if unknown := sorted(model.tensors.keys() - written):
+        expected = "a model whose original names are known: Stable Diffusion 1, XL or 3, or Flux"
+        remedy = "Leave --single-file out; kingyo export writes the denoiser alone with --no-pipeline."
+        raise KingyoError("--single-file", expected, f"{kind} with {unknown[0]:.120}", remedy)
+    return tensors
 
 
 def _joined(model: Checkpoint, prefix: str, name: str, pieces: tuple[Piece, ...], end: str) -> FileTensor:
@@ -149,14 +135,6 @@ def _vae(model: Checkpoint) -> list[FileTensor]:
         is_matrix = ".attn_1." in stored_name and len(info.shape) == 2  # stored as a 1 x 1 convolution
         shape = (*info.shape, 1, 1) if is_matrix else info.shape
         tensors.append(_same(model, name, f"{_VAE}{stored_name}", shape))
-
-    def read_back(stored: Mapping[str, TensorInfo]) -> Mapping[str, TensorInfo]:
-        def run(empty: dict[str, Any]) -> Mapping[str, Any]:
-            return cast("dict[str, Any]", converters().convert_ldm_vae_checkpoint(empty, dict(model.config)))
-
-        return traced(run, stored)
-
-    _check(model, tensors, read_back)
     return tensors
 
 
@@ -190,37 +168,3 @@ def _joined_attention(model: Checkpoint, query: str, stored_name: str) -> FileTe
     joined = _joined(model, "", module, pieces, end)
     name = stored_name.replace(f".q_proj.{end}", f".in_proj_{end}")
     return replace(joined, out=replace(joined.out, name=name))
-
-
-def _check(
-    model: Checkpoint,
-    tensors: list[FileTensor],
-    read_back: Callable[[Mapping[str, TensorInfo]], Mapping[str, TensorInfo]],
-) -> None:
-    """Check that diffusers reads every tensor of a model from where it is written."""
-    start, stored, places = 0, dict[str, TensorInfo](), dict[str, TensorInfo]()
-    for each in tensors:
-        out = each.out
-        info = TensorInfo(name=out.name, shape=out.shape, dtype=out.dtype, file=Path(), start=start)
-        stored[out.name] = info
-        row = 0
-        for name, is_swapped in each.rows:
-            own = model.tensors[name]
-            place = info.rows(row, row + own.shape[0])
-            first_row = own.shape[0] // 2 if is_swapped else 0
-            places[name] = replace(place, name=name, shape=own.shape, first_row=first_row)
-            row += own.shape[0]
-        start += out.n_bytes
-    try:
-        found = dict(read_back(stored))
-    except (KingyoError, UntraceableError, KeyError):
-        found = {}
-    names = {*found, *model.tensors}
-    wrong = sorted(name for name in names if name not in places or found.get(name) != places[name])
-    if wrong:
-        raise KingyoError(
-            "--single-file",
-            expected="a model whose original names are known: Stable Diffusion 1, XL or 3, or Flux",
-            received=f"{model.config.get('_class_name')}; diffusers would not read {wrong[0]:.120} back",
-            remedy="Leave --single-file out; kingyo export writes the denoiser alone with --no-pipeline.",
-        )

@@ -61,7 +61,6 @@ class Stack:
         return _LONE.fullmatch(f"{self.prefix}.") is None
 
     def rest(self, name: str) -> str:
-        """Return the suffix of a tensor's name after the block's number."""
         rest = name[len(self.prefix) + 1 :]
         return rest.partition(".")[2] if self.is_numbered else rest
 
@@ -82,16 +81,13 @@ class Stack:
             KingyoError: block 0 holds tensors for all blocks, but is not first or occurs several times.
         """
         if self.first_only and [place for place, number in enumerate(chosen) if number == 0] != [0]:
-            raise KingyoError(
-                f"layers of {self.prefix}",
-                expected=f"layer 0 first and only once, since it holds {min(self.first_only)} for all layers",
-                received=", ".join(str(number) for number in chosen)[:200],
-                remedy="Begin the slices with layer 0, and omit it later.",
-            )
+            expected = f"layer 0 first and only once, since it holds {min(self.first_only)} for all layers"
+            received = ", ".join(str(number) for number in chosen)[:200]
+            remedy = "Begin the slices with layer 0, and omit it later."
+            raise KingyoError(f"layers of {self.prefix}", expected, received, remedy)
 
 
 def find_stacks(names: Iterable[str]) -> list[Stack]:
-    """Find the stacks, without their names and parts."""
     lists: dict[str, dict[int, list[tuple[str, str]]]] = {}
     for name in names:
         if (place := _place(name)) is not None:
@@ -105,7 +101,6 @@ def find_stacks(names: Iterable[str]) -> list[Stack]:
 
 
 def name_stacks(stacks: Iterable[Stack]) -> list[Stack]:
-    """Give each stack of a model a unique name, from its part and prefix."""
     unnamed = list(stacks)
     by_part: dict[str, list[Stack]] = {}
     for stack in unnamed:
@@ -190,12 +185,10 @@ def find_parts(
 
 
 def rank(part: str) -> int:
-    """Return the position of a part between input and output."""
     return _ORDER.index(part) if part in _ORDER else len(_ORDER)
 
 
 def n_shared(one: Sequence[str], other: Sequence[str]) -> int:
-    """Return the number of equal words at the start of two lists."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 

@@ -47,12 +47,9 @@ def untied(model: ModelTensors, config: Mapping[str, object]) -> dict[str, objec
     before, after = complete(config), complete(changed)
     other = [key for key in after if key not in (KEY, *_INNER) and after[key] != before.get(key)]
     if other:
-        raise KingyoError(
-            f"{KEY} in config.json",
-            expected="one value in all models",
-            received=f"several values, and untying {model.reference} would change {other[0]} as well",
-            remedy=f"Merge models with the same {KEY}.",
-        )
+        received = f"several values, and untying {model.reference} would change {other[0]} as well"
+        remedy = f"Merge models with the same {KEY}."
+        raise KingyoError(f"{KEY} in config.json", "one value in all models", received, remedy)
     return changed
 
 
@@ -67,7 +64,6 @@ def find_embedding(model: ModelTensors) -> str | None:
 
 
 def count_tokens(model: ModelTensors) -> int | None:
-    """Return the number of rows of the token embedding; None without one."""
     embedding = find_embedding(model)
     return None if embedding is None else model.tensors[embedding].shape[0]
 
@@ -89,16 +85,13 @@ def find_copies(model: ModelTensors) -> dict[str, str]:
     candidates = [name for name in alike if stated is not False or name not in heads]
     equal = [name for name in candidates if _are_equal(model.tensors[name], model.tensors[embedding])]
     if heads and stated is True and not any(name in equal for name in heads):
-        raise KingyoError(
-            f"{model.reference}: {heads[0]}",
-            expected=f"the same weights as {embedding}, since the config ties them",
-            received="other weights",
-            remedy=f"Set {KEY} to false in config.json if they are not tied.",
-        )
+        expected = f"the same weights as {embedding}, since the config ties them"
+        remedy = f"Set {KEY} to false in config.json if they are not tied."
+        raise KingyoError(f"{model.reference}: {heads[0]}", expected, "other weights", remedy)
     return copies | {name: embedding for name in equal if name not in heads or _ties(model)}
 
 
-def stand_in(model: ModelTensors, name: str) -> str | None:
+def tied_tensor(model: ModelTensors, name: str) -> str | None:
     """Return the stored tensor that a missing one is tied to; None if there is none."""
     if name.endswith(".bias"):
         above = _above(name)
@@ -139,7 +132,6 @@ def _biases(model: ModelTensors) -> Iterator[tuple[str, str]]:
 
 
 def _above(bias: str) -> str:
-    """Return the name of the parent module's bias."""
     return f"{bias.removesuffix('.bias').rpartition('.')[0]}.bias"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from kingyo.checkpoints.checkpoint import Checkpoint, Needs
+from kingyo.checkpoints.checkpoint import Checkpoint, TensorInputs
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.stacks import Stack, n_shared
 from kingyo.errors import KingyoError, suggest
@@ -31,12 +31,12 @@ class View:
     axis: int = 0
 
     def read(self) -> Tensor:
-        """Return the tensor, mapped from its file if possible. Never write to it."""
-        first = self.pieces[0]
-        stored = first.model.read(first.name)
-        parts = [_rows(stored, first, self.axis)]
-        for piece in self.pieces[1:]:
-            parts.append(_rows(piece.model.read(piece.name), piece, self.axis).to(stored.dtype))
+        parts: list[Tensor] = []
+        for piece in self.pieces:
+            tensor, n_rows = piece.model.read(piece.name), piece.end - piece.start
+            if tensor.ndim and n_rows != tensor.shape[self.axis]:
+                tensor = tensor.narrow(self.axis, piece.start, n_rows)
+            parts.append(tensor.to(parts[0].dtype) if parts else tensor)
         return parts[0] if len(parts) == 1 else torch.cat(parts, self.axis)
 
 
@@ -47,23 +47,20 @@ class FittedCheckpoint(Checkpoint):
     model: Checkpoint = field(repr=False)
     views: Mapping[str, View] = field(repr=False)
 
-    def needs(self, name: str) -> Needs:
-        """Return the pieces of a tensor."""
-        return Needs(others=tuple((piece.model, piece.name) for piece in self.views[name].pieces))
+    def needs(self, name: str) -> TensorInputs:
+        return TensorInputs(others=tuple((piece.model, piece.name) for piece in self.views[name].pieces))
 
     def home(self, name: str) -> str | None:
         """Return the name if it is among ``tensors``, else None, since ties are already resolved."""
         return name if name in self.views else None
 
     def read(self, name: str) -> Tensor:
-        """Return a tensor in the shape of the merge; never write to it."""
         if name not in self.views:
             remedy = suggest(name, self.views)
-            raise KingyoError(self.reference, expected="one of its tensors", received=name, remedy=remedy)
+            raise KingyoError(self.reference, "one of its tensors", name, remedy)
         return self.views[name].read()
 
     def read_rows(self, name: str, start: int, end: int) -> Tensor:
-        """Return some rows of a tensor; see ``Checkpoint``."""
         view = self.views[name]
         piece = view.pieces[0]
         if len(view.pieces) > 1 or view.axis or end > piece.end or piece.start:
@@ -72,7 +69,6 @@ class FittedCheckpoint(Checkpoint):
 
 
 def whole(model: Checkpoint, name: str, stored: str) -> View:
-    """Return the view of a complete tensor, under another name or its own."""
     info = model.tensors[stored]
     rows = info.shape[0] if info.shape else 1
     piece = RowRange(model=model, name=stored, start=0, end=rows)
@@ -106,12 +102,6 @@ def fitted(model: Checkpoint, views: Mapping[str, View], config: Mapping[str, ob
     )
 
 
-def _rows(tensor: Tensor, piece: RowRange, axis: int) -> Tensor:
-    if not tensor.ndim or piece.end - piece.start == tensor.shape[axis]:
-        return tensor
-    return tensor.narrow(axis, piece.start, piece.end - piece.start)
-
-
 def match_names(like: Checkpoint, other: Checkpoint, only: Collection[str] | None = None) -> dict[str, str]:
     """Return name in ``like`` -> the tensor of the other model with these weights, for all or ``only`` some.
 
@@ -133,39 +123,37 @@ def match_names(like: Checkpoint, other: Checkpoint, only: Collection[str] | Non
     for name in wanted:
         if name not in pairs:
             if (home := other.home(name)) is None:
-                raise lacking(name, like, other, like)
+                raise missing_tensor_error(name, like, other, like)
             pairs[name] = home
     unwanted = like.tensors.keys() - set(wanted)
     for name in sorted(_relevant(like, other, wanted) - set(pairs.values())):
-        if _is_among(unwanted, like, other, name):
+        if name in unwanted or (unwanted and _counterpart(other, like, name, ()) in unwanted):
             continue
         own = _in_like(like, other, name)
         home = like.home(own)
         if home is None:
-            raise lacking(name, other, like, like)
+            raise missing_tensor_error(name, other, like, like)
         if home not in unwanted:  # else a head tied to an embedding that stays as it is
             pairs[own] = name
     return pairs
 
 
-def lacking(name: str, owner: Checkpoint, lacks: Checkpoint, like: Checkpoint) -> KingyoError:
+def missing_tensor_error(name: str, owner: Checkpoint, lacks: Checkpoint, like: Checkpoint) -> KingyoError:
     """Return the error for a tensor that only one of two models has."""
     parts = like.layout.parts
     alone = f", or only one of the parts ({', '.join(parts)}), as in parts: {{language: merge}}"
-    return KingyoError(
-        f"{owner.reference} and {lacks.reference}",
-        expected="models with the same tensors",
-        received=f"'{name}' in {owner.reference} but not in {lacks.reference}",
-        remedy=f"Merge models of one architecture{alone if len(parts) > 1 else ''}.",
-    )
+    expected = "models with the same tensors"
+    received = f"'{name}' in {owner.reference} but not in {lacks.reference}"
+    remedy = f"Merge models of one architecture{alone if len(parts) > 1 else ''}."
+    return KingyoError(f"{owner.reference} and {lacks.reference}", expected, received, remedy)
 
 
 def _counterpart(like: Checkpoint, other: Checkpoint, name: str, taken: Collection[str]) -> str | None:
     stack = like.layout.stack(name)
     if stack is not None:
-        its = partner(like, other, stack)
-        counterpart = None if its is None else f"{its.prefix}{name[len(stack.prefix) :]}"
-        return counterpart if counterpart in other.tensors else None
+        its = counterpart(like, other, stack)
+        found = None if its is None else f"{its.prefix}{name[len(stack.prefix) :]}"
+        return found if found in other.tensors else None
     part = like.layout.part(name)
     outer = (each for each in other.tensors if other.layout.stack(each) is None and each not in taken)
     if len(other.layout.parts) > 1 and len(like.layout.parts) > 1:
@@ -175,12 +163,7 @@ def _counterpart(like: Checkpoint, other: Checkpoint, name: str, taken: Collecti
     return _best(name, outer)
 
 
-def _is_among(names: Collection[str], like: Checkpoint, other: Checkpoint, name: str) -> bool:
-    """Return whether a tensor of the other model is one of these of ``like``."""
-    return bool(names) and (name in names or _counterpart(other, like, name, ()) in names)
-
-
-def partner(like: Checkpoint, other: Checkpoint, stack: Stack) -> Stack | None:
+def counterpart(like: Checkpoint, other: Checkpoint, stack: Stack) -> Stack | None:
     """Return the stack of ``other`` that corresponds to one of ``like``, or None."""
     named = {each.name: each for each in other.layout.stacks}
     prefixes = {each.prefix: each for each in other.layout.stacks}

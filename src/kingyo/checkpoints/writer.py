@@ -1,8 +1,4 @@
-"""Write a checkpoint shard by shard, atomically, and resume an interrupted write.
-
-All files go into a hidden folder next to the target, which is renamed at the end, so a target is complete. A
-shard under its final name in the hidden folder is complete, too, and a rerun of the same merge keeps it.
-"""
+"""Write a checkpoint shard by shard into a folder that appears when it is complete."""
 
 from __future__ import annotations
 
@@ -14,10 +10,10 @@ import sys
 from collections import Counter
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import cast
 
-from kingyo.checkpoints.atomic_folder import PartialFolder, unwritable
+from kingyo.checkpoints.atomic_folder import AtomicFolder, unwritable_error
 from kingyo.checkpoints.checkpoint import Checkpoint
 from kingyo.checkpoints.folder_files import SEEING, SPEAKING
 from kingyo.checkpoints.header import OutTensor, TensorInfo, index_of, lay_out, read_header
@@ -43,13 +39,11 @@ _DTYPE_KEYS = ("dtype", "torch_dtype")
 
 
 class CheckpointWriter:
-    """Context manager that writes one checkpoint, and deletes the partial files after an error.
+    """Context manager that writes one checkpoint. After any error or interrupt, ``out`` is unchanged.
 
     Args:
         out: the folder to make; it must not exist or must be empty, unless ``force``.
         tensors: all tensors, in the order of the output.
-        identity: identifies the content; finished shards of an interrupted write with the same identity,
-            tensors and shard size are kept.
         max_shard_bytes: size at which a new shard begins.
         force: replace the model in ``out`` once the new one is complete.
         stem: prefix of the weight files; for a component written with its pipeline, such as
@@ -57,7 +51,6 @@ class CheckpointWriter:
 
     Raises:
         KingyoError: ``out`` is taken or not writable, the disk is too full, or another process writes there.
-            After any error, here or later, ``out`` is unchanged.
     """
 
     def __init__(
@@ -65,15 +58,13 @@ class CheckpointWriter:
         out: Path,
         tensors: Sequence[OutTensor],
         *,
-        identity: str = "",
         max_shard_bytes: int = MAX_SHARD_BYTES,
         force: bool = False,
         stem: str = "model",
     ) -> None:
         self.out = out
-        self._inside, stem = PurePath(stem).parent, PurePath(stem).name
-        self.shards = lay_out(tensors, max_shard_bytes, stem)
-        self._stem = stem
+        self._stem = PurePath(stem).name
+        self.shards = lay_out(tensors, max_shard_bytes, self._stem)
         self._sizes: Counter[str] = Counter()  # bytes of each floating dtype
         for tensor in tensors:
             self._sizes[tensor.dtype] += tensor.n_bytes if "float" in tensor.dtype else 0
@@ -81,49 +72,27 @@ class CheckpointWriter:
             name: (i, start) for i, shard in enumerate(self.shards) for name, start in shard.starts.items()
         }
         self._files: dict[int, int] = {}
-        self._is_noted = False
-        content = json.dumps({"identity": identity, "shards": [shard.digest for shard in self.shards]})
-        self._partial = PartialFolder(out, content, force=force)
+        self._atomic = AtomicFolder(out, force=force)
+        self._folder = self._atomic.content / PurePath(stem).parent
 
     def __enter__(self) -> CheckpointWriter:
-        try:
-            with self._checked():
-                self._partial.take({str(self._inside / shard.file) for shard in self.shards})
+        with self._checked():
+            self._atomic.__enter__()
+            try:
                 self._folder.mkdir(exist_ok=True)
-                self._check_room()
-        except BaseException:
-            self._partial.release(keep=False)
-            raise
+                needed = sum(shard.n_bytes for shard in self.shards)
+                free = shutil.disk_usage(self._folder).free
+                if needed > free:
+                    raise disk_full_error(self.out, needed, free)
+            except BaseException:
+                self._atomic.__exit__()
+                raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for descriptor in self._files.values():
             os.close(descriptor)
-        is_interrupted = kind is not None and not issubclass(kind, Exception)
-        self._partial.release(keep=self._is_noted or (is_interrupted and self.n_finished > 0))
-
-    @property
-    def is_published(self) -> bool:
-        """Return whether ``out`` already holds the complete checkpoint."""
-        files = {self.out / self._inside / shard.file: shard.n_bytes for shard in self.shards}
-        return self._partial.is_published and all(
-            file.is_file() and file.stat().st_size == n_bytes for file, n_bytes in files.items()
-        )
-
-    @property
-    def n_finished(self) -> int:
-        """Number of complete shards."""
-        return sum(self.is_finished(i) for i in range(len(self.shards)))
-
-    def is_finished(self, shard: int) -> bool:
-        """Return whether a shard is complete, including one from an interrupted write."""
-        return (self._folder / self.shards[shard].file).is_file()
-
-    def shard_of(self, name: str) -> int:
-        """Return the shard of a tensor."""
-        return self._place[name][0]
+        self._atomic.__exit__()
 
     def write(self, name: str, first: int, numbers: AnyTensor) -> None:
         """Write a span of a tensor. Thread-safe."""
@@ -138,14 +107,13 @@ class CheckpointWriter:
 
     def begin(self, shard: int) -> None:
         """Open a shard and write its header."""
-        path = self._folder / f"{self.shards[shard].file}.part"
         with self._checked():
+            path = self._folder / self.shards[shard].file
             self._files[shard] = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
             os.pwrite(self._files[shard], self.shards[shard].header, 0)
 
     def finish(self, shard: int) -> None:
-        """Flush a shard after all its tensors are written, and give it its final name."""
-        file = self.shards[shard].file
+        """Flush a shard after all its tensors are written."""
         descriptor = self._files.pop(shard)
         with self._checked():
             try:
@@ -153,7 +121,6 @@ class CheckpointWriter:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-            (self._folder / f"{file}.part").rename(self._folder / file)
 
     def weights(self) -> dict[str, TensorInfo]:
         """Return the tensors of all shards, which must be finished."""
@@ -162,7 +129,7 @@ class CheckpointWriter:
 
     def add_file(self, name: str, parts: Iterable[bytes | memoryview]) -> None:
         """Write a further file, part by part; its name is relative to ``out``."""
-        file = self._partial.content / name
+        file = self._atomic.content / name
         with self._checked(), file.open("wb") as stream:
             stream.writelines(parts)
 
@@ -174,7 +141,6 @@ class CheckpointWriter:
         without: Collection[str] = (),
         more: Collection[str] = (),
         around: Mapping[str, Path] = NOTHING,
-        is_one_of_several: bool = False,
     ) -> Path:
         """Add all other files, and give the folder its name.
 
@@ -184,10 +150,8 @@ class CheckpointWriter:
             without: patterns of names that are not copied.
             more: patterns of further files to copy.
             around: further files to copy, by their names in ``out``.
-            is_one_of_several: keep a note beside the folder, so that a rerun of several writes skips this
-                one; ``forget`` removes the note.
         """
-        folder, content = self._folder, self._partial.content
+        folder, content = self._folder, self._atomic.content
         main_dtype = next((dtype for dtype, size in self._sizes.most_common(1) if size), None)
         with self._checked():
             for name, file in around.items():
@@ -198,26 +162,15 @@ class CheckpointWriter:
             write_json(folder / "config.json", config_of(like, main_dtype))
             for name, data in (files or {}).items():
                 _with_parents(content / name).write_bytes(data.encode() if isinstance(data, str) else data)
-            self._partial.publish()
-            self._is_noted = is_one_of_several
+            self._atomic.publish()
         return self.out
-
-    @property
-    def _folder(self) -> Path:
-        return self._partial.content / self._inside
 
     @contextlib.contextmanager
     def _checked(self) -> Generator[None]:
         try:
             yield
         except OSError as error:
-            raise unwritable(self.out, error) from error
-
-    def _check_room(self) -> None:
-        needed = sum(shard.n_bytes for i, shard in enumerate(self.shards) if not self.is_finished(i))
-        free = shutil.disk_usage(self._partial.content).free
-        if needed > free:
-            raise no_room(self.out, needed, free)
+            raise unwritable_error(self.out, error) from error
 
 
 def _with_parents(file: Path) -> Path:
@@ -274,11 +227,8 @@ def _begin_to_flush(descriptor: int, first: int, end: int) -> None:
             os.posix_fadvise(descriptor, start, stop - start, os.POSIX_FADV_DONTNEED)
 
 
-def no_room(out: Path, needed: int, free: int) -> KingyoError:
+def disk_full_error(out: Path, needed: int, free: int) -> KingyoError:
     """Return the error for a disk that is too full."""
-    return KingyoError(
-        str(out),
-        expected=f"{size_text(needed)} of free disk space",
-        received=size_text(free),
-        remedy="Free some space, or choose a folder on another disk.",
-    )
+    expected = f"{size_text(needed)} of free disk space"
+    remedy = "Free some space, or choose a folder on another disk."
+    return KingyoError(str(out), expected=expected, received=size_text(free), remedy=remedy)

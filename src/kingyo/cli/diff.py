@@ -36,7 +36,7 @@ def diff(
     Example: `kingyo diff model-a model-b --base base-model --picture differences.png`
     """
     from kingyo.checkpoints.locate import open_together
-    from kingyo.compare import advise, compare
+    from kingyo.compare import compare
     from kingyo.compare.picture import drawer
     from kingyo.io.files import write_bytes
 
@@ -50,7 +50,7 @@ def diff(
     except KeyboardInterrupt:
         raise Interrupted("Interrupted; nothing was written.") from None
     if as_json:
-        print_json({**comparison.record(), "advice": list(advise(comparison))})
+        print_json(comparison.record())
     else:
         from kingyo.cli.diff_tables import print_comparison
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from rich.columns import Columns
 from rich.markup import escape
 from rich.table import Table
 
 from kingyo.cli.console import Console, plain_table, print_table, print_text
+from kingyo.compare import TOP, CheckpointComparison, ComparisonSums, letter
 from kingyo.io.units import count_text, percent
-
-if TYPE_CHECKING:
-    from kingyo.compare import CheckpointComparison, ComparisonSums
 
 LEGEND = (
     "opposed: opposite signs among the parameters that both models changed (50% is chance); by size: the "
@@ -24,8 +21,6 @@ LEGEND = (
 
 def print_comparison(comparison: CheckpointComparison) -> None:
     """Print a comparison to standard output."""
-    from kingyo.compare import advise, letter
-
     console = Console(highlight=False)
     for i, reference in enumerate(comparison.models):
         print_text(console, f"[bold]{letter(i)}[/bold] = {escape(reference)}")
@@ -39,13 +34,11 @@ def print_comparison(comparison: CheckpointComparison) -> None:
     print_table(console, _groups(comparison, "layer", comparison.layers))
     if comparison.base is not None:
         print_text(console, LEGEND, style="dim")
-    for line in (*comparison.notes, *advise(comparison)):
+    for line in comparison.notes:
         print_text(console, escape(line))
 
 
 def _models(comparison: CheckpointComparison) -> Table:
-    from kingyo.compare import TOP, letter
-
     total = comparison.total
     energy = [f"top {percent(share, '.0f')}" for share in TOP]
     table = plain_table("", "‖δ‖", "of ‖base‖", "unchanged", *energy, title="Task vectors", n_left=1)
@@ -60,8 +53,6 @@ def _cells(comparison: CheckpointComparison, sums: ComparisonSums) -> dict[str, 
     """Return the cells of a group of tensors: heading -> cell. Cells about pairs are means over all pairs."""
     if comparison.base is None:
         return _without_base(sums)
-    from kingyo.compare import letter
-
     changes = {f"‖δ{letter(i)}‖": _share(sums.change(i)) for i in range(sums.n_models)}
     if sums.n_models == 1:
         return {**changes, "unchanged": _share(sums.unchanged(0)), "top 10%": _share(sums.top_share(0))}
@@ -74,8 +65,6 @@ def _cells(comparison: CheckpointComparison, sums: ComparisonSums) -> dict[str, 
 
 
 def _without_base(sums: ComparisonSums) -> dict[str, str]:
-    from kingyo.compare import letter
-
     return {
         **{f"‖{letter(i)}‖": f"{sums.norm(i):.4g}" for i in range(sums.n_models)},
         "‖A − B‖" if sums.n_models == 2 else "gap": f"{_mean(sums, sums.distance) or 0.0:.4g}",
@@ -120,8 +109,6 @@ def _matrices(comparison: CheckpointComparison) -> dict[str, list[list[str]]]:
 
 
 def _matrix(title: str, cells: Sequence[Sequence[str]]) -> Table:
-    from kingyo.compare import letter
-
     names = [letter(i) for i in range(len(cells))]
     table = plain_table("", *names, title=title, n_left=1)
     for name, row in zip(names, cells, strict=True):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -13,13 +12,13 @@ import typer
 from kingyo.cli.as_json import print_json
 from kingyo.cli.options import AllowPickle, AsJson, Device, Kind, Model
 from kingyo.cli.terminal import echo
-from kingyo.errors import KingyoError, unknown
+from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.io.files import write_bytes
 from kingyo.io.pipeline_index import PIPELINE
 from kingyo.io.units import counted
 
 if TYPE_CHECKING:
-    from kingyo.models.kinds import LoadOptions
+    from kingyo.models.kinds import LoadOptions, ModelKind
     from kingyo.types import Drawing, DrawingPrompt, DrawsPictures, Media
 
 Prompt = Annotated[str, typer.Argument(metavar="PROMPT", help="What to draw.")]
@@ -88,7 +87,7 @@ def draw(
         batch_size=1,
         allow_pickle=allow_pickle,
     )
-    live = _load(model, kind, options, lambda reader: _check(reader, prompts, drawing))
+    live = _load(model, kind, options, lambda found, path: _check(found, path, prompts, drawing))
     for each, file in zip(prompts, files, strict=True):
         _write(file, live.draw([each], drawing)[0])
         if not as_json:
@@ -137,19 +136,21 @@ def _known(dtype: str | None) -> str | None:
     from kingyo.recipe import DTYPES
 
     if dtype is not None and dtype not in DTYPES:
-        raise unknown("--dtype", dtype, DTYPES)
+        raise unknown_name_error("--dtype", dtype, DTYPES)
     return dtype
 
 
-def _load(model: str, kind: str | None, options: LoadOptions, read: Callable[[Any], None]) -> DrawsPictures:
-    """Load a model that draws; ``read`` gets the stand-in that reads its prompts before."""
+def _load(
+    model: str, kind: str | None, options: LoadOptions, check: Callable[[ModelKind, Path], None]
+) -> DrawsPictures:
+    """Load a model that draws, after a check of its kind and folder."""
     from kingyo.models.kinds import require_needs
     from kingyo.run.model_kind import load_checkpoint, open_alone
     from kingyo.types import DrawsPictures
 
     checkpoint, found = open_alone(model, kind, allow_pickle=options.allow_pickle)
     require_needs("kingyo draw", DrawsPictures, found)
-    read(found.reader(checkpoint.path))
+    check(found, checkpoint.path)
     return cast(DrawsPictures, load_checkpoint(checkpoint, found, options))
 
 
@@ -187,17 +188,17 @@ def _is_png(file: Path) -> bool:
         return stream.read(8) == b"\x89PNG\r\n\x1a\n"
 
 
-def _check(reader: Any, prompts: Sequence[DrawingPrompt], drawing: Drawing) -> None:
+def _check(kind: ModelKind, path: Path, prompts: Sequence[DrawingPrompt], drawing: Drawing) -> None:
     """Check the settings, and print a note if the text encoders cut the prompt."""
-    from kingyo.models.kinds import AllRead
+    from kingyo.models.kinds import Question
 
-    with suppress(AllRead):
-        reader.draw(prompts[:1], replace(drawing, truncate=True))
-    try:
-        reader.draw(prompts[:1], replace(drawing, truncate=False))
-    except AllRead:
-        return
-    except KingyoError as error:
+    def errors(*, truncate: bool) -> Iterable[KingyoError]:
+        options = {"drawing": replace(drawing, truncate=truncate)}
+        return kind.validate(path, [Question("draw", prompts[:1], options)])
+
+    for error in errors(truncate=True):
+        raise error
+    for error in errors(truncate=False):
         echo(f"Note: the text encoder reads {error.expected.split(',')[0]}; {error.received}.", err=True)
 
 

@@ -27,7 +27,7 @@ from kingyo.evolution.screens import ScreenSettings
 from kingyo.io.units import counted, percent, size_text, time_text
 from kingyo.run.settings import RunSettings
 from kingyo.run.tune import n_loras, steps_of
-from kingyo.strategies.initial_points import main_batch
+from kingyo.strategies.wrapper import main_batch
 from kingyo.tasks import single_tasks
 from kingyo.types import SPLITS, Axis
 

@@ -17,7 +17,7 @@ import typer
 from kingyo.cli.as_json import errors_beside, print_json
 from kingyo.cli.options import AllowPickle, AsJson, Device, Kind, Model, TrustRemoteCode
 from kingyo.cli.terminal import echo
-from kingyo.errors import KingyoError, unknown
+from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.io.files import write_bytes, write_text
 from kingyo.types import MEDIA, Progress, ignore_progress
 
@@ -195,7 +195,7 @@ def _items(task: Task, split: str) -> Sequence[Item]:
     if split == "all":
         return [item for each in SPLITS for item in task.items(each)]
     if split not in SPLITS:
-        raise unknown("--split", split, (*SPLITS, "all"))
+        raise unknown_name_error("--split", split, (*SPLITS, "all"))
     chosen: Split = split
     return task.items(chosen)
 

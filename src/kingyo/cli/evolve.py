@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Callable
 from contextlib import redirect_stdout
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -13,7 +16,8 @@ import typer
 from kingyo.cli.as_json import print_json
 from kingyo.cli.options import AsJson
 from kingyo.cli.run import finish, run_to_end
-from kingyo.cli.scout_choice import choose_sources
+from kingyo.cli.scout_choice import find_candidates, plan_choice
+from kingyo.cli.scout_choice import read as read_models
 from kingyo.cli.show import print_spread
 from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError
@@ -21,6 +25,7 @@ from kingyo.errors import KingyoError
 if TYPE_CHECKING:
     from kingyo.run.config import RunConfig
     from kingyo.run.run import Run
+    from kingyo.scout.for_task import ScoutRequest
 
 File = Annotated[
     Path,
@@ -70,7 +75,8 @@ def evolve(
 
     Example: `kingyo evolve run.yaml --dry-run`
     """
-    from kingyo.run.config_file import asks_scout, load_config
+    from kingyo.run.config_file import asks_scout
+    from kingyo.scout.for_task import ScoutRequest
 
     data = _read(config)
     settings = _load(config, data, max_fevals, task_search_path or [])  # before the slow imports
@@ -78,20 +84,25 @@ def evolve(
     folder = run or Path("runs") / settings.name
     if not dry_run:
         _require_free(folder, several=seeds is not None)
-    if asks_scout(data):
-        data = choose_sources({**data, **changes}, config.parent, folder, dry_run=dry_run, as_json=as_json)
-        settings = load_config(config, data)
     settings = settings.model_copy(update=changes)
-    if dry_run:
+    begin: Callable[[int, Path, Path | None], Run] = partial(_begin, config, settings)
+    if asks_scout(data):
+        data = {"name": settings.name, **data}
+        request = ScoutRequest.of({**data, **changes}, config.parent, folder)
+        if dry_run:
+            plan_choice(read_models(request, show=not as_json), request, as_json=as_json)
+            return
+        begin = partial(_begin_choice, config, request, quiet=as_json)
+    elif dry_run:
         _dry_run(settings, config.parent, as_json)
         return
     if not as_json:
         echo(f"Checking models and data of {settings.name}…", err=True)  # loading libraries takes seconds
     if seeds is not None:
-        _run_seeds(config, settings, folder, seeds, quiet=as_json)
+        _run_seeds(begin, settings.seed, folder, seeds, quiet=as_json)
         print_spread(folder, as_json)
         return
-    with _begin(config, settings, folder) as new:
+    with begin(settings.seed, folder, None) as new:
         finish(new.begun, new, as_json=as_json)
 
 
@@ -104,8 +115,9 @@ def _read(path: Path) -> dict[str, object]:
 def _load(
     path: Path, data: dict[str, object], max_fevals: int | None, task_search_path: list[Path]
 ) -> RunConfig:
+    from kingyo.run.config import parse_config
     from kingyo.run.config_file import BY_SCOUT, asks_scout, load_config, name_from_path
-    from kingyo.run.mergekit_evolve import is_genome_file, load_genome_file
+    from kingyo.run.mergekit_evolve import convert_genome_file, is_genome_file
 
     if "merge_method" in data:
         raise KingyoError(
@@ -116,10 +128,12 @@ def _load(
             "`kingyo init`.",
         )
     if is_genome_file(data):
-        genome = load_genome_file(path, max_fevals=max_fevals, task_search_path=task_search_path)
-        for note in genome.notes:
-            echo(f"Note: {note}", err=True)
-        return genome.config
+        converted, unused = convert_genome_file(
+            path, max_fevals=max_fevals, task_search_path=task_search_path
+        )
+        if unused:
+            echo(f"Note: {', '.join(unused)}: settings of mergekit-evolve without effect here.", err=True)
+        return parse_config(converted, str(path))
     if max_fevals is not None or task_search_path:
         raise KingyoError(
             "--task-search-path" if max_fevals is None else "--max-fevals",
@@ -129,7 +143,7 @@ def _load(
         )
     sources = data.get("sources")
     if isinstance(sources, dict) and BY_SCOUT in sources:
-        from kingyo.scout.chosen_sources import check_rest, require_alone
+        from kingyo.scout.for_task import check_rest, require_alone
 
         require_alone(cast("dict[str, object]", sources), path.parent)
         if asks_scout(data):
@@ -139,7 +153,7 @@ def _load(
 
 def _require_free(folder: Path, *, several: bool) -> None:
     """Check that a run can be made in a folder; several runs may continue in it."""
-    from kingyo.store.database import DATABASE, require_new
+    from kingyo.store import DATABASE, require_new
 
     if not several:
         require_new(folder)
@@ -172,24 +186,35 @@ def _dry_run(config: RunConfig, folder: Path, as_json: bool) -> None:
         print_dry_run(plan, speeds)
 
 
-def _begin(file: Path, config: RunConfig, run: Path, seeds: Path | None = None) -> Run:
+def _begin(file: Path, config: RunConfig, seed: int, run: Path, seeds: Path | None) -> Run:
     """Begin a run of a config that was read from a file; ``seeds`` is the folder of several runs."""
     from kingyo.run.begin import begin
     from kingyo.run.run import Run
 
     with redirect_stdout(sys.stderr):
-        return begin(Run.open(config, file.parent), run, seeds=seeds, file=file)
+        opened = Run.open(config.model_copy(update={"seed": seed}), file.parent)
+        return begin(opened, run, seeds=seeds, file=file)
 
 
-def _run_seeds(file: Path, config: RunConfig, folder: Path, n: int, *, quiet: bool) -> None:
-    """Run n seeds one after the other, from that of the config. Finished seeds are skipped."""
-    from kingyo.run.seed_runs import PREFIX, require_same_setup
-    from kingyo.run.setup import as_fact
+def _begin_choice(
+    file: Path, request: ScoutRequest, seed: int, run: Path, seeds: Path | None, *, quiet: bool
+) -> Run:
+    """Begin a run that chooses its sources."""
+    asked = replace(request, data={**request.data, "seed": seed})
+    candidates = find_candidates(asked, quiet=quiet)
+    with redirect_stdout(sys.stderr):
+        return candidates.begin(run, seeds=seeds, file=file)
+
+
+def _run_seeds(
+    begin: Callable[[int, Path, Path | None], Run], first: int, folder: Path, n: int, *, quiet: bool
+) -> None:
+    """Run n seeds one after the other. Finished seeds are skipped."""
+    from kingyo.run.seed_runs import PREFIX
     from kingyo.store import DATABASE, RunStore
 
-    require_same_setup(folder, {"config": as_fact(config)})
     command = shlex.join(("kingyo", *sys.argv[1:]))
-    for seed in range(config.seed, config.seed + n):
+    for seed in range(first, first + n):
         run = folder / f"{PREFIX}{seed}"
         if (run / DATABASE).exists():
             with RunStore.read(run) as store:
@@ -200,5 +225,5 @@ def _run_seeds(file: Path, config: RunConfig, folder: Path, n: int, *, quiet: bo
             with RunStore.open(run) as store:
                 run_to_end(store, None, quiet=quiet, command=command)
         else:
-            with _begin(file, config.model_copy(update={"seed": seed}), run, folder) as new:
+            with begin(seed, run, folder) as new:
                 run_to_end(new.begun, new, quiet=quiet, command=command)

@@ -97,7 +97,7 @@ def likely_task(data: str, kind: ModelKind, images: str | None) -> TaskColumns:
         kind: of the models.
         images: the column of the images; empty if there is none, None if it is unknown.
     """
-    from kingyo.tasks.cells import parse_list
+    from kingyo.tasks.rows import parse_list
 
     cells = {name: parse_list(cell) for name, cell in read_first(data).columns.items()}
     if images and images not in cells:

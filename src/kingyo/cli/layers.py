@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import redirect_stdout
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,7 @@ from kingyo.cli.options import AllowPickle, AsJson, Kind
 from kingyo.errors import KingyoError
 
 if TYPE_CHECKING:
-    from kingyo.run.layer_similarity import SimilarityResult
+    from kingyo.run.layer_similarity import LayerSimilarity
 
 
 def layers(
@@ -50,16 +51,56 @@ def layers(
             else _of_models(inputs, task, items, kind_name, allow_pickle=allow_pickle)
         )
     if as_json:
-        from kingyo.compare.similarity import similarity_record
-
-        print_json(similarity_record(similarity.models, similarity.n_prompts, similarity.likeness))
+        print_json(_record(similarity))
     else:
-        from kingyo.cli.layer_tables import print_similarity
-
-        print_similarity(similarity)
+        _print(similarity)
 
 
-def _of_run(file: str, items: int | None, kind: str | None, *, allow_pickle: bool) -> SimilarityResult:
+def _record(similarity: LayerSimilarity) -> dict[str, object]:
+    rows = [[None if isnan(value) else value for value in row] for row in similarity.cosine.tolist()]
+    return {
+        "models": dict(similarity.models),
+        "layers": dict(similarity.n_layers),
+        "prompts": similarity.n_prompts,
+        "tokens": similarity.n_tokens,
+        "places": [f"{name}.{k}" for name, k in similarity.places],
+        "cosine": rows,
+    }
+
+
+def _print(similarity: LayerSimilarity) -> None:
+    from rich.markup import escape
+
+    from kingyo.cli.console import Console, plain_table, print_table, print_text
+    from kingyo.compare import letter
+    from kingyo.io.units import counted
+
+    console = Console(highlight=False)
+    letters = {name: letter(i) for i, name in enumerate(similarity.models)}
+    for name, reference in similarity.models.items():
+        title = escape(name) if name == reference else f"{escape(name)} ({escape(reference)})"
+        layers = counted(similarity.n_layers[name], "layer")
+        print_text(console, f"[bold]{letters[name]}[/bold] = {title}, {layers}")
+    size = f"{counted(similarity.n_tokens, 'token')} of {counted(similarity.n_prompts, 'prompt')}"
+    print_text(console, f"Mean cosine of streams on {size}, without the first token of each.")
+    print_text(console, "Row: output of a layer. Column: input of a layer.")
+    places = list(enumerate(similarity.places))
+    inputs = [(i, place) for i, place in places if place[1] < similarity.n_layers[place[0]]]
+    table = plain_table("", *(f"{letters[name]}.{k}" for _, (name, k) in inputs), n_left=1)
+    for row, (name, k) in places:
+        if k:
+            cells = (_number(float(similarity.cosine[row, column])) for column, _ in inputs)
+            table.add_row(f"{letters[name]}.{k - 1}", *cells)
+    print_table(console, table)
+
+
+def _number(value: float) -> str:
+    """Return a number with two digits: .97, 1, -.12."""
+    text = "–" if isnan(value) else f"{value:.2f}"
+    return "1" if text == "1.00" else text.replace("0.", ".", 1)
+
+
+def _of_run(file: str, items: int | None, kind: str | None, *, allow_pickle: bool) -> LayerSimilarity:
     from kingyo.run.config_file import load_config
     from kingyo.run.layer_similarity import measure_sources
 
@@ -71,7 +112,7 @@ def _of_run(file: str, items: int | None, kind: str | None, *, allow_pickle: boo
 
 def _of_models(
     models: list[str], task: Path | None, items: int | None, kind: str | None, *, allow_pickle: bool
-) -> SimilarityResult:
+) -> LayerSimilarity:
     if task is None:
         raise KingyoError(
             "--task",

@@ -14,7 +14,7 @@ import typer
 from kingyo.cli.as_json import print_json
 from kingyo.cli.options import AsJson
 from kingyo.cli.terminal import echo
-from kingyo.errors import KingyoError, unknown
+from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.io.extras import install_command
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ OWN_GRADER = (
 )
 
 OWN_PICTURE_GRADER = (
-    "Pictures: your own frozen dataclass with __call__(self, pictures, items), which returns a number from 0 "
+    "Images: your own frozen dataclass with __call__(self, pictures, items), which returns a number from 0 "
     "to 1 for each picture. Its fields are the options."
 )
 
@@ -109,7 +109,7 @@ def show_list(
     if name is not None:
         names = [each.name for each in listings]
         if name not in names:
-            raise unknown(kind.value, name, names)
+            raise unknown_name_error(kind.value, name, names)
         listings = [listings[names.index(name)]]
     if as_json:
         print_json([each.to_json() for each in listings])
@@ -180,15 +180,14 @@ def strategies() -> list[Listing]:
 
 
 def _graders() -> list[Listing]:
-    from kingyo.tasks import GRADERS
-    from kingyo.tasks.picture_grader import PICTURE_GRADERS
+    from kingyo.tasks.graders.grader import GRADERS, graders_of
 
-    of_texts = [_described(name, GRADERS.get(name)) for name in GRADERS.names()]
-    of_pictures = [_described(name, PICTURE_GRADERS.get(name)) for name in PICTURE_GRADERS.names()]
+    of_texts = [_described(name, GRADERS.get(name)) for name in graders_of("texts")]
+    of_images = [_described(name, GRADERS.get(name)) for name in graders_of("images")]
     return [
         *of_texts,
         Listing(name="FILE.py:FUNCTION", doc=OWN_GRADER, options=[]),
-        *(dataclasses.replace(each, doc=f"Pictures: {each.doc}") for each in of_pictures),
+        *(dataclasses.replace(each, doc=f"Images: {each.doc}") for each in of_images),
         Listing(name="FILE.py:CLASS", doc=OWN_PICTURE_GRADER, options=[]),
     ]
 

@@ -23,10 +23,12 @@ from kingyo.cli.advice import AdviceWatcher
 from kingyo.cli.console import Console, print_text
 from kingyo.cli.part_progress import PartProgress
 from kingyo.cli.run_progress import RunProgress, row_name
-from kingyo.dry_run import Cost, remaining_cost, total
+from kingyo.dry_run import Cost, choice_cost, remaining_cost, total
 from kingyo.evolution import BASELINES, Event, stored_objectives
 from kingyo.io.units import counted, percent, time_text
 from kingyo.results.unit import unit_of
+from kingyo.run.begin import make_choice
+from kingyo.run.choice import is_choosing
 from kingyo.run.config import TRAININGS
 from kingyo.run.extensions import kept_if_used
 from kingyo.run.resume import is_complete, journey_of, require_same_code
@@ -102,6 +104,9 @@ class LiveDisplay:
     def _lines(self, event: Event) -> Iterator[str]:
         """Yield the scores of baselines on fit; without a table also the progress of all parts."""
         running, is_log = self._progress.running, self._live is None
+        if event.kind == "said":
+            yield f"  {event.text}"
+            return
         if running is None:
             return
         if event.replayed:
@@ -189,6 +194,8 @@ def run_shown(store: RunStore, run: Run | None, display: LiveDisplay) -> Run:
     """
     with kept_if_used(store):
         opened = Run.stored(store) if run is None else run
+        if is_choosing(store):
+            opened = choose_shown(opened, display)
         if is_complete(store):
             require_same_code(opened)
             display.print_line(_finished_text(opened))
@@ -198,6 +205,13 @@ def run_shown(store: RunStore, run: Run | None, display: LiveDisplay) -> Run:
         display.expect(remaining_cost(journey), journey.runner.n_workers)
         journey.run()
     return opened
+
+
+def choose_shown(run: Run, display: LiveDisplay) -> Run:
+    """Choose the sources of a run with a display, and return the run with them."""
+    require_same_code(run)
+    display.expect(choice_cost(run))
+    return make_choice(run, display.notify)
 
 
 def _finished_text(run: Run) -> str:

@@ -17,9 +17,10 @@ from kingyo.errors import listed
 from kingyo.io.units import counted
 
 if TYPE_CHECKING:
-    from kingyo.engine.options import MergeRequest
-    from kingyo.engine.outputs import PlannedOutput
+    from kingyo.engine import MergeOptions
+    from kingyo.engine.book import PlannedOutput
     from kingyo.engine.preflight import Preflight
+    from kingyo.recipe import RecipeBook
 
 _MAX_TENSORS = 3  # named in a warning
 
@@ -83,7 +84,7 @@ def merge(
     verbose: Verbose = False,
     as_json: AsJson = False,
 ) -> None:
-    """Merge models on disk according to a recipe. Rerun the command to resume after an interruption.
+    """Merge models on disk according to a recipe. After an interruption, rerun the command.
 
     The flags of mergekit-yaml and mergekit-multi also work.
 
@@ -92,7 +93,6 @@ def merge(
     record: dict[str, object] = {"targets": []}
     with errors_beside(record) if as_json else nullcontext():
         from kingyo.engine import MergeOptions
-        from kingyo.engine.options import MergeRequest
         from kingyo.io.units import parse_size
 
         options = MergeOptions(
@@ -108,23 +108,30 @@ def merge(
             single_file=single_file,
             allow_pickle=allow_pickle,
         )
-        request = MergeRequest(recipe=recipe, out=out, options=options)
         if dry_run:
-            _dry_run(request, record, verbose=verbose, as_json=as_json)
+            _dry_run(recipe, out, options, record, verbose=verbose, as_json=as_json)
         else:
-            _merge(request, record, as_json=as_json)
+            _merge(recipe, out, options, record, as_json=as_json)
         if as_json:
             print_json(record)
 
 
-def _dry_run(request: MergeRequest, record: dict[str, object], *, verbose: bool, as_json: bool) -> None:
+def _dry_run(
+    recipe: Path,
+    out: Path,
+    options: MergeOptions,
+    record: dict[str, object],
+    *,
+    verbose: bool,
+    as_json: bool,
+) -> None:
     """Print the plan or add it to the record; exit with code 1 if the merge is not possible."""
     from kingyo.engine.preflight import check_merge
     from kingyo.engine.record import preflight_record
     from kingyo.engine.sizes import estimate
 
     note_if_slow()
-    preflight = check_merge(request, fetch=False)
+    preflight = check_merge(recipe, out, options, fetch=False)
     forecast = estimate(preflight) if preflight.outputs else None
     if as_json:
         record.update(preflight_record(preflight, forecast, verbose=verbose))
@@ -138,14 +145,15 @@ def _dry_run(request: MergeRequest, record: dict[str, object], *, verbose: bool,
         raise typer.Exit(1)
 
 
-def _merge(request: MergeRequest, record: dict[str, object], *, as_json: bool) -> None:
+def _merge(
+    recipe: Path, out: Path, options: MergeOptions, record: dict[str, object], *, as_json: bool
+) -> None:
     """Merge, and add each model that is written to the targets of the record."""
-    from kingyo.engine.record import findings_record
-    from kingyo.engine.write import finish
+    from kingyo.engine.record import diagnostics_record
 
     start = time.monotonic()
-    preflight = check_and_fetch(request)
-    record.update(findings_record(preflight.findings))
+    preflight = check_and_fetch(recipe, out, options)
+    record.update(diagnostics_record(preflight))
     if preflight.error is not None:
         raise preflight.error
     note_if_slow()
@@ -156,15 +164,18 @@ def _merge(request: MergeRequest, record: dict[str, object], *, as_json: bool) -
     for output in preflight.outputs:
         written.append(_write(preflight, output, start, quiet=as_json))
         start = time.monotonic()
-    finish(preflight)
 
 
-def check_and_fetch(request: MergeRequest) -> Preflight:
+def check_and_fetch(
+    recipe: Path | RecipeBook, out: Path, options: MergeOptions, folder: Path | None = None
+) -> Preflight:
     """Check a merge, and download missing weights after everything else is checked."""
     from kingyo.engine.preflight import check_merge
 
-    preflight = check_merge(request, fetch=False)
-    return check_merge(request) if preflight.error is None and preflight.n_missing else preflight
+    preflight = check_merge(recipe, out, options, folder=folder, fetch=False)
+    if preflight.error is None and preflight.n_missing:
+        return check_merge(recipe, out, options, folder=folder)
+    return preflight
 
 
 def _write(preflight: Preflight, output: PlannedOutput, start: float, *, quiet: bool) -> dict[str, object]:
@@ -176,7 +187,7 @@ def _write(preflight: Preflight, output: PlannedOutput, start: float, *, quiet: 
 
     with (
         MergeProgress(output.out.name or str(output.out), quiet=quiet) as progress,
-        interruptible(lambda: _interrupt_message(progress.finished, len(output.shards))),
+        interruptible(lambda: f"Interrupted; nothing is left behind in {output.out}."),
     ):
         write(preflight, output, progress)
     nonfinite, seconds = sorted(progress.nonfinite), time.monotonic() - start
@@ -188,10 +199,3 @@ def _write(preflight: Preflight, output: PlannedOutput, start: float, *, quiet: 
         size, method = size_text(output.n_bytes), output.plan.recipe.merge_method
         echo(f"Wrote {output.out}: {tensors} by {method}, {size} in {time_text(seconds)}.")
     return {**output_record(output), "seconds": round(seconds, 3), "nonfinite": nonfinite}
-
-
-def _interrupt_message(finished: int, shards: int) -> str:
-    if not finished:
-        return "Interrupted before a weight file was complete; nothing is left behind."
-    files = counted(shards, "weight file")
-    return f"Interrupted with {finished} of {files} complete. The same command continues."

@@ -10,9 +10,9 @@ from rich.table import Table
 from kingyo.checkpoints import Checkpoint
 from kingyo.cli.console import Console, plain_table, print_table, print_text
 from kingyo.engine import Plan
-from kingyo.engine.outputs import PlannedOutput
+from kingyo.engine.book import PlannedOutput
 from kingyo.engine.preflight import Preflight
-from kingyo.engine.record import JobGroup, common_text, group, ungrouped
+from kingyo.engine.record import JobGroup, common_text, group, heading, ungrouped
 from kingyo.engine.sizes import MergeForecast
 from kingyo.errors import listed
 from kingyo.io.units import count_text, counted, size_text
@@ -32,7 +32,7 @@ def print_plan(preflight: Preflight, forecast: MergeForecast | None, *, verbose:
     if forecast is not None:
         for line in _cost_lines(forecast):
             print_text(console, escape(line))
-    for each in preflight.findings:
+    for each in preflight.diagnostics:
         style = STYLES[each.level]
         print_text(console, f"[{style}]{each.level}[/{style}]: {escape(str(each.error))}")
     if not preflight.of("error"):
@@ -43,8 +43,8 @@ def _print_target(console: Console, preflight: Preflight, output: PlannedOutput,
     plan = output.plan
     print_text(console, f"[bold]{escape(str(output.out))}[/bold]")
     for step in output.book.steps[:-1]:
-        _print_step(console, str(step.name), preflight.steps.plans[step.name])
-    for line in plan.heading():  # its warnings are printed with the findings
+        _print_step(console, str(step.name), preflight.plans[step.name])
+    for line in heading(plan):
         print_text(console, escape(line))
     print_table(console, _models(preflight, output), leading=2)
     groups = ungrouped(plan) if verbose else group(plan)
@@ -64,7 +64,7 @@ def _print_step(console: Console, name: str, plan: Plan) -> None:
     everywhere = common_text(groups)
     values = [f"with {', '.join(everywhere)}"] if everywhere else []
     own = [f"{each.label}: {text}" for each in groups if (text := _own(each, everywhere))]
-    for line in (*plan.heading(), *values, *own):
+    for line in (*heading(plan), *values, *own):
         print_text(console, f"[bold]{escape(name)}[/bold]: {escape(line)}")
 
 
@@ -75,7 +75,7 @@ def _own(each: JobGroup, everywhere: Sequence[str]) -> str:
 def _models(preflight: Preflight, output: PlannedOutput) -> Table:
     table = plain_table("", "model", "parameters", "dtype", "size", "licence")
     for origin in output.origins:
-        model = preflight.steps.models[origin.reference]
+        model = preflight.models[origin.reference]
         licences = "; LoRA: ".join(licence or UNKNOWN for _, licence in origin.licences)
         version = f"@{origin.commit[:12]}" if origin.commit else ""
         cells = (origin.name, f"{origin.reference}{version}", *model_cells(model), licences)
@@ -112,9 +112,9 @@ def _output(output: PlannedOutput) -> str:
 
 
 def _cost_lines(forecast: MergeForecast) -> Sequence[str]:
-    memory = ", ".join(f"{name} {size_text(size)}" for name, size in forecast.memory.items() if size)
+    memory = ", ".join(f"{name} {size_text(size)}" for name, size in forecast.memory_bytes.items() if size)
     return [
-        f"reads {size_text(forecast.read)} of {counted(forecast.files, 'file')}, writes "
-        f"{size_text(forecast.written)}; {size_text(forecast.free)} are free on the disk",
-        f"memory: about {size_text(forecast.peak)} at most ({memory})",
+        f"reads {size_text(forecast.read_bytes)} of {counted(forecast.read_files, 'file')}, writes "
+        f"{size_text(forecast.written_bytes)}; {size_text(forecast.free_bytes)} are free on the disk",
+        f"memory: about {size_text(forecast.peak_memory_bytes)} at most ({memory})",
     ]

@@ -5,10 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
-from itertools import accumulate
 from threading import Lock
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from kingyo.cli.terminal import echo
@@ -29,43 +26,32 @@ class MergeProgress:
         quiet: whether to show nothing.
 
     Attributes:
-        shards: sizes of the weight files in bytes.
-        finished: number of files finished in this session.
         nonfinite: tensors that contain NaN or infinity.
     """
 
     def __init__(self, label: str, *, quiet: bool = False) -> None:
-        self.shards: Sequence[int] = ()
-        self.finished = 0
         self.nonfinite: list[str] = []
         self._label = label
         self._quiet = quiet
         self._lock = Lock()
-        self._done = self._kept = 0
+        self._done = self._total = 0
         self._begun = self._last_line = time.monotonic()
         self._bar: Progress | None = None
 
     def __enter__(self) -> MergeProgress:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
 
-    def start(self, shards: Sequence[int], finished: int) -> None:
+    def start(self, n_bytes: int) -> None:
         """See ``Watch``."""
-        self.shards, self.finished = shards, 0
-        self._done = self._kept = finished
+        self._done, self._total = 0, n_bytes
         self._begun = self._last_line = time.monotonic()
-        if self._quiet:
-            return
-        if finished:
-            echo(_resume_text(shards, finished), err=True)
-        if _is_terminal() and sum(shards) >= MIN_BYTES:
+        if not self._quiet and _is_terminal() and n_bytes >= MIN_BYTES:
             self._bar = _bar()
-            self._bar.add_task(self._label, total=sum(shards), completed=finished)
+            self._bar.add_task(self._label, total=n_bytes)
             self._bar.start()
 
     def wrote(self, n_bytes: int) -> None:
@@ -78,20 +64,15 @@ class MergeProgress:
                 self._last_line = time.monotonic()
                 echo(self.line(), err=True)
 
-    def finish(self, shard: int) -> None:
-        """See ``Watch``."""
-        self.finished = max(self.finished, shard + 1)
-
     def broken(self, tensor: str) -> None:
         """See ``Watch``."""
         self.nonfinite.append(tensor)
 
     def line(self) -> str:
         """Return the progress as one line."""
-        total, seconds = sum(self.shards), time.monotonic() - self._begun
+        total, seconds = self._total, time.monotonic() - self._begun
         share = self._done / total if total else 1.0
-        new = self._done - self._kept
-        left = f", {time_text(seconds * (total - self._done) / new)} left" if new else ""
+        left = f", {time_text(seconds * (total - self._done) / self._done)} left" if self._done else ""
         return f"{self._label}: {size_text(self._done)} of {size_text(total)} ({percent(share, '.0f')}){left}"
 
 
@@ -114,9 +95,3 @@ def _is_terminal() -> bool:
     """Return whether standard error is a terminal that can redraw lines; it is None if closed."""
     is_dumb = os.environ.get("TERM", "").lower() in ("dumb", "unknown")
     return sys.stderr is not None and sys.stderr.isatty() and not is_dumb
-
-
-def _resume_text(shards: Sequence[int], finished: int) -> str:
-    n_files = sum(end <= finished for end in accumulate(shards))
-    place = f" from file {n_files + 1} of {len(shards)}" if n_files < len(shards) else ""
-    return f"Continuing{place}: {size_text(finished)} of {size_text(sum(shards))} were written before."

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from kingyo.cli.as_json import print_json
 from kingyo.cli.terminal import echo
-from kingyo.errors import Interrupted, KingyoError, attempt
+from kingyo.errors import Interrupted, KingyoError, report_errors
 from kingyo.io.units import counted
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def print_run(store: RunStore, *, as_json: bool, control: str | None = None) -> 
 
     summary = summarize(store)
     advice = advise(store, summary)
-    ratings = attempt(lambda: read_ratings(store, summary), warn, ())
+    ratings = report_errors(lambda: read_ratings(store, summary), warn, ())
     if as_json:
         people = {"people": {each.split: each.to_json() for each in ratings}} if ratings else {}
         print_json({**summary.to_json(), **people, "advice": [each.to_json() for each in advice]})

@@ -9,6 +9,7 @@ from dataclasses import replace
 from kingyo.cli.part_progress import PartProgress
 from kingyo.dry_run import STAGES, Cost, total
 from kingyo.evolution import BASELINES, MAIN, Event
+from kingyo.run.choice import CHOICE
 from kingyo.run.config import TRAININGS, TUNED, TUNED_PARENT, WEIGHT_SEARCH, WEIGHT_SEARCH_LABEL
 from kingyo.types import Split
 
@@ -40,7 +41,7 @@ class RunProgress:
         """Update the progress with an event."""
         if event.kind == "phase":
             self._begin_part(event)
-        elif event.kind != "told" and self.running is not None:
+        elif event.kind not in ("told", "said") and self.running is not None:
             self._count(self.running, event)
         row = row_name(event.search, event.split)
         if event.value is not None and (event.split == "fit" or event.search == MAIN):
@@ -149,5 +150,6 @@ def row_name(search: str, split: Split) -> str:
     if split != "fit":
         return split
     tuning = {TUNED: "tuning", TUNED_PARENT: "tuning, parent"}
-    names = {MAIN: "search", WEIGHT_SEARCH: WEIGHT_SEARCH_LABEL, BASELINES: BASELINES, **tuning}
+    searches = {CHOICE: "choice of sources", WEIGHT_SEARCH: WEIGHT_SEARCH_LABEL, MAIN: "search"}
+    names = {**searches, BASELINES: BASELINES, **tuning}
     return names.get(search, f"control {search}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -11,12 +13,12 @@ import typer
 
 from kingyo.cli.as_json import print_json
 from kingyo.cli.options import AllowPickle, AsJson
-from kingyo.cli.scout_choice import check_choice, check_task, choose_for_task, measure, plan_choice, read
+from kingyo.cli.scout_choice import check_task, choose_for_task, measure, plan_choice, read
 from kingyo.errors import KingyoError
 
 TaskOption = Annotated[
     Path | None,
-    typer.Option("--task", metavar="TASK.yaml", help="Choose sources for this task; write their run.yaml."),
+    typer.Option("--task", metavar="TASK.yaml", help="Begin a run that chooses sources for this task."),
 ]
 
 
@@ -34,6 +36,8 @@ def _number(value: float | None) -> float | None:
     return value
 
 
+CANDIDATES = 400
+"""Candidates of the search that follows a choice."""
 NEED_TASK = ("seed", "min_gain", "most", "max_size", "budget", "minutes", "frame", "dry_run")
 NEED_WEIGHTS = ("out", "max_bytes")
 
@@ -89,9 +93,9 @@ def scout(
     weights: Annotated[
         bool, typer.Option("--weights", help="Also read the weights of each group, and tell how they differ.")
     ] = False,
-    out: Annotated[
-        Path, typer.Option("--out", help="Folder of what is measured, and of the run.yaml.")
-    ] = Path("runs/scout"),
+    out: Annotated[Path, typer.Option("--out", help="Folder of what is measured, and of the run.")] = Path(
+        "runs/scout"
+    ),
     max_bytes: Annotated[
         str, typer.Option("--max-bytes", help="Most bytes of weights to read for a group, such as 20GB.")
     ] = "20GB",
@@ -105,47 +109,48 @@ def scout(
 
     Example: `kingyo scout models/ org/name --task task.yaml`
     """
-    from kingyo.io.units import parse_size
-    from kingyo.scout import Rules
-    from kingyo.scout.choice import ChoiceLimits
-    from kingyo.scout.suggestion import require_own_run_yaml
-    from kingyo.scout.task_candidates import ScoutRequest
+    from kingyo.scout.for_task import ScoutRequest, check_rest, no_models_error
 
     _require_used(context, has_task=task is not None, has_weights=weights)
-    capacity = None if max_size is None else float(parse_size(max_size, "--max-size"))
-    request = ScoutRequest(
-        where=where or (),
-        hub=hub or (),
-        limit=limit,
-        base=base,
-        rules=Rules(strict_licences=licences is Licences.STRICT, allow_pickle=allow_pickle),
-        out=out,
-        max_bytes=parse_size(max_bytes, "--max-bytes"),
-        given={"task": {"file": str(task)}},
-        seed=seed,
-        frame=frame,
-        limits=ChoiceLimits(
-            min_gain=min_gain,
-            most=most,
-            capacity=capacity,
-            item_evaluations=budget,
-            seconds=None if minutes is None else 60 * minutes,
-        ),
-    )
+    if not (where or hub):
+        raise no_models_error((), ())
+    wanted: dict[str, object] = {
+        "where": where or [],
+        "hub": hub or [],
+        "limit": limit,
+        "licences": str(licences),
+        "min_gain": min_gain,
+        "most": most,
+        "max_size": max_size,
+        "item_evaluations": budget,
+        "minutes": minutes,
+        "max_bytes": max_bytes,
+    }
+    data: dict[str, object] = {
+        "name": re.sub(r"[^A-Za-z0-9_.-]+", "-", out.resolve().name).strip("-._") or "scout",
+        "seed": seed,
+        **({} if base is None else {"base": base}),
+        "sources": {"scout": {key: value for key, value in wanted.items() if value is not None}},
+        **({} if frame is None else {"merge": {"frame": frame}}),
+        **({"allow_pickle": True} if allow_pickle else {}),
+        "budget": {"candidates": CANDIDATES},
+        "controls": {"random": True, "grid": True, "random_sources": True},
+    }
+    request = ScoutRequest.of(data, Path(), out, is_command=True)
+    _ = request.max_bytes, request.capacity
     if task is not None:
         check_task(task)  # before models are read
-        require_own_run_yaml(out)
-    found = read(request, show=not as_json)
-    if dry_run:
-        plan_choice(found, request, as_json=as_json)
+        request = replace(request, data={**data, "task": {"file": str(task)}})
+        check_rest(request.data, Path())
+        if dry_run:
+            plan_choice(read(request, show=not as_json), request, as_json=as_json)
+        else:
+            choose_for_task(request, as_json=as_json)
         return
-    if task is not None:
-        check_choice(found, request)
-    if weights or task is not None:
+    found = read(request, show=not as_json)
+    if weights:
         found = measure(found, request, show=not as_json)
-    if task is not None:
-        choose_for_task(found, request, task, as_json=as_json)
-    elif as_json:
+    if as_json:
         print_json(found.to_json())
     if not found.n_mergeable:
         raise typer.Exit(1)

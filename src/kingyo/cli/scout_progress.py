@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
-
 from kingyo.cli.console import Console, print_text
-from kingyo.io.units import counted, percent
+from kingyo.io.units import percent
 
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn
 
-    from kingyo.evolution import Event
-    from kingyo.strategies.stepwise import Step
     from kingyo.types import Progress
 
 _SILENT_FOR = 1.0  # seconds
@@ -24,18 +20,19 @@ _PER_LINE = 10.0  # seconds
 
 
 @contextmanager
-def counting(total: int) -> Generator[Callable[[int], None]]:
-    """Show how many candidates were read; the function that is yielded gets the number of new ones."""
-    from rich.progress import MofNCompleteColumn
+def advancing() -> Generator[Callable[[str, int, int], None]]:
+    """Show how far the reading of models and the measuring of weights are; the function gets both sizes."""
+    from rich.progress import DownloadColumn, MofNCompleteColumn
 
-    done = 0
+    with ExitStack() as stack:
+        bars: dict[str, Callable[[int, int], None]] = {}
 
-    def advance(n: int) -> None:
-        nonlocal done
-        done += n
-        show(done, total)
+        def advance(what: str, done: int, total: int) -> None:
+            if what not in bars:
+                column = DownloadColumn() if what == "measuring" else MofNCompleteColumn()
+                bars[what] = stack.enter_context(_bar(what, column))
+            bars[what](done, total)
 
-    with _bar("reading", MofNCompleteColumn()) as show:
         yield advance
 
 
@@ -46,15 +43,6 @@ def scoring() -> Generator[Progress]:
 
     with _bar("scoring", MofNCompleteColumn()) as show:
         yield lambda answered: show(answered.done, answered.total)
-
-
-@contextmanager
-def measuring() -> Generator[Callable[[int, int], None]]:
-    """Show how much of the weights was measured; the function that is yielded gets both sizes in bytes."""
-    from rich.progress import DownloadColumn
-
-    with _bar("measuring", DownloadColumn()) as show:
-        yield show
 
 
 @contextmanager
@@ -86,47 +74,3 @@ def _bar(label: str, column: ProgressColumn) -> Generator[Callable[[int, int], N
         yield show
     finally:
         bar.stop()
-
-
-class ChoiceProgress:
-    """Show the progress of a choice on standard error: each decision, and how many answers were graded."""
-
-    def __init__(self, names: Sequence[str], min_gain: float, *, quiet: bool) -> None:
-        self._names = names
-        self._min_gain = min_gain
-        self._quiet = quiet
-        self._console = Console(stderr=True, highlight=False)
-        self._scored: dict[str, set[str]] = {}  # recipe hash -> items
-        self._n_steps = 0
-        self._last = time.monotonic()
-
-    def notify(self, event: Event, steps: Sequence[Step]) -> None:
-        """Count an event; print each new decision, and a line every ten seconds."""
-        if event.kind not in ("ended", "more") or event.evaluation is None or event.trial is None:
-            return
-        items = self._scored.setdefault(event.trial.recipe_hash, set())
-        items.update(score.item for score in event.evaluation.scores)
-        self.show(steps)
-        if not event.replayed and time.monotonic() - self._last >= _PER_LINE:
-            n_answers = sum(map(len, self._scored.values()))
-            self._print(f"  {counted(len(self._scored), 'trial merge')}, {counted(n_answers, 'answer')}")
-
-    def show(self, steps: Sequence[Step]) -> None:
-        """Print the decisions that were not printed yet."""
-        for step in steps[self._n_steps :]:
-            self._print(self._decision(step))
-        self._n_steps = len(steps)
-
-    def _decision(self, step: Step) -> str:
-        if step.added is None:
-            left_out = "; now each is left out in turn" if len(step.chosen) > 1 else ""
-            return f"{counted(len(step.chosen), 'source')}; no further one is added{left_out}"
-        gain, number = step.gains[step.added], len(step.chosen) + 1
-        measured = f"{100 * gain.mean:+.0f} points ({gain.interval.items})"
-        text = "best in pairs" if gain.mean < self._min_gain else measured
-        return f"{number}. {self._names[step.added]}: {text}"
-
-    def _print(self, line: str) -> None:
-        self._last = time.monotonic()
-        if not self._quiet:
-            print_text(self._console, escape(line))

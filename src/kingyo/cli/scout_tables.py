@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
@@ -13,8 +12,8 @@ from kingyo.cli.console import Console, plain_table, print_table, print_text
 from kingyo.io.units import count_text, counted, percent, size_text
 
 if TYPE_CHECKING:
+    from kingyo.run.choice import ChosenSources
     from kingyo.scout import Candidate, Catalogue
-    from kingyo.scout.choice import ChosenSources
 
 _COLUMNS = ("model", "architecture", "dtype", "licence", "languages", "date", "parameters", "size")
 _N_LEFT = 6
@@ -104,19 +103,9 @@ def counts_text(found: Catalogue) -> str:
     return f"{total}: {fits}; {found.excluded_in_words}."
 
 
-def print_choice(choice: ChosenSources, report: Path | None) -> None:
+def print_choice(choice: ChosenSources) -> None:
     """Print the chosen sources with reasons, and the best of the others."""
-    from kingyo.scout.suggestion import (
-        ENDS,
-        doubts_text,
-        dropped_sources,
-        gain_text,
-        next_gain,
-        next_text,
-        predictions_text,
-        score_text,
-        trimmed_text,
-    )
+    from kingyo.results.choice import choice_statements, gain_text
 
     console = Console(highlight=False)
     table = plain_table("source", "alone", "gain when added", "in the final set", title="Chosen", n_left=1)
@@ -133,20 +122,5 @@ def print_choice(choice: ChosenSources, report: Path | None) -> None:
         table.add_row(*map(escape, cells))
     if choice.chosen:
         print_table(console, table)
-    if choice.score is not None:
-        merge = "Their plain merge" if choice.chosen else "The base alone"
-        print_text(console, f"{merge} solves {score_text(choice.score)} of fit.")
-    for text in filter(None, (trimmed_text(choice), doubts_text(choice))):
+    for text in choice_statements(choice):
         print_text(console, escape(text))
-    if dropped := dropped_sources(choice):
-        print_text(console, escape(f"Added, and dropped again: {', '.join(dropped)}."))
-    after = next_gain(choice)
-    if after is not None:
-        print_text(console, escape(next_text(choice, after[0], gain_text(after[1]))))
-    print_text(console, ENDS[choice.verdict])
-    print_text(console, predictions_text(choice.correlation))
-    print_text(console, f"{counted(choice.item_evaluations, 'answer')} in {choice.minutes:.1f} minutes.")
-    for name, reason in choice.failed.items():
-        print_text(console, escape(f"{name} cannot be scored: {reason}"))
-    if report is not None:
-        print_text(console, escape(f"Wrote {report}."))

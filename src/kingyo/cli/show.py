@@ -11,7 +11,7 @@ from kingyo.cli.as_json import print_json
 from kingyo.cli.options import TRIALS, AsJson, RunFolder
 from kingyo.cli.run import print_run, require_one_run
 from kingyo.cli.terminal import echo
-from kingyo.errors import KingyoError, attempt
+from kingyo.errors import KingyoError, report_errors
 
 if TYPE_CHECKING:
     from kingyo.store import RunStore
@@ -71,7 +71,7 @@ def report(
     require_one_run(run)
     with RunStore.read(run) as store:
         warn_lost(store)
-        attempt(lambda: read_choices(run), warn, ())
+        report_errors(lambda: read_choices(run), warn, ())
         echo(f"Wrote {write_report(store, out)}")
 
 

@@ -23,7 +23,9 @@ def print_summary(summary: RunSummary) -> None:
     """Print status, scores with intervals, and comparisons to standard output."""
     console, view = Console(highlight=False), summary_view(summary)
     _print_title(console, view)
-    _print_said(console, view.said("cost", "scout"))
+    _print_said(console, view.said("cost"))
+    _print_tables(console, view, "candidates")
+    _print_said(console, view.said("choice"))
     _print_tables(console, view, "scores", "sets")
     _print_said(console, view.said(*BELOW))
     _print_tables(console, view, "front")

@@ -1,6 +1,7 @@
-"""Differences between models, agreement of task vectors, and advice for merging."""
+"""Differences between the weights of models, and agreement of their task vectors."""
 
-from kingyo.compare.method_advice import advise
-from kingyo.compare.weights import TOP, CheckpointComparison, ComparisonSums, compare, letter
-
-__all__ = ["TOP", "CheckpointComparison", "ComparisonSums", "advise", "compare", "letter"]
+from kingyo.compare.weights import TOP as TOP
+from kingyo.compare.weights import CheckpointComparison as CheckpointComparison
+from kingyo.compare.weights import ComparisonSums as ComparisonSums
+from kingyo.compare.weights import compare as compare
+from kingyo.compare.weights import letter as letter

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from kingyo.charts import Chart, Rows, Spec
 from kingyo.charts.marks import SERIES, field, layer, layers, legend_of, names, rows, tips
-from kingyo.compare.method_advice import advise
 from kingyo.compare.weights import CheckpointComparison, ComparisonSums, letter
 from kingyo.errors import KingyoError
 from kingyo.io.extras import require_extra
@@ -23,12 +22,9 @@ def drawer(target: Path) -> Callable[[CheckpointComparison], bytes]:
     """
     known = {".png": draw_png, ".html": draw_page}
     if target.suffix.lower() not in known:
-        raise KingyoError(
-            "--picture",
-            expected="a file that ends in .png or .html",
-            received=str(target),
-            remedy="Use a name such as differences.png.",
-        )
+        expected = "a file that ends in .png or .html"
+        remedy = "Use a name such as differences.png."
+        raise KingyoError("--picture", expected=expected, received=str(target), remedy=remedy)
     require_extra("--picture", "report")
     return known[target.suffix.lower()]
 
@@ -41,14 +37,13 @@ def draw_png(comparison: CheckpointComparison) -> bytes:
 
 
 def draw_page(comparison: CheckpointComparison) -> bytes:
-    """Return an HTML page with all charts."""
     from kingyo.charts.draw import render
 
     context: dict[str, object] = {
         "title": "kingyo diff",
         "name": "diff",
         "datasets": {},
-        "lines": (_title(comparison), *comparison.notes, *advise(comparison)),
+        "lines": (_title(comparison), *comparison.notes),
         "charts": charts(comparison),
     }
     return render("charts", "charts", context)

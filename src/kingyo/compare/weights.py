@@ -64,7 +64,6 @@ class ComparisonSums:
 
     @classmethod
     def zeros(cls, models: int, *, has_base: bool, numbers: int = 0) -> Self:
-        """Return sums of 0."""
         rows, deltas = models + has_base, models if has_base else 0
         return cls(
             numbers=numbers,
@@ -84,7 +83,6 @@ class ComparisonSums:
 
     @property
     def n_models(self) -> int:
-        """Number of models, without the base."""
         return len(self.products) - self.has_base
 
     @property
@@ -109,7 +107,6 @@ class ComparisonSums:
         return _ratio(float(self.products[i, j]), self.norm(i) * self.norm(j))
 
     def equal_share(self, i: int, j: int) -> float | None:
-        """Return the share of equal numbers."""
         return _ratio(float(self.equal[i, j]), self.numbers)
 
     def delta_norm(self, i: int) -> float:
@@ -142,7 +139,6 @@ class ComparisonSums:
         return _ratio(float(self.top[i, which]), float(self.delta_products[i, i]))
 
     def pairs(self) -> Iterator[tuple[int, int]]:
-        """Iterate over all pairs of models."""
         return combinations(range(self.n_models), 2)
 
     def record(self) -> Json:
@@ -216,18 +212,15 @@ class CheckpointComparison:
 
     @property
     def total(self) -> ComparisonSums:
-        """Sums over all tensors."""
         return self._sum(self.groups)
 
     @property
     def layers(self) -> dict[str, ComparisonSums]:
-        """Layer -> sums, from input to output."""
         layers = dict.fromkeys(group.layer for group in self.groups)
         return {layer: self._sum(g for g in self.groups if g.layer == layer) for layer in layers}
 
     @property
     def kinds(self) -> dict[str, ComparisonSums]:
-        """Kind -> sums."""
         kinds = dict.fromkeys(group.kind for group in self.groups)
         return {kind: self._sum(g for g in self.groups if g.kind == kind) for kind in kinds}
 
@@ -298,12 +291,9 @@ def _compatible(models: Sequence[Checkpoint], base: Checkpoint | None) -> tuple[
     norm of the language part.
     """
     if len(models) + (base is not None) < 2:
-        raise KingyoError(
-            "models",
-            expected="two models or more, or one model and its base",
-            received=f"{len(models)}",
-            remedy="Name another model, or a base with --base.",
-        )
+        expected = "two models or more, or one model and its base"
+        remedy = "Name another model, or a base with --base."
+        raise KingyoError("models", expected=expected, received=f"{len(models)}", remedy=remedy)
     checkpoints = [*models, *([] if base is None else [base])]
     like, *others = checkpoints
     if len({len(each.layout.parts) > 1 for each in checkpoints}) == 1:
@@ -349,7 +339,6 @@ def _fill_weights(rows: Tensor, sums: ComparisonSums) -> None:
 
 
 def _fill_deltas(deltas: Tensor, sums: ComparisonSums) -> None:
-    """Fill in the sums over task vectors."""
     sums.delta_products[:] = (deltas @ deltas.T).numpy()
     for i, j in combinations(range(len(deltas)), 2):
         product = (deltas[i] * deltas[j]).numpy()

@@ -4,7 +4,7 @@ Reads run.yaml, configs, headers, tokenizers and data; only the measurement read
 """
 
 from kingyo.dry_run.collect import DryRun, describe, dry_run, dry_run_record
-from kingyo.dry_run.cost import STAGES, Cost, CostPart, Stage, remaining_cost, total
+from kingyo.dry_run.cost import STAGES, Cost, CostPart, Stage, choice_cost, remaining_cost, total
 from kingyo.dry_run.images import ImageForecast
 from kingyo.dry_run.learning import LearningForecast
 from kingyo.dry_run.memory import MemoryForecast, PathCosts
@@ -22,6 +22,7 @@ __all__ = [
     "Speed",
     "Speeds",
     "Stage",
+    "choice_cost",
     "describe",
     "dry_run",
     "dry_run_record",

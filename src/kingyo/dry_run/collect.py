@@ -24,7 +24,7 @@ from kingyo.run.preflight import check, check_prompts, notes
 from kingyo.run.prompts import first_prompts, warnings
 from kingyo.run.run import Run
 from kingyo.run.tune import n_loras, steps_of
-from kingyo.strategies.initial_points import main_batch
+from kingyo.strategies.wrapper import main_batch
 from kingyo.types import SPLITS, Axis
 
 MOST_NAMES = 8
@@ -196,7 +196,7 @@ def _cost_record(cost: Cost) -> dict[str, object]:
                 "share": cost.share(stage),
                 "seconds": cost.seconds(stage),
             }
-            for stage in STAGES
+            for stage in STAGES[1:]  # a choice of sources is planned by itself
         },
         "parts": [{**asdict(part), "answers": part.answers} for part in cost.parts],
     }

@@ -9,12 +9,14 @@ from typing import Literal, TypeAlias, overload
 from kingyo.evolution import BASELINES, Journey, Search
 from kingyo.evolution.screens import Screen
 from kingyo.evolution.search_log import expected_trials
+from kingyo.run.choice import CHOICE, items_of_a_heat, read_request
 from kingyo.run.extensions import read_extensions
+from kingyo.run.run import Run
 from kingyo.store import RunStore
 from kingyo.types import FiniteStrategy, Item, Split
 
-Stage: TypeAlias = Literal["baselines", "search", "controls", "validation", "test"]
-STAGES: tuple[Stage, ...] = ("baselines", "search", "controls", "validation", "test")
+Stage: TypeAlias = Literal["choice", "baselines", "search", "controls", "validation", "test"]
+STAGES: tuple[Stage, ...] = ("choice", "baselines", "search", "controls", "validation", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,15 +124,27 @@ def count_answers(
     return Cost(parts=tuple(parts))
 
 
+def choice_cost(run: Run) -> Cost:
+    """Return the cost of a choice of sources, of which only the number of items of a heat is known."""
+    request = read_request(run.begun)
+    assert request is not None, "the run chooses its sources"
+    items = items_of_a_heat(len(run.items["fit"]))
+    part = CostPart(
+        stage="choice", name=CHOICE, split="fit", models=None, items=items, seconds=request.seconds
+    )
+    return Cost(parts=(part,))
+
+
 def remaining_cost(journey: Journey) -> Cost:
     """Count the answers that a journey grades at most, including those of earlier sessions.
 
     Seconds are those left of the budget.
     """
-    searches, store, workers = list(journey.searches), journey.store, journey.runner.n_workers
-    if journey.then is not None:
+    searches, store, workers = list(journey.first), journey.store, journey.runner.n_workers
+    for stage in journey.stages[1:]:
         space = searches[0].space
-        searches += journey.then(space.decode(tuple(axis.first for axis in space.axes)))
+        first = space.decode(tuple(axis.first for axis in space.axes))
+        searches += stage({search.name: first for search in searches})
     cost = count_answers(searches, len(journey.baselines), store.items(), journey.finalists, workers)
     stored: dict[tuple[str, Split], dict[int, int]] = {
         (part.name, part.split): _stored(store, part) for part in cost.parts

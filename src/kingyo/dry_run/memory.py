@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.header import WIDTHS
-from kingyo.models.kinds import BatchMemory, Workload, called
+from kingyo.models.kinds import BatchMemory, Workload, call_kind
 from kingyo.models.kinds.kind import training_dtype
 from kingyo.run.layer_paths import dataflow_space, frame_of, path_sizes_of
 from kingyo.run.model_kind import task_options
@@ -71,7 +71,7 @@ def estimate_memory(run: Run) -> MemoryForecast:
     trains = bool(config.controls.trained) or config.tune is not None
     return MemoryForecast(
         live=sum(math.prod(job.shape) * WIDTHS[job.dtype] for job in planned.jobs),
-        batch=called(run.kind, "memory", lambda: run.kind.memory(path, like, load), BatchMemory | None),
+        batch=call_kind(run.kind, "memory", lambda: run.kind.memory(path, like, load), BatchMemory | None),
         sources={m.reference: sum(info.n_bytes for info in m.tensors.values()) for m in opened},
         missing={m.reference: m.n_missing for m in opened if m.n_missing},
         training=models.skeleton.n_parameters * WIDTHS[training_dtype(config.device)] if trains else 0,

@@ -19,7 +19,7 @@ from kingyo.dry_run.cost import Cost, CostPart, total
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import torch
 from kingyo.kernels.statistics_cache import memory_size
-from kingyo.models.kinds import AllRead, load_live
+from kingyo.models.kinds import load_live
 from kingyo.run.begin import threads_of
 from kingyo.run.config import TRAINED
 from kingyo.run.layer_paths import frame_of
@@ -271,7 +271,7 @@ class _Meter:
             getattr(self._live, "forget_images", lambda: None)()
         model, started = _Short(self._live, most), time.perf_counter()
         for task, items in work:
-            with suppress(AllRead):
+            with suppress(_AnsweredError):
                 task.score(model, items)
         self._asked = model.asked
         return time.perf_counter() - started
@@ -280,8 +280,12 @@ class _Meter:
 _ANSWERING = ("generate", "write", "log_likelihood", "rate_classes", "write_about", "log_likelihood_about")
 
 
+class _AnsweredError(Exception):
+    """Stops a task after its first answers."""
+
+
 class _Short:
-    """A live model that gives answers of at most ``most`` tokens, and raises AllRead before grading."""
+    """A live model that gives answers of at most ``most`` tokens, and stops the task before grading."""
 
     def __init__(self, live: Any, most: int) -> None:
         self._live = live
@@ -298,6 +302,6 @@ class _Short:
                 self.asked = max(self.asked or 0, options["max_new_tokens"])
                 options["max_new_tokens"] = min(self._most, options["max_new_tokens"])
             own(*given, **options)
-            raise AllRead
+            raise _AnsweredError
 
         return answer

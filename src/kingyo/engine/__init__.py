@@ -4,27 +4,14 @@
 ``to_folder`` writes a checkpoint. Both run the same jobs, so their results are bit-identical.
 """
 
-from kingyo.engine.book import rooted
-from kingyo.engine.folder import Writing, to_folder
-from kingyo.engine.in_place import into
-from kingyo.engine.jobs import TensorInput, TensorJob, compute
-from kingyo.engine.options import ExecutionOptions, MergeOptions
-from kingyo.engine.plan import Plan
-from kingyo.engine.planning import plan
-from kingyo.engine.sources import Sources, open_sources
-
-__all__ = [
-    "ExecutionOptions",
-    "MergeOptions",
-    "Plan",
-    "Sources",
-    "TensorInput",
-    "TensorJob",
-    "Writing",
-    "compute",
-    "into",
-    "open_sources",
-    "plan",
-    "rooted",
-    "to_folder",
-]
+from kingyo.engine.book import rooted as rooted
+from kingyo.engine.folder import to_folder as to_folder
+from kingyo.engine.in_place import into as into
+from kingyo.engine.jobs import TensorInput as TensorInput
+from kingyo.engine.jobs import TensorJob as TensorJob
+from kingyo.engine.jobs import compute as compute
+from kingyo.engine.options import MergeOptions as MergeOptions
+from kingyo.engine.plan import Plan as Plan
+from kingyo.engine.plan import plan as plan
+from kingyo.engine.sources import Sources as Sources
+from kingyo.engine.sources import open_sources as open_sources

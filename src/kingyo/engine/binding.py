@@ -9,7 +9,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kingyo.checkpoints import Checkpoint, Stack, TensorInfo, with_layers
-from kingyo.checkpoints.views import partner
+from kingyo.checkpoints.views import counterpart
 from kingyo.engine.fitting import FittedModels, fit_models
 from kingyo.engine.jobs import TensorInput
 from kingyo.engine.modules import ModuleMerge, SliceInput, SliceKey, SliceMerge
@@ -81,7 +81,6 @@ def binding_key(recipe: Recipe, modules: Sequence[ModuleMerge]) -> Hashable:
 
 
 def _shape_of(piece: SliceMerge) -> object:
-    """Return all of a merge but its values."""
     entries = tuple((entry.reference, entry.start) for entry in piece.entries)
     return piece.n_layers, piece.base is None, entries
 
@@ -123,12 +122,10 @@ class _Binder:
     def _copied(self, info: TensorInfo, reference: str) -> BoundTensor:
         shape = self._fits.models[reference].tensors[info.name].shape
         if shape != info.shape:
-            raise KingyoError(
-                info.name,
-                expected=f"{list(info.shape)}, as resize gives it",
-                received=f"{list(shape)} in {reference}, which it is copied from",
-                remedy="Merge this part too, or remove resize.",
-            )
+            expected = f"{list(info.shape)}, as resize gives it"
+            received = f"{list(shape)} in {reference}, which it is copied from"
+            remedy = "Merge this part too, or remove resize."
+            raise KingyoError(info.name, expected=expected, received=received, remedy=remedy)
         inputs = (TensorInput(reference=reference, tensor=info.name),)
         return BoundTensor(name=info.name, info=info, inputs=inputs)
 
@@ -157,7 +154,6 @@ class _Binder:
             layers += [(first.reference, first.start + k) for k in range(piece.n_layers)]
 
     def _template(self, tensors: Sequence[BoundTensor]) -> Checkpoint:
-        """Return the template with the selected layers."""
         template = self._fits.template
         config = template.config
         for name, layers in self._layers.items():
@@ -188,19 +184,17 @@ class _LayerShapes:
 
     def counterpart(self, model: Checkpoint) -> Stack:
         """Return the layers of a model, which it may have under another name."""
-        return _numbered(partner(self._template, model, self._stack), self.prefix, model)
+        return _numbered(counterpart(self._template, model, self._stack), self.prefix, model)
 
     def check(self, tensors: Mapping[str, TensorInfo], layer: str) -> None:
         for rest, info in tensors.items():
             shapes = self._known.get(rest, set[tuple[int, ...]]())
             if info.shape not in shapes:
                 wanted = " or ".join(str(list(shape)) for shape in sorted(shapes)) or "none of this name"
-                raise KingyoError(
-                    info.name,
-                    expected=f"layers that fit {self._template.reference}, whose {rest} is {wanted}",
-                    received=f"{list(info.shape)} in {layer}",
-                    remedy="Use slices of models of one architecture and size.",
-                )
+                expected = f"layers that fit {self._template.reference}, whose {rest} is {wanted}"
+                received = f"{list(info.shape)} in {layer}"
+                remedy = "Use slices of models of one architecture and size."
+                raise KingyoError(info.name, expected=expected, received=received, remedy=remedy)
 
 
 def _bind_slice(
@@ -244,39 +238,30 @@ class _SourceLayer:
         if self.tensors.keys() != other.tensors.keys():
             rest = min(self.tensors.keys() ^ other.tensors.keys())
             owner, lacking = (self, other) if rest in self.tensors else (other, self)
-            raise KingyoError(
-                where,
-                expected="layers with the same tensors",
-                received=f"'{rest}' in {owner.title} but not in {lacking.title}",
-                remedy="Merge layers of one kind.",
-            )
+            expected = "layers with the same tensors"
+            received = f"'{rest}' in {owner.title} but not in {lacking.title}"
+            raise KingyoError(where, expected=expected, received=received, remedy="Merge layers of one kind.")
         for rest, mine in self.tensors.items():
             yours = other.tensors[rest]
             if mine.shape != yours.shape or mine.is_floating != yours.is_floating:
-                raise KingyoError(
-                    yours.name,
-                    expected=f"{list(mine.shape)} {mine.dtype} as in {self.title}",
-                    received=f"{list(yours.shape)} {yours.dtype} in {other.title}",
-                    remedy="Merge layers of models of one architecture.",
-                )
+                expected = f"{list(mine.shape)} {mine.dtype} as in {self.title}"
+                received = f"{list(yours.shape)} {yours.dtype} in {other.title}"
+                remedy = "Merge layers of models of one architecture."
+                raise KingyoError(yours.name, expected=expected, received=received, remedy=remedy)
 
 
 def _numbered(stack: Stack | None, prefix: str, model: Checkpoint) -> Stack:
     if stack is None:
-        raise KingyoError(
-            model.reference,
-            expected=f"layers called {prefix}.0 and so on",
-            received=", ".join(f"{each.prefix}.…" for each in model.layout.stacks) or "no layers",
-            remedy="Use slices of models of one architecture.",
-        )
+        expected = f"layers called {prefix}.0 and so on"
+        received = ", ".join(f"{each.prefix}.…" for each in model.layout.stacks) or "no layers"
+        remedy = "Use slices of models of one architecture."
+        raise KingyoError(model.reference, expected=expected, received=received, remedy=remedy)
     numbers = list(stack.blocks)
     if not stack.is_numbered or numbers != list(range(len(numbers))):
-        raise KingyoError(
-            model.reference,
-            expected="layers that are numbered 0, 1, 2, …",
-            received=f"{stack.prefix} with {', '.join(map(str, numbers[:5]))}, …",
-            remedy="Merge the complete model, below models:.",
-        )
+        expected = "layers that are numbered 0, 1, 2, …"
+        received = f"{stack.prefix} with {', '.join(map(str, numbers[:5]))}, …"
+        remedy = "Merge the complete model, below models:."
+        raise KingyoError(model.reference, expected=expected, received=received, remedy=remedy)
     return stack
 
 

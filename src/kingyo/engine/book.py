@@ -5,37 +5,63 @@ Results of earlier recipes are computed as they are read; only the last ones are
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 from kingyo.checkpoints import Checkpoint, fit
+from kingyo.checkpoints.header import Shard, lay_out
 from kingyo.checkpoints.locate import open_together
 from kingyo.checkpoints.model_reference import path_from, whole_model
+from kingyo.engine.folder import out_tensors
 from kingyo.engine.modules import expand_modules
 from kingyo.engine.parameters import invalid_parameters, misplaced_parameters, missing_parameters
-from kingyo.engine.plan import Plan, planned_checkpoint
-from kingyo.engine.planning import plan
+from kingyo.engine.plan import Plan, plan, planned_checkpoint
 from kingyo.engine.sources import Sources
-from kingyo.errors import KingyoError, Refuse, attempt, nearest
-from kingyo.methods import METHODS
+from kingyo.errors import KingyoError, Refuse, nearest, report_errors
+from kingyo.lineage import Origin, describe
+from kingyo.methods import METHODS, Reproduces, reproduces
 from kingyo.recipe import NamedRecipe, Recipe, RecipeBook
 from kingyo.registry import is_in_file, whole_reference
 from kingyo.vocabulary import all_references, replaced
 from kingyo.vocabulary.tokenizer_key import BASE, UNION
 
+FOLDER_NAME = re.compile(r"\w[\w.+-]*")
+Models = Mapping[str, Checkpoint]
+Plans = Mapping[str | None, Plan]
+"""Plans by the names of their recipes."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class PlannedSteps:
-    """The models that could be opened, with the results of recipes by their names, and the plans by name."""
+class PlannedOutput:
+    """A model that will be written.
 
-    models: Mapping[str, Checkpoint]
-    plans: Mapping[str | None, Plan]
+    Attributes:
+        out: its folder.
+        book: the recipes that make it.
+        plan: the plan of the last recipe.
+        origins: the source models, the base last.
+        shards: its weight files.
+        reproduces: where the recipes give bit-identical results.
+    """
+
+    out: Path
+    book: RecipeBook
+    plan: Plan
+    origins: tuple[Origin, ...]
+    shards: tuple[Shard, ...]
+    reproduces: Reproduces
+
+    @property
+    def n_bytes(self) -> int:
+        return sum(shard.n_bytes for shard in self.shards)
 
 
 def plan_steps(
     book: RecipeBook, folder: Path, refuse: Refuse, *, fetch: bool = True, allow_pickle: bool = False
-) -> PlannedSteps:
+) -> tuple[Models, Plans]:
     """Plan every recipe of a book.
 
     Args:
@@ -44,6 +70,9 @@ def plan_steps(
         refuse: receives the errors of models that cannot be opened and of recipes that cannot be planned. If
             it returns, everything that does not depend on them is planned.
         fetch, allow_pickle: see ``open_checkpoint``.
+
+    Returns:
+        The models that could be opened, with the results of recipes by their names; and the plans.
     """
     names = [step.name for step in book.steps if step.name is not None]
     tokenizers = {step.recipe.tokenizer_source for step in book.steps}
@@ -51,7 +80,9 @@ def plan_steps(
 
     def failed(reference: str, error: KingyoError) -> None:
         words = (BASE, UNION) if reference in tokenizers else ()
-        refuse(_with_hint(error, reference, (*names, *words)))
+        near = nearest(reference, (*names, *words))  # it may be a misspelt name of a recipe
+        remedy = f"Did you mean '{near}'? {error.remedy}" if near else error.remedy
+        refuse(KingyoError(error.argument, expected=error.expected, received=error.received, remedy=remedy))
 
     templates = {step.recipe.template for step in book.steps if step.recipe.references}
     models = open_together(
@@ -64,31 +95,30 @@ def plan_steps(
             plans[step.name] = planned
             if step.name is not None:
                 models[step.name] = planned_checkpoint(step.name, planned)
-    return PlannedSteps(models=models, plans=plans)
+    return models, plans
 
 
 def references_of(recipe: Recipe, refuse: Refuse = lambda _: None) -> tuple[str, ...]:
     """Return the references of a recipe; without those of its tokenizer if that is invalid."""
-    return attempt(lambda: all_references(recipe), refuse, recipe.references)
-
-
-def _with_hint(error: KingyoError, reference: str, known: Sequence[str]) -> KingyoError:
-    """Return the error of a model that cannot be opened; it may be a misspelt name of a recipe."""
-    near = nearest(reference, known)
-    remedy = f"Did you mean '{near}'? {error.remedy}" if near else error.remedy
-    return KingyoError(error.argument, expected=error.expected, received=error.received, remedy=remedy)
+    return report_errors(lambda: all_references(recipe), refuse, recipe.references)
 
 
 def _plan(step: NamedRecipe, sources: Sources, folder: Path, refuse: Refuse) -> Plan | None:
     """Plan a recipe; None if it has mistakes or needs models that could not be opened."""
-    mistakes: list[KingyoError] = []
-    attempt(lambda: _check_parameters(step.recipe, folder, mistakes.append), mistakes.append, None)
-    references = references_of(step.recipe, mistakes.append)
-    planned = None
+    recipe, mistakes, planned = step.recipe, list[KingyoError](), None
+    report_errors(lambda: _check_parameters(recipe, folder, mistakes.append), mistakes.append, None)
+    references = references_of(recipe, mistakes.append)
     if not mistakes and all(reference in sources for reference in references):
-        planned = attempt(lambda: plan(step.recipe, sources), mistakes.append, None)
-    else:
-        _check_fit(step.recipe, sources, mistakes.append)
+        planned = report_errors(lambda: plan(recipe, sources), mistakes.append, None)
+    elif recipe.sources and not (
+        recipe.parts or recipe.frame or recipe.tokenizer or recipe.tokenizer_source
+    ):  # find the opened models that do not fit
+        opened = [sources[reference] for reference in recipe.references if reference in sources]
+        for other in opened:
+            template = sources.get(recipe.template, opened[0])
+            report_errors(
+                lambda a=template, b=other: fit(a, [b], resize=recipe.resize), mistakes.append, None
+            )
     for error in mistakes:
         refuse(error if step.name is None else error.placed(step.name))
     return planned
@@ -96,7 +126,7 @@ def _plan(step: NamedRecipe, sources: Sources, folder: Path, refuse: Refuse) -> 
 
 def _check_parameters(recipe: Recipe, folder: Path, refuse: Refuse) -> None:
     """Find all mistakes that need no model: unknown methods, wrong parameters, wrong numbers of models."""
-    method = attempt(lambda: METHODS.get(recipe.merge_method, folder), refuse, None)
+    method = report_errors(lambda: METHODS.get(recipe.merge_method, folder), refuse, None)
     if method is None and (name := nearest(recipe.merge_method, METHODS.names())) is not None:
         method = METHODS.get(name)  # check the parameters of the method that was probably meant
     if method is None:
@@ -108,17 +138,49 @@ def _check_parameters(recipe: Recipe, folder: Path, refuse: Refuse) -> None:
         expand_modules(recipe, method)
 
 
-def _check_fit(recipe: Recipe, sources: Sources, refuse: Refuse) -> None:
-    """Find the opened models that do not fit the template of the output."""
-    opened = [sources[reference] for reference in recipe.references if reference in sources]
-    if (
-        recipe.sources
-        and opened
-        and not (recipe.parts or recipe.frame or recipe.tokenizer or recipe.tokenizer_source)
-    ):
-        template = sources.get(recipe.template, opened[0])
-        for other in opened:
-            attempt(lambda other=other: fit(template, [other], resize=recipe.resize), refuse, None)
+def planned_outputs(
+    book: RecipeBook, models: Models, plans: Plans, out: Path, *, folder: Path, max_shard_bytes: int
+) -> Iterator[PlannedOutput]:
+    """Yield the outputs of the recipes that could be planned.
+
+    One output goes to ``out``; several go to subfolders with the names of their recipes.
+    """
+    for last in book.outputs:
+        if last.name not in plans:
+            continue
+        needed, planned = {last.name}, plans[last.name]
+        for step in reversed(book.steps):  # a step comes after those that it needs
+            if step.name in needed:
+                needed.update(references_of(step.recipe))
+        steps = tuple(step for step in book.steps if step.name in needed)
+        guarantees: set[Reproduces] = {
+            reproduces(plans[step.name].method) for step in steps if step.name in plans
+        }
+        references = {reference for step in steps for reference in step.recipe.references}
+        if not all(models[each].has_same_bits for each in references & models.keys()):
+            guarantees.add("on one machine")
+        yield PlannedOutput(
+            out=out if len(book.outputs) == 1 else out / str(last.name),
+            book=RecipeBook(steps=steps),
+            plan=planned,
+            origins=origins_of(steps, models, folder),
+            shards=lay_out(out_tensors(planned), max_shard_bytes, planned.like.stem),
+            reproduces=max(guarantees, key=get_args(Reproduces).index),  # the weakest
+        )
+
+
+def origins_of(steps: Sequence[NamedRecipe], models: Models, folder: Path) -> tuple[Origin, ...]:
+    """Return the opened source models of recipes, the bases last; without results of other recipes."""
+    names = {step.name for step in steps}
+    roles: dict[str, str] = {}
+    for step in steps:
+        for reference in references_of(step.recipe):
+            is_base, is_merged = reference == step.recipe.base_model, reference in step.recipe.references
+            role = "base" if is_base else "merged" if is_merged else "vocabulary"
+            if reference in models and reference not in names and roles.get(reference) != "base":
+                roles[reference] = role
+    in_order = sorted(roles, key=lambda reference: roles[reference] == "base")
+    return tuple(describe(roles[reference], models[reference], folder) for reference in in_order)
 
 
 def rooted(recipe: Recipe, folder: Path, names: Collection[str] = (), *, out: Path | None = None) -> Recipe:
@@ -134,21 +196,15 @@ def rooted(recipe: Recipe, folder: Path, names: Collection[str] = (), *, out: Pa
     def place(reference: str) -> str:
         return reference if reference in names else whole_model(reference, folder, out)
 
+    method = whole_reference(recipe.merge_method, folder)
+    if out is not None and is_in_file(recipe.merge_method):
+        file, _, name = recipe.merge_method.rpartition(":")
+        method = f"{path_from(out, file, folder)}:{name}"
     inner = {name: rooted(each, folder, names, out=out) for name, each in recipe.merges.items()}
-    return replace(
-        replaced(recipe, place), merge_method=_method(recipe.merge_method, folder, out), merges=inner
-    )
+    return replace(replaced(recipe, place), merge_method=method, merges=inner)
 
 
 def rooted_book(book: RecipeBook, folder: Path, *, out: Path | None = None) -> RecipeBook:
     """Return recipes with absolute paths of local files; see ``rooted``."""
     names = [step.name for step in book.steps if step.name is not None]
     return book.with_recipes(lambda recipe: rooted(recipe, folder, names, out=out))
-
-
-def _method(method: str, folder: Path, out: Path | None) -> str:
-    """Return the name of a method, with the path of its file if a user's file defines it."""
-    if out is None or not is_in_file(method):
-        return whole_reference(method, folder)
-    file, _, name = method.rpartition(":")
-    return f"{path_from(out, file, folder)}:{name}"

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from threading import local
 
 from kingyo.engine.jobs import TensorJob, method_failed, not_finite, result
-from kingyo.engine.options import ExecutionOptions
+from kingyo.engine.options import MergeOptions
 from kingyo.engine.sources import Sources
 from kingyo.io.lazy_torch import Tensor, is_loaded, torch
 from kingyo.kernels import Lazy
@@ -46,7 +46,7 @@ def execute(
     sources: Sources,
     take: Take,
     broken: Callable[[TensorJob], None],
-    options: ExecutionOptions,
+    options: MergeOptions,
 ) -> None:
     """Run jobs; their tensors are computed in parts.
 
@@ -56,7 +56,7 @@ def execute(
         KingyoError: see ``compute``. Jobs before it are done, others may be.
     """
     threads = options.threads or n_threads()
-    runner = _Runner(sources, take, broken, nonfinite=options.nonfinite)
+    runner = _Runner(sources, take, broken, nonfinite=options.allow_nonfinite)
     with _no_grad(), execution(compiled=_compiles(jobs, options), threads=threads) as here:
 
         def run(job: TensorJob) -> None:
@@ -125,7 +125,7 @@ def is_described(job: TensorJob) -> bool:
     return job.method is not None and len(job.inputs) <= MAX_SOURCES and describes(job.method)
 
 
-def _compiles(jobs: Sequence[TensorJob], options: ExecutionOptions) -> bool:
+def _compiles(jobs: Sequence[TensorJob], options: MergeOptions) -> bool:
     if options.compiled is not None:
         return options.compiled and has_compiler()
     if "kingyo.kernels.compiled_loops" in sys.modules or sum(map(_size, jobs)) >= _COMPILE_FROM:
@@ -138,7 +138,7 @@ def fill(
     jobs: Sequence[TensorJob],
     prepare: Callable[[TensorJob], Prepared],
     end: Callable[[TensorJob, PendingWrite, bool], None],
-    options: ExecutionOptions,
+    options: MergeOptions,
 ) -> None:
     """Run jobs into existing memory, each tensor at once.
 
@@ -193,7 +193,6 @@ class _Batches:
 
     @property
     def others_are_done(self) -> bool:
-        """Whether the other threads have finished all batches."""
         return all(writes.others_are_done for _, writes in self._begun)
 
     def add(self, job: TensorJob, pending: PendingWrite) -> None:

@@ -46,7 +46,6 @@ class Assignment:
     stacks: Mapping[str, Stack]
 
     def names(self, module: ModuleMerge) -> list[str]:
-        """Return the tensors of a module, in the order of the model."""
         return [name for name, its in self.modules.items() if its == module.name]
 
     def is_partial(self, module: ModuleMerge) -> bool:
@@ -211,16 +210,12 @@ def _assign(recipe: Recipe, modules: Sequence[ModuleMerge], template: Checkpoint
 
 
 def _model(use: str, recipe: Recipe) -> str:
-    """Return the model that a part is copied from."""
     if use != BASE:
         return use
     if recipe.base_model is None:
-        raise KingyoError(
-            "base_model",
-            expected="the model that parts are copied from",
-            received="nothing",
-            remedy="Name it, or replace base by its reference below parts:.",
-        )
+        expected = "the model that parts are copied from"
+        remedy = "Name it, or replace base by its reference below parts:."
+        raise KingyoError("base_model", expected=expected, received="nothing", remedy=remedy)
     return recipe.base_model
 
 
@@ -231,34 +226,25 @@ def _by_tensor(names: Sequence[str], modules: Sequence[ModuleMerge], layout: Lay
     for name in names:
         part = layout.part(name)
         if part not in owners:
-            raise KingyoError(
-                "modules",
-                expected=f"a module for every part of this model: {', '.join(layout.parts)}",
-                received=f"none for {part}, with {name}",
-                remedy=f"Add one, or copy it from the base: parts: {{{part}: base, …}}.",
-            )
+            expected = f"a module for every part of this model: {', '.join(layout.parts)}"
+            received = f"none for {part}, with {name}"
+            remedy = f"Add one, or copy it from the base: parts: {{{part}: base, …}}."
+            raise KingyoError("modules", expected=expected, received=received, remedy=remedy)
     return {name: owners[layout.part(name)] for name in names}
 
 
 def _by_part(modules: Sequence[ModuleMerge], layout: Layout) -> dict[str, str]:
-    """Return part -> name of its module."""
     owners: dict[str, str] = {}
     for module in modules:
         part = _ALIASES.get(module.name, module.name) if module.name not in layout.parts else module.name
         if part not in layout.parts:
-            raise KingyoError(
-                "modules",
-                expected=f"parts of this model: {', '.join(layout.parts)}",
-                received=f"'{module.name}'",
-                remedy=suggest(module.name, layout.parts),
-            )
+            expected = f"parts of this model: {', '.join(layout.parts)}"
+            remedy = suggest(module.name, layout.parts)
+            raise KingyoError("modules", expected=expected, received=f"'{module.name}'", remedy=remedy)
         if part in owners:
-            raise KingyoError(
-                "modules",
-                expected="each part once",
-                received=f"{owners[part]} and {module.name}, which are both {part}",
-                remedy="Keep one of them.",
-            )
+            expected = "each part once"
+            received = f"{owners[part]} and {module.name}, which are both {part}"
+            raise KingyoError("modules", expected=expected, received=received, remedy="Keep one of them.")
         owners[part] = module.name
     return owners
 

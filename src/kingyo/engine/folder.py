@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from kingyo import __version__
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.header import OutTensor
-from kingyo.checkpoints.mapped_tensors import file_stamps
 from kingyo.checkpoints.writer import CODE, CheckpointWriter
 from kingyo.engine.execute import execute
 from kingyo.engine.jobs import TensorJob
-from kingyo.engine.options import ExecutionOptions, MergeOptions
+from kingyo.engine.options import MergeOptions
 from kingyo.engine.plan import Plan
 from kingyo.engine.single_file import single_file_name, single_file_parts
-from kingyo.engine.sources import on_disk, stamp
+from kingyo.engine.sources import on_disk
 from kingyo.errors import KingyoError
 from kingyo.kernels.raw_tensor import AnyTensor
 from kingyo.vocabulary import TOKENIZER_FILES
@@ -28,37 +23,14 @@ from kingyo.vocabulary import TOKENIZER_FILES
 class Watch(Protocol):
     """Receives the progress of a merge; several threads call ``wrote`` and ``broken``."""
 
-    def start(self, shards: Sequence[int], finished: int) -> None:
-        """Writing begins: shards of this many bytes, and the bytes that an interrupted merge has finished."""
+    def start(self, n_bytes: int) -> None:
+        """Writing begins; all tensors together have this size."""
 
     def wrote(self, n_bytes: int) -> None:
         """This number of further bytes was written."""
 
-    def finish(self, shard: int) -> None:
-        """A shard is complete, now or since an interrupted merge."""
-
     def broken(self, tensor: str) -> None:
         """A written tensor holds NaN or infinity."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Writing:
-    """How one folder is written, in addition to the options of the merge.
-
-    Attributes:
-        is_one_of_several: see ``CheckpointWriter.complete``.
-        around: files of the diffusers pipeline that the output is a component of, by their names in it; they
-            are copied, and the checkpoint goes into a subfolder. None: the component is written alone.
-        single_file: also write the model as one file in the community's layout, named like the folder.
-        watch: receives progress.
-        compiled: see ``ExecutionOptions``.
-    """
-
-    is_one_of_several: bool = False
-    around: Mapping[str, Path] | None = None
-    single_file: bool = False
-    watch: Watch | None = None
-    compiled: bool | None = None
 
 
 def to_folder(
@@ -66,9 +38,11 @@ def to_folder(
     out: Path,
     files: Mapping[str, str | bytes] | None = None,
     options: MergeOptions | None = None,
-    writing: Writing | None = None,
+    *,
+    around: Mapping[str, Path] | None = None,
+    watch: Watch | None = None,
 ) -> Path:
-    """Write a merge as a checkpoint, completely or not at all. After an interrupt the same call continues.
+    """Write a merge as a checkpoint, completely or not at all.
 
     Each thread needs memory for a part of a tensor, whatever the size of the models. Some methods need more:
     see docs/architecture.md.
@@ -77,8 +51,10 @@ def to_folder(
         plan: the plan.
         out: a new or empty folder.
         files: further files for it, by name.
-        options: options of the merge; ``seed`` and ``component`` are part of the plan already.
-        writing: what goes around the checkpoint, and who receives progress.
+        options: options of the merge; ``seed``, ``component`` and ``pipeline`` are in the other arguments.
+        around: files of the diffusers pipeline that the output is a component of, by their names in it; they
+            are copied, and the checkpoint goes into a subfolder. None: the component is written alone.
+        watch: receives progress.
 
     Returns:
         ``out``.
@@ -90,50 +66,39 @@ def to_folder(
         >>> to_folder(plan(recipe, open_sources(recipe)), Path("merged"))  # doctest: +SKIP
     """
     check_no_source(plan, out)
-    chosen, asked = options or MergeOptions(), writing or Writing()
+    chosen, like = options or MergeOptions(), plan.like
     # the folder of the checkpoint within the output: the component's name in a pipeline
-    inside = "" if asked.around is None else plan.like.path.absolute().name
+    inside = "" if around is None else like.path.absolute().name
     writer = CheckpointWriter(
         out,
         out_tensors(plan),
-        identity=identity(plan, asked.around) + single_file_name(out) * asked.single_file,
         max_shard_bytes=chosen.max_shard_bytes,
         force=chosen.force,
-        stem=str(Path(inside, plan.like.stem)),
+        stem=str(Path(inside, like.stem)),
     )
-    if writer.is_published:
-        return out
     tokenizer = {str(Path(inside, name)): text for name, text in (plan.tokenizer_files or {}).items()}
     plan.sources.check_unchanged()
     with writer:
-        execution = ExecutionOptions(
-            threads=chosen.threads, compiled=asked.compiled, nonfinite=chosen.allow_nonfinite
-        )
-        _write_shards(plan, writer, execution, asked.watch)
-        if asked.single_file:
-            like = plan.like
+        _write_shards(plan, writer, chosen, watch)
+        if chosen.single_file:
             written = Checkpoint(
                 reference=like.reference, path=like.path, config=like.config, tensors=writer.weights()
             )
-            writer.add_file(single_file_name(out), single_file_parts(written, asked.around or {}))
+            writer.add_file(single_file_name(out), single_file_parts(written, around or {}))
         return writer.complete(
-            like=plan.like,
+            like=like,
             files={**tokenizer, **(files or {})},
             without=() if plan.tokenizer_files is None else TOKENIZER_FILES,
             more=CODE if chosen.copy_code else (),
-            around=asked.around or {},
-            is_one_of_several=asked.is_one_of_several,
+            around=around or {},
         )
 
 
 def out_tensors(plan: Plan) -> list[OutTensor]:
-    """Return the tensors that will be written."""
     return [OutTensor(name=job.name, shape=job.shape, dtype=job.dtype) for job in plan.jobs]
 
 
-def _write_shards(
-    plan: Plan, writer: CheckpointWriter, options: ExecutionOptions, watch: Watch | None
-) -> None:
+def _write_shards(plan: Plan, writer: CheckpointWriter, options: MergeOptions, watch: Watch | None) -> None:
     def take(job: TensorJob, start: int, numbers: AnyTensor) -> None:
         writer.write(job.name, start, numbers)
         if watch is not None:
@@ -144,33 +109,12 @@ def _write_shards(
             watch.broken(job.name)
 
     if watch is not None:
-        sizes = [shard.n_bytes - len(shard.header) for shard in writer.shards]
-        watch.start(sizes, sum(size for i, size in enumerate(sizes) if writer.is_finished(i)))
-    for shard, jobs in _by_shard(plan, writer):
-        if not writer.is_finished(shard):
-            writer.begin(shard)
-            execute(jobs, plan.sources, take, broken, options)
-            plan.sources.check_unchanged()  # a file may have changed meanwhile
-            writer.finish(shard)
-        if watch is not None:
-            watch.finish(shard)
-
-
-def _by_shard(plan: Plan, writer: CheckpointWriter) -> Iterator[tuple[int, list[TensorJob]]]:
-    jobs: dict[int, list[TensorJob]] = {}
-    for job in plan.jobs:
-        jobs.setdefault(writer.shard_of(job.name), []).append(job)
-    yield from sorted(jobs.items())
-
-
-def identity(plan: Plan, around: Mapping[str, Path] | None = None) -> str:
-    """Return a hash of everything that a merge depends on: recipe, files of its models, kingyo's version."""
-    stamps = [stamp(plan.sources[reference]) for reference in sorted(plan.weights_of)]
-    pipeline = (
-        [] if around is None else [{str(file): each for file, each in file_stamps(around.values()).items()}]
-    )
-    text = json.dumps([__version__, plan.made_by, stamps, *pipeline])
-    return hashlib.sha256(text.encode()).hexdigest()
+        watch.start(sum(shard.n_bytes - len(shard.header) for shard in writer.shards))
+    for i, shard in enumerate(writer.shards):
+        writer.begin(i)
+        execute([plan.jobs_by_name[name] for name in shard.starts], plan.sources, take, broken, options)
+        plan.sources.check_unchanged()  # a file may have changed meanwhile
+        writer.finish(i)
 
 
 def check_no_source(plan: Plan, out: Path) -> None:
@@ -179,9 +123,7 @@ def check_no_source(plan: Plan, out: Path) -> None:
     for model in on_disk(plan.sources.values()):
         places = {each.resolve() for each in (model.path, *model.files)}
         if any(target.is_relative_to(each) or each.is_relative_to(target) for each in places):
-            raise KingyoError(
-                str(out),
-                expected="a folder that is no source, and neither in one nor around one",
-                received=f"one that shares files with {model.reference}",
-                remedy="Choose another folder: a merge never writes to its sources.",
-            )
+            expected = "a folder that is no source, and neither in one nor around one"
+            received = f"one that shares files with {model.reference}"
+            remedy = "Choose another folder: a merge never writes to its sources."
+            raise KingyoError(str(out), expected=expected, received=received, remedy=remedy)

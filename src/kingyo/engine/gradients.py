@@ -8,7 +8,6 @@ mask. They are exact for linear parameters, and masks and elected signs count as
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import fields, replace
 from functools import cache
 from typing import Any
@@ -17,7 +16,7 @@ import numpy as np
 
 from kingyo.engine.jobs import Read, TensorJob, result
 from kingyo.io.lazy_torch import Tensor
-from kingyo.kernels import Term, WeightedSum
+from kingyo.kernels import WeightedSum
 from kingyo.kernels.gradients import sum_gradient
 from kingyo.kernels.statistics_cache import TensorStats
 from kingyo.methods import MethodValues, Parameter
@@ -94,13 +93,9 @@ def _with_value(values: MethodValues, name: str, source: int | None, value: floa
 def _with_terms(merged: WeightedSum, others: list[WeightedSum]) -> WeightedSum:
     """Return the sum with terms of factor 0 for tensors that only others add, such as those of weight 0."""
     terms = {id(term.source): term for term in merged.terms}
-    for term in _terms(others):
+    for term in (term for each in others for term in each.terms):
         terms.setdefault(id(term.source), replace(term, factor=0.0, share=0.0))
     return replace(merged, terms=tuple(terms.values()))
-
-
-def _terms(sums: list[WeightedSum]) -> Iterator[Term]:
-    return (term for each in sums for term in each.terms)
 
 
 def _same_masks(one: WeightedSum, other: WeightedSum) -> bool:

@@ -11,8 +11,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from kingyo.engine.jobs import TensorJob
-from kingyo.engine.plan import Plan
-from kingyo.engine.planning import plan
+from kingyo.engine.plan import Plan, plan
 from kingyo.engine.sources import Sources
 from kingyo.errors import KingyoError
 from kingyo.methods import skips

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from kingyo.engine.execute import Prepared, fill
 from kingyo.engine.jobs import TensorJob, not_finite, result
-from kingyo.engine.options import ExecutionOptions
+from kingyo.engine.options import MergeOptions
 from kingyo.engine.plan import Plan
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
@@ -19,7 +19,7 @@ from kingyo.kernels.writing import PendingWrite, prepare
 _LOAD_LIVE = "Load the live model from one of the models of the recipe."
 
 
-def into(plan: Plan, weights: Mapping[str, Tensor], options: ExecutionOptions | None = None) -> None:
+def into(plan: Plan, weights: Mapping[str, Tensor], options: MergeOptions | None = None) -> None:
     """Write a merge into a live model, in place. After an error, fill the model again before using it.
 
     Args:
@@ -33,11 +33,11 @@ def into(plan: Plan, weights: Mapping[str, Tensor], options: ExecutionOptions | 
         ChangedSourceError: a file of a source has changed since it was opened.
     """
     _check_live(plan, weights)
-    chosen = options or ExecutionOptions()
+    chosen = options or MergeOptions()
     if chosen.compiled is None:  # further candidates are likely
         chosen = replace(chosen, compiled=True)
     plan.sources.check_unchanged()
-    live = _LiveSink(plan, weights, nonfinite=chosen.nonfinite)
+    live = _LiveSink(plan, weights, nonfinite=chosen.allow_nonfinite)
     fill(plan.jobs, live.prepared, live.end, chosen)
     plan.sources.check_unchanged()  # a file may have changed meanwhile
 
@@ -101,12 +101,9 @@ def _check_live(plan: Plan, weights: Mapping[str, Tensor]) -> None:
         _check_tensor(job, live)
         owner = owners.setdefault(live.data_ptr(), job.name) if live.nbytes else job.name
         if owner != job.name:
-            raise KingyoError(
-                "weights",
-                expected=f"separate memory for {job.name}, which the merge does not tie",
-                received=f"the memory of {owner}",
-                remedy="Load the live model untied (tie_word_embeddings: false).",
-            )
+            expected = f"separate memory for {job.name}, which the merge does not tie"
+            remedy = "Load the live model untied (tie_word_embeddings: false)."
+            raise KingyoError("weights", expected=expected, received=f"the memory of {owner}", remedy=remedy)
 
 
 def _check_names(plan: Plan, weights: Mapping[str, Tensor]) -> None:
@@ -118,12 +115,8 @@ def _check_names(plan: Plan, weights: Mapping[str, Tensor]) -> None:
         odd |= {name for name in more if weights[name].data_ptr() not in memory}
     if odd:
         first = min(odd)
-        raise KingyoError(
-            "weights",
-            expected="the tensors of the plan",
-            received=f"'{first}', which is not in the {'live model' if first in planned else 'plan'}",
-            remedy=_LOAD_LIVE,
-        )
+        received = f"'{first}', which is not in the {'live model' if first in planned else 'plan'}"
+        raise KingyoError("weights", expected="the tensors of the plan", received=received, remedy=_LOAD_LIVE)
 
 
 def _check_tensor(job: TensorJob, live: Tensor) -> None:
@@ -132,20 +125,16 @@ def _check_tensor(job: TensorJob, live: Tensor) -> None:
             job.name, expected=f"{list(job.shape)}", received=f"{list(live.shape)} live", remedy=_LOAD_LIVE
         )
     if live.is_meta or not live.is_contiguous():
-        raise KingyoError(
-            job.name,
-            expected="a live tensor in one piece of memory",
-            received="one without memory (on the device meta)" if live.is_meta else "a view",
-            remedy="Load the model again, with its weights as stored.",
-        )
+        expected = "a live tensor in one piece of memory"
+        received = "one without memory (on the device meta)" if live.is_meta else "a view"
+        remedy = "Load the model again, with its weights as stored."
+        raise KingyoError(job.name, expected=expected, received=received, remedy=remedy)
     dtype = getattr(torch, job.dtype)
     if live.dtype != dtype and not _holds(live.dtype, dtype):
-        raise KingyoError(
-            job.name,
-            expected=f"a live model that holds {job.dtype}",
-            received=str(live.dtype).removeprefix("torch."),
-            remedy="Give the recipe the live model's dtype, or load the model in the recipe's.",
-        )
+        expected = f"a live model that holds {job.dtype}"
+        received = str(live.dtype).removeprefix("torch.")
+        remedy = "Give the recipe the live model's dtype, or load the model in the recipe's."
+        raise KingyoError(job.name, expected=expected, received=received, remedy=remedy)
 
 
 def _holds(wide: torch.dtype, narrow: torch.dtype) -> bool:

@@ -129,12 +129,9 @@ def _read_all(job: TensorJob, read: Read) -> tuple[list[AnyTensor], AnyTensor | 
 def _same(job: TensorJob, inputs: Sequence[AnyTensor]) -> Tensor:
     tensors = [as_torch(each) for each in inputs]
     if any(not torch.equal(tensors[0], tensor) for tensor in tensors[1:]):
-        raise KingyoError(
-            job.name,
-            expected="equal values in all models, since they are not floating point",
-            received="values that differ",
-            remedy="Merge models of one architecture and vocabulary.",
-        )
+        expected = "equal values in all models, since they are not floating point"
+        remedy = "Merge models of one architecture and vocabulary."
+        raise KingyoError(job.name, expected=expected, received="values that differ", remedy=remedy)
     return tensors[0]
 
 
@@ -154,19 +151,13 @@ def _check_finite(
 
 def _check_result(job: TensorJob, method: str, merged: Tensor | Lazy) -> None:
     if not (hasattr(merged, "block") or isinstance(merged, torch.Tensor)):
-        raise KingyoError(
-            method,
-            expected="a tensor, or a result such as a WeightedSum",
-            received=f"an object of the class {type(merged).__name__}",
-            remedy=_RETURN,
-        )
+        expected = "a tensor, or a result such as a WeightedSum"
+        received = f"an object of the class {type(merged).__name__}"
+        raise KingyoError(method, expected=expected, received=received, remedy=_RETURN)
     if tuple(merged.shape) != job.shape:
-        raise KingyoError(
-            f"{method}: {job.name}",
-            expected=f"a result of the shape {list(job.shape)}",
-            received=f"one of {list(merged.shape)}",
-            remedy=_RETURN,
-        )
+        expected = f"a result of the shape {list(job.shape)}"
+        received = f"one of {list(merged.shape)}"
+        raise KingyoError(f"{method}: {job.name}", expected=expected, received=received, remedy=_RETURN)
 
 
 def method_failed(job: TensorJob, error: Exception) -> NoReturn:
@@ -198,9 +189,6 @@ def not_finite(job: TensorJob, read: Read) -> KingyoError:
                 received="NaN or infinity",
                 remedy="Leave this model out, or fetch it again. (Or use `kingyo merge --allow-nonfinite`.)",
             )
-    return KingyoError(
-        job.name,
-        expected=f"merged weights that {job.dtype} can hold",
-        received="NaN or infinity",
-        remedy="Make the weights (or lambda) smaller, or set out_dtype: float32.",
-    )
+    expected = f"merged weights that {job.dtype} can hold"
+    remedy = "Make the weights (or lambda) smaller, or set out_dtype: float32."
+    return KingyoError(job.name, expected=expected, received="NaN or infinity", remedy=remedy)

@@ -51,26 +51,18 @@ def path_to_slices(recipe: Recipe, opened: Mapping[str, Checkpoint]) -> Recipe:
 
 def _check_keys(recipe: Recipe) -> None:
     if recipe.merge_method != PASSTHROUGH:
-        raise KingyoError(
-            "merge_method",
-            expected=f"{PASSTHROUGH}, since a path merges no tensors",
-            received=f"'{recipe.merge_method}'",
-            remedy="Set merge_method: passthrough, and write other merges below merges:, each with a name.",
-        )
+        expected = f"{PASSTHROUGH}, since a path merges no tensors"
+        received = f"'{recipe.merge_method}'"
+        remedy = "Set merge_method: passthrough, and write other merges below merges:, each with a name."
+        raise KingyoError("merge_method", expected=expected, received=received, remedy=remedy)
     if recipe.frame is not None:
-        raise KingyoError(
-            "frame",
-            expected="no frame in a recipe with a path: base_model gives everything but the layers",
-            received=f"'{recipe.frame}'",
-            remedy="Write base_model: instead of frame:.",
-        )
+        expected = "no frame in a recipe with a path: base_model gives everything but the layers"
+        remedy = "Write base_model: instead of frame:."
+        raise KingyoError("frame", expected=expected, received=f"'{recipe.frame}'", remedy=remedy)
     if recipe.parameters:
-        raise KingyoError(
-            "parameters",
-            expected="none beside path",
-            received=", ".join(f"'{name}'" for name in recipe.parameters),
-            remedy="Write scales in the path, beside the layers.",
-        )
+        received = ", ".join(f"'{name}'" for name in recipe.parameters)
+        remedy = "Write scales in the path, beside the layers."
+        raise KingyoError("parameters", expected="none beside path", received=received, remedy=remedy)
 
 
 def _check_foldable(model: Checkpoint) -> None:
@@ -103,12 +95,9 @@ def _check_frame(base: str | None, first: Checkpoint, models: Sequence[Checkpoin
     """Check that the base has the parts of a vision-language model if one gives layers."""
     sees = next((model for model in models if len(model.layout.parts) > 1), None)
     if sees is not None and (base is None or len(first.layout.parts) == 1):
-        raise KingyoError(
-            "base_model",
-            expected=f"a model with the parts {', '.join(sees.layout.parts)}, as {sees.reference} has",
-            received=base or "none",
-            remedy="Name a model that gives everything but the layers, such as the image encoder.",
-        )
+        expected = f"a model with the parts {', '.join(sees.layout.parts)}, as {sees.reference} has"
+        remedy = "Name a model that gives everything but the layers, such as the image encoder."
+        raise KingyoError("base_model", expected=expected, received=base or "none", remedy=remedy)
 
 
 def _check_decoder(model: Checkpoint) -> None:
@@ -117,12 +106,10 @@ def _check_decoder(model: Checkpoint) -> None:
     if len(stacks) != 1 or (len(model.layout.parts) != 1 and stacks[0].part != _LANGUAGE):
         stacks = model.layout.stacks
         names = [stack.prefix for stack in stacks] or list(model.layout.parts)
-        raise KingyoError(
-            f"path of {model.reference}",
-            expected="a model with one list of layers, as decoders and vision-language models have",
-            received=f"a model of type {model.config.get('model_type')} with {', '.join(names) or 'none'}",
-            remedy="Use such models; stack layers of other models as slices, below modules:.",
-        )
+        expected = "a model with one list of layers, as decoders and vision-language models have"
+        received = f"a model of type {model.config.get('model_type')} with {', '.join(names) or 'none'}"
+        remedy = "Use such models; stack layers of other models as slices, below modules:."
+        raise KingyoError(f"path of {model.reference}", expected=expected, received=received, remedy=remedy)
 
 
 def _slices(path: Sequence[Hop], opened: Mapping[str, Checkpoint]) -> Iterator[Slice]:

@@ -82,12 +82,10 @@ class ModuleMerge:
 
     @property
     def is_sliced(self) -> bool:
-        """Whether it consists of slices of layers."""
         return self.pieces[0].n_layers is not None
 
     @property
     def by_position(self) -> dict[int, SliceMerge]:
-        """All merges by position, including ``outer``."""
         pieces = dict(enumerate(self.pieces))
         return pieces if self.outer is None else {**pieces, OUTSIDE: self.outer}
 
@@ -111,7 +109,11 @@ def expand_modules(recipe: Recipe, method: MergeMethod, outer: str | None = None
     """
     if not recipe.modules:
         module = _module(MAIN, Module(sources=recipe.sources, slices=recipe.slices), recipe, method)
-        return (replace(module, outer=None if outer is None else _copy_of(outer)),)
+        if outer is None:
+            return (module,)
+        model = SliceInput(reference=outer, own={})
+        copy = SliceMerge(where="base_model", merged=(model,), base=None, levels=())
+        return (replace(module, outer=copy),)
     return tuple(_module(name, module, recipe, method) for name, module in recipe.modules.items())
 
 
@@ -129,15 +131,9 @@ def _module(name: str, module: Module, recipe: Recipe, method: MergeMethod) -> M
     )
 
 
-def _copy_of(reference: str) -> SliceMerge:
-    model = SliceInput(reference=reference, own={})
-    return SliceMerge(where="base_model", merged=(model,), base=None, levels=())
-
-
 def _complete(
     label: str, sources: Sequence[Source], levels: tuple[Values, ...], recipe: Recipe, method: MergeMethod
 ) -> SliceMerge:
-    """Return the merge of complete models."""
     base = _base_of(recipe.base_model, method)
     inputs = [SliceInput(reference=source.model, own=source.parameters) for source in sources]
     merged = tuple(each for each in inputs if each.reference != base)
@@ -161,12 +157,10 @@ def _slice(
     merged = tuple(each for each in inputs if each.reference != base)
     bases = [each for each in inputs if each.reference == base]
     if base is not None and len(bases) != 1:
-        raise KingyoError(
-            where,
-            expected=f"the base {base} once among the sources, with its layer_range",
-            received="no layers of it" if not bases else f"{len(bases)} ranges of it",
-            remedy="List the base once, with the layers that task vectors are computed from.",
-        )
+        expected = f"the base {base} once among the sources, with its layer_range"
+        received = "no layers of it" if not bases else f"{len(bases)} ranges of it"
+        remedy = "List the base once, with the layers that task vectors are computed from."
+        raise KingyoError(where, expected=expected, received=received, remedy=remedy)
     _check_count(where, len(merged), base, method)
     return SliceMerge(
         where=where,
@@ -179,14 +173,11 @@ def _slice(
 
 def _base_of(reference: str | None, method: MergeMethod) -> str | None:
     if method.needs_base and reference is None:
-        raise KingyoError(
-            "base_model",
-            expected=f"a base for {method.name}",
-            received="nothing",
-            remedy="Name one of the two models as base_model."
-            if method.max_sources == 1
-            else "Name the models' common ancestor, or use the method linear.",
-        )
+        remedy = "Name the models' common ancestor, or use the method linear."
+        if method.max_sources == 1:
+            remedy = "Name one of the two models as base_model."
+        expected = f"a base for {method.name}"
+        raise KingyoError("base_model", expected=expected, received="nothing", remedy=remedy)
     return reference if takes_base(method) else None
 
 
@@ -196,9 +187,6 @@ def _check_count(where: str, count: int, base: str | None, method: MergeMethod) 
         wanted = (
             f"{least}" if least == most else f"at least {least}" if most is None else f"{least} to {most}"
         )
-        raise KingyoError(
-            where,
-            expected=f"{wanted} for {method.name}{' beside the base' if base is not None else ''}",
-            received=f"{count}",
-            remedy="Change the number of models, or use another method.",
-        )
+        expected = f"{wanted} for {method.name}{' beside the base' if base is not None else ''}"
+        remedy = "Change the number of models, or use another method."
+        raise KingyoError(where, expected=expected, received=f"{count}", remedy=remedy)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import cast
 
+from kingyo.checkpoints import Layout
 from kingyo.engine.binding import BoundTensor
-from kingyo.engine.modules import SliceMerge
+from kingyo.engine.modules import ModuleMerge, SliceMerge
 from kingyo.errors import KingyoError, listed, nearest, suggest
 from kingyo.methods import MergeMethod, MethodValues, Parameter, takes_base
 from kingyo.methods.catalogue import with_command
@@ -72,12 +74,10 @@ def _value(
 ) -> float | bool:
     value = look_up(levels, parameter.name, tensor, depth)
     if value is None and parameter.default is None and (filters := _filters(levels, parameter.name)):
-        raise KingyoError(
-            f"{parameter.name} of {where}",
-            expected=f"a value for the tensor {tensor}: {parameter.doc}",
-            received=f"none: the filters ({listed([*map(repr, filters)], _MAX_FILTERS)}) match other tensors",
-            remedy="Add a last entry without filter for all other tensors: `- value: 0.5`.",
-        )
+        expected = f"a value for the tensor {tensor}: {parameter.doc}"
+        received = f"none: the filters ({listed([*map(repr, filters)], _MAX_FILTERS)}) match other tensors"
+        remedy = "Add a last entry without filter for all other tensors: `- value: 0.5`."
+        raise KingyoError(f"{parameter.name} of {where}", expected=expected, received=received, remedy=remedy)
     return _valid(parameter, value, where)
 
 
@@ -86,19 +86,15 @@ def _valid(parameter: Parameter, value: Word | None, where: str) -> float | bool
     if value is None:
         value = parameter.default
     if value is None:
-        raise KingyoError(
-            f"{parameter.name} of {where}",
-            expected=f"a value: {parameter.doc}",
-            received="nothing",
-            remedy="Set it under parameters: of the model or of the recipe.",
-        )
+        expected = f"a value: {parameter.doc}"
+        received = "nothing"
+        remedy = "Set it under parameters: of the model or of the recipe."
+        raise KingyoError(f"{parameter.name} of {where}", expected=expected, received=received, remedy=remedy)
     if isinstance(value, str):
-        raise KingyoError(
-            f"{parameter.name} of {where}",
-            expected="true or false" if parameter.kind == "bool" else "a number",
-            received=f"'{value}'",
-            remedy="Correct the value.",
-        )
+        expected = "true or false" if parameter.kind == "bool" else "a number"
+        received = f"'{value}'"
+        remedy = "Correct the value."
+        raise KingyoError(f"{parameter.name} of {where}", expected=expected, received=received, remedy=remedy)
     if parameter.kind == "bool" and value in (0, 1):  # mergekit allows normalize: 1
         value = bool(value)
     return parameter.check(value, where)
@@ -110,26 +106,16 @@ def misplaced_parameters(recipe: Recipe, method: MergeMethod) -> Iterator[Kingyo
     for where, values, is_own, is_base in _places(recipe, method):
         for name in values:
             if name not in known:
-                yield KingyoError(
-                    where,
-                    expected=f"parameters of {method.name}",
-                    received=f"'{name}'",
-                    remedy=suggest(name, known),
-                )
+                expected = f"parameters of {method.name}"
+                yield KingyoError(where, expected=expected, received=f"'{name}'", remedy=suggest(name, known))
             elif is_own and not known[name].per_source:
-                yield KingyoError(
-                    where,
-                    expected="parameters of a single model",
-                    received=f"'{name}'",
-                    remedy="Move it to the parameters: of the recipe.",
-                )
+                expected = "parameters of a single model"
+                remedy = "Move it to the parameters: of the recipe."
+                yield KingyoError(where, expected=expected, received=f"'{name}'", remedy=remedy)
             elif is_base:
-                yield KingyoError(
-                    where,
-                    expected="no parameters for the base, which has no task vector",
-                    received=f"'{name}'",
-                    remedy="Remove it; in a run.yaml, remove the base from `sources`.",
-                )
+                expected = "no parameters for the base, which has no task vector"
+                remedy = "Remove it; in a run.yaml, remove the base from `sources`."
+                yield KingyoError(where, expected=expected, received=f"'{name}'", remedy=remedy)
 
 
 def invalid_parameters(recipe: Recipe, method: MergeMethod) -> Iterator[KingyoError]:
@@ -256,3 +242,57 @@ def _similar(written: str, names: Iterable[str]) -> str:
     parts = {".".join(each[i : i + n_words]) for each in words for i in range(len(each) - n_words + 1)}
     near = nearest(wanted, parts)
     return f"Did you mean '{near}'?" if near else "Write a part of tensors' names, such as mlp, no pattern."
+
+
+def with_block_filters(
+    modules: Sequence[ModuleMerge], layout: Callable[[], Layout]
+) -> tuple[ModuleMerge, ...]:
+    """Return the modules with filters on tensor names in place of merge block weights.
+
+    Args:
+        modules: the modules of a recipe.
+        layout: returns the layout of the output, which only merge block weights need.
+
+    Raises:
+        KingyoError: the model is no denoiser, or has another number of blocks.
+    """
+
+    def resolved(values: Values) -> Values:
+        return {
+            name: _filters_of_blocks(name, value, layout()) if isinstance(value, BlockWeights) else value
+            for name, value in values.items()
+        }
+
+    return tuple(
+        replace(
+            module,
+            pieces=tuple(
+                replace(
+                    piece,
+                    levels=tuple(map(resolved, piece.levels)),
+                    merged=tuple(replace(entry, own=resolved(entry.own)) for entry in piece.merged),
+                )
+                for piece in module.pieces
+            ),
+        )
+        if any(map(_has_block_weights, module.pieces))
+        else module
+        for module in modules
+    )
+
+
+def _has_block_weights(piece: SliceMerge) -> bool:
+    given = (*piece.levels, *(entry.own for entry in piece.merged))
+    return any(isinstance(value, BlockWeights) for values in given for value in values.values())
+
+
+def _filters_of_blocks(name: str, value: BlockWeights, layout: Layout) -> Value:
+    try:
+        blocks = tuple(layout.groups("mbw"))
+    except KingyoError as error:
+        remedy = "Write a number or filters instead of mbw."
+        raise KingyoError(name, expected=error.expected, received=error.received, remedy=remedy) from error
+    try:
+        return layout.conditionals("mbw", value.by_block(blocks))
+    except KingyoError as error:
+        raise error.placed(name) from error

@@ -1,10 +1,14 @@
-"""The plan of a merge, as data and as text, and its result as a checkpoint that is never written to disk."""
+"""Plan a merge: check a recipe and the headers of its models, and resolve every parameter.
+
+Planning binds tensors first (which tensors of which models make each tensor of the output), then resolves
+the values of parameters. Candidates of a search that differ only in values share the binding.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,19 +16,26 @@ from tempfile import mkdtemp
 from weakref import finalize
 
 from kingyo.checkpoints import Checkpoint, TensorInfo
-from kingyo.checkpoints.checkpoint import Needs
+from kingyo.checkpoints.checkpoint import TensorInputs
 from kingyo.checkpoints.writer import copy_companions
+from kingyo.engine.binding import Binding, BoundTensor, bind, binding_key
 from kingyo.engine.jobs import TensorJob, compute
 from kingyo.engine.layer_path import path_to_slices
-from kingyo.engine.modules import ModuleMerge, expand_modules
+from kingyo.engine.modules import ModuleMerge, SliceKey, SliceMerge, expand_modules
+from kingyo.engine.parameters import (
+    misplaced_parameters,
+    resolve,
+    selection_of,
+    unmatched_filters,
+    with_block_filters,
+)
 from kingyo.engine.sources import Sources
+from kingyo.engine.tokenizer import Alignment, align, template_files
 from kingyo.errors import KingyoError, suggest
 from kingyo.io.lazy_torch import Tensor
-from kingyo.methods import MergeMethod
+from kingyo.methods import METHODS, MergeMethod, MethodValues, check_together
 from kingyo.recipe import Recipe
-from kingyo.registry import is_in_file, whole_reference
-from kingyo.user_code.files import hash_own
-from kingyo.vocabulary import TOKENIZER_FILES, Diagnostic, Vocabulary
+from kingyo.vocabulary import TOKENIZER_FILES, Diagnostic, Vocabulary, all_references, tokenizer_choice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +52,7 @@ class Plan:
         vocabulary: the output's vocabulary; None: that of ``like``.
         tokenizer_files: tokenizer files of the output by name, and its generation config if token ids change;
             None: those of ``like``. If set, no file of ``TOKENIZER_FILES`` is copied from ``like``.
-        differences: differences between the models that do not prevent the merge, as sentences.
-        unmatched: warnings of filters that match no tensor.
+        diagnostics: warnings: the models differ in more than their weights, or a filter matches no tensor.
     """
 
     recipe: Recipe
@@ -52,63 +62,174 @@ class Plan:
     like: Checkpoint
     vocabulary: Vocabulary | None = None
     tokenizer_files: Mapping[str, bytes] | None = None
-    differences: tuple[str, ...] = ()
-    unmatched: tuple[Diagnostic, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
 
     @cached_property
     def jobs_by_name(self) -> Mapping[str, TensorJob]:
-        """The jobs by the name of their tensor."""
         return {job.name: job for job in self.jobs}
-
-    @cached_property
-    def made_by(self) -> str:
-        """The recipe and the files of a user's method, which identify the merge together with its models."""
-        method, folder = self.recipe.merge_method, self.sources.folder or Path.cwd()
-        file = Path(whole_reference(method, folder).rpartition(":")[0])
-        own = hash_own(file, None, folder) if is_in_file(method) else {}
-        return json.dumps([self.recipe.hash, *sorted((str(path), own[path]) for path in own)])
-
-    @property
-    def weights_of(self) -> frozenset[str]:
-        """References of the models whose weights are read."""
-        merged = {each for job in self.jobs for each in job.sources}
-        return frozenset(merged | {job.base.reference for job in self.jobs if job.base is not None})
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """Everything doubtful about the merge, as sentences."""
-        return (*self.differences, *(str(each.error) for each in self.unmatched))
+        return tuple(str(each.error) for each in self.diagnostics)
 
-    def heading(self) -> list[str]:
-        """Return lines that name method, models, base, seed and vocabulary."""
-        modules = expand_modules(path_to_slices(self.recipe, self.sources), self.method)
-        lines = [f"{self.method.name} of {line}" for each in modules for line in _describe_module(each)]
-        lines += [f"base: {self.recipe.base_model}"] if self.recipe.base_model is not None else []
-        lines += [f"seed: {self.recipe.seed}"] if self.method.stochastic else []
-        return lines + (self.vocabulary.describe() if self.vocabulary is not None else [])
+    @property
+    def weights_of(self) -> frozenset[str]:
+        """References of the models whose weights are read."""
+        return frozenset(each.reference for job in self.jobs for each in job.reads)
 
 
-def _describe_module(module: ModuleMerge) -> Iterator[str]:
-    first = 0
-    for piece in module.pieces:
-        n = piece.n_layers
-        names = ", ".join(each.reference for each in piece.merged)
-        if n is None:
-            yield f"{len(piece.merged)}: {names}{f' ({module.name})' if module.name else ''}"
-            continue
-        if n == 0:
-            place = "after" if first else "before"
-            yield f"{len(piece.merged)}, tensors {place} the layers: {names}"
-            continue
-        ranges = [f"{each.reference} {_range(each.start, n)}" for each in piece.merged]
-        if piece.base is not None:
-            ranges.append(f"base {piece.base.reference} {_range(piece.base.start, n)}")
-        yield f"{len(piece.merged)}, layers {_range(first, n)} of the output: {', '.join(ranges)}"
-        first += n
+def plan(recipe: Recipe, sources: Sources) -> Plan:
+    """Plan a merge of opened models.
+
+    Raises:
+        KingyoError: an unknown method or parameter, a missing or invalid value, too few or too many models,
+            or models that do not fit together (the message names the tensor and both shapes).
+
+    Example:
+        >>> plan(recipe, open_sources(recipe)).jobs[0].name  # doctest: +SKIP
+        'model.embed_tokens.weight'
+    """
+    method = METHODS.get(recipe.merge_method, sources.folder)
+    for reference in all_references(recipe):
+        if reference not in sources:
+            remedy = suggest(reference, sources)
+            raise KingyoError("model", expected="an opened model", received=f"'{reference}'", remedy=remedy)
+    for error in misplaced_parameters(recipe, method):
+        raise error
+    opened = _with_merges(recipe, sources)
+    sliced = path_to_slices(recipe, opened)
+    modules = with_block_filters(
+        expand_modules(sliced, method, recipe.base_model if recipe.path else None),
+        lambda: opened[sliced.template].layout,
+    )
+    alignment, aligned = _aligned(recipe, opened)
+    key = binding_key(sliced, modules)
+    binding, bound = _bound(sliced, modules, aligned, key)
+    merges = {(each.name, at): piece for each in modules for at, piece in each.by_position.items()}
+    selections, unmatched = _selections(method, merges, binding, bound, key)
+    like, tokenizer_files = binding.template, None
+    if alignment is not None:
+        like, tokenizer_files = alignment.with_config(like), alignment.files(like)
+    elif recipe.chat_template is not None:
+        tokenizer_files = template_files(recipe, like, opened)
+    return Plan(
+        recipe=recipe,
+        method=method,
+        jobs=tuple(_jobs(recipe, method, merges, binding.tensors, selections)),
+        sources=bound,
+        like=like,
+        vocabulary=None if alignment is None else alignment.vocabulary,
+        tokenizer_files=tokenizer_files,
+        diagnostics=(*map(_difference, binding.fitted.warnings), *unmatched),
+    )
 
 
-def _range(first: int, n: int) -> str:
-    return f"{first}–{first + n - 1}" if n > 1 else str(first)
+def _difference(received: str) -> Diagnostic:
+    expected, remedy = "models that differ only in their weights", "Check that this is what you want."
+    return Diagnostic(level="warning", argument="models", expected=expected, received=received, remedy=remedy)
+
+
+def _with_merges(recipe: Recipe, sources: Sources) -> Sources:
+    """Return the opened models, and the results of the recipe's own merges by their names."""
+    if not recipe.merges:
+        return sources
+    results: dict[str, PlannedCheckpoint] = {}
+    for name, inner in recipe.merges.items():
+        try:
+            results[name] = planned_checkpoint(name, plan(inner, sources))
+        except KingyoError as error:
+            raise error.placed(f"merges.{name}") from error
+    return Sources({**sources, **results}, sources.folder)
+
+
+def _aligned(recipe: Recipe, sources: Sources) -> tuple[Alignment | None, Sources]:
+    """Give all models one vocabulary if the recipe sets a tokenizer."""
+    choice = tokenizer_choice(recipe)
+    if choice is None:
+        return None, sources
+    key = json.dumps([choice.to_dict(), recipe.chat_template, recipe.base_model, recipe.references])
+
+    def compute() -> tuple[Alignment, Sources]:
+        alignment = align(recipe, choice, sources)
+        return alignment, sources.as_seen(alignment.models, key)
+
+    return sources.once(("alignment", key), compute)
+
+
+def _bound(
+    recipe: Recipe, modules: Sequence[ModuleMerge], sources: Sources, key: Hashable
+) -> tuple[Binding, Sources]:
+    """Bind the tensors of a recipe to models; only once for recipes of one binding key."""
+
+    def compute() -> tuple[Binding, Sources]:
+        binding = bind(recipe, modules, sources)
+        fitted = binding.fitted
+        return binding, sources.as_seen(fitted.models, key) if fitted.is_changed else sources
+
+    return sources.once(("binding", key), compute)
+
+
+Selections = Mapping[str, Hashable]
+"""``selection_of`` the tensors whose merges have filters or gradients."""
+
+
+def _selections(
+    method: MergeMethod,
+    merges: Mapping[SliceKey, SliceMerge],
+    binding: Binding,
+    sources: Sources,
+    key: Hashable,
+) -> tuple[Selections, tuple[Diagnostic, ...]]:
+    """Return selections by tensor, and a warning for each filter that matches no tensor.
+
+    They are computed only once for recipes of one binding key that differ only in numbers.
+    """
+
+    def compute() -> tuple[Selections, tuple[Diagnostic, ...]]:
+        varying = binding.varying(merges)
+        pairs = ((piece, tensor) for piece, tensors in varying for tensor in tensors)
+        by_name = {tensor.name: selection_of(piece, method, tensor) for piece, tensor in pairs}
+        return by_name, unmatched_filters(method, varying)
+
+    selectors = tuple((at, piece.selectors) for at, piece in merges.items())
+    return sources.once(("selections", key, method.params, selectors), compute)
+
+
+def _jobs(
+    recipe: Recipe,
+    method: MergeMethod,
+    merges: Mapping[SliceKey, SliceMerge],
+    tensors: Sequence[BoundTensor],
+    selections: Selections,
+) -> Iterator[TensorJob]:
+    resolved: dict[Hashable, MethodValues] = {}
+    for tensor in tensors:
+        info, piece = tensor.info, None if tensor.key is None else merges[tensor.key]
+        is_merged = piece is not None and info.is_floating
+        values = MethodValues()
+        if piece is not None and is_merged:
+            selector = tensor.key, selections.get(tensor.name)
+            values = resolved.get(selector) or resolved.setdefault(selector, _values(method, tensor, piece))
+        yield TensorJob(
+            name=tensor.name,
+            shape=info.shape,
+            dtype=(recipe.result_dtype or info.stored_dtype) if info.is_floating else info.dtype,
+            method=method if is_merged else None,
+            inputs=tensor.inputs,
+            base=tensor.base,
+            values=values,
+            seed=recipe.seed,
+        )
+
+
+def _values(method: MergeMethod, tensor: BoundTensor, piece: SliceMerge) -> MethodValues:
+    values = resolve(piece, method, tensor)
+    try:
+        check_together(method, values, len(piece.merged))
+    except KingyoError as error:
+        raise (error if piece.is_constant else error.placed(tensor.name)) from None
+    return values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,24 +243,27 @@ class PlannedCheckpoint(Checkpoint):
     plan: Plan = field(repr=False)
 
     def read(self, name: str) -> Tensor:
-        """Compute a tensor."""
         if name not in self.tensors:
             remedy = suggest(name, self.tensors)
             raise KingyoError(self.reference, expected="one of its tensors", received=name, remedy=remedy)
         return compute(self.plan.jobs_by_name[name], self.plan.sources.read)
 
-    def needs(self, name: str) -> Needs:
-        """Return the inputs of the job of a tensor, each once."""
+    def needs(self, name: str) -> TensorInputs:
         inputs = dict.fromkeys((each.reference, each.tensor) for each in self.plan.jobs_by_name[name].reads)
-        return Needs(others=tuple((self.plan.sources[reference], tensor) for reference, tensor in inputs))
+        return TensorInputs(
+            others=tuple((self.plan.sources[reference], tensor) for reference, tensor in inputs)
+        )
 
 
 def planned_checkpoint(name: str, plan: Plan) -> PlannedCheckpoint:
     """Return the result of a plan as a checkpoint, by its name in the recipes that merge it."""
     folder = plan.like.path
     if plan.tokenizer_files is not None:
-        folder = _folder_of(plan)
+        folder = Path(mkdtemp(prefix="kingyo-"))  # its tokenizer and all other files beside the weights
         finalize(plan, shutil.rmtree, folder, ignore_errors=True)
+        copy_companions(folder, plan.like, TOKENIZER_FILES)
+        for file, content in plan.tokenizer_files.items():
+            (folder / file).write_bytes(content)
     return PlannedCheckpoint(
         reference=name,
         path=folder,
@@ -149,15 +273,5 @@ def planned_checkpoint(name: str, plan: Plan) -> PlannedCheckpoint:
             for job in plan.jobs
         },
         made_of=tuple(plan.sources[reference] for reference in sorted(plan.weights_of)),
-        made_by=plan.made_by,
         plan=plan,
     )
-
-
-def _folder_of(plan: Plan) -> Path:
-    """Make a folder with the plan's tokenizer and all other files beside the weights."""
-    folder = Path(mkdtemp(prefix="kingyo-"))
-    copy_companions(folder, plan.like, TOKENIZER_FILES)
-    for name, content in (plan.tokenizer_files or {}).items():
-        (folder / name).write_bytes(content)
-    return folder

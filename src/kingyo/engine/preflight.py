@@ -2,107 +2,292 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
 
+from kingyo.checkpoints import Checkpoint
+from kingyo.checkpoints.atomic_folder import check_free, unwritable_error
+from kingyo.checkpoints.locate import whole_pipeline
 from kingyo.checkpoints.model_reference import with_component
-from kingyo.engine.book import PlannedSteps, plan_steps
-from kingyo.engine.findings import check_models, check_outputs, not_downloaded
-from kingyo.engine.options import MergeRequest
-from kingyo.engine.outputs import FOLDER_NAME, PlannedOutput, origins_of, planned_outputs
-from kingyo.errors import KingyoError, together
+from kingyo.checkpoints.writer import disk_full_error
+from kingyo.engine.book import (
+    FOLDER_NAME,
+    Models,
+    PlannedOutput,
+    Plans,
+    origins_of,
+    plan_steps,
+    planned_outputs,
+)
+from kingyo.engine.folder import check_no_source
+from kingyo.engine.options import MergeOptions
+from kingyo.engine.plan import Plan
+from kingyo.engine.single_file import check_single_file
+from kingyo.errors import KingyoError, combined_error
+from kingyo.io.units import size_text
 from kingyo.lineage import check_licences
-from kingyo.recipe import RecipeBook, load_recipes
-from kingyo.vocabulary import Diagnostic, replaced
+from kingyo.recipe import Recipe, RecipeBook, load_recipes
+from kingyo.vocabulary import TOKENIZER_FILES, Diagnostic, compare, replaced, tokenizer_choice
+
+_LEVELS = ("error", "warning", "note")
+_CHECK = "Check that this is what you want."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preflight:
-    """The result of checking a merge: what could be planned, and errors, then warnings, then notes."""
+    """A checked merge.
 
-    request: MergeRequest
-    steps: PlannedSteps
+    Attributes:
+        name: name of the recipes in messages.
+        root: base of their relative paths.
+        out: the folder to make.
+        options: options of the merge.
+        models: the models that could be opened, with the results of recipes by their names.
+        plans: the plans of the recipes that could be planned.
+        outputs: the models to write.
+        diagnostics: errors, then warnings, then notes.
+    """
+
+    name: str
+    root: Path
+    out: Path
+    options: MergeOptions
+    models: Models
+    plans: Plans
     outputs: tuple[PlannedOutput, ...]
-    findings: tuple[Diagnostic, ...]
+    diagnostics: tuple[Diagnostic, ...] = ()
 
-    def of(self, level: str) -> tuple[Diagnostic, ...]:
-        """Return the findings of a level: ``error``, ``warning`` or ``note``."""
-        return tuple(finding for finding in self.findings if finding.level == level)
+    def of(self, level: Literal["error", "warning", "note"]) -> tuple[Diagnostic, ...]:
+        return tuple(each for each in self.diagnostics if each.level == level)
 
     @property
     def n_missing(self) -> int:
         """Bytes of weights that are still on the Hub; a model with several LoRAs counts once."""
-        missing = {model.path: model.n_missing for model in self.steps.models.values()}
-        return sum(missing.values())
+        return sum({model.path: model.n_missing for model in self.models.values()}.values())
 
     @property
     def error(self) -> KingyoError | None:
-        """All errors as one, or None."""
-        errors = [finding.error for finding in self.of("error")]
-        return together(self.request.name, errors, "a merge that can be done") if errors else None
+        errors = [each.error for each in self.of("error")]
+        return combined_error(self.name, errors, "a merge that can be done") if errors else None
 
 
-def check_merge(request: MergeRequest, *, fetch: bool = True) -> Preflight:
+def check_merge(
+    recipe: Path | RecipeBook,
+    out: Path,
+    options: MergeOptions | None = None,
+    *,
+    folder: Path | None = None,
+    fetch: bool = True,
+) -> Preflight:
     """Check the recipes, models and output folder of a merge.
 
     Args:
-        request: the arguments of the merge.
+        recipe: the recipe file, or its content.
+        out: the folder to make.
+        options: options of the merge.
+        folder: base of the recipe's relative paths; None: the folder of the file, or the working directory.
         fetch: whether to download weights of models on the Hub; without them nothing can be merged.
 
     Raises:
         KingyoError: the file does not contain recipes, or they have mistakes in their form. All others are in
-            ``findings``.
+            ``diagnostics``.
     """
-    options, refused = request.options, list[KingyoError]()
-    book = _book(request)
-    steps = plan_steps(book, request.root, refused.append, fetch=fetch, allow_pickle=options.allow_pickle)
-    outputs = tuple(planned_outputs(book, steps, request, refused.append))
-    findings = [*map(Diagnostic.of, refused), *not_downloaded(steps.models)]
+    chosen = options or MergeOptions()
+    root = folder or (recipe.parent if isinstance(recipe, Path) else Path())
+    book = _book(recipe, root, chosen)
+    mistakes = [*_bad_names(book)]
+    models, plans = plan_steps(book, root, mistakes.append, fetch=fetch, allow_pickle=chosen.allow_pickle)
+    outputs = planned_outputs(book, models, plans, out, folder=root, max_shard_bytes=chosen.max_shard_bytes)
+    checked = Preflight(
+        name=str(recipe) if isinstance(recipe, Path) else "recipe",
+        root=root,
+        out=out,
+        options=chosen,
+        models=models,
+        plans=plans,
+        outputs=tuple(outputs),
+    )
+    found = [*map(Diagnostic.of, mistakes), *_not_downloaded(models)]
     for step in book.steps:
-        findings += check_models(step.recipe, steps.models, steps.plans.get(step.name))
-    origins = origins_of(book.steps, steps.models, request.root)
-    licences = [pair for origin in origins for pair in origin.licences]
-    findings += check_licences(licences, is_allowed=options.ignore_licences)
-    findings += check_outputs(request, outputs, fetch=fetch)
-    return Preflight(request=request, steps=steps, outputs=outputs, findings=_sorted(findings))
+        found += _check_models(step.recipe, models, plans.get(step.name))
+    licences = [pair for origin in origins_of(book.steps, models, root) for pair in origin.licences]
+    found += check_licences(licences, is_allowed=chosen.ignore_licences)
+    found += _check_outputs(checked, fetch=fetch)
+    in_order = sorted(dict.fromkeys(found), key=lambda each: _LEVELS.index(each.level))
+    return replace(checked, diagnostics=tuple(in_order))
 
 
-def _book(request: MergeRequest) -> RecipeBook:
+def _book(recipe: Path | RecipeBook, root: Path, options: MergeOptions) -> RecipeBook:
     """Return the recipes with the seed and the component of the options."""
-    given, seed = request.recipe, request.options.seed
-    book = given if isinstance(given, RecipeBook) else load_recipes(given)
+    book = recipe if isinstance(recipe, RecipeBook) else load_recipes(recipe)
+    seed, component = options.seed, options.component
     if seed is not None:
         book = book.with_recipes(lambda recipe: replace(recipe, seed=seed))
-    component = request.options.component
-    return book if component is None else _with_component(book, component, request)
-
-
-def _with_component(book: RecipeBook, component: str, request: MergeRequest) -> RecipeBook:
-    """Replace complete pipelines by the requested component."""
+    if component is None:
+        return book
     if not FOLDER_NAME.fullmatch(component):
+        remedy = "Name one folder of the pipelines, such as unet."
         raise KingyoError(
-            "--component",
-            expected="the name of a pipeline's component",
-            received=f"'{component}'",
-            remedy="Name one folder of the pipelines, such as unet.",
+            "--component", expected="the name of a component", received=f"'{component}'", remedy=remedy
         )
     names = [step.name for step in book.steps]
 
     def place(reference: str) -> str:
-        return reference if reference in names else with_component(reference, component, request.root)
+        return reference if reference in names else with_component(reference, component, root)
 
     placed = book.with_recipes(lambda recipe: replaced(recipe, place))
     if placed == book:
-        raise KingyoError(
-            "--component",
-            expected="recipes that name a complete diffusers pipeline",
-            received="recipes that name none",
-            remedy="Remove --component.",
-        )
+        expected = "recipes that name a complete diffusers pipeline"
+        raise KingyoError("--component", expected=expected, received="none", remedy="Remove --component.")
     return placed
 
 
-def _sorted(findings: Sequence[Diagnostic]) -> tuple[Diagnostic, ...]:
-    """Return the findings, errors first, each once."""
-    order = ("error", "warning", "note")
-    return tuple(sorted(dict.fromkeys(findings), key=lambda each: order.index(each.level)))
+def _bad_names(book: RecipeBook) -> Iterator[KingyoError]:
+    for step in book.outputs if len(book.outputs) > 1 else ():
+        if not FOLDER_NAME.fullmatch(str(step.name)):
+            expected = "a name that can be a folder, since several recipes are written"
+            received = f"'{step.name}'"
+            remedy = "Use letters, digits, '.', '_' and '-'."
+            yield KingyoError(f"name: {step.name}", expected=expected, received=received, remedy=remedy)
+
+
+def _check_models(recipe: Recipe, models: Models, plan: Plan | None) -> Iterator[Diagnostic]:
+    """Yield what may harm the result of a recipe: in its opened models, and in its plan, if there is one."""
+    yield from _compare_tokenizers(recipe, models)
+    for reference in recipe.references:
+        for note in models[reference].notes if reference in models else ():
+            expected = "an adapter that has the same effect as in training"
+            yield _warning(reference, expected=expected, received=note, remedy=_CHECK)
+    if plan is None:
+        return
+    if recipe.base_model is not None and recipe.frame is None and recipe.base_model not in plan.weights_of:
+        yield _warning(
+            "base_model",
+            expected=f"a model that {plan.method.name} merges, among the models",
+            received=f"{recipe.base_model}, which gives only config and tokenizer",
+            remedy="To merge it, as mergekit does, list it below models: too.",
+        )
+    if plan.tokenizer_files is None and not _has_tokenizer(plan.like):
+        others = [name for name in sorted(plan.weights_of) if _has_tokenizer(plan.sources[name])]
+        if others:
+            yield _warning(
+                plan.like.reference,
+                expected="a tokenizer in the folder of the model whose config the output gets",
+                received="none, so the output will have none",
+                remedy=f"If the models share a tokenizer, copy that of {others[0]} into the folder.",
+            )
+    yield from plan.diagnostics
+    for marker in plan.vocabulary.unknown_markers if plan.vocabulary is not None else ():
+        yield _warning(
+            "chat_template",
+            expected="tokens of the output",
+            received=f"'{marker}', which is no token",
+            remedy=f"Add it below `tokenizer: tokens:`, as `'{marker}': {{}}`.",
+        )
+
+
+def _compare_tokenizers(recipe: Recipe, models: Models) -> Iterator[Diagnostic]:
+    references = dict.fromkeys((recipe.template, *recipe.references))
+    folders = {
+        reference: models[reference].path
+        for reference in references
+        if reference in models
+        and models[reference].on_disk()
+        and "_class_name" not in models[reference].config  # components of pipelines read no text
+    }
+    try:
+        is_aligned = tokenizer_choice(recipe) is not None
+    except KingyoError:  # reported as an error of the recipe
+        return
+    if len(folders) > 1:
+        try:
+            found = compare(folders, is_aligned=is_aligned, has_template=recipe.chat_template is not None)
+            yield from (each for each in found if each.received != "the same files")
+        except KingyoError as error:
+            yield Diagnostic.of(error)
+
+
+def _has_tokenizer(model: Checkpoint) -> bool:
+    return any((model.path / file).is_file() for file in TOKENIZER_FILES)
+
+
+def _not_downloaded(models: Models) -> Iterator[Diagnostic]:
+    for reference, model in models.items():
+        if model.n_missing:
+            yield Diagnostic(
+                level="note",
+                argument=reference,
+                expected="weights on this machine",
+                received=f"headers alone; {size_text(model.n_missing)} are on the Hub",
+                remedy="The merge downloads them first.",
+            )
+
+
+def _check_outputs(checked: Preflight, *, fetch: bool) -> Iterator[Diagnostic]:
+    """Yield what is wrong with the output folders: taken, a source, not writable or too small; and with code.
+
+    If there are no outputs, only ``out`` is checked. ``fetch`` downloads the files of pipelines.
+    """
+    options, outputs = checked.options, checked.outputs
+    for out in [each.out for each in outputs] or [checked.out]:
+        try:
+            check_free(out, force=options.force)
+        except KingyoError as error:
+            yield Diagnostic.of(error)
+        except OSError as error:
+            yield Diagnostic.of(unwritable_error(out, error))
+    for each in outputs:
+        like, around = each.plan.like, dict[str, Path]()
+        try:
+            check_no_source(each.plan, each.out)
+            if options.pipeline:
+                found = whole_pipeline(like, checked.root, fetch=fetch, allow_pickle=options.allow_pickle)
+                around = dict(found)
+            if options.single_file:
+                check_single_file(like, around)
+        except KingyoError as error:
+            yield Diagnostic.of(error)
+    parent = existing_parent(checked.out)
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        reason = PermissionError(13, "Permission denied" if parent.is_dir() else f"{parent} is no folder")
+        yield Diagnostic.of(unwritable_error(checked.out, reason))
+    else:
+        needed = (1 + options.single_file) * sum(each.n_bytes for each in outputs)
+        free = shutil.disk_usage(parent).free
+        if needed > free:
+            yield Diagnostic.of(disk_full_error(checked.out, needed, free))
+    for template in {id(each.plan.like): each.plan.like for each in outputs}.values():
+        if template.runs_code:
+            yield _check_code(template, is_copied=options.copy_code)
+
+
+def existing_parent(path: Path) -> Path:
+    return next((parent for parent in path.resolve().parents if parent.exists()), path.resolve())
+
+
+def _check_code(template: Checkpoint, *, is_copied: bool) -> Diagnostic:
+    """Report code that a config names: it is never run, but the output may not load without it."""
+    if is_copied and not any(template.path.glob("*.py")):
+        return Diagnostic(
+            level="error",
+            argument="--copy-code",
+            expected=f"Python files in the folder of {template.reference}",
+            received="none: kingyo downloads no code",
+            remedy="Remove --copy-code, or add the files to the folder first.",
+        )
+    hint = "" if is_copied else " Add --copy-code if the result needs it: it is copied, and still not run."
+    return Diagnostic(
+        level="note" if is_copied else "warning",
+        argument=f"the config of {template.reference}",
+        expected="a model that transformers loads by itself",
+        received=f"one that names code (auto_map), {'' if is_copied else 'not '}copied and never run",
+        remedy=f"Read it before you trust it.{hint}",
+    )
+
+
+def _warning(argument: str, *, expected: str, received: str, remedy: str) -> Diagnostic:
+    return Diagnostic(level="warning", argument=argument, expected=expected, received=received, remedy=remedy)

@@ -6,17 +6,17 @@ Tensors that differ only in the number of a layer are one line: a model of three
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import TypeAlias
 
+from kingyo.engine.book import PlannedOutput
 from kingyo.engine.jobs import TensorJob
-from kingyo.engine.outputs import PlannedOutput
+from kingyo.engine.layer_path import path_to_slices
+from kingyo.engine.modules import ModuleMerge, expand_modules
 from kingyo.engine.plan import Plan
 from kingyo.engine.preflight import Preflight
 from kingyo.engine.sizes import MergeForecast
-from kingyo.lineage import Origin
-from kingyo.vocabulary import Diagnostic
 
 Json: TypeAlias = Mapping[str, object]
 Range: TypeAlias = tuple[float | bool, float | bool]
@@ -46,8 +46,39 @@ class JobGroup:
     is_merged: bool
 
 
+def heading(plan: Plan) -> list[str]:
+    """Return lines that name method, models, base, seed and vocabulary."""
+    modules = expand_modules(path_to_slices(plan.recipe, plan.sources), plan.method)
+    lines = [f"{plan.method.name} of {line}" for each in modules for line in _describe_module(each)]
+    lines += [f"base: {plan.recipe.base_model}"] if plan.recipe.base_model is not None else []
+    lines += [f"seed: {plan.recipe.seed}"] if plan.method.stochastic else []
+    return lines + (plan.vocabulary.describe() if plan.vocabulary is not None else [])
+
+
+def _describe_module(module: ModuleMerge) -> Iterator[str]:
+    first = 0
+    for piece in module.pieces:
+        n = piece.n_layers
+        names = ", ".join(each.reference for each in piece.merged)
+        if n is None:
+            yield f"{len(piece.merged)}: {names}{f' ({module.name})' if module.name else ''}"
+            continue
+        if n == 0:
+            place = "after" if first else "before"
+            yield f"{len(piece.merged)}, tensors {place} the layers: {names}"
+            continue
+        ranges = [f"{each.reference} {_range(each.start, n)}" for each in piece.merged]
+        if piece.base is not None:
+            ranges.append(f"base {piece.base.reference} {_range(piece.base.start, n)}")
+        yield f"{len(piece.merged)}, layers {_range(first, n)} of the output: {', '.join(ranges)}"
+        first += n
+
+
+def _range(first: int, n: int) -> str:
+    return f"{first}–{first + n - 1}" if n > 1 else str(first)
+
+
 def group(plan: Plan) -> tuple[JobGroup, ...]:
-    """Return the groups of a plan's tensors."""
     forms: dict[tuple[object, ...], list[TensorJob]] = {}
     for job in plan.jobs:
         inputs = tuple(_NUMBERS.sub("*", each.tensor) for each in job.inputs)
@@ -57,7 +88,6 @@ def group(plan: Plan) -> tuple[JobGroup, ...]:
 
 
 def ungrouped(plan: Plan) -> tuple[JobGroup, ...]:
-    """Return one group for each tensor."""
     return tuple(_group([job]) for job in plan.jobs)
 
 
@@ -130,24 +160,30 @@ def _range_text(ends: Range) -> str:
 def preflight_record(preflight: Preflight, forecast: MergeForecast | None, *, verbose: bool = False) -> Json:
     """Return everything that is known of a merge; ``verbose``: with one group for each tensor."""
     return {
-        "recipe": preflight.request.name,
-        "targets": [_output(output, preflight, verbose=verbose) for output in preflight.outputs],
-        "estimate": None if forecast is None else _forecast(forecast),
-        **findings_record(preflight.findings),
+        "recipe": preflight.name,
+        "targets": [
+            {
+                **output_record(output),
+                "models": _models(output, preflight),
+                "groups": [*map(_group_record, (ungrouped if verbose else group)(output.plan))],
+            }
+            for output in preflight.outputs
+        ],
+        "estimate": None if forecast is None else asdict(forecast),
+        **diagnostics_record(preflight),
     }
 
 
-def findings_record(findings: Iterable[Diagnostic]) -> Json:
+def diagnostics_record(preflight: Preflight) -> Json:
     """Return the warnings and notes; commands print errors as ``Preflight.error``."""
-    listed = tuple(findings)
+    keys = ("argument", "expected", "received", "remedy")
     return {
-        f"{level}s": [_finding(each) for each in listed if each.level == level]
-        for level in ("warning", "note")
+        "warnings": [{key: getattr(each, key) for key in keys} for each in preflight.of("warning")],
+        "notes": [{key: getattr(each, key) for key in keys} for each in preflight.of("note")],
     }
 
 
 def output_record(output: PlannedOutput) -> Json:
-    """Return one output."""
     return {
         "out": str(output.out),
         "method": output.plan.method.name,
@@ -158,53 +194,27 @@ def output_record(output: PlannedOutput) -> Json:
     }
 
 
-def _output(output: PlannedOutput, preflight: Preflight, *, verbose: bool) -> Json:
-    groups = ungrouped(output.plan) if verbose else group(output.plan)
-    return {
-        **output_record(output),
-        "models": [_origin(origin, preflight) for origin in output.origins],
-        "groups": [_group_record(each) for each in groups],
-    }
-
-
-def _origin(origin: Origin, preflight: Preflight) -> Json:
-    model = preflight.steps.models[origin.reference]
-    return {
-        "role": origin.name,
-        "model": origin.reference,
-        "commit": origin.commit,
-        "licence": origin.licence,
-        "lora_licence": origin.lora_licence,
-        "dtypes": sorted({info.stored_dtype for info in model.tensors.values()}),
-        "bytes": sum(info.n_bytes for info in model.tensors.values()),
-        "parameters": model.n_parameters,
-    }
+def _models(output: PlannedOutput, preflight: Preflight) -> list[Json]:
+    pairs = [(origin, preflight.models[origin.reference]) for origin in output.origins]
+    return [
+        {
+            "role": origin.name,
+            "model": origin.reference,
+            "commit": origin.commit,
+            "licence": origin.licence,
+            "lora_licence": origin.lora_licence,
+            "dtypes": sorted({info.stored_dtype for info in model.tensors.values()}),
+            "bytes": sum(info.n_bytes for info in model.tensors.values()),
+            "parameters": model.n_parameters,
+        }
+        for origin, model in pairs
+    ]
 
 
 def _group_record(each: JobGroup) -> Json:
-    return {
-        "tensors": each.label,
-        "count": each.count,
-        "shape": list(each.shape),
-        "dtype": each.dtype,
-        "how": list(each.how),
-        "values": {
-            name: [low if low == high else {"least": low, "most": high} for low, high in ranges]
-            for name, ranges in each.values.items()
-        },
+    values = {
+        name: [low if low == high else {"least": low, "most": high} for low, high in ranges]
+        for name, ranges in each.values.items()
     }
-
-
-def _forecast(forecast: MergeForecast) -> Json:
-    return {
-        "read_bytes": forecast.read,
-        "read_files": forecast.files,
-        "written_bytes": forecast.written,
-        "free_bytes": forecast.free,
-        "peak_memory_bytes": forecast.peak,
-        "memory_bytes": dict(forecast.memory),
-    }
-
-
-def _finding(each: Diagnostic) -> Json:
-    return {key: getattr(each, key) for key in ("argument", "expected", "received", "remedy")}
+    record = asdict(each) | {"tensors": each.label, "values": values}
+    return {key: record[key] for key in ("tensors", "count", "shape", "dtype", "how", "values")}

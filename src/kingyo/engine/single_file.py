@@ -22,7 +22,6 @@ _IN_ONE_FILE = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
 
 
 def single_file_name(out: Path) -> str:
-    """Return the name of the single file in an output."""
     return f"{out.resolve().name}.safetensors"
 
 
@@ -52,12 +51,9 @@ def single_file_parts(denoiser: Checkpoint, around: Mapping[str, Path]) -> Itera
 
 def _layout(denoiser: Checkpoint, around: Mapping[str, Path]) -> list[FileTensor]:
     if "_class_name" not in denoiser.config:
-        raise KingyoError(
-            "--single-file",
-            expected="a denoiser of a diffusers pipeline",
-            received=denoiser.reference,
-            remedy="Leave --single-file out.",
-        )
+        expected = "a denoiser of a diffusers pipeline"
+        remedy = "Leave --single-file out."
+        raise KingyoError("--single-file", expected=expected, received=denoiser.reference, remedy=remedy)
     library("--single-file", "diffusers")
     from kingyo.checkpoints.single_file_layout import single_file
 

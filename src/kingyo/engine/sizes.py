@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from kingyo.checkpoints import Checkpoint, TensorInfo
 from kingyo.checkpoints.checkpoint import KEPT_BELOW
 from kingyo.engine.execute import LARGE, PART, is_described
-from kingyo.engine.findings import existing_parent
 from kingyo.engine.jobs import TensorJob
 from kingyo.engine.plan import Plan
-from kingyo.engine.preflight import Preflight
+from kingyo.engine.preflight import Preflight, existing_parent
 from kingyo.kernels.machine_code import has_code
 from kingyo.kernels.threads import has_compiler, n_threads
 from kingyo.methods import bytes_per_entry, reproduces
@@ -32,23 +31,20 @@ class MergeForecast:
     """What a merge needs, in bytes.
 
     Attributes:
-        read: size of the tensors in source files, each counted once.
-        files: number of these files.
-        written: size of the new weight files.
-        free: free space on the disk of the output.
-        memory: the largest memory use, by purpose.
+        read_bytes: size of the tensors in source files, each counted once.
+        read_files: number of these files.
+        written_bytes: size of the new weight files.
+        free_bytes: free space on the disk of the output.
+        peak_memory_bytes: the largest memory use.
+        memory_bytes: the same by purpose.
     """
 
-    read: int
-    files: int
-    written: int
-    free: int
-    memory: Mapping[str, int]
-
-    @property
-    def peak(self) -> int:
-        """The largest memory use in total."""
-        return sum(self.memory.values())
+    read_bytes: int
+    read_files: int
+    written_bytes: int
+    free_bytes: int
+    peak_memory_bytes: int
+    memory_bytes: Mapping[str, int]
 
 
 def estimate(preflight: Preflight) -> MergeForecast:
@@ -56,24 +52,25 @@ def estimate(preflight: Preflight) -> MergeForecast:
     plans = [output.plan for output in preflight.outputs]
     works = [(plan, job, set(stored_tensors(plan, job))) for plan in plans for job in plan.jobs]
     stored = set[TensorInfo]().union(*(infos for *_, infos in works))
-    threads = preflight.request.options.threads or n_threads()
+    threads = preflight.options.threads or n_threads()
     sources, method = max(((_sources(*each, threads), _method(each[1], threads)) for each in works), key=sum)
+    memory = {
+        "program": _program(plans),
+        "small tensors": sum(info.n_bytes for info in stored if info.n_bytes < KEPT_BELOW),
+        "sources": sources,
+        "method": method,
+    }
     return MergeForecast(
-        read=sum(info.n_bytes for info in stored),
-        files=len({info.file for info in stored}),
-        written=sum(output.n_bytes for output in preflight.outputs),
-        free=shutil.disk_usage(existing_parent(preflight.request.out)).free,
-        memory={
-            "program": _program(plans),
-            "small tensors": sum(info.n_bytes for info in stored if info.n_bytes < KEPT_BELOW),
-            "sources": sources,
-            "method": method,
-        },
+        read_bytes=sum(info.n_bytes for info in stored),
+        read_files=len({info.file for info in stored}),
+        written_bytes=sum(output.n_bytes for output in preflight.outputs),
+        free_bytes=shutil.disk_usage(existing_parent(preflight.out)).free,
+        peak_memory_bytes=sum(memory.values()),
+        memory_bytes=memory,
     )
 
 
 def stored_tensors(plan: Plan, job: TensorJob) -> Iterator[TensorInfo]:
-    """Yield the tensors in files that a job reads."""
     for each in job.reads:
         yield from _stored(plan.sources[each.reference], each.tensor)
 

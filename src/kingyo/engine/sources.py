@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from functools import cached_property
@@ -19,7 +18,7 @@ from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.kernels.raw_tensor import AnyTensor
 from kingyo.kernels.statistics_cache import TensorStats
 from kingyo.recipe import Recipe
-from kingyo.vocabulary import TOKENIZER_FILES, all_references
+from kingyo.vocabulary import all_references
 
 _MAX_RESULTS = 64  # a search over slices has a new binding for each candidate
 _KEPT = 1 << 28  # bytes of computed tensors to keep, such as those of a small model with a LoRA
@@ -126,32 +125,6 @@ def on_disk(checkpoints: Iterable[Checkpoint]) -> Iterator[Checkpoint | Adapter]
             yield from each.on_disk()
 
 
-def stamp(checkpoint: Checkpoint, known: dict[int, object] | None = None) -> object:
-    """Return what the weights of a checkpoint depend on, as plain data: sizes and times of files.
-
-    It is a digest for a virtual checkpoint, since many others may be made of it. ``known`` has their stamps.
-    """
-    known = {} if known is None else known
-    if id(checkpoint) not in known:
-        below = [stamp(each, known) for each in checkpoint.made_of]
-        files = {file for each in checkpoint.on_disk() for file in each.files}
-        if not below:
-            tokenizer = (checkpoint.path / name for name in TOKENIZER_FILES[:4])
-            known[id(checkpoint)] = _file_stamps({*files, *tokenizer})
-        elif files:
-            known[id(checkpoint)] = [*below, _file_stamps(files)]
-        else:
-            text = json.dumps([checkpoint.made_by, below])
-            known[id(checkpoint)] = hashlib.sha256(text.encode()).hexdigest()
-    return known[id(checkpoint)]
-
-
-def _file_stamps(files: Iterable[Path]) -> list[tuple[str, int, int]]:
-    """Return path, size and time of the files that exist."""
-    stats = [(file, file.stat()) for file in sorted(files) if file.exists()]
-    return [(str(file), stat.st_size, stat.st_mtime_ns) for file, stat in stats]
-
-
 class MappedTensors:
     """Tensors that stay mapped from their files, the first computed ones, and copies on other devices.
 
@@ -198,12 +171,10 @@ class MappedTensors:
         try:
             copy = tensor.to(device)
         except torch.OutOfMemoryError as error:
-            raise KingyoError(
-                str(device),
-                expected=f"memory for {tensor.nbytes / 1e6:.0f} MB of a source beside the live model",
-                received="a device without enough free memory",
-                remedy="Merge on the CPU (device: cpu), or free some of the device's memory.",
-            ) from error
+            expected = f"memory for {tensor.nbytes / 1e6:.0f} MB of a source beside the live model"
+            received = "a device without enough free memory"
+            remedy = "Merge on the CPU (device: cpu), or free some of the device's memory."
+            raise KingyoError(str(device), expected=expected, received=received, remedy=remedy) from error
         if self.holds(tensor) and _has_memory(device):
             self._copies[key] = copy
         return copy

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from kingyo.checkpoints import Checkpoint, TensorInfo
-from kingyo.checkpoints.checkpoint import Needs
+from kingyo.checkpoints.checkpoint import TensorInputs
 from kingyo.checkpoints.roles import is_vocabulary
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
@@ -42,12 +42,11 @@ class AlignedCheckpoint(Checkpoint):
         read = self.reads.read(self.reference, name)
         return read.to(getattr(torch, self.tensors[name].dtype))
 
-    def needs(self, name: str) -> Needs:
-        """Return the tensor of the original model; of all models if it takes rows from others."""
+    def needs(self, name: str) -> TensorInputs:
         if self.tensors[name] is self.model.tensors[name]:
-            return Needs(others=((self.model, name),))
+            return TensorInputs(others=((self.model, name),))
         donors = {id(each): each for each in (self.model, *self.made_of) if name in each.tensors}
-        return Needs(others=tuple((each, name) for each in donors.values()))
+        return TensorInputs(others=tuple((each, name) for each in donors.values()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +57,6 @@ class Alignment:
     vocabulary: Vocabulary
 
     def with_config(self, template: Checkpoint) -> Checkpoint:
-        """Return a model with the config of the output's vocabulary."""
         updates = self.vocabulary.config_updates(template.config, template.reference)
         return replace(template, config={**template.config, **updates})
 
@@ -108,7 +106,6 @@ def align(recipe: Recipe, choice: TokenizerChoice, models: Mapping[str, Checkpoi
             config=model.config,
             tensors={**model.tensors, **infos},
             made_of=tuple(named.values()),
-            made_by=f"{reference} of {json.dumps(choice.to_dict())}",
             model=model,
             reads=reads,
         )
@@ -126,7 +123,6 @@ def template_files(
 
 
 def _widest(dtypes: list[str]) -> str:
-    """Return the dtype that all dtypes promote to."""
     widest = getattr(torch, dtypes[0])
     for dtype in dtypes[1:]:
         widest = torch.promote_types(widest, getattr(torch, dtype))
@@ -150,12 +146,9 @@ def _vocabulary_tensors(model: Checkpoint) -> dict[str, TensorInfo]:
     }
     embedding = next((name for name in infos if layout.kind(name) == "embedding"), None)
     if embedding is None:
-        raise KingyoError(
-            model.reference,
-            expected="a token embedding, since the recipe sets a tokenizer",
-            received="none",
-            remedy="Remove tokenizer and tokenizer_source.",
-        )
+        expected = "a token embedding, since the recipe sets a tokenizer"
+        remedy = "Remove tokenizer and tokenizer_source."
+        raise KingyoError(model.reference, expected=expected, received="none", remedy=remedy)
     rows = infos[embedding].shape[0]
     same = {name: info for name, info in infos.items() if info.shape[0] == rows}
     return {embedding: infos[embedding], **same}

@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import cast
 
 from kingyo import __version__
-from kingyo.checkpoints.atomic_folder import forget
-from kingyo.checkpoints.pipelines import whole_pipeline
-from kingyo.engine.book import rooted_book
-from kingyo.engine.folder import Watch, Writing, to_folder
-from kingyo.engine.outputs import PlannedOutput
+from kingyo.checkpoints.locate import whole_pipeline
+from kingyo.engine.book import PlannedOutput, rooted_book
+from kingyo.engine.folder import Watch, to_folder
 from kingyo.engine.preflight import Preflight
 from kingyo.lineage import (
     INHERITED,
@@ -42,29 +40,16 @@ _SAME_BITS: dict[Reproduces, str] = {
 
 
 def write(preflight: Preflight, output: PlannedOutput, watch: Watch | None = None) -> Path:
-    """Write one output of a checked merge, and return its folder; after an interrupt, continue."""
     if preflight.error is not None:
         raise preflight.error
-    request, options, around = preflight.request, preflight.request.options, None
+    root, options, around = preflight.root, preflight.options, None
     if options.pipeline:
-        around = whole_pipeline(output.plan.like, request.root, allow_pickle=options.allow_pickle)
+        around = whole_pipeline(output.plan.like, root, allow_pickle=options.allow_pickle)
     files = {
-        "recipe.yaml": rooted_book(output.book, request.root, out=output.out).to_yaml(),
+        "recipe.yaml": rooted_book(output.book, root, out=output.out).to_yaml(),
         "README.md": render_card(output, pipeline=options.pipeline),
     }
-    writing = Writing(
-        is_one_of_several=len(preflight.outputs) > 1,
-        around=around,
-        single_file=options.single_file,
-        watch=watch,
-    )
-    return to_folder(output.plan, output.out, files, options, writing)
-
-
-def finish(preflight: Preflight) -> None:
-    """Delete the traces that a rerun would need, after all outputs are written."""
-    for output in preflight.outputs:
-        forget(output.out)
+    return to_folder(output.plan, output.out, files, options, around=around, watch=watch)
 
 
 def render_card(output: PlannedOutput, *, pipeline: bool = False) -> str:
@@ -76,9 +61,11 @@ def render_card(output: PlannedOutput, *, pipeline: bool = False) -> str:
         library="diffusers" if is_diffusers else part.library if part else "transformers",
         pipeline_tag=part.pipeline_tag if part else None,
     )
+    book = output.book.with_recipes(lambda recipe: public_recipe(recipe, output.origins))
+    note = f"`kingyo merge` makes the same weights from it, {_SAME_BITS[output.reproduces]}"
     sections = {
         "Source models": models_section(output.origins, "role"),
-        "Recipe": _recipe(output),
+        "Recipe": recipe_section(book.to_yaml(), note),
         "Use": fence(_PIPELINE_CODE, "python") if pipeline else _use(output),
         "Limits": bullets((_NOT_SCORED, INHERITED)),
     }
@@ -96,12 +83,6 @@ def _summary(output: PlannedOutput) -> str:
     steps = f", in {len(output.book.steps)} steps" if len(output.book.steps) > 1 else ""
     seed = f" The seed of its random numbers is {recipe.seed}." if method.stochastic else ""
     return f"{what}, made by kingyo {__version__}{steps}. `{method.name}`: {cell(method.doc)}{seed}"
-
-
-def _recipe(output: PlannedOutput) -> str:
-    book = output.book.with_recipes(lambda recipe: public_recipe(recipe, output.origins))
-    note = f"`kingyo merge` makes the same weights from it, {_SAME_BITS[output.reproduces]}"
-    return recipe_section(book.to_yaml(), note)
 
 
 def _use(output: PlannedOutput) -> str | None:

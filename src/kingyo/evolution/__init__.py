@@ -4,7 +4,7 @@ It moves trials between a strategy, an evaluator and the store. The store's log 
 replays it into a new strategy, checks that it asks for the stored genomes, and continues.
 """
 
-from kingyo.evolution.journey import Journey
+from kingyo.evolution.journey import Journey, Stage, fixed
 from kingyo.evolution.objectives import (
     Front,
     FrontPoint,
@@ -29,7 +29,9 @@ __all__ = [
     "Objectives",
     "Search",
     "Space",
+    "Stage",
     "finalists_fact",
+    "fixed",
     "ignore_events",
     "objectives_as_facts",
     "read_finalists",

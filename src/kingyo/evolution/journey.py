@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from kingyo.evolution.objectives import Objectives
 from kingyo.evolution.picking import Picker
@@ -22,6 +23,14 @@ from kingyo.runners import Runner
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import SPLITS, SetMeasure, Split, Trial
 
+Stage = Callable[[Mapping[str, Recipe]], Sequence[Search]]
+"""A part of a run: given the recipe of each earlier search's winner, returns searches, the main one first."""
+
+
+def fixed(*searches: Search) -> Stage:
+    """Return a stage that needs no winners."""
+    return lambda _: searches
+
 
 @dataclass(frozen=True, kw_only=True)
 class Journey:
@@ -31,8 +40,7 @@ class Journey:
         store: the run's database, open for writing, with the items of all splits.
         runner: evaluates recipes on items; it is closed at the end.
         baselines: name -> recipe; scored first, and compared with the winner at the end.
-        searches: the main search, then its controls; or the weight search alone, before that of paths.
-        then: returns searches that follow these, given the recipe of the first search's winner, or None.
+        stages: run in order; each gets the winners of those before it.
         finalists: how many of a search's best on fit are scored on validation; none are neighbours.
         reuse: whether trials copy the scores of earlier trials with the same recipe.
         known: scores of other runs that trials copy, too.
@@ -43,9 +51,8 @@ class Journey:
     store: RunStore
     runner: Runner
     baselines: Mapping[str, Recipe]
-    searches: Sequence[Search]
+    stages: Sequence[Stage]
     finalists: int
-    then: Callable[[Recipe], Sequence[Search]] | None = None
     reuse: bool = True
     known: ScoresElsewhere = field(default_factory=ScoresElsewhere)
     set_measures: Mapping[str, Sequence[SetMeasure]] = field(default_factory=dict[str, Sequence[SetMeasure]])
@@ -64,15 +71,15 @@ class Journey:
             self.runner.close()
 
     def _run(self, evaluator: TrialEvaluator) -> None:
-        baselines, searches = self.score_baselines(evaluator), list(self.searches)
+        baselines = self.score_baselines(evaluator)
         self._measure_sets(baselines)
-        winners = self._winners(searches, evaluator)
-        if self.then is not None:
-            first = winners[searches[0].name]
-            assert first is not None, "a first search without a winner is refused"
-            after = self.then(read_recipe(first))
-            searches += after
-            winners |= self._winners(after, evaluator)
+        searches: list[Search] = []
+        winners: dict[str, StoredTrial | None] = {}
+        for stage in self.stages:
+            recipes = {name: read_recipe(trial) for name, trial in winners.items() if trial is not None}
+            own = stage(recipes) if winners else self.first
+            searches += own
+            winners |= self._winners(own, evaluator)
         self._race(evaluator, baselines)
         for name, winner in winners.items():
             self._evaluate(evaluator, name, "test", [winner] if winner is not None else [])
@@ -82,9 +89,14 @@ class Journey:
             self._store_verdict(searches, winners)
         self.store.set_fact("status", "finished")
 
+    @cached_property
+    def first(self) -> Sequence[Search]:
+        """The searches of the first stage."""
+        return self.stages[0]({})
+
     @property
     def _objectives(self) -> Objectives:
-        return self.searches[0].objectives
+        return self.first[0].objectives
 
     def _measure_sets(self, trials: Iterable[StoredTrial]) -> None:
         measure_sets(self.store, self._objectives, self.set_measures, trials)
@@ -99,7 +111,7 @@ class Journey:
         """Race the baselines on validation, because the winner is compared with the best of them only."""
         scorer = Scorer(self._objectives, self.store.items()["validation"])
         race = ValidationRace(store=self.store, evaluator=evaluator, scorer=scorer, notify=self.notify)
-        race.run(BASELINES, baselines, self.searches[0].seed)
+        race.run(BASELINES, baselines, self.first[0].seed)
         self.store.set_fact(RACED, True)
 
     def _winners(
@@ -118,7 +130,7 @@ class Journey:
             split: [item.id for item in items] for split, items in self.store.items().items()
         }
         scorers: dict[Split, Scorer] = {}
-        if self._objectives.by_set:
+        if self._objectives.need_answers:
             scorers = {split: Scorer(self._objectives, self.store.items()[split]) for split in SPLITS}
         evaluator = TrialEvaluator(
             self.store, self.runner, items, reuse=self.reuse, known=self.known, scorers=scorers
@@ -142,7 +154,7 @@ class Journey:
 
     def _items_of_baselines(self, evaluator: TrialEvaluator) -> Sequence[str]:
         """Return the fit items of the baselines, drawn at random."""
-        items, main = evaluator.items["fit"], self.searches[0]
+        items, main = evaluator.items["fit"], self.first[0]
         strata = Scorer(main.objectives, self.store.items()["fit"]).strata
         rounds = Screen(main.screen_of_baselines, main.seed, strata).rounds(Responses(items), [0], 0)
         return [items[column] for column in sorted(rounds.order)]

@@ -1,8 +1,8 @@
-"""The objectives of a run: mean scores of its tasks, set measures, and measures of the recipe.
+"""The objectives of a run: mean scores of its tasks, set measures, and functions of answers or of the recipe.
 
 Tasks count by their weights, not by their numbers of items. If run.yaml asks for it, a set measure, computed
 from all answers, replaces the mean item score of a task (``Objectives.by_set``). Set measures cannot be
-estimated from some items, so then all items are scored.
+estimated from some items, so then all items are scored; the same holds for functions of answers.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Self, cast
 
 from kingyo.evolution.trial_recipes import read_recipe
@@ -18,6 +19,7 @@ from kingyo.space.recipe_objectives import MEASURES
 from kingyo.stats import mean_name
 from kingyo.store import RunStore, StoredTrial
 from kingyo.strategies import pareto
+from kingyo.tasks.answer_objectives import Answers, is_of_answers
 from kingyo.types import Item, ItemScore, SetMeasure
 
 Means = tuple[float, ...]
@@ -32,9 +34,11 @@ class Objectives:
 
     Attributes:
         tasks: weight of each task, by its name in ``Item.task``, which is empty for a single task.
-        names: names of the objectives, in order: tasks, or keys of ``measures``. Empty if the only objective
-            is the weighted mean of the tasks.
+        names: names of the objectives, in order: tasks, or keys of ``measures`` or ``answers``. Empty if the
+            only objective is the weighted mean of the tasks.
         measures: objectives that are functions of the recipe.
+        answers: objectives that are functions of the stored answers to a task.
+        model: folder of a model whose tokenizer all candidates have, for ``answers``.
         by_set: task -> name of the set measure that replaces its mean item score.
         set_measures: task -> that measure; empty if the objectives were read from a store, which has the
             values.
@@ -45,6 +49,10 @@ class Objectives:
     measures: Mapping[str, Callable[[Recipe], float]] = field(
         default_factory=dict[str, Callable[[Recipe], float]]
     )
+    answers: Mapping[str, Callable[[Answers], float]] = field(
+        default_factory=dict[str, Callable[[Answers], float]]
+    )
+    model: Path = Path()
     by_set: Mapping[str, str] = field(default_factory=dict[str, str])
     set_measures: Mapping[str, SetMeasure] = field(default_factory=dict[str, SetMeasure])
 
@@ -52,6 +60,11 @@ class Objectives:
     def is_plain(self) -> bool:
         """Return whether the mean item score of a single task is the only objective."""
         return len(self.tasks) == 1 and not self.names and not self.by_set
+
+    @property
+    def need_answers(self) -> bool:
+        """Return whether values depend on answers, not only on their scores, and so on all items."""
+        return bool(self.by_set or self.answers)
 
     @property
     def title(self) -> str:
@@ -77,15 +90,17 @@ class Objectives:
         weights = list(self.tasks.values())
         return math.fsum(w * mean for w, mean in zip(weights, means, strict=True)) / math.fsum(weights)
 
-    def values(self, means: Means, trial: StoredTrial) -> tuple[float, ...]:
-        """Return one number per objective; empty for a single objective."""
-        return tuple(
-            self.measures[name](read_recipe(trial)) if name in self.measures else means[self._place(name)]
-            for name in self.names
-        )
+    def values(self, means: Means, trial: StoredTrial, answers: Sequence[Answers]) -> tuple[float, ...]:
+        """Return one number per objective; none for a single one. ``answers`` are those of each task."""
 
-    def _place(self, task: str) -> int:
-        return list(self.tasks).index(task) if len(self.tasks) > 1 else 0
+        def value(name: str) -> float:
+            if name in self.measures:
+                return self.measures[name](read_recipe(trial))
+            if name in self.answers:
+                return self.value(tuple(float(self.answers[name](own)) for own in answers))
+            return means[list(self.tasks).index(name) if len(self.tasks) > 1 else 0]
+
+        return tuple(map(value, self.names))
 
 
 class CachedSetMeasure:
@@ -112,6 +127,16 @@ class CachedSetMeasure:
     def value(self, features: Sequence[object]) -> float:
         """Return the measure of a set of answers."""
         return self._measure.value(features)
+
+
+def is_share(objective: str) -> bool:
+    """Return whether an objective is a share of 1, which people read in %."""
+    return not is_of_answers(objective)
+
+
+def has_item_scores(objective: str) -> bool:
+    """Return whether an objective is a task."""
+    return objective not in MEASURES and not is_of_answers(objective)
 
 
 def objectives_as_facts(objectives: Objectives) -> dict[str, object]:
@@ -199,7 +224,7 @@ def _raw(store: RunStore, trial: StoredTrial, objectives: Objectives) -> tuple[t
     means: list[tuple[float, int] | None] = []
     for name in objectives.names:
         own = [score for item, score in scores.items() if is_single or item.partition("/")[0] == name]
-        means.append(None if name in MEASURES or not own else (sum(own) / len(own), len(own)))
+        means.append(None if not has_item_scores(name) or not own else (sum(own) / len(own), len(own)))
     return tuple(means)
 
 

@@ -98,8 +98,12 @@ class Picker:
         search, trials = ranking.search, [trial for trial, _ in scored]
         means = [scorer.observed_means(evaluation) for _, evaluation in scored]
         if search.objectives.names:
-            pairs = zip(means, trials, strict=True)
-            return trials[knee([search.objectives.values(own, trial) for own, trial in pairs])]
+            rows = zip(means, scored, strict=True)
+            values = [
+                search.objectives.values(own, trial, scorer.answers(evaluation.scores))
+                for own, (trial, evaluation) in rows
+            ]
+            return trials[knee(values)]
         n_fit = min(len(self.store.scores_of(trial.id, "fit")) for trial in trials)
         learns_fit = search.learns_fit or bool(self.store.lessons(search.name))
         ignores_fit = learns_fit or search.objectives.by_set

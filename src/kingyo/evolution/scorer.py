@@ -10,12 +10,13 @@ from typing import TypeVar, cast
 
 import numpy as np
 
-from kingyo.errors import ChangedSourceError, crash
+from kingyo.errors import ChangedSourceError, KingyoError, crash
 from kingyo.evolution.objectives import Means, Objectives
 from kingyo.evolution.screens import estimate_means
 from kingyo.irt import Responses
 from kingyo.stats import Array, Groups, SampleSize, size_of
 from kingyo.stats.half_samples import half_sample_values
+from kingyo.tasks.answer_objectives import Answers
 from kingyo.types import Evaluation, Item, ItemScore
 
 Value = TypeVar("Value")
@@ -74,7 +75,7 @@ class Scorer:
         return [tuple(estimate.score for estimate in row) for row in zip(*by_task, strict=True)]
 
     def missing_value_reason(self, scores: Sequence[ItemScore]) -> str | None:
-        """Return why answers to all items have no value: a set measure crashes or is not finite; else None.
+        """Return why answers to all items have no value: a measure crashes or is not finite; else None.
 
         Raises:
             ChangedSourceError: an image has changed.
@@ -85,9 +86,27 @@ class Scorer:
             raise
         except (Exception, SystemExit) as error:  # noqa: BLE001 (a measure of the user's own may raise anything)
             return f"{self.objectives.title}: {crash(error)}"
-        if all(map(math.isfinite, means)):
-            return None
-        return f"{self.objectives.title}: no finite value of {len(scores)} answers"
+        if not all(map(math.isfinite, means)):
+            return f"{self.objectives.title}: no finite value of {len(scores)} answers"
+        for name, objective in self.objectives.answers.items():
+            try:
+                values = [float(objective(own)) for own in self.answers(scores)]
+            except (Exception, SystemExit) as error:  # noqa: BLE001 (a user's function may raise anything)
+                return str(error) if isinstance(error, KingyoError) else f"{name}: {crash(error)}"
+            if not all(map(math.isfinite, values)):
+                return f"{name}: no finite value of {len(scores)} answers"
+        return None
+
+    def answers(self, scores: Iterable[ItemScore]) -> list[Answers]:
+        """Return the answers to each task, in the order of the items; none if no objective needs them."""
+        if not self.objectives.answers:
+            return []
+        by_item = {score.item: score for score in scores}
+        parts = self.by_task((item, by_item[item]) for item in self._items if item in by_item)
+        model = self.objectives.model
+        return [
+            Answers(items=[self._items[each.item] for each in own], scores=own, model=model) for own in parts
+        ]
 
     def half_samples(self, evaluation: Evaluation) -> Array:
         """Return the value of random halves of the items of each task.

@@ -63,8 +63,8 @@ def _as_point(log: SearchLog, baseline: StoredTrial, number: int, genome: Genome
 
 
 def _evaluation(log: SearchLog, trial: StoredTrial, row: Mapping[str, float]) -> Evaluation:
-    """Return the scores of a baseline on fit, with its answers if a set measure needs them."""
-    stored = log.store.evaluation(trial.id, "fit") if log.search.objectives.by_set else None
+    """Return the scores of a baseline on fit, with its answers if objectives need them."""
+    stored = log.store.evaluation(trial.id, "fit") if log.search.objectives.need_answers else None
     return stored or Evaluation(scores=log.item_scores(row))
 
 

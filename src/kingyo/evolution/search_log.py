@@ -168,7 +168,9 @@ class SearchLog:
                     trial=trial.id,
                     failure=evaluation.failure,
                     value=None if own is None else objectives.value(own),
-                    objectives=() if own is None else objectives.values(own, trial),
+                    objectives=()
+                    if own is None
+                    else objectives.values(own, trial, self.scorer.answers(evaluation.scores)),
                     is_partial=0 < len(evaluation.scores) < len(self.items),
                 )
             )

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 
 from kingyo.recipe import Recipe
-from kingyo.store import NewTrial, StoredTrial
+from kingyo.store import StoredTrial
 from kingyo.types import Trial
 
 
-def new_trial(trial: Trial, recipe: Recipe, name: str | None = None) -> NewTrial:
+def new_trial(trial: Trial, recipe: Recipe, name: str | None = None) -> StoredTrial:
     """Return the row of a trial; baselines have names."""
     text = json.dumps(recipe.to_dict(), ensure_ascii=False)
-    return NewTrial(asked=trial, recipe=text, recipe_hash=recipe.hash, name=name)
+    return StoredTrial(asked=trial, recipe=text, recipe_hash=recipe.hash, name=name)
 
 
 def read_recipe(trial: StoredTrial) -> Recipe:

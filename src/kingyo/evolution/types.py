@@ -92,7 +92,7 @@ class Event:
         kind: ``phase`` when a part of the run begins, ``answered`` when a trial that is evaluated has more
             answers, ``trained`` when ``done`` of ``total`` steps of training are done, ``ended`` when a trial
             was evaluated (or copied) for the first time, ``more`` when it was scored on more items, ``told``
-            when its strategy is told.
+            when its strategy is told, ``said`` for a line of text, such as a decision.
         search: the search that it belongs to.
         split: what is being evaluated.
         done, total: finished trials of this part, and all of them (None if only time limits them).
@@ -103,9 +103,10 @@ class Event:
             the tasks. None for a failure, and for a trial that was dropped from a race.
         is_estimate: ``value`` is estimated from some of the items.
         replayed: it was read from the store; nothing was run.
+        text: for ``said``.
     """
 
-    kind: Literal["phase", "answered", "trained", "ended", "more", "told"]
+    kind: Literal["phase", "answered", "trained", "ended", "more", "told", "said"]
     search: str
     split: Split
     done: int = 0
@@ -116,6 +117,7 @@ class Event:
     value: float | None = None
     is_estimate: bool = False
     replayed: bool = False
+    text: str = ""
 
 
 def ignore_events(_: Event) -> None:

@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from kingyo.checkpoints.adapter import CONFIG, WEIGHTS
-from kingyo.checkpoints.pipelines import whole_pipeline
-from kingyo.engine import Writing, plan, rooted, to_folder
+from kingyo.checkpoints.locate import whole_pipeline
+from kingyo.engine import MergeOptions, plan, rooted, to_folder
 from kingyo.engine.idle_sources import without_idle_sources
 from kingyo.engine.single_file import check_single_file
 from kingyo.errors import KingyoError
@@ -85,7 +85,7 @@ def export(
     files = _files(replace(card, part=part), out) | _adapter_files(store.folder, card, out)
     if around is not None and isinstance(run.kind, ChangesPipeline):
         files |= run.kind.pipeline_files(planned.like.path, task_options(run.config, run.folder))
-    return to_folder(planned, out, files=files, writing=Writing(around=around, single_file=single_file))
+    return to_folder(planned, out, files, MergeOptions(single_file=single_file), around=around)
 
 
 def _card(

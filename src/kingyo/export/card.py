@@ -25,7 +25,7 @@ from kingyo.lineage import (
     render,
     table,
 )
-from kingyo.models.kinds import called
+from kingyo.models.kinds import call_kind
 from kingyo.recipe import Recipe
 from kingyo.results.comparisons import PairedComparison
 from kingyo.results.genes import means_by_family
@@ -38,6 +38,7 @@ from kingyo.run.config import TUNED, WEIGHT_SEARCH
 from kingyo.run.model_kind import task_options
 from kingyo.run.run import Run
 from kingyo.tasks import TaskSpec
+from kingyo.views.choice import candidates_table
 from kingyo.views.statements import HOW_FLATTERED, statements
 from kingyo.views.tables import decided_table, scores_table
 from kingyo.views.view import Table
@@ -66,7 +67,7 @@ class Card:
     """The contents of a card.
 
     Attributes:
-        title: what the model is called.
+        title: what the model is call_kind.
         chosen: the exported trial.
         comparisons: comparisons with the winner, the baselines and the winners of the controls.
         run, summary, searches, version: the run.
@@ -126,6 +127,7 @@ def render_card(card: Card) -> str:
         "Scores": _scores(card),
         "Pictures": None if card.sheet is None else sheet_section(card.sheet),
         "Source models": models_section(card.origins),
+        "Choice of the sources": _choice(card),
         "Recipe": recipe_section(public_recipe(card.recipe, card.origins).to_yaml(), " ".join(_recipe(card))),
         "Search": _history(card),
         "Use": _use(card),
@@ -259,6 +261,13 @@ def _scores(card: Card) -> str:
     return f"{lines}\n\n{read}{tested if card.chosen.test is not None else untested}{last}"
 
 
+def _choice(card: Card) -> str | None:
+    choice = card.summary.chosen
+    if choice is None:
+        return None
+    return f"{' '.join(map(cell, card.said('choice')))}\n\n{_markdown(candidates_table(choice))}"
+
+
 def _markdown(shown: Table) -> str:
     """Write a table; of its names, only "**this model**" is Markdown."""
     rows = [
@@ -326,7 +335,7 @@ def _task(spec: TaskSpec) -> str:
 def _use(card: Card) -> str:
     kind, example = card.run.kind, card.run.items["fit"][0]
     options = task_options(card.run.config, card.run.folder)[0]
-    code = called(kind, "usage", lambda: kind.usage(example, options), str)
+    code = call_kind(kind, "usage", lambda: kind.usage(example, options), str)
     if card.part is None:
         return fence(code, "python")
     name = cell(card.part)

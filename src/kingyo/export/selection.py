@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from kingyo.errors import KingyoError, unknown
+from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.evolution import BASELINES, MAIN, read_front, stored_objectives
 from kingyo.results.summarize import summarize
 from kingyo.results.trials import describe_search, find_trial
@@ -69,7 +69,7 @@ def choose(
 def _winner(store: RunStore, search: str) -> StoredTrial:
     searches = [name for name in store.searches() if name != BASELINES]
     if search not in (MAIN, *searches):
-        raise unknown("--search", search, searches)
+        raise unknown_name_error("--search", search, searches)
     winner = store.winner(search)
     if winner is None:
         is_over = store.status() == "finished"

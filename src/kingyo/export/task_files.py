@@ -16,7 +16,7 @@ from kingyo.errors import KingyoError
 from kingyo.export.grader_files import GraderFiles
 from kingyo.registry import is_in_file
 from kingyo.tasks import GradedSettings, TaskSpec, TextSettings, settings_of, splits_of
-from kingyo.tasks.named_paths import move_paths
+from kingyo.tasks.spec import move_paths
 from kingyo.types import MEDIA, Item, Split
 
 ITEMS = "items.jsonl"
@@ -46,7 +46,7 @@ def write_tasks(
     """
     files, code, graders = _media(splits), dict[str, str](), GraderFiles(folder, out)
     for name, given in specs.items():
-        spec = given.model_copy(update=move_paths(given.kind_name, given.options, folder, graders.place))
+        spec = given.model_copy(update=move_paths(given, folder, graders.place))
         task, items = (TASK, ITEMS) if len(specs) == 1 else (f"task-{name}.yaml", f"items-{name}.jsonl")
         column, own = spec.splits.column or SPLIT, splits_of(name, specs, splits)
         values = {**_values(spec, folder, code), "data": items, "splits": _split_values(spec, column)}

@@ -1,16 +1,18 @@
-"""Optional libraries: the extra of kingyo that has each, and the error that says how to install it."""
+"""Libraries: the extra of kingyo that has each, the error for a missing one, and how to quieten one."""
 
 from __future__ import annotations
 
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from kingyo.errors import KingyoError
 from kingyo.io.units import joined
@@ -60,7 +62,6 @@ def require_extra(argument: str, extra: str, otherwise: str = "") -> None:
 
 
 def is_installed(*modules: str) -> bool:
-    """Return whether modules are installed."""
     return all(find_spec(module) is not None for module in modules)
 
 
@@ -95,9 +96,22 @@ def _missing(argument: str, modules: Sequence[str], otherwise: str, reason: str 
     extras = [each for each in dict.fromkeys(of_modules) if each != "vision" or "draw" not in of_modules]
     names = joined([_NAMES.get(each, each.replace("_", "-")) for each in modules])
     many, command = len(modules) > 1, install_command(",".join(extras))
-    return KingyoError(
-        argument,
-        expected=f"the {'libraries' if many else 'library'} {names}, of the extra `{','.join(extras)}`",
-        received=reason or f"an installation without {'them' if many else 'it'}",
-        remedy=f"Run `{command}`. {otherwise}".rstrip(),
-    )
+    expected = f"the {'libraries' if many else 'library'} {names}, of the extra `{','.join(extras)}`"
+    received = reason or f"an installation without {'them' if many else 'it'}"
+    return KingyoError(argument, expected, received, f"Run `{command}`. {otherwise}".rstrip())
+
+
+@contextmanager
+def quiet(library: Literal["transformers", "diffusers"]) -> Generator[None]:
+    """Hide progress bars and warnings of one library and all FutureWarnings, until the end."""
+    logging: Any = import_module(f"{library}.utils.logging")
+    level, has_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of diffusers' deprecations
+            yield
+    finally:
+        logging.set_verbosity(level)
+        if has_bars:
+            logging.enable_progress_bar()

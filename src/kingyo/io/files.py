@@ -14,15 +14,10 @@ MAX_NAME_BYTES = 230
 
 
 def require_short_name(path: Path) -> None:
-    """Raise a KingyoError if the name of a new file or folder is too long."""
     n = len(os.fsencode(path.name))
     if n > MAX_NAME_BYTES:
-        raise KingyoError(
-            f"{path.name[:40]}…",
-            expected=f"a name of at most {MAX_NAME_BYTES} bytes",
-            received=f"one of {n}",
-            remedy="Choose a shorter name.",
-        )
+        expected = f"a name of at most {MAX_NAME_BYTES} bytes"
+        raise KingyoError(f"{path.name[:40]}…", expected, f"one of {n}", "Choose a shorter name.")
 
 
 def write_bytes(target: Path, content: bytes) -> None:
@@ -85,5 +80,4 @@ def _write_partial(target: Path, content: bytes) -> Path:
 
 
 def write_text(target: Path, content: str) -> None:
-    """Write a text file in UTF-8; see ``write_bytes``."""
     write_bytes(target, content.encode("utf-8"))

@@ -36,5 +36,4 @@ else:
 
 
 def is_loaded() -> bool:
-    """Return whether torch is imported."""
     return "torch" in sys.modules

@@ -12,7 +12,6 @@ _REVISION = re.compile(r"[\w./-]+")
 
 
 def local_path(name: str, folder: Path | None = None) -> Path:
-    """Return the path that a local file or folder of this name has."""
     try:
         place = Path(name).expanduser()
     except RuntimeError:  # ~ of an unknown user
@@ -21,7 +20,6 @@ def local_path(name: str, folder: Path | None = None) -> Path:
 
 
 def is_local(name: str, folder: Path | None = None) -> bool:
-    """Return whether a folder or a file of this name exists."""
     try:
         return local_path(name, folder).exists()
     except (OSError, ValueError):  # too long, a NUL
@@ -29,7 +27,6 @@ def is_local(name: str, folder: Path | None = None) -> bool:
 
 
 def absolute_name(name: str, folder: Path) -> str:
-    """Return the absolute path of a file or folder that exists; other names stay."""
     return str(local_path(name, folder).resolve()) if is_local(name, folder) else name
 
 
@@ -46,10 +43,6 @@ def split_revision(text: str, folder: Path | None = None) -> tuple[str, str | No
     if not sign or is_local(text, folder) or not is_name:
         return text, None
     if not _REVISION.fullmatch(revision):
-        raise KingyoError(
-            text,
-            expected="a branch, tag or commit after the '@'",
-            received=f"'{revision}'",
-            remedy="Write it as org/name@revision, or remove the '@'.",
-        )
+        remedy = "Write it as org/name@revision, or remove the '@'."
+        raise KingyoError(text, "a branch, tag or commit after the '@'", f"'{revision}'", remedy)
     return name, revision

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
-from typing import Annotated, LiteralString, TypeVar, cast, get_args, get_origin
+from typing import Annotated, LiteralString, TypeGuard, TypeVar, cast, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, Field, PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
-from kingyo.errors import KingyoError, nearest, suggest, together
+from kingyo.errors import KingyoError, combined_error, nearest, suggest
 
 S = TypeVar("S")
 M = TypeVar("M", bound=BaseModel)
@@ -51,11 +51,10 @@ Real = Annotated[Number, Field(allow_inf_nan=False)]
 
 
 def parse_model(model: type[M], data: Mapping[str, object], where: str) -> M:
-    """Validate a mapping with a pydantic model; all mistakes become one error."""
     try:
         return model.model_validate(dict(data))
     except ValidationError as error:
-        raise _clear(error, model, where) from error
+        raise _combined_error(error, where, model) from error
 
 
 def parse_settings(kind: type[S], values: Mapping[str, object], where: str, beside: Iterable[str] = ()) -> S:
@@ -63,7 +62,7 @@ def parse_settings(kind: type[S], values: Mapping[str, object], where: str, besi
     try:
         return validate_settings(kind, values, beside)
     except ValidationError as error:
-        raise _clear(error, None, where) from error
+        raise _combined_error(error, where) from error
     except KingyoError as error:
         raise error.placed(where) from error
 
@@ -83,12 +82,9 @@ def validate_settings(kind: type[S], values: Mapping[str, object], beside: Itera
     try:
         settings = TypeAdapter(kind).validate_python(known)
     except (PydanticUserError, NameError) as error:  # the user's own class
-        raise KingyoError(
-            kind.__name__,
-            expected="options with types that YAML can hold",
-            received=", ".join(f"{name}: {field.type}" for name, field in fields.items()),
-            remedy="Declare each option as bool, int, float, str, or a list or mapping of these.",
-        ) from error
+        received = ", ".join(f"{name}: {field.type}" for name, field in fields.items())
+        remedy = "Declare each option as bool, int, float, str, or a list or mapping of these."
+        raise KingyoError(kind.__name__, "options with types that YAML can hold", received, remedy) from error
     except ValidationError as error:
         raise ValidationError.from_exception_data(kind.__name__, [*mistakes, *_again(error)]) from error
     for key, value in known.items():
@@ -119,7 +115,6 @@ def validate_together(parse: Callable[[], S], check: Callable[[], object]) -> S:
 
 
 def _again(error: ValidationError) -> list[InitErrorDetails]:
-    """Copy the details of an error, to raise them again in another one."""
     return [
         _mistake(each["type"], each["msg"], each["loc"], each["input"], each.get("ctx"))
         for each in error.errors()
@@ -139,10 +134,6 @@ def _mistake(
     return InitErrorDetails(type=custom, loc=place, input=value)
 
 
-def _clear(error: ValidationError, model: type[BaseModel] | None, where: str) -> KingyoError:
-    return together(where, find_mistakes(error, where, model), "valid values")
-
-
 def find_mistakes(
     error: ValidationError, where: str, model: type[BaseModel] | None = None
 ) -> list[KingyoError]:
@@ -156,11 +147,14 @@ def find_mistakes(
         if problem["type"] != "default_factory_not_called" and not _is_misspelt(problem, problems):
             place = tuple(takewhile(lambda part: not _is_tag(part, model), problem["loc"]))
             groups.setdefault((place, i if _cause(problem) else None), []).append(problem)
-    return [_clear_one(group, model, where) for group in groups.values()]
+    return [_problem_error(group, model, where) for group in groups.values()]
+
+
+def _combined_error(error: ValidationError, where: str, model: type[BaseModel] | None = None) -> KingyoError:
+    return combined_error(where, find_mistakes(error, where, model), "valid values")
 
 
 def _cause(problem: ErrorDetails) -> KingyoError | None:
-    """Return the KingyoError that a validator raised."""
     cause = problem.get("ctx", {}).get("error")
     return cause if isinstance(cause, KingyoError) else None
 
@@ -178,7 +172,9 @@ def _is_misspelt(problem: ErrorDetails, problems: Sequence[ErrorDetails]) -> boo
     return problem["type"] == "missing" and any(nearest(each, [str(key)]) for each in beside)
 
 
-def _clear_one(problems: Sequence[ErrorDetails], model: type[BaseModel] | None, where: str) -> KingyoError:
+def _problem_error(
+    problems: Sequence[ErrorDetails], model: type[BaseModel] | None, where: str
+) -> KingyoError:
     problem = problems[0]
     if (cause := _cause(problem)) is not None:
         return cause.placed(_dotted(where, problem["loc"]))
@@ -188,28 +184,19 @@ def _clear_one(problems: Sequence[ErrorDetails], model: type[BaseModel] | None, 
         known = set(names or (_keys(model, problem["loc"][:-1]) if model is not None else ()))
         key = str(place[-1])
         remedy = suggest(key, known)
-        return KingyoError(
-            _dotted(where, place[:-1]), expected="a known key", received=f"'{key}'", remedy=remedy
-        )
+        return KingyoError(_dotted(where, place[:-1]), "a known key", f"'{key}'", remedy)
     argument = _dotted(where, place)
     if problem["type"] == "missing":
-        return KingyoError(
-            argument, expected="a value", received="nothing", remedy="Add this key: it is required."
-        )
+        return KingyoError(argument, "a value", "nothing", "Add this key: it is required.")
     beside = [problem] if _disagree(problem) else [each for each in problems if _place(each, model) == place]
     wanted = dict.fromkeys(map(expected_words, beside))
     remedy = _remedy(problem, place) if len(wanted) == 1 else f"Write '{place[-1]}' as one of these."
-    return KingyoError(argument, expected=" or ".join(wanted), received=_received(problem), remedy=remedy)
-
-
-def _received(problem: ErrorDetails) -> str:
-    """Return the value as text; for keys that contradict each other only their names."""
     value = cast(object, problem["input"])
+    received = short(value)
     if _disagree(problem):
-        if not value:
-            return "no keys"
-        return f"the keys {', '.join(map(str, cast('Mapping[object, object]', value)))}"
-    return short(value)
+        keys = cast("Mapping[object, object]", value)
+        received = f"the keys {', '.join(map(str, keys))}" if keys else "no keys"
+    return KingyoError(argument, " or ".join(wanted), received, remedy)
 
 
 def _disagree(problem: ErrorDetails) -> bool:
@@ -218,7 +205,6 @@ def _disagree(problem: ErrorDetails) -> bool:
 
 
 def _place(problem: ErrorDetails, model: type[BaseModel] | None) -> list[int | str]:
-    """Return the location of a problem as keys that the user wrote."""
     return [part for part in problem["loc"] if not _is_tag(part, model)]
 
 
@@ -245,7 +231,6 @@ def _remedy(problem: ErrorDetails, place: Sequence[int | str]) -> str:
 
 
 def short(value: object, limit: int = 80) -> str:
-    """Format a value for messages, cut to ``limit`` characters."""
     text = "nothing" if value is None else repr(value)
     return text if len(text) <= limit else f"{text[:limit]}…"
 
@@ -264,36 +249,30 @@ def _keys(model: type[BaseModel], location: tuple[int | str, ...]) -> set[str]:
     types: list[object] = [model]
     for part in location:
         types = [inner for kind in types for inner in _step(kind, part)] or types
-    return {field.alias or name for kind in _models(types) for name, field in kind.model_fields.items()}
+    models = [each for kind in types for each in _flatten(kind) if _is_model(each)]
+    return {field.alias or name for each in models for name, field in each.model_fields.items()}
 
 
 def _step(kind: object, part: int | str) -> Iterator[object]:
     for each in _flatten(kind):
-        if isinstance(each, type) and issubclass(each, BaseModel):
+        if _is_model(each):
             for name, field in each.model_fields.items():
                 if part in (name, field.alias):
                     yield from _flatten(field.annotation)
             if part == each.__name__:
                 yield each
-        elif get_origin(each) in (dict, Mapping):
-            yield from _flatten(get_args(each)[1])
-        elif get_origin(each) in (list, tuple):
-            yield from _flatten(get_args(each)[0])
+        elif get_origin(each) in (dict, Mapping, list, tuple):
+            yield from _flatten(get_args(each)[1 if get_origin(each) in (dict, Mapping) else 0])
 
 
 def _flatten(kind: object) -> Iterator[object]:
     """Yield the members of a union, without ``Annotated``."""
-    if get_origin(kind) is Annotated:
-        yield from _flatten(get_args(kind)[0])
-    elif get_origin(kind) in (dict, Mapping, list, tuple) or not get_args(kind):
+    if get_origin(kind) in (dict, Mapping, list, tuple) or not get_args(kind):
         yield kind
-    else:
-        for each in get_args(kind):
-            yield from _flatten(each)
+        return
+    for each in get_args(kind)[: 1 if get_origin(kind) is Annotated else None]:
+        yield from _flatten(each)
 
 
-def _models(types: list[object]) -> Iterator[type[BaseModel]]:
-    for kind in types:
-        for each in _flatten(kind):
-            if isinstance(each, type) and issubclass(each, BaseModel):
-                yield each
+def _is_model(kind: object) -> TypeGuard[type[BaseModel]]:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)

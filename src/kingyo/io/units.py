@@ -18,31 +18,21 @@ def parse_size(text: str, argument: str) -> int:
     if match is not None:
         number, unit, is_binary = match.groups()
         if text.strip()[-1] in "bB" and not unit and not is_binary:
-            raise KingyoError(
-                argument,
-                expected="a unit of two letters, such as GB",
-                received=f"'{text}', which would be {number} bytes here but billions in mergekit",
-                remedy=f"Write {number}GB.",
-            )
+            received = f"'{text}', which would be {number} bytes here but billions in mergekit"
+            raise KingyoError(argument, "a unit of two letters, such as GB", received, f"Write {number}GB.")
         amount = float(number) * (1024 if is_binary else 1000) ** _UNITS.index(unit.lower())
         size = int(amount) if math.isfinite(amount) else 0
         if size > 0 and (unit or not is_binary):
             return size
-    raise KingyoError(
-        argument,
-        expected="a size in bytes, such as 5GB or 512MiB",
-        received=f"'{text}'",
-        remedy="Write a number and a unit: kB, MB, GB (or KiB, MiB, GiB).",
-    )
+    remedy = "Write a number and a unit: kB, MB, GB (or KiB, MiB, GiB)."
+    raise KingyoError(argument, "a size in bytes, such as 5GB or 512MiB", f"'{text}'", remedy)
 
 
 def size_text(n_bytes: float) -> str:
-    """Format a size with three significant digits, such as ``1.25 GB``."""
     return _scaled(n_bytes, ("TB", "GB", "MB", "kB")) or f"{n_bytes:.0f} bytes"
 
 
 def count_text(number: float) -> str:
-    """Format a number of parameters, such as ``135 M``."""
     return _scaled(number, ("T", "B", "M", "k")) or f"{number:.0f}"
 
 
@@ -62,19 +52,16 @@ def amount_text(key: str, value: float) -> str:
 
 
 def counted(n: int, one: str, many: str | None = None) -> str:
-    """Format a count with its noun: ``1 trial``, ``1,200 trials``."""
     return f"{n:,} {one if n == 1 else many or f'{one}s'}"
 
 
 def joined(names: Sequence[str], last: str = "and") -> str:
-    """Join names: ``a, b and c``."""
     if len(names) < 2:
         return "".join(names)
     return f"{', '.join(names[:-1])} {last} {names[-1]}"
 
 
 def percent(value: float, number: str = ".1f") -> str:
-    """Format a share or a score, such as ``42.1%``; ``number`` is a format specification."""
     return f"{100 * value:{number}}%"
 
 

@@ -1,7 +1,8 @@
-"""Read YAML files strictly: no duplicate keys, no aliases that expand without limit."""
+"""Read YAML and JSON strictly: no duplicate keys, no aliases that expand without limit."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Hashable
 from pathlib import Path
 from typing import cast
@@ -37,20 +38,12 @@ _ROWS = (".jsonl", ".csv")
 def read_yaml(path: Path) -> dict[str, object]:
     """Read a YAML file that holds a mapping."""
     if path.suffix.lower() in _ROWS and path.is_file():
-        raise KingyoError(
-            str(path),
-            expected="a YAML file",
-            received=f"a {path.suffix.lower()} file of rows",
-            remedy="Name the YAML file whose key `data` names this file.",
-        )
+        remedy = "Name the YAML file whose key `data` names this file."
+        raise KingyoError(str(path), "a YAML file", f"a {path.suffix.lower()} file of rows", remedy)
     documents = _load(path)
     if len(documents) > 1:
-        raise KingyoError(
-            str(path),
-            expected="one document",
-            received=f"{len(documents)} documents",
-            remedy="Keep one, and delete the `---` lines between them.",
-        )
+        remedy = "Keep one, and delete the `---` lines between them."
+        raise KingyoError(str(path), "one document", f"{len(documents)} documents", remedy)
     return _mapping(documents[0] if documents else None, str(path))
 
 
@@ -71,19 +64,14 @@ def _load(path: Path) -> list[object]:
             _expanded_size(node, {}, set())
             documents.append(cast(object, loader.construct_document(node)))  # pyright: ignore[reportUnknownMemberType]
     except OSError as error:
-        raise KingyoError(
-            str(path),
-            expected="a YAML file",
-            received=_READ_ERRORS.get(type(error), error.strerror or str(error)),
-            remedy="Name a file that exists and that you can read.",
-        ) from error
+        received = _READ_ERRORS.get(type(error), error.strerror or str(error))
+        remedy = "Name a file that exists and that you can read."
+        raise KingyoError(str(path), "a YAML file", received, remedy) from error
     except KingyoError:
         raise
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no such date, bytes, digits
         problem = " ".join(str(error).split()).replace("<unicode string>", path.name)
-        raise KingyoError(
-            str(path), expected="valid YAML", received=problem, remedy=_yaml_remedy(error)
-        ) from error
+        raise KingyoError(str(path), "valid YAML", problem, _yaml_remedy(error)) from error
     return documents
 
 
@@ -92,12 +80,8 @@ def _read_text(path: Path) -> str:
     with path.open("rb") as stream:
         content = stream.read(_MAX_BYTES + 1)
     if len(content) > _MAX_BYTES:
-        raise KingyoError(
-            str(path),
-            expected=f"a YAML file of at most {_MAX_BYTES / 1e6:.0f} MB",
-            received="a larger one",
-            remedy="Check that this is the recipe or run file.",
-        )
+        expected = f"a YAML file of at most {_MAX_BYTES / 1e6:.0f} MB"
+        raise KingyoError(str(path), expected, "a larger one", "Check that this is the recipe or run file.")
     return content.decode("utf-8")
 
 
@@ -126,12 +110,9 @@ def _expanded_size(node: yaml.Node, known: dict[yaml.Node, int], above: set[yaml
 
 def _mapping(loaded: object, where: str) -> dict[str, object]:
     if not isinstance(loaded, dict):
-        raise KingyoError(
-            where,
-            expected="a mapping of keys to values",
-            received="an empty file" if loaded is None else type(loaded).__name__,
-            remedy="Write the file as lines of `key: value`.",
-        )
+        received = "an empty file" if loaded is None else type(loaded).__name__
+        remedy = "Write the file as lines of `key: value`."
+        raise KingyoError(where, "a mapping of keys to values", received, remedy)
     return cast(dict[str, object], loaded)
 
 
@@ -143,3 +124,27 @@ def _yaml_remedy(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "Nest the values less deeply."
     return "Correct the value. If it is text, put it in quotes."
+
+
+def parse_json(text: str | bytes) -> object:
+    """Parse JSON.
+
+    Raises:
+        ValueError: it is invalid, or an object has a key twice.
+        RecursionError: it is nested too deeply.
+    """
+    return json.loads(text, object_pairs_hook=distinct)
+
+
+def distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return the object of some pairs, for ``object_pairs_hook``.
+
+    Raises:
+        ValueError: a key occurs twice.
+    """
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r:.200} twice")
+    return members

@@ -53,7 +53,6 @@ class ObservedPoints:
     failures: Vector
 
     def logits(self, f: Vector, mean: float, difficulty: Vector) -> Vector:
-        """Return the logit of each score."""
         return mean + f[self.scored.rows] - difficulty[self.scored.columns]
 
 

@@ -205,7 +205,6 @@ def _variance_of_sums(deviations: Matrix, shared: _Correlation | None) -> Vector
 
 
 def _first(shape: tuple[int, ...]) -> Abilities:
-    """Return the abilities before any score."""
     n_trials, n_items = shape
     return Abilities(
         ability=np.zeros(n_trials),
@@ -263,7 +262,6 @@ def _dispersion(
 
 
 def _around(values: Vector) -> Vector:
-    """Return the moving average of values."""
     total = np.concatenate([[0.0], np.cumsum(values)])
     places = np.arange(len(values))
     first = np.maximum(places - NEIGHBOURS, 0)
@@ -298,7 +296,6 @@ class Responses:
 
     @property
     def n_items(self) -> int:
-        """Return the number of items, scored or not."""
         return len(self._columns)
 
     def latest(self, n: int) -> list[int]:

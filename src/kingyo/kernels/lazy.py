@@ -36,7 +36,6 @@ class Elementwise:
     compute: Callable[[Span], Tensor]  # returns a new float32 vector; called in any order, by several threads
 
     def block(self, span: Span) -> Tensor:
-        """Return the entries of a span."""
         return self.compute(span)
 
 
@@ -51,7 +50,6 @@ class LineSum:
     base: AnyTensor | None = None  # θ₀; None for Σ fᵢ(line) θᵢ
 
     def block(self, span: Span) -> Tensor:
-        """Return the entries of a span in new float32 memory."""
         terms, all_factors = differences(self.sources, self.base)(span), torch.as_tensor(self.factors)
         if self.line == "row":
             factors = along_rows(all_factors, self.shape[-1], span)

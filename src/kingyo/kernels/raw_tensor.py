@@ -64,23 +64,18 @@ class RawTensor:
 
     @property
     def nbytes(self) -> int:
-        """Size in bytes."""
         return self.memory.nbytes
 
     def numel(self) -> int:
-        """Return the number of entries."""
         return math.prod(self.shape)
 
     def element_size(self) -> int:
-        """Return the number of bytes per entry."""
         return self._size
 
     def data_ptr(self) -> int:
-        """Return the address of the first entry."""
         return self._address
 
     def contiguous(self) -> RawTensor:
-        """Return the tensor, which is contiguous."""
         return self
 
 

@@ -27,7 +27,6 @@ class TensorStats:
 
     @property
     def n_bytes(self) -> int:
-        """Size in memory."""
         return self._kept.n_bytes
 
     def within(self, space: str) -> TensorStats:
@@ -37,7 +36,6 @@ class TensorStats:
         return view
 
     def get(self, name: str) -> Statistic | None:
-        """Return a statistic, or None."""
         return self._kept.get(self._prefix + name)
 
     def put(self, name: str, statistic: Statistic) -> None:

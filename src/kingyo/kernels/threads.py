@@ -67,7 +67,6 @@ def compiler_trouble() -> str | None:
 
 
 def has_compiler() -> bool:
-    """Return whether numba can compile."""
     return compiler_trouble() is None
 
 
@@ -106,7 +105,6 @@ def execution(*, compiled: bool, threads: int = 1, bypass_caches: bool = False) 
 
 
 def current_execution() -> Execution:
-    """Return how kernels run here."""
     return _current.get()
 
 

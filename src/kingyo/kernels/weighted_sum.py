@@ -55,7 +55,6 @@ class WeightedSum:
 
     @property
     def n_elements(self) -> int:
-        """Number of entries of the result."""
         return math.prod(self.shape)
 
     def rows(self, span: Span) -> Tensor:
@@ -71,7 +70,6 @@ class WeightedSum:
         return deltas
 
     def block(self, span: Span) -> Tensor:
-        """Return the entries of a span in new float32 memory."""
         start = None if self.base is None else self._start(self.base, span)
         if not self.terms:
             return torch.zeros(span[1] - span[0]) if start is None else start.clone()

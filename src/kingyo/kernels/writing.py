@@ -47,7 +47,6 @@ class PendingWrite:
     calls: Sequence[LoopCall] | None = None  # loops that compute it; None leaves it to torch
 
     def run(self) -> bool:
-        """Compute it; return whether all entries are finite."""
         return ParallelWrites([self]).finish()[0]
 
     def run_by_torch(self) -> bool:
@@ -110,11 +109,9 @@ class ParallelWrites:
 
     @property
     def others_are_done(self) -> bool:
-        """Whether the other threads have finished."""
         return all(other.done() for other in self._others)
 
     def stop(self) -> None:
-        """Start no more shares."""
         self._shares.clear()
 
     def finish(self) -> list[bool]:
@@ -131,7 +128,6 @@ class ParallelWrites:
         ]
 
     def _join(self) -> None:
-        """Compute what is left, and wait for the other threads."""
         try:
             self._work(self._shares.popleft)  # from the other end: each core has these tensors in its cache
         finally:

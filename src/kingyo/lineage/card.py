@@ -70,7 +70,6 @@ def recipe_section(text: str, note: str) -> str:
 
 
 def describe_path(recipe: Recipe, names: Mapping[str, str]) -> str:
-    """Describe a recipe with a layer path."""
     frame = recipe.base_model
     through = [cell(names.get(each, each)) for each in dict.fromkeys(hop.model for hop in recipe.path)]
     ends = "" if frame is None else f", with embeddings and head of {cell(names.get(frame, frame))}"
@@ -118,11 +117,9 @@ def fence(text: str, language: str) -> str:
 
 
 def bullets(lines: Iterable[str]) -> str:
-    """Return a bulleted list."""
     return "\n".join(f"- {line}" for line in lines)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -79,7 +79,6 @@ class Origin:
 
     @property
     def public_name(self) -> str:
-        """The public names joined by ``+``."""
         return "+".join(self.public_names)
 
     @property
@@ -207,32 +206,24 @@ def check_licences(
     others = [pair for pair in stated if pair[1] not in {licence for _, licence in strict}]
     if strict and others:
         (one, first), (other, second) = strict[0], others[0]
-        yield Diagnostic(
-            level="warning",
-            argument="licences",
-            expected="licences with the same terms",
-            received=f"{first} of {one} and {second or 'none stated'} of {other}",
-            remedy="Do not use the merge commercially.",
-        )
+        received = f"{first} of {one} and {second or 'none stated'} of {other}"
+        yield _conflict("licences with the same terms", received, "Do not use the merge commercially.")
     alike = {str(licence): name for name, licence in stated if kind_of(licence) == "share-alike"}
     if len(alike) > 1:
         (first, one), (second, other) = list(alike.items())[:2]
-        yield Diagnostic(
-            level="warning",
-            argument="licences",
-            expected="one share-alike licence, since a merge has to be under it",
-            received=f"{first} of {one} and {second} of {other}",
-            remedy="Check that they are compatible, or leave one of the models out.",
-        )
+        expected = "one share-alike licence, since a merge has to be under it"
+        remedy = "Check that they are compatible, or leave one of the models out."
+        yield _conflict(expected, f"{first} of {one} and {second} of {other}", remedy)
     own = dict.fromkeys(str(licence) for name, licence in stated if kinds[name] == "terms of its own")
     if len(own) > 1:
-        yield Diagnostic(
-            level="warning",
-            argument="licences",
-            expected="one set of terms",
-            received=" and ".join(own),
-            remedy="All of them apply to the merge: check that they allow your use.",
-        )
+        remedy = "All of them apply to the merge: check that they allow your use."
+        yield _conflict("one set of terms", " and ".join(own), remedy)
+
+
+def _conflict(expected: str, received: str, remedy: str) -> Diagnostic:
+    return Diagnostic(
+        level="warning", argument="licences", expected=expected, received=received, remedy=remedy
+    )
 
 
 def _forbidden(name: str, licence: str, *, is_allowed: bool) -> Diagnostic:
@@ -247,10 +238,8 @@ def _forbidden(name: str, licence: str, *, is_allowed: bool) -> Diagnostic:
 
 
 def _unknown(name: str, licence: str) -> Diagnostic:
+    expected = "a known licence"
+    remedy = "Read the authors' terms before you share the result."
     return Diagnostic(
-        level="note",
-        argument=f"the licence of {name}",
-        expected="a known licence",
-        received=licence,
-        remedy="Read the authors' terms before you share the result.",
+        level="note", argument=f"the licence of {name}", expected=expected, received=licence, remedy=remedy
     )

@@ -74,7 +74,6 @@ class Slerp(OnBase):
     )
 
     def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum:
-        """Describe the merge; see ``DescribesMerge``."""
         both = _shares(values.number("t"), inputs.inner_products("base and sources"), _COLINEAR)
         return inputs.weighted_sum(both, "base and sources")
 
@@ -120,11 +119,9 @@ class NuSlerp:
     )
 
     def check(self, values: MethodValues, _n_sources: int) -> None:
-        """See ``check_together``."""
         normalized(values.each("weight"))
 
     def describe(self, inputs: MergeInputs, values: MethodValues, /) -> Lazy:
-        """Describe the merge; see ``DescribesMerge``."""
         t = normalized(values.each("weight"))[1]
         vectors = "task vectors" if inputs.has_base else "sources"
         if values.flag("nuslerp_flatten") or len(inputs.shape) < 2:
@@ -176,12 +173,10 @@ class MultiSlerp:
     )
 
     def check(self, values: MethodValues, _n_sources: int) -> None:
-        """See ``check_together``."""
         if values.flag("normalize_weights"):
             normalized(values.each("weight"))
 
     def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum:
-        """Describe the merge; see ``DescribesMerge``."""
         weights = values.each("weight")
         if values.flag("normalize_weights"):
             weights = normalized(weights)
@@ -228,7 +223,6 @@ class Karcher:
     )
 
     def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum:
-        """Describe the merge; see ``DescribesMerge``."""
         n = inputs.n_sources
         products = inputs.inner_products("sources")
         norms = [math.sqrt(products[i, i]) for i in range(n)]
@@ -305,7 +299,6 @@ class ModelStock(OnBase):
     )
 
     def describe(self, inputs: MergeInputs, values: MethodValues, /) -> Lazy:
-        """Describe the merge; see ``DescribesMerge``."""
         n = inputs.n_sources
         if not values.flag("filter_wise") or len(inputs.shape) < 2:
             share = _ratio(inputs.inner_products("task vectors")) / n

@@ -53,13 +53,11 @@ class ArceeFusion(OnBase):
     )
 
     def hides_nonfinite(self, _values: MethodValues) -> bool:
-        """See ``contract.hides_nonfinite``."""
         return True
 
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
     ) -> Elementwise:
-        """Merge; see ``MergesTensors``."""
         assert base is not None
         source, exact = sources[0], values.flag("exact")
         kind = "exact divergence" if exact else "divergence"

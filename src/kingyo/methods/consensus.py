@@ -69,7 +69,6 @@ class Consensus(OnBase):
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, _context: TensorContext, /
     ) -> Elementwise:
-        """Merge; see ``MergesTensors``."""
         assert base is not None
         least = int(values.number("agreement"))
         weights, limits = column(values.each("weight")), column(values.each("tall_lambda"))
@@ -124,7 +123,6 @@ class Ram(OnBase):
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
     ) -> Elementwise:
-        """Merge; see ``MergesTensors``."""
         assert base is not None
         epsilon = values.number("epsilon")
         start, read = base.reshape(-1), differences(sources, base)

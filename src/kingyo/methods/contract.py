@@ -85,15 +85,12 @@ class MethodValues:
     per_source: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
 
     def number(self, name: str) -> float:
-        """Return a shared number."""
         return float(self.shared[name])
 
     def flag(self, name: str) -> bool:
-        """Return a shared switch."""
         return bool(self.shared[name])
 
     def each(self, name: str) -> tuple[float, ...]:
-        """Return one number per source."""
         return self.per_source[name]
 
 
@@ -209,12 +206,10 @@ def check_method(name: str, candidate: object) -> None:
     cls = candidate if isinstance(candidate, type) else type(candidate)
     kind = f"{'the class' if is_class else 'an object of the class'} {cls.__name__}"
     suffix = f" without {', '.join(missing)}" if missing else ""
-    raise KingyoError(
-        name,
-        expected=f"a merge method: an object with `__call__` or `describe`, and {', '.join(_DECLARED)}",
-        received=f"{kind}{suffix}" if is_class or missing else f"{kind}, which has neither",
-        remedy="Name an instance of a class with these, as in docs/recipes.md or kingyo/methods/nearswap.py.",
-    )
+    expected = f"a merge method: an object with `__call__` or `describe`, and {', '.join(_DECLARED)}"
+    received = f"{kind}{suffix}" if is_class or missing else f"{kind}, which has neither"
+    remedy = "Name an instance of a class with these, as in docs/recipes.md or kingyo/methods/nearswap.py."
+    raise KingyoError(name, expected=expected, received=received, remedy=remedy)
 
 
 def takes_base(method: MergeMethod) -> bool:

@@ -65,8 +65,6 @@ class Dare(_DropsAtRandom):
     )
 
     def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum:
-        """Describe the merge; see ``DescribesMerge``."""
-
         def drop(i: int) -> tuple[Mask | None, float | None]:
             density = values.each("density")[i]
             if density >= 1.0:
@@ -117,7 +115,6 @@ class Della(_DropsAtRandom):
     bytes_per_entry = 4  # ranks
 
     def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum:
-        """Describe the merge; see ``DescribesMerge``."""
         inverse = values.flag("rescale") and values.flag("rescale_by_density")
 
         def drop(i: int) -> tuple[Mask | None, float | None]:

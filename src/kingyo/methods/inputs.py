@@ -110,7 +110,6 @@ class MergeInputs:
         self.has_base = base is not None
 
     def key(self, source: int) -> tuple[int, int]:
-        """Return the key of a source's random numbers."""
         return self._context.key(source)
 
     def term(self, source: int, factor: float, *, share: float = 1.0, mask: Mask | None = None) -> Term:

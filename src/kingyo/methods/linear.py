@@ -53,12 +53,10 @@ class Linear:
     )
 
     def check(self, values: MethodValues, _n_sources: int) -> None:
-        """See ``check_together``."""
         if values.flag("normalize"):
             normalized(values.each("weight"))
 
     def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum:
-        """Describe the merge; see ``DescribesMerge``."""
         weights = values.each("weight")
         if values.flag("normalize"):
             weights = normalized(weights)
@@ -93,7 +91,6 @@ class TaskArithmetic(OnBase):
     )
 
     def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum:
-        """Describe the merge; see ``DescribesMerge``."""
         return task_vector_sum(inputs, values, elect=False)
 
 
@@ -122,7 +119,6 @@ class Passthrough:
     )
 
     def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum:
-        """Describe the merge; see ``DescribesMerge``."""
         return inputs.weighted_sum(values.each("scale"), "sources")
 
 

@@ -38,13 +38,11 @@ class NearSwap:
     )
 
     def hides_nonfinite(self, _values: MethodValues) -> bool:
-        """See ``contract.hides_nonfinite``."""
         return True
 
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, _context: TensorContext, /
     ) -> Elementwise:
-        """Merge; see ``MergesTensors``."""
         assert base is not None
         t = values.number("t")
         start, read = base.reshape(-1), differences(sources, base)

@@ -152,7 +152,6 @@ class SingularBands(OnBase):
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
     ) -> WeightedSum:
-        """Merge; see ``MergesTensors``."""
         assert base is not None
         is_matrix = base.dim() == 2 and min(base.shape) >= 2 and values.flag("spectral")
         terms: list[Term] = []

@@ -57,7 +57,6 @@ class Spectral(OnBase):
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, _context: TensorContext, /
     ) -> Tensor | WeightedSum:
-        """Merge; see ``MergesTensors``."""
         assert base is not None
         n, scale = len(sources), values.number("lambda")
         if base.dim() == 2 and min(base.shape) >= max(2, n) and values.flag("spectral"):

@@ -48,8 +48,6 @@ class Ties(OnBase):
     )
 
     def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum:
-        """Describe the merge; see ``DescribesMerge``."""
-
         def trim(i: int) -> tuple[Mask | None, float | None]:
             count = kept_count(inputs.numel, values.each("density")[i])
             if count == inputs.numel:
@@ -86,11 +84,9 @@ class Breadcrumbs(OnBase):
     skips_zero_weights = True
 
     def hides_nonfinite(self, _values: MethodValues) -> bool:
-        """See ``contract.hides_nonfinite``."""
         return True
 
     def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum:
-        """Describe the merge; see ``DescribesMerge``."""
         n = inputs.numel
 
         def trim(i: int) -> tuple[Mask | None, float | None]:
@@ -136,7 +132,6 @@ class Sce(OnBase):
     )
 
     def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum:
-        """Describe the merge; see ``DescribesMerge``."""
         selected = _selected(inputs, values.number("select_topk"))
         squares = inputs.energies(selected)
         total = math.fsum(float(each) for each in squares) or 1.0

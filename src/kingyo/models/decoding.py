@@ -1,4 +1,4 @@
-"""The forward pass of transformers models, and greedy decoding of a left-padded batch with a key-value cache.
+"""The forward pass of transformers models, greedy decoding of a left-padded batch, and its progress.
 
 ``Forward`` hides differences between releases and architectures: the name of the cache, and whether the model
 accepts positions and the number of logits to keep. Unlike ``generate`` of transformers, ``decode`` removes
@@ -9,18 +9,63 @@ settings of the checkpoint's generation config.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from kingyo.errors import KingyoError
+from kingyo.types import Answered, Progress
 
 _COMPACT_BELOW = 0.8  # copying the cache takes about one step, so wait until a fifth of the rows has ended
 
 _CACHE_NAMES = ("cache", "past_key_values")  # transformers renamed it within version 5
+
+
+B = TypeVar("B", bound=Sized)
+T = TypeVar("T")
+
+
+class AnswerCount:
+    """Counts the answers of one call, and reports each change to ``progress``."""
+
+    def __init__(self, total: int, progress: Progress) -> None:
+        self._total = total
+        self._progress = progress
+        self._done = self._timed = self._size = 0
+
+    def batches(self, batches: Iterable[B]) -> Iterator[B]:
+        """Yield batches; when the next one is taken, the answers of the one before are complete."""
+        for batch in batches:
+            self._size = len(batch)
+            yield batch
+            self._timed += len(batch)
+            self._done = self._timed
+            self._report()
+
+    def ends(self, ended: Callable[[T], bool]) -> Callable[[T], bool]:
+        """Return a function that also counts each answer of the current batch that has ended."""
+
+        def counting(answer: T) -> bool:
+            is_over = ended(answer)
+            if is_over:
+                self._done += 1
+                self._report()
+            return is_over
+
+        return counting
+
+    def reach(self, part: int, whole: int) -> None:
+        """Count a share of the current batch as complete, such as its steps so far of all steps."""
+        done = self._timed + self._size * part // whole
+        if done > self._done:
+            self._done = done
+            self._report()
+
+    def _report(self) -> None:
+        self._progress(Answered(self._done, self._timed, self._total))
 
 
 class Forward:

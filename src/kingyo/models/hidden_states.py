@@ -23,7 +23,7 @@ ROOM = 1 << 28
 """Bytes for the hidden states of a batch. One prompt may take more, and comparing needs further copies."""
 
 
-class ModelStreams:
+class LayerStates:
     """The hidden states of several models on the same tokens."""
 
     def __init__(self, models: Mapping[str, LiveModel], frame: str, room: int = ROOM) -> None:
@@ -34,7 +34,6 @@ class ModelStreams:
 
     @property
     def n_layers(self) -> dict[str, int]:
-        """Number of layers of each model, by name."""
         return {name: len(layers) for name, layers in self._layers.items()}
 
     @torch.inference_mode()
@@ -63,7 +62,7 @@ class ModelStreams:
         return _rows_within(self._room, self.n_layers, longest * width, self._frame.batch_size)
 
 
-class ImageStreams:
+class ImageLayerStates:
     """The hidden states of the language parts of several models, in a vision-language model as the frame.
 
     The frame gives embeddings and image features, as in a path through layers; so language models also see.
@@ -84,12 +83,11 @@ class ImageStreams:
 
     @property
     def n_layers(self) -> dict[str, int]:
-        """Number of layers of each model, by name."""
         return dict(self._n_layers)
 
     @torch.inference_mode()
-    def __call__(self, prompts: Sequence[ImagePrompt]) -> Iterator[Tensor]:
-        """Yield batches of hidden states as ``ModelStreams`` does; tokens of images count, too."""
+    def __call__(self, prompts: Sequence[ImagePrompt | str]) -> Iterator[Tensor]:
+        """Yield batches of hidden states as ``LayerStates`` does; tokens of images count, too."""
         rows = self._frame.encode(prompts)
         try:
             for _, inputs in self._frame.batches(rows, "right", self._batch_size(rows)):

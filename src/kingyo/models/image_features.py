@@ -1,12 +1,14 @@
-"""Image features of vision-language models, kept until the weights of the vision part change."""
+"""Image features of vision-language models, kept until the weights of the vision part change; their cost."""
 
 from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
+from statistics import fmean
 from typing import Any, cast
 
 import torch
@@ -15,8 +17,19 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from kingyo.errors import KingyoError
-from kingyo.models.feature_store import Features, FeatureStore, Key
+from kingyo.kernels.statistics_cache import memory_size
 from kingyo.models.image_prompts import Encoded, PromptProcessor, first_line
+from kingyo.models.kinds.kind import ImageCost
+from kingyo.types import ImagePrompt
+from kingyo.vision.cache import FILE_BYTES, Cache
+
+Features = Mapping[str, Any]
+"""Fields of the output of an image encoder -> a tensor, or sequences of tensors."""
+
+
+def kept_bytes() -> int:
+    """Return how much of what is the same for all candidates a live model keeps in memory: a sixteenth."""
+    return memory_size() // 16
 
 
 def _join_images(parts: Sequence[Any]) -> Any:
@@ -58,7 +71,7 @@ class ImageFeatures:
     Args:
         model: a vision-language model whose forward pass takes ``mm_encoder_outputs``.
         processor: its processor.
-        scratch: folder for a file with features that do not fit into memory; None encodes these again.
+        scratch: folder for files of features that do not fit into memory; None encodes these again.
     """
 
     def __init__(self, model: PreTrainedModel, processor: PromptProcessor, scratch: Path | None) -> None:
@@ -75,7 +88,7 @@ class ImageFeatures:
         self._device = model.device
         self._vision = _vision_weights(model)
         self._print: bytes | None = None
-        self.kept = FeatureStore(scratch, model.device)
+        self.kept: Cache[Features] = Cache(kept_bytes(), folder=scratch, device=model.device)
         self.n_encoded = 0
         """Number of prompts whose images were encoded."""
 
@@ -101,8 +114,7 @@ class ImageFeatures:
     def _keep(self, row: Encoded) -> Features:
         with torch.inference_mode(mode=False):  # a loss that reads them can be differentiated
             features = self._compute(row)
-        self.kept.put(_key(row), features)
-        return features
+        return self.kept.put(_key(row), features)
 
     def _compute(self, row: Encoded) -> Features:
         self.n_encoded += 1
@@ -148,5 +160,44 @@ def _sums(tensor: Tensor) -> bytes:
     return b"".join(cast("Any", each.cpu().numpy()).tobytes() for each in (sums, flat[n_whole:]))
 
 
-def _key(row: Encoded) -> Key:
+def _key(row: Encoded) -> tuple[str, ...]:
     return tuple(image.sha256 for image in row.prompt.images)
+
+
+def image_cost(processor: PromptProcessor, prompts: Sequence[ImagePrompt], width: int) -> ImageCost | None:
+    """Return the mean cost of the images of prompts; None if the config does not name the image token.
+
+    Args:
+        processor: processor of the model.
+        prompts: one or more, all with images.
+        width: bytes per value of the features.
+    """
+    config, token = processor.config, processor.image_token
+    if token is None:
+        return None
+    inputs = [processor.pixels(prompt) for prompt in prompts]
+    rows = [cast("list[int]", each["input_ids"][0].tolist()) for each in inputs]
+    vision = config.vision_config
+    copies = 1 + len(getattr(vision, "deepstack_visual_indexes", ()))
+    patches = [_n_patches(each["pixel_values"], getattr(vision, "patch_size", None)) for each in inputs]
+    known = [each for each in patches if each is not None]
+    hidden = cast(int, config.get_text_config().hidden_size)
+    return ImageCost(
+        feature_bytes=fmean(row.count(token) for row in rows) * hidden * width * copies,
+        patches=fmean(known) if len(known) == len(inputs) else None,
+        tokens=fmean(map(len, rows)),
+        memory_limit=kept_bytes(),
+        file_limit=FILE_BYTES,
+    )
+
+
+def _n_patches(pixels: Tensor | Iterable[Tensor], side: object) -> int | None:
+    """Return the number of patches in pixels: [patches, values], or [..., channels, height, width]."""
+    if not isinstance(pixels, Tensor):
+        known = [_n_patches(each, side) for each in pixels]
+        return None if None in known else sum(cast("list[int]", known))
+    if pixels.ndim == 2:
+        return pixels.shape[0]
+    sides = cast("Sequence[object]", side) if isinstance(side, list | tuple) else (side, side)
+    sizes = [each for each in sides if isinstance(each, int) and each > 0]
+    return pixels.numel() // (pixels.shape[-3] * prod(sizes)) if pixels.ndim > 2 and len(sizes) == 2 else None

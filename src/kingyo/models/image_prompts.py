@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self, cast
 
@@ -13,8 +15,10 @@ from torch import Tensor
 
 from kingyo.errors import ChangedSourceError, KingyoError
 from kingyo.io.extras import library
-from kingyo.models.tokens import Text, render_chat
-from kingyo.types import ImagePrompt, Media
+from kingyo.models.kinds.kind import Question, errors_of
+from kingyo.models.loading import context, load_config
+from kingyo.models.tokens import Text, render_chat, require_room
+from kingyo.types import Example, ImagePrompt, Media
 from kingyo.vision.images import read_image, require_small, require_small_sides
 
 WRAPPED = ("<|image_pad|>", "<|vision_start|><|image_pad|><|vision_end|>")
@@ -45,18 +49,28 @@ class Encoded:
 
 
 class PromptProcessor:
-    """A processor of transformers with the conventions of live models; it remembers what it encoded."""
+    """A processor of transformers with the conventions of live models; it remembers what it encoded.
 
-    def __init__(self, processor: Any, ends: Iterable[int]) -> None:
+    Args:
+        processor: of transformers.
+        config: the model's config of transformers.
+        ends: end tokens besides the tokenizer's own.
+    """
+
+    def __init__(self, processor: Any, config: Any, ends: Iterable[int]) -> None:
         self._processor = processor
-        self.text = Text(processor.tokenizer, ends)
+        self.config = config
+        self.text = Text(processor.tokenizer, ends, context(config.get_text_config()))
         self._sizes = cast("Mapping[str, object]", processor.image_processor.to_dict())
         self._encoded: dict[ImagePrompt, Encoded] = {}
         self._answer_types = _ANSWER_TYPES.get(type(processor).__name__, {})
 
     @classmethod
-    def load(cls, path: Path, ends: Iterable[int] = (), *, remote_code: bool) -> Self:
-        """Load the processor of a checkpoint's folder, with image processing by Pillow."""
+    def load(cls, path: Path, config: Any = None, ends: Iterable[int] = (), *, remote_code: bool) -> Self:
+        """Load the processor of a checkpoint's folder, and without ``config`` that, too.
+
+        Images are processed by Pillow.
+        """
         library(str(path), "PIL")
         from transformers import AutoImageProcessor, AutoProcessor
         from transformers.processing_utils import ProcessorMixin
@@ -77,9 +91,9 @@ class PromptProcessor:
                 received=f"{type(error).__name__}: {first_line(error)}",
                 remedy=_REMEDY,
             ) from error
-        return cls(processor, ends)
+        return cls(processor, load_config(path) if config is None else config, ends)
 
-    def prompt(self, message: str, images: Sequence[Media], *, chat: bool) -> ImagePrompt:
+    def image_prompt(self, message: str, images: Sequence[Media], *, chat: bool) -> ImagePrompt:
         """Return a prompt that shows images before a message.
 
         Without ``chat``, a message without placeholders gets one per image and a line break at its start.
@@ -91,6 +105,50 @@ class PromptProcessor:
         mark = str(getattr(self._processor, "image_token", "<image>"))
         marks = "" if mark in message or not images else mark.replace(*WRAPPED) * len(images) + "\n"
         return ImagePrompt(marks + message, tuple(images))
+
+    def chat_prompt(self, message: str) -> str:
+        """Apply the chat template to a user message without images, up to the start of the answer."""
+        return self.image_prompt(message, (), chat=True).text
+
+    def shown(self, prompt: ImagePrompt | str) -> str:
+        """Return a prompt as a model reads it, with special tokens; those of an image are counted."""
+        shown = self.text.with_special(self.encode(as_image_prompt(prompt)).tokens)
+        if self.image_token is None:
+            return shown
+        mark = self.text.with_special([self.image_token])
+        return re.sub(f"({re.escape(mark)} ?){{2,}}", lambda run: f"{mark} × {run[0].count(mark)}", shown)
+
+    @property
+    def image_token(self) -> int | None:
+        """The id of the token where a model puts image features; None if its config does not name it."""
+        return getattr(self.config, "image_token_id", getattr(self.config, "image_token_index", None))
+
+    def fits(self, example: Example) -> bool:
+        """Return whether an example, with each of its answers, fits into the context."""
+        limit = self.text.limit
+        return limit is None or all(len(row.tokens) <= limit for row, _ in self.encode_example(example))
+
+    def errors(self, questions: Iterable[Question]) -> Iterator[KingyoError]:
+        """Yield the errors of prompts that do not fit the context, or whose images cannot be used."""
+        for question in questions:
+            yield from errors_of(partial(self._check, question), question.inputs)
+
+    def _check(self, question: Question, given: Any) -> None:
+        prompt, rest = given if question.has_continuations else (given, "")
+        prompt = as_image_prompt(prompt)
+        row = self.encode(prompt._replace(text=prompt.text + rest)).tokens
+        if prompt.images and self.image_token is not None and self.image_token not in row:
+            raise KingyoError(
+                "config.json",
+                expected="the token that the processor writes for images",
+                received=f"image_token_id {self.image_token}, not in the prompt {prompt.text[:60]!r}",
+                remedy="Copy config.json and the processor's files of the original model.",
+            )
+        self.require_room([row], question.options.get("max_new_tokens", 0), [prompt])
+
+    def require_room(self, rows: Sequence[Sequence[int]], new: int, prompts: Sequence[ImagePrompt]) -> None:
+        """Check that prompts and ``new`` tokens fit into the context."""
+        require_room(rows, new, self.text.limit, [prompt.text for prompt in prompts])
 
     def encode(self, prompt: ImagePrompt) -> Encoded:
         """Return the inputs of a prompt.
@@ -125,6 +183,13 @@ class PromptProcessor:
         per_token = {name: [*each, types[name]] for name, each in row.per_token.items()}
         return replace(row, tokens=[*row.tokens, end], per_token=per_token), n + 1
 
+    def encode_example(self, example: Example) -> list[tuple[Encoded, int]]:
+        """Return the inputs of an example's answer, then of its wrong choices, with numbers of tokens."""
+        prompt = ImagePrompt(example.prompt, example.images)
+        if example.others:
+            return [self.encode_pair(prompt, each) for each in (example.answer, *example.others)]
+        return [self.encode_answer(prompt, example.answer)]
+
     def _continued(self, prompt: ImagePrompt, rest: str) -> tuple[Encoded, int]:
         """Return the inputs of prompt + rest, and the number of tokens of the rest."""
         head = self.encode(prompt)
@@ -148,12 +213,12 @@ class PromptProcessor:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # real problems raise errors
-                pictures = [read_image(each) for each in prompt.images]
-                for picture in pictures:
-                    require_small(picture, self._sizes)
+                opened = [read_image(each) for each in prompt.images]
+                for image in opened:
+                    require_small(image, self._sizes)
                 made = self._processor(
                     text=[prompt.text],
-                    images=[pictures] if pictures else None,
+                    images=[opened] if opened else None,
                     return_tensors="pt",
                     add_special_tokens=not self.text.has_start(prompt.text),
                 )
@@ -211,6 +276,11 @@ def _padded(rows: Sequence[Sequence[int]], value: int, side: str) -> Tensor:
             for row in rows
         ]
     )
+
+
+def as_image_prompt(prompt: ImagePrompt | str) -> ImagePrompt:
+    """Return a prompt, which may be a text without images."""
+    return ImagePrompt(prompt) if isinstance(prompt, str) else prompt
 
 
 def first_line(error: Exception) -> str:

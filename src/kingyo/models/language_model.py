@@ -1,6 +1,6 @@
 """A live language model: built once from a checkpoint; candidates overwrite its weights in place.
 
-It implements ``kingyo.types.LanguageModel``. ``PromptReader`` replaces it before a run, to check prompts.
+It implements ``kingyo.types.LanguageModel``.
 """
 
 from __future__ import annotations
@@ -9,21 +9,25 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Generic, Never, Protocol, Self, TypeVar, cast
+from typing import Generic, Protocol, Self, TypeVar, cast
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from kingyo.models.answer_count import AnswerCount
-from kingyo.models.decoding import Forward, decode, require_numbers
-from kingyo.models.examples import Totals, as_row, fits, gradients, loss_of, parts, tokens_at_once
-from kingyo.models.kinds.kind import AllRead, LoadOptions
+from kingyo.models.decoding import AnswerCount, Forward, decode, require_numbers
+from kingyo.models.kinds.kind import LoadOptions
 from kingyo.models.loading import context, live_weights, load_config, load_model, load_tokenizer
+from kingyo.models.losses import Totals, as_row, gradients, loss_of, parts, tokens_at_once
 from kingyo.models.path import Layers
 from kingyo.models.tokens import Stop, Text, by_length, require_room
 from kingyo.recipe import Hop
 from kingyo.types import Example, Progress, TakeGradient, Written, ignore_progress
+
+
+def load_text(path: Path) -> Text:
+    """Load the tokenizer of a checkpoint and the length of its context, without weights."""
+    return Text(load_tokenizer(path, remote_code=False), limit=context(load_config(path)))
 
 
 class LiveModel:
@@ -39,33 +43,27 @@ class LiveModel:
     def __init__(
         self, model: PreTrainedModel, text: Text, weights: Mapping[str, Tensor], *, batch_size: int
     ) -> None:
-        self._model = model
-        self._text = text
-        self._weights = MappingProxyType(dict(weights))
-        self._batch_size = batch_size
-        self._forward = Forward(model)
+        self.module = model
+        self.weights: Mapping[str, Tensor] = MappingProxyType(dict(weights))
+        self.batch_size = batch_size
         self.progress: Progress = ignore_progress
+        self.chat_prompt = text.chat_prompt
+        self.fits = text.fits
+        self._text = text
+        self._forward = Forward(model)
 
     @classmethod
     def load(cls, path: Path, options: LoadOptions | None = None) -> Self:
         """Build a model from a folder with config.json, safetensors and a tokenizer."""
         options = options or LoadOptions()
         model = load_model(path, options)
-        text = Text(load_tokenizer(path, remote_code=options.remote_code), end_tokens(model))
+        tokenizer = load_tokenizer(path, remote_code=options.remote_code)
+        text = Text(tokenizer, end_tokens(model), context(model.config))
         return cls(model, text, live_weights(model, path), batch_size=options.batch_size)
 
     @property
-    def module(self) -> PreTrainedModel:
-        """The model of transformers."""
-        return self._model
-
-    @property
-    def weights(self) -> Mapping[str, Tensor]:
-        """The live tensors by their names in the checkpoint; writing into one changes the model.
-
-        A tied output layer appears once, under the embedding's name. No tensor requires a gradient.
-        """
-        return self._weights
+    def dtype(self) -> str:
+        return str(self.module.dtype).removeprefix("torch.")
 
     def generate(self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()) -> list[str]:
         """Return a greedy continuation of each prompt, up to the first stop string; see ``write``."""
@@ -76,13 +74,12 @@ class LiveModel:
         self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()
     ) -> list[Written]:
         """Return a greedy continuation of each prompt, and whether the token limit cut it."""
-        rows = [self._text.encode(prompt) for prompt in prompts]
-        require_room(rows, max_new_tokens, context(self._model.config), prompts)
+        rows = self.tokens(prompts, max_new_tokens)
         stopper = Stop(self._text, stop)
         texts = [Written("", is_cut=False)] * len(rows)
         count = AnswerCount(len(rows), self.progress)
         ended = count.ends(stopper.ended)
-        for batch in count.batches(by_length(rows, self._batch_size)):
+        for batch in count.batches(by_length(rows, self.batch_size)):
             tokens, mask = self.pad([rows[position] for position in batch])
             new = decode(self._forward, tokens, mask, limit=max_new_tokens, ended=ended)
             for position, answer in zip(batch, new, strict=True):
@@ -99,9 +96,9 @@ class LiveModel:
         """
         split = [self._text.encode_pair(prompt, continuation) for prompt, continuation in pairs]
         rows = [head + tail for head, tail in split]
-        require_room(rows, 0, context(self._model.config), [prompt for prompt, _ in pairs])
+        require_room(rows, 0, self._text.limit, [prompt for prompt, _ in pairs])
         totals = [0.0] * len(rows)
-        for batch in AnswerCount(len(rows), self.progress).batches(by_length(rows, self._batch_size)):
+        for batch in AnswerCount(len(rows), self.progress).batches(by_length(rows, self.batch_size)):
             tokens, mask = self.pad([rows[position] for position in batch])
             lengths = [len(split[position][1]) for position in batch]
             for position, total in zip(batch, self._sums(tokens, mask, lengths), strict=True):
@@ -115,42 +112,24 @@ class LiveModel:
 
         The loss is the mean −log p per token of free text, plus the mean −log p of the right choices.
         """
-        rows = [as_row(self._text, example, context(self._model.config)) for example in examples]
+        rows = [as_row(self._text, example) for example in examples]
         totals = Totals.of(examples, [len(row.answers[0]) for row in rows])
         lengths = [sum(map(len, (*row.prompts, *row.answers))) for row in rows]
         losses = (
-            partial(loss_of, self._forward, self._text, rows[part], self._model.device, totals)
-            for part in parts(lengths, tokens_at_once(self._model))
+            partial(loss_of, self._forward, self._text, rows[part], self.module.device, totals)
+            for part in parts(lengths, tokens_at_once(self.module))
         )
-        return gradients(losses, self._model, self._weights, names, take)
+        return gradients(losses, self.module, self.weights, names, take)
 
-    def fits(self, example: Example) -> bool:
-        """Return whether an example fits into the context."""
-        return fits(self._text, example, context(self._model.config))
-
-    @property
-    def dtype(self) -> str:
-        """The dtype of the computation, such as ``float32``."""
-        return str(self._model.dtype).removeprefix("torch.")
-
-    @property
-    def batch_size(self) -> int:
-        """Number of prompts per batch."""
-        return self._batch_size
-
-    def tokens(self, prompts: Sequence[str]) -> list[list[int]]:
-        """Return the tokens of each prompt, as ``generate`` uses them."""
+    def tokens(self, prompts: Sequence[str], new: int = 0) -> list[list[int]]:
+        """Return the tokens of each prompt after checking that ``new`` more fit into the context."""
         rows = [self._text.encode(prompt) for prompt in prompts]
-        require_room(rows, 0, context(self._model.config), prompts)
+        require_room(rows, new, self._text.limit, prompts)
         return rows
 
     def pad(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """Return the tokens and the mask of a batch, int64 [rows, longest], on the model's device."""
-        return self._text.pad(rows, self._model.device)
-
-    def chat_prompt(self, message: str) -> str:
-        """Apply the chat template to a user message, up to the start of the answer."""
-        return self._text.chat(message)
+        return self._text.pad(rows, self.module.device)
 
     def _sums(self, tokens: Tensor, mask: Tensor, lengths: Sequence[int]) -> list[float]:
         """Sum the log-probabilities of the last ``lengths[row]`` tokens of each row."""
@@ -170,10 +149,7 @@ class LiveModel:
 class HasModule(Protocol):
     """A live model that is a model of transformers."""
 
-    @property
-    def module(self) -> PreTrainedModel:
-        """The model of transformers."""
-        ...
+    module: PreTrainedModel
 
 
 M = TypeVar("M", bound=HasModule)
@@ -199,56 +175,6 @@ class PathModels(Generic[M]):
         """Return a model with its own layers."""
         self._layers.restore(name)
         return self._models[name]
-
-
-class PromptReader:
-    """Tokenizes prompts in place of a live model, and raises AllRead."""
-
-    def __init__(self, text: Text, context: int | None) -> None:
-        self._text = text
-        self._context = context
-        self.prompts: list[str] = []
-        """The prompts read so far, in order, without continuations."""
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Load the tokenizer and the config of a checkpoint's folder, without weights."""
-        return cls(Text(load_tokenizer(path, remote_code=False)), context(load_config(path)))
-
-    def generate(self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()) -> Never:  # noqa: ARG002 (part of the protocol)
-        """Read the prompts.
-
-        Raises:
-            KingyoError: a prompt does not fit the context, or the tokenizer returns no tokens for it.
-            AllRead: otherwise.
-        """
-        self.prompts += prompts
-        rows = [self._text.encode(prompt) for prompt in prompts]
-        require_room(rows, max_new_tokens, self._context, prompts)
-        raise AllRead
-
-    def write(self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()) -> Never:
-        """Read the prompts, as ``generate`` does."""
-        self.generate(prompts, max_new_tokens=max_new_tokens, stop=stop)
-
-    def log_likelihood(self, pairs: Sequence[tuple[str, str]]) -> Never:
-        """Read prompts with their continuations; raise like ``generate``."""
-        self.prompts += [prompt for prompt, _ in pairs]
-        split = [self._text.encode_pair(prompt, continuation) for prompt, continuation in pairs]
-        require_room([head + tail for head, tail in split], 0, self._context, [pair[0] for pair in pairs])
-        raise AllRead
-
-    def fits(self, example: Example) -> bool:
-        """Return whether an example fits into the context."""
-        return fits(self._text, example, self._context)
-
-    def chat_prompt(self, message: str) -> str:
-        """Apply the model's chat template to a message."""
-        return self._text.chat(message)
-
-    def shown(self, prompt: str) -> str:
-        """Return a prompt as a model reads it, with special tokens."""
-        return self._text.shown(self._text.encode(prompt))
 
 
 def end_tokens(model: PreTrainedModel) -> Iterable[int]:

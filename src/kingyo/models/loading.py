@@ -6,27 +6,37 @@ Code of a checkpoint runs only if allowed; code in pickles never runs.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Literal, cast
 
 import torch
 from safetensors import safe_open
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import linear
+from torch.overrides import TorchFunctionMode
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers.conversion_mapping import get_model_conversion_mapping
+from transformers.core_model_loading import (
+    WeightConverter,
+    WeightRenaming,
+    dot_natural_key,
+    rename_source_key,  # pyright: ignore[reportUnknownVariableType]
+)
 
-from kingyo.errors import KingyoError, unknown
-from kingyo.io.quiet import quiet
-from kingyo.models.conversion import counterparts
+from kingyo.errors import KingyoError, unknown_name_error
+from kingyo.io.extras import quiet
 from kingyo.models.kinds.kind import LoadOptions
-from kingyo.models.linear_layers import hasten
-from kingyo.models.tokens import Tokenizer
 from kingyo.recipe import DTYPES
 
-# Buffers in old checkpoints.
 _DERIVED = ("rotary_emb.inv_freq", "attn.bias", "attn.masked_bias")
+"""Buffers in old checkpoints."""
+_BLOCK = 1 << 21
+"""Weights that are widened at a time: 8 MiB."""
 
 
 def load_model(path: Path, options: LoadOptions, auto: type[Any] = AutoModelForCausalLM) -> PreTrainedModel:
@@ -34,7 +44,7 @@ def load_model(path: Path, options: LoadOptions, auto: type[Any] = AutoModelForC
     _require_checkpoint(path, allow_pickle=options.allow_pickle)
     dtype = options.dtype
     if dtype is not None and dtype not in DTYPES:
-        raise unknown("dtype", dtype, DTYPES)
+        raise unknown_name_error("dtype", dtype, DTYPES)
     with loading(path):
         loaded = cast(
             "object",
@@ -81,26 +91,18 @@ def require_device(name: str) -> torch.device:
     return device
 
 
-def load_tokenizer(path: Path, *, remote_code: bool) -> Tokenizer:
+def load_tokenizer(path: Path, *, remote_code: bool) -> Any:
     """Load the tokenizer of a checkpoint's folder."""
     with loading(path):
-        return cast(
-            Tokenizer,
-            AutoTokenizer.from_pretrained(  # pyright: ignore[reportUnknownMemberType]
-                path, local_files_only=True, trust_remote_code=remote_code
-            ),
+        return cast("Any", AutoTokenizer).from_pretrained(
+            path, local_files_only=True, trust_remote_code=remote_code
         )
 
 
-def load_config(path: Path) -> object:
+def load_config(path: Path) -> Any:
     """Load the config of a checkpoint's folder, without code of the checkpoint."""
     with loading(path):
-        return cast(
-            object,
-            AutoConfig.from_pretrained(  # pyright: ignore[reportUnknownMemberType]
-                path, local_files_only=True, trust_remote_code=False
-            ),
-        )
+        return cast("Any", AutoConfig).from_pretrained(path, local_files_only=True, trust_remote_code=False)
 
 
 def context(config: object) -> int | None:
@@ -109,7 +111,6 @@ def context(config: object) -> int | None:
 
 
 def _require_checkpoint(path: Path, *, allow_pickle: bool) -> None:
-    """Raise KingyoError unless a folder has config.json and weights in an allowed format."""
     if not (path / "config.json").is_file():
         raise KingyoError(
             str(path),
@@ -217,3 +218,167 @@ def loading(path: Path, library: Literal["transformers", "diffusers"] = "transfo
             received=f"{type(error).__name__}: {reason}",
             remedy=remedy + (trust if "custom code" in reason else ""),
         ) from error
+
+
+def hasten(model: PreTrainedModel) -> None:
+    """Prepare the linear layers of a model for its device and dtype.
+
+    On any device, the head gets a contiguous input.
+    """
+    head = cast("nn.Module | None", model.get_output_embeddings())
+    if head is not None:
+        head.register_forward_pre_hook(_contiguous)
+    is_narrow = model.dtype in (torch.bfloat16, torch.float16)
+    if is_narrow and model.device.type == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX2":
+        widen(model)
+
+
+def widen(model: nn.Module) -> None:
+    """Let the linear layers of a model multiply in float32.
+
+    With AVX2 but not AVX-512, torch multiplies 16-bit matrices in loops of its own, which take four to eight
+    times as long as its library takes for float32. Here the layers multiply in float32 and round once, as the
+    loops do, but sum in another order. Weights stay in 16 bits; a block of them at a time is widened, into
+    memory that all layers share, since fresh memory costs page faults. Where gradients are enabled, layers
+    compute as before: autograd would keep all widened weights.
+    """
+    layers = [layer for layer in model.modules() if type(layer) is nn.Linear]
+    wide = torch.empty(max([_BLOCK, *(layer.in_features for layer in layers)]), dtype=torch.float32)
+    for layer in layers:
+        cast("Any", layer).forward = partial(_in_float32, layer, wide)
+
+
+def _in_float32(layer: nn.Linear, wide: Tensor, given: Tensor) -> Tensor:
+    """Return what a layer returns, computed in float32 and rounded once, unless gradients are needed."""
+    if torch.is_grad_enabled():
+        return nn.Linear.forward(layer, given)
+    weight, bias, numbers = layer.weight, cast("Tensor | None", layer.bias), given.float()
+    rows = len(wide) // layer.in_features
+    parts: list[Tensor] = []
+    for first in range(0, len(weight), rows):
+        block = weight[first : first + rows]
+        parts.append(linear(numbers, wide[: block.numel()].view(block.shape).copy_(block)))
+    out = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+    return (out if bias is None else out + bias).to(given.dtype)
+
+
+def _contiguous(_: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Copy the input of a head if it is a slice: torch would copy the head's weights for each row instead."""
+    return tuple(each.contiguous() for each in given)
+
+
+def counterparts(model: PreTrainedModel, names: Iterable[str]) -> dict[str, tuple[str, Tensor]]:
+    """Find the live counterpart of each tensor of a checkpoint in the model that transformers loaded from it.
+
+    For many architectures transformers renames, joins (the experts of a layer), splits or transposes weights
+    on loading. Its conversion mapping describes this, so no architecture is named here.
+
+    The counterpart is a tensor of the model, or a view into one that transformers joined. If transformers
+    split a tensor, its parts are moved into one memory, which is the counterpart.
+
+    Returns:
+        Name -> (name of its live tensor, counterpart); for a split tensor, the name of its first part. Names
+        without a counterpart are missing. A counterpart of another shape cannot be used: transformers changes
+        this tensor in a way that cannot be undone in place.
+    """
+    state = cast("dict[str, Tensor]", model.state_dict(keep_vars=True))
+    mapping = get_model_conversion_mapping(model)
+    renamings = [each for each in mapping if isinstance(each, WeightRenaming)]
+    converters = [each for each in mapping if isinstance(each, WeightConverter)]
+    prefix = model.base_model_prefix
+    result: dict[str, tuple[str, Tensor]] = {}
+    converted: dict[str, str] = {}
+    for name in sorted(names, key=dot_natural_key):  # in the loader's order, on which some renamings depend
+        live, pattern = rename_source_key(name, renamings, converters, prefix, state)
+        if live not in state and name in state:
+            live, pattern = name, None
+        if live in state and pattern is None:
+            result[name] = live, state[live]
+        elif live in state:
+            converted[name] = live
+    parts: dict[str, Tensor] = {}
+    for each in converters:
+        if converted and each.was_used():
+            parts |= _parts(model, state, each, set(converted.values()))
+    for name, live in converted.items():
+        renamed, _ = rename_source_key(name, renamings, [], prefix, parts)
+        if renamed in parts:
+            result[name] = live, parts[renamed]
+    return result
+
+
+def _parts(
+    model: PreTrainedModel, state: Mapping[str, Tensor], converter: WeightConverter, wanted: Collection[str]
+) -> dict[str, Tensor]:
+    """Undo a conversion; return its input tensors by name, as views."""
+    undoing = converter.reverse_transform()
+    groups: dict[str, dict[str, str]] = {}
+    for live in sorted(state, key=dot_natural_key):
+        name, pattern = undoing.rename_source_key(live)
+        if pattern is not None:
+            groups.setdefault(name, {})[live] = pattern
+    parts: dict[str, Tensor] = {}
+    for name, patterns in groups.items():
+        if patterns.keys().isdisjoint(wanted):
+            continue
+        sources = {live: (pattern, state[live]) for live, pattern in patterns.items()}
+        storages = {_memory(tensor) for tensor in state.values()}  # `_gather` frees some
+        for part, tensor in _convert(model, undoing, name, sources).items():
+            if _memory(tensor) in storages or _gather(model, state, converter, part, tensor):
+                parts[part] = tensor
+    return parts
+
+
+def _gather(
+    model: PreTrainedModel, state: Mapping[str, Tensor], converter: WeightConverter, name: str, joined: Tensor
+) -> bool:
+    """Make a tensor share its memory with its live parts, if possible; return whether it does."""
+    live, pattern = deepcopy(converter).rename_source_key(name)
+    if pattern is None:
+        return False
+    views = _convert(model, converter, live, {name: (pattern, joined)})
+    if any(
+        _memory(view) != _memory(joined) or not _fits(state.get(each), view) for each, view in views.items()
+    ):
+        return False
+    starts = {
+        (_memory(state[each]), state[each].storage_offset() - view.storage_offset())
+        for each, view in views.items()
+    }
+    if len(starts) == 1:  # the parts are already contiguous
+        ((_, start),) = starts
+        joined.set_(state[live].untyped_storage(), start, joined.shape, joined.stride())
+        return True
+    for each, view in views.items():
+        state[each].data = view
+    return True
+
+
+def _fits(live: Tensor | None, view: Tensor) -> bool:
+    """Return whether a view can replace a live tensor with bit-identical results."""
+    if live is None or not live.is_contiguous() or not view.is_contiguous():
+        return False
+    return (live.shape, live.dtype) == (view.shape, view.dtype)
+
+
+def _convert(
+    model: PreTrainedModel, converter: Any, name: str, sources: Mapping[str, tuple[str, Tensor]]
+) -> dict[str, Tensor]:
+    """Convert tensors, given with the patterns that their names match; return views where possible."""
+    conversion = deepcopy(converter)
+    for source, (pattern, tensor) in sources.items():
+        conversion.add_tensor(name, source, pattern, tensor)
+    with _Views():
+        converted = conversion.convert(name, model=model, config=model.config)
+    return {key: value[0] if isinstance(value, list) else value for key, value in converted.items()}
+
+
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+class _Views(TorchFunctionMode):
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        return args[0] if func is Tensor.contiguous else func(*args, **(kwargs or {}))

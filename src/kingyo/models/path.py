@@ -19,7 +19,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
-from kingyo.errors import KingyoError, unknown
+from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.recipe import Hop
 
 _STACKS = ("layers", "h")
@@ -78,14 +78,13 @@ class Layers:
 
     def _frame(self, name: str, path: Sequence[Hop]) -> _Stack:
         if name not in self._stacks:
-            raise unknown("frame", name, self._stacks)
+            raise unknown_name_error("frame", name, self._stacks)
         stack = self._stacks[name]
         for each in {step.model for step in path} & self._stacks.keys():
             stack.require_window(self._stacks[each])
         return stack
 
     def restore(self, model: str) -> PreTrainedModel:
-        """Restore a model's own layers."""
         stack = self._stacks[model]
         for place, layer in enumerate(stack.layers):
             layer.place(place, 1.0)
@@ -136,8 +135,6 @@ class _Layer:
 
 
 class _Norms:
-    """The norms of a module's input."""
-
     def __init__(self, module: nn.Module) -> None:
         self._own = [
             (each, name, getattr(each, name)) for each in module.children() for name in _epsilon(each)
@@ -153,8 +150,6 @@ class _Norms:
 
 
 class _Hop(nn.Module):
-    """A layer at one position of a path."""
-
     def __init__(self, layer: nn.Module, scale: float) -> None:
         super().__init__()
         self.layer = layer
@@ -193,7 +188,6 @@ class _Stack:
         self._window = cast("int | None", getattr(config, "sliding_window", None)) if looks_back else None
 
     def require_alike(self, other: _Stack) -> None:
-        """Check that another model's layers need the same inputs from the frame."""
         for name, mine in self._shared.items():
             if mine != other._shared[name]:
                 raise self._misfit(name, mine, other, other._shared[name])

@@ -6,27 +6,27 @@ itself encodes prompts, removes the noise and decodes the picture.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor
 
 from kingyo.errors import KingyoError
+from kingyo.io.extras import quiet
 from kingyo.io.pipeline_index import DENOISERS
-from kingyo.io.quiet import quiet
-from kingyo.models.answer_count import AnswerCount
-from kingyo.models.feature_store import FeatureStore
+from kingyo.models.decoding import AnswerCount
+from kingyo.models.image_features import kept_bytes
 from kingyo.models.kinds.kind import LoadOptions
 from kingyo.models.loading import require_device
-from kingyo.models.pipeline_arguments import call_arguments, named_parameters
-from kingyo.models.pipeline_cache import CachedPrompts
 from kingyo.models.pipeline_loading import load_around, load_denoiser
-from kingyo.models.pipeline_schedulers import scheduler_for
+from kingyo.models.pipeline_settings import call_arguments, named_parameters, scheduler_for
 from kingyo.types import Drawing, DrawingPrompt, Media, Progress, ignore_progress
-from kingyo.vision.pictures import encode_png
+from kingyo.vision.cache import Cache
+from kingyo.vision.images import encode_png
 
 BATCH_PIXELS = 4 << 20
 """Limit of the pixels in a batch: four pictures of 1024 x 1024."""
@@ -42,14 +42,14 @@ class LivePipeline:
         self._pipeline = pipeline
         self._own_scheduler = pipeline.scheduler
         self._batch_size = options.batch_size
-        self._prompts = CachedPrompts(pipeline.encode_prompt, FeatureStore(options.scratch, pipeline.device))
+        kept = Cache[Any](kept_bytes(), folder=options.scratch, device=pipeline.device)
+        self._prompts = CachedPrompts(pipeline.encode_prompt, kept)
         pipeline.encode_prompt = self._prompts
         self.weights: Mapping[str, Tensor] = MappingProxyType(dict(weights))
         self.progress: Progress = ignore_progress
 
     @classmethod
     def load(cls, path: Path, options: LoadOptions | None = None) -> Self:
-        """Build a pipeline from the folder of its denoiser, whose parent holds the other components."""
         options = options or LoadOptions()
         denoiser = load_denoiser(path, options)
         pipeline = load_around(path, denoiser, options)
@@ -60,12 +60,10 @@ class LivePipeline:
 
     @property
     def dtype(self) -> str:
-        """The dtype of the computation, such as ``float32``."""
         return str(next(iter(self.weights.values())).dtype).removeprefix("torch.")
 
     @property
     def n_encoded(self) -> int:
-        """Number of prompts that went through the text encoders."""
         return self._prompts.n_encoded
 
     @torch.inference_mode()
@@ -112,7 +110,6 @@ class LivePipeline:
     def _pixels(
         self, batch: Sequence[DrawingPrompt], drawing: Drawing, arguments: Mapping[str, object]
     ) -> Any:
-        """Return the pixels of a batch as an array: [items, height, width, channels], from 0 to 1."""
         self._pipeline.scheduler = scheduler_for(self._own_scheduler, drawing.scheduler)
         prompts: dict[str, object] = {"prompt": [each.text for each in batch]}
         if drawing.negative_prompt:
@@ -144,8 +141,76 @@ def _require_finite(pixels: Any, prompt: DrawingPrompt) -> None:
 
 
 def _png(pixels: Any) -> Media:
-    """Return pixels from 0 to 1 as a PNG, rounded as diffusers does."""
     from PIL import Image
 
     levels = (pixels * 255).round().astype("uint8")
     return encode_png(Image.fromarray(levels), compress_level=1)
+
+
+Output = Sequence[Any]
+"""Tensors, some with a first dimension per item, and None."""
+_PROMPTS = ("prompt", "negative_prompt")
+
+
+class CachedPrompts:
+    """``encode_prompt`` of a pipeline: encodes each prompt alone, keeps the result, and joins a batch's.
+
+    Initial noise is not kept: it depends on almost all arguments of a pipeline, through its scheduler, and
+    takes a millisecond.
+
+    Attributes:
+        n_encoded: number of prompts that went through the text encoders.
+    """
+
+    def __init__(self, encode: Callable[..., Any], kept: Cache[Any]) -> None:
+        self._encode = encode
+        self._signature = inspect.signature(encode)
+        self._kept = kept
+        self.n_encoded = 0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        arguments = self._signature.bind(*args, **kwargs).arguments
+        lists = {name: each for name, each in arguments.items() if _is_prompts(name, each)}
+        n = len(next(iter(lists.values()), ()))
+        if not n or any(isinstance(each, Tensor) for each in arguments.values()):
+            return self._compute(arguments, n)
+        rest = {name: each for name, each in arguments.items() if name not in lists}
+        rows = [{**rest, **{name: [each[i]] for name, each in lists.items()}} for i in range(n)]
+        parts = [self._row(row) for row in rows]
+        joined = _joined(parts)
+        return self._compute(arguments, n) if joined is None else tuple(joined)
+
+    def _row(self, arguments: Mapping[str, Any]) -> Output:
+        key = ("prompt", repr(sorted(arguments.items())))
+        features = self._kept.get(key)
+        if features is None:
+            output = self._compute(arguments, 1)
+            values = cast(Output, output) if isinstance(output, tuple) else (output,)
+            named = {str(place): each for place, each in enumerate(values) if each is not None}
+            features = self._kept.put(key, {**named, "n": torch.tensor(len(values))})
+        return tuple(features.get(str(place)) for place in range(int(features["n"])))
+
+    def _compute(self, arguments: Mapping[str, Any], n: int) -> Any:
+        self.n_encoded += n
+        return self._encode(**arguments)
+
+
+def _is_prompts(name: str, value: object) -> bool:
+    return name.startswith(_PROMPTS) and isinstance(value, list)
+
+
+def _joined(parts: Sequence[Output]) -> Output | None:
+    """Join the outputs of single items to that of a batch; None if their shapes differ.
+
+    A tensor without a first dimension per item, such as positions, is the same for all.
+    """
+    columns: list[Any] = []
+    for column in zip(*parts, strict=True):
+        first = column[0]
+        if not isinstance(first, Tensor) or first.shape[:1] != (1,):
+            columns.append(first)
+        elif any(each.shape != first.shape for each in column):
+            return None
+        else:
+            columns.append(torch.cat(column))
+    return tuple(columns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor
 
 from kingyo.errors import KingyoError
 from kingyo.io.units import counted
+from kingyo.models.kinds.kind import Question, errors_of
+from kingyo.types import Example
 from kingyo.user_code.timeout import TooSlowError, within
 
 Tokenizer = Any
@@ -80,10 +83,17 @@ def render_chat(tokenizer: Tokenizer, message: object) -> str:
 
 
 class Text:
-    """A tokenizer with the conventions of live models."""
+    """A tokenizer with the conventions of live models.
 
-    def __init__(self, tokenizer: Tokenizer, ends: Iterable[int] = ()) -> None:
+    Args:
+        tokenizer: of transformers.
+        ends: end tokens besides the tokenizer's own.
+        limit: length of the model's context in tokens; None if there is none.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, ends: Iterable[int] = (), limit: int | None = None) -> None:
         self._tokenizer = tokenizer
+        self.limit = limit
         own = tokenizer.eos_token_id
         self.ends: frozenset[int] = frozenset([*ends, *([] if own is None else [own])])
         self.end = next(iter(sorted(self.ends)), None) if own is None else own
@@ -137,11 +147,15 @@ class Text:
             list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
 
-    def shown(self, tokens: Sequence[int]) -> str:
+    def with_special(self, tokens: Sequence[int]) -> str:
         """Return the text of tokens, with special tokens."""
         return self._tokenizer.decode(
             list(tokens), skip_special_tokens=False, clean_up_tokenization_spaces=False
         )
+
+    def shown(self, prompt: str) -> str:
+        """Return a prompt as a model reads it, with special tokens."""
+        return self.with_special(self.encode(prompt))
 
     def special(self, string: str) -> int | None:
         """Return the id of the special token that a string names, or None; decoded text never shows it."""
@@ -155,9 +169,31 @@ class Text:
         mask = [[0] * (width - len(row)) + [1] * len(row) for row in rows]
         return torch.tensor(tokens, device=device), torch.tensor(mask, device=device)
 
-    def chat(self, message: str) -> str:
+    def chat_prompt(self, message: str) -> str:
         """Apply the chat template to a user message, up to the start of the answer."""
         return render_chat(self._tokenizer, message)
+
+    def encode_example(self, example: Example) -> list[tuple[list[int], list[int]]]:
+        """Return the tokens of the prompt and of each answer, with the end token after free text."""
+        pairs = [self.encode_pair(example.prompt, each) for each in (example.answer, *example.others)]
+        if not example.others and self.end is not None and pairs[0][1][-1:] != [self.end]:
+            return [(pairs[0][0], [*pairs[0][1], self.end])]
+        return pairs
+
+    def fits(self, example: Example) -> bool:
+        """Return whether an example, with each of its answers, fits into the context."""
+        limit = self.limit
+        return limit is None or all(len(a) + len(b) <= limit for a, b in self.encode_example(example))
+
+    def errors(self, questions: Iterable[Question]) -> Iterator[KingyoError]:
+        """Yield the errors of prompts that do not fit the context, or have no known token."""
+        for question in questions:
+            yield from errors_of(partial(self._check, question), question.inputs)
+
+    def _check(self, question: Question, given: Any) -> None:
+        prompt = given[0] if question.has_continuations else given
+        row = [*chain(*self.encode_pair(*given))] if question.has_continuations else self.encode(given)
+        require_room([row], question.options.get("max_new_tokens", 0), self.limit, [prompt])
 
     def plain(self, text: str, *, special: bool = False) -> list[int]:
         """Return the tokens of a text, with the tokenizer's special tokens only if asked."""
@@ -213,11 +249,10 @@ def require_room(rows: Sequence[Sequence[int]], new: int, limit: int | None, pro
     """Check that prompts and answers fit the context; prompts are never cut."""
     for position, row in enumerate(rows):
         if limit is not None and len(row) + new > limit:
-            begins = f"it begins {prompts[position][:60]!r}"
             raise KingyoError(
-                f"prompt {position}",
+                f"prompt {prompts[position][:60]!r}",
                 expected=f"at most {counted(limit, 'token')}, the model's context",
-                received=f"{counted(len(row), 'token')} and {counted(new, 'new token')}; {begins}",
+                received=f"{counted(len(row), 'token')} and {counted(new, 'new token')}",
                 remedy="Shorten the prompt, or decrease max_new_tokens.",
             )
 

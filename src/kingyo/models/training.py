@@ -20,10 +20,10 @@ from transformers import PreTrainedModel
 from kingyo.errors import KingyoError
 from kingyo.io.extras import library, require_extra
 from kingyo.models.decoding import Forward
-from kingyo.models.examples import ExampleTokens, as_row, batches, loss_of
 from kingyo.models.kinds.kind import Course, LoadOptions, Start, training_dtype
 from kingyo.models.language_model import end_tokens
 from kingyo.models.loading import context, load_model, load_tokenizer
+from kingyo.models.losses import ExampleTokens, as_row, batches, loss_of
 from kingyo.models.tokens import Text
 from kingyo.types import Example
 
@@ -46,8 +46,9 @@ def train_lora(
         dtype = training_dtype(start.device)
         options = LoadOptions(dtype=dtype, device=start.device, allow_pickle=start.allow_pickle)
         model = load_model(start.path, options)
-        text = Text(load_tokenizer(start.path, remote_code=False), end_tokens(model))
-        rows = [as_row(text, example, context(model.config)) for example in examples]
+        tokenizer = load_tokenizer(start.path, remote_code=False)
+        text = Text(tokenizer, end_tokens(model), context(model.config))
+        rows = [as_row(text, example) for example in examples]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # deprecations, and Conv1D layers, which work
             adapted = _adapted(model, start)
@@ -60,7 +61,6 @@ def train_lora(
 
 
 def _adapted(model: PreTrainedModel, start: Start) -> Any:
-    """Add a LoRA to a model: the existing one, or a new one at every linear layer."""
     peft = library("control trained", "peft")
     try:
         if start.adapter is not None:
@@ -79,7 +79,6 @@ def _adapted(model: PreTrainedModel, start: Start) -> Any:
 def _train(
     model: PreTrainedModel, text: Text, rows: Sequence[ExampleTokens], course: Course
 ) -> Iterator[float]:
-    """Train, and yield the seconds of each step."""
     forward = Forward(model)
     weights = [each for each in model.parameters() if each.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=course.learning_rate, weight_decay=0.0)
@@ -104,7 +103,6 @@ def _train(
 
 
 def _rate(course: Course, step: int) -> float:
-    """Return the learning rate of a step, counted from 0: it rises to its maximum, then falls to 0."""
     warm = max(1, round(WARM_UP * course.steps))
     if step < warm:
         return course.learning_rate * (step + 1) / warm
@@ -112,7 +110,6 @@ def _rate(course: Course, step: int) -> float:
 
 
 def _write(adapted: Any, out: Path) -> None:
-    """Write the adapter to a temporary folder, then rename it."""
     temporary = out.with_name(f".{out.name}.partial")
     for old in (temporary, out):
         if old.exists():

@@ -18,21 +18,19 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, GenerationConfig, PreTrainedModel
 
-from kingyo.models.answer_count import AnswerCount
-from kingyo.models.decoding import require_numbers
-from kingyo.models.examples import Totals, gradients, mean_loss, parts, tokens_at_once, widened
+from kingyo.models.decoding import AnswerCount, require_numbers
 from kingyo.models.image_features import ImageFeatures, parts_fit
-from kingyo.models.image_prompts import Encoded, PromptProcessor
+from kingyo.models.image_prompts import Encoded, PromptProcessor, as_image_prompt
 from kingyo.models.kinds.kind import LoadOptions
 from kingyo.models.language_model import end_tokens
-from kingyo.models.loading import context, live_weights, load_model
-from kingyo.models.tokens import Stop, by_length, require_room
+from kingyo.models.loading import live_weights, load_model
+from kingyo.models.losses import Totals, gradients, mean_loss, parts, tokens_at_once, widened
+from kingyo.models.tokens import Stop, by_length
 from kingyo.types import (
     GREEDY,
     Decoding,
     Example,
     ImagePrompt,
-    Media,
     Progress,
     TakeGradient,
     Written,
@@ -54,58 +52,41 @@ class LiveVisionLanguageModel:
         weights: Mapping[str, Tensor],
         options: LoadOptions,
     ) -> None:
+        self.module = model
+        self.weights: Mapping[str, Tensor] = MappingProxyType(dict(weights))
+        self.batch_size = options.batch_size
+        self.progress: Progress = ignore_progress
+        self.image_prompt, self.chat_prompt = processor.image_prompt, processor.chat_prompt
+        self.fits = processor.fits
         self._model = cast("Any", model)
         self._processor = processor
-        self._batch_size = options.batch_size
         self._features = ImageFeatures(model, processor, options.scratch)
         self._accepted = set(inspect.signature(model.forward).parameters)
-        self.weights: Mapping[str, Tensor] = MappingProxyType(dict(weights))
-        self.progress: Progress = ignore_progress
 
     @classmethod
     def load(cls, path: Path, options: LoadOptions | None = None) -> Self:
         """Build a model from a folder with config.json, safetensors and a processor."""
         options = options or LoadOptions()
         model = load_model(path, options, AutoModelForImageTextToText)
-        processor = PromptProcessor.load(path, end_tokens(model), remote_code=options.remote_code)
+        ends, code = end_tokens(model), options.remote_code
+        processor = PromptProcessor.load(path, model.config, ends, remote_code=code)
         return cls(model, processor, live_weights(model, path), options)
 
     @property
-    def module(self) -> PreTrainedModel:
-        """The model of transformers."""
-        return self._model
-
-    @property
     def dtype(self) -> str:
-        """The dtype of the computation, such as ``float32``."""
-        return str(self._model.dtype).removeprefix("torch.")
-
-    @property
-    def batch_size(self) -> int:
-        """Number of prompts per batch."""
-        return self._batch_size
+        return str(self.module.dtype).removeprefix("torch.")
 
     @property
     def n_encoded(self) -> int:
-        """Number of times that the images of a prompt went through the vision part."""
         return self._features.n_encoded
 
     @property
     def kept_bytes(self) -> int:
-        """Bytes of the image features that are kept, in memory and in a file."""
+        """Bytes of the image features that are kept, in memory and in files."""
         return self._features.kept.n_bytes + self._features.kept.n_file_bytes
 
     def forget_images(self) -> None:
-        """Drop all kept image features."""
         self._features.kept.clear()
-
-    def image_prompt(self, message: str, images: Sequence[Media], *, chat: bool) -> ImagePrompt:
-        """Return a prompt that shows images before a message; see ``PromptProcessor.prompt``."""
-        return self._processor.prompt(message, images, chat=chat)
-
-    def chat_prompt(self, message: str) -> str:
-        """Apply the chat template to a user message without images, up to the start of the answer."""
-        return self._processor.prompt(message, (), chat=True).text
 
     def generate(self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()) -> list[str]:
         """Return a greedy continuation of each text; see ``write_about``."""
@@ -174,7 +155,7 @@ class LiveVisionLanguageModel:
 
         The loss is the mean −log p per token of free text, plus the mean −log p of the right choices.
         """
-        encoded = [self._encoded(example) for example in examples]
+        encoded = [self._processor.encode_example(example) for example in examples]
         totals = Totals.of(examples, [own[0][1] for own in encoded])
         lengths = [sum(len(row.tokens) for row, _ in own) for own in encoded]
         losses = (
@@ -182,11 +163,6 @@ class LiveVisionLanguageModel:
             for part in parts(lengths, tokens_at_once(self._model))
         )
         return gradients(losses, self._model, self.weights, names, take)
-
-    def fits(self, example: Example) -> bool:
-        """Return whether an example fits into the context."""
-        room = context(self._model.config.get_text_config())
-        return room is None or all(len(row.tokens) <= room for row, _ in self._encoded(example))
 
     def _loss(
         self, examples: Sequence[Example], encoded: Sequence[list[tuple[Encoded, int]]], totals: Totals
@@ -206,21 +182,12 @@ class LiveVisionLanguageModel:
         }
         return mean_loss(torch.stack([sums[position] for position in range(len(rows))]), examples, totals)
 
-    def _encoded(self, example: Example) -> list[tuple[Encoded, int]]:
-        """Return the inputs of an example's answer, then of its wrong choices, with numbers of tokens."""
-        prompt = ImagePrompt(example.prompt, example.images)
-        if example.others:
-            return [self._processor.encode_pair(prompt, each) for each in (example.answer, *example.others)]
-        return [self._processor.encode_answer(prompt, example.answer)]
-
-    def encode(self, prompts: Sequence[ImagePrompt], new: int = 0) -> list[Encoded]:
+    def encode(self, prompts: Sequence[ImagePrompt | str], new: int = 0) -> list[Encoded]:
         """Return the inputs of prompts after checking that they and ``new`` tokens fit the context."""
-        return self._with_room([self._processor.encode(prompt) for prompt in prompts], new)
+        return self._with_room([self._processor.encode(as_image_prompt(each)) for each in prompts], new)
 
     def _with_room(self, rows: list[Encoded], new: int) -> list[Encoded]:
-        """Return the rows after checking that they fit the context."""
-        texts = [row.prompt.text for row in rows]
-        require_room([row.tokens for row in rows], new, context(self._model.config.get_text_config()), texts)
+        self._processor.require_room([row.tokens for row in rows], new, [row.prompt for row in rows])
         return rows
 
     def batches(
@@ -233,7 +200,7 @@ class LiveVisionLanguageModel:
     ) -> Iterator[tuple[list[int], dict[str, Any]]]:
         """Yield batches of rows with the arguments of a forward pass, longest rows first."""
         self._features.forget_if_changed()
-        batches = by_length([row.tokens for row in rows], batch_size or self._batch_size)
+        batches = by_length([row.tokens for row in rows], batch_size or self.batch_size)
         for batch in (count or AnswerCount(len(rows), self.progress)).batches(batches):
             chosen = [rows[position] for position in batch]
             padded = self._processor.pad(chosen, self._model.device, side)

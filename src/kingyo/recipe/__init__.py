@@ -1,55 +1,36 @@
 """Recipes: inert descriptions of merges, and their YAML, which mergekit can read, too."""
 
-from kingyo.recipe.block_weights import BlockWeights
-from kingyo.recipe.book import NamedRecipe, RecipeBook, load_recipe, load_recipes
-from kingyo.recipe.contents import Module, Slice, SliceSource, Source
-from kingyo.recipe.conversion import as_path, as_slices, rewritten
-from kingyo.recipe.layer_path import (
-    FARTHEST,
-    MAX_HOPS,
-    MERGED,
-    PASSTHROUGH,
-    Hop,
-    cumulative,
-    path_as_slices,
-    path_of_slices,
-)
-from kingyo.recipe.recipe import BASE, DTYPES, MERGE, RESIZE, Dtype, Recipe, Resize
-from kingyo.recipe.values import Conditional, Value, Values, Word, look_up, selection, selectors
-
-__all__ = [
-    "BASE",
-    "DTYPES",
-    "FARTHEST",
-    "MAX_HOPS",
-    "MERGE",
-    "MERGED",
-    "PASSTHROUGH",
-    "RESIZE",
-    "BlockWeights",
-    "Conditional",
-    "Dtype",
-    "Hop",
-    "Module",
-    "NamedRecipe",
-    "Recipe",
-    "RecipeBook",
-    "Resize",
-    "Slice",
-    "SliceSource",
-    "Source",
-    "Value",
-    "Values",
-    "Word",
-    "as_path",
-    "as_slices",
-    "cumulative",
-    "load_recipe",
-    "load_recipes",
-    "look_up",
-    "path_as_slices",
-    "path_of_slices",
-    "rewritten",
-    "selection",
-    "selectors",
-]
+from kingyo.recipe.block_weights import BlockWeights as BlockWeights
+from kingyo.recipe.book import NamedRecipe as NamedRecipe
+from kingyo.recipe.book import RecipeBook as RecipeBook
+from kingyo.recipe.book import as_path as as_path
+from kingyo.recipe.book import as_slices as as_slices
+from kingyo.recipe.book import load_recipe as load_recipe
+from kingyo.recipe.book import load_recipes as load_recipes
+from kingyo.recipe.book import rewritten as rewritten
+from kingyo.recipe.contents import Module as Module
+from kingyo.recipe.contents import Slice as Slice
+from kingyo.recipe.contents import SliceSource as SliceSource
+from kingyo.recipe.contents import Source as Source
+from kingyo.recipe.layer_path import FARTHEST as FARTHEST
+from kingyo.recipe.layer_path import MAX_HOPS as MAX_HOPS
+from kingyo.recipe.layer_path import MERGED as MERGED
+from kingyo.recipe.layer_path import PASSTHROUGH as PASSTHROUGH
+from kingyo.recipe.layer_path import Hop as Hop
+from kingyo.recipe.layer_path import cumulative as cumulative
+from kingyo.recipe.layer_path import path_as_slices as path_as_slices
+from kingyo.recipe.layer_path import path_of_slices as path_of_slices
+from kingyo.recipe.recipe import BASE as BASE
+from kingyo.recipe.recipe import DTYPES as DTYPES
+from kingyo.recipe.recipe import MERGE as MERGE
+from kingyo.recipe.recipe import RESIZE as RESIZE
+from kingyo.recipe.recipe import Dtype as Dtype
+from kingyo.recipe.recipe import Recipe as Recipe
+from kingyo.recipe.recipe import Resize as Resize
+from kingyo.recipe.values import Conditional as Conditional
+from kingyo.recipe.values import Value as Value
+from kingyo.recipe.values import Values as Values
+from kingyo.recipe.values import Word as Word
+from kingyo.recipe.values import look_up as look_up
+from kingyo.recipe.values import selection as selection
+from kingyo.recipe.values import selectors as selectors

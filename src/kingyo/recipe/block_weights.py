@@ -46,7 +46,6 @@ class BlockWeights(Shape):
 
     @cached_property
     def numbers(self) -> tuple[float, ...]:
-        """The numbers in the order of the text."""
         return tuple(map(_number, _fields(self.mbw)))
 
     def by_block(self, blocks: Sequence[str]) -> dict[str, float]:
@@ -60,12 +59,9 @@ class BlockWeights(Shape):
         fitting = (names for names in _forms(tuple(blocks)) if len(names) == len(self.numbers))
         names = next(fitting, None)
         if names is None:
-            raise KingyoError(
-                "mbw",
-                expected=f"{len(blocks)} numbers, for {listed(blocks, 4)} to {blocks[-1]}",
-                received=str(len(self.numbers)),
-                remedy="Use a preset for models of this structure, or add the missing numbers.",
-            )
+            expected = f"{len(blocks)} numbers, for {listed(blocks, 4)} to {blocks[-1]}"
+            remedy = "Use a preset for models of this structure, or add the missing numbers."
+            raise KingyoError("mbw", expected=expected, received=str(len(self.numbers)), remedy=remedy)
         numbers = dict(zip(names, self.numbers, strict=True))
         return {block: numbers[block] for block in blocks}
 
@@ -98,10 +94,7 @@ def _is_number(text: str) -> bool:
 
 def _number(text: str) -> float:
     if not _is_number(text):
-        raise KingyoError(
-            "mbw",
-            expected="numbers that are separated by commas",
-            received=f"'{text.strip()}'" if text.strip() else "none",
-            remedy=BlockWeights.FORM,
-        )
+        expected = "numbers that are separated by commas"
+        received = f"'{text.strip()}'" if text.strip() else "none"
+        raise KingyoError("mbw", expected=expected, received=received, remedy=BlockWeights.FORM)
     return float(text)

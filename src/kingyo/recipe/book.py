@@ -6,15 +6,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import yaml
 
-from kingyo.errors import KingyoError, attempt, together
+from kingyo.errors import KingyoError, combined_error, report_errors
 from kingyo.io.schema import short
 from kingyo.io.yaml import read_yaml, read_yaml_documents
+from kingyo.recipe.contents import Slice, SliceSource
+from kingyo.recipe.layer_path import PASSTHROUGH, Hop, path_as_slices, path_of_slices
 from kingyo.recipe.recipe import Recipe
 
+Form = Literal["path", "slices"]
 _NAME_IT = "Give each recipe a unique `name:`; only the last step may omit it."
 
 
@@ -66,7 +69,9 @@ class RecipeBook:
 
     def to_yaml(self) -> str:
         """Return the recipes as YAML of several documents, in mergekit-multi's format."""
-        return yaml.safe_dump_all([_dump(step) for step in self.steps], sort_keys=False, allow_unicode=True)
+        names = [{} if step.name is None else {"name": step.name} for step in self.steps]
+        documents = [name | step.recipe.to_dict() for name, step in zip(names, self.steps, strict=True)]
+        return yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True)
 
 
 def load_recipe(path: str | Path) -> Recipe:
@@ -90,12 +95,12 @@ def load_recipes(path: Path) -> RecipeBook:
     steps: list[NamedRecipe] = []
     for i, document in enumerate(documents):
         where = f"{path}: recipe {i + 1}" if len(documents) > 1 else str(path)
-        name = attempt(lambda data=document, at=where: _name(data, at), mistakes.append, None)
+        name = report_errors(lambda data=document, at=where: _name(data, at), mistakes.append, None)
         data = {key: value for key, value in document.items() if key != "name"}
-        recipe = attempt(lambda data=data, at=where: Recipe.from_dict(data, at), mistakes.append, None)
+        recipe = report_errors(lambda data=data, at=where: Recipe.from_dict(data, at), mistakes.append, None)
         steps += [] if recipe is None else [NamedRecipe(name=name, recipe=recipe)]
     if mistakes:
-        raise together(str(path), mistakes, "valid recipes")
+        raise combined_error(str(path), mistakes, "valid recipes")
     try:
         return RecipeBook(steps=tuple(steps))
     except KingyoError as error:
@@ -110,30 +115,18 @@ def _nested(document: Mapping[str, object], where: str) -> Sequence[Mapping[str,
     if len(entries) < len(items) or not any("merge_method" in entry for entry in entries):
         return []
     for key in document.keys() - {"models"}:
-        raise KingyoError(
-            where,
-            expected="only the key models: with a list of recipes",
-            received=f"'{key}'",
-            remedy="Move it into each recipe that should have it.",
-        )
+        expected = "only the key models: with a list of recipes"
+        remedy = "Move it into each recipe that should have it."
+        raise KingyoError(where, expected=expected, received=f"'{key}'", remedy=remedy)
     return entries
 
 
 def _name(document: Mapping[str, object], where: str) -> str | None:
     name = document.get("name")
     if name is not None and (not isinstance(name, str) or not name.strip()):
-        raise KingyoError(
-            f"{where}: name",
-            expected="text",
-            received=short(name),
-            remedy="Write one word, in quotes if it looks like a number.",
-        )
+        remedy = "Write one word, in quotes if it looks like a number."
+        raise KingyoError(f"{where}: name", expected="text", received=short(name), remedy=remedy)
     return name
-
-
-def _dump(step: NamedRecipe) -> dict[str, object]:
-    named: dict[str, object] = {} if step.name is None else {"name": step.name}
-    return named | step.recipe.to_dict()
 
 
 def _mentions(recipe: Recipe) -> Iterator[str]:
@@ -153,15 +146,86 @@ def _texts(value: object) -> Iterator[str]:
 
 
 def _in_order(steps: Sequence[NamedRecipe]) -> tuple[NamedRecipe, ...]:
-    """Return each step after those that it needs."""
     by_name = {step.name: step for step in steps}
     needs = {step.name: [each for each in _mentions(step.recipe) if each in by_name] for step in steps}
     try:
         return tuple(by_name[name] for name in TopologicalSorter(needs).static_order())
     except CycleError as error:
-        raise KingyoError(
-            "models",
-            expected="recipes that merge results of earlier ones",
-            received=f"a cycle: {' → '.join(reversed(error.args[1]))}",
-            remedy="Rename one of the recipes, or correct the model that it names.",
-        ) from None
+        expected = "recipes that merge results of earlier ones"
+        received = f"a cycle: {' → '.join(reversed(error.args[1]))}"
+        remedy = "Rename one of the recipes, or correct the model that it names."
+        raise KingyoError("models", expected=expected, received=received, remedy=remedy) from None
+
+
+def rewritten(book: RecipeBook, form: Form) -> RecipeBook:
+    """Convert every path to slices, or all slices of passthrough to paths.
+
+    Merges within a path become separate named recipes.
+
+    Raises:
+        KingyoError: there is nothing to convert; or see ``as_slices`` and ``as_path``.
+    """
+    write = as_slices if form == "slices" else as_path
+    stacks = [step for step in book.steps if step.recipe.merge_method == PASSTHROUGH]
+    chosen = [step for step in stacks if (step.recipe.path if form == "slices" else step.recipe.slices)]
+    if not chosen:
+        expected = f"a recipe with {'a path' if form == 'slices' else 'slices, by passthrough'}"
+        received = ", ".join(dict.fromkeys(step.recipe.merge_method for step in book.steps))
+        remedy = "Remove --as to print the recipe unchanged."
+        raise KingyoError(f"--as {form}", expected=expected, received=received, remedy=remedy)
+    steps: list[NamedRecipe] = []
+    for step in book.steps:
+        if step not in chosen:
+            steps.append(step)
+            continue
+        steps += [NamedRecipe(name=name, recipe=inner) for name, inner in step.recipe.merges.items()]
+        steps.append(replace(step, recipe=write(replace(step.recipe, merges={}))))
+    return RecipeBook(steps=tuple(steps))
+
+
+def as_slices(recipe: Recipe) -> Recipe:
+    slices = list(path_as_slices(recipe.path))
+    base = recipe.base_model
+    if base is not None and recipe.path[0].model != base:
+        slices.insert(0, _empty(base))
+    if base is not None and recipe.path[-1].model != base:
+        slices.append(_empty(base))
+    return replace(recipe, path=(), slices=tuple(slices))
+
+
+def as_path(recipe: Recipe) -> Recipe:
+    """Convert slices to a path of the same model.
+
+    Raises:
+        KingyoError: slices merge several models or have parameters, or embeddings and head come from models
+            that a path cannot take them from.
+    """
+    hops = path_of_slices(recipe.slices)
+    if not hops or recipe.parameters:
+        expected = "slices of one source each, without parameters, since a path cannot merge layers"
+        remedy = "Keep the slices: `kingyo merge` reads them."
+        raise KingyoError("slices", expected=expected, received="other slices", remedy=remedy)
+    return replace(recipe, slices=(), path=hops, base_model=_frame(recipe, hops))
+
+
+def _frame(recipe: Recipe, hops: Sequence[Hop]) -> str | None:
+    """Return the base of the path: the model of both ends; None if these are the models of its end layers."""
+    first, last = (recipe.slices[at].sources[0].model for at in (0, -1))
+    is_own = (first, last) == (hops[0].model, hops[-1].model)
+    if recipe.base_model is None and is_own:
+        return None
+    if first == last and recipe.base_model in (None, first):
+        return first
+    raise KingyoError(
+        "slices",
+        expected="embeddings, final norm and head of one model, which is base_model if there is one",
+        received=f"embeddings of {first}, final norm and head of {last}"
+        + ("" if recipe.base_model is None else f", base_model {recipe.base_model}"),
+        remedy="Keep the slices: `kingyo merge` reads them."
+        if recipe.base_model is None
+        else "Remove base_model, if its config and tokenizer equal those of the first slice's model.",
+    )
+
+
+def _empty(model: str) -> Slice:
+    return Slice(sources=(SliceSource(model=model, layers=(0, 0)),))

@@ -35,12 +35,8 @@ Layers = Annotated[
 
 def _check_given(name: object) -> object:
     if name is None or name == "":
-        raise KingyoError(
-            "",
-            expected="a folder or a Hub name",
-            received="nothing",
-            remedy="Add the line `model: path/to/model` to this entry.",
-        )
+        remedy = "Add the line `model: path/to/model` to this entry."
+        raise KingyoError("", expected="a folder or a Hub name", received="nothing", remedy=remedy)
     return name
 
 
@@ -125,7 +121,6 @@ class SliceSource(Shape):
 
     @property
     def n_layers(self) -> int:
-        """Number of layers."""
         return self.layers[1] - self.layers[0]
 
 
@@ -169,7 +164,6 @@ class Slice(Shape):
 
     @property
     def n_layers(self) -> int:
-        """Number of layers that it adds to the output."""
         return self.sources[0].n_layers
 
     def renamed(self, place: Place) -> Slice:
@@ -221,12 +215,10 @@ def check_one_of(given: Mapping[str, Sequence[object]]) -> None:
     present = [key for key, value in given.items() if value]
     if len(present) != 1:
         *others, last = given
-        raise KingyoError(
-            "models",
-            expected=f"exactly one of {', '.join(others)} and {last}",
-            received=" and ".join(present) or "none of them",
-            remedy="Keep one of them." if present else LIST_MODELS,
-        )
+        expected = f"exactly one of {', '.join(others)} and {last}"
+        received = " and ".join(present) or "none of them"
+        remedy = "Keep one of them." if present else LIST_MODELS
+        raise KingyoError("models", expected=expected, received=received, remedy=remedy)
 
 
 def check_empty(slices: Sequence[Slice]) -> None:

@@ -45,12 +45,10 @@ class Hop:
 
     def __post_init__(self) -> None:
         if self.layer < 0:
-            raise KingyoError(
-                f"layer of {self.model}",
-                expected="a layer's number of at least 0",
-                received=str(self.layer),
-                remedy="Count layers from 0.",
-            )
+            expected = "a layer's number of at least 0"
+            received = str(self.layer)
+            remedy = "Count layers from 0."
+            raise KingyoError(f"layer of {self.model}", expected=expected, received=received, remedy=remedy)
         if not (math.isfinite(self.scale) and self.scale > 0):
             raise KingyoError(
                 f"scale of layer {self.layer} of {self.model}",
@@ -151,30 +149,20 @@ class _PathEntry(Shape):
 
     def _hops(self) -> Path:
         if (self.layer is None) == (self.layer_range is None):
-            raise KingyoError(
-                "",
-                expected="either layer or layer_range",
-                received="neither" if self.layer is None else "both",
-                remedy=LIST_HOPS,
-            )
+            received = "neither" if self.layer is None else "both"
+            raise KingyoError("", expected="either layer or layer_range", received=received, remedy=LIST_HOPS)
         if self.layer_range is None:
             scale = 1.0 if self.scale is None else self.scale
             return (Hop(model=self.model, layer=self.layer or 0, scale=scale),)
         if self.scale is not None:
-            raise KingyoError(
-                "",
-                expected="a scale only with layer, since each layer has its own",
-                received="scale with layer_range",
-                remedy="Write each layer with a scale as a separate entry.",
-            )
+            expected = "a scale only with layer, since each layer has its own"
+            remedy = "Write each layer with a scale as a separate entry."
+            raise KingyoError("", expected=expected, received="scale with layer_range", remedy=remedy)
         source = SliceSource(model=self.model, layers=self.layer_range)
         if not 1 <= source.n_layers <= MAX_HOPS:
-            raise KingyoError(
-                "layer_range",
-                expected=f"1 to {MAX_HOPS} layers",
-                received=str(source.n_layers),
-                remedy="Choose other layers; layer_range is [first, last + 1].",
-            )
+            expected = f"1 to {MAX_HOPS} layers"
+            remedy = "Choose other layers; layer_range is [first, last + 1]."
+            raise KingyoError("layer_range", expected=expected, received=str(source.n_layers), remedy=remedy)
         return tuple(Hop(model=self.model, layer=number) for number in range(*source.layers))
 
 

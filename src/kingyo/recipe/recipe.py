@@ -15,7 +15,7 @@ from typing import Annotated, Literal, get_args
 import yaml
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from kingyo.errors import KingyoError, unknown
+from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.recipe.contents import (
     NAME_MODULES,
     Base,
@@ -82,7 +82,7 @@ def _check_kind(data: Mapping[str, object], where: str) -> None:
 
 def _known(word: str, known: Collection[str], key: str = "") -> str:
     if word not in known:
-        raise unknown(key, word, known)
+        raise unknown_name_error(key, word, known)
     return word
 
 
@@ -102,12 +102,9 @@ def _parse_tokenizer(data: object) -> Mapping[str, object] | None:
     try:
         json.dumps(pairs, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise KingyoError(
-            "",
-            expected="a mapping of texts and numbers",
-            received=str(error),
-            remedy="Put names and tokens that look like dates or numbers in quotes.",
-        ) from error
+        expected = "a mapping of texts and numbers"
+        remedy = "Put names and tokens that look like dates or numbers in quotes."
+        raise KingyoError("", expected=expected, received=str(error), remedy=remedy) from error
     return pairs
 
 
@@ -263,27 +260,19 @@ class Recipe(Shape):
 
     def _check_tokenizer(self) -> None:
         if self.tokenizer_source is not None and self.tokenizer is not None:
-            raise KingyoError(
-                "tokenizer",
-                expected="either tokenizer_source or tokenizer",
-                received="both",
-                remedy="Keep tokenizer, with source: in it.",
-            )
+            expected = "either tokenizer_source or tokenizer"
+            remedy = "Keep tokenizer, with source: in it."
+            raise KingyoError("tokenizer", expected=expected, received="both", remedy=remedy)
 
     def _check_merges(self) -> None:
         if self.merges and not self.path:
-            raise KingyoError(
-                "merges",
-                expected="a path that uses these models",
-                received="no path",
-                remedy="Write each recipe as a separate document with a name, separated by `---`.",
-            )
+            expected = "a path that uses these models"
+            remedy = "Write each recipe as a separate document with a name, separated by `---`."
+            raise KingyoError("merges", expected=expected, received="no path", remedy=remedy)
         named = {*(hop.model for hop in self.path), self.base_model}
         for name, recipe in self.merges.items():
             if name not in named or recipe.merges:
-                raise KingyoError(
-                    f"merges.{name}",
-                    expected="a merge of existing models that the path or base_model uses",
-                    received="merges within it" if recipe.merges else "an unused name",
-                    remedy="Write one of them to a folder first." if recipe.merges else "Remove the entry.",
-                )
+                expected = "a merge of existing models that the path or base_model uses"
+                received = "merges within it" if recipe.merges else "an unused name"
+                remedy = "Write one of them to a folder first." if recipe.merges else "Remove the entry."
+                raise KingyoError(f"merges.{name}", expected=expected, received=received, remedy=remedy)

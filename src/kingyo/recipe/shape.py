@@ -23,7 +23,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema
 from pydantic_core.core_schema import with_info_wrap_validator_function
 
-from kingyo.errors import KingyoError, nearest, suggest, together
+from kingyo.errors import KingyoError, combined_error, nearest, suggest
 from kingyo.io.schema import find_mistakes, short, validate_together
 
 T = TypeVar("T")
@@ -88,7 +88,7 @@ def parse(kind: type[T], data: object, where: str, expected: str) -> T:
     try:
         return validate(kind, data, MISTAKES)
     except ValidationError as error:
-        raise together(where, find_mistakes(error, where), expected) from None
+        raise combined_error(where, find_mistakes(error, where), expected) from None
 
 
 def validate(kind: type[T], data: object, purpose: str | None = None) -> T:
@@ -149,7 +149,6 @@ def named(remedy: str, without: Collection[str] = ()) -> BeforeValidator:
 
 
 def mapping(value: object, remedy: str) -> Mapping[str, object]:
-    """Return a value that is a mapping, or raise an error."""
     if not isinstance(value, Mapping):
         raise KingyoError("", expected="a mapping", received=short(value), remedy=remedy)
     return cast("Mapping[str, object]", value)

@@ -38,7 +38,6 @@ class Conditional(Shape):
         object.__setattr__(self, "value", _plain(self.value, "value"))
 
     def matches(self, tensor: str) -> bool:
-        """Return whether the filter matches a tensor."""
         return self.filter is None or self.filter == "*" or self.filter in tensor
 
 
@@ -97,7 +96,6 @@ def canonical(values: Values, where: str) -> dict[str, Value]:
 
 
 def dump_values(values: Values) -> dict[str, object]:
-    """Return the mapping for YAML."""
     return {name: _dump(value) for name, value in values.items()}
 
 
@@ -140,12 +138,9 @@ def _at_depth(value: Plain, depth: float | None, parameter: str, tensor: str) ->
     if not isinstance(value, tuple):
         return value
     if depth is None:
-        raise KingyoError(
-            parameter,
-            expected="one value",
-            received=f"a gradient for '{tensor}', which has no depth",
-            remedy="Write one number instead of the list, or a filter for this tensor.",
-        )
+        received = f"a gradient for '{tensor}', which has no depth"
+        remedy = "Write one number instead of the list, or a filter for this tensor."
+        raise KingyoError(parameter, expected="one value", received=received, remedy=remedy)
     position = depth * (len(value) - 1)
     below = min(int(position), len(value) - 1)
     low, high = value[below], value[min(below + 1, len(value) - 1)]
@@ -163,12 +158,10 @@ def _plain(value: object, where: str = "") -> Plain:
     points = tuple(_word(point, where) for point in cast("Sequence[object]", value))
     kinds = {type(point) for point in points}
     if len(kinds) != 1:
-        raise KingyoError(
-            where,
-            expected="a gradient of at least one number, or of values of one kind",
-            received=short(cast("object", value)) if points else "an empty list",
-            remedy="Write numbers into the list, or remove the parameter.",
-        )
+        expected = "a gradient of at least one number, or of values of one kind"
+        received = short(cast("object", value)) if points else "an empty list"
+        remedy = "Write numbers into the list, or remove the parameter."
+        raise KingyoError(where, expected=expected, received=received, remedy=remedy)
     return cast("tuple[float, ...]", points)
 
 
@@ -182,12 +175,9 @@ def _word(value: object, where: str) -> Word:
     if isinstance(value, str) and value.strip():
         return value
     if not isinstance(value, int | float) or not _is_finite(value):
-        raise KingyoError(
-            where,
-            expected="a finite number, true or false, or a word",
-            received=short(value),
-            remedy="Write a plain number, such as 0.5.",
-        )
+        expected = "a finite number, true or false, or a word"
+        remedy = "Write a plain number, such as 0.5."
+        raise KingyoError(where, expected=expected, received=short(value), remedy=remedy)
     return float(value)
 
 

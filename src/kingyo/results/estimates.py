@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from kingyo.evolution import BASELINES, Objectives, stored_objectives
 from kingyo.evolution.screens import estimate_means
 from kingyo.irt import Estimate, Responses
-from kingyo.irt.item_groups import group_items
+from kingyo.irt.item_tasks import group_items
 from kingyo.stats import (
     NORMAL,
     ROUNDING,
@@ -56,7 +56,7 @@ def estimate(store: RunStore, trial: StoredTrial) -> FitEstimate | None:
     all items of fit it does not matter which belong together. That of another trial
     holds with 95% confidence if the trial is similar to those before and after it. If these trials and the
     baselines all have equal scores, it is computed from the trial's own items. Sets of items that baselines
-    differ on (``kingyo.irt.item_groups``) are estimated separately.
+    differ on (``kingyo.irt.item_tasks``) are estimated separately.
 
     Returns:
         The estimate; None if the trial was scored on all items, failed, or has no score on some task.

@@ -27,6 +27,7 @@ from kingyo.results.summary import RunSummary
 from kingyo.results.tuning import read_tuning
 from kingyo.results.unit import unit_of
 from kingyo.run.adapters import read_training
+from kingyo.run.choice import read_choice
 from kingyo.run.config import TRAINED, TRAININGS, TUNED, TUNED_PARENT, WEIGHT_SEARCH
 from kingyo.run.extensions import (
     control_command,
@@ -36,7 +37,6 @@ from kingyo.run.extensions import (
     readings_of_test,
 )
 from kingyo.run.provenance import renewals
-from kingyo.run.scouted import read_scout
 from kingyo.stats import Groups, Interval
 from kingyo.stats.prediction import SplitGroups, predict_weighted_winner
 from kingyo.store import EvaluationRow, RunStore
@@ -93,7 +93,7 @@ def summarize(store: RunStore) -> RunSummary:
         tuning=read_tuning(store, winner, winners),
         learning=read_learning(store),
         not_learned=why_not_learned(store),
-        scout=read_scout(store),
+        chosen=read_choice(store),
     )
 
 

@@ -17,9 +17,9 @@ from kingyo.results.model_result import MIXTURES, ModelResult
 from kingyo.results.tuning import Tuning
 from kingyo.results.unit import SHARES, Unit
 from kingyo.run.adapters import Training
+from kingyo.run.choice import ChosenSources
 from kingyo.run.extensions import Extension, TestReading
 from kingyo.run.provenance import Renewal
-from kingyo.run.scouted import ScoutRecord
 from kingyo.stats import Interval, interval_json, mean_name
 from kingyo.tasks import NearDuplicates
 from kingyo.types import SPLITS, Split
@@ -60,7 +60,7 @@ class RunSummary:
         tuning: the tuned model beside bred and the same training on the best parent.
         learning: what learned weights cost and brought; None if none were learned.
         not_learned: why none were learned, in a finished run that could.
-        scout: how a scout chose the sources.
+        chosen: how the sources were chosen; None if the user named them.
     """
 
     run: str
@@ -98,7 +98,7 @@ class RunSummary:
     tuning: Tuning | None = None
     learning: Learning | None = None
     not_learned: str | None = None
-    scout: ScoutRecord | None = None
+    chosen: ChosenSources | None = None
 
     @property
     def best(self) -> ModelResult | None:
@@ -176,7 +176,7 @@ class RunSummary:
             "decided_by": self.unit.measure,
             "training": self.training and self.training.to_json(),
             "tuning": self.tuning and self.tuning.to_json(),
-            "scout": self.scout and self.scout.to_json(),
+            "chosen": self.chosen and self.chosen.to_json(),
             "front": self._front_json() if self.objectives else None,
         }
         return {

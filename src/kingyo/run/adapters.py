@@ -23,7 +23,7 @@ from kingyo.io.schema import parse_settings
 from kingyo.io.units import counted
 from kingyo.models.kinds import Course, ModelKind, Start, TrainsLora, require_ability
 from kingyo.run.config import TRAININGS, RunConfig
-from kingyo.run.model_kind import kind_of_models
+from kingyo.run.model_kind import kind_of_models, preprocessor_of
 from kingyo.run.setup import RunModels, stored_config, use_threads
 from kingyo.store import RunStore, StoredTrial
 from kingyo.tasks import build_tasks, examples_of
@@ -269,10 +269,10 @@ class AdapterTrainer:
         """Return the right answers to fit items, of trials up to ``last``, as the model reads them."""
         items = store.items()
         task = build_tasks(self.config.specs, items, self.folder)
-        reader = self.kind.reader(start.path)
+        own = preprocessor_of(self.kind, start.path)
         right = store.right_answers((BASELINES, *self.taught_by), "fit", last)
         answers = {item: texts[:MAX_ANSWERS] for item, texts in right.items()}
-        return examples_of(task, reader, items["fit"], answers, prefers_given=source == "found")
+        return examples_of(task, own, items["fit"], answers, prefers_given=source == "found")
 
     def references(self, run: Path, training: Training) -> tuple[str, ...]:
         """Return the references of the trained models, by candidate."""

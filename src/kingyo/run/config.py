@@ -21,9 +21,9 @@ from kingyo.engine.options import MAX_THREADS
 from kingyo.errors import KingyoError
 from kingyo.io.schema import Number, Real, parse_model
 from kingyo.recipe import FARTHEST, MERGED, Dtype, Resize
-from kingyo.space import GenomeLayout
+from kingyo.tasks.answer_objectives import ANSWER_OBJECTIVES, is_of_answers
+from kingyo.tasks.kinds import MAX_TIMEOUT
 from kingyo.tasks.spec import TaskSpec
-from kingyo.tasks.text import MAX_TIMEOUT
 
 Scalar = Annotated[bool, Field(strict=True)] | Real
 Count = Annotated[int, Field(gt=0, strict=True)]
@@ -87,21 +87,11 @@ class MergeConfig(StrictModel):
     tokenizer_source: Annotated[str, Field(min_length=1)] | None = None
     tokenizer: dict[str, object] | None = None
     resize: Resize | None = None
-    genome: GenomeLayout | None = None
 
     @model_validator(mode="after")
     def _check_tokenizer(self) -> MergeConfig:
-        of_genome = None if self.genome is None else self.genome.tokenizer_source
-        tokenizers = (self.tokenizer_source, self.tokenizer, of_genome)
-        if sum(tokenizer is not None for tokenizer in tokenizers) > 1:
-            raise ValueError("one of tokenizer_source, tokenizer and genome.tokenizer_source")
-        return self
-
-    @model_validator(mode="after")
-    def _check_genome(self) -> MergeConfig:
-        others = {"groups", "parameters", "sources", "choose_sources"} & self.model_fields_set
-        if self.genome is not None and (others or not isinstance(self.method, str)):
-            raise ValueError("one method beside genome, and no groups, parameters, sources or choose_sources")
+        if self.tokenizer_source is not None and self.tokenizer is not None:
+            raise ValueError("one of tokenizer_source and tokenizer")
         return self
 
     @property
@@ -261,7 +251,6 @@ class RunConfig(StrictModel):
     seed: Annotated[int, Field(ge=0, strict=True)] = 0
     base: str | None = None
     sources: Annotated[dict[Name, str], Field(min_length=1)]
-    scout: str | None = None
     kind: str | None = None
     allow_pickle: Annotated[bool, Field(strict=True)] = False
     task: TaskSpec | None = None
@@ -283,6 +272,12 @@ class RunConfig(StrictModel):
     runner: Literal["local", "processes", "ray"] = "local"
     workers: Annotated[Count, Field(le=MAX_WORKERS)] = 1
     timeout: Annotated[Real, Field(gt=0)] | None = None
+
+    @property
+    def answer_objectives(self) -> tuple[str, ...]:
+        """The objectives that are computed from answers."""
+        others = (*self.specs, *RECIPE_OBJECTIVES)
+        return tuple(name for name in self.objectives if name not in others)
 
     @property
     def specs(self) -> dict[str, TaskSpec]:
@@ -361,8 +356,11 @@ class RunConfig(StrictModel):
                 raise ValueError(f"another name than '{name}' for a task: it is an objective")
         known = (*self.specs, *RECIPE_OBJECTIVES)
         for name in self.objectives:
-            if name not in known:
+            if name not in known and not is_of_answers(name):
+                known = (*known, *ANSWER_OBJECTIVES.names(), "file.py:function")
                 raise ValueError(f"objectives out of {', '.join(known)}, not '{name}'")
+            if name in self.specs and is_of_answers(name):
+                raise ValueError(f"another name than '{name}' for a task: it is an objective")
         if len(self.objectives) == 1 or len(set(self.objectives)) < len(self.objectives):
             raise ValueError("two different objectives or more; without any, the mean of the tasks")
         return self

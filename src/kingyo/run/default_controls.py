@@ -7,6 +7,7 @@ from dataclasses import replace
 from kingyo.errors import KingyoError
 from kingyo.kernels.statistics_cache import memory_size
 from kingyo.run.config import TRAINED
+from kingyo.run.model_kind import preprocessor_of
 from kingyo.run.run import Run
 from kingyo.run.searches import require_control
 from kingyo.tasks import examples_of, require_teaching
@@ -41,8 +42,8 @@ def has_targets(run: Run) -> bool:
         require_control(TRAINED, run)
         require_teaching(run.task)
         fit = run.items["fit"]
-        reader = run.kind.reader(run.models.skeleton.path)
-        examples = examples_of(run.task, reader, fit, {}, prefers_given=False)
+        own = preprocessor_of(run.kind, run.models.skeleton.path)
+        examples = examples_of(run.task, own, fit, {}, prefers_given=False)
     except KingyoError:
         return False
     return len({each.item for each in examples}) >= ENOUGH * len(fit)

@@ -24,7 +24,7 @@ from kingyo.runners.evaluate import scores_of
 from kingyo.stats import ROUNDING, Groups
 from kingyo.store import RunStore
 from kingyo.tasks import build_task, build_tasks, load_items, load_splits
-from kingyo.tasks.task_kinds import Splits
+from kingyo.tasks.kinds import Splits
 from kingyo.types import Item, Split, Task
 
 DATA = (".jsonl", ".csv")

@@ -14,7 +14,7 @@ from kingyo.run.setup import KnownPaths, RunModels, Setup
 from kingyo.space import (
     DataflowSpace,
     PathSizes,
-    SharedKeys,
+    RecipeDefaults,
     SourceSpace,
     frankenmerge,
     parent_recipe,
@@ -120,7 +120,7 @@ def initial_points(setup: Setup, space: SourceSpace) -> list[Genome]:
 
 
 def path_baselines(
-    space: DataflowSpace, models: RunModels, keys: SharedKeys, dtype: str | None
+    space: DataflowSpace, models: RunModels, keys: RecipeDefaults, dtype: str | None
 ) -> dict[str, Recipe]:
     """Return base, all parents, the uniform merge if shapes allow it, and the untuned frankenmerge.
 

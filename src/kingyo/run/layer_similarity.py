@@ -1,37 +1,46 @@
-"""Measure how similar the layers of models are on the fit items of a task."""
+"""Measure how similar the layers of models are on the fit items of a task: the mean cosine of their streams.
+
+Place k of a model is the input of layer k and the output of layer k − 1; the last place is the output of the
+last layer.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.engine import Sources, plan
 from kingyo.errors import KingyoError
-from kingyo.io.lazy_torch import torch
+from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.models.kinds import (
-    AllRead,
     HasLanguagePart,
     Live,
     LoadOptions,
     ModelKind,
-    ShowsStreams,
+    ShowsHiddenStates,
     require_ability,
 )
 from kingyo.run.config import RunConfig
-from kingyo.run.model_kind import kind_of_models, layers_kind, load_checkpoint, load_options, require_answers
+from kingyo.run.model_kind import (
+    first_question,
+    kind_of_models,
+    layers_kind,
+    load_checkpoint,
+    load_options,
+    preprocessor_of,
+    require_answers,
+)
 from kingyo.run.settings import settings_of
 from kingyo.run.setup import open_models
 from kingyo.space import path_recipe
 from kingyo.tasks import build_tasks, load_splits, single_tasks
 from kingyo.types import Task
 from kingyo.vocabulary import check_tokens
-
-if TYPE_CHECKING:
-    from kingyo.compare.similarity import LayerSimilarity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,15 +55,29 @@ class SimilaritySettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimilarityResult:
-    """A measurement of similarity."""
+class LayerSimilarity:
+    """Similarity of streams, place by place.
+
+    Attributes:
+        models: name -> reference.
+        n_layers: name -> number of layers; a model has one place more.
+        n_prompts, n_tokens: number of prompts and of their tokens.
+        cosine: mean cosine over tokens, shape (places, places), model after model; NaN if a stream is 0.
+    """
 
     models: Mapping[str, str]
+    n_layers: Mapping[str, int]
     n_prompts: int
-    likeness: LayerSimilarity
+    n_tokens: int
+    cosine: NDArray[np.float64]
+
+    @property
+    def places(self) -> tuple[tuple[str, int], ...]:
+        """All places, model after model."""
+        return tuple((name, k) for name, n in self.n_layers.items() for k in range(n + 1))
 
 
-def measure_sources(config: RunConfig, folder: Path, most: int | None = None) -> SimilarityResult:
+def measure_sources(config: RunConfig, folder: Path, most: int | None = None) -> LayerSimilarity:
     """Measure the sources of a run.yaml on its fit items."""
     sources = open_models(config, folder).sources
     task = build_tasks(config.specs, load_splits(config.specs, folder).splits, folder)
@@ -72,22 +95,46 @@ def measure_sources(config: RunConfig, folder: Path, most: int | None = None) ->
     return measure_models(sources, task, how)
 
 
-def measure_models(models: Mapping[str, Checkpoint], task: Task, how: SimilaritySettings) -> SimilarityResult:
+def measure_models(models: Mapping[str, Checkpoint], task: Task, how: SimilaritySettings) -> LayerSimilarity:
     """Measure models on the fit items of a task; raises as ``measure_sources``."""
     any_kind = kind_of_models(models, how.kind, how.folder)
-    kind = require_ability("kingyo layers", ShowsStreams, any_kind, "Name language models.")
+    kind = require_ability("kingyo layers", ShowsHiddenStates, any_kind, "Name language models.")
     require_answers(task, kind)
     how = replace(how, frame=_frame(models, kind, how.frame))
     _check(models, kind, how)
     prompts = _prompts(task, kind, models[how.frame], how.most)
-    from kingyo.compare.similarity import measure_similarity  # slow import, so after the checks
-
     streams = kind.streams(_live(models, kind, how), how.frame)
-    return SimilarityResult(
+    cosine, n_tokens = mean_cosine(streams(prompts))
+    return LayerSimilarity(
         models={name: model.reference for name, model in models.items()},
+        n_layers=streams.n_layers,
         n_prompts=len(prompts),
-        likeness=measure_similarity(streams.n_layers, lambda: streams(prompts)),
+        n_tokens=n_tokens,
+        cosine=cosine,
     )
+
+
+def mean_cosine(batches: Iterable[Tensor]) -> tuple[NDArray[np.float64], int]:
+    """Return the mean cosine of each pair of places, and the number of tokens.
+
+    Args:
+        batches: tensors [places, tokens, width].
+
+    Raises:
+        KingyoError: there are no tokens, or numbers that are not finite.
+    """
+    total, n_tokens = torch.zeros(1, dtype=torch.float64), 0
+    for batch in batches:
+        streams = batch.double()
+        if not bool(torch.isfinite(streams).all()):
+            remedy = "Leave this model out, or run it in float32."
+            raise KingyoError("model", expected="finite streams", received="NaN or infinity", remedy=remedy)
+        directions = (streams / streams.square().sum(dim=2, keepdim=True).sqrt()).flatten(1)
+        total, n_tokens = total + directions @ directions.T, n_tokens + streams.shape[1]
+    if not n_tokens:
+        expected = "prompts of two tokens or more, since the first of each is left out"
+        raise KingyoError("items", expected=expected, received="none", remedy="Use longer items.")
+    return np.asarray((total / n_tokens).numpy()), n_tokens
 
 
 def _frame(models: Mapping[str, Checkpoint], kind: ModelKind, name: str) -> str:
@@ -114,15 +161,13 @@ def _check(models: Mapping[str, Checkpoint], kind: ModelKind, how: SimilaritySet
 
 def _prompts(task: Task, kind: ModelKind, frame: Checkpoint, most: int | None) -> Sequence[object]:
     """Return the distinct prompts of fit items as a model gets them, with its chat template."""
-    reader = kind.reader(frame.path)
-    left = most
+    own, prompts, left = preprocessor_of(kind, frame.path), dict[object, None](), most
     for single in single_tasks(task):
         items = single.items("fit")[:left]
         left = None if left is None else left - len(items)
-        for item in items:
-            with suppress(AllRead):  # the reader raises it instead of an answer
-                single.score(reader, [item])
-    return list(dict.fromkeys(reader.prompts))
+        question = first_question(single, kind, own, items)
+        prompts |= dict.fromkeys(() if question is None else question.prompts)
+    return list(prompts)
 
 
 def _live(models: Mapping[str, Checkpoint], kind: ModelKind, how: SimilaritySettings) -> dict[str, Live]:

@@ -95,7 +95,6 @@ def obstacles(config: RunConfig, settings: RunSettings, kind: ModelKind, folder:
     others = set(COMBINATORS) - {MEMETIC}
     found = {
         f"space: {config.space}": config.space != "parameters",
-        "merge.genome": merge.genome is not None,
         "several methods": len(first.methods) > 1,
         "merge.choose_sources": merge.choose_sources is not False,
         f"the method {', '.join(undescribed)}, which has no derivative": bool(undescribed),

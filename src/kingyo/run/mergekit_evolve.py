@@ -1,47 +1,44 @@
-"""Read the genome file of mergekit-evolve as a run. Its tasks are kingyo's.
+"""Convert the genome file of mergekit-evolve to a run.yaml. Its tasks are kingyo's.
 
-Differences from mergekit are returned as notes, and listed in ``docs/run-yaml.md``.
+``docs/search.md`` lists how such a run differs from one of mergekit-evolve.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from kingyo.errors import KingyoError
+from kingyo.checkpoints import open_checkpoint
+from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.io.schema import Real, parse_model
 from kingyo.io.yaml import read_yaml
 from kingyo.recipe.contents import Base, Model
-from kingyo.run.config import RESERVED_NAMES, RunConfig, StrictModel, parse_config
+from kingyo.run.config import RESERVED_NAMES, StrictModel
 from kingyo.run.config_file import name_from_path
-from kingyo.space import GenomeLayout
 from kingyo.tasks import TaskSpec, load_task_spec
 
 MAX_FEVALS = 100
 SIGMA = 1 / 6
 """Defaults of mergekit-evolve; sigma is in units of genes, not a share of an axis."""
 LM_EVAL_KEYS = ("limit", "num_fewshot", "shuffle", "apply_chat_template", "fewshot_as_multiturn")
-DTYPE = "bfloat16"
+NORMALIZED = {"linear": True, "task_arithmetic": False, "ties": True, "dare_ties": True}
+"""Method -> default of ``normalize``; none for slerp."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class GenomeRun:
-    """A genome file as a run."""
-
-    config: RunConfig
-    notes: tuple[str, ...] = ()
-
-
-class _Definition(GenomeLayout):
+class _Genome(StrictModel):
     models: Annotated[list[Model], Field(min_length=1)]
     merge_method: str
     base_model: Base = None
-    filters: Annotated[tuple[str, ...], BeforeValidator(lambda value: value or ())] = ()
+    layer_granularity: Annotated[int, Field(strict=True)] = 0
+    normalize: bool | None = None
+    allow_negative_weights: bool = False
+    filters: list[str] | None = None
+    smooth: bool = False
+    tokenizer_source: str | None = None
 
 
 class _Task(StrictModel):
@@ -56,7 +53,7 @@ class _Task(StrictModel):
 
 
 class _GenomeFile(StrictModel):
-    genome: _Definition
+    genome: _Genome
     tasks: Annotated[list[_Task], Field(min_length=1)]
     limit: int | None = None
     num_fewshot: int | None = None
@@ -71,10 +68,10 @@ def is_genome_file(data: Mapping[str, object]) -> bool:
     return "genome" in data and "sources" not in data
 
 
-def load_genome_file(
+def convert_genome_file(
     path: Path, *, max_fevals: int | None = None, task_search_path: Sequence[Path] = ()
-) -> GenomeRun:
-    """Read a genome file as a run.
+) -> tuple[dict[str, object], list[str]]:
+    """Return the content of a run.yaml for a genome file, and the keys that have no effect in it.
 
     Args:
         path: the file; relative paths of models start at its folder.
@@ -82,49 +79,79 @@ def load_genome_file(
         task_search_path: folders with task files, besides that of the file.
     """
     file = parse_model(_GenomeFile, read_yaml(path), str(path))
-    specs = _specs(file.tasks, path, task_search_path)
-    low, high = file.genome.bounds(file.genome.merge_method)
+    merge, sigma = _merge(file.genome, path.parent)
     data: dict[str, object] = {
         "name": name_from_path(path, "genome"),
         "sources": _names(file.genome),
-        **_tasks(specs),
-        "merge": {
-            "method": file.genome.merge_method,
-            "dtype": DTYPE,
-            "genome": _genome(file),
-        },
-        "search": {"preset": "mergekit-evolve", "settings": {"sigma": SIGMA / (high - low)}},
+        **_tasks(file.tasks, path, task_search_path),
+        "merge": merge,
+        "search": {"preset": "mergekit-evolve", "settings": {"sigma": sigma}},
         "budget": {"candidates": max_fevals or MAX_FEVALS},
     }
-    if file.genome.base_model is not None:
-        data["base"] = file.genome.base_model
-    return GenomeRun(config=parse_config(data, str(path)), notes=tuple(_notes(file)))
+    base = file.genome.models[0] if file.genome.merge_method == "slerp" else file.genome.base_model
+    if base is not None:
+        data["base"] = base
+    unused = [key for key in (*LM_EVAL_KEYS, "random_init") if key in file.model_fields_set]
+    unused += ["metric"] if any("metric" in task.model_fields_set for task in file.tasks) else []
+    return data, unused
 
 
-def _genome(file: _GenomeFile) -> dict[str, object]:
-    given = file.genome.model_dump(include=set(GenomeLayout.model_fields), exclude_unset=True)
-    return {"filters": (), **given, "random_init": file.random_init}
+def _merge(genome: _Genome, folder: Path) -> tuple[dict[str, object], float]:
+    """Return the section ``merge``, and sigma as a share of its ranges."""
+    method, n = genome.merge_method, len(genome.models)
+    if method not in (*NORMALIZED, "slerp"):
+        raise unknown_name_error("genome.merge_method", method, (*NORMALIZED, "slerp"))
+    for key, holds, expected in (
+        ("filters", not genome.filters, "no filters, because a run.yaml has genes by groups of layers"),
+        ("smooth", not genome.smooth, "false, because weights of a run.yaml change in steps"),
+        ("models", method != "slerp" or n == 2, "two models for slerp"),
+    ):
+        if not holds:
+            remedy = "Change it, or write a run.yaml with merge.groups: kingyo init."
+            received = str(getattr(genome, key))
+            raise KingyoError(f"genome.{key}", expected=expected, received=received, remedy=remedy)
+    merge: dict[str, object] = {"method": method, "dtype": "bfloat16", "groups": _groups(genome, folder)}
+    if genome.tokenizer_source is not None:
+        merge["tokenizer_source"] = genome.tokenizer_source
+    if method == "slerp":
+        return {**merge, "parameters": {"t": {"from": 0, "to": 1}}}, SIGMA
+    low, high = (-1 if genome.allow_negative_weights else 0), 2
+    parameters: dict[str, object] = {"weight": {"from": low, "to": high, "start": 1 / n}}
+    if method in ("ties", "dare_ties"):
+        parameters["density"] = {"from": 0, "to": 1, "start": 1}
+    parameters["normalize"] = NORMALIZED[method] if genome.normalize is None else genome.normalize
+    return {**merge, "parameters": parameters}, SIGMA / (high - low)
 
 
-def _specs(tasks: Sequence[_Task], path: Path, search: Sequence[Path]) -> list[TaskSpec]:
-    specs: list[TaskSpec] = []
+def _groups(genome: _Genome, folder: Path) -> str:
+    if genome.layer_granularity <= 0:
+        return "one"
+    n_layers = open_checkpoint(genome.models[0], folder, fetch=False).layout.n_blocks
+    n_groups, rest = divmod(n_layers, genome.layer_granularity)
+    if rest or not n_groups:
+        raise KingyoError(
+            "genome.layer_granularity",
+            expected=f"0, or a divisor of {n_layers}, the number of layers",
+            received=str(genome.layer_granularity),
+            remedy="Use such a number.",
+        )
+    return f"layers:{n_groups}"
+
+
+def _tasks(tasks: Sequence[_Task], path: Path, search: Sequence[Path]) -> dict[str, object]:
+    specs: dict[str, dict[str, object]] = {}
     for task in tasks:
         spec = _find_task(task, path.parent, search)
-        if any(other.name == spec.name for other in specs):
+        if spec.name in specs:
             raise KingyoError(
                 f"{path}: tasks",
                 expected="different tasks",
                 received=f"{spec.name} twice",
                 remedy="Name each once, and set its weight.",
             )
-        has_weight = "weight" in task.model_fields_set
-        specs.append(spec.model_copy(update={"weight": task.weight}) if has_weight else spec)
-    return specs
-
-
-def _tasks(specs: Sequence[TaskSpec]) -> dict[str, object]:
-    tasks = {spec.name: spec.model_dump(exclude_unset=True) | {"name": spec.name} for spec in specs}
-    return {"tasks": tasks} if len(specs) > 1 else {"task": tasks[specs[0].name]}
+        weight = {"weight": task.weight} if "weight" in task.model_fields_set else {}
+        specs[spec.name] = {**spec.model_dump(exclude_unset=True), "name": spec.name, **weight}
+    return {"tasks": specs} if len(specs) > 1 else {"task": next(iter(specs.values()))}
 
 
 def _find_task(task: _Task, folder: Path, search: Sequence[Path]) -> TaskSpec:
@@ -143,7 +170,7 @@ def _find_task(task: _Task, folder: Path, search: Sequence[Path]) -> TaskSpec:
     )
 
 
-def _names(genome: _Definition) -> dict[str, str]:
+def _names(genome: _Genome) -> dict[str, str]:
     """Return short names of the models: the last part of the path, with a number if it is taken."""
     references: dict[str, str] = {}
     for reference in genome.models:
@@ -156,13 +183,3 @@ def _names(genome: _Definition) -> dict[str, str]:
             name = f"{stem}-{n}"
         references[name] = reference
     return references
-
-
-def _notes(file: _GenomeFile) -> Iterator[str]:
-    keys = [key for key in LM_EVAL_KEYS if key in file.model_fields_set]
-    keys += ["metric"] if any("metric" in task.model_fields_set for task in file.tasks) else []
-    if keys:
-        yield (
-            f"{', '.join(keys)}: settings of lm-eval's tasks, without effect here. The task file defines "
-            "prompts, items and graders."
-        )

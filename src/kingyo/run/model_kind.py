@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from inspect import signature
+from itertools import islice
 from pathlib import Path
+from typing import Any, cast
 
 from kingyo.checkpoints import Checkpoint, open_checkpoint
 from kingyo.checkpoints.folder_files import read_json
@@ -13,18 +15,21 @@ from kingyo.checkpoints.model_reference import component_references, parse_refer
 from kingyo.io.model_names import local_path
 from kingyo.io.pipeline_index import PIPELINE
 from kingyo.models.kinds import (
-    AllRead,
     HasLanguagePart,
+    HasPreprocessor,
     InPipeline,
     Live,
     LoadOptions,
+    LoadsWeights,
     ModelKind,
     Options,
-    called,
+    Question,
+    call_kind,
     common_kind,
     kind_of,
     known_kind,
     load_live,
+    members,
     require_needs,
 )
 from kingyo.run.config import RunConfig
@@ -76,7 +81,7 @@ def _is_in_pipeline(reference: str, name: str | None) -> bool:
     config = read_json(path / "config.json", "a model's config.json")
     index = read_json(path.parent / PIPELINE, "the index of a pipeline")
     kind = known_kind(config, index) if name is None else kind_of(config, name)
-    return isinstance(kind, InPipeline) and called(kind, "takes", lambda: bool(kind.takes(config, index)))
+    return isinstance(kind, InPipeline) and call_kind(kind, "takes", lambda: bool(kind.takes(config, index)))
 
 
 def require_answers(task: Task, kind: ModelKind) -> None:
@@ -89,27 +94,87 @@ def require_answers(task: Task, kind: ModelKind) -> None:
 
 def check_items(task: Task, kind: ModelKind, path: Path) -> None:
     """Check that models can read all items of all splits, for example that no prompt is too long."""
-    reader = called(kind, "reader", lambda: kind.reader(path))
-    if reader is None:
-        return
-    for single in single_tasks(task):
-        for split in SPLITS:
-            with task_crashes_as_errors(single), suppress(AllRead):
-                _read(single, reader, single.items(split))
+    own = preprocessor_of(kind, path)
+    asked = [
+        first_question(single, kind, own, single.items(split))
+        for single in single_tasks(task)
+        for split in SPLITS
+    ]
+    questions = [each for each in asked if each is not None]
+    for error in call_kind(kind, "validate", lambda: list(islice(kind.validate(path, questions), 1))):
+        raise error
 
 
-def _read(task: Task, reader: object, items: Sequence[Item]) -> None:
-    try:
-        task.score(reader, items)
-    except AttributeError as error:
-        if error.obj is not reader:  # else the task needs more than what a reader has
-            raise
+def preprocessor_of(kind: ModelKind, path: Path) -> Any:
+    """Return what live models of a kind have without weights, or None."""
+    if not isinstance(kind, HasPreprocessor):
+        return None
+    return call_kind(kind, "preprocessor", lambda: kind.preprocessor(path))
+
+
+def first_question(task: Task, kind: ModelKind, own: Any, items: Sequence[Item]) -> Question | None:
+    """Return the first call of a model by which a task would ask about items; None if it is not known.
+
+    Args:
+        task: a single task.
+        kind: the kind of the models.
+        own: the result of ``preprocessor_of``.
+        items: items of the task.
+
+    Raises:
+        KingyoError: the task crashed before.
+    """
+    rehearsal = _Rehearsal(kind, own)
+    with task_crashes_as_errors(task):
+        try:
+            task.score(rehearsal, items)
+        except _Asked as asked:
+            return asked.question
+        except AttributeError as error:
+            if error.obj is not rehearsal:  # else the task needs more than is known without weights
+                raise
+    return None
+
+
+class _Asked(BaseException):
+    def __init__(self, question: Question | None) -> None:
+        self.question = question
+
+
+class _Rehearsal:
+    """Stands for a live model until a task calls a method that needs weights."""
+
+    def __init__(self, kind: ModelKind, own: Any) -> None:
+        self._protocols = kind.provides
+        self._own = own
+
+    def __getattr__(self, name: str) -> Any:
+        if hasattr(self._own, name):
+            return getattr(self._own, name)
+        methods = (getattr(each, name, None) for each in self._protocols if name in members(each))
+        method = next((each for each in methods if callable(each)), None)
+        if method is None:
+            raise AttributeError(name, name=name, obj=self)
+
+        def ask(*args: Any, **kwargs: Any) -> None:
+            bound = signature(method).bind(self, *args, **kwargs)
+            bound.apply_defaults()
+            _, *given = bound.arguments.items()
+            inputs: object = given[0][1] if given else ()
+            if not isinstance(inputs, list | tuple):
+                raise _Asked(None)
+            raise _Asked(Question(name, cast("Sequence[Any]", inputs), dict(given[1:])))
+
+        return ask
 
 
 def load_checkpoint(checkpoint: Checkpoint, kind: ModelKind, options: LoadOptions) -> Live:
     """Load a model, with its LoRA if it has one."""
     live = load_live(kind, checkpoint.path, options)
-    checkpoint.load_into(live.weights)
+    if isinstance(live, LoadsWeights):
+        live.load_weights((name, checkpoint.read(name)) for name in checkpoint.tensors)
+    else:
+        checkpoint.load_into(live.weights)
     return live
 
 

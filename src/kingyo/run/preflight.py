@@ -24,9 +24,9 @@ from kingyo.run.setup import same_sources
 from kingyo.run.spaces import first_merge
 from kingyo.space import probes
 from kingyo.stats import Groups, mean_name, size_of, wilson
-from kingyo.strategies import SINGLE_OBJECTIVE
+from kingyo.strategies import STRATEGIES
 from kingyo.tasks import require_measures, require_teaching
-from kingyo.tasks.rouge import has_japanese_words
+from kingyo.tasks.graders.texts import has_japanese_words
 from kingyo.vocabulary import check_tokens
 
 _WIDTHS = {"float64": 3, "float32": 2, "float16": 1, "bfloat16": 1}
@@ -246,7 +246,8 @@ def _unused_objectives(run: Run) -> Iterator[str]:
         run.all_searches[0].objectives,
         str(run.all_searches[0].description.get("strategy")),
     )
-    if objectives.names and strategy in SINGLE_OBJECTIVE:
+    handles = getattr(STRATEGIES.get(strategy, run.folder), "handles_objectives", True)
+    if objectives.names and not handles:
         mean = mean_name(objectives.tasks.values())
         yield (
             f"{strategy} maximises the {mean} of the tasks, and the front is a by-product. "

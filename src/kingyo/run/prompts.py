@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 
 from kingyo.io.units import counted
-from kingyo.models.kinds import called
 from kingyo.models.kinds.causal_lm import open_tokenizer
-from kingyo.models.kinds.kind import AllRead
 from kingyo.run.layer_paths import frame_of
+from kingyo.run.model_kind import first_question, preprocessor_of
 from kingyo.run.run import Run
 from kingyo.tasks import GRADERS, TASK_KINDS, TaskSpec, TextSettings, settings_of, single_tasks, splits_of
 from kingyo.types import Item, Task
@@ -138,10 +136,7 @@ def with_added_tokens(folder: Path, prompt: str) -> str | None:
 
 
 def _as_read(run: Run, task: Task, item: Item) -> str | None:
-    """Return the prompt of an item as the reader of live models reads it; None if it cannot show it."""
-    reader = called(run.kind, "reader", lambda: run.kind.reader(reads_like(run)))
-    if not hasattr(reader, "shown"):
-        return None
-    with suppress(AllRead):
-        task.score(reader, [item])
-    return str(reader.shown(reader.prompts[0]))
+    """Return the prompt of an item as live models read it; None if their kind cannot show it."""
+    own = preprocessor_of(run.kind, reads_like(run))
+    question = first_question(task, run.kind, own, [item]) if hasattr(own, "shown") else None
+    return None if question is None else str(own.shown(question.prompts[0]))

@@ -25,11 +25,10 @@ from kingyo.run.extensions import FACT as EXTENSIONS
 from kingyo.run.extensions import as_initial_budget
 from kingyo.store import DATABASE, RunStore
 from kingyo.store.trial_log import OPENED
-from kingyo.tasks.named_paths import named_paths
-from kingyo.tasks.rouge import LIBRARIES as ROUGE_LIBRARIES
+from kingyo.tasks.spec import libraries_of as libraries_of_task
+from kingyo.tasks.spec import paths_in
 from kingyo.user_code.files import hash_own, in_place, libraries_behind, loaded_below, root_of
 from kingyo.user_code.versions import KINGYO, digest, digest_of_path, scoring_versions, version_now
-from kingyo.vision.features import LITE0_LIBRARIES
 
 if TYPE_CHECKING:
     from kingyo.run.run import Run
@@ -69,10 +68,7 @@ def current_versions(config: RunConfig, folder: Path, libraries: Sequence[str]) 
     graders = [name for spec in specs for name, _ in spec.graders]
     kinds = [spec.kind for spec in specs if spec.kind is not None]
     extras = [*libraries, *(["peft"] if config.controls.trained or config.tune is not None else [])]
-    extras += ["lingua-language-detector"] if "language" in graders else []
-    extras += ROUGE_LIBRARIES if "rouge-l" in graders else []
-    describes = {"style", "preference"} & {*graders} or any("references" in each.options for each in specs)
-    extras += LITE0_LIBRARIES if describes else []
+    extras += [name for spec in specs for name in libraries_of_task(spec, folder)]
     own = {folder / file for file, _ in _own_files(config)}
     extras += sorted({name for file in own for name in libraries_behind(file, root_of(file, folder))})
     return scoring_versions(extras, [*graders, *kinds, *config.merge.methods])
@@ -104,7 +100,7 @@ def user_code(config: RunConfig, folder: Path, known: Iterable[str] = ()) -> dic
 def _graders_files(config: RunConfig, folder: Path) -> list[Path]:
     """Return the models and pictures that graders use, as files or folders."""
     specs = config.specs.values()
-    return [path for spec in specs for path in named_paths(spec.kind_name, spec.options, folder)]
+    return [path for spec in specs for path in paths_in(spec, folder)]
 
 
 def _own_files(config: RunConfig) -> list[tuple[str, object]]:
@@ -114,6 +110,7 @@ def _own_files(config: RunConfig) -> list[tuple[str, object]]:
         *(pair for spec in specs for pair in spec.graders),
         *((spec.kind, spec.options) for spec in specs),
         (config.kind, None),
+        *((name, None) for name in config.answer_objectives),
         *((method, None) for method in config.merge.methods),
         *((search.strategy, search.settings) for search in searches),
         *((search.settings.get("strategy"), search.settings.get("settings")) for search in searches),
@@ -177,8 +174,7 @@ def stored_code(store: RunStore) -> Mapping[str, str]:
 
 def opened_files(store: RunStore) -> Mapping[str, str]:
     """Return the stored hashes of the files that graders only read; some are also in ``stored_code``."""
-    stored = cast("dict[str, str]", store.fact(OPENED) or {})
-    return {file: value for file, value in stored.items() if value}
+    return {file: value for file, value in store.fact(OPENED).items() if value}
 
 
 def has_changed_opened(store: RunStore) -> bool:

@@ -10,10 +10,10 @@ from functools import cache
 from pathlib import Path
 
 from kingyo.errors import KingyoError
-from kingyo.evolution import RACED, Event, Journey, Search
-from kingyo.evolution.trial_evaluation import KnownScores, ScoresElsewhere
+from kingyo.evolution import RACED, Event, Journey, Search, Stage
+from kingyo.evolution.trial_evaluation import ScoresElsewhere
 from kingyo.io.schema import parse_model
-from kingyo.recipe import Recipe
+from kingyo.run.choice import scores_of_plain_merge
 from kingyo.run.config import TRAINED, TuneConfig
 from kingyo.run.extensions import TUNE, Amounts, asked_controls, extend, with_extensions
 from kingyo.run.learnable import demands_learning
@@ -28,11 +28,9 @@ from kingyo.run.provenance import (
     score_again,
 )
 from kingyo.run.run import Run
-from kingyo.run.scout_scores import measured_scores
 from kingyo.run.searches import CONTROLS, require_control
 from kingyo.run.seed_runs import scores_of_other_seed
 from kingyo.run.setup import stored_config
-from kingyo.run.spaces import space_of
 from kingyo.run.tune import require_lessons, require_tunable
 from kingyo.run.worker import runner_of, shared_merger
 from kingyo.store import RunStore
@@ -61,27 +59,20 @@ def journey_of(run: Run, notify: Callable[[Event], None]) -> Journey:
         n_fit, is_demanded = len(run.items["fit"]), demands_learning(run.config)
         return [taught(each, run.task, merger, n_fit, is_demanded=is_demanded) for each in measured]
 
-    def then(merge: Recipe) -> list[Search]:
-        return ready(run.searches_after(merge))
+    def prepared(stage: Stage) -> Stage:
+        return lambda winners: ready(stage(winners))
 
     return Journey(
         store=store,
         runner=runner,
         baselines=run.baselines,
-        searches=ready(run.searches),
-        then=then if run.goes_on else None,
+        stages=[prepared(stage) for stage in run.stages],
         finalists=run.config.finalists,
         reuse=run.config.search.reuse,
-        known=ScoresElsewhere(baselines=scores_of_other_seed(store), trials=_measured(run)),
+        known=ScoresElsewhere(baselines=scores_of_other_seed(store), trials=scores_of_plain_merge(run)),
         set_measures=measures,
         notify=notify,
     )
-
-
-def _measured(run: Run) -> KnownScores:
-    if run.config.scout is None:
-        return {}
-    return measured_scores(run, run.begun, space_of(run, run.settings.first))
 
 
 def is_complete(store: RunStore) -> bool:

@@ -10,17 +10,16 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from kingyo.engine import Plan, Sources, plan
-from kingyo.evolution import Search
+from kingyo.evolution import MAIN, Search, Stage, fixed
 from kingyo.kernels.statistics_cache import TensorStats
 from kingyo.methods import METHODS
 from kingyo.models.kinds import MODEL_KINDS
 from kingyo.recipe import Recipe
 from kingyo.run.adapters import open_trained
-from kingyo.run.config import RunConfig
+from kingyo.run.config import WEIGHT_SEARCH, RunConfig
 from kingyo.run.extensions import with_asked_controls
 from kingyo.run.layer_paths import read_known_paths
 from kingyo.run.learnable import LEARNS, learns, with_learning
-from kingyo.run.scouted import open_scout
 from kingyo.run.searches import baseline_recipes, searches, searches_after
 from kingyo.run.settings import settings_of
 from kingyo.run.setup import KnownPaths, Setup, open_models, require_same_models, stored_config
@@ -54,8 +53,6 @@ class Run(Setup):
             MODEL_KINDS.get(config.kind, folder)
         models = open_models(config, folder, fetch=fetch)
         known = read_known_paths(config, folder, models)
-        if config.scout is not None:
-            open_scout(folder / config.scout).close()
         return cls(
             config=config, folder=folder, settings=settings, models=models, known_paths=known
         ).with_config(config)
@@ -137,23 +134,22 @@ class Run(Setup):
         return tuple(searches(self))
 
     @property
-    def goes_on(self) -> bool:
-        """Whether later searches start from the winner of the first."""
-        return self.settings.then is not None or self.config.tune is not None
-
-    def searches_after(self, merge: Recipe) -> list[Search]:
-        """Return the searches that follow a first one with this winner: paths, or tuning."""
-        after = [] if self.settings.then is None else searches_after(merge, self)
+    def stages(self) -> list[Stage]:
+        """Weights, then paths through the bred merge, then tuning, as far as the run has them."""
+        stages: list[Stage] = [fixed(*self.searches)]
+        if self.settings.then is not None:
+            stages.append(lambda winners: searches_after(winners[WEIGHT_SEARCH], self))
         if self.config.tune is not None:
-            after += tuned_searches(self, merge, self.items, self.open_sources)
-        return after
+            stages.append(lambda winners: tuned_searches(self, winners[MAIN], self.items, self.open_sources))
+        return stages
 
     @cached_property
     def all_searches(self) -> tuple[Search, ...]:
         """All searches in order; those that need a winner assume that the start of the first search wins."""
-        if not self.goes_on:
+        if len(self.stages) == 1:
             return self.searches
-        return (*self.searches, *self.searches_after(first_merge(self)))
+        winners: dict[str, Recipe] = dict.fromkeys((WEIGHT_SEARCH, MAIN), first_merge(self))
+        return tuple(search for stage in self.stages for search in stage(winners))
 
     @property
     def axes(self) -> tuple[Axis, ...]:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Protocol
 
-from kingyo.errors import KingyoError, unknown
+from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.evolution import MAIN, Event, Search
 from kingyo.io.extras import require_extra
 from kingyo.recipe import PASSTHROUGH, Recipe
@@ -32,9 +32,9 @@ from kingyo.space import (
     ParameterSpace,
     RecipeSpace,
     RoundedSpace,
-    SharedKeysSpace,
     SourceSpace,
     SourceValues,
+    WithDefaults,
     parent_recipe,
     paths_of,
     uniform_recipe,
@@ -42,7 +42,7 @@ from kingyo.space import (
 from kingyo.space.source_values import ParameterValues
 from kingyo.store import RunStore
 from kingyo.strategies import STRATEGIES, build, derived_seed
-from kingyo.strategies.initial_points import InitialPointsStrategy
+from kingyo.strategies.wrapper import InitialPointsStrategy
 from kingyo.types import Genome, Strategy
 
 
@@ -68,7 +68,7 @@ def searches(setup: Setup) -> list[Search]:
     """Return the main search and its controls.
 
     If weights and paths are searched in turn, return only the weight search; ``searches_after`` gives the
-    others. Genes are rounded before they are decoded, except those of genome files.
+    others. Genes are rounded before they are decoded.
     """
     if setup.settings.then is not None:
         return [_main(setup, setup.settings.first, name=WEIGHT_SEARCH)]
@@ -122,7 +122,7 @@ def new_search(
     is_paths = paths is space
     return Search(
         name=name,
-        space=space if keys.is_default else SharedKeysSpace(space=space, keys=keys),
+        space=space if keys.is_default else WithDefaults(space=space, keys=keys),
         strategy=strategy,
         limits=limits_of(wanted.budget),
         screen=wanted.screen,
@@ -147,9 +147,9 @@ def completed(search: Search, setup: Setup, wanted: SearchSettings) -> Search:
     longest = dataflow_space(setup).most_hops if wanted.space == "dataflow" else None
     return replace(
         search,
-        objectives=objectives_of(config, folder, wanted, longest=longest),
+        objectives=objectives_of(config, folder, wanted, setup.models.skeleton.path, longest=longest),
         simplicity=simplicity_of(config, folder, wanted),
-        space=RoundedSpace(space=search.space) if config.merge.genome is None else search.space,
+        space=RoundedSpace(space=search.space),
     )
 
 
@@ -176,7 +176,7 @@ def possible_controls(setup: Setup) -> tuple[str, ...]:
 def require_control(name: str, setup: Setup) -> None:
     """Check that a control suits a run."""
     if name not in CONTROLS:
-        raise unknown("control", name, CONTROLS)
+        raise unknown_name_error("control", name, CONTROLS)
     CONTROLS[name](setup, ())
 
 
@@ -206,8 +206,8 @@ def _grid(setup: Setup, _: tuple[str, ...]) -> Search:
     Of several methods it uses the first that merges all sources and has a parameter to vary.
     """
     wanted = setup.settings.controls
-    if wanted.space == "dataflow" or setup.config.merge.genome is not None:
-        raise _no_grid("a search of methods and their parameters", "layer paths, or a genome file")
+    if wanted.space == "dataflow":
+        raise _no_grid("a search of methods and their parameters", "layer paths")
     for settings in by_method(wanted, setup.folder):
         main = parameter_space(setup, settings, is_part=True)
         limit = main.method.max_sources

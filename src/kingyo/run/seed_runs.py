@@ -9,6 +9,7 @@ from typing import cast
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES
 from kingyo.evolution.trial_evaluation import KnownScores
+from kingyo.run.choice import CHOICE
 from kingyo.run.provenance import (
     ACCEPTED,
     CODE,
@@ -39,7 +40,12 @@ def seed_folders(folder: Path) -> dict[int, Path]:
 
 
 def require_same_setup(folder: Path, facts: Mapping[str, object]) -> None:
-    """Check that a run differs from the runs in a folder only in its seed."""
+    """Check that a run differs from the runs in a folder only in its seed.
+
+    Of runs that choose their sources, only the requests are compared.
+    """
+    if CHOICE in facts:
+        facts = {key: facts[key] for key in (CHOICE, "items", CODE, VERSIONS) if key in facts}
     for path in seed_folders(folder).values():
         with RunStore.read(path) as store:
             stored = {key: store.items() if key == "items" else store.fact(key) for key in facts}
@@ -65,6 +71,7 @@ def _changes(store: RunStore, facts: Mapping[str, object]) -> Changes:
 
 
 _DIFFERENCES = {
+    CHOICE: "another run.yaml, or other candidates",
     "config": "another run.yaml",
     "models": "other models",
     "items": "other items",
@@ -110,6 +117,9 @@ def _baseline_scores(store: RunStore) -> KnownScores:
 
 
 def _without_free_keys(key: str, value: object) -> object:
-    if key != "config" or not isinstance(value, dict):
-        return value
-    return {key: each for key, each in cast("dict[str, object]", value).items() if key not in FREE_KEYS}
+    if not isinstance(value, dict) or key not in ("config", CHOICE):
+        return cast("object", value)
+    keys = cast("dict[str, object]", value)
+    if key == CHOICE:
+        return {**keys, "asked": _without_free_keys("config", keys["asked"])}
+    return {key: each for key, each in keys.items() if key not in FREE_KEYS}

@@ -18,9 +18,9 @@ from kingyo.run.config import (
     SearchConfig,
     Space,
 )
-from kingyo.space import Bounds, GenomeLayout, SourceValues
+from kingyo.space import Bounds, SourceValues
 from kingyo.strategies import STRATEGIES, learns_from_items
-from kingyo.strategies.presets import DEFAULT_PRESETS, METRIC, Preset, preset
+from kingyo.strategies.presets import DEFAULT_PRESETS, FULL_SET, Preset, preset
 from kingyo.tasks import measure_name
 
 TARGET_CANDIDATES = 100
@@ -86,8 +86,8 @@ def _search_settings(
 ) -> SearchSettings:
     """Resolve one search. ``is_next``: it searches paths after a weight search."""
     space: Space = "dataflow" if is_next else config.space
-    has_set_measures = bool(deciding_measures(config))
-    chosen = preset(preset_name or (METRIC if has_set_measures else DEFAULT_PRESETS[space]))
+    needs_all_items = bool(deciding_measures(config) or config.answer_objectives)
+    chosen = preset(preset_name or (FULL_SET if needs_all_items else DEFAULT_PRESETS[space]))
     merge = MergeConfig(dtype=config.merge.dtype) if is_next else config.merge
     if preset_name is not None:
         require_preset(config, space, chosen, search, merge)
@@ -95,10 +95,10 @@ def _search_settings(
     strategy = search.strategy or chosen.strategy
     is_of_preset = strategy == chosen.strategy
     settings = {**(chosen.settings if is_of_preset else {}), **search.settings}
-    if has_set_measures:
+    if needs_all_items:
         require_full_sets(search, strategy, settings)
     screen: Mapping[str, object] = {}
-    if is_of_preset:
+    if is_of_preset and not needs_all_items:
         screen = _preset_screen(chosen, search, budget, len(config.specs))
     return SearchSettings(
         preset=chosen,
@@ -106,7 +106,7 @@ def _search_settings(
         strategy=strategy,
         settings=settings,
         methods=merge.methods or (default.method if default else "task_arithmetic",),
-        groups=_groups_of(merge.genome) or merge.groups or (default.groups if default else "one"),
+        groups=merge.groups or (default.groups if default else "one"),
         values=_values(merge, chosen),
         own=_values_of_sources(config, merge, chosen),
         screen=_screen(search, screen),
@@ -199,12 +199,6 @@ def deciding_measures(config: RunConfig) -> dict[str, str]:
     return {name: measure for name, measure in measures.items() if measure is not None}
 
 
-def _groups_of(genome: GenomeLayout | None) -> str | None:
-    if genome is None:
-        return None
-    return f"{genome.layer_granularity} layers each" if genome.layer_granularity > 0 else "one"
-
-
 def _value(value: Range | bool | float) -> float | bool | Bounds:
     if isinstance(value, Range):
         start = tuple(value.start) if isinstance(value.start, list) else value.start
@@ -249,17 +243,17 @@ def require_full_sets(search: SearchConfig, strategy: str, settings: Mapping[str
     if STRATEGIES.is_registered(strategy) and learns_from_items(strategy, settings):
         raise KingyoError(
             "search.strategy" if search.strategy else "search.preset",
-            expected="a strategy that needs one number of each candidate, beside a task with `measure`",
+            expected="one that needs one number per candidate, beside `measure` or objectives of answers",
             received=f"{strategy}, which learns from scores of individual items",
-            remedy=f"Delete it to search with {preset(METRIC).strategy}, or name another, such as ga.",
+            remedy=f"Delete it to search with {preset(FULL_SET).strategy}, or name another, such as ga.",
         )
     screen = {key: value for key, value in search.screen.items() if value not in (None, "none")}
     if screen:
         raise KingyoError(
             "search.screen",
-            expected="none beside a task with `measure`, for which each candidate answers all items of fit",
+            expected="none beside `measure` or objectives of answers, which need all items of fit",
             received=", ".join(f"{key}: {value}" for key, value in screen.items()),
-            remedy="Delete search.screen, or the `measure` of the task.",
+            remedy="Delete search.screen, or the `measure` or objective.",
         )
 
 

@@ -10,7 +10,7 @@ from typing import cast
 
 from kingyo.checkpoints import Checkpoint, fingerprints_of, is_as_stamped, open_checkpoint
 from kingyo.checkpoints.locate import open_together
-from kingyo.errors import KingyoError, unknown
+from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.io.lazy_torch import torch
 from kingyo.models.kinds import HasLanguagePart, ModelKind, known_kind
 from kingyo.run.config import RunConfig, parse_config
@@ -108,7 +108,7 @@ def _frame(config: RunConfig, models: RunModels) -> str | None:
     """
     name = config.merge.frame
     if name is not None and name not in models.named:
-        raise unknown("merge.frame", name, models.named)
+        raise unknown_name_error("merge.frame", name, models.named)
     if name is not None:
         return name
     among = models.sources if config.space == "dataflow" else models.named
@@ -137,9 +137,8 @@ def stored_config(store: RunStore) -> tuple[RunConfig, Path]:
             received="one that was stopped before its first step",
             remedy="Delete the folder and start again with `kingyo evolve`.",
         )
-    return parse_config(cast(dict[str, object], data), str(store.folder)), _current_folder(
-        store, Path(folder)
-    )
+    keys = {key: value for key, value in cast(dict[str, object], data).items() if key != "scout"}  # of 0.1
+    return parse_config(keys, str(store.folder)), _current_folder(store, Path(folder))
 
 
 def _current_folder(store: RunStore, folder: Path) -> Path:

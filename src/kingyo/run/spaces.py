@@ -18,12 +18,10 @@ from kingyo.run.settings import SearchSettings, deciding_measures
 from kingyo.run.setup import Setup
 from kingyo.space import (
     Bounds,
-    GenomeLayout,
     HybridSpace,
-    MergekitGenome,
     ParameterSpace,
+    RecipeDefaults,
     RecipeSpace,
-    SharedKeys,
     SourceChoice,
     SourceSpace,
     assign_values,
@@ -39,12 +37,13 @@ from kingyo.space.recipe_objectives import (
     has_closeness,
     require_closeness,
 )
+from kingyo.tasks.answer_objectives import ANSWER_OBJECTIVES
 
 
 def objectives_of(
-    config: RunConfig, folder: Path, search: SearchSettings, *, longest: int | None = None
+    config: RunConfig, folder: Path, search: SearchSettings, model: Path, *, longest: int | None = None
 ) -> Objectives:
-    """Return the objectives of a search."""
+    """Return the objectives of a search; ``model``: folder of a model whose tokenizer candidates have."""
     specs, n_items = config.specs, search.screen.items
     if n_items is not None and n_items < len(specs):
         raise KingyoError(
@@ -56,7 +55,8 @@ def objectives_of(
     tasks = {name: spec.weight for name, spec in specs.items()} if len(specs) > 1 else {"": 1.0}
     measures: dict[str, Callable[[Recipe], float]] = {}
     if CLOSENESS in config.objectives:
-        _require_closeness(config, folder, search)
+        for method, values in methods_with_values(search, folder):
+            require_closeness(method, values)
         measures[CLOSENESS] = closeness
     if FEW_SOURCES in config.objectives:
         measures[FEW_SOURCES] = partial(few_sources, n_sources=_n_sources_to_choose(config))
@@ -64,7 +64,12 @@ def objectives_of(
         assert longest is not None, "run.yaml is checked"
         measures[FEW_HOPS] = partial(few_hops, longest=longest)
     return Objectives(
-        tasks=tasks, names=config.objectives, measures=measures, by_set=deciding_measures(config)
+        tasks=tasks,
+        names=config.objectives,
+        measures=measures,
+        answers={name: ANSWER_OBJECTIVES.get(name, folder) for name in config.answer_objectives},
+        model=model,
+        by_set=deciding_measures(config),
     )
 
 
@@ -72,21 +77,9 @@ def simplicity_of(
     config: RunConfig, folder: Path, search: SearchSettings
 ) -> Callable[[Recipe], float] | None:
     """Return the key that ranks recipes of equal score by simplicity, or None."""
-    if config.merge.genome is not None or search.space == "dataflow" or config.hybrid.joint:
+    if search.space == "dataflow" or config.hybrid.joint:
         return None
     return closeness if all(has_closeness(*pair) for pair in methods_with_values(search, folder)) else None
-
-
-def _require_closeness(config: RunConfig, folder: Path, search: SearchSettings) -> None:
-    if config.merge.genome is not None:
-        raise KingyoError(
-            f"objectives: {CLOSENESS}",
-            expected="merges of complete models",
-            received="merge.genome",
-            remedy=f"Delete {CLOSENESS}: recipes of genome files consist of slices.",
-        )
-    for method, values in methods_with_values(search, folder):
-        require_closeness(method, values)
 
 
 def methods_with_values(
@@ -141,27 +134,11 @@ def first_merge(setup: Setup) -> Recipe:
 
 def merges_of(setup: Setup, wanted: SearchSettings) -> SourceSpace:
     """Return the space of weights of a search: one method, or a choice of methods and sources."""
-    genome = setup.config.merge.genome
-    if genome is not None:
-        return _genome_space(setup, genome, wanted)
     choice = choice_of(setup.config.merge.choose_sources)
     if len(wanted.methods) == 1 and choice is None:
         return parameter_space(setup, wanted)
     parts = [parameter_space(setup, each, is_part=True) for each in by_method(wanted, setup.folder)]
     return RecipeSpace(parts=tuple(parts), choice=choice)
-
-
-def _genome_space(setup: Setup, genome: GenomeLayout, wanted: SearchSettings) -> MergekitGenome:
-    models = setup.models
-    return MergekitGenome(
-        method=wanted.methods[0],
-        sources=models.references,
-        base=models.base.reference if models.base is not None else None,
-        n_layers=merged_layout(setup).n_blocks,
-        layout=genome,
-        dtype=setup.config.merge.dtype,
-        seed=setup.config.seed,
-    )
 
 
 def parameter_space(setup: Setup, wanted: SearchSettings, *, is_part: bool = False) -> ParameterSpace:
@@ -221,14 +198,14 @@ def choice_of(choose: Choose | bool) -> SourceChoice | None:
     return SourceChoice(at_least=choose.at_least, at_most=choose.at_most)
 
 
-def shared_keys(setup: Setup) -> SharedKeys:
+def shared_keys(setup: Setup) -> RecipeDefaults:
     """Return the keys that all recipes of a run share: what is merged, and how vocabularies are united."""
-    merge, genome = setup.config.merge, setup.config.merge.genome
+    merge = setup.config.merge
     framing, models = setup.models.framing, setup.models.named
-    return SharedKeys(
+    return RecipeDefaults(
         frame=None if framing is None else framing.reference,
         parts={part: models[use].reference if use in models else use for part, use in merge.parts.items()},
         resize=merge.resize,
-        tokenizer_source=merge.tokenizer_source or (None if genome is None else genome.tokenizer_source),
+        tokenizer_source=merge.tokenizer_source,
         tokenizer=merge.tokenizer,
     )

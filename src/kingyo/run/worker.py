@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from kingyo.engine import Sources, Writing, to_folder
+from kingyo.engine import Sources, to_folder
 from kingyo.kernels.statistics_cache import TensorStats, memory_size
 from kingyo.models.kinds import Live, LoadOptions, PassesLayers, load_live, require_ability
 from kingyo.recipe import MERGED
@@ -98,7 +98,7 @@ def merger_of(run: Run, sources: Sources) -> InPlaceMerger:
         return InPlaceMerger(load_live(run.kind, skeleton.path, options), sources)
     with TemporaryDirectory(prefix="live-", dir=run.begun.folder) as scratch:
         around = skeleton.around or None
-        written = to_folder(run.plan, Path(scratch) / "model", writing=Writing(around=around))
+        written = to_folder(run.plan, Path(scratch) / "model", around=around)
         model = written if around is None else written / skeleton.path.absolute().name
         return InPlaceMerger(load_live(run.kind, model, options), sources)
 

@@ -7,23 +7,24 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, cast
 
-from kingyo.engine import ExecutionOptions, Plan, Sources, into, plan
+from kingyo.engine import MergeOptions, Plan, Sources, compute, into, plan
 from kingyo.errors import ChangedSourceError, KingyoError, crash, crashes_as_errors
-from kingyo.models.kinds import Live, PassableModels
+from kingyo.io.lazy_torch import Tensor
+from kingyo.models.kinds import Live, LoadsWeights, PassableModels
 from kingyo.recipe import Recipe, cumulative
 from kingyo.runners.item_progress import ItemProgress, ReportFailedError, reporting
-from kingyo.tasks import check_order
-from kingyo.tasks.grader_process import GRADER_PROCESS
+from kingyo.tasks.graders.process import GRADER_PROCESS
+from kingyo.tasks.kinds import FIX
 from kingyo.types import Evaluation, Item, ItemScore, Media, Progress, Split, Task, ignore_progress
 from kingyo.user_code.timeout import TooSlowError, within_on_main
 
 Builder = Callable[[Recipe], Any]
 """Builds the model of a recipe, for the tasks of a run to score; the next call may overwrite it."""
-_HOW = ExecutionOptions(compiled=True)
+_HOW = MergeOptions(compiled=True)
 """Compiled code takes time to load, which pays off over many candidates."""
 
 
@@ -42,8 +43,19 @@ class InPlaceMerger:
     def merge(self, recipe: Recipe) -> Plan:
         """Overwrite the weights of the model, and return what was merged."""
         merged = plan(recipe, self.sources)
-        into(merged, self.model.weights, _HOW)
+        if isinstance(self.model, LoadsWeights):
+            self.model.load_weights(_tensors(merged))
+        else:
+            into(merged, self.model.weights, _HOW)
         return merged
+
+
+def _tensors(merged: Plan) -> Iterator[tuple[str, Tensor]]:
+    """Compute the tensors of a merge one by one."""
+    merged.sources.check_unchanged()
+    for job in merged.jobs:
+        yield job.name, compute(job, merged.sources.read)
+    merged.sources.check_unchanged()
 
 
 class LayerPathBuilder:
@@ -180,7 +192,16 @@ def task_crashes_as_errors(task: Task) -> AbstractContextManager[None]:
 
 def _checked(scores: Sequence[ItemScore], items: Sequence[Item]) -> tuple[ItemScore, ...]:
     """Return the scores if there is a valid one for each item, in order; else raise a KingyoError."""
-    check_order("task", items, scores)
+    results = cast("Sequence[object]", scores) if isinstance(cast(object, scores), Sequence) else ()
+    given = [each.item if isinstance(each, ItemScore) else None for each in results]
+    if given != [item.id for item in items]:
+        is_valid = bool(results) and None not in given
+        raise KingyoError(
+            "task",
+            expected=f"an ItemScore for each of {len(items)} items, in their order",
+            received=f"{len(given)} in another order or number" if is_valid else f"{scores!r:.80}",
+            remedy=FIX,
+        )
     for each in scores:
         if not math.isfinite(each.score) or not 0 <= each.score <= 1:
             raise KingyoError(

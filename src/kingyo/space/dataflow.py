@@ -76,9 +76,6 @@ class DataflowSpace(SourceSpace):
     merges: Mapping[str, Recipe] = field(default_factory=dict[str, Recipe])
 
     def __post_init__(self) -> None:
-        self._check()
-
-    def _check(self) -> None:
         empty = next((name for name in self.sources if self.n_layers[name] < 1), None)
         if empty is not None:
             raise KingyoError(
@@ -106,7 +103,6 @@ class DataflowSpace(SourceSpace):
 
     @property
     def most_hops(self) -> int:
-        """Length of the longest path."""
         return min(len(self.slots), self.max_hops or len(self.slots))
 
     @cached_property
@@ -116,7 +112,6 @@ class DataflowSpace(SourceSpace):
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
-        """All M layers, in order."""
         layers = [(name, number) for name in self.sources for number in range(self.n_layers[name])]
         if self.order == "source":
             return tuple(layers)
@@ -283,18 +278,16 @@ class HybridSpace(SourceSpace):
 
     @property
     def axes(self) -> tuple[Axis, ...]:
-        """Axes of the merges, then of the paths."""
         return (*self.merges.axes, *self.paths.axes)
 
     def decode(self, genome: Genome) -> Recipe:
-        """Return the recipe of a genome."""
         n = len(self.merges.axes)
         merged = self.merges.decode(genome[:n])
         return replace(self.paths, merges={MERGED: merged}).decode(genome[n:])
 
 
 def paths_of(space: Space) -> DataflowSpace | None:
-    """Return the paths that a space contains, whose genes come last; None if it has none."""
+    """Return the path part of a space, whose genes come last, or None."""
     if isinstance(space, HybridSpace):
         return space.paths
     return space if isinstance(space, DataflowSpace) else None
@@ -308,7 +301,6 @@ class PathSizes:
     layer: int
 
     def max_bytes(self, hops: int) -> int:
-        """Return an upper bound in bytes for a path of this many layers."""
         return self.ends + hops * self.layer
 
     def hops_within(self, size: str) -> int:
@@ -326,7 +318,6 @@ class PathSizes:
 
 
 def path_sizes(sources: Mapping[str, Checkpoint], frame: str, dtype: str | None) -> PathSizes:
-    """Measure the models of a data-flow space."""
     layout, tensors = sources[frame].layout, sources[frame].tensors
     outer = [info for name, info in tensors.items() if layout.stack(name) is not layout.main]
     layers = [

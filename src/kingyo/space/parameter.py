@@ -15,8 +15,8 @@ from kingyo.errors import KingyoError
 from kingyo.io.units import counted
 from kingyo.methods import MergeMethod, Parameter
 from kingyo.recipe import Recipe, Source, Value
-from kingyo.space.protocol import Bounds, SourceSpace
-from kingyo.space.source_values import ParameterValues, SourceValues, ValuesBySource
+from kingyo.space.protocol import SourceSpace
+from kingyo.space.source_values import Bounds, ParameterValues, SourceValues, ValuesBySource
 from kingyo.types import Axis, Genome
 
 AVERAGES = ("linear", "task_arithmetic", "singular_bands")
@@ -85,7 +85,6 @@ class ParameterSpace(SourceSpace):
         return tuple(axis for parameter in self.method.params for axis in self.axes_of(parameter))
 
     def axes_of(self, parameter: Parameter) -> tuple[Axis, ...]:
-        """Return the axes of one parameter, by source, then by group; empty if it is fixed."""
         return tuple(
             axis for owner in self._owners(parameter) for axis in self._axes_of_owner(parameter, owner)
         )
@@ -96,6 +95,8 @@ class ParameterSpace(SourceSpace):
             return ()
         scale = math.log10 if parameter.search_scale == "log" else float
         places = self._places[self._by_source.groups_of(owner)]
+        is_weight = parameter.name == "weight" and parameter.per_source  # at 0 the source is left out
+        neutral = 0.0 if is_weight and bounds.low <= 0.0 < bounds.high else None
         return tuple(
             Axis(
                 name=_axis_name(parameter, owner, group),
@@ -105,7 +106,7 @@ class ParameterSpace(SourceSpace):
                 start=None if start is None else scale(start),
                 place=place,
                 family=_axis_name(parameter, owner, None),
-                neutral=_neutral(parameter, bounds),
+                neutral=neutral,
             )
             for (group, place), start in zip(
                 places.items(), _starts(bounds, parameter, owner, tuple(places)), strict=True
@@ -141,7 +142,6 @@ class ParameterSpace(SourceSpace):
         return float(next((value for value in values if value is not None), 0.0))
 
     def decode(self, genome: Genome) -> Recipe:
-        """Return the recipe of a genome."""
         genes = {axis.name: gene for axis, gene in zip(self.axes, genome, strict=True)}
         return Recipe(
             merge_method=self.method_name,
@@ -187,7 +187,6 @@ class ParameterSpace(SourceSpace):
         return {name: genome for name, genome in genomes.items() if genome is not None}
 
     def _reproduces_sources(self) -> bool:
-        """Return whether the method reproduces a source that has weight 1 and the others 0."""
         searched, fixed = set(self.searched), list(self._by_source.all_fixed())
         if any(name == "weight" or (name in FACTORS and value != 1) for name, value in fixed):
             return False
@@ -226,7 +225,6 @@ class ParameterSpace(SourceSpace):
 
 
 def uniform_recipe(sources: Mapping[str, str], base: str | None, dtype: str | None) -> Recipe:
-    """Return the recipe of the plain average of all sources."""
     equal = tuple(Source(model=reference, parameters={"weight": 1.0}) for reference in sources.values())
     return Recipe(
         merge_method="linear", base_model=base, sources=equal, parameters={"normalize": True}, dtype=dtype
@@ -248,7 +246,6 @@ def _axis_name(parameter: Parameter, owner: str | None, group: str | None) -> st
 def _starts(
     bounds: Bounds, parameter: Parameter, owner: str | None, groups: Sequence[str]
 ) -> Sequence[float | None]:
-    """Return the start in each group."""
     if not isinstance(bounds.start, tuple):
         return [bounds.start] * len(groups)
     if len(bounds.start) != len(groups):
@@ -260,12 +257,6 @@ def _starts(
             remedy="Change start in merge.parameters or merge.sources, or the groups.",
         )
     return bounds.start
-
-
-def _neutral(parameter: Parameter, bounds: Bounds) -> float | None:
-    """Return 0 for a source weight, at which the source is left out, if the bounds include it."""
-    is_weight = parameter.name == "weight" and parameter.per_source
-    return 0.0 if is_weight and bounds.low <= 0.0 < bounds.high else None
 
 
 def group_positions(layout: Layout, granularity: str) -> dict[str, float | None]:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from kingyo.errors import KingyoError
 from kingyo.methods import MergeMethod
 from kingyo.recipe import BlockWeights, Conditional, Recipe, Value
-from kingyo.space.protocol import Bounds
+from kingyo.space.source_values import Bounds
 
 CLOSENESS, FEW_SOURCES, FEW_HOPS = "closeness", "few_sources", "few_hops"
 MEASURES = (CLOSENESS, FEW_SOURCES, FEW_HOPS)

@@ -14,7 +14,8 @@ from kingyo.errors import KingyoError, suggest
 from kingyo.methods import MergeMethod, Parameter, takes_base
 from kingyo.recipe import Recipe
 from kingyo.space.parameter import ParameterSpace
-from kingyo.space.protocol import Bounds, SourceSpace
+from kingyo.space.protocol import SourceSpace
+from kingyo.space.source_values import Bounds
 from kingyo.types import Axis, Genome
 
 
@@ -39,7 +40,6 @@ class SourceChoice:
         return tuple(Axis(name=axis_name(name), low=0, high=1, kind="binary", start=1) for name in sources)
 
     def limits(self, method: MergeMethod, n_sources: int) -> tuple[int, int]:
-        """Return the fewest and the most sources of a merge by this method."""
         fewest = max(self.at_least or 1, method.min_sources)
         most = min(limit for limit in (n_sources, self.at_most, method.max_sources) if limit is not None)
         return fewest, most
@@ -54,29 +54,24 @@ class SourceChoice:
         return tuple(name for name in strength if name in ranked[:n])
 
     def check(self, methods: Sequence[MergeMethod], n_sources: int) -> None:
-        """Refuse limits that no selection, or no selection of a method, can satisfy."""
         if self.at_least is not None and self.at_least > n_sources:
-            raise _wrong("at_least", f"at most {n_sources}, the number of sources", self.at_least)
+            raise _limit_error("at_least", f"at most {n_sources}, the number of sources", self.at_least)
         if self.at_most is not None and self.at_most < (self.at_least or 1):
-            raise _wrong("at_most", f"{self.at_least or 1} or more", self.at_most)
+            raise _limit_error("at_most", f"{self.at_least or 1} or more", self.at_most)
         for method in methods:
-            self._check_method(method)
-
-    def _check_method(self, method: MergeMethod) -> None:
-        fewest, most = method.min_sources, method.max_sources
-        for key, limit in (("at_least", self.at_least), ("at_most", self.at_most)):
-            if limit is not None and limit < fewest:
-                raise _wrong(key, f"{fewest} or more, which {method.name} needs", limit)
-        if most is not None and self.at_least is not None and self.at_least > most:
-            raise _wrong("at_least", f"at most {most}, the most that {method.name} takes", self.at_least)
+            fewest, most = method.min_sources, method.max_sources
+            for key, limit in (("at_least", self.at_least), ("at_most", self.at_most)):
+                if limit is not None and limit < fewest:
+                    raise _limit_error(key, f"{fewest} or more, which {method.name} needs", limit)
+            if most is not None and self.at_least is not None and self.at_least > most:
+                raise _limit_error("at_least", f"at most {most}, which {method.name} takes", self.at_least)
 
 
 def axis_name(source: str) -> str:
-    """Return the name of the axis of a source."""
     return f"use/{source}"
 
 
-def _wrong(key: str, expected: str, received: int) -> KingyoError:
+def _limit_error(key: str, expected: str, received: int) -> KingyoError:
     return KingyoError(
         f"merge.choose_sources.{key}",
         expected=expected,
@@ -123,7 +118,6 @@ class RecipeSpace(SourceSpace):
 
     @property
     def axes(self) -> tuple[Axis, ...]:
-        """The axis of the method, the axes of sources, then of the parameters of all methods."""
         return self._axes
 
     @cached_property
@@ -140,7 +134,6 @@ class RecipeSpace(SourceSpace):
         return (*([method] if len(names) > 1 else []), *chosen, *parameters.values())
 
     def decode(self, genome: Genome) -> Recipe:
-        """Return the recipe of a genome."""
         genes = {axis.name: gene for axis, gene in zip(self.axes, genome, strict=True)}
         part = self.parts[round(genes.get(METHOD, 0.0))]
         own = [

@@ -2,13 +2,67 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from statistics import median_low
 
 from kingyo.errors import KingyoError, suggest
 from kingyo.methods import MergeMethod, Parameter
 from kingyo.methods.catalogue import with_command
-from kingyo.space.protocol import Bounds, check_value, with_start
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """Search range of a parameter. The search begins at ``start``: one value, or one per group of tensors."""
+
+    low: float
+    high: float
+    start: float | tuple[float, ...] | None = None
+
+    @property
+    def starts(self) -> tuple[float, ...]:
+        if isinstance(self.start, tuple):
+            return self.start
+        return () if self.start is None else (self.start,)
+
+    @property
+    def first(self) -> float:
+        """The initial value; the middle one of several."""
+        return median_low(self.starts) if self.starts else (self.low + self.high) / 2
+
+
+def with_start(bounds: Bounds, parameter: Parameter) -> Bounds:
+    """Return the bounds with a start for int and log-scale parameters: the middle, on the search scale."""
+    if bounds.start is not None or (parameter.kind != "int" and parameter.search_scale != "log"):
+        return bounds
+    if parameter.search_scale == "log":
+        return replace(bounds, start=math.sqrt(bounds.low * bounds.high))
+    return replace(bounds, start=float(math.floor(bounds.first)))
+
+
+def check_value(parameter: Parameter, value: float | bool | Bounds) -> None:
+    """Refuse a value or range that the parameter rejects, and a range of a parameter without effect."""
+    if not isinstance(value, Bounds):
+        parameter.check(value, "merge.parameters")
+        return
+    if parameter.inert:
+        raise KingyoError(
+            f"{parameter.name} of merge.parameters",
+            expected="no range, because the parameter has no effect",
+            received="a range",
+            remedy=f"Leave it out. {parameter.doc}",
+        )
+    for number in (value.low, value.high, *value.starts):
+        parameter.check(number, "merge.parameters")
+    if parameter.search_scale == "log" and value.low <= 0:
+        raise KingyoError(
+            f"{parameter.name} of merge.parameters",
+            expected="a range above 0, for a log scale",
+            received=f"from: {value.low:g}",
+            remedy="Raise from, for example to 1e-6.",
+        )
+
 
 ParameterValues = Mapping[str, float | bool | Bounds]
 """Parameter -> fixed value or bounds."""
@@ -45,7 +99,6 @@ class ValuesBySource:
             _check(method, f"merge.sources.{source}.parameters", own.values, is_own=True)
 
     def groups_of(self, owner: str | None) -> str:
-        """Return the granularity of an owner."""
         own = self._own(owner)
         return self.groups if own is None or own.groups is None else own.groups
 
@@ -60,13 +113,11 @@ class ValuesBySource:
         return with_start(Bounds(low=parameter.search_low, high=parameter.search_high), parameter)
 
     def fixed(self, parameter: Parameter, owner: str | None) -> float | bool | None:
-        """Return the fixed value that an owner itself has, or None."""
         own = SourceValues(values=self.shared) if owner is None else self._own(owner)
         value = None if own is None else own.values.get(parameter.name)
         return None if isinstance(value, Bounds) else value
 
     def all_fixed(self) -> Iterator[tuple[str, float | bool]]:
-        """Yield all fixed values with the names of their parameters."""
         for values in (self.shared, *(own.values for own in self.own.values())):
             yield from ((name, value) for name, value in values.items() if not isinstance(value, Bounds))
 

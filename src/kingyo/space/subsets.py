@@ -36,7 +36,6 @@ class SubsetSpace(SourceSpace):
 
     @property
     def axes(self) -> tuple[Axis, ...]:
-        """One axis per source and group, named ``weight/ja/layers.0``."""
         return self._axes
 
     @cached_property

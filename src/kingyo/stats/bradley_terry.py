@@ -45,7 +45,6 @@ class PairChoices:
     n_models: int
 
     def of(self, *models: int) -> NDArray[np.bool_]:
-        """Return in which choices any of these models took part."""
         return np.isin(self.left, models) | np.isin(self.right, models)
 
     def groups(self, chosen: NDArray[np.bool_]) -> Groups | None:
@@ -77,7 +76,6 @@ class Strengths:
         return self._bounded(contrast, self.choices.of(model), level)
 
     def win_probability(self, one: int, other: int, level: float = 0.95) -> Interval:
-        """Return the probability that one model is preferred to another."""
         logit = self._bounded(self._difference(one, other), self.choices.of(one, other), level)
         score, low, high = sigmoid(np.array([logit.score, logit.low, logit.high])).tolist()
         return replace(logit, score=score, low=low, high=high)
@@ -109,7 +107,6 @@ class Strengths:
 
 
 def select(choices: PairChoices, kept: Places) -> PairChoices:
-    """Return the choices at the given places."""
     return replace(
         choices,
         left=choices.left[kept],

@@ -61,12 +61,10 @@ class Groups:
 
     @cached_property
     def sizes(self) -> Array:
-        """Return the number of items of each group."""
         return np.bincount(self.numbers).astype(np.float64)
 
     @property
     def count(self) -> int:
-        """Return the number of groups."""
         return len(self.sizes) if self.members is None else int(self.members[:, 1].max()) + 1
 
     @property
@@ -80,7 +78,6 @@ class Groups:
         return max(1.0, len(self.numbers) / self.size - 1)
 
     def sums(self, values: Array) -> Array:
-        """Return the sum of each group's values."""
         return np.asarray(np.bincount(self.numbers, values, len(self.sizes)), dtype=np.float64)
 
     def totals(self, values: Array) -> Array:

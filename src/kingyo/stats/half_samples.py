@@ -59,7 +59,6 @@ def half_sample_values(
 
 
 def _half(numbers: NDArray[np.intp], generator: np.random.Generator) -> list[int]:
-    """Return the places of the answers in half of the groups, in order."""
     n_groups = int(numbers.max()) + 1
     is_drawn = np.zeros(n_groups, dtype=np.bool_)
     is_drawn[generator.permutation(n_groups)[: n_groups // 2]] = True

@@ -19,7 +19,6 @@ NORMAL = NormalDist()
 
 
 def finite_array(name: str, values: Sequence[float]) -> Array:
-    """Return values as an array."""
     array = np.array(values, dtype=np.float64)
     if array.size == 0 or not np.all(np.isfinite(array)):
         raise KingyoError(
@@ -32,7 +31,6 @@ def finite_array(name: str, values: Sequence[float]) -> Array:
 
 
 def is_binary(values: Array) -> bool:
-    """Return whether all values are 0 or 1."""
     return bool(np.all((values == 0) | (values == 1)))
 
 

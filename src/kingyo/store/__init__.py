@@ -3,9 +3,11 @@
 It commits each write at once, so a killed process loses only the evaluation in flight.
 """
 
-from kingyo.store.database import OPTIONS
-from kingyo.store.records import EvaluationRow, NewTrial, StoredOutcome, StoredTrial
-from kingyo.store.run_store import RunStore
-from kingyo.types import DATABASE
-
-__all__ = ["DATABASE", "OPTIONS", "EvaluationRow", "NewTrial", "RunStore", "StoredOutcome", "StoredTrial"]
+from kingyo.store.run_store import OPTIONS as OPTIONS
+from kingyo.store.run_store import RunStore as RunStore
+from kingyo.store.run_store import require_new as require_new
+from kingyo.store.trial_log import EvaluationRow as EvaluationRow
+from kingyo.store.trial_log import Fact as Fact
+from kingyo.store.trial_log import StoredOutcome as StoredOutcome
+from kingyo.store.trial_log import StoredTrial as StoredTrial
+from kingyo.types import DATABASE as DATABASE

@@ -1,235 +1,268 @@
-"""The SQLite files of a run: open them, check them, and explain errors."""
+"""SQLite databases with checksums: runs, choices of people, and measurements of weights.
+
+The table ``sums`` has the number of rows of each table and the sum of their hashes. Triggers of the writing
+connection update them within each transaction; opening a database compares them. This detects flipped bits,
+lost rows and edits by other programs, which SQLite does not.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shlex
-import shutil
 import sqlite3
-from collections.abc import Callable, Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
+from typing import Any, Self
 
 from kingyo.errors import KingyoError
-from kingyo.io.files import require_short_name
-from kingyo.store.schema import RUN, DatabaseFile, changed_tables, count_of_writes, schema_version
-from kingyo.store.transactions import LOCK
-from kingyo.types import DATABASE, MEDIA
 
 
-def require(folder: Path) -> None:
-    """Raise a ``KingyoError`` if a folder has no run database."""
-    if not _has_run(folder):
-        raise KingyoError(
-            str(folder),
-            expected=f"a run folder (with a {DATABASE})",
-            received="a folder without one" if folder.is_dir() else "no such folder",
-            remedy="Make one with `kingyo evolve RUN.yaml`.",
-        )
+@dataclass(frozen=True, kw_only=True)
+class DatabaseFile:
+    """A kind of database.
 
-
-def _has_run(folder: Path) -> bool:
-    """Return whether a folder has a run database; it is empty if kingyo was killed when it made one."""
-    path = folder / DATABASE
-    return path.is_file() and path.stat().st_size > 0
-
-
-OPTIONS = "options"
-"""Fact that only the trial merges of a scout have: what the user allows, and what is known of the weights."""
-
-
-def of_scout(folder: Path) -> KingyoError:
-    """Return the error of commands that continue or export a run; a scout scores fit, and no baselines."""
-    return KingyoError(
-        str(folder),
-        expected="a run of `kingyo evolve`",
-        received="the trial merges of `kingyo scout`",
-        remedy="Continue them with the same command that began them. `kingyo evolve` then runs the run.yaml "
-        "that `kingyo scout` writes.",
-    )
-
-
-def require_new(folder: Path) -> None:
-    """Raise a ``KingyoError`` unless the path is free or an empty folder."""
-    require_short_name(folder)
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
-    is_run = _has_run(folder)
-    going_on = f"Continue it with `kingyo resume {shlex.quote(str(folder))}`, or choose"
-    raise KingyoError(
-        str(folder),
-        expected="a run folder that does not exist yet",
-        received="an existing run" if is_run else "other files",
-        remedy=f"{going_on if is_run else 'Choose'} another run folder (--run).",
-    )
-
-
-def connect(path: Path) -> sqlite3.Connection:
-    """Open or create a database with foreign keys and a write-ahead log.
-
-    Raises:
-        KingyoError: it cannot be opened.
-        sqlite3.Error: it is damaged, or the system refuses, for example because the disk is full.
+    Attributes:
+        name: name of the file.
+        tables: statements that create its tables.
+        version: version of its tables.
+        pragmas: settings of a connection that writes.
+        restore: advice if the file is damaged.
+        retry: advice if the file cannot be read or written.
     """
-    try:
-        connection = sqlite3.connect(path, timeout=30, check_same_thread=False)
-    except sqlite3.OperationalError as error:
-        raise KingyoError(
-            str(path),
-            expected="a file that can be opened",
-            received=str(error),
-            remedy="Make the file and its folder readable and writable for you.",
-        ) from error
-    try:
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA journal_mode = WAL")
-    except sqlite3.Error:
-        connection.close()
-        raise
-    return connection
+
+    name: str
+    tables: str
+    version: int
+    pragmas: tuple[str, ...]
+    restore: str
+    retry: str
 
 
-def connect_read_only(folder: Path) -> sqlite3.Connection:
-    """Open the database of a run for reading. Its folder may be read-only.
-
-    The log beside the database stays. A connection that may write would, when it closes, copy the readable
-    part of the log into the database and delete the log.
-    """
-    path, log = folder / DATABASE, folder / f"{DATABASE}-wal"
-    has_log = log.exists() and log.stat().st_size > 0
-    if not has_log and os.access(folder, os.W_OK) and os.access(path, os.W_OK):
-        return connect(path)
-    return open_file(path, "mode=ro" if has_log else "immutable=1")
-
-
-def open_file(path: Path, parameters: str) -> sqlite3.Connection:
-    """Open a database with parameters of SQLite's URIs, such as ``mode=ro``, and wait 30 s for locks."""
-    name = f"{path.resolve().as_uri()}?{parameters}"
-    return sqlite3.connect(name, uri=True, timeout=30, check_same_thread=False)
-
-
-@contextlib.contextmanager
-def removed_after_error(folder: Path) -> Generator[None]:
-    """Delete the files of a run whose setup fails or is interrupted; other files in the folder stay."""
-    try:
-        yield
-    except (Exception, KeyboardInterrupt):
-        with contextlib.suppress(OSError):
-            for name in (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", LOCK):
-                (folder / name).unlink(missing_ok=True)
-            shutil.rmtree(folder / MEDIA, ignore_errors=True)
-            folder.rmdir()
-        raise
-
-
-def lost_writes(connection: sqlite3.Connection, folder: Path, noted: int) -> str | None:
-    """Return a sentence on stored transactions that are missing, or None.
-
-    SQLite reads its log up to the first damaged page. It reports neither what follows nor a missing log.
-    """
-    n = noted - (count_of_writes(connection) if schema_version(connection, folder) else 0)
-    if n <= 0:
-        return None
-    writes = f"{n:,} writes" if n > 1 else "write"
-    unfinished = "" if n > 1 else "it was not finished when the run was stopped, or "
-    return (
-        f"The last {writes} to {DATABASE} got lost: {unfinished}its log {DATABASE}-wal is damaged or gone, "
-        f"or {DATABASE} is an older copy."
-    )
-
-
-def require_setup(connection: sqlite3.Connection, folder: Path, lost: str | None) -> None:
-    """Raise a ``KingyoError`` if the run was stopped before its facts were stored."""
-    has_tables = schema_version(connection, folder) > 0
-    if has_tables and connection.execute("SELECT COUNT(*) FROM facts").fetchone()[0]:
-        return
-    raise KingyoError(
-        str(folder),
-        expected="a run that was set up completely",
-        received=lost or "one that was stopped before its first step",
-        remedy=RUN.restore,
-    )
-
-
-def check(connection: sqlite3.Connection, folder: Path, file: DatabaseFile = RUN) -> None:
-    """Check that a database is sound, belongs to a run, and was not changed by another program.
-
-    Raises:
-        KingyoError: it is not.
-        sqlite3.Error: SQLite cannot read it, see ``database_error``.
-    """
-    verdict = connection.execute("PRAGMA integrity_check").fetchone()[0]
-    if verdict != "ok":
-        raise damaged(folder, str(verdict), file)
-    has_tables = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0] > 0
-    version = schema_version(connection, folder, file)
-    if has_tables and version == 0:
-        raise KingyoError(
-            str(folder / file.name),
-            expected="the database of a run",
-            received="a SQLite database of something else",
-            remedy="Name the folder of a run, or move this file away.",
-        )
-    tables = changed_tables(connection) if version else []
-    if tables:
-        raise KingyoError(
-            str(folder / file.name),
-            expected=f"contents as kingyo wrote them ({', '.join(f'table {name}' for name in tables)})",
-            received="different ones: a disk or another program has changed the file",
-            remedy=f"{file.restore} Nothing was changed now.",
-        )
-
-
-REFUSED = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-"""Error codes of SQLite after which nothing was written."""
-PASSING = (
-    *REFUSED,
+_SUMS = """
+    CREATE TABLE sums (name TEXT PRIMARY KEY, rows INTEGER NOT NULL, sum INTEGER NOT NULL) WITHOUT ROWID;
+    INSERT INTO sums VALUES ('writes', 0, 0);
+"""
+_MASK = (1 << 62) - 1  # a sum of two fits SQLite's integers
+_SCHEMA, _WRITES = "sqlite_master", "writes"  # the row ``writes`` counts transactions, up and down
+_CALLBACK_RAISED = "user-defined function raised exception"
+"""SQLite's message in place of the exception of a Python function."""
+_NOT_DAMAGED = (
+    *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED),
     *(sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PERM),
 )
 """Error codes of SQLite that do not mean that the file is damaged."""
 
 
-def database_error(folder: Path, error: Exception, *, was_checked: bool = False) -> KingyoError:
-    """Return the ``KingyoError`` for an error of SQLite.
+class Database:
+    """An open database in a folder. It is a context manager.
 
-    It calls stored data safe only if they are known to be.
+    Args:
+        folder: the folder.
+        file: the kind of database.
+        writes: whether to write; if so, the tables are created if there are none.
+        is_checked: whether its contents were checked before.
     """
-    if is_damage(error):
-        return damaged(folder, str(error))
-    is_safe = was_checked and _code(error) in REFUSED and (folder / f"{DATABASE}-wal").exists()
-    status = " Data stored before are safe." if is_safe else ""
-    has_file = (folder / DATABASE).exists()
-    return KingyoError(
-        str(folder / DATABASE),
-        expected="a database that can be read and written",
-        received=str(error),
-        remedy=f"Fix the cause, then continue with `kingyo resume`, which checks the database.{status}"
-        if has_file
-        else "Fix the cause, then start again with `kingyo evolve`; the file is gone.",
+
+    def __init__(self, folder: Path, file: DatabaseFile, *, writes: bool, is_checked: bool = False) -> None:
+        self.folder, self.path, self._file = folder, folder / file.name, file
+        with self._explained():
+            if self.path.is_dir():
+                raise self._damaged("a folder")
+            self._db = self._connect("mode=rwc" if writes else self._mode_of_reader())
+            with self._closed_after_error():
+                for pragma in file.pragmas if writes else ():
+                    self._db.execute(f"PRAGMA {pragma}")
+                if not is_checked:
+                    self._check()
+                if writes:
+                    self._create_tables()
+                    self._watch()
+
+    def close(self) -> None:
+        """Close the database; a second call does nothing."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self.close()
+        if isinstance(error, sqlite3.Error):
+            raise self._error(error) from error
+
+    @property
+    def n_writes(self) -> int:
+        """The number of transactions so far; 0 without tables."""
+        query = "SELECT rows FROM sums WHERE name = ?"
+        return int(self._db.execute(query, (_WRITES,)).fetchone()[0]) if self._version() else 0
+
+    @contextmanager
+    def _transaction(self) -> Generator[None]:
+        """Run and count one transaction."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            with self._db:
+                yield
+                self._db.execute("UPDATE sums SET rows = rows + 1, sum = sum - 1 WHERE name = ?", (_WRITES,))
+        except sqlite3.OperationalError as error:
+            if _CALLBACK_RAISED in str(error):  # Ctrl-C within row_hash, which raises nothing else
+                raise KeyboardInterrupt from error
+            raise
+
+    def _rows(self, query: str, values: tuple[object, ...] = ()) -> list[Any]:
+        with self._explained():
+            return self._db.execute(query, values).fetchall()
+
+    def _write(self, statement: str, values: tuple[object, ...]) -> int:
+        """Run one statement as a transaction; return the number of changed rows."""
+        with self._explained(), self._transaction():
+            return self._db.execute(statement, values).rowcount
+
+    def _connect(self, mode: str) -> sqlite3.Connection:
+        name = f"{self.path.resolve().as_uri()}?{mode}"
+        return sqlite3.connect(name, uri=True, timeout=30, check_same_thread=False)
+
+    def _mode_of_reader(self) -> str:
+        """Return how to open the file for reading. Its folder may be read-only.
+
+        A log beside the database stays. A connection that may write would, when it closes, copy the readable
+        part of the log into the database and delete the log.
+        """
+        log = self.path.with_name(f"{self.path.name}-wal")
+        if log.exists() and log.stat().st_size > 0:
+            return "mode=ro"
+        if os.access(self.folder, os.W_OK) and os.access(self.path, os.W_OK):
+            return "mode=rw"
+        return "immutable=1" if "journal_mode = WAL" in self._file.pragmas else "mode=ro"
+
+    def _create_tables(self) -> None:
+        if self._version():
+            return
+        self._db.execute("BEGIN IMMEDIATE")
+        with self._db:
+            if not self._version():  # no other process was first
+                for statement in filter(None, map(str.strip, (self._file.tables + _SUMS).split(";"))):
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA user_version = {self._file.version}")
+                seal(self._db)
+
+    def _version(self) -> int:
+        """Return the version of the tables; 0 if there are none of kingyo."""
+        version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
+        if version in (0, self._file.version):
+            return version
+        raise KingyoError(
+            str(self.path),
+            expected=f"a database of version {self._file.version}",
+            received=f"version {version}",
+            remedy="Install the newer kingyo that wrote it."
+            if version > self._file.version
+            else "Open it with the older kingyo that wrote it, or start a new run with `kingyo evolve`.",
+        )
+
+    def _check(self) -> None:
+        """Check that the database is sound, of this kind, and was not changed by another program."""
+        verdict = self._db.execute("PRAGMA integrity_check").fetchone()[0]
+        if verdict != "ok":
+            raise self._damaged(str(verdict))
+        is_empty = not self._db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
+        if self._version() == 0 and not is_empty:
+            raise KingyoError(
+                str(self.path),
+                expected="the database of a run",
+                received="a SQLite database of something else",
+                remedy="Name the folder of a run, or move this file away.",
+            )
+        if tables := [] if is_empty else self._changed_tables():
+            raise KingyoError(
+                str(self.path),
+                expected=f"contents as kingyo wrote them ({', '.join(f'table {name}' for name in tables)})",
+                received="different ones: a disk or another program has changed the file",
+                remedy=f"{self._file.restore} Nothing was changed now.",
+            )
+
+    def _changed_tables(self) -> list[str]:
+        """Return the tables that differ from their stored sums."""
+        self._db.execute("BEGIN")  # one transaction reads them all, since another process may write
+        try:
+            stored = {name: sums for name, *sums in self._db.execute("SELECT * FROM sums")}
+            n = stored.get(_WRITES, [0])[0]
+            computed = {**{name: [*sums] for name, *sums in _sums(self._db)}, _WRITES: [n, -n]}
+        finally:
+            self._db.rollback()
+        return sorted(name for name in {*stored, *computed} if stored.get(name) != computed.get(name))
+
+    def _watch(self) -> None:
+        """Update the sums with every write of this connection."""
+        self._db.create_function("row_hash", -1, row_hash, deterministic=True)
+        self._db.execute("PRAGMA temp_store = MEMORY")
+        self._db.execute("PRAGMA recursive_triggers = ON")  # so that triggers see rows that REPLACE deletes
+        for table in _tables(self._db):
+            columns = [row[1] for row in self._db.execute(f"PRAGMA table_info('{table}')")]
+            old, new = (
+                f"row_hash({', '.join(f'{row}.{each}' for each in columns)})" for row in ("OLD", "NEW")
+            )
+            for event, n, change in (
+                ("INSERT", 1, f"+ {new}"), ("UPDATE", 0, f"+ {new} - {old}"), ("DELETE", -1, f"- {old}"),
+            ):  # fmt: skip
+                self._db.execute(
+                    f"CREATE TEMP TRIGGER {table}_{event} AFTER {event} ON main.{table} BEGIN UPDATE sums"
+                    f" SET rows = rows + {n}, sum = (sum {change}) & {_MASK} WHERE name = '{table}'; END"
+                )
+
+    @contextmanager
+    def _closed_after_error(self) -> Generator[None]:
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
+
+    @contextmanager
+    def _explained(self) -> Generator[None]:
+        """Turn errors of SQLite into a ``KingyoError``."""
+        try:
+            yield
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # SQLite quotes bytes that are no text
+            raise self._error(error) from error
+
+    def _error(self, error: Exception) -> KingyoError:
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF not in _NOT_DAMAGED:
+            return self._damaged(str(error))
+        expected = "a file that can be read and written"
+        return KingyoError(str(self.path), expected=expected, received=str(error), remedy=self._file.retry)
+
+    def _damaged(self, reason: str) -> KingyoError:
+        expected = "a sound SQLite database"
+        return KingyoError(str(self.path), expected=expected, received=reason, remedy=self._file.restore)
+
+
+def row_hash(*values: object) -> int:
+    """Return a hash of the values and types of a row, equal in every process."""
+    return int.from_bytes(blake2b(ascii(values).encode("ascii"), digest_size=8).digest(), "big") & _MASK
+
+
+def seal(connection: sqlite3.Connection) -> None:
+    """Recompute and store all sums within the caller's transaction."""
+    connection.execute("DELETE FROM sums WHERE name != ?", (_WRITES,))
+    connection.executemany("INSERT INTO sums VALUES (?, ?, ?)", list(_sums(connection)))
+
+
+def _tables(connection: sqlite3.Connection) -> list[str]:
+    rows = connection.execute(
+        f"SELECT name FROM {_SCHEMA} WHERE type = 'table' AND name != 'sums' AND name NOT LIKE 'sqlite_%'"
     )
+    return [name for (name,) in rows]
 
 
-def is_damage(error: Exception) -> bool:
-    """Return whether an error of SQLite means that the file is damaged."""
-    return _code(error) not in PASSING
-
-
-def _code(error: Exception) -> int:
-    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-
-
-def damaged(folder: Path, reason: str, file: DatabaseFile = RUN) -> KingyoError:
-    """Return the ``KingyoError`` for a damaged file."""
-    place, expected = str(folder / file.name), "a sound SQLite database"
-    return KingyoError(place, expected=expected, received=reason, remedy=file.restore)
-
-
-@contextlib.contextmanager
-def explained_errors(
-    folder: Path, explain: Callable[[Path, Exception], KingyoError] = database_error
-) -> Generator[None]:
-    """Turn errors of SQLite into a ``KingyoError``."""
-    try:
-        yield
-    except (sqlite3.Error, UnicodeDecodeError) as error:  # SQLite quotes bytes that are no text
-        raise explain(folder, error) from error
+def _sums(connection: sqlite3.Connection) -> Iterator[tuple[str, int, int]]:
+    """Yield the name, the number of rows and the sum of hashes of each table and of the schema."""
+    schema = f"SELECT type, name, tbl_name, sql FROM {_SCHEMA} WHERE name NOT LIKE 'sqlite_%'"
+    queries = {name: f"SELECT * FROM {name} NOT INDEXED" for name in _tables(connection)}
+    for name, query in {**queries, _SCHEMA: schema}.items():
+        rows = total = 0
+        for row in connection.execute(query):
+            rows, total = rows + 1, total + row_hash(*row)
+        yield name, rows, total & _MASK

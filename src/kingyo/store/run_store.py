@@ -1,38 +1,76 @@
-"""Open the run database; store facts and items."""
+"""The database of a run: open it under a lock, tell whether it lost writes, and store facts and items."""
 
 from __future__ import annotations
 
-import json
+import contextlib
+import fcntl
 import math
 import os
-import sqlite3
+import shlex
+import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack, closing
+import zlib
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
 from kingyo.errors import KingyoError
-from kingyo.io.files import put_in_place
-from kingyo.store.database import (
-    OPTIONS,
-    check,
-    connect,
-    connect_read_only,
-    database_error,
-    explained_errors,
-    lost_writes,
-    of_scout,
-    removed_after_error,
-    require,
-    require_new,
-    require_setup,
-)
+from kingyo.io.files import put_in_place, require_short_name
+from kingyo.store.database import DatabaseFile
+from kingyo.store.evidence import EVIDENCE
 from kingyo.store.items import item_json, keep_media, read_item
-from kingyo.store.schema import create_tables, schema_version, watch
-from kingyo.store.transactions import acquire, is_locked, noted_writes
 from kingyo.store.trial_log import TrialLog
-from kingyo.types import DATABASE, SPLITS, Item, Split
+from kingyo.types import DATABASE, MEDIA, SPLITS, Item, Split
+
+VERSION = 8
+RUN = DatabaseFile(
+    name=DATABASE,
+    tables="""
+    CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE items (
+        id TEXT PRIMARY KEY, split TEXT NOT NULL CHECK (split IN ('fit', 'validation', 'test')),
+        position INTEGER NOT NULL, content TEXT NOT NULL, UNIQUE (split, position)) WITHOUT ROWID;
+    CREATE TABLE searches (
+        name TEXT PRIMARY KEY, position INTEGER NOT NULL UNIQUE, description TEXT NOT NULL,
+        winner INTEGER REFERENCES trials (id)) WITHOUT ROWID;
+    CREATE TABLE trials (
+        id INTEGER PRIMARY KEY, search TEXT NOT NULL REFERENCES searches (name), number INTEGER NOT NULL,
+        batch INTEGER NOT NULL, name TEXT, genome TEXT NOT NULL, parents TEXT NOT NULL,
+        recipe TEXT NOT NULL, recipe_hash TEXT NOT NULL, asked_at REAL NOT NULL,
+        told INTEGER NOT NULL DEFAULT 0, UNIQUE (search, number));
+    CREATE INDEX trials_by_recipe ON trials (recipe_hash);
+    CREATE INDEX trials_by_batch ON trials (search, batch);
+    CREATE TABLE parts (
+        trial INTEGER NOT NULL REFERENCES trials (id), split TEXT NOT NULL, part INTEGER NOT NULL,
+        n_items INTEGER NOT NULL, failure TEXT, build_seconds REAL NOT NULL, score_seconds REAL NOT NULL,
+        ended_at REAL NOT NULL, copied_from INTEGER REFERENCES trials (id),
+        PRIMARY KEY (trial, split, part)) WITHOUT ROWID;
+    CREATE TABLE scores (
+        trial INTEGER NOT NULL, split TEXT NOT NULL, part INTEGER NOT NULL,
+        item TEXT NOT NULL REFERENCES items (id), score REAL NOT NULL, answer TEXT NOT NULL,
+        is_cut INTEGER NOT NULL DEFAULT 0, media TEXT,
+        PRIMARY KEY (trial, item), FOREIGN KEY (trial, split, part) REFERENCES parts (trial, split, part)
+        ) WITHOUT ROWID;
+    CREATE TABLE outcomes (
+        id INTEGER PRIMARY KEY, trial INTEGER NOT NULL UNIQUE REFERENCES trials (id), failure TEXT,
+        value REAL, objectives TEXT NOT NULL, is_partial INTEGER NOT NULL);
+    CREATE TABLE sessions (
+        id INTEGER PRIMARY KEY, pid INTEGER NOT NULL, started_at REAL NOT NULL, seen_at REAL NOT NULL);
+    """,  # parts are the evaluations: a trial is scored on a split in one or several parts
+    version=VERSION,
+    pragmas=("foreign_keys = ON", "journal_mode = WAL"),
+    restore="Restore it from a copy, or delete the folder and start again with `kingyo evolve`.",
+    retry="Fix the cause, then continue with `kingyo resume`, which checks the database.",
+)
+LOCK = "run.lock"
+"""File that is locked while a process works on the run. It has the number of transactions."""
+WAIT_SECONDS = 0.5
+"""Longer than ``is_locked`` of other processes holds its shared lock."""
+SYNC_SECONDS = 1.0
+"""How much of a run a power loss may cost, in seconds."""
+OPTIONS = "options"
+"""Fact that only the trial merges of a scout have: what the user allows, and what is known of the weights."""
 
 
 class RunStore(TrialLog):
@@ -44,18 +82,29 @@ class RunStore(TrialLog):
     """
 
     def __init__(
-        self, folder: Path, connection: sqlite3.Connection, lock: IO[str] | None, lost: str | None = None
+        self, folder: Path, lock: IO[str] | None = None, lost: str | None = None, noted: int = 0
     ) -> None:
-        super().__init__(connection, lock, folder)
-        self.lost = lost
-        if lock is not None:
-            now = time.time()
-            with self._transaction():
-                row = self._db.execute(
-                    "INSERT INTO sessions (pid, started_at, seen_at) VALUES (?, ?, ?)",
-                    (os.getpid(), now, now),
+        self.lost, self._lock, self._synced = lost, lock, -math.inf
+        super().__init__(folder, RUN, writes=lock is not None, is_checked=lock is not None)
+        with self._closed_after_error():
+            if lock is not None:
+                now = time.time()
+                with self._transaction():
+                    row = self._db.execute(
+                        "INSERT INTO sessions (pid, started_at, seen_at) VALUES (?, ?, ?)",
+                        (os.getpid(), now, now),
+                    )
+                self.session = row.lastrowid
+                return
+            self.lost = self._lost_writes(noted)
+            if not self.n_writes or not self._rows("SELECT 1 FROM facts LIMIT 1"):
+                raise KingyoError(
+                    str(folder),
+                    expected="a run that was set up completely",
+                    received=self.lost or "one that was stopped before its first step",
+                    remedy=RUN.restore,
                 )
-            self._session = row.lastrowid
+            self._db.execute("PRAGMA query_only = 1")
 
     @classmethod
     def create(cls, folder: Path) -> RunStore:
@@ -64,89 +113,83 @@ class RunStore(TrialLog):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise KingyoError(
-                str(folder),
-                expected="a folder that can be written",
-                received=str(error),
-                remedy="Choose a folder that you may write to with --run.",
-            ) from error
-        return cls._open(folder, is_new=True)
-
-    @classmethod
-    def open(cls, folder: Path, *, by_scout: bool = False) -> RunStore:
-        """Open a run for writing; one process at a time. Only a scout opens its trial merges."""
-        require(folder)
-        return cls._open(folder, by_scout=by_scout)
-
-    @classmethod
-    def _open(cls, folder: Path, *, is_new: bool = False, by_scout: bool = False) -> RunStore:
+            raise _not_writable(folder, error, "Choose a folder that you may write to with --run.") from error
         with ExitStack() as stack:
             lock = stack.enter_context(acquire(folder))
-            stack.enter_context(explained_errors(folder))
-            if is_new and not (folder / DATABASE).exists():
-                stack.enter_context(removed_after_error(folder))
-            lost = None if is_new else cls._checked(folder, by_scout)
-            connection = stack.enter_context(closing(connect(folder / DATABASE)))
-            create_tables(connection)
-            watch(connection)
-            store = cls(folder, connection, lock, lost)
+            stack.enter_context(_removed_after_error(folder))
+            store = cls(folder, lock)
             stack.pop_all()
         return store
 
-    @staticmethod
-    def _checked(folder: Path, by_scout: bool) -> str | None:
-        """Check a run and its media without writing; return a sentence on lost writes, if any."""
-        noted = noted_writes(folder)
-        with closing(connect_read_only(folder)) as connection:
-            check(connection, folder)
-            lost = lost_writes(connection, folder, noted)
-            if lost is not None:
-                require_setup(connection, folder, lost)
-            if schema_version(connection, folder) > 0:
-                facts = connection.execute("SELECT key FROM facts WHERE key = ?", (OPTIONS,))
-                if facts.fetchone() is not None and not by_scout:
-                    raise of_scout(folder)
-                rows = connection.execute("""SELECT content FROM items WHERE INSTR(content, '"media":[')""")
+    @classmethod
+    def open(cls, folder: Path) -> RunStore:
+        """Open a run for writing; one process at a time."""
+        _require_run(folder)
+        with ExitStack() as stack:
+            lock = stack.enter_context(acquire(folder))
+            with cls(folder, noted=noted_writes(folder)) as looked:  # nothing is written before it is checked
+                looked.require_no_scout()
+                rows = looked._rows("""SELECT content FROM items WHERE INSTR(content, '"media":[')""")
                 for media in {media for (content,) in rows for media in read_item(content, folder).media}:
                     media.read()
-        return lost
+            store = cls(folder, lock, looked.lost)
+            stack.pop_all()
+        return store
 
     @classmethod
     def read(cls, folder: Path) -> RunStore:
         """Open a run for reading, even while another process writes to it."""
-        require(folder)
-        with ExitStack() as stack:
-            stack.enter_context(explained_errors(folder))
-            noted = noted_writes(folder) - is_locked(folder)  # the last one may be in flight
-            connection = stack.enter_context(closing(connect_read_only(folder)))
-            check(connection, folder)
-            lost = lost_writes(connection, folder, noted)
-            require_setup(connection, folder, lost)
-            stack.pop_all()
-            connection.execute("PRAGMA query_only = 1")
-        return cls(folder, connection, None, lost)
+        _require_run(folder)
+        return cls(folder, noted=noted_writes(folder) - is_locked(folder))  # the last may be in flight
 
     def require_no_scout(self) -> None:
-        """Raise a ``KingyoError`` if these are the trial merges of a scout."""
+        """Refuse the trial merges of a scout: a scout scores fit, and no baselines."""
         if self.fact(OPTIONS) is not None:
-            raise of_scout(self.folder)
+            raise KingyoError(
+                str(self.folder),
+                expected="a run of `kingyo evolve`",
+                received="the trial merges of `kingyo scout`",
+                remedy="Continue them with the same command that began them. `kingyo evolve` then runs the "
+                "run.yaml that `kingyo scout` writes.",
+            )
 
     def close(self) -> None:
         """Close the database and release the lock; a second call does nothing."""
-        self._db.close()
+        super().close()
         if self._lock is not None:
             self._lock.close()
             self._lock = None
 
-    def __enter__(self) -> RunStore:
-        return self
+    @contextmanager
+    def _transaction(self) -> Generator[None]:
+        """Run one transaction; sync the disk if the last sync was a second ago.
 
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        is_of_database = isinstance(error, sqlite3.Error)
-        explained = database_error(self.folder, error, was_checked=True) if is_of_database else None
-        self.close()
-        if explained is not None:
-            raise explained from error
+        A killed process loses nothing: the system has all committed data. Syncing each time would take longer
+        than scoring a small model.
+        """
+        is_due = time.monotonic() - self._synced >= SYNC_SECONDS
+        self._db.execute(f"PRAGMA synchronous = {'FULL' if is_due else 'NORMAL'}")
+        with super()._transaction():
+            yield
+            if self._lock is not None:
+                note_writes(self._lock, self.n_writes + 1)
+        if is_due:
+            self._synced = time.monotonic()
+
+    def _lost_writes(self, noted: int) -> str | None:
+        """Return a sentence on stored transactions that are missing, or None.
+
+        SQLite reads its log up to the first damaged page. It reports neither what follows nor a missing log.
+        """
+        n = noted - self.n_writes
+        if n <= 0:
+            return None
+        writes = f"{n:,} writes" if n > 1 else "write"
+        unfinished = "" if n > 1 else "it was not finished when the run was stopped, or "
+        return (
+            f"The last {writes} to {DATABASE} got lost: {unfinished}its log {DATABASE}-wal is damaged or "
+            f"gone, or {DATABASE} is an older copy."
+        )
 
     def begin(self, facts: Mapping[str, object], splits: Mapping[Split, Sequence[Item]]) -> None:
         """Store the facts and items of a new run in one transaction, and copy media into its folder.
@@ -160,29 +203,22 @@ class RunStore(TrialLog):
             for position, item in enumerate(items)
         ]
         media = (media for items in splits.values() for item in items for media in item.media)
-        with explained_errors(self.folder), removed_after_error(self.folder):
+        with self._explained(), _removed_after_error(self.folder):
             keep_media(media, self.folder)
             with self._transaction():
                 self._write_facts(facts)
                 self._db.executemany("INSERT INTO items VALUES (?, ?, ?, ?)", rows)
 
-    def _write_facts(self, facts: Mapping[str, object]) -> None:
-        rows = [(key, json.dumps(value)) for key, value in facts.items()]
-        self._db.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", rows)
-
     def set_fact(self, key: str, value: object) -> None:
         """Store a JSON value under a key."""
-        with self._transaction():
-            self._write_facts({key: value})
+        self.reopen({key: value}, {})
 
     def reopen(self, facts: Mapping[str, object], winners: Mapping[str, int | None]) -> None:
         """Store facts and winners in one transaction."""
+        rows = [(trial, name) for name, trial in winners.items()]
         with self._transaction():
             self._write_facts(facts)
-            self._db.executemany(
-                "UPDATE searches SET winner = ? WHERE name = ?",
-                [(trial, name) for name, trial in winners.items()],
-            )
+            self._db.executemany("UPDATE searches SET winner = ? WHERE name = ?", rows)
 
     def begin_again(self, archive: Path, facts: Mapping[str, object], forgotten: Iterable[str] = ()) -> None:
         """Copy the database to another file, then delete all searches, trials and scores.
@@ -201,14 +237,9 @@ class RunStore(TrialLog):
             self._db.execute("UPDATE searches SET winner = NULL")
             for table in ("outcomes", "scores", "parts", "trials", "searches"):
                 self._db.execute(f"DELETE FROM {table}")
-            self._db.execute("DELETE FROM sessions WHERE id IS NOT ?", (self._session,))
-            self._db.executemany("DELETE FROM facts WHERE key = ?", [(key,) for key in forgotten])
+            self._db.execute("DELETE FROM sessions WHERE id IS NOT ?", (self.session,))
+            self._db.executemany("DELETE FROM facts WHERE key = ?", [(str(key),) for key in forgotten])
             self._write_facts(facts)
-
-    def fact(self, key: str) -> object:
-        """Return the JSON value under a key, or None."""
-        row = self._db.execute("SELECT value FROM facts WHERE key = ?", (key,)).fetchone()
-        return None if row is None else json.loads(row[0])
 
     def status(self) -> str:
         """Return ``running``, ``stopped`` (killed or interrupted; can be resumed), or ``finished``."""
@@ -233,3 +264,113 @@ class RunStore(TrialLog):
         """Return the id of each item that belongs together with others -> its ``Item.group``."""
         query = "SELECT id, json_extract(content, '$.group') AS label FROM items WHERE label IS NOT NULL"
         return dict(self._db.execute(query).fetchall())
+
+
+def _has_run(folder: Path) -> bool:
+    """Return whether a folder has a run database; it is empty if kingyo was killed when it made one."""
+    path = folder / DATABASE
+    return path.is_file() and path.stat().st_size > 0
+
+
+def _require_run(folder: Path) -> None:
+    if not _has_run(folder):
+        raise KingyoError(
+            str(folder),
+            expected=f"a run folder (with a {DATABASE})",
+            received="a folder without one" if folder.is_dir() else "no such folder",
+            remedy="Make one with `kingyo evolve RUN.yaml`.",
+        )
+
+
+def require_new(folder: Path) -> None:
+    """Raise a ``KingyoError`` unless the path is free, or a folder with no more than a scout's evidence."""
+    require_short_name(folder)
+    is_free = folder.is_dir() and all(path.name.startswith(EVIDENCE) for path in folder.iterdir())
+    if is_free or not folder.exists():
+        return
+    is_run = _has_run(folder)
+    going_on = f"Continue it with `kingyo resume {shlex.quote(str(folder))}`, or choose"
+    raise KingyoError(
+        str(folder),
+        expected="a run folder that does not exist yet",
+        received="an existing run" if is_run else "other files",
+        remedy=f"{going_on if is_run else 'Choose'} another run folder (--run).",
+    )
+
+
+def _not_writable(folder: Path, error: OSError, remedy: str) -> KingyoError:
+    expected = "a folder that can be written"
+    return KingyoError(str(folder), expected=expected, received=str(error), remedy=remedy)
+
+
+@contextmanager
+def _removed_after_error(folder: Path) -> Generator[None]:
+    """Delete the files of a run whose setup fails or is interrupted; other files in the folder stay."""
+    try:
+        yield
+    except (Exception, KeyboardInterrupt):
+        with contextlib.suppress(OSError):
+            for name in (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", LOCK):
+                (folder / name).unlink(missing_ok=True)
+            shutil.rmtree(folder / MEDIA, ignore_errors=True)
+            folder.rmdir()
+        raise
+
+
+def acquire(folder: Path) -> IO[str]:
+    """Lock a run folder. The kernel releases the lock when the process ends, however it ends."""
+    try:
+        lock = os.fdopen(os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666), "r+")
+    except OSError as error:
+        remedy = "Make the folder writable, or copy the run; `kingyo show` works without."
+        raise _not_writable(folder, error, remedy) from error
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if time.monotonic() < deadline:
+                time.sleep(0.05)
+                continue
+            lock.close()
+            raise KingyoError(
+                str(folder),
+                expected="a run that no other process uses",
+                received="a run that another process has locked",
+                remedy="Wait until that process ends, or stop it; `kingyo show` works meanwhile.",
+            ) from error
+        return lock
+
+
+def is_locked(folder: Path) -> bool:
+    """Return whether a process has locked the run. The folder may be read-only."""
+    try:
+        lock = (folder / LOCK).open()
+    except FileNotFoundError:  # a copy of the database alone
+        return False
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
+def note_writes(lock: IO[str], n: int) -> None:
+    """Write the number of transactions into the lock file, just before the last one is committed.
+
+    A database with fewer transactions has lost some, which SQLite does not report. If the number cannot be
+    written, losses may stay undetected.
+    """
+    text = str(n)
+    with contextlib.suppress(OSError):
+        os.pwrite(lock.fileno(), f"{text:>20} {zlib.crc32(text.encode()):08x}\n".encode(), 0)
+
+
+def noted_writes(folder: Path) -> int:
+    """Return the number that ``note_writes`` wrote, or 0; the last transaction may not be committed yet."""
+    try:
+        text, checksum = (folder / LOCK).read_bytes().split()
+        return int(text) if int(checksum, 16) == zlib.crc32(text) else 0
+    except (OSError, ValueError):  # missing or damaged
+        return 0

@@ -5,25 +5,95 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from operator import itemgetter
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 from kingyo.io.schema import parse_settings
+from kingyo.store.database import Database
 from kingyo.store.items import keep_media, media_json, read_media
-from kingyo.store.records import EvaluationRow, NewTrial, StoredOutcome, StoredTrial
-from kingyo.store.transactions import OpenDatabase
-from kingyo.types import Evaluation, Genome, ItemScore, Lesson, Split, Trial
+from kingyo.types import Evaluation, ItemScore, Lesson, Split, Trial
 
-OPENED = "opened"
-"""Fact of a run: name of a user's file that a grader has read -> hash."""
-LESSONS = "lessons"
-"""Fact of a run: id of a trial that was learned -> its lesson."""
+T = TypeVar("T")
 
 
-class TrialLog(OpenDatabase):
-    """Write and read trials and their evaluations; each is scored on a split in one or several parts."""
+class Fact(str, Generic[T]):
+    """The key of a fact of a run, a JSON value. Runs without the fact have the default."""
+
+    default: T
+
+    def __new__(cls, key: str, default: T) -> Fact[T]:
+        """Return the key, which is a text like any other."""
+        fact = super().__new__(cls, key)
+        fact.default = default
+        return fact
+
+
+OPENED = Fact("opened", dict[str, str]())
+"""Name of a user's file that was read -> hash; empty once it was also written."""
+LESSONS = Fact("lessons", dict[str, dict[str, Any]]())
+"""Id of a trial that was learned -> its lesson."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredTrial:
+    """A trial and its recipe; ``add_trials`` gives it id, search and batch. Baselines have names."""
+
+    asked: Trial
+    recipe: str
+    recipe_hash: str
+    name: str | None = None
+    id: int = 0
+    search: str = ""
+    batch: int = 0
+    told: int = 0
+
+
+class EvaluationRow(NamedTuple):
+    """Totals of one evaluation."""
+
+    trial: int
+    search: str
+    failure: str | None
+    build_seconds: float
+    score_seconds: float
+    ended_at: float
+    copied_from: int | None
+    n: int
+    mean: float | None
+    value: float | None
+    is_partial: bool
+
+
+class StoredOutcome(NamedTuple):
+    """The outcome of a trial that a strategy got, by the id of the trial."""
+
+    trial: int
+    failure: str | None
+    value: float | None
+    objectives: tuple[float, ...] = ()
+    is_partial: bool = False
+
+
+class TrialLog(Database):
+    """Facts of a run, and its trials; each is scored on a split in one or several parts."""
+
+    session: int | None = None
+
+    @overload
+    def fact(self, key: Fact[T]) -> T: ...
+    @overload
+    def fact(self, key: str) -> object: ...
+    def fact(self, key: str) -> object:
+        """Return the JSON value under a key, or its default; that of a plain text is None."""
+        row = self._db.execute("SELECT value FROM facts WHERE key = ?", (str(key),)).fetchone()
+        value: object = None if row is None else json.loads(row[0])
+        return getattr(key, "default", None) if value is None else value
+
+    def _write_facts(self, facts: Mapping[str, object]) -> None:
+        rows = [(str(key), json.dumps(value)) for key, value in facts.items()]
+        self._db.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", rows)
 
     def add_search(self, name: str, description: Mapping[str, object]) -> None:
         """Store a new search with its description, such as strategy and axes."""
@@ -50,47 +120,63 @@ class TrialLog(OpenDatabase):
         return None if row is None or row[0] is None else self.trial(row[0])
 
     def add_trials(
-        self, search: str, batch: int, trials: Sequence[NewTrial], told: int = 0
+        self, search: str, batch: int, trials: Sequence[StoredTrial], told: int = 0
     ) -> list[StoredTrial]:
         """Store the trials of one ask in one transaction."""
-        now = time.time()
+        now, by_number = time.time(), {new.asked.number: new.asked for new in trials}
+        genomes = [(json.dumps(new.asked.genome), json.dumps(new.asked.parents)) for new in trials]
+        rows = [
+            (search, new.asked.number, batch, new.name, *genome, new.recipe, new.recipe_hash, now, told)
+            for new, genome in zip(trials, genomes, strict=True)
+        ]
         with self._transaction():
             self._db.executemany(
                 "INSERT INTO trials (search, number, batch, name, genome, parents, recipe, recipe_hash,"
                 " asked_at, told) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [(search, new.asked.number, batch, *_values(new), now, told) for new in trials],
+                rows,
             )
-            self._keep_lessons(search, {new.asked.number: new.asked.lesson for new in trials})
-        rows = self._db.execute(f"{_TRIAL} WHERE search = ? AND batch = ? ORDER BY id", (search, batch))
-        return [_trial(row) for row in rows]
-
-    def _keep_lessons(self, search: str, lessons: Mapping[int, Lesson | None]) -> None:
-        new = {number: asdict(lesson) for number, lesson in lessons.items() if lesson is not None}
-        if new:
-            ids = "SELECT number, id FROM trials WHERE search = ?"
-            by_id = {str(trial): new[n] for n, trial in self._db.execute(ids, (search,)) if n in new}
-            values = (LESSONS, json.dumps({**self._lessons(), **by_id}))
-            self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", values)
-
-    def _lessons(self) -> dict[str, dict[str, Any]]:
-        row = self._db.execute("SELECT value FROM facts WHERE key = ?", (LESSONS,)).fetchone()
-        return {} if row is None else json.loads(row[0])
+            stored = self._trials("WHERE search = ? AND batch = ? ORDER BY id", search, batch)
+            asked = ((each.id, by_number.get(each.asked.number)) for each in stored)
+            lessons = {str(id): asdict(each.lesson) for id, each in asked if each and each.lesson}
+            if lessons:
+                self._write_facts({LESSONS: {**self.fact(LESSONS), **lessons}})
+        return stored
 
     def lessons(self, search: str) -> dict[int, Lesson]:
         """Return the lessons of the trials of a search that were learned, by the id of the trial."""
-        stored = self._lessons()
-        ids = self._db.execute("SELECT id FROM trials WHERE search = ? ORDER BY id", (search,))
-        found = {trial: stored[str(trial)] for (trial,) in (ids if stored else ()) if str(trial) in stored}
+        stored, rows = (
+            self.fact(LESSONS),
+            self._db.execute("SELECT id FROM trials WHERE search = ?", (search,)),
+        )
+        found = {trial: stored[str(trial)] for (trial,) in rows if str(trial) in stored}
         return {trial: parse_settings(Lesson, each, f"fact '{LESSONS}'") for trial, each in found.items()}
 
     def trials(self, search: str | None = None) -> list[StoredTrial]:
         """Return the trials of one search, or of all, in the order of asking."""
-        rows = self._db.execute(f"{_TRIAL} WHERE ?1 IS NULL OR search = ?1 ORDER BY id", (search,))
-        return [_trial(row) for row in rows]
+        return self._trials("WHERE ?1 IS NULL OR search = ?1 ORDER BY id", search)
 
     def trial(self, trial: int) -> StoredTrial:
         """Return one trial by its id."""
-        return _trial(self._db.execute(f"{_TRIAL} WHERE id = ?", (trial,)).fetchone())
+        return self._trials("WHERE id = ?", trial)[0]
+
+    def _trials(self, where: str, *values: object) -> list[StoredTrial]:
+        rows = self._db.execute(
+            "SELECT id, search, batch, name, recipe, recipe_hash, told, number, genome, parents FROM trials"
+            f" {where}",
+            values,
+        )
+        names = ("id", "search", "batch", "name", "recipe", "recipe_hash", "told")
+        return [
+            StoredTrial(
+                **dict(zip(names, row, strict=True)),
+                asked=Trial(
+                    number=number,
+                    genome=tuple(map(float, json.loads(genome))),
+                    parents=tuple(json.loads(parents)),
+                ),
+            )
+            for *row, number, genome, parents in rows
+        ]
 
     def record(self, trial: int, split: Split, evaluation: Evaluation, n_items: int | None = None) -> None:
         """Store one part of the evaluation of a trial on a split, in one transaction."""
@@ -111,18 +197,12 @@ class TrialLog(OpenDatabase):
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 [(trial, split, part, *each[:-1], media_json(each.media)) for each in evaluation.scores],
             )
-            self._db.execute("UPDATE sessions SET seen_at = ? WHERE id = ?", (now, self._session))
-            self._keep_files(dict(evaluation.files))
-
-    def _keep_files(self, files: Mapping[str, str]) -> None:
-        """Store files that graders have read: the first hash of each, empty once they have written it."""
-        row = self._db.execute("SELECT value FROM facts WHERE key = ?", (OPENED,)).fetchone()
-        known: dict[str, str] = {} if row is None else json.loads(row[0])
-        written = {name: value for name, value in files.items() if not value}
-        stored = {**files, **known, **written}
-        if stored != known:
-            values = (OPENED, json.dumps(stored))
-            self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", values)
+            self._db.execute("UPDATE sessions SET seen_at = ? WHERE id = ?", (now, self.session))
+            # the first hash of each file counts, and an empty one for good
+            files, known = dict(evaluation.files), self.fact(OPENED)
+            stored = {**files, **known, **{name: "" for name, value in files.items() if not value}}
+            if stored != known:
+                self._write_facts({OPENED: stored})
 
     def evaluation(self, trial: int, split: Split) -> Evaluation | None:
         """Return all parts of an evaluation together, in the order of the items; None without any.
@@ -170,16 +250,14 @@ class TrialLog(OpenDatabase):
         self, search: str, split: Split, ids: tuple[int, int] | None = None
     ) -> dict[int, dict[str, float]]:
         """Return the item scores of a search on a split: trial id -> item -> score."""
-        scores: dict[int, dict[str, float]] = {}
         first, last = ids or (0, 2**63 - 1)
         rows = self._db.execute(
             "SELECT s.trial, s.item, s.score FROM scores s JOIN trials t ON t.id = s.trial"
             " WHERE t.search = ? AND s.split = ? AND s.trial BETWEEN ? AND ? ORDER BY s.trial",
             (search, split, first, last),
         )
-        for trial, group in groupby(rows, key=itemgetter(0)):
-            scores[trial] = {item: score for _, item, score in group}
-        return scores
+        groups = groupby(rows, key=itemgetter(0))
+        return {trial: {item: score for _, item, score in group} for trial, group in groups}
 
     def score_ranges(self, searches: Sequence[str], split: Split) -> dict[str, tuple[float, float, int]]:
         """Return lowest score, highest score and number of scores of each scored item."""
@@ -251,13 +329,7 @@ class TrialLog(OpenDatabase):
             (search,),
         )
         return [
-            StoredOutcome(
-                trial=trial,
-                failure=failure,
-                value=value,
-                objectives=tuple(json.loads(objectives)),
-                is_partial=bool(is_partial),
-            )
+            StoredOutcome(trial, failure, value, tuple(json.loads(objectives)), bool(is_partial))
             for trial, failure, value, objectives, is_partial in rows
         ]
 
@@ -301,41 +373,4 @@ class TrialLog(OpenDatabase):
             " GROUP BY p.trial ORDER BY p.trial",
             (split,),
         )
-        return [
-            EvaluationRow(
-                trial=row[0],
-                search=row[1],
-                failure=row[2],
-                build_seconds=row[3],
-                score_seconds=row[4],
-                ended_at=row[5],
-                copied_from=row[6],
-                n=row[7],
-                mean=row[8],
-                value=row[9],
-                is_partial=bool(row[10]),
-            )
-            for row in rows
-        ]
-
-
-_TRIAL = "SELECT id, search, batch, name, number, genome, parents, recipe, recipe_hash, told FROM trials"
-
-
-def _values(new: NewTrial) -> tuple[str | None, str, str, str, str]:
-    genome, parents = json.dumps(new.asked.genome), json.dumps(new.asked.parents)
-    return new.name, genome, parents, new.recipe, new.recipe_hash
-
-
-def _trial(row: tuple[int, str, int, str | None, int, str, str, str, str, int]) -> StoredTrial:
-    genome: Genome = tuple(map(float, json.loads(row[5])))
-    return StoredTrial(
-        id=row[0],
-        search=row[1],
-        batch=row[2],
-        name=row[3],
-        asked=Trial(number=row[4], genome=genome, parents=tuple(json.loads(row[6]))),
-        recipe=row[7],
-        recipe_hash=row[8],
-        told=row[9],
-    )
+        return [EvaluationRow(*row, is_partial=bool(is_partial)) for *row, is_partial in rows]

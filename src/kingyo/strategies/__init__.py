@@ -27,24 +27,16 @@ from kingyo.registry import Registry
 from kingyo.strategies.checks import FIX_STRATEGY, check_search, check_strategy
 from kingyo.types import Axis, Strategy
 
-COMBINATORS = ("coarse-to-fine", "islands", "memetic")
+COMBINATORS = ("coarse-to-fine", "memetic")
 """Strategies that run another one; none may run one of these."""
-SINGLE_OBJECTIVE = (
-    "cma-es",
-    "coarse-to-fine",
-    "ga",
-    "item-gp",
-    "m2n2",
-    "memetic",
-    "mixed-cma-es",
-    "sep-cma-es",
-    "tpe",
-)
-"""Strategies that maximise one score, whatever the objectives. Nothing is known about plug-ins."""
 
 
 class StrategyFactory(Protocol):
-    """An entry of the registry, usually the strategy class."""
+    """An entry of the registry, usually the strategy class.
+
+    A class attribute ``handles_objectives: ClassVar[bool] = False`` says that it maximises one score,
+    whatever the objectives.
+    """
 
     @property
     def Settings(self) -> type[object]:  # noqa: N802  (it is a class: GeneticAlgorithm.Settings)
@@ -60,11 +52,7 @@ STRATEGIES: Registry[StrategyFactory] = Registry("strategy", "kingyo.strategies"
 
 
 def learns_from_items(name: str, options: Mapping[str, object]) -> bool:
-    """Return whether a strategy, or the one that it wraps, learns from scores of individual items.
-
-    Raises:
-        KingyoError: the name is unknown.
-    """
+    """Return whether a strategy, or the one that it wraps, learns from scores of individual items."""
     factory = STRATEGIES.get(name)
     within = options.get("strategy", getattr(factory.Settings, "strategy", None))
     if isinstance(within, str):
@@ -120,17 +108,8 @@ def build(
     return strategy
 
 
-def build_inner(name: str, axes: Sequence[Axis], seed: int, options: Mapping[str, object] | None) -> Strategy:
-    """Build the inner strategy of a combinator from its settings ``strategy`` and ``settings``."""
-    try:
-        STRATEGIES.get(name)
-    except KingyoError as error:
-        raise error.placed("search.settings") from error
-    return build(name, axes, seed, options or {}, key="search.settings.settings")
-
-
 def derived_seed(seed: int, part: int) -> int:
-    """Return a 32-bit seed for one part of a search, such as an island or a restart."""
+    """Return a 32-bit seed for one part of a search, such as a restart."""
     import numpy as np  # imported late: listing names and presets needs no numpy
 
     return int(np.random.SeedSequence([seed, part]).generate_state(1)[0])

@@ -52,12 +52,8 @@ def check_strategy(where: str, strategy: object) -> None:
         require(where, repr(count)[:80], expected, holds=is_count, remedy=FIX_STRATEGY)
 
 
-def check_search(axes: Sequence[Axis], seed: int) -> tuple[Axis, ...]:
-    """Check axes and seed, and return the axes as a tuple; ``build`` does it for all strategies.
-
-    Raises:
-        KingyoError: no axis, a repeated name, an axis without a range, or a seed below 0.
-    """
+def check_search(axes: Sequence[Axis], seed: int) -> None:
+    """Refuse no axis, a repeated name, an axis without a range, and a seed below 0."""
     require("seed", seed, "0 or more", holds=seed >= 0, remedy="Change seed:, or leave it out.")
     remedy = "Give at least one parameter a range."
     require("axes", "none", "at least one axis", holds=len(axes) > 0, remedy=remedy)
@@ -68,4 +64,3 @@ def check_search(axes: Sequence[Axis], seed: int) -> tuple[Axis, ...]:
         holds = math.isfinite(axis.low) and math.isfinite(axis.high) and axis.low < axis.high
         received, remedy = f"{axis.low}..{axis.high}", "Write a fixed value as a constant, not as a range."
         require(f"axis {axis.name}", received, "finite bounds, low < high", holds=holds, remedy=remedy)
-    return tuple(axes)

@@ -12,7 +12,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,19 +31,16 @@ Point = NDArray[np.float64]
 
 
 class Distribution(Protocol):
-    """A distribution on the unit box, with the interface of the ``cmaes`` library."""
+    """A distribution on the unit box, with the interface of the ``cmaes`` library.
 
-    def ask(self) -> Any:
-        """Sample a solution: an array, or the library's own ``Solution``."""
-        ...
+    A sample is an array, or the library's own ``Solution``. It is told the samples and costs of a generation.
+    """
 
-    def tell(self, solutions: list[tuple[Any, float]], /) -> None:
-        """Update from the costs of one generation; may sort the list."""
-        ...
+    def ask(self) -> Any: ...
 
-    def should_stop(self) -> bool:
-        """Return whether the distribution has converged or stagnates."""
-        ...
+    def tell(self, solutions: list[tuple[Any, float]], /) -> None: ...
+
+    def should_stop(self) -> bool: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +93,9 @@ class EvolutionStrategy(BaseStrategy, ABC):
         self._first_number = 0
         self._worst_cost = -math.inf
         self._samples: dict[int, Any] = {}
-        self._distribution = self._make_distribution(self._initial_mean(), self._derived_seed())
+        start, x0 = tuple(axis.first for axis in axes), settings.x0
+        mean = self._normalize(start) if x0 is None else np.full(len(axes), x0)
+        self._distribution = self._make_distribution(mean, self._derived_seed())
 
     def warm_start(self, known: Sequence[Outcome]) -> None:
         """Move the initial mean to the better known points, unless ``x0`` is set or all scores are equal."""
@@ -109,7 +108,6 @@ class EvolutionStrategy(BaseStrategy, ABC):
         self._distribution = self._make_distribution(weighted_mean(points), self._derived_seed())
 
     def ask(self, n: int) -> list[Trial]:
-        """Sample n trials."""
         while n and (generation := self._history.take(self._batch, since=self._first_number)):
             self._update(generation)
         return [self._propose() for _ in range(n)]
@@ -117,6 +115,12 @@ class EvolutionStrategy(BaseStrategy, ABC):
     @abstractmethod
     def _make_distribution(self, mean: Point, seed: int) -> Distribution:
         """Build a distribution around a mean, which it may change in place."""
+
+    def _arguments(self, mean: Point, seed: int) -> dict[str, Any]:
+        """Return the arguments of the library's distributions."""
+        bounds = np.array([[0.0, 1.0]] * len(mean))
+        sigma, population = self._settings.sigma, self._batch
+        return {"mean": mean, "sigma": sigma, "bounds": bounds, "seed": seed, "population_size": population}
 
     def _point(self, sample: Any) -> Point:
         """Return a sampled solution as a point; not finite if the distribution has broken down."""
@@ -171,11 +175,6 @@ class EvolutionStrategy(BaseStrategy, ABC):
         rng = np.random.RandomState(self._derived_seed())
         self._distribution = self._make_distribution(rng.uniform(size=len(self._axes)), self._derived_seed())
 
-    def _initial_mean(self) -> Point:
-        if self._settings.x0 is not None:
-            return np.full(len(self._axes), self._settings.x0)
-        return self._normalize(tuple(axis.first for axis in self._axes))
-
     def _derived_seed(self) -> int:
         return derived_seed(self._seed, self._restarts)
 
@@ -197,6 +196,8 @@ class CmaEs(EvolutionStrategy):
     The search runs in the unit box. ``EvolutionStrategy`` documents generations, failures and restarts.
     """
 
+    handles_objectives: ClassVar[bool] = False
+
     @dataclass(frozen=True, kw_only=True)
     class Settings(EvolutionSettings):
         """Options of CMA-ES.
@@ -207,21 +208,11 @@ class CmaEs(EvolutionStrategy):
 
         lr_adapt: bool = False
 
-    def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
-        self._lr_adapt = settings.lr_adapt
-        super().__init__(axes, seed, settings)
-
     def _make_distribution(self, mean: Point, seed: int) -> Distribution:
         from cmaes import CMA  # pyright: ignore[reportMissingTypeStubs]  (a second, for scipy.stats)
 
-        return CMA(
-            mean=mean,
-            sigma=self._settings.sigma,
-            bounds=np.array([[0.0, 1.0]] * len(mean)),
-            seed=seed,
-            population_size=self._batch,
-            lr_adapt=self._lr_adapt,
-        )
+        assert isinstance(self._settings, CmaEs.Settings)
+        return CMA(**self._arguments(mean, seed), lr_adapt=self._settings.lr_adapt)
 
 
 class SepCmaEs(EvolutionStrategy):
@@ -234,6 +225,8 @@ class SepCmaEs(EvolutionStrategy):
     failures and restarts.
     """
 
+    handles_objectives: ClassVar[bool] = False
+
     @dataclass(frozen=True, kw_only=True)
     class Settings(EvolutionSettings):
         """Options of separable CMA-ES."""
@@ -241,15 +234,8 @@ class SepCmaEs(EvolutionStrategy):
     def _make_distribution(self, mean: Point, seed: int) -> Distribution:
         from cmaes import CMA, SepCMA  # pyright: ignore[reportMissingTypeStubs]
 
-        n = len(mean)
-        sampler = CMA if n == 1 or self._batch > MAX_SEPARABLE * n else SepCMA
-        return sampler(
-            mean=mean,
-            sigma=self._settings.sigma,
-            bounds=np.array([[0.0, 1.0]] * n),
-            seed=seed,
-            population_size=self._batch,
-        )
+        is_full = len(mean) == 1 or self._batch > MAX_SEPARABLE * len(mean)
+        return (CMA if is_full else SepCMA)(**self._arguments(mean, seed))
 
 
 STRATEGIES.register("cma-es")(CmaEs)

@@ -14,32 +14,25 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
-from kingyo.strategies import COMBINATORS, STRATEGIES, build_inner
-from kingyo.strategies.checks import Positive, require
-from kingyo.strategies.history import History
-from kingyo.strategies.initial_points import known_points
-from kingyo.types import (
-    Axis,
-    Genome,
-    InformedStrategy,
-    Outcome,
-    PredictingStrategy,
-    Strategy,
-    TaskAware,
-    Trial,
-)
+from kingyo.strategies import STRATEGIES
+from kingyo.strategies.checks import Positive
+from kingyo.strategies.wrapper import Wrapper, build_inner
+from kingyo.types import Axis, Genome, Outcome, Trial
 
 MAX_KNOWN = 200  # outcomes that a stage begins with: half the best, half the latest
 
 
-class CoarseToFine:
+class CoarseToFine(Wrapper):
     """Run another strategy in a sequence of spaces, each finer than the one before.
 
     Axes of one family (``Axis.family``) with equal bounds and starts are grouped by position. A stage ends
     after ``per_gene`` trials per gene. If no axes can be grouped, the search is that of the inner strategy.
     Parents of trials are those of the inner strategy.
     """
+
+    handles_objectives: ClassVar[bool] = False
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:
@@ -56,72 +49,40 @@ class CoarseToFine:
         per_gene: Positive = 8.0
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
-        simple = settings.strategy not in COMBINATORS
-        require("strategy", settings.strategy, "a strategy that is not a combinator", holds=simple)
+        super().__init__()
         self._settings = settings
         self._seed = seed
-        self._history = History()
         self._stages = build_stages(axes)
-        self._known: list[Outcome] = []
-        self._outcomes: dict[int, Outcome] = {}
-        self._tasks: tuple[Mapping[str, str], Mapping[str, float]] | None = None
-        self._begin_stage(0, 0)
-
-    @property
-    def batch(self) -> int:
-        """Batch size of the inner strategy."""
-        return self._inner.batch
-
-    def learn_tasks(self, task_of: Mapping[str, str], weights: Mapping[str, float]) -> None:
-        """Pass the tasks to the strategy of every stage."""
-        self._tasks = (task_of, weights)
-        self._begin_stage(0, 0)
+        self._begin_stage(0)
 
     def warm_start(self, known: Sequence[Outcome]) -> None:
         """Begin with measured points; each stage gets those that lie in its space."""
         self._known = sorted(known, key=lambda outcome: -outcome.trial.number)
-        self._warm_start_inner(self._known)
+        self._learn(self._known)
 
     def ask(self, n: int) -> list[Trial]:
-        """Propose n trials of the current stage, or of the next stage if the current one is finished."""
         ends = self._first + math.ceil(self._settings.per_gene * len(self._stage.axes))
         if n and self._history.count >= ends and self._level + 1 < len(self._stages):
-            self._begin_stage(self._level + 1, self._history.count)
-            self._warm_start_inner([*self._known, *self._best_and_latest()])
-        return [self._outer_trial(trial) for trial in self._inner.ask(n)]
+            self._begin_stage(self._level + 1)
+            self._learn([*self._known, *self._best_and_latest()])
+        return self._ask_inner(n)
 
-    def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Record how trials ended; outcomes of earlier stages are kept for the next stage."""
-        self._history.tell(outcomes)
-        self._outcomes |= {outcome.trial.number: _without_answers(outcome) for outcome in outcomes}
-        own = [outcome for outcome in outcomes if outcome.trial.number >= self._first]
-        self._inner.tell([replace(each, trial=self._asked[each.trial.number]) for each in own])
+    def _to_inner(self, genome: Genome) -> Genome:
+        return self._stage.reduce(genome)
 
-    def predict(self, genomes: Sequence[Genome]) -> list[float] | None:
-        """Return predictions of the inner strategy at the nearest points of its stage, if it predicts."""
-        if not isinstance(self._inner, PredictingStrategy):
-            return None
-        return self._inner.predict([self._stage.reduce(genome) for genome in genomes])
+    def _to_outer(self, point: Genome) -> Genome:
+        return self._stage.expand(point)
 
-    def _begin_stage(self, level: int, first: int) -> None:
-        self._level = level
-        self._stage = self._stages[level]
-        self._first = first
-        self._asked: dict[int, Trial] = {}
-        self._inner: Strategy = build_inner(
-            self._settings.strategy, self._stage.axes, self._seed + level, self._settings.settings
+    def _begin_stage(self, level: int) -> None:
+        self._level, self._stage, self._first = level, self._stages[level], self._history.count
+        settings = self._settings
+        self._set_inner(
+            build_inner(settings.strategy, self._stage.axes, self._seed + level, settings.settings)
         )
-        if self._tasks is not None and isinstance(self._inner, TaskAware):
-            self._inner.learn_tasks(*self._tasks)
 
-    def _warm_start_inner(self, outcomes: Sequence[Outcome]) -> None:
-        if not isinstance(self._inner, InformedStrategy):
-            return
+    def _learn(self, outcomes: Sequence[Outcome]) -> None:
         scored = [outcome for outcome in outcomes if outcome.failure is None]
-        inside = [outcome for outcome in scored if self._stage.contains(outcome.trial.genome)]
-        if inside:
-            genomes = [self._stage.reduce(outcome.trial.genome) for outcome in inside]
-            self._inner.warm_start(known_points(inside, genomes))
+        self._warm_start_inner([each for each in scored if self._stage.contains(each.trial.genome)])
 
     def _best_and_latest(self) -> list[Outcome]:
         """Return the best and the latest successful outcomes, by number."""
@@ -129,12 +90,6 @@ class CoarseToFine:
         ranked = [(score, -number) for number, score in scores.items() if score is not None]
         best, latest = sorted(ranked, reverse=True)[: MAX_KNOWN // 2], ranked[-MAX_KNOWN // 2 :]
         return [self._outcomes[number] for number in sorted({-number for _, number in [*best, *latest]})]
-
-    def _outer_trial(self, inner: Trial) -> Trial:
-        parents = tuple(self._first + parent for parent in inner.parents)
-        trial = self._history.ask(self._stage.expand(inner.genome), parents)
-        self._asked[trial.number] = inner
-        return trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +147,6 @@ def families_of(axes: Sequence[Axis], *, ordered: bool) -> list[list[int]]:
 
 
 def stage_of(axes: Sequence[Axis], groups: Sequence[Sequence[int]]) -> Stage:
-    """Return the space in which each group of axes shares a gene."""
     return Stage(axes=tuple(_group_axis(axes, group) for group in groups), groups=tuple(map(tuple, groups)))
 
 
@@ -209,10 +163,6 @@ def _group_axis(axes: Sequence[Axis], group: Sequence[int]) -> Axis:
         return first
     places = [axes[index].place or 0.0 for index in group]
     return replace(first, name=f"{first.name} +{len(group) - 1}", place=sum(places) / len(places))
-
-
-def _without_answers(outcome: Outcome) -> Outcome:
-    return replace(outcome, scores=tuple(each._replace(answer="") for each in outcome.scores))
 
 
 STRATEGIES.register("coarse-to-fine")(CoarseToFine)

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from kingyo.strategies import STRATEGIES, genes
 from kingyo.strategies.checks import NotNegative, Positive, Share, require
 from kingyo.strategies.history import Observation
-from kingyo.strategies.illumination import Archive, Illumination, IlluminationSettings
-from kingyo.types import Axis, Genome
+from kingyo.strategies.map_elites import Illumination, IlluminationSettings
+from kingyo.types import Axis, Genome, Trial
 
 MIN_SUM = 0.1  # of the mixing coefficients, which are divided by their sum
 
@@ -77,18 +77,14 @@ class CycleQd(Illumination):
         low, high = settings.alpha_low, settings.alpha_high
         require("alpha_high", high, f"{low} (alpha_low) or more", holds=high >= low)
         self._settings = settings
-        self._roots: dict[int, Matrix] = {}  # of the archives' members, until an outcome is offered
+        self._roots: dict[int, Matrix] = {}  # of the archives' members, until the next ask
 
-    def _make_archives(self, objectives: int) -> tuple[Archive, ...]:
-        return tuple(Archive(self._grid(objectives, objectives - 1)) for _ in range(objectives))
-
-    def _offer(self, trial: Observation) -> None:
-        f = trial.objectives
+    def ask(self, n: int) -> list[Trial]:
         self._roots.clear()
-        for k, archive in enumerate(self._archives):
-            by_genes = self._by_genes(len(f))
-            behaviour = self._gene_behaviour(trial) if by_genes else (*f[:k], *f[k + 1 :])
-            archive.offer(behaviour, trial, f[k])
+        return super().ask(n)
+
+    def _qualities(self, objectives: int) -> Sequence[int | None]:
+        return range(objectives)
 
     def _child(self) -> tuple[Genome, tuple[Observation, ...]] | None:
         k = self._history.count // self._settings.population % max(1, len(self._archives))

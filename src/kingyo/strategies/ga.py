@@ -4,21 +4,98 @@
     parents            the elites (best so far) and the last complete generation
     child              two selected parents, uniform crossover, mutation
 
-Elites are not proposed again; they stay among the parents with the scores they have.
+Elites are not proposed again; they stay among the parents with the scores they have. ``Generations`` is what
+NSGA-II shares.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Literal
+from typing import ClassVar, Literal
 
 from kingyo.strategies import STRATEGIES, genes
 from kingyo.strategies.checks import Population, Positive, Share, Size, require
-from kingyo.strategies.generations import Generations, pick_pair, tournament
-from kingyo.strategies.history import Observation
-from kingyo.types import Axis, Genome
+from kingyo.strategies.history import BaseStrategy, Observation
+from kingyo.types import Axis, Genome, Outcome, Trial
+
+Selection = Callable[[Sequence[float], Random], int]
+"""Takes scores (finite, larger is better) and a random source, and returns an index."""
+
+
+def tournament(size: int) -> Selection:
+    """Return a selection that draws ``size`` different candidates and picks the best of them.
+
+    Ties go to the first one drawn. If there are fewer than ``size`` candidates, all take part. (Goldberg and
+    Deb 1991.)
+    """
+
+    def pick(scores: Sequence[float], rng: Random) -> int:
+        sample = rng.sample(range(len(scores)), min(size, len(scores)))
+        return max(sample, key=lambda index: scores[index])
+
+    return pick
+
+
+def pick_pair(scores: Sequence[float], select: Selection, rng: Random) -> tuple[int, int]:
+    """Select two different of two or more candidates; the second selection excludes the first candidate."""
+    one = select(scores, rng)
+    two = select([*scores[:one], *scores[one + 1 :]], rng)
+    return one, two + (two >= one)
+
+
+class Generations(BaseStrategy, ABC):
+    """Search in generations, for axes of every kind.
+
+    A generation is complete when ``population`` outcomes are in, of whichever trials; until then, asks use
+    the current parents, or random genomes if there are none. A child that repeats an earlier genome is
+    mutated, one random gene at a time, until it is new (at most 20 times).
+    """
+
+    def __init__(self, axes: Sequence[Axis], seed: int, population: int, mutation_rate: float) -> None:
+        super().__init__(axes, seed, population)
+        self._rng = Random(seed)
+        self._mutation_rate = mutation_rate
+        self._known: list[Observation] = []  # until they become parents
+
+    def ask(self, n: int) -> list[Trial]:
+        while n and (generation := self._history.take(self._batch)):
+            self._turn([observation for observation in generation if observation.score is not None])
+        return [self._propose() for _ in range(n)]
+
+    def warm_start(self, known: Sequence[Outcome]) -> None:
+        """Add known points, which become parents with the first complete generation."""
+        self._history.expect_objectives(known)
+        points = sorted(map(Observation.of, known), key=lambda observation: -observation.number)
+        self._known = [observation for observation in points if observation.score is not None]
+        self._seen.update(observation.genome for observation in self._known)
+
+    @abstractmethod
+    def _turn(self, generation: Sequence[Observation]) -> None:
+        """Choose the parents from the known points and the trials of a generation that did not fail."""
+
+    @abstractmethod
+    def _child(self) -> tuple[Genome, tuple[int, ...]] | None:
+        """Return a child and the numbers of its parents; None if there are no parents."""
+
+    @abstractmethod
+    def _mutate(self, index: int, gene: float) -> float:
+        """Return the mutated gene of the axis with this index."""
+
+    def _newcomer(self) -> Genome:
+        return genes.random_point(self._axes, self._rng)
+
+    def _propose(self) -> Trial:
+        genome, parents = self._child() or (self._newcomer(), ())
+        return self._ask_new(genome, self._mutate, self._rng, parents)
+
+    def _mutated(self, genome: Genome) -> Genome:
+        return tuple(
+            self._mutate(index, gene) if self._rng.random() < self._mutation_rate else gene
+            for index, gene in enumerate(genome)
+        )
 
 
 class GeneticAlgorithm(Generations):
@@ -33,6 +110,8 @@ class GeneticAlgorithm(Generations):
         >>> [trial.number for trial in strategy.ask(2)]
         [0, 1]
     """
+
+    handles_objectives: ClassVar[bool] = False
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:
@@ -73,9 +152,8 @@ class GeneticAlgorithm(Generations):
         )
 
     def _turn(self, generation: Sequence[Observation]) -> None:
-        """Make the elites, the generation and the migrants the new parents."""
-        new = [*self._migrants, *generation]
-        self._migrants = []
+        new = [*self._known, *generation]
+        self._known = []
         ranked = sorted([*self._elites, *new], key=lambda parent: (-_score(parent), parent.number))
         self._elites = ranked[: self._settings.elites]
         older = [elite for elite in self._elites if elite not in new]
@@ -88,9 +166,11 @@ class GeneticAlgorithm(Generations):
         return super()._newcomer()
 
     def _child(self) -> tuple[Genome, tuple[int, ...]] | None:
-        if not self._parents and not self._begins_with_known():
-            return None
-        parents = self._parents or self._migrants
+        if not self._parents:
+            share = self._settings.from_known
+            if not share or not self._known or self._rng.random() >= share:
+                return None
+        parents = self._parents or self._known
         scores = list(map(_score, parents))
         if len(scores) < 2 or self._rng.random() >= self._settings.crossover_rate:
             parent = parents[self._select(scores, self._rng)]
@@ -98,10 +178,6 @@ class GeneticAlgorithm(Generations):
         one, two = pick_pair(scores, self._select, self._rng)
         a, b = parents[one], parents[two]
         return self._mutated(uniform_crossover(a.genome, b.genome, self._rng)), (a.number, b.number)
-
-    def _begins_with_known(self) -> bool:
-        share = self._settings.from_known
-        return share > 0 and bool(self._migrants) and self._rng.random() < share
 
     def _mutate(self, index: int, gene: float) -> float:
         return genes.mutate_gene(self._axes[index], gene, self._settings.mutation_step, self._rng)

@@ -40,12 +40,10 @@ class Gain:
 
     @property
     def mean(self) -> float:
-        """The difference."""
         return self.interval.score
 
     @property
     def n(self) -> int:
-        """Number of items; 0 for a prediction."""
         return self.interval.n
 
 
@@ -85,7 +83,6 @@ class GainModel:
         self._weighted = np.zeros(len(priors))
 
     def learn(self, source: int, features: Sequence[float], gain: Gain) -> None:
-        """Add a measured gain."""
         row, weight = self._row(source, features), 1 / (gain.error**2 + DRIFT**2)
         self._precision = self._precision + weight * np.outer(row, row)
         self._weighted = self._weighted + weight * gain.mean * row

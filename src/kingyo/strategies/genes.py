@@ -27,7 +27,6 @@ def first_point(axes: Sequence[Axis]) -> Genome:
 
 
 def random_point(axes: Sequence[Axis], rng: Random) -> Genome:
-    """Sample a genome uniformly within the bounds."""
     return tuple(random_gene(axis, rng) for axis in axes)
 
 
@@ -86,7 +85,6 @@ def reflect(value: float, axis: Axis) -> float:
 
 
 def mutation_rate(axes: Sequence[Axis]) -> float:
-    """Return the usual mutation rate: 1 / number of genes, at least 0.01."""
     return max(1 / len(axes), MIN_RATE)
 
 

@@ -23,9 +23,6 @@ class GridSearch(BaseStrategy):
     The shuffle spreads the points, so that a small budget covers the space. Float axes take ``points`` values
     from low to high, or one every ``step``; int axes the same, rounded; binary and categorical axes all their
     values. At the end of the grid, ``ask`` returns fewer trials, then none.
-
-    Raises:
-        KingyoError: invalid axes, or more points than ``limit``.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -60,11 +57,9 @@ class GridSearch(BaseStrategy):
 
     @property
     def size(self) -> int:
-        """Number of points of the grid."""
         return len(self._order)
 
     def ask(self, n: int) -> list[Trial]:
-        """Propose the next n points; fewer, then none, at the end of the grid."""
         start = self._history.count
         return [self._history.ask(self._point(index)) for index in self._order[start : start + n]]
 
@@ -77,11 +72,7 @@ class GridSearch(BaseStrategy):
 
 
 def axis_levels(axis: Axis, settings: GridSearch.Settings) -> list[float]:
-    """Return the values of one axis on the grid, ascending and distinct.
-
-    Raises:
-        KingyoError: the axis alone has more values than ``limit``.
-    """
+    """Return the values of one axis on the grid, ascending and distinct."""
     width = axis.high - axis.low
     if axis.kind in ("binary", "categorical"):
         return [float(value) for value in range(int(axis.low), int(axis.high) + 1)]

@@ -7,9 +7,11 @@ numbers, regardless of the order in which they arrived.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from random import Random
 
+from kingyo.strategies import genes
 from kingyo.strategies.checks import require
 from kingyo.types import Axis, Genome, Outcome, Trial
 
@@ -60,11 +62,9 @@ class History:
 
     @property
     def count(self) -> int:
-        """Number of trials asked so far, which is the number of the next trial."""
         return len(self._trials)
 
     def ask(self, genome: Genome, parents: tuple[int, ...] = ()) -> Trial:
-        """Record a genome as the next trial."""
         trial = Trial(number=self.count, genome=genome, parents=parents)
         self._trials.append(trial)
         return trial
@@ -118,10 +118,7 @@ class History:
             if outcome.failure is None:
                 count = len(outcome.objectives) or 1
                 before = before or count
-                where, expected = (
-                    f"outcome of trial {outcome.trial.number}",
-                    f"{before} objectives",
-                )
+                where, expected = f"outcome of trial {outcome.trial.number}", f"{before} objectives"
                 remedy = "Report the same objectives for every trial."
                 require(where, count, expected, holds=count == before, remedy=remedy)
         return before
@@ -146,6 +143,7 @@ class BaseStrategy:
         self._seed = seed
         self._batch = batch
         self._history = History()
+        self._seen: set[Genome] = set()
 
     @property
     def batch(self) -> int:
@@ -155,3 +153,16 @@ class BaseStrategy:
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Record how trials ended; they count from the next ask on."""
         self._history.tell(outcomes)
+
+    def _ask_new(
+        self,
+        genome: Genome,
+        mutate: Callable[[int, float], float],
+        rng: Random,
+        parents: Iterable[int] = (),
+        attempts: int = genes.NOVELTY_ATTEMPTS,
+    ) -> Trial:
+        """Ask for a genome, mutated until it is new; parents are named without known points."""
+        genome = genes.mutate_until_new(genome, self._seen, mutate, rng, attempts)
+        self._seen.add(genome)
+        return self._history.ask(genome, tuple(dict.fromkeys(each for each in parents if each >= 0)))

@@ -22,14 +22,13 @@ import itertools
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from kingyo.irt.item_groups import group_items
-from kingyo.irt.item_tasks import Belief, TaskItems
+from kingyo.irt.item_tasks import Belief, TaskItems, group_items
 from kingyo.strategies import STRATEGIES, genes
 from kingyo.strategies.checks import Count, Size
 from kingyo.strategies.history import BaseStrategy, Observation
@@ -62,6 +61,8 @@ class ItemGp(BaseStrategy):
     It gains most if candidates are scored on some of the items (``screen: {items: 32}``). At most ``memory``
     points are kept, the best and the latest. Trials have no parents.
     """
+
+    handles_objectives: ClassVar[bool] = False
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:
@@ -100,10 +101,7 @@ class ItemGp(BaseStrategy):
 
     @property
     def batch(self) -> int:
-        """The size of a generation: as it is set, later a share of the trials that there are.
-
-        A fit takes as long for many proposals as for few, and a few more scores tell a long search little.
-        """
+        """Trials per generation, later 2% of all trials: a fit costs the same for many proposals."""
         least, most = self._settings.batch, self._settings.memory // 4
         return max(least, min(most, int(GROWTH * self._history.count)))
 
@@ -114,7 +112,7 @@ class ItemGp(BaseStrategy):
         self._task_of = {item: tasks[name] for item, name in task_of.items()}
 
     def warm_start(self, known: Sequence[Outcome]) -> None:
-        """Begin with points that were measured before; those that were to be tried first need not be.
+        """Begin with measured points, and drop initial points that are among them.
 
         Those that were scored on most items are the known models: trials of an earlier search have fewer.
         """
@@ -135,7 +133,6 @@ class ItemGp(BaseStrategy):
         self.warm_start(known)
 
     def ask(self, n: int) -> list[Trial]:
-        """Propose n trials: initial points first, then by the process."""
         if n == 0:
             return []
         self._refit()
@@ -143,7 +140,8 @@ class ItemGp(BaseStrategy):
         rng = np.random.default_rng([self._seed, count])
         fresh = self._initial_points[: self._settings.initial][count : count + n]
         rest = range(count + len(fresh), count + n)
-        if self._sampler.has_weights and self._scores_are_equal():
+        means = [statistics.fmean(each.items.values()) for each in self._known if each.items]
+        if self._sampler.has_weights and means and max(means) - min(means) < EQUAL:
             points = [*fresh, *self._bold_mixtures(rest)]
         else:
             points = [*fresh, *self._proposals(rest, rng)]
@@ -159,14 +157,8 @@ class ItemGp(BaseStrategy):
 
     @property
     def _belief(self) -> Belief | None:
-        """The fitted processes; None before the first fit."""
         tasks = [task for task in self._tasks if task.levels]
         return Belief(tasks=tasks) if tasks else None
-
-    def _scores_are_equal(self) -> bool:
-        """Return whether all trials have about the same mean score."""
-        means = [statistics.fmean(each.items.values()) for each in self._known if each.items]
-        return bool(means) and max(means) - min(means) < EQUAL
 
     def _points(self) -> Matrix:
         return self._sampler.points([observation.genome for observation in self._known])
@@ -204,13 +196,11 @@ class ItemGp(BaseStrategy):
         self._n_at_kernel_fit = count if again else self._n_at_kernel_fit
 
     def _bold_mixtures(self, numbers: range) -> list[Vector]:
-        """Return the bold mixtures with these trial numbers."""
         n = max(0, numbers.stop - len(self._bold_points))
         self._bold_points += itertools.islice(self._bold_generator, n)
         return self._bold_points[numbers.start : numbers.stop]
 
     def _proposals(self, numbers: range, rng: np.random.Generator) -> list[Vector]:
-        """Return points for these trial numbers."""
         n, belief, turn = len(numbers), self._belief, numbers.start % max(3, self.batch)
         if n == 0 or belief is None:
             return list(self._sampler.uniform(n, rng))
@@ -232,13 +222,11 @@ class ItemGp(BaseStrategy):
         return bool(is_model.any()) and scores.max() < scores[is_model].max() + EQUAL
 
     def _far_mixture(self, rng: np.random.Generator) -> Vector:
-        """Sample mixtures and return the one farthest from all known points."""
         mixtures, known = self._sampler.initial_mixtures(MIXTURES, rng), self._features()
         offsets = self._sampler.features(mixtures)[:, None, :] - known[None, :, :]
         return mixtures[np.linalg.norm(offsets, axis=2).min(axis=1).argmax()]
 
     def _best_known(self, belief: Belief) -> Matrix:
-        """Return the known points with the highest posterior mean."""
         return self._points()[np.argsort(-belief.known, kind="stable")[:TOP]]
 
     def _climb(self, belief: Belief, best_known: Matrix, rng: np.random.Generator) -> Vector:

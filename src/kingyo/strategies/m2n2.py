@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,8 @@ class M2N2(BaseStrategy):
     Task vectors of models trained separately are close to orthogonal. Where lengths differ, the angle and the
     factors are off, but the child stays in the same plane.
     """
+
+    handles_objectives: ClassVar[bool] = False
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:
@@ -101,7 +103,6 @@ class M2N2(BaseStrategy):
             self._initial = 0
 
     def ask(self, n: int) -> list[Trial]:
-        """Propose n trials: random ones first, then children."""
         for observation in self._history.take_all():
             self._add_to_archive(observation)
         return [self._propose() for _ in range(n)]
@@ -139,7 +140,6 @@ class Breeder:
         self._flip_rate = genes.mutation_rate(axes) if settings.flip_rate is None else settings.flip_rate
 
     def random_point(self) -> Array:
-        """Return a random point."""
         if self._settings.spread is None:
             return self._round_genes(np.array(genes.random_point(self._axes, self._choice_rng)))
         point = self._gaussian_step(np.array(genes.first_point(self._axes)), self._settings.spread, rate=1.0)
@@ -263,7 +263,6 @@ class Niches:
             del self.members[int(np.argmin(self.fitness()))]
 
     def fitness(self) -> Array:
-        """Return the shared fitness F_k of each member, shape (members,)."""
         fitness: Array = self.shares().sum(axis=1)
         return np.round(fitness, DECIMALS)
 

@@ -18,30 +18,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import compress
 from statistics import fmean
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kingyo.strategies import COMBINATORS, STRATEGIES, build_inner, genes
-from kingyo.strategies.checks import Size, require
+from kingyo.strategies import STRATEGIES, genes
+from kingyo.strategies.checks import Size
 from kingyo.strategies.coarse_to_fine import Stage, families_of, stage_of
-from kingyo.strategies.history import History
-from kingyo.strategies.initial_points import known_points
-from kingyo.types import (
-    Axis,
-    ContinuingStrategy,
-    Genome,
-    InformedStrategy,
-    Learn,
-    Lesson,
-    Outcome,
-    PredictingStrategy,
-    Strategy,
-    TaskAware,
-    Trial,
-)
+from kingyo.strategies.wrapper import Wrapper, build_inner
+from kingyo.types import Axis, ContinuingStrategy, Genome, Learn, Lesson, Outcome, Trial
 
 Vector = NDArray[np.float64]
 SOLVED = 0.98  # a score that leaves nothing to learn
@@ -51,16 +38,17 @@ STRENGTHS = 0.25  # the same for strengths
 
 
 def learn_nothing(number: int, start: Genome) -> tuple[Genome, Lesson] | None:  # noqa: ARG001 (a Learn)
-    """Return None: nothing can be learned."""
     return None
 
 
-class Memetic:
+class Memetic(Wrapper):
     """Search factors of families with another strategy, and learn all genes in between.
 
     Without ``learn`` it is the inner strategy in a space of one gene per family. The parent of a learned
     trial is the trial that it started from; it has none if it started from a known point or from their mean.
     """
+
+    handles_objectives: ClassVar[bool] = False
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:
@@ -83,31 +71,16 @@ class Memetic:
         lessons: Size = 6
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
-        simple = settings.strategy not in COMBINATORS
-        require("strategy", settings.strategy, "a strategy that is not a combinator", holds=simple)
+        super().__init__()
         self.learn: Learn = learn_nothing
         self._settings = settings
         self._seed = seed
-        self._history = History()
         groups = families_of(axes, ordered=False) if settings.tie else [[i] for i in range(len(axes))]
         self._space = LearnedSpace(axes=tuple(axes), families=stage_of(axes, groups))
-        self._known: list[Outcome] = []
-        self._outcomes: dict[int, Outcome] = {}
         self._points: dict[Genome, Genome] = {}  # genome -> its point in the space of factors and strengths
-        self._tasks: tuple[Mapping[str, str], Mapping[str, float]] | None = None
         self._learned: Trial | None = None  # waits for its outcome
         self._next_lesson: int | None = settings.first
         self._n_lessons = self._n_failures = 0
-        self._begin_search(self._space.axes_of(None))
-
-    @property
-    def batch(self) -> int:
-        """Batch size of the inner strategy."""
-        return self._inner.batch
-
-    def learn_tasks(self, task_of: Mapping[str, str], weights: Mapping[str, float]) -> None:
-        """Pass the tasks to the inner strategy."""
-        self._tasks = (task_of, weights)
         self._begin_search(self._space.axes_of(None))
 
     def warm_start(self, known: Sequence[Outcome]) -> None:
@@ -119,31 +92,20 @@ class Memetic:
         self._begin_search(self._space.axes_of(None), self._known)
 
     def ask(self, n: int) -> list[Trial]:
-        """Propose n trials of the inner strategy; one of them is learned if it is time."""
         if n == 0:
             return []
         self._take_up_lesson()
         learned = self._lesson()
         trials = [] if learned is None else [learned]
-        return [*trials, *map(self._outer_trial, self._inner.ask(n - len(trials)))]
+        return [*trials, *self._ask_inner(n - len(trials))]
 
-    def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Record how trials ended."""
-        self._history.tell(outcomes)
-        for outcome in outcomes:
-            bare = tuple(each._replace(answer="") for each in outcome.scores)
-            self._outcomes[outcome.trial.number] = replace(outcome, scores=bare)
-        asked = [(outcome, self._asked.get(outcome.trial.number)) for outcome in outcomes]
-        self._inner.tell([replace(outcome, trial=trial) for outcome, trial in asked if trial is not None])
+    def _to_inner(self, genome: Genome) -> Genome:
+        return self._space.padded(self._points.get(genome) or self._space.families.reduce(genome))
 
-    def predict(self, genomes: Sequence[Genome]) -> list[float] | None:
-        """Return predictions of the inner strategy, if it predicts."""
-        if not isinstance(self._inner, PredictingStrategy):
-            return None
-        return self._inner.predict([self._space.padded(self._point(genome)) for genome in genomes])
-
-    def _point(self, genome: Genome) -> Genome:
-        return self._points.get(genome) or self._space.families.reduce(genome)
+    def _to_outer(self, point: Genome) -> Genome:
+        genome = self._space.expand(point)
+        self._points.setdefault(genome, point)
+        return genome
 
     def _lesson(self) -> Trial | None:
         """Return a learned trial if it is time and there is something to learn."""
@@ -185,7 +147,6 @@ class Memetic:
         return next((genome for genome in genomes if np.allclose(genome, centre)), centre)
 
     def _expected(self, outcomes: Sequence[Outcome]) -> list[float]:
-        """Return what the inner strategy expects of trials, or else their scores."""
         predicted = self.predict([outcome.trial.genome for outcome in outcomes])
         return predicted or [outcome.score or 0.0 for outcome in outcomes]
 
@@ -197,8 +158,7 @@ class Memetic:
         if self._learned is None or self._learned.number not in self._outcomes:
             return
         trial, self._learned = self._learned, None
-        if not self._gains(trial):
-            self._n_failures += 1
+        self._n_failures += not self._gains(trial)
         if self._n_failures == MOST_FAILURES:
             self._next_lesson = None
 
@@ -218,27 +178,14 @@ class Memetic:
         return is_gain
 
     def _begin_search(self, axes: Sequence[Axis], known: Sequence[Outcome] = ()) -> None:
-        self._asked: dict[int, Trial] = {}  # by their own numbers, as trials of the inner strategy
-        self._numbers: dict[int, int] = {}  # of inner trials -> own
-        seed = self._seed + self._n_lessons
-        settings = self._settings
-        self._inner: Strategy = build_inner(settings.strategy, axes, seed, settings.settings or {})
-        if self._tasks is not None and isinstance(self._inner, TaskAware):
-            self._inner.learn_tasks(*self._tasks)
-        points = [self._space.padded(self._point(outcome.trial.genome)) for outcome in known]
+        settings, seed = self._settings, self._seed + self._n_lessons
+        self._set_inner(build_inner(settings.strategy, axes, seed, settings.settings))
         if self._n_lessons and isinstance(self._inner, ContinuingStrategy):
-            self._inner.continue_from(known_points(known, points))
-        elif isinstance(self._inner, InformedStrategy):
-            inside = [_is_within(axes, point) for point in points]
-            if any(inside):
-                self._inner.warm_start(known_points([*compress(known, inside)], [*compress(points, inside)]))
-
-    def _outer_trial(self, inner: Trial) -> Trial:
-        genome = self._space.expand(inner.genome)
-        self._points.setdefault(genome, inner.genome)
-        trial = self._history.ask(genome, tuple(self._numbers[parent] for parent in inner.parents))
-        self._asked[trial.number], self._numbers[inner.number] = inner, trial.number
-        return trial
+            self._inner.continue_from(self._known_points(known))
+        else:
+            self._warm_start_inner(
+                [each for each in known if _is_within(axes, self._to_inner(each.trial.genome))]
+            )
 
 
 class LearnedSpace:
@@ -271,7 +218,6 @@ class LearnedSpace:
         return tuple(replace(axis, start=gene) if axis.kind == "float" else axis for axis, gene in pairs)
 
     def axes_around(self, point: Genome) -> tuple[Axis, ...]:
-        """Return the axes in the neighbourhood of a point."""
         n = len(self.families.axes)
         axes: list[Axis] = []
         for index, (axis, gene) in enumerate(zip(self.axes_of(point), point, strict=True)):

@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,8 @@ class MixedCmaEs(EvolutionStrategy):
     the start of their axis. ``x0`` and known points move floats and ints only: a few points are no evidence
     about a category.
     """
+
+    handles_objectives: ClassVar[bool] = False
 
     @dataclass(frozen=True, kw_only=True)
     class Settings(EvolutionSettings):
@@ -111,7 +113,6 @@ class _MixedDistribution:
         return self._library.ask()
 
     def tell(self, solutions: list[tuple[CatCMAwM.Solution, float]], /) -> None:
-        """Update from the costs of one generation."""
         best = min(cost for _, cost in solutions)
         is_stale = best >= self._best and _has_converged([drawn for drawn, _ in solutions])
         self._stale = self._stale + len(solutions) if is_stale else 0
@@ -130,7 +131,6 @@ class _MixedDistribution:
 
 
 def _has_converged(solutions: Sequence[CatCMAwM.Solution]) -> bool:
-    """Return whether at least half of a generation is the same point."""
     parts = [[part for part in (solution.z, solution.c) if part is not None] for solution in solutions]
     points = Counter(tuple(part.tobytes() for part in solution) for solution in parts)
     return 2 * max(points.values()) >= len(solutions)

@@ -20,7 +20,7 @@ from random import Random
 
 from kingyo.strategies import STRATEGIES, genes, pareto
 from kingyo.strategies.checks import NotNegative, Population, Share
-from kingyo.strategies.generations import Generations, pick_pair, tournament
+from kingyo.strategies.ga import Generations, pick_pair, tournament
 from kingyo.strategies.history import Observation
 from kingyo.types import Axis, Genome
 
@@ -63,14 +63,14 @@ class Nsga2(Generations):
         self._second_child: tuple[Genome, tuple[int, ...]] | None = None
 
     def _turn(self, generation: Sequence[Observation]) -> None:
-        """Keep the best of parents, children and migrants as parents (section III-C)."""
-        pool = [*self._migrants, *self._parents, *generation]
+        """Keep the best of parents, children and known points as parents (section III-C)."""
+        pool = [*self._known, *self._parents, *generation]
         pool.sort(key=lambda observation: -observation.number)  # younger first: ties drift on a plateau
         if not pool:
             return
         order, classes = pareto.best_first([observation.objectives for observation in pool])
         kept = order[: self._settings.population]
-        self._migrants, self._second_child = [], None
+        self._known, self._second_child = [], None
         self._parents = [pool[index] for index in kept]
         self._fitness = [-float(classes[index]) for index in kept]
 

@@ -22,11 +22,7 @@ Indices = NDArray[np.intp]
 
 
 def front(points: ArrayLike) -> Indices:
-    """Return the indices of the non-dominated points, ascending; all of equal points.
-
-    Raises:
-        KingyoError: ``points`` is not a table of finite numbers.
-    """
+    """Return the indices of the non-dominated points, ascending; all of equal points."""
     return _front(_table(points))
 
 
@@ -108,9 +104,6 @@ def knee(points: ArrayLike) -> int:
     vectors instead. Ties (a front of two points, a straight front) go to the point with the best worst
     objective, then with the best first objective. On a concave front no point lies beyond the plane, and the
     best point of the first objective is returned.
-
-    Raises:
-        KingyoError: there are no points.
     """
     table = _table(points)
     require("points", "none", "at least one", holds=len(table) > 0, remedy="Wait for the first outcome.")

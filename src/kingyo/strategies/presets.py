@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from kingyo.errors import unknown
+from kingyo.errors import unknown_name_error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +23,8 @@ class MergeSuggestion:
             None: such a source is like the others.
     """
 
-    method: str
-    groups: str
+    method: str = "task_arithmetic"
+    groups: str = "one"
     bounds: Mapping[str, tuple[float, float]]
     lora: tuple[float, float, float] | None = None
 
@@ -64,17 +64,16 @@ class Preset:
 
 DEFAULT_PRESETS: Mapping[str, str] = {"parameters": "fast", "dataflow": "paths", "hybrid": "fast"}
 """Space -> preset to use if none is named."""
-METRIC = "whole"
+FULL_SET = "full-set"
 """Default preset for every space if a measure over all answers decides."""
 
 RECOMMENDED = ("fast", "quality", "pareto")
 """Presets for most runs (docs/search.md): a small budget, a large one, several objectives."""
 
-WEIGHTS = MergeSuggestion(method="task_arithmetic", groups="one", bounds={"weight": (0.0, 1.5)})
-SAKANA_MERGE = MergeSuggestion(
-    method="dare_ties", groups="one", bounds={"weight": (0.0, 1.0), "density": (0.0, 1.0)}
-)
+WEIGHTS = MergeSuggestion(bounds={"weight": (0.0, 1.5)})
+SAKANA_MERGE = MergeSuggestion(method="dare_ties", bounds={"weight": (0.0, 1.0), "density": (0.0, 1.0)})
 CMA_OF_SAKANA: Mapping[str, object] = {"x0": 0.5, "sigma": 1 / 6, "population": None}
+CMA_AT_START: Mapping[str, object] = {"sigma": 1 / 6, "population": None, "warm_start": False}
 SAKANA_PAPER = "Akiba et al. 2024, Evolutionary Optimization of Model Merging Recipes, arXiv:2403.13187"
 
 PRESETS: Mapping[str, Preset] = {
@@ -97,10 +96,10 @@ PRESETS: Mapping[str, Preset] = {
             source="chosen by kingyo, based on benchmarks/search.py",
             strategy="coarse-to-fine",
             screen={"items": 24},
-            merge=MergeSuggestion(method="task_arithmetic", groups="block", bounds={"weight": (0.0, 1.5)}),
+            merge=replace(WEIGHTS, groups="block"),
         ),
         Preset(
-            name="whole",
+            name=FULL_SET,
             doc="The default for tasks whose score is one measure over all answers: CMA-ES with margin, "
             "which scores each candidate on all items. For axes of every kind.",
             source="kingyo's own choice; Hamano et al. 2025, CatCMA with Margin, arXiv:2504.07884",
@@ -142,13 +141,8 @@ PRESETS: Mapping[str, Preset] = {
             source="Sakana AI 2024, evo_ukiyoe_v1.py of SakanaAI/Evo-Ukiyoe-v1, with its LoRA at strength 1; "
             "the range of the strength is kingyo's",
             strategy="cma-es",
-            settings={"sigma": 1 / 6, "population": None, "warm_start": False},
-            merge=MergeSuggestion(
-                method="task_arithmetic",
-                groups="conv+attn",
-                bounds={"weight": (0.0, 1.0)},
-                lora=(0.0, 1.5, 1.0),
-            ),
+            settings=CMA_AT_START,
+            merge=MergeSuggestion(groups="conv+attn", bounds={"weight": (0.0, 1.0)}, lora=(0.0, 1.5, 1.0)),
         ),
         Preset(
             name="mbw",
@@ -158,7 +152,7 @@ PRESETS: Mapping[str, Preset] = {
             "strategy is that of quality",
             strategy="coarse-to-fine",
             screen={"items": 24},
-            merge=MergeSuggestion(method="task_arithmetic", groups="mbw", bounds={"weight": (0.0, 1.0)}),
+            merge=MergeSuggestion(groups="mbw", bounds={"weight": (0.0, 1.0)}),
         ),
         Preset(
             name="mergekit-evolve",
@@ -166,7 +160,7 @@ PRESETS: Mapping[str, Preset] = {
             "start value of each axis.",
             source="mergekit 0.1.5, mergekit-evolve",
             strategy="cma-es",
-            settings={"sigma": 1 / 6, "population": None, "warm_start": False},
+            settings=CMA_AT_START,
         ),
         Preset(
             name="textbook-ga",
@@ -182,7 +176,7 @@ PRESETS: Mapping[str, Preset] = {
             doc="M2N2: specialists compete for items, and complementary pairs are merged at a split point.",
             source="Abrantes et al. 2025, Competition and Attraction Improve Model Fusion, GECCO 2025",
             strategy="m2n2",
-            merge=MergeSuggestion(method="task_arithmetic", groups="block", bounds={"weight": (0.0, 1.0)}),
+            merge=MergeSuggestion(groups="block", bounds={"weight": (0.0, 1.0)}),
         ),
         Preset(
             name="pareto",
@@ -246,11 +240,6 @@ PRESETS: Mapping[str, Preset] = {
 
 
 def preset(name: str) -> Preset:
-    """Return a preset by name.
-
-    Raises:
-        KingyoError: the name is unknown; the message suggests the nearest.
-    """
     if name not in PRESETS:
-        raise unknown("preset", name, PRESETS)
+        raise unknown_name_error("preset", name, PRESETS)
     return PRESETS[name]

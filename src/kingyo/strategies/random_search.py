@@ -30,7 +30,6 @@ class RandomSearch(BaseStrategy):
         self._rng = Random(seed)
 
     def ask(self, n: int) -> list[Trial]:
-        """Sample n trials."""
         return [self._history.ask(genes.random_point(self._axes, self._rng)) for _ in range(n)]
 
 

@@ -44,7 +44,6 @@ class PointSampler:
 
     @property
     def has_weights(self) -> bool:
-        """Whether axes are weights of sources, as mixtures require."""
         return bool(self._weights)
 
     @property
@@ -55,7 +54,6 @@ class PointSampler:
         return np.repeat([index in weights for index in range(len(self._axes))], widths)
 
     def points(self, genomes: Sequence[Genome]) -> Matrix:
-        """Return genomes as rows, shape (genomes, axes)."""
         return np.array(genomes, dtype=np.float64).reshape(len(genomes), len(self._axes))
 
     def features(self, points: Matrix) -> Matrix:
@@ -70,16 +68,15 @@ class PointSampler:
         return np.concatenate(columns, axis=1)
 
     def uniform(self, n: int, rng: np.random.Generator) -> Matrix:
-        """Sample n points uniformly."""
         return self._from_unit_box(rng.random((n, len(self._axes))))
 
     def latin_hypercube(self, n: int, rng: np.random.Generator) -> Matrix:
-        """Sample n points so that each n-th of an axis has one (McKay et al. 1979)."""
+        """Latin hypercube sample: one point per stratum of every axis (McKay et al. 1979)."""
         cells = np.stack([rng.permutation(n) for _ in self._axes], axis=1)
         return self._from_unit_box((cells + rng.random(cells.shape)) / n)
 
     def mixtures(self, n: int, rng: np.random.Generator) -> Matrix:
-        """Sample n merges of the sources; every fourth has only two sources. See ``_mixed``."""
+        """Sample n merges of the sources; every fourth has only two sources. See ``_mixtures_of``."""
         k = len(self._weights)
         sizes = [2 if row % PAIRS == PAIRS - 1 and k > 2 else k for row in range(n)]
         chosen = [rng.permutation(k)[:size] for size in sizes]
@@ -89,7 +86,7 @@ class PointSampler:
         """Sample n initial merges, whose sources have about equal weights.
 
         The first ones merge half of the sources each, until every pair was merged or n is reached; the others
-        merge all. So each pair of sources meets, and each harmful source is absent from some. See ``_mixed``.
+        merge all. So each pair of sources meets, and each harmful source is absent from some.
         """
         chosen = covering_sets(len(self._weights), n, rng)
         return self._mixtures_of(chosen, _log_range(FIRST_TOTALS, _stratified(n, rng)), FIRST_EVENNESS, rng)
@@ -98,7 +95,7 @@ class PointSampler:
         """Yield strong merges without end, for a search in which all scores are equal.
 
         Every other merge has all sources; the others have half of them, so that every pair meets. Strengths
-        cover the range of norms evenly. See ``_mixed``.
+        cover the range of norms evenly. See ``_mixtures_of``.
         """
         k, start, halves = len(self._weights), rng.random(), list[Indices]()
         for number in itertools.count():
@@ -151,7 +148,6 @@ class PointSampler:
         The sum of uniformly sampled weights grows with the number of sources, and large sums break models.
         Here weights are a Dirichlet sample times the sum. A source has about the same weight in all blocks.
         Axes that are not weights are uniform.
-
         """
         families = list(self._weights.values())
         points = self.uniform(len(chosen), rng)
@@ -186,7 +182,6 @@ class PointSampler:
         return self._bounded(np.where(changed, moved, centres))
 
     def _bounded(self, points: Matrix) -> Matrix:
-        """Clip points to the bounds and round their floats."""
         points = np.clip(points, self._low, self._high)
         return np.where(self._is_float, rounded(points, self._low, self._high), points)
 

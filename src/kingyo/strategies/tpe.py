@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import attrgetter
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from kingyo.io.extras import require_extra
 from kingyo.strategies import STRATEGIES, derived_seed, genes
@@ -45,6 +45,8 @@ class TreeParzen(BaseStrategy):
     left out, the sampler would propose their neighbourhood again. A proposal that repeats an earlier genome
     is mutated, one random gene at a time, until it is new (at most 20 times). Trials have no parents.
     """
+
+    handles_objectives: ClassVar[bool] = False
 
     @dataclass(frozen=True, kw_only=True)
     class Settings:
@@ -77,15 +79,12 @@ class TreeParzen(BaseStrategy):
         self._distributions = {f"x{i:06}": _distribution(axis) for i, axis in enumerate(axes)}
         self._observations: list[Observation] = []
         self._pending: dict[int, Genome] = {}
-        self._seen: set[Genome] = set()
 
     def warm_start(self, known: Sequence[Outcome]) -> None:
-        """Add known points, as the oldest outcomes."""
         self._remember(map(Observation.of, known))
         self._seen.update(observation.genome for observation in self._observations)
 
     def ask(self, n: int) -> list[Trial]:
-        """Propose n trials: random ones until ``startup`` outcomes are in, then from the sampler."""
         fresh = self._history.take_all()
         for observation in fresh:
             self._pending.pop(observation.number, None)
@@ -141,8 +140,7 @@ class TreeParzen(BaseStrategy):
     def _propose(self, genome: Genome) -> Trial:
         rng = Random(self._derived_seed())
         mutate = genes.mutation(self._axes, genes.RENEWAL_STEP, rng)
-        trial = self._history.ask(genes.mutate_until_new(genome, self._seen, mutate, rng))
-        self._seen.add(trial.genome)
+        trial = self._ask_new(genome, mutate, rng)
         self._pending[trial.number] = trial.genome
         if len(self._pending) > MAX_PENDING:
             del self._pending[next(iter(self._pending))]

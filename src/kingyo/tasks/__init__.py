@@ -4,67 +4,33 @@ One task: ``load_task_spec`` -> ``load_items`` -> ``make_splits`` -> ``build_tas
 Several tasks: ``load_splits`` -> ``build_tasks``.
 """
 
-from kingyo.tasks.combined import (
-    LoadedSplits,
-    SeveralTasks,
-    build_tasks,
-    check_order,
-    examples_of,
-    load_splits,
-    require_measures,
-    require_teaching,
-    set_measures_of,
-    single_tasks,
-    splits_of,
-    weights_of,
-)
-from kingyo.tasks.graded_settings import GradedSettings
-from kingyo.tasks.grader import GRADERS, Grader
-from kingyo.tasks.media import with_images
-from kingyo.tasks.near_duplicates import NearDuplicates, near_groups
-from kingyo.tasks.spec import (
-    Sizes,
-    TaskSpec,
-    load_task_spec,
-    measure_name,
-    parse_task_spec,
-    settings_of,
-)
-from kingyo.tasks.splits import make_splits
-from kingyo.tasks.task import LoadedItems, build_task, load_items
-from kingyo.tasks.task_kinds import TASK_KINDS
-from kingyo.tasks.text import TextSettings, read_text_item
-
-__all__ = [
-    "GRADERS",
-    "TASK_KINDS",
-    "GradedSettings",
-    "Grader",
-    "LoadedItems",
-    "LoadedSplits",
-    "NearDuplicates",
-    "SeveralTasks",
-    "Sizes",
-    "TaskSpec",
-    "TextSettings",
-    "build_task",
-    "build_tasks",
-    "check_order",
-    "examples_of",
-    "load_items",
-    "load_splits",
-    "load_task_spec",
-    "make_splits",
-    "measure_name",
-    "near_groups",
-    "parse_task_spec",
-    "read_text_item",
-    "require_measures",
-    "require_teaching",
-    "set_measures_of",
-    "settings_of",
-    "single_tasks",
-    "splits_of",
-    "weights_of",
-    "with_images",
-]
+from kingyo.tasks.combined import LoadedSplits as LoadedSplits
+from kingyo.tasks.combined import SeveralTasks as SeveralTasks
+from kingyo.tasks.combined import build_tasks as build_tasks
+from kingyo.tasks.combined import examples_of as examples_of
+from kingyo.tasks.combined import load_splits as load_splits
+from kingyo.tasks.combined import require_measures as require_measures
+from kingyo.tasks.combined import require_teaching as require_teaching
+from kingyo.tasks.combined import set_measures_of as set_measures_of
+from kingyo.tasks.combined import single_tasks as single_tasks
+from kingyo.tasks.combined import splits_of as splits_of
+from kingyo.tasks.combined import weights_of as weights_of
+from kingyo.tasks.graders.grader import GRADERS as GRADERS
+from kingyo.tasks.graders.grader import Grader as Grader
+from kingyo.tasks.kinds import TASK_KINDS as TASK_KINDS
+from kingyo.tasks.kinds import GradedSettings as GradedSettings
+from kingyo.tasks.media import with_images as with_images
+from kingyo.tasks.near_duplicates import NearDuplicates as NearDuplicates
+from kingyo.tasks.near_duplicates import near_groups as near_groups
+from kingyo.tasks.spec import Sizes as Sizes
+from kingyo.tasks.spec import TaskSpec as TaskSpec
+from kingyo.tasks.spec import load_task_spec as load_task_spec
+from kingyo.tasks.spec import measure_name as measure_name
+from kingyo.tasks.spec import parse_task_spec as parse_task_spec
+from kingyo.tasks.spec import settings_of as settings_of
+from kingyo.tasks.splits import make_splits as make_splits
+from kingyo.tasks.task import LoadedItems as LoadedItems
+from kingyo.tasks.task import build_task as build_task
+from kingyo.tasks.task import load_items as load_items
+from kingyo.tasks.text import TextSettings as TextSettings
+from kingyo.tasks.text import read_text_item as read_text_item

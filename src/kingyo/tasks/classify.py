@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import cast
 
 from kingyo.errors import KingyoError, suggest
-from kingyo.tasks.cells import stringify
-from kingyo.tasks.graded_settings import Text
+from kingyo.tasks.kinds import TASK_KINDS, Splits, SplitTask, Text
 from kingyo.tasks.media import with_images
-from kingyo.tasks.rows import Row
-from kingyo.tasks.task_kinds import TASK_KINDS, Splits, SplitTask
+from kingyo.tasks.rows import Row, stringify
 from kingyo.types import Example, Item, ItemScore, RatesClasses, SetMeasure
 
 
@@ -92,7 +90,6 @@ class ClassifyTask(SplitTask):
         return (MacroF1(),)
 
     def score(self, model: RatesClasses, items: Sequence[Item]) -> Sequence[ItemScore]:
-        """Return the score of each item, in the order of ``items``."""
         known = list(model.classes)
         allowed, labels = self._places(known, items)
         scores: list[ItemScore] = []

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from kingyo.errors import KingyoError, suggest, unknown
+from kingyo.errors import KingyoError, suggest, unknown_name_error
 from kingyo.io.units import counted
+from kingyo.tasks.kinds import Splits
 from kingyo.tasks.near_duplicates import (
     NearDuplicates,
     Placed,
@@ -24,7 +25,6 @@ from kingyo.tasks.near_duplicates import (
 from kingyo.tasks.spec import Sizes, TaskSpec
 from kingyo.tasks.splits import make_splits
 from kingyo.tasks.task import LoadedItems, build_task, load_items
-from kingyo.tasks.task_kinds import FIX, Splits
 from kingyo.types import (
     SPLITS,
     Example,
@@ -80,12 +80,10 @@ class SeveralTasks:
         by_item: dict[str, ItemScore] = {}
         for name in dict.fromkeys(item.task for item in items):
             if name not in self._tasks:
-                raise unknown("task of an item", name, self._tasks)
+                raise unknown_name_error("task of an item", name, self._tasks)
             own = [item for item in items if item.task == name]
-            scores = self._tasks[name].score(model, own)
-            check_order(f"task {name}", own, scores)
-            by_item |= {each.item: each for each in scores}
-        return tuple(by_item[item.id] for item in items)
+            by_item |= {each.item: each for each in self._tasks[name].score(model, own)}
+        return tuple(by_item[item.id] for item in items if item.id in by_item)
 
 
 def examples_of(
@@ -248,17 +246,3 @@ def splits_of(name: str, specs: Mapping[str, TaskSpec], splits: Splits) -> Split
     if len(specs) == 1:
         return splits
     return {split: tuple(item for item in items if item.task == name) for split, items in splits.items()}
-
-
-def check_order(where: str, items: Sequence[Item], scores: object) -> None:
-    """Raise KingyoError unless a task returned one ItemScore per item, in order; a user's task may not."""
-    results = cast("Sequence[object]", scores) if isinstance(scores, Sequence) else ()
-    given = [each.item if isinstance(each, ItemScore) else None for each in results]
-    if given != [item.id for item in items]:
-        is_valid = bool(results) and None not in given
-        raise KingyoError(
-            where,
-            expected=f"an ItemScore for each of {len(items)} items, in their order",
-            received=f"{len(given)} in another order or number" if is_valid else f"{scores!r:.80}",
-            remedy=FIX,
-        )

@@ -12,16 +12,13 @@ from pydantic import BeforeValidator, Field
 
 from kingyo.errors import KingyoError, listed
 from kingyo.io.extras import library
-from kingyo.io.schema import Number, Real
-from kingyo.tasks.cells import stringify
-from kingyo.tasks.graded_settings import GradedSettings, Text
-from kingyo.tasks.picture_grader import PICTURE_GRADERS, build_mix
-from kingyo.tasks.picture_measures import ReferenceSettings, picture_measures, require_known_keys
-from kingyo.tasks.rows import Row
-from kingyo.tasks.task_kinds import TASK_KINDS, Splits, SplitTask
+from kingyo.io.schema import Number
+from kingyo.tasks.graders import graders_of_task
+from kingyo.tasks.kinds import TASK_KINDS, GradedSettings, Splits, SplitTask, Text
+from kingyo.tasks.references import ReferenceSettings, picture_measures, require_known_keys
+from kingyo.tasks.rows import Row, stringify
 from kingyo.tasks.text import fill_template
 from kingyo.types import Drawing, DrawingPrompt, DrawsPictures, Item, ItemScore, SetMeasure
-from kingyo.vision.features import LITE0
 
 SEED = "seed"
 MAX_SEED = 2**32 - 1
@@ -33,7 +30,7 @@ Side = Annotated[int, Field(ge=8, le=8192, strict=True)]
 
 @dataclass(frozen=True, kw_only=True)
 class DrawSettings(GradedSettings):
-    """The options of ``draw``.
+    """The options of ``draw``; see ``GradedSettings``.
 
     Attributes:
         prompt: template of the prompt, with ``{field}`` for a column of the row.
@@ -41,13 +38,10 @@ class DrawSettings(GradedSettings):
         seeds: number of pictures of each prompt, with consecutive seeds.
         steps, guidance_scale, negative_prompt, height, width, scheduler, arguments, truncate: see
             ``kingyo.types.Drawing``.
-        weights: weights of the graders, whose mean is the score; by default their scores are multiplied.
         references: pictures that those of a model are compared with as a set, see ``ReferenceSettings``.
     """
 
-    grader_registry = PICTURE_GRADERS
-    paths = ("references.folder", "references.features")
-    known_names = (LITE0,)
+    grades = "images"
 
     prompt: Text = "{prompt}"
     seed: Text | None = None
@@ -60,14 +54,10 @@ class DrawSettings(GradedSettings):
     scheduler: Mapping[str, object] = field(default_factory=dict[str, object])
     arguments: Mapping[str, object] = field(default_factory=dict[str, object])
     truncate: Annotated[bool, Field(strict=True)] = False
-    weights: tuple[Annotated[Real, Field(gt=0)], ...] | None = None
     references: Annotated[ReferenceSettings | None, BeforeValidator(require_known_keys)] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        n = len(self.graders)
-        if self.weights is not None and len(self.weights) != n:
-            raise ValueError(f"as many weights as graders: {n}")
         if (self.height is None) != (self.width is None):  # some pipelines ignore one alone
             raise ValueError("height and width, or neither")
 
@@ -133,8 +123,8 @@ class DrawTask(SplitTask):
         super().__init__(name, splits)
         library(f"task {name}", "PIL", beside=("diffusers",))
         self._drawing = settings.drawing
-        self._mix = build_mix(settings.graders, folder, settings.weights)
-        self._mix.check(self.all_items())
+        self._graders = graders_of_task(settings, folder)
+        self._graders.check(self.all_items())
         references = settings.references
         self._measures = () if references is None else picture_measures(references, folder)
 
@@ -158,9 +148,8 @@ class DrawTask(SplitTask):
         return self._measures
 
     def score(self, model: DrawsPictures, items: Sequence[Item]) -> Sequence[ItemScore]:
-        """Return the score of each item with its picture, in the order of ``items``."""
         pictures = model.draw([DrawingPrompt(item.prompt, item.seed or 0) for item in items], self._drawing)
-        scores = self._mix.grade(pictures, items)
+        scores = self._graders.grade(pictures, items)
         return tuple(
             ItemScore(item=item.id, score=score, answer="", media=picture)
             for item, score, picture in zip(items, scores, pictures, strict=True)

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 from kingyo.errors import KingyoError
 from kingyo.io.extras import library
-from kingyo.tasks.cells import is_decoded, parse_list
-from kingyo.tasks.rows import Row
+from kingyo.tasks.rows import Row, is_decoded, parse_list
 from kingyo.types import MEDIA, Item, Media
 
 if TYPE_CHECKING:

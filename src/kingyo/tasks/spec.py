@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from kingyo.errors import KingyoError
-from kingyo.io.model_names import absolute_name
+from kingyo.io.model_names import absolute_name, is_local, local_path
 from kingyo.io.schema import Real, parse_model, parse_settings, validate_settings, validate_together
 from kingyo.io.yaml import read_yaml
 from kingyo.registry import is_in_file, whole_reference
-from kingyo.tasks.graded_settings import Text, graders_in
-from kingyo.tasks.named_paths import move_paths
+from kingyo.tasks.graders.grader import GRADERS, Place, moved, option_values
+from kingyo.tasks.kinds import FIX, TASK_KINDS, Text, graders_in
 from kingyo.tasks.rows import DatasetSource
-from kingyo.tasks.task_kinds import TASK_KINDS, NamesMeasures, settings_class
+from kingyo.tasks.text import TextSettings
 
+T = TypeVar("T")
 TASK_NAME = r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]*$"
 """Pattern of a task's name, which may become a file name."""
 
@@ -115,6 +117,16 @@ def _kind_name(kind: object, grader: object) -> str:
     return "choice" if any(name == "choice" for name, _ in graders_in(grader)) else "generate"
 
 
+def settings_class(kind: str, folder: Path) -> type[object]:
+    """Return the dataclass of a kind's options."""
+    settings = cast(object, getattr(TASK_KINDS.get(kind, folder), "Settings", TextSettings))
+    if not isinstance(settings, type) or not is_dataclass(settings):
+        raise KingyoError(
+            f"kind {kind}", expected="a dataclass as Settings", received=f"{settings!r:.80}", remedy=FIX
+        )
+    return cast("type[object]", settings)
+
+
 def settings_of(spec: TaskSpec, folder: Path) -> object:
     """Return the options of a task as an instance of its kind's ``Settings``."""
     kind = settings_class(spec.kind_name, folder)
@@ -125,8 +137,8 @@ def measure_name(spec: TaskSpec) -> str | None:
     """Return the full name of a task's set measure, such as −KID (efficientnet-lite0) for ``kid``."""
     if spec.measure is None or is_in_file(spec.kind_name):
         return spec.measure
-    settings = settings_of(spec, Path())
-    return settings.measure_name(spec.measure) if isinstance(settings, NamesMeasures) else spec.measure
+    full_name = getattr(settings_of(spec, Path()), "measure_name", None)
+    return spec.measure if full_name is None else full_name(spec.measure)
 
 
 def parse_task_spec(values: Mapping[str, object], where: str = "task") -> TaskSpec:
@@ -141,9 +153,7 @@ def load_task_spec(path: Path) -> TaskSpec:
         raise _is_a_run(path, values.get("task"))
     spec = parse_task_spec(values, str(path))
     folder = path.resolve().parent
-    changes = move_paths(spec.kind_name, spec.options, folder, lambda path: absolute_name(path, folder))
-    if "grader" in changes:
-        changes["grader"] = _absolute_graders(changes["grader"], folder)
+    changes = move_paths(spec, folder, lambda path: absolute_name(path, folder), absolute=True)
     if "name" not in spec.model_fields_set:
         changes["name"] = path.stem
     if isinstance(spec.data, str):
@@ -168,10 +178,59 @@ def _is_a_run(path: Path, task: object) -> KingyoError:
     )
 
 
-def _absolute_graders(grader: object, folder: Path) -> object:
-    if isinstance(grader, list):
-        return [_absolute_graders(each, folder) for each in cast("list[object]", grader)]
-    if isinstance(grader, dict):
-        named = cast("dict[str, object]", grader)
-        return {whole_reference(name, folder): option for name, option in named.items()}
-    return whole_reference(grader, folder) if isinstance(grader, str) else grader
+def move_paths(spec: TaskSpec, folder: Path, place: Place, *, absolute: bool = False) -> dict[str, object]:
+    """Return the options of a task with other paths, see ``moved``; also those of its graders.
+
+    Args:
+        spec: the task.
+        folder: base of relative paths.
+        place: called with every path that exists; names on the Hub stay.
+        absolute: also make the names of graders in files absolute.
+    """
+
+    def placed(path: str) -> str:
+        return place(path) if is_local(path, folder) else path
+
+    def graders(value: object) -> object:
+        if isinstance(value, list):
+            return [graders(each) for each in cast("list[object]", value)]
+        if isinstance(value, Mapping):
+            named = cast("Mapping[str, object]", value)
+            return {graders(name): moved_option(name, option) for name, option in named.items()}
+        return whole_reference(value, folder) if absolute and isinstance(value, str) else value
+
+    def moved_option(name: str, option: object) -> object:
+        kind = _or_none(lambda: GRADERS.get(name, folder))
+        values = moved(kind, option_values(kind, option), placed)
+        return values if isinstance(option, Mapping) else next(iter(values.values()), None)
+
+    options = moved(_or_none(lambda: settings_class(spec.kind_name, folder)), spec.options, placed)
+    return options | ({"grader": graders(options["grader"])} if "grader" in options else {})
+
+
+def _or_none(find: Callable[[], T]) -> T | None:
+    """Return what ``find`` returns; None for an unknown name or a broken file, which are reported later."""
+    try:
+        return find()
+    except KingyoError:
+        return None
+
+
+def paths_in(spec: TaskSpec, folder: Path) -> list[Path]:
+    """Return the existing files and folders that the options of a task and its graders name."""
+    named: list[str] = []
+
+    def note(path: str) -> str:
+        named.append(path)
+        return path
+
+    move_paths(spec, folder, note)
+    return [local_path(path, folder) for path in dict.fromkeys(named)]
+
+
+def libraries_of(spec: TaskSpec, folder: Path) -> list[str]:
+    """Return the distributions that the graders and the options of a task say that scores depend on."""
+    kinds = [_or_none(lambda name=name: GRADERS.get(name, folder)) for name, _ in spec.graders]
+    options = _or_none(lambda: settings_of(spec, folder))
+    parts: list[object] = [*kinds, options, *(getattr(options, name) for name in spec.options if options)]
+    return [name for part in parts for name in cast("Sequence[str]", getattr(part, "libraries", ()))]

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import cast
 
 from kingyo.errors import KingyoError, crashes_as_errors
-from kingyo.tasks.graded_settings import GradedSettings
+from kingyo.tasks.kinds import FIX, TASK_KINDS, GradedSettings, ReadItem, Splits
 from kingyo.tasks.near_duplicates import question
 from kingyo.tasks.rows import Row, read_rows
 from kingyo.tasks.spec import TaskSpec, settings_of
-from kingyo.tasks.task_kinds import FIX, TASK_KINDS, ReadItem, Splits, reader_of
+from kingyo.tasks.text import TextSettings, read_text_item
 from kingyo.types import Item, Task
 
 
@@ -40,7 +40,7 @@ def load_items(spec: TaskSpec, folder: Path) -> LoadedItems:
     twice.
     """
     settings = settings_of(spec, folder)
-    read = reader_of(spec.kind_name, folder)
+    read = _reader(spec.kind_name, settings, folder)
     items: dict[str, Item] = {}
     firsts: dict[str, tuple[Row, Row]] = {}
     differing: set[str] = set()
@@ -67,6 +67,21 @@ def load_items(spec: TaskSpec, folder: Path) -> LoadedItems:
         )
     note = settings.note_on_dropped(sorted(differing)) if isinstance(settings, GradedSettings) else ""
     return LoadedItems(items=tuple(items.values()), duplicates=rows - len(items), note=note)
+
+
+def _reader(kind: str, settings: object, folder: Path) -> ReadItem:
+    """Return the function that turns a row into an item of a kind."""
+    read = getattr(TASK_KINDS.get(kind, folder), "read_item", None)
+    if read is None and isinstance(settings, TextSettings):
+        return read_text_item
+    if not callable(read):
+        raise KingyoError(
+            f"kind {kind}",
+            expected="a static method read_item(row, settings), since it has its own Settings",
+            received=repr(read),
+            remedy="Add the method, or derive Settings from kingyo.tasks.TextSettings.",
+        )
+    return cast(ReadItem, read)
 
 
 def _rows(spec: TaskSpec, settings: object, folder: Path) -> Iterator[tuple[Row, Row]]:

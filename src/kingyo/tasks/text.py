@@ -10,14 +10,10 @@ from typing import Annotated, cast
 from pydantic import Field
 
 from kingyo.errors import KingyoError, suggest
-from kingyo.io.schema import Number
-from kingyo.tasks.cells import stringify
-from kingyo.tasks.graded_settings import GradedSettings, Text
-from kingyo.tasks.rows import Row, unfold
+from kingyo.tasks.kinds import GradedSettings, Text
+from kingyo.tasks.rows import Row, stringify, unfold
 from kingyo.types import Item
 
-MAX_TIMEOUT = 86_400
-"""Maximum of time limits in seconds: one day."""
 MAX_TOKENS = 1_000_000
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -26,7 +22,7 @@ _BRACES = re.compile(r"\{\{|\}\}|\{[^{}\n]*\}")
 
 @dataclass(frozen=True, kw_only=True)
 class TextSettings(GradedSettings):
-    """The options of ``generate`` and ``choice``, and of kinds without ``Settings``.
+    """The options of ``generate`` and ``choice``, and of kinds without ``Settings``; see ``GradedSettings``.
 
     Attributes:
         prompt: template with ``{field}`` for a column of the row; ``{{`` and ``}}`` are literal braces, and
@@ -36,8 +32,6 @@ class TextSettings(GradedSettings):
         choices: the column of the choices, for ``choice``.
         questions: the column of several questions, a list of mappings; each becomes an item, with the keys of
             its mapping as columns.
-        grader: see ``GradedSettings``; the scores of several graders are multiplied.
-        grader_timeout: seconds that a grader may take on one answer before the candidate fails.
         stop: strings that end an answer.
         max_new_tokens: maximum number of tokens in an answer.
     """
@@ -47,7 +41,6 @@ class TextSettings(GradedSettings):
     answer: Text | None = "answer"
     choices: Text | None = None
     questions: Text | None = None
-    grader_timeout: Annotated[Number, Field(gt=0, le=MAX_TIMEOUT)] = 300.0
     stop: tuple[Text, ...] = ()
     max_new_tokens: Annotated[int, Field(ge=1, le=MAX_TOKENS, strict=True)] = 64
 

@@ -12,14 +12,14 @@ from pydantic import Field
 
 from kingyo.errors import KingyoError
 from kingyo.io.schema import Number
-from kingyo.tasks.cells import parse_list, stringify
-from kingyo.tasks.graded_settings import Text
+from kingyo.tasks.choice import choice_of
+from kingyo.tasks.generate import training_answers
+from kingyo.tasks.graders import graders_of_task
+from kingyo.tasks.graders.texts import Choice
+from kingyo.tasks.kinds import TASK_KINDS, Splits, SplitTask, Text
 from kingyo.tasks.media import with_images
-from kingyo.tasks.rows import Row
-from kingyo.tasks.task_kinds import TASK_KINDS, Splits, SplitTask
+from kingyo.tasks.rows import Row, parse_list, stringify
 from kingyo.tasks.text import TextSettings, read_text_item
-from kingyo.tasks.text_tasks import Choice, choice_of, training_answers
-from kingyo.tasks.verdict import build_verdict
 from kingyo.types import AnswersImages, Decoding, Example, ImagePrompt, Item, ItemScore
 
 
@@ -76,8 +76,8 @@ class VqaTask(SplitTask):
             for item in self.all_items():
                 self._choice.check(item)
             return
-        self._verdict = build_verdict(settings.graders, folder, settings.grader_timeout)
-        self._verdict.check([each for item in self.all_items() for each in self._references(item)])
+        self._graders = graders_of_task(settings, folder)
+        self._graders.check([each for item in self.all_items() for each in self._references(item)])
 
     @staticmethod
     def read_item(row: Row, settings: VqaSettings) -> Item:
@@ -89,7 +89,6 @@ class VqaTask(SplitTask):
         return with_images(item, beside_images, settings.images)
 
     def score(self, model: AnswersImages, items: Sequence[Item]) -> Sequence[ItemScore]:
-        """Return the score of each item, in the order of ``items``."""
         prompts = [self._prompt(model, item) for item in items]
         if self._choice is not None:
             return self._chosen(self._choice, model, items, prompts)
@@ -100,20 +99,17 @@ class VqaTask(SplitTask):
             stop=settings.stop,
             decoding=Decoding(settings.num_beams, settings.repetition_penalty),
         )
-        pairs = [
-            (each.text, reference)
-            for each, item in zip(texts, items, strict=True)
-            for reference in self._references(item)
-        ]
-        grades = iter(self._verdict.grade(pairs))
+        references = [self._references(item) for item in items]
+        answers = [each.text for each, own in zip(texts, references, strict=True) for _ in own]
+        grades = iter(self._graders.grade(answers, [each for own in references for each in own]))
         return tuple(
             ItemScore(
                 item=item.id,
-                score=max(next(grades) for _ in self._references(item)),
+                score=max(next(grades) for _ in own),
                 answer=each.text,
                 is_cut=each.is_cut,
             )
-            for item, each in zip(items, texts, strict=True)
+            for item, each, own in zip(items, texts, references, strict=True)
         )
 
     def examples(
@@ -145,7 +141,7 @@ class VqaTask(SplitTask):
         return model.image_prompt(item.prompt, item.media, chat=self._settings.chat)
 
     def _grade(self, answer: str, item: Item) -> float:
-        return max(self._verdict.grade([(answer, each) for each in self._references(item)]))
+        return max(self._graders.score(answer, each) for each in self._references(item))
 
     def _references(self, item: Item) -> list[Item]:
         """Return the item once per right answer."""

@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,8 +29,17 @@ import torch
 from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
 
 from kingyo.errors import KingyoError
-from kingyo.models.kinds import AllRead, BatchMemory, LoadOptions, ModelKind, Options, Workload, members
-from kingyo.types import Answered, HasGradients, Item, ReportsProgress
+from kingyo.models.kinds import (
+    BatchMemory,
+    LoadOptions,
+    ModelKind,
+    Options,
+    Question,
+    Workload,
+    load_live,
+    members,
+)
+from kingyo.types import Answered, Item, ReportsProgress
 
 LOADED = LoadOptions(dtype="float32", batch_size=2)
 
@@ -38,7 +48,6 @@ class ModelKindContract:
     """Contract of a kind of model. Subclass it and implement the first three methods."""
 
     def make(self) -> ModelKind:
-        """Return the kind under test."""
         raise NotImplementedError("implement make: return the kind under test")
 
     def make_checkpoint(self, folder: Path) -> Path | None:
@@ -57,7 +66,6 @@ class ModelKindContract:
         return [Item(id="item", prompt="1 + 2 = ?", answer="3")]
 
     def make_options(self) -> Options:
-        """Return a user's options of that task."""
         return {"max_new_tokens": 4}
 
     def test_its_name_and_libraries_are_declared(self) -> None:
@@ -69,7 +77,6 @@ class ModelKindContract:
         assert all(name and isinstance(name, str) for name in libraries)  # pyright: ignore[reportUnnecessaryIsInstance]
 
     def test_it_takes_its_own_checkpoints_and_no_others(self) -> None:
-        """Configs of other models return False and raise no error."""
         with self._checkpoint() as folder:
             assert self.make().takes(_config(folder), _index(folder)) is True
         others: Sequence[object] = (None, [], "SomethingElse", ["SomethingElse"])
@@ -77,16 +84,12 @@ class ModelKindContract:
             assert self.make().takes(config, {}) is False, config
 
     def test_a_live_model_does_what_the_kind_provides(self) -> None:
-        """The live model has every method of the protocols, and the reader those that tasks call."""
+        """The live model has every method of the protocols."""
         kind = self.make()
         assert kind.provides
+        assert all(map(members, kind.provides))
         with self._checkpoint() as folder:
-            live, reader = kind.load(folder, LOADED), kind.reader(folder)
-        for each in kind.provides:
-            needed = members(each)
-            assert needed, each
-            for model in (live,) if each is HasGradients else (live, reader or live):
-                assert all(hasattr(model, name) for name in needed), (model, each, needed)
+            load_live(kind, folder, LOADED)
 
     def test_its_weights_are_those_of_the_file(self) -> None:
         """Weights have the names, shapes and values of the checkpoint and require no gradient."""
@@ -99,7 +102,6 @@ class ModelKindContract:
             assert torch.equal(tensor.cpu().float(), stored[name].float()), name
 
     def test_weights_that_are_overwritten_are_those_that_answer(self) -> None:
-        """Other weights change the answers, and the original weights restore them."""
         with self._checkpoint() as folder:
             live = self.make().load(folder, LOADED)
             first = self.ask(live)
@@ -112,7 +114,6 @@ class ModelKindContract:
             assert self.ask(live) == first
 
     def test_answers_do_not_change(self) -> None:
-        """The same weights give the same answers, in repeated calls and after loading again."""
         with self._checkpoint() as folder:
             one, other = (self.make().load(folder, LOADED) for _ in range(2))
             assert self.ask(one) == self.ask(one) == self.ask(other)
@@ -130,7 +131,6 @@ class ModelKindContract:
                 assert all(each.timed <= each.done <= each.total for each in counts)
 
     def test_a_checkpoint_stays_as_it_was(self) -> None:
-        """Overwriting a live model's weights changes no file of the checkpoint."""
         with self._checkpoint() as folder:
             before = _files(folder)
             live = self.make().load(folder, LoadOptions())
@@ -139,21 +139,20 @@ class ModelKindContract:
             assert _files(folder) == before
 
     def test_a_folder_without_weights_is_an_error(self) -> None:
-        """Loading a folder without weights raises a KingyoError."""
         with self._checkpoint() as folder:
             for file in folder.glob("*.safetensors*"):
                 file.unlink()
             _expect(KingyoError, lambda: self.make().load(folder, LOADED))
 
-    def test_what_reads_before_a_run_reads_and_answers_nothing(self) -> None:
-        """The reader, if any, raises AllRead on items that a live model can answer."""
+    def test_what_a_live_model_answers_has_no_mistakes(self) -> None:
+        """The check before a run passes the questions that a live model answers, and needs no weights."""
         with self._checkpoint() as folder:
-            reader = self.make().reader(folder)
-            if reader is not None:
-                _expect(AllRead, lambda: self.ask(reader))
+            recorder = _Recorder(self.make().load(folder, LOADED), self.make())
+            self.ask(recorder)
+            assert recorder.questions, "ask calls no method of a protocol"
+            assert list(self.make().validate(folder, recorder.questions)) == []
 
     def test_memory_is_known_without_weights(self) -> None:
-        """The memory estimate needs no weights; unknown values are None."""
         with self._checkpoint() as folder:
             for file in folder.glob("*.safetensors*"):
                 file.unlink()
@@ -178,6 +177,30 @@ class ModelKindContract:
             yield self.make_checkpoint(Path(folder)) or Path(folder)
 
 
+class _Recorder:
+    """A live model that takes down the calls of the methods that its kind provides."""
+
+    def __init__(self, live: Any, kind: ModelKind) -> None:
+        self._live = live
+        self._kind = kind
+        self.questions: list[Question] = []
+
+    def __getattr__(self, name: str) -> Any:
+        own = getattr(self._live, name)
+        if not callable(own) or not any(name in members(each) for each in self._kind.provides):
+            return own
+
+        def answer(*args: Any, **kwargs: Any) -> Any:
+            bound = signature(own).bind(*args, **kwargs)
+            bound.apply_defaults()
+            (_, inputs), *options = bound.arguments.items()
+            if isinstance(inputs, list | tuple):
+                self.questions.append(Question(name, inputs, dict(options)))  # pyright: ignore[reportUnknownArgumentType]
+            return own(*args, **kwargs)
+
+        return answer
+
+
 def _expect(kind: type[Exception], call: Callable[[], object]) -> None:
     try:
         call()
@@ -191,7 +214,6 @@ def _config(folder: Path) -> dict[str, object]:
 
 
 def _index(folder: Path) -> dict[str, object]:
-    """Return the index of the pipeline around a component; empty if there is none."""
     file = folder.parent / "model_index.json"
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 

@@ -58,13 +58,11 @@ class MergeMethodContract:
 
     @property
     def n_sources(self) -> int:
-        """Number of merged sources."""
         most = self.method.max_sources
         return max(self.method.min_sources, 3 if most is None else min(3, most))
 
     @property
     def any_order(self) -> bool:
-        """Whether the result is independent of the order of sources."""
         return not self.method.stochastic and self.n_sources > 1
 
     @property
@@ -88,12 +86,10 @@ class MergeMethodContract:
     def result(
         self, sources: Sequence[Tensor], base: Tensor | None, context: TensorContext | None = None
     ) -> Tensor | Lazy:
-        """Merge with typical values and return the method's result."""
         context = context or TensorContext(0, "contract.weight")
         return merge_tensor(self.method, sources, base, self.values(len(sources)), context)
 
     def merge(self, sources: Sequence[Tensor], base: Tensor | None, seed: int = 0) -> Tensor:
-        """Merge with typical values and return the full tensor."""
         return to_tensor(self.result(sources, base, TensorContext(seed, "contract.weight")))
 
     def worlds(
@@ -106,7 +102,6 @@ class MergeMethodContract:
     # declarations
 
     def test_it_is_a_merge_method(self) -> None:
-        """The method has every attribute that a plan reads."""
         assert isinstance(self.method, MergeMethod)
         assert self.method.name and self.method.doc
         assert reproduces(self.method) in get_args(Reproduces)
@@ -132,7 +127,6 @@ class MergeMethodContract:
             )
 
     def test_values_out_of_bounds_are_errors(self) -> None:
-        """Values out of bounds or of the wrong kind raise a KingyoError."""
         for parameter in self.method.params:
             wrong: list[float | bool] = [0.5 if parameter.kind == "bool" else True]
             wrong += [parameter.low - 1.0] if parameter.low is not None else []
@@ -158,7 +152,6 @@ class MergeMethodContract:
                     assert bool(torch.isfinite(merged).all()), f"{dtype} {shape} gives NaN or infinity"
 
     def test_dtypes_differ_by_their_rounding_alone(self) -> None:
-        """Half-precision tensors give the result of the same values in float32."""
         for dtype in (torch.float16, torch.bfloat16):
             for sources, base in self.worlds((40, 33), dtype):
                 wide = [source.float() for source in sources], base if base is None else base.float()
@@ -178,7 +171,6 @@ class MergeMethodContract:
             assert bool(torch.isfinite(self.merge(sources, base)).all())
 
     def test_nan_does_not_vanish(self) -> None:
-        """NaN in a source gives a non-finite result or a KingyoError."""
         for sources, base in self.worlds((6, 5)):
             sources[0][1, 2] = math.nan
             try:
@@ -188,7 +180,6 @@ class MergeMethodContract:
             assert not bool(torch.isfinite(merged).all())
 
     def test_arguments_are_untouched(self) -> None:
-        """The method neither writes to its arguments nor returns their memory."""
         for dtype in DTYPES:
             for sources, base in self.worlds((9, 11), dtype):
                 given = [*sources, *([] if base is None else [base])]
@@ -213,7 +204,6 @@ class MergeMethodContract:
             assert self._same(first, self.merge(views, base)), "other bits for views"
 
     def test_any_spans_give_the_same_bits(self) -> None:
-        """A lazy result is bit-identical for any spans in any order."""
         for shape in ((37, 29), (2001, 5), (5, 2001), (70_001,)):
             for sources, base in self.worlds(shape):
                 result = self.result(sources, base)
@@ -227,7 +217,6 @@ class MergeMethodContract:
                 assert torch.equal(merged.reshape(shape), to_tensor(result)), f"{shape}"
 
     def test_described_merges_need_no_torch(self) -> None:
-        """A method that describes its result is bit-identical for tensors without torch."""
         if not describes(self.method) or not has_compiler():
             return
         values, context = self.values(self.n_sources), TensorContext(0, "contract.weight")
@@ -241,7 +230,6 @@ class MergeMethodContract:
                 assert torch.equal(merged, self.merge(sources, base)), f"{dtype}"
 
     def test_cached_statistics_change_nothing(self) -> None:
-        """Merges that reuse statistics of earlier ones are bit-identical."""
         for sources, base in self.worlds((30, 31)) + self.worlds((300, 257), torch.bfloat16):
             names = [f"source-{i}" for i in range(len(sources))]
             stats, wanted = TensorStats(), self.merge(sources, base)
@@ -261,7 +249,6 @@ class MergeMethodContract:
     # meaning
 
     def test_equal_sources_give_just_that(self) -> None:
-        """Sources equal to the base give the base; equal sources without a base give that tensor."""
         if not self.keeps_equal:
             return
         for shape in ((8, 9), (7,), ()):
@@ -271,7 +258,6 @@ class MergeMethodContract:
                 assert torch.allclose(merged, wanted, rtol=1e-6, atol=0)
 
     def test_scale(self) -> None:
-        """Scaling sources and base by 4 scales the result by 4."""
         if not self.scales:
             return
         for sources, base in self.worlds((20, 21)):

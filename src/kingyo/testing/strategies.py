@@ -33,13 +33,11 @@ FLOAT_AXES = (
 
 
 def scored(trial: Trial, *scores: float) -> Outcome:
-    """Build the outcome of a trial with one item per score."""
     items = tuple(ItemScore(item=f"item-{i}", score=score, answer="") for i, score in enumerate(scores))
     return Outcome(trial=trial, scores=items)
 
 
 def failed(trial: Trial, reason: str = "the model answered nothing but NaN") -> Outcome:
-    """Build the outcome of a trial that failed."""
     return Outcome(trial=trial, failure=reason)
 
 
@@ -59,7 +57,6 @@ class StrategyContract:
     exhaustible: bool = False
 
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
-        """Make a new strategy."""
         raise NotImplementedError("implement make: return a new strategy")
 
     def evaluate(self, trial: Trial) -> Outcome:
@@ -69,7 +66,6 @@ class StrategyContract:
         return scored(trial, self.score(trial.genome))
 
     def score(self, genome: Genome) -> float:
-        """Score a genome in [0, 1]: best at a third of each axis."""
         places = [(g - a.low) / (a.high - a.low) for a, g in zip(self.axes, genome, strict=True)]
         return 1 - sum((place - 1 / 3) ** 2 for place in places) / len(places)
 
@@ -85,14 +81,12 @@ class StrategyContract:
         assert [trial.number for trial in trials] == list(range(len(trials)))
 
     def test_genomes_respect_bounds_and_kinds(self) -> None:
-        """A genome has one float per axis, within its bounds, and integral unless the axis is a float."""
         for seed in range(3):
             trials, _ = self._search(self.make(self.axes, seed), generations=6)
             for trial in trials:
                 self._expect_genome(trial.genome)
 
     def test_parents_are_earlier_trials(self) -> None:
-        """Parents are distinct numbers of earlier trials."""
         trials, _ = self._search(self.make(self.axes, 1), generations=6)
         for trial in trials:
             assert all(0 <= parent < trial.number for parent in trial.parents), (
@@ -101,7 +95,6 @@ class StrategyContract:
             assert len(set(trial.parents)) == len(trial.parents), f"{trial} names a parent twice"
 
     def test_asks_do_not_wait_for_tells(self) -> None:
-        """A strategy proposes more than its batch without any tell."""
         strategy = self.make(self.axes, 0)
         asks = (strategy.batch, 1, 3 * strategy.batch + 1)
         trials = [trial for n in asks for trial in strategy.ask(n)]
@@ -120,7 +113,6 @@ class StrategyContract:
         assert _replay(self.make(self.axes, 5), log) == trials
 
     def test_global_random_state_is_neither_used_nor_changed(self) -> None:
-        """The global random state neither affects the strategy nor changes."""
         python_state, numpy_state = random.getstate(), np.random.get_state()
         try:
             runs: list[list[Trial]] = []
@@ -137,8 +129,6 @@ class StrategyContract:
             np.random.set_state(numpy_state)
 
     def test_order_of_tells_does_not_matter(self) -> None:
-        """The order and grouping of tells before an ask do not change the ask."""
-
         def one_by_one(strategy: Strategy, outcomes: list[Outcome]) -> None:
             for outcome in outcomes[::-1]:
                 strategy.tell([outcome])
@@ -147,7 +137,6 @@ class StrategyContract:
         self._expect_twin(one_by_one)
 
     def test_repeated_and_empty_tells_are_ignored(self) -> None:
-        """An empty tell, or a repeated outcome, at once or later, changes nothing."""
         past: list[Outcome] = []
 
         def repeat(strategy: Strategy, outcomes: list[Outcome]) -> None:
@@ -161,7 +150,6 @@ class StrategyContract:
     # what it is told
 
     def test_failures_do_not_stop_it(self) -> None:
-        """All trials of a generation may fail, in the first or a later one."""
         strategy = self.make(self.axes, 0)
         for succeeds in (False, False, True, True, False, False):
             trials = strategy.ask(strategy.batch)
@@ -170,7 +158,6 @@ class StrategyContract:
             strategy.tell([self.evaluate(trial) if succeeds else failed(trial) for trial in trials])
 
     def test_scores_of_any_size_are_taken(self) -> None:
-        """Equal, zero, negative and large scores are accepted."""
         values = iter((0.0, -3.0, 1e6, -1e6))
 
         def told(trials: list[Trial]) -> list[Outcome]:
@@ -180,15 +167,12 @@ class StrategyContract:
         self._expect_taken(told)
 
     def test_several_objectives_are_taken(self) -> None:
-        """Outcomes may have several objectives and one value."""
         self._expect_taken(lambda trials: [_of_two(self.evaluate(trial)) for trial in trials])
 
     def test_partial_scores_are_taken(self) -> None:
-        """Trials may be scored on some of the items, with an estimate as their value."""
         self._expect_taken(lambda trials: [_cut_short(self.evaluate(trial)) for trial in trials])
 
     def test_known_points_are_learned(self) -> None:
-        """A strategy that learns the same known points proposes the same trials."""
         trials, log = self._search(self._informed(), generations=4)
         for trial in trials:
             self._expect_genome(trial.genome)
@@ -207,7 +191,6 @@ class StrategyContract:
         self._expect_refusal(lambda trials: scored(trials[0], math.nan))
 
     def test_contradicting_tell_is_refused(self) -> None:
-        """A second, different outcome of a trial is an error."""
         strategy = self.make(self.axes, 0)
         trial = strategy.ask(strategy.batch)[0]
         strategy.tell([scored(trial, 0.5)])
@@ -234,7 +217,6 @@ class StrategyContract:
     # helpers
 
     def _informed(self) -> Strategy:
-        """Return a strategy that knows some points, if it can learn."""
         strategy = self.make(self.axes, 0)
         trials = [
             Trial(number=-1 - index, genome=trial.genome)

@@ -23,7 +23,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from kingyo.errors import KingyoError
-from kingyo.tasks.grader import Grader
+from kingyo.tasks.graders.grader import Grader
 from kingyo.types import SPLITS, Item, ItemScore, Split, Task
 
 
@@ -55,7 +55,6 @@ class ScriptedModel:
         ]
 
     def chat_prompt(self, message: str) -> str:
-        """Wrap a message between ``<user>`` and ``<model>``."""
         return f"<user>{message}<model>"
 
     def _say(self, prompt: str) -> str:
@@ -65,7 +64,6 @@ class ScriptedModel:
 
 
 def _noise(*texts: str) -> float:
-    """Return a number in [0, 1) that depends only on the texts."""
     digest = hashlib.sha256("\0".join(texts).encode()).digest()
     return int.from_bytes(digest[:4], "big") / 2**32
 
@@ -74,7 +72,6 @@ class TaskContract:
     """Contract of a task. Subclass it and implement ``make``; override items and model if needed."""
 
     def make(self, splits: Mapping[Split, Sequence[Item]]) -> Task:
-        """Build the task under test from its split items."""
         raise NotImplementedError
 
     def make_items(self, split: Split) -> Sequence[Item]:
@@ -105,13 +102,11 @@ class TaskContract:
         assert isinstance(self.make_model(), needs)
 
     def test_items_keep_their_order(self) -> None:
-        """Each split has its own items, in the given order, every time."""
         task = self._task()
         for split in SPLITS:
             assert list(task.items(split)) == list(self.make_items(split)) == list(task.items(split))
 
     def test_an_unknown_split_is_an_error(self) -> None:
-        """An unknown split raises an error instead of returning an empty list."""
         try:
             self._task().items("trial")  # type: ignore[arg-type]
         except KingyoError:
@@ -119,13 +114,11 @@ class TaskContract:
         raise AssertionError("items('trial') raised no KingyoError")
 
     def test_scores_come_in_the_order_of_the_items(self) -> None:
-        """Each item has one score, in the order of the items."""
         items = self.make_items("fit")
         for given in (items, items[::-1]):
             assert [score.item for score in self._score(given)] == [item.id for item in given]
 
     def test_scores_are_shares(self) -> None:
-        """Every score is a finite float from 0 to 1."""
         for score in self._score(self.make_items("validation")):
             assert isinstance(score.score, float)
             assert math.isfinite(score.score)
@@ -133,7 +126,6 @@ class TaskContract:
             assert isinstance(score.answer, str)
 
     def test_scoring_is_deterministic(self) -> None:
-        """The same model and items give the same scores."""
         items = self.make_items("test")
         task, model = self._task(), self.make_model()
         assert list(task.score(model, items)) == list(task.score(model, items)) == self._score(items)
@@ -146,7 +138,6 @@ class TaskContract:
         assert alone == self._score(items)
 
     def test_nothing_is_mutated(self) -> None:
-        """Scoring changes neither items nor splits."""
         splits: dict[Split, list[Item]] = {split: list(self.make_items(split)) for split in SPLITS}
         before = copy.deepcopy(splits)
         items = list(splits["fit"])
@@ -173,21 +164,17 @@ class GraderContract:
     wrong: Sequence[tuple[str, str]] = ()
 
     def make(self) -> Grader:
-        """Build the grader under test."""
         raise NotImplementedError
 
     def make_item(self, answer: str) -> Item:
-        """Return an item with this answer."""
         return Item(id="item", prompt="prompt", answer=answer)
 
     def test_right_texts_score_one_and_wrong_ones_zero(self) -> None:
-        """Right examples score 1, wrong ones 0."""
         for expected, examples in ((1, self.right), (0, self.wrong)):
             for text, answer in examples:
                 assert self.make()(text, self.make_item(answer)) == expected, (text, answer)
 
     def test_any_text_can_be_graded(self) -> None:
-        """Any text gets a score from 0 to 1, the same on repeated calls."""
         grader = self.make()
         for text in _ANY_TEXT:
             for _, answer in [*self.right, *self.wrong]:

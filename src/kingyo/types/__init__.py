@@ -1,107 +1,48 @@
 """Data and protocols that all packages share."""
 
-from kingyo.types.data import (
-    DATABASE,
-    MEDIA,
-    SPLITS,
-    Axis,
-    Example,
-    Genome,
-    Item,
-    ItemScore,
-    Media,
-    Split,
-)
-from kingyo.types.models import (
-    GREEDY,
-    Answered,
-    AnswersImages,
-    CutAware,
-    Decoding,
-    Drawing,
-    DrawingPrompt,
-    DrawsPictures,
-    GeneratesText,
-    HasGradients,
-    HasRoom,
-    ImagePrompt,
-    LanguageModel,
-    Progress,
-    RatesClasses,
-    RatesText,
-    ReportsProgress,
-    TakeGradient,
-    Written,
-    ignore_progress,
-)
-from kingyo.types.search import (
-    AcceptsMigrants,
-    ContinuingStrategy,
-    Evaluation,
-    FiniteStrategy,
-    InformedStrategy,
-    Learn,
-    LearningStrategy,
-    Lesson,
-    Outcome,
-    PredictingStrategy,
-    Strategy,
-    TaskAware,
-    Trial,
-)
-from kingyo.types.tasks import (
-    MeasuredTask,
-    SetMeasure,
-    Task,
-    TeachingTask,
-)
-
-__all__ = [
-    "DATABASE",
-    "GREEDY",
-    "MEDIA",
-    "SPLITS",
-    "AcceptsMigrants",
-    "Answered",
-    "AnswersImages",
-    "Axis",
-    "ContinuingStrategy",
-    "CutAware",
-    "Decoding",
-    "Drawing",
-    "DrawingPrompt",
-    "DrawsPictures",
-    "Evaluation",
-    "Example",
-    "FiniteStrategy",
-    "GeneratesText",
-    "Genome",
-    "HasGradients",
-    "HasRoom",
-    "ImagePrompt",
-    "InformedStrategy",
-    "Item",
-    "ItemScore",
-    "LanguageModel",
-    "Learn",
-    "LearningStrategy",
-    "Lesson",
-    "MeasuredTask",
-    "Media",
-    "Outcome",
-    "PredictingStrategy",
-    "Progress",
-    "RatesClasses",
-    "RatesText",
-    "ReportsProgress",
-    "SetMeasure",
-    "Split",
-    "Strategy",
-    "TakeGradient",
-    "Task",
-    "TaskAware",
-    "TeachingTask",
-    "Trial",
-    "Written",
-    "ignore_progress",
-]
+from kingyo.types.data import DATABASE as DATABASE
+from kingyo.types.data import MEDIA as MEDIA
+from kingyo.types.data import SPLITS as SPLITS
+from kingyo.types.data import Axis as Axis
+from kingyo.types.data import Example as Example
+from kingyo.types.data import Genome as Genome
+from kingyo.types.data import Item as Item
+from kingyo.types.data import ItemScore as ItemScore
+from kingyo.types.data import Media as Media
+from kingyo.types.data import Split as Split
+from kingyo.types.models import GREEDY as GREEDY
+from kingyo.types.models import Answered as Answered
+from kingyo.types.models import AnswersImages as AnswersImages
+from kingyo.types.models import CutAware as CutAware
+from kingyo.types.models import Decoding as Decoding
+from kingyo.types.models import Drawing as Drawing
+from kingyo.types.models import DrawingPrompt as DrawingPrompt
+from kingyo.types.models import DrawsPictures as DrawsPictures
+from kingyo.types.models import GeneratesText as GeneratesText
+from kingyo.types.models import HasGradients as HasGradients
+from kingyo.types.models import HasRoom as HasRoom
+from kingyo.types.models import ImagePrompt as ImagePrompt
+from kingyo.types.models import LanguageModel as LanguageModel
+from kingyo.types.models import Progress as Progress
+from kingyo.types.models import RatesClasses as RatesClasses
+from kingyo.types.models import RatesText as RatesText
+from kingyo.types.models import ReportsProgress as ReportsProgress
+from kingyo.types.models import TakeGradient as TakeGradient
+from kingyo.types.models import Written as Written
+from kingyo.types.models import ignore_progress as ignore_progress
+from kingyo.types.search import ContinuingStrategy as ContinuingStrategy
+from kingyo.types.search import Evaluation as Evaluation
+from kingyo.types.search import FiniteStrategy as FiniteStrategy
+from kingyo.types.search import InformedStrategy as InformedStrategy
+from kingyo.types.search import Learn as Learn
+from kingyo.types.search import LearningStrategy as LearningStrategy
+from kingyo.types.search import Lesson as Lesson
+from kingyo.types.search import Outcome as Outcome
+from kingyo.types.search import PredictingStrategy as PredictingStrategy
+from kingyo.types.search import Strategy as Strategy
+from kingyo.types.search import TaskAware as TaskAware
+from kingyo.types.search import Trial as Trial
+from kingyo.types.tasks import MeasuredTask as MeasuredTask
+from kingyo.types.tasks import SetMeasure as SetMeasure
+from kingyo.types.tasks import Task as Task
+from kingyo.types.tasks import TeachingTask as TeachingTask

@@ -74,12 +74,10 @@ class Media:
 
     @property
     def name(self) -> str:
-        """File name in a run folder."""
         return f"{self.sha256}.{self.type.rpartition('/')[2]}"
 
     @property
     def place(self) -> str:
-        """Its path or, without one, its name; for messages."""
         return str(self.path or self.name)
 
     def read(self) -> bytes:
@@ -97,11 +95,10 @@ class Media:
         return content
 
     def _changed(self, received: str) -> ChangedSourceError:
+        expected = f"the {self.type.partition('/')[0]} with SHA-256 {self.sha256[:16]}…"
+        remedy = "Restore the file. A task of your own must give the hash of the file's bytes."
         return ChangedSourceError(
-            "media" if self.path is None else str(self.path),
-            expected=f"the {self.type.partition('/')[0]} with SHA-256 {self.sha256[:16]}…",
-            received=received,
-            remedy="Restore the file. A task of your own must give the hash of the file's bytes.",
+            "media" if self.path is None else str(self.path), expected, received, remedy
         )
 
 
@@ -135,16 +132,13 @@ class Item:
 
     @property
     def place(self) -> str:
-        """Its row, or its id, for messages."""
         return self.where or f"item {self.id}"
 
     @property
     def images(self) -> list[str]:
-        """Paths or names of its images, for messages."""
         return [each.place for each in self.media]
 
     def in_a_line(self) -> str:
-        """Return prompt, images and seed in one line, for messages."""
         prompt = [repr(self.prompt)] if self.prompt or not self.media else []
         seed = [] if self.seed is None else [f"(seed {self.seed})"]
         return " ".join((*prompt, *self.images, *seed))

@@ -124,7 +124,6 @@ class Strategy(Protocol):
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Receive the outcomes of trials."""
-        ...
 
 
 @runtime_checkable
@@ -132,9 +131,7 @@ class FiniteStrategy(Strategy, Protocol):
     """A strategy with a fixed number of trials, such as a grid."""
 
     @property
-    def size(self) -> int:
-        """Total number of trials."""
-        ...
+    def size(self) -> int: ...
 
 
 @runtime_checkable
@@ -148,7 +145,6 @@ class InformedStrategy(Strategy, Protocol):
             known: outcomes without failures. Their trials have numbers below 0, and must not be named as
                 parents.
         """
-        ...
 
 
 @runtime_checkable
@@ -157,7 +153,6 @@ class ContinuingStrategy(Strategy, Protocol):
 
     def continue_from(self, known: Sequence[Outcome]) -> None:
         """Begin as with ``warm_start``, without exploring the space again; points may lie beyond the axes."""
-        ...
 
 
 @runtime_checkable
@@ -171,7 +166,6 @@ class TaskAware(Strategy, Protocol):
             task_of: id of an item of fit -> name of its task.
             weights: name of a task -> weight; the search maximises the weighted mean.
         """
-        ...
 
 
 @runtime_checkable
@@ -199,17 +193,3 @@ class LearningStrategy(Strategy, Protocol):
     """
 
     learn: Learn
-
-
-@runtime_checkable
-class AcceptsMigrants(Strategy, Protocol):
-    """A strategy that accepts points from other searches."""
-
-    def inject(self, outcomes: Sequence[Outcome]) -> None:
-        """Receive migrants, at any time; their order does not matter, and failures are ignored.
-
-        Args:
-            outcomes: their trials have numbers below 0, unique among known points (``warm_start``) and
-                migrants. A trial may name a migrant as its parent by this number.
-        """
-        ...

@@ -16,9 +16,7 @@ class Task(Protocol):
     """
 
     @property
-    def name(self) -> str:
-        """Unique within a run."""
-        ...
+    def name(self) -> str: ...
 
     def items(self, split: Split) -> Sequence[Item]:
         """Return the items of a split, in a fixed order."""
@@ -34,9 +32,7 @@ class SetMeasure(Protocol):
     """A property of a set of answers that is not a mean of item scores, such as F1 or −FID."""
 
     @property
-    def name(self) -> str:
-        """Unique within a task."""
-        ...
+    def name(self) -> str: ...
 
     def features(self, items: Sequence[Item], scores: Sequence[ItemScore]) -> Sequence[object]:
         """Return what the measure needs of each answer, in their order."""

@@ -42,7 +42,6 @@ PLUGINS = (
     "kingyo.graders",
     "kingyo.methods",
     "kingyo.model_kinds",
-    "kingyo.picture_graders",
     "kingyo.tasks",
 )
 """Entry-point groups whose code affects scores."""

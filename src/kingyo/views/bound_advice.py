@@ -37,8 +37,6 @@ def winners_at_bounds(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
     A lower bound of 0 is never suggested to be moved, because negative weights are a different idea.
     """
     merge = config_of(store, "merge")
-    if merge.get("genome") is not None:  # a genome file has no such keys
-        return
     winner = None if summary.winner is None else summary.winner.validation
     if winner is not None and winner.score > NEARLY_ALL:
         return

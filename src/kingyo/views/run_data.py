@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from kingyo.errors import attempt
+from kingyo.errors import report_errors
 from kingyo.evolution import MAIN
+from kingyo.evolution.objectives import has_item_scores
 from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.rating.results import SplitRating, read_ratings
 from kingyo.results.genes import Gene, Matrix, read_genes, read_matrices
@@ -18,7 +18,6 @@ from kingyo.results.side_by_side import AnswerContrast, ContactSheet, contact_sh
 from kingyo.results.summarize import summarize
 from kingyo.results.summary import BRED, RunSummary
 from kingyo.results.trials import describe_search
-from kingyo.space.recipe_objectives import MEASURES
 from kingyo.stats import Interval
 from kingyo.store import RunStore
 from kingyo.types import Item, Split
@@ -130,7 +129,7 @@ def read_run_data(store: RunStore) -> RunData:
         contrast=contrast(store, summary, BRED),
         sheet=contact_sheet(store, summary, BRED),
         advice=tuple(_without_places(each, store.folder) for each in advise(store, summary)),
-        people=attempt(lambda: read_ratings(store, summary), lambda _: None, ()),
+        people=report_errors(lambda: read_ratings(store, summary), lambda _: None, ()),
         example=next(iter(store.items()["fit"]), None),
         config=cast("Mapping[str, Any]", store.fact("config") or {}),
         version=str(store.fact("version")),
@@ -139,14 +138,10 @@ def read_run_data(store: RunStore) -> RunData:
 
 def _shareable(summary: RunSummary, folder: Path) -> RunSummary:
     commands = {name: without_places(each, folder) for name, each in summary.controls_to_run.items()}
-    scout = summary.scout
-    if scout is not None and scout.page is not None:
-        scout = replace(scout, page=Path(os.path.relpath(scout.page, folder.resolve())))
     return replace(
         summary,
         folder=str(shown_folder(folder)),
         controls_to_run=commands,
-        scout=scout,
         notes=tuple(without_places(each, folder) for each in summary.notes),
     )
 
@@ -180,7 +175,7 @@ def _rivals(store: RunStore, summary: RunSummary) -> Iterator[tuple[str, tuple[f
 
 
 def _task_score(entry: ModelResult, objective: str) -> float | None:
-    if objective in MEASURES:
+    if not has_item_scores(objective):
         return None
     found = entry.tasks[objective].get("fit") if entry.tasks else entry.fit
     return None if found is None else found.score

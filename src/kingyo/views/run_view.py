@@ -13,6 +13,7 @@ from kingyo import __version__
 from kingyo.charts import Chart
 from kingyo.io.units import counted, joined, time_text
 from kingyo.rating.tables import rating_note, rating_table, rating_title
+from kingyo.results.choice import choice_statements
 from kingyo.results.genes import SHOWN
 from kingyo.results.summary import BRED, RunSummary
 from kingyo.results.trials import describe_search, reference_to, row_title
@@ -23,7 +24,7 @@ from kingyo.views.history import Point, SearchHistory
 from kingyo.views.path_charts import path_chart, usage_chart
 from kingyo.views.places import without_places
 from kingyo.views.run_data import RunData
-from kingyo.views.score_charts import front_charts, gene_chart, importance_chart, score_chart
+from kingyo.views.score_charts import front_charts, gains_chart, gene_chart, importance_chart, score_chart
 from kingyo.views.statements import NOT_READ, statements, top_score
 from kingyo.views.tables import cells, front_table, pairs_table, scores_table, summary_tables
 from kingyo.views.trial_charts import family_chart, pair_chart, progress_chart, slice_charts, trial_rows
@@ -137,6 +138,12 @@ def _sections(data: RunData, view: RunView) -> list[Section]:
             title="The same prompts and seeds, drawn by all models",
             blocks=("sheet", "sheet best", "sheet worst"),
             is_open=None,
+        ),
+        Section(
+            name="choice",
+            title="How the sources were chosen",
+            hint="trial merges of all candidates",
+            blocks=("choice", "gains", "candidates"),
         ),
         Section(
             name="progress",
@@ -293,12 +300,12 @@ def _made_of(data: RunData) -> str:
 def about_parents(summary: RunSummary) -> str:
     """Say how the parents were chosen, and how they and their average were scored."""
     frame = None if summary.child is None else summary.child.recipe.get("frame")
-    scout = "" if summary.scout is None else f" {summary.scout.in_words()}"
+    choice = "" if summary.chosen is None else f" {next(choice_statements(summary.chosen))}"
     if frame is None:
-        return f"Parents are scored unchanged; uniform is their plain average.{scout}"
+        return f"Parents are scored unchanged; uniform is their plain average.{choice}"
     return (
         f"Parents are scored in the frame {frame}: their own weights where candidates are merged, and the "
-        f"frame's everywhere else. Uniform is their plain average there.{scout}"
+        f"frame's everywhere else. Uniform is their plain average there.{choice}"
     )
 
 
@@ -508,3 +515,6 @@ def _charts(data: RunData) -> Iterator[Chart]:
         yield usage_chart(routes, data.summary.child_name)
     if data.summary.front.points:
         yield from front_charts(data)
+    gains = None if data.summary.chosen is None else gains_chart(data.summary.chosen)
+    if gains is not None:
+        yield gains

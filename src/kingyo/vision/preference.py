@@ -16,7 +16,7 @@ from kingyo.io.files import write_bytes
 from kingyo.types import Media
 from kingyo.vision.features import FeatureNet, Vectors, load_feature_net
 from kingyo.vision.frozen import stamps
-from kingyo.vision.pictures import encode_png
+from kingyo.vision.images import encode_png
 
 FORMAT = "kingyo preference 1"
 _TENSORS = ("mean", "scale", "weights", "probe")

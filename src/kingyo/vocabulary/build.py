@@ -46,7 +46,6 @@ class Vocabulary:
 
     @property
     def n_rows(self) -> int:
-        """Number of rows of the output's embedding."""
         return self.map.n_rows
 
     @property
@@ -63,7 +62,6 @@ class Vocabulary:
         return {key: value for key, value in updated.items() if value != config[key]}
 
     def describe(self) -> list[str]:
-        """Describe tokens, rows, and the contribution of each model, as lines of text."""
         lines = [
             f"vocabulary: {counted(len(self.tokens), 'token')} in {counted(self.n_rows, 'row')}, split with "
             f"the rules of {self.start.reference}"
@@ -117,12 +115,9 @@ class Vocabulary:
             return self.tokens[token]
         if not key or key.removesuffix("_id") in _ROLES:  # an entry of a list, or a role that may be absent
             return None
-        raise KingyoError(
-            f"{key} in config.json",
-            expected="a token of the output",
-            received=f"'{token}' of {like}, which the output lacks",
-            remedy=f"Add it below `tokenizer: tokens:` as `'{token}': {{}}`, or set `source: union`.",
-        )
+        received = f"'{token}' of {like}, which the output lacks"
+        remedy = f"Add it below `tokenizer: tokens:` as `'{token}': {{}}`, or set `source: union`."
+        raise KingyoError(f"{key} in config.json", "a token of the output", received, remedy)
 
 
 def build_vocabulary(

@@ -21,7 +21,7 @@ _WITHOUT_IDS = ("tokenizer_config.json", "special_tokens_map.json", "chat_templa
 _UNITE = "Set `tokenizer_source: union` (or base, or a model)."
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Diagnostic:
     """A difference between tokenizers to report.
 
@@ -43,14 +43,12 @@ class Diagnostic:
 
     @classmethod
     def of(cls, error: KingyoError) -> Self:
-        """Convert an error."""
         fields = {key: getattr(error, key) for key in ("argument", "expected", "received", "remedy")}
         return cls(level="error", **fields)
 
     @property
     def error(self) -> KingyoError:
-        """The finding as an error to raise."""
-        return KingyoError(self.argument, expected=self.expected, received=self.received, remedy=self.remedy)
+        return KingyoError(self.argument, self.expected, self.received, self.remedy)
 
 
 def compare(
@@ -94,25 +92,20 @@ def _compare_folders(
         for held in files
     ]
     if not essential[0] and not essential[1]:
-        yield Diagnostic(
-            level="note",
-            argument=pair,
-            expected="one vocabulary",
-            received="none in either",
-            remedy="Add a tokenizer to the output yourself.",
-        )
+        remedy = "Add a tokenizer to the output yourself."
+        yield Diagnostic("note", pair, "one vocabulary", "none in either", remedy)
     if files[0] == files[1] or (essential[0] == essential[1] and "tokenizer.json" not in files[0]):
         return
     lacking = [name for name, held in zip((first, other), files, strict=True) if "tokenizer.json" not in held]
     if lacking:
-        yield Diagnostic(
-            level="error" if is_aligned else "warning",
-            argument=pair,
-            expected="a tokenizer.json in both, to compare their tokens",
-            received=f"none in {lacking[0]}",
-            remedy=f"Load and save the tokenizer of {lacking[0]} with transformers, which writes "
-            "tokenizer.json.",
+        expected, level = (
+            "a tokenizer.json in both, to compare their tokens",
+            "error" if is_aligned else "warning",
         )
+        remedy = (
+            f"Load and save the tokenizer of {lacking[0]} with transformers, which writes tokenizer.json."
+        )
+        yield Diagnostic(level, pair, expected, f"none in {lacking[0]}", remedy)
         return
     one, two = read_tokenizer(first, folders[first]), read_tokenizer(other, folders[other])
     yield from _moved(one, two, is_aligned=is_aligned)
@@ -126,16 +119,15 @@ def _moved(first: StoredTokenizer, other: StoredTokenizer, *, is_aligned: bool) 
     moved = [(row, token) for token, row in first.tokens.items() if other.tokens.get(token, row) != row]
     if moved:
         row, token = min(moved)
-        differ = f"{counted(len(moved), 'token')} {'differs' if len(moved) == 1 else 'differ'}"
+        n = len(moved)
         yield Diagnostic(
-            level="note" if is_aligned else "error",
-            argument=f"the vocabularies of {first.reference} and {other.reference}",
-            expected=f"one id for each token: {row} for '{token}' as in {first.reference}",
-            received=f"{other.tokens[token]} in {other.reference}, and "
-            f"{counted(len(moved), 'such token')} in all",
-            remedy="The merge matches them by text." if is_aligned else _UNITE,
+            "note" if is_aligned else "error",
+            f"the vocabularies of {first.reference} and {other.reference}",
+            f"one id for each token: {row} for '{token}' as in {first.reference}",
+            f"{other.tokens[token]} in {other.reference}, and {counted(n, 'such token')} in all",
+            "The merge matches them by text." if is_aligned else _UNITE,
             short=f"the token '{token}' has id {other.tokens[token]}, not {row} as in {first.reference}; "
-            f"{differ}",
+            f"{counted(n, 'token')} {'differs' if n == 1 else 'differ'}",
         )
 
 
@@ -143,11 +135,11 @@ def _missing(here: StoredTokenizer, there: StoredTokenizer, *, is_aligned: bool)
     only = sorted(here.tokens.keys() - there.tokens.keys(), key=lambda token: here.tokens[token])
     if only:
         yield Diagnostic(
-            level="note" if is_aligned else "warning",
-            argument=f"the vocabularies of {here.reference} and {there.reference}",
-            expected="the same tokens",
-            received=f"'{only[0]}' only in {here.reference}, and {counted(len(only), 'such token')} in all",
-            remedy="The rule for missing tokens gives their rows." if is_aligned else _UNITE,
+            "note" if is_aligned else "warning",
+            f"the vocabularies of {here.reference} and {there.reference}",
+            "the same tokens",
+            f"'{only[0]}' only in {here.reference}, and {counted(len(only), 'such token')} in all",
+            "The rule for missing tokens gives their rows." if is_aligned else _UNITE,
         )
 
 
@@ -155,21 +147,16 @@ def _roles(first: StoredTokenizer, other: StoredTokenizer) -> Iterator[Diagnosti
     for role in NAMED:
         own, theirs = first.named.get(role), other.named.get(role)
         if own != theirs:
-            yield Diagnostic(
-                level="warning" if role in ("bos_token", "eos_token") else "note",
-                argument=role,
-                expected=f"{own!r} as in {first.reference}",
-                received=f"{theirs!r} in {other.reference}",
-                remedy="Choose the tokenizer of the output with tokenizer_source.",
-            )
+            level = "warning" if role in ("bos_token", "eos_token") else "note"
+            expected, received = f"{own!r} as in {first.reference}", f"{theirs!r} in {other.reference}"
+            remedy = "Choose the tokenizer of the output with tokenizer_source."
+            yield Diagnostic(level, role, expected, received, remedy)
 
 
 def _templates(first: StoredTokenizer, other: StoredTokenizer) -> Iterator[Diagnostic]:
     if first.template != other.template:
-        yield Diagnostic(
-            level="note" if other.template is None else "warning",  # the merge may lose its template
-            argument=_TEMPLATE,
-            expected=f"one template, as in {first.reference}{' (none)' if first.template is None else ''}",
-            received=f"{'none' if other.template is None else 'another'} in {other.reference}",
-            remedy="Set chat_template to auto, a known name, or a Jinja template.",
-        )
+        level = "note" if other.template is None else "warning"  # the merge may lose its template
+        expected = f"one template, as in {first.reference}{' (none)' if first.template is None else ''}"
+        received = f"{'none' if other.template is None else 'another'} in {other.reference}"
+        remedy = "Set chat_template to auto, a known name, or a Jinja template."
+        yield Diagnostic(level, _TEMPLATE, expected, received, remedy)

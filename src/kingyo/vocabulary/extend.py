@@ -65,12 +65,9 @@ def extend(
         problem = _find_problem(data, wanted)
         if not problem:
             return data
-    raise KingyoError(
-        f"the tokenizer of {stored.reference} with more tokens",
-        expected="a tokenizer that the tokenizers library can read",
-        received=problem,
-        remedy="Set `tokenizer_source: base`, or repair this tokenizer: load and save it with transformers.",
-    )
+    expected = "a tokenizer that the tokenizers library can read"
+    remedy = "Set `tokenizer_source: base`, or repair this tokenizer: load and save it with transformers."
+    raise KingyoError(f"the tokenizer of {stored.reference} with more tokens", expected, problem, remedy)
 
 
 def _model(
@@ -132,7 +129,6 @@ def _find_problem(data: Mapping[str, object], tokens: Mapping[str, int]) -> str:
 
 
 def stored_files(folder: Path) -> dict[str, bytes]:
-    """Read the tokenizer files of a folder."""
     files = sorted({file for pattern in TOKENIZER_FILES for file in folder.glob(pattern) if file.is_file()})
     return {file.name: file.read_bytes() for file in files}
 

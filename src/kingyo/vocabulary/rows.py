@@ -92,12 +92,9 @@ class RowMap:
 
     def _check_size(self, model: str, tensor: str, rows: Tensor) -> None:
         if rows.dim() == 0 or rows.shape[0] != self.sizes[model]:
-            raise KingyoError(
-                f"{model}: {tensor}",
-                expected=f"{counted(self.sizes[model], 'row')}, one for each id of its vocabulary",
-                received=f"the shape {list(rows.shape)}",
-                remedy="Merge models whose head and embedding have the same number of rows.",
-            )
+            expected = f"{counted(self.sizes[model], 'row')}, one for each id of its vocabulary"
+            remedy = "Merge models whose head and embedding have the same number of rows."
+            raise KingyoError(f"{model}: {tensor}", expected, f"the shape {list(rows.shape)}", remedy)
 
     def _collect(self, fill: Fill, wanted: Tensor, tensor: str, like: Tensor, read: Fetch) -> Tensor:
         if not fill.sources:
@@ -107,12 +104,9 @@ class RowMap:
             stored = read(model)
             self._check_size(model, tensor, stored)
             if stored.shape[1:] != like.shape[1:]:
-                raise KingyoError(
-                    tensor,
-                    expected=f"rows of one shape: {list(like.shape[1:])}",
-                    received=f"{list(stored.shape[1:])} in {model}",
-                    remedy="Merge models of one architecture and size.",
-                )
+                expected = f"rows of one shape: {list(like.shape[1:])}"
+                remedy = "Merge models of one architecture and size."
+                raise KingyoError(tensor, expected, f"{list(stored.shape[1:])} in {model}", remedy)
             parts.append(torch.index_select(stored, 0, indices[wanted].to(stored.device)))
         if len(parts) == 1:
             return parts[0]
@@ -218,9 +212,9 @@ def _find_places(
         more = f" and {len(nowhere) - 1} more" if len(nowhere) > 1 else ""
         raise KingyoError(
             f"the vocabulary of {start}",
-            expected="tokens that a merged model has a row for",
-            received=f"'{nowhere[0]}'{more} without a row in any of them",
-            remedy="Merge that model as well, set `tokenizer_source: union`, or give the token a row: "
+            "tokens that a merged model has a row for",
+            f"'{nowhere[0]}'{more} without a row in any of them",
+            "Merge that model as well, set `tokenizer_source: union`, or give the token a row: "
             f"`tokenizer: {{tokens: {{'{nowhere[0]}': {{source: {{kind: zero}}}}}}}}`.",
         )
 
@@ -233,21 +227,14 @@ def _listed(source: Zero | ModelToken, token: str, models: TokenModels) -> Place
     size = models.rows[source.model]
     if source.token_id is not None:
         if source.token_id >= size:
-            raise KingyoError(
-                f"{where}: token_id",
-                expected=f"an id below {size}, the rows of {source.model}",
-                received=str(source.token_id),
-                remedy="Choose an id of this model.",
-            )
+            expected = f"an id below {size}, the rows of {source.model}"
+            remedy = "Choose an id of this model."
+            raise KingyoError(f"{where}: token_id", expected, str(source.token_id), remedy)
         return ((source.model, source.token_id),)
     name = token if source.token is None else source.token
     row = models.row(source.model, name)
     if row is None:
         near = suggest(name, stored.added)
-        raise KingyoError(
-            where,
-            expected=f"a token of {source.model}",
-            received=f"'{name}'",
-            remedy=near if near.startswith("Did") else "Choose a token that the model has a row for.",
-        )
+        remedy = near if near.startswith("Did") else "Choose a token that the model has a row for."
+        raise KingyoError(where, f"a token of {source.model}", f"'{name}'", remedy)
     return ((source.model, row),)

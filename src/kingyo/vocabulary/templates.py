@@ -105,12 +105,8 @@ def resolve_template(chosen: str, templates: Sequence[str | None]) -> str | None
         return KNOWN[chosen]
     if "{{" in chosen or "{%" in chosen:
         return chosen
-    raise KingyoError(
-        "chat_template",
-        expected="auto, a known name, or a Jinja template",
-        received=f"'{chosen}'",
-        remedy=suggest(chosen, (AUTO, *KNOWN)),
-    )
+    remedy = suggest(chosen, (AUTO, *KNOWN))
+    raise KingyoError("chat_template", "auto, a known name, or a Jinja template", f"'{chosen}'", remedy)
 
 
 def syntax_fault(template: str) -> str | None:
@@ -126,7 +122,6 @@ def syntax_fault(template: str) -> str | None:
 
 
 def find_markers(template: str) -> tuple[str, ...]:
-    """Return the control tokens in a template, such as ``<|im_start|>``."""
     return tuple(dict.fromkeys(_MARKER.findall(template)))
 
 

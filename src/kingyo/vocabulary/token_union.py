@@ -40,7 +40,6 @@ class TokenModels:
 
     @cached_property
     def stored(self) -> Mapping[str, StoredTokenizer]:
-        """Tokenizers of all models."""
         folders = {**self.others, **self.folders}
         return {reference: read_tokenizer(reference, folder) for reference, folder in folders.items()}
 
@@ -48,15 +47,11 @@ class TokenModels:
         """Return the tokenizer of a model that the recipe names at ``where``."""
         if reference not in self.stored:
             raise KingyoError(
-                where,
-                expected="a model of the recipe",
-                received=f"'{reference}'",
-                remedy=suggest(reference, self.stored),
+                where, "a model of the recipe", f"'{reference}'", suggest(reference, self.stored)
             )
         return self.stored[reference]
 
     def row(self, reference: str, token: str) -> int | None:
-        """Return a model's row of a token; None if the model lacks it or its embedding ends before it."""
         row = self.stored[reference].tokens.get(token)
         return None if row is None or row >= self.rows[reference] else row
 
@@ -80,7 +75,6 @@ class Gathered:
 
     @property
     def tokens(self) -> dict[str, int]:
-        """Tokens and their ids."""
         return {**self.keep, **{each.token: each.row for each in self.additions}}
 
     @property
@@ -118,7 +112,6 @@ class _Gathering:
         self._merges: list[Merge] = []
 
     def run(self) -> Gathered:
-        """See ``gather``."""
         if self._choice.source == UNION:
             for reference in self._models.folders:
                 self._unite(self._models.stored[reference])
@@ -181,10 +174,10 @@ class _Gathering:
         if other.spelling != self._start.spelling:
             raise KingyoError(
                 f"the tokenizers of {self._start.reference} and {other.reference}",
-                expected="tokenizers of the same spelling, to unite them",
-                received=f"{_describe(self._start)} and {_describe(other)}, with '{pieces[0]}' and "
+                "tokenizers of the same spelling, to unite them",
+                f"{_describe(self._start)} and {_describe(other)}, with '{pieces[0]}' and "
                 f"{counted(len(pieces) - 1, 'more piece')} that only the second has",
-                remedy="Set `tokenizer_source: base`, or remove one of the models.",
+                "Set `tokenizer_source: base`, or remove one of the models.",
             )
 
 

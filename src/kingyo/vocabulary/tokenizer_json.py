@@ -70,12 +70,17 @@ class StoredTokenizer:
 
     @property
     def kind(self) -> str:
-        """Its algorithm: BPE, Unigram, WordPiece or WordLevel."""
-        return _kind(self.model)
+        stated, model = self.model.get("type"), self.model
+        if stated is not None:
+            return str(stated)
+        if "merges" in model:  # older files do not state it
+            return "BPE"
+        if isinstance(model.get("vocab"), list):
+            return "Unigram"
+        return "WordPiece" if "max_input_chars_per_word" in model else "WordLevel"
 
     @property
     def pieces(self) -> Collection[str]:
-        """Tokens that words are split into."""
         vocab = self.model["vocab"]
         if isinstance(vocab, list):
             return {piece for piece, _ in cast("list[tuple[str, float]]", vocab)}
@@ -95,7 +100,6 @@ class StoredTokenizer:
 
     @cached_property
     def by_id(self) -> Mapping[int, str]:
-        """Tokens by id."""
         return {row: token for token, row in self.tokens.items()}
 
     def can_write(self, token: str) -> bool:
@@ -113,7 +117,11 @@ def read_tokenizer(reference: str, folder: Path) -> StoredTokenizer:
     """
     file = folder / "tokenizer.json"
     if not file.is_file():
-        raise _no_json(reference, folder)
+        old = [each.name for pattern in TOKENIZER_FILES[4:-1] for each in sorted(folder.glob(pattern))]
+        convert = "Load and save it with transformers (save_pretrained), which writes tokenizer.json."
+        received = f"only {', '.join(old)}" if old else "no tokenizer"
+        remedy = convert if old else "Add the model's tokenizer files to its folder."
+        raise KingyoError(reference, f"tokenizer.json in {folder}", received, remedy)
     tokens: dict[str, int] = dict(_backend(file, _state(file)).get_vocab(with_added_tokens=True))
     data = _read_json(file, _state(file))
     config = _read_optional(folder / "tokenizer_config.json")
@@ -127,7 +135,7 @@ def read_tokenizer(reference: str, folder: Path) -> StoredTokenizer:
         raise
     except (KeyError, TypeError, ValueError) as error:
         expected, received = "valid lists of added tokens", f"{type(error).__name__}: {error}"
-        raise KingyoError(str(folder), expected=expected, received=received, remedy=_FETCH) from error
+        raise KingyoError(str(folder), expected, received, _FETCH) from error
     for token, row, flags in declared:
         if token not in tokens:
             free = max(tokens.values(), default=-1) + 1
@@ -143,29 +151,6 @@ def read_tokenizer(reference: str, folder: Path) -> StoredTokenizer:
         named=_named(config) or _named(legacy),
         template=read_template(folder),
     )
-
-
-def _no_json(reference: str, folder: Path) -> KingyoError:
-    old = [file.name for pattern in TOKENIZER_FILES[4:-1] for file in sorted(folder.glob(pattern))]
-    convert = "Load and save it with transformers (save_pretrained), which writes tokenizer.json."
-    return KingyoError(
-        reference,
-        expected=f"tokenizer.json in {folder}",
-        received=f"only {', '.join(old)}" if old else "no tokenizer",
-        remedy=convert if old else "Add the model's tokenizer files to its folder.",
-    )
-
-
-def _kind(model: Mapping[str, object]) -> str:
-    """Return the model's type, inferred for older files, which do not state it."""
-    stated = model.get("type")
-    if stated is not None:
-        return str(stated)
-    if "merges" in model:
-        return "BPE"
-    if isinstance(model.get("vocab"), list):
-        return "Unigram"
-    return "WordPiece" if "max_input_chars_per_word" in model else "WordLevel"
 
 
 def _declared_elsewhere(
@@ -195,7 +180,6 @@ def _named(config: Mapping[str, object]) -> dict[str, str]:
 
 
 def _content(entry: object) -> str:
-    """Return the text of a token, which JSON states directly or in an object."""
     return str(cast("Mapping[str, object]", entry)["content"]) if isinstance(entry, Mapping) else str(entry)
 
 
@@ -219,9 +203,9 @@ def _read_json(file: Path, _changed: tuple[int, int]) -> Mapping[str, object]:
     try:
         parsed: object = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise KingyoError(str(file), expected="JSON", received=str(error), remedy=_FETCH) from error
+        raise KingyoError(str(file), "JSON", str(error), _FETCH) from error
     if not isinstance(parsed, dict):
-        raise KingyoError(str(file), expected="a JSON object", received=type(parsed).__name__, remedy=_FETCH)
+        raise KingyoError(str(file), "a JSON object", type(parsed).__name__, _FETCH)
     return cast("dict[str, object]", parsed)
 
 
@@ -237,8 +221,5 @@ def _backend(file: Path, _changed: tuple[int, int]) -> Tokenizer:
         return Tokenizer.from_file(str(file))
     except Exception as error:
         raise KingyoError(
-            str(file),
-            expected="a tokenizer that the tokenizers library can read",
-            received=str(error),
-            remedy=_FETCH,
+            str(file), "a tokenizer that the tokenizers library can read", str(error), _FETCH
         ) from error

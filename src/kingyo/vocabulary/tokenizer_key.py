@@ -54,15 +54,12 @@ def _parse_source(value: object) -> Zero | ModelToken | None:
         remedy = (
             suggest(kind, _KINDS) if isinstance(kind, str) else "Write `kind: zero` or `kind: model_token`."
         )
-        raise KingyoError("kind", expected=" or ".join(_KINDS), received=short(kind), remedy=remedy)
+        raise KingyoError("kind", " or ".join(_KINDS), short(kind), remedy)
     source = validate(_KINDS[kind], pairs, MISTAKES)
     if isinstance(source, ModelToken) and (source.token is None) == (source.token_id is None):
-        raise KingyoError(
-            "",
-            expected="a model, and either token or token_id",
-            received=", ".join(f"{key} {value!r}" for key, value in pairs.items()),
-            remedy="Write it as {kind: model_token, model: path/to/model, token: <token>}.",
-        )
+        expected = "a model, and either token or token_id"
+        remedy = "Write it as {kind: model_token, model: path/to/model, token: <token>}."
+        raise KingyoError("", expected, ", ".join(f"{key} {value!r}" for key, value in pairs.items()), remedy)
     return source
 
 
@@ -91,12 +88,8 @@ class TokenEntry(Shape):
 
     def __post_init__(self) -> None:
         if self.force and self.source is None:
-            raise KingyoError(
-                "force",
-                expected="a source to force",
-                received="force without source",
-                remedy="Add `source:` with a model or {kind: zero}, or delete force.",
-            )
+            remedy = "Add `source:` with a model or {kind: zero}, or delete force."
+            raise KingyoError("force", "a source to force", "force without source", remedy)
 
 
 def _parse_tokens(data: object) -> Mapping[str, object]:
@@ -133,7 +126,6 @@ class TokenizerChoice(Shape):
         return tuple(dict.fromkeys(references))
 
     def renamed(self, place: Callable[[str], str]) -> TokenizerChoice:
-        """Return a copy with every model reference replaced by ``place(reference)``."""
         tokens = {
             token: replace(entry, source=replace(entry.source, model=place(entry.source.model)))
             if isinstance(entry.source, ModelToken)
@@ -144,7 +136,6 @@ class TokenizerChoice(Shape):
         return replace(self, source=source, tokens=tokens)
 
     def to_dict(self) -> dict[str, object]:
-        """Return the mapping for YAML's ``tokenizer`` key; the inverse of ``parse_tokenizer``."""
         return {"source": self.source} | dump(self)
 
 

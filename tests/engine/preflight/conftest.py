@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kingyo.engine.options import MergeRequest
 from tests.models_on_disk import family
 
-Ask = Callable[..., MergeRequest]
+Asked = tuple[Path, Path]
+"""A recipe file, and the folder to make."""
+Ask = Callable[..., Asked]
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +29,7 @@ def write_request(models: Path, tmp_path: Path) -> Ask:
     for each in models.iterdir():
         (tmp_path / each.name).symlink_to(each)
 
-    def write(text: str | None = None, **changes: object) -> MergeRequest:
+    def write(text: str | None = None, **changes: object) -> Asked:
         values: dict[str, object] = {
             "merge_method": "ties",
             "base_model": "base",
@@ -38,6 +39,6 @@ def write_request(models: Path, tmp_path: Path) -> Ask:
         values = {key: value for key, value in {**values, **changes}.items() if value is not None}
         file = tmp_path / "recipe.yaml"
         file.write_text(yaml.safe_dump(values) if text is None else text)
-        return MergeRequest(recipe=file, out=tmp_path / "out")
+        return file, tmp_path / "out"
 
     return write

@@ -38,7 +38,7 @@ def test_the_card_names_the_loading_class(
         pytest.skip("diffusers is not installed")
     build(kind, tmp_path / "one")
     fine_tuned(tmp_path / "one", tmp_path / "two", seed=1)
-    checked = check_merge(write_request(LINEAR))
+    checked = check_merge(*write_request(LINEAR))
     assert checked.error is None, checked.error
     (target,) = checked.outputs
     head = ModelCard(render_card(target)).data.to_dict()
@@ -57,7 +57,7 @@ def test_text_from_models_cannot_break_out(write_request: Ask, models: Path, tmp
     odd = tmp_path / "a|b`<b>"
     fine_tuned(models / "base", odd, seed=4)
     (odd / "README.md").write_text('---\nlicense: "mit|x\\n# evil"\nlanguage: ["en: [", 7]\n---\n')
-    checked = check_merge(write_request(models=[{"model": str(odd)}, {"model": "source-0"}]))
+    checked = check_merge(*write_request(models=[{"model": str(odd)}, {"model": "source-0"}]))
     card = render_card(checked.outputs[0])
     assert ModelCard(card).data.to_dict()["tags"] == ["merge", "kingyo"]
     assert str(tmp_path) not in card
@@ -78,13 +78,13 @@ def test_promises_the_bits_that_the_method_does(
     write_request: Ask, method: str, parameters: dict[str, object], promise: str
 ) -> None:
     checked = check_merge(
-        write_request(merge_method=method, parameters=parameters, models=[{"model": "source-0"}])
+        *write_request(merge_method=method, parameters=parameters, models=[{"model": "source-0"}])
     )
     assert promise in render_card(checked.outputs[0])
 
 
 def test_promises_no_more_than_an_earlier_step(write_request: Ask) -> None:
     first = "name: one\nmerge_method: iso_c\nbase_model: base\nmodels: [{model: source-0}]\n"
-    checked = check_merge(write_request(f"{first}---\n{LINEAR.replace('two', 'source-1')}"))
+    checked = check_merge(*write_request(f"{first}---\n{LINEAR.replace('two', 'source-1')}"))
     assert checked.error is None, checked.error
     assert "bit for bit on one machine with one number of threads" in render_card(checked.outputs[0])

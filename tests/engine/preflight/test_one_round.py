@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from kingyo.engine.options import MergeRequest
 from kingyo.engine.preflight import check_merge
 from kingyo.errors import KingyoError, MistakesError
 from kingyo.recipe import Recipe, load_recipes
@@ -17,7 +16,7 @@ def mistakes(folder: Path, text: str) -> list[str]:
     file = folder / "recipe.yaml"
     file.write_text(text)
     try:
-        error = check_merge(MergeRequest(recipe=file, out=folder / "out")).error
+        error = check_merge(file, folder / "out").error
     except KingyoError as raised:
         error = raised
     assert error is not None

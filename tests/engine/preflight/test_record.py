@@ -14,12 +14,12 @@ UP = "model.layers.{0–2}.mlp.up_proj.weight"
 
 
 def groups_of(write_request: Ask, **changes: object) -> dict[str, JobGroup]:
-    plan = check_merge(write_request(**changes)).outputs[0].plan
+    plan = check_merge(*write_request(**changes)).outputs[0].plan
     return {each.label: each for each in group(plan)}
 
 
 def test_layers_are_one_line_for_each_form(write_request: Ask) -> None:
-    plan = check_merge(write_request()).outputs[0].plan
+    plan = check_merge(*write_request()).outputs[0].plan
     groups = {each.label: each for each in group(plan)}
     assert len(plan.jobs) == len(ungrouped(plan)) == sum(each.count for each in groups.values()) == 30
     assert len(groups) == 12, "nine in the layers of a Llama, and three outside"
@@ -53,7 +53,7 @@ def test_copied_tensors_name_their_source(write_request: Ask, use: str) -> None:
 
 def test_the_record_has_numbers_and_ranges(write_request: Ask) -> None:
     checked = check_merge(
-        write_request(
+        *write_request(
             merge_method="slerp",
             base_model="source-0",
             models=[{"model": "source-1"}],

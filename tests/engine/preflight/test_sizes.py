@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,11 +16,10 @@ from safetensors.torch import load_file, save_file
 from kingyo.checkpoints import TensorInfo
 from kingyo.checkpoints.mapped_tensors import map_bytes, map_tensor
 from kingyo.engine import MergeOptions
-from kingyo.engine.options import MergeRequest
 from kingyo.engine.preflight import check_merge
 from kingyo.engine.sizes import estimate, stored_tensors
 from kingyo.engine.write import write
-from tests.engine.preflight.conftest import Ask
+from tests.engine.preflight.conftest import Ask, Asked
 from tests.models_on_disk import fine_tuned, qwen2
 
 
@@ -36,20 +34,20 @@ def stored(models: Path, *names: str) -> int:
 
 def test_bytes_are_exact(write_request: Ask, models: Path) -> None:
     for most in (5_000_000, 5000):
-        checked = check_merge(
-            replace(write_request(), options=MergeOptions(max_shard_bytes=most, force=True))
-        )
+        checked = check_merge(*write_request(), MergeOptions(max_shard_bytes=most, force=True))
         forecast = estimate(checked)
-        assert forecast.read == stored(models, "base", "source-0", "source-1") and forecast.files == 3
+        assert (
+            forecast.read_bytes == stored(models, "base", "source-0", "source-1") and forecast.read_files == 3
+        )
         sizes = [file.stat().st_size for file in write(checked, checked.outputs[0]).glob("*.safetensors")]
-        assert forecast.written == sum(sizes) and len(sizes) == len(checked.outputs[0].shards)
+        assert forecast.written_bytes == sum(sizes) and len(sizes) == len(checked.outputs[0].shards)
 
 
 @pytest.mark.parametrize("kind", ["book", "inner", "vocabularies", "adapter"])
 def test_exactly_these_tensors_are_read(
     write_request: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    checked = check_merge(READINGS[kind](write_request, tmp_path))
+    checked = check_merge(*READINGS[kind](write_request, tmp_path))
     assert checked.error is None, checked.error
     mapped: set[TensorInfo] = set()
     for module, read in (("checkpoint", map_tensor), ("adapter", map_tensor), ("checkpoint", map_bytes)):
@@ -63,10 +61,10 @@ def test_exactly_these_tensors_are_read(
     foretold = {info for job in plan.jobs for info in stored_tensors(plan, job)}
     write(checked, checked.outputs[0])
     assert {(info.file, info.start) for info in mapped} == {(info.file, info.start) for info in foretold}
-    assert estimate(checked).read == sum(info.n_bytes for info in foretold)
+    assert estimate(checked).read_bytes == sum(info.n_bytes for info in foretold)
 
 
-def book(write_request: Ask, _: Path) -> MergeRequest:
+def book(write_request: Ask, _: Path) -> Asked:
     return write_request(
         "name: first\nmerge_method: linear\nmodels: [{model: source-0}, {model: source-1}]\n"
         "parameters: {weight: 1}\n---\nmerge_method: slerp\nbase_model: first\n"
@@ -74,7 +72,7 @@ def book(write_request: Ask, _: Path) -> MergeRequest:
     )
 
 
-def inner(write_request: Ask, _: Path) -> MergeRequest:
+def inner(write_request: Ask, _: Path) -> Asked:
     return write_request(
         "merge_method: passthrough\nbase_model: base\n"
         "path: [{model: bred, layer: 0}, {model: base, layer: 0}]\n"
@@ -98,13 +96,13 @@ def more_words(folder: Path) -> Path:
     return tuned
 
 
-def vocabularies(write_request: Ask, folder: Path) -> MergeRequest:
+def vocabularies(write_request: Ask, folder: Path) -> Asked:
     request = write_request(models=[{"model": "source-0"}, {"model": "own"}], tokenizer_source="union")
     more_words(folder)
     return request
 
 
-def adapter(write_request: Ask, folder: Path) -> MergeRequest:
+def adapter(write_request: Ask, folder: Path) -> Asked:
     pytest.importorskip("peft")
     from tests.checkpoints.adapters import train
 
@@ -113,7 +111,7 @@ def adapter(write_request: Ask, folder: Path) -> MergeRequest:
     return request
 
 
-READINGS: dict[str, Callable[[Ask, Path], MergeRequest]] = {
+READINGS: dict[str, Callable[[Ask, Path], Asked]] = {
     "book": book,
     "inner": inner,
     "vocabularies": vocabularies,
@@ -149,7 +147,7 @@ def test_predicted_memory_matches_a_real_merge(tmp_path: Path) -> None:
         "parameters: {weight: 0.5, density: 0.5}\n"
     )
     options = MergeOptions(threads=1)
-    expected = estimate(check_merge(MergeRequest(recipe=recipe, out=tmp_path / "out", options=options))).peak
+    expected = estimate(check_merge(recipe, tmp_path / "out", options)).peak_memory_bytes
     run = subprocess.run(
         [sys.executable, "-c", MERGE],
         cwd=tmp_path,

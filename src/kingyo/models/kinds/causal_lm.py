@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -15,6 +15,7 @@ from kingyo.models.kinds.kind import (
     Course,
     LoadOptions,
     Options,
+    Question,
     Start,
     Workload,
     architectures,
@@ -26,8 +27,9 @@ from kingyo.types import CutAware, Example, GeneratesText, HasGradients, Item, R
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from kingyo.models.hidden_states import ModelStreams
-    from kingyo.models.language_model import LiveModel, PathModels, PromptReader
+    from kingyo.models.hidden_states import LayerStates
+    from kingyo.models.language_model import LiveModel, PathModels
+    from kingyo.models.tokens import Text
 
 _ENDINGS = ("ForCausalLM", "LMHeadModel")
 """Suffixes of the architectures of causal language models."""
@@ -46,20 +48,21 @@ class CausalLM:
     )
 
     def takes(self, config: Config, pipeline: Config) -> bool:  # noqa: ARG002 (part of the protocol)
-        """Return whether the config names an architecture of a causal language model."""
         return any(each.endswith(_ENDINGS) for each in architectures(config))
 
     def load(self, path: Path, options: LoadOptions) -> LiveModel:
-        """Build a live model; see ``LiveModel.load``."""
         from kingyo.models.language_model import LiveModel
 
         return LiveModel.load(path, options)
 
-    def reader(self, path: Path) -> PromptReader:
-        """Return a reader that tokenizes prompts and checks that they fit the context."""
-        from kingyo.models.language_model import PromptReader
+    def preprocessor(self, path: Path) -> Text:
+        from kingyo.models.language_model import load_text
 
-        return PromptReader.load(path)
+        return load_text(path)
+
+    def validate(self, path: Path, questions: Sequence[Question]) -> Iterable[KingyoError]:
+        """Check that prompts and answers fit into the context."""
+        return self.preprocessor(path).errors(questions)
 
     def memory(self, path: Path, config: Config, load: Workload) -> BatchMemory:
         """Estimate the keys and values of a full batch of the longest prompts and answers.
@@ -79,7 +82,6 @@ class CausalLM:
         )
 
     def usage(self, example: Item, options: Options) -> str:
-        """Return code that answers a prompt with the task's settings."""
         prompt, stops = repr(example.prompt), list(cast("Sequence[str]", options.get("stop") or ()))
         inputs = f"tokenizer({prompt}, return_tensors='pt').input_ids"
         if options.get("chat"):
@@ -99,21 +101,18 @@ class CausalLM:
         )
 
     def path_models(self, live: Mapping[str, LiveModel]) -> PathModels[LiveModel]:
-        """Return models whose layers can run in any order; see ``kingyo.models.path``."""
         from kingyo.models.language_model import PathModels
 
         return PathModels(live)
 
-    def streams(self, live: Mapping[str, LiveModel], frame: str) -> ModelStreams:
-        """Return the hidden states of the models; see ``kingyo.models.hidden_states``."""
-        from kingyo.models.hidden_states import ModelStreams
+    def streams(self, live: Mapping[str, LiveModel], frame: str) -> LayerStates:
+        from kingyo.models.hidden_states import LayerStates
 
-        return ModelStreams(live, frame)
+        return LayerStates(live, frame)
 
     def train_lora(
         self, start: Start, examples: Sequence[Example], course: Course, out: Path | None = None
     ) -> list[float]:
-        """Train a LoRA on examples; see ``kingyo.models.training``."""
         from kingyo.models.training import train_lora
 
         return train_lora(start, examples, course, out)

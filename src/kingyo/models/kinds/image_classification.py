@@ -5,21 +5,22 @@ Images are preprocessed as the model's preprocessor_config.json defines.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Never, cast
+from typing import Any, cast
 
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.models.kinds.kind import (
-    AllRead,
     CardPart,
     Config,
     LoadOptions,
     Options,
+    Question,
     Workload,
     architectures,
+    errors_of,
 )
 from kingyo.models.kinds.registry import MODEL_KINDS
 from kingyo.types import (
@@ -34,12 +35,11 @@ from kingyo.types import (
     TakeGradient,
     ignore_progress,
 )
-from kingyo.vision.processor import REMEDY, ImageProcessor
+from kingyo.vision.cache import Cache
+from kingyo.vision.images import PROCESSOR_REMEDY, ImageProcessor
 
 NAME = "image-classification"
 _ENDING = "ForImageClassification"
-KEPT_BYTES = 1 << 30
-"""Limit in bytes of the preprocessed pixels kept for later candidates."""
 
 
 class LiveImageClassifier:
@@ -49,20 +49,20 @@ class LiveImageClassifier:
     """
 
     def __init__(
-        self, model: Any, processor: ImageProcessor, weights: Mapping[str, Tensor], *, batch_size: int
+        self, model: Any, processor: ImageProcessor, weights: Mapping[str, Tensor], options: LoadOptions
     ) -> None:
+        from kingyo.models.image_features import kept_bytes
+
         self._model = model
         self._processor = processor
-        self._batch_size = batch_size
-        self._pixels: dict[str, Tensor] = {}
-        self._n_bytes = 0
+        self._batch_size = options.batch_size
+        self._pixels = Cache[Tensor](kept_bytes(), folder=options.scratch)
         self.weights: Mapping[str, Tensor] = MappingProxyType(dict(weights))
         self.progress: Progress = ignore_progress
         self.classes = _classes(cast("Config", model.config.to_dict()))
 
     @property
     def dtype(self) -> str:
-        """The dtype of the computation, such as ``float32``."""
         return str(self._model.dtype).removeprefix("torch.")
 
     def rate_classes(self, images: Sequence[Media]) -> list[list[float]]:
@@ -84,7 +84,7 @@ class LiveImageClassifier:
 
         p is among the class of an example and its ``others``.
         """
-        from kingyo.models.examples import gradients, widened
+        from kingyo.models.losses import gradients, widened
 
         places = [[int(each) for each in (example.answer, *example.others)] for example in examples]
         pixels = self._pixels_of([example.images[0] for example in examples])
@@ -97,40 +97,33 @@ class LiveImageClassifier:
         return gradients([loss], self._model, self.weights, names, take)
 
     def _pixels_of(self, images: Sequence[Media]) -> Tensor:
-        """Return the preprocessed pixels of images: [images, channels, height, width]."""
         stacked = torch.stack([self._prepared(each) for each in images])
         return stacked.to(self._model.device, self._model.dtype)
 
     def _prepared(self, image: Media) -> Tensor:
-        """Return the preprocessed pixels of an image: [channels, height, width]."""
-        cached = self._pixels.get(image.sha256)
-        if cached is not None:
-            return cached
-        pixels = self._processor(image)
-        if self._n_bytes + pixels.nbytes <= KEPT_BYTES:
-            self._n_bytes += pixels.nbytes
-            self._pixels[image.sha256] = pixels
-        return pixels
+        pixels = self._pixels.get(image.sha256)
+        return self._pixels.put(image.sha256, self._processor(image)) if pixels is None else pixels
 
 
-class ImageReader:
-    """Preprocesses images in place of a live model, to check them before a run, and raises AllRead."""
+class ClassifierInput:
+    """The classes of an image classifier and its image processor, without weights."""
 
-    def __init__(self, model: Any, processor: ImageProcessor) -> None:
-        self._model = model
-        self._processor = processor
-        self.classes = _classes(cast("Config", model.config.to_dict()))
+    def __init__(self, path: Path) -> None:
+        from transformers import AutoModelForImageClassification
 
-    def rate_classes(self, images: Sequence[Media]) -> Never:
-        """Read the images.
+        from kingyo.models.loading import load_shapes
 
-        Raises:
-            KingyoError: the processor cannot use an image, or the model rejects its shape.
-            AllRead: otherwise.
-        """
-        for shape in {tuple(self._processor(each).shape) for each in images}:  # at most one
+        self._processor = ImageProcessor.load(path, remote_code=False)
+        self._model = load_shapes(path, AutoModelForImageClassification)
+        self._shapes: set[tuple[int, ...]] = set()
+        self.classes = _classes(cast("Config", self._model.config.to_dict()))
+
+    def check(self, image: Media) -> None:
+        """Check that the processor can use an image, and that the model accepts its shape."""
+        shape = tuple(self._processor(image).shape)
+        if shape not in self._shapes:
             self._require_takes(shape)
-        raise AllRead
+            self._shapes.add(shape)
 
     def _require_takes(self, shape: Sequence[int]) -> None:
         """Check that the model accepts pixels of a shape: channels, height, width."""
@@ -143,7 +136,7 @@ class ImageReader:
                 "preprocessor_config.json",
                 expected="images that fit the model",
                 received=f"pixels of shape {list(shape)}: {error}"[:300],
-                remedy=REMEDY,
+                remedy=PROCESSOR_REMEDY,
             ) from error
 
 
@@ -160,33 +153,29 @@ class ImageClassification:
     )
 
     def takes(self, config: Config, pipeline: Config) -> bool:  # noqa: ARG002 (required by the protocol)
-        """Return whether the config names an architecture of an image classifier."""
         return any(each.endswith(_ENDING) for each in architectures(config))
 
     def load(self, path: Path, options: LoadOptions) -> LiveImageClassifier:
-        """Build a live model from a folder with config.json, safetensors and preprocessor_config.json."""
         from transformers import AutoModelForImageClassification
 
         from kingyo.models.loading import live_weights, load_model
 
         processor = ImageProcessor.load(path, remote_code=options.remote_code)
         model = load_model(path, options, AutoModelForImageClassification)
-        return LiveImageClassifier(model, processor, live_weights(model, path), batch_size=options.batch_size)
+        return LiveImageClassifier(model, processor, live_weights(model, path), options)
 
-    def reader(self, path: Path) -> ImageReader:
-        """Return a reader that preprocesses images and checks their shape."""
-        from transformers import AutoModelForImageClassification
+    def preprocessor(self, path: Path) -> ClassifierInput:
+        return ClassifierInput(path)
 
-        from kingyo.models.loading import load_shapes
-
-        processor = ImageProcessor.load(path, remote_code=False)
-        return ImageReader(load_shapes(path, AutoModelForImageClassification), processor)
+    def validate(self, path: Path, questions: Sequence[Question]) -> Iterable[KingyoError]:
+        """Preprocess images, and check their shape."""
+        own = self.preprocessor(path)
+        return errors_of(own.check, [image for each in questions for image in each.inputs])
 
     def memory(self, path: Path, config: Config, load: Workload) -> None:
         """Return None: the memory depends on the architecture."""
 
     def usage(self, example: Item, options: Options) -> str:  # noqa: ARG002 (required by the protocol)
-        """Return code that classifies an image."""
         image = f"{MEDIA}/{example.media[0].name}" if example.media else "image.png"
         return (
             "from transformers import pipeline\n\n"
@@ -196,7 +185,6 @@ class ImageClassification:
 
 
 def _classes(config: Config) -> tuple[str, ...]:
-    """Return the class names of a config, in the order of the model's output."""
     id2label = cast("Mapping[int, object]", config.get("id2label") or {})
     if sorted(id2label) != list(range(len(id2label))):
         raise KingyoError(

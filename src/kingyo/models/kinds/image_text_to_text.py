@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from kingyo.errors import KingyoError
 from kingyo.io.units import counted
 from kingyo.models.kinds.causal_lm import cache_of_a_token
 from kingyo.models.kinds.kind import (
@@ -14,6 +15,7 @@ from kingyo.models.kinds.kind import (
     Config,
     LoadOptions,
     Options,
+    Question,
     Workload,
     architectures,
     most_new,
@@ -22,8 +24,8 @@ from kingyo.models.kinds.registry import DEFAULT, MODEL_KINDS
 from kingyo.types import MEDIA, AnswersImages, CutAware, GeneratesText, HasGradients, Item, RatesText
 
 if TYPE_CHECKING:
-    from kingyo.models.hidden_states import ImageStreams
-    from kingyo.models.image_prompt_reader import ImagePromptReader
+    from kingyo.models.hidden_states import ImageLayerStates
+    from kingyo.models.image_prompts import PromptProcessor
     from kingyo.models.language_model import LiveModel, PathModels
     from kingyo.models.vision_language import LiveVisionLanguageModel
 
@@ -50,21 +52,22 @@ class ImageTextToText:
     """Kinds of models that can be merged into the language part, and whose layers can run in it."""
 
     def takes(self, config: Config, pipeline: Config) -> bool:  # noqa: ARG002 (part of the protocol)
-        """Return whether the config names an architecture of a vision-language model."""
         has_vision = isinstance(config.get("vision_config"), Mapping)
         return has_vision and any(each.endswith(_ENDING) for each in architectures(config))
 
     def load(self, path: Path, options: LoadOptions) -> LiveVisionLanguageModel:
-        """Build a live model; see ``LiveVisionLanguageModel.load``."""
         from kingyo.models.vision_language import LiveVisionLanguageModel
 
         return LiveVisionLanguageModel.load(path, options)
 
-    def reader(self, path: Path) -> ImagePromptReader:
-        """Return a reader that processes images, tokenizes prompts and checks that they fit the context."""
-        from kingyo.models.image_prompt_reader import ImagePromptReader
+    def preprocessor(self, path: Path) -> PromptProcessor:
+        from kingyo.models.image_prompts import PromptProcessor
 
-        return ImagePromptReader.load(path)
+        return PromptProcessor.load(path, remote_code=False)
+
+    def validate(self, path: Path, questions: Sequence[Question]) -> Iterable[KingyoError]:
+        """Check that images can be processed, and that prompts and answers fit into the context."""
+        return self.preprocessor(path).errors(questions)
 
     def memory(self, path: Path, config: Config, load: Workload) -> BatchMemory:  # noqa: ARG002 (the protocol)
         """Estimate the keys and values of a full batch of the longest prompts and answers, with all beams.
@@ -72,42 +75,40 @@ class ImageTextToText:
         The longest prompt is sought among the ``SAMPLED`` items with most images and longest texts. The cost
         of images is a mean over as many items, evenly spread.
         """
-        from kingyo.models.image_prompt_reader import ImagePromptReader
+        from kingyo.models.image_features import image_cost
 
-        reader, chat = ImagePromptReader.load(path), all(each.get("chat") for each in load.options)
+        processor, chat = self.preprocessor(path), all(each.get("chat") for each in load.options)
         likely = sorted(load.items, key=lambda item: (len(item.media), len(item.prompt)))[-SAMPLED:]
         seeing = [item for item in load.items if item.media]
         spread = seeing[:: -(-len(seeing) // SAMPLED) or 1]
         prompts, sample = (
-            [reader.image_prompt(item.prompt, item.media, chat=chat) for item in items]
+            [processor.image_prompt(item.prompt, item.media, chat=chat) for item in items]
             for items in (likely, spread)
         )
-        longest = max(map(reader.n_tokens, prompts), default=0)
+        longest = max((len(processor.encode(each).tokens) for each in prompts), default=0)
         new = max(map(most_new, load.options), default=0)
         beams = max((cast(int, each.get("num_beams", 1)) for each in load.options), default=1)
-        each, rows = cache_of_a_token(reader.text_config, load.n_bytes), min(load.batch_size, len(load.items))
+        language = cast(Config, processor.config.get_text_config().to_dict())
+        each, rows = cache_of_a_token(language, load.n_bytes), min(load.batch_size, len(load.items))
         tokens, with_beams = counted(longest, "token"), f" with {beams} beams" if beams > 1 else ""
         return BatchMemory(
             bytes=None if each is None else each * rows * beams * (longest + new),
             what=f"keys and values of a full batch{with_beams} (the longest prompt: {tokens}, with images)",
             record={"longest_prompt_tokens": longest},
-            images=reader.image_cost(sample, load.n_bytes) if sample else None,
+            images=image_cost(processor, sample, load.n_bytes) if sample else None,
         )
 
     def path_models(self, live: Mapping[str, _Live]) -> PathModels[_Live]:
-        """Return models whose layers can run in any order; see ``kingyo.models.path``."""
         from kingyo.models.language_model import PathModels
 
         return PathModels(live)
 
-    def streams(self, live: Mapping[str, _Live], frame: str) -> ImageStreams:
-        """Return the hidden states of language parts in the frame; see ``kingyo.models.hidden_states``."""
-        from kingyo.models.hidden_states import ImageStreams
+    def streams(self, live: Mapping[str, _Live], frame: str) -> ImageLayerStates:
+        from kingyo.models.hidden_states import ImageLayerStates
 
-        return ImageStreams(live, frame)
+        return ImageLayerStates(live, frame)
 
     def usage(self, example: Item, options: Options) -> str:
-        """Return code that answers a question about images with the task's settings."""
         images, stops = [f"{MEDIA}/{each.name}" for each in example.media], options.get("stop")
         settings = {"do_sample": False, "max_new_tokens": most_new(options)}
         settings |= {name: options[name] for name in ("num_beams", "repetition_penalty") if name in options}

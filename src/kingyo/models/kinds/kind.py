@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
 
+from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor
-from kingyo.models.kinds.image_cost import ImageCost
 from kingyo.recipe import Hop
 from kingyo.types import Example, Item
 
+T = TypeVar("T")
 Config = Mapping[str, object]
 """A checkpoint's config.json, or the ``model_index.json`` of a pipeline of diffusers."""
 Options = Mapping[str, object]
@@ -51,18 +52,65 @@ class LoadOptions:
     scratch: Path | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Workload:
-    """The work of a live model in a run.
+class Question(NamedTuple):
+    """A call of a live model's method by a task, such as ``generate(prompts, max_new_tokens=8)``.
 
     Attributes:
-        n_bytes: bytes per value of the model's widest dtype.
+        method: name of the method.
+        inputs: its first argument: prompts, pairs of prompt and continuation, images, …
+        options: its other arguments by name, with defaults.
     """
+
+    method: str
+    inputs: Sequence[Any]
+    options: Mapping[str, Any]
+
+    @property
+    def has_continuations(self) -> bool:
+        """Whether the inputs are pairs of a prompt and its continuation."""
+        return self.method.startswith("log_likelihood")
+
+    @property
+    def prompts(self) -> list[Any]:
+        """The inputs without continuations."""
+        return [each[0] for each in self.inputs] if self.has_continuations else list(self.inputs)
+
+
+def errors_of(check: Callable[[T], object], inputs: Iterable[T]) -> Iterator[KingyoError]:
+    """Yield the KingyoError of each input for which a check raises one."""
+    for each in inputs:
+        try:
+            check(each)
+        except KingyoError as error:
+            yield error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """The work of a live model in a run; ``n_bytes`` is the bytes per value of its widest dtype."""
 
     items: Sequence[Item]
     options: Sequence[Options]
     batch_size: int
     n_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageCost:
+    """Cost of a prompt's images for a model that keeps image features: means of a sample of prompts.
+
+    Attributes:
+        feature_bytes: size of the features of a prompt's images.
+        patches: number of patches that the image encoder reads; None if unknown.
+        tokens: number of tokens of the prompt, with those of its images.
+        memory_limit, file_limit: bytes of features that a live model keeps in memory, and in files.
+    """
+
+    feature_bytes: float
+    patches: float | None
+    tokens: float
+    memory_limit: int
+    file_limit: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,11 +149,7 @@ class CardPart:
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """The model that training starts from.
-
-    Attributes:
-        adapter: folder of an existing LoRA to train further; None starts a new one.
-    """
+    """The model that training starts from; ``adapter`` is the folder of a LoRA to train further."""
 
     path: Path
     adapter: Path | None = None
@@ -138,7 +182,11 @@ class Course:
 
 
 class Live(Protocol):
-    """A loaded model with the members that its kind provides; its weights can be overwritten in place."""
+    """A loaded model with the members that its kind provides.
+
+    Candidates overwrite its ``weights`` in place. A model without them has ``load_weights`` instead, see
+    ``LoadsWeights``.
+    """
 
     @property
     def weights(self) -> Mapping[str, Tensor]:
@@ -151,8 +199,13 @@ class Live(Protocol):
         ...
 
 
-class AllRead(Exception):  # noqa: N818 (not an error)
-    """Raised by a reader after it has read its input: a live model could answer it."""
+@runtime_checkable
+class LoadsWeights(Protocol):
+    """A loaded model that copies its weights from tensors, such as one of another backend."""
+
+    def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> None:
+        """Take new weights: every tensor of the checkpoint, with its name there. Keep none of the tensors."""
+        ...
 
 
 @runtime_checkable
@@ -200,12 +253,18 @@ class ModelKind(Protocol):
         """
         ...
 
-    def reader(self, path: Path) -> Any:
-        """Return a stand-in for a live model, loaded without weights, or None.
+    def validate(self, path: Path, questions: Sequence[Question]) -> Iterable[KingyoError]:
+        """Yield what is wrong with inputs of questions that tasks will ask, without loading weights.
 
-        Before a run starts, tasks score it on all items, so that a bad test item is found before hours of
-        search. It has the methods of a live model; those that answer read their input and raise AllRead if a
-        live model could answer it, else KingyoError.
+        A run calls it with the questions about all items before it starts, so that a bad test item is found
+        before hours of search.
+
+        Args:
+            path: folder of a model.
+            questions: calls of the methods of live models.
+
+        Raises:
+            KingyoError: the folder cannot be used at all.
         """
         ...
 
@@ -224,6 +283,19 @@ class ModelKind(Protocol):
 
     def usage(self, example: Item, options: Options) -> str:
         """Return Python code that loads a model from the current folder and answers an item."""
+        ...
+
+
+@runtime_checkable
+class HasPreprocessor(ModelKind, Protocol):
+    """A kind of model with a part that needs no weights, such as a tokenizer."""
+
+    def preprocessor(self, path: Path) -> Any:
+        """Return what live models have without weights, such as ``chat_prompt``, ``classes`` and ``fits``.
+
+        Tasks ask it for their prompts and examples. If it can show a prompt as models read it, it has a
+        method ``shown``.
+        """
         ...
 
 
@@ -293,7 +365,7 @@ class PassesLayers(ModelKind, Protocol):
         ...
 
 
-class Streams(Protocol):
+class HiddenStates(Protocol):
     """The hidden states of models on the same prompts."""
 
     @property
@@ -310,13 +382,10 @@ class Streams(Protocol):
 
 
 @runtime_checkable
-class ShowsStreams(ModelKind, Protocol):
-    """A kind of model that returns the hidden states of its layers.
+class ShowsHiddenStates(ModelKind, Protocol):
+    """A kind of model that returns the hidden states of its layers."""
 
-    Its ``reader`` has the prompts that it has read, in order, as ``prompts``.
-    """
-
-    def streams(self, live: Mapping[str, Any], frame: str) -> Streams:
+    def streams(self, live: Mapping[str, Any], frame: str) -> HiddenStates:
         """Return the hidden states of models, by name; the model named ``frame`` tokenizes the prompts.
 
         Raises:
@@ -345,7 +414,7 @@ ABILITIES: tuple[type, ...] = (
     InPipeline,
     ChangesPipeline,
     PassesLayers,
-    ShowsStreams,
+    ShowsHiddenStates,
     TrainsLora,
 )
 """The optional abilities of a kind."""

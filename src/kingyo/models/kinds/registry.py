@@ -22,7 +22,6 @@ _FIX = "Fix the kind; kingyo.testing.kinds has tests of the contract."
 
 
 def _check(name: str, candidate: object) -> None:
-    """Check that an object from a plug-in or a user's file is a kind of model."""
     if not isinstance(candidate, ModelKind) or isinstance(candidate, type):
         received = f"the class {candidate.__name__}" if isinstance(candidate, type) else repr(candidate)[:120]
         raise _broken(name, "an instance with the members of kingyo.models.kinds.ModelKind", received)
@@ -48,7 +47,9 @@ def distribution_of(kind: ModelKind) -> str | None:
     return None if MODEL_KINDS.is_registered(kind.name) else MODEL_KINDS.distribution(kind)
 
 
-def called(kind: ModelKind, name: str, call: Callable[[], T], returns: type | UnionType | None = None) -> T:
+def call_kind(
+    kind: ModelKind, name: str, call: Callable[[], T], returns: type | UnionType | None = None
+) -> T:
     """Call a method of a kind; turn a crash of a user's or plug-in's kind into KingyoError."""
     expected = f"a call of {name} that succeeds"
     blames = crashes_as_errors(f"kind of model {kind.name}", expected=expected, remedy=_FIX)
@@ -62,8 +63,9 @@ def called(kind: ModelKind, name: str, call: Callable[[], T], returns: type | Un
 
 def load_live(kind: ModelKind, path: Path, options: LoadOptions) -> Live:
     """Load a live model and check that it has all members that its kind provides."""
-    live = called(kind, "load", lambda: kind.load(path, options))
-    promised = {"dtype", "weights"}.union(*map(members, kind.provides))
+    live = call_kind(kind, "load", lambda: kind.load(path, options))
+    weights = "load_weights" if hasattr(live, "load_weights") else "weights"
+    promised = {"dtype", weights}.union(*map(members, kind.provides))
     missing = sorted(name for name in promised if not hasattr(live, name))
     if missing:
         raise _broken(kind.name, f"a live model with {', '.join(missing)}", repr(live)[:120])
@@ -123,7 +125,7 @@ def known_kind(
 
 
 def _takes(kind: ModelKind, config: Config, pipeline: Config) -> bool:
-    return called(kind, "takes", lambda: bool(kind.takes(config, pipeline)))
+    return call_kind(kind, "takes", lambda: bool(kind.takes(config, pipeline)))
 
 
 def common_kind(

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from kingyo.errors import KingyoError
 from kingyo.io.pipeline_index import DENOISERS, component_classes
-from kingyo.models.kinds.kind import BatchMemory, CardPart, Config, LoadOptions, Options, Workload
+from kingyo.models.kinds.kind import BatchMemory, CardPart, Config, LoadOptions, Options, Question, Workload
 from kingyo.models.kinds.registry import MODEL_KINDS
 from kingyo.types import DrawsPictures, Item
 
 if TYPE_CHECKING:
-    from kingyo.models.prompt_lengths import PromptLengths
     from kingyo.models.text_to_image import LivePipeline
 
 NAME = "text-to-image"
@@ -51,23 +51,22 @@ class TextToImage:
         return config.get("_class_name") in denoisers and classes.keys() >= _NEEDED
 
     def load(self, path: Path, options: LoadOptions) -> LivePipeline:
-        """Build a live pipeline; see ``LivePipeline.load``."""
         from kingyo.models.text_to_image import LivePipeline
 
         return LivePipeline.load(path, options)
 
-    def reader(self, path: Path) -> PromptLengths:
-        """Return a reader that checks that a text encoder reads all tokens of each prompt."""
-        from kingyo.models.prompt_lengths import PromptLengths
+    def validate(self, path: Path, questions: Sequence[Question]) -> Iterable[KingyoError]:
+        """Check that the pipeline accepts settings, and that a text encoder reads all of each prompt."""
+        from kingyo.models.pipeline_settings import DrawingCheck
 
-        return PromptLengths.load(path)
+        return DrawingCheck(path).errors(questions)
 
     def memory(self, path: Path, config: Config, load: Workload) -> BatchMemory | None:
         """Return None: the memory depends on the architecture."""
 
     def pipeline_files(self, path: Path, options: Sequence[Options]) -> Mapping[str, str]:
         """Return the scheduler of the tasks and the index that names it; nothing if tasks differ."""
-        from kingyo.models.pipeline_schedulers import scheduler_files
+        from kingyo.models.pipeline_settings import scheduler_files
 
         drawn = [cast("Mapping[str, object]", each["scheduler"]) for each in options if "scheduler" in each]
         if not drawn or not drawn[0] or any(each != drawn[0] for each in drawn):
@@ -75,7 +74,6 @@ class TextToImage:
         return scheduler_files(path.parent, drawn[0])
 
     def usage(self, example: Item, options: Options) -> str:
-        """Return code that draws the picture of an item with the task's settings."""
         given = {name: options.get(name) for name in ("guidance_scale", "height", "width")}
         given = {name: value for name, value in given.items() if value is not None}
         if options.get("negative_prompt"):
@@ -99,7 +97,6 @@ class TextToImage:
 
 
 def _scheduler_code(changes: Mapping[str, object]) -> str:
-    """Return code that sets the scheduler of a task, if it differs from the pipeline's."""
     if not changes:
         return ""
     settings = "".join(f", {key}={value!r}" for key, value in changes.items() if key != "class")

@@ -1,0 +1,516 @@
+"""The first stage of a run that chooses its sources: trial merges of all candidates, see ``stepwise``.
+
+Until the choice is made, the run's config names all candidates as sources. ``finish_choice`` then replaces it
+by the run.yaml that the user wrote, with the chosen sources.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from statistics import median_low
+from typing import cast
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from kingyo.checkpoints.layout import Layout
+from kingyo.errors import KingyoError
+from kingyo.evolution import Event, Search
+from kingyo.evolution.screens import ScreenSettings
+from kingyo.evolution.search import run_search
+from kingyo.evolution.search_log import SearchLog
+from kingyo.evolution.trial_evaluation import KnownScores, TrialEvaluator
+from kingyo.evolution.types import Limits
+from kingyo.io.schema import parse_settings
+from kingyo.run.config import RANDOM_SOURCES
+from kingyo.run.run import Run
+from kingyo.run.searches import completed
+from kingyo.run.spaces import merged_layout, shared_keys
+from kingyo.run.worker import runner_of
+from kingyo.space import WithDefaults
+from kingyo.space.subsets import HIGHEST, SubsetSpace
+from kingyo.stats import Groups, Interval, interval, interval_json, size_of
+from kingyo.stats.paired import Correlation, rank_correlation
+from kingyo.store import RunStore
+from kingyo.strategies.gain_model import Gain
+from kingyo.strategies.stepwise import Step, Stepwise, Verdict
+from kingyo.types import Genome, ItemScore
+
+CHOICE = "choice"
+"""Name of the search, and of the fact with its request."""
+CHOSEN = "chosen"
+"""Fact: the choice that was made."""
+TRIAL_DTYPE = "float32"
+ITEMS = 24
+"""Items of a heat; half of fit if that is less, since gains are measured on others than the first ones."""
+MOST_SPANS = 4
+"""Most spans of layers in trial merges."""
+MOST_GENES = 48
+"""Weights that a search of the chosen sources can use; with more sources, each gets fewer."""
+Changes = Mapping[str, tuple[float, int]]
+"""Block -> the squared norm of a task vector there, and of how many numbers."""
+NO_CHANGES: Changes = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChoiceRequest:
+    """What a choice is asked for; a fact of the run.
+
+    Attributes:
+        asked: the run.yaml, whose sources are ``{scout: WHERE}``.
+        min_gain: least gain in mean score for which a source is added.
+        most: most sources.
+        capacity: most bytes of all chosen sources.
+        item_evaluations, seconds: the budget.
+        costs: bytes of each candidate, in their order.
+        features: of each candidate, from its weights.
+        similarity: of each pair of candidates.
+        changes: of each candidate.
+    """
+
+    asked: Mapping[str, object] = field(default_factory=dict[str, object])
+    min_gain: float = 0.01
+    most: int | None = None
+    capacity: float | None = None
+    item_evaluations: int | None = None
+    seconds: float | None = None
+    costs: tuple[float, ...] = ()
+    features: tuple[tuple[float, ...], ...] = ()
+    similarity: tuple[tuple[float, ...], ...] = ()
+    changes: tuple[Changes, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenSources:
+    """The chosen sources with reasons.
+
+    Attributes:
+        sources: all candidates, in order; numbers in ``steps`` count them.
+        chosen: names, in the order in which they were added.
+        groups: spans of layers in which sources have weights, as in ``Layout.groups``.
+        weights: chosen source -> its weight in each of them, in the plain merge of the chosen ones.
+        steps: the decisions.
+        contributions: chosen source -> what the merge loses without it.
+        verdict: why the selection ended; ``open`` if the budget ended it.
+        score: score of the merge of the chosen sources on fit items, with these weights.
+        frame: the source whose other parts all merges have, such as its vision; None if it is the base,
+            or models have no other parts. It is merged only if it is chosen, too.
+        alone: source -> its score alone.
+        failed: source -> why it cannot be scored.
+        correlation: of predicted and measured gains; None with fewer than four pairs.
+        item_evaluations: number of graded answers.
+        item_groups: fit item -> its group, for items that belong together; not in the JSON.
+    """
+
+    sources: tuple[str, ...]
+    chosen: tuple[str, ...]
+    groups: str
+    weights: Mapping[str, tuple[float, ...]]
+    steps: tuple[Step, ...]
+    contributions: Mapping[str, Gain]
+    verdict: Verdict
+    score: Interval | None
+    frame: str | None
+    alone: Mapping[str, Interval]
+    failed: Mapping[str, str]
+    correlation: Correlation | None
+    item_evaluations: int
+    minutes: float
+    item_groups: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def run_sources(self) -> tuple[str, ...]:
+        """The sources that the run names: the chosen ones, and the frame."""
+        frame = () if self.frame is None or self.frame in self.chosen else (self.frame,)
+        return (*self.chosen, *frame)
+
+    @property
+    def is_trimmed(self) -> bool:
+        """Whether the merge of the chosen sources leaves out parts of them."""
+        return any(len(set(row)) > 1 for row in self.weights.values())
+
+    def to_json(self) -> dict[str, object]:
+        """Return everything as data, sources by name."""
+        return {
+            "candidates": list(self.sources),
+            "chosen": list(self.chosen),
+            "groups": self.groups,
+            "weights": {name: list(row) for name, row in self.weights.items()},
+            "verdict": self.verdict,
+            "score": interval_json(self.score),
+            "frame": self.frame,
+            "steps": [self._step(step) for step in self.steps],
+            "contributions": {name: gain_json(gain) for name, gain in self.contributions.items()},
+            "alone": {name: interval_json(score) for name, score in self.alone.items()},
+            "failed": dict(self.failed),
+            "rank_correlation": None if self.correlation is None else asdict(self.correlation),
+            "item_evaluations": self.item_evaluations,
+            "minutes": self.minutes,
+        }
+
+    def _step(self, step: Step) -> dict[str, object]:
+        return {
+            "chosen": [self.sources[i] for i in step.chosen],
+            "added": None if step.added is None else self.sources[step.added],
+            "score": step.score,
+            **size_of(step.n, _groups(step.items, self.item_groups)).size_json,
+            "gains": {self.sources[i]: gain_json(gain) for i, gain in step.gains.items()},
+            "predicted": {self.sources[i]: gain_json(gain) for i, gain in step.predicted.items()},
+        }
+
+
+_REQUEST, _CHOSEN = TypeAdapter(ChoiceRequest), TypeAdapter(ChosenSources)
+
+
+def request_fact(request: ChoiceRequest) -> object:
+    return _REQUEST.dump_python(request, mode="json")
+
+
+def choice_fact(choice: ChosenSources) -> object:
+    return _CHOSEN.dump_python(choice, mode="json")
+
+
+def read_request(store: RunStore) -> ChoiceRequest | None:
+    """Return what the choice of a run is asked for; None if the user named the sources."""
+    stored = store.fact(CHOICE)
+    return None if stored is None else _REQUEST.validate_python(stored)
+
+
+def read_choice(store: RunStore) -> ChosenSources | None:
+    """Return the choice that a run has made; None if it makes none, or has not ended."""
+    stored = store.fact(CHOSEN)
+    return None if stored is None else _CHOSEN.validate_python(stored)
+
+
+def is_choosing(store: RunStore) -> bool:
+    """Return whether a run still chooses its sources."""
+    return store.fact(CHOICE) is not None and store.fact(CHOSEN) is None
+
+
+def gain_json(gain: Gain) -> dict[str, object]:
+    """Return a gain with its 95% interval."""
+    bounds = gain.interval
+    return {"gain": bounds.score, "low": bounds.low, "high": bounds.high, **bounds.size_json}
+
+
+def mean_score(scores: Mapping[str, float], groups: Mapping[str, str]) -> Interval:
+    """Bound the mean of item scores; ``groups`` has the groups of items that belong together."""
+    return interval([*scores.values()], _groups(scores, groups), seed=0)
+
+
+def _groups(items: Iterable[str], labels: Mapping[str, str]) -> Groups | None:
+    return Groups.of(labels.get(item, "") for item in items)
+
+
+# the search
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChoiceStage:
+    """A choice among the sources of an opened run."""
+
+    run: Run
+    request: ChoiceRequest
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Layout of the tensors that are merged."""
+        return merged_layout(self.run)
+
+    @property
+    def groups(self) -> str:
+        """Spans of layers in which sources have a weight each."""
+        return spans_of(self.layout, MOST_SPANS)
+
+    @cached_property
+    def space(self) -> WithDefaults:
+        """Subsets of the sources."""
+        models = self.run.models
+        assert models.base is not None, "a choice needs a base"
+        space = SubsetSpace(
+            sources=models.references,
+            base=models.base.reference,
+            layout=self.layout,
+            groups=self.groups,
+            dtype=TRIAL_DTYPE,
+        )
+        return WithDefaults(space=space, keys=shared_keys(self.run))
+
+    @cached_property
+    def strategy(self) -> Stepwise:
+        """The strategy; its state is the choice.
+
+        Raises:
+            KingyoError: a limit makes no sense.
+        """
+        request, n = self.request, len(self.run.config.sources)
+        options = {
+            "min_gain": request.min_gain,
+            "most": request.most,
+            "costs": request.costs if request.capacity is not None else (),
+            "capacity": request.capacity,
+            "features": request.features,
+            "similarity": request.similarity,
+            "norms": [self._norms(changes) for changes in request.changes or (NO_CHANGES,) * n],
+            "item_groups": {item.id: item.group for item in self.run.items["fit"] if item.group},
+        }
+        settings = parse_settings(Stepwise.Settings, options, "choice of sources")
+        return Stepwise(self.space.axes, self.run.config.seed, settings)
+
+    def _norms(self, changes: Changes) -> tuple[float, ...]:
+        """Return the root mean square of a task vector in each span, over the blocks that it changes."""
+        groups = self.layout.groups(self.groups)
+        span_of = {name: span for span, names in groups.items() for name in names}
+        squares, numbers = dict.fromkeys(groups, 0.0), dict.fromkeys(groups, 0)
+        for block, names in self.layout.groups("block").items():
+            square, n = changes.get(block, (0.0, 0))
+            if square > 0:
+                squares[span_of[names[0]]] += square
+                numbers[span_of[names[0]]] += n
+        return tuple(math.sqrt(squares[span] / numbers[span]) if numbers[span] else 0.0 for span in groups)
+
+    @property
+    def search(self) -> Search:
+        """The search."""
+        request = self.request
+        search = Search(
+            name=CHOICE,
+            space=self.space,
+            strategy=self.strategy,
+            limits=Limits(item_evaluations=request.item_evaluations, seconds=request.seconds),
+            screen=ScreenSettings(items=items_of_a_heat(len(self.run.items["fit"])), choose="in turn"),
+            seed=self.run.config.seed,
+            description={
+                "strategy": "stepwise selection",
+                "method": "task_arithmetic",
+                "groups": self.groups,
+            },
+        )
+        return replace(completed(search, self.run, self.run.settings.controls), space=search.space)
+
+    def make(self, notify: Callable[[Event], None]) -> ChosenSources:
+        """Score trial merges, or go on with them, until the choice is made.
+
+        Raises:
+            KingyoError: the base cannot be scored.
+        """
+        store, strategy, search = self.run.begun, self.strategy, self.search
+        names, said = list(self.run.config.sources), 0
+
+        def say(event: Event | None) -> None:
+            nonlocal said
+            if event is not None:
+                notify(event)
+            for step in strategy.steps[said:]:
+                notify(Event(kind="said", search=CHOICE, split="fit", text=step_text(step, names)))
+            said = len(strategy.steps)
+
+        items = [item.id for item in store.items()["fit"]]
+        runner = runner_of(self.run)
+        try:
+            evaluator = TrialEvaluator(store, runner, {"fit": items})
+            evaluator.notify = notify
+            run_search(SearchLog(search, store, items, say), evaluator)
+        finally:
+            runner.close()
+        _ = strategy.batch  # takes the last outcomes
+        say(None)
+        _require_scored_base(store)
+        return self._chosen()
+
+    def _chosen(self) -> ChosenSources:
+        store, strategy, models = self.run.begun, self.strategy, self.run.models
+        names, item_groups = tuple(models.sources), store.groups()
+        failed: dict[str, str] = {}
+        for trial in store.trials(CHOICE):
+            evaluation = store.evaluation(trial.id, "fit")
+            merged = _weights_by_source(names, trial.asked.genome)
+            if evaluation is not None and evaluation.failure is not None and len(merged) == 1:
+                failed |= dict.fromkeys(merged, evaluation.failure)
+        alone = {name: strategy.scores_of([i]) for i, name in enumerate(names)}
+        scores = strategy.scores_of(strategy.chosen)
+        return ChosenSources(
+            sources=names,
+            chosen=tuple(names[i] for i in strategy.chosen),
+            groups=self.groups,
+            weights={names[i]: strategy.weights.of(i) for i in strategy.chosen},
+            steps=tuple(strategy.steps),
+            contributions={names[i]: gain for i, gain in strategy.contributions.items()},
+            verdict=strategy.verdict,
+            score=mean_score(scores, item_groups) if scores else None,
+            item_groups=item_groups,
+            frame=models.frame if models.frame in names else None,
+            alone={name: mean_score(own, item_groups) for name, own in alone.items() if own},
+            failed=failed,
+            correlation=_correlation(strategy.steps),
+            item_evaluations=store.item_evaluations(CHOICE, "fit"),
+            minutes=sum(seconds for _, seconds in store.costs(CHOICE, "fit").values()) / 60,
+        )
+
+
+def spans_of(layout: Layout, most: int) -> str:
+    """Return spans of layers, at most one per layer; one for models with several stacks of layers."""
+    n = min(layout.n_blocks, most) if len(layout.stacks) == 1 else 1
+    return f"layers:{n}" if n > 1 else "one"
+
+
+def _require_scored_base(store: RunStore) -> None:
+    """Check that the base alone, the first trial, did not fail; nothing can be compared without it."""
+    first = store.trials(CHOICE)[:1]
+    evaluation = store.evaluation(first[0].id, "fit") if first else None
+    if evaluation is not None and evaluation.failure is not None:
+        raise KingyoError(
+            "base",
+            expected="a model that can be scored, because sources are compared with it",
+            received=evaluation.failure,
+            remedy="Fix the model or the task, and start a new run.",
+        )
+
+
+def step_text(step: Step, names: Sequence[str]) -> str:
+    """Return a decision in words."""
+    if step.added is None:
+        left_out = "; now each is left out in turn" if len(step.chosen) > 1 else ""
+        return f"{len(step.chosen)} of {len(names)} sources; no further one is added{left_out}"
+    gain = step.gains[step.added]
+    is_pair = step.gains[step.added].mean <= 0
+    text = "best in pairs" if is_pair else f"{100 * gain.mean:+.0f} points ({gain.interval.items})"
+    return f"{len(step.chosen) + 1}. {names[step.added]}: {text}"
+
+
+def answers_alone(n_sources: int, n_fit: int) -> int:
+    """Return the answers that the base and each source alone give before anything is compared."""
+    return (n_sources + 1) * items_of_a_heat(n_fit)
+
+
+def items_of_a_heat(n_fit: int) -> int:
+    return max(1, min(ITEMS, n_fit // 2))
+
+
+def _correlation(steps: Sequence[Step]) -> Correlation | None:
+    """Return the rank correlation of predicted and measured gains within steps, all steps but the first."""
+    predicted: list[float] = []
+    measured: list[float] = []
+    for step in steps[1:]:
+        pairs = [(step.predicted[i].mean, gain.mean) for i, gain in step.gains.items() if i in step.predicted]
+        if len(pairs) > 1:
+            centres = np.mean(pairs, axis=0)
+            predicted += [each[0] - centres[0] for each in pairs]
+            measured += [each[1] - centres[1] for each in pairs]
+    return rank_correlation(predicted, measured)
+
+
+# the run after the choice
+
+
+def with_sources(
+    asked: Mapping[str, object], run: Run, choice: ChosenSources, layout: Layout
+) -> dict[str, object]:
+    """Return the run.yaml with the chosen sources.
+
+    Each source has a weight per span of layers, and the search begins at the choice's plain merge, unless the
+    run.yaml has a merge of its own.
+
+    Raises:
+        KingyoError: no source is worth adding.
+    """
+    if not choice.chosen:
+        is_open = choice.verdict == "open"
+        raise KingyoError(
+            "sources.scout",
+            expected="a source that is worth merging",
+            received="none within the budget"
+            if is_open
+            else "none: no candidate solves enough of the fit items",
+            remedy="Raise item_evaluations." if is_open else "Name other candidates, or see docs/zero.md.",
+        )
+    data, config = dict(asked), run.config
+    data |= {"base": config.base, "sources": {name: config.sources[name] for name in choice.run_sources}}
+    controls = _section(asked, "controls")
+    if controls.get(RANDOM_SOURCES) is True:
+        data["controls"] = {**controls, RANDOM_SOURCES: _drawn(run, choice)}
+    own = _section(asked, "merge")
+    if _decides_merge(asked):
+        data["merge"] = _merge_of(choice, layout)
+    elif choice.frame is not None and own:
+        data["merge"] = {**own, "frame": choice.frame}
+    return data
+
+
+def _decides_merge(asked: Mapping[str, object]) -> bool:
+    """Return whether the choice decides how the chosen sources are merged."""
+    return _section(asked, "merge").keys() <= {"frame"} and asked.get("space") != "dataflow"
+
+
+def _merge_of(choice: ChosenSources, layout: Layout) -> dict[str, object]:
+    groups, rows = spans_of(layout, MOST_GENES // len(choice.chosen)), dict(choice.weights)
+    if choice.is_trimmed:  # as many spans as the search can use, within those of the choice
+        n = len(next(iter(rows.values())))
+        n_spans = len(layout.groups(groups))
+        n_spans = max(n, n_spans - n_spans % n)
+        groups = f"layers:{n_spans}" if n_spans > 1 else "one"
+        rows = {name: tuple(np.repeat(row, n_spans // n).tolist()) for name, row in rows.items()}
+    else:
+        rows = {name: row[:1] for name, row in rows.items()}
+    start = median_low(max(row) for row in rows.values())
+    others = {name: {"parameters": _weight_from(row)} for name, row in rows.items() if set(row) != {start}}
+    if choice.frame is not None and choice.frame not in choice.chosen:
+        others[choice.frame] = {"parameters": {"weight": 0}}
+    return {
+        "method": "task_arithmetic",
+        **({} if choice.frame is None else {"frame": choice.frame}),
+        "groups": groups,
+        "parameters": _weight_from([start]),
+        **({"sources": others} if others else {}),
+        "dtype": TRIAL_DTYPE,
+    }
+
+
+def _weight_from(row: Sequence[float]) -> dict[str, object]:
+    start = row[0] if len(set(row)) == 1 else list(row)
+    return {"weight": {"from": 0, "to": HIGHEST, "start": start}}
+
+
+def _drawn(run: Run, choice: ChosenSources) -> dict[str, str]:
+    """Draw as many candidates as were chosen, but not the same ones; none if there are no others."""
+    chosen = names = sorted(choice.chosen)
+    if len(chosen) == len(choice.sources):
+        return {}
+    chance = random.Random(run.config.seed)
+    while names == chosen:
+        names = sorted(chance.sample(sorted(choice.sources), len(chosen)))
+    return {name: run.config.sources[name] for name in names}
+
+
+def _section(data: Mapping[str, object], key: str) -> dict[str, object]:
+    section = data.get(key)
+    return cast("dict[str, object]", section) if isinstance(section, dict) else {}
+
+
+def scores_of_plain_merge(run: Run) -> KnownScores:
+    """Return the scores of the chosen sources' plain merge, by the recipe with which the main search begins.
+
+    Models alone have the same recipe in all stages, so their scores are copied in any case.
+    """
+    store = run.begun
+    request, choice = read_request(store), read_choice(store)
+    if request is None or choice is None or not _decides_merge(request.asked):
+        return {}
+    scores: dict[str, ItemScore] = {}
+    for trial in store.trials(CHOICE):
+        evaluation = store.evaluation(trial.id, "fit")
+        weights = _weights_by_source(choice.sources, trial.asked.genome)
+        if evaluation is not None and weights == choice.weights:
+            scores.update({score.item: score for score in evaluation.scores})
+    return {(run.first.hash, "fit"): scores} if scores else {}
+
+
+def _weights_by_source(names: Sequence[str], genome: Genome) -> dict[str, tuple[float, ...]]:
+    """Return the weights of each source that is merged, in each span of layers."""
+    n_spans = len(genome) // len(names)
+    rows = {name: genome[i * n_spans : (i + 1) * n_spans] for i, name in enumerate(names)}
+    return {name: tuple(row) for name, row in rows.items() if any(row)}

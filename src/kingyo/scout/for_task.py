@@ -1,0 +1,484 @@
+"""A run whose sources a scout finds, ``sources: {scout: WHERE}``: its candidates, and the run that begins."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
+from pathlib import Path
+from typing import Annotated, Literal, cast
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from kingyo.errors import KingyoError, unknown_name_error
+from kingyo.io.model_names import is_local, local_path
+from kingyo.io.pipeline_index import DENOISERS
+from kingyo.io.schema import Real, parse_model
+from kingyo.io.units import parse_size, size_text
+from kingyo.lineage import check_licences
+from kingyo.methods import METHODS
+from kingyo.models.kinds import HasLanguagePart
+from kingyo.run.begin import begin
+from kingyo.run.choice import TRIAL_DTYPE, ChoiceRequest, ChosenSources, answers_alone
+from kingyo.run.config import RANDOM_SOURCES, RESERVED_NAMES, Count, RunConfig, StrictModel
+from kingyo.run.config_file import BY_SCOUT, config_from_data
+from kingyo.run.model_kind import require_answers
+from kingyo.run.preflight import check_frame
+from kingyo.run.run import Run
+from kingyo.run.settings import settings_of
+from kingyo.scout.catalogue import Catalogue, Group, catalogue
+from kingyo.scout.evidence import with_structures
+from kingyo.scout.paths import relative_to
+from kingyo.scout.places import find_places, is_model
+from kingyo.scout.verdict import Rules
+from kingyo.store.evidence import EvidenceStore
+from kingyo.strategies import STRATEGIES
+from kingyo.strategies.checks import MAX_SIZE
+
+KEPT = (
+    *("task", "tasks", "kind", "allow_pickle"),
+    *("batch_size", "device", "threads", "runner", "workers", "timeout"),
+)
+"""Keys of a run.yaml that trial merges follow, too."""
+MOST_BYTES = 20_000_000_000
+"""Bytes of weights that are read of each group."""
+MAX_MINUTES = 1e7
+"""Most minutes of a choice; guards against typing errors that overflow."""
+OPTIONS: Mapping[str, str] = {
+    "scout": "--task",
+    "hub": "--hub",
+    "frame": "--frame",
+    "item_evaluations": "--budget",
+    "max_size": "--max-size",
+    "max_bytes": "--max-bytes",
+}
+"""Key of a run.yaml -> option of ``kingyo scout``, for errors."""
+Advance = Callable[[str, int, int], None]
+"""Called with what is done (reading, measuring), how much of it, and the total: models, or bytes."""
+
+
+class ScoutedSources(StrictModel):
+    """The value of ``sources.scout``: where to look, and limits of the choice.
+
+    Attributes:
+        where: folders with models, names on the Hub, and lists of them.
+        hub: tags of models on the Hub; ``limit`` is the most models of each.
+        licences: ``strict`` excludes models with an unknown licence.
+        min_gain: least gain in mean score of a further source.
+        most, max_size: most sources, and most bytes of all of them.
+        item_evaluations, minutes: the budget.
+        max_bytes: most bytes of weights to read of each group.
+    """
+
+    where: list[str] = Field(default_factory=list[str])
+    hub: tuple[str, ...] = ()
+    limit: Count = 100
+    licences: Literal["any", "strict"] = "any"
+    min_gain: Annotated[Real, Field(ge=0, le=1)] = 0.01
+    most: Annotated[Count, Field(le=MAX_SIZE)] | None = None
+    max_size: str | None = None
+    item_evaluations: Count | None = None
+    minutes: Annotated[Real, Field(gt=0, le=MAX_MINUTES)] | None = None
+    max_bytes: str | None = None
+
+    @model_validator(mode="after")
+    def _check_places(self) -> ScoutedSources:
+        if not self.where and not self.hub:
+            raise ValueError("where or hub: a folder with models, models on the Hub, or tags of them")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoutRequest:
+    """What a run.yaml asks a scout for.
+
+    Attributes:
+        data: the run.yaml.
+        folder: base of the relative paths in it; all other paths start at the working directory.
+        out: folder of what is measured.
+        base: the only base; None for all that candidates name.
+        frame: the model whose vision all trial merges have; None for the first that sees.
+        wanted: where to look, and the limits; places start at the working directory.
+        is_command: whether ``kingyo scout`` asks, so that errors name its options.
+    """
+
+    data: Mapping[str, object]
+    folder: Path
+    out: Path
+    base: str | None
+    frame: str | None
+    wanted: ScoutedSources
+    is_command: bool = False
+
+    @classmethod
+    def of(
+        cls, data: Mapping[str, object], folder: Path, out: Path, *, is_command: bool = False
+    ) -> ScoutRequest:
+        """Read the request in a run.yaml whose sources are ``{scout: WHERE}``.
+
+        Raises:
+            KingyoError: a key of ``sources.scout`` is wrong.
+        """
+        asked, base = cast("dict[str, object]", data["sources"])[BY_SCOUT], data.get("base")
+        if not isinstance(asked, dict):
+            asked = {"where": [asked] if isinstance(asked, str) else asked}
+        wanted = parse_model(ScoutedSources, cast("dict[str, object]", asked), "sources.scout")
+        frame = _section(data, "merge").get("frame")
+        if isinstance(base, str) and is_local(base, folder):
+            base = os.path.normpath(local_path(base, folder))
+        return cls(
+            data=data,
+            folder=folder,
+            out=out,
+            base=base if isinstance(base, str) else None,
+            frame=frame if isinstance(frame, str) else None,
+            wanted=wanted.model_copy(update={"where": [_from(folder, each) for each in wanted.where]}),
+            is_command=is_command,
+        )
+
+    def named(self, key: str) -> str:
+        """Return how the user writes a key."""
+        if self.is_command:
+            return OPTIONS[key]
+        return {"scout": "sources.scout", "frame": "merge.frame"}.get(key, f"sources.scout.{key}")
+
+    @property
+    def rules(self) -> Rules:
+        """What the user allows."""
+        return Rules(
+            strict_licences=self.wanted.licences == "strict",
+            allow_pickle=self.data.get("allow_pickle") is True,
+        )
+
+    @property
+    def max_bytes(self) -> int:
+        """Most bytes of weights to read of each group."""
+        size = self.wanted.max_bytes
+        return MOST_BYTES if size is None else parse_size(size, self.named("max_bytes"))
+
+    @property
+    def capacity(self) -> float | None:
+        """Most bytes of all chosen sources."""
+        size = self.wanted.max_size
+        return None if size is None else float(parse_size(size, self.named("max_size")))
+
+    def read(self, advance: Advance, say: Callable[[str], None]) -> Catalogue:
+        """Read the headers and cards of all candidates.
+
+        Args:
+            advance: called after each candidate.
+            say: called with a sentence about each query of the Hub that may have more.
+
+        Raises:
+            KingyoError: there are none, or a place cannot be read.
+        """
+        wanted = self.wanted
+        places = find_places(wanted.where, wanted.hub, wanted.limit, say)
+        if not places:
+            raise no_models_error(wanted.where, wanted.hub, self.named("hub"))
+        done = 0
+
+        def count_read(n: int) -> None:
+            nonlocal done
+            done += n
+            advance("reading", done, len(places))
+
+        return catalogue(places, self.base, self.rules, count_read)
+
+    def measure(self, found: Catalogue, advance: Advance) -> Catalogue:
+        """Measure the weights of each group, or go on with that; see ``with_structures``."""
+        with EvidenceStore(self.out) as store:
+            return with_structures(
+                found,
+                store,
+                self.max_bytes,
+                lambda done, total: advance("measuring", done, total),
+                allow_pickle=self.rules.allow_pickle,
+            )
+
+
+def _from(folder: Path, place: str) -> str:
+    """Return where a scout looks from the working directory; names on the Hub stay."""
+    if place.startswith("@"):
+        return f"@{os.path.normpath(local_path(place[1:], folder))}"
+    return os.path.normpath(local_path(place, folder)) if is_local(place, folder) else place
+
+
+def no_models_error(where: Sequence[str], hub: Sequence[str], option: str = "--hub") -> KingyoError:
+    """Return the error that a scout found nothing."""
+    named = ", ".join([*where, *(f"{option} {query}" for query in hub)])
+    return KingyoError(
+        named or "WHERE",
+        expected="models, adapters or diffusers pipelines",
+        received="none" if named else "nothing",
+        remedy="Name a folder with models at a depth of at most 3, models on the Hub, or a query of "
+        f"{option}.",
+    )
+
+
+def require_alone(sources: Mapping[str, object], folder: Path) -> None:
+    """Check that ``scout`` among other sources is a model, not a place where a scout should look.
+
+    Raises:
+        KingyoError: it is a list of names, settings of a scout, or a folder or file that is no model.
+    """
+    others = [str(name) for name in sources if name != BY_SCOUT]
+    if others and BY_SCOUT in sources and not _may_be_model(sources[BY_SCOUT], folder):
+        raise KingyoError(
+            "sources.scout",
+            expected="no other sources, because the scout chooses all of them",
+            received=", ".join(others),
+            remedy="Move them into sources.scout.where, or write a model at sources.scout.",
+        )
+
+
+def _may_be_model(source: object, folder: Path) -> bool:
+    if not isinstance(source, str) or source.startswith("@"):
+        return False
+    place = local_path(source, folder)
+    return is_model(place) if place.is_dir() else place.suffix != ".txt"
+
+
+def check_rest(data: Mapping[str, object], folder: Path, where: str = "config") -> RunConfig:
+    """Validate everything in a run.yaml but the sources, with placeholders for them, and return the result.
+
+    Raises:
+        KingyoError: keys, names or types are wrong. What depends on the sources is checked later.
+    """
+    controls, paths = _section(data, "controls"), _section(data, "dataflow")
+    known: dict[str, object] = {"sources": {"a": "a", "b": "b"}}
+    if data.get("space") != "dataflow" and isinstance(data.get("merge", {}), dict):
+        known["merge"] = {"method": "task_arithmetic", **_section(data, "merge")}
+    if controls.get(RANDOM_SOURCES) is True:
+        known["controls"] = {**controls, RANDOM_SOURCES: {}}
+    if isinstance(paths.get("frame"), str):
+        known["dataflow"] = {**paths, "frame": "a"}
+    config = config_from_data({**data, **known}, folder, where)
+    settings = settings_of(config)
+    for method in settings.controls.methods:
+        METHODS.get(method, folder)
+    STRATEGIES.get(settings.first.strategy, folder)
+    return config
+
+
+def _section(data: Mapping[str, object], key: str) -> dict[str, object]:
+    section = data.get(key)
+    return cast("dict[str, object]", section) if isinstance(section, dict) else {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskCandidates:
+    """The candidates for a task, and the run of their trial merges.
+
+    Attributes:
+        request: what is asked for.
+        group: the candidates and their base; ``left_out`` are the members that are not tried, with reasons.
+        run: opened with all candidates as sources.
+    """
+
+    request: ScoutRequest
+    group: Group
+    left_out: Mapping[str, str] = field(default_factory=dict[str, str])
+    run: Run
+
+    @classmethod
+    def planned(cls, found: Catalogue, request: ScoutRequest) -> TaskCandidates:
+        """Open the candidates by their headers, and check the task and the budget before weights are read.
+
+        Raises:
+            KingyoError: see ``open``; or the budget does not suffice for each candidate alone, or the
+                capacity for none.
+        """
+        candidates = cls.open(found, request, fetch=False)
+        budget = request.wanted.item_evaluations
+        fewest = answers_alone(len(candidates.group.members), len(candidates.run.items["fit"]))
+        if budget is not None and budget < fewest:
+            raise KingyoError(
+                request.named("item_evaluations"),
+                expected=f"at least {fewest:,} answers: the base and each candidate alone",
+                received=f"{budget:,}",
+                remedy="Raise it, or name fewer candidates.",
+            )
+        most, least = request.capacity, min(candidates.sizes)
+        if most is not None and most < least:
+            raise KingyoError(
+                request.named("max_size"),
+                expected=f"at least the size of the smallest candidate, {size_text(int(least))}",
+                received=size_text(int(most)),
+                remedy="Raise it.",
+            )
+        return candidates
+
+    @classmethod
+    def open(cls, found: Catalogue, request: ScoutRequest, *, fetch: bool = True) -> TaskCandidates:
+        """Open the candidates of the largest group with a base, without near-duplicates.
+
+        Args:
+            found: the catalogue.
+            request: what the user wants.
+            fetch: whether to download the weights of models on the Hub.
+
+        Raises:
+            KingyoError: no group has a base and two candidates that differ, the task cannot be used, the
+                frame has no effect, or the models cannot solve the task in it.
+        """
+        group, left_out = _largest(found, request.named("scout"))
+        frame = None if request.frame is None else _frame_named(group, request)
+        run = Run.open(_config_for(group, request, frame), request.folder, fetch=fetch)
+        if frame is not None:
+            _check_frame(run, request.named("frame"))
+        require_answers(run.task, run.kind)
+        return cls(request=request, group=group, left_out=left_out, run=run)
+
+    @property
+    def sizes(self) -> list[float]:
+        """Bytes of the candidates' own files."""
+        return [float(each.facts.n_bytes or 0) for each in self.group.members]
+
+    def begin(self, path: Path, *, seeds: Path | None = None, file: Path | None = None) -> Run:
+        """Begin the run; its first stage chooses among the candidates. See ``kingyo.run.begin.begin``."""
+        return begin(self.run, path, seeds=seeds, file=file, request=self.choice_request())
+
+    def choice_request(self) -> ChoiceRequest:
+        """Return what the run's first stage needs: the limits, and what the weights show."""
+        wanted = self.request.wanted
+        return replace(
+            _evidence_of(self.group),
+            asked=self.request.data,
+            min_gain=float(wanted.min_gain),
+            most=wanted.most,
+            capacity=self.request.capacity,
+            item_evaluations=wanted.item_evaluations,
+            seconds=None if wanted.minutes is None else 60 * float(wanted.minutes),
+            costs=tuple(self.sizes),
+        )
+
+    def licence_warnings(self, choice: ChosenSources) -> list[KingyoError]:
+        """Return warnings about licences of chosen sources that set different terms."""
+        members = dict(zip(self.run.config.sources, self.group.members, strict=True))
+        licences = [(name, each) for name in choice.chosen for each in members[name].card.licences]
+        return [each.error for each in check_licences(licences) if each.level == "warning"]
+
+
+def _largest(found: Catalogue, argument: str) -> tuple[Group, Mapping[str, str]]:
+    """Return the largest group with a base, without near-duplicates and copies of the base, and those.
+
+    Raises:
+        KingyoError: no group has a base and two such members.
+    """
+    tried: list[tuple[Group, dict[str, str]]] = []
+    for group in (each for each in found.groups if each.base is not None):
+        members = () if group.structure is None else group.structure.members
+        left_out = {
+            each.reference: each.findings(has_base=True)[0]
+            for each in members
+            if each.equals_base or each.duplicate_of is not None
+        }
+        stay = tuple(each for each in group.members if each.reference not in left_out)
+        tried.append((replace(group, members=stay), left_out))
+    enough = [each for each in tried if len(each[0].members) > 1]
+    if enough:
+        return max(enough, key=lambda each: len(each[0].members))
+    n_copies = sum(len(left_out) for _, left_out in tried)
+    copies = f", {n_copies} of them equal to the base or nearly equal to others" if n_copies else ""
+    raise KingyoError(
+        argument,
+        expected="two candidates or more that fit one base and differ",
+        received=f"{found.n_mergeable} that can be merged{copies}; {found.excluded_in_words}",
+        remedy="Name more candidates, or their base.",
+    )
+
+
+def _config_for(group: Group, request: ScoutRequest, frame: str | None) -> RunConfig:
+    """Return the config of a run with all members of a group as sources."""
+    data, folder = request.data, request.folder
+    here = folder == Path()
+    sources = names_of([each.reference for each in group.members])
+    if not here:
+        sources = {name: relative_to(reference, folder) for name, reference in sources.items()}
+    return config_from_data(
+        {
+            "name": data.get("name", BY_SCOUT),
+            "seed": data.get("seed", 0),
+            "base": group.base if here else relative_to(group.base or "", folder),
+            "sources": sources,
+            **{key: data[key] for key in KEPT if key in data},
+            "merge": {
+                "method": "task_arithmetic",
+                "parameters": {"weight": {"from": 0, "to": 1.5}},
+                "dtype": TRIAL_DTYPE,
+                **({} if frame is None else {"frame": frame}),
+            },
+            "budget": {"candidates": 1},
+            "controls": {"trained": False},
+        },
+        folder,
+    )
+
+
+def names_of(references: Sequence[str]) -> dict[str, str]:
+    """Return a name for each model, and the model: the last part of its path, or its pipeline's name."""
+    named: dict[str, str] = {}
+    for reference in references:
+        path = Path(reference.rpartition("+")[2].partition("@")[0])
+        last = path.parent.name if path.name in DENOISERS and path.parent.name else path.name
+        name = re.sub(r"[^A-Za-z0-9_.-]+", "-", last).strip("-._") or "model"
+        if name in RESERVED_NAMES or name == "base":
+            name = f"{name}-1"
+        free = (each for k in count(2) if (each := f"{name}-{k}") not in named)
+        named[name if name not in named else next(free)] = reference
+    return named
+
+
+def _frame_named(group: Group, request: ScoutRequest) -> str:
+    """Return the name of the model that a user names as the frame, by its name or reference."""
+    frame = request.frame or ""
+    names = {"base": group.base or "", **names_of([each.reference for each in group.members])}
+    found = [
+        name
+        for name, reference in names.items()
+        if frame in (name, reference.rstrip("/"), relative_to(reference, request.folder))
+    ]
+    if not found:
+        raise unknown_name_error(request.named("frame"), frame, names)
+    return found[0]
+
+
+def _check_frame(run: Run, argument: str) -> None:
+    """Check that the frame that a user names has other parts than the language model."""
+    if not isinstance(run.kind, HasLanguagePart):
+        raise KingyoError(
+            argument,
+            expected="a task and models with other parts than the language model, such as vision",
+            received=f"models of kind {run.kind.name}",
+            remedy="Leave it out: it has no effect on these.",
+        )
+    check_frame(run, argument)
+
+
+def _evidence_of(group: Group) -> ChoiceRequest:
+    """Return what weights tell: features (log norm, mean sign conflict), cosines, and changes by block."""
+    structure = group.structure
+    if structure is None:
+        return ChoiceRequest()
+    place = {each.reference: i for i, each in enumerate(structure.members)}
+    rows = [place[each.reference] for each in group.members]
+    features: list[tuple[float, float]] = []
+    changes: list[dict[str, tuple[float, int]]] = []
+    for i in rows:
+        norm, conflict = structure.members[i].norm, structure.mean_conflict(i)
+        features.append((math.log(norm) if norm else 0.0, 0.5 if conflict is None else conflict))
+        shares = structure.members[i].layers
+        changes.append(
+            {block: (share * norm**2, structure.by_layer[block]) for block, share in shares.items()}
+        )
+    cosines = np.nan_to_num(structure.cosines)[np.ix_(rows, rows)]
+    return ChoiceRequest(
+        features=tuple(features),
+        similarity=tuple(tuple(map(float, row)) for row in cosines),
+        changes=tuple(changes),
+    )

@@ -1,0 +1,315 @@
+"""Graders of images: classifier, clip, aesthetic, style, palette and preference."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from kingyo.errors import KingyoError, nearest, suggest
+from kingyo.io.schema import Real
+from kingyo.tasks.graders.grader import FilePath, ModelPath, register_grader
+from kingyo.tasks.kinds import Text
+from kingyo.tasks.references import FeaturesPath, read_references, reference_vectors
+from kingyo.tasks.text import fill_template
+from kingyo.types import Item, Media
+from kingyo.vision.features import LITE0, LITE0_LIBRARIES, Vectors, load_feature_net
+from kingyo.vision.frozen import load_classifier
+from kingyo.vision.images import decode_picture
+from kingyo.vision.palette import Colours, colours_in, gaps_to_palette, hex_to_lab, main_colours
+from kingyo.vision.preference import load_preference
+from kingyo.vision.two_towers import TwoTowers, load_head, load_two_towers
+
+SHOWN = 5
+"""Number of classes that an error lists."""
+
+
+@register_grader("classifier")
+@dataclass(frozen=True, kw_only=True)
+class ClassifierGrader:
+    """Right if an image classifier finds the class of the item.
+
+    Attributes:
+        model: folder or Hub name of an image classifier of transformers.
+        label: column of the class: a name in the classifier's id2label, or an index.
+        soft: score the probability of the class, instead of whether it is the likeliest.
+    """
+
+    grades = "images"
+
+    model: ModelPath
+    label: Text = "label"
+    soft: Annotated[bool, Field(strict=True)] = False
+
+    def check(self, items: Sequence[Item]) -> None:
+        classes = load_classifier(self.model).classes
+        for item in items:
+            self._place(item, classes)
+
+    def __call__(self, images: Sequence[Media], items: Sequence[Item]) -> list[float]:
+        classifier = load_classifier(self.model)
+        places = [self._place(item, classifier.classes) for item in items]
+        probabilities = classifier.class_probabilities(images)
+        if self.soft:
+            return [own[place] for own, place in zip(probabilities, places, strict=True)]
+        return [float(own.index(max(own)) == place) for own, place in zip(probabilities, places, strict=True)]
+
+    def _place(self, item: Item, classes: Sequence[str]) -> int:
+        """Return the index of an item's class in the output of the classifier."""
+        label = item.fields.get(self.label)
+        if label is None:
+            raise KingyoError(
+                "grader.classifier: label",
+                expected="a column of the task's data",
+                received=f"'{self.label}', which {item.place} lacks",
+                remedy=suggest(self.label, item.fields),
+            )
+        if label in classes:
+            return classes.index(label)
+        if label.isascii() and label.isdigit() and int(label) < len(classes):
+            return int(label)
+        raise KingyoError(
+            f"{item.place}: {self.label}",
+            expected=f"a class of {self.model}",
+            received=f"{label!r:.80}",
+            remedy=_remedy(label, item, classes),
+        )
+
+
+def _remedy(label: str, item: Item, classes: Sequence[str]) -> str:
+    """Suggest the nearest class, or else the column that holds one."""
+    columns = [name for name, text in item.fields.items() if text in classes]
+    if columns and nearest(label, classes) is None:
+        return f"Did you mean the column: `label: {columns[0]}`?"
+    return suggest(label, classes, SHOWN)
+
+
+@register_grader("clip")
+@dataclass(frozen=True, kw_only=True)
+class ClipGrader:
+    """Similarity of the image to a text, by a model of images and texts such as CLIP or SigLIP.
+
+    Attributes:
+        model: folder or Hub name of a CLIPModel, SiglipModel or a fine-tune, with safetensors.
+        text: template of the text, with {column}; by default the prompt.
+        score: clipscore (scale x cosine), probability (SigLIP), or preference (to an image with logit par).
+        scale: factor of clipscore.
+        par: with preference, the logit of the image that is compared with; use the mean of the base's.
+        processor: folder or Hub name of image processor and tokenizer, if the model has none.
+    """
+
+    grades = "images"
+
+    model: ModelPath
+    text: Text | None = None
+    score: Literal["clipscore", "probability", "preference"] = "clipscore"
+    scale: Annotated[Real, Field(gt=0)] = 2.5
+    par: Real | None = None
+    processor: ModelPath | None = None
+
+    def check(self, items: Sequence[Item]) -> None:
+        towers = load_two_towers(self.model, self.processor)
+        if self.score == "preference" and self.par is None:
+            raise KingyoError(
+                "grader.clip: par",
+                expected="the logit of an average image, with `score: preference`",
+                received="nothing",
+                remedy="Write the mean logit of the base's images, such as `par: 20` for PickScore.",
+            )
+        if self.score == "probability" and towers.bias is None:
+            raise KingyoError(
+                "grader.clip: score",
+                expected="a SigLIP model, with `score: probability`",
+                received=f"{self.model}, which has no logit_bias",
+                remedy="Use `score: clipscore`.",
+            )
+        for item in items:
+            self._text_of(item)
+
+    def __call__(self, images: Sequence[Media], items: Sequence[Item]) -> list[float]:
+        towers = load_two_towers(self.model, self.processor)
+        cosines = towers.cosines(images, [self._text_of(item) for item in items])
+        return [self._scored(cosine, towers) for cosine in cosines]
+
+    def _scored(self, cosine: float, towers: TwoTowers) -> float:
+        if self.score == "clipscore":
+            return _within_0_and_1(self.scale * cosine)
+        shift = towers.bias if self.score == "probability" else -(self.par or 0.0)
+        return _sigmoid(towers.scale * cosine + (shift or 0.0))
+
+    def _text_of(self, item: Item) -> str:
+        return item.prompt if self.text is None else fill_template(self.text, item.fields, item.place)
+
+
+@register_grader("aesthetic")
+@dataclass(frozen=True, kw_only=True)
+class AestheticGrader:
+    """How good an image looks: a linear or multi-layer head on the image features of CLIP.
+
+    Attributes:
+        model: folder or Hub name of the CLIPModel whose features the head was trained on.
+        head: safetensors file of the head, with layers in the order of the numbers in their names.
+        activation: function between the layers: none or relu.
+        low: rating that scores 0.
+        high: rating that scores 1.
+        processor: folder or Hub name of image processor and tokenizer, if the model has none.
+    """
+
+    grades = "images"
+
+    model: ModelPath
+    head: FilePath
+    activation: Literal["none", "relu"] = "none"
+    low: Real = 1.0
+    high: Real = 10.0
+    processor: ModelPath | None = None
+
+    def __post_init__(self) -> None:
+        if self.low >= self.high:
+            raise ValueError("low below high")
+
+    def check(self, _items: Sequence[Item]) -> None:
+        self._ratings(())
+
+    def __call__(self, images: Sequence[Media], _items: Sequence[Item]) -> list[float]:
+        shares = ((rating - self.low) / (self.high - self.low) for rating in self._ratings(images))
+        return [_within_0_and_1(share) for share in shares]
+
+    def _ratings(self, images: Sequence[Media]) -> list[float]:
+        towers = load_two_towers(self.model, self.processor)
+        head = load_head(Path(self.head), self.activation, towers.width)
+        return head.ratings(towers.image_vectors(images)) if images else []
+
+
+def _within_0_and_1(number: float) -> float:
+    """Return the nearest number from 0 to 1; NaN stays, so that it is no score."""
+    return number if math.isnan(number) else min(1.0, max(0.0, number))
+
+
+def _sigmoid(logit: float) -> float:
+    return 0.5 * (1 + math.tanh(logit / 2))
+
+
+Colour = Annotated[str, Field(pattern=r"^#?[0-9a-fA-F]{6}$")]
+Share = Annotated[Real, Field(ge=-1, le=1)]
+
+
+@register_grader("style")
+@dataclass(frozen=True, kw_only=True)
+class StyleGrader:
+    """Similarity to reference images: the mean cosine with the nearest of them in a network's features.
+
+    Attributes:
+        folder: folder of the reference images.
+        features: network that describes images: efficientnet-lite0, a folder or a Hub name.
+        k: number of nearest references.
+        low: mean cosine that scores 0.
+        high: mean cosine that scores 1.
+    """
+
+    grades = "images"
+    libraries = LITE0_LIBRARIES
+
+    folder: FilePath
+    features: FeaturesPath = LITE0
+    k: Annotated[int, Field(ge=1, strict=True)] = 5
+    low: Share = 0.0
+    high: Share = 1.0
+
+    def __post_init__(self) -> None:
+        if self.low >= self.high:
+            raise ValueError("low below high")
+
+    def check(self, _items: Sequence[Item]) -> None:
+        self._references()
+        load_feature_net(self.features)
+
+    def __call__(self, images: Sequence[Media], _items: Sequence[Item]) -> list[float]:
+        net = load_feature_net(self.features)
+        cosines = _unit(net.vectors(images)) @ _unit(reference_vectors(net, self._references())).T
+        nearest = np.sort(cosines, axis=1)[:, -self.k :].mean(axis=1)
+        return [float(each) for each in np.clip((nearest - self.low) / (self.high - self.low), 0, 1)]
+
+    def _references(self) -> tuple[Media, ...]:
+        return read_references(self.folder, "grader.style: folder")
+
+
+@register_grader("palette")
+@dataclass(frozen=True, kw_only=True)
+class PaletteGrader:
+    """Closeness of the pixels to a palette, by their distance to its nearest colour in CIE Lab.
+
+    Attributes:
+        colours: colours such as '#1e3a5f'.
+        folder: instead of colours: folder of images whose main colours are the palette.
+        n: number of main colours.
+        distance: distance (Delta E 1976) from which a pixel scores 0.
+    """
+
+    grades = "images"
+
+    colours: tuple[Colour, ...] = ()
+    folder: FilePath | None = None
+    n: Annotated[int, Field(ge=1, le=256, strict=True)] = 8
+    distance: Annotated[Real, Field(gt=0)] = 50.0
+
+    def __post_init__(self) -> None:
+        if bool(self.colours) == (self.folder is not None):
+            raise ValueError("either colours, or a folder of images")
+
+    def check(self, _items: Sequence[Item]) -> None:
+        self._palette()
+
+    def __call__(self, images: Sequence[Media], _items: Sequence[Item]) -> list[float]:
+        palette = self._palette()
+        return [self._closeness(image, palette) for image in images]
+
+    def _closeness(self, image: Media, palette: Colours) -> float:
+        colours, counts = colours_in(decode_picture(image))
+        gaps = gaps_to_palette(colours, palette) / self.distance
+        return float(np.average(np.clip(1 - gaps, 0, 1), weights=counts))
+
+    def _palette(self) -> Colours:
+        if self.folder is None:
+            return np.stack([hex_to_lab(each) for each in self.colours])
+        return _palette_of(read_references(self.folder, "grader.palette: folder"), self.n)
+
+
+@lru_cache(maxsize=8)
+def _palette_of(images: tuple[Media, ...], n: int) -> Colours:
+    return main_colours([decode_picture(each) for each in images], n)
+
+
+def _unit(vectors: Vectors) -> Vectors:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.maximum(lengths, 1e-12)
+
+
+@register_grader("preference")
+@dataclass(frozen=True, kw_only=True)
+class PreferenceGrader:
+    """Probability that people prefer the image to an average one, by a model trained on their choices.
+
+    Attributes:
+        model: file that `kingyo rate RUN --train FILE` wrote.
+        features: the network of the training, if its folder has moved since.
+    """
+
+    grades = "images"
+    libraries = LITE0_LIBRARIES
+
+    model: ModelPath
+    features: FeaturesPath | None = None
+
+    def check(self, _items: Sequence[Item]) -> None:
+        load_preference(Path(self.model), self.features)
+
+    def __call__(self, images: Sequence[Media], _items: Sequence[Item]) -> list[float]:
+        model, net = load_preference(Path(self.model), self.features)
+        return model.probabilities(net, images)
