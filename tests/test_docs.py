@@ -18,7 +18,6 @@ import torch
 import yaml
 from pydantic import BaseModel
 
-from kingyo.advice import uninformative_scores
 from kingyo.checkpoints import open_checkpoint
 from kingyo.cli.mergekit_flags import MERGE
 from kingyo.engine import Sources, compute, open_sources, plan, rooted, to_folder
@@ -53,6 +52,7 @@ from kingyo.tasks.graders.grader import graders_of
 from kingyo.tasks.rows import DatasetSource
 from kingyo.testing.tasks import ScriptedModel
 from kingyo.types import Item
+from kingyo.views.score_advice import uninformative_scores
 from tests.cli.forked import run_forked
 from tests.models_on_disk import llama
 from tests.tasks.pictures import picture
@@ -200,7 +200,7 @@ def test_the_command_that_scores_a_pipeline_runs(tmp_path: Path) -> None:
     data.write_text("".join(rows[::16]), encoding="utf-8")
     (words,) = (words for words in commands(ROOT / "docs" / "pictures.md") if words[1] == "evaluate")
     done = run_forked(words[1:], tmp_path, ENV)
-    assert done.returncode == 0 and "n=8" in done.stdout, done.stderr
+    assert done.returncode == 0 and "n = 8" in done.stdout, done.stderr
 
 
 @pytest.mark.slow

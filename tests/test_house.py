@@ -47,14 +47,13 @@ FLOORS = {
     "run": 11,
     "results": 12,
     "dry_run": 12,
-    "advice": 13,
+    "views": 14,
     "rating": 13,
     "scout": 13,
-    "export": 14,
-    "report": 14,
-    "api": 15,
-    "cli": 16,
-    "__main__": 17,
+    "export": 15,
+    "api": 16,
+    "cli": 17,
+    "__main__": 18,
 }
 # What plug-in authors test against may know the protocol of its craft.
 ALLOWED = {("testing", "methods"), ("testing", "models"), ("testing", "strategies"), ("testing", "tasks")}

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from kingyo.strategies import STRATEGIES as STRATEGIES
     from kingyo.tasks import GRADERS as GRADERS
     from kingyo.tasks import TASK_KINDS as TASK_KINDS
-    from kingyo.tasks.picture_grader import PICTURE_GRADERS as PICTURE_GRADERS
 
 __version__ = "0.1.0.dev0"
 

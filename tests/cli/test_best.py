@@ -104,12 +104,12 @@ def test_a_best_parent_is_reported_first(parent: tuple[World, str]) -> None:
     sentence = (
         "The best model of this run is the parent math-sym: on the items of fit and validation that both "
     )
-    sentence += "answered the bred model is behind the parent math-sym (-"
+    sentence += "answered the bred model is behind the parent math-sym (−"
     for text in (output, world.run("show", "runs/small").stdout):
         line = " ".join(text.split())
         assert sentence in line
         assert line.index(sentence) < line.index("trials,") < line.index("bred (trial 0)")
-        assert "bred − math-sym:" in line
+        assert "bred − math-sym (best parent):" in line
     shown = world.show("runs/small")
     assert shown["best"] == {"name": "math-sym", "search": "baselines", "trial": 1}
     assert shown["winner"] is not None

@@ -124,9 +124,11 @@ def test_the_measure_is_reported_and_picks_the_winner(bred: World) -> None:
 
 def test_show_names_the_deciding_score_and_the_item_scores(bred: World) -> None:
     text = " ".join(bred.run("show", "runs/small").stdout.split())
-    assert "Mean item score in %" in text and "worst_group decides, not the mean item score." in text
-    assert "Measures of all answers; worst_group decides [95% interval]" in text
-    assert "by worst_group on validation" in text and "worst_group, paired halves, n=12, p " in text
+    assert (
+        "Mean item scores [95% interval]" in text and "worst_group decides, not the mean item score." in text
+    )
+    assert "Measures of all answers together; worst_group decides [95% interval]" in text
+    assert "by worst_group on validation" in text and "worst_group, paired halves, n = 12, p " in text
     assert "Predicted for test" not in text
     shown = bred.show("runs/small")
     with RunStore.read(bred.folder / "runs" / "small") as store:

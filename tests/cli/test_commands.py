@@ -101,7 +101,7 @@ def test_answers_without_an_end_are_counted_and_marked(finished: World) -> None:
     assert "28 of 28 answers of the winner were cut at max_new_tokens = 6" in text
     done = finished.run("show", "runs/small", "--trial", "0", "--answers", "2")
     assert done.stdout.count("… (cut at 6 tokens)") == 2
-    assert "n=16, 16 answers cut" in done.stdout
+    assert "n = 16, 16 answers cut" in done.stdout
     record = finished.data("show", "runs/small", "--trial", "0", "--answers", "2")
     assert [each["cut"] for each in record["answers"]] == [True, True]
     finished.ok("report", "runs/small", "--out", "cut.html")

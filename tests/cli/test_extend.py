@@ -185,7 +185,7 @@ def test_a_control_run_later_has_the_trials_that_it_would_have_had(world: World,
 def test_a_control_prints_what_it_adds(finished: World) -> None:
     done = finished.ok("control", "runs/small", "random")
     shown, text = finished.run("show", "runs/small").stdout, done.stdout
-    rows = [line.split()[1] for line in text.splitlines() if line.startswith("│ ") and line[2] != " "]
+    rows = [line.split()[0] for line in text.splitlines() if line.startswith(" ") and line.strip()]
     assert [name for name in rows if name in ("bred", "random,", "uniform", "base", "a", "b", "grid,")] == [
         "bred",
         "random,",

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from kingyo.advice import advise
 from kingyo.errors import KingyoError
 from kingyo.results.summarize import summarize
 from kingyo.store import DATABASE, RunStore
+from kingyo.views.search_advice import advise
 from tests.cli.conftest import World, interrupted
 
 FILES = (DATABASE, f"{DATABASE}-wal", "run.lock")

@@ -31,8 +31,6 @@ def test_seeds_are_run_once_and_their_spread_is_reported(world: World) -> None:
     assert world.run("show", "many").stdout == again.stdout
     with RunStore.read(world.folder / "many" / "seed-5") as store:
         assert store.status() == "finished"
-    text = world.run("show", "many/seed-3").stdout
-    assert "`kingyo show many` compares them." in text
 
 
 @pytest.mark.slow
@@ -125,7 +123,7 @@ def test_seeds_of_equal_scores_have_no_interval(world: World) -> None:
     )
     done = world.ok("evolve", config, "--run", "many", "--seeds", "2")
     assert "Mean 0.0% [all runs equal: no interval]" in done.stdout
-    assert "bred − uniform: +0.0 [all runs equal: no interval] points" in done.stdout
+    assert "bred − uniform: +0.0 points [all runs equal: no interval]" in done.stdout
     summary = world.data("show", "many")
     assert summary["mean"] == {"score": 0.0, "n": 2, "low": None, "high": None}
 

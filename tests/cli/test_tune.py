@@ -121,7 +121,7 @@ def test_it_shows_bred_tuned_and_the_same_training_on_the_best_parent(done: Worl
     again = done.ok("tune", "runs/small")
     assert "already tuned" in again.stderr
     text = " ".join(again.stdout.split())
-    assert "tuned − bred: +" in text and "n=12" in text and "kingyo export runs/small OUT" in text
+    assert "tuned − bred: +" in text and "n = 12" in text and "kingyo export runs/small OUT" in text
     assert "tuned − bred" in done.run("show", "runs/small").stdout
 
 

@@ -241,7 +241,7 @@ def write_report(run: AnyRun, out: AnyPath | None = None) -> Path:
     Raises:
         KingyoError: the extra ``report`` is not installed, or the file cannot be written.
     """
-    from kingyo.report import write_report as write_report_of
+    from kingyo.views.page import write_report as write_report_of
 
     file = None if out is None else as_path("out", out)
     with RunStore.read(run_folder(run)) as store:

@@ -17,17 +17,17 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from kingyo.advice import setup_warnings
-from kingyo.cli.advice import AdviceWatcher, advice_text
+from kingyo.cli.advice import AdviceWatcher
 from kingyo.cli.console import Console, print_text
 from kingyo.cli.progress import Counts
 from kingyo.cli.run_progress import PartProgress, RunProgress, row_name
 from kingyo.dry_run import Cost, total
 from kingyo.evolution import BASELINES, Event, stored_objectives
 from kingyo.io.units import counted, percent, time_text
-from kingyo.results.model_result import score_formatter
+from kingyo.results.unit import unit_of
 from kingyo.run.config import TRAININGS
 from kingyo.store import RunStore
+from kingyo.views.advice import setup_warnings
 
 REDRAWS_PER_SECOND = 4
 TRIALS_PER_LINE = 25
@@ -60,7 +60,7 @@ class LiveDisplay(Counts):
 
     def begin(self, store: RunStore) -> None:
         """Print how to continue the run, and notes and warnings from before it."""
-        self._value_text = score_formatter(stored_objectives(store))
+        self._value_text = unit_of(stored_objectives(store)).text
         self._advice = AdviceWatcher(store, self.say, self._show)
         if self.quiet:
             return
@@ -69,7 +69,7 @@ class LiveDisplay(Counts):
         for note in cast("list[str]", store.fact("notes") or []):
             print_text(self._console, f"Note: {escape(note)}")
         for each in setup_warnings(store):
-            print_text(self._console, escape(advice_text(each)))
+            print_text(self._console, escape(str(each.statement)))
 
     def expect(self, cost: Cost) -> None:
         self._progress = RunProgress(cost)

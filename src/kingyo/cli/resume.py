@@ -176,7 +176,7 @@ def _apply_changes(store: RunStore, *, rescore: bool, accept_changes: bool) -> N
 
 
 def _print_tuned(store: RunStore, *, as_json: bool) -> None:
-    from kingyo.cli.tables import print_tuning
+    from kingyo.cli.tables import print_some
     from kingyo.evolution import MAIN
     from kingyo.results.summarize import summarize
     from kingyo.run.config import TRAININGS, TUNED
@@ -185,7 +185,7 @@ def _print_tuned(store: RunStore, *, as_json: bool) -> None:
         print_run(store, as_json=True)
         return
     summary, folder = summarize(store), shlex.quote(str(store.folder))
-    print_tuning(summary)
+    print_some(summary, TRAININGS, "tuned against", "tuned")
     is_tuned = summary.tuning is not None and summary.tuning.chosen.get(TUNED, 0) > 0
     best = MAIN if summary.best is None else summary.best.trial.search
     flag = f" --search {TUNED}" if is_tuned and best not in TRAININGS else ""

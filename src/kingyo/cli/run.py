@@ -79,11 +79,11 @@ def finish(store: RunStore, run: Run | None = None, *, as_json: bool, control: s
 
 def print_run(store: RunStore, *, as_json: bool, control: str | None = None) -> None:
     """Print the summary of a run, advice, and the next commands; for a control only what it adds."""
-    from kingyo.advice import advise
-    from kingyo.cli.advice import print_advice, warn
-    from kingyo.cli.tables import print_control, print_summary
+    from kingyo.cli.advice import warn
+    from kingyo.cli.tables import print_advice, print_some, print_summary
     from kingyo.rating.results import read_ratings
     from kingyo.results.summarize import summarize
+    from kingyo.views.search_advice import advise
 
     summary = summarize(store)
     advice = advise(store, summary)
@@ -92,7 +92,7 @@ def print_run(store: RunStore, *, as_json: bool, control: str | None = None) -> 
         people = {"people": {each.split: each.to_json() for each in ratings}} if ratings else {}
         print_json({**summary.to_json(), **people, "advice": [each.to_json() for each in advice]})
     elif control is not None and control in summary.controls:
-        print_control(summary, control)
+        print_some(summary, [control], control, "missing", name=control)
         echo(f"\nNext: `kingyo show {shlex.quote(str(store.folder))}`, {_next_commands(store)}")
     else:
         print_summary(summary)

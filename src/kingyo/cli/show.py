@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,13 +12,10 @@ from kingyo.cli.options import TRIALS, AsJson, RunFolder, declared
 from kingyo.cli.output import echo, print_json
 from kingyo.cli.run import print_run, require_one_run
 from kingyo.errors import KingyoError, report_errors
-from kingyo.io.units import counted, percent
 
 if TYPE_CHECKING:
     from kingyo.api.results import ExportOptions
     from kingyo.recipe import RecipeBook
-    from kingyo.results.seed_spread import SeedSummary
-    from kingyo.stats import Interval
     from kingyo.store import RunStore, StoredTrial
 
 
@@ -69,9 +65,9 @@ def report(
     Example: `kingyo report runs/first`
     """
     from kingyo.cli.advice import warn, warn_lost
-    from kingyo.report import write_report
     from kingyo.store import RunStore
     from kingyo.store.choices import read_choices
+    from kingyo.views.page import write_report
 
     require_one_run(run)
     with RunStore.read(run) as store:
@@ -100,68 +96,8 @@ def print_spread(folder: Path, as_json: bool) -> None:
     if as_json:
         print_json(spread.to_json())
         return
-    for line in (*_score_lines(spread), *_remarks(spread), *_choice(spread)):
+    for line in spread.sentences():
         echo(line)
-
-
-def _score_lines(spread: SeedSummary) -> Iterator[str]:
-    by = spread.decided_by
-    unit, points = ("", " points") if by is None else (f" of {by}", "")
-    scores = ", ".join(percent(score) if by is None else f"{score:.4g}" for score in spread.bred)
-    yield (
-        f"{counted(len(spread.seeds), 'seed')} ({', '.join(map(str, spread.seeds))}): "
-        f"the winner {'scores' if by is None else 'has'} {scores}{unit} on test."
-    )
-    mean = _points(spread.mean, is_share=by is None, sign="", unit="%")
-    yield f"Mean {mean}{unit} (Student's t over the searches; the test items are the same)."
-    for name, each in spread.ahead.items():
-        yield f"bred − {name}: {_points(each, is_share=by is None)}{points}, paired by seed"
-
-
-def _remarks(spread: SeedSummary) -> Iterator[str]:
-    if spread.decided_by is None:
-        yield (
-            f"The prediction made before test was read held in {spread.predicted_inside} of "
-            f"{counted(len(spread.seeds), 'run')}."
-        )
-    if spread.copied:
-        yield f"{spread.copied:,} scores of baselines were copied from another seed instead of scored again."
-    for seed, more in spread.extensions.items():
-        yield f"Seed {seed} had {more}, so the seeds differ in cost."
-    for seed, renewal in spread.renewals.items():
-        yield f"Seed {seed}: {renewal}"
-    for seed, warning in spread.lost.items():
-        yield f"Warning: seed {seed}: {warning}"
-    if spread.not_compared is not None:
-        yield spread.not_compared
-
-
-def _choice(spread: SeedSummary) -> Iterator[str]:
-    """Suggest the seed to export: the best on validation, since test must not choose."""
-    from kingyo.results.model_result import interval_in_words
-
-    if len(spread.seeds) == 1:
-        yield f"To export its winner: {spread.command}"
-        return
-    validation, test = (
-        interval_in_words(spread.winner.counts_on(split), spread.decided_by)
-        for split in ("validation", "test")
-    )
-    yield f"To export the best on validation, seed {spread.best}: {spread.command}"
-    yield (
-        f"Its {validation} on validation is the best of {len(spread.seeds)} so it is optimistic; on test "
-        f"it {'scores' if spread.decided_by is None else 'has'} {test}."
-    )
-
-
-def _points(value: Interval, *, is_share: bool, sign: Literal["", "+"] = "+", unit: str = "") -> str:
-    from kingyo.results.seed_spread import why_unbounded
-
-    reason = why_unbounded(value)
-    if reason is not None:
-        score = f"{100 * value.score:{sign}.1f}{unit}" if is_share else f"{value.score:{sign}.4g}"
-        return f"{score} [{reason}]"
-    return value.in_percent(unit, sign) if is_share else value.plain(sign)
 
 
 @declared(
@@ -214,10 +150,10 @@ def _print_choice(store: RunStore, chosen: StoredTrial, out: Path, *, is_default
     from kingyo.evolution import BASELINES, MAIN
     from kingyo.export.contact_sheet import FILE as SHEET
     from kingyo.results.model_result import MIXTURES
-    from kingyo.results.remarks import ahead_on_test, beside_baselines, better_than_bred
     from kingyo.results.side_by_side import contact_sheet
     from kingyo.results.summarize import summarize
     from kingyo.results.trials import describe_trial
+    from kingyo.views.statements import ahead_on_test, beside_baselines, better_than_bred
 
     is_copy = chosen.search == BASELINES and chosen.name not in MIXTURES
     echo(f"Wrote {out}: {describe_trial(chosen)}{', a copy of it' if is_copy else ''}.")

@@ -28,6 +28,7 @@ from kingyo.lineage import Origin, describe
 from kingyo.models.kinds import ChangesPipeline
 from kingyo.recipe import Recipe
 from kingyo.results.comparisons import compare_on_test
+from kingyo.results.estimates import estimate
 from kingyo.results.model_result import read_model_result
 from kingyo.results.side_by_side import contact_sheet
 from kingyo.results.summarize import summarize
@@ -91,6 +92,7 @@ def _card(
     store: RunStore, run: Run, chosen: StoredTrial, out: Path, reduced: tuple[Recipe, tuple[str, ...]]
 ) -> Card:
     summary, entry = summarize(store), read_model_result(store, "this model", chosen)
+    entry = replace(entry, estimate=estimate(store, chosen)) if entry.fit else entry
     recipe, idle = reduced
     training = read_training(store, chosen.search) if chosen.search in TRAININGS else None
     bred = training.start if training is not None and chosen.search == TUNED else None

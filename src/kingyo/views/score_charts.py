@@ -24,12 +24,14 @@ from kingyo.charts.marks import (
 )
 from kingyo.evolution import FrontPoint
 from kingyo.evolution.objectives import has_item_scores, is_share
-from kingyo.io.units import counted, percent
-from kingyo.report import wording
-from kingyo.report.findings import BRED, Bar, Findings
-from kingyo.report.genes import Gene, Matrix
-from kingyo.results.families import mean_text
+from kingyo.io.units import counted
+from kingyo.results.genes import Gene, Matrix, mean_text
+from kingyo.results.summary import BRED
+from kingyo.results.unit import MINUS, SHARES, percent
+from kingyo.run.choice import ChosenSources
 from kingyo.stats import Interval
+from kingyo.views.choice import last_gain, shown_candidates
+from kingyo.views.run_data import Bar, RunData
 
 FILLS = {"bred": ACCENT, "baseline": GREY, "control": "var(--grey-light)"}
 ROOM = 56  # pixels for the number behind the longest bar
@@ -40,16 +42,17 @@ COLOURS = {BEATEN: MUTED, FRONT: INK, KNEE: ACCENT, RIVAL: "var(--blue)"}
 Pair = tuple[int, int]
 
 
-def score_chart(bars: Sequence[Bar], split: str, sizes: str) -> Chart:
+def score_chart(bars: Sequence[Bar], split: str, sizes: str, note: str) -> Chart:
     """Draw the scores of all models with their intervals, one bar each; ``sizes`` says on how many items."""
     shown = [
         {"name": bar.name, "fill": FILLS[bar.role], **_interval(bar.score), "text": _written(bar)}
         for bar in bars
     ]
-    description = "; ".join(f"{bar.name} {wording.score(bar.score)}" for bar in bars)
+    description = "; ".join(f"{bar.name} {SHARES.bounded(bar.score)}" for bar in bars)
     return Chart(
         name="bars",
         description=f"Scores on {split}, with 95% intervals: {description}.",
+        note=note,
         spec=_bars(shown, f"score on {split} in %, {sizes}, 95% intervals", [0, 25, 50, 75, 100], 100),
         height=34 * len(bars) + 60,
         right=ROOM,
@@ -60,15 +63,47 @@ def importance_chart(genes: Sequence[Gene]) -> Chart:
     """Draw how much each gene decided between good and bad trials."""
     known = [(gene, gene.importance) for gene in genes if gene.importance is not None][:MAX_GENES]
     shown = [
-        {"name": gene.name, "fill": GREY, **_interval(share), "text": percent(share.score, ".0f")}
+        {"name": gene.name, "fill": GREY, **_interval(share), "text": f"{100 * share.score:.0f}%"}
         for gene, share in known
     ]
-    description = "; ".join(f"{gene.name} {wording.percent(share.score)}" for gene, share in known)
+    description = "; ".join(f"{gene.name} {percent(share.score)}" for gene, share in known)
     top = 100 * max(share.high for _, share in known)
     return Chart(
         name="importance",
         description=f"Importance of genes, with 95% intervals: {description}.",
+        title="Importance",
+        note=f"How far the best quarter of the {known[0][1].n} trials lies from all trials, gene by gene, as "
+        "a share of the sum (PED-ANOVA); lines are 95% bootstrap intervals over trials. The search chose "
+        "where to look, so read it as a hint.",
         spec=_bars(shown, "importance in %", None, top),
+        height=28 * len(shown) + 60,
+        right=ROOM,
+    )
+
+
+def gains_chart(choice: ChosenSources) -> Chart | None:
+    """Draw what each candidate added when it was last tried; None if no gain was measured."""
+    gains = [(name, last_gain(choice, name)) for name in shown_candidates(choice)]
+    known = [(name, gain.interval) for name, gain in gains if gain is not None]
+    if not known:
+        return None
+    shown = [
+        {
+            "name": name,
+            "fill": ACCENT if name in choice.chosen else GREY,
+            **_interval(gain),
+            "text": SHARES.difference(gain.score).removesuffix(" points"),
+        }
+        for name, gain in known
+    ]
+    low, high = (100 * bound for bound in (min(g.low for _, g in known), max(g.high for _, g in known)))
+    description = "; ".join(f"{name} {SHARES.bounded_difference(gain)}" for name, gain in known)
+    return Chart(
+        name="gains",
+        description=f"Gains of candidates, with 95% intervals: {description}.",
+        note="Red: the chosen sources, in the order in which they were added. A gain is the difference from "
+        "the merge of the sources that were chosen by then, on the same fit items.",
+        spec=_bars(shown, "gain in points, 95% intervals", None, high, min(0.0, low)),
         height=28 * len(shown) + 60,
         right=ROOM,
     )
@@ -79,19 +114,19 @@ def _interval(value: Interval) -> dict[str, float | str]:
 
 
 def _written(bar: Bar) -> str:
-    return f"{'≈ ' if bar.is_estimate else ''}{wording.percent(bar.score.score)}"
+    return f"{'≈ ' if bar.is_estimate else ''}{percent(bar.score.score)}"
 
 
-def _bars(shown: Rows, title: str, ticks: Sequence[int] | None, top: float) -> Spec:
+def _bars(shown: Rows, title: str, ticks: Sequence[int] | None, top: float, bottom: float = 0.0) -> Spec:
     """Return horizontal bars with their intervals, and their numbers behind these."""
     y = names("name", [str(row["name"]) for row in shown])
     axis = {"tickCount": 5} if ticks is None else {"values": list(ticks)}
-    x = field("score", scale=scale(0, top), axis=axis)
-    tooltip = tips(("name", "model"), ("text", "score"), ("low", "from"), ("high", "to"), ("n", "n"))
+    x = field("score", scale=scale(bottom, top), axis=axis)
+    tooltip = tips(("name", "model"), ("text", "value"), ("low", "from"), ("high", "to"), ("n", "n"))
     bar = layer(
         "bar", {"x": x, "y": y, "color": literal_colour("fill"), "tooltip": tooltip}, height={"band": 0.62}
     )
-    low = {**field("low"), "scale": scale(0, top)}
+    low = {**field("low"), "scale": scale(bottom, top)}
     line = layer("rule", {"x": low, "x2": {"field": "high"}, "y": y}, strokeWidth=1.5)
     text = layer("text", {"x": field("high"), "y": y, "text": {"field": "text"}}, align="left", dx=6)
     return layers(title, None, [bar, line, text], data=rows(shown))
@@ -107,10 +142,24 @@ def gene_chart(matrix: Matrix) -> Chart:
         description=f"{matrix.parameter} of the bred model: "
         + "; ".join(f"{row['source']} {row['group']} {row['text']}" for row in shown)
         + ".",
+        title=matrix.parameter,
+        note=_about_genes(matrix),
         spec=_map(matrix, shown) if is_map else _columns(matrix, shown),
         height=step * len(matrix.groups) + 60 if is_map else 30 * len(matrix.sources) + 60,
         right=4 if is_map else ROOM,
     )
+
+
+def _about_genes(matrix: Matrix) -> str:
+    note = f"Searched between {matrix.low:g} and {matrix.high:g}.".replace("-", MINUS)
+    if len(matrix.groups) > 1:
+        note += " Rows are groups of layers; a number is a block."
+    if matrix.size > len(matrix.cells):
+        note += " Each is the mean of its tensors."
+    if len(matrix.groups) > 1:
+        means = ", ".join(f"{source} {mean}" for source, mean in matrix.means.items())
+        note += f" Mean (lowest to highest): {means}."
+    return note
 
 
 def _cell(matrix: Matrix, source: str, group: str) -> dict[str, object]:
@@ -122,7 +171,7 @@ def _cell(matrix: Matrix, source: str, group: str) -> dict[str, object]:
         "values": mean_text(genes),
         "gene": gene,
         "end": max(gene, 0.0),
-        "text": f"{gene:.2f}".replace("-", wording.MINUS),
+        "text": f"{gene:.2f}".replace("-", MINUS),
         "fill": ACCENT if gene >= 0 else "var(--blue)",
         "strength": 0.75 * abs(gene) / reach,
     }
@@ -151,38 +200,38 @@ def _map(matrix: Matrix, shown: Rows) -> Spec:
     return layers(None, None, [layer("rect", cells, stroke="var(--rule)"), *numbers], data=rows(shown))
 
 
-def front_charts(findings: Findings) -> list[Chart]:
+def front_charts(data: RunData) -> list[Chart]:
     """Draw the front: one chart for each two objectives."""
-    return [_front_chart(findings, pair) for pair in combinations(range(len(findings.summary.objectives)), 2)]
+    return [_front_chart(data, pair) for pair in combinations(range(len(data.summary.objectives)), 2)]
 
 
-def _front_chart(findings: Findings, pair: Pair) -> Chart:
-    front, winner = findings.summary.front, findings.summary.winner
-    across, up = (findings.summary.objectives[place] for place in pair)
-    scales = _scales(findings, pair)
+def _front_chart(data: RunData, pair: Pair) -> Chart:
+    front, winner = data.summary.front, data.summary.winner
+    across, up = (data.summary.objectives[place] for place in pair)
+    scales = _scales(data, pair)
     bred = [p for p in front.points if winner is not None and p.trial.id == winner.trial.id]
     others = [point for point in front.points if point is not front.knee]
     knee = [point for point in front.points if point is front.knee]
     drawn = [
-        _points(findings, BEATEN, _point_rows(front.beaten, pair, scales), pair, size=24, opacity=0.45),
-        _points(findings, FRONT, _point_rows(others, pair, scales), pair, size=60),
-        _points(findings, KNEE, _point_rows(knee, pair, scales), pair, size=170, shape="diamond"),
+        _points(data, BEATEN, _point_rows(front.beaten, pair, scales), pair, size=24, opacity=0.45),
+        _points(data, FRONT, _point_rows(others, pair, scales), pair, size=60),
+        _points(data, KNEE, _point_rows(knee, pair, scales), pair, size=170, shape="diamond"),
         _ring(_point_rows(bred, pair, scales)),
-        *_rivals(findings, pair),
+        *_rivals(data, pair),
     ]
     return Chart(
         name=f"front-{pair[0]}-{pair[1]}",
         description=f"{_title(across)} and {_title(up)}: {counted(len(front.points), 'trial')} of the front "
         f"and {counted(len(front.beaten), 'beaten one')}; the table below holds the numbers.",
-        spec=layers(*_axis_titles(findings, pair), drawn),
+        spec=layers(*_axis_titles(data, pair), drawn),
         height=360,
         width=520,
     )
 
 
-def _scales(findings: Findings, pair: Pair) -> tuple[float, float]:
+def _scales(data: RunData, pair: Pair) -> tuple[float, float]:
     """Return by what the values of two objectives are multiplied: 100 for shares, to show them in %."""
-    across, up = (100.0 if is_share(findings.summary.objectives[place]) else 1.0 for place in pair)
+    across, up = (100.0 if is_share(data.summary.objectives[place]) else 1.0 for place in pair)
     return across, up
 
 
@@ -197,8 +246,8 @@ def _point_rows(points: Sequence[FrontPoint], pair: Pair, scales: tuple[float, f
     ]
 
 
-def _points(findings: Findings, name: str, shown: Rows, pair: Pair, **look: object) -> Spec:
-    titles = _axis_titles(findings, pair)
+def _points(data: RunData, name: str, shown: Rows, pair: Pair, **look: object) -> Spec:
+    titles = _axis_titles(data, pair)
     x, y = (field(key, scale={"zero": False}) for key in "xy")
     colour = {"datum": name, **legend_of(COLOURS)}
     tooltip = tips(("name", name), ("x", titles[0]), ("y", titles[1]))
@@ -206,9 +255,8 @@ def _points(findings: Findings, name: str, shown: Rows, pair: Pair, **look: obje
     return layer("point", encoding, data=rows(shown), **{"filled": True, "opacity": 1, **look})
 
 
-def _axis_titles(findings: Findings, pair: Pair) -> tuple[str, str]:
-    """Return the titles of two objectives' axes: scores are those on fit."""
-    across, up = (findings.summary.objectives[place] for place in pair)
+def _axis_titles(data: RunData, pair: Pair) -> tuple[str, str]:
+    across, up = (data.summary.objectives[place] for place in pair)
     return _title(across), _title(up)
 
 
@@ -224,18 +272,18 @@ def _ring(shown: Rows) -> Spec:
     return layer("point", encoding, data=rows(shown), color=ACCENT, size=420, strokeWidth=2, filled=False)
 
 
-def _rivals(findings: Findings, pair: Pair) -> Iterator[Spec]:
+def _rivals(data: RunData, pair: Pair) -> Iterator[Spec]:
     """Yield parents and controls: points, or lines where only one of the two objectives is known of them."""
-    scales = _scales(findings, pair)
+    scales = _scales(data, pair)
     values: list[tuple[str, dict[str, float]]] = []
-    for name, each in findings.rivals.items():
+    for name, each in data.rivals.items():
         own = [(key, by, each[place]) for key, by, place in zip("xy", scales, pair, strict=True)]
         values.append((name, {key: by * value for key, by, value in own if value is not None}))
     points = [{"name": name, **known} for name, known in values if len(known) == 2]
-    yield _points(findings, RIVAL, points, pair, size=60, shape="square")
+    yield _points(data, RIVAL, points, pair, size=60, shape="square")
     label = {"x": field("x"), "y": field("y"), "text": {"field": "name"}}
     yield layer("text", label, data=rows(points), fontSize=11, color="var(--blue)", dy=-10)
-    best = findings.summary.best_parent()
+    best = data.summary.best_parent()
     for name, known in values:
         if len(known) == 1 and name in ("uniform", best.name if best else ""):
             yield from _line(name, known)

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from kingyo.evolution import BASELINES, stored_objectives
-from kingyo.report import wording
-from kingyo.report.places import without_places
+from kingyo.io.units import counted
 from kingyo.results.estimates import raw_means
 from kingyo.results.learning import describe_lesson
 from kingyo.results.model_result import read_model_result
+from kingyo.results.unit import SHARES, Unit, percent, unit_of
 from kingyo.stats import Interval
 from kingyo.store import EvaluationRow, RunStore, StoredTrial
+from kingyo.types import Genome
+from kingyo.views.places import without_places
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +44,6 @@ class Point:
 
     @property
     def number(self) -> int:
-        """The trial's number within its search."""
         return self.trial.asked.number
 
     @property
@@ -81,39 +82,39 @@ class SearchHistory:
     description: Mapping[str, object]
     points: tuple[Point, ...]
     records: tuple[Record, ...]
-    unit: wording.Unit = wording.PERCENT
+    unit: Unit = SHARES
 
     @property
     def strategy(self) -> str:
-        """The strategy's name, as the search describes itself."""
         return str(self.description.get("strategy", self.name))
 
     def text(self, record: Record) -> str:
         """Return a score with its interval, or as an estimate; most measures have no interval on fit."""
         if record.fit is not None:
             return self.unit.bounded(record.fit)
-        if self.unit.measure is not None or record.point.raw is None:
+        if self.unit.measure or record.point.raw is None:
             return self.unit.text(record.score)
-        return wording.estimated(record.score, record.point.raw, record.point.n)
+        items = counted(record.point.n, "item")
+        return f"≈ {percent(record.score)} ({percent(record.point.raw)} on {items})"
 
     @property
     def failures(self) -> Counter[str]:
-        """How often each failure reason occurred."""
         return Counter(point.failure for point in self.points if point.failure is not None)
 
     @cached_property
     def by_number(self) -> dict[int, Point]:
-        """The trials by their number."""
         return {point.number: point for point in self.points}
 
     @property
     def scored(self) -> list[tuple[Point, float]]:
-        """The trials that did not fail, each with its score."""
         return [(point, point.score) for point in self.points if point.score is not None]
 
     @property
+    def genomes(self) -> list[tuple[Genome, float]]:
+        return [(point.trial.asked.genome, score) for point, score in self.scored]
+
+    @property
     def learned(self) -> list[Point]:
-        """The trials whose genomes were learned."""
         return [point for point in self.points if point.lesson is not None]
 
     @property
@@ -139,14 +140,13 @@ def _read_history(
     description: Mapping[str, object],
     rows: Mapping[int, EvaluationRow],
 ) -> SearchHistory:
-    raw, objectives, lessons = raw_means(store, name), stored_objectives(store), store.lessons(name)
-    unit = wording.Unit(measure=objectives.title if objectives.by_set else None)
+    raw, lessons = raw_means(store, name), store.lessons(name)
     points = tuple(
         Point(
             trial=trial,
             score=rows[trial.id].value,
             n=rows[trial.id].n,
-            failure=_failure(store, rows[trial.id]),
+            failure=without_places(rows[trial.id].failure or "", store.folder) or None,
             is_partial=rows[trial.id].is_partial,
             raw=None if rows[trial.id].failure is not None else raw.get(trial.id),
             lesson=describe_lesson(trial, lessons[trial.id]) if trial.id in lessons else None,
@@ -159,12 +159,8 @@ def _read_history(
         description=description,
         points=points,
         records=tuple(_records(store, points)),
-        unit=unit,
+        unit=unit_of(stored_objectives(store)),
     )
-
-
-def _failure(store: RunStore, row: EvaluationRow) -> str | None:
-    return None if row.failure is None else without_places(row.failure, store.folder)
 
 
 def _records(store: RunStore, points: Sequence[Point]) -> list[Record]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, cast
 
-from kingyo.advice.message import ENOUGH, Advice
 from kingyo.errors import listed
 from kingyo.evolution import MAIN
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Parameter
-from kingyo.results.families import families_of, family_of
+from kingyo.results.genes import families_of, family_of
 from kingyo.results.summary import RunSummary
 from kingyo.run.config import WEIGHT_SEARCH
 from kingyo.store import RunStore, StoredTrial
+from kingyo.views.advice import ENOUGH, Advice, config_of
 
 EDGE = 0.01  # of an axis' range: genes closer to a bound lie at it
 SHOWN = 4  # number of genes that are named
@@ -36,13 +36,13 @@ def winners_at_bounds(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
     No warning for a winner that solves nearly all of validation, and for bounds that run.yaml does not set.
     A lower bound of 0 is never suggested to be moved, because negative weights are a different idea.
     """
-    config = cast("Mapping[str, Mapping[str, object]]", store.fact("config") or {})
+    merge = config_of(store, "merge")
     winner = None if summary.winner is None else summary.winner.validation
     if winner is not None and winner.score > NEARLY_ALL:
         return
     for search, description in store.searches().items():
         trial = _best(store, summary, search) if search in (WEIGHT_SEARCH, MAIN) else None
-        edges = [] if trial is None else list(_edges(description, trial, config.get("merge", {})))
+        edges = [] if trial is None else list(_edges(description, trial, merge))
         genes = list(_telling(edges, families_of(description), is_learned=bool(store.lessons(search))))
         if trial is not None and genes:
             yield _advice(trial, genes, is_picked=store.winner(search) is not None)
@@ -79,7 +79,6 @@ def _sides(gene: float, low: float, high: float) -> Iterator[Side]:
 
 
 def _key(axis: str, config: Mapping[str, object]) -> str:
-    """Return the key of run.yaml that has the parameters of an axis."""
     name, source, _ = f"{axis}//".split("/", 2)
     own = cast("Mapping[str, Mapping[str, object]]", config.get("sources") or {}).get(source, {})
     is_own = name in cast("Mapping[str, object]", own.get("parameters", {}))
@@ -89,7 +88,6 @@ def _key(axis: str, config: Mapping[str, object]) -> str:
 def _beyond(
     axis: str, where: str, parameter: Parameter, side: Side, bounds: tuple[float, float]
 ) -> Iterator[Edge]:
-    """Yield the gene's bound if the method accepts values beyond it."""
     low, high = bounds
     half = (high - low) / 2
     bound, wider = (low, low - half) if side == "from" else (high, high + half)

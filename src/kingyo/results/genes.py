@@ -1,8 +1,8 @@
-"""The genes of a search: their names and ranges, their importance, and one genome laid out as matrices.
+"""The genes of a search: names, ranges, families, importance, and one genome laid out as matrices.
 
-It reads the axes that a search stores, named such as ``weight/ja/block.3``, and knows no merge method.
-Where genes are many, or were learned, a gene of the report is the mean of a family, such as one source's
-weights.
+It reads the axes that a search stores, named such as ``weight/ja/block.3``, and knows no merge method. A
+family has the genes of one quantity at all places of a model, such as the weights of one source; where genes
+are many, or were learned, a gene of the report is the mean of a family.
 Importance is PED-ANOVA with bootstrap intervals: for each gene, it compares the density of the best quarter
 of the trials with that of all trials, by the Pearson divergence; a gene's importance is its share of the sum.
 
@@ -19,8 +19,7 @@ from typing import cast
 
 import numpy as np
 
-from kingyo.report.search_history import SearchHistory
-from kingyo.results.families import axes_of, families_of, mean_text
+from kingyo.results.unit import MINUS
 from kingyo.run.learnable import MEMETIC
 from kingyo.stats import Array, Interval
 from kingyo.types import Genome
@@ -36,6 +35,42 @@ OF_PATHS = re.compile(r"(pass \d+|log2 scale|network)/[^/]*")
 """Genes of a path through layers, which has its own picture."""
 OF_TENSOR = re.compile(r"(?:(?P<stack>.*?)\.(?P<block>\d+)\.)?.*\.(weight|bias)")
 """A group that is one tensor, in a block or outside all blocks."""
+
+
+def axes_of(description: Mapping[str, object]) -> list[Mapping[str, object]]:
+    """Return the axes that a search stored."""
+    return cast("list[Mapping[str, object]]", description.get("axes", []))
+
+
+def families_of(description: Mapping[str, object]) -> dict[str, list[int]]:
+    """Return family -> the positions of its genes: ``weight/ja`` has the axes ``weight/ja/block.3``, …"""
+    families: dict[str, list[int]] = {}
+    for place, axis in enumerate(axes_of(description)):
+        families.setdefault(family_of(str(axis["name"])), []).append(place)
+    return families
+
+
+def family_of(axis: str) -> str:
+    """Return an axis' name without the group of tensors, which comes last."""
+    parts = axis.split("/", 2)
+    return "/".join(parts[: max(1, len(parts) - 1)])
+
+
+def mean_text(genes: Sequence[float]) -> str:
+    """Return the mean and the range of genes, such as "0.82 (0.10 to 1.30)"; one gene has no range."""
+    low, high = f"{min(genes):.2f}", f"{max(genes):.2f}"
+    text = f"{fmean(genes):.2f}" + (f" ({low} to {high})" if low != high else "")
+    return text.replace("-", MINUS)
+
+
+def means_by_family(description: Mapping[str, object], genome: Genome) -> dict[str, str]:
+    """Return family -> mean and range of its genes; nothing if genome and axes do not fit together."""
+    if len(axes_of(description)) != len(genome):
+        return {}
+    return {
+        family: mean_text([genome[place] for place in places])
+        for family, places in families_of(description).items()
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +91,6 @@ class Gene:
     importance: Interval | None = None
 
     def value(self, genome: Genome) -> float:
-        """Return the gene, or the mean of the family."""
         return fmean(genome[place] for place in self.places)
 
 
@@ -85,12 +119,10 @@ class Matrix:
 
     @property
     def size(self) -> int:
-        """Number of genes."""
         return sum(map(len, self.genes.values()))
 
     @property
     def means(self) -> Mapping[str, str]:
-        """Source -> mean and range of its genes."""
         own = {
             name: [gene for (source, _), each in self.genes.items() if source == name for gene in each]
             for name in self.sources
@@ -98,14 +130,18 @@ class Matrix:
         return {name: mean_text(genes) for name, genes in own.items()}
 
 
-def read_genes(history: SearchHistory | None) -> tuple[Gene, ...]:
-    """Return the genes of a search, the most important first."""
-    genes = [] if history is None else _genes(history.description)
+def read_genes(description: Mapping[str, object], trials: Iterable[tuple[Genome, float]]) -> tuple[Gene, ...]:
+    """Return the genes of a search, the most important first.
+
+    Args:
+        description: the search as stored.
+        trials: genomes with their scores.
+    """
+    genes = _genes(description)
     n_axes = sum(len(gene.places) for gene in genes)
-    scored = [] if history is None else history.scored
-    scored = [(point, score) for point, score in scored if len(point.trial.asked.genome) == n_axes]
+    scored = [(genome, score) for genome, score in trials if len(genome) == n_axes]
     shares = importance(
-        [tuple(gene.value(point.trial.asked.genome) for gene in genes) for point, _ in scored],
+        [tuple(gene.value(genome) for gene in genes) for genome, _ in scored],
         [score for _, score in scored],
         [(gene.low, gene.high) for gene in genes],
     )
@@ -218,7 +254,6 @@ def importance(
 
 
 def _best(counts: Array, n: float) -> Array:
-    """Return how often each trial is among the best n; columns are trials, best first."""
     before = np.cumsum(counts, axis=1) - counts
     return np.clip(n - before, 0.0, counts)
 

@@ -25,13 +25,17 @@ from kingyo.charts.marks import (
 )
 from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.io.units import counted
-from kingyo.report.search_history import Point, SearchHistory
 from kingyo.results.layer_paths import NamedPath, PathStep, read_run_layers, with_passed_layers
 from kingyo.store import RunStore
+from kingyo.views.history import Point, SearchHistory
 
 MAX_GROUPS = 30  # columns of the chart of a search
 MIN_TRIALS = 8  # of a group: the share of fewer says little
 ROW, COLUMN = 14, 14  # pixels of a layer, and of a hop or group, at least
+_PATH_NOTE = (
+    "Each mark is a hop, from left to right; its height is the layer. Fill: the scale of the stream that "
+    "enters the layer, if any differs from 1, blue below and red above. A diamond passes a layer again."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,13 +70,7 @@ class Routes:
 
 
 def read_routes(store: RunStore, main: SearchHistory | None, path: NamedPath | None) -> Routes | None:
-    """Read the paths of a run's main search; None where no recipe has one.
-
-    Args:
-        store: the run.
-        main: its main search.
-        path: path of the bred model, if it has one.
-    """
+    """Read the paths of a run's main search; None where no recipe has one. ``path`` is the child's."""
     atlas = read_run_layers(store)
     points = [point for point in (main.points if main else ()) if '"path"' in point.trial.recipe]  # cheap
     pairs = [(point, atlas.read(read_recipe(point.trial))) for point in points]
@@ -113,7 +111,8 @@ def path_chart(path: NamedPath) -> Chart:
     ]
     return Chart(
         name="path",
-        description=f"The path of {counted(hops, 'hop')}: {path.line}; {path.ends}.",
+        description=f"The path of {path}.",
+        note=_PATH_NOTE,
         spec=layers("hop", None, drawn),
         height=ROW * len(order) + 50,
         min_width=120 + COLUMN * (hops + 2),
@@ -139,6 +138,9 @@ def usage_chart(routes: Routes, child: str) -> Chart:
     return Chart(
         name="path-layers",
         description=f"Share of paths that pass a layer, by {counted(len(routes.groups), 'group')} of trials.",
+        title="Which layers the search came to",
+        note="The share of paths that pass a layer at least once, by groups of trials in their order, as the "
+        f"strength of the colour.{f' At the right: the layers of “{child}”.' if routes.path else ''}",
         spec=layers("trials from", None, drawn),
         height=ROW * len(order) + 50,
         min_width=120 + COLUMN * len(columns),

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import cast
+from collections.abc import Iterator, Sequence
 
-from kingyo.advice.message import Advice, current_search, folder_of, is_of_paths
 from kingyo.evolution import BASELINES, MAIN, stored_objectives
-from kingyo.io.units import counted, percent
+from kingyo.io.units import counted
 from kingyo.results.estimates import raw_means
 from kingyo.results.model_result import token_limits
 from kingyo.results.summary import RunSummary
+from kingyo.results.unit import percent
 from kingyo.run.prompts import NOTABLE_SHARE
 from kingyo.stats import ROUNDING
 from kingyo.store import EvaluationRow, RunStore
 from kingyo.types import Split
+from kingyo.views.advice import Advice, config_of, current_search, folder_of, is_of_paths
 
 PAGE = "docs/zero.md goes through the causes."
 MIN_ZEROS = 6
@@ -34,14 +34,16 @@ def uninformative_scores(store: RunStore) -> Iterator[Advice]:
     rows = [row for row in store.summaries("fit") if row.mean is not None]
     known = [row for row in rows if row.search == BASELINES]
     bred = [row for row in rows if row.search == search]
+    candidates = f" and {counted(len(bred), 'candidate')}" if bred else ""
+    who = f"All {len(known)} baselines{candidates}"
     if not known or _differ(store, search):
         if known and len(bred) >= MIN_ZEROS and not any(row.mean for row in bred):
             yield _broken(store, bred, max(_means(store, [BASELINES])))
     elif any(row.mean for row in known):
         searches = [BASELINES, *([] if search is None else [search])]
-        yield _equal(store, _who(known, bred), _means(store, searches))
+        yield _equal(store, who, _means(store, searches))
     else:
-        yield _zero(store, _who(known, bred))
+        yield _zero(store, who)
 
 
 def _differ(store: RunStore, search: str | None) -> bool:
@@ -52,34 +54,26 @@ def _differ(store: RunStore, search: str | None) -> bool:
 
 
 def _means(store: RunStore, searches: Sequence[str]) -> list[float]:
-    """Return the mean of each trial on fit; weighted for several tasks."""
     return [mean for search in searches for mean in raw_means(store, search).values()]
 
 
-def _who(known: Sequence[EvaluationRow], bred: Sequence[EvaluationRow]) -> str:
-    candidates = f" and {counted(len(bred), 'candidate')}" if bred else ""
-    return f"All {len(known)} baselines{candidates}"
-
-
 def _zero(store: RunStore, who: str) -> Advice:
+    correct = (
+        "If they miss the question, correct the prompt or the chat template; if they are cut off or run on, "
+        "max_new_tokens and stop"
+    )
+    if config_of(store, "task").get("kind") == "draw":
+        correct = (
+            "If they show nothing, correct steps, guidance_scale or scheduler; if other things, the prompt"
+        )
     return Advice(
         kind="zero",
         level="warning",
         what=f"{who} score 0% on fit.",
         why="Where all models score zero, a search can only guess.",
-        remedy=f"Look at answers: {_look(store)}. {_what_to_correct(store)}; if right ones are scored wrong, "
-        "the grader or the column of the answer. If the task is too hard, give partial credit, or take "
-        f"easier items or better models. {PAGE}",
-    )
-
-
-def _what_to_correct(store: RunStore) -> str:
-    config = cast("Mapping[str, Mapping[str, object]]", store.fact("config") or {})
-    if config.get("task", {}).get("kind") == "draw":
-        return "If they show nothing, correct steps, guidance_scale or scheduler; if other things, the prompt"
-    return (
-        "If they miss the question, correct the prompt or the chat template; if they are cut off or run on, "
-        "max_new_tokens and stop"
+        remedy=f"Look at answers: {_look(store)}. {correct}; if right ones are scored wrong, the grader or "
+        "the column of the answer. If the task is too hard, give partial credit, or take easier items or "
+        f"better models. {PAGE}",
     )
 
 
@@ -99,17 +93,19 @@ def _broken(store: RunStore, bred: Sequence[EvaluationRow], best: float) -> Advi
 
 
 def _equal(store: RunStore, who: str, means: Sequence[float]) -> Advice:
-    mean, is_perfect = sum(means) / len(means), min(means) >= 1 - ROUNDING
-    remedy = (
-        f"Look at answers: {_look(store)}. If they differ, let the grader tell better ones from worse, with "
-        f"partial credit; if not, the models may hardly differ from one another. {PAGE}"
-    )
+    mean = sum(means) / len(means)
+    remedy = "Take harder items, since all models solve these."
+    if min(means) < 1 - ROUNDING:
+        remedy = (
+            f"Look at answers: {_look(store)}. If they differ, let the grader tell better ones from worse, "
+            f"with partial credit; if not, the models may hardly differ from one another. {PAGE}"
+        )
     return Advice(
         kind="equal",
         level="warning",
         what=f"{who} score the same on every item of fit, {percent(mean)}.",
         why="Where all models score the same, a search has nothing to climb.",
-        remedy="Take harder items, since all models solve these." if is_perfect else remedy,
+        remedy=remedy,
     )
 
 
@@ -123,10 +119,9 @@ def _look(store: RunStore) -> str:
 
 def truncated_answers(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
     """Report for each task how many answers of the winner, or of the best model so far, were cut."""
-    child = summary.winner or summary.leader
-    if child is not None:
+    if summary.child is not None:
         whose = "the winner" if summary.winner is not None else "the best model so far"
-        yield from _truncated(store, child.trial.id, whose)
+        yield from _truncated(store, summary.child.trial.id, whose)
 
 
 def truncated_baselines(store: RunStore) -> Iterator[Advice]:

@@ -19,10 +19,10 @@ from kingyo.charts.marks import (
     tips,
 )
 from kingyo.io.units import counted
-from kingyo.report import wording
-from kingyo.report.findings import Findings
-from kingyo.report.genes import SHOWN
-from kingyo.report.search_history import Family, SearchHistory
+from kingyo.results.genes import SHOWN
+from kingyo.results.trials import describe_search
+from kingyo.views.history import Family, SearchHistory
+from kingyo.views.run_data import RunData
 
 TRIALS: Spec = {"name": "trials"}
 CLOSE = 0.06  # of scores, within which lines share a label
@@ -35,11 +35,11 @@ Looks = Mapping[str, tuple[str, Sequence[int]]]
 POINT: Spec = {"filled": True, "size": 28, "opacity": 0.4}
 
 
-def trial_rows(findings: Findings) -> list[dict[str, object]]:
+def trial_rows(data: RunData) -> list[dict[str, object]]:
     """Return one row for each trial of the main search that was scored; ``g`` are its genes by importance."""
-    if findings.main is None:
+    if data.main is None:
         return []
-    unit, child = findings.unit, None if findings.child is None else findings.child.trial.id
+    unit, child = data.summary.unit, None if data.summary.child is None else data.summary.child.trial.id
     return [
         {
             "trial": point.number,
@@ -49,16 +49,16 @@ def trial_rows(findings: Findings) -> list[dict[str, object]]:
             "n": point.n,
             "raw": unit.factor * point.raw if point.is_partial and point.raw is not None else None,
             "bred": point.trial.id == child,
-            "g": [gene.value(point.trial.asked.genome) for gene in findings.genes[:CHOICES]],
+            "g": [gene.value(point.trial.asked.genome) for gene in data.genes[:CHOICES]],
         }
-        for point, score in findings.main.scored
+        for point, score in data.main.scored
     ]
 
 
-def progress_chart(findings: Findings, main: SearchHistory) -> Chart:
+def progress_chart(data: RunData, main: SearchHistory, note: str) -> Chart:
     """Draw each trial, the best so far and controls, and baselines as lines."""
     estimated = any(point.is_partial for point in main.points)
-    controls = {wording.search(history.name): history for history in findings.controls.values()}
+    controls = {describe_search(history.name): history for history in data.controls.values()}
     looks: Looks = {
         **({MEASURED: (INK, SOLID)} if estimated else {}),
         BEST: (ACCENT, SOLID),
@@ -67,64 +67,59 @@ def progress_chart(findings: Findings, main: SearchHistory) -> Chart:
     lines = [_best(main, BEST, looks, 2.6)]
     lines += [_best(history, name, looks, 1.8) for name, history in controls.items() if name in looks]
     drawn = [
-        _points(findings),
-        *_learned(findings, main),
+        _points(data),
+        *_learned(data, main),
         *([_measured(looks)] if estimated else []),
         *_band(main),
         *lines,
-        *_baselines(findings, main),
+        *_baselines(data, main),
     ]
     best = f"; the best is {main.text(main.records[-1])}" if main.records else ""
     return Chart(
         name="progress",
         description=f"Scores of {counted(len(main.points), 'trial')} on fit{best}.",
-        spec=layers("trial", _score_title(findings), drawn),
+        note=note,
+        spec=layers("trial", data.summary.unit.axis, drawn),
         height=400,
     )
 
 
-def _points(findings: Findings) -> Spec:
-    score = _score(findings)
-    tooltip = tips(("trial", "trial"), ("text", findings.unit.title), ("n", "items"))
-    colour = {"datum": TRIAL, **legend_of(_colours(findings))}
+def _points(data: RunData) -> Spec:
+    score = _score(data)
+    tooltip = tips(("trial", "trial"), ("text", data.summary.unit.title), ("n", "items"))
+    colour = {"datum": TRIAL, **legend_of(_colours(data))}
     x = field("trial", axis={"grid": False, "tickMinStep": 1})
     return layer("point", {"x": x, "y": score, "fill": colour, "tooltip": tooltip}, data=TRIALS, **POINT)
 
 
-def _colours(findings: Findings) -> dict[str, str]:
-    learned = findings.main is not None and findings.main.learned
+def _colours(data: RunData) -> dict[str, str]:
+    learned = data.main is not None and data.main.learned
     return {TRIAL: MUTED, **({LEARNED: "var(--violet)"} if learned else {})}
 
 
-def _learned(findings: Findings, main: SearchHistory) -> Iterator[Spec]:
-    """Yield triangles for the trials that were learned."""
+def _learned(data: RunData, main: SearchHistory) -> Iterator[Spec]:
     if not main.learned:
         return
-    tooltip = tips(("trial", "trial"), ("lesson", "how"), ("text", findings.unit.title), ("n", "items"))
-    colour = {"datum": LEARNED, **legend_of(_colours(findings))}
-    encoding = {"x": field("trial"), "y": _score(findings), "fill": colour, "tooltip": tooltip}
+    tooltip = tips(("trial", "trial"), ("lesson", "how"), ("text", data.summary.unit.title), ("n", "items"))
+    colour = {"datum": LEARNED, **legend_of(_colours(data))}
+    encoding = {"x": field("trial"), "y": _score(data), "fill": colour, "tooltip": tooltip}
     look: Spec = {"shape": "triangle-up", "size": 90, "filled": True, "opacity": 1}
     yield layer("point", encoding, data=TRIALS, transform=[{"filter": "datum.lesson"}], **look)
 
 
-def _score(findings: Findings) -> Spec:
+def _score(data: RunData) -> Spec:
     """Return the axis of scores on fit, which all charts of trials have."""
-    return field("score", scale=_range(findings))
+    return field("score", scale=_range(data))
 
 
-def _score_title(findings: Findings) -> str:
-    """Return the title of that axis."""
-    return "score on fit in %" if findings.unit.measure is None else f"{findings.unit.measure} on fit"
-
-
-def _range(findings: Findings) -> Spec:
-    if findings.unit.measure is not None:
+def _range(data: RunData) -> Spec:
+    if data.summary.unit.measure is not None:
         return {"zero": False}
-    points = findings.main.points if findings.main else ()
+    points = data.main.points if data.main else ()
     scores = [each or 0.0 for point in points for each in (point.score, point.raw)]
-    tops = [each.score for name in findings.models if (each := findings.on_fit(name)) is not None]
-    tops += [record.score for history in findings.controls.values() for record in history.records]
-    ends = [fit.high for fit in findings.main.measured_records or ()] if findings.main else []
+    tops = [each.score for name in data.models if (each := data.on_fit(name)) is not None]
+    tops += [record.score for history in data.controls.values() for record in history.records]
+    ends = [fit.high for fit in data.main.measured_records or ()] if data.main else []
     return scale(0, min(104.0, 112 * max([0.05, *scores, *tops, *ends])))
 
 
@@ -163,14 +158,14 @@ def _band(main: SearchHistory) -> Iterator[Spec]:
     yield layer("area", encoding, data=rows(band), interpolate="step-after", opacity=0.13)
 
 
-def _baselines(findings: Findings, main: SearchHistory) -> Iterator[Spec]:
+def _baselines(data: RunData, main: SearchHistory) -> Iterator[Spec]:
     """Yield lines for base, uniform and the best parent, with names above; close lines share a label."""
-    factor, best = main.unit.factor, findings.summary.best_parent()
-    shown = {"base", "uniform", best.name if best else ""} & set(findings.summary.baselines)
-    known = sorted((each.score, name) for name in shown if (each := findings.on_fit(name)))
+    factor, best = main.unit.factor, data.summary.best_parent()
+    shown = {"base", "uniform", best.name if best else ""} & set(data.summary.baselines)
+    known = sorted((each.score, name) for name in shown if (each := data.on_fit(name)))
     labels: dict[float, list[str]] = {}
     for score, name in known:
-        text = f"{name} {'≈ ' if name in findings.estimates else ''}{main.unit.text(score)}"
+        text = f"{name} {'' if data.models[name].estimate is None else '≈ '}{main.unit.text(score)}"
         lower = next((height for height in labels if score - height < CLOSE), None)
         labels[score] = [*labels.pop(lower, []), text] if lower is not None else [text]
     look: Spec = {"align": "right", "baseline": "bottom", "dy": -3, "color": MUTED, "fontSize": 11}
@@ -181,18 +176,19 @@ def _baselines(findings: Findings, main: SearchHistory) -> Iterator[Spec]:
     yield layer("text", encoding, data=rows(texts), **look)
 
 
-def slice_charts(findings: Findings) -> list[Chart]:
+def slice_charts(data: RunData) -> list[Chart]:
     """Draw the score by one gene, for each of the most important genes."""
-    return [_slice(findings, place) for place in range(len(findings.genes[:SHOWN]))]
+    return [_slice(data, place) for place in range(len(data.genes[:SHOWN]))]
 
 
-def _slice(findings: Findings, place: int) -> Chart:
-    gene = findings.genes[place]
+def _slice(data: RunData, place: int) -> Chart:
+    gene = data.genes[place]
     x = field(f"g[{place}]", scale=scale(gene.low, gene.high), axis={"tickCount": 4})
-    y = {**_score(findings), "axis": {"tickCount": 4}}
+    y = {**_score(data), "axis": {"tickCount": 4}}
     return Chart(
         name=f"slice-{place + 1}",
         description=f"Scores of trials on fit by their gene {gene.name}.",
+        title=gene.name,
         spec=layers(None, None, [_trials(x, y), _child(x, y)], data=TRIALS),
         height=170,
         width=360,
@@ -209,9 +205,9 @@ def _child(x: Spec, y: Spec) -> Spec:
     return layer("point", {"x": x, "y": y}, transform=[{"filter": "datum.bred"}], **look)
 
 
-def pair_chart(findings: Findings) -> Chart:
+def pair_chart(data: RunData) -> Chart:
     """Draw two genes against each other, the score as opacity; a page lets its reader choose the genes."""
-    genes = findings.genes[:CHOICES]
+    genes = data.genes[:CHOICES]
     options = {"options": list(range(len(genes))), "labels": [gene.name for gene in genes]}
     chosen = [
         {"name": name, "value": value, "bind": {"input": "select", "name": name, **options}}
@@ -219,7 +215,7 @@ def pair_chart(findings: Findings) -> Chart:
     ]
     at = [{"calculate": f"datum.g[{name}]", "as": name} for name in ("across", "up")]
     x, y = (field(name, scale={"zero": False}) for name in ("across", "up"))
-    shade = field("score", title=_score_title(findings), scale={"range": [0.08, 1]})
+    shade = field("score", title=data.summary.unit.axis, scale={"range": [0.08, 1]})
     shade["legend"] = {
         "orient": "top",
         "symbolType": "circle",
@@ -230,6 +226,8 @@ def pair_chart(findings: Findings) -> Chart:
         name="pair",
         description=f"Trials by two genes, such as {genes[0].name} and {genes[1].name}: the better a trial, "
         "the stronger its point.",
+        title="Two genes at once",
+        note="Choose the genes below the chart. The better a trial, the stronger its point.",
         spec=layers(
             None, None, [_trials(x, y, opacity=shade), _child(x, y)], params=chosen, data=TRIALS, transform=at
         ),
@@ -237,16 +235,16 @@ def pair_chart(findings: Findings) -> Chart:
     )
 
 
-def family_chart(findings: Findings, family: Family) -> Chart:
+def family_chart(data: RunData, family: Family) -> Chart:
     """Draw the child, its ancestors and the lines from parent to child, on the plane of the search."""
-    assert findings.main is not None, "a family is of the main search"
+    assert data.main is not None, "a family is of the main search"
     places = {
         point.number: {
             "trial": point.number,
             "name": point.name,
-            "score": findings.unit.factor * score,
+            "score": data.summary.unit.factor * score,
         }
-        for point, score in findings.main.scored
+        for point, score in data.main.scored
     }
     edges = [
         {**places[parent], "to": places[child]["trial"], "height": places[child]["score"]}
@@ -254,16 +252,16 @@ def family_chart(findings: Findings, family: Family) -> Chart:
         if parent in places and child in places
     ]
     members = [places[number] for number in family.members if number in places]
-    x, y = field("trial"), _score(findings)
+    x, y = field("trial"), _score(data)
     encoding = {"x": x, "y": y, "tooltip": tips(("name", "trial"))}
     ancestors = layer("point", encoding, data=rows(members), filled=True, opacity=1, size=55, color=INK)
     child = {**_child(x, y), "data": TRIALS}
     ends = {"x": field("trial"), "y": field("score"), "x2": {"field": "to"}, "y2": {"field": "height"}}
     lines = layer("rule", ends, data=rows(edges), color=ACCENT, opacity=0.45)
-    drawn = [_points(findings), lines, ancestors, *_learned(findings, findings.main), child]
+    drawn = [_points(data), lines, ancestors, *_learned(data, data.main), child]
     return Chart(
         name="family",
         description=f"Trial {family.child} and its {len(family.members) - 1} ancestors among all trials.",
-        spec=layers("trial", _score_title(findings), drawn),
+        spec=layers("trial", data.summary.unit.axis, drawn),
         height=340,
     )

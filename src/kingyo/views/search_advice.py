@@ -8,36 +8,49 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from typing import cast
+from typing import Literal
 
-from kingyo.advice.message import (
-    ENOUGH,
-    FEW,
-    Advice,
-    current_search,
-    folder_of,
-    is_of_paths,
-    run_yaml,
-    seeds_command,
-)
 from kingyo.evolution import BASELINES, MAIN
-from kingyo.io.units import joined, percent, time_text
-from kingyo.results.estimates import estimate, estimate_note, raw_means
-from kingyo.results.model_result import ModelResult
+from kingyo.io.units import joined, time_text
+from kingyo.results.estimates import raw_means
 from kingyo.results.summary import RunSummary
+from kingyo.results.unit import percent
 from kingyo.run.adapters import read_training
 from kingyo.run.config import TRAINED, TUNED
 from kingyo.run.extensions import TUNABLE
 from kingyo.run.learnable import GROUPS, LEARNABLE, LEARNS
 from kingyo.run.learning import Allowance
-from kingyo.run.seed_runs import PREFIX
 from kingyo.run.tune import expected_seconds
 from kingyo.stats import ROUNDING, SampleSize
 from kingyo.store import EvaluationRow, RunStore
 from kingyo.types import SPLITS, Split
+from kingyo.views.advice import (
+    ENOUGH,
+    FEW,
+    Advice,
+    config_of,
+    current_search,
+    folder_of,
+    is_of_paths,
+    lost_writes,
+    run_yaml,
+    setup_warnings,
+)
+from kingyo.views.bound_advice import winners_at_bounds
+from kingyo.views.score_advice import truncated_answers, uninformative_scores
 
 SOLVED = 0.98
 """A score on validation that leaves nothing to gain."""
+
+
+def advise(store: RunStore, summary: RunSummary) -> tuple[Advice, ...]:
+    """Return the advice on a run, finished or not; warnings first."""
+    equal = list(uninformative_scores(store))
+    advice = [*lost_writes(store), *setup_warnings(store), *equal, *winners_at_bounds(store, summary)]
+    if not equal:
+        advice += search_progress(store, summary)
+    advice += [*truncated_answers(store, summary), *training_on_bred(store, summary)]
+    return tuple(sorted(advice, key=lambda each: each.level == "note"))
 
 
 def search_progress(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
@@ -59,15 +72,18 @@ def search_progress(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
     start, best = _best(first), _best(rows)
     n, number = len(tried), trials[best.trial].asked.number
     top, baseline = max(fits, key=lambda scored: scored[0])
-    known, known_text = _on_fit(store, summary, baseline)
+    fit = baseline.on_all("fit") if baseline.estimate else baseline.counts_on("fit")
+    assert fit is not None, "it was scored"
     is_tie = len(fits) > 1 and {score for score, _ in fits} == {top}
     who = "all baselines score" if is_tie else f"the best baseline ({baseline.trial.name}) scores"
-    by = "" if summary.decided_by is None else f", by {summary.decided_by}"
-    raw = raw_means(store, best.search)
+    raw, by = raw_means(store, best.search), f", by {summary.unit.measure}" if summary.unit.measure else ""
+    known = (
+        f"{summary.unit.text(fit.score)}{_measured(baseline.estimate.raw, fit) if baseline.estimate else ''}"
+    )
     what = (
-        f"On fit{by}: {who} {known_text}, the best of the first "
-        f"{len(first)} successful candidates {_value_text(summary, start, raw)}, the best of all {n} (trial "
-        f"{number}) {_value_text(summary, best, raw)}."
+        f"On fit{by}: {who} {known}, the best of the first {len(first)} successful candidates "
+        f"{_value_text(summary, start, raw)}, the best of all {n} (trial {number}) "
+        f"{_value_text(summary, best, raw)}."
     )
     is_early = n < ENOUGH or summary.status != "finished" or _is_perfect(store, best.trial)
     # Scores on a few items are noisy: a winner that was picked late shows that the search went on.
@@ -76,19 +92,19 @@ def search_progress(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
     if winner is not None and winner.asked.number > number:
         last = winner
     begins = last.id in {row.trial for row in first}
+    kind: Literal["start", "stuck", "progress"]
+    kind, why = "progress", ""
     if is_early or _trained_is_ahead(summary):
-        yield Advice(kind="progress", level="note", what=what)
-    elif (best.value or 0.0) <= known + ROUNDING or begins:
-        why = "The search has not improved on its start."
-        yield Advice(kind="start", level="warning", what=what, why=why, remedy=_next_steps(store, best))
+        pass
+    elif (best.value or 0.0) <= fit.score + ROUNDING or begins:
+        kind, why = "start", "The search has not improved on its start."
     elif (unbeaten := _unbeaten_baseline(summary)) is not None:
+        kind = "start"
         why = f"The run ends at a baseline ({unbeaten}), which the bred model does not clearly beat."
-        yield Advice(kind="start", level="warning", what=what, why=why, remedy=_next_steps(store, best))
     elif 2 * (last.asked.number + 1) <= n:
-        why = "The best came in the first half of the candidates: the search looks stuck."
-        yield Advice(kind="stuck", level="warning", what=what, why=why, remedy=_next_steps(store, best))
-    else:
-        yield Advice(kind="progress", level="note", what=what)
+        kind, why = "stuck", "The best came in the first half of the candidates: the search looks stuck."
+    remedy = _next_steps(store, best) if why else ""
+    yield Advice(kind=kind, level="warning" if why else "note", what=what, why=why, remedy=remedy)
 
 
 def _best(rows: Sequence[EvaluationRow]) -> EvaluationRow:
@@ -97,22 +113,15 @@ def _best(rows: Sequence[EvaluationRow]) -> EvaluationRow:
 
 
 def _value_text(summary: RunSummary, row: EvaluationRow, raw: Mapping[int, float]) -> str:
-    """Return the fit score that the search received."""
-    note = f" ({estimate_note(raw[row.trial], SampleSize(n=row.n))})" if row.is_partial else ""
-    return f"{summary.in_words(row.value or 0.0)}{note}"
+    measured = _measured(raw[row.trial], SampleSize(n=row.n)) if row.is_partial else ""
+    return f"{summary.unit.text(row.value or 0.0)}{measured}"
 
 
-def _on_fit(store: RunStore, summary: RunSummary, model: ModelResult) -> tuple[float, str]:
-    """Return a fit score, estimated if only some items were scored, as a number and as text."""
-    estimated, fit = estimate(store, model.trial), model.counts_on("fit")
-    if estimated is not None:
-        return estimated.score.score, f"{percent(estimated.score.score)} ({estimated.note})"
-    assert fit is not None, "it was scored"
-    return fit.score, summary.in_words(fit.score)
+def _measured(raw: float, size: SampleSize) -> str:
+    return f" (estimated; {percent(raw)} on {size.items})"
 
 
 def _is_perfect(store: RunStore, trial: int) -> bool:
-    """Return whether a trial solved all items that it was scored on."""
     evaluation = store.evaluation(trial, "fit")
     return evaluation is not None and evaluation.mean is not None and evaluation.mean >= 1 - ROUNDING
 
@@ -133,8 +142,7 @@ def _next_steps(store: RunStore, best: EvaluationRow) -> str:
         ways.append("other bounds (narrower where candidates break, wider where the best lie at one)")
     if best.is_partial:
         ways.append("more items per candidate (search.screen.items)")
-    config = cast("Mapping[str, Mapping[str, float | None]]", store.fact("config") or {})
-    budget = {key: math.ceil(value) for key, value in config.get("budget", {}).items() if value is not None}
+    budget = {k: math.ceil(value) for k, value in config_of(store, "budget").items() if value is not None}
     more = " ".join(f"--{key.replace('_', '-')} +{value}" for key, value in budget.items())
     resume = f"`kingyo resume {folder_of(store)} {more}`{_about(_spent(store, best.search))}"
     finer = _finer_weights(store)
@@ -151,8 +159,7 @@ def _finer_weights(store: RunStore) -> str | None:
     allowance = Allowance(search=MAIN, budget=evaluations, most_items=len(store.items()["fit"]))
     if not store.fact(LEARNABLE) or not allowance.is_enough:
         return None
-    config = cast("Mapping[str, Mapping[str, object]]", store.fact("config") or {})
-    groups, name = config.get("merge", {}).get("groups"), run_yaml(store)
+    groups, name = config_of(store, "merge").get("groups"), run_yaml(store)
     if not store.fact(LEARNS):
         change = f"Write `learn: true` in {name}, so that weights are learned by gradient"
     elif groups not in (None, GROUPS):
@@ -210,15 +217,3 @@ def _tuning_seconds(store: RunStore, summary: RunSummary) -> float:
     trained = read_training(store, TRAINED)
     known = None if trained is None else trained.step_seconds
     return expected_seconds(summary.items["fit"], _spent(store, MAIN) / max(1, n_items), known)
-
-
-def seed_variation(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
-    """Say how to see how much the winners of several seeds differ."""
-    if summary.winner is None:
-        return
-    folder = store.folder.resolve()
-    time = _about(3 * _spent(store, BASELINES, MAIN, splits=SPLITS))
-    remedy = f"`{seeds_command(store)}` measures it{time}."
-    if folder.name.startswith(PREFIX):
-        remedy = f"`kingyo show {shlex.quote(str(store.folder.parent))}` compares them."
-    yield Advice(kind="seeds", level="note", what="Another seed may end elsewhere.", remedy=remedy)
