@@ -146,25 +146,13 @@ def test_a_method_from_a_user_file(world: World) -> None:
     assert weights[0] == weights[1]
 
 
+INIT = shlex.split(
+    "init mine.yaml --base base --source a --task items.jsonl --grader grade.py:even --max-new-tokens 6"
+)
+
+
 def test_init_writes_a_file_that_evolve_takes(world: World) -> None:
-    done = world.ok(
-        "init",
-        "mine.yaml",
-        "--base",
-        "base",
-        "--source",
-        "a",
-        "--source",
-        "second=b",
-        "--task",
-        "items.jsonl",
-        "--grader",
-        "grade.py:even",
-        "--candidates",
-        "4",
-        "--max-new-tokens",
-        "6",
-    )
+    done = world.ok(*INIT, "--source", "second=b", "--candidates", "4")
     assert "fit together" in done.stdout
     assert list(yaml.safe_load((world.folder / "mine.yaml").read_text())["sources"]) == ["a", "second"]
     world.ok("evolve", "mine.yaml")
@@ -173,22 +161,7 @@ def test_init_writes_a_file_that_evolve_takes(world: World) -> None:
 
 @pytest.mark.parametrize("space", ["dataflow", "hybrid"])
 def test_the_file_from_init_can_be_switched_to_another_space(world: World, space: str) -> None:
-    world.ok(
-        "init",
-        "mine.yaml",
-        "--base",
-        "base",
-        "--source",
-        "a",
-        "--source",
-        "b",
-        "--task",
-        "items.jsonl",
-        "--grader",
-        "grade.py:even",
-        "--max-new-tokens",
-        "6",
-    )
+    world.ok(*INIT, "--source", "b")
     text = (world.folder / "mine.yaml").read_text().replace("# space: parameters", f"space: {space}")
     config = yaml.safe_load(text)
     assert config["space"] == space

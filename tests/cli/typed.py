@@ -50,6 +50,7 @@ def called(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[
         contextlib.redirect_stderr(err),
     ):
         patch.setattr(sys, "argv", ["kingyo", *words])
+        patch.setattr(sys, "stdin", io.StringIO())
         patch.setenv("COLUMNS", "110")
         code: object = 0
         try:
