@@ -24,7 +24,13 @@ Rows = Iterable[Mapping[str, object]]
 
 
 class DatasetSource(BaseModel):
-    """A dataset on the Hub or in a folder, read with the library ``datasets``."""
+    """A dataset on the Hub or in a folder, read with the library ``datasets``.
+
+    Attributes:
+        dataset: name on the Hub, or a folder.
+        subset: configuration of the data set, such as ``main``.
+        split: its split to read; kingyo splits the rows again.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -25,15 +25,15 @@ class TextSettings(GradedSettings):
     """The options of ``generate`` and ``choice``, and of kinds without ``Settings``; see ``GradedSettings``.
 
     Attributes:
-        prompt: template with ``{field}`` for a column of the row; ``{{`` and ``}}`` are literal braces, and
-            so are braces around anything but a name.
-        chat: apply the model's chat template to the prompt, as a user message.
-        answer: the column of the right answer; null if the graders need none.
-        choices: the column of the choices, for ``choice``.
-        questions: the column of several questions, a list of mappings; each becomes an item, with the keys of
-            its mapping as columns.
-        stop: strings that end an answer.
-        max_new_tokens: maximum number of tokens in an answer.
+        prompt: template with ``{column}`` for each column of the row that it uses; ``{{`` and ``}}`` are
+            literal braces.
+        chat: send the prompt as a user message through the model's chat template.
+        answer: column of the right answer; ``null`` if the graders need none.
+        choices: column of the choices, for the grader ``choice``.
+        questions: column with a list of mappings; each becomes an item, with its keys as columns. Default:
+            one item per row.
+        stop: strings that end an answer. Default: where the model ends it.
+        max_new_tokens: most tokens in an answer. A longer one is marked as cut.
     """
 
     prompt: Text = "{prompt}"
