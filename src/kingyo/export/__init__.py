@@ -161,22 +161,14 @@ def _require_success(store: RunStore, chosen: StoredTrial) -> None:
     failure = failure_of(store, chosen)
     if failure is not None:
         run, name = shlex.quote(str(store.folder)), reference_to(chosen)
-        raise KingyoError(
-            "--trial",
-            expected="a trial that could be scored",
-            received=f"{describe_trial(chosen)}, which failed: {failure}",
-            remedy=f"Name another trial; `kingyo recipe {run} --trial {name}` prints the recipe.",
-        )
+        expected = "a trial that could be scored"
+        remedy = f"Name another trial; `kingyo recipe {run} --trial {name}` prints the recipe."
+        raise KingyoError("--trial", expected, f"{describe_trial(chosen)}, which failed: {failure}", remedy)
 
 
 def _require_room(out: Path) -> None:
     if out.is_dir() and any(out.iterdir()):
-        raise KingyoError(
-            str(out),
-            expected="a new or empty folder",
-            received="a folder with files",
-            remedy="Choose another folder.",
-        )
+        raise KingyoError(str(out), "a new or empty folder", "a folder with files", "Choose another folder.")
 
 
 def recipe_of(store: RunStore, chosen: StoredTrial) -> Recipe:

@@ -120,16 +120,10 @@ def _move(name: str, folder: Path, code: dict[str, str]) -> str:
         text = source.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise KingyoError(
-            str(source),
-            expected="a Python file in UTF-8",
-            received=str(error),
-            remedy="Save the file in UTF-8.",
+            str(source), "a Python file in UTF-8", str(error), "Save the file in UTF-8."
         ) from error
     if code.setdefault(source.name, text) != text:
-        raise KingyoError(
-            "grader",
-            expected="files with unique names",
-            received=f"two different files called {source.name}",
-            remedy="Rename one of them; both are copied into one folder.",
-        )
+        expected = "files with unique names"
+        remedy = "Rename one of them; both are copied into one folder."
+        raise KingyoError("grader", expected, f"two different files called {source.name}", remedy)
     return f"{source.name}:{inner}"

@@ -54,10 +54,7 @@ def choice_of(settings: TextSettings, folder: Path) -> Choice:
     (name, option), *others = settings.graders
     choice = build_grader(name, option, folder)
     if not isinstance(choice, Choice) or others:
-        raise KingyoError(
-            "grader",
-            expected="`choice` as the only grader of a multiple-choice task",
-            received=", ".join(name for name, _ in settings.graders),
-            remedy="Write `grader: choice`, or set kind: generate.",
-        )
+        expected = "`choice` as the only grader of a multiple-choice task"
+        remedy = "Write `grader: choice`, or set kind: generate."
+        raise KingyoError("grader", expected, ", ".join(name for name, _ in settings.graders), remedy)
     return choice

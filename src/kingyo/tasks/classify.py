@@ -68,20 +68,12 @@ class ClassifyTask(SplitTask):
         """Return a row as an item, with its image as the question and its label as the answer."""
         label = stringify(row.cell(settings.label, "label")).strip()
         if not label:
-            raise KingyoError(
-                f"{row.where}: {settings.label}",
-                expected="a class",
-                received="an empty cell",
-                remedy="Fill it in, or delete this row.",
-            )
+            remedy = "Fill it in, or delete this row."
+            raise KingyoError(f"{row.where}: {settings.label}", "a class", "an empty cell", remedy)
         item = with_images(Item(id="", prompt="", answer=label), row, settings.image)
         if len(item.media) > 1:
-            raise KingyoError(
-                f"{row.where}: {settings.image}",
-                expected="one image",
-                received=f"{len(item.media)}",
-                remedy="Write a row for each image.",
-            )
+            remedy = "Write a row for each image."
+            raise KingyoError(f"{row.where}: {settings.image}", "one image", f"{len(item.media)}", remedy)
         return item
 
     @property
@@ -96,12 +88,9 @@ class ClassifyTask(SplitTask):
         rated = model.rate_classes([item.media[0] for item in items])
         for item, label, rates in zip(items, labels, rated, strict=True):
             if any(map(math.isnan, rates)):
-                raise KingyoError(
-                    f"task {self.name}: item {item.id}",
-                    expected="a number for each class",
-                    received="NaN",
-                    remedy="Remove this model, or run it in float32: its weights or outputs overflow.",
-                )
+                expected = "a number for each class"
+                remedy = "Remove this model, or run it in float32: its weights or outputs overflow."
+                raise KingyoError(f"task {self.name}: item {item.id}", expected, "NaN", remedy)
             best = max(allowed, key=lambda place: rates[place])  # ties go to the first
             answer = known[best] if item.answer in known else str(best)  # a name or an index, like the label
             scores.append(ItemScore(item=item.id, score=float(best == label), answer=answer))
@@ -142,21 +131,14 @@ class ClassifyTask(SplitTask):
         """Return the index of a class in the model's output, from its name or its index."""
         places = [str(place) for place, each in enumerate(known) if each == name]
         if len(places) > 1:
-            raise KingyoError(
-                f"task {self.name}: {argument}",
-                expected="the name of one class",
-                received=f"{name!r:.80}, the name of {len(places)} classes",
-                remedy=f"Use its index: {' or '.join(places)}.",
-            )
+            received = f"{name!r:.80}, the name of {len(places)} classes"
+            remedy = f"Use its index: {' or '.join(places)}."
+            raise KingyoError(f"task {self.name}: {argument}", "the name of one class", received, remedy)
         place = places[0] if places else name
         if place.isascii() and place.isdigit() and len(place) < 10 and int(place) < len(known):
             return int(place)
         raise self._unknown(argument, name, known)
 
     def _unknown(self, argument: str, name: str, known: Sequence[str]) -> KingyoError:
-        return KingyoError(
-            f"task {self.name}: {argument}",
-            expected=f"one of the {len(known)} classes, or its index from 0",
-            received=f"{name!r:.80}",
-            remedy=suggest(name, known),
-        )
+        expected = f"one of the {len(known)} classes, or its index from 0"
+        return KingyoError(f"task {self.name}: {argument}", expected, f"{name!r:.80}", suggest(name, known))

@@ -119,9 +119,9 @@ def require_teaching(
         if not isinstance(each, TeachingTask):
             raise KingyoError(
                 f"{argument}: task {each.name}",
-                expected="a task of kind generate or choice, or one with a method `examples`",
-                received=type(each).__name__,
-                remedy=f"{remedy.rstrip('.')}, or add `examples`, as in kingyo.types.TeachingTask.",
+                "a task of kind generate or choice, or one with a method `examples`",
+                type(each).__name__,
+                f"{remedy.rstrip('.')}, or add `examples`, as in kingyo.types.TeachingTask.",
             )
         tasks.append(each)
     return tasks
@@ -147,12 +147,9 @@ def require_measures(task: Task, wanted: Mapping[str, str]) -> None:
     for name, measure in wanted.items():
         known = [each.name for each in measures[name]]
         if measure not in known:
-            raise KingyoError(
-                f"task {name or task.name}: measure",
-                expected=f"one of {', '.join(known)}" if known else "a kind of task with set measures",
-                received=f"'{measure}'",
-                remedy=suggest(measure, known) if known else "Remove `measure`.",
-            )
+            expected = f"one of {', '.join(known)}" if known else "a kind of task with set measures"
+            remedy = suggest(measure, known) if known else "Remove `measure`."
+            raise KingyoError(f"task {name or task.name}: measure", expected, f"'{measure}'", remedy)
 
 
 def weights_of(task: Task) -> dict[str, float]:
@@ -213,12 +210,8 @@ def _split(loaded: LoadedItems, sizes: Sizes, groups: Sequence[Sequence[Item]]) 
         )
         only = " Name one split for all rows of a question: the first is kept." if sizes.column else ""
         note = f" {loaded.note}." if loaded.note else ""
-        raise KingyoError(
-            error.argument,
-            expected=error.expected,
-            received=f"{error.received}, without {dropped}",
-            remedy=f"{error.remedy}{only}{note}",
-        ) from error
+        received = f"{error.received}, without {dropped}"
+        raise KingyoError(error.argument, error.expected, received, f"{error.remedy}{only}{note}") from error
 
 
 def _notes_across(splits: Mapping[Split, Sequence[Item]], specs: Mapping[str, TaskSpec]) -> Iterator[str]:

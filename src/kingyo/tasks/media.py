@@ -75,9 +75,7 @@ def _in_file(path: Path, name: str, where: str, root: Path | None = None) -> Med
 
 
 def _unread(where: str, received: str) -> KingyoError:
-    return KingyoError(
-        where, expected="an image: a path, bytes, or a list of these", received=received, remedy=_REMEDY
-    )
+    return KingyoError(where, "an image: a path, bytes, or a list of these", received, _REMEDY)
 
 
 def _inside(name: str, folder: Path, where: str, *, may_be_absolute: bool) -> Path:
@@ -89,12 +87,8 @@ def _inside(name: str, folder: Path, where: str, *, may_be_absolute: bool) -> Pa
         raise _unread(where, repr(name)[:80]) from error
     if path.is_relative_to(root) and (may_be_absolute or not Path(name).is_absolute()):
         return path
-    raise KingyoError(
-        where,
-        expected="a relative path inside the folder of the data",
-        received=name[:80],
-        remedy=f"Put the image below {root}, and give its path relative to that folder.",
-    )
+    remedy = f"Put the image below {root}, and give its path relative to that folder."
+    raise KingyoError(where, "a relative path inside the folder of the data", name[:80], remedy)
 
 
 def _content(path: Path, name: str, where: str, root: Path | None = None) -> bytes:
@@ -105,12 +99,8 @@ def _content(path: Path, name: str, where: str, root: Path | None = None) -> byt
     except OSError as error:
         reason = str(error.strerror)
     relative = "" if root is None else f", which is relative to {root}"
-    raise KingyoError(
-        where,
-        expected="an image file",
-        received=f"{reason}: {name[:80]}",
-        remedy=f"Correct the path{relative}, or provide a readable image.",
-    )
+    remedy = f"Correct the path{relative}, or provide a readable image."
+    raise KingyoError(where, "an image file", f"{reason}: {name[:80]}", remedy)
 
 
 def _type_of(content: bytes, where: str) -> str:
@@ -128,9 +118,6 @@ def _type_of(content: bytes, where: str) -> str:
                 return Image.MIME[str(image.format)]
     except Exception as error:  # Pillow raises many types
         reason = "of another format" if isinstance(error, UnidentifiedImageError) else error
-        raise KingyoError(
-            where,
-            expected=f"an image file ({', '.join(FORMATS)}) of at most {MAX_PIXELS // 10**6} megapixels",
-            received=f"a file of {len(content):,} bytes that cannot be decoded: {reason}",
-            remedy="Replace this image, or leave it out.",
-        ) from error
+        expected = f"an image file ({', '.join(FORMATS)}) of at most {MAX_PIXELS // 10**6} megapixels"
+        received = f"a file of {len(content):,} bytes that cannot be decoded: {reason}"
+        raise KingyoError(where, expected, received, "Replace this image, or leave it out.") from error

@@ -52,18 +52,15 @@ def load_items(spec: TaskSpec, folder: Path) -> LoadedItems:
         first_whole, first_row = firsts.setdefault(item.id, (whole, row))
         differing |= {name for name, _ in whole.texts().items() ^ first_whole.texts().items()}
         if first.answer != item.answer and not (row.unfolded and row.unfolded == first_row.unfolded):
-            raise KingyoError(
-                row.where,
-                expected=f"one answer per question, {first.answer!r} as at {first_row.where}",
-                received=f"{item.answer!r} to the same question",
-                remedy="Delete the wrong row, or make the two questions differ.",
-            )
+            expected = f"one answer per question, {first.answer!r} as at {first_row.where}"
+            remedy = "Delete the wrong row, or make the two questions differ."
+            raise KingyoError(row.where, expected, f"{item.answer!r} to the same question", remedy)
     if not items:
         raise KingyoError(
             f"data: {spec.data if isinstance(spec.data, str) else spec.data.dataset}",
-            expected="at least one row",
-            received="no rows",
-            remedy="Add rows, or set data: to another file or dataset.",
+            "at least one row",
+            "no rows",
+            "Add rows, or set data: to another file or dataset.",
         )
     note = settings.note_on_dropped(sorted(differing)) if isinstance(settings, GradedSettings) else ""
     return LoadedItems(items=tuple(items.values()), duplicates=rows - len(items), note=note)
@@ -75,12 +72,9 @@ def _reader(kind: str, settings: object, folder: Path) -> ReadItem:
     if read is None and isinstance(settings, TextSettings):
         return read_text_item
     if not callable(read):
-        raise KingyoError(
-            f"kind {kind}",
-            expected="a static method read_item(row, settings), since it has its own Settings",
-            received=repr(read),
-            remedy="Add the method, or derive Settings from kingyo.tasks.TextSettings.",
-        )
+        expected = "a static method read_item(row, settings), since it has its own Settings"
+        remedy = "Add the method, or derive Settings from kingyo.tasks.TextSettings."
+        raise KingyoError(f"kind {kind}", expected, repr(read), remedy)
     return cast(ReadItem, read)
 
 
@@ -111,12 +105,9 @@ def _require_unicode(name: str, text: str, where: str) -> None:
     try:
         f"{name}{text}".encode()
     except UnicodeEncodeError as error:
-        raise KingyoError(
-            f"{where}: {name!a}",
-            expected="valid Unicode text",
-            received=f"U+{ord(error.object[error.start]):04X}, half a character",
-            remedy="Write the complete character, or remove it.",
-        ) from error
+        received = f"U+{ord(error.object[error.start]):04X}, half a character"
+        remedy = "Write the complete character, or remove it."
+        raise KingyoError(f"{where}: {name!a}", "valid Unicode text", received, remedy) from error
 
 
 def build_task(spec: TaskSpec, splits: Splits, folder: Path) -> Task:
@@ -129,7 +120,7 @@ def build_task(spec: TaskSpec, splits: Splits, folder: Path) -> Task:
         own = {split: list(task.items(split)) for split in splits} if isinstance(task, Task) else {}
     if not isinstance(task, Task) or any(own[split] != list(items) for split, items in splits.items()):
         received = "other items" if own else f"{task!r:.80}"
-        raise KingyoError(title, expected=expected, received=received, remedy=FIX)
+        raise KingyoError(title, expected, received, FIX)
     return task
 
 

@@ -177,12 +177,9 @@ def _answers(row: Row, column: str) -> list[str]:
     cells = cast("Sequence[object]", cell) if isinstance(cell, list | tuple) else [cell]
     answers = list(dict.fromkeys(_text(each).strip() for each in cells))
     if not answers or "" in answers:
-        raise KingyoError(
-            f"{row.where}: {column}",
-            expected="a list of one or more answers",
-            received=repr(answers)[:80],
-            remedy="Fill it in, or delete this row.",
-        )
+        expected = "a list of one or more answers"
+        remedy = "Fill it in, or delete this row."
+        raise KingyoError(f"{row.where}: {column}", expected, repr(answers)[:80], remedy)
     return answers
 
 

@@ -87,12 +87,10 @@ def _default(config: Config) -> ModelKind:
     if "_class_name" not in config and _may_load(config):
         return kind
     model = f"{config.get('_class_name') or config['model_type']}"
-    raise KingyoError(
-        "model",
-        expected=f"a model of one of the kinds {', '.join(MODEL_KINDS.names())}",
-        received=f"{model} of {'diffusers' if '_class_name' in config else 'transformers'}",
-        remedy="Install a plug-in for it (docs/kinds.md), or merge it with a recipe (kingyo merge).",
-    )
+    expected = f"a model of one of the kinds {', '.join(MODEL_KINDS.names())}"
+    received = f"{model} of {'diffusers' if '_class_name' in config else 'transformers'}"
+    remedy = "Install a plug-in for it (docs/kinds.md), or merge it with a recipe (kingyo merge)."
+    raise KingyoError("model", expected, received, remedy)
 
 
 def _may_load(config: Config) -> bool:
@@ -147,23 +145,15 @@ def common_kind(
         groups = [
             f"{each} ({', '.join(m for m, kind in kinds.items() if kind.name == each)})" for each in by_name
         ]
-        raise KingyoError(
-            "models",
-            expected="models of one kind",
-            received=" and ".join(groups),
-            remedy="Use models of one kind.",
-        )
+        raise KingyoError("models", "models of one kind", " and ".join(groups), "Use models of one kind.")
     kind, known = hosts[0], _language_kinds(hosts[0])
     for model, config in configs.items() if name is not None else ():
         around = (pipelines or {}).get(model, NO_PIPELINE)
         other = None if _takes(kind, config, around) else known_kind(config, around)
         if other is not None and other.name not in known:
-            raise KingyoError(
-                f"kind: {kind.name}",
-                expected="models that this kind takes",
-                received=f"{model} of kind {other.name}",
-                remedy="Remove the kind, so that config.json decides, or use models of this kind.",
-            )
+            expected = "models that this kind takes"
+            remedy = "Remove the kind, so that config.json decides, or use models of this kind."
+            raise KingyoError(f"kind: {kind.name}", expected, f"{model} of kind {other.name}", remedy)
     return kind
 
 
@@ -200,8 +190,8 @@ def described(protocol: type) -> str:
 
 def _unable(what: str, wanted: type, kind: ModelKind, remedy: str) -> KingyoError:
     received = f"models of kind {kind.name}"
-    return KingyoError(what, expected=described(wanted), received=received, remedy=remedy)
+    return KingyoError(what, described(wanted), received, remedy)
 
 
 def _broken(name: str, expected: str, received: str) -> KingyoError:
-    return KingyoError(f"kind of model {name}", expected=expected, received=received, remedy=_FIX)
+    return KingyoError(f"kind of model {name}", expected, received, _FIX)
