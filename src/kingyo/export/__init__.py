@@ -25,7 +25,7 @@ from kingyo.export.contact_sheet import sheet_png
 from kingyo.export.selection import choose
 from kingyo.export.task_files import write_tasks
 from kingyo.lineage import Origin, describe
-from kingyo.models.kinds import ChangesPipeline
+from kingyo.models.kinds import InPipeline
 from kingyo.recipe import Recipe
 from kingyo.results.comparisons import compare_on_test
 from kingyo.results.model_result import read_model_result
@@ -82,7 +82,7 @@ def export(
     part = planned.like.path.name if is_part and around is None else None
     card = _card(store, run, chosen, out, without_idle_sources(planned.recipe, sources))
     files = _files(replace(card, part=part), out) | _adapter_files(store.folder, card, out)
-    if around is not None and isinstance(run.kind, ChangesPipeline):
+    if around is not None and isinstance(run.kind, InPipeline):
         files |= run.kind.pipeline_files(planned.like.path, task_options(run.config, run.folder))
     return to_folder(planned, out, files, MergeOptions(single_file=single_file), around=around)
 

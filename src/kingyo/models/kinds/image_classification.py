@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
+from kingyo.models.kinds import MODEL_KINDS
 from kingyo.models.kinds.kind import (
     CardPart,
     Config,
@@ -22,7 +23,6 @@ from kingyo.models.kinds.kind import (
     architectures,
     errors_of,
 )
-from kingyo.models.kinds.registry import MODEL_KINDS
 from kingyo.types import (
     MEDIA,
     Answered,
