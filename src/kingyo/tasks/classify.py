@@ -11,7 +11,7 @@ from typing import cast
 
 from kingyo.errors import KingyoError, suggest
 from kingyo.tasks.kinds import TASK_KINDS, Splits, SplitTask, Text
-from kingyo.tasks.media import with_images
+from kingyo.tasks.media import IMAGES, MediaFormat
 from kingyo.tasks.rows import Row, stringify
 from kingyo.types import Example, Item, ItemScore, RatesClasses, SetMeasure
 
@@ -52,6 +52,20 @@ class MacroF1:
         return sum(2 * right[each] / (n + answers[each]) for each, n in labels.items()) / len(labels)
 
 
+def read_labelled(row: Row, label: str, column: str, media: MediaFormat) -> Item:
+    """Return a row as an item, with the file in a column as the question and its label as the answer."""
+    answer = stringify(row.cell(label, "label")).strip()
+    if not answer:
+        raise KingyoError(
+            f"{row.where}: {label}", "a class", "an empty cell", "Fill it in, or delete this row."
+        )
+    item = media.with_media(Item(id="", prompt="", answer=answer), row, column)
+    if len(item.media) > 1:
+        remedy = f"Write a row for each {media.noun}."
+        raise KingyoError(f"{row.where}: {column}", f"one {media.noun}", f"{len(item.media)}", remedy)
+    return item
+
+
 @TASK_KINDS.register("classify")
 class ClassifyTask(SplitTask):
     """Image classification with one class per image; right if the most likely class is the label (top-1)."""
@@ -66,15 +80,7 @@ class ClassifyTask(SplitTask):
     @staticmethod
     def read_item(row: Row, settings: ClassifySettings) -> Item:
         """Return a row as an item, with its image as the question and its label as the answer."""
-        label = stringify(row.cell(settings.label, "label")).strip()
-        if not label:
-            remedy = "Fill it in, or delete this row."
-            raise KingyoError(f"{row.where}: {settings.label}", "a class", "an empty cell", remedy)
-        item = with_images(Item(id="", prompt="", answer=label), row, settings.image)
-        if len(item.media) > 1:
-            remedy = "Write a row for each image."
-            raise KingyoError(f"{row.where}: {settings.image}", "one image", f"{len(item.media)}", remedy)
-        return item
+        return read_labelled(row, settings.label, settings.image, IMAGES)
 
     @property
     def set_measures(self) -> Sequence[SetMeasure]:
