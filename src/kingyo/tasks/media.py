@@ -30,7 +30,7 @@ class MediaFormat:
 
     Attributes:
         noun: what one is called, such as ``image``.
-        type_of: returns the MIME type of a file after decoding all of its bytes. It also gets the file's place
+        type_of: returns the MIME type of a file after decoding all of it. It also gets the place of the file,
             for errors, and raises KingyoError for other files.
     """
 
@@ -60,7 +60,7 @@ class MediaFormat:
     def in_file(
         self, path: Path, name: str | None = None, where: str | None = None, relative: str = ""
     ) -> Media:
-        """Return what a file holds. Errors say ``where`` its ``name`` is, and what that is ``relative`` to."""
+        """Return what a file holds; ``name``, ``where`` and ``relative`` word its errors."""
         name, where = name or str(path), where or str(path)
         try:
             content = path.read_bytes() if path.is_file() else None
