@@ -39,7 +39,7 @@ def library(argument: str, module: str, otherwise: str = "", *, beside: Sequence
 
     Args:
         argument: what needs it, as the user knows it.
-        module: one of ``EXTRAS``.
+        module: one of ``EXTRAS``, or of a library that no extra has.
         otherwise: what else the user can do, as a sentence.
         beside: modules that are needed later; the error also names those that are missing.
 
@@ -95,8 +95,16 @@ def _missing(argument: str, modules: Sequence[str], otherwise: str, reason: str 
     of_modules = [extra for each in modules for extra, own in EXTRAS.items() if each in own]
     extras = [each for each in dict.fromkeys(of_modules) if each != "vision" or "draw" not in of_modules]
     names = joined([_NAMES.get(each, each.replace("_", "-")) for each in modules])
-    many, command = len(modules) > 1, install_command(",".join(extras))
-    expected = f"the {'libraries' if many else 'library'} {names}, of the extra `{','.join(extras)}`"
+    many, expected = len(modules) > 1, f"the {'libraries' if len(modules) > 1 else 'library'} {names}"
+    if extras:
+        expected, command = (
+            f"{expected}, of the extra `{','.join(extras)}`",
+            install_command(",".join(extras)),
+        )
+    else:  # a grader or kind of one file needs a library of its own
+        command = shlex.join(
+            [sys.executable, "-m", "pip", "install", *(_NAMES.get(each, each) for each in modules)]
+        )
     received = reason or f"an installation without {'them' if many else 'it'}"
     return KingyoError(argument, expected, received, f"Run `{command}`. {otherwise}".rstrip())
 
