@@ -95,16 +95,14 @@ def _missing(argument: str, modules: Sequence[str], otherwise: str, reason: str 
     of_modules = [extra for each in modules for extra, own in EXTRAS.items() if each in own]
     extras = [each for each in dict.fromkeys(of_modules) if each != "vision" or "draw" not in of_modules]
     names = joined([_NAMES.get(each, each.replace("_", "-")) for each in modules])
-    many, expected = len(modules) > 1, f"the {'libraries' if len(modules) > 1 else 'library'} {names}"
+    many = len(modules) > 1
+    expected = f"the {'libraries' if many else 'library'} {names}"
+    command = shlex.join(
+        [sys.executable, "-m", "pip", "install", *(_NAMES.get(each, each) for each in modules)]
+    )
     if extras:
-        expected, command = (
-            f"{expected}, of the extra `{','.join(extras)}`",
-            install_command(",".join(extras)),
-        )
-    else:  # a grader or kind of one file needs a library of its own
-        command = shlex.join(
-            [sys.executable, "-m", "pip", "install", *(_NAMES.get(each, each) for each in modules)]
-        )
+        expected += f", of the extra `{','.join(extras)}`"
+        command = install_command(",".join(extras))
     received = reason or f"an installation without {'them' if many else 'it'}"
     return KingyoError(argument, expected, received, f"Run `{command}`. {otherwise}".rstrip())
 
