@@ -138,11 +138,7 @@ def test_the_architecture_page_names_files_that_exist() -> None:
 
 
 # Sizes only fall: lower a number when a change makes room.
-<<<<<<< HEAD
 LINES, FILES, ROOMS, CLI_LINES, TEST_LINES, DOC_WORDS = 70_400, 407, 33, 5_600, 56_100, 50_300
-=======
-LINES, FILES, ROOMS, CLI_LINES, TEST_LINES, DOC_WORDS = 70_100, 405, 33, 5_600, 56_100, 70_200
->>>>>>> house/cli
 
 
 def test_the_house_does_not_grow() -> None:

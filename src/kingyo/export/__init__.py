@@ -25,7 +25,7 @@ from kingyo.export.contact_sheet import sheet_png
 from kingyo.export.selection import choose
 from kingyo.export.task_files import write_tasks
 from kingyo.lineage import Origin, describe
-from kingyo.models.kinds import ChangesPipeline
+from kingyo.models.kinds import InPipeline
 from kingyo.recipe import Recipe
 from kingyo.results.comparisons import compare_on_test
 from kingyo.results.estimates import estimate
@@ -83,7 +83,7 @@ def export(
     part = planned.like.path.name if is_part and around is None else None
     card = _card(store, run, chosen, out, without_idle_sources(planned.recipe, sources))
     files = _files(replace(card, part=part), out) | _adapter_files(store.folder, card, out)
-    if around is not None and isinstance(run.kind, ChangesPipeline):
+    if around is not None and isinstance(run.kind, InPipeline):
         files |= run.kind.pipeline_files(planned.like.path, task_options(run.config, run.folder))
     return to_folder(planned, out, files, MergeOptions(single_file=single_file), around=around)
 
@@ -163,22 +163,14 @@ def _require_success(store: RunStore, chosen: StoredTrial) -> None:
     failure = failure_of(store, chosen)
     if failure is not None:
         run, name = shlex.quote(str(store.folder)), reference_to(chosen)
-        raise KingyoError(
-            "--trial",
-            expected="a trial that could be scored",
-            received=f"{describe_trial(chosen)}, which failed: {failure}",
-            remedy=f"Name another trial; `kingyo recipe {run} --trial {name}` prints the recipe.",
-        )
+        expected = "a trial that could be scored"
+        remedy = f"Name another trial; `kingyo recipe {run} --trial {name}` prints the recipe."
+        raise KingyoError("--trial", expected, f"{describe_trial(chosen)}, which failed: {failure}", remedy)
 
 
 def _require_room(out: Path) -> None:
     if out.is_dir() and any(out.iterdir()):
-        raise KingyoError(
-            str(out),
-            expected="a new or empty folder",
-            received="a folder with files",
-            remedy="Choose another folder.",
-        )
+        raise KingyoError(str(out), "a new or empty folder", "a folder with files", "Choose another folder.")
 
 
 def recipe_of(store: RunStore, chosen: StoredTrial) -> Recipe:

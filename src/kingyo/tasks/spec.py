@@ -130,9 +130,7 @@ def settings_class(kind: str, folder: Path) -> type[object]:
     """Return the dataclass of a kind's options."""
     settings = cast(object, getattr(TASK_KINDS.get(kind, folder), "Settings", TextSettings))
     if not isinstance(settings, type) or not is_dataclass(settings):
-        raise KingyoError(
-            f"kind {kind}", expected="a dataclass as Settings", received=f"{settings!r:.80}", remedy=FIX
-        )
+        raise KingyoError(f"kind {kind}", "a dataclass as Settings", f"{settings!r:.80}", FIX)
     return cast("type[object]", settings)
 
 
@@ -177,14 +175,12 @@ def load_task_spec(path: Path) -> TaskSpec:
 def _is_a_run(path: Path, task: object) -> KingyoError:
     file = cast("Mapping[str, object]", task).get("file") if isinstance(task, Mapping) else task
     is_named = isinstance(file, str) and bool(file)
-    return KingyoError(
-        str(path),
-        expected="a task file",
-        received="a run.yaml, with models",
-        remedy=f"Name its task file, {path.parent / str(file)}."
+    remedy = (
+        f"Name its task file, {path.parent / str(file)}."
         if is_named
-        else "Copy what is below its key `task` or `tasks` into a file of its own, and name that.",
+        else "Copy what is below its key `task` or `tasks` into a file of its own, and name that."
     )
+    return KingyoError(str(path), "a task file", "a run.yaml, with models", remedy)
 
 
 def move_paths(spec: TaskSpec, folder: Path, place: Place, *, absolute: bool = False) -> dict[str, object]:

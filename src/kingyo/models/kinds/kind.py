@@ -311,17 +311,12 @@ class InPipeline(ModelKind, Protocol):
         """
         ...
 
-
-@runtime_checkable
-class ChangesPipeline(InPipeline, Protocol):
-    """A kind of model whose tasks change the pipeline around a component, such as its scheduler."""
-
     def pipeline_files(self, path: Path, options: Sequence[Options]) -> Mapping[str, str]:
         """Return the files of an exported pipeline that differ from those around a component, by name.
 
         Args:
             path: folder of the component.
-            options: the options of each task.
+            options: the options of each task, which may change the pipeline, such as its scheduler.
         """
         ...
 
@@ -351,19 +346,6 @@ class PassableModels(Protocol):
         ...
 
 
-@runtime_checkable
-class PassesLayers(ModelKind, Protocol):
-    """A kind of model whose layers can run in any order."""
-
-    def path_models(self, live: Mapping[str, Any]) -> PassableModels:
-        """Return the models, by name, for use in paths.
-
-        Raises:
-            KingyoError: their layers cannot be combined.
-        """
-        ...
-
-
 class HiddenStates(Protocol):
     """The hidden states of models on the same prompts."""
 
@@ -381,8 +363,16 @@ class HiddenStates(Protocol):
 
 
 @runtime_checkable
-class ShowsHiddenStates(ModelKind, Protocol):
-    """A kind of model that returns the hidden states of its layers."""
+class PassesLayers(ModelKind, Protocol):
+    """A kind of model whose layers can run in any order, and whose hidden states are known."""
+
+    def path_models(self, live: Mapping[str, Any]) -> PassableModels:
+        """Return the models, by name, for use in paths.
+
+        Raises:
+            KingyoError: their layers cannot be combined.
+        """
+        ...
 
     def streams(self, live: Mapping[str, Any], frame: str) -> HiddenStates:
         """Return the hidden states of models, by name; the model named ``frame`` tokenizes the prompts.
@@ -406,14 +396,3 @@ class TrainsLora(ModelKind, Protocol):
             KingyoError: a library is missing, an example does not fit, or the loss is not finite.
         """
         ...
-
-
-ABILITIES: tuple[type, ...] = (
-    HasLanguagePart,
-    InPipeline,
-    ChangesPipeline,
-    PassesLayers,
-    ShowsHiddenStates,
-    TrainsLora,
-)
-"""The optional abilities of a kind."""
