@@ -125,7 +125,7 @@ class _Binder:
             expected = f"{list(info.shape)}, as resize gives it"
             received = f"{list(shape)} in {reference}, which it is copied from"
             remedy = "Merge this part too, or remove resize."
-            raise KingyoError(info.name, expected=expected, received=received, remedy=remedy)
+            raise KingyoError(info.name, expected, received, remedy)
         inputs = (TensorInput(reference=reference, tensor=info.name),)
         return BoundTensor(name=info.name, info=info, inputs=inputs)
 
@@ -194,7 +194,7 @@ class _LayerShapes:
                 expected = f"layers that fit {self._template.reference}, whose {rest} is {wanted}"
                 received = f"{list(info.shape)} in {layer}"
                 remedy = "Use slices of models of one architecture and size."
-                raise KingyoError(info.name, expected=expected, received=received, remedy=remedy)
+                raise KingyoError(info.name, expected, received, remedy)
 
 
 def _bind_slice(
@@ -240,14 +240,14 @@ class _SourceLayer:
             owner, lacking = (self, other) if rest in self.tensors else (other, self)
             expected = "layers with the same tensors"
             received = f"'{rest}' in {owner.title} but not in {lacking.title}"
-            raise KingyoError(where, expected=expected, received=received, remedy="Merge layers of one kind.")
+            raise KingyoError(where, expected, received, "Merge layers of one kind.")
         for rest, mine in self.tensors.items():
             yours = other.tensors[rest]
             if mine.shape != yours.shape or mine.is_floating != yours.is_floating:
                 expected = f"{list(mine.shape)} {mine.dtype} as in {self.title}"
                 received = f"{list(yours.shape)} {yours.dtype} in {other.title}"
                 remedy = "Merge layers of models of one architecture."
-                raise KingyoError(yours.name, expected=expected, received=received, remedy=remedy)
+                raise KingyoError(yours.name, expected, received, remedy)
 
 
 def _numbered(stack: Stack | None, prefix: str, model: Checkpoint) -> Stack:
@@ -255,13 +255,13 @@ def _numbered(stack: Stack | None, prefix: str, model: Checkpoint) -> Stack:
         expected = f"layers called {prefix}.0 and so on"
         received = ", ".join(f"{each.prefix}.…" for each in model.layout.stacks) or "no layers"
         remedy = "Use slices of models of one architecture."
-        raise KingyoError(model.reference, expected=expected, received=received, remedy=remedy)
+        raise KingyoError(model.reference, expected, received, remedy)
     numbers = list(stack.blocks)
     if not stack.is_numbered or numbers != list(range(len(numbers))):
         expected = "layers that are numbered 0, 1, 2, …"
         received = f"{stack.prefix} with {', '.join(map(str, numbers[:5]))}, …"
         remedy = "Merge the complete model, below models:."
-        raise KingyoError(model.reference, expected=expected, received=received, remedy=remedy)
+        raise KingyoError(model.reference, expected, received, remedy)
     return stack
 
 
@@ -269,9 +269,7 @@ def _check_range(entry: SliceInput, piece: SliceMerge, n_layers: int) -> None:
     assert piece.n_layers is not None
     end = entry.start + piece.n_layers
     if end > n_layers:
-        raise KingyoError(
-            f"{piece.where}: layer_range of {entry.reference}",
-            expected=f"layers of [0, {n_layers}], which is all that it has",
-            received=f"[{entry.start}, {end}]",
-            remedy="Count layers from 0; the end is the number after the last layer.",
-        )
+        expected = f"layers of [0, {n_layers}], which is all that it has"
+        received = f"[{entry.start}, {end}]"
+        remedy = "Count layers from 0; the end is the number after the last layer."
+        raise KingyoError(f"{piece.where}: layer_range of {entry.reference}", expected, received, remedy)

@@ -82,7 +82,7 @@ def plan_steps(
         words = (BASE, UNION) if reference in tokenizers else ()
         near = nearest(reference, (*names, *words))  # it may be a misspelt name of a recipe
         remedy = f"Did you mean '{near}'? {error.remedy}" if near else error.remedy
-        refuse(KingyoError(error.argument, expected=error.expected, received=error.received, remedy=remedy))
+        refuse(KingyoError(error.argument, error.expected, error.received, remedy))
 
     templates = {step.recipe.template for step in book.steps if step.recipe.references}
     models = open_together(

@@ -126,4 +126,4 @@ def check_no_source(plan: Plan, out: Path) -> None:
             expected = "a folder that is no source, and neither in one nor around one"
             received = f"one that shares files with {model.reference}"
             remedy = "Choose another folder: a merge never writes to its sources."
-            raise KingyoError(str(out), expected=expected, received=received, remedy=remedy)
+            raise KingyoError(str(out), expected, received, remedy)

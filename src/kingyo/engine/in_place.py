@@ -103,7 +103,7 @@ def _check_live(plan: Plan, weights: Mapping[str, Tensor]) -> None:
         if owner != job.name:
             expected = f"separate memory for {job.name}, which the merge does not tie"
             remedy = "Load the live model untied (tie_word_embeddings: false)."
-            raise KingyoError("weights", expected=expected, received=f"the memory of {owner}", remedy=remedy)
+            raise KingyoError("weights", expected, f"the memory of {owner}", remedy)
 
 
 def _check_names(plan: Plan, weights: Mapping[str, Tensor]) -> None:
@@ -116,25 +116,23 @@ def _check_names(plan: Plan, weights: Mapping[str, Tensor]) -> None:
     if odd:
         first = min(odd)
         received = f"'{first}', which is not in the {'live model' if first in planned else 'plan'}"
-        raise KingyoError("weights", expected="the tensors of the plan", received=received, remedy=_LOAD_LIVE)
+        raise KingyoError("weights", "the tensors of the plan", received, _LOAD_LIVE)
 
 
 def _check_tensor(job: TensorJob, live: Tensor) -> None:
     if live.shape != job.shape:
-        raise KingyoError(
-            job.name, expected=f"{list(job.shape)}", received=f"{list(live.shape)} live", remedy=_LOAD_LIVE
-        )
+        raise KingyoError(job.name, f"{list(job.shape)}", f"{list(live.shape)} live", _LOAD_LIVE)
     if live.is_meta or not live.is_contiguous():
         expected = "a live tensor in one piece of memory"
         received = "one without memory (on the device meta)" if live.is_meta else "a view"
         remedy = "Load the model again, with its weights as stored."
-        raise KingyoError(job.name, expected=expected, received=received, remedy=remedy)
+        raise KingyoError(job.name, expected, received, remedy)
     dtype = getattr(torch, job.dtype)
     if live.dtype != dtype and not _holds(live.dtype, dtype):
         expected = f"a live model that holds {job.dtype}"
         received = str(live.dtype).removeprefix("torch.")
         remedy = "Give the recipe the live model's dtype, or load the model in the recipe's."
-        raise KingyoError(job.name, expected=expected, received=received, remedy=remedy)
+        raise KingyoError(job.name, expected, received, remedy)
 
 
 def _holds(wide: torch.dtype, narrow: torch.dtype) -> bool:

@@ -54,27 +54,25 @@ def _check_keys(recipe: Recipe) -> None:
         expected = f"{PASSTHROUGH}, since a path merges no tensors"
         received = f"'{recipe.merge_method}'"
         remedy = "Set merge_method: passthrough, and write other merges below merges:, each with a name."
-        raise KingyoError("merge_method", expected=expected, received=received, remedy=remedy)
+        raise KingyoError("merge_method", expected, received, remedy)
     if recipe.frame is not None:
         expected = "no frame in a recipe with a path: base_model gives everything but the layers"
         remedy = "Write base_model: instead of frame:."
-        raise KingyoError("frame", expected=expected, received=f"'{recipe.frame}'", remedy=remedy)
+        raise KingyoError("frame", expected, f"'{recipe.frame}'", remedy)
     if recipe.parameters:
         received = ", ".join(f"'{name}'" for name in recipe.parameters)
         remedy = "Write scales in the path, beside the layers."
-        raise KingyoError("parameters", expected="none beside path", received=received, remedy=remedy)
+        raise KingyoError("parameters", "none beside path", received, remedy)
 
 
 def _check_foldable(model: Checkpoint) -> None:
     kind = layers_config(model).get("model_type")
     if kind not in FOLDABLE:
-        raise KingyoError(
-            f"path of {model.reference}",
-            expected="scale 1 everywhere, or an architecture whose weights can hold scales "
-            f"({', '.join(FOLDABLE)})",
-            received=f"scales in a model of type {kind}",
-            remedy="Remove the scales; in a run.yaml set scales: none.",
+        expected = (
+            f"scale 1 everywhere, or an architecture whose weights can hold scales ({', '.join(FOLDABLE)})"
         )
+        remedy = "Remove the scales; in a run.yaml set scales: none."
+        raise KingyoError(f"path of {model.reference}", expected, f"scales in a model of type {kind}", remedy)
 
 
 def _check_models(recipe: Recipe, opened: Mapping[str, Checkpoint]) -> None:
@@ -97,7 +95,7 @@ def _check_frame(base: str | None, first: Checkpoint, models: Sequence[Checkpoin
     if sees is not None and (base is None or len(first.layout.parts) == 1):
         expected = f"a model with the parts {', '.join(sees.layout.parts)}, as {sees.reference} has"
         remedy = "Name a model that gives everything but the layers, such as the image encoder."
-        raise KingyoError("base_model", expected=expected, received=base or "none", remedy=remedy)
+        raise KingyoError("base_model", expected, base or "none", remedy)
 
 
 def _check_decoder(model: Checkpoint) -> None:
@@ -109,7 +107,7 @@ def _check_decoder(model: Checkpoint) -> None:
         expected = "a model with one list of layers, as decoders and vision-language models have"
         received = f"a model of type {model.config.get('model_type')} with {', '.join(names) or 'none'}"
         remedy = "Use such models; stack layers of other models as slices, below modules:."
-        raise KingyoError(f"path of {model.reference}", expected=expected, received=received, remedy=remedy)
+        raise KingyoError(f"path of {model.reference}", expected, received, remedy)
 
 
 def _slices(path: Sequence[Hop], opened: Mapping[str, Checkpoint]) -> Iterator[Slice]:

@@ -160,7 +160,7 @@ def _slice(
         expected = f"the base {base} once among the sources, with its layer_range"
         received = "no layers of it" if not bases else f"{len(bases)} ranges of it"
         remedy = "List the base once, with the layers that task vectors are computed from."
-        raise KingyoError(where, expected=expected, received=received, remedy=remedy)
+        raise KingyoError(where, expected, received, remedy)
     _check_count(where, len(merged), base, method)
     return SliceMerge(
         where=where,
@@ -177,7 +177,7 @@ def _base_of(reference: str | None, method: MergeMethod) -> str | None:
         if method.max_sources == 1:
             remedy = "Name one of the two models as base_model."
         expected = f"a base for {method.name}"
-        raise KingyoError("base_model", expected=expected, received="nothing", remedy=remedy)
+        raise KingyoError("base_model", expected, "nothing", remedy)
     return reference if takes_base(method) else None
 
 
@@ -189,4 +189,4 @@ def _check_count(where: str, count: int, base: str | None, method: MergeMethod) 
         )
         expected = f"{wanted} for {method.name}{' beside the base' if base is not None else ''}"
         remedy = "Change the number of models, or use another method."
-        raise KingyoError(where, expected=expected, received=f"{count}", remedy=remedy)
+        raise KingyoError(where, expected, f"{count}", remedy)

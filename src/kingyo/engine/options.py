@@ -54,4 +54,4 @@ class MergeOptions:
                 expected = f"a whole number of at least {least}"
                 expected += "" if most == math.inf else f" and at most {most}"
                 remedy = f"Set {key} to such a number, or leave it out."
-                raise KingyoError(key, expected=expected, received=repr(value)[:80], remedy=remedy)
+                raise KingyoError(key, expected, repr(value)[:80], remedy)

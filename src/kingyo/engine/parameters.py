@@ -77,7 +77,7 @@ def _value(
         expected = f"a value for the tensor {tensor}: {parameter.doc}"
         received = f"none: the filters ({listed([*map(repr, filters)], _MAX_FILTERS)}) match other tensors"
         remedy = "Add a last entry without filter for all other tensors: `- value: 0.5`."
-        raise KingyoError(f"{parameter.name} of {where}", expected=expected, received=received, remedy=remedy)
+        raise KingyoError(f"{parameter.name} of {where}", expected, received, remedy)
     return _valid(parameter, value, where)
 
 
@@ -89,12 +89,12 @@ def _valid(parameter: Parameter, value: Word | None, where: str) -> float | bool
         expected = f"a value: {parameter.doc}"
         received = "nothing"
         remedy = "Set it under parameters: of the model or of the recipe."
-        raise KingyoError(f"{parameter.name} of {where}", expected=expected, received=received, remedy=remedy)
+        raise KingyoError(f"{parameter.name} of {where}", expected, received, remedy)
     if isinstance(value, str):
         expected = "true or false" if parameter.kind == "bool" else "a number"
         received = f"'{value}'"
         remedy = "Correct the value."
-        raise KingyoError(f"{parameter.name} of {where}", expected=expected, received=received, remedy=remedy)
+        raise KingyoError(f"{parameter.name} of {where}", expected, received, remedy)
     if parameter.kind == "bool" and value in (0, 1):  # mergekit allows normalize: 1
         value = bool(value)
     return parameter.check(value, where)
@@ -107,15 +107,15 @@ def misplaced_parameters(recipe: Recipe, method: MergeMethod) -> Iterator[Kingyo
         for name in values:
             if name not in known:
                 expected = f"parameters of {method.name}"
-                yield KingyoError(where, expected=expected, received=f"'{name}'", remedy=suggest(name, known))
+                yield KingyoError(where, expected, f"'{name}'", suggest(name, known))
             elif is_own and not known[name].per_source:
                 expected = "parameters of a single model"
                 remedy = "Move it to the parameters: of the recipe."
-                yield KingyoError(where, expected=expected, received=f"'{name}'", remedy=remedy)
+                yield KingyoError(where, expected, f"'{name}'", remedy)
             elif is_base:
                 expected = "no parameters for the base, which has no task vector"
                 remedy = "Remove it; in a run.yaml, remove the base from `sources`."
-                yield KingyoError(where, expected=expected, received=f"'{name}'", remedy=remedy)
+                yield KingyoError(where, expected, f"'{name}'", remedy)
 
 
 def invalid_parameters(recipe: Recipe, method: MergeMethod) -> Iterator[KingyoError]:
@@ -291,7 +291,7 @@ def _filters_of_blocks(name: str, value: BlockWeights, layout: Layout) -> Value:
         blocks = tuple(layout.groups("mbw"))
     except KingyoError as error:
         remedy = "Write a number or filters instead of mbw."
-        raise KingyoError(name, expected=error.expected, received=error.received, remedy=remedy) from error
+        raise KingyoError(name, error.expected, error.received, remedy) from error
     try:
         return layout.conditionals("mbw", value.by_block(blocks))
     except KingyoError as error:

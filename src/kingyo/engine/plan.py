@@ -94,7 +94,7 @@ def plan(recipe: Recipe, sources: Sources) -> Plan:
     for reference in all_references(recipe):
         if reference not in sources:
             remedy = suggest(reference, sources)
-            raise KingyoError("model", expected="an opened model", received=f"'{reference}'", remedy=remedy)
+            raise KingyoError("model", "an opened model", f"'{reference}'", remedy)
     for error in misplaced_parameters(recipe, method):
         raise error
     opened = _with_merges(recipe, sources)
@@ -245,7 +245,7 @@ class PlannedCheckpoint(Checkpoint):
     def read(self, name: str) -> Tensor:
         if name not in self.tensors:
             remedy = suggest(name, self.tensors)
-            raise KingyoError(self.reference, expected="one of its tensors", received=name, remedy=remedy)
+            raise KingyoError(self.reference, "one of its tensors", name, remedy)
         return compute(self.plan.jobs_by_name[name], self.plan.sources.read)
 
     def needs(self, name: str) -> TensorInputs:

@@ -131,9 +131,7 @@ def _book(recipe: Path | RecipeBook, root: Path, options: MergeOptions) -> Recip
         return book
     if not FOLDER_NAME.fullmatch(component):
         remedy = "Name one folder of the pipelines, such as unet."
-        raise KingyoError(
-            "--component", expected="the name of a component", received=f"'{component}'", remedy=remedy
-        )
+        raise KingyoError("--component", "the name of a component", f"'{component}'", remedy)
     names = [step.name for step in book.steps]
 
     def place(reference: str) -> str:
@@ -142,7 +140,7 @@ def _book(recipe: Path | RecipeBook, root: Path, options: MergeOptions) -> Recip
     placed = book.with_recipes(lambda recipe: replaced(recipe, place))
     if placed == book:
         expected = "recipes that name a complete diffusers pipeline"
-        raise KingyoError("--component", expected=expected, received="none", remedy="Remove --component.")
+        raise KingyoError("--component", expected, "none", "Remove --component.")
     return placed
 
 
@@ -152,7 +150,7 @@ def _bad_names(book: RecipeBook) -> Iterator[KingyoError]:
             expected = "a name that can be a folder, since several recipes are written"
             received = f"'{step.name}'"
             remedy = "Use letters, digits, '.', '_' and '-'."
-            yield KingyoError(f"name: {step.name}", expected=expected, received=received, remedy=remedy)
+            yield KingyoError(f"name: {step.name}", expected, received, remedy)
 
 
 def _check_models(recipe: Recipe, models: Models, plan: Plan | None) -> Iterator[Diagnostic]:

@@ -53,7 +53,7 @@ def _layout(denoiser: Checkpoint, around: Mapping[str, Path]) -> list[FileTensor
     if "_class_name" not in denoiser.config:
         expected = "a denoiser of a diffusers pipeline"
         remedy = "Leave --single-file out."
-        raise KingyoError("--single-file", expected=expected, received=denoiser.reference, remedy=remedy)
+        raise KingyoError("--single-file", expected, denoiser.reference, remedy)
     library("--single-file", "diffusers")
     from kingyo.checkpoints.single_file_layout import single_file
 

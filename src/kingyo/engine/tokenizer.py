@@ -148,7 +148,7 @@ def _vocabulary_tensors(model: Checkpoint) -> dict[str, TensorInfo]:
     if embedding is None:
         expected = "a token embedding, since the recipe sets a tokenizer"
         remedy = "Remove tokenizer and tokenizer_source."
-        raise KingyoError(model.reference, expected=expected, received="none", remedy=remedy)
+        raise KingyoError(model.reference, expected, "none", remedy)
     rows = infos[embedding].shape[0]
     same = {name: info for name, info in infos.items() if info.shape[0] == rows}
     return {embedding: infos[embedding], **same}

@@ -68,7 +68,7 @@ def normalized(weights: Sequence[float]) -> tuple[float, ...]:
     total = math.fsum(weights)
     if abs(total) < _MIN_SUM:
         expected, remedy = "weights with a nonzero sum", "Change a weight, or set normalize to false."
-        raise KingyoError("weight", expected=expected, received=f"a sum of {total:g}", remedy=remedy)
+        raise KingyoError("weight", expected, f"a sum of {total:g}", remedy)
     return tuple(weight / total for weight in weights)
 
 

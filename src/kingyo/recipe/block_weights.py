@@ -61,7 +61,7 @@ class BlockWeights(Shape):
         if names is None:
             expected = f"{len(blocks)} numbers, for {listed(blocks, 4)} to {blocks[-1]}"
             remedy = "Use a preset for models of this structure, or add the missing numbers."
-            raise KingyoError("mbw", expected=expected, received=str(len(self.numbers)), remedy=remedy)
+            raise KingyoError("mbw", expected, str(len(self.numbers)), remedy)
         numbers = dict(zip(names, self.numbers, strict=True))
         return {block: numbers[block] for block in blocks}
 
@@ -96,5 +96,5 @@ def _number(text: str) -> float:
     if not _is_number(text):
         expected = "numbers that are separated by commas"
         received = f"'{text.strip()}'" if text.strip() else "none"
-        raise KingyoError("mbw", expected=expected, received=received, remedy=BlockWeights.FORM)
+        raise KingyoError("mbw", expected, received, BlockWeights.FORM)
     return float(text)

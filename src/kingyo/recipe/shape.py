@@ -74,7 +74,7 @@ class Shape:
             received = ", ".join(f"'{key}'" for key in remedies)
             texts = [f"'{key}': {remedy}" for key, remedy in remedies.items()]
             remedy = " ".join(texts if len(texts) > 1 else remedies.values())
-            raise KingyoError("", expected="a known key", received=received, remedy=remedy)
+            raise KingyoError("", "a known key", received, remedy)
 
 
 def parse(kind: type[T], data: object, where: str, expected: str) -> T:
@@ -122,7 +122,7 @@ def wanted(expected: str, remedy: str) -> WrapValidator:
         try:
             return handler(value)
         except ValidationError:
-            raise KingyoError("", expected=expected, received=short(value), remedy=remedy) from None
+            raise KingyoError("", expected, short(value), remedy) from None
 
     return WrapValidator(check)
 
@@ -132,7 +132,7 @@ def filled(kind: type | tuple[type, ...], expected: str, remedy: str) -> BeforeV
 
     def check(value: object) -> object:
         if not isinstance(value, kind) or not value:
-            raise KingyoError("", expected=expected, received=short(value), remedy=remedy)
+            raise KingyoError("", expected, short(value), remedy)
         return value
 
     return BeforeValidator(check)
@@ -150,7 +150,7 @@ def named(remedy: str, without: Collection[str] = ()) -> BeforeValidator:
 
 def mapping(value: object, remedy: str) -> Mapping[str, object]:
     if not isinstance(value, Mapping):
-        raise KingyoError("", expected="a mapping", received=short(value), remedy=remedy)
+        raise KingyoError("", "a mapping", short(value), remedy)
     return cast("Mapping[str, object]", value)
 
 

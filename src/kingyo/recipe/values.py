@@ -140,7 +140,7 @@ def _at_depth(value: Plain, depth: float | None, parameter: str, tensor: str) ->
     if depth is None:
         received = f"a gradient for '{tensor}', which has no depth"
         remedy = "Write one number instead of the list, or a filter for this tensor."
-        raise KingyoError(parameter, expected="one value", received=received, remedy=remedy)
+        raise KingyoError(parameter, "one value", received, remedy)
     position = depth * (len(value) - 1)
     below = min(int(position), len(value) - 1)
     low, high = value[below], value[min(below + 1, len(value) - 1)]
@@ -161,7 +161,7 @@ def _plain(value: object, where: str = "") -> Plain:
         expected = "a gradient of at least one number, or of values of one kind"
         received = short(cast("object", value)) if points else "an empty list"
         remedy = "Write numbers into the list, or remove the parameter."
-        raise KingyoError(where, expected=expected, received=received, remedy=remedy)
+        raise KingyoError(where, expected, received, remedy)
     return cast("tuple[float, ...]", points)
 
 
@@ -177,7 +177,7 @@ def _word(value: object, where: str) -> Word:
     if not isinstance(value, int | float) or not _is_finite(value):
         expected = "a finite number, true or false, or a word"
         remedy = "Write a plain number, such as 0.5."
-        raise KingyoError(where, expected=expected, received=short(value), remedy=remedy)
+        raise KingyoError(where, expected, short(value), remedy)
     return float(value)
 
 
