@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from traceback import extract_tb
 from typing import NoReturn
 
 import numpy as np
 
+from kingyo.engine.modules import SliceKey
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.kernels import Lazy
@@ -47,6 +48,9 @@ class TensorJob:
         method: the merge method; None copies the tensor, and all inputs must be equal.
         inputs: the tensors to merge, without the base.
         base: the tensor of the base, or None.
+        depth: depth of its layer in the slice or model, from 0 (first) to 1 (last). As in mergekit, a slice
+            of one layer has depth 1.
+        key: the merge of the recipe that makes it; None for a copied tensor.
         values: parameters of the method.
         seed: seed of a random method.
     """
@@ -54,11 +58,13 @@ class TensorJob:
     name: str
     shape: tuple[int, ...]
     dtype: str
-    method: MergeMethod | None
+    method: MergeMethod | None = None
     inputs: tuple[TensorInput, ...]
-    base: TensorInput | None
-    values: MethodValues
-    seed: int
+    base: TensorInput | None = None
+    depth: float = 0.0
+    key: SliceKey | None = None
+    values: MethodValues = field(default_factory=MethodValues)
+    seed: int = 0
 
     @property
     def reads(self) -> tuple[TensorInput, ...]:

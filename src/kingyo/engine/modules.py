@@ -11,7 +11,7 @@ from functools import cached_property
 
 from kingyo.errors import KingyoError
 from kingyo.methods import MergeMethod, takes_base
-from kingyo.recipe import Module, Recipe, Slice, Source, Values, selectors
+from kingyo.recipe import Module, Recipe, Slice, Source, Values
 
 OUTSIDE = -1
 """Position of the merge of all tensors outside of sliced layers."""
@@ -55,14 +55,10 @@ class SliceMerge:
         return self.merged if self.base is None else (self.base, *self.merged)
 
     @cached_property
-    def selectors(self) -> tuple[object, ...]:
-        """The filters of all parameters, and which of them have gradients, without numbers."""
-        return tuple(selectors(level) for level in (*self.levels, *(entry.own for entry in self.merged)))
-
-    @cached_property
     def is_constant(self) -> bool:
         """Whether all tensors have equal values: no parameter has a gradient or a filter."""
-        return not any(self.selectors)
+        given = (*self.levels, *(entry.own for entry in self.merged))
+        return not any(isinstance(value, tuple) for values in given for value in values.values())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
 from kingyo.checkpoints import Layout
-from kingyo.engine.binding import BoundTensor
-from kingyo.engine.modules import ModuleMerge, SliceMerge
+from kingyo.engine.jobs import TensorJob
+from kingyo.engine.modules import ModuleMerge, SliceKey, SliceMerge
 from kingyo.errors import KingyoError, listed, nearest, suggest
 from kingyo.methods import MergeMethod, MethodValues, Parameter, takes_base
 from kingyo.methods.catalogue import with_command
@@ -23,7 +23,6 @@ from kingyo.recipe import (
     Values,
     Word,
     look_up,
-    selection,
 )
 from kingyo.vocabulary import Diagnostic
 
@@ -32,53 +31,51 @@ ParameterPlace = tuple[str, Values, bool, bool]
 _MAX_FILTERS = 5
 
 
-def resolve(piece: SliceMerge, method: MergeMethod, tensor: BoundTensor) -> MethodValues:
-    """Return the values for one tensor.
+Words = tuple[tuple[Word | None, ...], ...]
+
+
+def words_of(piece: SliceMerge, method: MergeMethod, job: TensorJob) -> Words:
+    """Return the values for one tensor as written, by parameter: one, or one for each source.
 
     Filters of a source's values match the tensor's name in that source; filters of shared values match its
     name in the output. The two differ where slices move layers, as in mergekit.
     """
-    shared: dict[str, float | bool] = {}
-    per_source: dict[str, tuple[float, ...]] = {}
-    for parameter in method.params:
-        name = parameter.name
-        if not parameter.per_source:
-            shared[name] = _value(parameter, piece.levels, tensor.name, tensor.depth, tensor.name)
-            continue
-        per_source[name] = tuple(
-            _value(parameter, (entry.own, *piece.levels), read.tensor, tensor.depth, entry.reference)
-            for entry, read in zip(piece.merged, tensor.inputs, strict=True)
-        )
-    return MethodValues(shared=shared, per_source=per_source)
-
-
-def selection_of(piece: SliceMerge, method: MergeMethod, tensor: BoundTensor) -> Hashable:
-    """Return the filters that match a tensor, and its depth if there are gradients, for all parameters.
-
-    Tensors of a merge with equal selections have equal values. A selection depends on ``piece.selectors``,
-    not on the numbers.
-    """
+    named = [
+        ((entry.own, *piece.levels), read.tensor)
+        for entry, read in zip(piece.merged, job.inputs, strict=True)
+    ]
     return tuple(
-        tuple(
-            selection((entry.own, *piece.levels), parameter.name, read.tensor, tensor.depth)
-            for entry, read in zip(piece.merged, tensor.inputs, strict=True)
-        )
+        tuple(look_up(levels, parameter.name, name, job.depth) for levels, name in named)
         if parameter.per_source
-        else selection(piece.levels, parameter.name, tensor.name, tensor.depth)
+        else (look_up(piece.levels, parameter.name, job.name, job.depth),)
         for parameter in method.params
     )
 
 
+def resolve(words: Words, piece: SliceMerge, method: MergeMethod, job: TensorJob) -> MethodValues:
+    """Return the checked values of ``words_of``, with defaults."""
+    shared: dict[str, float | bool] = {}
+    per_source: dict[str, tuple[float, ...]] = {}
+    for parameter, given in zip(method.params, words, strict=True):
+        if not parameter.per_source:
+            shared[parameter.name] = _value(parameter, given[0], piece.levels, job.name, job.name)
+            continue
+        per_source[parameter.name] = tuple(
+            _value(parameter, word, (entry.own, *piece.levels), read.tensor, entry.reference)
+            for word, entry, read in zip(given, piece.merged, job.inputs, strict=True)
+        )
+    return MethodValues(shared=shared, per_source=per_source)
+
+
 def _value(
-    parameter: Parameter, levels: Sequence[Values], tensor: str, depth: float, where: str
+    parameter: Parameter, word: Word | None, levels: Sequence[Values], tensor: str, where: str
 ) -> float | bool:
-    value = look_up(levels, parameter.name, tensor, depth)
-    if value is None and parameter.default is None and (filters := _filters(levels, parameter.name)):
+    if word is None and parameter.default is None and (filters := _filters(levels, parameter.name)):
         expected = f"a value for the tensor {tensor}: {parameter.doc}"
         received = f"none: the filters ({listed([*map(repr, filters)], _MAX_FILTERS)}) match other tensors"
         remedy = "Add a last entry without filter for all other tensors: `- value: 0.5`."
         raise KingyoError(f"{parameter.name} of {where}", expected, received, remedy)
-    return _valid(parameter, value, where)
+    return _valid(parameter, word, where)
 
 
 def _valid(parameter: Parameter, value: Word | None, where: str) -> float | bool:
@@ -182,18 +179,19 @@ def _words(value: Value) -> Iterator[Word]:
 
 
 def unmatched_filters(
-    method: MergeMethod, merges: Sequence[tuple[SliceMerge, Sequence[BoundTensor]]]
+    method: MergeMethod, merges: Mapping[SliceKey, SliceMerge], jobs: Iterable[TensorJob]
 ) -> tuple[Diagnostic, ...]:
     """Return a warning for each filter that matches none of the tensors it could apply to.
 
-    Args:
-        method: the merge method.
-        merges: merges with filters, each with all its tensors. A filter that several merges share, such as
-            one of a recipe with slices, needs to match in only one of them.
+    A filter that several merges share, such as one of a recipe with slices, needs to match in only one.
     """
+    varying = {key: list[TensorJob]() for key, merge in merges.items() if not merge.is_constant}
+    for job in jobs if varying else ():
+        if job.key in varying:
+            varying[job.key].append(job)
     names_of: dict[tuple[str, str], set[str]] = {}
-    for piece, tensors in merges:
-        for where, filters, names in _uses(method, piece, tensors):
+    for key, tensors in varying.items():
+        for where, filters, names in _uses(method, merges[key], tensors):
             for each in filters:
                 names_of.setdefault((where, each), set()).update(names)
     return tuple(
@@ -210,7 +208,7 @@ def unmatched_filters(
 
 
 def _uses(
-    method: MergeMethod, piece: SliceMerge, tensors: Sequence[BoundTensor]
+    method: MergeMethod, piece: SliceMerge, tensors: Sequence[TensorJob]
 ) -> Iterator[tuple[str, Sequence[str], Sequence[str]]]:
     """Yield the place of filters, the filters, and the names that they are matched with; see ``resolve``."""
     for parameter in method.params:
