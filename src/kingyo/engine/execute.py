@@ -7,7 +7,6 @@ the number of threads, except for methods that state otherwise (``methods.reprod
 from __future__ import annotations
 
 import math
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -19,7 +18,8 @@ from kingyo.engine.sources import Sources
 from kingyo.io.lazy_torch import Tensor, is_loaded, torch
 from kingyo.kernels import Lazy
 from kingyo.kernels.blocks import Span, spans
-from kingyo.kernels.loop_arguments import MAX_SOURCES
+from kingyo.kernels.loops import MAX_SOURCES
+from kingyo.kernels.machine_code import is_used
 from kingyo.kernels.raw_tensor import AnyTensor, empty_vector
 from kingyo.kernels.threads import Execution, execution, has_compiler, map_spans, n_threads, next_of
 from kingyo.kernels.writing import ParallelWrites, PendingWrite, write
@@ -128,7 +128,7 @@ def is_described(job: TensorJob) -> bool:
 def _compiles(jobs: Sequence[TensorJob], options: MergeOptions) -> bool:
     if options.compiled is not None:
         return options.compiled and has_compiler()
-    if "kingyo.kernels.compiled_loops" in sys.modules or sum(map(_size, jobs)) >= _COMPILE_FROM:
+    if is_used() or sum(map(_size, jobs)) >= _COMPILE_FROM:
         return has_compiler()
     # the import of torch takes longer than that of the loops
     return not is_loaded() and all(map(is_described, jobs)) and has_compiler()
