@@ -115,7 +115,6 @@ def _charts(
 
 
 def _rows(groups: Mapping[str, ComparisonSums], values: Mapping[str, Value]) -> Rows:
-    """Return one row per group and series that has a value."""
     return [
         {"group": group, "name": name, "value": number}
         for group, sums in groups.items()

@@ -330,7 +330,6 @@ def _measure(tensors: Sequence[Tensor], progress: Callable[[int], None], *, has_
 
 
 def _fill_weights(rows: Tensor, sums: ComparisonSums) -> None:
-    """Fill in the sums over weights; each row is a model."""
     sums.products[:] = (rows @ rows.T).numpy()
     for i, j in combinations(range(len(rows)), 2):
         gap = rows[i] - rows[j]

@@ -117,8 +117,6 @@ class _Binder:
         return self._job(info.name, info, (TensorInput(reference=reference, tensor=info.name),))
 
     def _complete(self, info: TensorInfo, module: ModuleMerge, at: int, depth: float) -> TensorJob:
-        """Bind a tensor that every model has under the same name."""
-
         def read(entry: SliceInput) -> TensorInput:
             return TensorInput(reference=self._fits.keys[module.name, entry.reference], tensor=info.name)
 
@@ -186,7 +184,6 @@ class _LayerShapes:
                 self._known.setdefault(stack.rest(name), set()).add(template.tensors[name].shape)
 
     def counterpart(self, model: Checkpoint) -> Stack:
-        """Return the layers of a model, which it may have under another name."""
         return _numbered(counterpart(self._template, model, self._stack), self.prefix, model)
 
     def check(self, tensors: Mapping[str, TensorInfo], layer: str) -> None:

@@ -10,11 +10,14 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from threading import local
+from typing import cast
 
+from kingyo.checkpoints.writer import MAX_SHARD_BYTES
 from kingyo.engine.jobs import TensorJob, method_failed, not_finite, result
-from kingyo.engine.options import MergeOptions
 from kingyo.engine.sources import Sources
+from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, is_loaded, torch
 from kingyo.kernels import Lazy
 from kingyo.kernels.blocks import Span, spans
@@ -24,6 +27,54 @@ from kingyo.kernels.raw_tensor import AnyTensor, empty_vector
 from kingyo.kernels.threads import Execution, execution, has_compiler, map_spans, n_threads, next_of
 from kingyo.kernels.writing import ParallelWrites, PendingWrite, write
 from kingyo.methods import describes
+
+MAX_THREADS = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeOptions:
+    """Options of a merge. A live model needs ``threads``, ``compiled`` and ``allow_nonfinite`` only.
+
+    Attributes:
+        seed: seed of random methods; overrides the recipe's.
+        max_shard_bytes: the largest size of a weight file.
+        threads: number of threads; None: as many as torch uses.
+        compiled: use compiled loops; None uses them where they save time, and always for live models.
+        force: replace the model in the output folder.
+        allow_nonfinite: continue if weights are NaN or infinite.
+        copy_code: copy the Python files that a config names. They are not run.
+        ignore_licences: merge models whose licences forbid it, at the user's responsibility.
+        component: the component to merge, if the recipe names complete diffusers pipelines.
+        pipeline: also write the pipeline around a component.
+        single_file: also write a diffusion model as one file in the community's layout.
+        allow_pickle: read weights that exist only as pickles; see ``open_checkpoint``.
+
+    Raises:
+        KingyoError: ``seed`` or ``threads`` is out of range.
+    """
+
+    seed: int | None = None
+    max_shard_bytes: int = MAX_SHARD_BYTES
+    threads: int | None = None
+    compiled: bool | None = None
+    force: bool = False
+    allow_nonfinite: bool = False
+    copy_code: bool = False
+    ignore_licences: bool = False
+    component: str | None = None
+    pipeline: bool = False
+    single_file: bool = False
+    allow_pickle: bool = False
+
+    def __post_init__(self) -> None:
+        for key, least, most in (("seed", 0, math.inf), ("threads", 1, MAX_THREADS)):
+            value = cast(object, getattr(self, key))
+            if value is not None and (type(value) is not int or not least <= value <= most):
+                expected = f"a whole number of at least {least}"
+                expected += "" if most == math.inf else f" and at most {most}"
+                remedy = f"Set {key} to such a number, or leave it out."
+                raise KingyoError(key, expected, repr(value)[:80], remedy)
+
 
 LARGE = 1 << 22  # elements; larger tensors are divided between threads
 _COMPILE_FROM = 1 << 24  # elements of all jobs; for fewer, loading compiled code takes longer than the merge
@@ -101,7 +152,6 @@ class _Runner:
         self._broken(job)
 
     def _write(self, job: TensorJob, merged: Tensor | Lazy, span: Span) -> bool:
-        """Compute a span part by part; return whether all its numbers are finite."""
         finite = True
         for start, stop in spans(span[1] - span[0], PART):
             place = self._buffers.get(stop - start, job.dtype)
@@ -199,7 +249,6 @@ class _Batches:
         self._ready.append((job, pending))
 
     def begin(self, *, others_alone: bool = False) -> None:
-        """Start on what was added; see ``ParallelWrites``."""
         writes = [pending for _, pending in self._ready]
         self._begun.append((self._ready, ParallelWrites(writes, others_alone=others_alone)))
         self._ready = []
@@ -232,7 +281,6 @@ def _side_by_side(jobs: Sequence[TensorJob], here: Execution, run: Callable[[Ten
 
 
 def _groups(jobs: Sequence[TensorJob]) -> Iterator[list[TensorJob]]:
-    """Yield sequences of small tensors, and large ones alone."""
     group: list[TensorJob] = []
     filled = 0
     for job in jobs:

@@ -144,7 +144,6 @@ class _ModelFitter:
         only: Collection[str] | None,
         without: Stack | None = None,
     ) -> Fit:
-        """Fit some models, and record the keys by which the module reads them."""
         others = {
             reference: _without_layers(self._opened[reference], without, self._template)
             for reference in references
@@ -163,7 +162,6 @@ class _ModelFitter:
         return result
 
     def _joined_template(self) -> Checkpoint:
-        """Return the template with the changes of all modules."""
         changed = [each for each in self._fits if each.like is not self._template]
         if len(self._fits) == 1 or not changed:
             return changed[0].like if changed else self._template
@@ -186,7 +184,6 @@ def _without_layers(model: Checkpoint, stack: Stack | None, template: Checkpoint
 
 
 def _is_as_stored(as_read: Checkpoint, model: Checkpoint) -> bool:
-    """Return whether a fitted model is read under the names and in the shapes that are stored."""
     return as_read is model or all(
         info == model.tensors.get(name)
         and [each is model for each, _ in as_read.needs(name).others] == [True]

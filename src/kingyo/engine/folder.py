@@ -8,12 +8,11 @@ from typing import Protocol
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.header import OutTensor
+from kingyo.checkpoints.single_file_layout import single_file_name, single_file_parts
 from kingyo.checkpoints.writer import CODE, CheckpointWriter
-from kingyo.engine.execute import execute
+from kingyo.engine.execute import MergeOptions, execute
 from kingyo.engine.jobs import TensorJob
-from kingyo.engine.options import MergeOptions
 from kingyo.engine.plan import Plan
-from kingyo.engine.single_file import single_file_name, single_file_parts
 from kingyo.engine.sources import on_disk
 from kingyo.errors import KingyoError
 from kingyo.kernels.raw_tensor import AnyTensor

@@ -6,9 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from kingyo.engine.execute import Prepared, fill
+from kingyo.engine.execute import MergeOptions, Prepared, fill
 from kingyo.engine.jobs import TensorJob, not_finite, result
-from kingyo.engine.options import MergeOptions
 from kingyo.engine.plan import Plan
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
@@ -78,7 +77,6 @@ class _LiveSink:
         return n_bytes
 
     def end(self, job: TensorJob, pending: PendingWrite, is_finite: bool) -> None:
-        """Check a filled tensor, and convert it if the live tensor has a wider dtype."""
         if not is_finite and not self._nonfinite:
             raise not_finite(job, self._tensors.read)
         live = self._weights[job.name]
@@ -93,7 +91,6 @@ class _LiveSink:
 
 
 def _check_live(plan: Plan, weights: Mapping[str, Tensor]) -> None:
-    """Check that the live tensors are those of the plan, each in separate memory."""
     _check_names(plan, weights)
     owners: dict[int, str] = {}
     for job in plan.jobs:

@@ -79,7 +79,6 @@ def _value(
 
 
 def _valid(parameter: Parameter, value: Word | None, where: str) -> float | bool:
-    """Return the checked value of a parameter, or its default if the value is None."""
     if value is None:
         value = parameter.default
     if value is None:
@@ -169,7 +168,6 @@ def _of_models(
 
 
 def _words(value: Value) -> Iterator[Word]:
-    """Yield all single values of a parameter: points of gradients, values with filters, numbers of blocks."""
     value = value.numbers if isinstance(value, BlockWeights) else value
     for each in value if isinstance(value, tuple) else (value,):
         if isinstance(each, Conditional):
@@ -196,11 +194,11 @@ def unmatched_filters(
                 names_of.setdefault((where, each), set()).update(names)
     return tuple(
         Diagnostic(
-            level="warning",
-            argument=where,
-            expected="filters that match a tensor",
-            received=f"'{each}', which matches none and has no effect",
-            remedy=_similar(each, names),
+            "warning",
+            where,
+            "filters that match a tensor",
+            f"'{each}', which matches none and has no effect",
+            _similar(each, names),
         )
         for (where, each), names in names_of.items()
         if not any(each in name for name in names)

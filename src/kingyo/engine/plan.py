@@ -20,8 +20,7 @@ from kingyo.checkpoints.checkpoint import TensorInputs
 from kingyo.checkpoints.writer import copy_companions
 from kingyo.engine.binding import Binding, bind, binding_key
 from kingyo.engine.jobs import TensorJob, compute
-from kingyo.engine.layer_path import path_to_slices
-from kingyo.engine.modules import ModuleMerge, SliceKey, SliceMerge, expand_modules
+from kingyo.engine.modules import ModuleMerge, SliceKey, SliceMerge, expand_modules, path_to_slices
 from kingyo.engine.parameters import (
     Words,
     misplaced_parameters,
@@ -71,10 +70,7 @@ class Plan:
     def diagnostics(self) -> tuple[Diagnostic, ...]:
         """Warnings: the models differ in more than their weights, or a filter matches no tensor."""
         expected, remedy = "models that differ only in their weights", "Check that this is what you want."
-        differences = (
-            Diagnostic(level="warning", argument="models", expected=expected, received=each, remedy=remedy)
-            for each in self.differences
-        )
+        differences = (Diagnostic("warning", "models", expected, each, remedy) for each in self.differences)
         return (*differences, *unmatched_filters(self.method, self.merges, self.jobs))
 
     @cached_property
@@ -152,7 +148,6 @@ def _with_merges(recipe: Recipe, sources: Sources) -> Sources:
 
 
 def _aligned(recipe: Recipe, sources: Sources) -> tuple[Alignment | None, Sources]:
-    """Give all models one vocabulary if the recipe sets a tokenizer."""
     choice = tokenizer_choice(recipe)
     if choice is None:
         return None, sources

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from kingyo.checkpoints import Checkpoint, TensorInfo
 from kingyo.checkpoints.checkpoint import TensorInputs
-from kingyo.checkpoints.roles import is_vocabulary
+from kingyo.checkpoints.stacks import is_vocabulary
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.recipe import Recipe

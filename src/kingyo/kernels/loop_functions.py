@@ -265,7 +265,6 @@ def _count(numbers, shift, places):
 
 @inline
 def _scatter(before, shift, mask, places, after):
-    """Sort by one digit."""
     for key in before:
         value = (key >> shift) & mask
         after[places[value]] = key

@@ -105,7 +105,6 @@ def converts_halves() -> bool:
 
 
 def _widened(builder, half):
-    """Return a float16 as float32."""
     if converts_halves():
         return builder.fpext(half, FLOAT)
     bits = builder.zext(builder.bitcast(half, I16), I32)
@@ -118,7 +117,6 @@ def _widened(builder, half):
 
 
 def _narrowed(builder, number):
-    """Return the nearest float16, ties to even."""
     if converts_halves():
         return builder.fptrunc(number, HALF)
     bits = builder.bitcast(number, I32)

@@ -78,7 +78,6 @@ def _indented(lines: list[str]) -> list[str]:
 
 
 def _arguments(form: LoopForm) -> Iterator[str]:
-    """Yield the lines that name the arguments."""
     n = len(form.terms)
     yield "worst = u32(0)"
     yield "base, scale, least_variance = addresses[0], numbers[0], numbers[1]"
@@ -91,7 +90,6 @@ def _arguments(form: LoopForm) -> Iterator[str]:
 
 
 def _entry(form: LoopForm) -> Iterator[str]:
-    """Yield the lines of ``entry``, which computes one entry."""
     yield "@inline"
     yield f"def entry({', '.join([*_inputs(form, ''), *_numbers(form)])}):"
     for k, term in enumerate(form.terms):
@@ -124,7 +122,6 @@ def _call(form: LoopForm, suffix: str) -> str:
 
 
 def _selection(form: LoopForm) -> list[str]:
-    """Return the lines that drop entries that vary little."""
     if not form.most_varied:
         return []
     dropped = (f"d{k} = pick(is_steady, ZERO, d{k})" for k in range(len(form.terms)))
@@ -132,7 +129,6 @@ def _selection(form: LoopForm) -> list[str]:
 
 
 def _variance(form: LoopForm) -> list[str]:
-    """Return the lines that compute the variance; see ``weighted_sum.variance``."""
     n = len(form.terms)
     if n == 1:
         return ["variance = ZERO"]
@@ -148,7 +144,6 @@ def _sum(form: LoopForm, name: str) -> str:
 
 
 def _weighted_sum(form: LoopForm) -> list[str]:
-    """Return the lines of a weighted sum; see ``WeightedSum``."""
     lines = [f"t{k} = d{k} * factor{k}" for k in range(len(form.terms))]
     lines += _elected(form) if form.elect else [f"total = {_sum(form, 't')}"]
     lines += ["total = total * scale"] if form.scaled else []
@@ -169,7 +164,6 @@ def _elected(form: LoopForm) -> list[str]:
 
 
 def _result(form: LoopForm) -> list[str]:
-    """Return the lines that return the result of ``entry``."""
     if form.result == "rows":
         return [f"return {', '.join(f'd{k}' for k in range(len(form.terms)))},"]
     if form.result == "size":
@@ -350,7 +344,6 @@ def _loop_term(letter: str, mask: LoopMask) -> LoopTerm:
 
 
 def _loop_mask(mask: Mask | None) -> LoopMask | None:
-    """Return the mask for a loop; None for a user's mask."""
     if mask is None:
         return _NO_MASK
     return mask.loop_mask() if isinstance(mask, CompiledMask) else None

@@ -92,7 +92,6 @@ def has_code() -> bool:
 
 
 def _code(name: str, kinds: Sequence[Kind], text: str) -> tuple[str, bytes]:
-    """Return the symbol of a function and its object code, from disk or from numba."""
     file = hashlib.sha256(repr((name, kinds, text)).encode()).hexdigest()[:32]
     for folder in _folders():
         with suppress(OSError, ValueError):
@@ -175,7 +174,6 @@ def _sources() -> Iterator[bytes]:
 
 
 def _load(symbol: str, code: bytes) -> int:
-    """Return the address of a function of object code."""
     import llvmlite.binding as llvm
 
     _initialize()

@@ -175,7 +175,6 @@ class MagnitudeMask(CompiledMask):
     high: Threshold | None = None  # selects the very largest, which are dropped; None drops none
 
     def apply(self, delta: Tensor, span: Span) -> None:
-        """See ``Mask``."""
         sizes = delta.abs()
         if self.low is not None:
             delta.masked_fill_(self.low.excludes(sizes, span[0]), 0.0)
@@ -184,7 +183,6 @@ class MagnitudeMask(CompiledMask):
             delta.masked_fill_(others.logical_not_(), 0.0)
 
     def loop_mask(self) -> LoopMask:
-        """See ``CompiledMask``."""
         if self.high is None:
             return LoopMask("largest", self.low or 0.0)
         return LoopMask("between", self.low or 0.0, self.high)
@@ -203,12 +201,10 @@ class BernoulliMask(CompiledMask):
         return math.ceil(float(np.float32(self.density)) * N_VALUES)
 
     def apply(self, delta: Tensor, span: Span) -> None:
-        """See ``Mask``."""
         numbers = uniform(self.key, *span, delta.device)
         delta.masked_fill_(numbers >= self.threshold / N_VALUES, 0.0)
 
     def loop_mask(self) -> LoopMask:
-        """See ``CompiledMask``."""
         return LoopMask("bernoulli", self.threshold, key=self.key)
 
 
@@ -223,7 +219,6 @@ class RankedBernoulliMask(CompiledMask):
     inverse: bool = False  # divide kept entries by their probability
 
     def apply(self, delta: Tensor, span: Span) -> None:
-        """See ``Mask``."""
         ranks = torch.as_tensor(self.ranks[span[0] : span[1]])
         probability = ranks.int().float().mul_(float(np.float32(self.step)))
         probability.add_(float(np.float32(self.least)))
@@ -232,7 +227,6 @@ class RankedBernoulliMask(CompiledMask):
             delta.div_(probability.clamp_(min=SMALLEST_PROBABILITY))
 
     def loop_mask(self) -> LoopMask:
-        """See ``CompiledMask``."""
         assert isinstance(self.ranks, np.ndarray), "loops run on the processor"
         name = "rescaled_ranked_bernoulli" if self.inverse else "ranked_bernoulli"
         return LoopMask(name, self.least, self.step, self.key, self.ranks)

@@ -88,7 +88,6 @@ class _Bin(NamedTuple):
 
 
 def _entries_of_bin(loop: SumLoop, n: int, counts: Counts, index: int) -> _Bin:
-    """Return the entries of one bin of the ``size_counts``."""
     wanted = np.uint32(int(counts[0]) + index - 1)
 
     def collect(span: Span) -> _Bin:

@@ -270,7 +270,6 @@ def _mean_logarithm(m: Sequence[float], cosines: Matrix) -> list[float]:
 
 
 def _norm(x: Sequence[float], products: Matrix) -> float:
-    """Return the length of a combination of vectors with these inner products."""
     squares = (a * b * xy for a, row in zip(x, products, strict=True) for b, xy in zip(x, row, strict=True))
     return math.sqrt(max(0.0, math.fsum(squares)))
 

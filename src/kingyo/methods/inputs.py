@@ -242,7 +242,6 @@ class MergeInputs:
         return self._base
 
     def _tensors(self, vectors: Vectors) -> tuple[Sequence[AnyTensor], AnyTensor | None]:
-        """Return tensors, and the base of their sum."""
         if vectors == "base and sources":
             return (self._known_base, *self._sources), None
         return self._sources, self._known_base if vectors == "task vectors" else None

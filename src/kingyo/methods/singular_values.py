@@ -200,7 +200,6 @@ def leading_parts(source: Tensor, base: Tensor) -> Parts:
 
 
 def _bands(sizes: Tensor, vectors: Tensor) -> list[Tensor]:
-    """Return the vectors of the top and of the middle band, given descending singular values."""
     energy = sizes.square()
     before, total = energy.cumsum(0) - energy, energy.sum()
     band = (before * BANDS >= total).long() + (before * BANDS >= 2 * total).long()

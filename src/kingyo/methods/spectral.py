@@ -112,7 +112,6 @@ def nearest_orthogonal(columns: Tensor) -> tuple[Tensor, Tensor]:
 def _merge(
     sources: Sequence[Tensor], base: Tensor, core: Callable[[Sequence[Tensor]], Tensor]
 ) -> Tensor | None:
-    """Merge matrices; return None if they are not finite."""
     rows, columns = base.shape
     if columns > rows:
         turned = [each.t() for each in sources]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar, cast
 
-from pydantic import BeforeValidator, Field, ValidationInfo
+from pydantic import BeforeValidator, Field
 
 from kingyo.errors import KingyoError
 from kingyo.io.units import counted
@@ -49,10 +49,10 @@ class _Location(Shape):
     revision: Text | None = None
 
 
-def _parse_location(value: object, info: ValidationInfo) -> object:
+def _parse_location(value: object) -> object:
     if not isinstance(value, Mapping):
         return value
-    location = validate(_Location, cast("object", value), info.context)
+    location = validate(_Location, cast("object", value))
     return f"{location.path}@{location.revision}" if location.revision else location.path
 
 
@@ -62,10 +62,10 @@ class _Parts(Shape):
     lora: Annotated[Text | None, BeforeValidator(_parse_location)] = None
 
 
-def _parse_parts(value: object, info: ValidationInfo) -> object:
+def _parse_parts(value: object) -> object:
     if not isinstance(value, Mapping):
         return None if value == "" else value
-    parts = validate(_Parts, cast("object", value), info.context)
+    parts = validate(_Parts, cast("object", value))
     return f"{parts.model}+{parts.lora}" if parts.lora else parts.model
 
 

@@ -87,7 +87,6 @@ def _known(word: str, known: Collection[str], key: str = "") -> str:
 
 
 def _parse_dtype(word: str) -> str:
-    """Parse a dtype, which may begin with ``torch.``."""
     plain = word.removeprefix("torch.")
     if plain == "float64":
         expected, remedy = f"one of {', '.join(DTYPES)}", "Write float32, the widest dtype for a merge."
