@@ -82,10 +82,7 @@ def _valid(parameter: Parameter, value: Word | None, where: str) -> float | bool
     if value is None:
         value = parameter.default
     if value is None:
-        expected = f"a value: {parameter.doc}"
-        received = "nothing"
-        remedy = "Set it under parameters: of the model or of the recipe."
-        raise KingyoError(f"{parameter.name} of {where}", expected, received, remedy)
+        raise _missing_error(parameter, where)
     if isinstance(value, str):
         expected = "true or false" if parameter.kind == "bool" else "a number"
         received = f"'{value}'"
@@ -94,6 +91,11 @@ def _valid(parameter: Parameter, value: Word | None, where: str) -> float | bool
     if parameter.kind == "bool" and value in (0, 1):  # mergekit allows normalize: 1
         value = bool(value)
     return parameter.check(value, where)
+
+
+def _missing_error(parameter: Parameter, where: str) -> KingyoError:
+    remedy = "Set it under parameters: of the model or of the recipe."
+    return KingyoError(f"{parameter.name} of {where}", f"a value: {parameter.doc}", "nothing", remedy)
 
 
 def misplaced_parameters(recipe: Recipe, method: MergeMethod) -> Iterator[KingyoError]:
@@ -114,8 +116,13 @@ def misplaced_parameters(recipe: Recipe, method: MergeMethod) -> Iterator[Kingyo
                 yield KingyoError(where, expected, f"'{name}'", remedy)
 
 
-def invalid_parameters(recipe: Recipe, method: MergeMethod) -> Iterator[KingyoError]:
-    """Yield an error for each parameter with a value of the wrong kind or out of bounds."""
+def parameter_mistakes(recipe: Recipe, method: MergeMethod) -> Iterator[KingyoError]:
+    """Yield an error for each parameter that is misplaced, invalid or missing.
+
+    A parameter of a complete model is missing if it has neither a value nor a default; one that is probably
+    misspelt is not.
+    """
+    yield from misplaced_parameters(recipe, method)
     known = {parameter.name: parameter for parameter in method.params}
     for where, values, *_ in _places(recipe, method):
         for name, value in values.items():
@@ -125,22 +132,11 @@ def invalid_parameters(recipe: Recipe, method: MergeMethod) -> Iterator[KingyoEr
                 except KingyoError as error:
                     yield with_command(error, method)
                     break
-
-
-def missing_parameters(recipe: Recipe, method: MergeMethod) -> Iterator[KingyoError]:
-    """Yield an error for each parameter of a complete model that has neither a value nor a default.
-
-    A parameter that is probably misspelt is not missing.
-    """
-    known = [parameter.name for parameter in method.params]
     for source in recipe.sources:
         given = {nearest(name, known) for name in (*recipe.parameters, *source.parameters)}
         for parameter in method.params if source.model != recipe.base_model else ():
-            if parameter.per_source and parameter.name not in given:
-                try:
-                    _valid(parameter, None, source.model)
-                except KingyoError as error:
-                    yield error
+            if parameter.per_source and parameter.name not in given and parameter.default is None:
+                yield _missing_error(parameter, source.model)
 
 
 def _places(recipe: Recipe, method: MergeMethod) -> Iterator[ParameterPlace]:

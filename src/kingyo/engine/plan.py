@@ -30,7 +30,7 @@ from kingyo.engine.parameters import (
     words_of,
 )
 from kingyo.engine.sources import Sources
-from kingyo.engine.tokenizer import Alignment, align, template_files
+from kingyo.engine.tokenizer import align, template_files, with_vocabulary
 from kingyo.errors import KingyoError, suggest
 from kingyo.io.lazy_torch import Tensor
 from kingyo.methods import METHODS, MergeMethod, MethodValues, check_together
@@ -112,13 +112,13 @@ def plan(recipe: Recipe, sources: Sources) -> Plan:
         expand_modules(sliced, method, recipe.base_model if recipe.path else None),
         lambda: opened[sliced.template].layout,
     )
-    alignment, aligned = _aligned(recipe, opened)
+    vocabulary, aligned = _aligned(recipe, opened)
     key = binding_key(sliced, modules)
     binding, bound = _bound(sliced, modules, aligned, key)
     merges = {(each.name, at): piece for each in modules for at, piece in each.by_position.items()}
     like, tokenizer_files = binding.template, None
-    if alignment is not None:
-        like, tokenizer_files = alignment.with_config(like), alignment.files(like)
+    if vocabulary is not None:
+        like, tokenizer_files = with_vocabulary(like, vocabulary)
     elif recipe.chat_template is not None:
         tokenizer_files = template_files(recipe, like, opened)
     return Plan(
@@ -127,7 +127,7 @@ def plan(recipe: Recipe, sources: Sources) -> Plan:
         jobs=tuple(_jobs(recipe, method, merges, binding.jobs)),
         sources=bound,
         like=like,
-        vocabulary=None if alignment is None else alignment.vocabulary,
+        vocabulary=vocabulary,
         tokenizer_files=tokenizer_files,
         merges=merges,
         differences=binding.fitted.warnings,
@@ -147,15 +147,15 @@ def _with_merges(recipe: Recipe, sources: Sources) -> Sources:
     return Sources({**sources, **results}, sources.folder)
 
 
-def _aligned(recipe: Recipe, sources: Sources) -> tuple[Alignment | None, Sources]:
+def _aligned(recipe: Recipe, sources: Sources) -> tuple[Vocabulary | None, Sources]:
     choice = tokenizer_choice(recipe)
     if choice is None:
         return None, sources
     key = json.dumps([choice.to_dict(), recipe.chat_template, recipe.base_model, recipe.references])
 
-    def compute() -> tuple[Alignment, Sources]:
-        alignment = align(recipe, choice, sources)
-        return alignment, sources.as_seen(alignment.models, key)
+    def compute() -> tuple[Vocabulary, Sources]:
+        vocabulary, models = align(recipe, choice, sources)
+        return vocabulary, sources.as_seen(models, key)
 
     return sources.once(("alignment", key), compute)
 
