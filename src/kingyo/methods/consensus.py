@@ -17,7 +17,7 @@ from kingyo.kernels.statistics import activity
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter
 from kingyo.methods.inputs import TensorContext
-from kingyo.methods.task_vectors import EQUAL_WEIGHT, LAMBDA, OnBase
+from kingyo.methods.linear import EQUAL_WEIGHT, LAMBDA, OnBase
 
 
 class Consensus(OnBase):

@@ -21,6 +21,7 @@ from kingyo.kernels.blocks import spans
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter
 from kingyo.methods.inputs import TensorContext
+from kingyo.methods.linear import EQUAL_WEIGHT, LAMBDA, WEIGHT, OnBase
 from kingyo.methods.spectral import (
     SPECTRAL,
     Spectral,
@@ -31,7 +32,6 @@ from kingyo.methods.spectral import (
     nearest_orthogonal,
     side_by_side,
 )
-from kingyo.methods.task_vectors import EQUAL_WEIGHT, LAMBDA, WEIGHT, OnBase
 
 BANDS = 3
 _ROWS_AT_ONCE = 1 << 10

@@ -17,7 +17,7 @@ from kingyo.kernels import WeightedSum, weighted_sum
 from kingyo.kernels.blocks import Span, spans
 from kingyo.methods.contract import Guide, MethodValues, Parameter
 from kingyo.methods.inputs import TensorContext
-from kingyo.methods.task_vectors import EQUAL_WEIGHT, LAMBDA, OnBase
+from kingyo.methods.linear import EQUAL_WEIGHT, LAMBDA, OnBase
 
 _ENTRIES_AT_ONCE = 1 << 16
 _GRAM_ROWS = 1024
