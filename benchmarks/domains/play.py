@@ -127,7 +127,7 @@ def config_of(
 def models_of(domain: Landscape) -> RunModels:
     """Stand in for opened checkpoints: names, and tensors by block."""
     layout = Layout([f"model.layers.{block}.mlp.weight" for block in range(max(2, domain.n_blocks))])
-    base = SimpleNamespace(reference="base", layout=layout)
+    base = SimpleNamespace(reference="base", layout=layout, path=Path("base"))
     references = {name: name for name in domain.sources}
     named = {"references": references, "sources": references, "named": {"base": base}}
     return cast("RunModels", SimpleNamespace(base=base, skeleton=base, frame=None, framing=None, **named))

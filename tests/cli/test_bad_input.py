@@ -190,7 +190,7 @@ def test_an_item_that_is_too_long_is_found_before_the_search(world: World) -> No
     task = yaml.safe_load((world.folder / "task.yaml").read_text())
     for split in ("fit", "validation", "test"):
         task["splits"] = {"fit": 1, "validation": 1, "test": 1, split: 39}
-        refused(world, "evolve", world.config(task=task), says="it begins '7 7 7 7")
+        refused(world, "evolve", world.config(task=task), says="prompt '7 7 7 7")
 
 
 def test_a_source_wider_than_the_base(world: World) -> None:

@@ -19,13 +19,12 @@ from kingyo.tasks.kinds import Text
 from kingyo.tasks.references import FeaturesPath, read_references, reference_vectors
 from kingyo.tasks.text import fill_template
 from kingyo.types import Item, Media
-from kingyo.vision.aesthetics import load_head
-from kingyo.vision.classifier import load_classifier
 from kingyo.vision.features import LITE0, LITE0_LIBRARIES, Vectors, load_feature_net
+from kingyo.vision.frozen import load_classifier
+from kingyo.vision.images import decode_picture
 from kingyo.vision.palette import Colours, colours_in, gaps_to_palette, hex_to_lab, main_colours
-from kingyo.vision.pictures import decode_picture
 from kingyo.vision.preference import load_preference
-from kingyo.vision.two_towers import TwoTowers, load_two_towers
+from kingyo.vision.two_towers import TwoTowers, load_head, load_two_towers
 
 SHOWN = 5
 """Number of classes that an error lists."""
