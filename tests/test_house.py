@@ -180,7 +180,7 @@ def test_no_test_is_imported_from_another() -> None:
         "kingyo",
         "kingyo.checkpoints",
         "kingyo.cli",
-        "kingyo.kernels.compiled_loops",
+        "kingyo.kernels.machine_code",
         "kingyo.lineage",
         "kingyo.engine",
         "kingyo.engine.preflight",

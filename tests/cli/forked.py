@@ -25,7 +25,7 @@ _SERVER.set_forkserver_preload(
         "kingyo.run.resume",
         "kingyo.cli.live_display",
         "kingyo.export",
-        "kingyo.kernels.compiled_loops",
+        "kingyo.kernels.machine_code",
         "kingyo.methods.catalogue",
         "kingyo.strategies.coarse_to_fine",
         "kingyo.strategies.cma_es",

@@ -85,8 +85,7 @@ def _dry_run(
 ) -> None:
     """Print the plan or add it to the record; exit with code 1 if the merge is not possible."""
     from kingyo.engine.preflight import check_merge
-    from kingyo.engine.record import preflight_record
-    from kingyo.engine.sizes import estimate
+    from kingyo.engine.record import estimate, preflight_record
 
     note_if_slow()
     preflight = check_merge(recipe, out, options, fetch=False)

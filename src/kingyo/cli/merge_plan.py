@@ -12,8 +12,7 @@ from kingyo.cli.console import Console, plain_table, print_table, print_text
 from kingyo.engine import Plan
 from kingyo.engine.book import PlannedOutput
 from kingyo.engine.preflight import Preflight
-from kingyo.engine.record import JobGroup, common_text, group, heading, ungrouped
-from kingyo.engine.sizes import MergeForecast
+from kingyo.engine.record import JobGroup, MergeForecast, common_text, group, heading, ungrouped
 from kingyo.errors import listed
 from kingyo.io.units import count_text, counted, size_text
 from kingyo.lineage.origins import UNKNOWN

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from kingyo.checkpoints.adapter import CONFIG, WEIGHTS
 from kingyo.checkpoints.locate import whole_pipeline
+from kingyo.checkpoints.single_file_layout import check_single_file
 from kingyo.engine import MergeOptions, plan, rooted, to_folder
 from kingyo.engine.idle_sources import without_idle_sources
-from kingyo.engine.single_file import check_single_file
 from kingyo.errors import KingyoError
 from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.export.card import ADAPTER, BRED_RECIPE, Card, render_card

@@ -50,7 +50,7 @@ def with_command(error: KingyoError, method: MergeMethod) -> KingyoError:
     if method.name not in METHODS.names() or METHODS.get(method.name) is not method:
         return error
     remedy = f"{error.remedy} See `kingyo list methods {method.name}`."
-    return KingyoError(error.argument, expected=error.expected, received=error.received, remedy=remedy)
+    return KingyoError(error.argument, error.expected, error.received, remedy)
 
 
 def ordered() -> list[str]:

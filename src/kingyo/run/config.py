@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from kingyo.engine.options import MAX_THREADS
+from kingyo.engine.execute import MAX_THREADS
 from kingyo.errors import KingyoError
 from kingyo.io.schema import Number, Real, parse_model
 from kingyo.recipe import FARTHEST, MERGED, Dtype, Resize
