@@ -15,7 +15,7 @@ import statistics
 from dataclasses import asdict, dataclass
 
 from kingyo.strategies import build
-from kingyo.types import Axis, Genome, ItemScore, Outcome, Trial
+from kingyo.types import Axis, Genome, Outcome, Trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +110,7 @@ def score(instance: Instance, genome: Genome, repairs: bool) -> float:
 
 def outcome(trial: Trial, value: float) -> Outcome:
     """The trial's outcome, as a strategy is told."""
-    return Outcome(trial=trial, scores=(ItemScore(item="value", score=value, answer=""),))
+    return Outcome(trial=trial, items={"value": value})
 
 
 def exact(instance: Instance) -> int:

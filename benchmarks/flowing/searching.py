@@ -134,7 +134,7 @@ class Course:
     def _outcome(self, trial: Trial, recipe: Recipe) -> Outcome:
         found = self._known.get(recipe.path) or self._evaluate(recipe, "fit", self._items["fit"])
         self._known[recipe.path] = found
-        return Outcome(trial=trial, scores=found.scores, failure=found.failure)
+        return Outcome(trial=trial, items=found.items, failure=found.failure)
 
 
 def _no_merges() -> LayerPathBuilder:

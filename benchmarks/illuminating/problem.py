@@ -42,7 +42,7 @@ class ThreeTasks(Problem):
         """What a strategy is told of a trial that was scored on fit."""
         evaluation = self.evaluate(self.space.decode(trial.genome), "fit", self._fit_items)
         found = self._measured(evaluation, "fit")
-        return Outcome(trial=trial, scores=evaluation.scores, value=sum(found) / len(found), objectives=found)
+        return Outcome(trial=trial, items=evaluation.items, value=sum(found) / len(found), objectives=found)
 
     @property
     def _fit_items(self) -> list[str]:

@@ -19,8 +19,8 @@ from kingyo.results.summarize import summarize
 from kingyo.run.adapters import AdapterSetting, Training
 from kingyo.run.config import TRAINED
 from kingyo.run.extensions import TUNABLE
-from kingyo.store import RunStore, StoredOutcome
-from kingyo.types import Evaluation, Genome, Item, ItemScore, Lesson, Media, Split, Trial
+from kingyo.store import RunStore
+from kingyo.types import Evaluation, Genome, Item, ItemScore, Lesson, Media, Outcome, Split, Trial
 from kingyo.views.advice import Advice
 from kingyo.views.search_advice import advise
 
@@ -76,7 +76,7 @@ class Written:
         new = new_trial(Trial(number=number, genome=genome, lesson=lesson), recipe(*genome, float(number)))
         trial = self.store.add_trials(MAIN, 0 if number < 4 else number, [new])[-1]
         self.store.record(trial.id, "fit", scores(n))
-        self.store.add_outcomes([StoredOutcome(trial=trial.id, failure=None, value=n / N_FIT)])
+        self.store.add_outcomes({trial.id: Outcome(trial=trial.asked, value=n / N_FIT)})
 
     def pick(self, number: int) -> Written:
         """Let validation pick a trial, of all."""

@@ -107,7 +107,7 @@ def bred(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
 def test_the_measure_is_reported_and_picks_the_winner(bred: World) -> None:
     with RunStore.read(bred.folder / "runs" / "small") as store:
         for search in ("main", "random", "grid"):
-            value_of = {each.trial: each.value for each in store.outcomes(search)}
+            value_of = {trial: each.value for trial, each in store.outcomes(search).items()}
             assert value_of == {trial: worst_group(store, trial, "fit") for trial in value_of}
             finalists = [each.trial for each in store.summaries("validation") if each.search == search]
             winner = store.winner(search)
@@ -227,7 +227,9 @@ def test_in_every_space_the_default_strategy_needs_one_number(world: World, spac
         searches = [name for name in store.searches() if name != "baselines"]
         assert {store.searches()[name]["strategy"] for name in searches} == {"mixed-cma-es"}
         for name in searches:
-            assert all(each.value == worst_group(store, each.trial, "fit") for each in store.outcomes(name))
+            assert all(
+                each.value == worst_group(store, trial, "fit") for trial, each in store.outcomes(name).items()
+            )
     assert world.show("runs/small")["decided_by"] == "worst_group"
 
 

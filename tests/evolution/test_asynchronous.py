@@ -26,7 +26,7 @@ def test_the_budget_is_kept_and_all_workers_work(tmp_path: Path, strategy: str) 
         assert [each.batch for each in trials] == list(range(30))
         assert [each.told for each in trials[:3]] == [0, 0, 0]
         assert all(number - 2 <= each.told <= number for number, each in enumerate(trials))
-        outcomes = [each.trial for each in store.outcomes(MAIN)]
+        outcomes = [*store.outcomes(MAIN)]
         assert outcomes != sorted(outcomes)
         assert store.status() == "finished"
 
@@ -58,12 +58,12 @@ def test_stopped_with_several_in_flight_it_repeats_the_log(
             with pytest.raises(KeyboardInterrupt):
                 runner = Shuffled(first, stop_after)
                 journey(store, runner, strategy=strategy, screen=screen, is_asynchronous=True).run()
-            asked, outcomes = store.trials(MAIN), store.outcomes(MAIN)
+            asked, outcomes = store.trials(MAIN), [*store.outcomes(MAIN).items()]
         with RunStore.open(folder) as store:
             runner = Shuffled(second, 5)
             journey(store, runner, strategy=strategy, screen=screen, is_asynchronous=True).run()
             assert store.trials(MAIN)[: len(asked)] == asked
-            assert store.outcomes(MAIN)[: len(outcomes)] == outcomes
+            assert [*store.outcomes(MAIN).items()][: len(outcomes)] == outcomes
             assert len(store.outcomes(MAIN)) == 30
         if items is None:
             assert set((first.asked + second.asked).values()) == {1}

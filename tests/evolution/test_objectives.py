@@ -83,7 +83,7 @@ def journey(store: RunStore, model: Model, *, strategy: str = "nsga2", items: in
 
 
 def stored_search(store: RunStore) -> list[object]:
-    return [*store.outcomes(MAIN), store.winner(MAIN), [trial.asked for trial in store.trials(MAIN)]]
+    return [store.outcomes(MAIN), store.winner(MAIN), [trial.asked for trial in store.trials(MAIN)]]
 
 
 @pytest.mark.parametrize("strategy", ["nsga2", "map-elites", "cycleqd", "ga"])
@@ -96,11 +96,11 @@ def test_outcomes_have_an_objective_per_task_and_a_weighted_mean(
         outcomes = store.outcomes(MAIN)
         scores = store.scores(MAIN, "fit")
     assert len(outcomes) == 30
-    for each in outcomes:
+    for trial, each in outcomes.items():
         assert each.is_partial == (items is not None)
         assert each.value == pytest.approx((each.objectives[0] + 3 * each.objectives[1]) / 4)
         if items is None:
-            mine = scores[each.trial]
+            mine = scores[trial]
             means = [
                 sum(s for item, s in mine.items() if item.startswith(f"{task}/")) / n for task, n in N.items()
             ]
@@ -128,7 +128,7 @@ def test_finalists_are_points_of_the_front_and_the_knee_comes_first(tmp_path: Pa
         front = read_front(store, MAIN)
         validated = {each.trial for each in store.summaries("validation") if each.search == MAIN}
         winner = store.winner(MAIN)
-        beaten = [each.objectives for each in store.outcomes(MAIN)]
+        beaten = [each.objectives for each in store.outcomes(MAIN).values()]
     knee = front.knee
     assert knee is not None and winner is not None
     assert validated == {point.trial.id for point in front.spread(3)}

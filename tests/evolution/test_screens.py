@@ -138,7 +138,7 @@ def test_events_tell_of_each_trial_once(tmp_path: Path, rule: str) -> None:
         journey(store, Model(some_fail_later), "ga", rule, notify=events.append).run()
         trials = store.trials(MAIN)
         parts = Counter(each.trial.id for each in of(events, "ended", "more") if each.trial is not None)
-        values = [each.value for each in store.outcomes(MAIN)]
+        values = [each.value for each in store.outcomes(MAIN).values()]
     assert [each.trial for each in of(events, "ended")] == trials
     assert [each.done for each in of(events, "told")] == list(range(1, len(trials) + 1))
     assert [each.value for each in of(events, "told")] == values

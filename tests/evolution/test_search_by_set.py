@@ -88,7 +88,7 @@ def test_the_measure_decides_not_the_mean(tmp_path: Path, strategy: str) -> None
         by_measure(store, Model(), strategy=strategy).run()
         winner = store.winner(MAIN)
         assert winner is not None
-        outcomes = {each.trial: each.value for each in store.outcomes(MAIN)}
+        outcomes = {trial: each.value for trial, each in store.outcomes(MAIN).items()}
         assert outcomes == {trial: distance(store, trial, "fit") for trial in outcomes}
         seen = [each.trial for each in store.summaries("validation") if each.search == MAIN]
         assert distance(store, winner.id) == max(distance(store, each, "validation") for each in seen)

@@ -17,7 +17,7 @@ from kingyo.evolution import BASELINES, MAIN
 from kingyo.evolution.trial_recipes import new_trial
 from kingyo.recipe import Hop, Recipe, Source
 from kingyo.space import path_recipe
-from kingyo.store import RunStore, StoredOutcome, StoredTrial
+from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Evaluation, Item, ItemScore, Lesson, Outcome, Split, Trial
 
 SOURCES = ("ja", "math-en", "math-sym", "poems", "weather")
@@ -154,7 +154,9 @@ class Writer:
             scored = self.score(stored, "fit")
             outcomes += [_outcome(each, evaluation) for each, evaluation in scored]
             if self.shape.objectives or self.shape.asked:
-                self.store.add_outcomes([self.objectives(each, evaluation) for each, evaluation in scored])
+                self.store.add_outcomes(
+                    {each.id: self.objectives(each, evaluation) for each, evaluation in scored}
+                )
             batch += 1
 
     def ask(self, number: int, outcomes: Sequence[Outcome], strategy: str, axes: int) -> Trial:
@@ -189,19 +191,19 @@ class Writer:
             scored.append((trial, evaluation))
         return scored
 
-    def objectives(self, trial: StoredTrial, evaluation: Evaluation) -> StoredOutcome:
+    def objectives(self, trial: StoredTrial, evaluation: Evaluation) -> Outcome:
         if evaluation.mean is None:
-            return StoredOutcome(trial=trial.id, failure=evaluation.failure, value=None)
+            return Outcome(trial=trial.asked, failure=evaluation.failure)
         if self.shape.asked:
             estimate = 0.1 + 0.8 * evaluation.mean
-            return StoredOutcome(trial=trial.id, failure=None, value=estimate, is_partial=True)
+            return Outcome(trial=trial.asked, value=estimate, is_partial=True)
         sizes = [abs(gene) for gene in trial.asked.genome]
         measures = (
             1 / (1 + sum(sizes) / len(self.shape.sources)),
             sum(size < 0.5 for size in sizes) / len(sizes),
         )
         objectives = (evaluation.mean, *measures)[: len(self.shape.objectives)]
-        return StoredOutcome(trial=trial.id, failure=None, value=evaluation.mean, objectives=objectives)
+        return Outcome(trial=trial.asked, value=evaluation.mean, objectives=objectives)
 
     def pick(self, name: str) -> StoredTrial:
         fits = {line.trial: line.mean for line in self.store.summaries("fit") if line.mean is not None}
@@ -295,7 +297,7 @@ def _recipe(*genes: float | str, number: int = 0) -> Recipe:
 def _outcome(trial: StoredTrial, evaluation: Evaluation) -> Outcome:
     if evaluation.failure is not None:
         return Outcome(trial=trial.asked, failure=evaluation.failure)
-    return Outcome(trial=trial.asked, scores=evaluation.scores)
+    return Outcome(trial=trial.asked, items=evaluation.items)
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def test_the_winners_estimate_is_shown_next_to_test(tmp_path: Path) -> None:
         journey(store, Model(), "ga", "some").run()
         winner = store.winner(MAIN)
         assert winner is not None
-        estimated = next(each.value for each in store.outcomes(MAIN) if each.trial == winner.id)
+        estimated = store.outcomes(MAIN)[winner.id].value
         summary = summarize(store)
     claim = " ".join(map(str, summary_view(summary).said("selection")))
     assert estimated is not None and summary.winner_score == estimated

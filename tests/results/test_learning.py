@@ -12,8 +12,8 @@ from kingyo.results.learning import Learning, describe_lesson, read_learning
 from kingyo.results.summarize import summarize
 from kingyo.run.learnable import LEARNS
 from kingyo.run.learning import NO_LESSON
-from kingyo.store import RunStore, StoredOutcome
-from kingyo.types import Evaluation, Genome, Item, ItemScore, Lesson, Split, Trial
+from kingyo.store import RunStore
+from kingyo.types import Evaluation, Genome, Item, ItemScore, Lesson, Outcome, Split, Trial
 
 AXES = [
     {"name": f"weight/{who}/{group}", "low": 0.0, "high": 1.5} for who in ("a", "b") for group in ("x", "y")
@@ -39,7 +39,7 @@ def begun(folder: Path, rows: list[Row], *, strategy: str = "memetic") -> RunSto
         )
         scores = [ItemScore(item.id, float(n < solved), "?") for n, item in enumerate(SPLITS["fit"])]
         store.record(stored.id, "fit", Evaluation(scores=tuple(scores)))
-        store.add_outcomes([StoredOutcome(trial=stored.id, failure=None, value=solved / 10)])
+        store.add_outcomes({stored.id: Outcome(trial=stored.asked, value=solved / 10)})
     return store
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.store import DATABASE, RunStore, StoredOutcome
+from kingyo.store import DATABASE, RunStore
 from kingyo.store.run_store import note_writes, noted_writes
-from kingyo.types import Evaluation
+from kingyo.types import Evaluation, Outcome
 from tests.stores import begun, scores, trial
 
 LOG = f"{DATABASE}-wal"
@@ -27,7 +27,7 @@ def filled(folder: Path) -> RunStore:
     store = begun(folder)
     trials = store.add_trials("main", 0, [trial(0, "recipe zero"), trial(1, "recipe one")])
     store.record(trials[0].id, "fit", Evaluation(scores=scores(0.375, 1)))
-    store.add_outcomes([StoredOutcome(trial=trials[0].id, failure=None, value=0.6875)])
+    store.add_outcomes({trials[0].id: Outcome(trial=trials[0].asked, value=0.6875)})
     store._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # pyright: ignore[reportPrivateUsage]
     store.record(trials[1].id, "fit", Evaluation(scores=scores(1), score_seconds=2))
     store.record(trials[1].id, "validation", Evaluation(failure="crash"))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kingyo.strategies.stepwise import Stepwise
-from kingyo.types import Axis, Genome, ItemScore, Outcome, Trial
+from kingyo.types import Axis, Genome, Outcome, Trial
 
 Scores = NDArray[np.float64]
 Score = Callable[[frozenset[int]], Scores | None]
@@ -114,8 +114,8 @@ def select(
                 continue
             done.cost += len(set(items) - scored.setdefault(trial.genome, set()))
             scored[trial.genome].update(items)
-            row = tuple(ItemScore(item=f"item-{i:03d}", score=float(scores[i]), answer="") for i in items)
-            outcomes.append(Outcome(trial=trial, scores=row))
+            row = {f"item-{i:03d}": float(scores[i]) for i in items}
+            outcomes.append(Outcome(trial=trial, items=row))
         done.trials += trials
         done.log += [batch, tuple(outcomes)]
         tell(done.strategy, outcomes)

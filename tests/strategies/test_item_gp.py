@@ -16,7 +16,6 @@ from kingyo.types import (
     ContinuingStrategy,
     Genome,
     InformedStrategy,
-    ItemScore,
     Outcome,
     PredictingStrategy,
     Strategy,
@@ -68,10 +67,7 @@ def score(trial: Trial, items: Sequence[int], rng: np.random.Generator) -> Outco
     right = rng.random(len(items)) < chance
     return Outcome(
         trial=trial,
-        scores=tuple(
-            ItemScore(item=f"i{item}", score=float(each), answer="")
-            for item, each in zip(items, right, strict=True)
-        ),
+        items={f"i{item}": float(each) for item, each in zip(items, right, strict=True)},
         is_partial=True,
     )
 
@@ -141,8 +137,8 @@ def deceived(trial: Trial, items: Sequence[int] = range(120)) -> Outcome:
     parent = 6 * min(first, 1) - 3 - harm
     pair = 10 * min(*others, 0.6) - 3.5 - 12 * first - harm
     right = [(parent if item % 4 == 0 else pair) > ITEMS[item % 60] / 2 for item in items]
-    scores = tuple(ItemScore(f"i{item:03}", float(each), "") for item, each in zip(items, right, strict=True))
-    return Outcome(trial=trial, scores=scores, is_partial=len(scores) < 120)
+    scores = {f"i{item:03}": float(each) for item, each in zip(items, right, strict=True)}
+    return Outcome(trial=trial, items=scores, is_partial=len(scores) < 120)
 
 
 def test_it_explores_while_no_candidate_beats_the_best_known_model() -> None:
@@ -176,8 +172,8 @@ def test_known_points_are_proposed_again_only_as_the_best() -> None:
 def solved_by_the_first(trial: Trial, items: Sequence[int] = range(60)) -> Outcome:
     """The first source alone solves half of the items, the maximum."""
     able = -8 * abs(trial.genome[0] - 1) - 4 * sum(trial.genome[1:])
-    scores = tuple(ItemScore(f"i{item:02}", float(item < 30 + able), "") for item in items)
-    return Outcome(trial=trial, scores=scores, is_partial=len(scores) < 60)
+    scores = {f"i{item:02}": float(item < 30 + able) for item in items}
+    return Outcome(trial=trial, items=scores, is_partial=len(scores) < 60)
 
 
 @pytest.mark.parametrize("n", [1, 2])
@@ -227,11 +223,8 @@ def two_tasks(trial: Trial) -> Outcome:
     """Task a is solved near 0 of the first axis, b near 1: half an item more or less for each step."""
     place = trial.genome[0]
     solved = {"a": EASY * max(0.0, 1 - abs(place)), "b": RARE * max(0.0, 1 - abs(1 - place))}
-    scores = tuple(
-        ItemScore(item=item, score=float(int(item.split("/")[1]) + 0.5 < solved[task]), answer="")
-        for item, task in TASK_OF.items()
-    )
-    return Outcome(trial=trial, scores=scores)
+    scores = {item: float(int(item.split("/")[1]) + 0.5 < solved[task]) for item, task in TASK_OF.items()}
+    return Outcome(trial=trial, items=scores)
 
 
 @pytest.mark.parametrize("name", ["item-gp", "coarse-to-fine", "memetic"])
@@ -292,9 +285,7 @@ def with_partial_credit(trial: Trial) -> Outcome:
     right = 1 / (1 + np.exp(np.linspace(-2, 2, 16) + 12 * (distance - 0.35))) > 0.5
     rest = 0.0 if weights.sum() > 2 else PLATEAU - 0.15 * (distance < 0.6)  # what some gain, others lose
     scores = np.where(right, 1.0, rest)
-    return Outcome(
-        trial=trial, scores=tuple(ItemScore(f"i{n}", float(each), "") for n, each in enumerate(scores))
-    )
+    return Outcome(trial=trial, items={f"i{n}": float(each) for n, each in enumerate(scores)})
 
 
 def test_a_plateau_of_partial_credit_does_not_hide_full_credit() -> None:
@@ -347,8 +338,8 @@ def of_two_halves(trial: Trial, items: Sequence[int] = range(60)) -> Outcome:
     one, two = np.array(trial.genome).reshape(2, 4)
     able = (one[:2].mean() - two[:2].mean(), two[2:].mean() - one[2:].mean())
     right = [6 * able[item >= 30] - 2.5 > ITEMS[2 * (item % 30)] / 2 for item in items]
-    scores = tuple(ItemScore(f"i{item:02}", float(each), "") for item, each in zip(items, right, strict=True))
-    return Outcome(trial=trial, scores=scores, is_partial=len(scores) < 60)
+    scores = {f"i{item:02}": float(each) for item, each in zip(items, right, strict=True)}
+    return Outcome(trial=trial, items=scores, is_partial=len(scores) < 60)
 
 
 def best_of_halves(seed: int, *, is_told: bool) -> float:

@@ -21,7 +21,7 @@ from kingyo.strategies.m2n2 import (
     split_slerp,
 )
 from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, failed, scored
-from kingyo.types import Axis, Genome, InformedStrategy, ItemScore, Outcome, Strategy, Trial
+from kingyo.types import Axis, Genome, InformedStrategy, Outcome, Strategy, Trial
 from tests.strategies.problems import floats
 from tests.strategies.variants import VariantContract
 
@@ -125,8 +125,7 @@ def test_children_of_known_parents_lie_on_arcs_with_one_split_in_place_space() -
 
 
 def outcome_at(number: int, genome: Genome, **items: float) -> Outcome:
-    scores = tuple(ItemScore(item=item, score=score, answer="") for item, score in items.items())
-    return Outcome(trial=Trial(number=number, genome=genome), scores=scores)
+    return Outcome(trial=Trial(number=number, genome=genome), items=items)
 
 
 def archive(alpha: float, *rows: Sequence[float]) -> list[int]:
@@ -225,8 +224,8 @@ def test_tasks_count_by_weight_not_by_number_of_items() -> None:
     task_of = {**{f"a{n}": "a" for n in range(8)}, "b0": "b", "b1": "b"}
     strategy.learn_tasks(task_of, {"a": 1.0, "b": 3.0})
     for number, good in enumerate("ab"):
-        items = tuple(ItemScore(item=i, score=float(t == good), answer="") for i, t in task_of.items())
-        strategy.warm_start([Outcome(trial=Trial(number=-1 - number, genome=(0.5 * number,)), scores=items)])
+        items = {i: float(t == good) for i, t in task_of.items()}
+        strategy.warm_start([Outcome(trial=Trial(number=-1 - number, genome=(0.5 * number,)), items=items)])
     of_a, of_b = strategy.breeder.niches.fitness()
     assert of_a + of_b == pytest.approx(len(task_of))
     assert of_b == pytest.approx(3 * of_a)

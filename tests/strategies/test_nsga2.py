@@ -51,7 +51,7 @@ class TestNsga2WithTwoObjectives(VariantContract):
 
 def outcome_with(trial: Trial, *objectives: float) -> Outcome:
     outcome = scored(trial, 0.5)
-    return Outcome(trial=trial, scores=outcome.scores, objectives=objectives)
+    return Outcome(trial=trial, items=outcome.items, objectives=objectives)
 
 
 def run_search(

@@ -14,7 +14,6 @@ import pytest
 from kingyo.errors import KingyoError
 from kingyo.strategies import build
 from kingyo.strategies.cycle_qd import elite_weights, linear_mix, singular_root, singular_step
-from kingyo.strategies.history import Observation
 from kingyo.strategies.map_elites import Archive, GridAxis, line_step
 from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, failed, scored
 from kingyo.types import Axis, Genome, InformedStrategy, Outcome, Strategy, Trial
@@ -102,7 +101,8 @@ def test_the_better_takes_the_cell_in_any_order_of_offers() -> None:
     for order in itertools.permutations(offers):
         archive = Archive([GridAxis(low=0.0, high=1.0, cells=4)], genes=[0])
         for place, number, quality, partial in order:
-            archive.offer(Observation(number=number, genome=(place,), score=quality, is_partial=partial))
+            trial = Trial(number=number, genome=(place,))
+            archive.offer(Outcome(trial=trial, value=quality, is_partial=partial))
         assert [member.number for member in archive.members] == [0, 4]
 
 

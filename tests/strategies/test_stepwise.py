@@ -13,7 +13,7 @@ from kingyo.strategies.gain_model import Gain
 from kingyo.strategies.source_changes import SourceChange, Weights
 from kingyo.strategies.stepwise import Stepwise
 from kingyo.testing.strategies import StrategyContract, failed, scored
-from kingyo.types import Axis, Genome, ItemScore, Outcome, Strategy, Trial
+from kingyo.types import Axis, Genome, Outcome, Strategy, Trial
 from tests.strategies.skills import N_ITEMS, Score, Scores, Selection, SkillWorld, axes, select
 
 Settings = Stepwise.Settings
@@ -507,14 +507,7 @@ def test_gains_are_measured_after_the_first_heat() -> None:
             trial: 1.0 if heat == 0 and trial.genome[0] else 0.0 for trial in strategy.ask(strategy.batch)
         }
         items = [f"{heat}-{i}" for i in range(24)]
-        strategy.tell(
-            [
-                Outcome(
-                    trial=trial, scores=tuple(ItemScore(item=item, score=row, answer="") for item in items)
-                )
-                for trial, row in rows.items()
-            ]
-        )
+        strategy.tell([Outcome(trial=trial, items=dict.fromkeys(items, row)) for trial, row in rows.items()])
     assert strategy.chosen == () and strategy.verdict == "enough"
     assert strategy.steps[0].gains[0].mean == 0
 

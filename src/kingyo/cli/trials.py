@@ -213,7 +213,8 @@ def _score_lines(details: TrialDetails) -> Iterator[str]:
 def _search_lines(details: TrialDetails) -> Iterator[str]:
     """Yield the value that the search used, the estimate on all items of fit, and the failure."""
     store, trial = details.store, details.trial
-    value = next((each.value for each in store.outcomes(trial.search) if each.trial == trial.id), None)
+    outcome = store.outcomes(trial.search).get(trial.id)
+    value = None if outcome is None else outcome.value
     objectives = stored_objectives(store)
     if objectives.by_set and value is not None:
         yield f"objective, {objectives.title} on fit: {unit_of(objectives).text(value)}"

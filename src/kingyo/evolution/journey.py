@@ -170,17 +170,17 @@ class Journey:
         """Evaluate trials on a split, or on some of its items, and report each."""
         self.notify(Event(kind="phase", search=name, split=split, total=len(trials)))
         scorer = Scorer(self._objectives, self.store.items()[split])
-        for done, result in enumerate(evaluator.evaluate_all(trials, split, items), 1):
+        for done, (trial, evaluation) in enumerate(evaluator.evaluate_all(trials, split, items), 1):
             self.notify(
                 Event(
                     kind="ended",
-                    search=result.trial.search,
+                    search=trial.search,
                     split=split,
                     done=done,
                     total=len(trials),
-                    trial=result.trial,
-                    evaluation=result.evaluation,
-                    value=scorer.value(result.evaluation),
-                    replayed=result.replayed,
+                    trial=trial,
+                    evaluation=evaluation,
+                    value=scorer.value(evaluation),
+                    replayed=evaluation.replayed,
                 )
             )

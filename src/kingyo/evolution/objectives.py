@@ -205,8 +205,8 @@ def read_front(store: RunStore, search: str) -> Front:
     """Read the front of a search from the stored outcomes; empty for a single objective."""
     trials = {trial.id: trial for trial in store.trials(search)}
     objectives, points = stored_objectives(store), dict[str, FrontPoint]()
-    for outcome in store.outcomes(search):
-        trial = trials[outcome.trial]
+    for number, outcome in store.outcomes(search).items():
+        trial = trials[number]
         if outcome.objectives and outcome.value is not None:
             point = FrontPoint(
                 trial=trial,

@@ -242,7 +242,7 @@ class Ranking:
         return [objectives.value(own) for own in means]
 
     def _values(self) -> dict[int, float | None]:
-        return {outcome.trial: outcome.value for outcome in self._store.outcomes(self.search.name)}
+        return {trial: outcome.value for trial, outcome in self._store.outcomes(self.search.name).items()}
 
     def _simplest_first(self, ranked: list[tuple[StoredTrial, float]]) -> list[StoredTrial]:
         trials, simplicity = [trial for trial, _ in ranked], self.search.simplicity

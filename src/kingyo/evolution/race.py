@@ -26,7 +26,7 @@ import numpy as np
 
 from kingyo.evolution.scorer import Scorer
 from kingyo.evolution.screens import ScreenSettings, interleave, is_beaten
-from kingyo.evolution.trial_evaluation import TrialEvaluation, TrialEvaluator
+from kingyo.evolution.trial_evaluation import TrialEvaluator
 from kingyo.evolution.types import Event
 from kingyo.stats import Groups, sign_flips
 from kingyo.store import RunStore, StoredTrial
@@ -131,7 +131,7 @@ class ValidationRace:
             n_failed = len(trials) - len(blocks.successful())
             alive = self._race(race, trials, blocks, kept)
             if len(trials) - len(blocks.successful()) == n_failed:
-                return [(trials[i], blocks.results[i].evaluation) for i in alive]
+                return [(trials[i], blocks.results[i]) for i in alive]
 
     def _race(
         self, race: Race, trials: Sequence[StoredTrial], blocks: _Blocks, kept: Collection[int]
@@ -161,22 +161,23 @@ class _Blocks:
         self._scorer, self._trials = scorer, trials
         self._evaluator, self._notify = evaluator, notify
         self._ended: set[int] = set()
-        self.results: dict[int, TrialEvaluation] = {}
+        self.results: dict[int, Evaluation] = {}
 
     def successful(self) -> list[int]:
         """Return the trials that have not failed so far."""
-        failed = {i for i, result in self.results.items() if result.evaluation.failure is not None}
+        failed = {i for i, result in self.results.items() if result.failure is not None}
         return [i for i in range(len(self._trials)) if i not in failed]
 
     def score(self, trials: Sequence[int], items: Sequence[str], *, is_last: bool) -> None:
         """Score trials on the next block of items."""
         place = {self._trials[i].id: i for i in trials}
-        for result in self._evaluator.evaluate_all([self._trials[i] for i in trials], "validation", items):
-            i = place[result.trial.id]
+        chosen = [self._trials[i] for i in trials]
+        for trial, result in self._evaluator.evaluate_all(chosen, "validation", items):
+            i = place[trial.id]
             is_new = i not in self.results or not result.replayed
             if is_new:
                 self.results[i] = result
-            if is_last or result.evaluation.failure is not None:
+            if is_last or result.failure is not None:
                 self.end([i])
             elif is_new:
                 self._report("more", i)
@@ -189,18 +190,18 @@ class _Blocks:
                 self._report("ended", i)
 
     def _report(self, kind: Literal["ended", "more"], i: int) -> None:
-        result = self.results[i]
-        is_complete = len(result.evaluation.scores) == len(self._scorer.task_of)
+        trial, result = self._trials[i], self.results[i]
+        is_complete = len(result.scores) == len(self._scorer.task_of)
         self._notify(
             Event(
                 kind=kind,
-                search=result.trial.search,
+                search=trial.search,
                 split="validation",
                 done=len(self._ended),
                 total=len(self._trials),
-                trial=result.trial,
-                evaluation=result.evaluation,
-                value=self._scorer.value(result.evaluation) if is_complete else None,
+                trial=trial,
+                evaluation=result,
+                value=self._scorer.value(result) if is_complete else None,
                 replayed=result.replayed,
             )
         )

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from kingyo.evolution.ask_tell import call_strategy
 from kingyo.evolution.search_log import SearchLog
-from kingyo.evolution.trial_evaluation import TrialEvaluation, TrialEvaluator
+from kingyo.evolution.trial_evaluation import TrialEvaluator
 from kingyo.evolution.trial_recipes import new_trial
 from kingyo.evolution.types import BASELINES
 from kingyo.store import StoredTrial
@@ -53,7 +53,12 @@ def warm_start(log: SearchLog) -> None:
         weights = search.objectives.tasks
         call_strategy(search, "learn_tasks", lambda: strategy.learn_tasks(log.scorer.task_of, weights))
     if points and isinstance(strategy, InformedStrategy):
-        outcomes = _outcomes(log, points, evaluations)
+        if search.objectives.is_plain:
+            outcomes = [
+                Outcome(trial=each.asked, items=evaluations[each.asked.number].items) for each in points
+            ]
+        else:
+            outcomes = log.outcomes(points, evaluations)
         call_strategy(search, "warm_start", lambda: strategy.warm_start(outcomes))
 
 
@@ -65,17 +70,12 @@ def _as_point(log: SearchLog, baseline: StoredTrial, number: int, genome: Genome
 def _evaluation(log: SearchLog, trial: StoredTrial, row: Mapping[str, float]) -> Evaluation:
     """Return the scores of a baseline on fit, with its answers if objectives need them."""
     stored = log.store.evaluation(trial.id, "fit") if log.search.objectives.need_answers else None
-    return stored or Evaluation(scores=log.item_scores(row))
+    return stored or Evaluation(scores=_item_scores(log, row))
 
 
-def _outcomes(
-    log: SearchLog, points: Sequence[StoredTrial], evaluations: Mapping[int, Evaluation]
-) -> list[Outcome]:
-    scores = [evaluations[point.asked.number].scores for point in points]
-    if log.search.objectives.is_plain:
-        return [Outcome(trial=point.asked, scores=row) for point, row in zip(points, scores, strict=True)]
-    stored = log.stored_outcomes(points, evaluations)
-    return [log.outcome(*row) for row in zip(points, scores, stored, strict=True)]
+def _item_scores(log: SearchLog, row: Mapping[str, float]) -> tuple[ItemScore, ...]:
+    """Return item scores without answers, in the order of the items."""
+    return tuple([ItemScore(item, row[item], "") for item in log.items if item in row])
 
 
 class _Replay:
@@ -84,7 +84,7 @@ class _Replay:
     def __init__(self, log: SearchLog) -> None:
         self._log = log
         name = log.search.name
-        self.outcomes = {outcome.trial: outcome for outcome in log.store.outcomes(name)}
+        self.outcomes = log.store.outcomes(name)
         self._scores = log.store.scores(name, "fit") if self.outcomes else {}
 
     def read(self, trials: Sequence[StoredTrial]) -> list[Outcome]:
@@ -97,10 +97,10 @@ class _Replay:
     def _read(self, trial: StoredTrial) -> Outcome:
         log, stored, row = self._log, self.outcomes[trial.id], self._scores.get(trial.id, {})
         log.add_scores(trial, row)
-        scores: tuple[ItemScore, ...] = () if stored.failure is not None else log.item_scores(row)
-        evaluation = Evaluation(scores=scores, failure=stored.failure)
-        log.report_evaluation(TrialEvaluation(trial=trial, evaluation=evaluation, replayed=True))
-        return log.outcome(trial, scores, stored)
+        scores: tuple[ItemScore, ...] = () if stored.failure is not None else _item_scores(log, row)
+        evaluation = Evaluation(scores=scores, failure=stored.failure, replayed=True)
+        log.report_evaluation(trial, evaluation)
+        return log.told(replace(stored, items=evaluation.items))
 
 
 def _run_generations(log: SearchLog, evaluator: TrialEvaluator) -> None:
@@ -149,15 +149,20 @@ def _evaluate_generation(
     evaluations: dict[int, Evaluation] = {}
     while (step := rounds.next(log.responses, _failed(evaluations))) is not None:
         items = [log.items[column] for column in step.items]
-        results: dict[int, TrialEvaluation] = {}
-        for result in evaluator.evaluate_all([by_number[n] for n in step.trials], "fit", items):
-            number = result.trial.asked.number
-            log.report_evaluation(result, again=number in evaluations)
+        results: dict[int, Evaluation] = {}
+        for trial, result in evaluator.evaluate_all([by_number[n] for n in step.trials], "fit", items):
+            number = trial.asked.number
+            log.report_evaluation(trial, result, again=number in evaluations)
             results[number] = result
         for number in step.trials:  # in the order of asking, not of finishing
-            log.add_scores(by_number[number], log.store.scores_of(by_number[number].id, "fit"))
-            evaluations[number] = results[number].evaluation
+            log.add_scores(by_number[number], _row(log, by_number[number], results[number]))
+            evaluations[number] = results[number]
     return evaluations
+
+
+def _row(log: SearchLog, trial: StoredTrial, evaluation: Evaluation) -> Mapping[str, float]:
+    """Return the item scores of a trial; a failure has those from before it."""
+    return evaluation.items if evaluation.failure is None else log.store.scores_of(trial.id, "fit")
 
 
 def _failed(evaluations: dict[int, Evaluation]) -> set[int]:
@@ -181,8 +186,8 @@ class _AsynchronousLoop:
                 self._begin(trial, self._items(trial))
             if not self._open:
                 return
-            for result in self._evaluator.finish():
-                self._end(result)
+            for ended, evaluation in self._evaluator.finish():
+                self._end(ended, evaluation)
 
     def _replay(self) -> dict[StoredTrial, list[str]]:
         """Replay earlier sessions; return the trials without outcomes, and the items to score them on."""
@@ -219,13 +224,13 @@ class _AsynchronousLoop:
         return [log.items[column] for column in order]
 
     def _begin(self, trial: StoredTrial, items: list[str]) -> None:
-        result = self._evaluator.begin(trial, "fit", items)
-        if result is not None:
-            self._end(result)
+        evaluation = self._evaluator.begin(trial, "fit", items)
+        if evaluation is not None:
+            self._end(trial, evaluation)
 
-    def _end(self, result: TrialEvaluation) -> None:
-        trial, log = result.trial, self._log
+    def _end(self, trial: StoredTrial, evaluation: Evaluation) -> None:
+        log = self._log
         self._open.remove(trial.id)
-        log.report_evaluation(result)
-        log.add_scores(trial, log.store.scores_of(trial.id, "fit"))
-        log.tell([trial], {trial.asked.number: result.evaluation})
+        log.report_evaluation(trial, evaluation)
+        log.add_scores(trial, _row(log, trial, evaluation))
+        log.tell([trial], {trial.asked.number: evaluation})

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kingyo.evolution.ask_tell import StrategyDriver
 from kingyo.evolution.scorer import Scorer
 from kingyo.evolution.screens import Screen
-from kingyo.evolution.trial_evaluation import TrialEvaluation
 from kingyo.evolution.trial_recipes import new_trial
 from kingyo.evolution.types import Event, Limits, Search
 from kingyo.irt import Responses
-from kingyo.store import RunStore, StoredOutcome, StoredTrial
-from kingyo.types import Evaluation, FiniteStrategy, ItemScore, Outcome
+from kingyo.store import RunStore, StoredTrial
+from kingyo.types import Evaluation, FiniteStrategy, Outcome
 
 MAX_IDLE = 200
 """A search ends after this many consecutive candidates that were copies: it has converged."""
@@ -128,13 +127,10 @@ class SearchLog:
 
     def tell(self, trials: Sequence[StoredTrial], evaluations: Mapping[int, Evaluation]) -> None:
         """Store the outcomes of trials of one batch, count their cost, and tell the strategy."""
-        stored = self.stored_outcomes(trials, evaluations)
-        self.store.add_outcomes(stored)
+        outcomes = self.outcomes(trials, evaluations)
+        self.store.add_outcomes(dict(zip([trial.id for trial in trials], outcomes, strict=True)))
         self.count_costs(trials)
-        outcomes = [
-            self.outcome(trial, evaluations[trial.asked.number].scores, line)
-            for trial, line in zip(trials, stored, strict=True)
-        ]
+        outcomes = [self.told(outcome) for outcome in outcomes]
         self.report(outcomes)
         self.driver.tell(outcomes)
 
@@ -150,44 +146,33 @@ class SearchLog:
         if row:
             self.responses.add(trial.asked.number, row)
 
-    def item_scores(self, row: Mapping[str, float]) -> tuple[ItemScore, ...]:
-        """Return item scores without answers, in the order of the items."""
-        return tuple([ItemScore(item, row[item], "") for item in self.items if item in row])
-
-    def stored_outcomes(
-        self, trials: Sequence[StoredTrial], evaluations: Mapping[int, Evaluation]
-    ) -> list[StoredOutcome]:
-        """Return the objective values of trials, to be stored."""
+    def outcomes(self, trials: Sequence[StoredTrial], evaluations: Mapping[int, Evaluation]) -> list[Outcome]:
+        """Return the outcomes of trials, with their values, as they are stored."""
         successes = {number: each for number, each in evaluations.items() if each.failure is None}
         means, objectives = self.scorer.means(successes, self.responses), self.search.objectives
-        stored: list[StoredOutcome] = []
+        outcomes: list[Outcome] = []
         for trial in trials:
             evaluation, own = evaluations[trial.asked.number], means.get(trial.asked.number)
-            stored.append(
-                StoredOutcome(
-                    trial=trial.id,
-                    failure=evaluation.failure,
-                    value=None if own is None else objectives.value(own),
-                    objectives=()
-                    if own is None
-                    else objectives.values(own, trial, self.scorer.answers(evaluation.scores)),
-                    is_partial=0 < len(evaluation.scores) < len(self.items),
+            if own is None:
+                outcomes.append(Outcome(trial=trial.asked, failure=evaluation.failure))
+                continue
+            outcomes.append(
+                Outcome(
+                    trial=trial.asked,
+                    items=evaluation.items,
+                    value=objectives.value(own),
+                    objectives=objectives.values(own, trial, self.scorer.answers(evaluation.scores)),
+                    is_partial=len(evaluation.scores) < len(self.items),
                 )
             )
-        return stored
+        return outcomes
 
-    def outcome(self, trial: StoredTrial, scores: tuple[ItemScore, ...], stored: StoredOutcome) -> Outcome:
-        """Return the outcome as the strategy gets it."""
-        return Outcome(
-            trial=trial.asked,
-            scores=scores,
-            failure=stored.failure,
-            value=stored.value if stored.is_partial or not self.search.objectives.is_plain else None,
-            objectives=stored.objectives,
-            is_partial=stored.is_partial,
-        )
+    def told(self, outcome: Outcome) -> Outcome:
+        """Return the outcome as the strategy gets it: a mean of all items is no estimate."""
+        is_mean = self.search.objectives.is_plain and outcome.failure is None and not outcome.is_partial
+        return replace(outcome, value=None) if is_mean else outcome
 
-    def report_evaluation(self, result: TrialEvaluation, *, again: bool = False) -> None:
+    def report_evaluation(self, trial: StoredTrial, evaluation: Evaluation, *, again: bool = False) -> None:
         """Report that a trial was evaluated; ``again`` if it was before, on fewer items."""
         self._n_evaluated += not again
         self.notify(
@@ -197,9 +182,9 @@ class SearchLog:
                 split="fit",
                 done=self._n_evaluated,
                 total=self._total,
-                trial=result.trial,
-                evaluation=result.evaluation,
-                replayed=result.replayed,
+                trial=trial,
+                evaluation=evaluation,
+                replayed=evaluation.replayed,
             )
         )
 

@@ -41,15 +41,6 @@ class ScoresElsewhere:
         return scores
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrialEvaluation:
-    """A trial and its evaluation; ``replayed`` if all of it was stored, so nothing was run or copied."""
-
-    trial: StoredTrial
-    evaluation: Evaluation
-    replayed: bool = False
-
-
 class TrialEvaluator:
     """Evaluates trials, each item once, and calls ``notify`` when running trials have more answers.
 
@@ -69,7 +60,7 @@ class TrialEvaluator:
     ) -> None:
         self._store = store
         self._runner = runner
-        self._running: dict[int, tuple[StoredTrial, Job]] = {}
+        self._running: dict[int, tuple[StoredTrial, Job, Evaluation | None]] = {}  # what is stored
         self._waiting: list[tuple[StoredTrial, Split, Sequence[str]]] = []
         self._n_jobs = 0
         self._reuse = reuse
@@ -77,6 +68,7 @@ class TrialEvaluator:
         self._scorers = scorers or {}
         self.notify: Callable[[Event], None] = ignore_events
         self.items = items
+        self._places = {split: {item: k for k, item in enumerate(own)} for split, own in items.items()}
 
     @property
     def n_workers(self) -> int:
@@ -85,7 +77,7 @@ class TrialEvaluator:
 
     def evaluate_all(
         self, trials: Iterable[StoredTrial], split: Split, items: Sequence[str] | None = None
-    ) -> Iterator[TrialEvaluation]:
+    ) -> Iterator[tuple[StoredTrial, Evaluation]]:
         """Yield the evaluation of each trial on a split, or on some of its items, in order of finishing.
 
         Trials of the same recipe wait for each other and copy, so what is run and stored for each does not
@@ -97,97 +89,103 @@ class TrialEvaluator:
         for trial in trials:
             known = self.begin(trial, split, items or self.items[split])
             if known is not None:
-                yield known
+                yield trial, known
             while len(self._running) >= most:
                 yield from self.finish()
         while self._running:
             yield from self.finish()
 
-    def begin(self, trial: StoredTrial, split: Split, items: Sequence[str]) -> TrialEvaluation | None:
+    def begin(self, trial: StoredTrial, split: Split, items: Sequence[str]) -> Evaluation | None:
         """Return the evaluation of a trial if it is known; otherwise start it and return None."""
         if self._must_wait(trial):
             self._waiting.append((trial, split, items))
             return None
         known = self._store.evaluation(trial.id, split)
-        if known is not None and known.failure is not None:
-            return TrialEvaluation(trial=trial, evaluation=known, replayed=True)
         missing = _without(items, known)
-        if not missing:
-            assert known is not None, "a split has items"
-            return TrialEvaluation(trial=trial, evaluation=known, replayed=True)
+        if known is not None and (known.failure is not None or not missing):
+            return replace(known, replayed=True)
         if self._reuse:
-            missing = self._copy(trial, split, missing)
-        if not missing:
-            return self._stored(trial, split)
+            for copied in self._copies(trial, split, missing):
+                known = self._joined(split, known, self._store.record(trial.id, split, copied))
+                missing = _without(missing, known)
+        if known is not None and not missing:
+            return known
         self._n_jobs += 1
         job = Job(id=self._n_jobs, recipe=read_recipe(trial), split=split, items=tuple(missing))
-        self._running[job.id] = trial, job
+        self._running[job.id] = trial, job, known
         self._runner.submit(job)
         return None
 
-    def finish(self) -> Iterator[TrialEvaluation]:
+    def finish(self) -> Iterator[tuple[StoredTrial, Evaluation]]:
         """Wait for a running trial; yield it, and waiting trials that can copy from it."""
         job, new = self._runner.next(self._report)
-        trial, done = self._running.pop(job)
-        yield self._record(trial, done, new)
+        trial, done, known = self._running.pop(job)
+        yield trial, self._record(trial, done, known, new)
         recipe = trial.recipe_hash
         twins = [waiting for waiting in self._waiting if waiting[0].recipe_hash == recipe]
         self._waiting = [waiting for waiting in self._waiting if waiting[0].recipe_hash != recipe]
         for twin in twins:
             known = self.begin(*twin)  # it may have to run after all; then the others wait again
             if known is not None:
-                yield known
+                yield twin[0], known
 
     def _report(self, number: int, answered: Answered) -> None:
-        trial, job = self._running[number]
+        trial, job, _ = self._running[number]
         self.notify(
             Event(kind="answered", search=trial.search, split=job.split, trial=trial, answered=answered)
         )
 
     def _must_wait(self, trial: StoredTrial) -> bool:
         """Return whether a trial of the same recipe is running, so that its scores can be copied."""
-        running = (other.recipe_hash for other, _ in self._running.values())
+        running = (other.recipe_hash for other, *_ in self._running.values())
         return self._reuse and trial.recipe_hash in running
 
-    def _copy(self, trial: StoredTrial, split: Split, missing: list[str]) -> list[str]:
-        """Copy scores of trials of the same recipe; return the items that are still missing."""
+    def _copies(self, trial: StoredTrial, split: Split, missing: Sequence[str]) -> Iterator[Evaluation]:
+        """Yield the scores of missing items that trials of the same recipe have, here or in other runs."""
+        needed = set(missing)
         for twin in self._store.same_recipe(trial.recipe_hash, split, but=trial.id):
-            stored, needed = self._store.evaluation(twin, split), set(missing)
+            stored = self._store.evaluation(twin, split)
             shared = tuple(score for score in stored.scores if score.item in needed) if stored else ()
-            missing = self._shared(trial, split, missing, Evaluation(scores=shared, copied_from=twin))
+            needed -= {score.item for score in shared}
+            if shared:
+                yield Evaluation(scores=shared, copied_from=twin)
         known = self._known.of(trial, split)
-        elsewhere = tuple(known[item] for item in missing if item in known)
-        return self._shared(trial, split, missing, Evaluation(scores=elsewhere, copied_from=trial.id))
+        elsewhere = tuple(known[item] for item in missing if item in needed and item in known)
+        if elsewhere:
+            yield Evaluation(scores=elsewhere, copied_from=trial.id)
 
-    def _shared(self, trial: StoredTrial, split: Split, missing: list[str], shared: Evaluation) -> list[str]:
-        if not shared.scores:
-            return missing
-        self._store.record(trial.id, split, shared)
-        return _without(missing, shared)
-
-    def _record(self, trial: StoredTrial, job: Job, new: Evaluation) -> TrialEvaluation:
-        new = self._with_a_value(trial, job.split, new)
-        if trial.name is not None and new.failure is not None:
-            raise _baseline_failed(trial.name, new.failure)
+    def _record(self, trial: StoredTrial, job: Job, known: Evaluation | None, new: Evaluation) -> Evaluation:
+        """Store what a job found; return all of the evaluation."""
+        failure = new.failure or self._missing_value(job.split, self._joined(job.split, known, new))
+        if failure is not None:
+            new = replace(new, scores=(), failure=failure)
+        if trial.name is not None and failure is not None:
+            raise _baseline_failed(trial.name, failure)
         if job.split == "fit" and trial.search != BASELINES and not self._scorers:
             new = _without_media(new)
-        self._store.record(trial.id, job.split, replace(new, copied_from=None), n_items=len(job.items))
-        return self._stored(trial, job.split)
+        new = self._store.record(trial.id, job.split, replace(new, copied_from=None), n_items=len(job.items))
+        return self._joined(job.split, known, new)
 
-    def _with_a_value(self, trial: StoredTrial, split: Split, new: Evaluation) -> Evaluation:
-        """Return the evaluation, or a failure if it completes a set of answers without a value."""
-        if split not in self._scorers or new.failure is not None:
-            return new
-        known = self._store.evaluation(trial.id, split)
-        scores = (*(() if known is None else known.scores), *new.scores)
-        is_complete = len(scores) == len(self.items[split])
-        failure = self._scorers[split].missing_value_reason(scores) if is_complete else None
-        return new if failure is None else replace(new, scores=(), failure=failure)
+    def _missing_value(self, split: Split, evaluation: Evaluation) -> str | None:
+        """Return why a complete set of answers has no value."""
+        if split not in self._scorers or len(evaluation.scores) < len(self.items[split]):
+            return None
+        return self._scorers[split].missing_value_reason(evaluation.scores)
 
-    def _stored(self, trial: StoredTrial, split: Split) -> TrialEvaluation:
-        evaluation = self._store.evaluation(trial.id, split)
-        assert evaluation is not None, "it was just recorded"
-        return TrialEvaluation(trial=trial, evaluation=evaluation)
+    def _joined(self, split: Split, known: Evaluation | None, new: Evaluation) -> Evaluation:
+        """Return two parts of an evaluation as one, as the store reads it: in the order of the items."""
+        if known is None:
+            return replace(new, scores=self._ordered(split, new.scores), files=())
+        return Evaluation(
+            scores=() if new.failure is not None else self._ordered(split, (*known.scores, *new.scores)),
+            failure=new.failure,
+            build_seconds=known.build_seconds + new.build_seconds,
+            score_seconds=known.score_seconds + new.score_seconds,
+            copied_from=known.copied_from if known.copied_from == new.copied_from else None,
+        )
+
+    def _ordered(self, split: Split, scores: tuple[ItemScore, ...]) -> tuple[ItemScore, ...]:
+        return tuple(sorted(scores, key=lambda score: self._places[split][score.item]))
 
 
 def _without(items: Sequence[str], known: Evaluation | None) -> list[str]:

@@ -8,6 +8,5 @@ from kingyo.store.run_store import RunStore as RunStore
 from kingyo.store.run_store import require_new as require_new
 from kingyo.store.trial_log import EvaluationRow as EvaluationRow
 from kingyo.store.trial_log import Fact as Fact
-from kingyo.store.trial_log import StoredOutcome as StoredOutcome
 from kingyo.store.trial_log import StoredTrial as StoredTrial
 from kingyo.types import DATABASE as DATABASE

@@ -52,9 +52,11 @@ def _in_run_folder(media: Media, run: Path) -> Media:
     return replace(media, path=run / MEDIA / media.name, content=None)
 
 
-def keep_media(media: Iterable[Media], run: Path) -> None:
-    """Write each file once into a run folder; a file is complete or missing."""
+def keep_media(media: Iterable[Media], run: Path) -> dict[Media, Media]:
+    """Write each file once into a run folder; a file is complete or missing. Return the media there."""
+    kept: dict[Media, Media] = {}
     for image in dict.fromkeys(media):
+        kept[image] = _in_run_folder(image, run)
         path = run / MEDIA / image.name
         if path.is_file():
             continue
@@ -69,3 +71,4 @@ def keep_media(media: Iterable[Media], run: Path) -> None:
                 received=str(error.strerror),
                 remedy="Make room on the disk, or choose another folder with --run.",
             ) from error
+    return kept

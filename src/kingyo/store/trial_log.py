@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Generic, NamedTuple, TypeVar, overload
@@ -13,7 +13,7 @@ from typing import Any, Generic, NamedTuple, TypeVar, overload
 from kingyo.io.schema import parse_settings
 from kingyo.store.database import Database
 from kingyo.store.items import keep_media, media_json, read_media
-from kingyo.types import Evaluation, ItemScore, Lesson, Split, Trial
+from kingyo.types import Evaluation, ItemScore, Lesson, Outcome, Split, Trial
 
 T = TypeVar("T")
 
@@ -64,16 +64,6 @@ class EvaluationRow(NamedTuple):
     mean: float | None
     value: float | None
     is_partial: bool
-
-
-class StoredOutcome(NamedTuple):
-    """The outcome of a trial that a strategy got, by the id of the trial."""
-
-    trial: int
-    failure: str | None
-    value: float | None
-    objectives: tuple[float, ...] = ()
-    is_partial: bool = False
 
 
 class TrialLog(Database):
@@ -169,18 +159,20 @@ class TrialLog(Database):
         return [
             StoredTrial(
                 **dict(zip(names, row, strict=True)),
-                asked=Trial(
-                    number=number,
-                    genome=tuple(map(float, json.loads(genome))),
-                    parents=tuple(json.loads(parents)),
-                ),
+                asked=_read_trial(number, genome, parents),
             )
             for *row, number, genome, parents in rows
         ]
 
-    def record(self, trial: int, split: Split, evaluation: Evaluation, n_items: int | None = None) -> None:
-        """Store one part of the evaluation of a trial on a split, in one transaction."""
-        keep_media((each.media for each in evaluation.scores if each.media is not None), self.folder)
+    def record(
+        self, trial: int, split: Split, evaluation: Evaluation, n_items: int | None = None
+    ) -> Evaluation:
+        """Store one part of the evaluation of a trial on a split, in one transaction.
+
+        Returns:
+            The same part, with images that are read from the run folder.
+        """
+        kept = keep_media([each.media for each in evaluation.scores if each.media is not None], self.folder)
         now = time.time()
         tried = len(evaluation.scores) if n_items is None else n_items
         with self._transaction():
@@ -203,6 +195,10 @@ class TrialLog(Database):
             stored = {**files, **known, **{name: "" for name, value in files.items() if not value}}
             if stored != known:
                 self._write_facts({OPENED: stored})
+        if not kept:
+            return evaluation
+        scores = [each._replace(media=each.media and kept[each.media]) for each in evaluation.scores]
+        return replace(evaluation, scores=tuple(scores))
 
     def evaluation(self, trial: int, split: Split) -> Evaluation | None:
         """Return all parts of an evaluation together, in the order of the items; None without any.
@@ -313,25 +309,38 @@ class TrialLog(Database):
                 costs[trial] = items + lesson.items, seconds + lesson.seconds
         return costs
 
-    def add_outcomes(self, outcomes: Iterable[StoredOutcome]) -> None:
-        """Store outcomes in one transaction, before the strategy gets them."""
+    def add_outcomes(self, outcomes: Mapping[int, Outcome]) -> None:
+        """Store outcomes by the ids of their trials in one transaction, before the strategy gets them."""
+        rows = [
+            (trial, each.failure, each.value, json.dumps(each.objectives), each.is_partial)
+            for trial, each in outcomes.items()
+        ]
         with self._transaction():
             self._db.executemany(
                 "INSERT INTO outcomes (trial, failure, value, objectives, is_partial) VALUES (?, ?, ?, ?, ?)",
-                [(o.trial, o.failure, o.value, json.dumps(o.objectives), o.is_partial) for o in outcomes],
+                rows,
             )
 
-    def outcomes(self, search: str) -> list[StoredOutcome]:
-        """Return the outcomes that the strategy of a search got, in that order."""
+    def outcomes(self, search: str) -> dict[int, Outcome]:
+        """Return the outcomes that the strategy of a search got, in that order, by the ids of their trials.
+
+        Item scores are not read; see ``scores``.
+        """
         rows = self._db.execute(
-            "SELECT o.trial, o.failure, o.value, o.objectives, o.is_partial FROM outcomes o"
-            " JOIN trials t ON t.id = o.trial WHERE t.search = ? ORDER BY o.id",
+            "SELECT o.trial, t.number, t.genome, t.parents, o.failure, o.value, o.objectives, o.is_partial"
+            " FROM outcomes o JOIN trials t ON t.id = o.trial WHERE t.search = ? ORDER BY o.id",
             (search,),
         )
-        return [
-            StoredOutcome(trial, failure, value, tuple(json.loads(objectives)), bool(is_partial))
-            for trial, failure, value, objectives, is_partial in rows
-        ]
+        return {
+            trial: Outcome(
+                trial=_read_trial(number, genome, parents),
+                failure=failure,
+                value=value,
+                objectives=tuple(json.loads(objectives)),
+                is_partial=bool(is_partial),
+            )
+            for trial, number, genome, parents, failure, value, objectives, is_partial in rows
+        }
 
     def item_evaluations(self, search: str | None = None, split: Split | None = None) -> int:
         """Return the number of graded answers, without copies; by default of all searches on all splits."""
@@ -374,3 +383,9 @@ class TrialLog(Database):
             (split,),
         )
         return [EvaluationRow(*row, is_partial=bool(is_partial)) for *row, is_partial in rows]
+
+
+def _read_trial(number: int, genome: str, parents: str) -> Trial:
+    return Trial(
+        number=number, genome=tuple(map(float, json.loads(genome))), parents=tuple(json.loads(parents))
+    )

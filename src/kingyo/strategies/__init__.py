@@ -5,13 +5,12 @@ A strategy is a class with a nested dataclass ``Settings``; it is built from axe
 group ``kingyo.strategies``; a user's own file is named as ``path/to/file.py:Name``.
 
     >>> from kingyo.strategies import build
-    >>> from kingyo.types import Axis, ItemScore, Outcome
+    >>> from kingyo.types import Axis, Outcome
     >>> strategy = build("ga", [Axis(name="weight", low=0.0, high=1.0)], seed=0, options={})
     >>> trials = strategy.ask(strategy.batch)
     >>> len(trials)
     20
-    >>> strategy.tell([Outcome(trial=trial, value=trial.genome[0], scores=(ItemScore("a", 1.0, ""),))
-    ...                for trial in trials])
+    >>> strategy.tell([Outcome(trial=trial, value=trial.genome[0]) for trial in trials])
 """
 
 from __future__ import annotations

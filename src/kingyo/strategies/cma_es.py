@@ -20,7 +20,7 @@ from pydantic import Field
 
 from kingyo.strategies import STRATEGIES, derived_seed, genes
 from kingyo.strategies.checks import MAX_SIZE, Share, require
-from kingyo.strategies.history import BaseStrategy, Observation
+from kingyo.strategies.history import BaseStrategy
 from kingyo.types import Axis, Genome, Outcome, Trial
 
 MIN_POPULATION = 4  # with fewer, the library divides by its rank-μ learning rate (eq. 58), which is 0
@@ -143,16 +143,16 @@ class EvolutionStrategy(BaseStrategy, ABC):
         self._samples[trial.number] = sample
         return trial
 
-    def _update(self, generation: Sequence[Observation]) -> None:
-        costs = [-observation.score for observation in generation if observation.score is not None]
+    def _update(self, generation: Sequence[Outcome]) -> None:
+        costs = [-outcome.score for outcome in generation if outcome.score is not None]
         self._worst_cost = max([self._worst_cost, *costs])
         failure_cost = self._worst_cost + 1 if math.isfinite(self._worst_cost) else 0.0
         solutions = [
             (
-                self._samples.pop(observation.number),
-                failure_cost if observation.score is None else -observation.score,
+                self._samples.pop(outcome.number),
+                failure_cost if outcome.score is None else -outcome.score,
             )
-            for observation in generation
+            for outcome in generation
         ]
         if self._is_exhausted_after(solutions):
             self._restart()

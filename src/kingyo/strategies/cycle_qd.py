@@ -22,9 +22,8 @@ from numpy.typing import NDArray
 
 from kingyo.strategies import STRATEGIES, genes
 from kingyo.strategies.checks import NotNegative, Positive, Share, require
-from kingyo.strategies.history import Observation
 from kingyo.strategies.map_elites import Illumination, IlluminationSettings
-from kingyo.types import Axis, Genome, Trial
+from kingyo.types import Axis, Genome, Outcome, Trial
 
 MIN_SUM = 0.1  # of the mixing coefficients, which are divided by their sum
 
@@ -86,7 +85,7 @@ class CycleQd(Illumination):
     def _qualities(self, objectives: int) -> Sequence[int | None]:
         return range(objectives)
 
-    def _child(self) -> tuple[Genome, tuple[Observation, ...]] | None:
+    def _child(self) -> tuple[Genome, tuple[Outcome, ...]] | None:
         k = self._history.count // self._settings.population % max(1, len(self._archives))
         members = self._archives[k].members if self._archives else ()
         if not members:
@@ -100,9 +99,9 @@ class CycleQd(Illumination):
         genome = singular_step(self._axes, genome, self._roots[k], settings.singular_step, self._rng)
         return self._mutated(genome, settings.mutation_step), parents
 
-    def _parents(self, members: Sequence[Observation]) -> tuple[Observation, ...]:
+    def _parents(self, members: Sequence[Outcome]) -> tuple[Outcome, ...]:
         """Pick two different members without replacement, or the only one."""
-        objectives = [member.objectives for member in members]
+        objectives = [member.values for member in members]
         weights = elite_weights(objectives, self._settings.alpha_low, self._settings.alpha_high)
         cumulative = list(accumulate(weights))
         one = _index(cumulative, self._rng.random() * cumulative[-1])

@@ -18,7 +18,7 @@ from typing import ClassVar, Literal
 
 from kingyo.strategies import STRATEGIES, genes
 from kingyo.strategies.checks import Population, Positive, Share, Size, require
-from kingyo.strategies.history import BaseStrategy, Observation
+from kingyo.strategies.history import BaseStrategy
 from kingyo.types import Axis, Genome, Outcome, Trial
 
 Selection = Callable[[Sequence[float], Random], int]
@@ -58,22 +58,22 @@ class Generations(BaseStrategy, ABC):
         super().__init__(axes, seed, population)
         self._rng = Random(seed)
         self._mutation_rate = mutation_rate
-        self._known: list[Observation] = []  # until they become parents
+        self._known: list[Outcome] = []  # until they become parents
 
     def ask(self, n: int) -> list[Trial]:
         while n and (generation := self._history.take(self._batch)):
-            self._turn([observation for observation in generation if observation.score is not None])
+            self._turn([outcome for outcome in generation if outcome.score is not None])
         return [self._propose() for _ in range(n)]
 
     def warm_start(self, known: Sequence[Outcome]) -> None:
         """Add known points, which become parents with the first complete generation."""
         self._history.expect_objectives(known)
-        points = sorted(map(Observation.of, known), key=lambda observation: -observation.number)
-        self._known = [observation for observation in points if observation.score is not None]
-        self._seen.update(observation.genome for observation in self._known)
+        points = sorted(known, key=lambda outcome: -outcome.number)
+        self._known = [outcome for outcome in points if outcome.score is not None]
+        self._seen.update(outcome.genome for outcome in self._known)
 
     @abstractmethod
-    def _turn(self, generation: Sequence[Observation]) -> None:
+    def _turn(self, generation: Sequence[Outcome]) -> None:
         """Choose the parents from the known points and the trials of a generation that did not fail."""
 
     @abstractmethod
@@ -145,13 +145,13 @@ class GeneticAlgorithm(Generations):
         require("elites", elites, f"0 to the population of {size}", holds=0 <= elites <= size)
         super().__init__(axes, seed, size, genes.mutation_rate(axes) if rate is None else rate)
         self._settings = settings
-        self._elites: list[Observation] = []
-        self._parents: list[Observation] = []
+        self._elites: list[Outcome] = []
+        self._parents: list[Outcome] = []
         self._select = {"roulette": roulette, "rank": rank}.get(
             settings.selection, tournament(settings.tournament_size)
         )
 
-    def _turn(self, generation: Sequence[Observation]) -> None:
+    def _turn(self, generation: Sequence[Outcome]) -> None:
         new = [*self._known, *generation]
         self._known = []
         ranked = sorted([*self._elites, *new], key=lambda parent: (-_score(parent), parent.number))
@@ -183,7 +183,7 @@ class GeneticAlgorithm(Generations):
         return genes.mutate_gene(self._axes[index], gene, self._settings.mutation_step, self._rng)
 
 
-def _score(parent: Observation) -> float:
+def _score(parent: Outcome) -> float:
     return parent.score or 0.0  # parents have a score
 
 

@@ -7,8 +7,7 @@ numbers, regardless of the order in which they arrived.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 
 from kingyo.strategies import genes
@@ -16,48 +15,14 @@ from kingyo.strategies.checks import require
 from kingyo.types import Axis, Genome, Outcome, Trial
 
 
-@dataclass(frozen=True, kw_only=True)
-class Observation:
-    """The part of an outcome that strategies use.
-
-    Attributes:
-        number: number of the trial.
-        genome: genome of the trial.
-        score: the single-objective score; None for a failure.
-        objectives: one number per objective; the score if there is only one, empty for a failure.
-        items: item name -> score, sorted by name.
-        is_partial: True if only some items were scored; score and objectives are then estimates.
-    """
-
-    number: int
-    genome: Genome
-    score: float | None
-    objectives: tuple[float, ...] = ()
-    items: Mapping[str, float] = field(default_factory=dict[str, float])
-    is_partial: bool = False
-
-    @staticmethod
-    def of(outcome: Outcome) -> Observation:
-        """Convert an outcome; answers are dropped."""
-        score = outcome.score
-        return Observation(
-            number=outcome.trial.number,
-            genome=outcome.trial.genome,
-            score=score,
-            objectives=outcome.objectives or (() if score is None else (score,)),
-            items={entry.item: entry.score for entry in sorted(outcome.scores, key=lambda entry: entry.item)},
-            is_partial=outcome.is_partial,
-        )
-
-
 class History:
     """In-memory log of a search."""
 
     def __init__(self) -> None:
         self._trials: list[Trial] = []
-        # A hash instead of the outcome, so that answers do not stay in memory.
+        # A hash instead of the outcome, so that item scores do not stay in memory.
         self._fingerprints: dict[int, int] = {}
-        self._fresh: dict[int, Observation] = {}
+        self._fresh: dict[int, Outcome] = {}
         self._n_objectives: int | None = None
 
     @property
@@ -78,13 +43,13 @@ class History:
         """
         n_objectives = self._count_objectives(outcomes)
         fingerprints: dict[int, int] = {}
-        fresh: dict[int, Observation] = {}
+        fresh: dict[int, Outcome] = {}
         for outcome in outcomes:
             self._check(outcome)
-            number, fingerprint = outcome.trial.number, hash(outcome)
+            number, fingerprint = outcome.number, _fingerprint(outcome)
             known = fingerprints.get(number, self._fingerprints.get(number))
             if known is None:
-                fingerprints[number], fresh[number] = fingerprint, Observation.of(outcome)
+                fingerprints[number], fresh[number] = fingerprint, outcome
             else:
                 remedy = "Ask for a new trial to evaluate its genome again."
                 where, expected = f"outcome of trial {number}", "the outcome recorded before"
@@ -93,18 +58,18 @@ class History:
         self._fingerprints |= fingerprints
         self._fresh |= fresh
 
-    def take(self, n: int, since: int = 0) -> list[Observation]:
+    def take(self, n: int, since: int = 0) -> list[Outcome]:
         """Remove and return the n lowest-numbered outcomes, or nothing if fewer are available.
 
         Call it from ``ask``, not from ``tell``, so that the order of tells does not matter. Outcomes of
         trials below ``since`` are dropped.
         """
-        self._fresh = {number: observation for number, observation in self._fresh.items() if number >= since}
+        self._fresh = {number: outcome for number, outcome in self._fresh.items() if number >= since}
         if len(self._fresh) < n:
             return []
         return [self._fresh.pop(number) for number in sorted(self._fresh)[:n]]
 
-    def take_all(self) -> list[Observation]:
+    def take_all(self) -> list[Outcome]:
         """Remove and return all outcomes, in the order of their numbers. Call it from ``ask``."""
         return self.take(len(self._fresh)) if self._fresh else []
 
@@ -133,6 +98,13 @@ class History:
         numbers = (*outcome.objectives, *([] if outcome.score is None else [outcome.score]))
         remedy = "Report an evaluation without a score as a failure, with its reason."
         require(where, numbers, "finite scores", holds=all(map(math.isfinite, numbers)), remedy=remedy)
+
+
+def _fingerprint(outcome: Outcome) -> int:
+    scores = frozenset(outcome.items.items())
+    return hash(
+        (outcome.trial, outcome.failure, outcome.score, outcome.objectives, outcome.is_partial, scores)
+    )
 
 
 class BaseStrategy:

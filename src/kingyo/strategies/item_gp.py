@@ -31,7 +31,7 @@ from pydantic import Field
 from kingyo.irt.item_tasks import Belief, TaskItems, group_items
 from kingyo.strategies import STRATEGIES, genes
 from kingyo.strategies.checks import Count, Size
-from kingyo.strategies.history import BaseStrategy, Observation
+from kingyo.strategies.history import BaseStrategy
 from kingyo.strategies.sampling import PointSampler
 from kingyo.types import Axis, Genome, Outcome, Trial
 
@@ -84,7 +84,7 @@ class ItemGp(BaseStrategy):
         super().__init__(axes, seed, settings.batch)
         self._settings = settings
         self._sampler = PointSampler(self._axes)
-        self._known: list[Observation] = []
+        self._known: list[Outcome] = []
         self._models: set[int] = set()
         self._tasks = [TaskItems()]
         self._task_of: Mapping[str, TaskItems] = {}
@@ -116,14 +116,14 @@ class ItemGp(BaseStrategy):
 
         Those that were scored on most items are the known models: trials of an earlier search have fewer.
         """
-        observations = sorted(map(Observation.of, known), key=lambda observation: -observation.number)
-        most = max((len(observation.items) for observation in observations), default=0)
-        models = [each for each in observations if each.items and len(each.items) == most]
+        outcomes = sorted(known, key=lambda outcome: -outcome.number)
+        most = max((len(outcome.items) for outcome in outcomes), default=0)
+        models = [each for each in outcomes if each.items and len(each.items) == most]
         self._models |= {model.number for model in models}
         if len(self._tasks) == 1:  # several tasks have a process each
             self._divide(models)
-        self._add(observations)
-        known_genomes = {observation.genome for observation in self._known}
+        self._add(outcomes)
+        known_genomes = {outcome.genome for outcome in self._known}
         fresh = [point for point in self._initial_points if tuple(point.tolist()) not in known_genomes]
         self._initial_points = np.array(fresh).reshape(-1, len(self._axes))
 
@@ -161,12 +161,12 @@ class ItemGp(BaseStrategy):
         return Belief(tasks=tasks) if tasks else None
 
     def _points(self) -> Matrix:
-        return self._sampler.points([observation.genome for observation in self._known])
+        return self._sampler.points([outcome.genome for outcome in self._known])
 
     def _features(self) -> Matrix:
         return self._sampler.features(self._points())
 
-    def _divide(self, models: Sequence[Observation]) -> None:
+    def _divide(self, models: Sequence[Outcome]) -> None:
         """Give a process to the items that only one known model solves, or that the best solves."""
         groups = group_items([model.items for model in models])
         if groups:
@@ -174,11 +174,11 @@ class ItemGp(BaseStrategy):
             self._tasks += own
             self._task_of = {item: task for task, group in zip(own, groups, strict=True) for item in group}
 
-    def _add(self, observations: Sequence[Observation]) -> None:
-        for observation in observations:
-            for item in observation.items:
+    def _add(self, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            for item in sorted(outcome.items):
                 self._task_of.get(item, self._tasks[0]).add_item(item)
-        self._known += observations
+        self._known += outcomes
 
     def _refit(self) -> None:
         """Add new outcomes and refit; the kernel is refitted only after enough of them."""
@@ -190,7 +190,7 @@ class ItemGp(BaseStrategy):
         self._forget()
         count = self._history.count + 1
         again = count >= REFITS * self._n_at_kernel_fit
-        points, items = self._features(), [observation.items for observation in self._known]
+        points, items = self._features(), [outcome.items for outcome in self._known]
         for task in [task for task in self._tasks if task.has_items] or self._tasks:  # failures have no items
             task.fit(points, items, self._sampler.is_weight, learn_shape=again)
         self._n_at_kernel_fit = count if again else self._n_at_kernel_fit
@@ -217,7 +217,7 @@ class ItemGp(BaseStrategy):
 
     def _no_gain_expected(self, belief: Belief) -> bool:
         """Return whether no trial is expected to beat the best known model."""
-        is_model = np.array([observation.number in self._models for observation in self._known])
+        is_model = np.array([outcome.number in self._models for outcome in self._known])
         scores = belief.expected(self._features())
         return bool(is_model.any()) and scores.max() < scores[is_model].max() + EQUAL
 

@@ -27,7 +27,7 @@ from pydantic import Field
 
 from kingyo.strategies import STRATEGIES, genes
 from kingyo.strategies.checks import Count, NotNegative, Population, Share, Size
-from kingyo.strategies.history import BaseStrategy, Observation
+from kingyo.strategies.history import BaseStrategy
 from kingyo.strategies.sampling import rounded
 from kingyo.types import Axis, Outcome, Trial
 
@@ -98,21 +98,21 @@ class M2N2(BaseStrategy):
     def warm_start(self, known: Sequence[Outcome]) -> None:
         """Add known points to the archive, as the paper adds its source models."""
         for outcome in sorted(known, key=lambda outcome: -outcome.trial.number):
-            self._add_to_archive(Observation.of(outcome))
+            self._add_to_archive(outcome)
         if self._settings.initial is None and len(self.breeder.niches.members) > 1:
             self._initial = 0
 
     def ask(self, n: int) -> list[Trial]:
-        for observation in self._history.take_all():
-            self._add_to_archive(observation)
+        for outcome in self._history.take_all():
+            self._add_to_archive(outcome)
         return [self._propose() for _ in range(n)]
 
-    def _add_to_archive(self, observation: Observation) -> None:
-        if observation.score is not None:
-            point = np.array(observation.genome, dtype=np.float64)
-            scores = self.breeder.niches.score_row(observation.items)
+    def _add_to_archive(self, outcome: Outcome) -> None:
+        if outcome.score is not None:
+            point = np.array(outcome.genome, dtype=np.float64)
+            scores = self.breeder.niches.score_row(outcome.items)
             self.breeder.niches.add(
-                Member(number=observation.number, genes=point, scores=scores, value=observation.score)
+                Member(number=outcome.number, genes=point, scores=scores, value=outcome.score)
             )
 
     def _propose(self) -> Trial:
@@ -250,7 +250,7 @@ class Niches:
 
     def score_row(self, items: Mapping[str, float]) -> Array:
         """Return scores by column; new items get new columns."""
-        for item in items:
+        for item in sorted(items):
             self._columns.setdefault(item, len(self._columns))
         scores = np.full(len(self._columns), np.nan)
         scores[[self._columns[item] for item in items]] = list(items.values())

@@ -25,7 +25,7 @@ from pydantic import Field
 from kingyo.errors import unknown_name_error
 from kingyo.strategies import STRATEGIES, genes
 from kingyo.strategies.checks import Count, NotNegative, Positive, Size, require
-from kingyo.strategies.history import BaseStrategy, Observation
+from kingyo.strategies.history import BaseStrategy
 from kingyo.types import Axis, Genome, Outcome, Trial
 
 NOVELTY_ATTEMPTS = 100
@@ -70,11 +70,11 @@ class Archive:
         self, axes: Sequence[GridAxis], quality: int | None = None, genes: Sequence[int] | None = None
     ) -> None:
         self._axes, self._quality, self._genes = tuple(axes), quality, genes
-        self._cells: dict[tuple[int, ...], tuple[tuple[bool, float, int], Observation]] = {}
+        self._cells: dict[tuple[int, ...], tuple[tuple[bool, float, int], Outcome]] = {}
 
-    def offer(self, trial: Observation) -> None:
+    def offer(self, trial: Outcome) -> None:
         """Insert a trial with a score if it is better than the holder of its cell."""
-        f, k = trial.objectives, self._quality
+        f, k = trial.values, self._quality
         if self._genes is None:
             behaviour = [value for i, value in enumerate(f) if i != k]
         else:
@@ -86,7 +86,7 @@ class Archive:
             self._cells[cell] = rank, trial
 
     @property
-    def members(self) -> tuple[Observation, ...]:
+    def members(self) -> tuple[Outcome, ...]:
         return tuple(self._cells[cell][1] for cell in sorted(self._cells))
 
 
@@ -127,17 +127,17 @@ class Illumination(BaseStrategy, ABC):
         self._genes = _axis_indices(self._axes, settings.genes)
         self._options = settings
         self._rng = Random(seed)
-        self._known: tuple[Observation, ...] = ()
+        self._known: tuple[Outcome, ...] = ()
         self._n_objectives = 0  # of the archives
         self._archives: tuple[Archive, ...] = ()
         self._mutation_rate = genes.mutation_rate(self._axes)
 
     def ask(self, n: int) -> list[Trial]:
-        for observation in self._history.take_all():
-            if observation.score is not None:
-                self._prepare(len(observation.objectives))
+        for outcome in self._history.take_all():
+            if outcome.score is not None:
+                self._prepare(len(outcome.values))
                 for archive in self._archives:
-                    archive.offer(observation)
+                    archive.offer(outcome)
         return [self._propose() for _ in range(n)]
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
@@ -147,9 +147,9 @@ class Illumination(BaseStrategy, ABC):
         super().tell(outcomes)
 
     def warm_start(self, known: Sequence[Outcome]) -> None:
-        self._known = tuple(Observation.of(outcome) for outcome in known if outcome.failure is None)
+        self._known = tuple(outcome for outcome in known if outcome.failure is None)
         if self._known:
-            objectives = max(len(observation.objectives) for observation in self._known)
+            objectives = max(len(outcome.values) for outcome in self._known)
             self._check_objectives(objectives)
             self._prepare(objectives)
 
@@ -158,7 +158,7 @@ class Illumination(BaseStrategy, ABC):
         """Return the ``quality`` of each archive, for outcomes with this number of objectives."""
 
     @abstractmethod
-    def _child(self) -> tuple[Genome, tuple[Observation, ...]] | None:
+    def _child(self) -> tuple[Genome, tuple[Outcome, ...]] | None:
         """Return a child and its parents; None if the archives are empty."""
 
     def _check_objectives(self, objectives: int) -> None:
@@ -183,9 +183,9 @@ class Illumination(BaseStrategy, ABC):
             axis = GridAxis(low=options.low, high=options.high, cells=options.cells)
             n = objectives - (qualities[0] is not None)
             self._archives = tuple(Archive([axis] * n, quality) for quality in qualities)
-        for observation in self._known:
-            for archive in self._archives if len(observation.objectives) == objectives else ():
-                archive.offer(observation)
+        for outcome in self._known:
+            for archive in self._archives if len(outcome.values) == objectives else ():
+                archive.offer(outcome)
 
     def _mutated(self, genome: Genome, step: float) -> Genome:
         """Add a Gaussian step to each float gene, and mutate other genes at the mutation rate."""
@@ -266,7 +266,7 @@ class MapElites(Illumination):
     def _qualities(self, objectives: int) -> Sequence[int | None]:  # noqa: ARG002
         return (self._settings.quality,)
 
-    def _child(self) -> tuple[Genome, tuple[Observation, ...]] | None:
+    def _child(self) -> tuple[Genome, tuple[Outcome, ...]] | None:
         members = self._archives[0].members if self._archives else ()
         if not members:
             return None

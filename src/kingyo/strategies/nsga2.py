@@ -21,8 +21,7 @@ from random import Random
 from kingyo.strategies import STRATEGIES, genes, pareto
 from kingyo.strategies.checks import NotNegative, Population, Share
 from kingyo.strategies.ga import Generations, pick_pair, tournament
-from kingyo.strategies.history import Observation
-from kingyo.types import Axis, Genome
+from kingyo.types import Axis, Genome, Outcome
 
 TOURNAMENT = tournament(2)
 MIN_DISTANCE = 1e-14
@@ -58,17 +57,17 @@ class Nsga2(Generations):
         rate = 1 / len(axes) if settings.mutation_rate is None else settings.mutation_rate
         super().__init__(axes, seed, settings.population, rate)
         self._settings = settings
-        self._parents: list[Observation] = []  # best first
+        self._parents: list[Outcome] = []  # best first
         self._fitness: list[float] = []  # one per parent; larger is better in the crowded-comparison order
         self._second_child: tuple[Genome, tuple[int, ...]] | None = None
 
-    def _turn(self, generation: Sequence[Observation]) -> None:
+    def _turn(self, generation: Sequence[Outcome]) -> None:
         """Keep the best of parents, children and known points as parents (section III-C)."""
         pool = [*self._known, *self._parents, *generation]
-        pool.sort(key=lambda observation: -observation.number)  # younger first: ties drift on a plateau
+        pool.sort(key=lambda outcome: -outcome.number)  # younger first: ties drift on a plateau
         if not pool:
             return
-        order, classes = pareto.best_first([observation.objectives for observation in pool])
+        order, classes = pareto.best_first([outcome.values for outcome in pool])
         kept = order[: self._settings.population]
         self._known, self._second_child = [], None
         self._parents = [pool[index] for index in kept]

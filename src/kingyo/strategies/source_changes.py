@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from kingyo.strategies.gain_model import Gain, paired_gain
-from kingyo.strategies.history import Observation
-from kingyo.types import Axis, Genome
+from kingyo.types import Axis, Genome, Outcome
 
 LONGEST = 2.0
 """Greatest length of a sum of task vectors of length 1, if they are unrelated and the scale is 1."""
@@ -140,10 +139,10 @@ class ItemScores:
         self._scores: dict[Genome, dict[str, float]] = {}
         self.failed: set[Genome] = set()
 
-    def add(self, observation: Observation) -> None:
-        if observation.score is None:
-            self.failed.add(observation.genome)
-        self._scores.setdefault(observation.genome, {}).update(observation.items)
+    def add(self, outcome: Outcome) -> None:
+        if outcome.score is None:
+            self.failed.add(outcome.genome)
+        self._scores.setdefault(outcome.genome, {}).update(outcome.items)
 
     def of(self, genome: Genome) -> Mapping[str, float]:
         return self._scores.get(genome, {})

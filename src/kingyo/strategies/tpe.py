@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, ClassVar
 from kingyo.io.extras import require_extra
 from kingyo.strategies import STRATEGIES, derived_seed, genes
 from kingyo.strategies.checks import Size, require
-from kingyo.strategies.history import BaseStrategy, Observation
+from kingyo.strategies.history import BaseStrategy
 from kingyo.types import Axis, Genome, Outcome, Trial
 
 if TYPE_CHECKING:
@@ -77,26 +77,26 @@ class TreeParzen(BaseStrategy):
         self._settings = settings
         # Named by position: optuna sorts names.
         self._distributions = {f"x{i:06}": _distribution(axis) for i, axis in enumerate(axes)}
-        self._observations: list[Observation] = []
+        self._observations: list[Outcome] = []
         self._pending: dict[int, Genome] = {}
 
     def warm_start(self, known: Sequence[Outcome]) -> None:
-        self._remember(map(Observation.of, known))
-        self._seen.update(observation.genome for observation in self._observations)
+        self._remember(known)
+        self._seen.update(outcome.genome for outcome in self._observations)
 
     def ask(self, n: int) -> list[Trial]:
         fresh = self._history.take_all()
-        for observation in fresh:
-            self._pending.pop(observation.number, None)
+        for outcome in fresh:
+            self._pending.pop(outcome.number, None)
         self._remember(fresh)
-        scored = any(observation.score is not None for observation in self._observations)
+        scored = any(outcome.score is not None for outcome in self._observations)
         if len(self._observations) < self._settings.startup or not scored:
             return [
                 self._propose(genes.random_point(self._axes, Random(self._derived_seed()))) for _ in range(n)
             ]
         return [trial for start in range(0, n, CHUNK) for trial in self._sample(min(CHUNK, n - start))]
 
-    def _remember(self, fresh: Iterable[Observation]) -> None:
+    def _remember(self, fresh: Iterable[Outcome]) -> None:
         """Keep the best and the most recent outcomes; failures rank last, newer first of ties."""
         ranked = sorted([*self._observations, *fresh], key=_rank)
         recent = sorted(ranked[BEST:], key=attrgetter("number"))[-(self._settings.memory - BEST) :]
@@ -119,11 +119,11 @@ class TreeParzen(BaseStrategy):
             constant_liar=True,
         )
         study = optuna.create_study(direction="maximize", sampler=sampler)
-        scores = [observation.score for observation in self._observations]
+        scores = [outcome.score for outcome in self._observations]
         known = [score for score in scores if score is not None]
         failure = min(known) - ((max(known) - min(known)) / 10 or 1.0)
-        for observation, score in zip(self._observations, scores, strict=True):
-            study.add_trial(self._optuna_trial(observation.genome, failure if score is None else score))
+        for outcome, score in zip(self._observations, scores, strict=True):
+            study.add_trial(self._optuna_trial(outcome.genome, failure if score is None else score))
         for genome in self._pending.values():
             study.add_trial(self._optuna_trial(genome, None))
         return study
@@ -188,8 +188,8 @@ def _to_gene(axis: Axis, place: float) -> float:
     return genes.gene_at(axis, round(place, genes.DECIMALS))
 
 
-def _rank(observation: Observation) -> tuple[bool, float, int]:
-    return observation.score is None, -(observation.score or 0.0), -observation.number
+def _rank(outcome: Outcome) -> tuple[bool, float, int]:
+    return outcome.score is None, -(outcome.score or 0.0), -outcome.number
 
 
 STRATEGIES.register("tpe")(TreeParzen)

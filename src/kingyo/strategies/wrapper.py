@@ -30,7 +30,7 @@ class Wrapper:
     def __init__(self) -> None:
         self._history = History()
         self._known: list[Outcome] = []
-        self._outcomes: dict[int, Outcome] = {}  # without answers
+        self._outcomes: dict[int, Outcome] = {}
         self._tasks: tuple[Mapping[str, str], Mapping[str, float]] | None = None
         self._inner: Strategy
 
@@ -45,8 +45,7 @@ class Wrapper:
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         self._history.tell(outcomes)
         for outcome in outcomes:
-            bare = tuple(each._replace(answer="") for each in outcome.scores)
-            self._outcomes[outcome.trial.number] = replace(outcome, scores=bare)
+            self._outcomes[outcome.number] = outcome
         asked = [(outcome, self._asked.get(outcome.trial.number)) for outcome in outcomes]
         self._inner.tell([replace(outcome, trial=trial) for outcome, trial in asked if trial is not None])
 

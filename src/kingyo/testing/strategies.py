@@ -16,7 +16,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from kingyo.types import Axis, Genome, InformedStrategy, ItemScore, Outcome, Strategy, Trial
+from kingyo.types import Axis, Genome, InformedStrategy, Outcome, Strategy, Trial
 
 MIXED_AXES = (
     Axis(name="weight", low=-0.5, high=1.5, start=1.0),
@@ -33,8 +33,7 @@ FLOAT_AXES = (
 
 
 def scored(trial: Trial, *scores: float) -> Outcome:
-    items = tuple(ItemScore(item=f"item-{i}", score=score, answer="") for i, score in enumerate(scores))
-    return Outcome(trial=trial, scores=items)
+    return Outcome(trial=trial, items={f"item-{i}": score for i, score in enumerate(scores)})
 
 
 def failed(trial: Trial, reason: str = "the model answered nothing but NaN") -> Outcome:

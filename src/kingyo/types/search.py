@@ -43,40 +43,6 @@ class Trial:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """The result of a trial: item scores, or a failure with its reason, never both.
-
-    Attributes:
-        value: what a search with one objective maximises, if that is not the mean of ``scores``: an estimate
-            for all items if only some were scored, or a mean over several tasks.
-        objectives: one number per objective of the run; empty if there is only one.
-        is_partial: whether only some items were scored, so that ``value`` and ``objectives`` are estimates.
-    """
-
-    trial: Trial
-    scores: tuple[ItemScore, ...] = ()
-    failure: str | None = None
-    value: float | None = None
-    objectives: tuple[float, ...] = ()
-    is_partial: bool = False
-
-    def __post_init__(self) -> None:
-        if bool(self.scores) == (self.failure is not None):
-            raise ValueError(
-                f"outcome of trial {self.trial.number}: give item scores or a failure, not both or neither"
-            )
-
-    @cached_property
-    def score(self) -> float | None:
-        """What a search with one objective maximises; None for a failure."""
-        if self.failure is not None:
-            return None
-        if self.value is not None:
-            return self.value
-        return sum(each.score for each in self.scores) / len(self.scores)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """The result of one candidate on one split: item scores or a failure, and the time that it took.
 
@@ -87,6 +53,7 @@ class Evaluation:
             means a run with another seed.
         files: names and hashes of the user's files that graders have read, so far as they are known. A hash
             is empty if graders have written the file.
+        replayed: all of it was stored before; nothing was run or copied.
     """
 
     scores: tuple[ItemScore, ...] = ()
@@ -95,6 +62,7 @@ class Evaluation:
     score_seconds: float = 0.0
     copied_from: int | None = None
     files: tuple[tuple[str, str], ...] = ()
+    replayed: bool = False
 
     @property
     def mean(self) -> float | None:
@@ -102,6 +70,55 @@ class Evaluation:
         if self.failure is not None or not self.scores:
             return None
         return sum(each.score for each in self.scores) / len(self.scores)
+
+    @property
+    def items(self) -> dict[str, float]:
+        """Item id -> score."""
+        return {each.item: each.score for each in self.scores}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """The result of a trial, as its strategy gets it: scores, or a failure with its reason, never both.
+
+    Attributes:
+        items: item id -> score, of the items that were scored.
+        value: what a search with one objective maximises, if that is not the mean of ``items``: an estimate
+            for all items if only some were scored, or a mean over several tasks.
+        objectives: one number per objective of the run; empty if there is only one.
+        is_partial: whether only some items were scored, so that ``value`` and ``objectives`` are estimates.
+    """
+
+    trial: Trial
+    items: Mapping[str, float] = field(default_factory=dict[str, float])
+    failure: str | None = None
+    value: float | None = None
+    objectives: tuple[float, ...] = ()
+    is_partial: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.score is None) == (self.failure is None):
+            raise ValueError(f"outcome of trial {self.number}: give scores or a failure, not both or neither")
+
+    @property
+    def number(self) -> int:
+        return self.trial.number
+
+    @property
+    def genome(self) -> Genome:
+        return self.trial.genome
+
+    @cached_property
+    def score(self) -> float | None:
+        """What a search with one objective maximises; None for a failure."""
+        if self.value is not None or not self.items:
+            return self.value
+        return sum(self.items.values()) / len(self.items)
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """The objectives, or the score if there is only one; empty for a failure."""
+        return self.objectives or (() if self.score is None else (self.score,))
 
 
 @runtime_checkable

@@ -169,9 +169,9 @@ def _rivals(store: RunStore, summary: RunSummary) -> Iterator[tuple[str, tuple[f
     for name, entry in summary.baselines.items():
         yield name, tuple(_task_score(entry, objective) for objective in summary.objectives)
     for search, entry in summary.controls.items():
-        for outcome in store.outcomes(search):
-            if outcome.trial == entry.trial.id and outcome.objectives:
-                yield describe_search(search), outcome.objectives
+        outcome = store.outcomes(search).get(entry.trial.id)
+        if outcome is not None and outcome.objectives:
+            yield describe_search(search), outcome.objectives
 
 
 def _task_score(entry: ModelResult, objective: str) -> float | None:
