@@ -1,7 +1,7 @@
 """Compare quality-diversity with NSGA-II on three tasks of the zoo, at equal item evaluations.
 
     python benchmarks/archive.py --seeds 5 --out archive.jsonl
-    python benchmarks/archive.py --out archive.jsonl --markdown     (the tables of docs/benchmarks-archive.md)
+    python benchmarks/archive.py --out archive.jsonl --markdown     (the tables of docs/benchmarks-search.md)
 
 Each search merges the five sources on splits drawn by its seed. It knows the same baselines, which count
 towards its cost. All candidates go into the same archives, one per task (``illuminating.judge``). Candidates

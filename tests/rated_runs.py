@@ -10,8 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from kingyo.evolution import BASELINES, MAIN
-from kingyo.rating.models import RatedModel, read_models
-from kingyo.rating.pairs import Pair, PairChooser
+from kingyo.rating.pairs import Pair, PairChooser, RatedModel, read_models
 from kingyo.recipe import Recipe, Source
 from kingyo.store import RunStore, StoredTrial
 from kingyo.store.choices import ChoiceLog, StoredChoice, Verdict

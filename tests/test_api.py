@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 import kingyo
+from kingyo.api.inputs import rows_of
 from kingyo.recipe import Recipe
 from tests.cli.forked import run_forked
 from tests.models_on_disk import fine_tuned, llama
@@ -77,7 +78,7 @@ def test_every_name_is_listed_with_a_description() -> None:
     page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     for name in kingyo.__all__:
         assert getattr(kingyo, name) is not None
-        assert f"kingyo.{name}" in page or name == "Run", name
+        assert f"kingyo.{name}" in page, name
     assert set(kingyo.__all__) <= set(dir(kingyo))
     with pytest.raises(AttributeError, match="nothing"):
         _ = kingyo.nothing  # type: ignore[attr-defined]
@@ -85,13 +86,13 @@ def test_every_name_is_listed_with_a_description() -> None:
 
 def test_a_file_a_mapping_and_a_recipe_merge_to_the_same(models: Path) -> None:
     (models / "recipe.yaml").write_text(yaml.safe_dump(RECIPE), encoding="utf-8")
-    kingyo.merge(str(models / "recipe.yaml"), models / "one", progress=False)
-    kingyo.merge(RECIPE, models / "two", folder=models, progress=False)
-    kingyo.merge(Recipe.from_dict(RECIPE, "it"), models / "three", folder=models, progress=False)
-    kingyo.merge(kingyo.load_recipe(models / "one" / "recipe.yaml"), models / "five", progress=False)
+    kingyo.merge(str(models / "recipe.yaml"), models / "one")
+    kingyo.merge(RECIPE, models / "two", folder=models)
+    kingyo.merge(Recipe.from_dict(RECIPE, "it"), models / "three", folder=models)
+    kingyo.merge(kingyo.load_recipe(models / "one" / "recipe.yaml"), models / "five")
     weights = {(models / name / "model.safetensors").read_bytes() for name in ("one", "two", "three", "five")}
     assert len(weights) == 1
-    kingyo.merge(RECIPE, models / "four", folder=models, max_shard_size="1kB", progress=False)
+    kingyo.merge(RECIPE, models / "four", folder=models, max_shard_size="1kB")
     assert (models / "four" / "model.safetensors.index.json").is_file()
 
 
@@ -132,6 +133,10 @@ def test_what_is_wrong_is_one_error_and_nothing_is_written(models: Path) -> None
         ("where", lambda: kingyo.scout_models(cast(Any, 123))),
         ("where", lambda: kingyo.scout_models(["a", cast(Any, None)])),
         ("base", lambda: kingyo.scout_models("a", base=cast(Any, 123))),
+        ("model", lambda: kingyo.evaluate(cast(Any, 3), "task.yaml")),
+        ("task", lambda: kingyo.evaluate("model", cast(Any, 3))),
+        ("run", lambda: kingyo.control(cast(Any, None), "random")),
+        ("folder", lambda: kingyo.open_run(cast(Any, None))),
         ("path", lambda: kingyo.load_recipe(cast(Any, None))),
         ("config", lambda: kingyo.evolve(cast(Any, 123))),
         ("run", lambda: kingyo.evolve({}, cast(Any, 123))),
@@ -160,7 +165,7 @@ def test_a_run_can_be_read_from_another_thread_and_after_closing(
     file = write_run(models)
     monkeypatch.chdir(models)
     with ThreadPoolExecutor(1) as pool:
-        run = pool.submit(kingyo.evolve, file, "mine", progress=False).result()
+        run = pool.submit(kingyo.evolve, file, "mine").result()
     (models / "elsewhere").mkdir()
     monkeypatch.chdir(models / "elsewhere")
     with run:
@@ -172,11 +177,12 @@ def test_a_run_can_be_read_from_another_thread_and_after_closing(
 @pytest.mark.slow
 def test_an_interrupted_run_resumes_to_the_same_winner(tmp_path: Path) -> None:
     file, stopped = write_demo(tmp_path), tmp_path / "stopped"
-    uninterrupted = kingyo.evolve(file, tmp_path / "whole", progress=False)
+    uninterrupted = kingyo.evolve(file, tmp_path / "whole")
     code = (
         "import signal, sys, kingyo\n"
+        "from kingyo.cli.live_display import LiveDisplay\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have told to ignore it\n"
-        "kingyo.evolve(*sys.argv[1:])"
+        "with LiveDisplay() as display:\n    kingyo.evolve(*sys.argv[1:], progress=display)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(file), str(stopped)], stderr=subprocess.PIPE, text=True
@@ -189,29 +195,112 @@ def test_an_interrupted_run_resumes_to_the_same_winner(tmp_path: Path) -> None:
         rest = process.stderr.read()
     assert process.returncode != 0 and f"kingyo.resume({str(stopped)!r})" in rest.splitlines()[-1]
     assert "torch" not in rest
-    resumed = kingyo.resume(stopped, progress=False)
+    resumed = kingyo.resume(stopped)
     first, second = (kingyo.summarize(run).winner for run in (uninterrupted, resumed))
     assert first is not None and second is not None
     assert (first.trial.asked, first.test) == (second.trial.asked, second.test)
     config = yaml.safe_load(file.read_text(encoding="utf-8"))
-    again = kingyo.evolve(config, tmp_path / "again", folder=file.parent, progress=False)
+    again = kingyo.evolve(config, tmp_path / "again", folder=file.parent)
     assert kingyo.summarize(again).winner == kingyo.summarize(uninterrupted).winner
     with pytest.raises(kingyo.KingyoError) as error:
         kingyo.export_model(again, tmp_path / "out", trial=0, pick="knee")
     assert error.value.argument == "--trial" and not (tmp_path / "out").exists()
 
 
-def test_it_is_lazy() -> None:
-    code = (
-        "import sys, kingyo; kingyo.KingyoError; sys.exit(any(m in sys.modules for m in ('torch', 'rich')))"
+def test_calls_load_nothing_of_the_command_line(models: Path) -> None:
+    code = f"""
+import kingyo, sys
+kingyo.KingyoError
+assert "torch" not in sys.modules
+kingyo.evolve, kingyo.resume, kingyo.tune, kingyo.control, kingyo.open_run, kingyo.scout_models
+assert "torch" not in sys.modules
+kingyo.merge({RECIPE!r}, "out")
+task = {{"prompt": "{{prompt}}", "grader": "exact", "max_new_tokens": 2, "chat": False}}
+rows = [{{"prompt": str(n), "answer": str(n)}} for n in range(8)]
+print(kingyo.evaluate("out", task, data=rows, split="all"))
+assert "typer" not in sys.modules and "rich" not in sys.modules
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=models, capture_output=True, text=True, check=False
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert done.returncode == 0 and done.stdout.startswith("<out on "), done.stderr
+
+
+NOTEBOOK = """
+import json, re, sys, kingyo
+
+def grade(answer: str, item: "Item") -> float:
+    return len(re.findall("[0-9]", answer)) / max(1, len(answer))
+
+rows = [{"prompt": f"{n} + 1 =", "answer": str(n + 1)} for n in range(30)]
+config = {"base": "base", "sources": {"a": "a", "b": "b"}, "budget": {"candidates": 3},
+    "task": {"max_new_tokens": 2, "chat": False}, "controls": {"trained": False}}
+seen = []
+run = kingyo.evolve(config, "run", data=rows, grader=grade, on_trial=seen.append)
+print(json.dumps([seen, run.rows(), repr(run)]))
+"""
+
+
+def test_at_home_items_and_grader_are_objects(models: Path) -> None:
+    script = models / "notebook.py"
+    script.write_text(NOTEBOOK, encoding="utf-8")
+    done = subprocess.run([sys.executable, script], cwd=models, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    seen, rows, shown = json.loads(done.stdout)
+    assert {"main"} < {each["search"] for each in seen} and shown.startswith("<run ")
+    fit = {(row["search"], row["trial"]): row["fit"] for row in rows}
+    assert all(fit[each["search"], each["trial"]] == pytest.approx(each["fit"]) for each in seen)
+    assert all(len(set(row) & {"fit", "validation", "test", "failure", "seconds"}) == 5 for row in rows)
+    assert "import re" in (models / "run-inputs" / "grader.py").read_text(encoding="utf-8")
+    run = kingyo.open_run(models / "run")
+    assert run.status == "finished" and len(run.items["fit"]) > 0 and run.config.name == "run"
+    assert "<table>" in run._repr_html_() and "bred" in run._repr_html_()
+    pandas = pytest.importorskip("pandas")
+    assert isinstance(run.trials(), pandas.DataFrame) and len(run.trials()) == len(rows)
+    assert kingyo.summarize(kingyo.control(run, "random")).controls.keys() == {"random"}
+    (models / "run-inputs" / "grader.py").write_text("def grade(answer, item):\n    return 1\n")
+    with pytest.raises(kingyo.KingyoError, match="sha256"):
+        kingyo.export_model(run, models / "out")
+
+
+@pytest.mark.parametrize(
+    ("argument", "wrong"),
+    [
+        ("data", {"data": "items.jsonl"}),
+        ("data", {"data": []}),
+        ("data", {"data": [{"prompt": object(), "answer": "1"}]}),
+        ("grader", {"grader": lambda answer, item: 1.0}),
+        ("grader", {"grader": len}),
+        ("grader", {"grader": 3}),
+    ],
+)
+def test_items_and_graders_of_other_types_are_one_error(
+    argument: str, wrong: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(kingyo.KingyoError) as caught:
+        kingyo.evolve({"task": {}}, tmp_path / "run", **wrong)
+    assert caught.value.argument == argument
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_wrong_config_leaves_no_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = {"name": "../x", "task": {"grader": "exact"}, "sources": {"a": "gone"}}
+    with pytest.raises(kingyo.KingyoError):
+        kingyo.evolve(config, data=[{"prompt": "1", "answer": "1"}])
+    assert not [path for path in tmp_path.parent.rglob("items.jsonl") if path.is_relative_to(tmp_path)]
+
+
+def test_a_data_frame_is_read_without_its_missing_cells() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"prompt": ["a", "b"], "answer": [1, None]})
+    assert rows_of(frame) == [{"prompt": "a", "answer": 1.0}, {"prompt": "b"}]
 
 
 def test_a_name_that_is_too_long_for_hidden_names_beside_it_is_one_error(models: Path) -> None:
     for call in (
         lambda out: kingyo.merge(RECIPE, out, folder=models),
-        lambda out: kingyo.evolve(write_demo(models), out, progress=False),
+        lambda out: kingyo.evolve(write_demo(models), out),
     ):
         with pytest.raises(kingyo.KingyoError) as error:
             call(models / ("x" * 250))
@@ -225,6 +314,6 @@ def test_a_grader_that_changed_between_two_runs_of_one_process_is_loaded_again(m
     grader, scores = file.parent / "own.py", list[float]()
     for value in (0, 1):  # of one length, and within one second
         grader.write_text(f"def grade(answer, item):\n    return {value}\n", encoding="utf-8")
-        run = kingyo.evolve(config, models / f"run{value}", folder=file.parent, progress=False)
+        run = kingyo.evolve(config, models / f"run{value}", folder=file.parent)
         scores.append(next(iter(kingyo.summarize(run).baselines.values())).fit.score)
     assert scores == [0, 1]

@@ -9,48 +9,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kingyo.api import (
-        evolve,
-        export_model,
-        load_recipe,
-        merge,
-        open_checkpoint,
-        resume,
-        scout_models,
-        summarize,
-        tune,
-        write_report,
-    )
-    from kingyo.errors import KingyoError
-    from kingyo.methods import METHODS
-    from kingyo.models.kinds import MODEL_KINDS
-    from kingyo.recipe import Recipe
-    from kingyo.run.run import Run
-    from kingyo.strategies import STRATEGIES
-    from kingyo.tasks import GRADERS, TASK_KINDS
+    from kingyo.api.merging import load_recipe as load_recipe
+    from kingyo.api.merging import merge as merge
+    from kingyo.api.merging import open_checkpoint as open_checkpoint
+    from kingyo.api.progress import Progress as Progress
+    from kingyo.api.results import StoredRun as StoredRun
+    from kingyo.api.results import export_model as export_model
+    from kingyo.api.results import open_run as open_run
+    from kingyo.api.results import summarize as summarize
+    from kingyo.api.results import write_report as write_report
+    from kingyo.api.runs import control as control
+    from kingyo.api.runs import evolve as evolve
+    from kingyo.api.runs import resume as resume
+    from kingyo.api.runs import tune as tune
+    from kingyo.api.scoring import evaluate as evaluate
+    from kingyo.api.scouting import scout_models as scout_models
+    from kingyo.errors import KingyoError as KingyoError
+    from kingyo.methods import METHODS as METHODS
+    from kingyo.models.kinds import MODEL_KINDS as MODEL_KINDS
+    from kingyo.recipe import Recipe as Recipe
+    from kingyo.strategies import STRATEGIES as STRATEGIES
+    from kingyo.tasks import GRADERS as GRADERS
+    from kingyo.tasks import TASK_KINDS as TASK_KINDS
 
 __version__ = "0.1.0.dev0"
-
-__all__ = [
-    "GRADERS",
-    "METHODS",
-    "MODEL_KINDS",
-    "STRATEGIES",
-    "TASK_KINDS",
-    "KingyoError",
-    "Recipe",
-    "Run",
-    "evolve",
-    "export_model",
-    "load_recipe",
-    "merge",
-    "open_checkpoint",
-    "resume",
-    "scout_models",
-    "summarize",
-    "tune",
-    "write_report",
-]
 
 _HOMES = {
     "GRADERS": "tasks",
@@ -59,15 +41,31 @@ _HOMES = {
     "STRATEGIES": "strategies",
     "TASK_KINDS": "tasks",
     "KingyoError": "errors",
+    "Progress": "api.progress",
     "Recipe": "recipe",
-    "Run": "run.run",
+    "StoredRun": "api.results",
+    "control": "api.runs",
+    "evaluate": "api.scoring",
+    "evolve": "api.runs",
+    "export_model": "api.results",
+    "load_recipe": "api.merging",
+    "merge": "api.merging",
+    "open_checkpoint": "api.merging",
+    "open_run": "api.results",
+    "resume": "api.runs",
+    "scout_models": "api.scouting",
+    "summarize": "api.results",
+    "tune": "api.runs",
+    "write_report": "api.results",
 }
+
+__all__ = [*_HOMES]  # noqa: PLE0604  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> object:
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module 'kingyo' has no attribute '{name}'")
-    return getattr(import_module(f"kingyo.{_HOMES.get(name, 'api')}"), name)
+    return getattr(import_module(f"kingyo.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -39,7 +39,7 @@ def process() -> None:
 
 def _run() -> None:
     from kingyo.cli import main  # slow; imported here so that Ctrl-C during the import is handled
-    from kingyo.cli.terminal import visible
+    from kingyo.cli.output import visible
 
     try:
         main()
@@ -64,7 +64,6 @@ def _repeat_interrupt(dropped: sys.UnraisableHookArgs) -> None:
 
 
 def _print_interrupted() -> None:
-    """Report the interrupt without ``kingyo.cli``, which may not be loaded."""
     if wants_json(sys.argv[1:]):
         print(json.dumps(error_record("Interrupted."), indent=2))  # noqa: T201
     else:

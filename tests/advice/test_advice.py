@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from kingyo.advice import Advice, advise
 from kingyo.cli.advice import AdviceWatcher
 from kingyo.cli.console import Console
 from kingyo.cli.trials import ItemAnswer, print_answers, print_trial, read_trial, worst_answers
@@ -22,6 +21,8 @@ from kingyo.run.config import TRAINED
 from kingyo.run.extensions import TUNABLE
 from kingyo.store import RunStore
 from kingyo.types import Evaluation, Genome, Item, ItemScore, Lesson, Media, Outcome, Split, Trial
+from kingyo.views.advice import Advice
+from kingyo.views.search_advice import advise
 
 N_FIT = 8
 SPLITS: dict[Split, tuple[Item, ...]] = {
@@ -241,12 +242,6 @@ def test_as_much_again_is_of_the_budget_that_the_run_has(tmp_path: Path) -> None
     run.store.set_fact("config", {"budget": {"candidates": 100, "minutes": 0.5, "item_evaluations": None}})
     flags = "--candidates +100 --minutes +1"
     assert f"`kingyo resume {tmp_path / 'run'} {flags}`" in run.advice()["start"].remedy
-
-
-def test_one_run_cannot_show_how_seeds_differ(tmp_path: Path) -> None:
-    advice = Written(tmp_path / "run").search([1, 2, 3]).pick(2).advice()["seeds"]
-    seeds = f"kingyo evolve my.yaml --seeds 3 --run {tmp_path / 'run-seeds'}"
-    assert advice.level == "note" and seeds in advice.remedy
 
 
 def test_answers_of_a_trial_without_any_are_an_error(tmp_path: Path) -> None:

@@ -13,12 +13,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from tests.cli.forked import forked, run_forked
 from tests.cli.merging import Command
+from tests.cli.typed import called
 from tests.models_on_disk import fine_tuned, llama
 
 GRADER = '''
@@ -54,8 +56,10 @@ class World:
     def run(
         self, *arguments: str | Path, env: dict[str, str] | None = None, fresh: bool = False
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command; ``fresh`` is for variables that matter before the first import or at exit."""
+        """Run a command in this process; with ``env``, or if it is ``fresh``, in one of its own."""
         environment = {**os.environ, "COLUMNS": "110", "OMP_NUM_THREADS": "1", **(env or {})}
+        if env is None and not fresh:
+            return called(self.folder, *arguments)
         if not fresh:
             return run_forked([str(each) for each in arguments], self.folder, environment)
         return subprocess.run(
@@ -68,6 +72,23 @@ class World:
             check=False,
         )
 
+    def ok(self, *arguments: str | Path, **how: Any) -> subprocess.CompletedProcess[str]:
+        """Run a command that ends well."""
+        done = self.run(*arguments, **how)
+        assert done.returncode == 0, done.stderr
+        return done
+
+    def data(self, *arguments: str | Path) -> Any:
+        """Return what a command prints with ``--json``; it ends well."""
+        return json.loads(self.ok(*arguments, "--json").stdout)
+
+    def fails(self, *arguments: str | Path, says: str = "", **how: Any) -> subprocess.CompletedProcess[str]:
+        """Run a command that ends with one clear error."""
+        done = self.run(*arguments, **how)
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr and says in done.stderr, done.stderr
+        return done
+
     def config(self, **changes: object) -> Path:
         """Write a run.yaml with changes; a change to None removes the key. No LoRA is trained by default."""
         values = yaml.safe_load((self.folder / "run.yaml").read_text())
@@ -77,10 +98,8 @@ class World:
         path.write_text(yaml.safe_dump(values, allow_unicode=True))
         return path
 
-    def show(self, run: str | Path) -> dict[str, object]:
-        done = self.run("show", run, "--json")
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+    def show(self, run: str | Path) -> Any:
+        return self.data("show", run)
 
 
 RUN = """
@@ -180,8 +199,7 @@ def _command(world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pyte
 def finished(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
     """A world in which `runs/small` has been bred to the end. Tests only read it."""
     world_ = World(folder=Path(shutil.copytree(origin, tmp_path_factory.mktemp("finished") / "world")))
-    done = world_.run("evolve", "run.yaml")
-    assert done.returncode == 0, done.stderr
+    world_.ok("evolve", "run.yaml")
     return world_
 
 
@@ -189,6 +207,5 @@ def finished(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
 def short(world: World) -> World:
     """A world with a finished run of six candidates and a random control."""
     config = world.config(budget={"candidates": 6}, controls={"random": True, "grid": False})
-    done = world.run("evolve", config)
-    assert done.returncode == 0, done.stderr
+    world.ok("evolve", config)
     return world

@@ -106,8 +106,7 @@ def test_bad_images_give_one_error_and_no_output(world: World, what: str) -> Non
     damage(world.folder)
     before = files(world.folder)
     for words in commands:
-        done = world.run(*words)
-        assert done.returncode == 1, (words, done.stdout, done.stderr)
+        done = world.fails(*words)
         assert done.stderr.count("\nError:") + done.stderr.startswith("Error:") == 1, done.stderr
         assert "Traceback" not in done.stderr and says in " ".join(done.stderr.split())
         assert len(done.stderr) < 1500

@@ -23,9 +23,7 @@ from tests.models_on_disk import llama
 def refused(world: World, *arguments: str | Path, says: str) -> None:
     """The command fails with this message, and changes no file."""
     before = files(world.folder)
-    done = world.run(*arguments)
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
+    done = world.fails(*arguments)
     assert done.stderr.count("Error:") == 1
     assert says in done.stderr
     assert files(world.folder) == before
@@ -35,12 +33,9 @@ def refused(world: World, *arguments: str | Path, says: str) -> None:
     ("changes", "says"),
     [
         ({"sorces": {"a": "a"}}, "'sorces'. Did you mean 'sources'?"),
-        ({"budget": {"candidates": 0}}, "greater than 0; received 0"),
         ({"budget": {}}, "candidates, item_evaluations and minutes"),
         ({"sources": {"a": "a", "uniform": "b"}}, "another name than 'uniform'"),
         ({"base": None}, "base: expected a base for task_arithmetic"),
-        ({"merge": {"method": "tiees"}}, "Did you mean 'ties'?"),
-        ({"merge": {"parameters": {"wieght": 1.0}}}, "Did you mean 'weight'?"),
         (
             {"merge": {"parameters": {"weight": {"from": 1, "to": 0}}}},
             "from (1) must be below to (0); received",
@@ -50,7 +45,6 @@ def refused(world: World, *arguments: str | Path, says: str) -> None:
             "start (2) must lie within 0..1",
         ),
         ({"merge": {"groups": "blocks"}}, "Did you mean 'block'?"),
-        ({"search": {"strategy": "cmaes"}}, "Did you mean 'cma-es'?"),
         (
             {"search": {"preset": "sakana-ps"}},
             "merge.method: expected 'dare_ties', which belongs to the preset sakana-ps",
@@ -155,24 +149,19 @@ def test_a_run_folder_that_exists(world: World) -> None:
 
 def test_an_error_in_a_grader_names_it_and_keeps_the_run(world: World) -> None:
     task = {**yaml.safe_load((world.folder / "task.yaml").read_text()), "grader": "grade.py:raises"}
-    done = world.run("evolve", world.config(task=task, controls=None, budget={"candidates": 2}))
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
+    done = world.fails("evolve", world.config(task=task, controls=None, budget={"candidates": 2}))
     assert "no idea how to grade this" in done.stderr
     assert "kingyo resume" in done.stderr
     grader = world.folder / "grade.py"
     grader.write_text(
         grader.read_text().replace('raise RuntimeError("no idea how to grade this")', "return 1.0")
     )
-    done = world.run("resume", "runs/small")
-    assert done.returncode == 0, done.stderr
+    world.ok("resume", "runs/small")
 
 
 def test_a_grader_that_hangs_ends_the_run_and_not_the_patience(world: World) -> None:
     task = {**yaml.safe_load((world.folder / "task.yaml").read_text()), "grader": "grade.py:hangs"}
-    done = world.run("evolve", world.config(task={**task, "grader_timeout": 0.3}))
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
+    done = world.fails("evolve", world.config(task={**task, "grader_timeout": 0.3}))
     assert "grader grade.py:hangs on item" in done.stderr
     assert "expected a score within 0.3 s; received none" in done.stderr
     assert "kingyo resume" in done.stderr
@@ -214,10 +203,7 @@ def test_a_run_killed_while_it_was_set_up(world: World) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.close()
     for name in ("show", "report"):
-        done = world.run(name, "runs/small")
-        assert done.returncode == 1, name
-        assert "stopped before its first step" in done.stderr
-        assert "Traceback" not in done.stderr
+        world.fails(name, "runs/small", says="stopped before its first step")
     assert "stopped before its first step" in world.run("resume", "runs/small").stderr
 
 
@@ -227,10 +213,7 @@ def test_a_corrupt_database(world: World) -> None:
     (folder / "run.db").write_bytes(b"SQLite format 3\0" + bytes(range(256)) * 40)
     before = (folder / "run.db").read_bytes()
     for name in ("show", "resume", "report"):
-        done = world.run(name, "runs/small")
-        assert done.returncode == 1, name
-        assert "sound SQLite database" in done.stderr
-        assert "Traceback" not in done.stderr
+        world.fails(name, "runs/small", says="sound SQLite database")
     assert (folder / "run.db").read_bytes() == before
 
 
@@ -244,18 +227,13 @@ def test_a_database_with_a_torn_page(finished: World, world: World) -> None:
     for page in range(4096, len(content), 4096):
         content[page : page + 64] = b"\xff" * 64
     (folder / "run.db").write_bytes(content)
-    done = world.run("resume", "runs/small")
-    assert done.returncode == 1
-    assert "sound SQLite database" in done.stderr
-    assert "Traceback" not in done.stderr
+    world.fails("resume", "runs/small", says="sound SQLite database")
 
 
 def test_an_export_that_exists_is_left_alone(finished: World, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("precious")
-    done = finished.run("export", "runs/small", tmp_path / "out")
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
+    finished.fails("export", "runs/small", tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
 
 
@@ -266,9 +244,7 @@ def test_a_chat_template_that_fails_is_one_error_that_names_the_model(world: Wor
     task = {**yaml.safe_load((world.folder / "task.yaml").read_text()), "chat": True}
     (world.folder / "task.yaml").write_text(yaml.safe_dump(task))
     config = world.config(task=task)
-    done = world.run(command, *{"evaluate": ["a", "task.yaml"], "chat": ["a"]}.get(command, [config]))
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
+    done = world.fails(command, *{"evaluate": ["a", "task.yaml"], "chat": ["a"]}.get(command, [config]))
     assert "received TemplateError: no such role" in done.stderr
     assert f"chat template of {world.folder}" in done.stderr
     assert not (world.folder / "runs").exists()

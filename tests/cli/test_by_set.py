@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import signal
@@ -101,8 +100,7 @@ def worst_group(store: RunStore, trial: int, split: Split) -> float:
 @pytest.fixture(scope="module")
 def bred(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
     world_ = World(folder=Path(shutil.copytree(origin, tmp_path_factory.mktemp("by-set") / "world")))
-    done = world_.run("evolve", make(world_))
-    assert done.returncode == 0, done.stderr
+    world_.ok("evolve", make(world_))
     return world_
 
 
@@ -126,9 +124,11 @@ def test_the_measure_is_reported_and_picks_the_winner(bred: World) -> None:
 
 def test_show_names_the_deciding_score_and_the_item_scores(bred: World) -> None:
     text = " ".join(bred.run("show", "runs/small").stdout.split())
-    assert "Mean item score in %" in text and "worst_group decides, not the mean item score." in text
-    assert "Measures of all answers; worst_group decides [95% interval]" in text
-    assert "by worst_group on validation" in text and "worst_group, paired halves, n=12, p " in text
+    assert (
+        "Mean item scores [95% interval]" in text and "worst_group decides, not the mean item score." in text
+    )
+    assert "Measures of all answers together; worst_group decides [95% interval]" in text
+    assert "by worst_group on validation" in text and "worst_group, paired halves, n = 12, p " in text
     assert "Predicted for test" not in text
     shown = bred.show("runs/small")
     with RunStore.read(bred.folder / "runs" / "small") as store:
@@ -136,15 +136,15 @@ def test_show_names_the_deciding_score_and_the_item_scores(bred: World) -> None:
         assert winner is not None
         scores = store.scores_of(winner.id, "test").values()
         assert shown["decided_by"] == "worst_group"
-        assert shown["winner"]["test"]["score"] == pytest.approx(statistics.fmean(scores))  # type: ignore[index]
-        sets = {(each["measure"], each["split"]): each for each in shown["winner"]["set_measures"]}  # type: ignore[index]
+        assert shown["winner"]["test"]["score"] == pytest.approx(statistics.fmean(scores))
+        sets = {(each["measure"], each["split"]): each for each in shown["winner"]["set_measures"]}
         assert {key for key, each in sets.items() if each["value"] is not None} == {
             ("worst_group", "fit"),
             ("worst_group", "validation"),
             ("worst_group", "test"),
         }
         for trial in store.trials("baselines"):
-            each = shown["comparisons"][str(trial.name)]  # type: ignore[index]
+            each = shown["comparisons"][str(trial.name)]
             gap = worst_group(store, winner.id, "test") - worst_group(store, trial.id, "test")
             assert each["score"] == pytest.approx(gap) and each["test"] == "half-samples" and each["n"] == 12
             assert each["low"] <= each["score"] <= each["high"]
@@ -152,13 +152,11 @@ def test_show_names_the_deciding_score_and_the_item_scores(bred: World) -> None:
 
 @pytest.mark.slow
 def test_the_report_and_the_card_say_it(bred: World) -> None:
-    done = bred.run("report", "runs/small")
-    assert done.returncode == 0, done.stderr
+    bred.ok("report", "runs/small")
     page = (bred.folder / "runs" / "small" / "report.html").read_text("utf-8")
     assert "worst_group guided the search" in page and "worst_group on fit" in page
     assert "score on fit" not in page
-    done = bred.run("export", "runs/small", "out", "--search", "main")
-    assert done.returncode == 0, done.stderr
+    bred.ok("export", "runs/small", "out", "--search", "main")
     card = (bred.folder / "out" / "README.md").read_text("utf-8").replace("\\_", "_")
     assert "What decided is worst_group of all answers, not these" in card
     assert "worst_group of this model minus it, on test" in card
@@ -168,10 +166,9 @@ def test_the_report_and_the_card_say_it(bred: World) -> None:
 @pytest.mark.slow
 def test_other_seeds_are_compared_by_it(world: World) -> None:
     config = make(world, budget={"candidates": 6}, controls=None)
-    done = world.run("evolve", config, "--seeds", "2", "--run", "seeds")
-    assert done.returncode == 0, done.stderr
+    done = world.ok("evolve", config, "--seeds", "2", "--run", "seeds")
     assert re.search(r"the winner has [\d.]+, [\d.]+ of worst_group on test", done.stdout)
-    summary = json.loads(world.run("show", "seeds", "--json").stdout)
+    summary = world.data("show", "seeds")
     assert summary["decided_by"] == "worst_group" and all(0 <= each <= 1 for each in summary["test"])
 
 
@@ -182,20 +179,18 @@ def test_a_killed_run_resumes_to_the_same_winner(world: World, bred: World) -> N
     interrupted(world, "evolve", config, after=n // 3, sent=signal.SIGKILL)
     if evaluations(run) < 2 * n // 3:
         interrupted(world, "resume", "runs/small", after=2 * n // 3, sent=signal.SIGKILL)
-    done = world.run("resume", "runs/small")
-    assert done.returncode == 0, done.stderr
+    world.ok("resume", "runs/small")
     assert facts(run) == facts(undisturbed)
     shown, expected = world.show("runs/small"), bred.show("runs/small")
     for each in (shown, expected):  # why `broken` has no value names a file of the world
-        sets = each["winner"]["set_measures"]  # type: ignore[index]
-        each["winner"]["set_measures"] = [one for one in sets if one["value"] is not None]  # type: ignore[index]
+        sets = each["winner"]["set_measures"]
+        each["winner"]["set_measures"] = [one for one in sets if one["value"] is not None]
     for key in ("winner", "best", "comparisons", "finalists"):
         assert shown[key] == expected[key]
 
 
 def test_the_dry_run_reports_it(world: World) -> None:
-    done = world.run("evolve", make(world), "--dry-run")
-    assert done.returncode == 0, done.stderr
+    done = world.ok("evolve", make(world), "--dry-run")
     text = " ".join(done.stdout.split())
     assert "candidates by mixed-cma-es" in text and "each candidate is scored on all" in text
 
@@ -214,10 +209,8 @@ def test_the_dry_run_reports_it(world: World) -> None:
 )
 def test_conflicting_settings_give_one_error(world: World, changes: dict[str, object], message: str) -> None:
     changes = {"controls": None, **changes}
-    done = world.run("evolve", make(world, **changes))
-    assert done.returncode == 1
+    done = world.fails("evolve", make(world, **changes))
     assert re.search(message, " ".join(done.stderr.split())), done.stderr
-    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -229,8 +222,7 @@ def test_conflicting_settings_give_one_error(world: World, changes: dict[str, ob
     ids=str,
 )
 def test_in_every_space_the_default_strategy_needs_one_number(world: World, space: dict[str, object]) -> None:
-    done = world.run("evolve", make(world, search=None, budget={"candidates": 14}, controls=None, **space))
-    assert done.returncode == 0, done.stderr
+    world.ok("evolve", make(world, search=None, budget={"candidates": 14}, controls=None, **space))
     with RunStore.read(world.folder / "runs" / "small") as store:
         searches = [name for name in store.searches() if name != "baselines"]
         assert {store.searches()[name]["strategy"] for name in searches} == {"mixed-cma-es"}
@@ -248,20 +240,19 @@ def test_one_of_several_tasks_can_count_by_its_measure(world: World, objectives:
     tasks = {"words": {**plain, "measure": "worst_group"}, "others": {**plain, "weight": 3}}
     search = {"strategy": "nsga2", "settings": {"population": 4}}
     changes = {"objectives": objectives, "search": search, "budget": {"candidates": 8}, "controls": None}
-    done = world.run("evolve", make(world, task=None, tasks=tasks, **changes))
-    assert done.returncode == 0, done.stderr
+    world.ok("evolve", make(world, task=None, tasks=tasks, **changes))
     shown = world.show("runs/small")
     assert shown["decided_by"] == "weighted mean of 2 tasks (words by worst_group)"
     winner = shown["winner"]
     sets = {
         (each["task"], each["measure"]): each["value"]
-        for each in winner["set_measures"]  # type: ignore[index]
+        for each in winner["set_measures"]
         if each["split"] == "test"
     }
-    mean = winner["tasks"]["others"]["test"]["score"]  # type: ignore[index]
+    mean = winner["tasks"]["others"]["test"]["score"]
     weighted = (sets["words", "worst_group"] + 3 * mean) / 4
-    assert sets["", shown["decided_by"]] == pytest.approx(weighted)  # type: ignore[index]
+    assert sets["", shown["decided_by"]] == pytest.approx(weighted)
     text = world.run("show", "runs/small").stdout
     assert "weighted mean of 2 tasks (words by worst_group) decides, not" in " ".join(text.split())
-    assert world.run("report", "runs/small").returncode == 0
-    assert world.run("export", "runs/small", "out").returncode == 0
+    world.ok("report", "runs/small")
+    world.ok("export", "runs/small", "out")

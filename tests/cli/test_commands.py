@@ -28,8 +28,7 @@ def test_help_of_every_command_has_an_example() -> None:
 
 
 def test_evolve_ends_with_a_table_and_what_to_do_next(world: World) -> None:
-    done = world.run("evolve", world.config(budget={"candidates": 6}), "--run", "my r")
-    assert done.returncode == 0, done.stderr
+    done = world.ok("evolve", world.config(budget={"candidates": 6}), "--run", "my r")
     then = ("kingyo report 'my r'", "kingyo export 'my r' OUT")
     for word in ("bred (trial", "uniform", "random, same cost", *then):
         assert word in done.stdout
@@ -38,8 +37,7 @@ def test_evolve_ends_with_a_table_and_what_to_do_next(world: World) -> None:
 
 def test_a_folder_with_brackets_and_a_narrow_terminal(world: World) -> None:
     config = world.config(budget={"candidates": 1}, controls={"random": False, "grid": False})
-    done = world.run("evolve", config, "--run", "runs/[/red]x", env={"COLUMNS": "40"})
-    assert done.returncode == 0, done.stderr
+    done = world.ok("evolve", config, "--run", "runs/[/red]x", env={"COLUMNS": "40"})
     assert "Run runs/[/red]x" in done.stderr
     assert "(runs/[/red]x)" in done.stdout
     assert "uniform" in done.stdout.split("bred −")[0]
@@ -47,8 +45,7 @@ def test_a_folder_with_brackets_and_a_narrow_terminal(world: World) -> None:
 
 def test_a_terminal_of_ascii_will_do(finished: World) -> None:
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    done = finished.run("show", "runs/small", env=plain, fresh=True)
-    assert done.returncode == 0, done.stderr
+    done = finished.ok("show", "runs/small", env=plain, fresh=True)
     assert "uniform" in done.stdout
 
 
@@ -58,11 +55,11 @@ def test_standard_output_contains_only_json(world: World) -> None:
         "def even(answer, item):", "def even(answer, item):\n    print('asked')"
     )
     grader.write_text(f"print('loaded')\n{text}")
-    done = world.run("evolve", world.config(budget={"candidates": 2}, controls=None), "--json")
+    done = world.run("evolve", world.config(budget={"candidates": 2}, controls=None), "--json", env={})
     assert json.loads(done.stdout)["status"] == "finished"
     assert "loaded" in done.stderr
     assert "asked" in done.stderr
-    done = world.run("evaluate", "a", "task.yaml", "--json")
+    done = world.run("evaluate", "a", "task.yaml", "--json", env={})
     assert json.loads(done.stdout)["n"] == 12
 
 
@@ -96,18 +93,18 @@ def test_show_json_is_the_stable_interface(finished: World) -> None:
 def test_answers_without_an_end_are_counted_and_marked(finished: World) -> None:
     """Tiny models with loud weights never end: each of their answers is cut at six tokens."""
     shown = finished.show("runs/small")
-    assert shown["cut"]["winner"] == {"fit": 16, "validation": 12, "test": 12}  # type: ignore[index]
-    assert shown["cut"]["uniform"]["fit"] == 16  # type: ignore[index]
-    note = next(each for each in shown["advice"] if each["kind"] == "cut")  # type: ignore[union-attr]
+    assert shown["cut"]["winner"] == {"fit": 16, "validation": 12, "test": 12}
+    assert shown["cut"]["uniform"]["fit"] == 16
+    note = next(each for each in shown["advice"] if each["kind"] == "cut")
     assert "28 of 28 answers of the winner were cut at max_new_tokens = 6" in note["what"]
     text = " ".join(finished.run("show", "runs/small").stdout.split())
     assert "28 of 28 answers of the winner were cut at max_new_tokens = 6" in text
     done = finished.run("show", "runs/small", "--trial", "0", "--answers", "2")
     assert done.stdout.count("… (cut at 6 tokens)") == 2
-    assert "n=16, 16 answers cut" in done.stdout
-    record = json.loads(finished.run("show", "runs/small", "--trial", "0", "--answers", "2", "--json").stdout)
+    assert "n = 16, 16 answers cut" in done.stdout
+    record = finished.data("show", "runs/small", "--trial", "0", "--answers", "2")
     assert [each["cut"] for each in record["answers"]] == [True, True]
-    assert finished.run("report", "runs/small", "--out", "cut.html").returncode == 0
+    finished.ok("report", "runs/small", "--out", "cut.html")
     page = (finished.folder / "cut.html").read_text(encoding="utf-8")
     assert "28 of 28 answers of the winner were cut at max_new_tokens = 6" in page
     done = finished.run("evaluate", "a", "task.yaml")
@@ -115,13 +112,11 @@ def test_answers_without_an_end_are_counted_and_marked(finished: World) -> None:
 
 
 def test_exported_and_evaluated_again_it_gives_the_stored_answers(finished: World) -> None:
-    done = finished.run("export", "runs/small", "bred", "--search", "main")
-    assert done.returncode == 0, done.stderr
-    done = finished.run("evaluate", "bred", "runs/small", "--answers", "answers.jsonl", "--json")
-    assert done.returncode == 0, done.stderr
+    finished.ok("export", "runs/small", "bred", "--search", "main")
+    done = finished.ok("evaluate", "bred", "runs/small", "--answers", "answers.jsonl", "--json")
     shown = finished.show("runs/small")
     scored = json.loads(done.stdout)
-    assert {key: scored[key] for key in ("score", "n", "low", "high")} == shown["winner"]["test"]  # type: ignore[index]
+    assert {key: scored[key] for key in ("score", "n", "low", "high")} == shown["winner"]["test"]
     with RunStore.read(finished.folder / "runs" / "small") as store:
         winner = store.winner("main")
         evaluation = None if winner is None else store.evaluation(winner.id, "test")
@@ -136,7 +131,7 @@ def test_evaluate_takes_a_task_file_with_the_same_items(finished: World) -> None
     by_file = finished.run("evaluate", "a", "task.yaml", "--json")
     assert json.loads(by_run.stdout)["score"] == json.loads(by_file.stdout)["score"]
     shown = finished.show("runs/small")
-    assert json.loads(by_file.stdout)["score"] == shown["baselines"]["a"]["test"]["score"]  # type: ignore[index]
+    assert json.loads(by_file.stdout)["score"] == shown["baselines"]["a"]["test"]["score"]
 
 
 def test_a_method_from_a_user_file(world: World) -> None:
@@ -144,44 +139,36 @@ def test_a_method_from_a_user_file(world: World) -> None:
     (world.folder / "mine.py").write_text(code)
     merge = {"method": "mine.py:MINE", "parameters": {"weight": {"from": 0, "to": 1}}}
     config = world.config(merge=merge, budget={"candidates": 2}, controls={"random": False, "grid": False})
-    done = world.run("evolve", config, "--run", "mine")
-    assert done.returncode == 0, done.stderr
-    done = world.run("export", "mine", "model", "--search", "main")
-    assert done.returncode == 0, done.stderr
-    done = world.run("merge", "model/recipe.yaml", "again")
-    assert done.returncode == 0, done.stderr
+    world.ok("evolve", config, "--run", "mine")
+    world.ok("export", "mine", "model", "--search", "main")
+    world.ok("merge", "model/recipe.yaml", "again")
     weights = [(world.folder / each / "model.safetensors").read_bytes() for each in ("model", "again")]
     assert weights[0] == weights[1]
 
 
+INIT = shlex.split(
+    "init mine.yaml --base base --source a --task items.jsonl --grader grade.py:even --max-new-tokens 6"
+)
+
+
 def test_init_writes_a_file_that_evolve_takes(world: World) -> None:
-    done = world.run(
-        "init", "mine.yaml", "--base", "base", "--source", "a", "--source", "second=b",
-        "--task", "items.jsonl", "--grader", "grade.py:even", "--candidates", "4", "--max-new-tokens", "6",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    done = world.ok(*INIT, "--source", "second=b", "--candidates", "4")
     assert "fit together" in done.stdout
     assert list(yaml.safe_load((world.folder / "mine.yaml").read_text())["sources"]) == ["a", "second"]
-    done = world.run("evolve", "mine.yaml")
-    assert done.returncode == 0, done.stderr
+    world.ok("evolve", "mine.yaml")
     assert world.show("runs/mine")["status"] == "finished"
 
 
 @pytest.mark.parametrize("space", ["dataflow", "hybrid"])
 def test_the_file_from_init_can_be_switched_to_another_space(world: World, space: str) -> None:
-    done = world.run(
-        "init", "mine.yaml", "--base", "base", "--source", "a", "--source", "b",
-        "--task", "items.jsonl", "--grader", "grade.py:even", "--max-new-tokens", "6",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    world.ok(*INIT, "--source", "b")
     text = (world.folder / "mine.yaml").read_text().replace("# space: parameters", f"space: {space}")
     config = yaml.safe_load(text)
     assert config["space"] == space
     if space == "dataflow":
         config["merge"] = {"dtype": config["merge"]["dtype"]}
     (world.folder / "mine.yaml").write_text(yaml.safe_dump(config))
-    done = world.run("evolve", "mine.yaml", "--dry-run")
-    assert done.returncode == 0, done.stderr
+    done = world.ok("evolve", "mine.yaml", "--dry-run")
     assert ("paths through layers" in done.stdout) == (space != "parameters")
 
 
@@ -303,8 +290,7 @@ def test_init_asks_before_heavy_imports(world: World) -> None:
 
 def test_chat_without_a_template_names_the_flag(world: World) -> None:
     (world.folder / "a" / "chat_template.jinja").unlink()
-    done = world.run("chat", "a")
-    assert done.returncode == 1
+    done = world.fails("chat", "a")
     assert "--prompt: expected a template" in done.stderr
     assert "--prompt '{prompt}'" in done.stderr and "task" not in done.stderr
 
@@ -316,7 +302,7 @@ def test_chat_answers_each_line(world: World) -> None:
 
 
 def test_chat_tells_the_prompt_of_an_exported_model(finished: World, tmp_path: Path) -> None:
-    assert finished.run("export", "runs/small", tmp_path / "bred").returncode == 0
+    finished.ok("export", "runs/small", tmp_path / "bred")
     task = tmp_path / "bred" / "task.yaml"
     task.write_text(task.read_text().replace("'{prompt}'", '"Q: {prompt}\\nA:"'))
     for prompt, is_told in (((), True), (("--prompt", "{prompt}"), False)):

@@ -22,14 +22,11 @@ from tests.slow import slow
 def test_a_path_search_runs_resumes_reports_and_exports(world: World) -> None:
     config = world.config(**DATAFLOW)
     interrupted(world, "evolve", config, after=5)
-    done = world.run("resume", "runs/small", "--json")
-    assert done.returncode == 0, done.stderr
-    shown = json.loads(done.stdout)
+    shown = world.data("resume", "runs/small")
     assert "frankenmerge" in shown["baselines"]
     assert shown["winner"] is not None
-    assert world.run("report", "runs/small").returncode == 0
-    done = world.run("export", "runs/small", "out", "--search", "main")
-    assert done.returncode == 0, done.stderr
+    world.ok("report", "runs/small")
+    world.ok("export", "runs/small", "out", "--search", "main")
     recipe = yaml.safe_load((world.folder / "out" / "recipe.yaml").read_text())
     assert recipe["merge_method"] == "passthrough"
     assert 1 <= len(recipe["path"]) <= 4
@@ -42,9 +39,7 @@ def test_a_path_search_runs_resumes_reports_and_exports(world: World) -> None:
 
 
 def test_show_prints_the_path_of_a_winner_and_of_a_trial(world: World) -> None:
-    done = world.run("evolve", world.config(**DATAFLOW), "--json")
-    assert done.returncode == 0, done.stderr
-    shown = json.loads(done.stdout)["winner"]
+    shown = world.data("evolve", world.config(**DATAFLOW))["winner"]
     hops = [(hop["model"], hop["layer"], hop["scale"]) for hop in shown["path"]["hops"]]
     assert hops == recipe_hops(shown["recipe"])
     output = world.run("show", "runs/small").stdout
@@ -52,14 +47,13 @@ def test_show_prints_the_path_of_a_winner_and_of_a_trial(world: World) -> None:
     assert shown["path"]["text"] in output.splitlines()
     assert shown["path"]["text"] in world.run("show", "runs/small", env={"COLUMNS": "10"}).stdout.splitlines()
     number = (shown["trial"] + 1) % 6
-    one = json.loads(world.run("show", "runs/small", "--trial", str(number), "--json").stdout)
+    one = world.data("show", "runs/small", "--trial", str(number))
     assert one["trial"] == number and one["fit"]["n"] > 0
     hops = [(hop["model"], hop["layer"], hop["scale"]) for hop in one["path"]["hops"]]
     assert hops == recipe_hops(one["recipe"])
     output = world.run("show", "runs/small", "--trial", str(number)).stdout
     assert one["path"]["text"] in output.splitlines() and "merge_method: passthrough" in output
-    done = world.run("show", "runs/small", "--trial", "99")
-    assert done.returncode == 1 and "a number from 0 to 5" in done.stderr
+    world.fails("show", "runs/small", "--trial", "99", says="a number from 0 to 5")
 
 
 def recipe_hops(recipe: dict[str, Any]) -> list[tuple[str, int, float]]:
@@ -78,8 +72,7 @@ def test_a_merge_is_one_of_the_models_of_a_path(world: World) -> None:
         "merge_method: passthrough\nbase_model: a\npath:\n  - {model: a, layer_range: [0, 2]}\n"
         "  - {model: both, layer: 1, scale: 0.9}\ndtype: float32\n"
     )
-    done = world.run("merge", "both.yaml", "out")
-    assert done.returncode == 0, done.stderr
+    world.ok("merge", "both.yaml", "out")
     merged, a, b = (load_file(world.folder / name / "model.safetensors") for name in ("out", "a", "b"))
     up, down = "mlp.up_proj.weight", "mlp.down_proj.weight"
     mean = {part: (a[f"model.layers.1.{part}"] + b[f"model.layers.1.{part}"]) / 2 for part in (up, down)}
@@ -104,10 +97,7 @@ def test_a_merge_is_one_of_the_models_of_a_path(world: World) -> None:
     ],
 )
 def test_mistakes_are_named(world: World, changed: dict[str, object], says: str) -> None:
-    done = world.run("evolve", world.config(**{**DATAFLOW, **changed}))
-    assert done.returncode == 1
-    assert says in done.stderr
-    assert "Traceback" not in done.stderr
+    world.fails("evolve", world.config(**{**DATAFLOW, **changed}), says=says)
     assert not (world.folder / "runs").exists()
 
 
@@ -124,13 +114,12 @@ def others(world: World, make: Callable[[], PreTrainedModel]) -> dict[str, objec
 def test_models_without_exportable_paths_are_refused_before_a_run(kind: str, world: World) -> None:
     settings = others(world, ARCHITECTURES.get(kind, maker("Olmo3", **SHAPE)))
     for option in ((), ("--dry-run",)):
-        done = world.run("evolve", world.config(**settings), *option)
-        assert done.returncode == 1
+        done = world.fails("evolve", world.config(**settings), *option)
         assert f"scales in a model of type {kind}" in done.stderr
         assert "scales: none" in done.stderr
         assert not (world.folder / "runs").exists()
     settings["dataflow"] = {"scales": "none"}
-    assert world.run("evolve", world.config(**settings), "--dry-run").returncode == 0
+    world.ok("evolve", world.config(**settings), "--dry-run")
 
 
 @pytest.mark.parametrize(
@@ -146,11 +135,9 @@ def test_a_resumed_run_keeps_its_known_paths(world: World, space: dict[str, Any]
     file.write_text(yaml.safe_dump({"merge_method": "passthrough", "base_model": "a", "path": hops}))
     config = world.config(**{**DATAFLOW, **space, "dataflow": {"known": ["known.yaml"], "max_hops": 4}})
     interrupted(world, "evolve", config, after=6)
-    uninterrupted = world.run("evolve", config, "--run", "runs/whole", "--json")
-    assert uninterrupted.returncode == 0, uninterrupted.stderr
+    uninterrupted = world.ok("evolve", config, "--run", "runs/whole", "--json")
     file.unlink()
-    done = world.run("resume", "runs/small", "--json")
-    assert done.returncode == 0, done.stderr
+    done = world.ok("resume", "runs/small", "--json")
     assert json.loads(done.stdout)["winner"] == json.loads(uninterrupted.stdout)["winner"]
 
 
@@ -171,6 +158,5 @@ def test_a_known_path_outside_the_space_is_named(
     recipe = {"merge_method": "passthrough", "base_model": "a", "path": hops}
     (world.folder / "known.yaml").write_text(yaml.safe_dump(recipe))
     config = world.config(**{**DATAFLOW, "dataflow": {"known": ["known.yaml"], "max_hops": 4}})
-    done = world.run("evolve", config, "--dry-run")
-    assert done.returncode == 1
+    done = world.fails("evolve", config, "--dry-run")
     assert says in " ".join(done.stderr.split())

@@ -33,16 +33,15 @@ def undecided(world: World, **changes: object) -> str:
 
 
 def test_reference_answers_bring_a_short_training(world: World) -> None:
-    done = world.run("evolve", undecided(world, budget={"candidates": 6}), "--json")
-    assert done.returncode == 0, done.stderr
+    done = world.ok("evolve", undecided(world, budget={"candidates": 6}), "--json")
     summary = json.loads(done.stdout)
     training: dict[str, Any] = summary["training"]
     assert training["share"] == 0.25 and summary["controls"]["trained"]["test"]["n"] == 12
     shown = world.run("show", "runs/small")
     assert "trained LoRA" in shown.stdout and "the main search took" in " ".join(shown.stdout.split())
     assert "has changed" not in world.run("resume", "runs/small").stderr
-    again = world.run("control", "runs/small", "trained")
-    assert again.returncode == 0 and "already done" in again.stderr
+    again = world.ok("control", "runs/small", "trained")
+    assert "already done" in again.stderr
 
 
 @pytest.mark.parametrize("grader", ["half", "few"])
@@ -52,8 +51,7 @@ def test_without_them_nothing_is_trained(world: World, grader: str) -> None:
         "def few(answer, item):\n    return float(item.prompt.startswith('1'))\n"
     )
     task = {**EASY, "grader": f"graders.py:{grader}", "splits": SPLITS}
-    done = world.run("evolve", undecided(world, task=task), "--dry-run")
-    assert done.returncode == 0, done.stderr
+    done = world.ok("evolve", undecided(world, task=task), "--dry-run")
     assert "search" in done.stdout and "control trained" not in done.stdout
 
 
@@ -69,6 +67,5 @@ def test_without_peft_nothing_is_trained(world: World) -> None:
 
 def test_a_share_of_the_time_can_be_set(world: World) -> None:
     config = easy(world, controls={"trained": 0.5}, budget={"candidates": 4})
-    done = world.run("evolve", config, "--json")
-    assert done.returncode == 0, done.stderr
+    done = world.ok("evolve", config, "--json")
     assert json.loads(done.stdout)["training"]["share"] == 0.5

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from kingyo.advice import advise
 from kingyo.errors import KingyoError
 from kingyo.results.summarize import summarize
 from kingyo.store import DATABASE, RunStore
+from kingyo.views.search_advice import advise
 from tests.cli.conftest import World, interrupted
 
 FILES = (DATABASE, f"{DATABASE}-wal", "run.lock")
@@ -122,7 +122,6 @@ def test_each_command_refuses_a_flipped_answer(
     content[at] ^= 1
     (run / DATABASE).write_bytes(content)
     name, *more = command
-    done = world.run(name, "run", *more)
-    assert done.returncode == 1 and "Traceback" not in done.stderr
+    done = world.fails(name, "run", *more)
     assert "(table " in done.stdout + done.stderr
     assert (run / DATABASE).read_bytes() == content and not (world.folder / "out").exists()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -79,11 +78,10 @@ def small_run(world: World, name: str, **keys: object) -> str:
 
 @pytest.mark.slow
 def test_features_beyond_memory_are_in_a_file(world: World) -> None:
-    assert world.run("evolve", "run.yaml", "--run", "plain").returncode == 0
+    world.ok("evolve", "run.yaml", "--run", "plain")
     workers = {"runner": "processes", "workers": 2}
     for name, keys in (("small", {}), ("workers", workers)):
-        done = world.run("evolve", small_run(world, f"{name}.yaml", **keys), "--run", name)
-        assert done.returncode == 0, done.stderr
+        done = world.ok("evolve", small_run(world, f"{name}.yaml", **keys), "--run", name)
         assert facts(world.folder / name) == facts(world.folder / "plain")
         assert "Features do not fit" in done.stderr
         in_memory, in_file = map(max, zip(*kept_bytes(world), strict=True))
@@ -97,12 +95,11 @@ def test_features_of_a_merged_image_encoder_are_not_in_a_file(world: World) -> N
     run = small_run(
         world, "small.yaml", base=None, sources=sources, merge={"method": "linear", "parts": parts}
     )
-    done = world.run("evolve", run)
-    assert done.returncode == 0, done.stderr
+    done = world.ok("evolve", run)
     assert "do not fit" not in done.stderr
     sizes, plan = kept_bytes(world), world.run("evolve", run, "--run", "other", "--dry-run")
     assert {in_file for _, in_file in sizes} == {0}
-    images = json.loads(world.run("evolve", run, "--run", "other", "--dry-run", "--json").stdout)["images"]
+    images = world.data("evolve", run, "--run", "other", "--dry-run")["images"]
     assert images["merged"] == ["vision"] and images["prompts"] == N
     assert images["excess_bytes"] == images["bytes"] > images["memory_bytes"] + images["file_bytes"] == 0
     assert len(sizes) <= images["encodings"] == 12 * (3 + 6) + 6 * (3 + 4) + 6 * (3 + 1)

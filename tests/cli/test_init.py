@@ -22,10 +22,8 @@ TASK = ("--task", "items.jsonl", "--grader", "exact", "--max-new-tokens", "6")
 
 def init(world: World, *words: str) -> dict[str, Any]:
     """Write new.yaml, pass a dry run without warnings, and return the file."""
-    done = world.run("init", "new.yaml", *words)
-    assert done.returncode == 0, done.stderr
-    dry_run = world.run("evolve", "new.yaml", "--dry-run", "--json")
-    assert dry_run.returncode == 0, dry_run.stderr
+    world.ok("init", "new.yaml", *words)
+    dry_run = world.ok("evolve", "new.yaml", "--dry-run", "--json")
     assert json.loads(dry_run.stdout)["warnings"] == []
     return yaml.safe_load((world.folder / "new.yaml").read_text())
 
@@ -45,7 +43,7 @@ def test_it_imports_neither_torch_nor_transformers(world: World) -> None:
 def test_a_new_run_learns_a_weight_for_each_tensor(world: World) -> None:
     done = world.run("init", "new.yaml", *MODELS, *TASK)
     assert "60 genes: weight/a (30), weight/b (30)\n" in done.stdout
-    plan = json.loads(world.run("evolve", "new.yaml", "--dry-run", "--json").stdout)
+    plan = world.data("evolve", "new.yaml", "--dry-run")
     assert (plan["search"]["strategy"], plan["search"]["groups"]) == ("memetic", "tensor")
     assert plan["learning"]["weights"] == 60
     (world.folder / "new.yaml").unlink()
@@ -82,8 +80,8 @@ def test_models_without_a_template_get_no_chat(world: World) -> None:
 def test_a_template_that_cannot_be_parsed_is_refused(world: World, words: tuple[str, ...]) -> None:
     file = world.folder / "base" / "chat_template.jinja"
     file.write_text("{% for m in messages %}\n{{ m['content' }}{% endfor %}")
-    done = world.run("init", "new.yaml", *MODELS, *TASK, *words)
-    assert done.returncode == 1 and done.stderr.count("Error:") == 1
+    done = world.fails("init", "new.yaml", *MODELS, *TASK, *words)
+    assert done.stderr.count("Error:") == 1
     assert "chat template of base: expected a Jinja template" in done.stderr and "(line 2)" in done.stderr
     assert not (world.folder / "new.yaml").exists()
     assert init(world, *MODELS, *TASK, "--no-chat")["task"]["chat"] is False
@@ -106,8 +104,7 @@ def test_it_asks_for_the_chat_template(world: World, said: str, chat: bool) -> N
 def test_a_prompt_is_not_its_own_answer(world: World) -> None:
     rows = [{"prompt": f"question {n}"} for n in range(12)]
     (world.folder / "only.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    done = world.run("init", "new.yaml", *MODELS, "--task", "only.jsonl", "--grader", "exact")
-    assert done.returncode == 1 and "--answer" in done.stderr
+    world.fails("init", "new.yaml", *MODELS, "--task", "only.jsonl", "--grader", "exact", says="--answer")
     assert not (world.folder / "new.yaml").exists()
 
 
@@ -127,8 +124,7 @@ def test_images_and_labels_are_classified(world: World) -> None:
     task = init(world, *words)["task"]
     assert task.items() >= {"kind": "classify", "image": "photo", "label": "class"}.items()
     assert not {"prompt", "grader", "chat", "stop"} & task.keys()
-    done = world.run("init", "no.yaml", *words, "--images", "")
-    assert done.returncode == 1 and "--images: expected a field with an image" in done.stderr
+    world.fails("init", "no.yaml", *words, "--images", "", says="--images: expected a field with an image")
 
 
 def lora(world: World, name: str, base: str | None = None, card: str | None = None) -> None:
@@ -145,8 +141,7 @@ def lora(world: World, name: str, base: str | None = None, card: str | None = No
 
 
 def test_it_measures_dtypes_and_threads_on_request(world: World) -> None:
-    done = world.run("init", "new.yaml", *MODELS, *TASK, "--measure")
-    assert done.returncode == 0, done.stderr
+    done = world.ok("init", "new.yaml", *MODELS, *TASK, "--measure")
     assert "speed: " in done.stdout and "bfloat16" in done.stdout
     assert done.stdout.endswith("Wrote new.yaml. Next: kingyo evolve new.yaml\n")
 
@@ -164,8 +159,7 @@ def test_loras_of_different_bases(world: World) -> None:
     lora(world, "one", "../../base")
     lora(world, "other", "../../a")
     words = ("--source", "loras/one", "--source", "loras/other", *TASK)
-    done = world.run("init", "new.yaml", *words)
-    assert done.returncode == 1
+    done = world.fails("init", "new.yaml", *words)
     assert "--base: expected the base of the run" in done.stderr and "base of one, a of other" in done.stderr
     assert init(world, "--base", "base", *words)["sources"]["other"] == "base+loras/other"
 
@@ -173,10 +167,8 @@ def test_loras_of_different_bases(world: World) -> None:
 def test_a_lora_without_a_known_base(world: World, tmp_path: Path) -> None:
     lora(world, "alone")
     words = ("--source", "loras/alone", "--source", "a", *TASK)
-    done = world.run("init", "new.yaml", *words)
-    assert done.returncode == 1 and "--base: expected the model of the LoRA loras/alone" in done.stderr
+    world.fails("init", "new.yaml", *words, says="--base: expected the model of the LoRA loras/alone")
     (world.folder / "runs").mkdir()
-    done = world.run("init", "runs/new.yaml", "--base", "base", *words)
-    assert done.returncode == 0, done.stderr
+    world.ok("init", "runs/new.yaml", "--base", "base", *words)
     run = yaml.safe_load((world.folder / "runs" / "new.yaml").read_text())
     assert (run["base"], run["sources"]["alone"]) == ("../base", "../base+../loras/alone")

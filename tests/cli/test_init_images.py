@@ -53,11 +53,9 @@ def read(folder: Path) -> list[dict[str, Any]]:
 
 def init(world: World, *words: str) -> dict[str, Any]:
     """Write new.yaml, pass a dry run, and return it."""
-    done = world.run("init", "new.yaml", "--task", "shelf.jsonl", "--grader", "exact", *words)
-    assert done.returncode == 0, done.stderr
+    world.ok("init", "new.yaml", "--task", "shelf.jsonl", "--grader", "exact", *words)
     run = yaml.safe_load((world.folder / "new.yaml").read_text())
-    dry_run = world.run("evolve", "new.yaml", "--dry-run")
-    assert dry_run.returncode == 0, dry_run.stderr
+    dry_run = world.ok("evolve", "new.yaml", "--dry-run")
     assert ("<image> × 9\n" in dry_run.stdout) == ("kind" in run["task"])
     return run
 
@@ -94,8 +92,7 @@ def test_it_asks_for_models_and_columns(world: World) -> None:
 
 def test_a_text_task_for_models_that_see_is_noted(world: World) -> None:
     write(world.folder, [{"prompt": f"{n} + 1?", "answer": str(n + 1)} for n in range(N)])
-    done = world.run("init", "new.yaml", *SEES, "--task", "shelf.jsonl", "--grader", "exact")
-    assert done.returncode == 0, done.stderr
+    done = world.ok("init", "new.yaml", *SEES, "--task", "shelf.jsonl", "--grader", "exact")
     assert "--images" in done.stdout
     assert "kind" not in yaml.safe_load((world.folder / "new.yaml").read_text())["task"]
 
@@ -117,8 +114,7 @@ def test_a_text_task_with_paths_of_images(world: World) -> None:
     ],
 )
 def test_bad_input_is_one_error(world: World, words: tuple[str, ...], named: tuple[str, ...]) -> None:
-    done = world.run("init", "new.yaml", *words, "--task", "shelf.jsonl", "--grader", "exact")
-    assert done.returncode == 1
+    done = world.fails("init", "new.yaml", *words, "--task", "shelf.jsonl", "--grader", "exact")
     error = " ".join(done.stderr.split())
     assert all(each in error for each in named), error
     assert "Traceback" not in done.stderr
@@ -127,6 +123,13 @@ def test_bad_input_is_one_error(world: World, words: tuple[str, ...], named: tup
 
 def test_an_image_that_is_missing(world: World) -> None:
     (world.folder / read(world.folder)[3]["images"][0]).unlink()
-    done = world.run("init", "new.yaml", *SEES, "--task", "shelf.jsonl", "--grader", "exact")
-    assert done.returncode == 1
-    assert "shelf.jsonl line 4: images" in done.stderr
+    world.fails(
+        "init",
+        "new.yaml",
+        *SEES,
+        "--task",
+        "shelf.jsonl",
+        "--grader",
+        "exact",
+        says="shelf.jsonl line 4: images",
+    )

@@ -31,8 +31,7 @@ def world(origin: Path, tmp_path: Path) -> World:
 
 def resume(world: World, whole: str = "whole") -> None:
     """Resume the killed run, and compare its trials, scores and winner with those of a whole one."""
-    done = world.run("resume", "killed")
-    assert done.returncode == 0, done.stderr
+    world.ok("resume", "killed")
     assert facts(world.folder / "killed") == facts(world.folder / whole)
 
 
@@ -63,6 +62,6 @@ def test_a_run_may_be_killed_at_all_moments(world: World) -> None:
 @pytest.mark.parametrize("keys", [FLOW, HYBRID])
 def test_a_killed_run_of_paths_ends_as_one_that_was_not(world: World, keys: dict[str, object]) -> None:
     run = path_run(world, **keys)
-    assert world.run("evolve", run, "--run", "paths").returncode == 0
+    world.ok("evolve", run, "--run", "paths")
     interrupted(world, "evolve", run, "--run", "killed", after=8, where="killed")
     resume(world, "paths")

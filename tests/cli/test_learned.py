@@ -43,8 +43,7 @@ def lessons(run: Path) -> dict[int, Lesson]:
 @pytest.fixture(scope="module")
 def learned(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
     world = World(folder=Path(shutil.copytree(origin, tmp_path_factory.mktemp("learned") / "world")))
-    done = world.run("evolve", learning(world), "--run", "run")
-    assert done.returncode == 0, done.stderr
+    world.ok("evolve", learning(world), "--run", "run")
     return world
 
 
@@ -86,8 +85,7 @@ def test_validation_alone_picks_where_weights_were_learned_from_fit(learned: Wor
 
 def test_a_learned_model_is_exported_as_it_was_scored(learned: World) -> None:
     run, out = learned.folder / "run", learned.folder / "out"
-    done = learned.run("export", run, out, "--trial", str(FIRST))
-    assert done.returncode == 0, done.stderr
+    learned.ok("export", run, out, "--trial", str(FIRST))
     with RunStore.read(run) as store, Run.stored(store) as opened:
         (trial,) = (trial for trial in store.trials(MAIN) if trial.asked.number == FIRST)
         live = merger_of(opened, opened.open_sources(TensorStats(1 << 24)))(read_recipe(trial)).weights
@@ -106,8 +104,7 @@ def test_references_that_no_model_would_write_are_not_learned(world: World) -> N
     """The grader accepts each item's own answer, a number, but models are right in other words."""
     (world.folder / "luck.py").write_text(LUCK)
     task = {**yaml.safe_load((world.folder / "task.yaml").read_text()), "grader": "luck.py:luck"}
-    done = world.run("evolve", learning(world, learn=True, task=task), "--run", "run")
-    assert done.returncode == 0, done.stderr
+    world.ok("evolve", learning(world, learn=True, task=task), "--run", "run")
     with RunStore.read(world.folder / "run") as store:
         first = next(trial.id for trial in store.trials(MAIN) if trial.asked.number == FIRST)
         right = store.right_answers((BASELINES, MAIN), "fit", first - 1)
@@ -115,8 +112,7 @@ def test_references_that_no_model_would_write_are_not_learned(world: World) -> N
 
 
 def test_learn_false_is_the_plain_search(world: World) -> None:
-    done = world.run("evolve", learning(world, learn=False), "--run", "plain")
-    assert done.returncode == 0, done.stderr
+    world.ok("evolve", learning(world, learn=False), "--run", "plain")
     assert lessons(world.folder / "plain") == {}
     with RunStore.read(world.folder / "plain") as store:
         assert store.searches()[MAIN]["strategy"] == "item-gp"
@@ -141,8 +137,7 @@ def test_what_cannot_be_learned_is_refused(world: World, changes: dict[str, obje
 def test_the_strategy_can_be_named_and_learns_only_where_it_can(world: World) -> None:
     named = {"strategy": "memetic", "settings": {"first": 3, "lessons": 1}}
     config = world.config(search=named, controls=None, budget={"candidates": CANDIDATES})
-    done = world.run("evolve", config, "--run", "named")
-    assert done.returncode == 0, done.stderr
+    world.ok("evolve", config, "--run", "named")
     assert list(lessons(world.folder / "named")) == [3]
     config = world.config(search=named, controls=None, merge={"method": "nearswap"})
     done = world.run("evolve", config, "--run", "no")
@@ -162,7 +157,7 @@ def test_a_loss_that_fails_does_not_end_the_run(world: World, monkeypatch: pytes
         raise RuntimeError("not enough memory")
 
     monkeypatch.setattr(LiveModel, "loss_gradients", no_memory)
-    run = kingyo.evolve(learning(world), world.folder / "run", progress=False)
+    run = kingyo.evolve(learning(world), world.folder / "run")
     assert kingyo.summarize(run).winner is not None
     assert lessons(world.folder / "run") == {}
     monkeypatch.undo()
@@ -176,8 +171,7 @@ def test_a_killed_lesson_ends_in_the_same_run(world: World, learned: World, stop
     config = learning(world)
     interrupted(world, "evolve", config, after=stop, sent=signal.SIGKILL)
     run, undisturbed = world.folder / "runs" / "small", learned.folder / "run"
-    done = world.run("resume", run)
-    assert done.returncode == 0, done.stderr
+    world.ok("resume", run)
     assert facts(run) == facts(undisturbed)
     timeless = [
         {number: (each.steps, each.targets, each.items, each.loss) for number, each in lessons(path).items()}

@@ -23,8 +23,7 @@ def learned(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
     config = world.config(
         search=None, controls=None, task={**task, "max_new_tokens": 2}, budget={"candidates": 46}
     )
-    done = world.run("evolve", config)
-    assert done.returncode == 0, done.stderr
+    world.ok("evolve", config)
     return world
 
 
@@ -60,8 +59,7 @@ def test_a_learned_trial_is_shown_with_its_lesson(learned: World) -> None:
 
 def test_the_card_says_that_weights_were_learned(learned: World) -> None:
     for trial, name in ((6, "learned"), (0, "plain")):
-        done = learned.run("export", "runs/small", name, "--trial", str(trial))
-        assert done.returncode == 0, done.stderr
+        learned.ok("export", "runs/small", name, "--trial", str(trial))
         card = (learned.folder / name / "README.md").read_text("utf-8")
         assert "- Weights were learned " in card
         is_learned = name == "learned"

@@ -30,10 +30,8 @@ def test_a_source_with_an_adapter_keeps_the_dtype_of_its_model(world: World) -> 
         shutil.copytree(base, world.folder / each)
     write_head(world)
     config = world.config(sources={"a": "a", "b": "base+lora"}, controls=None)
-    done = world.run("evolve", config, "--run", "run")
-    assert done.returncode == 0, done.stderr
-    done = world.run("export", "run", "out")
-    assert done.returncode == 0, done.stderr
+    world.ok("evolve", config, "--run", "run")
+    world.ok("export", "run", "out")
     assert {each.dtype for each in load_file(world.folder / "out/model.safetensors").values()} == {
         torch.bfloat16
     }
@@ -41,15 +39,14 @@ def test_a_source_with_an_adapter_keeps_the_dtype_of_its_model(world: World) -> 
 
 def test_evaluate_hears_the_adapter(world: World) -> None:
     write_head(world)
-    done = world.run("evaluate", "base+lora", "task.yaml", "--answers", "answers.jsonl")
-    assert done.returncode == 0, done.stderr
+    done = world.ok("evaluate", "base+lora", "task.yaml", "--answers", "answers.jsonl")
     answers = [
         json.loads(line)["answer"] for line in (world.folder / "answers.jsonl").read_text().splitlines()
     ]
     assert set(answers) == {""}  # a head of zeros says the first token, padding, for ever
     assert "base+lora on even" in done.stdout
-    assert world.run("evaluate", "base+lora", "task.yaml", "--answers", "answers.jsonl").returncode == 0
+    world.ok("evaluate", "base+lora", "task.yaml", "--answers", "answers.jsonl")
     before = (world.folder / "task.yaml").read_bytes()
-    done = world.run("evaluate", "base+lora", "task.yaml", "--answers", "task.yaml")
-    assert done.returncode == 1 and done.stderr.startswith("Error: --answers: expected a new file")
+    done = world.fails("evaluate", "base+lora", "task.yaml", "--answers", "task.yaml")
+    assert done.stderr.startswith("Error: --answers: expected a new file")
     assert (world.folder / "task.yaml").read_bytes() == before

@@ -105,8 +105,7 @@ def test_every_method_runs_reports_and_exports(tasked: World, changes: dict[str,
         ("report", "r"),
         ("export", "r", "out"),
     ):
-        done = tasked.run(*words)
-        assert done.returncode == 0, done.stderr
+        tasked.ok(*words)
     assert {recipe["merge_method"] for recipe in recipes(tasked.folder / "r")} == {changes["merge_method"]}
 
 
@@ -233,16 +232,19 @@ def test_the_score_of_a_run_is_the_weighted_mean_of_its_tasks(tasked: World) -> 
 
 
 def test_flags_of_genome_files_are_for_genome_files(world: World) -> None:
-    done = world.run("evolve", "run.yaml", "--max-fevals", "3")
-    assert done.returncode == 1
-    assert "--max-fevals: expected a genome file of mergekit-evolve" in done.stderr
+    world.fails(
+        "evolve",
+        "run.yaml",
+        "--max-fevals",
+        "3",
+        says="--max-fevals: expected a genome file of mergekit-evolve",
+    )
 
 
 @pytest.mark.slow
 def test_a_mergekit_evolve_script_with_flags_starts(tasked: World) -> None:
     flags = ("--storage-path", "stored", "--random-seed", "5", "--strategy", "pool", "--in-memory")
-    done = tasked.run("evolve", write(tasked.folder), *flags, "--max-fevals=2")
-    assert done.returncode == 0, done.stderr
+    done = tasked.ok("evolve", write(tasked.folder), *flags, "--max-fevals=2")
     assert len(recipes(tasked.folder / "stored")) == 2
     with RunStore.open(tasked.folder / "stored") as store:
         config = store.fact("config")

@@ -31,18 +31,16 @@ def in_spellings(world: World, **splits: object) -> Path:
 @pytest.mark.slow
 def test_a_run_reports_the_count_and_an_older_one_omits_it(world: World) -> None:
     config = in_spellings(world, fit=18, validation=8, test=9)
-    looked = world.run("evolve", config, "--dry-run")
-    assert looked.returncode == 0, looked.stderr
-    summary = json.loads(world.run("evolve", config, "--dry-run", "--json").stdout)
+    looked = world.ok("evolve", config, "--dry-run")
+    summary = world.data("evolve", config, "--dry-run")
     numbers = {"groups": 8, "items": 35, "apart": 0, "images": 0}
     assert summary["near_duplicates"] == numbers
     line = "8 groups of near-duplicates (35 items), each within one split"
     assert f"0 duplicates dropped; {line}" in " ".join(looked.stdout.split())
-    done = world.run("evolve", config)
-    assert done.returncode == 0, done.stderr
+    done = world.ok("evolve", config)
     assert f"Items: {line}." in " ".join(done.stdout.split())
     assert world.show("runs/small")["near_duplicates"] == numbers
-    assert world.run("report", "runs/small").returncode == 0
+    world.ok("report", "runs/small")
     assert line in (world.folder / "runs/small/report.html").read_text()
     with RunStore.open(world.folder / "runs/small") as store:
         splits = store.items()

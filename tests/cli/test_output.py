@@ -15,9 +15,8 @@ from rich.text import Text
 
 from kingyo import cli
 from kingyo.cli import app
-from kingyo.cli.as_json import json_text, only_json, print_json
 from kingyo.cli.console import Console, print_text
-from kingyo.cli.terminal import echo, visible
+from kingyo.cli.output import echo, json_text, only_json, print_json, visible
 from kingyo.errors import Interrupted
 from tests.cli.conftest import World
 from tests.cli.conftest import command as command_of
@@ -36,6 +35,16 @@ def commands() -> dict[str, typer.models.CommandInfo]:
         for each in app.registered_commands
         if each.callback is not None
     }
+
+
+def failing(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `kingyo list` raise an error."""
+
+    def fail(as_json: bool = typer.Option(False, "--json")) -> None:
+        raise error
+
+    monkeypatch.setattr("kingyo.cli.listing.show_list", fail)
+    monkeypatch.setattr(cli, "_app", cli._app.__wrapped__)  # it would keep the failing command
 
 
 WITH_JSON = [
@@ -90,12 +99,12 @@ class TestConsole:
         assert captured.get() == f"\x1b[1m{SHOWN}\x1b[0m\n\x1b[31m\\x1b[2J\\u202e\x1b[0m\n"
 
     def test_no_command_prints_past_the_two_doors(self) -> None:
-        """``terminal.echo`` and ``console.Console``; rich's own class serves as a type alone."""
+        """``output.echo`` and ``console.Console``; rich's own class serves as a type alone."""
         past = re.compile(
             r"typer\.echo|(?<![\w.])print\(|\.std(?:out|err)\.write|from rich.console import Console(?!, )"
         )
         for path in Path(cli.__file__).parent.glob("*.py"):
-            if path.name not in ("terminal.py", "console.py"):
+            if path.name not in ("output.py", "console.py"):
                 assert past.findall(path.read_text(encoding="utf-8")) == [], path.name
 
 
@@ -169,27 +178,17 @@ class TestErrors:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """For any command: errors are reported at the end of the command line."""
-        monkeypatch.setattr(app, "registered_commands", [*app.registered_commands])
-
-        @app.command("fail")
-        def fail(as_json: bool = typer.Option(False, "--json")) -> None:
-            raise error
-
-        done = command("fail", "--json")
+        failing(error, monkeypatch)
+        done = command("list", "--json")
         assert done.code == code and done.err == ""
         assert expected in json.loads(done.out)["error"]["message"]
 
     def test_internal_errors_are_json_too(
         self, command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        monkeypatch.setattr(app, "registered_commands", [*app.registered_commands])
-
-        @app.command("fail")
-        def fail(as_json: bool = typer.Option(False, "--json")) -> None:
-            raise RuntimeError(CLEAR)
-
+        failing(RuntimeError(CLEAR), monkeypatch)
         with pytest.raises(RuntimeError):
-            command("fail", "--json")
+            command("list", "--json")
         assert json.loads(capsys.readouterr().out)["error"]["message"] == f"RuntimeError: {CLEAR}"
 
     def test_an_escape_sequence_in_a_file_name_is_written_out(self, command: Command) -> None:
@@ -251,8 +250,8 @@ class TestModels:
     def test_what_a_grader_and_its_subprocesses_print_is_no_part_of_the_json(self, hostile: World) -> None:
         task = hostile.folder / "task.yaml"
         task.write_text(task.read_text().replace("grade.py:even", "grade.py:loud"))
-        done = hostile.run("evaluate", "a", "task.yaml", "--json", fresh=True)  # to its end
-        assert done.returncode == 0 and json.loads(done.stdout)["score"] == 1
+        done = hostile.ok("evaluate", "a", "task.yaml", "--json", fresh=True)
+        assert json.loads(done.stdout)["score"] == 1
         assert {"print", "kept back", "os.write", "subprocess", "at the end"} <= set(
             re.findall("print|kept back|os.write|subprocess|at the end", done.stderr)
         )
@@ -260,8 +259,8 @@ class TestModels:
     def test_a_graders_error_cannot_control_the_terminal(self, hostile: World) -> None:
         task = hostile.folder / "task.yaml"
         task.write_text(task.read_text().replace("grade.py:even", "grade.py:raises"))
-        done = hostile.run("evaluate", "a", "task.yaml")
-        assert done.returncode == 1 and r"no \x1b[2J[red]idea[/red]\u202e" in done.stderr
-        output = hostile.run("evaluate", "a", "task.yaml", "--json")
-        assert output.returncode == 1 and "[red]idea" in json.loads(output.stdout)["error"]["message"]
+        done = hostile.fails("evaluate", "a", "task.yaml")
+        assert r"no \x1b[2J[red]idea[/red]\u202e" in done.stderr
+        output = hostile.fails("evaluate", "a", "task.yaml", "--json")
+        assert "[red]idea" in json.loads(output.stdout)["error"]["message"]
         assert not STEERING.search(done.stderr) and not STEERING.search(output.stdout)

@@ -36,7 +36,7 @@ def scores(world: World, run: str) -> list[object]:
 @pytest.mark.slow
 def test_pickled_models_give_the_same_run_as_safetensors(world: World) -> None:
     config = world.config(**SAID, runner="processes")
-    assert world.run("evolve", config, "--run", "expected").returncode == 0
+    world.ok("evolve", config, "--run", "expected")
     before = no_safetensors(world)
     for words in (
         ["evolve", config, "--dry-run"],
@@ -50,7 +50,7 @@ def test_pickled_models_give_the_same_run_as_safetensors(world: World) -> None:
     out = world.folder / "out"
     assert load_file(out / "model.safetensors") and not list(out.glob("*.bin"))
     assert {file: sha256(Path(file).read_bytes()).hexdigest() for file in before} == before
-    assert world.run("evaluate", "out", "run").returncode == 0
+    world.ok("evaluate", "out", "run")
 
 
 def test_a_control_is_trained_on_pickled_models(world: World) -> None:
@@ -59,8 +59,7 @@ def test_a_control_is_trained_on_pickled_models(world: World) -> None:
     no_safetensors(world)
     config = world.config(**{**SAID, "controls": {"trained": True}, "task": task})
     for words in (["evolve", config, "--run", "run"], ["resume", "run"]):
-        done = world.run(*words)
-        assert done.returncode == 0, done.stderr
+        world.ok(*words)
     shown = world.show("run")
     assert shown["failures"] == 0, shown
 
@@ -72,9 +71,9 @@ def test_commands_read_pickles_with_a_flag(world: World) -> None:
         assert (target.returncode, world.run(*words).returncode) == (0, 1)
         done = world.run(*words, "--allow-pickle")
         assert (done.returncode, done.stdout) == (0, target.stdout), done.stderr
-    assert world.run("layers", world.config(allow_pickle=True), "--items", "4").returncode == 0
-    assert world.run("layers", "run.yaml", "--items", "4", "--allow-pickle").returncode == 0
-    assert world.run("chat", "a", "--allow-pickle").returncode == 0
+    world.ok("layers", world.config(allow_pickle=True), "--items", "4")
+    world.ok("layers", "run.yaml", "--items", "4", "--allow-pickle")
+    world.ok("chat", "a", "--allow-pickle")
 
 
 def test_a_pickle_that_holds_code_is_refused_and_nothing_is_run_or_written(world: World) -> None:
@@ -87,7 +86,6 @@ def test_a_pickle_that_holds_code_is_refused_and_nothing_is_run_or_written(world
         ["layers", config],
         *([*words, "--allow-pickle"] for words in (*OFTEN, ["chat", "a"])),
     ):
-        done = world.run(*words)
-        assert done.returncode == 1, words
+        done = world.fails(*words)
         assert "code that it would run" in " ".join((done.stdout + done.stderr).split()), (words, done.stderr)
     assert not (world.folder / "runs").exists() and not (world.folder / "evil").exists()

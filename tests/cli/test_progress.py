@@ -13,8 +13,7 @@ from tests.cli.conftest import World, interrupted
 
 def test_a_short_search_reports_how_it_ended(world: World) -> None:
     config = world.config(budget={"candidates": 6}, controls={"random": True, "grid": False})
-    done = world.run("evolve", config)
-    assert done.returncode == 0, done.stderr
+    done = world.ok("evolve", config)
     assert len(re.findall(r"6 trials, best \d+\.\d%", done.stderr)) == 2
 
 
@@ -25,11 +24,10 @@ def test_a_tiny_model_computes_with_one_thread(finished: World) -> None:
 
 def test_the_test_split_of_a_run_under_way_is_not_read_by_accident(world: World) -> None:
     interrupted(world, "evolve", "run.yaml", after=5)
-    done = world.run("evaluate", "a", "runs/small", "--json")
-    assert done.returncode == 1, done.stderr
+    done = world.fails("evaluate", "a", "runs/small", "--json")
     error = json.loads(done.stdout)["error"]
     assert "a finished run" in error["expected"]
-    assert world.run("evaluate", "a", "runs/small", "--split", "validation").returncode == 0
+    world.ok("evaluate", "a", "runs/small", "--split", "validation")
     assert world.run("show", "runs/small").stdout.splitlines()[-1] == "Next: `kingyo resume runs/small`"
 
 

@@ -43,8 +43,7 @@ def test_near_duplicates_stay_in_one_split_and_are_reported(album: World) -> Non
     done = album.run("evolve", path, "--dry-run")
     assert f"{line}, each within one split" in " ".join(done.stdout.split()), done.stderr
     for words in (["evolve", path], ["export", "runs/small", "out"], ["report", "runs/small"]):
-        done = album.run(*words)
-        assert done.returncode == 0, done.stderr
+        album.ok(*words)
     with RunStore.read(album.folder / "runs/small") as store:
         splits = store.items()
     images = [{item.media[0].sha256 for item in splits[split]} for split in SPLITS]
@@ -59,11 +58,10 @@ def test_near_duplicates_stay_in_one_split_and_are_reported(album: World) -> Non
 
 
 def test_answers_include_the_question_and_the_image(album: World) -> None:
-    done = album.run("evolve", config(album))
-    assert done.returncode == 0, done.stderr
+    album.ok("evolve", config(album))
     show_command = ["show", "runs/small", "--trial", "0", "--answers", "100"]
     lines = [line.split(maxsplit=1) for line in album.run(*show_command).stdout.splitlines()]
-    answers = json.loads(album.run(*show_command, "--json").stdout)["answers"]
+    answers = album.data(*show_command)["answers"]
     with RunStore.read(album.folder / "runs/small") as store:
         fit = store.items()["fit"]
     images = sorted(item.media[0].name for item in fit)
@@ -76,14 +74,12 @@ def test_answers_include_the_question_and_the_image(album: World) -> None:
 def test_one_image_for_all_is_refused_unless_splits_may_share_it(album: World) -> None:
     rows = [{"image": "0.png", "q": f"What is at {i}?", "answer": str(i)} for i in range(24)]
     (album.folder / "album.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    done = album.run("evolve", config(album))
-    assert done.returncode == 1
+    done = album.fails("evolve", config(album))
     assert "24 items joined by shared images" in " ".join(done.stderr.split())
     assert not (album.folder / "runs").exists()
     path = config(album, splits={"share_images": True})
     for words in (["evolve", path], ["export", "runs/small", "out"]):
-        done = album.run(*words)
-        assert done.returncode == 0, done.stderr
+        done = album.ok(*words)
     assert "near_duplicates" not in done.stdout
     exported = yaml.safe_load((album.folder / "out" / "task.yaml").read_text())["splits"]
     assert exported == {"column": "kingyo_split", "share_images": True}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kingyo.cli.rating_page import has_browser
+from kingyo.cli.rate import _has_browser
 from tests.cli.merging import Command
 from tests.rated_runs import drawn_run, rate, redder
 from tests.tiny_judges import clip
@@ -121,4 +121,4 @@ def test_no_browser_of_a_terminal_is_opened(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.setattr("sys.platform", "linux")
-    assert not has_browser()
+    assert not _has_browser()

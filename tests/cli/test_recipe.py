@@ -80,15 +80,12 @@ class TestRecipe:
 
 
 def test_the_recipe_of_a_run_is_that_of_its_best_model(finished: World, tmp_path: Path) -> None:
-    done = finished.run("recipe", "runs/small")
-    assert done.returncode == 0, done.stderr
+    done = finished.ok("recipe", "runs/small")
     recipe = yaml.safe_load(done.stdout)
     assert recipe["base_model"] == str(finished.folder / "base")
     out = tmp_path / "out"
-    assert finished.run("export", "runs/small", out).returncode == 0
+    finished.ok("export", "runs/small", out)
     assert rooted(load_recipe(out / "recipe.yaml"), out).to_yaml() == done.stdout
     other = finished.run("recipe", "runs/small", "--trial", "0")
     assert yaml.safe_load(other.stdout)["base_model"] == recipe["base_model"]
-    refused = finished.run("recipe", "runs/small", "--as", "slices")
-    assert refused.returncode == 1
-    assert "--as slices: expected" in refused.stderr
+    finished.fails("recipe", "runs/small", "--as", "slices", says="--as slices: expected")

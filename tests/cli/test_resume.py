@@ -35,8 +35,7 @@ def test_killed_ten_times_it_ends_the_same(finished: World, world: World) -> Non
         arguments = ("resume", "runs/small") if _is_set_up(run) else ("evolve", "run.yaml")
         if arguments[0] == "evolve" and run.exists():
             subprocess.run(["rm", "-r", str(run)], check=True)
-    done = world.run("resume", "runs/small", env={"GRADED": str(log)})
-    assert done.returncode == 0, done.stderr
+    world.ok("resume", "runs/small", env={"GRADED": str(log)})
     assert facts(run) == facts(finished.folder / "runs" / "small")
     graded = Counter(log.read_text().split())
     # Ten evaluations at most were in flight when they were killed.
@@ -59,15 +58,13 @@ def test_killed_between_rounds_it_ends_the_same(world: World, search: str) -> No
     changes = {"search": SEARCHES[search], "budget": {"item_evaluations": 96}, "controls": {"random": True}}
     config = world.config(**changes)
     run, undisturbed = world.folder / "runs" / "small", world.folder / "undisturbed"
-    done = world.run("evolve", config, "--run", undisturbed)
-    assert done.returncode == 0, done.stderr
+    world.ok("evolve", config, "--run", undisturbed)
     total = evaluations(undisturbed)
     arguments: tuple[str | Path, ...] = ("evolve", config)
     for stop in sorted(random.Random(1).sample(range(4, total - 1), 3)):
         interrupted(world, *arguments, after=stop)
         arguments = ("resume", "runs/small")
-    done = world.run("resume", "runs/small")
-    assert done.returncode == 0, done.stderr
+    world.ok("resume", "runs/small")
     assert facts(run) == facts(undisturbed)
 
 
@@ -88,31 +85,28 @@ def test_a_signal_ends_it_cleanly_with_the_command_to_continue(
     assert "kingyo resume runs/small" in errors
     assert "Traceback" not in errors
     assert world.show("runs/small")["status"] == "stopped"
-    assert world.run("resume", "runs/small").returncode == 0
+    world.ok("resume", "runs/small")
     assert facts(run) == facts(finished.folder / "runs" / "small")
 
 
 def test_a_model_that_has_changed_since_is_refused(world: World) -> None:
-    done = world.run("evolve", world.config(budget={"candidates": 2}, controls=None))
-    assert done.returncode == 0, done.stderr
+    world.ok("evolve", world.config(budget={"candidates": 2}, controls=None))
     old = world.folder / "b"
     card = old / "README.md"
     card.write_text("a card decides nothing")
-    assert world.run("resume", "runs/small").returncode == 0
+    world.ok("resume", "runs/small")
     old.rename(world.folder / "old")
     fine_tuned(world.folder / "base", old, seed=3, scale=0.3)
     for arguments in (("resume", "runs/small"), ("export", "runs/small", "out")):
-        done = world.run(*arguments)
-        assert done.returncode == 1
-        assert "model b: expected the weights, config and tokenizer that the run began with" in done.stderr
-        assert "Traceback" not in done.stderr
+        world.fails(
+            *arguments, says="model b: expected the weights, config and tokenizer that the run began with"
+        )
     assert not (world.folder / "out").exists()
 
 
 def test_a_finished_run_resumed_runs_nothing(finished: World) -> None:
     before = facts(finished.folder / "runs" / "small")
-    done = finished.run("resume", "runs/small", env={"GRADED": str(finished.folder / "again.txt")})
-    assert done.returncode == 0, done.stderr
+    finished.ok("resume", "runs/small", env={"GRADED": str(finished.folder / "again.txt")})
     assert not (finished.folder / "again.txt").exists()
     assert facts(finished.folder / "runs" / "small") == before
 
@@ -122,20 +116,20 @@ def test_a_finished_run_is_not_replayed(short: World) -> None:
     with edited(run) as database:  # a replay would refuse other genomes
         database.execute("UPDATE trials SET genome = '[0.123, 0.4]' WHERE search = 'main' AND number = 1")
     before = facts(run)
-    done = short.run("resume", "runs/small")
-    assert done.returncode == 0 and facts(run) == before
+    done = short.ok("resume", "runs/small")
+    assert facts(run) == before
     assert "This run is finished" in done.stderr and "kingyo resume runs/small --candidates +N" in done.stderr
     assert "Stop it" not in done.stderr
     assert done.stdout.count("kingyo export runs/small OUT") == 1
-    assert json.loads(short.run("resume", "runs/small", "--json").stdout) == short.show("runs/small")
+    assert short.data("resume", "runs/small") == short.show("runs/small")
 
 
 def test_a_finished_run_of_an_older_version_gets_what_it_lacks(short: World) -> None:
     run = short.folder / "runs" / "small"
     with edited(run) as database:
         database.execute("DELETE FROM facts WHERE key = ?", (RACED,))
-    done = short.run("resume", "runs/small")
-    assert done.returncode == 0 and "This run is finished" not in done.stderr
+    done = short.ok("resume", "runs/small")
+    assert "This run is finished" not in done.stderr
     with RunStore.read(run) as store:
         assert store.fact(RACED) and store.status() == "finished"
 
@@ -147,19 +141,27 @@ def test_a_grader_that_changed_in_mid_run_is_refused(world: World) -> None:
     grader = world.folder / "grade.py"
     text = grader.read_text()
     grader.write_text(text.replace("% 2 == 0", "% 2 == 1"))
-    done = world.run("resume", "runs/small")
-    assert done.returncode == 1
-    assert "grade.py: expected what the run's scores were made with" in done.stderr
+    world.fails("resume", "runs/small", says="grade.py: expected what the run's scores were made with")
     assert facts(run) == before
-    done = world.run("export", "runs/small", "out", "--trial", "0")
-    assert done.returncode == 1, "its card would tell scores of the one, and hold the other"
-    assert "grade.py: expected what the run's scores were made with" in done.stderr
+    world.fails(
+        "export",
+        "runs/small",
+        "out",
+        "--trial",
+        "0",
+        says="grade.py: expected what the run's scores were made with",
+    )
     assert not (world.folder / "out").exists()
-    done = world.run("evaluate", "a", "runs/small", "--split", "validation")
-    assert done.returncode == 1, "its score would stand beside those of another grader"
-    assert "grade.py: expected what the run's scores were made with" in done.stderr
+    world.fails(
+        "evaluate",
+        "a",
+        "runs/small",
+        "--split",
+        "validation",
+        says="grade.py: expected what the run's scores were made with",
+    )
     grader.write_text(text)
-    assert world.run("resume", "runs/small").returncode == 0
+    world.ok("resume", "runs/small")
 
 
 def change_stored_version(run: Path, library: str) -> None:
@@ -177,8 +179,7 @@ def test_other_versions_are_refused_rescored_or_accepted(finished: World, world:
     change_stored_version(run, "transformers")
     before = facts(run)
     for more in ((), ("--candidates", "+2"), ("--rescore", "--accept-changes")):
-        done = world.run("resume", "runs/small", *more)
-        assert done.returncode == 1 and "Traceback" not in done.stderr
+        done = world.fails("resume", "runs/small", *more)
         says = (
             "--rescore: expected one of"
             if len(more) > 1 and more[0] == "--rescore"
@@ -186,8 +187,7 @@ def test_other_versions_are_refused_rescored_or_accepted(finished: World, world:
         )
         assert says in done.stderr
         assert facts(run) == before
-    done = world.run("resume", "runs/small", "--rescore")
-    assert done.returncode == 0, done.stderr
+    done = world.ok("resume", "runs/small", "--rescore")
     assert "run-before-1.db" in done.stderr and (run / "run-before-1.db").is_file()
     assert facts(run) == expected
     (summary,) = world.show("runs/small")["rescored"]  # type: ignore[misc]
@@ -196,24 +196,23 @@ def test_other_versions_are_refused_rescored_or_accepted(finished: World, world:
     change_stored_version(run, "torch")
     assert world.run("control", "runs/small", "random").returncode == 0, "it is done: nothing is scored"
     assert world.run("resume", "runs/small").returncode == 1
-    done = world.run("export", "runs/small", "mixed")
-    assert done.returncode == 0 and "Note: Exported with torch " in done.stderr
+    done = world.ok("export", "runs/small", "mixed")
+    assert "Note: Exported with torch " in done.stderr
     card = (world.folder / "mixed" / "README.md").read_text("utf-8")
     assert "; scored with torch 0.0.old." in card and "Exported with torch " in card
-    done = world.run("evaluate", "mixed", "runs/small", "--json")
-    assert done.returncode == 0 and "Note: Evaluated with torch " in done.stderr
-    done = world.run("resume", "runs/small", "--accept-changes")
-    assert done.returncode == 0, done.stderr
+    done = world.ok("evaluate", "mixed", "runs/small", "--json")
+    assert "Note: Evaluated with torch " in done.stderr
+    done = world.ok("resume", "runs/small", "--accept-changes")
     says = "The scores of this run were made with different versions: torch 0.0.old, then"
     assert says in done.stderr and says in done.stdout.replace("\n", " ")
     (summary,) = world.show("runs/small")["accepted_changes"]  # type: ignore[misc]
     assert summary["changes"]["torch"][0] == "0.0.old" and summary["when"] > 0
-    assert world.run("report", "runs/small").returncode == 0
+    world.ok("report", "runs/small")
     assert says in (run / "report.html").read_text("utf-8")
-    assert world.run("export", "runs/small", "out").returncode == 0
+    world.ok("export", "runs/small", "out")
     assert says in (world.folder / "out" / "README.md").read_text("utf-8")
-    done = world.run("resume", "runs/small", "--accept-changes")
-    assert done.returncode == 0 and "Nothing has changed" in done.stderr
+    done = world.ok("resume", "runs/small", "--accept-changes")
+    assert "Nothing has changed" in done.stderr
     assert facts(run) == expected
 
 
@@ -222,7 +221,6 @@ def test_a_moved_project_resumes(world: World, tmp_path: Path) -> None:
     config = world.config(budget={"candidates": 4})
     interrupted(world, "evolve", config, after=3)
     moved = World(folder=world.folder.rename(tmp_path / "elsewhere"))
-    done = moved.run("resume", "runs/small")
-    assert done.returncode == 0, done.stderr
+    moved.ok("resume", "runs/small")
     assert moved.show("runs/small")["status"] == "finished"
-    assert moved.run("export", "runs/small", "out", "--search", "main").returncode == 0
+    moved.ok("export", "runs/small", "out", "--search", "main")

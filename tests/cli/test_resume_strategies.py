@@ -59,8 +59,7 @@ def test_random_kills_do_not_change_the_result(world: World, name: str) -> None:
         pytest.importorskip("optuna", reason="it needs kingyo[bayes]")
     config = world.config(**changes)
     run, undisturbed = world.folder / "runs" / "small", world.folder / "undisturbed"
-    done = world.run("evolve", config, "--run", undisturbed)
-    assert done.returncode == 0, done.stderr
+    world.ok("evolve", config, "--run", undisturbed)
     dice = random.Random(name)
     # The last evaluations follow too fast upon one another for a signal to come between them and the end.
     stops = sorted(dice.sample(range(1, evaluations(undisturbed) - 4), KILLS))
@@ -72,8 +71,7 @@ def test_random_kills_do_not_change_the_result(world: World, name: str) -> None:
             killed += 1
         arguments = ("resume", "runs/small")
     assert killed > KILLS // 2
-    done = world.run(*arguments)
-    assert done.returncode == 0, done.stderr
+    world.ok(*arguments)
     assert facts(run) == facts(undisturbed)
     shown, expected = world.show("runs/small"), world.show("undisturbed")
     assert shown["winner"] == expected["winner"]

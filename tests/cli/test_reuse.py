@@ -30,8 +30,7 @@ def test_recipes_contain_rounded_genes_and_the_export_matches_the_score(
     assert any(genome != [round(gene, 3) for gene in genome] for genome, _ in stored)
     for genome, recipe in stored:
         assert weights(recipe) == [round(gene, 3) + 0.0 for gene in genome]
-    done = finished.run("export", "runs/small", tmp_path / "bred", "--search", "main")
-    assert done.returncode == 0, done.stderr
+    finished.ok("export", "runs/small", tmp_path / "bred", "--search", "main")
     winner = finished.show("runs/small")["winner"]
     assert isinstance(winner, dict)
     assert weights(winner["recipe"]) == [round(gene, 3) + 0.0 for gene in winner["genome"]]
@@ -44,8 +43,7 @@ def test_copies_are_counted_and_can_be_switched_off(world: World) -> None:
     for reuse in (True, False):
         search = {"strategy": "random", "reuse": reuse}
         config = world.config(merge=CORNERS, search=search, budget={"candidates": 9})
-        done = world.run("evolve", config, "--run", f"runs/{reuse}")
-        assert done.returncode == 0, done.stderr
+        done = world.ok("evolve", config, "--run", f"runs/{reuse}")
         assert ("scores copied from the same recipe" in " ".join(done.stdout.split())) == reuse
         shown[reuse] = world.show(f"runs/{reuse}")
     assert shown[False]["copied"] == 0

@@ -36,15 +36,13 @@ def test_a_run_killed_on_two_workers_ends_like_one_on_one_worker(
 ) -> None:
     config = world.config(runner=runner, workers=2)
     interrupted(world, "evolve", config, after=9, env={"OMP_NUM_THREADS": "1"})
-    done = world.run("resume", "runs/small")
-    assert done.returncode == 0, done.stderr
+    world.ok("resume", "runs/small")
     assert facts(world.folder / "runs" / "small") == facts(finished.folder / "runs" / "small")
 
 
 @pytest.mark.parametrize(("changes", "message"), [({"workers": 2}, "runner: processes")])
 def test_an_unavailable_runner_is_refused(world: World, changes: dict[str, object], message: str) -> None:
-    done = world.run("evolve", world.config(**changes))
-    assert done.returncode == 1
+    done = world.fails("evolve", world.config(**changes))
     assert message in done.stderr.replace("\n", " ")
     assert not (world.folder / "runs").exists()
 
@@ -59,8 +57,7 @@ def test_a_killed_asynchronous_run_resumes(world: World) -> None:
     )
     interrupted(world, "evolve", config, after=7)
     before = facts(world.folder / "runs" / "small")
-    done = world.run("resume", "runs/small")
-    assert done.returncode == 0, done.stderr
+    world.ok("resume", "runs/small")
     after = facts(world.folder / "runs" / "small")
     assert world.show("runs/small")["status"] == "finished"
     assert after[2][: len(before[2])] == before[2]  # what was told, in its order

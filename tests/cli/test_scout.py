@@ -19,8 +19,8 @@ def test_a_table_with_reasons_and_counts(world: World) -> None:
     for name in ("a", "b"):
         write_card(world.folder / name, base="../base")
     (world.folder / "b" / "model.safetensors").write_bytes(b"[red]")
-    done = world.run("scout", ".")
-    assert done.returncode == 0 and done.stderr == "", done.stderr
+    done = world.ok("scout", ".")
+    assert done.stderr == "", done.stderr
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
     assert lines[0] == "Base: base, named by 2 of 3 candidates."
     assert any(line.startswith("a llama float32 apache-2.0 ja, en") for line in lines)
@@ -59,29 +59,28 @@ def test_standard_output_contains_only_json(world: World) -> None:
 def test_nothing_to_read(world: World, where: list[str]) -> None:
     (world.folder / "empty").mkdir()
     (world.folder / "empty.txt").write_text("\n")
-    done = world.run("scout", *where)
-    assert done.returncode == 1 and done.stdout == ""
+    done = world.fails("scout", *where)
+    assert done.stdout == ""
     assert done.stderr.startswith("Error: ") and len(done.stderr.splitlines()) == 1
 
 
 def test_nothing_that_fits(world: World) -> None:
-    done = world.run("scout", "a", "--base", "base", "--licences", "strict")
-    assert done.returncode == 1
+    done = world.fails("scout", "a", "--base", "base", "--licences", "strict")
     assert done.stdout.splitlines()[-1].startswith("1 candidate: none of them fits the base")
-    done = world.run("scout", "a")
-    assert done.returncode == 1 and "1 candidate: none of them can be merged with another" in done.stdout
+    done = world.fails("scout", "a")
+    assert "1 candidate: none of them can be merged with another" in done.stdout
 
 
 @pytest.mark.parametrize("where", ["nowhere", "./nowhere", "a+nowhere"])
 def test_a_path_that_does_not_exist_is_one_error(world: World, where: str) -> None:
-    done = world.run("scout", "a", where)
-    assert done.returncode == 1 and done.stdout == "" and len(done.stderr.splitlines()) == 1
+    done = world.fails("scout", "a", where)
+    assert done.stdout == "" and len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("Error: ") and "nowhere: expected a folder, or" in done.stderr
 
 
 def test_a_wrong_path_that_could_be_a_name_on_the_hub(world: World) -> None:
-    done = world.run("scout", "zoo/pol", env={"HF_HUB_OFFLINE": "1"}, fresh=True)
-    assert done.returncode == 1 and done.stdout == ""
+    done = world.fails("scout", "zoo/pol", env={"HF_HUB_OFFLINE": "1"}, fresh=True)
+    assert done.stdout == ""
     assert "zoo/pol: " in done.stderr
     assert "received no such folder here; and the Hub cannot be asked (offline)" in done.stderr
 

@@ -34,8 +34,8 @@ MODELS = ("a", "b", "copy", "nan")
 
 
 def test_tables_of_the_weights(shelf: World) -> None:
-    done = shelf.run("scout", *MODELS, "--base", "base", "--weights", "--out", "found")
-    assert done.returncode == 0 and done.stderr == "", done.stderr
+    done = shelf.ok("scout", *MODELS, "--base", "base", "--weights", "--out", "found")
+    assert done.stderr == "", done.stderr
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
     at = lines.index("Measured all weights against base.")
     table = [line for line in lines[at:] if line.startswith(("a –", "b –", "copy "))]
@@ -71,8 +71,7 @@ def test_without_a_base(shelf: World) -> None:
         (shelf.folder / name / "README.md").unlink()
     done = shelf.run("scout", *MODELS, "--weights", "--out", "found")
     assert "There is no base: δ is the difference from the mean of these models." in done.stdout
-    both = shelf.run("scout", "a", "nan", "--weights", "--out", "found", "--json")
-    assert both.returncode == 1
+    both = shelf.fails("scout", "a", "nan", "--weights", "--out", "found", "--json")
     assert json.loads(both.stdout)["counts"]["excluded"] == {
         "fits no other model": 1,
         "weights that are not finite": 1,
@@ -80,20 +79,20 @@ def test_without_a_base(shelf: World) -> None:
 
 
 def test_a_limit_of_bytes(shelf: World) -> None:
-    done = shelf.run("scout", *MODELS[:3], "--base", "base", "--weights", "--max-bytes", "60kB")
-    assert done.returncode == 0, done.stderr
+    done = shelf.ok("scout", *MODELS[:3], "--base", "base", "--weights", "--max-bytes", "60kB")
     assert "of the weights, within --max-bytes against base." in done.stdout
     for limit in ("1MBit", "5 bytes", "0GB"):
-        done = shelf.run("scout", *MODELS[:2], "--weights", "--max-bytes", limit)
-        assert done.returncode == 1 and done.stderr.startswith("Error: --max-bytes: ") and done.stdout == ""
-    done = shelf.run("scout", *MODELS[:2], "--base", "base", "--weights", "--max-bytes", "0.1kB")
-    assert done.returncode == 1 and "smallest tensor" in done.stderr
+        done = shelf.fails("scout", *MODELS[:2], "--weights", "--max-bytes", limit)
+        assert done.stderr.startswith("Error: --max-bytes: ") and done.stdout == ""
+    shelf.fails(
+        "scout", *MODELS[:2], "--base", "base", "--weights", "--max-bytes", "0.1kB", says="smallest tensor"
+    )
 
 
 def test_a_damaged_store_is_an_error(shelf: World) -> None:
     (shelf.folder / "evidence.db").write_bytes(b"nothing")
-    done = shelf.run("scout", "a", "--base", "base", "--weights", "--out", ".")
-    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+    done = shelf.fails("scout", "a", "--base", "base", "--weights", "--out", ".")
+    assert len(done.stderr.splitlines()) == 1
     assert "evidence.db" in done.stderr and "Delete the file" in done.stderr
 
 
@@ -118,5 +117,5 @@ def test_ctrl_c_keeps_what_was_measured(shelf: World) -> None:
     _, errors = child.communicate(timeout=60)
     assert child.returncode == 130 and "Traceback" not in errors, errors
     assert "what was measured is in found. Continue with the same command." in " ".join(errors.split())
-    done = shelf.run(*where)
-    assert done.returncode == 0 and "a re-upload of many/000" in done.stdout
+    done = shelf.ok(*where)
+    assert "a re-upload of many/000" in done.stdout

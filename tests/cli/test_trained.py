@@ -42,16 +42,15 @@ def trials(run: Path) -> list[tuple[object, ...]]:
 def bred(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
     """A world in which the trained LoRA wins; tests only read `runs/small`."""
     world = World(folder=Path(shutil.copytree(origin, tmp_path_factory.mktemp("trained") / "world")))
-    done = world.run("evolve", easy(world, budget={"minutes": 0.08}))
-    assert done.returncode == 0, done.stderr
+    world.ok("evolve", easy(world, budget={"minutes": 0.08}))
     return world
 
 
 @pytest.mark.slow
 def test_a_winning_trained_model_is_reported(bred: World) -> None:
     summary = bred.show("runs/small")
-    assert summary["best"]["search"] == "trained"  # type: ignore[index]
-    assert summary["controls"]["trained"]["test"]["n"] == 12  # type: ignore[index]
+    assert summary["best"]["search"] == "trained"
+    assert summary["controls"]["trained"]["test"]["n"] == 12
     assert "trained" in summary["comparisons"]  # type: ignore[operator]
     training_summary = summary["training"]
     assert isinstance(training_summary, dict)
@@ -62,24 +61,22 @@ def test_a_winning_trained_model_is_reported(bred: World) -> None:
     shown = bred.run("show", "runs/small").stdout
     assert "the trained LoRA (trained:" in shown
     assert "trained LoRA" in shown and "steps" in shown
-    assert bred.run("report", "runs/small").returncode == 0
+    bred.ok("report", "runs/small")
     page = (bred.folder / "runs" / "small" / "report.html").read_text()
     assert "the trained LoRA" in page and "settings of" in page
 
 
 def test_a_trained_model_can_be_exported(bred: World, tmp_path: Path) -> None:
-    done = bred.run("export", "runs/small", tmp_path / "out", "--search", "trained")
-    assert done.returncode == 0, done.stderr
+    bred.ok("export", "runs/small", tmp_path / "out", "--search", "trained")
     card = (tmp_path / "out" / "README.md").read_text()
     assert "trained on the fit items" in card and "without any gradient training" not in card
     AutoModelForCausalLM.from_pretrained(tmp_path / "out")
-    assert bred.run("show", "runs/small", "--trial", "trained:0").returncode == 0
-    assert bred.run("recipe", "runs/small", "--trial", "trained:0").returncode == 0
-    scored = bred.run(
+    bred.ok("show", "runs/small", "--trial", "trained:0")
+    bred.ok("recipe", "runs/small", "--trial", "trained:0")
+    scored = bred.ok(
         "evaluate", tmp_path / "out", tmp_path / "out" / "task.yaml", "--split", "test", "--json"
     )
-    assert scored.returncode == 0, scored.stderr
-    trained_score = bred.show("runs/small")["controls"]["trained"]["test"]["score"]  # type: ignore[index]
+    trained_score = bred.show("runs/small")["controls"]["trained"]["test"]["score"]
     assert json.loads(scored.stdout)["score"] == pytest.approx(trained_score)
 
 
@@ -87,8 +84,7 @@ def test_an_adapter_that_changed_is_one_error(bred: World, tmp_path: Path) -> No
     world = World(folder=Path(shutil.copytree(bred.folder, tmp_path / "world")))
     for config in (world.folder / "runs" / "small" / "trained").glob("*/adapter_config.json"):
         config.write_text(config.read_text() + " ")
-    done = world.run("export", "runs/small", "out", "--search", "trained")
-    assert done.returncode == 1 and "the adapter that the run trained" in done.stderr
+    world.fails("export", "runs/small", "out", "--search", "trained", says="the adapter that the run trained")
     assert not (world.folder / "out").exists()
 
 
@@ -106,8 +102,7 @@ def test_a_killed_control_resumes_to_the_same_result(world: World) -> None:
         with edited(run) as connection:
             connection.execute("UPDATE facts SET value = ? WHERE key = 'trained'", (json.dumps(facts),))
     for each in ("runs/small", "runs/whole"):
-        done = world.run("resume", each)
-        assert done.returncode == 0, done.stderr
+        world.ok("resume", each)
     digests = [[each["digest"] for each in training(each)["settings"]] for each in (run, expected_run)]
     assert digests[0] == digests[1] and None not in digests[0]
 
@@ -115,13 +110,12 @@ def test_a_killed_control_resumes_to_the_same_result(world: World) -> None:
 @pytest.mark.slow
 def test_it_can_be_requested_later_and_in_worker_processes(world: World) -> None:
     config = easy(world, controls=OFF, runner="processes", workers=2)
-    assert world.run("evolve", config).returncode == 0
+    world.ok("evolve", config)
     assert "trained" not in world.show("runs/small")["controls_to_run"]  # type: ignore[operator]
-    done = world.run("control", "runs/small", "trained", "--json")
-    assert done.returncode == 0, done.stderr
+    done = world.ok("control", "runs/small", "trained", "--json")
     assert json.loads(done.stdout)["controls"]["trained"]["test"]["n"] == 12
-    again = world.run("control", "runs/small", "trained")
-    assert again.returncode == 0 and "already done" in again.stderr
+    again = world.ok("control", "runs/small", "trained")
+    assert "already done" in again.stderr
 
 
 def test_it_learns_two_tasks_and_choices_from_a_parent_with_a_lora(world: World) -> None:
@@ -134,9 +128,7 @@ def test_it_learns_two_tasks_and_choices_from_a_parent_with_a_lora(world: World)
     train_lora(Start(path=world.folder / "base"), [example], course, world.folder / "lora")
     changes = {"base": None, "sources": {"a": "base+lora", "b": "a+lora"}, "merge": {"method": "linear"}}
     config = easy(world, task=None, tasks={"written": task, "chosen": chosen}, **changes)
-    done = world.run("evolve", config, "--json")
-    assert done.returncode == 0, done.stderr
-    summary = json.loads(done.stdout)
+    summary = world.data("evolve", config)
     assert summary["training"]["items"] == 32 and "+" not in summary["training"]["reference"]
     assert set(summary["controls"]["trained"]["tasks"]) == {"written", "chosen"}
 
@@ -144,8 +136,7 @@ def test_it_learns_two_tasks_and_choices_from_a_parent_with_a_lora(world: World)
 def test_without_right_answers_the_run_ends_with_a_reason(world: World) -> None:
     (world.folder / "halves.py").write_text("def half(answer, item):\n    return 0.5\n")
     task = {**EASY, "grader": "halves.py:half", "splits": SPLITS}
-    done = world.run("evolve", easy(world, task=task))
-    assert done.returncode == 0, done.stderr
+    done = world.ok("evolve", easy(world, task=task))
     assert "there is nothing to learn" in " ".join(done.stdout.split())
     assert world.show("runs/small")["status"] == "finished"
 
@@ -168,7 +159,5 @@ def test_untrainable_settings_are_one_error_before_the_run(
         "    def score(self, model, items):\n        return []\n"
         "def make(name, settings, splits, folder):\n    return Kind(splits)\n"
     )
-    done = world.run("evolve", easy(world, **changes))
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert message in done.stderr
+    world.fails("evolve", easy(world, **changes), says=message)
     assert not (world.folder / "runs" / "small").exists()

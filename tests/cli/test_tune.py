@@ -90,8 +90,7 @@ def bred(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
     (world.folder / "graders.py").write_text(GRADERS)
     rows = [{"prompt": f"{n} + {n} =", "answer": "7"} for n in range(50, 90)]
     (world.folder / "other.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    done = world.run("evolve", easy(world, controls=OFF))
-    assert done.returncode == 0, done.stderr
+    world.ok("evolve", easy(world, controls=OFF))
     return world
 
 
@@ -104,8 +103,7 @@ def copied(bred: World, tmp_path: Path) -> World:
 def done(bred: World, tmp_path_factory: pytest.TempPathFactory) -> World:
     """A world whose `runs/small` is tuned; tests only read it."""
     world = World(folder=Path(shutil.copytree(bred.folder, tmp_path_factory.mktemp("tuned") / "world")))
-    finished = world.run("tune", "runs/small")
-    assert finished.returncode == 0, finished.stderr
+    world.ok("tune", "runs/small")
     return world
 
 
@@ -120,16 +118,16 @@ def test_it_shows_bred_tuned_and_the_same_training_on_the_best_parent(done: Worl
     assert rates[0] == rates[1] and len(rates[0]) == 2
     assert {"bred", PARENT} == tuning["comparisons"].keys()
     assert all(each["n"] == 12 for each in tuning["comparisons"].values())
-    again = done.run("tune", "runs/small")
-    assert again.returncode == 0 and "already tuned" in again.stderr
+    again = done.ok("tune", "runs/small")
+    assert "already tuned" in again.stderr
     text = " ".join(again.stdout.split())
-    assert "tuned − bred: +" in text and "n=12" in text and "kingyo export runs/small OUT" in text
+    assert "tuned − bred: +" in text and "n = 12" in text and "kingyo export runs/small OUT" in text
     assert "tuned − bred" in done.run("show", "runs/small").stdout
 
 
 @pytest.mark.slow
 def test_the_report_names_them(done: World) -> None:
-    assert done.run("report", "runs/small").returncode == 0
+    done.ok("report", "runs/small")
     page = (done.folder / "runs" / "small" / "report.html").read_text()
     assert "the tuned model" in page and "Tuned parent:" in page
 
@@ -163,8 +161,7 @@ def test_the_bred_model_is_not_scored_again(done: World) -> None:
 
 def test_adapter_and_merged_folder_are_exported(done: World, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    exported = done.run("export", "runs/small", out, "--search", "tuned")
-    assert exported.returncode == 0, exported.stderr
+    done.ok("export", "runs/small", out, "--search", "tuned")
     card = (out / "README.md").read_text()
     assert "Then a LoRA was trained on the fit items" in card and "this model minus it" in card
     assert "the bred model" in card and "tuned parent" in card
@@ -173,25 +170,23 @@ def test_adapter_and_merged_folder_are_exported(done: World, tmp_path: Path) -> 
     controls: Any = done.show("runs/small")["controls"]
     assert json.loads(scored.stdout)["score"] == pytest.approx(controls[TUNED]["test"]["score"])
     assert str(done.folder) not in (out / "adapter" / "adapter_config.json").read_text()
-    merged = done.run("merge", out / "bred.yaml", tmp_path / "merged")
-    assert merged.returncode == 0, merged.stderr
+    done.ok("merge", out / "bred.yaml", tmp_path / "merged")
     same = done.run("evaluate", f"{tmp_path / 'merged'}+{out / 'adapter'}", out / "task.yaml", "--json")
     assert json.loads(same.stdout)["score"] == pytest.approx(json.loads(scored.stdout)["score"])
 
 
 def test_a_tuning_in_the_run_yaml_is_the_same(done: World, copied: World) -> None:
     shutil.rmtree(copied.folder / "runs")
-    finished = copied.run("evolve", easy(copied, controls=OFF, tune=True))
-    assert finished.returncode == 0, finished.stderr
+    copied.ok("evolve", easy(copied, controls=OFF, tune=True))
     assert tuned(done.folder / "runs" / "small") == tuned(copied.folder / "runs" / "small")
 
 
 def test_python_does_what_the_command_does(done: World, copied: World) -> None:
-    run = kingyo.tune(copied.folder / "runs" / "small", progress=False)
+    run = kingyo.tune(copied.folder / "runs" / "small")
     tuning, shown = kingyo.summarize(run).tuning, done.show("runs/small")["tuning"]
     assert tuning is not None and isinstance(shown, dict) and tuning.to_json().keys() == shown.keys()
     assert tuned(done.folder / "runs" / "small") == tuned(copied.folder / "runs" / "small")
-    assert kingyo.summarize(kingyo.tune(run, progress=False)).tuning == tuning, "it is tuned once"
+    assert kingyo.summarize(kingyo.tune(run)).tuning == tuning, "it is tuned once"
 
 
 @pytest.mark.parametrize("options", [{"limit": 3}, {"limit": -1, "keep": "items.jsonl"}])
@@ -206,15 +201,15 @@ def test_the_bred_model_wins_a_tie(world: World) -> None:
     sizes = {"fit": 4, "validation": 4, "test": 4}
     task = {**EASY, "grader": "graders.py:right", "splits": sizes}
     config = easy(world, task=task, controls=OFF, tune=True, budget={"candidates": 2})
-    assert world.run("evolve", config).returncode == 0
+    world.ok("evolve", config)
     shown: Any = world.show("runs/small")
     assert shown["tuning"]["chosen"] == {TUNED: 0, PARENT: 0}
     assert shown["tuning"]["comparisons"] == {}
     assert not {TUNED, PARENT} & shown["controls"].keys(), "both are listed already, as bred and parent"
     text = " ".join(world.run("tune", "runs/small").stdout.split())
     assert "without training: no LoRA was ahead of it" in text
-    exported = world.run("export", "runs/small", "out", "--search", "tuned")
-    assert exported.returncode == 0 and "no LoRA was chosen" in exported.stdout
+    exported = world.ok("export", "runs/small", "out", "--search", "tuned")
+    assert "no LoRA was chosen" in exported.stdout
     assert not (world.folder / "out" / "adapter").exists()
 
 
@@ -223,8 +218,7 @@ def test_the_bred_model_wins_a_tie(world: World) -> None:
 )
 def test_a_model_that_loses_other_abilities_is_refused(copied: World, limit: int, is_refused: bool) -> None:
     (copied.folder / "other.yaml").write_text(json.dumps({**OTHER, "grader": "graders.py:other"}))
-    finished = copied.run("tune", "runs/small", "--keep", "other.yaml", "--limit", str(limit))
-    assert finished.returncode == 0, finished.stderr
+    finished = copied.ok("tune", "runs/small", "--keep", "other.yaml", "--limit", str(limit))
     tuning: Any = copied.show("runs/small")["tuning"]
     kept, settings = tuning["kept"], tuning["tuned"]["settings"]
     assert kept["limit"] == limit and kept["n"] == 40 and len(kept["tuned"]) == 2
@@ -238,14 +232,12 @@ def test_a_model_that_loses_other_abilities_is_refused(copied: World, limit: int
     text = " ".join(finished.stdout.split())
     assert "other.yaml (n = 40): bred" in text
     assert ("stays without training" in text) == is_refused and "no LoRA was ahead" not in text
-    changed = copied.run("tune", "runs/small", "--keep", "other.jsonl")
-    assert changed.returncode == 1 and "other.yaml" in changed.stderr
+    copied.fails("tune", "runs/small", "--keep", "other.jsonl", says="other.yaml")
 
 
 @pytest.mark.slow
 def test_items_to_keep_may_be_plain_data(copied: World) -> None:
-    finished = copied.run("tune", "runs/small", "--keep", "other.jsonl", "--json")
-    assert finished.returncode == 0, finished.stderr
+    finished = copied.ok("tune", "runs/small", "--keep", "other.jsonl", "--json")
     assert json.loads(finished.stdout)["tuning"]["kept"]["n"] == 40
 
 
@@ -260,8 +252,7 @@ def test_items_to_keep_may_be_plain_data(copied: World) -> None:
 )
 def test_wrong_options_are_one_error(bred: World, arguments: tuple[str, ...], named: str) -> None:
     (bred.folder / "empty.jsonl").touch()
-    failed = bred.run("tune", "runs/small", *arguments)
-    assert failed.returncode == 1 and named in failed.stderr and "Traceback" not in failed.stderr
+    bred.fails("tune", "runs/small", *arguments, says=named)
     assert bred.show("runs/small")["status"] == "finished"
 
 
@@ -272,16 +263,15 @@ def test_items_to_keep_that_no_model_can_read_are_one_error_before_the_training(
     (copied.folder / "long.jsonl").write_text(json.dumps({"prompt": "1 " * 99, "answer": "7"}) + "\n")
     easy(copied, controls=OFF, tune={"keep": "long.jsonl"}).rename(copied.folder / "easy.yaml")
     named = ("long.jsonl",) if arguments[0] == "tune" else ("--run", "new")
-    failed = copied.run(*arguments, *named)
-    assert failed.returncode == 1 and "the model's context" in failed.stderr
+    failed = copied.fails(*arguments, *named)
+    assert "the model's context" in failed.stderr
     assert "Tuning on fit" not in failed.stderr and not (copied.folder / "new").exists()
     assert copied.show("runs/small")["status"] == "finished"
 
 
 def test_a_grader_of_items_to_keep_that_fails_costs_no_training(copied: World) -> None:
     (copied.folder / "other.yaml").write_text(json.dumps({**OTHER, "grader": "graders.py:broken"}))
-    failed = copied.run("tune", "runs/small", "--keep", "other.yaml")
-    assert failed.returncode == 1 and "no idea" in failed.stderr
+    copied.fails("tune", "runs/small", "--keep", "other.yaml", says="no idea")
     assert not (copied.folder / "runs" / "small" / "tuned" / "1").exists()
 
 
@@ -305,8 +295,7 @@ def test_without_its_extra_the_command_that_installs_it_is_named(bred: World) ->
 def test_untunable_settings_are_one_error_before_the_run(
     world: World, changes: Mapping[str, object], named: str
 ) -> None:
-    failed = world.run("evolve", easy(world, **{"controls": OFF, "tune": True, **changes}))
-    assert failed.returncode == 1 and "Traceback" not in failed.stderr
+    failed = world.fails("evolve", easy(world, **{"controls": OFF, "tune": True, **changes}))
     assert "tune" in failed.stderr and named in failed.stderr
     assert not (world.folder / "runs" / "small").exists()
 
@@ -335,9 +324,8 @@ def test_a_run_without_right_answers_is_one_error(world: World) -> None:
     (world.folder / "graders.py").write_text(GRADERS)
     task = {**EASY, "grader": "graders.py:half", "splits": SPLITS}
     config = easy(world, task=task, controls=OFF, budget={"candidates": 2})
-    assert world.run("evolve", config).returncode == 0
-    failed = world.run("tune", "runs/small")
-    assert failed.returncode == 1 and "right answers to learn from" in failed.stderr
+    world.ok("evolve", config)
+    world.fails("tune", "runs/small", says="right answers to learn from")
     assert world.show("runs/small")["status"] == "finished"
 
 
@@ -383,16 +371,15 @@ def test_a_tuning_that_is_killed_anywhere_ends_with_the_same_model(done: World, 
 def test_an_interrupt_names_the_command_that_goes_on(copied: World) -> None:
     code, errors = stopped(copied, lambda run: (run / "tuned" / "1").exists(), signal.SIGINT)
     assert code == 130 and "Continue with: kingyo tune runs/small" in errors
-    assert copied.run("tune", "runs/small").returncode == 0
+    copied.ok("tune", "runs/small")
 
 
 @pytest.mark.slow
 def test_more_candidates_later_leave_the_tuned_model_as_it_is(copied: World) -> None:
-    assert copied.run("tune", "runs/small").returncode == 0
+    copied.ok("tune", "runs/small")
     run = copied.folder / "runs" / "small"
     before, known = tuned(run), digests(run)
-    resumed = copied.run("resume", "runs/small", "--candidates", "+6")
-    assert resumed.returncode == 0, resumed.stderr
+    copied.ok("resume", "runs/small", "--candidates", "+6")
     assert digests(run) == known and [row for row in tuned(run) if row[2] == "validation"] == [
         row for row in before if row[2] == "validation"
     ]
@@ -402,5 +389,4 @@ def test_a_changed_bred_model_is_one_error(done: World, tmp_path: Path) -> None:
     world = World(folder=Path(shutil.copytree(done.folder, tmp_path / "world")))
     config = world.folder / "runs" / "small" / "tuned" / "bred" / "config.json"
     config.write_text(config.read_text() + " ")
-    failed = world.run("export", "runs/small", "out", "--search", "tuned")
-    assert failed.returncode == 1 and "the bred model that the run wrote" in failed.stderr
+    world.fails("export", "runs/small", "out", "--search", "tuned", says="the bred model that the run wrote")

@@ -16,7 +16,7 @@ from transformers import AutoModelForImageTextToText
 from typer.testing import CliRunner
 
 from kingyo.cli import app
-from kingyo.cli.terminal import visible
+from kingyo.cli.output import visible
 from kingyo.models.kinds import LoadOptions
 from kingyo.models.vision_language import LiveVisionLanguageModel
 from kingyo.run.open_task import open_task
@@ -47,8 +47,7 @@ def test_a_language_model_is_bred_into_one_that_sees(world: World) -> None:
         ("report", "runs/sight"),
         ("export", "runs/sight", "out", "--search", "main"),
     ):
-        done = world.run(*words)
-        assert done.returncode == 0, done.stderr
+        done = world.ok(*words)
     shown = min((world.folder / "out").glob("media/*")).relative_to(world.folder)
     assert f"kingyo chat out --image {shown}" in done.stdout
     groups = ("block.0", "block.1", "head")
@@ -59,8 +58,8 @@ def test_a_language_model_is_bred_into_one_that_sees(world: World) -> None:
     _, report = AutoModelForImageTextToText.from_pretrained(out, output_loading_info=True)
     assert not any(report.values())
     assert "pipeline_tag: image-text-to-text" in (out / "README.md").read_text()
-    answers = json.loads(world.run("evaluate", "out", "out/task.yaml", "--json").stdout)
-    assert answers["score"] == pytest.approx(world.show("runs/sight")["winner"]["test"]["score"])  # type: ignore[index]
+    answers = world.data("evaluate", "out", "out/task.yaml")
+    assert answers["score"] == pytest.approx(world.show("runs/sight")["winner"]["test"]["score"])
 
 
 @SLOW
@@ -71,8 +70,7 @@ def test_paths_pass_through_both_models(world: World, keys: dict[str, object]) -
         ("report", "paths"),
         ("export", "paths", "out", "--search", "main"),
     ):
-        done = world.run(*words)
-        assert done.returncode == 0, done.stderr
+        world.ok(*words)
     assert world.show("paths")["failures"] == 0
     with RunStore.read(world.folder / "paths") as store:
         assert Run.stored(store).baselines["ja"].base_model == "see", "measured in the frame"
@@ -104,8 +102,7 @@ def test_paths_that_cannot_be_written_are_one_error(
     world: World, keys: dict[str, object], damage: Callable[[Path], object], named: str
 ) -> None:
     damage(world.folder)
-    done = world.run("evolve", path_run(world, **FLOW, **keys))
-    assert done.returncode == 1
+    done = world.fails("evolve", path_run(world, **FLOW, **keys))
     assert done.stderr.splitlines()[-1].startswith(f"Error: {named}")
 
 
@@ -165,8 +162,7 @@ TURNED[0x0112] = 6
 )
 def test_unusual_images_are_read(world: World, change: Callable[[Path], object]) -> None:
     change(world.folder)
-    done = world.run("evaluate", "see", "task.yaml", "--split", "all", "--json")
-    assert done.returncode == 0, done.stderr
+    done = world.ok("evaluate", "see", "task.yaml", "--split", "all", "--json")
     assert json.loads(done.stdout)["n"] == N
 
 
@@ -211,9 +207,7 @@ def merge(**keys: object) -> Callable[[Path], object]:
 )
 def test_bad_input_is_one_error(world: World, damage: Callable[[Path], object], named: str) -> None:
     damage(world.folder)
-    done = world.run("evolve", "run.yaml")
-    assert done.returncode == 1
+    done = world.fails("evolve", "run.yaml")
     assert done.stderr.splitlines()[-1].startswith("Error: ")
     assert named in done.stderr.replace("\n", " ")
-    assert "Traceback" not in done.stderr
     assert not (world.folder / "runs").exists()

@@ -21,13 +21,11 @@ def test_methods_and_sources_are_searched_and_exported(world: World) -> None:
         },
         budget={"candidates": 12},
     )
-    done = world.run("evolve", config, "--run", "r")
-    assert done.returncode == 0, done.stderr
+    world.ok("evolve", config, "--run", "r")
     with closing(sqlite3.connect(world.folder / "r" / "run.db")) as connection:
         rows = connection.execute("SELECT recipe FROM trials WHERE search IN ('main', 'random', 'grid')")
         recipes = [json.loads(row[0]) for row in rows]
     assert len({recipe["merge_method"] for recipe in recipes}) > 2
     assert {len(recipe["models"]) for recipe in recipes} == {1}
     for command in (("show", "r", "--json"), ("report", "r"), ("export", "r", "out"), ("resume", "r")):
-        done = world.run(*command)
-        assert done.returncode == 0, done.stderr
+        world.ok(*command)

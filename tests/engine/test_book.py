@@ -11,7 +11,7 @@ import torch
 from kingyo.checkpoints import open_checkpoint
 from kingyo.engine import Plan, compute, open_sources, plan, to_folder
 from kingyo.engine.book import rooted_book
-from kingyo.engine.options import MergeOptions
+from kingyo.engine.execute import MergeOptions
 from kingyo.engine.preflight import check_merge
 from kingyo.errors import KingyoError
 from kingyo.recipe import load_recipe, load_recipes

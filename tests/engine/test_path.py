@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from kingyo.engine import plan, to_folder
-from kingyo.engine.layer_path import FOLDABLE
+from kingyo.engine.modules import FOLDABLE
 from kingyo.engine.sources import open_sources
 from kingyo.errors import KingyoError
 from kingyo.models.path import Layers

@@ -51,7 +51,7 @@ def folder(family: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     build(family, root / "sight")
     build_text(family, root / "text", seed=1)
     build_text(family, root / "other", seed=2)
-    kingyo.merge(RECIPE, root / "out", folder=root, progress=False)
+    kingyo.merge(RECIPE, root / "out", folder=root)
     return root
 
 
@@ -121,7 +121,7 @@ def test_other_vocabularies_and_ties_do_not_matter(family: str, tmp_path: Path) 
     is_tied = FAMILIES[family].decoder.get("tie_word_embeddings", False)
     build_text(family, tmp_path / "text", seed=1, vocab_size=300)
     build_text(family, tmp_path / "other", seed=2, tie_word_embeddings=not is_tied)
-    kingyo.merge(RECIPE, tmp_path / "out", folder=tmp_path, progress=False)
+    kingyo.merge(RECIPE, tmp_path / "out", folder=tmp_path)
     sight, out = stored(tmp_path / "sight"), stored(tmp_path / "out")
     assert out.keys() == sight.keys()
     outer = [name for name in out if "embed_tokens" in name or "lm_head" in name]
@@ -159,7 +159,7 @@ def test_a_path_answers_as_its_export(family: str, folder: Path, layers: Layers,
         assert error.value.argument.startswith("use_bidirectional_attention")
         return
     live = layers.follow(path, "sight")
-    out = kingyo.merge(recipe, tmp_path / "out", folder=folder, progress=False)
+    out = kingyo.merge(recipe, tmp_path / "out", folder=folder)
     loaded: Any = AutoModelForImageTextToText.from_pretrained(out, output_loading_info=True)
     assert not any(loaded[1].values()), loaded[1]
     assert torch.equal(logits(family, live), logits(family, loaded[0].eval()))

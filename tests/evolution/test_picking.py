@@ -13,11 +13,11 @@ import pytest
 
 from kingyo.evolution import BASELINES, MAIN, Limits, Objectives, fixed, objectives_as_facts
 from kingyo.recipe import Recipe
-from kingyo.results.remarks import ahead_on_test, better_than_bred, how_picked
 from kingyo.results.summarize import summarize
 from kingyo.results.summary import RunSummary
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Genome, Item, Split
+from kingyo.views.statements import ahead_on_test, better_than_bred, how_picked
 from tests.screened_runs import BASELINE_RECIPES, KNOWN, N_ITEMS, SPLITS, Listed, Model, journey, weights
 
 A, B, C = (0.1, 0.1, 0.1, 0.1), (0.9, 0.1, 0.1, 0.1), (0.1, 0.9, 0.1, 0.1)
@@ -196,7 +196,7 @@ FAR, CLOSE = "0" * 2 + "1" * 13 + "0" * 5, "0" * 4 + "1" * 13 + "0" * 3
             "not clearly ahead of the uniform merge (+0.0 points, n = 28)",
             id="equal means",
         ),
-        pytest.param(bits(9), "uniform", "behind the uniform merge (-3.6 points, n = 28)", id="behind"),
+        pytest.param(bits(9), "uniform", "behind the uniform merge (−3.6 points, n = 28)", id="behind"),
         pytest.param(bits(10), "main", "", id="the same answers"),
     ],
 )

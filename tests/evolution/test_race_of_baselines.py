@@ -8,12 +8,12 @@ from pathlib import Path
 
 from kingyo.evolution import BASELINES, MAIN, Journey, Limits, Search, fixed
 from kingyo.recipe import Recipe, Source
-from kingyo.results.remarks import dropped_baselines
 from kingyo.results.summarize import summarize
 from kingyo.runners import LocalRunner
 from kingyo.store import RunStore
 from kingyo.strategies import build
 from kingyo.types import Axis, Evaluation, Genome, Item, ItemScore, Split
+from kingyo.views.statements import dropped_baselines
 
 AXES = (Axis(name="weight/a", low=0, high=1),)
 N = 40

@@ -18,10 +18,11 @@ from kingyo.evolution import BASELINES, MAIN, Journey, Objectives, fixed, read_f
 from kingyo.evolution.scorer import Scorer
 from kingyo.evolution.set_measures import differences, read_set_values, read_verdict
 from kingyo.recipe import Recipe
-from kingyo.results.remarks import better_than_bred
 from kingyo.results.summarize import summarize
 from kingyo.store import RunStore
 from kingyo.types import Evaluation, Item, ItemScore, Media, SetMeasure, Split
+from kingyo.views.statements import better_than_bred
+from kingyo.views.statements import compared as compared_on_test
 from tests.fake_runs import SPLITS, Model, facts, journey
 
 
@@ -190,7 +191,7 @@ def test_a_verdict_of_an_older_checkout_keeps_its_unit(tmp_path: Path) -> None:
         verdict = cast("dict[str, Any]", store.fact("verdict"))
         old = [(one, other, {**row, "test": "bootstrap"}) for one, other, row in verdict["differences"]]
         store.set_fact("verdict", {**verdict, "differences": old})
-        texts = [each.text() for each in summarize(store).comparisons]
+        texts = [each.lead for each in compared_on_test(summarize(store))]
     assert texts and not any("points" in text for text in texts)
 
 

@@ -12,11 +12,11 @@ import pytest
 from kingyo.cli.tables import print_summary
 from kingyo.evolution import BASELINES, MAIN
 from kingyo.evolution.set_measures import read_set_values
-from kingyo.report import write_report
 from kingyo.results.summarize import summarize
 from kingyo.stats.half_samples import half_sample_bounds
 from kingyo.store import RunStore
 from kingyo.types import Item, ItemScore
+from kingyo.views.page import write_report
 from tests.fake_runs import SPLITS, Model, facts, journey
 
 

@@ -23,7 +23,6 @@ from kingyo.export import choose, export, recipe_of
 from kingyo.export.task_files import write_tasks
 from kingyo.models.language_model import LiveModel
 from kingyo.recipe import Recipe, load_recipe
-from kingyo.results.remarks import better_than_bred
 from kingyo.results.summarize import summarize
 from kingyo.run.config import parse_config
 from kingyo.run.open_task import open_task
@@ -32,6 +31,7 @@ from kingyo.run.run import Run
 from kingyo.store import RunStore, StoredTrial
 from kingyo.tasks import TaskSpec, load_items, load_task_spec, make_splits
 from kingyo.types import Evaluation, Item, ItemScore, Split, Trial
+from kingyo.views.statements import better_than_bred
 from tests.exported import CARD, config_of, make_world
 
 
@@ -161,7 +161,7 @@ def test_card_is_one_that_the_hub_reads(exported: Path) -> None:
 def test_the_card_has_scores_with_interval_and_n(world: Path, exported: Path) -> None:
     card = (exported / "README.md").read_text(encoding="utf-8")
     for name in ("this model", "base", "ja", "math", "uniform"):
-        assert re.search(rf"\| \**{name}\** \| \d+\.\d \[\d+\.\d, \d+\.\d\], n = 8 \|", card), name
+        assert re.search(rf"\| \**{name}\** \| \d+\.\d% \[\d+\.\d, \d+\.\d\], n = 8 \|", card), name
     assert str(world) not in card
     assert "scored with kingyo 0.0.1." in card
     lines = [line for line in card.splitlines() if line.startswith("| ")]
@@ -337,7 +337,7 @@ def test_the_winner_wins_only_ties(tmp_path: Path) -> None:
         message = better_than_bred(summary)
     assert message is not None
     assert message.startswith("The best model of this run is the parent math: on the items of fit and ")
-    assert "the bred model is behind the parent math (-" in message
+    assert "the bred model is behind the parent math (−" in message
 
 
 def test_nothing_is_the_best_before_all_are_validated(tmp_path: Path) -> None:

@@ -48,6 +48,13 @@ def test_a_library_that_cannot_be_imported_is_no_missing_one(
     assert "no_such_name" in caught.value.received
 
 
+def test_a_library_without_an_extra_is_installed_alone() -> None:
+    with pytest.raises(KingyoError) as error:
+        library("grader mine", "no_such_library")
+    assert error.value.expected == "the library no-such-library"
+    assert "pip install no_such_library" in error.value.remedy
+
+
 def test_in_a_clone_the_command_installs_the_clone() -> None:
     words = shlex.split(install_command("draw"))
     assert words == [sys.executable, "-m", "pip", "install", "-e", f"{ROOT}[draw]"]

@@ -20,8 +20,8 @@ from kingyo.kernels import (
     WeightedSum,
     to_tensor,
 )
-from kingyo.kernels.loop_arguments import call_arguments
-from kingyo.kernels.loop_text import CHUNK
+from kingyo.kernels.loops import CHUNK, call_arguments
+from kingyo.kernels.masks import uniform
 from kingyo.kernels.order_statistics import (
     largest,
     most_varied,
@@ -30,7 +30,6 @@ from kingyo.kernels.order_statistics import (
     size_order,
     threshold_of,
 )
-from kingyo.kernels.random_numbers import uniform
 from kingyo.kernels.raw_tensor import bytes_of
 from kingyo.kernels.statistics import (
     energies,
@@ -202,12 +201,12 @@ def test_many_writes_are_shared_between_threads() -> None:
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_loop_that_fails_raises_its_error(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    from kingyo.kernels import compiled_loops
+    from kingyo.kernels import machine_code
 
     def fails(*_: object) -> None:
         raise IndexError
 
-    monkeypatch.setattr(compiled_loops, "weighted_sums", fails)
+    monkeypatch.setattr(machine_code, "weighted_sums", fails)
     (source,), base = make(0, 100_000, 1, [torch.float32] * 2)
     weighted = WeightedSum(shape=(100_000,), terms=(Term(source=source, factor=1.0),), base=base)
     with execution(compiled=True, threads=threads):
@@ -232,7 +231,7 @@ def test_a_users_mask_runs_by_torch() -> None:
 
 def test_a_loop_writes_to_a_buffer_that_its_caller_owns() -> None:
     """A buffer of the compiled function would be freed while the loop writes to it."""
-    from kingyo.kernels import compiled_loops
+    from kingyo.kernels import machine_code
 
     (source,), base = make(0, 100, 1, [torch.float32] * 2)
     out, chunk = torch.empty(100), np.zeros(CHUNK, np.uint8)
@@ -240,7 +239,7 @@ def test_a_loop_writes_to_a_buffer_that_its_caller_owns() -> None:
     with execution(compiled=True):
         calls = prepare(weighted, (0, 100), out).calls
     assert calls is not None
-    compiled_loops.weighted_sums(*call_arguments(calls), chunk, np.empty(1, np.uint32))
+    machine_code.weighted_sums(*call_arguments(calls), chunk, np.empty(1, np.uint32))
     assert np.array_equal(chunk[:400], bytes_of(out))
     assert same_bits(out, to_tensor(weighted))
 

@@ -16,7 +16,7 @@ pytest.importorskip("numba")
 PROGRAM = """
 import sys
 import numpy as np
-from kingyo.kernels.compiled_loops import order
+from kingyo.kernels.machine_code import order
 from kingyo.kernels.threads import has_compiler
 
 assert has_compiler()

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kingyo.kernels.random_numbers import key_of, uniform
+from kingyo.kernels.masks import key_of, uniform
 
 N = 1 << 16
 keys = st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))

@@ -20,9 +20,9 @@ pytestmark = [
 
 PROGRAM = """
 import sys
-from kingyo.kernels.compiled_loops import weighted_sums
+from kingyo.kernels.machine_code import weighted_sums
 from kingyo.kernels.compiling import assembly
-from kingyo.kernels.loop_text import LoopForm, LoopTerm, text
+from kingyo.kernels.loops import LoopForm, LoopTerm, text
 
 FORMS = {
     "linear": LoopForm(terms=(LoopTerm("b"),) * 3, out="b"),

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from kingyo.errors import KingyoError
 from kingyo.kernels import to_tensor
-from kingyo.kernels.random_numbers import uniform
+from kingyo.kernels.masks import uniform
 from kingyo.kernels.statistics_cache import TensorStats
 from kingyo.kernels.threads import execution
 from kingyo.methods import METHODS, TensorContext, merge_tensor

@@ -17,7 +17,6 @@ from kingyo.models.kinds import (
     MODEL_KINDS,
     LoadOptions,
     PassesLayers,
-    ShowsHiddenStates,
     TrainsLora,
     common_kind,
     kind_of,
@@ -189,7 +188,7 @@ def test_a_task_with_unmet_requirements_gives_one_clear_error() -> None:
         require_needs("task sketches", NotDescribed, kind)
 
 
-@pytest.mark.parametrize("ability", [PassesLayers, ShowsHiddenStates, TrainsLora])
+@pytest.mark.parametrize("ability", [PassesLayers, TrainsLora])
 def test_a_kind_without_an_ability_is_named(ability: type) -> None:
     causal = kind_of(LLAMA)
     assert require_ability("what", ability, causal, "") is causal

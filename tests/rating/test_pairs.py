@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.rating.models import read_models, require_models
-from kingyo.rating.pairs import Pair, PairChooser
+from kingyo.rating.pairs import Pair, PairChooser, read_models, require_models
 from kingyo.rating.results import read_ratings
 from kingyo.rating.tables import rating_note, rating_table
 from kingyo.results.summarize import summarize

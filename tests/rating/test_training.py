@@ -12,8 +12,14 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from kingyo.errors import KingyoError
-from kingyo.rating.regression import ChoiceData, fit_weights, folds, held_out_logits
-from kingyo.rating.training import TrainingReport, train_preference
+from kingyo.rating.training import (
+    ChoiceData,
+    TrainingReport,
+    fit_weights,
+    folds,
+    held_out_logits,
+    train_preference,
+)
 from kingyo.store import RunStore
 from kingyo.tasks.graders import build_graders
 from kingyo.vision.features import load_feature_net

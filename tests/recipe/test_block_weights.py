@@ -6,7 +6,7 @@ import pytest
 
 from kingyo.errors import KingyoError
 from kingyo.recipe import BlockWeights, Recipe
-from kingyo.recipe.block_weights import SD1, SDXL
+from kingyo.recipe.values import SD1, SDXL
 from tests.recipe.mistakes import mistakes
 
 SMALL = ("BASE", "IN00", "IN01", "M00", "OUT00", "OUT01")

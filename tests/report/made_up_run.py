@@ -301,7 +301,7 @@ def _outcome(trial: StoredTrial, evaluation: Evaluation) -> Outcome:
 
 
 if __name__ == "__main__":
-    from kingyo.report import write_report
+    from kingyo.views.page import write_report
 
     run = write(Path(sys.argv[1]), replace(Shape(), **json.loads(sys.argv[2] if sys.argv[2:] else "{}")))
     with RunStore.read(run) as opened:

@@ -7,9 +7,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from kingyo.report.findings import read_findings
-from kingyo.report.page import render_page
 from kingyo.store import RunStore
+from kingyo.views.page import render_page
+from kingyo.views.run_data import read_run_data
+from kingyo.views.run_view import page_view
 
 VOID = {"meta", "br", "link", "img"}
 
@@ -60,7 +61,7 @@ def plain(text: str) -> str:
 
 def rendered(folder: Path) -> str:
     with RunStore.read(folder) as store:
-        return render_page(read_findings(store)).decode()
+        return render_page(page_view(read_run_data(store))).decode()
 
 
 def data_of(spec: Any, datasets: dict[str, Any]) -> list[dict[str, Any]]:

@@ -18,33 +18,33 @@ import vl_convert
 from kingyo.charts.draw import full_spec
 from kingyo.charts.marks import DARK, LIGHT, resolve_variables
 from kingyo.evolution import MAIN
-from kingyo.report.findings import Findings, read_findings
-from kingyo.report.genes import Gene, Matrix
-from kingyo.report.page import charts
-from kingyo.report.score_charts import gene_chart, importance_chart
-from kingyo.report.trial_charts import trial_rows
+from kingyo.results.genes import Gene, Matrix
 from kingyo.stats import Interval
 from kingyo.store import RunStore, StoredTrial
+from kingyo.views.run_data import RunData, read_run_data
+from kingyo.views.run_view import page_view
+from kingyo.views.score_charts import gene_chart, importance_chart
+from kingyo.views.trial_charts import trial_rows
 from tests.report.conftest import SHAPES
 from tests.report.reader import as_json, data_of
 
 
-def findings_of(folder: Path) -> Findings:
+def data_of_run(folder: Path) -> RunData:
     with RunStore.read(folder) as store:
-        return read_findings(store)
+        return read_run_data(store)
 
 
-def rows_of(findings: Findings, name: str) -> list[dict[str, Any]]:
-    return data_of(as_json(charts(findings)[name].spec), {"trials": trial_rows(findings)})
+def rows_of(data: RunData, name: str) -> list[dict[str, Any]]:
+    return data_of(as_json(page_view(data).charts[name].spec), {"trials": trial_rows(data)})
 
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_every_chart_compiles_and_has_words(
     runs: dict[str, Path], name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    findings = findings_of(runs[name])
-    for chart in charts(findings).values():
-        spec = full_spec(chart, 640) | {"datasets": {"trials": trial_rows(findings)}}
+    data = data_of_run(runs[name])
+    for chart in page_view(data).charts.values():
+        spec = full_spec(chart, 640) | {"datasets": {"trials": trial_rows(data)}}
         assert vl_convert.vegalite_to_vega(as_json(spec))["marks"]
         assert chart.description
     assert capfd.readouterr().err == ""
@@ -52,19 +52,19 @@ def test_every_chart_compiles_and_has_words(
 
 def test_colours_are_variables_of_both_themes(runs: dict[str, Path]) -> None:
     assert LIGHT.keys() == DARK.keys()
-    text = json.dumps([chart.spec for chart in charts(findings_of(runs["better"])).values()])
+    text = json.dumps([chart.spec for chart in page_view(data_of_run(runs["better"])).charts.values()])
     assert "var(--accent)" in text and "#" not in text
     assert "var(" not in resolve_variables(text)
 
 
 def test_bars_are_the_scores_with_n_and_interval(runs: dict[str, Path]) -> None:
-    findings = findings_of(runs["better"])
-    bars = findings.bars()
+    data = data_of_run(runs["better"])
+    bars = data.bars()
     assert (bars[0].name, bars[0].role) == ("bred", "bred")
     rest = [bar.score.score for bar in bars[1:]]
     assert rest == sorted(rest, reverse=True)
     assert {"uniform", "random search", "grid search", "base", "ja"} <= {bar.name for bar in bars}
-    for bar, row in zip(bars, rows_of(findings, "bars"), strict=False):
+    for bar, row in zip(bars, rows_of(data, "bars"), strict=False):
         assert (row["score"], row["low"], row["high"], row["n"]) == (
             100 * bar.score.score,
             100 * bar.score.low,
@@ -74,41 +74,40 @@ def test_bars_are_the_scores_with_n_and_interval(runs: dict[str, Path]) -> None:
 
 
 def test_trials_estimates_and_baselines_are_on_one_scale(runs: dict[str, Path]) -> None:
-    findings = findings_of(runs["screened"])
-    assert findings.main is not None
-    rows = {row["trial"]: row for row in as_json(trial_rows(findings))}
-    for point, score in findings.main.scored:
+    data = data_of_run(runs["screened"])
+    assert data.main is not None
+    rows = {row["trial"]: row for row in as_json(trial_rows(data))}
+    for point, score in data.main.scored:
         row = rows[point.number]
         assert point.raw is not None
         assert (row["score"], row["raw"], row["n"]) == (100 * score, 100 * point.raw, 16)
-    lines = [
-        row["text"] for row in rows_of(findings, "progress") if str(row.get("text")).startswith("uniform")
-    ]
-    guess = findings.estimates["uniform"]
+    lines = [row["text"] for row in rows_of(data, "progress") if str(row.get("text")).startswith("uniform")]
+    guess = data.models["uniform"].estimate
+    assert guess is not None
     assert lines and all(line == f"uniform ≈ {100 * guess.score.score:.1f}%" for line in lines)
     assert guess.score.score == guess.raw
 
 
 def test_no_mark_lies_above_the_axis(runs: dict[str, Path]) -> None:
     """Where estimates are far below what was measured, and where a control is ahead."""
-    findings = findings_of(runs["screened"])
-    main, control = findings.main, findings.controls["random"]
+    data = data_of_run(runs["screened"])
+    main, control = data.main, data.controls["random"]
     assert main is not None
     points = tuple(replace(each, score=(each.score or 0) / 4) for each in main.points)
     low = replace(main, points=points, records=())
     ahead = replace(control, records=tuple(replace(each, score=0.9) for each in control.records))
-    nothing = replace(findings.summary, baselines={}, controls={})
+    nothing = replace(data.summary, baselines={}, controls={}, winner=None, leader=None, choice=None)
     for controls in ({}, {"random": ahead}):
-        case = replace(findings, main=low, controls=controls, child=None, summary=nothing)
-        spec = as_json(charts(case)["progress"].spec)
+        case = replace(data, main=low, controls=controls, summary=nothing)
+        spec = as_json(page_view(case).charts["progress"].spec)
         top = spec["layer"][0]["encoding"]["y"]["scale"]["domain"][1]
         rows = data_of(spec, {"trials": as_json(trial_rows(case))})
         assert top >= max(row.get(key) or 0 for row in rows for key in ("score", "raw"))
 
 
 def test_the_legend_shows_lines_with_their_dashes(runs: dict[str, Path]) -> None:
-    findings = findings_of(runs["screened"])
-    spec = full_spec(charts(findings)["progress"], 640) | {"datasets": {"trials": trial_rows(findings)}}
+    data = data_of_run(runs["screened"])
+    spec = full_spec(page_view(data).charts["progress"], 640) | {"datasets": {"trials": trial_rows(data)}}
     vega = vl_convert.vegalite_to_vega(as_json(spec))
     points, lines = vega["legends"]
     assert "stroke" not in points and lines["stroke"] == "stroke" and lines["strokeDash"] == "strokeDash"
@@ -122,34 +121,34 @@ def test_the_legend_shows_lines_with_their_dashes(runs: dict[str, Path]) -> None
 
 
 def test_slices_show_the_genes_of_the_trials(runs: dict[str, Path]) -> None:
-    findings = findings_of(runs["better"])
-    assert findings.main is not None
-    first, second = findings.genes[:2]
+    data = data_of_run(runs["better"])
+    assert data.main is not None
+    first, second = data.genes[:2]
     assert first.importance is not None and second.importance is not None
     assert first.importance.score >= second.importance.score
-    rows = {row["trial"]: row["g"] for row in as_json(trial_rows(findings))}
-    for point, _ in findings.main.scored:
+    rows = {row["trial"]: row["g"] for row in as_json(trial_rows(data))}
+    for point, _ in data.main.scored:
         assert rows[point.number][:2] == [
             point.trial.asked.genome[each.places[0]] for each in (first, second)
         ]
 
 
 def test_the_front_has_parents_and_controls(runs: dict[str, Path]) -> None:
-    findings = findings_of(runs["front"])
-    front = findings.summary.front
+    data = data_of_run(runs["front"])
+    front = data.summary.front
     assert front.knee is not None
-    assert [name for name in charts(findings) if name.startswith("front")] == [
+    assert [name for name in page_view(data).charts if name.startswith("front")] == [
         "front-0-1",
         "front-0-2",
         "front-1-2",
     ]
-    names = [row["name"] for row in rows_of(findings, "front-0-1")]
+    names = [row["name"] for row in rows_of(data, "front-0-1")]
     trials = [f"trial {each.trial.asked.number}" for each in (*front.points, *front.beaten)]
     assert {*trials, "random search", "grid search", "uniform"} <= set(names)
-    best = findings.summary.best_parent()
+    best = data.summary.best_parent()
     assert best is not None and best.name in names
-    fit = findings.summary.baselines["uniform"].fit
-    assert fit is not None and findings.rivals["uniform"] == (fit.score, None, None)
+    fit = data.summary.baselines["uniform"].fit
+    assert fit is not None and data.rivals["uniform"] == (fit.score, None, None)
 
 
 def test_genes_of_one_group_are_bars_and_of_several_a_map() -> None:
@@ -195,10 +194,10 @@ def visits(trial: StoredTrial) -> Iterator[tuple[str, float]]:
 
 
 def test_each_hop_of_the_winner_is_a_mark_in_its_row(runs: dict[str, Path]) -> None:
-    findings = findings_of(runs["paths"])
-    assert findings.child is not None
-    hops = [*visits(findings.child.trial)]
-    marks = [row for row in rows_of(findings, "path") if "shape" in row]
+    data = data_of_run(runs["paths"])
+    assert data.summary.child is not None
+    hops = [*visits(data.summary.child.trial)]
+    marks = [row for row in rows_of(data, "path") if "shape" in row]
     marks = marks[-len(hops) :]
     assert [(row["hop"], row["place"], row["scale"]) for row in marks] == [
         (number, place, f"×{scale:.3g}") for number, (place, scale) in enumerate(hops, 1)
@@ -210,10 +209,10 @@ def test_each_hop_of_the_winner_is_a_mark_in_its_row(runs: dict[str, Path]) -> N
 
 def test_shares_are_those_of_the_recipes(runs: dict[str, Path]) -> None:
     with RunStore.read(runs["paths"]) as store:
-        findings, trials = read_findings(store), store.trials(MAIN)
-    assert findings.main is not None and findings.routes is not None
-    groups = {str(each.first): each for each in findings.routes.groups}
-    for row in rows_of(findings, "path-layers"):
+        data, trials = read_run_data(store), store.trials(MAIN)
+    assert data.main is not None and data.routes is not None
+    groups = {str(each.first): each for each in data.routes.groups}
+    for row in rows_of(data, "path-layers"):
         if "share" in row:
             group = groups[row["group"]]
             own = [trial for trial in trials if group.first <= trial.asked.number <= group.last]
@@ -223,7 +222,7 @@ def test_shares_are_those_of_the_recipes(runs: dict[str, Path]) -> None:
 
 
 def test_trials_are_put_in_groups_of_at_least_eight(runs: dict[str, Path]) -> None:
-    routes = findings_of(runs["stacking"]).routes
+    routes = data_of_run(runs["stacking"]).routes
     assert routes is not None
     assert [(each.first, each.last, each.n) for each in routes.groups] == [
         (0, 9, 10),

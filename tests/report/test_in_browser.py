@@ -9,8 +9,8 @@ import pytest
 
 pytest.importorskip("vl_convert", reason="the report needs kingyo[report]")
 
-from kingyo.report.findings import read_findings
 from kingyo.store import RunStore
+from kingyo.views.run_data import read_run_data
 from tests.report.browser import CHROMIUM, Browser
 from tests.report.reader import rendered
 
@@ -101,7 +101,7 @@ def test_captions_follow_the_theme(browser: Browser, pages: dict[str, Path]) -> 
 
 def test_the_recipe_is_copied(browser: Browser, pages: dict[str, Path], runs: dict[str, Path]) -> None:
     with RunStore.read(runs["better"]) as store:
-        recipe = read_findings(store).recipe
+        recipe = read_run_data(store).recipe
     browser.open(pages["better"])
     browser.evaluate("navigator.clipboard.writeText = async text => { window.copied = text }")
     browser.evaluate("document.querySelector('[data-copy=recipe]').click()")

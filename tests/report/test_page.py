@@ -14,13 +14,15 @@ import pytest
 
 pytest.importorskip("vl_convert", reason="the report needs kingyo[report]")
 
+
 from kingyo.errors import KingyoError
-from kingyo.report import wording, write_report
-from kingyo.report.findings import read_findings
-from kingyo.report.places import without_places
-from kingyo.report.sentences import headline, notes_on_top
-from kingyo.results.remarks import beside_baselines, better_than_bred
+from kingyo.results.summarize import summarize
+from kingyo.results.unit import SHARES, percent
 from kingyo.store import RunStore
+from kingyo.views.page import write_report
+from kingyo.views.places import without_places
+from kingyo.views.run_data import read_run_data
+from kingyo.views.statements import ahead_on_test, beside_baselines, better_than_bred, headline
 from tests.report.conftest import SHAPES
 from tests.report.made_up_run import ATTACK
 from tests.report.reader import Reader, plain, rendered
@@ -59,23 +61,21 @@ def test_answers_cannot_become_markup(runs: dict[str, Path]) -> None:
 
 def test_no_parent_is_called_the_best_if_all_are_equal(better: RunStore) -> None:
     with better as store:
-        findings = read_findings(store)
-    summary = findings.summary
+        summary = summarize(store)
     like = summary.best_parent()
     assert like is not None and like.test is not None
     scores = {"fit": like.fit, "validation": like.validation, "test": like.test}
     equal = {name: replace(each, **scores) for name, each in summary.baselines.items()}
-    tied = replace(findings, summary=replace(summary, baselines=equal))
+    tied = replace(summary, baselines=equal)
     words = f"its parents (all score {100 * like.test.score:.1f}%)"
-    assert words in headline(tied) and words not in headline(findings)
-    winner = tied.summary.winner
-    said = winner and beside_baselines(tied.summary, winner.trial)
+    assert words in headline(tied) and words not in headline(summary)
+    said = tied.winner and beside_baselines(tied, tied.winner.trial)
     assert said and "all baselines score" in said
 
 
 def test_a_lead_that_may_be_luck_is_no_gain(better: RunStore) -> None:
     with better as store:
-        summary = read_findings(store).summary
+        summary = summarize(store)
     assert summary.winner is not None
     trial = summary.winner.trial
     clear = beside_baselines(summary, trial)
@@ -92,7 +92,7 @@ def test_headline_follows_the_numbers(runs: dict[str, Path]) -> None:
     lines = {}
     for name, folder in runs.items():
         with RunStore.read(folder) as store:
-            lines[name] = headline(read_findings(store))
+            lines[name] = headline(summarize(store))
     assert lines["better"] == (
         "The best model of this run is trial 35 of grid search, not the bred one. "
         "The bred model beats its best parent (math-en) and the uniform merge "
@@ -110,12 +110,12 @@ def test_headline_follows_the_numbers(runs: dict[str, Path]) -> None:
 def test_the_page_says_why_the_best_of_the_run_has_not_the_highest_bar(better: RunStore) -> None:
     """The grid's winner is the best and has the highest bar, until it gets the scores of a parent there."""
     with better as store:
-        findings = read_findings(store)
-    summary = findings.summary
+        summary = summarize(store)
     grid, parent = summary.controls["grid"], summary.baselines["math-en"]
-    assert summary.best is grid and notes_on_top(findings) == [better_than_bred(summary)]
+    assert summary.best is grid and better_than_bred(summary) and ahead_on_test(summary) is None
     lower = replace(summary, controls={**summary.controls, "grid": replace(grid, test=parent.test)})
-    _, note = notes_on_top(replace(findings, summary=lower))
+    note = ahead_on_test(lower)
+    assert note is not None
     assert note.startswith("Test played no part in this choice: there the bred model scores 44.2% [")
     assert "] and trial 35 of grid search, the best by fit and validation, 4.2% [" in note
 
@@ -126,10 +126,10 @@ def test_three_answers_come_first_and_the_rest_is_folded(runs: dict[str, Path]) 
     for question in ("How good is the bred model?", "Compared with what?", "how to get it"):
         assert question in first
     with RunStore.read(runs["better"]) as store:
-        findings = read_findings(store)
-    winner = findings.summary.winner
+        data = read_run_data(store)
+    winner = data.summary.winner
     assert winner is not None and winner.test is not None
-    assert wording.percent(winner.test.score) in first and "n = 120 on test" in first
+    assert percent(winner.test.score) in first and "n = 120 on test" in first
     assert "kingyo export better OUT --trial" in first
     folds = [value for tag, name, value in page.attributes if tag == "details" and name == "id"]
     assert folds == ["advice", "genes", "model", "trials", "selection", "answers", "basis"]
@@ -179,46 +179,48 @@ def test_a_run_below_the_working_directory_is_named_as_seen_from_there(
 def test_the_recipe_is_the_one_in_the_store(runs: dict[str, Path]) -> None:
     yaml = pytest.importorskip("yaml")
     with RunStore.read(runs["better"]) as store:
-        findings = read_findings(store)
-    assert findings.child is not None
-    recipe = yaml.safe_load(findings.recipe)
+        data = read_run_data(store)
+    assert data.summary.child is not None
+    recipe = yaml.safe_load(data.recipe)
     weights = [each["parameters"]["weight"] for each in recipe["models"]]
-    assert weights == [each["parameters"]["weight"] for each in findings.child.recipe["models"]]  # type: ignore[index]
-    assert any(findings.recipe in text for text in Reader(rendered(runs["better"])).texts)
+    assert weights == [each["parameters"]["weight"] for each in data.summary.child.recipe["models"]]  # type: ignore[index]
+    assert any(data.recipe in text for text in Reader(rendered(runs["better"])).texts)
 
 
 def test_every_trial_is_a_row_under_its_own_number(runs: dict[str, Path]) -> None:
     with RunStore.read(runs["screened"]) as store:
-        findings = read_findings(store)
+        data = read_run_data(store)
     page = rendered(runs["screened"])
-    assert findings.main is not None
+    assert data.main is not None
     table = page[page.index('aria-label="Trials"') :]
-    rows = dict(re.findall(r'<th scope="row" data-value="(\d+)">.*?\n<td data-value="([0-9.e-]*)">', table))
+    rows = dict(
+        re.findall(r'<th scope="row" data-value="(\d+)">.*?</th>\s*<td data-value="([0-9.e-]*)">', table)
+    )
     assert rows == {
-        str(point.number): "" if point.score is None else str(point.score) for point in findings.main.points
+        str(point.number): "" if point.score is None else str(point.score) for point in data.main.points
     }
 
 
 def test_scores_of_some_items_are_not_shown_as_scores_of_all(runs: dict[str, Path]) -> None:
     with RunStore.read(runs["screened"]) as store:
-        findings = read_findings(store)
+        data = read_run_data(store)
     text = Reader(rendered(runs["screened"])).text
-    assert findings.main is not None and findings.main.measured_records == ()
-    best = findings.main.records[-1]
+    assert data.main is not None and data.main.measured_records == ()
+    best = data.main.records[-1]
     assert best.fit is None and best.point.raw is not None
-    assert best.score == max(score for _, score in findings.main.scored)
-    estimate = wording.estimated(best.score, best.point.raw, 16)
+    assert best.score == max(score for _, score in data.main.scored)
+    estimate = f"≈ {percent(best.score)} ({percent(best.point.raw)} on 16 items)"
     assert plain(f"the best on fit, {estimate}, is trial {best.point.number}") in text
     assert "n = 16 of 100" in text and "n = 100" not in text
     assert "The search scored the winner on 16 of the 100 items of fit" in text
     assert "Fit minus test" not in text
-    guess = findings.estimates["bred"].score
-    assert plain(f"≈ {wording.percent(guess.score)} {wording.bounds(guess)}") in text
+    guess = data.models["bred"].estimate
+    assert guess is not None and f"≈ {SHARES.bounded(guess.score)}" in text
 
 
 def test_scores_of_all_items_are_set_against_test(runs: dict[str, Path]) -> None:
     text = Reader(rendered(runs["better"])).text
-    assert "fit n = 100" in text and "The band is the 95% interval of the best trial" in text
+    assert "fit (n = 100)" in text and "The band is the 95% interval of the best trial" in text
     assert re.search(r"Fit minus test of the winner: .+ \(n = 100 and 120, different items\)", text)
 
 
@@ -235,19 +237,17 @@ def test_counts_on_the_page_are_those_of_the_store(runs: dict[str, Path]) -> Non
 
 def test_advice_is_in_the_report(runs: dict[str, Path]) -> None:
     with RunStore.read(runs["screened"]) as store:
-        findings = read_findings(store)
+        data = read_run_data(store)
     text = "".join(Reader(rendered(runs["screened"])).texts)
-    assert {"seeds", "bound"} <= {each.kind for each in findings.advice}
-    for each in findings.advice:
+    assert "bound" in {each.kind for each in data.advice}
+    for each in data.advice:
         assert each.what in text and each.remedy.replace("`", "") in text
 
 
 def test_a_front_has_a_table_of_all_its_points(runs: dict[str, Path]) -> None:
     with RunStore.read(runs["front"]) as store:
-        findings = read_findings(store)
-        fits = {
-            point.trial.asked.number: store.evaluation(point.trial.id, "fit") for point, _ in findings.front
-        }
+        data = read_run_data(store)
+        fits = {store.trial(trial).asked.number: store.evaluation(trial, "fit") for trial in data.front}
     page = Reader(rendered(runs["front"]))
     text = page.text
     assert "front" in page.values("id")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from base64 import b64decode
-from dataclasses import replace
+from dataclasses import asdict, replace
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -11,15 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kingyo.report import wording
-from kingyo.report.answers import image_url
-from kingyo.report.findings import read_findings
-from kingyo.report.genes import importance, read_matrices
-from kingyo.report.search_history import Point, trace
 from kingyo.results.comparisons import PairedComparison
+from kingyo.results.genes import importance, read_matrices
+from kingyo.results.unit import SHARES, Unit, p_text, sizes
 from kingyo.stats import Interval
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Genome, Media, Trial
+from kingyo.views.cards import image_url
+from kingyo.views.history import Point, trace
+from kingyo.views.run_data import read_run_data
+from kingyo.views.run_view import page_view
+from kingyo.views.statements import verdicts_in_words
 
 
 def difference(low: float, high: float, p: float = 0.001) -> PairedComparison:
@@ -37,25 +40,31 @@ def difference(low: float, high: float, p: float = 0.001) -> PairedComparison:
     ],
 )
 def test_a_verdict_follows_the_interval(comparison: PairedComparison, expected: str) -> None:
-    assert wording.verdict(comparison) == expected
+    assert comparison.verdict == expected
 
 
-def test_sentences_join_verdicts() -> None:
-    line = wording.compared("It", [("a", "better"), ("b", "open"), ("c", "worse")])
-    assert line == "It beats a, is worse than c and is not shown to beat b."
-    assert wording.compared("It", [("a", "open"), ("b", "open")]) == "It is not shown to beat a or b."
-    assert (
-        wording.compared("It", [("a", "better"), ("b", "open")]) == "It beats a but is not shown to beat b."
-    )
+@pytest.mark.parametrize(
+    ("better", "unclear", "worse", "line"),
+    [
+        ("a", "b", "c", "beats a, is worse than c and is not shown to beat b"),
+        ("", "ab", "", "is not shown to beat a or b"),
+        ("a", "b", "", "beats a but is not shown to beat b"),
+        ("", "", "", "is tested; there is nothing to compare it with"),
+    ],
+)
+def test_sentences_join_verdicts(better: str, unclear: str, worse: str, line: str) -> None:
+    assert verdicts_in_words({"better": [*better], "open": [*unclear], "worse": [*worse]}) == line
 
 
 def test_numbers_are_written_for_people() -> None:
     value = Interval(score=0.735, n=200, low=0.67, high=0.7921, method="wilson")
-    assert wording.score(value) == "73.5% [67.0,\N{NO-BREAK SPACE}79.2]"
-    assert wording.points(difference(-0.0001, 0.0001).difference).startswith("0.0 points")
-    assert wording.points(difference(-0.2, -0.1).difference).startswith("−15.0 points [−20.0")
-    assert wording.p_value(1e-9) == "p\N{NO-BREAK SPACE}<\N{NO-BREAK SPACE}0.001"
-    assert wording.score(None) == "–"
+    assert SHARES.bounded(value) == "73.5% [67.0, 79.2]" and SHARES.bounded(None) == "–"
+    assert SHARES.bounded_difference(difference(-0.0001, 0.0001).difference) == "+0.0 points [+0.0, +0.0]"
+    assert SHARES.bounded_difference(difference(-0.2, -0.1).difference) == "−15.0 points [−20.0, −10.0]"
+    assert (p_text(1e-9), p_text(0.0312)) == ("p < 0.001", "p = 0.031")
+    net = Unit(measure="net")
+    assert net.bounded(replace(value, low=-0.67)) == "0.735 [−0.67, 0.7921]"
+    assert net.bounded_difference(difference(-0.2, 0.1).difference) == "−0.05 [−0.2, +0.1]"
 
 
 @pytest.mark.parametrize(
@@ -63,13 +72,13 @@ def test_numbers_are_written_for_people() -> None:
     [((), "n = 20"), ((20, 20), "n = 20"), ((4, 4), "n = 4 of 20"), ((20, 4), "n = 4 to 20 of 20")],
 )
 def test_sizes(ns: tuple[int, ...], expected: str) -> None:
-    assert wording.sizes(ns, 20) == expected
+    assert sizes(ns, 20) == expected
 
 
 def test_sizes_name_the_groups_of_the_items_that_were_scored() -> None:
-    assert wording.sizes([20], 20, " items of 5 prompts") == "n = 20 items of 5 prompts"
-    assert wording.sizes([8], 20, " items of 2 prompts") == "n = 8 items of 2 prompts (of 20 items)"
-    assert wording.sizes([8, 20], 20, " items of 5 prompts") == "n = 8 to 20 of 20 items of 5 prompts"
+    assert sizes([20], 20, " items of 5 prompts") == "n = 20 items of 5 prompts"
+    assert sizes([8], 20, " items of 2 prompts") == "n = 8 items of 2 prompts (of 20 items)"
+    assert sizes([8, 20], 20, " items of 5 prompts") == "n = 8 to 20 of 20 items of 5 prompts"
 
 
 def point(number: int, genome: Genome, parents: tuple[int, ...] = (), score: float | None = 0.5) -> Point:
@@ -126,7 +135,7 @@ def test_the_gene_that_decides_is_the_important_one() -> None:
 
 
 def test_history_keeps_records(better: RunStore) -> None:
-    main = read_findings(better).main
+    main = read_run_data(better).main
     assert main is not None
     scores = [record.score for record in main.records]
     assert [fit.score for fit in main.measured_records] == scores
@@ -136,8 +145,8 @@ def test_history_keeps_records(better: RunStore) -> None:
 
 
 def test_contrast_counts_every_item_once(better: RunStore) -> None:
-    findings = read_findings(better)
-    contrast, winner = findings.contrast, findings.summary.winner
+    data = read_run_data(better)
+    contrast, winner = data.contrast, data.summary.winner
     assert contrast is not None and winner is not None and winner.test is not None
     assert len(contrast.gained) <= winner.test.score * contrast.n <= contrast.n - len(contrast.lost)
     assert "uniform" not in contrast.parents
@@ -167,13 +176,21 @@ def test_large_images_are_embedded_as_thumbnails(tmp_path: Path) -> None:
 
 def test_an_answer_that_was_cut_is_marked(better: RunStore) -> None:
     pytest.importorskip("vl_convert", reason="the report needs kingyo[report]")
-    from kingyo.report.page import render_page
+    from kingyo.views.page import render_page
 
-    findings = read_findings(better)
-    assert findings.contrast is not None
-    row = findings.contrast.gained[0]
+    data = read_run_data(better)
+    assert data.contrast is not None
+    row = data.contrast.gained[0]
     answers = {name: each._replace(is_cut=name == "bred", answer="") for name, each in row.answers.items()}
-    contrast = replace(findings.contrast, gained=(replace(row, answers=answers),), lost=())
-    page = render_page(replace(findings, contrast=contrast)).decode()
+    contrast = replace(data.contrast, gained=(replace(row, answers=answers),), lost=())
+    page = render_page(page_view(replace(data, contrast=contrast))).decode()
     assert page.count("(cut)") == 1
     assert page.count("(nothing)") == len(answers)
+
+
+def test_a_view_is_plain_data(better: RunStore) -> None:
+    view = page_view(read_run_data(better))
+    again = json.loads(json.dumps(asdict(view)))
+    assert again["tables"]["all scores"]["rows"][0][0]["text"] == "bred"
+    assert {each["topic"] for each in again["statements"]} >= {"headline", "compared", "search"}
+    assert again["charts"]["bars"]["spec"]["layer"]

@@ -15,10 +15,11 @@ from kingyo.evolution.trial_recipes import new_trial, read_recipe
 from kingyo.recipe import Recipe, Source
 from kingyo.results.estimates import estimate, raw_means
 from kingyo.results.model_result import read_model_result
-from kingyo.results.remarks import estimated_on_fit
 from kingyo.results.summarize import summarize
+from kingyo.results.unit import SHARES
 from kingyo.store import RunStore
 from kingyo.types import Evaluation, Item, ItemScore, Trial
+from kingyo.views.statements import estimated_on_fit
 from tests.screened_runs import SPLITS, Model, begun, chance, journey, solves
 
 Score = Callable[[Recipe, str], float]
@@ -104,7 +105,7 @@ def test_an_estimate_names_the_groups_that_were_scored(tmp_path: Path) -> None:
     with stored(tmp_path, 40, {"a": row}, [row] * 3, lambda n: f"prompt {n // 4}") as store:
         estimates = [estimate(store, trial) for trial in store.trials()]
     for each in estimates:
-        assert each is not None and each.note == "estimated; 60.0% on 10 items of 3 prompts"
+        assert each is not None and each.score.items == "10 items of 3 prompts"
         assert each.to_json()["raw"] == {"score": 0.6, "n": 10, "groups": 3}
 
 
@@ -124,7 +125,7 @@ def test_equal_scores_leave_uncertainty_about_unscored_items(
     assert each.high == pytest.approx(value + share * (measured.high - value))
     assert each.high - each.low > 0.2
     assert (
-        f"fit: {each.in_percent('%')}, estimated for all 24 items from all trials" in capsys.readouterr().out
+        f"fit: {SHARES.bounded(each)}, estimated for all 24 items from all trials" in capsys.readouterr().out
     )
 
 
@@ -132,7 +133,7 @@ def test_full_scores_need_no_estimate(tmp_path: Path) -> None:
     with begun(tmp_path / "run") as store:
         journey(store, Model(), rule="none").run()
         assert [estimate(store, trial) for trial in store.trials(MAIN)] == [None] * len(store.trials(MAIN))
-        assert summarize(store).estimates == {}
+        assert all(each.estimate is None for each in summarize(store).models)
 
 
 def test_the_summary_has_what_was_measured_beside_the_estimate(tmp_path: Path) -> None:

@@ -18,11 +18,11 @@ from kingyo.evolution.race import Race
 from kingyo.evolution.scorer import Scorer
 from kingyo.evolution.screens import Rounds, Screen, ScreenSettings
 from kingyo.irt import Responses
-from kingyo.report import write_report
 from kingyo.results.summarize import summarize
 from kingyo.store import RunStore
 from kingyo.strategies.gain_model import paired_gain
 from kingyo.types import Evaluation, Item, ItemScore, Split
+from kingyo.views.page import write_report
 from tests.fake_runs import SPLITS, Model, journey
 
 PAIRS: Mapping[Split, Sequence[Item]] = {
@@ -53,7 +53,7 @@ def test_every_number_of_items_names_its_groups(
     monkeypatch.setattr(sys, "argv", ["compare.py", *[str(tmp_path / "run")] * 2])
     runpy.run_path(str(compare), run_name="__main__")
     assert "n=6 items of 3 prompts" in capsys.readouterr().out
-    assert "of 3 prompts" in shown and "n=6 items of 3 prompts" in shown
+    assert "of 3 prompts" in shown and "n = 6 items of 3 prompts" in shown
     assert "n = 6 items of 3 prompts" in page.replace("\N{NO-BREAK SPACE}", " ")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from kingyo.evolution import MAIN
 from kingyo.evolution.trial_recipes import new_trial
 from kingyo.recipe import Recipe, Source
-from kingyo.results.families import family_of, means_by_family
+from kingyo.results.genes import family_of, means_by_family
 from kingyo.results.learning import Learning, describe_lesson, read_learning
 from kingyo.results.summarize import summarize
 from kingyo.run.learnable import LEARNS

@@ -23,6 +23,9 @@ from kingyo.run.run import Run
 from kingyo.store import RunStore
 from kingyo.strategies.gain_model import Gain
 from kingyo.types import ItemScore
+from kingyo.views.page import render_page
+from kingyo.views.run_data import read_run_data
+from kingyo.views.run_view import page_view
 from tests.exported import config_of, make_world
 from tests.models_on_disk import fine_tuned
 from tests.scout.chosen import FIT, NAMES, USEFUL, candidates_of, models, run_yaml, write_task
@@ -239,6 +242,24 @@ def test_many_sources_have_fewer_spans(
     assert isinstance(merge, dict) and merge["groups"] == groups
     starts = [each["parameters"]["weight"]["start"] for each in (merge, *merge.get("sources", {}).values())]
     assert ([0.0, 0.7, 0.7, 0.7] if trimmed else 0.7) in starts
+
+
+def test_the_page_shows_the_choice(home: Path, choice: ChosenSources) -> None:
+    with RunStore.read(home / "run") as store:
+        view = page_view(read_run_data(store))
+    table, chart = view.tables["candidates"], view.charts["gains"]
+    assert [row[0].text for row in table.rows][: len(USEFUL)] == list(choice.chosen)
+    assert {row[0].text: row[-1].text for row in table.rows} == {
+        **dict.fromkeys(USEFUL, "chosen"),
+        "poem": "no gain is shown",
+        "sort": "no gain is shown",
+    }
+    assert all(name in chart.description for name in NAMES)
+    assert [each.text for each in view.said("choice")] == [*choice_statements(choice)]
+    (section,) = (each for each in view.sections if each.name == "choice")
+    assert section.blocks == ("choice", "gains", "candidates")
+    html = render_page(view).decode()
+    assert 'id="choice"' in html and "Candidates [95% interval]" in html
 
 
 def test_keys_of_the_user_stay(home: Path, choice: ChosenSources) -> None:

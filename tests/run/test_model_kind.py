@@ -17,7 +17,7 @@ import yaml
 from safetensors.torch import save_file
 
 from kingyo.checkpoints import open_checkpoint
-from kingyo.cli.dry_run import _memory_lines
+from kingyo.cli.dry_run import memory_lines
 from kingyo.dry_run import LearningForecast
 from kingyo.dry_run.memory import estimate_memory
 from kingyo.engine import Sources, into, plan
@@ -241,7 +241,7 @@ def run_yaml(folder: Path) -> Path:
 def test_a_dry_run_omits_the_batch_if_the_kind_reports_none(run_yaml: Path) -> None:
     memory = estimate_memory(Run.open(load_config(run_yaml), run_yaml.parent))
     assert memory.batch is None
-    line = next(iter(_memory_lines(memory, LearningForecast(), "cpu")))
+    line = next(iter(memory_lines(memory, LearningForecast(), "cpu")))
     assert line.startswith(
         "memory of cpu: 224 bytes for the live model; plus working memory; 448 bytes of source"
     )

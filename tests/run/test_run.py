@@ -25,7 +25,7 @@ from kingyo.store import RunStore
 from kingyo.types import Written
 from tests.exported import config_of, make_world
 
-FINGERPRINT = importlib.import_module("kingyo.checkpoints.fingerprint")
+FINGERPRINT = importlib.import_module("kingyo.checkpoints.checkpoint")
 
 
 @pytest.fixture

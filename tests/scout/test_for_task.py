@@ -169,7 +169,7 @@ def test_mistakes_in_the_rest_are_found_before_the_choice(
     folder.mkdir()
     monkeypatch.chdir(folder)
     with pytest.raises(KingyoError) as raised:
-        kingyo.evolve({**run_yaml(folder, "gone"), **changes}, progress=False)
+        kingyo.evolve({**run_yaml(folder, "gone"), **changes})
     assert argument in str(raised.value).partition(". ")[0]
     assert [path.name for path in tmp_path.rglob("*")] == ["home", "ja-math.yaml"]
 

@@ -26,6 +26,7 @@ class Chart:
     Attributes:
         name: unique on a page; the picture is ``name.png``.
         description: the content in words, for readers who cannot see it.
+        title, note: what stands above and below it on a page; may be empty.
         spec: Vega-Lite, without size and colours of the theme.
         height: height in pixels.
         min_width: minimum width in pixels; on a narrower screen the chart scrolls within its box.
@@ -35,6 +36,8 @@ class Chart:
 
     name: str
     description: str
+    title: str = ""
+    note: str = ""
     spec: Spec
     height: int = 300
     min_width: int = 0

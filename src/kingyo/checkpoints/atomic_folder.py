@@ -90,12 +90,10 @@ class AtomicFolder:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError as error:
-                    raise KingyoError(
-                        str(self._out),
-                        expected="a folder that no other process is writing",
-                        received="a folder that another kingyo is writing now",
-                        remedy="Wait until it is done, or choose another folder.",
-                    ) from error
+                    expected = "a folder that no other process is writing"
+                    received = "a folder that another kingyo is writing now"
+                    remedy = "Wait until it is done, or choose another folder."
+                    raise KingyoError(str(self._out), expected, received, remedy) from error
                 if os.path.samestat(os.fstat(lock.fileno()), (self._folder / "lock").stat()):
                     stack.pop_all()
                     return lock
@@ -105,7 +103,7 @@ def check_free(out: Path, *, force: bool = False) -> None:
     """Check that a target is new or empty, or with ``force`` a model that may be replaced."""
 
     def refuse(expected: str, received: str, remedy: str) -> KingyoError:
-        return KingyoError(str(out), expected=expected, received=received, remedy=remedy)
+        return KingyoError(str(out), expected, received, remedy)
 
     if out.exists() and not out.is_dir():
         raise refuse("a new folder", "a file that exists", "Choose another path.")
@@ -134,4 +132,4 @@ def unwritable_error(out: Path, error: OSError) -> KingyoError:
     """Return the error for a failed write."""
     expected = "a writable folder"
     remedy = "Choose a folder that you may write to, on a disk with enough free space."
-    return KingyoError(str(out), expected=expected, received=error.strerror or str(error), remedy=remedy)
+    return KingyoError(str(out), expected, error.strerror or str(error), remedy)

@@ -13,7 +13,7 @@ from kingyo.checkpoints.checkpoint import Checkpoint
 from kingyo.checkpoints.config_comparison import compare
 from kingyo.checkpoints.configs import with_rows
 from kingyo.checkpoints.header import TensorInfo
-from kingyo.checkpoints.roles import is_output, is_vocabulary
+from kingyo.checkpoints.stacks import is_output, is_vocabulary
 from kingyo.checkpoints.tied_weights import count_tokens, untied
 from kingyo.checkpoints.views import RowRange, View, fitted, joined, match_names, missing_tensor_error, whole
 from kingyo.errors import KingyoError, unknown_name_error
@@ -141,7 +141,6 @@ class _Fitting:
         )
 
     def _find_homes(self, name: str) -> None:
-        """Find the weights of a tensor in every model, through ties if it is not stored."""
         pairs = list(zip(self._models, self._homes, strict=True))
         for model, homes in pairs:
             if name not in homes:

@@ -242,7 +242,6 @@ def kept_by_layers(config: Config, part: str = "language") -> frozenset[str]:
 
 
 def _wanted(level: Level, layers: Sequence[_Layer]) -> dict[str, object]:
-    """Return the values of keys that depend on the layers."""
     values: dict[str, object] = {}
     for key, value in level.stated.items():
         if _OF_OTHERS.search(key) or key in level.keys:

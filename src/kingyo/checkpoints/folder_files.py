@@ -8,9 +8,8 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import cast
 
-from kingyo.checkpoints.header import TensorInfo, read_header
+from kingyo.checkpoints.header import TensorInfo, read_header, read_pickle
 from kingyo.checkpoints.model_reference import parse_reference
-from kingyo.checkpoints.pickled import read_pickle
 from kingyo.errors import KingyoError, suggest
 from kingyo.io.pipeline_index import DENOISERS, PIPELINE, component_classes
 from kingyo.io.yaml import parse_json

@@ -13,8 +13,18 @@ from functools import cached_property
 
 from kingyo.checkpoints.groups import DENOISER_GROUPS, denoiser_groups, filter_order, shortest_filters
 from kingyo.checkpoints.header import TensorInfo
-from kingyo.checkpoints.roles import Kind, find_kind, is_after, is_vocabulary
-from kingyo.checkpoints.stacks import Stack, find_parts, find_stacks, name_stacks, rank, stack_rank
+from kingyo.checkpoints.stacks import (
+    Kind,
+    Stack,
+    find_kind,
+    find_parts,
+    find_stacks,
+    is_after,
+    is_vocabulary,
+    name_stacks,
+    rank,
+    stack_rank,
+)
 from kingyo.errors import KingyoError, suggest, unknown_name_error
 from kingyo.recipe import BASE, MERGE, Conditional
 
@@ -132,7 +142,6 @@ class Layout:
         return find_kind(rest if "." in rest else name, in_block=True)
 
     def _order(self, name: str) -> tuple[int, str, int, tuple[int, str], int, bool, str]:
-        """Return the sort key of a tensor: from input to output, attention first within a block."""
         part = self._part[name]
         where = self._where.get(name)
         if where is None:

@@ -135,7 +135,6 @@ class _Matching:
         return self._changes
 
     def _replace(self, name: str, info: TensorInfo) -> bool:
-        """Replace a tensor of the model; return False for a tied head."""
         target = find_tensor(self._model, name)
         if target is None:
             if self._is_tied_head(name):

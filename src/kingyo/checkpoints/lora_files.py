@@ -18,7 +18,7 @@ from pydantic import Field, StrictBool
 from kingyo.checkpoints.adapter import CONFIG, DIFFUSERS_WEIGHTS, PICKLE, WEIGHTS, Adapter, LoraModule
 from kingyo.checkpoints.checkpoint import Checkpoint
 from kingyo.checkpoints.folder_files import read_json, require_tensors
-from kingyo.checkpoints.header import TensorInfo, read_header, read_header_and_metadata
+from kingyo.checkpoints.header import TensorInfo, read_header, read_header_and_metadata, read_pickle
 from kingyo.checkpoints.lora_keys import (
     ALPHA,
     ENDS,
@@ -31,7 +31,6 @@ from kingyo.checkpoints.lora_keys import (
     split_peft_key,
 )
 from kingyo.checkpoints.mapped_tensors import file_stamps, map_tensor
-from kingyo.checkpoints.pickled import read_pickle
 from kingyo.errors import KingyoError, listed
 from kingyo.io.schema import parse_settings
 from kingyo.io.yaml import parse_json
@@ -139,7 +138,6 @@ def read_adapter(reference: str, path: Path, model: Checkpoint, *, allow_pickle:
 
 
 def _loose_file(path: Path) -> Path | None:
-    """Return the file of a LoRA without a config; None for any other folder."""
     if path.is_file() or (path / CONFIG).is_file():
         return path if path.is_file() else None
     if (path / DIFFUSERS_WEIGHTS).is_file():
@@ -228,7 +226,6 @@ def _add(reference: str, modules: Modules, module: str, part: str, info: TensorI
 
 
 def _by_component(reference: str, tensors: Mapping[str, TensorInfo], model: Checkpoint) -> dict[str, Modules]:
-    """Return the modules of a file by component; "" if names begin with none."""
     keys = LoraKeys(model)
     groups: dict[str, Modules] = {}
     for key, info in tensors.items():

@@ -17,9 +17,8 @@ from typing import Any, cast
 
 from kingyo.checkpoints.checkpoint import Checkpoint, refuse_quantised
 from kingyo.checkpoints.folder_files import require_tensors
-from kingyo.checkpoints.header import TensorInfo, read_header
+from kingyo.checkpoints.header import TensorInfo, read_header, read_pickle
 from kingyo.checkpoints.mapped_tensors import file_stamps
-from kingyo.checkpoints.pickled import read_pickle
 from kingyo.errors import KingyoError
 from kingyo.io.extras import library
 from kingyo.io.lazy_torch import Tensor, torch
@@ -168,7 +167,6 @@ def converters() -> Any:
 
 
 def _class_of(names: Mapping[str, object]) -> str | None:
-    """Return the class in diffusers of the denoiser in a single file; None if there is none."""
     if any(name.removeprefix(PREFIX) == "input_blocks.0.0.weight" for name in names):
         return UNET
     for key, name in _CLASSES.items():

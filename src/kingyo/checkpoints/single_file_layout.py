@@ -1,18 +1,21 @@
-"""Lay out a diffusion model as one file, under the names of its original code: the inverse of reading one."""
+"""Write a diffusion model as one file, under the names of its original code: the inverse of reading one."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import cast
 
-from kingyo.checkpoints.checkpoint import Checkpoint
-from kingyo.checkpoints.header import OutTensor
+from kingyo.checkpoints.checkpoint import Checkpoint, read_checkpoint
+from kingyo.checkpoints.header import OutTensor, lay_out
 from kingyo.checkpoints.lora_keys import Piece, original_modules
 from kingyo.checkpoints.single_file import PREFIX, UNET, converters
 from kingyo.errors import KingyoError
+from kingyo.io.extras import library
 from kingyo.io.lazy_torch import Tensor, torch
+from kingyo.kernels.raw_tensor import bytes_of
 
 _VAE = "first_stage_model."
 _CLIP, _OPEN_CLIP = "cond_stage_model.transformer.", "cond_stage_model.model."
@@ -168,3 +171,48 @@ def _joined_attention(model: Checkpoint, query: str, stored_name: str) -> FileTe
     joined = _joined(model, "", module, pieces, end)
     name = stored_name.replace(f".q_proj.{end}", f".in_proj_{end}")
     return replace(joined, out=replace(joined.out, name=name))
+
+
+_OTHERS = ("vae", "text_encoder", "text_encoder_2")
+"""Folders of a pipeline of Stable Diffusion 1, 2 or XL that its single file holds besides the denoiser."""
+_IN_ONE_FILE = ("StableDiffusionPipeline", "StableDiffusionXLPipeline")
+
+
+def single_file_name(out: Path) -> str:
+    return f"{out.resolve().name}.safetensors"
+
+
+def check_single_file(denoiser: Checkpoint, around: Mapping[str, Path]) -> None:
+    """Check that a model can be written as one file.
+
+    Raises:
+        KingyoError: it is not a denoiser whose original names diffusers knows, or diffusers is not installed.
+    """
+    _layout(denoiser, around)
+
+
+def single_file_parts(denoiser: Checkpoint, around: Mapping[str, Path]) -> Iterator[bytes | memoryview]:
+    """Yield the bytes of a single file: its header, then each tensor.
+
+    Args:
+        denoiser: the model as written.
+        around: files of the pipeline around it, by their names; VAE and text encoders are read from there.
+    """
+    tensors = _layout(denoiser, around)
+    total = sum(each.out.n_bytes for each in tensors)
+    (shard,) = lay_out([each.out for each in tensors], max_shard_bytes=max(total, 1))
+    yield shard.header
+    for each in tensors:
+        yield bytes_of(each.read().flatten()).data
+
+
+def _layout(denoiser: Checkpoint, around: Mapping[str, Path]) -> list[FileTensor]:
+    if "_class_name" not in denoiser.config:
+        expected = "a denoiser of a diffusers pipeline"
+        remedy = "Leave --single-file out."
+        raise KingyoError("--single-file", expected, denoiser.reference, remedy)
+    library("--single-file", "diffusers")
+    is_known = denoiser.pipeline_index.get("_class_name") in _IN_ONE_FILE
+    names = [name for name in _OTHERS if is_known and f"{name}/config.json" in around]
+    others = {name: read_checkpoint(name, around[f"{name}/config.json"].parent) for name in names}
+    return single_file(denoiser, others)

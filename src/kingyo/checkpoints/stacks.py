@@ -1,4 +1,7 @@
-"""Find stacks of blocks and the parts of a model (language, vision, projector; encoder, decoder).
+"""Find kinds of tensors, stacks of blocks and parts of a model (language, vision, …; encoder, decoder).
+
+Kinds follow from words that architectures share: attn, mlp, norm, embed, head. There is no table of
+architectures.
 
 Stacks are the numbered lists among tensor names that are a model's layers: the tensor
 ``model.layers.3.mlp.up_proj.weight`` is in block 3 of the stack ``model.layers``. Lists of experts within a
@@ -15,11 +18,95 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from typing import cast
+from typing import Literal, cast
 
 from kingyo.checkpoints.configs import count_layers
-from kingyo.checkpoints.roles import find_kind, is_after, is_vocabulary
 from kingyo.errors import KingyoError
+
+Kind = Literal["attention", "mlp", "norm", "embedding", "head", "other"]
+KINDS: tuple[Kind, ...] = ("embedding", "attention", "mlp", "norm", "head", "other")
+
+# State-space mixers and linear attention replace attention in their blocks, and count as attention.
+_ATTENTION = re.compile(r"attn|attention|^mixer$|mamba|^ssm$")
+_MLP = re.compile(
+    r"mlp|ffn|feed_?forward|moe|expert|dense_?relu|^fc\d?$|^w[123]$|^(gate|up|down)_proj$|^ff(_|\d|$)"
+)
+_BERT_MLP = re.compile(r"^(intermediate|output)$")
+_NORM = re.compile(r"norm|(^|_)ln(_|\d|$)")
+_EMBEDDING = re.compile(r"emb|^w[tp]e$|^shared$")
+_HEAD = re.compile(
+    r"head|embed_out|^output$|^qa_outputs$|^score$|classifier|^cls$|^predictions?$|^pooler$|^vocab_(?!emb)"
+    r"|^(conv|proj|project)_out$|logits_bias"
+)
+_VOCABULARY = re.compile(r"embed(ding)?s?$|embed_(tokens|in)$|^tok_emb|^emb$|^wte$|^shared$")
+_NO_VOCABULARY = re.compile(r"pos|type|patch|class|time|label|mask|layer|image|vision|visual|audio")
+_OUTPUT = re.compile(r"^(lm_)?head$|^embed_out$|^output$|^decoder$|^proj_out$|^vocab_projector$")
+_BEFORE = re.compile(r"^pre_|feature|patch|stem")
+_AFTER = re.compile(r"(_out|_projection)$|^(post|final)_")
+_LEAVES = ("weight", "bias", "gamma", "beta")
+
+
+def find_kind(name: str, in_block: bool) -> Kind:
+    """Return the kind of a tensor.
+
+    Args:
+        name: name of the tensor; within a block, the suffix after the block's number is enough.
+        in_block: whether the tensor is in a block of a stack.
+    """
+    modules = _modules(name)
+    if not in_block:
+        return _outer_kind(modules)
+    parents, leaf = modules[:-1], (modules or [""])[-1]
+    if any(_ATTENTION.search(parent) for parent in parents):
+        return "attention"
+    if any(_MLP.search(parent) for parent in parents):
+        return "mlp"
+    if _NORM.search(leaf):
+        return "norm"
+    if _ATTENTION.search(leaf):
+        return "attention"
+    is_mlp = _MLP.search(leaf) or any(_BERT_MLP.search(parent) for parent in parents)
+    return "mlp" if is_mlp else "other"
+
+
+def is_after(name: str) -> bool:
+    """Return whether a tensor outside the blocks comes after them, such as a final norm or a head."""
+    modules = _modules(name)
+    kind = _outer_kind(modules)
+    if kind in ("head", "embedding"):
+        return kind == "head"
+    if any(_BEFORE.search(module) for module in modules):
+        return False
+    return kind == "norm" or any(_AFTER.search(module) for module in modules)
+
+
+def is_vocabulary(name: str) -> bool:
+    """Return whether a tensor outside the blocks may have one row per token: token embeddings and heads."""
+    modules = _modules(name)
+    kind = _outer_kind(modules)
+    if kind == "head":
+        return name.endswith(_LEAVES)
+    embeds = kind == "embedding" and name.endswith("weight") and bool(_VOCABULARY.search(modules[-1]))
+    return embeds and not any(_NO_VOCABULARY.search(module) for module in modules)
+
+
+def is_output(name: str) -> bool:
+    """Return whether a tensor outside the blocks may be the matrix that computes logits of tokens."""
+    modules = _modules(name)
+    return name.endswith("weight") and bool(modules) and bool(_OUTPUT.search(modules[-1]))
+
+
+def _modules(name: str) -> list[str]:
+    return [part.lower() for part in name.split(".") if part not in _LEAVES]
+
+
+def _outer_kind(modules: list[str]) -> Kind:
+    if any(_HEAD.search(module) for module in modules):
+        return "head"
+    if any(_EMBEDDING.search(module) for module in modules):
+        return "embedding"
+    return "norm" if modules and _NORM.search(modules[-1]) else "other"
+
 
 _NUMBERED = re.compile(r"(.*?)\.([0-9]{1,9})\.(.*)", re.DOTALL)
 _LAYERS = re.compile(r"(layers?|blocks?|stages?|groups)$|^h$", re.IGNORECASE)
@@ -125,7 +212,6 @@ def stack_rank(stack: Stack) -> int:
 
 
 def _place(name: str) -> tuple[str, int, str] | None:
-    """Return prefix, number and suffix of the outermost list in a name, or None."""
     numbered = _NUMBERED.match(name)
     lone = _LONE.match(name)
     if lone is not None and (numbered is None or numbered[1].startswith(f"{lone[1]}.")):
@@ -236,7 +322,6 @@ def _only_part(stacks: Sequence[Stack], outer: Collection[str], has_vocabulary: 
 
 
 def _outer_part(name: str, stacks: Sequence[Stack]) -> str:
-    """Return the part of a tensor outside the stacks, in a model of several parts."""
     parts = {stack.part for stack in stacks}
     sense = part_in_words(name)
     is_joint = bool(parts & {"vision", "audio"}) or "projector" in parts

@@ -15,7 +15,7 @@ from kingyo.checkpoints.configs import complete
 from kingyo.checkpoints.header import TensorInfo
 from kingyo.checkpoints.layout import ModelTensors
 from kingyo.checkpoints.mapped_tensors import map_bytes
-from kingyo.checkpoints.roles import find_kind, is_output, is_vocabulary
+from kingyo.checkpoints.stacks import find_kind, is_output, is_vocabulary
 from kingyo.errors import KingyoError
 
 KEY = "tie_word_embeddings"

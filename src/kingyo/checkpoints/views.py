@@ -199,7 +199,6 @@ def _main_part(model: Checkpoint) -> str:
 
 
 def _in_like(like: Checkpoint, other: Checkpoint, name: str) -> str:
-    """Return the name that a tensor of the other model would have in ``like``, which does not store it."""
     stack, other_stack = like.layout.main, other.layout.main
     if stack is None or other_stack is None:
         return name

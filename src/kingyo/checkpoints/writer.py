@@ -231,4 +231,4 @@ def disk_full_error(out: Path, needed: int, free: int) -> KingyoError:
     """Return the error for a disk that is too full."""
     expected = f"{size_text(needed)} of free disk space"
     remedy = "Free some space, or choose a folder on another disk."
-    return KingyoError(str(out), expected=expected, received=size_text(free), remedy=remedy)
+    return KingyoError(str(out), expected, size_text(free), remedy)

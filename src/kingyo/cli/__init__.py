@@ -17,9 +17,9 @@ from typing import cast
 import typer
 
 from kingyo import __version__
-from kingyo.cli.as_json import only_json, print_json
 from kingyo.cli.mergekit_flags import Evolve, Merge
-from kingyo.cli.terminal import echo, visible
+from kingyo.cli.options import with_declared
+from kingyo.cli.output import echo, only_json, print_json, visible
 from kingyo.errors import Interrupted, KingyoError, error_record, wants_json
 
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])  # typer does not export it
@@ -30,18 +30,18 @@ _COMMANDS = {
     "evolve": "evolve:evolve",
     "resume": "resume:resume",
     "control": "resume:control",
-    "tune": "tune:tune",
+    "tune": "resume:tune",
     "show": "show:show",
     "report": "show:report",
     "rate": "rate:rate",
-    "export": "export:export",
+    "export": "show:export",
     "merge": "merge:merge",
-    "recipe": "export:recipe",
+    "recipe": "show:recipe",
     "scout": "scout:scout",
     "diff": "diff:diff",
-    "layers": "layers:layers",
+    "layers": "diff:layers",
     "evaluate": "evaluate:evaluate",
-    "chat": "chat:chat",
+    "chat": "evaluate:chat",
     "draw": "draw:draw",
     "list": "listing:show_list",
 }
@@ -63,8 +63,11 @@ def kingyo(
 
 
 @cache
-def _app(*names: str) -> typer.Typer:
-    """Return the command line with some commands; to import all takes longer than some of them run."""
+def _app(*names: str, is_help: bool = False) -> typer.Typer:
+    """Return the command line with some commands; to import all takes longer than some of them run.
+
+    For the help of the whole, commands have no options: those may need slow imports.
+    """
     made = typer.Typer(
         name="kingyo",
         help=_HELP,
@@ -78,8 +81,14 @@ def _app(*names: str) -> typer.Typer:
     for name in names:
         place, _, function = _COMMANDS[name].partition(":")
         command = getattr(import_module(f"kingyo.cli.{place}"), function)
-        made.command(name, cls={"evolve": Evolve, "merge": Merge}.get(name))(command)
+        if is_help:
+            made.command(name, help=command.__doc__)(_nothing)
+        else:
+            made.command(name, cls={"evolve": Evolve, "merge": Merge}.get(name))(with_declared(command))
     return made
+
+
+def _nothing() -> None: ...
 
 
 def __getattr__(name: str) -> typer.Typer:
@@ -108,7 +117,6 @@ def main() -> None:
 
 
 def _run(is_json: bool) -> int:
-    """Run a command and return its exit code. Report errors as JSON, or on standard error."""
 
     def report(error: KingyoError | str, prefix: str = "") -> None:
         if is_json:
@@ -118,7 +126,8 @@ def _run(is_json: bool) -> int:
 
     try:
         named = [name for name in sys.argv[1:2] if name in _COMMANDS]
-        code: object = _app(*named or _COMMANDS)(standalone_mode=False)
+        is_help = not named and "_KINGYO_COMPLETE" not in os.environ
+        code: object = _app(*named or _COMMANDS, is_help=is_help)(standalone_mode=False)
     except KingyoError as error:
         report(error, "Error: ")
         return error.exit_code

@@ -1,39 +1,23 @@
-"""Print advice about a run: below its summary, and during the run."""
+"""Print advice about a run while a command works."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from rich.markup import escape
-
-from kingyo.advice import Advice, lost_writes, truncated_baselines, uninformative_scores
-from kingyo.advice.message import FEW
-from kingyo.advice.scores import MIN_ZEROS
-from kingyo.cli.console import Console, print_text
-from kingyo.cli.terminal import echo
+from kingyo.cli.output import echo
 from kingyo.errors import KingyoError
 from kingyo.evolution import MAIN, Event
 from kingyo.run.config import WEIGHT_SEARCH
 from kingyo.run.provenance import other_versions
 from kingyo.store import RunStore
-
-
-def advice_text(advice: Advice) -> str:
-    """Return advice as a line of text; warnings are marked."""
-    return f"Warning: {advice.text}" if advice.level == "warning" else advice.text
-
-
-def print_advice(advice: Sequence[Advice]) -> None:
-    """Print advice to standard output, warnings in bold on a terminal."""
-    console = Console(highlight=False)
-    for each in advice:
-        print_text(console, escape(advice_text(each)), style="bold" if each.level == "warning" else None)
+from kingyo.views.advice import FEW, lost_writes
+from kingyo.views.score_advice import MIN_ZEROS, truncated_baselines, uninformative_scores
 
 
 def warn_lost(store: RunStore) -> None:
     """Warn on standard error about lost writes of the run database."""
     for each in lost_writes(store):
-        echo(advice_text(each), err=True)
+        echo(str(each.statement), err=True)
 
 
 def warn(error: KingyoError) -> None:
@@ -79,4 +63,4 @@ class AdviceWatcher:
         new = [advice for advice in found if advice.kind not in self._shown]
         self._shown.update(advice.kind for advice in new)
         for advice in new:
-            self._show(advice_text(advice))
+            self._show(str(advice.statement))

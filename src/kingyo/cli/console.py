@@ -10,12 +10,13 @@ from typing import Any
 from rich import console as rich_console
 from rich.box import SIMPLE_HEAD
 from rich.console import ConsoleOptions, RenderableType
+from rich.markup import escape
 from rich.measure import Measurement
 from rich.segment import Segment
 from rich.table import Column, Table
 from rich.text import Text
 
-from kingyo.cli.terminal import visible
+from kingyo.cli.output import visible
 
 _WIDEST = 100_000
 
@@ -24,7 +25,6 @@ class Console(rich_console.Console):
     """A console that escapes control characters and keeps ``:emoji:`` as text."""
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Escape a text before it is measured."""
         options["emoji"] = False
         return super().render_str(visible(text), **options)
 
@@ -46,6 +46,23 @@ def plain_table(*columns: str, title: str | None = None, n_left: int | None = No
     for i, name in enumerate(columns):
         table.add_column(name, no_wrap=True, justify="left" if n_left is None or i < n_left else "right")
     return table
+
+
+def print_rows(
+    console: Console,
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    title: str | None = None,
+    n_left: int | None = None,
+    leading: int = 1,
+    bold: str | None = None,
+) -> None:
+    """Print rows of texts, see ``plain_table`` and ``print_table``; the row that begins with ``bold`` is."""
+    table = plain_table(*map(escape, head), title=None if title is None else escape(title), n_left=n_left)
+    for row in rows:
+        table.add_row(*map(escape, row), style="bold" if row[0] == bold else None)
+    print_table(console, table, leading=leading)
 
 
 def print_table(console: Console, table: Table, *, leading: int = 1) -> None:

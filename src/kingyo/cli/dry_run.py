@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from rich.markup import escape
-from rich.table import Table
 
-from kingyo.cli.console import Console, plain_table, print_table, print_text
+from kingyo.cli.console import Console, print_rows, print_text
 from kingyo.cli.merge_plan import model_cells
 from kingyo.cli.run_progress import row_name
 from kingyo.dry_run import (
@@ -40,44 +39,40 @@ _CHOOSES = {
 
 
 def print_dry_run(plan: DryRun, speeds: Speeds) -> None:
-    """Print the models, search, cost and speed of a run to standard output."""
     console = Console(highlight=False)
     run, workers = plan.run, plan.run.config.workers
     print_text(console, f"[bold]{escape(run.config.name)}[/bold]")
-    print_table(console, _models(plan), leading=2)
+    _print_models(console, plan)
     for line in (*_item_lines(plan), *_search_lines(plan)):
         print_text(console, escape(line))
-    print_table(console, _parts(plan.cost, speeds, workers))
-    costs = [
+    _print_parts(console, plan.cost, speeds, workers)
+    lines = [
         _time_line(speeds, plan.cost, workers),
         *_tuning_lines(speeds, plan.cost, plan.memory),
-        *_memory_lines(plan.memory, plan.learning, run.config.device),
+        *memory_lines(plan.memory, plan.learning, run.config.device),
         *(speed_lines(speeds) if speeds.measured or speeds.untimed is None else ()),
+        *(() if plan.images is None else (_images_line(plan.images, workers),)),
+        *(f"note: {note}" for note in plan.notes),
     ]
-    if plan.images is not None:
-        costs.append(_images_line(plan.images, workers))
-    for line in costs:
+    for line in lines:
         print_text(console, escape(line))
-    for note in plan.notes:
-        print_text(console, f"[dim]note[/dim]: {escape(note)}")
     for warning in plan.warnings:
         print_text(console, f"[bold]Warning: {escape(warning)}.[/bold]")
     cannot = f"But the run cannot start on this machine: {plan.missing_device}."
     apart = ", apart from the warnings" if plan.warnings else ""
-    print_text(
-        console,
-        f"All fits together{apart}. Nothing was written. "
-        + ("Start the run without --dry-run." if plan.missing_device is None else escape(cannot)),
-    )
+    next_step = "Start the run without --dry-run." if plan.missing_device is None else cannot
+    print_text(console, escape(f"All fits together{apart}. Nothing was written. {next_step}"))
 
 
-def _models(plan: DryRun) -> Table:
-    named, is_partial = plan.run.models.named, bool(plan.memory.missing)
-    table = plain_table("", "model", "parameters", "dtype", "size", *(("to download",) if is_partial else ()))
-    for name, model in named.items():
-        missing = (size_text(model.n_missing) if model.n_missing else "",) if is_partial else ()
-        table.add_row(*map(escape, (name, model.reference, *model_cells(model), *missing)))
-    return table
+def _print_models(console: Console, plan: DryRun) -> None:
+    has_missing = bool(plan.memory.missing)
+    head = ("", "model", "parameters", "dtype", "size", "to download")
+    rows = [
+        (name, model.reference, *model_cells(model), size_text(model.n_missing) if model.n_missing else "")
+        for name, model in plan.run.models.named.items()
+    ]
+    kept = len(head) if has_missing else len(head) - 1
+    print_rows(console, head[:kept], [row[:kept] for row in rows], leading=2)
 
 
 def _item_lines(plan: DryRun) -> Iterator[str]:
@@ -115,7 +110,9 @@ def _search_lines(plan: DryRun) -> Iterator[str]:
     yield from _learning_lines(plan.learning)
     yield from _path_lines(run.settings, plan.paths)
     if run.settings.then is not None:
-        yield _path_search(plan)
+        paths = next(each for each in run.all_searches if each.name == MAIN)
+        screen = _screen(paths.screen, len(run.items["fit"]))
+        yield f"path search: {counted(len(paths.space.axes), 'gene')}{_given(paths)}; {screen}"
     yield f"genes: {_genes(run.axes)}"
 
 
@@ -138,12 +135,6 @@ def _learning_lines(learning: LearningForecast) -> Iterator[str]:
         yield f"weights are not learned by gradient, because of {learning.reason}"
 
 
-def _path_search(plan: DryRun) -> str:
-    main = next(each for each in plan.run.all_searches if each.name == MAIN)
-    screen = _screen(main.screen, len(plan.run.items["fit"]))
-    return f"path search: {counted(len(main.space.axes), 'gene')}{_given(main)}; {screen}"
-
-
 def _given(search: Search) -> str:
     return f", after {counted(search.given, 'given point')}" if search.given else ""
 
@@ -164,7 +155,6 @@ def _path_lines(settings: RunSettings, paths: PathCosts | None) -> Iterator[str]
 
 
 def _genes(axes: tuple[Axis, ...]) -> str:
-    """Say how many genes there are, and of which parameters and ranges."""
     alike: dict[tuple[str, str], list[str]] = {}
     for axis in axes:
         values = f"one of {listed(axis.choices, 6)}" if axis.choices else f"{axis.low:g} to {axis.high:g}"
@@ -178,22 +168,22 @@ def _genes(axes: tuple[Axis, ...]) -> str:
     return f"{every}{'; '.join(kinds[:_MAX_GENES])}{more}; --json has them, and the first recipe"
 
 
-def _parts(cost: Cost, speeds: Speeds, n_workers: int) -> Table:
-    """Return the table of what each part scores. Validation and test of all searches are one row each."""
-    rows: dict[str, list[CostPart]] = {}
+def _print_parts(console: Console, cost: Cost, speeds: Speeds, n_workers: int) -> None:
+    """Print what each part scores. Validation and test of all searches are one row each."""
+    parts: dict[str, list[CostPart]] = {}
     for part in cost.parts:
-        rows.setdefault(row_name(part.name, part.split), []).append(part)
-    seconds = {name: total(speeds.seconds(part, n_workers) for part in parts) for name, parts in rows.items()}
+        parts.setdefault(row_name(part.name, part.split), []).append(part)
+    seconds = {name: total(speeds.seconds(part, n_workers) for part in own) for name, own in parts.items()}
     seconds["total"] = speeds.run_seconds(cost, n_workers)
     has_times = any(each is not None for each in seconds.values())
-    columns = ("part", "models", "items each", "answers", *(("time",) if has_times else ()))
-    table = plain_table(*columns, n_left=1)
-    for name, parts in {**rows, "total": list(cost.parts)}.items():
-        items = "" if name == "total" else f"{max(part.items for part in parts):,}"
-        answers, models = total(part.answers for part in parts), total(part.models for part in parts)
+    head = ("part", "models", "items each", "answers", *(("time",) if has_times else ()))
+    rows: list[list[str]] = []
+    for name, own in {**parts, "total": list(cost.parts)}.items():
+        items = "" if name == "total" else f"{max(part.items for part in own):,}"
+        answers, models = total(part.answers for part in own), total(part.models for part in own)
         cells = [name, _text(models), items, _text(answers), _text(seconds[name], time_text)]
-        table.add_row(*cells[: len(columns)])
-    return table
+        rows.append(cells[: len(head)])
+    print_rows(console, head, rows, n_left=1)
 
 
 def _text(number: float | None, write: Callable[[float], str] = lambda number: f"{number:,.0f}") -> str:
@@ -201,7 +191,6 @@ def _text(number: float | None, write: Callable[[float], str] = lambda number: f
 
 
 def _time_line(speeds: Speeds, cost: Cost, n_workers: int) -> str:
-    """Say how long the run takes, or why nobody knows."""
     seconds, answers = speeds.run_seconds(cost, n_workers), cost.answers()
     if seconds is None:
         limit = "" if answers is None else f"{answers:,} answers at most; "
@@ -232,7 +221,7 @@ def _about(seconds: float) -> str:
     return f"about {counted(minutes, 'minute') if minutes < 120 else f'{minutes / 60:.0f} hours'}"
 
 
-def _memory_lines(memory: MemoryForecast, learning: LearningForecast, device: str) -> Iterator[str]:
+def memory_lines(memory: MemoryForecast, learning: LearningForecast, device: str) -> Iterator[str]:
     live = "the live model" if memory.n_live == 1 else f"{memory.n_live} live models"
     batch = (
         "" if memory.batch is None else f"{_text(memory.batch.bytes, size_text)} for {memory.batch.what}; "

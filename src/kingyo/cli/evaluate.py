@@ -1,59 +1,55 @@
-"""The command ``evaluate``."""
+"""The commands that ask one model: ``evaluate`` and ``chat``."""
 
 from __future__ import annotations
 
 import json
-import os
+import re
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext, redirect_stdout
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from kingyo.cli.as_json import errors_beside, print_json
-from kingyo.cli.options import AllowPickle, AsJson, Device, Kind, Model, TrustRemoteCode
-from kingyo.cli.terminal import echo
-from kingyo.errors import KingyoError, unknown_name_error
+from kingyo.cli.options import AsJson, Kind, Model, declared, require_writable, unwritable
+from kingyo.cli.output import echo, errors_beside, print_json
+from kingyo.errors import KingyoError
 from kingyo.io.files import write_bytes, write_text
-from kingyo.types import MEDIA, Progress, ignore_progress
+from kingyo.types import MEDIA
 
 if TYPE_CHECKING:
+    from kingyo.api.scoring import ModelScores
     from kingyo.models.kinds import Live, LoadOptions, ModelKind
-    from kingyo.stats import Interval
-    from kingyo.types import Item, ItemScore, Split, Task
+    from kingyo.types import GeneratesText, Media
 
-TaskFile = Annotated[
-    Path, typer.Argument(metavar="TASK.yaml", help="A task file, a run.yaml or a run folder.")
-]
-SplitOption = Annotated[
-    str | None, typer.Option("--split", help="fit, validation, test or all.  \\[default: test]")
-]
-BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Number of items in a batch.")]
-AnswersFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--answers",
-        help="Also write all answers to this JSONL file; pictures go to a folder named media next to it.",
-    ),
-]
-
-_MAX_LINE = 1 << 24  # bytes of the first line of earlier answers
+REMOTE_CODE = {"names": ("--trust-remote-code",)}
 
 
+@declared(
+    "kingyo.models.kinds:LoadOptions",
+    *("device", "batch_size", "remote_code", "allow_pickle"),
+    batch_size={"min": 1},
+    remote_code=REMOTE_CODE,
+)
 def evaluate(
+    options: LoadOptions,
     model: Model,
-    task: TaskFile,
-    split: SplitOption = None,
-    batch_size: BatchSize = 128,
-    device: Device = "cpu",
-    trust_remote_code: TrustRemoteCode = False,
-    allow_pickle: AllowPickle = False,
+    task: Annotated[
+        Path, typer.Argument(metavar="TASK.yaml", help="A task file, a run.yaml or a run folder.")
+    ],
+    split: Annotated[
+        str | None, typer.Option("--split", help="fit, validation, test or all.  \\[default: test]")
+    ] = None,
     kind: Kind = None,
-    answers: AnswersFile = None,
+    answers: Annotated[
+        Path | None,
+        typer.Option(
+            "--answers",
+            help="Also write all answers to this JSONL file; pictures go to a folder named media next to it.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Score a model on a task and print the score with its confidence interval.
@@ -67,31 +63,28 @@ def evaluate(
     if split is None:
         _require_finished(task)
     if answers is not None:
-        _require_free(answers)
-    from kingyo.cli.scout_progress import scoring
-    from kingyo.models.kinds import LoadOptions
+        media = answers.parent / MEDIA  # the folder of pictures
+        require_writable("--answers", media.parent if answers == media else answers, _are_answers)
+    from kingyo.api.scoring import score
+    from kingyo.cli.advice import note_versions
+    from kingyo.cli.progress import Counts
+    from kingyo.store import RunStore
 
-    chosen = "test" if split is None else split
-    options = LoadOptions(
-        device=device, batch_size=batch_size, remote_code=trust_remote_code, allow_pickle=allow_pickle
-    )
-    counted = nullcontext(ignore_progress) if as_json else scoring()
-    with redirect_stdout(sys.stderr), counted as progress:  # output of graders
-        opened, items, scores = _score(model, kind, task, chosen, options, progress)
-    by_task = _by_task(opened, items, scores)
-    record = _record(model, opened, chosen, by_task)
+    if task.is_dir():
+        with RunStore.read(task) as store:
+            note_versions(store, "evaluated")
+    with redirect_stdout(sys.stderr), Counts(quiet=as_json) as progress:  # output of graders
+        scores = score(model, task, "test" if split is None else split, kind, options, progress)
+    record = scores.to_json()
     with errors_beside(record) if as_json else nullcontext():
         try:
             if answers is not None:
-                _write_answers(answers, items, scores)
+                _write_answers(answers, scores)
         finally:
             if as_json:
                 print_json(record)
             else:
-                _print_score(model, opened, chosen, by_task)
-    cut = sum(each.is_cut for each in scores)
-    if cut and not as_json:
-        echo(f"{cut:,} of {len(scores):,} answers were cut at max_new_tokens.")
+                _print_scores(scores)
 
 
 def load_model(
@@ -105,71 +98,20 @@ def load_model(
     return load_checkpoint(checkpoint, kind, options)
 
 
-def _score(
-    model: str, kind: str | None, task: Path, split: str, options: LoadOptions, progress: Progress
-) -> tuple[Task, Sequence[Item], Sequence[ItemScore]]:
-    """Return the task, its items of a split, and the model's score on each."""
-    from kingyo.cli.advice import note_versions
-    from kingyo.run.model_kind import require_answers
-    from kingyo.run.open_task import kind_in, open_task
-    from kingyo.runners.evaluate import scores_of
-    from kingyo.store import RunStore
-
-    opened = open_task(task)
-    if task.is_dir():
-        with RunStore.read(task) as store:
-            note_versions(store, "evaluated")
-    items = _items(opened, split)
-    live = load_model(model, kind or kind_in(task), partial(require_answers, opened), options)
-    return opened, items, scores_of(opened, live, items, progress)
-
-
-def _by_task(task: Task, items: Sequence[Item], scores: Sequence[ItemScore]) -> dict[str, Interval]:
-    from kingyo.stats import Groups, interval
-    from kingyo.tasks import weights_of
-
-    pairs = list(zip(scores, items, strict=True))
-    return {
-        name: interval(
-            [score.score for score, item in pairs if item.task == name],
-            Groups.of(item.group for item in items if item.task == name),
-            seed=0,
-        )
-        for name in weights_of(task)
-    }
-
-
-def _record(model: str, task: Task, split: str, by_task: Mapping[str, Interval]) -> dict[str, object]:
-    from kingyo.stats import interval_json
-
-    record = {
-        "model": model,
-        "task": task.name,
-        "split": split,
-        **(interval_json(_mean(task, by_task)) or {}),
-    }
-    if len(by_task) > 1:
-        record["tasks"] = {name: interval_json(each) for name, each in by_task.items()}
-    return record
-
-
-def _print_score(model: str, task: Task, split: str, by_task: Mapping[str, Interval]) -> None:
+def _print_scores(scores: ModelScores) -> None:
     from kingyo.stats import mean_name
     from kingyo.tasks import weights_of
 
-    lines = {f"{model} on {name or task.name} ({split})": each for name, each in by_task.items()}
+    by_task = scores.by_task
+    of = f"{scores.model} on"
+    lines = {f"{of} {name or scores.task.name} ({scores.split})": each for name, each in by_task.items()}
     if len(by_task) > 1:
-        mean = mean_name(list(weights_of(task).values()))
-        lines[f"{mean.capitalize()} of {len(by_task)} tasks"] = _mean(task, by_task)
+        mean = mean_name(list(weights_of(scores.task).values()))
+        lines[f"{mean.capitalize()} of {len(by_task)} tasks"] = scores.score
     for name, each in lines.items():
         echo(f"{name}: {each.in_percent('%')}, n = {each.size}")
-
-
-def _mean(task: Task, by_task: Mapping[str, Interval]) -> Interval:
-    from kingyo.stats import weighted_mean
-    from kingyo.tasks import weights_of
-
-    return weighted_mean(list(by_task.values()), list(weights_of(task).values()))
+    if cut := sum(each.is_cut for each in scores.scores):
+        echo(f"{cut:,} of {len(scores.scores):,} answers were cut at max_new_tokens.")
 
 
 def _require_finished(task: Path) -> None:
@@ -181,82 +123,145 @@ def _require_finished(task: Path) -> None:
     with RunStore.read(task) as store:
         status = store.status()
     if status != "finished":
-        raise KingyoError(
-            str(task),
-            expected="a finished run, whose test split has been read",
-            received=f"a run that is {status}",
-            remedy=f"Continue it with `kingyo resume {shlex.quote(str(task))}`, or add --split.",
-        )
+        expected = "a finished run, whose test split has been read"
+        remedy = f"Continue it with `kingyo resume {shlex.quote(str(task))}`, or add --split."
+        raise KingyoError(str(task), expected, f"a run that is {status}", remedy)
 
 
-def _items(task: Task, split: str) -> Sequence[Item]:
-    from kingyo.types import SPLITS
-
-    if split == "all":
-        return [item for each in SPLITS for item in task.items(each)]
-    if split not in SPLITS:
-        raise unknown_name_error("--split", split, (*SPLITS, "all"))
-    chosen: Split = split
-    return task.items(chosen)
-
-
-def _require_free(answers: Path) -> None:
-    """Refuse a path that is not a new file or earlier answers, such as a model or the task."""
-    is_new = not answers.exists() and answers.parent.is_dir() and answers.name != MEDIA
-    if is_new or (answers.is_file() and _holds_answers(answers)):
-        if not os.access(answers.parent, os.W_OK):
-            raise _unwritable("a file in a read-only folder")
-        return
-    raise KingyoError(
-        "--answers",
-        expected="a new file in an existing folder, or an earlier file of answers",
-        received=str(answers),
-        remedy="Name another file.",
-    )
-
-
-def _unwritable(received: str) -> KingyoError:
-    return KingyoError(
-        "--answers",
-        expected="a file that can be written",
-        received=received,
-        remedy="Name another file.",
-    )
-
-
-def _holds_answers(file: Path) -> bool:
-    with file.open("rb") as stream:
-        line = stream.readline(_MAX_LINE)
+def _are_answers(begins: bytes) -> bool:
     try:
-        row: object = json.loads(line)
+        row: object = json.loads(begins.partition(b"\n")[0])
     except ValueError:
         return False
     return isinstance(row, dict) and row.keys() >= {"id", "answer", "score", "cut"}
 
 
-def _write_answers(path: Path, items: Sequence[Item], scores: Sequence[ItemScore]) -> None:
-    pictures = {each.media.name: each.media for each in scores if each.media is not None}
-    lines = [
-        json.dumps(
-            {
-                "id": item.id,
-                **({"task": item.task} if item.task else {}),
-                "prompt": item.prompt,
-                **({"images": item.images} if item.media else {}),
-                **({} if item.seed is None else {"seed": item.seed}),
-                "reference": item.answer,
-                "answer": each.answer,
-                **({} if each.media is None else {"picture": f"{MEDIA}/{each.media.name}"}),
-                "score": each.score,
-                "cut": each.is_cut,
-            },
-            ensure_ascii=False,
-        )
-        for item, each in zip(items, scores, strict=True)
-    ]
+def _write_answers(path: Path, scores: ModelScores) -> None:
+    pictures = {each.media.name: each.media for each in scores.scores if each.media is not None}
+    lines = (json.dumps(each, ensure_ascii=False) for each in scores.answers())
     try:
         for name, picture in pictures.items():
             write_bytes(path.parent / MEDIA / name, picture.read())
         write_text(path, "".join(f"{line}\n" for line in lines))
     except OSError as error:
-        raise _unwritable(error.strerror or str(error)) from error
+        raise unwritable("--answers", error.strerror or str(error)) from error
+
+
+_IMAGE = "/image"
+
+
+@declared("kingyo.models.kinds:LoadOptions", "device", "remote_code", "allow_pickle", remote_code=REMOTE_CODE)
+def chat(
+    options: LoadOptions,
+    model: Model,
+    prompt: Annotated[
+        str | None, typer.Option(help="Prompt template with {prompt}, for models without a chat template.")
+    ] = None,
+    stop: Annotated[list[str] | None, typer.Option(help="Text that ends an answer. Repeatable.")] = None,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Maximum length of an answer.")] = 256,
+    image: Annotated[list[Path] | None, typer.Option(help="Image to ask about. Repeatable.")] = None,
+    kind: Kind = None,
+) -> None:
+    """Ask a model questions, one per line. An empty line or Ctrl-D ends the chat.
+
+    Questions are independent: the model does not see earlier ones. The prompt is
+    the model's chat template or --prompt. If an exported model was scored with
+    another prompt, chat shows that prompt but does not use it.
+
+    A vision-language model sees the images of --image with every question. The
+    line `/image a.png b.png` replaces them, and `/image` removes them.
+
+    Example: `kingyo chat my-model --prompt "{prompt}\\n"`
+    """
+    if prompt is not None and "{prompt}" not in prompt:
+        remedy = r"Put {prompt} where the question belongs, such as --prompt 'Q: {prompt}\nA:'."
+        raise KingyoError("--prompt", "a template with {prompt}", repr(prompt), remedy)
+    from kingyo.models.kinds import require_needs
+    from kingyo.tasks.media import image_file
+    from kingyo.types import AnswersImages, GeneratesText
+
+    images = [image_file(each) for each in image or ()]
+
+    def check(kind: ModelKind) -> None:
+        require_needs("kingyo chat", GeneratesText, kind)
+        if images:
+            require_needs("--image", AnswersImages, kind)
+
+    live = cast(GeneratesText, load_model(model, kind, check, options))
+    template = None if prompt is None else prompt.replace("\\n", "\n")
+    if template is None:
+        _require_chat_template(live)
+        _note_task_prompt(Path(model), live)
+    how = {"max_new_tokens": max_new_tokens, "stop": stop or []}
+    failed = False
+    while question := _read_line():
+        if question.split()[0] == _IMAGE and isinstance(live, AnswersImages):
+            images = _read_images(question, images)
+            continue
+        message = question if template is None else template.replace("{prompt}", question)
+        try:
+            echo(_answer(live, message, images, is_chat=template is None, **how))
+        except KingyoError as error:  # the next question may do better, and loading a model takes long
+            failed = True
+            echo(f"Error: {error}", err=True)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _answer(
+    live: GeneratesText, message: str, images: Sequence[Media], *, is_chat: bool, **options: Any
+) -> str:
+    from kingyo.types import AnswersImages
+
+    if images and isinstance(live, AnswersImages):
+        about = live.image_prompt(message, images, chat=is_chat)
+        return live.write_about([about], **options)[0].text
+    return live.generate([live.chat_prompt(message) if is_chat else message], **options)[0]
+
+
+def _read_images(line: str, before: list[Media]) -> list[Media]:
+    from kingyo.tasks.media import image_file
+
+    try:
+        return [image_file(Path(each)) for each in shlex.split(line)[1:]]
+    except KingyoError as error:
+        echo(f"Error: {error}", err=True)
+    except ValueError as error:
+        echo(f"Error: /image: expected paths; received {error}. Close every quote.", err=True)
+    return before
+
+
+def _read_line() -> str:
+    try:
+        return input("> " if sys.stdin.isatty() else "").strip()
+    except EOFError:
+        return ""
+
+
+def _note_task_prompt(model: Path, live: GeneratesText) -> None:
+    """Print the prompt that an exported model was scored with, unless its chat template gives the same."""
+    from kingyo.io.yaml import read_yaml
+
+    file = model / "task.yaml"
+    try:
+        task = read_yaml(file)
+    except KingyoError:  # no such file, or an unrelated one
+        return
+    is_vqa = task.get("kind") == "vqa"
+    prompt = str(task.get("prompt", "{question}" if is_vqa else "{prompt}"))
+    field = re.search(r"{\w+}", prompt)
+    scored = live.chat_prompt(prompt) if task.get("chat", is_vqa) is True else prompt
+    if field is None or scored != live.chat_prompt(field[0]):
+        text = json.dumps(prompt, ensure_ascii=False)
+        echo(f"Note: the model was scored with the prompt {text}, see {file}; --prompt sets one.", err=True)
+
+
+def _require_chat_template(live: GeneratesText) -> None:
+    from kingyo.models.tokens import NoTemplateError
+
+    try:
+        live.chat_prompt("Hello.")
+    except NoTemplateError as error:
+        expected = "a template, because the model has no chat template"
+        remedy = "Add --prompt '{prompt}', with text around {prompt} if the model needs it."
+        raise KingyoError("--prompt", expected, "nothing", remedy) from error

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kingyo.cli.init_file import RunAnswers, run_yaml
-from kingyo.cli.init_models import with_bases
-from kingyo.cli.init_questions import (
+from kingyo.cli.init_file import InitOptions, RunAnswers, run_yaml
+from kingyo.cli.init_task import (
+    TaskColumns,
     ask_answer,
     ask_base,
     ask_chat,
@@ -24,10 +24,12 @@ from kingyo.cli.init_questions import (
     ask_prompt,
     ask_sources,
     ask_task,
+    likely_answer,
+    likely_task,
     parse_grader,
 )
-from kingyo.cli.init_task import TaskColumns, likely_answer, likely_task
-from kingyo.cli.terminal import echo
+from kingyo.cli.options import declared
+from kingyo.cli.output import echo
 from kingyo.errors import KingyoError
 from kingyo.io.files import write_text
 
@@ -37,90 +39,16 @@ if TYPE_CHECKING:
 
 SPLIT_SIZES = {"fit": 100, "validation": 150, "test": 300}  # of a large task file
 
-OutFile = Annotated[Path, typer.Argument(metavar="RUN.yaml", help="The file to write.")]
-BaseOption = Annotated[
-    str | None,
-    typer.Option("--base", help="The common base model.  \\[default: the one that a LoRA names, or none]"),
-]
-SourceOption = Annotated[
-    list[str] | None,
-    typer.Option("--source", help="A model or a LoRA to merge, as PATH or NAME=PATH. Repeatable."),
-]
-TaskOption = Annotated[
-    str | None,
-    typer.Option("--task", help="A .jsonl or .csv file with prompts and answers, images, or both."),
-]
-PromptOption = Annotated[
-    str | None,
-    typer.Option("--prompt", help="Prompt template: {field} is filled in; {{ and }} are literal braces."),
-]
-ImagesOption = Annotated[
-    str | None,
-    typer.Option(
-        "--images",
-        help="Field with images; '' for none.  \\[default: the first with paths of images]",
-    ),
-]
-ChatFlag = Annotated[
-    bool | None,
-    typer.Option(
-        "--chat/--no-chat",
-        help="Send prompts in the models' chat template.  \\[default: if all models have one]",
-    ),
-]
-AnswerOption = Annotated[
-    str | None,
-    typer.Option(
-        "--answer", help="Field with the correct answer or class.  \\[default: answer, or for images label]"
-    ),
-]
-GraderOption = Annotated[
-    str | None,
-    typer.Option(
-        "--grader",
-        help="Grader of the answers or pictures: a name, or YAML with options; see `kingyo list graders`.",
-    ),
-]
-LanguageOption = Annotated[
-    str | None, typer.Option("--language", help="Language that answers must be in, such as ja.")
-]
-GroupsOption = Annotated[
-    str | None,
-    typer.Option(
-        "--groups",
-        help="Tensors that share a weight: one (all), block, kind, block+kind, tensor or layers:N.  "
-        "\\[default: tensor where weights are learned by gradient, else one]",
-    ),
-]
-CandidatesOption = Annotated[int, typer.Option("--candidates", min=1, help="Number of candidates.")]
-MaxNewTokens = Annotated[
-    int,
-    typer.Option("--max-new-tokens", min=1, help="Maximum length of an answer. Shorter is faster."),
-]
 
-MeasureFlag = Annotated[
-    bool,
-    typer.Option(
-        "--measure", help="Also measure which dtype and number of threads are fastest, in some seconds."
-    ),
-]
-
-
+@declared(
+    "kingyo.cli.init_file:InitOptions",
+    chat={"names": ("--chat/--no-chat",)},
+    candidates={"min": 1},
+    max_new_tokens={"min": 1},
+)
 def init(
-    out: OutFile = Path("run.yaml"),
-    base: BaseOption = None,
-    source: SourceOption = None,
-    task: TaskOption = None,
-    prompt: PromptOption = None,
-    images: ImagesOption = None,
-    chat: ChatFlag = None,
-    answer: AnswerOption = None,
-    grader: GraderOption = None,
-    language: LanguageOption = None,
-    groups: GroupsOption = None,
-    candidates: CandidatesOption = 200,
-    max_new_tokens: MaxNewTokens = 64,
-    measure: MeasureFlag = False,
+    options: InitOptions,
+    out: Annotated[Path, typer.Argument(metavar="RUN.yaml", help="The file to write.")] = Path("run.yaml"),
 ) -> None:
     """Write a commented run.yaml for your models and task file, and check that they fit together.
 
@@ -131,60 +59,47 @@ def init(
     Example: `kingyo init --base base --source a --source b --task quiz.jsonl --grader exact`
     """
     if out.exists():
-        raise KingyoError(
-            str(out), expected="a new file", received="an existing file", remedy="Choose another name."
-        )
+        raise KingyoError(str(out), "a new file", "an existing file", "Choose another name.")
     if not out.parent.is_dir():
-        raise KingyoError(
-            str(out),
-            expected="a file in an existing folder",
-            received=f"no folder {out.parent}",
-            remedy="Create the folder, or choose another.",
-        )
-    folder, asks = out.parent, not (source and task)
+        remedy = "Create the folder, or choose another."
+        raise KingyoError(str(out), "a file in an existing folder", f"no folder {out.parent}", remedy)
+    folder, asks, base, source = (
+        out.parent,
+        not (options.source and options.task),
+        options.base,
+        options.source,
+    )
     if not source:
         base = ask_base() if base is None else base
         source = ask_sources(_named)
-    base, sources = with_bases(base, _named(source))
+    base, sources = _with_bases(base, _named(source))
     base = None if base is None else _relative(base, folder)
     sources = {name: _relative(each, folder) for name, each in sources.items()}
     run = _opened(out, base, sources)
-    columns = _columns(ask_task() if task is None else task, run.kind, prompt, answer, images, asks=asks)
-    chosen = None if grader is None else parse_grader(grader)
-    if chosen is None and columns.kind != "classify":
-        chosen = ask_grader(columns, folder)
+    columns = _columns(options, run.kind, asks=asks)
+    grader = None if options.grader is None else parse_grader(options.grader)
+    if grader is None and columns.kind != "classify":
+        grader = ask_grader(columns, folder)
     answers = RunAnswers(
         name=_safe(out.stem),
-        base=base,
+        options=replace(options, base=base, chat=_chat(run, columns, options.chat, asks=asks)),
         sources=sources,
         columns=replace(columns, data=_relative(columns.data, folder)),
-        grader=[chosen, {"language": language}] if language else chosen,
+        grader=[grader, {"language": options.language}] if options.language else grader,
         splits=_splits(Path(columns.data)),
-        chat=_chat(run, columns, chat, asks=asks),
-        groups=groups,
-        candidates=candidates,
-        max_new_tokens=max_new_tokens,
         frame=run.models.frame,
     )
-    whole, findings = _write_checked(out, answers, run)
-    for finding in findings:
-        echo(finding)
-    if measure:
-        _measure(whole)
+    run = _write_checked(out, answers, run)
+    if options.measure:
+        _measure(run)
     echo(f"Wrote {out}. Next: kingyo evolve {shlex.quote(str(out))}")
 
 
-def _columns(
-    task: str,
-    kind: ModelKind,
-    prompt: str | None,
-    answer: str | None,
-    images: str | None,
-    *,
-    asks: bool,
-) -> TaskColumns:
+def _columns(options: InitOptions, kind: ModelKind, *, asks: bool) -> TaskColumns:
     """Return the columns of the task: the given ones; ask for the others, or take the most likely ones."""
-    columns = likely_task(task, kind, images)
+    task = ask_task() if options.task is None else options.task
+    prompt, answer = options.prompt, options.answer
+    columns = likely_task(task, kind, options.images)
     if asks and columns.images is not None:
         echo(f"The images are in the field {columns.images!r}. Change it with --images.")
     if prompt is not None:
@@ -204,12 +119,9 @@ def _columns(
 def _require_other_field(task: str, columns: TaskColumns) -> None:
     """Refuse a prompt that shows the right answer, because the data have no other field."""
     if f"{{{columns.answer}}}" in columns.prompt:
-        raise KingyoError(
-            "--answer",
-            expected=f"a field of {task} with the right answer, besides those of the prompt",
-            received=f"only {', '.join(columns.cells)}",
-            remedy="Add such a field, name one with --answer, or separate the columns by commas.",
-        )
+        expected = f"a field of {task} with the right answer, besides those of the prompt"
+        remedy = "Add such a field, name one with --answer, or separate the columns by commas."
+        raise KingyoError("--answer", expected, f"only {', '.join(columns.cells)}", remedy)
 
 
 def _chat(run: Run, columns: TaskColumns, chosen: bool | None, *, asks: bool) -> bool | None:
@@ -241,16 +153,11 @@ def _require_template(run: Run) -> None:
     folder = reads_like(run)
     fault = syntax_fault(read_template(folder) or "")
     if fault is not None:
-        raise KingyoError(
-            f"chat template of {folder}",
-            expected="a Jinja template that can be parsed",
-            received=fault,
-            remedy="Fix it (chat_template.jinja or tokenizer_config.json), or use --no-chat and --prompt.",
-        )
+        remedy = "Fix it (chat_template.jinja or tokenizer_config.json), or use --no-chat and --prompt."
+        raise KingyoError(f"chat template of {folder}", "a Jinja template that can be parsed", fault, remedy)
 
 
-def _write_checked(out: Path, answers: RunAnswers, run: Run) -> tuple[Run, list[str]]:
-    """Write the file if its models and data fit together, and return its run and a description of them."""
+def _write_checked(out: Path, answers: RunAnswers, run: Run) -> Run:
     import yaml
 
     from kingyo.dry_run import describe
@@ -263,19 +170,17 @@ def _write_checked(out: Path, answers: RunAnswers, run: Run) -> tuple[Run, list[
     try:
         write_text(out, text)
     except OSError as error:
-        raise KingyoError(
-            str(out),
-            expected="a file that can be written",
-            received=error.strerror or str(error),
-            remedy="Choose a folder that you may write to, on a disk with free space.",
-        ) from error
+        expected = "a file that can be written"
+        remedy = "Choose a folder that you may write to, on a disk with free space."
+        raise KingyoError(str(out), expected, error.strerror or str(error), remedy) from error
     if run.models.frame is not None and answers.columns.images is None:
         findings.append("The task is text only; --images names a field with images.")
-    return run, findings
+    for finding in findings:
+        echo(finding)
+    return run
 
 
 def _measure(run: Run) -> None:
-    """Measure and print what the dry run does."""
     from kingyo.cli.dry_run import speed_lines
     from kingyo.dry_run import measure_speeds
 
@@ -297,20 +202,54 @@ def _opened(out: Path, base: str | None, sources: Mapping[str, str]) -> Run:
 
 
 def _named(sources: Sequence[str]) -> dict[str, str]:
-    """Name each source: NAME=PATH, or the last part of the path."""
     named: dict[str, str] = {}
     for source in sources:
         name, _, reference = source.rpartition("=")
         name = _safe(name or Path(reference).name)
         if name in named:
             raise KingyoError(
-                "--source",
-                expected="different names",
-                received=f"'{name}' twice",
-                remedy="Name each model with NAME=PATH.",
+                "--source", "different names", f"'{name}' twice", "Name each model with NAME=PATH."
             )
         named[name] = reference
     return named
+
+
+def _with_bases(base: str | None, sources: Mapping[str, str]) -> tuple[str | None, Mapping[str, str]]:
+    """Return the base, and the sources with each LoRA written after its model.
+
+    The model is the given base, else the one that the config or the card of the LoRA names, as for a scout.
+
+    Raises:
+        KingyoError: a LoRA names no model, or LoRAs name different ones and there is no base.
+    """
+    unclear = {name: each for name, each in sources.items() if not (Path(each) / "config.json").is_file()}
+    if not unclear:
+        return base, sources
+    from kingyo.scout.base import Names
+    from kingyo.scout.places import find_places
+
+    found = {name: find_places([each]) for name, each in unclear.items()}
+    loras = {
+        name: each[0]
+        for name, each in found.items()
+        if [p.is_adapter and p.on is None for p in each] == [True]
+    }
+    places = list(loras.values())
+    meant = [base] * len(places) if base is not None else Names(places).all_meant(places)
+    for place, model in zip(places, meant, strict=True):
+        if model is None:
+            expected = f"the model of the LoRA {place.name}: its config and card name none that is here"
+            raise KingyoError("--base", expected, "nothing", "Add --base MODEL.")
+    if base is None and loras:
+        base = meant[0]
+        if len({*meant}) > 1:
+            expected = "the base of the run, since LoRAs name different ones"
+            received = ", ".join(f"{model} of {name}" for name, model in zip(loras, meant, strict=True))
+            remedy = "Add --base MODEL for all of them, or write each as --source MODEL+LORA."
+            raise KingyoError("--base", expected, received, remedy)
+        echo(f"The base is {base}, as {' and '.join(loras)} name{'s' if len(loras) == 1 else ''} it.")
+    models = zip(loras, meant, strict=True)
+    return base, {**sources, **{name: f"{model}+{sources[name]}" for name, model in models}}
 
 
 def _splits(data: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from string import Template
 
 from kingyo.cli.init_task import TaskColumns, TaskKind
 
@@ -22,90 +23,22 @@ COMMENTS = {
     "steps": "denoising steps",
     "stop": "an answer ends before this text, or when the model ends it",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunAnswers:
-    """All settings of the file. Paths are relative to the file; ``splits`` is a line of YAML.
-
-    Attributes:
-        grader: as in the file; None without one.
-        chat: None writes no line.
-        groups: None writes them as a comment.
-        frame: the model that sees.
-    """
-
-    name: str
-    base: str | None
-    sources: Mapping[str, str]
-    columns: TaskColumns
-    grader: object
-    splits: str
-    chat: bool | None
-    groups: str | None
-    candidates: int
-    max_new_tokens: int
-    frame: str | None = None
-
-
-def run_yaml(answers: RunAnswers) -> str:
-    """Return the text of the file."""
-    return "\n".join((_models(answers), _task(answers), _merge(answers), _search(answers)))
-
-
-def _models(answers: RunAnswers) -> str:
-    sources = "\n".join(f"  {name}: {_flow(reference)}" for name, reference in answers.sources.items())
-    base = (
-        "# base: path/to/base   (most methods need it)"
-        if answers.base is None
-        else f"base: {_flow(answers.base)}"
-    )
-    return f"""\
+FILE = Template("""\
 # Settings of a run. Start it with `kingyo evolve`. Paths are relative to this file.
-name: {answers.name}
+name: $name
 seed: 0
 
 # The common base model, and the models to merge.
-{base}
+$base
 sources:
-{sources}
-"""
-
-
-def _task(answers: RunAnswers) -> str:
-    lines = "".join(f"  {key}: {text}{_comment(key)}\n" for key, text in _keys(answers))
-    return f"""\
-# The task: {KINDS[answers.columns.kind]}.
+$sources
+# The task: $kind.
 # The search sees only the fit split; validation helps to pick the winner; test is read once at the end.
 task:
-  name: {answers.name}
-{lines}\
-  splits: {answers.splits}
-"""
+  name: $name
+$task\
+  splits: $splits
 
-
-def _keys(answers: RunAnswers) -> Iterator[tuple[str, str]]:
-    """Yield the keys of the task and their values as YAML."""
-    columns = answers.columns
-    yield from ((key, _flow(value)) for key, value in columns.keys.items())
-    if answers.chat is not None:
-        yield "chat", _flow(answers.chat)
-    if answers.grader is not None:
-        yield "grader", _flow(answers.grader)
-    if columns.kind == "draw":
-        yield "steps", "20"
-    elif columns.kind != "classify":
-        yield "max_new_tokens", str(answers.max_new_tokens)
-        if not answers.chat:  # instruct models write blank lines, and end their answers themselves
-            yield "stop", _flow(["\n\n"])
-
-
-def _comment(key: str) -> str:
-    return f"    # {COMMENTS[key]}" if key in COMMENTS else ""
-
-
-def _merge(answers: RunAnswers) -> str:
-    return f"""\
 # What is searched: parameters (how weights are merged), dataflow (the path of layers), or hybrid (first
 # parameters, then dataflow). For dataflow, delete search, and everything in merge except dtype.
 # space: parameters
@@ -114,53 +47,133 @@ def _merge(answers: RunAnswers) -> str:
 # groups: one | kind | block | block+kind | tensor | layers:N. Each parameter has one value per group.
 # Default: each tensor where weights are learned by gradient, else all tensors together.
 merge:
-{_frame(answers.frame)}\
-  method: {"linear" if answers.base is None else "task_arithmetic"}
-  {"# groups: one" if answers.groups is None else f"groups: {_flow(answers.groups)}"}
+$frame\
+  method: $method
+  $groups
   parameters:
-    weight: {{from: 0.0, to: {"1.0" if answers.base is None else "1.5"}}}
+    weight: {from: 0.0, to: $most}
   # The dtype of candidates and of the exported model. The dry run measures which is faster on this machine:
   # kingyo evolve FILE --dry-run
   dtype: float32
-"""
 
-
-def _frame(name: str | None) -> str:
-    if name is None:
-        return ""
-    return f"  frame: {_flow(name)}    # gives image encoder, projector, embeddings and head\n"
-
-
-def _search(answers: RunAnswers) -> str:
-    return f"""\
 # The search: a Gaussian process that scores each candidate on 32 items, or fewer if a small budget only has
 # item_evaluations. In between, weights are learned by gradient from right answers to items of fit, if models,
 # method and task allow it; the dry run says so. `learn: false` never learns, and with `learn: true` a run
-# that cannot is an error. `search: {{strategy: NAME}}` is another strategy (`kingyo list strategies`), and
-# `search: {{preset: NAME}}` named settings (`kingyo list presets`). If the preset has a merge method, delete
+# that cannot is an error. `search: {strategy: NAME}` is another strategy (`kingyo list strategies`), and
+# `search: {preset: NAME}` named settings (`kingyo list presets`). If the preset has a merge method, delete
 # merge.method and merge.parameters.
 # learn: false
 # search:
 #   strategy: cma-es
-#   screen: {{items: 32}}
+#   screen: {items: 32}
 
 # The search ends at the first limit that is reached: candidates, item_evaluations or minutes.
 budget:
-  candidates: {answers.candidates}
+  candidates: $candidates
 
 # Controls to compare the winner with: a random search, a grid. Each costs as much as the search.
 # `kingyo control RUN random` adds one to a finished run. `trained: true` or `false` is about a LoRA; without
 # it a short training (`trained: 0.25`) follows where items have reference answers that the graders accept.
-controls: {{random: false, grid: false}}
+controls: {random: false, grid: false}
 
 # CPU threads. Default: 1 for models below 10 million parameters, else one per core. The dry run measures
 # other numbers.
 # threads: 1
-"""
+""")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitOptions:
+    """The options of ``kingyo init``.
+
+    Attributes:
+        base: the common base model. Default: the one that a LoRA names, or none.
+        source: a model or a LoRA to merge, as PATH or NAME=PATH. Repeatable.
+        task: a .jsonl or .csv file with prompts and answers, images, or both.
+        prompt: prompt template: {field} is filled in; {{ and }} are literal braces.
+        images: field with images; '' for none. Default: the first with paths of images.
+        chat: send prompts in the models' chat template. Default: if all models have one.
+        answer: field with the correct answer or class. Default: answer, or for images label.
+        grader: grader of the answers or pictures: a name, or YAML with options; see ``kingyo list graders``.
+        language: language that answers must be in, such as ja.
+        groups: tensors that share a weight: one (all), block, kind, block+kind, tensor or layers:N. Default:
+            tensor where weights are learned by gradient, else one.
+        candidates: number of candidates.
+        max_new_tokens: maximum length of an answer. Shorter is faster.
+        measure: also measure which dtype and number of threads are fastest, in some seconds.
+    """
+
+    base: str | None = None
+    source: list[str] | None = None
+    task: str | None = None
+    prompt: str | None = None
+    images: str | None = None
+    chat: bool | None = None
+    answer: str | None = None
+    grader: str | None = None
+    language: str | None = None
+    groups: str | None = None
+    candidates: int = 200
+    max_new_tokens: int = 64
+    measure: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunAnswers:
+    """What the file says. Paths are relative to it; ``splits`` is a line of YAML.
+
+    Attributes:
+        options: its base, chat (None writes no line), groups (None writes them as a comment), candidates and
+            max_new_tokens.
+        grader: as in the file; None without one.
+        frame: the model that sees.
+    """
+
+    name: str
+    options: InitOptions
+    sources: Mapping[str, str]
+    columns: TaskColumns
+    grader: object
+    splits: str
+    frame: str | None = None
+
+
+def run_yaml(answers: RunAnswers) -> str:
+    options, frame = answers.options, answers.frame
+    has_base = options.base is not None
+    comments = {key: f"    # {text}" for key, text in COMMENTS.items()}
+    sees = f"  frame: {_flow(frame)}    # gives image encoder, projector, embeddings and head\n"
+    return FILE.substitute(
+        name=answers.name,
+        base=f"base: {_flow(options.base)}" if has_base else "# base: path/to/base   (most methods need it)",
+        sources="".join(f"  {name}: {_flow(each)}\n" for name, each in answers.sources.items()),
+        kind=KINDS[answers.columns.kind],
+        task="".join(f"  {key}: {text}{comments.get(key, '')}\n" for key, text in _keys(answers)),
+        splits=answers.splits,
+        frame="" if frame is None else sees,
+        method="task_arithmetic" if has_base else "linear",
+        groups="# groups: one" if options.groups is None else f"groups: {_flow(options.groups)}",
+        most="1.5" if has_base else "1.0",
+        candidates=options.candidates,
+    )
+
+
+def _keys(answers: RunAnswers) -> Iterator[tuple[str, str]]:
+    columns, chat = answers.columns, answers.options.chat
+    yield from ((key, _flow(value)) for key, value in columns.keys.items())
+    if chat is not None:
+        yield "chat", _flow(chat)
+    if answers.grader is not None:
+        yield "grader", _flow(answers.grader)
+    if columns.kind == "draw":
+        yield "steps", "20"
+    elif columns.kind != "classify":
+        yield "max_new_tokens", str(answers.options.max_new_tokens)
+        if not chat:  # instruct models write blank lines, and end their answers themselves
+            yield "stop", _flow(["\n\n"])
 
 
 def _flow(value: object) -> str:
-    """Return a value as one line of YAML."""
     import yaml
 
     as_json = json.dumps(value, ensure_ascii=False)

@@ -1,21 +1,26 @@
-"""The task of ``kingyo init``: its kind and its columns, guessed from the models and the first row.
+"""The questions of ``kingyo init``, and the task: guessed from the models and the first row of its file.
 
-Imports are light, so that the first question appears at once.
+Each question is repeated until its answer is valid. Imports are light, so that the first appears at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, cast
 
+import typer
+
+from kingyo.cli.output import echo, visible
 from kingyo.errors import KingyoError, suggest
 
 if TYPE_CHECKING:
     from kingyo.models.kinds import ModelKind
     from kingyo.tasks.rows import Row
 
+T = TypeVar("T")
 TaskKind: TypeAlias = Literal["generate", "vqa", "classify", "draw"]
 MIN_ROWS = 4
 SEED = "seed"
@@ -48,7 +53,6 @@ class TaskColumns:
 
     @property
     def columns(self) -> dict[str, object]:
-        """The keys of the task that name columns."""
         if self.kind == "classify":
             return {"image": self.images, "label": self.answer}
         if self.kind == "draw":
@@ -59,13 +63,11 @@ class TaskColumns:
 
     @property
     def keys(self) -> dict[str, object]:
-        """The keys of the task, without a grader."""
         kind = {} if self.kind == "generate" else {"kind": self.kind}
         return {**kind, "data": self.data, **self.columns}
 
     @property
     def flags(self) -> str:
-        """The options that name the columns."""
         with_images = {"classify": "--images and --answer", "draw": "--prompt"}
         texts = "--prompt and --answer" if self.images is None else "--images, --prompt and --answer"
         return with_images.get(self.kind, texts)
@@ -80,12 +82,8 @@ def read_first(data: str) -> Row:
 
     rows = list(read_rows(data, Path()))
     if len(rows) < MIN_ROWS or not rows[0].columns:
-        raise KingyoError(
-            data,
-            expected=f"at least {MIN_ROWS} rows with fields, for three splits",
-            received=str(len(rows)),
-            remedy="Add rows to the file, or name another.",
-        )
+        expected = f"at least {MIN_ROWS} rows with fields, for three splits"
+        raise KingyoError(data, expected, str(len(rows)), "Add rows to the file, or name another.")
     return rows[0]
 
 
@@ -102,7 +100,7 @@ def likely_task(data: str, kind: ModelKind, images: str | None) -> TaskColumns:
     cells = {name: parse_list(cell) for name, cell in read_first(data).columns.items()}
     if images and images not in cells:
         remedy = suggest(images, cells)
-        raise KingyoError("--images", expected=f"a field of {data}", received=f"{images!r}", remedy=remedy)
+        raise KingyoError("--images", f"a field of {data}", f"{images!r}", remedy)
     found = next((name for name, cell in cells.items() if _is_image(cell)), None)
     chosen = found if images is None else images or None
     columns = TaskColumns(kind=_kind_of_task(kind, data, chosen), data=data, cells=cells, images=chosen)
@@ -137,24 +135,144 @@ def _kind_of_task(kind: ModelKind, data: str, images: str | None) -> TaskKind:
     if (RatesClasses in kind.provides) == (images is not None):
         return "generate" if images is None else "classify"
     if images is None:
-        raise KingyoError(
-            "--images",
-            expected=f"a field with an image for models of kind {kind.name}",
-            received=f"{data}, whose first row has none",
-            remedy="Name the field with paths of images.",
-        )
-    raise KingyoError(
-        "--source",
-        expected=f"a model that sees, for the images in {images!r} of {data}",
-        received=f"models of kind {kind.name}",
-        remedy="Add a vision-language model, or write --images '' for a task without images.",
-    )
+        expected = f"a field with an image for models of kind {kind.name}"
+        remedy = "Name the field with paths of images."
+        raise KingyoError("--images", expected, f"{data}, whose first row has none", remedy)
+    expected = f"a model that sees, for the images in {images!r} of {data}"
+    remedy = "Add a vision-language model, or write --images '' for a task without images."
+    raise KingyoError("--source", expected, f"models of kind {kind.name}", remedy)
 
 
 def _is_image(cell: object) -> bool:
-    """Return whether a cell has the path of an image file, or a list of them."""
     paths = cast("Sequence[object]", cell) if isinstance(cell, list) else [cell]
     return bool(paths) and all(
         isinstance(each, str) and "://" not in each and Path(each).suffix.lower() in IMAGE_FILES
         for each in paths
     )
+
+
+def ask_base() -> str | None:
+    return _ask("Base model (folder or Hub name; empty if there is none)", str, default="") or None
+
+
+def ask_sources(check: Callable[[Sequence[str]], object]) -> list[str]:
+    """Ask for two or more models. ``check`` raises a KingyoError if those so far do not go together."""
+    models: list[str] = []
+
+    def validated(model: str) -> str:
+        if model:
+            check([*models, model])
+        return model
+
+    while True:
+        is_optional = len(models) > 1
+        hint = "; empty to continue" if is_optional else ""
+        question = f"Model {len(models) + 1} to merge (folder or Hub name{hint})"
+        model = _ask(question, validated, default="" if is_optional else None)
+        if not model:
+            return models
+        models.append(model)
+
+
+def ask_task() -> str:
+
+    def check(text: str) -> str:
+        echo(f"Fields of its first row: {', '.join(read_first(text).columns)}")
+        return text
+
+    return _ask("Task file (.jsonl or .csv with prompts or images, and answers)", check)
+
+
+def ask_prompt(columns: TaskColumns) -> str:
+    """Ask for a prompt template whose fields the task file has."""
+
+    def check(text: str) -> str:
+        prompt = text.replace("\\n", "\n")
+        _check_items(replace(columns, prompt=prompt).keys)
+        return prompt
+
+    question = "Prompt template ({field} is filled in; {{ and }} are literal braces)"
+    return _ask(question, check, default=columns.prompt)
+
+
+def ask_answer(columns: TaskColumns) -> str:
+
+    def check(answer: str) -> str:
+        _check_items(replace(columns, answer=answer).keys)
+        return answer
+
+    what = "class" if columns.kind == "classify" else "answer"
+    return _ask(f"Field with the correct {what}", check, default=columns.answer)
+
+
+def ask_grader(columns: TaskColumns, folder: Path) -> object:
+    """Ask for a grader that can grade the items; ``folder`` is that of the grader's files."""
+
+    def check(text: str) -> object:
+        grader = parse_grader(text)
+        _check_items({**columns.keys, "grader": grader}, folder)
+        return grader
+
+    if columns.kind == "draw":
+        return _ask("Grader, such as {classifier: {model: judge, label: motif}}", check)
+    return _ask("Grader (exact, number, contains, or file.py:function)", check, default="exact")
+
+
+def ask_chat() -> bool:
+
+    def check(text: str) -> bool:
+        if text.lower() not in ("y", "yes", "n", "no"):
+            raise KingyoError("chat", "y or n", f"'{text}'", "Answer y or n.")
+        return text.lower().startswith("y")
+
+    return _ask("Send prompts as user messages in the models' chat template (y or n)", check, default="y")
+
+
+def parse_grader(text: str) -> object:
+    """Return a grader, or several with options, as run.yaml has them."""
+    import yaml
+
+    try:
+        return yaml.safe_load(text) if text.startswith(("{", "[")) else text
+    except yaml.YAMLError as error:
+        expected = "a name, or YAML such as {classifier: {model: judge, label: motif}}"
+        remedy = "Close all brackets, and write a space after each colon."
+        raise KingyoError("grader", expected, f"{text!r:.80}", remedy) from error
+
+
+def _ask(question: str, check: Callable[[str], T], *, default: str | None = None) -> T:
+    line = f"{question} [{visible(default)}]" if default else question
+    while True:
+        text = _read(line, default)
+        try:
+            return check(text)
+        except KingyoError as error:
+            echo(f"Error: {error}", err=True)
+
+
+def _read(question: str, default: str | None) -> str:
+    try:
+        if sys.stdin is None:  # closed
+            raise typer.Abort
+        return str(typer.prompt(question, default=default, show_default=False))
+    except typer.Abort as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        echo("")
+        expected = "an answer to each question"
+        remedy = (
+            "Answer with options instead: --source for each model, --task, --grader, and --base if "
+            "there is a base."
+        )
+        raise KingyoError("standard input", expected, "the end of the input", remedy) from error
+
+
+def _check_items(keys: Mapping[str, object], folder: Path | None = None) -> None:
+    """Check that prompt and answer fit the rows; with a folder, also that the grader accepts the answers."""
+    from kingyo.tasks import Sizes, build_task, load_items, make_splits, parse_task_spec
+
+    grader = {} if keys.get("kind") == "classify" else {"grader": "exact"}
+    spec = parse_task_spec({**grader, **keys})
+    splits = make_splits(load_items(spec, Path()).items, Sizes())
+    if folder is not None:
+        build_task(spec, splits, folder)

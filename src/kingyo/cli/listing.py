@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import re
-from collections.abc import Mapping, Sequence
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Literal
 
 import typer
 
-from kingyo.cli.as_json import print_json
+from kingyo.api.options import docs_of
 from kingyo.cli.options import AsJson
-from kingyo.cli.terminal import echo
+from kingyo.cli.output import echo, print_json
 from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.io.extras import install_command
 
-if TYPE_CHECKING:
-    from kingyo.cli.console import Console
-
-ATTRIBUTE = re.compile(r"^    (\w+): (.+)$", re.MULTILINE)
 OWN_GRADER = (
     "Your own function: def FUNCTION(answer, item), with the answer of the model and the item, whose correct "
     "answer is item.answer. It returns true, false or a number from 0 to 1."
@@ -32,14 +26,7 @@ OWN_PICTURE_GRADER = (
 )
 
 
-class ListKind(StrEnum):
-    """The lists that the command prints."""
-
-    methods = "methods"
-    strategies = "strategies"
-    graders = "graders"
-    presets = "presets"
-    kinds = "kinds"
+ListKind = Literal["methods", "strategies", "graders", "presets", "kinds"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,7 +40,6 @@ class Listing:
         more: further help with the choice.
         extra: the extra of the package that it needs; None if it needs none.
         is_for_most: whether it is one of the few that suit most runs.
-        record: its JSON data; None makes them from the other attributes.
     """
 
     name: str
@@ -62,18 +48,13 @@ class Listing:
     more: str = ""
     extra: str | None = None
     is_for_most: bool = False
-    record: Mapping[str, object] | None = None
 
-    @property
-    def line(self) -> str:
-        """Its description in one line, with the extra that it needs."""
-        if self.extra is None:
-            return self.doc
-        return f"{self.doc} Extra: {self.extra} (`{install_command(self.extra)}`)."
+    def __str__(self) -> str:
+        extra = f" Extra: {self.extra} (`{install_command(self.extra)}`)." if self.extra else ""
+        return f"{self.doc}{extra}"
 
     def to_json(self) -> Mapping[str, object]:
-        """Return it as JSON data."""
-        return self.record or {
+        return {
             "name": self.name,
             "doc": self.doc,
             "options": self.options,
@@ -96,55 +77,54 @@ def show_list(
 
     Example: `kingyo list methods`, then `kingyo list methods ties`
     """
-    if as_markdown:
-        from kingyo.methods.catalogue import page
+    from kingyo.methods.catalogue import describe, page
 
-        if kind is not ListKind.methods or name is not None or as_json:
-            received = "--json" if as_json else kind.value if name is None else f"{kind.value} {name}"
+    if as_markdown:
+        if kind != "methods" or name is not None or as_json:
+            received = "--json" if as_json else kind if name is None else f"{kind} {name}"
             remedy = "Leave --markdown out, or use --json."
-            raise KingyoError("--markdown", expected="methods", received=received, remedy=remedy)
+            raise KingyoError("--markdown", "methods", received, remedy)
         echo(page(), nl=False)
         return
     listings = _LISTINGS[kind]()
-    if name is not None:
-        names = [each.name for each in listings]
-        if name not in names:
-            raise unknown_name_error(kind.value, name, names)
-        listings = [listings[names.index(name)]]
+    names = [each.name for each in listings]
+    if name is not None and name not in names:
+        raise unknown_name_error(kind, name, names)
+    shown = [each for each in listings if name in (None, each.name)]
     if as_json:
-        print_json([each.to_json() for each in listings])
-        return
-    from kingyo.cli.console import Console
-
-    console = Console()
-    if name is None:
-        _print_all(console, kind, listings)
+        print_json([describe(each.name) if kind == "methods" else each.to_json() for each in shown])
+    elif name is None:
+        _print_all(kind, shown)
     else:
-        _print_one(console, listings[0])
+        _print_one(shown[0])
 
 
-def _print_all(console: Console, kind: ListKind, listings: list[Listing]) -> None:
+def _print_all(kind: ListKind, listings: list[Listing]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table.grid(padding=(0, 2))
+    from kingyo.cli.console import Console
+
+    console, table = Console(), Table.grid(padding=(0, 2))
     n_for_most = sum(each.is_for_most for each in listings)
     for i, each in enumerate(listings):
         if i == n_for_most > 0:
             table.add_row()
-        table.add_row(escape(each.name), escape(each.line))
+        table.add_row(escape(each.name), escape(str(each)))
     if n_for_most:
         console.print("For most runs, with the default first; the others are below.\n")
     console.print(table)
-    details = "abilities" if kind is ListKind.kinds else "options"
-    echo(f"\n`kingyo list {kind.value} NAME` shows the {details} of one.")
+    echo(f"\n`kingyo list {kind} NAME` shows the {'abilities' if kind == 'kinds' else 'options'} of one.")
 
 
-def _print_one(console: Console, shown: Listing) -> None:
+def _print_one(shown: Listing) -> None:
     from rich.markup import escape
     from rich.padding import Padding
 
-    console.print(f"[bold]{escape(shown.name)}[/bold]: {escape(shown.line)}")
+    from kingyo.cli.console import Console
+
+    console = Console()
+    console.print(f"[bold]{escape(shown.name)}[/bold]: {escape(str(shown))}")
     if shown.more:
         console.print(escape(shown.more))
     for i, option in enumerate(shown.options):
@@ -153,7 +133,7 @@ def _print_one(console: Console, shown: Listing) -> None:
 
 def _methods() -> list[Listing]:
     from kingyo.methods import METHODS
-    from kingyo.methods.catalogue import default, describe, inputs, kind, ordered, searched
+    from kingyo.methods.catalogue import default, inputs, kind, ordered, searched
     from kingyo.methods.contract import guide_of
 
     listings: list[Listing] = []
@@ -166,7 +146,7 @@ def _methods() -> list[Listing]:
         ]
         guide = guide_of(method)
         more = f"Merges {inputs(method)}." + (f" When: {guide.when}" if guide else "")
-        listings.append(Listing(name=name, doc=method.doc, options=options, more=more, record=describe(name)))
+        listings.append(Listing(name=name, doc=method.doc, options=options, more=more))
     return listings
 
 
@@ -200,7 +180,7 @@ def _kinds() -> list[Listing]:
     for name in MODEL_KINDS.names():
         kind = MODEL_KINDS.get(name)
         abilities = [*kind.provides, *(each for each in ABILITIES if isinstance(kind, each))]
-        options = [described(each) for each in abilities]
+        options = [*map(described, abilities)]
         listings.append(Listing(name=name, doc=_first_paragraph(kind), options=options))
     return listings
 
@@ -239,14 +219,12 @@ def _extra(factory: object) -> str | None:
 
 
 def _described(name: str, factory: object) -> Listing:
-    """Describe a class by its docstring and the fields of its settings."""
     settings = getattr(factory, "Settings", factory)
     if not dataclasses.is_dataclass(settings):
         return Listing(name=name, doc=_first_paragraph(factory), options=[], extra=_extra(factory))
-    ancestors = inspect.getmro(settings if isinstance(settings, type) else type(settings))
-    docs = dict(ATTRIBUTE.findall("\n".join(inspect.getdoc(each) or "" for each in ancestors)))
+    docs = docs_of(settings if isinstance(settings, type) else type(settings))
     options = [
-        f"{field.name} ({_shown(field.default)}): {field.metadata.get('doc') or docs.get(field.name, '')}"
+        f"{field.name} ({_shown(field.default)}): {docs[field.name]}"
         for field in dataclasses.fields(settings)
     ]
     return Listing(name=name, doc=_first_paragraph(factory), options=options, extra=_extra(factory))
@@ -266,10 +244,10 @@ def _shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-_LISTINGS = {
-    ListKind.methods: _methods,
-    ListKind.strategies: strategies,
-    ListKind.graders: _graders,
-    ListKind.presets: _presets,
-    ListKind.kinds: _kinds,
+_LISTINGS: Mapping[ListKind, Callable[[], list[Listing]]] = {
+    "methods": _methods,
+    "strategies": strategies,
+    "graders": _graders,
+    "presets": _presets,
+    "kinds": _kinds,
 }

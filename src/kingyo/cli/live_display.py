@@ -6,10 +6,8 @@ every half minute within a model.
 
 from __future__ import annotations
 
-import shlex
 import sys
-from collections.abc import Iterator
-from types import TracebackType
+from collections.abc import Callable, Iterator
 from typing import cast
 
 from rich.console import Group, RenderableType
@@ -19,22 +17,17 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from kingyo.advice import setup_warnings
-from kingyo.cli.advice import AdviceWatcher, advice_text
+from kingyo.cli.advice import AdviceWatcher
 from kingyo.cli.console import Console, print_text
-from kingyo.cli.part_progress import PartProgress
-from kingyo.cli.run_progress import RunProgress, row_name
-from kingyo.dry_run import Cost, choice_cost, remaining_cost, total
+from kingyo.cli.progress import Counts
+from kingyo.cli.run_progress import PartProgress, RunProgress, row_name
+from kingyo.dry_run import Cost, total
 from kingyo.evolution import BASELINES, Event, stored_objectives
 from kingyo.io.units import counted, percent, time_text
-from kingyo.results.model_result import score_formatter
-from kingyo.run.begin import make_choice
-from kingyo.run.chosen import is_choosing
+from kingyo.results.unit import unit_of
 from kingyo.run.config import TRAININGS
-from kingyo.run.extensions import kept_if_used
-from kingyo.run.resume import is_complete, journey_of, require_same_code
-from kingyo.run.run import Run
 from kingyo.store import RunStore
+from kingyo.views.advice import setup_warnings
 
 REDRAWS_PER_SECOND = 4
 TRIALS_PER_LINE = 25
@@ -43,55 +36,58 @@ SECONDS_WITHIN_MODEL = 30
 BAR_WIDTH = 16
 
 
-class LiveDisplay:
-    """Show the progress of a run on standard error.
-
-    Use it as a context manager around the run, and call ``expect`` before the first event.
+class LiveDisplay(Counts):
+    """Shows the progress of a run, with warnings about its scores.
 
     Args:
-        store: the run.
         quiet: whether to show nothing.
         console: the console to print to. Default: standard error.
     """
 
-    def __init__(self, store: RunStore, quiet: bool = False, console: Console | None = None) -> None:
-        self._store = store
-        self._quiet = quiet
+    def __init__(self, quiet: bool = False, console: Console | None = None) -> None:
+        super().__init__(quiet=quiet)
         self._console = console or _standard_error()
         self._progress = RunProgress(Cost(parts=()))
-        self._value_text = score_formatter(stored_objectives(store))
+        self._value_text: Callable[[float], str] = percent
+        self._advice: AdviceWatcher | None = None
         self._live: Live | None = None
         self._last_line = self._progress.clock()
 
-    def __enter__(self) -> LiveDisplay:
-        if not self._quiet and not is_complete(self._store):
-            run = escape(str(self._store.folder))
-            print_text(self._console, f"Run {run}. Stop it with Ctrl-C, continue with `kingyo resume`.")
-            for note in cast("list[str]", self._store.fact("notes") or []):
-                print_text(self._console, f"Note: {escape(note)}")
-            for each in setup_warnings(self._store):
-                print_text(self._console, escape(advice_text(each)))
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
         if self._live is not None:
             self._live.stop()
 
-    def expect(self, cost: Cost, n_workers: int = 1) -> None:
-        """Set the expected cost of the run, and the number of models that are scored at a time."""
-        self._progress = RunProgress(cost, n_workers)
+    def begin(self, store: RunStore) -> None:
+        """Print how to continue the run, and notes and warnings from before it."""
+        self._value_text = unit_of(stored_objectives(store)).text
+        self._advice = AdviceWatcher(store, self.say, self._show)
+        if self.quiet:
+            return
+        run = escape(str(store.folder))
+        print_text(self._console, f"Run {run}. Stop it with Ctrl-C, continue with `kingyo resume`.")
+        for note in cast("list[str]", store.fact("notes") or []):
+            print_text(self._console, f"Note: {escape(note)}")
+        for each in setup_warnings(store):
+            print_text(self._console, escape(str(each.statement)))
 
-    def print_line(self, line: str) -> None:
-        """Print a line above the table."""
-        if not self._quiet:
+    def expect(self, cost: Cost) -> None:
+        self._progress = RunProgress(cost)
+
+    def say(self, line: str) -> None:
+        if not self.quiet:
             self._console.print(escape(line), soft_wrap=True)
 
     def notify(self, event: Event) -> None:
-        """Update the display with an event."""
+        """Update the display with an event, and check whether a warning is due."""
+        if self._advice is None:
+            self._show(event)
+        else:
+            self._advice.notify(event)
+
+    def _show(self, event: Event) -> None:
         self._progress.take(event)
-        if self._quiet:
+        if self.quiet:
             return
         if self._console.is_interactive and self._live is None:
             self._live = Live(
@@ -146,13 +142,11 @@ class LiveDisplay:
         return "" if value is None else f"{'≈ ' if is_estimate else ''}{self._value_text(value)}"
 
     def _view(self) -> RenderableType:
-        """Return the table, and below it what is under way."""
         running = self._progress.running
         under_way = "" if running is None else _under_way(running)
         return Group(self._table(), Text(under_way, overflow="ellipsis", no_wrap=True))
 
     def _table(self) -> Table:
-        """Return a line for each part with models, best value and time, and one for the whole run."""
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
         table.add_column("part", no_wrap=True)
         table.add_column(width=BAR_WIDTH)
@@ -178,48 +172,6 @@ class LiveDisplay:
         return table
 
 
-def run_shown(store: RunStore, run: Run | None, display: LiveDisplay) -> Run:
-    """Run to the end with a display, and with warnings about scores.
-
-    Args:
-        store: the run, open for writing.
-        run: the opened run of the store; None opens it.
-        display: an entered display.
-
-    Returns:
-        The run.
-
-    Raises:
-        KingyoError: the run cannot continue. Budget or a control that was added last is removed again.
-    """
-    with kept_if_used(store):
-        opened = Run.stored(store) if run is None else run
-        if is_choosing(store):
-            opened = choose_shown(opened, display)
-        if is_complete(store):
-            require_same_code(opened)
-            display.print_line(_finished_text(opened))
-            return opened
-        notify = AdviceWatcher(store, display.print_line, display.notify).notify
-        journey = journey_of(opened, notify)
-        display.expect(remaining_cost(journey), journey.runner.n_workers)
-        journey.run()
-    return opened
-
-
-def choose_shown(run: Run, display: LiveDisplay) -> Run:
-    """Choose the sources of a run with a display, and return the run with them."""
-    require_same_code(run)
-    display.expect(choice_cost(run))
-    return make_choice(run, display.notify)
-
-
-def _finished_text(run: Run) -> str:
-    flag = next(iter(run.config.budget.model_dump(exclude_none=True))).replace("_", "-")
-    command = f"kingyo resume {shlex.quote(str(run.begun.folder))} --{flag} +N"
-    return f"This run is finished: nothing is left to score. `{command}` extends its search."
-
-
 def _standard_error() -> Console:
     """Return a console that redraws only on a terminal, even if FORCE_COLOR is set."""
     is_terminal = sys.stderr is not None and sys.stderr.isatty()
@@ -231,7 +183,6 @@ def _left_text(seconds: float) -> str:
 
 
 def _under_way(part: PartProgress) -> str:
-    """Return how many items of the models under way are answered, or the steps of training."""
     steps = part.steps
     if steps is not None and not part.under_way and (steps[0] < steps[1] or not part.scored):
         what = "training" if part.part.name in TRAININGS else "learning weights"

@@ -12,8 +12,7 @@ from kingyo.cli.console import Console, plain_table, print_table, print_text
 from kingyo.engine import Plan
 from kingyo.engine.book import PlannedOutput
 from kingyo.engine.preflight import Preflight
-from kingyo.engine.record import JobGroup, common_text, group, heading, ungrouped
-from kingyo.engine.sizes import MergeForecast
+from kingyo.engine.record import JobGroup, MergeForecast, common_text, group, heading, ungrouped
 from kingyo.errors import listed
 from kingyo.io.units import count_text, counted, size_text
 from kingyo.lineage.origins import UNKNOWN
@@ -25,7 +24,6 @@ _MIN_WIDTH = 16  # of the column whose cells may be wrapped
 
 
 def print_plan(preflight: Preflight, forecast: MergeForecast | None, *, verbose: bool = False) -> None:
-    """Print the plan of a merge, its cost and its problems; ``verbose`` prints a line for each tensor."""
     console = Console(highlight=False)
     for output in preflight.outputs:
         _print_target(console, preflight, output, verbose=verbose)
@@ -59,7 +57,6 @@ def _print_target(console: Console, preflight: Preflight, output: PlannedOutput,
 
 
 def _print_step(console: Console, name: str, plan: Plan) -> None:
-    """Print a merge whose result is an input of the written one."""
     groups = group(plan)
     everywhere = common_text(groups)
     values = [f"with {', '.join(everywhere)}"] if everywhere else []

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import typer
 from typer.core import TyperCommand
 
-from kingyo.cli.terminal import echo
+from kingyo.cli.output import echo
 
 
 @dataclass(frozen=True, kw_only=True)

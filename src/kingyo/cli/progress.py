@@ -1,97 +1,95 @@
-"""Progress of a merge: a bar on a terminal, elsewhere a line every ten seconds."""
+"""Show on standard error how much of a call is done: a bar on a terminal, elsewhere sparse lines."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from kingyo.cli.terminal import echo
-from kingyo.io.units import percent, size_text, time_text
+from kingyo.api.progress import Silent, Unit
+from kingyo.cli.output import echo
+from kingyo.io.units import counted, percent, size_text, time_text
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress as Bars
 
 SECONDS_PER_LINE = 10.0
-MIN_BYTES = 50_000_000  # smaller models are written too quickly for a bar
+SILENT_FOR = 1.0  # seconds
 
 
-class MergeProgress:
-    """Show the progress of writing a checkpoint on standard error. Use it as a context manager.
+class Counts(Silent):
+    """Shows what ``count`` and ``say`` are told. Use it as a context manager; ``quiet`` shows nothing."""
 
-    Args:
-        label: label of the bar.
-        quiet: whether to show nothing.
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self._what = ""
+        self._kept = 0
+        self._begun = self._said = 0.0
+        self._bars: Bars | None = None
 
-    Attributes:
-        nonfinite: tensors that contain NaN or infinity.
-    """
-
-    def __init__(self, label: str, *, quiet: bool = False) -> None:
-        self.nonfinite: list[str] = []
-        self._label = label
-        self._quiet = quiet
-        self._lock = Lock()
-        self._done = self._total = 0
-        self._begun = self._last_line = time.monotonic()
-        self._bar: Progress | None = None
-
-    def __enter__(self) -> MergeProgress:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        self._stop()
 
-    def start(self, n_bytes: int) -> None:
-        """See ``Watch``."""
-        self._done, self._total = 0, n_bytes
-        self._begun = self._last_line = time.monotonic()
-        if not self._quiet and _is_terminal() and n_bytes >= MIN_BYTES:
-            self._bar = _bar()
-            self._bar.add_task(self._label, total=n_bytes)
-            self._bar.start()
+    def say(self, line: str) -> None:
+        if not self.quiet:
+            echo(line, err=True)
 
-    def wrote(self, n_bytes: int) -> None:
-        """See ``Watch``."""
-        with self._lock:
-            self._done += n_bytes
-            if self._bar is not None:
-                self._bar.advance(self._bar.task_ids[0], n_bytes)
-            elif not self._quiet and time.monotonic() - self._last_line >= SECONDS_PER_LINE:
-                self._last_line = time.monotonic()
-                echo(self.line(), err=True)
+    def count(self, what: str, done: int, total: int, unit: Unit = "items") -> None:
+        """Move the bar; a new ``what`` begins a new one."""
+        if self.quiet:
+            return
+        now = time.monotonic()
+        if what != self._what:
+            self._stop()
+            self._what, self._kept = what, done
+            self._begun = self._said = now
+        elif is_terminal():
+            if self._bars is None and now - self._begun >= SILENT_FOR and done < total:
+                self._bars = _bars(unit)
+                self._bars.add_task(what, total=total)
+                self._bars.start()
+            if self._bars is not None:
+                self._bars.update(self._bars.task_ids[0], completed=done)
+                if done >= total:
+                    self._stop()
+        elif now - self._said >= SECONDS_PER_LINE:
+            self._said = now
+            echo(self._line(done, total, unit, now - self._begun), err=True)
 
-    def broken(self, tensor: str) -> None:
-        """See ``Watch``."""
-        self.nonfinite.append(tensor)
+    def _line(self, done: int, total: int, unit: Unit, seconds: float) -> str:
+        new = done - self._kept
+        left = f", {time_text(seconds * (total - done) / new)} left" if new else ""
+        of = f"{size_text(done)} of {size_text(total)}"
+        if unit == "items":
+            of = f"{done:,} of {counted(total, 'item')}"
+        return f"{self._what}: {of} ({percent(done / max(1, total), '.0f')}){left}"
 
-    def line(self) -> str:
-        """Return the progress as one line."""
-        total, seconds = self._total, time.monotonic() - self._begun
-        share = self._done / total if total else 1.0
-        left = f", {time_text(seconds * (total - self._done) / self._done)} left" if self._done else ""
-        return f"{self._label}: {size_text(self._done)} of {size_text(total)} ({percent(share, '.0f')}){left}"
+    def _stop(self) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = None
 
 
-def _bar() -> Progress:
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+def _bars(unit: Unit) -> Bars:
+    from rich import progress
 
     from kingyo.cli.console import Console
 
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(),
-        TimeRemainingColumn(),
+    return progress.Progress(
+        progress.TextColumn("{task.description}", markup=False),
+        progress.BarColumn(),
+        progress.DownloadColumn() if unit == "bytes" else progress.MofNCompleteColumn(),
+        progress.TimeRemainingColumn(),
         console=Console(stderr=True, highlight=False),
         transient=True,
     )
 
 
-def _is_terminal() -> bool:
+def is_terminal() -> bool:
     """Return whether standard error is a terminal that can redraw lines; it is None if closed."""
     is_dumb = os.environ.get("TERM", "").lower() in ("dumb", "unknown")
     return sys.stderr is not None and sys.stderr.isatty() and not is_dumb

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import getpass
+import os
 import shlex
+import sys
+import threading
+import webbrowser
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kingyo.cli.as_json import print_json
 from kingyo.cli.options import AsJson, RunFolder
-from kingyo.cli.rating_page import Address, has_browser, serve
-from kingyo.cli.run import require_one_run
-from kingyo.cli.terminal import echo
-from kingyo.errors import KingyoError
+from kingyo.cli.output import echo, print_json
+from kingyo.cli.run import print_ratings, require_one_run
+from kingyo.errors import KingyoError, unknown_name_error
+from kingyo.io.units import counted
 from kingyo.types import SPLITS, Split
 
 if TYPE_CHECKING:
-    from kingyo.rating.session import SessionSettings
+    from kingyo.rating.server import RatingServer, SessionSettings
     from kingyo.store import RunStore
 
 _LONGEST_NAME = 80
@@ -70,32 +73,24 @@ def rate(
         elif train is not None:
             _train(store, train, features, as_json=as_json)
         else:
-            address = Address(host=host, port=port, opens_browser=not no_browser and has_browser())
-            serve(store, _settings(store, split, rater, pairs), address)
+            settings = _settings(store, split, rater, pairs)
+            _serve(store, settings, host, port, opens_browser=not no_browser and _has_browser())
 
 
 def _require_one_mode(*, as_json: bool, results: bool, train: Path | None) -> None:
     if results and train is not None:
-        raise KingyoError(
-            "--train", expected="no --results with it", received="both", remedy="Leave out one of them."
-        )
+        raise KingyoError("--train", "no --results with it", "both", "Leave out one of them.")
     if as_json and not results and train is None:
-        raise KingyoError(
-            "--json", expected="--results or --train with it", received="neither", remedy="Add --results."
-        )
+        raise KingyoError("--json", "--results or --train with it", "neither", "Add --results.")
 
 
 def _settings(store: RunStore, split: str, rater: str | None, pairs: int) -> SessionSettings:
-    from kingyo.rating.session import SessionSettings
+    from kingyo.rating.server import SessionSettings
 
     name = " ".join((_login() if rater is None else rater).split())
     if not 0 < len(name) <= _LONGEST_NAME:
-        raise KingyoError(
-            "--rater",
-            expected=f"a name of 1 to {_LONGEST_NAME} characters",
-            received=repr(name)[:80],
-            remedy="Give the name under which your choices are stored.",
-        )
+        remedy = "Give the name under which your choices are stored."
+        raise KingyoError("--rater", f"a name of 1 to {_LONGEST_NAME} characters", repr(name)[:80], remedy)
     return SessionSettings(rater=name, split=_split(store, split), pairs=pairs, title=str(store.fact("name")))
 
 
@@ -108,23 +103,55 @@ def _login() -> str:
 def _split(store: RunStore, name: str) -> Split:
     """Return a split whose pictures people may see now: test only when the run is finished."""
     splits: dict[str, Split] = {each: each for each in SPLITS}
-    split = splits.get(name)
-    if split is None:
-        raise KingyoError(
-            "--split", expected=" or ".join(SPLITS), received=f"'{name}'", remedy="Name one of them."
-        )
-    if split == "test" and store.status() != "finished":
-        raise KingyoError(
-            "--split test",
-            expected="a finished run",
-            received=f"a run that is {store.status()}",
-            remedy=f"Finish it with `kingyo resume {shlex.quote(str(store.folder))}`, or rate validation.",
-        )
-    return split
+    if name not in splits:
+        raise unknown_name_error("--split", name, SPLITS)
+    if name == "test" and store.status() != "finished":
+        remedy = f"Finish it with `kingyo resume {shlex.quote(str(store.folder))}`, or rate validation."
+        raise KingyoError("--split test", "a finished run", f"a run that is {store.status()}", remedy)
+    return splits[name]
+
+
+def _serve(store: RunStore, settings: SessionSettings, host: str, port: int, *, opens_browser: bool) -> None:
+    from kingyo.rating.pairs import require_models
+    from kingyo.rating.server import RatingServer, RatingSession
+    from kingyo.store.choices import ChoiceLog
+
+    models = require_models(store, settings.split)
+    items = {item.id: item for item in store.items()[settings.split]}
+    with ChoiceLog(store.folder) as log:
+        session = RatingSession(settings=settings, models=models, items=items, log=log)
+        with RatingServer(session, host, port) as server:
+            _announce(server)
+            if opens_browser:
+                threading.Thread(target=webbrowser.open, args=(server.url,), daemon=True).start()
+            with suppress(KeyboardInterrupt):
+                server.serve_forever(poll_interval=0.1)
+        folder, n = shlex.quote(str(store.folder)), session.n_judged()
+        echo(f"\n{settings.rater} has judged {n} of {settings.pairs} pairs, stored in {log.path}.")
+        echo(f"Next: `kingyo rate {folder}` goes on, `kingyo rate {folder} --results` shows strengths")
+
+
+def _announce(server: RatingServer) -> None:
+    settings = server.session.settings
+    pictures = {model.name: len(model.pictures) for model in server.session.models}
+    echo(
+        f"{settings.title}: {counted(len(pictures), 'model')} with up to "
+        f"{counted(max(pictures.values()), 'picture')} on {settings.split}. "
+        f"{settings.rater} has judged {server.session.n_judged()} of {settings.pairs} pairs."
+    )
+    echo(f"Rate at {server.url}")
+    if not server.is_local:
+        echo(f"Others use an address of this machine, port {server.server_port} and the same path.")
+    echo("Ctrl-C stops; every choice is stored at once.")
+
+
+def _has_browser() -> bool:
+    """Return whether a browser with a window can be opened, not one that takes over the terminal."""
+    has_window = sys.platform != "linux" or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
+    return has_window and sys.stdout is not None and sys.stdout.isatty()
 
 
 def _show_results(store: RunStore, *, as_json: bool) -> None:
-    from kingyo.cli.rating_tables import print_ratings
     from kingyo.rating.results import read_ratings
     from kingyo.results.summarize import summarize
 

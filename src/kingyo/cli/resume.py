@@ -1,17 +1,19 @@
-"""The commands that continue a run: ``resume`` and ``control``."""
+"""The commands that continue a run: ``resume``, ``control`` and ``tune``."""
 
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from contextlib import redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kingyo.cli.options import AsJson, RunFolder
-from kingyo.cli.run import finish, note_edited_file, print_run, require_one_run
-from kingyo.cli.terminal import echo
+from kingyo.cli.output import echo
+from kingyo.cli.run import finish, note_edited_file, print_run, require_one_run, run_to_end
 from kingyo.errors import KingyoError
 
 if TYPE_CHECKING:
@@ -19,39 +21,32 @@ if TYPE_CHECKING:
 
 AMOUNT = re.compile(r"\+([0-9]{1,15}(?:\.[0-9]{1,15})?)")
 
-Candidates = Annotated[
-    str | None,
-    typer.Option("--candidates", metavar="+N", help="Try N more candidates, even if the run has finished."),
-]
-ItemEvaluations = Annotated[
-    str | None,
-    typer.Option("--item-evaluations", metavar="+N", help="Grade N more answers in the search."),
-]
-Minutes = Annotated[str | None, typer.Option("--minutes", metavar="+M", help="Search M more minutes.")]
-Rescore = Annotated[
-    bool,
-    typer.Option(
-        "--rescore",
-        help="Score all candidates again with the current code and versions. The old scores are saved in a "
-        "file.",
-    ),
-]
-AcceptChanges = Annotated[
-    bool,
-    typer.Option(
-        "--accept-changes",
-        help="Continue with changed code or versions. show, report and the model card state it.",
-    ),
-]
-
 
 def resume(
     run: RunFolder,
-    candidates: Candidates = None,
-    item_evaluations: ItemEvaluations = None,
-    minutes: Minutes = None,
-    rescore: Rescore = False,
-    accept_changes: AcceptChanges = False,
+    candidates: Annotated[
+        str | None,
+        typer.Option(metavar="+N", help="Try N more candidates, even if the run has finished."),
+    ] = None,
+    item_evaluations: Annotated[
+        str | None, typer.Option(metavar="+N", help="Grade N more answers in the search.")
+    ] = None,
+    minutes: Annotated[str | None, typer.Option(metavar="+M", help="Search M more minutes.")] = None,
+    rescore: Annotated[
+        bool,
+        typer.Option(
+            "--rescore",
+            help="Score all candidates again with the current code and versions. The old scores are saved in "
+            "a file.",
+        ),
+    ] = False,
+    accept_changes: Annotated[
+        bool,
+        typer.Option(
+            "--accept-changes",
+            help="Continue with changed code or versions. show, report and the model card state it.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Resume an interrupted run, or extend the budget of a run.
@@ -73,12 +68,8 @@ def resume(
     options = {"candidates": candidates, "item_evaluations": item_evaluations, "minutes": minutes}
     more = {key: _amount(key, text) for key, text in options.items() if text is not None}
     if rescore and accept_changes:
-        raise KingyoError(
-            "--rescore",
-            expected="one of --rescore and --accept-changes",
-            received="both",
-            remedy="Leave --accept-changes out: after --rescore no scores of other versions are left.",
-        )
+        remedy = "Leave --accept-changes out: after --rescore no scores of other versions are left."
+        raise KingyoError("--rescore", "one of --rescore and --accept-changes", "both", remedy)
     require_one_run(run)
     with RunStore.open(run) as store:
         note_edited_file(store)
@@ -119,6 +110,47 @@ def control(
         print_run(store, as_json=as_json, control=name)
 
 
+def tune(
+    run: RunFolder,
+    keep: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A task file, or items of the run's task, that the tuned model must still solve.",
+        ),
+    ] = None,
+    limit: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=100,
+            help="With --keep: a model that loses more points there is not chosen.  \\[default: 2]",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a LoRA on the bred model of a finished run, with right answers to the fit items.
+
+    Validation chooses between the bred model, which wins ties, and LoRAs of
+    different learning rates; test is read once for the choice. The same
+    training on the best parent shows what breeding was worth. It needs the
+    extra `lora`. Rerun the command to resume after an interruption.
+
+    Example: `kingyo tune runs/first --keep general.yaml`
+    """
+    from kingyo.run.resume import add_tuning
+    from kingyo.store import RunStore
+
+    require_one_run(run)
+    with RunStore.open(run) as store:
+        if add_tuning(store, keep, limit):
+            command = shlex.join(("kingyo", "tune", str(run)))
+            run_to_end(store, None, quiet=as_json, command=command)
+        else:
+            echo("This run is already tuned.", err=True)
+        _print_tuned(store, as_json=as_json)
+
+
 def _amount(key: str, text: str) -> float:
     """Read the addition to a key of the budget, such as "+60"."""
     is_integer = key != "minutes"
@@ -126,12 +158,8 @@ def _amount(key: str, text: str) -> float:
     if match is not None and float(match[1]) > 0 and not (is_integer and "." in text):
         return int(match[1]) if is_integer else float(match[1])
     flag = f"--{key.replace('_', '-')}"
-    raise KingyoError(
-        flag,
-        expected=f"a plus sign and {'a whole number' if is_integer else 'a number'} above 0",
-        received=f"'{text}'",
-        remedy=f"For example, use {flag} +60.",
-    )
+    expected = f"a plus sign and {'a whole number' if is_integer else 'a number'} above 0"
+    raise KingyoError(flag, expected, f"'{text}'", f"For example, use {flag} +60.")
 
 
 def _apply_changes(store: RunStore, *, rescore: bool, accept_changes: bool) -> None:
@@ -145,3 +173,20 @@ def _apply_changes(store: RunStore, *, rescore: bool, accept_changes: bool) -> N
             echo(f"Note: {note or 'Nothing has changed since the scores of this run were made.'}")
         else:
             changes.require_same(store)
+
+
+def _print_tuned(store: RunStore, *, as_json: bool) -> None:
+    from kingyo.cli.tables import print_some
+    from kingyo.evolution import MAIN
+    from kingyo.results.summarize import summarize
+    from kingyo.run.config import TRAININGS, TUNED
+
+    if as_json:
+        print_run(store, as_json=True)
+        return
+    summary, folder = summarize(store), shlex.quote(str(store.folder))
+    print_some(summary, TRAININGS, "tuned against", "tuned")
+    is_tuned = summary.tuning is not None and summary.tuning.chosen.get(TUNED, 0) > 0
+    best = MAIN if summary.best is None else summary.best.trial.search
+    flag = f" --search {TUNED}" if is_tuned and best not in TRAININGS else ""
+    echo(f"\nNext: `kingyo export {folder} OUT{flag}` or `kingyo show {folder}`")

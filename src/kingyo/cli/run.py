@@ -5,17 +5,16 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kingyo.cli.as_json import print_json
-from kingyo.cli.terminal import echo
+from kingyo.cli.output import echo, print_json
 from kingyo.errors import Interrupted, KingyoError, report_errors
-from kingyo.io.units import counted
 
 if TYPE_CHECKING:
+    from kingyo.rating.results import SplitRating
     from kingyo.run.run import Run
     from kingyo.store import RunStore
 
@@ -47,21 +46,29 @@ def note_if_slow() -> None:
 
 def run_to_end(store: RunStore, run: Run | None, *, quiet: bool, command: str | None = None) -> None:
     """Run to the end with a live display; after an interrupt name the command that continues."""
+    from kingyo.api.runs import run_to_end as to_end
     from kingyo.cli.advice import warn_lost
-    from kingyo.cli.live_display import LiveDisplay, run_shown
+    from kingyo.cli.live_display import LiveDisplay
+    from kingyo.run.resume import is_complete
 
-    def message() -> str:
-        resume = shlex.join(("kingyo", "resume", str(store.folder)))
-        return f"Interrupted; all scores so far are stored. Continue with: {command or resume}"
-
+    resume = shlex.join(("kingyo", "resume", str(store.folder)))
     note_if_slow()
     warn_lost(store)
+    is_done = is_complete(store)
     with (
         redirect_stdout(sys.stderr),
-        LiveDisplay(store, quiet=quiet) as display,
-        interruptible(message),
+        LiveDisplay(quiet=quiet) as display,
+        interruptible(
+            lambda: f"Interrupted; all scores so far are stored. Continue with: {command or resume}"
+        ),
     ):
-        run_shown(store, run, display)
+        opened = to_end(store, run, display)
+    if is_done and not quiet:
+        flag = next(iter(opened.config.budget.model_dump(exclude_none=True))).replace("_", "-")
+        echo(
+            f"This run is finished: nothing is left to score. `{resume} --{flag} +N` extends its search.",
+            err=True,
+        )
 
 
 def finish(store: RunStore, run: Run | None = None, *, as_json: bool, control: str | None = None) -> None:
@@ -72,12 +79,11 @@ def finish(store: RunStore, run: Run | None = None, *, as_json: bool, control: s
 
 def print_run(store: RunStore, *, as_json: bool, control: str | None = None) -> None:
     """Print the summary of a run, advice, and the next commands; for a control only what it adds."""
-    from kingyo.advice import advise
-    from kingyo.cli.advice import print_advice, warn
-    from kingyo.cli.rating_tables import print_ratings
-    from kingyo.cli.tables import print_control, print_summary
+    from kingyo.cli.advice import warn
+    from kingyo.cli.tables import print_advice, print_some, print_summary
     from kingyo.rating.results import read_ratings
     from kingyo.results.summarize import summarize
+    from kingyo.views.search_advice import advise
 
     summary = summarize(store)
     advice = advise(store, summary)
@@ -86,7 +92,7 @@ def print_run(store: RunStore, *, as_json: bool, control: str | None = None) -> 
         people = {"people": {each.split: each.to_json() for each in ratings}} if ratings else {}
         print_json({**summary.to_json(), **people, "advice": [each.to_json() for each in advice]})
     elif control is not None and control in summary.controls:
-        print_control(summary, control)
+        print_some(summary, [control], control, "missing", name=control)
         echo(f"\nNext: `kingyo show {shlex.quote(str(store.folder))}`, {_next_commands(store)}")
     else:
         print_summary(summary)
@@ -95,8 +101,24 @@ def print_run(store: RunStore, *, as_json: bool, control: str | None = None) -> 
         echo(f"\nNext: {_next_commands(store)}")
 
 
+def print_ratings(ratings: Sequence[SplitRating]) -> None:
+    from rich.markup import escape
+
+    from kingyo.cli.console import Console, print_rows, print_text
+    from kingyo.rating.tables import rating_note, rating_table, rating_title
+
+    console = Console(highlight=False)
+    for rating in ratings:
+        head, rows = rating_table(rating)
+        texts = [[each if isinstance(each, str) else " ".join(each) for each in row] for row in (head, *rows)]
+        plain = [[each.replace("\N{NO-BREAK SPACE}", " ") for each in row] for row in texts]
+        title = f"{rating_title(rating)} [95% interval]"
+        console.print()
+        print_rows(console, plain[0], plain[1:], title=title, n_left=1, bold="bred")
+        print_text(console, escape(rating_note(rating)))
+
+
 def _next_commands(store: RunStore) -> str:
-    """Return the commands that go on from a run."""
     folder = shlex.quote(str(store.folder))
     commands = {
         "finished": f"`kingyo report {folder}` or `kingyo export {folder} OUT`",
@@ -106,17 +128,10 @@ def _next_commands(store: RunStore) -> str:
 
 
 def require_one_run(run: Path) -> None:
-    """Refuse the folder of several seeds, because each of them is a run."""
-    from kingyo.run.seed_runs import seed_folders
+    """Refuse the folder of several seeds; imported late, as the check is slow to import."""
+    from kingyo.run import seed_runs
 
-    seeds = seed_folders(run)
-    if seeds:
-        raise KingyoError(
-            str(run),
-            expected="the folder of one run",
-            received=f"the runs of {counted(len(seeds), 'seed')}",
-            remedy=f"Name one of them, such as {next(iter(seeds.values()))}.",
-        )
+    seed_runs.require_one_run(run)
 
 
 def note_edited_file(store: RunStore) -> None:

@@ -2,48 +2,44 @@
 
 from __future__ import annotations
 
-import math
 import re
+import shlex
+import sys
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, redirect_stdout
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from kingyo.cli.as_json import print_json
-from kingyo.cli.options import AllowPickle, AsJson
-from kingyo.cli.scout_choice import check_task, choose_for_task, measure, plan_choice, read
+from kingyo.cli.options import AllowPickle, AsJson, declared
+from kingyo.cli.output import echo, print_json
+from kingyo.cli.progress import Counts
+from kingyo.cli.run import interruptible
 from kingyo.errors import KingyoError
+from kingyo.io.units import counted, size_text
 
-TaskOption = Annotated[
-    Path | None,
-    typer.Option("--task", metavar="TASK.yaml", help="Begin a run that chooses sources for this task."),
-]
-
-
-class Licences(StrEnum):
-    """Which licences a candidate may have."""
-
-    ANY = "any"
-    STRICT = "strict"
-
-
-def _number(value: float | None) -> float | None:
-    """Refuse nan, which is within all bounds."""
-    if value is not None and math.isnan(value):
-        raise typer.BadParameter("nan is not a number.")
-    return value
-
+if TYPE_CHECKING:
+    from kingyo.scout import Catalogue
+    from kingyo.scout.for_task import ScoutRequest
 
 CANDIDATES = 400
 """Candidates of the search that follows a choice."""
-NEED_TASK = ("seed", "min_gain", "most", "max_size", "budget", "minutes", "frame", "dry_run")
+PER_CANDIDATE = (130, 600)
+"""Answers per candidate, with some room: 178 among 5 of the zoo, 277 to 348 among 18 of zoo/pool."""
+NEED_TASK = ("seed", "min_gain", "most", "max_size", "item_evaluations", "minutes", "frame", "dry_run")
 NEED_WEIGHTS = ("out", "max_bytes")
+OUT = Path("runs/scout")
 
 
+@declared(
+    "kingyo.scout.for_task:ScoutedSources",
+    *("hub", "limit", "licences", "min_gain", "most", "max_size", "item_evaluations", "minutes", "max_bytes"),
+    item_evaluations={"names": ("--budget",)},
+)
 def scout(
-    context: typer.Context,
+    options: dict[str, Any],
     where: Annotated[
         list[str] | None,
         typer.Argument(
@@ -54,35 +50,11 @@ def scout(
     base: Annotated[
         str | None, typer.Option("--base", help="The only base. Default: each that a candidate names.")
     ] = None,
-    hub: Annotated[
-        list[str] | None,
-        typer.Option("--hub", help="Also models of the Hub with a tag: base_model:finetune:org/name."),
+    task: Annotated[
+        Path | None,
+        typer.Option("--task", metavar="TASK.yaml", help="Begin a run that chooses sources for this task."),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Most models of each --hub.")] = 100,
-    licences: Annotated[
-        Licences, typer.Option("--licences", help="strict: exclude models with an unknown licence.")
-    ] = Licences.ANY,
-    task: TaskOption = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Draws the items of trial merges.")] = 0,
-    min_gain: Annotated[
-        float,
-        typer.Option(
-            "--min-gain",
-            min=0,
-            max=1,
-            callback=_number,
-            help="Least gain in mean score of a further source.",
-        ),
-    ] = 0.01,
-    most: Annotated[int | None, typer.Option("--most", min=1, max=100_000, help="Most sources.")] = None,
-    max_size: Annotated[
-        str | None, typer.Option("--max-size", help="Most bytes of all chosen sources, such as 30GB.")
-    ] = None,
-    budget: Annotated[int | None, typer.Option("--budget", min=1, help="Most answers to grade.")] = None,
-    minutes: Annotated[
-        float | None,
-        typer.Option("--minutes", min=0.01, max=1e7, callback=_number, help="Most minutes to score."),
-    ] = None,
     frame: Annotated[
         str | None,
         typer.Option("--frame", help="Candidate whose vision all merges have. Default: the first that sees."),
@@ -93,12 +65,7 @@ def scout(
     weights: Annotated[
         bool, typer.Option("--weights", help="Also read the weights of each group, and tell how they differ.")
     ] = False,
-    out: Annotated[Path, typer.Option("--out", help="Folder of what is measured, and of the run.")] = Path(
-        "runs/scout"
-    ),
-    max_bytes: Annotated[
-        str, typer.Option("--max-bytes", help="Most bytes of weights to read for a group, such as 20GB.")
-    ] = "20GB",
+    out: Annotated[Path, typer.Option("--out", help="Folder of what is measured, and of the run.")] = OUT,
     allow_pickle: AllowPickle = False,
     as_json: AsJson = False,
 ) -> None:
@@ -109,28 +76,20 @@ def scout(
 
     Example: `kingyo scout models/ org/name --task task.yaml`
     """
-    from kingyo.scout.for_task import ScoutRequest, check_rest, no_models_error
+    from kingyo.api.scouting import check_task, measure_candidates, read_candidates
+    from kingyo.scout.for_task import ScoutedSources, ScoutRequest, check_rest, no_models_error
 
-    _require_used(context, has_task=task is not None, has_weights=weights)
-    if not (where or hub):
+    defaults = ScoutedSources.model_fields
+    given = {key for key, value in options.items() if value not in (defaults[key].default, [])}
+    own = {"seed": seed != 0, "frame": frame is not None, "dry_run": dry_run, "out": out != OUT}
+    _require_used(given | {key for key in own if own[key]}, has_task=task is not None, has_weights=weights)
+    if not (where or options["hub"]):
         raise no_models_error((), ())
-    wanted: dict[str, object] = {
-        "where": where or [],
-        "hub": hub or [],
-        "limit": limit,
-        "licences": str(licences),
-        "min_gain": min_gain,
-        "most": most,
-        "max_size": max_size,
-        "item_evaluations": budget,
-        "minutes": minutes,
-        "max_bytes": max_bytes,
-    }
     data: dict[str, object] = {
         "name": re.sub(r"[^A-Za-z0-9_.-]+", "-", out.resolve().name).strip("-._") or "scout",
         "seed": seed,
         **({} if base is None else {"base": base}),
-        "sources": {"scout": {key: value for key, value in wanted.items() if value is not None}},
+        "sources": {"scout": {"where": where or [], **{key: options[key] for key in given}}},
         **({} if frame is None else {"merge": {"frame": frame}}),
         **({"allow_pickle": True} if allow_pickle else {}),
         "budget": {"candidates": CANDIDATES},
@@ -143,29 +102,126 @@ def scout(
         request = replace(request, data={**data, "task": {"file": str(task)}})
         check_rest(request.data, Path())
         if dry_run:
-            plan_choice(read(request, show=not as_json), request, as_json=as_json)
+            print_choice_plan(request, as_json=as_json)
         else:
-            choose_for_task(request, as_json=as_json)
+            _choose(request, as_json=as_json)
         return
-    found = read(request, show=not as_json)
-    if weights:
-        found = measure(found, request, show=not as_json)
+    show = _catalogue_shown(quiet=as_json)
+    with keeping(out), Counts() as progress:
+        found = read_candidates(request, progress)
+        show(found)
+        if weights:
+            found = measure_candidates(found, request, progress)
+            show(found)
     if as_json:
         print_json(found.to_json())
     if not found.n_mergeable:
         raise typer.Exit(1)
 
 
-def _require_used(context: typer.Context, *, has_task: bool, has_weights: bool) -> None:
+def _require_used(given: Collection[str], *, has_task: bool, has_weights: bool) -> None:
     """Check that no option is given that needs another one."""
-    needs = {} if has_task else dict.fromkeys(NEED_TASK, "--task TASK.yaml")
-    needs |= {} if has_task or has_weights else dict.fromkeys(NEED_WEIGHTS, "--weights or --task TASK.yaml")
+    needs: dict[str, str] = {}
+    if not has_task:
+        needs |= dict.fromkeys(NEED_TASK, "--task TASK.yaml")
+        if not has_weights:
+            needs |= dict.fromkeys(NEED_WEIGHTS, "--weights or --task TASK.yaml")
     for name, needed in needs.items():
-        source = context.get_parameter_source(name)
-        if source is not None and source.name != "DEFAULT":
-            raise KingyoError(
-                f"--{name.replace('_', '-')}",
-                expected=f"{needed} as well",
-                received="neither" if " or " in needed else "none",
-                remedy="Add it, or leave this option out, which has no effect without it.",
-            )
+        if name in given:
+            flag = "budget" if name == "item_evaluations" else name.replace("_", "-")
+            received = "neither" if " or " in needed else "none"
+            remedy = "Add it, or leave this option out, which has no effect without it."
+            raise KingyoError(f"--{flag}", f"{needed} as well", received, remedy)
+
+
+def keeping(out: Path) -> AbstractContextManager[None]:
+    """Say after an interrupt where measurements are kept."""
+    return interruptible(
+        lambda: f"Interrupted. Rerun the command to continue; {out} keeps what was measured."
+    )
+
+
+def _catalogue_shown(*, quiet: bool) -> Callable[[Catalogue], None]:
+    """Return what prints the tables of a catalogue, and when it is measured those of its structures."""
+
+    from kingyo.cli.scout_tables import print_catalogue, print_structures
+
+    stdout: TextIO = sys.stdout
+    before: Catalogue | None = None
+
+    def show(found: Catalogue) -> None:
+        nonlocal before
+        with redirect_stdout(stdout):  # graders may print meanwhile
+            if quiet:
+                return
+            if before is None:
+                print_catalogue(found)
+            else:
+                print_structures(found, before)
+        before = found
+
+    return show
+
+
+def print_choice_plan(request: ScoutRequest, *, as_json: bool) -> None:
+    """Print what a choice would read and score."""
+    from kingyo.api.scouting import plan_choice, read_candidates
+    from kingyo.run.choice import answers_alone
+
+    with interruptible(lambda: "Interrupted; nothing was written."), Counts() as progress:
+        found = read_candidates(request, progress)
+        _catalogue_shown(quiet=as_json)(found)
+        with redirect_stdout(sys.stderr):
+            candidates = plan_choice(found, request, progress)
+    members, n_fit = candidates.group.members, len(candidates.run.items["fit"])
+    n, most = len(members), request.wanted.item_evaluations or sys.maxsize
+    low, high = (min(each * n, most) for each in PER_CANDIDATE)
+    n_bytes = min(request.max_bytes, sum(each.facts.n_bytes or 0 for each in members))
+    alone = answers_alone(n, n_fit)
+    if as_json:
+        plan = {"candidates": n, "fit_items": n_fit, "bytes": n_bytes}
+        answers = {"answers_of_single_candidates": alone, "answers": [low, high]}
+        print_json({**found.to_json(), "plan": {**plan, **answers}})
+        return
+    limits = f"{request.named('item_evaluations')} and minutes limit it."
+    for line in (
+        f"Task {candidates.run.task.name}: {counted(n_fit, 'fit item')}. "
+        f"{counted(n, 'candidate')} for {candidates.group.base}.",
+        f"The weights are read once, {size_text(n_bytes)} at most. Near-duplicates are then left out.",
+        f"The base and each candidate alone: {alone:,} answers. The whole choice: about {low:,} to {high:,}; "
+        f"{limits} The search is planned when sources are chosen.",
+    ):
+        echo(line)
+
+
+def _choose(request: ScoutRequest, *, as_json: bool) -> None:
+    """Choose sources for a task in a new run, or in the one of the same request, and print them."""
+    from kingyo.api.runs import choose
+    from kingyo.api.scouting import begin_choice, find_candidates
+    from kingyo.cli.advice import warn
+    from kingyo.cli.live_display import LiveDisplay
+    from kingyo.cli.scout_tables import print_choice
+    from kingyo.run.chosen import CHOSEN, is_choosing
+
+    show, command = _catalogue_shown(quiet=as_json), shlex.join(("kingyo", *sys.argv[1:]))
+    with redirect_stdout(sys.stderr), keeping(request.out), Counts(quiet=as_json) as progress:
+        candidates = find_candidates(request, progress, show)
+        run = begin_choice(candidates)
+    with run:
+        if is_choosing(run.begun):
+            with (
+                redirect_stdout(sys.stderr),
+                interruptible(lambda: f"Interrupted; continue with: {command}"),
+                LiveDisplay(quiet=as_json) as display,
+            ):
+                display.begin(run.begun)
+                choose(run, display)
+        choice = run.begun.fact(CHOSEN)
+        assert choice is not None, "the choice is made"
+    for each in candidates.licence_warnings(choice):
+        warn(each)
+    if as_json:
+        print_json({"choice": choice.to_json(), "not_tried": dict(candidates.left_out)})
+        return
+    print_choice(choice)
+    echo(f"Next: `kingyo resume {shlex.quote(str(request.out))}` breeds a model from them.")

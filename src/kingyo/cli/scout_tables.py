@@ -1,4 +1,4 @@
-"""Tables of ``kingyo scout``."""
+"""Tables of ``kingyo scout``: candidates, what their weights show, and the chosen sources."""
 
 from __future__ import annotations
 
@@ -9,16 +9,25 @@ from rich.markup import escape
 from rich.table import Table
 
 from kingyo.cli.console import Console, plain_table, print_table, print_text
-from kingyo.io.units import count_text, counted, percent, size_text
+from kingyo.io.units import count_text, percent, size_text
 
 if TYPE_CHECKING:
     from kingyo.run.chosen import ChosenSources
-    from kingyo.scout import Candidate, Catalogue
+    from kingyo.scout import Candidate, Catalogue, Group, Structure
 
 _COLUMNS = ("model", "architecture", "dtype", "licence", "languages", "date", "parameters", "size")
 _N_LEFT = 6
 _MOST_LANGUAGES = 3
 _UNKNOWN = "–"
+
+
+_MEASURES = ("model", "remark", "closest other", "change", "cosine", "sign conflict")
+_N_NAMES = 3
+_MEASURES_LEGEND = (
+    "change: ‖δ‖ / ‖base‖, where δ is the difference from the base; cosine: of δ with that of the closest "
+    "other; sign conflict: opposite signs among the numbers that both change (50% is chance), mean over the "
+    "others."
+)
 
 
 def print_catalogue(found: Catalogue) -> None:
@@ -34,7 +43,7 @@ def print_catalogue(found: Catalogue) -> None:
             print_text(console, escape(line))
     for base, problem in found.unread.items():
         print_text(console, escape(f"The base {base} cannot be read: {problem}"))
-    print_text(console, escape(counts_text(found)))
+    print_text(console, escape(found.in_words))
 
 
 def _print_members(console: Console, members: Sequence[Candidate]) -> None:
@@ -91,16 +100,45 @@ def _languages(candidate: Candidate) -> str:
     return ", ".join(names[:_MOST_LANGUAGES]) + more
 
 
-def counts_text(found: Catalogue) -> str:
-    """Return how many candidates can be merged, and how many are excluded for each reason."""
-    total = counted(found.n_mergeable + len(found.excluded), "candidate")
-    one, all_ = ("fits the base", "fit the base") if found.base else ("can be merged", "can be merged")
-    if not found.n_mergeable:
-        fits = f"none of them {one}{'' if found.base else ' with another'}"
-    else:
-        fits = f"{found.n_mergeable} {one if found.n_mergeable == 1 else all_}"
-        fits += f" in {len(found.groups)} groups" if len(found.groups) > 1 else ""
-    return f"{total}: {fits}; {found.excluded_in_words}."
+def print_structures(measured: Catalogue, before: Catalogue) -> None:
+    """Print a table for each group, and the candidates that the weights exclude."""
+    console = Console(highlight=False)
+    shown = [(group, group.structure) for group in measured.groups if group.structure is not None]
+    for group, structure in shown:
+        print_text(console, escape(_measured_text(group, structure)))
+        print_table(console, _structure_table(structure))
+    if shown:
+        print_text(console, _MEASURES_LEGEND)
+    known = {each.reference for each in before.excluded}
+    for each in measured.excluded:
+        if each.reference not in known:
+            print_text(console, escape(f"{each.reference} is excluded: {each.exclusion}"))
+
+
+def _measured_text(group: Group, structure: Structure) -> str:
+    """Return what was measured."""
+    share = structure.measured_share
+    part = "all weights" if share == 1 else f"{percent(share)} of the weights, within --max-bytes"
+    if group.base is None:
+        return f"Measured {part}. There is no base: δ is the difference from the mean of these models."
+    return f"Measured {part} against {group.base}."
+
+
+def _structure_table(structure: Structure) -> Table:
+    table = plain_table(*_MEASURES, n_left=_N_NAMES)
+    for i, each in enumerate(structure.members):
+        closest = structure.closest(i)
+        remark = "; ".join(each.findings(has_base=structure.base is not None))
+        other = "–" if closest is None else structure.members[closest[0]].reference
+        cosine = "–" if closest is None else f"{closest[1]:.3f}"
+        conflict = structure.mean_conflict(i)
+        numbers = (_share(each.change), cosine, _share(conflict))
+        table.add_row(*map(escape, (each.reference, remark or "–", other, *numbers)))
+    return table
+
+
+def _share(share: float | None) -> str:
+    return "–" if share is None else percent(share)
 
 
 def print_choice(choice: ChosenSources) -> None:

@@ -1,24 +1,22 @@
-"""The commands that present a run: ``show`` and ``report``."""
+"""The commands that read a run: ``show``, ``report``, ``export`` and ``recipe``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from kingyo.cli.as_json import print_json
-from kingyo.cli.options import TRIALS, AsJson, RunFolder
+from kingyo.cli.options import TRIALS, AsJson, RunFolder, declared
+from kingyo.cli.output import echo, print_json
 from kingyo.cli.run import print_run, require_one_run
-from kingyo.cli.terminal import echo
 from kingyo.errors import KingyoError, report_errors
-from kingyo.io.units import counted, percent
 
 if TYPE_CHECKING:
-    from kingyo.results.seed_spread import SeedSummary
-    from kingyo.stats import Interval
-    from kingyo.store import RunStore
+    from kingyo.api.results import ExportOptions
+    from kingyo.recipe import RecipeBook
+    from kingyo.store import RunStore, StoredTrial
 
 
 def show(
@@ -45,12 +43,7 @@ def show(
     from kingyo.store import RunStore
 
     if answers is not None and trial is None:
-        raise KingyoError(
-            "--answers",
-            expected="--trial with it",
-            received="no --trial",
-            remedy="Add --trial, such as --trial 0.",
-        )
+        raise KingyoError("--answers", "--trial with it", "no --trial", "Add --trial, such as --trial 0.")
     if seed_folders(run) and trial is None:
         print_spread(run, as_json)
         return
@@ -72,9 +65,9 @@ def report(
     Example: `kingyo report runs/first`
     """
     from kingyo.cli.advice import warn, warn_lost
-    from kingyo.report import write_report
     from kingyo.store import RunStore
     from kingyo.store.choices import read_choices
+    from kingyo.views.page import write_report
 
     require_one_run(run)
     with RunStore.read(run) as store:
@@ -103,65 +96,123 @@ def print_spread(folder: Path, as_json: bool) -> None:
     if as_json:
         print_json(spread.to_json())
         return
-    for line in (*_score_lines(spread), *_remarks(spread), *_choice(spread)):
+    for line in spread.sentences():
         echo(line)
 
 
-def _score_lines(spread: SeedSummary) -> Iterator[str]:
-    by = spread.decided_by
-    unit, points = ("", " points") if by is None else (f" of {by}", "")
-    scores = ", ".join(percent(score) if by is None else f"{score:.4g}" for score in spread.bred)
-    yield (
-        f"{counted(len(spread.seeds), 'seed')} ({', '.join(map(str, spread.seeds))}): "
-        f"the winner {'scores' if by is None else 'has'} {scores}{unit} on test."
-    )
-    mean = _points(spread.mean, is_share=by is None, sign="", unit="%")
-    yield f"Mean {mean}{unit} (Student's t over the searches; the test items are the same)."
-    for name, each in spread.ahead.items():
-        yield f"bred − {name}: {_points(each, is_share=by is None)}{points}, paired by seed"
+@declared(
+    "kingyo.api.results:ExportOptions",
+    trial={"metavar": "TRIAL"},
+    search={"metavar": "SEARCH"},
+    pipeline={"names": ("--pipeline/--no-pipeline",)},
+)
+def export(
+    options: ExportOptions,
+    run: RunFolder,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to create.")],
+) -> None:
+    """Write the best model of a run as a Hugging Face folder with its recipe and model card.
+
+    The default is the bred model, with two exceptions: a control's winner that
+    is ahead of it by more than a standard error on fit and validation together,
+    and the best baseline if the better of these is not ahead of it by as much.
+    If both have the same score on every item, the baseline is not written.
+
+    Example: `kingyo export runs/first my-model`
+    """
+    from kingyo.cli.advice import note_versions, warn_lost
+    from kingyo.export import choose
+    from kingyo.export import export as export_trial
+    from kingyo.run.config import TRAININGS
+    from kingyo.run.run import Run
+    from kingyo.store import RunStore
+    from kingyo.types import MEDIA, AnswersImages, GeneratesText
+
+    require_one_run(run)
+    with RunStore.read(run) as store:
+        warn_lost(store)
+        search = options.search
+        chosen = choose(store, trial=options.trial, search=search, pick=options.pick, best=options.best)
+        how = {"pipeline": options.pipeline, "single_file": options.single_file}
+        folder = export_trial(store, out, chosen, **how)
+        note_versions(store, "exported")
+        _print_choice(store, chosen, folder, is_default=options.trial is None and search is None)
+        if search in TRAININGS and chosen.search != search:
+            echo(f"--search {search}: no LoRA was chosen, so this is the model without one.")
+        kind = Run.stored(store).kind
+        if GeneratesText in kind.provides:
+            shown = min(folder.glob(f"{MEDIA}/*"), default=None) if AnswersImages in kind.provides else None
+            image = "" if shown is None else f" --image {shlex.quote(str(shown))}"
+            echo(f"Try it: kingyo chat {shlex.quote(str(folder))}{image}")
 
 
-def _remarks(spread: SeedSummary) -> Iterator[str]:
-    if spread.decided_by is None:
-        yield (
-            f"The prediction made before test was read held in {spread.predicted_inside} of "
-            f"{counted(len(spread.seeds), 'run')}."
-        )
-    if spread.copied:
-        yield f"{spread.copied:,} scores of baselines were copied from another seed instead of scored again."
-    for seed, more in spread.extensions.items():
-        yield f"Seed {seed} had {more}, so the seeds differ in cost."
-    for seed, renewal in spread.renewals.items():
-        yield f"Seed {seed}: {renewal}"
-    for seed, warning in spread.lost.items():
-        yield f"Warning: seed {seed}: {warning}"
-    if spread.not_compared is not None:
-        yield spread.not_compared
+def _print_choice(store: RunStore, chosen: StoredTrial, out: Path, *, is_default: bool) -> None:
+    from kingyo.evolution import BASELINES, MAIN
+    from kingyo.export.contact_sheet import FILE as SHEET
+    from kingyo.results.model_result import MIXTURES
+    from kingyo.results.side_by_side import contact_sheet
+    from kingyo.results.summarize import summarize
+    from kingyo.results.trials import describe_trial
+    from kingyo.views.statements import ahead_on_test, beside_baselines, better_than_bred
+
+    is_copy = chosen.search == BASELINES and chosen.name not in MIXTURES
+    echo(f"Wrote {out}: {describe_trial(chosen)}{', a copy of it' if is_copy else ''}.")
+    summary = summarize(store)
+    if not (out / SHEET).exists() and contact_sheet(store, summary, MAIN) is not None:
+        echo("Note: no contact sheet, because pictures of the run are missing or changed.", err=True)
+    scores = beside_baselines(summary, chosen)
+    if scores is not None:
+        echo(scores)
+    better = better_than_bred(summary) if is_default else None
+    if better is not None and chosen.search != MAIN:
+        echo(f"{better} `--search main` writes the bred model.")
+    on_test = ahead_on_test(summary) if is_default else None
+    if on_test is not None:
+        echo(on_test)
 
 
-def _choice(spread: SeedSummary) -> Iterator[str]:
-    """Suggest the seed to export: the best on validation, since test must not choose."""
-    from kingyo.results.model_result import interval_in_words
+def recipe(
+    file: Annotated[Path, typer.Argument(metavar="RECIPE.yaml|RUN", help="A recipe file or a run folder.")],
+    form: Annotated[
+        Literal["path", "slices"] | None,
+        typer.Option(
+            "--as",
+            help="slices: write layer paths as slices of mergekit. path: write one-source slices as a path.",
+        ),
+    ] = None,
+    trial: Annotated[
+        str | None,
+        typer.Option(
+            "--trial",
+            metavar="TRIAL",
+            help=f"Trial of the run: {TRIALS}.  \\[default: the best model, as in `kingyo export`]",
+        ),
+    ] = None,
+) -> None:
+    """Print a recipe, or the recipe of the best model of a run, as YAML for `kingyo merge`.
 
-    if len(spread.seeds) == 1:
-        yield f"To export its winner: {spread.command}"
-        return
-    validation, test = (
-        interval_in_words(spread.winner.counts_on(split), spread.decided_by)
-        for split in ("validation", "test")
-    )
-    yield f"To export the best on validation, seed {spread.best}: {spread.command}"
-    yield (
-        f"Its {validation} on validation is the best of {len(spread.seeds)} so it is optimistic; on test "
-        f"it {'scores' if spread.decided_by is None else 'has'} {test}."
-    )
+    Example: `kingyo recipe runs/first > recipe.yaml`
+    """
+    from kingyo.recipe import rewritten
+
+    book = _read_recipes(file, trial)
+    if form is not None:
+        book = rewritten(book, form)
+    echo(book.to_yaml(), nl=False)
 
 
-def _points(value: Interval, *, is_share: bool, sign: Literal["", "+"] = "+", unit: str = "") -> str:
-    from kingyo.results.seed_spread import why_unbounded
+def _read_recipes(file: Path, trial: str | None) -> RecipeBook:
+    from kingyo.recipe import NamedRecipe, RecipeBook, load_recipes
 
-    reason = why_unbounded(value)
-    if reason is not None:
-        score = f"{100 * value.score:{sign}.1f}{unit}" if is_share else f"{value.score:{sign}.4g}"
-        return f"{score} [{reason}]"
-    return value.in_percent(unit, sign) if is_share else value.plain(sign)
+    if not file.is_dir():
+        if trial is not None:
+            raise KingyoError("--trial", "a run folder", str(file), "Leave --trial out.")
+        return load_recipes(file)
+    from kingyo.cli.advice import warn_lost
+    from kingyo.export import choose, recipe_of
+    from kingyo.store import RunStore
+
+    with RunStore.read(file) as store:
+        warn_lost(store)
+        recipe = recipe_of(store, choose(store, trial=trial))
+    return RecipeBook(steps=(NamedRecipe(name=None, recipe=recipe),))

@@ -10,17 +10,17 @@ import yaml
 from rich.markup import escape
 
 from kingyo.cli.console import Console, print_text
-from kingyo.cli.tables import print_path
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, stored_objectives
 from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.io.units import counted, percent
 from kingyo.results.estimates import FitEstimate, estimate
-from kingyo.results.families import means_by_family
+from kingyo.results.genes import means_by_family
 from kingyo.results.layer_paths import NamedPath, read_run_layers
 from kingyo.results.learning import describe_lesson
-from kingyo.results.model_result import ModelResult, read_model_result, score_formatter, token_limits
+from kingyo.results.model_result import ModelResult, read_model_result, token_limits
 from kingyo.results.trials import describe_trial, failure_of, find_trial, reference_to
+from kingyo.results.unit import SHARES, unit_of
 from kingyo.stats import interval_json
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import SPLITS, Item, ItemScore, Lesson
@@ -40,7 +40,6 @@ class ItemAnswer:
     limit: int
 
     def to_json(self) -> dict[str, object]:
-        """Return item and answer as JSON data."""
         item, answer = self.item, self.answer
         return {
             "item": item.id,
@@ -64,12 +63,9 @@ def worst_answers(store: RunStore, trial: StoredTrial, n: int) -> list[ItemAnswe
     """
     evaluation = store.evaluation(trial.id, "fit")
     if evaluation is None or not evaluation.scores:
-        raise KingyoError(
-            "--answers",
-            expected="a trial that was scored on fit",
-            received="a trial without answers so far" if evaluation is None else "a failed trial",
-            remedy=f"See its scores with `kingyo show {shlex.quote(str(store.folder))} --trial N`.",
-        )
+        received = "a trial without answers so far" if evaluation is None else "a failed trial"
+        remedy = f"See its scores with `kingyo show {shlex.quote(str(store.folder))} --trial N`."
+        raise KingyoError("--answers", "a trial that was scored on fit", received, remedy)
     items = {item.id: item for item in store.items()["fit"]}
     worst = sorted(evaluation.scores, key=lambda each: each.score)[:n]
     limits = token_limits(store)
@@ -127,7 +123,6 @@ class TrialDetails:
     answers: list[ItemAnswer] | None
 
     def to_json(self) -> dict[str, object]:
-        """Return the trial as JSON data."""
         trial, result = self.trial, self.result
         return {
             "run": str(self.store.folder),
@@ -175,7 +170,8 @@ def print_trial(details: TrialDetails) -> None:
         print_answers(console, details.answers)
         return
     if details.path is not None:
-        print_path(console, details.path, f"trial {reference_to(details.trial)}")
+        for line in details.path.sentences(f"trial {reference_to(details.trial)}"):
+            print_text(console, escape(line))
     for line in _recipe_lines(details):
         console.print(escape(line), soft_wrap=True)
 
@@ -210,8 +206,8 @@ def _score_lines(details: TrialDetails) -> Iterator[str]:
         if score is not None:
             cut = f", {counted(result.cut[split], 'answer')} cut" if result.cut.get(split) else ""
             is_partial = split == "fit" and details.estimate is not None
-            n = f"measured on {score.items}" if is_partial else f"n={score.size}"
-            yield f"{split}: {score.in_percent('%')}, {n}{cut}"
+            n = f"measured on {score.items}" if is_partial else f"n = {score.size}"
+            yield f"{split}: {SHARES.bounded(score)}, {n}{cut}"
 
 
 def _search_lines(details: TrialDetails) -> Iterator[str]:
@@ -221,10 +217,10 @@ def _search_lines(details: TrialDetails) -> Iterator[str]:
     value = None if outcome is None else outcome.value
     objectives = stored_objectives(store)
     if objectives.by_set and value is not None:
-        yield f"objective, {objectives.title} on fit: {score_formatter(objectives)(value)}"
+        yield f"objective, {objectives.title} on fit: {unit_of(objectives).text(value)}"
     if details.estimate is not None:
         estimated = f"estimated for all {len(store.items()['fit']):,} items"
-        yield f"fit: {details.estimate.score.in_percent('%')}, {estimated} from all trials"
+        yield f"fit: {SHARES.bounded(details.estimate.score)}, {estimated} from all trials"
         told = None if value is None or objectives.by_set else percent(value)
         if told not in (None, percent(details.estimate.score.score)):
             yield f"  In the search it counted as {told}: fewer trials had shown how hard these items are."

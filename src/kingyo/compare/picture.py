@@ -24,7 +24,7 @@ def drawer(target: Path) -> Callable[[CheckpointComparison], bytes]:
     if target.suffix.lower() not in known:
         expected = "a file that ends in .png or .html"
         remedy = "Use a name such as differences.png."
-        raise KingyoError("--picture", expected=expected, received=str(target), remedy=remedy)
+        raise KingyoError("--picture", expected, str(target), remedy)
     require_extra("--picture", "report")
     return known[target.suffix.lower()]
 
@@ -115,7 +115,6 @@ def _charts(
 
 
 def _rows(groups: Mapping[str, ComparisonSums], values: Mapping[str, Value]) -> Rows:
-    """Return one row per group and series that has a value."""
     return [
         {"group": group, "name": name, "value": number}
         for group, sums in groups.items()

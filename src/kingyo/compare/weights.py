@@ -293,7 +293,7 @@ def _compatible(models: Sequence[Checkpoint], base: Checkpoint | None) -> tuple[
     if len(models) + (base is not None) < 2:
         expected = "two models or more, or one model and its base"
         remedy = "Name another model, or a base with --base."
-        raise KingyoError("models", expected=expected, received=f"{len(models)}", remedy=remedy)
+        raise KingyoError("models", expected, f"{len(models)}", remedy)
     checkpoints = [*models, *([] if base is None else [base])]
     like, *others = checkpoints
     if len({len(each.layout.parts) > 1 for each in checkpoints}) == 1:
@@ -330,7 +330,6 @@ def _measure(tensors: Sequence[Tensor], progress: Callable[[int], None], *, has_
 
 
 def _fill_weights(rows: Tensor, sums: ComparisonSums) -> None:
-    """Fill in the sums over weights; each row is a model."""
     sums.products[:] = (rows @ rows.T).numpy()
     for i, j in combinations(range(len(rows)), 2):
         gap = rows[i] - rows[j]
@@ -371,9 +370,5 @@ class _Histogram:
 def _check_finite(name: str, sums: ComparisonSums, models: Sequence[Checkpoint]) -> None:
     for i, model in enumerate(models):
         if not np.isfinite(sums.products[i, i]):
-            raise KingyoError(
-                f"{model.reference}: {name}",
-                expected="finite weights",
-                received="NaN or infinity",
-                remedy="Leave this model out, or download it again.",
-            )
+            remedy = "Leave this model out, or download it again."
+            raise KingyoError(f"{model.reference}: {name}", "finite weights", "NaN or infinity", remedy)

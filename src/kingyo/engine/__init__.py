@@ -5,12 +5,12 @@
 """
 
 from kingyo.engine.book import rooted as rooted
+from kingyo.engine.execute import MergeOptions as MergeOptions
 from kingyo.engine.folder import to_folder as to_folder
 from kingyo.engine.in_place import into as into
 from kingyo.engine.jobs import TensorInput as TensorInput
 from kingyo.engine.jobs import TensorJob as TensorJob
 from kingyo.engine.jobs import compute as compute
-from kingyo.engine.options import MergeOptions as MergeOptions
 from kingyo.engine.plan import Plan as Plan
 from kingyo.engine.plan import plan as plan
 from kingyo.engine.sources import Sources as Sources

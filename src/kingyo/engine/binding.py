@@ -11,32 +11,10 @@ from dataclasses import dataclass, replace
 from kingyo.checkpoints import Checkpoint, Stack, TensorInfo, with_layers
 from kingyo.checkpoints.views import counterpart
 from kingyo.engine.fitting import FittedModels, fit_models
-from kingyo.engine.jobs import TensorInput
+from kingyo.engine.jobs import TensorInput, TensorJob
 from kingyo.engine.modules import ModuleMerge, SliceInput, SliceKey, SliceMerge
 from kingyo.errors import KingyoError
 from kingyo.recipe import Recipe
-
-
-@dataclass(frozen=True, kw_only=True)
-class BoundTensor:
-    """A tensor of the output, and the tensors that it is merged from.
-
-    Attributes:
-        name: its name in the output.
-        info: the tensor of the template, or of a slice's first model, that gives shape and dtype.
-        inputs: the tensors to merge, without the base.
-        base: the tensor of the base, or None.
-        depth: depth of its layer in the slice or model, from 0 (first) to 1 (last). As in mergekit, a slice
-            of one layer has depth 1.
-        key: the merge that makes it; None for a copied tensor.
-    """
-
-    name: str
-    info: TensorInfo
-    inputs: tuple[TensorInput, ...]
-    base: TensorInput | None = None
-    depth: float = 0.0
-    key: SliceKey | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,22 +22,14 @@ class Binding:
     """The tensors of an output.
 
     Attributes:
-        tensors: all tensors, in the order of the template.
+        jobs: all tensors, in the order of the template, still without methods and parameters.
         fitted: the models that they are read from.
         template: the template of ``fitted``, with the output's layers if these are sliced.
     """
 
-    tensors: tuple[BoundTensor, ...]
+    jobs: tuple[TensorJob, ...]
     fitted: FittedModels
     template: Checkpoint
-
-    def varying(self, merges: Mapping[SliceKey, SliceMerge]) -> list[tuple[SliceMerge, list[BoundTensor]]]:
-        """Return the merges with gradients or filters, each with all its tensors."""
-        varying = {key: list[BoundTensor]() for key, merge in merges.items() if not merge.is_constant}
-        for tensor in self.tensors if varying else ():
-            if tensor.key in varying:
-                varying[tensor.key].append(tensor)
-        return [(merges[key], tensors) for key, tensors in varying.items()]
 
 
 def bind(recipe: Recipe, modules: Sequence[ModuleMerge], models: Mapping[str, Checkpoint]) -> Binding:
@@ -92,16 +62,14 @@ class _Binder:
         self._fits = fits
         self._modules = {module.name: module for module in modules}
         self._layers: dict[str, list[tuple[str, int]]] = {}
+        self._infos: dict[str, TensorInfo] = {}
 
     def run(self) -> Binding:
-        tensors = tuple(self._tensors())
-        return Binding(
-            tensors=tensors,
-            fitted=self._fits,
-            template=self._template(tensors) if self._layers else self._fits.template,
-        )
+        jobs = tuple(self._jobs())
+        template = self._template() if self._layers else self._fits.template
+        return Binding(jobs=jobs, fitted=self._fits, template=template)
 
-    def _tensors(self) -> Iterator[BoundTensor]:
+    def _jobs(self) -> Iterator[TensorJob]:
         template, assignment = self._fits.template, self._fits.assignment
         layout = template.layout
         for info in template.tensors.values():
@@ -119,41 +87,74 @@ class _Binder:
             elif module.name not in self._layers:  # the first tensor of a layer stands for all layers
                 yield from self._slices(module, _LayerShapes(template, stack))
 
-    def _copied(self, info: TensorInfo, reference: str) -> BoundTensor:
+    def _job(
+        self,
+        name: str,
+        info: TensorInfo,
+        inputs: tuple[TensorInput, ...],
+        base: TensorInput | None = None,
+        depth: float = 0.0,
+        key: SliceKey | None = None,
+    ) -> TensorJob:
+        self._infos[name] = replace(info, name=name)
+        return TensorJob(
+            name=name,
+            shape=info.shape,
+            dtype=info.stored_dtype if info.is_floating else info.dtype,
+            inputs=inputs,
+            base=base,
+            depth=depth,
+            key=key,
+        )
+
+    def _copied(self, info: TensorInfo, reference: str) -> TensorJob:
         shape = self._fits.models[reference].tensors[info.name].shape
         if shape != info.shape:
             expected = f"{list(info.shape)}, as resize gives it"
             received = f"{list(shape)} in {reference}, which it is copied from"
             remedy = "Merge this part too, or remove resize."
-            raise KingyoError(info.name, expected=expected, received=received, remedy=remedy)
-        inputs = (TensorInput(reference=reference, tensor=info.name),)
-        return BoundTensor(name=info.name, info=info, inputs=inputs)
+            raise KingyoError(info.name, expected, received, remedy)
+        return self._job(info.name, info, (TensorInput(reference=reference, tensor=info.name),))
 
-    def _complete(self, info: TensorInfo, module: ModuleMerge, at: int, depth: float) -> BoundTensor:
-        """Bind a tensor that every model has under the same name."""
-
+    def _complete(self, info: TensorInfo, module: ModuleMerge, at: int, depth: float) -> TensorJob:
         def read(entry: SliceInput) -> TensorInput:
             return TensorInput(reference=self._fits.keys[module.name, entry.reference], tensor=info.name)
 
         piece = module.by_position[at]
-        return BoundTensor(
-            name=info.name,
-            info=info,
-            inputs=tuple(read(entry) for entry in piece.merged),
-            base=piece.base and read(piece.base),
-            depth=depth,
-            key=(module.name, at),
-        )
+        inputs = tuple(map(read, piece.merged))
+        return self._job(info.name, info, inputs, piece.base and read(piece.base), depth, (module.name, at))
 
-    def _slices(self, module: ModuleMerge, shapes: _LayerShapes) -> Iterator[BoundTensor]:
+    def _slices(self, module: ModuleMerge, shapes: _LayerShapes) -> Iterator[TensorJob]:
         layers = self._layers[module.name] = []
         for at, piece in enumerate(module.pieces):
             assert piece.n_layers is not None
-            yield from _bind_slice(piece, (module.name, at), shapes, len(layers), self._fits.models)
+            yield from self._slice(piece, (module.name, at), shapes, len(layers))
             first = piece.entries[0]
             layers += [(first.reference, first.start + k) for k in range(piece.n_layers)]
 
-    def _template(self, tensors: Sequence[BoundTensor]) -> Checkpoint:
+    def _slice(
+        self, piece: SliceMerge, key: SliceKey, shapes: _LayerShapes, first: int
+    ) -> Iterator[TensorJob]:
+        """Yield the tensors of a slice; its first layer is this one of the output."""
+        assert piece.n_layers is not None
+        models = self._fits.models
+        stacks = {each.reference: shapes.counterpart(models[each.reference]) for each in piece.entries}
+        for each in piece.entries:
+            _check_range(each, piece, len(stacks[each.reference].blocks))
+        for k in range(piece.n_layers):
+            layers = [_SourceLayer(each, k, stacks[each.reference], models) for each in piece.entries]
+            for other in layers[1:]:
+                layers[0].check_like(other, piece.where)
+            shapes.check(layers[0].tensors, layers[0].title)
+            depth = k / (piece.n_layers - 1) if piece.n_layers > 1 else 1.0
+            for rest, info in layers[0].tensors.items():
+                inputs = tuple(
+                    TensorInput(reference=each.reference, tensor=each.tensors[rest].name) for each in layers
+                )
+                base, merged = (None, inputs) if piece.base is None else (inputs[0], inputs[1:])
+                yield self._job(f"{shapes.prefix}.{first + k}.{rest}", info, merged, base, depth, key)
+
+    def _template(self) -> Checkpoint:
         template = self._fits.template
         config = template.config
         for name, layers in self._layers.items():
@@ -165,7 +166,7 @@ class _Binder:
             reference=template.reference,
             path=template.path,
             config=config,
-            tensors={each.name: replace(each.info, name=each.name) for each in tensors},
+            tensors=self._infos,
             stem=template.stem,
         )
 
@@ -183,7 +184,6 @@ class _LayerShapes:
                 self._known.setdefault(stack.rest(name), set()).add(template.tensors[name].shape)
 
     def counterpart(self, model: Checkpoint) -> Stack:
-        """Return the layers of a model, which it may have under another name."""
         return _numbered(counterpart(self._template, model, self._stack), self.prefix, model)
 
     def check(self, tensors: Mapping[str, TensorInfo], layer: str) -> None:
@@ -194,35 +194,7 @@ class _LayerShapes:
                 expected = f"layers that fit {self._template.reference}, whose {rest} is {wanted}"
                 received = f"{list(info.shape)} in {layer}"
                 remedy = "Use slices of models of one architecture and size."
-                raise KingyoError(info.name, expected=expected, received=received, remedy=remedy)
-
-
-def _bind_slice(
-    piece: SliceMerge, key: SliceKey, shapes: _LayerShapes, first: int, models: Mapping[str, Checkpoint]
-) -> Iterator[BoundTensor]:
-    """Yield the tensors of a slice; its first layer is this one of the output."""
-    assert piece.n_layers is not None
-    stacks = {each.reference: shapes.counterpart(models[each.reference]) for each in piece.entries}
-    for each in piece.entries:
-        _check_range(each, piece, len(stacks[each.reference].blocks))
-    for k in range(piece.n_layers):
-        layers = [_SourceLayer(each, k, stacks[each.reference], models) for each in piece.entries]
-        for other in layers[1:]:
-            layers[0].check_like(other, piece.where)
-        shapes.check(layers[0].tensors, layers[0].title)
-        depth = k / (piece.n_layers - 1) if piece.n_layers > 1 else 1.0
-        for rest, info in layers[0].tensors.items():
-            inputs = tuple(
-                TensorInput(reference=each.reference, tensor=each.tensors[rest].name) for each in layers
-            )
-            yield BoundTensor(
-                name=f"{shapes.prefix}.{first + k}.{rest}",
-                info=info,
-                inputs=inputs if piece.base is None else inputs[1:],
-                base=None if piece.base is None else inputs[0],
-                depth=depth,
-                key=key,
-            )
+                raise KingyoError(info.name, expected, received, remedy)
 
 
 class _SourceLayer:
@@ -240,14 +212,14 @@ class _SourceLayer:
             owner, lacking = (self, other) if rest in self.tensors else (other, self)
             expected = "layers with the same tensors"
             received = f"'{rest}' in {owner.title} but not in {lacking.title}"
-            raise KingyoError(where, expected=expected, received=received, remedy="Merge layers of one kind.")
+            raise KingyoError(where, expected, received, "Merge layers of one kind.")
         for rest, mine in self.tensors.items():
             yours = other.tensors[rest]
             if mine.shape != yours.shape or mine.is_floating != yours.is_floating:
                 expected = f"{list(mine.shape)} {mine.dtype} as in {self.title}"
                 received = f"{list(yours.shape)} {yours.dtype} in {other.title}"
                 remedy = "Merge layers of models of one architecture."
-                raise KingyoError(yours.name, expected=expected, received=received, remedy=remedy)
+                raise KingyoError(yours.name, expected, received, remedy)
 
 
 def _numbered(stack: Stack | None, prefix: str, model: Checkpoint) -> Stack:
@@ -255,13 +227,13 @@ def _numbered(stack: Stack | None, prefix: str, model: Checkpoint) -> Stack:
         expected = f"layers called {prefix}.0 and so on"
         received = ", ".join(f"{each.prefix}.…" for each in model.layout.stacks) or "no layers"
         remedy = "Use slices of models of one architecture."
-        raise KingyoError(model.reference, expected=expected, received=received, remedy=remedy)
+        raise KingyoError(model.reference, expected, received, remedy)
     numbers = list(stack.blocks)
     if not stack.is_numbered or numbers != list(range(len(numbers))):
         expected = "layers that are numbered 0, 1, 2, …"
         received = f"{stack.prefix} with {', '.join(map(str, numbers[:5]))}, …"
         remedy = "Merge the complete model, below models:."
-        raise KingyoError(model.reference, expected=expected, received=received, remedy=remedy)
+        raise KingyoError(model.reference, expected, received, remedy)
     return stack
 
 
@@ -269,9 +241,7 @@ def _check_range(entry: SliceInput, piece: SliceMerge, n_layers: int) -> None:
     assert piece.n_layers is not None
     end = entry.start + piece.n_layers
     if end > n_layers:
-        raise KingyoError(
-            f"{piece.where}: layer_range of {entry.reference}",
-            expected=f"layers of [0, {n_layers}], which is all that it has",
-            received=f"[{entry.start}, {end}]",
-            remedy="Count layers from 0; the end is the number after the last layer.",
-        )
+        expected = f"layers of [0, {n_layers}], which is all that it has"
+        received = f"[{entry.start}, {end}]"
+        remedy = "Count layers from 0; the end is the number after the last layer."
+        raise KingyoError(f"{piece.where}: layer_range of {entry.reference}", expected, received, remedy)

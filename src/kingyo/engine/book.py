@@ -17,7 +17,7 @@ from kingyo.checkpoints.locate import open_together
 from kingyo.checkpoints.model_reference import path_from, whole_model
 from kingyo.engine.folder import out_tensors
 from kingyo.engine.modules import expand_modules
-from kingyo.engine.parameters import invalid_parameters, misplaced_parameters, missing_parameters
+from kingyo.engine.parameters import parameter_mistakes
 from kingyo.engine.plan import Plan, plan, planned_checkpoint
 from kingyo.engine.sources import Sources
 from kingyo.errors import KingyoError, Refuse, nearest, report_errors
@@ -82,7 +82,7 @@ def plan_steps(
         words = (BASE, UNION) if reference in tokenizers else ()
         near = nearest(reference, (*names, *words))  # it may be a misspelt name of a recipe
         remedy = f"Did you mean '{near}'? {error.remedy}" if near else error.remedy
-        refuse(KingyoError(error.argument, expected=error.expected, received=error.received, remedy=remedy))
+        refuse(KingyoError(error.argument, error.expected, error.received, remedy))
 
     templates = {step.recipe.template for step in book.steps if step.recipe.references}
     models = open_together(
@@ -131,9 +131,8 @@ def _check_parameters(recipe: Recipe, folder: Path, refuse: Refuse) -> None:
         method = METHODS.get(name)  # check the parameters of the method that was probably meant
     if method is None:
         return
-    for find in (misplaced_parameters, invalid_parameters, missing_parameters):
-        for error in find(recipe, method):
-            refuse(error)
+    for error in parameter_mistakes(recipe, method):
+        refuse(error)
     if not recipe.path:
         expand_modules(recipe, method)
 

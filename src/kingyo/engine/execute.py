@@ -7,23 +7,74 @@ the number of threads, except for methods that state otherwise (``methods.reprod
 from __future__ import annotations
 
 import math
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from threading import local
+from typing import cast
 
+from kingyo.checkpoints.writer import MAX_SHARD_BYTES
 from kingyo.engine.jobs import TensorJob, method_failed, not_finite, result
-from kingyo.engine.options import MergeOptions
 from kingyo.engine.sources import Sources
+from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, is_loaded, torch
 from kingyo.kernels import Lazy
 from kingyo.kernels.blocks import Span, spans
-from kingyo.kernels.loop_arguments import MAX_SOURCES
+from kingyo.kernels.loops import MAX_SOURCES
+from kingyo.kernels.machine_code import is_used
 from kingyo.kernels.raw_tensor import AnyTensor, empty_vector
 from kingyo.kernels.threads import Execution, execution, has_compiler, map_spans, n_threads, next_of
 from kingyo.kernels.writing import ParallelWrites, PendingWrite, write
 from kingyo.methods import describes
+
+MAX_THREADS = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeOptions:
+    """Options of a merge. A live model needs ``threads``, ``compiled`` and ``allow_nonfinite`` only.
+
+    Attributes:
+        seed: seed of random methods; overrides the recipe.
+        max_shard_bytes: the largest size of a weight file.
+        threads: number of threads. Default: all cores.
+        compiled: use compiled loops; None uses them where they save time, and always for live models.
+        force: replace the output folder and everything in it.
+        allow_nonfinite: merge even if weights are NaN or infinite.
+        copy_code: copy the Python files of the models. They are not run.
+        ignore_licences: merge even if the licences of the models forbid it.
+        component: if the recipe names diffusers pipelines: merge this component of them, such as unet.
+        pipeline: write the full diffusers pipeline around the merged component, not only the component.
+        single_file: also write a diffusion model as one .safetensors in the layout of its original code.
+        allow_pickle: read weights that exist only as pickles. Code in a pickle is never run.
+
+    Raises:
+        KingyoError: ``seed`` or ``threads`` is out of range.
+    """
+
+    seed: int | None = None
+    max_shard_bytes: int = MAX_SHARD_BYTES
+    threads: int | None = None
+    compiled: bool | None = None
+    force: bool = False
+    allow_nonfinite: bool = False
+    copy_code: bool = False
+    ignore_licences: bool = False
+    component: str | None = None
+    pipeline: bool = False
+    single_file: bool = False
+    allow_pickle: bool = False
+
+    def __post_init__(self) -> None:
+        for key, least, most in (("seed", 0, math.inf), ("threads", 1, MAX_THREADS)):
+            value = cast(object, getattr(self, key))
+            if value is not None and (type(value) is not int or not least <= value <= most):
+                expected = f"a whole number of at least {least}"
+                expected += "" if most == math.inf else f" and at most {most}"
+                remedy = f"Set {key} to such a number, or leave it out."
+                raise KingyoError(key, expected, repr(value)[:80], remedy)
+
 
 LARGE = 1 << 22  # elements; larger tensors are divided between threads
 _COMPILE_FROM = 1 << 24  # elements of all jobs; for fewer, loading compiled code takes longer than the merge
@@ -101,7 +152,6 @@ class _Runner:
         self._broken(job)
 
     def _write(self, job: TensorJob, merged: Tensor | Lazy, span: Span) -> bool:
-        """Compute a span part by part; return whether all its numbers are finite."""
         finite = True
         for start, stop in spans(span[1] - span[0], PART):
             place = self._buffers.get(stop - start, job.dtype)
@@ -128,7 +178,7 @@ def is_described(job: TensorJob) -> bool:
 def _compiles(jobs: Sequence[TensorJob], options: MergeOptions) -> bool:
     if options.compiled is not None:
         return options.compiled and has_compiler()
-    if "kingyo.kernels.compiled_loops" in sys.modules or sum(map(_size, jobs)) >= _COMPILE_FROM:
+    if is_used() or sum(map(_size, jobs)) >= _COMPILE_FROM:
         return has_compiler()
     # the import of torch takes longer than that of the loops
     return not is_loaded() and all(map(is_described, jobs)) and has_compiler()
@@ -199,7 +249,6 @@ class _Batches:
         self._ready.append((job, pending))
 
     def begin(self, *, others_alone: bool = False) -> None:
-        """Start on what was added; see ``ParallelWrites``."""
         writes = [pending for _, pending in self._ready]
         self._begun.append((self._ready, ParallelWrites(writes, others_alone=others_alone)))
         self._ready = []
@@ -232,7 +281,6 @@ def _side_by_side(jobs: Sequence[TensorJob], here: Execution, run: Callable[[Ten
 
 
 def _groups(jobs: Sequence[TensorJob]) -> Iterator[list[TensorJob]]:
-    """Yield sequences of small tensors, and large ones alone."""
     group: list[TensorJob] = []
     filled = 0
     for job in jobs:

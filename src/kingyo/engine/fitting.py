@@ -144,7 +144,6 @@ class _ModelFitter:
         only: Collection[str] | None,
         without: Stack | None = None,
     ) -> Fit:
-        """Fit some models, and record the keys by which the module reads them."""
         others = {
             reference: _without_layers(self._opened[reference], without, self._template)
             for reference in references
@@ -163,7 +162,6 @@ class _ModelFitter:
         return result
 
     def _joined_template(self) -> Checkpoint:
-        """Return the template with the changes of all modules."""
         changed = [each for each in self._fits if each.like is not self._template]
         if len(self._fits) == 1 or not changed:
             return changed[0].like if changed else self._template
@@ -186,7 +184,6 @@ def _without_layers(model: Checkpoint, stack: Stack | None, template: Checkpoint
 
 
 def _is_as_stored(as_read: Checkpoint, model: Checkpoint) -> bool:
-    """Return whether a fitted model is read under the names and in the shapes that are stored."""
     return as_read is model or all(
         info == model.tensors.get(name)
         and [each is model for each, _ in as_read.needs(name).others] == [True]
@@ -215,7 +212,7 @@ def _model(use: str, recipe: Recipe) -> str:
     if recipe.base_model is None:
         expected = "the model that parts are copied from"
         remedy = "Name it, or replace base by its reference below parts:."
-        raise KingyoError("base_model", expected=expected, received="nothing", remedy=remedy)
+        raise KingyoError("base_model", expected, "nothing", remedy)
     return recipe.base_model
 
 
@@ -229,7 +226,7 @@ def _by_tensor(names: Sequence[str], modules: Sequence[ModuleMerge], layout: Lay
             expected = f"a module for every part of this model: {', '.join(layout.parts)}"
             received = f"none for {part}, with {name}"
             remedy = f"Add one, or copy it from the base: parts: {{{part}: base, …}}."
-            raise KingyoError("modules", expected=expected, received=received, remedy=remedy)
+            raise KingyoError("modules", expected, received, remedy)
     return {name: owners[layout.part(name)] for name in names}
 
 
@@ -240,11 +237,11 @@ def _by_part(modules: Sequence[ModuleMerge], layout: Layout) -> dict[str, str]:
         if part not in layout.parts:
             expected = f"parts of this model: {', '.join(layout.parts)}"
             remedy = suggest(module.name, layout.parts)
-            raise KingyoError("modules", expected=expected, received=f"'{module.name}'", remedy=remedy)
+            raise KingyoError("modules", expected, f"'{module.name}'", remedy)
         if part in owners:
             expected = "each part once"
             received = f"{owners[part]} and {module.name}, which are both {part}"
-            raise KingyoError("modules", expected=expected, received=received, remedy="Keep one of them.")
+            raise KingyoError("modules", expected, received, "Keep one of them.")
         owners[part] = module.name
     return owners
 
@@ -257,8 +254,8 @@ def _one_stack(module: ModuleMerge, names: Sequence[str], layout: Layout) -> Sta
     if len(stacks) != 1:
         raise KingyoError(
             "slices" if module.name == MAIN else f"modules.{module.name}",
-            expected="slices of a model with one stack of layers",
-            received=", ".join(f"{stack.name} ({stack.prefix})" for stack in stacks) or "no layers",
-            remedy=f"Name parts below modules: ({', '.join(layout.parts)}), each with slices: or models:.",
+            "slices of a model with one stack of layers",
+            ", ".join(f"{stack.name} ({stack.prefix})" for stack in stacks) or "no layers",
+            f"Name parts below modules: ({', '.join(layout.parts)}), each with slices: or models:.",
         )
     return stacks[0]

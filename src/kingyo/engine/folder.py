@@ -8,12 +8,11 @@ from typing import Protocol
 
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.header import OutTensor
+from kingyo.checkpoints.single_file_layout import single_file_name, single_file_parts
 from kingyo.checkpoints.writer import CODE, CheckpointWriter
-from kingyo.engine.execute import execute
+from kingyo.engine.execute import MergeOptions, execute
 from kingyo.engine.jobs import TensorJob
-from kingyo.engine.options import MergeOptions
 from kingyo.engine.plan import Plan
-from kingyo.engine.single_file import single_file_name, single_file_parts
 from kingyo.engine.sources import on_disk
 from kingyo.errors import KingyoError
 from kingyo.kernels.raw_tensor import AnyTensor
@@ -126,4 +125,4 @@ def check_no_source(plan: Plan, out: Path) -> None:
             expected = "a folder that is no source, and neither in one nor around one"
             received = f"one that shares files with {model.reference}"
             remedy = "Choose another folder: a merge never writes to its sources."
-            raise KingyoError(str(out), expected=expected, received=received, remedy=remedy)
+            raise KingyoError(str(out), expected, received, remedy)

@@ -48,7 +48,6 @@ def without_idle_sources(recipe: Recipe, sources: Sources) -> tuple[Recipe, tupl
 
 
 def _uses(job: TensorJob, reference: str) -> bool:
-    """Return whether the result of a job depends on a model."""
     if job.base is not None and job.base.reference == reference:
         return True
     if job.method is None:  # a copy of the first input, which all others are equal to
@@ -62,7 +61,6 @@ def _places(job: TensorJob, reference: str) -> list[int]:
 
 
 def _planned_without(planned: Plan, reference: str, sources: Sources) -> Plan | None:
-    """Return the plan without a model that no job uses; None if that may change anything."""
     try:
         smaller = plan(_without(planned.recipe, reference), sources)
     except KingyoError:  # it was the only source, or what all others are fitted to

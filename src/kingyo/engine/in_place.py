@@ -6,9 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
-from kingyo.engine.execute import Prepared, fill
+from kingyo.engine.execute import MergeOptions, Prepared, fill
 from kingyo.engine.jobs import TensorJob, not_finite, result
-from kingyo.engine.options import MergeOptions
 from kingyo.engine.plan import Plan
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
@@ -78,7 +77,6 @@ class _LiveSink:
         return n_bytes
 
     def end(self, job: TensorJob, pending: PendingWrite, is_finite: bool) -> None:
-        """Check a filled tensor, and convert it if the live tensor has a wider dtype."""
         if not is_finite and not self._nonfinite:
             raise not_finite(job, self._tensors.read)
         live = self._weights[job.name]
@@ -93,7 +91,6 @@ class _LiveSink:
 
 
 def _check_live(plan: Plan, weights: Mapping[str, Tensor]) -> None:
-    """Check that the live tensors are those of the plan, each in separate memory."""
     _check_names(plan, weights)
     owners: dict[int, str] = {}
     for job in plan.jobs:
@@ -103,7 +100,7 @@ def _check_live(plan: Plan, weights: Mapping[str, Tensor]) -> None:
         if owner != job.name:
             expected = f"separate memory for {job.name}, which the merge does not tie"
             remedy = "Load the live model untied (tie_word_embeddings: false)."
-            raise KingyoError("weights", expected=expected, received=f"the memory of {owner}", remedy=remedy)
+            raise KingyoError("weights", expected, f"the memory of {owner}", remedy)
 
 
 def _check_names(plan: Plan, weights: Mapping[str, Tensor]) -> None:
@@ -116,25 +113,23 @@ def _check_names(plan: Plan, weights: Mapping[str, Tensor]) -> None:
     if odd:
         first = min(odd)
         received = f"'{first}', which is not in the {'live model' if first in planned else 'plan'}"
-        raise KingyoError("weights", expected="the tensors of the plan", received=received, remedy=_LOAD_LIVE)
+        raise KingyoError("weights", "the tensors of the plan", received, _LOAD_LIVE)
 
 
 def _check_tensor(job: TensorJob, live: Tensor) -> None:
     if live.shape != job.shape:
-        raise KingyoError(
-            job.name, expected=f"{list(job.shape)}", received=f"{list(live.shape)} live", remedy=_LOAD_LIVE
-        )
+        raise KingyoError(job.name, f"{list(job.shape)}", f"{list(live.shape)} live", _LOAD_LIVE)
     if live.is_meta or not live.is_contiguous():
         expected = "a live tensor in one piece of memory"
         received = "one without memory (on the device meta)" if live.is_meta else "a view"
         remedy = "Load the model again, with its weights as stored."
-        raise KingyoError(job.name, expected=expected, received=received, remedy=remedy)
+        raise KingyoError(job.name, expected, received, remedy)
     dtype = getattr(torch, job.dtype)
     if live.dtype != dtype and not _holds(live.dtype, dtype):
         expected = f"a live model that holds {job.dtype}"
         received = str(live.dtype).removeprefix("torch.")
         remedy = "Give the recipe the live model's dtype, or load the model in the recipe's."
-        raise KingyoError(job.name, expected=expected, received=received, remedy=remedy)
+        raise KingyoError(job.name, expected, received, remedy)
 
 
 def _holds(wide: torch.dtype, narrow: torch.dtype) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from traceback import extract_tb
 from typing import NoReturn
 
 import numpy as np
 
+from kingyo.engine.modules import SliceKey
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.kernels import Lazy
@@ -47,6 +48,9 @@ class TensorJob:
         method: the merge method; None copies the tensor, and all inputs must be equal.
         inputs: the tensors to merge, without the base.
         base: the tensor of the base, or None.
+        depth: depth of its layer in the slice or model, from 0 (first) to 1 (last). As in mergekit, a slice
+            of one layer has depth 1.
+        key: the merge of the recipe that makes it; None for a copied tensor.
         values: parameters of the method.
         seed: seed of a random method.
     """
@@ -54,11 +58,13 @@ class TensorJob:
     name: str
     shape: tuple[int, ...]
     dtype: str
-    method: MergeMethod | None
+    method: MergeMethod | None = None
     inputs: tuple[TensorInput, ...]
-    base: TensorInput | None
-    values: MethodValues
-    seed: int
+    base: TensorInput | None = None
+    depth: float = 0.0
+    key: SliceKey | None = None
+    values: MethodValues = field(default_factory=MethodValues)
+    seed: int = 0
 
     @property
     def reads(self) -> tuple[TensorInput, ...]:
@@ -131,7 +137,7 @@ def _same(job: TensorJob, inputs: Sequence[AnyTensor]) -> Tensor:
     if any(not torch.equal(tensors[0], tensor) for tensor in tensors[1:]):
         expected = "equal values in all models, since they are not floating point"
         remedy = "Merge models of one architecture and vocabulary."
-        raise KingyoError(job.name, expected=expected, received="values that differ", remedy=remedy)
+        raise KingyoError(job.name, expected, "values that differ", remedy)
     return tensors[0]
 
 
@@ -153,11 +159,11 @@ def _check_result(job: TensorJob, method: str, merged: Tensor | Lazy) -> None:
     if not (hasattr(merged, "block") or isinstance(merged, torch.Tensor)):
         expected = "a tensor, or a result such as a WeightedSum"
         received = f"an object of the class {type(merged).__name__}"
-        raise KingyoError(method, expected=expected, received=received, remedy=_RETURN)
+        raise KingyoError(method, expected, received, _RETURN)
     if tuple(merged.shape) != job.shape:
         expected = f"a result of the shape {list(job.shape)}"
         received = f"one of {list(merged.shape)}"
-        raise KingyoError(f"{method}: {job.name}", expected=expected, received=received, remedy=_RETURN)
+        raise KingyoError(f"{method}: {job.name}", expected, received, _RETURN)
 
 
 def method_failed(job: TensorJob, error: Exception) -> NoReturn:
@@ -171,24 +177,18 @@ def method_failed(job: TensorJob, error: Exception) -> NoReturn:
     if isinstance(error, KingyoError) or method is None or type(method).__module__.startswith("kingyo."):
         raise error
     last = extract_tb(error.__traceback__)[-1]
-    raise KingyoError(
-        f"{method.name}: {job.name}",
-        expected="a method that merges it",
-        received=f"{type(error).__name__}: {error} in {last.filename}, line {last.lineno}",
-        remedy="Correct the method.",
-    ) from error
+    received = f"{type(error).__name__}: {error} in {last.filename}, line {last.lineno}"
+    remedy = "Correct the method."
+    raise KingyoError(f"{method.name}: {job.name}", "a method that merges it", received, remedy) from error
 
 
 def not_finite(job: TensorJob, read: Read) -> KingyoError:
     """Return the error for a result that is NaN or infinite; it names the source that is, if any."""
     for each in job.reads:
         if not all_finite(as_torch(read(each.reference, each.tensor))):
-            return KingyoError(
-                f"{each.reference}: {each.tensor}",
-                expected="finite weights",
-                received="NaN or infinity",
-                remedy="Leave this model out, or fetch it again. (Or use `kingyo merge --allow-nonfinite`.)",
-            )
+            expected = "finite weights"
+            remedy = "Leave this model out, or fetch it again. (Or use `kingyo merge --allow-nonfinite`.)"
+            return KingyoError(f"{each.reference}: {each.tensor}", expected, "NaN or infinity", remedy)
     expected = f"merged weights that {job.dtype} can hold"
     remedy = "Make the weights (or lambda) smaller, or set out_dtype: float32."
-    return KingyoError(job.name, expected=expected, received="NaN or infinity", remedy=remedy)
+    return KingyoError(job.name, expected, "NaN or infinity", remedy)

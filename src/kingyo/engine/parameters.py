@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
 from kingyo.checkpoints import Layout
-from kingyo.engine.binding import BoundTensor
-from kingyo.engine.modules import ModuleMerge, SliceMerge
+from kingyo.engine.jobs import TensorJob
+from kingyo.engine.modules import ModuleMerge, SliceKey, SliceMerge
 from kingyo.errors import KingyoError, listed, nearest, suggest
 from kingyo.methods import MergeMethod, MethodValues, Parameter, takes_base
 from kingyo.methods.catalogue import with_command
@@ -23,7 +23,6 @@ from kingyo.recipe import (
     Values,
     Word,
     look_up,
-    selection,
 )
 from kingyo.vocabulary import Diagnostic
 
@@ -32,72 +31,71 @@ ParameterPlace = tuple[str, Values, bool, bool]
 _MAX_FILTERS = 5
 
 
-def resolve(piece: SliceMerge, method: MergeMethod, tensor: BoundTensor) -> MethodValues:
-    """Return the values for one tensor.
+Words = tuple[tuple[Word | None, ...], ...]
+
+
+def words_of(piece: SliceMerge, method: MergeMethod, job: TensorJob) -> Words:
+    """Return the values for one tensor as written, by parameter: one, or one for each source.
 
     Filters of a source's values match the tensor's name in that source; filters of shared values match its
     name in the output. The two differ where slices move layers, as in mergekit.
     """
-    shared: dict[str, float | bool] = {}
-    per_source: dict[str, tuple[float, ...]] = {}
-    for parameter in method.params:
-        name = parameter.name
-        if not parameter.per_source:
-            shared[name] = _value(parameter, piece.levels, tensor.name, tensor.depth, tensor.name)
-            continue
-        per_source[name] = tuple(
-            _value(parameter, (entry.own, *piece.levels), read.tensor, tensor.depth, entry.reference)
-            for entry, read in zip(piece.merged, tensor.inputs, strict=True)
-        )
-    return MethodValues(shared=shared, per_source=per_source)
-
-
-def selection_of(piece: SliceMerge, method: MergeMethod, tensor: BoundTensor) -> Hashable:
-    """Return the filters that match a tensor, and its depth if there are gradients, for all parameters.
-
-    Tensors of a merge with equal selections have equal values. A selection depends on ``piece.selectors``,
-    not on the numbers.
-    """
+    named = [
+        ((entry.own, *piece.levels), read.tensor)
+        for entry, read in zip(piece.merged, job.inputs, strict=True)
+    ]
     return tuple(
-        tuple(
-            selection((entry.own, *piece.levels), parameter.name, read.tensor, tensor.depth)
-            for entry, read in zip(piece.merged, tensor.inputs, strict=True)
-        )
+        tuple(look_up(levels, parameter.name, name, job.depth) for levels, name in named)
         if parameter.per_source
-        else selection(piece.levels, parameter.name, tensor.name, tensor.depth)
+        else (look_up(piece.levels, parameter.name, job.name, job.depth),)
         for parameter in method.params
     )
 
 
+def resolve(words: Words, piece: SliceMerge, method: MergeMethod, job: TensorJob) -> MethodValues:
+    """Return the checked values of ``words_of``, with defaults."""
+    shared: dict[str, float | bool] = {}
+    per_source: dict[str, tuple[float, ...]] = {}
+    for parameter, given in zip(method.params, words, strict=True):
+        if not parameter.per_source:
+            shared[parameter.name] = _value(parameter, given[0], piece.levels, job.name, job.name)
+            continue
+        per_source[parameter.name] = tuple(
+            _value(parameter, word, (entry.own, *piece.levels), read.tensor, entry.reference)
+            for word, entry, read in zip(given, piece.merged, job.inputs, strict=True)
+        )
+    return MethodValues(shared=shared, per_source=per_source)
+
+
 def _value(
-    parameter: Parameter, levels: Sequence[Values], tensor: str, depth: float, where: str
+    parameter: Parameter, word: Word | None, levels: Sequence[Values], tensor: str, where: str
 ) -> float | bool:
-    value = look_up(levels, parameter.name, tensor, depth)
-    if value is None and parameter.default is None and (filters := _filters(levels, parameter.name)):
+    if word is None and parameter.default is None and (filters := _filters(levels, parameter.name)):
         expected = f"a value for the tensor {tensor}: {parameter.doc}"
         received = f"none: the filters ({listed([*map(repr, filters)], _MAX_FILTERS)}) match other tensors"
         remedy = "Add a last entry without filter for all other tensors: `- value: 0.5`."
-        raise KingyoError(f"{parameter.name} of {where}", expected=expected, received=received, remedy=remedy)
-    return _valid(parameter, value, where)
+        raise KingyoError(f"{parameter.name} of {where}", expected, received, remedy)
+    return _valid(parameter, word, where)
 
 
 def _valid(parameter: Parameter, value: Word | None, where: str) -> float | bool:
-    """Return the checked value of a parameter, or its default if the value is None."""
     if value is None:
         value = parameter.default
     if value is None:
-        expected = f"a value: {parameter.doc}"
-        received = "nothing"
-        remedy = "Set it under parameters: of the model or of the recipe."
-        raise KingyoError(f"{parameter.name} of {where}", expected=expected, received=received, remedy=remedy)
+        raise _missing_error(parameter, where)
     if isinstance(value, str):
         expected = "true or false" if parameter.kind == "bool" else "a number"
         received = f"'{value}'"
         remedy = "Correct the value."
-        raise KingyoError(f"{parameter.name} of {where}", expected=expected, received=received, remedy=remedy)
+        raise KingyoError(f"{parameter.name} of {where}", expected, received, remedy)
     if parameter.kind == "bool" and value in (0, 1):  # mergekit allows normalize: 1
         value = bool(value)
     return parameter.check(value, where)
+
+
+def _missing_error(parameter: Parameter, where: str) -> KingyoError:
+    remedy = "Set it under parameters: of the model or of the recipe."
+    return KingyoError(f"{parameter.name} of {where}", f"a value: {parameter.doc}", "nothing", remedy)
 
 
 def misplaced_parameters(recipe: Recipe, method: MergeMethod) -> Iterator[KingyoError]:
@@ -107,19 +105,24 @@ def misplaced_parameters(recipe: Recipe, method: MergeMethod) -> Iterator[Kingyo
         for name in values:
             if name not in known:
                 expected = f"parameters of {method.name}"
-                yield KingyoError(where, expected=expected, received=f"'{name}'", remedy=suggest(name, known))
+                yield KingyoError(where, expected, f"'{name}'", suggest(name, known))
             elif is_own and not known[name].per_source:
                 expected = "parameters of a single model"
                 remedy = "Move it to the parameters: of the recipe."
-                yield KingyoError(where, expected=expected, received=f"'{name}'", remedy=remedy)
+                yield KingyoError(where, expected, f"'{name}'", remedy)
             elif is_base:
                 expected = "no parameters for the base, which has no task vector"
                 remedy = "Remove it; in a run.yaml, remove the base from `sources`."
-                yield KingyoError(where, expected=expected, received=f"'{name}'", remedy=remedy)
+                yield KingyoError(where, expected, f"'{name}'", remedy)
 
 
-def invalid_parameters(recipe: Recipe, method: MergeMethod) -> Iterator[KingyoError]:
-    """Yield an error for each parameter with a value of the wrong kind or out of bounds."""
+def parameter_mistakes(recipe: Recipe, method: MergeMethod) -> Iterator[KingyoError]:
+    """Yield an error for each parameter that is misplaced, invalid or missing.
+
+    A parameter of a complete model is missing if it has neither a value nor a default; one that is probably
+    misspelt is not.
+    """
+    yield from misplaced_parameters(recipe, method)
     known = {parameter.name: parameter for parameter in method.params}
     for where, values, *_ in _places(recipe, method):
         for name, value in values.items():
@@ -129,22 +132,11 @@ def invalid_parameters(recipe: Recipe, method: MergeMethod) -> Iterator[KingyoEr
                 except KingyoError as error:
                     yield with_command(error, method)
                     break
-
-
-def missing_parameters(recipe: Recipe, method: MergeMethod) -> Iterator[KingyoError]:
-    """Yield an error for each parameter of a complete model that has neither a value nor a default.
-
-    A parameter that is probably misspelt is not missing.
-    """
-    known = [parameter.name for parameter in method.params]
     for source in recipe.sources:
         given = {nearest(name, known) for name in (*recipe.parameters, *source.parameters)}
         for parameter in method.params if source.model != recipe.base_model else ():
-            if parameter.per_source and parameter.name not in given:
-                try:
-                    _valid(parameter, None, source.model)
-                except KingyoError as error:
-                    yield error
+            if parameter.per_source and parameter.name not in given and parameter.default is None:
+                yield _missing_error(parameter, source.model)
 
 
 def _places(recipe: Recipe, method: MergeMethod) -> Iterator[ParameterPlace]:
@@ -172,7 +164,6 @@ def _of_models(
 
 
 def _words(value: Value) -> Iterator[Word]:
-    """Yield all single values of a parameter: points of gradients, values with filters, numbers of blocks."""
     value = value.numbers if isinstance(value, BlockWeights) else value
     for each in value if isinstance(value, tuple) else (value,):
         if isinstance(each, Conditional):
@@ -182,27 +173,28 @@ def _words(value: Value) -> Iterator[Word]:
 
 
 def unmatched_filters(
-    method: MergeMethod, merges: Sequence[tuple[SliceMerge, Sequence[BoundTensor]]]
+    method: MergeMethod, merges: Mapping[SliceKey, SliceMerge], jobs: Iterable[TensorJob]
 ) -> tuple[Diagnostic, ...]:
     """Return a warning for each filter that matches none of the tensors it could apply to.
 
-    Args:
-        method: the merge method.
-        merges: merges with filters, each with all its tensors. A filter that several merges share, such as
-            one of a recipe with slices, needs to match in only one of them.
+    A filter that several merges share, such as one of a recipe with slices, needs to match in only one.
     """
+    varying = {key: list[TensorJob]() for key, merge in merges.items() if not merge.is_constant}
+    for job in jobs if varying else ():
+        if job.key in varying:
+            varying[job.key].append(job)
     names_of: dict[tuple[str, str], set[str]] = {}
-    for piece, tensors in merges:
-        for where, filters, names in _uses(method, piece, tensors):
+    for key, tensors in varying.items():
+        for where, filters, names in _uses(method, merges[key], tensors):
             for each in filters:
                 names_of.setdefault((where, each), set()).update(names)
     return tuple(
         Diagnostic(
-            level="warning",
-            argument=where,
-            expected="filters that match a tensor",
-            received=f"'{each}', which matches none and has no effect",
-            remedy=_similar(each, names),
+            "warning",
+            where,
+            "filters that match a tensor",
+            f"'{each}', which matches none and has no effect",
+            _similar(each, names),
         )
         for (where, each), names in names_of.items()
         if not any(each in name for name in names)
@@ -210,7 +202,7 @@ def unmatched_filters(
 
 
 def _uses(
-    method: MergeMethod, piece: SliceMerge, tensors: Sequence[BoundTensor]
+    method: MergeMethod, piece: SliceMerge, tensors: Sequence[TensorJob]
 ) -> Iterator[tuple[str, Sequence[str], Sequence[str]]]:
     """Yield the place of filters, the filters, and the names that they are matched with; see ``resolve``."""
     for parameter in method.params:
@@ -291,7 +283,7 @@ def _filters_of_blocks(name: str, value: BlockWeights, layout: Layout) -> Value:
         blocks = tuple(layout.groups("mbw"))
     except KingyoError as error:
         remedy = "Write a number or filters instead of mbw."
-        raise KingyoError(name, expected=error.expected, received=error.received, remedy=remedy) from error
+        raise KingyoError(name, error.expected, error.received, remedy) from error
     try:
         return layout.conditionals("mbw", value.by_block(blocks))
     except KingyoError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from tempfile import mkdtemp
@@ -18,19 +18,19 @@ from weakref import finalize
 from kingyo.checkpoints import Checkpoint, TensorInfo
 from kingyo.checkpoints.checkpoint import TensorInputs
 from kingyo.checkpoints.writer import copy_companions
-from kingyo.engine.binding import Binding, BoundTensor, bind, binding_key
+from kingyo.engine.binding import Binding, bind, binding_key
 from kingyo.engine.jobs import TensorJob, compute
-from kingyo.engine.layer_path import path_to_slices
-from kingyo.engine.modules import ModuleMerge, SliceKey, SliceMerge, expand_modules
+from kingyo.engine.modules import ModuleMerge, SliceKey, SliceMerge, expand_modules, path_to_slices
 from kingyo.engine.parameters import (
+    Words,
     misplaced_parameters,
     resolve,
-    selection_of,
     unmatched_filters,
     with_block_filters,
+    words_of,
 )
 from kingyo.engine.sources import Sources
-from kingyo.engine.tokenizer import Alignment, align, template_files
+from kingyo.engine.tokenizer import align, template_files, with_vocabulary
 from kingyo.errors import KingyoError, suggest
 from kingyo.io.lazy_torch import Tensor
 from kingyo.methods import METHODS, MergeMethod, MethodValues, check_together
@@ -52,7 +52,8 @@ class Plan:
         vocabulary: the output's vocabulary; None: that of ``like``.
         tokenizer_files: tokenizer files of the output by name, and its generation config if token ids change;
             None: those of ``like``. If set, no file of ``TOKENIZER_FILES`` is copied from ``like``.
-        diagnostics: warnings: the models differ in more than their weights, or a filter matches no tensor.
+        merges: the merges of the recipe that the jobs belong to.
+        differences: differences of the models in more than their weights, as sentences.
     """
 
     recipe: Recipe
@@ -62,7 +63,15 @@ class Plan:
     like: Checkpoint
     vocabulary: Vocabulary | None = None
     tokenizer_files: Mapping[str, bytes] | None = None
-    diagnostics: tuple[Diagnostic, ...] = ()
+    merges: Mapping[SliceKey, SliceMerge] = field(repr=False)
+    differences: tuple[str, ...] = ()
+
+    @cached_property
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """Warnings: the models differ in more than their weights, or a filter matches no tensor."""
+        expected, remedy = "models that differ only in their weights", "Check that this is what you want."
+        differences = (Diagnostic("warning", "models", expected, each, remedy) for each in self.differences)
+        return (*differences, *unmatched_filters(self.method, self.merges, self.jobs))
 
     @cached_property
     def jobs_by_name(self) -> Mapping[str, TensorJob]:
@@ -94,7 +103,7 @@ def plan(recipe: Recipe, sources: Sources) -> Plan:
     for reference in all_references(recipe):
         if reference not in sources:
             remedy = suggest(reference, sources)
-            raise KingyoError("model", expected="an opened model", received=f"'{reference}'", remedy=remedy)
+            raise KingyoError("model", "an opened model", f"'{reference}'", remedy)
     for error in misplaced_parameters(recipe, method):
         raise error
     opened = _with_merges(recipe, sources)
@@ -103,31 +112,26 @@ def plan(recipe: Recipe, sources: Sources) -> Plan:
         expand_modules(sliced, method, recipe.base_model if recipe.path else None),
         lambda: opened[sliced.template].layout,
     )
-    alignment, aligned = _aligned(recipe, opened)
+    vocabulary, aligned = _aligned(recipe, opened)
     key = binding_key(sliced, modules)
     binding, bound = _bound(sliced, modules, aligned, key)
     merges = {(each.name, at): piece for each in modules for at, piece in each.by_position.items()}
-    selections, unmatched = _selections(method, merges, binding, bound, key)
     like, tokenizer_files = binding.template, None
-    if alignment is not None:
-        like, tokenizer_files = alignment.with_config(like), alignment.files(like)
+    if vocabulary is not None:
+        like, tokenizer_files = with_vocabulary(like, vocabulary)
     elif recipe.chat_template is not None:
         tokenizer_files = template_files(recipe, like, opened)
     return Plan(
         recipe=recipe,
         method=method,
-        jobs=tuple(_jobs(recipe, method, merges, binding.tensors, selections)),
+        jobs=tuple(_jobs(recipe, method, merges, binding.jobs)),
         sources=bound,
         like=like,
-        vocabulary=None if alignment is None else alignment.vocabulary,
+        vocabulary=vocabulary,
         tokenizer_files=tokenizer_files,
-        diagnostics=(*map(_difference, binding.fitted.warnings), *unmatched),
+        merges=merges,
+        differences=binding.fitted.warnings,
     )
-
-
-def _difference(received: str) -> Diagnostic:
-    expected, remedy = "models that differ only in their weights", "Check that this is what you want."
-    return Diagnostic(level="warning", argument="models", expected=expected, received=received, remedy=remedy)
 
 
 def _with_merges(recipe: Recipe, sources: Sources) -> Sources:
@@ -143,16 +147,15 @@ def _with_merges(recipe: Recipe, sources: Sources) -> Sources:
     return Sources({**sources, **results}, sources.folder)
 
 
-def _aligned(recipe: Recipe, sources: Sources) -> tuple[Alignment | None, Sources]:
-    """Give all models one vocabulary if the recipe sets a tokenizer."""
+def _aligned(recipe: Recipe, sources: Sources) -> tuple[Vocabulary | None, Sources]:
     choice = tokenizer_choice(recipe)
     if choice is None:
         return None, sources
     key = json.dumps([choice.to_dict(), recipe.chat_template, recipe.base_model, recipe.references])
 
-    def compute() -> tuple[Alignment, Sources]:
-        alignment = align(recipe, choice, sources)
-        return alignment, sources.as_seen(alignment.models, key)
+    def compute() -> tuple[Vocabulary, Sources]:
+        vocabulary, models = align(recipe, choice, sources)
+        return vocabulary, sources.as_seen(models, key)
 
     return sources.once(("alignment", key), compute)
 
@@ -170,66 +173,29 @@ def _bound(
     return sources.once(("binding", key), compute)
 
 
-Selections = Mapping[str, Hashable]
-"""``selection_of`` the tensors whose merges have filters or gradients."""
-
-
-def _selections(
-    method: MergeMethod,
-    merges: Mapping[SliceKey, SliceMerge],
-    binding: Binding,
-    sources: Sources,
-    key: Hashable,
-) -> tuple[Selections, tuple[Diagnostic, ...]]:
-    """Return selections by tensor, and a warning for each filter that matches no tensor.
-
-    They are computed only once for recipes of one binding key that differ only in numbers.
-    """
-
-    def compute() -> tuple[Selections, tuple[Diagnostic, ...]]:
-        varying = binding.varying(merges)
-        pairs = ((piece, tensor) for piece, tensors in varying for tensor in tensors)
-        by_name = {tensor.name: selection_of(piece, method, tensor) for piece, tensor in pairs}
-        return by_name, unmatched_filters(method, varying)
-
-    selectors = tuple((at, piece.selectors) for at, piece in merges.items())
-    return sources.once(("selections", key, method.params, selectors), compute)
-
-
 def _jobs(
-    recipe: Recipe,
-    method: MergeMethod,
-    merges: Mapping[SliceKey, SliceMerge],
-    tensors: Sequence[BoundTensor],
-    selections: Selections,
+    recipe: Recipe, method: MergeMethod, merges: Mapping[SliceKey, SliceMerge], bound: Sequence[TensorJob]
 ) -> Iterator[TensorJob]:
-    resolved: dict[Hashable, MethodValues] = {}
-    for tensor in tensors:
-        info, piece = tensor.info, None if tensor.key is None else merges[tensor.key]
-        is_merged = piece is not None and info.is_floating
-        values = MethodValues()
-        if piece is not None and is_merged:
-            selector = tensor.key, selections.get(tensor.name)
-            values = resolved.get(selector) or resolved.setdefault(selector, _values(method, tensor, piece))
-        yield TensorJob(
-            name=tensor.name,
-            shape=info.shape,
-            dtype=(recipe.result_dtype or info.stored_dtype) if info.is_floating else info.dtype,
-            method=method if is_merged else None,
-            inputs=tensor.inputs,
-            base=tensor.base,
-            values=values,
-            seed=recipe.seed,
-        )
-
-
-def _values(method: MergeMethod, tensor: BoundTensor, piece: SliceMerge) -> MethodValues:
-    values = resolve(piece, method, tensor)
-    try:
-        check_together(method, values, len(piece.merged))
-    except KingyoError as error:
-        raise (error if piece.is_constant else error.placed(tensor.name)) from None
-    return values
+    """Yield the bound jobs with method and values; equal values are checked once."""
+    known: dict[tuple[SliceKey, Words | None], MethodValues] = {}
+    for job in bound:
+        if "float" not in job.dtype:
+            yield job
+            continue
+        dtype = recipe.result_dtype or job.dtype
+        if job.key is None:
+            yield replace(job, dtype=dtype)
+            continue
+        piece = merges[job.key]
+        words = None if piece.is_constant else words_of(piece, method, job)
+        if (values := known.get((job.key, words))) is None:
+            values = resolve(words or words_of(piece, method, job), piece, method, job)
+            try:
+                check_together(method, values, len(piece.merged))
+            except KingyoError as error:
+                raise (error if piece.is_constant else error.placed(job.name)) from None
+            known[job.key, words] = values
+        yield replace(job, dtype=dtype, method=method, values=values, seed=recipe.seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,7 +211,7 @@ class PlannedCheckpoint(Checkpoint):
     def read(self, name: str) -> Tensor:
         if name not in self.tensors:
             remedy = suggest(name, self.tensors)
-            raise KingyoError(self.reference, expected="one of its tensors", received=name, remedy=remedy)
+            raise KingyoError(self.reference, "one of its tensors", name, remedy)
         return compute(self.plan.jobs_by_name[name], self.plan.sources.read)
 
     def needs(self, name: str) -> TensorInputs:

@@ -13,6 +13,7 @@ from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.atomic_folder import check_free, unwritable_error
 from kingyo.checkpoints.locate import whole_pipeline
 from kingyo.checkpoints.model_reference import with_component
+from kingyo.checkpoints.single_file_layout import check_single_file
 from kingyo.checkpoints.writer import disk_full_error
 from kingyo.engine.book import (
     FOLDER_NAME,
@@ -23,10 +24,9 @@ from kingyo.engine.book import (
     plan_steps,
     planned_outputs,
 )
+from kingyo.engine.execute import MergeOptions
 from kingyo.engine.folder import check_no_source
-from kingyo.engine.options import MergeOptions
 from kingyo.engine.plan import Plan
-from kingyo.engine.single_file import check_single_file
 from kingyo.errors import KingyoError, combined_error
 from kingyo.io.units import size_text
 from kingyo.lineage import check_licences
@@ -122,7 +122,6 @@ def check_merge(
 
 
 def _book(recipe: Path | RecipeBook, root: Path, options: MergeOptions) -> RecipeBook:
-    """Return the recipes with the seed and the component of the options."""
     book = recipe if isinstance(recipe, RecipeBook) else load_recipes(recipe)
     seed, component = options.seed, options.component
     if seed is not None:
@@ -131,9 +130,7 @@ def _book(recipe: Path | RecipeBook, root: Path, options: MergeOptions) -> Recip
         return book
     if not FOLDER_NAME.fullmatch(component):
         remedy = "Name one folder of the pipelines, such as unet."
-        raise KingyoError(
-            "--component", expected="the name of a component", received=f"'{component}'", remedy=remedy
-        )
+        raise KingyoError("--component", "the name of a component", f"'{component}'", remedy)
     names = [step.name for step in book.steps]
 
     def place(reference: str) -> str:
@@ -142,7 +139,7 @@ def _book(recipe: Path | RecipeBook, root: Path, options: MergeOptions) -> Recip
     placed = book.with_recipes(lambda recipe: replaced(recipe, place))
     if placed == book:
         expected = "recipes that name a complete diffusers pipeline"
-        raise KingyoError("--component", expected=expected, received="none", remedy="Remove --component.")
+        raise KingyoError("--component", expected, "none", "Remove --component.")
     return placed
 
 
@@ -152,7 +149,7 @@ def _bad_names(book: RecipeBook) -> Iterator[KingyoError]:
             expected = "a name that can be a folder, since several recipes are written"
             received = f"'{step.name}'"
             remedy = "Use letters, digits, '.', '_' and '-'."
-            yield KingyoError(f"name: {step.name}", expected=expected, received=received, remedy=remedy)
+            yield KingyoError(f"name: {step.name}", expected, received, remedy)
 
 
 def _check_models(recipe: Recipe, models: Models, plan: Plan | None) -> Iterator[Diagnostic]:
@@ -161,32 +158,27 @@ def _check_models(recipe: Recipe, models: Models, plan: Plan | None) -> Iterator
     for reference in recipe.references:
         for note in models[reference].notes if reference in models else ():
             expected = "an adapter that has the same effect as in training"
-            yield _warning(reference, expected=expected, received=note, remedy=_CHECK)
+            yield Diagnostic("warning", reference, expected, note, _CHECK)
     if plan is None:
         return
     if recipe.base_model is not None and recipe.frame is None and recipe.base_model not in plan.weights_of:
-        yield _warning(
-            "base_model",
-            expected=f"a model that {plan.method.name} merges, among the models",
-            received=f"{recipe.base_model}, which gives only config and tokenizer",
-            remedy="To merge it, as mergekit does, list it below models: too.",
-        )
+        expected = f"a model that {plan.method.name} merges, among the models"
+        received = f"{recipe.base_model}, which gives only config and tokenizer"
+        remedy = "To merge it, as mergekit does, list it below models: too."
+        yield Diagnostic("warning", "base_model", expected, received, remedy)
     if plan.tokenizer_files is None and not _has_tokenizer(plan.like):
         others = [name for name in sorted(plan.weights_of) if _has_tokenizer(plan.sources[name])]
         if others:
-            yield _warning(
-                plan.like.reference,
-                expected="a tokenizer in the folder of the model whose config the output gets",
-                received="none, so the output will have none",
-                remedy=f"If the models share a tokenizer, copy that of {others[0]} into the folder.",
+            expected = "a tokenizer in the folder of the model whose config the output gets"
+            remedy = f"If the models share a tokenizer, copy that of {others[0]} into the folder."
+            yield Diagnostic(
+                "warning", plan.like.reference, expected, "none, so the output will have none", remedy
             )
     yield from plan.diagnostics
     for marker in plan.vocabulary.unknown_markers if plan.vocabulary is not None else ():
-        yield _warning(
-            "chat_template",
-            expected="tokens of the output",
-            received=f"'{marker}', which is no token",
-            remedy=f"Add it below `tokenizer: tokens:`, as `'{marker}': {{}}`.",
+        remedy = f"Add it below `tokenizer: tokens:`, as `'{marker}': {{}}`."
+        yield Diagnostic(
+            "warning", "chat_template", "tokens of the output", f"'{marker}', which is no token", remedy
         )
 
 
@@ -218,13 +210,9 @@ def _has_tokenizer(model: Checkpoint) -> bool:
 def _not_downloaded(models: Models) -> Iterator[Diagnostic]:
     for reference, model in models.items():
         if model.n_missing:
-            yield Diagnostic(
-                level="note",
-                argument=reference,
-                expected="weights on this machine",
-                received=f"headers alone; {size_text(model.n_missing)} are on the Hub",
-                remedy="The merge downloads them first.",
-            )
+            received = f"headers alone; {size_text(model.n_missing)} are on the Hub"
+            remedy = "The merge downloads them first."
+            yield Diagnostic("note", reference, "weights on this machine", received, remedy)
 
 
 def _check_outputs(checked: Preflight, *, fetch: bool) -> Iterator[Diagnostic]:
@@ -272,22 +260,13 @@ def existing_parent(path: Path) -> Path:
 def _check_code(template: Checkpoint, *, is_copied: bool) -> Diagnostic:
     """Report code that a config names: it is never run, but the output may not load without it."""
     if is_copied and not any(template.path.glob("*.py")):
-        return Diagnostic(
-            level="error",
-            argument="--copy-code",
-            expected=f"Python files in the folder of {template.reference}",
-            received="none: kingyo downloads no code",
-            remedy="Remove --copy-code, or add the files to the folder first.",
-        )
+        expected = f"Python files in the folder of {template.reference}"
+        remedy = "Remove --copy-code, or add the files to the folder first."
+        return Diagnostic("error", "--copy-code", expected, "none: kingyo downloads no code", remedy)
     hint = "" if is_copied else " Add --copy-code if the result needs it: it is copied, and still not run."
+    expected = "a model that transformers loads by itself"
+    received = f"one that names code (auto_map), {'' if is_copied else 'not '}copied and never run"
+    remedy = f"Read it before you trust it.{hint}"
     return Diagnostic(
-        level="note" if is_copied else "warning",
-        argument=f"the config of {template.reference}",
-        expected="a model that transformers loads by itself",
-        received=f"one that names code (auto_map), {'' if is_copied else 'not '}copied and never run",
-        remedy=f"Read it before you trust it.{hint}",
+        "note" if is_copied else "warning", f"the config of {template.reference}", expected, received, remedy
     )
-
-
-def _warning(argument: str, *, expected: str, received: str, remedy: str) -> Diagnostic:
-    return Diagnostic(level="warning", argument=argument, expected=expected, received=received, remedy=remedy)

@@ -174,7 +174,7 @@ class MappedTensors:
             expected = f"memory for {tensor.nbytes / 1e6:.0f} MB of a source beside the live model"
             received = "a device without enough free memory"
             remedy = "Merge on the CPU (device: cpu), or free some of the device's memory."
-            raise KingyoError(str(device), expected=expected, received=received, remedy=remedy) from error
+            raise KingyoError(str(device), expected, received, remedy) from error
         if self.holds(tensor) and _has_memory(device):
             self._copies[key] = copy
         return copy

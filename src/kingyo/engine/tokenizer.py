@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from kingyo.checkpoints import Checkpoint, TensorInfo
 from kingyo.checkpoints.checkpoint import TensorInputs
-from kingyo.checkpoints.roles import is_vocabulary
+from kingyo.checkpoints.stacks import is_vocabulary
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.recipe import Recipe
@@ -49,29 +49,23 @@ class AlignedCheckpoint(Checkpoint):
         return TensorInputs(others=tuple((each, name) for each in donors.values()))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Alignment:
-    """Models by reference that share the vocabulary of the output."""
+def with_vocabulary(template: Checkpoint, vocabulary: Vocabulary) -> tuple[Checkpoint, dict[str, bytes]]:
+    """Return a template with the sizes and ids of a vocabulary in its config, and the tokenizer files.
 
-    models: Mapping[str, Checkpoint]
-    vocabulary: Vocabulary
-
-    def with_config(self, template: Checkpoint) -> Checkpoint:
-        updates = self.vocabulary.config_updates(template.config, template.reference)
-        return replace(template, config={**template.config, **updates})
-
-    def files(self, template: Checkpoint) -> dict[str, bytes]:
-        """Return the tokenizer files of the output, and its generation config if token ids change."""
-        files = dict(self.vocabulary.files)
-        file = template.path / _GENERATION
-        if file.is_file():
-            config: dict[str, object] = json.loads(file.read_text(encoding="utf-8"))
-            config |= self.vocabulary.config_updates(config, template.reference)
-            files[_GENERATION] = (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode()
-        return files
+    The files include its generation config, in which token ids may change.
+    """
+    updates = vocabulary.config_updates(template.config, template.reference)
+    files, file = dict(vocabulary.files), template.path / _GENERATION
+    if file.is_file():
+        config: dict[str, object] = json.loads(file.read_text(encoding="utf-8"))
+        config |= vocabulary.config_updates(config, template.reference)
+        files[_GENERATION] = (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode()
+    return replace(template, config={**template.config, **updates}), files
 
 
-def align(recipe: Recipe, choice: TokenizerChoice, models: Mapping[str, Checkpoint]) -> Alignment:
+def align(
+    recipe: Recipe, choice: TokenizerChoice, models: Mapping[str, Checkpoint]
+) -> tuple[Vocabulary, dict[str, AlignedCheckpoint]]:
     """Give all opened models of a recipe the output's vocabulary."""
     others = [reference for reference in choice.references if reference not in recipe.references]
     named = {reference: models[reference] for reference in (*recipe.references, *others)}
@@ -110,7 +104,7 @@ def align(recipe: Recipe, choice: TokenizerChoice, models: Mapping[str, Checkpoi
             reads=reads,
         )
 
-    return Alignment(models={each: aligned(each) for each in recipe.references}, vocabulary=vocabulary)
+    return vocabulary, {each: aligned(each) for each in recipe.references}
 
 
 def template_files(
@@ -148,7 +142,7 @@ def _vocabulary_tensors(model: Checkpoint) -> dict[str, TensorInfo]:
     if embedding is None:
         expected = "a token embedding, since the recipe sets a tokenizer"
         remedy = "Remove tokenizer and tokenizer_source."
-        raise KingyoError(model.reference, expected=expected, received="none", remedy=remedy)
+        raise KingyoError(model.reference, expected, "none", remedy)
     rows = infos[embedding].shape[0]
     same = {name: info for name, info in infos.items() if info.shape[0] == rows}
     return {embedding: infos[embedding], **same}

@@ -54,14 +54,14 @@ class ScreenSettings:
     """How candidates are scored on fit.
 
     Attributes:
-        items: items per candidate at most; default: all of fit.
-        choose: which items, if not all: more likely those that are informative about the best so far, any,
-            or all in turn, generation by generation; default informative; random with racing, which needs
-            items drawn with equal probabilities.
-        rule: which candidates get more items: all, or those not yet beaten.
+        items: most items per candidate. Default: all of fit.
+        choose: which items: ``informative`` (likelier those that tell most about candidates near the best),
+            ``random``, or ``in turn``. A generation shares its items. Default: ``informative``; ``random``
+            with racing.
+        rule: which candidates get more items: all (``none``), or with ``racing`` those not yet beaten.
         block: racing: items between two looks.
-        alpha: racing: chance that a given one of the best is dropped in a generation, at most.
-        keep: racing: share of a generation to keep at the end.
+        alpha: racing: largest chance that a given one of the best is dropped in a generation.
+        keep: racing: share of a generation to keep.
     """
 
     items: Annotated[int, Field(ge=1)] | None = None

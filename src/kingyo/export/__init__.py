@@ -14,9 +14,9 @@ from pathlib import Path
 
 from kingyo.checkpoints.adapter import CONFIG, WEIGHTS
 from kingyo.checkpoints.locate import whole_pipeline
+from kingyo.checkpoints.single_file_layout import check_single_file
 from kingyo.engine import MergeOptions, plan, rooted, to_folder
 from kingyo.engine.idle_sources import without_idle_sources
-from kingyo.engine.single_file import check_single_file
 from kingyo.errors import KingyoError
 from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.export.card import ADAPTER, BRED_RECIPE, Card, render_card
@@ -25,9 +25,10 @@ from kingyo.export.contact_sheet import sheet_png
 from kingyo.export.selection import choose
 from kingyo.export.task_files import write_tasks
 from kingyo.lineage import Origin, describe
-from kingyo.models.kinds import ChangesPipeline
+from kingyo.models.kinds import InPipeline
 from kingyo.recipe import Recipe
 from kingyo.results.comparisons import compare_on_test
+from kingyo.results.estimates import estimate
 from kingyo.results.model_result import read_model_result
 from kingyo.results.side_by_side import contact_sheet
 from kingyo.results.summarize import summarize
@@ -82,7 +83,7 @@ def export(
     part = planned.like.path.name if is_part and around is None else None
     card = _card(store, run, chosen, out, without_idle_sources(planned.recipe, sources))
     files = _files(replace(card, part=part), out) | _adapter_files(store.folder, card, out)
-    if around is not None and isinstance(run.kind, ChangesPipeline):
+    if around is not None and isinstance(run.kind, InPipeline):
         files |= run.kind.pipeline_files(planned.like.path, task_options(run.config, run.folder))
     return to_folder(planned, out, files, MergeOptions(single_file=single_file), around=around)
 
@@ -91,6 +92,7 @@ def _card(
     store: RunStore, run: Run, chosen: StoredTrial, out: Path, reduced: tuple[Recipe, tuple[str, ...]]
 ) -> Card:
     summary, entry = summarize(store), read_model_result(store, "this model", chosen)
+    entry = replace(entry, estimate=estimate(store, chosen)) if entry.fit else entry
     recipe, idle = reduced
     training = read_training(store, chosen.search) if chosen.search in TRAININGS else None
     bred = training.start if training is not None and chosen.search == TUNED else None
@@ -161,22 +163,14 @@ def _require_success(store: RunStore, chosen: StoredTrial) -> None:
     failure = failure_of(store, chosen)
     if failure is not None:
         run, name = shlex.quote(str(store.folder)), reference_to(chosen)
-        raise KingyoError(
-            "--trial",
-            expected="a trial that could be scored",
-            received=f"{describe_trial(chosen)}, which failed: {failure}",
-            remedy=f"Name another trial; `kingyo recipe {run} --trial {name}` prints the recipe.",
-        )
+        expected = "a trial that could be scored"
+        remedy = f"Name another trial; `kingyo recipe {run} --trial {name}` prints the recipe."
+        raise KingyoError("--trial", expected, f"{describe_trial(chosen)}, which failed: {failure}", remedy)
 
 
 def _require_room(out: Path) -> None:
     if out.is_dir() and any(out.iterdir()):
-        raise KingyoError(
-            str(out),
-            expected="a new or empty folder",
-            received="a folder with files",
-            remedy="Choose another folder.",
-        )
+        raise KingyoError(str(out), "a new or empty folder", "a folder with files", "Choose another folder.")
 
 
 def recipe_of(store: RunStore, chosen: StoredTrial) -> Recipe:

@@ -28,9 +28,8 @@ from kingyo.lineage import (
 from kingyo.models.kinds import call_kind
 from kingyo.recipe import Recipe
 from kingyo.results.comparisons import PairedComparison
-from kingyo.results.families import means_by_family
+from kingyo.results.genes import means_by_family
 from kingyo.results.model_result import MIXTURES, ModelResult
-from kingyo.results.remarks import ahead_on_test, better_than_bred, not_compared
 from kingyo.results.side_by_side import ContactSheet
 from kingyo.results.summary import RunSummary
 from kingyo.results.trials import describe_search, describe_trial, row_title
@@ -38,9 +37,11 @@ from kingyo.run.adapters import Training
 from kingyo.run.config import TUNED, WEIGHT_SEARCH
 from kingyo.run.model_kind import task_options
 from kingyo.run.run import Run
-from kingyo.stats import Interval
 from kingyo.tasks import TaskSpec
-from kingyo.types import SPLITS
+from kingyo.views.choice import candidates_table
+from kingyo.views.statements import HOW_FLATTERED, statements
+from kingyo.views.tables import decided_table, scores_table
+from kingyo.views.view import Table
 
 _AGAIN = """```sh
 kingyo evaluate . {task} --split test
@@ -57,6 +58,7 @@ _LIMITS = (
 
 ADAPTER, BRED_RECIPE = "adapter", "bred.yaml"
 """Folder of the LoRA of a trained model; file with the recipe of the bred model that it was trained on."""
+_THIS = "**this model**"
 LANGUAGE_CODE = re.compile(r"[a-z]{2,3}")
 
 
@@ -97,14 +99,16 @@ class Card:
     sheet: ContactSheet | None
     part: str | None = None
 
+    def said(self, *topics: str) -> list[str]:
+        """Return what is known of the run about some topics."""
+        return [str(each) for topic in topics for each in statements(self.summary) if each.topic == topic]
+
     @property
     def is_baseline(self) -> bool:
-        """Whether it is a model that the run compares with."""
         return self.chosen.trial.search == BASELINES
 
     @property
     def is_copy(self) -> bool:
-        """Whether it is the base or a parent as it is."""
         return self.is_baseline and self.chosen.trial.name not in MIXTURES
 
 
@@ -123,6 +127,7 @@ def render_card(card: Card) -> str:
         "Scores": _scores(card),
         "Pictures": None if card.sheet is None else sheet_section(card.sheet),
         "Source models": models_section(card.origins),
+        "Choice of the sources": _choice(card),
         "Recipe": recipe_section(public_recipe(card.recipe, card.origins).to_yaml(), " ".join(_recipe(card))),
         "Search": _history(card),
         "Use": _use(card),
@@ -220,79 +225,65 @@ def _standing(card: Card) -> Iterator[str]:
         yield "The run is not at its end, and no winner is picked yet."
     elif trial not in winners and not card.is_baseline:
         yield "It is not the winner of its search."
-    for remark in (better_than_bred(summary), ahead_on_test(summary)):
-        if remark is not None:
-            yield cell(remark)
+    yield from map(cell, card.said("best"))
 
 
 def _scores(card: Card) -> str:
-    comparisons = {each.other: each for each in card.comparisons}
-    rows = _rows("**this model**", card.chosen, None)
-    for each in card.summary.models:
-        if each.trial != card.chosen.trial:
-            rows += _rows(_row_name(each), each, comparisons.get(each.name))
-    by, means = card.summary.decided_by, card.summary.score_name
+    summary, others = card.summary, [each for each in card.summary.models if each.trial != card.chosen.trial]
+    models = {_THIS: card.chosen, **{_row_name(each): each for each in others}}
+    compared = {each.other: each for each in card.comparisons}
+    comparisons = {name: compared[each.name] for name, each in models.items() if each.name in compared}
+    by, means = summary.unit.measure, summary.score_name
     minus = "this model minus it, on test"
-    lines = table(("model", *SPLITS, minus if by is None else f"{cell(by)} of {minus}"), rows)
-    read = f"{means.capitalize()} in % with 95% intervals, and n. "
+    lines = _markdown(scores_table(summary, models, comparisons, f"{by} of {minus}" if by else minus))
+    read = f"{means.capitalize()} with 95% intervals. "
     if card.training is not None:
         read += "This model was trained on fit, so its score there says nothing. "
     if by is None:
-        read += (
-            "Fit guided the search, and fit and validation together picked the winner, so both flatter it. "
-        )
+        read += f"{HOW_FLATTERED} "
     else:
         read += (
-            f"What decided is {cell(by)} of all answers, not these:\n\n{_decided(card)}\n\nIt guided the "
-            "search on fit and picked the winner on validation, so both flatter it. Its intervals are "
-            "percentiles of sets of answers drawn anew. "
+            f"What decided is {cell(by)} of all answers, not these:\n\n"
+            f"{_markdown(decided_table(summary, models))}\n\nIt guided the search on fit and picked the "
+            "winner on validation, so both flatter it. Its intervals are percentiles of sets of answers "
+            "drawn anew. "
         )
     tested = "The test split was read once, at the end, and is the fair comparison."
     if card.summary.test_note is not None:
         tested = f"The test split is the fairest comparison. {card.summary.test_note}"
     untested = "This model was not scored on the test split."
-    missing = not_compared(card.summary)
-    said = [*map(str, card.summary.renewals), *(each for each in (card.versions, missing) if each)]
+    said = [
+        *card.said("estimated", "dropped", "changed"),
+        *filter(None, [card.versions]),
+        *card.said("missing"),
+    ]
     last = "".join(f" {cell(each)}" for each in said)
     return f"{lines}\n\n{read}{tested if card.chosen.test is not None else untested}{last}"
 
 
-def _decided(card: Card) -> str:
-    """What the run chose by in place of mean item scores, of all its models."""
-    others = [each for each in card.summary.models if each.trial != card.chosen.trial]
-    named = [("**this model**", card.chosen), *((_row_name(each), each) for each in others)]
+def _choice(card: Card) -> str | None:
+    choice = card.summary.chosen
+    if choice is None:
+        return None
+    return f"{' '.join(map(cell, card.said('choice')))}\n\n{_markdown(candidates_table(choice))}"
+
+
+def _markdown(shown: Table) -> str:
+    """Write a table; of its names, only "**this model**" is Markdown."""
     rows = [
-        (name, *(_score(each.counts_on(split), is_share=False) for split in SPLITS)) for name, each in named
+        (
+            name.replace(cell(_THIS), _THIS) if name.startswith(cell(_THIS)) else name,
+            *(each.replace("<", "\\<") for each in rest),
+        )
+        for name, rest in ((cell(str(row[0])), map(str, row[1:])) for row in (shown.head, *shown.rows))
     ]
-    return table(("model", *SPLITS), rows)
+    return table(rows[0], rows[1:])
 
 
 def _row_name(entry: ModelResult) -> str:
     if entry.trial.search == MAIN:
         return f"the bred model (trial {entry.trial.asked.number})"
-    return cell(entry.name if entry.trial.search == BASELINES else row_title(entry.trial.search))
-
-
-def _rows(name: str, entry: ModelResult, comparison: PairedComparison | None) -> list[tuple[str, ...]]:
-    difference = "" if comparison is None else _difference(comparison)
-    return [
-        (name, *(_score(entry.on(split)) for split in SPLITS), difference),
-        *(
-            (f"{name}: {cell(task)}", *(_score(own.get(split)) for split in SPLITS), "")
-            for task, own in entry.tasks.items()
-        ),
-    ]
-
-
-def _score(value: Interval | None, *, is_share: bool = True) -> str:
-    if value is None:
-        return "–"
-    return f"{value.in_percent() if is_share else value.plain()}, n = {value.size}"
-
-
-def _difference(comparison: PairedComparison) -> str:
-    p = ", p < 0.001" if comparison.p < 0.001 else f", p = {comparison.p:.3f}"
-    return f"{comparison.text().replace(' points', '')}{p}".replace("<", "\\<")
+    return entry.name if entry.trial.search == BASELINES else row_title(entry.trial.search)
 
 
 def _searched(search: Mapping[str, object]) -> str:
@@ -314,9 +305,7 @@ def _history(card: Card) -> str:
             f"{counted(summary.trials, 'trial')}, {summary.failures} of them failed; budget {spent}",
             f"{counted(summary.item_evaluations, 'item evaluation')} in {summary.seconds:,.0f} s, by "
             "all searches",
-            *([] if summary.learned is None else [cell(summary.learned)]),
-            *([] if summary.training is None else [cell(str(summary.training))]),
-            *([] if summary.tuning is None else map(cell, summary.tuning.sentences())),
+            *map(cell, card.said("learned", "trained", "tuned")),
             *(f"task: {_task(spec)}{met}" for spec in config.specs.values()),
         )
     )

@@ -114,7 +114,6 @@ def _lines(text: str, columns: int, most: int) -> list[str]:
 
 
 def _draw(texts: Sequence[tuple[int, int, str]], width: int, height: int) -> Image:
-    """Draw lines of text at the places of their upper left corners."""
     import vl_convert
     from PIL import Image
 

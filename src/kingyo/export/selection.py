@@ -37,12 +37,7 @@ def choose(
     is_set = (trial is not None, search is not None, pick is not None, best)
     given = [flag for flag, is_given in zip(FLAGS, is_set, strict=True) if is_given]
     if len(given) > 1:
-        raise KingyoError(
-            given[0],
-            expected=f"one of {', '.join(FLAGS)}",
-            received=" and ".join(given),
-            remedy="Use one of them.",
-        )
+        raise KingyoError(given[0], f"one of {', '.join(FLAGS)}", " and ".join(given), "Use one of them.")
     if trial is not None:
         return find_trial(store, trial)
     store.require_no_scout()
@@ -57,9 +52,9 @@ def choose(
         names = stored_objectives(store).names
         raise KingyoError(
             "--best",
-            expected="a run with one objective whose winners and baselines are validated",
-            received=f"the objectives {', '.join(names)}" if names else f"a run that is {summary.status}",
-            remedy="Choose a model of the front with --pick knee, or --trial."
+            "a run with one objective whose winners and baselines are validated",
+            f"the objectives {', '.join(names)}" if names else f"a run that is {summary.status}",
+            "Choose a model of the front with --pick knee, or --trial."
             if names
             else f"Continue with `{_resume(store)}`, or choose with --trial.",
         )
@@ -75,11 +70,10 @@ def _winner(store: RunStore, search: str) -> StoredTrial:
         is_over = store.status() == "finished"
         reason = "none of its trials could be scored" if is_over else "no winner yet"
         remedy = f"Continue with `{_resume(store)}`, or name a trial with --trial."
+        expected = f"a run with a winner of {describe_search(search)}"
+        received = f"a run that is {store.status()}: {reason}"
         raise KingyoError(
-            str(store.folder),
-            expected=f"a run with a winner of {describe_search(search)}",
-            received=f"a run that is {store.status()}: {reason}",
-            remedy="Name another search." if is_over else remedy,
+            str(store.folder), expected, received, "Name another search." if is_over else remedy
         )
     return _untrained(store, winner) if search in TRAININGS else winner
 
@@ -96,12 +90,9 @@ def _picked(store: RunStore, pick: str) -> StoredTrial:
     if front.knee is not None and pick == "knee":
         return front.knee.trial
     if pick not in trials:
-        raise KingyoError(
-            "--pick",
-            expected=f"knee, or one of the trials {', '.join(trials)}" if trials else "a run with a front",
-            received=repr(pick),
-            remedy=f"`kingyo show {shlex.quote(str(store.folder))}` prints the front.",
-        )
+        expected = f"knee, or one of the trials {', '.join(trials)}" if trials else "a run with a front"
+        remedy = f"`kingyo show {shlex.quote(str(store.folder))}` prints the front."
+        raise KingyoError("--pick", expected, repr(pick), remedy)
     return trials[pick]
 
 

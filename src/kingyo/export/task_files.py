@@ -1,4 +1,4 @@
-"""Files of a run's tasks for an exported folder, so that the model can be scored again.
+"""Files of a run's tasks and graders for an exported folder, so that the model can be scored again.
 
 A column of the items records their splits.
 """
@@ -12,17 +12,21 @@ from pathlib import Path
 import yaml
 from pydantic import TypeAdapter
 
+from kingyo.checkpoints.model_reference import path_from
 from kingyo.errors import KingyoError
-from kingyo.export.grader_files import GraderFiles
+from kingyo.io.model_names import absolute_name
 from kingyo.registry import is_in_file
 from kingyo.tasks import GradedSettings, TaskSpec, TextSettings, settings_of, splits_of
 from kingyo.tasks.spec import move_paths
 from kingyo.types import MEDIA, Item, Split
+from kingyo.user_code.versions import deciding_files
 
 ITEMS = "items.jsonl"
 TASK = "task.yaml"
 TASKS = "tasks.yaml"
 SPLIT = "kingyo_split"
+GRADERS = "graders"
+MOST_COPIED = 10_000_000  # bytes of a file or folder
 Files = dict[str, str | bytes]
 """File name -> content."""
 
@@ -120,16 +124,47 @@ def _move(name: str, folder: Path, code: dict[str, str]) -> str:
         text = source.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise KingyoError(
-            str(source),
-            expected="a Python file in UTF-8",
-            received=str(error),
-            remedy="Save the file in UTF-8.",
+            str(source), "a Python file in UTF-8", str(error), "Save the file in UTF-8."
         ) from error
     if code.setdefault(source.name, text) != text:
-        raise KingyoError(
-            "grader",
-            expected="files with unique names",
-            received=f"two different files called {source.name}",
-            remedy="Rename one of them; both are copied into one folder.",
-        )
+        expected = "files with unique names"
+        remedy = "Rename one of them; both are copied into one folder."
+        raise KingyoError("grader", expected, f"two different files called {source.name}", remedy)
     return f"{source.name}:{inner}"
+
+
+class GraderFiles:
+    """Places of what graders use: small files and folders are copied, larger ones stay where they are.
+
+    Args:
+        folder: base of relative paths in the run.yaml.
+        out: folder of the export.
+    """
+
+    def __init__(self, folder: Path, out: Path) -> None:
+        self.files: dict[str, bytes] = {}
+        self._folder = folder
+        self._out = out
+        self._places: dict[Path, str] = {}
+
+    def place(self, path: str) -> str:
+        """Return a path as the exported task writes it: relative to ``out`` if possible."""
+        source = Path(absolute_name(path, self._folder))
+        if source not in self._places:
+            is_small = sum(each.stat().st_size for each in deciding_files(source)) <= MOST_COPIED
+            self._places[source] = self._copied(source) if is_small else self._elsewhere(path, source)
+        return self._places[source]
+
+    def _copied(self, source: Path) -> str:
+        """Copy a file or folder under a free name."""
+        used, number = set(self._places.values()), 1
+        while (name := f"{GRADERS}/{'' if number == 1 else f'{number}-'}{source.name}") in used:
+            number += 1
+        for file in deciding_files(source):
+            inner = "" if file == source else f"/{file.relative_to(source).as_posix()}"
+            self.files[f"{name}{inner}"] = file.read_bytes()
+        return name
+
+    def _elsewhere(self, path: str, source: Path) -> str:
+        place = path_from(self._out, path, self._folder)
+        return str(source) if place == path else place

@@ -39,7 +39,7 @@ def library(argument: str, module: str, otherwise: str = "", *, beside: Sequence
 
     Args:
         argument: what needs it, as the user knows it.
-        module: one of ``EXTRAS``.
+        module: one of ``EXTRAS``, or of a library that no extra has.
         otherwise: what else the user can do, as a sentence.
         beside: modules that are needed later; the error also names those that are missing.
 
@@ -95,8 +95,14 @@ def _missing(argument: str, modules: Sequence[str], otherwise: str, reason: str 
     of_modules = [extra for each in modules for extra, own in EXTRAS.items() if each in own]
     extras = [each for each in dict.fromkeys(of_modules) if each != "vision" or "draw" not in of_modules]
     names = joined([_NAMES.get(each, each.replace("_", "-")) for each in modules])
-    many, command = len(modules) > 1, install_command(",".join(extras))
-    expected = f"the {'libraries' if many else 'library'} {names}, of the extra `{','.join(extras)}`"
+    many = len(modules) > 1
+    expected = f"the {'libraries' if many else 'library'} {names}"
+    command = shlex.join(
+        [sys.executable, "-m", "pip", "install", *(_NAMES.get(each, each) for each in modules)]
+    )
+    if extras:
+        expected += f", of the extra `{','.join(extras)}`"
+        command = install_command(",".join(extras))
     received = reason or f"an installation without {'them' if many else 'it'}"
     return KingyoError(argument, expected, received, f"Run `{command}`. {otherwise}".rstrip())
 

@@ -4,15 +4,15 @@ A merge method returns a tensor or a ``Lazy`` result, and ``writing.write`` comp
 its place. This package knows tensors and numbers, but no recipes, files or models.
 """
 
-from kingyo.kernels.lazy import Elementwise as Elementwise
-from kingyo.kernels.lazy import Lazy as Lazy
-from kingyo.kernels.lazy import LineSum as LineSum
-from kingyo.kernels.lazy import to_tensor as to_tensor
 from kingyo.kernels.masks import BernoulliMask as BernoulliMask
 from kingyo.kernels.masks import MagnitudeMask as MagnitudeMask
 from kingyo.kernels.masks import Mask as Mask
 from kingyo.kernels.masks import RankedBernoulliMask as RankedBernoulliMask
 from kingyo.kernels.masks import Threshold as Threshold
+from kingyo.kernels.weighted_sum import Elementwise as Elementwise
+from kingyo.kernels.weighted_sum import Lazy as Lazy
+from kingyo.kernels.weighted_sum import LineSum as LineSum
 from kingyo.kernels.weighted_sum import Term as Term
 from kingyo.kernels.weighted_sum import WeightedSum as WeightedSum
+from kingyo.kernels.weighted_sum import to_tensor as to_tensor
 from kingyo.kernels.weighted_sum import weighted_sum as weighted_sum

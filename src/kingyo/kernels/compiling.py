@@ -16,9 +16,8 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
 from kingyo.kernels import loop_functions, loop_memory
-from kingyo.kernels.loop_memory import inline
+from kingyo.kernels.loop_memory import inline, machine
 from kingyo.kernels.masks import ENTRY_FUNCTIONS
-from kingyo.kernels.target import machine
 
 NAMES = {
     **{name: value for name, value in vars(loop_memory).items() if not name.startswith("_")},

@@ -1,6 +1,6 @@
-"""Functions that run a loop of ``loop_text`` over memory: weighted sums, sums, histograms, ranks.
+"""Functions that run a loop of ``loops`` over memory: weighted sums, sums, histograms, ranks.
 
-They are the source of ``compiled_loops``, which documents how they are called; numba compiles them. They
+They are the source of ``machine_code``, which documents how they are called; numba compiles them. They
 allocate no memory, so that their machine code needs no library but C's. They are bit-identical to torch.
 """
 
@@ -12,8 +12,8 @@ import numpy as np
 
 from kingyo.kernels.blocks import BLOCK, LANES
 from kingyo.kernels.loop_memory import bits64, copy_out, hashed, inline
-from kingyo.kernels.loop_text import CHUNK, ROW, SIZE_SHIFT
-from kingyo.kernels.random_numbers import N_VALUES
+from kingyo.kernels.loops import CHUNK, ROW, SIZE_SHIFT
+from kingyo.kernels.masks import N_VALUES
 
 SHIFT = np.uint32(SIZE_SHIFT)
 UNITS = 1.5 * 2.0**52
@@ -24,7 +24,7 @@ GROUP = 64
 
 
 def _loop(addresses, numbers, words, start, stop, to):
-    """Write the entries start..stop to the address ``to``; see ``loop_text.text``."""
+    """Write the entries start..stop to the address ``to``; see ``loops.text``."""
     raise NotImplementedError
 
 
@@ -215,7 +215,7 @@ def order(numbers, keyed, counts, places):
 def _sort(numbers, keyed, counts, result, ranks):
     """Write the rank of each number, or the place of each rank's number; of equal ones the first is first.
 
-    ``keyed`` and ``counts`` are of ``compiled_loops.sort_memory``. It is a radix sort: by digits, the lowest
+    ``keyed`` and ``counts`` are of ``machine_code.sort_memory``. It is a radix sort: by digits, the lowest
     first, so that equal numbers stay in order. Digits have at most 12 bits, among those in which the numbers
     differ.
     """
@@ -265,7 +265,6 @@ def _count(numbers, shift, places):
 
 @inline
 def _scatter(before, shift, mask, places, after):
-    """Sort by one digit."""
     for key in before:
         value = (key >> shift) & mask
         after[places[value]] = key

@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeVar
 
+import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
-from numba.core import cgutils
+from numba.core import cgutils, config
 from numba.extending import intrinsic
 
-from kingyo.kernels.random_numbers import FIRST, SECOND
-from kingyo.kernels.target import converts_halves
+from kingyo.kernels.masks import FIRST, SECOND
 
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 FLOAT, HALF = ir.FloatType(), ir.HalfType()
@@ -72,8 +73,38 @@ def instructions(result: types.Type, *kinds: types.Type) -> Any:
     return decorate
 
 
+_CONVERSION = """define float @f(half %x) {
+  %y = fpext half %x to float
+  ret float %y
+}"""
+
+
+def machine() -> llvm.TargetMachine:
+    """Return LLVM's description of the processor: the one here, or the one that ``NUMBA_CPU_NAME`` names."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    target = llvm.Target.from_default_triple()
+    chosen: Any = config
+    features = chosen.CPU_FEATURES
+    if features is None:
+        features = "" if chosen.CPU_NAME else llvm.get_host_cpu_features().flatten()
+    return target.create_target_machine(
+        cpu=chosen.CPU_NAME or llvm.get_host_cpu_name(),
+        features=features,
+        opt=chosen.OPT,
+        reloc="static" if target.name.startswith("x86") else "default",
+        codemodel="jitdefault",
+        jit=True,
+    )
+
+
+@cache
+def converts_halves() -> bool:
+    """Return whether the processor converts float16; otherwise LLVM calls a library, which may be missing."""
+    return "hfsf2" not in machine().emit_assembly(llvm.parse_assembly(_CONVERSION))
+
+
 def _widened(builder, half):
-    """Return a float16 as float32."""
     if converts_halves():
         return builder.fpext(half, FLOAT)
     bits = builder.zext(builder.bitcast(half, I16), I32)
@@ -86,7 +117,6 @@ def _widened(builder, half):
 
 
 def _narrowed(builder, number):
-    """Return the nearest float16, ties to even."""
     if converts_halves():
         return builder.fptrunc(number, HALF)
     bits = builder.bitcast(number, I32)
@@ -240,7 +270,7 @@ put_h, put_f = map(_pair_writer, (write_h, write_f))
 
 @inline
 def hashed(pair, first, second):
-    """Return the 32 random bits of a pair; see ``random_numbers``. Numba multiplies in 64 bits."""
+    """Return the 32 random bits of a pair; see ``masks.uniform``. Numba multiplies in 64 bits."""
     bits = u32(u32(pair) ^ first)
     bits = u32(u32(bits ^ u32(bits >> _16)) * _FIRST)
     bits = u32(bits ^ second)

@@ -1,8 +1,13 @@
-"""Machine code of compiled functions: made by numba once, and loaded from disk without numba afterwards.
+"""Compiled functions that run a loop of ``loops.text`` over memory: weighted sums, sums, histograms, ranks.
 
-To import numba takes longer than to merge a small model. The code is kept beside this package, or in the
-user's cache, and read only by the same versions on the same processor.
+They are bit-identical to torch. The first arguments of each are those of ``loops.call_arguments``: the text,
+and arrays with one row per call. Arguments are not checked. ``loop_functions`` has their source.
+
+Their machine code is made by numba once, and loaded from disk without numba afterwards. To import numba takes
+longer than to merge a small model. The code is kept beside this package, or in the user's cache, and read
+only by the same versions on the same processor.
 """
+
 
 # pyright: basic
 
@@ -23,6 +28,7 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 Kind = tuple[str, int]
 """Type of an argument: of its numbers, as numpy names it, and number of dimensions."""
@@ -73,6 +79,10 @@ def _c_types(kind: Kind) -> list[type]:
     return [ctypes.c_void_p, *[ctypes.c_int64] * kind[1]] if kind[1] else [_NUMBERS[kind[0]]]
 
 
+def is_used() -> bool:
+    return bool(_engines)
+
+
 def has_code() -> bool:
     """Return whether code for these versions and this processor is on disk, so that numba has worked."""
     try:
@@ -82,7 +92,6 @@ def has_code() -> bool:
 
 
 def _code(name: str, kinds: Sequence[Kind], text: str) -> tuple[str, bytes]:
-    """Return the symbol of a function and its object code, from disk or from numba."""
     file = hashlib.sha256(repr((name, kinds, text)).encode()).hexdigest()[:32]
     for folder in _folders():
         with suppress(OSError, ValueError):
@@ -165,7 +174,6 @@ def _sources() -> Iterator[bytes]:
 
 
 def _load(symbol: str, code: bytes) -> int:
-    """Return the address of a function of object code."""
     import llvmlite.binding as llvm
 
     _initialize()
@@ -185,3 +193,35 @@ def _initialize() -> None:
 
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
+
+
+DIGITS = 1 << 12
+"""Values of a digit of the radix sort."""
+
+_CALLS = ("uint64[2]", "float32[2]", "uint32[2]", "int64[2]")
+
+weighted_sums = CompiledFunction("weighted_sums", *_CALLS, "uint8[1]", "uint32[1]")
+sums = CompiledFunction("sums", *_CALLS, "int64", "float32[2]", "float64[2]", "float64[2]")
+exact_sums = CompiledFunction("exact_sums", *_CALLS, "float64[1]", "float32[2]", "uint64[1]", "float64[1]")
+sizes = CompiledFunction("sizes", *_CALLS, "float32[1]")
+histogram = CompiledFunction("histogram", *_CALLS, "int64[1]", "float32[1]")
+by_draw = CompiledFunction("by_draw", *_CALLS, "uint32[1]", "float64", "float32[1]", "float64[1]")
+collect = CompiledFunction(
+    "collect", *_CALLS, "uint32", "float32[1]", "uint32[1]", "uint32[1]", "int64[1]", "int64[1]"
+)
+_SORT = ("uint64[2]", "uint32[2]")
+ranks = CompiledFunction("ranks", *_CALLS, "int64", "float32[1]", *_SORT, "uint16[1]")
+long_ranks = CompiledFunction("ranks", *_CALLS, "int64", "float32[1]", *_SORT, "int32[1]")
+_order = CompiledFunction("order", "uint32[1]", *_SORT, "uint32[1]")
+
+
+def sort_memory(n: int) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
+    """Return memory to sort n numbers."""
+    return np.empty((2, n), np.uint64), np.empty((3, DIGITS), np.uint32)
+
+
+def order(numbers: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Return the places of uint32 numbers in ascending order; of equal ones the first is first."""
+    places = np.empty(numbers.size, np.uint32)
+    _order("", numbers, *sort_memory(numbers.size), places)
+    return places

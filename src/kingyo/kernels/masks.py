@@ -1,14 +1,26 @@
-"""Masks: which entries of a task vector are kept, by magnitude or at random.
+"""Masks: which entries of a task vector are kept, by magnitude or at random; and the random numbers.
 
 A mask's class says what torch computes (``apply``). A scalar function in ``ENTRY_FUNCTIONS`` computes the
 same for one entry in compiled loops, and ``loop_mask`` gives that function its arguments.
+
+Random numbers have no state: they are a hash of seed, source, tensor name and index of the entry. So they do
+not depend on the order of work, the number of threads, the device or the machine. Candidates of a search that
+share a seed share their random numbers: a mask of low density is a subset of one of higher density, and a
+small step of a genome changes few entries.
+
+Two entries share a hash: half of their index is mixed by two multiplications and three xor-shifts
+(``lowbias32``, C. Wellons, "Prospecting for Hash Functions", 2018), with a 32-bit key before each
+multiplication. The even entry takes the lower 16 bits, the odd entry the upper. So probabilities are rounded
+up to a multiple of 2^-16.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -16,7 +28,48 @@ from numpy.typing import NDArray
 
 from kingyo.io.lazy_torch import Tensor, torch
 from kingyo.kernels.blocks import Span
-from kingyo.kernels.random_numbers import N_VALUES, uniform
+
+N_VALUES = 1 << 16
+"""Number of values of a random number."""
+FIRST, SECOND = 0x7FEB352D, 0x846CA68B
+"""Multipliers of the hash."""
+
+
+def uniform(key: tuple[int, int], start: int, stop: int, device: torch.device | None = None) -> Tensor:
+    """Return the random numbers of the entries start..stop-1: float32, multiples of 2^-16 in [0, 1).
+
+    Args:
+        key: two independent 32-bit numbers; see ``key_of``.
+        start, stop: range of indices; half an index counts modulo 2^32.
+        device: device of the result; None is the processor.
+    """
+    first, last = start // 2, (stop + 1) // 2
+    bits = torch.arange(first, last, device=device).to(torch.int32)
+    bits.bitwise_xor_(_signed(key[0]))
+    bits.bitwise_xor_(_shifted(bits, 16)).mul_(FIRST)
+    bits.bitwise_xor_(_signed(key[1]))
+    bits.bitwise_xor_(_shifted(bits, 15)).mul_(_signed(SECOND))
+    bits.bitwise_xor_(_shifted(bits, 16))
+    halves = torch.stack((bits & 0xFFFF, _shifted(bits, 16)), dim=1).float()
+    return halves.reshape(-1)[start - 2 * first : stop - 2 * first].mul_(2.0**-16)
+
+
+def _signed(word: int) -> int:
+    """Return a 32-bit word as int32, since torch can do little with uint32."""
+    return word - 2**32 if word >= 2**31 else word
+
+
+def _shifted(bits: Tensor, n: int) -> Tensor:
+    """Shift to the right, with zeros from the left."""
+    return (bits >> n).bitwise_and_((1 << (32 - n)) - 1)
+
+
+@lru_cache(maxsize=1 << 14)
+def key_of(seed: int, source: int, tensor: str) -> tuple[int, int]:
+    """Return two 32-bit words for a seed, the position of a source and the name of a tensor."""
+    digest = hashlib.sha256(f"{seed}/{source}/{tensor}".encode()).digest()
+    return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:8], "little")
+
 
 SMALLEST_PROBABILITY = 1e-12
 """Entries that are divided by their probability are divided by at least this."""
@@ -122,7 +175,6 @@ class MagnitudeMask(CompiledMask):
     high: Threshold | None = None  # selects the very largest, which are dropped; None drops none
 
     def apply(self, delta: Tensor, span: Span) -> None:
-        """See ``Mask``."""
         sizes = delta.abs()
         if self.low is not None:
             delta.masked_fill_(self.low.excludes(sizes, span[0]), 0.0)
@@ -131,7 +183,6 @@ class MagnitudeMask(CompiledMask):
             delta.masked_fill_(others.logical_not_(), 0.0)
 
     def loop_mask(self) -> LoopMask:
-        """See ``CompiledMask``."""
         if self.high is None:
             return LoopMask("largest", self.low or 0.0)
         return LoopMask("between", self.low or 0.0, self.high)
@@ -141,7 +192,7 @@ class MagnitudeMask(CompiledMask):
 class BernoulliMask(CompiledMask):
     """Keep each entry with the same probability, independently."""
 
-    key: tuple[int, int]  # key of the random numbers; see ``random_numbers.key_of``
+    key: tuple[int, int]  # key of the random numbers; see ``key_of``
     density: float  # the probability
 
     @property
@@ -150,12 +201,10 @@ class BernoulliMask(CompiledMask):
         return math.ceil(float(np.float32(self.density)) * N_VALUES)
 
     def apply(self, delta: Tensor, span: Span) -> None:
-        """See ``Mask``."""
         numbers = uniform(self.key, *span, delta.device)
         delta.masked_fill_(numbers >= self.threshold / N_VALUES, 0.0)
 
     def loop_mask(self) -> LoopMask:
-        """See ``CompiledMask``."""
         return LoopMask("bernoulli", self.threshold, key=self.key)
 
 
@@ -170,7 +219,6 @@ class RankedBernoulliMask(CompiledMask):
     inverse: bool = False  # divide kept entries by their probability
 
     def apply(self, delta: Tensor, span: Span) -> None:
-        """See ``Mask``."""
         ranks = torch.as_tensor(self.ranks[span[0] : span[1]])
         probability = ranks.int().float().mul_(float(np.float32(self.step)))
         probability.add_(float(np.float32(self.least)))
@@ -179,7 +227,6 @@ class RankedBernoulliMask(CompiledMask):
             delta.div_(probability.clamp_(min=SMALLEST_PROBABILITY))
 
     def loop_mask(self) -> LoopMask:
-        """See ``CompiledMask``."""
         assert isinstance(self.ranks, np.ndarray), "loops run on the processor"
         name = "rescaled_ranked_bernoulli" if self.inverse else "ranked_bernoulli"
         return LoopMask(name, self.least, self.step, self.key, self.ranks)

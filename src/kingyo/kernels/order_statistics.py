@@ -13,9 +13,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from kingyo.kernels import machine_code
 from kingyo.kernels.blocks import Span, differences, spans
-from kingyo.kernels.loop_arguments import SumLoop, call_arguments
-from kingyo.kernels.loop_text import SIZE_SHIFT
+from kingyo.kernels.loops import SIZE_SHIFT, SumLoop, call_arguments
 from kingyo.kernels.masks import Ranks, Threshold
 from kingyo.kernels.raw_tensor import AnyTensor, bytes_of, difference
 from kingyo.kernels.statistics import SCRATCH, loop_over, plain_sum
@@ -88,9 +88,6 @@ class _Bin(NamedTuple):
 
 
 def _entries_of_bin(loop: SumLoop, n: int, counts: Counts, index: int) -> _Bin:
-    """Return the entries of one bin of the ``size_counts``."""
-    from kingyo.kernels import compiled_loops
-
     wanted = np.uint32(int(counts[0]) + index - 1)
 
     def collect(span: Span) -> _Bin:
@@ -99,7 +96,7 @@ def _entries_of_bin(loop: SumLoop, n: int, counts: Counts, index: int) -> _Bin:
         most, n_here = min(int(counts[index]), width), np.empty(1, np.int64)
         bits, places = np.empty(most, dtype=np.uint32), np.empty(most, dtype=np.int64)
         arguments = call_arguments(loop.calls(span))
-        compiled_loops.collect(*arguments, int(wanted), scratch, equals, bits, places, n_here)
+        machine_code.collect(*arguments, int(wanted), scratch, equals, bits, places, n_here)
         return _Bin(wanted, equals, bits[: n_here[0]], places[: n_here[0]])
 
     parts = map_spans(n, collect)
@@ -113,8 +110,6 @@ def _entries_of_bin(loop: SumLoop, n: int, counts: Counts, index: int) -> _Bin:
 
 def _threshold_at(loop: SumLoop, n: int, entries: _Bin, count: int) -> Threshold:
     """Return the threshold that keeps the first ``count`` entries with the least size of a bin."""
-    from kingyo.kernels import compiled_loops
-
     least = float(entries.least.view(np.float32))
     if math.isnan(least):
         return _NOTHING
@@ -122,7 +117,7 @@ def _threshold_at(loop: SumLoop, n: int, entries: _Bin, count: int) -> Threshold
     part = int(np.searchsorted(totals, count))
     first, left = part * SCRATCH, count - (int(totals[part - 1]) if part else 0)
     sizes = np.empty(min(SCRATCH, n - first), dtype=np.float32)
-    compiled_loops.sizes(*call_arguments(loop.calls((first, first + sizes.size))), sizes)
+    machine_code.sizes(*call_arguments(loop.calls((first, first + sizes.size))), sizes)
     equals = np.flatnonzero(sizes.view(np.uint32) == entries.least)
     return Threshold(least=least, before=first + int(equals[left - 1]) + 1)
 
@@ -138,11 +133,9 @@ def size_counts(source: AnyTensor, base: AnyTensor) -> Counts:
 
 
 def _counts(loop: SumLoop, n: int) -> Counts:
-    from kingyo.kernels import compiled_loops
-
     def count(span: Span) -> Counts:
         bins, scratch = np.zeros(1 << (31 - SIZE_SHIFT), dtype=np.int64), np.empty(SCRATCH, dtype=np.float32)
-        compiled_loops.histogram(*call_arguments(loop.calls(span)), bins, scratch)
+        machine_code.histogram(*call_arguments(loop.calls(span)), bins, scratch)
         return bins
 
     parts = map_spans(n, count)
@@ -170,11 +163,9 @@ def size_order(source: AnyTensor, base: AnyTensor) -> Order:
     loop = loop_over(plain, "size")
     if loop is None:
         return np.argsort(~_sizes(plain, "size").view(np.uint32), kind="stable").astype(np.uint32)
-    from kingyo.kernels import compiled_loops
-
     sizes = np.empty(plain.n_elements, dtype=np.float32)
-    compiled_loops.sizes(*call_arguments(loop.calls((0, plain.n_elements))), sizes)
-    return compiled_loops.order(~sizes.view(np.uint32))
+    machine_code.sizes(*call_arguments(loop.calls((0, plain.n_elements))), sizes)
+    return machine_code.order(~sizes.view(np.uint32))
 
 
 def threshold_of(source: AnyTensor, base: AnyTensor, order: Order, count: int) -> Threshold:
@@ -200,14 +191,12 @@ def row_ranks(source: AnyTensor, base: AnyTensor) -> Ranks:
     if loop is None:
         _rank_rows(source, base, length, ranks)
         return ranks
-    from kingyo.kernels import compiled_loops
-
-    rank = compiled_loops.ranks if ranks.dtype == np.uint16 else compiled_loops.long_ranks
+    rank = machine_code.ranks if ranks.dtype == np.uint16 else machine_code.long_ranks
 
     def sort(span: Span) -> None:
         scratch = np.empty(length, dtype=np.float32)
         arguments = call_arguments(loop.calls(span))
-        rank(*arguments, length, scratch, *compiled_loops.sort_memory(length), ranks)
+        rank(*arguments, length, scratch, *machine_code.sort_memory(length), ranks)
 
     map_spans(n, sort, align=length)
     return ranks

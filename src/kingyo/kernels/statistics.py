@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from kingyo.kernels import machine_code
 from kingyo.kernels.blocks import (
     BLOCK,
     LANES,
@@ -24,10 +25,8 @@ from kingyo.kernels.blocks import (
     row_sums,
     spans,
 )
-from kingyo.kernels.loop_arguments import SumLoop, call_arguments
-from kingyo.kernels.loop_text import ROW
-from kingyo.kernels.masks import BernoulliMask, Mask, Threshold
-from kingyo.kernels.random_numbers import N_VALUES, uniform
+from kingyo.kernels.loops import ROW, SumLoop, call_arguments
+from kingyo.kernels.masks import N_VALUES, BernoulliMask, Mask, Threshold, uniform
 from kingyo.kernels.raw_tensor import AnyTensor, as_torch
 from kingyo.kernels.threads import compiled_loop, map_spans
 from kingyo.kernels.weighted_sum import Term, WeightedSum
@@ -37,7 +36,7 @@ SCRATCH = 1 << 9
 """Entries that loops compute at a time before they use them."""
 Summand = Literal["magnitudes", "squares", "products"]
 _CODES: dict[Summand, int] = {"magnitudes": 1, "squares": 2, "products": 3}
-"""What ``compiled_loops.sums`` takes."""
+"""What ``machine_code.sums`` takes."""
 
 
 def gram(tensors: Sequence[AnyTensor], base: AnyTensor | None = None) -> Floats:
@@ -136,11 +135,9 @@ def kept_magnitudes(
         if loop is None:
             sizes = np.abs(plain.rows(span).double().numpy())
             return np.sum((sizes + rounders[:, None]) - rounders[:, None], axis=1)
-        from kingyo.kernels import compiled_loops
-
         n_rows, kept = len(sources), np.zeros(len(sources))
         scratch = np.empty((n_rows, ROW), np.float32), np.empty(n_rows, np.uint64)
-        compiled_loops.exact_sums(*call_arguments(loop.calls(span)), rounders, *scratch, kept)
+        machine_code.exact_sums(*call_arguments(loop.calls(span)), rounders, *scratch, kept)
         return kept
 
     n = plain.n_elements
@@ -184,13 +181,11 @@ def magnitudes_by_draw(source: AnyTensor, base: AnyTensor, key: tuple[int, int],
     loop = loop_over(plain, "size") if n > BLOCK else None
     if loop is None:
         return _magnitudes_by_draw(plain, key, total)
-    from kingyo.kernels import compiled_loops
-
     words, rounding = np.array(key, dtype=np.uint32), rounder(total)
 
     def add(span: Span) -> Floats:
         bins, scratch = np.zeros(N_VALUES), np.empty(SCRATCH, dtype=np.float32)
-        compiled_loops.by_draw(*call_arguments(loop.calls(span)), words, rounding, scratch, bins)
+        machine_code.by_draw(*call_arguments(loop.calls(span)), words, rounding, scratch, bins)
         return bins
 
     bins = np.sum(map_spans(n, add), axis=0)  # exact, in any order
@@ -243,14 +238,12 @@ def _sums(plain: WeightedSum, summand: Summand, n_sums: int) -> Floats:
         for span in spans(plain.n_elements):
             total = total + _block_sums(plain.rows(span).double().numpy(), summand)
         return total
-    from kingyo.kernels import compiled_loops
-
     blocks = np.zeros((-(-plain.n_elements // BLOCK), n_sums))
 
     def add(span: Span) -> None:
         part = blocks[span[0] // BLOCK : -(-span[1] // BLOCK)]
         scratch = np.empty((n_sums, ROW), np.float32), np.empty((n_sums, LANES))
-        compiled_loops.sums(*call_arguments(loop.calls(span)), _CODES[summand], *scratch, part)
+        machine_code.sums(*call_arguments(loop.calls(span)), _CODES[summand], *scratch, part)
 
     map_spans(plain.n_elements, add)
     return np.cumsum(blocks, axis=0)[-1]  # which adds one by one

@@ -17,8 +17,7 @@ from typing import TypeVar
 
 from kingyo.io.lazy_torch import is_loaded, torch
 from kingyo.kernels.blocks import BLOCK, Span, spans
-from kingyo.kernels.loop_arguments import SumLoop, sum_loop
-from kingyo.kernels.loop_text import Result
+from kingyo.kernels.loops import Result, SumLoop, sum_loop
 from kingyo.kernels.machine_code import has_code
 from kingyo.kernels.weighted_sum import WeightedSum
 

@@ -15,13 +15,12 @@ from threading import Semaphore
 import numpy as np
 
 from kingyo.io.lazy_torch import Tensor, torch
+from kingyo.kernels import machine_code
 from kingyo.kernels.blocks import BLOCK, Span, all_finite, spans
-from kingyo.kernels.lazy import Lazy
-from kingyo.kernels.loop_arguments import LoopCall, call_arguments, has_nan, overflows
-from kingyo.kernels.loop_text import CHUNK
+from kingyo.kernels.loops import CHUNK, LoopCall, call_arguments, has_nan, overflows
 from kingyo.kernels.raw_tensor import AnyTensor, as_torch, letter_of
 from kingyo.kernels.threads import cancel_waiting, compiled_loop, current_execution
-from kingyo.kernels.weighted_sum import WeightedSum
+from kingyo.kernels.weighted_sum import Lazy, WeightedSum
 
 _BLOCK_ON_DEVICE = 1 << 22
 """Entries that another device computes at a time."""
@@ -172,13 +171,11 @@ def _by_loop(calls: Sequence[OwnedCall]) -> _Share:
 
 
 def _at_once(calls: Sequence[OwnedCall]) -> _Share:
-    from kingyo.kernels import compiled_loops
-
     arguments = call_arguments([call for _, call in calls])
     worst, chunk = np.empty(len(calls), np.uint32), np.empty(CHUNK, np.uint8)
 
     def run() -> list[tuple[int, int]]:
-        compiled_loops.weighted_sums(*arguments, chunk, worst)
+        machine_code.weighted_sums(*arguments, chunk, worst)
         return [(owner, bits) for (owner, _), bits in zip(calls, worst.tolist(), strict=True)]
 
     return run

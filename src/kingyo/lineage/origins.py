@@ -221,25 +221,21 @@ def check_licences(
 
 
 def _conflict(expected: str, received: str, remedy: str) -> Diagnostic:
-    return Diagnostic(
-        level="warning", argument="licences", expected=expected, received=received, remedy=remedy
-    )
+    return Diagnostic("warning", "licences", expected, received, remedy)
 
 
 def _forbidden(name: str, licence: str, *, is_allowed: bool) -> Diagnostic:
     remedy = "Leave the model out, ask its authors, or use --ignore-licences and do not share the result."
     return Diagnostic(
-        level="warning" if is_allowed else "error",
-        argument=f"the licence of {name}",
-        expected="a licence that allows derivatives",
-        received=licence,
-        remedy="Do not share the result." if is_allowed else remedy,
+        "warning" if is_allowed else "error",
+        f"the licence of {name}",
+        "a licence that allows derivatives",
+        licence,
+        "Do not share the result." if is_allowed else remedy,
     )
 
 
 def _unknown(name: str, licence: str) -> Diagnostic:
     expected = "a known licence"
     remedy = "Read the authors' terms before you share the result."
-    return Diagnostic(
-        level="note", argument=f"the licence of {name}", expected=expected, received=licence, remedy=remedy
-    )
+    return Diagnostic("note", f"the licence of {name}", expected, licence, remedy)

@@ -19,8 +19,7 @@ from kingyo.kernels.weighted_sum import SMALLEST_DIVISOR
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter
 from kingyo.methods.inputs import MergeInputs
-from kingyo.methods.linear import normalized
-from kingyo.methods.task_vectors import WEIGHT, OnBase
+from kingyo.methods.linear import WEIGHT, OnBase, normalized
 
 _COLINEAR, _PARALLEL = 0.9995, 1 - 1e-12
 """|cos Ω| from which slerp and nuslerp interpolate linearly."""
@@ -270,7 +269,6 @@ def _mean_logarithm(m: Sequence[float], cosines: Matrix) -> list[float]:
 
 
 def _norm(x: Sequence[float], products: Matrix) -> float:
-    """Return the length of a combination of vectors with these inner products."""
     squares = (a * b * xy for a, row in zip(x, products, strict=True) for b, xy in zip(x, row, strict=True))
     return math.sqrt(max(0.0, math.fsum(squares)))
 

@@ -13,7 +13,7 @@ from kingyo.kernels.blocks import Span, along_rows, differences, row_sums, spans
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter
 from kingyo.methods.inputs import TensorContext
-from kingyo.methods.task_vectors import OnBase
+from kingyo.methods.linear import OnBase
 
 _AT_ONCE = 1 << 18
 _FLOOR = 1e-8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 
@@ -36,6 +37,7 @@ here the base is merged only if it is among the models. Unknown parameters, and 
 that are not "per source", are errors here; mergekit ignores them. Tensors after the layers get the last value
 of a gradient here, and the first in mergekit."""
 
+_HEAD = ("| parameter | value | default | searched | what it does |", "|---|---|---|---|---|")
 _ELSEWHERE: dict[Reproduces, str] = {
     "on one machine": "Bit-identical results are guaranteed only on the same machine.",
     "with the same number of threads": "Bit-identical results are guaranteed only on the same machine with "
@@ -48,7 +50,7 @@ def with_command(error: KingyoError, method: MergeMethod) -> KingyoError:
     if method.name not in METHODS.names() or METHODS.get(method.name) is not method:
         return error
     remedy = f"{error.remedy} See `kingyo list methods {method.name}`."
-    return KingyoError(error.argument, expected=error.expected, received=error.received, remedy=remedy)
+    return KingyoError(error.argument, error.expected, error.received, remedy)
 
 
 def ordered() -> list[str]:
@@ -114,7 +116,7 @@ def searched(parameter: Parameter) -> str:
 
 def page() -> str:
     """Return the text of docs/methods.md."""
-    return "\n".join([*_overview(), *(line for name in ordered() for line in _section(name))])
+    return "\n".join([*_overview(), *_shared(), *(line for name in ordered() for line in _section(name))])
 
 
 def _overview() -> Iterator[str]:
@@ -125,22 +127,55 @@ def _overview() -> Iterator[str]:
     yield ""
 
 
+def _shared() -> Iterator[str]:
+    """Describe the parameters that several methods have; defaults and ranges are in the sections."""
+    yield from ("## Shared parameters", "", "| parameter | value | what it does |", "|---|---|---|")
+    for each in _shared_parameters():
+        yield f"| `{each.name}` | {kind(each)}{'; per source' if each.per_source else ''} | {each.doc} |"
+    yield ""
+
+
+def _shared_parameters() -> list[Parameter]:
+    """Return the parameters that at least three methods describe alike, of each name the commonest."""
+    every = {each.doc: each for name in METHODS.names() for each in METHODS.get(name).params}
+    counts = Counter(each.doc for name in METHODS.names() for each in METHODS.get(name).params)
+    commonest = {every[doc].name: every[doc] for doc, n in reversed(counts.most_common()) if n > 2}
+    return [each for each in every.values() if each in commonest.values()]
+
+
+def _row(each: Parameter) -> str:
+    own = "; per source" if each.per_source else ""
+    return f"| `{each.name}` | {kind(each)}{own} | {default(each)} | {searched(each)} | {each.doc} |"
+
+
 def _section(name: str) -> Iterator[str]:
     method, guide = METHODS.get(name), guide_of(METHODS.get(name))
+    earlier = ordered()[: ordered().index(name)]
     yield from (f"## {name}", "", method.doc, "")
-    yield from (f"{paragraph}\n" for paragraph in _how(method))
-    facts = [f"Merges {inputs(method)}."]
-    facts += ["Uses random numbers."] if method.stochastic else []
+    twin = next((each for each in earlier if _how(METHODS.get(each)) == _how(method)), None)
+    yield from (f"{each}\n" for each in ([f"As [{twin}](#{twin})."] if twin else _how(method)))
+    facts = ["Uses random numbers."] if method.stochastic else []
     facts += [_ELSEWHERE[reproduces(method)]] if reproduces(method) in _ELSEWHERE else []
     facts += [f"Source: {guide.source}."] if guide else []
     yield from (" ".join(facts), "")
-    yield from ("| parameter | value | default | searched | what it does |", "|---|---|---|---|---|")
-    for each in method.params:
-        own = "; per source" if each.per_source else ""
-        yield f"| `{each.name}` | {kind(each)}{own} | {default(each)} | {searched(each)} | {each.doc} |"
-    yield ""
+    shared = [each.doc for each in _shared_parameters()]
+    common = [
+        f"`{each.name}` ({default(each)}{'' if each.search_low is None else f', searched {searched(each)}'})"
+        for each in method.params
+        if each.doc in shared
+    ]
+    yield from (f"[Shared](#shared-parameters): {', '.join(common)}.", "") if common else ()
+    special = [each for each in method.params if each.doc not in shared]
+    yield from (*_HEAD, *(_row(each) for each in special), "") if special else ()
     if guide and guide.differs:
-        yield from ("Compared with mergekit 0.1.5:", "", *(f"- {each}" for each in guide.differs), "")
+        twin = next((each for each in earlier if _differs(each) == guide.differs), None)
+        shown = [f"- As [{twin}](#{twin})."] if twin else [f"- {each}" for each in guide.differs]
+        yield from ("Compared with mergekit 0.1.5:", "", *shown, "")
+
+
+def _differs(name: str) -> tuple[str, ...]:
+    guide = guide_of(METHODS.get(name))
+    return tuple(guide.differs) if guide else ()
 
 
 def _how(method: MergeMethod) -> list[str]:

@@ -17,7 +17,7 @@ from kingyo.kernels.statistics import activity
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter
 from kingyo.methods.inputs import TensorContext
-from kingyo.methods.task_vectors import EQUAL_WEIGHT, LAMBDA, OnBase
+from kingyo.methods.linear import EQUAL_WEIGHT, LAMBDA, OnBase
 
 
 class Consensus(OnBase):
@@ -64,7 +64,7 @@ class Consensus(OnBase):
         if least > n_sources:
             expected = f"at most {n_sources}, the number of sources"
             remedy = "Decrease agreement, or add sources."
-            raise KingyoError("agreement", expected=expected, received=f"{least}", remedy=remedy)
+            raise KingyoError("agreement", expected, f"{least}", remedy)
 
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, _context: TensorContext, /

@@ -60,12 +60,12 @@ class Parameter:
         is_whole = self.kind != "int" or (not isinstance(value, bool) and float(value).is_integer())
         if isinstance(value, bool) != (self.kind == "bool") or not is_whole:
             expected = {"bool": "true or false", "int": "a whole number", "float": "a number"}[self.kind]
-            raise KingyoError(name, expected=expected, received=repr(value), remedy="Correct the value.")
+            raise KingyoError(name, expected, repr(value), "Correct the value.")
         too_low = self.low is not None and value < self.low
         if too_low or (self.high is not None and value > self.high):
             bounds = f"a number {self.describe_bounds()}"
             remedy = f"{'Increase' if too_low else 'Decrease'} the value."
-            raise KingyoError(name, expected=bounds, received=f"{value:g}", remedy=remedy)
+            raise KingyoError(name, bounds, f"{value:g}", remedy)
         return value
 
     def describe_bounds(self) -> str:
@@ -209,7 +209,7 @@ def check_method(name: str, candidate: object) -> None:
     expected = f"a merge method: an object with `__call__` or `describe`, and {', '.join(_DECLARED)}"
     received = f"{kind}{suffix}" if is_class or missing else f"{kind}, which has neither"
     remedy = "Name an instance of a class with these, as in docs/recipes.md or kingyo/methods/nearswap.py."
-    raise KingyoError(name, expected=expected, received=received, remedy=remedy)
+    raise KingyoError(name, expected, received, remedy)
 
 
 def takes_base(method: MergeMethod) -> bool:

@@ -14,7 +14,7 @@ from kingyo.kernels.order_statistics import row_length
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter
 from kingyo.methods.inputs import MergeInputs
-from kingyo.methods.task_vectors import (
+from kingyo.methods.linear import (
     DENSITY,
     LAMBDA,
     WEIGHT,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from kingyo.kernels import BernoulliMask, LineSum, Mask, Term, Threshold, WeightedSum, weighted_sum
 from kingyo.kernels.blocks import Line
-from kingyo.kernels.masks import Ranks
+from kingyo.kernels.masks import N_VALUES, Ranks, key_of
 from kingyo.kernels.order_statistics import (
     count_varied,
     largest,
@@ -22,7 +22,6 @@ from kingyo.kernels.order_statistics import (
     size_order,
     threshold_of,
 )
-from kingyo.kernels.random_numbers import N_VALUES, key_of
 from kingyo.kernels.raw_tensor import AnyTensor
 from kingyo.kernels.statistics import (
     Floats,
@@ -243,7 +242,6 @@ class MergeInputs:
         return self._base
 
     def _tensors(self, vectors: Vectors) -> tuple[Sequence[AnyTensor], AnyTensor | None]:
-        """Return tensors, and the base of their sum."""
         if vectors == "base and sources":
             return (self._known_base, *self._sources), None
         return self._sources, self._known_base if vectors == "task vectors" else None

@@ -21,6 +21,7 @@ from kingyo.kernels.blocks import spans
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter
 from kingyo.methods.inputs import TensorContext
+from kingyo.methods.linear import EQUAL_WEIGHT, LAMBDA, WEIGHT, OnBase
 from kingyo.methods.spectral import (
     SPECTRAL,
     Spectral,
@@ -31,7 +32,6 @@ from kingyo.methods.spectral import (
     nearest_orthogonal,
     side_by_side,
 )
-from kingyo.methods.task_vectors import EQUAL_WEIGHT, LAMBDA, WEIGHT, OnBase
 
 BANDS = 3
 _ROWS_AT_ONCE = 1 << 10
@@ -200,7 +200,6 @@ def leading_parts(source: Tensor, base: Tensor) -> Parts:
 
 
 def _bands(sizes: Tensor, vectors: Tensor) -> list[Tensor]:
-    """Return the vectors of the top and of the middle band, given descending singular values."""
     energy = sizes.square()
     before, total = energy.cumsum(0) - energy, energy.sum()
     band = (before * BANDS >= total).long() + (before * BANDS >= 2 * total).long()

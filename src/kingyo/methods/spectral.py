@@ -17,7 +17,7 @@ from kingyo.kernels import WeightedSum, weighted_sum
 from kingyo.kernels.blocks import Span, spans
 from kingyo.methods.contract import Guide, MethodValues, Parameter
 from kingyo.methods.inputs import TensorContext
-from kingyo.methods.task_vectors import EQUAL_WEIGHT, LAMBDA, OnBase
+from kingyo.methods.linear import EQUAL_WEIGHT, LAMBDA, OnBase
 
 _ENTRIES_AT_ONCE = 1 << 16
 _GRAM_ROWS = 1024
@@ -112,7 +112,6 @@ def nearest_orthogonal(columns: Tensor) -> tuple[Tensor, Tensor]:
 def _merge(
     sources: Sequence[Tensor], base: Tensor, core: Callable[[Sequence[Tensor]], Tensor]
 ) -> Tensor | None:
-    """Merge matrices; return None if they are not finite."""
     rows, columns = base.shape
     if columns > rows:
         turned = [each.t() for each in sources]

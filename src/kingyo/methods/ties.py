@@ -13,7 +13,7 @@ from kingyo.kernels import MagnitudeMask, Mask, Threshold, WeightedSum
 from kingyo.methods import METHODS
 from kingyo.methods.contract import Guide, MethodValues, Parameter
 from kingyo.methods.inputs import MergeInputs
-from kingyo.methods.task_vectors import (
+from kingyo.methods.linear import (
     DENSITY,
     LAMBDA,
     WEIGHT,

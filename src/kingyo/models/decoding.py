@@ -75,12 +75,9 @@ class Forward:
         accepted = inspect.signature(model.forward).parameters
         named = [name for name in _CACHE_NAMES if name in accepted]
         if not named or "attention_mask" not in accepted:
-            raise KingyoError(
-                type(model).__name__,
-                expected="a decoder with attention and a key-value cache",
-                received="a forward pass without them",
-                remedy="Use another architecture: recurrent and encoder-decoder models are not supported.",
-            )
+            expected = "a decoder with attention and a key-value cache"
+            remedy = "Use another architecture: recurrent and encoder-decoder models are not supported."
+            raise KingyoError(type(model).__name__, expected, "a forward pass without them", remedy)
         self._model = model
         self._cache_name = named[0]
         self._takes_positions = "position_ids" in accepted
@@ -112,12 +109,8 @@ class Forward:
 def require_numbers(values: Tensor) -> None:
     """Check for NaN, which means that the weights are broken or overflow."""
     if bool(torch.isnan(values).any()):
-        raise KingyoError(
-            "model",
-            expected="finite logits",
-            received="NaN",
-            remedy="Remove this model, or run it in float32: its weights or outputs overflow.",
-        )
+        remedy = "Remove this model, or run it in float32: its weights or outputs overflow."
+        raise KingyoError("model", "finite logits", "NaN", remedy)
 
 
 Ended = Callable[[Sequence[int]], bool]

@@ -57,12 +57,10 @@ def parts_fit() -> Generator[None]:
     except KingyoError:
         raise
     except (ValueError, IndexError, TypeError) as error:
-        raise KingyoError(
-            "model",
-            expected="a processor, a config.json and weights that fit together",
-            received=f"{type(error).__name__}: {first_line(error)}",
-            remedy="Copy config.json and the processor's files of the original model.",
-        ) from error
+        expected = "a processor, a config.json and weights that fit together"
+        received = f"{type(error).__name__}: {first_line(error)}"
+        remedy = "Copy config.json and the processor's files of the original model."
+        raise KingyoError("model", expected, received, remedy) from error
 
 
 class ImageFeatures:
@@ -77,12 +75,9 @@ class ImageFeatures:
     def __init__(self, model: PreTrainedModel, processor: PromptProcessor, scratch: Path | None) -> None:
         self._encode = getattr(model, "get_image_features", None)
         if self._encode is None or "mm_encoder_outputs" not in inspect.signature(model.forward).parameters:
-            raise KingyoError(
-                type(model).__name__,
-                expected="a model that takes image features (mm_encoder_outputs) in its forward pass",
-                received="another one",
-                remedy="Use another architecture, or update transformers.",
-            )
+            expected = "a model that takes image features (mm_encoder_outputs) in its forward pass"
+            remedy = "Use another architecture, or update transformers."
+            raise KingyoError(type(model).__name__, expected, "another one", remedy)
         self._accepted = set(inspect.signature(self._encode).parameters)
         self._processor = processor
         self._device = model.device

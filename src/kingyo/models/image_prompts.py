@@ -85,12 +85,9 @@ class PromptProcessor:
             require_small_sides(resizing.to_dict())
             processor.image_processor = resizing
         except Exception as error:  # a broken file may raise anything
-            raise KingyoError(
-                str(path),
-                expected="a processor for text and images that transformers can load",
-                received=f"{type(error).__name__}: {first_line(error)}",
-                remedy=_REMEDY,
-            ) from error
+            expected = "a processor for text and images that transformers can load"
+            received = f"{type(error).__name__}: {first_line(error)}"
+            raise KingyoError(str(path), expected, received, _REMEDY) from error
         return cls(processor, load_config(path) if config is None else config, ends)
 
     def image_prompt(self, message: str, images: Sequence[Media], *, chat: bool) -> ImagePrompt:
@@ -138,12 +135,10 @@ class PromptProcessor:
         prompt = as_image_prompt(prompt)
         row = self.encode(prompt._replace(text=prompt.text + rest)).tokens
         if prompt.images and self.image_token is not None and self.image_token not in row:
-            raise KingyoError(
-                "config.json",
-                expected="the token that the processor writes for images",
-                received=f"image_token_id {self.image_token}, not in the prompt {prompt.text[:60]!r}",
-                remedy="Copy config.json and the processor's files of the original model.",
-            )
+            expected = "the token that the processor writes for images"
+            received = f"image_token_id {self.image_token}, not in the prompt {prompt.text[:60]!r}"
+            remedy = "Copy config.json and the processor's files of the original model."
+            raise KingyoError("config.json", expected, received, remedy)
         self.require_room([row], question.options.get("max_new_tokens", 0), [prompt])
 
     def require_room(self, rows: Sequence[Sequence[int]], new: int, prompts: Sequence[ImagePrompt]) -> None:
@@ -227,12 +222,10 @@ class PromptProcessor:
             raise
         except Exception as error:  # processors and Pillow raise many types
             names = ", ".join(each.place for each in prompt.images) or repr(prompt.text[:60])
-            raise KingyoError(
-                f"prompt with {names}",
-                expected="images that the model's processor can use, and a placeholder for each in the text",
-                received=f"{type(error).__name__}: {first_line(error)}",
-                remedy="Replace the image, delete its row, or correct the prompt or the processor's files.",
-            ) from error
+            expected = "images that the model's processor can use, and a placeholder for each in the text"
+            received = f"{type(error).__name__}: {first_line(error)}"
+            remedy = "Replace the image, delete its row, or correct the prompt or the processor's files."
+            raise KingyoError(f"prompt with {names}", expected, received, remedy) from error
 
     def pad(
         self, rows: Sequence[Encoded], device: torch.device, side: Literal["left", "right"]

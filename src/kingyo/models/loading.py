@@ -82,12 +82,10 @@ def require_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise KingyoError(
-            "device",
-            expected="a device of this machine, such as cpu or cuda:0",
-            received=f"'{name}' ({str(error).splitlines()[0][:120]})",
-            remedy="Set the device to cpu, which every machine has.",
-        ) from error
+        expected = "a device of this machine, such as cpu or cuda:0"
+        received = f"'{name}' ({str(error).splitlines()[0][:120]})"
+        remedy = "Set the device to cpu, which every machine has."
+        raise KingyoError("device", expected, received, remedy) from error
     return device
 
 
@@ -112,19 +110,12 @@ def context(config: object) -> int | None:
 
 def _require_checkpoint(path: Path, *, allow_pickle: bool) -> None:
     if not (path / "config.json").is_file():
-        raise KingyoError(
-            str(path),
-            expected="a checkpoint's folder",
-            received="a folder without config.json" if path.is_dir() else "no such folder",
-            remedy="Correct the path, or download the model first.",
-        )
+        received = "a folder without config.json" if path.is_dir() else "no such folder"
+        remedy = "Correct the path, or download the model first."
+        raise KingyoError(str(path), "a checkpoint's folder", received, remedy)
     if not any(path.glob("*.safetensors")) and not (allow_pickle and any(path.glob("pytorch_model*.bin"))):
-        raise KingyoError(
-            str(path),
-            expected="weights in safetensors",
-            received="a folder without safetensors",
-            remedy="Convert pickled weights to safetensors first, since loading pickles can run code.",
-        )
+        remedy = "Convert pickled weights to safetensors first, since loading pickles can run code."
+        raise KingyoError(str(path), "weights in safetensors", "a folder without safetensors", remedy)
 
 
 def live_weights(model: PreTrainedModel, path: Path) -> dict[str, Tensor]:
@@ -142,12 +133,10 @@ def live_weights(model: PreTrainedModel, path: Path) -> dict[str, Tensor]:
         if tensor is not None and tensor.shape == shapes[name]:
             weights.setdefault(id(tensor), (name, tensor))
         elif not name.endswith(_DERIVED):
-            raise KingyoError(
-                f"{path}: {name}",
-                expected=f"a tensor of {type(model).__name__} of shape {list(shapes[name])}",
-                received="no such tensor" if tensor is None else f"a tensor of shape {list(tensor.shape)}",
-                remedy="Use another architecture: transformers reshapes this one when it loads it.",
-            )
+            expected = f"a tensor of {type(model).__name__} of shape {list(shapes[name])}"
+            received = "no such tensor" if tensor is None else f"a tensor of shape {list(tensor.shape)}"
+            remedy = "Use another architecture: transformers reshapes this one when it loads it."
+            raise KingyoError(f"{path}: {name}", expected, received, remedy)
     return dict(sorted(weights.values()))
 
 
@@ -190,7 +179,7 @@ def _require_complete(path: Path, report: Mapping[str, Collection[object]]) -> N
     ]
     for name, expected, received in wrong:
         remedy = "Download or save the model again, so that its weights fit its config.json."
-        raise KingyoError(f"{path}: {name}", expected=expected, received=received, remedy=remedy)
+        raise KingyoError(f"{path}: {name}", expected, received, remedy)
 
 
 @contextmanager
@@ -202,21 +191,17 @@ def loading(path: Path, library: Literal["transformers", "diffusers"] = "transfo
     except KingyoError:
         raise
     except UnpicklingError as error:
-        raise KingyoError(
-            str(path),
-            expected="pickles that hold only tensors",
-            received="a pickle with code or other objects",
-            remedy="If you trust it, load it elsewhere and save it as safetensors.",
-        ) from error
+        expected = "pickles that hold only tensors"
+        remedy = "If you trust it, load it elsewhere and save it as safetensors."
+        raise KingyoError(str(path), expected, "a pickle with code or other objects", remedy) from error
     except Exception as error:  # a broken folder may raise anything
         reason = " ".join(str(error).split())[:300]
         remedy = f"Use a complete model, with its tokenizer, that {library} supports without custom code."
         trust = " Or, if you trust its code, use `kingyo evaluate` or `chat` with --trust-remote-code."
+        expected = f"a checkpoint that {library} can load"
+        received = f"{type(error).__name__}: {reason}"
         raise KingyoError(
-            str(path),
-            expected=f"a checkpoint that {library} can load",
-            received=f"{type(error).__name__}: {reason}",
-            remedy=remedy + (trust if "custom code" in reason else ""),
+            str(path), expected, received, remedy + (trust if "custom code" in reason else "")
         ) from error
 
 

@@ -52,12 +52,9 @@ def as_row(text: Text, example: Example) -> ExampleTokens:
     )
     longest = max(len(prompt) + len(answer) for prompt, answer in pairs)
     if text.limit is not None and longest > text.limit:
-        raise KingyoError(
-            f"item {example.item}",
-            expected=f"a prompt and answers of at most {counted(text.limit, 'token')}, the model's context",
-            received=f"{longest} tokens",
-            remedy="Shorten the prompt or the answer, or use models with a longer context.",
-        )
+        expected = f"a prompt and answers of at most {counted(text.limit, 'token')}, the model's context"
+        remedy = "Shorten the prompt or the answer, or use models with a longer context."
+        raise KingyoError(f"item {example.item}", expected, f"{longest} tokens", remedy)
     return row
 
 

@@ -57,9 +57,7 @@ class Layers:
             The frame, with one layer per step of the path.
         """
         if not path:
-            raise KingyoError(
-                "path", expected="at least one layer", received="none", remedy="Turn a layer on."
-            )
+            raise KingyoError("path", "at least one layer", "none", "Turn a layer on.")
         framing = self._frame(frame, path)
         uses: dict[tuple[str, int], int] = {}
         hops: list[_Hop] = []
@@ -95,10 +93,7 @@ class Layers:
         if stack is None or not 0 <= step.layer < len(stack.layers):
             known = ", ".join(f"{name} ({len(each.layers)})" for name, each in self._stacks.items())
             raise KingyoError(
-                "path",
-                expected=f"layers of {known}",
-                received=f"layer {step.layer} of {step.model}",
-                remedy="Count layers from 0.",
+                "path", f"layers of {known}", f"layer {step.layer} of {step.model}", "Count layers from 0."
             )
         return stack
 
@@ -171,12 +166,9 @@ class _Stack:
         self._attribute = next((each for each in _STACKS if hasattr(self._inner, each)), "")
         modules = getattr(self._inner, self._attribute, None)
         if not isinstance(modules, nn.ModuleList) or not all(_indexed(each) for each in modules):
-            raise KingyoError(
-                name,
-                expected="a decoder with one list of layers, each with its own key-value cache",
-                received=type(model).__name__,
-                remedy="Use a decoder-only model, such as Llama, Mistral, Qwen, Gemma, GPT-2 or GPT-NeoX.",
-            )
+            expected = "a decoder with one list of layers, each with its own key-value cache"
+            remedy = "Use a decoder-only model, such as Llama, Mistral, Qwen, Gemma, GPT-2 or GPT-NeoX."
+            raise KingyoError(name, expected, type(model).__name__, remedy)
         self.layers = [_Layer(each) for each in modules]
         config = self._inner.config
         kinds = cast("Sequence[str] | None", getattr(config, "layer_types", None))
@@ -214,22 +206,15 @@ class _Stack:
         return self.kinds or ["full_attention"] * len(self.layers)
 
     def _misfit(self, name: str, mine: object, other: _Stack, yours: object) -> KingyoError:
-        return KingyoError(
-            f"{name} of {other.name}",
-            expected=f"{mine}, as in {self.name}",
-            received=str(yours),
-            remedy="Use models with the same architecture, hidden size and positions.",
-        )
+        remedy = "Use models with the same architecture, hidden size and positions."
+        return KingyoError(f"{name} of {other.name}", f"{mine}, as in {self.name}", str(yours), remedy)
 
     def require_window(self, other: _Stack) -> None:
         """Check that another model has this frame's sliding window, since the frame makes the masks."""
         if other._window not in (None, self._window):
-            raise KingyoError(
-                f"sliding_window of {other.name}",
-                expected=f"{self._window}, as in the frame {self.name}",
-                received=str(other._window),
-                remedy=f"Use models with the same window, or the frame {other.name} if {self.name} has none.",
-            )
+            expected = f"{self._window}, as in the frame {self.name}"
+            remedy = f"Use models with the same window, or the frame {other.name} if {self.name} has none."
+            raise KingyoError(f"sliding_window of {other.name}", expected, str(other._window), remedy)
 
     def framing(self, hops: Sequence[nn.Module], kinds: Sequence[str], product: float) -> PreTrainedModel:
         """Return the model with other layers, their attention types, and the product of their scales."""

@@ -29,12 +29,9 @@ def pipeline_around(path: Path) -> Path:
     """
     if (path.parent / PIPELINE).is_file():
         return path.parent
-    raise KingyoError(
-        str(path),
-        expected=f"a component of a pipeline, with {PIPELINE} in the folder above",
-        received="a model on its own",
-        remedy="Name a complete pipeline, in a run as the base or, without a base, as the first source.",
-    )
+    expected = f"a component of a pipeline, with {PIPELINE} in the folder above"
+    remedy = "Name a complete pipeline, in a run as the base or, without a base, as the first source."
+    raise KingyoError(str(path), expected, "a model on its own", remedy)
 
 
 def read_index(root: Path) -> Mapping[str, Any]:
@@ -53,12 +50,9 @@ def load_denoiser(path: Path, options: LoadOptions) -> Any:
     config = json.loads((path / "config.json").read_text(encoding="utf-8"))
     kind = getattr(diffusers, str(config.get("_class_name")), None)
     if kind is None:
-        raise KingyoError(
-            str(path),
-            expected="a denoiser of diffusers",
-            received=f"{config.get('_class_name')!r}, which diffusers {diffusers.__version__} does not have",
-            remedy="Update diffusers, or name another model.",
-        )
+        received = f"{config.get('_class_name')!r}, which diffusers {diffusers.__version__} does not have"
+        remedy = "Update diffusers, or name another model."
+        raise KingyoError(str(path), "a denoiser of diffusers", received, remedy)
     with loading(path, "diffusers"):
         dtype = getattr(torch, options.dtype) if options.dtype else "auto"
         model, report = kind.from_pretrained(
@@ -70,12 +64,9 @@ def load_denoiser(path: Path, options: LoadOptions) -> Any:
             output_loading_info=True,
         )
         if missing := sorted(report["missing_keys"]):
-            raise KingyoError(
-                f"{path}: {missing[0]}",
-                expected="a tensor of the architecture",
-                received=f"{len(missing)} missing",
-                remedy="Download or save the model again, so that its weights fit its config.json.",
-            )
+            expected = "a tensor of the architecture"
+            remedy = "Download or save the model again, so that its weights fit its config.json."
+            raise KingyoError(f"{path}: {missing[0]}", expected, f"{len(missing)} missing", remedy)
     return model.eval()
 
 
@@ -128,12 +119,9 @@ def pipeline_class(root: Path) -> Any:
     name = str(read_index(root).get("_class_name"))
     kind = cast(object, getattr(diffusers, name, None))
     if not (isinstance(kind, type) and issubclass(kind, diffusers.DiffusionPipeline)):
-        raise KingyoError(
-            str(root / PIPELINE),
-            expected=f"a pipeline of diffusers {diffusers.__version__}",
-            received=name[:80],
-            remedy="Update diffusers, or name another model.",
-        )
+        expected = f"a pipeline of diffusers {diffusers.__version__}"
+        remedy = "Update diffusers, or name another model."
+        raise KingyoError(str(root / PIPELINE), expected, name[:80], remedy)
     return kind
 
 
@@ -147,10 +135,6 @@ def absent_components(root: Path) -> list[str]:
     absent = [each for each in component_classes(read_index(root)) if not (root / each).is_dir()]
     for each in absent:
         if each not in kind._optional_components:
-            raise KingyoError(
-                str(root),
-                expected=f"the component {each}, which {kind.__name__} needs",
-                received="no such folder",
-                remedy="Download or save the pipeline again.",
-            )
+            expected = f"the component {each}, which {kind.__name__} needs"
+            raise KingyoError(str(root), expected, "no such folder", "Download or save the pipeline again.")
     return absent

@@ -80,19 +80,14 @@ def require_parameters(
     """
     for name, value in given.items():
         if name not in known:
-            raise KingyoError(
-                f"{where}{name}", expected=what, received=repr(value)[:80], remedy=suggest(name, known)
-            )
+            raise KingyoError(f"{where}{name}", what, repr(value)[:80], suggest(name, known))
 
 
 def _require_no_key(name: str, value: object) -> None:
     if name in _KEYS:
-        raise KingyoError(
-            f"arguments: {name}",
-            expected="an argument that is no key of the task",
-            received=repr(value)[:80],
-            remedy=f"Write `{name}` as a key of the task.",
-        )
+        expected = "an argument that is no key of the task"
+        remedy = f"Write `{name}` as a key of the task."
+        raise KingyoError(f"arguments: {name}", expected, repr(value)[:80], remedy)
 
 
 def load_scheduler(root: Path) -> Any:
@@ -158,12 +153,9 @@ def _failure(scheduler: Any, steps: int) -> Exception | None:
 
 
 def _refused(name: str, error: Exception) -> KingyoError:
-    return KingyoError(
-        "scheduler",
-        expected=f"settings that {name} accepts",
-        received=f"{type(error).__name__}: {' '.join(str(error).split())}"[:300],
-        remedy="Correct `scheduler` of the task.",
-    )
+    received = f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+    remedy = "Correct `scheduler` of the task."
+    return KingyoError("scheduler", f"settings that {name} accepts", received, remedy)
 
 
 def _scheduler_class(name: str) -> Any:
@@ -176,12 +168,9 @@ def _scheduler_class(name: str) -> Any:
         return kind
     needed = cast("list[str]", getattr(cast(object, kind), "_backends", []))
     names = [each for each in dir(diffusers) if each.endswith("Scheduler")]
-    raise KingyoError(
-        "scheduler: class",
-        expected="a scheduler of diffusers",
-        received=f"'{name}'" + (f", which needs {' and '.join(needed)}" if needed else ""),
-        remedy="Install what it needs, or name another scheduler." if needed else suggest(name, names),
-    )
+    received = f"'{name}'" + (f", which needs {' and '.join(needed)}" if needed else "")
+    remedy = "Install what it needs, or name another scheduler." if needed else suggest(name, names)
+    raise KingyoError("scheduler: class", "a scheduler of diffusers", received, remedy)
 
 
 def _require_settings(kind: Any, settings: Mapping[str, object]) -> None:
@@ -190,10 +179,7 @@ def _require_settings(kind: Any, settings: Mapping[str, object]) -> None:
     for key, value in settings.items():
         if isinstance(value, int) and abs(value) > _LARGEST:
             raise KingyoError(
-                f"scheduler: {key}",
-                expected=f"a number up to {_LARGEST:,}",
-                received=f"{value:,}",
-                remedy="Write a smaller number.",
+                f"scheduler: {key}", f"a number up to {_LARGEST:,}", f"{value:,}", "Write a smaller number."
             )
 
 
@@ -249,12 +235,10 @@ class DrawingCheck:
         ends = self._tokenizers[place]("")["input_ids"]  # start and end of every text
         last = len(tokens[place]) - len(ends[1:])
         cut = self._tokenizers[place].decode(tokens[place][last - over[place] : last])
-        raise KingyoError(
-            f"prompt {text[:80]!r}",
-            expected=f"at most {limits[place]} tokens, which the text encoder reads",
-            received=f"{len(tokens[place])} tokens; {cut[:120]!r} would be cut",
-            remedy="Shorten the prompt, or set truncate: true.",
-        )
+        expected = f"at most {limits[place]} tokens, which the text encoder reads"
+        received = f"{len(tokens[place])} tokens; {cut[:120]!r} would be cut"
+        remedy = "Shorten the prompt, or set truncate: true."
+        raise KingyoError(f"prompt {text[:80]!r}", expected, received, remedy)
 
     def _limit(self, tokenizer: Any, drawing: Drawing) -> int:
         own, given = int(tokenizer.model_max_length), drawing.arguments.get(_LENGTH, self._longest)

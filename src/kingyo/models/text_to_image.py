@@ -121,23 +121,19 @@ class LivePipeline:
         except (KingyoError, torch.OutOfMemoryError):
             raise
         except (RuntimeError, ValueError, TypeError, AttributeError, LookupError, ImportError) as error:
-            raise KingyoError(
-                type(self._pipeline).__name__,
-                expected="settings that the pipeline accepts",
-                received=f"{type(error).__name__}: {' '.join(str(error).split())}"[:300],
-                remedy="Correct steps, guidance_scale, height, width, scheduler or arguments of the task.",
-            ) from error
+            expected = "settings that the pipeline accepts"
+            received = f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+            remedy = "Correct steps, guidance_scale, height, width, scheduler or arguments of the task."
+            raise KingyoError(type(self._pipeline).__name__, expected, received, remedy) from error
         return drawn.images
 
 
 def _require_finite(pixels: Any, prompt: DrawingPrompt) -> None:
     if not bool(torch.isfinite(torch.as_tensor(pixels)).all()):
-        raise KingyoError(
-            f"picture of {prompt.text[:80]!r} (seed {prompt.seed})",
-            expected="pixels that are numbers",
-            received="NaN or infinity",
-            remedy="Remove this model, or draw in float32: its weights or outputs overflow.",
-        )
+        expected = "pixels that are numbers"
+        received = "NaN or infinity"
+        remedy = "Remove this model, or draw in float32: its weights or outputs overflow."
+        raise KingyoError(f"picture of {prompt.text[:80]!r} (seed {prompt.seed})", expected, received, remedy)
 
 
 def _png(pixels: Any) -> Media:

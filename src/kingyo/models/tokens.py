@@ -74,9 +74,9 @@ def render_chat(tokenizer: Tokenizer, message: object) -> str:
         is_late = isinstance(error, TooSlowError)
         raise KingyoError(
             f"chat template of {getattr(tokenizer, 'name_or_path', '') or 'the tokenizer'}",
-            expected=f"a prompt of at most {MAX_CHARACTERS:,} characters within {TEMPLATE_SECONDS:g} s",
-            received="none" if is_late else f"{type(error).__name__}: {error}"[:300],
-            remedy="Fix the template (chat_template.jinja, or in tokenizer_config.json), or use a `prompt:` "
+            f"a prompt of at most {MAX_CHARACTERS:,} characters within {TEMPLATE_SECONDS:g} s",
+            "none" if is_late else f"{type(error).__name__}: {error}"[:300],
+            "Fix the template (chat_template.jinja, or in tokenizer_config.json), or use a `prompt:` "
             "template without `chat: true`.",
         ) from error
     return prompt
@@ -119,12 +119,9 @@ class Text:
         ):
             tokens = tokens[:-1]
         if text and not tokens:
-            raise KingyoError(
-                f"prompt {text[:40]!r}",
-                expected="text in the model's vocabulary",
-                received="a text without any known token",
-                remedy="Write the prompt in a script that the model knows, or use another model.",
-            )
+            expected = "text in the model's vocabulary"
+            remedy = "Write the prompt in a script that the model knows, or use another model."
+            raise KingyoError(f"prompt {text[:40]!r}", expected, "a text without any known token", remedy)
         return tokens or [self._first()]
 
     def encode_pair(self, prompt: str, continuation: str) -> tuple[list[int], list[int]]:
@@ -249,12 +246,10 @@ def require_room(rows: Sequence[Sequence[int]], new: int, limit: int | None, pro
     """Check that prompts and answers fit the context; prompts are never cut."""
     for position, row in enumerate(rows):
         if limit is not None and len(row) + new > limit:
-            raise KingyoError(
-                f"prompt {prompts[position][:60]!r}",
-                expected=f"at most {counted(limit, 'token')}, the model's context",
-                received=f"{counted(len(row), 'token')} and {counted(new, 'new token')}",
-                remedy="Shorten the prompt, or decrease max_new_tokens.",
-            )
+            expected = f"at most {counted(limit, 'token')}, the model's context"
+            received = f"{counted(len(row), 'token')} and {counted(new, 'new token')}"
+            remedy = "Shorten the prompt, or decrease max_new_tokens."
+            raise KingyoError(f"prompt {prompts[position][:60]!r}", expected, received, remedy)
 
 
 def by_length(rows: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:

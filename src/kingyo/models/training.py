@@ -68,12 +68,9 @@ def _adapted(model: PreTrainedModel, start: Start) -> Any:
         config = peft.LoraConfig(r=RANK, lora_alpha=RANK, target_modules="all-linear", task_type="CAUSAL_LM")
         return peft.get_peft_model(model, config)
     except ValueError as error:
-        raise KingyoError(
-            str(start.path),
-            expected="an architecture with linear layers that peft can adapt",
-            received=f"{type(model).__name__}: {error}",
-            remedy="Turn the control off (controls: {trained: false}).",
-        ) from error
+        expected = "an architecture with linear layers that peft can adapt"
+        remedy = "Turn the control off (controls: {trained: false})."
+        raise KingyoError(str(start.path), expected, f"{type(model).__name__}: {error}", remedy) from error
 
 
 def _train(
@@ -88,11 +85,10 @@ def _train(
             group["lr"] = _rate(course, step)
         loss = loss_of(forward, text, batch, model.device)
         if not math.isfinite(float(loss.detach())):
+            received = f"{float(loss.detach())} at step {step + 1} of {course.steps}"
+            remedy = "Ignore this if other settings of the control were trained."
             raise KingyoError(
-                f"training with learning rate {course.learning_rate:g}",
-                expected="a finite loss",
-                received=f"{float(loss.detach())} at step {step + 1} of {course.steps}",
-                remedy="Ignore this if other settings of the control were trained.",
+                f"training with learning rate {course.learning_rate:g}", "a finite loss", received, remedy
             )
         optimizer.zero_grad()
         torch.autograd.backward([loss])

@@ -1,7 +1,8 @@
-"""Choose the next pair of pictures to show: balanced over models, and informative."""
+"""The models of a run whose pictures people compare, and the next pair to show: balanced and informative."""
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,15 +10,88 @@ from hashlib import sha256
 
 import numpy as np
 
-from kingyo.rating.models import RatedModel
+from kingyo.errors import KingyoError
+from kingyo.evolution import BASELINES, MAIN
+from kingyo.results.trials import row_title
 from kingyo.stats.bradley_terry import PairChoices, Strengths, fit_strengths
+from kingyo.store import RunStore, StoredTrial
 from kingyo.store.choices import StoredChoice, pair_name
-from kingyo.types import Media
+from kingyo.types import Media, Split
 
 SCORES = {"left": 1.0, "right": 0.0, "tie": 0.5}
 """The score of the left picture; a skipped pair has none."""
 _BALANCE = 1
 """Largest difference in pairs so far between the first model, which has the fewest, and its partner."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RatedModel:
+    """A model with pictures.
+
+    Attributes:
+        name: its name in tables: ``bred``, ``trial 12``, the name of a baseline, ``random, same cost``.
+        recipe: the hash of its recipe.
+        pictures: id of an item -> its picture.
+    """
+
+    name: str
+    recipe: str
+    pictures: Mapping[str, Media]
+
+
+def read_models(store: RunStore, split: Split) -> tuple[RatedModel, ...]:
+    """Return the models of a run with pictures on a split; models with the same recipe count once.
+
+    These are the winner, the baselines, the winners of the controls, and the finalists of the main search. A
+    run stores pictures of validation and test, and of baselines on fit.
+    """
+    models: dict[str, RatedModel] = {}
+    for name, trial in _named_trials(store, split):
+        if trial.recipe_hash not in models:
+            pictures = _pictures(store, trial, split)
+            if pictures:
+                models[trial.recipe_hash] = RatedModel(name=name, recipe=trial.recipe_hash, pictures=pictures)
+    return tuple(models.values())
+
+
+def prompts_of_items(store: RunStore) -> dict[str, str]:
+    """Return id of an item -> its prompt, or its group if it belongs to one: choices on one are alike."""
+    return {item.id: item.group or item.prompt for items in store.items().values() for item in items}
+
+
+def require_models(store: RunStore, split: Split) -> tuple[RatedModel, ...]:
+    """Return the models of ``read_models``; two of them must have pictures of the same item."""
+    models = read_models(store, split)
+    items = [item for model in models for item in model.pictures]
+    if len(set(items)) == len(items):
+        other = "test" if split == "validation" else "validation"
+        remedy = f"Wait, or continue it with `kingyo resume {shlex.quote(str(store.folder))}`."
+        if store.status() == "finished":
+            remedy = f"Try --split {other}, or rate a run whose task draws pictures (`kind: draw`)."
+        received = f"{len(models)} with pictures on {split} (status: {store.status()})"
+        raise KingyoError(f"--split {split}", "a run with pictures of two models", received, remedy)
+    return models
+
+
+def _named_trials(store: RunStore, split: Split) -> Iterator[tuple[str, StoredTrial]]:
+    searches = [name for name in store.searches() if name != BASELINES]
+    winners = {name: trial for name in searches if (trial := store.winner(name)) is not None}
+    if MAIN in winners:
+        yield "bred", winners[MAIN]
+    for trial in store.trials(BASELINES):
+        yield str(trial.name), trial
+    for name, trial in winners.items():
+        yield row_title(name), trial
+    for row in store.summaries(split) if split != "fit" else ():
+        if row.search == MAIN:
+            trial = store.trial(row.trial)
+            yield f"trial {trial.asked.number}", trial
+
+
+def _pictures(store: RunStore, trial: StoredTrial, split: Split) -> dict[str, Media]:
+    evaluation = store.evaluation(trial.id, split)
+    scores = () if evaluation is None else evaluation.scores
+    return {score.item: score.media for score in scores if score.media is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,17 +104,14 @@ class Pair:
 
     @property
     def name(self) -> str:
-        """Return its name, see ``store.choices.pair_name``."""
         return pair_name(self.item, self.left_picture.sha256, self.right_picture.sha256)
 
     @property
     def left_picture(self) -> Media:
-        """Return the picture that is shown on the left."""
         return self.left.pictures[self.item]
 
     @property
     def right_picture(self) -> Media:
-        """Return the picture that is shown on the right."""
         return self.right.pictures[self.item]
 
 
@@ -108,7 +179,6 @@ class PairChooser:
         return None
 
     def _partners(self, shown: Counter[str], strengths: Strengths, n: int) -> Iterator[tuple[int, int]]:
-        """Yield all pairs of models, the best to show first."""
         places = range(len(self.models))
         counts = [shown[model.recipe] for model in self.models]
         order = sorted(places, key=lambda place: (counts[place], self._hash(n, place)))
@@ -122,7 +192,6 @@ class PairChooser:
             yield from ((one, other) for other in sorted(places, key=rank) if other != one)
 
     def _item(self, one: int, other: int, judged: set[str], used: Counter[str]) -> str | None:
-        """Return the least used item of two models on which they drew different pictures, or None."""
         left, right = self.models[one].pictures, self.models[other].pictures
         shared = [item for item in self._items if item in left and item in right]
         free = [

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kingyo.rating.models import RatedModel, prompts_of_items, read_models
-from kingyo.rating.pairs import choices_as_numbers
+from kingyo.rating.pairs import RatedModel, choices_as_numbers, prompts_of_items, read_models
 from kingyo.results.summary import RunSummary
 from kingyo.stats import Interval, interval, interval_json
 from kingyo.stats.bradley_terry import PairChoices, Strengths, fit_strengths
@@ -37,7 +36,6 @@ class ModelRating:
     over_parent: Interval | None = None
 
     def to_json(self) -> dict[str, object]:
-        """Return the rating as JSON data."""
         return {
             "model": self.name,
             "n": self.n,
@@ -74,7 +72,6 @@ class SplitRating:
     left: Interval | None
 
     def to_json(self) -> dict[str, object]:
-        """Return the ratings of a split as JSON data."""
         return {
             "n": self.n,
             "prompts": self.prompts,

@@ -1,4 +1,4 @@
-"""The page of a rating session, served on this machine.
+"""A rating session: one person's pairs, choices, undo and progress, on a page that this machine serves.
 
 Every address begins with a random token, so other users of the machine and other pages in the browser
 cannot read pictures or choose. The Host header is checked (DNS rebinding), and writes come from the page's
@@ -12,17 +12,20 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from secrets import compare_digest, token_urlsafe
-from typing import Any, cast
+from threading import Lock
+from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 
 from kingyo.errors import KingyoError
-from kingyo.rating.session import RatingSession, UnknownPairError
-from kingyo.store.choices import VERDICTS
+from kingyo.rating.pairs import Pair, PairChooser, RatedModel
+from kingyo.store.choices import VERDICTS, ChoiceLog, StoredChoice, Verdict
+from kingyo.types import Item, Media, Split
 
 _PAGE = {
     "": ("page.html", "text/html; charset=utf-8"),
@@ -42,6 +45,132 @@ _LONGEST_BODY = 4096
 _LONGEST_SECONDS = 86_400.0
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _ANY = ("0.0.0.0", "")
+
+
+Side = Literal["left", "right"]
+
+
+class UnknownPairError(LookupError):
+    """A pair that this session has not shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionSettings:
+    """The settings of a rating session.
+
+    Attributes:
+        rater: name of the person.
+        split: the split whose pictures are shown.
+        pairs: number of pairs to judge, with those of earlier sessions.
+        title: the run's name, for the page.
+    """
+
+    rater: str
+    split: Split
+    pairs: int
+    title: str
+
+
+@dataclass(kw_only=True)
+class RatingSession:
+    """Shows pairs and stores choices. Threads may call all methods.
+
+    Attributes:
+        settings: who rates what.
+        models: the models to compare.
+        items: id -> item, for prompts.
+        log: where choices go.
+    """
+
+    settings: SessionSettings
+    models: Sequence[RatedModel]
+    items: Mapping[str, Item]
+    log: ChoiceLog
+    _shown: dict[str, Pair] = field(default_factory=dict[str, Pair], init=False)
+    _restored: Pair | None = field(default=None, init=False)
+    _lock: Lock = field(default_factory=Lock, init=False)
+
+    def state(self) -> dict[str, object]:
+        """Return the progress and the pair to judge as JSON data; no name of a model is in it."""
+        with self._lock:
+            return self._state()
+
+    def choose(self, pair: str, verdict: Verdict, seconds: float) -> dict[str, object]:
+        """Store a choice, and return the next state. A choice that is sent twice counts once."""
+        with self._lock:
+            shown = self._pair(pair)
+            if self._key(shown) == pair:  # not one that was undone later
+                self.log.add(self._choice(shown, verdict, seconds))
+                self._restored = None
+            return self._state()
+
+    def undo(self) -> dict[str, object]:
+        """Take back the person's last choice, and return the state with its pair."""
+        with self._lock:
+            choice = self.log.undo(self.settings.rater, self.settings.split)
+            if choice is not None:
+                self._restored = self._chooser.restore(choice)
+            return self._state()
+
+    def picture(self, pair: str, side: Side) -> Media:
+        """Return a picture of a pair that was shown."""
+        shown = self._pair(pair)
+        return shown.left_picture if side == "left" else shown.right_picture
+
+    def n_judged(self) -> int:
+        with self._lock:
+            return len(self._own(self.log.choices()))
+
+    @property
+    def _chooser(self) -> PairChooser:
+        return PairChooser(models=self.models, rater=self.settings.rater)
+
+    def _state(self) -> dict[str, object]:
+        choices = [each for each in self.log.choices() if each.split == self.settings.split]
+        own = self._own(choices)
+        n = len(own)
+        if self._restored is not None and self._restored.name in {each.pair for each in own}:
+            self._restored = None  # judged in another session of the person
+        pair = self._restored or (self._chooser.next(choices) if n < self.settings.pairs else None)
+        return {
+            "title": self.settings.title,
+            "rater": self.settings.rater,
+            "judged": n,
+            "pairs": self.settings.pairs,
+            "pair": None if pair is None else self._show(pair),
+        }
+
+    def _own(self, choices: Sequence[StoredChoice]) -> list[StoredChoice]:
+        own = (self.settings.rater, self.settings.split)
+        return [each for each in choices if (each.rater, each.split) == own]
+
+    def _show(self, pair: Pair) -> dict[str, object]:
+        key = self._key(pair)
+        self._shown[key] = pair
+        item = self.items[pair.item]
+        return {"id": key, "prompt": item.prompt}
+
+    def _key(self, pair: Pair) -> str:
+        """Return a name for the page, new after each undo, so that a late repeat of a choice is ignored."""
+        return f"{pair.name}-{self.log.undone(self.settings.rater, pair.name)}"
+
+    def _pair(self, key: str) -> Pair:
+        if key not in self._shown:
+            raise UnknownPairError(key)
+        return self._shown[key]
+
+    def _choice(self, pair: Pair, verdict: Verdict, seconds: float) -> StoredChoice:
+        return StoredChoice(
+            rater=self.settings.rater,
+            split=self.settings.split,
+            item=pair.item,
+            left_model=pair.left.recipe,
+            right_model=pair.right.recipe,
+            left_picture=pair.left_picture.sha256,
+            right_picture=pair.right_picture.sha256,
+            verdict=verdict,
+            seconds=seconds,
+        )
 
 
 class RefusedRequestError(Exception):
@@ -71,12 +200,10 @@ class RatingServer(ThreadingHTTPServer):
         try:
             super().__init__((host, port), _Handler)
         except OSError as error:
-            raise KingyoError(
-                "--host and --port",
-                expected="an address of this machine with a free port",
-                received=f"{host} port {port}: {error.strerror or error}",
-                remedy="Leave them out, or name others.",
-            ) from error
+            expected = "an address of this machine with a free port"
+            received = f"{host} port {port}: {error.strerror or error}"
+            remedy = "Leave them out, or name others."
+            raise KingyoError("--host and --port", expected, received, remedy) from error
 
     def server_bind(self) -> None:
         """Bind without a look-up of the host's name, which can take seconds.
@@ -96,14 +223,12 @@ class RatingServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Return the address of the page for a browser on this machine."""
         name = _LOOPBACK[1] if self.host in _ANY else self.host
         host = f"[{name}]" if ":" in name else name
         return f"http://{host}:{self.server_port}/{self.token}/"
 
     @property
     def is_local(self) -> bool:
-        """Return whether only this machine can reach the page."""
         return self.host in _LOOPBACK
 
     def accepts_host(self, header: str | None) -> bool:
@@ -139,15 +264,13 @@ class _Handler(BaseHTTPRequestHandler):
         return cast(RatingServer, self.server)
 
     def do_GET(self) -> None:
-        """Answer with the page, the state or a picture."""
         self._answer(self._get)
 
     def do_POST(self) -> None:
-        """Store or undo a choice, and answer with the next state."""
         self._answer(self._post)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Print nothing; the terminal shows the progress."""
+        pass  # the terminal shows the progress
 
     def _answer(self, respond: Callable[[str], tuple[bytes, str]]) -> None:
         try:

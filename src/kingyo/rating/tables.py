@@ -14,7 +14,6 @@ Row = tuple[Cell, ...]
 
 
 def rating_title(rating: SplitRating) -> str:
-    """Return the title of a table."""
     return f"Choices of people on {rating.split}"
 
 
@@ -47,13 +46,11 @@ def _row(model: ModelRating) -> Row:
 
 
 def _pairs(model: ModelRating) -> Cell:
-    """Return the number of pairs, and of prompts if some are on one prompt."""
     n, n_prompts = f"{model.n:,}", 0 if model.wins is None else model.wins.n_groups
     return (n, f"on {counted(n_prompts, 'prompt')}") if n_prompts else n
 
 
 def _cell(value: Interval | None, text: Callable[[float], str] = percent) -> Cell:
-    """Return a number with its interval; a dash if there is none."""
     if value is None:
         return "–"
     score, low, high = (text(each).replace("-", "−") for each in (value.score, value.low, value.high))

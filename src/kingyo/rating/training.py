@@ -1,20 +1,32 @@
-"""Train a preference model from the choices of a run, and measure it on choices that it has not seen."""
+"""Train a preference model from the choices of a run, and measure it on choices that it has not seen.
+
+It is a logistic regression on the difference of two pictures' features, with an L2 penalty:
+P(left is preferred) = 1 / (1 + exp(−w · (left − right))). This is Bradley and Terry's model with strengths
+that are linear in the features. Choices "as good" count half for each side.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
 from kingyo.errors import KingyoError
 from kingyo.io.units import counted
-from kingyo.rating.models import RatedModel, prompts_of_items, read_models
-from kingyo.rating.pairs import choices_as_numbers, known_choices
-from kingyo.rating.regression import FOLDS, ChoiceData, fit_weights, folds, held_out_logits
+from kingyo.irt import sigmoid
+from kingyo.rating.pairs import (
+    RatedModel,
+    choices_as_numbers,
+    known_choices,
+    prompts_of_items,
+    read_models,
+)
 from kingyo.stats import Array, Groups, Interval, interval_json
-from kingyo.stats.bradley_terry import PairChoices, fit_strengths, select
+from kingyo.stats.bradley_terry import PairChoices, Places, fit_strengths, select
 from kingyo.stats.groups import grouped_difference, grouped_share
 from kingyo.store import RunStore
 from kingyo.store.choices import StoredChoice, read_choices
@@ -26,6 +38,11 @@ LEARNED: tuple[Split, ...] = ("fit", "validation")
 """Splits whose choices a model may learn from; test only measures."""
 FEWEST_CHOICES = 20
 FEWEST_PROMPTS = 5
+
+
+PENALTIES = tuple(10.0 ** (each / 2) for each in range(-5, 6))
+"""Penalties to choose from, per feature."""
+FOLDS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +74,6 @@ class TrainingReport:
     gain: Interval
 
     def to_json(self) -> dict[str, object]:
-        """Return the report as JSON data."""
         return {
             "features": self.features,
             "choices": self.n,
@@ -73,7 +89,6 @@ class TrainingReport:
         }
 
     def lines(self) -> Iterator[str]:
-        """Yield the report as sentences."""
         people = counted(self.raters, "person", "people")
         yield (
             f"Trained on {counted(self.n, 'choice')} of {people} on {counted(self.prompts, 'prompt')}, "
@@ -122,12 +137,8 @@ def train_preference(store: RunStore, out: Path, features: str) -> TrainingRepor
 
 def _require_new_name(out: Path) -> None:
     if out.suffix != ".safetensors" or out.is_dir():
-        raise KingyoError(
-            "--train",
-            expected="a file that ends in .safetensors",
-            received=f"{out}",
-            remedy="Name one, such as --train preference.safetensors.",
-        )
+        remedy = "Name one, such as --train preference.safetensors."
+        raise KingyoError("--train", "a file that ends in .safetensors", f"{out}", remedy)
 
 
 def _choices(store: RunStore) -> tuple[list[RatedModel], list[StoredChoice], int]:
@@ -149,13 +160,9 @@ def _require_enough(store: RunStore, choices: Sequence[StoredChoice], n_test: in
     if len(choices) >= FEWEST_CHOICES and n_prompts >= FEWEST_PROMPTS:
         return
     test = f", and {n_test} on test, which no model may learn from" if n_test else ""
-    raise KingyoError(
-        "--train",
-        expected=f"at least {FEWEST_CHOICES} choices of a side on {FEWEST_PROMPTS} prompts of fit or "
-        "validation",
-        received=f"{counted(len(choices), 'choice')} on {counted(n_prompts, 'prompt')}{test}",
-        remedy="Rate more pairs with `kingyo rate RUN`.",
-    )
+    expected = f"at least {FEWEST_CHOICES} choices of a side on {FEWEST_PROMPTS} prompts of fit or validation"
+    received = f"{counted(len(choices), 'choice')} on {counted(n_prompts, 'prompt')}{test}"
+    raise KingyoError("--train", expected, received, "Rate more pairs with `kingyo rate RUN`.")
 
 
 def _prompts(store: RunStore, choices: Sequence[StoredChoice]) -> list[str]:
@@ -164,7 +171,6 @@ def _prompts(store: RunStore, choices: Sequence[StoredChoice]) -> list[str]:
 
 
 def _pictures(models: Sequence[RatedModel], choices: Sequence[StoredChoice]) -> dict[str, Media]:
-    """Return the pictures that were compared, by hash."""
     media = {each.sha256: each for model in models for each in model.pictures.values()}
     shown = dict.fromkeys(picture for each in choices for picture in (each.left_picture, each.right_picture))
     return {picture: media[picture] for picture in shown}
@@ -205,3 +211,99 @@ def _strength_logits(data: ChoiceData, numbers: PairChoices) -> Array:
 def _hits(logits: Array, scores: Array) -> Array:
     """Return 1 where a logit has the side that was chosen, 0.5 where it has none."""
     return np.where(logits == 0, 0.5, (logits > 0) == (scores > 0.5))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChoiceData:
+    """Choices as numbers.
+
+    Attributes:
+        differences: features of the left picture minus those of the right one: [choices, features].
+        scores: 1 for the left picture, 0 for the right one, 0.5 for "as good".
+        groups: group of each choice; choices of one group are never on both sides of a split.
+    """
+
+    differences: Array
+    scores: Array
+    groups: Sequence[str]
+
+    def select(self, kept: Places) -> ChoiceData:
+        groups = [self.groups[int(place)] for place in kept]
+        return ChoiceData(differences=self.differences[kept], scores=self.scores[kept], groups=groups)
+
+
+def fit_weights(data: ChoiceData) -> tuple[Array, float]:
+    """Return the weights, [features], and the penalty that cross-validation chose."""
+    narrow, basis = _narrowed(data)
+    penalty = choose_penalty(narrow)
+    return basis @ _minimise(narrow, penalty), penalty
+
+
+def held_out_logits(data: ChoiceData) -> Array:
+    """Return the logit of each choice by weights and a penalty that were chosen without its group."""
+    narrow, _ = _narrowed(data)
+    logits = np.zeros(len(data.scores))
+    for train, held_out in folds(data.groups, FOLDS):
+        own = narrow.select(train)
+        weights = _minimise(own, choose_penalty(own))
+        logits[held_out] = narrow.differences[held_out] @ weights
+    return logits
+
+
+def choose_penalty(data: ChoiceData) -> float:
+    """Return the penalty with the smallest loss in cross-validation; ties go to the larger one."""
+    width = data.differences.shape[1]
+    splits = list(folds(data.groups, FOLDS - 1))
+
+    def loss(penalty: float) -> float:
+        total = 0.0
+        for train, held_out in splits:
+            weights = _minimise(data.select(train), penalty)
+            total += _loss(data.differences[held_out] @ weights, data.scores[held_out])
+        return total
+
+    return min((width * each for each in reversed(PENALTIES)), key=loss)
+
+
+def folds(groups: Sequence[str], n: int) -> Iterator[tuple[Places, Places]]:
+    """Yield places to train on and places to test on; groups stay together, in an order by their hash."""
+    order = sorted(set(groups), key=lambda each: sha256(each.encode()).hexdigest())
+    fold_of = {group: place % n for place, group in enumerate(order)}
+    own = np.array([fold_of[group] for group in groups])
+    for fold in range(n):
+        train, held_out = np.flatnonzero(own != fold), np.flatnonzero(own == fold)
+        if len(train) and len(held_out):
+            yield train, held_out
+
+
+def _narrowed(data: ChoiceData) -> tuple[ChoiceData, Array]:
+    """Return the data in an orthonormal basis of its rows, and the basis: [features, rank].
+
+    The penalised solution lies in the span of the rows, so it does not change. With more features than
+    choices the problem becomes much smaller.
+    """
+    left, sizes, right = np.linalg.svd(data.differences, full_matrices=False)
+    rank = max(1, int((sizes > 1e-10 * sizes.max(initial=1.0)).sum()))
+    narrow = left[:, :rank] * sizes[:rank]
+    return ChoiceData(differences=narrow, scores=data.scores, groups=data.groups), right[:rank].T
+
+
+def _minimise(data: ChoiceData, penalty: float) -> Array:
+    """Return the weights with the smallest penalised loss: [features]."""
+    import scipy.optimize  # pyright: ignore[reportMissingTypeStubs]
+
+    rows, scores = data.differences, data.scores
+
+    def objective(weights: Array) -> tuple[float, Array]:
+        logits = rows @ weights
+        slope = rows.T @ (sigmoid(logits) - scores)
+        value = _loss(logits, scores) + penalty / 2 * float(weights @ weights)
+        return value, slope + penalty * weights
+
+    start = np.zeros(rows.shape[1])
+    done = cast("Any", scipy.optimize).minimize(objective, start, jac=True, method="L-BFGS-B")
+    return cast("Array", done.x)
+
+
+def _loss(logits: Array, scores: Array) -> float:
+    return float((np.logaddexp(0, logits) - scores * logits).sum())

@@ -1,6 +1,5 @@
 """Recipes: inert descriptions of merges, and their YAML, which mergekit can read, too."""
 
-from kingyo.recipe.block_weights import BlockWeights as BlockWeights
 from kingyo.recipe.book import NamedRecipe as NamedRecipe
 from kingyo.recipe.book import RecipeBook as RecipeBook
 from kingyo.recipe.book import as_path as as_path
@@ -27,10 +26,9 @@ from kingyo.recipe.recipe import RESIZE as RESIZE
 from kingyo.recipe.recipe import Dtype as Dtype
 from kingyo.recipe.recipe import Recipe as Recipe
 from kingyo.recipe.recipe import Resize as Resize
+from kingyo.recipe.values import BlockWeights as BlockWeights
 from kingyo.recipe.values import Conditional as Conditional
 from kingyo.recipe.values import Value as Value
 from kingyo.recipe.values import Values as Values
 from kingyo.recipe.values import Word as Word
 from kingyo.recipe.values import look_up as look_up
-from kingyo.recipe.values import selection as selection
-from kingyo.recipe.values import selectors as selectors

@@ -44,16 +44,12 @@ class RecipeBook:
 
     def __post_init__(self) -> None:
         if not self.steps:
-            raise KingyoError(
-                "recipes", expected="at least one recipe", received="none", remedy="Add one to the file."
-            )
+            raise KingyoError("recipes", "at least one recipe", "none", "Add one to the file.")
         names = [step.name for step in self.steps]
         for name in names:
             if names.count(name) > 1:
                 received = "several without a name" if name is None else f"two called '{name}'"
-                raise KingyoError(
-                    "name", expected="a unique name for each recipe", received=received, remedy=_NAME_IT
-                )
+                raise KingyoError("name", "a unique name for each recipe", received, _NAME_IT)
         object.__setattr__(self, "steps", _in_order(self.steps))
 
     @property
@@ -117,7 +113,7 @@ def _nested(document: Mapping[str, object], where: str) -> Sequence[Mapping[str,
     for key in document.keys() - {"models"}:
         expected = "only the key models: with a list of recipes"
         remedy = "Move it into each recipe that should have it."
-        raise KingyoError(where, expected=expected, received=f"'{key}'", remedy=remedy)
+        raise KingyoError(where, expected, f"'{key}'", remedy)
     return entries
 
 
@@ -125,7 +121,7 @@ def _name(document: Mapping[str, object], where: str) -> str | None:
     name = document.get("name")
     if name is not None and (not isinstance(name, str) or not name.strip()):
         remedy = "Write one word, in quotes if it looks like a number."
-        raise KingyoError(f"{where}: name", expected="text", received=short(name), remedy=remedy)
+        raise KingyoError(f"{where}: name", "text", short(name), remedy)
     return name
 
 
@@ -154,7 +150,7 @@ def _in_order(steps: Sequence[NamedRecipe]) -> tuple[NamedRecipe, ...]:
         expected = "recipes that merge results of earlier ones"
         received = f"a cycle: {' → '.join(reversed(error.args[1]))}"
         remedy = "Rename one of the recipes, or correct the model that it names."
-        raise KingyoError("models", expected=expected, received=received, remedy=remedy) from None
+        raise KingyoError("models", expected, received, remedy) from None
 
 
 def rewritten(book: RecipeBook, form: Form) -> RecipeBook:
@@ -172,7 +168,7 @@ def rewritten(book: RecipeBook, form: Form) -> RecipeBook:
         expected = f"a recipe with {'a path' if form == 'slices' else 'slices, by passthrough'}"
         received = ", ".join(dict.fromkeys(step.recipe.merge_method for step in book.steps))
         remedy = "Remove --as to print the recipe unchanged."
-        raise KingyoError(f"--as {form}", expected=expected, received=received, remedy=remedy)
+        raise KingyoError(f"--as {form}", expected, received, remedy)
     steps: list[NamedRecipe] = []
     for step in book.steps:
         if step not in chosen:
@@ -204,7 +200,7 @@ def as_path(recipe: Recipe) -> Recipe:
     if not hops or recipe.parameters:
         expected = "slices of one source each, without parameters, since a path cannot merge layers"
         remedy = "Keep the slices: `kingyo merge` reads them."
-        raise KingyoError("slices", expected=expected, received="other slices", remedy=remedy)
+        raise KingyoError("slices", expected, "other slices", remedy)
     return replace(recipe, slices=(), path=hops, base_model=_frame(recipe, hops))
 
 
@@ -218,10 +214,10 @@ def _frame(recipe: Recipe, hops: Sequence[Hop]) -> str | None:
         return first
     raise KingyoError(
         "slices",
-        expected="embeddings, final norm and head of one model, which is base_model if there is one",
-        received=f"embeddings of {first}, final norm and head of {last}"
+        "embeddings, final norm and head of one model, which is base_model if there is one",
+        f"embeddings of {first}, final norm and head of {last}"
         + ("" if recipe.base_model is None else f", base_model {recipe.base_model}"),
-        remedy="Keep the slices: `kingyo merge` reads them."
+        "Keep the slices: `kingyo merge` reads them."
         if recipe.base_model is None
         else "Remove base_model, if its config and tokenizer equal those of the first slice's model.",
     )

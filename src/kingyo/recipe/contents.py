@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar, cast
 
-from pydantic import BeforeValidator, Field, ValidationInfo
+from pydantic import BeforeValidator, Field
 
 from kingyo.errors import KingyoError
 from kingyo.io.units import counted
@@ -36,7 +36,7 @@ Layers = Annotated[
 def _check_given(name: object) -> object:
     if name is None or name == "":
         remedy = "Add the line `model: path/to/model` to this entry."
-        raise KingyoError("", expected="a folder or a Hub name", received="nothing", remedy=remedy)
+        raise KingyoError("", "a folder or a Hub name", "nothing", remedy)
     return name
 
 
@@ -49,10 +49,10 @@ class _Location(Shape):
     revision: Text | None = None
 
 
-def _parse_location(value: object, info: ValidationInfo) -> object:
+def _parse_location(value: object) -> object:
     if not isinstance(value, Mapping):
         return value
-    location = validate(_Location, cast("object", value), info.context)
+    location = validate(_Location, cast("object", value))
     return f"{location.path}@{location.revision}" if location.revision else location.path
 
 
@@ -62,10 +62,10 @@ class _Parts(Shape):
     lora: Annotated[Text | None, BeforeValidator(_parse_location)] = None
 
 
-def _parse_parts(value: object, info: ValidationInfo) -> object:
+def _parse_parts(value: object) -> object:
     if not isinstance(value, Mapping):
         return None if value == "" else value
-    parts = validate(_Parts, cast("object", value), info.context)
+    parts = validate(_Parts, cast("object", value))
     return f"{parts.model}+{parts.lora}" if parts.lora else parts.model
 
 
@@ -110,12 +110,9 @@ class SliceSource(Shape):
     def __post_init__(self) -> None:
         first, end = self.layers
         if first < 0 or end < first or (end == first and first > 0):
-            raise KingyoError(
-                f"layer_range of {self.model}",
-                expected="the first layer and the one after the last, such as [0, 8]",
-                received=f"[{first}, {end}]",
-                remedy="Count layers from 0, and end after the first; a slice without layers is [0, 0].",
-            )
+            expected = "the first layer and the one after the last, such as [0, 8]"
+            remedy = "Count layers from 0, and end after the first; a slice without layers is [0, 0]."
+            raise KingyoError(f"layer_range of {self.model}", expected, f"[{first}, {end}]", remedy)
         object.__setattr__(self, "layers", (first, end))
         object.__setattr__(self, "parameters", canonical(self.parameters, self.model))
 
@@ -149,18 +146,15 @@ class Slice(Shape):
         object.__setattr__(self, "sources", tuple(self.sources))
         object.__setattr__(self, "parameters", canonical(self.parameters, "slice"))
         if not self.sources:
-            raise KingyoError(
-                "slices", expected="at least one source in each", received="none", remedy=LIST_SLICES
-            )
+            raise KingyoError("slices", "at least one source in each", "none", LIST_SLICES)
         for source in self.sources:
             if source.n_layers != self.n_layers:
-                raise KingyoError(
-                    "layer_range",
-                    expected=f"{counted(self.n_layers, 'layer')} of every source of a slice, as for "
-                    f"{self.sources[0].model}",
-                    received=f"{source.n_layers} of {source.model}",
-                    remedy="Give all sources of one slice ranges of the same length.",
+                expected = (
+                    f"{counted(self.n_layers, 'layer')} of every source of a slice, as for "
+                    f"{self.sources[0].model}"
                 )
+                remedy = "Give all sources of one slice ranges of the same length."
+                raise KingyoError("layer_range", expected, f"{source.n_layers} of {source.model}", remedy)
 
     @property
     def n_layers(self) -> int:
@@ -218,19 +212,16 @@ def check_one_of(given: Mapping[str, Sequence[object]]) -> None:
         expected = f"exactly one of {', '.join(others)} and {last}"
         received = " and ".join(present) or "none of them"
         remedy = "Keep one of them." if present else LIST_MODELS
-        raise KingyoError("models", expected=expected, received=received, remedy=remedy)
+        raise KingyoError("models", expected, received, remedy)
 
 
 def check_empty(slices: Sequence[Slice]) -> None:
     """Check that only the first and the last slice have no layers, and not all."""
     inner = [i for i in range(1, len(slices) - 1) if not slices[i].n_layers]
     if inner or (slices and not any(each.n_layers for each in slices)):
-        raise KingyoError(
-            f"slices[{inner[0] if inner else 0}]",
-            expected="layers (only the first and the last slice may have none)",
-            received="layer_range: [0, 0]",
-            remedy="Remove the slice, or name its layers.",
-        )
+        expected = "layers (only the first and the last slice may have none)"
+        remedy = "Remove the slice, or name its layers."
+        raise KingyoError(f"slices[{inner[0] if inner else 0}]", expected, "layer_range: [0, 0]", remedy)
 
 
 def references(

@@ -48,13 +48,11 @@ class Hop:
             expected = "a layer's number of at least 0"
             received = str(self.layer)
             remedy = "Count layers from 0."
-            raise KingyoError(f"layer of {self.model}", expected=expected, received=received, remedy=remedy)
+            raise KingyoError(f"layer of {self.model}", expected, received, remedy)
         if not (math.isfinite(self.scale) and self.scale > 0):
+            remedy = "Write 1 for no change, or remove the layer to switch it off."
             raise KingyoError(
-                f"scale of layer {self.layer} of {self.model}",
-                expected="a number above 0",
-                received=str(self.scale),
-                remedy="Write 1 for no change, or remove the layer to switch it off.",
+                f"scale of layer {self.layer} of {self.model}", "a number above 0", str(self.scale), remedy
             )
         object.__setattr__(self, "scale", float(self.scale))
 
@@ -74,9 +72,9 @@ def cumulative(path: Sequence[Hop]) -> tuple[float, ...]:
         if not 1 / FARTHEST <= product <= FARTHEST:
             raise KingyoError(
                 f"path[{k}]: scale of layer {hop.layer} of {hop.model}",
-                expected=f"scales with a product between 1/{FARTHEST:g} and {FARTHEST:g} up to here",
-                received=f"{product:.4g}, after {hop.scale:g} here",
-                remedy="Choose scales closer to 1, or fewer of them.",
+                f"scales with a product between 1/{FARTHEST:g} and {FARTHEST:g} up to here",
+                f"{product:.4g}, after {hop.scale:g} here",
+                "Choose scales closer to 1, or fewer of them.",
             )
         products.append(product)
     return tuple(products)
@@ -97,9 +95,9 @@ def path_as_slices(path: Sequence[Hop]) -> tuple[Slice, ...]:
         if hop.scale != 1:
             raise KingyoError(
                 f"path[{k}]",
-                expected="scale 1 everywhere, since slices cannot express scales",
-                received=f"{hop.scale:g} at layer {hop.layer} of {hop.model}",
-                remedy="Write the model with `kingyo merge` or `kingyo export`, which fold scales into "
+                "scale 1 everywhere, since slices cannot express scales",
+                f"{hop.scale:g} at layer {hop.layer} of {hop.model}",
+                "Write the model with `kingyo merge` or `kingyo export`, which fold scales into "
                 "weights. In a run.yaml, set scales: none.",
             )
     return tuple(
@@ -150,19 +148,19 @@ class _PathEntry(Shape):
     def _hops(self) -> Path:
         if (self.layer is None) == (self.layer_range is None):
             received = "neither" if self.layer is None else "both"
-            raise KingyoError("", expected="either layer or layer_range", received=received, remedy=LIST_HOPS)
+            raise KingyoError("", "either layer or layer_range", received, LIST_HOPS)
         if self.layer_range is None:
             scale = 1.0 if self.scale is None else self.scale
             return (Hop(model=self.model, layer=self.layer or 0, scale=scale),)
         if self.scale is not None:
             expected = "a scale only with layer, since each layer has its own"
             remedy = "Write each layer with a scale as a separate entry."
-            raise KingyoError("", expected=expected, received="scale with layer_range", remedy=remedy)
+            raise KingyoError("", expected, "scale with layer_range", remedy)
         source = SliceSource(model=self.model, layers=self.layer_range)
         if not 1 <= source.n_layers <= MAX_HOPS:
             expected = f"1 to {MAX_HOPS} layers"
             remedy = "Choose other layers; layer_range is [first, last + 1]."
-            raise KingyoError("layer_range", expected=expected, received=str(source.n_layers), remedy=remedy)
+            raise KingyoError("layer_range", expected, str(source.n_layers), remedy)
         return tuple(Hop(model=self.model, layer=number) for number in range(*source.layers))
 
 

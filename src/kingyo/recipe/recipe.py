@@ -77,7 +77,7 @@ def _check_kind(data: Mapping[str, object], where: str) -> None:
             evolve = f"Run `kingyo evolve {shlex.quote(where)}`."
             write = "Write a recipe with merge_method: and models:; kingyo makes no mixture of experts."
             remedy = evolve if file == "run.yaml" else write
-            raise KingyoError(where, expected="a recipe", received=f"'{key}', a key of {file}", remedy=remedy)
+            raise KingyoError(where, "a recipe", f"'{key}', a key of {file}", remedy)
 
 
 def _known(word: str, known: Collection[str], key: str = "") -> str:
@@ -87,11 +87,10 @@ def _known(word: str, known: Collection[str], key: str = "") -> str:
 
 
 def _parse_dtype(word: str) -> str:
-    """Parse a dtype, which may begin with ``torch.``."""
     plain = word.removeprefix("torch.")
     if plain == "float64":
         expected, remedy = f"one of {', '.join(DTYPES)}", "Write float32, the widest dtype for a merge."
-        raise KingyoError("", expected=expected, received=plain, remedy=remedy)
+        raise KingyoError("", expected, plain, remedy)
     return _known(plain, DTYPES)
 
 
@@ -104,7 +103,7 @@ def _parse_tokenizer(data: object) -> Mapping[str, object] | None:
     except (TypeError, ValueError, RecursionError) as error:
         expected = "a mapping of texts and numbers"
         remedy = "Put names and tokens that look like dates or numbers in quotes."
-        raise KingyoError("", expected=expected, received=str(error), remedy=remedy) from error
+        raise KingyoError("", expected, str(error), remedy) from error
     return pairs
 
 
@@ -262,17 +261,17 @@ class Recipe(Shape):
         if self.tokenizer_source is not None and self.tokenizer is not None:
             expected = "either tokenizer_source or tokenizer"
             remedy = "Keep tokenizer, with source: in it."
-            raise KingyoError("tokenizer", expected=expected, received="both", remedy=remedy)
+            raise KingyoError("tokenizer", expected, "both", remedy)
 
     def _check_merges(self) -> None:
         if self.merges and not self.path:
             expected = "a path that uses these models"
             remedy = "Write each recipe as a separate document with a name, separated by `---`."
-            raise KingyoError("merges", expected=expected, received="no path", remedy=remedy)
+            raise KingyoError("merges", expected, "no path", remedy)
         named = {*(hop.model for hop in self.path), self.base_model}
         for name, recipe in self.merges.items():
             if name not in named or recipe.merges:
                 expected = "a merge of existing models that the path or base_model uses"
                 received = "merges within it" if recipe.merges else "an unused name"
                 remedy = "Write one of them to a folder first." if recipe.merges else "Remove the entry."
-                raise KingyoError(f"merges.{name}", expected=expected, received=received, remedy=remedy)
+                raise KingyoError(f"merges.{name}", expected, received, remedy)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Collection, Mapping
 from dataclasses import MISSING, fields
 from functools import cache
@@ -15,13 +14,12 @@ from pydantic import (
     GetCoreSchemaHandler,
     TypeAdapter,
     ValidationError,
-    ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
 )
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema
-from pydantic_core.core_schema import with_info_wrap_validator_function
+from pydantic_core.core_schema import no_info_wrap_validator_function
 
 from kingyo.errors import KingyoError, combined_error, nearest, suggest
 from kingyo.io.schema import find_mistakes, short, validate_together
@@ -30,7 +28,6 @@ T = TypeVar("T")
 
 Text = Annotated[str, Field(strict=True)]
 Whole = Annotated[int, Field(strict=True)]
-MISTAKES = "mistakes"
 
 
 class Shape:
@@ -52,12 +49,10 @@ class Shape:
     def __get_pydantic_core_schema__(cls, source: type, handler: GetCoreSchemaHandler) -> CoreSchema:
         schema = handler.resolve_ref_schema(handler(source))
         inner = cast("CoreSchema", {key: value for key, value in schema.items() if key != "ref"})
-        return with_info_wrap_validator_function(cls._read, inner, ref=schema.get("ref"))
+        return no_info_wrap_validator_function(cls._read, inner, ref=schema.get("ref"))
 
     @classmethod
-    def _read(cls, value: object, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> object:
-        if info.context is None:
-            return handler(value)
+    def _read(cls, value: object, handler: ValidatorFunctionWrapHandler) -> object:
         given = mapping(value, cls.FORM)
         data = _corrected(given, keys_of(cls))
         return validate_together(lambda: cast("object", handler(data)), lambda: cls._check_keys(given))
@@ -74,7 +69,7 @@ class Shape:
             received = ", ".join(f"'{key}'" for key in remedies)
             texts = [f"'{key}': {remedy}" for key, remedy in remedies.items()]
             remedy = " ".join(texts if len(texts) > 1 else remedies.values())
-            raise KingyoError("", expected="a known key", received=received, remedy=remedy)
+            raise KingyoError("", "a known key", received, remedy)
 
 
 def parse(kind: type[T], data: object, where: str, expected: str) -> T:
@@ -83,17 +78,14 @@ def parse(kind: type[T], data: object, where: str, expected: str) -> T:
     Raises:
         KingyoError: keys are unknown or values invalid; the message names all of them.
     """
-    with contextlib.suppress(ValidationError):
-        return validate(kind, data)
     try:
-        return validate(kind, data, MISTAKES)
+        return validate(kind, data)
     except ValidationError as error:
         raise combined_error(where, find_mistakes(error, where), expected) from None
 
 
-def validate(kind: type[T], data: object, purpose: str | None = None) -> T:
-    """Return an object: fast by default, or with all mistakes in the error (``MISTAKES``)."""
-    return _adapter(kind).validate_python(data, context=purpose)
+def validate(kind: type[T], data: object) -> T:
+    return _adapter(kind).validate_python(data)
 
 
 def dump(value: Shape) -> dict[str, object]:
@@ -122,7 +114,7 @@ def wanted(expected: str, remedy: str) -> WrapValidator:
         try:
             return handler(value)
         except ValidationError:
-            raise KingyoError("", expected=expected, received=short(value), remedy=remedy) from None
+            raise KingyoError("", expected, short(value), remedy) from None
 
     return WrapValidator(check)
 
@@ -132,7 +124,7 @@ def filled(kind: type | tuple[type, ...], expected: str, remedy: str) -> BeforeV
 
     def check(value: object) -> object:
         if not isinstance(value, kind) or not value:
-            raise KingyoError("", expected=expected, received=short(value), remedy=remedy)
+            raise KingyoError("", expected, short(value), remedy)
         return value
 
     return BeforeValidator(check)
@@ -150,7 +142,7 @@ def named(remedy: str, without: Collection[str] = ()) -> BeforeValidator:
 
 def mapping(value: object, remedy: str) -> Mapping[str, object]:
     if not isinstance(value, Mapping):
-        raise KingyoError("", expected="a mapping", received=short(value), remedy=remedy)
+        raise KingyoError("", "a mapping", short(value), remedy)
     return cast("Mapping[str, object]", value)
 
 

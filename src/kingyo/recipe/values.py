@@ -4,16 +4,101 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, ClassVar, cast
 
-from pydantic import PlainSerializer, PlainValidator, SkipValidation, ValidationInfo
+from pydantic import PlainSerializer, PlainValidator, SkipValidation
 
-from kingyo.errors import KingyoError
+from kingyo.errors import KingyoError, listed
 from kingyo.io.schema import short
-from kingyo.recipe.block_weights import BlockWeights
 from kingyo.recipe.shape import Shape, Text, named, validate
+
+HEADER = "preset_name"
+"""First word of a file of presets."""
+
+
+def unet_blocks(n: int) -> tuple[str, ...]:
+    """Return the names of the blocks of a UNet with n blocks on each side."""
+    return ("BASE", *(f"IN{i:02}" for i in range(n)), "M00", *(f"OUT{i:02}" for i in range(n)))
+
+
+SD1, SDXL = unet_blocks(12), unet_blocks(9)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockWeights(Shape):
+    """One number per block of a denoiser, as text.
+
+    Example:
+        >>> BlockWeights(mbw="HALF:0,1,0.5,1").by_block(["BASE", "IN00", "M00", "OUT00"])
+        {'BASE': 0.0, 'IN00': 1.0, 'M00': 0.5, 'OUT00': 1.0}
+    """
+
+    FORM: ClassVar[str] = 'Write it as `{mbw: "0.5,0,0.1,…"}`, with one number per block.'
+
+    mbw: Text
+
+    def __post_init__(self) -> None:
+        _ = self.numbers
+
+    @cached_property
+    def numbers(self) -> tuple[float, ...]:
+        return tuple(map(_number, _fields(self.mbw)))
+
+    def by_block(self, blocks: Sequence[str]) -> dict[str, float]:
+        """Return the number of each block.
+
+        Args:
+            blocks: the blocks of the denoiser, from input to output. As in supermerger, texts for SDXL may
+                end with a number for the VAE, texts for Flux begin with those for CLIP and T5, and SDXL takes
+                from texts for SD1 the blocks that it has.
+        """
+        fitting = (names for names in _forms(tuple(blocks)) if len(names) == len(self.numbers))
+        names = next(fitting, None)
+        if names is None:
+            expected = f"{len(blocks)} numbers, for {listed(blocks, 4)} to {blocks[-1]}"
+            remedy = "Use a preset for models of this structure, or add the missing numbers."
+            raise KingyoError("mbw", expected, str(len(self.numbers)), remedy)
+        numbers = dict(zip(names, self.numbers, strict=True))
+        return {block: numbers[block] for block in blocks}
+
+
+def _forms(blocks: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Yield the names of the numbers in texts for a denoiser."""
+    yield blocks
+    if blocks == SDXL:
+        yield from ((*blocks, "VAE"), SD1)
+    if "S00" in blocks:
+        yield ("CLIP", "T5", *blocks)
+
+
+def _fields(text: str) -> list[str]:
+    lines = [line.strip().rstrip(",") for line in text.splitlines()]
+    fields = ",".join(line for line in lines if line and not line.startswith(HEADER)).split(",")
+    named = re.split(r"[\t:]", fields[0], maxsplit=1)
+    if len(named) == 2:
+        return [named[1], *fields[1:]]
+    is_named = len(fields) > 1 and not _is_number(fields[0])
+    return fields[1:] if is_named else fields
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _number(text: str) -> float:
+    if not _is_number(text):
+        expected = "numbers that are separated by commas"
+        received = f"'{text.strip()}'" if text.strip() else "none"
+        raise KingyoError("mbw", expected, received, BlockWeights.FORM)
+    return float(text)
+
 
 Word = float | bool | str
 """A number, a switch, or the name of a choice."""
@@ -70,19 +155,6 @@ def look_up(levels: Iterable[Values], parameter: str, tensor: str, depth: float 
     return None
 
 
-def selectors(values: Values) -> tuple[object, ...]:
-    """Return the filters of each parameter, and which parameters have gradients, without numbers."""
-    return tuple((name, _selector(value)) for name, value in values.items() if isinstance(value, tuple))
-
-
-def selection(levels: Iterable[Values], parameter: str, tensor: str, depth: float | None) -> object:
-    """Return, for each level, the position of the filter that matches a tensor, and its depth for a gradient.
-
-    ``look_up`` returns the same value for tensors with equal selections.
-    """
-    return tuple(_selection(level.get(parameter), tensor, depth) for level in levels)
-
-
 def canonical(values: Values, where: str) -> dict[str, Value]:
     """Copy values in canonical types: integers become floats, lists become tuples."""
     return {
@@ -106,31 +178,10 @@ def _first_match(value: Value, tensor: str) -> Plain | None:
     return next((each.value for each in conditionals if each.matches(tensor)), None)
 
 
-def _selection(value: Value | None, tensor: str, depth: float | None) -> object:
-    conditionals = _conditionals(value)
-    if conditionals is None:
-        return depth if isinstance(value, tuple) else None
-    matching = (
-        (i, depth if isinstance(each.value, tuple) else None)
-        for i, each in enumerate(conditionals)
-        if each.matches(tensor)
-    )
-    return next(matching, None)
-
-
 def _conditionals(value: Value | None) -> tuple[Conditional, ...] | None:
-    """Return a value as values with filters; None if it has no filters."""
     if isinstance(value, tuple) and value and isinstance(value[0], Conditional):
         return cast("tuple[Conditional, ...]", value)
     return None
-
-
-def _selector(value: Value) -> object:
-    """Return the filters of a value, each with whether it has a gradient; True for a gradient alone."""
-    conditionals = _conditionals(value)
-    if conditionals is None:
-        return True
-    return tuple((each.filter, isinstance(each.value, tuple)) for each in conditionals)
 
 
 def _at_depth(value: Plain, depth: float | None, parameter: str, tensor: str) -> Word:
@@ -140,7 +191,7 @@ def _at_depth(value: Plain, depth: float | None, parameter: str, tensor: str) ->
     if depth is None:
         received = f"a gradient for '{tensor}', which has no depth"
         remedy = "Write one number instead of the list, or a filter for this tensor."
-        raise KingyoError(parameter, expected="one value", received=received, remedy=remedy)
+        raise KingyoError(parameter, "one value", received, remedy)
     position = depth * (len(value) - 1)
     below = min(int(position), len(value) - 1)
     low, high = value[below], value[min(below + 1, len(value) - 1)]
@@ -161,7 +212,7 @@ def _plain(value: object, where: str = "") -> Plain:
         expected = "a gradient of at least one number, or of values of one kind"
         received = short(cast("object", value)) if points else "an empty list"
         remedy = "Write numbers into the list, or remove the parameter."
-        raise KingyoError(where, expected=expected, received=received, remedy=remedy)
+        raise KingyoError(where, expected, received, remedy)
     return cast("tuple[float, ...]", points)
 
 
@@ -177,7 +228,7 @@ def _word(value: object, where: str) -> Word:
     if not isinstance(value, int | float) or not _is_finite(value):
         expected = "a finite number, true or false, or a word"
         remedy = "Write a plain number, such as 0.5."
-        raise KingyoError(where, expected=expected, received=short(value), remedy=remedy)
+        raise KingyoError(where, expected, short(value), remedy)
     return float(value)
 
 
@@ -188,14 +239,14 @@ def _is_finite(number: float) -> bool:
         return False
 
 
-def _parse_value(value: object, info: ValidationInfo) -> Value:
+def _parse_value(value: object) -> Value:
     if isinstance(value, Mapping) and "mbw" in value:
-        return validate(BlockWeights, cast("object", value), info.context)
+        return validate(BlockWeights, cast("object", value))
     if isinstance(value, Mapping):
-        return (validate(Conditional, cast("object", value), info.context),)
+        return (validate(Conditional, cast("object", value)),)
     points = cast("list[object]", value) if isinstance(value, list) else []
     if any(isinstance(point, Mapping) for point in points):
-        return validate(tuple[Conditional, ...], points, info.context)
+        return validate(tuple[Conditional, ...], points)
     return _plain(cast("object", value))
 
 

@@ -35,16 +35,16 @@ class PairedComparison:
     test: Literal["mcnemar", "gaffke", "half-samples", "student", "bootstrap"]
     is_alike: bool = False
 
+    @property
+    def verdict(self) -> Literal["better", "worse", "open"]:
+        """Say what it shows: nothing unless the interval leaves out 0, as it does where p <= 0.05."""
+        if self.difference.low > 0:
+            return "better"
+        return "worse" if self.difference.high < 0 else "open"
+
     def to_json(self) -> dict[str, object]:
-        """Return the record in ``kingyo show --json``."""
         numbers = interval_json(self.difference) or {}
         return {**numbers, "p": self.p, "test": self.test, "alike": self.is_alike}
-
-    def text(self, sign: Literal["", "+"] = "+") -> str:
-        """Return the difference in points, or in units of the set measure."""
-        if self.test in ("half-samples", "bootstrap"):
-            return self.difference.plain(sign)
-        return self.difference.in_percent(" points", sign)
 
 
 def compare_on_test(
@@ -64,10 +64,10 @@ def compare_on_test(
         evaluation = store.evaluation(other.trial.id, "test") if other.test else None
         if evaluation is None:
             continue
-        if objectives.by_set:
-            difference = verdict.difference(model.trial.id, other.trial.id) if verdict else None
-        else:
+        if not objectives.by_set:
             difference = _difference(own, evaluation, objectives.tasks, store.groups())
+        else:
+            difference = verdict.difference(model.trial.id, other.trial.id) if verdict else None
         if difference is not None:
             comparisons.append(
                 PairedComparison(
@@ -84,7 +84,6 @@ def compare_on_test(
 def _difference(
     own: Evaluation, other: Evaluation, weights: Mapping[str, float], labels: Mapping[str, str]
 ) -> PairedDifference:
-    """Return the weighted mean over tasks of the differences, paired by item."""
     one, two = (scores_by_task(evaluation, weights) for evaluation in (own, other))
     pairs = [(one[task], two[task]) for task in weights]
     groups = list(groups_by_task(own, weights, labels).values())

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 from kingyo.evolution import BASELINES, Objectives, stored_objectives
 from kingyo.evolution.screens import estimate_means
-from kingyo.io.units import percent
 from kingyo.irt import Estimate, Responses
 from kingyo.irt.item_tasks import group_items
 from kingyo.stats import (
@@ -20,7 +19,6 @@ from kingyo.stats import (
     ROUNDING,
     Groups,
     Interval,
-    SampleSize,
     interval,
     interval_json,
     size_of,
@@ -46,20 +44,9 @@ class FitEstimate:
     score: Interval
     raw: float
 
-    @property
-    def note(self) -> str:
-        """Return the note next to the estimate: ``estimated; 0.0% on 16 items``."""
-        return estimate_note(self.raw, self.score)
-
     def to_json(self) -> dict[str, object]:
-        """Return the estimate and the raw mean."""
         estimate = interval_json(self.score) or {}
         return {**estimate, "raw": {"score": self.raw, **self.score.size_json}}
-
-
-def estimate_note(raw: float, size: SampleSize) -> str:
-    """Return a note that a score is an estimate, with the measured mean."""
-    return f"estimated; {percent(raw)} on {size.items}"
 
 
 def estimate(store: RunStore, trial: StoredTrial) -> FitEstimate | None:
@@ -85,7 +72,11 @@ def estimate(store: RunStore, trial: StoredTrial) -> FitEstimate | None:
     if raw is None:
         return None
     if trial.search == BASELINES:
-        parts = [_interval_from_sample(_scored(scores, names, column), len(column)) for column in columns]
+        parts = [
+            _narrowed(interval(own), math.sqrt(1 - len(own) / len(column)))  # finite population correction
+            for column in columns
+            for own in [_scored(scores, names, column)]
+        ]
     else:
         parts = _parts(store, items, scores) if len(columns) == 1 else []
         if parts:
@@ -111,12 +102,14 @@ def _intervals(
     responses = Responses(names)
     for key, row in rows.items():
         responses.add(key, row)
-    return [
-        _interval_from_equal_scores(_scored(scores, names, column), len(column))
-        if _are_equal(rows.values(), {names[i] for i in column})
-        else _interval_from_estimate(estimate_means(responses, [trial.id], column, groups)[0])
-        for column in columns
-    ]
+    parts: list[Interval] = []
+    for column in columns:
+        own = _scored(scores, names, column)
+        if _are_equal(rows.values(), {names[i] for i in column}):
+            parts.append(_narrowed(interval(own), 1 - len(own) / len(column)))
+        else:
+            parts.append(_interval_from_estimate(estimate_means(responses, [trial.id], column, groups)[0]))
+    return parts
 
 
 def raw_means(store: RunStore, search: str) -> dict[int, float]:
@@ -169,7 +162,6 @@ def _parts(store: RunStore, items: Sequence[Item], scored: Collection[str]) -> l
 
 
 def _columns(items: Sequence[Item], objectives: Objectives) -> list[list[int]]:
-    """Return the positions of each task's items."""
     is_single = len(objectives.tasks) == 1
     return [
         [i for i, item in enumerate(items) if is_single or item.task == name] for name in objectives.tasks
@@ -186,16 +178,6 @@ def _interval_from_estimate(estimate: Estimate) -> Interval:
     reach = NORMAL.inv_cdf(0.975) * estimate.error
     low, high = estimate.score - reach, estimate.score + reach
     return Interval(score=estimate.score, n=estimate.n, low=low, high=high, method="normal")
-
-
-def _interval_from_sample(scores: Sequence[float], n_items: int) -> Interval:
-    """Bound the mean over all items by a random sample of them (finite population correction)."""
-    return _narrowed(interval(scores), math.sqrt(1 - len(scores) / n_items))
-
-
-def _interval_from_equal_scores(scores: Sequence[float], n_items: int) -> Interval:
-    """Bound the mean over all items by the interval of equal scores, narrowed by the scored share."""
-    return _narrowed(interval(scores), 1 - len(scores) / n_items)
 
 
 def _narrowed(measured: Interval, factor: float) -> Interval:

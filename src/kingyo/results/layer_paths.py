@@ -9,6 +9,7 @@ from typing import cast
 
 from kingyo.evolution import BASELINES, MAIN
 from kingyo.evolution.trial_recipes import read_recipe
+from kingyo.io.units import counted
 from kingyo.recipe import Hop, Recipe, cumulative
 from kingyo.store import RunStore
 
@@ -61,8 +62,14 @@ class NamedPath:
         """
         return " · ".join(_run(run) for run in _runs(self.steps))
 
+    def sentences(self, whose: str) -> tuple[str, str]:
+        """Return how long the path is, and the path on a line of its own."""
+        return f"Path of {whose}: {counted(len(self.steps), 'hop')}, {self.ends}", self.line
+
+    def __str__(self) -> str:
+        return f"{counted(len(self.steps), 'hop')}, {self.line}; {self.ends}"
+
     def to_json(self) -> dict[str, object]:
-        """Return the path as JSON."""
         return {
             "text": self.line,
             "embeddings": self.embeddings,
@@ -141,7 +148,6 @@ def with_passed_layers(layers: Mapping[str, int], steps: Sequence[PathStep]) -> 
 
 
 def _runs(steps: Sequence[PathStep]) -> list[list[PathStep]]:
-    """Group hops through consecutive layers of one source."""
     runs: list[list[PathStep]] = []
     for step in steps:
         last = runs[-1][-1] if runs else None

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kingyo.evolution import MAIN
-from kingyo.io.units import counted, joined, percent
-from kingyo.results.families import axes_of, families_of
+from kingyo.io.units import counted, joined
+from kingyo.results.genes import axes_of, families_of
+from kingyo.results.unit import percent
 from kingyo.run.learnable import LEARNS, MEMETIC
 from kingyo.run.learning import FAILURE, NO_LESSON
 from kingyo.store import EvaluationRow, RunStore, StoredTrial
@@ -70,7 +71,6 @@ class Learning:
         return text if bred is None else f"{text} {_BRED[self.origin(bred)]}"
 
     def to_json(self, bred: StoredTrial | None) -> dict[str, object]:
-        """Return it as JSON."""
         return {
             "lessons": len(self.lessons),
             "trials": [*self.lessons],

@@ -1,17 +1,17 @@
-"""The scores and set measures of one model of a run on each split, and their text."""
+"""The scores and set measures of one model of a run on each split."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import cast
 
-from kingyo.evolution import Objectives, stored_objectives
+from kingyo.evolution import stored_objectives
 from kingyo.evolution.set_measures import SetValue, read_set_values
 from kingyo.evolution.trial_recipes import read_recipe
-from kingyo.io.units import percent
+from kingyo.results.estimates import FitEstimate
 from kingyo.run.config import FRANKENMERGE
-from kingyo.stats import Groups, Interval, interval, weighted_mean, with_groups
+from kingyo.stats import Groups, Interval, interval, interval_json, weighted_mean, with_groups
 from kingyo.store import RunStore, StoredTrial
 from kingyo.tasks import TextSettings
 from kingyo.types import SPLITS, Evaluation, Genome, ItemScore, Split
@@ -34,6 +34,7 @@ class ModelResult:
         cut: split -> number of answers that did not end within ``max_new_tokens``.
         sets: its set measures.
         decided: split -> the value that the run decides by instead of scores; None if scores decide.
+        estimate: the score on all of fit, estimated if the model was scored on some of its items.
     """
 
     name: str
@@ -46,19 +47,53 @@ class ModelResult:
     cut: Mapping[Split, int] = field(default_factory=dict[Split, int])
     sets: tuple[SetValue, ...] = ()
     decided: Mapping[Split, Interval] | None = None
+    estimate: FitEstimate | None = None
 
     @property
     def genome(self) -> Genome:
-        """Return its genes; empty for a baseline."""
         return self.trial.asked.genome
 
     def on(self, split: Split) -> Interval | None:
-        """Return its score on a split."""
+        """Return its score on the items of a split that it answered."""
         return {"fit": self.fit, "validation": self.validation, "test": self.test}[split]
+
+    def is_estimated(self, split: Split) -> bool:
+        """Return whether its score for all items of a split is an estimate."""
+        return split == "fit" and self.estimate is not None
+
+    def on_all(self, split: Split) -> Interval | None:
+        """Return its score for all items of a split, estimated if it answered some of them."""
+        return self.estimate.score if self.is_estimated(split) and self.estimate else self.on(split)
 
     def counts_on(self, split: Split) -> Interval | None:
         """Return the value that the run decides by on a split: its score, or a set measure."""
         return self.on(split) if self.decided is None else self.decided.get(split)
+
+    def named_json(self) -> dict[str, object]:
+        return {"name": self.name, "search": self.trial.search, "trial": self.trial.asked.number}
+
+    def scores_json(self) -> dict[str, object]:
+        """Return the scores in ``kingyo show --json``."""
+        tasks = {
+            name: {split: interval_json(own.get(split)) for split in SPLITS}
+            for name, own in self.tasks.items()
+        }
+        return {
+            **{split: interval_json(self.on(split)) for split in SPLITS},
+            **({} if self.estimate is None else {"estimate": self.estimate.to_json()}),
+            **({"tasks": tasks} if tasks else {}),
+            **({"set_measures": [asdict(value) for value in self.sets]} if self.sets else {}),
+        }
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "trial": self.trial.asked.number,
+            "search": self.trial.search,
+            "genome": list(self.genome),
+            "recipe": dict(self.recipe),
+            "estimate": None,
+            **self.scores_json(),
+        }
 
 
 def read_model_result(store: RunStore, name: str, trial: StoredTrial) -> ModelResult:
@@ -105,7 +140,6 @@ def _deciding_intervals(sets: Sequence[SetValue], title: str) -> dict[Split, Int
 def _task_intervals(
     evaluation: Evaluation | None, weights: Mapping[str, float], labels: Mapping[str, str]
 ) -> dict[str, Interval]:
-    """Return the mean item score of each task with scores, with its interval."""
     by_task = scores_by_task(evaluation, weights)
     groups = groups_by_task(evaluation, weights, labels)
     return {
@@ -158,29 +192,3 @@ def token_limits(store: RunStore) -> dict[str, int]:
     tasks = cast("Mapping[str, Mapping[str, int]]", config.get("tasks") or {"": config.get("task") or {}})
     limits = {name: own.get("max_new_tokens", TextSettings.max_new_tokens) for name, own in tasks.items()}
     return limits if len(limits) > 1 else {"": next(iter(limits.values()))}
-
-
-def score_formatter(objectives: Objectives) -> Callable[[float], str]:
-    """Return the formatter of the values that a run decides by: percent for scores, numbers for measures."""
-    return measure_text if objectives.by_set else percent
-
-
-def interval_in_words(value: Interval | None, decided_by: str | None) -> str:
-    """Return a value that the run decides by, with its interval; a dash if it is unknown."""
-    if value is None:
-        return "–"
-    return value.in_percent("%") if decided_by is None else value.plain()
-
-
-def measure_text(value: float) -> str:
-    """Return a set measure as "0.8124"."""
-    return f"{value:.4g}"
-
-
-def set_value_text(value: SetValue | None) -> str:
-    """Return "0.8124 [0.771, 0.8493]", or why there is no value; empty if it was not computed."""
-    if value is None:
-        return ""
-    if value.value is None:
-        return f"none: {value.failure}"
-    return f"{value.value:.4g} [{value.low:.4g}, {value.high:.4g}]"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from kingyo.io.units import counted
 from kingyo.results.model_result import ModelResult
 from kingyo.results.summarize import summarize
 from kingyo.results.summary import RunSummary
+from kingyo.results.unit import Unit
 from kingyo.run.seed_runs import PREFIX, seed_folders
 from kingyo.stats import ROUNDING, Interval, interval_json, mean_of_runs
 from kingyo.store import RunStore
@@ -40,13 +41,11 @@ class SeedSummary:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """Return the seeds of the finished runs."""
         return tuple(self.runs)
 
     @property
-    def decided_by(self) -> str | None:
-        """Return the set measure that decided the runs, see ``RunSummary``."""
-        return self.runs[self.seeds[0]].decided_by
+    def unit(self) -> Unit:
+        return next(iter(self.runs.values())).unit
 
     @property
     def bred(self) -> tuple[float, ...]:
@@ -56,12 +55,12 @@ class SeedSummary:
     @property
     def mean(self) -> Interval:
         """Return the mean over the runs, with an interval for the variance between searches."""
-        return mean_of_runs(self.bred) if self.decided_by else mean_of_runs(self.bred, within=(0, 1))
+        return mean_of_runs(self.bred) if self.unit.measure else mean_of_runs(self.bred, within=(0, 1))
 
     @property
     def ahead(self) -> Mapping[str, Interval]:
         """Return other model -> winner minus it, paired by run; models that some run lacks are left out."""
-        within = (-1.0, 1.0) if self.decided_by is None else (-math.inf, math.inf)
+        within = (-math.inf, math.inf) if self.unit.measure else (-1.0, 1.0)
         differences: dict[str, list[float]] = {}
         for comparison in (each for run in self.runs.values() for each in run.comparisons):
             differences.setdefault(comparison.other, []).append(comparison.difference.score)
@@ -73,7 +72,6 @@ class SeedSummary:
 
     @property
     def predicted_inside(self) -> int:
-        """Return the number of runs with the winner's test score within its predicted interval."""
         predictions = zip((run.predicted for run in self.runs.values()), self.bred, strict=True)
         return sum(each is not None and each.low <= score <= each.high for each, score in predictions)
 
@@ -84,26 +82,22 @@ class SeedSummary:
 
     @property
     def winner(self) -> ModelResult:
-        """Return the winner of the best seed."""
         return self.winners[self.best]
 
     @property
     def command(self) -> str:
-        """Return the command that exports the best seed's winner."""
         command = f"kingyo export {shlex.quote(str(self.folder / f'{PREFIX}{self.best}'))} OUT"
         is_best = self.runs[self.best].best in (self.winner, None)
         return command if is_best else f"{command} --search {MAIN}"
 
     @property
     def extensions(self) -> Mapping[int, str]:
-        """Return seed -> what was added to its budget, in words."""
         return {
             seed: " and ".join(map(str, run.extensions)) for seed, run in self.runs.items() if run.extensions
         }
 
     @property
     def renewals(self) -> Mapping[int, str]:
-        """Return seed -> a note that scores were made with different versions, or again."""
         return {seed: " ".join(map(str, run.renewals)) for seed, run in self.runs.items() if run.renewals}
 
     @property
@@ -120,15 +114,47 @@ class SeedSummary:
             f"{loop}{others}"
         )
 
+    def sentences(self) -> Iterator[str]:
+        """Yield scores, differences, what limits them, and the command that exports the best seed."""
+        unit, n = self.unit, len(self.seeds)
+        of = f" of {unit.measure}" if unit.measure else ""
+        scores = ", ".join(map(unit.text, self.bred))
+        named = f"{counted(n, 'seed')} ({', '.join(map(str, self.seeds))})"
+        yield f"{named}: the winner {unit.verb} {scores}{of} on test."
+        mean = _with_bounds(unit.text(self.mean.score), unit.bounds(self.mean), self.mean)
+        yield f"Mean {mean}{of} (Student's t over the searches; the test items are the same)."
+        for name, each in self.ahead.items():
+            score, _, bounds = unit.bounded_difference(each).rpartition(" [")
+            yield f"bred − {name}: {_with_bounds(score, f'[{bounds}', each)}, paired by seed"
+        if unit.measure is None:
+            held = f"{self.predicted_inside} of {counted(n, 'run')}"
+            yield f"The prediction made before test was read held in {held}."
+        if self.copied:
+            yield f"{self.copied:,} scores of baselines were copied from another seed, not scored again."
+        for seed, more in self.extensions.items():
+            yield f"Seed {seed} had {more}, so the seeds differ in cost."
+        yield from (f"Seed {seed}: {renewal}" for seed, renewal in self.renewals.items())
+        yield from (f"Warning: seed {seed}: {warning}" for seed, warning in self.lost.items())
+        if self.not_compared is not None:
+            yield self.not_compared
+        if n == 1:
+            yield f"To export its winner: {self.command}"
+            return
+        yield f"To export the best on validation, seed {self.best}: {self.command}"
+        validation, test = (unit.bounded(self.winner.counts_on(split)) for split in ("validation", "test"))
+        yield (
+            f"Its {validation} on validation is the best of {n} so it is optimistic; on test it {unit.verb} "
+            f"{test}."
+        )
+
     def to_json(self) -> dict[str, object]:
-        """Return the JSON of ``kingyo evolve --seeds N --json``."""
         return {
             "seeds": list(self.seeds),
             "test": list(self.bred),
             "mean": _numbers(self.mean),
             "ahead": {name: _numbers(each) for name, each in self.ahead.items()},
             "predicted_inside": self.predicted_inside,
-            **({} if self.decided_by is None else {"decided_by": self.decided_by}),
+            **({"decided_by": self.unit.measure} if self.unit.measure else {}),
             "export": {
                 "seed": self.best,
                 "run": str(self.folder / f"{PREFIX}{self.best}"),
@@ -186,6 +212,11 @@ def why_unbounded(value: Interval) -> str | None:
     if value.n == 1:
         return "one run: no interval"
     return "all runs equal: no interval" if value.high - value.low <= ROUNDING else None
+
+
+def _with_bounds(score: str, bounds: str, value: Interval) -> str:
+    reason = why_unbounded(value)
+    return f"{score} {bounds}" if reason is None else f"{score} [{reason}]"
 
 
 def _numbers(value: Interval) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Answers of all models of a run to the same test items, side by side; pictures as a contact sheet."""
+"""Answers of all models of a run to the same test items, side by side; images as a contact sheet."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from kingyo.results.trials import row_title
 from kingyo.store import RunStore
 from kingyo.types import Evaluation, Item, ItemScore
 
+SOLVED = 1.0
 ROWS, EXTREMES = 8, 4
 """Rows of a contact sheet, and of its best and worst items."""
 
@@ -106,3 +107,41 @@ def _random_prompts(drawn: Sequence[SideBySide]) -> tuple[SideBySide, ...]:
 
 def _lead(row: SideBySide, bred: str, parents: Sequence[str]) -> float:
     return row.answers[bred].score - max(row.answers[name].score for name in parents)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerContrast:
+    """The bred model against its parents, item by item.
+
+    Attributes:
+        n: items of the test split.
+        gained: items that the bred model solves and no parent does.
+        lost: items that a parent solves and the bred model does not.
+        parents: the names of the parents.
+    """
+
+    n: int
+    gained: tuple[SideBySide, ...]
+    lost: tuple[SideBySide, ...]
+    parents: tuple[str, ...]
+
+
+def contrast(store: RunStore, summary: RunSummary, bred: str) -> AnswerContrast | None:
+    """Compare answers where the winner and all baselines were tested; None where they were not."""
+    parents = tuple(name for name in summary.baselines if name not in MIXTURES)
+    entries = {**({bred: summary.winner} if summary.winner else {}), **summary.baselines}
+    evaluations = test_evaluations(store, entries)
+    if bred not in evaluations or not parents or not all(name in evaluations for name in parents):
+        return None
+    rows = side_by_side(store.items()["test"], evaluations)
+    solved = [(row, _any_solves(row, (bred,)), _any_solves(row, parents)) for row in rows]
+    return AnswerContrast(
+        n=len(rows),
+        gained=tuple(row for row, by_bred, by_parents in solved if by_bred and not by_parents),
+        lost=tuple(row for row, by_bred, by_parents in solved if by_parents and not by_bred),
+        parents=parents,
+    )
+
+
+def _any_solves(row: SideBySide, names: Sequence[str]) -> bool:
+    return any(row.answers[name].score >= SOLVED for name in names)

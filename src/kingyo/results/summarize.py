@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 from kingyo.evolution import (
@@ -18,12 +19,13 @@ from kingyo.evolution.best_of_run import BestOfRun, best_of_run
 from kingyo.evolution.set_measures import read_verdict
 from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.results.comparisons import compare_on_test
-from kingyo.results.estimates import FitEstimate, estimate
+from kingyo.results.estimates import estimate
 from kingyo.results.layer_paths import read_run_layers
 from kingyo.results.learning import read_learning, why_not_learned
 from kingyo.results.model_result import ModelResult, groups_by_task, read_model_result, scores_by_task
 from kingyo.results.summary import RunSummary
 from kingyo.results.tuning import read_tuning
+from kingyo.results.unit import unit_of
 from kingyo.run.adapters import read_training
 from kingyo.run.chosen import CHOSEN
 from kingyo.run.config import TRAINED, TRAININGS, TUNED, TUNED_PARENT, WEIGHT_SEARCH
@@ -52,6 +54,9 @@ def summarize(store: RunStore) -> RunSummary:
     controls = {name: each for name, each in winners.items() if not _is_untrained(name, each)}
     child, objectives = winner or leader, stored_objectives(store)
     others = [*baselines.values(), *controls.values()]
+    comparisons = () if winner is None else compare_on_test(store, winner, others)
+    choice = None if winner is None else _choice(store, [winner, *controls.values()], [*baselines.values()])
+    predicted = None if winner is None or objectives.by_set else _predicted_test(store, winner)
     return RunSummary(
         run=str(store.fact("name")),
         folder=str(store.folder),
@@ -62,21 +67,19 @@ def summarize(store: RunStore) -> RunSummary:
         copied=store.copied_scores(),
         seconds=store.seconds(),
         items={split: len(items) for split, items in store.items().items()},
-        leader=leader,
-        winner=winner,
-        baselines=baselines,
-        controls=controls,
-        comparisons=() if winner is None else compare_on_test(store, winner, others),
-        choice=None
-        if winner is None
-        else _choice(store, [winner, *controls.values()], [*baselines.values()]),
+        leader=_estimated(store, leader) if winner is None and leader else leader,
+        winner=winner and _estimated(store, winner),
+        baselines={name: _estimated(store, each) for name, each in baselines.items()},
+        controls={name: _estimated(store, each) for name, each in controls.items()},
+        comparisons=comparisons,
+        choice=choice,
         finalists=() if winner is None else read_finalists(store, MAIN),
-        predicted=None if winner is None or objectives.by_set else _predicted_test(store, winner),
+        predicted=predicted,
         winner_score=_fit_value(fits, winner),
         leader_score=_fit_value(fits, leader),
         weights=objectives.tasks,
         objectives=objectives.names,
-        decided_by=objectives.title if objectives.by_set else None,
+        unit=unit_of(objectives),
         notes=tuple(cast("list[str]", store.fact("notes") or [])),
         near_duplicates=_near_duplicates(store),
         front=read_front(store, MAIN) if objectives.names else Front(),
@@ -86,7 +89,6 @@ def summarize(store: RunStore) -> RunSummary:
         test_note=_note_on_test(store),
         renewals=renewals(store),
         controls_to_run={name: control_command(str(store.folder), name) for name in missing_controls(store)},
-        estimates=_estimates(store, [*([child] if child else []), *others]),
         training=read_training(store, TRAINED),
         tuning=read_tuning(store, winner, winners),
         learning=read_learning(store),
@@ -107,19 +109,17 @@ def _is_untrained(search: str, winner: ModelResult) -> bool:
 
 
 def _leader(store: RunStore, fits: Sequence[EvaluationRow]) -> ModelResult | None:
-    """Return the best trial of the last search with any success."""
     scored = [row for row in fits if row.value is not None]
     ranks = [(row.value, -row.trial) for row in scored if row.search == scored[-1].search]
     return read_model_result(store, "leader", store.trial(-max(ranks)[1])) if ranks else None
 
 
-def _estimates(store: RunStore, models: Sequence[ModelResult]) -> dict[int, FitEstimate]:
-    estimates = {model.trial.id: estimate(store, model.trial) for model in models if model.fit}
-    return {trial: each for trial, each in estimates.items() if each is not None}
+def _estimated(store: RunStore, model: ModelResult) -> ModelResult:
+    """Return a model with its estimate for all of fit, if it needs one."""
+    return replace(model, estimate=estimate(store, model.trial)) if model.fit else model
 
 
 def _fit_value(fits: Sequence[EvaluationRow], model: ModelResult | None) -> float | None:
-    """Return the fit score of a model as its search was told."""
     return next((row.value for row in fits if model and row.trial == model.trial.id), None)
 
 

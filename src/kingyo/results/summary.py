@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
-from kingyo.evolution import Finalist, Front, FrontPoint
+from kingyo.evolution import Finalist, Front
 from kingyo.evolution.best_of_run import BestOfRun
-from kingyo.evolution.set_measures import READ, SetValue
-from kingyo.io.units import percent
+from kingyo.evolution.set_measures import READ
 from kingyo.results.comparisons import PairedComparison
-from kingyo.results.estimates import FitEstimate
 from kingyo.results.layer_paths import NamedPath
 from kingyo.results.learning import Learning
-from kingyo.results.model_result import MIXTURES, ModelResult, measure_text
-from kingyo.results.trials import row_title
+from kingyo.results.model_result import MIXTURES, ModelResult
 from kingyo.results.tuning import Tuning
+from kingyo.results.unit import SHARES, Unit
 from kingyo.run.adapters import Training
 from kingyo.run.chosen import ChosenSources
 from kingyo.run.extensions import Extension, TestReading
@@ -24,6 +23,8 @@ from kingyo.run.provenance import Renewal
 from kingyo.stats import Interval, interval_json, mean_name
 from kingyo.tasks import NearDuplicates
 from kingyo.types import SPLITS, Split
+
+BRED = "bred"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +46,9 @@ class RunSummary:
         leader_score: the same for the leader.
         weights: weight of each task, by its name.
         objectives: their names; empty for a single one.
-        decided_by: the set measure that decided the run (``Objectives.title``); None if item scores did.
+        unit: that of the numbers that decided the run.
         front: front of the main search.
         path: layer path of the winner, or of the leader if there is no winner; None without layer paths.
-        estimates: id of a trial -> estimate for all of fit, for models that were scored on some of its items.
         notes: warnings about settings and data, from before the run.
         near_duplicates: among the items; None if an older version began the run.
         extensions: what was added to the budget.
@@ -84,10 +84,9 @@ class RunSummary:
     leader_score: float | None = None
     weights: Mapping[str, float] = field(default_factory=lambda: {"": 1.0})
     objectives: tuple[str, ...] = ()
-    decided_by: str | None = None
+    unit: Unit = SHARES
     front: Front = field(default_factory=Front)
     path: NamedPath | None = None
-    estimates: Mapping[int, FitEstimate] = field(default_factory=dict[int, FitEstimate])
     notes: tuple[str, ...] = ()
     near_duplicates: NearDuplicates | None = None
     extensions: tuple[Extension, ...] = ()
@@ -115,6 +114,27 @@ class RunSummary:
         return max(self._parents, key=_rank, default=None)
 
     @property
+    def child(self) -> ModelResult | None:
+        """Return the winner; before one is picked, the trial that is best on fit so far."""
+        return self.winner or self.leader
+
+    @property
+    def child_name(self) -> str:
+        return BRED if self.winner is not None else "best so far"
+
+    @property
+    def is_tested(self) -> bool:
+        return self.winner is not None and self.winner.test is not None
+
+    def comparison(self, name: str) -> PairedComparison | None:
+        """Return the winner compared with a baseline or the winner of a control, on test."""
+        return next((each for each in self.comparisons if each.other == name), None)
+
+    def command(self, name: str, *arguments: str) -> str:
+        """Return a command about the run."""
+        return shlex.join(("kingyo", name, self.folder, *arguments))
+
+    @property
     def parents_tie(self) -> bool:
         """Whether all parents have the same score, so that none is the best."""
         return len(self._parents) > 1 and len({_rank(parent) for parent in self._parents}) == 1
@@ -123,18 +143,9 @@ class RunSummary:
     def _parents(self) -> list[ModelResult]:
         return [model for name, model in self.baselines.items() if name not in MIXTURES]
 
-    def estimate(self, model: ModelResult | None) -> FitEstimate | None:
-        """Return the estimate of a model for all of fit; None if it was scored on all of it."""
-        return None if model is None else self.estimates.get(model.trial.id)
-
-    def in_words(self, value: float) -> str:
-        """Return a value that the run decides by as text: scores in percent, set measures as numbers."""
-        return percent(value) if self.decided_by is None else measure_text(value)
-
     @property
     def set_splits(self) -> tuple[Split, ...]:
-        """Return the splits on which set measures are computed."""
-        return READ if self.decided_by is None else SPLITS
+        return READ if self.unit.measure is None else SPLITS
 
     @property
     def score_name(self) -> str:
@@ -149,28 +160,6 @@ class RunSummary:
         winner = () if self.winner is None else (self.winner,)
         return (*winner, *self.baselines.values(), *self.controls.values())
 
-    def set_rows(self) -> list[tuple[str, str, Mapping[Split, SetValue]]]:
-        """Return the rows of a table of set measures: measure, model, and split -> value."""
-        models = {} if self.winner is None else {"bred": self.winner}
-        models |= {**self.baselines, **{row_title(name): model for name, model in self.controls.items()}}
-        measures = dict.fromkeys(
-            (value.task, value.measure) for each in models.values() for value in each.sets
-        )
-        rows: list[tuple[str, str, Mapping[Split, SetValue]]] = []
-        for task, measure in measures:
-            for name, model in models.items():
-                own = [value for value in model.sets if (value.task, value.measure) == (task, measure)]
-                values: dict[Split, SetValue] = {value.split: value for value in own}
-                title = f"{task}: {measure}" if task else measure
-                rows += [(title, name, values)] if values else []
-        return rows
-
-    def scores_on(self, split: Split) -> list[Interval]:
-        """Return the known scores on a split; racing scores some models on fewer items than others."""
-        child = self.winner or self.leader
-        models = [*([child] if child else []), *self.baselines.values(), *self.controls.values()]
-        return [score for model in models if (score := model.on(split)) is not None]
-
     @property
     def learned(self) -> str | None:
         """Say what learned weights cost and brought, or why none were learned; None if none should be."""
@@ -178,166 +167,79 @@ class RunSummary:
         return self.not_learned if self.learning is None else self.learning.in_words(winner)
 
     def to_json(self) -> dict[str, object]:
-        """Return the JSON of ``kingyo show --json``."""
-        return _summary_json(self)
-
-
-def _rank(model: ModelResult) -> tuple[float, float, float]:
-    def score(value: Interval | None) -> float:
-        return -math.inf if value is None else value.score
-
-    return score(model.counts_on("test")), score(model.counts_on("validation")), score(model.counts_on("fit"))
-
-
-def _summary_json(summary: RunSummary) -> dict[str, object]:
-    """Return a summary as JSON. Keys that do not apply to a run are left out."""
-    near = summary.near_duplicates
-    return {
-        "run": summary.folder,
-        "status": summary.status,
-        "trials": summary.trials,
-        "failures": summary.failures,
-        "notes": list(summary.notes),
-        **({} if near is None else {"near_duplicates": asdict(near)}),
-        "item_evaluations": summary.item_evaluations,
-        "copied": summary.copied,
-        "seconds": round(summary.seconds, 3),
-        "leader": _leader(summary),
-        "winner": _winner(summary),
-        "best": None if summary.best is None else _named(summary.best),
-        "leads": _leads(summary),
-        "finalists": [asdict(finalist) for finalist in summary.finalists],
-        "predicted": interval_json(summary.predicted),
-        "told": summary.winner_score,
-        **({} if summary.decided_by is None else {"decided_by": summary.decided_by}),
-        **_models(summary),
-        **_history(summary),
-        "controls_to_run": dict(summary.controls_to_run),
-        "learning": _learning(summary),
-        "not_learned": summary.not_learned,
-        **({} if summary.training is None else {"training": summary.training.to_json()}),
-        **({} if summary.tuning is None else {"tuning": summary.tuning.to_json()}),
-        **({} if summary.chosen is None else {"chosen": summary.chosen.to_json()}),
-        **({"front": _front(summary)} if summary.objectives else {}),
-    }
-
-
-def _winner(summary: RunSummary) -> dict[str, object] | None:
-    winner = summary.winner
-    if winner is None:
-        return None
-    return {
-        "trial": winner.trial.asked.number,
-        "genome": list(winner.genome),
-        "recipe": winner.recipe,
-        **_path_and_estimate(summary),
-        **_scores(winner),
-    }
-
-
-def _leader(summary: RunSummary) -> dict[str, object] | None:
-    leader = summary.leader
-    if leader is None:
-        return None
-    return {
-        "trial": leader.trial.asked.number,
-        "search": leader.trial.search,
-        "recipe": leader.recipe,
-        **(_path_and_estimate(summary) if summary.winner is None else {}),
-        **_scores(leader),
-    }
-
-
-def _path_and_estimate(summary: RunSummary) -> dict[str, object]:
-    path = {} if summary.path is None else {"path": summary.path.to_json()}
-    estimate = summary.estimate(summary.winner or summary.leader)
-    return {**path, "estimate": None if estimate is None else estimate.to_json()}
-
-
-def _models(summary: RunSummary) -> dict[str, object]:
-    models = (*summary.models, *((summary.leader,) if summary.leader else ()))
-    return {
-        "baselines": {name: _scores(model) for name, model in summary.baselines.items()},
-        "controls": {
-            name: {"trial": model.trial.asked.number, **_scores(model)}
-            for name, model in summary.controls.items()
-        },
-        "cut": {"winner" if model is summary.winner else model.name: dict(model.cut) for model in models},
-        "comparisons": {each.other: each.to_json() for each in summary.comparisons},
-    }
-
-
-def _history(summary: RunSummary) -> dict[str, object]:
-    return {
-        "extensions": [
-            {"at": each.at, "more": dict(each.more), "test_was_read": each.test_was_read}
-            for each in summary.extensions
-        ],
-        "test_readings": [
-            {"trial": reading.trial, "after": [dict(extension.more) for extension in reading.after]}
-            for reading in summary.readings
-        ],
-        "test_note": summary.test_note,
-        "accepted_changes": [asdict(each) for each in summary.renewals if each.archive is None],
-        "rescored": [asdict(each) for each in summary.renewals if each.archive is not None],
-    }
-
-
-def _learning(summary: RunSummary) -> dict[str, object] | None:
-    winner = None if summary.winner is None else summary.winner.trial
-    return None if summary.learning is None else summary.learning.to_json(winner)
-
-
-def _named(model: ModelResult) -> dict[str, object]:
-    return {"name": model.name, "search": model.trial.search, "trial": model.trial.asked.number}
-
-
-def _leads(summary: RunSummary) -> list[dict[str, object]]:
-    """Return the comparisons on fit and validation that decided which model is the best."""
-    leads = () if summary.choice is None else summary.choice.leads
-    return [
-        {
-            "model": summary.model(each.trial).name,
-            "over": summary.model(each.over).name,
-            "lead": each.lead,
-            **each.size_json,
-            "is_clear": each.is_clear,
+        winner = None if self.winner is None else self.winner.trial
+        path = {} if self.path is None else {"path": self.path.to_json()}
+        models = (*self.models, *((self.leader,) if self.leader else ()))
+        choice = () if self.choice is None else self.choice.leads
+        optional = {
+            "near_duplicates": self.near_duplicates and asdict(self.near_duplicates),
+            "decided_by": self.unit.measure,
+            "training": self.training and self.training.to_json(),
+            "tuning": self.tuning and self.tuning.to_json(),
+            "chosen": self.chosen and self.chosen.to_json(),
+            "front": self._front_json() if self.objectives else None,
         }
-        for each in leads
-    ]
+        return {
+            "run": self.folder,
+            "status": self.status,
+            "trials": self.trials,
+            "failures": self.failures,
+            "notes": list(self.notes),
+            "item_evaluations": self.item_evaluations,
+            "copied": self.copied,
+            "seconds": round(self.seconds, 3),
+            "leader": self.leader and {**self.leader.to_json(), **({} if winner else path)},
+            "winner": self.winner and {**self.winner.to_json(), **path},
+            "best": self.best and self.best.named_json(),
+            "leads": [
+                {
+                    "model": self.model(each.trial).name,
+                    "over": self.model(each.over).name,
+                    "lead": each.lead,
+                    **each.size_json,
+                    "is_clear": each.is_clear,
+                }
+                for each in choice
+            ],
+            "finalists": [asdict(finalist) for finalist in self.finalists],
+            "predicted": interval_json(self.predicted),
+            "told": self.winner_score,
+            "baselines": {name: model.scores_json() for name, model in self.baselines.items()},
+            "controls": {
+                name: {"trial": model.trial.asked.number, **model.scores_json()}
+                for name, model in self.controls.items()
+            },
+            "cut": {"winner" if model is self.winner else model.name: dict(model.cut) for model in models},
+            "comparisons": {each.other: each.to_json() for each in self.comparisons},
+            "extensions": [asdict(each) for each in self.extensions],
+            "test_readings": [asdict(reading) for reading in self.readings],
+            "test_note": self.test_note,
+            "accepted_changes": [asdict(each) for each in self.renewals if each.archive is None],
+            "rescored": [asdict(each) for each in self.renewals if each.archive is not None],
+            "controls_to_run": dict(self.controls_to_run),
+            "learning": self.learning and self.learning.to_json(winner),
+            "not_learned": self.not_learned,
+            **{key: value for key, value in optional.items() if value is not None},
+        }
+
+    def _front_json(self) -> dict[str, object]:
+        names, knee = self.objectives, self.front.knee
+        points: list[dict[str, object]] = []
+        for point in self.front.points:
+            means = zip(names, point.raw, strict=True) if point.is_partial else ()
+            raw = {name: {"score": mean[0], "n": mean[1]} for name, mean in means if mean is not None}
+            points.append(
+                {
+                    "trial": point.trial.asked.number,
+                    "objectives": dict(zip(names, point.objectives, strict=True)),
+                    "mean": point.value,
+                    "estimated": point.is_partial,
+                    **({"raw": raw} if point.is_partial else {}),
+                }
+            )
+        return {"objectives": list(names), "knee": knee and knee.trial.asked.number, "points": points}
 
 
-def _scores(model: ModelResult) -> dict[str, object]:
-    tasks = {name: _by_split(own) for name, own in model.tasks.items()}
-    return {
-        **{split: interval_json(model.on(split)) for split in SPLITS},
-        **({"tasks": tasks} if tasks else {}),
-        **({"set_measures": [asdict(value) for value in model.sets]} if model.sets else {}),
-    }
-
-
-def _by_split(intervals: Mapping[Split, Interval]) -> dict[str, object]:
-    return {split: interval_json(intervals.get(split)) for split in SPLITS}
-
-
-def _front(summary: RunSummary) -> dict[str, object]:
-    knee, names = summary.front.knee, summary.objectives
-    return {
-        "objectives": list(names),
-        "knee": knee and knee.trial.asked.number,
-        "points": [
-            {
-                "trial": point.trial.asked.number,
-                "objectives": dict(zip(names, point.objectives, strict=True)),
-                "mean": point.value,
-                "estimated": point.is_partial,
-                **({"raw": _raw(names, point)} if point.is_partial else {}),
-            }
-            for point in summary.front.points
-        ],
-    }
-
-
-def _raw(names: tuple[str, ...], point: FrontPoint) -> dict[str, object]:
-    means = zip(names, point.raw, strict=True)
-    return {name: {"score": mean[0], "n": mean[1]} for name, mean in means if mean is not None}
+def _rank(model: ModelResult) -> tuple[float, ...]:
+    values = (model.counts_on(split) for split in ("test", "validation", "fit"))
+    return tuple(-math.inf if value is None else value.score for value in values)

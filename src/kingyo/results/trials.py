@@ -136,7 +136,6 @@ def _remedy(store: RunStore, known: TrialIndex, name: str) -> str:
 
 
 def _ranges(known: TrialIndex) -> Iterator[str]:
-    """Yield the names of the known trials."""
     last = {search: len(trials) - 1 for search, trials in known.items() if trials and search != BASELINES}
     if MAIN in last:
         yield f"a number from 0 to {last.pop(MAIN)}"

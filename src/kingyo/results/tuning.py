@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from kingyo.io.units import percent
 from kingyo.results.comparisons import PairedComparison, compare_on_test
 from kingyo.results.model_result import STATISTICS_SEED, ModelResult
+from kingyo.results.unit import SHARES, percent
 from kingyo.run.adapters import Training, read_training
 from kingyo.run.config import TRAININGS, TUNED, TUNED_PARENT
 from kingyo.run.keep import KEPT, Kept
@@ -32,12 +32,10 @@ class Loss:
     difference: PairedDifference
 
     def __str__(self) -> str:
-        """Return the score and the difference."""
-        difference = self.difference.interval.in_percent(" points", "+")
+        difference = SHARES.bounded_difference(self.difference.interval)
         return f"with learning rate {self.learning_rate:g} {percent(self.score)} ({difference})"
 
     def to_json(self) -> dict[str, object]:
-        """Return the record in ``kingyo show --json``."""
         difference = {**(interval_json(self.difference.interval) or {}), "p": self.difference.p}
         rate = {"candidate": self.candidate, "learning_rate": self.learning_rate}
         return {**rate, "score": self.score, "difference": difference}
@@ -45,7 +43,7 @@ class Loss:
 
 @dataclass(frozen=True, kw_only=True)
 class OtherAbilities:
-    """Scores on items to keep.
+    """Scores on items to keep, of other abilities.
 
     Attributes:
         file: their file.
@@ -62,7 +60,6 @@ class OtherAbilities:
     losses: tuple[Loss, ...]
 
     def __str__(self) -> str:
-        """Return a sentence."""
         tuned = "; ".join(map(str, self.losses)) or "no LoRA was scored"
         return (
             f"Other abilities, {self.file} (n = {self.n}): bred {percent(self.bred)}; tuned {tuned}, paired "
@@ -70,7 +67,6 @@ class OtherAbilities:
         )
 
     def to_json(self) -> dict[str, object]:
-        """Return the record in ``kingyo show --json``."""
         losses = [each.to_json() for each in self.losses]
         return {"file": self.file, "limit": self.limit, "n": self.n, "bred": self.bred, "tuned": losses}
 
@@ -101,7 +97,6 @@ class Tuning:
             yield str(self.others)
 
     def to_json(self) -> dict[str, object]:
-        """Return the record in ``kingyo show --json``."""
         return {
             "tuned": self.tuned.to_json(),
             **({} if self.parent is None else {"tuned_parent": self.parent.to_json()}),

@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from kingyo.engine.options import MAX_THREADS
+from kingyo.engine.execute import MAX_THREADS
 from kingyo.errors import KingyoError
 from kingyo.io.schema import Number, Real, parse_model
 from kingyo.io.units import joined
@@ -39,9 +39,13 @@ class StrictModel(BaseModel):
 
 
 class Range(StrictModel):
-    """Bounds of a searched parameter; the search begins at ``start`` (default: the middle).
+    """Bounds of a searched parameter.
 
-    A list of starts has one for each group of tensors.
+    Attributes:
+        low: lower bound. A weight below 0 subtracts a source.
+        high: upper bound. A weight above 1 exaggerates a source.
+        start: where the search begins: a number, or a list with one for each group, from input to output.
+            Default: the middle.
     """
 
     low: Real = Field(alias="from")
@@ -61,7 +65,13 @@ class Range(StrictModel):
 
 
 class Choose(StrictModel):
-    """Bounds of the number of sources in a merge."""
+    """Bounds of the number of sources in a merge.
+
+    Attributes:
+        at_least: fewest sources in a merge; a method that needs more is an error. Default: what each method
+            needs.
+        at_most: most sources in a merge. Default: all.
+    """
 
     at_least: Count | None = None
     at_most: Count | None = None
@@ -75,7 +85,29 @@ class SourceMergeConfig(StrictModel):
 
 
 class MergeConfig(StrictModel):
-    """Merge method of the candidates and its searched parameters."""
+    """Merge method of the candidates and its searched parameters.
+
+    Attributes:
+        method: a merge method, your own as ``file.py:NAME``, or a list, of which the search chooses. Default:
+            the preset's, else ``task_arithmetic``.
+        choose_sources: ``true``, or a mapping: the search also chooses which sources take part.
+        groups: which tensors share a value. Finer groups can achieve more, but need a larger budget. Default:
+            the preset's, else ``one``.
+        parameters: value of each parameter: a number or boolean is fixed, a ``{from, to, start}`` is
+            searched. At least one must be searched. Default: the method's.
+        sources: groups and parameters of single sources. Default: those of all.
+        dtype: type of all merged weights: ``float32``, ``float16`` or ``bfloat16``; the dry run measures
+            which is fastest. Default: the models' own.
+        frame: source (or ``base``) that gives everything that is not merged. Default: the first model that
+            sees, if any.
+        parts: which parts are merged, as in a recipe: ``{language: merge, vision: merge}``. Default: with a
+            frame the language part, else everything.
+        tokenizer_source: tokenizer of all merges, for models with different vocabularies: ``base``, ``union``
+            or a model. Default: vocabularies must be equal.
+        tokenizer: the same in detail: ``source``, ``tokens``, ``pad_to_multiple_of``.
+        resize: for vocabularies that differ only in size: ``pad-vocab``, ``truncate`` or ``base``. Default:
+            an error.
+    """
 
     method: str | Annotated[list[str], Field(min_length=1)] | None = None
     choose_sources: Choose | bool = False
@@ -103,7 +135,29 @@ class MergeConfig(StrictModel):
 
 
 class DataflowConfig(StrictModel):
-    """Searched layer paths, with ``space: dataflow`` or ``hybrid``."""
+    """Searched layer paths, with ``space: dataflow`` or ``hybrid``.
+
+    Attributes:
+        frame: source that provides embeddings, final norm, head and tokenizer; the search starts at its
+            layers. Default: the first that sees, else the first; with ``hybrid`` ``merged``.
+        repetitions: how often a path may go through the list of all layers, 1 to 64; each layer has a gene
+            each time.
+        order: layers within a repetition. ``depth``: the first of each source, then the second of each
+            (relative depth, if depths differ). ``source``: one source after the other, as published.
+        scales: factors of the stream that enters a layer: ``none``, one per ``layer``, or a ``matrix`` with
+            one for each pair of a layer and the one before it.
+        max_scale: scales lie between 1 / max_scale and max_scale, at most 1024. A path whose product of
+            scales leaves 1/1024 to 1024 fails.
+        inclusion: ``binary``, or ``threshold`` for strategies of floats only: a gene from -1 to 1, and the
+            layer is included if it is positive.
+        max_hops: most layers in a path. Longer ones are thinned out evenly; with ``threshold`` they lose the
+            layers with the smallest genes.
+        seeds: start with the path of each source, the frankenmerge, and the frame without one of up to 8
+            blocks of layers, as far as the slots have room.
+        known: recipe files with paths to start with.
+        max_size: most bytes of an exported path, such as ``4GB``. With ``max_hops`` the stricter limit
+            applies.
+    """
 
     frame: str | None = None
     repetitions: Annotated[Count, Field(le=MAX_REPETITIONS)] = 2
@@ -118,7 +172,21 @@ class DataflowConfig(StrictModel):
 
 
 class SearchConfig(StrictModel):
-    """Settings of one search. The preset gives defaults for this section and ``merge``."""
+    """Settings of one search. The preset gives defaults for this section and ``merge``.
+
+    Attributes:
+        preset: a named starting point. Default: ``fast``; with ``space: dataflow`` ``paths``.
+        strategy: a strategy, or your own as ``file.py:Name``. Default: the preset's.
+        settings: options of the strategy; ``kingyo list strategies NAME`` lists them. Default: the preset's,
+            with its strategy.
+        screen: which items of fit a candidate is scored on. Default: the preset's, with its strategy.
+        warm_start: tell the strategy the scores of the parents and the uniform merge, if they are points of
+            its space.
+        mode: ``generations``, or ``asynchronous``: each result is told at once, and a free worker gets the
+            next candidate; with several workers the same seed may then give another winner. Not with
+            ``screen.rule``.
+        timeout: seconds for each call of your own strategy; after that the run stops, with all scores stored.
+    """
 
     preset: str | None = None
     strategy: str | None = None
@@ -130,13 +198,25 @@ class SearchConfig(StrictModel):
 
 
 class FirstSearchConfig(SearchConfig):
-    """Settings of the first or only search, and those of all searches of the run."""
+    """Settings of the first or only search, and those of all searches of the run.
+
+    Attributes:
+        reuse: copy the scores of a recipe that was already scored, at no cost. ``false`` scores every
+            candidate.
+    """
 
     reuse: bool = True
 
 
 class HybridConfig(StrictModel):
-    """How to search weights and paths with ``space: hybrid``: in turn or jointly."""
+    """How to search weights and paths with ``space: hybrid``: in turn or jointly.
+
+    Attributes:
+        joint: search weights and paths together; then without ``share`` and ``search``.
+        share: share of the budget for the search of weights, between 0 and 1.
+        search: keys of ``search`` without ``reuse``, for the search of paths. Default: the preset ``paths``;
+            with ``sakana-hybrid`` ``sakana-dfs``.
+    """
 
     joint: bool = False
     share: Annotated[Real, Field(gt=0, lt=1)] = 0.5
@@ -150,7 +230,14 @@ class HybridConfig(StrictModel):
 
 
 class Budget(StrictModel):
-    """Limits of a search; it ends at the first one that it reaches."""
+    """Limits of a search; it ends at the first one that it reaches.
+
+    Attributes:
+        candidates: merged models to try. Default: no bound.
+        item_evaluations: answers to grade: candidates x items of each. Default: no bound.
+        minutes: time for merging and scoring, of all workers together; pauses do not count. Default: no
+            bound.
+    """
 
     candidates: Count | None = None
     item_evaluations: Count | None = None
@@ -166,9 +253,18 @@ class Budget(StrictModel):
 class Controls(StrictModel):
     """Searches of the same cost to compare the winner with, and a LoRA trained for the same time.
 
-    Each costs as much as the search, and can also be run on the finished run. ``trained`` may be a share of
-    that time; None lets kingyo decide (``default_controls``). ``random_sources`` names models that one of
-    them merges in place of the sources.
+    Each can also be run on the finished run.
+
+    Attributes:
+        random: a random search of the same space; where the main search learns weights, of one weight per
+            source.
+        grid: a grid of one weight per source, 5 points each, fewer (down to 2) with many sources; left out if
+            2 are too many.
+        trained: a LoRA trained on fit: ``true`` for the time that the main search took, ``0.5`` for half of
+            it. Needs peft (``pip install -e '.[lora]'``). Default: ``0.25``, if models have at most a billion
+            parameters and the graders accept the reference answers of half of the fit items; else ``false``.
+        random_sources: the main search with other models, as ``name: model``. ``true`` draws as many as were
+            chosen, with ``sources: {scout: ...}``. Default: none.
     """
 
     random: bool = False
@@ -180,7 +276,9 @@ class Controls(StrictModel):
 class TuneConfig(StrictModel):
     """A LoRA trained on the bred model, after the search.
 
-    ``keep`` is a file with items of abilities to keep, of which at most ``limit`` points may be lost.
+    Attributes:
+        keep: a task file, or a .jsonl or .csv file of items for the run's task: abilities to keep.
+        limit: most points that a LoRA may lose on them; only with ``keep``.
     """
 
     keep: str | None = None
@@ -243,7 +341,47 @@ def _default_finalists(run: Mapping[str, object]) -> int:
 
 
 class RunConfig(StrictModel):
-    """The content of a run.yaml."""
+    """The content of a run.yaml.
+
+    Attributes:
+        name: letters, digits, ``_``, ``.`` and ``-``; the run folder is ``runs/NAME`` unless ``--run`` names
+            one. Default: the file's name.
+        seed: the same seed gives the same search and the same draws of random methods. ``--seed`` replaces
+            it.
+        base: the common ancestor: a folder, or ``org/name`` or ``org/name@revision`` on the Hub. ``linear``,
+            ``karcher``, ``nuslerp``, ``multislerp`` and ``passthrough`` need none.
+        sources: the models to merge, as ``name: model``, or ``{scout: WHERE}``, which chooses them. Names of
+            winners and controls, such as ``bred`` and ``grid``, are reserved.
+        kind: kind of all models, such as ``image-classification``, or your own as ``file.py:NAME``. Needed if
+            none or several kinds accept the models. Default: from ``config.json``.
+        allow_pickle: read weights that exist only as pickles, by ``weights_only``. Code in a pickle never
+            runs.
+        task: the domain: a mapping, a file with one, or ``{file: PATH, ...}`` with keys that replace the
+            file's. Default: **required**, or ``tasks``.
+        tasks: several tasks, as ``name: task``. Default: none.
+        objectives: what to maximise together: names of tasks and other objectives. Default: one number, the
+            mean of the tasks.
+        space: ``parameters`` (how weights are merged), ``dataflow`` (which layers tokens pass through), or
+            ``hybrid`` (both).
+        merge: how candidates are merged. Default: the preset's.
+        dataflow: the paths to search, with ``space: dataflow`` or ``hybrid``. Default: see there.
+        hybrid: how both searches are combined, with ``space: hybrid``. Default: see there.
+        search: how to search. Default: the preset ``fast``, or ``paths``.
+        learn: learn weights by gradient within the main search. ``true`` is an error where that is impossible
+            or the budget too small. Default: if the run can, and names neither strategy nor preset.
+        budget: when the search ends.
+        controls: what to compare with. Default: see there.
+        tune: train a LoRA on the bred model after the search: ``true``, or a mapping. Default: ``false``.
+        finalists: candidates that are scored on validation. Default: ``4``; with ``objectives`` ``8``.
+        batch_size: items that the model answers at once. Lower it if memory is short.
+        device: ``cpu``, ``cuda``, ``cuda:0``, ``mps``, as PyTorch names them.
+        threads: CPU threads, 1 to 1024; ``--dry-run`` measures other numbers. Default: 1 for models below 10
+            million parameters, else all cores, shared by the workers.
+        runner: where candidates are evaluated: ``local``, ``processes`` or ``ray``.
+        workers: candidates that are evaluated at the same time, each with its own model.
+        timeout: seconds that a candidate may take for its items before it fails; ``local`` does not count
+            merging. Default: none; ``3600`` with a kind of task of your own.
+    """
 
     name: Name = "run"
     seed: Annotated[int, Field(ge=0, strict=True)] = 0

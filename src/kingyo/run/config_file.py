@@ -30,8 +30,13 @@ def load_config(path: Path, data: Mapping[str, object] | None = None) -> RunConf
     """Read and check a run.yaml. The folder of a diffusion pipeline stands for its denoiser."""
     data = read_yaml(path) if data is None else data
     config = config_from_data({"name": name_from_path(path), **data}, path.parent, str(path))
-    sources = {name: with_denoiser(each, path.parent) for name, each in config.sources.items()}
-    base = None if config.base is None else with_denoiser(config.base, path.parent)
+    return with_denoisers(config, path.parent)
+
+
+def with_denoisers(config: RunConfig, folder: Path) -> RunConfig:
+    """Name the denoiser of each diffusion pipeline instead of its folder."""
+    sources = {name: with_denoiser(each, folder) for name, each in config.sources.items()}
+    base = None if config.base is None else with_denoiser(config.base, folder)
     changes = {"sources": sources} if sources != config.sources else {}
     changes |= {"base": base} if base != config.base else {}
     return config.model_copy(update=changes)

@@ -22,7 +22,7 @@ from kingyo.models.kinds import (
     Live,
     LoadOptions,
     ModelKind,
-    ShowsHiddenStates,
+    PassesLayers,
     require_ability,
 )
 from kingyo.run.config import RunConfig
@@ -96,7 +96,7 @@ def measure_sources(config: RunConfig, folder: Path, most: int | None = None) ->
 def measure_models(models: Mapping[str, Checkpoint], task: Task, how: SimilaritySettings) -> LayerSimilarity:
     """Measure models on the fit items of a task; raises as ``measure_sources``."""
     any_kind = kind_of_models(models, how.kind, how.folder)
-    kind = require_ability("kingyo layers", ShowsHiddenStates, any_kind, "Name language models.")
+    kind = require_ability("kingyo layers", PassesLayers, any_kind, "Name language models.")
     require_answers(task, kind)
     how = replace(how, frame=_frame(models, kind, how.frame))
     _check(models, kind, how)

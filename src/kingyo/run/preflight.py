@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 
 from kingyo.checkpoints import Checkpoint
-from kingyo.checkpoints.fingerprint import deciding_files
+from kingyo.checkpoints.checkpoint import deciding_files
 from kingyo.engine import Plan, plan
 from kingyo.errors import KingyoError
 from kingyo.evolution import Search

@@ -9,6 +9,7 @@ from typing import cast
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES
 from kingyo.evolution.trial_evaluation import KnownScores
+from kingyo.io.units import counted
 from kingyo.run.chosen import REQUEST, ChoiceRequest
 from kingyo.run.layer_paths import KNOWN_PATHS
 from kingyo.run.provenance import (
@@ -38,6 +39,17 @@ def seed_folders(folder: Path) -> dict[int, Path]:
         for seed, path in sorted(folders.items())
         if seed.isdecimal() and (path / DATABASE).is_file()
     }
+
+
+def require_one_run(folder: Path) -> None:
+    """Refuse the folder of several seeds, because each of them is a run."""
+    if seeds := seed_folders(folder):
+        raise KingyoError(
+            str(folder),
+            expected="the folder of one run",
+            received=f"the runs of {counted(len(seeds), 'seed')}",
+            remedy=f"Name one of them, such as {next(iter(seeds.values()))}.",
+        )
 
 
 def require_same_setup(folder: Path, facts: Mapping[str, object]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from kingyo.checkpoints import Checkpoint
 from kingyo.checkpoints.model_reference import with_denoiser
 from kingyo.errors import KingyoError
+from kingyo.io.units import counted
 from kingyo.scout.base import Names, named_bases
 from kingyo.scout.candidate import REASONS, Candidate
 from kingyo.scout.place import Place, broken
@@ -75,6 +76,18 @@ class Catalogue:
         """The number of excluded candidates, in all and for each reason."""
         reasons = ", ".join(f"{reason} ({n})" for reason, n in self.reasons.items())
         return f"{len(self.excluded)} excluded: {reasons}" if reasons else "none excluded"
+
+    @property
+    def in_words(self) -> str:
+        """How many candidates can be merged, and how many are excluded for each reason."""
+        total = counted(self.n_mergeable + len(self.excluded), "candidate")
+        one, all_ = ("fits the base", "fit the base") if self.base else ("can be merged", "can be merged")
+        if not self.n_mergeable:
+            fits = f"none of them {one}{'' if self.base else ' with another'}"
+        else:
+            fits = f"{self.n_mergeable} {one if self.n_mergeable == 1 else all_}"
+            fits += f" in {len(self.groups)} groups" if len(self.groups) > 1 else ""
+        return f"{total}: {fits}; {self.excluded_in_words}."
 
     def to_json(self) -> dict[str, object]:
         """Return everything as data."""

@@ -66,17 +66,21 @@ class ScoutedSources(StrictModel):
     """The value of ``sources.scout``: where to look, and limits of the choice.
 
     Attributes:
-        where: folders with models, names on the Hub, and lists of them.
-        hub: tags of models on the Hub; ``limit`` is the most models of each.
+        where: folders, names on the Hub, and lists of them (paths in a list start at the current folder).
+            Default: **required**, or ``hub``.
+        hub: tags of models on the Hub, such as ``base_model:finetune:org/name``. Default: none.
+        limit: most models of each tag.
         licences: ``strict`` excludes models with an unknown licence.
-        min_gain: least gain in mean score of a further source.
-        most, max_size: most sources, and most bytes of all of them.
-        item_evaluations, minutes: the budget.
-        max_bytes: most bytes of weights to read of each group.
+        min_gain: least gain in mean score for which a source is added.
+        most: most sources. Default: no limit.
+        max_size: most bytes of all chosen sources, such as ``30GB``. Default: no limit.
+        item_evaluations: most answers to grade. Default: no limit.
+        minutes: most minutes of scoring. Default: no limit.
+        max_bytes: most bytes of weights to read of each group. Default: ``20GB``.
     """
 
     where: list[str] = Field(default_factory=list[str])
-    hub: tuple[str, ...] = ()
+    hub: list[str] = Field(default_factory=list[str])
     limit: Count = 100
     licences: Literal["any", "strict"] = "any"
     min_gain: Annotated[Real, Field(ge=0, le=1)] = 0.01

@@ -4,10 +4,13 @@ One task: ``load_task_spec`` -> ``load_items`` -> ``make_splits`` -> ``build_tas
 Several tasks: ``load_splits`` -> ``build_tasks``.
 """
 
+from kingyo.tasks.combined import LoadedItems as LoadedItems
 from kingyo.tasks.combined import LoadedSplits as LoadedSplits
 from kingyo.tasks.combined import SeveralTasks as SeveralTasks
+from kingyo.tasks.combined import build_task as build_task
 from kingyo.tasks.combined import build_tasks as build_tasks
 from kingyo.tasks.combined import examples_of as examples_of
+from kingyo.tasks.combined import load_items as load_items
 from kingyo.tasks.combined import load_splits as load_splits
 from kingyo.tasks.combined import require_measures as require_measures
 from kingyo.tasks.combined import require_teaching as require_teaching
@@ -29,8 +32,5 @@ from kingyo.tasks.spec import measure_name as measure_name
 from kingyo.tasks.spec import parse_task_spec as parse_task_spec
 from kingyo.tasks.spec import settings_of as settings_of
 from kingyo.tasks.splits import make_splits as make_splits
-from kingyo.tasks.task import LoadedItems as LoadedItems
-from kingyo.tasks.task import build_task as build_task
-from kingyo.tasks.task import load_items as load_items
 from kingyo.tasks.text import TextSettings as TextSettings
 from kingyo.tasks.text import read_text_item as read_text_item

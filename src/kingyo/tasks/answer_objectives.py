@@ -62,12 +62,8 @@ def is_of_answers(name: str) -> bool:
 def _tokenizer(model: Path) -> Any:
     file = model / "tokenizer.json"
     if not file.is_file():
-        raise KingyoError(
-            "objectives: answer_tokens",
-            expected="models with a tokenizer.json",
-            received=f"no {file}",
-            remedy="Use answer_length, which counts characters.",
-        )
+        remedy = "Use answer_length, which counts characters."
+        raise KingyoError("objectives: answer_tokens", "models with a tokenizer.json", f"no {file}", remedy)
     from tokenizers import Tokenizer
 
     return Tokenizer.from_file(str(file))

@@ -11,7 +11,7 @@ from typing import cast
 
 from kingyo.errors import KingyoError, suggest
 from kingyo.tasks.kinds import TASK_KINDS, Splits, SplitTask, Text
-from kingyo.tasks.media import with_images
+from kingyo.tasks.media import IMAGES, MediaFormat
 from kingyo.tasks.rows import Row, stringify
 from kingyo.types import Example, Item, ItemScore, RatesClasses, SetMeasure
 
@@ -52,6 +52,20 @@ class MacroF1:
         return sum(2 * right[each] / (n + answers[each]) for each, n in labels.items()) / len(labels)
 
 
+def read_labelled(row: Row, label: str, column: str, media: MediaFormat) -> Item:
+    """Return a row as an item, with the file in a column as the question and its label as the answer."""
+    answer = stringify(row.cell(label, "label")).strip()
+    if not answer:
+        raise KingyoError(
+            f"{row.where}: {label}", "a class", "an empty cell", "Fill it in, or delete this row."
+        )
+    item = media.with_media(Item(id="", prompt="", answer=answer), row, column)
+    if len(item.media) > 1:
+        remedy = f"Write a row for each {media.noun}."
+        raise KingyoError(f"{row.where}: {column}", f"one {media.noun}", f"{len(item.media)}", remedy)
+    return item
+
+
 @TASK_KINDS.register("classify")
 class ClassifyTask(SplitTask):
     """Image classification with one class per image; right if the most likely class is the label (top-1)."""
@@ -66,23 +80,7 @@ class ClassifyTask(SplitTask):
     @staticmethod
     def read_item(row: Row, settings: ClassifySettings) -> Item:
         """Return a row as an item, with its image as the question and its label as the answer."""
-        label = stringify(row.cell(settings.label, "label")).strip()
-        if not label:
-            raise KingyoError(
-                f"{row.where}: {settings.label}",
-                expected="a class",
-                received="an empty cell",
-                remedy="Fill it in, or delete this row.",
-            )
-        item = with_images(Item(id="", prompt="", answer=label), row, settings.image)
-        if len(item.media) > 1:
-            raise KingyoError(
-                f"{row.where}: {settings.image}",
-                expected="one image",
-                received=f"{len(item.media)}",
-                remedy="Write a row for each image.",
-            )
-        return item
+        return read_labelled(row, settings.label, settings.image, IMAGES)
 
     @property
     def set_measures(self) -> Sequence[SetMeasure]:
@@ -96,12 +94,9 @@ class ClassifyTask(SplitTask):
         rated = model.rate_classes([item.media[0] for item in items])
         for item, label, rates in zip(items, labels, rated, strict=True):
             if any(map(math.isnan, rates)):
-                raise KingyoError(
-                    f"task {self.name}: item {item.id}",
-                    expected="a number for each class",
-                    received="NaN",
-                    remedy="Remove this model, or run it in float32: its weights or outputs overflow.",
-                )
+                expected = "a number for each class"
+                remedy = "Remove this model, or run it in float32: its weights or outputs overflow."
+                raise KingyoError(f"task {self.name}: item {item.id}", expected, "NaN", remedy)
             best = max(allowed, key=lambda place: rates[place])  # ties go to the first
             answer = known[best] if item.answer in known else str(best)  # a name or an index, like the label
             scores.append(ItemScore(item=item.id, score=float(best == label), answer=answer))
@@ -142,21 +137,14 @@ class ClassifyTask(SplitTask):
         """Return the index of a class in the model's output, from its name or its index."""
         places = [str(place) for place, each in enumerate(known) if each == name]
         if len(places) > 1:
-            raise KingyoError(
-                f"task {self.name}: {argument}",
-                expected="the name of one class",
-                received=f"{name!r:.80}, the name of {len(places)} classes",
-                remedy=f"Use its index: {' or '.join(places)}.",
-            )
+            received = f"{name!r:.80}, the name of {len(places)} classes"
+            remedy = f"Use its index: {' or '.join(places)}."
+            raise KingyoError(f"task {self.name}: {argument}", "the name of one class", received, remedy)
         place = places[0] if places else name
         if place.isascii() and place.isdigit() and len(place) < 10 and int(place) < len(known):
             return int(place)
         raise self._unknown(argument, name, known)
 
     def _unknown(self, argument: str, name: str, known: Sequence[str]) -> KingyoError:
-        return KingyoError(
-            f"task {self.name}: {argument}",
-            expected=f"one of the {len(known)} classes, or its index from 0",
-            received=f"{name!r:.80}",
-            remedy=suggest(name, known),
-        )
+        expected = f"one of the {len(known)} classes, or its index from 0"
+        return KingyoError(f"task {self.name}: {argument}", expected, f"{name!r:.80}", suggest(name, known))

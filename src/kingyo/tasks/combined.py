@@ -1,4 +1,4 @@
-"""Combine several tasks into one, whose items are scored by their own tasks.
+"""Load the items of tasks, build tasks, and combine several into one, whose items are scored by their own.
 
 In a run with several tasks an item's id is ``TASK/ID`` and its ``task`` is the task's name; in a run with one
 task items keep their ids.
@@ -6,14 +6,15 @@ task items keep their ids.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from kingyo.errors import KingyoError, suggest, unknown_name_error
+from kingyo.errors import KingyoError, crashes_as_errors, suggest, unknown_name_error
 from kingyo.io.units import counted
-from kingyo.tasks.kinds import Splits
+from kingyo.tasks.kinds import FIX, TASK_KINDS, GradedSettings, ReadItem, Splits
 from kingyo.tasks.near_duplicates import (
     NearDuplicates,
     Placed,
@@ -21,10 +22,12 @@ from kingyo.tasks.near_duplicates import (
     group_labels,
     near_groups,
     note_apart,
+    question,
 )
-from kingyo.tasks.spec import Sizes, TaskSpec
+from kingyo.tasks.rows import Row, read_rows
+from kingyo.tasks.spec import Sizes, TaskSpec, settings_of
 from kingyo.tasks.splits import make_splits
-from kingyo.tasks.task import LoadedItems, build_task, load_items
+from kingyo.tasks.text import TextSettings, read_text_item
 from kingyo.types import (
     SPLITS,
     Example,
@@ -37,6 +40,117 @@ from kingyo.types import (
     Task,
     TeachingTask,
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedItems:
+    """The items of a file, in its order.
+
+    Attributes:
+        items: the items, without duplicates.
+        duplicates: number of duplicate rows that were dropped.
+        note: what to change if these should be items, or empty.
+    """
+
+    items: tuple[Item, ...]
+    duplicates: int
+    note: str = ""
+
+
+def load_items(spec: TaskSpec, folder: Path) -> LoadedItems:
+    """Read, check and de-duplicate the items of a task.
+
+    Rows are duplicates if their prompts are equal after NFKC and collapsing white space, and their choices
+    and media are equal; the first row is kept. Different answers are an error, unless one row asks a question
+    twice.
+    """
+    settings = settings_of(spec, folder)
+    read = _reader(spec.kind_name, settings, folder)
+    items: dict[str, Item] = {}
+    firsts: dict[str, tuple[Row, Row]] = {}
+    differing: set[str] = set()
+    rows = 0
+    for whole, row in _rows(spec, settings, folder):
+        rows += 1
+        item = _read(row, read, settings, spec)
+        first = items.setdefault(item.id, item)
+        first_whole, first_row = firsts.setdefault(item.id, (whole, row))
+        differing |= {name for name, _ in whole.texts().items() ^ first_whole.texts().items()}
+        if first.answer != item.answer and not (row.unfolded and row.unfolded == first_row.unfolded):
+            expected = f"one answer per question, {first.answer!r} as at {first_row.where}"
+            remedy = "Delete the wrong row, or make the two questions differ."
+            raise KingyoError(row.where, expected, f"{item.answer!r} to the same question", remedy)
+    if not items:
+        raise KingyoError(
+            f"data: {spec.data if isinstance(spec.data, str) else spec.data.dataset}",
+            "at least one row",
+            "no rows",
+            "Add rows, or set data: to another file or dataset.",
+        )
+    note = settings.note_on_dropped(sorted(differing)) if isinstance(settings, GradedSettings) else ""
+    return LoadedItems(items=tuple(items.values()), duplicates=rows - len(items), note=note)
+
+
+def _reader(kind: str, settings: object, folder: Path) -> ReadItem:
+    """Return the function that turns a row into an item of a kind."""
+    read = getattr(TASK_KINDS.get(kind, folder), "read_item", None)
+    if read is None and isinstance(settings, TextSettings):
+        return read_text_item
+    if not callable(read):
+        expected = "a static method read_item(row, settings), since it has its own Settings"
+        remedy = "Add the method, or derive Settings from kingyo.tasks.TextSettings."
+        raise KingyoError(f"kind {kind}", expected, repr(read), remedy)
+    return cast(ReadItem, read)
+
+
+def _rows(spec: TaskSpec, settings: object, folder: Path) -> Iterator[tuple[Row, Row]]:
+    """Yield a row of the data and the row of an item in it, for each item."""
+    for whole in read_rows(spec.data, folder):
+        for row in settings.unfolded(whole) if isinstance(settings, GradedSettings) else (whole,):
+            yield whole, row
+
+
+def _read(row: Row, read: ReadItem, settings: object, spec: TaskSpec) -> Item:
+    remedy = "Fix read_item of the kind, or delete this row."
+    with crashes_as_errors(f"{row.where}: {_title(spec)}", expected="an item", remedy=remedy):
+        item = read(row, settings)
+        if not isinstance(item, Item):
+            raise TypeError(f"{item!r:.80}, which is not an Item")
+        if not isinstance(cast(object, item.group), str | None):
+            raise TypeError(f"the group {item.group!r:.80}, which is not text")
+    if not item.fields.keys() >= row.columns.keys():
+        item = replace(item, fields={**row.texts(), **item.fields})
+    for name, text in [*item.fields.items(), ("prompt", item.prompt), ("group", item.group)]:
+        _require_unicode(name, text, row.where)
+    return replace(item, id=hashlib.sha256(question(item).encode()).hexdigest()[:16], where=row.where)
+
+
+def _require_unicode(name: str, text: str, where: str) -> None:
+    r"""Reject lone surrogates: JSON can hold ``\ud83d`` alone, but UTF-8 files and databases cannot."""
+    try:
+        f"{name}{text}".encode()
+    except UnicodeEncodeError as error:
+        received = f"U+{ord(error.object[error.start]):04X}, half a character"
+        remedy = "Write the complete character, or remove it."
+        raise KingyoError(f"{where}: {name!a}", "valid Unicode text", received, remedy) from error
+
+
+def build_task(spec: TaskSpec, splits: Splits, folder: Path) -> Task:
+    """Build the task of a spec."""
+    settings = settings_of(spec, folder)
+    build = TASK_KINDS.get(spec.kind_name, folder)
+    title, expected = _title(spec), "a task with name, score and the given items"
+    with crashes_as_errors(title, expected=expected, remedy=FIX):
+        task = cast(object, build(spec.name, settings, splits, folder))
+        own = {split: list(task.items(split)) for split in splits} if isinstance(task, Task) else {}
+    if not isinstance(task, Task) or any(own[split] != list(items) for split, items in splits.items()):
+        received = "other items" if own else f"{task!r:.80}"
+        raise KingyoError(title, expected, received, FIX)
+    return task
+
+
+def _title(spec: TaskSpec) -> str:
+    return f"kind {spec.kind_name} of task {spec.name}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,9 +233,9 @@ def require_teaching(
         if not isinstance(each, TeachingTask):
             raise KingyoError(
                 f"{argument}: task {each.name}",
-                expected="a task of kind generate or choice, or one with a method `examples`",
-                received=type(each).__name__,
-                remedy=f"{remedy.rstrip('.')}, or add `examples`, as in kingyo.types.TeachingTask.",
+                "a task of kind generate or choice, or one with a method `examples`",
+                type(each).__name__,
+                f"{remedy.rstrip('.')}, or add `examples`, as in kingyo.types.TeachingTask.",
             )
         tasks.append(each)
     return tasks
@@ -147,12 +261,9 @@ def require_measures(task: Task, wanted: Mapping[str, str]) -> None:
     for name, measure in wanted.items():
         known = [each.name for each in measures[name]]
         if measure not in known:
-            raise KingyoError(
-                f"task {name or task.name}: measure",
-                expected=f"one of {', '.join(known)}" if known else "a kind of task with set measures",
-                received=f"'{measure}'",
-                remedy=suggest(measure, known) if known else "Remove `measure`.",
-            )
+            expected = f"one of {', '.join(known)}" if known else "a kind of task with set measures"
+            remedy = suggest(measure, known) if known else "Remove `measure`."
+            raise KingyoError(f"task {name or task.name}: measure", expected, f"'{measure}'", remedy)
 
 
 def weights_of(task: Task) -> dict[str, float]:
@@ -213,12 +324,8 @@ def _split(loaded: LoadedItems, sizes: Sizes, groups: Sequence[Sequence[Item]]) 
         )
         only = " Name one split for all rows of a question: the first is kept." if sizes.column else ""
         note = f" {loaded.note}." if loaded.note else ""
-        raise KingyoError(
-            error.argument,
-            expected=error.expected,
-            received=f"{error.received}, without {dropped}",
-            remedy=f"{error.remedy}{only}{note}",
-        ) from error
+        received = f"{error.received}, without {dropped}"
+        raise KingyoError(error.argument, error.expected, received, f"{error.remedy}{only}{note}") from error
 
 
 def _notes_across(splits: Mapping[Split, Sequence[Item]], specs: Mapping[str, TaskSpec]) -> Iterator[str]:

@@ -64,12 +64,9 @@ class DrawSettings(GradedSettings):
     def measure_name(self, measure: str) -> str:
         """Return the full name of a measure that ``measure:`` of the task names, such as ``kid``."""
         if self.references is None:
-            raise KingyoError(
-                "references",
-                expected=f"a folder of pictures, beside `measure: {measure}`",
-                received="nothing",
-                remedy="Add `references: {folder: …}`, or delete `measure`.",
-            )
+            expected = f"a folder of pictures, beside `measure: {measure}`"
+            remedy = "Add `references: {folder: …}`, or delete `measure`."
+            raise KingyoError("references", expected, "nothing", remedy)
         return self.references.title(measure)
 
     def of_stored_items(self) -> DrawSettings:
@@ -137,9 +134,7 @@ class DrawTask(SplitTask):
         """
         prompt = fill_template(settings.prompt, row.texts(), row.where)
         if not prompt.strip():
-            raise KingyoError(
-                row.where, expected="a prompt", received="an empty text", remedy="Fill it in, or delete it."
-            )
+            raise KingyoError(row.where, "a prompt", "an empty text", "Fill it in, or delete it.")
         return Item(id="", prompt=prompt, answer="", fields=row.texts(), seed=_seed_in(row, SEED))
 
     @property
@@ -164,10 +159,7 @@ def _seed_from(prompt: str) -> int:
 def _seed_in(row: Row, column: str) -> int:
     text = stringify(row.cell(column, SEED)).strip()
     if not (text.isascii() and text.isdigit() and int(text) <= MAX_SEED):
-        raise KingyoError(
-            f"{row.where}: {column}",
-            expected=f"a whole number from 0 to {MAX_SEED}",
-            received=f"{text!r:.80}",
-            remedy="Write a seed, or remove `seed:` from the task.",
-        )
+        expected = f"a whole number from 0 to {MAX_SEED}"
+        remedy = "Write a seed, or remove `seed:` from the task."
+        raise KingyoError(f"{row.where}: {column}", expected, f"{text!r:.80}", remedy)
     return int(text)

@@ -1,19 +1,22 @@
-"""The kind of task ``generate``: the model writes each answer."""
+"""The kinds of tasks with text answers: in ``generate`` the model writes each, in ``choice`` it picks one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from kingyo.errors import KingyoError
 from kingyo.tasks.graders import graders_of_task
+from kingyo.tasks.graders.grader import build_grader
+from kingyo.tasks.graders.texts import Choice
 from kingyo.tasks.kinds import TASK_KINDS, Splits, SplitTask
 from kingyo.tasks.text import TextSettings
-from kingyo.types import CutAware, Example, GeneratesText, Item, ItemScore, Written
+from kingyo.types import CutAware, Example, GeneratesText, Item, ItemScore, RatesText, Written
 
 
-@TASK_KINDS.register("generate")
-class GenerateTask(SplitTask):
-    """A task in which the model writes each answer.
+class TextTask(SplitTask):
+    """The base of tasks in which the model writes each answer, or picks the most likely of an item's choices.
 
     Args:
         name: unique within a run.
@@ -22,60 +25,118 @@ class GenerateTask(SplitTask):
         folder: base of relative paths to the graders' files.
     """
 
-    Settings = TextSettings
-    needs = GeneratesText
+    Settings: type[TextSettings] = TextSettings
 
     def __init__(self, name: str, settings: TextSettings, splits: Splits, folder: Path) -> None:
         super().__init__(name, splits)
         self._settings = settings
-        self._graders = graders_of_task(settings, folder)
-        self._graders.check(self.all_items())
+        self._choice = _choice_of(settings, folder) if self.picks() else None
+        if self._choice is None:
+            self._graders = graders_of_task(settings, folder)
+            self._graders.check([each for item in self.all_items() for each in self.references(item)])
+        else:
+            for item in self.all_items():
+                self._choice.check(item)
 
-    def score(self, model: GeneratesText, items: Sequence[Item]) -> Sequence[ItemScore]:
-        answers = self._answers(model, items)
-        scores = self._graders.grade([each.text for each in answers], items)
+    def picks(self) -> bool:
+        """Return whether the model picks one of an item's choices."""
+        raise NotImplementedError
+
+    def prompt(self, model: Any, item: Item) -> Any:
+        """Return the question of an item as the model reads it."""
+        return model.chat_prompt(item.prompt) if self._settings.chat else item.prompt
+
+    def write(self, model: Any, prompts: Sequence[Any]) -> Sequence[Written]:
+        """Return the model's answers; if it does not report cut answers, none counts as cut."""
+        most, stop = self._settings.max_new_tokens, self._settings.stop
+        if isinstance(model, CutAware):
+            return model.write(prompts, max_new_tokens=most, stop=stop)
+        texts = model.generate(prompts, max_new_tokens=most, stop=stop)
+        return [Written(text, is_cut=False) for text in texts]
+
+    def rate(self, model: Any, pairs: Sequence[tuple[Any, str]]) -> Sequence[float]:
+        """Return log p(continuation | prompt) of each pair of prompt and continuation."""
+        return model.log_likelihood(pairs)
+
+    def references(self, item: Item) -> list[Item]:
+        """Return the item once per right answer; an answer gets its best score among them."""
+        return [item]
+
+    def score(self, model: Any, items: Sequence[Item]) -> Sequence[ItemScore]:
+        prompts = [self.prompt(model, item) for item in items]
+        if self._choice is not None:
+            between = self._choice.separator
+            rows = zip(prompts, items, strict=True)
+            pairs = [(prompt, between + choice) for prompt, item in rows for choice in item.choices]
+            return self._choice.scores(items, self.rate(model, pairs))
+        written, references = self.write(model, prompts), [self.references(item) for item in items]
+        answers = [each.text for each, own in zip(written, references, strict=True) for _ in own]
+        grades = iter(self._graders.grade(answers, [each for own in references for each in own]))
         return tuple(
-            ItemScore(item=item.id, score=score, answer=text, is_cut=is_cut)
-            for item, (text, is_cut), score in zip(items, answers, scores, strict=True)
+            ItemScore(item=item.id, score=max(next(grades) for _ in own), answer=text, is_cut=is_cut)
+            for item, (text, is_cut), own in zip(items, written, references, strict=True)
         )
 
     def examples(
         self,
-        model: GeneratesText,
+        model: Any,
         items: Sequence[Item],
         answers: Mapping[str, Sequence[str]],
         *,
         prefers_given: bool,
     ) -> Sequence[Example]:
-        """Return an example per training answer, followed by the first stop string.
+        """Return an example per item with choices, or per training answer, followed by the first stop string.
 
         An item's training answers are its own answer, if it gets full marks, or else those of ``answers``;
         ``prefers_given`` reverses the order.
         """
-        end = self._settings.stop[0] if self._settings.stop else ""
-        return tuple(
-            Example(item=item.id, prompt=self._prompt(model, item), answer=answer + end)
-            for item in items
-            for answer in training_answers(
-                item, self._graders.score, answers.get(item.id, ()), prefers_given=prefers_given
+        end, examples = self._settings.stop[0] if self._settings.stop else "", list[Example]()
+        for item in items:
+            prompt = self.prompt(model, item)
+            text, images = (prompt, ()) if isinstance(prompt, str) else (prompt.text, prompt.images)
+            if self._choice is not None:
+                examples.append(self._choice.example(item, text))
+                continue
+            given, own = answers.get(item.id, ()), [item.answer] if self._is_right(item) else []
+            examples += (
+                Example(item=item.id, prompt=text, images=images, answer=answer + end)
+                for answer in ((given or own) if prefers_given else (own or given))
             )
+        return tuple(examples)
+
+    def _is_right(self, item: Item) -> bool:
+        """Return whether the answer of an item gets full marks."""
+        return bool(item.answer) and any(
+            self._graders.score(item.answer, each) == 1 for each in self.references(item)
         )
 
-    def _answers(self, model: GeneratesText, items: Sequence[Item]) -> Sequence[Written]:
-        """Return the model's answers; if it does not report cut answers, none counts as cut."""
-        prompts, settings = [self._prompt(model, item) for item in items], self._settings
-        if isinstance(model, CutAware):
-            return model.write(prompts, max_new_tokens=settings.max_new_tokens, stop=settings.stop)
-        answers = model.generate(prompts, max_new_tokens=settings.max_new_tokens, stop=settings.stop)
-        return [Written(text, is_cut=False) for text in answers]
 
-    def _prompt(self, model: GeneratesText, item: Item) -> str:
-        return model.chat_prompt(item.prompt) if self._settings.chat else item.prompt
+@TASK_KINDS.register("generate")
+class GenerateTask(TextTask):
+    """A task in which the model writes each answer."""
+
+    needs = GeneratesText
+
+    def picks(self) -> bool:
+        return False
 
 
-def training_answers(
-    item: Item, grade: Callable[[str, Item], float], given: Sequence[str], *, prefers_given: bool
-) -> Sequence[str]:
-    """Return the item's own answer, if it gets full marks, or else the given ones; or in reverse order."""
-    own = [item.answer] if item.answer and grade(item.answer, item) == 1 else []
-    return (given or own) if prefers_given else (own or given)
+@TASK_KINDS.register("choice")
+class ChoiceTask(TextTask):
+    """A task in which the model picks the most likely of an item's choices after the prompt."""
+
+    needs = RatesText
+
+    def picks(self) -> bool:
+        return True
+
+
+def _choice_of(settings: TextSettings, folder: Path) -> Choice:
+    """Return the grader ``choice`` of settings, which must be the only one."""
+    (name, option), *others = settings.graders
+    choice = build_grader(name, option, folder)
+    if not isinstance(choice, Choice) or others:
+        expected = "`choice` as the only grader of a multiple-choice task"
+        remedy = "Write `grader: choice`, or set kind: generate."
+        raise KingyoError("grader", expected, ", ".join(name for name, _ in settings.graders), remedy)
+    return choice

@@ -91,9 +91,9 @@ class GradedSettings:
     """Options of a task with graders.
 
     Attributes:
-        grader: a name, a mapping {name: option}, or a list of these.
-        weights: weights of the graders, whose mean is the score; by default their scores are multiplied.
-        grader_timeout: seconds that a grader may take on one answer before the candidate fails.
+        grader: what counts as right: a name, a mapping {name: option}, or a list of these.
+        weights: weights of the graders, whose mean is the score. Default: their scores are multiplied.
+        grader_timeout: seconds that a grader may take for one answer before the candidate fails.
     """
 
     grader: Annotated[GraderSpec | list[GraderSpec], BeforeValidator(_check_graders)]

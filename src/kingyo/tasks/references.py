@@ -54,12 +54,9 @@ def read_references(folder: str, argument: str, fewest: int = 1) -> tuple[Media,
     )
     if len(files) < fewest:
         found = counted(len(files), "image") if root.is_dir() else "no such folder"
-        raise KingyoError(
-            argument,
-            expected=f"a folder with at least {counted(fewest, 'image')}",
-            received=f"{found}: {folder}",
-            remedy=f"Correct the path, or add images ({', '.join(sorted(SUFFIXES))}).",
-        )
+        expected = f"a folder with at least {counted(fewest, 'image')}"
+        remedy = f"Correct the path, or add images ({', '.join(sorted(SUFFIXES))})."
+        raise KingyoError(argument, expected, f"{found}: {folder}", remedy)
     stats = [(path, path.stat()) for path in files]
     return _read(tuple((path, stat.st_mtime_ns, stat.st_size) for path, stat in stats))
 
@@ -76,10 +73,7 @@ def _reference(path: Path) -> Media:
         require_8_bits(media)
     except ValueError as error:
         raise KingyoError(
-            str(path),
-            expected="an image with 8 bits per channel",
-            received=str(error),
-            remedy="Convert this image, or leave it out.",
+            str(path), "an image with 8 bits per channel", str(error), "Convert this image, or leave it out."
         ) from error
     return media
 
@@ -109,7 +103,7 @@ def require_known_keys(value: object) -> object:
     given = cast("Mapping[str, object]", value) if isinstance(value, Mapping) else dict[str, object]()
     for key in given:
         if key not in known:
-            raise KingyoError("", expected="a known key", received=f"'{key}'", remedy=suggest(key, known))
+            raise KingyoError("", "a known key", f"'{key}'", suggest(key, known))
     return cast("object", value)
 
 
@@ -135,12 +129,8 @@ class ReferenceSettings:
         """Return the full name of a measure, which names the network, such as −KID (efficientnet-lite0)."""
         names = [*self.measures, *map(self._title, self.measures)]
         if measure not in names:
-            raise KingyoError(
-                "measure",
-                expected=f"one of {', '.join(self.measures)}",
-                received=f"'{measure}'",
-                remedy=suggest(measure, self.measures),
-            )
+            remedy = suggest(measure, self.measures)
+            raise KingyoError("measure", f"one of {', '.join(self.measures)}", f"'{measure}'", remedy)
         return self._title(measure) if measure in _TITLES else measure
 
     def _title(self, measure: str) -> str:

@@ -24,7 +24,13 @@ Rows = Iterable[Mapping[str, object]]
 
 
 class DatasetSource(BaseModel):
-    """A dataset on the Hub or in a folder, read with the library ``datasets``."""
+    """A dataset on the Hub or in a folder, read with the library ``datasets``.
+
+    Attributes:
+        dataset: name on the Hub, or a folder.
+        subset: configuration of the data set, such as ``main``.
+        split: its split to read; kingyo splits the rows again.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -58,14 +64,9 @@ class Row:
         value = value_at(self.columns, column)
         if value is None:
             is_null = column in names_in(self.columns)
-            raise KingyoError(
-                f"{self.where}: {key}",
-                expected=f"a field '{column}' in the row",
-                received="null" if is_null else "no such field",
-                remedy="Fill it in, or delete this row."
-                if is_null
-                else suggest(column, names_in(self.columns)),
-            )
+            received = "null" if is_null else "no such field"
+            remedy = "Fill it in, or delete this row." if is_null else suggest(column, names_in(self.columns))
+            raise KingyoError(f"{self.where}: {key}", f"a field '{column}' in the row", received, remedy)
         return value
 
 
@@ -77,12 +78,8 @@ def unfold(row: Row, column: str) -> Iterator[Row]:
     for number, question in enumerate(questions, start=1):
         where = f"{row.where}, {column} {number}"
         if not isinstance(question, Mapping):
-            raise KingyoError(
-                where,
-                expected="a mapping, such as {question, answer}",
-                received=repr(question)[:80],
-                remedy=f"Write {column} as a list of mappings, or remove `questions`.",
-            )
+            remedy = f"Write {column} as a list of mappings, or remove `questions`."
+            raise KingyoError(where, "a mapping, such as {question, answer}", repr(question)[:80], remedy)
         columns = {**others, **cast("Mapping[str, object]", question)}
         yield Row(where=where, columns=columns, folder=row.folder, unfolded=row.where)
 
@@ -96,12 +93,7 @@ def read_rows(source: str | DatasetSource, folder: Path) -> Iterator[Row]:
     readers = {".jsonl": _jsonl, ".csv": _csv}
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise KingyoError(
-            "data",
-            expected="a .jsonl or .csv file",
-            received=f"'{source}'",
-            remedy=suggest(path.suffix, readers),
-        )
+        raise KingyoError("data", "a .jsonl or .csv file", f"'{source}'", suggest(path.suffix, readers))
     yield from reader(_read(path), path)
 
 
@@ -109,22 +101,14 @@ def _read(path: Path) -> str:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise KingyoError(
-            "data",
-            expected="a file",
-            received=f"{path}: {error.strerror}",
-            remedy="Correct the path of the data, or make the file readable.",
-        ) from error
+        remedy = "Correct the path of the data, or make the file readable."
+        raise KingyoError("data", "a file", f"{path}: {error.strerror}", remedy) from error
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        raise KingyoError(
-            f"{path.name} line {line}",
-            expected="UTF-8",
-            received=f"byte 0x{content[error.start]:02x}",
-            remedy="Save the file as UTF-8.",
-        ) from error
+        received = f"byte 0x{content[error.start]:02x}"
+        raise KingyoError(f"{path.name} line {line}", "UTF-8", received, "Save the file as UTF-8.") from error
 
 
 def _jsonl(text: str, path: Path) -> Iterator[Row]:
@@ -136,18 +120,11 @@ def _jsonl(text: str, path: Path) -> Iterator[Row]:
             columns: object = json.loads(line, parse_constant=_refuse_constant, object_pairs_hook=distinct)
         except (ValueError, RecursionError) as error:
             raise KingyoError(
-                where,
-                expected="one JSON object",
-                received=str(error),
-                remedy=f"Correct line {number}, or delete it.",
+                where, "one JSON object", str(error), f"Correct line {number}, or delete it."
             ) from error
         if not isinstance(columns, dict):
-            raise KingyoError(
-                where,
-                expected="one JSON object",
-                received=type(columns).__name__,
-                remedy=f'Write line {number} as {{"key": value, ...}}, or delete it.',
-            )
+            remedy = f'Write line {number} as {{"key": value, ...}}, or delete it.'
+            raise KingyoError(where, "one JSON object", type(columns).__name__, remedy)
         yield Row(where=where, columns=cast("dict[str, object]", columns), folder=path.parent)
 
 
@@ -161,29 +138,19 @@ def _csv(text: str, path: Path) -> Iterator[Row]:
     try:
         names = [name.strip() for name in next(filled, list[str]())]
         if "" in names or len(set(names)) < len(names):
-            raise KingyoError(
-                f"{path.name} line {reader.line_num}",
-                expected="distinct column names",
-                received=f"{names}",
-                remedy="Give every column a different name in the first line.",
-            )
+            expected = "distinct column names"
+            remedy = "Give every column a different name in the first line."
+            raise KingyoError(f"{path.name} line {reader.line_num}", expected, f"{names}", remedy)
         for cells in filled:
             where = f"{path.name} line {reader.line_num}"
             if len(cells) != len(names):
-                raise KingyoError(
-                    where,
-                    expected=f"{len(names)} cells, as in the header",
-                    received=f"{len(cells)}",
-                    remedy="Quote cells that contain a comma, or add the missing cells.",
-                )
+                remedy = "Quote cells that contain a comma, or add the missing cells."
+                raise KingyoError(where, f"{len(names)} cells, as in the header", f"{len(cells)}", remedy)
             yield Row(where=where, columns=dict(zip(names, cells, strict=True)), folder=path.parent)
     except csv.Error as error:
-        raise KingyoError(
-            f"{path.name} line {reader.line_num}",
-            expected="a row of CSV",
-            received=str(error),
-            remedy="Close every quoted cell, and double the quotes inside it.",
-        ) from error
+        expected = "a row of CSV"
+        remedy = "Close every quoted cell, and double the quotes inside it."
+        raise KingyoError(f"{path.name} line {reader.line_num}", expected, str(error), remedy) from error
 
 
 def _dataset(source: DatasetSource, folder: Path) -> Iterator[Row]:
@@ -201,9 +168,9 @@ def _dataset(source: DatasetSource, folder: Path) -> Iterator[Row]:
         first = str(error).strip().split("\n", 1)[0]
         raise KingyoError(
             f"{source.dataset} row {number + 1}" if number else f"data: {source.dataset}",
-            expected=f"a dataset with the split '{source.split}' that the library `datasets` can read",
-            received=f"{type(error).__name__}: {first}"[:200],
-            remedy="Correct dataset, subset or split under data:, or download the dataset first.",
+            f"a dataset with the split '{source.split}' that the library `datasets` can read",
+            f"{type(error).__name__}: {first}"[:200],
+            "Correct dataset, subset or split under data:, or download the dataset first.",
         ) from error
 
 

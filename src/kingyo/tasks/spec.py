@@ -27,8 +27,15 @@ TASK_NAME = r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]*$"
 class Sizes(BaseModel):
     """Sizes of the splits: counts (``200``), shares of all items (``0.25``), or a column with the split.
 
-    Items that differ only in form are near-duplicates, and so are those whose n-gram similarity is at least
-    ``similar``. ``share_images`` allows items with the same image in different splits.
+    Attributes:
+        fit: what the search sees.
+        validation: selects the winner among the finalists, together with ``fit``.
+        test: read once, at the end.
+        seed: draws which items go into which split; independent of the run's seed.
+        column: instead of sizes and ``seed``: the column that says ``fit``, ``validation`` or ``test`` in
+            every row.
+        similar: share of common n-grams from which items count as near-duplicates, such as ``0.8``.
+        share_images: allow items that show the same image in different splits.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,13 +68,15 @@ class TaskSpec(BaseModel):
     """The YAML of a task: keys of all kinds, and those of its own kind as extra fields.
 
     Attributes:
-        name: unique within a run; the default is the file's name without its extension.
-        kind: ``generate``, ``choice``, a plug-in's name or ``file.py:Name``. The default is ``choice`` if
-            that is the grader, else ``generate``.
-        data: a .jsonl or .csv file, or a mapping {dataset, subset, split}.
-        splits: sizes of fit, validation and test.
-        weight: weight of the task's score among the tasks of a run.
-        measure: a set measure of the kind, used in place of the mean score.
+        name: unique within a run. Default: ``task``; in its own file, the file's name.
+        kind: ``generate`` (the model writes an answer), ``choice`` (the likeliest choice), ``classify`` (the
+            likeliest class of an image), ``vqa`` (an answer about images), ``draw`` (an image of a prompt),
+            or your own as ``file.py:Name``. Default: ``choice`` with that grader, else ``generate``.
+        data: a .jsonl or .csv file, or a data set.
+        splits: sizes of the splits. Default: half, a quarter, a quarter.
+        weight: weight of its mean score among several tasks.
+        measure: measure over all answers that replaces the mean score, such as ``macro_f1``. Default: the
+            mean score.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -121,9 +130,7 @@ def settings_class(kind: str, folder: Path) -> type[object]:
     """Return the dataclass of a kind's options."""
     settings = cast(object, getattr(TASK_KINDS.get(kind, folder), "Settings", TextSettings))
     if not isinstance(settings, type) or not is_dataclass(settings):
-        raise KingyoError(
-            f"kind {kind}", expected="a dataclass as Settings", received=f"{settings!r:.80}", remedy=FIX
-        )
+        raise KingyoError(f"kind {kind}", "a dataclass as Settings", f"{settings!r:.80}", FIX)
     return cast("type[object]", settings)
 
 
@@ -168,14 +175,12 @@ def load_task_spec(path: Path) -> TaskSpec:
 def _is_a_run(path: Path, task: object) -> KingyoError:
     file = cast("Mapping[str, object]", task).get("file") if isinstance(task, Mapping) else task
     is_named = isinstance(file, str) and bool(file)
-    return KingyoError(
-        str(path),
-        expected="a task file",
-        received="a run.yaml, with models",
-        remedy=f"Name its task file, {path.parent / str(file)}."
+    remedy = (
+        f"Name its task file, {path.parent / str(file)}."
         if is_named
-        else "Copy what is below its key `task` or `tasks` into a file of its own, and name that.",
+        else "Copy what is below its key `task` or `tasks` into a file of its own, and name that."
     )
+    return KingyoError(str(path), "a task file", "a run.yaml, with models", remedy)
 
 
 def move_paths(spec: TaskSpec, folder: Path, place: Place, *, absolute: bool = False) -> dict[str, object]:

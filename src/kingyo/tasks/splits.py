@@ -57,10 +57,10 @@ def _split(groups: Sequence[Sequence[Item]], sizes: Sizes, salt: int) -> Mapping
         raise _too_alike(groups, largest, sizes)
     raise KingyoError(
         "splits",
-        expected="sizes that keep each group of near-duplicates in one split: the largest has "
+        "sizes that keep each group of near-duplicates in one split: the largest has "
         f"{counted(len(largest), 'item')}" + (" joined by shared images" if has_media(largest) else ""),
-        received=f"{_sum(sizes)} of {counted(sum(map(len, groups)), 'item')}",
-        remedy="Use shares (0.5) in place of counts, change the sizes (or splits.similar, or set "
+        f"{_sum(sizes)} of {counted(sum(map(len, groups)), 'item')}",
+        "Use shares (0.5) in place of counts, change the sizes (or splits.similar, or set "
         "splits.share_images: true), or add rows with other questions.",
     )
 
@@ -74,13 +74,12 @@ def _too_alike(groups: Sequence[object], largest: Sequence[Item], sizes: Sizes) 
         remedy = "Raise splits.similar, or delete it"
     else:
         remedy = "Name the split of each row in a column (splits: {column: NAME}) if their differences matter"
-    return KingyoError(
-        "splits",
-        expected=f"{len(SPLITS)} groups of items or more, because near-duplicates stay in one split",
-        received=f"{counted(len(groups), 'group')}; the largest has {counted(len(largest), 'item')}"
-        f"{' joined by shared images' if has_media(largest) else ''}, such as {example}",
-        remedy=f"{remedy}, or add rows with other questions.",
+    expected = f"{len(SPLITS)} groups of items or more, because near-duplicates stay in one split"
+    received = (
+        f"{counted(len(groups), 'group')}; the largest has {counted(len(largest), 'item')}"
+        f"{' joined by shared images' if has_media(largest) else ''}, such as {example}"
     )
+    return KingyoError("splits", expected, received, f"{remedy}, or add rows with other questions.")
 
 
 def _sum(sizes: Sizes) -> str:
@@ -127,21 +126,17 @@ def _splits_by_column(items: Sequence[Item], column: str) -> Mapping[Split, tupl
     invalid = next((item for item in items if item.fields.get(column) not in SPLITS), None)
     if invalid is not None:
         value = invalid.fields.get(column)
-        raise KingyoError(
-            f"splits.column: {column}",
-            expected=f"{', '.join(SPLITS)} in every row",
-            received=f"{'no such column' if value is None else repr(value)} in the row whose prompt begins "
-            f"{invalid.prompt[:40]!r}",
-            remedy=suggest(column, invalid.fields) if value is None else "Correct that row, or delete it.",
+        received = (
+            f"{'no such column' if value is None else repr(value)} in the row whose prompt begins "
+            f"{invalid.prompt[:40]!r}"
         )
+        remedy = suggest(column, invalid.fields) if value is None else "Correct that row, or delete it."
+        raise KingyoError(f"splits.column: {column}", f"{', '.join(SPLITS)} in every row", received, remedy)
     for split, own in splits.items():
         if not own:
-            raise KingyoError(
-                f"splits.{split}",
-                expected=f"at least one row whose {column} is {split}",
-                received="none",
-                remedy="Add rows, or leave column out and give sizes.",
-            )
+            expected = f"at least one row whose {column} is {split}"
+            remedy = "Add rows, or leave column out and give sizes."
+            raise KingyoError(f"splits.{split}", expected, "none", remedy)
     return splits
 
 
@@ -162,20 +157,14 @@ def _counts(sizes: Sizes, total: int) -> dict[Split, int]:
             counts[split] = _border(share + size, total) - _border(share, total)
             share += size
         if counts[split] == 0:
-            raise KingyoError(
-                f"splits.{split}",
-                expected="at least one item",
-                received=f"{size} of {counted(total, 'item')}",
-                remedy="Add rows, or increase the size.",
-            )
+            expected = "at least one item"
+            remedy = "Add rows, or increase the size."
+            raise KingyoError(f"splits.{split}", expected, f"{size} of {counted(total, 'item')}", remedy)
     needed = sum(counts.values())
     if needed > total or share > 1 + 1e-9:
-        raise KingyoError(
-            "splits",
-            expected=f"sizes that add up to at most {counted(total, 'different item')}",
-            received=f"{_sum(sizes)} = {needed}",
-            remedy="Add rows, or set all of fit, validation and test, to fewer items.",
-        )
+        expected = f"sizes that add up to at most {counted(total, 'different item')}"
+        remedy = "Add rows, or set all of fit, validation and test, to fewer items."
+        raise KingyoError("splits", expected, f"{_sum(sizes)} = {needed}", remedy)
     return counts
 
 

@@ -25,15 +25,15 @@ class TextSettings(GradedSettings):
     """The options of ``generate`` and ``choice``, and of kinds without ``Settings``; see ``GradedSettings``.
 
     Attributes:
-        prompt: template with ``{field}`` for a column of the row; ``{{`` and ``}}`` are literal braces, and
-            so are braces around anything but a name.
-        chat: apply the model's chat template to the prompt, as a user message.
-        answer: the column of the right answer; null if the graders need none.
-        choices: the column of the choices, for ``choice``.
-        questions: the column of several questions, a list of mappings; each becomes an item, with the keys of
-            its mapping as columns.
-        stop: strings that end an answer.
-        max_new_tokens: maximum number of tokens in an answer.
+        prompt: template with ``{column}`` for each column of the row that it uses; ``{{`` and ``}}`` are
+            literal braces.
+        chat: send the prompt as a user message through the model's chat template.
+        answer: column of the right answer; ``null`` if the graders need none.
+        choices: column of the choices, for the grader ``choice``.
+        questions: column with a list of mappings; each becomes an item, with its keys as columns. Default:
+            one item per row.
+        stop: strings that end an answer. Default: where the model ends it.
+        max_new_tokens: most tokens in an answer. A longer one is marked as cut.
     """
 
     prompt: Text = "{prompt}"
@@ -74,22 +74,14 @@ def fill_template(template: str, fields: Mapping[str, str], where: str) -> str:
             used.append(name)
             return fields[name]
         if name.isidentifier():
-            raise KingyoError(
-                f"{where}: prompt",
-                expected=f"a field '{name}' in the row",
-                received="no such field",
-                remedy=f"{suggest(name, fields)} Write {{{{ and }}}} for literal braces.",
-            )
+            remedy = f"{suggest(name, fields)} Write {{{{ and }}}} for literal braces."
+            raise KingyoError(f"{where}: prompt", f"a field '{name}' in the row", "no such field", remedy)
         return match[0]
 
     prompt = _BRACES.sub(piece, template)
     if not used:
-        raise KingyoError(
-            "prompt",
-            expected="a {field} of the row",
-            received="a template without fields",
-            remedy=f"Write one in single braces. Fields: {', '.join(fields)}.",
-        )
+        remedy = f"Write one in single braces. Fields: {', '.join(fields)}."
+        raise KingyoError("prompt", "a {field} of the row", "a template without fields", remedy)
     return prompt
 
 
@@ -106,7 +98,7 @@ def read_text_item(row: Row, settings: TextSettings) -> Item:
 
 def _empty(argument: str, expected: str) -> KingyoError:
     remedy = "Fill in this field, or delete the row."
-    return KingyoError(argument, expected=expected, received="an empty text", remedy=remedy)
+    return KingyoError(argument, expected, "an empty text", remedy)
 
 
 def _answer(row: Row, column: str | None, choices: Sequence[str]) -> str:
@@ -132,12 +124,9 @@ def _choices(row: Row, column: str | None) -> tuple[str, ...]:
         value = []
     choices = tuple(stringify(each).strip() for each in cast("Sequence[object]", value))
     if len(choices) < 2 or len(set(choices)) < len(choices) or "" in choices:
-        raise KingyoError(
-            f"{row.where}: {column}",
-            expected="at least two different choices, as a list or as text separated by |",
-            received=repr(row.cell(column, "choices")),
-            remedy="Correct the choices, or delete this row.",
-        )
+        expected = "at least two different choices, as a list or as text separated by |"
+        remedy = "Correct the choices, or delete this row."
+        raise KingyoError(f"{row.where}: {column}", expected, repr(row.cell(column, "choices")), remedy)
     return choices
 
 
@@ -150,10 +139,7 @@ def _chosen(value: object, choices: Sequence[str], where: str) -> str:
     if len(answer) == 1 and answer in _LETTERS:
         index = _LETTERS.index(answer)
     if not 0 <= index < len(choices):
-        raise KingyoError(
-            where,
-            expected="a choice, its index from 0 or its letter as the answer",
-            received=f"{answer!r}, with the choices {list(choices)}",
-            remedy="Correct the answer, or delete this row.",
-        )
+        expected = "a choice, its index from 0 or its letter as the answer"
+        remedy = "Correct the answer, or delete this row."
+        raise KingyoError(where, expected, f"{answer!r}, with the choices {list(choices)}", remedy)
     return choices[index]

@@ -5,22 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Annotated, cast
 
 from pydantic import Field
 
 from kingyo.errors import KingyoError
 from kingyo.io.schema import Number
-from kingyo.tasks.choice import choice_of
-from kingyo.tasks.generate import training_answers
-from kingyo.tasks.graders import graders_of_task
-from kingyo.tasks.graders.texts import Choice
-from kingyo.tasks.kinds import TASK_KINDS, Splits, SplitTask, Text
+from kingyo.tasks.generate import TextTask
+from kingyo.tasks.kinds import TASK_KINDS, Text
 from kingyo.tasks.media import with_images
 from kingyo.tasks.rows import Row, parse_list, stringify
 from kingyo.tasks.text import TextSettings, read_text_item
-from kingyo.types import AnswersImages, Decoding, Example, ImagePrompt, Item, ItemScore
+from kingyo.types import AnswersImages, Decoding, ImagePrompt, Item, Written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,22 +58,12 @@ class VqaSettings(TextSettings):
 
 
 @TASK_KINDS.register("vqa")
-class VqaTask(SplitTask):
+class VqaTask(TextTask):
     """Visual question answering: questions about one or several images."""
 
     Settings = VqaSettings
     needs = AnswersImages
-
-    def __init__(self, name: str, settings: VqaSettings, splits: Splits, folder: Path) -> None:
-        super().__init__(name, splits)
-        self._settings = settings
-        self._choice = choice_of(settings, folder) if settings.choices is not None else None
-        if self._choice is not None:
-            for item in self.all_items():
-                self._choice.check(item)
-            return
-        self._graders = graders_of_task(settings, folder)
-        self._graders.check([each for item in self.all_items() for each in self._references(item)])
+    _settings: VqaSettings
 
     @staticmethod
     def read_item(row: Row, settings: VqaSettings) -> Item:
@@ -88,77 +74,29 @@ class VqaTask(SplitTask):
         beside_images = replace(row, folder=row.folder / settings.image_folder)
         return with_images(item, beside_images, settings.images)
 
-    def score(self, model: AnswersImages, items: Sequence[Item]) -> Sequence[ItemScore]:
-        prompts = [self._prompt(model, item) for item in items]
-        if self._choice is not None:
-            return self._chosen(self._choice, model, items, prompts)
+    def picks(self) -> bool:
+        return self._settings.choices is not None
+
+    def prompt(self, model: AnswersImages, item: Item) -> ImagePrompt:
+        return model.image_prompt(item.prompt, item.media, chat=self._settings.chat)
+
+    def write(self, model: AnswersImages, prompts: Sequence[ImagePrompt]) -> Sequence[Written]:
         settings = self._settings
-        texts = model.write_about(
+        return model.write_about(
             prompts,
             max_new_tokens=settings.max_new_tokens,
             stop=settings.stop,
             decoding=Decoding(settings.num_beams, settings.repetition_penalty),
         )
-        references = [self._references(item) for item in items]
-        answers = [each.text for each, own in zip(texts, references, strict=True) for _ in own]
-        grades = iter(self._graders.grade(answers, [each for own in references for each in own]))
-        return tuple(
-            ItemScore(
-                item=item.id,
-                score=max(next(grades) for _ in own),
-                answer=each.text,
-                is_cut=each.is_cut,
-            )
-            for item, each, own in zip(items, texts, references, strict=True)
-        )
 
-    def examples(
-        self,
-        model: AnswersImages,
-        items: Sequence[Item],
-        answers: Mapping[str, Sequence[str]],
-        *,
-        prefers_given: bool,
-    ) -> Sequence[Example]:
-        """Return examples as of ``generate`` or ``choice``, with the images of the items."""
-        if self._choice is not None:
-            return tuple(self._choice.example(item, self._prompt(model, item).text) for item in items)
-        end = self._settings.stop[0] if self._settings.stop else ""
-        return tuple(
-            Example(
-                item=item.id,
-                prompt=self._prompt(model, item).text,
-                images=item.media,
-                answer=answer + end,
-            )
-            for item in items
-            for answer in training_answers(
-                item, self._grade, answers.get(item.id, ()), prefers_given=prefers_given
-            )
-        )
+    def rate(self, model: AnswersImages, pairs: Sequence[tuple[ImagePrompt, str]]) -> Sequence[float]:
+        return model.log_likelihood_about(pairs)
 
-    def _prompt(self, model: AnswersImages, item: Item) -> ImagePrompt:
-        return model.image_prompt(item.prompt, item.media, chat=self._settings.chat)
-
-    def _grade(self, answer: str, item: Item) -> float:
-        return max(self._graders.score(answer, each) for each in self._references(item))
-
-    def _references(self, item: Item) -> list[Item]:
-        """Return the item once per right answer."""
+    def references(self, item: Item) -> list[Item]:
         if self._settings.answers is None:
             return [item]
         answers = cast("list[str]", json.loads(item.fields[self._settings.answers]))
         return [replace(item, answer=answer) for answer in answers]
-
-    def _chosen(
-        self, choice: Choice, model: AnswersImages, items: Sequence[Item], prompts: Sequence[ImagePrompt]
-    ) -> Sequence[ItemScore]:
-        pairs = [
-            (prompt, choice.separator + text)
-            for prompt, item in zip(prompts, items, strict=True)
-            for text in item.choices
-        ]
-        return choice.scores(items, model.log_likelihood_about(pairs))
 
 
 def _read_answered(row: Row, settings: VqaSettings) -> Item:
@@ -177,12 +115,9 @@ def _answers(row: Row, column: str) -> list[str]:
     cells = cast("Sequence[object]", cell) if isinstance(cell, list | tuple) else [cell]
     answers = list(dict.fromkeys(_text(each).strip() for each in cells))
     if not answers or "" in answers:
-        raise KingyoError(
-            f"{row.where}: {column}",
-            expected="a list of one or more answers",
-            received=repr(answers)[:80],
-            remedy="Fill it in, or delete this row.",
-        )
+        expected = "a list of one or more answers"
+        remedy = "Fill it in, or delete this row."
+        raise KingyoError(f"{row.where}: {column}", expected, repr(answers)[:80], remedy)
     return answers
 
 

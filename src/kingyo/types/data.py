@@ -58,7 +58,7 @@ MEDIA = "media"
 
 @dataclass(frozen=True, kw_only=True)
 class Media:
-    """An image of an item, or one that a model made. Images with equal hashes are equal.
+    """An image of an item, or one that a model made; or another file, such as sound. Equal hashes are equal.
 
     Attributes:
         sha256: hash of the file's bytes.

@@ -75,14 +75,14 @@ class RatesText(Protocol):
 
 @runtime_checkable
 class RatesClasses(Protocol):
-    """A model that classifies images."""
+    """A model that classifies images, or other media."""
 
     @property
     def classes(self) -> Sequence[str]:
         """Names of the classes, in the order of the model's output."""
         ...
 
-    def rate_classes(self, images: Sequence[Media]) -> Sequence[Sequence[float]]:
+    def rate_classes(self, media: Sequence[Media], /) -> Sequence[Sequence[float]]:
         """Return a score per class for each image, such as its log-probability; higher is more likely."""
         ...
 

@@ -110,10 +110,7 @@ def _lite0_pixels(picture: Media) -> Tensor:
         raise
     except (OSError, ValueError) as error:
         raise KingyoError(
-            f"image {picture.place}",
-            expected="a picture that can be decoded",
-            received=str(error),
-            remedy="Replace the image.",
+            f"image {picture.place}", "a picture that can be decoded", str(error), "Replace the image."
         ) from error
     values = torch.from_numpy(np.array(image, dtype=np.float32))  # pyright: ignore[reportUnknownMemberType]
     return ((values - 127) / 128).permute(2, 0, 1)
@@ -126,12 +123,8 @@ def _auto_model(name: str, _stamps: object) -> FeatureNet:
     loaded = load_net(AutoModel, name, "a model of images")
     missing = [each for each in loaded.missing if not each.startswith("pooler.")]
     if missing:
-        raise KingyoError(
-            name,
-            expected="a model with all its weights",
-            received=f"one without {listed(missing, 3)}",
-            remedy="Name a complete model, or one of a kind that AutoModel loads.",
-        )
+        remedy = "Name a complete model, or one of a kind that AutoModel loads."
+        raise KingyoError(name, "a model with all its weights", f"one without {listed(missing, 3)}", remedy)
     model, is_pooler_random = loaded.model, bool(loaded.missing)
 
     def pooled(pixels: Tensor) -> Tensor:

@@ -115,12 +115,9 @@ def require_usable(text: str, encode: Callable[[Sequence[Media]], Any]) -> None:
 
 
 def _unreadable(text: str, expected: str, error: Exception) -> KingyoError:
-    return KingyoError(
-        text,
-        expected=expected,
-        received=f"{type(error).__name__}: {' '.join(str(error).split())}"[:300],
-        remedy="Name the complete folder of a model, with safetensors and preprocessor_config.json.",
-    )
+    received = f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+    remedy = "Name the complete folder of a model, with safetensors and preprocessor_config.json."
+    return KingyoError(text, expected, received, remedy)
 
 
 class FrozenClassifier:
@@ -162,12 +159,9 @@ def _classifier(name: str, _stamps: object) -> FrozenClassifier:
 
     loaded = load_net(AutoModelForImageClassification, name, "an image classifier")
     if loaded.missing:
-        raise KingyoError(
-            name,
-            expected="an image classifier with all its weights",
-            received=f"one without {listed(loaded.missing, 3)}",
-            remedy="Name a model that was trained as a classifier.",
-        )
+        expected = "an image classifier with all its weights"
+        remedy = "Name a model that was trained as a classifier."
+        raise KingyoError(name, expected, f"one without {listed(loaded.missing, 3)}", remedy)
     classifier = FrozenClassifier(loaded.model, load_processor(name))
     require_usable(name, classifier.class_probabilities)
     return classifier

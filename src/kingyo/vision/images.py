@@ -159,12 +159,9 @@ class ImageProcessor:
             require_small_sides(processor.to_dict())
         except Exception as error:  # a broken file may raise anything
             first = str(error).strip().split("\n", 1)[0]
-            raise KingyoError(
-                str(path),
-                expected="an image processor (preprocessor_config.json) that transformers can load",
-                received=f"{type(error).__name__}: {first}"[:300],
-                remedy=PROCESSOR_REMEDY,
-            ) from error
+            expected = "an image processor (preprocessor_config.json) that transformers can load"
+            received = f"{type(error).__name__}: {first}"[:300]
+            raise KingyoError(str(path), expected, received, PROCESSOR_REMEDY) from error
         return cls(processor, read)
 
     def __call__(self, image: Media) -> Tensor:
@@ -178,12 +175,9 @@ class ImageProcessor:
         pixels = self._pixels(image)
         shape = tuple(pixels.shape)
         if self._shape not in (None, shape):
-            raise KingyoError(
-                f"image {image.place}",
-                expected=f"pixels of shape {list(self._shape or ())}, like the other images",
-                received=f"shape {list(shape)}",
-                remedy="Resize this image, or configure resizing in the model's preprocessor_config.json.",
-            )
+            expected = f"pixels of shape {list(self._shape or ())}, like the other images"
+            remedy = "Resize this image, or configure resizing in the model's preprocessor_config.json."
+            raise KingyoError(f"image {image.place}", expected, f"shape {list(shape)}", remedy)
         self._shape = shape
         return pixels
 
@@ -198,10 +192,8 @@ class ImageProcessor:
         except ChangedSourceError:
             raise
         except Exception as error:  # both libraries raise many types
-            raise KingyoError(
-                f"image {image.place}",
-                expected="an image that the model's image processor can use",
-                received=f"{type(error).__name__}: {error}"[:300],
-                remedy="Replace the image, delete its row, or correct the model's preprocessor_config.json.",
-            ) from error
+            expected = "an image that the model's image processor can use"
+            received = f"{type(error).__name__}: {error}"[:300]
+            remedy = "Replace the image, delete its row, or correct the model's preprocessor_config.json."
+            raise KingyoError(f"image {image.place}", expected, received, remedy) from error
         return pixels

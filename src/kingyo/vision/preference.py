@@ -75,10 +75,7 @@ def save_preference(file: Path, model: PreferenceModel, facts: Mapping[str, obje
         write_bytes(file, save(tensors, metadata))
     except OSError as error:
         raise KingyoError(
-            str(file),
-            expected="a file that can be written",
-            received=error.strerror or str(error),
-            remedy="Name another.",
+            str(file), "a file that can be written", error.strerror or str(error), "Name another."
         ) from error
 
 
@@ -95,12 +92,10 @@ def load_preference(file: Path, features: str | None = None) -> tuple[Preference
     model = _read(file, stamps(str(file)))
     net = load_feature_net(features or model.features)
     if not _fits(model, net):
-        raise KingyoError(
-            str(file),
-            expected=f"the network that it was trained with ({model.features})",
-            received=f"{features or model.features}, which describes a test picture differently",
-            remedy="Name the network of the training with `features`, or train the preference model again.",
-        )
+        expected = f"the network that it was trained with ({model.features})"
+        received = f"{features or model.features}, which describes a test picture differently"
+        remedy = "Name the network of the training with `features`, or train the preference model again."
+        raise KingyoError(str(file), expected, received, remedy)
     return model, net
 
 
@@ -127,12 +122,9 @@ def _read(file: Path, _stamps: object) -> PreferenceModel:
         if len({each.shape for each in own.values()}) > 1 or not all(map(_is_sound, own.values())):
             raise ValueError("tensors of different lengths, or numbers that are not finite")
     except Exception as error:  # a broken file may raise anything
-        raise KingyoError(
-            str(file),
-            expected="a preference model of kingyo",
-            received=f"{type(error).__name__}: {error}"[:300],
-            remedy="Train one with `kingyo rate RUN --train FILE`.",
-        ) from error
+        expected = "a preference model of kingyo"
+        remedy = "Train one with `kingyo rate RUN --train FILE`."
+        raise KingyoError(str(file), expected, f"{type(error).__name__}: {error}"[:300], remedy) from error
     return PreferenceModel(features=facts["features"], **own)
 
 

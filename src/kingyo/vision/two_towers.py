@@ -125,12 +125,9 @@ def _require_towers(loaded: LoadedNet, name: str) -> None:
     if has_parts and not loaded.missing:
         return
     kind = type(loaded.model).__name__
-    raise KingyoError(
-        name,
-        expected="a complete model of images and texts, such as CLIP or SigLIP",
-        received=f"{kind} without {', '.join(loaded.missing[:3])}" if has_parts else kind,
-        remedy="Name the folder of a CLIPModel, a SiglipModel or a fine-tune of one.",
-    )
+    received = f"{kind} without {', '.join(loaded.missing[:3])}" if has_parts else kind
+    remedy = "Name the folder of a CLIPModel, a SiglipModel or a fine-tune of one."
+    raise KingyoError(name, "a complete model of images and texts, such as CLIP or SigLIP", received, remedy)
 
 
 class AestheticHead:
@@ -173,20 +170,13 @@ def _head(file: Path, activation: str, width: int, _stamps: object) -> Aesthetic
 
         layers = _layers(load_file(file))
     except Exception as error:  # a broken file may raise anything
-        raise KingyoError(
-            str(file),
-            expected="a safetensors file of linear layers that end in one number",
-            received=f"{type(error).__name__}: {error}"[:300],
-            remedy="Convert a .pth file: save_file(torch.load(FILE, weights_only=True), 'head.safetensors').",
-        ) from error
+        expected = "a safetensors file of linear layers that end in one number"
+        remedy = "Convert a .pth file: save_file(torch.load(FILE, weights_only=True), 'head.safetensors')."
+        raise KingyoError(str(file), expected, f"{type(error).__name__}: {error}"[:300], remedy) from error
     own = layers[0][0].shape[1]
     if own != width:
-        raise KingyoError(
-            str(file),
-            expected=f"a head on {width} features, as the model has",
-            received=f"one on {own}",
-            remedy="Name the CLIP model that the head was trained with, such as ViT-L/14 for LAION's.",
-        )
+        remedy = "Name the CLIP model that the head was trained with, such as ViT-L/14 for LAION's."
+        raise KingyoError(str(file), f"a head on {width} features, as the model has", f"one on {own}", remedy)
     return AestheticHead(layers, activation)
 
 

@@ -10,10 +10,16 @@ from typing import Final, cast
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor
 from kingyo.io.units import counted
-from kingyo.vocabulary.extend import changed_files, extend, stored_files, with_template
 from kingyo.vocabulary.rows import RowMap, place_rows
 from kingyo.vocabulary.templates import find_markers, resolve_template
-from kingyo.vocabulary.token_union import TokenModels, gather
+from kingyo.vocabulary.token_union import (
+    TokenModels,
+    changed_files,
+    extend,
+    gather,
+    stored_files,
+    with_template,
+)
 from kingyo.vocabulary.tokenizer_json import StoredTokenizer
 from kingyo.vocabulary.tokenizer_key import TokenizerChoice
 

@@ -12,7 +12,7 @@ from typing import Literal, Self
 
 from kingyo.errors import KingyoError
 from kingyo.io.units import counted
-from kingyo.vocabulary.extend import stored_files
+from kingyo.vocabulary.token_union import stored_files
 from kingyo.vocabulary.tokenizer_json import NAMED, StoredTokenizer, read_tokenizer
 
 _TEMPLATE = "chat_template"

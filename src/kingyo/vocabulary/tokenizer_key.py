@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator
 from kingyo.errors import KingyoError, suggest
 from kingyo.io.schema import short
 from kingyo.recipe import Recipe
-from kingyo.recipe.shape import MISTAKES, Shape, Text, Whole, dump, mapping, parse, validate, wanted
+from kingyo.recipe.shape import Shape, Text, Whole, dump, mapping, parse, validate, wanted
 
 UNION: Final = "union"
 BASE: Final = "base"
@@ -47,7 +47,7 @@ _KINDS: Mapping[str, type[Zero | ModelToken]] = {"zero": Zero, "model_token": Mo
 
 def _parse_source(value: object) -> Zero | ModelToken | None:
     if value is None or isinstance(value, str):
-        return None if value is None else validate(ModelToken, {"model": value}, MISTAKES)
+        return None if value is None else validate(ModelToken, {"model": value})
     pairs = dict(mapping(value, "Write a model, or {kind: zero}."))
     kind = pairs.pop("kind", None)
     if not isinstance(kind, str) or kind not in _KINDS:
@@ -55,7 +55,7 @@ def _parse_source(value: object) -> Zero | ModelToken | None:
             suggest(kind, _KINDS) if isinstance(kind, str) else "Write `kind: zero` or `kind: model_token`."
         )
         raise KingyoError("kind", " or ".join(_KINDS), short(kind), remedy)
-    source = validate(_KINDS[kind], pairs, MISTAKES)
+    source = validate(_KINDS[kind], pairs)
     if isinstance(source, ModelToken) and (source.token is None) == (source.token_id is None):
         expected = "a model, and either token or token_id"
         remedy = "Write it as {kind: model_token, model: path/to/model, token: <token>}."

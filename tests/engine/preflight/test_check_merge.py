@@ -10,8 +10,7 @@ import pytest
 
 from kingyo.engine import MergeOptions
 from kingyo.engine.preflight import Preflight, check_merge
-from kingyo.engine.record import preflight_record
-from kingyo.engine.sizes import estimate
+from kingyo.engine.record import estimate, preflight_record
 from tests.engine.preflight.conftest import Ask
 from tests.models_on_disk import fine_tuned
 

@@ -17,7 +17,7 @@ from kingyo.checkpoints import TensorInfo
 from kingyo.checkpoints.mapped_tensors import map_bytes, map_tensor
 from kingyo.engine import MergeOptions
 from kingyo.engine.preflight import check_merge
-from kingyo.engine.sizes import estimate, stored_tensors
+from kingyo.engine.record import estimate, stored_tensors
 from kingyo.engine.write import write
 from tests.engine.preflight.conftest import Ask, Asked
 from tests.models_on_disk import fine_tuned, qwen2

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from kingyo.errors import KingyoError
 from kingyo.io.units import counted
+from kingyo.models.kinds import DEFAULT, MODEL_KINDS
 from kingyo.models.kinds.kind import (
     BatchMemory,
     CardPart,
@@ -21,7 +22,6 @@ from kingyo.models.kinds.kind import (
     architectures,
     most_new,
 )
-from kingyo.models.kinds.registry import DEFAULT, MODEL_KINDS
 from kingyo.types import CutAware, Example, GeneratesText, HasGradients, Item, RatesText
 
 if TYPE_CHECKING:
@@ -152,13 +152,12 @@ def _longest(folder: Path, prompts: Sequence[str]) -> int | None:
 def _require_room(config: Config, longest: int | None, max_new_tokens: int) -> None:
     context = _number(config, "max_position_embeddings")
     if context is not None and longest is not None and longest + max_new_tokens > context:
-        raise KingyoError(
-            "task.prompt",
-            expected=f"prompts of at most {context - max_new_tokens} tokens: the context has {context}, and "
-            f"{max_new_tokens} are for the answer",
-            received=f"a prompt of {longest} tokens",
-            remedy="Shorten or delete that row, or decrease task.max_new_tokens.",
+        expected = (
+            f"prompts of at most {context - max_new_tokens} tokens: the context has {context}, and "
+            f"{max_new_tokens} are for the answer"
         )
+        remedy = "Shorten or delete that row, or decrease task.max_new_tokens."
+        raise KingyoError("task.prompt", expected, f"a prompt of {longest} tokens", remedy)
 
 
 def _number(config: Config, key: str) -> int | None:

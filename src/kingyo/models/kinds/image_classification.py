@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from kingyo.errors import KingyoError
 from kingyo.io.lazy_torch import Tensor, torch
+from kingyo.models.kinds import MODEL_KINDS
 from kingyo.models.kinds.kind import (
     CardPart,
     Config,
@@ -22,7 +23,6 @@ from kingyo.models.kinds.kind import (
     architectures,
     errors_of,
 )
-from kingyo.models.kinds.registry import MODEL_KINDS
 from kingyo.types import (
     MEDIA,
     Answered,
@@ -132,12 +132,9 @@ class ClassifierInput:
         except (RuntimeError, ValueError) as error:
             if "meta" in str(error):  # it reads values, which meta tensors do not have
                 return
-            raise KingyoError(
-                "preprocessor_config.json",
-                expected="images that fit the model",
-                received=f"pixels of shape {list(shape)}: {error}"[:300],
-                remedy=PROCESSOR_REMEDY,
-            ) from error
+            expected = "images that fit the model"
+            received = f"pixels of shape {list(shape)}: {error}"[:300]
+            raise KingyoError("preprocessor_config.json", expected, received, PROCESSOR_REMEDY) from error
 
 
 class ImageClassification:
@@ -187,12 +184,9 @@ class ImageClassification:
 def _classes(config: Config) -> tuple[str, ...]:
     id2label = cast("Mapping[int, object]", config.get("id2label") or {})
     if sorted(id2label) != list(range(len(id2label))):
-        raise KingyoError(
-            "id2label in config.json",
-            expected=f"the classes 0 to {len(id2label) - 1}",
-            received=f"{sorted(id2label)}"[:80],
-            remedy="Number the classes like the rows of the model's head: 0, 1, 2, …",
-        )
+        expected = f"the classes 0 to {len(id2label) - 1}"
+        remedy = "Number the classes like the rows of the model's head: 0, 1, 2, …"
+        raise KingyoError("id2label in config.json", expected, f"{sorted(id2label)}"[:80], remedy)
     return tuple(str(id2label[number]) for number in sorted(id2label))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from kingyo.errors import KingyoError
 from kingyo.io.units import counted
+from kingyo.models.kinds import DEFAULT, MODEL_KINDS
 from kingyo.models.kinds.causal_lm import cache_of_a_token
 from kingyo.models.kinds.kind import (
     BatchMemory,
@@ -20,7 +21,6 @@ from kingyo.models.kinds.kind import (
     architectures,
     most_new,
 )
-from kingyo.models.kinds.registry import DEFAULT, MODEL_KINDS
 from kingyo.types import MEDIA, AnswersImages, CutAware, GeneratesText, HasGradients, Item, RatesText
 
 if TYPE_CHECKING:

@@ -36,11 +36,10 @@ class LoadOptions:
 
     Attributes:
         dtype: float32, float16 or bfloat16; None keeps the saved dtype.
-        device: torch device, such as ``cpu`` or ``cuda:0``.
-        batch_size: number of items per batch.
-        remote_code: allow Python files of the checkpoint to run; only at the user's request.
-        allow_pickle: if there are no safetensors, read pickles with ``torch.load(weights_only=True)``; only
-            at the user's request.
+        device: device of the model, such as cpu or cuda.
+        batch_size: number of items in a batch.
+        remote_code: let transformers run Python files from the model's folder.
+        allow_pickle: read weights that exist only as pickles. Code in a pickle is never run.
         scratch: folder for files that live as long as the model; None writes no files.
     """
 
@@ -312,17 +311,12 @@ class InPipeline(ModelKind, Protocol):
         """
         ...
 
-
-@runtime_checkable
-class ChangesPipeline(InPipeline, Protocol):
-    """A kind of model whose tasks change the pipeline around a component, such as its scheduler."""
-
     def pipeline_files(self, path: Path, options: Sequence[Options]) -> Mapping[str, str]:
         """Return the files of an exported pipeline that differ from those around a component, by name.
 
         Args:
             path: folder of the component.
-            options: the options of each task.
+            options: the options of each task, which may change the pipeline, such as its scheduler.
         """
         ...
 
@@ -352,19 +346,6 @@ class PassableModels(Protocol):
         ...
 
 
-@runtime_checkable
-class PassesLayers(ModelKind, Protocol):
-    """A kind of model whose layers can run in any order."""
-
-    def path_models(self, live: Mapping[str, Any]) -> PassableModels:
-        """Return the models, by name, for use in paths.
-
-        Raises:
-            KingyoError: their layers cannot be combined.
-        """
-        ...
-
-
 class HiddenStates(Protocol):
     """The hidden states of models on the same prompts."""
 
@@ -382,8 +363,16 @@ class HiddenStates(Protocol):
 
 
 @runtime_checkable
-class ShowsHiddenStates(ModelKind, Protocol):
-    """A kind of model that returns the hidden states of its layers."""
+class PassesLayers(ModelKind, Protocol):
+    """A kind of model whose layers can run in any order, and whose hidden states are known."""
+
+    def path_models(self, live: Mapping[str, Any]) -> PassableModels:
+        """Return the models, by name, for use in paths.
+
+        Raises:
+            KingyoError: their layers cannot be combined.
+        """
+        ...
 
     def streams(self, live: Mapping[str, Any], frame: str) -> HiddenStates:
         """Return the hidden states of models, by name; the model named ``frame`` tokenizes the prompts.
@@ -407,14 +396,3 @@ class TrainsLora(ModelKind, Protocol):
             KingyoError: a library is missing, an example does not fit, or the loss is not finite.
         """
         ...
-
-
-ABILITIES: tuple[type, ...] = (
-    HasLanguagePart,
-    InPipeline,
-    ChangesPipeline,
-    PassesLayers,
-    ShowsHiddenStates,
-    TrainsLora,
-)
-"""The optional abilities of a kind."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, cast
 
 from kingyo.errors import KingyoError
 from kingyo.io.pipeline_index import DENOISERS, component_classes
+from kingyo.models.kinds import MODEL_KINDS
 from kingyo.models.kinds.kind import BatchMemory, CardPart, Config, LoadOptions, Options, Question, Workload
-from kingyo.models.kinds.registry import MODEL_KINDS
 from kingyo.types import DrawsPictures, Item
 
 if TYPE_CHECKING:

@@ -99,9 +99,7 @@ def build_grader(name: str, option: object, folder: Path, grades: Kind = "texts"
         raise _error(name, "a function or a dataclass", f"{kind!r:.80}", remedy)
     elif option is not None:
         remedy = f"Write only `{name}`, or make it a dataclass with this option."
-        raise KingyoError(
-            f"grader.{name}", expected="no option of a function", received=repr(option), remedy=remedy
-        )
+        raise KingyoError(f"grader.{name}", "no option of a function", repr(option), remedy)
     try:
         if signature := _signature(cast("Callable[..., object]", grader)):
             signature.bind("the answer", "its item")
@@ -116,7 +114,7 @@ def _named(grades: Kind) -> str:
 
 
 def _error(name: str, expected: str, received: str, remedy: str) -> KingyoError:
-    return KingyoError(f"grader {name}", expected=expected, received=received, remedy=remedy)
+    return KingyoError(f"grader {name}", expected, received, remedy)
 
 
 def option_values(kind: object, option: object) -> Mapping[str, object]:
@@ -132,12 +130,9 @@ def _absolute(path: str, where: str, folder: Path) -> str:
     name, _ = split_revision(path, folder)
     on_hub = None if is_local(name, folder) else HUB_NAME.fullmatch(name)
     if not is_local(path, folder) and (on_hub is None or on_hub["component"] is not None):
-        raise KingyoError(
-            where,
-            expected="a file or folder, or a model on the Hub (org/name)",
-            received=f"{path!r:.80}, and no {local_path(path, folder).resolve()}",
-            remedy="Correct the path, which is relative to the file of the task.",
-        )
+        received = f"{path!r:.80}, and no {local_path(path, folder).resolve()}"
+        remedy = "Correct the path, which is relative to the file of the task."
+        raise KingyoError(where, "a file or folder, or a model on the Hub (org/name)", received, remedy)
     return absolute_name(path, folder)
 
 
@@ -191,7 +186,7 @@ def call_grader(
     if len(scores) != len(answers):
         received = f"{len(scores)} scores"
         remedy = "Return one for each answer, or call the second parameter `item` to get them one by one."
-        raise KingyoError(where, expected=f"{len(answers)} scores", received=received, remedy=remedy)
+        raise KingyoError(where, f"{len(answers)} scores", received, remedy)
     return scores
 
 
@@ -204,14 +199,14 @@ def _score(score: object, where: str) -> float:
     if not 0 <= number <= 1:
         remedy = "Make the grader return 1 for right, 0 for wrong, or a number between."
         expected = "true, false or a number from 0 to 1"
-        raise KingyoError(where, expected=expected, received=f"{score!r:.200}", remedy=remedy)
+        raise KingyoError(where, expected, f"{score!r:.200}", remedy)
     return number
 
 
 def late_error(where: str, timeout: float | None) -> KingyoError:
     """Return the error of a grader that takes too long."""
     expected, remedy = f"a score within {timeout:g} s", "Fix it, or increase the task's grader_timeout."
-    return KingyoError(where, expected=expected, received="none", remedy=remedy)
+    return KingyoError(where, expected, "none", remedy)
 
 
 def crash_error(where: str, reason: str) -> KingyoError:
@@ -220,7 +215,7 @@ def crash_error(where: str, reason: str) -> KingyoError:
         "Fix the grader. It gets an answer, possibly an empty text, and an item with prompt, answer and "
         "fields; if its second parameter is called `items`, it gets lists of both."
     )
-    return KingyoError(where, expected="a score", received=reason, remedy=remedy)
+    return KingyoError(where, "a score", reason, remedy)
 
 
 Place = Callable[[str], str]

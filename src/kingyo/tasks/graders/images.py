@@ -64,22 +64,15 @@ class ClassifierGrader:
         """Return the index of an item's class in the output of the classifier."""
         label = item.fields.get(self.label)
         if label is None:
-            raise KingyoError(
-                "grader.classifier: label",
-                expected="a column of the task's data",
-                received=f"'{self.label}', which {item.place} lacks",
-                remedy=suggest(self.label, item.fields),
-            )
+            received = f"'{self.label}', which {item.place} lacks"
+            remedy = suggest(self.label, item.fields)
+            raise KingyoError("grader.classifier: label", "a column of the task's data", received, remedy)
         if label in classes:
             return classes.index(label)
         if label.isascii() and label.isdigit() and int(label) < len(classes):
             return int(label)
-        raise KingyoError(
-            f"{item.place}: {self.label}",
-            expected=f"a class of {self.model}",
-            received=f"{label!r:.80}",
-            remedy=_remedy(label, item, classes),
-        )
+        remedy = _remedy(label, item, classes)
+        raise KingyoError(f"{item.place}: {self.label}", f"a class of {self.model}", f"{label!r:.80}", remedy)
 
 
 def _remedy(label: str, item: Item, classes: Sequence[str]) -> str:
@@ -116,19 +109,13 @@ class ClipGrader:
     def check(self, items: Sequence[Item]) -> None:
         towers = load_two_towers(self.model, self.processor)
         if self.score == "preference" and self.par is None:
-            raise KingyoError(
-                "grader.clip: par",
-                expected="the logit of an average image, with `score: preference`",
-                received="nothing",
-                remedy="Write the mean logit of the base's images, such as `par: 20` for PickScore.",
-            )
+            expected = "the logit of an average image, with `score: preference`"
+            remedy = "Write the mean logit of the base's images, such as `par: 20` for PickScore."
+            raise KingyoError("grader.clip: par", expected, "nothing", remedy)
         if self.score == "probability" and towers.bias is None:
-            raise KingyoError(
-                "grader.clip: score",
-                expected="a SigLIP model, with `score: probability`",
-                received=f"{self.model}, which has no logit_bias",
-                remedy="Use `score: clipscore`.",
-            )
+            expected = "a SigLIP model, with `score: probability`"
+            received = f"{self.model}, which has no logit_bias"
+            raise KingyoError("grader.clip: score", expected, received, "Use `score: clipscore`.")
         for item in items:
             self._text_of(item)
 

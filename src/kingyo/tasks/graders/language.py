@@ -86,12 +86,7 @@ def require_language(code: str) -> None:
     """Check that a language code is known and its detector installed."""
     known = {*_OWN_SCRIPT, *_SCRIPT_OF}
     if code not in known:
-        raise KingyoError(
-            "language",
-            expected="a supported ISO 639-1 code",
-            received=f"'{code}'",
-            remedy=suggest(code, known),
-        )
+        raise KingyoError("language", "a supported ISO 639-1 code", f"'{code}'", suggest(code, known))
     if code in _SCRIPT_OF:
         _detector(code)
 

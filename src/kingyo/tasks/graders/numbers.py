@@ -151,12 +151,9 @@ class Number:
 
     def check(self, item: Item) -> None:
         if last_number(item.answer) is None:
-            raise KingyoError(
-                f"answer of item {item.id}",
-                expected="a number, for the grader `number`",
-                received=repr(item.answer),
-                remedy="Write the answer in plain digits, such as 1234.5, or use another grader.",
-            )
+            expected = "a number, for the grader `number`"
+            remedy = "Write the answer in plain digits, such as 1234.5, or use another grader."
+            raise KingyoError(f"answer of item {item.id}", expected, repr(item.answer), remedy)
 
 
 def _boxed(text: str) -> str | None:

@@ -142,12 +142,10 @@ class _Child:
         if grader in self._built:
             return
         if reference_to(grader.name, grader.option, grader.folder, grader.grades) != grader:
-            raise ChangedSourceError(
-                f"grader {grader.name}",
-                expected="unchanged source files during a run",
-                received="files that changed since the grader was built",
-                remedy="Restore the old files and resume, or start a new run.",
-            )
+            expected = "unchanged source files during a run"
+            received = "files that changed since the grader was built"
+            remedy = "Restore the old files and resume, or start a new run."
+            raise ChangedSourceError(f"grader {grader.name}", expected, received, remedy)
         self.connection.send((grader, "build", [()]))
         self.hear(f"grader {grader.name}: import", BUILD_SECONDS)
         self._built.append(grader)

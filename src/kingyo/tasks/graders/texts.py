@@ -61,12 +61,8 @@ class Contains:
 
     def check(self, item: Item) -> None:
         if not item.answer:
-            raise KingyoError(
-                f"item {item.id}",
-                expected="an answer to search for",
-                received="an empty answer",
-                remedy="Set answer: to the column of the answers, or use another grader.",
-            )
+            remedy = "Set answer: to the column of the answers, or use another grader."
+            raise KingyoError(f"item {item.id}", "an answer to search for", "an empty answer", remedy)
 
 
 @register_grader("regex")
@@ -113,12 +109,9 @@ class Choice:
 
     def check(self, item: Item) -> None:
         if item.answer not in item.choices:
-            raise KingyoError(
-                f"answer of item {item.id}",
-                expected=f"one of the choices {list(item.choices)}",
-                received=repr(item.answer),
-                remedy="Set answer: to the column of the right choice, or use a choice as the answer.",
-            )
+            expected = f"one of the choices {list(item.choices)}"
+            remedy = "Set answer: to the column of the right choice, or use a choice as the answer."
+            raise KingyoError(f"answer of item {item.id}", expected, repr(item.answer), remedy)
 
     def best(self, item: Item, likelihoods: Sequence[float]) -> str:
         scores = [
@@ -170,12 +163,9 @@ class RougeL:
 
     def check(self, item: Item) -> None:
         if not _tokens(item.answer, by_word=self._by_word(item.answer)):
-            raise KingyoError(
-                f"answer of item {item.id}",
-                expected="an answer with a word, for rouge-l",
-                received=repr(item.answer),
-                remedy="Correct the row, or use another grader.",
-            )
+            expected = "an answer with a word, for rouge-l"
+            remedy = "Correct the row, or use another grader."
+            raise KingyoError(f"answer of item {item.id}", expected, repr(item.answer), remedy)
 
     def _by_word(self, text: str) -> bool:
         if self.tokens == "auto":

@@ -1,0 +1,38 @@
+"""How a call reports what it does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from kingyo.dry_run import Cost
+    from kingyo.evolution import Event
+    from kingyo.store import RunStore
+
+Unit = Literal["bytes", "items"]
+
+
+class Progress(Protocol):
+    """Sees what a call does. Several threads may call its methods; ``Silent`` ignores everything."""
+
+    def count(self, what: str, done: int, total: int, unit: Unit = "items") -> None:
+        """So much is done, such as "scoring" 3 of 20 items; the first call may begin above 0."""
+
+    def begin(self, store: RunStore) -> None:
+        """A run begins or continues."""
+
+    def expect(self, cost: Cost) -> None:
+        """The rest of the run will cost this."""
+
+    def notify(self, event: Event) -> None:
+        """Something happened in the run."""
+
+    def say(self, line: str) -> None:
+        """A sentence for the user."""
+
+
+class Silent(Progress):
+    """Ignores everything."""
+
+
+SILENT = Silent()

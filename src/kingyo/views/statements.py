@@ -1,0 +1,404 @@
+"""What is known of a run, in sentences: they follow the intervals, and promise nothing before test."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from kingyo.evolution.best_of_run import Lead
+from kingyo.io.units import counted, joined
+from kingyo.results.choice import choice_statements
+from kingyo.results.comparisons import PairedComparison, gap_to_test
+from kingyo.results.model_result import MIXTURES, ModelResult
+from kingyo.results.summary import BRED, RunSummary
+from kingyo.results.trials import describe_search, describe_trial, row_title
+from kingyo.results.unit import SHARES, p_text, percent, sizes_of
+from kingyo.run.config import RANDOM_SOURCES, TRAININGS, TUNED, TUNED_PARENT, WEIGHT_SEARCH
+from kingyo.stats import ROUNDING
+from kingyo.store import StoredTrial
+from kingyo.types import Split
+from kingyo.views.view import Statement
+
+_MOST_NAMED = 6
+NOT_READ = "The test split has not been read yet."
+
+
+def statements(summary: RunSummary) -> list[Statement]:
+    """Return all that is known of a run but its search, in the order of a reader's questions."""
+    learned = summary.learned
+    by_topic: dict[str, list[str | None]] = {
+        "cost": [_cost(summary)],
+        "choice": [*(choice_statements(summary.chosen) if summary.chosen else ())],
+        "headline": [headline(summary)],
+        "best": [better_than_bred(summary), ahead_on_test(summary)],
+        "deciding": [_deciding(summary)],
+        "estimated": [estimated_on_fit(summary)],
+        "dropped": [dropped_baselines(summary)],
+        "duplicates": [_near_duplicates(summary)],
+        "note": [f"Note: {note}." for note in summary.notes],
+        "test": [summary.test_note],
+        "predicted": [_predicted(summary)],
+        "picked": [how_picked(summary)],
+        "learned": [learned],
+        "trained": [None if summary.training is None else str(summary.training)],
+        "tuned": [*(summary.tuning.sentences() if summary.tuning else ())],
+        "untested": [NOT_READ if summary.winner is not None and not summary.comparisons else None],
+        "missing": [not_compared(summary)],
+        "changed": [*map(str, summary.renewals)],
+        "standing": [*_standing(summary)],
+        "selection": [*_selection(summary)],
+    }
+    said = [Statement(topic=topic, text=text) for topic, texts in by_topic.items() for text in texts if text]
+    return [*said, *compared(summary), *tuned_against(summary)]
+
+
+def _cost(summary: RunSummary) -> str:
+    copied = f"{counted(summary.copied, 'score')} copied from the same recipe, " if summary.copied else ""
+    return (
+        f"{counted(summary.trials, 'trial')}, {counted(summary.failures, 'failure')}; "
+        f"{counted(summary.item_evaluations, 'item evaluation')} on all splits, including baselines and "
+        f"controls, {copied}{summary.seconds:,.0f} s"
+    )
+
+
+def _deciding(summary: RunSummary) -> str | None:
+    measure, score = summary.unit.measure, summary.leader_score
+    if measure is None:
+        return None
+    best = f" The best so far has {summary.unit.text(score)} on fit." if score is not None else ""
+    return f"{measure} decides, not the mean item score.{'' if summary.winner else best}"
+
+
+def _near_duplicates(summary: RunSummary) -> str | None:
+    near = summary.near_duplicates
+    return f"Items: {near}." if near is not None and near.groups else None
+
+
+def headline(summary: RunSummary) -> str:
+    """Say what a sceptical reader may take home; first of all that the bred model is not the best, if so."""
+    best = summary.best
+    if best is None or best is summary.winner:
+        return _about_bred(summary)
+    other = describe_trial(best.trial)
+    return f"The best model of this run is {other}, not the bred one. {_about_bred(summary)}"
+
+
+def _about_bred(summary: RunSummary) -> str:
+    if summary.winner is not None and not summary.is_tested:
+        return "A winner is picked, and not tested yet."
+    if not summary.is_tested:
+        trials = counted(summary.trials, "trial") if summary.trials else "no trials"
+        return f"Not finished: {trials} so far, nothing tested yet."
+    by_verdict: dict[str, list[str]] = {"better": [], "worse": [], "open": []}
+    for name, words in rivals(summary).items():
+        comparison = summary.comparison(name)
+        if comparison is not None and not (comparison.verdict == "better" and name in summary.controls):
+            by_verdict[comparison.verdict].append(words)  # a control belongs here if it does as well
+    return f"The bred model {verdicts_in_words(by_verdict)}."
+
+
+def verdicts_in_words(by_verdict: Mapping[str, list[str]]) -> str:
+    """Say which models one is better than, worse than, and neither; ``by_verdict``: verdict -> models."""
+    verbs: list[str] = []
+    if by_verdict["better"]:
+        verbs.append(f"beats {joined(by_verdict['better'])}")
+    if by_verdict["worse"]:
+        verbs.append(f"is worse than {joined(by_verdict['worse'])}")
+    if by_verdict["open"]:
+        verbs.append(f"is not shown to beat {joined(by_verdict['open'], last='or')}")
+    last = "but" if len(verbs) == 2 else "and"
+    return joined(verbs, last=last) or "is tested; there is nothing to compare it with"
+
+
+def rivals(summary: RunSummary) -> dict[str, str]:
+    """Return the models that a bred model has to beat, and the controls: name -> words for it."""
+    best, words = summary.best_parent(), dict[str, str]()
+    if best is not None:
+        score = best.counts_on("test")
+        words[best.name] = f"its best parent ({best.name})"
+        if summary.parents_tie and score is not None:
+            words[best.name] = f"its parents (all score {summary.unit.text(score.score)})"
+    words |= {name: f"the {name}{' merge' if name == 'uniform' else ''}" for name in MIXTURES}
+    return words | {name: describe_search(name) for name in summary.controls}
+
+
+def compared(summary: RunSummary) -> Iterator[Statement]:
+    """Yield how the bred model compares on test with what it has to beat; tuning has its own sentences."""
+    for name in rivals(summary):
+        comparison = summary.comparison(name)
+        if comparison is not None and name not in (TUNED, TUNED_PARENT):
+            yield against(summary, comparison)
+
+
+def tuned_against(summary: RunSummary) -> Iterator[Statement]:
+    """Yield how the tuned model compares on test with the bred and the trained ones."""
+    for each in summary.tuning.comparisons if summary.tuning else ():
+        yield against(summary, each, TUNED, "tuned against")
+
+
+def against(
+    summary: RunSummary, comparison: PairedComparison, whose: str = BRED, topic: str = "compared"
+) -> Statement:
+    """Say how far a model is ahead of another on test."""
+    difference, other = comparison.difference, comparison.other
+    name = other.replace("_", " ") if other == RANDOM_SOURCES else other
+    if other in (WEIGHT_SEARCH, *TRAININGS):
+        name = row_title(other)
+    if comparison.is_alike:
+        items = "the one item" if difference.n == 1 else f"all {difference.n} items"
+        return Statement(topic=topic, text=f"{whose} answers {items} of test as {name} does")
+    parent = summary.best_parent()
+    if parent is not None and other == parent.name:
+        name += " (as good as all parents)" if summary.parents_tie else " (best parent)"
+    paired = f"{summary.unit.measure}, paired halves" if summary.unit.measure else "paired"
+    verdict = ", no difference is shown" if comparison.verdict == "open" else ""
+    return Statement(
+        topic=topic,
+        text=f"{whose} − {name}",
+        lead=summary.unit.bounded_difference(difference),
+        detail=f"{paired}, n = {difference.size}, {p_text(comparison.p)}{verdict}",
+    )
+
+
+def dropped_baselines(summary: RunSummary) -> str | None:
+    """Say which baselines were dropped on validation; None if none was, or validation is not over."""
+    n, dropped = summary.items["validation"], dict[int, list[str]]()
+    for name, baseline in summary.baselines.items():
+        score = baseline.validation
+        if summary.best is not None and score is not None and score.n < n:
+            dropped.setdefault(score.n, []).append(name)
+    if not dropped:
+        return None
+    parts = [f"{', '.join(names)} after {items:,}" for items, names in sorted(dropped.items())]
+    return f"Dropped on validation, as clearly behind: {'; '.join(parts)} of {n:,} items."
+
+
+def estimated_on_fit(summary: RunSummary) -> str | None:
+    """Say which scores on fit are estimates, and what was measured; None if all of fit was scored."""
+    controls = {describe_search(name): model for name, model in summary.controls.items()}
+    measured = _measured({summary.child_name: summary.child} | controls)
+    baselines = _measured(summary.baselines)
+    if len(baselines) > _MOST_NAMED:
+        sizes = Counter(
+            model.estimate.score.items for model in summary.baselines.values() if model.estimate is not None
+        )
+        baselines = [f"{n} baselines on {items} each" for items, n in sizes.items()]
+    if not measured + baselines:
+        return None
+    parts = ", ".join(measured + baselines)
+    return f"≈ estimated for all {summary.items['fit']:,} items of fit; measured: {parts}."
+
+
+def _measured(models: Mapping[str, ModelResult | None]) -> list[str]:
+    return [
+        f"{name} {percent(model.estimate.raw)} on {model.estimate.score.items}"
+        for name, model in models.items()
+        if model is not None and model.estimate is not None
+    ]
+
+
+def better_than_bred(summary: RunSummary) -> str | None:
+    """Say which model is the best of the run, and why, if it is not the bred winner; else None."""
+    best, winner, leads = summary.best, summary.winner, _leads(summary)
+    if best is None or winner is None or best is winner:
+        return None
+    text = f"The best model of this run is {describe_trial(best.trial)}"
+    if not leads:
+        return f"{text}."
+    *first, last = [_lead_in_words(summary, lead) for lead in leads]
+    if best.trial.id == leads[-1].trial:
+        return f"{text}: {_shared(summary)} it is {joined([*first, last])}."
+    named = _named(summary, summary.model(leads[-1].trial))
+    aside = f", which is {first[0]}," if first else ""
+    return f"{text}: {_shared(summary)} {named}{aside} is {last}."
+
+
+def ahead_on_test(summary: RunSummary) -> str | None:
+    """Say which model scores higher on test than the best of the run, and that the choice did not use test.
+
+    None if there is none, or test was not read.
+    """
+    best = summary.best
+    scores = [(score, model) for model in summary.models if (score := model.counts_on("test")) is not None]
+    own = next((score for score, model in scores if model is best), None)
+    if best is None or own is None:
+        return None
+    score, other = max(scores, key=lambda each: each[0].score)
+    if score.score <= own.score + ROUNDING:
+        return None
+    named = _named(summary, best)
+    text = (
+        f"Test played no part in this choice: there {_named(summary, other)} scores "
+        f"{summary.unit.bounded(score)} and {named}, the best by fit and validation, "
+        f"{summary.unit.bounded(own)} (n = {own.size})"
+    )
+    leads = [_lead_in_words(summary, lead) for lead in _leads(summary)] if best is summary.winner else []
+    return f"{text}; {_shared(summary)} {named} is {leads[-1]}." if leads else f"{text}."
+
+
+def _leads(summary: RunSummary) -> list[Lead]:
+    """Return the leads of the winner that is best or was compared with the best baseline."""
+    choice, bred = summary.choice, summary.winner
+    if choice is None or bred is None or not choice.leads:
+        return []
+    last = choice.leads[-1]
+    winner = choice.best if last.over == bred.trial.id else last.trial  # without baselines, all are over bred
+    return [lead for lead in choice.leads if lead.trial == winner]
+
+
+def _shared(summary: RunSummary) -> str:
+    return f"{summary.unit.by}on the items of fit and validation that both answered"
+
+
+def _lead_in_words(summary: RunSummary, lead: Lead) -> str:
+    if lead.is_clear:
+        verb = "ahead of" if lead.lead > ROUNDING else "equal to"
+    else:
+        verb = "behind" if lead.lead < -ROUNDING else "not clearly ahead of"
+    named, size = _named(summary, summary.model(lead.over)), summary.unit.difference(lead.lead)
+    return f"{verb} {named} ({size}, n = {lead.size})"
+
+
+def _named(summary: RunSummary, model: ModelResult) -> str:
+    return "the bred model" if model is summary.winner else describe_trial(model.trial)
+
+
+def beside_baselines(summary: RunSummary, trial: StoredTrial) -> str | None:
+    """Say what a model and the best baseline score on test; None if test was not read for the model."""
+    unit, model = summary.unit, next((each for each in summary.models if each.trial == trial), None)
+    own = None if model is None else model.counts_on("test")
+    baselines = [(each.counts_on("test"), each.trial) for each in summary.baselines.values()]
+    others = [(score, other) for score, other in baselines if score is not None and other != trial]
+    if own is None or not others:
+        return None
+    score, other = max(others, key=lambda each: each[0].score)
+    is_tie = len(others) > 1 and len({each.score for each, _ in others}) == 1
+    who = "all baselines score" if is_tie else f"the best baseline, {describe_trial(other)}, scores"
+    text = f"On test (n = {own.size}) it scores {unit.bounded(own)}; {who} {unit.bounded(score)}"
+    if own.score <= score.score:
+        return f"{text}, so nothing is gained."
+    gap = summary.comparison(str(other.name)) if model is summary.winner else None
+    is_clear = gap is None or gap.verdict != "open"
+    return f"{text}.{'' if is_clear else ' The difference may be luck.'}"
+
+
+def how_picked(summary: RunSummary) -> str | None:
+    """Say how the winner was picked, and which finalist came next; None if there was only one."""
+    winner, unit = summary.winner, summary.unit
+    number = winner and winner.trial.asked.number
+    own = next((finalist for finalist in summary.finalists if finalist.trial == number), None)
+    others = [finalist for finalist in summary.finalists if finalist is not own]
+    if winner is None or own is None or not others:
+        return None
+    other = max(others, key=lambda finalist: finalist.together)
+    score, next_score = unit.text(own.together), unit.text(other.together)
+    if score == next_score:
+        rest = f"trial {other.trial} is as good"
+    elif other.together > own.together + ROUNDING:  # see ``Search.keep``
+        rest = f"trial {other.trial}, {next_score}, is not clearly ahead on validation"
+    else:
+        rest = f"the next is trial {other.trial}, {next_score}"
+    by = "the search's estimate on fit and the score on validation, together"
+    if unit.measure:
+        by, score = f"{unit.measure} on validation", unit.bounded(winner.counts_on("validation"))
+    elif summary.learning is not None:
+        by = "the score on validation (weights were learned from fit)"
+    return f"Picked from {len(summary.finalists)} by {by} {score}; {rest}."
+
+
+def not_compared(summary: RunSummary) -> str | None:
+    """Say which commands run the searches of equal cost that were not run; None if there are none."""
+    missing = summary.controls_to_run
+    if not missing:
+        return None
+    what, commands = " or ".join(missing), " or ".join(missing.values())
+    return f"The winner was not compared with a {what} search of equal cost. To do so: {commands}"
+
+
+def _predicted(summary: RunSummary) -> str | None:
+    winner, predicted = summary.winner, summary.predicted
+    if winner is None or predicted is None:
+        return None
+    prediction = f"Predicted for test from the finalists' validation scores (n = {predicted.size}): "
+    prediction += f"{SHARES.bounded(predicted)}."
+    if winner.test is None:
+        return prediction
+    inside = "inside" if predicted.low <= winner.test.score <= predicted.high else "OUTSIDE"
+    return f"{prediction} It scored {percent(winner.test.score)}: {inside} the interval."
+
+
+def _standing(summary: RunSummary) -> Iterator[str]:
+    winner, measure = summary.winner, summary.unit.measure
+    if winner is not None and winner.test is not None:
+        if measure:
+            score = SHARES.bounded(winner.test)
+            yield f"This is {measure}, which decides; the mean item score is {score} and does not."
+        elif summary.test_note is None:
+            yield "Neither the search nor the choice of the winner had seen these test items."
+        return
+    if summary.child is not None:
+        kind = "The best trial so far" if winner is None else "The winner"
+        yield f"{kind} is trial {summary.child.trial.asked.number}."
+        flattered = "These scores guided the search, so they flatter it."
+        yield f"{measure} guided the search, and not these scores." if measure else flattered
+    states = {"running": "The run is under way.", "finished": "The run is marked as finished."}
+    yield states.get(summary.status, f"The run was stopped: continue with `{summary.command('resume')}`")
+
+
+def _selection(summary: RunSummary) -> Iterator[str]:
+    child, measure = summary.child, summary.unit.measure
+    if measure:
+        yield f"These are mean item scores. {measure} guided the search and picked the winner in their place."
+        return
+    if child is None or child.test is None or child.fit is None:
+        yield "Fit minus test of the winner is known once the test split is read."
+        return
+    yield _estimate_beside_test(summary, child) or _drop("Fit", child, "fit")
+    if child.validation is not None:
+        yield _drop("Validation", child, "validation")
+    fair = "is the fairest comparison" if summary.test_note else "was read once, at the end, and is fair"
+    yield f"{HOW_FLATTERED} The test split {fair}."
+
+
+HOW_FLATTERED = (
+    "Fit guided the search, and fit and validation together picked the winner, so both flatter it."
+)
+
+
+def _estimate_beside_test(summary: RunSummary, winner: ModelResult) -> str | None:
+    """Say what the search estimated for the winner on fit, compared with its test score."""
+    n_fit, estimate, fit, test = summary.items["fit"], summary.winner_score, winner.fit, winner.test
+    if fit is None or test is None or estimate is None or fit.n == n_fit:
+        return None
+    gap = round(100 * (estimate - test.score), 1) + 0.0  # never -0.0
+    return (
+        f"The search scored the winner on {fit.n:,} of the {n_fit:,} items of fit ({percent(fit.score)}) and "
+        f"then estimated {percent(estimate)} for all of them, {abs(gap):.1f} points "
+        f"{'below' if gap < 0 else 'above'} test."
+    )
+
+
+def _drop(name: str, child: ModelResult, split: Split) -> str:
+    drop, chosen = gap_to_test(child, split), child.on(split)
+    assert drop is not None and chosen is not None and child.test is not None, "it was scored on both"
+    return (
+        f"{name} minus test of the winner: {SHARES.bounded_difference(drop)} "
+        f"(n = {chosen.size} and {child.test.size}, different items)."
+    )
+
+
+def top_score(summary: RunSummary, split: Split) -> Statement | None:
+    """Return what counts of the child on a split, its interval, and on how many items it rests."""
+    child = summary.child
+    decided = None if child is None else child.counts_on(split)
+    if child is None or decided is None:
+        return None
+    is_estimate = not summary.unit.measure and child.is_estimated(split)
+    score = (child.on_all(split) if is_estimate else None) or decided
+    size = sizes_of([score], summary.items[split])
+    return Statement(
+        topic="score",
+        lead=f"{'≈ ' if is_estimate else ''}{summary.unit.text(score.score)}",
+        text=summary.unit.bounds(score),
+        detail=f"95% interval, {size} on {split}",
+    )

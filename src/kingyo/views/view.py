@@ -1,0 +1,176 @@
+"""A view: tables, statements, charts and cards of items as plain data, for any renderer, also as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from kingyo.charts import Chart, Datasets, Rows
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A text, what stands small beside it, such as an interval, and a number to sort by."""
+
+    text: str
+    detail: str = ""
+    value: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.text} {self.detail}".rstrip()
+
+
+Row = tuple[Cell, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table.
+
+    Attributes:
+        title: what it shows.
+        marked: text of the first cell of the row to emphasize.
+        note: how to read it.
+        has_numbers: whether all cells but the first of a row are numbers.
+        is_sortable: whether a page lets its reader sort it.
+    """
+
+    title: str
+    head: Row
+    rows: tuple[Row, ...]
+    marked: str = ""
+    note: str = ""
+    has_numbers: bool = True
+    is_sortable: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statement:
+    """A sentence, or more.
+
+    Attributes:
+        topic: what it is about.
+        text: the text, in which commands stand between backticks.
+        lead: a number that it is about.
+        detail: what that rests on.
+        is_warning: whether it needs an action.
+        is_command: whether it is a command or file to copy.
+    """
+
+    topic: str
+    text: str
+    lead: str = ""
+    detail: str = ""
+    is_warning: bool = False
+    is_command: bool = False
+
+    def __str__(self) -> str:
+        warning = "Warning: " if self.is_warning else ""
+        text = f"{self.text}: {self.lead}" if self.lead else self.text
+        return f"{warning}{text}{f', {self.detail}' if self.detail else ''}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """An image; ``url`` holds it, or a thumbnail, and is empty if it is lost or unreadable."""
+
+    name: str
+    url: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A model's answer to an item; ``mark`` is ✓, ✗, or its score in percent."""
+
+    model: str
+    mark: str
+    text: str
+    is_cut: bool
+    picture: Picture | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemCard:
+    """An item with the answers of models."""
+
+    id: str
+    task: str
+    prompt: str
+    expected: str
+    seed: int | None
+    choices: tuple[str, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    answers: tuple[Answer, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cards:
+    """Items with answers.
+
+    Attributes:
+        title, note: what stands above and below them; may be empty.
+        items: the items; the first ``shown`` of them are not folded.
+        models: the columns of a contact sheet; empty if it is none.
+    """
+
+    title: str = ""
+    note: str = ""
+    items: tuple[ItemCard, ...]
+    shown: int = 6
+    models: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A part of a page.
+
+    Attributes:
+        name: its id.
+        title, hint: its heading, and what it holds.
+        blocks: topics of statements, and names of tables, charts and cards, in order; ``slice-*`` stands
+            for all charts whose names begin so.
+        is_open: whether it is unfolded at first; None if it cannot be folded.
+    """
+
+    name: str
+    title: str
+    hint: str = ""
+    blocks: tuple[str, ...]
+    is_open: bool | None = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunView:
+    """A run as it is shown.
+
+    Attributes:
+        run, folder, status, trials: its name, folder, state, and number of trials.
+        statements, tables: what is known of it.
+        charts, datasets: the charts, and rows that they share.
+        cards: items with answers.
+        example: an item, to show what is asked, and where it is from.
+        panels, sections: the order on a page.
+        source: where the numbers are from.
+    """
+
+    run: str
+    folder: str
+    status: str
+    trials: int
+    statements: tuple[Statement, ...]
+    tables: Mapping[str, Table]
+    charts: Mapping[str, Chart] = field(default_factory=dict[str, Chart])
+    datasets: Datasets = field(default_factory=dict[str, Rows])
+    cards: Mapping[str, Cards] = field(default_factory=dict[str, Cards])
+    example: tuple[str, ItemCard] | None = None
+    panels: tuple[Section, ...] = ()
+    sections: tuple[Section, ...] = ()
+    source: str = ""
+
+    def said(self, *topics: str) -> list[Statement]:
+        """Return the statements on topics, in the order of the topics."""
+        return [each for topic in topics for each in self.statements if each.topic == topic]
+
+    def matching(self, prefix: str) -> list[Chart]:
+        """Return the charts whose names begin with a prefix."""
+        return [chart for name, chart in self.charts.items() if name.startswith(prefix)]
