@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from typing import cast
 
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -26,7 +25,7 @@ from kingyo.evolution import BASELINES, Event, stored_objectives
 from kingyo.io.units import counted, percent, time_text
 from kingyo.results.unit import unit_of
 from kingyo.run.config import TRAININGS
-from kingyo.store import RunStore
+from kingyo.store import NOTES, RunStore
 from kingyo.views.advice import setup_warnings
 
 REDRAWS_PER_SECOND = 4
@@ -66,7 +65,7 @@ class LiveDisplay(Counts):
             return
         run = escape(str(store.folder))
         print_text(self._console, f"Run {run}. Stop it with Ctrl-C, continue with `kingyo resume`.")
-        for note in cast("list[str]", store.fact("notes") or []):
+        for note in store.fact(NOTES):
             print_text(self._console, f"Note: {escape(note)}")
         for each in setup_warnings(store):
             print_text(self._console, escape(str(each.statement)))

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
-from typing import Any, cast
 
 from kingyo.errors import KingyoError
 from kingyo.evolution.ask_tell import call_strategy
@@ -18,7 +17,7 @@ from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.evolution.types import Event, Search
 from kingyo.io.units import counted
 from kingyo.stats import ROUNDING
-from kingyo.store import RunStore, StoredTrial
+from kingyo.store import Fact, RunStore, StoredTrial
 from kingyo.strategies.pareto import knee
 from kingyo.types import Axis, Evaluation, Genome, PredictingStrategy, Split
 
@@ -38,13 +37,11 @@ class Finalist:
 
 def read_finalists(store: RunStore, search: str) -> tuple[Finalist, ...]:
     """Return the finalists that a winner was picked from, by rank; none for several objectives."""
-    stored = cast("list[dict[str, Any]]", store.fact(finalists_fact(search)) or [])
-    return tuple(Finalist(**row) for row in stored)
+    return store.fact(finalists_fact(search))
 
 
-def finalists_fact(search: str) -> str:
-    """Return the key of the fact that stores the finalists of a search."""
-    return f"finalists of {search}"
+def finalists_fact(search: str) -> Fact[tuple[Finalist, ...]]:
+    return Fact(f"finalists of {search}", tuple[Finalist, ...], ())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +105,7 @@ class Picker:
         learns_fit = search.learns_fit or bool(self.store.lessons(search.name))
         ignores_fit = learns_fit or search.objectives.by_set
         share = 0.0 if ignores_fit else n_fit / (n_fit + len(scorer.task_of))
-        finalists = [
+        finalists = tuple(
             Finalist(
                 trial=trial.asked.number,
                 fit=fit,
@@ -116,8 +113,8 @@ class Picker:
                 together=share * fit + (1 - share) * value,
             )
             for trial, fit, own in zip(trials, ranking.expected(trials), means, strict=True)
-        ]
-        self.store.set_fact(finalists_fact(search.name), [asdict(finalist) for finalist in finalists])
+        )
+        self.store.set_fact(finalists_fact(search.name), finalists)
         best = max(finalist.together for finalist in finalists)
         pairs = zip(trials, finalists, strict=True)
         return next(trial for trial, finalist in pairs if finalist.together >= best - ROUNDING)

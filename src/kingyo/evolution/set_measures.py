@@ -21,10 +21,9 @@ from kingyo.evolution.scorer import Scorer
 from kingyo.evolution.types import BASELINES
 from kingyo.stats import Groups, Interval, PairedDifference, SampleSize, size_of, with_groups
 from kingyo.stats.half_samples import bounds_around, half_sample_bounds, half_sample_difference
-from kingyo.store import RunStore, StoredTrial
+from kingyo.store import Fact, RunStore, StoredTrial
 from kingyo.types import SPLITS, Evaluation, Item, ItemScore, SetMeasure, Split
 
-FACT = "set measures"
 READ: tuple[Split, ...] = ("validation", "test")
 Key = tuple[str, str, Split]
 """Task, measure and split of a value."""
@@ -46,10 +45,13 @@ class SetValue(SampleSize):
     failure: str | None = None
 
 
+SET_VALUES = Fact("set measures", dict[int, tuple[SetValue, ...]], {})
+"""Id of a trial -> its set measures."""
+
+
 def read_set_values(store: RunStore, trial: StoredTrial) -> tuple[SetValue, ...]:
     """Return the stored set measures of a trial."""
-    stored = cast("Mapping[str, list[dict[str, Any]]]", store.fact(FACT) or {})
-    return tuple(SetValue(**row) for row in stored.get(str(trial.id), ()))
+    return store.fact(SET_VALUES).get(trial.id, ())
 
 
 def measure_sets(
@@ -73,8 +75,7 @@ def measure_sets(
             scores = {} if evaluation is None else {score.item: score for score in evaluation.scores}
             new += _new_values(scorers[split], items[split], scores, measures, split, known)
         if new:
-            fact = dict(cast("Mapping[str, object]", store.fact(FACT) or {}))
-            store.set_fact(FACT, {**fact, str(trial.id): [asdict(value) for value in (*stored, *new)]})
+            store.set_fact(SET_VALUES, {**store.fact(SET_VALUES), trial.id: (*stored, *new)})
 
 
 def _new_values(

@@ -12,7 +12,7 @@ from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.results.estimates import FitEstimate
 from kingyo.run.config import FRANKENMERGE
 from kingyo.stats import Groups, Interval, interval, interval_json, weighted_mean, with_groups
-from kingyo.store import RunStore, StoredTrial
+from kingyo.store import CONFIG, RunStore, StoredTrial
 from kingyo.tasks import TextSettings
 from kingyo.types import SPLITS, Evaluation, Genome, ItemScore, Split
 
@@ -188,7 +188,7 @@ def _own_scores(
 
 def token_limits(store: RunStore) -> dict[str, int]:
     """Return task -> ``max_new_tokens``; the name of a single task is empty."""
-    config = cast("Mapping[str, Mapping[str, object]]", store.fact("config") or {})
+    config = store.fact(CONFIG)
     tasks = cast("Mapping[str, Mapping[str, int]]", config.get("tasks") or {"": config.get("task") or {}})
     limits = {name: own.get("max_new_tokens", TextSettings.max_new_tokens) for name, own in tasks.items()}
     return limits if len(limits) > 1 else {"": next(iter(limits.values()))}

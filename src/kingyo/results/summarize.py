@@ -39,7 +39,7 @@ from kingyo.run.extensions import (
 from kingyo.run.provenance import renewals
 from kingyo.stats import Groups, Interval
 from kingyo.stats.prediction import SplitGroups, predict_weighted_winner
-from kingyo.store import EvaluationRow, RunStore
+from kingyo.store import NOTES, EvaluationRow, RunStore
 from kingyo.tasks import NearDuplicates
 
 
@@ -80,7 +80,7 @@ def summarize(store: RunStore) -> RunSummary:
         weights=objectives.tasks,
         objectives=objectives.names,
         unit=unit_of(objectives),
-        notes=tuple(cast("list[str]", store.fact("notes") or [])),
+        notes=store.fact(NOTES),
         near_duplicates=_near_duplicates(store),
         front=read_front(store, MAIN) if objectives.names else Front(),
         path=None if child is None else read_run_layers(store).read(read_recipe(child.trial)),

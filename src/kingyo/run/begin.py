@@ -32,7 +32,7 @@ from kingyo.run.seed_runs import require_same_setup
 from kingyo.run.setup import MODELS, STAMPS, THREADS, as_fact, known_fingerprints
 from kingyo.run.tune import is_tunable
 from kingyo.space import STEPS
-from kingyo.store import RunStore
+from kingyo.store import CONFIG, NOTES, WARNINGS, RunStore
 from kingyo.tasks import examples_of, require_teaching
 
 FEW_PARAMETERS = 10_000_000
@@ -68,7 +68,7 @@ def begin(
     n_fit = len(run.items["fit"])
     if request is not None and n_fit < 2 * ITEMS:
         few = f"with {n_fit} fit items, the choice may take luck for a gain: give at least {2 * ITEMS}"
-        contents["notes"] = (*contents["notes"], few)
+        contents[NOTES] = (*contents[NOTES], few)
     if seeds is not None:
         require_same_setup(seeds, {**contents, **asked, "items": run.items})
     facts = {
@@ -110,15 +110,15 @@ def _checked(run: Run, known: Mapping[str, str] | None = None) -> dict[str, Any]
     check_prompts(run)
     return {
         "name": config.name,
-        "config": as_fact(config),
+        CONFIG: as_fact(config),
         MODELS: fingerprints,
         **provenance_facts(config, run.folder, libraries=libraries_of(run)),
         KNOWN_PATHS: run.known_paths,
         LEARNS: run.learns,
         STAMPS: stamps,
         **objectives_as_facts(run.searches[0].objectives),
-        "notes": notes(run, fingerprints),
-        "warnings": warnings(run),
+        NOTES: notes(run, fingerprints),
+        WARNINGS: warnings(run),
         THREADS: threads_of(run),
         DEFAULT_CONTROLS: defaults,
         POSSIBLE_CONTROLS: possible_controls(run),

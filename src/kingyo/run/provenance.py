@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 
 from kingyo.errors import KingyoError
 from kingyo.evolution import RACED, finalists_fact
-from kingyo.evolution.set_measures import FACT as SET_VALUES
-from kingyo.evolution.set_measures import VERDICT
+from kingyo.evolution.set_measures import SET_VALUES, VERDICT
 from kingyo.models.kinds import distribution_of
 from kingyo.registry import is_in_file
 from kingyo.run.config import TRAININGS, RunConfig

@@ -52,6 +52,12 @@ class Fact(str, Generic[T]):
         return self._adapter.dump_python(value, mode="json", exclude_unset=True)
 
 
+CONFIG = Fact("config", dict[str, Any], {})
+"""The run.yaml, without defaults."""
+NOTES = Fact("notes", tuple[str, ...], ())
+"""Settings that look like mistakes, and what happened to the data."""
+WARNINGS = Fact("warnings", tuple[str, ...], ())
+"""Settings that probably cost scores."""
 OPENED = Fact("opened", dict[str, str], {})
 """Name of a user's file that was read -> hash; empty once it was also written."""
 LESSONS = Fact("lessons", dict[int, Lesson], {})

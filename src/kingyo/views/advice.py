@@ -10,12 +10,12 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from kingyo.evolution import MAIN
 from kingyo.run.config import WEIGHT_SEARCH
 from kingyo.run.learning import FAILURE
-from kingyo.store import RunStore
+from kingyo.store import CONFIG, WARNINGS, RunStore
 from kingyo.views.view import Statement
 
 FEW = 4
@@ -55,7 +55,7 @@ class Advice:
 
 def setup_warnings(store: RunStore) -> Iterator[Advice]:
     """Repeat the warnings from before the run, such as a chat template that is not used."""
-    for text in cast("list[str]", store.fact("warnings") or []):
+    for text in store.fact(WARNINGS):
         yield Advice(kind="setup", level="warning", what=f"{text}.")
     failure = store.fact(FAILURE)
     if failure is not None:
@@ -86,7 +86,7 @@ def run_yaml(store: RunStore) -> str:
 
 def config_of(store: RunStore, key: str) -> Mapping[str, Any]:
     """Return a part of the stored run.yaml, empty where there is none."""
-    config = cast("Mapping[str, Mapping[str, Any] | None]", store.fact("config") or {})
+    config = store.fact(CONFIG)
     return config.get(key) or {}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from kingyo.errors import report_errors
 from kingyo.evolution import MAIN
@@ -19,7 +19,7 @@ from kingyo.results.summarize import summarize
 from kingyo.results.summary import BRED, RunSummary
 from kingyo.results.trials import describe_search
 from kingyo.stats import Interval
-from kingyo.store import RunStore
+from kingyo.store import CONFIG, RunStore
 from kingyo.types import Item, Split
 from kingyo.views.advice import Advice
 from kingyo.views.history import Family, SearchHistory, read_histories, trace
@@ -131,7 +131,7 @@ def read_run_data(store: RunStore) -> RunData:
         advice=tuple(_without_places(each, store.folder) for each in advise(store, summary)),
         people=report_errors(lambda: read_ratings(store, summary), lambda _: None, ()),
         example=next(iter(store.items()["fit"]), None),
-        config=cast("Mapping[str, Any]", store.fact("config") or {}),
+        config=store.fact(CONFIG),
         version=str(store.fact("version")),
     )
 
