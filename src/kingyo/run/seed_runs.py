@@ -44,12 +44,9 @@ def seed_folders(folder: Path) -> dict[int, Path]:
 def require_one_run(folder: Path) -> None:
     """Refuse the folder of several seeds, because each of them is a run."""
     if seeds := seed_folders(folder):
-        raise KingyoError(
-            str(folder),
-            expected="the folder of one run",
-            received=f"the runs of {counted(len(seeds), 'seed')}",
-            remedy=f"Name one of them, such as {next(iter(seeds.values()))}.",
-        )
+        expected = "the folder of one run"
+        remedy = f"Name one of them, such as {next(iter(seeds.values()))}."
+        raise KingyoError(str(folder), expected, f"the runs of {counted(len(seeds), 'seed')}", remedy)
 
 
 def require_same_setup(folder: Path, facts: Mapping[str, object]) -> None:
