@@ -9,25 +9,29 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Literal, cast
 
 from kingyo.checkpoints import Checkpoint, fingerprints_of, is_as_stamped, open_checkpoint, stamps_of
 from kingyo.checkpoints.adapter import CONFIG, WEIGHTS
+from kingyo.checkpoints.model_reference import parse_reference
 from kingyo.errors import KingyoError
-from kingyo.evolution import BASELINES, Event, Objectives
+from kingyo.evolution import BASELINES, Event, Objectives, stored_objectives
 from kingyo.evolution.scorer import Scorer
+from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.io.units import counted
 from kingyo.models.kinds import Course, ModelKind, Start, TrainsLora, require_ability
+from kingyo.recipe import Recipe
 from kingyo.run.config import TRAININGS, RunConfig
-from kingyo.run.model_kind import kind_of_models, preprocessor_of
-from kingyo.run.setup import RunModels, stored_config, use_threads
+from kingyo.run.model_kind import preprocessor_of
+from kingyo.run.setup import Setup, stored_config, use_threads
+from kingyo.space import SourceSpace, parent_recipe
 from kingyo.store import Fact, RunStore, StoredTrial
-from kingyo.tasks import build_tasks, examples_of
-from kingyo.types import Axis, Example
+from kingyo.tasks import examples_of, set_measures_of
+from kingyo.types import Axis, Example, Genome
 
 BATCH_SIZE = 8
 BRED = Path("tuned") / "bred"
@@ -235,23 +239,20 @@ class AdapterTrainer:
 
     name: str
     argument: str
-    config: RunConfig
-    folder: Path
-    models: RunModels
+    run: Setup
     taught_by: tuple[str, ...]
 
     @property
     def kind(self) -> TrainsLora:
-        kind = kind_of_models(self.models.named, self.config.kind, self.folder)
-        return require_trainable(self.argument, kind, "Leave it out.")
+        return require_trainable(self.argument, self.run.kind, "Leave it out.")
 
     def start_of(self, parent: str) -> Start:
         """Return a base or source to train on; its own LoRA is trained further."""
-        model = self.models.named[parent]
+        model = self.run.models.named[parent]
         return self.start_at(model.path, None if model.adapter is None else model.adapter.path)
 
     def start_at(self, path: Path, adapter: Path | None = None) -> Start:
-        device, allow_pickle = self.config.device, self.config.allow_pickle
+        device, allow_pickle = self.run.config.device, self.run.config.allow_pickle
         return Start(path=path, adapter=adapter, device=device, allow_pickle=allow_pickle)
 
     def last_trial(self, store: RunStore) -> int:
@@ -259,16 +260,16 @@ class AdapterTrainer:
 
     def examples(self, store: RunStore, start: Start, source: AnswerSource, last: int) -> tuple[Example, ...]:
         """Return the right answers to fit items, of trials up to ``last``, as the model reads them."""
-        items = store.items()
-        task = build_tasks(self.config.specs, items, self.folder)
         own = preprocessor_of(self.kind, start.path)
         right = store.right_answers((BASELINES, *self.taught_by), "fit", last)
         answers = {item: texts[:MAX_ANSWERS] for item, texts in right.items()}
-        return examples_of(task, own, items["fit"], answers, prefers_given=source == "found")
+        return examples_of(
+            self.run.task, own, self.run.items["fit"], answers, prefers_given=source == "found"
+        )
 
     def references(self, run: Path, training: Training) -> tuple[str, ...]:
         """Return the references of the trained models, by candidate."""
-        within = run_from(self.folder, run)
+        within = run_from(self.run.folder, run)
         return tuple(
             f"{training.reference}+{adapter_folder(within, self.name, number)}"
             for number in training.numbered
@@ -301,7 +302,7 @@ class AdapterTrainer:
             steps=training.steps,
             learning_rate=setting.learning_rate,
             batch_size=BATCH_SIZE,
-            seed=self.config.seed,
+            seed=self.run.config.seed,
             progress=progress,
         )
         try:
@@ -310,6 +311,60 @@ class AdapterTrainer:
         except (KingyoError, RuntimeError) as error:
             return replace(setting, failure=str(error))
         return replace(setting, seconds=seconds, digest=adapter_digest(out))
+
+
+@dataclass(kw_only=True)
+class AdapterSpace(SourceSpace):
+    """LoRAs on a model as a space of one axis, after that model itself if it is a trial.
+
+    Attributes:
+        n: number of candidates; if time is too short for all of them, the first ones repeat.
+        unprepared: the recipe of all candidates before the training.
+    """
+
+    trainer: AdapterTrainer
+    n: int
+    unprepared: Recipe
+    _recipes: tuple[Recipe, ...] = field(default=(), init=False)
+
+    @property
+    def axes(self) -> Sequence[Axis]:
+        choices = tuple(str(number) for number in range(self.n))
+        return (Axis(name="setting", low=0, high=self.n - 1, kind="categorical", choices=choices),)
+
+    def decode(self, genome: Genome) -> Recipe:
+        recipes = self._recipes or (self.unprepared,)
+        return recipes[int(genome[0]) % len(recipes)]
+
+    def plan(self, store: RunStore) -> Training:
+        """Choose the model to train, the answers, the settings and the number of steps."""
+        raise NotImplementedError
+
+    def prepare(self, store: RunStore, notify: Notify) -> None:
+        """Train all adapters that are missing."""
+        training = self.planned(store)
+        self.trainer.train_missing(store, training, self.trainer.start_of(training.parent), notify)
+
+    def planned(self, store: RunStore) -> Training:
+        """Return the stored training, or plan and store it."""
+        trainer = self.trainer
+        use_threads(store)
+        training = read_training(store, trainer.name)
+        if training is None:
+            training = self.plan(store)
+            store.set_fact(training_fact(trainer.name), training)
+        first = () if training.start is None else (read_recipe(store.trial(training.start)),)
+        dtype, references = trainer.run.config.merge.dtype, trainer.references(store.folder, training)
+        self._recipes = (*first, *(parent_recipe(reference, dtype) for reference in references))
+        return training
+
+    def best_parent(self, store: RunStore) -> tuple[StoredTrial, str]:
+        """Return the base or source with the best score on fit, and its reference without an adapter."""
+        run = self.trainer.run
+        objectives = stored_objectives(store).with_set_measures(set_measures_of(run.task))
+        parent = best_parent(store, list(run.models.named), objectives)
+        reference = parse_reference(run.models.named[str(parent.name)].reference, run.folder)
+        return parent, str(reference.base)
 
 
 def usual_rate(config: Mapping[str, object]) -> float:
@@ -337,8 +392,3 @@ def best_parent(store: RunStore, names: Collection[str], objectives: Objectives)
         if trial.name in names and (evaluation := store.evaluation(trial.id, "fit")) is not None
     }
     return max(values, key=lambda trial: values[trial])
-
-
-def settings_axis(n: int) -> Axis:
-    choices = tuple(str(number) for number in range(n))
-    return Axis(name="setting", low=0, high=n - 1, kind="categorical", choices=choices)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
-from typing import Protocol
 
 from kingyo.errors import KingyoError, unknown_name_error
-from kingyo.evolution import MAIN, Event, Limits, Search
+from kingyo.evolution import MAIN, Limits, Search
 from kingyo.io.extras import require_extra
 from kingyo.recipe import PASSTHROUGH, Recipe
-from kingyo.run.adapters import AdapterTrainer, require_trainable
+from kingyo.run.adapters import AdapterSpace, AdapterTrainer, require_trainable
 from kingyo.run.config import RANDOM_SOURCES, TRAINED, WEIGHT_SEARCH
 from kingyo.run.layer_paths import dataflow_space, initial_points, path_baselines
 from kingyo.run.settings import SearchSettings
@@ -25,7 +24,7 @@ from kingyo.run.spaces import (
     simplicity_of,
     space_of,
 )
-from kingyo.run.trained import TrainedSpace
+from kingyo.run.trained import trained_space
 from kingyo.space import (
     Bounds,
     ParameterSpace,
@@ -39,7 +38,6 @@ from kingyo.space import (
     uniform_recipe,
 )
 from kingyo.space.source_values import ParameterValues
-from kingyo.store import RunStore
 from kingyo.strategies import STRATEGIES, build, derived_seed
 from kingyo.strategies.wrapper import InitialPointsStrategy
 from kingyo.types import Genome, Strategy
@@ -256,15 +254,8 @@ def _trained(run: Setup, like: tuple[str, ...]) -> Search:
     remedy = "Switch it off: controls: {trained: false}."
     merges_weights = run.settings.controls.space != "dataflow"
     require_adapters("control trained", run, remedy, merges_weights=merges_weights)
-    trainer = AdapterTrainer(
-        name=TRAINED,
-        argument="control trained",
-        config=run.config,
-        folder=run.folder,
-        models=run.models,
-        taught_by=like,
-    )
-    return training_search(run, TrainedSpace(trainer=trainer))
+    trainer = AdapterTrainer(name=TRAINED, argument="control trained", run=run, taught_by=like)
+    return training_search(run, trained_space(trainer))
 
 
 def require_adapters(argument: str, run: Setup, remedy: str, *, merges_weights: bool) -> None:
@@ -288,15 +279,7 @@ def require_adapters(argument: str, run: Setup, remedy: str, *, merges_weights: 
     require_extra(argument, "lora")
 
 
-class TrainingSpace(SourceSpace, Protocol):
-    """A space whose candidates are trained before the first of them."""
-
-    trainer: AdapterTrainer
-
-    def prepare(self, store: RunStore, notify: Callable[[Event], None]) -> None: ...
-
-
-def training_search(run: Setup, space: TrainingSpace) -> Search:
+def training_search(run: Setup, space: AdapterSpace) -> Search:
     """Return the search that scores all candidates of a training, in their order."""
     wanted = run.settings.controls
     strategy = build("grid", space.axes, run.config.seed, {"shuffle": False})

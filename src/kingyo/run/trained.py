@@ -6,34 +6,26 @@ an adapter. The number of steps is fixed once, from measured time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from statistics import median
 
-from kingyo.checkpoints.model_reference import parse_reference
 from kingyo.errors import KingyoError
-from kingyo.evolution import Event, stored_objectives
 from kingyo.models.kinds import Course, Start
-from kingyo.recipe import Recipe
 from kingyo.run.adapters import (
     BATCH_SIZE,
     NOTHING_TO_LEARN,
     AdapterSetting,
+    AdapterSpace,
     AdapterTrainer,
     AnswerSource,
     Training,
-    best_parent,
-    read_training,
     rounded,
-    settings_axis,
-    training_fact,
     usual_rate,
 )
-from kingyo.run.setup import use_threads
-from kingyo.space import SourceSpace, parent_recipe
+from kingyo.space import parent_recipe
 from kingyo.store import RunStore
-from kingyo.tasks import build_tasks, set_measures_of
-from kingyo.types import Axis, Example, Genome
+from kingyo.types import Example
 
 RELATIVE_RATES = (1.0, 3.0, 0.3, 0.1)
 """Learning rates relative to ``usual_rate``."""
@@ -44,58 +36,35 @@ MIN_PASSES, MAX_PASSES = 4, 50
 """Passes over the examples per setting. If time is short, there are fewer settings, not fewer passes."""
 
 
-@dataclass(kw_only=True)
-class TrainedSpace(SourceSpace):
-    """Training settings as a space of one axis."""
+def trained_space(trainer: AdapterTrainer) -> TrainedSpace:
+    """Return at most one setting per finalist, because fit cannot rank models trained on it."""
+    run = trainer.run
+    n = max(1, min(MAX_SETTINGS, run.config.finalists))
+    unprepared = parent_recipe(run.models.skeleton.reference, run.config.merge.dtype)
+    return TrainedSpace(trainer=trainer, n=n, unprepared=unprepared)
 
-    trainer: AdapterTrainer
-    _references: tuple[str, ...] = field(default=(), init=False)
 
-    @property
-    def axes(self) -> Sequence[Axis]:
-        """One axis with at most one setting per finalist, because fit cannot rank models trained on it."""
-        return (settings_axis(max(1, min(MAX_SETTINGS, self.trainer.config.finalists))),)
+class TrainedSpace(AdapterSpace):
+    """LoRAs on the best parent, for as long as the main search took."""
 
-    def decode(self, genome: Genome) -> Recipe:
-        """Return the recipe of a setting; if time was too short for all settings, the first ones repeat.
-
-        Before the training it is the recipe of a model without a LoRA.
-        """
-        trainer = self.trainer
-        references = self._references or (trainer.models.skeleton.reference,)
-        return parent_recipe(references[int(genome[0]) % len(references)], trainer.config.merge.dtype)
-
-    def prepare(self, store: RunStore, notify: Callable[[Event], None]) -> None:
-        use_threads(store)
-        trainer = self.trainer
-        training = read_training(store, trainer.name)
-        if training is None:
-            training = self._plan(store)
-            store.set_fact(training_fact(trainer.name), training)
-        self._references = trainer.references(store.folder, training)
-        trainer.train_missing(store, training, trainer.start_of(training.parent), notify)
-
-    def _plan(self, store: RunStore) -> Training:
-        """Choose parent, examples and settings, and measure how many steps fit the budget."""
-        trainer = self.trainer
-        task = build_tasks(trainer.config.specs, store.items(), trainer.folder)
-        objectives = stored_objectives(store).with_set_measures(set_measures_of(task))
-        parent = str(best_parent(store, list(trainer.models.named), objectives).name)
+    def plan(self, store: RunStore) -> Training:
+        trainer, (trial, reference) = self.trainer, self.best_parent(store)
+        parent = str(trial.name)
         start, last = trainer.start_of(parent), trainer.last_trial(store)
         examples, own = (trainer.examples(store, start, source, last) for source in ("found", "own"))
-        rate = usual_rate(trainer.models.named[parent].config)
-        share = float(trainer.config.controls.trained or 1.0)
+        rate = usual_rate(trainer.run.models.named[parent].config)
+        share = float(trainer.run.config.controls.trained or 1.0)
+        costs = (cost for name in trainer.taught_by for cost in store.costs(name, "fit").values())
         training = Training(
             parent=parent,
-            reference=str(parse_reference(trainer.models.named[parent].reference, trainer.folder).base),
+            reference=reference,
             items=len({example.item for example in examples}),
             examples=len(examples),
             steps=1,
-            budget=share
-            * sum(seconds for name in trainer.taught_by for _, seconds in store.costs(name, "fit").values()),
+            budget=share * sum(seconds for _, seconds in costs),
             share=share,
             last=last,
-            settings=_settings(len(self.axes[0].choices), rate, is_one_source=examples == own),
+            settings=_settings(self.n, rate, is_one_source=examples == own),
         )
         if not examples:
             return training.failed(NOTHING_TO_LEARN)

@@ -6,32 +6,29 @@ steps and rates are the same for both, so what differs is where training starts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
-from kingyo.checkpoints import Checkpoint, open_checkpoint
-from kingyo.checkpoints.model_reference import parse_reference
+from kingyo.checkpoints import open_checkpoint
 from kingyo.engine import MergeOptions, Sources, plan, to_folder
 from kingyo.errors import KingyoError
-from kingyo.evolution import MAIN, Event, Search, stored_objectives
+from kingyo.evolution import MAIN, Event, Search
 from kingyo.evolution.trial_recipes import read_recipe
-from kingyo.models.kinds import Start
 from kingyo.recipe import Recipe
 from kingyo.run.adapters import (
     BATCH_SIZE,
     BRED,
     NOTHING_TO_LEARN,
     AdapterSetting,
+    AdapterSpace,
     AdapterTrainer,
     Training,
-    best_parent,
     open_trained,
     read_training,
     rounded,
     run_from,
-    settings_axis,
     stamped,
     training_fact,
     usual_rate,
@@ -41,10 +38,9 @@ from kingyo.run.keep import open_kept, score_kept
 from kingyo.run.learning import PASSES as PASS_COST
 from kingyo.run.searches import completed, require_adapters, training_search
 from kingyo.run.setup import Setup
-from kingyo.space import SourceSpace, parent_recipe
+from kingyo.space import parent_recipe
 from kingyo.store import RunStore, StoredTrial
-from kingyo.tasks import build_tasks, require_teaching, set_measures_of
-from kingyo.types import Axis, Genome
+from kingyo.tasks import require_teaching
 
 RELATIVE_RATES = (0.3, 0.1)
 """Learning rates relative to ``usual_rate``, which spoils a bred model where there are few items."""
@@ -96,7 +92,7 @@ def tuned_searches(run: Setup, merge: Recipe, open_sources: Callable[[], Sources
     n = 1 + len(relative_rates(len(run.items["fit"])))
     unprepared = parent_recipe(run.models.skeleton.reference, run.config.merge.dtype)
     spaces = (
-        BredSpace(trainer=_trainer(run, TUNED), n=n, unprepared=merge, run=run, open_sources=open_sources),
+        BredSpace(trainer=_trainer(run, TUNED), n=n, unprepared=merge, open_sources=open_sources),
         ParentSpace(trainer=_trainer(run, TUNED_PARENT), n=n, unprepared=unprepared),
     )
     searches = (replace(training_search(run, space), like=(MAIN,)) for space in spaces)
@@ -129,82 +125,44 @@ def expected_seconds(n_fit: int, item_seconds: float, step_seconds: float | None
 
 
 def _trainer(run: Setup, name: str) -> AdapterTrainer:
-    return AdapterTrainer(
-        name=name,
-        argument="tune",
-        config=run.config,
-        folder=run.folder,
-        models=run.models,
-        taught_by=(MAIN,),
-    )
+    return AdapterTrainer(name=name, argument="tune", run=run, taught_by=(MAIN,))
 
 
 @dataclass(kw_only=True)
-class _TunedSpace(SourceSpace):
-    """A model and LoRAs on it, as a space of one axis.
-
-    Attributes:
-        n: number of candidates.
-        unprepared: the recipe of all candidates before the training.
-    """
-
-    trainer: AdapterTrainer
-    n: int
-    unprepared: Recipe
-    _recipes: tuple[Recipe, ...] = field(default=(), init=False)
-
-    @property
-    def axes(self) -> Sequence[Axis]:
-        return (settings_axis(self.n),)
-
-    def decode(self, genome: Genome) -> Recipe:
-        return self._recipes[int(genome[0])] if self._recipes else self.unprepared
-
-    def _know(self, store: RunStore, training: Training) -> None:
-        assert training.start is not None, "candidate 0 is a trial"
-        dtype = self.trainer.config.merge.dtype
-        references = self.trainer.references(store.folder, training)
-        trained = (parent_recipe(reference, dtype) for reference in references)
-        self._recipes = (read_recipe(store.trial(training.start)), *trained)
-
-
-@dataclass(kw_only=True)
-class BredSpace(_TunedSpace):
+class BredSpace(AdapterSpace):
     """The bred model, and LoRAs on it."""
 
-    run: Setup
     open_sources: Callable[[], Sources]
 
     def prepare(self, store: RunStore, notify: Callable[[Event], None]) -> None:
         """Write the bred model, train all adapters that are missing, and score what is to be kept."""
         trainer, path = self.trainer, store.folder / BRED
-        training = read_training(store, trainer.name)
-        winner = (
-            store.winner(MAIN) if training is None or training.start is None else store.trial(training.start)
-        )
-        assert winner is not None, "the main search has a winner"
-        if training is None or not path.is_dir():
-            to_folder(plan(read_recipe(winner), self.open_sources()), path, options=MergeOptions(force=True))
-        start = trainer.start_at(path)
-        if training is None:
-            training = self._plan(store, winner, start)
-            store.set_fact(training_fact(trainer.name), training)
-        self._know(store, training)
-        bred = partial(open_checkpoint, str(path), allow_pickle=trainer.config.allow_pickle)
-        score_kept(self.run, {0: bred})  # what is wrong with it shows before the training
-        training = trainer.train_missing(store, training, start, notify)
+        if read_training(store, trainer.name) is None or not path.is_dir():
+            merge = plan(read_recipe(self._winner(store)), self.open_sources())
+            to_folder(merge, path, options=MergeOptions(force=True))
+        training = self.planned(store)
+        bred = partial(open_checkpoint, str(path), allow_pickle=trainer.run.config.allow_pickle)
+        score_kept(trainer.run, {0: bred})  # what is wrong with it shows before the training
+        training = trainer.train_missing(store, training, trainer.start_at(path), notify)
         self._refuse(store, training)
 
-    def _plan(self, store: RunStore, winner: StoredTrial, start: Start) -> Training:
-        trainer = self.trainer
-        last = trainer.last_trial(store)
+    def _winner(self, store: RunStore) -> StoredTrial:
+        training = read_training(store, self.trainer.name)
+        start = None if training is None else training.start
+        winner = store.winner(MAIN) if start is None else store.trial(start)
+        assert winner is not None, "the main search has a winner"
+        return winner
+
+    def plan(self, store: RunStore) -> Training:
+        trainer, winner = self.trainer, self._winner(store)
+        run, start, last = trainer.run, trainer.start_at(store.folder / BRED), trainer.last_trial(store)
         examples = trainer.examples(store, start, "found", last)
-        rate = usual_rate(trainer.models.skeleton.config)
-        rates = (rounded(rate * relative) for relative in relative_rates(len(store.items()["fit"])))
-        written = open_checkpoint(str(start.path), allow_pickle=trainer.config.allow_pickle)
+        rate = usual_rate(run.models.skeleton.config)
+        rates = (rounded(rate * relative) for relative in relative_rates(len(run.items["fit"])))
+        written = open_checkpoint(str(start.path), allow_pickle=run.config.allow_pickle)
         training = Training(
             parent=f"the bred model (trial {winner.asked.number})",
-            reference=str(run_from(trainer.folder, store.folder) / BRED),
+            reference=str(run_from(run.folder, store.folder) / BRED),
             items=len({example.item for example in examples}),
             examples=len(examples),
             steps=steps_of(len(examples)),
@@ -216,50 +174,28 @@ class BredSpace(_TunedSpace):
         return training if examples else training.failed(NOTHING_TO_LEARN)
 
     def _refuse(self, store: RunStore, training: Training) -> None:
-        models = {
-            number: partial(self._open, store, number)
-            for number, setting in training.numbered.items()
-            if setting.failure is None
-        }
-        kept = score_kept(self.run, models)
-        for number, setting in training.numbered.items():
-            reason = None if kept is None or setting.failure is not None else kept.refusal(number)
-            if reason is not None:
+        """Refuse the candidates that lost more of other abilities than the limit."""
+        open_model = partial(open_trained, store.folder, self.trainer.run.folder)
+        trained = {number: each for number, each in training.numbered.items() if each.failure is None}
+        models = {number: partial(open_model, self._recipes[number].references[0]) for number in trained}
+        kept = score_kept(self.trainer.run, models)
+        for number, setting in trained.items():
+            if kept is not None and (reason := kept.refusal(number)) is not None:
                 training = training.with_setting(number, replace(setting, failure=reason))
                 store.set_fact(training_fact(self.trainer.name), training)
 
-    def _open(self, store: RunStore, number: int) -> Checkpoint:
-        reference = self._recipes[number].references[0]
-        return open_trained(store.folder, self.trainer.folder, reference)
 
-
-@dataclass(kw_only=True)
-class ParentSpace(_TunedSpace):
+class ParentSpace(AdapterSpace):
     """The best parent on fit, and LoRAs on it that are trained as those on the bred model."""
 
-    def prepare(self, store: RunStore, notify: Callable[[Event], None]) -> None:
-        trainer = self.trainer
-        training = read_training(store, trainer.name)
-        if training is None:
-            training = self._plan(store)
-            store.set_fact(training_fact(trainer.name), training)
-        self._know(store, training)
-        trainer.train_missing(store, training, trainer.start_of(training.parent), notify)
-
-    def _plan(self, store: RunStore) -> Training:
-        trainer, bred = self.trainer, read_training(store, TUNED)
+    def plan(self, store: RunStore) -> Training:
+        bred, (parent, reference) = read_training(store, TUNED), self.best_parent(store)
         assert bred is not None, "the bred model was tuned before"
-        task = build_tasks(trainer.config.specs, store.items(), trainer.folder)
-        objectives = stored_objectives(store).with_set_measures(set_measures_of(task))
-        parent = best_parent(store, list(trainer.models.named), objectives)
-        reference = parse_reference(trainer.models.named[str(parent.name)].reference, trainer.folder)
-        settings = (
-            AdapterSetting(answers=each.answers, learning_rate=each.learning_rate) for each in bred.settings
-        )
+        settings = (replace(each, seconds=None, digest=None, failure=None) for each in bred.settings)
         training = replace(
             bred,
             parent=str(parent.name),
-            reference=str(reference.base),
+            reference=reference,
             settings=tuple(settings),
             start=parent.id,
             written=None,
