@@ -24,9 +24,10 @@ _INTRODUCTION = """\
 
 <!-- Generated from the methods' declarations by `kingyo list methods --markdown > docs/methods.md`. -->
 
-θ₀ is the base, θᵢ a source, and δᵢ = θᵢ - θ₀ its task vector. The formulas apply to each tensor. All methods
-compute in float32 or wider and round once at the end; mergekit computes mostly in the models' dtype. Results are
-bit-identical on every machine and with any number of threads, except where a method states otherwise.
+θ₀ is the base, θᵢ a source, and δᵢ = θᵢ - θ₀ its task vector. The formulas apply to each tensor. All
+methods compute in float32 or wider and round once at the end; mergekit computes mostly in the models' dtype.
+Results are bit-identical on every machine and with any number of threads, except where a method states
+otherwise.
 
 A "per source" parameter may be set for one source or for all. Every value may be a gradient or have filters.
 "Searched" is the default range of a search. "Differs" is about mergekit 0.1.5; differences that concern all
