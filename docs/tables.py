@@ -47,10 +47,6 @@ def presets() -> Iterator[str]:
     """Yield the lines of the table of presets."""
     yield from ("| preset | strategy | items | what is searched |", "|---|---|---|---|")
     for name, preset in PRESETS.items():
-        settings = ", ".join(
-            f"{key} {_plain(value)}" for key, value in preset.settings.items() if value is not None
-        )
-        strategy = f"`{preset.strategy}`" + (f": {settings}" if settings else "")
         most = str(preset.screen.get("items", "all"))
         items = f"{preset.fewest_items} to {most}" if preset.fewest_items else most
         paths = ", ".join(f"{key} {_plain(value)}" for key, value in preset.paths.items())
@@ -64,7 +60,7 @@ def presets() -> Iterator[str]:
                 low, high, start = preset.merge.lora
                 searched += f"; base with a LoRA: {low:g} to {high:g}, start {start:g}"
         searched += f"; then paths by `{preset.path_preset}`" if preset.path_preset else ""
-        yield f"| `{name}` | {strategy} | {items} | {searched} |"
+        yield f"| `{name}` | `{preset.strategy}` | {items} | {searched} |"
 
 
 def _plain(value: object) -> str:
