@@ -118,7 +118,8 @@ def _overview() -> Iterator[str]:
     yield from (_INTRODUCTION, "", "| method | merges | when to choose it |", "|---|---|---|")
     for name in ordered():
         method, guide = METHODS.get(name), guide_of(METHODS.get(name))
-        yield f"| [`{name}`](#{name}) | {inputs(method)} | {guide.when if guide else ''} |"
+        merged = inputs(method).replace(" or more", "+")
+        yield f"| [`{name}`](#{name}) | {merged} | {guide.when if guide else ''} |"
     yield ""
 
 
