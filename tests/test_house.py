@@ -139,7 +139,7 @@ def test_the_architecture_page_names_files_that_exist() -> None:
 
 
 # Sizes only fall: lower a number when a change makes room.
-LINES, FILES, ROOMS, CLI_LINES, TEST_LINES, DOC_WORDS = 70_600, 430, 32, 6_500, 56_100, 50_200
+LINES, FILES, ROOMS, CLI_LINES, TEST_LINES, DOC_WORDS = 70_600, 430, 32, 6_500, 56_100, 39_500
 
 
 def test_the_house_does_not_grow() -> None:
