@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from statistics import fmean
 
-from kingyo.charts import Chart, Rows, Spec
-from kingyo.charts.marks import (
+from kingyo.charts import (
     ACCENT,
     GREY,
     INK,
     MUTED,
+    Chart,
+    Rows,
+    Spec,
     field,
     layer,
     layers,

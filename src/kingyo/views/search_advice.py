@@ -35,9 +35,10 @@ from kingyo.views.advice import (
     lost_writes,
     run_yaml,
     setup_warnings,
+    truncated_answers,
+    uninformative_scores,
+    winners_at_bounds,
 )
-from kingyo.views.bound_advice import winners_at_bounds
-from kingyo.views.score_advice import truncated_answers, uninformative_scores
 
 SOLVED = 0.98
 """A score on validation that leaves nothing to gain."""
