@@ -17,7 +17,7 @@ pytest.importorskip("vl_convert", reason="the report needs kingyo[report]")
 
 from kingyo.errors import KingyoError
 from kingyo.results.summary import summarize
-from kingyo.results.unit import SHARES, percent
+from kingyo.results.trials import SHARES, percent
 from kingyo.store import RunStore
 from kingyo.views.page import write_report
 from kingyo.views.run_data import read_run_data

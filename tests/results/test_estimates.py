@@ -16,7 +16,7 @@ from kingyo.recipe import Recipe, Source
 from kingyo.results.estimates import estimate, raw_means
 from kingyo.results.model_result import read_model_result
 from kingyo.results.summary import summarize
-from kingyo.results.unit import SHARES
+from kingyo.results.trials import SHARES
 from kingyo.store import RunStore
 from kingyo.types import Evaluation, Item, ItemScore, Trial
 from kingyo.views.statements import estimated_on_fit

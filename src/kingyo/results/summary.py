@@ -32,8 +32,8 @@ from kingyo.results.model_result import (
     read_model_result,
     scores_by_task,
 )
+from kingyo.results.trials import SHARES, Unit, unit_of
 from kingyo.results.tuning import Learning, Tuning, read_learning, read_tuning, why_not_learned
-from kingyo.results.unit import SHARES, Unit, unit_of
 from kingyo.run.adapters import Training, read_training
 from kingyo.run.choice import ChosenSources, read_choice
 from kingyo.run.config import TRAINED, TRAININGS, TUNED, TUNED_PARENT, WEIGHT_SEARCH

@@ -10,7 +10,7 @@ from kingyo.evolution import MAIN
 from kingyo.io.units import counted, joined
 from kingyo.results.genes import axes_of, families_of
 from kingyo.results.model_result import STATISTICS_SEED, ModelResult, PairedComparison, compare_on_test
-from kingyo.results.unit import SHARES, percent
+from kingyo.results.trials import SHARES, percent
 from kingyo.run.adapters import Training, read_training
 from kingyo.run.config import TRAININGS, TUNED, TUNED_PARENT
 from kingyo.run.keep import Kept, read_kept

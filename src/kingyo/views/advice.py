@@ -21,7 +21,7 @@ from kingyo.results.estimates import raw_means
 from kingyo.results.genes import families_of, family_of
 from kingyo.results.model_result import token_limits
 from kingyo.results.summary import RunSummary
-from kingyo.results.unit import percent
+from kingyo.results.trials import percent
 from kingyo.run.config import WEIGHT_SEARCH
 from kingyo.run.learning import FAILURE
 from kingyo.run.prompts import NOTABLE_SHARE

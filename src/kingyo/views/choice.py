@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 
 from kingyo.io.units import counted, joined, percent
-from kingyo.results.unit import NONE, SHARES
+from kingyo.results.trials import NONE, SHARES
 from kingyo.run.choice import ChosenSources
 from kingyo.stats import Interval
 from kingyo.strategies.gain_model import Gain

@@ -12,8 +12,8 @@ from kingyo.evolution import BASELINES, stored_objectives
 from kingyo.io.units import counted
 from kingyo.results.estimates import raw_means
 from kingyo.results.model_result import read_model_result
+from kingyo.results.trials import SHARES, Unit, percent, unit_of
 from kingyo.results.tuning import describe_lesson
-from kingyo.results.unit import SHARES, Unit, percent, unit_of
 from kingyo.stats import Interval
 from kingyo.store import EvaluationRow, RunStore, StoredTrial
 from kingyo.types import Genome

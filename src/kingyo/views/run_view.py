@@ -13,8 +13,7 @@ from kingyo.charts import Chart
 from kingyo.io.units import counted, joined
 from kingyo.results.genes import SHOWN
 from kingyo.results.summary import RunSummary
-from kingyo.results.trials import reference_to
-from kingyo.results.unit import sizes, sizes_of
+from kingyo.results.trials import reference_to, sizes, sizes_of
 from kingyo.views.cards import SHEET_SIDE, card, cards_of_contrast, cards_of_sheet, item_card
 from kingyo.views.choice import choice_statements
 from kingyo.views.history import SearchHistory

@@ -14,7 +14,7 @@ from kingyo.evolution import BASELINES, MAIN
 from kingyo.io.units import joined, time_text
 from kingyo.results.estimates import raw_means
 from kingyo.results.summary import RunSummary
-from kingyo.results.unit import percent
+from kingyo.results.trials import percent
 from kingyo.run.adapters import read_training
 from kingyo.run.config import TRAINED, TUNED
 from kingyo.run.extensions import TUNABLE

@@ -14,8 +14,7 @@ from kingyo.rating.tables import rating_note, rating_table, rating_title
 from kingyo.results.genes import SHOWN
 from kingyo.results.model_result import ModelResult, PairedComparison
 from kingyo.results.summary import BRED, RunSummary
-from kingyo.results.trials import describe_search, row_title
-from kingyo.results.unit import NONE, SHARES, Unit, p_text, percent, sizes_of
+from kingyo.results.trials import NONE, SHARES, Unit, describe_search, p_text, percent, row_title, sizes_of
 from kingyo.run.config import TRAINED, WEIGHT_SEARCH, WEIGHT_SEARCH_LABEL
 from kingyo.stats import Interval
 from kingyo.types import SPLITS
