@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Literal, cast
 
-from kingyo.evolution import stored_objectives
+from kingyo.evolution import MAIN, stored_objectives
 from kingyo.evolution.set_measures import SetValue, read_set_values, read_verdict
 from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.results.estimates import FitEstimate
@@ -22,6 +22,7 @@ from kingyo.stats import (
     weighted_mean,
     with_groups,
 )
+from kingyo.stats.prediction import SplitGroups, predict_weighted_winner
 from kingyo.store import RunStore, StoredTrial
 from kingyo.tasks import TextSettings
 from kingyo.types import SPLITS, Evaluation, Genome, ItemScore, Split
@@ -304,3 +305,31 @@ def gap_to_test(model: ModelResult, split: Split) -> Interval | None:
         method="newcombe",
     )
     return with_groups(bounds, smaller)
+
+
+def predicted_test(store: RunStore, winner: ModelResult) -> Interval | None:
+    """Predict the winner's test score from the finalists that were scored on all of validation.
+
+    With several tasks it is the weighted mean of one prediction per task, whose items are independent.
+    """
+    weights, splits = stored_objectives(store).tasks, store.items()
+    items, n_validation = splits["test"], len(splits["validation"])
+    n_test = {name: sum(len(weights) == 1 or item.task == name for item in items) for name in weights}
+    trials = [row.trial for row in store.summaries("validation") if row.search == MAIN]
+    evaluations = {trial: store.evaluation(trial, "validation") for trial in trials}
+    complete = {
+        trial: each for trial, each in evaluations.items() if each and len(each.scores) == n_validation
+    }
+    if winner.trial.id not in complete or not all(n_test.values()):
+        return None
+    rows = [scores_by_task(evaluation, weights) for evaluation in complete.values()]
+    scores = [[row[name] for row in rows] for name in weights]
+    place = list(complete).index(winner.trial.id)
+    validated = groups_by_task(complete[winner.trial.id], weights, store.groups())
+    tested = {
+        name: Groups.of(item.group for item in items if len(weights) == 1 or item.task == name)
+        for name in weights
+    }
+    groups = [SplitGroups(validation=validated[name], test=tested[name]) for name in weights]
+    shares = list(weights.values())
+    return predict_weighted_winner(scores, place, list(n_test.values()), shares, groups=groups)

@@ -28,9 +28,8 @@ from kingyo.results.model_result import (
     ModelResult,
     PairedComparison,
     compare_on_test,
-    groups_by_task,
+    predicted_test,
     read_model_result,
-    scores_by_task,
 )
 from kingyo.results.trials import SHARES, Unit, unit_of
 from kingyo.results.tuning import Learning, Tuning, read_learning, read_tuning, why_not_learned
@@ -47,8 +46,7 @@ from kingyo.run.extensions import (
     readings_of_test,
 )
 from kingyo.run.provenance import Renewal, renewals
-from kingyo.stats import Groups, Interval, interval_json, mean_name
-from kingyo.stats.prediction import SplitGroups, predict_weighted_winner
+from kingyo.stats import Interval, interval_json, mean_name
 from kingyo.store import EvaluationRow, RunStore
 from kingyo.tasks import NearDuplicates
 from kingyo.types import SPLITS, Split
@@ -287,7 +285,7 @@ def summarize(store: RunStore) -> RunSummary:
     others = [*baselines.values(), *controls.values()]
     comparisons = () if winner is None else compare_on_test(store, winner, others)
     choice = None if winner is None else _choice(store, [winner, *controls.values()], [*baselines.values()])
-    predicted = None if winner is None or objectives.by_set else _predicted_test(store, winner)
+    predicted = None if winner is None or objectives.by_set else predicted_test(store, winner)
     return RunSummary(
         run=str(store.fact("name")),
         folder=str(store.folder),
@@ -384,31 +382,3 @@ def _choice(
     trials, others = ([model.trial for model in own] for own in (winners, baselines))
     trained = (*TRAININGS, *(search for search in store.searches() if store.lessons(search)))
     return best_of_run(store, objectives, trials, others, trained)
-
-
-def _predicted_test(store: RunStore, winner: ModelResult) -> Interval | None:
-    """Predict the winner's test score from the finalists that were scored on all of validation.
-
-    With several tasks it is the weighted mean of one prediction per task, whose items are independent.
-    """
-    weights, splits = stored_objectives(store).tasks, store.items()
-    items, n_validation = splits["test"], len(splits["validation"])
-    n_test = {name: sum(len(weights) == 1 or item.task == name for item in items) for name in weights}
-    trials = [row.trial for row in store.summaries("validation") if row.search == MAIN]
-    evaluations = {trial: store.evaluation(trial, "validation") for trial in trials}
-    complete = {
-        trial: each for trial, each in evaluations.items() if each and len(each.scores) == n_validation
-    }
-    if winner.trial.id not in complete or not all(n_test.values()):
-        return None
-    rows = [scores_by_task(evaluation, weights) for evaluation in complete.values()]
-    scores = [[row[name] for row in rows] for name in weights]
-    place = list(complete).index(winner.trial.id)
-    validated = groups_by_task(complete[winner.trial.id], weights, store.groups())
-    tested = {
-        name: Groups.of(item.group for item in items if len(weights) == 1 or item.task == name)
-        for name in weights
-    }
-    groups = [SplitGroups(validation=validated[name], test=tested[name]) for name in weights]
-    shares = list(weights.values())
-    return predict_weighted_winner(scores, place, list(n_test.values()), shares, groups=groups)
