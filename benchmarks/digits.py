@@ -257,9 +257,8 @@ def percent(value: object) -> str:
 
 def plot(runs: Sequence[Run], path: Path) -> None:
     """Mean test accuracy along the way, with the range of the seeds."""
-    from kingyo.charts import Chart
+    from kingyo.charts import SERIES, Chart, field, layer, layers, legend_of, rows, scale
     from kingyo.charts.draw import png
-    from kingyo.charts.marks import SERIES, field, layer, layers, legend_of, rows, scale
 
     shown: list[dict[str, object]] = []
     for name in dict.fromkeys(each.algorithm for each in runs):

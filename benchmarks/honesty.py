@@ -22,7 +22,7 @@ import torch
 from searching.zoo import DEMO, SETTINGS, run_data
 
 from kingyo.evolution.types import ignore_events
-from kingyo.results.summarize import summarize
+from kingyo.results.summary import summarize
 from kingyo.run.begin import begin
 from kingyo.run.config import parse_config
 from kingyo.run.resume import journey_of

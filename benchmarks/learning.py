@@ -35,7 +35,7 @@ from searching.tables import interval
 from seeds import kingyo, points, print_row
 
 from kingyo.evolution import BASELINES
-from kingyo.results.summarize import summarize
+from kingyo.results.summary import summarize
 from kingyo.run.adapters import read_training
 from kingyo.stats import Groups, paired_difference
 from kingyo.store import RunStore

@@ -1,8 +1,8 @@
-"""Write the tables of keys in these pages, from the docstrings and the defaults of the classes of settings.
+"""Write the lists of keys in these pages, from the docstrings and the defaults of the classes of settings.
 
     python docs/tables.py
 
-A page marks a table with ``<!-- keys: MODULE:CLASS -->``. Words after the class select some of its keys.
+A page marks a list with ``<!-- keys: MODULE:CLASS -->``. Words after the class select some of its keys.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from kingyo.strategies.presets import PRESETS
 
 DOCS = Path(__file__).parent
-TABLE = re.compile(r"(<!-- keys: (\S+?):(\w+)((?: \w+)*) -->\n\n)(?:\|.*\n)*\n?")
+TABLE = re.compile(r"(<!-- keys: (\S+?):(\w+)((?: \w+)*) -->\n\n)(?:- .*\n)*\n?")
 PRESET_TABLE = re.compile(r"(<!-- presets -->\n\n)(?:\|.*\n)*\n?")
 ATTRIBUTE = re.compile(r"^    (\w+): (.+(?:\n {8}.+)*)", re.MULTILINE)
 DEFAULT = re.compile(r" ?Default: (.+)\.$")
@@ -32,12 +32,12 @@ def with_tables(page: str) -> str:
     def table(match: re.Match[str]) -> str:
         settings = getattr(importlib.import_module(match[2]), match[3])
         (section,) = {page[: match.start()].rpartition("\n#")[2].partition("\n")[0].strip("# ")}
-        rows = ["| key | meaning | default |", "|---|---|---|"]
+        rows: list[str] = []
         for name, meaning, default in keys(settings):
             title = next((each for each in titles if each in (name, f"{section}.{name}")), None)
             shown = f"[`{name}`](#{title.replace('.', '')})" if title not in (None, section) else f"`{name}`"
             if not match[4] or name in match[4].split():
-                rows.append(f"| {shown} | {meaning} | {default} |")
+                rows.append(f"- {shown} ({default}): {meaning}")
         return match[1] + "\n".join([*rows, "", ""])
 
     return PRESET_TABLE.sub(lambda match: match[1] + "\n".join([*presets(), "", ""]), TABLE.sub(table, page))
@@ -45,36 +45,15 @@ def with_tables(page: str) -> str:
 
 def presets() -> Iterator[str]:
     """Yield the lines of the table of presets."""
-    yield from ("| preset | strategy | items | what is searched |", "|---|---|---|---|")
+    yield from ("| preset | strategy | items | method, groups |", "|---|---|---|---|")
     for name, preset in PRESETS.items():
-        settings = ", ".join(
-            f"{key} {_plain(value)}" for key, value in preset.settings.items() if value is not None
-        )
-        strategy = f"`{preset.strategy}`" + (f": {settings}" if settings else "")
         most = str(preset.screen.get("items", "all"))
         items = f"{preset.fewest_items} to {most}" if preset.fewest_items else most
-        paths = ", ".join(f"{key} {_plain(value)}" for key, value in preset.paths.items())
-        searched = f"paths{': ' if paths else ''}{paths}" if preset.space == "dataflow" else "any"
+        searched = "paths" if preset.space == "dataflow" else "any"
         if preset.merge is not None:
-            ranges = ", ".join(
-                f"{key} {low:g} to {high:g}" for key, (low, high) in preset.merge.bounds.items()
-            )
-            searched = f"`{preset.merge.method}`, groups `{preset.merge.groups}`, {ranges}"
-            if preset.merge.lora is not None:
-                low, high, start = preset.merge.lora
-                searched += f"; base with a LoRA: {low:g} to {high:g}, start {start:g}"
+            searched = f"`{preset.merge.method}`, `{preset.merge.groups}`"
         searched += f"; then paths by `{preset.path_preset}`" if preset.path_preset else ""
-        yield f"| `{name}` | {strategy} | {items} | {searched} |"
-
-
-def _plain(value: object) -> str:
-    return (
-        str(value).lower()
-        if isinstance(value, bool)
-        else f"{value:.3g}"
-        if isinstance(value, float)
-        else str(value)
-    )
+        yield f"| `{name}` | `{preset.strategy}` | {items} | {searched} |"
 
 
 def keys(settings: type[object]) -> Iterator[tuple[str, str, str]]:

@@ -22,7 +22,7 @@ from kingyo.cli.mergekit_flags import MERGE
 from kingyo.engine import Sources, compute, open_sources, plan, rooted, to_folder
 from kingyo.models.kinds import MODEL_KINDS
 from kingyo.recipe import Recipe, Source, load_recipes
-from kingyo.results.summarize import summarize
+from kingyo.results.summary import summarize
 from kingyo.run.config import parse_config
 from kingyo.run.preflight import check
 from kingyo.run.run import Run
@@ -35,7 +35,7 @@ from kingyo.tasks.graders import build_graders
 from kingyo.tasks.graders.grader import GRADERS
 from kingyo.testing.tasks import ScriptedModel
 from kingyo.types import Item
-from kingyo.views.score_advice import uninformative_scores
+from kingyo.views.advice import uninformative_scores
 from tests.cli.forked import run_forked
 from tests.models_on_disk import llama
 from tests.tasks.pictures import picture

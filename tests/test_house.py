@@ -124,21 +124,23 @@ def test_no_circle_inside_a_room() -> None:
 
 def test_the_architecture_page_names_files_that_exist() -> None:
     page = (TESTS.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
-    rows = re.findall(r"(?m)^\| ((?:`[a-z_]+/`)) \| (.+) \|$", page)
-    names = [(cell.strip("`/"), name) for cell, files in rows for name in re.findall(r"`([a-z_]+)/?`", files)]
+    rows = re.findall(r"(?m)^\| ((?:`[a-z_]+/?` )+)\| (.+) \|$", page)
+    names = [(cell, name) for cell, files in rows for name in re.findall(r"`([a-z_]+)/?`", files)]
+
+    def exists(folder: Path, name: str) -> bool:
+        return (folder / f"{name}.py").is_file() or (folder / name).is_dir()
+
     gone = [
-        (folder, name)
-        for folder, name in names
-        if name not in {"budget", "describe"}
-        and not (PACKAGE / folder / f"{name}.py").is_file()
-        and not (PACKAGE / folder / name).is_dir()
-        and not (PACKAGE / folder / "preflight" / f"{name}.py").is_file()
+        (cell, name)
+        for cell, name in names
+        if name != "describe"
+        and not any(exists(PACKAGE / each, name) for each in re.findall(r"`([a-z_]+)/`", cell))
     ]
-    assert len(names) > 100 and gone == []
+    assert len(names) > 60 and gone == []
 
 
 # Sizes only fall: lower a number when a change makes room.
-LINES, FILES, ROOMS, CLI_LINES, TEST_LINES, DOC_WORDS = 70_400, 407, 33, 5_600, 56_100, 50_300
+LINES, FILES, ROOMS, CLI_LINES, TEST_LINES, DOC_WORDS = 69_700, 390, 33, 5_300, 55_900, 40_000
 
 
 def test_the_house_does_not_grow() -> None:

@@ -27,8 +27,7 @@ from kingyo.evolution.search import run_search
 from kingyo.evolution.search_log import SearchLog
 from kingyo.evolution.types import BASELINES, MAIN
 from kingyo.recipe import Recipe
-from kingyo.results.summarize import summarize
-from kingyo.results.summary import RunSummary
+from kingyo.results.summary import RunSummary, summarize
 from kingyo.run.config import RunConfig, parse_config
 from kingyo.run.learning import BATCH_SIZE, FEWEST_STEPS, PASSES, Allowance, Descent, descend
 from kingyo.run.searches import baseline_recipes, searches

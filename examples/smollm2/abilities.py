@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from kingyo.results.summarize import summarize
+from kingyo.results.summary import summarize
 from kingyo.store import RunStore
 from kingyo.types import Item
 

@@ -15,7 +15,7 @@ from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, MAIN, RACED, Event, ignore_events
 from kingyo.evolution.trial_recipes import new_trial
 from kingyo.recipe import Recipe, Source
-from kingyo.results.summarize import summarize
+from kingyo.results.summary import summarize
 from kingyo.run.adapters import AdapterSetting, Training
 from kingyo.run.config import TRAINED
 from kingyo.run.extensions import TUNABLE

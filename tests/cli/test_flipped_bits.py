@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.results.summarize import summarize
+from kingyo.results.summary import summarize
 from kingyo.store import DATABASE, RunStore
 from kingyo.views.search_advice import advise
 from tests.cli.conftest import World, interrupted

@@ -209,11 +209,11 @@ def test_wrong_references_are_found_before_a_run(
 
 
 def test_a_large_judge_is_not_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from kingyo.export import grader_files
+    from kingyo.export import task_files
 
-    monkeypatch.setattr(grader_files, "MOST_COPIED", 1000)
+    monkeypatch.setattr(task_files, "MOST_COPIED", 1000)
     clip(tmp_path / "judges/net")
-    files = grader_files.GraderFiles(tmp_path, tmp_path / "out")
+    files = task_files.GraderFiles(tmp_path, tmp_path / "out")
     assert files.place("judges/net") == "../judges/net" and files.files == {}
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()

@@ -16,7 +16,7 @@ from kingyo.evolution import BASELINES, MAIN
 from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.kernels.statistics_cache import TensorStats
 from kingyo.models.language_model import LiveModel
-from kingyo.results.summarize import summarize
+from kingyo.results.summary import summarize
 from kingyo.run.run import Run
 from kingyo.run.worker import merger_of
 from kingyo.store import RunStore

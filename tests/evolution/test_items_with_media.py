@@ -14,7 +14,7 @@ from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES
 from kingyo.export import export
 from kingyo.export.task_files import SPLIT
-from kingyo.results.summarize import summarize
+from kingyo.results.summary import summarize
 from kingyo.run.begin import begin
 from kingyo.run.config import parse_config
 from kingyo.run.open_task import open_task

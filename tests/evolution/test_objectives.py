@@ -15,7 +15,7 @@ from kingyo.evolution.scorer import Scorer
 from kingyo.evolution.screens import ScreenSettings
 from kingyo.methods import METHODS
 from kingyo.recipe import Recipe, Source
-from kingyo.results.summarize import summarize
+from kingyo.results.summary import summarize
 from kingyo.runners import LocalRunner
 from kingyo.space.recipe_objectives import closeness, few_sources, require_closeness
 from kingyo.store import RunStore

@@ -13,8 +13,7 @@ import pytest
 
 from kingyo.evolution import BASELINES, MAIN, Limits, Objectives, fixed, objectives_as_facts
 from kingyo.recipe import Recipe
-from kingyo.results.summarize import summarize
-from kingyo.results.summary import RunSummary
+from kingyo.results.summary import RunSummary, summarize
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Genome, Item, Split
 from kingyo.views.statements import ahead_on_test, better_than_bred, how_picked

@@ -13,7 +13,7 @@ import pytest
 from kingyo.errors import KingyoError
 from kingyo.evolution import MAIN, Journey, Limits, Search, fixed
 from kingyo.recipe import Recipe
-from kingyo.results.summarize import summarize
+from kingyo.results.summary import summarize
 from kingyo.runners import LocalRunner
 from kingyo.store import RunStore
 from kingyo.strategies import STRATEGIES, build

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kingyo.evolution import BASELINES, MAIN, Journey, Limits, Search, fixed
 from kingyo.recipe import Recipe, Source
-from kingyo.results.summarize import summarize
+from kingyo.results.summary import summarize
 from kingyo.runners import LocalRunner
 from kingyo.store import RunStore
 from kingyo.strategies import build

@@ -18,7 +18,7 @@ from kingyo.evolution import BASELINES, MAIN, Journey, Objectives, fixed, read_f
 from kingyo.evolution.scorer import Scorer
 from kingyo.evolution.set_measures import differences, read_set_values, read_verdict
 from kingyo.recipe import Recipe
-from kingyo.results.summarize import summarize
+from kingyo.results.summary import summarize
 from kingyo.store import RunStore
 from kingyo.types import Evaluation, Item, ItemScore, Media, SetMeasure, Split
 from kingyo.views.statements import better_than_bred

@@ -12,7 +12,7 @@ import pytest
 from kingyo.cli.tables import print_summary
 from kingyo.evolution import BASELINES, MAIN
 from kingyo.evolution.set_measures import read_set_values
-from kingyo.results.summarize import summarize
+from kingyo.results.summary import summarize
 from kingyo.stats.half_samples import half_sample_bounds
 from kingyo.store import RunStore
 from kingyo.types import Item, ItemScore

@@ -23,7 +23,7 @@ from kingyo.export import choose, export, recipe_of
 from kingyo.export.task_files import write_tasks
 from kingyo.models.language_model import LiveModel
 from kingyo.recipe import Recipe, load_recipe
-from kingyo.results.summarize import summarize
+from kingyo.results.summary import summarize
 from kingyo.run.config import parse_config
 from kingyo.run.open_task import open_task
 from kingyo.run.provenance import user_code

@@ -41,7 +41,7 @@ def test_a_method_with_varying_bits_declares_it() -> None:
     assert by_library == {"slerp", "nuslerp", "karcher", "arcee_fusion"}
     by_threads = {name for name, where in declared.items() if where == "with the same number of threads"}
     assert by_threads == {"tsv", "iso_c", "iso_cts", "singular_bands"}
-    assert page().count("guaranteed only on the same machine") == len(by_library | by_threads)
+    assert page().count("Bit-identical only on the same machine") == len(by_library | by_threads)
 
 
 def test_words() -> None:

@@ -13,7 +13,7 @@ from kingyo.errors import KingyoError
 from kingyo.rating.pairs import Pair, PairChooser, read_models, require_models
 from kingyo.rating.results import read_ratings
 from kingyo.rating.tables import rating_note, rating_table
-from kingyo.results.summarize import summarize
+from kingyo.results.summary import summarize
 from kingyo.stats import interval
 from kingyo.store import RunStore
 from kingyo.store.choices import CHOICES, ChoiceLog, Verdict, read_choices

@@ -15,8 +15,8 @@ pytest.importorskip("vl_convert", reason="charts are compiled by vl-convert")
 
 import vl_convert
 
+from kingyo.charts import DARK, LIGHT, resolve_variables
 from kingyo.charts.draw import full_spec
-from kingyo.charts.marks import DARK, LIGHT, resolve_variables
 from kingyo.evolution import MAIN
 from kingyo.results.genes import Gene, Matrix
 from kingyo.stats import Interval

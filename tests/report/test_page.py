@@ -16,13 +16,13 @@ pytest.importorskip("vl_convert", reason="the report needs kingyo[report]")
 
 
 from kingyo.errors import KingyoError
-from kingyo.results.summarize import summarize
-from kingyo.results.unit import SHARES, percent
+from kingyo.results.summary import summarize
+from kingyo.results.trials import SHARES, percent
 from kingyo.store import RunStore
 from kingyo.views.page import write_report
-from kingyo.views.places import without_places
 from kingyo.views.run_data import read_run_data
 from kingyo.views.statements import ahead_on_test, beside_baselines, better_than_bred, headline
+from kingyo.views.view import without_places
 from tests.report.conftest import SHAPES
 from tests.report.made_up_run import ATTACK
 from tests.report.reader import Reader, plain, rendered

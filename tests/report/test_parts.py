@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kingyo.results.comparisons import PairedComparison
 from kingyo.results.genes import importance, read_matrices
-from kingyo.results.unit import SHARES, Unit, p_text, sizes
+from kingyo.results.model_result import PairedComparison
+from kingyo.results.trials import SHARES, Unit, p_text, sizes
 from kingyo.stats import Interval
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import Genome, Media, Trial

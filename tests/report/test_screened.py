@@ -11,7 +11,7 @@ import pytest
 from kingyo.cli.tables import print_summary
 from kingyo.cli.trials import print_trial, read_trial
 from kingyo.evolution import MAIN
-from kingyo.results.summarize import summarize
+from kingyo.results.summary import summarize
 from kingyo.views.page import write_report
 from kingyo.views.run_data import read_run_data
 from kingyo.views.run_view import page_view, summary_view

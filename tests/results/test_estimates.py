@@ -15,8 +15,8 @@ from kingyo.evolution.trial_recipes import new_trial, read_recipe
 from kingyo.recipe import Recipe, Source
 from kingyo.results.estimates import estimate, raw_means
 from kingyo.results.model_result import read_model_result
-from kingyo.results.summarize import summarize
-from kingyo.results.unit import SHARES
+from kingyo.results.summary import summarize
+from kingyo.results.trials import SHARES
 from kingyo.store import RunStore
 from kingyo.types import Evaluation, Item, ItemScore, Trial
 from kingyo.views.statements import estimated_on_fit

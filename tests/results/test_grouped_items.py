@@ -18,7 +18,7 @@ from kingyo.evolution.race import Race
 from kingyo.evolution.scorer import Scorer
 from kingyo.evolution.screens import Rounds, Screen, ScreenSettings
 from kingyo.irt import Responses
-from kingyo.results.summarize import summarize
+from kingyo.results.summary import summarize
 from kingyo.store import RunStore
 from kingyo.strategies.gain_model import paired_gain
 from kingyo.types import Evaluation, Item, ItemScore, Split

@@ -8,8 +8,8 @@ from kingyo.evolution import MAIN
 from kingyo.evolution.trial_recipes import new_trial
 from kingyo.recipe import Recipe, Source
 from kingyo.results.genes import family_of, means_by_family
-from kingyo.results.learning import Learning, describe_lesson, read_learning
-from kingyo.results.summarize import summarize
+from kingyo.results.summary import summarize
+from kingyo.results.tuning import Learning, describe_lesson, read_learning
 from kingyo.run.learnable import LEARNS
 from kingyo.run.learning import NO_LESSON
 from kingyo.store import RunStore

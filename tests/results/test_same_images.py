@@ -10,8 +10,7 @@ import pytest
 from kingyo.evolution import BASELINES, Objectives, objectives_as_facts
 from kingyo.evolution.trial_recipes import new_trial
 from kingyo.recipe import Recipe, Source
-from kingyo.results.comparisons import compare_on_test
-from kingyo.results.model_result import read_model_result
+from kingyo.results.model_result import compare_on_test, read_model_result
 from kingyo.store import RunStore
 from kingyo.types import Evaluation, Item, ItemScore, Media, Trial
 

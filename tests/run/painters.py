@@ -68,6 +68,9 @@ class Painter:
         assert (path.parent / "scheduler" / "scheduler_config.json").is_file()
         return []
 
+    def pipeline_files(self, path, options):
+        return {}
+
     def memory(self, path, config, load):
         return None
 

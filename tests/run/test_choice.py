@@ -12,8 +12,7 @@ import pytest
 from kingyo.errors import KingyoError
 from kingyo.evolution import BASELINES, MAIN, Event, ignore_events
 from kingyo.evolution.trial_recipes import read_recipe
-from kingyo.results.choice import choice_statements, next_gain
-from kingyo.results.summarize import summarize
+from kingyo.results.summary import summarize
 from kingyo.run import resume
 from kingyo.run.begin import make_choice
 from kingyo.run.choice import ChoiceStage, step_text
@@ -23,6 +22,7 @@ from kingyo.run.run import Run
 from kingyo.store import RunStore
 from kingyo.strategies.gain_model import Gain
 from kingyo.types import ItemScore
+from kingyo.views.choice import choice_statements, next_gain
 from kingyo.views.page import render_page
 from kingyo.views.run_data import read_run_data
 from kingyo.views.run_view import page_view

@@ -19,7 +19,7 @@ import pytest
 from kingyo.errors import KingyoError
 from kingyo.evolution import MAIN, fixed
 from kingyo.recipe import Recipe
-from kingyo.results.summarize import summarize
+from kingyo.results.summary import summarize
 from kingyo.run import provenance
 from kingyo.run.config import RunConfig, parse_config
 from kingyo.run.extensions import EXTENSIONS, extend, undo_extension, undo_if_unused, with_extensions

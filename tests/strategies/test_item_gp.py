@@ -124,7 +124,7 @@ def best_found(strategy: Strategy, world: World, rng: np.random.Generator, *, as
     for _ in range(asks):
         trials = strategy.ask(3)
         truth = [world(trial) for trial in trials]
-        items = sorted(map(int, rng.choice(len(truth[0].scores), met, replace=False)))
+        items = sorted(map(int, rng.choice(len(truth[0].items), met, replace=False)))
         strategy.tell([world(trial, items) for trial in trials])
         best = max(best, *(outcome.score or 0.0 for outcome in truth))
     return best

@@ -15,8 +15,9 @@ from kingyo.checkpoints import open_checkpoint as open_model
 from kingyo.engine import MergeOptions, rooted
 from kingyo.engine.book import PlannedOutput
 from kingyo.engine.preflight import Preflight, check_merge
-from kingyo.engine.write import write
+from kingyo.engine.write import Loader, write
 from kingyo.io.units import parse_size
+from kingyo.models.kinds import known_kind
 from kingyo.recipe import NamedRecipe, Recipe, RecipeBook
 from kingyo.recipe import load_recipe as read_recipe
 
@@ -106,7 +107,7 @@ class ModelWriting:
 
     def run(self) -> None:
         begun = time.monotonic()
-        write(self._preflight, self._output, self)
+        write(self._preflight, self._output, self, loader=loader_of(self._output))
         self.seconds = time.monotonic() - begun
 
     def start(self, n_bytes: int) -> None:
@@ -142,3 +143,10 @@ def load_recipe(path: AnyPath) -> Recipe:
     """Read a recipe from a file with one. Relative paths of local models become absolute."""
     file = as_path("path", path)
     return rooted(read_recipe(file), file.parent.resolve())
+
+
+def loader_of(output: PlannedOutput) -> Loader | None:
+    """Return what loads an output, or None if no kind takes the model."""
+    like = output.plan.like
+    kind = known_kind(like.config, like.pipeline_index)
+    return None if kind is None else Loader(kind.card.library, kind.card.auto_class, kind.card.pipeline_tag)

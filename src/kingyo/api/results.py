@@ -13,8 +13,8 @@ from typing import Any, Self, cast
 from kingyo.api.options import AnyPath, as_path, checked, takes
 from kingyo.errors import KingyoError
 from kingyo.io.units import counted, percent
-from kingyo.results.summarize import summarize as summarize_store
 from kingyo.results.summary import RunSummary
+from kingyo.results.summary import summarize as summarize_store
 from kingyo.results.trials import row_title
 from kingyo.run.config import RunConfig
 from kingyo.run.seed_runs import require_one_run

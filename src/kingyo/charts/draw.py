@@ -14,8 +14,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from kingyo.charts import Chart, Datasets, Spec
-from kingyo.charts.marks import DARK, LIGHT, resolve_variables, variables
+from kingyo.charts import DARK, LIGHT, Chart, Datasets, Spec, resolve_variables, variables
 
 if TYPE_CHECKING:
     from jinja2 import Environment

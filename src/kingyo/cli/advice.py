@@ -10,8 +10,7 @@ from kingyo.evolution import MAIN, Event
 from kingyo.run.config import WEIGHT_SEARCH
 from kingyo.run.provenance import other_versions
 from kingyo.store import RunStore
-from kingyo.views.advice import FEW, lost_writes
-from kingyo.views.score_advice import MIN_ZEROS, truncated_baselines, uninformative_scores
+from kingyo.views.advice import FEW, MIN_ZEROS, lost_writes, truncated_baselines, uninformative_scores
 
 
 def warn_lost(store: RunStore) -> None:

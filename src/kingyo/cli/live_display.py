@@ -23,7 +23,7 @@ from kingyo.cli.run_progress import PartProgress, RunProgress, row_name
 from kingyo.dry_run import Cost, total
 from kingyo.evolution import BASELINES, Event, stored_objectives
 from kingyo.io.units import counted, percent, time_text
-from kingyo.results.unit import unit_of
+from kingyo.results.trials import unit_of
 from kingyo.run.config import TRAININGS
 from kingyo.store import NOTES, RunStore
 from kingyo.views.advice import setup_warnings

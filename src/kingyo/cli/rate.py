@@ -153,7 +153,7 @@ def _has_browser() -> bool:
 
 def _show_results(store: RunStore, *, as_json: bool) -> None:
     from kingyo.rating.results import read_ratings
-    from kingyo.results.summarize import summarize
+    from kingyo.results.summary import summarize
 
     ratings = read_ratings(store, summarize(store))
     if as_json:

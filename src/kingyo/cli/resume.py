@@ -178,7 +178,7 @@ def _apply_changes(store: RunStore, *, rescore: bool, accept_changes: bool) -> N
 def _print_tuned(store: RunStore, *, as_json: bool) -> None:
     from kingyo.cli.tables import print_some
     from kingyo.evolution import MAIN
-    from kingyo.results.summarize import summarize
+    from kingyo.results.summary import summarize
     from kingyo.run.config import TRAININGS, TUNED
 
     if as_json:

@@ -82,7 +82,7 @@ def print_run(store: RunStore, *, as_json: bool, control: str | None = None) -> 
     from kingyo.cli.advice import warn
     from kingyo.cli.tables import print_advice, print_some, print_summary
     from kingyo.rating.results import read_ratings
-    from kingyo.results.summarize import summarize
+    from kingyo.results.summary import summarize
     from kingyo.views.search_advice import advise
 
     summary = summarize(store)

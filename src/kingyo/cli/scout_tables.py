@@ -143,7 +143,7 @@ def _share(share: float | None) -> str:
 
 def print_choice(choice: ChosenSources) -> None:
     """Print the chosen sources with reasons, and the best of the others."""
-    from kingyo.results.choice import choice_statements, gain_text
+    from kingyo.views.choice import choice_statements, gain_text
 
     console = Console(highlight=False)
     table = plain_table("source", "alone", "gain when added", "in the final set", title="Chosen", n_left=1)

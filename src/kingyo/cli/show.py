@@ -150,9 +150,9 @@ def _print_choice(store: RunStore, chosen: StoredTrial, out: Path, *, is_default
     from kingyo.evolution import BASELINES, MAIN
     from kingyo.export.contact_sheet import FILE as SHEET
     from kingyo.results.model_result import MIXTURES
-    from kingyo.results.side_by_side import contact_sheet
-    from kingyo.results.summarize import summarize
+    from kingyo.results.summary import summarize
     from kingyo.results.trials import describe_trial
+    from kingyo.views.cards import contact_sheet
     from kingyo.views.statements import ahead_on_test, beside_baselines, better_than_bred
 
     is_copy = chosen.search == BASELINES and chosen.name not in MIXTURES

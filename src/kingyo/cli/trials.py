@@ -17,10 +17,9 @@ from kingyo.io.units import counted, percent
 from kingyo.results.estimates import FitEstimate, estimate
 from kingyo.results.genes import means_by_family
 from kingyo.results.layer_paths import NamedPath, read_run_layers
-from kingyo.results.learning import describe_lesson
 from kingyo.results.model_result import ModelResult, read_model_result, token_limits
-from kingyo.results.trials import describe_trial, failure_of, find_trial, reference_to
-from kingyo.results.unit import SHARES, unit_of
+from kingyo.results.trials import SHARES, describe_trial, failure_of, find_trial, reference_to, unit_of
+from kingyo.results.tuning import describe_lesson
 from kingyo.stats import interval_json
 from kingyo.store import RunStore, StoredTrial
 from kingyo.types import SPLITS, Item, ItemScore, Lesson

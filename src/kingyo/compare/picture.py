@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from kingyo.charts import Chart, Rows, Spec
-from kingyo.charts.marks import SERIES, field, layer, layers, legend_of, names, rows, tips
+from kingyo.charts import SERIES, Chart, Rows, Spec, field, layer, layers, legend_of, names, rows, tips
 from kingyo.compare.weights import CheckpointComparison, ComparisonSums, letter
 from kingyo.errors import KingyoError
 from kingyo.io.extras import require_extra

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 from kingyo import __version__
 from kingyo.checkpoints.locate import whole_pipeline
@@ -23,7 +23,6 @@ from kingyo.lineage import (
     render,
 )
 from kingyo.methods import Reproduces
-from kingyo.models.kinds import CardPart, known_kind
 
 _NOT_SCORED = "Nobody has scored it: abilities of its source models may be lost."
 
@@ -39,7 +38,18 @@ _SAME_BITS: dict[Reproduces, str] = {
 }
 
 
-def write(preflight: Preflight, output: PlannedOutput, watch: Watch | None = None) -> Path:
+class Loader(NamedTuple):
+    """The library and class that load a kind of model, and the Hub's pipeline tag."""
+
+    library: str
+    auto_class: str
+    pipeline_tag: str
+
+
+def write(
+    preflight: Preflight, output: PlannedOutput, watch: Watch | None = None, *, loader: Loader | None = None
+) -> Path:
+    """Write a checked output; ``loader`` is named on its card, and None if no kind takes the model."""
     if preflight.error is not None:
         raise preflight.error
     root, options, around = preflight.root, preflight.options, None
@@ -47,26 +57,25 @@ def write(preflight: Preflight, output: PlannedOutput, watch: Watch | None = Non
         around = whole_pipeline(output.plan.like, root, allow_pickle=options.allow_pickle)
     files = {
         "recipe.yaml": rooted_book(output.book, root, out=output.out).to_yaml(),
-        "README.md": render_card(output, pipeline=options.pipeline),
+        "README.md": render_card(output, loader, pipeline=options.pipeline),
     }
     return to_folder(output.plan, output.out, files, options, around=around, watch=watch)
 
 
-def render_card(output: PlannedOutput, *, pipeline: bool = False) -> str:
+def render_card(output: PlannedOutput, loader: Loader | None = None, *, pipeline: bool = False) -> str:
     """Return the model card of an output; ``pipeline``: the pipeline around it is written too."""
-    part = _card_part(output)
     is_diffusers = output.plan.like.stem != "model"
     front = front_matter(
         output.origins,
-        library="diffusers" if is_diffusers else part.library if part else "transformers",
-        pipeline_tag=part.pipeline_tag if part else None,
+        library="diffusers" if is_diffusers else loader.library if loader else "transformers",
+        pipeline_tag=loader.pipeline_tag if loader else None,
     )
     book = output.book.with_recipes(lambda recipe: public_recipe(recipe, output.origins))
     note = f"`kingyo merge` makes the same weights from it, {_SAME_BITS[output.reproduces]}"
     sections = {
         "Source models": models_section(output.origins, "role"),
         "Recipe": recipe_section(book.to_yaml(), note),
-        "Use": fence(_PIPELINE_CODE, "python") if pipeline else _use(output),
+        "Use": fence(_PIPELINE_CODE, "python") if pipeline else _use(output, loader),
         "Limits": bullets((_NOT_SCORED, INHERITED)),
     }
     return render(output.out.resolve().name, front, _summary(output), sections)
@@ -85,15 +94,15 @@ def _summary(output: PlannedOutput) -> str:
     return f"{what}, made by kingyo {__version__}{steps}. `{method.name}`: {cell(method.doc)}{seed}"
 
 
-def _use(output: PlannedOutput) -> str | None:
+def _use(output: PlannedOutput, loader: Loader | None) -> str | None:
     """Return code that loads the model with transformers; None for a model of another library."""
-    like, part = output.plan.like, _card_part(output)
-    if like.stem != "model" or (part is not None and part.library != "transformers"):
+    like = output.plan.like
+    if like.stem != "model" or (loader is not None and loader.library != "transformers"):
         return None
     architectures = like.config.get("architectures")
     names = map(str, cast("list[object]", architectures)) if isinstance(architectures, list) else ()
     auto_class = (
-        part.auto_class if part else next((each for each in names if each.isidentifier()), "AutoModel")
+        loader.auto_class if loader else next((each for each in names if each.isidentifier()), "AutoModel")
     )
     has_tokenizer = (like.path / "tokenizer_config.json").is_file()
     imports = ", ".join(sorted((auto_class, "AutoTokenizer") if has_tokenizer else (auto_class,)))
@@ -102,10 +111,3 @@ def _use(output: PlannedOutput) -> str | None:
         lines.append("tokenizer = AutoTokenizer.from_pretrained('.')  # this folder")
     lines.append(f"model = {auto_class}.from_pretrained('.', dtype='auto')")
     return fence("\n".join(lines), "python")
-
-
-def _card_part(output: PlannedOutput) -> CardPart | None:
-    """Return the card's part for the kind of model, or None if no kind takes the model."""
-    like = output.plan.like
-    kind = known_kind(like.config, like.pipeline_index)
-    return None if kind is None else kind.card

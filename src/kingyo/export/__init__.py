@@ -27,11 +27,9 @@ from kingyo.export.task_files import write_tasks
 from kingyo.lineage import Origin, describe
 from kingyo.models.kinds import InPipeline
 from kingyo.recipe import Recipe
-from kingyo.results.comparisons import compare_on_test
 from kingyo.results.estimates import estimate
-from kingyo.results.model_result import read_model_result
-from kingyo.results.side_by_side import contact_sheet
-from kingyo.results.summarize import summarize
+from kingyo.results.model_result import compare_on_test, read_model_result
+from kingyo.results.summary import summarize
 from kingyo.results.trials import describe_trial, failure_of, reference_to
 from kingyo.run.adapters import Training, adapter_folder, read_training
 from kingyo.run.config import TRAININGS, TUNED
@@ -40,6 +38,7 @@ from kingyo.run.provenance import other_versions, require_same
 from kingyo.run.run import Run
 from kingyo.run.setup import stored_config
 from kingyo.store import RunStore, StoredTrial
+from kingyo.views.cards import contact_sheet
 
 __all__ = ["choose", "export", "recipe_of"]
 

@@ -27,10 +27,8 @@ from kingyo.lineage import (
 )
 from kingyo.models.kinds import call_kind
 from kingyo.recipe import Recipe
-from kingyo.results.comparisons import PairedComparison
 from kingyo.results.genes import means_by_family
-from kingyo.results.model_result import MIXTURES, ModelResult
-from kingyo.results.side_by_side import ContactSheet
+from kingyo.results.model_result import MIXTURES, ModelResult, PairedComparison
 from kingyo.results.summary import RunSummary
 from kingyo.results.trials import describe_search, describe_trial, row_title
 from kingyo.run.adapters import Training
@@ -38,6 +36,7 @@ from kingyo.run.config import TUNED, WEIGHT_SEARCH
 from kingyo.run.model_kind import task_options
 from kingyo.run.run import Run
 from kingyo.tasks import TaskSpec
+from kingyo.views.cards import ContactSheet
 from kingyo.views.choice import candidates_table
 from kingyo.views.statements import HOW_FLATTERED, statements
 from kingyo.views.tables import decided_table, scores_table

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from kingyo.charts.draw import FONT
 from kingyo.lineage import cell
-from kingyo.results.side_by_side import ContactSheet, SideBySide
+from kingyo.views.cards import ContactSheet, SideBySide
 from kingyo.vision.images import read_image
 
 if TYPE_CHECKING:

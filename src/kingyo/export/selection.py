@@ -6,7 +6,7 @@ import shlex
 
 from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.evolution import BASELINES, MAIN, read_front, stored_objectives
-from kingyo.results.summarize import summarize
+from kingyo.results.summary import summarize
 from kingyo.results.trials import describe_search, find_trial
 from kingyo.run.config import TRAININGS
 from kingyo.store import RunStore, StoredTrial

@@ -24,24 +24,19 @@ _INTRODUCTION = """\
 
 <!-- Generated from the methods' declarations by `kingyo list methods --markdown > docs/methods.md`. -->
 
-θ₀ is the base, θᵢ is a source, and δᵢ = θᵢ - θ₀ is its task vector. The formulas apply to each tensor. All
-methods compute in float32 or wider and round once at the end, for any dtype of the models; mergekit computes
-mostly in the models' dtype. Sums have a fixed order and random draws come from a hash, so results are
-bit-identical on every machine and with any number of threads, except where a method states otherwise.
+θ₀ is the base, θᵢ a source, and δᵢ = θᵢ - θ₀ its task vector. The formulas apply to each tensor. All
+methods compute in float32 or wider and round once at the end; mergekit computes mostly in the models' dtype.
+Results are bit-identical on every machine and with any number of threads, except where a method states
+otherwise.
 
 A "per source" parameter may be set for one source or for all. Every value may be a gradient or have filters.
-"Searched" is the default range of a search.
+"Searched" is the default range of a search. "Differs" is about mergekit 0.1.5; differences that concern all
+methods are [with the recipes](recipes.md#where-mergekit-015-differs)."""
 
-General differences from mergekit: with `base_model`, mergekit's `linear` and `karcher` also merge the base;
-here the base is merged only if it is among the models. Unknown parameters, and parameters set for one source
-that are not "per source", are errors here; mergekit ignores them. Tensors after the layers get the last value
-of a gradient here, and the first in mergekit."""
-
-_HEAD = ("| parameter | value | default | searched | what it does |", "|---|---|---|---|---|")
 _ELSEWHERE: dict[Reproduces, str] = {
-    "on one machine": "Bit-identical results are guaranteed only on the same machine.",
-    "with the same number of threads": "Bit-identical results are guaranteed only on the same machine with "
-    "the same number of threads.",
+    "on one machine": "Bit-identical only on the same machine.",
+    "with the same number of threads": "Bit-identical only on the same machine with the same number "
+    "of threads.",
 }
 
 
@@ -123,7 +118,8 @@ def _overview() -> Iterator[str]:
     yield from (_INTRODUCTION, "", "| method | merges | when to choose it |", "|---|---|---|")
     for name in ordered():
         method, guide = METHODS.get(name), guide_of(METHODS.get(name))
-        yield f"| [`{name}`](#{name}) | {inputs(method)} | {guide.when if guide else ''} |"
+        merged = inputs(method).replace(" or more", "+")
+        yield f"| [`{name}`](#{name}) | {merged} | {guide.when if guide else ''} |"
     yield ""
 
 
@@ -136,41 +132,55 @@ def _shared() -> Iterator[str]:
 
 
 def _shared_parameters() -> list[Parameter]:
-    """Return the parameters that at least three methods describe alike, of each name the commonest."""
+    """Return the parameters that at least two methods describe alike, of each name the commonest."""
     every = {each.doc: each for name in METHODS.names() for each in METHODS.get(name).params}
     counts = Counter(each.doc for name in METHODS.names() for each in METHODS.get(name).params)
-    commonest = {every[doc].name: every[doc] for doc, n in reversed(counts.most_common()) if n > 2}
+    commonest = {every[doc].name: every[doc] for doc, n in reversed(counts.most_common()) if n > 1}
     return [each for each in every.values() if each in commonest.values()]
 
 
-def _row(each: Parameter) -> str:
+def _line(each: Parameter) -> str:
     own = "; per source" if each.per_source else ""
-    return f"| `{each.name}` | {kind(each)}{own} | {default(each)} | {searched(each)} | {each.doc} |"
+    return f"- `{each.name}`: {kind(each)}{own} ({_values(each)}). {each.doc}"
+
+
+def _values(each: Parameter) -> str:
+    """Return default and search range of a parameter, such as "1, searched 0.1 to 1"."""
+    return default(each) + ("" if each.search_low is None else f", searched {searched(each)}")
 
 
 def _section(name: str) -> Iterator[str]:
     method, guide = METHODS.get(name), guide_of(METHODS.get(name))
     earlier = ordered()[: ordered().index(name)]
     yield from (f"## {name}", "", method.doc, "")
-    twin = next((each for each in earlier if _how(METHODS.get(each)) == _how(method)), None)
-    yield from (f"{each}\n" for each in ([f"As [{twin}](#{twin})."] if twin else _how(method)))
+    how = _how(method)
+    twin = next((each for each in earlier if set(_how(METHODS.get(each))) & set(how)), None)
+    if twin:  # its paragraphs are not repeated
+        new = [each for each in how if each not in _how(METHODS.get(twin))]
+        how = [*new, f"{'Otherwise as' if new else 'As'} [{twin}](#{twin})."]
+    yield from (f"{each}\n" for each in how)
     facts = ["Uses random numbers."] if method.stochastic else []
     facts += [_ELSEWHERE[reproduces(method)]] if reproduces(method) in _ELSEWHERE else []
-    facts += [f"Source: {guide.source}."] if guide else []
+    facts += [f"Source: {_source(guide.source, earlier)}."] if guide else []
     yield from (" ".join(facts), "")
     shared = [each.doc for each in _shared_parameters()]
-    common = [
-        f"`{each.name}` ({default(each)}{'' if each.search_low is None else f', searched {searched(each)}'})"
-        for each in method.params
-        if each.doc in shared
-    ]
+    common = [f"`{each.name}` ({_values(each)})" for each in method.params if each.doc in shared]
     yield from (f"[Shared](#shared-parameters): {', '.join(common)}.", "") if common else ()
     special = [each for each in method.params if each.doc not in shared]
-    yield from (*_HEAD, *(_row(each) for each in special), "") if special else ()
+    yield from (*map(_line, special), "") if special else ()
     if guide and guide.differs:
         twin = next((each for each in earlier if _differs(each) == guide.differs), None)
-        shown = [f"- As [{twin}](#{twin})."] if twin else [f"- {each}" for each in guide.differs]
-        yield from ("Compared with mergekit 0.1.5:", "", *shown, "")
+        shown = [f"as [{twin}](#{twin})."] if twin else guide.differs
+        yield from (f"Differs: {' '.join(shown)}", "")
+
+
+def _source(source: str, earlier: list[str]) -> str:
+    """Return a source, which an earlier method may have named."""
+    for each in earlier:
+        guide = guide_of(METHODS.get(each))
+        if guide and source.startswith(guide.source):
+            return f"as [{each}](#{each}){source.removeprefix(guide.source)}"
+    return source
 
 
 def _differs(name: str) -> tuple[str, ...]:

@@ -147,14 +147,14 @@ _DARE_DIFFERS = (
     "Draws are a hash of seed, source, tensor and entry: they are the same on every machine, and a lower "
     "density keeps a subset of what a higher one keeps. The kept fraction and the norms match mergekit; the "
     "individual draws do not.",
-    "rescale_by_density, the paper's 1/density in place of the ratio of magnitudes, is not in mergekit.",
+    "rescale_by_density is not in mergekit.",
 )
 _DELLA_DIFFERS = (
     "Draws are a hash of seed, source, tensor and entry, as in dare_linear: the same on every machine.",
     "If density ± epsilon is outside [0, 1] (as with both defaults), epsilon is reduced to fit; mergekit "
     "stops with an error.",
     "Rows of one entry have the probability density; mergekit crashes on them.",
-    "rescale_by_density, the paper's 1/probability in place of the ratio of magnitudes, is not in mergekit.",
+    "rescale_by_density is not in mergekit.",
 )
 
 for _method in (

@@ -19,7 +19,7 @@ from typing import cast
 
 import numpy as np
 
-from kingyo.results.unit import MINUS
+from kingyo.results.trials import MINUS
 from kingyo.run.learnable import MEMETIC
 from kingyo.stats import Array, Interval
 from kingyo.types import Genome

@@ -12,9 +12,8 @@ from kingyo.errors import KingyoError
 from kingyo.evolution import MAIN
 from kingyo.io.units import counted
 from kingyo.results.model_result import ModelResult
-from kingyo.results.summarize import summarize
-from kingyo.results.summary import RunSummary
-from kingyo.results.unit import Unit
+from kingyo.results.summary import RunSummary, summarize
+from kingyo.results.trials import Unit
 from kingyo.run.seed_runs import PREFIX, seed_folders
 from kingyo.stats import ROUNDING, Interval, interval_json, mean_of_runs
 from kingyo.store import RunStore

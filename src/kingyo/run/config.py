@@ -88,22 +88,20 @@ class MergeConfig(StrictModel):
     """Merge method of the candidates and its searched parameters.
 
     Attributes:
-        method: a merge method, your own as ``file.py:NAME``, or a list, of which the search chooses. Default:
-            the preset's, else ``task_arithmetic``.
-        choose_sources: ``true``, or a mapping: the search also chooses which sources take part.
-        groups: which tensors share a value. Finer groups can achieve more, but need a larger budget. Default:
-            the preset's, else ``one``.
-        parameters: value of each parameter: a number or boolean is fixed, a ``{from, to, start}`` is
-            searched. At least one must be searched. Default: the method's.
+        method: a merge method, your own as ``file.py:NAME``, or a list to choose from. Default: the
+            preset's, else ``task_arithmetic``.
+        choose_sources: the search also chooses which sources take part.
+        groups: which tensors share a value. Default: the preset's, else ``one``.
+        parameters: of each parameter a fixed value, or ``{from, to, start}`` to search; at least one must be
+            searched. Default: the method's.
         sources: groups and parameters of single sources. Default: those of all.
-        dtype: type of all merged weights: ``float32``, ``float16`` or ``bfloat16``; the dry run measures
-            which is fastest. Default: the models' own.
+        dtype: of all merged weights: ``float32``, ``float16`` or ``bfloat16``. Default: the models' own.
         frame: source (or ``base``) that gives everything that is not merged. Default: the first model that
             sees, if any.
-        parts: which parts are merged, as in a recipe: ``{language: merge, vision: merge}``. Default: with a
-            frame the language part, else everything.
-        tokenizer_source: tokenizer of all merges, for models with different vocabularies: ``base``, ``union``
-            or a model. Default: vocabularies must be equal.
+        parts: which parts are merged: ``{language: merge, vision: merge}``. Default: with a frame the
+            language part, else everything.
+        tokenizer_source: for models with different vocabularies: ``base``, ``union`` or a model. Default:
+            vocabularies must be equal.
         tokenizer: the same in detail: ``source``, ``tokens``, ``pad_to_multiple_of``.
         resize: for vocabularies that differ only in size: ``pad-vocab``, ``truncate`` or ``base``. Default:
             an error.
@@ -138,25 +136,23 @@ class DataflowConfig(StrictModel):
     """Searched layer paths, with ``space: dataflow`` or ``hybrid``.
 
     Attributes:
-        frame: source that provides embeddings, final norm, head and tokenizer; the search starts at its
-            layers. Default: the first that sees, else the first; with ``hybrid`` ``merged``.
-        repetitions: how often a path may go through the list of all layers, 1 to 64; each layer has a gene
-            each time.
-        order: layers within a repetition. ``depth``: the first of each source, then the second of each
-            (relative depth, if depths differ). ``source``: one source after the other, as published.
-        scales: factors of the stream that enters a layer: ``none``, one per ``layer``, or a ``matrix`` with
-            one for each pair of a layer and the one before it.
-        max_scale: scales lie between 1 / max_scale and max_scale, at most 1024. A path whose product of
-            scales leaves 1/1024 to 1024 fails.
-        inclusion: ``binary``, or ``threshold`` for strategies of floats only: a gene from -1 to 1, and the
-            layer is included if it is positive.
-        max_hops: most layers in a path. Longer ones are thinned out evenly; with ``threshold`` they lose the
-            layers with the smallest genes.
+        frame: source that provides embeddings, final norm, head and tokenizer. Default: the first that sees,
+            else the first; with ``hybrid`` ``merged``.
+        repetitions: how often a path may go through the list of all layers, 1 to 64.
+        order: ``depth``: the first layer of each source, then the second of each. ``source``: one source
+            after the other, as published.
+        scales: factors of the stream: ``none``, one per ``layer``, or a ``matrix`` with one for each pair of
+            layers.
+        max_scale: scales lie between 1 / max_scale and max_scale, at most 1024; the product of a path must
+            stay between 1/1024 and 1024.
+        inclusion: ``binary``, or ``threshold`` for strategies of floats: a gene from -1 to 1, and the layer
+            is included if it is positive.
+        max_hops: most layers in a path; longer ones are thinned out evenly, with ``threshold`` by their
+            genes.
         seeds: start with the path of each source, the frankenmerge, and the frame without one of up to 8
-            blocks of layers, as far as the slots have room.
+            blocks of layers.
         known: recipe files with paths to start with.
-        max_size: most bytes of an exported path, such as ``4GB``. With ``max_hops`` the stricter limit
-            applies.
+        max_size: most bytes of an exported path, such as ``4GB``.
     """
 
     frame: str | None = None
@@ -177,15 +173,13 @@ class SearchConfig(StrictModel):
     Attributes:
         preset: a named starting point. Default: ``fast``; with ``space: dataflow`` ``paths``.
         strategy: a strategy, or your own as ``file.py:Name``. Default: the preset's.
-        settings: options of the strategy; ``kingyo list strategies NAME`` lists them. Default: the preset's,
-            with its strategy.
+        settings: options of the strategy, as in ``kingyo list strategies NAME``. Default: the preset's, with
+            its strategy.
         screen: which items of fit a candidate is scored on. Default: the preset's, with its strategy.
-        warm_start: tell the strategy the scores of the parents and the uniform merge, if they are points of
-            its space.
+        warm_start: tell the strategy the scores of the parents and the uniform merge.
         mode: ``generations``, or ``asynchronous``: each result is told at once, and a free worker gets the
-            next candidate; with several workers the same seed may then give another winner. Not with
-            ``screen.rule``.
-        timeout: seconds for each call of your own strategy; after that the run stops, with all scores stored.
+            next candidate. Not with ``screen.rule``.
+        timeout: seconds for each call of your own strategy; then the run stops.
     """
 
     preset: str | None = None
@@ -201,8 +195,7 @@ class FirstSearchConfig(SearchConfig):
     """Settings of the first or only search, and those of all searches of the run.
 
     Attributes:
-        reuse: copy the scores of a recipe that was already scored, at no cost. ``false`` scores every
-            candidate.
+        reuse: copy the scores of a recipe that was already scored, at no cost.
     """
 
     reuse: bool = True
@@ -256,15 +249,13 @@ class Controls(StrictModel):
     Each can also be run on the finished run.
 
     Attributes:
-        random: a random search of the same space; where the main search learns weights, of one weight per
-            source.
-        grid: a grid of one weight per source, 5 points each, fewer (down to 2) with many sources; left out if
-            2 are too many.
+        random: a random search of the same space (of one weight per source, where the main search learns).
+        grid: a grid of one weight per source, 5 points each, fewer (down to 2) with many sources.
         trained: a LoRA trained on fit: ``true`` for the time that the main search took, ``0.5`` for half of
-            it. Needs peft (``pip install -e '.[lora]'``). Default: ``0.25``, if models have at most a billion
-            parameters and the graders accept the reference answers of half of the fit items; else ``false``.
-        random_sources: the main search with other models, as ``name: model``. ``true`` draws as many as were
-            chosen, with ``sources: {scout: ...}``. Default: none.
+            it (``pip install -e '.[lora]'``). Default: ``0.25``, if models have at most a billion parameters
+            and the graders accept the reference answers of half of the fit items; else ``false``.
+        random_sources: the main search with other models, as ``name: model``; ``true`` draws as many as a
+            scout chose. Default: none.
     """
 
     random: bool = False
@@ -344,18 +335,13 @@ class RunConfig(StrictModel):
     """The content of a run.yaml.
 
     Attributes:
-        name: letters, digits, ``_``, ``.`` and ``-``; the run folder is ``runs/NAME`` unless ``--run`` names
-            one. Default: the file's name.
-        seed: the same seed gives the same search and the same draws of random methods. ``--seed`` replaces
-            it.
+        name: the run folder is ``runs/NAME`` unless ``--run`` names one. Default: the file's name.
+        seed: of the search and of random methods. ``--seed`` replaces it.
         base: the common ancestor: a folder, or ``org/name`` or ``org/name@revision`` on the Hub. ``linear``,
             ``karcher``, ``nuslerp``, ``multislerp`` and ``passthrough`` need none.
-        sources: the models to merge, as ``name: model``, or ``{scout: WHERE}``, which chooses them. Names of
-            winners and controls, such as ``bred`` and ``grid``, are reserved.
-        kind: kind of all models, such as ``image-classification``, or your own as ``file.py:NAME``. Needed if
-            none or several kinds accept the models. Default: from ``config.json``.
-        allow_pickle: read weights that exist only as pickles, by ``weights_only``. Code in a pickle never
-            runs.
+        sources: the models to merge, as ``name: model``, or ``{scout: WHERE}``, which chooses them.
+        kind: kind of all models, or your own as ``file.py:NAME``. Default: from ``config.json``.
+        allow_pickle: read weights that exist only as pickles.
         task: the domain: a mapping, a file with one, or ``{file: PATH, ...}`` with keys that replace the
             file's. Default: **required**, or ``tasks``.
         tasks: several tasks, as ``name: task``. Default: none.
@@ -367,20 +353,20 @@ class RunConfig(StrictModel):
         dataflow: the paths to search, with ``space: dataflow`` or ``hybrid``. Default: see there.
         hybrid: how both searches are combined, with ``space: hybrid``. Default: see there.
         search: how to search. Default: the preset ``fast``, or ``paths``.
-        learn: learn weights by gradient within the main search. ``true`` is an error where that is impossible
-            or the budget too small. Default: if the run can, and names neither strategy nor preset.
+        learn: learn weights by gradient within the main search. Default: if the run can, and names neither
+            strategy nor preset.
         budget: when the search ends.
         controls: what to compare with. Default: see there.
         tune: train a LoRA on the bred model after the search: ``true``, or a mapping. Default: ``false``.
         finalists: candidates that are scored on validation. Default: ``4``; with ``objectives`` ``8``.
-        batch_size: items that the model answers at once. Lower it if memory is short.
-        device: ``cpu``, ``cuda``, ``cuda:0``, ``mps``, as PyTorch names them.
-        threads: CPU threads, 1 to 1024; ``--dry-run`` measures other numbers. Default: 1 for models below 10
-            million parameters, else all cores, shared by the workers.
+        batch_size: items that the model answers at once.
+        device: as PyTorch names them: ``cpu``, ``cuda``, ``cuda:0``, ``mps``.
+        threads: CPU threads, 1 to 1024. Default: 1 for models below 10 million parameters, else all cores,
+            shared by the workers.
         runner: where candidates are evaluated: ``local``, ``processes`` or ``ray``.
-        workers: candidates that are evaluated at the same time, each with its own model.
-        timeout: seconds that a candidate may take for its items before it fails; ``local`` does not count
-            merging. Default: none; ``3600`` with a kind of task of your own.
+        workers: candidates that are evaluated at the same time.
+        timeout: seconds that a candidate may take for its items before it fails. Default: none; ``3600``
+            with a kind of task of your own.
     """
 
     name: Name = "run"

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from io import BytesIO
+from random import Random
 
 from kingyo.io.units import counted
-from kingyo.results.side_by_side import SOLVED, AnswerContrast, ContactSheet, SideBySide
-from kingyo.types import Item, ItemScore, Media
+from kingyo.results.model_result import MIXTURES, ModelResult
+from kingyo.results.summary import RunSummary
+from kingyo.results.trials import row_title
+from kingyo.store import RunStore
+from kingyo.types import Evaluation, Item, ItemScore, Media
 from kingyo.views.view import Answer, Cards, ItemCard, Picture
 from kingyo.vision.images import read_image
 
@@ -95,3 +101,138 @@ def image_url(image: Media, side: int = SIDE) -> str:
 
 def _url(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{b64encode(content).decode()}"
+
+
+SOLVED = 1.0
+ROWS, EXTREMES = 8, 4
+"""Rows of a contact sheet, and of its best and worst items."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SideBySide:
+    """One item with the answers of all models.
+
+    Attributes:
+        item: item of the test split.
+        answers: name of a model -> its answer; the bred model's comes first.
+    """
+
+    item: Item
+    answers: Mapping[str, ItemScore]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContactSheet:
+    """Pictures of the same prompts and seeds by all models.
+
+    Attributes:
+        n: test items with pictures of all models.
+        models: names of the models; the bred one is first.
+        rows: items of the test split with different prompts, drawn at random.
+        best: the items on which the bred model leads its best parent by most.
+        worst: those on which it is behind by most.
+    """
+
+    n: int
+    models: tuple[str, ...]
+    rows: tuple[SideBySide, ...]
+    best: tuple[SideBySide, ...]
+    worst: tuple[SideBySide, ...]
+
+
+def contact_sheet(store: RunStore, summary: RunSummary, bred: str) -> ContactSheet | None:
+    """Return the pictures of a tested run, or None if it has none.
+
+    Args:
+        store: the run.
+        summary: summary of the same run.
+        bred: what the winner is called.
+    """
+    entries = {} if summary.winner is None else {bred: summary.winner, **summary.baselines}
+    entries |= {row_title(name): entry for name, entry in summary.controls.items()} if entries else {}
+    evaluations = test_evaluations(store, entries)
+    parents = [name for name in summary.baselines if name not in MIXTURES and name in evaluations]
+    drawn = [
+        row
+        for row in side_by_side(store.items()["test"], evaluations)
+        if row.answers and all(each.media is not None for each in row.answers.values())
+    ]
+    if bred not in evaluations or not drawn:
+        return None
+    by_lead = sorted(drawn, key=lambda row: -_lead(row, bred, parents)) if parents else []
+    return ContactSheet(
+        n=len(drawn),
+        models=tuple(evaluations),
+        rows=_random_prompts(drawn),
+        best=tuple(row for row in by_lead[:EXTREMES] if _lead(row, bred, parents) > 0),
+        worst=tuple(row for row in by_lead[::-1][:EXTREMES] if _lead(row, bred, parents) < 0),
+    )
+
+
+def test_evaluations(store: RunStore, models: Mapping[str, ModelResult]) -> dict[str, Evaluation]:
+    """Return the evaluations on test by the names of models; failed and missing ones are left out."""
+    tested = {name: store.evaluation(model.trial.id, "test") for name, model in models.items()}
+    return {name: each for name, each in tested.items() if each is not None and not each.failure}
+
+
+def side_by_side(items: Sequence[Item], evaluations: Mapping[str, Evaluation]) -> list[SideBySide]:
+    """Return the items that all models have answered, with their answers by the names of the models."""
+    scores = {
+        name: {each.item: each for each in evaluation.scores} for name, evaluation in evaluations.items()
+    }
+    return [
+        SideBySide(item=item, answers={name: by_item[item.id] for name, by_item in scores.items()})
+        for item in items
+        if all(item.id in by_item for by_item in scores.values())
+    ]
+
+
+def _random_prompts(drawn: Sequence[SideBySide]) -> tuple[SideBySide, ...]:
+    """Return rows at random, the same in every call, with different prompts where there are enough."""
+    firsts: dict[str, SideBySide] = {}
+    for row in Random(0).sample(drawn, len(drawn)):
+        firsts.setdefault(row.item.prompt, row)
+    others = [row for row in drawn if firsts[row.item.prompt] is not row]
+    return tuple([*firsts.values(), *others][:ROWS])
+
+
+def _lead(row: SideBySide, bred: str, parents: Sequence[str]) -> float:
+    return row.answers[bred].score - max(row.answers[name].score for name in parents)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerContrast:
+    """The bred model against its parents, item by item.
+
+    Attributes:
+        n: items of the test split.
+        gained: items that the bred model solves and no parent does.
+        lost: items that a parent solves and the bred model does not.
+        parents: the names of the parents.
+    """
+
+    n: int
+    gained: tuple[SideBySide, ...]
+    lost: tuple[SideBySide, ...]
+    parents: tuple[str, ...]
+
+
+def contrast(store: RunStore, summary: RunSummary, bred: str) -> AnswerContrast | None:
+    """Compare answers where the winner and all baselines were tested; None where they were not."""
+    parents = tuple(name for name in summary.baselines if name not in MIXTURES)
+    entries = {**({bred: summary.winner} if summary.winner else {}), **summary.baselines}
+    evaluations = test_evaluations(store, entries)
+    if bred not in evaluations or not parents or not all(name in evaluations for name in parents):
+        return None
+    rows = side_by_side(store.items()["test"], evaluations)
+    solved = [(row, _any_solves(row, (bred,)), _any_solves(row, parents)) for row in rows]
+    return AnswerContrast(
+        n=len(rows),
+        gained=tuple(row for row, by_bred, by_parents in solved if by_bred and not by_parents),
+        lost=tuple(row for row, by_bred, by_parents in solved if by_parents and not by_bred),
+        parents=parents,
+    )
+
+
+def _any_solves(row: SideBySide, names: Sequence[str]) -> bool:
+    return any(row.answers[name].score >= SOLVED for name in names)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 
-from kingyo.results.unit import NONE, SHARES
+from kingyo.io.units import counted, joined, percent
+from kingyo.results.trials import NONE, SHARES
 from kingyo.run.chosen import ChosenSources
+from kingyo.stats import Interval
 from kingyo.strategies.gain_model import Gain
+from kingyo.strategies.stepwise import Verdict, best_measured
 from kingyo.views.view import Cell, Row, Table
 
 MOST_OTHERS = 12
@@ -74,3 +78,83 @@ def _outcome(choice: ChosenSources, name: str) -> str:
     if gain is None:
         return "not tried"
     return "no gain is shown" if gain.interval.low <= 0 else "not chosen"
+
+
+ENDS: Mapping[Verdict, str] = {
+    "open": "The budget of the choice ended before this was decided.",
+    "cannot tell": "Whether a further source adds something cannot be told from these items.",
+    "enough": "No further source adds enough.",
+    "full": "The limits allow no further source.",
+    "all": "No other candidate is left.",
+}
+"""Verdict -> what to say about it."""
+
+
+def gain_text(gain: Gain) -> str:
+    """Return a gain in points with its interval, such as ``+12 points [+5, +19]``."""
+    low, high = gain.interval.low, gain.interval.high
+    return f"{100 * gain.mean:+.0f} points [{100 * low:+.0f}, {100 * high:+.0f}]"
+
+
+def choice_statements(choice: ChosenSources) -> Iterator[str]:
+    """Yield the sentences on a choice, the most important first."""
+    n, answers = counted(len(choice.sources), "candidate"), counted(choice.item_evaluations, "answer")
+    chosen = f"{len(choice.chosen)} of {n} {'was' if len(choice.chosen) == 1 else 'were'} chosen as sources"
+    yield f"{chosen}, by {answers} to fit items in {choice.minutes:.1f} minutes."
+    if choice.score is not None:
+        merge = "Their plain merge" if choice.chosen else "The base alone"
+        yield f"{merge} solves {_score_text(choice.score)} of fit."
+    if choice.is_trimmed:
+        weights = [weight for row in choice.weights.values() for weight in row]
+        n_spans = len(weights) // len(choice.weights)
+        yield (
+            f"This merge leaves out {weights.count(0.0)} of {len(weights)} parts, which change little; "
+            f"a part is one source in one of {n_spans} spans of layers."
+        )
+    if choice.contributions:
+        yield _doubts(choice)
+    added = [choice.sources[step.added] for step in choice.steps if step.added is not None]
+    if dropped := [name for name in added if name not in choice.chosen]:
+        yield f"Added, and dropped again: {', '.join(dropped)}."
+    if (after := next_gain(choice)) is not None:
+        whole = "others" if choice.chosen else "candidates"
+        yield f"Of the {whole}, '{after[0]}' is nearest to being added: {gain_text(after[1])}."
+    yield ENDS[choice.verdict]
+    yield _predictions(choice)
+    for name, reason in choice.failed.items():
+        yield f"{name} cannot be scored: {reason}"
+
+
+def next_gain(choice: ChosenSources) -> tuple[str, Gain] | None:
+    """Return the best of the sources that were not added at the end, and its gain."""
+    last = choice.steps[-1] if choice.steps else None
+    if last is None or last.added is not None or not last.gains:
+        return None
+    best = best_measured(last.gains)
+    return choice.sources[best], last.gains[best]
+
+
+def _score_text(score: Interval) -> str:
+    low, high = 100 * score.low, 100 * score.high
+    return f"{percent(score.score)} [{low:.0f}, {high:.0f}] of {score.items}"
+
+
+def _doubts(choice: ChosenSources) -> str:
+    """Say which chosen sources may not help."""
+    gains = choice.contributions
+    unsure = [f"'{name}'" for name in choice.chosen if name in gains and gains[name].interval.low <= 0]
+    if not unsure:
+        return "Each of them helps: the merge is worse without it."
+    n_sure = len(gains) - len(unsure)
+    others = {0: "", 1: "; the other one helps"}.get(n_sure, f"; each of the other {n_sure} helps")
+    return f"The merge may do as well without {joined(unsure, last='or')}{others}."
+
+
+def _predictions(choice: ChosenSources) -> str:
+    """Say how well gains were predicted."""
+    found = choice.correlation
+    if found is None:
+        return "Too few gains were predicted to say how good predictions are."
+    rank = f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
+    text = f"The rank correlation of predicted and measured gains is {rank} ({counted(found.n, 'gain')})"
+    return f"{text}." if found.low > 0 else f"{text}: predictions may not have helped to find sources faster."

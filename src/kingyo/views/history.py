@@ -11,13 +11,13 @@ from functools import cached_property
 from kingyo.evolution import BASELINES, stored_objectives
 from kingyo.io.units import counted
 from kingyo.results.estimates import raw_means
-from kingyo.results.learning import describe_lesson
 from kingyo.results.model_result import read_model_result
-from kingyo.results.unit import SHARES, Unit, percent, unit_of
+from kingyo.results.trials import SHARES, Unit, percent, unit_of
+from kingyo.results.tuning import describe_lesson
 from kingyo.stats import Interval
 from kingyo.store import EvaluationRow, RunStore, StoredTrial
 from kingyo.types import Genome
-from kingyo.views.places import without_places
+from kingyo.views.view import without_places
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,12 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from kingyo.charts import Chart, Rows, Spec
-from kingyo.charts.marks import (
+from kingyo.charts import (
     ACCENT,
     GREY,
     INK,
     SOURCES,
+    Chart,
+    Rows,
+    Spec,
     field,
     layer,
     layers,

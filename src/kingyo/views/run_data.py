@@ -14,18 +14,17 @@ from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.rating.results import SplitRating, read_ratings
 from kingyo.results.genes import Gene, Matrix, read_genes, read_matrices
 from kingyo.results.model_result import ModelResult, read_model_result
-from kingyo.results.side_by_side import AnswerContrast, ContactSheet, contact_sheet, contrast
-from kingyo.results.summarize import summarize
-from kingyo.results.summary import BRED, RunSummary
+from kingyo.results.summary import BRED, RunSummary, summarize
 from kingyo.results.trials import describe_search
 from kingyo.stats import Interval
 from kingyo.store import CONFIG, RunStore
 from kingyo.types import Item, Split
 from kingyo.views.advice import Advice
+from kingyo.views.cards import AnswerContrast, ContactSheet, contact_sheet, contrast
 from kingyo.views.history import Family, SearchHistory, read_histories, trace
 from kingyo.views.path_charts import Routes, read_routes
-from kingyo.views.places import command_without_places, shown_folder, without_places
 from kingyo.views.search_advice import advise
+from kingyo.views.view import command_without_places, shown_folder, without_places
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,22 +11,19 @@ import yaml
 
 from kingyo.charts import Chart
 from kingyo.io.units import counted, joined
-from kingyo.results.choice import choice_statements
 from kingyo.results.genes import SHOWN
 from kingyo.results.summary import RunSummary
-from kingyo.results.trials import reference_to
-from kingyo.results.unit import sizes, sizes_of
+from kingyo.results.trials import reference_to, sizes, sizes_of
 from kingyo.views.cards import SHEET_SIDE, card, cards_of_contrast, cards_of_sheet, item_card
+from kingyo.views.choice import choice_statements
 from kingyo.views.history import SearchHistory
-from kingyo.views.page_tables import page_tables
 from kingyo.views.path_charts import path_chart, usage_chart
-from kingyo.views.places import without_places
 from kingyo.views.run_data import RunData
 from kingyo.views.score_charts import front_charts, gains_chart, gene_chart, importance_chart, score_chart
 from kingyo.views.statements import NOT_READ, statements, top_score
-from kingyo.views.tables import front_table, summary_tables
+from kingyo.views.tables import front_table, page_tables, summary_tables
 from kingyo.views.trial_charts import family_chart, pair_chart, progress_chart, slice_charts, trial_rows
-from kingyo.views.view import Cards, ItemCard, RunView, Section, Statement
+from kingyo.views.view import Cards, ItemCard, RunView, Section, Statement, without_places
 
 
 def summary_view(summary: RunSummary) -> RunView:

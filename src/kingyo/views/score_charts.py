@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from statistics import fmean
 
-from kingyo.charts import Chart, Rows, Spec
-from kingyo.charts.marks import (
+from kingyo.charts import (
     ACCENT,
     GREY,
     INK,
     MUTED,
+    Chart,
+    Rows,
+    Spec,
     field,
     layer,
     layers,
@@ -27,7 +29,7 @@ from kingyo.evolution.objectives import has_item_scores, is_share
 from kingyo.io.units import counted
 from kingyo.results.genes import Gene, Matrix, mean_text
 from kingyo.results.summary import BRED
-from kingyo.results.unit import MINUS, SHARES, percent
+from kingyo.results.trials import MINUS, SHARES, percent
 from kingyo.run.chosen import ChosenSources
 from kingyo.stats import Interval
 from kingyo.views.choice import last_gain, shown_candidates

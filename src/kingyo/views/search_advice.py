@@ -14,7 +14,7 @@ from kingyo.evolution import BASELINES, MAIN
 from kingyo.io.units import joined, time_text
 from kingyo.results.estimates import raw_means
 from kingyo.results.summary import RunSummary
-from kingyo.results.unit import percent
+from kingyo.results.trials import percent
 from kingyo.run.adapters import read_training
 from kingyo.run.config import TRAINED, TUNED
 from kingyo.run.extensions import TUNABLE
@@ -35,9 +35,10 @@ from kingyo.views.advice import (
     lost_writes,
     run_yaml,
     setup_warnings,
+    truncated_answers,
+    uninformative_scores,
+    winners_at_bounds,
 )
-from kingyo.views.bound_advice import winners_at_bounds
-from kingyo.views.score_advice import truncated_answers, uninformative_scores
 
 SOLVED = 0.98
 """A score on validation that leaves nothing to gain."""

@@ -7,16 +7,22 @@ from collections.abc import Iterator, Mapping
 
 from kingyo.evolution.best_of_run import Lead
 from kingyo.io.units import counted, joined
-from kingyo.results.choice import choice_statements
-from kingyo.results.comparisons import PairedComparison, gap_to_test
-from kingyo.results.model_result import MIXTURES, ModelResult
+from kingyo.results.model_result import MIXTURES, ModelResult, PairedComparison, gap_to_test
 from kingyo.results.summary import BRED, RunSummary
-from kingyo.results.trials import describe_search, describe_trial, row_title
-from kingyo.results.unit import SHARES, p_text, percent, sizes_of
+from kingyo.results.trials import (
+    SHARES,
+    describe_search,
+    describe_trial,
+    p_text,
+    percent,
+    row_title,
+    sizes_of,
+)
 from kingyo.run.config import RANDOM_SOURCES, TRAININGS, TUNED, TUNED_PARENT, WEIGHT_SEARCH
 from kingyo.stats import ROUNDING
 from kingyo.store import StoredTrial
 from kingyo.types import Split
+from kingyo.views.choice import choice_statements
 from kingyo.views.view import Statement
 
 _MOST_NAMED = 6

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from kingyo.charts import Chart, Spec
-from kingyo.charts.marks import (
+from kingyo.charts import (
     ACCENT,
     INK,
     MUTED,
+    Chart,
+    Spec,
     field,
     layer,
     layers,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from kingyo.charts import Chart, Datasets, Rows
 
@@ -174,3 +176,30 @@ class RunView:
     def matching(self, prefix: str) -> list[Chart]:
         """Return the charts whose names begin with a prefix."""
         return [chart for name, chart in self.charts.items() if name.startswith(prefix)]
+
+
+_FOLDERS = re.compile(r"(?<![\w/.~:<])/(?:[^\s/:+'\"`<>]+/)+")
+"""The folders of an absolute path, which may begin after a quote or a ``+``."""
+
+_ABOVE = re.compile(r"(?<![\w./])(?:\.\./){2,}(?:[^\s/'\"`]+/)*")
+"""The folders of a relative path that may lead through the root of the file system."""
+
+
+def shown_folder(folder: Path) -> Path:
+    """Return a folder as commands on the page name it: relative to the working directory, or its name."""
+    if not folder.is_absolute():
+        return folder
+    here = Path.cwd()
+    return folder.relative_to(here) if here in folder.parents else Path(folder.name)
+
+
+def without_places(text: str, folder: Path) -> str:
+    """Return a text with a run's folder as it is shown, and the last parts of other absolute paths."""
+    if folder.is_absolute():
+        text = text.replace(str(folder), str(shown_folder(folder)))
+    return _FOLDERS.sub("…/", text)
+
+
+def command_without_places(text: str, folder: Path) -> str:
+    """Return the same for a text with commands, whose relative paths begin at the working directory."""
+    return _ABOVE.sub("…/", without_places(text, folder))

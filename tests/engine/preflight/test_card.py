@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
+from kingyo.api.merging import loader_of
 from kingyo.engine.preflight import check_merge
 from kingyo.engine.write import render_card, write
 from tests.checkpoints.architectures import DIFFUSERS, HAS_DIFFUSERS, build
@@ -41,9 +42,9 @@ def test_the_card_names_the_loading_class(
     checked = check_merge(*write_request(LINEAR))
     assert checked.error is None, checked.error
     (target,) = checked.outputs
-    head = ModelCard(render_card(target)).data.to_dict()
+    head = ModelCard(render_card(target, loader_of(target))).data.to_dict()
     assert head["library_name"] == library and head.get("pipeline_tag") == pipeline
-    out = write(checked, target)
+    out = write(checked, target, loader=loader_of(target))
     code = re.search(r"```python\n(.*?)\n```", (out / "README.md").read_text(), re.DOTALL)
     if library == "diffusers":
         assert code is None

@@ -60,6 +60,12 @@ def _check(name: str, candidate: object) -> None:
     ):
         received = f"{candidate.name!r:.40}, {provides!r:.80} and {candidate.card!r:.40}"
         raise _broken(name, "a str as name, classes as provides, and a CardPart as card", received)
+    for ability in ABILITIES:
+        own = set(members(ability)) - set(members(ModelKind))
+        missing = {each for each in own if not hasattr(candidate, each)}
+        if missing and missing != own:
+            has = ", ".join(sorted(own - missing))
+            raise _broken(name, f"also {', '.join(sorted(missing))} of {ability.__name__}", f"only {has}")
 
 
 MODEL_KINDS: Registry[ModelKind] = Registry(
