@@ -140,7 +140,7 @@ def test_the_architecture_page_names_files_that_exist() -> None:
 
 
 # Sizes only fall: lower a number when a change makes room.
-LINES, FILES, ROOMS, CLI_LINES, TEST_LINES, DOC_WORDS = 69_700, 390, 33, 5_300, 55_900, 40_000
+LINES, FILES, ROOMS, CLI_LINES, TEST_LINES, DOC_WORDS = 69_700, 376, 32, 5_300, 55_900, 39_900
 
 
 def test_the_house_does_not_grow() -> None:
