@@ -76,8 +76,8 @@ def _check_keys(recipe: Recipe) -> None:
         raise KingyoError("frame", expected, f"'{recipe.frame}'", remedy)
     if recipe.parameters:
         received = ", ".join(f"'{name}'" for name in recipe.parameters)
-        remedy = "Write scales in the path, beside the layers."
-        raise KingyoError("parameters", "none beside path", received, remedy)
+        expected, remedy = "no parameters in a recipe with a path", "Write scales in the path instead."
+        raise KingyoError("parameters", expected, received, remedy)
 
 
 def _check_foldable(model: Checkpoint) -> None:
