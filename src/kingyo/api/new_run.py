@@ -1,4 +1,4 @@
-"""What ``evolve`` begins: a run.yaml that was read, and checked as far as that needs no model."""
+"""A run that ``evolve`` can begin: its run.yaml is read, and checked as far as possible without models."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class NewRun:
 
     @property
     def asks_scout(self) -> bool:
-        """Whether a scout chooses the sources."""
+        """Whether the run chooses its sources among candidates."""
         return asks_scout(self.data)
 
     def with_seed(self, seed: int) -> NewRun:

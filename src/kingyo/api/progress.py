@@ -1,4 +1,4 @@
-"""How a call reports what it does."""
+"""The protocol by which calls of the API report their progress."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Unit = Literal["bytes", "items"]
 
 
 class Progress(Protocol):
-    """Sees what a call does. Several threads may call its methods; ``Silent`` ignores everything."""
+    """Receives the progress of a call. Several threads may call its methods; ``Silent`` ignores them."""
 
     def count(self, what: str, done: int, total: int, unit: Unit = "items") -> None:
         """So much is done, such as "scoring" 3 of 20 items; the first call may begin above 0."""

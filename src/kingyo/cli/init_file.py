@@ -120,7 +120,7 @@ class InitOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class RunAnswers:
-    """What the file says. Paths are relative to it; ``splits`` is a line of YAML.
+    """The content of a new run.yaml. Paths are relative to it; ``splits`` is a line of YAML.
 
     Attributes:
         options: its base, chat (None writes no line), groups (None writes them as a comment), candidates and

@@ -19,7 +19,7 @@ SILENT_FOR = 1.0  # seconds
 
 
 class Counts(Silent):
-    """Shows what ``count`` and ``say`` are told. Use it as a context manager; ``quiet`` shows nothing."""
+    """Prints counts and sentences of a call. Use it as a context manager; ``quiet`` prints nothing."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet = quiet

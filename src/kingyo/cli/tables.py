@@ -39,7 +39,7 @@ def print_advice(advice: Iterable[Advice]) -> None:
 
 
 def print_some(summary: RunSummary, controls: Collection[str], *topics: str, name: str | None = None) -> None:
-    """Print the scores of some controls beside those of the bred model, and statements.
+    """Print the scores of some controls and of the bred model, then statements.
 
     Args:
         summary: the run.
@@ -47,10 +47,8 @@ def print_some(summary: RunSummary, controls: Collection[str], *topics: str, nam
         topics: topics of the statements.
         name: a control whose comparison with the bred model is printed first.
     """
-    console, chosen = (
-        Console(highlight=False),
-        {key: each for key, each in summary.controls.items() if key in controls},
-    )
+    console = Console(highlight=False)
+    chosen = {key: each for key, each in summary.controls.items() if key in controls}
     own = replace(summary, baselines={}, controls=chosen, choice=None)
     view, whole = summary_view(own), summary_view(summary)
     _print_title(console, whole)

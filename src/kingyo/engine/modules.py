@@ -30,6 +30,7 @@ from kingyo.recipe import (
     Source,
     Values,
     cumulative,
+    selectors,
 )
 
 _WRITES = re.compile(
@@ -75,8 +76,8 @@ def _check_keys(recipe: Recipe) -> None:
         raise KingyoError("frame", expected, f"'{recipe.frame}'", remedy)
     if recipe.parameters:
         received = ", ".join(f"'{name}'" for name in recipe.parameters)
-        remedy = "Write scales in the path, beside the layers."
-        raise KingyoError("parameters", "none beside path", received, remedy)
+        expected, remedy = "no parameters in a recipe with a path", "Write scales in the path instead."
+        raise KingyoError("parameters", expected, received, remedy)
 
 
 def _check_foldable(model: Checkpoint) -> None:
@@ -190,10 +191,14 @@ class SliceMerge:
         return self.merged if self.base is None else (self.base, *self.merged)
 
     @cached_property
+    def selectors(self) -> tuple[object, ...]:
+        """The filters of all parameters, and which of them have gradients, without numbers."""
+        return tuple(selectors(level) for level in (*self.levels, *(entry.own for entry in self.merged)))
+
+    @cached_property
     def is_constant(self) -> bool:
         """Whether all tensors have equal values: no parameter has a gradient or a filter."""
-        given = (*self.levels, *(entry.own for entry in self.merged))
-        return not any(isinstance(value, tuple) for values in given for value in values.values())
+        return not any(self.selectors)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -23,6 +23,7 @@ from kingyo.recipe import (
     Values,
     Word,
     look_up,
+    selection,
 )
 from kingyo.vocabulary import Diagnostic
 
@@ -31,45 +32,47 @@ ParameterPlace = tuple[str, Values, bool, bool]
 _MAX_FILTERS = 5
 
 
-Words = tuple[tuple[Word | None, ...], ...]
-
-
-def words_of(piece: SliceMerge, method: MergeMethod, job: TensorJob) -> Words:
-    """Return the values for one tensor as written, by parameter: one, or one for each source.
+def resolve(piece: SliceMerge, method: MergeMethod, job: TensorJob) -> MethodValues:
+    """Return the checked values for one tensor, with defaults.
 
     Filters of a source's values match the tensor's name in that source; filters of shared values match its
     name in the output. The two differ where slices move layers, as in mergekit.
     """
-    named = [
-        ((entry.own, *piece.levels), read.tensor)
-        for entry, read in zip(piece.merged, job.inputs, strict=True)
-    ]
-    return tuple(
-        tuple(look_up(levels, parameter.name, name, job.depth) for levels, name in named)
-        if parameter.per_source
-        else (look_up(piece.levels, parameter.name, job.name, job.depth),)
-        for parameter in method.params
-    )
-
-
-def resolve(words: Words, piece: SliceMerge, method: MergeMethod, job: TensorJob) -> MethodValues:
-    """Return the checked values of ``words_of``, with defaults."""
     shared: dict[str, float | bool] = {}
     per_source: dict[str, tuple[float, ...]] = {}
-    for parameter, given in zip(method.params, words, strict=True):
+    for parameter in method.params:
+        name = parameter.name
         if not parameter.per_source:
-            shared[parameter.name] = _value(parameter, given[0], piece.levels, job.name, job.name)
+            shared[name] = _value(parameter, piece.levels, job.name, job.depth, job.name)
             continue
-        per_source[parameter.name] = tuple(
-            _value(parameter, word, (entry.own, *piece.levels), read.tensor, entry.reference)
-            for word, entry, read in zip(given, piece.merged, job.inputs, strict=True)
+        per_source[name] = tuple(
+            _value(parameter, (entry.own, *piece.levels), read.tensor, job.depth, entry.reference)
+            for entry, read in zip(piece.merged, job.inputs, strict=True)
         )
     return MethodValues(shared=shared, per_source=per_source)
 
 
+def selection_of(piece: SliceMerge, method: MergeMethod, job: TensorJob) -> Hashable:
+    """Return the filters that match a tensor, and its depth if there are gradients, for all parameters.
+
+    Tensors of a merge with equal selections have equal values. A selection depends on ``piece.selectors``,
+    not on the numbers.
+    """
+    return tuple(
+        tuple(
+            selection((entry.own, *piece.levels), parameter.name, read.tensor, job.depth)
+            for entry, read in zip(piece.merged, job.inputs, strict=True)
+        )
+        if parameter.per_source
+        else selection(piece.levels, parameter.name, job.name, job.depth)
+        for parameter in method.params
+    )
+
+
 def _value(
-    parameter: Parameter, word: Word | None, levels: Sequence[Values], tensor: str, where: str
+    parameter: Parameter, levels: Sequence[Values], tensor: str, depth: float, where: str
 ) -> float | bool:
+    word = look_up(levels, parameter.name, tensor, depth)
     if word is None and parameter.default is None and (filters := _filters(levels, parameter.name)):
         expected = f"a value for the tensor {tensor}: {parameter.doc}"
         received = f"none: the filters ({listed([*map(repr, filters)], _MAX_FILTERS)}) match other tensors"

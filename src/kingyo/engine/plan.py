@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from tempfile import mkdtemp
@@ -22,12 +22,11 @@ from kingyo.engine.binding import Binding, bind, binding_key
 from kingyo.engine.jobs import TensorJob, compute
 from kingyo.engine.modules import ModuleMerge, SliceKey, SliceMerge, expand_modules, path_to_slices
 from kingyo.engine.parameters import (
-    Words,
     misplaced_parameters,
     resolve,
+    selection_of,
     unmatched_filters,
     with_block_filters,
-    words_of,
 )
 from kingyo.engine.sources import Sources
 from kingyo.engine.tokenizer import align, template_files, with_vocabulary
@@ -116,6 +115,7 @@ def plan(recipe: Recipe, sources: Sources) -> Plan:
     key = binding_key(sliced, modules)
     binding, bound = _bound(sliced, modules, aligned, key)
     merges = {(each.name, at): piece for each in modules for at, piece in each.by_position.items()}
+    selections = _selections(method, merges, binding.jobs, bound, key)
     like, tokenizer_files = binding.template, None
     if vocabulary is not None:
         like, tokenizer_files = with_vocabulary(like, vocabulary)
@@ -124,7 +124,7 @@ def plan(recipe: Recipe, sources: Sources) -> Plan:
     return Plan(
         recipe=recipe,
         method=method,
-        jobs=tuple(_jobs(recipe, method, merges, binding.jobs)),
+        jobs=tuple(_jobs(recipe, method, merges, binding.jobs, selections)),
         sources=bound,
         like=like,
         vocabulary=vocabulary,
@@ -173,29 +173,65 @@ def _bound(
     return sources.once(("binding", key), compute)
 
 
+Selections = Mapping[str, Hashable]
+"""``selection_of`` the tensors whose merges have filters or gradients."""
+
+
+def _selections(
+    method: MergeMethod,
+    merges: Mapping[SliceKey, SliceMerge],
+    bound: Sequence[TensorJob],
+    sources: Sources,
+    key: Hashable,
+) -> Selections:
+    """Return selections by tensor; only once for recipes of one binding key that differ only in numbers."""
+
+    def compute() -> Selections:
+        pairs = ((merges[job.key], job) for job in bound if job.key is not None)
+        return {job.name: selection_of(piece, method, job) for piece, job in pairs if not piece.is_constant}
+
+    selectors = tuple((at, piece.selectors) for at, piece in merges.items())
+    return sources.once(("selections", key, method.params, selectors), compute)
+
+
 def _jobs(
-    recipe: Recipe, method: MergeMethod, merges: Mapping[SliceKey, SliceMerge], bound: Sequence[TensorJob]
+    recipe: Recipe,
+    method: MergeMethod,
+    merges: Mapping[SliceKey, SliceMerge],
+    bound: Sequence[TensorJob],
+    selections: Selections,
 ) -> Iterator[TensorJob]:
-    """Yield the bound jobs with method and values; equal values are checked once."""
-    known: dict[tuple[SliceKey, Words | None], MethodValues] = {}
+    """Yield the bound jobs with method and values, which are the same for tensors of equal selections."""
+    known: dict[Hashable, MethodValues] = {}
     for job in bound:
-        if "float" not in job.dtype:
-            yield job
-            continue
-        dtype = recipe.result_dtype or job.dtype
-        if job.key is None:
-            yield replace(job, dtype=dtype)
-            continue
-        piece = merges[job.key]
-        words = None if piece.is_constant else words_of(piece, method, job)
-        if (values := known.get((job.key, words))) is None:
-            values = resolve(words or words_of(piece, method, job), piece, method, job)
-            try:
-                check_together(method, values, len(piece.merged))
-            except KingyoError as error:
-                raise (error if piece.is_constant else error.placed(job.name)) from None
-            known[job.key, words] = values
-        yield replace(job, dtype=dtype, method=method, values=values, seed=recipe.seed)
+        is_floating = "float" in job.dtype
+        is_merged = is_floating and job.key is not None
+        values = job.values
+        if job.key is not None and is_merged:
+            selector = job.key, selections.get(job.name)
+            piece = merges[job.key]
+            values = known.get(selector) or known.setdefault(selector, _values(method, job, piece))
+        yield TensorJob(  # slow with `replace`: a mixture of experts has thousands of tensors
+            name=job.name,
+            shape=job.shape,
+            dtype=(recipe.result_dtype or job.dtype) if is_floating else job.dtype,
+            method=method if is_merged else None,
+            inputs=job.inputs,
+            base=job.base,
+            depth=job.depth,
+            key=job.key,
+            values=values,
+            seed=recipe.seed,
+        )
+
+
+def _values(method: MergeMethod, job: TensorJob, piece: SliceMerge) -> MethodValues:
+    values = resolve(piece, method, job)
+    try:
+        check_together(method, values, len(piece.merged))
+    except KingyoError as error:
+        raise (error if piece.is_constant else error.placed(job.name)) from None
+    return values
 
 
 @dataclass(frozen=True, kw_only=True)

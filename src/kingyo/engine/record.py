@@ -1,4 +1,4 @@
-"""What a merge will do: its plan in few lines, its needs of memory and disk, and all of it as plain data.
+"""Describe a planned merge: its tensors in a few lines, its memory and disk, and all of it as plain data.
 
 Tensors that differ only in the number of a layer are one line: a model of three hundred has about a dozen.
 Needs follow from headers alone. Bytes are exact. Memory is a formula for the largest resident size: the
@@ -34,7 +34,7 @@ _FLOAT32, _FLOAT64 = 4, 8
 
 @dataclass(frozen=True, kw_only=True)
 class MergeForecast:
-    """What a merge needs, in bytes.
+    """The disk and memory of a merge, in bytes.
 
     Attributes:
         read_bytes: size of the tensors in source files, each counted once.

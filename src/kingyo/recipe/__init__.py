@@ -32,3 +32,5 @@ from kingyo.recipe.values import Value as Value
 from kingyo.recipe.values import Values as Values
 from kingyo.recipe.values import Word as Word
 from kingyo.recipe.values import look_up as look_up
+from kingyo.recipe.values import selection as selection
+from kingyo.recipe.values import selectors as selectors

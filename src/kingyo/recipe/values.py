@@ -155,6 +155,19 @@ def look_up(levels: Iterable[Values], parameter: str, tensor: str, depth: float 
     return None
 
 
+def selectors(values: Values) -> tuple[object, ...]:
+    """Return the filters of each parameter, and which parameters have gradients, without numbers."""
+    return tuple((name, _selector(value)) for name, value in values.items() if isinstance(value, tuple))
+
+
+def selection(levels: Iterable[Values], parameter: str, tensor: str, depth: float | None) -> object:
+    """Return, for each level, the position of the filter that matches a tensor, and its depth for a gradient.
+
+    ``look_up`` returns the same value for tensors with equal selections.
+    """
+    return tuple(_selection(level.get(parameter), tensor, depth) for level in levels)
+
+
 def canonical(values: Values, where: str) -> dict[str, Value]:
     """Copy values in canonical types: integers become floats, lists become tuples."""
     return {
@@ -176,6 +189,26 @@ def _first_match(value: Value, tensor: str) -> Plain | None:
     if conditionals is None:
         return cast("Plain", value)
     return next((each.value for each in conditionals if each.matches(tensor)), None)
+
+
+def _selection(value: Value | None, tensor: str, depth: float | None) -> object:
+    conditionals = _conditionals(value)
+    if conditionals is None:
+        return depth if isinstance(value, tuple) else None
+    matching = (
+        (i, depth if isinstance(each.value, tuple) else None)
+        for i, each in enumerate(conditionals)
+        if each.matches(tensor)
+    )
+    return next(matching, None)
+
+
+def _selector(value: Value) -> object:
+    """Return the filters of a value, each with whether it has a gradient; True for a gradient alone."""
+    conditionals = _conditionals(value)
+    if conditionals is None:
+        return True
+    return tuple((each.filter, isinstance(each.value, tuple)) for each in conditionals)
 
 
 def _conditionals(value: Value | None) -> tuple[Conditional, ...] | None:
