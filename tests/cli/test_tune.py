@@ -385,6 +385,11 @@ def test_more_candidates_later_leave_the_tuned_model_as_it_is(copied: World) -> 
     ]
 
 
+def test_a_tuning_in_another_process_writes_the_same_bytes(done: World, copied: World) -> None:
+    copied.ok("tune", "runs/small", env={"PYTHONHASHSEED": "7"}, fresh=True)
+    assert digests(done.folder / "runs" / "small") == digests(copied.folder / "runs" / "small")
+
+
 def test_a_changed_bred_model_is_one_error(done: World, tmp_path: Path) -> None:
     world = World(folder=Path(shutil.copytree(done.folder, tmp_path / "world")))
     config = world.folder / "runs" / "small" / "tuned" / "bred" / "config.json"

@@ -111,6 +111,8 @@ def _write(adapted: Any, out: Path) -> None:
         if old.exists():
             shutil.rmtree(old)
     temporary.mkdir(parents=True)
+    config = adapted.active_peft_config
+    config.target_modules = sorted(config.target_modules)  # a set: its order would differ between processes
     adapted.save_pretrained(str(temporary), safe_serialization=True)
     (temporary / "README.md").unlink(missing_ok=True)  # peft's empty model card
     temporary.rename(out)
