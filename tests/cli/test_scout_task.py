@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from kingyo.run.chosen import CHOSEN
-from kingyo.run.setup import stored_config
+from kingyo.runs.chosen import CHOSEN
+from kingyo.runs.setup import stored_config
 from kingyo.store import RunStore
 from tests.cli.forked import forked, run_forked
 from tests.scout.chosen import FIT, NAMES, ZOO, write_task

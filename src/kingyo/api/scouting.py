@@ -11,14 +11,14 @@ from pathlib import Path
 
 from kingyo.api.options import AnyPath, as_path, as_reference, checked, takes
 from kingyo.api.progress import SILENT, Progress
+from kingyo.core.io.units import counted
 from kingyo.errors import KingyoError
-from kingyo.evolution import BASELINES
-from kingyo.io.units import counted
-from kingyo.run.begin import choose_again
-from kingyo.run.chosen import REQUEST
-from kingyo.run.run import Run
+from kingyo.runs.begin import choose_again
+from kingyo.runs.chosen import REQUEST
+from kingyo.runs.run import Run
 from kingyo.scout import Catalogue, Rules, catalogue, find_places, with_structures
 from kingyo.scout.for_task import MOST_BYTES, ScoutRequest, TaskCandidates
+from kingyo.search.evolution import BASELINES
 from kingyo.store import DATABASE, RunStore
 from kingyo.store.evidence import EvidenceStore
 from kingyo.tasks import build_tasks, load_splits, load_task_spec

@@ -12,8 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Literal, get_args
 
+from kingyo.core.types import Split
 from kingyo.store.database import Database, DatabaseFile
-from kingyo.types import Split
 
 CHOICES = "ratings.db"
 Verdict = Literal["left", "right", "tie", "skip"]

@@ -9,9 +9,9 @@ from typing import cast
 
 from pydantic import TypeAdapter
 
+from kingyo.core.io.files import write_bytes
+from kingyo.core.types import MEDIA, Item, Media
 from kingyo.errors import KingyoError
-from kingyo.io.files import write_bytes
-from kingyo.types import MEDIA, Item, Media
 
 _ITEM = TypeAdapter(Item)
 

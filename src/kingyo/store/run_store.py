@@ -15,13 +15,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
+from kingyo.core.io.files import put_in_place, require_short_name
+from kingyo.core.types import DATABASE, MEDIA, SPLITS, Item, Split
 from kingyo.errors import KingyoError
-from kingyo.io.files import put_in_place, require_short_name
 from kingyo.store.database import DatabaseFile
 from kingyo.store.evidence import EVIDENCE
 from kingyo.store.items import item_json, keep_media, read_item
 from kingyo.store.trial_log import TrialLog
-from kingyo.types import DATABASE, MEDIA, SPLITS, Item, Split
 
 VERSION = 8
 RUN = DatabaseFile(

@@ -13,9 +13,9 @@ from typing import Any, Generic, NamedTuple, TypeVar, cast, overload
 
 from pydantic import TypeAdapter
 
+from kingyo.core.types import Evaluation, ItemScore, Lesson, Outcome, Split, Trial
 from kingyo.store.database import Database
 from kingyo.store.items import keep_media, media_json, read_media
-from kingyo.types import Evaluation, ItemScore, Lesson, Outcome, Split, Trial
 
 T = TypeVar("T")
 
