@@ -35,7 +35,7 @@ from tests.cli.forked import run_forked
 from tests.models_on_disk import llama
 
 ENV = {**os.environ, "COLUMNS": "110", "OMP_NUM_THREADS": "1"}
-PAGE = Path(__file__).parents[3] / "docs" / "kinds.md"
+PAGE = Path(__file__).parents[2] / "docs" / "kinds.md"
 ITEMS = {
     split: [Item(id=f"{split}-{i}", prompt=f"[{i}, 1, {-i}, 2]", answer="a") for i in range(8)]
     for split in SPLITS
