@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from kingyo.checkpoints import open_checkpoint
+from kingyo.merging.checkpoints import open_checkpoint
 from kingyo.store import RunStore
 
 ROOT = Path(__file__).parent.parent

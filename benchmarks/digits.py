@@ -35,8 +35,8 @@ import numpy as np
 from cmaes import SepCMA  # pyright: ignore[reportMissingTypeStubs]
 from numpy.typing import NDArray
 
-from kingyo.strategies.m2n2 import M2N2, Breeder, Member, split_slerp
-from kingyo.types import Axis
+from kingyo.core.types import Axis
+from kingyo.search.strategies.m2n2 import M2N2, Breeder, Member, split_slerp
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -257,8 +257,8 @@ def percent(value: object) -> str:
 
 def plot(runs: Sequence[Run], path: Path) -> None:
     """Mean test accuracy along the way, with the range of the seeds."""
-    from kingyo.charts import SERIES, Chart, field, layer, layers, legend_of, rows, scale
-    from kingyo.charts.draw import png
+    from kingyo.views.charts import SERIES, Chart, field, layer, layers, legend_of, rows, scale
+    from kingyo.views.charts.draw import png
 
     shown: list[dict[str, object]] = []
     for name in dict.fromkeys(each.algorithm for each in runs):

@@ -11,15 +11,15 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from kingyo.kernels.statistics_cache import TensorStats
+from kingyo.core.types import Example, Genome, Item
+from kingyo.merging.kernels.statistics_cache import TensorStats
 from kingyo.models.kinds import load_live
-from kingyo.run.learning import BATCH_SIZE, PASSES, Descent, WeightLearner
-from kingyo.run.model_kind import load_options
-from kingyo.run.run import Run
-from kingyo.run.spaces import parameter_space
-from kingyo.runners.evaluate import InPlaceMerger, scores_of
+from kingyo.runs.learning import BATCH_SIZE, PASSES, Descent, WeightLearner
+from kingyo.runs.model_kind import load_options
+from kingyo.runs.run import Run
+from kingyo.runs.spaces import parameter_space
+from kingyo.search.runners.evaluate import InPlaceMerger, scores_of
 from kingyo.tasks import examples_of
-from kingyo.types import Example, Genome, Item
 
 STEPS, RATE = 30, 0.05
 CLOSED, ADDED = 0.35, 0.7

@@ -21,13 +21,13 @@ from pathlib import Path
 import torch
 from searching.zoo import DEMO, SETTINGS, run_data
 
-from kingyo.evolution.types import ignore_events
-from kingyo.results.summary import summarize
-from kingyo.run.begin import begin
-from kingyo.run.config import parse_config
-from kingyo.run.resume import journey_of
-from kingyo.run.run import Run
+from kingyo.runs.begin import begin
+from kingyo.runs.config import parse_config
+from kingyo.runs.resume import journey_of
+from kingyo.runs.run import Run
+from kingyo.search.evolution.types import ignore_events
 from kingyo.stats import wilson
+from kingyo.views.results.summary import summarize
 
 SPLITS = {"fit": 60, "validation": 100, "test": 300}
 BUDGET = 480  # item evaluations of a search: thirty trials of the default

@@ -33,11 +33,11 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from kingyo.engine import into, open_sources, plan
+from kingyo.core.types import ImagePrompt, Media, Written
+from kingyo.merging.engine import into, open_sources, plan
+from kingyo.merging.recipe import Recipe
 from kingyo.models.kinds import LoadOptions
 from kingyo.models.vision_language import LiveVisionLanguageModel
-from kingyo.recipe import Recipe
-from kingyo.types import ImagePrompt, Media, Written
 
 WORDS = ("<pad>", "<s>", "</s>", "<unk>", "<image>", *"abcdefghijklmnopqrstuvwxyz", "?")
 QUESTION = "w h a t i s i n t h e i m a g e ?"

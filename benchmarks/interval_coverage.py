@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from scipy.stats import bootstrap
 
-from kingyo.evolution.screens import Screen, ScreenSettings, estimate_means
-from kingyo.irt import Responses
+from kingyo.search.evolution.screens import Screen, ScreenSettings, estimate_means
 from kingyo.stats import Groups, Interval, bounded_mean, interval, paired_difference
+from kingyo.stats.irt import Responses
 from kingyo.stats.prediction import SplitGroups, predict_winner
 
 Array = NDArray[np.float64]

@@ -14,8 +14,8 @@ import random
 import statistics
 from dataclasses import asdict, dataclass
 
-from kingyo.strategies import build
-from kingyo.types import Axis, Genome, Outcome, Trial
+from kingyo.core.types import Axis, Genome, Outcome, Trial
+from kingyo.search.strategies import build
 
 
 @dataclass(frozen=True, kw_only=True)

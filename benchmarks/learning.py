@@ -34,11 +34,11 @@ from learned.domains import DOMAINS, FIT, Config
 from searching.tables import interval
 from seeds import kingyo, points, print_row
 
-from kingyo.evolution import BASELINES
-from kingyo.results.summary import summarize
-from kingyo.run.adapters import read_training
+from kingyo.runs.adapters import read_training
+from kingyo.search.evolution import BASELINES
 from kingyo.stats import Groups, paired_difference
 from kingyo.store import RunStore
+from kingyo.views.results.summary import summarize
 
 MERGEKIT: Config = {"search": {"preset": "mergekit-evolve"}}
 NO_CONTROLS = {"random": False, "grid": False, "trained": False}

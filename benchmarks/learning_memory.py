@@ -18,13 +18,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kingyo.models.kinds import load_live
-from kingyo.run.config_file import load_config
-from kingyo.run.learnable import GROUPS
-from kingyo.run.learning import BATCH_SIZE, Descent, WeightLearner
-from kingyo.run.run import Run
-from kingyo.run.worker import load_options
-from kingyo.runners.evaluate import InPlaceMerger
-from kingyo.space import ParameterSpace, innermost
+from kingyo.runs.config_file import load_config
+from kingyo.runs.learnable import GROUPS
+from kingyo.runs.learning import BATCH_SIZE, Descent, WeightLearner
+from kingyo.runs.run import Run
+from kingyo.runs.worker import load_options
+from kingyo.search.runners.evaluate import InPlaceMerger
+from kingyo.search.space import ParameterSpace, innermost
 from kingyo.tasks import examples_of
 
 STATUS = Path("/proc/self/status")

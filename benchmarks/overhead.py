@@ -23,15 +23,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kingyo.evolution import MAIN, Event, Journey, Limits, Search, fixed
-from kingyo.evolution.screens import ScreenSettings
-from kingyo.evolution.search import run_search
-from kingyo.evolution.search_log import SearchLog
-from kingyo.recipe import Recipe, Source
-from kingyo.runners import LocalRunner
+from kingyo.core.types import Axis, Evaluation, Genome, Item, ItemScore, Split
+from kingyo.merging.recipe import Recipe, Source
+from kingyo.search.evolution import MAIN, Event, Journey, Limits, Search, fixed
+from kingyo.search.evolution.screens import ScreenSettings
+from kingyo.search.evolution.search import run_search
+from kingyo.search.evolution.search_log import SearchLog
+from kingyo.search.runners import LocalRunner
+from kingyo.search.strategies import STRATEGIES, build
 from kingyo.store import RunStore
-from kingyo.strategies import STRATEGIES, build
-from kingyo.types import Axis, Evaluation, Genome, Item, ItemScore, Split
 
 SOURCES = ("ja", "math-en", "math-sym", "poem", "sort")
 AXES = tuple(Axis(name=f"weight/{name}", low=0, high=1.5) for name in SOURCES)
@@ -212,7 +212,7 @@ def print_zoo(n_items: int) -> None:
     from searching.zoo import SETTINGS as PROBLEMS
     from searching.zoo import Problem
 
-    from kingyo.strategies.genes import random_point
+    from kingyo.search.strategies.genes import random_point
 
     problem, chance = Problem(setting=PROBLEMS["five"], seed=0), Random(0)
     items = [item.id for item in problem.splits["fit"]]

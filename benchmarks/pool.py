@@ -31,9 +31,9 @@ import yaml
 from gates import GateLearner
 from seeds import kingyo, percent, points, print_row, size
 
-from kingyo.run.choice import answers_alone
-from kingyo.run.config_file import config_from_data
-from kingyo.run.run import Run
+from kingyo.runs.choice import answers_alone
+from kingyo.runs.config_file import config_from_data
+from kingyo.runs.run import Run
 from kingyo.scout.for_task import names_of
 from kingyo.stats import Groups, paired_difference
 from kingyo.store import RunStore

@@ -26,7 +26,7 @@ from searching.peers import FEVALS, PEERS
 from searching.tables import render
 from searching.zoo import SETTINGS, Problem
 
-from kingyo.types import Genome
+from kingyo.core.types import Genome
 
 CHECKPOINTS = (
     240,

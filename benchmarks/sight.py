@@ -24,12 +24,12 @@ import torch
 from PIL import Image
 from seeds import kingyo, print_row, print_test_scores
 
+from kingyo.core.types import SPLITS, Item, Media, Task
 from kingyo.models.kinds import Live, LoadOptions
-from kingyo.run.model_kind import load_checkpoint, open_alone
-from kingyo.run.open_task import open_task
-from kingyo.runners.evaluate import scores_of
+from kingyo.runs.model_kind import load_checkpoint, open_alone
+from kingyo.runs.open_task import open_task
+from kingyo.search.runners.evaluate import scores_of
 from kingyo.stats import Groups, Interval, interval
-from kingyo.types import SPLITS, Item, Media, Task
 
 GREY = (128, 128, 128)
 

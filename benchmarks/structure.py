@@ -23,8 +23,8 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from kingyo.checkpoints import Checkpoint, open_checkpoint
 from kingyo.cli import main as kingyo
+from kingyo.merging.checkpoints import Checkpoint, open_checkpoint
 
 CHUNK = 1 << 15
 """Numbers of each model at a time in the loop, as in `kingyo diff`."""

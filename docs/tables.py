@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from kingyo.strategies.presets import PRESETS
+from kingyo.search.strategies.presets import PRESETS
 
 DOCS = Path(__file__).parent
 TABLE = re.compile(r"(<!-- keys: (\S+?):(\w+)((?: \w+)*) -->\n\n)(?:- .*\n)*\n?")

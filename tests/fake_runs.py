@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from kingyo.evolution import BASELINES, MAIN, Event, Journey, Limits, Search, fixed
-from kingyo.evolution.screens import ScreenSettings
-from kingyo.recipe import Recipe, Source
-from kingyo.runners import Job, LocalRunner, Runner
-from kingyo.runners.runner import Evaluate, JobProgress, ignore_jobs
+from kingyo.core.types import Axis, Evaluation, Genome, Item, ItemScore, Split
+from kingyo.merging.recipe import Recipe, Source
+from kingyo.search.evolution import BASELINES, MAIN, Event, Journey, Limits, Search, fixed
+from kingyo.search.evolution.screens import ScreenSettings
+from kingyo.search.runners import Job, LocalRunner, Runner
+from kingyo.search.runners.runner import Evaluate, JobProgress, ignore_jobs
+from kingyo.search.strategies import build
 from kingyo.store import RunStore
-from kingyo.strategies import build
-from kingyo.types import Axis, Evaluation, Genome, Item, ItemScore, Split
 
 AXES = (Axis(name="weight/a", low=0, high=1), Axis(name="weight/b", low=0, high=1))
 

@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
 
-from kingyo.evolution import BASELINES, MAIN
-from kingyo.rating.pairs import Pair, PairChooser, RatedModel, read_models
-from kingyo.recipe import Recipe, Source
+from kingyo.core.types import Evaluation, Item, ItemScore, Media, Split, Trial
+from kingyo.merging.recipe import Recipe, Source
+from kingyo.search.evolution import BASELINES, MAIN
 from kingyo.store import RunStore, StoredTrial
 from kingyo.store.choices import ChoiceLog, StoredChoice, Verdict
-from kingyo.types import Evaluation, Item, ItemScore, Media, Split, Trial
+from kingyo.views.rating.pairs import Pair, PairChooser, RatedModel, read_models
 
 N_ITEMS: dict[Split, int] = {"fit": 6, "validation": 12, "test": 8}
 BRIGHTNESS = {"base": 40, "a": 90, "b": 60, "uniform": 110, "bred": 200, "other": 150}

@@ -9,13 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from kingyo.evolution import BASELINES, MAIN, Event, Journey, Limits, Search, fixed, ignore_events
-from kingyo.evolution.screens import ScreenSettings
-from kingyo.recipe import Recipe, Source
-from kingyo.runners import LocalRunner
-from kingyo.store import RunStore
-from kingyo.strategies import build
-from kingyo.types import (
+from kingyo.core.types import (
     Axis,
     Evaluation,
     Genome,
@@ -26,6 +20,12 @@ from kingyo.types import (
     Strategy,
     Trial,
 )
+from kingyo.merging.recipe import Recipe, Source
+from kingyo.search.evolution import BASELINES, MAIN, Event, Journey, Limits, Search, fixed, ignore_events
+from kingyo.search.evolution.screens import ScreenSettings
+from kingyo.search.runners import LocalRunner
+from kingyo.search.strategies import build
+from kingyo.store import RunStore
 
 AXES = tuple(
     Axis(name=f"weight/{who}/{place}", low=0, high=1, place=place, family=f"weight/{who}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kingyo.core.types import Item, ItemScore, Trial
 from kingyo.store import RunStore, StoredTrial
-from kingyo.types import Item, ItemScore, Trial
 
 ITEMS = tuple(Item(id=f"i{n}", prompt=f"{n}は?", answer=str(n), choices=("a", "b")) for n in range(4))
 

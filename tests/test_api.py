@@ -18,7 +18,7 @@ import yaml
 
 import kingyo
 from kingyo.api.inputs import rows_of
-from kingyo.recipe import Recipe
+from kingyo.merging.recipe import Recipe
 from tests.cli.forked import run_forked
 from tests.models_on_disk import fine_tuned, llama
 

@@ -17,25 +17,25 @@ import pytest
 import torch
 import yaml
 
-from kingyo.checkpoints import open_checkpoint
 from kingyo.cli.mergekit_flags import MERGE
-from kingyo.engine import Sources, compute, open_sources, plan, rooted, to_folder
+from kingyo.core.types import Item
+from kingyo.merging.checkpoints import open_checkpoint
+from kingyo.merging.engine import Sources, compute, open_sources, plan, rooted, to_folder
+from kingyo.merging.recipe import Recipe, Source, load_recipes
 from kingyo.models.kinds import MODEL_KINDS
-from kingyo.recipe import Recipe, Source, load_recipes
-from kingyo.results.summary import summarize
-from kingyo.run.config import parse_config
-from kingyo.run.preflight import check
-from kingyo.run.run import Run
+from kingyo.runs.config import parse_config
+from kingyo.runs.preflight import check
+from kingyo.runs.run import Run
 from kingyo.scout.candidate import REASONS
+from kingyo.search.strategies import STRATEGIES
+from kingyo.search.strategies.presets import PRESETS
 from kingyo.store import RunStore
-from kingyo.strategies import STRATEGIES
-from kingyo.strategies.presets import PRESETS
 from kingyo.tasks import build_task, load_splits, parse_task_spec
 from kingyo.tasks.graders import build_graders
 from kingyo.tasks.graders.grader import GRADERS
 from kingyo.testing.tasks import ScriptedModel
-from kingyo.types import Item
 from kingyo.views.advice import uninformative_scores
+from kingyo.views.results.summary import summarize
 from tests.cli.forked import run_forked
 from tests.models_on_disk import llama
 from tests.tasks.pictures import picture

@@ -31,7 +31,7 @@ def test_files_of_the_same_name_are_loaded_apart_and_may_postpone_annotations(tm
 def test_a_file_is_reloaded_if_it_or_an_import_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    registry: Registry[list[int]] = Registry("strategy", "kingyo.strategies", "kingyo.strategies")
+    registry: Registry[list[int]] = Registry("strategy", "kingyo.search.strategies", "kingyo.strategies")
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "behind_own.py").write_text("N = 1\n")
     (tmp_path / "own.py").write_text("from behind_own import N\nVALUE = [N]\n")
@@ -51,7 +51,7 @@ def test_an_installed_plug_in_that_does_not_import_is_named(
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: lost\nVersion: 1.0\n")
     (installed / "entry_points.txt").write_text("[kingyo.lost]\nmine = no_such_module:Mine\n")
     monkeypatch.syspath_prepend(tmp_path)
-    registry: Registry[object] = Registry("strategy", "kingyo.strategies", "kingyo.lost")
+    registry: Registry[object] = Registry("strategy", "kingyo.search.strategies", "kingyo.lost")
     assert registry.names() == ["mine"]
     with pytest.raises(KingyoError, match=r"plug-in mine \(no_such_module:Mine\).*No module named"):
         registry.get("mine")

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from kingyo.types import Item, Media
+from kingyo.core.types import Item, Media
 from tests.tiny_pipelines import clip_tokenizer
 
 WIDTH = 16

@@ -19,10 +19,10 @@ from searching.zoo import Problem
 
 from domains.landscape import Landscape
 from domains.play import Play
-from kingyo.evolution.types import BASELINE_ITEMS
-from kingyo.run.settings import items_per_candidate
-from kingyo.strategies.presets import preset
-from kingyo.types import Axis, Genome
+from kingyo.core.types import Axis, Genome
+from kingyo.runs.settings import items_per_candidate
+from kingyo.search.evolution.types import BASELINE_ITEMS
+from kingyo.search.strategies.presets import preset
 
 ITEMS = 32
 FINALISTS = 4

@@ -17,13 +17,13 @@ from pathlib import Path
 import torch
 
 from domains.table import TableAxis
+from kingyo.core.types import Evaluation, Genome
 from kingyo.models.kinds import LoadOptions
 from kingyo.models.language_model import LiveModel
-from kingyo.run.config import parse_config
-from kingyo.run.run import Run
-from kingyo.runners.evaluate import Evaluator, InPlaceMerger
+from kingyo.runs.config import parse_config
+from kingyo.runs.run import Run
+from kingyo.search.runners.evaluate import Evaluator, InPlaceMerger
 from kingyo.tasks.graders import build_graders
-from kingyo.types import Evaluation, Genome
 
 LOW, HIGH = 0.0, 1.5
 

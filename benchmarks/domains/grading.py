@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from kingyo.core.types import Item
 from kingyo.tasks.graders.language import Language
-from kingyo.types import Item
 
 FORMAT = re.compile(r'\{"answer": "[^"]*"\}')
 JAPANESE = Language(code="ja")

@@ -19,23 +19,7 @@ from numpy.typing import NDArray
 from searching.ours import Watch
 
 from domains.landscape import Landscape
-from kingyo.checkpoints.layout import Layout
-from kingyo.evolution import Event, Journey, Objectives, Search, Space, fixed, objectives_as_facts
-from kingyo.evolution.best_of_run import choose_best
-from kingyo.evolution.scorer import Scorer
-from kingyo.evolution.search import run_search
-from kingyo.evolution.search_log import SearchLog
-from kingyo.evolution.types import BASELINES, MAIN
-from kingyo.recipe import Recipe
-from kingyo.results.summary import RunSummary, summarize
-from kingyo.run.config import RunConfig, parse_config
-from kingyo.run.learning import BATCH_SIZE, FEWEST_STEPS, PASSES, Allowance, Descent, descend
-from kingyo.run.searches import baseline_recipes, searches
-from kingyo.run.settings import settings_of
-from kingyo.run.setup import RunModels, Setup
-from kingyo.runners import LocalRunner
-from kingyo.store import RunStore, StoredTrial
-from kingyo.types import (
+from kingyo.core.types import (
     SPLITS,
     Axis,
     Evaluation,
@@ -47,6 +31,22 @@ from kingyo.types import (
     Lesson,
     Split,
 )
+from kingyo.merging.checkpoints.layout import Layout
+from kingyo.merging.recipe import Recipe
+from kingyo.runs.config import RunConfig, parse_config
+from kingyo.runs.learning import BATCH_SIZE, FEWEST_STEPS, PASSES, Allowance, Descent, descend
+from kingyo.runs.searches import baseline_recipes, searches
+from kingyo.runs.settings import settings_of
+from kingyo.runs.setup import RunModels, Setup
+from kingyo.search.evolution import Event, Journey, Objectives, Search, Space, fixed, objectives_as_facts
+from kingyo.search.evolution.best_of_run import choose_best
+from kingyo.search.evolution.scorer import Scorer
+from kingyo.search.evolution.search import run_search
+from kingyo.search.evolution.search_log import SearchLog
+from kingyo.search.evolution.types import BASELINES, MAIN
+from kingyo.search.runners import LocalRunner
+from kingyo.store import RunStore, StoredTrial
+from kingyo.views.results.summary import RunSummary, summarize
 
 Scores = NDArray[np.float64]
 SHM = Path("/dev/shm")

@@ -28,7 +28,7 @@ from domains.domain import HIGH, Domain, OpenedDomain
 from domains.smollm2 import smollm2
 from domains.table import TABLES, Meta, Table
 from domains.text_zoo import text_zoo
-from kingyo.types import Genome
+from kingyo.core.types import Genome
 
 LIBRARIES = ("torch", "transformers", "numpy")
 FIRST_NEAR = 24

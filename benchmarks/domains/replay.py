@@ -19,7 +19,7 @@ from scipy.special import ndtr
 
 from domains.landscape import Landscape, Matrix
 from domains.table import TABLES, Table
-from kingyo.types import Genome
+from kingyo.core.types import Genome
 
 LENGTHS = (0.08, 0.12, 0.18, 0.27, 0.4, 0.6)  # in shares of an axis
 RIDGES = (0.003, 0.03, 0.1, 0.3, 1.0)

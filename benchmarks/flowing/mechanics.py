@@ -17,9 +17,9 @@ import torch
 from transformers import AutoTokenizer, PreTrainedModel
 
 from flowing.models import DEMO, KINDS, ZOO, demo, load, logits, random_model, zoo_models, zoo_path
-from kingyo.engine import open_sources, plan, to_folder
+from kingyo.merging.engine import open_sources, plan, to_folder
+from kingyo.merging.recipe import Hop, Recipe, path_as_slices
 from kingyo.models.path import Layers
-from kingyo.recipe import Hop, Recipe, path_as_slices
 from kingyo.tasks import load_splits
 
 Row = dict[str, object]

@@ -11,11 +11,11 @@ import transformers
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from kingyo.io.yaml import read_yaml
+from kingyo.core.io.yaml import read_yaml
+from kingyo.merging.recipe import Hop, Recipe
 from kingyo.models.kinds import LoadOptions
 from kingyo.models.language_model import LiveModel, PathModels
-from kingyo.recipe import Hop, Recipe
-from kingyo.run.config import RunConfig, parse_config
+from kingyo.runs.config import RunConfig, parse_config
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "examples" / "demo"

@@ -13,7 +13,7 @@ from typing import cast
 import yaml
 
 from flowing.models import DEMO, ZOO
-from kingyo.io.yaml import read_yaml
+from kingyo.core.io.yaml import read_yaml
 
 Row = dict[str, object]
 BUDGET = 2400

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from flowing.models import DEMO, ZOO, demo, zoo_models
-from kingyo.recipe import Hop, Recipe
-from kingyo.runners.evaluate import Evaluator, LayerPathBuilder
-from kingyo.space import DataflowSpace, RoundedSpace
-from kingyo.strategies import build
-from kingyo.strategies.presets import PRESETS
-from kingyo.strategies.wrapper import InitialPointsStrategy
+from kingyo.core.types import Evaluation, Outcome, Split, Strategy, Trial
+from kingyo.merging.recipe import Hop, Recipe
+from kingyo.search.runners.evaluate import Evaluator, LayerPathBuilder
+from kingyo.search.space import DataflowSpace, RoundedSpace
+from kingyo.search.strategies import build
+from kingyo.search.strategies.presets import PRESETS
+from kingyo.search.strategies.wrapper import InitialPointsStrategy
 from kingyo.tasks import build_tasks, load_splits
-from kingyo.types import Evaluation, Outcome, Split, Strategy, Trial
 
 USED = ("ja", "math-en", "math-sym")
 ITEMS, TEST_ITEMS = 32, 200

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from searching.zoo import Problem, Setting
 
-from kingyo.types import Evaluation, Genome, Outcome, Split, Trial
+from kingyo.core.types import Evaluation, Genome, Outcome, Split, Trial
 
 Scores = tuple[float, ...]
 """The mean score on each task, in the order of ``TASKS``."""

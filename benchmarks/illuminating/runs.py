@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from illuminating.problem import Scores, ThreeTasks
-from kingyo.strategies import build
-from kingyo.types import Genome, InformedStrategy, Outcome, Trial
+from kingyo.core.types import Genome, InformedStrategy, Outcome, Trial
+from kingyo.search.strategies import build
 
 
 @dataclass(frozen=True, kw_only=True)

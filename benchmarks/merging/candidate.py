@@ -1,4 +1,4 @@
-"""What a candidate in memory costs: ``kingyo.engine.into`` against copying the weights, in this process.
+"""What a candidate in memory costs: ``kingyo.merging.engine.into`` beside copying weights, in this process.
 
 Run as a program it prints JSON: ``python -m merging.candidate MODELS REPEAT SOURCES METHOD …``, with SOURCES
 as in ``2,3``.
@@ -18,8 +18,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from kingyo.engine import MergeOptions, Sources, into, open_sources, plan
-from kingyo.recipe import Recipe
+from kingyo.merging.engine import MergeOptions, Sources, into, open_sources, plan
+from kingyo.merging.recipe import Recipe
 from merging.models import recipe
 
 THREADS = (1, 2)

@@ -11,8 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-from kingyo.engine import open_sources, plan, to_folder
-from kingyo.recipe import Recipe
+from kingyo.merging.engine import open_sources, plan, to_folder
+from kingyo.merging.recipe import Recipe
 from merging.models import recipe
 
 

@@ -8,15 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from kingyo.evolution import Event, Journey, fixed
-from kingyo.evolution.picking import Ranking
-from kingyo.evolution.search import run_search
-from kingyo.evolution.search_log import SearchLog
-from kingyo.run.config import parse_config
-from kingyo.run.run import Run
-from kingyo.runners import LocalRunner
+from kingyo.core.types import Genome
+from kingyo.runs.config import parse_config
+from kingyo.runs.run import Run
+from kingyo.search.evolution import Event, Journey, fixed
+from kingyo.search.evolution.picking import Ranking
+from kingyo.search.evolution.search import run_search
+from kingyo.search.evolution.search_log import SearchLog
+from kingyo.search.runners import LocalRunner
 from kingyo.store import RunStore
-from kingyo.types import Genome
 from searching.zoo import DEMO, Problem
 
 

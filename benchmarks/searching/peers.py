@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from kingyo.types import Genome
+from kingyo.core.types import Genome
 from searching.zoo import Problem
 
 Answer = tuple[int, Genome]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kingyo.strategies.history import BaseStrategy
-from kingyo.types import Axis, Genome, Trial
+from kingyo.core.types import Axis, Genome, Trial
+from kingyo.search.strategies.history import BaseStrategy
 
 
 class GreedySoup(BaseStrategy):

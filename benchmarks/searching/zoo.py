@@ -13,15 +13,15 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from kingyo.evolution import Space
-from kingyo.io.yaml import read_yaml
+from kingyo.core.io.yaml import read_yaml
+from kingyo.core.types import Evaluation, Genome, Item, Split
+from kingyo.merging.recipe import Recipe
 from kingyo.models.kinds import LoadOptions
 from kingyo.models.language_model import LiveModel
-from kingyo.recipe import Recipe
-from kingyo.run.config import RunConfig, parse_config
-from kingyo.run.run import Run
-from kingyo.runners.evaluate import Evaluator, InPlaceMerger
-from kingyo.types import Evaluation, Genome, Item, Split
+from kingyo.runs.config import RunConfig, parse_config
+from kingyo.runs.run import Run
+from kingyo.search.evolution import Space
+from kingyo.search.runners.evaluate import Evaluator, InPlaceMerger
 
 DEMO = Path(__file__).parents[2] / "examples" / "demo"
 ZOO = DEMO.parents[1] / "zoo"

@@ -18,11 +18,11 @@ from pathlib import Path
 from random import Random
 from typing import cast
 
+from kingyo.core.types import Item
 from kingyo.errors import KingyoError
 from kingyo.tasks.graders.language import is_written_in
 from kingyo.tasks.media import with_images
 from kingyo.tasks.rows import DatasetSource, Row, read_rows
-from kingyo.types import Item
 
 VG = "SakanaAI/JA-VG-VQA-500"
 MULTI = "SakanaAI/JA-Multi-Image-VQA"

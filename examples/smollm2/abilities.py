@@ -13,9 +13,9 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from kingyo.results.summary import summarize
+from kingyo.core.types import Item
 from kingyo.store import RunStore
-from kingyo.types import Item
+from kingyo.views.results.summary import summarize
 
 FORMAT = re.compile(r'\{"answer": "[^"]*"\}')
 Judge = Callable[[Item, str], bool]

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from kingyo.api.scoring import evaluate as evaluate
     from kingyo.api.scouting import scout_models as scout_models
     from kingyo.errors import KingyoError as KingyoError
-    from kingyo.methods import METHODS as METHODS
+    from kingyo.merging.methods import METHODS as METHODS
+    from kingyo.merging.recipe import Recipe as Recipe
     from kingyo.models.kinds import MODEL_KINDS as MODEL_KINDS
-    from kingyo.recipe import Recipe as Recipe
-    from kingyo.strategies import STRATEGIES as STRATEGIES
+    from kingyo.search.strategies import STRATEGIES as STRATEGIES
     from kingyo.tasks import GRADERS as GRADERS
     from kingyo.tasks import TASK_KINDS as TASK_KINDS
 
@@ -36,13 +36,13 @@ __version__ = "0.1.0.dev0"
 
 _HOMES = {
     "GRADERS": "tasks",
-    "METHODS": "methods",
+    "METHODS": "merging.methods",
     "MODEL_KINDS": "models.kinds",
-    "STRATEGIES": "strategies",
+    "STRATEGIES": "search.strategies",
     "TASK_KINDS": "tasks",
     "KingyoError": "errors",
     "Progress": "api.progress",
-    "Recipe": "recipe",
+    "Recipe": "merging.recipe",
     "StoredRun": "api.results",
     "control": "api.runs",
     "evaluate": "api.scoring",

@@ -15,8 +15,8 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
+from kingyo.core.user_code.files import files_behind, in_place, root_of
 from kingyo.errors import KingyoError, suggest, unknown_name_error
-from kingyo.user_code.files import files_behind, in_place, root_of
 
 T = TypeVar("T")
 

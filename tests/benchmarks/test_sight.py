@@ -19,7 +19,7 @@ sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 from PIL import Image as Pillow
 from sight import exchanged, grey
 
-from kingyo.types import Item, Media
+from kingyo.core.types import Item, Media
 from tests.cli.conftest import World
 from tests.cli.sight_runs import write_models
 from tests.tasks.pictures import picture

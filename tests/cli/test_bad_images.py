@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.checkpoints.fitting import restate
 from tests.cli.bad_runs import files
 from tests.cli.conftest import World
+from tests.merging.checkpoints.fitting import restate
 from tests.models.classifiers import LABELS, picture, vit
 
 Damage = Callable[[Path], object]

@@ -18,7 +18,7 @@ from tests.cli.conftest import World, interrupted
 ROOT = Path(__file__).parents[2]
 CORNER = '''
 from dataclasses import dataclass
-from kingyo.types import Trial
+from kingyo.core.types import Trial
 
 class Corner:
     """The upper corner of the space, again and again."""

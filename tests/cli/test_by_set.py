@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from kingyo.core.types import Split
 from kingyo.store import RunStore
-from kingyo.types import Split
 from tests.cli.conftest import World, evaluations, interrupted
 from tests.cli.resumed import facts
 from tests.slow import slow
@@ -22,7 +22,7 @@ KIND = '''
 from dataclasses import dataclass
 from statistics import fmean
 
-from kingyo.types import Item, ItemScore
+from kingyo.core.types import Item, ItemScore
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from kingyo.cli import app
-from kingyo.run.config_file import load_config
+from kingyo.runs.config_file import load_config
 from kingyo.store import RunStore
 from kingyo.tasks import TaskSpec
 from tests.cli.conftest import World, command
@@ -135,7 +135,7 @@ def test_evaluate_takes_a_task_file_with_the_same_items(finished: World) -> None
 
 
 def test_a_method_from_a_user_file(world: World) -> None:
-    code = "from kingyo.methods.linear import TaskArithmetic\n\nMINE = TaskArithmetic()\n"
+    code = "from kingyo.merging.methods.linear import TaskArithmetic\n\nMINE = TaskArithmetic()\n"
     (world.folder / "mine.py").write_text(code)
     merge = {"method": "mine.py:MINE", "parameters": {"weight": {"from": 0, "to": 1}}}
     config = world.config(merge=merge, budget={"candidates": 2}, controls={"random": False, "grid": False})

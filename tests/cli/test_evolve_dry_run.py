@@ -13,14 +13,14 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from kingyo.cli.run_progress import PartProgress, RunProgress
-from kingyo.dry_run import dry_run, remaining_cost
-from kingyo.evolution import MAIN, ignore_events
-from kingyo.run.begin import begin
-from kingyo.run.config_file import load_config
-from kingyo.run.resume import add_budget, add_control, journey_of
-from kingyo.run.run import Run
+from kingyo.core.types import SPLITS
+from kingyo.runs.begin import begin
+from kingyo.runs.config_file import load_config
+from kingyo.runs.dry_run import dry_run, remaining_cost
+from kingyo.runs.resume import add_budget, add_control, journey_of
+from kingyo.runs.run import Run
+from kingyo.search.evolution import MAIN, ignore_events
 from kingyo.store import RunStore
-from kingyo.types import SPLITS
 from tests.cli.conftest import World
 from tests.cli.merging import Command, everything
 from tests.models_on_disk import llama
@@ -185,8 +185,8 @@ def test_a_source_equal_to_the_base_is_noted_for_relative_methods(command: Comma
 
 def test_all_but_the_speed_is_known_without_torch(command: Command) -> None:
     code = (
-        "import sys; from pathlib import Path; from kingyo.dry_run import dry_run\n"
-        "from kingyo.run.config_file import load_config; from kingyo.run.run import Run\n"
+        "import sys; from pathlib import Path; from kingyo.runs.dry_run import dry_run\n"
+        "from kingyo.runs.config_file import load_config; from kingyo.runs.run import Run\n"
         "dry_run(Run.open(load_config(Path('run.yaml')), Path(), fetch=False))\n"
         "print(sorted({'torch', 'transformers'} & set(sys.modules)), file=sys.stderr)"
     )

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.results.summary import summarize
 from kingyo.store import DATABASE, RunStore
+from kingyo.views.results.summary import summarize
 from kingyo.views.search_advice import advise
 from tests.cli.conftest import World, interrupted
 

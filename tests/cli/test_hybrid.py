@@ -8,15 +8,15 @@ import json
 import pytest
 from transformers import LlamaForCausalLM
 
-from kingyo.engine import rooted
-from kingyo.evolution import Objectives
-from kingyo.evolution.scorer import Scorer
-from kingyo.evolution.trial_recipes import read_recipe
-from kingyo.recipe import Recipe, load_recipe
-from kingyo.run.begin import begin
-from kingyo.run.config_file import load_config
-from kingyo.run.run import Run
-from kingyo.run.worker import evaluator_of
+from kingyo.merging.engine import rooted
+from kingyo.merging.recipe import Recipe, load_recipe
+from kingyo.runs.begin import begin
+from kingyo.runs.config_file import load_config
+from kingyo.runs.run import Run
+from kingyo.runs.worker import evaluator_of
+from kingyo.search.evolution import Objectives
+from kingyo.search.evolution.scorer import Scorer
+from kingyo.search.evolution.trial_recipes import read_recipe
 from kingyo.store import RunStore
 from tests.cli.conftest import World, interrupted
 

@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from kingyo.cli.dry_run import print_dry_run
-from kingyo.dry_run import Speeds, dry_run
 from kingyo.models import image_features
-from kingyo.run.config_file import load_config
-from kingyo.run.run import Run
+from kingyo.runs.config_file import load_config
+from kingyo.runs.dry_run import Speeds, dry_run
+from kingyo.runs.run import Run
 from tests.cli.conftest import World
 from tests.cli.resumed import facts
 from tests.cli.sight_runs import N, write_models
@@ -38,7 +38,7 @@ class Small(ImageTextToText):
 
     def load(self, path, options):
         from kingyo.models import image_features
-        from kingyo.vision import cache
+        from kingyo.models.vision import cache
 
         image_features.kept_bytes, cache.FILE_BYTES = lambda: 2000, 12_000
         live = super().load(path, options)

@@ -13,8 +13,8 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from kingyo.run.config_file import load_config
-from kingyo.run.provenance import changed_files, user_code
+from kingyo.runs.config_file import load_config
+from kingyo.runs.provenance import changed_files, user_code
 from tests.cli.forked import run_forked
 from tests.tiny_judges import clip, folder_of, picture
 
@@ -28,7 +28,7 @@ from io import BytesIO
 import numpy as np
 
 from kingyo.models.kinds import CardPart
-from kingyo.types import DrawsPictures, Media
+from kingyo.core.types import DrawsPictures, Media
 
 
 class LivePainter:

@@ -15,6 +15,7 @@ from tests.cli.resumed import facts
 pytest.importorskip("diffusers")
 from tests.cli.picture_runs import CONFIG, TASK, write_models
 
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 MOMENTS = 10
 EULER = {"class": "EulerDiscreteScheduler", "timestep_spacing": "trailing"}
 

@@ -12,15 +12,15 @@ import yaml
 from safetensors.torch import load_file
 
 import kingyo
-from kingyo.evolution import BASELINES, MAIN
-from kingyo.evolution.trial_recipes import read_recipe
-from kingyo.kernels.statistics_cache import TensorStats
+from kingyo.core.types import Lesson
+from kingyo.merging.kernels.statistics_cache import TensorStats
 from kingyo.models.language_model import LiveModel
-from kingyo.results.summary import summarize
-from kingyo.run.run import Run
-from kingyo.run.worker import merger_of
+from kingyo.runs.run import Run
+from kingyo.runs.worker import merger_of
+from kingyo.search.evolution import BASELINES, MAIN
+from kingyo.search.evolution.trial_recipes import read_recipe
 from kingyo.store import RunStore
-from kingyo.types import Lesson
+from kingyo.views.results.summary import summarize
 from tests.cli.conftest import World, interrupted
 from tests.cli.resumed import facts
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import yaml
 
-from kingyo.evolution import MAIN
+from kingyo.core.types import Lesson
+from kingyo.search.evolution import MAIN
 from kingyo.store import RunStore
-from kingyo.types import Lesson
 from tests.cli.conftest import World
 from tests.cli.sight_runs import TASK, write_models
 from tests.models.classifiers import LABELS, picture, vit

@@ -13,11 +13,11 @@ import pytest
 from kingyo.cli.console import Console
 from kingyo.cli.live_display import LiveDisplay
 from kingyo.cli.run_progress import RunProgress
-from kingyo.dry_run import Cost, CostPart, Stage
-from kingyo.evolution import BASELINES, MAIN, Event
-from kingyo.run.config import TRAINED, TUNED
+from kingyo.core.types import Answered, Evaluation, ItemScore, Split, Trial
+from kingyo.runs.config import TRAINED, TUNED
+from kingyo.runs.dry_run import Cost, CostPart, Stage
+from kingyo.search.evolution import BASELINES, MAIN, Event
 from kingyo.store import StoredTrial
-from kingyo.types import Answered, Evaluation, ItemScore, Split, Trial
 
 NAMES = ("base", "a", "日本語モデル", "uniform")
 SECONDS = 0.1  # of an answer

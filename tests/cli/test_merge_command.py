@@ -15,8 +15,8 @@ from huggingface_hub import ModelCard
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-from kingyo.engine import open_sources, plan, to_folder
-from kingyo.recipe import load_recipe
+from kingyo.merging.engine import open_sources, plan, to_folder
+from kingyo.merging.recipe import load_recipe
 from tests.cli.merging import Command
 
 CARD = "---\nlicense: {licence}\nlanguage: [{language}]\n---\n\n# a card\n"

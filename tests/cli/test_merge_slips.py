@@ -15,7 +15,7 @@ from tests.cli.merging import Command, refused
 
 OWN = """
 import torch
-from kingyo.kernels import Elementwise
+from kingyo.merging.kernels import Elementwise
 
 class Method:
     name, doc, params = "own", "of the user's", ()

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from kingyo.errors import KingyoError
-from kingyo.run.config import RunConfig, parse_config
-from kingyo.run.mergekit_evolve import convert_genome_file
+from kingyo.runs.config import RunConfig, parse_config
+from kingyo.runs.mergekit_evolve import convert_genome_file
 from kingyo.store import RunStore
 from tests.cli.conftest import World
 

@@ -12,7 +12,7 @@ from tests.cli.resumed import facts
 
 OWN = '''
 from dataclasses import dataclass
-from kingyo.types import Trial
+from kingyo.core.types import Trial
 
 class Mine:
     """Points in a row; what stands below replaces a part of it."""

@@ -10,8 +10,8 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from tests.checkpoints.pickles import Evil, pickled
 from tests.cli.conftest import World
+from tests.merging.checkpoints.pickles import Evil, pickled
 
 SAID = {"allow_pickle": True, "budget": {"candidates": 6}, "controls": {"random": False, "grid": False}}
 OFTEN = (

@@ -21,7 +21,7 @@ pytest.importorskip("diffusers")
 from PIL import Image
 
 from tests.cli.picture_runs import CONFIG, TASK, write_models
-from tests.report.browser import CHROMIUM, Browser
+from tests.views.browser import CHROMIUM, Browser
 
 ENV = {**os.environ, "COLUMNS": "110", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 PLAINLY = """

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kingyo.run.open_task import open_task
+from kingyo.core.types import SPLITS
+from kingyo.runs.open_task import open_task
 from kingyo.store import RunStore
-from kingyo.types import SPLITS
 from tests.cli.conftest import World
 from tests.tasks.pictures import KIND, picture
 

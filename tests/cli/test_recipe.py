@@ -9,8 +9,8 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from kingyo.engine import rooted
-from kingyo.recipe import load_recipe
+from kingyo.merging.engine import rooted
+from kingyo.merging.recipe import load_recipe
 from tests.cli.conftest import World
 from tests.cli.merging import Command
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from kingyo.evolution import RACED
+from kingyo.search.evolution import RACED
 from kingyo.store import RunStore
 from tests.cli.conftest import World, evaluations, interrupted
 from tests.cli.resumed import facts

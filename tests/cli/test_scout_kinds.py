@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kingyo.evolution.trial_recipes import read_recipe
-from kingyo.run.choice import CHOICE
-from kingyo.run.config import RunConfig
-from kingyo.run.setup import stored_config
+from kingyo.runs.chosen import CHOICE
+from kingyo.runs.config import RunConfig
+from kingyo.runs.setup import stored_config
+from kingyo.search.evolution.trial_recipes import read_recipe
 from kingyo.store import RunStore
 from tests.cli.forked import run_forked
 from tests.scout.chosen import ROOT, ZOO

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from kingyo.run.choice import read_choice
-from kingyo.run.setup import stored_config
+from kingyo.runs.chosen import CHOSEN
+from kingyo.runs.setup import stored_config
 from kingyo.store import RunStore
 from tests.cli.forked import forked, run_forked
 from tests.scout.chosen import FIT, NAMES, ZOO, write_task
@@ -121,7 +121,7 @@ def test_however_often_it_is_killed_it_chooses_the_same(folder: Path, tmp_path: 
     done = scout(tmp_path, "--out", "found")
     assert done.returncode == 0, done.stderr
     with RunStore.read(tmp_path / "found") as one, RunStore.read(folder / "found") as other:
-        now, before = read_choice(one), read_choice(other)
+        now, before = one.fact(CHOSEN), other.fact(CHOSEN)
     assert now is not None and before is not None
     assert replace(now, minutes=0.0) == replace(before, minutes=0.0)
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from transformers import AutoModelForCausalLM
 
+from kingyo.core.types import Example
 from kingyo.models.training import Course, Start, train_lora
-from kingyo.types import Example
 from tests.cli.conftest import World, evaluations, interrupted
 from tests.cli.training_runs import EASY, OFF, SPLITS, easy
 from tests.databases import edited

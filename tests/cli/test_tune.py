@@ -17,7 +17,7 @@ import pytest
 from transformers import AutoModelForCausalLM
 
 import kingyo
-from kingyo.io.extras import install_command
+from kingyo.core.io.extras import install_command
 from tests.cli.conftest import World, evaluations
 from tests.cli.forked import forked, run_forked
 from tests.cli.merging import Command

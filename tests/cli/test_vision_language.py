@@ -19,13 +19,13 @@ from kingyo.cli import app
 from kingyo.cli.output import visible
 from kingyo.models.kinds import LoadOptions
 from kingyo.models.vision_language import LiveVisionLanguageModel
-from kingyo.run.open_task import open_task
-from kingyo.run.run import Run
+from kingyo.runs.open_task import open_task
+from kingyo.runs.run import Run
 from kingyo.store import RunStore
-from tests.checkpoints.fitting import restate
 from tests.cli.conftest import World
 from tests.cli.resumed import facts
 from tests.cli.sight_runs import FLOW, HYBRID, JOINT, SLOW, N, path_run, write_models
+from tests.merging.checkpoints.fitting import restate
 from tests.models.classifiers import picture
 from tests.models.vision_families import build_text
 

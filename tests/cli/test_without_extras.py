@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kingyo.io.extras import install_command
+from kingyo.core.io.extras import install_command
 from tests.cli.forked import run_forked
 
 pytest.importorskip("diffusers")

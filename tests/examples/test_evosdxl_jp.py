@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kingyo.recipe import Recipe, load_recipe, look_up
+from kingyo.merging.recipe import Recipe, load_recipe, look_up
 from tests.cli.conftest import command
 from tests.examples.evosdxl import DPO, JAPANESE, JUGGERNAUT, prepared, real_shapes
 from tests.examples.evovlm_jp import ROOT, run

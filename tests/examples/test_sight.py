@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from kingyo.run.config_file import load_config
-from kingyo.run.model_kind import load_options
-from kingyo.run.run import Run
-from kingyo.types import SPLITS
+from kingyo.core.types import SPLITS
+from kingyo.runs.config_file import load_config
+from kingyo.runs.model_kind import load_options
+from kingyo.runs.run import Run
 from tests.cli.forked import run_forked
 
 pytest.importorskip("PIL.Image", reason="needs the extra `vision`")

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from kingyo.core.types import Item, ItemScore, Media
 from kingyo.export.contact_sheet import CELL, GAP, LINE, PROMPT, letters_known, sheet_png, sheet_section
-from kingyo.types import Item, ItemScore, Media
 from kingyo.views.cards import ContactSheet, SideBySide
 
 SIDE, LEFT, TOP = 96, PROMPT * CELL + 2 * GAP, 2 * LINE + GAP

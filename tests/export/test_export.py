@@ -15,22 +15,22 @@ import torch
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 
-from kingyo.engine import compute, into, open_sources, plan
+from kingyo.core.types import Evaluation, Item, ItemScore, Split, Trial
 from kingyo.errors import KingyoError
-from kingyo.evolution import BASELINES, MAIN
-from kingyo.evolution.objectives import FACT
 from kingyo.export import choose, export, recipe_of
 from kingyo.export.task_files import write_tasks
+from kingyo.merging.engine import compute, into, open_sources, plan
+from kingyo.merging.recipe import Recipe, load_recipe
 from kingyo.models.language_model import LiveModel
-from kingyo.recipe import Recipe, load_recipe
-from kingyo.results.summary import summarize
-from kingyo.run.config import parse_config
-from kingyo.run.open_task import open_task
-from kingyo.run.provenance import user_code
-from kingyo.run.run import Run
+from kingyo.runs.config import parse_config
+from kingyo.runs.open_task import open_task
+from kingyo.runs.provenance import user_code
+from kingyo.runs.run import Run
+from kingyo.search.evolution import BASELINES, MAIN
+from kingyo.search.evolution.objectives import FACT
 from kingyo.store import RunStore, StoredTrial
 from kingyo.tasks import TaskSpec, load_items, load_task_spec, make_splits
-from kingyo.types import Evaluation, Item, ItemScore, Split, Trial
+from kingyo.views.results.summary import summarize
 from kingyo.views.statements import better_than_bred
 from tests.exported import CARD, config_of, make_world
 

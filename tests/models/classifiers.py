@@ -14,7 +14,7 @@ from transformers import (
     ViTForImageClassification,
 )
 
-from kingyo.types import Media
+from kingyo.core.types import Media
 
 LABELS = ("red", "green", "blue")
 

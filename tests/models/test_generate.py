@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from kingyo.core.types import Answered
 from kingyo.errors import KingyoError
 from kingyo.models.kinds import LoadOptions
 from kingyo.models.language_model import LiveModel
-from kingyo.types import Answered
 from tests.models.conftest import PROMPTS, fill
 from tests.models_on_disk import llama, tokenizer
 

@@ -20,10 +20,10 @@ from transformers import (
     AutoModelForImageClassification,
 )
 
+from kingyo.core.types import Item, Media
 from kingyo.errors import KingyoError
 from kingyo.models.kinds import MODEL_KINDS, LoadOptions, ModelKind, Options, Question
 from kingyo.testing.kinds import ModelKindContract
-from kingyo.types import Item, Media
 from tests.cli.forked import run_forked
 from tests.models.classifiers import LABELS, picture, vit
 

@@ -12,11 +12,11 @@ import pytest
 import torch
 from PIL import Image
 
+from kingyo.core.types import Media
 from kingyo.errors import KingyoError
 from kingyo.models.kinds import MODEL_KINDS, LoadOptions, Question
-from kingyo.types import Media
-from kingyo.vision.images import ImageProcessor
-from tests.checkpoints.fitting import restate
+from kingyo.models.vision.images import ImageProcessor
+from tests.merging.checkpoints.fitting import restate
 from tests.models.classifiers import PROCESSOR, picture, vit
 
 KIND = MODEL_KINDS.get("image-classification")

@@ -11,8 +11,9 @@ from typing import Protocol
 
 import pytest
 
-from kingyo.checkpoints import open_checkpoint
+from kingyo.core.types import CutAware, GeneratesText, LanguageModel, RatesText
 from kingyo.errors import KingyoError
+from kingyo.merging.checkpoints import open_checkpoint
 from kingyo.models.kinds import (
     MODEL_KINDS,
     LoadOptions,
@@ -25,10 +26,9 @@ from kingyo.models.kinds import (
     require_ability,
     require_needs,
 )
-from kingyo.run.model_kind import kind_of_models
+from kingyo.runs.model_kind import kind_of_models
 from kingyo.testing.kinds import ModelKindContract
-from kingyo.types import CutAware, GeneratesText, LanguageModel, RatesText
-from tests.checkpoints.pipelines import INDEX, pipeline
+from tests.merging.checkpoints.pipelines import INDEX, pipeline
 from tests.models.painter import PAINTER, Draws, Painter
 from tests.models_on_disk import llama
 

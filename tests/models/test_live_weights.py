@@ -23,13 +23,13 @@ from transformers import (
     PreTrainedModel,
 )
 
-from kingyo.engine import into, open_sources, plan, to_folder
 from kingyo.errors import KingyoError
+from kingyo.merging.engine import into, open_sources, plan, to_folder
+from kingyo.merging.recipe import Recipe, Source
 from kingyo.models.kinds import LoadOptions
 from kingyo.models.loading import live_weights, load_model
 from kingyo.models.losses import gradients
-from kingyo.recipe import Recipe, Source
-from tests.checkpoints.architectures import ARCHITECTURES, DECODER, MOE, VISION, write
+from tests.merging.checkpoints.architectures import ARCHITECTURES, DECODER, MOE, VISION, write
 from tests.slow import slow
 
 Make = Callable[[], PreTrainedModel]

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from kingyo.errors import KingyoError
 from kingyo.models.kinds import LoadOptions
 from kingyo.models.language_model import LiveModel
-from tests.checkpoints.pickles import Evil, pickled
+from tests.merging.checkpoints.pickles import Evil, pickled
 from tests.models.conftest import PROMPTS, fill
 from tests.models_on_disk import gpt2, llama, qwen2
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from kingyo.core.types import Drawing, DrawingPrompt
 from kingyo.models.kinds import MODEL_KINDS, LoadOptions
-from kingyo.types import Drawing, DrawingPrompt
 
 pytest.importorskip("diffusers")
 from kingyo.models.pipeline_loading import pipeline_class

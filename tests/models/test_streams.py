@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from kingyo.models.hidden_states import LayerStates
 from kingyo.models.language_model import LiveModel
 from kingyo.models.tokens import Text
-from kingyo.run.layer_similarity import mean_cosine
+from kingyo.runs.layer_similarity import mean_cosine
 from tests.decoders import ARCHITECTURES, loud
 from tests.models.conftest import PROMPTS, fill
 from tests.models_on_disk import llama, tokenizer

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from kingyo.core.types import Answered, Drawing, DrawingPrompt, Item, Media
 from kingyo.errors import KingyoError
 from kingyo.models.kinds import MODEL_KINDS, LoadOptions, Question, known_kind
 from kingyo.testing.kinds import ModelKindContract
-from kingyo.types import Answered, Drawing, DrawingPrompt, Item, Media
 
 pytest.importorskip("diffusers")
 from tests.tiny_pipelines import DRAW, EACH_PIPELINE, WRITERS, stable_diffusion

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from kingyo.checkpoints import open_checkpoint
-from kingyo.checkpoints.lora import AdaptedCheckpoint
+from kingyo.core.types import Example
 from kingyo.errors import KingyoError
+from kingyo.merging.checkpoints import open_checkpoint
+from kingyo.merging.checkpoints.lora import AdaptedCheckpoint
 from kingyo.models.language_model import LiveModel
 from kingyo.models.training import Course, Start, train_lora
-from kingyo.types import Example
 from tests.models_on_disk import gpt2, llama
 
 ANSWERS = {"Q: 1 + 1 A:": "2 。", "Q: 2 + 3 A:": "5 。", "Q: 7 A:": "the cat 。"}

@@ -12,18 +12,18 @@ from typing import Any
 import pytest
 import torch
 
+from kingyo.core.types import GREEDY, MEDIA, Answered, Decoding, ImagePrompt, Item, ignore_progress
 from kingyo.errors import KingyoError
+from kingyo.merging.recipe import Hop
 from kingyo.models import image_features
 from kingyo.models.decoding import AnswerCount
 from kingyo.models.image_features import image_cost
 from kingyo.models.kinds import MODEL_KINDS, LoadOptions, ModelKind, Workload
 from kingyo.models.language_model import LiveModel, PathModels
+from kingyo.models.vision.cache import Cache
 from kingyo.models.vision_language import LiveVisionLanguageModel, _AllEnded
-from kingyo.recipe import Hop
 from kingyo.testing.kinds import ModelKindContract
-from kingyo.types import GREEDY, MEDIA, Answered, Decoding, ImagePrompt, Item, ignore_progress
-from kingyo.vision.cache import Cache
-from tests.checkpoints.fitting import restate
+from tests.merging.checkpoints.fitting import restate
 from tests.models.classifiers import picture
 from tests.models.vision_families import EACH_FAMILY, build, build_text, lacks
 

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import PreTrainedModel, TokenizersBackend
 
-from tests.checkpoints.architectures import write
+from tests.merging.checkpoints.architectures import write
 from tests.models.vision_configs import FAMILIES
 from tests.models.vision_family import DECODER, Family
 from tests.slow import slow

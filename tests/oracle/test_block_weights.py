@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from kingyo.engine import open_sources, plan
-from kingyo.recipe import Recipe
-from tests.checkpoints.denoisers import write_denoiser
+from kingyo.merging.engine import open_sources, plan
+from kingyo.merging.recipe import Recipe
+from tests.merging.checkpoints.denoisers import write_denoiser
 from tests.oracle.peer import SD_MECHA, find_python
 
 pytestmark = pytest.mark.oracle

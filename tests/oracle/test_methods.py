@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from kingyo.methods import METHODS
+from kingyo.merging.methods import METHODS
 from tests.oracle.cases import PLAIN, VARIED, Case
 from tests.oracle.definitions import DEFINITIONS
 from tests.oracle.methods import MISSING, defined, undecided

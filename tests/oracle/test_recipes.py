@@ -12,10 +12,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from tests.merging.vocabulary.makers import llama, words
 from tests.models_on_disk import fine_tuned
 from tests.oracle.peer import Ours, Peer, PeerError, RecipeDict, difference, read_tensors
 from tests.oracle.world import World, write_llama
-from tests.vocabulary.makers import llama, words
 
 pytestmark = pytest.mark.oracle
 
@@ -324,7 +324,7 @@ def write_lora(folder: Path, world: World, *, seed: int) -> Path:
 
 
 class TestTokenizers:
-    """Rows of the same tokens; ``tests/vocabulary/test_oracle.py`` goes into the details."""
+    """Rows of the same tokens; ``tests/merging/vocabulary/test_oracle.py`` goes into the details."""
 
     @pytest.mark.parametrize("method", ["linear", "task_arithmetic"])
     @pytest.mark.parametrize("source", ["union", "base", "s1"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from kingyo.checkpoints import open_checkpoint
+from kingyo.merging.checkpoints import open_checkpoint
 from kingyo.scout.measuring import measure_group
 from kingyo.store.evidence import EvidenceStore
 from tests.scout.weights import watched

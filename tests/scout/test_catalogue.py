@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from kingyo.checkpoints import Checkpoint
 from kingyo.errors import KingyoError
+from kingyo.merging.checkpoints import Checkpoint
 from kingyo.scout import Candidate, Catalogue, Rules, catalogue, find_places
 from tests.cli.merging import write_lora
 from tests.models_on_disk import fine_tuned, llama, qwen2

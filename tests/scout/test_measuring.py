@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from kingyo.checkpoints import Checkpoint, open_checkpoint
 from kingyo.errors import ChangedSourceError, KingyoError
+from kingyo.merging.checkpoints import Checkpoint, open_checkpoint
 from kingyo.scout.measuring import MeasuredGroup, measure_group
 from kingyo.scout.structure import Structure
 from kingyo.store.evidence import EVIDENCE, EvidenceStore

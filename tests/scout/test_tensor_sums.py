@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kingyo.checkpoints import Checkpoint
+from kingyo.merging.checkpoints import Checkpoint
 from kingyo.scout.tensor_sums import SKETCH, NotFiniteError, TensorSums, directions_of, measure_tensor
 from tests.scout.weights import noise, write
 

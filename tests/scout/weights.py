@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from kingyo.checkpoints import Checkpoint, open_checkpoint
+from kingyo.merging.checkpoints import Checkpoint, open_checkpoint
 
 WIDTH = 12
 SHAPES: Mapping[str, tuple[int, ...]] = {

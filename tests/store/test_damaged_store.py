@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from kingyo.core.types import Evaluation, Outcome
 from kingyo.errors import KingyoError
 from kingyo.store import DATABASE, RunStore
 from kingyo.store.run_store import note_writes, noted_writes
-from kingyo.types import Evaluation, Outcome
 from tests.stores import begun, scores, trial
 
 LOG = f"{DATABASE}-wal"

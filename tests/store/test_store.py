@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from kingyo.core.types import Evaluation, ItemScore
 from kingyo.errors import KingyoError
 from kingyo.store import DATABASE, RunStore, database
 from kingyo.store.run_store import VERSION
-from kingyo.types import Evaluation, ItemScore
 from tests.stores import SPLITS, begun, scores, trial
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from kingyo.tasks import with_images
-from kingyo.types import Item, ItemScore, Media
+from kingyo.core.types import Item, ItemScore, Media
 
 
 class Colours:

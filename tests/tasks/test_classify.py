@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from kingyo.core.types import SPLITS, Item, ItemScore, Media, Split, Task
 from kingyo.errors import KingyoError
 from kingyo.tasks import build_tasks, load_splits, parse_task_spec
 from kingyo.tasks.classify import ClassifySettings, ClassifyTask, MacroF1
 from kingyo.testing.tasks import TaskContract
-from kingyo.types import SPLITS, Item, ItemScore, Media, Split, Task
 from tests.tasks.pictures import picture
 
 CLASSES = ("cat", "dog", "fish")

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from kingyo.core.types import SPLITS, Example, ImagePrompt, Item, Media
 from kingyo.tasks import build_tasks, examples_of, load_splits, parse_task_spec
-from kingyo.types import SPLITS, Example, ImagePrompt, Item, Media
 from tests.tasks.pictures import picture
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from kingyo.core.types import Item
+from kingyo.core.user_code.versions import hash_of
 from kingyo.errors import ChangedSourceError, KingyoError
 from kingyo.tasks.graders import Graders, build_graders
 from kingyo.tasks.graders.process import GRADER_PROCESS
-from kingyo.types import Item
-from kingyo.user_code.versions import hash_of
-from tests.runners.fakes import alive, wait_until
+from tests.search.runners.fakes import alive, wait_until
 
 ITEM = Item(id="i7", prompt="?", answer="3")
 BAD = """
@@ -311,7 +311,7 @@ PARENT = """
 import sys
 from pathlib import Path
 from kingyo.tasks.graders import build_graders
-from kingyo.types import Item
+from kingyo.core.types import Item
 
 build_graders([("mine.py:begins_others", None)], Path(sys.argv[1]), timeout=600).score(
     "3", Item(id="i", prompt="?", answer="3")

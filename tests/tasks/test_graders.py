@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from kingyo.core.types import Item, Media
 from kingyo.errors import KingyoError
 from kingyo.tasks import Grader
 from kingyo.tasks.graders import Graders, build_graders
 from kingyo.tasks.graders.texts import Contains, Exact, Regex
 from kingyo.testing.tasks import GraderContract
-from kingyo.types import Item, Media
 
 ITEM = Item(id="i7", prompt="1 + 2", answer="3")
 

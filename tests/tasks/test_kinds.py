@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from kingyo.errors import KingyoError, MistakesError
-from kingyo.run.config import parse_config
-from kingyo.run.config_file import load_config
+from kingyo.runs.config import parse_config
+from kingyo.runs.config_file import load_config
 from kingyo.tasks import load_items, parse_task_spec, settings_of
 from tests.tasks.pictures import KIND, TASK, album
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kingyo.core.types import SPLITS, Item, Media
 from kingyo.errors import KingyoError
 from kingyo.tasks import NearDuplicates, Sizes, TaskSpec, load_items, load_splits, make_splits, near_groups
 from kingyo.tasks.near_duplicates import bare, group_labels
-from kingyo.types import SPLITS, Item, Media
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kingyo.core.types import Item
 from kingyo.errors import KingyoError
 from kingyo.tasks.graders.numbers import Number, last_number
 from kingyo.testing.tasks import GraderContract
-from kingyo.types import Item
 
 FULL_WIDTH = str.maketrans("0123456789,.-+%", "０１２３４５６７８９，．－＋％")
 

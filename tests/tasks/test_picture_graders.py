@@ -16,9 +16,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from kingyo.errors import KingyoError
+from kingyo.models.vision.two_towers import load_two_towers
 from kingyo.tasks.graders import build_graders
 from kingyo.tasks.references import read_references
-from kingyo.vision.two_towers import load_two_towers
 from tests.models.classifiers import vit
 from tests.tiny_judges import as_media, clip, folder_of, item, picture, siglip
 
@@ -260,7 +260,7 @@ def test_two_classifiers_read_each_picture_once(tmp_path: Path, monkeypatch: pyt
     )
     mix.check(items)
     read: list[Any] = []
-    from kingyo.vision import images as module
+    from kingyo.models.vision import images as module
 
     plain = module.read_image
     monkeypatch.setattr(module, "read_image", lambda media: read.append(media) or plain(media))

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from kingyo.models.vision.two_towers import load_two_towers
 from kingyo.tasks.graders import build_graders
 from kingyo.tasks.graders.grader import GRADERS, graders_of
-from kingyo.vision.two_towers import load_two_towers
 from tests.tiny_judges import clip, item, picture
 
 PAGE = (Path(__file__).parents[2] / "docs/graders.md").read_text(encoding="utf-8")

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
+from kingyo.core.types import Item
 from kingyo.errors import KingyoError
 from kingyo.export.task_files import write_tasks
 from kingyo.tasks import load_items, make_splits, parse_task_spec
-from kingyo.types import Item
 from tests.tasks.pictures import picture
 from tests.tasks.published_rows import SETS, Published
 

@@ -5,10 +5,10 @@ import random
 
 import pytest
 
+from kingyo.core.types import Item
 from kingyo.errors import KingyoError
 from kingyo.tasks.graders import texts
 from kingyo.tasks.graders.texts import RougeL, common_length, has_japanese_words
-from kingyo.types import Item
 
 
 def longest(one: str, other: str) -> int:

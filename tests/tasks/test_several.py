@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kingyo.core.types import SPLITS, Item, Split, Task
 from kingyo.errors import KingyoError
 from kingyo.tasks import (
     TaskSpec,
@@ -16,7 +17,6 @@ from kingyo.tasks import (
     weights_of,
 )
 from kingyo.testing.tasks import TaskContract
-from kingyo.types import SPLITS, Item, Split, Task
 
 
 class Parrot:

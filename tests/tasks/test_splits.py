@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kingyo.core.types import SPLITS, Item
 from kingyo.errors import KingyoError
 from kingyo.tasks import Sizes, make_splits
-from kingyo.types import SPLITS, Item
 
 
 def items(n: int) -> list[Item]:

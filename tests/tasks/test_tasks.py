@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from kingyo.core.types import Item, ItemScore, Split, Task, Written
 from kingyo.errors import KingyoError
 from kingyo.tasks import TASK_KINDS, TaskSpec, build_task, parse_task_spec
 from kingyo.testing.tasks import ScriptedModel, TaskContract
-from kingyo.types import Item, ItemScore, Split, Task, Written
 
 GENERATE = parse_task_spec({"data": "x.jsonl", "grader": "number", "stop": ["\n"], "max_new_tokens": 20})
 CHOICE = parse_task_spec({"data": "x.jsonl", "grader": "choice", "choices": "options"})

@@ -10,16 +10,16 @@ from threading import Lock
 
 from kingyo.api.options import AnyPath, as_path, as_reference, checked, takes
 from kingyo.api.progress import SILENT, Progress
-from kingyo.checkpoints import Checkpoint
-from kingyo.checkpoints import open_checkpoint as open_model
-from kingyo.engine import MergeOptions, rooted
-from kingyo.engine.book import PlannedOutput
-from kingyo.engine.preflight import Preflight, check_merge
-from kingyo.engine.write import Loader, write
-from kingyo.io.units import parse_size
+from kingyo.core.io.units import parse_size
+from kingyo.merging.checkpoints import Checkpoint
+from kingyo.merging.checkpoints import open_checkpoint as open_model
+from kingyo.merging.engine import MergeOptions, rooted
+from kingyo.merging.engine.book import PlannedOutput
+from kingyo.merging.engine.preflight import Preflight, check_merge
+from kingyo.merging.engine.write import Loader, write
+from kingyo.merging.recipe import NamedRecipe, Recipe, RecipeBook
+from kingyo.merging.recipe import load_recipe as read_recipe
 from kingyo.models.kinds import known_kind
-from kingyo.recipe import NamedRecipe, Recipe, RecipeBook
-from kingyo.recipe import load_recipe as read_recipe
 
 AnyRecipe = str | Path | Mapping[str, object] | Recipe
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from kingyo.run.config_file import BY_SCOUT, asks_scout, config_from_data, with_denoisers
+from kingyo.runs.config_file import BY_SCOUT, asks_scout, config_from_data, with_denoisers
 
 if TYPE_CHECKING:
     from kingyo.api.progress import Progress
-    from kingyo.run.config import RunConfig
-    from kingyo.run.run import Run
+    from kingyo.runs.config import RunConfig
+    from kingyo.runs.run import Run
     from kingyo.scout.for_task import ScoutRequest
 
 
@@ -70,8 +70,8 @@ class NewRun:
             seeds: folder with the runs of other seeds, if the run is one of several.
         """
         from kingyo.api.scouting import find_candidates
-        from kingyo.run.begin import begin
-        from kingyo.run.run import Run
+        from kingyo.runs.begin import begin
+        from kingyo.runs.run import Run
 
         if self.asks_scout:
             candidates = find_candidates(self.request(seeds or out), progress)

@@ -82,7 +82,7 @@ def checked(kind: type[T], values: Mapping[str, object]) -> T:
     """Return a dataclass of keywords; unknown names and wrong types are a KingyoError."""
     from pydantic import ValidationError
 
-    from kingyo.io.schema import find_mistakes, validate_settings
+    from kingyo.core.io.schema import find_mistakes, validate_settings
 
     try:
         return validate_settings(kind, values)

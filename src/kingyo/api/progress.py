@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from kingyo.dry_run import Cost
-    from kingyo.evolution import Event
+    from kingyo.runs.dry_run import Cost
+    from kingyo.search.evolution import Event
     from kingyo.store import RunStore
 
 Unit = Literal["bytes", "items"]

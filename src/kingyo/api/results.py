@@ -11,16 +11,16 @@ from tempfile import TemporaryDirectory
 from typing import Any, Self, cast
 
 from kingyo.api.options import AnyPath, as_path, checked, takes
+from kingyo.core.io.units import counted, percent
+from kingyo.core.types import SPLITS, Item, Split
 from kingyo.errors import KingyoError
-from kingyo.io.units import counted, percent
-from kingyo.results.summary import RunSummary
-from kingyo.results.summary import summarize as summarize_store
-from kingyo.results.trials import row_title
-from kingyo.run.config import RunConfig
-from kingyo.run.seed_runs import require_one_run
-from kingyo.run.setup import stored_config
+from kingyo.runs.config import RunConfig
+from kingyo.runs.seed_runs import require_one_run
+from kingyo.runs.setup import stored_config
 from kingyo.store import RunStore
-from kingyo.types import SPLITS, Item, Split
+from kingyo.views.results.summary import RunSummary
+from kingyo.views.results.summary import summarize as summarize_store
+from kingyo.views.results.trials import row_title
 
 _FRAME = '<iframe srcdoc="{}" style="width: 100%; height: 40em; border: 0"></iframe>'
 

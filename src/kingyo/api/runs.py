@@ -13,23 +13,23 @@ from kingyo.api.new_run import NewRun
 from kingyo.api.options import AnyPath, as_path
 from kingyo.api.progress import SILENT, Progress
 from kingyo.api.results import AnyRun, StoredRun, run_folder
-from kingyo.dry_run import choice_cost, remaining_cost
+from kingyo.core.io.yaml import read_yaml
 from kingyo.errors import KingyoError
-from kingyo.evolution import Event
-from kingyo.io.yaml import read_yaml
-from kingyo.run.begin import make_choice
-from kingyo.run.choice import is_choosing
-from kingyo.run.config_file import name_from_path
-from kingyo.run.extensions import kept_if_used
-from kingyo.run.resume import (
+from kingyo.runs.begin import make_choice
+from kingyo.runs.chosen import is_choosing
+from kingyo.runs.config_file import name_from_path
+from kingyo.runs.dry_run import choice_cost, remaining_cost
+from kingyo.runs.extensions import kept_if_used
+from kingyo.runs.provenance import require_same
+from kingyo.runs.resume import (
     add_control,
     add_tuning,
     is_complete,
     journey_of,
     require_same_code,
-    require_unchanged,
 )
-from kingyo.run.run import Run
+from kingyo.runs.run import Run
+from kingyo.search.evolution import Event
 from kingyo.store import RunStore, require_new
 
 OnTrial = Callable[[dict[str, object]], object]
@@ -119,7 +119,7 @@ def resume(run: AnyRun, *, on_trial: OnTrial | None = None, progress: Progress |
     Raises:
         KingyoError: there is no such run, another process uses it, or models, code or versions have changed.
     """
-    return _continue(run, require_unchanged, progress, on_trial)
+    return _continue(run, require_same, progress, on_trial)
 
 
 def tune(

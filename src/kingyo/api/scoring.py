@@ -11,14 +11,14 @@ from tempfile import TemporaryDirectory
 from kingyo.api.inputs import AnyGrader, AnyItems, with_inputs
 from kingyo.api.options import AnyPath, as_path, as_reference, checked, takes
 from kingyo.api.progress import SILENT, Progress
+from kingyo.core.types import MEDIA, SPLITS, Item, ItemScore, Split, Task
 from kingyo.errors import unknown_name_error
 from kingyo.models.kinds import LoadOptions
-from kingyo.run.model_kind import load_checkpoint, open_alone, require_answers
-from kingyo.run.open_task import kind_in, open_task
-from kingyo.runners.evaluate import scores_of
+from kingyo.runs.model_kind import load_checkpoint, open_alone, require_answers
+from kingyo.runs.open_task import kind_in, open_task
+from kingyo.search.runners.evaluate import scores_of
 from kingyo.stats import Groups, Interval, interval, interval_json, weighted_mean
 from kingyo.tasks import build_tasks, load_splits, parse_task_spec, weights_of
-from kingyo.types import MEDIA, SPLITS, Item, ItemScore, Split, Task
 
 
 @dataclass(frozen=True, kw_only=True)

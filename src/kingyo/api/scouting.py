@@ -11,14 +11,14 @@ from pathlib import Path
 
 from kingyo.api.options import AnyPath, as_path, as_reference, checked, takes
 from kingyo.api.progress import SILENT, Progress
+from kingyo.core.io.units import counted
 from kingyo.errors import KingyoError
-from kingyo.evolution import BASELINES
-from kingyo.io.units import counted
-from kingyo.run.begin import choose_again
-from kingyo.run.choice import read_request
-from kingyo.run.run import Run
+from kingyo.runs.begin import choose_again
+from kingyo.runs.chosen import REQUEST
+from kingyo.runs.run import Run
 from kingyo.scout import Catalogue, Rules, catalogue, find_places, with_structures
 from kingyo.scout.for_task import MOST_BYTES, ScoutRequest, TaskCandidates
+from kingyo.search.evolution import BASELINES
 from kingyo.store import DATABASE, RunStore
 from kingyo.store.evidence import EvidenceStore
 from kingyo.tasks import build_tasks, load_splits, load_task_spec
@@ -130,7 +130,7 @@ def begin_choice(candidates: TaskCandidates) -> Run:
         return candidates.begin(out)
     with ExitStack() as stack:
         store = stack.enter_context(RunStore.open(out))
-        stored = read_request(store)
+        stored = store.fact(REQUEST)
         budget = {"item_evaluations": asked.item_evaluations, "seconds": asked.seconds}
         is_same = stored is not None and replace(stored, asked=asked.asked, **budget) == asked
         if not is_same or (stored != asked and BASELINES in store.searches()):

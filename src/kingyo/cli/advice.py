@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from kingyo.cli.output import echo
 from kingyo.errors import KingyoError
-from kingyo.evolution import MAIN, Event
-from kingyo.run.config import WEIGHT_SEARCH
-from kingyo.run.provenance import other_versions
+from kingyo.runs.config import WEIGHT_SEARCH
+from kingyo.runs.provenance import other_versions
+from kingyo.search.evolution import MAIN, Event
 from kingyo.store import RunStore
 from kingyo.views.advice import FEW, MIN_ZEROS, lost_writes, truncated_baselines, uninformative_scores
 

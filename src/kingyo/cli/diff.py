@@ -16,7 +16,7 @@ from kingyo.cli.output import echo, print_json
 from kingyo.errors import Interrupted, KingyoError
 
 if TYPE_CHECKING:
-    from kingyo.run.layer_similarity import LayerSimilarity
+    from kingyo.runs.layer_similarity import LayerSimilarity
 
 MIN_FOR_PROGRESS = 20_000_000  # parameters; smaller models take about a second
 
@@ -39,10 +39,10 @@ def diff(
 
     Example: `kingyo diff model-a model-b --base base-model --picture differences.png`
     """
-    from kingyo.checkpoints.locate import open_together
-    from kingyo.compare import compare
-    from kingyo.compare.picture import drawer
-    from kingyo.io.files import write_bytes
+    from kingyo.core.io.files import write_bytes
+    from kingyo.merging.checkpoints.locate import open_together
+    from kingyo.views.compare import compare
+    from kingyo.views.compare.picture import drawer
 
     draw = None if picture is None else drawer(picture)
     named = open_together([*models, *([] if base is None else [base])], allow_pickle=allow_pickle)
@@ -134,8 +134,8 @@ def _print(similarity: LayerSimilarity) -> None:
     from rich.markup import escape
 
     from kingyo.cli.console import Console, plain_table, print_table, print_text
-    from kingyo.compare import letter
-    from kingyo.io.units import counted
+    from kingyo.core.io.units import counted
+    from kingyo.views.compare import letter
 
     console = Console(highlight=False)
     letters = {name: letter(i) for i, name in enumerate(similarity.models)}
@@ -163,8 +163,8 @@ def _number(value: float) -> str:
 
 
 def _of_run(file: str, items: int | None, kind: str | None, *, allow_pickle: bool) -> LayerSimilarity:
-    from kingyo.run.config_file import load_config
-    from kingyo.run.layer_similarity import measure_sources
+    from kingyo.runs.config_file import load_config
+    from kingyo.runs.layer_similarity import measure_sources
 
     path = Path(file)
     config = load_config(path)
@@ -178,10 +178,10 @@ def _of_models(
     if task is None:
         remedy = "Add --task FILE; the models read its fit items."
         raise KingyoError("--task", "a task file for several models", "none", remedy)
-    from kingyo.checkpoints import open_checkpoint
+    from kingyo.merging.checkpoints import open_checkpoint
     from kingyo.models.kinds import LoadOptions
-    from kingyo.run.layer_similarity import SimilaritySettings, measure_models
-    from kingyo.run.open_task import kind_in, open_task
+    from kingyo.runs.layer_similarity import SimilaritySettings, measure_models
+    from kingyo.runs.open_task import kind_in, open_task
 
     each_opened = (open_checkpoint(model, allow_pickle=allow_pickle) for model in models)
     opened = {each.reference: each for each in each_opened}

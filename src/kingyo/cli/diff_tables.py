@@ -9,8 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from kingyo.cli.console import Console, plain_table, print_table, print_text
-from kingyo.compare import TOP, CheckpointComparison, ComparisonSums, letter
-from kingyo.io.units import count_text, percent
+from kingyo.core.io.units import count_text, percent
+from kingyo.views.compare import TOP, CheckpointComparison, ComparisonSums, letter
 
 LEGEND = (
     "opposed: opposite signs among the parameters that both models changed (50% is chance); by size: the "

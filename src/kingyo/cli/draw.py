@@ -11,14 +11,14 @@ import typer
 
 from kingyo.cli.options import AsJson, Kind, Model, declared, require_writable, unwritable
 from kingyo.cli.output import echo, print_json
+from kingyo.core.io.files import write_bytes
+from kingyo.core.io.pipeline_index import PIPELINE
+from kingyo.core.io.units import counted
 from kingyo.errors import KingyoError, unknown_name_error
-from kingyo.io.files import write_bytes
-from kingyo.io.pipeline_index import PIPELINE
-from kingyo.io.units import counted
 
 if TYPE_CHECKING:
+    from kingyo.core.types import Drawing, DrawingPrompt, DrawsPictures
     from kingyo.models.kinds import LoadOptions, ModelKind
-    from kingyo.types import Drawing, DrawingPrompt, DrawsPictures
 
 Side = Annotated[int | None, typer.Option(min=8, help="In pixels.  \\[default: the model's]")]
 
@@ -58,8 +58,8 @@ def draw(
 
     Example: `kingyo draw my-model "a cat" --seed 0 --steps 4 -o cat.png`
     """
-    from kingyo.recipe import DTYPES
-    from kingyo.types import Drawing, DrawingPrompt
+    from kingyo.core.types import Drawing, DrawingPrompt
+    from kingyo.merging.recipe import DTYPES
 
     scored = _as_scored(Path(model))
     names = ("steps", "guidance_scale", "negative_prompt", "height", "width")
@@ -105,7 +105,7 @@ def _as_scored(model: Path) -> Drawing | None:
 
 def _settings_in(file: Path) -> list[object]:
     """Return the settings of each task in a file; errors name the file, which the command does not."""
-    from kingyo.run.config_file import specs_in
+    from kingyo.runs.config_file import specs_in
     from kingyo.tasks import settings_of
 
     try:
@@ -120,9 +120,9 @@ def _load(
     model: str, kind: str | None, options: LoadOptions, check: Callable[[ModelKind, Path], None]
 ) -> DrawsPictures:
     """Load a model that draws, after a check of its kind and folder."""
+    from kingyo.core.types import DrawsPictures
     from kingyo.models.kinds import require_needs
-    from kingyo.run.model_kind import load_checkpoint, open_alone
-    from kingyo.types import DrawsPictures
+    from kingyo.runs.model_kind import load_checkpoint, open_alone
 
     checkpoint, found = open_alone(model, kind, allow_pickle=options.allow_pickle)
     require_needs("kingyo draw", DrawsPictures, found)

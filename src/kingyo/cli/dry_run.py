@@ -9,7 +9,10 @@ from rich.markup import escape
 from kingyo.cli.console import Console, print_rows, print_text
 from kingyo.cli.merge_plan import model_cells
 from kingyo.cli.run_progress import row_name
-from kingyo.dry_run import (
+from kingyo.core.io.units import counted, percent, size_text, time_text
+from kingyo.core.types import SPLITS, Axis
+from kingyo.errors import listed
+from kingyo.runs.dry_run import (
     Cost,
     CostPart,
     DryRun,
@@ -20,15 +23,12 @@ from kingyo.dry_run import (
     Speeds,
     total,
 )
-from kingyo.errors import listed
-from kingyo.evolution import MAIN, Search
-from kingyo.evolution.screens import ScreenSettings
-from kingyo.io.units import counted, percent, size_text, time_text
-from kingyo.run.settings import RunSettings
-from kingyo.run.tune import n_loras, steps_of
-from kingyo.strategies.wrapper import main_batch
+from kingyo.runs.settings import RunSettings
+from kingyo.runs.tune import n_loras, steps_of
+from kingyo.search.evolution import MAIN, Search
+from kingyo.search.evolution.screens import ScreenSettings
+from kingyo.search.strategies.wrapper import main_batch
 from kingyo.tasks import single_tasks
-from kingyo.types import SPLITS, Axis
 
 _MAX_GENES = 8
 _CHOOSES = {

@@ -15,14 +15,14 @@ import typer
 
 from kingyo.cli.options import AsJson, Kind, Model, declared, require_writable, unwritable
 from kingyo.cli.output import echo, errors_beside, print_json
+from kingyo.core.io.files import write_bytes, write_text
+from kingyo.core.types import MEDIA
 from kingyo.errors import KingyoError
-from kingyo.io.files import write_bytes, write_text
-from kingyo.types import MEDIA
 
 if TYPE_CHECKING:
     from kingyo.api.scoring import ModelScores
+    from kingyo.core.types import GeneratesText, Media
     from kingyo.models.kinds import Live, LoadOptions, ModelKind
-    from kingyo.types import GeneratesText, Media
 
 REMOTE_CODE = {"names": ("--trust-remote-code",)}
 
@@ -91,7 +91,7 @@ def load_model(
     model: str, kind_name: str | None, check: Callable[[ModelKind], None], options: LoadOptions
 ) -> Live:
     """Load a model, with its LoRA if it has one. ``check`` may refuse its kind before weights are read."""
-    from kingyo.run.model_kind import load_checkpoint, open_alone
+    from kingyo.runs.model_kind import load_checkpoint, open_alone
 
     checkpoint, kind = open_alone(model, kind_name, allow_pickle=options.allow_pickle)
     check(kind)
@@ -176,9 +176,9 @@ def chat(
     if prompt is not None and "{prompt}" not in prompt:
         remedy = r"Put {prompt} where the question belongs, such as --prompt 'Q: {prompt}\nA:'."
         raise KingyoError("--prompt", "a template with {prompt}", repr(prompt), remedy)
+    from kingyo.core.types import AnswersImages, GeneratesText
     from kingyo.models.kinds import require_needs
     from kingyo.tasks.media import image_file
-    from kingyo.types import AnswersImages, GeneratesText
 
     images = [image_file(each) for each in image or ()]
 
@@ -211,7 +211,7 @@ def chat(
 def _answer(
     live: GeneratesText, message: str, images: Sequence[Media], *, is_chat: bool, **options: Any
 ) -> str:
-    from kingyo.types import AnswersImages
+    from kingyo.core.types import AnswersImages
 
     if images and isinstance(live, AnswersImages):
         about = live.image_prompt(message, images, chat=is_chat)
@@ -240,7 +240,7 @@ def _read_line() -> str:
 
 def _note_task_prompt(model: Path, live: GeneratesText) -> None:
     """Print the prompt that an exported model was scored with, unless its chat template gives the same."""
-    from kingyo.io.yaml import read_yaml
+    from kingyo.core.io.yaml import read_yaml
 
     file = model / "task.yaml"
     try:

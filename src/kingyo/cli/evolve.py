@@ -20,7 +20,7 @@ from kingyo.errors import KingyoError
 
 if TYPE_CHECKING:
     from kingyo.api.new_run import NewRun
-    from kingyo.run.run import Run
+    from kingyo.runs.run import Run
 
 
 def evolve(
@@ -83,9 +83,9 @@ def evolve(
 def _read(file: Path, max_fevals: int | None, task_search_path: list[Path]) -> NewRun:
     """Read a run.yaml, or convert a genome file of mergekit-evolve."""
     from kingyo.api.new_run import NewRun
-    from kingyo.io.yaml import read_yaml
-    from kingyo.run.config_file import name_from_path
-    from kingyo.run.mergekit_evolve import convert_genome_file, is_genome_file
+    from kingyo.core.io.yaml import read_yaml
+    from kingyo.runs.config_file import name_from_path
+    from kingyo.runs.mergekit_evolve import convert_genome_file, is_genome_file
 
     data = read_yaml(file)
     if "merge_method" in data:
@@ -115,9 +115,9 @@ def _require_free(folder: Path, *, several: bool) -> None:
 
 def _dry_run(new: NewRun, as_json: bool) -> None:
     """Print the plan of a run. Of models on the Hub, only configs and headers are downloaded."""
-    from kingyo.dry_run import Speeds, dry_run, dry_run_record, measure_speeds
-    from kingyo.run.default_controls import with_default_controls
-    from kingyo.run.run import Run
+    from kingyo.runs.begin import with_default_controls
+    from kingyo.runs.dry_run import Speeds, dry_run, dry_run_record, measure_speeds
+    from kingyo.runs.run import Run
 
     with redirect_stdout(sys.stderr):
         plan = dry_run(with_default_controls(Run.open(new.config, new.folder, fetch=False)))
@@ -143,7 +143,7 @@ def _begin(new: NewRun, run: Path, seeds: Path | None, *, quiet: bool) -> Run:
 
 def _run_seeds(new: NewRun, folder: Path, n: int, *, quiet: bool) -> None:
     """Run n seeds one after the other. Finished seeds are skipped."""
-    from kingyo.run.seed_runs import PREFIX
+    from kingyo.runs.seed_runs import PREFIX
     from kingyo.store import DATABASE, RunStore
 
     command = shlex.join(("kingyo", *sys.argv[1:]))

@@ -30,12 +30,12 @@ from kingyo.cli.init_task import (
 )
 from kingyo.cli.options import declared
 from kingyo.cli.output import echo
+from kingyo.core.io.files import write_text
 from kingyo.errors import KingyoError
-from kingyo.io.files import write_text
 
 if TYPE_CHECKING:
     from kingyo.models.kinds import ModelKind
-    from kingyo.run.run import Run
+    from kingyo.runs.run import Run
 
 SPLIT_SIZES = {"fit": 100, "validation": 150, "test": 300}  # of a large task file
 
@@ -126,7 +126,7 @@ def _require_other_field(task: str, columns: TaskColumns) -> None:
 
 def _chat(run: Run, columns: TaskColumns, chosen: bool | None, *, asks: bool) -> bool | None:
     """Return whether prompts are sent in the chat template; None if that is unknown."""
-    from kingyo.run.prompts import is_written_out, templates_of
+    from kingyo.runs.prompts import is_written_out, templates_of
 
     if chosen is not None:
         if chosen:
@@ -147,8 +147,8 @@ def _chat(run: Run, columns: TaskColumns, chosen: bool | None, *, asks: bool) ->
 
 def _require_template(run: Run) -> None:
     """Refuse a chat template that cannot be parsed, before a run.yaml that uses it is written."""
-    from kingyo.run.prompts import reads_like
-    from kingyo.vocabulary.templates import read_template, syntax_fault
+    from kingyo.merging.vocabulary.templates import read_template, syntax_fault
+    from kingyo.runs.prompts import reads_like
 
     folder = reads_like(run)
     fault = syntax_fault(read_template(folder) or "")
@@ -160,8 +160,8 @@ def _require_template(run: Run) -> None:
 def _write_checked(out: Path, answers: RunAnswers, run: Run) -> Run:
     import yaml
 
-    from kingyo.dry_run import describe
-    from kingyo.run.config_file import load_config
+    from kingyo.runs.config_file import load_config
+    from kingyo.runs.dry_run import describe
 
     text = run_yaml(answers)
     config = load_config(out, yaml.safe_load(text))
@@ -182,7 +182,7 @@ def _write_checked(out: Path, answers: RunAnswers, run: Run) -> Run:
 
 def _measure(run: Run) -> None:
     from kingyo.cli.dry_run import speed_lines
-    from kingyo.dry_run import measure_speeds
+    from kingyo.runs.dry_run import measure_speeds
 
     echo("Measuring the speed of dtypes and threads…", err=True)
     with redirect_stdout(sys.stderr):
@@ -193,8 +193,8 @@ def _measure(run: Run) -> None:
 
 def _opened(out: Path, base: str | None, sources: Mapping[str, str]) -> Run:
     """Open the models of a run without a task yet; of those on the Hub only configs and headers are read."""
-    from kingyo.run.config_file import load_config
-    from kingyo.run.run import Run
+    from kingyo.runs.config_file import load_config
+    from kingyo.runs.run import Run
 
     task = {"data": "unknown", "grader": "exact"}
     config = load_config(out, {"base": base, "sources": sources, "task": task, "budget": {"candidates": 1}})
@@ -269,7 +269,7 @@ def _safe(name: str) -> str:
 
 def _relative(reference: str, folder: Path) -> str:
     """Return existing paths in a reference relative to a folder; names on the Hub are unchanged."""
-    from kingyo.checkpoints.model_reference import parse_reference
+    from kingyo.merging.checkpoints.model_reference import parse_reference
 
     parsed = parse_reference(reference)
     paths = {

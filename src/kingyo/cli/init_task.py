@@ -126,7 +126,7 @@ def _likely(columns: TaskColumns, usual: Iterable[str]) -> Sequence[str]:
 
 
 def _kind_of_task(kind: ModelKind, data: str, images: str | None) -> TaskKind:
-    from kingyo.types import AnswersImages, DrawsPictures, RatesClasses
+    from kingyo.core.types import AnswersImages, DrawsPictures, RatesClasses
 
     if DrawsPictures in kind.provides:
         return "draw"

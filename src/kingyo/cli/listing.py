@@ -12,8 +12,8 @@ import typer
 from kingyo.api.options import docs_of
 from kingyo.cli.options import AsJson
 from kingyo.cli.output import echo, print_json
+from kingyo.core.io.extras import install_command
 from kingyo.errors import KingyoError, unknown_name_error
-from kingyo.io.extras import install_command
 
 OWN_GRADER = (
     "Your own function: def FUNCTION(answer, item), with the answer of the model and the item, whose correct "
@@ -77,7 +77,7 @@ def show_list(
 
     Example: `kingyo list methods`, then `kingyo list methods ties`
     """
-    from kingyo.methods.catalogue import describe, page
+    from kingyo.merging.methods.catalogue import describe, page
 
     if as_markdown:
         if kind != "methods" or name is not None or as_json:
@@ -132,9 +132,9 @@ def _print_one(shown: Listing) -> None:
 
 
 def _methods() -> list[Listing]:
-    from kingyo.methods import METHODS
-    from kingyo.methods.catalogue import default, inputs, kind, ordered, searched
-    from kingyo.methods.contract import guide_of
+    from kingyo.merging.methods import METHODS
+    from kingyo.merging.methods.catalogue import default, inputs, kind, ordered, searched
+    from kingyo.merging.methods.contract import guide_of
 
     listings: list[Listing] = []
     for name in ordered():
@@ -152,8 +152,8 @@ def _methods() -> list[Listing]:
 
 def strategies() -> list[Listing]:
     """Return all strategies, those of recommended presets first."""
-    from kingyo.strategies import STRATEGIES
-    from kingyo.strategies.presets import PRESETS, RECOMMENDED
+    from kingyo.search.strategies import STRATEGIES
+    from kingyo.search.strategies.presets import PRESETS, RECOMMENDED
 
     listings = {name: _described(name, STRATEGIES.get(name)) for name in STRATEGIES.names()}
     return _for_most_first(listings, [PRESETS[name].strategy for name in RECOMMENDED])
@@ -186,8 +186,8 @@ def _kinds() -> list[Listing]:
 
 
 def _presets() -> list[Listing]:
-    from kingyo.strategies import STRATEGIES
-    from kingyo.strategies.presets import PRESETS, RECOMMENDED
+    from kingyo.search.strategies import STRATEGIES
+    from kingyo.search.strategies.presets import PRESETS, RECOMMENDED
 
     listings: dict[str, Listing] = {}
     for name, preset in PRESETS.items():

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from typing import cast
 
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -21,13 +20,13 @@ from kingyo.cli.advice import AdviceWatcher
 from kingyo.cli.console import Console, print_text
 from kingyo.cli.progress import Counts
 from kingyo.cli.run_progress import PartProgress, RunProgress, row_name
-from kingyo.dry_run import Cost, total
-from kingyo.evolution import BASELINES, Event, stored_objectives
-from kingyo.io.units import counted, percent, time_text
-from kingyo.results.trials import unit_of
-from kingyo.run.config import TRAININGS
-from kingyo.store import RunStore
+from kingyo.core.io.units import counted, percent, time_text
+from kingyo.runs.config import TRAININGS
+from kingyo.runs.dry_run import Cost, total
+from kingyo.search.evolution import BASELINES, Event, stored_objectives
+from kingyo.store import NOTES, RunStore
 from kingyo.views.advice import setup_warnings
+from kingyo.views.results.trials import unit_of
 
 REDRAWS_PER_SECOND = 4
 TRIALS_PER_LINE = 25
@@ -66,7 +65,7 @@ class LiveDisplay(Counts):
             return
         run = escape(str(store.folder))
         print_text(self._console, f"Run {run}. Stop it with Ctrl-C, continue with `kingyo resume`.")
-        for note in cast("list[str]", store.fact("notes") or []):
+        for note in store.fact(NOTES):
             print_text(self._console, f"Note: {escape(note)}")
         for each in setup_warnings(store):
             print_text(self._console, escape(str(each.statement)))

@@ -13,13 +13,13 @@ import typer
 from kingyo.cli.options import AsJson, declared
 from kingyo.cli.output import echo, errors_beside, print_json
 from kingyo.cli.run import interruptible, note_if_slow
+from kingyo.core.io.units import counted
 from kingyo.errors import listed
-from kingyo.io.units import counted
 
 if TYPE_CHECKING:
-    from kingyo.engine import MergeOptions
-    from kingyo.engine.book import PlannedOutput
-    from kingyo.engine.preflight import Preflight
+    from kingyo.merging.engine import MergeOptions
+    from kingyo.merging.engine.book import PlannedOutput
+    from kingyo.merging.engine.preflight import Preflight
 
 _MAX_TENSORS = 3  # named in a warning
 _OPTIONS = (
@@ -29,7 +29,7 @@ _OPTIONS = (
 
 
 @declared(
-    "kingyo.engine:MergeOptions",
+    "kingyo.merging.engine:MergeOptions",
     *_OPTIONS,
     seed={"min": 0},
     threads={"min": 1},
@@ -63,7 +63,7 @@ def merge(
     """
     record: dict[str, object] = {"targets": []}
     with errors_beside(record) if as_json else nullcontext():
-        from kingyo.io.units import parse_size
+        from kingyo.core.io.units import parse_size
 
         options = replace(options, max_shard_bytes=parse_size(max_shard_size, "--max-shard-size"))
         if dry_run:
@@ -84,8 +84,8 @@ def _dry_run(
     as_json: bool,
 ) -> None:
     """Print the plan or add it to the record; exit with code 1 if the merge is not possible."""
-    from kingyo.engine.preflight import check_merge
-    from kingyo.engine.record import estimate, preflight_record
+    from kingyo.merging.engine.preflight import check_merge
+    from kingyo.merging.engine.record import estimate, preflight_record
 
     note_if_slow()
     preflight = check_merge(recipe, out, options, fetch=False)
@@ -107,7 +107,7 @@ def _merge(
 ) -> None:
     """Merge, and add each model that is written to the targets of the record."""
     from kingyo.api.merging import check_and_fetch
-    from kingyo.engine.record import diagnostics_record
+    from kingyo.merging.engine.record import diagnostics_record
 
     start = time.monotonic()
     preflight = check_and_fetch(recipe, out, options)
@@ -127,8 +127,8 @@ def _merge(
 def _write(preflight: Preflight, output: PlannedOutput, start: float, *, quiet: bool) -> dict[str, object]:
     from kingyo.api.merging import ModelWriting
     from kingyo.cli.progress import Counts
-    from kingyo.engine.record import output_record
-    from kingyo.io.units import size_text, time_text
+    from kingyo.core.io.units import size_text, time_text
+    from kingyo.merging.engine.record import output_record
 
     with Counts(quiet=quiet) as progress:
         writing = ModelWriting(preflight, output, progress)

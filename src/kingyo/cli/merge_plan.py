@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from rich.markup import escape
 from rich.table import Table
 
-from kingyo.checkpoints import Checkpoint
 from kingyo.cli.console import Console, plain_table, print_table, print_text
-from kingyo.engine import Plan
-from kingyo.engine.book import PlannedOutput
-from kingyo.engine.preflight import Preflight
-from kingyo.engine.record import JobGroup, MergeForecast, common_text, group, heading, ungrouped
+from kingyo.core.io.units import count_text, counted, size_text
 from kingyo.errors import listed
-from kingyo.io.units import count_text, counted, size_text
-from kingyo.lineage.origins import UNKNOWN
+from kingyo.merging.checkpoints import Checkpoint
+from kingyo.merging.engine import Plan
+from kingyo.merging.engine.book import PlannedOutput
+from kingyo.merging.engine.preflight import Preflight
+from kingyo.merging.engine.record import JobGroup, MergeForecast, common_text, group, heading, ungrouped
+from kingyo.merging.lineage.origins import UNKNOWN
 
 STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 _MAX_FILES = 3

@@ -129,7 +129,7 @@ def _valid(kind: type, flags: Mapping[str, str], /, **values: Any) -> dict[str, 
     """Check values by the types of a model's fields; an error names the flag."""
     from pydantic import TypeAdapter, ValidationError
 
-    from kingyo.io.schema import find_mistakes
+    from kingyo.core.io.schema import find_mistakes
 
     types = get_type_hints(kind, include_extras=True)
     for name, value in values.items():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from kingyo.api.progress import Silent, Unit
 from kingyo.cli.output import echo
-from kingyo.io.units import counted, percent, size_text, time_text
+from kingyo.core.io.units import counted, percent, size_text, time_text
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars

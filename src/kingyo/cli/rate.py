@@ -17,13 +17,13 @@ import typer
 from kingyo.cli.options import AsJson, RunFolder
 from kingyo.cli.output import echo, print_json
 from kingyo.cli.run import print_ratings, require_one_run
+from kingyo.core.io.units import counted
+from kingyo.core.types import SPLITS, Split
 from kingyo.errors import KingyoError, unknown_name_error
-from kingyo.io.units import counted
-from kingyo.types import SPLITS, Split
 
 if TYPE_CHECKING:
-    from kingyo.rating.server import RatingServer, SessionSettings
     from kingyo.store import RunStore
+    from kingyo.views.rating.server import RatingServer, SessionSettings
 
 _LONGEST_NAME = 80
 
@@ -85,7 +85,7 @@ def _require_one_mode(*, as_json: bool, results: bool, train: Path | None) -> No
 
 
 def _settings(store: RunStore, split: str, rater: str | None, pairs: int) -> SessionSettings:
-    from kingyo.rating.server import SessionSettings
+    from kingyo.views.rating.server import SessionSettings
 
     name = " ".join((_login() if rater is None else rater).split())
     if not 0 < len(name) <= _LONGEST_NAME:
@@ -112,9 +112,9 @@ def _split(store: RunStore, name: str) -> Split:
 
 
 def _serve(store: RunStore, settings: SessionSettings, host: str, port: int, *, opens_browser: bool) -> None:
-    from kingyo.rating.pairs import require_models
-    from kingyo.rating.server import RatingServer, RatingSession
     from kingyo.store.choices import ChoiceLog
+    from kingyo.views.rating.pairs import require_models
+    from kingyo.views.rating.server import RatingServer, RatingSession
 
     models = require_models(store, settings.split)
     items = {item.id: item for item in store.items()[settings.split]}
@@ -152,8 +152,8 @@ def _has_browser() -> bool:
 
 
 def _show_results(store: RunStore, *, as_json: bool) -> None:
-    from kingyo.rating.results import read_ratings
-    from kingyo.results.summary import summarize
+    from kingyo.views.rating.results import read_ratings
+    from kingyo.views.results.summary import summarize
 
     ratings = read_ratings(store, summarize(store))
     if as_json:
@@ -165,7 +165,7 @@ def _show_results(store: RunStore, *, as_json: bool) -> None:
 
 
 def _train(store: RunStore, out: Path, features: str, *, as_json: bool) -> None:
-    from kingyo.rating.training import train_preference
+    from kingyo.views.rating.training import train_preference
 
     report = train_preference(store, out, features)
     if as_json:

@@ -75,7 +75,7 @@ def resume(
         note_edited_file(store)
         _apply_changes(store, rescore=rescore, accept_changes=accept_changes)
         if more:
-            from kingyo.run.resume import add_budget
+            from kingyo.runs.resume import add_budget
 
             add_budget(store, more)
         finish(store, as_json=as_json)
@@ -101,7 +101,7 @@ def control(
 
     require_one_run(run)
     with RunStore.open(run) as store:
-        from kingyo.run.resume import add_control
+        from kingyo.runs.resume import add_control
 
         if add_control(store, name):
             finish(store, as_json=as_json, control=name)
@@ -138,7 +138,7 @@ def tune(
 
     Example: `kingyo tune runs/first --keep general.yaml`
     """
-    from kingyo.run.resume import add_tuning
+    from kingyo.runs.resume import add_tuning
     from kingyo.store import RunStore
 
     require_one_run(run)
@@ -163,7 +163,7 @@ def _amount(key: str, text: str) -> float:
 
 
 def _apply_changes(store: RunStore, *, rescore: bool, accept_changes: bool) -> None:
-    from kingyo.run import resume as changes
+    from kingyo.runs import resume as changes
 
     with redirect_stdout(sys.stderr):
         if rescore:
@@ -172,14 +172,14 @@ def _apply_changes(store: RunStore, *, rescore: bool, accept_changes: bool) -> N
             note = changes.accept(store)
             echo(f"Note: {note or 'Nothing has changed since the scores of this run were made.'}")
         else:
-            changes.require_unchanged(store)
+            changes.require_same(store)
 
 
 def _print_tuned(store: RunStore, *, as_json: bool) -> None:
     from kingyo.cli.tables import print_some
-    from kingyo.evolution import MAIN
-    from kingyo.results.summary import summarize
-    from kingyo.run.config import TRAININGS, TUNED
+    from kingyo.runs.config import TRAININGS, TUNED
+    from kingyo.search.evolution import MAIN
+    from kingyo.views.results.summary import summarize
 
     if as_json:
         print_run(store, as_json=True)

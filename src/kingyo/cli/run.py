@@ -14,9 +14,9 @@ from kingyo.cli.output import echo, print_json
 from kingyo.errors import Interrupted, KingyoError, report_errors
 
 if TYPE_CHECKING:
-    from kingyo.rating.results import SplitRating
-    from kingyo.run.run import Run
+    from kingyo.runs.run import Run
     from kingyo.store import RunStore
+    from kingyo.views.rating.results import SplitRating
 
 
 @contextmanager
@@ -32,7 +32,7 @@ def interruptible(message: Callable[[], str]) -> Generator[None]:
 
 def note_if_slow() -> None:
     """Print a note on standard error if numba cannot be used."""
-    from kingyo.kernels.threads import compiler_trouble
+    from kingyo.merging.kernels.threads import compiler_trouble
 
     trouble = compiler_trouble()
     if trouble is not None:
@@ -49,7 +49,7 @@ def run_to_end(store: RunStore, run: Run | None, *, quiet: bool, command: str | 
     from kingyo.api.runs import run_to_end as to_end
     from kingyo.cli.advice import warn_lost
     from kingyo.cli.live_display import LiveDisplay
-    from kingyo.run.resume import is_complete
+    from kingyo.runs.resume import is_complete
 
     resume = shlex.join(("kingyo", "resume", str(store.folder)))
     note_if_slow()
@@ -81,8 +81,8 @@ def print_run(store: RunStore, *, as_json: bool, control: str | None = None) -> 
     """Print the summary of a run, advice, and the next commands; for a control only what it adds."""
     from kingyo.cli.advice import warn
     from kingyo.cli.tables import print_advice, print_some, print_summary
-    from kingyo.rating.results import read_ratings
-    from kingyo.results.summary import summarize
+    from kingyo.views.rating.results import read_ratings
+    from kingyo.views.results.summary import summarize
     from kingyo.views.search_advice import advise
 
     summary = summarize(store)
@@ -105,7 +105,7 @@ def print_ratings(ratings: Sequence[SplitRating]) -> None:
     from rich.markup import escape
 
     from kingyo.cli.console import Console, print_rows, print_text
-    from kingyo.rating.tables import rating_note, rating_table, rating_title
+    from kingyo.views.rating.tables import rating_note, rating_table, rating_title
 
     console = Console(highlight=False)
     for rating in ratings:
@@ -129,16 +129,16 @@ def _next_commands(store: RunStore) -> str:
 
 def require_one_run(run: Path) -> None:
     """Refuse the folder of several seeds; imported late, as the check is slow to import."""
-    from kingyo.run import seed_runs
+    from kingyo.runs import seed_runs
 
     seed_runs.require_one_run(run)
 
 
 def note_edited_file(store: RunStore) -> None:
     """Print a note on standard error if the run.yaml has changed since the run began."""
-    from kingyo.io.yaml import read_yaml
-    from kingyo.run.config_file import asks_scout, load_config
-    from kingyo.run.setup import as_fact, stored_config
+    from kingyo.core.io.yaml import read_yaml
+    from kingyo.runs.config_file import asks_scout, load_config
+    from kingyo.runs.setup import as_fact, stored_config
 
     name = store.fact("run_yaml")
     config, folder = stored_config(store)

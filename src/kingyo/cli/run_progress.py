@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from kingyo.dry_run import STAGES, Cost, CostPart, total
-from kingyo.evolution import BASELINES, MAIN, Event
-from kingyo.run.choice import CHOICE
-from kingyo.run.config import TRAININGS, TUNED, TUNED_PARENT, WEIGHT_SEARCH, WEIGHT_SEARCH_LABEL
-from kingyo.types import Answered, Split
+from kingyo.core.types import Answered, Split
+from kingyo.runs.chosen import CHOICE
+from kingyo.runs.config import TRAININGS, TUNED, TUNED_PARENT, WEIGHT_SEARCH, WEIGHT_SEARCH_LABEL
+from kingyo.runs.dry_run import STAGES, Cost, CostPart, total
+from kingyo.search.evolution import BASELINES, MAIN, Event
 
 
 @dataclass(kw_only=True)

@@ -17,8 +17,8 @@ from kingyo.cli.options import AllowPickle, AsJson, declared
 from kingyo.cli.output import echo, print_json
 from kingyo.cli.progress import Counts
 from kingyo.cli.run import interruptible
+from kingyo.core.io.units import counted, size_text
 from kingyo.errors import KingyoError
-from kingyo.io.units import counted, size_text
 
 if TYPE_CHECKING:
     from kingyo.scout import Catalogue
@@ -166,7 +166,7 @@ def _catalogue_shown(*, quiet: bool) -> Callable[[Catalogue], None]:
 def print_choice_plan(request: ScoutRequest, *, as_json: bool) -> None:
     """Print what a choice would read and score."""
     from kingyo.api.scouting import plan_choice, read_candidates
-    from kingyo.run.choice import answers_alone
+    from kingyo.runs.choice import answers_alone
 
     with interruptible(lambda: "Interrupted; nothing was written."), Counts() as progress:
         found = read_candidates(request, progress)
@@ -201,7 +201,7 @@ def _choose(request: ScoutRequest, *, as_json: bool) -> None:
     from kingyo.cli.advice import warn
     from kingyo.cli.live_display import LiveDisplay
     from kingyo.cli.scout_tables import print_choice
-    from kingyo.run.choice import is_choosing, read_choice
+    from kingyo.runs.chosen import CHOSEN, is_choosing
 
     show, command = _catalogue_shown(quiet=as_json), shlex.join(("kingyo", *sys.argv[1:]))
     with redirect_stdout(sys.stderr), keeping(request.out), Counts(quiet=as_json) as progress:
@@ -216,7 +216,7 @@ def _choose(request: ScoutRequest, *, as_json: bool) -> None:
             ):
                 display.begin(run.begun)
                 choose(run, display)
-        choice = read_choice(run.begun)
+        choice = run.begun.fact(CHOSEN)
         assert choice is not None, "the choice is made"
     for each in candidates.licence_warnings(choice):
         warn(each)

@@ -15,7 +15,7 @@ from kingyo.errors import KingyoError, report_errors
 
 if TYPE_CHECKING:
     from kingyo.api.results import ExportOptions
-    from kingyo.recipe import RecipeBook
+    from kingyo.merging.recipe import RecipeBook
     from kingyo.store import RunStore, StoredTrial
 
 
@@ -39,7 +39,7 @@ def show(
 
     Example: `kingyo show runs/first --trial 3 --answers 5`
     """
-    from kingyo.run.seed_runs import seed_folders
+    from kingyo.runs.seed_runs import seed_folders
     from kingyo.store import RunStore
 
     if answers is not None and trial is None:
@@ -90,7 +90,7 @@ def _print_trial(store: RunStore, reference: str, answers: int | None, as_json: 
 
 def print_spread(folder: Path, as_json: bool) -> None:
     """Print the spread over the runs of a folder."""
-    from kingyo.results.seed_spread import read_seed_summary
+    from kingyo.views.results.seed_spread import read_seed_summary
 
     spread = read_seed_summary(folder)
     if as_json:
@@ -121,12 +121,12 @@ def export(
     Example: `kingyo export runs/first my-model`
     """
     from kingyo.cli.advice import note_versions, warn_lost
+    from kingyo.core.types import MEDIA, AnswersImages, GeneratesText
     from kingyo.export import choose
     from kingyo.export import export as export_trial
-    from kingyo.run.config import TRAININGS
-    from kingyo.run.run import Run
+    from kingyo.runs.config import TRAININGS
+    from kingyo.runs.run import Run
     from kingyo.store import RunStore
-    from kingyo.types import MEDIA, AnswersImages, GeneratesText
 
     require_one_run(run)
     with RunStore.read(run) as store:
@@ -147,12 +147,12 @@ def export(
 
 
 def _print_choice(store: RunStore, chosen: StoredTrial, out: Path, *, is_default: bool) -> None:
-    from kingyo.evolution import BASELINES, MAIN
     from kingyo.export.contact_sheet import FILE as SHEET
-    from kingyo.results.model_result import MIXTURES
-    from kingyo.results.summary import summarize
-    from kingyo.results.trials import describe_trial
+    from kingyo.search.evolution import BASELINES, MAIN
     from kingyo.views.cards import contact_sheet
+    from kingyo.views.results.model_result import MIXTURES
+    from kingyo.views.results.summary import summarize
+    from kingyo.views.results.trials import describe_trial
     from kingyo.views.statements import ahead_on_test, beside_baselines, better_than_bred
 
     is_copy = chosen.search == BASELINES and chosen.name not in MIXTURES
@@ -193,7 +193,7 @@ def recipe(
 
     Example: `kingyo recipe runs/first > recipe.yaml`
     """
-    from kingyo.recipe import rewritten
+    from kingyo.merging.recipe import rewritten
 
     book = _read_recipes(file, trial)
     if form is not None:
@@ -202,7 +202,7 @@ def recipe(
 
 
 def _read_recipes(file: Path, trial: str | None) -> RecipeBook:
-    from kingyo.recipe import NamedRecipe, RecipeBook, load_recipes
+    from kingyo.merging.recipe import NamedRecipe, RecipeBook, load_recipes
 
     if not file.is_dir():
         if trial is not None:

@@ -10,19 +10,19 @@ import yaml
 from rich.markup import escape
 
 from kingyo.cli.console import Console, print_text
+from kingyo.core.io.units import counted, percent
+from kingyo.core.types import SPLITS, Item, ItemScore, Lesson
 from kingyo.errors import KingyoError
-from kingyo.evolution import BASELINES, stored_objectives
-from kingyo.evolution.trial_recipes import read_recipe
-from kingyo.io.units import counted, percent
-from kingyo.results.estimates import FitEstimate, estimate
-from kingyo.results.genes import means_by_family
-from kingyo.results.layer_paths import NamedPath, read_run_layers
-from kingyo.results.model_result import ModelResult, read_model_result, token_limits
-from kingyo.results.trials import SHARES, describe_trial, failure_of, find_trial, reference_to, unit_of
-from kingyo.results.tuning import describe_lesson
+from kingyo.search.evolution import BASELINES, stored_objectives
+from kingyo.search.evolution.trial_recipes import read_recipe
 from kingyo.stats import interval_json
 from kingyo.store import RunStore, StoredTrial
-from kingyo.types import SPLITS, Item, ItemScore, Lesson
+from kingyo.views.results.estimates import FitEstimate, estimate
+from kingyo.views.results.genes import means_by_family
+from kingyo.views.results.layer_paths import NamedPath, read_run_layers
+from kingyo.views.results.model_result import ModelResult, read_model_result, token_limits
+from kingyo.views.results.trials import SHARES, describe_trial, failure_of, find_trial, reference_to, unit_of
+from kingyo.views.results.tuning import describe_lesson
 
 INDENT = " " * 10
 LONGEST_RECIPE = 200

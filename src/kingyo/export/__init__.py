@@ -12,33 +12,33 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
-from kingyo.checkpoints.adapter import CONFIG, WEIGHTS
-from kingyo.checkpoints.locate import whole_pipeline
-from kingyo.checkpoints.single_file_layout import check_single_file
-from kingyo.engine import MergeOptions, plan, rooted, to_folder
-from kingyo.engine.idle_sources import without_idle_sources
 from kingyo.errors import KingyoError
-from kingyo.evolution.trial_recipes import read_recipe
 from kingyo.export.card import ADAPTER, BRED_RECIPE, Card, render_card
 from kingyo.export.contact_sheet import FILE as SHEET
 from kingyo.export.contact_sheet import sheet_png
 from kingyo.export.selection import choose
 from kingyo.export.task_files import write_tasks
-from kingyo.lineage import Origin, describe
+from kingyo.merging.checkpoints.adapter import CONFIG, WEIGHTS
+from kingyo.merging.checkpoints.locate import whole_pipeline
+from kingyo.merging.checkpoints.single_file_layout import check_single_file
+from kingyo.merging.engine import MergeOptions, plan, rooted, to_folder
+from kingyo.merging.engine.idle_sources import without_idle_sources
+from kingyo.merging.lineage import Origin, describe
+from kingyo.merging.recipe import Recipe
 from kingyo.models.kinds import InPipeline
-from kingyo.recipe import Recipe
-from kingyo.results.estimates import estimate
-from kingyo.results.model_result import compare_on_test, read_model_result
-from kingyo.results.summary import summarize
-from kingyo.results.trials import describe_trial, failure_of, reference_to
-from kingyo.run.adapters import Training, adapter_folder, read_training
-from kingyo.run.config import TRAININGS, TUNED
-from kingyo.run.model_kind import task_options
-from kingyo.run.provenance import other_versions, require_same
-from kingyo.run.run import Run
-from kingyo.run.setup import stored_config
+from kingyo.runs.adapters import Training, adapter_folder, read_training
+from kingyo.runs.config import TRAININGS, TUNED
+from kingyo.runs.model_kind import task_options
+from kingyo.runs.provenance import other_versions, require_same
+from kingyo.runs.run import Run
+from kingyo.runs.setup import stored_config
+from kingyo.search.evolution.trial_recipes import read_recipe
 from kingyo.store import RunStore, StoredTrial
 from kingyo.views.cards import contact_sheet
+from kingyo.views.results.estimates import estimate
+from kingyo.views.results.model_result import compare_on_test, read_model_result
+from kingyo.views.results.summary import summarize
+from kingyo.views.results.trials import describe_trial, failure_of, reference_to
 
 __all__ = ["choose", "export", "recipe_of"]
 
@@ -70,7 +70,7 @@ def export(
     chosen = choose(store) if chosen is None else chosen
     _require_success(store, chosen)
     _require_room(out)
-    require_same(store, *stored_config(store), only_code=True)
+    require_same(store, only_code=True)
     run = Run.stored(store)
     sources = run.open_sources()
     planned = plan(read_recipe(chosen), sources)

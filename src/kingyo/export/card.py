@@ -6,11 +6,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from kingyo.evolution import BASELINES, MAIN
+from kingyo.core.io.units import amount_text, counted, joined
 from kingyo.export.contact_sheet import sheet_section
 from kingyo.export.task_files import TASK, TASKS
-from kingyo.io.units import amount_text, counted, joined
-from kingyo.lineage import (
+from kingyo.merging.lineage import (
     INHERITED,
     Origin,
     bullets,
@@ -25,19 +24,20 @@ from kingyo.lineage import (
     render,
     table,
 )
+from kingyo.merging.recipe import Recipe
 from kingyo.models.kinds import call_kind
-from kingyo.recipe import Recipe
-from kingyo.results.genes import means_by_family
-from kingyo.results.model_result import MIXTURES, ModelResult, PairedComparison
-from kingyo.results.summary import RunSummary
-from kingyo.results.trials import describe_search, describe_trial, row_title
-from kingyo.run.adapters import Training
-from kingyo.run.config import TUNED, WEIGHT_SEARCH
-from kingyo.run.model_kind import task_options
-from kingyo.run.run import Run
+from kingyo.runs.adapters import Training
+from kingyo.runs.config import TUNED, WEIGHT_SEARCH
+from kingyo.runs.model_kind import task_options
+from kingyo.runs.run import Run
+from kingyo.search.evolution import BASELINES, MAIN
 from kingyo.tasks import TaskSpec
 from kingyo.views.cards import ContactSheet
 from kingyo.views.choice import candidates_table
+from kingyo.views.results.genes import means_by_family
+from kingyo.views.results.model_result import MIXTURES, ModelResult, PairedComparison
+from kingyo.views.results.summary import RunSummary
+from kingyo.views.results.trials import describe_search, describe_trial, row_title
 from kingyo.views.statements import HOW_FLATTERED, statements
 from kingyo.views.tables import decided_table, scores_table
 from kingyo.views.view import Table

@@ -17,10 +17,10 @@ from xml.sax.saxutils import escape
 from rich.console import Console
 from rich.text import Text
 
-from kingyo.charts.draw import FONT
-from kingyo.lineage import cell
+from kingyo.merging.lineage import cell
+from kingyo.models.vision.images import read_image
 from kingyo.views.cards import ContactSheet, SideBySide
-from kingyo.vision.images import read_image
+from kingyo.views.charts.draw import FONT
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 
 from kingyo.errors import KingyoError, unknown_name_error
-from kingyo.evolution import BASELINES, MAIN, read_front, stored_objectives
-from kingyo.results.summary import summarize
-from kingyo.results.trials import describe_search, find_trial
-from kingyo.run.config import TRAININGS
+from kingyo.runs.config import TRAININGS
+from kingyo.search.evolution import BASELINES, MAIN, read_front, stored_objectives
 from kingyo.store import RunStore, StoredTrial
+from kingyo.views.results.summary import summarize
+from kingyo.views.results.trials import describe_search, find_trial
 
 FLAGS = ("--trial", "--search", "--pick", "--best")
 

@@ -12,14 +12,14 @@ from pathlib import Path
 import yaml
 from pydantic import TypeAdapter
 
-from kingyo.checkpoints.model_reference import path_from
+from kingyo.core.io.model_names import absolute_name
+from kingyo.core.types import MEDIA, Item, Split
+from kingyo.core.user_code.versions import deciding_files
 from kingyo.errors import KingyoError
-from kingyo.io.model_names import absolute_name
+from kingyo.merging.checkpoints.model_reference import path_from
 from kingyo.registry import is_in_file
 from kingyo.tasks import GradedSettings, TaskSpec, TextSettings, settings_of, splits_of
 from kingyo.tasks.spec import move_paths
-from kingyo.types import MEDIA, Item, Split
-from kingyo.user_code.deciding_files import deciding_files
 
 ITEMS = "items.jsonl"
 TASK = "task.yaml"

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from kingyo.core.types import Answered, Progress
 from kingyo.errors import KingyoError
-from kingyo.types import Answered, Progress
 
 _COMPACT_BELOW = 0.8  # copying the cache takes about one step, so wait until a fifth of the rows has ended
 

@@ -10,14 +10,14 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from kingyo.core.types import ImagePrompt
+from kingyo.merging.recipe import Hop
 from kingyo.models.decoding import Forward
 from kingyo.models.image_prompts import Encoded
 from kingyo.models.language_model import LiveModel, PathModels
 from kingyo.models.path import own_layers
 from kingyo.models.tokens import by_length
 from kingyo.models.vision_language import LiveVisionLanguageModel
-from kingyo.recipe import Hop
-from kingyo.types import ImagePrompt
 
 ROOM = 1 << 28
 """Bytes for the hidden states of a batch. One prompt may take more, and comparing needs further copies."""

@@ -16,12 +16,12 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from kingyo.core.types import ImagePrompt
 from kingyo.errors import KingyoError
-from kingyo.kernels.statistics_cache import memory_size
+from kingyo.merging.kernels.statistics_cache import memory_size
 from kingyo.models.image_prompts import Encoded, PromptProcessor, first_line
 from kingyo.models.kinds.kind import ImageCost
-from kingyo.types import ImagePrompt
-from kingyo.vision.cache import FILE_BYTES, Cache
+from kingyo.models.vision.cache import FILE_BYTES, Cache
 
 Features = Mapping[str, Any]
 """Fields of the output of an image encoder -> a tensor, or sequences of tensors."""

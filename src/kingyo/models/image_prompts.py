@@ -13,13 +13,13 @@ from typing import Any, Literal, Self, cast
 import torch
 from torch import Tensor
 
+from kingyo.core.io.extras import library
+from kingyo.core.types import Example, ImagePrompt, Media
 from kingyo.errors import ChangedSourceError, KingyoError
-from kingyo.io.extras import library
 from kingyo.models.kinds.kind import Question, errors_of
 from kingyo.models.loading import context, load_config
 from kingyo.models.tokens import Text, render_chat, require_room
-from kingyo.types import Example, ImagePrompt, Media
-from kingyo.vision.images import read_image, require_small, require_small_sides
+from kingyo.models.vision.images import read_image, require_small, require_small_sides
 
 WRAPPED = ("<|image_pad|>", "<|vision_start|><|image_pad|><|vision_end|>")
 """The image token of Qwens, and the placeholder of an image in their prompts."""

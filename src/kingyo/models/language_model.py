@@ -1,6 +1,6 @@
 """A live language model: built once from a checkpoint; candidates overwrite its weights in place.
 
-It implements ``kingyo.types.LanguageModel``.
+It implements ``kingyo.core.types.LanguageModel``.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from kingyo.core.types import Example, Progress, TakeGradient, Written, ignore_progress
+from kingyo.merging.recipe import Hop
 from kingyo.models.decoding import AnswerCount, Forward, decode, require_numbers
 from kingyo.models.kinds.kind import LoadOptions
 from kingyo.models.loading import context, live_weights, load_config, load_model, load_tokenizer
 from kingyo.models.losses import Totals, as_row, gradients, loss_of, parts, tokens_at_once
 from kingyo.models.path import Layers
 from kingyo.models.tokens import Stop, Text, by_length, require_room
-from kingyo.recipe import Hop
-from kingyo.types import Example, Progress, TakeGradient, Written, ignore_progress
 
 
 def load_text(path: Path) -> Text:

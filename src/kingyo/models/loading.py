@@ -28,10 +28,10 @@ from transformers.core_model_loading import (
     rename_source_key,  # pyright: ignore[reportUnknownVariableType]
 )
 
+from kingyo.core.io.extras import quiet
 from kingyo.errors import KingyoError, unknown_name_error
-from kingyo.io.extras import quiet
+from kingyo.merging.recipe import DTYPES
 from kingyo.models.kinds.kind import LoadOptions
-from kingyo.recipe import DTYPES
 
 _DERIVED = ("rotary_emb.inv_freq", "attn.bias", "attn.masked_bias")
 """Buffers in old checkpoints."""

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from kingyo.core.io.units import counted
+from kingyo.core.types import Example, TakeGradient
 from kingyo.errors import KingyoError
-from kingyo.io.units import counted
 from kingyo.models.decoding import Forward
 from kingyo.models.tokens import Text
-from kingyo.types import Example, TakeGradient
 
 E = TypeVar("E")
 LEAST_BYTES = 64 << 20  # that the loss of any model may take

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from kingyo.errors import KingyoError, unknown_name_error
-from kingyo.recipe import Hop
+from kingyo.merging.recipe import Hop
 
 _STACKS = ("layers", "h")
 """Names that transformers uses for the list of a decoder's layers."""

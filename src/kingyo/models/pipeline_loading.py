@@ -10,9 +10,9 @@ from typing import Any, cast
 
 import torch
 
+from kingyo.core.io.extras import library
+from kingyo.core.io.pipeline_index import PIPELINE, component_classes
 from kingyo.errors import KingyoError
-from kingyo.io.extras import library
-from kingyo.io.pipeline_index import PIPELINE, component_classes
 from kingyo.models.kinds.kind import LoadOptions
 from kingyo.models.loading import loading
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, cast
 from warnings import catch_warnings
 
+from kingyo.core.io.extras import library, quiet
+from kingyo.core.io.pipeline_index import PIPELINE
+from kingyo.core.types import Drawing, DrawingPrompt
 from kingyo.errors import KingyoError, suggest
-from kingyo.io.extras import library, quiet
-from kingyo.io.pipeline_index import PIPELINE
 from kingyo.models.kinds.kind import Question, errors_of
 from kingyo.models.loading import load_tokenizer, loading
 from kingyo.models.pipeline_loading import absent_components, pipeline_around, pipeline_class, read_index
-from kingyo.types import Drawing, DrawingPrompt
 
 _KEYS = tuple(each.name for each in fields(Drawing))
 _OWN_ARGUMENTS = (

@@ -15,18 +15,18 @@ from typing import Any, Self, cast
 import torch
 from torch import Tensor
 
+from kingyo.core.io.extras import quiet
+from kingyo.core.io.pipeline_index import DENOISERS
+from kingyo.core.types import Drawing, DrawingPrompt, Media, Progress, ignore_progress
 from kingyo.errors import KingyoError
-from kingyo.io.extras import quiet
-from kingyo.io.pipeline_index import DENOISERS
 from kingyo.models.decoding import AnswerCount
 from kingyo.models.image_features import kept_bytes
 from kingyo.models.kinds.kind import LoadOptions
 from kingyo.models.loading import require_device
 from kingyo.models.pipeline_loading import load_around, load_denoiser
 from kingyo.models.pipeline_settings import call_arguments, named_parameters, scheduler_for
-from kingyo.types import Drawing, DrawingPrompt, Media, Progress, ignore_progress
-from kingyo.vision.cache import Cache
-from kingyo.vision.images import encode_png
+from kingyo.models.vision.cache import Cache
+from kingyo.models.vision.images import encode_png
 
 BATCH_PIXELS = 4 << 20
 """Limit of the pixels in a batch: four pictures of 1024 x 1024."""

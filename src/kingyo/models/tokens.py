@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kingyo.core.io.units import counted
+from kingyo.core.types import Example
+from kingyo.core.user_code.timeout import TooSlowError, within
 from kingyo.errors import KingyoError
-from kingyo.io.units import counted
 from kingyo.models.kinds.kind import Question, errors_of
-from kingyo.types import Example
-from kingyo.user_code.timeout import TooSlowError, within
 
 Tokenizer = Any
 """A tokenizer of transformers, fast or slow; it has no complete types."""

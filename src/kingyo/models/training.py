@@ -17,15 +17,15 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from kingyo.core.io.extras import library, require_extra
+from kingyo.core.types import Example
 from kingyo.errors import KingyoError
-from kingyo.io.extras import library, require_extra
 from kingyo.models.decoding import Forward
 from kingyo.models.kinds.kind import Course, LoadOptions, Start, training_dtype
 from kingyo.models.language_model import end_tokens
 from kingyo.models.loading import context, load_model, load_tokenizer
 from kingyo.models.losses import ExampleTokens, as_row, batches, loss_of
 from kingyo.models.tokens import Text
-from kingyo.types import Example
 
 RANK = 16
 WARM_UP = 0.1  # share of the steps

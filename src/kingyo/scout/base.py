@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from kingyo.checkpoints.model_reference import with_denoiser
-from kingyo.io.model_names import HUB_NAME, is_local, local_path
-from kingyo.io.pipeline_index import DENOISERS, PIPELINE
-from kingyo.io.units import counted
+from kingyo.core.io.model_names import HUB_NAME, is_local, local_path
+from kingyo.core.io.pipeline_index import DENOISERS, PIPELINE
+from kingyo.core.io.units import counted
+from kingyo.merging.checkpoints.model_reference import with_denoiser
 from kingyo.scout.place import Place
 from kingyo.scout.places import is_model
 

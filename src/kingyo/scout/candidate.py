@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
-from kingyo.checkpoints import Checkpoint
-from kingyo.lineage.origins import kind_of, licence_in, texts_of
+from kingyo.merging.checkpoints import Checkpoint
+from kingyo.merging.lineage.origins import kind_of, licence_in, texts_of
+from kingyo.merging.vocabulary import TOKENIZER_FILES
 from kingyo.models.kinds import ModelKind, known_kind
-from kingyo.vocabulary import TOKENIZER_FILES
 
 Reason = Literal[
     "the base itself",

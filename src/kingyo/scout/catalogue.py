@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from kingyo.checkpoints import Checkpoint
-from kingyo.checkpoints.model_reference import with_denoiser
+from kingyo.core.io.units import counted
 from kingyo.errors import KingyoError
-from kingyo.io.units import counted
+from kingyo.merging.checkpoints import Checkpoint
+from kingyo.merging.checkpoints.model_reference import with_denoiser
 from kingyo.scout.base import Names, named_bases
 from kingyo.scout.candidate import REASONS, Candidate
 from kingyo.scout.place import Place, broken

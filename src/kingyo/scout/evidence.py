@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from kingyo.checkpoints.locate import open_together
+from kingyo.merging.checkpoints.locate import open_together
 from kingyo.scout.candidate import Candidate, Exclusion
 from kingyo.scout.catalogue import Catalogue, Group, by_reason
 from kingyo.scout.measuring import Progress, measure_group

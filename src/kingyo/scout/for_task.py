@@ -14,30 +14,31 @@ from typing import Annotated, Literal, cast
 import numpy as np
 from pydantic import Field, model_validator
 
+from kingyo.core.io.model_names import is_local, local_path
+from kingyo.core.io.pipeline_index import DENOISERS
+from kingyo.core.io.schema import Real, parse_model
+from kingyo.core.io.units import parse_size, size_text
 from kingyo.errors import KingyoError, unknown_name_error
-from kingyo.io.model_names import is_local, local_path
-from kingyo.io.pipeline_index import DENOISERS
-from kingyo.io.schema import Real, parse_model
-from kingyo.io.units import parse_size, size_text
-from kingyo.lineage import check_licences
-from kingyo.methods import METHODS
+from kingyo.merging.lineage import check_licences
+from kingyo.merging.methods import METHODS
 from kingyo.models.kinds import HasLanguagePart
-from kingyo.run.begin import begin
-from kingyo.run.choice import TRIAL_DTYPE, ChoiceRequest, ChosenSources, answers_alone
-from kingyo.run.config import RANDOM_SOURCES, RESERVED_NAMES, Count, RunConfig, StrictModel
-from kingyo.run.config_file import BY_SCOUT, config_from_data
-from kingyo.run.model_kind import require_answers
-from kingyo.run.preflight import check_frame
-from kingyo.run.run import Run
-from kingyo.run.settings import settings_of
+from kingyo.runs.begin import begin
+from kingyo.runs.choice import answers_alone
+from kingyo.runs.chosen import TRIAL_DTYPE, ChoiceRequest, ChosenSources
+from kingyo.runs.config import RANDOM_SOURCES, RESERVED_NAMES, Count, RunConfig, StrictModel
+from kingyo.runs.config_file import BY_SCOUT, config_from_data
+from kingyo.runs.model_kind import require_answers
+from kingyo.runs.preflight import check_frame
+from kingyo.runs.run import Run
+from kingyo.runs.settings import settings_of
 from kingyo.scout.catalogue import Catalogue, Group, catalogue
 from kingyo.scout.evidence import with_structures
 from kingyo.scout.paths import relative_to
 from kingyo.scout.places import find_places, is_model
 from kingyo.scout.verdict import Rules
+from kingyo.search.strategies import STRATEGIES
+from kingyo.search.strategies.checks import MAX_SIZE
 from kingyo.store.evidence import EvidenceStore
-from kingyo.strategies import STRATEGIES
-from kingyo.strategies.checks import MAX_SIZE
 
 KEPT = (
     *("task", "tasks", "kind", "allow_pickle"),
@@ -344,7 +345,7 @@ class TaskCandidates:
         return [float(each.facts.n_bytes or 0) for each in self.group.members]
 
     def begin(self, path: Path, *, seeds: Path | None = None, file: Path | None = None) -> Run:
-        """Begin the run; its first stage chooses among the candidates. See ``kingyo.run.begin.begin``."""
+        """Begin the run; its first stage chooses among the candidates. See ``runs.begin.begin``."""
         return begin(self.run, path, seeds=seeds, file=file, request=self.choice_request())
 
     def choice_request(self) -> ChoiceRequest:

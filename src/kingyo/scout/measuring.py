@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from kingyo.checkpoints import Checkpoint, fit
-from kingyo.checkpoints.header import WIDTHS
-from kingyo.checkpoints.mapped_tensors import check_stamps
-from kingyo.engine.sources import on_disk
+from kingyo.core.io.units import size_text
 from kingyo.errors import KingyoError
-from kingyo.io.units import size_text
+from kingyo.merging.checkpoints import Checkpoint, fit
+from kingyo.merging.checkpoints.header import WIDTHS
+from kingyo.merging.checkpoints.mapped_tensors import check_stamps
+from kingyo.merging.engine.sources import on_disk
 from kingyo.scout.structure import Structure, structure_of
 from kingyo.scout.tensor_choice import choose_tensors
 from kingyo.scout.tensor_sums import NotFiniteError, TensorSums, measure_tensor

@@ -6,8 +6,8 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from kingyo.checkpoints.model_reference import parse_reference
-from kingyo.io.model_names import is_local, local_path
+from kingyo.core.io.model_names import is_local, local_path
+from kingyo.merging.checkpoints.model_reference import parse_reference
 
 
 def relative_to(reference: str, folder: Path) -> str:

@@ -10,13 +10,13 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from kingyo.checkpoints.adapter import CONFIG, DIFFUSERS_WEIGHTS, PICKLE
-from kingyo.checkpoints.folder_files import PICKLED
-from kingyo.checkpoints.model_reference import with_denoiser
+from kingyo.core.io.model_names import HUB_NAME, is_local, local_path, split_revision
+from kingyo.core.io.pipeline_index import DENOISERS, PIPELINE
 from kingyo.errors import KingyoError
-from kingyo.io.model_names import HUB_NAME, is_local, local_path, split_revision
-from kingyo.io.pipeline_index import DENOISERS, PIPELINE
-from kingyo.lineage.origins import read_front_matter
+from kingyo.merging.checkpoints.adapter import CONFIG, DIFFUSERS_WEIGHTS, PICKLE
+from kingyo.merging.checkpoints.folder_files import PICKLED
+from kingyo.merging.checkpoints.model_reference import with_denoiser
+from kingyo.merging.lineage.origins import read_front_matter
 from kingyo.scout.candidate import NO_CARD, CardFacts
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kingyo.checkpoints.adapter import CONFIG, DIFFUSERS_WEIGHTS
-from kingyo.checkpoints.folder_files import PICKLED
-from kingyo.checkpoints.model_reference import parse_reference
+from kingyo.core.io.model_names import HUB_NAME, is_local, local_path, split_revision
+from kingyo.core.io.pipeline_index import PIPELINE
 from kingyo.errors import KingyoError
-from kingyo.io.model_names import HUB_NAME, is_local, local_path, split_revision
-from kingyo.io.pipeline_index import PIPELINE
+from kingyo.merging.checkpoints.adapter import CONFIG, DIFFUSERS_WEIGHTS
+from kingyo.merging.checkpoints.folder_files import PICKLED
+from kingyo.merging.checkpoints.model_reference import parse_reference
 from kingyo.scout.on_hub import FOLDER_OR_MODEL, NoSuchModelError, describe_model, list_models
 from kingyo.scout.place import Place, broken, hub_place, json_object, local_place, match_any
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from kingyo.checkpoints import Checkpoint, open_checkpoint
-from kingyo.checkpoints.locate import add_lora
-from kingyo.lineage.origins import read_front_matter
+from kingyo.merging.checkpoints import Checkpoint, open_checkpoint
+from kingyo.merging.checkpoints.locate import add_lora
+from kingyo.merging.lineage.origins import read_front_matter
 from kingyo.models.kinds import kinds_in_order
 from kingyo.scout.candidate import Candidate, CardFacts, Exclusion, Reason, architecture_of, read_facts
 from kingyo.scout.on_hub import FOLDER_OR_MODEL, patiently, without_bars

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
-from kingyo.checkpoints import Checkpoint
-from kingyo.checkpoints.config_comparison import layers_config
-from kingyo.io.units import counted
+from kingyo.core.io.units import counted
+from kingyo.merging.checkpoints import Checkpoint
+from kingyo.merging.checkpoints.config_comparison import layers_config
 from kingyo.scout.candidate import architecture_of
 
 _SIZES: Mapping[str, Sequence[str]] = {

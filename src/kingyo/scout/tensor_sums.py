@@ -13,8 +13,8 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from kingyo.checkpoints import Checkpoint
-from kingyo.io.lazy_torch import Tensor, torch
+from kingyo.core.io.lazy_torch import Tensor, torch
+from kingyo.merging.checkpoints import Checkpoint
 
 Floats = NDArray[np.float64]
 

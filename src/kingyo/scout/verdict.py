@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
-from kingyo.checkpoints import Checkpoint, fit
 from kingyo.errors import KingyoError
+from kingyo.merging.checkpoints import Checkpoint, fit
+from kingyo.merging.vocabulary import Diagnostic, compare, forget_tokenizers, stored_files
 from kingyo.scout.candidate import Candidate, Exclusion
 from kingyo.scout.sizes import sizes_in_words
-from kingyo.vocabulary import Diagnostic, compare, forget_tokenizers, stored_files
 
 _CANDIDATE = "this model"
 """The candidate in findings, which are the same for all models with its tokenizer."""

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from kingyo.irt import sigmoid
 from kingyo.stats.groups import Groups, size_of
 from kingyo.stats.intervals import Array, Interval, normal_quantile, t_quantile, with_groups
+from kingyo.stats.irt import sigmoid
 
 Places = NDArray[np.intp]
 PRIOR_DEVIATION = 2.0

@@ -11,8 +11,8 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from kingyo.core.io.units import counted
 from kingyo.errors import KingyoError
-from kingyo.io.units import counted
 
 Array = NDArray[np.float64]
 NORMAL = NormalDist()

@@ -12,8 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Literal, get_args
 
+from kingyo.core.types import Split
 from kingyo.store.database import Database, DatabaseFile
-from kingyo.types import Split
 
 CHOICES = "ratings.db"
 Verdict = Literal["left", "right", "tie", "skip"]
@@ -102,7 +102,6 @@ class ChoiceLog(Database):
         return int(self._rows(query, (rater, pair))[0][0])
 
     def choices(self) -> tuple[StoredChoice, ...]:
-        """Return all choices that were not undone, oldest first."""
         rows = self._rows(f"SELECT {_COLUMNS} FROM choices WHERE undone_at IS NULL ORDER BY id")
         return tuple(StoredChoice(*row) for row in rows)
 

@@ -81,7 +81,6 @@ class Database:
                     self._watch()
 
     def close(self) -> None:
-        """Close the database; a second call does nothing."""
         self._db.close()
 
     def __enter__(self) -> Self:
@@ -149,18 +148,16 @@ class Database:
                 seal(self._db)
 
     def _version(self) -> int:
-        """Return the version of the tables; 0 if there are none of kingyo."""
         version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
         if version in (0, self._file.version):
             return version
-        raise KingyoError(
-            str(self.path),
-            expected=f"a database of version {self._file.version}",
-            received=f"version {version}",
-            remedy="Install the newer kingyo that wrote it."
+        expected = f"a database of version {self._file.version}"
+        remedy = (
+            "Install the newer kingyo that wrote it."
             if version > self._file.version
-            else "Open it with the older kingyo that wrote it, or start a new run with `kingyo evolve`.",
+            else "Open it with the older kingyo that wrote it, or start a new run with `kingyo evolve`."
         )
+        raise KingyoError(str(self.path), expected, f"version {version}", remedy)
 
     def _check(self) -> None:
         """Check that the database is sound, of this kind, and was not changed by another program."""
@@ -169,19 +166,14 @@ class Database:
             raise self._damaged(str(verdict))
         is_empty = not self._db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
         if self._version() == 0 and not is_empty:
-            raise KingyoError(
-                str(self.path),
-                expected="the database of a run",
-                received="a SQLite database of something else",
-                remedy="Name the folder of a run, or move this file away.",
-            )
+            expected = "the database of a run"
+            remedy = "Name the folder of a run, or move this file away."
+            raise KingyoError(str(self.path), expected, "a SQLite database of something else", remedy)
         if tables := [] if is_empty else self._changed_tables():
-            raise KingyoError(
-                str(self.path),
-                expected=f"contents as kingyo wrote them ({', '.join(f'table {name}' for name in tables)})",
-                received="different ones: a disk or another program has changed the file",
-                remedy=f"{self._file.restore} Nothing was changed now.",
-            )
+            expected = f"contents as kingyo wrote them ({', '.join(f'table {name}' for name in tables)})"
+            received = "different ones: a disk or another program has changed the file"
+            remedy = f"{self._file.restore} Nothing was changed now."
+            raise KingyoError(str(self.path), expected, received, remedy)
 
     def _changed_tables(self) -> list[str]:
         """Return the tables that differ from their stored sums."""
@@ -232,11 +224,11 @@ class Database:
         if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF not in _NOT_DAMAGED:
             return self._damaged(str(error))
         expected = "a file that can be read and written"
-        return KingyoError(str(self.path), expected=expected, received=str(error), remedy=self._file.retry)
+        return KingyoError(str(self.path), expected, str(error), self._file.retry)
 
     def _damaged(self, reason: str) -> KingyoError:
         expected = "a sound SQLite database"
-        return KingyoError(str(self.path), expected=expected, received=reason, remedy=self._file.restore)
+        return KingyoError(str(self.path), expected, reason, self._file.restore)
 
 
 def row_hash(*values: object) -> int:

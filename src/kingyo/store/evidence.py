@@ -39,9 +39,7 @@ class EvidenceStore(Database):
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise KingyoError(
-                str(folder), expected="a folder that can be made", received=str(error), remedy=_FILE.retry
-            ) from error
+            raise KingyoError(str(folder), "a folder that can be made", str(error), _FILE.retry) from error
         super().__init__(folder, _FILE, writes=True)
 
     def add(self, models: str, tensor: str, content: bytes) -> None:
@@ -49,12 +47,10 @@ class EvidenceStore(Database):
         self._write("INSERT OR IGNORE INTO sums_of_tensors VALUES (?, ?, ?)", (models, tensor, content))
 
     def get(self, models: str, tensor: str) -> bytes | None:
-        """Return what was measured on a tensor; None if it was not."""
         query = "SELECT content FROM sums_of_tensors WHERE models = ? AND tensor = ?"
         return next((bytes(content) for (content,) in self._rows(query, (models, tensor))), None)
 
     def tensors(self, models: str) -> tuple[str, ...]:
-        """Return the tensors that were measured."""
         query = "SELECT tensor FROM sums_of_tensors WHERE models = ? ORDER BY tensor"
         return tuple(str(name) for (name,) in self._rows(query, (models,)))
 
@@ -63,6 +59,5 @@ class EvidenceStore(Database):
         self._write("INSERT OR IGNORE INTO not_finite VALUES (?, ?)", (model, tensor))
 
     def not_finite(self, model: str) -> str | None:
-        """Return a tensor of a model that holds NaN or infinity; None if none is known."""
         rows = self._rows("SELECT tensor FROM not_finite WHERE model = ?", (model,))
         return next((str(name) for (name,) in rows), None)

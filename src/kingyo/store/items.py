@@ -9,9 +9,9 @@ from typing import cast
 
 from pydantic import TypeAdapter
 
+from kingyo.core.io.files import write_bytes
+from kingyo.core.types import MEDIA, Item, Media
 from kingyo.errors import KingyoError
-from kingyo.io.files import write_bytes
-from kingyo.types import MEDIA, Item, Media
 
 _ITEM = TypeAdapter(Item)
 
@@ -65,10 +65,6 @@ def keep_media(media: Iterable[Media], run: Path) -> dict[Media, Media]:
             path.parent.mkdir(exist_ok=True)
             write_bytes(path, content)
         except OSError as error:
-            raise KingyoError(
-                str(path),
-                expected="a file that can be written",
-                received=str(error.strerror),
-                remedy="Make room on the disk, or choose another folder with --run.",
-            ) from error
+            remedy = "Make room on the disk, or choose another folder with --run."
+            raise KingyoError(str(path), "a file that can be written", str(error.strerror), remedy) from error
     return kept

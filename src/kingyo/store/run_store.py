@@ -15,13 +15,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
+from kingyo.core.io.files import put_in_place, require_short_name
+from kingyo.core.types import DATABASE, MEDIA, SPLITS, Item, Split
 from kingyo.errors import KingyoError
-from kingyo.io.files import put_in_place, require_short_name
 from kingyo.store.database import DatabaseFile
 from kingyo.store.evidence import EVIDENCE
 from kingyo.store.items import item_json, keep_media, read_item
 from kingyo.store.trial_log import TrialLog
-from kingyo.types import DATABASE, MEDIA, SPLITS, Item, Split
 
 VERSION = 8
 RUN = DatabaseFile(
@@ -98,12 +98,8 @@ class RunStore(TrialLog):
                 return
             self.lost = self._lost_writes(noted)
             if not self.n_writes or not self._rows("SELECT 1 FROM facts LIMIT 1"):
-                raise KingyoError(
-                    str(folder),
-                    expected="a run that was set up completely",
-                    received=self.lost or "one that was stopped before its first step",
-                    remedy=RUN.restore,
-                )
+                received = self.lost or "one that was stopped before its first step"
+                raise KingyoError(str(folder), "a run that was set up completely", received, RUN.restore)
             self._db.execute("PRAGMA query_only = 1")
 
     @classmethod
@@ -145,16 +141,14 @@ class RunStore(TrialLog):
     def require_no_scout(self) -> None:
         """Refuse the trial merges of a scout: a scout scores fit, and no baselines."""
         if self.fact(OPTIONS) is not None:
-            raise KingyoError(
-                str(self.folder),
-                expected="a run of `kingyo evolve`",
-                received="the trial merges of `kingyo scout`",
-                remedy="Continue them with the same command that began them. `kingyo evolve` then runs the "
-                "run.yaml that `kingyo scout` writes.",
+            expected = "a run of `kingyo evolve`"
+            remedy = (
+                "Continue them with the same command that began them. `kingyo evolve` then runs the "
+                "run.yaml that `kingyo scout` writes."
             )
+            raise KingyoError(str(self.folder), expected, "the trial merges of `kingyo scout`", remedy)
 
     def close(self) -> None:
-        """Close the database and release the lock; a second call does nothing."""
         super().close()
         if self._lock is not None:
             self._lock.close()
@@ -254,7 +248,6 @@ class RunStore(TrialLog):
         return float(self._db.execute(query).fetchone()[0])
 
     def items(self) -> dict[Split, tuple[Item, ...]]:
-        """Return the items of each split in their stored order."""
         items: dict[Split, list[Item]] = {split: [] for split in SPLITS}
         for split, content in self._db.execute("SELECT split, content FROM items ORDER BY split, position"):
             items[split].append(read_item(content, self.folder))
@@ -274,12 +267,9 @@ def _has_run(folder: Path) -> bool:
 
 def _require_run(folder: Path) -> None:
     if not _has_run(folder):
-        raise KingyoError(
-            str(folder),
-            expected=f"a run folder (with a {DATABASE})",
-            received="a folder without one" if folder.is_dir() else "no such folder",
-            remedy="Make one with `kingyo evolve RUN.yaml`.",
-        )
+        received = "a folder without one" if folder.is_dir() else "no such folder"
+        remedy = "Make one with `kingyo evolve RUN.yaml`."
+        raise KingyoError(str(folder), f"a run folder (with a {DATABASE})", received, remedy)
 
 
 def require_new(folder: Path) -> None:
@@ -290,17 +280,14 @@ def require_new(folder: Path) -> None:
         return
     is_run = _has_run(folder)
     going_on = f"Continue it with `kingyo resume {shlex.quote(str(folder))}`, or choose"
-    raise KingyoError(
-        str(folder),
-        expected="a run folder that does not exist yet",
-        received="an existing run" if is_run else "other files",
-        remedy=f"{going_on if is_run else 'Choose'} another run folder (--run).",
-    )
+    expected = "a run folder that does not exist yet"
+    remedy = f"{going_on if is_run else 'Choose'} another run folder (--run)."
+    raise KingyoError(str(folder), expected, "an existing run" if is_run else "other files", remedy)
 
 
 def _not_writable(folder: Path, error: OSError, remedy: str) -> KingyoError:
     expected = "a folder that can be written"
-    return KingyoError(str(folder), expected=expected, received=str(error), remedy=remedy)
+    return KingyoError(str(folder), expected, str(error), remedy)
 
 
 @contextmanager
@@ -333,12 +320,9 @@ def acquire(folder: Path) -> IO[str]:
                 time.sleep(0.05)
                 continue
             lock.close()
-            raise KingyoError(
-                str(folder),
-                expected="a run that no other process uses",
-                received="a run that another process has locked",
-                remedy="Wait until that process ends, or stop it; `kingyo show` works meanwhile.",
-            ) from error
+            received = "a run that another process has locked"
+            remedy = "Wait until that process ends, or stop it; `kingyo show` works meanwhile."
+            raise KingyoError(str(folder), "a run that no other process uses", received, remedy) from error
         return lock
 
 

@@ -5,34 +5,62 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Generic, NamedTuple, TypeVar, overload
+from typing import Any, Generic, NamedTuple, TypeVar, cast, overload
 
-from kingyo.io.schema import parse_settings
+from pydantic import TypeAdapter
+
+from kingyo.core.types import Evaluation, ItemScore, Lesson, Outcome, Split, Trial
 from kingyo.store.database import Database
 from kingyo.store.items import keep_media, media_json, read_media
-from kingyo.types import Evaluation, ItemScore, Lesson, Outcome, Split, Trial
 
 T = TypeVar("T")
 
 
 class Fact(str, Generic[T]):
-    """The key of a fact of a run, a JSON value. Runs without the fact have the default."""
+    """The key of a fact of a run, whose JSON has the form of a type. Runs without it have a default, or None.
 
-    default: T
+    Example:
+        >>> AGES = Fact("ages", dict[str, int], {})
+        >>> AGES.read({"Ada": 36})
+        {'Ada': 36}
+    """
 
-    def __new__(cls, key: str, default: T) -> Fact[T]:
-        """Return the key, which is a text like any other."""
+    @overload
+    def __new__(cls, key: str, kind: type[T]) -> Fact[T | None]: ...
+    @overload
+    def __new__(cls, key: str, kind: type[T], default: T) -> Fact[T]: ...
+    def __new__(cls, key: str, kind: type[Any], default: Any = None) -> Fact[Any]:
         fact = super().__new__(cls, key)
-        fact.default = default
+        fact._kind, fact.default = kind, default
         return fact
 
+    _kind: type[T]
+    default: T
 
-OPENED = Fact("opened", dict[str, str]())
+    @cached_property
+    def _adapter(self) -> TypeAdapter[T]:
+        return TypeAdapter(self._kind)
+
+    def read(self, value: object) -> T:
+        return self.default if value is None else self._adapter.validate_python(value)
+
+    def write(self, value: T) -> object:
+        return self._adapter.dump_python(value, mode="json", exclude_unset=True)
+
+
+CONFIG = Fact("config", dict[str, Any], {})
+"""The run.yaml, without defaults."""
+NOTES = Fact("notes", tuple[str, ...], ())
+"""Settings that look like mistakes, and what happened to the data."""
+WARNINGS = Fact("warnings", tuple[str, ...], ())
+"""Settings that probably cost scores."""
+OPENED = Fact("opened", dict[str, str], {})
 """Name of a user's file that was read -> hash; empty once it was also written."""
-LESSONS = Fact("lessons", dict[str, dict[str, Any]]())
+LESSONS = Fact("lessons", dict[int, Lesson], {})
 """Id of a trial that was learned -> its lesson."""
 
 
@@ -76,13 +104,13 @@ class TrialLog(Database):
     @overload
     def fact(self, key: str) -> object: ...
     def fact(self, key: str) -> object:
-        """Return the JSON value under a key, or its default; that of a plain text is None."""
+        """Return the value under a key; plain keys have JSON, or None."""
         row = self._db.execute("SELECT value FROM facts WHERE key = ?", (str(key),)).fetchone()
         value: object = None if row is None else json.loads(row[0])
-        return getattr(key, "default", None) if value is None else value
+        return cast("Fact[object]", key).read(value) if isinstance(key, Fact) else value
 
     def _write_facts(self, facts: Mapping[str, object]) -> None:
-        rows = [(str(key), json.dumps(value)) for key, value in facts.items()]
+        rows = [(str(key), json.dumps(_as_json(key, value))) for key, value in facts.items()]
         self._db.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", rows)
 
     def add_search(self, name: str, description: Mapping[str, object]) -> None:
@@ -95,12 +123,10 @@ class TrialLog(Database):
             )
 
     def searches(self) -> dict[str, dict[str, object]]:
-        """Return the descriptions of all searches by name, oldest first."""
         rows = self._db.execute("SELECT name, description FROM searches ORDER BY position")
         return {name: json.loads(text) for name, text in rows}
 
     def set_winner(self, search: str, trial: int) -> None:
-        """Store the trial id of the winner of a search."""
         with self._transaction():
             self._db.execute("UPDATE searches SET winner = ? WHERE name = ?", (trial, search))
 
@@ -112,7 +138,6 @@ class TrialLog(Database):
     def add_trials(
         self, search: str, batch: int, trials: Sequence[StoredTrial], told: int = 0
     ) -> list[StoredTrial]:
-        """Store the trials of one ask in one transaction."""
         now, by_number = time.time(), {new.asked.number: new.asked for new in trials}
         genomes = [(json.dumps(new.asked.genome), json.dumps(new.asked.parents)) for new in trials]
         rows = [
@@ -127,26 +152,20 @@ class TrialLog(Database):
             )
             stored = self._trials("WHERE search = ? AND batch = ? ORDER BY id", search, batch)
             asked = ((each.id, by_number.get(each.asked.number)) for each in stored)
-            lessons = {str(id): asdict(each.lesson) for id, each in asked if each and each.lesson}
-            if lessons:
+            if lessons := {id: each.lesson for id, each in asked if each and each.lesson}:
                 self._write_facts({LESSONS: {**self.fact(LESSONS), **lessons}})
         return stored
 
     def lessons(self, search: str) -> dict[int, Lesson]:
         """Return the lessons of the trials of a search that were learned, by the id of the trial."""
-        stored, rows = (
-            self.fact(LESSONS),
-            self._db.execute("SELECT id FROM trials WHERE search = ?", (search,)),
-        )
-        found = {trial: stored[str(trial)] for (trial,) in rows if str(trial) in stored}
-        return {trial: parse_settings(Lesson, each, f"fact '{LESSONS}'") for trial, each in found.items()}
+        rows = self._db.execute("SELECT id FROM trials WHERE search = ?", (search,))
+        stored = self.fact(LESSONS)
+        return {trial: stored[trial] for (trial,) in rows if trial in stored}
 
     def trials(self, search: str | None = None) -> list[StoredTrial]:
-        """Return the trials of one search, or of all, in the order of asking."""
         return self._trials("WHERE ?1 IS NULL OR search = ?1 ORDER BY id", search)
 
     def trial(self, trial: int) -> StoredTrial:
-        """Return one trial by its id."""
         return self._trials("WHERE id = ?", trial)[0]
 
     def _trials(self, where: str, *values: object) -> list[StoredTrial]:
@@ -383,6 +402,10 @@ class TrialLog(Database):
             (split,),
         )
         return [EvaluationRow(*row, is_partial=bool(is_partial)) for *row, is_partial in rows]
+
+
+def _as_json(key: str, value: object) -> object:
+    return cast("Fact[object]", key).write(value) if isinstance(key, Fact) and value is not None else value
 
 
 def _read_trial(number: int, genome: str, parents: str) -> Trial:

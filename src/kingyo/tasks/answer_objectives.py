@@ -13,9 +13,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from kingyo.core.types import Item, ItemScore
 from kingyo.errors import KingyoError
 from kingyo.registry import Registry, is_in_file
-from kingyo.types import Item, ItemScore
 
 
 @dataclass(frozen=True, kw_only=True)

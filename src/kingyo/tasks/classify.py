@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from kingyo.core.types import Example, Item, ItemScore, RatesClasses, SetMeasure
 from kingyo.errors import KingyoError, suggest
 from kingyo.tasks.kinds import TASK_KINDS, Splits, SplitTask, Text
 from kingyo.tasks.media import IMAGES, MediaFormat
 from kingyo.tasks.rows import Row, stringify
-from kingyo.types import Example, Item, ItemScore, RatesClasses, SetMeasure
 
 
 @dataclass(frozen=True, kw_only=True)

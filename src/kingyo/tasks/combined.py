@@ -12,8 +12,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+from kingyo.core.io.units import counted
+from kingyo.core.types import (
+    SPLITS,
+    Example,
+    HasRoom,
+    Item,
+    ItemScore,
+    MeasuredTask,
+    SetMeasure,
+    Split,
+    Task,
+    TeachingTask,
+)
 from kingyo.errors import KingyoError, crashes_as_errors, suggest, unknown_name_error
-from kingyo.io.units import counted
 from kingyo.tasks.kinds import FIX, TASK_KINDS, GradedSettings, ReadItem, Splits
 from kingyo.tasks.near_duplicates import (
     NearDuplicates,
@@ -28,18 +40,6 @@ from kingyo.tasks.rows import Row, read_rows
 from kingyo.tasks.spec import Sizes, TaskSpec, settings_of
 from kingyo.tasks.splits import make_splits
 from kingyo.tasks.text import TextSettings, read_text_item
-from kingyo.types import (
-    SPLITS,
-    Example,
-    HasRoom,
-    Item,
-    ItemScore,
-    MeasuredTask,
-    SetMeasure,
-    Split,
-    Task,
-    TeachingTask,
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,7 +235,7 @@ def require_teaching(
                 f"{argument}: task {each.name}",
                 "a task of kind generate or choice, or one with a method `examples`",
                 type(each).__name__,
-                f"{remedy.rstrip('.')}, or add `examples`, as in kingyo.types.TeachingTask.",
+                f"{remedy.rstrip('.')}, or add `examples`, as in kingyo.core.types.TeachingTask.",
             )
         tasks.append(each)
     return tasks

@@ -10,15 +10,15 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
+from kingyo.core.io.extras import library
+from kingyo.core.io.schema import Number
+from kingyo.core.types import Drawing, DrawingPrompt, DrawsPictures, Item, ItemScore, SetMeasure
 from kingyo.errors import KingyoError, listed
-from kingyo.io.extras import library
-from kingyo.io.schema import Number
 from kingyo.tasks.graders import graders_of_task
 from kingyo.tasks.kinds import TASK_KINDS, GradedSettings, Splits, SplitTask, Text
 from kingyo.tasks.references import ReferenceSettings, picture_measures, require_known_keys
 from kingyo.tasks.rows import Row, stringify
 from kingyo.tasks.text import fill_template
-from kingyo.types import Drawing, DrawingPrompt, DrawsPictures, Item, ItemScore, SetMeasure
 
 SEED = "seed"
 MAX_SEED = 2**32 - 1
@@ -37,7 +37,7 @@ class DrawSettings(GradedSettings):
         seed: the column of the seed; by default a seed is derived from the prompt.
         seeds: number of pictures of each prompt, with consecutive seeds.
         steps, guidance_scale, negative_prompt, height, width, scheduler, arguments, truncate: see
-            ``kingyo.types.Drawing``.
+            ``kingyo.core.types.Drawing``.
         references: pictures that those of a model are compared with as a set, see ``ReferenceSettings``.
     """
 

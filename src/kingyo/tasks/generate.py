@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kingyo.core.types import CutAware, Example, GeneratesText, Item, ItemScore, RatesText, Written
 from kingyo.errors import KingyoError
 from kingyo.tasks.graders import graders_of_task
 from kingyo.tasks.graders.grader import build_grader
 from kingyo.tasks.graders.texts import Choice
 from kingyo.tasks.kinds import TASK_KINDS, Splits, SplitTask
 from kingyo.tasks.text import TextSettings
-from kingyo.types import CutAware, Example, GeneratesText, Item, ItemScore, RatesText, Written
 
 
 class TextTask(SplitTask):

@@ -9,11 +9,11 @@ from typing import Annotated, Any, Protocol, Self, cast
 
 from pydantic import BeforeValidator, Field
 
+from kingyo.core.io.schema import Number, Real
+from kingyo.core.types import Item, Split, Task
 from kingyo.errors import unknown_name_error
-from kingyo.io.schema import Number, Real
 from kingyo.registry import Registry
 from kingyo.tasks.rows import Row
-from kingyo.types import Item, Split, Task
 
 MAX_TIMEOUT = 86_400
 """Maximum of time limits in seconds: one day."""

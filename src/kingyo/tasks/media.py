@@ -11,10 +11,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from kingyo.core.io.extras import library
+from kingyo.core.types import MEDIA, Item, Media
 from kingyo.errors import KingyoError
-from kingyo.io.extras import library
 from kingyo.tasks.rows import Row, is_decoded, parse_list
-from kingyo.types import MEDIA, Item, Media
 
 if TYPE_CHECKING:
     from PIL.Image import Image

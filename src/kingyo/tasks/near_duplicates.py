@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from itertools import chain
 from math import ceil
 
-from kingyo.io.units import counted
-from kingyo.types import Item, Split
+from kingyo.core.io.units import counted
+from kingyo.core.types import Item, Split
 
 N_CHARACTERS = 5
 """Length in characters of the n-grams of texts."""

@@ -11,14 +11,12 @@ from typing import Annotated, Literal, NamedTuple, cast
 import numpy as np
 from pydantic import Field
 
+from kingyo.core.io.model_names import local_path
+from kingyo.core.io.units import counted
+from kingyo.core.types import Item, ItemScore, Media, SetMeasure
+from kingyo.core.user_code.versions import deciding_files
 from kingyo.errors import KingyoError, suggest
-from kingyo.io.model_names import local_path
-from kingyo.io.units import counted
-from kingyo.tasks.graders.grader import FilePath, IsPath
-from kingyo.tasks.media import image_file
-from kingyo.types import Item, ItemScore, Media, SetMeasure
-from kingyo.user_code.deciding_files import deciding_files
-from kingyo.vision.features import (
+from kingyo.models.vision.features import (
     LITE0,
     LITE0_LIBRARIES,
     FeatureNet,
@@ -27,8 +25,10 @@ from kingyo.vision.features import (
     net_path,
     net_title,
 )
-from kingyo.vision.images import require_8_bits
-from kingyo.vision.set_comparison import ComparedPictures, Places, ReferenceVectors
+from kingyo.models.vision.images import require_8_bits
+from kingyo.models.vision.set_comparison import ComparedPictures, Places, ReferenceVectors
+from kingyo.tasks.graders.grader import FilePath, IsPath
+from kingyo.tasks.media import image_file
 
 FeaturesPath = Annotated[str, Field(min_length=1), IsPath((LITE0,))]
 """A network that describes images: a folder, its name on the Hub, or efficientnet-lite0."""

@@ -16,9 +16,9 @@ from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from kingyo.core.io.extras import library
+from kingyo.core.io.yaml import distinct
 from kingyo.errors import KingyoError, suggest
-from kingyo.io.extras import library
-from kingyo.io.yaml import distinct
 
 Rows = Iterable[Mapping[str, object]]
 

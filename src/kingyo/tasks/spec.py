@@ -9,10 +9,10 @@ from typing import Annotated, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from kingyo.core.io.model_names import absolute_name, is_local, local_path
+from kingyo.core.io.schema import Real, parse_model, parse_settings, validate_settings, validate_together
+from kingyo.core.io.yaml import read_yaml
 from kingyo.errors import KingyoError
-from kingyo.io.model_names import absolute_name, is_local, local_path
-from kingyo.io.schema import Real, parse_model, parse_settings, validate_settings, validate_together
-from kingyo.io.yaml import read_yaml
 from kingyo.registry import is_in_file, whole_reference
 from kingyo.tasks.graders.grader import GRADERS, Place, moved, option_values
 from kingyo.tasks.kinds import FIX, TASK_KINDS, Text, graders_in

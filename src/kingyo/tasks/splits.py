@@ -6,11 +6,11 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from math import floor
 
+from kingyo.core.io.units import counted
+from kingyo.core.types import SPLITS, Item, Split
 from kingyo.errors import KingyoError, suggest
-from kingyo.io.units import counted
 from kingyo.tasks.near_duplicates import has_media, in_short, near_groups, question
 from kingyo.tasks.spec import Sizes
-from kingyo.types import SPLITS, Item, Split
 
 
 def make_splits(

@@ -9,10 +9,10 @@ from typing import Annotated, cast
 
 from pydantic import Field
 
+from kingyo.core.types import Item
 from kingyo.errors import KingyoError, suggest
 from kingyo.tasks.kinds import GradedSettings, Text
 from kingyo.tasks.rows import Row, stringify, unfold
-from kingyo.types import Item
 
 MAX_TOKENS = 1_000_000
 

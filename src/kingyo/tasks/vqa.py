@@ -9,14 +9,14 @@ from typing import Annotated, cast
 
 from pydantic import Field
 
+from kingyo.core.io.schema import Number
+from kingyo.core.types import AnswersImages, Decoding, ImagePrompt, Item, Written
 from kingyo.errors import KingyoError
-from kingyo.io.schema import Number
 from kingyo.tasks.generate import TextTask
 from kingyo.tasks.kinds import TASK_KINDS, Text
 from kingyo.tasks.media import with_images
 from kingyo.tasks.rows import Row, parse_list, stringify
 from kingyo.tasks.text import TextSettings, read_text_item
-from kingyo.types import AnswersImages, Decoding, ImagePrompt, Item, Written
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,6 +28,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
 
+from kingyo.core.types import Answered, Item, ReportsProgress
 from kingyo.errors import KingyoError
 from kingyo.models.kinds import (
     BatchMemory,
@@ -39,7 +40,6 @@ from kingyo.models.kinds import (
     load_live,
     members,
 )
-from kingyo.types import Answered, Item, ReportsProgress
 
 LOADED = LoadOptions(dtype="float32", batch_size=2)
 

@@ -3,7 +3,7 @@
     class TestMine(MergeMethodContract):
         method = Mine()
 
-Each test checks one promise of ``kingyo.methods.MergeMethod`` through its public interface, with plain
+Each test checks one promise of ``kingyo.merging.methods.MergeMethod`` through its public interface, by plain
 ``assert``.
 """
 
@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from kingyo.errors import KingyoError
-from kingyo.kernels import Lazy, to_tensor
-from kingyo.kernels.raw_tensor import RawTensor, bytes_of
-from kingyo.kernels.statistics_cache import TensorStats
-from kingyo.kernels.threads import execution, has_compiler
-from kingyo.kernels.writing import write
-from kingyo.methods import (
+from kingyo.merging.kernels import Lazy, to_tensor
+from kingyo.merging.kernels.raw_tensor import RawTensor, bytes_of
+from kingyo.merging.kernels.statistics_cache import TensorStats
+from kingyo.merging.kernels.threads import execution, has_compiler
+from kingyo.merging.kernels.writing import write
+from kingyo.merging.methods import (
     MergeMethod,
     MethodValues,
     Parameter,

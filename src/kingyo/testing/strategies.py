@@ -4,7 +4,7 @@
         def make(self, axes, seed):
             return Mine(axes, seed, Mine.Settings())
 
-Each test checks one promise of ``kingyo.types.Strategy`` through its public interface, with plain ``assert``.
+Each test checks one promise of ``kingyo.core.types.Strategy`` through its public interface, by ``assert``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from kingyo.types import Axis, Genome, InformedStrategy, Outcome, Strategy, Trial
+from kingyo.core.types import Axis, Genome, InformedStrategy, Outcome, Strategy, Trial
 
 MIXED_AXES = (
     Axis(name="weight", low=-0.5, high=1.5, start=1.0),

@@ -11,7 +11,7 @@
         def make(self):
             return my_grader
 
-Each test checks one promise of ``kingyo.types.Task`` or ``kingyo.tasks.Grader`` through its public interface,
+Each test checks one promise of ``kingyo.core.types.Task`` or ``kingyo.tasks.Grader`` by its public interface,
 with plain ``assert``. ``ScriptedModel`` replaces a live model.
 """
 
@@ -22,9 +22,9 @@ import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 
+from kingyo.core.types import SPLITS, Item, ItemScore, Split, Task
 from kingyo.errors import KingyoError
 from kingyo.tasks.graders.grader import Grader
-from kingyo.types import SPLITS, Item, ItemScore, Split, Task
 
 
 class ScriptedModel:

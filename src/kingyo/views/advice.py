@@ -12,22 +12,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from kingyo.core.io.units import counted
+from kingyo.core.types import Split
 from kingyo.errors import listed
-from kingyo.evolution import BASELINES, MAIN, stored_objectives
-from kingyo.io.units import counted
-from kingyo.methods import METHODS
-from kingyo.methods.contract import Parameter
-from kingyo.results.estimates import raw_means
-from kingyo.results.genes import families_of, family_of
-from kingyo.results.model_result import token_limits
-from kingyo.results.summary import RunSummary
-from kingyo.results.trials import percent
-from kingyo.run.config import WEIGHT_SEARCH
-from kingyo.run.learning import FAILURE
-from kingyo.run.prompts import NOTABLE_SHARE
+from kingyo.merging.methods import METHODS
+from kingyo.merging.methods.contract import Parameter
+from kingyo.runs.config import WEIGHT_SEARCH
+from kingyo.runs.learning import FAILURE
+from kingyo.runs.prompts import NOTABLE_SHARE
+from kingyo.search.evolution import BASELINES, MAIN, stored_objectives
 from kingyo.stats import ROUNDING
-from kingyo.store import EvaluationRow, RunStore, StoredTrial
-from kingyo.types import Split
+from kingyo.store import CONFIG, WARNINGS, EvaluationRow, RunStore, StoredTrial
+from kingyo.views.results.estimates import raw_means
+from kingyo.views.results.genes import families_of, family_of
+from kingyo.views.results.model_result import token_limits
+from kingyo.views.results.summary import RunSummary
+from kingyo.views.results.trials import percent
 from kingyo.views.view import Statement
 
 FEW = 4
@@ -67,7 +67,7 @@ class Advice:
 
 def setup_warnings(store: RunStore) -> Iterator[Advice]:
     """Repeat the warnings from before the run, such as a chat template that is not used."""
-    for text in cast("list[str]", store.fact("warnings") or []):
+    for text in store.fact(WARNINGS):
         yield Advice(kind="setup", level="warning", what=f"{text}.")
     failure = store.fact(FAILURE)
     if failure is not None:
@@ -98,7 +98,7 @@ def run_yaml(store: RunStore) -> str:
 
 def config_of(store: RunStore, key: str) -> Mapping[str, Any]:
     """Return a part of the stored run.yaml, empty where there is none."""
-    config = cast("Mapping[str, Mapping[str, Any] | None]", store.fact("config") or {})
+    config = store.fact(CONFIG)
     return config.get(key) or {}
 
 

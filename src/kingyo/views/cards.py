@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from io import BytesIO
 from random import Random
 
-from kingyo.io.units import counted
-from kingyo.results.model_result import MIXTURES, ModelResult
-from kingyo.results.summary import RunSummary
-from kingyo.results.trials import row_title
+from kingyo.core.io.units import counted
+from kingyo.core.types import Evaluation, Item, ItemScore, Media
+from kingyo.models.vision.images import read_image
 from kingyo.store import RunStore
-from kingyo.types import Evaluation, Item, ItemScore, Media
+from kingyo.views.results.model_result import MIXTURES, ModelResult
+from kingyo.views.results.summary import RunSummary
+from kingyo.views.results.trials import row_title
 from kingyo.views.view import Answer, Cards, ItemCard, Picture
-from kingyo.vision.images import read_image
 
 MAX_IMAGE_BYTES = 1 << 15  # bytes of an image in the page; larger ones are shown as thumbnails
 SIDE, SHEET_SIDE = 320, 160  # pixels of a thumbnail: of an item, and on a contact sheet

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
-from kingyo.io.units import counted, joined, percent
-from kingyo.results.trials import NONE, SHARES
-from kingyo.run.choice import ChosenSources
+from kingyo.core.io.units import counted, joined, percent
+from kingyo.runs.chosen import ChosenSources
+from kingyo.search.strategies.gain_model import Gain
+from kingyo.search.strategies.stepwise import Verdict, best_measured
 from kingyo.stats import Interval
-from kingyo.strategies.gain_model import Gain
-from kingyo.strategies.stepwise import Verdict, best_measured
+from kingyo.views.results.trials import NONE, SHARES
 from kingyo.views.view import Cell, Row, Table
 
 MOST_OTHERS = 12

@@ -8,15 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from kingyo.evolution import BASELINES, stored_objectives
-from kingyo.io.units import counted
-from kingyo.results.estimates import raw_means
-from kingyo.results.model_result import read_model_result
-from kingyo.results.trials import SHARES, Unit, percent, unit_of
-from kingyo.results.tuning import describe_lesson
+from kingyo.core.io.units import counted
+from kingyo.core.types import Genome
+from kingyo.search.evolution import BASELINES, stored_objectives
 from kingyo.stats import Interval
 from kingyo.store import EvaluationRow, RunStore, StoredTrial
-from kingyo.types import Genome
+from kingyo.views.results.estimates import raw_means
+from kingyo.views.results.model_result import read_model_result
+from kingyo.views.results.trials import SHARES, Unit, percent, unit_of
+from kingyo.views.results.tuning import describe_lesson
 from kingyo.views.view import without_places
 
 

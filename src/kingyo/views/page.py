@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from kingyo.charts.draw import png, render
+from kingyo.core.io.extras import require_extra
+from kingyo.core.io.files import write_together
+from kingyo.core.io.units import counted
 from kingyo.errors import KingyoError
-from kingyo.io.extras import require_extra
-from kingyo.io.files import write_together
-from kingyo.io.units import counted
 from kingyo.store import RunStore
+from kingyo.views.charts.draw import png, render
 from kingyo.views.run_data import read_run_data
 from kingyo.views.run_view import page_view
 from kingyo.views.view import RunView

@@ -8,7 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from kingyo.charts import (
+from kingyo.core.io.units import counted
+from kingyo.search.evolution.trial_recipes import read_recipe
+from kingyo.store import RunStore
+from kingyo.views.charts import (
     ACCENT,
     GREY,
     INK,
@@ -25,11 +28,8 @@ from kingyo.charts import (
     scale,
     tips,
 )
-from kingyo.evolution.trial_recipes import read_recipe
-from kingyo.io.units import counted
-from kingyo.results.layer_paths import NamedPath, PathStep, read_run_layers, with_passed_layers
-from kingyo.store import RunStore
 from kingyo.views.history import Point, SearchHistory
+from kingyo.views.results.layer_paths import NamedPath, PathStep, read_run_layers, with_passed_layers
 
 MAX_GROUPS = 30  # columns of the chart of a search
 MIN_TRIALS = 8  # of a group: the share of fewer says little

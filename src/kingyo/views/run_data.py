@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
+from kingyo.core.types import Item, Split
 from kingyo.errors import report_errors
-from kingyo.evolution import MAIN
-from kingyo.evolution.objectives import has_item_scores
-from kingyo.evolution.trial_recipes import read_recipe
-from kingyo.rating.results import SplitRating, read_ratings
-from kingyo.results.genes import Gene, Matrix, read_genes, read_matrices
-from kingyo.results.model_result import ModelResult, read_model_result
-from kingyo.results.summary import BRED, RunSummary, summarize
-from kingyo.results.trials import describe_search
+from kingyo.search.evolution import MAIN
+from kingyo.search.evolution.objectives import has_item_scores
+from kingyo.search.evolution.trial_recipes import read_recipe
 from kingyo.stats import Interval
-from kingyo.store import RunStore
-from kingyo.types import Item, Split
+from kingyo.store import CONFIG, RunStore
 from kingyo.views.advice import Advice
 from kingyo.views.cards import AnswerContrast, ContactSheet, contact_sheet, contrast
 from kingyo.views.history import Family, SearchHistory, read_histories, trace
 from kingyo.views.path_charts import Routes, read_routes
+from kingyo.views.rating.results import SplitRating, read_ratings
+from kingyo.views.results.genes import Gene, Matrix, read_genes, read_matrices
+from kingyo.views.results.model_result import ModelResult, read_model_result
+from kingyo.views.results.summary import BRED, RunSummary, summarize
+from kingyo.views.results.trials import describe_search
 from kingyo.views.search_advice import advise
 from kingyo.views.view import command_without_places, shown_folder, without_places
 
@@ -130,7 +130,7 @@ def read_run_data(store: RunStore) -> RunData:
         advice=tuple(_without_places(each, store.folder) for each in advise(store, summary)),
         people=report_errors(lambda: read_ratings(store, summary), lambda _: None, ()),
         example=next(iter(store.items()["fit"]), None),
-        config=cast("Mapping[str, Any]", store.fact("config") or {}),
+        config=store.fact(CONFIG),
         version=str(store.fact("version")),
     )
 

@@ -9,15 +9,15 @@ from typing import cast
 
 import yaml
 
-from kingyo.charts import Chart
-from kingyo.io.units import counted, joined
-from kingyo.results.genes import SHOWN
-from kingyo.results.summary import RunSummary
-from kingyo.results.trials import reference_to, sizes, sizes_of
+from kingyo.core.io.units import counted, joined
 from kingyo.views.cards import SHEET_SIDE, card, cards_of_contrast, cards_of_sheet, item_card
+from kingyo.views.charts import Chart
 from kingyo.views.choice import choice_statements
 from kingyo.views.history import SearchHistory
 from kingyo.views.path_charts import path_chart, usage_chart
+from kingyo.views.results.genes import SHOWN
+from kingyo.views.results.summary import RunSummary
+from kingyo.views.results.trials import reference_to, sizes, sizes_of
 from kingyo.views.run_data import RunData
 from kingyo.views.score_charts import front_charts, gains_chart, gene_chart, importance_chart, score_chart
 from kingyo.views.statements import NOT_READ, statements, top_score

@@ -6,7 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from statistics import fmean
 
-from kingyo.charts import (
+from kingyo.core.io.units import counted
+from kingyo.runs.chosen import ChosenSources
+from kingyo.search.evolution import FrontPoint
+from kingyo.search.evolution.objectives import has_item_scores, is_share
+from kingyo.stats import Interval
+from kingyo.views.charts import (
     ACCENT,
     GREY,
     INK,
@@ -24,15 +29,10 @@ from kingyo.charts import (
     scale,
     tips,
 )
-from kingyo.evolution import FrontPoint
-from kingyo.evolution.objectives import has_item_scores, is_share
-from kingyo.io.units import counted
-from kingyo.results.genes import Gene, Matrix, mean_text
-from kingyo.results.summary import BRED
-from kingyo.results.trials import MINUS, SHARES, percent
-from kingyo.run.choice import ChosenSources
-from kingyo.stats import Interval
 from kingyo.views.choice import last_gain, shown_candidates
+from kingyo.views.results.genes import Gene, Matrix, mean_text
+from kingyo.views.results.summary import BRED
+from kingyo.views.results.trials import MINUS, SHARES, percent
 from kingyo.views.run_data import Bar, RunData
 
 FILLS = {"bred": ACCENT, "baseline": GREY, "control": "var(--grey-light)"}

@@ -10,20 +10,17 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
-from kingyo.evolution import BASELINES, MAIN
-from kingyo.io.units import joined, time_text
-from kingyo.results.estimates import raw_means
-from kingyo.results.summary import RunSummary
-from kingyo.results.trials import percent
-from kingyo.run.adapters import read_training
-from kingyo.run.config import TRAINED, TUNED
-from kingyo.run.extensions import TUNABLE
-from kingyo.run.learnable import GROUPS, LEARNABLE, LEARNS
-from kingyo.run.learning import Allowance
-from kingyo.run.tune import expected_seconds
+from kingyo.core.io.units import joined, time_text
+from kingyo.core.types import SPLITS, Split
+from kingyo.runs.adapters import read_training
+from kingyo.runs.config import TRAINED, TUNED
+from kingyo.runs.extensions import TUNABLE
+from kingyo.runs.learnable import GROUPS, LEARNABLE, LEARNS
+from kingyo.runs.learning import Allowance
+from kingyo.runs.tune import expected_seconds
+from kingyo.search.evolution import BASELINES, MAIN
 from kingyo.stats import ROUNDING, SampleSize
 from kingyo.store import EvaluationRow, RunStore
-from kingyo.types import SPLITS, Split
 from kingyo.views.advice import (
     ENOUGH,
     FEW,
@@ -39,6 +36,9 @@ from kingyo.views.advice import (
     uninformative_scores,
     winners_at_bounds,
 )
+from kingyo.views.results.estimates import raw_means
+from kingyo.views.results.summary import RunSummary
+from kingyo.views.results.trials import percent
 
 SOLVED = 0.98
 """A score on validation that leaves nothing to gain."""

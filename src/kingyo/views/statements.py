@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from kingyo.evolution.best_of_run import Lead
-from kingyo.io.units import counted, joined
-from kingyo.results.model_result import MIXTURES, ModelResult, PairedComparison, gap_to_test
-from kingyo.results.summary import BRED, RunSummary
-from kingyo.results.trials import (
+from kingyo.core.io.units import counted, joined
+from kingyo.core.types import Split
+from kingyo.runs.config import RANDOM_SOURCES, TRAININGS, TUNED, TUNED_PARENT, WEIGHT_SEARCH
+from kingyo.search.evolution.best_of_run import Lead
+from kingyo.stats import ROUNDING
+from kingyo.store import StoredTrial
+from kingyo.views.choice import choice_statements
+from kingyo.views.results.model_result import MIXTURES, ModelResult, PairedComparison, gap_to_test
+from kingyo.views.results.summary import BRED, RunSummary
+from kingyo.views.results.trials import (
     SHARES,
     describe_search,
     describe_trial,
@@ -18,11 +23,6 @@ from kingyo.results.trials import (
     row_title,
     sizes_of,
 )
-from kingyo.run.config import RANDOM_SOURCES, TRAININGS, TUNED, TUNED_PARENT, WEIGHT_SEARCH
-from kingyo.stats import ROUNDING
-from kingyo.store import StoredTrial
-from kingyo.types import Split
-from kingyo.views.choice import choice_statements
 from kingyo.views.view import Statement
 
 _MOST_NAMED = 6

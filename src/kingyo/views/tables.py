@@ -6,20 +6,29 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from kingyo import __version__
-from kingyo.evolution import FrontPoint
-from kingyo.evolution.objectives import has_item_scores, is_share
-from kingyo.evolution.set_measures import SetValue
-from kingyo.io.units import joined, time_text
-from kingyo.rating.tables import rating_note, rating_table, rating_title
-from kingyo.results.genes import SHOWN
-from kingyo.results.model_result import ModelResult, PairedComparison
-from kingyo.results.summary import BRED, RunSummary
-from kingyo.results.trials import NONE, SHARES, Unit, describe_search, p_text, percent, row_title, sizes_of
-from kingyo.run.config import TRAINED, WEIGHT_SEARCH, WEIGHT_SEARCH_LABEL
+from kingyo.core.io.units import joined, time_text
+from kingyo.core.types import SPLITS
+from kingyo.runs.config import TRAINED, WEIGHT_SEARCH, WEIGHT_SEARCH_LABEL
+from kingyo.search.evolution import FrontPoint
+from kingyo.search.evolution.objectives import has_item_scores, is_share
+from kingyo.search.evolution.set_measures import SetValue
 from kingyo.stats import Interval
-from kingyo.types import SPLITS
 from kingyo.views.choice import candidates_table
 from kingyo.views.history import Point, SearchHistory
+from kingyo.views.rating.tables import rating_note, rating_table, rating_title
+from kingyo.views.results.genes import SHOWN
+from kingyo.views.results.model_result import ModelResult, PairedComparison
+from kingyo.views.results.summary import BRED, RunSummary
+from kingyo.views.results.trials import (
+    NONE,
+    SHARES,
+    Unit,
+    describe_search,
+    p_text,
+    percent,
+    row_title,
+    sizes_of,
+)
 from kingyo.views.run_data import RunData
 from kingyo.views.view import Cell, Row, Table
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from kingyo.charts import (
+from kingyo.core.io.units import counted
+from kingyo.views.charts import (
     ACCENT,
     INK,
     MUTED,
@@ -19,10 +20,9 @@ from kingyo.charts import (
     scale,
     tips,
 )
-from kingyo.io.units import counted
-from kingyo.results.genes import SHOWN
-from kingyo.results.trials import describe_search
 from kingyo.views.history import Family, SearchHistory
+from kingyo.views.results.genes import SHOWN
+from kingyo.views.results.trials import describe_search
 from kingyo.views.run_data import RunData
 
 TRIALS: Spec = {"name": "trials"}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kingyo.charts import Chart, Datasets, Rows
+from kingyo.views.charts import Chart, Datasets, Rows
 
 
 @dataclass(frozen=True)

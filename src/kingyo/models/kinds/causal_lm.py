@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from kingyo.core.io.units import counted
+from kingyo.core.types import CutAware, Example, GeneratesText, HasGradients, Item, RatesText
 from kingyo.errors import KingyoError
-from kingyo.io.units import counted
 from kingyo.models.kinds import DEFAULT, MODEL_KINDS
 from kingyo.models.kinds.kind import (
     BatchMemory,
@@ -22,7 +23,6 @@ from kingyo.models.kinds.kind import (
     architectures,
     most_new,
 )
-from kingyo.types import CutAware, Example, GeneratesText, HasGradients, Item, RatesText
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -10,20 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
 
-from kingyo.errors import KingyoError
-from kingyo.io.lazy_torch import Tensor, torch
-from kingyo.models.kinds import MODEL_KINDS
-from kingyo.models.kinds.kind import (
-    CardPart,
-    Config,
-    LoadOptions,
-    Options,
-    Question,
-    Workload,
-    architectures,
-    errors_of,
-)
-from kingyo.types import (
+from kingyo.core.io.lazy_torch import Tensor, torch
+from kingyo.core.types import (
     MEDIA,
     Answered,
     Example,
@@ -35,8 +23,20 @@ from kingyo.types import (
     TakeGradient,
     ignore_progress,
 )
-from kingyo.vision.cache import Cache
-from kingyo.vision.images import PROCESSOR_REMEDY, ImageProcessor
+from kingyo.errors import KingyoError
+from kingyo.models.kinds import MODEL_KINDS
+from kingyo.models.kinds.kind import (
+    CardPart,
+    Config,
+    LoadOptions,
+    Options,
+    Question,
+    Workload,
+    architectures,
+    errors_of,
+)
+from kingyo.models.vision.cache import Cache
+from kingyo.models.vision.images import PROCESSOR_REMEDY, ImageProcessor
 
 NAME = "image-classification"
 _ENDING = "ForImageClassification"

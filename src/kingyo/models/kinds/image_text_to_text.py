@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from kingyo.core.io.units import counted
+from kingyo.core.types import MEDIA, AnswersImages, CutAware, GeneratesText, HasGradients, Item, RatesText
 from kingyo.errors import KingyoError
-from kingyo.io.units import counted
 from kingyo.models.kinds import DEFAULT, MODEL_KINDS
 from kingyo.models.kinds.causal_lm import cache_of_a_token
 from kingyo.models.kinds.kind import (
@@ -21,7 +22,6 @@ from kingyo.models.kinds.kind import (
     architectures,
     most_new,
 )
-from kingyo.types import MEDIA, AnswersImages, CutAware, GeneratesText, HasGradients, Item, RatesText
 
 if TYPE_CHECKING:
     from kingyo.models.hidden_states import ImageLayerStates

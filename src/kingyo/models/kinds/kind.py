@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
 
+from kingyo.core.io.lazy_torch import Tensor
+from kingyo.core.types import Example, Item
 from kingyo.errors import KingyoError
-from kingyo.io.lazy_torch import Tensor
-from kingyo.recipe import Hop
-from kingyo.types import Example, Item
+from kingyo.merging.recipe import Hop
 
 T = TypeVar("T")
 Config = Mapping[str, object]
@@ -218,7 +218,7 @@ class ModelKind(Protocol):
 
     @property
     def provides(self) -> Sequence[type]:
-        """Protocols that its live models implement, such as ``kingyo.types.GeneratesText``."""
+        """Protocols that its live models implement, such as ``kingyo.core.types.GeneratesText``."""
         ...
 
     @property

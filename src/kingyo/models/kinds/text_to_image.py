@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from kingyo.core.io.pipeline_index import DENOISERS, component_classes
+from kingyo.core.types import DrawsPictures, Item
 from kingyo.errors import KingyoError
-from kingyo.io.pipeline_index import DENOISERS, component_classes
 from kingyo.models.kinds import MODEL_KINDS
 from kingyo.models.kinds.kind import BatchMemory, CardPart, Config, LoadOptions, Options, Question, Workload
-from kingyo.types import DrawsPictures, Item
 
 if TYPE_CHECKING:
     from kingyo.models.text_to_image import LivePipeline

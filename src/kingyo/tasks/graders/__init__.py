@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kingyo.core.types import Item
+from kingyo.core.user_code.timeout import has_alarm
 from kingyo.tasks.graders.grader import (
     GRADERS,
     Answer,
@@ -22,8 +24,6 @@ from kingyo.tasks.graders.grader import (
 )
 from kingyo.tasks.graders.process import GRADER_PROCESS, Action, GraderReference, reference_to
 from kingyo.tasks.kinds import GradedSettings
-from kingyo.types import Item
-from kingyo.user_code.timeout import has_alarm
 
 _RUN_PATTERNS = ("regex",)
 """Built-in graders that run a user's pattern, which may never return and holds Python's lock meanwhile."""

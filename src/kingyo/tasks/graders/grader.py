@@ -16,12 +16,12 @@ from typing import Annotated, Any, Literal, Protocol, TypeVar, cast, get_args, g
 
 from pydantic import Field
 
+from kingyo.core.io.model_names import HUB_NAME, absolute_name, is_local, local_path, split_revision
+from kingyo.core.io.schema import parse_settings
+from kingyo.core.types import Item, Media
+from kingyo.core.user_code.timeout import TooSlowError, within
 from kingyo.errors import KingyoError, crash
-from kingyo.io.model_names import HUB_NAME, absolute_name, is_local, local_path, split_revision
-from kingyo.io.schema import parse_settings
 from kingyo.registry import Registry
-from kingyo.types import Item, Media
-from kingyo.user_code.timeout import TooSlowError, within
 
 Answer = str | Media
 Kind = Literal["texts", "images"]

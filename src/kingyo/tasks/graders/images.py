@@ -12,19 +12,19 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
+from kingyo.core.io.schema import Real
+from kingyo.core.types import Item, Media
 from kingyo.errors import KingyoError, nearest, suggest
-from kingyo.io.schema import Real
+from kingyo.models.vision.features import LITE0, LITE0_LIBRARIES, Vectors, load_feature_net
+from kingyo.models.vision.frozen import load_classifier
+from kingyo.models.vision.images import decode_picture
+from kingyo.models.vision.palette import Colours, colours_in, gaps_to_palette, hex_to_lab, main_colours
+from kingyo.models.vision.preference import load_preference
+from kingyo.models.vision.two_towers import TwoTowers, load_head, load_two_towers
 from kingyo.tasks.graders.grader import FilePath, ModelPath, register_grader
 from kingyo.tasks.kinds import Text
 from kingyo.tasks.references import FeaturesPath, read_references, reference_vectors
 from kingyo.tasks.text import fill_template
-from kingyo.types import Item, Media
-from kingyo.vision.features import LITE0, LITE0_LIBRARIES, Vectors, load_feature_net
-from kingyo.vision.frozen import load_classifier
-from kingyo.vision.images import decode_picture
-from kingyo.vision.palette import Colours, colours_in, gaps_to_palette, hex_to_lab, main_colours
-from kingyo.vision.preference import load_preference
-from kingyo.vision.two_towers import TwoTowers, load_head, load_two_towers
 
 SHOWN = 5
 """Number of classes that an error lists."""

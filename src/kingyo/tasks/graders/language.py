@@ -26,10 +26,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from kingyo.core.io.extras import library
+from kingyo.core.types import Item
 from kingyo.errors import KingyoError, suggest
-from kingyo.io.extras import library
 from kingyo.tasks.graders.grader import register_grader
-from kingyo.types import Item
 
 _JAPANESE = ("HIRAGANA", "KATAKANA", "CJK", "IDEOGRAPHIC")
 _KANA = _JAPANESE[:2]

@@ -19,9 +19,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from kingyo.core.types import Item
 from kingyo.errors import KingyoError
 from kingyo.tasks.graders.grader import register_grader
-from kingyo.types import Item
 
 _MAX_DIGITS = 1000
 _UNCLEAR = "\ue000"  # replaces what is not a plain number, so that its parts are not read as one

@@ -22,6 +22,9 @@ from pathlib import Path
 from threading import Lock, Thread
 from typing import IO, Any, Literal, cast
 
+from kingyo.core.types import Item
+from kingyo.core.user_code.files import hash_own, opened_below, root_of, watch
+from kingyo.core.user_code.versions import hash_of
 from kingyo.errors import ChangedSourceError, KingyoError, crash
 from kingyo.registry import is_in_file, whole_reference
 from kingyo.tasks.graders.grader import (
@@ -33,10 +36,6 @@ from kingyo.tasks.graders.grader import (
     late_error,
     place_of,
 )
-from kingyo.types import Item
-from kingyo.user_code.files import hash_own, root_of
-from kingyo.user_code.opened import opened_below, watch
-from kingyo.user_code.versions import hash_of
 
 BUILD_SECONDS = 600.0
 """Limit in seconds for starting the process and importing a grader."""

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
+from kingyo.core.io.extras import EXTRAS, is_installed, library, require_extra
+from kingyo.core.types import Example, Item, ItemScore
 from kingyo.errors import KingyoError
-from kingyo.io.extras import EXTRAS, is_installed, library, require_extra
 from kingyo.tasks.graders.grader import register_grader
-from kingyo.types import Example, Item, ItemScore
 
 _OTHERWISE = "Or write `rouge-l: characters`."
 _JAPANESE = re.compile(r"[぀-ヿ㐀-䶿一-鿿]")

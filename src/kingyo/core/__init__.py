@@ -1,0 +1,1 @@
+"""Building blocks below everything: input and output, shared types, and code of users."""

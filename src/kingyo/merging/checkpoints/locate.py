@@ -1,0 +1,324 @@
+"""Open the checkpoint that a reference names: a folder or a file, local or on the Hub, with its LoRA."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from kingyo.core.io.model_names import HUB_NAME, is_local, split_revision
+from kingyo.core.io.pipeline_index import PIPELINE
+from kingyo.errors import KingyoError, suggest
+from kingyo.merging.checkpoints.adapter import CONFIG, DIFFUSERS_WEIGHTS
+from kingyo.merging.checkpoints.checkpoint import Checkpoint, read_checkpoint
+from kingyo.merging.checkpoints.folder_files import (
+    component_error,
+    files_around,
+    gguf_error,
+    has_weights,
+    is_file,
+    parts_of,
+    read_config,
+    read_json,
+    read_weights,
+)
+from kingyo.merging.checkpoints.hub import Request, download, fetch
+from kingyo.merging.checkpoints.lora import adapt
+from kingyo.merging.checkpoints.lora_files import read_adapter
+from kingyo.merging.checkpoints.model_reference import (
+    SINGLE_FILES,
+    in_opening_order,
+    is_folder,
+    parse_reference,
+)
+from kingyo.merging.checkpoints.single_file import SingleFile, default_pipeline, fits_config, read_single_file
+
+_CONFIGS = ("config.json", PIPELINE, CONFIG)
+"""Every folder of a model has one of these."""
+
+
+def open_checkpoint(
+    reference: str,
+    folder: Path | None = None,
+    *,
+    fetch: bool = True,
+    allow_pickle: bool = False,
+    around: Sequence[str] = (),
+    among: Iterable[Checkpoint] = (),
+) -> Checkpoint:
+    """Open a checkpoint. A LoRA in the reference is merged into it as it is read.
+
+    Args:
+        reference: ``model``, ``model@revision``, ``model+lora`` or ``model@revision+lora@revision``; both are
+            folders relative to ``folder``, else names on the Hub: ``org/name``, or ``org/name/unet`` for a
+            component of a diffusers pipeline. A LoRA may be a ``.safetensors`` file, and so may a diffusion
+            model, whose denoiser is read.
+        folder: base of relative paths; the current folder if None.
+        fetch: whether to download weights from the Hub; otherwise only their headers (``n_missing``).
+        allow_pickle: whether to read weights that exist only as pickles (``pytorch_model.bin``), by
+            ``torch.load(weights_only=True)``. Pickles on the Hub are downloaded even without ``fetch``.
+        around: for a component, patterns of the other folders of its pipeline to include
+            (``Checkpoint.around``), such as ``vae`` and ``text_encoder*``. From the Hub they come without
+            pickles.
+        among: opened models, one of which may give a single file its config and folder.
+
+    Raises:
+        KingyoError: the name is neither a folder nor on the Hub, the download fails, or the checkpoint or
+            adapter is broken.
+    """
+    parsed = parse_reference(reference, folder)
+    base = str(parsed.base)
+    request = Request(
+        name=parsed.model,
+        revision=parsed.revision,
+        folder=folder,
+        fetch=fetch,
+        allow_pickle=allow_pickle,
+        around=around,
+    )
+    path, n_missing = _find(request)
+    own = reference if parsed.lora is None else base
+    if path.is_file():
+        model = _open_single_file(own, path, request, among)
+        model = replace(model, n_missing=n_missing + model.n_missing)
+    else:
+        _check_complete(reference, path)
+        model = read_checkpoint(own, path, allow_pickle=allow_pickle)
+        files = files_around(path, around, allow_pickle=allow_pickle) if around else {}
+        model = replace(model, n_missing=n_missing, around=files) if n_missing or files else model
+    if parsed.lora is None:
+        return model
+    return add_lora(model, reference.removeprefix(f"{base}+"), folder, allow_pickle=allow_pickle)
+
+
+def add_lora(
+    model: Checkpoint,
+    lora: str,
+    folder: Path | None = None,
+    *,
+    fetch: bool = True,
+    allow_pickle: bool = False,
+) -> Checkpoint:
+    """Return an opened model with a LoRA, which is merged into it as it is read.
+
+    Args:
+        model: the model.
+        lora: the reference of the LoRA alone.
+        folder, fetch, allow_pickle: see ``open_checkpoint``. Without ``fetch`` the LoRA reads as zeros.
+    """
+    name, revision = split_revision(lora, folder)
+    request = Request(
+        name=name,
+        revision=revision,
+        folder=folder,
+        is_adapter=True,
+        fetch=fetch,
+        allow_pickle=allow_pickle,
+    )
+    path, _ = _find(request)
+    adapter = read_adapter(lora, path, model, allow_pickle=allow_pickle)
+    return adapt(model, adapter, f"{model.reference}+{lora}")
+
+
+def open_together(
+    references: Iterable[str],
+    folder: Path | None = None,
+    *,
+    fetch: bool = True,
+    allow_pickle: bool = False,
+    templates: Collection[str] = (),
+    failed: Callable[[str, KingyoError], None] | None = None,
+) -> dict[str, Checkpoint]:
+    """Open several models; those in diffusers' layout give single files a config and a folder.
+
+    Args:
+        references: the models. Single files are opened last.
+        folder, fetch, allow_pickle: see ``open_checkpoint``.
+        templates: the models that need a config and a folder. A single file gets them from the Hub if no
+            other model has them.
+        failed: receives models that cannot be opened, with the errors; None raises the first error.
+    """
+    opened: dict[str, Checkpoint] = {}
+
+    def open_one(reference: str, among: Iterable[Checkpoint]) -> Checkpoint:
+        return open_checkpoint(reference, folder, fetch=fetch, allow_pickle=allow_pickle, among=among)
+
+    for reference in in_opening_order(references):
+        try:
+            model = open_one(reference, opened.values())
+            if reference in templates and isinstance(file := model.owner, SingleFile):
+                model = open_one(reference, (_default_donor(file),))
+            opened[reference] = model
+        except KingyoError as error:
+            if failed is None:
+                raise
+            failed(reference, error)
+    return opened
+
+
+def _find(request: Request) -> tuple[Path, int]:
+    """Return the folder or file of a model or an adapter, and the bytes of it that are still on the Hub."""
+    name, path = request.name, request.path
+
+    def find_error(expected: str, received: str, remedy: str) -> KingyoError:
+        return KingyoError(request.reference, expected, received, remedy)
+
+    if request.revision is not None and is_local(name, request.folder):
+        remedy = f"Remove '@{request.revision}': local files and folders have no revisions."
+        raise find_error("a revision of a model on the Hub", f"a revision of {path}", remedy)
+    if is_folder(name, request.folder):
+        return path, 0
+    if is_file(path) and path.suffix == ".gguf":
+        raise gguf_error(request.reference, path)
+    if is_file(path) and path.suffix in ((".safetensors",) if request.is_adapter else SINGLE_FILES):
+        return path, 0
+    if is_file(path):
+        config = CONFIG if request.is_adapter else "config.json"
+        raise find_error(
+            "a folder, or a .safetensors", f"a file ({path.name})", f"Name the folder that holds {config}."
+        )
+    if is_file(path.parent / PIPELINE) and not request.is_adapter:
+        raise component_error(request.reference, path)
+    on_hub = HUB_NAME.fullmatch(name)
+    if on_hub is None or (on_hub["component"] and is_folder(on_hub["name"], request.folder)):
+        what = "an adapter" if request.is_adapter else "a checkpoint"
+        remedy = _suggest_path(name, path) or f"Correct the path: there is no folder {path}."
+        raise find_error(f"a folder with {what}, or a name on the Hub (org/name)", "neither", remedy)
+    try:
+        path, n_missing = fetch(request)
+    except (OSError, ValueError) as error:  # errors of the Hub and of the network are OSErrors
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        local = _suggest_path(name, path)
+        why = "the download fails" if local else f"{type(error).__name__}: {reason[:200]}"
+        expected = (
+            f"a folder, or {'an adapter' if request.is_adapter else 'a model'} on the Hub that can be fetched"
+        )
+        remedy = local or "Correct the path or the name; log in with `hf auth login` if it is not public."
+        raise find_error(expected, f"no folder {path}; {why}", remedy) from error
+    if on_hub["component"] and not path.exists():
+        raise component_error(request.reference, path)
+    return path, n_missing
+
+
+def _suggest_path(name: str, path: Path) -> str:
+    """Return a remedy for a missing folder, from the folders nearby; empty if they give no hint."""
+    here = Path(name)
+    try:
+        if not here.is_absolute() and path != here.absolute() and here.is_dir():
+            return f"Write {here.absolute()}: paths are relative to the recipe."
+        siblings = [
+            each.name for each in path.parent.iterdir() if any((each / file).is_file() for file in _CONFIGS)
+        ]
+    except (OSError, ValueError):  # no such folder, or an invalid file name
+        return ""
+    near = suggest(name, (str(here.parent / each) for each in siblings))
+    if near.startswith("Did you mean"):
+        return near
+    return f"Correct the path: {path.parent} has no folder {path.name}." if "/" in name else ""
+
+
+def _open_single_file(
+    reference: str, file: Path, request: Request, among: Iterable[Checkpoint]
+) -> SingleFile:
+    """Open the denoiser in a single file, with the other folders of its donor that a live model needs."""
+    model = read_single_file(reference, file, among, allow_pickle=request.allow_pickle)
+    if model.donor is None or not request.around:
+        return model
+    donor = open_checkpoint(
+        model.donor.reference,
+        request.folder,
+        fetch=request.fetch,
+        allow_pickle=request.allow_pickle,
+        around=request.around,
+    )
+    return replace(model.with_donor(donor), n_missing=donor.n_missing)
+
+
+def _default_donor(model: SingleFile) -> Checkpoint:
+    """Return the config of a single file from the pipeline on the Hub that diffusers takes it from.
+
+    Raises:
+        KingyoError: diffusers knows no such pipeline, it cannot be downloaded, or its config does not fit.
+    """
+    name, component = default_pipeline(model.stored), model.component
+    try:
+        if name is None:
+            raise ValueError("diffusers names no pipeline for it")
+        path = download(name, None, (PIPELINE, f"{component}/config.json")) / component
+        config = read_config(model.reference, path)
+        if not fits_config(config, model.tensors):
+            raise ValueError("its config is of a model with other tensors")
+    except (OSError, ValueError, KingyoError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise KingyoError(
+            model.reference,
+            "a model in diffusers' layout beside it, for its config, VAE and text encoders",
+            f"none, and those of {name} on the Hub cannot be used: {reason:.120}",
+            f"Add such a model, as base_model, base or a source; or convert the file once: "
+            f"DiffusionPipeline.from_single_file({model.file.name!r}).save_pretrained('folder').",
+        ) from error
+    reference = f"{name}/{component}"
+    return Checkpoint(reference=reference, path=path, config=config, tensors=model.tensors)
+
+
+def _check_complete(reference: str, path: Path) -> None:
+    if (path / "config.json").is_file() or (path / PIPELINE).is_file():
+        return
+    has_config = (path / CONFIG).is_file()
+    if has_config or (path / DIFFUSERS_WEIGHTS).is_file():
+        config = read_json(path / CONFIG, "an adapter in peft's format") if has_config else {}
+        base = config.get("base_model_name_or_path")
+        remedy = f"Write it after its model, as {base or 'model'}+{reference}."
+        raise KingyoError(reference, "a complete model", "an adapter", remedy)
+
+
+def whole_pipeline(
+    checkpoint: Checkpoint, folder: Path | None = None, *, fetch: bool = True, allow_pickle: bool = False
+) -> Mapping[str, Path]:
+    """Return the files of the pipeline around a component, by name; downloaded if it is on the Hub.
+
+    Raises:
+        KingyoError: the model is not a component, or the pipeline lacks folders or weights that its index
+            lists.
+    """
+    stored = _stored(checkpoint)
+    if stored.pipeline is None:
+        expected = "a component of a diffusers pipeline"
+        raise KingyoError(stored.reference, expected, "a model without a pipeline", "Remove --pipeline.")
+    parts = parts_of(stored.pipeline_index)
+    others = {name: is_model for name, is_model in parts.items() if name != stored.path.absolute().name}
+    opened = open_checkpoint(
+        stored.reference, folder, fetch=fetch, allow_pickle=allow_pickle, around=[*others]
+    )
+    files = opened.around
+    folders = {name.partition("/")[0] for name in files}
+    root = opened.path.absolute().parent
+    missing = sorted(
+        name
+        for name, is_model in others.items()
+        if name not in folders or (is_model and not (has_weights(root / name) or _has_pickles(files, name)))
+    )
+    if missing:
+        raise KingyoError(
+            stored.reference,
+            f"a complete pipeline around it: {', '.join(sorted(parts))}",
+            f"one without {', '.join(missing)}, or without their weights in safetensors",
+            "Complete the pipeline, or write only the component: export with --no-pipeline, merge "
+            "without --pipeline.",
+        )
+    for name, is_model in others.items():
+        if is_model and has_weights(root / name):
+            read_weights(root / name)  # raises if a shard is missing
+    return files
+
+
+def _stored(checkpoint: Checkpoint) -> Checkpoint:
+    """Return the on-disk checkpoint whose folder a virtual checkpoint uses."""
+    while checkpoint.made_of:
+        parts = checkpoint.made_of
+        checkpoint = next((each for each in parts if each.path == checkpoint.path), parts[0])
+    return checkpoint.owner
+
+
+def _has_pickles(files: Mapping[str, Path], name: str) -> bool:
+    return any(file.startswith(f"{name}/") and file.endswith(".bin") for file in files)

@@ -1,0 +1,162 @@
+"""Parse model references: ``model``, ``model@revision``, ``model+lora``, ``model@revision+lora@revision``.
+
+Model and LoRA are folders or names on the Hub, which may name a component (``org/name/unet``); a LoRA may be
+a file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kingyo.core.io.model_names import HUB_NAME, absolute_name, is_local, local_path, split_revision
+from kingyo.core.io.pipeline_index import DENOISERS, PIPELINE
+from kingyo.core.io.units import counted
+from kingyo.errors import KingyoError
+
+SINGLE_FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
+"""Endings of models in one file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelReference:
+    """The parts of a reference; ``str`` joins them."""
+
+    model: str
+    revision: str | None = None
+    lora: str | None = None
+    lora_revision: str | None = None
+
+    def __str__(self) -> str:
+        model = _join(self.model, self.revision)
+        return model if self.lora is None else f"{model}+{_join(self.lora, self.lora_revision)}"
+
+    @property
+    def base(self) -> ModelReference:
+        return ModelReference(model=self.model, revision=self.revision)
+
+
+def parse_reference(text: str, folder: Path | None = None) -> ModelReference:
+    """Parse a reference. The name of an existing folder or file is not split at ``+`` or ``@``.
+
+    Raises:
+        KingyoError: the text or a part of it is empty, or no existing folder decides between several ``+``.
+    """
+    if not text.strip():
+        raise KingyoError(
+            "model", "a folder or a Hub name", "an empty text", "Write the path or the name of a model."
+        )
+    if is_local(text, folder) or "+" not in text:
+        model, revision = split_revision(text, folder)
+        return ModelReference(model=model, revision=revision)
+    left, right = _split_lora(text, folder)
+    (model, revision), (lora, lora_revision) = split_revision(left, folder), split_revision(right, folder)
+    return ModelReference(model=model, revision=revision, lora=lora, lora_revision=lora_revision)
+
+
+def whole_model(reference: str, folder: Path, out: Path | None = None) -> str:
+    """Return a reference with absolute paths of local folders and files.
+
+    With ``out``, paths are relative to that folder instead; see ``path_from``.
+    """
+
+    def place(name: str) -> str:
+        if out is None or not is_local(name, folder):
+            return absolute_name(name, folder)
+        return path_from(out, name, folder)
+
+    parsed = parse_reference(reference, folder)
+    lora = None if parsed.lora is None else place(parsed.lora)
+    return str(replace(parsed, model=place(parsed.model), lora=lora))
+
+
+def with_component(reference: str, component: str, folder: Path | None = None) -> str:
+    """Add a component such as ``unet`` to the reference of a pipeline, as in ``org/name/unet@revision``.
+
+    A reference that names a component or a single model is returned unchanged.
+    """
+    parsed = parse_reference(reference, folder)
+    if is_single_file(parsed.model) and not is_folder(parsed.model, folder):
+        return reference
+    if is_folder(parsed.model, folder):
+        is_pipeline = (local_path(parsed.model, folder) / PIPELINE).is_file()
+    else:
+        on_hub = HUB_NAME.fullmatch(parsed.model)
+        is_pipeline = on_hub is not None and on_hub["component"] is None
+    return str(replace(parsed, model=f"{parsed.model.rstrip('/')}/{component}")) if is_pipeline else reference
+
+
+def with_denoiser(reference: str, folder: Path | None = None) -> str:
+    """Add the denoiser, ``unet`` or ``transformer``, to the reference of a local pipeline."""
+    root = local_path(parse_reference(reference, folder).model, folder)
+    if not (root / PIPELINE).is_file() or (root / "config.json").is_file():
+        return reference
+    found = (name for name in DENOISERS if (root / name / "config.json").is_file())
+    return next((with_component(reference, name, folder) for name in found), reference)
+
+
+def component_references(reference: str) -> list[str]:
+    """Return references of a local pipeline's components that have a config.json; empty for other models."""
+    root = local_path(parse_reference(reference).model)
+    if not (root / PIPELINE).is_file() or (root / "config.json").is_file():
+        return []
+    return [
+        with_component(reference, each.name)
+        for each in sorted(root.iterdir())
+        if (each / "config.json").is_file()
+    ]
+
+
+def path_from(out: Path, name: str, folder: Path) -> str:
+    """Return the path of a local file relative to a folder that may be published, and need not exist.
+
+    If the relative path would pass through the root of the file system or the user's home folder, it would
+    reveal the absolute path: the function returns ``name`` then.
+    """
+    local, start, home = local_path(name, folder.resolve()), out.resolve(), local_path("~").resolve()
+    place = Path(os.path.normpath(local))
+    if not place.exists() or not place.samefile(local):  # '..' after a link
+        place = local.resolve()
+    shared = next((each for each in (start, *start.parents) if place.is_relative_to(each)), None)
+    if shared is None or shared == shared.parent or (place.is_relative_to(home) and shared in home.parents):
+        return name
+    relative = Path(os.path.relpath(place, start)).as_posix()
+    return relative if relative.startswith(".") else f"./{relative}"
+
+
+def is_single_file(reference: str) -> bool:
+    """Return whether a reference names a file as the model, not as its LoRA."""
+    return reference.partition("+")[0].partition("@")[0].endswith(SINGLE_FILES)
+
+
+def in_opening_order(references: Iterable[str]) -> list[str]:
+    """Return references, each once, single files last: models in folders may give them a config."""
+    return sorted(dict.fromkeys(references), key=is_single_file)
+
+
+def is_folder(name: str, folder: Path | None = None) -> bool:
+    return is_local(name, folder) and local_path(name, folder).is_dir()
+
+
+def _join(name: str, revision: str | None) -> str:
+    return name if revision is None else f"{name}@{revision}"
+
+
+def _split_lora(text: str, folder: Path | None) -> tuple[str, str]:
+    """Split at the plus sign; with several, at the one between existing folders or Hub names."""
+    places = [place for place, sign in enumerate(text) if sign == "+"]
+    pairs = [(text[:place], text[place + 1 :]) for place in places]
+    n_known = [sum(_is_known(part, folder) for part in pair) for pair in pairs]
+    likely = [pair for pair, n in zip(pairs, n_known, strict=True) if n == max(n_known)]
+    if len(likely) > 1 or not all(part.strip() for part in likely[0]):
+        received = f"{counted(len(places), 'plus sign')}, and no existing folder that decides"
+        remedy = "Correct the path, or rename the folder without '+'. Only one LoRA may follow a model."
+        raise KingyoError(text, "one model, or model+lora", received, remedy)
+    return likely[0]
+
+
+def _is_known(part: str, folder: Path | None) -> bool:
+    name, _ = split_revision(part, folder) if part.strip() else ("", None)
+    return bool(name) and (is_local(name, folder) or HUB_NAME.fullmatch(name) is not None)

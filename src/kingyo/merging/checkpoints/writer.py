@@ -1,0 +1,234 @@
+"""Write a checkpoint shard by shard into a folder that appears when it is complete."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from pathlib import Path, PurePath
+from types import MappingProxyType
+from typing import cast
+
+from kingyo.core.io.units import size_text
+from kingyo.errors import KingyoError
+from kingyo.merging.checkpoints.atomic_folder import AtomicFolder, unwritable_error
+from kingyo.merging.checkpoints.checkpoint import Checkpoint
+from kingyo.merging.checkpoints.folder_files import SEEING, SPEAKING
+from kingyo.merging.checkpoints.header import OutTensor, TensorInfo, index_of, lay_out, read_header
+from kingyo.merging.kernels.raw_tensor import AnyTensor, bytes_of
+
+MAX_SHARD_BYTES = 5_000_000_000
+NOTHING: Mapping[str, Path] = MappingProxyType({})
+_BLOCK = 1 << 26  # bytes per flush to disk
+COPIED = (
+    *SPEAKING,
+    *SEEING,
+    "LICENSE*",
+    "NOTICE*",
+)
+"""Patterns of the files that are copied besides the config."""
+
+CODE = ("*.py",)
+"""Patterns of the code that a config may refer to (``auto_map``)."""
+
+_DTYPE_KEYS = ("dtype", "torch_dtype")
+
+
+class CheckpointWriter:
+    """Context manager that writes one checkpoint. After any error or interrupt, ``out`` is unchanged.
+
+    Args:
+        out: the folder to make; it must not exist or must be empty, unless ``force``.
+        tensors: all tensors, in the order of the output.
+        max_shard_bytes: size at which a new shard begins.
+        force: replace the model in ``out`` once the new one is complete.
+        stem: prefix of the weight files; for a component written with its pipeline, such as
+            ``unet/diffusion_pytorch_model``, its config and companions go into that folder, too.
+
+    Raises:
+        KingyoError: ``out`` is taken or not writable, the disk is too full, or another process writes there.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        tensors: Sequence[OutTensor],
+        *,
+        max_shard_bytes: int = MAX_SHARD_BYTES,
+        force: bool = False,
+        stem: str = "model",
+    ) -> None:
+        self.out = out
+        self._stem = PurePath(stem).name
+        self.shards = lay_out(tensors, max_shard_bytes, self._stem)
+        self._sizes: Counter[str] = Counter()  # bytes of each floating dtype
+        for tensor in tensors:
+            self._sizes[tensor.dtype] += tensor.n_bytes if "float" in tensor.dtype else 0
+        self._place = {
+            name: (i, start) for i, shard in enumerate(self.shards) for name, start in shard.starts.items()
+        }
+        self._files: dict[int, int] = {}
+        self._atomic = AtomicFolder(out, force=force)
+        self._folder = self._atomic.content / PurePath(stem).parent
+
+    def __enter__(self) -> CheckpointWriter:
+        with self._checked():
+            self._atomic.__enter__()
+            try:
+                self._folder.mkdir(exist_ok=True)
+                needed = sum(shard.n_bytes for shard in self.shards)
+                free = shutil.disk_usage(self._folder).free
+                if needed > free:
+                    raise disk_full_error(self.out, needed, free)
+            except BaseException:
+                self._atomic.__exit__()
+                raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for descriptor in self._files.values():
+            os.close(descriptor)
+        self._atomic.__exit__()
+
+    def write(self, name: str, first: int, numbers: AnyTensor) -> None:
+        """Write a span of a tensor. Thread-safe."""
+        shard, start = self._place[name]
+        view = bytes_of(numbers).data if numbers.numel() else memoryview(b"")
+        place = start + first * numbers.element_size()
+        with self._checked():
+            while view:
+                written = os.pwrite(self._files[shard], view, place)
+                view, place = view[written:], place + written
+        _begin_to_flush(self._files[shard], place - numbers.nbytes, place)
+
+    def begin(self, shard: int) -> None:
+        """Open a shard and write its header."""
+        with self._checked():
+            path = self._folder / self.shards[shard].file
+            self._files[shard] = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+            os.pwrite(self._files[shard], self.shards[shard].header, 0)
+
+    def finish(self, shard: int) -> None:
+        """Flush a shard after all its tensors are written."""
+        descriptor = self._files.pop(shard)
+        with self._checked():
+            try:
+                os.ftruncate(descriptor, self.shards[shard].n_bytes)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def weights(self) -> dict[str, TensorInfo]:
+        """Return the tensors of all shards, which must be finished."""
+        files = (self._folder / shard.file for shard in self.shards)
+        return {name: info for file in files for name, info in read_header(file).items()}
+
+    def add_file(self, name: str, parts: Iterable[bytes | memoryview]) -> None:
+        """Write a further file, part by part; its name is relative to ``out``."""
+        file = self._atomic.content / name
+        with self._checked(), file.open("wb") as stream:
+            stream.writelines(parts)
+
+    def complete(
+        self,
+        *,
+        like: Checkpoint,
+        files: Mapping[str, str | bytes] | None = None,
+        without: Collection[str] = (),
+        more: Collection[str] = (),
+        around: Mapping[str, Path] = NOTHING,
+    ) -> Path:
+        """Add all other files, and give the folder its name.
+
+        Args:
+            like: the checkpoint whose config, tokenizer and licence files are copied.
+            files: content of further files by their names in ``out``; they replace files of the same name.
+            without: patterns of names that are not copied.
+            more: patterns of further files to copy.
+            around: further files to copy, by their names in ``out``.
+        """
+        folder, content = self._folder, self._atomic.content
+        main_dtype = next((dtype for dtype, size in self._sizes.most_common(1) if size), None)
+        with self._checked():
+            for name, file in around.items():
+                shutil.copyfile(file, _with_parents(content / name))
+            if len(self.shards) > 1:
+                write_json(folder / f"{self._stem}.safetensors.index.json", index_of(self.shards))
+            copy_companions(folder, like, without, more)
+            write_json(folder / "config.json", config_of(like, main_dtype))
+            for name, data in (files or {}).items():
+                _with_parents(content / name).write_bytes(data.encode() if isinstance(data, str) else data)
+            self._atomic.publish()
+        return self.out
+
+    @contextlib.contextmanager
+    def _checked(self) -> Generator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise unwritable_error(self.out, error) from error
+
+
+def _with_parents(file: Path) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return file
+
+
+def copy_companions(
+    folder: Path, like: Checkpoint, without: Collection[str] = (), more: Collection[str] = ()
+) -> None:
+    """Copy tokenizer, licence and similar files to a new checkpoint."""
+    for pattern in (*COPIED, *more):
+        for file in sorted(like.path.glob(pattern)):
+            name = file.relative_to(like.path)
+            if file.is_file() and not any(PurePath(name).match(each) for each in without):
+                shutil.copyfile(file, _with_parents(folder / name))
+
+
+def config_of(like: Checkpoint, dtype: str | None) -> dict[str, object]:
+    """Return the ``config.json`` of a checkpoint, changed to weights of a dtype."""
+    config = dict(like.config)
+    if dtype is None:
+        return config
+    if "_class_name" not in config and not any(key in config for key in _DTYPE_KEYS):  # not a diffusers model
+        config["torch_dtype"] = dtype
+    return _with_dtype(config, dtype)
+
+
+def write_json(file: Path, content: Mapping[str, object]) -> None:
+    """Write a JSON file in the format of transformers."""
+    file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _with_dtype(config: Mapping[str, object], dtype: str) -> dict[str, object]:
+    return {
+        key: dtype
+        if key in _DTYPE_KEYS and isinstance(value, str)
+        else _with_dtype(cast("Mapping[str, object]", value), dtype)
+        if key.endswith("_config") and isinstance(value, dict)
+        else value
+        for key, value in config.items()
+    }
+
+
+def _begin_to_flush(descriptor: int, first: int, end: int) -> None:
+    """Start writing the blocks that a span completes to disk, without waiting for it.
+
+    On Linux, POSIX_FADV_DONTNEED starts the write and keeps dirty pages in memory. Errors are ignored, since
+    ``finish`` waits for the disk and reports them.
+    """
+    start, stop = first // _BLOCK * _BLOCK, end // _BLOCK * _BLOCK
+    if sys.platform == "linux" and start < stop:
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(descriptor, start, stop - start, os.POSIX_FADV_DONTNEED)
+
+
+def disk_full_error(out: Path, needed: int, free: int) -> KingyoError:
+    """Return the error for a disk that is too full."""
+    expected = f"{size_text(needed)} of free disk space"
+    remedy = "Free some space, or choose a folder on another disk."
+    return KingyoError(str(out), expected, size_text(free), remedy)

@@ -1,0 +1,285 @@
+"""Plan a merge: check a recipe and the headers of its models, and resolve every parameter.
+
+Planning binds tensors first (which tensors of which models make each tensor of the output), then resolves
+the values of parameters. Candidates of a search that differ only in values share the binding.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from tempfile import mkdtemp
+from weakref import finalize
+
+from kingyo.core.io.lazy_torch import Tensor
+from kingyo.errors import KingyoError, suggest
+from kingyo.merging.checkpoints import Checkpoint, TensorInfo
+from kingyo.merging.checkpoints.checkpoint import TensorInputs
+from kingyo.merging.checkpoints.writer import copy_companions
+from kingyo.merging.engine.binding import Binding, bind, binding_key
+from kingyo.merging.engine.jobs import TensorJob, compute
+from kingyo.merging.engine.modules import ModuleMerge, SliceKey, SliceMerge, expand_modules, path_to_slices
+from kingyo.merging.engine.parameters import (
+    misplaced_parameters,
+    resolve,
+    selection_of,
+    unmatched_filters,
+    with_block_filters,
+)
+from kingyo.merging.engine.sources import Sources
+from kingyo.merging.engine.tokenizer import align, template_files, with_vocabulary
+from kingyo.merging.methods import METHODS, MergeMethod, MethodValues, check_together
+from kingyo.merging.recipe import Recipe
+from kingyo.merging.vocabulary import (
+    TOKENIZER_FILES,
+    Diagnostic,
+    Vocabulary,
+    all_references,
+    tokenizer_choice,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a merge will compute. A plan is data: no weight is read.
+
+    Attributes:
+        recipe: the recipe.
+        method: its merge method.
+        jobs: one job for each tensor of the output.
+        sources: the models that the jobs read.
+        like: the template of the output, which gives it config, tokenizer and files: the base, else the first
+            model. If layers are sliced or vocabularies united, it has the output's config and tensors.
+        vocabulary: the output's vocabulary; None: that of ``like``.
+        tokenizer_files: tokenizer files of the output by name, and its generation config if token ids change;
+            None: those of ``like``. If set, no file of ``TOKENIZER_FILES`` is copied from ``like``.
+        merges: the merges of the recipe that the jobs belong to.
+        differences: differences of the models in more than their weights, as sentences.
+    """
+
+    recipe: Recipe
+    method: MergeMethod
+    jobs: tuple[TensorJob, ...]
+    sources: Sources
+    like: Checkpoint
+    vocabulary: Vocabulary | None = None
+    tokenizer_files: Mapping[str, bytes] | None = None
+    merges: Mapping[SliceKey, SliceMerge] = field(repr=False)
+    differences: tuple[str, ...] = ()
+
+    @cached_property
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """Warnings: the models differ in more than their weights, or a filter matches no tensor."""
+        expected, remedy = "models that differ only in their weights", "Check that this is what you want."
+        differences = (Diagnostic("warning", "models", expected, each, remedy) for each in self.differences)
+        return (*differences, *unmatched_filters(self.method, self.merges, self.jobs))
+
+    @cached_property
+    def jobs_by_name(self) -> Mapping[str, TensorJob]:
+        return {job.name: job for job in self.jobs}
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Everything doubtful about the merge, as sentences."""
+        return tuple(str(each.error) for each in self.diagnostics)
+
+    @property
+    def weights_of(self) -> frozenset[str]:
+        """References of the models whose weights are read."""
+        return frozenset(each.reference for job in self.jobs for each in job.reads)
+
+
+def plan(recipe: Recipe, sources: Sources) -> Plan:
+    """Plan a merge of opened models.
+
+    Raises:
+        KingyoError: an unknown method or parameter, a missing or invalid value, too few or too many models,
+            or models that do not fit together (the message names the tensor and both shapes).
+
+    Example:
+        >>> plan(recipe, open_sources(recipe)).jobs[0].name  # doctest: +SKIP
+        'model.embed_tokens.weight'
+    """
+    method = METHODS.get(recipe.merge_method, sources.folder)
+    for reference in all_references(recipe):
+        if reference not in sources:
+            remedy = suggest(reference, sources)
+            raise KingyoError("model", "an opened model", f"'{reference}'", remedy)
+    for error in misplaced_parameters(recipe, method):
+        raise error
+    opened = _with_merges(recipe, sources)
+    sliced = path_to_slices(recipe, opened)
+    modules = with_block_filters(
+        expand_modules(sliced, method, recipe.base_model if recipe.path else None),
+        lambda: opened[sliced.template].layout,
+    )
+    vocabulary, aligned = _aligned(recipe, opened)
+    key = binding_key(sliced, modules)
+    binding, bound = _bound(sliced, modules, aligned, key)
+    merges = {(each.name, at): piece for each in modules for at, piece in each.by_position.items()}
+    selections = _selections(method, merges, binding.jobs, bound, key)
+    like, tokenizer_files = binding.template, None
+    if vocabulary is not None:
+        like, tokenizer_files = with_vocabulary(like, vocabulary)
+    elif recipe.chat_template is not None:
+        tokenizer_files = template_files(recipe, like, opened)
+    return Plan(
+        recipe=recipe,
+        method=method,
+        jobs=tuple(_jobs(recipe, method, merges, binding.jobs, selections)),
+        sources=bound,
+        like=like,
+        vocabulary=vocabulary,
+        tokenizer_files=tokenizer_files,
+        merges=merges,
+        differences=binding.fitted.warnings,
+    )
+
+
+def _with_merges(recipe: Recipe, sources: Sources) -> Sources:
+    """Return the opened models, and the results of the recipe's own merges by their names."""
+    if not recipe.merges:
+        return sources
+    results: dict[str, PlannedCheckpoint] = {}
+    for name, inner in recipe.merges.items():
+        try:
+            results[name] = planned_checkpoint(name, plan(inner, sources))
+        except KingyoError as error:
+            raise error.placed(f"merges.{name}") from error
+    return Sources({**sources, **results}, sources.folder)
+
+
+def _aligned(recipe: Recipe, sources: Sources) -> tuple[Vocabulary | None, Sources]:
+    choice = tokenizer_choice(recipe)
+    if choice is None:
+        return None, sources
+    key = json.dumps([choice.to_dict(), recipe.chat_template, recipe.base_model, recipe.references])
+
+    def compute() -> tuple[Vocabulary, Sources]:
+        vocabulary, models = align(recipe, choice, sources)
+        return vocabulary, sources.as_seen(models, key)
+
+    return sources.once(("alignment", key), compute)
+
+
+def _bound(
+    recipe: Recipe, modules: Sequence[ModuleMerge], sources: Sources, key: Hashable
+) -> tuple[Binding, Sources]:
+    """Bind the tensors of a recipe to models; only once for recipes of one binding key."""
+
+    def compute() -> tuple[Binding, Sources]:
+        binding = bind(recipe, modules, sources)
+        fitted = binding.fitted
+        return binding, sources.as_seen(fitted.models, key) if fitted.is_changed else sources
+
+    return sources.once(("binding", key), compute)
+
+
+Selections = Mapping[str, Hashable]
+"""``selection_of`` the tensors whose merges have filters or gradients."""
+
+
+def _selections(
+    method: MergeMethod,
+    merges: Mapping[SliceKey, SliceMerge],
+    bound: Sequence[TensorJob],
+    sources: Sources,
+    key: Hashable,
+) -> Selections:
+    """Return selections by tensor; only once for recipes of one binding key that differ only in numbers."""
+
+    def compute() -> Selections:
+        pairs = ((merges[job.key], job) for job in bound if job.key is not None)
+        return {job.name: selection_of(piece, method, job) for piece, job in pairs if not piece.is_constant}
+
+    selectors = tuple((at, piece.selectors) for at, piece in merges.items())
+    return sources.once(("selections", key, method.params, selectors), compute)
+
+
+def _jobs(
+    recipe: Recipe,
+    method: MergeMethod,
+    merges: Mapping[SliceKey, SliceMerge],
+    bound: Sequence[TensorJob],
+    selections: Selections,
+) -> Iterator[TensorJob]:
+    """Yield the bound jobs with method and values, which are the same for tensors of equal selections."""
+    known: dict[Hashable, MethodValues] = {}
+    for job in bound:
+        is_floating = "float" in job.dtype
+        is_merged = is_floating and job.key is not None
+        values = job.values
+        if job.key is not None and is_merged:
+            selector = job.key, selections.get(job.name)
+            piece = merges[job.key]
+            values = known.get(selector) or known.setdefault(selector, _values(method, job, piece))
+        yield TensorJob(  # slow with `replace`: a mixture of experts has thousands of tensors
+            name=job.name,
+            shape=job.shape,
+            dtype=(recipe.result_dtype or job.dtype) if is_floating else job.dtype,
+            method=method if is_merged else None,
+            inputs=job.inputs,
+            base=job.base,
+            depth=job.depth,
+            key=job.key,
+            values=values,
+            seed=recipe.seed,
+        )
+
+
+def _values(method: MergeMethod, job: TensorJob, piece: SliceMerge) -> MethodValues:
+    values = resolve(piece, method, job)
+    try:
+        check_together(method, values, len(piece.merged))
+    except KingyoError as error:
+        raise (error if piece.is_constant else error.placed(job.name)) from None
+    return values
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedCheckpoint(Checkpoint):
+    """The result of a plan, computed tensor by tensor when it is read.
+
+    Each tensor is rounded to the dtype that it would be stored in, so a merge of it is bit-identical to two
+    merges one after the other.
+    """
+
+    plan: Plan = field(repr=False)
+
+    def read(self, name: str) -> Tensor:
+        if name not in self.tensors:
+            remedy = suggest(name, self.tensors)
+            raise KingyoError(self.reference, "one of its tensors", name, remedy)
+        return compute(self.plan.jobs_by_name[name], self.plan.sources.read)
+
+    def needs(self, name: str) -> TensorInputs:
+        inputs = dict.fromkeys((each.reference, each.tensor) for each in self.plan.jobs_by_name[name].reads)
+        return TensorInputs(
+            others=tuple((self.plan.sources[reference], tensor) for reference, tensor in inputs)
+        )
+
+
+def planned_checkpoint(name: str, plan: Plan) -> PlannedCheckpoint:
+    """Return the result of a plan as a checkpoint, by its name in the recipes that merge it."""
+    folder = plan.like.path
+    if plan.tokenizer_files is not None:
+        folder = Path(mkdtemp(prefix="kingyo-"))  # its tokenizer and all other files beside the weights
+        finalize(plan, shutil.rmtree, folder, ignore_errors=True)
+        copy_companions(folder, plan.like, TOKENIZER_FILES)
+        for file, content in plan.tokenizer_files.items():
+            (folder / file).write_bytes(content)
+    return PlannedCheckpoint(
+        reference=name,
+        path=folder,
+        config=plan.like.config,
+        tensors={
+            job.name: TensorInfo(name=job.name, shape=job.shape, dtype=job.dtype, file=folder, start=0)
+            for job in plan.jobs
+        },
+        made_of=tuple(plan.sources[reference] for reference in sorted(plan.weights_of)),
+        plan=plan,
+    )

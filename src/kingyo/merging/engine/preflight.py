@@ -1,0 +1,272 @@
+"""Check a merge: read recipes, headers, configs, tokenizers and model cards, and report every mistake."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from kingyo.core.io.units import size_text
+from kingyo.errors import KingyoError, combined_error
+from kingyo.merging.checkpoints import Checkpoint
+from kingyo.merging.checkpoints.atomic_folder import check_free, unwritable_error
+from kingyo.merging.checkpoints.locate import whole_pipeline
+from kingyo.merging.checkpoints.model_reference import with_component
+from kingyo.merging.checkpoints.single_file_layout import check_single_file
+from kingyo.merging.checkpoints.writer import disk_full_error
+from kingyo.merging.engine.book import (
+    FOLDER_NAME,
+    Models,
+    PlannedOutput,
+    Plans,
+    origins_of,
+    plan_steps,
+    planned_outputs,
+)
+from kingyo.merging.engine.execute import MergeOptions
+from kingyo.merging.engine.folder import check_no_source
+from kingyo.merging.engine.plan import Plan
+from kingyo.merging.lineage import check_licences
+from kingyo.merging.recipe import Recipe, RecipeBook, load_recipes
+from kingyo.merging.vocabulary import TOKENIZER_FILES, Diagnostic, compare, replaced, tokenizer_choice
+
+_LEVELS = ("error", "warning", "note")
+_CHECK = "Check that this is what you want."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preflight:
+    """A checked merge.
+
+    Attributes:
+        name: name of the recipes in messages.
+        root: base of their relative paths.
+        out: the folder to make.
+        options: options of the merge.
+        models: the models that could be opened, with the results of recipes by their names.
+        plans: the plans of the recipes that could be planned.
+        outputs: the models to write.
+        diagnostics: errors, then warnings, then notes.
+    """
+
+    name: str
+    root: Path
+    out: Path
+    options: MergeOptions
+    models: Models
+    plans: Plans
+    outputs: tuple[PlannedOutput, ...]
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+    def of(self, level: Literal["error", "warning", "note"]) -> tuple[Diagnostic, ...]:
+        return tuple(each for each in self.diagnostics if each.level == level)
+
+    @property
+    def n_missing(self) -> int:
+        """Bytes of weights that are still on the Hub; a model with several LoRAs counts once."""
+        return sum({model.path: model.n_missing for model in self.models.values()}.values())
+
+    @property
+    def error(self) -> KingyoError | None:
+        errors = [each.error for each in self.of("error")]
+        return combined_error(self.name, errors, "a merge that can be done") if errors else None
+
+
+def check_merge(
+    recipe: Path | RecipeBook,
+    out: Path,
+    options: MergeOptions | None = None,
+    *,
+    folder: Path | None = None,
+    fetch: bool = True,
+) -> Preflight:
+    """Check the recipes, models and output folder of a merge.
+
+    Args:
+        recipe: the recipe file, or its content.
+        out: the folder to make.
+        options: options of the merge.
+        folder: base of the recipe's relative paths; None: the folder of the file, or the working directory.
+        fetch: whether to download weights of models on the Hub; without them nothing can be merged.
+
+    Raises:
+        KingyoError: the file does not contain recipes, or they have mistakes in their form. All others are in
+            ``diagnostics``.
+    """
+    chosen = options or MergeOptions()
+    root = folder or (recipe.parent if isinstance(recipe, Path) else Path())
+    book = _book(recipe, root, chosen)
+    mistakes = [*_bad_names(book)]
+    models, plans = plan_steps(book, root, mistakes.append, fetch=fetch, allow_pickle=chosen.allow_pickle)
+    outputs = planned_outputs(book, models, plans, out, folder=root, max_shard_bytes=chosen.max_shard_bytes)
+    checked = Preflight(
+        name=str(recipe) if isinstance(recipe, Path) else "recipe",
+        root=root,
+        out=out,
+        options=chosen,
+        models=models,
+        plans=plans,
+        outputs=tuple(outputs),
+    )
+    found = [*map(Diagnostic.of, mistakes), *_not_downloaded(models)]
+    for step in book.steps:
+        found += _check_models(step.recipe, models, plans.get(step.name))
+    licences = [pair for origin in origins_of(book.steps, models, root) for pair in origin.licences]
+    found += check_licences(licences, is_allowed=chosen.ignore_licences)
+    found += _check_outputs(checked, fetch=fetch)
+    in_order = sorted(dict.fromkeys(found), key=lambda each: _LEVELS.index(each.level))
+    return replace(checked, diagnostics=tuple(in_order))
+
+
+def _book(recipe: Path | RecipeBook, root: Path, options: MergeOptions) -> RecipeBook:
+    book = recipe if isinstance(recipe, RecipeBook) else load_recipes(recipe)
+    seed, component = options.seed, options.component
+    if seed is not None:
+        book = book.with_recipes(lambda recipe: replace(recipe, seed=seed))
+    if component is None:
+        return book
+    if not FOLDER_NAME.fullmatch(component):
+        remedy = "Name one folder of the pipelines, such as unet."
+        raise KingyoError("--component", "the name of a component", f"'{component}'", remedy)
+    names = [step.name for step in book.steps]
+
+    def place(reference: str) -> str:
+        return reference if reference in names else with_component(reference, component, root)
+
+    placed = book.with_recipes(lambda recipe: replaced(recipe, place))
+    if placed == book:
+        expected = "recipes that name a complete diffusers pipeline"
+        raise KingyoError("--component", expected, "none", "Remove --component.")
+    return placed
+
+
+def _bad_names(book: RecipeBook) -> Iterator[KingyoError]:
+    for step in book.outputs if len(book.outputs) > 1 else ():
+        if not FOLDER_NAME.fullmatch(str(step.name)):
+            expected = "a name that can be a folder, since several recipes are written"
+            received = f"'{step.name}'"
+            remedy = "Use letters, digits, '.', '_' and '-'."
+            yield KingyoError(f"name: {step.name}", expected, received, remedy)
+
+
+def _check_models(recipe: Recipe, models: Models, plan: Plan | None) -> Iterator[Diagnostic]:
+    """Yield what may harm the result of a recipe: in its opened models, and in its plan, if there is one."""
+    yield from _compare_tokenizers(recipe, models)
+    for reference in recipe.references:
+        for note in models[reference].notes if reference in models else ():
+            expected = "an adapter that has the same effect as in training"
+            yield Diagnostic("warning", reference, expected, note, _CHECK)
+    if plan is None:
+        return
+    if recipe.base_model is not None and recipe.frame is None and recipe.base_model not in plan.weights_of:
+        expected = f"a model that {plan.method.name} merges, among the models"
+        received = f"{recipe.base_model}, which gives only config and tokenizer"
+        remedy = "To merge it, as mergekit does, list it below models: too."
+        yield Diagnostic("warning", "base_model", expected, received, remedy)
+    if plan.tokenizer_files is None and not _has_tokenizer(plan.like):
+        others = [name for name in sorted(plan.weights_of) if _has_tokenizer(plan.sources[name])]
+        if others:
+            expected = "a tokenizer in the folder of the model whose config the output gets"
+            remedy = f"If the models share a tokenizer, copy that of {others[0]} into the folder."
+            yield Diagnostic(
+                "warning", plan.like.reference, expected, "none, so the output will have none", remedy
+            )
+    yield from plan.diagnostics
+    for marker in plan.vocabulary.unknown_markers if plan.vocabulary is not None else ():
+        remedy = f"Add it below `tokenizer: tokens:`, as `'{marker}': {{}}`."
+        yield Diagnostic(
+            "warning", "chat_template", "tokens of the output", f"'{marker}', which is no token", remedy
+        )
+
+
+def _compare_tokenizers(recipe: Recipe, models: Models) -> Iterator[Diagnostic]:
+    references = dict.fromkeys((recipe.template, *recipe.references))
+    folders = {
+        reference: models[reference].path
+        for reference in references
+        if reference in models
+        and models[reference].on_disk()
+        and "_class_name" not in models[reference].config  # components of pipelines read no text
+    }
+    try:
+        is_aligned = tokenizer_choice(recipe) is not None
+    except KingyoError:  # reported as an error of the recipe
+        return
+    if len(folders) > 1:
+        try:
+            found = compare(folders, is_aligned=is_aligned, has_template=recipe.chat_template is not None)
+            yield from (each for each in found if each.received != "the same files")
+        except KingyoError as error:
+            yield Diagnostic.of(error)
+
+
+def _has_tokenizer(model: Checkpoint) -> bool:
+    return any((model.path / file).is_file() for file in TOKENIZER_FILES)
+
+
+def _not_downloaded(models: Models) -> Iterator[Diagnostic]:
+    for reference, model in models.items():
+        if model.n_missing:
+            received = f"headers alone; {size_text(model.n_missing)} are on the Hub"
+            remedy = "The merge downloads them first."
+            yield Diagnostic("note", reference, "weights on this machine", received, remedy)
+
+
+def _check_outputs(checked: Preflight, *, fetch: bool) -> Iterator[Diagnostic]:
+    """Yield what is wrong with the output folders: taken, a source, not writable or too small; and with code.
+
+    If there are no outputs, only ``out`` is checked. ``fetch`` downloads the files of pipelines.
+    """
+    options, outputs = checked.options, checked.outputs
+    for out in [each.out for each in outputs] or [checked.out]:
+        try:
+            check_free(out, force=options.force)
+        except KingyoError as error:
+            yield Diagnostic.of(error)
+        except OSError as error:
+            yield Diagnostic.of(unwritable_error(out, error))
+    for each in outputs:
+        like, around = each.plan.like, dict[str, Path]()
+        try:
+            check_no_source(each.plan, each.out)
+            if options.pipeline:
+                found = whole_pipeline(like, checked.root, fetch=fetch, allow_pickle=options.allow_pickle)
+                around = dict(found)
+            if options.single_file:
+                check_single_file(like, around)
+        except KingyoError as error:
+            yield Diagnostic.of(error)
+    parent = existing_parent(checked.out)
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        reason = PermissionError(13, "Permission denied" if parent.is_dir() else f"{parent} is no folder")
+        yield Diagnostic.of(unwritable_error(checked.out, reason))
+    else:
+        needed = (1 + options.single_file) * sum(each.n_bytes for each in outputs)
+        free = shutil.disk_usage(parent).free
+        if needed > free:
+            yield Diagnostic.of(disk_full_error(checked.out, needed, free))
+    for template in {id(each.plan.like): each.plan.like for each in outputs}.values():
+        if template.runs_code:
+            yield _check_code(template, is_copied=options.copy_code)
+
+
+def existing_parent(path: Path) -> Path:
+    return next((parent for parent in path.resolve().parents if parent.exists()), path.resolve())
+
+
+def _check_code(template: Checkpoint, *, is_copied: bool) -> Diagnostic:
+    """Report code that a config names: it is never run, but the output may not load without it."""
+    if is_copied and not any(template.path.glob("*.py")):
+        expected = f"Python files in the folder of {template.reference}"
+        remedy = "Remove --copy-code, or add the files to the folder first."
+        return Diagnostic("error", "--copy-code", expected, "none: kingyo downloads no code", remedy)
+    hint = "" if is_copied else " Add --copy-code if the result needs it: it is copied, and still not run."
+    expected = "a model that transformers loads by itself"
+    received = f"one that names code (auto_map), {'' if is_copied else 'not '}copied and never run"
+    remedy = f"Read it before you trust it.{hint}"
+    return Diagnostic(
+        "note" if is_copied else "warning", f"the config of {template.reference}", expected, received, remedy
+    )

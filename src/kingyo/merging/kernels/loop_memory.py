@@ -1,0 +1,325 @@
+"""How compiled loops read and write entries: dtypes, random numbers, stores that bypass the caches.
+
+Numba has no bfloat16 and no access to addresses, so the small functions here are LLVM instructions; the rest
+is scalar code. A pair is two neighbours, the first with an even index. The bfloat16 of a pair share a word of
+memory, and its random numbers share a hash.
+"""
+
+# pyright: basic, reportReturnType=false
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import cache
+from typing import Any, TypeVar
+
+import llvmlite.binding as llvm
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils, config
+from numba.extending import intrinsic
+
+from kingyo.merging.kernels.masks import FIRST, SECOND
+
+I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
+FLOAT, HALF = ir.FloatType(), ir.HalfType()
+LINE = ir.VectorType(I32, 16)
+"""A cache line."""
+_PLACE = (types.uint64, types.int64)
+"""Address and index of an entry."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+u32, i32 = np.uint32, np.int32
+_LOWER, _15, _16 = u32(0xFFFF), u32(15), u32(16)
+_FIRST, _SECOND = u32(FIRST), u32(SECOND)
+
+
+INLINE: Any = {
+    "nogil": True,
+    "error_model": "numpy",
+    "forceinline": True,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+    "_nrt": False,
+}
+"""Options of functions that only compiled code calls."""
+
+
+def inline(function: Callable[..., Any]) -> Any:
+    """Compile a function into each caller, so that loops of it become vector instructions."""
+    return njit(**INLINE)(function)
+
+
+def instructions(result: types.Type, *kinds: types.Type) -> Any:
+    """Return a decorator that makes a compiled function from one that emits LLVM instructions.
+
+    ``result`` and ``kinds`` are the types of its result and its arguments.
+    """
+
+    def decorate(emit):
+        def typed(_context, *_kinds):
+            def generate(context, builder, _signature, values):
+                value = emit(builder, *values)
+                return context.get_dummy_value() if result == types.void else value
+
+            return result(*kinds), generate
+
+        typed.__signature__ = inspect.signature(emit)  # numba counts its arguments
+        return intrinsic(typed)
+
+    return decorate
+
+
+_CONVERSION = """define float @f(half %x) {
+  %y = fpext half %x to float
+  ret float %y
+}"""
+
+
+def machine() -> llvm.TargetMachine:
+    """Return LLVM's description of the processor: the one here, or the one that ``NUMBA_CPU_NAME`` names."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    target = llvm.Target.from_default_triple()
+    chosen: Any = config
+    features = chosen.CPU_FEATURES
+    if features is None:
+        features = "" if chosen.CPU_NAME else llvm.get_host_cpu_features().flatten()
+    return target.create_target_machine(
+        cpu=chosen.CPU_NAME or llvm.get_host_cpu_name(),
+        features=features,
+        opt=chosen.OPT,
+        reloc="static" if target.name.startswith("x86") else "default",
+        codemodel="jitdefault",
+        jit=True,
+    )
+
+
+@cache
+def converts_halves() -> bool:
+    """Return whether the processor converts float16; otherwise LLVM calls a library, which may be missing."""
+    return "hfsf2" not in machine().emit_assembly(llvm.parse_assembly(_CONVERSION))
+
+
+def _widened(builder, half):
+    if converts_halves():
+        return builder.fpext(half, FLOAT)
+    bits = builder.zext(builder.bitcast(half, I16), I32)
+    size = builder.shl(builder.and_(bits, I32(0x7FFF)), I32(13))
+    finite = builder.bitcast(builder.fmul(builder.bitcast(size, FLOAT), FLOAT(2.0**112)), I32)
+    is_finite = builder.icmp_unsigned("<", size, I32(0x7C00 << 13))
+    result = builder.select(is_finite, finite, builder.or_(size, I32(0x7F800000)))
+    sign = builder.shl(builder.and_(bits, I32(0x8000)), I32(16))
+    return builder.bitcast(builder.or_(result, sign), FLOAT)
+
+
+def _narrowed(builder, number):
+    if converts_halves():
+        return builder.fptrunc(number, HALF)
+    bits = builder.bitcast(number, I32)
+    size = builder.and_(bits, I32(0x7FFFFFFF))
+    is_odd = builder.and_(builder.lshr(size, I32(13)), I32(1))
+    rounded = builder.add(size, builder.add(is_odd, I32((15 - 127) * 2**23 + 0xFFF & 0xFFFFFFFF)))
+    normal = builder.lshr(rounded, I32(13))
+    summed = builder.fadd(builder.bitcast(size, FLOAT), FLOAT(0.5))  # rounds to multiples of 2⁻²⁴
+    small = builder.sub(builder.bitcast(summed, I32), I32(0x3F000000))
+    is_nan = builder.icmp_unsigned(">", size, I32(0x7F800000))
+    large = builder.select(is_nan, I32(0x7E00), I32(0x7C00))
+    result = builder.select(builder.icmp_unsigned("<", size, I32(0x38800000)), small, normal)
+    result = builder.select(builder.icmp_unsigned("<", size, I32(0x47800000)), result, large)
+    sign = builder.lshr(builder.and_(bits, I32(0x80000000)), I32(16))
+    return builder.bitcast(builder.trunc(builder.or_(result, sign), I16), HALF)
+
+
+def _reader(stored, kind) -> Any:
+    """Return a function that reads entry i at an address, and that LLVM may assume nothing writes to."""
+
+    @instructions(kind, *_PLACE)
+    def read(builder, address, i):
+        pointer = builder.inttoptr(address, stored.as_pointer())
+        value = builder.load(builder.gep(pointer, [i]))
+        value.align = 1
+        value.set_metadata("invariant.load", builder.module.add_metadata([]))
+        return _widened(builder, value) if stored == HALF else value
+
+    return read
+
+
+def _writer(stored, kind, step=None) -> Any:
+    """Return a function that writes entry i at an address; ``step`` is the type of an entry if it differs."""
+
+    @instructions(types.void, *_PLACE, kind)
+    def write(builder, address, i, number):
+        first = builder.inttoptr(address, (step or stored).as_pointer())
+        pointer = builder.bitcast(builder.gep(first, [i]), stored.as_pointer())
+        value = _narrowed(builder, number) if stored == HALF else number
+        builder.store(value, pointer).align = 1
+
+    return write
+
+
+_read16, _write16 = _reader(I16, types.uint16), _writer(I16, types.uint16)
+_read32, _write_pair = _reader(I32, types.uint32), _writer(I32, types.uint32, step=I16)
+read_h, write_h = _reader(HALF, types.float32), _writer(HALF, types.float32)
+read_f, write_f = _reader(FLOAT, types.float32), _writer(FLOAT, types.float32)
+read_t = _reader(I32, types.int32)
+
+
+@instructions(types.float32, types.boolean, types.float32, types.float32)
+def pick(builder, condition, yes, no):
+    """Return one of two numbers by a select; a branch would keep LLVM from vectorising the loop."""
+    return builder.select(condition, yes, no)
+
+
+@instructions(types.uint32, types.float32)
+def size(builder, number):
+    """Return the bits of the magnitude: NaN is larger than infinity."""
+    return builder.and_(builder.bitcast(number, I32), I32(0x7FFFFFFF))
+
+
+@instructions(types.uint64, types.float64)
+def bits64(builder, number):
+    """Return the bits of a number."""
+    return builder.bitcast(number, I64)
+
+
+@instructions(types.float32, types.float32, types.float32)
+def turned(builder, number, like):
+    """Return the number, with its sign flipped where ``like`` has a minus sign (-0 has)."""
+    sign = builder.and_(builder.bitcast(like, I32), I32(0x80000000))
+    return builder.bitcast(builder.xor(builder.bitcast(number, I32), sign), FLOAT)
+
+
+@instructions(types.float32, types.uint32)
+def _lower(builder, word):
+    """Return the bfloat16 in the lower half of a word."""
+    return builder.bitcast(builder.shl(word, I32(16)), FLOAT)
+
+
+@instructions(types.float32, types.uint32)
+def _upper(builder, word):
+    """Return the bfloat16 in the upper half of a word."""
+    return builder.bitcast(builder.and_(word, I32(0xFFFF0000)), FLOAT)
+
+
+@instructions(types.uint32, types.float32)
+def _rounded(builder, number):
+    """Return bits whose upper 16 are the nearest bfloat16, ties to even."""
+    bits = builder.bitcast(number, I32)
+    is_odd = builder.and_(builder.lshr(bits, I32(16)), I32(1))
+    return builder.add(bits, builder.add(is_odd, I32(0x7FFF)))
+
+
+@instructions(types.uint32, types.uint32, types.uint32)
+def _beside(builder, lower, upper):
+    """Return a word of the upper halves of two words."""
+    return builder.or_(builder.lshr(lower, I32(16)), builder.and_(upper, I32(0xFFFF0000)))
+
+
+@inline
+def read_b(address, i):
+    return _lower(u32(_read16(address, i)))
+
+
+@inline
+def read_r(address, i):
+    return i32(_read16(address, i))
+
+
+@inline
+def pair_b(address, i):
+    word = _read32(address, i >> 1)
+    return _lower(word), _upper(word)
+
+
+def _pair_reader(read) -> Any:
+    return inline(lambda address, i: (read(address, i), read(address, i + 1)))
+
+
+pair_h, pair_f, pair_t = map(_pair_reader, (read_h, read_f, read_t))
+
+
+@inline
+def pair_r(address, i):
+    return _halves(_read32(address, i >> 1))
+
+
+@inline
+def write_b(to, i, number):
+    _write16(to, i, np.uint16(_rounded(number) >> _16))
+
+
+@inline
+def put_b(to, i, even, odd):
+    _write_pair(to, i, _beside(_rounded(even), _rounded(odd)))
+
+
+def _pair_writer(write) -> Any:
+    def put(to, i, even, odd):
+        write(to, i, even)
+        write(to, i + 1, odd)
+
+    return inline(put)
+
+
+put_h, put_f = map(_pair_writer, (write_h, write_f))
+
+
+@inline
+def hashed(pair, first, second):
+    """Return the 32 random bits of a pair; see ``masks.uniform``. Numba multiplies in 64 bits."""
+    bits = u32(u32(pair) ^ first)
+    bits = u32(u32(bits ^ u32(bits >> _16)) * _FIRST)
+    bits = u32(bits ^ second)
+    bits = u32(u32(bits ^ u32(bits >> _15)) * _SECOND)
+    return u32(bits ^ u32(bits >> _16))
+
+
+@inline
+def _halves(word):
+    return i32(word & _LOWER), i32(u32(word >> _16))
+
+
+@inline
+def pair_draw(pair, first, second):
+    """Return the random numbers of a pair, from 0 to 65,535."""
+    return _halves(hashed(pair, first, second))
+
+
+@inline
+def draw(i, first, second):
+    """Return the random number of one entry."""
+    even, odd = _halves(hashed(i >> 1, first, second))
+    return odd if i & 1 else even
+
+
+@instructions(types.void, types.uint64, types.uint64, types.int64)
+def _stream(builder, to, start, n_lines):
+    """Copy lines and bypass the caches; ``to`` is a multiple of a line."""
+    with cgutils.for_range(builder, n_lines, intp=I64) as loop:
+        offset = builder.mul(loop.index, I64(64))
+        value = builder.load(builder.inttoptr(builder.add(start, offset), LINE.as_pointer()))
+        value.align = 1
+        written = builder.store(value, builder.inttoptr(builder.add(to, offset), LINE.as_pointer()))
+        written.align = 64
+        written.set_metadata("nontemporal", builder.module.add_metadata([I32(1)]))
+
+
+@instructions(types.void, types.uint64, types.uint64, types.int64)
+def _copy(builder, to, start, n_bytes):
+    to, start = (builder.inttoptr(each, I8.as_pointer()) for each in (to, start))
+    cgutils.raw_memcpy(builder, to, start, n_bytes, 1)
+
+
+@inline
+def copy_out(to, start, n_bytes, bypass_caches):
+    """Copy bytes; full lines may bypass the caches."""
+    done = 0
+    if bypass_caches and not to & np.uint64(63):
+        done = n_bytes // 64 * 64
+        _stream(to, start, n_bytes // 64)
+    if done < n_bytes:
+        _copy(to + np.uint64(done), start + np.uint64(done), n_bytes - done)

@@ -1,0 +1,241 @@
+"""Origins of the merged models: their places, and the licences and languages in their cards.
+
+Licences are the Hub's identifiers, classified by what they require of a merge. This is no legal advice.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import yaml
+
+from kingyo.core.io.model_names import HUB_NAME
+from kingyo.core.io.pipeline_index import PIPELINE
+from kingyo.merging.checkpoints import Checkpoint
+from kingyo.merging.checkpoints.model_reference import parse_reference, whole_model
+from kingyo.merging.recipe import Recipe
+from kingyo.merging.vocabulary import Diagnostic, replaced
+
+FENCE = "---"
+_MAX_CARD_CHARACTERS = 1 << 20  # characters of a card to read; its front matter comes first
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+UNKNOWN = "not stated in its card"
+
+_KINDS = (
+    ("no derivatives", re.compile(r"cc-by(-nc)?-nd\b.*|.*no-?deriv.*")),
+    ("non-commercial", re.compile(r"cc-by-nc\b.*|.*non-?commercial.*|.*research.*|apple-amlr|cdla-.*nc.*")),
+    ("share-alike", re.compile(r"cc-by-sa\b.*|a?gpl\b.*|odbl|gfdl|eupl.*|osl.*|cc-by-nc-sa\b.*")),
+    ("terms of its own", re.compile(r".*rail.*|llama.*|gemma.*|.*community.*")),
+    ("file by file", re.compile(r"mpl.*|epl.*|lgpl.*|ms-pl|cddl.*")),
+    (
+        "notice",
+        re.compile(r"apache.*|cc-by\b.*|bsd.*|mit.*|isc|afl.*|bsl.*|ecl.*|zlib|artistic.*|odc-by|ncsa"),
+    ),
+    ("none", re.compile(r"cc0.*|unlicense|wtfpl|pddl")),
+)
+"""Kinds of licences, the strictest first; the first match decides."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """A model that takes part in a merge.
+
+    Attributes:
+        name: the user's name for it; ``reference`` is the one in the recipe, ``place`` has absolute paths.
+        licence: the Hub's identifier, from the card; None if the card states none or is missing.
+        licence_name: name of a licence without an identifier.
+        lora_licence: licence of its LoRA, if any.
+        commit: the version, if it is from the Hub.
+    """
+
+    name: str
+    reference: str
+    place: str
+    licence: str | None
+    languages: tuple[str, ...]
+    licence_name: str | None = None
+    lora_licence: str | None = None
+    commit: str | None = None
+
+    @property
+    def public_names(self) -> tuple[str, ...]:
+        """Names of the model and its LoRA for a card: Hub names, or the last part of a folder's path."""
+        return tuple(public_name(part) for part in self._places)
+
+    @property
+    def hub_names(self) -> tuple[str, ...]:
+        """The public names that are on the Hub."""
+        references = (part for part in self._places if not Path(part).is_absolute())
+        return tuple(match["name"] if (match := HUB_NAME.fullmatch(part)) else part for part in references)
+
+    @property
+    def _places(self) -> tuple[str, ...]:
+        parsed = parse_reference(self.place)
+        return tuple(part for part in (parsed.model, parsed.lora) if part is not None)
+
+    @property
+    def public_name(self) -> str:
+        return "+".join(self.public_names)
+
+    @property
+    def licences(self) -> tuple[tuple[str, str | None], ...]:
+        """Public name and licence of the model and of its LoRA."""
+        licences = (self.licence_name or self.licence, self.lora_licence)
+        return tuple(zip(self.public_names, licences, strict=False))
+
+
+def public_name(name: str) -> str:
+    """Return the last part of an absolute path, and any other name unchanged.
+
+    A component of a pipeline keeps the pipeline's name, as ``sdxl/unet``.
+    """
+    path = Path(name)
+    if not path.is_absolute() and not name.startswith("~"):
+        return name
+    return f"{path.parent.name}/{path.name}" if (path.parent / PIPELINE).is_file() else path.name
+
+
+def public_recipe(recipe: Recipe, origins: Sequence[Origin]) -> Recipe:
+    """Return the recipe with absolute paths reduced to their last part."""
+    names = {origin.reference: origin.public_name for origin in origins}
+
+    def place(reference: str) -> str:
+        is_absolute = any(public_name(part) != part for part in reference.split("+"))
+        return names.get(reference, Path(reference).name) if is_absolute else reference
+
+    return replaced(replace(recipe, merge_method=public_name(recipe.merge_method)), place)
+
+
+def describe(name: str, checkpoint: Checkpoint, folder: Path) -> Origin:
+    """Return a model's origin from its card."""
+    place = checkpoint.card_folder
+    front = read_front_matter(place / "README.md")
+    lora = None
+    if checkpoint.adapter is not None:
+        lora_licence, lora_name = licence_in(read_front_matter(checkpoint.adapter.path / "README.md"))
+        lora = lora_name or lora_licence
+    licence, licence_name = licence_in(front)
+    return Origin(
+        name=name,
+        reference=checkpoint.reference,
+        place=whole_model(checkpoint.reference, folder),
+        licence=licence,
+        licence_name=licence_name,
+        languages=texts_of(front.get("language")),
+        lora_licence=lora,
+        commit=place.name if place.parent.name == "snapshots" and _COMMIT.fullmatch(place.name) else None,
+    )
+
+
+def read_front_matter(card: Path) -> Mapping[str, object]:
+    """Return the YAML front matter of a model card; empty if it is missing or unreadable."""
+    try:
+        if not card.is_file():  # a pipe would wait for a writer
+            return {}
+        with card.open(encoding="utf-8") as stream:
+            text = stream.read(_MAX_CARD_CHARACTERS)
+        first, head, *_ = text.split(f"{FENCE}\n", 2)
+        loaded: object = yaml.safe_load(head) if first.strip("\ufeff \n") == "" else None
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        return {}
+    return cast("Mapping[str, object]", loaded) if isinstance(loaded, dict) else {}
+
+
+def licence_in(front: Mapping[str, object]) -> tuple[str | None, str | None]:
+    """Return the licence of a card, and its name if the Hub has no identifier for it."""
+    licence, name = ", ".join(texts_of(front.get("license"))) or None, front.get("license_name")
+    return licence, name.strip() if licence == "other" and isinstance(name, str) and name.strip() else None
+
+
+def texts_of(value: object) -> tuple[str, ...]:
+    """Return the texts of a key in a front matter, which states one or a list."""
+    values = cast("list[object]", value if isinstance(value, list) else [value])
+    return tuple(each for each in values if isinstance(each, str) and each.strip())
+
+
+def kind_of(licence: str | None) -> str | None:
+    """Return the kind of a licence; None if it is unknown or not stated."""
+    stated = (licence or "unknown").strip().lower()
+    return next((kind for kind, pattern in _KINDS if pattern.fullmatch(stated)), None)
+
+
+def strictest(origins: Sequence[Origin]) -> tuple[str, ...]:
+    """Return the strictest of the known licences; several if they are of the same kind."""
+    order = [kind for kind, _ in _KINDS]
+    licences = (licence for origin in origins for _, licence in origin.licences if licence is not None)
+    ranked = [(order.index(kind), licence) for licence in licences if (kind := kind_of(licence))]
+    best = min((rank for rank, _ in ranked), default=None)
+    return tuple(dict.fromkeys(licence for rank, licence in ranked if rank == best))
+
+
+def front_licence(origins: Sequence[Origin]) -> dict[str, object]:
+    """Return the licence for the front matter of a card: the common one, else ``other``."""
+    licences = {licence for origin in origins for _, licence in origin.licences}
+    if len(licences) > 1:
+        return {"license": "other", "license_name": "those-of-the-merged-models"}
+    licence, named = origins[0].licence, origins[0].licence_name
+    if licence == "other":
+        return {"license": "other", "license_name": named or "those-of-the-merged-models"}
+    return {"license": licence or "unknown"}
+
+
+def check_licences(
+    licences: Iterable[tuple[str, str | None]], *, is_allowed: bool = False
+) -> Iterator[Diagnostic]:
+    """Yield findings on licences that forbid merges, are unknown, or set different terms.
+
+    Args:
+        licences: pairs of a model and its licence; None for one that is not stated.
+        is_allowed: the user takes responsibility, and a forbidden merge is only a warning.
+    """
+    stated = dict.fromkeys(licences)
+    kinds = {name: kind_of(licence) for name, licence in stated}
+    for name, licence in stated:
+        if kinds[name] == "no derivatives":
+            yield _forbidden(name, str(licence), is_allowed=is_allowed)
+        elif licence is not None and kinds[name] is None:
+            yield _unknown(name, licence)
+    silent = [name for name, licence in stated if licence is None]
+    if silent:
+        yield _unknown(", ".join(silent), UNKNOWN)
+    strict = [pair for pair in stated if kind_of(pair[1]) == "non-commercial"]
+    others = [pair for pair in stated if pair[1] not in {licence for _, licence in strict}]
+    if strict and others:
+        (one, first), (other, second) = strict[0], others[0]
+        received = f"{first} of {one} and {second or 'none stated'} of {other}"
+        yield _conflict("licences with the same terms", received, "Do not use the merge commercially.")
+    alike = {str(licence): name for name, licence in stated if kind_of(licence) == "share-alike"}
+    if len(alike) > 1:
+        (first, one), (second, other) = list(alike.items())[:2]
+        expected = "one share-alike licence, since a merge has to be under it"
+        remedy = "Check that they are compatible, or leave one of the models out."
+        yield _conflict(expected, f"{first} of {one} and {second} of {other}", remedy)
+    own = dict.fromkeys(str(licence) for name, licence in stated if kinds[name] == "terms of its own")
+    if len(own) > 1:
+        remedy = "All of them apply to the merge: check that they allow your use."
+        yield _conflict("one set of terms", " and ".join(own), remedy)
+
+
+def _conflict(expected: str, received: str, remedy: str) -> Diagnostic:
+    return Diagnostic("warning", "licences", expected, received, remedy)
+
+
+def _forbidden(name: str, licence: str, *, is_allowed: bool) -> Diagnostic:
+    remedy = "Leave the model out, ask its authors, or use --ignore-licences and do not share the result."
+    return Diagnostic(
+        "warning" if is_allowed else "error",
+        f"the licence of {name}",
+        "a licence that allows derivatives",
+        licence,
+        "Do not share the result." if is_allowed else remedy,
+    )
+
+
+def _unknown(name: str, licence: str) -> Diagnostic:
+    expected = "a known licence"
+    remedy = "Read the authors' terms before you share the result."
+    return Diagnostic("note", f"the licence of {name}", expected, licence, remedy)

@@ -1,0 +1,204 @@
+"""Methods that drop entries of task vectors at random and rescale the rest: DARE and DELLA.
+
+Yu et al. 2024, "Language models are super Mario" (arXiv 2311.03099): each entry with the same probability.
+Deep et al. 2024, "DELLA-Merging" (arXiv 2406.11617): small entries more often. The sum is plain (dare_linear,
+della_linear) or uses elected signs as in TIES (dare_ties, della).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kingyo.merging.kernels import BernoulliMask, Mask, RankedBernoulliMask, WeightedSum
+from kingyo.merging.kernels.order_statistics import row_length
+from kingyo.merging.methods import METHODS
+from kingyo.merging.methods.contract import Guide, MethodValues, Parameter
+from kingyo.merging.methods.inputs import MergeInputs
+from kingyo.merging.methods.linear import (
+    DENSITY,
+    LAMBDA,
+    WEIGHT,
+    OnBase,
+    normalize,
+    rescale,
+    task_vector_sum,
+)
+
+_MIN_DENSITY = 1e-12
+
+
+class _DropsAtRandom(OnBase):
+    """What both methods share."""
+
+    stochastic = True
+    skips_zero_weights = True
+
+    def hides_nonfinite(self, values: MethodValues) -> bool:
+        """See ``contract.hides_nonfinite``. A dropped NaN shows only in the sum of magnitudes."""
+        return not values.flag("rescale") or values.flag("rescale_by_density")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dare(_DropsAtRandom):
+    """θ₀ + λ Σ wᵢ rᵢ mᵢδᵢ; each entry of the mask mᵢ is 1 with probability density, and rᵢ rescales the rest.
+
+    Attributes:
+        elect: add only entries that agree with the elected sign.
+    """
+
+    name: str
+    doc: str
+    elect: bool
+    guide: Guide
+    params = (
+        WEIGHT,
+        DENSITY,
+        LAMBDA,
+        normalize(False),
+        rescale(True),
+        Parameter(
+            name="rescale_by_density",
+            kind="bool",
+            default=False,
+            doc="Rescale by 1/density instead, as in the paper: exact on average, not in each draw.",
+        ),
+    )
+
+    def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum:
+        def drop(i: int) -> tuple[Mask | None, float | None]:
+            density = values.each("density")[i]
+            if density >= 1.0:
+                return None, 1.0
+            mask = BernoulliMask(key=inputs.key(i), density=density)
+            if not values.flag("rescale"):
+                return mask, 1.0
+            if values.flag("rescale_by_density"):
+                return mask, 1 / max(density, _MIN_DENSITY)
+            return mask, None
+
+        return task_vector_sum(inputs, values, elect=self.elect, mask=drop)
+
+
+_EPSILON = Parameter(
+    name="epsilon",
+    doc="Spread of the keep probability in a row: density - epsilon for its smallest entry, density + "
+    "epsilon for its largest.",
+    default=0.15,
+    low=0.0,
+    high=0.5,
+    per_source=True,
+)
+_BY_CHANCE = Parameter(
+    name="rescale_by_density",
+    kind="bool",
+    default=False,
+    doc="Rescale each entry by 1/probability instead, as in the paper: exact on average.",
+)
+_DELLA = (WEIGHT, DENSITY, _EPSILON, LAMBDA, normalize(True, elect=True), rescale(True), _BY_CHANCE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Della(_DropsAtRandom):
+    """θ₀ + λ Σ wᵢ rᵢ mᵢδᵢ; the probability of keeping an entry grows with its magnitude's rank in its row.
+
+    The smallest entry of a row is kept with probability density - ε, the largest with density + ε, and the
+    others are spaced evenly (MagPrune). ε is epsilon, but at most density and 1 - density, so that
+    probabilities are in [0, 1] and their mean is density. A vector is one row; the only entry of a row has
+    the probability density.
+    """
+
+    name: str
+    doc: str
+    elect: bool  # add only entries that agree with the elected sign
+    params: tuple[Parameter, ...]
+    guide: Guide
+    bytes_per_entry = 4  # ranks
+
+    def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum:
+        inverse = values.flag("rescale") and values.flag("rescale_by_density")
+
+        def drop(i: int) -> tuple[Mask | None, float | None]:
+            density = values.each("density")[i]
+            if density >= 1.0 or not inputs.numel:
+                return None, 1.0
+            last = max(1, row_length(inputs.shape)) - 1
+            reach = min(values.each("epsilon")[i], density, 1 - density) if last else 0.0
+            mask = RankedBernoulliMask(
+                key=inputs.key(i),
+                ranks=inputs.row_ranks(i),
+                least=density - reach,
+                step=2 * reach / last if last else 0.0,
+                inverse=inverse,
+            )
+            return mask, None if values.flag("rescale") and not inverse else 1.0
+
+        return task_vector_sum(inputs, values, elect=self.elect, mask=drop)
+
+
+_YU = (
+    'Yu et al. 2024, "Language models are super Mario: Absorbing abilities from homologous models as a free '
+    'lunch" (arXiv 2311.03099)'
+)
+_DEEP = (
+    'Deep et al. 2024, "DELLA-Merging: Reducing interference in model merging through magnitude-based '
+    'sampling" (arXiv 2406.11617)'
+)
+_DARE_DIFFERS = (
+    "Draws are a hash of seed, source, tensor and entry: they are the same on every machine, and a lower "
+    "density keeps a subset of what a higher one keeps. The kept fraction and the norms match mergekit; the "
+    "individual draws do not.",
+    "rescale_by_density is not in mergekit.",
+)
+_DELLA_DIFFERS = (
+    "Draws are a hash of seed, source, tensor and entry, as in dare_linear: the same on every machine.",
+    "If density ± epsilon is outside [0, 1] (as with both defaults), epsilon is reduced to fit; mergekit "
+    "stops with an error.",
+    "Rows of one entry have the probability density; mergekit crashes on them.",
+    "rescale_by_density is not in mergekit.",
+)
+
+for _method in (
+    Dare(
+        name="dare_linear",
+        doc="Drop changes at random, rescale the rest, and sum them (Yu 2024).",
+        elect=False,
+        guide=Guide(
+            when="Fine-tunes with many small, mostly redundant changes; low densities still work.",
+            source=_YU,
+            differs=_DARE_DIFFERS,
+        ),
+    ),
+    Dare(
+        name="dare_ties",
+        doc="Drop changes at random, rescale the rest, elect a sign per entry, sum what agrees (Yu 2024).",
+        elect=True,
+        guide=Guide(
+            when="Like dare_linear, if sources also change entries in opposite directions.",
+            source=f"{_YU}, with sign election from Yadav et al. 2023 (arXiv 2306.01708)",
+            differs=_DARE_DIFFERS,
+        ),
+    ),
+    Della(
+        name="della",
+        doc="Drop changes at random, small ones more often, elect a sign per entry, and average what agrees.",
+        elect=True,
+        params=_DELLA,
+        guide=Guide(
+            when="Like dare_ties, if large changes matter more than small ones.",
+            source=_DEEP,
+            differs=_DELLA_DIFFERS,
+        ),
+    ),
+    Della(
+        name="della_linear",
+        doc="Drop changes at random, small ones more often, rescale the rest, and sum them (Deep 2024).",
+        elect=False,
+        params=(*_DELLA[:4], normalize(False), *_DELLA[5:]),
+        guide=Guide(
+            when="Like dare_linear, if large changes matter more than small ones.",
+            source=_DEEP,
+            differs=_DELLA_DIFFERS,
+        ),
+    ),
+):
+    METHODS.register(_method.name)(_method)

@@ -1,0 +1,281 @@
+"""Methods on the singular values of task vectors, as matrices.
+
+Gargiulo et al. 2025, "Task singular vectors" (CVPR 2025, arXiv 2412.00081), algorithm 1 (TSV-Merge). Marczak
+et al. 2025, "No task left behind" (ICML 2025, arXiv 2502.04959): Iso-C (equations 6, 7) and Iso-CTS
+(algorithm 1). Singular bands: the mutation of CycleQD (Kuroki et al. 2024, arXiv 2410.14735) scales each
+singular component of a task vector by a random number; here a recipe sets the gain of each band, and
+decompositions are cached, so that a candidate of a search takes one pass over the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kingyo.core.io.lazy_torch import Tensor, torch
+from kingyo.merging.kernels import Term, WeightedSum
+from kingyo.merging.kernels.blocks import spans
+from kingyo.merging.methods import METHODS
+from kingyo.merging.methods.contract import Guide, MethodValues, Parameter
+from kingyo.merging.methods.inputs import TensorContext
+from kingyo.merging.methods.linear import EQUAL_WEIGHT, LAMBDA, WEIGHT, OnBase
+from kingyo.merging.methods.spectral import (
+    SPECTRAL,
+    Spectral,
+    decompose,
+    describe_core,
+    directions,
+    gram_of_columns,
+    nearest_orthogonal,
+    side_by_side,
+)
+
+BANDS = 3
+_ROWS_AT_ONCE = 1 << 10
+Parts = NDArray[np.float32]
+
+
+def task_singular_vectors(deltas: Sequence[Tensor], values: MethodValues) -> Tensor:
+    """U⊥ Σ V⊥ᵀ, from the k = min(rows, columns) // n leading singular vectors and values of each δᵢ.
+
+    U⊥ and V⊥ are the nearest matrices with orthonormal columns to [U₁ … Uₙ] and [V₁ … Vₙ]; Σ holds the
+    singular values times wᵢ.
+    """
+    k = min(deltas[0].shape) // len(deltas)
+    lefts: list[Tensor] = []
+    sizes: list[Tensor] = []
+    rights: list[Tensor] = []
+    for delta, weight in zip(deltas, values.each("weight"), strict=True):
+        u, s, v = decompose(delta)
+        lefts.append(u[:, :k])
+        sizes.append(weight * s[:k])
+        rights.append(v[:, :k])
+    left, _ = nearest_orthogonal(torch.cat(lefts, dim=1))
+    right, _ = nearest_orthogonal(torch.cat(rights, dim=1))
+    return (left * torch.cat(sizes)) @ right.t()
+
+
+def isotropic(deltas: Sequence[Tensor], values: MethodValues) -> Tensor:
+    """σ̄ U Vᵀ, where U Σ Vᵀ = Σ wᵢδᵢ and σ̄ is the mean singular value."""
+    total = _total(deltas, values)
+    narrow = total if total.shape[0] >= total.shape[1] else total.t()
+    nearest, sizes = nearest_orthogonal(narrow)
+    merged = nearest * (sizes.mean() if len(sizes) else 0.0)
+    return merged if narrow is total else merged.t()
+
+
+def isotropic_with_tasks(deltas: Sequence[Tensor], values: MethodValues) -> Tensor:
+    """σ̄ U′ V′ᵀ, from common directions and from directions of single tasks.
+
+    The common directions are the k = round(common · r) leading ones of Σ wᵢδᵢ, with r = min(rows, columns).
+    Each task adds the (r - k) // n leading directions of wᵢδᵢ without its projection on the common ones. U′
+    and V′ are the nearest matrices with orthonormal columns, and σ̄ is the mean of all singular values.
+    """
+    r = min(deltas[0].shape)
+    k = round(values.number("common") * r)
+    u, s, v = decompose(_total(deltas, values))
+    common = u[:, :k]
+    lefts, sizes, rights = [common], [s[:k]], [v[:, :k]]
+    for delta, weight in zip(deltas, values.each("weight"), strict=True):
+        own = weight * (delta - common @ (common.t() @ delta))
+        left, size, right = decompose(own, abs(weight) * float(delta.square().sum().sqrt()))
+        each = (r - k) // len(deltas)
+        lefts.append(left[:, :each])
+        sizes.append(size[:each])
+        rights.append(right[:, :each])
+    size = torch.cat(sizes)
+    if not len(size):
+        return torch.zeros_like(deltas[0])
+    left, _ = nearest_orthogonal(torch.cat(lefts, dim=1))
+    right, _ = nearest_orthogonal(torch.cat(rights, dim=1))
+    return left @ right.t() * size.mean()
+
+
+def _total(deltas: Sequence[Tensor], values: MethodValues) -> Tensor:
+    total = torch.zeros_like(deltas[0])
+    for delta, weight in zip(deltas, values.each("weight"), strict=True):
+        total.add_(delta, alpha=weight)
+    return total
+
+
+_REST = Parameter(name="rest", doc="Gain of all other directions.", default=1.0, per_source=True)
+_TOP = replace(
+    _REST,
+    name="top",
+    doc="Gain of the leading directions, with a third of the squared change.",
+    search_low=0.0,
+    search_high=1.5,
+)
+_MIDDLE = replace(_TOP, name="middle", doc="Gain of the next directions, with the second third.")
+
+
+class SingularBands(OnBase):
+    """θ₀ + λ Σ wᵢ (tᵢTᵢ + mᵢMᵢ + rᵢRᵢ), where δᵢ = Tᵢ + Mᵢ + Rᵢ, and tᵢ, mᵢ, rᵢ are top, middle and rest.
+
+    The components of δ = Σ σₖ uₖ vₖᵀ are sorted by descending σ. A component belongs to T if the components
+    before it hold less than a third of Σ σ², to M if they hold less than two thirds, and else to R. So each
+    band holds about a third of the squared change: T in few directions (at least one), R in most. Gains of 1
+    give a result that is bit-identical to that of task_arithmetic.
+
+    Tensors other than matrices with at least two rows and columns have gains of 1. A search decomposes each
+    source once and caches 8 bytes per entry of its matrices while there is room; a candidate then takes as
+    long as with task_arithmetic and three times as many sources. Without room each candidate repeats the
+    decomposition.
+    """
+
+    name = "singular_bands"
+    doc = "Task arithmetic with gains for the leading, the middle and the remaining singular directions."
+    params = (
+        WEIGHT,
+        _TOP,
+        _MIDDLE,
+        _REST,
+        LAMBDA,
+        replace(
+            SPECTRAL,
+            doc="Merge matrices by bands; false merges them like task_arithmetic (for embeddings, set it "
+            "with a filter).",
+        ),
+    )
+    skips_zero_weights = True
+    reproduces = "with the same number of threads"
+    guide = Guide(
+        when="A search that should strengthen a source's main changes, or drop its minor ones.",
+        source='kingyo, after the mutation in Kuroki et al. 2024, "Agent Skill Acquisition for Large '
+        'Language Models via CycleQD" (arXiv 2410.14735)',
+        differs=("Not in mergekit.",),
+    )
+
+    def __call__(
+        self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
+    ) -> WeightedSum:
+        assert base is not None
+        is_matrix = base.dim() == 2 and min(base.shape) >= 2 and values.flag("spectral")
+        terms: list[Term] = []
+        for i, weight in enumerate(values.each("weight")):
+            top, middle, rest = (
+                values.each(name)[i] if is_matrix else 1.0 for name in ("top", "middle", "rest")
+            )
+            factors = (weight * rest, weight * (top - rest), weight * (middle - rest))
+            tensors = (sources[i], *(_parts(sources[i], base, i, context) if any(factors[1:]) else ()))
+            terms += [
+                Term(source=tensor, factor=factor)
+                for tensor, factor in zip(tensors, factors, strict=False)
+                if factor
+            ]
+        return WeightedSum(
+            shape=tuple(base.shape), terms=tuple(terms), base=base, scale=values.number("lambda")
+        )
+
+
+def _parts(source: Tensor, base: Tensor, i: int, context: TensorContext) -> list[Tensor]:
+    parts = context.get_or_compute("singular bands", (i,), lambda: leading_parts(source, base))
+    return list(torch.as_tensor(parts).unbind(0))
+
+
+def leading_parts(source: Tensor, base: Tensor) -> Parts:
+    """Return θ₀ + T and θ₀ + M of a matrix: float32, shape (2, rows, columns).
+
+    The base is included, so that a weighted sum can use them like sources. If the source is not finite both
+    are θ₀; the source itself still makes the result not finite.
+    """
+    is_wide = base.shape[1] > base.shape[0]
+    if is_wide:
+        source, base = source.t(), base.t()
+    gram = gram_of_columns([source], base)
+    if bool(torch.isfinite(gram).all()):
+        sizes, vectors = directions(gram)
+    else:
+        sizes, vectors = gram[0, :0], gram[:, :0]
+    parts = np.empty((BANDS - 1, *base.shape), dtype=np.float32)
+    projections = [band @ band.t() for band in _bands(sizes.flip(0), vectors.flip(1))]
+    for first, last in spans(base.shape[0], _ROWS_AT_ONCE):
+        delta = side_by_side([source], base, (first, last))
+        for part, projection in zip(parts, projections, strict=True):
+            part[first:last] = (delta @ projection).add_(base[first:last]).float().numpy()
+    return np.ascontiguousarray(parts.transpose(0, 2, 1)) if is_wide else parts
+
+
+def _bands(sizes: Tensor, vectors: Tensor) -> list[Tensor]:
+    energy = sizes.square()
+    before, total = energy.cumsum(0) - energy, energy.sum()
+    band = (before * BANDS >= total).long() + (before * BANDS >= 2 * total).long()
+    return [vectors[:, band == each] for each in range(BANDS - 1)]
+
+
+_GARGIULO = (
+    'Gargiulo et al. 2025, "Task singular vectors: Reducing task interference in model merging" '
+    "(arXiv 2412.00081)"
+)
+_MARCZAK = (
+    'Marczak et al. 2025, "No task left behind: Isotropic model merging with common and task-specific '
+    'subspaces" (arXiv 2502.04959)'
+)
+_DIFFERS = (
+    "Not in mergekit. The weight per source is kingyo's addition; weights of 1 give the paper's method.",
+    "Directions with singular values below 1e-5 of the largest are left out, also of the mean; the authors' "
+    "code completes task vectors of low rank, such as LoRA, with arbitrary directions.",
+)
+
+for _method in (
+    Spectral(
+        name="tsv",
+        doc="Orthogonalise and sum the leading singular vectors of all task vectors (Gargiulo 2025).",
+        core=task_singular_vectors,
+        guide=Guide(
+            when="Several fine-tunes on different tasks, without a search: its authors report better untuned "
+            "merges than with TIES or consensus.",
+            source=_GARGIULO,
+            how=describe_core(task_singular_vectors),
+            differs=(
+                "Not in mergekit. The weight per source is kingyo's addition; weights of 1 give the paper's "
+                "method.",
+                "Directions with singular values below 1e-5 of the largest are left out; in the authors' "
+                "code arbitrary ones interfere if task vectors have a low rank, such as LoRA.",
+            ),
+        ),
+    ),
+    SingularBands(),
+    Spectral(
+        name="iso_c",
+        doc="Sum task vectors, and set all singular values of the sum to their mean (Marczak 2025).",
+        core=isotropic,
+        guide=Guide(
+            when="Several fine-tunes on different tasks, if a plain sum favours the one with the largest "
+            "changes. Tune lambda.",
+            source=_MARCZAK,
+            how=describe_core(isotropic),
+            differs=_DIFFERS,
+        ),
+    ),
+    Spectral(
+        name="iso_cts",
+        doc="Like iso_c, with the last directions of the sum replaced by directions of single tasks "
+        "(Marczak 2025).",
+        core=isotropic_with_tasks,
+        params=(
+            EQUAL_WEIGHT,
+            Parameter(
+                name="common",
+                doc="Fraction of directions from the sum; the rest are from single tasks.",
+                default=0.8,
+                low=0.0,
+                high=1.0,
+                search_low=0.5,
+                search_high=1.0,
+            ),
+            LAMBDA,
+            SPECTRAL,
+        ),
+        guide=Guide(
+            when="Like iso_c, with many tasks: directions that only one task needs are kept.",
+            source=_MARCZAK,
+            how=describe_core(isotropic_with_tasks),
+            differs=_DIFFERS,
+        ),
+    ),
+):
+    METHODS.register(_method.name)(_method)

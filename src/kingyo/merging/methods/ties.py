@@ -1,0 +1,184 @@
+"""Methods that keep the largest or most varied changes: TIES, model breadcrumbs and SCE.
+
+Yadav et al. 2023, "TIES-Merging" (arXiv 2306.01708), algorithm 1; Davari & Belilovsky 2023, "Model
+breadcrumbs" (arXiv 2312.06795); Wan et al. 2024, "FuseChat" (arXiv 2408.07990), section 3.3.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from kingyo.merging.kernels import MagnitudeMask, Mask, Threshold, WeightedSum
+from kingyo.merging.methods import METHODS
+from kingyo.merging.methods.contract import Guide, MethodValues, Parameter
+from kingyo.merging.methods.inputs import MergeInputs
+from kingyo.merging.methods.linear import (
+    DENSITY,
+    LAMBDA,
+    WEIGHT,
+    OnBase,
+    kept_count,
+    normalize,
+    rescale,
+    task_vector_sum,
+)
+
+_TIES = "Yadav et al. 2023"
+_BREADCRUMBS = (
+    'Davari & Belilovsky 2023, "Model breadcrumbs: Scaling multi-task model merging with sparse masks" '
+    "(arXiv 2312.06795)"
+)
+
+
+class Ties(OnBase):
+    """Task vectors keep their largest entries; Σ wᵢδᵢ elects a sign per entry; agreeing entries are averaged.
+
+    Of n entries max(1, int(density · n)) are kept; of equal magnitudes, the first. A sum of zero elects +.
+    """
+
+    name = "ties"
+    doc = "Trim small changes, elect a sign per entry, and average the changes that agree (Yadav 2023)."
+    params = (WEIGHT, DENSITY, LAMBDA, normalize(True, elect=True), rescale(False))
+    skips_zero_weights = True
+    guide = Guide(
+        when="Fine-tunes of one base on different tasks, if a plain sum loses some because signs conflict.",
+        source=f'{_TIES}, "TIES-Merging: Resolving interference when merging models" (arXiv 2306.01708)',
+        differs=("Of equal magnitudes the first entries are kept; mergekit's choice is undefined.",),
+    )
+
+    def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum:
+        def trim(i: int) -> tuple[Mask | None, float | None]:
+            count = kept_count(inputs.numel, values.each("density")[i])
+            if count == inputs.numel:
+                return None, 1.0
+            mask = MagnitudeMask(low=inputs.largest(i, count))
+            return mask, None if values.flag("rescale") else 1.0
+
+        return task_vector_sum(inputs, values, elect=True, mask=trim)
+
+
+_GAMMA = Parameter(
+    name="gamma",
+    doc="Fraction of entries, the largest, that is dropped; at most 1 - density.",
+    default=0.01,
+    low=0.0,
+    high=1.0,
+    per_source=True,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Breadcrumbs(OnBase):
+    """θ₀ + λ Σ wᵢ mᵢδᵢ, where the mask mᵢ drops the largest entries and keeps the largest of the rest.
+
+    Of n entries max(1, int(density · n)) are kept. At most int(gamma · n) larger ones, and all smaller ones,
+    are dropped. Of equal magnitudes the first counts as larger.
+    """
+
+    name: str
+    doc: str
+    elect: bool  # add only entries that agree with the elected sign
+    guide: Guide
+    params = (WEIGHT, DENSITY, _GAMMA, LAMBDA, normalize(False), rescale(False))
+    skips_zero_weights = True
+
+    def hides_nonfinite(self, _values: MethodValues) -> bool:
+        return True
+
+    def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum:
+        n = inputs.numel
+
+        def trim(i: int) -> tuple[Mask | None, float | None]:
+            kept = kept_count(n, values.each("density")[i])
+            top = min(int(values.each("gamma")[i] * n), n - kept)
+            low = None if kept + top == n else inputs.largest(i, kept + top)
+            high = None if top == 0 else inputs.largest(i, top)
+            if low is None and high is None:
+                return None, 1.0
+            return MagnitudeMask(low=low, high=high), None if values.flag("rescale") else 1.0
+
+        return task_vector_sum(inputs, values, elect=self.elect, mask=trim)
+
+
+class Sce(OnBase):
+    """θ₀ + Σ wᵢ aᵢδᵢ / Σ wᵢ aᵢ, with wᵢ = |δᵢ|² / Σ |δⱼ|² over the selected entries of the tensor.
+
+    Select: of the v entries that differ between sources, the max(1, int(select_topk · v)) with the largest
+    variance over the task vectors; all entries if select_topk is 1 or none differs. Erase: aᵢ is 1 where δᵢ
+    has the sign of Σ δⱼ (zero counts as +), else 0. A divisor below 1e-8 counts as 1.
+    """
+
+    name = "sce"
+    doc = "Select what varies most, weight sources by squared changes, erase minority signs (Wan 2024)."
+    params = (
+        Parameter(
+            name="select_topk",
+            doc="Fraction of the entries that differ between sources that is merged.",
+            default=1.0,
+            low=0.0,
+            high=1.0,
+            search_low=0.05,
+            search_high=1.0,
+        ),
+    )
+    guide = Guide(
+        when="Many chat models of one base, without tuning a weight for each.",
+        source='Wan et al. 2024, "FuseChat: Knowledge fusion of chat models" (arXiv 2408.07990)',
+        differs=(
+            "At least one entry is selected, and all if none differs (one source, or equal ones); mergekit "
+            "returns the base then.",
+        ),
+    )
+
+    def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum:
+        selected = _selected(inputs, values.number("select_topk"))
+        squares = inputs.energies(selected)
+        total = math.fsum(float(each) for each in squares) or 1.0
+        weights = [float(each) / total for each in squares]
+        return inputs.sum_on_base(
+            [inputs.term(i, weight, share=weight) for i, weight in enumerate(weights)],
+            elect=True,
+            equal_votes=True,
+            normalize=True,
+            most_varied=selected,
+        )
+
+
+def _selected(inputs: MergeInputs, topk: float) -> Threshold | None:
+    if topk >= 1.0:
+        return None
+    n = inputs.count_varied()
+    return inputs.most_varied(kept_count(n, topk)) if n else None
+
+
+_DIFFERS = (
+    "At least one entry of every tensor is kept; if density · n is below 1, mergekit keeps none, and the "
+    "tensor stays that of the base.",
+)
+
+for _method in (
+    Ties(),
+    Breadcrumbs(
+        name="breadcrumbs",
+        doc="Drop the smallest and the very largest changes, and sum the rest (Davari 2023).",
+        elect=False,
+        guide=Guide(
+            when="Many sources, some with outliers: a few huge changes that would dominate the sum.",
+            source=_BREADCRUMBS,
+            differs=_DIFFERS,
+        ),
+    ),
+    Breadcrumbs(
+        name="breadcrumbs_ties",
+        doc="Drop the smallest and the very largest changes, elect a sign per entry, and sum what agrees.",
+        elect=True,
+        guide=Guide(
+            when="Like breadcrumbs, if sources also change entries in opposite directions.",
+            source=f"{_BREADCRUMBS}, with sign election from {_TIES} (arXiv 2306.01708)",
+            differs=_DIFFERS,
+        ),
+    ),
+    Sce(),
+):
+    METHODS.register(_method.name)(_method)

@@ -1,0 +1,36 @@
+"""Recipes: inert descriptions of merges, and their YAML, which mergekit can read, too."""
+
+from kingyo.merging.recipe.book import NamedRecipe as NamedRecipe
+from kingyo.merging.recipe.book import RecipeBook as RecipeBook
+from kingyo.merging.recipe.book import as_path as as_path
+from kingyo.merging.recipe.book import as_slices as as_slices
+from kingyo.merging.recipe.book import load_recipe as load_recipe
+from kingyo.merging.recipe.book import load_recipes as load_recipes
+from kingyo.merging.recipe.book import rewritten as rewritten
+from kingyo.merging.recipe.contents import Module as Module
+from kingyo.merging.recipe.contents import Slice as Slice
+from kingyo.merging.recipe.contents import SliceSource as SliceSource
+from kingyo.merging.recipe.contents import Source as Source
+from kingyo.merging.recipe.layer_path import FARTHEST as FARTHEST
+from kingyo.merging.recipe.layer_path import MAX_HOPS as MAX_HOPS
+from kingyo.merging.recipe.layer_path import MERGED as MERGED
+from kingyo.merging.recipe.layer_path import PASSTHROUGH as PASSTHROUGH
+from kingyo.merging.recipe.layer_path import Hop as Hop
+from kingyo.merging.recipe.layer_path import cumulative as cumulative
+from kingyo.merging.recipe.layer_path import path_as_slices as path_as_slices
+from kingyo.merging.recipe.layer_path import path_of_slices as path_of_slices
+from kingyo.merging.recipe.recipe import BASE as BASE
+from kingyo.merging.recipe.recipe import DTYPES as DTYPES
+from kingyo.merging.recipe.recipe import MERGE as MERGE
+from kingyo.merging.recipe.recipe import RESIZE as RESIZE
+from kingyo.merging.recipe.recipe import Dtype as Dtype
+from kingyo.merging.recipe.recipe import Recipe as Recipe
+from kingyo.merging.recipe.recipe import Resize as Resize
+from kingyo.merging.recipe.values import BlockWeights as BlockWeights
+from kingyo.merging.recipe.values import Conditional as Conditional
+from kingyo.merging.recipe.values import Value as Value
+from kingyo.merging.recipe.values import Values as Values
+from kingyo.merging.recipe.values import Word as Word
+from kingyo.merging.recipe.values import look_up as look_up
+from kingyo.merging.recipe.values import selection as selection
+from kingyo.merging.recipe.values import selectors as selectors

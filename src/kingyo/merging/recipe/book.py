@@ -1,0 +1,227 @@
+"""Read several recipes from one file, where later steps merge results of earlier ones (mergekit-multi)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Literal, cast
+
+import yaml
+
+from kingyo.core.io.schema import short
+from kingyo.core.io.yaml import read_yaml, read_yaml_documents
+from kingyo.errors import KingyoError, combined_error, report_errors
+from kingyo.merging.recipe.contents import Slice, SliceSource
+from kingyo.merging.recipe.layer_path import PASSTHROUGH, Hop, path_as_slices, path_of_slices
+from kingyo.merging.recipe.recipe import Recipe
+
+Form = Literal["path", "slices"]
+_NAME_IT = "Give each recipe a unique `name:`; only the last step may omit it."
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedRecipe:
+    """A recipe, and the name under which other recipes use its result; None for the final step."""
+
+    name: str | None
+    recipe: Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeBook:
+    """Recipes, some of which merge the results of others.
+
+    Attributes:
+        steps: the recipes, each after those that it needs.
+
+    Raises:
+        KingyoError: there are no recipes, two have the same name or none, or they depend on each other.
+    """
+
+    steps: tuple[NamedRecipe, ...]
+
+    def __post_init__(self) -> None:
+        if not self.steps:
+            raise KingyoError("recipes", "at least one recipe", "none", "Add one to the file.")
+        names = [step.name for step in self.steps]
+        for name in names:
+            if names.count(name) > 1:
+                received = "several without a name" if name is None else f"two called '{name}'"
+                raise KingyoError("name", "a unique name for each recipe", received, _NAME_IT)
+        object.__setattr__(self, "steps", _in_order(self.steps))
+
+    @property
+    def outputs(self) -> tuple[NamedRecipe, ...]:
+        """The results to write: the recipe without a name, else all that no other recipe needs."""
+        nameless = tuple(step for step in self.steps if step.name is None)
+        needed = {reference for step in self.steps for reference in _mentions(step.recipe)}
+        return nameless or tuple(step for step in self.steps if step.name not in needed)
+
+    def with_recipes(self, change: Callable[[Recipe], Recipe]) -> RecipeBook:
+        """Return a copy with every recipe replaced by ``change(recipe)``."""
+        return RecipeBook(steps=tuple(replace(step, recipe=change(step.recipe)) for step in self.steps))
+
+    def to_yaml(self) -> str:
+        """Return the recipes as YAML of several documents, in mergekit-multi's format."""
+        names = [{} if step.name is None else {"name": step.name} for step in self.steps]
+        documents = [name | step.recipe.to_dict() for name, step in zip(names, self.steps, strict=True)]
+        return yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True)
+
+
+def load_recipe(path: str | Path) -> Recipe:
+    """Read a recipe from a YAML file. Relative paths in the recipe begin at its folder."""
+    return Recipe.from_dict(read_yaml(Path(path)), str(path))
+
+
+def load_recipes(path: Path) -> RecipeBook:
+    """Read a YAML file of one or several recipes.
+
+    Several recipes are documents separated by ``---``, or a list below ``models:``. Other recipes use the
+    result of one under its ``name:``, which only the final step may omit.
+
+    Raises:
+        KingyoError: the file cannot be read; or see ``Recipe.from_dict`` and ``RecipeBook``.
+    """
+    documents = read_yaml_documents(path)
+    if len(documents) == 1 and "merge_method" not in documents[0] and "models" in documents[0]:
+        documents = _nested(documents[0], str(path)) or documents
+    mistakes: list[KingyoError] = []
+    steps: list[NamedRecipe] = []
+    for i, document in enumerate(documents):
+        where = f"{path}: recipe {i + 1}" if len(documents) > 1 else str(path)
+        name = report_errors(lambda data=document, at=where: _name(data, at), mistakes.append, None)
+        data = {key: value for key, value in document.items() if key != "name"}
+        recipe = report_errors(lambda data=data, at=where: Recipe.from_dict(data, at), mistakes.append, None)
+        steps += [] if recipe is None else [NamedRecipe(name=name, recipe=recipe)]
+    if mistakes:
+        raise combined_error(str(path), mistakes, "valid recipes")
+    try:
+        return RecipeBook(steps=tuple(steps))
+    except KingyoError as error:
+        raise error.placed(str(path)) from None
+
+
+def _nested(document: Mapping[str, object], where: str) -> Sequence[Mapping[str, object]]:
+    """Return the recipes of ``models: [{name: …, merge_method: …}]``."""
+    listed = document["models"]
+    items = cast("list[object]", listed) if isinstance(listed, list) else []
+    entries = [cast("Mapping[str, object]", each) for each in items if isinstance(each, Mapping)]
+    if len(entries) < len(items) or not any("merge_method" in entry for entry in entries):
+        return []
+    for key in document.keys() - {"models"}:
+        expected = "only the key models: with a list of recipes"
+        remedy = "Move it into each recipe that should have it."
+        raise KingyoError(where, expected, f"'{key}'", remedy)
+    return entries
+
+
+def _name(document: Mapping[str, object], where: str) -> str | None:
+    name = document.get("name")
+    if name is not None and (not isinstance(name, str) or not name.strip()):
+        remedy = "Write one word, in quotes if it looks like a number."
+        raise KingyoError(f"{where}: name", "text", short(name), remedy)
+    return name
+
+
+def _mentions(recipe: Recipe) -> Iterator[str]:
+    """Yield the models that a recipe names, and all texts of its tokenizer, which may be models."""
+    yield from recipe.references
+    yield from _texts((recipe.tokenizer_source, recipe.tokenizer))
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _texts(tuple(cast("Mapping[object, object]", value).values()))
+    elif isinstance(value, list | tuple):
+        for each in cast("Sequence[object]", value):
+            yield from _texts(each)
+
+
+def _in_order(steps: Sequence[NamedRecipe]) -> tuple[NamedRecipe, ...]:
+    by_name = {step.name: step for step in steps}
+    needs = {step.name: [each for each in _mentions(step.recipe) if each in by_name] for step in steps}
+    try:
+        return tuple(by_name[name] for name in TopologicalSorter(needs).static_order())
+    except CycleError as error:
+        expected = "recipes that merge results of earlier ones"
+        received = f"a cycle: {' → '.join(reversed(error.args[1]))}"
+        remedy = "Rename one of the recipes, or correct the model that it names."
+        raise KingyoError("models", expected, received, remedy) from None
+
+
+def rewritten(book: RecipeBook, form: Form) -> RecipeBook:
+    """Convert every path to slices, or all slices of passthrough to paths.
+
+    Merges within a path become separate named recipes.
+
+    Raises:
+        KingyoError: there is nothing to convert; or see ``as_slices`` and ``as_path``.
+    """
+    write = as_slices if form == "slices" else as_path
+    stacks = [step for step in book.steps if step.recipe.merge_method == PASSTHROUGH]
+    chosen = [step for step in stacks if (step.recipe.path if form == "slices" else step.recipe.slices)]
+    if not chosen:
+        expected = f"a recipe with {'a path' if form == 'slices' else 'slices, by passthrough'}"
+        received = ", ".join(dict.fromkeys(step.recipe.merge_method for step in book.steps))
+        remedy = "Remove --as to print the recipe unchanged."
+        raise KingyoError(f"--as {form}", expected, received, remedy)
+    steps: list[NamedRecipe] = []
+    for step in book.steps:
+        if step not in chosen:
+            steps.append(step)
+            continue
+        steps += [NamedRecipe(name=name, recipe=inner) for name, inner in step.recipe.merges.items()]
+        steps.append(replace(step, recipe=write(replace(step.recipe, merges={}))))
+    return RecipeBook(steps=tuple(steps))
+
+
+def as_slices(recipe: Recipe) -> Recipe:
+    slices = list(path_as_slices(recipe.path))
+    base = recipe.base_model
+    if base is not None and recipe.path[0].model != base:
+        slices.insert(0, _empty(base))
+    if base is not None and recipe.path[-1].model != base:
+        slices.append(_empty(base))
+    return replace(recipe, path=(), slices=tuple(slices))
+
+
+def as_path(recipe: Recipe) -> Recipe:
+    """Convert slices to a path of the same model.
+
+    Raises:
+        KingyoError: slices merge several models or have parameters, or embeddings and head come from models
+            that a path cannot take them from.
+    """
+    hops = path_of_slices(recipe.slices)
+    if not hops or recipe.parameters:
+        expected = "slices of one source each, without parameters, since a path cannot merge layers"
+        remedy = "Keep the slices: `kingyo merge` reads them."
+        raise KingyoError("slices", expected, "other slices", remedy)
+    return replace(recipe, slices=(), path=hops, base_model=_frame(recipe, hops))
+
+
+def _frame(recipe: Recipe, hops: Sequence[Hop]) -> str | None:
+    """Return the base of the path: the model of both ends; None if these are the models of its end layers."""
+    first, last = (recipe.slices[at].sources[0].model for at in (0, -1))
+    is_own = (first, last) == (hops[0].model, hops[-1].model)
+    if recipe.base_model is None and is_own:
+        return None
+    if first == last and recipe.base_model in (None, first):
+        return first
+    raise KingyoError(
+        "slices",
+        "embeddings, final norm and head of one model, which is base_model if there is one",
+        f"embeddings of {first}, final norm and head of {last}"
+        + ("" if recipe.base_model is None else f", base_model {recipe.base_model}"),
+        "Keep the slices: `kingyo merge` reads them."
+        if recipe.base_model is None
+        else "Remove base_model, if its config and tokenizer equal those of the first slice's model.",
+    )
+
+
+def _empty(model: str) -> Slice:
+    return Slice(sources=(SliceSource(model=model, layers=(0, 0)),))

@@ -1,0 +1,238 @@
+"""The contents of a recipe: complete models, slices of their layers, and modules with either.
+
+Whether a model has these layers is checked when it is opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, ClassVar, cast
+
+from pydantic import BeforeValidator, Field
+
+from kingyo.core.io.units import counted
+from kingyo.errors import KingyoError
+from kingyo.merging.recipe.shape import Shape, Text, Whole, filled, validate, wanted
+from kingyo.merging.recipe.values import Parameters, Value, canonical
+
+LIST_MODELS = "List the models below models:, each as `- model: path/to/model`."
+LIST_SLICES = "List slices below slices:, each with sources: of `{model: path/to, layer_range: [0, 8]}`."
+NAME_MODULES = "Write lines of `name of a part:`, each with models: or slices: below."
+_IN_SOURCES = "Move it to a source of the slice: `sources: [{model: …, layer_range: […]}]`."
+
+Place = Callable[[str], str]
+"""From a reference of a model to another."""
+
+Layers = Annotated[
+    tuple[Whole, Whole],
+    wanted(
+        "two whole numbers (the first layer and the one after the last)",
+        "Write it as layer_range: [0, 8] for layers 0 to 7.",
+    ),
+]
+
+
+def _check_given(name: object) -> object:
+    if name is None or name == "":
+        remedy = "Add the line `model: path/to/model` to this entry."
+        raise KingyoError("", "a folder or a Hub name", "nothing", remedy)
+    return name
+
+
+_Name = Annotated[Text, BeforeValidator(_check_given)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Location(Shape):
+    path: _Name
+    revision: Text | None = None
+
+
+def _parse_location(value: object) -> object:
+    if not isinstance(value, Mapping):
+        return value
+    location = validate(_Location, cast("object", value))
+    return f"{location.path}@{location.revision}" if location.revision else location.path
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Parts(Shape):
+    model: Annotated[_Name, BeforeValidator(_parse_location)]
+    lora: Annotated[Text | None, BeforeValidator(_parse_location)] = None
+
+
+def _parse_parts(value: object) -> object:
+    if not isinstance(value, Mapping):
+        return None if value == "" else value
+    parts = validate(_Parts, cast("object", value))
+    return f"{parts.model}+{parts.lora}" if parts.lora else parts.model
+
+
+Model = Annotated[_Name, BeforeValidator(_parse_parts)]
+Base = Annotated[Text | None, BeforeValidator(_parse_parts)]
+"""References of models: a text, or mergekit's mapping of its parts, which is converted to text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source(Shape):
+    """A model to merge: its reference as written, and its own parameters."""
+
+    FORM: ClassVar[str] = "Write it as `- model: path/to/model`."
+    ELSEWHERE: ClassVar[Mapping[str, str]] = {
+        "layer_range": "Choose layers below slices:, each with its sources."
+    }
+
+    model: Model
+    parameters: Parameters = field(default_factory=dict[str, Value])
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parameters", canonical(self.parameters, self.model))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceSource(Shape):
+    """Some layers of one model.
+
+    Attributes:
+        model: reference of the model, as written.
+        layers: the first layer, and the one after the last. (0, 0) in the first slice selects only the
+            tensors before the layers, in the last slice those after them.
+        parameters: its own parameters.
+    """
+
+    FORM: ClassVar[str] = "Write it as `- {model: path/to/model, layer_range: [0, 8]}`."
+
+    model: Model
+    layers: Annotated[Layers, Field(alias="layer_range")]
+    parameters: Parameters = field(default_factory=dict[str, Value])
+
+    def __post_init__(self) -> None:
+        first, end = self.layers
+        if first < 0 or end < first or (end == first and first > 0):
+            expected = "the first layer and the one after the last, such as [0, 8]"
+            remedy = "Count layers from 0, and end after the first; a slice without layers is [0, 0]."
+            raise KingyoError(f"layer_range of {self.model}", expected, f"[{first}, {end}]", remedy)
+        object.__setattr__(self, "layers", (first, end))
+        object.__setattr__(self, "parameters", canonical(self.parameters, self.model))
+
+    @property
+    def n_layers(self) -> int:
+        return self.layers[1] - self.layers[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slice(Shape):
+    """Some layers of the output, merged from the same number of layers of each source.
+
+    Attributes:
+        sources: the sources in order; random methods draw by position.
+        base_model: one of the sources; the recipe's base if None.
+        parameters: parameters for all sources; a source's own take precedence.
+    """
+
+    FORM: ClassVar[str] = LIST_SLICES
+    ELSEWHERE: ClassVar[Mapping[str, str]] = {
+        "model": _IN_SOURCES,
+        "layer_range": _IN_SOURCES,
+        "residual_weight": "Remove it: it has no effect in mergekit, either.",
+    }
+
+    sources: Annotated[tuple[SliceSource, ...], filled((list, tuple), "a list of sources", LIST_SLICES)]
+    base_model: Base = None
+    parameters: Parameters = field(default_factory=dict[str, Value])
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sources", tuple(self.sources))
+        object.__setattr__(self, "parameters", canonical(self.parameters, "slice"))
+        if not self.sources:
+            raise KingyoError("slices", "at least one source in each", "none", LIST_SLICES)
+        for source in self.sources:
+            if source.n_layers != self.n_layers:
+                expected = (
+                    f"{counted(self.n_layers, 'layer')} of every source of a slice, as for "
+                    f"{self.sources[0].model}"
+                )
+                remedy = "Give all sources of one slice ranges of the same length."
+                raise KingyoError("layer_range", expected, f"{source.n_layers} of {source.model}", remedy)
+
+    @property
+    def n_layers(self) -> int:
+        return self.sources[0].n_layers
+
+    def renamed(self, place: Place) -> Slice:
+        """Return a copy with every model replaced by ``place(model)``."""
+        return replace(
+            self,
+            sources=tuple(replace(source, model=place(source.model)) for source in self.sources),
+            base_model=None if self.base_model is None else place(self.base_model),
+        )
+
+
+Sources = Annotated[tuple[Source, ...], filled((list, tuple), "a list of models", LIST_MODELS)]
+Slices = Annotated[tuple[Slice, ...], filled((list, tuple), "a list of slices", LIST_SLICES)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Module(Shape):
+    """One part of models with several stacks of layers, merged from complete models or in slices.
+
+    Attributes:
+        sources, slices: one of them; the other is empty.
+        parameters: parameters for all of them; those of a slice or a source take precedence.
+    """
+
+    FORM: ClassVar[str] = NAME_MODULES
+
+    sources: Annotated[Sources, Field(alias="models")] = ()
+    slices: Slices = ()
+    parameters: Parameters = field(default_factory=dict[str, Value])
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sources", tuple(self.sources))
+        object.__setattr__(self, "slices", tuple(self.slices))
+        object.__setattr__(self, "parameters", canonical(self.parameters, "module"))
+        check_one_of({"models": self.sources, "slices": self.slices})
+        check_empty(self.slices)
+
+    def renamed(self, place: Place) -> Module:
+        """Return a copy with every model replaced by ``place(model)``."""
+        return replace(
+            self,
+            sources=tuple(replace(source, model=place(source.model)) for source in self.sources),
+            slices=tuple(each.renamed(place) for each in self.slices),
+        )
+
+
+def check_one_of(given: Mapping[str, Sequence[object]]) -> None:
+    """Check that exactly one of the possible contents of a recipe or a module, by key, is not empty."""
+    present = [key for key, value in given.items() if value]
+    if len(present) != 1:
+        *others, last = given
+        expected = f"exactly one of {', '.join(others)} and {last}"
+        received = " and ".join(present) or "none of them"
+        remedy = "Keep one of them." if present else LIST_MODELS
+        raise KingyoError("models", expected, received, remedy)
+
+
+def check_empty(slices: Sequence[Slice]) -> None:
+    """Check that only the first and the last slice have no layers, and not all."""
+    inner = [i for i in range(1, len(slices) - 1) if not slices[i].n_layers]
+    if inner or (slices and not any(each.n_layers for each in slices)):
+        expected = "layers (only the first and the last slice may have none)"
+        remedy = "Remove the slice, or name its layers."
+        raise KingyoError(f"slices[{inner[0] if inner else 0}]", expected, "layer_range: [0, 0]", remedy)
+
+
+def references(
+    sources: Sequence[Source], slices: Sequence[Slice], modules: Mapping[str, Module]
+) -> Iterator[str]:
+    """Yield the models that these name, with duplicates."""
+    for source in sources:
+        yield source.model
+    for each in slices:
+        yield from (source.model for source in each.sources)
+        if each.base_model is not None:
+            yield each.base_model
+    for module in modules.values():
+        yield from references(module.sources, module.slices, {})

@@ -1,0 +1,199 @@
+"""Read images, encode them as PNG, and convert them into pixels for models as their processors define."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from kingyo.core.io.extras import library
+from kingyo.core.io.lazy_torch import Tensor, torch
+from kingyo.core.types import Media
+from kingyo.errors import ChangedSourceError, KingyoError
+from kingyo.models.vision.cache import Cache
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MAX_SIDE = 8192
+"""Largest side in pixels to which an image may be resized, so that a damaged config does not fill memory."""
+PROCESSOR_REMEDY = "Copy the preprocessor_config.json of its base model into the folder."
+_DECODED: Cache[Image] = Cache(1 << 28, lambda image: 3 * image.width * image.height)
+
+
+def read_image(media: Media) -> Image:
+    """Return an image in RGB, rotated by its EXIF data, as pipelines of transformers do.
+
+    Only the first frame of an animation is read. Transparent pixels keep their colour.
+
+    Raises:
+        ChangedSourceError: the file has changed.
+        OSError, ValueError: it cannot be decoded, or has more than 8 bits per channel.
+    """
+    from PIL import Image, ImageOps
+
+    content = media.read()
+    with warnings.catch_warnings(), Image.open(BytesIO(content)) as image:
+        warnings.simplefilter("ignore")  # real problems raise errors
+        _require_8_bits(image)
+        return ImageOps.exif_transpose(image).convert("RGB")
+
+
+def decode_picture(media: Media) -> Image:
+    """Return an image in RGB, see ``read_image``. The image is shared: do not change it.
+
+    Raises:
+        ChangedSourceError: the file has changed since its hash was taken.
+        OSError, ValueError: it cannot be decoded.
+    """
+    if media.path is not None:
+        return read_image(media)  # its bytes may have changed
+    return _DECODED.get(media.sha256) or _DECODED.put(media.sha256, read_image(media))
+
+
+def encode_png(image: Image, *, compress_level: int = 6) -> Media:
+    """Return an image as a PNG; ``compress_level`` is that of zlib, from 0 to 9."""
+    stream = BytesIO()
+    image.save(stream, "PNG", compress_level=compress_level)
+    content = stream.getvalue()
+    return Media(sha256=sha256(content).hexdigest(), type="image/png", content=content)
+
+
+def require_8_bits(media: Media) -> None:
+    """Check the depth of an image file, without decoding it.
+
+    Raises:
+        ChangedSourceError: the file has changed.
+        ValueError: it has more than 8 bits per channel.
+    """
+    from PIL import Image
+
+    content = media.read()
+    with warnings.catch_warnings(action="ignore"), Image.open(BytesIO(content)) as image:
+        _require_8_bits(image)
+
+
+def _require_8_bits(image: Image) -> None:
+    if image.mode.startswith(("I", "F")):  # Pillow would clip it to white or black
+        raise ValueError(f"more than 8 bits per channel (mode {image.mode})")
+
+
+def require_small_sides(settings: Mapping[str, object]) -> None:
+    """Check the sides to which an image processor resizes, pads or crops images.
+
+    Raises:
+        ValueError: one is longer than ``MAX_SIDE``.
+    """
+    largest = max((side for _, side in _sides(settings)), default=0)
+    if largest > MAX_SIDE:
+        raise ValueError(f"images of {largest:,} pixels a side; the limit is {MAX_SIDE:,}")
+
+
+def require_small(image: Image, settings: Mapping[str, object]) -> None:
+    """Check that an image processor that fixes the shortest side makes no enormous image of a narrow one.
+
+    Raises:
+        ValueError: it would have more than ``MAX_SIDE`` x ``MAX_SIDE`` pixels.
+    """
+    sides = dict(_sides(settings))
+    shortest, longest = sorted(image.size)
+    side = 0 if "longest_edge" in sides else sides.get("shortest_edge", 0)
+    if side * side * longest > MAX_SIDE**2 * shortest:
+        raise ValueError(
+            f"{image.width:,} x {image.height:,} pixels, too narrow for a shortest side of {side:,}"
+        )
+
+
+def _sides(settings: Mapping[str, object]) -> Iterator[tuple[str, int]]:
+    """Yield the sides of an image processor with their names, but no areas, which Qwen2-VL has for edges."""
+    has_areas = "merge_size" in settings
+    for name in ("size", "crop_size", "pad_size"):
+        setting = settings.get(name)
+        sides = cast("Mapping[str, object]", setting) if isinstance(setting, Mapping) else {name: setting}
+        for key, side in sides.items():
+            if isinstance(side, int) and not (has_areas and key.endswith("_edge")):
+                yield key, side
+
+
+class ImageProcessor:
+    """Converts images into pixels of one shape."""
+
+    def __init__(self, inner: Any, read: Callable[[Media], Image] = read_image) -> None:
+        self._inner = inner
+        self._read = read
+        self._shape: tuple[int, ...] | None = None
+
+    @classmethod
+    def load(
+        cls,
+        path: Path,
+        *,
+        remote_code: bool,
+        revision: str | None = None,
+        read: Callable[[Media], Image] = read_image,
+    ) -> Self:
+        """Load the image processor of a folder or a model on the Hub.
+
+        It uses Pillow, and so is the same on every machine. ``read`` decodes an image.
+        """
+        library(str(path), "PIL")
+        from transformers import AutoImageProcessor
+        from transformers.image_processing_base import ImageProcessingMixin
+
+        try:
+            processor = cast(
+                "Any",
+                AutoImageProcessor.from_pretrained(  # pyright: ignore[reportUnknownMemberType]
+                    path,
+                    revision=revision or "main",
+                    local_files_only=path.is_dir(),
+                    trust_remote_code=remote_code,
+                    backend="pil",
+                ),
+            )
+            if not isinstance(processor, ImageProcessingMixin):
+                raise TypeError(f"{type(processor).__name__} is not an image processor")
+            require_small_sides(processor.to_dict())
+        except Exception as error:  # a broken file may raise anything
+            first = str(error).strip().split("\n", 1)[0]
+            expected = "an image processor (preprocessor_config.json) that transformers can load"
+            received = f"{type(error).__name__}: {first}"[:300]
+            raise KingyoError(str(path), expected, received, PROCESSOR_REMEDY) from error
+        return cls(processor, read)
+
+    def __call__(self, image: Media) -> Tensor:
+        """Return the pixels of an image: [channels, height, width].
+
+        Raises:
+            ChangedSourceError: the image file has changed.
+            KingyoError: the image cannot be processed, its pixels are not finite, or their shape differs from
+                that of earlier images.
+        """
+        pixels = self._pixels(image)
+        shape = tuple(pixels.shape)
+        if self._shape not in (None, shape):
+            expected = f"pixels of shape {list(self._shape or ())}, like the other images"
+            remedy = "Resize this image, or configure resizing in the model's preprocessor_config.json."
+            raise KingyoError(f"image {image.place}", expected, f"shape {list(shape)}", remedy)
+        self._shape = shape
+        return pixels
+
+    def _pixels(self, image: Media) -> Tensor:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # real problems raise errors
+                processed = self._inner(images=self._read(image), return_tensors="pt")
+            pixels = cast("Tensor", processed["pixel_values"])[0]
+            if not bool(torch.isfinite(pixels).all()):
+                raise ValueError("pixels that are NaN or infinite")
+        except ChangedSourceError:
+            raise
+        except Exception as error:  # both libraries raise many types
+            expected = "an image that the model's image processor can use"
+            received = f"{type(error).__name__}: {error}"[:300]
+            remedy = "Replace the image, delete its row, or correct the model's preprocessor_config.json."
+            raise KingyoError(f"image {image.place}", expected, received, remedy) from error
+        return pixels

@@ -1,1 +1,0 @@
-"""The opened run: settings, models, items, spaces, searches and workers."""

@@ -1,0 +1,1 @@
+"""Runs from a run.yaml: set-up, stages, resume, and the dry run."""

@@ -1,0 +1,394 @@
+"""LoRAs that a run trains on its fit items, as candidates of a search: the control ``trained``, and tuning.
+
+Each is a model of the run with an adapter in the run folder. A fact, named like the search, holds the plan
+and its results, and the plan fixes the number of steps. So an interrupted run continues with it and trains
+unfinished adapters anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Literal, cast
+
+from kingyo.core.io.units import counted
+from kingyo.core.types import Axis, Example, Genome
+from kingyo.errors import KingyoError
+from kingyo.merging.checkpoints import Checkpoint, fingerprints_of, is_as_stamped, open_checkpoint, stamps_of
+from kingyo.merging.checkpoints.adapter import CONFIG, WEIGHTS
+from kingyo.merging.checkpoints.model_reference import parse_reference
+from kingyo.merging.recipe import Recipe
+from kingyo.models.kinds import Course, ModelKind, Start, TrainsLora, require_ability
+from kingyo.runs.config import TRAININGS, RunConfig
+from kingyo.runs.model_kind import preprocessor_of
+from kingyo.runs.setup import Setup, stored_config, use_threads
+from kingyo.search.evolution import BASELINES, Event, Objectives, stored_objectives
+from kingyo.search.evolution.scorer import Scorer
+from kingyo.search.evolution.trial_recipes import read_recipe
+from kingyo.search.space import SourceSpace, parent_recipe
+from kingyo.store import Fact, RunStore, StoredTrial
+from kingyo.tasks import examples_of, set_measures_of
+
+BATCH_SIZE = 8
+BRED = Path("tuned") / "bred"
+"""The bred model within the run folder, to train on."""
+MAX_ANSWERS = 4
+"""Maximum number of distinct correct answers per item that are learned."""
+NOTHING_TO_LEARN = (
+    "there is nothing to learn: no fit item has a reference answer that the graders score 1, "
+    "and no model of the run gave such an answer"
+)
+
+AnswerSource = Literal["found", "own"]
+"""Preferred answers: correct ones that models of the run gave, or those of the items."""
+Notify = Callable[[Event], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterSetting:
+    """Settings of one adapter, and the result of its training."""
+
+    answers: AnswerSource
+    learning_rate: float
+    seconds: float | None = None
+    digest: str | None = None
+    failure: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """Plan and results of the adapters of one search.
+
+    Attributes:
+        parent: name of the model that they start from.
+        reference: reference of that model, without an adapter.
+        items, examples: fit items with right answers, and number of these answers.
+        steps: updates per adapter.
+        budget: seconds that the control ``trained`` may take; None if time sets no limit.
+        share: the budget as a share of the seconds of the main search on fit.
+        last: id of the last trial whose answers are learned.
+        settings: one per adapter.
+        start: id of the trial that the model is; None for a parent that is named only.
+        written: fingerprint and stamps of a model that the run wrote to train on.
+    """
+
+    parent: str
+    reference: str
+    items: int
+    examples: int
+    steps: int
+    budget: float | None = None
+    share: float = 1.0
+    last: int
+    settings: tuple[AdapterSetting, ...]
+    start: int | None = None
+    written: Mapping[str, object] | None = None
+
+    @property
+    def first(self) -> int:
+        """Number of the first candidate with an adapter; before it is the model that they start from."""
+        return 0 if self.start is None else 1
+
+    @property
+    def numbered(self) -> dict[int, AdapterSetting]:
+        return dict(enumerate(self.settings, self.first))
+
+    def number_of(self, candidate: int) -> int:
+        """Return the number of a candidate's adapter; of the control, candidates may share the first ones."""
+        return self.first + (candidate - self.first) % len(self.settings)
+
+    def with_setting(self, number: int, setting: AdapterSetting) -> Training:
+        return replace(self, settings=tuple({**self.numbered, number: setting}.values()))
+
+    def failed(self, reason: str) -> Training:
+        """Return a training none of whose settings can be trained."""
+        return replace(self, settings=tuple(replace(each, failure=reason) for each in self.settings))
+
+    @property
+    def seconds(self) -> float:
+        return sum(setting.seconds or 0.0 for setting in self.settings)
+
+    @property
+    def step_seconds(self) -> float | None:
+        """Mean duration of a step; None if nothing was trained."""
+        n = sum(setting.seconds is not None for setting in self.settings)
+        return self.seconds / (n * self.steps) if n else None
+
+    def __str__(self) -> str:
+        """Return a sentence on the training, its cost and its failures."""
+        n = sum(setting.seconds is not None for setting in self.settings)
+        failures = [setting.failure for setting in self.settings if setting.failure is not None]
+        failed = (
+            f" {len(failures)} of {counted(len(self.settings), 'setting')} dropped out, the first because "
+            f"{failures[0].rstrip('.')}."
+            if failures
+            else ""
+        )
+        if not n:
+            return f"No LoRA was trained.{failed}"
+        steps = f"{counted(n, 'setting')} of {counted(self.steps, 'step')}, {BATCH_SIZE} examples each"
+        budget = None if self.budget is None else self.budget / self.share
+        search = "" if budget is None else f"; the main search took {budget:,.0f} s on fit"
+        return (
+            f"The LoRA trained for {self.seconds:,.0f} s ({steps}){search}. It starts from {self.parent}, "
+            f"and learned {counted(self.examples, 'answer')} to {counted(self.items, 'fit item')}.{failed}"
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """Return the record in ``kingyo show --json``."""
+        record = {key: value for key, value in asdict(self).items() if value is not None and key != "written"}
+        return {**record, "seconds": self.seconds, "batch_size": BATCH_SIZE}
+
+
+def require_trainable(what: str, kind: ModelKind, remedy: str) -> TrainsLora:
+    """Return a kind of model that can train a LoRA; ``what`` and ``remedy`` are for the error."""
+    return require_ability(what, TrainsLora, kind, remedy)
+
+
+@cache
+def training_fact(name: str) -> Fact[Training | None]:
+    """Return the fact with the training of a search."""
+    return Fact(name, Training)
+
+
+def read_training(store: RunStore, name: str) -> Training | None:
+    return store.fact(training_fact(name))
+
+
+def adapter_folder(run: Path, name: str, number: int) -> Path:
+    return run / name / str(number)
+
+
+def adapter_digest(adapter: Path) -> str | None:
+    """Return a hash of an adapter's files; None if one is missing."""
+    files = (adapter / CONFIG, adapter / WEIGHTS)
+    if not all(file.is_file() for file in files):
+        return None
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def run_from(folder: Path, run: Path) -> Path:
+    """Return the run folder as references to its models name it: relative to the run.yaml."""
+    return Path(os.path.relpath(run.resolve(), folder.resolve()))
+
+
+def stamped(checkpoint: Checkpoint) -> dict[str, object]:
+    """Return fingerprint and stamps of a model that the run wrote."""
+    (fingerprint,) = fingerprints_of([checkpoint]).values()
+    return {"fingerprint": fingerprint, "stamps": stamps_of(checkpoint)}
+
+
+def open_trained(run: Path, folder: Path, reference: str) -> Checkpoint:
+    """Open a model that a run trained.
+
+    Raises:
+        KeyError: the run trained no such model.
+        ValueError: the training failed.
+        KingyoError: the adapter, or the model that it was trained on, has changed.
+    """
+    with RunStore.read(run) as store:
+        trainings = {name: each for name in TRAININGS if (each := read_training(store, name)) is not None}
+        config, _ = stored_config(store)
+    for name, training in trainings.items():
+        for number, setting in training.numbered.items():
+            within = adapter_folder(Path(), name, number)
+            if not (reference.startswith(f"{training.reference}+") and reference.endswith(f"/{within}")):
+                continue
+            if setting.failure is not None:
+                raise ValueError(f"The training failed: {setting.failure}")
+            adapter = run.resolve() / within
+            _require(adapter, "the adapter that the run trained", setting.digest == adapter_digest(adapter))
+            base = _written_model(run, training, config) if training.written else training.reference
+            checkpoint = open_checkpoint(f"{base}+{adapter}", folder, allow_pickle=config.allow_pickle)
+            return replace(checkpoint, reference=reference)  # the run may have moved
+    raise KeyError(reference)
+
+
+def _written_model(run: Path, training: Training, config: RunConfig) -> str:
+    """Return the place of a model that the run wrote to train on, after checking that it is the same."""
+    path, expected = run.resolve() / BRED, "the bred model that the run wrote to train on"
+    _require(path, expected, path.is_dir())
+    model, written = open_checkpoint(str(path), allow_pickle=config.allow_pickle), training.written or {}
+    is_same = (
+        is_as_stamped(model, written["stamps"]) or stamped(model)["fingerprint"] == written["fingerprint"]
+    )
+    _require(path, expected, is_same)
+    return str(path)
+
+
+def _require(path: Path, expected: str, is_same: bool) -> None:
+    if not is_same:
+        raise KingyoError(
+            str(path), expected, "another one, or none", "Restore its files, or start a new run."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterTrainer:
+    """Trains the adapters of one search.
+
+    Attributes:
+        name: the search, which also names the fact and the folder.
+        argument: what errors name.
+        taught_by: searches whose right answers are learned, besides those of the baselines.
+    """
+
+    name: str
+    argument: str
+    run: Setup
+    taught_by: tuple[str, ...]
+
+    @property
+    def kind(self) -> TrainsLora:
+        return require_trainable(self.argument, self.run.kind, "Leave it out.")
+
+    def start_of(self, parent: str) -> Start:
+        """Return a base or source to train on; its own LoRA is trained further."""
+        model = self.run.models.named[parent]
+        return self.start_at(model.path, None if model.adapter is None else model.adapter.path)
+
+    def start_at(self, path: Path, adapter: Path | None = None) -> Start:
+        device, allow_pickle = self.run.config.device, self.run.config.allow_pickle
+        return Start(path=path, adapter=adapter, device=device, allow_pickle=allow_pickle)
+
+    def last_trial(self, store: RunStore) -> int:
+        return max(trial.id for name in (BASELINES, *self.taught_by) for trial in store.trials(name))
+
+    def examples(self, store: RunStore, start: Start, source: AnswerSource, last: int) -> tuple[Example, ...]:
+        """Return the right answers to fit items, of trials up to ``last``, as the model reads them."""
+        own = preprocessor_of(self.kind, start.path)
+        right = store.right_answers((BASELINES, *self.taught_by), "fit", last)
+        answers = {item: texts[:MAX_ANSWERS] for item, texts in right.items()}
+        return examples_of(
+            self.run.task, own, self.run.items["fit"], answers, prefers_given=source == "found"
+        )
+
+    def references(self, run: Path, training: Training) -> tuple[str, ...]:
+        """Return the references of the trained models, by candidate."""
+        within = run_from(self.run.folder, run)
+        return tuple(
+            f"{training.reference}+{adapter_folder(within, self.name, number)}"
+            for number in training.numbered
+        )
+
+    def train_missing(self, store: RunStore, training: Training, start: Start, notify: Notify) -> Training:
+        """Train all adapters that are missing, and store the result of each."""
+        use_threads(store)
+        for number, setting in training.numbered.items():
+            out = adapter_folder(store.folder, self.name, number)
+            is_trained = setting.digest is not None and setting.digest == adapter_digest(out)
+            if setting.failure is None and not is_trained:
+                training = training.with_setting(
+                    number, self._trained(store, training, number, start, notify)
+                )
+                store.set_fact(training_fact(self.name), training)
+        return training
+
+    def _trained(
+        self, store: RunStore, training: Training, number: int, start: Start, notify: Notify
+    ) -> AdapterSetting:
+        setting, out = training.numbered[number], adapter_folder(store.folder, self.name, number)
+        before = (number - training.first) * training.steps
+        total = training.steps * len(training.settings)
+
+        def progress(steps: int) -> None:
+            notify(Event(kind="trained", search=self.name, split="fit", done=before + steps, total=total))
+
+        course = Course(
+            steps=training.steps,
+            learning_rate=setting.learning_rate,
+            batch_size=BATCH_SIZE,
+            seed=self.run.config.seed,
+            progress=progress,
+        )
+        try:
+            examples = self.examples(store, start, setting.answers, training.last)
+            seconds = sum(self.kind.train_lora(start, examples, course, out))
+        except (KingyoError, RuntimeError) as error:
+            return replace(setting, failure=str(error))
+        return replace(setting, seconds=seconds, digest=adapter_digest(out))
+
+
+@dataclass(kw_only=True)
+class AdapterSpace(SourceSpace):
+    """LoRAs on a model as a space of one axis, after that model itself if it is a trial.
+
+    Attributes:
+        n: number of candidates; if time is too short for all of them, the first ones repeat.
+        unprepared: the recipe of all candidates before the training.
+    """
+
+    trainer: AdapterTrainer
+    n: int
+    unprepared: Recipe
+    _recipes: tuple[Recipe, ...] = field(default=(), init=False)
+
+    @property
+    def axes(self) -> Sequence[Axis]:
+        choices = tuple(str(number) for number in range(self.n))
+        return (Axis(name="setting", low=0, high=self.n - 1, kind="categorical", choices=choices),)
+
+    def decode(self, genome: Genome) -> Recipe:
+        recipes = self._recipes or (self.unprepared,)
+        return recipes[int(genome[0]) % len(recipes)]
+
+    def plan(self, store: RunStore) -> Training:
+        """Choose the model to train, the answers, the settings and the number of steps."""
+        raise NotImplementedError
+
+    def prepare(self, store: RunStore, notify: Notify) -> None:
+        """Train all adapters that are missing."""
+        training = self.planned(store)
+        self.trainer.train_missing(store, training, self.trainer.start_of(training.parent), notify)
+
+    def planned(self, store: RunStore) -> Training:
+        """Return the stored training, or plan and store it."""
+        trainer = self.trainer
+        use_threads(store)
+        training = read_training(store, trainer.name)
+        if training is None:
+            training = self.plan(store)
+            store.set_fact(training_fact(trainer.name), training)
+        first = () if training.start is None else (read_recipe(store.trial(training.start)),)
+        dtype, references = trainer.run.config.merge.dtype, trainer.references(store.folder, training)
+        self._recipes = (*first, *(parent_recipe(reference, dtype) for reference in references))
+        return training
+
+    def best_parent(self, store: RunStore) -> tuple[StoredTrial, str]:
+        """Return the base or source with the best score on fit, and its reference without an adapter."""
+        run = self.trainer.run
+        objectives = stored_objectives(store).with_set_measures(set_measures_of(run.task))
+        parent = best_parent(store, list(run.models.named), objectives)
+        reference = parse_reference(run.models.named[str(parent.name)].reference, run.folder)
+        return parent, str(reference.base)
+
+
+def usual_rate(config: Mapping[str, object]) -> float:
+    """Return the best learning rate of a LoRA for Llamas, by the width of the model.
+
+    Schulman et al. 2025, LoRA Without Regret (thinkingmachines.ai/blog/lora): 5e-4 (2000 / width)^0.781.
+    """
+    inner = config.get("text_config")
+    levels = [config, cast("Mapping[str, object]", inner)] if isinstance(inner, dict) else [config]
+    widths = [level.get(key) for level in levels for key in ("hidden_size", "n_embd", "d_model")]
+    width = next((width for width in widths if isinstance(width, int) and width > 0), 2000)
+    return rounded(5e-4 * (2000 / width) ** 0.781)
+
+
+def rounded(rate: float) -> float:
+    return float(f"{rate:.2g}")
+
+
+def best_parent(store: RunStore, names: Collection[str], objectives: Objectives) -> StoredTrial:
+    """Return the base or source with the best score on fit, as a baseline; ties go to the first."""
+    scorer = Scorer(objectives, store.items()["fit"])
+    values = {
+        trial: scorer.value(evaluation) or 0.0
+        for trial in store.trials(BASELINES)
+        if trial.name in names and (evaluation := store.evaluation(trial.id, "fit")) is not None
+    }
+    return max(values, key=lambda trial: values[trial])

@@ -1,0 +1,197 @@
+"""Begin a run: check everything, then create its folder and store its settings, models and items."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from kingyo import __version__
+from kingyo.core.io.lazy_torch import torch
+from kingyo.errors import KingyoError
+from kingyo.merging.checkpoints import fingerprints_of, stamps_of
+from kingyo.merging.kernels.statistics_cache import memory_size
+from kingyo.runs.choice import ITEMS, ChoiceStage
+from kingyo.runs.chosen import CHOSEN, REQUEST, ChoiceRequest, with_sources
+from kingyo.runs.config import TRAINED
+from kingyo.runs.config_file import config_from_data
+from kingyo.runs.extensions import DEFAULT_CONTROLS, POSSIBLE_CONTROLS, TUNABLE
+from kingyo.runs.layer_paths import KNOWN_PATHS
+from kingyo.runs.learnable import LEARNABLE, LEARNS, obstacles
+from kingyo.runs.model_kind import preprocessor_of
+from kingyo.runs.preflight import check, check_prompts, notes
+from kingyo.runs.prompts import warnings
+from kingyo.runs.provenance import libraries_of, provenance_facts
+from kingyo.runs.run import Run
+from kingyo.runs.searches import possible_controls, require_control
+from kingyo.runs.seed_runs import require_same_setup
+from kingyo.runs.setup import MODELS, STAMPS, THREADS, as_fact, known_fingerprints
+from kingyo.runs.tune import is_tunable
+from kingyo.search.evolution import Event, objectives_as_facts
+from kingyo.search.space import STEPS
+from kingyo.store import CONFIG, NOTES, WARNINGS, RunStore
+from kingyo.tasks import examples_of, require_teaching
+
+FEW_PARAMETERS = 10_000_000
+"""Models with fewer parameters use one thread by default."""
+
+
+def begin(
+    run: Run,
+    path: Path,
+    *,
+    seeds: Path | None = None,
+    file: Path | None = None,
+    request: ChoiceRequest | None = None,
+) -> Run:
+    """Check a run, create its folder and store what it consists of.
+
+    Args:
+        run: opened from a run.yaml; if its sources are chosen first, all candidates are its sources.
+        path: the new run folder.
+        seeds: folder with the runs of other seeds, if the run is one of several.
+        file: the run.yaml; its name is stored.
+        request: what the choice of sources is asked for; None if the user named them.
+
+    Returns:
+        The run with its store, open for writing.
+
+    Raises:
+        KingyoError: models, data or settings are invalid, or the runs of other seeds differ in more than the
+            seed; nothing is written then.
+    """
+    contents = _checked(run)
+    asked = {} if request is None else {REQUEST: request}
+    n_fit = len(run.items["fit"])
+    if request is not None and n_fit < 2 * ITEMS:
+        few = f"with {n_fit} fit items, the choice may take luck for a gain: give at least {2 * ITEMS}"
+        contents[NOTES] = (*contents[NOTES], few)
+    if seeds is not None:
+        require_same_setup(seeds, {**contents, **asked, "items": run.items})
+    facts = {
+        "version": __version__,
+        "created": time.time(),
+        "status": "running",
+        "folder": str(run.folder.resolve()),
+        **({} if file is None else {"run_yaml": file.name}),
+        "folder_from_run": os.path.relpath(run.folder.resolve(), path.resolve()),
+        "duplicates_dropped": run.data.duplicates,
+        "near_duplicates": asdict(run.data.near),
+        "gene_steps": STEPS,
+        **contents,
+        **asked,
+    }
+    store = RunStore.create(path)
+    store.begin(facts, run.items)
+    return Run.stored(store)
+
+
+def _checked(run: Run, known: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Check a run, and return the facts that follow from its config.
+
+    Args:
+        run: opened from a run.yaml.
+        known: fingerprints of models that were checked before; the weights of the others are read once.
+    """
+    config, models = run.config, run.models.by_reference
+    run = with_default_controls(run)
+    defaults = {TRAINED: run.config.controls.trained} if run.config.controls != config.controls else {}
+    stamps = {name: stamps_of(model) for name, model in models.items()}
+    check(run)
+    from kingyo.models.loading import require_device  # slow import, so after the quick checks
+
+    require_device(run.config.device)
+    known = known or {}
+    unknown = (model for name, model in models.items() if name not in known)
+    fingerprints = {**known, **fingerprints_of(unknown, check_finite=True)}
+    check_prompts(run)
+    return {
+        "name": config.name,
+        CONFIG: as_fact(config),
+        MODELS: fingerprints,
+        **provenance_facts(config, run.folder, libraries=libraries_of(run)),
+        KNOWN_PATHS: run.known_paths,
+        LEARNS: run.learns,
+        STAMPS: stamps,
+        **objectives_as_facts(run.searches[0].objectives),
+        NOTES: notes(run, fingerprints),
+        WARNINGS: warnings(run),
+        THREADS: threads_of(run),
+        DEFAULT_CONTROLS: defaults,
+        POSSIBLE_CONTROLS: possible_controls(run),
+        TUNABLE: is_tunable(run),
+        LEARNABLE: run.learns or not obstacles(run.config, run.settings, run.kind, run.folder),
+    }
+
+
+def make_choice(run: Run, notify: Callable[[Event], None]) -> Run:
+    """Choose the sources of a run, or go on with that, and return the run with the chosen ones.
+
+    Raises:
+        KingyoError: no source is worth adding, or the run.yaml does not suit the chosen ones.
+    """
+    store = run.begun
+    request = store.fact(REQUEST)
+    assert request is not None, "the run chooses its sources"
+    stage = ChoiceStage(run=run, request=request)
+    choice = stage.make(notify)
+    data = with_sources(request.asked, run, choice, stage.layout)
+    chosen = replace(Run.open(config_from_data(data, run.folder), run.folder), store=store)
+    contents = _checked(chosen, known_fingerprints(store, chosen.models))
+    store.reopen({**contents, CHOSEN: choice}, {})
+    return Run.stored(store)
+
+
+def choose_again(run: Run, store: RunStore, request: ChoiceRequest) -> None:
+    """Let a run whose search has not begun go on with its choice of sources, such as with a larger budget."""
+    contents = _checked(replace(run, store=store), known_fingerprints(store, run.models))
+    store.reopen({**contents, REQUEST: request, CHOSEN: None}, {})
+
+
+def threads_of(run: Run) -> int:
+    """Return the threads of a run; by default 1 for a small model, else the cores per worker."""
+    if run.config.threads is not None:
+        return run.config.threads
+    if run.models.skeleton.n_parameters < FEW_PARAMETERS:
+        return 1
+    return max(1, torch.get_num_threads() // run.config.workers)
+
+
+# the control that a run has by default: a short training where its items have reference answers
+
+SHARE = 0.25
+"""Share of the main search's seconds on fit."""
+ENOUGH = 0.5
+"""Share of the fit items whose reference answers the graders must accept."""
+_MOST_PARAMETERS, _BYTES = 10**9, 16  # of memory per parameter: a default must not be what fills it
+
+
+def with_default_controls(run: Run) -> Run:
+    """Return a run that has not begun with the control ``trained``, if run.yaml leaves that open."""
+    controls = run.config.controls
+    if controls.trained is not None or not has_targets(run):
+        return run
+    changed = controls.model_copy(update={TRAINED: SHARE})
+    return run.with_config(run.config.model_copy(update={"controls": changed}))
+
+
+def has_targets(run: Run) -> bool:
+    """Return whether a LoRA could be trained on the reference answers of the fit items.
+
+    What is wrong with a run is no matter here; the preflight says it.
+    """
+    size = run.models.skeleton.n_parameters
+    if size > _MOST_PARAMETERS or _BYTES * size > memory_size():
+        return False
+    try:
+        require_control(TRAINED, run)
+        require_teaching(run.task)
+        fit = run.items["fit"]
+        own = preprocessor_of(run.kind, run.models.skeleton.path)
+        examples = examples_of(run.task, own, fit, {}, prefers_given=False)
+    except KingyoError:
+        return False
+    return len({each.item for each in examples}) >= ENOUGH * len(fit)

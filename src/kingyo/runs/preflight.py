@@ -1,0 +1,248 @@
+"""Check that models, data and settings of a run fit together; quick checks come first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+from kingyo.core.io.extras import install_command
+from kingyo.core.io.units import counted, percent
+from kingyo.errors import KingyoError
+from kingyo.merging.checkpoints import Checkpoint
+from kingyo.merging.checkpoints.checkpoint import deciding_files
+from kingyo.merging.engine import Plan, plan
+from kingyo.merging.vocabulary import check_tokens
+from kingyo.models.kinds import HasLanguagePart, PassesLayers, require_ability
+from kingyo.runs.layer_paths import dataflow_space, frame_of, models_of_paths
+from kingyo.runs.learning import Allowance
+from kingyo.runs.model_kind import check_items, layers_kind, require_answers
+from kingyo.runs.prompts import reads_like
+from kingyo.runs.run import Run
+from kingyo.runs.settings import deciding_measures
+from kingyo.runs.spaces import first_merge
+from kingyo.search.evolution import Search
+from kingyo.search.evolution.screens import Screen
+from kingyo.search.space import probes
+from kingyo.search.strategies import STRATEGIES
+from kingyo.stats import Groups, mean_name, size_of, wilson
+from kingyo.tasks import require_measures, require_teaching
+from kingyo.tasks.graders.texts import has_japanese_words
+
+_WIDTHS = {"float64": 3, "float32": 2, "float16": 1, "bfloat16": 1}
+
+
+def check(run: Run) -> None:
+    """Check models, data and settings without reading weights.
+
+    Raises:
+        KingyoError: one of them is invalid.
+    """
+    config, sources, kind = run.config, run.open_sources(), run.kind
+    check_frame(run)
+    if run.settings.paths is not None:
+        remedy = "Write space: parameters, or name models of another kind."
+        require_ability(f"space: {config.space}", PassesLayers, kind, remedy)
+        check_paths(run)
+    task = run.task
+    require_answers(task, kind)
+    require_measures(task, deciding_measures(config))
+    if config.controls.trained:
+        require_teaching(task)
+    for search in run.all_searches:
+        _check_budget(search, run)
+    _check_room_for_lessons(run)
+    for space in (search.space for search in run.all_searches):
+        for genome in probes(space.axes):
+            plan(space.decode(genome), sources)
+    for recipe in run.baselines.values():
+        _check_baseline(plan(recipe, sources), run)
+    if config.merge.dtype is None:
+        _check_dtypes(run)
+
+
+def check_prompts(run: Run) -> None:
+    check_items(run.task, run.kind, reads_like(run))
+
+
+def fits_into(planned: Plan, model: Checkpoint) -> bool:
+    """Return whether a model can be filled with a merge: same tensors, same tokenizer."""
+    shapes = {job.name: job.shape for job in planned.jobs}
+    return planned.tokenizer_files is None and all(
+        shapes.get(name) == info.shape for name, info in model.tensors.items()
+    )
+
+
+def _check_baseline(baseline: Plan, run: Run) -> None:
+    shapes = {job.name: job.shape for job in run.plan.jobs}
+    for job in baseline.jobs if run.settings.paths is None else ():
+        if shapes.get(job.name) != job.shape:
+            expected = f"the shape that candidates have: {list(shapes.get(job.name, ()))}"
+            received = str(list(job.shape))
+            remedy = "Name the models' common ancestor as base:, or write merge.resize: base."
+            raise KingyoError(f"{baseline.recipe.references[0]}: {job.name}", expected, received, remedy)
+
+
+def _check_budget(search: Search, run: Run) -> None:
+    """Refuse a search whose budget allows no candidate; controls have the budget of other searches."""
+    n_items = Screen(search.screen, search.seed).most_items(len(run.items["fit"]))
+    limit = None if search.like else search.limits.item_evaluations
+    if limit is not None and limit < n_items:
+        fewer = (
+            "." if search.objectives.by_set else ", or score candidates on fewer items: search.screen.items."
+        )
+        expected = f"at least {n_items}, the items that one candidate is scored on; better {100 * n_items}"
+        received = f"{limit} for the search '{search.name}'"
+        raise KingyoError("budget.item_evaluations", expected, received, f"Give a larger budget{fewer}")
+
+
+def _check_room_for_lessons(run: Run) -> None:
+    """Refuse to demand learned weights of a budget without room for a lesson."""
+    allowance = Allowance.of(run.searches[0], len(run.items["fit"]))
+    if run.config.learn and not allowance.is_enough:
+        least, items = allowance.least_budget, allowance.most_items
+        expected = (
+            f"a budget with room for a lesson: at least {least:,} item evaluations, or "
+            f"{math.ceil(least / items):,} candidates of {counted(items, 'item')}"
+        )
+        remedy = "Give a larger budget, or delete `learn: true`."
+        raise KingyoError("learn: true", expected, f"{allowance.budget:,} item evaluations", remedy)
+
+
+def check_paths(run: Run) -> None:
+    """Check that paths through layers of the sources can be exported, and that tokens are equal.
+
+    Tokens may differ if the models need a frame, which gives the vocabulary.
+    """
+    merge = None if run.config.space == "dataflow" else first_merge(run)
+    _check_path_frame(run)
+    plan(dataflow_space(run, merge).probe(), run.open_sources())
+    if not isinstance(run.kind, HasLanguagePart):
+        check_tokens({model.reference: model.path for model in models_of_paths(run).values()})
+
+
+def _check_path_frame(run: Run) -> None:
+    """Check that the frame is not a model of another kind, such as a language model beside ones that see."""
+    frame = frame_of(run)
+    if layers_kind(frame, run.kind) is not run.kind:
+        expected = f"a source of kind {run.kind.name}, which gives everything but the layers"
+        remedy = "Name another source as dataflow.frame, or add one to sources."
+        raise KingyoError("dataflow.frame", expected, frame.reference, remedy)
+
+
+def check_frame(run: Run, argument: str = "merge.frame") -> None:
+    """Refuse a language model as the frame of merges if other models see; an error names the argument."""
+    named = run.config.merge.frame
+    if named is not None and layers_kind(run.models.skeleton, run.kind) is not run.kind:
+        expected = f"a model of kind {run.kind.name}, which gives everything that is not merged"
+        remedy = "Name a model that sees, or remove the key."
+        raise KingyoError(argument, expected, f"'{named}', a language model", remedy)
+
+
+def _check_dtypes(run: Run) -> None:
+    """Check that the live model can hold the weights of all parents without rounding."""
+    like = run.models.skeleton if run.settings.paths is None else frame_of(run)
+    for name, checkpoint in run.models.sources.items():
+        for info in checkpoint.tensors.values():
+            live = like.tensors.get(_name_in(like, checkpoint, info.name))
+            if live is not None and info.is_floating and not _holds(live.dtype, info.stored_dtype):
+                expected = f"weights that fit into {live.dtype}, as {like.reference} has them"
+                remedy = "Set the dtype of all candidates with merge.dtype, such as float32."
+                raise KingyoError(f"sources.{name}: {info.name}", expected, info.stored_dtype, remedy)
+
+
+def _name_in(like: Checkpoint, model: Checkpoint, name: str) -> str:
+    """Return the name that a tensor of a model's layers has in ``like``, whose prefix may differ."""
+    main, own = like.layout.main, model.layout.main
+    if main is None or own is None or not name.startswith(f"{own.prefix}."):
+        return name
+    return f"{main.prefix}{name.removeprefix(own.prefix)}"
+
+
+def _holds(live: str, stored: str) -> bool:
+    return live == stored or _WIDTHS.get(live, 0) > _WIDTHS.get(stored, 0)
+
+
+FEW_ITEMS = 30
+"""Number of validation or test items below which a run gets a note."""
+
+
+def notes(run: Run, identity: Mapping[str, object] | None = None) -> tuple[str, ...]:
+    if identity is None:
+        models = run.models.by_reference
+        identity = {reference: deciding_files(model) for reference, model in models.items()}
+    return (
+        *run.plan.warnings,
+        *(note.removesuffix(".") for model in run.models.by_reference.values() for note in model.notes),
+        *run.data.notes,
+        *_few_items(run),
+        *_same_sources(run, identity),
+        *_no_bred_paths(run),
+        *_unused_objectives(run),
+        *_rouge_of_characters(run),
+    )
+
+
+def _few_items(run: Run) -> Iterator[str]:
+    sizes = {
+        split: size_of(len(items), Groups.of(item.group for item in items))
+        for split, items in run.items.items()
+        if split != "fit"
+    }
+    small = {split: size for split, size in sizes.items() if (size.n_groups or size.n) < FEW_ITEMS}
+    if small:
+        fewest = min(size.n_groups or size.n for size in small.values())
+        interval = wilson(fewest // 2, fewest)
+        parts = " and ".join(f"{size.items} of {split}" for split, size in small.items())
+        yield (
+            f"with {parts}, models are hard to tell apart: {fewest // 2} of {fewest} right has a 95% "
+            f"interval of {100 * interval.low:.0f} to {percent(interval.high, '.0f')}. Add rows if you can"
+        )
+
+
+def _same_sources(run: Run, identity: Mapping[str, object]) -> Iterator[str]:
+    models, bases = run.models, set[str]()
+    if models.base is not None and run.plan.method.needs_base:
+        base = identity[models.base.reference]
+        bases = {name for name, reference in models.references.items() if identity[reference] == base}
+    for name in sorted(bases):
+        yield f"source {name} is the base itself, which adds nothing to a merge. Delete it"
+    names_by_model: dict[object, list[str]] = {}
+    for name, reference in models.references.items():
+        names_by_model.setdefault(identity[reference], []).append(name)
+    for names in names_by_model.values():
+        if len(names) > 1 and not bases.intersection(names):
+            yield f"sources {' and '.join(names)} are the same model. Delete all but one of them"
+
+
+def _no_bred_paths(run: Run) -> Iterator[str]:
+    for search in run.all_searches:
+        given, limit = search.given, search.limits.candidates
+        if given and limit is not None and limit <= given:
+            yield (
+                f"the path search has {limit} of the budget's candidates, and begins with "
+                f"{counted(given, 'given point')}: none is bred. "
+                "Raise budget.candidates, or see dataflow.seeds and dataflow.known"
+            )
+
+
+def _unused_objectives(run: Run) -> Iterator[str]:
+    objectives, strategy = (
+        run.all_searches[0].objectives,
+        str(run.all_searches[0].description.get("strategy")),
+    )
+    handles = getattr(STRATEGIES.get(strategy, run.folder), "handles_objectives", True)
+    if objectives.names and not handles:
+        mean = mean_name(objectives.tasks.values())
+        yield (
+            f"{strategy} maximises the {mean} of the tasks, and the front is a by-product. "
+            "Use search.preset: pareto to search for the objectives"
+        )
+
+
+def _rouge_of_characters(run: Run) -> Iterator[str]:
+    named = [name for spec in run.config.specs.values() for name, _ in spec.graders]
+    if "rouge-l" in named and not has_japanese_words():
+        yield (
+            "rouge-l compares Japanese answers character by character: fugashi and unidic-lite are not "
+            f"installed. `{install_command('japanese')}` adds them"
+        )

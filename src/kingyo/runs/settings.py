@@ -1,0 +1,258 @@
+"""Resolve run.yaml and presets to the settings of each search: strategy, methods, screen, budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kingyo.core.io.schema import parse_settings
+from kingyo.errors import KingyoError
+from kingyo.runs.config import (
+    SPACE_OBJECTIVES,
+    Budget,
+    DataflowConfig,
+    MergeConfig,
+    Range,
+    RunConfig,
+    SearchConfig,
+    Space,
+)
+from kingyo.search.evolution.screens import ScreenSettings
+from kingyo.search.space import Bounds, SourceValues
+from kingyo.search.strategies import STRATEGIES, learns_from_items
+from kingyo.search.strategies.presets import DEFAULT_PRESETS, FULL_SET, Preset, preset
+from kingyo.tasks import measure_name
+
+TARGET_CANDIDATES = 100
+"""Candidates that a budget in item evaluations should buy, if the preset can score them on fewer items."""
+MAX_TASKS = 3
+"""Number of tasks up to which a preset may reduce the items of a candidate."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSettings:
+    """The settings of one search."""
+
+    preset: Preset
+    space: Space
+    strategy: str
+    settings: Mapping[str, object]
+    methods: tuple[str, ...]
+    groups: str
+    values: Mapping[str, float | bool | Bounds]
+    own: Mapping[str, SourceValues]
+    screen: ScreenSettings
+    budget: Budget
+    warm_start: bool
+    is_asynchronous: bool
+    timeout: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """The settings of all searches of a run."""
+
+    first: SearchSettings
+    then: SearchSettings | None = None
+    controls: SearchSettings
+    paths: DataflowConfig | None = None
+
+
+def settings_of(config: RunConfig) -> RunSettings:
+    controls = _search_settings(config, config.search, config.search.preset, config.budget)
+    if config.space == "parameters":
+        return RunSettings(first=controls, controls=controls)
+    if config.space == "dataflow" or config.hybrid.joint:
+        return RunSettings(first=controls, controls=controls, paths=_paths(config, controls.preset))
+    first_budget, rest = (_budget_share(config, is_rest=is_rest) for is_rest in (False, True))
+    preset_name = config.hybrid.search.preset or controls.preset.path_preset
+    then = _search_settings(config, config.hybrid.search, preset_name, rest, is_next=True)
+    return RunSettings(
+        first=_search_settings(config, config.search, config.search.preset, first_budget),
+        then=then,
+        controls=controls,
+        paths=_paths(config, then.preset),
+    )
+
+
+def _paths(config: RunConfig, defaults: Preset) -> DataflowConfig:
+    keys = config.dataflow.model_dump(exclude_unset=True)
+    return DataflowConfig.model_validate({**defaults.paths, **keys})
+
+
+def _search_settings(
+    config: RunConfig, search: SearchConfig, preset_name: str | None, budget: Budget, *, is_next: bool = False
+) -> SearchSettings:
+    """Resolve one search. ``is_next``: it searches paths after a weight search."""
+    space: Space = "dataflow" if is_next else config.space
+    needs_all_items = bool(deciding_measures(config) or config.answer_objectives)
+    chosen = preset(preset_name or (FULL_SET if needs_all_items else DEFAULT_PRESETS[space]))
+    merge = MergeConfig(dtype=config.merge.dtype) if is_next else config.merge
+    if preset_name is not None:
+        require_preset(config, space, chosen, search, merge)
+    default = chosen.merge
+    strategy = search.strategy or chosen.strategy
+    is_of_preset = strategy == chosen.strategy
+    settings = {**(chosen.settings if is_of_preset else {}), **search.settings}
+    if needs_all_items:
+        require_full_sets(search, strategy, settings)
+    screen: Mapping[str, object] = {}
+    if is_of_preset and not needs_all_items:
+        screen = _preset_screen(chosen, search, budget, len(config.specs))
+    return SearchSettings(
+        preset=chosen,
+        space=space,
+        strategy=strategy,
+        settings=settings,
+        methods=merge.methods or (default.method if default else "task_arithmetic",),
+        groups=merge.groups or (default.groups if default else "one"),
+        values=_values(merge, chosen),
+        own=_values_of_sources(config, merge, chosen),
+        screen=_screen(search, screen),
+        budget=budget,
+        warm_start=search.warm_start,
+        is_asynchronous=search.mode == "asynchronous",
+        timeout=search.timeout,
+    )
+
+
+def _values(merge: MergeConfig, chosen: Preset) -> dict[str, float | bool | Bounds]:
+    values: dict[str, float | bool | Bounds] = {}
+    default = chosen.merge
+    if default is not None and merge.methods in ((), (default.method,)):
+        values |= {name: Bounds(low=low, high=high) for name, (low, high) in default.bounds.items()}
+    return values | {name: _value(value) for name, value in merge.parameters.items()}
+
+
+def _values_of_sources(config: RunConfig, merge: MergeConfig, chosen: Preset) -> dict[str, SourceValues]:
+    """Return what differs for single sources: what run.yaml says, else the preset's strength of LoRAs."""
+    default = chosen.merge
+    own: dict[str, SourceValues] = {}
+    if default is not None and default.lora is not None and merge.methods in ((), (default.method,)):
+        low, high, start = default.lora
+        strength = SourceValues(groups="one", values={"weight": Bounds(low=low, high=high, start=start)})
+        loras = [name for name, model in config.sources.items() if model.startswith(f"{config.base}+")]
+        own = dict.fromkeys(loras, strength)
+    for name, given in merge.sources.items():
+        before = own.get(name, SourceValues())
+        values = {**before.values, **{key: _value(value) for key, value in given.parameters.items()}}
+        own[name] = SourceValues(groups=given.groups or before.groups, values=values)
+    return own
+
+
+def _budget_share(config: RunConfig, *, is_rest: bool) -> Budget:
+    """Return the first search's share of the budget, or the rest; both together are the budget."""
+    shares = dict[str, float]()
+    for name, total in config.budget.model_dump(exclude_none=True).items():
+        first = config.hybrid.share * total
+        if name != "minutes":
+            require_two(name, total)
+            first = min(max(1, round(first)), total - 1)
+        shares[name] = total - first if is_rest else first
+    return Budget.model_validate(shares)
+
+
+def items_per_candidate(budget: int, fewest: int, most: int) -> int:
+    """Return the items per candidate with which a budget in item evaluations buys about 100 candidates."""
+    return min(most, max(fewest, budget // TARGET_CANDIDATES))
+
+
+def _preset_screen(
+    chosen: Preset, search: SearchConfig, budget: Budget, n_tasks: int
+) -> Mapping[str, object]:
+    """Return the preset's screen, with fewer items if a small budget sets only ``item_evaluations``.
+
+    A rule that drops candidates, or many tasks, need the full number.
+    """
+    fewest, most = chosen.fewest_items, chosen.screen.get("items")
+    has_rule = search.screen.get("rule", "none") != "none"
+    if (
+        budget.item_evaluations is None
+        or budget.candidates is not None
+        or budget.minutes is not None
+        or has_rule
+        or n_tasks > MAX_TASKS
+        or fewest is None
+        or not isinstance(most, int)
+    ):
+        return chosen.screen
+    return {**chosen.screen, "items": items_per_candidate(budget.item_evaluations, fewest, most)}
+
+
+def _screen(search: SearchConfig, defaults: Mapping[str, object]) -> ScreenSettings:
+    screen = parse_settings(ScreenSettings, {**defaults, **search.screen}, "search.screen")
+    if search.mode == "asynchronous" and screen.rule != "none":
+        expected = "none beside search.mode: asynchronous, which has no generation to compare within"
+        remedy = "Write `rule: none`, or delete search.mode."
+        raise KingyoError("search.screen.rule", expected, screen.rule, remedy)
+    return screen
+
+
+def deciding_measures(config: RunConfig) -> dict[str, str]:
+    """Return the set measure of each task that has one, by the name of the task in items."""
+    is_one = len(config.specs) == 1
+    measures = {"" if is_one else name: measure_name(spec) for name, spec in config.specs.items()}
+    return {name: measure for name, measure in measures.items() if measure is not None}
+
+
+def _value(value: Range | bool | float) -> float | bool | Bounds:
+    if isinstance(value, Range):
+        start = tuple(value.start) if isinstance(value.start, list) else value.start
+        return Bounds(low=value.low, high=value.high, start=start)
+    return value
+
+
+def require_preset(
+    config: RunConfig, space: Space, chosen: Preset, search: SearchConfig, merge: MergeConfig
+) -> None:
+    """Refuse settings that contradict a named preset."""
+    _require_space(space, chosen)
+    methods = ", ".join(merge.methods) or None
+    _require_agreement("merge.method", methods, chosen.merge and chosen.merge.method, chosen.name)
+    _require_agreement("search.strategy", search.strategy, chosen.strategy, chosen.name)
+    _require_objectives(config, space, chosen)
+
+
+def require_two(name: str, total: int) -> None:
+    if total < 2:
+        expected = "at least 2 beside space: hybrid, for a weight search and a path search"
+        remedy = "Raise it, or write hybrid.joint: true, which is one search."
+        raise KingyoError(f"budget.{name}", expected, str(total), remedy)
+
+
+def _require_space(space: Space, chosen: Preset) -> None:
+    if chosen.space is not None and space != chosen.space:
+        remedy = f"Write space: {chosen.space}, or delete search.preset."
+        raise KingyoError("space", f"{chosen.space}, which the preset {chosen.name} searches", space, remedy)
+
+
+def require_full_sets(search: SearchConfig, strategy: str, settings: Mapping[str, object]) -> None:
+    """Refuse strategies that read item scores, and screens, beside a set measure."""
+    if STRATEGIES.is_registered(strategy) and learns_from_items(strategy, settings):
+        raise KingyoError(
+            "search.strategy" if search.strategy else "search.preset",
+            "one that needs one number per candidate, beside `measure` or objectives of answers",
+            f"{strategy}, which learns from scores of individual items",
+            f"Delete it to search with {preset(FULL_SET).strategy}, or name another, such as ga.",
+        )
+    screen = {key: value for key, value in search.screen.items() if value not in (None, "none")}
+    if screen:
+        expected = "none beside `measure` or objectives of answers, which need all items of fit"
+        received = ", ".join(f"{key}: {value}" for key, value in screen.items())
+        remedy = "Delete search.screen, or the `measure` or objective."
+        raise KingyoError("search.screen", expected, received, remedy)
+
+
+def _require_agreement(key: str, value: str | None, required: str | None, preset_name: str) -> None:
+    if value is not None and required is not None and value != required:
+        expected = f"'{required}', which belongs to the preset {preset_name}"
+        remedy = f"Delete {key} (and its parameters or settings), or delete search.preset."
+        raise KingyoError(key, expected, f"'{value}'", remedy)
+
+
+def _require_objectives(config: RunConfig, space: Space, chosen: Preset) -> None:
+    if chosen.needs_objectives and not config.objectives:
+        expected = f"two or more beside the preset {chosen.name}: " + ", ".join(
+            ("names of tasks", *SPACE_OBJECTIVES[space])
+        )
+        raise KingyoError("objectives", expected, "none", "Name the objectives, or choose another preset.")

@@ -1,0 +1,1 @@
+"""Spaces of recipes, strategies that search them, and the loop that scores candidates."""

@@ -1,0 +1,284 @@
+"""Pick the winner of a search: score its finalists on validation, and combine fit and validation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from kingyo.core.io.units import counted
+from kingyo.core.types import Axis, Evaluation, Genome, PredictingStrategy, Split
+from kingyo.errors import KingyoError
+from kingyo.search.evolution.ask_tell import call_strategy
+from kingyo.search.evolution.objectives import read_front
+from kingyo.search.evolution.race import ValidationRace
+from kingyo.search.evolution.scorer import Scorer
+from kingyo.search.evolution.search_log import SearchLog
+from kingyo.search.evolution.trial_evaluation import TrialEvaluator
+from kingyo.search.evolution.trial_recipes import read_recipe
+from kingyo.search.evolution.types import Event, Search
+from kingyo.search.strategies.pareto import knee
+from kingyo.stats import ROUNDING
+from kingyo.store import Fact, RunStore, StoredTrial
+
+Scored = Sequence[tuple[StoredTrial, Evaluation]]
+"""Finalists that were scored on all of validation, by rank, with their evaluations there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finalist:
+    """A finalist that was scored on all of validation, and the numbers that decided."""
+
+    trial: int
+    fit: float
+    validation: float
+    together: float
+
+
+def read_finalists(store: RunStore, search: str) -> tuple[Finalist, ...]:
+    """Return the finalists that a winner was picked from, by rank; none for several objectives."""
+    return store.fact(finalists_fact(search))
+
+
+def finalists_fact(search: str) -> Fact[tuple[Finalist, ...]]:
+    return Fact(f"finalists of {search}", tuple[Finalist, ...], ())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picker:
+    """Scores finalists on validation, and stores the winner."""
+
+    store: RunStore
+    evaluator: TrialEvaluator
+    finalists: int
+    notify: Callable[[Event], None]
+
+    def pick(self, log: SearchLog) -> StoredTrial | None:
+        """Return the winner of a search that has ended, and store it.
+
+        It is the best on fit and validation together of the finalists that were scored on all of validation;
+        on validation alone if weights were learned from answers to fit.
+        If the search keeps a point, that point wins unless the best other finalist is clearly ahead, see
+        ``Search.keep``. With several objectives, the knee of the front's points on validation wins.
+
+        Returns:
+            The winner, or the one that is stored. None for a control without success, which should not end
+            the run.
+
+        Raises:
+            KingyoError: no trial of a main search succeeded, or no finalist could be scored.
+        """
+        search, ranking = log.search, Ranking(log)
+        stored = self.store.winner(search.name)
+        if stored is not None:
+            return stored
+        finalists = self._finalists(ranking)
+        scorer = Scorer(search.objectives, self.store.items()["validation"])
+        race = ValidationRace(store=self.store, evaluator=self.evaluator, scorer=scorer, notify=self.notify)
+        kept = [trial for trial in finalists if trial.asked.genome in search.keep]
+        scored = race.run(search.name, finalists, search.seed, keep=kept)
+        if not scored and search.like:
+            return None
+        if not scored:
+            raise _without_success(self.store, search.name, "validation")
+        winner = _kept(search, scorer, self._best(ranking, scorer, scored), scored)
+        self.store.set_winner(search.name, winner.id)
+        return winner
+
+    def _best(self, ranking: Ranking, scorer: Scorer, scored: Scored) -> StoredTrial:
+        """Return the best finalist; ties within rounding go to the better rank.
+
+        The score is the weighted mean of the expected score on fit and the score on validation. The weights
+        are the numbers of items: on fit, the smallest of any finalist. If set measures count, or candidates
+        or lessons learn from fit, only validation counts, because scores on fit are biased.
+        """
+        search, trials = ranking.search, [trial for trial, _ in scored]
+        means = [scorer.observed_means(evaluation) for _, evaluation in scored]
+        if search.objectives.names:
+            rows = zip(means, scored, strict=True)
+            values = [
+                search.objectives.values(own, trial, scorer.answers(evaluation.scores))
+                for own, (trial, evaluation) in rows
+            ]
+            return trials[knee(values)]
+        n_fit = min(len(self.store.scores_of(trial.id, "fit")) for trial in trials)
+        learns_fit = search.learns_fit or bool(self.store.lessons(search.name))
+        ignores_fit = learns_fit or search.objectives.by_set
+        share = 0.0 if ignores_fit else n_fit / (n_fit + len(scorer.task_of))
+        finalists = tuple(
+            Finalist(
+                trial=trial.asked.number,
+                fit=fit,
+                validation=(value := search.objectives.value(own)),
+                together=share * fit + (1 - share) * value,
+            )
+            for trial, fit, own in zip(trials, ranking.expected(trials), means, strict=True)
+        )
+        self.store.set_fact(finalists_fact(search.name), finalists)
+        best = max(finalist.together for finalist in finalists)
+        pairs = zip(trials, finalists, strict=True)
+        return next(trial for trial, finalist in pairs if finalist.together >= best - ROUNDING)
+
+    def _finalists(self, ranking: Ranking) -> list[StoredTrial]:
+        trials, search = ranking.ranked(), ranking.search
+        if not trials and not search.like:
+            raise _without_success(self.store, search.name, "fit")
+        seen = [row.trial for row in self.store.summaries("validation") if row.search == search.name]
+        if search.objectives.names:
+            chosen = [point.trial for point in read_front(self.store, search.name).spread(self.finalists)]
+        else:
+            genomes = [trial.asked.genome for trial in trials]
+            n = len(trials) if search.learns_fit else self.finalists  # fit cannot rank these
+            picked = spread_out(genomes, search.space.axes, n)
+            kept = [index for index, genome in enumerate(genomes) if genome in search.keep]
+            if self.store.lessons(search.name):  # scores on fit prefer what was learned from fit
+                tied = (index for index, genome in enumerate(genomes) if _is_tied(genome, search.space.axes))
+                kept += islice(tied, 1)
+            again = [index for index, trial in enumerate(trials) if trial.id in set(seen)]
+            chosen = [trials[i] for i in sorted({*picked, *kept, *again})]
+        known = {trial.id for trial in chosen}
+        return [*chosen, *(self.store.trial(trial) for trial in seen if trial not in known)]
+
+
+def _is_tied(genome: Genome, axes: Sequence[Axis]) -> bool:
+    """Return whether all genes of a family are equal, such as all weights of a source."""
+    values: dict[str, set[object]] = {}
+    for axis, gene in zip(axes, genome, strict=True):
+        values.setdefault(axis.family or axis.name, set()).add(gene)
+    return all(len(each) == 1 for each in values.values())
+
+
+def _kept(search: Search, scorer: Scorer, winner: StoredTrial, scored: Scored) -> StoredTrial:
+    """Return the point that the search keeps, unless the winner is clearly ahead of it."""
+    kept = next((trial for trial, _ in scored if trial.asked.genome in search.keep), winner)
+    if search.objectives.names or kept is winner:
+        return winner
+    evaluations = {trial.id: evaluation for trial, evaluation in scored}
+    return winner if scorer.is_ahead(evaluations[winner.id], evaluations[kept.id]) else kept
+
+
+def _without_success(store: RunStore, search: str, split: Split) -> KingyoError:
+    reasons = [row.failure for row in store.summaries(split) if row.search == search and row.failure]
+    failures = f"{counted(len(reasons), 'failure')}, the last: {reasons[-1]}" if reasons else "no trials"
+    return KingyoError(
+        f"search '{search}'",
+        expected=f"at least one trial that succeeds on {split}",
+        received=failures,
+        remedy="Fix the cause, or give a larger budget, and start a new run.",
+    )
+
+
+MAX_RANKED = 200  # trials that are compared jointly
+EQUAL = 0.25  # of a fit item: smaller differences count as none
+
+
+class Ranking:
+    """Ranks trials by the scores in a search log."""
+
+    def __init__(self, log: SearchLog) -> None:
+        self.search, self._log, self._store = log.search, log, log.store
+        self._tolerance = ROUNDING if log.search.objectives.by_set else EQUAL / len(log.items)
+
+    def ranked(self) -> list[StoredTrial]:
+        """Return the successful trials of different recipes by expected fit score, best first.
+
+        Ties go to the older trial; candidates that learn from fit are all ties. The first is the simplest of
+        the trials that are less than a quarter of an item behind the best, because fit cannot distinguish
+        them: the one-standard-error rule (Breiman et al. 1984), with the resolution of fit instead of the
+        error.
+        """
+        values = self._values()
+        distinct: dict[str, StoredTrial] = {}
+        for trial in self._store.trials(self.search.name):
+            if values.get(trial.id) is not None:
+                distinct.setdefault(trial.recipe_hash, trial)
+        if self.search.learns_fit:
+            return [*distinct.values()]
+        trials = sorted(distinct.values(), key=lambda trial: (-(values[trial.id] or 0.0), trial.id))
+        scores = self._predicted(trials)
+        if scores is None:
+            trials = trials[:MAX_RANKED]
+            scores = self._estimated(trials)
+        pairs = zip(trials, scores, strict=True)
+        return self._simplest_first(sorted(pairs, key=lambda pair: (-pair[1], pair[0].id)))
+
+    def expected(self, trials: Sequence[StoredTrial]) -> list[float]:
+        """Return the expected fit score of each trial; give at least one, all successful.
+
+        These are the strategy's predictions, which use neighbouring points, or else estimates of the Rasch
+        model, so that luck on few items does not make a winner. Scores less than a quarter of an item behind
+        the best of these trials are set equal to it. If set measures count, the measured values are returned.
+        """
+        scores = self._predicted(trials)
+        if scores is None:
+            scores = self._estimated(trials)
+        best = max(scores)
+        return [best if score >= best - self._tolerance else score for score in scores]
+
+    def _predicted(self, trials: Sequence[StoredTrial]) -> list[float] | None:
+        strategy = self.search.strategy
+        if not isinstance(strategy, PredictingStrategy) or self.search.objectives.by_set:
+            return None
+        genomes = [trial.asked.genome for trial in trials]
+
+        def predict() -> list[float] | None:
+            scores = strategy.predict(genomes)
+            n = len(genomes) if scores is None else len(scores)
+            assert n == len(genomes), f"{n} predictions for {len(genomes)} points"
+            return scores
+
+        return call_strategy(self.search, "predict", predict)
+
+    def _estimated(self, trials: Sequence[StoredTrial]) -> list[float]:
+        objectives = self.search.objectives
+        if objectives.by_set:
+            values = self._values()
+            return [values[trial.id] or 0.0 for trial in trials]
+        numbers = [trial.asked.number for trial in trials]
+        means = self._log.scorer.estimated_means(self._log.responses, numbers)
+        return [objectives.value(own) for own in means]
+
+    def _values(self) -> dict[int, float | None]:
+        return {trial: outcome.value for trial, outcome in self._store.outcomes(self.search.name).items()}
+
+    def _simplest_first(self, ranked: list[tuple[StoredTrial, float]]) -> list[StoredTrial]:
+        trials, simplicity = [trial for trial, _ in ranked], self.search.simplicity
+        if simplicity is None or not ranked:
+            return trials
+        least = ranked[0][1] - self._tolerance
+        recipes = [read_recipe(trial) for trial, score in ranked if score >= least]
+        first = max(range(len(recipes)), key=lambda index: (simplicity(recipes[index]), -index))
+        return [trials[first], *trials[:first], *trials[first + 1 :]]
+
+
+APART = 0.1  # of an axis' range: genomes that are closer on every axis are neighbours
+
+
+def spread_out(genomes: Sequence[Genome], axes: Sequence[Axis], n: int) -> list[int]:
+    """Pick the first of each neighbourhood, in order, and fill up with the best of the rest.
+
+    A search ends near its believed optimum, so its best trials are neighbours, and validation of neighbours
+    could not contradict fit.
+
+    Returns:
+        The positions of at most n genomes, in rising order. Two of them differ by a tenth of the range of
+        some axis, or in a category, unless fewer than n do so.
+    """
+    picked: list[int] = []
+    for index, genome in enumerate(genomes):
+        if len(picked) == n:
+            break
+        if all(_is_apart(genome, genomes[other], axes) for other in picked):
+            picked.append(index)
+    taken = set(picked)
+    others = [index for index in range(len(genomes)) if index not in taken]
+    return sorted([*picked, *others[: n - len(picked)]])
+
+
+def _is_apart(one: Genome, other: Genome, axes: Sequence[Axis]) -> bool:
+    return any(
+        one[k] != other[k]
+        if axis.kind in ("binary", "categorical")
+        else abs(one[k] - other[k]) >= APART * (axis.high - axis.low) > 0
+        for k, axis in enumerate(axes)
+    )

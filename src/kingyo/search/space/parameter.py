@@ -1,0 +1,282 @@
+"""Parameter space: one gene per searched parameter, source and group of tensors.
+
+Recipes are readable by mergekit if it has the method; values per group become ``filter`` entries.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from kingyo.core.io.units import counted
+from kingyo.core.types import Axis, Genome
+from kingyo.errors import KingyoError
+from kingyo.merging.checkpoints.layout import Layout
+from kingyo.merging.methods import MergeMethod, Parameter
+from kingyo.merging.recipe import Recipe, Source, Value
+from kingyo.search.space.protocol import SourceSpace
+from kingyo.search.space.source_values import Bounds, ParameterValues, SourceValues, ValuesBySource
+
+AVERAGES = ("linear", "task_arithmetic", "singular_bands")
+GAINS = ("top", "middle", "rest")
+"""Parameters of singular_bands; if all are 1, it equals task_arithmetic."""
+FACTORS = ("density", "lambda", *GAINS)
+"""Parameters that have no effect if they are 1."""
+TRIMMING = ("ties", "dare_ties", "dare_linear")
+"""Methods that reproduce a source of weight 1 at density 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParameterSpace(SourceSpace):
+    """All merges of some sources by one method at one granularity.
+
+    Attributes:
+        method: the merge method.
+        method_name: its name in recipes: a registered name, or ``path/to/file.py:Name``.
+        sources: name -> model reference, in the order of merging.
+        base: model reference of the common ancestor, or None.
+        layout: groups of tensors of the models.
+        groups: granularity, as in ``Layout.groups``.
+        values: parameter -> fixed value or bounds. Other parameters are searched in the range that the method
+            declares, or keep their defaults if it declares none.
+        own: source -> its own groups and values, instead of those of all sources.
+        dtype: dtype of the merged weights; None keeps the models' own.
+        seed: seed of random methods, the same for all genomes.
+        is_part: whether the space is part of a larger one and may have no axes.
+    """
+
+    method: MergeMethod
+    method_name: str
+    sources: Mapping[str, str]
+    base: str | None
+    layout: Layout
+    groups: str = "one"
+    values: ParameterValues = field(default_factory=dict[str, "float | bool | Bounds"])
+    own: Mapping[str, SourceValues] = field(default_factory=dict[str, SourceValues])
+    dtype: str | None = None
+    seed: int = 0
+    is_part: bool = False
+
+    def __post_init__(self) -> None:
+        self._by_source.check(self.method, self.sources)
+        if not self.axes and not self.is_part:
+            numbers = [each.name for each in self.method.params if each.kind != "bool" and not each.inert]
+            raise KingyoError(
+                "merge.parameters",
+                expected="at least one range",
+                received="fixed values only",
+                remedy=f"Give one of {', '.join(numbers)} a range: {{from: 0, to: 1}}."
+                if numbers
+                else f"Use another method; {self.method.name} has no parameter to search.",
+            )
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """One axis per searched parameter, source and group, named ``weight/ja/block.3``.
+
+        Axes of log-scale parameters are in powers of ten, named ``log10 t/block.3``.
+        """
+        return self._axes
+
+    @cached_property
+    def _axes(self) -> tuple[Axis, ...]:
+        return tuple(axis for parameter in self.method.params for axis in self.axes_of(parameter))
+
+    def axes_of(self, parameter: Parameter) -> tuple[Axis, ...]:
+        return tuple(
+            axis for owner in self._owners(parameter) for axis in self._axes_of_owner(parameter, owner)
+        )
+
+    def _axes_of_owner(self, parameter: Parameter, owner: str | None) -> tuple[Axis, ...]:
+        bounds = self._by_source.bounds(parameter, owner)
+        if bounds is None:
+            return ()
+        scale = math.log10 if parameter.search_scale == "log" else float
+        places = self._places[self._by_source.groups_of(owner)]
+        is_weight = parameter.name == "weight" and parameter.per_source  # at 0 the source is left out
+        neutral = 0.0 if is_weight and bounds.low <= 0.0 < bounds.high else None
+        return tuple(
+            Axis(
+                name=_axis_name(parameter, owner, group),
+                low=scale(bounds.low),
+                high=scale(bounds.high),
+                kind="int" if parameter.kind == "int" else "float",
+                start=None if start is None else scale(start),
+                place=place,
+                family=_axis_name(parameter, owner, None),
+                neutral=neutral,
+            )
+            for (group, place), start in zip(
+                places.items(), _starts(bounds, parameter, owner, tuple(places)), strict=True
+            )
+        )
+
+    @cached_property
+    def _by_source(self) -> ValuesBySource:
+        return ValuesBySource(groups=self.groups, shared=self.values, own=self.own)
+
+    @cached_property
+    def _places(self) -> Mapping[str, Mapping[str, float | None]]:
+        """Granularity -> group -> position."""
+        used = {self.groups, *map(self._by_source.groups_of, self.sources)}
+        return {groups: group_positions(self.layout, groups) for groups in used}
+
+    def _owners(self, parameter: Parameter) -> tuple[str | None, ...]:
+        return tuple(self.sources) if parameter.per_source else (None,)
+
+    @property
+    def searched(self) -> dict[str, Bounds]:
+        """Parameter -> bounds, of the parameters that have axes; those of the first source that has any."""
+        ranges = [
+            (parameter.name, self._by_source.bounds(parameter, owner))
+            for parameter in self.method.params
+            for owner in reversed(self._owners(parameter))
+        ]
+        return {name: bounds for name, bounds in ranges if bounds is not None}
+
+    def fixed(self, parameter: Parameter, source: str) -> float:
+        """Return the fixed value of a parameter for a source, or 0."""
+        values = (self._by_source.fixed(parameter, owner) for owner in (source, None))
+        return float(next((value for value in values if value is not None), 0.0))
+
+    def decode(self, genome: Genome) -> Recipe:
+        genes = {axis.name: gene for axis, gene in zip(self.axes, genome, strict=True)}
+        return Recipe(
+            merge_method=self.method_name,
+            base_model=self.base,
+            sources=tuple(
+                Source(model=reference, parameters=self._parameters(genes, name))
+                for name, reference in self.sources.items()
+            ),
+            parameters=self._parameters(genes, None),
+            dtype=self.dtype,
+            seed=self.seed if self.method.stochastic else 0,
+        )
+
+    @cached_property
+    def genes_by_tensor(self) -> Mapping[str, Mapping[tuple[str, str | None], int]]:
+        """Tensor -> the genes that are parameters of its merge, by the parameter and the source's reference.
+
+        None stands for all sources. Genes on a log scale and whole numbers are left out.
+        """
+        places = {axis.name: place for place, axis in enumerate(self.axes) if axis.kind == "float"}
+        genes: dict[str, dict[tuple[str, str | None], int]] = {}
+        for parameter in (each for each in self.method.params if each.search_scale == "linear"):
+            for owner in self._owners(parameter):
+                reference = None if owner is None else self.sources[owner]
+                for group, tensors in self.layout.groups(self._by_source.groups_of(owner)).items():
+                    place = places.get(_axis_name(parameter, owner, group))
+                    if place is not None:
+                        for tensor in tensors:
+                            genes.setdefault(tensor, {})[parameter.name, reference] = place
+        return genes
+
+    def known_points(self) -> dict[str, Genome]:
+        """Return the genomes of the sources and of ``uniform`` that the method reproduces; see
+        ``SourceSpace``.
+        """
+        if not self._reproduces_sources():
+            return {}
+        names = self.sources
+        baselines = {name: {other: float(other == name) for other in names} for name in names}
+        if self.method_name in AVERAGES:
+            baselines["uniform"] = dict.fromkeys(names, 1 / len(names))
+        genomes = {name: self._genome_of(weights) for name, weights in baselines.items()}
+        return {name: genome for name, genome in genomes.items() if genome is not None}
+
+    def _reproduces_sources(self) -> bool:
+        searched, fixed = set(self.searched), list(self._by_source.all_fixed())
+        if any(name == "weight" or (name in FACTORS and value != 1) for name, value in fixed):
+            return False
+        if "weight" not in searched:
+            return False
+        if self.method_name in AVERAGES:
+            return searched <= {"weight", *GAINS}
+        return self.method_name in TRIMMING and searched <= {"weight", "density"}
+
+    def _genome_of(self, weights: Mapping[str, float]) -> Genome | None:
+        """Return the genome with these weights and 1 for all other parameters; None if out of bounds."""
+        families = (axis.family.split("/", 1) for axis in self.axes)
+        genome = tuple(weights[owner] if name == "weight" else 1.0 for name, owner in families)
+        pairs = zip(self.axes, genome, strict=True)
+        return genome if all(axis.low <= value <= axis.high for axis, value in pairs) else None
+
+    def _parameters(self, genes: Mapping[str, float], owner: str | None) -> dict[str, Value]:
+        parameters: dict[str, Value] = {}
+        for parameter in self.method.params:
+            fixed = self._by_source.fixed(parameter, owner)
+            if fixed is not None:
+                parameters[parameter.name] = fixed
+            elif owner in self._owners(parameter) and self._by_source.bounds(parameter, owner) is not None:
+                parameters[parameter.name] = self._grouped(genes, parameter, owner)
+        return parameters
+
+    def _grouped(self, genes: Mapping[str, float], parameter: Parameter, owner: str | None) -> Value:
+        granularity = self._by_source.groups_of(owner)
+        groups = list(self.layout.groups(granularity))
+        values = {group: genes[_axis_name(parameter, owner, group)] for group in groups}
+        if parameter.search_scale == "log":
+            values = {group: 10.0**gene for group, gene in values.items()}
+        if len(set(values.values())) == 1:
+            return values[groups[0]]
+        return self.layout.conditionals(granularity, values)
+
+
+def uniform_recipe(sources: Mapping[str, str], base: str | None, dtype: str | None) -> Recipe:
+    equal = tuple(Source(model=reference, parameters={"weight": 1.0}) for reference in sources.values())
+    return Recipe(
+        merge_method="linear", base_model=base, sources=equal, parameters={"normalize": True}, dtype=dtype
+    )
+
+
+def parent_recipe(reference: str, dtype: str | None) -> Recipe:
+    """Return the recipe that reproduces one model, so that parents are evaluated like merges."""
+    return Recipe(
+        merge_method="linear", sources=(Source(model=reference, parameters={"weight": 1.0}),), dtype=dtype
+    )
+
+
+def _axis_name(parameter: Parameter, owner: str | None, group: str | None) -> str:
+    name = f"log10 {parameter.name}" if parameter.search_scale == "log" else parameter.name
+    return "/".join(part for part in (name, owner, group) if part is not None)
+
+
+def _starts(
+    bounds: Bounds, parameter: Parameter, owner: str | None, groups: Sequence[str]
+) -> Sequence[float | None]:
+    if not isinstance(bounds.start, tuple):
+        return [bounds.start] * len(groups)
+    if len(bounds.start) != len(groups):
+        several = f", or {len(groups)}: one for each of {', '.join(groups)}" if len(groups) > 1 else ""
+        raise KingyoError(
+            f"start of {_axis_name(parameter, owner, None)}",
+            expected=f"one number{several}",
+            received=counted(len(bounds.start), "number"),
+            remedy="Change start in merge.parameters or merge.sources, or the groups.",
+        )
+    return bounds.start
+
+
+def group_positions(layout: Layout, granularity: str) -> dict[str, float | None]:
+    """Return the position of each group, 0 (input) to 1 (output); None for groups that span the model.
+
+    Block i of n is at (i + 0.5) / n, several blocks at their mean, the embedding at 0, the head at 1. Merge
+    block weights are spread evenly.
+    """
+    groups = layout.groups(granularity)
+    if granularity in ("one", "kind", "conv+attn"):
+        return dict.fromkeys(groups)
+    if granularity == "mbw":
+        return {group: (i + 0.5) / len(groups) for i, group in enumerate(groups)}
+    return {group: _position(layout, names) for group, names in groups.items()}
+
+
+def _position(layout: Layout, names: Sequence[str]) -> float | None:
+    stack = next((found for name in names if (found := layout.stack(name)) is not None), None)
+    if stack is None:
+        return layout.depth(names[0]) if layout.stacks else None
+    block_numbers = {layout.block(name) for name in names}
+    order = [i for i, number in enumerate(stack.blocks) if number in block_numbers]
+    return (sum(order) / len(order) + 0.5) / len(stack.blocks)

@@ -1,0 +1,141 @@
+"""Values and ranges of parameters, for all sources and for single ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from statistics import median_low
+
+from kingyo.errors import KingyoError, suggest
+from kingyo.merging.methods import MergeMethod, Parameter
+from kingyo.merging.methods.catalogue import with_command
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """Search range of a parameter. The search begins at ``start``: one value, or one per group of tensors."""
+
+    low: float
+    high: float
+    start: float | tuple[float, ...] | None = None
+
+    @property
+    def starts(self) -> tuple[float, ...]:
+        if isinstance(self.start, tuple):
+            return self.start
+        return () if self.start is None else (self.start,)
+
+    @property
+    def first(self) -> float:
+        """The initial value; the middle one of several."""
+        return median_low(self.starts) if self.starts else (self.low + self.high) / 2
+
+
+def with_start(bounds: Bounds, parameter: Parameter) -> Bounds:
+    """Return the bounds with a start for int and log-scale parameters: the middle, on the search scale."""
+    if bounds.start is not None or (parameter.kind != "int" and parameter.search_scale != "log"):
+        return bounds
+    if parameter.search_scale == "log":
+        return replace(bounds, start=math.sqrt(bounds.low * bounds.high))
+    return replace(bounds, start=float(math.floor(bounds.first)))
+
+
+def check_value(parameter: Parameter, value: float | bool | Bounds) -> None:
+    """Refuse a value or range that the parameter rejects, and a range of a parameter without effect."""
+    if not isinstance(value, Bounds):
+        parameter.check(value, "merge.parameters")
+        return
+    if parameter.inert:
+        raise KingyoError(
+            f"{parameter.name} of merge.parameters",
+            expected="no range, because the parameter has no effect",
+            received="a range",
+            remedy=f"Leave it out. {parameter.doc}",
+        )
+    for number in (value.low, value.high, *value.starts):
+        parameter.check(number, "merge.parameters")
+    if parameter.search_scale == "log" and value.low <= 0:
+        raise KingyoError(
+            f"{parameter.name} of merge.parameters",
+            expected="a range above 0, for a log scale",
+            received=f"from: {value.low:g}",
+            remedy="Raise from, for example to 1e-6.",
+        )
+
+
+ParameterValues = Mapping[str, float | bool | Bounds]
+"""Parameter -> fixed value or bounds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceValues:
+    """Groups and values of one source; None and missing values are those of all sources."""
+
+    groups: str | None = None
+    values: ParameterValues = field(default_factory=dict[str, "float | bool | Bounds"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValuesBySource:
+    """The groups and values of all sources, and those that single sources have instead.
+
+    An owner is a source, or None for parameters that all sources share.
+    """
+
+    groups: str
+    shared: ParameterValues
+    own: Mapping[str, SourceValues]
+
+    def check(self, method: MergeMethod, sources: Collection[str]) -> None:
+        """Refuse parameters and values that the method does not take, and unknown sources."""
+        _check(method, "merge.parameters", self.shared, is_own=False)
+        for source, own in self.own.items():
+            if source not in sources:
+                remedy = suggest(source, sources)
+                raise KingyoError(
+                    "merge.sources", expected="names of sources", received=f"'{source}'", remedy=remedy
+                )
+            _check(method, f"merge.sources.{source}.parameters", own.values, is_own=True)
+
+    def groups_of(self, owner: str | None) -> str:
+        own = self._own(owner)
+        return self.groups if own is None or own.groups is None else own.groups
+
+    def bounds(self, parameter: Parameter, owner: str | None) -> Bounds | None:
+        """Return the bounds of a searched parameter, by default those of the method; None if it is fixed."""
+        own, shared = self._own(owner), self.shared.get(parameter.name)
+        value = shared if own is None else own.values.get(parameter.name, shared)
+        if isinstance(value, Bounds):
+            return with_start(value, parameter)
+        if value is not None or parameter.search_low is None or parameter.search_high is None:
+            return None
+        return with_start(Bounds(low=parameter.search_low, high=parameter.search_high), parameter)
+
+    def fixed(self, parameter: Parameter, owner: str | None) -> float | bool | None:
+        own = SourceValues(values=self.shared) if owner is None else self._own(owner)
+        value = None if own is None else own.values.get(parameter.name)
+        return None if isinstance(value, Bounds) else value
+
+    def all_fixed(self) -> Iterator[tuple[str, float | bool]]:
+        for values in (self.shared, *(own.values for own in self.own.values())):
+            yield from ((name, value) for name, value in values.items() if not isinstance(value, Bounds))
+
+    def _own(self, owner: str | None) -> SourceValues | None:
+        return None if owner is None else self.own.get(owner)
+
+
+def _check(method: MergeMethod, where: str, values: ParameterValues, *, is_own: bool) -> None:
+    known = {each.name: each for each in method.params if each.per_source or not is_own}
+    for name, value in values.items():
+        if name not in known:
+            raise KingyoError(
+                f"{where} of {method.name}",
+                expected="parameters that each source may have" if is_own else "its parameters",
+                received=f"'{name}'",
+                remedy=suggest(name, known),
+            )
+        try:
+            check_value(known[name], value)
+        except KingyoError as error:
+            raise with_command(error, method) from error

@@ -1,0 +1,242 @@
+"""CMA-ES, with a full or a diagonal covariance (``sep-cma-es``), and what all its variants share.
+
+Hansen 2016, The CMA Evolution Strategy: A Tutorial, arXiv:1604.00772; Ros and Hansen 2008, A Simple
+Modification in CMA-ES Achieving Linear Time and Space Complexity. The library ``cmaes`` samples and updates
+the distributions.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from kingyo.core.types import Axis, Genome, Outcome, Trial
+from kingyo.search.strategies import STRATEGIES, derived_seed, genes
+from kingyo.search.strategies.checks import MAX_SIZE, Share, require
+from kingyo.search.strategies.history import BaseStrategy
+
+MIN_POPULATION = 4  # with fewer, the library divides by its rank-μ learning rate (eq. 58), which is 0
+MAX_SEPARABLE = 5  # trials per axis and generation, for a diagonal covariance
+
+Point = NDArray[np.float64]
+"""One number per axis: its position between the bounds, 0 (low) to 1 (high)."""
+
+
+class Distribution(Protocol):
+    """A distribution on the unit box, with the interface of the ``cmaes`` library.
+
+    A sample is an array, or the library's own ``Solution``. It is told the samples and costs of a generation.
+    """
+
+    def ask(self) -> Any: ...
+
+    def tell(self, solutions: list[tuple[Any, float]], /) -> None: ...
+
+    def should_stop(self) -> bool: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvolutionSettings:
+    """Options that all CMA-ES variants share.
+
+    Attributes:
+        x0: first mean on every axis, 0 (low) to 1 (high); default: the start of each axis.
+        sigma: initial standard deviation, as a fraction of each axis' range.
+        population: trials per generation, default 4 + floor(3 ln n) for n axes.
+        warm_start: begin at the weighted mean of the better half of the known points, unless x0 is set.
+    """
+
+    x0: Share | None = None
+    sigma: Annotated[float, Field(gt=0, le=1)] = 1 / 6
+    population: Annotated[int, Field(ge=MIN_POPULATION, le=MAX_SIZE)] | None = None
+    warm_start: bool = True
+
+
+class EvolutionStrategy(BaseStrategy, ABC):
+    """Search with a distribution that is updated once per generation.
+
+    A generation is complete when ``population`` outcomes are in, in the order of their numbers; until then,
+    asks sample from the current distribution. A failed trial costs 1 more than the worst cost so far.
+
+    **Restarts.** When the distribution has converged or stagnates, a new one starts at a uniformly random
+    point with the initial sigma and population, seeded by (seed, restart). Late outcomes of the old
+    distribution are ignored. (Independent restarts, without the growing population of IPOP: Auger and Hansen
+    2005.)
+
+    Genes are rounded as ``genes`` describes; the distribution is updated with the unrounded solutions. A
+    replay is exact with the same libraries on the same kind of processor; elsewhere eigenvectors may differ.
+    Trials have no parents.
+    """
+
+    _takes_all_kinds = False
+
+    def __init__(self, axes: Sequence[Axis], seed: int, settings: EvolutionSettings) -> None:
+        population = settings.population or 4 + math.floor(3 * math.log(len(axes)))  # eq. 48
+        super().__init__(axes, seed, population)
+        for axis in () if self._takes_all_kinds else axes:
+            where, received = f"axis {axis.name}", f"an axis of kind {axis.kind}"
+            expected = "a float axis, the only kind that this strategy supports"
+            remedy = "Use the strategy 'mixed-cma-es' or 'ga', which support every kind."
+            require(where, received, expected, holds=axis.kind == "float", remedy=remedy)
+        self._settings = settings
+        self._low = np.array([axis.low for axis in axes], dtype=np.float64)
+        self._high = np.array([axis.high for axis in axes], dtype=np.float64)
+        self._restarts = 0
+        self._first_number = 0
+        self._worst_cost = -math.inf
+        self._samples: dict[int, Any] = {}
+        start, x0 = tuple(axis.first for axis in axes), settings.x0
+        mean = self._normalize(start) if x0 is None else np.full(len(axes), x0)
+        self._distribution = self._make_distribution(mean, self._derived_seed())
+
+    def warm_start(self, known: Sequence[Outcome]) -> None:
+        """Move the initial mean to the better known points, unless ``x0`` is set or all scores are equal."""
+        scored = [(outcome.score, outcome.trial) for outcome in known if outcome.score is not None]
+        all_equal = len({score for score, _ in scored}) < 2
+        if all_equal or not self._settings.warm_start or self._settings.x0 is not None:
+            return
+        ranked = sorted(scored, key=lambda pair: (-pair[0], -pair[1].number))
+        points = np.array([self._normalize(trial.genome) for _, trial in ranked])
+        self._distribution = self._make_distribution(weighted_mean(points), self._derived_seed())
+
+    def ask(self, n: int) -> list[Trial]:
+        while n and (generation := self._history.take(self._batch, since=self._first_number)):
+            self._update(generation)
+        return [self._propose() for _ in range(n)]
+
+    @abstractmethod
+    def _make_distribution(self, mean: Point, seed: int) -> Distribution:
+        """Build a distribution around a mean, which it may change in place."""
+
+    def _arguments(self, mean: Point, seed: int) -> dict[str, Any]:
+        """Return the arguments of the library's distributions."""
+        bounds = np.array([[0.0, 1.0]] * len(mean))
+        sigma, population = self._settings.sigma, self._batch
+        return {"mean": mean, "sigma": sigma, "bounds": bounds, "seed": seed, "population_size": population}
+
+    def _point(self, sample: Any) -> Point:
+        """Return a sampled solution as a point; not finite if the distribution has broken down."""
+        return np.array(sample, dtype=np.float64)
+
+    def _genome(self, point: Point) -> Genome:
+        rounded = np.round(point, genes.DECIMALS)
+        inside = np.clip(self._low + rounded * (self._high - self._low), self._low, self._high)
+        return tuple(
+            float(gene if axis.kind == "float" else round(gene))
+            for axis, gene in zip(self._axes, inside, strict=True)
+        )
+
+    def _normalize(self, genome: Genome) -> Point:
+        return np.clip((np.array(genome) - self._low) / (self._high - self._low), 0.0, 1.0)
+
+    def _propose(self) -> Trial:
+        sample = self._distribution.ask()
+        trial = self._history.ask(self._genome(self._point(sample)))
+        self._samples[trial.number] = sample
+        return trial
+
+    def _update(self, generation: Sequence[Outcome]) -> None:
+        costs = [-outcome.score for outcome in generation if outcome.score is not None]
+        self._worst_cost = max([self._worst_cost, *costs])
+        failure_cost = self._worst_cost + 1 if math.isfinite(self._worst_cost) else 0.0
+        solutions = [
+            (
+                self._samples.pop(outcome.number),
+                failure_cost if outcome.score is None else -outcome.score,
+            )
+            for outcome in generation
+        ]
+        if self._is_exhausted_after(solutions):
+            self._restart()
+
+    def _is_exhausted_after(self, solutions: list[tuple[Any, float]]) -> bool:
+        """Update from one generation; return whether the distribution has converged or broken down."""
+        try:
+            with np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the library's empty medians and divisions by zero
+                self._distribution.tell(solutions)
+                probe = self._point(self._distribution.ask())
+                return bool(self._distribution.should_stop()) or not np.all(np.isfinite(probe))
+        except (np.linalg.LinAlgError, AssertionError):  # NaN or infinity, in numpy or the library
+            return True
+
+    def _restart(self) -> None:
+        self._restarts += 1
+        self._first_number = self._history.count
+        self._samples.clear()
+        rng = np.random.RandomState(self._derived_seed())
+        self._distribution = self._make_distribution(rng.uniform(size=len(self._axes)), self._derived_seed())
+
+    def _derived_seed(self) -> int:
+        return derived_seed(self._seed, self._restarts)
+
+
+def weighted_mean(points: NDArray[np.float64]) -> Point:
+    """Return the weighted mean of the better half of ranked points, with weights ln(μ + 1) − ln i.
+
+    The weights are those of Ros and Hansen 2008. Warm starts that also estimate a covariance (Nomura et al.
+    2021) scored worse on a handful of known points. ``points`` has the shape (points, axes), best first.
+    """
+    mu = (len(points) + 1) // 2
+    weights = math.log(mu + 1) - np.log(np.arange(1, mu + 1))
+    return np.array(weights @ points[:mu] / weights.sum(), dtype=np.float64)
+
+
+class CmaEs(EvolutionStrategy):
+    """CMA-ES for float axes: a normal distribution that adapts its mean, step size and covariance.
+
+    The search runs in the unit box. ``EvolutionStrategy`` documents generations, failures and restarts.
+    """
+
+    handles_objectives: ClassVar[bool] = False
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings(EvolutionSettings):
+        """Options of CMA-ES.
+
+        Attributes:
+            lr_adapt: adapt the learning rate to noise (Nomura et al. 2023); for thousands of trials.
+        """
+
+        lr_adapt: bool = False
+
+    def _make_distribution(self, mean: Point, seed: int) -> Distribution:
+        from cmaes import CMA  # pyright: ignore[reportMissingTypeStubs]  (a second, for scipy.stats)
+
+        assert isinstance(self._settings, CmaEs.Settings)
+        return CMA(**self._arguments(mean, seed), lr_adapt=self._settings.lr_adapt)
+
+
+class SepCmaEs(EvolutionStrategy):
+    """CMA-ES with a diagonal covariance, for many float axes and few trials.
+
+    The covariance has n numbers instead of n²/2, its learning rate is (n + 2)/3 times higher, and a sample
+    costs O(n). The search runs in the unit box and does not learn correlations between axes. With one axis,
+    or a population of more than 5 trials per axis, it uses the full covariance: there the separable learning
+    rate would exceed 1 and make the covariance negative. ``EvolutionStrategy`` documents generations,
+    failures and restarts.
+    """
+
+    handles_objectives: ClassVar[bool] = False
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings(EvolutionSettings):
+        """Options of separable CMA-ES."""
+
+    def _make_distribution(self, mean: Point, seed: int) -> Distribution:
+        from cmaes import CMA, SepCMA  # pyright: ignore[reportMissingTypeStubs]
+
+        is_full = len(mean) == 1 or self._batch > MAX_SEPARABLE * len(mean)
+        return (CMA if is_full else SepCMA)(**self._arguments(mean, seed))
+
+
+STRATEGIES.register("cma-es")(CmaEs)
+STRATEGIES.register("sep-cma-es")(SepCmaEs)

@@ -1,0 +1,227 @@
+"""Charts as Vega-Lite: one description serves the page, the picture and the browser.
+
+A chart is a plain dictionary (``Spec``), made by the functions of ``kingyo.views.charts``. ``draw`` makes a
+PNG of it, ``page`` a place in an HTML file whose script draws it. Colours are CSS variables such as
+``var(--accent)``, so a page follows the reader's light or dark theme by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+__all__ = ["Chart", "Datasets", "Rows", "Spec"]
+
+Spec = dict[str, object]
+Rows = Sequence[Mapping[str, object]]
+"""Data of a chart: one mapping per mark."""
+Datasets = Mapping[str, Rows]
+"""Rows that several charts share, by the name under which a chart uses them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    """A chart.
+
+    Attributes:
+        name: unique on a page; the picture is ``name.png``.
+        description: the content in words, for readers who cannot see it.
+        title, note: what stands above and below it on a page; may be empty.
+        spec: Vega-Lite, without size and colours of the theme.
+        height: height in pixels.
+        min_width: minimum width in pixels; on a narrower screen the chart scrolls within its box.
+        right: room for numbers behind marks that reach the right end, in pixels.
+        width: width of the picture, in pixels.
+    """
+
+    name: str
+    description: str
+    title: str = ""
+    note: str = ""
+    spec: Spec
+    height: int = 300
+    min_width: int = 0
+    right: int = 4
+    width: int = 640
+
+
+INK, MUTED, ACCENT, GREY = "var(--ink)", "var(--muted)", "var(--accent)", "var(--grey)"
+LIGHT: Mapping[str, str] = {
+    "page": "#fdfdfc",
+    "card": "#ffffff",
+    "ink": "#1c1c1e",
+    "muted": "#63666b",
+    "rule": "#e6e5e2",
+    "wash": "#f5f4f1",
+    "accent": "#cf3a1d",
+    "accent-text": "#b93116",
+    "accent-wash": "#fdf1ed",
+    "grey": "#8b8e93",
+    "grey-light": "#cdcecf",
+    "blue": "#0072b2",
+    "ochre": "#b07400",
+    "green": "#00795a",
+    "violet": "#7a4fb0",
+    "pink": "#b8477f",
+    "brown": "#8a5a3c",
+}
+DARK: Mapping[str, str] = {
+    "page": "#131416",
+    "card": "#1a1c1f",
+    "ink": "#ececea",
+    "muted": "#a1a4a9",
+    "rule": "#2e3034",
+    "wash": "#1d1f22",
+    "accent": "#ff6b47",
+    "accent-text": "#ff8667",
+    "accent-wash": "#2b1a15",
+    "grey": "#7b7f85",
+    "grey-light": "#4b4e53",
+    "blue": "#56b4e9",
+    "ochre": "#e69f00",
+    "green": "#2fc79a",
+    "violet": "#b394e6",
+    "pink": "#ee8fbb",
+    "brown": "#c79a78",
+}
+SERIES = tuple(f"var(--{name})" for name in ("accent", "blue", "ochre", "green", "violet", "grey"))
+"""Colours of series shown side by side."""
+SOURCES = tuple(f"var(--{name})" for name in ("green", "ochre", "violet", "pink", "brown", "grey"))
+"""Colours of models; they avoid the red and blue used for positive and negative numbers."""
+
+LONGEST = 24  # characters of a label beside an axis
+_VARIABLE = re.compile(r"var\(--([a-z-]+)\)")
+
+
+def field(name: str, kind: str = "quantitative", **more: object) -> Spec:
+    """Return an encoding for a data field.
+
+    Args:
+        name: the field's name.
+        kind: ``quantitative`` or ``nominal``.
+        more: other keys, such as ``scale`` or ``axis``.
+    """
+    return {"field": name, "type": kind, **more}
+
+
+def layers(x: str | None, y: str | None, specs: Sequence[Spec], **more: object) -> Spec:
+    """Return layers one above the other, with one title for each axis.
+
+    Args:
+        x, y: the titles; None for none.
+        specs: the layers, the lowest first; those without rows are left out.
+        more: keys shared by all layers, such as ``data``.
+    """
+    nonempty = [each for each in specs if each.get("data") != rows([])]
+    return {**more, "layer": [_titled(each, {"x": x, "y": y}) for each in nonempty]}
+
+
+def _titled(one: Spec, titles: Mapping[str, str | None]) -> Spec:
+    encoding = cast("dict[str, Spec]", one["encoding"])
+    titled = {
+        name: {**each, "title": titles[name]} if name in titles and "field" in each else each
+        for name, each in encoding.items()
+    }
+    return {**one, "encoding": titled}
+
+
+def names(
+    name: str, order: Sequence[str], *, axis: Mapping[str, object] | None = None, **more: object
+) -> Spec:
+    """Return an encoding by names in a given order; labels of its axis are never cut to the same text."""
+    labels = dict(zip(order, short_labels(order), strict=True))
+    shown: Spec = {"labelLimit": 0, "labelExpr": f"{json.dumps(labels)}[datum.label]", **(axis or {})}
+    return field(name, "nominal", sort=list(order), axis=shown, **more)
+
+
+def short_labels(order: Sequence[str]) -> list[str]:
+    """Cut the middle of long names, so that different names have different labels."""
+    most, labels = LONGEST, [*order]
+    while max(map(len, labels), default=0) > most:
+        labels = [_cut(each, most) for each in order]
+        if len({*labels}) < len({*order}):
+            most, labels = most + 1, [*order]
+    return labels
+
+
+def _cut(text: str, most: int) -> str:
+    return f"{text[: (most - 1) // 2]}…{text[-(most // 2) :]}" if len(text) > most else text
+
+
+def scale(low: float, high: float) -> Spec:
+    """Return a scale whose domain is exactly low to high."""
+    return {"domain": [low, high], "nice": False, "zero": False}
+
+
+def literal_colour(name: str) -> Spec:
+    """Return an encoding for a field that contains colours."""
+    return {"field": name, "type": "nominal", "scale": None}
+
+
+def legend_of(colours: Mapping[str, str], columns: int = 2) -> Spec:
+    """Return a scale of colours with its legend: name -> colour. A layer picks one by ``{"datum": name}``."""
+    return {
+        "scale": {"domain": list(colours), "range": list(colours.values())},
+        "legend": {"title": None, "orient": "bottom", "columns": columns, "symbolOpacity": 1},
+    }
+
+
+def line_among(looks: Mapping[str, tuple[str, Sequence[int]]], name: str) -> dict[str, Spec]:
+    """Return the encodings of one of several lines, whose legend shows colours and dashes.
+
+    Args:
+        looks: name of a line -> its colour, and the lengths of its dashes and gaps.
+        name: the line.
+    """
+    legend: Spec = {
+        "title": None,
+        "orient": "bottom",
+        "columns": 2,
+        "symbolType": "stroke",
+        "symbolSize": 400,
+        "symbolStrokeWidth": 2,
+        "symbolOpacity": 1,
+    }
+    ranges = {
+        "stroke": [colour for colour, _ in looks.values()],
+        "strokeDash": [list(dashes) for _, dashes in looks.values()],
+    }
+    return {
+        channel: {"datum": name, "scale": {"domain": list(looks), "range": values}, "legend": legend}
+        for channel, values in ranges.items()
+    }
+
+
+def tips(*fields: tuple[str, str]) -> list[Spec]:
+    """Return the tooltip: the field and the title of each line."""
+    return [{"field": name, "title": title} for name, title in fields]
+
+
+def layer(mark: str, encoding: Mapping[str, object], **look: object) -> Spec:
+    """Return one layer of marks.
+
+    Args:
+        mark: such as ``bar`` or ``point``.
+        encoding: channel -> what it shows.
+        look: properties that all marks have; ``data`` and ``transform`` are those of the layer.
+    """
+    layer_keys = {key: look.pop(key) for key in ("data", "transform") if key in look}
+    return {**layer_keys, "mark": {"type": mark, **look}, "encoding": dict(encoding)}
+
+
+def rows(values: Rows) -> Spec:
+    """Return inline data."""
+    return {"values": list(values)}
+
+
+def variables(theme: Mapping[str, str]) -> str:
+    """Return a theme as CSS declarations."""
+    return " ".join(f"--{name}: {colour};" for name, colour in theme.items())
+
+
+def resolve_variables(text: str) -> str:
+    """Replace CSS variables with the light theme's colours, for renderers without CSS."""
+    return _VARIABLE.sub(lambda match: LIGHT[match.group(1)], text)

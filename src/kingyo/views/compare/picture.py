@@ -1,0 +1,133 @@
+"""Charts of a comparison, as a PNG file or an offline HTML page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from kingyo.core.io.extras import require_extra
+from kingyo.errors import KingyoError
+from kingyo.views.charts import SERIES, Chart, Rows, Spec, field, layer, layers, legend_of, names, rows, tips
+from kingyo.views.compare.weights import CheckpointComparison, ComparisonSums, letter
+
+Value = Callable[[ComparisonSums], float | None]
+
+
+def drawer(target: Path) -> Callable[[CheckpointComparison], bytes]:
+    """Return the function that draws a file with this suffix; call it before the comparison.
+
+    Raises:
+        KingyoError: the suffix is neither .png nor .html, or the extra is not installed.
+    """
+    known = {".png": draw_png, ".html": draw_page}
+    if target.suffix.lower() not in known:
+        expected = "a file that ends in .png or .html"
+        remedy = "Use a name such as differences.png."
+        raise KingyoError("--picture", expected, str(target), remedy)
+    require_extra("--picture", "report")
+    return known[target.suffix.lower()]
+
+
+def draw_png(comparison: CheckpointComparison) -> bytes:
+    """Return a PNG of all charts, layers on the left and kinds on the right."""
+    from kingyo.views.charts.draw import png_of_several
+
+    return png_of_several(charts(comparison), columns=2, title=_title(comparison))
+
+
+def draw_page(comparison: CheckpointComparison) -> bytes:
+    from kingyo.views.charts.draw import render
+
+    context: dict[str, object] = {
+        "title": "kingyo diff",
+        "name": "diff",
+        "datasets": {},
+        "lines": (_title(comparison), *comparison.notes),
+        "charts": charts(comparison),
+    }
+    return render("charts", "charts", context)
+
+
+def _title(comparison: CheckpointComparison) -> str:
+    models = " · ".join(f"{letter(i)} = {reference}" for i, reference in enumerate(comparison.models))
+    return models if comparison.base is None else f"{models} · base = {comparison.base}"
+
+
+def charts(comparison: CheckpointComparison) -> list[Chart]:
+    """Return two charts per measure: by layer, and by kind of tensor."""
+    return [
+        chart
+        for number, (title, values) in enumerate(_measures(comparison).items())
+        for chart in _charts(comparison, number, title, values)
+    ]
+
+
+def _measures(comparison: CheckpointComparison) -> dict[str, dict[str, Value]]:
+    """Return title -> letters of a model or pair -> function that returns its value in a group."""
+    if comparison.base is None:
+        return {
+            "‖difference‖ / ‖first‖": _of_pairs(comparison, lambda sums, i, j: sums.relative(j, i)),
+            "cosine of weights": _of_pairs(comparison, ComparisonSums.cosine),
+        }
+    shared = {
+        "cosine of task vectors": _of_pairs(comparison, ComparisonSums.delta_cosine),
+        "opposite signs, by magnitude": _of_pairs(comparison, ComparisonSums.weighted_conflict),
+    }
+    return {
+        "‖task vector‖ / ‖base‖": _of_models(comparison, ComparisonSums.change),
+        **(shared if len(comparison.models) > 1 else {}),
+        "energy of the largest 10%": _of_models(comparison, ComparisonSums.top_share),
+    }
+
+
+def _of_models(
+    comparison: CheckpointComparison, value: Callable[[ComparisonSums, int], float | None]
+) -> dict[str, Value]:
+    return {letter(i): lambda sums, i=i: value(sums, i) for i in range(len(comparison.models))}
+
+
+def _of_pairs(
+    comparison: CheckpointComparison, value: Callable[[ComparisonSums, int, int], float | None]
+) -> dict[str, Value]:
+    pairs = comparison.total.pairs()
+    return {f"{letter(i)}, {letter(j)}": lambda sums, i=i, j=j: value(sums, i, j) for i, j in pairs}
+
+
+def _charts(
+    comparison: CheckpointComparison, number: int, title: str, values: dict[str, Value]
+) -> list[Chart]:
+    colours = {name: SERIES[place % len(SERIES)] for place, name in enumerate(values)}
+    groups = {
+        "layer": {name.removeprefix("block."): sums for name, sums in comparison.layers.items()},
+        "kind": comparison.kinds,
+    }
+    return [
+        Chart(
+            name=f"{what}-{number}",
+            description=f"{title} by {what}.",
+            spec=_drawn(what, list(own), _rows(own, values), colours) | {"title": title},
+            height=220,
+            width=640 if what == "layer" else 300,
+        )
+        for what, own in groups.items()
+    ]
+
+
+def _rows(groups: Mapping[str, ComparisonSums], values: Mapping[str, Value]) -> Rows:
+    return [
+        {"group": group, "name": name, "value": number}
+        for group, sums in groups.items()
+        for name, value in values.items()
+        if (number := value(sums)) is not None
+    ]
+
+
+def _drawn(what: str, order: Sequence[str], shown: Rows, colours: dict[str, str]) -> Spec:
+    x = names("group", order, axis={"labelAngle": -90 if len(order) > 16 else 0, "labelOverlap": True})
+    colour = {"field": "name", "type": "nominal", **legend_of(colours, 4)}
+    tooltip = tips(("name", "model"), ("group", what), ("value", "value"))
+    encoding = {"x": x, "y": field("value"), "color": colour, "tooltip": tooltip}
+    if what == "kind":
+        bars = encoding | {"xOffset": {"field": "name", "sort": list(colours)}}
+        return layers(what, None, [layer("bar", bars)], data=rows(shown))
+    return layers(what, None, [layer("line", encoding, point=True)], data=rows(shown))

@@ -1,0 +1,156 @@
+"""Summarise choices: each model's share of wins, its strength, and its chance against the best parent."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kingyo.core.types import SPLITS, Split
+from kingyo.stats import Interval, interval, interval_json
+from kingyo.stats.bradley_terry import PairChoices, Strengths, fit_strengths
+from kingyo.store import RunStore
+from kingyo.store.choices import StoredChoice, read_choices
+from kingyo.views.rating.pairs import RatedModel, choices_as_numbers, prompts_of_items, read_models
+from kingyo.views.results.summary import RunSummary
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRating:
+    """The choices between one model and others, with 95% intervals.
+
+    Attributes:
+        name: its name, see ``RatedModel``.
+        n: number of its pairs.
+        wins: share of its pairs that it won; "as good" counts half. It depends on the other models.
+        strength: Bradley–Terry strength in logits, compared with the mean of all models.
+        over_parent: probability that a person prefers it to the best parent; None for that parent.
+    """
+
+    name: str
+    n: int
+    wins: Interval | None = None
+    strength: Interval | None = None
+    over_parent: Interval | None = None
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "model": self.name,
+            "n": self.n,
+            "wins": interval_json(self.wins),
+            "strength": interval_json(self.strength),
+            "over_best_parent": interval_json(self.over_parent),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitRating:
+    """The choices on one split.
+
+    Attributes:
+        models: the strongest first; those without choices last.
+        best_parent: its name in ``models``, or None if it has no pictures.
+        n: number of choices; ``ties`` of them were "as good".
+        prompts: number of prompts of these choices.
+        skipped: pairs without a choice.
+        outdated: choices between pictures that the run no longer has.
+        raters: name of a person -> number of choices.
+        left: share of choices of the left picture among those that were not "as good".
+    """
+
+    split: Split
+    models: tuple[ModelRating, ...]
+    best_parent: str | None
+    n: int
+    prompts: int
+    ties: int
+    skipped: int
+    outdated: int
+    raters: Mapping[str, int]
+    left: Interval | None
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "n": self.n,
+            "prompts": self.prompts,
+            "as_good": self.ties,
+            "skipped": self.skipped,
+            "outdated": self.outdated,
+            "raters": dict(self.raters),
+            "left": interval_json(self.left),
+            "best_parent": self.best_parent,
+            "models": [each.to_json() for each in self.models],
+        }
+
+
+def read_ratings(store: RunStore, summary: RunSummary) -> tuple[SplitRating, ...]:
+    """Return the ratings of each split with choices; empty without any."""
+    choices = read_choices(store.folder)
+    rated: list[Split] = [split for split in SPLITS if any(each.split == split for each in choices)]
+    parent = summary.best_parent()
+    recipe = None if parent is None else parent.trial.recipe_hash
+    prompts = prompts_of_items(store) if rated else {}
+    return tuple(
+        rate_models(
+            read_models(store, split), [each for each in choices if each.split == split], recipe, prompts
+        )
+        for split in rated
+    )
+
+
+def rate_models(
+    models: Sequence[RatedModel],
+    choices: Sequence[StoredChoice],
+    parent: str | None,
+    prompts: Mapping[str, str],
+) -> SplitRating:
+    """Rate models by the choices on one split, at least one.
+
+    Args:
+        models: the models with pictures.
+        choices: all choices on the split.
+        parent: hash of the recipe of the best parent.
+        prompts: see ``prompts_of_items``.
+    """
+    numbers = choices_as_numbers(models, choices, prompts)
+    n, decided = len(numbers.score), numbers.score != 0.5
+    skipped = sum(each.verdict == "skip" for each in choices)
+    place = next((i for i, model in enumerate(models) if model.recipe == parent), None)
+    return SplitRating(
+        split=choices[0].split,
+        models=_ratings(models, numbers, place),
+        best_parent=None if place is None else models[place].name,
+        n=n,
+        prompts=len(set(numbers.prompt)),
+        ties=int((~decided).sum()),
+        skipped=skipped,
+        outdated=len(choices) - skipped - n,
+        raters=Counter(each.rater for each in choices if each.verdict != "skip"),
+        left=interval(numbers.score[decided].tolist(), numbers.groups(decided)) if decided.any() else None,
+    )
+
+
+def _ratings(
+    models: Sequence[RatedModel], numbers: PairChoices, parent: int | None
+) -> tuple[ModelRating, ...]:
+    strengths = fit_strengths(numbers)
+    ratings = [_rating(model.name, place, strengths, parent) for place, model in enumerate(models)]
+    return tuple(sorted(ratings, key=lambda each: -each.strength.score if each.strength else float("inf")))
+
+
+def _rating(name: str, place: int, strengths: Strengths, parent: int | None) -> ModelRating:
+    choices = strengths.choices
+    own = choices.of(place)
+    if not own.any():
+        return ModelRating(name=name, n=0)
+    won = np.where(choices.left == place, choices.score, 1 - choices.score)[own]
+    is_compared = parent is not None and parent != place and choices.of(parent).any()
+    return ModelRating(
+        name=name,
+        n=len(won),
+        wins=interval(won.tolist(), choices.groups(own)),
+        strength=strengths.strength(place),
+        over_parent=strengths.win_probability(place, parent) if is_compared and parent is not None else None,
+    )

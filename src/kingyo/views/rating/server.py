@@ -1,0 +1,367 @@
+"""A rating session: one person's pairs, choices, undo and progress, on a page that this machine serves.
+
+Every address begins with a random token, so other users of the machine and other pages in the browser
+cannot read pictures or choose. The Host header is checked (DNS rebinding), and writes come from the page's
+own origin. No part of an address is used as a path.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
+from secrets import compare_digest, token_urlsafe
+from threading import Lock
+from typing import Any, Literal, cast
+from urllib.parse import urlsplit
+
+from kingyo.core.types import Item, Media, Split
+from kingyo.errors import KingyoError
+from kingyo.store.choices import VERDICTS, ChoiceLog, StoredChoice, Verdict
+from kingyo.views.rating.pairs import Pair, PairChooser, RatedModel
+
+_PAGE = {
+    "": ("page.html", "text/html; charset=utf-8"),
+    "page.js": ("page.js", "text/javascript; charset=utf-8"),
+    "page.css": ("page.css", "text/css; charset=utf-8"),
+}
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; style-src 'self'; "
+    "script-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+_JSON = "application/json"
+_LONGEST_BODY = 4096
+_LONGEST_SECONDS = 86_400.0
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_ANY = ("0.0.0.0", "")
+
+
+Side = Literal["left", "right"]
+
+
+class UnknownPairError(LookupError):
+    """A pair that this session has not shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionSettings:
+    """The settings of a rating session.
+
+    Attributes:
+        rater: name of the person.
+        split: the split whose pictures are shown.
+        pairs: number of pairs to judge, with those of earlier sessions.
+        title: the run's name, for the page.
+    """
+
+    rater: str
+    split: Split
+    pairs: int
+    title: str
+
+
+@dataclass(kw_only=True)
+class RatingSession:
+    """Shows pairs and stores choices. Threads may call all methods.
+
+    Attributes:
+        settings: who rates what.
+        models: the models to compare.
+        items: id -> item, for prompts.
+        log: where choices go.
+    """
+
+    settings: SessionSettings
+    models: Sequence[RatedModel]
+    items: Mapping[str, Item]
+    log: ChoiceLog
+    _shown: dict[str, Pair] = field(default_factory=dict[str, Pair], init=False)
+    _restored: Pair | None = field(default=None, init=False)
+    _lock: Lock = field(default_factory=Lock, init=False)
+
+    def state(self) -> dict[str, object]:
+        """Return the progress and the pair to judge as JSON data; no name of a model is in it."""
+        with self._lock:
+            return self._state()
+
+    def choose(self, pair: str, verdict: Verdict, seconds: float) -> dict[str, object]:
+        """Store a choice, and return the next state. A choice that is sent twice counts once."""
+        with self._lock:
+            shown = self._pair(pair)
+            if self._key(shown) == pair:  # not one that was undone later
+                self.log.add(self._choice(shown, verdict, seconds))
+                self._restored = None
+            return self._state()
+
+    def undo(self) -> dict[str, object]:
+        """Take back the person's last choice, and return the state with its pair."""
+        with self._lock:
+            choice = self.log.undo(self.settings.rater, self.settings.split)
+            if choice is not None:
+                self._restored = self._chooser.restore(choice)
+            return self._state()
+
+    def picture(self, pair: str, side: Side) -> Media:
+        """Return a picture of a pair that was shown."""
+        shown = self._pair(pair)
+        return shown.left_picture if side == "left" else shown.right_picture
+
+    def n_judged(self) -> int:
+        with self._lock:
+            return len(self._own(self.log.choices()))
+
+    @property
+    def _chooser(self) -> PairChooser:
+        return PairChooser(models=self.models, rater=self.settings.rater)
+
+    def _state(self) -> dict[str, object]:
+        choices = [each for each in self.log.choices() if each.split == self.settings.split]
+        own = self._own(choices)
+        n = len(own)
+        if self._restored is not None and self._restored.name in {each.pair for each in own}:
+            self._restored = None  # judged in another session of the person
+        pair = self._restored or (self._chooser.next(choices) if n < self.settings.pairs else None)
+        return {
+            "title": self.settings.title,
+            "rater": self.settings.rater,
+            "judged": n,
+            "pairs": self.settings.pairs,
+            "pair": None if pair is None else self._show(pair),
+        }
+
+    def _own(self, choices: Sequence[StoredChoice]) -> list[StoredChoice]:
+        own = (self.settings.rater, self.settings.split)
+        return [each for each in choices if (each.rater, each.split) == own]
+
+    def _show(self, pair: Pair) -> dict[str, object]:
+        key = self._key(pair)
+        self._shown[key] = pair
+        item = self.items[pair.item]
+        return {"id": key, "prompt": item.prompt}
+
+    def _key(self, pair: Pair) -> str:
+        """Return a name for the page, new after each undo, so that a late repeat of a choice is ignored."""
+        return f"{pair.name}-{self.log.undone(self.settings.rater, pair.name)}"
+
+    def _pair(self, key: str) -> Pair:
+        if key not in self._shown:
+            raise UnknownPairError(key)
+        return self._shown[key]
+
+    def _choice(self, pair: Pair, verdict: Verdict, seconds: float) -> StoredChoice:
+        return StoredChoice(
+            rater=self.settings.rater,
+            split=self.settings.split,
+            item=pair.item,
+            left_model=pair.left.recipe,
+            right_model=pair.right.recipe,
+            left_picture=pair.left_picture.sha256,
+            right_picture=pair.right_picture.sha256,
+            verdict=verdict,
+            seconds=seconds,
+        )
+
+
+class RefusedRequestError(Exception):
+    """A request that is not answered with content."""
+
+    def __init__(self, status: HTTPStatus, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class RatingServer(ThreadingHTTPServer):
+    """Serves one session; ``serve_forever`` runs until ``shutdown``.
+
+    Attributes:
+        session: the session.
+        token: the first part of all addresses.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, session: RatingSession, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.session = session
+        self.token = token_urlsafe(16)
+        self.host = host
+        if ":" in host:
+            self.address_family = socket.AF_INET6
+        try:
+            super().__init__((host, port), _Handler)
+        except OSError as error:
+            expected = "an address of this machine with a free port"
+            received = f"{host} port {port}: {error.strerror or error}"
+            remedy = "Leave them out, or name others."
+            raise KingyoError("--host and --port", expected, received, remedy) from error
+
+    def server_bind(self) -> None:
+        """Bind without a look-up of the host's name, which can take seconds.
+
+        A port is free as soon as the session that had it ends. Windows would share it between two sessions.
+        """
+        if os.name != "nt":
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Ignore connections that a browser closed; print a traceback of anything else."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(cast(Any, request), client_address)
+
+    @property
+    def url(self) -> str:
+        name = _LOOPBACK[1] if self.host in _ANY else self.host
+        host = f"[{name}]" if ":" in name else name
+        return f"http://{host}:{self.server_port}/{self.token}/"
+
+    @property
+    def is_local(self) -> bool:
+        return self.host in _LOOPBACK
+
+    def accepts_host(self, header: str | None) -> bool:
+        """Return whether a Host header names this server: never by a name that its DNS could change."""
+        try:
+            parts = urlsplit(f"//{header or ''}")
+            name, port = parts.hostname or "", parts.port or 80
+        except ValueError:
+            return False
+        return port == self.server_port and (
+            name in (*_LOOPBACK, self.host.lower()) or (not self.is_local and _is_address(name))
+        )
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Answers requests of the page."""
+
+    protocol_version = "HTTP/1.1"
+    server_version = "kingyo"
+    sys_version = ""
+    timeout = 600
+
+    @property
+    def _rating(self) -> RatingServer:
+        return cast(RatingServer, self.server)
+
+    def do_GET(self) -> None:
+        self._answer(self._get)
+
+    def do_POST(self) -> None:
+        self._answer(self._post)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass  # the terminal shows the progress
+
+    def _answer(self, respond: Callable[[str], tuple[bytes, str]]) -> None:
+        try:
+            content, kind = respond(self._place())
+            status = HTTPStatus.OK
+        except RefusedRequestError as refusal:
+            self.close_connection = True  # its body may not have been read
+            content, kind, status = _as_json({"error": str(refusal)}), _JSON, refusal.status
+        except KingyoError as error:
+            content, kind, status = _as_json({"error": str(error)}), _JSON, HTTPStatus.INTERNAL_SERVER_ERROR
+        self._send(status, content, kind)
+
+    def _send(self, status: HTTPStatus, content: bytes, kind: str) -> None:
+        self.send_response(status)
+        sent = {"Content-Type": kind, "Content-Length": str(len(content)), **_HEADERS}
+        for name, value in (sent | ({"Connection": "close"} if self.close_connection else {})).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def _place(self) -> str:
+        """Return the address below the token."""
+        if not self._rating.accepts_host(self.headers.get("Host")):
+            raise RefusedRequestError(HTTPStatus.FORBIDDEN, "The Host header names another server.")
+        token, slash, place = self.path.partition("?")[0].removeprefix("/").partition("/")
+        if not slash or not compare_digest(token.encode(), self._rating.token.encode()):
+            raise RefusedRequestError(HTTPStatus.NOT_FOUND, "Use the address that `kingyo rate` printed.")
+        return place
+
+    def _get(self, place: str) -> tuple[bytes, str]:
+        if place in _PAGE:
+            name, kind = _PAGE[place]
+            return files("kingyo.views.rating").joinpath(name).read_bytes(), kind
+        if place == "state":
+            return _as_json(self._rating.session.state()), _JSON
+        return self._picture(place)
+
+    def _picture(self, place: str) -> tuple[bytes, str]:
+        pair, _, side = place.partition("/")
+        if side not in ("left", "right"):
+            raise RefusedRequestError(HTTPStatus.NOT_FOUND, "There is no such page.")
+        try:
+            media = self._rating.session.picture(pair, side)
+        except UnknownPairError:
+            raise RefusedRequestError(HTTPStatus.NOT_FOUND, "This pair was not shown.") from None
+        return media.read(), media.type
+
+    def _post(self, place: str) -> tuple[bytes, str]:
+        self._require_own_origin()
+        body = self._body()
+        if place == "undo":
+            return _as_json(self._rating.session.undo()), _JSON
+        if place != "choice":
+            raise RefusedRequestError(HTTPStatus.NOT_FOUND, "There is no such page.")
+        pair, verdict, seconds = (body.get(name) for name in ("pair", "choice", "seconds"))
+        if verdict not in VERDICTS or not isinstance(pair, str):
+            raise RefusedRequestError(HTTPStatus.BAD_REQUEST, "expected {pair, choice, seconds}")
+        try:
+            return _as_json(self._rating.session.choose(pair, verdict, _seconds(seconds))), _JSON
+        except UnknownPairError:
+            raise RefusedRequestError(
+                HTTPStatus.CONFLICT, "This pair was not shown; reload the page."
+            ) from None
+
+    def _require_own_origin(self) -> None:
+        origin = self.headers.get("Origin")
+        if origin is not None and origin != f"http://{self.headers.get('Host')}":
+            raise RefusedRequestError(HTTPStatus.FORBIDDEN, "Another page may not choose.")
+        if self.headers.get_content_type() != _JSON:
+            raise RefusedRequestError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "expected application/json")
+
+    def _body(self) -> Mapping[str, object]:
+        length = self.headers.get("Content-Length", "")
+        is_short = length.isascii() and length.isdigit() and len(length) <= len(str(_LONGEST_BODY))
+        if not is_short or int(length) > _LONGEST_BODY:
+            raise RefusedRequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {_LONGEST_BODY} bytes")
+        try:
+            body: object = json.loads(self.rfile.read(int(length)))
+        except (ValueError, RecursionError):
+            body = None
+        if not isinstance(body, dict):
+            raise RefusedRequestError(HTTPStatus.BAD_REQUEST, "expected a JSON object")
+        return cast("Mapping[str, object]", body)
+
+
+def _as_json(record: Mapping[str, object]) -> bytes:
+    return json.dumps(record).encode()
+
+
+def _seconds(value: object) -> float:
+    """Return the time that a page measured, or 0 if it is no time."""
+    if not isinstance(value, int | float) or not 0 <= value <= _LONGEST_SECONDS:
+        return 0.0
+    return float(value)

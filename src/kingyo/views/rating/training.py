@@ -1,0 +1,309 @@
+"""Train a preference model from the choices of a run, and measure it on choices that it has not seen.
+
+It is a logistic regression on the difference of two pictures' features, with an L2 penalty:
+P(left is preferred) = 1 / (1 + exp(−w · (left − right))). This is Bradley and Terry's model with strengths
+that are linear in the features. Choices "as good" count half for each side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from kingyo.core.io.units import counted
+from kingyo.core.types import Media, Split
+from kingyo.errors import KingyoError
+from kingyo.models.vision.features import load_feature_net, net_path, net_title
+from kingyo.models.vision.preference import PreferenceModel, probe_of, save_preference
+from kingyo.stats import Array, Groups, Interval, interval_json
+from kingyo.stats.bradley_terry import PairChoices, Places, fit_strengths, select
+from kingyo.stats.groups import grouped_difference, grouped_share
+from kingyo.stats.irt import sigmoid
+from kingyo.store import RunStore
+from kingyo.store.choices import StoredChoice, read_choices
+from kingyo.views.rating.pairs import (
+    RatedModel,
+    choices_as_numbers,
+    known_choices,
+    prompts_of_items,
+    read_models,
+)
+
+LEARNED: tuple[Split, ...] = ("fit", "validation")
+"""Splits whose choices a model may learn from; test only measures."""
+FEWEST_CHOICES = 20
+FEWEST_PROMPTS = 5
+
+
+PENALTIES = tuple(10.0 ** (each / 2) for each in range(-5, 6))
+"""Penalties to choose from, per feature."""
+FOLDS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingReport:
+    """The data of a preference model, and its accuracy.
+
+    Attributes:
+        n: number of choices; ``ties`` of them were "as good".
+        prompts: number of prompts; choices on one prompt are never trained on and tested on.
+        left_out: number of choices on test.
+        raters: number of people.
+        accuracy: share of held-out choices, without "as good", that the model predicts.
+        better_model: the same for always choosing the model with the greater strength.
+        gain: their difference on the same choices.
+
+    Intervals allow for choices on one prompt being alike. Folds share most of their training data, which no
+    interval of cross-validation allows for (Bengio and Grandvalet 2004), so they are narrow for few prompts.
+    """
+
+    features: str
+    n: int
+    ties: int
+    prompts: int
+    left_out: int
+    raters: int
+    penalty: float
+    accuracy: Interval
+    better_model: Interval
+    gain: Interval
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "features": self.features,
+            "choices": self.n,
+            "as_good": self.ties,
+            "prompts": self.prompts,
+            "left_out_test_choices": self.left_out,
+            "raters": self.raters,
+            "penalty": self.penalty,
+            "accuracy": interval_json(self.accuracy),
+            "better_model": interval_json(self.better_model),
+            "gain": interval_json(self.gain),
+            "chance": 0.5,
+        }
+
+    def lines(self) -> Iterator[str]:
+        people = counted(self.raters, "person", "people")
+        yield (
+            f"Trained on {counted(self.n, 'choice')} of {people} on {counted(self.prompts, 'prompt')}, "
+            f"{self.ties} of them as good, with features of {self.features}."
+        )
+        if self.left_out:
+            yield f"{counted(self.left_out, 'choice')} on test left out: test only measures."
+        yield (
+            f"Held-out choices predicted: {self.accuracy.in_percent('%')}, n={self.accuracy.n}; chance 50%, "
+            f"always the better model {self.better_model.in_percent('%')}; difference "
+            f"{self.gain.in_percent(' points', '+')}."
+        )
+        if self.accuracy.low <= 0.5:
+            yield "Warning: this may be no better than chance. Rate more pairs before a search uses it."
+
+
+def train_preference(store: RunStore, out: Path, features: str) -> TrainingReport:
+    """Train a preference model on the choices on fit and validation, and write it.
+
+    Args:
+        store: the run.
+        out: the safetensors file to write.
+        features: the network that describes pictures, see ``vision.features.load_feature_net``.
+    """
+    _require_new_name(out)
+    models, choices, n_test = _choices(store)
+    name = net_path(features, Path())
+    net, pictures = load_feature_net(name), _pictures(models, choices)
+    vectors = net.vectors(list(pictures.values()))
+    mean, scale = vectors.mean(axis=0), vectors.std(axis=0)
+    scale = np.where(scale > 1e-9, scale, 1.0)
+    rows = dict(zip(pictures, (vectors - mean) / scale, strict=True))
+    numbers = choices_as_numbers(models, choices)
+    data = ChoiceData(
+        differences=np.array([rows[each.left_picture] - rows[each.right_picture] for each in choices]),
+        scores=numbers.score,
+        groups=_prompts(store, choices),
+    )
+    weights, penalty = fit_weights(data)
+    model = PreferenceModel(features=name, mean=mean, scale=scale, weights=weights, probe=probe_of(net))
+    counts = (n_test, len({each.rater for each in choices}))
+    report = _measured(net_title(name), data, numbers, penalty, counts)
+    save_preference(out, model, {"run": str(store.fact("name")), **report.to_json()})
+    return report
+
+
+def _require_new_name(out: Path) -> None:
+    if out.suffix != ".safetensors" or out.is_dir():
+        remedy = "Name one, such as --train preference.safetensors."
+        raise KingyoError("--train", "a file that ends in .safetensors", f"{out}", remedy)
+
+
+def _choices(store: RunStore) -> tuple[list[RatedModel], list[StoredChoice], int]:
+    """Return models and known choices on fit and validation, and the number of choices on test."""
+    by_recipe: dict[str, RatedModel] = {}
+    for model in (each for split in LEARNED for each in read_models(store, split)):
+        earlier = by_recipe.get(model.recipe)
+        pictures = {**({} if earlier is None else earlier.pictures), **model.pictures}
+        by_recipe[model.recipe] = RatedModel(name=model.name, recipe=model.recipe, pictures=pictures)
+    models, stored = list(by_recipe.values()), read_choices(store.folder)
+    known = known_choices(models, [each for each in stored if each.split in LEARNED])
+    n_test = sum(each.split == "test" for each in stored)
+    _require_enough(store, [each for each in known if each.verdict != "tie"], n_test)
+    return models, known, n_test
+
+
+def _require_enough(store: RunStore, choices: Sequence[StoredChoice], n_test: int) -> None:
+    n_prompts = len(set(_prompts(store, choices)))
+    if len(choices) >= FEWEST_CHOICES and n_prompts >= FEWEST_PROMPTS:
+        return
+    test = f", and {n_test} on test, which no model may learn from" if n_test else ""
+    expected = f"at least {FEWEST_CHOICES} choices of a side on {FEWEST_PROMPTS} prompts of fit or validation"
+    received = f"{counted(len(choices), 'choice')} on {counted(n_prompts, 'prompt')}{test}"
+    raise KingyoError("--train", expected, received, "Rate more pairs with `kingyo rate RUN`.")
+
+
+def _prompts(store: RunStore, choices: Sequence[StoredChoice]) -> list[str]:
+    prompts = prompts_of_items(store)
+    return [prompts[each.item] for each in choices]
+
+
+def _pictures(models: Sequence[RatedModel], choices: Sequence[StoredChoice]) -> dict[str, Media]:
+    media = {each.sha256: each for model in models for each in model.pictures.values()}
+    shown = dict.fromkeys(picture for each in choices for picture in (each.left_picture, each.right_picture))
+    return {picture: media[picture] for picture in shown}
+
+
+def _measured(
+    features: str, data: ChoiceData, numbers: PairChoices, penalty: float, counts: tuple[int, int]
+) -> TrainingReport:
+    """Measure the way of training on held-out prompts; ``counts`` are choices on test, and people."""
+    is_decided = data.scores != 0.5
+    own = _hits(held_out_logits(data), data.scores)[is_decided]
+    simple = _hits(_strength_logits(data, numbers), data.scores)[is_decided]
+    prompts = [group for group, decided in zip(data.groups, is_decided, strict=True) if decided]
+    groups = Groups(numbers=np.unique(prompts, return_inverse=True)[1], noun="prompt")
+    return TrainingReport(
+        features=features,
+        n=len(data.scores),
+        ties=int((~is_decided).sum()),
+        prompts=len(set(data.groups)),
+        left_out=counts[0],
+        raters=counts[1],
+        penalty=penalty,
+        accuracy=grouped_share(own, groups),
+        better_model=grouped_share(simple, groups),
+        gain=grouped_difference(own - simple, groups)[0],
+    )
+
+
+def _strength_logits(data: ChoiceData, numbers: PairChoices) -> Array:
+    """Return the logit of each choice by strengths of models that were fitted without its prompt."""
+    logits = np.zeros(len(data.scores))
+    for train, held_out in folds(data.groups, FOLDS):
+        values = fit_strengths(select(numbers, train)).values
+        logits[held_out] = values[numbers.left[held_out]] - values[numbers.right[held_out]]
+    return logits
+
+
+def _hits(logits: Array, scores: Array) -> Array:
+    """Return 1 where a logit has the side that was chosen, 0.5 where it has none."""
+    return np.where(logits == 0, 0.5, (logits > 0) == (scores > 0.5))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChoiceData:
+    """Choices as numbers.
+
+    Attributes:
+        differences: features of the left picture minus those of the right one: [choices, features].
+        scores: 1 for the left picture, 0 for the right one, 0.5 for "as good".
+        groups: group of each choice; choices of one group are never on both sides of a split.
+    """
+
+    differences: Array
+    scores: Array
+    groups: Sequence[str]
+
+    def select(self, kept: Places) -> ChoiceData:
+        groups = [self.groups[int(place)] for place in kept]
+        return ChoiceData(differences=self.differences[kept], scores=self.scores[kept], groups=groups)
+
+
+def fit_weights(data: ChoiceData) -> tuple[Array, float]:
+    """Return the weights, [features], and the penalty that cross-validation chose."""
+    narrow, basis = _narrowed(data)
+    penalty = choose_penalty(narrow)
+    return basis @ _minimise(narrow, penalty), penalty
+
+
+def held_out_logits(data: ChoiceData) -> Array:
+    """Return the logit of each choice by weights and a penalty that were chosen without its group."""
+    narrow, _ = _narrowed(data)
+    logits = np.zeros(len(data.scores))
+    for train, held_out in folds(data.groups, FOLDS):
+        own = narrow.select(train)
+        weights = _minimise(own, choose_penalty(own))
+        logits[held_out] = narrow.differences[held_out] @ weights
+    return logits
+
+
+def choose_penalty(data: ChoiceData) -> float:
+    """Return the penalty with the smallest loss in cross-validation; ties go to the larger one."""
+    width = data.differences.shape[1]
+    splits = list(folds(data.groups, FOLDS - 1))
+
+    def loss(penalty: float) -> float:
+        total = 0.0
+        for train, held_out in splits:
+            weights = _minimise(data.select(train), penalty)
+            total += _loss(data.differences[held_out] @ weights, data.scores[held_out])
+        return total
+
+    return min((width * each for each in reversed(PENALTIES)), key=loss)
+
+
+def folds(groups: Sequence[str], n: int) -> Iterator[tuple[Places, Places]]:
+    """Yield places to train on and places to test on; groups stay together, in an order by their hash."""
+    order = sorted(set(groups), key=lambda each: sha256(each.encode()).hexdigest())
+    fold_of = {group: place % n for place, group in enumerate(order)}
+    own = np.array([fold_of[group] for group in groups])
+    for fold in range(n):
+        train, held_out = np.flatnonzero(own != fold), np.flatnonzero(own == fold)
+        if len(train) and len(held_out):
+            yield train, held_out
+
+
+def _narrowed(data: ChoiceData) -> tuple[ChoiceData, Array]:
+    """Return the data in an orthonormal basis of its rows, and the basis: [features, rank].
+
+    The penalised solution lies in the span of the rows, so it does not change. With more features than
+    choices the problem becomes much smaller.
+    """
+    left, sizes, right = np.linalg.svd(data.differences, full_matrices=False)
+    rank = max(1, int((sizes > 1e-10 * sizes.max(initial=1.0)).sum()))
+    narrow = left[:, :rank] * sizes[:rank]
+    return ChoiceData(differences=narrow, scores=data.scores, groups=data.groups), right[:rank].T
+
+
+def _minimise(data: ChoiceData, penalty: float) -> Array:
+    """Return the weights with the smallest penalised loss: [features]."""
+    import scipy.optimize  # pyright: ignore[reportMissingTypeStubs]
+
+    rows, scores = data.differences, data.scores
+
+    def objective(weights: Array) -> tuple[float, Array]:
+        logits = rows @ weights
+        slope = rows.T @ (sigmoid(logits) - scores)
+        value = _loss(logits, scores) + penalty / 2 * float(weights @ weights)
+        return value, slope + penalty * weights
+
+    start = np.zeros(rows.shape[1])
+    done = cast("Any", scipy.optimize).minimize(objective, start, jac=True, method="L-BFGS-B")
+    return cast("Array", done.x)
+
+
+def _loss(logits: Array, scores: Array) -> float:
+    return float((np.logaddexp(0, logits) - scores * logits).sum())

@@ -1,0 +1,270 @@
+"""The genes of a search: names, ranges, families, importance, and one genome laid out as matrices.
+
+It reads the axes that a search stores, named such as ``weight/ja/block.3``, and knows no merge method. A
+family has the genes of one quantity at all places of a model, such as the weights of one source; where genes
+are many, or were learned, a gene of the report is the mean of a family.
+Importance is PED-ANOVA with bootstrap intervals: for each gene, it compares the density of the best quarter
+of the trials with that of all trials, by the Pearson divergence; a gene's importance is its share of the sum.
+
+Source: Watanabe, Bansal, Hutter 2023, PED-ANOVA, arXiv:2304.10255, global importance; also in optuna.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import cast
+
+import numpy as np
+
+from kingyo.core.types import Genome
+from kingyo.runs.learnable import MEMETIC
+from kingyo.stats import Array, Interval
+from kingyo.views.results.trials import MINUS
+
+BEST_SHARE = 0.25  # share of good trials
+MIN_TRIALS = 12  # smallest number of trials
+GRID_POINTS = 48  # grid points of a gene's range
+RESAMPLES = 300
+EVERY = "all sources"
+SHOWN = 6  # genes that have charts of their own
+MANY = 100  # genes, beyond which the report shows means of families
+OF_PATHS = re.compile(r"(pass \d+|log2 scale|network)/[^/]*")
+"""Genes of a path through layers, which has its own picture."""
+OF_TENSOR = re.compile(r"(?:(?P<stack>.*?)\.(?P<block>\d+)\.)?.*\.(weight|bias)")
+"""A group that is one tensor, in a block or outside all blocks."""
+
+
+def axes_of(description: Mapping[str, object]) -> list[Mapping[str, object]]:
+    """Return the axes that a search stored."""
+    return cast("list[Mapping[str, object]]", description.get("axes", []))
+
+
+def families_of(description: Mapping[str, object]) -> dict[str, list[int]]:
+    """Return family -> the positions of its genes: ``weight/ja`` has the axes ``weight/ja/block.3``, …"""
+    families: dict[str, list[int]] = {}
+    for place, axis in enumerate(axes_of(description)):
+        families.setdefault(family_of(str(axis["name"])), []).append(place)
+    return families
+
+
+def family_of(axis: str) -> str:
+    """Return an axis' name without the group of tensors, which comes last."""
+    parts = axis.split("/", 2)
+    return "/".join(parts[: max(1, len(parts) - 1)])
+
+
+def mean_text(genes: Sequence[float]) -> str:
+    """Return the mean and the range of genes, such as "0.82 (0.10 to 1.30)"; one gene has no range."""
+    low, high = f"{min(genes):.2f}", f"{max(genes):.2f}"
+    text = f"{fmean(genes):.2f}" + (f" ({low} to {high})" if low != high else "")
+    return text.replace("-", MINUS)
+
+
+def means_by_family(description: Mapping[str, object], genome: Genome) -> dict[str, str]:
+    """Return family -> mean and range of its genes; nothing if genome and axes do not fit together."""
+    if len(axes_of(description)) != len(genome):
+        return {}
+    return {
+        family: mean_text([genome[place] for place in places])
+        for family, places in families_of(description).items()
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gene:
+    """One axis of a search, or the mean of those of one family.
+
+    Attributes:
+        places: positions in a genome.
+        name: as stored, without a group that is the only one.
+        low, high: its bounds.
+        importance: its share of what decides between good and bad trials; None where it is not known.
+    """
+
+    places: tuple[int, ...]
+    name: str
+    low: float
+    high: float
+    importance: Interval | None = None
+
+    def value(self, genome: Genome) -> float:
+        return fmean(genome[place] for place in self.places)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matrix:
+    """The genes of one parameter in one genome.
+
+    Attributes:
+        parameter: its name.
+        sources, groups: the sources, and the groups of layers; there may be one of either.
+        genes: source and group -> gene, or those of all tensors of a block.
+        low, high: bounds of the axes.
+    """
+
+    parameter: str
+    sources: tuple[str, ...]
+    groups: tuple[str, ...]
+    genes: Mapping[tuple[str, str], tuple[float, ...]]
+    low: float
+    high: float
+
+    @property
+    def cells(self) -> Mapping[tuple[str, str], float]:
+        """Source and group -> gene, or the mean of a block's."""
+        return {key: fmean(own) for key, own in self.genes.items()}
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.genes.values()))
+
+    @property
+    def means(self) -> Mapping[str, str]:
+        own = {
+            name: [gene for (source, _), each in self.genes.items() if source == name for gene in each]
+            for name in self.sources
+        }
+        return {name: mean_text(genes) for name, genes in own.items()}
+
+
+def read_genes(description: Mapping[str, object], trials: Iterable[tuple[Genome, float]]) -> tuple[Gene, ...]:
+    """Return the genes of a search, the most important first.
+
+    Args:
+        description: the search as stored.
+        trials: genomes with their scores.
+    """
+    genes = _genes(description)
+    n_axes = sum(len(gene.places) for gene in genes)
+    scored = [(genome, score) for genome, score in trials if len(genome) == n_axes]
+    shares = importance(
+        [tuple(gene.value(genome) for gene in genes) for genome, _ in scored],
+        [score for _, score in scored],
+        [(gene.low, gene.high) for gene in genes],
+    )
+    known = (
+        [replace(gene, importance=share) for gene, share in zip(genes, shares, strict=True)]
+        if shares
+        else genes
+    )
+    return tuple(sorted(known, key=lambda gene: -(gene.importance.score if gene.importance else 0.0)))
+
+
+def _genes(description: Mapping[str, object]) -> list[Gene]:
+    axes = axes_of(description)
+    names = [str(axis["name"]) for axis in axes]
+    ends = [(cast(float, axis["low"]), cast(float, axis["high"])) for axis in axes]
+    if len(axes) <= MANY and description.get("strategy") != MEMETIC:
+        return [
+            Gene(places=(place,), name=name.removesuffix("/all"), low=low, high=high)
+            for place, (name, (low, high)) in enumerate(zip(names, ends, strict=True))
+        ]
+    return [
+        Gene(
+            places=tuple(own),
+            name=names[own[0]].removesuffix("/all") if len(own) == 1 else f"{family}, mean",
+            low=min(ends[place][0] for place in own),
+            high=max(ends[place][1] for place in own),
+        )
+        for family, own in families_of(description).items()
+    ]
+
+
+def read_matrices(description: Mapping[str, object], genome: Genome) -> tuple[Matrix, ...]:
+    """Lay a genome out by the axes of its search; nothing when they do not fit together."""
+    axes = axes_of(description)
+    if not genome or len(axes) != len(genome):
+        return ()
+    blocks = _blocks(_parts(str(axis["name"]))[2] for axis in axes)
+    cells: dict[str, dict[tuple[str, str], list[float]]] = {}
+    bounds: dict[str, list[float]] = {}
+    for axis, gene in zip(axes, genome, strict=True):
+        if OF_PATHS.fullmatch(str(axis["name"])):
+            continue
+        parameter, source, group = _parts(str(axis["name"]))
+        cells.setdefault(parameter, {}).setdefault((source, blocks[group]), []).append(gene)
+        bounds.setdefault(parameter, []).extend(cast(float, axis[bound]) for bound in ("low", "high"))
+    return tuple(
+        Matrix(
+            parameter=name,
+            sources=tuple(dict.fromkeys(source for source, _ in own)),
+            groups=tuple(dict.fromkeys(group for _, group in own)),
+            genes={key: tuple(genes) for key, genes in own.items()},
+            low=min(bounds[name]),
+            high=max(bounds[name]),
+        )
+        for name, own in cells.items()
+    )
+
+
+def _blocks(groups: Iterable[str]) -> dict[str, str]:
+    """Return the block of each group that is one tensor, such as ``block.3``; with several stacks, theirs."""
+    tensors = {group: OF_TENSOR.fullmatch(group) for group in groups}
+    stacks = {each["stack"] for each in tensors.values() if each is not None and each["stack"]}
+
+    def name(group: str, tensor: re.Match[str] | None) -> str:
+        if tensor is None or not tensor["stack"]:
+            return group.removesuffix(".weight")
+        return f"{'block' if len(stacks) == 1 else tensor['stack']}.{tensor['block']}"
+
+    return {group: name(group, tensor) for group, tensor in tensors.items()}
+
+
+def _parts(axis: str) -> tuple[str, str, str]:
+    """Return parameter, source and group of an axis; a space with other names gets rows of its own."""
+    parts = axis.split("/", 2)
+    if len(parts) == 3:
+        return parts[0], parts[1], parts[2]
+    return parts[0], EVERY, parts[1] if len(parts) == 2 else ""
+
+
+def importance(
+    genomes: Sequence[Genome], scores: Sequence[float], bounds: Sequence[tuple[float, float]], seed: int = 0
+) -> tuple[Interval, ...]:
+    """Return each gene's importance, a share of 1, with its 95% interval.
+
+    Args:
+        genomes: one per trial.
+        scores: scores of the same trials.
+        bounds: range of each gene.
+        seed: for the bootstrap.
+
+    Returns:
+        One interval per gene, with ``n`` the number of trials; nothing for too few trials or equal scores.
+    """
+    n = len(scores)
+    if n < MIN_TRIALS or max(scores) == min(scores):
+        return ()
+    order = np.argsort(-np.asarray(scores), kind="stable")
+    low, high = np.asarray(bounds, dtype=np.float64).T
+    places = (np.asarray(genomes, dtype=np.float64)[order] - low) / np.maximum(high - low, 1e-12)
+    drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+    counts = np.vstack([np.ones(n), drawn.astype(np.float64)])
+    good = _best(counts, BEST_SHARE * n)
+    divergences = np.array([_divergence(column, counts, good) for column in places.T])
+    shares = divergences / np.maximum(divergences.sum(axis=0), 1e-12)
+    lows, highs = np.percentile(shares[:, 1:], (2.5, 97.5), axis=1)
+    return tuple(
+        Interval(score=share, n=n, low=min(low, share), high=max(high, share), method="bootstrap")
+        for share, low, high in zip(shares[:, 0].tolist(), lows.tolist(), highs.tolist(), strict=True)
+    )
+
+
+def _best(counts: Array, n: float) -> Array:
+    before = np.cumsum(counts, axis=1) - counts
+    return np.clip(n - before, 0.0, counts)
+
+
+def _divergence(places: Array, counts: Array, good: Array) -> Array:
+    """Return the Pearson divergence of the good trials from all trials, for each row of counts."""
+    grid = np.linspace(0.0, 1.0, GRID_POINTS)
+    width = max(1.06 * float(places.std()) * len(places) ** -0.2, 1 / GRID_POINTS)
+    kernel = np.exp(-0.5 * ((grid - places[:, None]) / width) ** 2)
+    kernel /= kernel.sum(axis=1, keepdims=True)
+    every, best = counts @ kernel, good @ kernel
+    every /= every.sum(axis=1, keepdims=True)
+    best /= best.sum(axis=1, keepdims=True)
+    return ((best - every) ** 2 / np.maximum(every, 1e-12)).sum(axis=1)

@@ -1,0 +1,335 @@
+"""The scores and set measures of one model of a run on each split."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Literal, cast
+
+from kingyo.core.types import SPLITS, Evaluation, Genome, ItemScore, Split
+from kingyo.runs.config import FRANKENMERGE
+from kingyo.search.evolution import MAIN, stored_objectives
+from kingyo.search.evolution.set_measures import SetValue, read_set_values, read_verdict
+from kingyo.search.evolution.trial_recipes import read_recipe
+from kingyo.stats import (
+    Groups,
+    Interval,
+    PairedDifference,
+    interval,
+    interval_json,
+    paired_difference,
+    weighted_mean,
+    with_groups,
+)
+from kingyo.stats.prediction import SplitGroups, predict_weighted_winner
+from kingyo.store import CONFIG, RunStore, StoredTrial
+from kingyo.tasks import TextSettings
+from kingyo.views.results.estimates import FitEstimate
+
+STATISTICS_SEED = 0
+MIXTURES = ("uniform", FRANKENMERGE)
+"""Baselines that are merges of the parents without a search."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelResult:
+    """A model of a run: the winner, a baseline, or the winner of a control.
+
+    Attributes:
+        name: the key of the model in the summary.
+        trial, recipe: how it was made.
+        fit, validation, test: its scores; None if it was not evaluated on that split (yet). With several
+            tasks these are weighted means.
+        tasks: with several tasks, name -> split -> score.
+        cut: split -> number of answers that did not end within ``max_new_tokens``.
+        sets: its set measures.
+        decided: split -> the value that the run decides by instead of scores; None if scores decide.
+        estimate: the score on all of fit, estimated if the model was scored on some of its items.
+    """
+
+    name: str
+    trial: StoredTrial
+    recipe: Mapping[str, object]
+    fit: Interval | None
+    validation: Interval | None
+    test: Interval | None
+    tasks: Mapping[str, Mapping[Split, Interval]] = field(default_factory=dict[str, Mapping[Split, Interval]])
+    cut: Mapping[Split, int] = field(default_factory=dict[Split, int])
+    sets: tuple[SetValue, ...] = ()
+    decided: Mapping[Split, Interval] | None = None
+    estimate: FitEstimate | None = None
+
+    @property
+    def genome(self) -> Genome:
+        return self.trial.asked.genome
+
+    def on(self, split: Split) -> Interval | None:
+        """Return its score on the items of a split that it answered."""
+        return {"fit": self.fit, "validation": self.validation, "test": self.test}[split]
+
+    def is_estimated(self, split: Split) -> bool:
+        """Return whether its score for all items of a split is an estimate."""
+        return split == "fit" and self.estimate is not None
+
+    def on_all(self, split: Split) -> Interval | None:
+        """Return its score for all items of a split, estimated if it answered some of them."""
+        return self.estimate.score if self.is_estimated(split) and self.estimate else self.on(split)
+
+    def counts_on(self, split: Split) -> Interval | None:
+        """Return the value that the run decides by on a split: its score, or a set measure."""
+        return self.on(split) if self.decided is None else self.decided.get(split)
+
+    def named_json(self) -> dict[str, object]:
+        return {"name": self.name, "search": self.trial.search, "trial": self.trial.asked.number}
+
+    def scores_json(self) -> dict[str, object]:
+        """Return the scores in ``kingyo show --json``."""
+        tasks = {
+            name: {split: interval_json(own.get(split)) for split in SPLITS}
+            for name, own in self.tasks.items()
+        }
+        return {
+            **{split: interval_json(self.on(split)) for split in SPLITS},
+            **({} if self.estimate is None else {"estimate": self.estimate.to_json()}),
+            **({"tasks": tasks} if tasks else {}),
+            **({"set_measures": [asdict(value) for value in self.sets]} if self.sets else {}),
+        }
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "trial": self.trial.asked.number,
+            "search": self.trial.search,
+            "genome": list(self.genome),
+            "recipe": dict(self.recipe),
+            "estimate": None,
+            **self.scores_json(),
+        }
+
+
+def read_model_result(store: RunStore, name: str, trial: StoredTrial) -> ModelResult:
+    """Read the scores of a trial on all splits, under a given name."""
+    objectives, sets = stored_objectives(store), read_set_values(store, trial)
+    weights = objectives.tasks
+    evaluations: dict[Split, Evaluation | None] = {
+        split: store.evaluation(trial.id, split) for split in SPLITS
+    }
+    by_task: dict[Split, dict[str, Interval]] = {
+        split: _task_intervals(each, weights, store.groups()) for split, each in evaluations.items()
+    }
+    means = {split: _mean(own, weights) for split, own in by_task.items()}
+    return ModelResult(
+        name=name,
+        trial=trial,
+        recipe=read_recipe(trial).to_dict(),
+        fit=means["fit"],
+        validation=means["validation"],
+        test=means["test"],
+        tasks={
+            task: {split: own[task] for split, own in by_task.items() if task in own}
+            for task in (weights if len(weights) > 1 else ())
+        },
+        cut={
+            split: sum(score.is_cut for score in each.scores) for split, each in evaluations.items() if each
+        },
+        sets=sets,
+        decided=_deciding_intervals(sets, objectives.title) if objectives.by_set else None,
+    )
+
+
+def _deciding_intervals(sets: Sequence[SetValue], title: str) -> dict[Split, Interval]:
+    """Return split -> the set measure that decides the run, if it is known; ``title`` is its name."""
+    intervals: dict[Split, Interval] = {}
+    for each in sets:
+        if (each.task, each.measure) == ("", title) and each.value is not None:
+            assert each.low is not None and each.high is not None, "a value has bounds"
+            bounds = Interval(score=each.value, n=each.n, low=each.low, high=each.high, method="half-samples")
+            intervals[each.split] = with_groups(bounds, each)
+    return intervals
+
+
+def _task_intervals(
+    evaluation: Evaluation | None, weights: Mapping[str, float], labels: Mapping[str, str]
+) -> dict[str, Interval]:
+    by_task = scores_by_task(evaluation, weights)
+    groups = groups_by_task(evaluation, weights, labels)
+    return {
+        name: interval(scores, groups[name], seed=STATISTICS_SEED)
+        for name, scores in by_task.items()
+        if scores
+    }
+
+
+def _mean(by_task: Mapping[str, Interval], weights: Mapping[str, float]) -> Interval | None:
+    """Return the weighted mean over tasks; None if one has no score."""
+    if len(by_task) < len(weights):
+        return None
+    return weighted_mean(list(by_task.values()), list(weights.values()))
+
+
+def scores_by_task(evaluation: Evaluation | None, weights: Mapping[str, float]) -> dict[str, list[float]]:
+    """Return task -> its scores in the order of the items.
+
+    The name of a single task is empty. With several tasks, items are called ``TASK/ID``.
+    """
+    return {name: [score.score for score in own] for name, own in _own_scores(evaluation, weights).items()}
+
+
+def groups_by_task(
+    evaluation: Evaluation | None, weights: Mapping[str, float], labels: Mapping[str, str]
+) -> dict[str, Groups | None]:
+    """Return task -> the groups of the items of ``scores_by_task``; ``labels`` is the store's ``groups``."""
+    return {
+        name: Groups.of(labels.get(score.item, "") for score in own)
+        for name, own in _own_scores(evaluation, weights).items()
+    }
+
+
+def _own_scores(
+    evaluation: Evaluation | None, weights: Mapping[str, float]
+) -> Mapping[str, Sequence[ItemScore]]:
+    scores = () if evaluation is None or evaluation.failure is not None else evaluation.scores
+    if len(weights) == 1:
+        return dict.fromkeys(weights, scores)
+    by_task: dict[str, list[ItemScore]] = {name: [] for name in weights}
+    for score in scores:
+        by_task[score.item.partition("/")[0]].append(score)
+    return by_task
+
+
+def token_limits(store: RunStore) -> dict[str, int]:
+    """Return task -> ``max_new_tokens``; the name of a single task is empty."""
+    config = store.fact(CONFIG)
+    tasks = cast("Mapping[str, Mapping[str, int]]", config.get("tasks") or {"": config.get("task") or {}})
+    limits = {name: own.get("max_new_tokens", TextSettings.max_new_tokens) for name, own in tasks.items()}
+    return limits if len(limits) > 1 else {"": next(iter(limits.values()))}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedComparison:
+    """A model minus another model, over the same test items.
+
+    Attributes:
+        other: name of the other model.
+        difference: mean paired difference with its interval.
+        p: two-sided p-value that the two are equally good.
+        test: McNemar's exact test for one task scored 0 or 1, or Student's if its items are in groups; the
+            level at which Gaffke's interval excludes 0 otherwise; half-samples if set measures count, whose
+            difference this is then; bootstrap in runs of an older checkout.
+        is_alike: whether both gave the same answer to every item, so that they may be the same model.
+    """
+
+    other: str
+    difference: Interval
+    p: float
+    test: Literal["mcnemar", "gaffke", "half-samples", "student", "bootstrap"]
+    is_alike: bool = False
+
+    @property
+    def verdict(self) -> Literal["better", "worse", "open"]:
+        """Say what it shows: nothing unless the interval leaves out 0, as it does where p <= 0.05."""
+        if self.difference.low > 0:
+            return "better"
+        return "worse" if self.difference.high < 0 else "open"
+
+    def to_json(self) -> dict[str, object]:
+        numbers = interval_json(self.difference) or {}
+        return {**numbers, "p": self.p, "test": self.test, "alike": self.is_alike}
+
+
+def compare_on_test(
+    store: RunStore, model: ModelResult, others: Sequence[ModelResult]
+) -> tuple[PairedComparison, ...]:
+    """Compare a model with others on the test items, by scores or by the stored set measures.
+
+    Models without a test score are left out; the result is empty if the model has none.
+    """
+    own = None if model.test is None else store.evaluation(model.trial.id, "test")
+    if own is None:
+        return ()
+    objectives = stored_objectives(store)
+    verdict = read_verdict(store) if objectives.by_set else None
+    comparisons: list[PairedComparison] = []
+    for other in others:
+        evaluation = store.evaluation(other.trial.id, "test") if other.test else None
+        if evaluation is None:
+            continue
+        if not objectives.by_set:
+            difference = _difference(own, evaluation, objectives.tasks, store.groups())
+        else:
+            difference = verdict.difference(model.trial.id, other.trial.id) if verdict else None
+        if difference is not None:
+            comparisons.append(
+                PairedComparison(
+                    other=other.name,
+                    difference=difference.interval,
+                    p=difference.p,
+                    test=difference.test,
+                    is_alike=_answers(own) == _answers(evaluation),
+                )
+            )
+    return tuple(comparisons)
+
+
+def _difference(
+    own: Evaluation, other: Evaluation, weights: Mapping[str, float], labels: Mapping[str, str]
+) -> PairedDifference:
+    one, two = (scores_by_task(evaluation, weights) for evaluation in (own, other))
+    pairs = [(one[task], two[task]) for task in weights]
+    groups = list(groups_by_task(own, weights, labels).values())
+    return paired_difference(pairs, list(weights.values()), STATISTICS_SEED, groups=groups)
+
+
+def _answers(evaluation: Evaluation) -> dict[str, tuple[object, ...]]:
+    """Return item -> its score and answer, with the image."""
+    return {score.item: score[1:] for score in evaluation.scores}
+
+
+def gap_to_test(model: ModelResult, split: Split) -> Interval | None:
+    """Return a model's score on fit or validation minus its score on test; None if one is unknown.
+
+    An interval above 0 means that picking by this split most likely biased its score. For fit, use it only
+    if the model was scored on all items: items that a screen chose are harder or easier than others. The
+    items differ, so the two scores are independent: square-and-add (Newcombe 1998, Statistics in Medicine
+    17:873, method 10; for any two intervals Zou & Donner 2008). ``n`` is that of the smaller split.
+    """
+    chosen, test = model.on(split), model.test
+    if chosen is None or test is None:
+        return None
+    difference, smaller = chosen.score - test.score, min(chosen, test, key=lambda each: each.n)
+    bounds = Interval(
+        score=difference,
+        n=smaller.n,
+        low=difference - math.hypot(chosen.score - chosen.low, test.high - test.score),
+        high=difference + math.hypot(chosen.high - chosen.score, test.score - test.low),
+        method="newcombe",
+    )
+    return with_groups(bounds, smaller)
+
+
+def predicted_test(store: RunStore, winner: ModelResult) -> Interval | None:
+    """Predict the winner's test score from the finalists that were scored on all of validation.
+
+    With several tasks it is the weighted mean of one prediction per task, whose items are independent.
+    """
+    weights, splits = stored_objectives(store).tasks, store.items()
+    items, n_validation = splits["test"], len(splits["validation"])
+    n_test = {name: sum(len(weights) == 1 or item.task == name for item in items) for name in weights}
+    trials = [row.trial for row in store.summaries("validation") if row.search == MAIN]
+    evaluations = {trial: store.evaluation(trial, "validation") for trial in trials}
+    complete = {
+        trial: each for trial, each in evaluations.items() if each and len(each.scores) == n_validation
+    }
+    if winner.trial.id not in complete or not all(n_test.values()):
+        return None
+    rows = [scores_by_task(evaluation, weights) for evaluation in complete.values()]
+    scores = [[row[name] for row in rows] for name in weights]
+    place = list(complete).index(winner.trial.id)
+    validated = groups_by_task(complete[winner.trial.id], weights, store.groups())
+    tested = {
+        name: Groups.of(item.group for item in items if len(weights) == 1 or item.task == name)
+        for name in weights
+    }
+    groups = [SplitGroups(validation=validated[name], test=tested[name]) for name in weights]
+    shares = list(weights.values())
+    return predict_weighted_winner(scores, place, list(n_test.values()), shares, groups=groups)

@@ -1,0 +1,384 @@
+"""The summary of a run, and its JSON: the stable interface of ``kingyo show --json``."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import cast
+
+from kingyo.core.types import SPLITS, Split
+from kingyo.runs.adapters import Training, read_training
+from kingyo.runs.chosen import CHOSEN, ChosenSources
+from kingyo.runs.config import TRAINED, TRAININGS, TUNED, TUNED_PARENT, WEIGHT_SEARCH
+from kingyo.runs.extensions import (
+    EXTENSIONS,
+    Extension,
+    TestReading,
+    control_command,
+    missing_controls,
+    note_on_test,
+    readings_of_test,
+)
+from kingyo.runs.provenance import Renewal, renewals
+from kingyo.search.evolution import (
+    BASELINES,
+    MAIN,
+    RACED,
+    Finalist,
+    Front,
+    read_finalists,
+    read_front,
+    stored_objectives,
+)
+from kingyo.search.evolution.best_of_run import BestOfRun, best_of_run
+from kingyo.search.evolution.set_measures import READ, read_verdict
+from kingyo.search.evolution.trial_recipes import read_recipe
+from kingyo.stats import Interval, interval_json, mean_name
+from kingyo.store import NOTES, EvaluationRow, RunStore
+from kingyo.tasks import NearDuplicates
+from kingyo.views.results.estimates import estimate
+from kingyo.views.results.layer_paths import NamedPath, read_run_layers
+from kingyo.views.results.model_result import (
+    MIXTURES,
+    ModelResult,
+    PairedComparison,
+    compare_on_test,
+    predicted_test,
+    read_model_result,
+)
+from kingyo.views.results.trials import SHARES, Unit, unit_of
+from kingyo.views.results.tuning import Learning, Tuning, read_learning, read_tuning, why_not_learned
+
+BRED = "bred"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """The summary of a run.
+
+    Attributes:
+        run, folder, status: its name, folder and state.
+        trials, failures: those of the main search; with ``space: hybrid``, of both searches.
+        item_evaluations, copied, seconds: the cost; ``copied`` item scores were free.
+        items: number of items of each split.
+        leader: the best of the main search on fit so far; before it begins, of the weight search.
+        winner, baselines, controls: the models.
+        comparisons: the winner with the other models, on test.
+        choice: the best of bred winner, baselines and winners of controls, see ``best_of_run``.
+        finalists: those scored on all of validation, with the numbers that decided.
+        predicted: the winner's test score, predicted from the finalists' validation scores.
+        winner_score: the winner's fit score as the search was told; an estimate if it got some items only.
+        leader_score: the same for the leader.
+        weights: weight of each task, by its name.
+        objectives: their names; empty for a single one.
+        unit: that of the numbers that decided the run.
+        front: front of the main search.
+        path: layer path of the winner, or of the leader if there is no winner; None without layer paths.
+        notes: warnings about settings and data, from before the run.
+        near_duplicates: among the items; None if an older version began the run.
+        extensions: what was added to the budget.
+        readings: the winners that test was read for.
+        test_note: how an extension after reading test affects the winner's test score.
+        renewals: when scores were made with different versions, or again.
+        controls_to_run: controls that were not run -> the command that runs them.
+        training: the result and cost of the control ``trained``.
+        tuning: the tuned model beside bred and the same training on the best parent.
+        learning: what learned weights cost and brought; None if none were learned.
+        not_learned: why none were learned, in a finished run that could.
+        chosen: how the sources were chosen; None if the user named them.
+    """
+
+    run: str
+    folder: str
+    status: str
+    trials: int
+    failures: int
+    item_evaluations: int
+    copied: int
+    seconds: float
+    items: Mapping[Split, int]
+    leader: ModelResult | None
+    winner: ModelResult | None
+    baselines: Mapping[str, ModelResult]
+    controls: Mapping[str, ModelResult]
+    comparisons: tuple[PairedComparison, ...]
+    choice: BestOfRun | None = None
+    finalists: tuple[Finalist, ...] = ()
+    predicted: Interval | None = None
+    winner_score: float | None = None
+    leader_score: float | None = None
+    weights: Mapping[str, float] = field(default_factory=lambda: {"": 1.0})
+    objectives: tuple[str, ...] = ()
+    unit: Unit = SHARES
+    front: Front = field(default_factory=Front)
+    path: NamedPath | None = None
+    notes: tuple[str, ...] = ()
+    near_duplicates: NearDuplicates | None = None
+    extensions: tuple[Extension, ...] = ()
+    readings: tuple[TestReading, ...] = ()
+    test_note: str | None = None
+    renewals: tuple[Renewal, ...] = ()
+    controls_to_run: Mapping[str, str] = field(default_factory=dict[str, str])
+    training: Training | None = None
+    tuning: Tuning | None = None
+    learning: Learning | None = None
+    not_learned: str | None = None
+    chosen: ChosenSources | None = None
+
+    @property
+    def best(self) -> ModelResult | None:
+        """Return the model that was chosen as the best of the run; None until it is known."""
+        return None if self.choice is None else self.model(self.choice.best)
+
+    def model(self, trial: int) -> ModelResult:
+        """Return the winner, baseline or winner of a control with this id."""
+        return next(model for model in self.models if model.trial.id == trial)
+
+    def best_parent(self) -> ModelResult | None:
+        """Return the best of the base and the sources: on test if known, else on validation, else on fit."""
+        return max(self._parents, key=_rank, default=None)
+
+    @property
+    def child(self) -> ModelResult | None:
+        """Return the winner; before one is picked, the trial that is best on fit so far."""
+        return self.winner or self.leader
+
+    @property
+    def child_name(self) -> str:
+        return BRED if self.winner is not None else "best so far"
+
+    @property
+    def is_tested(self) -> bool:
+        return self.winner is not None and self.winner.test is not None
+
+    def comparison(self, name: str) -> PairedComparison | None:
+        """Return the winner compared with a baseline or the winner of a control, on test."""
+        return next((each for each in self.comparisons if each.other == name), None)
+
+    def command(self, name: str, *arguments: str) -> str:
+        """Return a command about the run."""
+        return shlex.join(("kingyo", name, self.folder, *arguments))
+
+    @property
+    def parents_tie(self) -> bool:
+        """Whether all parents have the same score, so that none is the best."""
+        return len(self._parents) > 1 and len({_rank(parent) for parent in self._parents}) == 1
+
+    @property
+    def _parents(self) -> list[ModelResult]:
+        return [model for name, model in self.baselines.items() if name not in MIXTURES]
+
+    @property
+    def set_splits(self) -> tuple[Split, ...]:
+        return READ if self.unit.measure is None else SPLITS
+
+    @property
+    def score_name(self) -> str:
+        """Return the name of the scores: ``mean item scores``, or ``weighted means of 2 tasks``."""
+        if len(self.weights) == 1:
+            return "mean item scores"
+        return f"{mean_name(self.weights.values())}s of {len(self.weights)} tasks"
+
+    @property
+    def models(self) -> tuple[ModelResult, ...]:
+        """Return the bred winner, if there is one, the baselines, and the winners of the controls."""
+        winner = () if self.winner is None else (self.winner,)
+        return (*winner, *self.baselines.values(), *self.controls.values())
+
+    @property
+    def learned(self) -> str | None:
+        """Say what learned weights cost and brought, or why none were learned; None if none should be."""
+        winner = None if self.winner is None else self.winner.trial
+        return self.not_learned if self.learning is None else self.learning.in_words(winner)
+
+    def to_json(self) -> dict[str, object]:
+        winner = None if self.winner is None else self.winner.trial
+        path = {} if self.path is None else {"path": self.path.to_json()}
+        models = (*self.models, *((self.leader,) if self.leader else ()))
+        choice = () if self.choice is None else self.choice.leads
+        optional = {
+            "near_duplicates": self.near_duplicates and asdict(self.near_duplicates),
+            "decided_by": self.unit.measure,
+            "training": self.training and self.training.to_json(),
+            "tuning": self.tuning and self.tuning.to_json(),
+            "chosen": self.chosen and self.chosen.to_json(),
+            "front": self._front_json() if self.objectives else None,
+        }
+        return {
+            "run": self.folder,
+            "status": self.status,
+            "trials": self.trials,
+            "failures": self.failures,
+            "notes": list(self.notes),
+            "item_evaluations": self.item_evaluations,
+            "copied": self.copied,
+            "seconds": round(self.seconds, 3),
+            "leader": self.leader and {**self.leader.to_json(), **({} if winner else path)},
+            "winner": self.winner and {**self.winner.to_json(), **path},
+            "best": self.best and self.best.named_json(),
+            "leads": [
+                {
+                    "model": self.model(each.trial).name,
+                    "over": self.model(each.over).name,
+                    "lead": each.lead,
+                    **each.size_json,
+                    "is_clear": each.is_clear,
+                }
+                for each in choice
+            ],
+            "finalists": [asdict(finalist) for finalist in self.finalists],
+            "predicted": interval_json(self.predicted),
+            "told": self.winner_score,
+            "baselines": {name: model.scores_json() for name, model in self.baselines.items()},
+            "controls": {
+                name: {"trial": model.trial.asked.number, **model.scores_json()}
+                for name, model in self.controls.items()
+            },
+            "cut": {"winner" if model is self.winner else model.name: dict(model.cut) for model in models},
+            "comparisons": {each.other: each.to_json() for each in self.comparisons},
+            "extensions": [asdict(each) for each in self.extensions],
+            "test_readings": [asdict(reading) for reading in self.readings],
+            "test_note": self.test_note,
+            "accepted_changes": [asdict(each) for each in self.renewals if each.archive is None],
+            "rescored": [asdict(each) for each in self.renewals if each.archive is not None],
+            "controls_to_run": dict(self.controls_to_run),
+            "learning": self.learning and self.learning.to_json(winner),
+            "not_learned": self.not_learned,
+            **{key: value for key, value in optional.items() if value is not None},
+        }
+
+    def _front_json(self) -> dict[str, object]:
+        names, knee = self.objectives, self.front.knee
+        points: list[dict[str, object]] = []
+        for point in self.front.points:
+            means = zip(names, point.raw, strict=True) if point.is_partial else ()
+            raw = {name: {"score": mean[0], "n": mean[1]} for name, mean in means if mean is not None}
+            points.append(
+                {
+                    "trial": point.trial.asked.number,
+                    "objectives": dict(zip(names, point.objectives, strict=True)),
+                    "mean": point.value,
+                    "estimated": point.is_partial,
+                    **({"raw": raw} if point.is_partial else {}),
+                }
+            )
+        return {"objectives": list(names), "knee": knee and knee.trial.asked.number, "points": points}
+
+
+def _rank(model: ModelResult) -> tuple[float, ...]:
+    values = (model.counts_on(split) for split in ("test", "validation", "fit"))
+    return tuple(-math.inf if value is None else value.score for value in values)
+
+
+def summarize(store: RunStore) -> RunSummary:
+    """Read the summary of a run, finished or not."""
+    fits = [row for row in store.summaries("fit") if row.search in (WEIGHT_SEARCH, MAIN)]
+    baselines = {
+        str(trial.name): read_model_result(store, str(trial.name), trial) for trial in store.trials(BASELINES)
+    }
+    winners = _winners(store)
+    winner, leader = winners.pop(MAIN, None), _leader(store, fits)
+    controls = {name: each for name, each in winners.items() if not _is_untrained(name, each)}
+    child, objectives = winner or leader, stored_objectives(store)
+    others = [*baselines.values(), *controls.values()]
+    comparisons = () if winner is None else compare_on_test(store, winner, others)
+    choice = None if winner is None else _choice(store, [winner, *controls.values()], [*baselines.values()])
+    predicted = None if winner is None or objectives.by_set else predicted_test(store, winner)
+    return RunSummary(
+        run=str(store.fact("name")),
+        folder=str(store.folder),
+        status=store.status(),
+        trials=len(fits),
+        failures=sum(row.failure is not None for row in fits),
+        item_evaluations=store.item_evaluations(),
+        copied=store.copied_scores(),
+        seconds=store.seconds(),
+        items={split: len(items) for split, items in store.items().items()},
+        leader=_estimated(store, leader) if winner is None and leader else leader,
+        winner=winner and _estimated(store, winner),
+        baselines={name: _estimated(store, each) for name, each in baselines.items()},
+        controls={name: _estimated(store, each) for name, each in controls.items()},
+        comparisons=comparisons,
+        choice=choice,
+        finalists=() if winner is None else read_finalists(store, MAIN),
+        predicted=predicted,
+        winner_score=_fit_value(fits, winner),
+        leader_score=_fit_value(fits, leader),
+        weights=objectives.tasks,
+        objectives=objectives.names,
+        unit=unit_of(objectives),
+        notes=store.fact(NOTES),
+        near_duplicates=_near_duplicates(store),
+        front=read_front(store, MAIN) if objectives.names else Front(),
+        path=None if child is None else read_run_layers(store).read(read_recipe(child.trial)),
+        extensions=store.fact(EXTENSIONS),
+        readings=readings_of_test(store),
+        test_note=_note_on_test(store),
+        renewals=renewals(store),
+        controls_to_run={name: control_command(str(store.folder), name) for name in missing_controls(store)},
+        training=read_training(store, TRAINED),
+        tuning=read_tuning(store, winner, winners),
+        learning=read_learning(store),
+        not_learned=why_not_learned(store),
+        chosen=store.fact(CHOSEN),
+    )
+
+
+def _winners(store: RunStore) -> dict[str, ModelResult]:
+    """Return search -> its winner, for the searches that have one."""
+    winners = {name: store.winner(name) for name in store.searches() if name != BASELINES}
+    return {name: read_model_result(store, name, trial) for name, trial in winners.items() if trial}
+
+
+def _is_untrained(search: str, winner: ModelResult) -> bool:
+    """Return whether tuning kept the model that it started from, which is listed already."""
+    return search in (TUNED, TUNED_PARENT) and winner.trial.asked.number == 0
+
+
+def _leader(store: RunStore, fits: Sequence[EvaluationRow]) -> ModelResult | None:
+    scored = [row for row in fits if row.value is not None]
+    ranks = [(row.value, -row.trial) for row in scored if row.search == scored[-1].search]
+    return read_model_result(store, "leader", store.trial(-max(ranks)[1])) if ranks else None
+
+
+def _estimated(store: RunStore, model: ModelResult) -> ModelResult:
+    """Return a model with its estimate for all of fit, if it needs one."""
+    return replace(model, estimate=estimate(store, model.trial)) if model.fit else model
+
+
+def _fit_value(fits: Sequence[EvaluationRow], model: ModelResult | None) -> float | None:
+    return next((row.value for row in fits if model and row.trial == model.trial.id), None)
+
+
+def _note_on_test(store: RunStore) -> str | None:
+    """Return what repeated readings of test mean for the winner's test score; None after one."""
+    is_read_before = any(renewal.test_was_read for renewal in renewals(store))
+    again = "Test had been read before everything was scored again." if is_read_before else None
+    return " ".join(filter(None, (note_on_test(store), again))) or None
+
+
+def _near_duplicates(store: RunStore) -> NearDuplicates | None:
+    fact = cast("dict[str, int] | None", store.fact("near_duplicates"))
+    return None if fact is None else NearDuplicates(**fact)
+
+
+def _choice(
+    store: RunStore, winners: Sequence[ModelResult], baselines: Sequence[ModelResult]
+) -> BestOfRun | None:
+    """Return the choice of the best model, see ``best_of_run``; if set measures count, the stored one.
+
+    None until it is known.
+    """
+    objectives = stored_objectives(store)
+    if objectives.by_set:
+        verdict = read_verdict(store) if store.status() == "finished" else None
+        return None if verdict is None else verdict.choice
+    n = len(store.items()["validation"])
+    is_complete = all(each.validation is not None and each.validation.n == n for each in baselines)
+    if not (store.fact(RACED) or is_complete):
+        return None  # older versions do not race baselines
+    trials, others = ([model.trial for model in own] for own in (winners, baselines))
+    trained = (*TRAININGS, *(search for search in store.searches() if store.lessons(search)))
+    return best_of_run(store, objectives, trials, others, trained)

@@ -1,0 +1,248 @@
+"""Find a trial by its name, and describe trials in words.
+
+``12`` is a trial of the main search, ``random:12`` one of another search, and ``uniform`` (or
+``baselines:uniform``) a baseline.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from kingyo.core.io import units
+from kingyo.core.types import SPLITS
+from kingyo.errors import KingyoError, suggest
+from kingyo.runs.config import (
+    FRANKENMERGE,
+    RANDOM_SOURCES,
+    TRAINED,
+    TRAININGS,
+    TUNED,
+    TUNED_PARENT,
+    WEIGHT_SEARCH,
+    WEIGHT_SEARCH_LABEL,
+)
+from kingyo.search.evolution import BASELINES, MAIN, Objectives
+from kingyo.stats import Interval
+from kingyo.store import RunStore, StoredTrial
+
+TrialIndex = Mapping[str, Mapping[str, StoredTrial]]
+"""Search -> number, or name of a baseline -> trial."""
+
+_BASELINES = {"base": "the base", "uniform": "the uniform merge", FRANKENMERGE: "the frankenmerge"}
+_TRAINED = {TRAINED: "trained LoRA", TUNED: "tuned model", TUNED_PARENT: "tuned parent"}
+BRED = ("bred", "winner")
+"""Names of the winner of the main search."""
+
+
+def find_trial(store: RunStore, reference: str) -> StoredTrial:
+    """Return the trial with the given name.
+
+    Args:
+        store: the run.
+        reference: ``N`` (of the main search), ``SEARCH:N``, ``baselines:NAME``, the NAME of a baseline, or
+            ``bred`` for the winner of the main search.
+
+    Raises:
+        KingyoError: there is no such trial.
+    """
+    name, known = reference.strip(), _trial_index(store)
+    if name.casefold() in BRED and name not in known.get(BASELINES, {}):
+        return _bred(store)
+    search, colon, own = name.partition(":")
+    if not colon:
+        search, own = MAIN if _is_number(name) else BASELINES, name
+    trial = known.get(search, {}).get(own)
+    if trial is None:
+        raise KingyoError(
+            "--trial",
+            expected=" or ".join(_ranges(known)) or "a run with trials",
+            received=f"'{reference}'",
+            remedy=_remedy(store, known, name),
+        )
+    return trial
+
+
+def reference_to(trial: StoredTrial) -> str:
+    """Return the name of a trial for ``find_trial``."""
+    if trial.search == MAIN:
+        return str(trial.asked.number)
+    return f"{trial.search}:{trial.asked.number if trial.name is None else trial.name}"
+
+
+def describe_trial(trial: StoredTrial) -> str:
+    """Describe a trial: "the parent ja", "the uniform merge", "trial 12 of random search".
+
+    For models that the run trained: "the trained LoRA (trained:2)".
+    """
+    if trial.name is not None:
+        return _BASELINES.get(trial.name, f"the parent {trial.name}")
+    if trial.search in TRAININGS:
+        return f"{describe_search(trial.search)} ({reference_to(trial)})"
+    return f"trial {trial.asked.number} of {describe_search(trial.search)}"
+
+
+def describe_search(name: str) -> str:
+    """Describe a search: "the main search", "random search", "weights alone", "the tuned model"."""
+    if name == MAIN:
+        return "the main search"
+    if name in TRAININGS:
+        return f"the {_TRAINED[name]}"
+    if name == RANDOM_SOURCES:
+        return "the search with random sources"
+    return WEIGHT_SEARCH_LABEL if name == WEIGHT_SEARCH else f"{name} search"
+
+
+def row_title(search: str) -> str:
+    """Name the winner of a search in a table: "random, same cost", "weights alone", "trained LoRA"."""
+    named = {WEIGHT_SEARCH: WEIGHT_SEARCH_LABEL, **_TRAINED, TUNED: TUNED}
+    return named.get(search, f"{search.replace('_', ' ')}, same cost")
+
+
+def failure_of(store: RunStore, trial: StoredTrial) -> str | None:
+    """Return why a trial could not be scored on some split; None if it could, or was not tried."""
+    evaluations = (store.evaluation(trial.id, split) for split in SPLITS)
+    return next((each.failure for each in evaluations if each is not None and each.failure is not None), None)
+
+
+def _trial_index(store: RunStore) -> TrialIndex:
+    known: dict[str, dict[str, StoredTrial]] = {name: {} for name in store.searches()}
+    for trial in store.trials():
+        known[trial.search][str(trial.asked.number) if trial.name is None else trial.name] = trial
+    return known
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal()
+
+
+def _bred(store: RunStore) -> StoredTrial:
+    winner = store.winner(MAIN)
+    if winner is None:
+        raise KingyoError(
+            "--trial",
+            expected="a run with a winner",
+            received=f"'bred', but the run has no winner yet (status: {store.status()})",
+            remedy=f"Continue with `kingyo resume {shlex.quote(str(store.folder))}`, or name a trial.",
+        )
+    return winner
+
+
+def _remedy(store: RunStore, known: TrialIndex, name: str) -> str:
+    search, colon, _ = name.partition(":")
+    if colon and search not in known:
+        return suggest(search, known)
+    if not colon and not _is_number(name):
+        return suggest(name, known.get(BASELINES, {}))
+    return f"`kingyo show {shlex.quote(str(store.folder))}` shows the state of the run."
+
+
+def _ranges(known: TrialIndex) -> Iterator[str]:
+    last = {search: len(trials) - 1 for search, trials in known.items() if trials and search != BASELINES}
+    if MAIN in last:
+        yield f"a number from 0 to {last.pop(MAIN)}"
+    for search, n in last.items():
+        yield f"{search}:0 to {search}:{n}" if n else f"{search}:0"
+    if known.get(BASELINES):
+        yield f"one of {', '.join(known[BASELINES])}"
+
+
+NONE = "–"
+MINUS = "−"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """The unit of the numbers that decide a run: scores in percent, or a set measure as it is.
+
+    Attributes:
+        measure: name of the set measure that decides instead of mean item scores; None if scores decide.
+    """
+
+    measure: str | None = None
+
+    @property
+    def title(self) -> str:
+        return self.measure or "score"
+
+    @property
+    def axis(self) -> str:
+        return f"{self.measure} on fit" if self.measure else "score on fit in %"
+
+    @property
+    def by(self) -> str:
+        """Return "by NAME, " if a set measure decides."""
+        return f"by {self.measure}, " if self.measure else ""
+
+    @property
+    def factor(self) -> float:
+        return 1.0 if self.measure else 100.0
+
+    @property
+    def verb(self) -> str:
+        return "has" if self.measure else "scores"
+
+    def text(self, value: float) -> str:
+        """Write a number: ``73.5%``, or ``0.8124``."""
+        return f"{value:.4g}".replace("-", MINUS) if self.measure else percent(value)
+
+    def bounds(self, value: Interval) -> str:
+        """Write an interval: ``[67.0, 79.2]``."""
+        return f"[{self._bare(value.low)}, {self._bare(value.high)}]"
+
+    def bounded(self, value: Interval | None) -> str:
+        """Write a number with its interval; a dash if there is none."""
+        return NONE if value is None else f"{self.text(value.score)} {self.bounds(value)}"
+
+    def difference(self, value: float) -> str:
+        """Write a difference: ``+48.0 points``."""
+        return f"{self._signed(value)}{'' if self.measure else ' points'}"
+
+    def bounded_difference(self, value: Interval) -> str:
+        """Write a difference with its interval: ``+48.0 points [+41.2, +54.9]``."""
+        return f"{self.difference(value.score)} [{self._signed(value.low)}, {self._signed(value.high)}]"
+
+    def _bare(self, value: float) -> str:
+        return self.text(value).removesuffix("%")
+
+    def _signed(self, value: float) -> str:
+        text = f"{value:+.4g}" if self.measure else f"{100 * value:+.1f}"
+        return text.replace("-", MINUS) if float(text) else text.replace("-", "+")
+
+
+SHARES = Unit()
+
+
+def unit_of(objectives: Objectives) -> Unit:
+    """Return the unit of a run with these objectives."""
+    return Unit(measure=objectives.title if objectives.by_set else None)
+
+
+def percent(value: float) -> str:
+    """Write a score: ``73.5%``."""
+    return units.percent(value).replace("-", MINUS)
+
+
+def p_text(p: float) -> str:
+    """Write a p-value."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def sizes(ns: Iterable[int], total: int, of_groups: str = "") -> str:
+    """Write how many of all items scores rest on: ``n = 120``, ``n = 16 of 120``, ``n = 4 to 16 of 120``."""
+    numbers = [*ns] or [total]
+    low, high = min(numbers), max(numbers)
+    if low == total:
+        return f"n = {total:,}{of_groups}"
+    few = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    if of_groups and high < total:
+        return f"n = {few}{of_groups} (of {total:,} items)"
+    return f"n = {few} of {total:,}{of_groups}"
+
+
+def sizes_of(scores: Iterable[Interval | None], total: int) -> str:
+    """Write how many items scores rest on, and of how many groups if items belong together."""
+    known = [each for each in scores if each is not None]
+    of_groups = max(known, key=lambda each: each.n).of_groups if known else ""
+    return sizes((each.n for each in known), total, of_groups)

@@ -1,0 +1,83 @@
+"""Train adapters with peft, and compare with its own merge. Tests are skipped if peft is not installed."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import AutoModelForCausalLM
+
+from kingyo.merging.checkpoints import open_checkpoint
+from kingyo.merging.checkpoints.lora import AdaptedCheckpoint
+
+peft = pytest.importorskip("peft")
+
+
+def load(folder: Path) -> torch.nn.Module:
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+
+
+def train(base: Path, folder: Path, **config: object) -> Path:
+    """Write an adapter with random tensors."""
+    model = load(base)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wrapped = peft.get_peft_model(model, peft.LoraConfig(task_type="CAUSAL_LM", **config))
+        generator = torch.Generator().manual_seed(7)
+        for parameter in wrapped.parameters():
+            if parameter.requires_grad:
+                parameter.data.add_(0.3 * torch.randn(parameter.shape, generator=generator))
+        wrapped.save_pretrained(folder)
+    return folder
+
+
+def merged_by_peft(base: Path, adapter: Path) -> dict[str, Tensor]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return peft.PeftModel.from_pretrained(load(base), adapter).merge_and_unload().state_dict()
+
+
+def opened(folder: Path, reference: str = "m+lora") -> AdaptedCheckpoint:
+    checkpoint = open_checkpoint(reference, folder)
+    assert isinstance(checkpoint, AdaptedCheckpoint)
+    return checkpoint
+
+
+def assert_as_peft(folder: Path, *, changed: int | None = None) -> None:
+    checkpoint, expected = opened(folder), merged_by_peft(folder / "m", folder / "lora")
+    base = open_checkpoint("m", folder)
+    assert checkpoint.tensors.keys() == base.tensors.keys()
+    moved = 0
+    for name, info in checkpoint.tensors.items():
+        tensor = checkpoint.read(name)
+        assert (str(tensor.dtype), tuple(tensor.shape)) == (f"torch.{info.dtype}", info.shape)
+        torch.testing.assert_close(tensor.float(), expected[name].float(), rtol=1e-6, atol=1e-6)
+        moved += not torch.equal(tensor.float(), base.read(name).float())
+    assert moved == len(checkpoint.changes)
+    assert changed is None or moved == changed
+
+
+def write_pair(folder: Path, model: dict[str, Tensor], adapter: dict[str, Tensor], rank: int) -> None:
+    for name in ("m", "lora"):
+        (folder / name).mkdir()
+    (folder / "m/config.json").write_text("{}")
+    save_file(model, folder / "m/model.safetensors")
+    save_file(adapter, folder / "lora/adapter_model.safetensors")
+    (folder / "lora/adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": rank}))
+
+
+def edit_config(lora: Path, **changes: object) -> None:
+    file = lora / "adapter_config.json"
+    kept = {**json.loads(file.read_text()), **changes}
+    file.write_text(json.dumps({key: value for key, value in kept.items() if value is not ...}))
+
+
+def change(folder: Path, how: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> None:
+    file = next(folder.glob("*.safetensors"))
+    save_file(how(load_file(file)), file, metadata={"format": "pt"})

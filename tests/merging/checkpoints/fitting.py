@@ -1,0 +1,70 @@
+"""Change tensors, configs and vocabularies of models on disk, and merge them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from kingyo.merging.checkpoints import Checkpoint, Fit, fingerprints_of
+
+HEAD, EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
+
+
+def rewrite(folder: Path, change: Callable[[dict[str, Tensor]], Mapping[str, Tensor]]) -> Path:
+    file = folder / "model.safetensors"
+    save_file(dict(change(load_file(file))), file, metadata={"format": "pt"})
+    return folder
+
+
+def restate(folder: Path, **keys: Any) -> Path:
+    config = json.loads((folder / "config.json").read_text())
+    changed = {key: value for key, value in {**config, **keys}.items() if value is not None}
+    (folder / "config.json").write_text(json.dumps(changed))
+    return folder
+
+
+def fingerprint(checkpoint: Checkpoint) -> str:
+    """Return the fingerprint of one checkpoint."""
+    return fingerprints_of([checkpoint])[checkpoint.reference]
+
+
+def resized(folder: Path, rows: int, *, seed: int = 9) -> Path:
+    """Resize the vocabulary of a model; new rows are random."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def change(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        for name in (HEAD, EMBEDDING):
+            if name in tensors:
+                new = torch.randn(max(0, rows - len(tensors[name])), 16, generator=generator)
+                tensors[name] = torch.cat([tensors[name], new])[:rows].contiguous()
+        return tensors
+
+    return restate(rewrite(folder, change), vocab_size=rows)
+
+
+def averaged(fitted: Fit, folder: Path) -> Path:
+    """Write the mean of all models."""
+    models = list(fitted.models.values())
+    tensors = {
+        name: torch.stack([model.read(name).float() for model in models]).mean(0)
+        for name in fitted.like.tensors
+    }
+    folder.mkdir()
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "config.json").write_text(json.dumps(dict(fitted.like.config)))
+    return folder
+
+
+def loaded(folder: Path) -> Any:
+    """Load a model with transformers, and check that no tensor is missing or left over."""
+    architecture = json.loads((folder / "config.json").read_text())["architectures"][0]
+    model, report = getattr(transformers, architecture).from_pretrained(folder, output_loading_info=True)
+    assert not report["missing_keys"] and not report["unexpected_keys"] and not report["mismatched_keys"]
+    return model.eval()

@@ -1,0 +1,273 @@
+"""LoRAs of diffusers and kohya's scripts, compared with deltas that the tests compute."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from kingyo.errors import KingyoError
+from kingyo.merging.checkpoints import open_checkpoint
+from tests.merging.checkpoints.adapters import opened
+from tests.merging.checkpoints.lora_files import RANK, Tensors, pair
+from tests.merging.checkpoints.pipelines import ENCODER, UNET, pipeline
+from tests.models_on_disk import llama
+
+TO_Q = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
+TO_OUT = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_out.0"
+CONV = "down_blocks.0.resnets.0.conv1"
+POINT = "down_blocks.0.attentions.0.proj_in"
+DOWN = "down_blocks.0.downsamplers.0.conv"
+UP = "up_blocks.0.upsamplers.0.conv"
+LINEAR = "mid_block.attentions.0.proj_out"
+Q_PROJ = "text_model.encoder.layers.1.self_attn.q_proj"
+
+
+def delta(down: Tensor, up: Tensor) -> Tensor:
+    """Return the product of a pair as one weight: the down, then the up convolution of every unit input."""
+    if down.dim() == 2:
+        return up @ down
+    return torch.einsum("or,rihw->oihw", up[:, :, 0, 0], down)
+
+
+def kohya(module: str) -> str:
+    return module.replace(".", "_")
+
+
+def write_lora_file(
+    folder: Path, tensors: Mapping[str, Tensor], name: str = "style.safetensors", **metadata: str
+) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(
+        {each: tensor.contiguous() for each, tensor in tensors.items()},
+        folder / name,
+        metadata=metadata or None,
+    )
+    return folder / name
+
+
+def assert_changed(folder: Path, reference: str, deltas: Mapping[str, Tensor]) -> None:
+    """Check that these weights changed by their deltas, and no others."""
+    changed = opened(folder, reference)
+    base = open_checkpoint(reference.partition("+")[0], folder)
+    assert changed.changes.keys() == {f"{each}.weight" for each in deltas}
+    for name in base.tensors:
+        expected = base.read(name) + deltas.get(name.removesuffix(".weight"), 0)
+        torch.testing.assert_close(changed.read(name), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.fixture
+def sd(tmp_path: Path) -> Path:
+    pipeline(tmp_path / "sd")
+    return tmp_path
+
+
+KOHYA = {
+    "as diffusers": {each: kohya(each) for each in (TO_Q, TO_OUT, CONV, POINT, DOWN, UP, LINEAR)},
+    "as in SDXL": {  # two layers per block: input 0 is conv_in, 3 the first downsampler
+        TO_Q: "input_blocks_1_1_transformer_blocks_0_attn1_to_q",
+        TO_OUT: "input_blocks_1_1_transformer_blocks_0_attn1_to_out_0",
+        CONV: "input_blocks_1_0_in_layers_2",
+        POINT: "input_blocks_1_1_proj_in",
+        DOWN: "input_blocks_3_0_op",
+        UP: "output_blocks_2_2_conv",
+        LINEAR: "middle_block_1_proj_out",
+        "conv_in": "input_blocks_0_0",
+        "time_embedding.linear_1": "time_embed_0",
+    },
+}
+
+
+@pytest.mark.parametrize("names", KOHYA)
+def test_kohya_with_convolutions_and_an_alpha_for_each_module(sd: Path, names: str) -> None:
+    tensors: dict[str, Tensor] = {}
+    deltas: dict[str, Tensor] = {}
+    for i, (module, name) in enumerate(KOHYA[names].items()):
+        rank, alpha = i + 1, float(i)
+        down, up = pair(UNET[f"{module}.weight"], i, rank)
+        tensors[f"lora_unet_{name}.lora_down.weight"] = down
+        tensors[f"lora_unet_{name}.lora_up.weight"] = up
+        tensors[f"lora_unet_{name}.alpha"] = torch.tensor(alpha)
+        deltas[module] = alpha / rank * delta(down, up)
+    write_lora_file(sd, tensors)
+    assert_changed(sd, "sd/unet+style.safetensors", deltas)
+
+
+def diffusers_file(
+    style: str,
+) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+    """Return a file with LoRAs of UNet and text encoder, and their deltas at scale 1."""
+    ends = {
+        "peft": (".lora_A.weight", ".lora_B.weight"),
+        "of 2023": (".lora.down.weight", ".lora.up.weight"),
+        "processors": ("_lora.down.weight", "_lora.up.weight"),
+    }[style]
+    tensors: dict[str, Tensor] = {}
+    unet: dict[str, Tensor] = {}
+    for i, module in enumerate((TO_Q, TO_OUT, *(() if style == "processors" else (CONV, POINT)))):
+        down, up = pair(UNET[f"{module}.weight"], i)
+        name = module
+        if style == "processors":
+            name = module.replace("attn1.", "attn1.processor.").removesuffix(".0")
+        tensors |= {f"unet.{name}{ends[0]}": down, f"unet.{name}{ends[1]}": up}
+        unet[module] = delta(down, up)
+    down, up = pair(ENCODER[f"{Q_PROJ}.weight"], 9)
+    ends = (".lora_linear_layer.down.weight", ".lora_linear_layer.up.weight") if style != "peft" else ends
+    tensors |= {f"text_encoder.{Q_PROJ}{ends[0]}": down, f"text_encoder.{Q_PROJ}{ends[1]}": up}
+    return tensors, unet, {Q_PROJ: delta(down, up)}
+
+
+@pytest.mark.parametrize("style", ["peft", "of 2023", "processors"])
+def test_diffusers_each_component_gets_its_own(sd: Path, style: str) -> None:
+    tensors, unet, encoder = diffusers_file(style)
+    write_lora_file(sd / "lora", tensors, "pytorch_lora_weights.safetensors")
+    assert_changed(sd, "sd/unet+lora", unet)
+    assert_changed(sd, "sd/text_encoder+lora", encoder)
+    (note,) = opened(sd, "sd/unet+lora").notes
+    assert "text_encoder" in note
+
+
+def test_diffusers_alphas_in_the_header(sd: Path) -> None:
+    tensors, unet, encoder = diffusers_file("peft")
+    stated = {
+        "unet.r": RANK,
+        "unet.lora_alpha": 6,
+        "unet.alpha_pattern": {"proj_in": 1},
+        "unet.target_modules": ["to_q"],
+        "text_encoder.r": RANK,
+        "text_encoder.lora_alpha": 4,
+        "text_encoder.use_rslora": True,
+    }
+    write_lora_file(
+        sd / "lora", tensors, "pytorch_lora_weights.safetensors", lora_adapter_metadata=json.dumps(stated)
+    )
+    assert_changed(
+        sd, "sd/unet+lora", {name: (0.5 if name == POINT else 3) * each for name, each in unet.items()}
+    )
+    assert_changed(sd, "sd/text_encoder+lora", {name: 4 / RANK**0.5 * each for name, each in encoder.items()})
+
+
+def test_a_model_outside_a_pipeline_is_identified_by_its_modules(sd: Path) -> None:
+    tensors, unet, encoder = diffusers_file("peft")
+    write_lora_file(sd, tensors)
+    for name in ("unet", "text_encoder"):
+        shutil.move(sd / "sd" / name, sd / f"my-{name}")
+    assert_changed(sd, "my-unet+style.safetensors", unet)
+    assert_changed(sd, "my-text_encoder+style.safetensors", encoder)
+    plain = {name.removeprefix("unet."): each for name, each in tensors.items() if name.startswith("unet.")}
+    write_lora_file(sd, plain, "plain.safetensors")
+    assert_changed(sd, "my-unet+plain.safetensors", unet)
+
+
+def test_kohya_encoders_of_sdxl_are_identified_by_their_folders(sd: Path) -> None:
+    shutil.copytree(sd / "sd/text_encoder", sd / "sd/text_encoder_2")
+    tensors: dict[str, Tensor] = {}
+    deltas: list[Tensor] = []
+    for i in (1, 2):
+        down, up = pair(ENCODER[f"{Q_PROJ}.weight"], i)
+        name = f"lora_te{i}_{kohya(Q_PROJ)}"
+        tensors |= {f"{name}.lora_down.weight": down, f"{name}.lora_up.weight": up}
+        deltas.append(delta(down, up))
+    write_lora_file(sd, tensors)
+    assert_changed(sd, "sd/text_encoder+style.safetensors", {Q_PROJ: deltas[0]})
+    assert_changed(sd, "sd/text_encoder_2+style.safetensors", {Q_PROJ: deltas[1]})
+    shutil.move(sd / "sd/text_encoder_2", sd / "alone")
+    with pytest.raises(KingyoError, match="a LoRA of text_encoder, text_encoder_2, with names such as"):
+        open_checkpoint("alone+style.safetensors", sd)
+
+
+A, B = f"lora_unet_{kohya(TO_Q)}.lora_down.weight", f"lora_unet_{kohya(TO_Q)}.lora_up.weight"
+ALPHA = rf"/style\.safetensors: {A[:-17]}\.alpha"
+
+
+def with_alpha(value: complex | list[float]) -> Callable[[Tensors], Tensors]:
+    return lambda tensors: {**tensors, f"{A[:-17]}.alpha": torch.tensor(value)}
+
+
+BROKEN: dict[str, tuple[Callable[[Tensors], Tensors], str]] = {
+    "names of nothing": (
+        lambda _: {
+            "lora_unet_x.lora_down.weight": torch.ones(2, 8),
+            "lora_unet_x.lora_up.weight": torch.ones(8, 2),
+        },
+        "expected a LoRA of sd/unet; received a LoRA of unet, with names such as 'lora_unet_x",
+    ),
+    "no component": (
+        lambda _: {"x.lora_A.weight": torch.ones(2, 8), "x.lora_B.weight": torch.ones(8, 2)},
+        "expected a LoRA of sd/unet; received names such as 'x.lora_A.weight'",
+    ),
+    "another component": (
+        lambda all_: {name.replace("unet", "te"): each for name, each in all_.items()},
+        r"received a LoRA of text_encoder, .*sdxl/text_encoder\+lora",
+    ),
+    "no up": (lambda all_: {A: all_[A]}, r"lora_A\.weight and lora_B\.weight; received lora_A\.weight"),
+    "an alpha alone": (
+        lambda _: with_alpha(1.0)({}),
+        "of a rank above 0; received alpha",
+    ),
+    "rank 0": (
+        lambda _: {A: torch.ones(0, 8), B: torch.ones(8, 0)},
+        r"a rank above 0; received lora_A\.weight \[0, 8\], lora_B\.weight \[8, 0\]",
+    ),
+    "Tucker": (
+        lambda all_: {**all_, f"{A[:-17]}.lora_mid.weight": torch.ones(2, 2, 3, 3)},
+        "a part of a LoRA",
+    ),
+    "too wide": (
+        lambda all_: {**all_, A: torch.ones(2, 9)},
+        r"fits \S+to_q\.weight \[8, 8\]; received A \[2, 9\]",
+    ),
+    "alpha NaN": (with_alpha(math.nan), f"{ALPHA}: expected one finite number; received nan"),
+    "three alphas": (with_alpha([1.0, 2.0, 3.0]), f"{ALPHA}: .* received float32 of shape \\[3\\]"),
+    "no alpha": (with_alpha([]), f"{ALPHA}: .* received float32 of shape \\[0\\]"),
+    "complex alpha": (with_alpha(1 + 2j), f"{ALPHA}: .* received complex64 of shape \\[\\]"),
+    "twice": (
+        lambda all_: {**all_, f"unet.{TO_Q}.lora_A.weight": torch.ones(2, 8)},
+        "one tensor for each part of a LoRA",
+    ),
+    "nothing": (lambda _: {}, r"style\.safetensors: .*received none"),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_loose_lora_that_cannot_be_merged_is_one_clear_error(sd: Path, how: str) -> None:
+    change, message = BROKEN[how]
+    write_lora_file(sd, change({A: torch.ones(2, 8), B: torch.ones(8, 2)}))
+    with pytest.raises(KingyoError, match=f"(?s){message}"):
+        open_checkpoint("sd/unet+style.safetensors", sd)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[1]", "{", '{"unet.r": 0}', '{"unet.r": 2, "unet.use_newlora": true}', '{"unet.r": 9, "unet.r": 2}'],
+)
+def test_an_invalid_config_in_the_header_is_one_clear_error(sd: Path, text: str) -> None:
+    write_lora_file(sd, diffusers_file("peft")[0], lora_adapter_metadata=text)
+    with pytest.raises(KingyoError, match=r"style\.safetensors"):
+        open_checkpoint("sd/unet+style.safetensors", sd)
+
+
+def test_alphas_must_not_be_stated_twice(sd: Path) -> None:
+    alpha = {f"unet.{TO_Q}.alpha": torch.tensor(3.0)}
+    stated = json.dumps({"unet.r": RANK, "unet.lora_alpha": 6})
+    write_lora_file(sd, diffusers_file("peft")[0] | alpha, lora_adapter_metadata=stated)
+    with pytest.raises(KingyoError, match="received both"):
+        open_checkpoint("sd/unet+style.safetensors", sd)
+
+
+def test_files_of_peft_need_their_config(tmp_path: Path) -> None:
+    """Only the config states alpha for a language model."""
+    llama(tmp_path / "m")
+    name = "model.layers.0.self_attn.q_proj"
+    write_lora_file(
+        tmp_path, {f"{name}.lora_A.weight": torch.ones(2, 16), f"{name}.lora_B.weight": torch.ones(16, 2)}
+    )
+    with pytest.raises(KingyoError, match=r"adapter_config\.json"):
+        open_checkpoint("m+style.safetensors", tmp_path)

@@ -1,0 +1,210 @@
+"""A LoRA that is merged while reading gives the same weights as peft's own merge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from kingyo.merging.checkpoints import open_checkpoint
+from tests.merging.checkpoints.adapters import (
+    assert_as_peft,
+    change,
+    edit_config,
+    merged_by_peft,
+    opened,
+    train,
+    write_pair,
+)
+from tests.merging.checkpoints.fitting import fingerprint
+from tests.models_on_disk import FAMILIES, gpt2, llama, qwen2
+
+peft = pytest.importorskip("peft")
+
+ALL_LLAMA = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+ALL_GPT2 = ["c_attn", "c_proj", "c_fc"]
+
+CASES: dict[str, tuple[str, dict[str, object]]] = {
+    "llama": ("llama", {"target_modules": ALL_LLAMA, "r": 4, "lora_alpha": 6}),
+    "rslora": ("llama", {"target_modules": ALL_LLAMA, "r": 4, "lora_alpha": 6, "use_rslora": True}),
+    "dora": ("llama", {"target_modules": ALL_LLAMA, "r": 4, "use_dora": True}),
+    "patterns": (
+        "llama",
+        {
+            "target_modules": ALL_LLAMA,
+            "r": 2,
+            "rank_pattern": {"q_proj": 3, "layers.1.mlp.up_proj": 5, "^model.layers.2.mlp.down_proj": 1},
+            "alpha_pattern": {"layers.(0|2).self_attn.v_proj": 9, "up_proj": 2},
+        },
+    ),
+    "one regex": ("llama", {"target_modules": r".*\.2\..*(q|v)_proj"}),
+    "all-linear": ("llama", {"target_modules": "all-linear", "exclude_modules": ["k_proj"]}),
+    "head": ("llama", {"target_modules": ["lm_head", "q_proj"]}),
+    "embedding": ("llama", {"target_modules": ["embed_tokens", "q_proj"], "r": 3}),
+    "embedding, dora": ("llama", {"target_modules": ["embed_tokens"], "r": 3, "use_dora": True}),
+    "modules to save": (
+        "llama",
+        {"target_modules": ["q_proj"], "modules_to_save": ["embed_tokens", "lm_head", "norm"]},
+    ),
+    "biases of the lora": ("qwen2", {"target_modules": ALL_LLAMA, "bias": "lora_only"}),
+    "all biases": ("gpt2", {"target_modules": ["c_fc"], "bias": "all"}),
+    "gpt2": ("gpt2", {"target_modules": ALL_GPT2, "r": 4, "lora_alpha": 6}),
+    "gpt2, square ones only": ("gpt2", {"target_modules": ["attn.c_proj"], "r": 4, "fan_in_fan_out": True}),
+    "gpt2, embeddings": ("gpt2", {"target_modules": ["wte", "wpe", "c_attn"], "r": 4}),
+    "tied embedding": ("qwen2", {"target_modules": ["embed_tokens"], "r": 4}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_it_equals_the_merge_of_peft(tmp_path: Path, case: str) -> None:
+    family, config = CASES[case]
+    FAMILIES[family](tmp_path / "m")
+    train(tmp_path / "m", tmp_path / "lora", **config)
+    assert_as_peft(tmp_path)
+
+
+def test_a_wrong_fan_in_fan_out_of_some_modules_is_corrected(tmp_path: Path) -> None:
+    """peft stores one fan_in_fan_out; GPT-2 with an adapted head has modules of both orders."""
+    gpt2(tmp_path / "m")
+    train(tmp_path / "m", tmp_path / "lora", target_modules=["attn.c_proj"])
+    edit_config(tmp_path / "lora", fan_in_fan_out=False)
+    assert_as_peft(tmp_path)
+
+
+def test_the_sum_is_not_rounded_to_the_models_dtype(tmp_path: Path) -> None:
+    llama(tmp_path / "m", dtype="bfloat16")
+    train(tmp_path / "m", tmp_path / "lora", target_modules=["q_proj"])
+    assert_as_peft(tmp_path)  # peft merges in float32
+    info = opened(tmp_path).tensors["model.layers.0.self_attn.q_proj.weight"]
+    assert (info.dtype, info.stored_dtype) == ("float32", "bfloat16")
+    same = opened(tmp_path).tensors["model.layers.0.self_attn.k_proj.weight"]
+    assert (same.dtype, same.stored_dtype) == ("bfloat16", "bfloat16")
+
+
+class Picture(torch.nn.Module):
+    """Convolutions of all kinds that peft adapts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide = torch.nn.Conv2d(6, 8, 3)
+        self.point = torch.nn.Conv2d(8, 8, 1)
+        self.line = torch.nn.Conv1d(8, 5, 2)
+
+
+@pytest.mark.parametrize("use_dora", [False, True])
+def test_convolutions(tmp_path: Path, use_dora: bool) -> None:
+    torch.manual_seed(0)
+    model = Picture()
+    (tmp_path / "m").mkdir()
+    save_file(
+        {name: tensor.clone() for name, tensor in model.state_dict().items()},
+        tmp_path / "m/model.safetensors",
+    )
+    (tmp_path / "m/config.json").write_text("{}")
+    config = peft.LoraConfig(r=2, target_modules=["wide", "point", "line"], use_dora=use_dora)
+    wrapped = peft.get_peft_model(model, config)
+    for parameter in wrapped.parameters():
+        if parameter.requires_grad:
+            parameter.data.add_(0.3 * torch.randn(parameter.shape))
+    wrapped.save_pretrained(tmp_path / "lora")
+    expected = wrapped.merge_and_unload().state_dict()
+    checkpoint = opened(tmp_path)
+    assert len(checkpoint.changes) == 3
+    for name, tensor in expected.items():
+        torch.testing.assert_close(checkpoint.read(name), tensor, rtol=1e-6, atol=1e-6)
+
+
+def test_a_model_without_the_prefix(tmp_path: Path) -> None:
+    """GPT-2 on the Hub has h.0, its adapters have transformer.h.0."""
+    gpt2(tmp_path / "m")
+    train(tmp_path / "m", tmp_path / "lora", target_modules=ALL_GPT2)
+    expected = merged_by_peft(tmp_path / "m", tmp_path / "lora")
+    file = tmp_path / "m" / "model.safetensors"
+    save_file({name.removeprefix("transformer."): each for name, each in load_file(file).items()}, file)
+    checkpoint = opened(tmp_path)
+    assert len(checkpoint.changes) == 12
+    for name in checkpoint.tensors:
+        torch.testing.assert_close(
+            checkpoint.read(name), expected[f"transformer.{name}"], rtol=1e-6, atol=1e-6
+        )
+
+
+def test_an_adapter_without_the_prefix(tmp_path: Path) -> None:
+    llama(tmp_path / "m")
+    file = train(tmp_path / "m", tmp_path / "lora", target_modules=["q_proj"]) / "adapter_model.safetensors"
+    expected = opened(tmp_path)
+    cut = "base_model.model.model."
+    save_file({name.removeprefix(cut): each for name, each in load_file(file).items()}, file)
+    assert opened(tmp_path).changes.keys() == expected.changes.keys()
+
+
+def test_the_fingerprint_knows_model_and_adapter(tmp_path: Path) -> None:
+    llama(tmp_path / "m")
+    train(tmp_path / "m", tmp_path / "lora", target_modules=["q_proj"])
+    alone, both = fingerprint(open_checkpoint("m", tmp_path)), fingerprint(opened(tmp_path))
+    assert alone != both
+    assert fingerprint(opened(tmp_path)) == both
+    (tmp_path / "lora/README.md").write_text("Another card.")
+    assert fingerprint(opened(tmp_path)) == both
+    edit_config(tmp_path / "lora", lora_alpha=9)
+    scaled = fingerprint(opened(tmp_path))
+    change(tmp_path / "lora", lambda tensors: {name: tensor + 1 for name, tensor in tensors.items()})
+    assert len({alone, both, scaled, fingerprint(opened(tmp_path))}) == 4
+    change(tmp_path / "m", lambda tensors: {name: tensor + 1 for name, tensor in tensors.items()})
+    assert len({alone, both, scaled, fingerprint(opened(tmp_path))}) == 4
+
+
+def test_a_model_other_than_the_configs_is_a_note(tmp_path: Path) -> None:
+    llama(tmp_path / "m")
+    train(tmp_path / "m", tmp_path / "lora", target_modules=["q_proj"])
+    assert opened(tmp_path).notes == ()
+    edit_config(tmp_path / "lora", base_model_name_or_path="org/other")
+    assert opened(tmp_path).notes == ("lora was trained on org/other, and is merged into m.",)
+
+
+def test_the_bits_do_not_depend_on_the_number_of_threads(tmp_path: Path) -> None:
+    """MKL's product depends on it for the shape 1000 × 33."""
+    generator = torch.Generator().manual_seed(0)
+    parts = {"lora_A": (5, 33), "lora_B": (1000, 5)}
+    pair = {f"up.{name}.weight": torch.randn(shape, generator=generator) for name, shape in parts.items()}
+    write_pair(tmp_path, {"up.weight": torch.randn(1000, 33, generator=generator)}, pair, rank=5)
+    threads = torch.get_num_threads()
+    try:
+        results: list[Tensor] = []
+        for count in (1, 3, 4):
+            torch.set_num_threads(count)
+            results.append(opened(tmp_path).read("up.weight"))
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(results[0], other) for other in results[1:])
+
+
+def test_a_tied_head_reads_the_changed_embedding(tmp_path: Path) -> None:
+    qwen2(tmp_path / "m")
+    train(tmp_path / "m", tmp_path / "lora", target_modules=["embed_tokens"])
+    checkpoint = opened(tmp_path)
+    assert torch.equal(checkpoint.read("lm_head.weight"), checkpoint.read("model.embed_tokens.weight"))
+    change(tmp_path / "m", lambda all_: {**all_, "lm_head.weight": all_["model.embed_tokens.weight"].clone()})
+    assert torch.equal(opened(tmp_path).read("lm_head.weight"), checkpoint.read("model.embed_tokens.weight"))
+
+
+def test_every_checkpoint_completes_a_live_model_of_its_folder(tmp_path: Path) -> None:
+    """Loading works the same for checkpoints with adapters and virtual checkpoints."""
+    llama(tmp_path / "m")
+    train(tmp_path / "m", tmp_path / "lora", target_modules=["q_proj"])
+    plain, adapted = open_checkpoint("m", tmp_path), opened(tmp_path)
+    live = load_file(tmp_path / "m/model.safetensors")
+    plain.load_into(live)
+    assert all(torch.equal(live[name], plain.read(name)) for name in plain.tensors)
+    adapted.load_into(live)
+    assert all(torch.equal(live[name], adapted.read(name)) for name in adapted.tensors)
+    assert (plain.made_of, adapted.made_of) == ((), (adapted.model,))
+    assert (plain.adapter, adapted.adapter.reference) == (None, "lora")
+    assert adapted.deciding_files().keys() - plain.deciding_files().keys() == {
+        "+adapter_config.json",
+        "+adapter_model.safetensors",
+    }

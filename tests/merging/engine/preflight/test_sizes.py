@@ -1,0 +1,160 @@
+"""Predicted against measured costs of a merge."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from kingyo.merging.checkpoints import TensorInfo
+from kingyo.merging.checkpoints.mapped_tensors import map_bytes, map_tensor
+from kingyo.merging.engine import MergeOptions
+from kingyo.merging.engine.preflight import check_merge
+from kingyo.merging.engine.record import estimate, stored_tensors
+from kingyo.merging.engine.write import write
+from tests.merging.engine.preflight.conftest import Ask, Asked
+from tests.models_on_disk import fine_tuned, qwen2
+
+
+def stored(models: Path, *names: str) -> int:
+    """Bytes of weights in the files of models."""
+    sizes = 0
+    for name in names:
+        raw = (models / name / "model.safetensors").read_bytes()
+        sizes += len(raw) - 8 - int.from_bytes(raw[:8], "little")
+    return sizes
+
+
+def test_bytes_are_exact(write_request: Ask, models: Path) -> None:
+    for most in (5_000_000, 5000):
+        checked = check_merge(*write_request(), MergeOptions(max_shard_bytes=most, force=True))
+        forecast = estimate(checked)
+        assert (
+            forecast.read_bytes == stored(models, "base", "source-0", "source-1") and forecast.read_files == 3
+        )
+        sizes = [file.stat().st_size for file in write(checked, checked.outputs[0]).glob("*.safetensors")]
+        assert forecast.written_bytes == sum(sizes) and len(sizes) == len(checked.outputs[0].shards)
+
+
+@pytest.mark.parametrize("kind", ["book", "inner", "vocabularies", "adapter"])
+def test_exactly_these_tensors_are_read(
+    write_request: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    checked = check_merge(*READINGS[kind](write_request, tmp_path))
+    assert checked.error is None, checked.error
+    mapped: set[TensorInfo] = set()
+    for module, read in (("checkpoint", map_tensor), ("adapter", map_tensor), ("checkpoint", map_bytes)):
+
+        def spy(info: TensorInfo, read: Callable[[TensorInfo], object] = read) -> object:
+            mapped.add(info)
+            return read(info)
+
+        monkeypatch.setattr(f"kingyo.merging.checkpoints.{module}.{read.__name__}", spy)
+    plan = checked.outputs[0].plan
+    foretold = {info for job in plan.jobs for info in stored_tensors(plan, job)}
+    write(checked, checked.outputs[0])
+    assert {(info.file, info.start) for info in mapped} == {(info.file, info.start) for info in foretold}
+    assert estimate(checked).read_bytes == sum(info.n_bytes for info in foretold)
+
+
+def book(write_request: Ask, _: Path) -> Asked:
+    return write_request(
+        "name: first\nmerge_method: linear\nmodels: [{model: source-0}, {model: source-1}]\n"
+        "parameters: {weight: 1}\n---\nmerge_method: slerp\nbase_model: first\n"
+        "models: [{model: base}]\nparameters: {t: 0.3}\n"
+    )
+
+
+def inner(write_request: Ask, _: Path) -> Asked:
+    return write_request(
+        "merge_method: passthrough\nbase_model: base\n"
+        "path: [{model: bred, layer: 0}, {model: base, layer: 0}]\n"
+        "merges: {bred: {merge_method: linear, models: [{model: source-0}, {model: source-1}], "
+        "parameters: {weight: 1}}}\n"
+    )
+
+
+def more_words(folder: Path) -> Path:
+    """A model of the base with another token, and a row for it."""
+    tuned = fine_tuned(folder / "base", folder / "own", seed=9)
+    data = json.loads((tuned / "tokenizer.json").read_text())
+    data["model"]["vocab"]["dog"] = 64
+    (tuned / "tokenizer.json").write_text(json.dumps(data))
+    weights = load_file(tuned / "model.safetensors")
+    for name in ("lm_head.weight", "model.embed_tokens.weight"):
+        weights[name] = torch.cat([weights[name], torch.ones(1, 16)])
+    save_file(weights, tuned / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((tuned / "config.json").read_text())
+    (tuned / "config.json").write_text(json.dumps({**config, "vocab_size": 65}))
+    return tuned
+
+
+def vocabularies(write_request: Ask, folder: Path) -> Asked:
+    request = write_request(models=[{"model": "source-0"}, {"model": "own"}], tokenizer_source="union")
+    more_words(folder)
+    return request
+
+
+def adapter(write_request: Ask, folder: Path) -> Asked:
+    pytest.importorskip("peft")
+    from tests.merging.checkpoints.adapters import train
+
+    request = write_request(models=[{"model": "source-0+lora"}, {"model": "source-1"}])
+    train(folder / "source-0", folder / "lora", target_modules=["q_proj", "up_proj"])
+    return request
+
+
+READINGS: dict[str, Callable[[Ask, Path], Asked]] = {
+    "book": book,
+    "inner": inner,
+    "vocabularies": vocabularies,
+    "adapter": adapter,
+}
+
+MERGE = """
+import sys
+sys.argv = ["kingyo", "merge", "recipe.yaml", "out"]
+from kingyo.cli import main
+try:
+    main()
+finally:
+    with open("/proc/self/status") as status:
+        print(next(line.split()[1] for line in status if line.startswith("VmHWM")))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux for memory")
+def test_predicted_memory_matches_a_real_merge(tmp_path: Path) -> None:
+    """In a process of its own. The embedding is what counts: 33 MB a model, 100 MB of all three."""
+    base = qwen2(tmp_path / "base", hidden=256, layers=2)
+    weights = load_file(base / "model.safetensors")
+    weights["model.embed_tokens.weight"] = torch.randn(32768, 256) * 0.02
+    save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps({**config, "vocab_size": 32768}))
+    for seed in (1, 2):
+        fine_tuned(base, tmp_path / f"m{seed}", seed=seed)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "merge_method: ties\nbase_model: base\nmodels: [{model: m1}, {model: m2}]\n"
+        "parameters: {weight: 0.5, density: 0.5}\n"
+    )
+    options = MergeOptions(threads=1)
+    expected = estimate(check_merge(recipe, tmp_path / "out", options)).peak_memory_bytes
+    run = subprocess.run(
+        [sys.executable, "-c", MERGE],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    peak = 1024 * int(run.stdout.split()[-1])
+    assert 0.7 < expected / peak < 1.4, f"{expected / 1e6:.0f} MB told, {peak / 1e6:.0f} MB needed"

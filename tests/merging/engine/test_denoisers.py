@@ -1,0 +1,146 @@
+"""Merges of denoisers by groups, with a LoRA of one strength, compared with sums that the tests compute."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from kingyo.core.types import Genome
+from kingyo.errors import KingyoError
+from kingyo.merging.checkpoints import open_checkpoint
+from kingyo.merging.engine import open_sources, plan, to_folder
+from kingyo.merging.methods import METHODS
+from kingyo.merging.recipe import Recipe
+from kingyo.search.space import Bounds, ParameterSpace, SourceValues
+from tests.merging.checkpoints.denoisers import Unet, write_denoiser, write_lora
+
+NAMES = Unet(attention=(True, False), layers=1).names
+TO_Q = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
+LORA = "unet/base+lora/style.safetensors"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for seed, name in enumerate(("base", "ja", "style")):
+        write_denoiser(tmp_path / "unet" / name, NAMES, seed)
+    return tmp_path
+
+
+def space(folder: Path, method: str, sources: dict[str, str], **keys: object) -> ParameterSpace:
+    return ParameterSpace(
+        method=METHODS.get(method),
+        method_name=method,
+        sources=sources,
+        base="unet/base",
+        layout=open_checkpoint("unet/base", folder).layout,
+        **keys,  # pyright: ignore[reportArgumentType]
+    )
+
+
+def merged(recipe: Recipe, folder: Path) -> dict[str, Tensor]:
+    out = to_folder(plan(recipe, open_sources(recipe, folder)), folder / "out")
+    return load_file(out / "diffusion_pytorch_model.safetensors")
+
+
+def tensors(folder: Path, name: str) -> dict[str, Tensor]:
+    return load_file(folder / "unet" / name / "diffusion_pytorch_model.safetensors")
+
+
+def genome(search_space: ParameterSpace, genes: dict[str, float]) -> Genome:
+    assert list(genes) == [axis.name for axis in search_space.axes]
+    return tuple(genes.values())
+
+
+def test_weights_of_each_group_are_on_the_simplex(folder: Path) -> None:
+    sources = {name: f"unet/{name}" for name in ("base", "ja", "style")}
+    search_space = space(folder, "linear", sources, groups="conv+attn", values={"normalize": True})
+    weights = {"base": (0.2, 0.5), "ja": (0.6, 0.1), "style": (1.0, 0.4)}
+    genes = {
+        f"weight/{name}/{group}": w
+        for name, ws in weights.items()
+        for group, w in zip(("attn", "conv"), ws, strict=True)
+    }
+    result = merged(search_space.decode(genome(search_space, genes)), folder)
+    models = {name: tensors(folder, name) for name in weights}
+    for name, tensor in result.items():
+        group = 0 if any(part in name for part in ("to_q", "to_k", "to_v", "to_out.0")) else 1
+        total = sum(each[group] for each in weights.values())
+        exact = sum(each[group] / total * models[source][name].double() for source, each in weights.items())
+        torch.testing.assert_close(tensor.double(), exact, rtol=1e-6, atol=1e-6)
+
+
+def test_a_group_without_weight_has_no_mean(folder: Path) -> None:
+    sources = {name: f"unet/{name}" for name in ("ja", "style")}
+    search_space = space(folder, "linear", sources, groups="conv+attn", values={"normalize": True})
+    genes = {f"weight/{name}/{group}": w for name in sources for group, w in (("attn", 0.0), ("conv", 1.0))}
+    with pytest.raises(KingyoError, match=r"attn1.*nonzero sum"):
+        merged(search_space.decode(genome(search_space, genes)), folder)
+
+
+def test_a_lora_has_one_strength_beside_weights_per_group(folder: Path) -> None:
+    products = write_lora(folder / "lora", [TO_Q, "mid_block.attentions.0.proj_in"], seed=5)
+    sources = {"ja": "unet/ja", "style": "unet/style", "lora": LORA}
+    own = SourceValues(groups="one", values={"weight": Bounds(low=0.5, high=2.0, start=1.0)})
+    search_space = space(folder, "task_arithmetic", sources, groups="conv+attn", own={"lora": own})
+    strength = search_space.axes[-1]
+    assert (strength.low, strength.high, strength.first) == (0.5, 2.0, 1.0)
+    genes = {
+        "weight/ja/attn": 0.4,
+        "weight/ja/conv": 0.1,
+        "weight/style/attn": 0.3,
+        "weight/style/conv": 0.8,
+        "weight/lora/all": 1.25,
+    }
+    result = merged(search_space.decode(genome(search_space, genes)), folder)
+    base, ja, style = (tensors(folder, name) for name in ("base", "ja", "style"))
+    for name, tensor in result.items():
+        group = "attn" if any(part in name for part in ("to_q", "to_k", "to_v", "to_out.0")) else "conv"
+        w_ja, w_style = genes[f"weight/ja/{group}"], genes[f"weight/style/{group}"]
+        fused = base[name] + w_ja * (ja[name] - base[name]) + w_style * (style[name] - base[name])
+        fused = fused + 1.25 * products.get(name.removesuffix(".weight"), torch.zeros(()))
+        torch.testing.assert_close(tensor, fused, rtol=1e-5, atol=1e-5)
+
+
+def test_a_lora_is_fused_with_a_fixed_strength(folder: Path) -> None:
+    write_lora(folder / "lora", [TO_Q], seed=5)
+    sources = {"ja": "unet/ja", "lora": LORA}
+    own = {"lora": SourceValues(values={"weight": 1.0})}
+    search_space = space(folder, "task_arithmetic", sources, groups="mbw", own=own)
+    assert {axis.family for axis in search_space.axes} == {"weight/ja"}
+    recipe = search_space.decode(tuple(axis.first for axis in search_space.axes))
+    assert recipe.sources[1].parameters == {"weight": 1.0}
+    assert search_space.known_points() == {}
+
+
+def mbw(text: str, base: str = "unet/base") -> Recipe:
+    models = [{"model": "unet/ja", "parameters": {"weight": {"mbw": text}}}]
+    return Recipe.from_dict({"merge_method": "task_arithmetic", "base_model": base, "models": models})
+
+
+def test_merge_block_weights_as_text(folder: Path) -> None:
+    blocks = list(open_checkpoint("unet/base", folder).layout.groups("mbw").items())
+    numbers = [i / 16 for i in range(len(blocks))]
+    result = merged(mbw("HALF:" + ",".join(map(str, numbers))), folder)
+    base, ja = tensors(folder, "base"), tensors(folder, "ja")
+    for (_, names), share in zip(blocks, numbers, strict=True):
+        for name in names:
+            exact = (1 - share) * base[name] + share * ja[name]
+            torch.testing.assert_close(result[name], exact, rtol=1e-5, atol=1e-5)
+
+
+def test_merge_block_weights_of_another_structure_are_an_error(folder: Path) -> None:
+    with pytest.raises(KingyoError) as error:
+        merged(mbw(",".join(["0.5"] * 26)), folder)
+    assert error.value.argument.startswith("weight") and error.value.received == "26"
+
+
+def test_merge_block_weights_of_other_models_are_an_error(tmp_path: Path) -> None:
+    for name in ("base", "ja"):
+        write_denoiser(tmp_path / "unet" / name, ["encoder.layers.0.fc.weight"], 0, "AutoencoderKL")
+    with pytest.raises(KingyoError) as error:
+        merged(mbw("0.5,0.5"), tmp_path)
+    assert error.value.argument == "weight" and error.value.received == "AutoencoderKL"

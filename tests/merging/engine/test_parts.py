@@ -1,0 +1,193 @@
+"""Parts of models: modules, parts that stay as they are, and sizes that differ."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoModelForSeq2SeqLM
+
+from kingyo.errors import KingyoError
+from kingyo.merging.engine import compute, open_sources, plan, rooted, to_folder
+from kingyo.merging.recipe import Recipe
+from tests.merging.checkpoints.architectures import build
+from tests.merging.vocabulary.makers import EMBEDDING, HEAD, llama, words
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two models of each kind: that read and write (t5), that see (llava), and a Llama as llava's."""
+    root = tmp_path_factory.mktemp("parts")
+    for kind in ("t5", "llava", "llama"):
+        for seed in (0, 1):
+            build(kind, root / f"{kind}-{seed}", seed=seed)
+    return root
+
+
+def recipe(kind: str, **more: Any) -> Recipe:
+    models = [{"model": f"{kind}-{seed}"} for seed in (0, 1)]
+    data: dict[str, Any] = {
+        "merge_method": "linear",
+        "parameters": {"weight": 1.0},
+        "base_model": f"{kind}-0",
+    }
+    contents = {} if "modules" in more or "slices" in more else {"models": models}
+    return Recipe.from_dict(data | contents | more)
+
+
+def module(kind: str, **more: Any) -> dict[str, Any]:
+    return {"models": [{"model": f"{kind}-0"}, {"model": f"{kind}-1"}], **more}
+
+
+def test_modules_have_values_of_their_own(folder: Path) -> None:
+    shares = {"encoder": 3.0, "decoder": 1.0, "shared": 0.0}
+    modules = {
+        part: {"models": [{"model": "t5-0"}, {"model": "t5-1", "parameters": {"weight": share}}]}
+        for part, share in shares.items()
+    }
+    spec = recipe("t5", modules=modules)
+    planned = plan(spec, open_sources(spec, folder))
+    parts = planned.like.layout
+    for job in planned.jobs:
+        assert job.values.each("weight") == (1.0, shares[parts.part(job.name)]), job.name
+
+
+def test_slices_of_one_module(folder: Path, tmp_path: Path) -> None:
+    sources = [{"model": "t5-1", "layer_range": [0, 3]}]
+    again = [{"model": "t5-0", "layer_range": [1, 3]}]
+    modules = {
+        "encoder": {"slices": [{"sources": sources}, {"sources": again}]},
+        "decoder": module("t5"),
+        "shared": module("t5"),
+    }
+    spec = recipe("t5", modules=modules)
+    opened = open_sources(spec, folder)
+    out = to_folder(plan(spec, opened), tmp_path / "out")
+    config = json.loads((out / "config.json").read_text())
+    assert (config["num_layers"], config["num_decoder_layers"]) == (5, 3)
+    model, report = AutoModelForSeq2SeqLM.from_pretrained(out, output_loading_info=True)
+    assert not any(report.values()), report
+    name = "encoder.block.{}.layer.1.DenseReluDense.wi.weight"
+    assert torch.equal(model.state_dict()[name.format(4)], opened["t5-0"].read(name.format(2)))
+
+
+def test_a_part_can_be_kept_unchanged(folder: Path, tmp_path: Path) -> None:
+    spec = recipe("llava", parts={"language": "merge"})
+    opened = open_sources(spec, folder)
+    planned = plan(spec, opened)
+    layout = planned.like.layout
+    for job in planned.jobs:
+        is_merged = layout.part(job.name) == "language"
+        assert (job.method is not None) == is_merged, job.name
+        if not is_merged:
+            assert torch.equal(compute(job, planned.sources.read), opened["llava-0"].read(job.name))
+    out = to_folder(planned, tmp_path / "out")
+    _, report = AutoModelForImageTextToText.from_pretrained(out, output_loading_info=True)
+    assert not any(report.values()), report
+
+
+def test_a_part_can_come_from_another_model(folder: Path) -> None:
+    spec = recipe("llava", parts={"vision": "llava-1"}, models=[{"model": "llava-0"}])
+    assert spec.references == ("llava-0", "llava-1")
+    opened = open_sources(spec, folder)
+    planned = plan(spec, opened)
+    for job in planned.jobs:
+        source = "llava-1" if planned.like.layout.part(job.name) == "vision" else "llava-0"
+        assert torch.equal(compute(job, planned.sources.read), opened[source].read(job.name)), job.name
+    assert rooted(spec, folder).parts == {"vision": str((folder / "llava-1").resolve())}
+
+
+def test_a_language_model_merges_into_a_vision_model(folder: Path) -> None:
+    models = [{"model": "llava-0"}, {"model": "llama-1"}]
+    spec = recipe("llava", parts={"language": "merge"}, models=models)
+    opened = open_sources(spec, folder)
+    planned = plan(spec, opened)
+    job = next(job for job in planned.jobs if job.name.endswith("layers.1.mlp.up_proj.weight") and job.method)
+    mean = (
+        opened["llava-0"].read(job.name) + opened["llama-1"].read("model.layers.1.mlp.up_proj.weight")
+    ) / 2
+    assert torch.allclose(compute(job, planned.sources.read), mean, atol=1e-7)
+
+
+MISTAKES: dict[str, tuple[Recipe, str]] = {
+    "no such part": (recipe("llava", parts={"visoin": "base"}), "Did you mean 'vision'"),
+    "no base": (
+        recipe("llava", parts={"vision": "base"}, base_model=None),
+        "base_model: expected the model that parts are copied from",
+    ),
+    "no such module": (
+        recipe("t5", modules={"encodre": module("t5")}),
+        "modules: expected parts of this model: .*Did you mean 'encoder'",
+    ),
+    "a module is missing": (
+        recipe("t5", modules={"encoder": module("t5"), "decoder": module("t5")}),
+        "a module for every part of this model: .*none for shared.*parts: {shared: base",
+    ),
+    "a module twice": (
+        recipe("llava", modules={"language": module("llava"), "text_decoder": module("llava")}),
+        "each part once; received language and text_decoder, which are both language",
+    ),
+    "slices of what": (
+        recipe("t5", slices=[{"sources": [{"model": "t5-0", "layer_range": [0, 1]}]}]),
+        r"slices: expected slices of a model with one stack of layers; received encoder \(enc",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_mistakes_are_found_before_any_weight_is_read(folder: Path, case: str) -> None:
+    spec, message = MISTAKES[case]
+    with pytest.raises(KingyoError, match=f"(?s){message}"):
+        plan(spec, open_sources(spec, folder))
+
+
+@pytest.fixture(scope="module")
+def sizes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two Llamas; the second has two more tokens."""
+    root = tmp_path_factory.mktemp("sizes")
+    llama(root / "less", words("koi", "carp"), seed=1)
+    llama(root / "more", words("koi", "carp", "pond", "tail"), seed=2)
+    return root
+
+
+@pytest.mark.parametrize(("resize", "rows"), [("pad-vocab", 7), ("truncate", 5)])
+def test_vocabularies_with_different_sizes(sizes: Path, tmp_path: Path, resize: str, rows: int) -> None:
+    models = [{"model": "less"}, {"model": "more"}]
+    data = {"merge_method": "linear", "models": models, "parameters": {"weight": 1.0}}
+    with pytest.raises(KingyoError, match="or resize: pad-vocab or truncate or base"):
+        plan(Recipe.from_dict(data), open_sources(Recipe.from_dict(data), sizes))
+    spec = Recipe.from_dict(data | {"resize": resize})
+    opened = open_sources(spec, sizes)
+    planned = plan(spec, opened)
+    assert planned.warnings
+    less, more = opened["less"].read(EMBEDDING), opened["more"].read(EMBEDDING)
+    job = next(job for job in planned.jobs if job.name == EMBEDDING)
+    merged = compute(job, planned.sources.read)
+    assert torch.allclose(merged[:5], (less + more[:5]) / 2, atol=1e-7)
+    assert torch.equal(merged[5:], more[5:rows])
+    out = to_folder(planned, tmp_path / "out")
+    model, report = AutoModelForCausalLM.from_pretrained(out, output_loading_info=True)
+    assert not any(report.values()) and model.config.vocab_size == rows
+
+
+def test_the_base_keeps_tensors_of_a_different_size(sizes: Path) -> None:
+    models = [{"model": "less"}, {"model": "more"}]
+    spec = Recipe.from_dict(
+        {"merge_method": "linear", "models": models, "parameters": {"weight": 1.0}, "resize": "base"}
+    )
+    planned = plan(spec, open_sources(spec, sizes))
+    copied = [job.name for job in planned.jobs if job.method is None]
+    assert copied == [name for name in planned.like.tensors if name in (EMBEDDING, HEAD)]
+    assert all(job.sources == ("less",) for job in planned.jobs if job.method is None)
+
+
+def test_only_merged_tensors_are_resized(sizes: Path) -> None:
+    models = [{"model": "less"}, {"model": "more"}]
+    data = {"merge_method": "linear", "models": models, "parameters": {"weight": 1.0}, "base_model": "less"}
+    spec = Recipe.from_dict(data | {"resize": "pad-vocab", "parts": {"language": "base"}})
+    opened = open_sources(spec, sizes)
+    shapes = {job.name: job.shape for job in plan(spec, opened).jobs}
+    assert shapes == {name: info.shape for name, info in opened["less"].tensors.items()}

@@ -1,0 +1,97 @@
+"""Loops are vector instructions on the processors of both makers, whatever this machine is."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from kingyo.merging.kernels.threads import has_compiler
+
+pytestmark = [
+    pytest.mark.skipif(not has_compiler(), reason="numba is not installed: nothing is compiled"),
+    pytest.mark.skipif(platform.machine() != "x86_64", reason="the instructions are those of x86-64"),
+]
+
+PROGRAM = """
+import sys
+from kingyo.merging.kernels.machine_code import weighted_sums
+from kingyo.merging.kernels.compiling import assembly
+from kingyo.merging.kernels.loops import LoopForm, LoopTerm, text
+
+FORMS = {
+    "linear": LoopForm(terms=(LoopTerm("b"),) * 3, out="b"),
+    "task_arithmetic": LoopForm(terms=(LoopTerm("b"),) * 3, base="b", out="b"),
+    "ties": LoopForm(
+        terms=(LoopTerm("b", "largest"),) * 3, base="b", out="b", elect="weighted", normalize=True
+    ),
+}
+print(assembly(weighted_sums.name, weighted_sums.kinds, text(FORMS[sys.argv[1]])))
+"""
+JUMP = re.compile(r"\s+j\w+\s+(\.LBB\d+_\d+)")
+LABEL = re.compile(r"(\.LBB\d+_\d+):")
+
+
+def assembly(form: str, processor: str, **settings: str) -> str:
+    """Return the assembly of a loop for a processor, from a process with numba's settings."""
+    env = os.environ | {"NUMBA_CPU_NAME": processor, "NUMBA_CPU_FEATURES": ""} | settings
+    command = [sys.executable, "-c", PROGRAM, form]
+    return subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
+
+
+def innermost_loops(code: str) -> Iterator[str]:
+    """Yield the instructions of each loop that is one block: from a label to a jump back to it."""
+    lines = code.splitlines()
+    label, start = "", 0
+    for i, line in enumerate(lines):
+        if found := LABEL.match(line):
+            label, start = found[1], i
+        elif (found := JUMP.match(line)) and found[1] == label:
+            yield "\n".join(lines[start : i + 1])
+
+
+def is_vectorised(code: str) -> bool:
+    """Return whether a loop reads, multiplies and writes eight or more numbers at a time, and none singly."""
+    return any(
+        re.search(r"vpslld\s.*%[yz]mm", loop)
+        and re.search(r"vmulps\s.*%[yz]mm", loop)
+        and re.search(r"vmov\w+\s+%[yz]mm\d+, .*\(", loop)
+        and not re.search(r"v(mul|add|sub|div)ss\s", loop)
+        for loop in innermost_loops(code)
+    )
+
+
+@pytest.mark.parametrize(
+    ("form", "processor"),
+    [
+        ("linear", "skylake-avx512"),
+        *(
+            pytest.param(form, processor, marks=pytest.mark.slow)
+            for form in ("linear", "task_arithmetic", "ties")
+            for processor in (
+                "haswell",
+                "skylake-avx512",
+                "icelake-server",
+                "sapphirerapids",
+                "znver3",
+                "znver4",
+            )
+        ),
+    ],
+)
+def test_merges_of_bfloat16(form: str, processor: str) -> None:
+    code = assembly(form, processor)
+    assert is_vectorised(code)
+    assert not re.search(r"vfn?m(add|sub)", code), "a product and a sum must be rounded separately"
+
+
+@pytest.mark.slow
+def test_scalar_code_is_noticed() -> None:
+    assert not is_vectorised(
+        assembly("linear", "skylake-avx512", NUMBA_LOOP_VECTORIZE="0", NUMBA_SLP_VECTORIZE="0")
+    )

@@ -1,0 +1,253 @@
+"""Slices, modules and all other keys of a recipe: identity, YAML in both directions, and mistakes."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kingyo.errors import KingyoError
+from kingyo.merging.recipe import Conditional, Module, Recipe, Slice, SliceSource, Source, load_recipe
+from tests.merging.recipe.mistakes import mistakes
+
+numbers = st.floats(-3, 3)
+words = st.sampled_from(["fast", "slow"])
+gradients = st.one_of(
+    *(st.lists(each, min_size=1, max_size=3).map(tuple) for each in (numbers, st.booleans(), words))
+)
+
+plain = st.one_of(numbers, st.booleans(), words, gradients)
+conditionals = st.lists(
+    st.builds(Conditional, filter=st.none() | st.just("mlp"), value=plain), min_size=1
+).map(tuple)
+parameters = st.dictionaries(st.sampled_from(["weight", "t"]), plain | conditionals, max_size=2)
+names = st.sampled_from(["ja", "org/en@main", "org/base+org/lora@v2", "./モデル"])
+
+
+@st.composite
+def slices(draw: st.DrawFn) -> Slice:
+    length = draw(st.integers(1, 9))
+    firsts = draw(st.lists(st.integers(0, 40), min_size=1, max_size=3))
+    return Slice(
+        sources=tuple(
+            SliceSource(model=draw(names), layers=(first, first + length), parameters=draw(parameters))
+            for first in firsts
+        ),
+        base_model=draw(st.none() | names),
+        parameters=draw(parameters),
+    )
+
+
+sources = st.lists(st.builds(Source, model=names, parameters=parameters), min_size=1, max_size=2).map(tuple)
+some_slices = st.lists(slices(), min_size=1, max_size=3).map(tuple)
+modules = st.dictionaries(
+    st.sampled_from(["default", "vision"]),
+    st.builds(Module, sources=sources, parameters=parameters) | st.builds(Module, slices=some_slices),
+    min_size=1,
+)
+tokenizers = st.fixed_dictionaries(
+    {"source": st.sampled_from(["union", "base"])}, optional={"tokens": st.just({"<a>": {"force": True}})}
+)
+
+
+@st.composite
+def recipes(draw: st.DrawFn) -> Recipe:
+    contents: dict[str, Any] = draw(
+        st.fixed_dictionaries({"slices": some_slices})
+        | st.fixed_dictionaries({"modules": modules})
+        | st.fixed_dictionaries({"sources": sources})
+    )
+    speaks: dict[str, Any] = draw(
+        st.fixed_dictionaries({"tokenizer": tokenizers}) | st.fixed_dictionaries({"tokenizer_source": names})
+    )
+    return Recipe(
+        merge_method="ties",
+        base_model=draw(st.none() | names),
+        parameters=draw(parameters),
+        dtype=draw(st.none() | st.just("float16")),
+        out_dtype=draw(st.none() | st.just("bfloat16")),
+        chat_template=draw(st.none() | st.just("auto")),
+        resize=draw(st.none() | st.sampled_from(["pad-vocab", "truncate", "base"])),
+        parts=draw(st.dictionaries(st.just("vision"), st.sampled_from(["merge", "base", "org/en"]))),
+        seed=draw(st.integers(0, 9)),
+        **contents,
+        **speaks,
+    )
+
+
+@settings(max_examples=40)
+@given(recipes())
+def test_yaml_round_trip(recipe: Recipe) -> None:
+    again = Recipe.from_dict(yaml.safe_load(recipe.to_yaml()))
+    assert again == recipe and again.hash == recipe.hash and hash(again) == hash(recipe)
+    assert pickle.loads(pickle.dumps(recipe)) == recipe
+
+
+@settings(max_examples=40)
+@given(recipes())
+def test_renaming_reaches_every_model(recipe: Recipe) -> None:
+    moved = recipe.renamed(lambda reference: f"/root/{reference}")
+    assert moved.references == tuple(f"/root/{reference}" for reference in recipe.references)
+    assert moved.renamed(lambda reference: reference.removeprefix("/root/")) == recipe
+
+
+OLD = """
+merge_method: ties
+base_model: org/base
+models:
+- {model: ./ja, parameters: {weight: 1, density: [0.2, 1, 1e-1]}}
+- model: org/math@v2
+  parameters: {weight: [{filter: self_attn, value: [0, 0.5]}, {value: 1e-2}]}
+parameters: {normalize: true}
+dtype: bfloat16
+tokenizer_source: base
+seed: 7
+"""
+
+
+def test_hashes_equal_those_of_earlier_versions() -> None:
+    """Databases store these hashes, and a resumed run looks for them."""
+    recipe = Recipe.from_dict(yaml.safe_load(OLD))
+    assert recipe.hash == "33bcfd3ce2c63ded17260d67dd8d6bf8b027553572d16ed49416eea84cd23768"
+    small = Recipe(merge_method="linear", sources=(Source(model="猫", parameters={"weight": 1.0}),))
+    assert small.hash == "24e3be6f1f3335fd12d38ad7dc26cdfa364497de037297de85ab5f5f53d39d15"
+    assert list(recipe.to_dict()) == list(yaml.safe_load(OLD))
+
+
+def test_a_model_may_be_written_in_parts() -> None:
+    whole = {"model": {"path": "org/base", "revision": "v1"}, "lora": {"path": "org/lora", "revision": "v2"}}
+    models = [
+        {"model": whole},
+        {"model": {"model": {"path": "./ja"}}},
+        {"model": {"model": "en", "lora": "lora"}},
+    ]
+    recipe = Recipe.from_dict({"merge_method": "linear", "models": models, "base_model": {"model": "base"}})
+    assert recipe.references == ("org/base@v1+org/lora@v2", "./ja", "en+lora", "base")
+
+
+def test_a_recipe_keeps_its_own_copy() -> None:
+    block = {"source": "union", "tokens": {"<a>": {"source": "b"}}}
+    recipe = Recipe(merge_method="linear", sources=(Source(model="a"),), tokenizer=block)
+    before = recipe.hash
+    block["source"] = "base"
+    assert replace(recipe).hash == before and recipe.tokenizer == {
+        "source": "union",
+        "tokens": {"<a>": {"source": "b"}},
+    }
+
+
+HEAD = "merge_method: linear\n"
+LAYERS = "layer_range: [0, 2]"
+PARTS = "override_architecture: b"
+
+
+@pytest.mark.parametrize(
+    ("text", "argument", "received"),
+    [
+        (
+            f"slices: [{{sources: [{{model: a, {LAYERS}}}]}}]\nmodels: [{{model: a}}]",
+            "models",
+            "models and slices",
+        ),
+        ("slices: []", "slices", "[]"),
+        ("slices: [a]", "slices[0]", "'a'"),
+        ("slices: [{sources: []}]", "slices[0].sources", "[]"),
+        (
+            f"slices: [{{sources: [{{model: a, {LAYERS}}}], residual_weight: 1}}]",
+            "slices[0]",
+            "'residual_weight'",
+        ),
+        (f"slices: [{{sources: [{{model: a, {LAYERS}, weight: 1}}]}}]", "slices[0].sources[0]", "'weight'"),
+        ("modules: {}", "modules", "{}"),
+        ("modules: {Text: {}}", "modules.Text: models", "none of them"),
+        ("modules: {Text: {models: [{modle: a}]}}", "modules.Text.models[0]", "'modle'"),
+        ("models: [{model: {model: {path: }}}]", "models[0].model.model.path", "nothing"),
+        (f"models: [{{model: {{model: a, {PARTS}}}}}]", "models[0].model", "'override_architecture'"),
+        ("models: [{model: ''}]", "models[0].model", "nothing"),
+        ("models: [{model: a}]\nbase_model: 3", "base_model", "3"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, text: str, argument: str, received: str) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(HEAD + text, encoding="utf-8")
+    assert (argument, received) in mistakes(lambda: load_recipe(file), str(file))
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        (f"models: [{{model: a, {LAYERS}}}]", "Choose layers below slices:"),
+        (f"slices: [{{sources: [{{model: a, {LAYERS}}}], residual_weight: 1}}]", "Remove it: "),
+        (f"slices: [{{sources: [{{model: a, {LAYERS}}}], {LAYERS}}}]", "Move it to a source"),
+        ("models: [{model: a}]\ndtype: torch.float64", "Write float32"),
+    ],
+)
+def test_keys_and_words_of_other_places(tmp_path: Path, text: str, remedy: str) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(HEAD + text, encoding="utf-8")
+    with pytest.raises(KingyoError) as caught:
+        load_recipe(file)
+    assert caught.value.remedy.startswith(remedy)
+
+
+@pytest.mark.parametrize("layers", [None, [0, 1, 2], [0, 1.5], [2, 2], [-1, 1]])
+def test_ranges_of_layers_that_are_none(layers: object) -> None:
+    sources = [{"model": "a", "layer_range": layers}]
+    data: dict[str, object] = {"merge_method": "linear", "slices": [{"sources": sources}]}
+    ((argument, received),) = mistakes(lambda: Recipe.from_dict(data), "recipe")
+    assert argument.startswith("slices[0].sources[0]") and "layer_range" in argument
+    assert received == ("nothing" if layers is None else str(layers))
+
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 9)
+    | st.floats()
+    | st.text(max_size=3)
+    | st.dates()
+    | st.binary(max_size=2)
+)
+known_keys = st.sampled_from(
+    ["model", "sources", "layer_range", "filter", "value", "weight", "path", "lora", "name"]
+)
+anything = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(known_keys | st.integers(0, 2), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+def places(value: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Return the positions in nested data: keys and indices from the top."""
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in pairs:
+        yield (*above, key)
+        yield from places(inner, (*above, key))
+
+
+@settings(max_examples=60)
+@given(recipes(), anything, st.data())
+def test_nonsense_is_one_clear_error_or_a_recipe(
+    recipe: Recipe, nonsense: object, data: st.DataObject
+) -> None:
+    spoilt = recipe.to_dict()
+    *path, last = data.draw(st.sampled_from(list(places(spoilt))))
+    inner: Any = spoilt
+    for key in path:
+        inner = inner[key]
+    inner[last] = nonsense
+    try:
+        parsed = Recipe.from_dict(spoilt)
+    except KingyoError:
+        return
+    assert Recipe.from_dict(yaml.safe_load(parsed.to_yaml())).hash == parsed.hash

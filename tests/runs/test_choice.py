@@ -1,0 +1,346 @@
+"""The first stage of a run chooses its sources; later stages copy what it scored."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kingyo.core.types import ItemScore
+from kingyo.errors import KingyoError
+from kingyo.runs import resume
+from kingyo.runs.begin import make_choice
+from kingyo.runs.choice import ChoiceStage, step_text
+from kingyo.runs.chosen import CHOICE, CHOSEN, ChoiceRequest, ChosenSources, is_choosing, with_sources
+from kingyo.runs.resume import journey_of
+from kingyo.runs.run import Run
+from kingyo.search.evolution import BASELINES, MAIN, Event, ignore_events
+from kingyo.search.evolution.trial_recipes import read_recipe
+from kingyo.search.strategies.gain_model import Gain
+from kingyo.store import RunStore
+from kingyo.views.choice import choice_statements, next_gain
+from kingyo.views.page import render_page
+from kingyo.views.results.summary import summarize
+from kingyo.views.run_data import read_run_data
+from kingyo.views.run_view import page_view
+from tests.exported import config_of, make_world
+from tests.models_on_disk import fine_tuned
+from tests.scout.chosen import FIT, NAMES, USEFUL, candidates_of, models, run_yaml, write_task
+from tests.slow import slow
+
+TINY = {"splits": {"fit": 8, "validation": 8, "test": 8}, "max_new_tokens": 1}
+Rows = Mapping[tuple[str, int], Mapping[str, ItemScore]]
+
+
+def finish(folder: Path, notify: Callable[[Event], None] = ignore_events) -> None:
+    """Run a stored run to its end, from wherever it is."""
+    with RunStore.open(folder) as store:
+        run = Run.stored(store)
+        if is_choosing(store):
+            run = make_choice(run, notify)
+        journey_of(run, notify).run()
+
+
+def begun(data: Mapping[str, object], home: Path, folder: Path) -> Path:
+    candidates_of(data, home, folder).begin(folder).begun.close()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run that has chosen among models of the zoo, and is finished."""
+    home = tmp_path_factory.mktemp("chosen")
+    controls = {"random": True, "random_sources": True, "trained": False}
+    begun(run_yaml(home, controls=controls), home, home / "run")
+    finish(home / "run")
+    return home
+
+
+@pytest.fixture(scope="module")
+def choice(home: Path) -> ChosenSources:
+    with RunStore.read(home / "run") as store:
+        found = store.fact(CHOSEN)
+    assert found is not None
+    return found
+
+
+def rows(folder: Path) -> Rows:
+    """Return the fit scores of all trials after the choice."""
+    with RunStore.read(folder) as store:
+        found = {
+            (search, trial.asked.number): store.evaluation(trial.id, "fit")
+            for search in store.searches()
+            if search != CHOICE
+            for trial in store.trials(search)
+        }
+    return {key: {score.item: score for score in each.scores} for key, each in found.items() if each}
+
+
+def test_it_chooses_the_useful_models(choice: ChosenSources) -> None:
+    assert choice.sources == NAMES and set(choice.chosen) == USEFUL == set(choice.contributions)
+    assert [step.added is None for step in choice.steps] == [False, False, False, True]
+    assert all(gain.interval.low > 0 for gain in choice.contributions.values())
+    assert choice.score is not None and choice.score.score > 0.9
+    assert choice.verdict == "enough" and choice.failed == {} and set(choice.alone) == set(NAMES)
+    assert 0 < choice.item_evaluations < 0.6 * 2**5 * FIT
+
+
+def test_the_run_goes_on_with_the_chosen_sources(home: Path, choice: ChosenSources) -> None:
+    with RunStore.read(home / "run") as store:
+        assert not is_choosing(store) and store.status() == "finished"
+        run, first = Run.stored(store), store.trials(MAIN)[0]
+        evaluation = store.evaluation(first.id, "fit")
+        assert {str(trial.name) for trial in store.trials(BASELINES)} == {"base", "uniform", *USEFUL}
+        drawn = {
+            source.model for trial in store.trials("random_sources") for source in read_recipe(trial).sources
+        }
+        assert store.item_evaluations(CHOICE) == choice.item_evaluations
+        assert summarize(store).chosen == choice
+    assert list(run.config.sources) == list(choice.chosen)
+    assert [search.name for search in run.searches] == [MAIN, "random", "random_sources"]
+    start = [weight for name in choice.chosen for weight in choice.weights[name]]
+    assert list(first.asked.genome) == start, "the search begins at the plain merge"
+    assert evaluation is not None and evaluation.copied_from is not None, "a trial merge had these weights"
+    assert len({Path(model).name for model in drawn}) == 3 and {Path(model).name for model in drawn} != USEFUL
+
+
+@pytest.mark.parametrize("moments", [3, *slow(10)])
+def test_however_often_it_is_interrupted_it_ends_the_same(home: Path, tmp_path: Path, moments: int) -> None:
+    class Stopped(Exception):  # noqa: N818  (not an error)
+        """The user stops a run."""
+
+    write_task(tmp_path)
+    controls = {"random": True, "random_sources": True, "trained": False}
+    begun(run_yaml(tmp_path, controls=controls), tmp_path, tmp_path / "run")
+    seen: list[Event] = []
+    finish(begun(run_yaml(home, controls=controls), home, tmp_path / "count"), seen.append)
+    stops = 0
+    for moment in range(moments):
+        left = 1 + len(seen) * moment // moments
+
+        def stop(_: Event) -> None:
+            nonlocal left, stops
+            left -= 1
+            if not left:
+                stops += 1
+                raise Stopped
+
+        with suppress(Stopped):  # what a run has done before reports less
+            finish(tmp_path / "run", stop)
+    assert stops >= 3
+    finish(tmp_path / "run")
+    assert rows(tmp_path / "run") == rows(home / "run")
+
+
+GRADER = """
+def grade(answer, item):
+    return sum((answer + item.answer).encode()) % 17 / 16
+"""
+"""A score that any change of the answer changes, so that a wrong copy is seen."""
+WEIGHTS = {"weight": {"from": 0, "to": 1}}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a base, four tiny models, and items."""
+    folder = tmp_path_factory.mktemp("world")
+    make_world(folder)
+    for seed, name in ((3, "art"), (4, "code")):
+        fine_tuned(folder / "base", folder / name, seed=seed)
+    (folder / "mine.py").write_text(GRADER)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("changes", "copies"),
+    [
+        ({"budget": {"item_evaluations": 80}, "controls": {"random": True}}, True),
+        ({"merge": {"method": "task_arithmetic", "dtype": "bfloat16", "parameters": WEIGHTS}}, False),
+        ({"merge": {"method": "linear", "dtype": "float32", "parameters": WEIGHTS}}, False),
+        pytest.param(
+            {
+                "merge": {
+                    "method": "ties",
+                    "dtype": "float32",
+                    "parameters": {**WEIGHTS, "density": {"from": 0.2, "to": 1}},
+                }
+            },
+            False,
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=str,
+)
+def test_copied_scores_equal_those_of_a_run_that_scores_itself(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], *, copies: bool
+) -> None:
+    """Only without a merge of its own does the search begin with the plain merge."""
+    task = config_of(world)["task"]
+    assert isinstance(task, dict)
+    task = {**task, "grader": "mine.py:grade", "splits": {"fit": 8, "validation": 4, "test": 6}}
+    where = [str(world / name) for name in ("base", "ja", "math", "code", "art")]
+    data = run_yaml(world, {"where": where, "min_gain": 0.0}, **{"task": task, "base": "base", **changes})
+    begun(data, world, tmp_path / "run")
+    finish(tmp_path / "run")
+    begun(data, world, tmp_path / "alone")
+    monkeypatch.setattr(resume, "scores_of_plain_merge", lambda _run: {})
+    finish(tmp_path / "alone")
+    assert rows(tmp_path / "run") == rows(tmp_path / "alone")
+    with RunStore.read(tmp_path / "run") as run, RunStore.read(tmp_path / "alone") as alone:
+        assert alone.copied_from_elsewhere() == 0
+        assert copies or run.copied_from_elsewhere() == 0
+        assert run.item_evaluations() + run.copied_from_elsewhere() == alone.item_evaluations()
+
+
+def small_choice(folder: Path, grader: str) -> Path:
+    (folder / "mine.py").write_text(f"def grade(answer, item):\n    {grader}\n")
+    task = write_task(folder, grader=[f"{folder / 'mine.py'}:grade"], **TINY)
+    return begun(run_yaml(folder, models(NAMES[:2]), task=task.name), folder, folder / "run")
+
+
+def test_a_base_that_fails_is_an_error(tmp_path: Path) -> None:
+    """Nothing can be compared with it."""
+    run = small_choice(tmp_path, "raise ValueError('no grade')")
+    with pytest.raises(KingyoError) as raised:
+        finish(run)
+    assert raised.value.argument == "base" and "no grade" in raised.value.received
+
+
+def test_without_a_useful_source_the_run_ends_with_an_error(tmp_path: Path) -> None:
+    run = small_choice(tmp_path, "return 0.0")
+    with pytest.raises(KingyoError) as raised:
+        finish(run)
+    assert raised.value.argument == "sources.scout" and raised.value.received.startswith("none")
+
+
+@pytest.mark.parametrize(
+    "limits", [{"min_gain": -1}, {"most": 0}, {"capacity": -1.0}, {"capacity": 1.0, "costs": (1.0,)}]
+)
+def test_limits_that_make_no_sense(home: Path, limits: dict[str, float]) -> None:
+    data = run_yaml(home)
+    run = candidates_of(data, home, home / "evidence").run
+    with pytest.raises(KingyoError):
+        _ = ChoiceStage(run=run, request=replace(ChoiceRequest(), **limits)).strategy  # type: ignore[arg-type]
+
+
+# ---- the run.yaml with the chosen sources
+
+
+def candidates_run(home: Path) -> Run:
+    return candidates_of(run_yaml(home), home, home / "evidence").run
+
+
+@pytest.mark.parametrize(("trimmed", "groups"), [(False, "layers:2"), (True, "layers:4")])
+def test_many_sources_have_fewer_spans(
+    home: Path, choice: ChosenSources, monkeypatch: pytest.MonkeyPatch, groups: str, *, trimmed: bool
+) -> None:
+    monkeypatch.setattr("kingyo.runs.chosen.MOST_GENES", 2 * len(USEFUL))
+    weights = dict.fromkeys(choice.chosen, (0.0 if trimmed else 0.7, 0.7, 0.7, 0.7))
+    run = candidates_run(home)
+    layout = ChoiceStage(run=run, request=ChoiceRequest()).layout
+    merge = with_sources({}, run, replace(choice, weights=weights), layout)["merge"]
+    assert isinstance(merge, dict) and merge["groups"] == groups
+    starts = [each["parameters"]["weight"]["start"] for each in (merge, *merge.get("sources", {}).values())]
+    assert ([0.0, 0.7, 0.7, 0.7] if trimmed else 0.7) in starts
+
+
+def test_the_page_shows_the_choice(home: Path, choice: ChosenSources) -> None:
+    with RunStore.read(home / "run") as store:
+        view = page_view(read_run_data(store))
+    table, chart = view.tables["candidates"], view.charts["gains"]
+    assert [row[0].text for row in table.rows][: len(USEFUL)] == list(choice.chosen)
+    assert {row[0].text: row[-1].text for row in table.rows} == {
+        **dict.fromkeys(USEFUL, "chosen"),
+        "poem": "no gain is shown",
+        "sort": "no gain is shown",
+    }
+    assert all(name in chart.description for name in NAMES)
+    assert [each.text for each in view.said("choice")] == [*choice_statements(choice)]
+    (section,) = (each for each in view.sections if each.name == "choice")
+    assert section.blocks == ("choice", "gains", "candidates")
+    html = render_page(view).decode()
+    assert 'id="choice"' in html and "Candidates [95% interval]" in html
+
+
+def test_keys_of_the_user_stay(home: Path, choice: ChosenSources) -> None:
+    run = candidates_run(home)
+    layout = ChoiceStage(run=run, request=ChoiceRequest()).layout
+    merge = {"method": "ties", "parameters": {"density": 0.5}}
+    given = {"merge": merge, "controls": {"random_sources": {"sort": "sort"}}}
+    assert with_sources(given, run, choice, layout) == {
+        **given,
+        "base": run.config.base,
+        "sources": {name: run.config.sources[name] for name in choice.chosen},
+    }
+    framed = with_sources(given, run, replace(choice, frame="poem"), layout)
+    assert framed["merge"] == {**merge, "frame": "poem"} and "poem" in str(framed["sources"])
+    own = with_sources({"merge": {"frame": "poem"}}, run, replace(choice, frame="poem"), layout)["merge"]
+    assert isinstance(own, dict) and own["sources"]["poem"] == {"parameters": {"weight": 0}}
+
+
+def test_random_sources_are_others(home: Path, choice: ChosenSources) -> None:
+    """With all sources chosen there are none."""
+    run = candidates_run(home)
+    layout, asked = (
+        ChoiceStage(run=run, request=ChoiceRequest()).layout,
+        {"controls": {"random_sources": True}},
+    )
+    for seed in range(20):
+        seeded = replace(run, config=run.config.model_copy(update={"seed": seed}))
+        for chosen in (("ja",), NAMES[:4], NAMES):
+            own = replace(choice, chosen=chosen, weights=dict.fromkeys(chosen, (1.0,)))
+            controls = with_sources(asked, seeded, own, layout)["controls"]
+            assert isinstance(controls, dict)
+            names = controls["random_sources"]
+            assert len(names) == len(chosen) % len(NAMES) and set(names) != set(chosen)
+
+
+# ---- what is said
+
+SURE, UNSURE = Gain.normal(0.2, 0.05, 48), Gain.normal(0.02, 0.03, 288)
+
+
+@pytest.mark.parametrize(
+    ("gains", "text"),
+    [
+        ([SURE, SURE, SURE], "Each of them helps: the merge is worse without it."),
+        ([SURE, UNSURE, SURE], "The merge may do as well without 'b'; each of the other 2 helps."),
+        ([UNSURE, SURE, UNSURE], "The merge may do as well without 'a' or 'c'; the other one helps."),
+        ([UNSURE] * 3, "The merge may do as well without 'a', 'b' or 'c'."),
+    ],
+)
+def test_it_says_which_sources_may_not_help(choice: ChosenSources, gains: list[Gain], text: str) -> None:
+    names = ("a", "b", "c")
+    contributions = dict(zip(names, gains, strict=True))
+    assert text in [*choice_statements(replace(choice, chosen=names, contributions=contributions))]
+
+
+def test_it_says_how_many_parts_are_left_out(choice: ChosenSources) -> None:
+    weights = {"a": (0.0, 0.0, 0.7, 0.7), "b": (0.0, 0.7, 0.7, 0.7)}
+    texts = [*choice_statements(replace(choice, weights=weights))]
+    assert any(text.startswith("This merge leaves out 3 of 8 parts") for text in texts)
+    whole = [*choice_statements(replace(choice, weights={"a": (0.7, 0.7)}))]
+    assert not any("leaves out" in text for text in whole)
+
+
+def test_the_best_of_the_others_was_measured_well(choice: ChosenSources) -> None:
+    gains = {1: Gain.normal(0.5, 0.2, 24), 2: Gain.normal(0.01, 0.01, 96)}
+    last = replace(choice.steps[-1], gains=gains)
+    assert next_gain(replace(choice, steps=(*choice.steps[:-1], last))) == (NAMES[2], gains[2])
+
+
+def test_decisions_in_words(choice: ChosenSources) -> None:
+    texts = [step_text(step, NAMES) for step in choice.steps]
+    assert texts[0].startswith("1. ja: +") and "items)" in texts[0]
+    assert texts[-1] == "3 of 5 sources; no further one is added; now each is left out in turn"
+
+
+def test_nothing_of_the_choice_is_left_out_of_a_copy(home: Path, tmp_path: Path) -> None:
+    """The run's folder is all that it needs."""
+    shutil.copytree(home / "run", tmp_path / "copy")
+    with RunStore.read(home / "run") as one, RunStore.read(tmp_path / "copy") as other:
+        assert summarize(one).chosen == summarize(other).chosen

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kingyo.errors import KingyoError
+from kingyo.merging.recipe import Recipe, look_up
+from kingyo.search.space import Bounds
+from tests.search.space.spaces import LAYOUT, SOURCES, TENSORS, space
+
+GROUPS = ["one", "kind", "block", "layers:3", "block+kind"]
+
+
+def test_axes_of_one_group_are_parameter_and_source() -> None:
+    search_space = space(weight=Bounds(low=0, high=1), density=Bounds(low=0.1, high=1, start=0.9))
+    assert [axis.name for axis in search_space.axes] == [
+        "weight/ja/all",
+        "weight/maths/all",
+        "density/ja/all",
+        "density/maths/all",
+    ]
+    assert [axis.first for axis in search_space.axes] == [0.5, 0.5, 0.9, 0.9]
+
+
+def test_each_group_may_have_its_own_start() -> None:
+    axes = space("task_arithmetic", "layers:3", weight=Bounds(low=0, high=1, start=(0.0, 0.2, 0.7))).axes
+    assert [axis.first for axis in axes] == [0.0, 0.2, 0.7] * len(SOURCES)
+
+
+@pytest.mark.parametrize("start", [(), (0.5,), (0.5,) * 4])
+def test_starts_that_do_not_fit_the_groups(start: tuple[float, ...]) -> None:
+    with pytest.raises(KingyoError, match=r"layers\.2") as raised:
+        space("task_arithmetic", "layers:3", weight=Bounds(low=0, high=1, start=start))
+    assert raised.value.argument == "start of weight/ja"
+
+
+def test_methods_say_what_is_searched_by_default() -> None:
+    assert set(space().searched) == {"weight", "density"}
+    assert set(space("task_arithmetic").searched) == {"weight"}
+
+
+@pytest.mark.parametrize("groups", GROUPS)
+@given(data=st.data())
+def test_each_gene_reaches_exactly_the_tensors_of_its_group(groups: str, data: st.DataObject) -> None:
+    search_space = space("task_arithmetic", groups, weight=Bounds(low=-1, high=2))
+    genome = tuple(
+        data.draw(
+            st.lists(st.floats(-1, 2), min_size=len(search_space.axes), max_size=len(search_space.axes))
+        )
+    )
+    genes = {axis.name: gene for axis, gene in zip(search_space.axes, genome, strict=True)}
+    recipe = search_space.decode(genome)
+    for group, tensors in LAYOUT.groups(groups).items():
+        for tensor in tensors:
+            for source, merged in zip(SOURCES, recipe.sources, strict=True):
+                levels = (merged.parameters, recipe.parameters)
+                value = look_up(levels, "weight", tensor, LAYOUT.depth(tensor))
+                assert value == genes[f"weight/{source}/{group}"]
+
+
+def test_a_recipe_survives_its_yaml_and_its_dict() -> None:
+    search_space = space(groups="block")
+    recipe = search_space.decode(tuple(axis.first for axis in search_space.axes))
+    assert Recipe.from_dict(recipe.to_dict()) == recipe
+    assert recipe.seed == 7
+
+
+def test_fixed_values_go_to_the_recipe_and_have_no_axis() -> None:
+    search_space = space(density=0.4, normalize=True, weight=Bounds(low=0, high=1))
+    assert {axis.name.split("/")[0] for axis in search_space.axes} == {"weight"}
+    recipe = search_space.decode((0.1, 0.2))
+    assert recipe.parameters == {"density": 0.4, "normalize": True}
+
+
+@pytest.mark.parametrize(
+    ("method", "values", "message"),
+    [
+        ("karcher", {"max_iter": Bounds(low=1, high=2.5)}, "a whole number"),
+        ("nearswap", {"t": Bounds(low=0, high=1)}, "a range above 0"),
+        ("arcee_fusion", {}, "arcee_fusion"),
+        ("karcher", {}, "Give one of max_iter, tol a range"),
+        ("task_arithmetic", {"density": Bounds(low=0, high=1)}, "density of merge.parameters"),
+    ],
+)
+def test_unsearchable_parameters_with_other_scales(
+    method: str, values: dict[str, Bounds], message: str
+) -> None:
+    with pytest.raises(KingyoError, match=message):
+        space(method, **values)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"wieght": Bounds(low=0, high=1)}, "Did you mean 'weight'"),
+        ({"density": Bounds(low=0, high=2)}, "density.*`kingyo list methods dare_ties`"),
+        ({"density": 2}, "density.*`kingyo list methods dare_ties`"),
+        ({"normalize": Bounds(low=0, high=1)}, "true or false"),
+        ({"weight": 0.5, "density": 0.5}, "merge.parameters: .*fixed values only"),
+    ],
+)
+def test_unsearchable_settings_are_reported(values: dict[str, float | bool | Bounds], message: str) -> None:
+    with pytest.raises(KingyoError, match=message):
+        space(**values)
+
+
+def test_powers_of_ten_are_searched_evenly() -> None:
+    search_space = space("nearswap", groups="kind")
+    (axis, *_) = search_space.axes
+    assert (axis.name, axis.low, axis.high) == ("log10 t/embedding", -5, -1)
+    assert axis.first == pytest.approx(-3)
+    recipe = search_space.decode((-2.0,) * len(search_space.axes))
+    assert look_up((recipe.parameters,), "t", TENSORS[0], 0.0) == pytest.approx(0.01)
+    assert search_space.searched["t"].first == pytest.approx(1e-3)
+    assert Recipe.from_dict(recipe.to_dict()) == recipe
+
+
+def test_integers_are_searched_as_integers() -> None:
+    search_space = space("karcher", max_iter=Bounds(low=1, high=10))
+    (axis,) = search_space.axes
+    assert (axis.kind, axis.low, axis.high, axis.first) == ("int", 1, 10, 5)
+    assert search_space.decode((7.0,)).parameters == {"max_iter": 7.0}
+
+
+def test_axes_have_the_place_of_their_group_along_the_model() -> None:
+    places = {axis.name.removeprefix("weight/ja/"): axis.place for axis in space("linear", "block").axes}
+    assert (places["embedding"], places["head"]) == (0, 1)
+    assert [places[f"block.{i}"] for i in range(12)] == pytest.approx([(i + 0.5) / 12 for i in range(12)])
+    kinds = {axis.name: axis.place for axis in space("linear", "block+kind").axes}
+    assert kinds["weight/ja/block.3.attention"] == kinds["weight/ja/block.3.mlp"] == pytest.approx(3.5 / 12)
+    spans = [axis.place for axis in space("linear", "layers:3").axes][:3]
+    assert spans == pytest.approx([1 / 6, 1 / 2, 5 / 6])
+    assert {axis.place for axis in space(groups="kind").axes} == {None}

@@ -1,0 +1,138 @@
+"""Problems with known answers, and the loop that lets a strategy work on one."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kingyo.core.types import Axis, Genome, Strategy, Trial
+from kingyo.search.strategies import build
+from kingyo.testing.strategies import failed, scored
+
+Score = Callable[[Genome], float | None]
+
+
+def floats(n: int, low: float = 0.0, high: float = 1.0) -> tuple[Axis, ...]:
+    return tuple(Axis(name=f"x{i}", low=low, high=high) for i in range(n))
+
+
+EVERY_KIND = (
+    Axis(name="weight", low=0, high=1),
+    Axis(name="layers", low=0, high=30, kind="int"),
+    Axis(name="used", low=0, high=1, kind="binary"),
+    Axis(name="method", low=0, high=4, kind="categorical", choices=tuple("abcde")),
+)
+
+
+def score_of_every_kind(genome: Genome) -> float:
+    """4 at weight 0.3, layer 17, used, method c."""
+    weight, layers, used, method = genome
+    return 4 - (weight - 0.3) ** 2 - abs(layers - 17) / 30 - (1 - used) - (method != 2)
+
+
+def sphere(genome: Genome) -> float:
+    """0 at 0.7 on every axis, otherwise negative."""
+    return -sum((gene - 0.7) ** 2 for gene in genome)
+
+
+def rotated_ellipsoid(n: int, condition: float = 1e4) -> Callable[[Genome], float]:
+    """A long thin bowl, rotated against the axes; 0 at 0.6 on every axis."""
+    rng = np.random.RandomState(0)
+    rotation = np.linalg.qr(rng.normal(size=(n, n)))[0]
+    stretch = condition ** (np.arange(n) / (n - 1))
+
+    def score(genome: Genome) -> float:
+        y = rotation @ (np.array(genome) - 0.6)
+        return -float((stretch * y**2).sum())
+
+    return score
+
+
+@dataclass(frozen=True)
+class Knapsack:
+    """0/1 knapsack: take things of most value within a capacity. Too heavy scores minus the excess."""
+
+    weights: tuple[int, ...]
+    values: tuple[int, ...]
+    capacity: int
+
+    @staticmethod
+    def random(n: int, seed: int) -> Knapsack:
+        rng = random.Random(seed)
+        weights = tuple(rng.randint(5, 40) for _ in range(n))
+        values = tuple(rng.randint(5, 40) for _ in range(n))
+        return Knapsack(weights, values, sum(weights) // 2)
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        return tuple(Axis(name=f"take/{i}", low=0, high=1, kind="binary") for i in range(len(self.weights)))
+
+    def score(self, genome: Genome) -> float:
+        weight = _dot(genome, self.weights)
+        return _dot(genome, self.values) if weight <= self.capacity else self.capacity - weight
+
+    @property
+    def optimum(self) -> int:
+        """By dynamic programming over the capacity."""
+        best = [0] * (self.capacity + 1)
+        for weight, value in zip(self.weights, self.values, strict=True):
+            for room in range(self.capacity, weight - 1, -1):
+                best[room] = max(best[room], best[room - weight] + value)
+        return best[self.capacity]
+
+
+def _dot(a: Sequence[float], b: Sequence[float]) -> float:
+    return sum(x * y for x, y in zip(a, b, strict=True))
+
+
+def work(strategy: Strategy, score: Score, budget: int) -> list[tuple[Trial, float | None]]:
+    """Spend a budget of trials; a score of None is a failure."""
+    log: list[tuple[Trial, float | None]] = []
+    while len(log) < budget:
+        trials = strategy.ask(min(strategy.batch, budget - len(log)))
+        if not trials:
+            break
+        scores = [score(trial.genome) for trial in trials]
+        log += zip(trials, scores, strict=True)
+        strategy.tell(
+            [
+                failed(trial) if s is None else scored(trial, s)
+                for trial, s in zip(trials, scores, strict=True)
+            ]
+        )
+    return log
+
+
+def best(
+    name: str, axes: Sequence[Axis], score: Score, budget: int, seed: int, options: Mapping[str, object] = {}
+) -> float:
+    """The best score that a strategy finds within a budget."""
+    log = work(build(name, axes, seed, options), score, budget)
+    return max(s for _, s in log if s is not None)
+
+
+def hypervolume(points: Sequence[tuple[float, ...]], worst: float) -> float:
+    """The area between the point (worst, worst) and the front of points of two objectives."""
+    area, height = 0.0, worst
+    for x, y in sorted(points, reverse=True):
+        if x > worst and y > height:
+            area += (x - worst) * (y - height)
+            height = y
+    return area
+
+
+LAYERED = tuple(
+    Axis(
+        name=f"weight/{source}/block.{block}",
+        low=0,
+        high=1,
+        place=(block + 0.5) / 5,
+        family=f"weight/{source}",
+    )
+    for source in ("a", "b")
+    for block in range(5)
+)
+"""A weight of two sources in each of five blocks."""

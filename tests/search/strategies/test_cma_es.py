@@ -1,0 +1,222 @@
+"""CMA-ES and its separable form against the library that they wrap, and the features added to it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from cmaes import CMA, SepCMA
+
+from kingyo.core.types import Axis, Genome, InformedStrategy, Outcome, Strategy, Trial
+from kingyo.search.strategies import build
+from kingyo.search.strategies.cma_es import CmaEs, SepCmaEs, weighted_mean
+from kingyo.testing.strategies import FLOAT_AXES, StrategyContract, failed, scored
+from tests.search.strategies.problems import Score, best, floats, sphere, work
+from tests.search.strategies.variants import VariantContract
+
+Settings = CmaEs.Settings
+NAMES = ["cma-es", "mixed-cma-es", "sep-cma-es"]
+
+
+class TestCmaEs(StrategyContract):
+    axes = FLOAT_AXES
+
+    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
+        return build("cma-es", axes, seed, {})
+
+
+class TestCmaEsOnOneAxis(VariantContract):
+    axes = FLOAT_AXES[:1]
+
+    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
+        options = {"x0": 0.0, "sigma": 0.5, "lr_adapt": True, "warm_start": False}
+        return build("cma-es", axes, seed, options)
+
+
+class TestSepCmaEs(StrategyContract):
+    axes = FLOAT_AXES
+
+    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
+        return build("sep-cma-es", axes, seed, {})
+
+
+class TestSepCmaEsOnOneAxis(VariantContract):
+    axes = FLOAT_AXES[:1]
+
+    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
+        return build("sep-cma-es", axes, seed, {"x0": 1.0, "sigma": 0.5})
+
+
+@pytest.mark.parametrize(("kind", "library_class"), [(CmaEs, CMA), (SepCmaEs, SepCMA)])
+def test_its_distribution_is_the_librarys(
+    kind: type[CmaEs | SepCmaEs], library_class: type[CMA | SepCMA]
+) -> None:
+    """With the same points and costs, the library samples from the same distribution."""
+    strategy = kind(floats(5), 3, kind.Settings())  # pyright: ignore[reportArgumentType]
+    log = [trial for trial, _ in work(strategy, sphere, 80)]
+    library = library_class(mean=np.full(5, 0.5), sigma=1 / 6, bounds=np.tile([0.0, 1.0], (5, 1)), seed=0)
+    for start in range(0, 80, 8):
+        points = [np.array(trial.genome) for trial in log[start : start + 8]]
+        library.tell([(point, -sphere(tuple(point))) for point in points])
+    samples = np.array([trial.genome for trial in strategy.ask(20_000)])
+    theirs = np.array([library.ask() for _ in range(20_000)])
+    scale = theirs.std(axis=0)
+    assert np.allclose(samples.mean(axis=0), theirs.mean(axis=0), atol=0.05 * scale.max())
+    assert np.allclose(np.cov(samples.T), np.cov(theirs.T), atol=0.05 * scale.max() ** 2)
+
+
+@pytest.mark.parametrize("n", [1, 3, 20])
+def test_population_is_the_published_one(n: int) -> None:
+    assert CmaEs(floats(n), 0, Settings()).batch == 4 + math.floor(3 * math.log(n))
+    assert CmaEs(floats(n), 0, Settings(population=17)).batch == 17
+
+
+def test_it_starts_at_the_start_or_at_x0() -> None:
+    axes = (Axis(name="a", low=-10, high=30, start=2.0), Axis(name="b", low=0, high=1))
+    for settings, centre in (
+        (Settings(sigma=0.05), (2.0, 0.5)),
+        (Settings(x0=0.25, sigma=0.05), (0.0, 0.25)),
+    ):
+        genomes = [trial.genome for trial in CmaEs(axes, 0, settings).ask(4000)]
+        assert np.mean(genomes, axis=0) == pytest.approx(centre, abs=0.15)
+        assert np.std(genomes, axis=0) == pytest.approx([2.0, 0.05], rel=0.1)
+
+
+def test_a_failure_is_worse_than_the_worst_score() -> None:
+    """A failed generation member counts like a score below all others."""
+    failing, low = (CmaEs(floats(3), 0, Settings(population=6)) for _ in range(2))
+    for generation in range(5):
+        trials = failing.ask(6)
+        assert low.ask(6) == trials
+        bad = trials[generation]
+        others = [scored(trial, -50 + sphere(trial.genome)) for trial in trials if trial != bad]
+        failing.tell([failed(bad), *others])
+        low.tell([scored(bad, -1000.0), *others])
+
+
+def test_a_plateau_triggers_a_restart() -> None:
+    """The same score everywhere: after 10 + 30 n / λ generations a new one starts at another point."""
+    strategy = CmaEs(floats(4), 0, Settings(population=8, sigma=0.02))
+    log = [trial for trial, _ in work(strategy, lambda _: 0.0, 60 * 8)]
+    centres = [np.mean([t.genome for t in log[i : i + 8]], axis=0) for i in range(0, len(log), 8)]
+    jumps = [float(np.abs(b - a).max()) for a, b in itertools.pairwise(centres)]
+    assert sum(jump > 0.2 for jump in jumps) in (1, 2)
+
+
+@pytest.mark.parametrize("score", [sphere, lambda _: None], ids=["collapsed", "only failures"])
+@pytest.mark.parametrize("kind", [CmaEs, SepCmaEs])
+def test_a_collapsed_distribution_starts_again_and_keeps_going(
+    kind: type[CmaEs | SepCmaEs], score: Score
+) -> None:
+    strategy = kind(floats(2), 0, kind.Settings())  # pyright: ignore[reportArgumentType]
+    late = [trial.genome for trial, _ in work(strategy, score, 3000)[-1500:]]
+    assert float(np.std(late)) > 0.02
+    assert all(0 <= gene <= 1 for genome in late for gene in genome)
+
+
+def test_late_outcomes_of_the_old_distribution_do_not_move_the_new_one() -> None:
+    def plateau(strategy: CmaEs) -> list[Trial]:
+        """The last trial of every generation has no outcome."""
+        missing: list[Trial] = []
+        for _ in range(40):
+            *trials, last = strategy.ask(9)
+            strategy.tell([scored(trial, 0.0) for trial in trials])
+            missing.append(last)
+        return missing
+
+    with_late, without = (CmaEs(floats(4), 0, Settings(population=8, sigma=0.01)) for _ in range(2))
+    old = plateau(with_late)[:5]
+    plateau(without)
+    restarted = with_late.ask(8)
+    assert without.ask(8) == restarted
+    assert np.abs(np.array(restarted[0].genome) - np.array(old[0].genome)).max() > 0.1
+    with_late.tell([scored(trial, 1.0) for trial in old])
+    for strategy in (with_late, without):
+        strategy.tell([scored(trial, sphere(trial.genome)) for trial in restarted])
+    assert with_late.ask(8) == without.ask(8)
+
+
+# ---- known points
+
+
+def known(score: Score, *genomes: Genome) -> list[Outcome]:
+    trials = [Trial(number=-1 - index, genome=genome) for index, genome in enumerate(genomes)]
+    return [scored(trial, score(trial.genome) or 0.0) for trial in trials]
+
+
+def informed(
+    name: str, axes: Sequence[Axis], seed: int, points: list[Outcome], **options: object
+) -> Strategy:
+    strategy = build(name, axes, seed, options)
+    assert isinstance(strategy, InformedStrategy)
+    strategy.warm_start(points)
+    return strategy
+
+
+@pytest.mark.parametrize("points", [1, 4, 9])
+def test_recombination_stays_among_the_better_half_and_prefers_the_best(points: int) -> None:
+    weights = weighted_mean(np.eye(points))
+    assert weights.sum() == pytest.approx(1)
+    assert all(a >= b for a, b in itertools.pairwise(weights))
+    assert np.count_nonzero(weights) == (points + 1) // 2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_starts_between_the_best_known_points(name: str) -> None:
+    points = known(lambda genome: -genome[0], (0.2, 0.6, 0.5), (0.4, 0.6, 0.5), (0.9, 0.0, 0.0), (1, 1, 1))
+    weights = np.log(3) - np.log([1, 2])
+    expected = float(weights @ [0.2, 0.4] / weights.sum())
+    for order in (points, points[::-1]):
+        trials = informed(name, floats(3), 0, order, sigma=0.02).ask(3000)
+        centre = np.mean([trial.genome for trial in trials], axis=0)
+        assert centre == pytest.approx([expected, 0.6, 0.5], abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("options", "points"),
+    [
+        ({}, known(lambda _: 0.5, (0.1, 0.1, 0.1), (0.9, 0.9, 0.9))),
+        ({}, [failed(Trial(number=-1, genome=(0.1, 0.1, 0.1)))]),
+        ({"warm_start": False}, known(sphere, (0.1, 0.1, 0.1), (0.9, 0.9, 0.9))),
+        ({"x0": 0.5}, known(sphere, (0.1, 0.1, 0.1), (0.9, 0.9, 0.9))),
+    ],
+    ids=["equal scores", "a failure", "not wanted", "x0 is given"],
+)
+def test_uninformative_outcomes_change_no_proposals(
+    options: dict[str, object], points: list[Outcome]
+) -> None:
+    strategy = informed("cma-es", floats(3), 4, points, **options)
+    assert work(strategy, sphere, 30) == work(build("cma-es", floats(3), 4, options), sphere, 30)
+
+
+# ---- what they find
+
+
+def ellipsoid(n: int) -> Callable[[Genome], float]:
+    """A long thin bowl along the axes; 0 at 0.6 on every axis."""
+    stretch = 1e4 ** (np.arange(n) / (n - 1))
+    return lambda genome: -float((stretch * (np.array(genome) - 0.6) ** 2).sum())
+
+
+def test_adapted_learning_rates_find_the_optimum() -> None:
+    assert best("cma-es", floats(5), sphere, 3000, 0, {"lr_adapt": True}) > -1e-6
+
+
+@pytest.mark.parametrize(
+    ("n", "score", "budget", "expected"),
+    [(5, sphere, 600, -1e-8), (5, ellipsoid(5), 600, -1e-3), (40, ellipsoid(40), 4000, -0.6)],
+)
+def test_the_separable_form_finds_the_optimum(
+    n: int, score: Callable[[Genome], float], budget: int, expected: float
+) -> None:
+    found = best("sep-cma-es", floats(n), score, budget, 0)
+    assert found > expected
+    assert n < 40 or found > best("cma-es", floats(n), score, budget, 0) / 3
+
+
+def test_a_large_population_on_two_axes_does_not_break_the_covariance() -> None:
+    """The separable learning rate would be above 1, so it is CMA-ES there."""
+    assert best("sep-cma-es", floats(2), ellipsoid(2), 8000, 0, {"population": 200}) > -1e-6

@@ -1,0 +1,384 @@
+"""Search through single items: few of them per candidate are enough."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+import pytest
+
+from kingyo.core.types import (
+    Axis,
+    ContinuingStrategy,
+    Genome,
+    InformedStrategy,
+    Outcome,
+    PredictingStrategy,
+    Strategy,
+    TaskAware,
+    Trial,
+)
+from kingyo.search.strategies import build, item_gp
+from kingyo.stats.irt.item_tasks import group_items
+from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, scored
+from tests.search.strategies.variants import VariantContract
+
+
+class TestItemGp(StrategyContract):
+    axes = MIXED_AXES
+
+    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
+        return build("item-gp", axes, seed, {"batch": 4, "initial": 5, "pool": 60, "memory": 40})
+
+
+class TestItemGpOnFloats(VariantContract):
+    axes = FLOAT_AXES
+
+    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
+        return build("item-gp", axes, seed, {"batch": 3, "initial": 1, "pool": 60})
+
+
+def test_the_best_point_may_lie_on_a_bound_that_arithmetic_misses() -> None:
+    axes = [Axis(name=f"x{n}", low=-0.1, high=0.3) for n in range(3)]
+    assert axes[0].low + (axes[0].high - axes[0].low) > axes[0].high
+    strategy = build("item-gp", axes, 0, {"pool": 60})
+    largest = -1.0
+    for _ in range(5):
+        trials = strategy.ask(6)
+        largest = max(largest, *(gene for trial in trials for gene in trial.genome))
+        strategy.tell(
+            [scored(trial, *(float(sum(trial.genome) > 0.1 * n) for n in range(6))) for trial in trials]
+        )
+    assert largest == axes[0].high
+
+
+AXES = tuple(Axis(name=f"x{n}", low=-1, high=2) for n in range(5))
+PEAK = np.array([0.2, 1.1, 0.9, 0.0, 0.4])
+ITEMS = np.linspace(-3, 3, 60)
+
+
+def ability(genome: Genome) -> float:
+    return 4 - 6 * float(((np.array(genome) - PEAK) ** 2).mean())
+
+
+def score(trial: Trial, items: Sequence[int], rng: np.random.Generator) -> Outcome:
+    chance = 1 / (1 + np.exp(ITEMS[list(items)] - ability(trial.genome)))
+    right = rng.random(len(items)) < chance
+    return Outcome(
+        trial=trial,
+        items={f"i{item}": float(each) for item, each in zip(items, right, strict=True)},
+        is_partial=True,
+    )
+
+
+def search(name: str, seed: int, n: int, per: int) -> tuple[list[Trial], Strategy, list[float]]:
+    rng = np.random.default_rng(seed)
+    strategy = build(name, AXES, seed, {})
+    trials: list[Trial] = []
+    scores: list[float] = []
+    while len(trials) < n:
+        proposed = strategy.ask(strategy.batch)
+        items = [int(item) for item in rng.choice(len(ITEMS), per, replace=False)]
+        outcomes = [score(trial, items, rng) for trial in proposed]
+        strategy.tell(outcomes)
+        trials += proposed
+        scores += [outcome.score or 0.0 for outcome in outcomes]
+    return trials, strategy, scores
+
+
+def test_without_right_answers_it_proposes_strong_mixtures_of_all_or_half() -> None:
+    axes = [
+        Axis(name=f"weight/s{k}", low=0.0, high=1.5, family=f"weight/s{k}", neutral=0.0) for k in range(5)
+    ]
+    strategy = build("item-gp", axes, 0, {"initial": 4, "pool": 60})
+    strategy.tell([scored(trial, 0.0, 0.0, 0.0) for trial in strategy.ask(4)])
+    for _ in range(4):
+        trials = strategy.ask(6)
+        points = np.array([trial.genome for trial in trials])
+        assert set(np.count_nonzero(points, axis=1)) <= {3, 5}
+        assert points.sum(axis=1).min() > 0.6 * np.sqrt(3) - 0.01
+        strategy.tell([scored(trial, 0.0, 0.0, 0.0) for trial in trials])
+    first, *others = strategy.ask(6)
+    strategy.tell([scored(first, 1.0, 1.0, 1.0), *(scored(trial, 0.0, 0.0, 0.0) for trial in others)])
+    near = np.array([trial.genome for trial in strategy.ask(6)]) - np.array(first.genome)
+    gaps = np.abs(near).max(axis=1)
+    assert gaps[0] < 0.2 and np.sort(gaps)[2] < 0.5, "some are near the point that solved something"
+
+
+class World(Protocol):
+    def __call__(self, trial: Trial, items: Sequence[int] = ...) -> Outcome: ...
+
+
+def best_found(strategy: Strategy, world: World, rng: np.random.Generator, *, asks: int, met: int) -> float:
+    """Return the best true score of a search that asks for three trials at a time.
+
+    Args:
+        strategy: what searches.
+        world: scores a trial on the given items, or on all.
+        rng: draws the items.
+        asks: how often the strategy is asked.
+        met: how many items each trial is scored on.
+    """
+    best = 0.0
+    for _ in range(asks):
+        trials = strategy.ask(3)
+        truth = [world(trial) for trial in trials]
+        items = sorted(map(int, rng.choice(len(truth[0].items), met, replace=False)))
+        strategy.tell([world(trial, items) for trial in trials])
+        best = max(best, *(outcome.score or 0.0 for outcome in truth))
+    return best
+
+
+def deceived(trial: Trial, items: Sequence[int] = range(120)) -> Outcome:
+    """The first source solves a quarter; the two others solve the rest, together and without the first."""
+    first, *others = trial.genome
+    harm = 8 * max(0.0, sum(trial.genome) - 1.5)
+    parent = 6 * min(first, 1) - 3 - harm
+    pair = 10 * min(*others, 0.6) - 3.5 - 12 * first - harm
+    right = [(parent if item % 4 == 0 else pair) > ITEMS[item % 60] / 2 for item in items]
+    scores = {f"i{item:03}": float(each) for item, each in zip(items, right, strict=True)}
+    return Outcome(trial=trial, items=scores, is_partial=len(scores) < 120)
+
+
+def test_it_explores_while_no_candidate_beats_the_best_known_model() -> None:
+    scores: list[float] = []
+    for seed in range(5):
+        strategy, rng = build("item-gp", WEIGHTS, seed, {}), np.random.default_rng(seed)
+        assert isinstance(strategy, InformedStrategy)
+        known = [(0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)]
+        strategy.warm_start([deceived(Trial(number=-1 - n, genome=each)) for n, each in enumerate(known)])
+        scores.append(best_found(strategy, deceived, rng, asks=12, met=32))
+    assert min(scores) > 0.5, "the parent solves 25%"
+
+
+def test_known_points_are_proposed_again_only_as_the_best() -> None:
+    rng = np.random.default_rng(3)
+    for axes in (WEIGHTS, WEIGHTS[:1], WEIGHTS[:2]):
+        strategy, outcomes = build("item-gp", axes, 3, {}), list[Trial]()
+        assert isinstance(strategy, InformedStrategy)
+        alone = (1.0,) + (0.0,) * (len(axes) - 1)
+        strategy.warm_start([solved_by_the_first(Trial(number=-1, genome=alone))])
+        for _ in range(20):
+            outcomes += strategy.ask(3)
+            items = sorted(map(int, rng.choice(60, 32, replace=False)))
+            strategy.tell([solved_by_the_first(trial, items) for trial in outcomes[-3:]])
+        known = np.array([alone, *(trial.genome for trial in outcomes)])
+        fresh = np.array([trial.genome for trial in strategy.ask(3)][1:])
+        gap = np.abs(fresh[:, None] - known[None]).max(axis=2).min() / 1.5
+        assert gap > (0.06 - 1e-9 if len(axes) > 1 else 1e-6)
+
+
+def solved_by_the_first(trial: Trial, items: Sequence[int] = range(60)) -> Outcome:
+    """The first source alone solves half of the items, the maximum."""
+    able = -8 * abs(trial.genome[0] - 1) - 4 * sum(trial.genome[1:])
+    scores = {f"i{item:02}": float(item < 30 + able) for item in items}
+    return Outcome(trial=trial, items=scores, is_partial=len(scores) < 60)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_small_batches_cycle_through_all_kinds_of_proposals_without_gains(n: int) -> None:
+    strategy, outcomes = build("item-gp", WEIGHTS, 5, {"batch": n}), list[Trial]()
+    assert isinstance(strategy, InformedStrategy)
+    strategy.warm_start([solved_by_the_first(Trial(number=-1, genome=(1.0, 0.0, 0.0)))])
+    for _ in range(36 // n):
+        outcomes += strategy.ask(n)
+        strategy.tell([solved_by_the_first(trial) for trial in outcomes[-n:]])
+    tail = np.array([trial.genome for trial in outcomes[12:]])
+    near = (np.abs(tail - [1.0, 0.0, 0.0]).max(axis=1) < 0.3).mean()
+    assert 0.25 < near < 0.9, "some near the parent, some far from it"
+
+
+def test_a_few_items_per_candidate_lead_to_the_peak() -> None:
+    """480 coin tosses in all; the answer is near the peak, whose ability is 4, and better than at random."""
+    answers = [_answer("item-gp", seed) for seed in range(4)]
+    others = [_answer("random", seed) for seed in range(4)]
+    assert min(answers) > 2.5
+    assert np.mean(answers) > np.mean(others) + 0.5
+
+
+def _answer(name: str, seed: int) -> float:
+    """How able the point is that the search would answer: by its belief, or by its best mean."""
+    trials, strategy, scores = search(name, seed, 60, 8)
+    genomes = [trial.genome for trial in trials]
+    beliefs = strategy.predict(genomes) if isinstance(strategy, PredictingStrategy) else scores
+    assert beliefs is not None
+    return ability(genomes[int(np.argmax(beliefs))])
+
+
+def test_generations_grow_with_the_search_up_to_a_quarter_of_the_memory() -> None:
+    strategy = build("item-gp", AXES, 0, {"batch": 4, "initial": 5, "pool": 20, "memory": 40})
+    sizes = [strategy.batch]
+    for n in (199, 101, 300):
+        strategy.ask(n)  # asked before all tells are in, it proposes from what it knows
+        sizes.append(strategy.batch)
+    assert sizes == [4, 4, 6, 10]
+
+
+EASY, RARE = 40, 8  # items of two tasks that want different weights
+TASK_OF = {f"{task}/{n}": task for task, size in (("a", EASY), ("b", RARE)) for n in range(size)}
+
+
+def two_tasks(trial: Trial) -> Outcome:
+    """Task a is solved near 0 of the first axis, b near 1: half an item more or less for each step."""
+    place = trial.genome[0]
+    solved = {"a": EASY * max(0.0, 1 - abs(place)), "b": RARE * max(0.0, 1 - abs(1 - place))}
+    scores = {item: float(int(item.split("/")[1]) + 0.5 < solved[task]) for item, task in TASK_OF.items()}
+    return Outcome(trial=trial, items=scores)
+
+
+@pytest.mark.parametrize("name", ["item-gp", "coarse-to-fine", "memetic"])
+@pytest.mark.parametrize(("weight_of_b", "expected"), [(0.1, 0.0), (10.0, 1.0)])
+def test_tasks_count_by_weight_not_by_number_of_items(name: str, weight_of_b: float, expected: float) -> None:
+    strategy = build(name, (Axis(name="x", low=-1, high=2),), 0, {})
+    assert isinstance(strategy, TaskAware)
+    strategy.learn_tasks(TASK_OF, {"a": 1.0, "b": weight_of_b})
+    trials: list[Trial] = []
+    while len(trials) < 60:
+        proposed = strategy.ask(strategy.batch)
+        strategy.tell([two_tasks(trial) for trial in proposed])
+        trials += proposed
+    latest = [trial.genome[0] for trial in trials[-12:]]
+    assert abs(float(np.median(latest)) - expected) < 0.2
+    if isinstance(strategy, PredictingStrategy):
+        there, other = strategy.predict([(expected,), (1.0 - expected,)]) or []
+        assert there == pytest.approx(10 / 11, abs=0.1)
+        assert other < 0.5
+
+
+def test_known_points_are_not_repeated() -> None:
+    axes = [Axis(name=f"x{n}", low=0, high=1, kind="binary", start=1.0) for n in range(8)]
+    plain, knows = build("item-gp", axes, 0, {}), build("item-gp", axes, 0, {})
+    start = (1.0,) * 8
+    assert plain.ask(1)[0].genome == start
+    assert isinstance(knows, InformedStrategy)
+    knows.warm_start([scored(Trial(number=-1, genome=start), 1.0, 0.0)])
+    first = knows.ask(7)
+    assert start not in {trial.genome for trial in first}
+    assert [trial.genome for trial in first] == [trial.genome for trial in plain.ask(7)]
+
+
+def test_a_search_that_continues_knows_points_beyond_its_axes_and_explores_no_more() -> None:
+    strategy, plain = (build("item-gp", AXES, 3, {}) for _ in range(2))
+    assert isinstance(strategy, ContinuingStrategy)
+    rng = np.random.default_rng(0)
+    points: list[Genome] = [*map(tuple, rng.uniform(-1, 2, (9, 5)).tolist()), (3.0,) * 5]
+    strategy.continue_from(
+        [score(Trial(number=-1 - n, genome=point), range(60), rng) for n, point in enumerate(points)]
+    )
+    genomes = np.array([trial.genome for trial in strategy.ask(3)])
+    assert genomes.min() >= -1 and genomes.max() <= 2
+    explored = {trial.genome for trial in plain.ask(8)}
+    assert not explored & set(map(tuple, genomes.tolist()))
+
+
+WEIGHTS = tuple(
+    Axis(name=f"weight/{name}", low=0.0, high=1.5, family=f"weight/{name}", neutral=0.0) for name in "abc"
+)
+PLATEAU, CENTRE = 0.4, np.array([0.5, 0.4, 0.3])
+
+
+def with_partial_credit(trial: Trial) -> Outcome:
+    """Return partial credit while the sum of weights is moderate; near the centre items are right."""
+    weights = np.array(trial.genome)
+    distance = float(np.linalg.norm(weights - CENTRE))
+    right = 1 / (1 + np.exp(np.linspace(-2, 2, 16) + 12 * (distance - 0.35))) > 0.5
+    rest = 0.0 if weights.sum() > 2 else PLATEAU - 0.15 * (distance < 0.6)  # what some gain, others lose
+    scores = np.where(right, 1.0, rest)
+    return Outcome(trial=trial, items={f"i{n}": float(each) for n, each in enumerate(scores)})
+
+
+def test_a_plateau_of_partial_credit_does_not_hide_full_credit() -> None:
+    scores: list[float] = []
+    for seed in range(6):
+        strategy, best = build("item-gp", WEIGHTS, seed, {}), 0.0
+        for _ in range(5):
+            outcomes = [with_partial_credit(trial) for trial in strategy.ask(6)]
+            strategy.tell(outcomes)
+            best = max(best, *(outcome.score or 0.0 for outcome in outcomes))
+        scores.append(best)
+    assert min(scores) > 0.9
+
+
+def test_with_batches_of_one_it_still_explores() -> None:
+    rng = np.random.default_rng(0)
+    strategy = build("item-gp", AXES, 0, {"pool": 200})
+    trials = [strategy.ask(1)[0] for _ in range(8)]
+    strategy.tell([score(trial, range(0, 60, 6), rng) for trial in trials])
+    proposed = np.array(
+        [strategy.ask(1)[0].genome for _ in range(12)]
+    )  # as many workers do without generations
+    gaps = np.abs(proposed[:, None] - proposed[None, :]).max(axis=2) + 9 * np.eye(len(proposed))
+    assert np.median(gaps.min(axis=1)) > 0.2
+
+
+def test_graded_scores_that_differ_by_rounding_are_one_level() -> None:
+    levels = (0, 0.3, 0.1 + 0.2, 0.5, 0.6, 0.7, 0.8, 0.9, 1)
+    strategy = build("item-gp", AXES, 0, {"pool": 60})
+    for _ in range(3):
+        trials = strategy.ask(4)
+        strategy.tell([scored(trial, *levels) for trial in trials])
+    assert isinstance(strategy, PredictingStrategy)
+    assert np.isfinite(strategy.predict([tuple(PEAK)])).all()
+
+
+PARTS = [
+    Axis(name=f"weight/s{k}/b{b}", low=0.0, high=1.5, family=f"weight/s{k}", neutral=0.0)
+    for k in range(2)
+    for b in range(4)
+]
+
+
+def of_two_halves(trial: Trial, items: Sequence[int] = range(60)) -> Outcome:
+    """The first source is right on the first half of the items, the second on the other.
+
+    The one needs its first two blocks, the other its last two, undisturbed: a merge by blocks has both, and
+    what most merges gain on one half they lose on the other.
+    """
+    one, two = np.array(trial.genome).reshape(2, 4)
+    able = (one[:2].mean() - two[:2].mean(), two[2:].mean() - one[2:].mean())
+    right = [6 * able[item >= 30] - 2.5 > ITEMS[2 * (item % 30)] / 2 for item in items]
+    scores = {f"i{item:02}": float(each) for item, each in zip(items, right, strict=True)}
+    return Outcome(trial=trial, items=scores, is_partial=len(scores) < 60)
+
+
+def best_of_halves(seed: int, *, is_told: bool) -> float:
+    strategy, rng = build("item-gp", PARTS, seed, {"pool": 200}), np.random.default_rng(seed)
+    if is_told:
+        assert isinstance(strategy, InformedStrategy)
+        alone = [(1.0,) * 4 + (0.0,) * 4, (0.0,) * 4 + (1.0,) * 4, (0.5,) * 8]
+        strategy.warm_start(
+            [of_two_halves(Trial(number=-1 - n, genome=each)) for n, each in enumerate(alone)]
+        )
+    return best_found(strategy, of_two_halves, rng, asks=15, met=24)
+
+
+@pytest.mark.slow
+def test_models_right_on_different_items_are_distinguished() -> None:
+    with_outcomes = [best_of_halves(seed, is_told=True) for seed in range(6)]
+    untold = [best_of_halves(seed, is_told=False) for seed in range(6)]
+    assert np.mean(with_outcomes) > np.mean(untold) + 0.1
+
+
+def test_trials_of_an_earlier_search_do_not_divide_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    models: list[int] = []
+
+    def count(scores: Sequence[Mapping[str, float]]) -> list[list[str]]:
+        models.append(len(scores))
+        return group_items(scores)
+
+    monkeypatch.setattr(item_gp, "group_items", count)
+    strategy = build("item-gp", PARTS, 2, {})
+    known = [of_two_halves(Trial(number=-1 - n, genome=(1.0 - n,) * 4 + (float(n),) * 4)) for n in range(2)]
+    tried = [of_two_halves(Trial(number=-3 - n, genome=(0.1 * n,) * 8), range(n, n + 24)) for n in range(3)]
+    assert isinstance(strategy, InformedStrategy)
+    strategy.warm_start([*tried, *known])
+    strategy.ask(10)
+    assert models == [2]
+
+
+def test_it_has_no_estimate_before_a_score() -> None:
+    strategy = build("item-gp", FLOAT_AXES, 0, {})
+    assert isinstance(strategy, PredictingStrategy)
+    genomes = [trial.genome for trial in strategy.ask(2)]
+    assert strategy.predict(genomes) is None

@@ -1,0 +1,202 @@
+"""NSGA-II keeps the contract and finds fronts; its operators and its flow, seen from outside."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections.abc import Callable, Sequence
+from random import Random
+
+import pytest
+
+from kingyo.core.types import Axis, Genome, Outcome, Strategy, Trial
+from kingyo.errors import KingyoError
+from kingyo.search.strategies import build
+from kingyo.search.strategies.nsga2 import Nsga2, polynomial_mutation, simulated_binary_crossover
+from kingyo.search.strategies.pareto import front
+from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, failed, scored
+from tests.search.strategies.problems import EVERY_KIND, Knapsack, floats, hypervolume
+from tests.search.strategies.variants import VariantContract
+
+Settings = Nsga2.Settings
+SEEDS = range(3)
+Objectives = Callable[[Genome], tuple[float, ...]]
+
+
+class TestNsga2(StrategyContract):
+    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
+        return build("nsga2", axes, seed, {"population": 8})
+
+
+class TestNsga2OnFloats(VariantContract):
+    axes = FLOAT_AXES
+
+    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
+        return build("nsga2", axes, seed, {"population": 5, "eta_c": 2, "eta_m": 5, "mutation_rate": 0.3})
+
+
+class TestNsga2WithTwoObjectives(VariantContract):
+    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
+        return build("nsga2", axes, seed, {"population": 6, "crossover_rate": 0.5})
+
+    def evaluate(self, trial: Trial) -> Outcome:
+        score = self.score(trial.genome)
+        return failed(trial) if trial.number % 7 == 3 else outcome_with(trial, score, 1 - score**2)
+
+    # These two tell scores without objectives, which is another number of objectives than before.
+    def test_several_objectives_are_taken(self) -> None: ...
+
+    def test_known_points_are_learned(self) -> None: ...
+
+
+def outcome_with(trial: Trial, *objectives: float) -> Outcome:
+    outcome = scored(trial, 0.5)
+    return Outcome(trial=trial, items=outcome.items, objectives=objectives)
+
+
+def run_search(
+    strategy: Strategy, objectives: Objectives, budget: int
+) -> list[tuple[Genome, tuple[float, ...]]]:
+    log: list[tuple[Genome, tuple[float, ...]]] = []
+    while len(log) < budget:
+        trials = strategy.ask(min(strategy.batch, budget - len(log)))
+        values = [objectives(trial.genome) for trial in trials]
+        log += [(trial.genome, each) for trial, each in zip(trials, values, strict=True)]
+        strategy.tell([outcome_with(trial, *each) for trial, each in zip(trials, values, strict=True)])
+    return log
+
+
+def zdt(power: float) -> Objectives:
+    """ZDT1 (power 1/2) and ZDT2 (power 2) of Zitzler, Deb and Thiele 2000, larger better."""
+
+    def objectives(genome: Genome) -> tuple[float, ...]:
+        first, *rest = genome
+        g = 1 + 9 * sum(rest) / len(rest)
+        return -first, -g * (1 - (first / g) ** power)
+
+    return objectives
+
+
+def volume(log: Sequence[tuple[Genome, tuple[float, ...]]]) -> float:
+    return hypervolume([objectives for _, objectives in log], -1.0)
+
+
+@pytest.mark.parametrize(("power", "exact", "budget"), [(0.5, 2 / 3, 2500), (2.0, 1 / 3, 5000)])
+def test_zdt(power: float, exact: float, budget: int) -> None:
+    """The front of the optimum dominates 2/3 (1/3) of the unit square; random points hardly reach it."""
+    axes, objectives = floats(8), zdt(power)
+    front_volume = volume(run_search(build("nsga2", axes, 0, {}), objectives, budget))
+    control = volume(run_search(build("random", axes, 0, {}), objectives, budget))
+    assert front_volume > 0.9 * exact > control
+
+
+def test_a_knapsack_of_two_values_against_its_exact_front() -> None:
+    knapsack, other = Knapsack.random(12, seed=1), Knapsack.random(12, seed=2).values
+
+    def objectives(genome: Genome) -> tuple[float, ...]:
+        second = sum(gene * value for gene, value in zip(genome, other, strict=True))
+        first = knapsack.score(genome)
+        return (first, second) if first > 0 else (first, first)
+
+    everything = [objectives(genome) for genome in itertools.product((0.0, 1.0), repeat=12)]
+    exact = {everything[index] for index in front(everything)}
+    assert len(exact) > 3
+    shares: list[float] = []
+    for seed in SEEDS:
+        points = {each for _, each in run_search(build("nsga2", knapsack.axes, seed, {}), objectives, 1200)}
+        shares.append(len(points & exact) / len(exact))
+    assert statistics.mean(shares) > 0.9
+
+
+def test_axes_of_every_kind() -> None:
+    def objectives(genome: Genome) -> tuple[float, ...]:
+        weight, layers, used, method = genome
+        lost = abs(layers - 17) / 30 + (1 - used) + (method != 2)
+        return -(weight**2) - lost, -((weight - 1) ** 2) - lost
+
+    for seed in SEEDS:
+        log = run_search(build("nsga2", EVERY_KIND, seed, {}), objectives, 800)
+        assert volume(log) > 0.8  # the exact one is 5/6
+
+
+def test_failures_have_no_children_and_parents_are_the_best_of_all() -> None:
+    strategy = Nsga2(floats(3), 0, Settings(population=4))
+    first = strategy.ask(4)
+    strategy.tell(
+        [
+            outcome_with(first[0], 2, 0),
+            failed(first[1]),
+            outcome_with(first[2], 0, 2),
+            outcome_with(first[3], -1, -1),
+        ]
+    )
+    second = strategy.ask(4)
+    assert {parent for trial in second for parent in trial.parents} <= {0, 2, 3}
+    strategy.tell([outcome_with(second[0], 1.5, 1), *map(failed, second[1:])])
+    # The parents of old stay until better ones are born; 3, the worst, wins against nobody.
+    assert {parent for trial in strategy.ask(80) for parent in trial.parents} == {0, 2, 4}
+
+
+def test_a_different_number_of_objectives_is_refused_and_leaves_no_trace() -> None:
+    strategy, twin = (Nsga2(floats(3), 0, Settings(population=4)) for _ in range(2))
+    trials, _ = strategy.ask(4), twin.ask(4)
+    fine = [outcome_with(trial, trial.number, -trial.number) for trial in trials]
+    with pytest.raises(KingyoError, match="expected 2 objectives") as error:
+        strategy.tell([*fine[:3], outcome_with(trials[3], 1, 2, 3)])
+    assert error.value.received == "3"
+    for each in (strategy, twin):
+        each.tell(fine)
+    assert strategy.ask(9) == twin.ask(9)
+    with pytest.raises(KingyoError, match="received 1"):
+        strategy.tell([scored(strategy.ask(1)[0], 0.5)])
+
+
+def test_known_points_join_the_first_parents_without_a_name() -> None:
+    strategy = Nsga2(floats(3), 0, Settings(population=4))
+    known = (0.7, 0.7, 0.7)
+    strategy.warm_start([scored(Trial(number=-1, genome=known), 100.0)])
+    first = strategy.ask(4)
+    assert all(trial.parents == () for trial in first)
+    strategy.tell([scored(trial, 0.0) for trial in first])
+    children = strategy.ask(60)
+    assert all(parent >= 0 for trial in children for parent in trial.parents)
+    assert any(sum(gene == 0.7 for gene in trial.genome) >= 2 for trial in children)
+    assert known not in [trial.genome for trial in children]
+
+
+def test_small_asks_equal_one_large_ask() -> None:
+    parts, at_once = (Nsga2(floats(3), 4, Settings(population=4)) for _ in range(2))
+    for strategy in (parts, at_once):
+        strategy.tell([outcome_with(trial, *trial.genome) for trial in strategy.ask(4)])
+    assert [*parts.ask(3), *parts.ask(17)] == at_once.ask(20)
+
+
+def test_crossover_keeps_the_middle_and_the_bounds() -> None:
+    """Away from the bounds SBX is symmetric: the children have the mean of the parents."""
+    rng, axes = Random(0), floats(1, low=-1000, high=1000)
+    for _ in range(300):
+        (a,), (b,) = simulated_binary_crossover(axes, (1.0,), (2.0,), 20.0, rng)
+        assert a + b == pytest.approx(3.0, abs=1e-6)
+    for _ in range(300):
+        for (gene,) in simulated_binary_crossover(floats(1), (0.0,), (1.0,), 2.0, rng):
+            assert 0 <= gene <= 1
+
+
+def test_a_larger_index_keeps_children_nearer() -> None:
+    def spread(eta: float) -> float:
+        rng, axis = Random(0), floats(1)[0]
+        return statistics.mean(abs(polynomial_mutation(axis, 0.5, eta, rng) - 0.5) for _ in range(2000))
+
+    # E|δ| of polynomial mutation is about 1 / (η + 2).
+    assert spread(20.0) == pytest.approx(1 / 22, rel=0.1)
+    assert spread(5.0) == pytest.approx(1 / 7, rel=0.1)
+
+
+def test_a_mutation_changes_every_kind_of_gene() -> None:
+    rng = Random(0)
+    for axis in MIXED_AXES:
+        for _ in range(200):
+            value = axis.low if axis.kind != "float" else axis.first
+            gene = polynomial_mutation(axis, float(value), 20.0, rng)
+            assert gene != value and axis.low <= gene <= axis.high
+            assert axis.kind == "float" or gene.is_integer()

@@ -1,0 +1,100 @@
+"""The strategies find what they are made to find, and beat random search at equal budget."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kingyo.core.types import Genome
+from kingyo.search.strategies import build
+from tests.search.strategies.problems import (
+    EVERY_KIND,
+    Knapsack,
+    best,
+    floats,
+    rotated_ellipsoid,
+    score_of_every_kind,
+    sphere,
+    work,
+)
+
+SEEDS = range(3)
+BENCHMARK = Path(__file__).parents[3] / "benchmarks" / "knapsack.py"
+
+
+def test_the_benchmark_solves_a_small_instance() -> None:
+    command = [
+        sys.executable,
+        str(BENCHMARK),
+        "--instances",
+        "1",
+        "--items",
+        "10",
+        "--budget",
+        "600",
+        "--json",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    shown = json.loads(done.stdout)
+    assert shown["share_optimal"] == shown["share_within_1_percent"] == 1.0
+    assert shown["results"][0]["found"] == shown["results"][0]["optimum"] > 0
+
+
+@pytest.mark.parametrize("name", ["ga", "nsga2", "cma-es", "sep-cma-es", "m2n2", "tpe"])
+def test_sphere(name: str) -> None:
+    budget = {"tpe": 100, "m2n2": 600, "nsga2": 600}.get(name, 300)
+    options = {"population": 20} if name == "nsga2" else {}
+    control = [best("random", floats(6), sphere, budget, seed) for seed in SEEDS]
+    scores = [best(name, floats(6), sphere, budget, seed, options) for seed in SEEDS]
+    assert min(scores) > max(control)
+    assert min(scores) > {"cma-es": -0.001, "sep-cma-es": -0.001, "tpe": -0.1}.get(name, -0.02)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_rotated_ellipsoid(seed: int) -> None:
+    """CMA-ES learns the rotation: it reaches the bottom, where walking along the axes gets stuck."""
+    score = rotated_ellipsoid(6)
+    cma_es, ga, control = (best(name, floats(6), score, 1500, seed) for name in ("cma-es", "ga", "random"))
+    assert cma_es > -1e-6
+    assert ga > control / 1.5
+
+
+@pytest.mark.parametrize("selection", ["tournament", "roulette", "rank"])
+def test_knapsack_beats_random_search(selection: str) -> None:
+    knapsack = Knapsack.random(24, seed=1)
+    ga = [best("ga", knapsack.axes, knapsack.score, 800, s, {"selection": selection}) for s in SEEDS]
+    control = [best("random", knapsack.axes, knapsack.score, 800, s) for s in SEEDS]
+    assert min(ga) > max(control)
+    assert statistics.mean(ga) > 0.95 * knapsack.optimum
+
+
+@pytest.mark.parametrize("name", ["ga", "nsga2"])
+def test_knapsack_reaches_the_optimum(name: str) -> None:
+    """Two thousand of the 65 536 ways to pack."""
+    knapsack, options = Knapsack.random(16, 0), {"population": 20}
+    for seed in SEEDS:
+        assert best(name, knapsack.axes, knapsack.score, 2000, seed, options) == knapsack.optimum
+
+
+@pytest.mark.parametrize(("name", "budget", "expected"), [("ga", 400, 3.99), ("tpe", 150, 3.95)])
+def test_axes_of_every_kind(name: str, budget: int, expected: float) -> None:
+    scores = [best(name, EVERY_KIND, score_of_every_kind, budget, seed) for seed in SEEDS[:2]]
+    assert min(scores) > expected
+
+
+@pytest.mark.parametrize("name", ["ga", "cma-es", "sep-cma-es", "m2n2"])
+def test_failures_rank_below_the_lowest_score(name: str) -> None:
+    """Half of the space fails, and where it does not, scores are negative: search must leave the failures."""
+
+    def score(genome: Genome) -> float | None:
+        return None if genome[0] > 0.5 else sphere(genome) - 100
+
+    log = work(build(name, floats(3), 0, {}), score, 400)
+    late_failures = sum(s is None for _, s in log[-100:])
+    assert late_failures < 60, f"{late_failures} of the last 100 trials failed"
+    assert max(s for _, s in log if s is not None) > -100.06  # the best that does not fail is -100.04

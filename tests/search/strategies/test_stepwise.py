@@ -1,0 +1,535 @@
+"""Stepwise selection finds the useful sources of simulated worlds at a small cost, and always ends."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+
+from kingyo.core.types import Axis, Genome, Outcome, Strategy, Trial
+from kingyo.errors import KingyoError
+from kingyo.search.strategies.gain_model import Gain
+from kingyo.search.strategies.source_changes import SourceChange, Weights
+from kingyo.search.strategies.stepwise import Stepwise
+from kingyo.testing.strategies import StrategyContract, failed, scored
+from tests.search.strategies.skills import N_ITEMS, Score, Scores, Selection, SkillWorld, axes, select
+
+Settings = Stepwise.Settings
+SEEDS = 20
+
+
+class TestStepwise(StrategyContract):
+    """All promises hold. A heat is asked as a whole, so an ask for less gets no trials."""
+
+    axes = tuple(axes(6))
+    exhaustible = True
+
+    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
+        return Stepwise(axes, seed, Settings())
+
+
+class TestStepwiseThatNeverFails(TestStepwise):
+    """The search goes beyond the first heats."""
+
+    def evaluate(self, trial: Trial) -> Outcome:
+        chance = random.Random(str(trial.genome))
+        return scored(trial, *(float(chance.random() < 0.2 + 0.1 * sum(trial.genome)) for _ in range(12)))
+
+
+# ---- worlds of skills
+
+
+@pytest.fixture(scope="module")
+def worlds() -> list[tuple[SkillWorld, Selection]]:
+    """Eight useful sources, five that do nothing, five that harm; one selection for each seed."""
+    found = [SkillWorld(seed=seed) for seed in range(SEEDS)]
+    return [(world, select(world.n, world.score, seed=world.seed)) for world in found]
+
+
+def test_it_finds_all_useful_sources(worlds: list[tuple[SkillWorld, Selection]]) -> None:
+    """Items need skill 0 and others, so at first nearly nothing is gained, and few worlds end there."""
+    complete = [set(range(8)) <= world.chosen(done.strategy) for world, done in worlds]
+    assert sum(complete) >= 0.8 * SEEDS
+
+
+def test_it_adds_few_useless_sources_and_no_harmful_ones(worlds: list[tuple[SkillWorld, Selection]]) -> None:
+    chosen = [world.harm[i - 8] for world, done in worlds for i in world.chosen(done.strategy) if i >= 8]
+    assert len(chosen) <= 0.5 * SEEDS
+    assert max(chosen, default=0) < 0.1
+
+
+def test_it_cannot_tell_only_if_a_source_may_help(worlds: list[tuple[SkillWorld, Selection]]) -> None:
+    for _, done in worlds:
+        *_, last = done.strategy.steps
+        measured = [gain for gain in last.gains.values() if gain.n >= 100]
+        if done.strategy.verdict == "cannot tell":
+            assert max(gain.mean for gain in last.gains.values()) >= 0.01
+        else:
+            assert max((gain.mean - gain.error for gain in measured), default=0.0) < 0.01
+
+
+def test_it_costs_a_fraction_of_singles_and_pairs(worlds: list[tuple[SkillWorld, Selection]]) -> None:
+    shares = [done.cost / ((18 + 18 * 17 / 2) * N_ITEMS) for _, done in worlds]
+    assert np.mean(shares) < 0.2
+    assert max(shares) < 0.35
+
+
+def test_sources_that_help_only_together_are_found() -> None:
+    """No item is solved without two skills, so no source solves one alone."""
+    found = [SkillWorld(seed=seed, n_useful=4, missing=0.0) for seed in range(SEEDS)]
+    done = [(world, select(world.n, world.score, seed=world.seed).strategy) for world in found]
+    assert all(gain.mean == 0 for _, each in done for gain in each.steps[0].gains.values())
+    complete = [set(range(4)) <= world.chosen(each) for world, each in done]
+    assert sum(complete) >= 0.9 * SEEDS
+
+
+@pytest.mark.parametrize("settings", [Settings(most=1), Settings(costs=(1.0,) * 14, capacity=1.0)])
+def test_pairs_that_are_not_allowed_are_not_tried(settings: Settings) -> None:
+    world = SkillWorld(seed=0, n_useful=4, missing=0.0)
+    done = select(world.n, world.score, settings)
+    assert done.strategy.chosen == ()
+    assert max(sum(gene > 0 for gene in trial.genome) for trial in done.trials) == 1
+
+
+def test_the_first_source_is_one_of_the_best_pair() -> None:
+    """Source 2 helps a little with each of many others, 0 and 1 help much, but only together."""
+
+    def score(sources: frozenset[int]) -> Scores:
+        n = 100 if {0, 1} <= sources else 12 if 2 in sources and len(sources) > 1 else 0
+        return (np.arange(N_ITEMS) < n).astype(float)
+
+    for seed in range(3):
+        assert {0, 1} <= set(select(24, score, seed=seed).strategy.chosen)
+
+
+def test_of_many_pairs_some_are_tried() -> None:
+    """Any two of 30 sources solve items together."""
+    done = select(30, lambda sources: (np.arange(N_ITEMS) % 4 < (len(sources) > 1)).astype(float))
+    pairs = {trial.genome for trial in done.trials if sum(gene > 0 for gene in trial.genome) == 2}
+    assert 300 <= len(pairs) < 30 * 29 / 2
+    assert len(done.strategy.chosen) == 2
+
+
+def test_four_useful_sources_of_eighteen_are_found() -> None:
+    harm = (0, 0, 0, 0, 0.02, 0.02, 0.1, 0.1, 0.3, 0.3, 0.5, 0.8, 0.8, 0.8)
+    found = [SkillWorld(seed=seed, n_useful=4, harm=harm) for seed in range(SEEDS)]
+    done = [(world, select(world.n, world.score, seed=world.seed)) for world in found]
+    complete = [set(range(4)) <= world.chosen(each.strategy) for world, each in done]
+    assert sum(complete) >= 0.95 * SEEDS
+    assert np.mean([each.cost for _, each in done]) < 0.21 * (18 + 18 * 17 / 2) * N_ITEMS
+
+
+def test_contributions_are_those_of_the_final_set(worlds: list[tuple[SkillWorld, Selection]]) -> None:
+    """Each is the paired gain of the chosen set over the set without the source, near the true one."""
+    misses = total = 0
+    for world, done in worlds:
+        chosen = frozenset(done.strategy.chosen)
+        assert done.strategy.contributions.keys() == (chosen if len(chosen) > 1 else set())
+        for i, gain in done.strategy.contributions.items():
+            truth = float((world.score(chosen) - world.score(chosen - {i})).mean())
+            bounds = gain.interval
+            misses, total = misses + (not bounds.low <= truth <= bounds.high), total + 1
+    assert total > 100 and misses <= 0.1 * total
+
+
+# ---- solved items: a source solves its own, a merge those of all its sources
+
+
+def union(*solved: Sequence[int] | range, n: int = N_ITEMS, value: float = 1.0) -> Score:
+    def score(sources: frozenset[int]) -> Scores:
+        scores = np.zeros(n)
+        for i in sources:
+            scores[list(solved[i])] = value
+        return scores
+
+    return score
+
+
+def chosen_of(n: int, score: Score, settings: Settings | None = None, seed: int = 0) -> set[int]:
+    return set(select(n, score, settings, seed=seed).strategy.chosen)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_source_that_later_ones_make_redundant_is_dropped(seed: int) -> None:
+    """Source 0 solves most alone; sources 1 and 2 together solve all that it does, and more."""
+    done = select(3, union(range(15, 185), range(100), range(100, 200)), seed=seed)
+    assert done.strategy.steps[0].added == 0
+    assert set(done.strategy.chosen) == {1, 2}
+    assert set(done.strategy.contributions) == {1, 2}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_source_that_may_help_is_kept(seed: int) -> None:
+    """At the end source 0 solves as many items that the others do not as it spoils."""
+    solved = union([*range(10), *range(25, 185)], range(10, 100), range(100, 200))
+
+    def score(sources: frozenset[int]) -> Scores:
+        scores = solved(sources)
+        if 0 in sources:
+            scores[190:] = 0
+        return scores
+
+    strategy = select(3, score, seed=seed).strategy
+    assert set(strategy.chosen) == {0, 1, 2}
+    assert strategy.contributions[0].interval.low <= 0
+
+
+# ---- spans of layers
+
+NORMS = ((0.1, 2.0), (0.2, 2.1), (1.0, 2.2), (1.1, 2.3), (1.2, 2.4), (1.3, 2.5))
+"""Six sources with two spans each; 0 and 1 change little in the first one."""
+
+
+def disturbed(axes: frozenset[int]) -> Scores:
+    """Sources 0 to 4 solve 40 items each by their second span; the first span of 0 and 1 disturbs 4."""
+    scores = np.zeros(N_ITEMS)
+    for source in range(5):
+        if 2 * source + 1 in axes and (source < 4 or not axes & {0, 2}):
+            scores[40 * source : 40 * source + 40] = 1
+    return scores
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_source_that_others_disturb_is_added_without_their_small_spans(seed: int) -> None:
+    strategy = select(12, disturbed, Settings(norms=NORMS), seed=seed).strategy
+    assert set(strategy.chosen) == {0, 1, 2, 3, 4}
+    assert strategy.weights.of(0)[0] == strategy.weights.of(1)[0] == 0
+    assert all(strategy.weights.of(i)[1] > 0 for i in range(5))
+    assert disturbed(on(strategy.weights.genome())).all()
+    equal = Settings(norms=((1.0, 1.0),) * 6)
+    assert not disturbed(on(select(12, disturbed, equal, seed=seed).strategy.weights.genome())).all()
+
+
+def on(genome: Genome) -> frozenset[int]:
+    return frozenset(i for i, gene in enumerate(genome) if gene)
+
+
+def test_no_part_is_left_out_without_a_reason() -> None:
+    """Merges without the first part of source 0 are tried; they solve nothing."""
+
+    def score(axes: frozenset[int]) -> Scores:
+        return plain(frozenset(i // 2 for i in axes)) * (0 in axes)
+
+    plain = union(range(100), range(100, 150), range(150, 200), ())
+    done = select(8, score, Settings(norms=NORMS[:4]))
+    tried = [on(trial.genome) for trial in done.trials]
+    assert any(len(each) > 2 and 1 in each and 0 not in each for each in tried)
+    assert set(done.strategy.chosen) == {0, 1, 2}
+    assert all(all(done.strategy.weights.of(i)) for i in done.strategy.chosen)
+
+
+@pytest.mark.parametrize(("most", "verdict"), [(None, "all"), (3, "full")])
+def test_parts_are_left_out_if_no_source_may_be_added(most: int | None, verdict: str) -> None:
+    """In the merge of all three useful sources, the first parts of 0 and 1 spoil items."""
+
+    def score(axes: frozenset[int]) -> Scores:
+        scores = plain(frozenset(i // 2 for i in axes if i % 2))
+        if {1, 3, 5} <= axes and axes & {0, 2}:
+            scores[:30] = 0
+        return scores
+
+    plain = union(range(80), range(80, 140), range(140, 200), ())
+    n = 3 if most is None else 4
+    strategy = select(2 * n, score, Settings(norms=NORMS[:n], most=most)).strategy
+    assert (set(strategy.chosen), strategy.verdict) == ({0, 1, 2}, verdict)
+    assert not on(strategy.weights.genome()) & {0, 2}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_merge_that_fails_without_parts_keeps_them(seed: int) -> None:
+    def score(axes: frozenset[int]) -> Scores | None:
+        lacks_part = 1 in axes and 0 not in axes
+        return None if lacks_part else plain(frozenset(i // 2 for i in axes if i % 2))
+
+    plain = union(range(150), range(150, 180), range(180, 200), ())
+    strategy = select(8, score, Settings(norms=NORMS[:4]), seed=seed).strategy
+    assert set(strategy.chosen) == {0, 1, 2} and strategy.weights.of(0)[0] > 0
+    assert strategy.scores_of(strategy.chosen)
+
+
+CREDIT = (*NORMS[:2], *((1.0 + i, 2.0 + i) for i in range(8)))
+"""Two useful sources and eight that do nothing, with two spans each."""
+
+
+def credit(spoils: Callable[[frozenset[int]], bool], luck: float) -> list[Stepwise]:
+    """Select among these sources, if some parts of the two useful ones spoil a quarter of the items."""
+
+    def score(axes: frozenset[int]) -> Scores:
+        scores = union(range(100), range(100, 200))(frozenset(i // 2 for i in axes if i % 2 and i < 4))
+        if {1, 3} <= axes and spoils(axes):
+            scores[::4] = 0
+        return scores * (np.random.default_rng([7, *sorted(axes)]).random(N_ITEMS) >= luck)
+
+    return [select(20, score, Settings(norms=CREDIT), seed=seed).strategy for seed in range(20)]
+
+
+def n_useless(found: Sequence[Stepwise]) -> int:
+    return sum(len(set(each.chosen) - {0, 1}) for each in found)
+
+
+@pytest.mark.parametrize("is_whole", [False, True])
+def test_a_useless_source_gets_no_credit_for_what_a_merge_leaves_out(*, is_whole: bool) -> None:
+    """All is solved if the first parts of both useful sources are left out, or only if both are merged."""
+    found = credit(lambda axes: not {0, 2} <= axes if is_whole else bool({0, 2} & axes), 0.0)
+    assert n_useless(found) == 0
+    assert all({0, 2} & on(each.weights.genome()) == ({0, 2} if is_whole else set()) for each in found)
+
+
+def test_few_useless_sources_are_added_by_luck() -> None:
+    """In 6% of the items any merge fails, so that one of many is better by luck."""
+    assert n_useless(credit(lambda axes: bool({0, 2} & axes), 0.06)) <= 35
+    assert n_useless(credit(lambda _: False, 0.06)) <= 35
+
+
+@pytest.mark.parametrize("norms", [(), ((1.0, 1.0),) * 3, ((0.0, 0.0),) * 3, ((0.0, 1.0),) * 3])
+def test_merges_without_parts_differ_from_those_with_all(norms: tuple[tuple[float, ...], ...]) -> None:
+    weights = Weights(axes=tuple(axes(len(norms) * 2 or 3)), norms=norms, chosen=(0, 1))
+    assert weights.other_shares() == weights.whole_additions([2]) == []
+
+
+def test_the_largest_span_of_a_source_stays() -> None:
+    weights = Weights(axes=tuple(axes(6)), norms=((0.1, 0.2), (1.0, 3.0), (2.0, 0.3)), chosen=(0, 1, 2))
+    trimmed = weights.changed(SourceChange((), share=0.75))
+    assert on(trimmed.genome()) == {1, 3, 4}
+    assert trimmed.genome([0]) == (1.0, 1.0, 0.0, 0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_of_two_equal_sources_one_is_chosen(seed: int) -> None:
+    chosen = chosen_of(3, union(range(90), range(90), range(90, 150)), seed=seed)
+    assert 2 in chosen and len(chosen & {0, 1}) == 1 and len(chosen) == 2
+
+
+def test_when_one_of_two_is_dropped_no_contribution_is_left() -> None:
+    """What the other one added to the pair is not what it adds alone."""
+    score = union(range(100), range(2, 130))
+    settings = Settings(min_gain=0.03, last_rounds=12)
+    selections = (select(2, score, settings, seed=seed).strategy for seed in range(200))
+    lucky = next(each for each in selections if each.steps[0].added == 0)
+    assert lucky.chosen == (1,)
+    assert [step.added for step in lucky.steps] == [0, 1, None]
+    assert lucky.contributions == {}
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_most(most: int) -> None:
+    score = union(range(100), range(100, 160), range(160, 190), range(190, 200))
+    done = select(4, score, Settings(most=most))
+    assert set(done.strategy.chosen) == set(range(most))
+    assert done.strategy.verdict == "full"
+
+
+def test_costs_within_a_capacity() -> None:
+    """The best source is too large; the next ones fit together."""
+    score = union(range(120), range(90), range(90, 150), range(150, 165))
+    settings = Settings(costs=(9.0, 3.0, 2.0, 1.5), capacity=5.0)
+    done = select(4, score, settings)
+    assert set(done.strategy.chosen) == {1, 2}
+    assert done.strategy.verdict == "full"
+    assert chosen_of(4, score, Settings(costs=settings.costs, capacity=6.5)) == {1, 2, 3}
+
+
+def test_a_source_that_fails_is_left_out() -> None:
+    score = union(range(60), range(60, 110), range(110, 150))
+    done = select(3, lambda sources: None if 1 in sources else score(sources))
+    assert set(done.strategy.chosen) == {0, 2}
+    assert sum(trial.genome == (0.0, 1.0, 0.0) for trial in done.trials) == 1, "it is not tried again"
+
+
+def test_a_combination_that_fails_is_not_chosen() -> None:
+    score = union(range(90), range(90, 130), range(130, 180))
+    chosen = chosen_of(3, lambda sources: None if {0, 1} <= sources else score(sources))
+    assert chosen == {0, 2}
+
+
+def test_a_source_without_which_the_merge_fails_stays() -> None:
+    score = union(range(70), range(70, 120), range(120, 150))
+    done = select(3, lambda sources: None if sources == {0, 2} else score(sources))
+    assert set(done.strategy.chosen) == {0, 1, 2}
+    assert set(done.strategy.contributions) == {0, 2}, "what source 1 contributes is unknown"
+
+
+@pytest.mark.parametrize("fails", ["all", "base", "sources"])
+def test_it_ends_if_nothing_can_be_compared(fails: str) -> None:
+    score = union(range(70), range(70, 120))
+
+    def some(sources: frozenset[int]) -> Scores | None:
+        return None if fails == "all" or (fails == "base") == (not sources) else score(sources)
+
+    done = select(2, some)
+    assert done.strategy.chosen == ()
+    assert len(done.trials) == 3, "what fails is not asked again"
+    assert done.strategy.verdict == ("all" if fails == "sources" else "cannot tell")
+
+
+@pytest.mark.parametrize("min_gain", [0.0, 0.01])
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_equal_scores_end_without_a_choice(value: float, min_gain: float) -> None:
+    done = select(5, lambda _: np.full(N_ITEMS, value), Settings(min_gain=min_gain))
+    assert done.strategy.chosen == ()
+    assert done.strategy.verdict == ("enough" if min_gain else "cannot tell")
+    assert [step.added for step in done.strategy.steps] == [None]
+    assert all(gain.mean == 0 for gain in done.strategy.steps[0].gains.values())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_graded_scores(seed: int) -> None:
+    """Each useful source improves all items a little; each item has a level of its own."""
+    level = np.random.default_rng(seed).random(N_ITEMS)
+
+    def score(sources: frozenset[int]) -> Scores:
+        return np.clip(0.3 * level + 0.12 * len(sources & {1, 3, 4}) - 0.1 * len(sources & {2}), 0, 1)
+
+    assert chosen_of(6, score, seed=seed) == {1, 3, 4}
+
+
+@pytest.mark.parametrize(("solved", "chosen"), [(120, {0}), (0, set[int]())])
+def test_one_source(solved: int, chosen: set[int]) -> None:
+    done = select(1, union(range(solved)))
+    assert set(done.strategy.chosen) == chosen
+    assert done.strategy.verdict == ("all" if chosen else "enough")
+
+
+@pytest.mark.parametrize("n", [1, 5, 12, 30])
+def test_few_items(n: int) -> None:
+    """With fewer items than a heat draws, the first heat has them all, and gains are measured on them."""
+    done = select(3, union(range(n // 2), range(n // 2, n), range(0), n=n))
+    assert 2 not in done.strategy.chosen
+    assert len(done.trials) < 200
+    if n >= 12:
+        assert set(done.strategy.chosen) == {0, 1}
+
+
+# ---- order, replay and heats
+
+
+def one_by_one(strategy: Stepwise, outcomes: Sequence[Outcome]) -> None:
+    """Tell each outcome alone, backwards, and look at the batch between."""
+    for outcome in outcomes[::-1]:
+        assert strategy.ask(100) == [], "a heat is planned before the last one is told"
+        assert strategy.batch == 1
+        strategy.tell([outcome, outcome])
+
+
+def shuffled(strategy: Stepwise, outcomes: Sequence[Outcome]) -> None:
+    strategy.tell(random.Random(len(outcomes)).sample(list(outcomes), len(outcomes)))
+
+
+@pytest.mark.parametrize("tell", [one_by_one, shuffled])
+def test_the_order_of_outcomes_does_not_matter(
+    tell: Callable[[Stepwise, Sequence[Outcome]], None],
+) -> None:
+    world = SkillWorld(seed=3, n_useful=3, harm=(0, 0.1, 0.5))
+    plain, other = select(world.n, world.score), select(world.n, world.score, tell=tell)
+    assert plain.trials == other.trials
+    assert plain.strategy.steps == other.strategy.steps
+    assert plain.strategy.contributions == other.strategy.contributions
+
+
+@pytest.mark.parametrize(
+    ("n", "score", "settings"),
+    [(18, SkillWorld(seed=5).score, Settings()), (12, disturbed, Settings(norms=NORMS))],
+    ids=["sources", "parts"],
+)
+def test_a_replay_asks_the_same_and_decides_the_same(n: int, score: Score, settings: Settings) -> None:
+    done = select(n, score, settings)
+    again = Stepwise(axes(n), 0, settings)
+    trials = [trial for event in done.log for trial in _replayed(again, event)]
+    assert trials == done.trials and again.ask(again.batch) == []
+    assert again.steps == done.strategy.steps and again.weights == done.strategy.weights
+
+
+def _replayed(strategy: Stepwise, event: int | tuple[Outcome, ...]) -> Sequence[object]:
+    if isinstance(event, int):
+        return strategy.ask(event)
+    strategy.tell(event)
+    return ()
+
+
+def test_a_heat_is_asked_as_a_whole() -> None:
+    """If a budget allows less, nothing is asked; its trials would not have the same items."""
+    strategy = Stepwise(axes(4), 0, Settings())
+    assert strategy.batch == 5
+    assert strategy.ask(4) == [] and strategy.ask(0) == []
+    assert [trial.genome for trial in strategy.ask(5)][:2] == [(0, 0, 0, 0), (1, 0, 0, 0)]
+    assert strategy.ask(5) == [], "the heat is not told yet"
+
+
+def test_similarity_to_a_chosen_source_lowers_the_prediction() -> None:
+    """Sources come in pairs that solve the same; the model learns it from gains."""
+    n = 12
+    score = union(*(range(16 * (i // 2), 16 * (i // 2) + 16) for i in range(n)))
+    similarity = tuple(tuple(float(i // 2 == j // 2) for j in range(n)) for i in range(n))
+    informed, other = (
+        select(n, score, each).strategy for each in (Settings(similarity=similarity), Settings())
+    )
+    for strategy in (informed, other):
+        assert sorted(each // 2 for each in strategy.chosen) == list(range(6))
+    assert _of_twins(informed) < _of_twins(other)
+
+
+def _of_twins(strategy: Stepwise) -> float:
+    """Return the mean prediction of sources that equal a chosen one, from the third step on."""
+    steps = strategy.steps[2:]
+    pairs = [(step, i, gain) for step in steps for i, gain in step.predicted.items()]
+    return float(np.mean([gain.mean for step, i, gain in pairs if i ^ 1 in step.chosen]))
+
+
+@pytest.mark.parametrize(
+    ("field", "settings"),
+    [
+        ("features", Settings(features=((1.0,), (2.0,)))),
+        ("features", Settings(features=((1.0,), (2.0,), (1.0, 2.0)))),
+        ("features", Settings(features=((1.0,), (2.0,), (float("nan"),)))),
+        ("similarity", Settings(similarity=((1.0, 0.0, 0.0),))),
+        ("similarity", Settings(similarity=((1.0, 0.0), (0.0, 1.0), (0.0, 0.0)))),
+        ("costs", Settings(costs=(1.0, 2.0), capacity=3.0)),
+        ("costs", Settings(costs=(1.0, 2.0, -1.0), capacity=3.0)),
+        ("capacity", Settings(capacity=3.0)),
+        ("norms", Settings(norms=((1.0, 2.0),))),
+        ("norms", Settings(norms=((1.0,), (2.0,)))),
+        ("norms", Settings(norms=((1.0,), (2.0,), (float("nan"),)))),
+    ],
+)
+def test_settings_that_do_not_fit_the_sources(field: str, settings: Settings) -> None:
+    with pytest.raises(KingyoError) as raised:
+        Stepwise(axes(3), 0, settings)
+    assert raised.value.argument == field
+
+
+def test_gains_are_measured_after_the_first_heat() -> None:
+    """The first heat only ranks, so that the luckiest of many additions is not believed."""
+    strategy = Stepwise(axes(2), 0, Settings())
+    for heat in range(20):
+        rows = {
+            trial: 1.0 if heat == 0 and trial.genome[0] else 0.0 for trial in strategy.ask(strategy.batch)
+        }
+        items = [f"{heat}-{i}" for i in range(24)]
+        strategy.tell([Outcome(trial=trial, items=dict.fromkeys(items, row)) for trial, row in rows.items()])
+    assert strategy.chosen == () and strategy.verdict == "enough"
+    assert strategy.steps[0].gains[0].mean == 0
+
+
+def test_a_failure_of_the_chosen_set_ends_the_selection() -> None:
+    """Its earlier scores stay; nothing can be compared any more."""
+    score, counts = union(range(80), range(80, 140)), [0]
+
+    def late(sources: frozenset[int]) -> Scores | None:
+        counts[0] += sources == {0}
+        return None if sources == {0} and counts[0] > 12 else score(sources)
+
+    done = select(2, late)
+    assert isinstance(done.strategy.steps[0].gains[0], Gain)
+    assert 0 in done.strategy.chosen
+
+
+def test_a_late_outcome_that_failed_counts() -> None:
+    strategy = Stepwise(axes(2), 0, Settings())
+    trials = strategy.ask(3)
+    strategy.tell([failed(trial) for trial in trials[1:]])
+    assert strategy.ask(3) == []
+    strategy.tell([scored(trials[0], 0.0, 1.0)])
+    assert strategy.ask(3) == []
+    assert strategy.verdict == "all" and strategy.chosen == ()

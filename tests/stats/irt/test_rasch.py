@@ -1,0 +1,201 @@
+"""The Rasch model against simulated answers: recovery, shrinkage and error bars."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from kingyo.stats.irt import Abilities, Estimate, estimates, fit, sigmoid
+from tests.stats.irt.simulated import Truth, answering, simulated
+
+Matrix = NDArray[np.float64]
+
+
+def finite(fitted: Abilities, believed: list[Estimate]) -> bool:
+    numbers = [*np.concatenate([np.ravel(each) for each in vars(fitted).values()])]
+    numbers += [number for each in believed for number in (each.score, each.error)]
+    return bool(np.isfinite(numbers).all())
+
+
+def test_abilities_and_difficulties_are_recovered_from_gaps() -> None:
+    truth = simulated(150, 120, seed=1)
+    fitted = fit(truth.with_gaps(0.4, seed=2))
+    assert np.corrcoef(fitted.ability, truth.ability)[0, 1] > 0.88
+    assert np.corrcoef(fitted.difficulty, truth.difficulty)[0, 1] > 0.95
+    assert fitted.difficulty.mean() == pytest.approx(0, abs=1e-9)
+    assert fitted.spread == pytest.approx(1.0, abs=0.2)
+    # d is relative to the mean item, so abilities are too.
+    assert fitted.mean.mean() == pytest.approx(0.3 - truth.difficulty.mean(), abs=0.2)
+
+
+def test_it_is_where_the_posterior_is_highest() -> None:
+    """The gradient of the log-posterior, taken numerically, is 0 at what was found."""
+    responses = simulated(12, 9, seed=3).with_gaps(0.7, seed=4)
+    fitted = fit(responses)
+
+    def log_posterior(ability: Matrix) -> float:
+        chance = sigmoid(ability[:, None] - fitted.difficulty[None, :])
+        each = np.where(np.nan_to_num(responses) > 0.5, np.log(chance), np.log(1 - chance))
+        prior = ((ability - fitted.mean) / fitted.spread) ** 2 / 2
+        return float(each[~np.isnan(responses)].sum() / fitted.dispersion - prior.sum())
+
+    for trial in range(12):
+        step = np.zeros(12)
+        step[trial] = 1e-4
+        slope = (log_posterior(fitted.ability + step) - log_posterior(fitted.ability - step)) / 2e-4
+        assert slope == pytest.approx(0, abs=1e-3)
+
+
+def test_a_few_lucky_scores_count_for_less_than_many_good_ones() -> None:
+    rng = np.random.default_rng(5)
+    others = (rng.random((40, 100)) < 0.5).astype(np.float64)
+    lucky, good = np.full(100, np.nan), (np.arange(100) % 5 > 0).astype(np.float64)
+    lucky[:3] = 1.0
+    responses = np.vstack([lucky, good, others])
+    fitted = estimates(fit(responses), responses)
+    assert fitted[0].score < 0.7 < fitted[1].score == pytest.approx(0.8)
+    assert (fitted[0].n, fitted[1].n) == (3, 100)
+    assert fitted[0].error > fitted[1].error == 0.0
+
+
+def test_right_answers_to_hard_items_count_for_more() -> None:
+    """Two trials with two of four right, one of them on the hardest items: it is the abler one."""
+    truth = simulated(80, 20, seed=6)
+    order = np.argsort(truth.difficulty)
+    easy, hard = np.full(20, np.nan), np.full(20, np.nan)
+    easy[order[:4]], hard[order[-4:]] = [1, 0, 1, 0], [1, 0, 1, 0]
+    responses = np.vstack([easy, hard, truth.answers])
+    fitted = fit(responses)
+    assert fitted.ability[1] > fitted.ability[0] + 1.0
+    believed = estimates(fitted, responses)
+    assert believed[1].score > believed[0].score + 0.15
+
+
+@pytest.mark.parametrize(
+    "responses",
+    [
+        np.ones((5, 7)),
+        np.ones((1, 1)),
+        np.array([[1.0, 0.0, np.nan, 1.0]]),
+        np.full((3, 5), np.nan),
+        np.vstack([np.ones((1, 2000)), np.zeros((1, 2000))]),
+        np.zeros((0, 4)),
+        np.where(np.eye(5) > 0, 1.0, np.nan),
+    ],
+    ids=lambda each: f"{each.shape}",
+)
+def test_numbers_are_finite_for_any_scores(responses: Matrix) -> None:
+    fitted = fit(responses)
+    believed = estimates(fitted, responses)
+    assert finite(fitted, believed)
+    assert len(believed) == len(responses)
+    assert all(0 <= each.score <= 1 for each in believed)
+
+
+def test_a_complete_row_is_used_unchanged() -> None:
+    responses = np.random.default_rng(1).random((5, 9))
+    for row, each in zip(responses, estimates(fit(responses), responses), strict=True):
+        assert each.score == pytest.approx(row.mean())
+        assert (each.error, each.n) == (0.0, 9)
+
+
+@pytest.mark.parametrize(("n_trials", "n_items", "share"), [(60, 16, 0.5), (100, 200, 0.1)])
+def test_error_bars_hold_at_about_their_level(n_trials: int, n_items: int, share: float) -> None:
+    """(estimate − truth) / error over ten worlds: centred, spread near 1, 95% within 1.96."""
+    errors: list[float] = []
+    for seed in range(10):
+        truth = simulated(n_trials, n_items, seed)
+        responses = truth.with_gaps(share, seed)
+        believed = estimates(fit(responses), responses)
+        pairs = zip(believed, truth.answers.mean(axis=1), strict=True)
+        errors += [(each.score - mean) / each.error for each, mean in pairs if each.error > 0]
+    z = np.array(errors)
+    assert abs(z.mean()) < 0.12
+    assert 0.9 < z.std() < 1.15
+    assert 0.91 < (np.abs(z) < 1.96).mean() < 0.97
+
+
+@pytest.mark.parametrize(("generations", "most"), [(5, 1.25), (20, 1.15)])
+def test_error_bars_hold_if_generations_share_items(generations: int, most: float) -> None:
+    errors: list[float] = []
+    for seed in range(20):
+        truth = simulated(6 * generations, 100, seed)
+        responses = truth.in_generations(6, 16, seed)
+        believed = estimates(fit(responses), responses)
+        pairs = zip(believed, truth.answers.mean(axis=1), strict=True)
+        errors += [(each.score - mean) / each.error for each, mean in pairs]
+    assert 0.9 < np.std(errors) < most
+
+
+@pytest.mark.parametrize(("rise", "size"), [(0.0, 10), (4.0, 30)])
+def test_late_trials_of_a_search_that_improves_are_not_underrated(rise: float, size: int) -> None:
+    """Drawn towards the mean of all trials, the last third would be 4 to 9 points too low where it rises."""
+    n, gaps = 390, list[float]()
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        ability = -1.5 + rise * np.arange(n) / n + rng.normal(0, 0.5, n)
+        truth = answering(ability, rng.normal(0, 1.5, 120), rng)
+        responses = truth.in_generations(size, 16, seed)
+        for end in range(n - n // 3 + size, n + 1, size):  # each generation as it is judged: the last so far
+            rows = responses[max(0, end - 200) : end]
+            believed = estimates(fit(rows), rows)[-size:]
+            gaps += [
+                each.score - mean
+                for each, mean in zip(believed, truth.answers[end - size : end].mean(axis=1), strict=True)
+            ]
+    assert abs(np.mean(gaps)) < 0.025
+
+
+@pytest.mark.parametrize("n_items", [16, 200])
+def test_errors_of_abilities_hold_at_about_their_level(n_items: int) -> None:
+    """Given the difficulties, so somewhat too small where few trials share an item."""
+    errors: list[float] = []
+    for seed in range(10):
+        truth = simulated(80, n_items, seed)
+        fitted = fit(truth.answers)
+        off = fitted.ability - truth.ability
+        errors += list((off - off.mean()) / fitted.error)
+    assert 0.9 < np.std(errors) < 1.2
+
+
+def graded(kind: str, rng: np.random.Generator, n_items: int) -> Matrix:
+    """Return 60 trials' partial credit for all items; better trials come later, but vary."""
+    ability = -1 + 1.5 * np.arange(60) / 60 + rng.normal(0, 0.7, 60)
+    logit = ability[:, None] - rng.normal(0, 1, n_items)[None, :]
+    if kind == "continuous":
+        return rng.beta(8 * sigmoid(logit) + 1e-3, 8 - 8 * sigmoid(logit) + 1e-3)
+    if kind == "in thirds":
+        luck = logit + rng.logistic(0, 1, logit.shape)
+        return ((luck > -0.8).astype(np.float64) + (luck > 0.8)) / 2
+    solved = rng.random(logit.shape) < sigmoid(logit - 2.5)  # a plateau of half the credit
+    return np.where(solved, 1.0, np.where(rng.random(logit.shape) < sigmoid(-logit - 3.5), 0.0, 0.5))
+
+
+@pytest.mark.parametrize(("kind", "most"), [("continuous", 0.042), ("in thirds", 0.077), ("plateau", 0.037)])
+def test_partial_credit_is_estimated_better_than_by_its_mean(kind: str, most: float) -> None:
+    """By 16 items per trial; as right answers, continuous scores would be off by 8 to 9 points."""
+    n_items, gaps, means, inside = 120, list[float](), list[float](), list[bool]()
+    for seed in range(8):
+        scores = graded(kind, np.random.default_rng(seed), n_items)
+        responses = Truth(ability=np.zeros(60), difficulty=np.zeros(n_items), answers=scores)
+        incomplete = responses.in_generations(6, 16, seed)
+        for each, row, met in zip(estimates(fit(incomplete), incomplete), scores, incomplete, strict=True):
+            gaps.append(each.score - row.mean())
+            means.append(float(np.nanmean(met)) - row.mean())
+            inside.append(abs(gaps[-1]) < 1.96 * each.error)
+    assert np.std(gaps) < most
+    assert np.std(gaps) < np.std(means)
+    assert 0.9 < np.mean(inside) < 0.98
+
+
+def test_right_or_wrong_answers_are_not_less_spread_than_chance() -> None:
+    assert fit(simulated(80, 60, seed=2).with_gaps(0.3, seed=2)).dispersion > 0.9
+
+
+def test_fully_predicted_answers_leave_uncertainty() -> None:
+    """Two models met all of twelve items, and the others answered half of them as these did."""
+    rows = np.full((20, 12), np.nan)
+    rows[:, :6] = [1, 1, 1, 0, 0, 0]
+    rows[:2, 6:] = [1, 1, 1, 0, 0, 0]
+    assert all(each.error > 1.5 / 12 for each in estimates(fit(rows), rows)[2:])

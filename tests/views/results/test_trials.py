@@ -1,0 +1,109 @@
+"""How users name trials, and what they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from kingyo.core.types import Trial
+from kingyo.errors import KingyoError
+from kingyo.search.evolution import BASELINES, MAIN
+from kingyo.search.evolution.trial_recipes import new_trial
+from kingyo.store import RunStore
+from kingyo.views.results.trials import describe_search, describe_trial, find_trial, reference_to, row_title
+from tests.fake_runs import weights
+
+
+def run(folder: Path, baselines: tuple[str, ...], searches: Mapping[str, int]) -> RunStore:
+    """A run with trials and without scores."""
+    store = RunStore.create(folder)
+    store.begin({"name": "named", "status": "running"}, {"fit": (), "validation": (), "test": ()})
+    store.add_search(BASELINES, {})
+    named = [new_trial(Trial(number=i, genome=()), weights(i, 1), name) for i, name in enumerate(baselines)]
+    store.add_trials(BASELINES, 0, named)
+    for search, n in searches.items():
+        store.add_search(search, {})
+        trials = [new_trial(Trial(number=i, genome=(float(i),)), weights(i, 2)) for i in range(n)]
+        store.add_trials(search, 0, trials)
+    return store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[RunStore]:
+    names = ("base", "ja", "main", "12", "007", "uniform")
+    with run(tmp_path / "run", names, {"parameters": 5, MAIN: 12, "random": 3, "grid": 0}) as run_store:
+        yield run_store
+
+
+@pytest.mark.parametrize(
+    ("reference", "search", "number", "words"),
+    [
+        ("0", MAIN, 0, "trial 0 of the main search"),
+        (" main:11 ", MAIN, 11, "trial 11 of the main search"),
+        ("random:2", "random", 2, "trial 2 of random search"),
+        ("parameters:4", "parameters", 4, "trial 4 of weights alone"),
+        ("uniform", BASELINES, 5, "the uniform merge"),
+        ("base", BASELINES, 0, "the base"),
+        ("baselines:ja", BASELINES, 1, "the parent ja"),
+        ("baselines:main", BASELINES, 2, "the parent main"),
+        ("baselines:12", BASELINES, 3, "the parent 12"),
+        ("baselines:007", BASELINES, 4, "the parent 007"),
+    ],
+)
+def test_every_trial_has_a_name(
+    store: RunStore, reference: str, search: str, number: int, words: str
+) -> None:
+    trial = find_trial(store, reference)
+    assert (trial.search, trial.asked.number) == (search, number)
+    assert describe_trial(trial) == words
+    assert find_trial(store, reference_to(trial)) == trial
+
+
+def test_a_control_has_one_name_in_tables_and_sentences() -> None:
+    controls = ("random", "parameters", "trained")
+    assert [row_title(each) for each in controls] == ["random, same cost", "weights alone", "trained LoRA"]
+    assert [describe_search(each) for each in controls] == [
+        "random search",
+        "weights alone",
+        "the trained LoRA",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("reference", "remedy"),
+    [
+        ("12", "kingyo show"),
+        ("grid:0", "kingyo show"),
+        ("random:", "kingyo show"),
+        ("Uniform", "Did you mean 'uniform'?"),
+        ("radnom:1", "Did you mean 'random'?"),
+    ],
+)
+def test_an_unknown_trial_lists_the_choices(store: RunStore, reference: str, remedy: str) -> None:
+    with pytest.raises(KingyoError) as error:
+        find_trial(store, reference)
+    assert error.value.expected == (
+        "a number from 0 to 11 or parameters:0 to parameters:4 or random:0 to random:2 "
+        "or one of base, ja, main, 12, 007, uniform"
+    )
+    assert remedy in error.value.remedy
+
+
+@pytest.mark.parametrize("name", ["bred", "Bred", "winner"])
+def test_the_bred_model_has_a_name_once_it_is_picked(store: RunStore, name: str) -> None:
+    with pytest.raises(KingyoError) as caught:
+        find_trial(store, name)
+    assert "kingyo resume" in caught.value.remedy
+    store.set_winner(MAIN, store.trials(MAIN)[7].id)
+    assert find_trial(store, name).asked.number == 7
+
+
+def test_before_the_main_search(tmp_path: Path) -> None:
+    with run(tmp_path / "run", ("a",), {"parameters": 2}) as store:
+        assert find_trial(store, "parameters:1").asked.number == 1
+        with pytest.raises(
+            KingyoError, match="expected parameters:0 to parameters:1 or one of a; received '0'"
+        ):
+            find_trial(store, "0")

@@ -1,0 +1,379 @@
+"""Advice about runs, computed from stores that the test writes as a run would."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from kingyo.cli.advice import AdviceWatcher
+from kingyo.cli.console import Console
+from kingyo.cli.trials import ItemAnswer, print_answers, print_trial, read_trial, worst_answers
+from kingyo.core.types import Evaluation, Genome, Item, ItemScore, Lesson, Media, Outcome, Split, Trial
+from kingyo.errors import KingyoError
+from kingyo.merging.recipe import Recipe, Source
+from kingyo.runs.adapters import AdapterSetting, Training
+from kingyo.runs.config import TRAINED
+from kingyo.runs.extensions import TUNABLE
+from kingyo.search.evolution import BASELINES, MAIN, RACED, Event, ignore_events
+from kingyo.search.evolution.trial_recipes import new_trial
+from kingyo.store import RunStore
+from kingyo.views.advice import Advice
+from kingyo.views.results.summary import summarize
+from kingyo.views.search_advice import advise
+
+N_FIT = 8
+SPLITS: dict[Split, tuple[Item, ...]] = {
+    split: tuple(Item(id=f"{split}{n}", prompt="?", answer="!") for n in range(N_FIT))
+    for split in ("fit", "validation", "test")
+}
+KNOWN = {"base": 0, "a": 1, "uniform": 4}
+"""Baseline -> how many items of fit it solves."""
+
+
+def scores(solved: int, split: Split = "fit") -> Evaluation:
+    item_scores = [ItemScore(item.id, float(n < solved), "?") for n, item in enumerate(SPLITS[split])]
+    return Evaluation(scores=tuple(item_scores), score_seconds=N_FIT)
+
+
+def recipe(*genome: float) -> Recipe:
+    sources = tuple(Source(model=f"m{n}", parameters={"weight": gene}) for n, gene in enumerate(genome))
+    return Recipe(merge_method="linear", sources=sources)
+
+
+class Written:
+    """A run with baselines and one search, whose first batch has four trials, and each other one.
+
+    Args:
+        folder: of the run.
+        known: baseline -> items of fit that it solves.
+        description: of the search, where it is not of two weights.
+    """
+
+    def __init__(self, folder: Path, known: dict[str, int] | None = None, **description: object) -> None:
+        self.store = RunStore.create(folder)
+        config = {"budget": {"candidates": 20}}
+        facts = {"name": "r", "status": "finished", "config": config, "run_yaml": "my.yaml"}
+        self.store.begin(facts, SPLITS)
+        self.store.add_search(BASELINES, {})
+        for number, (name, solved) in enumerate((known or KNOWN).items()):
+            new = new_trial(Trial(number=number, genome=()), recipe(float(number)), name)
+            trial = self.store.add_trials(BASELINES, 0, [new])[-1]
+            self.store.record(trial.id, "fit", scores(solved))
+        self.description = {"method": "task_arithmetic", "axes": AXES, **description}
+
+    def search(self, solved: Sequence[int], genomes: Sequence[Genome] | None = None) -> Written:
+        """Add the main search; each trial solves the given number of items."""
+        self.store.add_search(MAIN, self.description)
+        for number, n in enumerate(solved):
+            self.add(number, n, (0.5, 0.5) if genomes is None else genomes[number])
+        return self
+
+    def add(self, number: int, n: int, genome: Genome = (0.5, 0.5), lesson: Lesson | None = None) -> None:
+        """Add a trial of the main search that solves n items."""
+        new = new_trial(Trial(number=number, genome=genome, lesson=lesson), recipe(*genome, float(number)))
+        trial = self.store.add_trials(MAIN, 0 if number < 4 else number, [new])[-1]
+        self.store.record(trial.id, "fit", scores(n))
+        self.store.add_outcomes({trial.id: Outcome(trial=trial.asked, value=n / N_FIT)})
+
+    def pick(self, number: int) -> Written:
+        """Let validation pick a trial, of all."""
+        for trial in self.store.trials(MAIN):
+            self.store.record(trial.id, "validation", scores(3 + trial.asked.number % 3, "validation"))
+            if trial.asked.number == number:
+                self.store.set_winner(MAIN, trial.id)
+        return self
+
+    def advice(self) -> dict[str, Advice]:
+        with self.store:
+            return {each.kind: each for each in advise(self.store, summarize(self.store))}
+
+
+AXES = [{"name": f"weight/{who}/all", "low": 0.0, "high": 1.5} for who in ("a", "b")]
+
+
+def test_the_advice_on_pictures_without_a_score_names_settings_of_pictures(tmp_path: Path) -> None:
+    written = Written(tmp_path, {"base": 0, "uniform": 0})
+    written.store.set_fact("config", {"budget": {"candidates": 20}, "task": {"kind": "draw"}})
+    remedy = written.advice()["zero"].remedy
+    assert "guidance_scale" in remedy and "max_new_tokens" not in remedy
+
+
+def test_all_zero_scores_are_reported_after_baselines_and_search(tmp_path: Path) -> None:
+    advice = Written(tmp_path / "first", {"base": 0, "uniform": 0}).advice()
+    assert list(advice) == ["zero"]
+    assert advice["zero"].what == "All 2 baselines score 0% on fit."
+    assert "--trial uniform --answers 5" in advice["zero"].remedy
+    advice = Written(tmp_path / "then", {"base": 0, "uniform": 0}).search([0] * 5).advice()
+    assert list(advice) == ["zero"] and "All 2 baselines and 5 candidates" in advice["zero"].what
+    assert "--trial 0 --answers 5" in advice["zero"].remedy
+    assert "zero" not in Written(tmp_path / "works", {"base": 0, "uniform": 0}).search([0, 0, 1, 0]).advice()
+
+
+def test_broken_candidates_are_reported_if_baselines_work(tmp_path: Path) -> None:
+    assert "broken" not in Written(tmp_path / "early").search([0] * 5).advice()
+    advice = Written(tmp_path / "run").search([0] * 6).advice()
+    assert "All candidates so far (6) score 0%" in advice["broken"].what
+    assert "the best baseline 50.0%" in advice["broken"].what
+    assert "narrower" in advice["broken"].remedy
+
+
+def test_broken_candidates_are_reported_during_a_run_that_scores_one_at_a_time(tmp_path: Path) -> None:
+    written, lines = Written(tmp_path / "run").search([]), list[str]()
+    with written.store as store:
+        watcher = AdviceWatcher(store, lines.append, ignore_events)
+        watcher.notify(Event(kind="phase", search=MAIN, split="fit"))
+        for number in range(6):
+            assert not lines
+            written.add(number, 0)
+            watcher.notify(Event(kind="told", search=MAIN, split="fit", done=number + 1, total=20))
+    assert len(lines) == 1 and "All candidates so far (6) score 0%" in lines[0]
+
+
+@pytest.mark.parametrize(("solved", "says"), [(8, "Take harder items"), (5, "partial credit")])
+def test_scores_that_are_all_the_same(tmp_path: Path, solved: int, says: str) -> None:
+    baselines = {"base": solved, "uniform": solved}
+    advice = Written(tmp_path / "run", baselines).search([solved] * 4).advice()
+    assert list(advice) == ["equal"] and says in advice["equal"].remedy
+    assert f"{100 * solved / N_FIT:.1f}%" in advice["equal"].what
+    assert "equal" not in Written(tmp_path / "other", baselines).search([solved, solved - 1]).advice()
+
+
+def test_a_single_model_has_no_equal_scores(tmp_path: Path) -> None:
+    assert not {"equal"} & set(Written(tmp_path / "run", {"base": 5}).advice())
+
+
+def test_a_winner_at_a_bound(tmp_path: Path) -> None:
+    genomes: list[Genome] = [(0.5, 0.5)] * 4 + [(1.49, 0.0)]
+    advice = Written(tmp_path / "run").search([1, 2, 3, 4, 5], genomes).pick(4).advice()["bound"]
+    assert advice.level == "warning"
+    assert "trial 4" in advice.what and "weight/a/all at 1.5" in advice.what and "weight/b" not in advice.what
+    assert "`merge.parameters.weight.to` from 1.5 to 2.25" in advice.remedy
+
+
+@pytest.mark.parametrize(
+    ("at_bound", "is_learned", "says"),
+    [(3, False, False), (45, False, True), (90, False, True), (45, True, False), (90, True, True)],
+)
+def test_a_few_of_many_genes_at_a_bound_are_normal(
+    tmp_path: Path, at_bound: int, is_learned: bool, says: bool
+) -> None:
+    axes = [
+        {"name": f"weight/{who}/block.{k}", "low": 0.0, "high": 1.5} for who in ("a", "b") for k in range(90)
+    ]
+    genome = (*(1.5 if k < at_bound else 0.8 for k in range(90)), *(0.8 for _ in range(90)))
+    run = Written(tmp_path / "run", axes=axes).search([1, 2], [genome, genome])
+    if is_learned:
+        run.add(2, 2, genome, Lesson(steps=10, targets=8, items=240, seconds=1.0, loss=(2.0, 1.0)))
+    advice = run.pick(1).advice()
+    assert ("bound" in advice) is says
+    assert not says or f"lies at a bound: {at_bound} of 90 genes of weight/a at 1.5." in advice["bound"].what
+
+
+@pytest.mark.parametrize(
+    ("method", "axis", "gene", "move"),
+    [
+        (
+            "task_arithmetic",
+            ("weight/a/all", -1.0, 1.0),
+            -1.0,
+            "`merge.parameters.weight.from` from -1 to -2",
+        ),
+        ("ties", ("density/a/all", 0.2, 0.9), 0.9, "`merge.parameters.density.to` from 0.9 to 1"),
+        ("ties, task_arithmetic", ("weight(ties)/a", 0.0, 1.0), 1.0, "`merge.parameters.weight.to`"),
+        ("task_arithmetic", ("weight/a/all", 0.0, 1.5), 1.48, None),
+        ("passthrough", ("pass 1/a.3", 0.0, 1.0), 1.0, None),
+    ],
+)
+def test_only_movable_bounds_are_reported(
+    tmp_path: Path, method: str, axis: tuple[str, float, float], gene: float, move: str | None
+) -> None:
+    name, low, high = axis
+    axes = [{"name": name, "low": low, "high": high}, {"name": "use/b", "low": 0, "high": 1}]
+    run = Written(tmp_path / "run", method=method, axes=axes)
+    advice = run.search([1, 2], [(0.4, 1.0), (gene, 1.0)]).pick(1).advice()
+    assert move is None or move in advice["bound"].remedy
+    assert (move is None) == ("bound" not in advice)
+
+
+@pytest.mark.parametrize(
+    ("solved", "kind"),
+    [
+        ([1, 2, 3, 2, *[4] * 10], "start"),  # not ahead of the best baseline
+        ([5, 2, 3, 2, *[4] * 10], "start"),  # the best is in the first batch
+        ([1, 2, 3, 2, 6, *[5] * 9], "stuck"),
+        ([1, 2, 3, 2, *[5] * 8, 6, 5], "progress"),
+        ([1, 2, 3, 2, 8, *[5] * 9], "progress"),  # nothing is left to gain
+    ],
+)
+def test_how_the_search_went(tmp_path: Path, solved: list[int], kind: str) -> None:
+    advice = Written(tmp_path / "run").search(solved).advice()
+    assert {"start", "stuck", "progress"} & set(advice) == {kind}
+    best, number = max(solved), solved.index(max(solved))
+    message = advice[kind].what
+    assert "(uniform) scores 50.0%" in message
+    assert f"best of the first {min(4, len(solved))} successful candidates " in message
+    assert f"best of all {len(solved)} (trial {number}) {100 * best / N_FIT:.1f}%." in message
+    if kind != "progress":
+        assert f"kingyo resume {tmp_path / 'run'} --candidates +20" in advice[kind].remedy
+
+
+@pytest.mark.parametrize(("winner", "kind"), [(4, "stuck"), (12, "progress")])
+def test_a_search_whose_winner_came_late_is_not_stuck(tmp_path: Path, winner: int, kind: str) -> None:
+    advice = Written(tmp_path / "run").search([1, 2, 3, 2, 6, *[5] * 9]).pick(winner).advice()
+    assert {"start", "stuck", "progress"} & set(advice) == {kind}
+
+
+def test_no_baseline_is_called_the_best_if_all_are_equal(tmp_path: Path) -> None:
+    run = Written(tmp_path / "run", {"base": 0, "a": 0, "uniform": 0}).search([1, 2])
+    assert "On fit: all baselines score 0.0%, the best" in run.advice()["progress"].what
+
+
+def test_a_search_that_was_stopped_is_not_judged(tmp_path: Path) -> None:
+    run = Written(tmp_path / "run").search([5, 2, 3, 2, *[4] * 10])
+    run.store.set_fact("status", "running")
+    assert {"start", "stuck", "progress"} & set(run.advice()) == {"progress"}
+
+
+def test_as_much_again_is_of_the_budget_that_the_run_has(tmp_path: Path) -> None:
+    run = Written(tmp_path / "run").search([1] * 20)
+    run.store.set_fact("config", {"budget": {"candidates": 100, "minutes": 0.5, "item_evaluations": None}})
+    flags = "--candidates +100 --minutes +1"
+    assert f"`kingyo resume {tmp_path / 'run'} {flags}`" in run.advice()["start"].remedy
+
+
+def test_answers_of_a_trial_without_any_are_an_error(tmp_path: Path) -> None:
+    run = Written(tmp_path / "run").search([1])
+    new = [new_trial(Trial(number=number, genome=(0.0, 0.0)), recipe(number)) for number in (1, 2)]
+    failed, asked = run.store.add_trials(MAIN, 1, new)
+    run.store.record(failed.id, "fit", Evaluation(failure="it crashed"))
+    with run.store as store:
+        for trial, received in ((failed, "a failed trial"), (asked, "a trial without answers so far")):
+            with pytest.raises(KingyoError) as error:
+                worst_answers(store, trial, 5)
+            assert (error.value.argument, error.value.received) == ("--answers", received)
+
+
+def test_an_answer_cannot_control_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    item = Item(id="i", prompt="one\ntwo [bold]", answer="", choices=("x", "y"))
+    answer = ItemScore("i", 0.25, "\x1b[2J\rgone\u202e金魚\u3000می\u200cخواهم 👩\u200d🚀")
+    print_answers(Console(highlight=False), [ItemAnswer(item=item, answer=answer, limit=64)])
+    output = capsys.readouterr().out
+    assert output.splitlines() == [
+        "",
+        "i: 25%",
+        "prompt    one",
+        "          two [bold]",
+        "choices   x | y",
+        "expected  (nothing)",
+        r"answered  \x1b[2J\rgone\u202e" + "金魚\u3000می\u200cخواهم 👩\u200d🚀",
+    ]
+
+
+def test_images_in_prompts_and_answers_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    asked, drawn = (
+        Media(sha256=name, type="image/png", path=Path(f"{name}.png")) for name in ("ask", "drew")
+    )
+    item = Item(id="i", prompt="", answer="7", media=(asked,))
+    shown = [ItemAnswer(item=item, answer=ItemScore("i", 0.0, "3", media=drawn), limit=64)]
+    print_answers(Console(highlight=False), shown)
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "image     ask.png",
+        "expected  7",
+        "answered  3",
+        "drawn     drew.png",
+    ]
+    (record,) = (each.to_json() for each in shown)
+    assert (record["images"], record["media"]) == (["ask.png"], "drew.png")
+    assert item.in_a_line() == "ask.png" and replace(item, prompt="How?").in_a_line() == "'How?' ask.png"
+
+
+def test_a_trial_that_failed_on_validation_is_shown_as_failed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Written(tmp_path / "run").search([1]).store as store:
+        (trial,) = store.trials(MAIN)
+        store.record(trial.id, "validation", Evaluation(failure="it ran out of memory"))
+        assert read_trial(store, "0").to_json()["failure"] == "it ran out of memory"
+        print_trial(read_trial(store, "0"))
+    assert "failed: it ran out of memory" in capsys.readouterr().out
+
+
+def on_validation(
+    folder: Path, *, bred: int, on_fit: int = 6, trained: int | None = None, **facts: object
+) -> Written:
+    """A finished run whose winners solve so many of the validation items."""
+    written = Written(folder).search([*[5] * 13, on_fit])
+    store, winner = written.store, written.store.trials(MAIN)[-1]
+    for name, fact in {RACED: True, TUNABLE: True, **facts}.items():
+        store.set_fact(name, fact)
+    store.record(winner.id, "validation", scores(bred, "validation"))
+    store.set_winner(MAIN, winner.id)
+    for trial in store.trials(BASELINES):
+        store.record(trial.id, "validation", scores(4, "validation"))
+    if trained is not None:
+        store.add_search(TRAINED, {"method": "linear", "axes": []})
+        new = new_trial(Trial(number=0, genome=()), recipe(7.0))
+        trial = store.add_trials(TRAINED, 0, [new])[-1]
+        store.record(trial.id, "fit", scores(8))
+        store.record(trial.id, "validation", scores(trained, "validation"))
+        store.set_winner(TRAINED, trial.id)
+    return written
+
+
+def test_training_is_advised_where_it_is_the_bar(tmp_path: Path) -> None:
+    found = on_validation(tmp_path / "behind", bred=2, trained=8).advice()
+    advice = found["train"]
+    assert advice.level == "warning" and advice.why == "Training is the bar here."
+    assert "kingyo tune" in advice.remedy and " (about " in advice.remedy
+    assert "start" not in found and "stuck" not in found, "one next command"
+    assert on_validation(tmp_path / "ahead", bred=7, trained=2).advice()["train"].level == "note"
+
+
+def test_training_is_not_advised_where_nothing_is_left_or_it_cannot_be(tmp_path: Path) -> None:
+    assert "train" not in on_validation(tmp_path / "solved", bred=8).advice()
+    assert "train" not in on_validation(tmp_path / "images", bred=3, tunable=False).advice()
+
+
+def test_the_time_of_tuning_is_that_of_the_control_if_it_ran(tmp_path: Path) -> None:
+    written = on_validation(tmp_path / "run", bred=2, trained=3)
+    setting = AdapterSetting(answers="own", learning_rate=0.1, seconds=50.0)
+    training = Training(
+        parent="a", reference="a", items=8, examples=8, steps=5, last=1, settings=(setting, setting)
+    )
+    written.store.set_fact(TRAINED, asdict(training))
+    assert "(about 7 min)" in written.advice()["train"].remedy, "4 LoRAs of 10 steps, 10 s each"
+
+
+@pytest.mark.parametrize(("bred", "on_fit"), [(3, 6), (4, 4)])  # the last one is equal on every item
+def test_a_run_that_ends_at_a_baseline_says_so(tmp_path: Path, bred: int, on_fit: int) -> None:
+    advice = on_validation(tmp_path / "run", bred=bred, on_fit=on_fit).advice()["start"]
+    assert advice.why.startswith("The run ends at a baseline (uniform), ")
+    assert "start" not in on_validation(tmp_path / "better", bred=8).advice()
+
+
+@pytest.mark.parametrize(
+    ("facts", "groups", "says"),
+    [
+        ({"learnable": True, "learns": False}, None, "Write `learn: true` in my.yaml"),
+        ({"learnable": True, "learns": True}, "block", "Delete `groups: block` from my.yaml"),
+        ({"learnable": True, "learns": True}, None, None),
+        ({"learnable": False, "learns": False}, "block", None),
+    ],
+)
+def test_a_search_that_is_stuck_gets_finer_weights(
+    tmp_path: Path, facts: dict[str, bool], groups: str | None, says: str | None
+) -> None:
+    small = Written(tmp_path / "small").search([1] * 20)  # 160 item evaluations are too few to learn
+    large = Written(tmp_path / "large").search([1] * 100)
+    for run in (small, large):
+        for name, fact in {**facts, "config": {"merge": {"groups": groups}}}.items():
+            run.store.set_fact(name, fact)
+    assert "Continue with `kingyo resume" in small.advice()["start"].remedy
+    remedy = large.advice()["start"].remedy
+    assert remedy.startswith(says or "Continue with") and "more sources (`kingyo scout`" in remedy
+    assert "(about 13 min)" in remedy, "100 candidates, 8 s each"
+    assert ("(about 14 min)" in remedy) is (says is not None), "and the baselines"
+    assert (f"`kingyo evolve my.yaml --run {tmp_path / 'large'}-finer`" in remedy) is (says is not None)

@@ -1,0 +1,231 @@
+"""The charts show the stored values, and Vega-Lite compiles each one without warnings."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("vl_convert", reason="charts are compiled by vl-convert")
+
+import vl_convert
+
+from kingyo.search.evolution import MAIN
+from kingyo.stats import Interval
+from kingyo.store import RunStore, StoredTrial
+from kingyo.views.charts import DARK, LIGHT, resolve_variables
+from kingyo.views.charts.draw import full_spec
+from kingyo.views.results.genes import Gene, Matrix
+from kingyo.views.run_data import RunData, read_run_data
+from kingyo.views.run_view import page_view
+from kingyo.views.score_charts import gene_chart, importance_chart
+from kingyo.views.trial_charts import trial_rows
+from tests.views.conftest import SHAPES
+from tests.views.reader import as_json, data_of
+
+
+def data_of_run(folder: Path) -> RunData:
+    with RunStore.read(folder) as store:
+        return read_run_data(store)
+
+
+def rows_of(data: RunData, name: str) -> list[dict[str, Any]]:
+    return data_of(as_json(page_view(data).charts[name].spec), {"trials": trial_rows(data)})
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_chart_compiles_and_has_words(
+    runs: dict[str, Path], name: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = data_of_run(runs[name])
+    for chart in page_view(data).charts.values():
+        spec = full_spec(chart, 640) | {"datasets": {"trials": trial_rows(data)}}
+        assert vl_convert.vegalite_to_vega(as_json(spec))["marks"]
+        assert chart.description
+    assert capfd.readouterr().err == ""
+
+
+def test_colours_are_variables_of_both_themes(runs: dict[str, Path]) -> None:
+    assert LIGHT.keys() == DARK.keys()
+    text = json.dumps([chart.spec for chart in page_view(data_of_run(runs["better"])).charts.values()])
+    assert "var(--accent)" in text and "#" not in text
+    assert "var(" not in resolve_variables(text)
+
+
+def test_bars_are_the_scores_with_n_and_interval(runs: dict[str, Path]) -> None:
+    data = data_of_run(runs["better"])
+    bars = data.bars()
+    assert (bars[0].name, bars[0].role) == ("bred", "bred")
+    rest = [bar.score.score for bar in bars[1:]]
+    assert rest == sorted(rest, reverse=True)
+    assert {"uniform", "random search", "grid search", "base", "ja"} <= {bar.name for bar in bars}
+    for bar, row in zip(bars, rows_of(data, "bars"), strict=False):
+        assert (row["score"], row["low"], row["high"], row["n"]) == (
+            100 * bar.score.score,
+            100 * bar.score.low,
+            100 * bar.score.high,
+            bar.score.size,
+        )
+
+
+def test_trials_estimates_and_baselines_are_on_one_scale(runs: dict[str, Path]) -> None:
+    data = data_of_run(runs["screened"])
+    assert data.main is not None
+    rows = {row["trial"]: row for row in as_json(trial_rows(data))}
+    for point, score in data.main.scored:
+        row = rows[point.number]
+        assert point.raw is not None
+        assert (row["score"], row["raw"], row["n"]) == (100 * score, 100 * point.raw, 16)
+    lines = [row["text"] for row in rows_of(data, "progress") if str(row.get("text")).startswith("uniform")]
+    guess = data.models["uniform"].estimate
+    assert guess is not None
+    assert lines and all(line == f"uniform ≈ {100 * guess.score.score:.1f}%" for line in lines)
+    assert guess.score.score == guess.raw
+
+
+def test_no_mark_lies_above_the_axis(runs: dict[str, Path]) -> None:
+    """Where estimates are far below what was measured, and where a control is ahead."""
+    data = data_of_run(runs["screened"])
+    main, control = data.main, data.controls["random"]
+    assert main is not None
+    points = tuple(replace(each, score=(each.score or 0) / 4) for each in main.points)
+    low = replace(main, points=points, records=())
+    ahead = replace(control, records=tuple(replace(each, score=0.9) for each in control.records))
+    nothing = replace(data.summary, baselines={}, controls={}, winner=None, leader=None, choice=None)
+    for controls in ({}, {"random": ahead}):
+        case = replace(data, main=low, controls=controls, summary=nothing)
+        spec = as_json(page_view(case).charts["progress"].spec)
+        top = spec["layer"][0]["encoding"]["y"]["scale"]["domain"][1]
+        rows = data_of(spec, {"trials": as_json(trial_rows(case))})
+        assert top >= max(row.get(key) or 0 for row in rows for key in ("score", "raw"))
+
+
+def test_the_legend_shows_lines_with_their_dashes(runs: dict[str, Path]) -> None:
+    data = data_of_run(runs["screened"])
+    spec = full_spec(page_view(data).charts["progress"], 640) | {"datasets": {"trials": trial_rows(data)}}
+    vega = vl_convert.vegalite_to_vega(as_json(spec))
+    points, lines = vega["legends"]
+    assert "stroke" not in points and lines["stroke"] == "stroke" and lines["strokeDash"] == "strokeDash"
+    assert lines["symbolType"] == "stroke"
+    scales = {each["name"]: each for each in vega["scales"]}
+    assert scales["fill"]["domain"] == ["trial"]
+    names = ["its measured mean", "best so far", "random search", "grid search"]
+    assert scales["stroke"]["domain"] == scales["strokeDash"]["domain"] == names
+    dashes = [tuple(each) for each in scales["strokeDash"]["range"]]
+    assert dashes[:2] == [(1, 0), (1, 0)] and len({*dashes}) == 3
+
+
+def test_slices_show_the_genes_of_the_trials(runs: dict[str, Path]) -> None:
+    data = data_of_run(runs["better"])
+    assert data.main is not None
+    first, second = data.genes[:2]
+    assert first.importance is not None and second.importance is not None
+    assert first.importance.score >= second.importance.score
+    rows = {row["trial"]: row["g"] for row in as_json(trial_rows(data))}
+    for point, _ in data.main.scored:
+        assert rows[point.number][:2] == [
+            point.trial.asked.genome[each.places[0]] for each in (first, second)
+        ]
+
+
+def test_the_front_has_parents_and_controls(runs: dict[str, Path]) -> None:
+    data = data_of_run(runs["front"])
+    front = data.summary.front
+    assert front.knee is not None
+    assert [name for name in page_view(data).charts if name.startswith("front")] == [
+        "front-0-1",
+        "front-0-2",
+        "front-1-2",
+    ]
+    names = [row["name"] for row in rows_of(data, "front-0-1")]
+    trials = [f"trial {each.trial.asked.number}" for each in (*front.points, *front.beaten)]
+    assert {*trials, "random search", "grid search", "uniform"} <= set(names)
+    best = data.summary.best_parent()
+    assert best is not None and best.name in names
+    fit = data.summary.baselines["uniform"].fit
+    assert fit is not None and data.rivals["uniform"] == (fit.score, None, None)
+
+
+def test_genes_of_one_group_are_bars_and_of_several_a_map() -> None:
+    one = Matrix(
+        parameter="weight",
+        sources=("a", "b"),
+        groups=("all",),
+        genes={("a", "all"): (0.5,), ("b", "all"): (-0.25,)},
+        low=-1.0,
+        high=1.0,
+    )
+    rows = as_json(gene_chart(one).spec)["data"]["values"]
+    assert [(row["source"], row["gene"], row["text"]) for row in rows] == [
+        ("a", 0.5, "0.50"),
+        ("b", -0.25, "−0.25"),
+    ]
+    genes = {(source, group): (0.5,) for source in "ab" for group in ("block.0", "block.1")}
+    several = replace(one, groups=("block.0", "block.1"), genes=genes)
+    assert [row["group"] for row in as_json(gene_chart(several).spec)["data"]["values"]] == [*"0101"]
+
+
+def test_different_genes_have_different_labels() -> None:
+    share = Interval(score=0.1, n=20, low=0.0, high=0.2, method="bootstrap")
+    sources = ("math-en", "a-long-name-of-a-model-7b-instruct", "a-long-name-of-a-model-8b-instruct")
+    places = [f"weight/{source}/block.{n}" for source in sources for n in (0, 1, 10)]
+    genes = [
+        Gene(places=(k,), name=name, low=0.0, high=1.0, importance=share) for k, name in enumerate(places)
+    ]
+    chart = importance_chart(genes)
+    assert [row["name"] for row in as_json(chart.spec)["data"]["values"]] == places, "whole in tooltips"
+    svg = vl_convert.vegalite_to_svg(resolve_variables(json.dumps(full_spec(chart, 640))))
+    labels = re.findall(r">(weight[^<]*)</text>", svg)
+    assert len({*labels}) == len(places) == len(labels)
+    assert labels[0] == "weight/math-en/block.0" and max(map(len, labels)) < len(places[-1]), labels
+
+
+def visits(trial: StoredTrial) -> Iterator[tuple[str, float]]:
+    """Place and scale of each hop, from the text in the store."""
+    for entry in json.loads(trial.recipe)["path"]:
+        first, end = entry.get("layer_range") or (entry["layer"], entry["layer"] + 1)
+        source = entry["model"].removeprefix("zoo/")
+        yield from ((f"{source} {layer}", entry.get("scale", 1.0)) for layer in range(first, end))
+
+
+def test_each_hop_of_the_winner_is_a_mark_in_its_row(runs: dict[str, Path]) -> None:
+    data = data_of_run(runs["paths"])
+    assert data.summary.child is not None
+    hops = [*visits(data.summary.child.trial)]
+    marks = [row for row in rows_of(data, "path") if "shape" in row]
+    marks = marks[-len(hops) :]
+    assert [(row["hop"], row["place"], row["scale"]) for row in marks] == [
+        (number, place, f"×{scale:.3g}") for number, (place, scale) in enumerate(hops, 1)
+    ]
+    again = [place in [each for each, _ in hops[:i]] for i, (place, _) in enumerate(hops)]
+    assert any(again), "a path with a layer twice"
+    assert [row["shape"] == "diamond" for row in marks] == again
+
+
+def test_shares_are_those_of_the_recipes(runs: dict[str, Path]) -> None:
+    with RunStore.read(runs["paths"]) as store:
+        data, trials = read_run_data(store), store.trials(MAIN)
+    assert data.main is not None and data.routes is not None
+    groups = {str(each.first): each for each in data.routes.groups}
+    for row in rows_of(data, "path-layers"):
+        if "share" in row:
+            group = groups[row["group"]]
+            own = [trial for trial in trials if group.first <= trial.asked.number <= group.last]
+            passing = sum(row["place"] in {place for place, _ in visits(trial)} for trial in own)
+            assert row["text"] == f"{passing} of {len(own)}"
+            assert row["share"] == pytest.approx(passing / len(own))
+
+
+def test_trials_are_put_in_groups_of_at_least_eight(runs: dict[str, Path]) -> None:
+    routes = data_of_run(runs["stacking"]).routes
+    assert routes is not None
+    assert [(each.first, each.last, each.n) for each in routes.groups] == [
+        (0, 9, 10),
+        (10, 19, 10),
+        (20, 29, 10),
+    ]

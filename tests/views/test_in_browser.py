@@ -1,0 +1,139 @@
+"""The report in a real browser: on desktop and phone, light and dark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("vl_convert", reason="the report needs kingyo[report]")
+
+from kingyo.store import RunStore
+from kingyo.views.run_data import read_run_data
+from tests.views.browser import CHROMIUM, Browser
+from tests.views.reader import rendered
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+
+OPEN = "document.querySelectorAll('details').forEach(each => { each.open = true })"
+SETTLE = "new Promise(done => setTimeout(done, 800))"
+CLIPPED = """
+[...document.querySelectorAll('[data-chart] svg')].flatMap(svg => {
+  const box = svg.getBoundingClientRect();
+  return [...svg.querySelectorAll('text')].filter(text => {
+    const own = text.getBoundingClientRect();
+    return own.width && (own.left < box.left - 1 || own.right > box.right + 1);
+  }).map(text => `${svg.closest('[data-chart]').dataset.chart}: ${text.textContent}`);
+})
+"""
+CAPTION = "getComputedStyle(document.querySelector('[data-chart=progress] .role-axis-title text')).fill"
+ROWS = "[...document.querySelectorAll('[aria-label=Trials] tbody tr')]"
+CELLS = f"{ROWS}.map(row => +row.cells[COLUMN].dataset.value)"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with Browser() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def pages(runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("pages")
+    for name in ("better", "front", "paths", "screened"):
+        (folder / f"{name}.html").write_text(rendered(runs[name]), encoding="utf-8")
+    return {name: folder / f"{name}.html" for name in ("better", "front", "paths", "screened")}
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "dark"),
+    [("better", 1280, False), *((name, 390, True) for name in ("better", "front", "paths", "screened"))],
+)
+def test_page_is_drawn_quietly_and_fits(
+    browser: Browser, pages: dict[str, Path], name: str, width: int, dark: bool
+) -> None:
+    visit = browser.open(pages[name], width=width, dark=dark)
+    assert browser.evaluate("document.documentElement.scrollHeight") < 6500, "details are folded"
+    browser.evaluate(OPEN)
+    browser.evaluate(SETTLE)
+    assert visit.problems == []
+    assert [url[:5] for url in visit.requests if not url.startswith("data:")] == ["file:"]
+    assert browser.evaluate("document.documentElement.scrollWidth") == width
+    places = browser.evaluate("document.querySelectorAll('[data-chart]').length")
+    assert places >= 10
+    assert browser.evaluate("document.querySelectorAll('[data-chart] svg .mark-group').length") >= places
+    assert browser.evaluate(CLIPPED) == []
+
+
+def test_three_cards_are_above_the_first_chart(browser: Browser, pages: dict[str, Path]) -> None:
+    browser.open(pages["better"], width=390)
+    tops = browser.evaluate(
+        "[...document.querySelectorAll('#answers-on-top > article, [data-chart=bars]')]"
+        ".map(each => each.getBoundingClientRect().top)"
+    )
+    assert len(tops) == 4 and tops == sorted(tops)
+
+
+def test_a_click_sorts_trials_and_a_second_reverses_them(browser: Browser, pages: dict[str, Path]) -> None:
+    browser.open(pages["better"])
+    browser.evaluate(OPEN)
+    head = "document.querySelectorAll('#trials thead button')[1].click()"
+    browser.evaluate(head)
+    filled = f"{CELLS.replace('COLUMN', '1')}.slice(0, 50)"
+    down = browser.evaluate(filled)
+    assert down == sorted(down, reverse=True) and down[0] > down[-1]
+    browser.evaluate(head)
+    up = browser.evaluate(filled)
+    assert up == sorted(up) and up[0] == 0
+    browser.evaluate("document.querySelectorAll('#trials thead button')[0].click()")
+    numbers = browser.evaluate(CELLS.replace("COLUMN", "0"))
+    assert numbers == list(range(59, -1, -1))
+
+
+def test_captions_follow_the_theme(browser: Browser, pages: dict[str, Path]) -> None:
+    colours = []
+    for dark in (False, True):
+        browser.open(pages["better"], dark=dark)
+        colours.append(browser.evaluate(CAPTION))
+    assert colours == ["rgb(99, 102, 107)", "rgb(161, 164, 169)"]
+
+
+def test_the_recipe_is_copied(browser: Browser, pages: dict[str, Path], runs: dict[str, Path]) -> None:
+    with RunStore.read(runs["better"]) as store:
+        recipe = read_run_data(store).recipe
+    browser.open(pages["better"])
+    browser.evaluate("navigator.clipboard.writeText = async text => { window.copied = text }")
+    browser.evaluate("document.querySelector('[data-copy=recipe]').click()")
+    assert browser.evaluate("window.copied") == recipe
+    assert browser.evaluate("document.querySelector('[data-copy=recipe]').textContent") == "Copied"
+
+
+def test_a_reader_chooses_two_genes(browser: Browser, pages: dict[str, Path]) -> None:
+    browser.open(pages["better"], width=390, dark=True)
+    browser.evaluate(OPEN)
+    browser.evaluate(SETTLE)
+    marks = "document.querySelectorAll('[data-chart=pair] .mark-symbol path')"
+    points = f"[...{marks}].map(each => each.getAttribute('transform'))"
+    before = browser.evaluate(points)
+    browser.evaluate(
+        "{ const select = document.querySelector('[data-chart=pair] select'); select.selectedIndex = 2;"
+        " select.dispatchEvent(new Event('change')) }"
+    )
+    browser.evaluate(SETTLE)
+    after = browser.evaluate(points)
+    assert len(before) == len(after) > 50 and before != after
+
+
+def test_the_table_of_the_front_fits_on_a_desktop(browser: Browser, pages: dict[str, Path]) -> None:
+    browser.open(pages["front"])
+    box = "document.querySelector('#front .scroll:has(table)')"
+    assert browser.evaluate(f"{box}.scrollWidth") == browser.evaluate(f"{box}.clientWidth")
+
+
+@pytest.mark.parametrize("name", ["better", "screened"])
+def test_all_splits_fit_on_a_phone(browser: Browser, pages: dict[str, Path], name: str) -> None:
+    browser.open(pages[name], width=390)
+    browser.evaluate(OPEN)
+    box = "document.querySelector('#selection .scroll')"
+    assert browser.evaluate(f"{box}.scrollWidth") == browser.evaluate(f"{box}.clientWidth")

@@ -1,0 +1,317 @@
+"""The report as a file: its contents, private data, and unwritable locations."""
+
+from __future__ import annotations
+
+import re
+import resource
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("vl_convert", reason="the report needs kingyo[report]")
+
+
+from kingyo.errors import KingyoError
+from kingyo.store import RunStore
+from kingyo.views.page import write_report
+from kingyo.views.results.summary import summarize
+from kingyo.views.results.trials import SHARES, percent
+from kingyo.views.run_data import read_run_data
+from kingyo.views.statements import ahead_on_test, beside_baselines, better_than_bred, headline
+from kingyo.views.view import without_places
+from tests.views.conftest import SHAPES
+from tests.views.made_up_run import ATTACK
+from tests.views.reader import Reader, plain, rendered
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_markup_is_valid(runs: dict[str, Path], name: str) -> None:
+    page = Reader(rendered(runs[name]))
+    ids = page.values("id")
+    assert len(ids) == len(set(ids))
+    assert page.tags.count("h1") == 1
+    assert ("html", "lang", "en") in page.attributes
+
+
+def test_nothing_is_fetched(runs: dict[str, Path]) -> None:
+    page = rendered(runs["better"])
+    reader = Reader(page)
+    for _, attribute, value in reader.attributes:
+        assert attribute not in ("src", "srcset", "action", "data", "poster", "background")
+        assert "http:" not in value and "https:" not in value
+    style = page[page.index("<style>") : page.index("</style>")]
+    assert not re.search(r"url\(|@import", style)
+    policy = next(value for value in reader.values("content") if "default-src" in value)
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe-eval" not in policy
+
+
+def test_answers_cannot_become_markup(runs: dict[str, Path]) -> None:
+    reader = Reader(rendered(runs["better"]))
+    assert all("<" not in script for script in reader.scripts[:-2]), "data"
+    assert len(reader.scripts) == reader.tags.count("script")
+    assert "img" not in reader.tags
+    assert any(ATTACK in text for text in reader.texts)
+    assert not any(name.startswith("on") for _, name, _ in reader.attributes)
+
+
+def test_no_parent_is_called_the_best_if_all_are_equal(better: RunStore) -> None:
+    with better as store:
+        summary = summarize(store)
+    like = summary.best_parent()
+    assert like is not None and like.test is not None
+    scores = {"fit": like.fit, "validation": like.validation, "test": like.test}
+    equal = {name: replace(each, **scores) for name, each in summary.baselines.items()}
+    tied = replace(summary, baselines=equal)
+    words = f"its parents (all score {100 * like.test.score:.1f}%)"
+    assert words in headline(tied) and words not in headline(summary)
+    said = tied.winner and beside_baselines(tied, tied.winner.trial)
+    assert said and "all baselines score" in said
+
+
+def test_a_lead_that_may_be_luck_is_no_gain(better: RunStore) -> None:
+    with better as store:
+        summary = summarize(store)
+    assert summary.winner is not None
+    trial = summary.winner.trial
+    clear = beside_baselines(summary, trial)
+    assert clear is not None and "luck" not in clear
+    gaps = tuple(
+        replace(each, difference=replace(each.difference, low=-0.01)) for each in summary.comparisons
+    )
+    assert (
+        beside_baselines(replace(summary, comparisons=gaps), trial) == f"{clear} The difference may be luck."
+    )
+
+
+def test_headline_follows_the_numbers(runs: dict[str, Path]) -> None:
+    lines = {}
+    for name, folder in runs.items():
+        with RunStore.read(folder) as store:
+            lines[name] = headline(summarize(store))
+    assert lines["better"] == (
+        "The best model of this run is trial 35 of grid search, not the bred one. "
+        "The bred model beats its best parent (math-en) and the uniform merge "
+        "but is not shown to beat random search or grid search."
+    )
+    assert lines["worse"].startswith(
+        "The best model of this run is the uniform merge, not the bred one. The bred model is worse than "
+    )
+    assert lines["searching"] == "Not finished: 30 trials so far, nothing tested yet."
+    assert lines["picked"] == "A winner is picked, and not tested yet."
+    assert lines["empty"] == "Not finished: no trials so far, nothing tested yet."
+    assert "the frankenmerge" in lines["paths"]
+
+
+def test_the_page_says_why_the_best_of_the_run_has_not_the_highest_bar(better: RunStore) -> None:
+    """The grid's winner is the best and has the highest bar, until it gets the scores of a parent there."""
+    with better as store:
+        summary = summarize(store)
+    grid, parent = summary.controls["grid"], summary.baselines["math-en"]
+    assert summary.best is grid and better_than_bred(summary) and ahead_on_test(summary) is None
+    lower = replace(summary, controls={**summary.controls, "grid": replace(grid, test=parent.test)})
+    note = ahead_on_test(lower)
+    assert note is not None
+    assert note.startswith("Test played no part in this choice: there the bred model scores 44.2% [")
+    assert "] and trial 35 of grid search, the best by fit and validation, 4.2% [" in note
+
+
+def test_three_answers_come_first_and_the_rest_is_folded(runs: dict[str, Path]) -> None:
+    page = Reader(rendered(runs["better"]))
+    first = page.text[: page.text.index("On the test split")]
+    for question in ("How good is the bred model?", "Compared with what?", "how to get it"):
+        assert question in first
+    with RunStore.read(runs["better"]) as store:
+        data = read_run_data(store)
+    winner = data.summary.winner
+    assert winner is not None and winner.test is not None
+    assert percent(winner.test.score) in first and "n = 120 on test" in first
+    assert "kingyo export better OUT --trial" in first
+    folds = [value for tag, name, value in page.attributes if tag == "details" and name == "id"]
+    assert folds == ["advice", "genes", "model", "trials", "selection", "answers", "basis"]
+
+
+def test_what_is_asked_comes_before_the_answers(runs: dict[str, Path]) -> None:
+    for name, sizes in (("better", "100 fit, 80 validation and 120 test"), ("empty", "200 test")):
+        page = Reader(rendered(runs[name]))
+        first = page.text[: page.text.index("How good is")]
+        with RunStore.read(runs[name]) as store:
+            item = store.items()["fit"][0]
+        assert sizes in first and plain(item.prompt) in first and f"right answer {item.answer}" in first
+        assert "Sources: ja, math-en, math-sym, poems and weather, on one base." in first
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_no_absolute_path_is_on_the_page(runs: dict[str, Path], name: str) -> None:
+    page = rendered(runs[name])
+    for place in (str(runs[name]), str(runs[name].parent), "/somewhere", "/home/somebody"):
+        assert place not in page
+    assert "base: …/base" in page
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("kingyo resume /a/runs/one --candidates +5", "kingyo resume one --candidates +5"),
+        ("kingyo show '/a/runs/one' --trial 3", "kingyo show 'one' --trial 3"),
+        ("--run /a/runs/one-seeds", "--run one-seeds"),
+        ("base: /b/unet+/c/d/lora", "base: …/unet+…/lora"),
+        ('File "/usr/lib/x.py", line 3: /b/c.bin', 'File "…/x.py", line 3: …/c.bin'),
+        ("/no_think and/or 1/2/3 https://a.org/b/c </b></i>", None),
+        ("../zoo/ja ~/models/ja org/name", None),
+    ],
+)
+def test_absolute_paths_in_texts_are_cut(text: str, shown: str | None) -> None:
+    assert without_places(text, Path("/a/runs/one")) == (shown or text)
+
+
+def test_a_run_below_the_working_directory_is_named_as_seen_from_there(
+    runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(runs["better"].parent.parent)
+    assert f"kingyo export {runs['better'].parent.name}/better OUT" in rendered(runs["better"])
+
+
+def test_the_recipe_is_the_one_in_the_store(runs: dict[str, Path]) -> None:
+    yaml = pytest.importorskip("yaml")
+    with RunStore.read(runs["better"]) as store:
+        data = read_run_data(store)
+    assert data.summary.child is not None
+    recipe = yaml.safe_load(data.recipe)
+    weights = [each["parameters"]["weight"] for each in recipe["models"]]
+    assert weights == [each["parameters"]["weight"] for each in data.summary.child.recipe["models"]]  # type: ignore[index]
+    assert any(data.recipe in text for text in Reader(rendered(runs["better"])).texts)
+
+
+def test_every_trial_is_a_row_under_its_own_number(runs: dict[str, Path]) -> None:
+    with RunStore.read(runs["screened"]) as store:
+        data = read_run_data(store)
+    page = rendered(runs["screened"])
+    assert data.main is not None
+    table = page[page.index('aria-label="Trials"') :]
+    rows = dict(
+        re.findall(r'<th scope="row" data-value="(\d+)">.*?</th>\s*<td data-value="([0-9.e-]*)">', table)
+    )
+    assert rows == {
+        str(point.number): "" if point.score is None else str(point.score) for point in data.main.points
+    }
+
+
+def test_scores_of_some_items_are_not_shown_as_scores_of_all(runs: dict[str, Path]) -> None:
+    with RunStore.read(runs["screened"]) as store:
+        data = read_run_data(store)
+    text = Reader(rendered(runs["screened"])).text
+    assert data.main is not None and data.main.measured_records == ()
+    best = data.main.records[-1]
+    assert best.fit is None and best.point.raw is not None
+    assert best.score == max(score for _, score in data.main.scored)
+    estimate = f"≈ {percent(best.score)} ({percent(best.point.raw)} on 16 items)"
+    assert plain(f"the best on fit, {estimate}, is trial {best.point.number}") in text
+    assert "n = 16 of 100" in text and "n = 100" not in text
+    assert "The search scored the winner on 16 of the 100 items of fit" in text
+    assert "Fit minus test" not in text
+    guess = data.models["bred"].estimate
+    assert guess is not None and f"≈ {SHARES.bounded(guess.score)}" in text
+
+
+def test_scores_of_all_items_are_set_against_test(runs: dict[str, Path]) -> None:
+    text = Reader(rendered(runs["better"])).text
+    assert "fit (n = 100)" in text and "The band is the 95% interval of the best trial" in text
+    assert re.search(r"Fit minus test of the winner: .+ \(n = 100 and 120, different items\)", text)
+
+
+def test_counts_on_the_page_are_those_of_the_store(runs: dict[str, Path]) -> None:
+    text = Reader(rendered(runs["better"])).text
+    with RunStore.read(runs["better"]) as store:
+        failures = [row for row in store.summaries("fit") if row.search == "main" and row.failure]
+        assert f"{store.item_evaluations():,}, all searches and splits" in text
+    assert f"60, {len(failures)} failed (ga)" in text
+    assert "100 fit, 80 validation and 120 test" in text
+    for reason in {str(row.failure) for row in failures}:
+        assert " ".join(reason.split()) in text
+
+
+def test_advice_is_in_the_report(runs: dict[str, Path]) -> None:
+    with RunStore.read(runs["screened"]) as store:
+        data = read_run_data(store)
+    text = "".join(Reader(rendered(runs["screened"])).texts)
+    assert "bound" in {each.kind for each in data.advice}
+    for each in data.advice:
+        assert each.what in text and each.remedy.replace("`", "") in text
+
+
+def test_a_front_has_a_table_of_all_its_points(runs: dict[str, Path]) -> None:
+    with RunStore.read(runs["front"]) as store:
+        data = read_run_data(store)
+        fits = {store.trial(trial).asked.number: store.evaluation(trial, "fit") for trial in data.front}
+    page = Reader(rendered(runs["front"]))
+    text = page.text
+    assert "front" in page.values("id")
+    for number, evaluation in fits.items():
+        assert evaluation is not None and evaluation.mean is not None
+        assert f"trial {number}" in text
+        assert re.search(rf"{100 * evaluation.mean:.1f}% \[[0-9.]+, [0-9.]+\], n = 100", text)
+    assert "front" not in Reader(rendered(runs["better"])).values("id")
+
+
+def test_the_page_of_paths_speaks_of_layers(runs: dict[str, Path]) -> None:
+    text = Reader(rendered(runs["paths"])).text
+    assert "frankenmerge stacks layers" in text and "Which layers the search came to" in text
+
+
+def test_write_report_writes_page_and_pictures(runs: dict[str, Path], tmp_path: Path) -> None:
+    with RunStore.read(runs["better"]) as store:
+        target = write_report(store, tmp_path / "deep" / "page.html")
+    assert target.stat().st_size <= 2_000_000
+    assert target.read_bytes().startswith(b"<!doctype html>")
+    pictures = sorted(file.name for file in (tmp_path / "deep" / "pictures").iterdir())
+    assert pictures == ["bars.png", "genes-weight.png", "progress.png"]
+    for file in (tmp_path / "deep" / "pictures").iterdir():
+        assert file.read_bytes().startswith(b"\x89PNG")
+    assert sorted(file.name for file in target.parent.iterdir()) == ["page.html", "pictures"]
+
+
+def test_the_report_is_in_the_run_folder_and_can_be_rewritten(runs: dict[str, Path]) -> None:
+    with RunStore.read(runs["empty"]) as store:
+        first = write_report(store)
+        assert write_report(store) == first == runs["empty"] / "report.html"
+
+
+def test_a_place_that_cannot_be_written_is_one_clear_error(runs: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with RunStore.read(runs["empty"]) as store, pytest.raises(KingyoError, match="can be written"):
+        write_report(store, tmp_path / "file" / "report.html")
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """Files may have 512 KiB: pictures fit, the page does not."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 19, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_full_disk_leaves_an_earlier_report(runs: dict[str, Path], tmp_path: Path) -> None:
+    with RunStore.read(runs["better"]) as store:
+        write_report(store, tmp_path / "report.html")
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        with full_disk(), pytest.raises(KingyoError, match="can be written"):
+            write_report(store, tmp_path / "report.html")
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("name", ["run.db", ".", "run.lock"])
+def test_only_a_report_is_written_over(runs: dict[str, Path], tmp_path: Path, name: str) -> None:
+    run = Path(shutil.copytree(runs["empty"], tmp_path / "run"))
+    with RunStore.read(run) as store:
+        before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+        with pytest.raises(KingyoError, match="a new file, or an earlier report"):
+            write_report(store, run / name)
+        assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before

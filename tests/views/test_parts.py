@@ -1,0 +1,196 @@
+"""The parts of the report: wording, descent, genes, history, answers, sentences on paths."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from dataclasses import asdict, replace
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kingyo.core.types import Genome, Media, Trial
+from kingyo.stats import Interval
+from kingyo.store import RunStore, StoredTrial
+from kingyo.views.cards import image_url
+from kingyo.views.history import Point, trace
+from kingyo.views.results.genes import importance, read_matrices
+from kingyo.views.results.model_result import PairedComparison
+from kingyo.views.results.trials import SHARES, Unit, p_text, sizes
+from kingyo.views.run_data import read_run_data
+from kingyo.views.run_view import page_view
+from kingyo.views.statements import verdicts_in_words
+
+
+def difference(low: float, high: float, p: float = 0.001) -> PairedComparison:
+    middle = Interval(score=(low + high) / 2, n=100, low=low, high=high, method="newcombe")
+    return PairedComparison(other="uniform", difference=middle, p=p, test="mcnemar")
+
+
+@pytest.mark.parametrize(
+    ("comparison", "expected"),
+    [
+        (difference(0.01, 0.2, 0.001), "better"),
+        (difference(-0.2, -0.01, 0.001), "worse"),
+        (difference(-0.1, 0.2, 0.3), "open"),
+        (difference(0.0, 0.2, 0.04), "open"),
+    ],
+)
+def test_a_verdict_follows_the_interval(comparison: PairedComparison, expected: str) -> None:
+    assert comparison.verdict == expected
+
+
+@pytest.mark.parametrize(
+    ("better", "unclear", "worse", "line"),
+    [
+        ("a", "b", "c", "beats a, is worse than c and is not shown to beat b"),
+        ("", "ab", "", "is not shown to beat a or b"),
+        ("a", "b", "", "beats a but is not shown to beat b"),
+        ("", "", "", "is tested; there is nothing to compare it with"),
+    ],
+)
+def test_sentences_join_verdicts(better: str, unclear: str, worse: str, line: str) -> None:
+    assert verdicts_in_words({"better": [*better], "open": [*unclear], "worse": [*worse]}) == line
+
+
+def test_numbers_are_written_for_people() -> None:
+    value = Interval(score=0.735, n=200, low=0.67, high=0.7921, method="wilson")
+    assert SHARES.bounded(value) == "73.5% [67.0, 79.2]" and SHARES.bounded(None) == "–"
+    assert SHARES.bounded_difference(difference(-0.0001, 0.0001).difference) == "+0.0 points [+0.0, +0.0]"
+    assert SHARES.bounded_difference(difference(-0.2, -0.1).difference) == "−15.0 points [−20.0, −10.0]"
+    assert (p_text(1e-9), p_text(0.0312)) == ("p < 0.001", "p = 0.031")
+    net = Unit(measure="net")
+    assert net.bounded(replace(value, low=-0.67)) == "0.735 [−0.67, 0.7921]"
+    assert net.bounded_difference(difference(-0.2, 0.1).difference) == "−0.05 [−0.2, +0.1]"
+
+
+@pytest.mark.parametrize(
+    ("ns", "expected"),
+    [((), "n = 20"), ((20, 20), "n = 20"), ((4, 4), "n = 4 of 20"), ((20, 4), "n = 4 to 20 of 20")],
+)
+def test_sizes(ns: tuple[int, ...], expected: str) -> None:
+    assert sizes(ns, 20) == expected
+
+
+def test_sizes_name_the_groups_of_the_items_that_were_scored() -> None:
+    assert sizes([20], 20, " items of 5 prompts") == "n = 20 items of 5 prompts"
+    assert sizes([8], 20, " items of 2 prompts") == "n = 8 items of 2 prompts (of 20 items)"
+    assert sizes([8, 20], 20, " items of 5 prompts") == "n = 8 to 20 of 20 items of 5 prompts"
+
+
+def point(number: int, genome: Genome, parents: tuple[int, ...] = (), score: float | None = 0.5) -> Point:
+    trial = StoredTrial(
+        id=number + 10,
+        search="main",
+        batch=0,
+        name=None,
+        asked=Trial(number=number, genome=genome, parents=parents),
+        recipe="{}",
+        recipe_hash=str(number),
+    )
+    return Point(trial=trial, score=score, n=10, failure=None if score is not None else "broken")
+
+
+def test_descent_is_traced_to_the_founders() -> None:
+    points = [
+        point(0, (1.0, 1.0, 1.0)),
+        point(1, (2.0, 2.0, 1.0)),
+        point(2, (1.0, 2.0, 1.0), (0, 1)),
+        point(3, (9.0, 9.0, 9.0)),
+        point(4, (1.0, 2.0, 5.0), (2, 0)),
+    ]
+    family = trace(4, {each.number: each for each in points})
+    assert family is not None
+    assert family.members == (0, 1, 2, 4)
+    assert set(family.edges) == {(0, 2), (1, 2), (2, 4), (0, 4)}
+    assert family.depth == 2
+    assert trace(0, {0: points[0]}) is None
+
+
+def axes(*names: str) -> dict[str, object]:
+    return {"axes": [{"name": name, "low": 0.0, "high": 1.0} for name in names]}
+
+
+def test_genes_are_laid_out_by_source_and_group() -> None:
+    names = ("weight/ja/block.0", "weight/ja/head", "weight/en/block.0", "lambda/all", "pass 1/ja.0")
+    weight, scale = read_matrices(axes(*names), (0.1, 0.2, 0.3, 0.4, 1.0))
+    assert (weight.sources, weight.groups) == (("ja", "en"), ("block.0", "head"))
+    assert weight.cells == {("ja", "block.0"): 0.1, ("ja", "head"): 0.2, ("en", "block.0"): 0.3}
+    assert (scale.sources, scale.groups) == (("all sources",), ("all",))
+    assert read_matrices(axes("weight/ja/all"), ()) == ()
+
+
+def test_the_gene_that_decides_is_the_important_one() -> None:
+    genomes = [(i / 40, (i * 7 % 40) / 40) for i in range(40)]
+    scores = [1 - abs(first - 0.7) for first, _ in genomes]
+    first, second = importance(genomes, scores, [(0.0, 1.0)] * 2)
+    assert first.score > 0.8 and first.score + second.score == pytest.approx(1)
+    assert first.low <= first.score <= first.high and first.n == 40
+    assert first.low > second.high
+    assert importance(genomes[:5], scores[:5], [(0.0, 1.0)] * 2) == ()
+    assert importance(genomes, [0.5] * 40, [(0.0, 1.0)] * 2) == ()
+
+
+def test_history_keeps_records(better: RunStore) -> None:
+    main = read_run_data(better).main
+    assert main is not None
+    scores = [record.score for record in main.records]
+    assert [fit.score for fit in main.measured_records] == scores
+    assert scores == sorted(set(scores))
+    assert scores[-1] == max(score for _, score in main.scored)
+    assert sum(main.failures.values()) == sum(each.score is None for each in main.points)
+
+
+def test_contrast_counts_every_item_once(better: RunStore) -> None:
+    data = read_run_data(better)
+    contrast, winner = data.contrast, data.summary.winner
+    assert contrast is not None and winner is not None and winner.test is not None
+    assert len(contrast.gained) <= winner.test.score * contrast.n <= contrast.n - len(contrast.lost)
+    assert "uniform" not in contrast.parents
+    assert all(row.answers["bred"].score == 1.0 for row in contrast.gained)
+    assert all(any(row.answers[name].score == 1.0 for name in contrast.parents) for row in contrast.lost)
+
+
+def test_small_images_are_embedded_and_others_are_named(tmp_path: Path) -> None:
+    small, broken, lost = (tmp_path / f"{name}.png" for name in "abc")
+    small.write_bytes(b"small")
+    broken.write_bytes(bytes(40_000))
+    files = (small, broken, lost)
+    urls = [image_url(Media(sha256=each.stem, type="image/png", path=each)) for each in files]
+    assert urls == ["data:image/png;base64,c21hbGw=", "", ""]
+
+
+def test_large_images_are_embedded_as_thumbnails(tmp_path: Path) -> None:
+    pillow = pytest.importorskip("PIL.Image", reason="needs the extra `vision`")
+    file = tmp_path / "large.png"
+    noise = np.random.default_rng(0).integers(0, 256, (300, 800, 3), dtype=np.uint8)
+    pillow.fromarray(noise).save(file)
+    media = Media(sha256=sha256(file.read_bytes()).hexdigest(), type="image/png", path=file)
+    head, _, content = image_url(media).partition(",")
+    assert head == "data:image/jpeg;base64"
+    assert pillow.open(BytesIO(b64decode(content))).size == (320, 120)
+
+
+def test_an_answer_that_was_cut_is_marked(better: RunStore) -> None:
+    pytest.importorskip("vl_convert", reason="the report needs kingyo[report]")
+    from kingyo.views.page import render_page
+
+    data = read_run_data(better)
+    assert data.contrast is not None
+    row = data.contrast.gained[0]
+    answers = {name: each._replace(is_cut=name == "bred", answer="") for name, each in row.answers.items()}
+    contrast = replace(data.contrast, gained=(replace(row, answers=answers),), lost=())
+    page = render_page(page_view(replace(data, contrast=contrast))).decode()
+    assert page.count("(cut)") == 1
+    assert page.count("(nothing)") == len(answers)
+
+
+def test_a_view_is_plain_data(better: RunStore) -> None:
+    view = page_view(read_run_data(better))
+    again = json.loads(json.dumps(asdict(view)))
+    assert again["tables"]["all scores"]["rows"][0][0]["text"] == "bred"
+    assert {each["topic"] for each in again["statements"]} >= {"headline", "compared", "search"}
+    assert again["charts"]["bars"]["spec"]["layer"]
