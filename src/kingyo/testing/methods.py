@@ -32,7 +32,6 @@ from kingyo.merging.methods import (
     describes,
     merge_tensor,
     reproduces,
-    skips,
     takes_base,
 )
 
@@ -278,35 +277,6 @@ class MergeMethodContract:
             forward = to_tensor(merge_tensor(self.method, sources, base, values, context))
             backward = to_tensor(merge_tensor(self.method, sources[::-1], base, reversed_values, context))
             assert torch.allclose(forward, backward, rtol=1e-4, atol=1e-5)
-
-    def test_a_skipped_source_changes_no_bit(self) -> None:
-        """A merge without a source of weight 0 that the method skips has the same bits, also in zeros."""
-        n, context = self.n_sources, TensorContext(0, "contract.weight")
-        for place in range(n - 1 if self.method.stochastic else 0, n):
-            left = [i for i in range(n) if i != place]
-            all_values = self.values(n)
-            if n == self.method.min_sources or "weight" not in all_values.per_source:
-                return
-            weights = tuple(0.0 if i == place else each for i, each in enumerate(all_values.each("weight")))
-            values = MethodValues(
-                shared=all_values.shared, per_source={**all_values.per_source, "weight": weights}
-            )
-            if not skips(self.method, values, place):
-                return
-            fewer = {name: tuple(each[i] for i in left) for name, each in values.per_source.items()}
-            for sources, base in self.worlds((20, 21)):
-                for i in left:
-                    sources[i][:3] = -0.0
-                smaller = MethodValues(shared=values.shared, per_source=fewer)
-                merged = to_tensor(merge_tensor(self.method, sources, base, values, context))
-                others = [sources[i] for i in left]
-                wanted = to_tensor(merge_tensor(self.method, others, base, smaller, context))
-                assert bytes_of(merged).tobytes() == bytes_of(wanted).tobytes(), f"source {place}"
-
-    def _same(self, one: Tensor, other: Tensor) -> bool:
-        if reproduces(self.method) == "with the same number of threads":
-            return _close(one, other)
-        return torch.equal(one, other)
 
 
 def tensors(n: int, shape: tuple[int, ...], dtype: torch.dtype) -> tuple[list[Tensor], Tensor]:

@@ -16,10 +16,10 @@ from kingyo.merging.checkpoints import Checkpoint, fit
 from kingyo.merging.checkpoints.header import Shard, lay_out
 from kingyo.merging.checkpoints.locate import open_together
 from kingyo.merging.checkpoints.model_reference import path_from, whole_model
-from kingyo.merging.engine.folder import out_tensors
 from kingyo.merging.engine.modules import expand_modules
 from kingyo.merging.engine.parameters import parameter_mistakes
 from kingyo.merging.engine.plan import Plan, plan, planned_checkpoint
+from kingyo.merging.engine.results import out_tensors
 from kingyo.merging.engine.sources import Sources
 from kingyo.merging.lineage import Origin, describe
 from kingyo.merging.methods import METHODS, Reproduces, reproduces

@@ -44,7 +44,6 @@ def assembly(name: str, kinds: Kinds, text: str) -> str:
 
 
 def _module(name: str, kinds: Kinds, text: str) -> tuple[str, llvm.ModuleRef]:
-    """Return the symbol and LLVM's module of a C callback, optimised for the processor."""
     signature = types.void(*(each for number, n in kinds for each in _types(number, n)))
     entry = cfunc(signature)(_entry(_with_loop(name, text), kinds))
     module = llvm.parse_assembly(entry.inspect_llvm())
@@ -59,7 +58,6 @@ def _module(name: str, kinds: Kinds, text: str) -> tuple[str, llvm.ModuleRef]:
 
 
 def _with_loop(name: str, text: str) -> Any:
-    """Return a function that is compiled into its caller and calls the loop of a text."""
     function, names = getattr(loop_functions, name), dict(NAMES)
     if text:
         exec(text, names)
@@ -69,7 +67,6 @@ def _with_loop(name: str, text: str) -> Any:
 
 
 def _entry(function: Any, kinds: Kinds) -> Callable[..., None]:
-    """Return a function of addresses, lengths and numbers that calls one of arrays and numbers."""
     parameters, arguments = [], []
     for k, (_, n) in enumerate(kinds):
         lengths = [f"n{k}_{i}" for i in range(n)]

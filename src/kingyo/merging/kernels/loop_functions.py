@@ -131,7 +131,6 @@ def _add_products(left, right, summand, lanes):
 
 @inline
 def _total(lanes):
-    """Return the sum of lanes: the upper half is added to the lower until one is left."""
     half = LANES // 2
     while half:
         for lane in range(half):
@@ -253,7 +252,6 @@ def _sort(numbers, keyed, counts, result, ranks):
 
 @inline
 def _count(numbers, shift, places):
-    """Write the place of the first number of each digit."""
     places[:] = 0
     mask = np.uint32(places.size - 1)
     for number in numbers:

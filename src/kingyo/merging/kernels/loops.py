@@ -172,7 +172,6 @@ def _result(form: LoopForm) -> list[str]:
 
 
 def _single(form: LoopForm) -> Iterator[str]:
-    """Yield the lines of one entry i, from memory to memory."""
     if form.base:
         yield f"b = read_{form.base}(base, i)"
     for k, term in enumerate(form.terms):
@@ -207,7 +206,6 @@ def _loop(form: LoopForm) -> Iterator[str]:
 
 
 def _pair(form: LoopForm) -> Iterator[str]:
-    """Yield the lines of two neighbours, from memory to memory."""
     yield "i = 2 * pair"
     if form.base:
         yield f"b_even, b_odd = pair_{form.base}(base, i)"
@@ -293,7 +291,6 @@ class SumLoop(NamedTuple):
         ]
 
     def _numbers(self, start: int) -> list[float]:
-        """Return the numbers of a call that starts at an index."""
         if not self.thresholds:
             return self.call.numbers
         numbers = self.call.numbers.copy()

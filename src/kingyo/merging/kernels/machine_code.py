@@ -145,14 +145,12 @@ def _folders() -> Sequence[Path]:
 
 
 def _users_cache() -> Iterator[Path]:
-    """Yield the cache of the user, who may have no home."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # noqa: PTH111
     if cache.is_absolute():
         yield cache / "kingyo"
 
 
 def _digest() -> str:
-    """Return a digest of all that the code depends on besides its function and text."""
     import llvmlite.binding as llvm
 
     digest = hashlib.sha256(b"".join(_sources()))
@@ -163,7 +161,6 @@ def _digest() -> str:
 
 
 def _sources() -> Iterator[bytes]:
-    """Yield the code of this package, and the versions of numba and LLVM without importing numba."""
     for file in sorted(Path(__file__).parent.glob("*.py")):
         yield file.read_bytes()
     for package in ("numba", "llvmlite"):

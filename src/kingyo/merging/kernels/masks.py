@@ -60,7 +60,6 @@ def _signed(word: int) -> int:
 
 
 def _shifted(bits: Tensor, n: int) -> Tensor:
-    """Shift to the right, with zeros from the left."""
     return (bits >> n).bitwise_and_((1 << (32 - n)) - 1)
 
 

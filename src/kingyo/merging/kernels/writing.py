@@ -141,7 +141,6 @@ def _size(calls: Sequence[OwnedCall]) -> int:
 
 
 def _divide(calls: Sequence[OwnedCall], n: int) -> list[list[OwnedCall]]:
-    """Return n shares of about equal size. Spans are cut at multiples of a block."""
     size = max(BLOCK, -(-_size(calls) // n))
     shares: list[list[OwnedCall]] = [[]]
     room = size
@@ -162,7 +161,6 @@ def _divide(calls: Sequence[OwnedCall], n: int) -> list[list[OwnedCall]]:
 
 
 def _by_loop(calls: Sequence[OwnedCall]) -> _Share:
-    """Return a function that computes calls, those of the same loop at once."""
     groups: dict[str, list[OwnedCall]] = {}
     for owner, call in calls:
         groups.setdefault(call.text, []).append((owner, call))

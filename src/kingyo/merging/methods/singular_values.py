@@ -140,7 +140,6 @@ class SingularBands(OnBase):
             "with a filter).",
         ),
     )
-    skips_zero_weights = True
     reproduces = "with the same number of threads"
     guide = Guide(
         when="A search that should strengthen a source's main changes, or drop its minor ones.",
