@@ -15,7 +15,7 @@ from kingyo.merging.engine import Plan
 from kingyo.merging.engine.book import PlannedOutput
 from kingyo.merging.engine.preflight import Preflight
 from kingyo.merging.engine.record import JobGroup, MergeForecast, common_text, group, heading, ungrouped
-from kingyo.merging.lineage.origins import UNKNOWN
+from kingyo.merging.lineage import UNKNOWN
 
 STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 _MAX_FILES = 3
