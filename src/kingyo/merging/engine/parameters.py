@@ -222,7 +222,6 @@ def _uses(
 
 
 def _filters(levels: Iterable[Values], parameter: str) -> Sequence[str]:
-    """Return the filters of a parameter, without those that match every name."""
     values = (level.get(parameter) for level in levels)
     entries = (cast(object, each) for value in values if isinstance(value, tuple) for each in value)
     filters = [each.filter for each in entries if isinstance(each, Conditional)]
@@ -230,7 +229,6 @@ def _filters(levels: Iterable[Values], parameter: str) -> Sequence[str]:
 
 
 def _similar(written: str, names: Iterable[str]) -> str:
-    """Suggest the most similar part of a tensor's name, with as many words as were written."""
     wanted = written.strip(".")
     n_words = wanted.count(".") + 1
     words = [name.split(".") for name in names]

@@ -327,7 +327,6 @@ def _with_vocabulary(template: Checkpoint, vocabulary: Vocabulary) -> tuple[Chec
 def _align(
     recipe: Recipe, choice: TokenizerChoice, models: Mapping[str, Checkpoint]
 ) -> tuple[Vocabulary, dict[str, AlignedCheckpoint]]:
-    """Give all opened models of a recipe the output's vocabulary."""
     others = [reference for reference in choice.references if reference not in recipe.references]
     named = {reference: models[reference] for reference in (*recipe.references, *others)}
     tensors = {reference: _vocabulary_tensors(model) for reference, model in named.items()}
@@ -372,7 +371,6 @@ def _align(
 
 
 def _vocabulary_tensors(model: Checkpoint) -> dict[str, TensorInfo]:
-    """Return the tensors with one row per token, an embedding first, then head and bias of the head."""
     layout = model.layout
     infos = {
         name: info
