@@ -268,7 +268,8 @@ def recipe_section(text: str, note: str) -> str:
     """Return a recipe and a note on its file; a very long recipe is only in the file."""
     lines = text.count("\n")
     if lines > LONGEST_RECIPE:
-        return f"`recipe.yaml` is the recipe ({lines:,} lines); its paths are relative to this folder. {note}"
+        size = f"of {lines:,} lines"
+        return f"`recipe.yaml` is the recipe, {size}; its paths are relative to this folder. {note}"
     paths = "`recipe.yaml` is the same recipe, but its paths are relative to this folder."
     return f"{fence(text, 'yaml')}\n\n{paths} {note}"
 

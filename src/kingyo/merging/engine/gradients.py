@@ -38,12 +38,7 @@ class SumGradient:
 
 
 def sum_gradient(merged: WeightedSum, upstream: Tensor) -> SumGradient:
-    """Return the derivatives of a loss, given that by the entries of the result.
-
-    Args:
-        merged: the sum.
-        upstream: ∂L/∂θ, of the shape of the result and any floating dtype, on the device of the terms.
-    """
+    """Return the derivatives of a loss, given ∂L/∂θ (any floating dtype, on the device of the terms)."""
     n = len(merged.terms)
     totals = torch.zeros(2 * n + 1, dtype=torch.float64)
     flat = upstream.detach().reshape(-1)
@@ -80,17 +75,10 @@ _STEP = 1e-3
 def parameter_gradients(
     job: TensorJob, upstream: Tensor, read: Read, stats: TensorStats
 ) -> dict[ParameterOfTensor, float]:
-    """Return the derivatives of a loss by the parameters of the merge of a tensor.
+    """Return the derivatives of a loss by all parameters in which the merge of a tensor is differentiable.
 
-    Args:
-        job: the merge of the tensor.
-        upstream: ∂L/∂θ, of the tensor's shape.
-        read: reads tensors.
-        stats: the cache of statistics, without which each description would compute its own.
-
-    Returns:
-        The derivatives by all parameters in which the merge can be differentiated; none for copies, and for
-        methods that do not describe a weighted sum of their inputs.
+    These are none for copies, and for methods that do not describe a weighted sum of their inputs.
+    ``upstream`` is ∂L/∂θ, of the tensor's shape.
     """
     if job.method is None:
         return {}

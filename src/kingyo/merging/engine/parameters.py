@@ -88,9 +88,7 @@ def _valid(parameter: Parameter, value: Word | None, where: str) -> float | bool
         raise _missing_error(parameter, where)
     if isinstance(value, str):
         expected = "true or false" if parameter.kind == "bool" else "a number"
-        received = f"'{value}'"
-        remedy = "Correct the value."
-        raise KingyoError(f"{parameter.name} of {where}", expected, received, remedy)
+        raise KingyoError(f"{parameter.name} of {where}", expected, f"'{value}'", "Correct the value.")
     if parameter.kind == "bool" and value in (0, 1):  # mergekit allows normalize: 1
         value = bool(value)
     return parameter.check(value, where)
@@ -107,11 +105,10 @@ def misplaced_parameters(recipe: Recipe, method: MergeMethod) -> Iterator[Kingyo
     for where, values, is_own, is_base in _places(recipe, method):
         for name in values:
             if name not in known:
-                expected = f"parameters of {method.name}"
-                yield KingyoError(where, expected, f"'{name}'", suggest(name, known))
+                expected, remedy = f"parameters of {method.name}", suggest(name, known)
+                yield KingyoError(where, expected, f"'{name}'", remedy)
             elif is_own and not known[name].per_source:
-                expected = "parameters of a single model"
-                remedy = "Move it to the parameters: of the recipe."
+                expected, remedy = "parameters of a single model", "Move it to the parameters: of the recipe."
                 yield KingyoError(where, expected, f"'{name}'", remedy)
             elif is_base:
                 expected = "no parameters for the base, which has no task vector"
@@ -242,12 +239,7 @@ def with_block_filters(
 ) -> tuple[ModuleMerge, ...]:
     """Return the modules with filters on tensor names in place of merge block weights.
 
-    Args:
-        modules: the modules of a recipe.
-        layout: returns the layout of the output, which only merge block weights need.
-
-    Raises:
-        KingyoError: the model is no denoiser, or has another number of blocks.
+    ``layout`` returns the layout of the output, which only merge block weights need.
     """
 
     def resolved(values: Values) -> Values:
@@ -256,18 +248,12 @@ def with_block_filters(
             for name, value in values.items()
         }
 
+    def with_filters(piece: SliceMerge) -> SliceMerge:
+        merged = tuple(replace(entry, own=resolved(entry.own)) for entry in piece.merged)
+        return replace(piece, levels=tuple(map(resolved, piece.levels)), merged=merged)
+
     return tuple(
-        replace(
-            module,
-            pieces=tuple(
-                replace(
-                    piece,
-                    levels=tuple(map(resolved, piece.levels)),
-                    merged=tuple(replace(entry, own=resolved(entry.own)) for entry in piece.merged),
-                )
-                for piece in module.pieces
-            ),
-        )
+        replace(module, pieces=tuple(map(with_filters, module.pieces)))
         if any(map(_has_block_weights, module.pieces))
         else module
         for module in modules

@@ -65,24 +65,15 @@ _NUMBERS = re.compile(r"(?<=\.)\d+(?=\.|$)|^\d+(?=\.)")
 
 @dataclass(frozen=True, kw_only=True)
 class JobGroup:
-    """Tensors with the same shape, dtype and sources, whose names differ only in numbers.
+    """Tensors with the same shape, dtype and sources, whose names differ only in numbers."""
 
-    Attributes:
-        label: the names as one, such as ``model.layers.{0–23}.mlp.up_proj.weight``.
-        count: their number.
-        shape, dtype: those of each tensor.
-        how: what is done with them, such as ``weight 0.5``; a list has one value for each source.
-        values: ranges by parameter, one for each source or one for all of them.
-        is_merged: whether they are merged and not copied.
-    """
-
-    label: str
+    label: str  # the names as one, such as ``model.layers.{0–23}.mlp.up_proj.weight``
     count: int
     shape: tuple[int, ...]
     dtype: str
-    how: tuple[str, ...]
-    values: Mapping[str, tuple[Range, ...]]
-    is_merged: bool
+    how: tuple[str, ...]  # such as ``weight 0.5``; with one value for each source if they differ
+    values: Mapping[str, tuple[Range, ...]]  # by parameter, one for each source or one for all of them
+    is_merged: bool  # not copied
 
 
 def heading(plan: Plan) -> list[str]:
@@ -233,7 +224,6 @@ def output_record(output: PlannedOutput) -> Json:
 
 
 def _models(output: PlannedOutput, preflight: Preflight) -> list[Json]:
-    pairs = [(origin, preflight.models[origin.reference]) for origin in output.origins]
     return [
         {
             "role": origin.name,
@@ -245,7 +235,8 @@ def _models(output: PlannedOutput, preflight: Preflight) -> list[Json]:
             "bytes": sum(info.n_bytes for info in model.tensors.values()),
             "parameters": model.n_parameters,
         }
-        for origin, model in pairs
+        for origin in output.origins
+        for model in (preflight.models[origin.reference],)
     ]
 
 
