@@ -54,10 +54,7 @@ def inline(function: Callable[..., Any]) -> Any:
 
 
 def instructions(result: types.Type, *kinds: types.Type) -> Any:
-    """Return a decorator that makes a compiled function from one that emits LLVM instructions.
-
-    ``result`` and ``kinds`` are the types of its result and its arguments.
-    """
+    """Return a decorator that makes a function of these types from one that emits LLVM instructions."""
 
     def decorate(emit):
         def typed(_context, *_kinds):
@@ -180,7 +177,6 @@ def size(builder, number):
 
 @instructions(types.uint64, types.float64)
 def bits64(builder, number):
-    """Return the bits of a number."""
     return builder.bitcast(number, I64)
 
 
@@ -279,13 +275,11 @@ def _halves(word):
 
 @inline
 def pair_draw(pair, first, second):
-    """Return the random numbers of a pair, from 0 to 65,535."""
     return _halves(hashed(pair, first, second))
 
 
 @inline
 def draw(i, first, second):
-    """Return the random number of one entry."""
     even, odd = _halves(hashed(i >> 1, first, second))
     return odd if i & 1 else even
 
