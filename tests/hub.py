@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import cast
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from kingyo.merging.lineage.origins import read_front_matter
+from kingyo.merging.lineage import read_front_matter
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 MODIFIED = "2026-01-02T03:04:05.000Z"

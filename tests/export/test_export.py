@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from kingyo.core.types import Evaluation, Item, ItemScore, Split, Trial
 from kingyo.errors import KingyoError
 from kingyo.export import choose, export, recipe_of
 from kingyo.export.task_files import write_tasks
-from kingyo.merging.engine import compute, into, open_sources, plan
+from kingyo.merging.engine import into, open_sources, plan
 from kingyo.merging.recipe import Recipe, load_recipe
 from kingyo.models.language_model import LiveModel
 from kingyo.runs.config import parse_config
@@ -269,41 +268,6 @@ def test_any_trial_can_be_exported(world: Path, tmp_path: Path) -> None:
     live = LiveModel.load(world / "base")
     into(plan(recipe, open_sources(recipe, world)), live.weights)
     assert all(torch.equal(tensor, live.weights[name]) for name, tensor in differs.items())
-
-
-def exported_without(name: str, folder: Path, **changes: object) -> tuple[Recipe, Path, str]:
-    """Export a trial in which a source has weight 0; return its recipe, the folder and the card."""
-    with RunStore.open(make_run(folder, **changes)) as store:
-        recipe = Recipe.from_dict(json.loads(store.trials(MAIN)[0].recipe))
-        off = [replace(each, parameters={**each.parameters, "weight": 0.0}) for each in recipe.sources]
-        pairs = zip(recipe.sources, off, strict=True)
-        recipe = replace(recipe, sources=tuple(z if each.model == name else each for each, z in pairs))
-        store.add_trials(MAIN, 1, [_new(3, (), recipe)])
-        out = export(store, folder / "out", choose(store, trial="3"))
-    return recipe, out, (out / "README.md").read_text(encoding="utf-8")
-
-
-def test_a_source_of_weight_zero_is_not_published(tmp_path: Path) -> None:
-    """Neither in the recipe nor among sources and licences; the weights are those that were measured."""
-    make_world(tmp_path)
-    (tmp_path / "math" / "README.md").write_text(CARD.format(licence="cc-by-nc-4.0"), encoding="utf-8")
-    recipe, out, card = exported_without("math", tmp_path)
-    published, saved = load_recipe(out / "recipe.yaml"), load_file(out / "model.safetensors")
-    assert published.references == ("../ja", "../base")
-    assert ModelCard(card).data.to_dict()["license"] == "apache-2.0"
-    assert "cc-by-nc" not in card and "A merge of ja relative to their base" in card
-    assert f"hash is `{recipe.hash[:16]}`, also names math, with weight 0" in card
-    for each, folder in ((recipe, tmp_path), (published, out)):
-        planned = plan(each, open_sources(each, folder))
-        assert all(torch.equal(compute(job, planned.sources.read), saved[job.name]) for job in planned.jobs)
-
-
-def test_the_card_names_a_source_of_weight_zero_that_stays(tmp_path: Path) -> None:
-    """Random draws go by the position of a source, so only the last can be dropped."""
-    make_world(tmp_path)
-    _, out, card = exported_without("ja", tmp_path, merge={"method": "dare_linear"})
-    assert "ja: weight 0, so without effect on the weights." in card and "| ja | ja | apache-2.0 |" in card
-    assert load_recipe(out / "recipe.yaml").references == ("../ja", "../math", "../base")
 
 
 def test_a_trial_that_failed_is_not_exported(tmp_path: Path) -> None:

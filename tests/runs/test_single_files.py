@@ -15,8 +15,7 @@ from safetensors.torch import load_file, save_file
 from kingyo.core.types import SPLITS
 from kingyo.merging.checkpoints import open_checkpoint
 from kingyo.merging.engine import MergeOptions
-from kingyo.merging.engine.preflight import check_merge
-from kingyo.merging.engine.write import write
+from kingyo.merging.engine.preflight import check_merge, write
 from tests.hub import serve
 from tests.runs.painters import ENV, kingyo, write_run
 from tests.slow import slow

@@ -15,8 +15,7 @@ from kingyo.merging.checkpoints import Checkpoint
 from kingyo.merging.checkpoints import open_checkpoint as open_model
 from kingyo.merging.engine import MergeOptions, rooted
 from kingyo.merging.engine.book import PlannedOutput
-from kingyo.merging.engine.preflight import Preflight, check_merge
-from kingyo.merging.engine.write import Loader, write
+from kingyo.merging.engine.preflight import Loader, Preflight, check_merge, write
 from kingyo.merging.recipe import NamedRecipe, Recipe, RecipeBook
 from kingyo.merging.recipe import load_recipe as read_recipe
 from kingyo.models.kinds import known_kind

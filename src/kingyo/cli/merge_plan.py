@@ -15,7 +15,7 @@ from kingyo.merging.engine import Plan
 from kingyo.merging.engine.book import PlannedOutput
 from kingyo.merging.engine.preflight import Preflight
 from kingyo.merging.engine.record import JobGroup, MergeForecast, common_text, group, heading, ungrouped
-from kingyo.merging.lineage.origins import UNKNOWN
+from kingyo.merging.lineage import UNKNOWN
 
 STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 _MAX_FILES = 3
@@ -109,9 +109,7 @@ def _output(output: PlannedOutput) -> str:
 
 
 def _cost_lines(forecast: MergeForecast) -> Sequence[str]:
-    memory = ", ".join(f"{name} {size_text(size)}" for name, size in forecast.memory_bytes.items() if size)
     return [
         f"reads {size_text(forecast.read_bytes)} of {counted(forecast.read_files, 'file')}, writes "
         f"{size_text(forecast.written_bytes)}; {size_text(forecast.free_bytes)} are free on the disk",
-        f"memory: about {size_text(forecast.peak_memory_bytes)} at most ({memory})",
     ]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +21,6 @@ from kingyo.merging.checkpoints.adapter import CONFIG, WEIGHTS
 from kingyo.merging.checkpoints.locate import whole_pipeline
 from kingyo.merging.checkpoints.single_file_layout import check_single_file
 from kingyo.merging.engine import MergeOptions, plan, rooted, to_folder
-from kingyo.merging.engine.idle_sources import without_idle_sources
 from kingyo.merging.lineage import Origin, describe
 from kingyo.merging.recipe import Recipe
 from kingyo.models.kinds import InPipeline
@@ -80,23 +78,19 @@ def export(
     if single_file:
         check_single_file(planned.like, around or {})
     part = planned.like.path.name if is_part and around is None else None
-    card = _card(store, run, chosen, out, without_idle_sources(planned.recipe, sources))
+    card = _card(store, run, chosen, out, planned.recipe)
     files = _files(replace(card, part=part), out) | _adapter_files(store.folder, card, out)
     if around is not None and isinstance(run.kind, InPipeline):
         files |= run.kind.pipeline_files(planned.like.path, task_options(run.config, run.folder))
     return to_folder(planned, out, files, MergeOptions(single_file=single_file), around=around)
 
 
-def _card(
-    store: RunStore, run: Run, chosen: StoredTrial, out: Path, reduced: tuple[Recipe, tuple[str, ...]]
-) -> Card:
+def _card(store: RunStore, run: Run, chosen: StoredTrial, out: Path, recipe: Recipe) -> Card:
     summary, entry = summarize(store), read_model_result(store, "this model", chosen)
     entry = replace(entry, estimate=estimate(store, chosen)) if entry.fit else entry
-    recipe, idle = reduced
     training = read_training(store, chosen.search) if chosen.search in TRAININGS else None
     bred = training.start if training is not None and chosen.search == TUNED else None
     made_of = recipe if bred is None else read_recipe(store.trial(bred))
-    dropped = set(read_recipe(chosen).references) - set(recipe.references)
     return Card(
         title=out.resolve().name,
         chosen=entry,
@@ -108,8 +102,6 @@ def _card(
         recipe=recipe,
         made_of=made_of,
         training=training,
-        dropped=_names(dropped, run),
-        idle=_names(idle, run),
         origins=_origins(made_of, run, training),
         versions=other_versions(store, "exported"),
         sheet=contact_sheet(store, summary, "bred"),
@@ -129,11 +121,6 @@ def _adapter_files(run: Path, card: Card, out: Path) -> dict[str, str | bytes]:
         f"{ADAPTER}/{WEIGHTS}": (adapter / WEIGHTS).read_bytes(),
         **({BRED_RECIPE: recipe.to_yaml()} if trial.search == TUNED else {}),
     }
-
-
-def _names(references: Collection[str], run: Run) -> tuple[str, ...]:
-    """Return the names of sources, in the order of the run."""
-    return tuple(name for name, each in run.models.sources.items() if each.reference in references)
 
 
 def _files(card: Card, out: Path) -> dict[str, str | bytes]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from kingyo.core.io.units import amount_text, counted, joined
+from kingyo.core.io.units import amount_text, counted
 from kingyo.export.contact_sheet import sheet_section
 from kingyo.export.task_files import TASK, TASKS
 from kingyo.merging.lineage import (
@@ -70,11 +70,9 @@ class Card:
         chosen: the exported trial.
         comparisons: comparisons with the winner, the baselines and the winners of the controls.
         run, summary, searches, version: the run.
-        recipe: the run's recipe without sources of weight 0; see ``without_idle_sources``.
+        recipe: the run's recipe.
         made_of: the recipe of the merge that the model is, or was trained on.
         training: how it was trained; None for a merge.
-        dropped: the names of these sources.
-        idle: the names of sources of weight 0 that it keeps.
         origins: what went in.
         versions: a sentence on the versions that differ from those that scored the run.
         sheet: pictures of all models, of a run that draws.
@@ -91,8 +89,6 @@ class Card:
     recipe: Recipe
     made_of: Recipe
     training: Training | None
-    dropped: Sequence[str]
-    idle: Sequence[str]
     origins: Sequence[Origin]
     versions: str | None
     sheet: ContactSheet | None
@@ -150,19 +146,7 @@ def _recipe(card: Card) -> Iterator[str]:
         means = means_by_family(card.searches[trial.search], trial.asked.genome)
         listed = "; ".join(f"{cell(name)} {mean}" for name, mean in means.items())
         yield f"Its values, as mean (lowest to highest) over groups of tensors: {listed}."
-    hashed = f"`{trial.recipe_hash[:16]}`"
-    if not card.dropped:
-        yield f"Its hash in the run is {hashed}."
-    else:
-        yield (
-            f"The run's recipe, whose hash is {hashed}, also names {cell(joined(card.dropped))}, with weight "
-            "0; without them the weights are the same, bit for bit."
-        )
-    if card.idle:
-        yield (
-            f"{cell(joined(card.idle))}: weight 0, so without effect on the weights. The recipe keeps them "
-            "because draws go by the position of a source, or config and tokenizer depend on them."
-        )
+    yield f"Its hash in the run is `{trial.recipe_hash[:16]}`."
 
 
 def _graded_languages(card: Card) -> list[str]:

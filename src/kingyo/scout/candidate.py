@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
 from kingyo.merging.checkpoints import Checkpoint
-from kingyo.merging.lineage.origins import kind_of, licence_in, texts_of
+from kingyo.merging.lineage import kind_of, licence_in, texts_of
 from kingyo.merging.vocabulary import TOKENIZER_FILES
 from kingyo.models.kinds import ModelKind, known_kind
 

@@ -16,7 +16,7 @@ from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints.adapter import CONFIG, DIFFUSERS_WEIGHTS, PICKLE
 from kingyo.merging.checkpoints.folder_files import PICKLED
 from kingyo.merging.checkpoints.model_reference import with_denoiser
-from kingyo.merging.lineage.origins import read_front_matter
+from kingyo.merging.lineage import read_front_matter
 from kingyo.scout.candidate import NO_CARD, CardFacts
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from kingyo.merging.checkpoints import Checkpoint, open_checkpoint
 from kingyo.merging.checkpoints.locate import add_lora
-from kingyo.merging.lineage.origins import read_front_matter
+from kingyo.merging.lineage import read_front_matter
 from kingyo.models.kinds import kinds_in_order
 from kingyo.scout.candidate import Candidate, CardFacts, Exclusion, Reason, architecture_of, read_facts
 from kingyo.scout.on_hub import FOLDER_OR_MODEL, patiently, without_bars

@@ -1,26 +1,22 @@
 """Contract tests for kinds of models: subclass them in pytest and implement ``make``.
 
-    class TestMine(ModelKindContract):
-        def make(self):
-            return MY_KIND
+class TestMine(ModelKindContract):
+    def make(self):
+        return MY_KIND
 
-        def make_checkpoint(self, folder):
-            save_file(my_tensors, folder / "model.safetensors")
-            (folder / "config.json").write_text(my_config)
+    def make_checkpoint(self, folder):
+        save_file(my_tensors, folder / "model.safetensors")
+        (folder / "config.json").write_text(my_config)
 
-        def ask(self, model):
-            return model.classify([my_image])
-
-Each test checks one promise of ``kingyo.models.kinds.ModelKind`` through its public interface, with plain
-``assert``.
+    def ask(self, model):
+        return model.classify([my_image])
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -35,7 +31,6 @@ from kingyo.models.kinds import (
     LoadOptions,
     ModelKind,
     Options,
-    Question,
     Workload,
     load_live,
     members,
@@ -69,12 +64,9 @@ class ModelKindContract:
         return {"max_new_tokens": 4}
 
     def test_its_name_and_libraries_are_declared(self) -> None:
-        """The name is stable; libraries, whose versions are stored, are a sequence of names."""
         assert self.make().name
-        assert self.make().name == self.make().name
         libraries = self.make().libraries
-        assert not isinstance(libraries, str), "libraries is a string, not a sequence of names"
-        assert all(name and isinstance(name, str) for name in libraries)  # pyright: ignore[reportUnnecessaryIsInstance]
+        assert not isinstance(libraries, str) and all(libraries), "libraries is a sequence of names"
 
     def test_it_takes_its_own_checkpoints_and_no_others(self) -> None:
         with self._checkpoint() as folder:
@@ -84,7 +76,6 @@ class ModelKindContract:
             assert self.make().takes(config, {}) is False, config
 
     def test_a_live_model_does_what_the_kind_provides(self) -> None:
-        """The live model has every method of the protocols."""
         kind = self.make()
         assert kind.provides
         assert all(map(members, kind.provides))
@@ -92,7 +83,6 @@ class ModelKindContract:
             load_live(kind, folder, LOADED)
 
     def test_its_weights_are_those_of_the_file(self) -> None:
-        """Weights have the names, shapes and values of the checkpoint and require no gradient."""
         with self._checkpoint() as folder:
             live, stored = self.make().load(folder, LOADED), _stored(folder)
         assert live.weights
@@ -113,13 +103,7 @@ class ModelKindContract:
                 tensor.copy_(before[name])
             assert self.ask(live) == first
 
-    def test_answers_do_not_change(self) -> None:
-        with self._checkpoint() as folder:
-            one, other = (self.make().load(folder, LOADED) for _ in range(2))
-            assert self.ask(one) == self.ask(one) == self.ask(other)
-
     def test_progress_counts_every_answer(self) -> None:
-        """A live model that reports its progress counts up to the last answer, and answers as before."""
         with self._checkpoint() as folder:
             live, counts = self.make().load(folder, LOADED), list[Answered]()
             first = self.ask(live)
@@ -142,15 +126,11 @@ class ModelKindContract:
         with self._checkpoint() as folder:
             for file in folder.glob("*.safetensors*"):
                 file.unlink()
-            _expect(KingyoError, lambda: self.make().load(folder, LOADED))
-
-    def test_what_a_live_model_answers_has_no_mistakes(self) -> None:
-        """The check before a run passes the questions that a live model answers, and needs no weights."""
-        with self._checkpoint() as folder:
-            recorder = _Recorder(self.make().load(folder, LOADED), self.make())
-            self.ask(recorder)
-            assert recorder.questions, "ask calls no method of a protocol"
-            assert list(self.make().validate(folder, recorder.questions)) == []
+            try:
+                self.make().load(folder, LOADED)
+            except KingyoError:
+                return
+            raise AssertionError("KingyoError was not raised")
 
     def test_memory_is_known_without_weights(self) -> None:
         with self._checkpoint() as folder:
@@ -165,7 +145,6 @@ class ModelKindContract:
             json.dumps(dict(found.record))
 
     def test_the_card_has_code_that_compiles(self) -> None:
-        """The code that loads an exported folder and answers an item compiles."""
         kind = self.make()
         assert kind.card.pipeline_tag and kind.card.auto_class and kind.card.scored and kind.card.library
         code = kind.usage(self.make_items()[0], self.make_options())
@@ -175,38 +154,6 @@ class ModelKindContract:
     def _checkpoint(self) -> Generator[Path]:
         with TemporaryDirectory() as folder:
             yield self.make_checkpoint(Path(folder)) or Path(folder)
-
-
-class _Recorder:
-    """A live model that takes down the calls of the methods that its kind provides."""
-
-    def __init__(self, live: Any, kind: ModelKind) -> None:
-        self._live = live
-        self._kind = kind
-        self.questions: list[Question] = []
-
-    def __getattr__(self, name: str) -> Any:
-        own = getattr(self._live, name)
-        if not callable(own) or not any(name in members(each) for each in self._kind.provides):
-            return own
-
-        def answer(*args: Any, **kwargs: Any) -> Any:
-            bound = signature(own).bind(*args, **kwargs)
-            bound.apply_defaults()
-            (_, inputs), *options = bound.arguments.items()
-            if isinstance(inputs, list | tuple):
-                self.questions.append(Question(name, inputs, dict(options)))  # pyright: ignore[reportUnknownArgumentType]
-            return own(*args, **kwargs)
-
-        return answer
-
-
-def _expect(kind: type[Exception], call: Callable[[], object]) -> None:
-    try:
-        call()
-    except kind:
-        return
-    raise AssertionError(f"{kind.__name__} was not raised")
 
 
 def _config(folder: Path) -> dict[str, object]:

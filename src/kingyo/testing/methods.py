@@ -1,10 +1,7 @@
 """Contract tests for merge methods: subclass them in pytest and set ``method``.
 
-    class TestMine(MergeMethodContract):
-        method = Mine()
-
-Each test checks one promise of ``kingyo.merging.methods.MergeMethod`` through its public interface, by plain
-``assert``.
+class TestMine(MergeMethodContract):
+    method = Mine()
 """
 
 from __future__ import annotations
@@ -32,7 +29,6 @@ from kingyo.merging.methods import (
     describes,
     merge_tensor,
     reproduces,
-    skips,
     takes_base,
 )
 
@@ -67,7 +63,6 @@ class MergeMethodContract:
 
     @property
     def with_base(self) -> tuple[bool, ...]:
-        """Whether the tests pass a base; both if it is optional."""
         return (True,) if self.method.needs_base else (False, True) if takes_base(self.method) else (False,)
 
     def values(self, n: int) -> MethodValues:
@@ -95,11 +90,8 @@ class MergeMethodContract:
     def worlds(
         self, shape: tuple[int, ...], dtype: torch.dtype = torch.float32
     ) -> list[tuple[list[Tensor], Tensor | None]]:
-        """Return sources and base of a shape, without and with the base if it is optional."""
         sources, base = tensors(self.n_sources, shape, dtype)
         return [(sources, base if given else None) for given in self.with_base]
-
-    # declarations
 
     def test_it_is_a_merge_method(self) -> None:
         assert isinstance(self.method, MergeMethod)
@@ -110,7 +102,6 @@ class MergeMethodContract:
         assert takes_base(self.method) or not self.method.needs_base, "it needs a base that it does not take"
 
     def test_parameters_are_valid(self) -> None:
-        """Names are distinct; each parameter has a description, and a valid default and search range."""
         names = [parameter.name for parameter in self.method.params]
         assert len(names) == len(set(names)), f"declared twice: {names}"
         for parameter in self.method.params:
@@ -120,29 +111,11 @@ class MergeMethodContract:
                     parameter.check(number, "the contract")
             low, high = parameter.search_low, parameter.search_high
             assert (low is None) == (high is None), f"{parameter.name}: one search bound without the other"
-            assert low is None or high is None or low < high, f"{parameter.name}: an empty search range"
-            assert low is None or parameter.kind != "bool", f"{parameter.name}: a search range of a bool"
-            assert low is None or parameter.search_scale == "linear" or low > 0, (
-                f"{parameter.name}: a log range that starts at 0 or below"
-            )
-
-    def test_values_out_of_bounds_are_errors(self) -> None:
-        for parameter in self.method.params:
-            wrong: list[float | bool] = [0.5 if parameter.kind == "bool" else True]
-            wrong += [parameter.low - 1.0] if parameter.low is not None else []
-            wrong += [parameter.high + 1.0] if parameter.high is not None else []
-            wrong += [1.5] if parameter.kind == "int" else []
-            for value in wrong:
-                try:
-                    parameter.check(value, "the contract")
-                except KingyoError:
-                    continue
-                raise AssertionError(f"{parameter.name} accepts {value!r}")
-
-    # results
+            if low is not None and high is not None:
+                assert low < high and parameter.kind != "bool", f"{parameter.name}: no search range"
+                assert parameter.search_scale == "linear" or low > 0, f"{parameter.name}: a log range from 0"
 
     def test_shape_and_dtype(self) -> None:
-        """Any shape and floating dtype gives a finite float32 tensor of that shape."""
         for shape in SHAPES:
             for dtype in DTYPES:
                 for sources, base in self.worlds(shape, dtype):
@@ -159,7 +132,6 @@ class MergeMethodContract:
                     assert torch.equal(self.merge(sources, given), self.merge(*wide)), f"{dtype}"
 
     def test_degenerate_sources_give_finite_numbers(self) -> None:
-        """Zeros, and a source that equals the base, in a tensor or a row, give finite numbers."""
         zeros = torch.zeros(5, 4)
         cases = [([zeros] * self.n_sources, zeros if given else None) for given in self.with_base]
         cases += [([zeros + 1] * self.n_sources, base) for _, base in cases]
@@ -239,14 +211,11 @@ class MergeMethodContract:
                 assert self._same(wanted, to_tensor(self.result(given, base, context)))
 
     def test_only_random_methods_depend_on_the_seed(self) -> None:
-        """The seed and the tensor name change the result if and only if the method is stochastic."""
         for sources, base in self.worlds((40, 40)):
             first = self.merge(sources, base, seed=1)
             assert torch.equal(first, self.merge(sources, base, seed=2)) != self.method.stochastic
             other = to_tensor(self.result(sources, base, TensorContext(1, "other.weight")))
             assert torch.equal(first, other) != self.method.stochastic
-
-    # meaning
 
     def test_equal_sources_give_just_that(self) -> None:
         if not self.keeps_equal:
@@ -264,8 +233,12 @@ class MergeMethodContract:
             large = self.merge([4 * source for source in sources], None if base is None else 4 * base)
             assert _close(large, 4 * self.merge(sources, base))
 
+    def _same(self, one: Tensor, other: Tensor) -> bool:
+        if reproduces(self.method) == "with the same number of threads":
+            return _close(one, other)
+        return torch.equal(one, other)
+
     def test_order_of_sources(self) -> None:
-        """Another order of sources and their values gives the same result up to rounding."""
         if not self.any_order:
             return
         for sources, base in self.worlds((20, 20)):
@@ -278,35 +251,6 @@ class MergeMethodContract:
             forward = to_tensor(merge_tensor(self.method, sources, base, values, context))
             backward = to_tensor(merge_tensor(self.method, sources[::-1], base, reversed_values, context))
             assert torch.allclose(forward, backward, rtol=1e-4, atol=1e-5)
-
-    def test_a_skipped_source_changes_no_bit(self) -> None:
-        """A merge without a source of weight 0 that the method skips has the same bits, also in zeros."""
-        n, context = self.n_sources, TensorContext(0, "contract.weight")
-        for place in range(n - 1 if self.method.stochastic else 0, n):
-            left = [i for i in range(n) if i != place]
-            all_values = self.values(n)
-            if n == self.method.min_sources or "weight" not in all_values.per_source:
-                return
-            weights = tuple(0.0 if i == place else each for i, each in enumerate(all_values.each("weight")))
-            values = MethodValues(
-                shared=all_values.shared, per_source={**all_values.per_source, "weight": weights}
-            )
-            if not skips(self.method, values, place):
-                return
-            fewer = {name: tuple(each[i] for i in left) for name, each in values.per_source.items()}
-            for sources, base in self.worlds((20, 21)):
-                for i in left:
-                    sources[i][:3] = -0.0
-                smaller = MethodValues(shared=values.shared, per_source=fewer)
-                merged = to_tensor(merge_tensor(self.method, sources, base, values, context))
-                others = [sources[i] for i in left]
-                wanted = to_tensor(merge_tensor(self.method, others, base, smaller, context))
-                assert bytes_of(merged).tobytes() == bytes_of(wanted).tobytes(), f"source {place}"
-
-    def _same(self, one: Tensor, other: Tensor) -> bool:
-        if reproduces(self.method) == "with the same number of threads":
-            return _close(one, other)
-        return torch.equal(one, other)
 
 
 def tensors(n: int, shape: tuple[int, ...], dtype: torch.dtype) -> tuple[list[Tensor], Tensor]:

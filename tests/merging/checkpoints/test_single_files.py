@@ -22,8 +22,7 @@ from kingyo.merging.checkpoints import fingerprints_of, open_checkpoint
 from kingyo.merging.checkpoints.locate import open_together
 from kingyo.merging.checkpoints.single_file import SingleFile
 from kingyo.merging.engine import MergeOptions, open_sources
-from kingyo.merging.engine.preflight import check_merge
-from kingyo.merging.engine.write import write
+from kingyo.merging.engine.preflight import check_merge, write
 from kingyo.merging.recipe import Recipe
 from tests.hub import serve
 from tests.merging.checkpoints.lora_files import Tensors, pair

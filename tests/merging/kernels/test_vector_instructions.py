@@ -21,7 +21,7 @@ pytestmark = [
 PROGRAM = """
 import sys
 from kingyo.merging.kernels.machine_code import weighted_sums
-from kingyo.merging.kernels.compiling import assembly
+from kingyo.merging.kernels.loop_functions import assembly
 from kingyo.merging.kernels.loops import LoopForm, LoopTerm, text
 
 FORMS = {

@@ -9,9 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kingyo.merging.lineage import Origin, check_licences, models_section
-from kingyo.merging.lineage.card import base_models
-from kingyo.merging.lineage.origins import front_licence, kind_of, read_front_matter, strictest
+from kingyo.merging.lineage import (
+    Origin,
+    base_models,
+    check_licences,
+    front_licence,
+    kind_of,
+    models_section,
+    read_front_matter,
+    strictest,
+)
 from kingyo.merging.vocabulary import Diagnostic
 
 

@@ -16,10 +16,10 @@ from kingyo.merging.checkpoints import Checkpoint, fit
 from kingyo.merging.checkpoints.header import Shard, lay_out
 from kingyo.merging.checkpoints.locate import open_together
 from kingyo.merging.checkpoints.model_reference import path_from, whole_model
-from kingyo.merging.engine.folder import out_tensors
 from kingyo.merging.engine.modules import expand_modules
 from kingyo.merging.engine.parameters import parameter_mistakes
 from kingyo.merging.engine.plan import Plan, plan, planned_checkpoint
+from kingyo.merging.engine.results import out_tensors
 from kingyo.merging.engine.sources import Sources
 from kingyo.merging.lineage import Origin, describe
 from kingyo.merging.methods import METHODS, Reproduces, reproduces
@@ -36,23 +36,14 @@ Plans = Mapping[str | None, Plan]
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedOutput:
-    """A model that will be written.
-
-    Attributes:
-        out: its folder.
-        book: the recipes that make it.
-        plan: the plan of the last recipe.
-        origins: the source models, the base last.
-        shards: its weight files.
-        reproduces: where the recipes give bit-identical results.
-    """
+    """A model that will be written."""
 
     out: Path
-    book: RecipeBook
-    plan: Plan
-    origins: tuple[Origin, ...]
-    shards: tuple[Shard, ...]
-    reproduces: Reproduces
+    book: RecipeBook  # the recipes that make it
+    plan: Plan  # of the last recipe
+    origins: tuple[Origin, ...]  # the source models, the base last
+    shards: tuple[Shard, ...]  # its weight files
+    reproduces: Reproduces  # where the recipes give bit-identical results
 
     @property
     def n_bytes(self) -> int:
@@ -62,14 +53,10 @@ class PlannedOutput:
 def plan_steps(
     book: RecipeBook, folder: Path, refuse: Refuse, *, fetch: bool = True, allow_pickle: bool = False
 ) -> tuple[Models, Plans]:
-    """Plan every recipe of a book.
+    """Plan every recipe of a book; for ``fetch`` and ``allow_pickle`` see ``open_checkpoint``.
 
-    Args:
-        book: the recipes.
-        folder: base of relative paths.
-        refuse: receives the errors of models that cannot be opened and of recipes that cannot be planned. If
-            it returns, everything that does not depend on them is planned.
-        fetch, allow_pickle: see ``open_checkpoint``.
+    ``refuse`` receives the errors of models that cannot be opened and of recipes that cannot be planned. If
+    it returns, everything that does not depend on them is planned.
 
     Returns:
         The models that could be opened, with the results of recipes by their names; and the plans.
@@ -125,7 +112,6 @@ def _plan(step: NamedRecipe, sources: Sources, folder: Path, refuse: Refuse) -> 
 
 
 def _check_parameters(recipe: Recipe, folder: Path, refuse: Refuse) -> None:
-    """Find all mistakes that need no model: unknown methods, wrong parameters, wrong numbers of models."""
     method = report_errors(lambda: METHODS.get(recipe.merge_method, folder), refuse, None)
     if method is None and (name := nearest(recipe.merge_method, METHODS.names())) is not None:
         method = METHODS.get(name)  # check the parameters of the method that was probably meant
@@ -186,8 +172,6 @@ def rooted(recipe: Recipe, folder: Path, names: Collection[str] = (), *, out: Pa
     """Return a recipe with absolute paths of local files.
 
     Args:
-        recipe: the recipe as written.
-        folder: base of its relative paths.
         names: references that are names of other recipes and not paths.
         out: write paths relative to this folder instead, where possible; see ``path_from``.
     """
@@ -204,6 +188,5 @@ def rooted(recipe: Recipe, folder: Path, names: Collection[str] = (), *, out: Pa
 
 
 def rooted_book(book: RecipeBook, folder: Path, *, out: Path | None = None) -> RecipeBook:
-    """Return recipes with absolute paths of local files; see ``rooted``."""
     names = [step.name for step in book.steps if step.name is not None]
     return book.with_recipes(lambda recipe: rooted(recipe, folder, names, out=out))

@@ -48,9 +48,6 @@ class MergeOptions:
         pipeline: write the full diffusers pipeline around the merged component, not only the component.
         single_file: also write a diffusion model as one .safetensors in the layout of its original code.
         allow_pickle: read weights that exist only as pickles. Code in a pickle is never run.
-
-    Raises:
-        KingyoError: ``seed`` or ``threads`` is out of range.
     """
 
     seed: int | None = None
@@ -70,8 +67,8 @@ class MergeOptions:
         for key, least, most in (("seed", 0, math.inf), ("threads", 1, MAX_THREADS)):
             value = cast(object, getattr(self, key))
             if value is not None and (type(value) is not int or not least <= value <= most):
-                expected = f"a whole number of at least {least}"
-                expected += "" if most == math.inf else f" and at most {most}"
+                up_to = "" if most == math.inf else f" and at most {most}"
+                expected = f"a whole number of at least {least}{up_to}"
                 remedy = f"Set {key} to such a number, or leave it out."
                 raise KingyoError(key, expected, repr(value)[:80], remedy)
 
@@ -82,12 +79,8 @@ _HELD = 1 << 29  # bytes held for results until they are computed; twice as many
 _PORTION = 0.15  # fraction of all elements that is prepared before other threads compute it
 _BYPASS_FROM = 1 << 24  # elements; results of this size exceed the caches and are written past them
 PART = 1 << 20  # elements that a thread computes before it passes them to the sink
-
-
 Prepared = tuple[PendingWrite, int]
 """A write, and the bytes that it holds until it is computed."""
-
-
 Take = Callable[[TensorJob, int, AnyTensor], None]
 """Takes the next numbers of a result, from this element on; several threads call it."""
 
@@ -107,11 +100,31 @@ def execute(
         KingyoError: see ``compute``. Jobs before it are done, others may be.
     """
     threads = options.threads or n_threads()
-    runner = _Runner(sources, take, broken, nonfinite=options.allow_nonfinite)
+    buffers, nonfinite = _Buffers(), options.allow_nonfinite
+
+    def write_part(job: TensorJob, merged: Tensor | Lazy, span: Span) -> bool:
+        finite = True
+        for start, stop in spans(span[1] - span[0], PART):
+            place = buffers.get(stop - start, job.dtype)
+            try:
+                finite = write(merged, (span[0] + start, span[0] + stop), place) and finite
+            except Exception as error:  # noqa: BLE001 - raised again with the method's name
+                method_failed(job, error)
+            if not finite and not nonfinite:
+                break
+            take(job, span[0] + start, place)
+        return finite
+
     with _no_grad(), execution(compiled=_compiles(jobs, options), threads=threads) as here:
 
         def run(job: TensorJob) -> None:
-            runner.run(job, raw=here.compiled and is_described(job))
+            read = sources.read_raw if here.compiled and is_described(job) else sources.read
+            merged = result(job, read, nonfinite=nonfinite)
+            if all(map_spans(_size(job), lambda span: write_part(job, merged, span))):
+                return
+            if not nonfinite:
+                raise not_finite(job, sources.read)
+            broken(job)
 
         for group in _groups(jobs):
             if len(group) == 1:
@@ -130,39 +143,6 @@ class _Buffers(local):
         if self.vector is None or self.dtype != dtype or self.vector.numel() < n:
             self.dtype, self.vector = dtype, empty_vector(n, dtype)
         return self.vector[:n]
-
-
-class _Runner:
-    """Run jobs one by one; several threads may."""
-
-    def __init__(
-        self, sources: Sources, take: Take, broken: Callable[[TensorJob], None], *, nonfinite: bool
-    ) -> None:
-        self._sources, self._take, self._broken = sources, take, broken
-        self._nonfinite = nonfinite
-        self._buffers = _Buffers()
-
-    def run(self, job: TensorJob, *, raw: bool) -> None:
-        read = self._sources.read_raw if raw else self._sources.read
-        merged = result(job, read, nonfinite=self._nonfinite)
-        if all(map_spans(_size(job), lambda span: self._write(job, merged, span))):
-            return
-        if not self._nonfinite:
-            raise not_finite(job, self._sources.read)
-        self._broken(job)
-
-    def _write(self, job: TensorJob, merged: Tensor | Lazy, span: Span) -> bool:
-        finite = True
-        for start, stop in spans(span[1] - span[0], PART):
-            place = self._buffers.get(stop - start, job.dtype)
-            try:
-                finite = write(merged, (span[0] + start, span[0] + stop), place) and finite
-            except Exception as error:  # noqa: BLE001 - raised again with the method's name
-                method_failed(job, error)
-            if not finite and not self._nonfinite:
-                break
-            self._take(job, span[0] + start, place)
-        return finite
 
 
 def _no_grad() -> AbstractContextManager[object]:
@@ -194,12 +174,7 @@ def fill(
 
     Python prepares many tensors before they are computed, because both together evict each other from the
     caches. Other threads compute one part while the caller prepares the next. All compute the last part.
-
-    Args:
-        jobs: the jobs.
-        prepare: prepares the write of a job, and returns the bytes that it holds until then.
-        end: called with each finished job, and with whether all its elements are finite.
-        options: threads and the like.
+    ``end`` is called with each finished job, and with whether all its elements are finite.
     """
     threads = options.threads or n_threads()
     batches = _Batches(end)
@@ -207,10 +182,7 @@ def fill(
     total = sum(map(_size, jobs))
     enough = _PORTION * total if threads > 1 else math.inf
     bypasses, compiled = total >= _BYPASS_FROM, _compiles(jobs, options)
-    with (
-        _no_grad(),
-        execution(compiled=compiled, threads=threads, bypass_caches=bypasses),
-    ):
+    with _no_grad(), execution(compiled=compiled, threads=threads, bypass_caches=bypasses):
         try:
             for job in jobs:
                 pending, n_bytes = prepare(job)

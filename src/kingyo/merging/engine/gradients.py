@@ -38,12 +38,7 @@ class SumGradient:
 
 
 def sum_gradient(merged: WeightedSum, upstream: Tensor) -> SumGradient:
-    """Return the derivatives of a loss, given that by the entries of the result.
-
-    Args:
-        merged: the sum.
-        upstream: ∂L/∂θ, of the shape of the result and any floating dtype, on the device of the terms.
-    """
+    """Return the derivatives of a loss, given ∂L/∂θ (any floating dtype, on the device of the terms)."""
     n = len(merged.terms)
     totals = torch.zeros(2 * n + 1, dtype=torch.float64)
     flat = upstream.detach().reshape(-1)
@@ -80,17 +75,10 @@ _STEP = 1e-3
 def parameter_gradients(
     job: TensorJob, upstream: Tensor, read: Read, stats: TensorStats
 ) -> dict[ParameterOfTensor, float]:
-    """Return the derivatives of a loss by the parameters of the merge of a tensor.
+    """Return the derivatives of a loss by all parameters in which the merge of a tensor is differentiable.
 
-    Args:
-        job: the merge of the tensor.
-        upstream: ∂L/∂θ, of the tensor's shape.
-        read: reads tensors.
-        stats: the cache of statistics, without which each description would compute its own.
-
-    Returns:
-        The derivatives by all parameters in which the merge can be differentiated; none for copies, and for
-        methods that do not describe a weighted sum of their inputs.
+    These are none for copies, and for methods that do not describe a weighted sum of their inputs.
+    ``upstream`` is ∂L/∂θ, of the tensor's shape.
     """
     if job.method is None:
         return {}
@@ -120,7 +108,6 @@ def parameter_gradients(
 def _described(
     job: TensorJob, parameter: Parameter, source: int | None, read: Read, stats: TensorStats
 ) -> list[tuple[float, WeightedSum]]:
-    """Return a value just below that of the job and one just above, each with the sum that it gives."""
     name, values = parameter.name, job.values
     value = values.number(name) if source is None else values.each(name)[source]
     step = _STEP * max(1.0, abs(value))
@@ -142,7 +129,6 @@ def _with_value(values: MethodValues, name: str, source: int | None, value: floa
 
 
 def _with_terms(merged: WeightedSum, others: list[WeightedSum]) -> WeightedSum:
-    """Return the sum with terms of factor 0 for tensors that only others add, such as those of weight 0."""
     terms = {id(term.source): term for term in merged.terms}
     for term in (term for each in others for term in each.terms):
         terms.setdefault(id(term.source), replace(term, factor=0.0, share=0.0))
@@ -150,7 +136,6 @@ def _with_terms(merged: WeightedSum, others: list[WeightedSum]) -> WeightedSum:
 
 
 def _same_masks(one: WeightedSum, other: WeightedSum) -> bool:
-    """Return whether two sums differ in numbers only, on the terms that both have."""
     masks = {id(term.source): term.mask for term in one.terms}
     names = ("elect", "equal_votes", "normalize", "most_varied")
     return all(getattr(one, name) == getattr(other, name) for name in names) and all(
@@ -167,7 +152,6 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def _numbers(whole: WeightedSum, other: WeightedSum) -> np.ndarray:
-    """Return factors, shares and scale of a sum, in the order of the terms of another."""
     own = {id(term.source): (term.factor, term.share) for term in other.terms}
     pairs = np.array([own.get(id(term.source), (0.0, 0.0)) for term in whole.terms]).reshape(-1, 2)
     return np.concatenate((pairs[:, 0], pairs[:, 1], [other.scale]))

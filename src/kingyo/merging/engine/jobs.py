@@ -42,17 +42,11 @@ class TensorJob:
     """The merge of one tensor.
 
     Attributes:
-        name: name of the output tensor.
-        shape: its shape.
-        dtype: its dtype, as torch names it.
         method: the merge method; None copies the tensor, and all inputs must be equal.
         inputs: the tensors to merge, without the base.
-        base: the tensor of the base, or None.
         depth: depth of its layer in the slice or model, from 0 (first) to 1 (last). As in mergekit, a slice
             of one layer has depth 1.
         key: the merge of the recipe that makes it; None for a copied tensor.
-        values: parameters of the method.
-        seed: seed of a random method.
     """
 
     name: str
@@ -73,7 +67,6 @@ class TensorJob:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """References of the merged models, without the base."""
         return tuple(each.reference for each in self.inputs)
 
 
@@ -95,15 +88,7 @@ def result(
 ) -> Tensor | Lazy:
     """Return the result of a job before rounding; lazy results are computed when they are written.
 
-    Args:
-        job: the merge of one tensor.
-        read: reads tensors.
-        stats: statistics of earlier candidates.
-        nonfinite: whether sources may be NaN or infinite. Otherwise sources are checked for methods whose
-            results may hide it.
-
-    Raises:
-        KingyoError: integers differ between the models, or a source that must be finite is not.
+    Unless ``nonfinite``, sources are checked for methods whose results may hide NaN or infinity.
     """
     tensors, base = _read_all(job, read)
     if job.method is None:
@@ -167,28 +152,23 @@ def _check_result(job: TensorJob, method: str, merged: Tensor | Lazy) -> None:
 
 
 def method_failed(job: TensorJob, error: Exception) -> NoReturn:
-    """Raise an error of a method again.
-
-    Raises:
-        KingyoError: names the method, the tensor and the line, for a user's method.
-        Exception: the same error, if it is a KingyoError or the method is built in.
-    """
+    """Raise an error of a method again; of a user's method with the names of method, tensor and line."""
     method = job.method
     if isinstance(error, KingyoError) or method is None or type(method).__module__.startswith("kingyo."):
         raise error
     last = extract_tb(error.__traceback__)[-1]
     received = f"{type(error).__name__}: {error} in {last.filename}, line {last.lineno}"
-    remedy = "Correct the method."
-    raise KingyoError(f"{method.name}: {job.name}", "a method that merges it", received, remedy) from error
+    where, remedy = f"{method.name}: {job.name}", "Correct the method."
+    raise KingyoError(where, "a method that merges it", received, remedy) from error
 
 
 def not_finite(job: TensorJob, read: Read) -> KingyoError:
     """Return the error for a result that is NaN or infinite; it names the source that is, if any."""
     for each in job.reads:
         if not all_finite(as_torch(read(each.reference, each.tensor))):
-            expected = "finite weights"
+            where = f"{each.reference}: {each.tensor}"
             remedy = "Leave this model out, or fetch it again. (Or use `kingyo merge --allow-nonfinite`.)"
-            return KingyoError(f"{each.reference}: {each.tensor}", expected, "NaN or infinity", remedy)
+            return KingyoError(where, "finite weights", "NaN or infinity", remedy)
     expected = f"merged weights that {job.dtype} can hold"
     remedy = "Make the weights (or lambda) smaller, or set out_dtype: float32."
     return KingyoError(job.name, expected, "NaN or infinity", remedy)

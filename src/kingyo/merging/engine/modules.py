@@ -52,8 +52,7 @@ def path_to_slices(recipe: Recipe, opened: Mapping[str, Checkpoint]) -> Recipe:
     A base with several parts, such as a vision-language model, becomes the frame of the slices.
 
     Raises:
-        KingyoError: the recipe has another method than passthrough, or parameters; the layers of its models
-            cannot follow one another; or scales cannot be folded into the weights.
+        KingyoError: the layers cannot follow one another, or scales cannot be folded into the weights.
     """
     if not recipe.path:
         return recipe
@@ -66,8 +65,7 @@ def path_to_slices(recipe: Recipe, opened: Mapping[str, Checkpoint]) -> Recipe:
 
 def _check_keys(recipe: Recipe) -> None:
     if recipe.merge_method != PASSTHROUGH:
-        expected = f"{PASSTHROUGH}, since a path merges no tensors"
-        received = f"'{recipe.merge_method}'"
+        expected, received = f"{PASSTHROUGH}, since a path merges no tensors", f"'{recipe.merge_method}'"
         remedy = "Set merge_method: passthrough, and write other merges below merges:, each with a name."
         raise KingyoError("merge_method", expected, received, remedy)
     if recipe.frame is not None:
@@ -80,36 +78,21 @@ def _check_keys(recipe: Recipe) -> None:
         raise KingyoError("parameters", expected, received, remedy)
 
 
-def _check_foldable(model: Checkpoint) -> None:
-    kind = layers_config(model).get("model_type")
-    if kind not in FOLDABLE:
-        expected = (
-            f"scale 1 everywhere, or an architecture whose weights can hold scales ({', '.join(FOLDABLE)})"
-        )
-        remedy = "Remove the scales; in a run.yaml set scales: none."
-        raise KingyoError(f"path of {model.reference}", expected, f"scales in a model of type {kind}", remedy)
-
-
 def _check_models(recipe: Recipe, opened: Mapping[str, Checkpoint]) -> None:
-    """Check that all models have one list of language layers, and that one config can describe these."""
     passed = (hop.model for hop in recipe.path)
     references = dict.fromkeys(each for each in (recipe.base_model, *passed) if each is not None)
     for reference in references:
         _check_decoder(opened[reference])
     first = opened[next(iter(references))]
-    _check_frame(recipe.base_model, first, [opened[reference] for reference in references])
+    sees = next((opened[each] for each in references if len(opened[each].layout.parts) > 1), None)
+    if sees is not None and (recipe.base_model is None or len(first.layout.parts) == 1):
+        expected = f"a model with the parts {', '.join(sees.layout.parts)}, as {sees.reference} has"
+        remedy = "Name a model that gives everything but the layers, such as the image encoder."
+        raise KingyoError("base_model", expected, recipe.base_model or "none", remedy)
     part = _layers_of(first).part
     for reference in references:
         check_passing(first, opened[reference], part=part, is_framed=recipe.base_model is not None)
     check_places(first, [hop.layer for hop in recipe.path])
-
-
-def _check_frame(base: str | None, first: Checkpoint, models: Sequence[Checkpoint]) -> None:
-    sees = next((model for model in models if len(model.layout.parts) > 1), None)
-    if sees is not None and (base is None or len(first.layout.parts) == 1):
-        expected = f"a model with the parts {', '.join(sees.layout.parts)}, as {sees.reference} has"
-        remedy = "Name a model that gives everything but the layers, such as the image encoder."
-        raise KingyoError("base_model", expected, base or "none", remedy)
 
 
 def _check_decoder(model: Checkpoint) -> None:
@@ -125,9 +108,13 @@ def _check_decoder(model: Checkpoint) -> None:
 
 
 def _hop_slices(path: Sequence[Hop], opened: Mapping[str, Checkpoint]) -> Iterator[Slice]:
-    if any(hop.scale != 1 for hop in path):
-        for hop in path:
-            _check_foldable(opened[hop.model])
+    for hop in path if any(hop.scale != 1 for hop in path) else ():
+        kind = layers_config(opened[hop.model]).get("model_type")
+        if kind not in FOLDABLE:
+            known, remedy = ", ".join(FOLDABLE), "Remove the scales; in a run.yaml set scales: none."
+            expected = f"scale 1 everywhere, or an architecture whose weights can hold scales ({known})"
+            received = f"scales in a model of type {kind}"
+            raise KingyoError(f"path of {hop.model}", expected, received, remedy)
     for hop, scale in zip(path, cumulative(path), strict=True):
         parameters = {} if scale == 1 else {"scale": _inverse(opened[hop.model], hop.layer, scale)}
         source = SliceSource(model=hop.model, layers=(hop.layer, hop.layer + 1), parameters=parameters)
@@ -135,13 +122,10 @@ def _hop_slices(path: Sequence[Hop], opened: Mapping[str, Checkpoint]) -> Iterat
 
 
 def _inverse(model: Checkpoint, layer: int, scale: float) -> tuple[Conditional, ...]:
-    """Return 1 / scale for the tensors that write to the stream, and 1 for all others."""
     stack = _layers_of(model)
     names = [name for name in stack.blocks.get(layer, ()) if _WRITES.fullmatch(stack.rest(name))]
-    return (
-        *(Conditional(filter=name, value=1 / scale) for name in names),
-        Conditional(filter=None, value=1.0),
-    )
+    folded = [Conditional(filter=name, value=1 / scale) for name in names]
+    return (*folded, Conditional(filter=None, value=1.0))
 
 
 def _layers_of(model: Checkpoint) -> Stack:
@@ -169,25 +153,16 @@ class SliceInput:
 
 @dataclass(frozen=True, kw_only=True)
 class SliceMerge:
-    """The merge of a slice of layers, or of complete models; all its tensors have the same parameters.
+    """The merge of a slice of layers, or of complete models; all its tensors have the same parameters."""
 
-    Attributes:
-        where: its place in the recipe, for messages.
-        merged: the models in order, without the base; random methods draw by position.
-        base: the base, if the method takes one.
-        levels: parameters for all models, the most specific first.
-        n_layers: number of layers; None for complete models.
-    """
-
-    where: str
-    merged: tuple[SliceInput, ...]
-    base: SliceInput | None
-    levels: tuple[Values, ...]
-    n_layers: int | None = None
+    where: str  # its place in the recipe, for messages
+    merged: tuple[SliceInput, ...]  # the models in order, without the base; random methods draw by position
+    base: SliceInput | None  # None if the method takes none
+    levels: tuple[Values, ...]  # parameters for all models, the most specific first
+    n_layers: int | None = None  # None for complete models
 
     @property
     def entries(self) -> tuple[SliceInput, ...]:
-        """All its models, the base first."""
         return self.merged if self.base is None else (self.base, *self.merged)
 
     @cached_property
@@ -205,15 +180,12 @@ class SliceMerge:
 class ModuleMerge:
     """The merges that make one module of the output.
 
-    Attributes:
-        name: name of the module.
-        pieces: one merge of complete models, or one for each slice in order.
-        outer: the merge of all tensors outside of sliced layers. None: the first slice also makes the tensors
-            before the layers, and the last slice those after them.
+    ``outer`` is the merge of all tensors outside of sliced layers. None: the first slice also makes the
+    tensors before the layers, and the last slice those after them.
     """
 
     name: str
-    pieces: tuple[SliceMerge, ...]
+    pieces: tuple[SliceMerge, ...]  # one merge of complete models, or one for each slice in order
     outer: SliceMerge | None = None
 
     @property
@@ -233,15 +205,9 @@ class ModuleMerge:
 
 
 def expand_modules(recipe: Recipe, method: MergeMethod, outer: str | None = None) -> tuple[ModuleMerge, ...]:
-    """Expand a recipe into modules; a recipe without ``modules`` is one module.
+    """Expand a recipe without a layer path into modules; one without ``modules`` is one module.
 
-    Args:
-        recipe: a recipe without a layer path.
-        method: its merge method.
-        outer: the model whose tensors outside of sliced layers are copied; see ``ModuleMerge.outer``.
-
-    Raises:
-        KingyoError: a missing base, or too few or too many models.
+    Tensors outside of sliced layers are copied from ``outer``; see ``ModuleMerge``.
     """
     if not recipe.modules:
         module = _module(MAIN, Module(sources=recipe.sources, slices=recipe.slices), recipe, method)
@@ -258,13 +224,9 @@ def _module(name: str, module: Module, recipe: Recipe, method: MergeMethod) -> M
     label = f"modules.{name}: " if name != MAIN else ""
     if not module.slices:
         return ModuleMerge(name=name, pieces=(_complete(label, module.sources, levels, recipe, method),))
-    return ModuleMerge(
-        name=name,
-        pieces=tuple(
-            _slice(f"{label}slices[{i}]", each, levels, recipe, method)
-            for i, each in enumerate(module.slices)
-        ),
-    )
+    numbered = enumerate(module.slices)
+    pieces = (_slice(f"{label}slices[{i}]", each, levels, recipe, method) for i, each in numbered)
+    return ModuleMerge(name=name, pieces=tuple(pieces))
 
 
 def _complete(
@@ -287,8 +249,7 @@ def _slice(
 ) -> SliceMerge:
     base = _base_of(given.base_model or recipe.base_model, method)
     inputs = [
-        SliceInput(reference=source.model, start=source.layers[0], own=source.parameters)
-        for source in given.sources
+        SliceInput(reference=each.model, start=each.layers[0], own=each.parameters) for each in given.sources
     ]
     merged = tuple(each for each in inputs if each.reference != base)
     bases = [each for each in inputs if each.reference == base]
@@ -309,20 +270,16 @@ def _slice(
 
 def _base_of(reference: str | None, method: MergeMethod) -> str | None:
     if method.needs_base and reference is None:
-        remedy = "Name the models' common ancestor, or use the method linear."
-        if method.max_sources == 1:
-            remedy = "Name one of the two models as base_model."
-        expected = f"a base for {method.name}"
-        raise KingyoError("base_model", expected, "nothing", remedy)
+        ancestor = "Name the models' common ancestor, or use the method linear."
+        remedy = "Name one of the two models as base_model." if method.max_sources == 1 else ancestor
+        raise KingyoError("base_model", f"a base for {method.name}", "nothing", remedy)
     return reference if takes_base(method) else None
 
 
 def _check_count(where: str, count: int, base: str | None, method: MergeMethod) -> None:
     least, most = method.min_sources, method.max_sources
     if count < least or (most is not None and count > most):
-        wanted = (
-            f"{least}" if least == most else f"at least {least}" if most is None else f"{least} to {most}"
-        )
+        wanted = f"at least {least}" if most is None else f"{least} to {most}" if most > least else f"{least}"
         expected = f"{wanted} for {method.name}{' beside the base' if base is not None else ''}"
         remedy = "Change the number of models, or use another method."
         raise KingyoError(where, expected, f"{count}", remedy)

@@ -88,9 +88,7 @@ def _valid(parameter: Parameter, value: Word | None, where: str) -> float | bool
         raise _missing_error(parameter, where)
     if isinstance(value, str):
         expected = "true or false" if parameter.kind == "bool" else "a number"
-        received = f"'{value}'"
-        remedy = "Correct the value."
-        raise KingyoError(f"{parameter.name} of {where}", expected, received, remedy)
+        raise KingyoError(f"{parameter.name} of {where}", expected, f"'{value}'", "Correct the value.")
     if parameter.kind == "bool" and value in (0, 1):  # mergekit allows normalize: 1
         value = bool(value)
     return parameter.check(value, where)
@@ -107,11 +105,10 @@ def misplaced_parameters(recipe: Recipe, method: MergeMethod) -> Iterator[Kingyo
     for where, values, is_own, is_base in _places(recipe, method):
         for name in values:
             if name not in known:
-                expected = f"parameters of {method.name}"
-                yield KingyoError(where, expected, f"'{name}'", suggest(name, known))
+                expected, remedy = f"parameters of {method.name}", suggest(name, known)
+                yield KingyoError(where, expected, f"'{name}'", remedy)
             elif is_own and not known[name].per_source:
-                expected = "parameters of a single model"
-                remedy = "Move it to the parameters: of the recipe."
+                expected, remedy = "parameters of a single model", "Move it to the parameters: of the recipe."
                 yield KingyoError(where, expected, f"'{name}'", remedy)
             elif is_base:
                 expected = "no parameters for the base, which has no task vector"
@@ -222,7 +219,6 @@ def _uses(
 
 
 def _filters(levels: Iterable[Values], parameter: str) -> Sequence[str]:
-    """Return the filters of a parameter, without those that match every name."""
     values = (level.get(parameter) for level in levels)
     entries = (cast(object, each) for value in values if isinstance(value, tuple) for each in value)
     filters = [each.filter for each in entries if isinstance(each, Conditional)]
@@ -230,7 +226,6 @@ def _filters(levels: Iterable[Values], parameter: str) -> Sequence[str]:
 
 
 def _similar(written: str, names: Iterable[str]) -> str:
-    """Suggest the most similar part of a tensor's name, with as many words as were written."""
     wanted = written.strip(".")
     n_words = wanted.count(".") + 1
     words = [name.split(".") for name in names]
@@ -244,12 +239,7 @@ def with_block_filters(
 ) -> tuple[ModuleMerge, ...]:
     """Return the modules with filters on tensor names in place of merge block weights.
 
-    Args:
-        modules: the modules of a recipe.
-        layout: returns the layout of the output, which only merge block weights need.
-
-    Raises:
-        KingyoError: the model is no denoiser, or has another number of blocks.
+    ``layout`` returns the layout of the output, which only merge block weights need.
     """
 
     def resolved(values: Values) -> Values:
@@ -258,18 +248,12 @@ def with_block_filters(
             for name, value in values.items()
         }
 
+    def with_filters(piece: SliceMerge) -> SliceMerge:
+        merged = tuple(replace(entry, own=resolved(entry.own)) for entry in piece.merged)
+        return replace(piece, levels=tuple(map(resolved, piece.levels)), merged=merged)
+
     return tuple(
-        replace(
-            module,
-            pieces=tuple(
-                replace(
-                    piece,
-                    levels=tuple(map(resolved, piece.levels)),
-                    merged=tuple(replace(entry, own=resolved(entry.own)) for entry in piece.merged),
-                )
-                for piece in module.pieces
-            ),
-        )
+        replace(module, pieces=tuple(map(with_filters, module.pieces)))
         if any(map(_has_block_weights, module.pieces))
         else module
         for module in modules

@@ -1,7 +1,7 @@
 """Plan a merge: check a recipe and the headers of its models, and resolve every parameter.
 
-Planning binds tensors first (which tensors of which models make each tensor of the output), then resolves
-the values of parameters. Candidates of a search that differ only in values share the binding.
+All models get one vocabulary. Then tensors are bound (which tensors of which models make each tensor of the
+output), then values are resolved. Candidates of a search that differ only in values share the binding.
 """
 
 from __future__ import annotations
@@ -9,16 +9,17 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, reduce
 from pathlib import Path
 from tempfile import mkdtemp
 from weakref import finalize
 
-from kingyo.core.io.lazy_torch import Tensor
+from kingyo.core.io.lazy_torch import Tensor, torch
 from kingyo.errors import KingyoError, suggest
 from kingyo.merging.checkpoints import Checkpoint, TensorInfo
 from kingyo.merging.checkpoints.checkpoint import TensorInputs
+from kingyo.merging.checkpoints.stacks import is_vocabulary
 from kingyo.merging.checkpoints.writer import copy_companions
 from kingyo.merging.engine.binding import Binding, bind, binding_key
 from kingyo.merging.engine.jobs import TensorJob, compute
@@ -31,16 +32,26 @@ from kingyo.merging.engine.parameters import (
     with_block_filters,
 )
 from kingyo.merging.engine.sources import Sources
-from kingyo.merging.engine.tokenizer import align, template_files, with_vocabulary
 from kingyo.merging.methods import METHODS, MergeMethod, MethodValues, check_together
 from kingyo.merging.recipe import Recipe
 from kingyo.merging.vocabulary import (
     TOKENIZER_FILES,
+    AlignedReads,
     Diagnostic,
+    TokenizerChoice,
+    TokenModels,
     Vocabulary,
     all_references,
+    build_vocabulary,
+    read_template,
+    resolve_template,
+    stored_files,
     tokenizer_choice,
+    with_template,
 )
+
+_GENERATION = "generation_config.json"
+_CACHED = 256 << 20  # bytes of aligned embeddings to keep for the next candidate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +59,6 @@ class Plan:
     """What a merge will compute. A plan is data: no weight is read.
 
     Attributes:
-        recipe: the recipe.
-        method: its merge method.
         jobs: one job for each tensor of the output.
         sources: the models that the jobs read.
         like: the template of the output, which gives it config, tokenizer and files: the base, else the first
@@ -57,7 +66,6 @@ class Plan:
         vocabulary: the output's vocabulary; None: that of ``like``.
         tokenizer_files: tokenizer files of the output by name, and its generation config if token ids change;
             None: those of ``like``. If set, no file of ``TOKENIZER_FILES`` is copied from ``like``.
-        merges: the merges of the recipe that the jobs belong to.
         differences: differences of the models in more than their weights, as sentences.
     """
 
@@ -84,7 +92,6 @@ class Plan:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Everything doubtful about the merge, as sentences."""
         return tuple(str(each.error) for each in self.diagnostics)
 
     @property
@@ -97,8 +104,7 @@ def plan(recipe: Recipe, sources: Sources) -> Plan:
     """Plan a merge of opened models.
 
     Raises:
-        KingyoError: an unknown method or parameter, a missing or invalid value, too few or too many models,
-            or models that do not fit together (the message names the tensor and both shapes).
+        KingyoError: the recipe has mistakes, or its models do not fit together.
 
     Example:
         >>> plan(recipe, open_sources(recipe)).jobs[0].name  # doctest: +SKIP
@@ -124,9 +130,11 @@ def plan(recipe: Recipe, sources: Sources) -> Plan:
     selections = _selections(method, merges, binding.jobs, bound, key)
     like, tokenizer_files = binding.template, None
     if vocabulary is not None:
-        like, tokenizer_files = with_vocabulary(like, vocabulary)
+        like, tokenizer_files = _with_vocabulary(like, vocabulary)
     elif recipe.chat_template is not None:
-        tokenizer_files = template_files(recipe, like, opened)
+        templates = [read_template(opened[reference].path) for reference in recipe.references]
+        template = resolve_template(recipe.chat_template, templates)
+        tokenizer_files = with_template(stored_files(like.path), template)
     return Plan(
         recipe=recipe,
         method=method,
@@ -141,7 +149,6 @@ def plan(recipe: Recipe, sources: Sources) -> Plan:
 
 
 def _with_merges(recipe: Recipe, sources: Sources) -> Sources:
-    """Return the opened models, and the results of the recipe's own merges by their names."""
     if not recipe.merges:
         return sources
     results: dict[str, PlannedCheckpoint] = {}
@@ -160,7 +167,7 @@ def _aligned(recipe: Recipe, sources: Sources) -> tuple[Vocabulary | None, Sourc
     key = json.dumps([choice.to_dict(), recipe.chat_template, recipe.base_model, recipe.references])
 
     def compute() -> tuple[Vocabulary, Sources]:
-        vocabulary, models = align(recipe, choice, sources)
+        vocabulary, models = _align(recipe, choice, sources)
         return vocabulary, sources.as_seen(models, key)
 
     return sources.once(("alignment", key), compute)
@@ -179,20 +186,19 @@ def _bound(
     return sources.once(("binding", key), compute)
 
 
-Selections = Mapping[str, Hashable]
-"""``selection_of`` the tensors whose merges have filters or gradients."""
-
-
 def _selections(
     method: MergeMethod,
     merges: Mapping[SliceKey, SliceMerge],
     bound: Sequence[TensorJob],
     sources: Sources,
     key: Hashable,
-) -> Selections:
-    """Return selections by tensor; only once for recipes of one binding key that differ only in numbers."""
+) -> Mapping[str, Hashable]:
+    """Return ``selection_of`` the tensors whose merges have filters or gradients.
 
-    def compute() -> Selections:
+    It is done only once for recipes of one binding key that differ only in numbers.
+    """
+
+    def compute() -> Mapping[str, Hashable]:
         pairs = ((merges[job.key], job) for job in bound if job.key is not None)
         return {job.name: selection_of(piece, method, job) for piece, job in pairs if not piece.is_constant}
 
@@ -205,9 +211,8 @@ def _jobs(
     method: MergeMethod,
     merges: Mapping[SliceKey, SliceMerge],
     bound: Sequence[TensorJob],
-    selections: Selections,
+    selections: Mapping[str, Hashable],
 ) -> Iterator[TensorJob]:
-    """Yield the bound jobs with method and values, which are the same for tensors of equal selections."""
     known: dict[Hashable, MethodValues] = {}
     for job in bound:
         is_floating = "float" in job.dtype
@@ -283,3 +288,100 @@ def planned_checkpoint(name: str, plan: Plan) -> PlannedCheckpoint:
         made_of=tuple(plan.sources[reference] for reference in sorted(plan.weights_of)),
         plan=plan,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignedCheckpoint(Checkpoint):
+    """A checkpoint whose embedding and head have the rows of the output's vocabulary."""
+
+    model: Checkpoint = field(repr=False)
+    reads: AlignedReads = field(repr=False)
+
+    def read(self, name: str) -> Tensor:
+        if name not in self.tensors:
+            return self.model.read(name)  # raises a clear error
+        read = self.reads.read(self.reference, name)
+        return read.to(getattr(torch, self.tensors[name].dtype))
+
+    def needs(self, name: str) -> TensorInputs:
+        if self.tensors[name] is self.model.tensors[name]:
+            return TensorInputs(others=((self.model, name),))
+        donors = {id(each): each for each in (self.model, *self.made_of) if name in each.tensors}
+        return TensorInputs(others=tuple((each, name) for each in donors.values()))
+
+
+def _with_vocabulary(template: Checkpoint, vocabulary: Vocabulary) -> tuple[Checkpoint, dict[str, bytes]]:
+    """Return a template with the sizes and ids of a vocabulary in its config, and the tokenizer files.
+
+    The files include its generation config, in which token ids may change.
+    """
+    updates = vocabulary.config_updates(template.config, template.reference)
+    files, file = dict(vocabulary.files), template.path / _GENERATION
+    if file.is_file():
+        config: dict[str, object] = json.loads(file.read_text(encoding="utf-8"))
+        config |= vocabulary.config_updates(config, template.reference)
+        files[_GENERATION] = (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode()
+    return replace(template, config={**template.config, **updates}), files
+
+
+def _align(
+    recipe: Recipe, choice: TokenizerChoice, models: Mapping[str, Checkpoint]
+) -> tuple[Vocabulary, dict[str, AlignedCheckpoint]]:
+    others = [reference for reference in choice.references if reference not in recipe.references]
+    named = {reference: models[reference] for reference in (*recipe.references, *others)}
+    tensors = {reference: _vocabulary_tensors(model) for reference, model in named.items()}
+    vocabulary = build_vocabulary(
+        choice,
+        TokenModels(
+            folders={reference: named[reference].path for reference in recipe.references},
+            rows={reference: next(iter(infos.values())).shape[0] for reference, infos in tensors.items()},
+            base=recipe.base_model,
+            others={reference: named[reference].path for reference in others},
+        ),
+        recipe.chat_template,
+    )
+    names = {name for infos in tensors.values() for name in infos}
+
+    def read(model: str, tensor: str) -> Tensor:
+        return named[model].read(tensor)
+
+    reads = AlignedReads(vocabulary, read, names, _CACHED)
+    dtypes = [getattr(torch, info.dtype) for infos in tensors.values() for info in infos.values()]
+    widest = str(reduce(torch.promote_types, dtypes)).removeprefix("torch.")
+
+    def with_rows(info: TensorInfo) -> TensorInfo:
+        shape = (vocabulary.n_rows, *info.shape[1:])
+        return replace(info, shape=shape, dtype=widest, stored_as=info.stored_dtype)
+
+    def aligned(reference: str) -> AlignedCheckpoint:
+        model, infos = named[reference], tensors[reference]
+        if not vocabulary.map.is_identity(reference):
+            infos = {name: with_rows(info) for name, info in infos.items()}
+        return AlignedCheckpoint(
+            reference=reference,
+            path=model.path,
+            config=model.config,
+            tensors={**model.tensors, **infos},
+            made_of=tuple(named.values()),
+            model=model,
+            reads=reads,
+        )
+
+    return vocabulary, {each: aligned(each) for each in recipe.references}
+
+
+def _vocabulary_tensors(model: Checkpoint) -> dict[str, TensorInfo]:
+    layout = model.layout
+    infos = {
+        name: info
+        for name, info in model.tensors.items()
+        if layout.stack(name) is None and info.shape and is_vocabulary(name)
+    }
+    embedding = next((name for name in infos if layout.kind(name) == "embedding"), None)
+    if embedding is None:
+        expected = "a token embedding, since the recipe sets a tokenizer"
+        remedy = "Remove tokenizer and tokenizer_source."
+        raise KingyoError(model.reference, expected, "none", remedy)
+    rows = infos[embedding].shape[0]
+    same = {name: info for name, info in infos.items() if info.shape[0] == rows}
+    return {embedding: infos[embedding], **same}

@@ -1,4 +1,4 @@
-"""Check a merge: read recipes, headers, configs, tokenizers and model cards, and report every mistake."""
+"""Check a merge and report every mistake; then write its outputs, each with its recipe and a card."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple, cast
 
+from kingyo import __version__
 from kingyo.core.io.units import size_text
 from kingyo.errors import KingyoError, combined_error
 from kingyo.merging.checkpoints import Checkpoint
@@ -25,16 +26,29 @@ from kingyo.merging.engine.book import (
     origins_of,
     plan_steps,
     planned_outputs,
+    rooted_book,
 )
 from kingyo.merging.engine.execute import MergeOptions
-from kingyo.merging.engine.folder import check_no_source
 from kingyo.merging.engine.plan import Plan
-from kingyo.merging.lineage import check_licences
+from kingyo.merging.engine.results import Watch, check_no_source, to_folder
+from kingyo.merging.lineage import (
+    INHERITED,
+    bullets,
+    cell,
+    check_licences,
+    describe_path,
+    fence,
+    front_matter,
+    models_section,
+    public_recipe,
+    recipe_section,
+    render,
+)
+from kingyo.merging.methods import Reproduces
 from kingyo.merging.recipe import Recipe, RecipeBook, load_recipes
 from kingyo.merging.vocabulary import TOKENIZER_FILES, Diagnostic, compare, replaced, tokenizer_choice
 
 _LEVELS = ("error", "warning", "note")
-_CHECK = "Check that this is what you want."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +59,8 @@ class Preflight:
         name: name of the recipes in messages.
         root: base of their relative paths.
         out: the folder to make.
-        options: options of the merge.
         models: the models that could be opened, with the results of recipes by their names.
         plans: the plans of the recipes that could be planned.
-        outputs: the models to write.
         diagnostics: errors, then warnings, then notes.
     """
 
@@ -87,8 +99,6 @@ def check_merge(
 
     Args:
         recipe: the recipe file, or its content.
-        out: the folder to make.
-        options: options of the merge.
         folder: base of the recipe's relative paths; None: the folder of the file, or the working directory.
         fetch: whether to download weights of models on the Hub; without them nothing can be merged.
 
@@ -111,7 +121,12 @@ def check_merge(
         plans=plans,
         outputs=tuple(outputs),
     )
-    found = [*map(Diagnostic.of, mistakes), *_not_downloaded(models)]
+    found = [Diagnostic.of(error) for error in mistakes]
+    for reference, model in models.items():
+        if model.n_missing:
+            received = f"headers alone; {size_text(model.n_missing)} are on the Hub"
+            remedy = "The merge downloads them first."
+            found.append(Diagnostic("note", reference, "weights on this machine", received, remedy))
     for step in book.steps:
         found += _check_models(step.recipe, models, plans.get(step.name))
     licences = [pair for origin in origins_of(book.steps, models, root) for pair in origin.licences]
@@ -147,18 +162,17 @@ def _bad_names(book: RecipeBook) -> Iterator[KingyoError]:
     for step in book.outputs if len(book.outputs) > 1 else ():
         if not FOLDER_NAME.fullmatch(str(step.name)):
             expected = "a name that can be a folder, since several recipes are written"
-            received = f"'{step.name}'"
             remedy = "Use letters, digits, '.', '_' and '-'."
-            yield KingyoError(f"name: {step.name}", expected, received, remedy)
+            yield KingyoError(f"name: {step.name}", expected, f"'{step.name}'", remedy)
 
 
 def _check_models(recipe: Recipe, models: Models, plan: Plan | None) -> Iterator[Diagnostic]:
-    """Yield what may harm the result of a recipe: in its opened models, and in its plan, if there is one."""
+    """Yield what may harm the result of a recipe, in its opened models and its plan."""
     yield from _compare_tokenizers(recipe, models)
     for reference in recipe.references:
         for note in models[reference].notes if reference in models else ():
             expected = "an adapter that has the same effect as in training"
-            yield Diagnostic("warning", reference, expected, note, _CHECK)
+            yield Diagnostic("warning", reference, expected, note, "Check that this is what you want.")
     if plan is None:
         return
     if recipe.base_model is not None and recipe.frame is None and recipe.base_model not in plan.weights_of:
@@ -170,16 +184,14 @@ def _check_models(recipe: Recipe, models: Models, plan: Plan | None) -> Iterator
         others = [name for name in sorted(plan.weights_of) if _has_tokenizer(plan.sources[name])]
         if others:
             expected = "a tokenizer in the folder of the model whose config the output gets"
+            received = "none, so the output will have none"
             remedy = f"If the models share a tokenizer, copy that of {others[0]} into the folder."
-            yield Diagnostic(
-                "warning", plan.like.reference, expected, "none, so the output will have none", remedy
-            )
+            yield Diagnostic("warning", plan.like.reference, expected, received, remedy)
     yield from plan.diagnostics
     for marker in plan.vocabulary.unknown_markers if plan.vocabulary is not None else ():
+        received = f"'{marker}', which is no token"
         remedy = f"Add it below `tokenizer: tokens:`, as `'{marker}': {{}}`."
-        yield Diagnostic(
-            "warning", "chat_template", "tokens of the output", f"'{marker}', which is no token", remedy
-        )
+        yield Diagnostic("warning", "chat_template", "tokens of the output", received, remedy)
 
 
 def _compare_tokenizers(recipe: Recipe, models: Models) -> Iterator[Diagnostic]:
@@ -205,14 +217,6 @@ def _compare_tokenizers(recipe: Recipe, models: Models) -> Iterator[Diagnostic]:
 
 def _has_tokenizer(model: Checkpoint) -> bool:
     return any((model.path / file).is_file() for file in TOKENIZER_FILES)
-
-
-def _not_downloaded(models: Models) -> Iterator[Diagnostic]:
-    for reference, model in models.items():
-        if model.n_missing:
-            received = f"headers alone; {size_text(model.n_missing)} are on the Hub"
-            remedy = "The merge downloads them first."
-            yield Diagnostic("note", reference, "weights on this machine", received, remedy)
 
 
 def _check_outputs(checked: Preflight, *, fetch: bool) -> Iterator[Diagnostic]:
@@ -258,15 +262,103 @@ def existing_parent(path: Path) -> Path:
 
 
 def _check_code(template: Checkpoint, *, is_copied: bool) -> Diagnostic:
-    """Report code that a config names: it is never run, but the output may not load without it."""
     if is_copied and not any(template.path.glob("*.py")):
         expected = f"Python files in the folder of {template.reference}"
         remedy = "Remove --copy-code, or add the files to the folder first."
         return Diagnostic("error", "--copy-code", expected, "none: kingyo downloads no code", remedy)
+    level, where = "note" if is_copied else "warning", f"the config of {template.reference}"
     hint = "" if is_copied else " Add --copy-code if the result needs it: it is copied, and still not run."
-    expected = "a model that transformers loads by itself"
     received = f"one that names code (auto_map), {'' if is_copied else 'not '}copied and never run"
     remedy = f"Read it before you trust it.{hint}"
-    return Diagnostic(
-        "note" if is_copied else "warning", f"the config of {template.reference}", expected, received, remedy
+    return Diagnostic(level, where, "a model that transformers loads by itself", received, remedy)
+
+
+_PIPELINE_CODE = """from diffusers import DiffusionPipeline
+
+pipeline = DiffusionPipeline.from_pretrained('.')  # this folder"""
+
+_SAME_BITS: dict[Reproduces, str] = {
+    "everywhere": "bit for bit.",
+    "on one machine": "bit for bit on one machine; others may round differently.",
+    "with the same number of threads": "bit for bit on one machine with one number of threads; others may "
+    "round differently.",
+}
+
+
+class Loader(NamedTuple):
+    """The library and class that load a kind of model, and the Hub's pipeline tag."""
+
+    library: str
+    auto_class: str
+    pipeline_tag: str
+
+
+def write(
+    preflight: Preflight, output: PlannedOutput, watch: Watch | None = None, *, loader: Loader | None = None
+) -> Path:
+    """Write a checked output; ``loader`` is named on its card, and None if no kind takes the model."""
+    if preflight.error is not None:
+        raise preflight.error
+    root, options, around = preflight.root, preflight.options, None
+    if options.pipeline:
+        around = whole_pipeline(output.plan.like, root, allow_pickle=options.allow_pickle)
+    files = {
+        "recipe.yaml": rooted_book(output.book, root, out=output.out).to_yaml(),
+        "README.md": render_card(output, loader, pipeline=options.pipeline),
+    }
+    return to_folder(output.plan, output.out, files, options, around=around, watch=watch)
+
+
+def render_card(output: PlannedOutput, loader: Loader | None = None, *, pipeline: bool = False) -> str:
+    """Return the model card of an output, without paths of this machine.
+
+    ``pipeline``: the pipeline around it is written too.
+    """
+    is_diffusers = output.plan.like.stem != "model"
+    front = front_matter(
+        output.origins,
+        library="diffusers" if is_diffusers else loader.library if loader else "transformers",
+        pipeline_tag=loader.pipeline_tag if loader else None,
     )
+    book = output.book.with_recipes(lambda recipe: public_recipe(recipe, output.origins))
+    note = f"`kingyo merge` makes the same weights from it, {_SAME_BITS[output.reproduces]}"
+    untested = "Nobody has scored it: abilities of its source models may be lost."
+    sections = {
+        "Source models": models_section(output.origins, "role"),
+        "Recipe": recipe_section(book.to_yaml(), note),
+        "Use": fence(_PIPELINE_CODE, "python") if pipeline else _use(output, loader),
+        "Limits": bullets((untested, INHERITED)),
+    }
+    return render(output.out.resolve().name, front, _summary(output), sections)
+
+
+def _summary(output: PlannedOutput) -> str:
+    method, recipe = output.plan.method, output.plan.recipe
+    merged = [cell(origin.public_name) for origin in output.origins if origin.name == "merged"]
+    bases = [cell(origin.public_name) for origin in output.origins if origin.name == "base"]
+    relative = f" relative to {', '.join(bases)}" if bases and merged else ""
+    what = f"A merge of {', '.join(merged or bases)}{relative}"
+    if recipe.path:
+        what = describe_path(recipe, {origin.reference: origin.public_name for origin in output.origins})
+    steps = f", in {len(output.book.steps)} steps" if len(output.book.steps) > 1 else ""
+    seed = f" The seed of its random numbers is {recipe.seed}." if method.stochastic else ""
+    return f"{what}, made by kingyo {__version__}{steps}. `{method.name}`: {cell(method.doc)}{seed}"
+
+
+def _use(output: PlannedOutput, loader: Loader | None) -> str | None:
+    """Return code that loads the model with transformers; None for a model of another library."""
+    like = output.plan.like
+    if like.stem != "model" or (loader is not None and loader.library != "transformers"):
+        return None
+    architectures = like.config.get("architectures")
+    names = map(str, cast("list[object]", architectures)) if isinstance(architectures, list) else ()
+    auto_class = (
+        loader.auto_class if loader else next((each for each in names if each.isidentifier()), "AutoModel")
+    )
+    has_tokenizer = (like.path / "tokenizer_config.json").is_file()
+    imports = ", ".join(sorted((auto_class, "AutoTokenizer") if has_tokenizer else (auto_class,)))
+    lines = [f"from transformers import {imports}", ""]
+    if has_tokenizer:
+        lines.append("tokenizer = AutoTokenizer.from_pretrained('.')  # this folder")
+    lines.append(f"model = {auto_class}.from_pretrained('.', dtype='auto')")
+    return fence("\n".join(lines), "python")

@@ -8,24 +8,18 @@ beside them.
 
 from __future__ import annotations
 
-import math
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TypeAlias
 
-from kingyo.merging.checkpoints import Checkpoint, TensorInfo
-from kingyo.merging.checkpoints.checkpoint import KEPT_BELOW
+from kingyo.merging.checkpoints import TensorInfo
 from kingyo.merging.engine.book import PlannedOutput
-from kingyo.merging.engine.execute import LARGE, PART, is_described
 from kingyo.merging.engine.jobs import TensorJob
 from kingyo.merging.engine.modules import ModuleMerge, expand_modules, path_to_slices
 from kingyo.merging.engine.plan import Plan
 from kingyo.merging.engine.preflight import Preflight, existing_parent
-from kingyo.merging.kernels.machine_code import has_code
-from kingyo.merging.kernels.threads import has_compiler, n_threads
-from kingyo.merging.methods import bytes_per_entry, reproduces
 
 PROGRAM, PROGRAM_WITH_NUMBA, PROGRAM_WITH_TORCH = 100_000_000, 200_000_000, 330_000_000
 """Bytes of the process before it reads a tensor, measured on x86-64 Linux; numba compiles loops once."""
@@ -34,97 +28,33 @@ _FLOAT32, _FLOAT64 = 4, 8
 
 @dataclass(frozen=True, kw_only=True)
 class MergeForecast:
-    """The disk and memory of a merge, in bytes.
-
-    Attributes:
-        read_bytes: size of the tensors in source files, each counted once.
-        read_files: number of these files.
-        written_bytes: size of the new weight files.
-        free_bytes: free space on the disk of the output.
-        peak_memory_bytes: the largest memory use.
-        memory_bytes: the same by purpose.
-    """
+    """The disk that a merge needs: tensors in source files, each counted once, and new weight files."""
 
     read_bytes: int
     read_files: int
     written_bytes: int
     free_bytes: int
-    peak_memory_bytes: int
-    memory_bytes: Mapping[str, int]
 
 
 def estimate(preflight: Preflight) -> MergeForecast:
-    """Estimate what all outputs of a merge need together."""
+    """Return what all outputs of a merge read and write, from headers alone."""
     plans = [output.plan for output in preflight.outputs]
-    works = [(plan, job, set(stored_tensors(plan, job))) for plan in plans for job in plan.jobs]
-    stored = set[TensorInfo]().union(*(infos for *_, infos in works))
-    threads = preflight.options.threads or n_threads()
-    sources, method = max(
-        ((_source_bytes(*each, threads), _method_bytes(each[1], threads)) for each in works), key=sum
-    )
-    memory = {
-        "program": _program(plans),
-        "small tensors": sum(info.n_bytes for info in stored if info.n_bytes < KEPT_BELOW),
-        "sources": sources,
-        "method": method,
-    }
+    stored = {info for plan in plans for job in plan.jobs for info in stored_tensors(plan, job)}
     return MergeForecast(
         read_bytes=sum(info.n_bytes for info in stored),
         read_files=len({info.file for info in stored}),
         written_bytes=sum(output.n_bytes for output in preflight.outputs),
         free_bytes=shutil.disk_usage(existing_parent(preflight.out)).free,
-        peak_memory_bytes=sum(memory.values()),
-        memory_bytes=memory,
     )
 
 
 def stored_tensors(plan: Plan, job: TensorJob) -> Iterator[TensorInfo]:
-    for each in job.reads:
-        yield from _stored(plan.sources[each.reference], each.tensor)
-
-
-def _stored(model: Checkpoint, name: str) -> Iterator[TensorInfo]:
-    needs = model.needs(name)
-    yield from needs.stored
-    for other in needs.others:
-        yield from _stored(*other)
-
-
-def _program(plans: Iterable[Plan]) -> int:
-    if any(map(_needs_torch, plans)):
-        return PROGRAM_WITH_TORCH
-    return PROGRAM if has_code() else PROGRAM_WITH_NUMBA
-
-
-def _needs_torch(plan: Plan) -> bool:
-    """Return whether a merge imports torch, which it does unless compiled code can do everything."""
-    is_computed = any(plan.sources[reference].made_of for reference in plan.weights_of)
-    return is_computed or not all(map(is_described, plan.jobs)) or not has_compiler()
-
-
-def _side_by_side(job: TensorJob, threads: int) -> int:
-    return 1 if math.prod(job.shape) >= LARGE else threads
-
-
-def _source_bytes(plan: Plan, job: TensorJob, stored: set[TensorInfo], threads: int) -> int:
-    """Return the bytes of large tensors in files, and of those that are computed from them."""
-    inputs = ((plan.sources[each.reference], each.tensor) for each in job.reads)
-    computed = sum(model.tensors[model.home(name) or name].n_bytes for model, name in inputs if model.made_of)
-    large = sum(info.n_bytes for info in stored if info.n_bytes >= KEPT_BELOW)
-    return _side_by_side(job, threads) * (computed + large)
-
-
-def _method_bytes(job: TensorJob, threads: int) -> int:
-    """Return the bytes that the method needs in addition to the sources of a tensor."""
-    n, k = math.prod(job.shape), len(job.inputs)
-    at_once = _side_by_side(job, threads)
-    if job.method is None or is_described(job):  # float32 parts of the sources and of the result
-        ranks = 0 if job.method is None else bytes_per_entry(job.method) * n * k
-        return threads * min(n, PART) * (k + 1) * _FLOAT32 + at_once * ranks
-    is_spectral = reproduces(job.method) == "with the same number of threads" and len(job.shape) == 2
-    if is_spectral and max(job.shape) <= 2 * k * min(job.shape):  # see ``methods.spectral``
-        return at_once * n * (2 * k + 1) * _FLOAT64  # task vectors, their singular vectors, the result
-    return at_once * n * k * _FLOAT32
+    left = [(plan.sources[each.reference], each.tensor) for each in job.reads]
+    while left:
+        model, name = left.pop()
+        needs = model.needs(name)
+        yield from needs.stored
+        left += needs.others
 
 
 Json: TypeAlias = Mapping[str, object]
@@ -135,24 +65,15 @@ _NUMBERS = re.compile(r"(?<=\.)\d+(?=\.|$)|^\d+(?=\.)")
 
 @dataclass(frozen=True, kw_only=True)
 class JobGroup:
-    """Tensors with the same shape, dtype and sources, whose names differ only in numbers.
+    """Tensors with the same shape, dtype and sources, whose names differ only in numbers."""
 
-    Attributes:
-        label: the names as one, such as ``model.layers.{0–23}.mlp.up_proj.weight``.
-        count: their number.
-        shape, dtype: those of each tensor.
-        how: what is done with them, such as ``weight 0.5``; a list has one value for each source.
-        values: ranges by parameter, one for each source or one for all of them.
-        is_merged: whether they are merged and not copied.
-    """
-
-    label: str
+    label: str  # the names as one, such as ``model.layers.{0–23}.mlp.up_proj.weight``
     count: int
     shape: tuple[int, ...]
     dtype: str
-    how: tuple[str, ...]
-    values: Mapping[str, tuple[Range, ...]]
-    is_merged: bool
+    how: tuple[str, ...]  # such as ``weight 0.5``; with one value for each source if they differ
+    values: Mapping[str, tuple[Range, ...]]  # by parameter, one for each source or one for all of them
+    is_merged: bool  # not copied
 
 
 def heading(plan: Plan) -> list[str]:
@@ -303,7 +224,6 @@ def output_record(output: PlannedOutput) -> Json:
 
 
 def _models(output: PlannedOutput, preflight: Preflight) -> list[Json]:
-    pairs = [(origin, preflight.models[origin.reference]) for origin in output.origins]
     return [
         {
             "role": origin.name,
@@ -315,7 +235,8 @@ def _models(output: PlannedOutput, preflight: Preflight) -> list[Json]:
             "bytes": sum(info.n_bytes for info in model.tensors.values()),
             "parameters": model.n_parameters,
         }
-        for origin, model in pairs
+        for origin in output.origins
+        for model in (preflight.models[origin.reference],)
     ]
 
 

@@ -33,7 +33,6 @@ class Sources(Mapping[str, Checkpoint]):
     One thread plans and merges candidates, one after the other; several may call ``read`` and ``read_raw``.
 
     Args:
-        checkpoints: the checkpoints by the references that recipes use.
         folder: base of relative paths of users' methods (``path/to/file.py:Name``); None: the working
             directory.
         facts: cache of measures of tensors; None keeps it in memory only.
@@ -172,17 +171,15 @@ class MappedTensors:
             copy = tensor.to(device)
         except torch.OutOfMemoryError as error:
             expected = f"memory for {tensor.nbytes / 1e6:.0f} MB of a source beside the live model"
-            received = "a device without enough free memory"
             remedy = "Merge on the CPU (device: cpu), or free some of the device's memory."
-            raise KingyoError(str(device), expected, received, remedy) from error
+            raise KingyoError(str(device), expected, "not enough free memory", remedy) from error
         if self.holds(tensor) and _has_memory(device):
             self._copies[key] = copy
         return copy
 
 
 def _has_memory(device: torch.device) -> bool:
-    """Return whether a device has memory left to keep copies; True if it does not report its memory."""
-    if device.type != "cuda":
+    if device.type != "cuda":  # it does not report its memory
         return True
     free, total = torch.cuda.mem_get_info(device)
     return free > _FREE * total

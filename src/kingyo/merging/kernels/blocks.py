@@ -100,10 +100,7 @@ def row_sums(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def along_rows(numbers: Tensor, length: int, span: Span) -> Tensor:
-    """Return for each entry of a span the numbers of its row of ``length`` entries.
-
-    ``numbers`` has the shape (sets, rows), the result (sets, width of the span).
-    """
+    """Return for each entry of a span the numbers of its row of ``length``, given shape (sets, rows)."""
     first, last = span[0] // length, -(-span[1] // length)
     if last - first > 2:
         wide = numbers[:, first:last, None].expand(-1, -1, length).flatten(1)

@@ -1,19 +1,29 @@
-"""Functions that run a loop of ``loops`` over memory: weighted sums, sums, histograms, ranks.
+"""Functions that run a loop of ``loops`` over memory, and their compilation to object code with numba.
 
-They are the source of ``machine_code``, which documents how they are called; numba compiles them. They
-allocate no memory, so that their machine code needs no library but C's. They are bit-identical to torch.
+They are the source of ``machine_code``, which documents how they are called. They allocate no memory, so that
+their machine code needs no library but C's. They are bit-identical to torch.
 """
 
 # pyright: basic, reportReturnType=false
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Callable, Sequence
+from types import FunctionType
+from typing import Any
 
+import llvmlite.binding as llvm
+import numpy as np
+from numba import cfunc, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array, populate_array
+
+from kingyo.merging.kernels import loop_memory
 from kingyo.merging.kernels.blocks import BLOCK, LANES
-from kingyo.merging.kernels.loop_memory import bits64, copy_out, hashed, inline
+from kingyo.merging.kernels.loop_memory import bits64, copy_out, hashed, inline, machine
 from kingyo.merging.kernels.loops import CHUNK, ROW, SIZE_SHIFT
-from kingyo.merging.kernels.masks import N_VALUES
+from kingyo.merging.kernels.masks import ENTRY_FUNCTIONS, N_VALUES
 
 SHIFT = np.uint32(SIZE_SHIFT)
 UNITS = 1.5 * 2.0**52
@@ -97,10 +107,7 @@ def exact_sums(addresses, numbers, words, spans, rounders, rows, units, totals):
 
 @inline
 def _units(row, rounder):
-    """Return the sum of rounded magnitudes as a number of units: integers add up faster than floats.
-
-    The bits of magnitude + rounder are those of the rounder plus the number of units.
-    """
+    """Return the sum of rounded magnitudes in units, which are the last bits of magnitude + rounder."""
     total, start = np.uint64(0), bits64(rounder)
     for i in range(row.size):
         total += bits64(np.float64(abs(row[i])) + rounder)
@@ -131,7 +138,6 @@ def _add_products(left, right, summand, lanes):
 
 @inline
 def _total(lanes):
-    """Return the sum of lanes: the upper half is added to the lower until one is left."""
     half = LANES // 2
     while half:
         for lane in range(half):
@@ -253,7 +259,6 @@ def _sort(numbers, keyed, counts, result, ranks):
 
 @inline
 def _count(numbers, shift, places):
-    """Write the place of the first number of each digit."""
     places[:] = 0
     mask = np.uint32(places.size - 1)
     for number in numbers:
@@ -279,3 +284,82 @@ def ranks(addresses, numbers, words, spans, length, scratch, keyed, counts, resu
         _loop(addresses[0], numbers[0], words[0], first, first + length, place)
         _sort(scratch.view(np.uint32), keyed, counts, result[first : first + length], True)
         first += length
+
+
+NAMES = {
+    **{name: value for name, value in vars(loop_memory).items() if not name.startswith("_")},
+    **{name: inline(function) for name, function in ENTRY_FUNCTIONS.items()},
+    "ZERO": np.float32(0.0),
+    "f32": np.float32,
+}
+"""Names that the text of a loop may use."""
+Kinds = Sequence[tuple[str, int]]
+"""Types of arguments: of their numbers, as numpy names it, and number of dimensions."""
+_LIBRARY = {"memcpy", "memmove", "memset"}
+"""Functions that the code may call."""
+
+
+def compile_function(name: str, kinds: Kinds, text: str) -> tuple[str, bytes]:
+    """Return the symbol of a function with the loop of a text, and its object code."""
+    symbol, module = _module(name, kinds, text)
+    return symbol, machine().emit_object(module)
+
+
+def assembly(name: str, kinds: Kinds, text: str) -> str:
+    return machine().emit_assembly(_module(name, kinds, text)[1])
+
+
+def _module(name: str, kinds: Kinds, text: str) -> tuple[str, llvm.ModuleRef]:
+    signature = types.void(*(each for number, n in kinds for each in _types(number, n)))
+    entry = cfunc(signature)(_entry(_with_loop(name, text), kinds))
+    module = llvm.parse_assembly(entry.inspect_llvm())
+    foreign = {
+        each.name
+        for each in module.functions
+        if each.is_declaration and not each.name.startswith("llvm.") and each.name not in _LIBRARY
+    }
+    if foreign:  # such as numba's own functions, where something could raise
+        raise RuntimeError(f"{name} calls {', '.join(sorted(foreign))}, which a later process has not")
+    return entry.native_name, module
+
+
+def _with_loop(name: str, text: str) -> Any:
+    function, names = globals()[name], dict(NAMES)
+    if text:
+        exec(text, names)
+        names = {**function.__globals__, "_loop": inline(names["loop"])}
+        function = FunctionType(function.__code__, names, name)
+    return inline(function)
+
+
+def _entry(function: Any, kinds: Kinds) -> Callable[..., None]:
+    parameters, arguments = [], []
+    for k, (_, n) in enumerate(kinds):
+        lengths = [f"n{k}_{i}" for i in range(n)]
+        parameters += [f"a{k}", *lengths]
+        arguments.append(f"array(a{k}, ({', '.join(lengths)},))" if lengths else f"a{k}")
+    names = {"array": _array, "function": function}
+    exec(f"def entry({', '.join(parameters)}):\n    function({', '.join(arguments)})", names)
+    return names["entry"]
+
+
+@intrinsic
+def _array(_context, address, lengths):
+    """Return the contiguous array at an address; numba's ``carray`` counts references."""
+
+    def generate(context, builder, signature, values):
+        array = make_array(signature.return_type)(context, builder)
+        shape = cgutils.unpack_tuple(builder, values[1])
+        itemsize = context.get_constant(types.intp, signature.return_type.dtype.bitwidth // 8)
+        strides = [itemsize]
+        for length in shape[:0:-1]:
+            strides.insert(0, builder.mul(strides[0], length))
+        populate_array(array, values[0], shape, strides, itemsize, meminfo=None)
+        return array._getvalue()
+
+    return types.Array(address.dtype, len(lengths), "C")(address, lengths), generate
+
+
+def _types(number: str, n: int) -> list[types.Type]:
+    kind = getattr(types, number)
+    return [types.CPointer(kind), *[types.int64] * n] if n else [kind]

@@ -54,10 +54,7 @@ def inline(function: Callable[..., Any]) -> Any:
 
 
 def instructions(result: types.Type, *kinds: types.Type) -> Any:
-    """Return a decorator that makes a compiled function from one that emits LLVM instructions.
-
-    ``result`` and ``kinds`` are the types of its result and its arguments.
-    """
+    """Return a decorator that makes a function of these types from one that emits LLVM instructions."""
 
     def decorate(emit):
         def typed(_context, *_kinds):
@@ -135,8 +132,6 @@ def _narrowed(builder, number):
 
 
 def _reader(stored, kind) -> Any:
-    """Return a function that reads entry i at an address, and that LLVM may assume nothing writes to."""
-
     @instructions(kind, *_PLACE)
     def read(builder, address, i):
         pointer = builder.inttoptr(address, stored.as_pointer())
@@ -182,7 +177,6 @@ def size(builder, number):
 
 @instructions(types.uint64, types.float64)
 def bits64(builder, number):
-    """Return the bits of a number."""
     return builder.bitcast(number, I64)
 
 
@@ -195,19 +189,16 @@ def turned(builder, number, like):
 
 @instructions(types.float32, types.uint32)
 def _lower(builder, word):
-    """Return the bfloat16 in the lower half of a word."""
     return builder.bitcast(builder.shl(word, I32(16)), FLOAT)
 
 
 @instructions(types.float32, types.uint32)
 def _upper(builder, word):
-    """Return the bfloat16 in the upper half of a word."""
     return builder.bitcast(builder.and_(word, I32(0xFFFF0000)), FLOAT)
 
 
 @instructions(types.uint32, types.float32)
 def _rounded(builder, number):
-    """Return bits whose upper 16 are the nearest bfloat16, ties to even."""
     bits = builder.bitcast(number, I32)
     is_odd = builder.and_(builder.lshr(bits, I32(16)), I32(1))
     return builder.add(bits, builder.add(is_odd, I32(0x7FFF)))
@@ -215,7 +206,6 @@ def _rounded(builder, number):
 
 @instructions(types.uint32, types.uint32, types.uint32)
 def _beside(builder, lower, upper):
-    """Return a word of the upper halves of two words."""
     return builder.or_(builder.lshr(lower, I32(16)), builder.and_(upper, I32(0xFFFF0000)))
 
 
@@ -285,13 +275,11 @@ def _halves(word):
 
 @inline
 def pair_draw(pair, first, second):
-    """Return the random numbers of a pair, from 0 to 65,535."""
     return _halves(hashed(pair, first, second))
 
 
 @inline
 def draw(i, first, second):
-    """Return the random number of one entry."""
     even, odd = _halves(hashed(i >> 1, first, second))
     return odd if i & 1 else even
 

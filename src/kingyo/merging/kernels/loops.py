@@ -98,11 +98,13 @@ def _entry(form: LoopForm) -> Iterator[str]:
         if term.mask:
             draw, rank = f"u{k}" if term.is_random else "0", f"r{k}" if term.ranks else "0"
             yield f"    d{k} = {term.mask}(d{k}, {draw}, {rank}, first{k}, second{k})"
-    yield from _indented([*_selection(form), *_result(form)])
+    if form.most_varied:
+        yield from _indented([*_variance(form), "is_steady = variance < least_variance"])
+        yield from (f"    d{k} = pick(is_steady, ZERO, d{k})" for k in range(len(form.terms)))
+    yield from _indented(_result(form))
 
 
 def _inputs(form: LoopForm, suffix: str) -> list[str]:
-    """Return the arguments of ``entry`` that differ per entry: base, sources, random numbers, ranks."""
     names = ["b"] if form.base else []
     for k, term in enumerate(form.terms):
         names += [f"d{k}", *([f"u{k}"] if term.is_random else []), *([f"r{k}"] if term.ranks else [])]
@@ -110,7 +112,6 @@ def _inputs(form: LoopForm, suffix: str) -> list[str]:
 
 
 def _numbers(form: LoopForm) -> list[str]:
-    """Return the other arguments of ``entry``: the numbers of the loop."""
     names = ["scale", "least_variance"]
     for k in range(len(form.terms)):
         names += [f"factor{k}", f"share{k}", f"first{k}", f"second{k}"]
@@ -119,13 +120,6 @@ def _numbers(form: LoopForm) -> list[str]:
 
 def _call(form: LoopForm, suffix: str) -> str:
     return f"entry({', '.join([*_inputs(form, suffix), *_numbers(form)])})"
-
-
-def _selection(form: LoopForm) -> list[str]:
-    if not form.most_varied:
-        return []
-    dropped = (f"d{k} = pick(is_steady, ZERO, d{k})" for k in range(len(form.terms)))
-    return [*_variance(form), "is_steady = variance < least_variance", *dropped]
 
 
 def _variance(form: LoopForm) -> list[str]:
@@ -172,7 +166,6 @@ def _result(form: LoopForm) -> list[str]:
 
 
 def _single(form: LoopForm) -> Iterator[str]:
-    """Yield the lines of one entry i, from memory to memory."""
     if form.base:
         yield f"b = read_{form.base}(base, i)"
     for k, term in enumerate(form.terms):
@@ -207,7 +200,6 @@ def _loop(form: LoopForm) -> Iterator[str]:
 
 
 def _pair(form: LoopForm) -> Iterator[str]:
-    """Yield the lines of two neighbours, from memory to memory."""
     yield "i = 2 * pair"
     if form.base:
         yield f"b_even, b_odd = pair_{form.base}(base, i)"
@@ -293,7 +285,6 @@ class SumLoop(NamedTuple):
         ]
 
     def _numbers(self, start: int) -> list[float]:
-        """Return the numbers of a call that starts at an index."""
         if not self.thresholds:
             return self.call.numbers
         numbers = self.call.numbers.copy()
@@ -314,7 +305,11 @@ def sum_loop(
         if mask is None or letter is None:
             return None
         masks.append(mask)
-        terms.append(_UNMASKED[letter] if mask is _NO_MASK else _loop_term(letter, mask))
+        if mask is _NO_MASK:
+            terms.append(_UNMASKED[letter])
+        else:
+            ranks = "" if mask.ranks is None else "r" if mask.ranks.itemsize == 2 else "t"
+            terms.append(LoopTerm(letter, mask.function, mask.key is not None, ranks))
     if not 0 < len(masks) <= MAX_SOURCES or base is None:
         return None
     form = LoopForm(
@@ -322,7 +317,7 @@ def sum_loop(
         base=base,
         out=out,
         result=result,
-        elect=_elect(weighted),
+        elect="" if not weighted.elect else "equal" if weighted.equal_votes else "weighted",
         normalize=weighted.elect and weighted.normalize,
         most_varied=weighted.most_varied is not None,
         scaled=weighted.scale != 1.0,
@@ -338,21 +333,10 @@ def _letter(tensor: AnyTensor) -> str | None:
     return letter_of(tensor.dtype) if tensor.is_cpu else None
 
 
-def _loop_term(letter: str, mask: LoopMask) -> LoopTerm:
-    ranks = "" if mask.ranks is None else "r" if mask.ranks.itemsize == 2 else "t"
-    return LoopTerm(letter, mask.function, mask.key is not None, ranks)
-
-
 def _loop_mask(mask: Mask | None) -> LoopMask | None:
     if mask is None:
         return _NO_MASK
     return mask.loop_mask() if isinstance(mask, CompiledMask) else None
-
-
-def _elect(weighted: WeightedSum) -> Literal["", "weighted", "equal"]:
-    if not weighted.elect:
-        return ""
-    return "equal" if weighted.equal_votes else "weighted"
 
 
 def _with_tensors(text: str, weighted: WeightedSum, masks: Sequence[LoopMask], words: list[int]) -> SumLoop:

@@ -96,7 +96,7 @@ def _code(name: str, kinds: Sequence[Kind], text: str) -> tuple[str, bytes]:
     for folder in _folders():
         with suppress(OSError, ValueError):
             return _unpack((folder / file).read_bytes())
-    from kingyo.merging.kernels.compiling import compile_function
+    from kingyo.merging.kernels.loop_functions import compile_function
 
     symbol, code = compile_function(name, kinds, text)
     for folder in _folders():
@@ -140,19 +140,14 @@ def _delete_old(root: Path) -> None:
 def _folders() -> Sequence[Path]:
     """Return folders for code, the preferred one first; numba's own setting replaces them."""
     chosen = os.environ.get("NUMBA_CACHE_DIR")
-    roots = [Path(chosen)] if chosen else [Path(__file__).parent / "__pycache__", *_users_cache()]
+    roots = [Path(chosen)] if chosen else [Path(__file__).parent / "__pycache__"]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # noqa: PTH111
+    if not chosen and cache.is_absolute():  # the user may have no home
+        roots.append(cache / "kingyo")
     return [root / f"{_PREFIX}{_digest()}" for root in roots]
 
 
-def _users_cache() -> Iterator[Path]:
-    """Yield the cache of the user, who may have no home."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # noqa: PTH111
-    if cache.is_absolute():
-        yield cache / "kingyo"
-
-
 def _digest() -> str:
-    """Return a digest of all that the code depends on besides its function and text."""
     import llvmlite.binding as llvm
 
     digest = hashlib.sha256(b"".join(_sources()))
@@ -163,7 +158,6 @@ def _digest() -> str:
 
 
 def _sources() -> Iterator[bytes]:
-    """Yield the code of this package, and the versions of numba and LLVM without importing numba."""
     for file in sorted(Path(__file__).parent.glob("*.py")):
         yield file.read_bytes()
     for package in ("numba", "llvmlite"):

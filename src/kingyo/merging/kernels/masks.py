@@ -38,10 +38,7 @@ FIRST, SECOND = 0x7FEB352D, 0x846CA68B
 def uniform(key: tuple[int, int], start: int, stop: int, device: torch.device | None = None) -> Tensor:
     """Return the random numbers of the entries start..stop-1: float32, multiples of 2^-16 in [0, 1).
 
-    Args:
-        key: two independent 32-bit numbers; see ``key_of``.
-        start, stop: range of indices; half an index counts modulo 2^32.
-        device: device of the result; None is the processor.
+    For ``key`` see ``key_of``. Half an index counts modulo 2^32.
     """
     first, last = start // 2, (stop + 1) // 2
     bits = torch.arange(first, last, device=device).to(torch.int32)
@@ -55,12 +52,10 @@ def uniform(key: tuple[int, int], start: int, stop: int, device: torch.device | 
 
 
 def _signed(word: int) -> int:
-    """Return a 32-bit word as int32, since torch can do little with uint32."""
-    return word - 2**32 if word >= 2**31 else word
+    return word - 2**32 if word >= 2**31 else word  # int32, since torch can do little with uint32
 
 
 def _shifted(bits: Tensor, n: int) -> Tensor:
-    """Shift to the right, with zeros from the left."""
     return (bits >> n).bitwise_and_((1 << (32 - n)) - 1)
 
 
@@ -113,7 +108,6 @@ class CompiledMask(Mask):
     """A mask that also runs in compiled loops and on other devices."""
 
     def loop_mask(self) -> LoopMask:
-        """Return the mask for a compiled loop."""
         raise NotImplementedError
 
     def on_device(self, copy: Copy) -> Mask:  # noqa: ARG002
@@ -197,7 +191,7 @@ class BernoulliMask(CompiledMask):
 
     @property
     def threshold(self) -> int:
-        """The number of 16-bit random numbers that keep an entry: those below it."""
+        """Entries whose 16-bit random number is below it are kept."""
         return math.ceil(float(np.float32(self.density)) * N_VALUES)
 
     def apply(self, delta: Tensor, span: Span) -> None:
@@ -232,5 +226,5 @@ class RankedBernoulliMask(CompiledMask):
         return LoopMask(name, self.least, self.step, self.key, self.ranks)
 
     def on_device(self, copy: Copy) -> RankedBernoulliMask:
-        """See ``CompiledMask``. Other devices have few operations for uint16."""
+        # other devices have few operations for uint16
         return replace(self, ranks=copy(torch.as_tensor(self.ranks).int()))

@@ -215,8 +215,16 @@ def count_varied(sources: Sequence[AnyTensor]) -> int:
     """Return the number of entries that are not equal in all sources."""
     read = _bits_of_all(sources)
 
+    def count_of(part: Span) -> int:
+        first, *others = read(part)
+        differ, union = np.zeros_like(first), first.copy()
+        for other in others:
+            differ |= other ^ first
+            union |= other
+        return int(np.count_nonzero((differ != 0) & (union << 1 != 0)))  # 0 equals -0
+
     def count(span: Span) -> int:
-        return sum(_count_varied(read((span[0] + a, span[0] + b))) for a, b in spans(span[1] - span[0]))
+        return sum(count_of((span[0] + a, span[0] + b)) for a, b in spans(span[1] - span[0]))
 
     return sum(map_spans(sources[0].numel(), count))
 
@@ -229,12 +237,3 @@ def _bits_of_all(sources: Sequence[AnyTensor]) -> Callable[[Span], Sequence[NDAr
     kind = np.dtype(f"i{sources[0].element_size()}")
     vectors = [bytes_of(each.contiguous()).view(kind) for each in sources]
     return lambda span: [vector[span[0] : span[1]] for vector in vectors]
-
-
-def _count_varied(numbers: Sequence[NDArray[np.integer[Any]]]) -> int:
-    first, *others = numbers
-    differ, union = np.zeros_like(first), first.copy()
-    for other in others:
-        differ |= other ^ first
-        union |= other
-    return int(np.count_nonzero((differ != 0) & (union << 1 != 0)))  # 0 equals -0

@@ -32,16 +32,7 @@ def letter_of(dtype: object) -> str | None:
 
 
 class RawTensor:
-    """A contiguous tensor in main memory, with the names that torch uses.
-
-    Args:
-        memory: uint8, contiguous, writable.
-        dtype: torch's name: bfloat16, float16 or float32.
-        shape: shape of the tensor.
-
-    Raises:
-        ValueError: the memory has another size, or is not contiguous.
-    """
+    """A contiguous tensor of bfloat16, float16 or float32 in main memory, with the names that torch uses."""
 
     __slots__ = ("_address", "_size", "dtype", "memory", "shape")
 
@@ -57,7 +48,6 @@ class RawTensor:
         self._address = memory.ctypes.data
 
     def __getitem__(self, part: slice) -> RawTensor:
-        """Return a slice of a vector; it shares the memory."""
         start, stop, _ = part.indices(self.numel())
         n = max(0, stop - start)
         return RawTensor(self.memory[start * self._size : (start + n) * self._size], self.dtype, (n,))

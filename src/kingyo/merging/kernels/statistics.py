@@ -231,7 +231,6 @@ def loop_over(plain: WeightedSum, result: Literal["rows", "size", "variance"]) -
 
 
 def _sums(plain: WeightedSum, summand: Summand, n_sums: int) -> Floats:
-    """Return sums over the rows of a sum: products of all pairs, or one per row."""
     loop = loop_over(plain, "rows")
     if loop is None:
         total = np.zeros(n_sums)

@@ -70,10 +70,7 @@ def has_compiler() -> bool:
 
 
 def n_threads() -> int:
-    """Return the default number of threads: torch's if it is loaded.
-
-    Otherwise OMP_NUM_THREADS, which torch obeys too, or the number of cores of this process.
-    """
+    """Return the default: torch's if it is loaded, else OMP_NUM_THREADS or the cores of this process."""
     if is_loaded():
         return torch.get_num_threads()
     setting = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]

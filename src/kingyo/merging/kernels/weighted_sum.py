@@ -75,7 +75,7 @@ class WeightedSum:
         """Return mᵢδᵢ of each source in new memory, one row each."""
         deltas = rows([as_torch(term.source).reshape(-1) for term in self.terms], span)
         if self.base is not None:
-            deltas.sub_(self._start(self.base, span))
+            deltas.sub_(_part(self.base, span))
         for row, term in zip(deltas.unbind(0), self.terms, strict=True):
             if term.mask is not None:
                 term.mask.apply(row, span)
@@ -84,7 +84,7 @@ class WeightedSum:
         return deltas
 
     def block(self, span: Span) -> Tensor:
-        start = None if self.base is None else self._start(self.base, span)
+        start = None if self.base is None else _part(self.base, span)
         if not self.terms:
             return torch.zeros(span[1] - span[0]) if start is None else start.clone()
         deltas = self.rows(span)
@@ -106,9 +106,6 @@ class WeightedSum:
         base = None if self.base is None else copy(as_torch(self.base))
         return replace(self, terms=tuple(terms), base=base)
 
-    def _start(self, base: AnyTensor, span: Span) -> Tensor:
-        return as_torch(base).reshape(-1)[span[0] : span[1]].float()
-
     def _elected(self, terms: Tensor, votes: Tensor | None) -> Tensor:
         against = torch.signbit(add_rows(terms) if votes is None else votes)
         sign = against.float().mul_(-2.0).add_(1.0)
@@ -121,6 +118,10 @@ class WeightedSum:
         divisor = add_rows(shares.mul_(column([term.share for term in self.terms], shares.device)))
         is_small = torch.lt(divisor.abs(), SMALLEST_DIVISOR)
         return total.div_(divisor.masked_fill_(is_small, 1.0))
+
+
+def _part(base: AnyTensor, span: Span) -> Tensor:
+    return as_torch(base).reshape(-1)[span[0] : span[1]].float()
 
 
 def variance(deltas: Tensor) -> Tensor:
@@ -145,9 +146,7 @@ class Lazy(Protocol):
     """A float32 tensor that is computed by spans of its flattened form, in any order."""
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the tensor."""
-        ...
+    def shape(self) -> tuple[int, ...]: ...
 
     def block(self, span: Span) -> Tensor:
         """Return the entries of a span as a new float32 vector."""

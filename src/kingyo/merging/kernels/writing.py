@@ -22,18 +22,14 @@ from kingyo.merging.kernels.raw_tensor import AnyTensor, as_torch, letter_of
 from kingyo.merging.kernels.threads import cancel_waiting, compiled_loop, current_execution
 from kingyo.merging.kernels.weighted_sum import Lazy, WeightedSum
 
-_BLOCK_ON_DEVICE = 1 << 22
-"""Entries that another device computes at a time."""
-_SHARE_ALONE = 1 << 23
-"""Entries that a thread computes in one call while the caller prepares others."""
-_SHARES_PER_THREAD = 4
-"""Shares of work per thread, so that threads finish together."""
+_BLOCK_ON_DEVICE = 1 << 22  # entries that another device computes at a time
+_SHARE_ALONE = 1 << 23  # entries that a thread computes in one call while the caller prepares others
+_SHARES_PER_THREAD = 4  # so that threads finish together
+_LINE = 64  # bytes per cache line; stores that bypass the caches start at a multiple of it
 OwnedCall = tuple[int, LoopCall]
 """Index of the write that a call belongs to, and the call."""
 _Share = Callable[[], list[tuple[int, int]]]
 """Computes some calls; returns with the index of the write the bits of the largest magnitude of each."""
-_LINE = 64
-"""Bytes per cache line. Stores that bypass the caches start at a multiple of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,10 +65,8 @@ class PendingWrite:
 class ParallelWrites:
     """Writes that all threads compute together: others start at once, the caller joins them in ``finish``.
 
-    Args:
-        writes: the writes; torch computes those without loops.
-        others_alone: other threads compute by few calls while the caller prepares the next writes, since they
-            wait for the interpreter's lock between calls.
+    ``others_alone``: other threads compute by few calls while the caller prepares the next writes, since they
+    wait for the interpreter's lock between calls.
     """
 
     def __init__(self, writes: Sequence[PendingWrite], *, others_alone: bool = False) -> None:
@@ -115,7 +109,13 @@ class ParallelWrites:
 
     def finish(self) -> list[bool]:
         """Compute what is left; return for each write whether all entries are finite."""
-        self._join()
+        try:
+            self._work(self._shares.popleft)  # from the other end: each core has these tensors in its cache
+        finally:
+            self.stop()
+            others = cancel_waiting(self._others)
+        for other in others:
+            other.result()
         largest = [0] * len(self._writes)
         for i, bits in self._outcomes:
             largest[i] = max(largest[i], bits)
@@ -126,22 +126,12 @@ class ParallelWrites:
             for write, bits in zip(self._writes, largest, strict=True)
         ]
 
-    def _join(self) -> None:
-        try:
-            self._work(self._shares.popleft)  # from the other end: each core has these tensors in its cache
-        finally:
-            self.stop()
-            others = cancel_waiting(self._others)
-        for other in others:
-            other.result()
-
 
 def _size(calls: Sequence[OwnedCall]) -> int:
     return sum(call.span[1] - call.span[0] for _, call in calls)
 
 
 def _divide(calls: Sequence[OwnedCall], n: int) -> list[list[OwnedCall]]:
-    """Return n shares of about equal size. Spans are cut at multiples of a block."""
     size = max(BLOCK, -(-_size(calls) // n))
     shares: list[list[OwnedCall]] = [[]]
     room = size
@@ -162,7 +152,6 @@ def _divide(calls: Sequence[OwnedCall], n: int) -> list[list[OwnedCall]]:
 
 
 def _by_loop(calls: Sequence[OwnedCall]) -> _Share:
-    """Return a function that computes calls, those of the same loop at once."""
     groups: dict[str, list[OwnedCall]] = {}
     for owner, call in calls:
         groups.setdefault(call.text, []).append((owner, call))

@@ -11,7 +11,6 @@ from kingyo.merging.methods.contract import MergesTensors as MergesTensors
 from kingyo.merging.methods.contract import MethodValues as MethodValues
 from kingyo.merging.methods.contract import Parameter as Parameter
 from kingyo.merging.methods.contract import Reproduces as Reproduces
-from kingyo.merging.methods.contract import bytes_per_entry as bytes_per_entry
 from kingyo.merging.methods.contract import check_method
 from kingyo.merging.methods.contract import check_together as check_together
 from kingyo.merging.methods.contract import describes as describes
@@ -19,7 +18,6 @@ from kingyo.merging.methods.contract import guide_of as guide_of
 from kingyo.merging.methods.contract import hides_nonfinite as hides_nonfinite
 from kingyo.merging.methods.contract import merge_tensor as merge_tensor
 from kingyo.merging.methods.contract import reproduces as reproduces
-from kingyo.merging.methods.contract import skips as skips
 from kingyo.merging.methods.contract import takes_base as takes_base
 from kingyo.merging.methods.inputs import MergeInputs as MergeInputs
 from kingyo.merging.methods.inputs import TensorContext as TensorContext

@@ -160,7 +160,6 @@ class MultiSlerp:
     min_sources = 1
     max_sources = None
     stochastic = False
-    skips_zero_weights = True
     guide = Guide(
         when="Sources that are far apart, so that the mean of linear would be too short.",
         source='Buss & Fillmore 2001, "Spherical averages and applications to spherical splines" (ACM TOG)',
@@ -307,7 +306,6 @@ class ModelStock(OnBase):
 
 
 def _ratio(products: Floats) -> float:
-    """Return t from the inner products of the task vectors, shape (N, N)."""
     n = products.shape[0]
     angles = [_cosine(products, i, j) or 0.0 for i, j in combinations(range(n), 2)]
     cos = math.fsum(angles) / len(angles)

@@ -139,7 +139,6 @@ def _shared() -> Iterator[str]:
 
 
 def _shared_parameters() -> list[Parameter]:
-    """Return the parameters that at least two methods describe alike, of each name the commonest."""
     every = {each.doc: each for name in METHODS.names() for each in METHODS.get(name).params}
     counts = Counter(each.doc for name in METHODS.names() for each in METHODS.get(name).params)
     commonest = {every[doc].name: every[doc] for doc, n in reversed(counts.most_common()) if n > 1}
@@ -152,7 +151,6 @@ def _line(each: Parameter) -> str:
 
 
 def _values(each: Parameter) -> str:
-    """Return default and search range of a parameter, such as "1, searched 0.1 to 1"."""
     return default(each) + ("" if each.search_low is None else f", searched {searched(each)}")
 
 
@@ -182,7 +180,6 @@ def _section(name: str) -> Iterator[str]:
 
 
 def _source(source: str, earlier: list[str]) -> str:
-    """Return a source, which an earlier method may have named."""
     for each in earlier:
         guide = guide_of(METHODS.get(each))
         if guide and source.startswith(guide.source):
@@ -196,7 +193,6 @@ def _differs(name: str) -> tuple[str, ...]:
 
 
 def _how(method: MergeMethod) -> list[str]:
-    """Return the paragraphs on what a method computes, from its guide or its class's docstring."""
     guide = guide_of(method)
     text = (guide.how if guide else "") or inspect.getdoc(type(method)) or ""
     paragraphs = inspect.cleandoc(text).partition("\n\nAttributes:")[0].split("\n\n")

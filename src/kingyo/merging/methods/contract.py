@@ -114,10 +114,8 @@ class MergeMethod(Protocol):
     with any number of threads. A method that uses others declares ``reproduces``.
 
     A method may also declare ``takes_base: bool``, ``reproduces: Reproduces``, ``guide: Guide``,
-    ``check(values, n_sources)``, ``hides_nonfinite(values)``, ``bytes_per_entry: int`` and
-    ``skips_zero_weights: bool``. The functions ``takes_base``, ``reproduces``, ``guide_of``,
-    ``check_together``, ``hides_nonfinite``, ``bytes_per_entry`` and ``skips`` describe them and their
-    defaults.
+    ``check(values, n_sources)`` and ``hides_nonfinite(values)``. The functions ``takes_base``,
+    ``reproduces``, ``guide_of``, ``check_together`` and ``hides_nonfinite`` describe them and their defaults.
     """
 
     @property
@@ -224,11 +222,6 @@ def reproduces(method: MergeMethod) -> Reproduces:
     return cast("Reproduces", getattr(method, "reproduces", "everywhere"))
 
 
-def bytes_per_entry(method: MergeMethod) -> int:
-    """Return the bytes per entry of each source that a method which describes its result holds; default 0."""
-    return int(getattr(method, "bytes_per_entry", 0))
-
-
 def check_together(method: MergeMethod, values: MethodValues, n_sources: int) -> None:
     """Check by the method's ``check``, if any, that values fit together and the number of sources."""
     check = cast("Callable[[MethodValues, int], None] | None", getattr(method, "check", None))
@@ -240,18 +233,6 @@ def hides_nonfinite(method: MergeMethod, values: MethodValues) -> bool:
     """Return whether NaN in a source may leave a finite result, so that a merge must check the sources."""
     hides = cast("Callable[[MethodValues], bool] | None", getattr(method, "hides_nonfinite", None))
     return hides is not None and hides(values)
-
-
-def skips(method: MergeMethod, values: MethodValues, source: int) -> bool:
-    """Return whether a source has no part in the result, because its weight is 0; the default is False.
-
-    Without it and its values the method gives the same bits, but a random method draws by position. A method
-    that needs no base skips no source if all weights are 0.
-    """
-    if not getattr(method, "skips_zero_weights", False):
-        return False
-    weights = values.each("weight")
-    return weights[source] == 0 and (method.needs_base or any(weights))
 
 
 def guide_of(method: MergeMethod) -> Guide | None:

@@ -31,7 +31,6 @@ class _DropsAtRandom(OnBase):
     """What both methods share."""
 
     stochastic = True
-    skips_zero_weights = True
 
     def hides_nonfinite(self, values: MethodValues) -> bool:
         """See ``contract.hides_nonfinite``. A dropped NaN shows only in the sum of magnitudes."""
@@ -112,7 +111,6 @@ class Della(_DropsAtRandom):
     elect: bool  # add only entries that agree with the elected sign
     params: tuple[Parameter, ...]
     guide: Guide
-    bytes_per_entry = 4  # ranks
 
     def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum:
         inverse = values.flag("rescale") and values.flag("rescale_by_density")

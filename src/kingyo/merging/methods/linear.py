@@ -115,7 +115,6 @@ class Linear:
     min_sources = 1
     max_sources = None
     stochastic = False
-    skips_zero_weights = True
     guide = Guide(
         when="Checkpoints of one training run, or fine-tunes close to each other; the usual baseline.",
         source='Wortsman et al. 2022, "Model soups: Averaging weights of multiple fine-tuned models improves '
@@ -157,7 +156,6 @@ class TaskArithmetic(OnBase):
         replace(DENSITY, doc=_INERT, inert=True, search_low=None, search_high=None),
         replace(rescale(False), doc=_INERT, inert=True),
     )
-    skips_zero_weights = True
     guide = Guide(
         when="Fine-tunes of one base on different tasks; try it first, since it is the fastest to search.",
         source='Ilharco et al. 2023, "Editing models with task arithmetic" (arXiv 2212.04089)',

@@ -40,7 +40,6 @@ class Ties(OnBase):
     name = "ties"
     doc = "Trim small changes, elect a sign per entry, and average the changes that agree (Yadav 2023)."
     params = (WEIGHT, DENSITY, LAMBDA, normalize(True, elect=True), rescale(False))
-    skips_zero_weights = True
     guide = Guide(
         when="Fine-tunes of one base on different tasks, if a plain sum loses some because signs conflict.",
         source=f'{_TIES}, "TIES-Merging: Resolving interference when merging models" (arXiv 2306.01708)',
@@ -81,7 +80,6 @@ class Breadcrumbs(OnBase):
     elect: bool  # add only entries that agree with the elected sign
     guide: Guide
     params = (WEIGHT, DENSITY, _GAMMA, LAMBDA, normalize(False), rescale(False))
-    skips_zero_weights = True
 
     def hides_nonfinite(self, _values: MethodValues) -> bool:
         return True

@@ -9,8 +9,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from kingyo.api.merging import loader_of
-from kingyo.merging.engine.preflight import check_merge
-from kingyo.merging.engine.write import render_card, write
+from kingyo.merging.engine.preflight import check_merge, render_card, write
 from tests.merging.checkpoints.architectures import DIFFUSERS, HAS_DIFFUSERS, build
 from tests.merging.engine.preflight.conftest import Ask
 from tests.models_on_disk import fine_tuned

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,11 +13,10 @@ from safetensors.torch import load_file, save_file
 from kingyo.merging.checkpoints import TensorInfo
 from kingyo.merging.checkpoints.mapped_tensors import map_bytes, map_tensor
 from kingyo.merging.engine import MergeOptions
-from kingyo.merging.engine.preflight import check_merge
+from kingyo.merging.engine.preflight import check_merge, write
 from kingyo.merging.engine.record import estimate, stored_tensors
-from kingyo.merging.engine.write import write
 from tests.merging.engine.preflight.conftest import Ask, Asked
-from tests.models_on_disk import fine_tuned, qwen2
+from tests.models_on_disk import fine_tuned
 
 
 def stored(models: Path, *names: str) -> int:
@@ -117,44 +113,3 @@ READINGS: dict[str, Callable[[Ask, Path], Asked]] = {
     "vocabularies": vocabularies,
     "adapter": adapter,
 }
-
-MERGE = """
-import sys
-sys.argv = ["kingyo", "merge", "recipe.yaml", "out"]
-from kingyo.cli import main
-try:
-    main()
-finally:
-    with open("/proc/self/status") as status:
-        print(next(line.split()[1] for line in status if line.startswith("VmHWM")))
-"""
-
-
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux for memory")
-def test_predicted_memory_matches_a_real_merge(tmp_path: Path) -> None:
-    """In a process of its own. The embedding is what counts: 33 MB a model, 100 MB of all three."""
-    base = qwen2(tmp_path / "base", hidden=256, layers=2)
-    weights = load_file(base / "model.safetensors")
-    weights["model.embed_tokens.weight"] = torch.randn(32768, 256) * 0.02
-    save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
-    config = json.loads((base / "config.json").read_text())
-    (base / "config.json").write_text(json.dumps({**config, "vocab_size": 32768}))
-    for seed in (1, 2):
-        fine_tuned(base, tmp_path / f"m{seed}", seed=seed)
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(
-        "merge_method: ties\nbase_model: base\nmodels: [{model: m1}, {model: m2}]\n"
-        "parameters: {weight: 0.5, density: 0.5}\n"
-    )
-    options = MergeOptions(threads=1)
-    expected = estimate(check_merge(recipe, tmp_path / "out", options)).peak_memory_bytes
-    run = subprocess.run(
-        [sys.executable, "-c", MERGE],
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    peak = 1024 * int(run.stdout.split()[-1])
-    assert 0.7 < expected / peak < 1.4, f"{expected / 1e6:.0f} MB told, {peak / 1e6:.0f} MB needed"

@@ -1,4 +1,4 @@
-"""Origins of the merged models: their places, and the licences and languages in their cards.
+"""Origins of the merged models, with the licences in their cards; and the parts that all model cards share.
 
 Licences are the Hub's identifiers, classified by what they require of a merge. This is no legal advice.
 """
@@ -15,6 +15,7 @@ import yaml
 
 from kingyo.core.io.model_names import HUB_NAME
 from kingyo.core.io.pipeline_index import PIPELINE
+from kingyo.core.io.units import counted
 from kingyo.merging.checkpoints import Checkpoint
 from kingyo.merging.checkpoints.model_reference import parse_reference, whole_model
 from kingyo.merging.recipe import Recipe
@@ -24,6 +25,9 @@ FENCE = "---"
 _MAX_CARD_CHARACTERS = 1 << 20  # characters of a card to read; its front matter comes first
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 UNKNOWN = "not stated in its card"
+INHERITED = "It inherits the biases of its source models, and nobody has checked it for safety."
+LONGEST_RECIPE = 200
+"""Lines of a recipe on a card."""
 
 _KINDS = (
     ("no derivatives", re.compile(r"cc-by(-nc)?-nd\b.*|.*no-?deriv.*")),
@@ -42,24 +46,16 @@ _KINDS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """A model that takes part in a merge.
+    """A model that takes part in a merge."""
 
-    Attributes:
-        name: the user's name for it; ``reference`` is the one in the recipe, ``place`` has absolute paths.
-        licence: the Hub's identifier, from the card; None if the card states none or is missing.
-        licence_name: name of a licence without an identifier.
-        lora_licence: licence of its LoRA, if any.
-        commit: the version, if it is from the Hub.
-    """
-
-    name: str
-    reference: str
-    place: str
-    licence: str | None
+    name: str  # the user's
+    reference: str  # the one in the recipe
+    place: str  # the same with absolute paths
+    licence: str | None  # the Hub's identifier, from the card; None if the card states none or is missing
     languages: tuple[str, ...]
-    licence_name: str | None = None
+    licence_name: str | None = None  # of a licence without an identifier
     lora_licence: str | None = None
-    commit: str | None = None
+    commit: str | None = None  # of a model from the Hub
 
     @property
     def public_names(self) -> tuple[str, ...]:
@@ -111,7 +107,6 @@ def public_recipe(recipe: Recipe, origins: Sequence[Origin]) -> Recipe:
 
 
 def describe(name: str, checkpoint: Checkpoint, folder: Path) -> Origin:
-    """Return a model's origin from its card."""
     place = checkpoint.card_folder
     front = read_front_matter(place / "README.md")
     lora = None
@@ -152,7 +147,6 @@ def licence_in(front: Mapping[str, object]) -> tuple[str | None, str | None]:
 
 
 def texts_of(value: object) -> tuple[str, ...]:
-    """Return the texts of a key in a front matter, which states one or a list."""
     values = cast("list[object]", value if isinstance(value, list) else [value])
     return tuple(each for each in values if isinstance(each, str) and each.strip())
 
@@ -188,15 +182,17 @@ def check_licences(
 ) -> Iterator[Diagnostic]:
     """Yield findings on licences that forbid merges, are unknown, or set different terms.
 
-    Args:
-        licences: pairs of a model and its licence; None for one that is not stated.
-        is_allowed: the user takes responsibility, and a forbidden merge is only a warning.
+    ``licences`` are pairs of a model and its licence, None for one that is not stated. ``is_allowed``: the
+    user takes responsibility, and a forbidden merge is only a warning.
     """
     stated = dict.fromkeys(licences)
     kinds = {name: kind_of(licence) for name, licence in stated}
     for name, licence in stated:
         if kinds[name] == "no derivatives":
-            yield _forbidden(name, str(licence), is_allowed=is_allowed)
+            remedy = "ask its authors, or use --ignore-licences and do not share the result."
+            remedy = "Do not share the result." if is_allowed else f"Leave the model out, {remedy}"
+            level, expected = "warning" if is_allowed else "error", "a licence that allows derivatives"
+            yield Diagnostic(level, f"the licence of {name}", expected, str(licence), remedy)
         elif licence is not None and kinds[name] is None:
             yield _unknown(name, licence)
     silent = [name for name, licence in stated if licence is None]
@@ -224,18 +220,111 @@ def _conflict(expected: str, received: str, remedy: str) -> Diagnostic:
     return Diagnostic("warning", "licences", expected, received, remedy)
 
 
-def _forbidden(name: str, licence: str, *, is_allowed: bool) -> Diagnostic:
-    remedy = "Leave the model out, ask its authors, or use --ignore-licences and do not share the result."
-    return Diagnostic(
-        "warning" if is_allowed else "error",
-        f"the licence of {name}",
-        "a licence that allows derivatives",
-        licence,
-        "Do not share the result." if is_allowed else remedy,
-    )
-
-
 def _unknown(name: str, licence: str) -> Diagnostic:
-    expected = "a known licence"
     remedy = "Read the authors' terms before you share the result."
-    return Diagnostic("note", f"the licence of {name}", expected, licence, remedy)
+    return Diagnostic("note", f"the licence of {name}", "a known licence", licence, remedy)
+
+
+def render(title: str, front: Mapping[str, object], summary: str, sections: Mapping[str, str | None]) -> str:
+    """Return the text of a card; ``sections`` maps headings to Markdown; None is left out."""
+    head = yaml.safe_dump(dict(front), sort_keys=False, allow_unicode=True)
+    parts = [f"---\n{head}---\n\n# {cell(title)}\n\n{summary}"]
+    parts += [f"## {heading}\n\n{text}" for heading, text in sections.items() if text is not None]
+    return "\n\n".join(parts) + "\n"
+
+
+def front_matter(
+    origins: Sequence[Origin],
+    *,
+    library: str,
+    pipeline_tag: str | None,
+    languages: Iterable[str] = (),
+    relation: str | None = "merge",
+) -> dict[str, object]:
+    """Return the front matter of a card: ``library`` and ``pipeline_tag`` are the Hub's.
+
+    ``languages`` are those besides the sources', ``relation`` is ``merge``, ``finetune``, or None for a copy.
+    """
+    stated = dict.fromkeys([*languages, *(each for origin in origins for each in origin.languages)])
+    return {
+        **front_licence(origins),
+        **({"language": list(stated)} if stated else {}),
+        "library_name": library,
+        **({} if pipeline_tag is None else {"pipeline_tag": pipeline_tag}),
+        **base_models(origins, relation),
+        "tags": ["merge", "kingyo"] if relation == "merge" else ["kingyo"],
+    }
+
+
+def base_models(origins: Sequence[Origin], relation: str | None = "merge") -> dict[str, object]:
+    """Return the front matter that lists the models and LoRAs from the Hub; folders are left out."""
+    names = list(dict.fromkeys(name for origin in origins for name in origin.hub_names))
+    if not names:
+        return {}
+    return {"base_model": names, **({} if relation is None else {"base_model_relation": relation})}
+
+
+def recipe_section(text: str, note: str) -> str:
+    """Return a recipe and a note on its file; a very long recipe is only in the file."""
+    lines = text.count("\n")
+    if lines > LONGEST_RECIPE:
+        size = f"of {lines:,} lines"
+        return f"`recipe.yaml` is the recipe, {size}; its paths are relative to this folder. {note}"
+    paths = "`recipe.yaml` is the same recipe, but its paths are relative to this folder."
+    return f"{fence(text, 'yaml')}\n\n{paths} {note}"
+
+
+def describe_path(recipe: Recipe, names: Mapping[str, str]) -> str:
+    frame = recipe.base_model
+    through = [cell(names.get(each, each)) for each in dict.fromkeys(hop.model for hop in recipe.path)]
+    ends = "" if frame is None else f", with embeddings and head of {cell(names.get(frame, frame))}"
+    return f"A path through {counted(len(recipe.path), 'layer')} of {', '.join(through)}{ends}"
+
+
+def models_section(origins: Sequence[Origin], first: str = "name") -> str:
+    """Return a table of the source models, and a note on their licences."""
+    has_versions = any(origin.commit for origin in origins)
+    head = (first, "model", *(("version",) if has_versions else ()), "licence")
+    rows = [
+        (
+            cell(origin.name),
+            cell(origin.public_name),
+            *((f"`{origin.commit[:12]}`" if origin.commit else "",) if has_versions else ()),
+            cell("; LoRA: ".join(licence or UNKNOWN for _, licence in origin.licences)),
+        )
+        for origin in origins
+    ]
+    return f"{table(head, rows)}\n\n{_licences(origins)}"
+
+
+def _licences(origins: Sequence[Origin]) -> str:
+    note = "The licence of a merge follows from those of its sources: check that they allow your use."
+    licences = strictest(origins)
+    has_unknown = any(kind_of(licence) is None for origin in origins for _, licence in origin.licences)
+    if not licences:
+        return note
+    names = " and ".join(f"**{cell(licence)}**" for licence in licences)
+    verb = "licence is" if len(licences) == 1 else "licences are"
+    return f"The strictest {'known ' if has_unknown else ''}{verb} {names}. {note}"
+
+
+def cell(text: str) -> str:
+    """Escape text for Markdown and its tables: no markup, no pipes, one line."""
+    plain = " ".join(text.split())
+    return re.sub(r"([\\`*_\[\]|<>#])", r"\\\1", plain)
+
+
+def fence(text: str, language: str) -> str:
+    """Put text into a code fence longer than any in the text."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    ticks = "`" * max(3, longest + 1)
+    return f"{ticks}{language}\n{text.rstrip()}\n{ticks}"
+
+
+def bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
