@@ -28,14 +28,9 @@ _Stamps = dict[Path, tuple[int, int]]
 
 
 class Registry(Generic[T]):
-    """Named objects of one kind.
+    """Named objects of one kind, such as "merge method", from the modules of a package or from elsewhere.
 
-    Args:
-        kind: the word for messages, such as "merge method".
-        package: the package whose modules register the built-in objects.
-        group: the entry-point group of plug-ins.
-        check: called with the name and the object for objects from outside the package; raises a KingyoError
-            if the object is not valid.
+    ``group`` is the entry-point group of plug-ins; ``check`` gets objects from outside and their names.
     """
 
     def __init__(
@@ -96,9 +91,15 @@ class Registry(Generic[T]):
     def _in_file(self, name: str, folder: Path) -> T:
         place = whole_reference(name, folder)
         thing, stamps = self._from_files.get(place) or (None, _Stamps())
-        if stamps != _stamps(stamps):
-            _forget(stamps)
+        if stamps != _stamps(stamps):  # make Python import these files again
             thing = None
+            importlib.invalidate_caches()
+            for file in stamps:  # Python trusts its cache if a file changed within a second and kept its size
+                Path(importlib.util.cache_from_source(str(file))).unlink(missing_ok=True)
+            for key, module in list(sys.modules.items()):
+                file = getattr(module, "__file__", None)
+                if key != "__main__" and isinstance(file, str) and in_place(Path(file)) in stamps:
+                    del sys.modules[key]
         if thing is None:
             thing = self._checked(name, load_from_file(name, folder))
             file = folder / name.rpartition(":")[0]
@@ -133,17 +134,6 @@ def whole_reference(name: str, folder: Path) -> str:
 def _stamps(files: Collection[Path]) -> _Stamps:
     stats = {file: file.stat() if file.is_file() else None for file in files}
     return {file: (stat.st_mtime_ns, stat.st_size) if stat else (0, 0) for file, stat in stats.items()}
-
-
-def _forget(files: Collection[Path]) -> None:
-    """Make Python import these files again."""
-    importlib.invalidate_caches()
-    for file in files:  # Python trusts its cache if a file changed within a second and kept its size
-        Path(importlib.util.cache_from_source(str(file))).unlink(missing_ok=True)
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if name != "__main__" and isinstance(file, str) and in_place(Path(file)) in files:
-            del sys.modules[name]
 
 
 def _loaded(point: EntryPoint) -> object:

@@ -13,8 +13,14 @@ import kingyo
 from kingyo.errors import KingyoError
 from kingyo.runs.chosen import ChoiceRequest, ChosenSources
 from kingyo.runs.config_file import asks_scout
-from kingyo.scout.for_task import ScoutRequest, TaskCandidates, check_rest, names_of, require_alone
-from kingyo.scout.paths import relative_to
+from kingyo.scout.for_task import (
+    ScoutRequest,
+    TaskCandidates,
+    check_rest,
+    names_of,
+    relative_to,
+    require_alone,
+)
 from tests.cli.merging import write_lora
 from tests.scout.chosen import NAMES, ROOT, ZOO, candidates_of, models, read, run_yaml
 

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ import torch
 
 from kingyo.errors import ChangedSourceError, KingyoError
 from kingyo.merging.checkpoints import Checkpoint, open_checkpoint
-from kingyo.scout.measuring import MeasuredGroup, measure_group
+from kingyo.scout.measuring import measure_group
 from kingyo.scout.structure import Structure
 from kingyo.store.evidence import EVIDENCE, EvidenceStore
 from tests.scout.weights import SHAPES, group, moved, noise, reads, watched, write, write_lora
@@ -29,13 +29,13 @@ LAYERS = ["embedding", "block.0", "block.1", "block.2", "head"]
 
 def measure(
     folder: Path, base: Checkpoint | None, members: Sequence[Checkpoint], limit: int = ALL
-) -> MeasuredGroup:
+) -> tuple[Structure | None, Mapping[str, str]]:
     with EvidenceStore(folder) as store:
         return measure_group(base, members, store, limit)
 
 
 def structure(folder: Path, base: Checkpoint | None, members: Sequence[Checkpoint]) -> Structure:
-    found = measure(folder, base, members).structure
+    found, _ = measure(folder, base, members)
     assert found is not None
     return found
 
@@ -148,7 +148,7 @@ def test_a_changed_model_is_not_called_broken(tmp_path: Path) -> None:
         measure(tmp_path / "out", base, members)
     write(tmp_path / "m1", noise(2))
     again = open_checkpoint(members[1].reference)
-    assert measure(tmp_path / "out", base, [members[0], again, members[2]]).not_finite == {}
+    assert measure(tmp_path / "out", base, [members[0], again, members[2]])[1] == {}
 
 
 @pytest.mark.parametrize("has_base", [True, False])
@@ -158,35 +158,35 @@ def test_a_model_that_is_not_finite_is_left_out(tmp_path: Path, has_base: bool) 
     broken["model.layers.2.mlp.up_proj.weight"][3, 4] = float("nan")
     members[1] = write(tmp_path / "m1", broken)
     log, given = tmp_path / "reads.txt", base if has_base else None
-    found = measure(tmp_path / "out", given, [watched(members[0], log), *members[1:]])
-    assert found.not_finite == {members[1].reference: "model.layers.2.mlp.up_proj.weight"}
-    assert found.structure is not None
+    found, not_finite = measure(tmp_path / "out", given, [watched(members[0], log), *members[1:]])
+    assert not_finite == {members[1].reference: "model.layers.2.mlp.up_proj.weight"}
+    assert found is not None
     want = structure(tmp_path / "other", given, [members[0], *members[2:]])
-    assert [each.reference for each in found.structure.members] == [each.reference for each in want.members]
-    np.testing.assert_allclose(found.structure.cosines, want.cosines)
+    assert [each.reference for each in found.members] == [each.reference for each in want.members]
+    np.testing.assert_allclose(found.cosines, want.cosines)
     n = Counter(reads(log))
     assert max(n.values()) == 2
     assert min(n.values()) == 1, "with a base, only the tensor with NaN is read twice" if has_base else ""
     if has_base:
         assert sum(n.values()) == len(SHAPES) + 1
     log.unlink()
-    again = measure(tmp_path / "out", given, [watched(members[0], log), *members[1:]])
-    assert reads(log) == [] and again.not_finite == found.not_finite
+    _, again = measure(tmp_path / "out", given, [watched(members[0], log), *members[1:]])
+    assert reads(log) == [] and again == not_finite
 
 
 def test_a_base_that_is_not_finite_leaves_no_member(tmp_path: Path) -> None:
     _, members = group(tmp_path)
     base = write(tmp_path / "base", {name: each * float("inf") for name, each in noise(0).items()})
-    found = measure(tmp_path / "out", base, members)
-    assert found.structure is None
-    assert found.not_finite == {m.reference: "model.embed_tokens.weight of the base" for m in members}
+    found, not_finite = measure(tmp_path / "out", base, members)
+    assert found is None
+    assert not_finite == {m.reference: "model.embed_tokens.weight of the base" for m in members}
 
 
 def test_a_limit_of_bytes_is_kept_and_a_higher_one_reads_only_the_rest(tmp_path: Path) -> None:
     base, members = group(tmp_path)
     sizes = {name: 4 * 4 * tensor.numel() for name, tensor in noise(0).items()}
     limit = sum(sizes.values()) // 2
-    part = measure(tmp_path / "out", base, members, limit).structure
+    part, _ = measure(tmp_path / "out", base, members, limit)
     measured = {tensor for _, tensor in rows(tmp_path / "out")}
     assert part is not None and sum(sizes[name] for name in measured) <= limit
     assert part.measured_share == sum(sizes[n] for n in measured) / sum(sizes.values())

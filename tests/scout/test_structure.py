@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from kingyo.scout.findings import find_outliers
-from kingyo.scout.structure import Structure, structure_of
+from kingyo.scout.structure import Structure, find_outliers, structure_of
 from kingyo.scout.tensor_sums import TensorSums
 
 BASE = np.array([3.0, 4.0, 0.0, 0.0])

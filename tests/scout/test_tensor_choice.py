@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kingyo.scout.tensor_choice import choose_tensors
+from kingyo.scout.measuring import choose_tensors
 
 KINDS = {"norm": 1, "q": 40, "k": 10, "up": 100, "down": 100}
 GROUPS = {

@@ -1,11 +1,9 @@
 """List the models in folders, lists and queries of the Hub, and tell which can be merged together."""
 
-from kingyo.scout.candidate import Candidate, Exclusion
-from kingyo.scout.catalogue import Catalogue, Group, catalogue
-from kingyo.scout.evidence import with_structures
+from kingyo.scout.candidate import Candidate, Exclusion, Rules
+from kingyo.scout.catalogue import Catalogue, Group, catalogue, with_structures
 from kingyo.scout.places import find_places
 from kingyo.scout.structure import MemberStructure, Structure
-from kingyo.scout.verdict import Rules
 
 __all__ = [
     "Candidate",

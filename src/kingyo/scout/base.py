@@ -11,8 +11,7 @@ from kingyo.core.io.model_names import HUB_NAME, is_local, local_path
 from kingyo.core.io.pipeline_index import DENOISERS, PIPELINE
 from kingyo.core.io.units import counted
 from kingyo.merging.checkpoints.model_reference import with_denoiser
-from kingyo.scout.place import Place
-from kingyo.scout.places import is_model
+from kingyo.scout.places import Place, is_model
 
 
 class Names:
@@ -32,7 +31,8 @@ class Names:
         self._hub = {_repository(name): name for name in names if name not in local}
         by_last: dict[str, list[str]] = {}
         for folder, name in self._folders.items():
-            by_last.setdefault(_title(folder), []).append(name)
+            titled = folder.parent if (folder.parent / PIPELINE).is_file() else folder
+            by_last.setdefault(titled.name.lower(), []).append(name)
         self._last = {last: names[0] for last, names in by_last.items() if len(names) == 1}
 
     def among(self, reference: str) -> str | None:
@@ -63,26 +63,18 @@ class Names:
         named = HUB_NAME.fullmatch(claim)
         if named is None and "/" in claim.strip("/"):
             return None
-        known = self._hub.get(claim.lower()) or self._component(claim)
+        parts = (f"{claim.lower()}/{component}" for component in DENOISERS)
+        of_pipeline = next((self._hub[part] for part in parts if part in self._hub), None)
+        known = self._hub.get(claim.lower()) or of_pipeline
         known = known or self._last.get(claim.rpartition("/")[2].lower())
         if known is not None or named is None:
             return known
         component = Path(place.name).name
         return f"{claim}/{component}" if component in DENOISERS and named["component"] is None else claim
 
-    def _component(self, claim: str) -> str | None:
-        """Return the denoiser of a pipeline on the Hub, if it is known."""
-        parts = (f"{claim.lower()}/{component}" for component in DENOISERS)
-        return next((self._hub[part] for part in parts if part in self._hub), None)
-
 
 def named_bases(places: Sequence[Place], meant: Sequence[str | None]) -> dict[str, str]:
-    """Return each base and by how many candidates it is named; of equals, the candidates come first.
-
-    Args:
-        places: the candidates.
-        meant: the base that each candidate names.
-    """
+    """Return each base and by how many candidates it is named; of equals, the candidates come first."""
     names = {place.name for place in places}
     pairs = zip(places, meant, strict=True)
     votes = Counter(name for place, name in pairs if name is not None and name != place.name)
@@ -101,25 +93,14 @@ def _beside(place: Place, claim: str) -> str | None:
         try:
             folder = Path(os.path.normpath(start / claim))
             if folder.is_dir() and is_model(folder) and _real(str(folder)) != home.resolve():
-                return with_denoiser(_written(folder))
+                here = Path.cwd()
+                return with_denoiser(str(folder.relative_to(here) if folder.is_relative_to(here) else folder))
         except (OSError, ValueError):  # too long, a NUL, a folder that nobody may read
             continue
     return None
 
 
-def _written(folder: Path) -> str:
-    """Return a folder as a path from the current one if it is below it."""
-    here = Path.cwd()
-    return str(folder.relative_to(here)) if folder.is_relative_to(here) else str(folder)
-
-
-def _title(folder: Path) -> str:
-    """Return the name of a model's folder; of a component, that of its pipeline."""
-    return (folder.parent if (folder.parent / PIPELINE).is_file() else folder).name.lower()
-
-
 def _repository(name: str) -> str:
-    """Return a name on the Hub without its revision, to compare it."""
     return name.partition("@")[0].lower()
 
 

@@ -1,4 +1,4 @@
-"""Read all candidates, find their bases, and group the candidates that can be merged together."""
+"""Read all candidates, find their bases, group those that can be merged together, and measure the groups."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from dataclasses import dataclass, replace
 from kingyo.core.io.units import counted
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import Checkpoint
+from kingyo.merging.checkpoints.locate import open_together
 from kingyo.merging.checkpoints.model_reference import with_denoiser
 from kingyo.scout.base import Names, named_bases
-from kingyo.scout.candidate import REASONS, Candidate
-from kingyo.scout.place import Place, broken
+from kingyo.scout.candidate import REASONS, Candidate, Exclusion, Rules, in_full
+from kingyo.scout.measuring import Progress, measure_group
+from kingyo.scout.on_hub import patiently
+from kingyo.scout.places import Place, broken
 from kingyo.scout.reading import Reading, open_model
 from kingyo.scout.structure import Structure
-from kingyo.scout.verdict import Rules, in_full
+from kingyo.store.evidence import EvidenceStore
 
 Advance = Callable[[int], None]
 
@@ -24,13 +27,9 @@ _FAMILY = "these models fit one another, and name no base that can be read"
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Candidates that can be merged with one another.
+    """Candidates that can be merged with one another, and the base that they fit, if any; it is no member.
 
-    Attributes:
-        base: the model that they fit; None for a family without a base.
-        why: why this base, or why none.
-        members: the candidates; the base is not one of them.
-        structure: what their weights show; None if they were not measured.
+    ``why`` tells why this base, or why none. Without a ``structure`` the weights were not measured.
     """
 
     base: str | None
@@ -39,7 +38,7 @@ class Group:
     structure: Structure | None = None
 
     def to_json(self) -> dict[str, object]:
-        """Return everything as data; ``structure`` only if the weights were measured."""
+        """Return everything as data."""
         measured = {} if self.structure is None else {"structure": self.structure.to_json()}
         candidates = [each.to_json() for each in self.members]
         return {"base": self.base, "why": self.why, "candidates": candidates, **measured}
@@ -73,7 +72,7 @@ class Catalogue:
 
     @property
     def excluded_in_words(self) -> str:
-        """The number of excluded candidates, in all and for each reason."""
+        """How many candidates are excluded, in all and for each reason."""
         reasons = ", ".join(f"{reason} ({n})" for reason, n in self.reasons.items())
         return f"{len(self.excluded)} excluded: {reasons}" if reasons else "none excluded"
 
@@ -117,12 +116,12 @@ def catalogue(
         base: the only base; None for all that candidates name.
         rules: what the user allows.
         advance: called with the number of candidates that were read since the last call.
-
-    Raises:
-        KingyoError: ``base`` cannot be opened.
     """
     rules = rules or Rules()
-    base = None if base is None else _whole(base)
+    try:
+        base = None if base is None else with_denoiser(base)
+    except KingyoError as error:
+        raise error.placed("--base") from error
     names = Names(places, base)
     base = None if base is None else names.exact(base)
     meant = names.all_meant(places)
@@ -142,20 +141,32 @@ def catalogue(
     for on, orphans in adapters.items():
         reading.read_orphans(on, base or on, [*orphans.values()])
         advance(len(orphans))
-    return Catalogue(base=base, groups=_groups(why, reading), excluded=_excluded(reading), unread=unread)
-
-
-def _whole(base: str) -> str:
-    try:
-        return with_denoiser(base)
-    except KingyoError as error:
-        raise error.placed("--base") from error
+    by_base = [
+        Group(base=name, why=why[name], members=tuple(members))
+        for name, members in reading.groups.items()
+        if members
+    ]
+    families = [
+        Group(base=None, why=_FAMILY, members=tuple(members))
+        for members in reading.families.values()
+        if len(members) > 1
+    ]
+    alone = [  # a family of one is no family
+        replace(members[0], exclusion=reading.misfits[like])
+        for like, members in reading.families.items()
+        if len(members) == 1
+    ]
+    return Catalogue(
+        base=base,
+        groups=tuple(sorted([*by_base, *families], key=lambda group: -len(group.members))),
+        excluded=_by_reason([*reading.excluded, *alone]),
+        unread=unread,
+    )
 
 
 def _open_all(
     bases: Iterable[str], rules: Rules, *, is_given: bool
 ) -> tuple[dict[str, Checkpoint], dict[str, str]]:
-    """Open bases. Return them, and why the others cannot be read."""
     opened, unread = dict[str, Checkpoint](), dict[str, str]()
     for base in bases:
         try:
@@ -168,32 +179,45 @@ def _open_all(
     return opened, unread
 
 
-def _groups(why: Mapping[str, str], reading: Reading) -> tuple[Group, ...]:
-    """Return the groups, the largest first."""
-    groups = [
-        Group(base=base, why=why[base], members=tuple(members))
-        for base, members in reading.groups.items()
-        if members
-    ]
-    groups += [
-        Group(base=None, why=_FAMILY, members=tuple(members))
-        for members in reading.families.values()
-        if len(members) > 1
-    ]
-    return tuple(sorted(groups, key=lambda group: -len(group.members)))
-
-
-def _excluded(reading: Reading) -> tuple[Candidate, ...]:
-    """Return the excluded candidates in the order of the reasons; a family of one is no family."""
-    alone = [
-        replace(members[0], exclusion=reading.misfits[like])
-        for like, members in reading.families.items()
-        if len(members) == 1
-    ]
-    return by_reason([*reading.excluded, *alone])
-
-
-def by_reason(excluded: Iterable[Candidate]) -> tuple[Candidate, ...]:
-    """Return excluded candidates in the order of the reasons."""
+def _by_reason(excluded: Iterable[Candidate]) -> tuple[Candidate, ...]:
     ranks = {reason: rank for rank, reason in enumerate(REASONS)}
     return tuple(sorted(excluded, key=lambda each: ranks[each.exclusion.reason] if each.exclusion else -1))
+
+
+def with_structures(
+    found: Catalogue,
+    store: EvidenceStore,
+    limit: int,
+    progress: Progress = lambda _done, _total: None,
+    *,
+    allow_pickle: bool = False,
+) -> Catalogue:
+    """Return a catalogue whose groups have their ``structure``; models that are not finite are excluded.
+
+    Args:
+        found: the catalogue. Weights of models on the Hub are downloaded.
+        store: measurements of earlier calls, which are not repeated.
+        limit: most bytes to read for each group.
+        progress: called after each tensor of a group.
+        allow_pickle: whether to read weights that exist only as pickles.
+    """
+    groups, excluded = list[Group](), list(found.excluded)
+    for group in found.groups:
+        references = [each.reference for each in group.members]
+        names = [*references, *([] if group.base is None else [group.base])]
+        opened = patiently(lambda names=names: open_together(names, allow_pickle=allow_pickle))
+        base = None if group.base is None else opened[group.base]
+        models = [opened[name] for name in references]
+        structure, not_finite = measure_group(base, models, store, limit, progress)
+        stay = [each for each in group.members if each.reference not in not_finite]
+        for each in group.members:
+            if each.reference in not_finite:
+                where = not_finite[each.reference]
+                out = Exclusion(reason="weights that are not finite", detail=where)
+                excluded.append(replace(each, exclusion=out))
+        if base is None and len(stay) == 1:
+            alone = Exclusion(reason="fits no other model", detail="the weights of the others are not finite")
+            excluded.append(replace(stay.pop(), exclusion=alone))
+        if stay:
+            groups.append(replace(group, members=tuple(stay), structure=structure))
+    return replace(found, groups=tuple(groups), excluded=_by_reason(excluded))

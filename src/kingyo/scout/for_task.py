@@ -19,6 +19,7 @@ from kingyo.core.io.pipeline_index import DENOISERS
 from kingyo.core.io.schema import Real, parse_model
 from kingyo.core.io.units import parse_size, size_text
 from kingyo.errors import KingyoError, unknown_name_error
+from kingyo.merging.checkpoints.model_reference import parse_reference
 from kingyo.merging.lineage import check_licences
 from kingyo.merging.methods import METHODS
 from kingyo.models.kinds import HasLanguagePart
@@ -31,11 +32,9 @@ from kingyo.runs.model_kind import require_answers
 from kingyo.runs.preflight import check_frame
 from kingyo.runs.run import Run
 from kingyo.runs.settings import settings_of
-from kingyo.scout.catalogue import Catalogue, Group, catalogue
-from kingyo.scout.evidence import with_structures
-from kingyo.scout.paths import relative_to
+from kingyo.scout.candidate import Rules
+from kingyo.scout.catalogue import Catalogue, Group, catalogue, with_structures
 from kingyo.scout.places import find_places, is_model
-from kingyo.scout.verdict import Rules
 from kingyo.search.strategies import STRATEGIES
 from kingyo.search.strategies.checks import MAX_SIZE
 from kingyo.store.evidence import EvidenceStore
@@ -48,7 +47,6 @@ KEPT = (
 MOST_BYTES = 20_000_000_000
 """Bytes of weights that are read of each group."""
 MAX_MINUTES = 1e7
-"""Most minutes of a choice; guards against typing errors that overflow."""
 OPTIONS: Mapping[str, str] = {
     "scout": "--task",
     "hub": "--hub",
@@ -123,11 +121,7 @@ class ScoutRequest:
     def of(
         cls, data: Mapping[str, object], folder: Path, out: Path, *, is_command: bool = False
     ) -> ScoutRequest:
-        """Read the request in a run.yaml whose sources are ``{scout: WHERE}``.
-
-        Raises:
-            KingyoError: a key of ``sources.scout`` is wrong.
-        """
+        """Read the request in a run.yaml whose sources are ``{scout: WHERE}``."""
         asked, base = cast("dict[str, object]", data["sources"])[BY_SCOUT], data.get("base")
         if not isinstance(asked, dict):
             asked = {"where": [asked] if isinstance(asked, str) else asked}
@@ -172,15 +166,7 @@ class ScoutRequest:
         return None if size is None else float(parse_size(size, self.named("max_size")))
 
     def read(self, advance: Advance, say: Callable[[str], None]) -> Catalogue:
-        """Read the headers and cards of all candidates.
-
-        Args:
-            advance: called after each candidate.
-            say: called with a sentence about each query of the Hub that may have more.
-
-        Raises:
-            KingyoError: there are none, or a place cannot be read.
-        """
+        """Read the headers and cards of all candidates; ``say`` hears of queries that may have more."""
         wanted = self.wanted
         places = find_places(wanted.where, wanted.hub, wanted.limit, say)
         if not places:
@@ -226,13 +212,15 @@ def no_models_error(where: Sequence[str], hub: Sequence[str], option: str = "--h
 
 
 def require_alone(sources: Mapping[str, object], folder: Path) -> None:
-    """Check that ``scout`` among other sources is a model, not a place where a scout should look.
-
-    Raises:
-        KingyoError: it is a list of names, settings of a scout, or a folder or file that is no model.
-    """
+    """Check that ``scout`` among other sources is a model, not a place where a scout should look."""
     others = [str(name) for name in sources if name != BY_SCOUT]
-    if others and BY_SCOUT in sources and not _may_be_model(sources[BY_SCOUT], folder):
+    if not others or BY_SCOUT not in sources:
+        return
+    source, may_be_model = sources[BY_SCOUT], False
+    if isinstance(source, str) and not source.startswith("@"):
+        place = local_path(source, folder)
+        may_be_model = is_model(place) if place.is_dir() else place.suffix != ".txt"
+    if not may_be_model:
         raise KingyoError(
             "sources.scout",
             expected="no other sources, because the scout chooses all of them",
@@ -241,19 +229,8 @@ def require_alone(sources: Mapping[str, object], folder: Path) -> None:
         )
 
 
-def _may_be_model(source: object, folder: Path) -> bool:
-    if not isinstance(source, str) or source.startswith("@"):
-        return False
-    place = local_path(source, folder)
-    return is_model(place) if place.is_dir() else place.suffix != ".txt"
-
-
 def check_rest(data: Mapping[str, object], folder: Path, where: str = "config") -> RunConfig:
-    """Validate everything in a run.yaml but the sources, with placeholders for them, and return the result.
-
-    Raises:
-        KingyoError: keys, names or types are wrong. What depends on the sources is checked later.
-    """
+    """Return the config in a run.yaml, validated with placeholders for its sources."""
     controls, paths = _section(data, "controls"), _section(data, "dataflow")
     known: dict[str, object] = {"sources": {"a": "a", "b": "b"}}
     if data.get("space") != "dataflow" and isinstance(data.get("merge", {}), dict):
@@ -292,50 +269,35 @@ class TaskCandidates:
 
     @classmethod
     def planned(cls, found: Catalogue, request: ScoutRequest) -> TaskCandidates:
-        """Open the candidates by their headers, and check the task and the budget before weights are read.
-
-        Raises:
-            KingyoError: see ``open``; or the budget does not suffice for each candidate alone, or the
-                capacity for none.
-        """
+        """Open the candidates by their headers, and check the task and the limits before weights are read."""
         candidates = cls.open(found, request, fetch=False)
         budget = request.wanted.item_evaluations
         fewest = answers_alone(len(candidates.group.members), len(candidates.run.items["fit"]))
         if budget is not None and budget < fewest:
-            raise KingyoError(
-                request.named("item_evaluations"),
-                expected=f"at least {fewest:,} answers: the base and each candidate alone",
-                received=f"{budget:,}",
-                remedy="Raise it, or name fewer candidates.",
-            )
+            expected = f"at least {fewest:,} answers: the base and each candidate alone"
+            remedy = "Raise it, or name fewer candidates."
+            raise KingyoError(request.named("item_evaluations"), expected, f"{budget:,}", remedy)
         most, least = request.capacity, min(candidates.sizes)
         if most is not None and most < least:
-            raise KingyoError(
-                request.named("max_size"),
-                expected=f"at least the size of the smallest candidate, {size_text(int(least))}",
-                received=size_text(int(most)),
-                remedy="Raise it.",
-            )
+            expected = f"at least the size of the smallest candidate, {size_text(int(least))}"
+            raise KingyoError(request.named("max_size"), expected, size_text(int(most)), "Raise it.")
         return candidates
 
     @classmethod
     def open(cls, found: Catalogue, request: ScoutRequest, *, fetch: bool = True) -> TaskCandidates:
         """Open the candidates of the largest group with a base, without near-duplicates.
 
-        Args:
-            found: the catalogue.
-            request: what the user wants.
-            fetch: whether to download the weights of models on the Hub.
-
-        Raises:
-            KingyoError: no group has a base and two candidates that differ, the task cannot be used, the
-                frame has no effect, or the models cannot solve the task in it.
+        ``fetch`` downloads the weights of models on the Hub.
         """
         group, left_out = _largest(found, request.named("scout"))
-        frame = None if request.frame is None else _frame_named(group, request)
-        run = Run.open(_config_for(group, request, frame), request.folder, fetch=fetch)
-        if frame is not None:
-            _check_frame(run, request.named("frame"))
+        run = Run.open(_config_for(group, request), request.folder, fetch=fetch)
+        if request.frame is not None:
+            if not isinstance(run.kind, HasLanguagePart):
+                expected = "a task and models with other parts than the language model, such as vision"
+                received = f"models of kind {run.kind.name}"
+                remedy = "Leave it out: it has no effect on these."
+                raise KingyoError(request.named("frame"), expected, received, remedy)
+            check_frame(run, request.named("frame"))
         require_answers(run.task, run.kind)
         return cls(request=request, group=group, left_out=left_out, run=run)
 
@@ -345,14 +307,16 @@ class TaskCandidates:
         return [float(each.facts.n_bytes or 0) for each in self.group.members]
 
     def begin(self, path: Path, *, seeds: Path | None = None, file: Path | None = None) -> Run:
-        """Begin the run; its first stage chooses among the candidates. See ``runs.begin.begin``."""
+        """Begin the run; its first stage chooses among the candidates."""
         return begin(self.run, path, seeds=seeds, file=file, request=self.choice_request())
 
     def choice_request(self) -> ChoiceRequest:
-        """Return what the run's first stage needs: the limits, and what the weights show."""
-        wanted = self.request.wanted
-        return replace(
-            _evidence_of(self.group),
+        """Return what the run's first stage needs: the limits, and what the weights show.
+
+        Features are (log norm, mean sign conflict); changes are those of each block.
+        """
+        wanted, structure = self.request.wanted, self.group.structure
+        limits = ChoiceRequest(
             asked=self.request.data,
             min_gain=float(wanted.min_gain),
             most=wanted.most,
@@ -360,6 +324,24 @@ class TaskCandidates:
             item_evaluations=wanted.item_evaluations,
             seconds=None if wanted.minutes is None else 60 * float(wanted.minutes),
             costs=tuple(self.sizes),
+        )
+        if structure is None:
+            return limits
+        place = {each.reference: i for i, each in enumerate(structure.members)}
+        rows = [place[each.reference] for each in self.group.members]
+        features: list[tuple[float, float]] = []
+        changes: list[dict[str, tuple[float, int]]] = []
+        for i in rows:
+            norm, conflict = structure.members[i].norm, structure.mean_conflict(i)
+            features.append((math.log(norm) if norm else 0.0, 0.5 if conflict is None else conflict))
+            shares = structure.members[i].layers.items()
+            changes.append({block: (share * norm**2, structure.by_layer[block]) for block, share in shares})
+        cosines = np.nan_to_num(structure.cosines)[np.ix_(rows, rows)]
+        return replace(
+            limits,
+            features=tuple(features),
+            similarity=tuple(tuple(map(float, row)) for row in cosines),
+            changes=tuple(changes),
         )
 
     def licence_warnings(self, choice: ChosenSources) -> list[KingyoError]:
@@ -370,11 +352,7 @@ class TaskCandidates:
 
 
 def _largest(found: Catalogue, argument: str) -> tuple[Group, Mapping[str, str]]:
-    """Return the largest group with a base, without near-duplicates and copies of the base, and those.
-
-    Raises:
-        KingyoError: no group has a base and two such members.
-    """
+    """Return the largest group with a base, without near-duplicates and copies of the base, and those."""
     tried: list[tuple[Group, dict[str, str]]] = []
     for group in (each for each in found.groups if each.base is not None):
         members = () if group.structure is None else group.structure.members
@@ -385,9 +363,9 @@ def _largest(found: Catalogue, argument: str) -> tuple[Group, Mapping[str, str]]
         }
         stay = tuple(each for each in group.members if each.reference not in left_out)
         tried.append((replace(group, members=stay), left_out))
-    enough = [each for each in tried if len(each[0].members) > 1]
-    if enough:
-        return max(enough, key=lambda each: len(each[0].members))
+    largest = max(tried, key=lambda each: len(each[0].members), default=None)
+    if largest is not None and len(largest[0].members) > 1:
+        return largest
     n_copies = sum(len(left_out) for _, left_out in tried)
     copies = f", {n_copies} of them equal to the base or nearly equal to others" if n_copies else ""
     raise KingyoError(
@@ -398,31 +376,52 @@ def _largest(found: Catalogue, argument: str) -> tuple[Group, Mapping[str, str]]
     )
 
 
-def _config_for(group: Group, request: ScoutRequest, frame: str | None) -> RunConfig:
-    """Return the config of a run with all members of a group as sources."""
-    data, folder = request.data, request.folder
+def _config_for(group: Group, request: ScoutRequest) -> RunConfig:
+    """Return the config of a run with all members of a group as sources.
+
+    Its frame is the one that the user named, by its name or reference.
+    """
+    data, folder, base = request.data, request.folder, group.base or ""
+    references = names_of([each.reference for each in group.members])
     here = folder == Path()
-    sources = names_of([each.reference for each in group.members])
-    if not here:
-        sources = {name: relative_to(reference, folder) for name, reference in sources.items()}
+    sources = {name: each if here else relative_to(each, folder) for name, each in references.items()}
+    frame: dict[str, str] = {}
+    if request.frame is not None:
+        names = {"base": base, **references}
+        for name, reference in names.items():
+            if request.frame in (name, reference.rstrip("/"), relative_to(reference, folder)):
+                frame.setdefault("frame", name)
+        if not frame:
+            raise unknown_name_error(request.named("frame"), request.frame, names)
     return config_from_data(
         {
             "name": data.get("name", BY_SCOUT),
             "seed": data.get("seed", 0),
-            "base": group.base if here else relative_to(group.base or "", folder),
+            "base": base if here else relative_to(base, folder),
             "sources": sources,
             **{key: data[key] for key in KEPT if key in data},
             "merge": {
                 "method": "task_arithmetic",
                 "parameters": {"weight": {"from": 0, "to": 1.5}},
                 "dtype": TRIAL_DTYPE,
-                **({} if frame is None else {"frame": frame}),
+                **frame,
             },
             "budget": {"candidates": 1},
             "controls": {"trained": False},
         },
         folder,
     )
+
+
+def relative_to(reference: str, folder: Path) -> str:
+    """Return a reference of a model as a run.yaml in a folder writes it."""
+    parsed, there = parse_reference(reference), folder.resolve()
+
+    def relative(name: str) -> str:
+        return os.path.relpath(os.path.normpath(local_path(name)), there) if is_local(name) else name
+
+    lora = None if parsed.lora is None else relative(parsed.lora)
+    return str(replace(parsed, model=relative(parsed.model), lora=lora))
 
 
 def names_of(references: Sequence[str]) -> dict[str, str]:
@@ -437,53 +436,3 @@ def names_of(references: Sequence[str]) -> dict[str, str]:
         free = (each for k in count(2) if (each := f"{name}-{k}") not in named)
         named[name if name not in named else next(free)] = reference
     return named
-
-
-def _frame_named(group: Group, request: ScoutRequest) -> str:
-    """Return the name of the model that a user names as the frame, by its name or reference."""
-    frame = request.frame or ""
-    names = {"base": group.base or "", **names_of([each.reference for each in group.members])}
-    found = [
-        name
-        for name, reference in names.items()
-        if frame in (name, reference.rstrip("/"), relative_to(reference, request.folder))
-    ]
-    if not found:
-        raise unknown_name_error(request.named("frame"), frame, names)
-    return found[0]
-
-
-def _check_frame(run: Run, argument: str) -> None:
-    """Check that the frame that a user names has other parts than the language model."""
-    if not isinstance(run.kind, HasLanguagePart):
-        raise KingyoError(
-            argument,
-            expected="a task and models with other parts than the language model, such as vision",
-            received=f"models of kind {run.kind.name}",
-            remedy="Leave it out: it has no effect on these.",
-        )
-    check_frame(run, argument)
-
-
-def _evidence_of(group: Group) -> ChoiceRequest:
-    """Return what weights tell: features (log norm, mean sign conflict), cosines, and changes by block."""
-    structure = group.structure
-    if structure is None:
-        return ChoiceRequest()
-    place = {each.reference: i for i, each in enumerate(structure.members)}
-    rows = [place[each.reference] for each in group.members]
-    features: list[tuple[float, float]] = []
-    changes: list[dict[str, tuple[float, int]]] = []
-    for i in rows:
-        norm, conflict = structure.members[i].norm, structure.mean_conflict(i)
-        features.append((math.log(norm) if norm else 0.0, 0.5 if conflict is None else conflict))
-        shares = structure.members[i].layers
-        changes.append(
-            {block: (share * norm**2, structure.by_layer[block]) for block, share in shares.items()}
-        )
-    cosines = np.nan_to_num(structure.cosines)[np.ix_(rows, rows)]
-    return ChoiceRequest(
-        features=tuple(features),
-        similarity=tuple(tuple(map(float, row)) for row in cosines),
-        changes=tuple(changes),
-    )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 
 from kingyo.core.io.units import size_text
@@ -19,7 +18,6 @@ from kingyo.merging.checkpoints.header import WIDTHS
 from kingyo.merging.checkpoints.mapped_tensors import check_stamps
 from kingyo.merging.engine.sources import on_disk
 from kingyo.scout.structure import Structure, structure_of
-from kingyo.scout.tensor_choice import choose_tensors
 from kingyo.scout.tensor_sums import NotFiniteError, TensorSums, measure_tensor
 from kingyo.store.evidence import EvidenceStore
 
@@ -27,19 +25,8 @@ Progress = Callable[[int, int], None]
 """Called with the bytes of the tensors that are measured, and of all that will be."""
 _VERSION = 1
 """Version of the sums; another one measures everything anew."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MeasuredGroup:
-    """What the weights of a group show.
-
-    Attributes:
-        structure: of the members whose weights are finite; None if nothing can be compared.
-        not_finite: members that cannot be merged -> where NaN or infinity is, in them or in the base.
-    """
-
-    structure: Structure | None
-    not_finite: Mapping[str, str]
+_MOST_AT_ONCE = 4
+"""A tensor that takes more than this part of the limit is chosen last."""
 
 
 def measure_group(
@@ -48,19 +35,22 @@ def measure_group(
     store: EvidenceStore,
     limit: int,
     progress: Progress = lambda _done, _total: None,
-) -> MeasuredGroup:
-    """Measure models that fit one another, and store each tensor as soon as it is measured.
+) -> tuple[Structure | None, Mapping[str, str]]:
+    """Measure models that fit one another, in any order, and store each tensor as soon as it is measured.
 
     Args:
         base: their base; None measures the differences from the members' mean.
-        members: their order does not matter.
+        members: the models.
         store: measurements of earlier calls, which are not repeated.
         limit: most bytes to read, for all models together.
         progress: called after each tensor.
 
+    Returns:
+        The structure of the members whose weights are finite, None if nothing can be compared; and the
+        members that cannot be merged -> where NaN or infinity is, in them or in the base.
+
     Raises:
-        KingyoError: a file changed while it was read, the limit is below the smallest tensor, or the store
-            cannot be written.
+        KingyoError: a file changed while it was read, or the limit is below the smallest tensor.
     """
     members = sorted(members, key=lambda model: model.reference)
     models = [*members, *([] if base is None else [base])]
@@ -70,19 +60,17 @@ def measure_group(
         finite = [model for model in members if model.reference not in broken]
         if base is not None and base.reference in broken:
             where = f"{broken[base.reference]} of the base"
-            return MeasuredGroup(structure=None, not_finite={each.reference: where for each in members})
+            return None, {each.reference: where for each in members}
         if len(finite) < (2 if base is None else 1):
-            return MeasuredGroup(structure=None, not_finite=broken)
+            return None, broken
         try:
-            structure = _Pass(base, finite, store, limit).run(progress)
+            return _Pass(base, finite, store, limit).run(progress), broken
         except NotFiniteError as error:
             now = [[*finite, base][position] for position in error.positions]
             broken |= {model.reference: error.tensor for model in now if model is not None}
             _carry_over(store, base, finite, broken)
             for model in now:
                 store.add_not_finite(_key([model]), error.tensor)
-        else:
-            return MeasuredGroup(structure=structure, not_finite=broken)
 
 
 def _carry_over(
@@ -108,7 +96,10 @@ class _Pass:
     ) -> None:
         self._like = members[0] if base is None else base
         self._base = base
-        self._members = [self._fitted(model) for model in members]
+        self._members = [
+            model if model is self._like else fit(self._like, [model]).models[model.reference]
+            for model in members
+        ]
         self._store = store
         self._key = _key([base, *members])
         self._files = [*on_disk([*members, self._like])]
@@ -116,24 +107,16 @@ class _Pass:
         self._chosen = choose_tensors(self._like.layout.groups("block"), self._sizes, limit)
         if self._sizes and not self._chosen:
             least = size_text(min(self._sizes.values()))
-            raise KingyoError(
-                "--max-bytes",
-                expected=f"at least {least}, the size of the smallest tensor in all models",
-                received=size_text(limit),
-                remedy="Allow more bytes.",
-            )
+            expected = f"at least {least}, the size of the smallest tensor in all models"
+            raise KingyoError("--max-bytes", expected, size_text(limit), "Allow more bytes.")
 
     def run(self, progress: Progress) -> Structure:
-        """Measure, and return what the sums show."""
         return structure_of(
             [model.reference for model in self._members],
             None if self._base is None else self._base.reference,
             self._sums(progress),
             sum(self._like.tensors[name].n_elements for name in self._sizes),
         )
-
-    def _fitted(self, model: Checkpoint) -> Checkpoint:
-        return model if model is self._like else fit(self._like, [model]).models[model.reference]
 
     def _find_sizes(self) -> dict[str, int]:
         """Return the bytes in all models of each tensor that can be measured."""
@@ -183,3 +166,47 @@ def _key(models: Sequence[Checkpoint | None]) -> str:
         for model in models
     ]
     return sha256(json.dumps([_VERSION, files]).encode()).hexdigest()
+
+
+def choose_tensors(
+    groups: Mapping[str, Sequence[str]], sizes: Mapping[str, int], limit: int
+) -> dict[str, str]:
+    """Return the tensors to measure within a limit of bytes, each with its group, in the order of the groups.
+
+    All tensors are chosen if they fit. Otherwise each group first gets its smallest tensor, then the groups
+    get one more tensor in turn; the turn starts with another tensor in each group, so that with few tensors
+    the kinds still alternate.
+
+    Args:
+        groups: group -> tensors, such as the blocks of a model from input to output.
+        sizes: tensor -> bytes of all models. Tensors without a size are not chosen.
+        limit: most bytes.
+    """
+    known = {group: [name for name in names if name in sizes] for group, names in groups.items()}
+    of = {name: group for group, names in known.items() for name in names}
+    if sum(sizes[name] for name in of) <= limit:
+        return of
+    chosen, left = set[str](), limit
+    for name in _in_turn([names for names in known.values() if names], sizes, limit):
+        if name not in chosen and sizes[name] <= left:
+            chosen.add(name)
+            left -= sizes[name]
+    return {name: group for name, group in of.items() if name in chosen}
+
+
+def _in_turn(groups: Sequence[Sequence[str]], sizes: Mapping[str, int], limit: int) -> Iterator[str]:
+    """Yield the tensors in the order in which they are chosen; some come twice.
+
+    The order of the groups by the bits of their numbers, last first (of five 0, 4, 2, 1, 3), has beginnings
+    that are evenly spread.
+    """
+    bits = max(1, (len(groups) - 1).bit_length())
+    order = sorted(range(len(groups)), key=lambda i: int(f"{i:0{bits}b}"[::-1], 2))
+    spread = [groups[i] for i in order]
+    yield from (min(names, key=lambda name: sizes[name]) for names in spread)
+    for most in (limit // _MOST_AT_ONCE, limit):
+        for turn in range(max(map(len, spread), default=0)):
+            for place, names in enumerate(spread):
+                name = names[(place + turn) % len(names)]
+                if turn < len(names) and sizes[name] <= most:
+                    yield name

@@ -34,12 +34,9 @@ def list_models(query: str, limit: int | None) -> Iterator[ModelInfo]:
     try:
         yield from HfApi().list_models(filter=query, limit=limit, full=True, cardData=True, fetch_config=True)
     except Exception as error:  # huggingface_hub raises the errors of several libraries
-        raise KingyoError(
-            f"--hub {query}",
-            expected="a list of models from the Hub",
-            received=_first_line(error),
-            remedy="Try again later, or name the models; log in with `hf auth login` if they are not public.",
-        ) from error
+        expected = "a list of models from the Hub"
+        remedy = "Try again later, or name the models; log in with `hf auth login` if they are not public."
+        raise KingyoError(f"--hub {query}", expected, _first_line(error), remedy) from error
 
 
 def describe_model(name: str, revision: str | None) -> ModelInfo:
@@ -49,11 +46,19 @@ def describe_model(name: str, revision: str | None) -> ModelInfo:
     try:
         return patiently(lambda: HfApi().model_info(name, revision=revision))
     except Exception as error:
+        known = {
+            errors.OfflineModeIsEnabled: "the Hub cannot be asked (offline)",
+            errors.GatedRepoError: "the Hub asks for a login and the consent of its owner",
+            errors.RepositoryNotFoundError: "the Hub has no such model, or it is not public",
+            errors.RevisionNotFoundError: "the Hub has no such revision of it",
+        }
+        words = next((words for kind, words in known.items() if isinstance(error, kind)), None)
+        words = words or f"the Hub does not tell ({_first_line(error).partition(' for url')[0]:.80})"
         is_absent = type(error) in (errors.RepositoryNotFoundError, errors.OfflineModeIsEnabled)
         raise (NoSuchModelError if is_absent else KingyoError)(
             name,
             expected=FOLDER_OR_MODEL,
-            received=f"no such folder here; and {_in_a_clause(error)}",
+            received=f"no such folder here; and {words}",
             remedy="Correct the path or the name; log in with `hf auth login` if it is not public.",
         ) from error
 
@@ -96,20 +101,6 @@ def _wait_asked(error: BaseException | None) -> float | None:
             return float(asked) if asked.isdigit() else _MAX_WAIT / 2
         error = error.__cause__
     return None
-
-
-def _in_a_clause(error: Exception) -> str:
-    """Say why the Hub has not described a model."""
-    from huggingface_hub import errors
-
-    known = {
-        errors.OfflineModeIsEnabled: "the Hub cannot be asked (offline)",
-        errors.GatedRepoError: "the Hub asks for a login and the consent of its owner",
-        errors.RepositoryNotFoundError: "the Hub has no such model, or it is not public",
-        errors.RevisionNotFoundError: "the Hub has no such revision of it",
-    }
-    words = next((words for kind, words in known.items() if isinstance(error, kind)), None)
-    return words or f"the Hub does not tell ({_first_line(error).partition(' for url')[0]:.80})"
 
 
 def _first_line(error: Exception) -> str:

@@ -8,15 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from kingyo.merging.checkpoints import Checkpoint, open_checkpoint
 from kingyo.merging.checkpoints.locate import add_lora
 from kingyo.merging.lineage import read_front_matter
 from kingyo.models.kinds import kinds_in_order
-from kingyo.scout.candidate import Candidate, CardFacts, Exclusion, Reason, architecture_of, read_facts
+from kingyo.scout.candidate import (
+    Candidate,
+    CardFacts,
+    Exclusion,
+    Judge,
+    Reason,
+    Rules,
+    architecture_of,
+    in_full,
+    read_facts,
+)
 from kingyo.scout.on_hub import FOLDER_OR_MODEL, patiently, without_bars
-from kingyo.scout.place import Place, broken
-from kingyo.scout.verdict import Judge, Rules, in_full
+from kingyo.scout.places import Place, broken
 
 _MOST_OTHERS = 8
 """Models of its architecture that a candidate is compared with, besides the base that it names."""
@@ -29,10 +39,6 @@ _ALONE = Exclusion(
 
 class Reading:
     """Read candidates one by one.
-
-    Args:
-        rules: what the user allows.
-        bases: the bases that are open, by name.
 
     Attributes:
         groups: candidates that can be merged, by their base.
@@ -92,17 +98,26 @@ class Reading:
             elif self._is_pickled(place):
                 self._exclude(place, "only pickles", "pass --allow-pickle")
             else:
-                self._attempt(place, base, lambda place=place: self._with_lora(model, place))
-
-    def _with_lora(self, model: Checkpoint, place: Place) -> Checkpoint:
-        allow = self._rules.allow_pickle and place.is_local
-        return _quietly(place, lambda: add_lora(model, place.name, fetch=False, allow_pickle=allow))
+                allow = self._rules.allow_pickle and place.is_local
+                add = partial(add_lora, model, place.name, fetch=False, allow_pickle=allow)
+                self._attempt(place, base, partial(_quietly, place, add))
 
     def _attempt(self, place: Place, base: str | None, read: Callable[[], Checkpoint]) -> Checkpoint | None:
         """Open a candidate and compare it. Return it, or None if it cannot be read."""
         try:
             model = read()
-            self._compare(self._describe(place, model), model, base)
+            card = place.card
+            if model.adapter is not None:
+                below = CardFacts.read(read_front_matter(model.card_folder / "README.md"))
+                card = replace(card, licences=(*below.licences, *card.licences))
+            candidate = Candidate(
+                reference=model.reference,
+                card=card,
+                facts=read_facts(model, self._kinds),
+                claimed_base=place.claimed_base,
+                only_pickles=place.only_pickles,
+            )
+            self._compare(candidate, model, base)
         except Exception as error:  # noqa: BLE001 - a strange candidate must not end the scan
             return self._exclude(place, "unreadable", in_full(broken(place.name, error)))
         return model
@@ -137,30 +152,16 @@ class Reading:
             found = found or candidate.exclusion
         self.excluded.append(replace(candidate, exclusion=found or _ALONE))
 
-    def _describe(self, place: Place, model: Checkpoint) -> Candidate:
-        card = place.card
-        if model.adapter is not None:
-            below = CardFacts.read(read_front_matter(model.card_folder / "README.md"), None)
-            card = replace(card, licences=(*below.licences, *card.licences))
-        return Candidate(
-            reference=model.reference,
-            card=card,
-            facts=read_facts(model, self._kinds),
-            claimed_base=place.claimed_base,
-            only_pickles=place.only_pickles,
-        )
-
     def _exclude(self, place: Place, reason: Reason, detail: str) -> None:
         reference = place.name if place.on is None else f"{place.on}+{place.name}"
-        self.excluded.append(
-            Candidate(
-                reference=reference,
-                card=place.card,
-                claimed_base=place.claimed_base,
-                only_pickles=place.only_pickles,
-                exclusion=Exclusion(reason=reason, detail=detail),
-            )
+        candidate = Candidate(
+            reference=reference,
+            card=place.card,
+            claimed_base=place.claimed_base,
+            only_pickles=place.only_pickles,
+            exclusion=Exclusion(reason=reason, detail=detail),
         )
+        self.excluded.append(candidate)
 
 
 def open_model(name: str, rules: Rules, among: Iterable[Checkpoint] = ()) -> Checkpoint:

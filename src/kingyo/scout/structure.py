@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kingyo.scout.findings import Outlier, find_outliers, first_alike
 from kingyo.scout.tensor_sums import TensorSums
 
 Floats = NDArray[np.float64]
+Outlier = Literal["far", "near"]
+
+DUPLICATE_COSINE = 0.99
+DUPLICATE_RATIO = 1.1
+"""Near-duplicates have at least this cosine, and lengths with at most this ratio."""
+OUTLIER_DEVIATIONS = 3.0
+OUTLIER_RATIO = 2.0
+"""An outlier is so many median absolute deviations from the median of the others, and this factor."""
+_FEWEST_OTHERS = 3
 _IN_WORDS: Mapping[tuple[Outlier, bool], str] = {
     ("far", True): "far from the base: perhaps over-trained",
     ("far", False): "far from the mean of all",
@@ -26,7 +35,6 @@ class MemberStructure:
     """What the weights of one member show; δ is its task vector.
 
     Attributes:
-        reference: the member.
         norm: ‖δ‖.
         change: ‖δ‖ / ‖base‖; None if the base is 0.
         layers: share of ‖δ‖² in each layer, from input to output; empty if δ is 0.
@@ -46,7 +54,7 @@ class MemberStructure:
     outlier: Outlier | None = None
 
     def findings(self, *, has_base: bool) -> tuple[str, ...]:
-        """Return what is wrong with it, as short texts."""
+        """Return what is wrong with it."""
         found: list[str] = ["equal to the base"] if self.equals_base else []
         if self.duplicate_of is not None:
             kind = "a re-upload" if self.is_copy else "a near-duplicate"
@@ -104,7 +112,15 @@ class Structure:
             "n_measured": self.n_measured,
             "n_parameters": self.n_parameters,
             "members": [self._member(i) for i in range(len(self.members))],
-            "pairs": [self._pair(i, j) for i, j in combinations(range(len(self.members)), 2)],
+            "pairs": [
+                {
+                    "models": [self.members[i].reference, self.members[j].reference],
+                    "cosine": _defined(self.cosines[i, j]),
+                    "sign_conflict": _defined(self.conflicts[i, j]),
+                    "subspace_overlap": _defined(self.overlaps[i, j]),
+                }
+                for i, j in combinations(range(len(self.members)), 2)
+            ],
         }
 
     def _member(self, i: int) -> dict[str, object]:
@@ -124,19 +140,11 @@ class Structure:
             "findings": list(each.findings(has_base=self.base is not None)),
         }
 
-    def _pair(self, i: int, j: int) -> dict[str, object]:
-        return {
-            "models": [self.members[i].reference, self.members[j].reference],
-            "cosine": _defined(self.cosines[i, j]),
-            "sign_conflict": _defined(self.conflicts[i, j]),
-            "subspace_overlap": _defined(self.overlaps[i, j]),
-        }
-
 
 def structure_of(
     references: Sequence[str], base: str | None, sums: Iterable[tuple[str, TensorSums]], n_parameters: int
 ) -> Structure:
-    """Return what sums over tensors show.
+    """Return what the sums over tensors show.
 
     Args:
         references: the members, in the order of the sums.
@@ -144,78 +152,91 @@ def structure_of(
         sums: the layer and the sums of each tensor, from input to output.
         n_parameters: numbers per model that could be measured.
     """
-    total = _Total(len(references))
+    n = len(references)
+    numbers = base_square = 0.0
+    products, shared, opposed, overlap, weight = np.zeros((5, n, n))
+    equal = np.ones((n, n))
+    layers: dict[str, Floats] = {}
+    by_layer: dict[str, int] = {}
     for layer, each in sums:
-        total.add(layer, each)
-    is_all = total.numbers >= n_parameters
-    members = tuple(_members(references, total, has_base=base is not None, is_all=is_all))
-    return Structure(
-        base=base,
-        members=members,
-        cosines=total.cosines,
-        conflicts=_ratio(total.opposed, total.shared),
-        overlaps=_ratio(total.overlap, total.weight),
-        n_measured=int(total.numbers),
-        n_parameters=n_parameters,
-        by_layer=total.by_layer,
-    )
-
-
-class _Total:
-    """Sums over all tensors."""
-
-    def __init__(self, n: int) -> None:
-        self.numbers = self.base_square = 0.0
-        self.products, self.shared, self.opposed, self.overlap, self.weight = np.zeros((5, n, n))
-        self.equal = np.ones((n, n))
-        self.layers: dict[str, Floats] = {}
-        self.by_layer: dict[str, int] = {}
-
-    def add(self, layer: str, sums: TensorSums) -> None:
-        self.numbers += sums.numbers
-        self.base_square += sums.base_square
-        self.products += sums.products
-        self.shared += sums.shared
-        self.opposed += sums.opposed
-        self.equal *= sums.equal
-        self.by_layer[layer] = self.by_layer.get(layer, 0) + int(sums.numbers)
-        squares = np.diag(sums.products)
-        self.layers[layer] = self.layers.get(layer, np.zeros(len(squares))) + squares
-        if not np.isnan(sums.overlap).any():
-            weight = np.sqrt(np.outer(squares, squares))
-            self.overlap += weight * sums.overlap
-            self.weight += weight
-
-    @property
-    def norms(self) -> Floats:
-        return np.sqrt(np.diag(self.products))
-
-    @property
-    def cosines(self) -> Floats:
-        return np.clip(_ratio(self.products, np.outer(self.norms, self.norms)), -1.0, 1.0)
-
-
-def _members(
-    references: Sequence[str], total: _Total, *, has_base: bool, is_all: bool
-) -> Iterator[MemberStructure]:
-    """Return what is known of each member; whether all is equal is known only if all was measured."""
-    norms, cosines = total.norms, total.cosines
-    base_norm = float(np.sqrt(total.base_square))
+        numbers += each.numbers
+        base_square += each.base_square
+        products += each.products
+        shared += each.shared
+        opposed += each.opposed
+        equal *= each.equal
+        by_layer[layer] = by_layer.get(layer, 0) + int(each.numbers)
+        squares = np.diag(each.products)
+        layers[layer] = layers.get(layer, np.zeros(n)) + squares
+        if not np.isnan(each.overlap).any():
+            own = np.sqrt(np.outer(squares, squares))
+            overlap += own * each.overlap
+            weight += own
+    norms, base_norm = np.sqrt(np.diag(products)), float(np.sqrt(base_square))
+    cosines = np.clip(_ratio(products, np.outer(norms, norms)), -1.0, 1.0)
     outliers = find_outliers(norms)
+    is_all = numbers >= n_parameters  # whether all is equal is known only if all was measured
+    members: list[MemberStructure] = []
     for i, reference in enumerate(references):
-        is_unchanged = has_base and total.numbers > 0 and total.shared[i, i] == 0
-        first = None if is_unchanged else first_alike(i, norms, cosines, total.equal)
-        square = total.products[i, i]
-        yield MemberStructure(
+        is_unchanged = base is not None and numbers > 0 and shared[i, i] == 0
+        first = None if is_unchanged else _first_alike(i, norms, cosines, equal)
+        square = products[i, i]
+        member = MemberStructure(
             reference=reference,
             norm=float(norms[i]),
             change=float(norms[i]) / base_norm if base_norm else None,
-            layers={layer: float(each[i] / square) for layer, each in total.layers.items()} if square else {},
+            layers={layer: float(each[i] / square) for layer, each in layers.items()} if square else {},
             equals_base=bool(is_unchanged) and is_all,
             duplicate_of=None if first is None else references[first],
-            is_copy=first is not None and bool(total.equal[first, i]) and is_all,
+            is_copy=first is not None and bool(equal[first, i]) and is_all,
             outlier=outliers[i],
         )
+        members.append(member)
+    return Structure(
+        base=base,
+        members=tuple(members),
+        cosines=cosines,
+        conflicts=_ratio(opposed, shared),
+        overlaps=_ratio(overlap, weight),
+        n_measured=int(numbers),
+        n_parameters=n_parameters,
+        by_layer=by_layer,
+    )
+
+
+def _first_alike(i: int, norms: Floats, cosines: Floats, equal: Floats) -> int | None:
+    """Return the first earlier member with nearly the same task vector; an equal one comes before others."""
+    alike: int | None = None
+    for j in range(i):
+        if equal[i, j]:
+            return j
+        is_long = max(norms[i], norms[j]) > DUPLICATE_RATIO * min(norms[i], norms[j])
+        if alike is None and cosines[i, j] >= DUPLICATE_COSINE and not is_long:
+            alike = j
+    return alike
+
+
+def find_outliers(norms: Sequence[float] | Floats) -> list[Outlier | None]:
+    """Return which norms are far above or below the others; norms of 0 do not count.
+
+    A logarithm must be more than ``OUTLIER_DEVIATIONS`` median absolute deviations from the median of the
+    others, and at least a factor of ``OUTLIER_RATIO``. With fewer than 3 others none is an outlier.
+
+    Example:
+        >>> find_outliers([1.0, 1.1, 0.9, 1.2, 5.0])
+        [None, None, None, None, 'far']
+    """
+    found: list[Outlier | None] = []
+    for i, norm in enumerate(norms):
+        others = np.log([each for j, each in enumerate(norms) if j != i and each > 0])
+        if norm <= 0 or len(others) < _FEWEST_OTHERS:
+            found.append(None)
+            continue
+        median = np.median(others)
+        gap = np.log(norm) - median
+        least = max(OUTLIER_DEVIATIONS * float(np.median(np.abs(others - median))), np.log(OUTLIER_RATIO))
+        found.append(None if abs(gap) < least else "far" if gap > 0 else "near")
+    return found
 
 
 def _ratio(part: Floats, total: Floats) -> Floats:

@@ -72,32 +72,18 @@ class TensorSums:
         numbers = np.frombuffer(content, dtype="<f8").astype(np.float64)
         matrices = numbers[2:].reshape(5, n, n)
         names = [each.name for each in fields(cls)][2:]
-        return cls(
-            numbers=float(numbers[0]),
-            base_square=float(numbers[1]),
-            **dict(zip(names, matrices, strict=True)),
-        )
+        of = dict(zip(names, matrices, strict=True))
+        return cls(numbers=float(numbers[0]), base_square=float(numbers[1]), **of)
 
     def only(self, positions: Sequence[int]) -> TensorSums:
         """Return the sums of some members, which are those without the others if there is a base."""
+        matrices = [each.name for each in fields(self)][2:]
         at = np.ix_(positions, positions)
-        return replace(
-            self,
-            products=self.products[at],
-            shared=self.shared[at],
-            opposed=self.opposed[at],
-            overlap=self.overlap[at],
-            equal=self.equal[at],
-        )
+        return replace(self, **{name: getattr(self, name)[at] for name in matrices})
 
 
 def measure_tensor(name: str, members: Sequence[Checkpoint], base: Checkpoint | None) -> TensorSums:
-    """Sum over a tensor that all models have in one shape.
-
-    Args:
-        name: the tensor.
-        members: one or more.
-        base: their base; None takes the members' mean instead.
+    """Sum over a tensor that all models have in one shape; without a base, compare with the members' mean.
 
     Raises:
         NotFiniteError: the weights of some models are not finite.
@@ -108,7 +94,9 @@ def measure_tensor(name: str, members: Sequence[Checkpoint], base: Checkpoint | 
     is_matrix = len(shape) in (2, 4) and min(rows, width) > SKETCH and width <= _WIDEST
     sums = _Accumulator(len(members), (rows, width) if is_matrix else None)
     for start, weights in _chunks(name, models, (rows, width), whole_rows=is_matrix):
-        _check_finite(name, weights)
+        is_finite = torch.isfinite(weights.sum(1))
+        if not bool(is_finite.all()):
+            raise NotFiniteError(name, [i for i in range(len(models)) if not bool(is_finite[i])])
         centre = weights.mean(0) if base is None else weights[-1]
         sums.base_square += float(centre @ centre)
         sums.add(start, weights[: len(members)].sub_(centre))
@@ -124,13 +112,9 @@ def measure_tensor(name: str, members: Sequence[Checkpoint], base: Checkpoint | 
 
 
 class _Accumulator:
-    """The sums over the chunks of a tensor so far.
+    """The sums over the chunks of a tensor so far; ``matrix`` is its shape if its subspaces are compared.
 
     Products are numpy's: for so few rows, they take half the time of torch's.
-
-    Args:
-        n: number of members.
-        matrix: rows and columns of the tensor if its subspaces are compared.
     """
 
     def __init__(self, n: int, matrix: tuple[int, int] | None) -> None:
@@ -146,7 +130,10 @@ class _Accumulator:
         self.products += products
         self.equal *= _equal(deltas, products)
         single = deltas.float()
-        self._add_sketch(start, single)
+        if self._directions is not None:
+            rows = single.view(-1, len(self._directions)).numpy() @ self._directions.numpy()
+            part = torch.from_numpy(rows).view(len(single), -1, SKETCH)  # pyright: ignore[reportUnknownMemberType]
+            self._sketch[:, start : start + part.shape[1]] = part
         signs = single.sign_()
         agreement = _square(signs)  # whole numbers below 2²⁴, so exact
         changed = signs.abs_()
@@ -155,19 +142,11 @@ class _Accumulator:
         self.shared += shared
         self.opposed += (shared - agreement) / 2
 
-    def _add_sketch(self, start: int, deltas: Tensor) -> None:
-        if self._directions is not None:
-            rows = deltas.view(-1, len(self._directions)).numpy() @ self._directions.numpy()
-            part = torch.from_numpy(rows).view(len(deltas), -1, SKETCH)  # pyright: ignore[reportUnknownMemberType]
-            self._sketch[:, start : start + part.shape[1]] = part
-
     def overlap(self) -> Floats:
-        """Return the overlap of the subspaces; NaN if they are not compared."""
         return np.full_like(self.products, np.nan) if self._directions is None else _overlap(self._sketch)
 
 
 def _square(rows: Tensor) -> Floats:
-    """Return the inner products of all pairs of rows."""
     values = rows.numpy()
     return (values @ values.T).astype(np.float64)
 
@@ -199,12 +178,6 @@ def _rows(model: Checkpoint, name: str, start: int, end: int) -> Tensor:
     if not model.tensors[name].shape:
         return model.read(name).reshape(1)
     return model.read_rows(name, start, end).reshape(-1)
-
-
-def _check_finite(name: str, weights: Tensor) -> None:
-    is_finite = torch.isfinite(weights.sum(1))
-    if not bool(is_finite.all()):
-        raise NotFiniteError(name, [i for i in range(len(is_finite)) if not bool(is_finite[i])])
 
 
 def _equal(deltas: Tensor, products: Floats) -> Floats:

@@ -35,16 +35,10 @@ _ROOT = Path(__file__).parents[4]
 
 
 def library(argument: str, module: str, otherwise: str = "", *, beside: Sequence[str] = ()) -> Any:
-    """Import an optional library.
+    """Import an optional library that an argument needs.
 
-    Args:
-        argument: what needs it, as the user knows it.
-        module: one of ``EXTRAS``, or of a library that no extra has.
-        otherwise: what else the user can do, as a sentence.
-        beside: modules that are needed later; the error also names those that are missing.
-
-    Raises:
-        KingyoError: it cannot be imported.
+    An error also says, as a sentence, what the user can do ``otherwise``, and which of the modules
+    ``beside`` it are missing, which are needed later.
     """
     try:
         return import_module(module)
@@ -67,28 +61,23 @@ def is_installed(*modules: str) -> bool:
 
 def install_command(extra: str) -> str:
     """Return the command that adds an extra to this installation, whether it is a clone or not."""
-    wanted = f"kingyo[{extra}]"
-    if (_ROOT / "pyproject.toml").is_file():
-        place = ["-e", f"{_ROOT}[{extra}]"]
-    else:
-        url = _url()
-        place = [wanted if url is None else f"{wanted} @ {url}"]
+    is_clone = (_ROOT / "pyproject.toml").is_file()
+    place = ["-e", f"{_ROOT}[{extra}]"] if is_clone else [f"kingyo[{extra}]{_origin()}"]
     return shlex.join([sys.executable, "-m", "pip", "install", *place])
 
 
-def _url() -> str | None:
-    """Return where kingyo was installed from (PEP 610); None for a package index."""
+def _origin() -> str:
+    """Return `` @ URL`` of what kingyo was installed from (PEP 610); nothing for a package index."""
     try:
         text = distribution("kingyo").read_text("direct_url.json")
     except PackageNotFoundError:
-        return None
+        text = None
     if text is None:
-        return None
+        return ""
     origin = json.loads(text)
     version = origin.get("vcs_info")
-    return (
-        str(origin["url"]) if version is None else f"{version['vcs']}+{origin['url']}@{version['commit_id']}"
-    )
+    url = origin["url"]
+    return f" @ {url}" if version is None else f" @ {version['vcs']}+{url}@{version['commit_id']}"
 
 
 def _missing(argument: str, modules: Sequence[str], otherwise: str, reason: str = "") -> KingyoError:

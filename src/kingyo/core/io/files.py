@@ -21,11 +21,7 @@ def require_short_name(path: Path) -> None:
 
 
 def write_bytes(target: Path, content: bytes) -> None:
-    """Write a file atomically: readers see either the old content or the new.
-
-    Raises:
-        OSError: the folder is not writable.
-    """
+    """Write a file atomically: readers see either the old content or the new."""
     write_together({target: content})
 
 
@@ -48,35 +44,25 @@ def sync(path: Path) -> None:
 def write_together(contents: Mapping[Path, bytes]) -> None:
     """Write several files and create their folders. All are on disk before the first is renamed.
 
-    Raises:
-        OSError: a folder is not writable, or the disk is full. No new file remains, unless a rename failed.
+    After an OSError no new file remains, unless a rename failed.
     """
     partials: dict[Path, Path] = {}
     try:
         for target, content in contents.items():
             target.parent.mkdir(parents=True, exist_ok=True)
-            partials[target] = _write_partial(target, content)
+            descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+            partials[target] = Path(name)
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            partials[target].chmod(0o644)
         for target, partial in partials.items():
             partial.replace(target)
     except BaseException:
         for partial in partials.values():
             partial.unlink(missing_ok=True)
         raise
-
-
-def _write_partial(target: Path, content: bytes) -> Path:
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    partial = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.chmod(0o644)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    return partial
 
 
 def write_text(target: Path, content: str) -> None:

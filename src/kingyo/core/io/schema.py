@@ -68,12 +68,7 @@ def parse_settings(kind: type[S], values: Mapping[str, object], where: str, besi
 
 
 def validate_settings(kind: type[S], values: Mapping[str, object], beside: Iterable[str] = ()) -> S:
-    """Like ``parse_settings``, but for use inside a pydantic validator.
-
-    Raises:
-        ValidationError: all mistakes.
-        KingyoError: the dataclass has a field type that YAML cannot hold.
-    """
+    """Like ``parse_settings``, but for use inside a pydantic validator: it raises ValidationErrors."""
     fields = getattr(kind, "__dataclass_fields__", {})
     unknown = {key: value for key, value in values.items() if key not in fields}
     context = {"known": [*fields, *beside]}
@@ -188,20 +183,15 @@ def _problem_error(
     argument = _dotted(where, place)
     if problem["type"] == "missing":
         return KingyoError(argument, "a value", "nothing", "Add this key: it is required.")
-    beside = [problem] if _disagree(problem) else [each for each in problems if _place(each, model) == place]
-    wanted = dict.fromkeys(map(expected_words, beside))
-    remedy = _remedy(problem, place) if len(wanted) == 1 else f"Write '{place[-1]}' as one of these."
     value = cast(object, problem["input"])
-    received = short(value)
-    if _disagree(problem):
+    if problem["type"] == "value_error" and isinstance(value, Mapping):  # valid keys contradict each other
         keys = cast("Mapping[object, object]", value)
         received = f"the keys {', '.join(map(str, keys))}" if keys else "no keys"
-    return KingyoError(argument, " or ".join(wanted), received, remedy)
-
-
-def _disagree(problem: ErrorDetails) -> bool:
-    """Return whether keys are valid one by one, but contradict each other."""
-    return problem["type"] == "value_error" and isinstance(problem["input"], Mapping)
+        return KingyoError(argument, expected_words(problem), received, _remedy(problem, place))
+    beside = [each for each in problems if _place(each, model) == place]
+    wanted = dict.fromkeys(map(expected_words, beside))
+    remedy = _remedy(problem, place) if len(wanted) == 1 else f"Write '{place[-1]}' as one of these."
+    return KingyoError(argument, " or ".join(wanted), short(value), remedy)
 
 
 def _place(problem: ErrorDetails, model: type[BaseModel] | None) -> list[int | str]:

@@ -111,16 +111,14 @@ def loaded_below(root: Path) -> set[Path]:
 
 def own_files(paths: Iterable[Path], root: Path) -> Iterator[Path]:
     """Yield those of some paths that are files of the user below a folder, and not installed ones."""
-    return (path for path in paths if path.is_relative_to(root) and path.is_file() and _is_own(path, root))
-
-
-def _is_own(path: Path, root: Path) -> bool:
-    """Return whether a file below a folder is the user's own, not an installed one."""
     libraries = {PACKAGE, *(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib"))}
-    if any(path.is_relative_to(each) for each in libraries if not root.is_relative_to(each)):
-        return False
-    between = [each for each in path.parents if each != root and each.is_relative_to(root)]
-    return not any(each.name in _INSTALLED or (each / "pyvenv.cfg").is_file() for each in between)
+    libraries = {each for each in libraries if not root.is_relative_to(each)}
+    for path in paths:
+        if not path.is_relative_to(root) or not path.is_file() or any(map(path.is_relative_to, libraries)):
+            continue
+        between = [each for each in path.parents if each != root and each.is_relative_to(root)]
+        if not any(each.name in _INSTALLED or (each / "pyvenv.cfg").is_file() for each in between):
+            yield path
 
 
 def _imported(path: Path, root: Path) -> Iterator[Path]:
@@ -170,19 +168,18 @@ def _data(file: Path) -> list[str]:
     for node in _tree(file).body:
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
         value = getattr(node, "value", None)
-        if isinstance(target, ast.Name) and target.id == DATA and isinstance(value, ast.expr):
-            return _names(file, value)
+        if not (isinstance(target, ast.Name) and target.id == DATA and isinstance(value, ast.expr)):
+            continue
+        rows = value.elts if isinstance(value, ast.List | ast.Tuple) else [value]
+        names = [
+            each.value for each in rows if isinstance(each, ast.Constant) and isinstance(each.value, str)
+        ]
+        if len(names) < len(rows):
+            expected = "a literal list of the data files that the code reads"
+            remedy = f'Write {DATA} = ("answers.json", "words.txt"), or rename the variable.'
+            raise KingyoError(f"{DATA} in {file.name}", expected, ast.unparse(value), remedy)
+        return names
     return []
-
-
-def _names(file: Path, value: ast.expr) -> list[str]:
-    rows = value.elts if isinstance(value, ast.List | ast.Tuple) else [value]
-    names = [each.value for each in rows if isinstance(each, ast.Constant) and isinstance(each.value, str)]
-    if len(names) < len(rows):
-        expected = "a literal list of the data files that the code reads"
-        remedy = f'Write {DATA} = ("answers.json", "words.txt"), or rename the variable.'
-        raise KingyoError(f"{DATA} in {file.name}", expected, ast.unparse(value), remedy)
-    return names
 
 
 def _tree(path: Path) -> ast.Module:
