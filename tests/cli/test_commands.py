@@ -190,13 +190,12 @@ def quiz(world: World) -> None:
 MODELS = ("base", "a", "b", "")
 
 
-def test_init_asks_for_the_columns_of_a_csv(world: World) -> None:
+def test_init_finds_the_columns_of_a_csv(world: World) -> None:
     quiz(world)
-    flags = ("--language", "ja", "--candidates", "4")
-    lines = (*MODELS, "quiz.csv", "Ask: {question}\\nA:", "", "number", "")
-    done = answer_questions(world, *lines, flags=flags)
+    flags = ("--language", "ja", "--candidates", "4", "--prompt", "Ask: {question}\\nA:")
+    done = answer_questions(world, *MODELS, "quiz.csv", "number", flags=flags)
     assert done.exit_code == 0, done.output
-    assert "id, question, solution" in done.output
+    assert "answer 'solution'" in done.output
     task = asked_task(world)
     assert (task.prompt, task.answer) == ("Ask: {question}\nA:", "solution")
     assert task.grader == ["number", {"language": "ja"}] and task.max_new_tokens == 64
@@ -210,23 +209,11 @@ def test_init_asks_again_for_what_cannot_work(world: World) -> None:
         world,
         *("base", "a", "other/a", "b", ""),
         *("missing.csv", "short.jsonl", "quiz.csv"),
-        *("{prompt}", "{question}"),
-        *("answer", "solution"),
         *("junk", "regex", "none.py:even", "grade.py:even"),
-        "",
     )
     assert done.exit_code == 0, done.output
     wrong = [line for line in done.stderr.splitlines() if "Error: " in line]
-    says = (
-        "'a' twice",
-        "missing.csv",
-        "at least 4 rows",
-        "'prompt'",
-        "'answer'",
-        "'junk'",
-        "regex",
-        "none.py",
-    )
+    says = ("'a' twice", "missing.csv", "at least 4 rows", "'junk'", "regex", "none.py")
     assert len(wrong) == len(says), done.stderr
     assert [words for line, words in zip(wrong, says, strict=True) if words not in line] == [], done.stderr
     assert asked_task(world).grader == "grade.py:even"
@@ -275,7 +262,7 @@ def test_init_asks_before_heavy_imports(world: World) -> None:
         "try:\n    app(['init', 'asked.yaml'])\n"
         "except KingyoError:\n    print(sorted({'torch', 'transformers', 'scipy'} & set(sys.modules)))\n"
     )
-    lines = "".join(f"{line}\n" for line in (*MODELS, "items.jsonl", "", ""))
+    lines = "".join(f"{line}\n" for line in (*MODELS, "items.jsonl"))
     done = subprocess.run(
         [sys.executable, "-c", code],
         input=lines,

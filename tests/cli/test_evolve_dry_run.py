@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from kingyo.cli.run_progress import PartProgress, RunProgress
+from kingyo.cli.live_display import PartProgress, RunProgress
 from kingyo.core.types import SPLITS
 from kingyo.runs.begin import begin
 from kingyo.runs.config_file import load_config

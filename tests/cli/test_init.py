@@ -14,7 +14,6 @@ import yaml
 from safetensors.torch import save_file
 
 from tests.cli.conftest import World
-from tests.cli.typed import typed
 
 MODELS = ("--base", "base", "--source", "a", "--source", "b")
 TASK = ("--task", "items.jsonl", "--grader", "exact", "--max-new-tokens", "6")
@@ -90,15 +89,6 @@ def test_a_template_that_cannot_be_parsed_is_refused(world: World, words: tuple[
         "{% for m in messages %}{%- generation -%}{{ m['content'] }}{% endgeneration %}{% endfor %}"
     )
     assert init(world, *MODELS, *TASK)["task"]["chat"] is True
-
-
-@pytest.mark.parametrize(("said", "chat"), [("", True), ("no", False)])
-def test_it_asks_for_the_chat_template(world: World, said: str, chat: bool) -> None:
-    lines = ("base", "a", "b", "", "items.jsonl", "", "", "", "maybe", said)
-    done = typed(world, "init", "asked.yaml", lines=lines)
-    assert done.exit_code == 0, done.output
-    assert "'maybe'" in done.stderr
-    assert yaml.safe_load((world.folder / "asked.yaml").read_text())["task"]["chat"] is chat
 
 
 def test_a_prompt_is_not_its_own_answer(world: World) -> None:

@@ -82,7 +82,7 @@ def test_several_right_answers_and_other_names(world: World) -> None:
 
 
 def test_it_asks_for_models_and_columns(world: World) -> None:
-    lines = ("base", "see-en", "ja", "", "shelf.jsonl", "", "", "exact")
+    lines = ("base", "see-en", "ja", "", "shelf.jsonl", "exact")
     done = typed(world, "init", "asked.yaml", lines=lines)
     assert done.exit_code == 0, done.output
     assert "'images'" in done.output

@@ -11,8 +11,7 @@ from itertools import chain, islice
 import pytest
 
 from kingyo.cli.console import Console
-from kingyo.cli.live_display import LiveDisplay
-from kingyo.cli.run_progress import RunProgress
+from kingyo.cli.live_display import LiveDisplay, RunProgress
 from kingyo.core.types import Answered, Evaluation, ItemScore, Split, Trial
 from kingyo.runs.config import TRAINED, TUNED
 from kingyo.runs.dry_run import Cost, CostPart, Stage

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
-from kingyo.cli.advice import AdviceWatcher
 from kingyo.cli.console import Console
-from kingyo.cli.trials import ItemAnswer, print_answers, print_trial, read_trial, worst_answers
+from kingyo.cli.live_display import LiveDisplay
+from kingyo.cli.tables import ItemAnswer, print_answers, print_trial, read_trial, worst_answers
 from kingyo.core.types import Evaluation, Genome, Item, ItemScore, Lesson, Media, Outcome, Split, Trial
 from kingyo.errors import KingyoError
 from kingyo.merging.recipe import Recipe, Source
 from kingyo.runs.adapters import AdapterSetting, Training
 from kingyo.runs.config import TRAINED
 from kingyo.runs.extensions import TUNABLE
-from kingyo.search.evolution import BASELINES, MAIN, RACED, Event, ignore_events
+from kingyo.search.evolution import BASELINES, MAIN, RACED, Event
 from kingyo.search.evolution.trial_recipes import new_trial
 from kingyo.store import RunStore
 from kingyo.views.advice import Advice
@@ -121,15 +122,15 @@ def test_broken_candidates_are_reported_if_baselines_work(tmp_path: Path) -> Non
 
 
 def test_broken_candidates_are_reported_during_a_run_that_scores_one_at_a_time(tmp_path: Path) -> None:
-    written, lines = Written(tmp_path / "run").search([]), list[str]()
-    with written.store as store:
-        watcher = AdviceWatcher(store, lines.append, ignore_events)
-        watcher.notify(Event(kind="phase", search=MAIN, split="fit"))
+    written, out = Written(tmp_path / "run").search([]), StringIO()
+    with written.store as store, LiveDisplay(console=Console(file=out)) as display:
+        display.begin(store)
+        display.notify(Event(kind="phase", search=MAIN, split="fit"))
         for number in range(6):
-            assert not lines
+            assert "score 0%" not in out.getvalue()
             written.add(number, 0)
-            watcher.notify(Event(kind="told", search=MAIN, split="fit", done=number + 1, total=20))
-    assert len(lines) == 1 and "All candidates so far (6) score 0%" in lines[0]
+            display.notify(Event(kind="told", search=MAIN, split="fit", done=number + 1, total=20))
+    assert out.getvalue().count("All candidates so far (6) score 0%") == 1
 
 
 @pytest.mark.parametrize(("solved", "says"), [(8, "Take harder items"), (5, "partial credit")])

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("vl_convert", reason="the report needs kingyo[report]")
 
 
-from kingyo.cli.trials import print_trial, read_trial
+from kingyo.cli.tables import print_trial, read_trial
 from kingyo.store import RunStore
 from kingyo.views.run_data import RunData, read_run_data
 from kingyo.views.run_view import page_view

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kingyo.cli.tables import print_summary
-from kingyo.cli.trials import print_trial, read_trial
+from kingyo.cli.tables import print_summary, print_trial, read_trial
 from kingyo.search.evolution import MAIN
 from kingyo.views.page import write_report
 from kingyo.views.results.summary import summarize

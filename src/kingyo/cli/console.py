@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import console as rich_console
 from rich.box import SIMPLE_HEAD
@@ -17,12 +17,20 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from kingyo.cli.output import visible
+from kingyo.core.io.units import count_text, size_text
+
+if TYPE_CHECKING:
+    from kingyo.merging.checkpoints import Checkpoint
 
 _WIDEST = 100_000
 
 
 class Console(rich_console.Console):
     """A console that escapes control characters and keeps ``:emoji:`` as text."""
+
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("highlight", False)
+        super().__init__(**options)
 
     def render_str(self, text: str, **options: Any) -> Text:
         options["emoji"] = False
@@ -34,34 +42,41 @@ class Console(rich_console.Console):
             yield each if each.control else Segment(visible(each.text), each.style)
 
 
-def plain_table(*columns: str, title: str | None = None, n_left: int | None = None) -> Table:
-    """Return a table without borders whose cells are not wrapped.
-
-    Args:
-        columns: headings.
-        title: title, aligned left.
-        n_left: number of columns that are aligned left, the others right. Default: all.
-    """
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for i, name in enumerate(columns):
-        table.add_column(name, no_wrap=True, justify="left" if n_left is None or i < n_left else "right")
-    return table
-
-
 def print_rows(
     console: Console,
-    head: Sequence[str],
-    rows: Iterable[Sequence[str]],
+    head: Sequence[object],
+    rows: Iterable[Sequence[object]],
     *,
     title: str | None = None,
     n_left: int | None = None,
     leading: int = 1,
     bold: str | None = None,
+    folds: bool = False,
 ) -> None:
-    """Print rows of texts, see ``plain_table`` and ``print_table``; the row that begins with ``bold`` is."""
-    table = plain_table(*map(escape, head), title=None if title is None else escape(title), n_left=n_left)
+    """Print a table without borders.
+
+    Args:
+        console: where.
+        head: headings.
+        rows: cells of each row.
+        title: title, aligned left.
+        n_left: number of columns that are aligned left, the others right. Default: all.
+        leading: see ``print_table``.
+        bold: first cell of the row to emphasize.
+        folds: whether cells of the first column, such as paths, may take several lines on a terminal.
+    """
+    shown = None if title is None else escape(title)
+    table = Table(title=shown, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for i, name in enumerate(head):
+        justify = "left" if n_left is None or i < n_left else "right"
+        table.add_column(escape(str(name)), no_wrap=True, justify=justify)
     for row in rows:
-        table.add_row(*map(escape, row), style="bold" if row[0] == bold else None)
+        cells = [str(each).replace("\N{NO-BREAK SPACE}", " ") for each in row]
+        table.add_row(*map(escape, cells), style="bold" if cells[0] == bold else None)
+    if folds and console.is_terminal:
+        column = table.columns[0]
+        column.no_wrap, column.overflow = False, "fold"
+        column.max_width = min(console.width // min(3, len(table.columns)), console.width - 4)
     print_table(console, table, leading=leading)
 
 
@@ -78,7 +93,7 @@ def print_table(console: Console, table: Table, *, leading: int = 1) -> None:
         needed = _measure(console, part)
         fits = console.is_terminal and needed.minimum <= console.width
         width = console.width if fits else max(needed.maximum, console.width)
-        Console(file=console.file, highlight=False, width=width).print(part)
+        Console(file=console.file, width=width).print(part)
 
 
 def _parts(console: Console, table: Table, leading: int) -> Iterator[Table]:
@@ -106,5 +121,18 @@ def _measure(console: Console, content: RenderableType) -> Measurement:
 
 
 def print_text(console: Console, text: str, style: str | None = None) -> None:
-    """Print text, wrapped between words on a terminal; elsewhere lines are not wrapped."""
+    """Print text with markup, wrapped between words on a terminal; elsewhere lines are not wrapped."""
     console.print(text, style=style, soft_wrap=not console.is_terminal)
+
+
+def print_lines(console: Console, *lines: object, style: str | None = None) -> None:
+    """Print each line as it is, see ``print_text``."""
+    for line in lines:
+        print_text(console, escape(str(line)), style)
+
+
+def model_cells(model: Checkpoint) -> tuple[str, str, str]:
+    """Return cells with the number of parameters, the dtypes and the size of a model."""
+    dtypes = sorted({info.stored_dtype for info in model.tensors.values()})
+    size = sum(info.n_bytes for info in model.tensors.values())
+    return count_text(model.n_parameters), ", ".join(dtypes), size_text(size)

@@ -10,14 +10,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
+from kingyo.cli.console import Console, print_lines, print_rows, print_text
 from kingyo.cli.options import AllowPickle, AsJson, Kind
 from kingyo.cli.output import echo, print_json
+from kingyo.core.io.files import write_bytes
+from kingyo.core.io.units import count_text, counted, percent
 from kingyo.errors import Interrupted, KingyoError
 
 if TYPE_CHECKING:
     from kingyo.runs.layer_similarity import LayerSimilarity
+    from kingyo.views.compare import CheckpointComparison, ComparisonSums
 
+LEGEND = (
+    "opposed: opposite signs among the parameters that both models changed (50% is chance); by size: the "
+    "same, weighted by |δA·δB|; top 10%: share of ‖δ‖² in the largest tenth of each tensor (44% for a "
+    "normal distribution)."
+)
 MIN_FOR_PROGRESS = 20_000_000  # parameters; smaller models take about a second
 
 
@@ -39,7 +49,6 @@ def diff(
 
     Example: `kingyo diff model-a model-b --base base-model --picture differences.png`
     """
-    from kingyo.core.io.files import write_bytes
     from kingyo.merging.checkpoints.locate import open_together
     from kingyo.views.compare import compare
     from kingyo.views.compare.picture import drawer
@@ -56,9 +65,7 @@ def diff(
     if as_json:
         print_json(comparison.record())
     else:
-        from kingyo.cli.diff_tables import print_comparison
-
-        print_comparison(comparison)
+        _print_comparison(comparison)
     if picture is not None and draw is not None:
         picture.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(picture, draw(comparison))
@@ -70,14 +77,101 @@ def _progress(n_parameters: int) -> Generator[Callable[[int], None]]:
     """Show a progress bar on standard error, if it is a terminal and the models are large."""
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    from kingyo.cli.console import Console
-
     console = Console(stderr=True)
     columns = (TextColumn("comparing"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     disable = not console.is_terminal or n_parameters < MIN_FOR_PROGRESS
     with Progress(*columns, console=console, transient=True, disable=disable) as bar:
         task = bar.add_task("comparing", total=n_parameters)
         yield lambda new: bar.advance(task, new)
+
+
+def _print_comparison(comparison: CheckpointComparison) -> None:
+    from kingyo.views.compare import TOP, letter
+
+    console, base, total = Console(), comparison.base, comparison.total
+    letters = [letter(i) for i in range(len(comparison.models))]
+    for name, reference in zip(letters, comparison.models, strict=True):
+        print_text(console, f"[bold]{name}[/bold] = {escape(reference)}")
+    if base is not None:
+        print_text(console, f"[bold]δ[/bold] = the change from the base, {escape(base)}")
+        rows: list[list[str]] = []
+        for i, name in enumerate(letters):
+            shares = (total.change(i), total.unchanged(i), total.top_share(i, 0), total.top_share(i, 1))
+            rows.append([name, f"{total.delta_norm(i):.4g}", *map(_share, shares)])
+        energy = (f"top {percent(share, '.0f')}" for share in TOP)
+        head = ("", "‖δ‖", "of ‖base‖", "unchanged", *energy)
+        print_rows(console, head, rows, title="Task vectors", n_left=1)
+    if len(letters) > 2:
+        for title, cell in _pair_cells(comparison).items():
+            matrix = (
+                [name, *("" if i == j else cell(i, j) for j in range(len(letters)))]
+                for i, name in enumerate(letters)
+            )
+            print_rows(console, ("", *letters), matrix, title=title, n_left=1)
+    scale = "" if base is None else ", ‖δ‖ as a share of ‖base‖"
+    means = "" if len(letters) < 3 else "; mean over pairs"
+    groups = {"kind": {**comparison.kinds, "all": total}, "layer": comparison.layers}
+    for what, group in groups.items():
+        own = [
+            (name.removeprefix("block."), count_text(sums.numbers), *_cells(comparison, sums).values())
+            for name, sums in group.items()
+        ]
+        head = (what, "parameters", *_cells(comparison, total))
+        print_rows(console, head, own, title=f"By {what}{scale}{means}", n_left=1)
+    if base is not None:
+        print_text(console, LEGEND, style="dim")
+    print_lines(console, *comparison.notes)
+
+
+def _cells(comparison: CheckpointComparison, sums: ComparisonSums) -> dict[str, str]:
+    """Return the cells of a group of tensors: heading -> cell. Cells about pairs are means over all pairs."""
+    from kingyo.views.compare import letter
+
+    def mean(value: Callable[[int, int], float | None]) -> float | None:
+        known = [each for each in (value(i, j) for i, j in sums.pairs()) if each is not None]
+        return sum(known) / len(known) if known else None
+
+    if comparison.base is None:
+        return {
+            **{f"‖{letter(i)}‖": f"{sums.norm(i):.4g}" for i in range(sums.n_models)},
+            "‖A − B‖" if sums.n_models == 2 else "gap": f"{mean(sums.distance) or 0.0:.4g}",
+            "relative": _share(mean(lambda i, j: sums.relative(j, i))),
+            "cosine": _number(mean(sums.cosine)),
+            "equal": _share(mean(sums.equal_share)),
+        }
+    changes = {f"‖δ{letter(i)}‖": _share(sums.change(i)) for i in range(sums.n_models)}
+    if sums.n_models == 1:
+        return {**changes, "unchanged": _share(sums.unchanged(0)), "top 10%": _share(sums.top_share(0))}
+    return {
+        **changes,
+        "cosine": _number(mean(sums.delta_cosine)),
+        "opposed": _share(mean(sums.conflict)),
+        "by size": _share(mean(sums.weighted_conflict)),
+    }
+
+
+def _pair_cells(comparison: CheckpointComparison) -> dict[str, Callable[[int, int], str]]:
+    total = comparison.total
+    shown: dict[str, Callable[[int, int], str]] = {
+        "‖row − column‖/‖row‖": lambda i, j: _share(total.relative(j, i)),
+        "Cosine of weights": lambda i, j: _number(total.cosine(i, j)),
+    }
+    if comparison.base is not None:
+        shown["Cosine of task vectors"] = lambda i, j: _number(total.delta_cosine(i, j))
+        shown["Opposite signs"] = lambda i, j: _share(total.conflict(i, j))
+        shown["Opposite, by size"] = lambda i, j: _share(total.weighted_conflict(i, j))
+    return shown
+
+
+def _share(value: float | None) -> str:
+    """Return a share in percent, with at least two significant digits."""
+    if value is None:
+        return "–"
+    return percent(value) if value >= 0.01 or value == 0 else percent(value, ".2g")
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
 
 
 def layers(
@@ -113,50 +207,43 @@ def layers(
             else _of_models(inputs, task, items, kind_name, allow_pickle=allow_pickle)
         )
     if as_json:
-        print_json(_record(similarity))
+        rows = [[None if isnan(value) else value for value in row] for row in similarity.cosine.tolist()]
+        record: dict[str, object] = {
+            "models": dict(similarity.models),
+            "layers": dict(similarity.n_layers),
+            "prompts": similarity.n_prompts,
+            "tokens": similarity.n_tokens,
+            "places": [f"{name}.{k}" for name, k in similarity.places],
+            "cosine": rows,
+        }
+        print_json(record)
     else:
         _print(similarity)
 
 
-def _record(similarity: LayerSimilarity) -> dict[str, object]:
-    rows = [[None if isnan(value) else value for value in row] for row in similarity.cosine.tolist()]
-    return {
-        "models": dict(similarity.models),
-        "layers": dict(similarity.n_layers),
-        "prompts": similarity.n_prompts,
-        "tokens": similarity.n_tokens,
-        "places": [f"{name}.{k}" for name, k in similarity.places],
-        "cosine": rows,
-    }
-
-
 def _print(similarity: LayerSimilarity) -> None:
-    from rich.markup import escape
-
-    from kingyo.cli.console import Console, plain_table, print_table, print_text
-    from kingyo.core.io.units import counted
     from kingyo.views.compare import letter
 
-    console = Console(highlight=False)
+    console = Console()
     letters = {name: letter(i) for i, name in enumerate(similarity.models)}
     for name, reference in similarity.models.items():
         title = escape(name) if name == reference else f"{escape(name)} ({escape(reference)})"
         layers = counted(similarity.n_layers[name], "layer")
         print_text(console, f"[bold]{letters[name]}[/bold] = {title}, {layers}")
     size = f"{counted(similarity.n_tokens, 'token')} of {counted(similarity.n_prompts, 'prompt')}"
-    print_text(console, f"Mean cosine of streams on {size}, without the first token of each.")
-    print_text(console, "Row: output of a layer. Column: input of a layer.")
+    print_lines(console, f"Mean cosine of streams on {size}, without the first token of each.")
+    print_lines(console, "Row: output of a layer. Column: input of a layer.")
     places = list(enumerate(similarity.places))
     inputs = [(i, place) for i, place in places if place[1] < similarity.n_layers[place[0]]]
-    table = plain_table("", *(f"{letters[name]}.{k}" for _, (name, k) in inputs), n_left=1)
+    rows: list[list[str]] = []
     for row, (name, k) in places:
         if k:
-            cells = (_number(float(similarity.cosine[row, column])) for column, _ in inputs)
-            table.add_row(f"{letters[name]}.{k - 1}", *cells)
-    print_table(console, table)
+            cells = (_cosine(float(similarity.cosine[row, column])) for column, _ in inputs)
+            rows.append([f"{letters[name]}.{k - 1}", *cells])
+    print_rows(console, ("", *(f"{letters[name]}.{k}" for _, (name, k) in inputs)), rows, n_left=1)
 
 
-def _number(value: float) -> str:
+def _cosine(value: float) -> str:
     """Return a number with two digits: .97, 1, -.12."""
     text = "–" if isnan(value) else f"{value:.2f}"
     return "1" if text == "1.00" else text.replace("0.", ".", 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -17,7 +17,7 @@ from kingyo.core.io.units import counted
 from kingyo.errors import KingyoError, unknown_name_error
 
 if TYPE_CHECKING:
-    from kingyo.core.types import Drawing, DrawingPrompt, DrawsPictures
+    from kingyo.core.types import Drawing, DrawingPrompt
     from kingyo.models.kinds import LoadOptions, ModelKind
 
 Side = Annotated[int | None, typer.Option(min=8, help="In pixels.  \\[default: the model's]")]
@@ -58,8 +58,10 @@ def draw(
 
     Example: `kingyo draw my-model "a cat" --seed 0 --steps 4 -o cat.png`
     """
-    from kingyo.core.types import Drawing, DrawingPrompt
+    from kingyo.core.types import Drawing, DrawingPrompt, DrawsPictures
     from kingyo.merging.recipe import DTYPES
+    from kingyo.models.kinds import require_needs
+    from kingyo.runs.model_kind import load_checkpoint, open_alone
 
     scored = _as_scored(Path(model))
     names = ("steps", "guidance_scale", "negative_prompt", "height", "width")
@@ -70,12 +72,19 @@ def draw(
         received = "--width only" if drawing.height is None else "--height only"
         raise KingyoError("--height and --width", "both, or neither", received, "Add the other.")
     prompts = [DrawingPrompt(prompt, (seed + number) % 2**32) for number in range(count)]
-    files = _files(out, count)
+    if out.suffix.lower() != ".png":
+        raise KingyoError("--out", "a .png file", f"{out}", "Write -o picture.png.")
+    files = [out] if count == 1 else [out.with_stem(f"{out.stem}-{number}") for number in range(count)]
+    for file in files:
+        require_writable("--out", file, lambda begins: begins.startswith(b"\x89PNG\r\n\x1a\n"))
     if options.dtype is not None and options.dtype not in DTYPES:
         raise unknown_name_error("--dtype", options.dtype, DTYPES)
     is_plain = not (options.dtype or options.device != "cpu" or scored)
     options = replace(options, dtype="float32" if is_plain else options.dtype, batch_size=1)
-    live = _load(model, kind, options, lambda found, path: _check(found, path, prompts, drawing))
+    checkpoint, found = open_alone(model, kind, allow_pickle=options.allow_pickle)
+    require_needs("kingyo draw", DrawsPictures, found)
+    _check(found, checkpoint.path, prompts, drawing)
+    live = cast(DrawsPictures, load_checkpoint(checkpoint, found, options))
     for each, file in zip(prompts, files, strict=True):
         try:
             write_bytes(file, live.draw([each], drawing)[0].read())
@@ -90,53 +99,23 @@ def draw(
 
 def _as_scored(model: Path) -> Drawing | None:
     """Return the settings in the task file of an exported model or of the pipeline around it, or None."""
+    from kingyo.runs.config_file import specs_in
+    from kingyo.tasks import settings_of
     from kingyo.tasks.draw import DrawSettings
 
     root = model.parent if (model.parent / PIPELINE).is_file() else model
-    for file in (root / "task.yaml", root / "tasks.yaml"):
-        if file.is_file():
-            for each in _settings_in(file):
-                if isinstance(each, DrawSettings):
-                    return each.drawing
-            echo(f"Note: {file} has no task of kind draw, so its settings are not used.", err=True)
-            return None
-    return None
-
-
-def _settings_in(file: Path) -> list[object]:
-    """Return the settings of each task in a file; errors name the file, which the command does not."""
-    from kingyo.runs.config_file import specs_in
-    from kingyo.tasks import settings_of
-
+    file = next((each for each in (root / "task.yaml", root / "tasks.yaml") if each.is_file()), None)
+    if file is None:
+        return None
     try:
-        return [settings_of(spec, file.parent) for spec in specs_in(file).values()]
+        settings = [settings_of(spec, root) for spec in specs_in(file).values()]
     except KingyoError as error:
-        if str(file) in error.argument:
-            raise
-        raise error.placed(str(file)) from error
-
-
-def _load(
-    model: str, kind: str | None, options: LoadOptions, check: Callable[[ModelKind, Path], None]
-) -> DrawsPictures:
-    """Load a model that draws, after a check of its kind and folder."""
-    from kingyo.core.types import DrawsPictures
-    from kingyo.models.kinds import require_needs
-    from kingyo.runs.model_kind import load_checkpoint, open_alone
-
-    checkpoint, found = open_alone(model, kind, allow_pickle=options.allow_pickle)
-    require_needs("kingyo draw", DrawsPictures, found)
-    check(found, checkpoint.path)
-    return cast(DrawsPictures, load_checkpoint(checkpoint, found, options))
-
-
-def _files(out: Path, count: int) -> list[Path]:
-    if out.suffix.lower() != ".png":
-        raise KingyoError("--out", "a .png file", f"{out}", "Write -o picture.png.")
-    files = [out] if count == 1 else [out.with_stem(f"{out.stem}-{number}") for number in range(count)]
-    for file in files:
-        require_writable("--out", file, lambda begins: begins.startswith(b"\x89PNG\r\n\x1a\n"))
-    return files
+        raise error if str(file) in error.argument else error.placed(str(file)) from error
+    for each in settings:
+        if isinstance(each, DrawSettings):
+            return each.drawing
+    echo(f"Note: {file} has no task of kind draw, so its settings are not used.", err=True)
+    return None
 
 
 def _check(kind: ModelKind, path: Path, prompts: Sequence[DrawingPrompt], drawing: Drawing) -> None:

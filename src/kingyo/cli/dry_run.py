@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from rich.markup import escape
-
-from kingyo.cli.console import Console, print_rows, print_text
-from kingyo.cli.merge_plan import model_cells
-from kingyo.cli.run_progress import row_name
-from kingyo.core.io.units import counted, percent, size_text, time_text
+from kingyo.cli.console import Console, model_cells, print_lines, print_rows
+from kingyo.cli.live_display import row_name
+from kingyo.core.io.units import counted, size_text, time_text
 from kingyo.core.types import SPLITS, Axis
 from kingyo.errors import listed
 from kingyo.runs.dry_run import (
@@ -19,11 +16,9 @@ from kingyo.runs.dry_run import (
     ImageForecast,
     LearningForecast,
     MemoryForecast,
-    PathCosts,
     Speeds,
     total,
 )
-from kingyo.runs.settings import RunSettings
 from kingyo.runs.tune import n_loras, steps_of
 from kingyo.search.evolution import MAIN, Search
 from kingyo.search.evolution.screens import ScreenSettings
@@ -39,40 +34,30 @@ _CHOOSES = {
 
 
 def print_dry_run(plan: DryRun, speeds: Speeds) -> None:
-    console = Console(highlight=False)
-    run, workers = plan.run, plan.run.config.workers
-    print_text(console, f"[bold]{escape(run.config.name)}[/bold]")
-    _print_models(console, plan)
-    for line in (*_item_lines(plan), *_search_lines(plan)):
-        print_text(console, escape(line))
+    console, run, memory = Console(), plan.run, plan.memory
+    workers = run.config.workers
+    print_lines(console, run.config.name, style="bold")
+    head = ["", "model", "parameters", "dtype", "size", *(["to download"] if memory.missing else [])]
+    rows = [
+        [name, model.reference, *model_cells(model), size_text(model.n_missing) if model.n_missing else ""]
+        for name, model in run.models.named.items()
+    ]
+    print_rows(console, head, [row[: len(head)] for row in rows], leading=2)
+    print_lines(console, *_item_lines(plan), *_search_lines(plan))
     _print_parts(console, plan.cost, speeds, workers)
-    lines = [
-        _time_line(speeds, plan.cost, workers),
-        *_tuning_lines(speeds, plan.cost, plan.memory),
-        *memory_lines(plan.memory, plan.learning, run.config.device),
+    print_lines(
+        console,
+        *_time_lines(speeds, plan.cost, memory, workers),
+        *memory_lines(memory, plan.learning, run.config.device),
         *(speed_lines(speeds) if speeds.measured or speeds.untimed is None else ()),
         *(() if plan.images is None else (_images_line(plan.images, workers),)),
         *(f"note: {note}" for note in plan.notes),
-    ]
-    for line in lines:
-        print_text(console, escape(line))
-    for warning in plan.warnings:
-        print_text(console, f"[bold]Warning: {escape(warning)}.[/bold]")
+    )
+    print_lines(console, *(f"Warning: {warning}." for warning in plan.warnings), style="bold")
     cannot = f"But the run cannot start on this machine: {plan.missing_device}."
     apart = ", apart from the warnings" if plan.warnings else ""
     next_step = "Start the run without --dry-run." if plan.missing_device is None else cannot
-    print_text(console, escape(f"All fits together{apart}. Nothing was written. {next_step}"))
-
-
-def _print_models(console: Console, plan: DryRun) -> None:
-    has_missing = bool(plan.memory.missing)
-    head = ("", "model", "parameters", "dtype", "size", "to download")
-    rows = [
-        (name, model.reference, *model_cells(model), size_text(model.n_missing) if model.n_missing else "")
-        for name, model in plan.run.models.named.items()
-    ]
-    kept = len(head) if has_missing else len(head) - 1
-    print_rows(console, head[:kept], [row[:kept] for row in rows], leading=2)
+    print_lines(console, f"All fits together{apart}. Nothing was written. {next_step}")
 
 
 def _item_lines(plan: DryRun) -> Iterator[str]:
@@ -96,23 +81,38 @@ def _item_lines(plan: DryRun) -> Iterator[str]:
 
 def _search_lines(plan: DryRun) -> Iterator[str]:
     run, config, first = plan.run, plan.run.config, plan.run.settings.first
-    main = run.searches[0]
+    main, n_fit = run.searches[0], len(run.items["fit"])
     own = next(part for part in plan.cost.parts if (part.name, part.split) == (main.name, "fit"))
     n = "candidates" if own.models is None else counted(own.models, "candidate")
     preset = f" (preset {config.search.preset})" if config.search.preset is not None else ""
     settings = "".join(f", {key} {value}" for key, value in first.settings.items() if value not in (None, {}))
     batch = main_batch(main.strategy)
     yield f"search: {n} by {first.strategy}{preset}, {batch} at a time{settings}{_given(main)}"
-    yield _screen(first.screen, len(run.items["fit"]))
+    yield _screen(first.screen, n_fit)
     if config.space != "dataflow":
         dtype = config.merge.dtype or "the models' own dtype"
         yield f"merge: {', '.join(first.methods)} in {dtype}, groups: {first.groups}"
-    yield from _learning_lines(plan.learning)
-    yield from _path_lines(run.settings, plan.paths)
-    if run.settings.then is not None:
-        paths = next(each for each in run.all_searches if each.name == MAIN)
-        screen = _screen(paths.screen, len(run.items["fit"]))
-        yield f"path search: {counted(len(paths.space.axes), 'gene')}{_given(paths)}; {screen}"
+    learning = plan.learning
+    if learning.weights:
+        yield (
+            f"weights are learned by gradient: {counted(learning.weights, 'weight')}, at most "
+            f"{learning.share:.0%} of the search's budget, where right answers promise a gain"
+        )
+    if learning.reason is not None:
+        yield f"weights are not learned by gradient, because of {learning.reason}"
+    wanted, then, paths = run.settings.paths, run.settings.then, plan.paths
+    if paths is not None and wanted is not None:
+        strategy = "" if then is None else f", then searched by {then.strategy} (preset {then.preset.name})"
+        limits = f"order {wanted.order}, repetitions {wanted.repetitions}, scales {wanted.scales}"
+        yield f"paths through layers{strategy}: {limits}"
+        yield (
+            f"the longest path: {counted(paths.longest, 'layer')}, {size_text(paths.longest_bytes)} of "
+            f"weights; the search begins at {counted(paths.own, 'layer')}, {size_text(paths.own_bytes)}"
+        )
+    if then is not None:
+        search = next(each for each in run.all_searches if each.name == MAIN)
+        genes = counted(len(search.space.axes), "gene")
+        yield f"path search: {genes}{_given(search)}; {_screen(search.screen, n_fit)}"
     yield f"genes: {_genes(run.axes)}"
 
 
@@ -124,34 +124,8 @@ def _screen(screen: ScreenSettings, n_fit: int) -> str:
     return f"each candidate is scored on {items}{dropped}"
 
 
-def _learning_lines(learning: LearningForecast) -> Iterator[str]:
-    if learning.weights:
-        yield (
-            f"weights are learned by gradient: {counted(learning.weights, 'weight')}, at most "
-            f"{learning.share:.0%} of the search's budget (an example in a step counts as "
-            f"{learning.passes} item evaluations), where right answers promise a gain"
-        )
-    if learning.reason is not None:
-        yield f"weights are not learned by gradient, because of {learning.reason}"
-
-
 def _given(search: Search) -> str:
     return f", after {counted(search.given, 'given point')}" if search.given else ""
-
-
-def _path_lines(settings: RunSettings, paths: PathCosts | None) -> Iterator[str]:
-    wanted, then = settings.paths, settings.then
-    if paths is None or wanted is None:
-        return
-    strategy = "" if then is None else f", then searched by {then.strategy} (preset {then.preset.name})"
-    yield (
-        f"paths through layers{strategy}: order {wanted.order}, repetitions {wanted.repetitions}, "
-        f"scales {wanted.scales}"
-    )
-    yield (
-        f"the longest path: {counted(paths.longest, 'layer')}, {size_text(paths.longest_bytes)} of "
-        f"weights; the search begins at {counted(paths.own, 'layer')}, {size_text(paths.own_bytes)}"
-    )
 
 
 def _genes(axes: tuple[Axis, ...]) -> str:
@@ -169,7 +143,7 @@ def _genes(axes: tuple[Axis, ...]) -> str:
 
 
 def _print_parts(console: Console, cost: Cost, speeds: Speeds, n_workers: int) -> None:
-    """Print what each part scores. Validation and test of all searches are one row each."""
+    """Print what each part scores."""
     parts: dict[str, list[CostPart]] = {}
     for part in cost.parts:
         parts.setdefault(row_name(part.name, part.split), []).append(part)
@@ -190,27 +164,24 @@ def _text(number: float | None, write: Callable[[float], str] = lambda number: f
     return "?" if number is None else write(number)
 
 
-def _time_line(speeds: Speeds, cost: Cost, n_workers: int) -> str:
-    seconds, answers = speeds.run_seconds(cost, n_workers), cost.answers()
+def _time_lines(speeds: Speeds, cost: Cost, memory: MemoryForecast, n_workers: int) -> Iterator[str]:
+    seconds, answers, each = speeds.run_seconds(cost, n_workers), cost.answers(), "the limit of the budget"
+    if speeds.build_seconds is not None and speeds.answer_seconds is not None:
+        longest = " of full length" if speeds.is_longest else ""
+        merge = f"a merge takes {speeds.build_seconds:.2g} s, " if speeds.build_seconds else ""
+        each = f"{merge}an answer{longest} {speeds.answer_seconds:.2g} s, without grading"
     if seconds is None:
         limit = "" if answers is None else f"{answers:,} answers at most; "
-        return f"time: not measured: {speeds.untimed}; {limit}the run shows the time left"
-    if speeds.build_seconds is None or speeds.answer_seconds is None:
-        return f"time: {_about(seconds)}, the limit of the budget"
-    longest = " of full length" if speeds.is_longest else ""
-    merge = f"a merge takes {speeds.build_seconds:.2g} s, " if speeds.build_seconds else ""
-    each = f"{merge}an answer{longest} {speeds.answer_seconds:.2g} s"
-    return f"time: {_about(seconds)} ({each}, without grading)"
-
-
-def _tuning_lines(speeds: Speeds, cost: Cost, memory: MemoryForecast) -> Iterator[str]:
+        yield f"time: not measured: {speeds.untimed}; {limit}the run shows the time left"
+    else:
+        yield f"time: {_about(seconds)} ({each})"
     if cost.tuned:
-        seconds = speeds.tuning_seconds(cost)
-        time = "not in the time above" if seconds is None else f"{_about(seconds)} of the time above"
+        tuning = speeds.tuning_seconds(cost)
+        time = "not in the time above" if tuning is None else f"{_about(tuning)} of the time above"
+        steps = f"{n_loras(cost.tuned)} LoRAs of about {counted(steps_of(cost.tuned), 'step')}"
         yield (
-            f"tuning: {n_loras(cost.tuned)} LoRAs of about {counted(steps_of(cost.tuned), 'step')}, half "
-            f"of them on the best parent, {time}; the bred model takes {size_text(memory.live)} in the run "
-            "folder"
+            f"tuning: {steps}, half of them on the best parent, {time}; the bred model takes "
+            f"{size_text(memory.live)} in the run folder"
         )
 
 
@@ -223,18 +194,17 @@ def _about(seconds: float) -> str:
 
 def memory_lines(memory: MemoryForecast, learning: LearningForecast, device: str) -> Iterator[str]:
     live = "the live model" if memory.n_live == 1 else f"{memory.n_live} live models"
-    batch = (
-        "" if memory.batch is None else f"{_text(memory.batch.bytes, size_text)} for {memory.batch.what}; "
-    )
-    sources = size_text(sum(memory.sources.values()))
-    step = ""
+    parts = [f"{size_text(memory.live)} for {live}"]
+    if memory.batch is not None:
+        parts.append(f"{_text(memory.batch.bytes, size_text)} for {memory.batch.what}")
     if learning.step_bytes:
-        step = f"{size_text(learning.step_bytes)} for a step of learning; "
+        parts.append(f"{size_text(learning.step_bytes)} for a step of learning")
     if memory.training:
-        step += f"{size_text(memory.training)} for a model that is trained, besides its activations; "
+        parts.append(f"{size_text(memory.training)} for a model that is trained, besides its activations")
+    sources = size_text(sum(memory.sources.values()))
     yield (
-        f"memory of {device}: {size_text(memory.live)} for {live}; {batch}{step}plus working memory; "
-        f"{sources} of source files are mapped, which the system can reclaim"
+        f"memory of {device}: {'; '.join(parts)}; plus working memory; {sources} of source files are mapped, "
+        "which the system can reclaim"
     )
     if memory.missing:
         missing = size_text(sum(memory.missing.values()))
@@ -274,18 +244,7 @@ def _images_line(images: ImageForecast, n_workers: int) -> str:
     encodings = "image encodings" if images.encodings is None else f"{images.encodings:,} image encodings"
     if images.merged:
         are = f"{' and '.join(images.merged)} {'is' if len(images.merged) == 1 else 'are'}"
-        share = images.encoder_share
-        compute = (
-            ""
-            if share is None
-            else (
-                f"; that is about {percent(share, '.0f')} of the compute of reading a prompt, estimated from "
-                "parameters, patches and tokens"
-            )
-        )
-        return (
-            f"images: every candidate encodes its images anew, as {are} merged: {encodings} at most{compute}"
-        )
+        return f"images: every candidate encodes its images anew, as {are} merged: {encodings} at most"
     places = {
         "in memory": images.memory_bytes,
         "in a temporary file in the run folder": images.file_bytes,

@@ -6,7 +6,6 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Callable, Sequence
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -15,6 +14,7 @@ import typer
 
 from kingyo.cli.options import AsJson, Kind, Model, declared, require_writable, unwritable
 from kingyo.cli.output import echo, errors_beside, print_json
+from kingyo.cli.run import note_versions
 from kingyo.core.io.files import write_bytes, write_text
 from kingyo.core.types import MEDIA
 from kingyo.errors import KingyoError
@@ -22,7 +22,7 @@ from kingyo.errors import KingyoError
 if TYPE_CHECKING:
     from kingyo.api.scoring import ModelScores
     from kingyo.core.types import GeneratesText, Media
-    from kingyo.models.kinds import Live, LoadOptions, ModelKind
+    from kingyo.models.kinds import LoadOptions
 
 REMOTE_CODE = {"names": ("--trust-remote-code",)}
 
@@ -60,18 +60,20 @@ def evaluate(
 
     Example: `kingyo evaluate my-model task.yaml --split test`
     """
-    if split is None:
-        _require_finished(task)
     if answers is not None:
         media = answers.parent / MEDIA  # the folder of pictures
         require_writable("--answers", media.parent if answers == media else answers, _are_answers)
     from kingyo.api.scoring import score
-    from kingyo.cli.advice import note_versions
     from kingyo.cli.progress import Counts
     from kingyo.store import RunStore
 
     if task.is_dir():
         with RunStore.read(task) as store:
+            status = store.status()
+            if split is None and status != "finished":
+                expected = "a finished run, whose test split has been read"
+                remedy = f"Continue it with `kingyo resume {shlex.quote(str(task))}`, or add --split."
+                raise KingyoError(str(task), expected, f"a run that is {status}", remedy)
             note_versions(store, "evaluated")
     with redirect_stdout(sys.stderr), Counts(quiet=as_json) as progress:  # output of graders
         scores = score(model, task, "test" if split is None else split, kind, options, progress)
@@ -85,17 +87,6 @@ def evaluate(
                 print_json(record)
             else:
                 _print_scores(scores)
-
-
-def load_model(
-    model: str, kind_name: str | None, check: Callable[[ModelKind], None], options: LoadOptions
-) -> Live:
-    """Load a model, with its LoRA if it has one. ``check`` may refuse its kind before weights are read."""
-    from kingyo.runs.model_kind import load_checkpoint, open_alone
-
-    checkpoint, kind = open_alone(model, kind_name, allow_pickle=options.allow_pickle)
-    check(kind)
-    return load_checkpoint(checkpoint, kind, options)
 
 
 def _print_scores(scores: ModelScores) -> None:
@@ -112,20 +103,6 @@ def _print_scores(scores: ModelScores) -> None:
         echo(f"{name}: {each.in_percent('%')}, n = {each.size}")
     if cut := sum(each.is_cut for each in scores.scores):
         echo(f"{cut:,} of {len(scores.scores):,} answers were cut at max_new_tokens.")
-
-
-def _require_finished(task: Path) -> None:
-    """Refuse to read the test split of an unfinished run by default."""
-    from kingyo.store import RunStore
-
-    if not task.is_dir():
-        return
-    with RunStore.read(task) as store:
-        status = store.status()
-    if status != "finished":
-        expected = "a finished run, whose test split has been read"
-        remedy = f"Continue it with `kingyo resume {shlex.quote(str(task))}`, or add --split."
-        raise KingyoError(str(task), expected, f"a run that is {status}", remedy)
 
 
 def _are_answers(begins: bytes) -> bool:
@@ -178,45 +155,37 @@ def chat(
         raise KingyoError("--prompt", "a template with {prompt}", repr(prompt), remedy)
     from kingyo.core.types import AnswersImages, GeneratesText
     from kingyo.models.kinds import require_needs
+    from kingyo.runs.model_kind import load_checkpoint, open_alone
     from kingyo.tasks.media import image_file
 
     images = [image_file(each) for each in image or ()]
-
-    def check(kind: ModelKind) -> None:
-        require_needs("kingyo chat", GeneratesText, kind)
-        if images:
-            require_needs("--image", AnswersImages, kind)
-
-    live = cast(GeneratesText, load_model(model, kind, check, options))
-    template = None if prompt is None else prompt.replace("\\n", "\n")
-    if template is None:
-        _require_chat_template(live)
+    checkpoint, found = open_alone(model, kind, allow_pickle=options.allow_pickle)
+    require_needs("kingyo chat", GeneratesText, found)
+    if images:
+        require_needs("--image", AnswersImages, found)
+    live = cast(GeneratesText, load_checkpoint(checkpoint, found, options))
+    template, is_chat = (prompt or "").replace("\\n", "\n"), prompt is None
+    if is_chat:
         _note_task_prompt(Path(model), live)
-    how = {"max_new_tokens": max_new_tokens, "stop": stop or []}
+    how: dict[str, Any] = {"max_new_tokens": max_new_tokens, "stop": stop or []}
     failed = False
     while question := _read_line():
         if question.split()[0] == _IMAGE and isinstance(live, AnswersImages):
             images = _read_images(question, images)
             continue
-        message = question if template is None else template.replace("{prompt}", question)
+        message = question if is_chat else template.replace("{prompt}", question)
         try:
-            echo(_answer(live, message, images, is_chat=template is None, **how))
+            if images and isinstance(live, AnswersImages):
+                about = live.image_prompt(message, images, chat=is_chat)
+                answer = live.write_about([about], **how)[0].text
+            else:
+                answer = live.generate([live.chat_prompt(message) if is_chat else message], **how)[0]
+            echo(answer)
         except KingyoError as error:  # the next question may do better, and loading a model takes long
             failed = True
             echo(f"Error: {error}", err=True)
     if failed:
         raise typer.Exit(1)
-
-
-def _answer(
-    live: GeneratesText, message: str, images: Sequence[Media], *, is_chat: bool, **options: Any
-) -> str:
-    from kingyo.core.types import AnswersImages
-
-    if images and isinstance(live, AnswersImages):
-        about = live.image_prompt(message, images, chat=is_chat)
-        return live.write_about([about], **options)[0].text
-    return live.generate([live.chat_prompt(message) if is_chat else message], **options)[0]
 
 
 def _read_images(line: str, before: list[Media]) -> list[Media]:
@@ -241,7 +210,14 @@ def _read_line() -> str:
 def _note_task_prompt(model: Path, live: GeneratesText) -> None:
     """Print the prompt that an exported model was scored with, unless its chat template gives the same."""
     from kingyo.core.io.yaml import read_yaml
+    from kingyo.models.tokens import NoTemplateError
 
+    try:
+        live.chat_prompt("Hello.")
+    except NoTemplateError as error:
+        expected = "a template, because the model has no chat template"
+        remedy = "Add --prompt '{prompt}', with text around {prompt} if the model needs it."
+        raise KingyoError("--prompt", expected, "nothing", remedy) from error
     file = model / "task.yaml"
     try:
         task = read_yaml(file)
@@ -254,14 +230,3 @@ def _note_task_prompt(model: Path, live: GeneratesText) -> None:
     if field is None or scored != live.chat_prompt(field[0]):
         text = json.dumps(prompt, ensure_ascii=False)
         echo(f"Note: the model was scored with the prompt {text}, see {file}; --prompt sets one.", err=True)
-
-
-def _require_chat_template(live: GeneratesText) -> None:
-    from kingyo.models.tokens import NoTemplateError
-
-    try:
-        live.chat_prompt("Hello.")
-    except NoTemplateError as error:
-        expected = "a template, because the model has no chat template"
-        remedy = "Add --prompt '{prompt}', with text around {prompt} if the model needs it."
-        raise KingyoError("--prompt", expected, "nothing", remedy) from error

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from string import Template
+from typing import Literal, TypeAlias, cast
 
-from kingyo.cli.init_task import TaskColumns, TaskKind
-
+TaskKind: TypeAlias = Literal["generate", "vqa", "classify", "draw"]
 KINDS: Mapping[TaskKind, str] = {
     "generate": "items with a prompt and a correct answer",
     "vqa": "questions about images",
@@ -118,59 +118,54 @@ class InitOptions:
     measure: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunAnswers:
-    """The content of a new run.yaml. Paths are relative to it; ``splits`` is a line of YAML.
+def run_yaml(
+    options: InitOptions,
+    name: str,
+    sources: Mapping[str, str],
+    task: Mapping[str, object],
+    grader: object,
+    splits: str,
+    *,
+    frame: str | None,
+) -> str:
+    """Return the text of a run.yaml; paths are relative to it.
 
-    Attributes:
-        options: its base, chat (None writes no line), groups (None writes them as a comment), candidates and
-            max_new_tokens.
+    Args:
+        options: their chat may be None, which writes no line; groups of None become a comment.
+        name: of the run and its task.
+        sources: name -> reference.
+        task: its kind unless it is text, data and columns.
         grader: as in the file; None without one.
+        splits: a line of YAML.
         frame: the model that sees.
     """
-
-    name: str
-    options: InitOptions
-    sources: Mapping[str, str]
-    columns: TaskColumns
-    grader: object
-    splits: str
-    frame: str | None = None
-
-
-def run_yaml(answers: RunAnswers) -> str:
-    options, frame = answers.options, answers.frame
-    has_base = options.base is not None
+    has_base, kind = options.base is not None, cast(TaskKind, task.get("kind", "generate"))
+    keys = {key: _flow(value) for key, value in task.items()}
+    if options.chat is not None:
+        keys["chat"] = _flow(options.chat)
+    if grader is not None:
+        keys["grader"] = _flow(grader)
+    if kind == "draw":
+        keys["steps"] = "20"
+    elif kind != "classify":
+        keys["max_new_tokens"] = str(options.max_new_tokens)
+        if not options.chat:  # instruct models write blank lines, and end their answers themselves
+            keys["stop"] = _flow(["\n\n"])
     comments = {key: f"    # {text}" for key, text in COMMENTS.items()}
     sees = f"  frame: {_flow(frame)}    # gives image encoder, projector, embeddings and head\n"
     return FILE.substitute(
-        name=answers.name,
+        name=name,
         base=f"base: {_flow(options.base)}" if has_base else "# base: path/to/base   (most methods need it)",
-        sources="".join(f"  {name}: {_flow(each)}\n" for name, each in answers.sources.items()),
-        kind=KINDS[answers.columns.kind],
-        task="".join(f"  {key}: {text}{comments.get(key, '')}\n" for key, text in _keys(answers)),
-        splits=answers.splits,
+        sources="".join(f"  {key}: {_flow(each)}\n" for key, each in sources.items()),
+        kind=KINDS[kind],
+        task="".join(f"  {key}: {text}{comments.get(key, '')}\n" for key, text in keys.items()),
+        splits=splits,
         frame="" if frame is None else sees,
         method="task_arithmetic" if has_base else "linear",
         groups="# groups: one" if options.groups is None else f"groups: {_flow(options.groups)}",
         most="1.5" if has_base else "1.0",
         candidates=options.candidates,
     )
-
-
-def _keys(answers: RunAnswers) -> Iterator[tuple[str, str]]:
-    columns, chat = answers.columns, answers.options.chat
-    yield from ((key, _flow(value)) for key, value in columns.keys.items())
-    if chat is not None:
-        yield "chat", _flow(chat)
-    if answers.grader is not None:
-        yield "grader", _flow(answers.grader)
-    if columns.kind == "draw":
-        yield "steps", "20"
-    elif columns.kind != "classify":
-        yield "max_new_tokens", str(answers.options.max_new_tokens)
-        if not chat:  # instruct models write blank lines, and end their answers themselves
-            yield "stop", _flow(["\n\n"])
 
 
 def _flow(value: object) -> str:

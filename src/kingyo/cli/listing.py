@@ -8,8 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Literal
 
 import typer
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
 
 from kingyo.api.options import docs_of
+from kingyo.cli.console import Console
 from kingyo.cli.options import AsJson
 from kingyo.cli.output import echo, print_json
 from kingyo.core.io.extras import install_command
@@ -25,7 +29,6 @@ OWN_PICTURE_GRADER = (
     "to 1 for each picture. Its fields are the options."
 )
 
-
 ListKind = Literal["methods", "strategies", "graders", "presets", "kinds"]
 
 
@@ -34,33 +37,22 @@ class Listing:
     """One thing that can be named in a run.yaml or a recipe.
 
     Attributes:
-        name: its name.
-        doc: what it is.
         options: its options, each with its default.
+        for_most_runs: whether it is one of the few that suit most runs.
+        extra: the extra of the package that it needs.
         more: further help with the choice.
-        extra: the extra of the package that it needs; None if it needs none.
-        is_for_most: whether it is one of the few that suit most runs.
     """
 
     name: str
     doc: str
-    options: list[str]
-    more: str = ""
+    options: list[str] = dataclasses.field(default_factory=list[str])
+    for_most_runs: bool = False
     extra: str | None = None
-    is_for_most: bool = False
+    more: str = ""
 
     def __str__(self) -> str:
         extra = f" Extra: {self.extra} (`{install_command(self.extra)}`)." if self.extra else ""
         return f"{self.doc}{extra}"
-
-    def to_json(self) -> Mapping[str, object]:
-        return {
-            "name": self.name,
-            "doc": self.doc,
-            "options": self.options,
-            "for_most_runs": self.is_for_most,
-            "extra": self.extra,
-        }
 
 
 def show_list(
@@ -92,21 +84,22 @@ def show_list(
         raise unknown_name_error(kind, name, names)
     shown = [each for each in listings if name in (None, each.name)]
     if as_json:
-        print_json([describe(each.name) if kind == "methods" else each.to_json() for each in shown])
+        plain = [{key: each for key, each in vars(one).items() if key != "more"} for one in shown]
+        print_json([describe(each.name) for each in shown] if kind == "methods" else plain)
     elif name is None:
         _print_all(kind, shown)
     else:
-        _print_one(shown[0])
+        console, (one,) = Console(), shown
+        console.print(f"[bold]{escape(one.name)}[/bold]: {escape(str(one))}")
+        if one.more:
+            console.print(one.more, markup=False)
+        for i, option in enumerate(one.options):
+            console.print(Padding(escape(option), (0 if i else 1, 0, 0, 2)))
 
 
 def _print_all(kind: ListKind, listings: list[Listing]) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    from kingyo.cli.console import Console
-
     console, table = Console(), Table.grid(padding=(0, 2))
-    n_for_most = sum(each.is_for_most for each in listings)
+    n_for_most = sum(each.for_most_runs for each in listings)
     for i, each in enumerate(listings):
         if i == n_for_most > 0:
             table.add_row()
@@ -115,20 +108,6 @@ def _print_all(kind: ListKind, listings: list[Listing]) -> None:
         console.print("For most runs, with the default first; the others are below.\n")
     console.print(table)
     echo(f"\n`kingyo list {kind} NAME` shows the {'abilities' if kind == 'kinds' else 'options'} of one.")
-
-
-def _print_one(shown: Listing) -> None:
-    from rich.markup import escape
-    from rich.padding import Padding
-
-    from kingyo.cli.console import Console
-
-    console = Console()
-    console.print(f"[bold]{escape(shown.name)}[/bold]: {escape(str(shown))}")
-    if shown.more:
-        console.print(escape(shown.more))
-    for i, option in enumerate(shown.options):
-        console.print(Padding(escape(option), (0 if i else 1, 0, 0, 2)))
 
 
 def _methods() -> list[Listing]:
@@ -162,13 +141,12 @@ def strategies() -> list[Listing]:
 def _graders() -> list[Listing]:
     from kingyo.tasks.graders.grader import GRADERS, graders_of
 
-    of_texts = [_described(name, GRADERS.get(name)) for name in graders_of("texts")]
     of_images = [_described(name, GRADERS.get(name)) for name in graders_of("images")]
     return [
-        *of_texts,
-        Listing(name="FILE.py:FUNCTION", doc=OWN_GRADER, options=[]),
+        *(_described(name, GRADERS.get(name)) for name in graders_of("texts")),
+        Listing(name="FILE.py:FUNCTION", doc=OWN_GRADER),
         *(dataclasses.replace(each, doc=f"Images: {each.doc}") for each in of_images),
-        Listing(name="FILE.py:CLASS", doc=OWN_PICTURE_GRADER, options=[]),
+        Listing(name="FILE.py:CLASS", doc=OWN_PICTURE_GRADER),
     ]
 
 
@@ -204,30 +182,26 @@ def _presets() -> list[Listing]:
             name=name,
             doc=f"{preset.doc} ({preset.source})",
             options=[f"strategy: {preset.strategy}", *options],
-            extra=_extra(STRATEGIES.get(preset.strategy)),
+            extra=getattr(STRATEGIES.get(preset.strategy), "extra", None),
         )
     return _for_most_first(listings, RECOMMENDED)
 
 
 def _for_most_first(listings: dict[str, Listing], names: Sequence[str]) -> list[Listing]:
-    first = [dataclasses.replace(listings[name], is_for_most=True) for name in names]
+    first = [dataclasses.replace(listings[name], for_most_runs=True) for name in names]
     return [*first, *(each for name, each in listings.items() if name not in names)]
 
 
-def _extra(factory: object) -> str | None:
-    return getattr(factory, "extra", None)
-
-
 def _described(name: str, factory: object) -> Listing:
-    settings = getattr(factory, "Settings", factory)
-    if not dataclasses.is_dataclass(settings):
-        return Listing(name=name, doc=_first_paragraph(factory), options=[], extra=_extra(factory))
-    docs = docs_of(settings if isinstance(settings, type) else type(settings))
-    options = [
-        f"{field.name} ({_shown(field.default)}): {docs[field.name]}"
-        for field in dataclasses.fields(settings)
-    ]
-    return Listing(name=name, doc=_first_paragraph(factory), options=options, extra=_extra(factory))
+    settings, options = getattr(factory, "Settings", factory), list[str]()
+    if dataclasses.is_dataclass(settings):
+        docs = docs_of(settings if isinstance(settings, type) else type(settings))
+        options = [
+            f"{field.name} ({_shown(field.default)}): {docs[field.name]}"
+            for field in dataclasses.fields(settings)
+        ]
+    extra: str | None = getattr(factory, "extra", None)
+    return Listing(name=name, doc=_first_paragraph(factory), options=options, extra=extra)
 
 
 def _first_paragraph(documented: object) -> str:

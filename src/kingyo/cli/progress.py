@@ -49,7 +49,18 @@ class Counts(Silent):
             self._begun = self._said = now
         elif is_terminal():
             if self._bars is None and now - self._begun >= SILENT_FOR and done < total:
-                self._bars = _bars(unit)
+                from rich import progress
+
+                from kingyo.cli.console import Console
+
+                self._bars = progress.Progress(
+                    progress.TextColumn("{task.description}", markup=False),
+                    progress.BarColumn(),
+                    progress.DownloadColumn() if unit == "bytes" else progress.MofNCompleteColumn(),
+                    progress.TimeRemainingColumn(),
+                    console=Console(stderr=True),
+                    transient=True,
+                )
                 self._bars.add_task(what, total=total)
                 self._bars.start()
             if self._bars is not None:
@@ -58,35 +69,17 @@ class Counts(Silent):
                     self._stop()
         elif now - self._said >= SECONDS_PER_LINE:
             self._said = now
-            echo(self._line(done, total, unit, now - self._begun), err=True)
-
-    def _line(self, done: int, total: int, unit: Unit, seconds: float) -> str:
-        new = done - self._kept
-        left = f", {time_text(seconds * (total - done) / new)} left" if new else ""
-        of = f"{size_text(done)} of {size_text(total)}"
-        if unit == "items":
-            of = f"{done:,} of {counted(total, 'item')}"
-        return f"{self._what}: {of} ({percent(done / max(1, total), '.0f')}){left}"
+            new = done - self._kept
+            left = f", {time_text((now - self._begun) * (total - done) / new)} left" if new else ""
+            of = f"{size_text(done)} of {size_text(total)}"
+            if unit == "items":
+                of = f"{done:,} of {counted(total, 'item')}"
+            echo(f"{what}: {of} ({percent(done / max(1, total), '.0f')}){left}", err=True)
 
     def _stop(self) -> None:
         if self._bars is not None:
             self._bars.stop()
             self._bars = None
-
-
-def _bars(unit: Unit) -> Bars:
-    from rich import progress
-
-    from kingyo.cli.console import Console
-
-    return progress.Progress(
-        progress.TextColumn("{task.description}", markup=False),
-        progress.BarColumn(),
-        progress.DownloadColumn() if unit == "bytes" else progress.MofNCompleteColumn(),
-        progress.TimeRemainingColumn(),
-        console=Console(stderr=True, highlight=False),
-        transient=True,
-    )
 
 
 def is_terminal() -> bool:

@@ -23,7 +23,7 @@ from kingyo.errors import KingyoError, unknown_name_error
 
 if TYPE_CHECKING:
     from kingyo.store import RunStore
-    from kingyo.views.rating.server import RatingServer, SessionSettings
+    from kingyo.views.rating.server import SessionSettings
 
 _LONGEST_NAME = 80
 
@@ -64,51 +64,59 @@ def rate(
     Example: `kingyo rate runs/pictures --pairs 100`
     """
     from kingyo.store import RunStore
+    from kingyo.views.rating.results import read_ratings
+    from kingyo.views.results.summary import summarize
 
     require_one_run(run)
-    _require_one_mode(as_json=as_json, results=results, train=train)
+    if results and train is not None:
+        raise KingyoError("--train", "no --results with it", "both", "Leave out one of them.")
+    if as_json and not results and train is None:
+        raise KingyoError("--json", "--results or --train with it", "neither", "Add --results.")
     with RunStore.read(run) as store:
         if results:
-            _show_results(store, as_json=as_json)
+            ratings = read_ratings(store, summarize(store))
+            people = {each.split: each.to_json() for each in ratings}
+            if as_json:
+                print_json({"run": str(store.folder), "people": people})
+            elif ratings:
+                print_ratings(ratings)
+            else:
+                folder = shlex.quote(str(store.folder))
+                echo(f"This run has no choices yet. Begin with `kingyo rate {folder}`.")
         elif train is not None:
-            _train(store, train, features, as_json=as_json)
+            from kingyo.views.rating.training import train_preference
+
+            report = train_preference(store, train, features)
+            if as_json:
+                print_json(report.to_json())
+                return
+            for line in report.lines():
+                echo(line)
+            echo(f"Wrote {train}. Use it as a grader of a task: `preference: {{model: {train}}}`")
         else:
             settings = _settings(store, split, rater, pairs)
             _serve(store, settings, host, port, opens_browser=not no_browser and _has_browser())
 
 
-def _require_one_mode(*, as_json: bool, results: bool, train: Path | None) -> None:
-    if results and train is not None:
-        raise KingyoError("--train", "no --results with it", "both", "Leave out one of them.")
-    if as_json and not results and train is None:
-        raise KingyoError("--json", "--results or --train with it", "neither", "Add --results.")
-
-
 def _settings(store: RunStore, split: str, rater: str | None, pairs: int) -> SessionSettings:
+    """Return the settings of a session; pictures of test are shown only when the run is finished."""
     from kingyo.views.rating.server import SessionSettings
 
-    name = " ".join((_login() if rater is None else rater).split())
+    if rater is None:
+        rater = "someone"
+        with suppress(OSError, KeyError, ImportError):  # no account, as in some containers
+            rater = getpass.getuser()
+    name = " ".join(rater.split())
     if not 0 < len(name) <= _LONGEST_NAME:
         remedy = "Give the name under which your choices are stored."
         raise KingyoError("--rater", f"a name of 1 to {_LONGEST_NAME} characters", repr(name)[:80], remedy)
-    return SessionSettings(rater=name, split=_split(store, split), pairs=pairs, title=str(store.fact("name")))
-
-
-def _login() -> str:
-    with suppress(OSError, KeyError, ImportError):  # no account, as in some containers
-        return getpass.getuser()
-    return "someone"
-
-
-def _split(store: RunStore, name: str) -> Split:
-    """Return a split whose pictures people may see now: test only when the run is finished."""
     splits: dict[str, Split] = {each: each for each in SPLITS}
-    if name not in splits:
-        raise unknown_name_error("--split", name, SPLITS)
-    if name == "test" and store.status() != "finished":
+    if split not in splits:
+        raise unknown_name_error("--split", split, SPLITS)
+    if split == "test" and store.status() != "finished":
         remedy = f"Finish it with `kingyo resume {shlex.quote(str(store.folder))}`, or rate validation."
         raise KingyoError("--split test", "a finished run", f"a run that is {store.status()}", remedy)
-    return splits[name]
+    return SessionSettings(rater=name, split=splits[split], pairs=pairs, title=str(store.fact("name")))
 
 
 def _serve(store: RunStore, settings: SessionSettings, host: str, port: int, *, opens_browser: bool) -> None:
@@ -121,7 +129,14 @@ def _serve(store: RunStore, settings: SessionSettings, host: str, port: int, *, 
     with ChoiceLog(store.folder) as log:
         session = RatingSession(settings=settings, models=models, items=items, log=log)
         with RatingServer(session, host, port) as server:
-            _announce(server)
+            most = max(len(model.pictures) for model in models)
+            of = f"{counted(len(models), 'model')} with up to {counted(most, 'picture')} on {settings.split}"
+            judged = f"{settings.rater} has judged {session.n_judged()} of {settings.pairs} pairs."
+            echo(f"{settings.title}: {of}. {judged}")
+            echo(f"Rate at {server.url}")
+            if not server.is_local:
+                echo(f"Others use an address of this machine, port {server.server_port} and the same path.")
+            echo("Ctrl-C stops; every choice is stored at once.")
             if opens_browser:
                 threading.Thread(target=webbrowser.open, args=(server.url,), daemon=True).start()
             with suppress(KeyboardInterrupt):
@@ -131,46 +146,7 @@ def _serve(store: RunStore, settings: SessionSettings, host: str, port: int, *, 
         echo(f"Next: `kingyo rate {folder}` goes on, `kingyo rate {folder} --results` shows strengths")
 
 
-def _announce(server: RatingServer) -> None:
-    settings = server.session.settings
-    pictures = {model.name: len(model.pictures) for model in server.session.models}
-    echo(
-        f"{settings.title}: {counted(len(pictures), 'model')} with up to "
-        f"{counted(max(pictures.values()), 'picture')} on {settings.split}. "
-        f"{settings.rater} has judged {server.session.n_judged()} of {settings.pairs} pairs."
-    )
-    echo(f"Rate at {server.url}")
-    if not server.is_local:
-        echo(f"Others use an address of this machine, port {server.server_port} and the same path.")
-    echo("Ctrl-C stops; every choice is stored at once.")
-
-
 def _has_browser() -> bool:
     """Return whether a browser with a window can be opened, not one that takes over the terminal."""
     has_window = sys.platform != "linux" or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
     return has_window and sys.stdout is not None and sys.stdout.isatty()
-
-
-def _show_results(store: RunStore, *, as_json: bool) -> None:
-    from kingyo.views.rating.results import read_ratings
-    from kingyo.views.results.summary import summarize
-
-    ratings = read_ratings(store, summarize(store))
-    if as_json:
-        print_json({"run": str(store.folder), "people": {each.split: each.to_json() for each in ratings}})
-    elif ratings:
-        print_ratings(ratings)
-    else:
-        echo(f"This run has no choices yet. Begin with `kingyo rate {shlex.quote(str(store.folder))}`.")
-
-
-def _train(store: RunStore, out: Path, features: str, *, as_json: bool) -> None:
-    from kingyo.views.rating.training import train_preference
-
-    report = train_preference(store, out, features)
-    if as_json:
-        print_json(report.to_json())
-        return
-    for line in report.lines():
-        echo(line)
-    echo(f"Wrote {out}. Use it as a grader of a task: `preference: {{model: {out}}}`")

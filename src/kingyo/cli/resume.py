@@ -7,7 +7,7 @@ import shlex
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -15,9 +15,6 @@ from kingyo.cli.options import AsJson, RunFolder
 from kingyo.cli.output import echo
 from kingyo.cli.run import finish, note_edited_file, print_run, require_one_run, run_to_end
 from kingyo.errors import KingyoError
-
-if TYPE_CHECKING:
-    from kingyo.store import RunStore
 
 AMOUNT = re.compile(r"\+([0-9]{1,15}(?:\.[0-9]{1,15})?)")
 
@@ -63,6 +60,7 @@ def resume(
 
     Example: `kingyo resume runs/first`, `kingyo resume runs/first --candidates +60`
     """
+    from kingyo.runs import resume as changes
     from kingyo.store import RunStore
 
     options = {"candidates": candidates, "item_evaluations": item_evaluations, "minutes": minutes}
@@ -73,11 +71,16 @@ def resume(
     require_one_run(run)
     with RunStore.open(run) as store:
         note_edited_file(store)
-        _apply_changes(store, rescore=rescore, accept_changes=accept_changes)
+        with redirect_stdout(sys.stderr):
+            if rescore:
+                echo(f"Note: {changes.rescore(store)}")
+            elif accept_changes:
+                note = changes.accept(store)
+                echo(f"Note: {note or 'Nothing has changed since the scores of this run were made.'}")
+            else:
+                changes.require_same(store)
         if more:
-            from kingyo.runs.resume import add_budget
-
-            add_budget(store, more)
+            changes.add_budget(store, more)
         finish(store, as_json=as_json)
 
 
@@ -97,12 +100,11 @@ def control(
 
     Example: `kingyo control runs/first random`
     """
+    from kingyo.runs.resume import add_control
     from kingyo.store import RunStore
 
     require_one_run(run)
     with RunStore.open(run) as store:
-        from kingyo.runs.resume import add_control
-
         if add_control(store, name):
             finish(store, as_json=as_json, control=name)
             return
@@ -138,8 +140,12 @@ def tune(
 
     Example: `kingyo tune runs/first --keep general.yaml`
     """
+    from kingyo.cli.tables import print_some
+    from kingyo.runs.config import TRAININGS, TUNED
     from kingyo.runs.resume import add_tuning
+    from kingyo.search.evolution import MAIN
     from kingyo.store import RunStore
+    from kingyo.views.results.summary import summarize
 
     require_one_run(run)
     with RunStore.open(run) as store:
@@ -148,7 +154,15 @@ def tune(
             run_to_end(store, None, quiet=as_json, command=command)
         else:
             echo("This run is already tuned.", err=True)
-        _print_tuned(store, as_json=as_json)
+        if as_json:
+            print_run(store, as_json=True)
+            return
+        summary, folder = summarize(store), shlex.quote(str(store.folder))
+        print_some(summary, TRAININGS, "tuned against", "tuned")
+        is_tuned = summary.tuning is not None and summary.tuning.chosen.get(TUNED, 0) > 0
+        best = MAIN if summary.best is None else summary.best.trial.search
+        flag = f" --search {TUNED}" if is_tuned and best not in TRAININGS else ""
+        echo(f"\nNext: `kingyo export {folder} OUT{flag}` or `kingyo show {folder}`")
 
 
 def _amount(key: str, text: str) -> float:
@@ -160,33 +174,3 @@ def _amount(key: str, text: str) -> float:
     flag = f"--{key.replace('_', '-')}"
     expected = f"a plus sign and {'a whole number' if is_integer else 'a number'} above 0"
     raise KingyoError(flag, expected, f"'{text}'", f"For example, use {flag} +60.")
-
-
-def _apply_changes(store: RunStore, *, rescore: bool, accept_changes: bool) -> None:
-    from kingyo.runs import resume as changes
-
-    with redirect_stdout(sys.stderr):
-        if rescore:
-            echo(f"Note: {changes.rescore(store)}")
-        elif accept_changes:
-            note = changes.accept(store)
-            echo(f"Note: {note or 'Nothing has changed since the scores of this run were made.'}")
-        else:
-            changes.require_same(store)
-
-
-def _print_tuned(store: RunStore, *, as_json: bool) -> None:
-    from kingyo.cli.tables import print_some
-    from kingyo.runs.config import TRAININGS, TUNED
-    from kingyo.search.evolution import MAIN
-    from kingyo.views.results.summary import summarize
-
-    if as_json:
-        print_run(store, as_json=True)
-        return
-    summary, folder = summarize(store), shlex.quote(str(store.folder))
-    print_some(summary, TRAININGS, "tuned against", "tuned")
-    is_tuned = summary.tuning is not None and summary.tuning.chosen.get(TUNED, 0) > 0
-    best = MAIN if summary.best is None else summary.best.trial.search
-    flag = f" --search {TUNED}" if is_tuned and best not in TRAININGS else ""
-    echo(f"\nNext: `kingyo export {folder} OUT{flag}` or `kingyo show {folder}`")

@@ -44,10 +44,31 @@ def note_if_slow() -> None:
         )
 
 
+def warn(error: KingyoError) -> None:
+    """Warn on standard error about a mistake that does not stop the command."""
+    echo(f"Warning: {error}", err=True)
+
+
+def warn_lost(store: RunStore) -> None:
+    """Warn on standard error about lost writes of the run database."""
+    from kingyo.views.advice import lost_writes
+
+    for each in lost_writes(store):
+        echo(each.statement, err=True)
+
+
+def note_versions(store: RunStore, action: str) -> None:
+    """Print a note on standard error if versions differ from those of the scores; action is a participle."""
+    from kingyo.runs.provenance import other_versions
+
+    note = other_versions(store, action)
+    if note is not None:
+        echo(f"Note: {note}", err=True)
+
+
 def run_to_end(store: RunStore, run: Run | None, *, quiet: bool, command: str | None = None) -> None:
     """Run to the end with a live display; after an interrupt name the command that continues."""
     from kingyo.api.runs import run_to_end as to_end
-    from kingyo.cli.advice import warn_lost
     from kingyo.cli.live_display import LiveDisplay
     from kingyo.runs.resume import is_complete
 
@@ -79,12 +100,17 @@ def finish(store: RunStore, run: Run | None = None, *, as_json: bool, control: s
 
 def print_run(store: RunStore, *, as_json: bool, control: str | None = None) -> None:
     """Print the summary of a run, advice, and the next commands; for a control only what it adds."""
-    from kingyo.cli.advice import warn
-    from kingyo.cli.tables import print_advice, print_some, print_summary
+    from kingyo.cli.tables import print_some, print_statements, print_summary
     from kingyo.views.rating.results import read_ratings
     from kingyo.views.results.summary import summarize
     from kingyo.views.search_advice import advise
 
+    folder = shlex.quote(str(store.folder))
+    commands = {
+        "finished": f"`kingyo report {folder}` or `kingyo export {folder} OUT`",
+        "stopped": f"`kingyo resume {folder}`",
+    }
+    then = commands.get(store.status(), f"`kingyo report {folder}` shows more of the results so far")
     summary = summarize(store)
     advice = advise(store, summary)
     ratings = report_errors(lambda: read_ratings(store, summary), warn, ())
@@ -93,38 +119,27 @@ def print_run(store: RunStore, *, as_json: bool, control: str | None = None) -> 
         print_json({**summary.to_json(), **people, "advice": [each.to_json() for each in advice]})
     elif control is not None and control in summary.controls:
         print_some(summary, [control], control, "missing", name=control)
-        echo(f"\nNext: `kingyo show {shlex.quote(str(store.folder))}`, {_next_commands(store)}")
+        echo(f"\nNext: `kingyo show {folder}`, {then}")
     else:
         print_summary(summary)
         print_ratings(ratings)
-        print_advice([each for each in advice if summary.winner is None or each.kind != "progress"])
-        echo(f"\nNext: {_next_commands(store)}")
+        shown = [each for each in advice if summary.winner is None or each.kind != "progress"]
+        print_statements(each.statement for each in shown)
+        echo(f"\nNext: {then}")
 
 
 def print_ratings(ratings: Sequence[SplitRating]) -> None:
-    from rich.markup import escape
-
-    from kingyo.cli.console import Console, print_rows, print_text
+    from kingyo.cli.console import Console, print_lines, print_rows
     from kingyo.views.rating.tables import rating_note, rating_table, rating_title
 
-    console = Console(highlight=False)
+    console = Console()
     for rating in ratings:
         head, rows = rating_table(rating)
-        texts = [[each if isinstance(each, str) else " ".join(each) for each in row] for row in (head, *rows)]
-        plain = [[each.replace("\N{NO-BREAK SPACE}", " ") for each in row] for row in texts]
+        texts = [[each if isinstance(each, str) else " ".join(each) for each in row] for row in rows]
         title = f"{rating_title(rating)} [95% interval]"
         console.print()
-        print_rows(console, plain[0], plain[1:], title=title, n_left=1, bold="bred")
-        print_text(console, escape(rating_note(rating)))
-
-
-def _next_commands(store: RunStore) -> str:
-    folder = shlex.quote(str(store.folder))
-    commands = {
-        "finished": f"`kingyo report {folder}` or `kingyo export {folder} OUT`",
-        "stopped": f"`kingyo resume {folder}`",
-    }
-    return commands.get(store.status(), f"`kingyo report {folder}` shows more of the results so far")
+        print_rows(console, head, texts, title=title, n_left=1, bold="bred")
+        print_lines(console, rating_note(rating))
 
 
 def require_one_run(run: Path) -> None:

@@ -12,16 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
+from rich.markup import escape
 
+from kingyo.cli.console import Console, print_lines, print_rows, print_text
 from kingyo.cli.options import AllowPickle, AsJson, declared
 from kingyo.cli.output import echo, print_json
 from kingyo.cli.progress import Counts
-from kingyo.cli.run import interruptible
-from kingyo.core.io.units import counted, size_text
+from kingyo.cli.run import interruptible, warn
+from kingyo.core.io.units import count_text, counted, percent, size_text
 from kingyo.errors import KingyoError
 
 if TYPE_CHECKING:
-    from kingyo.scout import Catalogue
+    from kingyo.runs.chosen import ChosenSources
+    from kingyo.scout import Candidate, Catalogue
     from kingyo.scout.for_task import ScoutRequest
 
 CANDIDATES = 400
@@ -31,6 +34,14 @@ PER_CANDIDATE = (130, 600)
 NEED_TASK = ("seed", "min_gain", "most", "max_size", "item_evaluations", "minutes", "frame", "dry_run")
 NEED_WEIGHTS = ("out", "max_bytes")
 OUT = Path("runs/scout")
+_COLUMNS = ("model", "architecture", "dtype", "licence", "languages", "date", "parameters", "size")
+_N_LEFT = 6
+_MOST_LANGUAGES = 3
+_MEASURES_LEGEND = (
+    "change: ‖δ‖ / ‖base‖, where δ is the difference from the base; cosine: of δ with that of the closest "
+    "other; sign conflict: opposite signs among the numbers that both change (50% is chance), mean over the "
+    "others."
+)
 
 
 @declared(
@@ -143,21 +154,16 @@ def keeping(out: Path) -> AbstractContextManager[None]:
 
 def _catalogue_shown(*, quiet: bool) -> Callable[[Catalogue], None]:
     """Return what prints the tables of a catalogue, and when it is measured those of its structures."""
-
-    from kingyo.cli.scout_tables import print_catalogue, print_structures
-
     stdout: TextIO = sys.stdout
     before: Catalogue | None = None
 
     def show(found: Catalogue) -> None:
         nonlocal before
         with redirect_stdout(stdout):  # graders may print meanwhile
-            if quiet:
-                return
-            if before is None:
-                print_catalogue(found)
-            else:
-                print_structures(found, before)
+            if not quiet and before is None:
+                _print_catalogue(found)
+            elif not quiet and before is not None:
+                _print_structures(found, before)
         before = found
 
     return show
@@ -198,9 +204,7 @@ def _choose(request: ScoutRequest, *, as_json: bool) -> None:
     """Choose sources for a task in a new run, or in the one of the same request, and print them."""
     from kingyo.api.runs import choose
     from kingyo.api.scouting import begin_choice, find_candidates
-    from kingyo.cli.advice import warn
     from kingyo.cli.live_display import LiveDisplay
-    from kingyo.cli.scout_tables import print_choice
     from kingyo.runs.chosen import CHOSEN, is_choosing
 
     show, command = _catalogue_shown(quiet=as_json), shlex.join(("kingyo", *sys.argv[1:]))
@@ -223,5 +227,104 @@ def _choose(request: ScoutRequest, *, as_json: bool) -> None:
     if as_json:
         print_json({"choice": choice.to_json(), "not_tried": dict(candidates.left_out)})
         return
-    print_choice(choice)
+    _print_choice(choice)
     echo(f"Next: `kingyo resume {shlex.quote(str(request.out))}` breeds a model from them.")
+
+
+def _print_catalogue(found: Catalogue) -> None:
+    """Print the candidates that can be merged, the others with their reasons, and the counts."""
+    console = Console()
+    for group in found.groups:
+        base = "No base" if group.base is None else f"Base: [bold]{escape(group.base)}[/bold]"
+        print_text(console, f"{base}{':' if group.base is None else ','} {group.why}.")
+        rows = [_cells(each) for each in group.members]
+        shared = [i for i in range(1, len(_COLUMNS)) if len(rows) > 1 and len({row[i] for row in rows}) == 1]
+        facts = [f"{_COLUMNS[i]} {rows[0][i]}" for i in shared if rows[0][i] != "–"]
+        if facts:
+            print_lines(console, f"All have {'; '.join(facts)}.")
+        kept = [i for i in range(len(_COLUMNS)) if i not in shared]
+        own = ([row[i] for i in kept] for row in rows)
+        n_left = sum(i < _N_LEFT for i in kept)
+        print_rows(console, [_COLUMNS[i] for i in kept], own, n_left=n_left, folds=True)
+    names: dict[str, list[str]] = {}
+    for each in found.excluded:
+        names.setdefault(str(each.exclusion), []).append(each.reference)
+    if names:
+        print_lines(console, "Excluded:")
+    print_lines(console, *(f"- {', '.join(own)}: {reason}" for reason, own in names.items()))
+    for base, problem in found.unread.items():
+        print_lines(console, f"The base {base} cannot be read: {problem}")
+    print_lines(console, found.in_words)
+
+
+def _cells(candidate: Candidate) -> list[str]:
+    facts, licence, names = candidate.facts, candidate.licence, candidate.card.languages
+    kinds = [str(kind) for kind in candidate.licence_kinds if kind not in (None, "notice")]
+    if licence is not None and kinds:  # unless the name says it
+        licence = f"{licence} ({', '.join(kinds)})"
+    more = f" +{len(names) - _MOST_LANGUAGES}" if len(names) > _MOST_LANGUAGES else ""
+    texts = (
+        candidate.reference,
+        facts.architecture,
+        facts.dtype,
+        licence or "not stated",
+        ", ".join(names[:_MOST_LANGUAGES]) + more,
+        candidate.card.date,
+        None if facts.n_parameters is None else count_text(facts.n_parameters),
+        None if facts.n_bytes is None else size_text(facts.n_bytes),
+    )
+    return [text or "–" for text in texts]
+
+
+def _print_structures(measured: Catalogue, before: Catalogue) -> None:
+    """Print a table for each group, and the candidates that the weights exclude."""
+    console = Console()
+    for group in measured.groups:
+        structure = group.structure
+        if structure is None:
+            continue
+        share = structure.measured_share
+        part = "all weights" if share == 1 else f"{percent(share)} of the weights, within --max-bytes"
+        against = f" against {group.base}."
+        if group.base is None:
+            against = ". There is no base: δ is the difference from the mean of these models."
+        print_lines(console, f"Measured {part}{against}")
+        rows: list[list[str]] = []
+        for i, each in enumerate(structure.members):
+            closest, conflict = structure.closest(i), structure.mean_conflict(i)
+            remark = "; ".join(each.findings(has_base=structure.base is not None))
+            other = None if closest is None else structure.members[closest[0]].reference
+            cosine = None if closest is None else f"{closest[1]:.3f}"
+            shares = (None if each is None else percent(each) for each in (each.change, conflict))
+            change, opposed = shares
+            rows.append([text or "–" for text in (each.reference, remark, other, change, cosine, opposed)])
+        head = ("model", "remark", "closest other", "change", "cosine", "sign conflict")
+        print_rows(console, head, rows, n_left=3)
+    if any(group.structure is not None for group in measured.groups):
+        print_lines(console, _MEASURES_LEGEND)
+    known = {each.reference for each in before.excluded}
+    for each in measured.excluded:
+        if each.reference not in known:
+            print_lines(console, f"{each.reference} is excluded: {each.exclusion}")
+
+
+def _print_choice(choice: ChosenSources) -> None:
+    """Print the chosen sources with reasons, and the best of the others."""
+    from kingyo.views.choice import choice_statements, gain_text
+
+    console, rows = Console(), list[list[str]]()
+    added = {step.added: step for step in choice.steps if step.added is not None}
+    for name in choice.chosen:
+        i = choice.sources.index(name)
+        alone, last = choice.alone.get(name), choice.contributions.get(name)
+        cells = (
+            name,
+            None if alone is None else percent(alone.score),
+            gain_text(added[i].gains[i]) if i in added else None,
+            None if last is None else gain_text(last),
+        )
+        rows.append([text or "–" for text in cells])
+    if rows:
+        head = ("source", "alone", "gain when added", "in the final set")
+        print_rows(console, head, rows, title="Chosen", n_left=1)
+    print_lines(console, *choice_statements(choice))

@@ -10,12 +10,11 @@ import typer
 
 from kingyo.cli.options import TRIALS, AsJson, RunFolder, declared
 from kingyo.cli.output import echo, print_json
-from kingyo.cli.run import print_run, require_one_run
+from kingyo.cli.run import note_versions, print_run, require_one_run, warn, warn_lost
 from kingyo.errors import KingyoError, report_errors
 
 if TYPE_CHECKING:
     from kingyo.api.results import ExportOptions
-    from kingyo.merging.recipe import RecipeBook
     from kingyo.store import RunStore, StoredTrial
 
 
@@ -50,8 +49,15 @@ def show(
     with RunStore.read(run) as store:
         if trial is None:
             print_run(store, as_json=as_json)
+            return
+        from kingyo.cli.tables import print_trial, read_trial
+
+        warn_lost(store)
+        details = read_trial(store, trial, answers)
+        if as_json:
+            print_json(details.to_json())
         else:
-            _print_trial(store, trial, answers, as_json)
+            print_trial(details)
 
 
 def report(
@@ -64,7 +70,6 @@ def report(
 
     Example: `kingyo report runs/first`
     """
-    from kingyo.cli.advice import warn, warn_lost
     from kingyo.store import RunStore
     from kingyo.store.choices import read_choices
     from kingyo.views.page import write_report
@@ -74,18 +79,6 @@ def report(
         warn_lost(store)
         report_errors(lambda: read_choices(run), warn, ())
         echo(f"Wrote {write_report(store, out)}")
-
-
-def _print_trial(store: RunStore, reference: str, answers: int | None, as_json: bool) -> None:
-    from kingyo.cli.advice import warn_lost
-    from kingyo.cli.trials import print_trial, read_trial
-
-    warn_lost(store)
-    details = read_trial(store, reference, answers)
-    if as_json:
-        print_json(details.to_json())
-    else:
-        print_trial(details)
 
 
 def print_spread(folder: Path, as_json: bool) -> None:
@@ -120,7 +113,6 @@ def export(
 
     Example: `kingyo export runs/first my-model`
     """
-    from kingyo.cli.advice import note_versions, warn_lost
     from kingyo.core.types import MEDIA, AnswersImages, GeneratesText
     from kingyo.export import choose
     from kingyo.export import export as export_trial
@@ -193,26 +185,20 @@ def recipe(
 
     Example: `kingyo recipe runs/first > recipe.yaml`
     """
-    from kingyo.merging.recipe import rewritten
+    from kingyo.merging.recipe import NamedRecipe, RecipeBook, load_recipes, rewritten
 
-    book = _read_recipes(file, trial)
+    if file.is_dir():
+        from kingyo.export import choose, recipe_of
+        from kingyo.store import RunStore
+
+        with RunStore.read(file) as store:
+            warn_lost(store)
+            chosen = recipe_of(store, choose(store, trial=trial))
+        book = RecipeBook(steps=(NamedRecipe(name=None, recipe=chosen),))
+    elif trial is not None:
+        raise KingyoError("--trial", "a run folder", str(file), "Leave --trial out.")
+    else:
+        book = load_recipes(file)
     if form is not None:
         book = rewritten(book, form)
     echo(book.to_yaml(), nl=False)
-
-
-def _read_recipes(file: Path, trial: str | None) -> RecipeBook:
-    from kingyo.merging.recipe import NamedRecipe, RecipeBook, load_recipes
-
-    if not file.is_dir():
-        if trial is not None:
-            raise KingyoError("--trial", "a run folder", str(file), "Leave --trial out.")
-        return load_recipes(file)
-    from kingyo.cli.advice import warn_lost
-    from kingyo.export import choose, recipe_of
-    from kingyo.store import RunStore
-
-    with RunStore.read(file) as store:
-        warn_lost(store)
-        recipe = recipe_of(store, choose(store, trial=trial))
-    return RecipeBook(steps=(NamedRecipe(name=None, recipe=recipe),))

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kingyo.cli.trials import print_trial, read_trial
+from kingyo.cli.tables import print_trial, read_trial
 from kingyo.core.types import Evaluation, Item, ItemScore, Trial
 from kingyo.merging.recipe import Recipe, Source
 from kingyo.search.evolution import BASELINES, MAIN, Objectives, objectives_as_facts
