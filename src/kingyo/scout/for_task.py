@@ -37,7 +37,7 @@ from kingyo.scout.paths import relative_to
 from kingyo.scout.places import find_places, is_model
 from kingyo.scout.verdict import Rules
 from kingyo.search.strategies import STRATEGIES
-from kingyo.search.strategies.checks import MAX_SIZE
+from kingyo.search.strategies.base import MAX_SIZE
 from kingyo.store.evidence import EvidenceStore
 
 KEPT = (
