@@ -26,7 +26,7 @@ from seeds import kingyo, print_row, print_test_scores
 from kingyo.core.types import ItemScore
 from kingyo.search.evolution import MAIN
 from kingyo.stats import Groups, PairedDifference, paired_difference
-from kingyo.stats.half_samples import half_sample_bounds
+from kingyo.stats.paired import half_sample_bounds
 from kingyo.store import RunStore, StoredTrial
 from kingyo.tasks.references import ReferenceSettings, picture_measures
 

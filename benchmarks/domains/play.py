@@ -39,10 +39,10 @@ from kingyo.runs.searches import baseline_recipes, searches
 from kingyo.runs.settings import settings_of
 from kingyo.runs.setup import RunModels, Setup
 from kingyo.search.evolution import Event, Journey, Objectives, Search, Space, fixed, objectives_as_facts
-from kingyo.search.evolution.best_of_run import choose_best
 from kingyo.search.evolution.scorer import Scorer
 from kingyo.search.evolution.search import run_search
 from kingyo.search.evolution.search_log import SearchLog
+from kingyo.search.evolution.set_measures import choose_best
 from kingyo.search.evolution.types import BASELINES, MAIN
 from kingyo.search.runners import LocalRunner
 from kingyo.store import RunStore, StoredTrial

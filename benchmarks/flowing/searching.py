@@ -15,8 +15,8 @@ from kingyo.merging.recipe import Hop, Recipe
 from kingyo.search.runners.evaluate import Evaluator, LayerPathBuilder
 from kingyo.search.space import DataflowSpace, RoundedSpace
 from kingyo.search.strategies import build
+from kingyo.search.strategies.combinators import InitialPointsStrategy
 from kingyo.search.strategies.presets import PRESETS
-from kingyo.search.strategies.wrapper import InitialPointsStrategy
 from kingyo.tasks import build_tasks, load_splits
 
 USED = ("ja", "math-en", "math-sym")

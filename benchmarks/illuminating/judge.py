@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from illuminating.problem import TASKS, Scores
-from kingyo.search.strategies.map_elites import GridAxis
+from kingyo.search.strategies.quality_diversity import GridAxis
 
 CELLS = 10
 Figures = Mapping[str, float]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kingyo.core.types import Axis, Genome, Trial
-from kingyo.search.strategies.history import BaseStrategy
+from kingyo.search.strategies.base import BaseStrategy
 
 
 class GreedySoup(BaseStrategy):

@@ -27,7 +27,7 @@ _SERVER.set_forkserver_preload(
         "kingyo.export",
         "kingyo.merging.kernels.machine_code",
         "kingyo.merging.methods.catalogue",
-        "kingyo.search.strategies.coarse_to_fine",
+        "kingyo.search.strategies.combinators",
         "kingyo.search.strategies.cma_es",
         "kingyo.tasks.generate",
         "kingyo.models.language_model",

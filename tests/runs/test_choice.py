@@ -20,7 +20,7 @@ from kingyo.runs.resume import journey_of
 from kingyo.runs.run import Run
 from kingyo.search.evolution import BASELINES, MAIN, Event, ignore_events
 from kingyo.search.evolution.trial_recipes import read_recipe
-from kingyo.search.strategies.gain_model import Gain
+from kingyo.search.strategies.source_changes import Gain
 from kingyo.store import RunStore
 from kingyo.views.choice import choice_statements, next_gain
 from kingyo.views.page import render_page

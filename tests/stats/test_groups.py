@@ -9,7 +9,7 @@ from scipy.special import expit
 
 from kingyo.stats import Groups, Interval, interval, paired_difference, weighted_mean, wilson
 from kingyo.stats.groups import size_of
-from kingyo.stats.half_samples import (
+from kingyo.stats.paired import (
     bounds_around,
     half_sample_bounds,
     half_sample_difference,

@@ -22,7 +22,7 @@ from kingyo.runs.dry_run import (
 from kingyo.runs.tune import n_loras, steps_of
 from kingyo.search.evolution import MAIN, Search
 from kingyo.search.evolution.screens import ScreenSettings
-from kingyo.search.strategies.wrapper import main_batch
+from kingyo.search.strategies.combinators import main_batch
 from kingyo.tasks import single_tasks
 
 _MAX_GENES = 8

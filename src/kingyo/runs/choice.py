@@ -39,7 +39,7 @@ from kingyo.search.evolution.search import run_search
 from kingyo.search.evolution.search_log import SearchLog
 from kingyo.search.evolution.trial_evaluation import KnownScores, TrialEvaluator
 from kingyo.search.space import WithDefaults
-from kingyo.search.space.subsets import SubsetSpace
+from kingyo.search.space.parameter import SubsetSpace
 from kingyo.search.strategies.stepwise import Step, Stepwise
 from kingyo.stats.paired import Correlation, rank_correlation
 from kingyo.store import RunStore

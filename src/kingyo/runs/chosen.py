@@ -14,8 +14,8 @@ from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints.layout import Layout
 from kingyo.runs.config import RANDOM_SOURCES
 from kingyo.runs.run import Run
-from kingyo.search.space.subsets import HIGHEST
-from kingyo.search.strategies.gain_model import Gain
+from kingyo.search.space.parameter import HIGHEST
+from kingyo.search.strategies.source_changes import Gain
 from kingyo.search.strategies.stepwise import Step, Verdict
 from kingyo.stats import Groups, Interval, interval, interval_json, size_of
 from kingyo.stats.paired import Correlation

@@ -40,7 +40,7 @@ from kingyo.search.space import (
 )
 from kingyo.search.space.source_values import ParameterValues
 from kingyo.search.strategies import STRATEGIES, build, derived_seed
-from kingyo.search.strategies.wrapper import InitialPointsStrategy
+from kingyo.search.strategies.combinators import InitialPointsStrategy
 
 
 def baseline_recipes(run: Setup) -> dict[str, Recipe]:

@@ -16,6 +16,16 @@ from kingyo.runs.layer_paths import dataflow_space
 from kingyo.runs.settings import SearchSettings, deciding_measures
 from kingyo.runs.setup import Setup
 from kingyo.search.evolution import Objectives
+from kingyo.search.evolution.objectives import (
+    CLOSENESS,
+    FEW_HOPS,
+    FEW_SOURCES,
+    closeness,
+    few_hops,
+    few_sources,
+    has_closeness,
+    require_closeness,
+)
 from kingyo.search.space import (
     Bounds,
     HybridSpace,
@@ -26,16 +36,6 @@ from kingyo.search.space import (
     SourceSpace,
     assign_values,
     check_base,
-)
-from kingyo.search.space.recipe_objectives import (
-    CLOSENESS,
-    FEW_HOPS,
-    FEW_SOURCES,
-    closeness,
-    few_hops,
-    few_sources,
-    has_closeness,
-    require_closeness,
 )
 from kingyo.tasks.answer_objectives import ANSWER_OBJECTIVES
 

@@ -36,7 +36,7 @@ from kingyo.scout.candidate import Rules
 from kingyo.scout.catalogue import Catalogue, Group, catalogue, with_structures
 from kingyo.scout.places import find_places, is_model
 from kingyo.search.strategies import STRATEGIES
-from kingyo.search.strategies.checks import MAX_SIZE
+from kingyo.search.strategies.base import MAX_SIZE
 from kingyo.store.evidence import EvidenceStore
 
 KEPT = (

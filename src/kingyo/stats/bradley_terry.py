@@ -18,24 +18,17 @@ from kingyo.stats.intervals import Array, Interval, normal_quantile, t_quantile,
 from kingyo.stats.irt import sigmoid
 
 Places = NDArray[np.intp]
-PRIOR_DEVIATION = 2.0
-"""Standard deviation of the prior of a strength, in logits.
-
-Its precision, 1/4, is the Fisher information of one choice between equal models.
-"""
+PRIOR_DEVIATION = 2.0  # of a strength, in logits; 1/4 is the Fisher information of a choice of equal models
 _STEPS = 50
 _SMALLEST_STEP = 1e-10
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairChoices:
-    """Choices between two of several models.
+    """Choices between two of several models, numbered from 0.
 
-    Attributes:
-        left, right: the two models of each choice, as numbers from 0.
-        score: 1 if the left one was preferred, 0 if the right one was, 0.5 if they were as good.
-        prompt: number of the prompt of each choice. Choices on one prompt are not independent.
-        n_models: number of models, with or without choices.
+    ``score``: 1 if the left one was preferred, 0 if the right one was, 0.5 if they were as good. Choices on
+    one prompt are not independent.
     """
 
     left: Places
@@ -54,14 +47,10 @@ class PairChoices:
 
 @dataclass(frozen=True, kw_only=True)
 class Strengths:
-    """Fitted strengths.
+    """Fitted strengths in logits, with mean 0: [models].
 
-    Attributes:
-        choices: the data of the fit.
-        values: strengths in logits, with mean 0: [models].
-        covariance: their covariance if the model holds, the inverse of the curvature: [models, models].
-        robust: their covariance if choices on one prompt depend on each other (cluster-robust "sandwich",
-            Liang and Zeger 1986): [models, models].
+    ``covariance`` [models, models] holds if the model does: the inverse of the curvature. ``robust`` holds if
+    choices on one prompt depend on each other (cluster-robust "sandwich", Liang and Zeger 1986).
     """
 
     choices: PairChoices
@@ -70,7 +59,6 @@ class Strengths:
     robust: Array
 
     def strength(self, model: int, level: float = 0.95) -> Interval:
-        """Return the strength of a model in logits, compared with the mean of all models."""
         contrast = np.full(len(self.values), -1 / len(self.values))
         contrast[model] += 1
         return self._bounded(contrast, self.choices.of(model), level)
@@ -118,7 +106,9 @@ def select(choices: PairChoices, kept: Places) -> PairChoices:
 
 def fit_strengths(choices: PairChoices) -> Strengths:
     """Fit strengths by penalised maximum likelihood (Newton's method; the problem is convex)."""
-    design, values = _design(choices), np.zeros(choices.n_models)
+    rows, values = np.arange(len(choices.score)), np.zeros(choices.n_models)
+    design = np.zeros((len(rows), choices.n_models))
+    design[rows, choices.left], design[rows, choices.right] = 1, -1
     curvature = np.eye(choices.n_models)
     for _ in range(_STEPS):
         p = sigmoid(design @ values)
@@ -130,14 +120,6 @@ def fit_strengths(choices: PairChoices) -> Strengths:
     covariance: Array = np.linalg.inv(curvature).astype(np.float64)
     robust = covariance @ _scatter(choices, design, values) @ covariance
     return Strengths(choices=choices, values=values, covariance=covariance, robust=robust)
-
-
-def _design(choices: PairChoices) -> Array:
-    """Return a row per choice: 1 for the left model, −1 for the right one."""
-    rows = np.arange(len(choices.score))
-    design = np.zeros((len(rows), choices.n_models))
-    design[rows, choices.left], design[rows, choices.right] = 1, -1
-    return design
 
 
 def _scatter(choices: PairChoices, design: Array, values: Array) -> Array:

@@ -74,7 +74,6 @@ class Groups:
 
     @property
     def freedom(self) -> float:
-        """Return the degrees of freedom of variances."""
         return max(1.0, len(self.numbers) / self.size - 1)
 
     def sums(self, values: Array) -> Array:
@@ -99,7 +98,6 @@ class Groups:
 
     @cached_property
     def _memberships(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Return item and group of each membership."""
         if self.members is None:
             return np.arange(len(self.numbers)), self.numbers
         return self.members[:, 0], self.members[:, 1]
@@ -118,7 +116,6 @@ class Groups:
 
 
 def size_of(n: int, groups: Groups | None) -> SampleSize:
-    """Return the size of n items, of which some may belong together."""
     if groups is None or groups.count == n:
         return SampleSize(n=n)
     return SampleSize(n=n, n_groups=groups.count, noun=groups.noun)

@@ -85,7 +85,6 @@ class SampleSize:
 
     @property
     def items(self) -> str:
-        """Return ``160 items``, or ``160 items of 20 prompts``."""
         return self.size if self.n_groups else counted(self.n, "item")
 
     @property
@@ -95,7 +94,6 @@ class SampleSize:
 
     @property
     def size_json(self) -> dict[str, int]:
-        """Return n, and the number of groups if items belong together."""
         return {"n": self.n, **({"groups": self.n_groups} if self.n_groups else {})}
 
 
@@ -130,12 +128,10 @@ class Interval(SampleSize):
     ]
 
     def in_percent(self, unit: str = "", sign: Literal["", "+"] = "") -> str:
-        """Return "71.5 [65.0, 77.2]", with a unit after the score; "+" shows the sign of differences."""
         score, low, high = (f"{100 * value:{sign}.1f}" for value in (self.score, self.low, self.high))
         return f"{score}{unit} [{low}, {high}]"
 
     def plain(self, sign: Literal["", "+"] = "") -> str:
-        """Return "0.8124 [0.771, 0.8493]", for measures that are no percentage."""
         score, low, high = (f"{value:{sign}.4g}" for value in (self.score, self.low, self.high))
         return f"{score} [{low}, {high}]"
 
@@ -150,12 +146,10 @@ def with_groups(value: Sized, *parts: SampleSize) -> Sized:
 
 
 def mean_name(weights: Iterable[float]) -> str:
-    """Return ``mean``, or ``weighted mean`` if the weights differ."""
     return "weighted mean" if len(set(weights)) > 1 else "mean"
 
 
 def interval_json(value: Interval | None) -> dict[str, object] | None:
-    """Return score, n, low and high, and the number of groups if items belong together."""
     if value is None:
         return None
     return {"score": value.score, **value.size_json, "low": value.low, "high": value.high}

@@ -27,14 +27,7 @@ CHUNK = 100_000  # random numbers drawn at once; they fit in the processor's cac
 def interval(
     scores: Sequence[float], groups: Groups | None = None, seed: int = 0, level: float = 0.95
 ) -> Interval:
-    """Bound the mean of item scores in [0, 1]: by Wilson if all are 0 or 1, else by Gaffke.
-
-    Args:
-        scores: one per item.
-        groups: items that belong together; None: all are independent.
-        seed: for ``bounded_mean``.
-        level: confidence, between 0 and 1.
-    """
+    """Bound the mean of item scores in [0, 1]: by Wilson if all are 0 or 1, else by Gaffke."""
     values = finite_array("scores", scores)
     if not is_binary(values):
         return bounded_mean(scores, groups=groups, seed=seed, level=level)
@@ -47,11 +40,6 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
     """Bound a proportion by Wilson's score interval (1927).
 
     It keeps its level for small n and near 0 and 1, where "score ± 1.96 standard errors" does not.
-
-    Args:
-        successes: 0 to n.
-        n: number of items, at least 1.
-        level: confidence, between 0 and 1.
     """
     low, high = wilson_bounds(successes / n, n, normal_quantile(level))
     return Interval(score=successes / n, n=n, low=low, high=high, method="wilson")
@@ -73,13 +61,8 @@ def bounded_mean(
     items does not. For scores of 0 and 1 this is Clopper & Pearson's interval. That it always keeps its level
     is a conjecture; ``docs/statistics.md`` shows its coverage in simulations.
 
-    Args:
-        scores: one per item.
-        bounds: smallest and largest possible score; scores beyond them widen them.
-        groups: items that belong together. Then the weights are those of groups, and the additional one has
-            the mean number of items.
-        seed: for the ``RESAMPLES`` sets of weights.
-        level: confidence, between 0 and 1.
+    Scores beyond the bounds widen them. The weights are those of groups if some items belong together, and
+    the additional one has the mean number of items.
     """
     values = finite_array("scores", scores)
     lower, upper = gaffke_means(values, bounds, np.random.default_rng(seed), groups)

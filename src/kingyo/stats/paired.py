@@ -1,9 +1,14 @@
-"""Compare two models on the same items: difference, interval and p-value; correlate two rankings."""
+"""Compare two models on the same items; bound measures by halves of the answers; correlate rankings.
+
+A measure of a random half, drawn without replacement, varies around its mean as much as the measure of all
+answers varies around its own: the delete-d jackknife with d = n/2 (Shao & Wu 1989, Annals of Statistics
+17:1176). Unlike a bootstrap sample, a half repeats no answer, which would bias measures such as FID.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,12 +55,8 @@ def paired_difference(
     of the items' differences, which lie in [-1, 1] (see ``bounded_mean``); for several tasks, of the weighted
     sum of their drawn means. p is the smallest 1 − level at which the interval excludes 0.
 
-    Args:
-        tasks: for each task the scores of both models, on the same items in the same order.
-        weights: weight of each task, above 0.
-        seed: for ``bounded_mean``.
-        level: confidence, between 0 and 1.
-        groups: for each task, which of its items belong together; default: all items are independent.
+    ``tasks`` has for each task the scores of both models, on the same items in the same order; ``groups``,
+    for each task, which of its items belong together.
     """
     of_tasks = groups or [None] * len(tasks)
     pairs = [(finite_array("scores", a), finite_array("scores", b)) for a, b in tasks]
@@ -65,7 +66,13 @@ def paired_difference(
         if of_tasks[0] is not None:
             bounds, p = grouped_difference(pairs[0][0] - pairs[0][1], of_tasks[0], level)
             return PairedDifference(interval=bounds, p=p, test="student")
-        return _binary_difference(mean, *pairs[0], mcnemar(*tasks[0]), level)
+        # Newcombe's interval is extended to 0 if the test finds no difference.
+        p = mcnemar(*tasks[0])
+        low, high = _newcombe_bounds(*pairs[0], normal_quantile(level))
+        if p > 1 - level:
+            low, high = min(low, 0.0), max(high, 0.0)
+        bounds = Interval(score=mean, n=len(pairs[0][0]), low=low, high=high, method="newcombe")
+        return PairedDifference(interval=bounds, p=p, test="mcnemar")
     rng = np.random.default_rng(seed)
     means = [gaffke_means(x - y, (-1.0, 1.0), rng, own) for (x, y), own in zip(pairs, of_tasks, strict=True)]
     lower, upper = (
@@ -80,15 +87,6 @@ def paired_difference(
     return PairedDifference(
         interval=with_groups(bounds, *sizes), p=min(1.0, 2 * (1 + beyond) / (1 + len(lower))), test="gaffke"
     )
-
-
-def _binary_difference(mean: float, x: Array, y: Array, p: float, level: float) -> PairedDifference:
-    """Return Newcombe's interval, extended to 0 if p, from McNemar's test, is above 1 − level."""
-    low, high = _newcombe_bounds(x, y, normal_quantile(level))
-    if p > 1 - level:
-        low, high = min(low, 0.0), max(high, 0.0)
-    bounds = Interval(score=mean, n=len(x), low=low, high=high, method="newcombe")
-    return PairedDifference(interval=bounds, p=p, test="mcnemar")
 
 
 def mcnemar(a: Sequence[float], b: Sequence[float]) -> float:
@@ -112,12 +110,6 @@ def sign_flips(
     Experiments, section 21), on the weighted mean of the tasks' mean differences. ``flips`` sets of signs are
     drawn, and the observed one counts as another (Phipson & Smyth 2010), so p is never 0. Computed here
     because scipy takes 24 times as long.
-
-    Args:
-        tasks: for each task, the score of one model minus that of the other on every item.
-        weights: weight of each task, above 0.
-        seed: for the signs.
-        flips: number of sets of signs.
     """
     parts = [
         finite_array("differences", task) * (weight / len(task) if len(task) else 1.0)
@@ -154,8 +146,7 @@ def _newcombe_bounds(x: Array, y: Array, z: float) -> tuple[float, float]:
     )
 
 
-FEWEST = 4
-"""Pairs that a correlation needs."""
+FEWEST_PAIRS = 4  # that a correlation needs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,21 +166,97 @@ def rank_correlation(xs: Sequence[float], ys: Sequence[float]) -> Correlation | 
     Sample size requirements for estimating Pearson, Kendall and Spearman correlations.
     It is not defined for 1 and -1, so values beyond 1 - 1 / n get the interval of that one, and include it.
 
-    Example:
         >>> rank_correlation([1, 2, 3, 4, 5], [2, 1, 4, 3, 5]).value
         0.8
     """
     n = len(xs)
-    if n < FEWEST or len(set(xs)) < 2 or len(set(ys)) < 2:
+    if n < FEWEST_PAIRS or len(set(xs)) < 2 or len(set(ys)) < 2:
         return None
-    value = round(float(np.corrcoef(_ranks(xs), _ranks(ys))[0, 1]), 12)
+
+    def ranks(values: Sequence[float]) -> np.ndarray:
+        array = np.asarray(values, dtype=np.float64)
+        smaller = (array[:, None] > array[None, :]).sum(axis=1)
+        return smaller + ((array[:, None] == array[None, :]).sum(axis=1) + 1) / 2
+
+    value = round(float(np.corrcoef(ranks(xs), ranks(ys))[0, 1]), 12)
     inner = np.clip(value, 1 / n - 1, 1 - 1 / n)
     centre, half = np.arctanh(inner), 1.96 * np.sqrt((1 + inner**2 / 2) / (n - 3))
     low, high = (float(np.tanh(centre + sign * half)) for sign in (-1, 1))
     return Correlation(value=value, low=min(low, value), high=max(high, value), n=n)
 
 
-def _ranks(values: Sequence[float]) -> np.ndarray:
-    array = np.asarray(values, dtype=np.float64)
-    smaller = (array[:, None] > array[None, :]).sum(axis=1)
-    return smaller + ((array[:, None] == array[None, :]).sum(axis=1) + 1) / 2
+DRAWS = 1000  # halves
+FEWEST = 6
+"""Answers, or groups of them, below which halves show nothing: a difference in each of five has p > 0.05."""
+
+
+def half_sample_values(
+    parts: Sequence[Sequence[object]],
+    value: Callable[[Sequence[Sequence[object]]], float],
+    groups: Sequence[Groups | None] | None = None,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Array:
+    """Return a measure of random halves, NaN where it has no value; each part is halved separately.
+
+    A part, such as a task, has one feature per answer, at least one. Whole groups are drawn; all values are
+    NaN if a part has fewer than ``FEWEST`` of them. Models with the same numbers of answers get the same
+    halves, so their values are paired. Deviations from the mean value are scaled if parts have odd numbers.
+    """
+    generator = np.random.default_rng(seed)
+    numbers = [
+        np.arange(len(part)) if own is None else own.numbers
+        for part, own in zip(parts, groups or [None] * len(parts), strict=True)
+    ]
+    totals = [int(own.max()) + 1 for own in numbers]
+    if min(totals) < FEWEST:
+        return np.full(draws, np.nan)
+    values = np.empty(draws)
+    for place in range(draws):
+        chosen: list[list[int]] = []
+        for own, total in zip(numbers, totals, strict=True):
+            is_drawn = np.zeros(total, dtype=np.bool_)
+            is_drawn[generator.permutation(total)[: total // 2]] = True
+            chosen.append(np.flatnonzero(is_drawn[own]).tolist())
+        values[place] = value([[part[i] for i in own] for part, own in zip(parts, chosen, strict=True)])
+    drawn = sum(n // 2 for n in totals)
+    mean = float(values[np.isfinite(values)].mean()) if np.isfinite(values).any() else math.nan
+    return mean + (values - mean) * math.sqrt(drawn / (sum(totals) - drawn))
+
+
+def half_sample_bounds(
+    features: Sequence[object], value: Callable[[Sequence[object]], float], groups: Groups | None = None
+) -> tuple[float, float]:
+    """Return 95% bounds of a measure of a set of answers; infinite if no half has a value."""
+    drawn = half_sample_values([features], lambda parts: value(parts[0]), [groups])
+    return bounds_around(value(features), drawn)
+
+
+def bounds_around(measured: float, drawn: Array, level: float = 0.95) -> tuple[float, float]:
+    """Return bounds of a measure, from its values of halves; infinite if none is finite."""
+    if not np.isfinite(drawn).any():
+        return -math.inf, math.inf
+    low, high = np.quantile(_deviations(drawn), [(1 - level) / 2, (1 + level) / 2])
+    return measured + min(0.0, float(low)), measured + max(0.0, float(high))
+
+
+def _deviations(drawn: Array) -> Array:
+    finite = drawn[np.isfinite(drawn)]
+    if not len(finite):
+        raise ValueError("no half of the answers has a finite value")
+    return finite - finite.mean()
+
+
+def half_sample_difference(
+    difference: float, n: int, one: Array, other: Array, level: float = 0.95
+) -> PairedDifference:
+    """Bound the difference of two models' measures, from the same halves; ValueError if none has both.
+
+    p is the smallest 1 − level at which the interval excludes 0.
+    """
+    drawn = difference + _deviations(one - other)
+    low, high = lower_quantile(drawn, level), -lower_quantile(-drawn, level)
+    beyond = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
+    p = min(1.0, 2 * (1 + beyond) / (1 + len(drawn)))
+    bounds = Interval(score=difference, n=n, low=low, high=high, method="half-samples")
+    return PairedDifference(interval=bounds, p=p, test="half-samples")

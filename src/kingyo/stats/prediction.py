@@ -44,20 +44,12 @@ def predict_winner(
     level: float = 0.95,
     groups: SplitGroups = SplitGroups(),
 ) -> Interval:
-    """Predict the mean score of the picked finalist on the test items.
+    """Predict the mean score of the picked finalist (a row of ``scores``) on the test items.
 
-    Args:
-        scores: a row per finalist, a column per validation item; in [0, 1].
-        winner: the row that was picked.
-        n_test: number of test items; the interval includes their sampling error.
-        level: confidence, between 0 and 1.
-        groups: items that belong together; the interval allows for as many independent items as they are
-            worth.
-
-    Returns:
-        The prediction, with an interval that contains the test score with this confidence; ``n`` is the
-        number of validation items. Beta-binomial quantiles if all scores are 0 or 1; otherwise normal ones,
-        widened for rare scores that the items may not contain.
+    Columns are validation items, with scores in [0, 1]. The interval contains the test score with this
+    confidence; it includes the sampling error of the test items, and allows for as many independent items as
+    the groups are worth. ``n`` is the number of validation items. Beta-binomial quantiles if all scores are 0
+    or 1; otherwise normal ones, widened for rare scores that the items may not contain.
     """
     forecast = _forecast(scores, winner, n_test, groups)
     score, n = forecast.score, forecast.n
@@ -83,15 +75,8 @@ def predict_weighted_winner(
 ) -> Interval:
     """Predict the weighted mean of a picked finalist's test scores on several independent tasks.
 
-    The bounds are quantiles of seeded draws, because scores near 0 and 1 are far from normal.
-
-    Args:
-        tasks: for each task the scores of the finalists, as in ``predict_winner``.
-        winner: the row that was picked.
-        n_test: number of test items of each task.
-        weights: weight of each task, above 0.
-        level: confidence, between 0 and 1.
-        groups: for each task, items that belong together.
+    The bounds are quantiles of seeded draws, because scores near 0 and 1 are far from normal. Arguments are
+    those of ``predict_winner``, for each task.
     """
     of_tasks = groups or [SplitGroups()] * len(tasks)
     if len(tasks) == 1:
@@ -121,12 +106,9 @@ def predict_weighted_winner(
 class _Forecast:
     """The predicted distribution of a test score on one task.
 
-    Attributes:
-        score: the mean.
-        n: number of validation items.
-        n_test: number of test items, or of as many independent ones as they are worth.
-        chances: if scores are 0 or 1, means of the chance to be right; its variance is ``variance``.
-        below, above: otherwise, standard deviations below and above the mean.
+    If scores are 0 or 1, ``chances`` are means of the chance to be right, whose variance is ``variance``;
+    otherwise ``below`` and ``above`` are standard deviations on both sides of the mean. ``n_test`` is the
+    number of independent test items that the test items are worth.
     """
 
     score: float
@@ -158,7 +140,8 @@ def _forecast(scores: Sequence[Sequence[float]], winner: int, n_test: int, group
     size, size_test = _independent_sizes(matrix, n_test, groups)
     if bool(np.all((matrix == 0) | (matrix == 1))):
         chances = (score,) if 0 < score < 1 else (score, _centre(score, size))
-        spread = _floored(variance, score, size)
+        centre = _centre(score, size)  # n items cannot resolve less; all-right answers would give 0
+        spread = max(variance, centre * (1 - centre) / (size + 4))
         worth = max(1, round(size_test))
         return _Forecast(score=score, n=n, n_test=worth, chances=chances, variance=spread)
     per_item = float(matrix.var(axis=1).mean()) if n > 1 else 0.25
@@ -197,21 +180,15 @@ def _noise(matrix: Matrix, groups: Groups | None) -> tuple[float, float]:
     return rest, max(0.0, own - rest)
 
 
-def _floored(variance: float, score: float, n: float) -> float:
-    """Raise a variance to what n items can resolve; all-right answers would give 0 (Agresti & Coull 1998)."""
-    centre = _centre(score, n)
-    return max(variance, centre * (1 - centre) / (n + 4))
-
-
 def _centre(score: float, n: float) -> float:
-    """Return Agresti & Coull's centre of the chance to be right; it is not 0 if all n are wrong."""
+    """Return the centre of the chance to be right (Agresti & Coull 1998), not 0 if all n are wrong."""
     return (score * n + 2) / (n + 4)
 
 
 def _unseen(score: float, n: float, n_test: float) -> tuple[float, float]:
-    """Return standard deviations below and above the mean from rare scores that n items may not contain.
+    """Return deviations below and above the mean from rare scores that n items may not contain.
 
-    Their share is as uncertain as that of wrong answers if all n are right; see ``_floored``.
+    Their share is as uncertain as that of wrong answers if all n are right.
     """
     share = 2 / (n + 4)
     error = math.sqrt(share * (1 - share) * (1 / (n + 4) + 1 / n_test))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from kingyo.core.io.units import counted, joined, percent
 from kingyo.runs.chosen import ChosenSources
-from kingyo.search.strategies.gain_model import Gain
+from kingyo.search.strategies.source_changes import Gain
 from kingyo.search.strategies.stepwise import Verdict, best_measured
 from kingyo.stats import Interval
 from kingyo.views.results.trials import NONE, SHARES

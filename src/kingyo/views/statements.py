@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from kingyo.core.io.units import counted, joined
 from kingyo.core.types import Split
 from kingyo.runs.config import RANDOM_SOURCES, TRAININGS, TUNED, TUNED_PARENT, WEIGHT_SEARCH
-from kingyo.search.evolution.best_of_run import Lead
+from kingyo.search.evolution.set_measures import Lead
 from kingyo.stats import ROUNDING
 from kingyo.store import StoredTrial
 from kingyo.views.choice import choice_statements

@@ -23,10 +23,10 @@ from kingyo.search.evolution import (
     objectives_as_facts,
     read_front,
 )
+from kingyo.search.evolution.objectives import closeness, few_sources, require_closeness
 from kingyo.search.evolution.scorer import Scorer
 from kingyo.search.evolution.screens import ScreenSettings
 from kingyo.search.runners import LocalRunner
-from kingyo.search.space.recipe_objectives import closeness, few_sources, require_closeness
 from kingyo.search.strategies import build
 from kingyo.store import RunStore
 from kingyo.views.results.summary import summarize

@@ -13,7 +13,7 @@ from kingyo.cli.tables import print_summary
 from kingyo.core.types import Item, ItemScore
 from kingyo.search.evolution import BASELINES, MAIN
 from kingyo.search.evolution.set_measures import read_set_values
-from kingyo.stats.half_samples import half_sample_bounds
+from kingyo.stats.paired import half_sample_bounds
 from kingyo.store import RunStore
 from kingyo.views.page import write_report
 from kingyo.views.results.summary import summarize

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kingyo.search.space import parent_recipe
-from kingyo.search.space.subsets import SubsetSpace
+from kingyo.search.space.parameter import SubsetSpace
 from tests.search.space.spaces import LAYOUT
 
 SOURCES = {"ja": "models/ja", "math": "org/math@main", "lora": "models/base+models/lora"}

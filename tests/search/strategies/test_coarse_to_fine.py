@@ -9,9 +9,9 @@ from typing import ClassVar
 import pytest
 
 from kingyo.core.types import Axis, Outcome, Strategy, Trial
-from kingyo.search.strategies import build, coarse_to_fine
-from kingyo.search.strategies.coarse_to_fine import build_stages
-from kingyo.search.strategies.random_search import RandomSearch
+from kingyo.search.strategies import build, combinators
+from kingyo.search.strategies.combinators import build_stages
+from kingyo.search.strategies.random_and_grid import RandomSearch
 from kingyo.testing.strategies import MIXED_AXES, StrategyContract, failed, scored
 from tests.search.strategies.problems import LAYERED
 from tests.search.strategies.variants import VariantContract
@@ -84,7 +84,7 @@ class Recorder(RandomSearch):
 def test_a_stage_starts_with_the_best_trials_of_the_previous_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(coarse_to_fine, "build_inner", lambda _, axes, seed, __: Recorder(axes, seed))
+    monkeypatch.setattr(combinators, "build_inner", lambda _, axes, seed, __: Recorder(axes, seed))
     monkeypatch.setattr(Recorder, "learned", [])
     strategy = build("coarse-to-fine", LAYERED, 0, {"per_gene": 120})
     trials: list[Trial] = []

@@ -11,7 +11,7 @@ import pytest
 
 from kingyo.core.types import Axis, Outcome, Strategy, Trial
 from kingyo.search.strategies import STRATEGIES, build
-from kingyo.search.strategies.random_search import RandomSearch
+from kingyo.search.strategies.random_and_grid import RandomSearch
 from kingyo.testing.strategies import FLOAT_AXES, StrategyContract
 from tests.search.strategies.variants import VariantContract
 
@@ -23,7 +23,7 @@ class TestGeneticAlgorithm(StrategyContract):
 
 class TestGeneticAlgorithmRoulette(VariantContract):
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
-        options = {"population": 6, "selection": "roulette", "include": "start", "elites": 0}
+        options = {"population": 6, "selection": "roulette", "elites": 0}
         return build("ga", axes, seed, options)
 
 

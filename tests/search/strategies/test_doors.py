@@ -20,7 +20,7 @@ from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES
 NAMES = STRATEGIES.names()
 
 
-@pytest.mark.parametrize("module", ["", ".ga", ".pareto"])
+@pytest.mark.parametrize("module", ["", ".pareto"])
 def test_examples_in_docstrings(module: str) -> None:
     results = doctest.testmod(importlib.import_module(f"kingyo.search.strategies{module}"))
     assert results.attempted and not results.failed
@@ -102,7 +102,7 @@ def test_the_nearest_name_is_suggested() -> None:
 OWN = """
 from __future__ import annotations
 from dataclasses import dataclass
-from kingyo.search.strategies.random_search import RandomSearch
+from kingyo.search.strategies.random_and_grid import RandomSearch
 class Bare:
     pass
 class Mine(RandomSearch):

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from kingyo.core.types import Trial
-from kingyo.search.strategies.ga import (
+from kingyo.search.strategies.genetic import (
     GeneticAlgorithm,
     Selection,
     pick_pair,
@@ -18,7 +18,7 @@ from kingyo.search.strategies.ga import (
     tournament,
     uniform_crossover,
 )
-from kingyo.testing.strategies import MIXED_AXES, failed, scored
+from kingyo.testing.strategies import failed, scored
 from tests.search.strategies.problems import floats, sphere, work
 
 Settings = GeneticAlgorithm.Settings
@@ -96,12 +96,6 @@ def test_a_generation_ends_with_enough_outcomes() -> None:
     assert [trial.parents for trial in spare] == [(), ()]
     ga.tell([scored(spare[1], 0.5)])
     assert {parent for trial in ga.ask(40) for parent in trial.parents} == {0, 1, 2, 5}
-
-
-def test_the_start_is_included_on_request() -> None:
-    start = (1.0, 0.5, 2.0, 0.0, 1.0)
-    assert GeneticAlgorithm(MIXED_AXES, 0, Settings(include="start")).ask(1)[0].genome == start
-    assert GeneticAlgorithm(MIXED_AXES, 0, Settings()).ask(1)[0].genome != start
 
 
 @pytest.mark.parametrize(("rate", "expected"), [(None, 0.1), (0.5, 0.5)])

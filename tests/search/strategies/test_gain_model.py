@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kingyo.search.strategies.gain_model import DRIFT, MEAN, OWN, WEIGHT, Gain, GainModel, paired_gain
+from kingyo.search.strategies.source_changes import DRIFT, MEAN, OWN, WEIGHT, Gain, GainModel, paired_gain
 
 Measured = tuple[int, list[float], Gain]
 N_SOURCES, N_FEATURES = 5, 2

@@ -15,7 +15,6 @@ from kingyo.search.strategies.genes import (
     first_point,
     gene_at,
     mutate_gene,
-    mutate_until_new,
     position_of,
     random_gene,
     reflect,
@@ -91,14 +90,3 @@ def test_a_category_mutates_uniformly() -> None:
 
 def test_first_point_is_the_start_or_the_middle_on_whole_numbers_where_needed() -> None:
     assert first_point(MIXED_AXES) == (1.0, 0.5, 2.0, 0.0, 1.0)
-
-
-def test_a_repeated_genome_is_mutated_until_it_is_new() -> None:
-    rng, taken = Random(0), {(0.0, 0.0), (1.0, 0.0), (0.0, 1.0)}
-    new = mutate_until_new((0.0, 0.0), taken, lambda _, gene: 1.0 - gene, rng, 100)
-    assert new == (1.0, 1.0)
-    assert mutate_until_new(new, taken, lambda _, gene: 1.0 - gene, rng, 100) == new
-    every = {*taken, new}
-    assert (
-        mutate_until_new(new, every, lambda _, gene: 1.0 - gene, rng, 5) in every
-    )  # it does not search for ever

@@ -8,8 +8,7 @@ import pytest
 
 from kingyo.core.types import Axis
 from kingyo.errors import KingyoError
-from kingyo.search.strategies.grid import GridSearch, axis_levels
-from kingyo.search.strategies.random_search import RandomSearch
+from kingyo.search.strategies.random_and_grid import GridSearch, RandomSearch, axis_levels
 from kingyo.testing.strategies import MIXED_AXES
 from tests.search.strategies.problems import floats
 

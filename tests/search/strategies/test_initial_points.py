@@ -8,7 +8,7 @@ import pytest
 
 from kingyo.core.types import Axis, Strategy
 from kingyo.search.strategies import build
-from kingyo.search.strategies.wrapper import InitialPointsStrategy
+from kingyo.search.strategies.combinators import InitialPointsStrategy
 from kingyo.testing.strategies import MIXED_AXES, StrategyContract, failed, scored
 from tests.search.strategies.variants import VariantContract
 

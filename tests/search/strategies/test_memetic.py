@@ -10,7 +10,7 @@ import pytest
 
 from kingyo.core.types import Axis, Genome, Lesson, Outcome, Strategy, Trial
 from kingyo.search.strategies import build
-from kingyo.search.strategies.coarse_to_fine import families_of, stage_of
+from kingyo.search.strategies.combinators import families_of, stage_of
 from kingyo.search.strategies.memetic import LearnedSpace, Memetic
 from kingyo.testing.strategies import MIXED_AXES, StrategyContract, failed, scored
 from tests.search.strategies.problems import LAYERED

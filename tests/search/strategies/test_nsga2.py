@@ -12,7 +12,7 @@ import pytest
 from kingyo.core.types import Axis, Genome, Outcome, Strategy, Trial
 from kingyo.errors import KingyoError
 from kingyo.search.strategies import build
-from kingyo.search.strategies.nsga2 import Nsga2, polynomial_mutation, simulated_binary_crossover
+from kingyo.search.strategies.genetic import Nsga2, polynomial_mutation, simulated_binary_crossover
 from kingyo.search.strategies.pareto import front
 from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, failed, scored
 from tests.search.strategies.problems import EVERY_KIND, Knapsack, floats, hypervolume

@@ -14,8 +14,15 @@ import pytest
 from kingyo.core.types import Axis, Genome, InformedStrategy, Outcome, Strategy, Trial
 from kingyo.errors import KingyoError
 from kingyo.search.strategies import build
-from kingyo.search.strategies.cycle_qd import elite_weights, linear_mix, singular_root, singular_step
-from kingyo.search.strategies.map_elites import Archive, GridAxis, line_step
+from kingyo.search.strategies.quality_diversity import (
+    Archive,
+    GridAxis,
+    elite_weights,
+    line_step,
+    linear_mix,
+    singular_root,
+    singular_step,
+)
 from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, failed, scored
 from tests.search.strategies.problems import floats, sphere, work
 from tests.search.strategies.variants import VariantContract

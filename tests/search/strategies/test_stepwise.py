@@ -10,8 +10,7 @@ import pytest
 
 from kingyo.core.types import Axis, Genome, Outcome, Strategy, Trial
 from kingyo.errors import KingyoError
-from kingyo.search.strategies.gain_model import Gain
-from kingyo.search.strategies.source_changes import SourceChange, Weights
+from kingyo.search.strategies.source_changes import Gain, SourceChange, Weights
 from kingyo.search.strategies.stepwise import Stepwise
 from kingyo.testing.strategies import StrategyContract, failed, scored
 from tests.search.strategies.skills import N_ITEMS, Score, Scores, Selection, SkillWorld, axes, select

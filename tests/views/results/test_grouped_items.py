@@ -18,7 +18,7 @@ from kingyo.search.evolution.objectives import Objectives
 from kingyo.search.evolution.race import Race
 from kingyo.search.evolution.scorer import Scorer
 from kingyo.search.evolution.screens import Rounds, Screen, ScreenSettings
-from kingyo.search.strategies.gain_model import paired_gain
+from kingyo.search.strategies.source_changes import paired_gain
 from kingyo.stats.irt import Responses
 from kingyo.store import RunStore
 from kingyo.views.page import write_report

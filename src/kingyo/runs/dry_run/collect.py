@@ -26,7 +26,7 @@ from kingyo.runs.preflight import check, check_prompts, notes
 from kingyo.runs.prompts import first_prompts, warnings
 from kingyo.runs.run import Run
 from kingyo.runs.tune import n_loras, steps_of
-from kingyo.search.strategies.wrapper import main_batch
+from kingyo.search.strategies.combinators import main_batch
 
 MOST_NAMES = 8
 """Genes, or families of genes, that a description names."""

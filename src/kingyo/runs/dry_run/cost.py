@@ -12,8 +12,8 @@ from kingyo.runs.chosen import CHOICE, REQUEST
 from kingyo.runs.extensions import EXTENSIONS
 from kingyo.runs.run import Run
 from kingyo.search.evolution import BASELINES, Journey, Search
-from kingyo.search.evolution.limits import expected_trials
 from kingyo.search.evolution.screens import Screen
+from kingyo.search.evolution.types import expected_trials
 from kingyo.store import RunStore
 
 Stage: TypeAlias = Literal["choice", "baselines", "search", "controls", "validation", "test"]

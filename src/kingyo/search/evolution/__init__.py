@@ -5,7 +5,6 @@ replays it into a new strategy, checks that it asks for the stored genomes, and 
 """
 
 from kingyo.search.evolution.journey import Journey, Stage, fixed
-from kingyo.search.evolution.limits import Limits
 from kingyo.search.evolution.objectives import (
     Front,
     FrontPoint,
@@ -15,7 +14,7 @@ from kingyo.search.evolution.objectives import (
     stored_objectives,
 )
 from kingyo.search.evolution.picking import Finalist, finalists_fact, read_finalists
-from kingyo.search.evolution.types import BASELINES, MAIN, RACED, Event, Search, Space, ignore_events
+from kingyo.search.evolution.types import BASELINES, MAIN, RACED, Event, Limits, Search, Space, ignore_events
 
 __all__ = [
     "BASELINES",

@@ -28,7 +28,6 @@ Stage = Callable[[Mapping[str, Recipe]], Sequence[Search]]
 
 
 def fixed(*searches: Search) -> Stage:
-    """Return a stage that needs no winners."""
     return lambda _: searches
 
 
@@ -36,16 +35,10 @@ def fixed(*searches: Search) -> Stage:
 class Journey:
     """The parts of a run.
 
-    Attributes:
-        store: the run's database, open for writing, with the items of all splits.
-        runner: evaluates recipes on items; it is closed at the end.
-        baselines: name -> recipe; scored first, and compared with the winner at the end.
-        stages: run in order; each gets the winners of those before it.
-        finalists: how many of a search's best on fit are scored on validation; none are neighbours.
-        reuse: whether trials copy the scores of earlier trials with the same recipe.
-        known: scores of other runs that trials copy, too.
-        set_measures: name of a task -> its set measures.
-        notify: called with every event.
+    Baselines are scored first, and compared with the winner at the end; stages get the winners of those
+    before. ``finalists`` of a search's best on fit are scored on validation; none are neighbours. If
+    ``reuse``, trials copy the scores of earlier trials with the same recipe; also those ``known`` from other
+    runs. The store is open for writing and has the items of all splits; the runner is closed at the end.
     """
 
     store: RunStore
@@ -59,12 +52,7 @@ class Journey:
     notify: Callable[[Event], None] = ignore_events
 
     def run(self) -> None:
-        """Run all that is not done yet. Can be interrupted at any point, and called again.
-
-        Raises:
-            KingyoError: a baseline fails (then nothing can be compared), no trial succeeds, or the strategy
-                does not ask for the stored trials again.
-        """
+        """Run all that is not done yet. Can be interrupted at any point, and called again."""
         try:
             self._run(self.evaluator())
         finally:
@@ -91,7 +79,6 @@ class Journey:
 
     @cached_property
     def first(self) -> Sequence[Search]:
-        """The searches of the first stage."""
         return self.stages[0]({})
 
     @property
@@ -125,7 +112,6 @@ class Journey:
         return {log.search.name: picker.pick(log) for log in logs}
 
     def evaluator(self) -> TrialEvaluator:
-        """Return the evaluator of this run's trials."""
         items: dict[Split, list[str]] = {
             split: [item.id for item in items] for split, items in self.store.items().items()
         }
@@ -153,7 +139,6 @@ class Journey:
         return stored
 
     def _items_of_baselines(self, evaluator: TrialEvaluator) -> Sequence[str]:
-        """Return the fit items of the baselines, drawn at random."""
         items, main = evaluator.items["fit"], self.first[0]
         strata = Scorer(main.objectives, self.store.items()["fit"]).strata
         rounds = Screen(main.screen_of_baselines, main.seed, strata).rounds(Responses(items), [0], 0)
@@ -167,7 +152,6 @@ class Journey:
         trials: Sequence[StoredTrial],
         items: Sequence[str] | None = None,
     ) -> None:
-        """Evaluate trials on a split, or on some of its items, and report each."""
         self.notify(Event(kind="phase", search=name, split=split, total=len(trials)))
         scorer = Scorer(self._objectives, self.store.items()[split])
         for done, (trial, evaluation) in enumerate(evaluator.evaluate_all(trials, split, items), 1):

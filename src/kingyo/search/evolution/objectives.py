@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Self, cast
 
 from kingyo.core.types import Item, ItemScore, SetMeasure
-from kingyo.merging.recipe import Recipe
+from kingyo.errors import KingyoError
+from kingyo.merging.methods import MergeMethod
+from kingyo.merging.recipe import BlockWeights, Conditional, Recipe, Value
 from kingyo.search.evolution.trial_recipes import read_recipe
-from kingyo.search.space.recipe_objectives import MEASURES
+from kingyo.search.space.source_values import Bounds
 from kingyo.search.strategies import pareto
 from kingyo.stats import mean_name
 from kingyo.store import RunStore, StoredTrial
@@ -58,7 +60,6 @@ class Objectives:
 
     @property
     def is_plain(self) -> bool:
-        """Return whether the mean item score of a single task is the only objective."""
         return len(self.tasks) == 1 and not self.names and not self.by_set
 
     @property
@@ -76,7 +77,6 @@ class Objectives:
         return f"{mean_name(self.tasks.values())} of {len(self.tasks)} tasks{note}"
 
     def with_set_measures(self, measures: Mapping[str, Sequence[SetMeasure]]) -> Self:
-        """Return the same objectives with the set measures that ``by_set`` names."""
         by_task = {
             task: CachedSetMeasure(next(measure for measure in measures[task] if measure.name == name))
             for task, name in self.by_set.items()
@@ -84,7 +84,6 @@ class Objectives:
         return replace(self, set_measures=by_task)
 
     def value(self, means: Means) -> float:
-        """Return the weighted mean of the tasks' means."""
         if len(means) == 1:
             return means[0]
         weights = list(self.tasks.values())
@@ -112,11 +111,9 @@ class CachedSetMeasure:
 
     @property
     def name(self) -> str:
-        """Return the name of the measure."""
         return self._measure.name
 
     def features(self, items: Sequence[Item], scores: Sequence[ItemScore]) -> Sequence[object]:
-        """Return one feature per answer."""
         key = tuple(scores)
         if key not in self._features:
             if len(self._features) == CACHED:
@@ -125,7 +122,6 @@ class CachedSetMeasure:
         return self._features[key]
 
     def value(self, features: Sequence[object]) -> float:
-        """Return the measure of a set of answers."""
         return self._measure.value(features)
 
 
@@ -135,12 +131,10 @@ def is_share(objective: str) -> bool:
 
 
 def has_item_scores(objective: str) -> bool:
-    """Return whether an objective is a task."""
     return objective not in MEASURES and not is_of_answers(objective)
 
 
 def objectives_as_facts(objectives: Objectives) -> dict[str, object]:
-    """Return the facts that store objectives; none for plain ones."""
     if objectives.is_plain:
         return {}
     by_set = {"by_set": dict(objectives.by_set)} if objectives.by_set else {}
@@ -161,15 +155,10 @@ def stored_objectives(store: RunStore) -> Objectives:
 
 @dataclass(frozen=True, kw_only=True)
 class FrontPoint:
-    """A trial with its objectives.
+    """A trial with its objectives, and the weighted mean of its tasks.
 
-    Attributes:
-        trial: the trial.
-        objectives: values in the order of the run's objectives.
-        value: the weighted mean of its tasks.
-        is_partial: the numbers are estimates from some of the items.
-        raw: if they are, the mean of each objective over the scored items, and the number of these; None for
-            an objective that is computed from the recipe.
+    If they are estimates from some of the items, ``raw`` has the mean of each objective over the scored
+    items, and the number of these; None for an objective that is computed from the recipe.
     """
 
     trial: StoredTrial
@@ -188,11 +177,9 @@ class Front:
 
     @property
     def knee(self) -> FrontPoint | None:
-        """Return the best compromise, see ``pareto.knee``; None for an empty front."""
         return self.points[pareto.knee([point.objectives for point in self.points])] if self.points else None
 
     def spread(self, n: int) -> list[FrontPoint]:
-        """Return the knee, then the points farthest from their neighbours; at most n."""
         if not self.points:
             return []
         distance = pareto.crowding([point.objectives for point in self.points])
@@ -202,7 +189,6 @@ class Front:
 
 
 def read_front(store: RunStore, search: str) -> Front:
-    """Read the front of a search from the stored outcomes; empty for a single objective."""
     trials = {trial.id: trial for trial in store.trials(search)}
     objectives, points = stored_objectives(store), dict[str, FrontPoint]()
     for number, outcome in store.outcomes(search).items():
@@ -216,7 +202,12 @@ def read_front(store: RunStore, search: str) -> Front:
                 raw=_raw(store, trial, objectives) if outcome.is_partial else (),
             )
             points.setdefault(trial.recipe_hash, point)
-    return _split(list(points.values()))
+    ordered = sorted(points.values(), key=lambda point: point.trial.id)
+    unbeaten = {int(i) for i in pareto.front([point.objectives for point in ordered])}
+    return Front(
+        points=tuple(point for i, point in enumerate(ordered) if i in unbeaten),
+        beaten=tuple(point for i, point in enumerate(ordered) if i not in unbeaten),
+    )
 
 
 def _raw(store: RunStore, trial: StoredTrial, objectives: Objectives) -> tuple[tuple[float, int] | None, ...]:
@@ -228,10 +219,51 @@ def _raw(store: RunStore, trial: StoredTrial, objectives: Objectives) -> tuple[t
     return tuple(means)
 
 
-def _split(points: Sequence[FrontPoint]) -> Front:
-    ordered = sorted(points, key=lambda point: point.trial.id)
-    unbeaten = {int(i) for i in pareto.front([point.objectives for point in ordered])}
-    return Front(
-        points=tuple(point for i, point in enumerate(ordered) if i in unbeaten),
-        beaten=tuple(point for i, point in enumerate(ordered) if i not in unbeaten),
+CLOSENESS, FEW_SOURCES, FEW_HOPS = "closeness", "few_sources", "few_hops"
+MEASURES = (CLOSENESS, FEW_SOURCES, FEW_HOPS)
+"""Objectives computed from a recipe without a model, from 0 to 1, larger is better. A weight per group counts
+as the mean of its absolute values."""
+
+
+def closeness(recipe: Recipe) -> float:
+    """Return 1 / (1 + |λ| Σᵢ |wᵢ|): 1 for the base, smaller the more of each task vector is added."""
+    total = sum(
+        _magnitude(source.parameters.get("weight", recipe.parameters.get("weight", 1.0)))
+        for source in recipe.sources
+        if source.model != recipe.base_model
     )
+    return 1 / (1 + _magnitude(recipe.parameters.get("lambda", 1.0)) * total)
+
+
+def few_sources(recipe: Recipe, n_sources: int) -> float:
+    return 1 - sum(source.model != recipe.base_model for source in recipe.sources) / n_sources
+
+
+def few_hops(recipe: Recipe, longest: int) -> float:
+    """Return the share of layers, and so of inference time, that a path saves relative to the longest."""
+    return 1 - len(recipe.path) / longest
+
+
+def require_closeness(method: MergeMethod, values: Mapping[str, float | bool | Bounds]) -> None:
+    if not has_closeness(method, values):
+        raise KingyoError(
+            f"objectives: {CLOSENESS}",
+            expected="a method that adds weighted task vectors to a base, without normalising the weights",
+            received=method.name,
+            remedy=f"Leave {CLOSENESS} out, or use task_arithmetic (with normalize: false).",
+        )
+
+
+def has_closeness(method: MergeMethod, values: Mapping[str, float | bool | Bounds]) -> bool:
+    params = {parameter.name: parameter for parameter in method.params}
+    if not method.needs_base or not {"weight", "lambda"} <= params.keys():
+        return False
+    normalizes = "normalize" in params and bool(values.get("normalize", params["normalize"].default))
+    return params["weight"].per_source and not normalizes
+
+
+def _magnitude(value: Value) -> float:
+    value = value.numbers if isinstance(value, BlockWeights) else value
+    points = value if isinstance(value, tuple) else (value,)
+    sizes = [_magnitude(p.value) if isinstance(p, Conditional) else abs(float(p)) for p in points]
+    return sum(sizes) / len(sizes)

@@ -9,14 +9,13 @@ from itertools import islice
 from kingyo.core.io.units import counted
 from kingyo.core.types import Axis, Evaluation, Genome, PredictingStrategy, Split
 from kingyo.errors import KingyoError
-from kingyo.search.evolution.ask_tell import call_strategy
 from kingyo.search.evolution.objectives import read_front
 from kingyo.search.evolution.race import ValidationRace
 from kingyo.search.evolution.scorer import Scorer
-from kingyo.search.evolution.search_log import SearchLog
+from kingyo.search.evolution.search_log import SearchLog, call_strategy
 from kingyo.search.evolution.trial_evaluation import TrialEvaluator
 from kingyo.search.evolution.trial_recipes import read_recipe
-from kingyo.search.evolution.types import Event, Search
+from kingyo.search.evolution.types import Event
 from kingyo.search.strategies.pareto import knee
 from kingyo.stats import ROUNDING
 from kingyo.store import Fact, RunStore, StoredTrial
@@ -36,7 +35,6 @@ class Finalist:
 
 
 def read_finalists(store: RunStore, search: str) -> tuple[Finalist, ...]:
-    """Return the finalists that a winner was picked from, by rank; none for several objectives."""
     return store.fact(finalists_fact(search))
 
 
@@ -57,16 +55,10 @@ class Picker:
         """Return the winner of a search that has ended, and store it.
 
         It is the best on fit and validation together of the finalists that were scored on all of validation;
-        on validation alone if weights were learned from answers to fit.
-        If the search keeps a point, that point wins unless the best other finalist is clearly ahead, see
-        ``Search.keep``. With several objectives, the knee of the front's points on validation wins.
-
-        Returns:
-            The winner, or the one that is stored. None for a control without success, which should not end
-            the run.
-
-        Raises:
-            KingyoError: no trial of a main search succeeded, or no finalist could be scored.
+        on validation alone if weights were learned from answers to fit. If the search keeps a point, that
+        point wins unless the best other finalist is clearly ahead, see ``Search.keep``. With several
+        objectives, the knee of the front's points on validation wins. A control without success, which should
+        not end the run, has no winner.
         """
         search, ranking = log.search, Ranking(log)
         stored = self.store.winner(search.name)
@@ -81,7 +73,12 @@ class Picker:
             return None
         if not scored:
             raise _without_success(self.store, search.name, "validation")
-        winner = _kept(search, scorer, self._best(ranking, scorer, scored), scored)
+        winner = self._best(ranking, scorer, scored)
+        kept_one = next((trial for trial, _ in scored if trial.asked.genome in search.keep), winner)
+        if not search.objectives.names and kept_one is not winner:
+            evaluations = {trial.id: evaluation for trial, evaluation in scored}
+            if not scorer.is_ahead(evaluations[winner.id], evaluations[kept_one.id]):
+                winner = kept_one
         self.store.set_winner(search.name, winner.id)
         return winner
 
@@ -141,20 +138,10 @@ class Picker:
 
 
 def _is_tied(genome: Genome, axes: Sequence[Axis]) -> bool:
-    """Return whether all genes of a family are equal, such as all weights of a source."""
     values: dict[str, set[object]] = {}
     for axis, gene in zip(axes, genome, strict=True):
         values.setdefault(axis.family or axis.name, set()).add(gene)
     return all(len(each) == 1 for each in values.values())
-
-
-def _kept(search: Search, scorer: Scorer, winner: StoredTrial, scored: Scored) -> StoredTrial:
-    """Return the point that the search keeps, unless the winner is clearly ahead of it."""
-    kept = next((trial for trial, _ in scored if trial.asked.genome in search.keep), winner)
-    if search.objectives.names or kept is winner:
-        return winner
-    evaluations = {trial.id: evaluation for trial, evaluation in scored}
-    return winner if scorer.is_ahead(evaluations[winner.id], evaluations[kept.id]) else kept
 
 
 def _without_success(store: RunStore, search: str, split: Split) -> KingyoError:
@@ -255,14 +242,10 @@ APART = 0.1  # of an axis' range: genomes that are closer on every axis are neig
 
 
 def spread_out(genomes: Sequence[Genome], axes: Sequence[Axis], n: int) -> list[int]:
-    """Pick the first of each neighbourhood, in order, and fill up with the best of the rest.
+    """Pick the first of each neighbourhood, fill up with the best of the rest, and return rising positions.
 
     A search ends near its believed optimum, so its best trials are neighbours, and validation of neighbours
-    could not contradict fit.
-
-    Returns:
-        The positions of at most n genomes, in rising order. Two of them differ by a tenth of the range of
-        some axis, or in a category, unless fewer than n do so.
+    could not contradict fit. Others differ by a tenth of the range of some axis, or in a category.
     """
     picked: list[int] = []
     for index, genome in enumerate(genomes):

@@ -47,7 +47,7 @@ class Race:
 
     @cached_property
     def order(self) -> tuple[str, ...]:
-        """Return the items in a random order, in which the tasks are evenly mixed."""
+        """The items in a random order, in which the tasks are evenly mixed."""
         names = list(self.scorer.task_of)
         rng = np.random.default_rng([self.seed, len(names)])
         parts = [[own[int(i)] for i in rng.permutation(len(own))] for own in self.scorer.columns]
@@ -55,7 +55,7 @@ class Race:
 
     @property
     def stops(self) -> tuple[int, ...]:
-        """Return the numbers of items after which there is a look, and the total.
+        """The numbers of items after which there is a look, and the total.
 
         There are few looks, because each remaining trial is merged again, and few items fill no batch.
         """
@@ -69,7 +69,7 @@ class Race:
     def still_in(self, rows: Mapping[int, Row], stop: int) -> list[int]:
         """Return the trials that are not clearly behind the leader."""
         items = self.order[:stop]
-        tasks = [self._by_task(items, row) for row in rows.values()]
+        tasks = [self.scorer.by_task((item, row[item]) for item in items) for row in rows.values()]
         if not all(tasks[0]):
             return list(rows)  # a task has no item yet
         groups = [self.scorer.groups(own) for own in self.scorer.by_task((item, item) for item in items)]
@@ -98,9 +98,6 @@ class Race:
             (own if of is None else of.totals(own)).tolist() for own, of in zip(gaps, groups, strict=True)
         ]
         return is_lower and sign_flips(flipped, list(self.scorer.objectives.tasks.values())) / 2 <= level
-
-    def _by_task(self, items: Sequence[str], row: Row) -> list[list[float]]:
-        return self.scorer.by_task((item, row[item]) for item in items)
 
     def _mean(self, means: Sequence[float]) -> float:
         return self.scorer.objectives.value(tuple(means))
@@ -164,12 +161,10 @@ class _Blocks:
         self.results: dict[int, Evaluation] = {}
 
     def successful(self) -> list[int]:
-        """Return the trials that have not failed so far."""
         failed = {i for i, result in self.results.items() if result.failure is not None}
         return [i for i in range(len(self._trials)) if i not in failed]
 
     def score(self, trials: Sequence[int], items: Sequence[str], *, is_last: bool) -> None:
-        """Score trials on the next block of items."""
         place = {self._trials[i].id: i for i in trials}
         chosen = [self._trials[i] for i in trials]
         for trial, result in self._evaluator.evaluate_all(chosen, "validation", items):
@@ -183,7 +178,6 @@ class _Blocks:
                 self._report("more", i)
 
     def end(self, trials: Sequence[int]) -> None:
-        """Report that trials are done."""
         for i in trials:
             if i not in self._ended:
                 self._ended.add(i)

@@ -15,8 +15,8 @@ from kingyo.errors import ChangedSourceError, KingyoError, crash
 from kingyo.search.evolution.objectives import Means, Objectives
 from kingyo.search.evolution.screens import estimate_means
 from kingyo.stats import Array, Groups, SampleSize, size_of
-from kingyo.stats.half_samples import half_sample_values
 from kingyo.stats.irt import Responses
+from kingyo.stats.paired import half_sample_values
 from kingyo.tasks.answer_objectives import Answers
 
 Value = TypeVar("Value")
@@ -75,11 +75,7 @@ class Scorer:
         return [tuple(estimate.score for estimate in row) for row in zip(*by_task, strict=True)]
 
     def missing_value_reason(self, scores: Sequence[ItemScore]) -> str | None:
-        """Return why answers to all items have no value: a measure crashes or is not finite; else None.
-
-        Raises:
-            ChangedSourceError: an image has changed.
-        """
+        """Return why answers to all items have no value: a measure crashes or is not finite; else None."""
         try:
             means = self.observed_means(Evaluation(scores=tuple(scores)))
         except ChangedSourceError:
@@ -109,21 +105,16 @@ class Scorer:
         ]
 
     def half_samples(self, evaluation: Evaluation) -> Array:
-        """Return the value of random halves of the items of each task.
-
-        NaN for samples without a value. Evaluations of the same items get the same samples.
-        """
+        """Return the value, or NaN, of random halves of each task's items, the same for the same items."""
         scored = {score.item for score in evaluation.scores}
         items = self.by_task((item, item) for item in self._items if item in scored)
         groups = [self.groups(own) for own in items]
         return half_sample_values(self._features(evaluation.scores), self._value_or_nan, groups)
 
     def groups(self, items: Iterable[str]) -> Groups | None:
-        """Return which of some items belong together; None if all are independent."""
         return Groups.of(self.group_of[item] for item in items)
 
     def size(self, evaluation: Evaluation) -> SampleSize:
-        """Return how many items an evaluation has scores of."""
         return size_of(len(evaluation.scores), self.groups(score.item for score in evaluation.scores))
 
     def lead(self, one: Evaluation, other: Evaluation) -> tuple[float, list[str]]:
@@ -164,12 +155,13 @@ class Scorer:
         shared item, such as the baseline itself, is preferred, too; if set measures count, with the same
         answers.
         """
-        rows = [{score.item: self._compared(score) for score in model.scores} for model in (bred, baseline)]
+        by_set = self.objectives.by_set
+        rows = [
+            {score.item: score[1:] if by_set else score.score for score in model.scores}
+            for model in (bred, baseline)
+        ]
         shared = rows[0].keys() & rows[1].keys()
         return all(rows[0][item] == rows[1][item] for item in shared) or self.is_ahead(bred, baseline)
-
-    def _compared(self, score: ItemScore) -> object:
-        return score[1:] if self.objectives.by_set else score.score
 
     def by_task(self, values: Iterable[tuple[str, Value]]) -> list[list[Value]]:
         """Group values of items by task; a task without values gets an empty list."""
@@ -181,7 +173,6 @@ class Scorer:
         return list(groups.values())
 
     def _features(self, scores: Iterable[ItemScore]) -> Features:
-        """Return one feature per answer, task by task, in the order of the items."""
         by_item = {score.item: score for score in scores}
         parts = self.by_task((item, by_item[item]) for item in self._items if item in by_item)
         features: Features = []

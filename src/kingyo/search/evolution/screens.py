@@ -73,7 +73,6 @@ class ScreenSettings:
 
     @property
     def chooses(self) -> Literal["informative", "random", "in turn"]:
-        """Return ``choose`` or its default."""
         return self.choose or ("informative" if self.rule == "none" else "random")
 
 
@@ -85,6 +84,7 @@ class Round:
     items: tuple[int, ...]
 
 
+@dataclass(frozen=True)
 class Screen:
     """Plans what to score next from the scores so far.
 
@@ -92,42 +92,34 @@ class Screen:
     every block. ``groups`` are the columns of items that belong together.
     """
 
-    def __init__(
-        self,
-        settings: ScreenSettings,
-        seed: int,
-        strata: Sequence[Sequence[int]] = (),
-        groups: Groups | None = None,
-    ) -> None:
-        self._settings = settings
-        self._seed = seed
-        self._strata = strata
-        self._groups = groups
+    settings: ScreenSettings
+    seed: int
+    strata: Sequence[Sequence[int]] = ()
+    groups: Groups | None = None
 
     def most_items(self, n_items: int) -> int:
         """Return the largest number of items that a candidate can be scored on."""
-        return n_items if self._settings.items is None else min(self._settings.items, n_items)
+        return n_items if self.settings.items is None else min(self.settings.items, n_items)
 
     def rounds(self, responses: Responses, batch: Sequence[int], number: int) -> Rounds:
         """Plan the rounds of a generation, from all scores of earlier trials and baselines."""
         order = self._order(responses, number)
-        groups = self._groups
-        return Rounds(settings=self._settings, order=tuple(order), batch=tuple(batch), groups=groups)
+        groups = self.groups
+        return Rounds(settings=self.settings, order=tuple(order), batch=tuple(batch), groups=groups)
 
     def _order(self, responses: Responses, number: int) -> list[int]:
-        """Return the items of a generation in the order of scoring."""
         n = self.most_items(responses.n_items)
-        strata = self._strata or [range(responses.n_items)]
+        strata = self.strata or [range(responses.n_items)]
         sizes = proportional_counts([len(columns) for columns in strata], n)
-        rng = np.random.default_rng([self._seed, number])
+        rng = np.random.default_rng([self.seed, number])
         parts = zip(strata, sizes, strict=True)
-        if self._settings.chooses == "in turn":
+        if self.settings.chooses == "in turn":
             return interleave([self._in_turn(columns, size, number) for columns, size in parts])
         return interleave([self._chosen(responses, columns, size, rng) for columns, size in parts])
 
     def _in_turn(self, columns: Sequence[int], n: int, number: int) -> list[int]:
         """Return the n columns after those of the generation before, in an order drawn once."""
-        order = np.random.default_rng(self._seed).permutation(len(columns))
+        order = np.random.default_rng(self.seed).permutation(len(columns))
         return [
             columns[place] for place in np.take(order, np.arange(number * n, number * n + n), mode="wrap")
         ]
@@ -135,9 +127,8 @@ class Screen:
     def _chosen(
         self, responses: Responses, columns: Sequence[int], n: int, rng: np.random.Generator
     ) -> list[int]:
-        """Draw n of these columns, in the order of scoring."""
         known = responses.latest(RECENT)
-        if n == len(columns) or self._settings.chooses == "random" or not known:
+        if n == len(columns) or self.settings.chooses == "random" or not known:
             return [columns[place] for place in rng.permutation(len(columns))[:n]]
         abilities, _ = responses.fitted(known, columns)
         weights = _information(abilities) + FLOOR
@@ -190,7 +181,6 @@ class Rounds:
         return alive
 
     def _by_group(self, scores: Matrix) -> Matrix:
-        """Return the sums of the scores of the first items by group."""
         if self.groups is None:
             return scores
         numbers = self.groups.numbers[list(self.order[: scores.shape[1]])]
@@ -237,7 +227,6 @@ def is_beaten(one: NDArray[np.float64], other: NDArray[np.float64], level: float
 
 
 def sign_test(successes: int, n: int) -> float:
-    """Return P(X ≤ successes) for n fair coins."""
     from scipy.special import bdtr  # pyright: ignore[reportMissingTypeStubs]
 
     return float(bdtr(successes, n, 0.5))

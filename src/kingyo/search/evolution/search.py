@@ -10,18 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from kingyo.core.types import Evaluation, Genome, InformedStrategy, ItemScore, Outcome, TaskAware, Trial
-from kingyo.search.evolution.ask_tell import call_strategy
-from kingyo.search.evolution.search_log import SearchLog
+from kingyo.core.types import Evaluation, InformedStrategy, ItemScore, Outcome, TaskAware, Trial
+from kingyo.search.evolution.search_log import SearchLog, call_strategy
 from kingyo.search.evolution.trial_evaluation import TrialEvaluator
 from kingyo.search.evolution.trial_recipes import new_trial
 from kingyo.search.evolution.types import BASELINES
-from kingyo.search.strategies.checks import check_strategy
+from kingyo.search.strategies.base import check_strategy
 from kingyo.store import StoredTrial
 
 
 def run_search(log: SearchLog, evaluator: TrialEvaluator) -> None:
-    """Search, or go on after earlier sessions, until a limit is reached or the strategy is exhausted."""
     log.begin()
     if log.search.prepare is not None:
         log.search.prepare(log.store, log.notify)
@@ -47,8 +45,10 @@ def warm_start(log: SearchLog) -> None:
         if row:
             log.responses.add(-number, row)
         if row and genome is not None:
-            points.append(_as_point(log, trial, -number, genome))
-            evaluations[-number] = _evaluation(log, trial, row)
+            new = new_trial(Trial(number=-number, genome=genome), search.space.decode(genome))
+            points.append(replace(trial, asked=new.asked, recipe=new.recipe, recipe_hash=new.recipe_hash))
+            with_answers = log.store.evaluation(trial.id, "fit") if search.objectives.need_answers else None
+            evaluations[-number] = with_answers or Evaluation(scores=_item_scores(log, row))
     if len(search.objectives.tasks) > 1 and isinstance(strategy, TaskAware):
         weights = search.objectives.tasks
         call_strategy(search, "learn_tasks", lambda: strategy.learn_tasks(log.scorer.task_of, weights))
@@ -62,19 +62,7 @@ def warm_start(log: SearchLog) -> None:
         call_strategy(search, "warm_start", lambda: strategy.warm_start(outcomes))
 
 
-def _as_point(log: SearchLog, baseline: StoredTrial, number: int, genome: Genome) -> StoredTrial:
-    new = new_trial(Trial(number=number, genome=genome), log.search.space.decode(genome))
-    return replace(baseline, asked=new.asked, recipe=new.recipe, recipe_hash=new.recipe_hash)
-
-
-def _evaluation(log: SearchLog, trial: StoredTrial, row: Mapping[str, float]) -> Evaluation:
-    """Return the scores of a baseline on fit, with its answers if objectives need them."""
-    stored = log.store.evaluation(trial.id, "fit") if log.search.objectives.need_answers else None
-    return stored or Evaluation(scores=_item_scores(log, row))
-
-
 def _item_scores(log: SearchLog, row: Mapping[str, float]) -> tuple[ItemScore, ...]:
-    """Return item scores without answers, in the order of the items."""
     return tuple([ItemScore(item, row[item], "") for item in log.items if item in row])
 
 
@@ -111,7 +99,6 @@ def _run_generations(log: SearchLog, evaluator: TrialEvaluator) -> None:
 
 
 def _replay_generations(log: SearchLog) -> tuple[int, list[StoredTrial]]:
-    """Replay earlier sessions; return the next generation's number, and its trials if it was begun."""
     replay = _Replay(log)
     generations: dict[int, list[StoredTrial]] = {}
     for trial in log.store.trials(log.search.name):
@@ -143,11 +130,11 @@ def _ask_generation(log: SearchLog, batch: int) -> list[StoredTrial]:
 def _evaluate_generation(
     log: SearchLog, evaluator: TrialEvaluator, trials: Sequence[StoredTrial]
 ) -> dict[int, Evaluation]:
-    """Score a generation round by round; return the evaluation of each trial by its number."""
     by_number = {trial.asked.number: trial for trial in trials}
     rounds = log.screen.rounds(log.responses, list(by_number), trials[0].batch)
     evaluations: dict[int, Evaluation] = {}
-    while (step := rounds.next(log.responses, _failed(evaluations))) is not None:
+    failed: set[int] = set()
+    while (step := rounds.next(log.responses, failed)) is not None:
         items = [log.items[column] for column in step.items]
         results: dict[int, Evaluation] = {}
         for trial, result in evaluator.evaluate_all([by_number[n] for n in step.trials], "fit", items):
@@ -157,16 +144,14 @@ def _evaluate_generation(
         for number in step.trials:  # in the order of asking, not of finishing
             log.add_scores(by_number[number], _row(log, by_number[number], results[number]))
             evaluations[number] = results[number]
+            if results[number].failure is not None:
+                failed.add(number)
     return evaluations
 
 
 def _row(log: SearchLog, trial: StoredTrial, evaluation: Evaluation) -> Mapping[str, float]:
     """Return the item scores of a trial; a failure has those from before it."""
     return evaluation.items if evaluation.failure is None else log.store.scores_of(trial.id, "fit")
-
-
-def _failed(evaluations: dict[int, Evaluation]) -> set[int]:
-    return {number for number, evaluation in evaluations.items() if evaluation.failure is not None}
 
 
 class _AsynchronousLoop:
@@ -209,7 +194,6 @@ class _AsynchronousLoop:
         return unfinished
 
     def _ask(self) -> StoredTrial | None:
-        """Ask for one trial; None if open trials may use up the budget, or the strategy is exhausted."""
         log, n_open = self._log, len(self._open)
         if log.room(n_open + 1) <= n_open:
             return None

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from numbers import Integral, Real
+from typing import TypeVar, cast
 
-from kingyo.core.types import Evaluation, FiniteStrategy, Outcome
-from kingyo.search.evolution.ask_tell import StrategyDriver
-from kingyo.search.evolution.limits import BudgetSpent, Limits, expected_trials, in_candidates
+from kingyo.core.types import Axis, Evaluation, FiniteStrategy, Outcome, Trial
+from kingyo.core.user_code.timeout import TooSlowError, within_on_main
+from kingyo.errors import KingyoError, crashes_as_errors
 from kingyo.search.evolution.scorer import Scorer
 from kingyo.search.evolution.screens import Screen
 from kingyo.search.evolution.trial_recipes import new_trial
-from kingyo.search.evolution.types import Event, Search
+from kingyo.search.evolution.types import BudgetSpent, Event, Limits, Search, expected_trials, in_candidates
 from kingyo.stats.irt import Responses
 from kingyo.store import RunStore, StoredTrial
 
@@ -24,9 +27,8 @@ class SearchLog:
     ) -> None:
         self.search, self.store, self.items = search, store, list(items)
         self.scorer = Scorer(search.objectives, store.items()["fit"])
-        self.screen = Screen(
-            search.screen, search.seed, self.scorer.strata, self.scorer.groups(self.scorer.task_of)
-        )
+        groups = self.scorer.groups(self.scorer.task_of)
+        self.screen = Screen(search.screen, search.seed, self.scorer.strata, groups)
         self.responses = Responses(self.items)
         self.spent = BudgetSpent()
         self.driver = StrategyDriver(search)
@@ -41,31 +43,24 @@ class SearchLog:
         search = self.search
         if search.name not in self.store.searches():
             self.store.add_search(search.name, search.description)
-        self._limits = self._read_limits()
+        if search.like:
+            costs = [cost for name in search.like for cost in self.store.costs(name, "fit").values()]
+            learned = sum(each.items for name in search.like for each in self.store.lessons(name).values())
+            trials = sum(len(self.store.trials(name)) for name in search.like)
+            self._limits = Limits(
+                candidates=trials + in_candidates(learned, self._most_items),
+                item_evaluations=sum(items for items, _ in costs),
+            )
         self._total = expected_trials(self._limits, self._most_items)
         if isinstance(search.strategy, FiniteStrategy):
             size = search.strategy.size
             self._total = size if self._total is None else min(size, self._total)
         self.notify(Event(kind="phase", search=search.name, split="fit", total=self._total))
 
-    def _read_limits(self) -> Limits:
-        like = self.search.like
-        if not like:
-            return self.search.limits
-        costs = [cost for name in like for cost in self.store.costs(name, "fit").values()]
-        learned = sum(lesson.items for name in like for lesson in self.store.lessons(name).values())
-        trials = sum(len(self.store.trials(name)) for name in like)
-        return Limits(
-            candidates=trials + in_candidates(learned, self._most_items),
-            item_evaluations=sum(items for items, _ in costs),
-        )
-
     def room(self, batch: int) -> int:
-        """Return how many trials of a batch the budget allows."""
         return self.spent.room(self._limits, batch, self._most_items)
 
     def ask(self, batch: int, n: int, first: int) -> list[StoredTrial]:
-        """Ask the strategy for n trials, numbered from ``first``, and store them as a batch."""
         trials = self.driver.ask(n, first)
         if not trials:
             return []
@@ -73,7 +68,6 @@ class SearchLog:
         return self.store.add_trials(self.search.name, batch, new, self.driver.n_told)
 
     def tell(self, trials: Sequence[StoredTrial], evaluations: Mapping[int, Evaluation]) -> None:
-        """Store the outcomes of trials of one batch, count their cost, and tell the strategy."""
         outcomes = self.outcomes(trials, evaluations)
         self.store.add_outcomes(dict(zip([trial.id for trial in trials], outcomes, strict=True)))
         self.count_costs(trials)
@@ -82,7 +76,6 @@ class SearchLog:
         self.driver.tell(outcomes)
 
     def count_costs(self, trials: Sequence[StoredTrial]) -> None:
-        """Count the cost of evaluated trials of one batch."""
         name = self.search.name
         costs, lessons = self.store.costs(name, "fit", trials[0].batch), self.store.lessons(name)
         self.spent.add([costs.get(trial.id, (0, 0.0)) for trial in trials])
@@ -94,7 +87,6 @@ class SearchLog:
             self.responses.add(trial.asked.number, row)
 
     def outcomes(self, trials: Sequence[StoredTrial], evaluations: Mapping[int, Evaluation]) -> list[Outcome]:
-        """Return the outcomes of trials, with their values, as they are stored."""
         successes = {number: each for number, each in evaluations.items() if each.failure is None}
         means, objectives = self.scorer.means(successes, self.responses), self.search.objectives
         outcomes: list[Outcome] = []
@@ -136,7 +128,6 @@ class SearchLog:
         )
 
     def report(self, outcomes: Sequence[Outcome]) -> None:
-        """Report that the strategy is told outcomes."""
         for outcome in outcomes:
             self.notify(
                 Event(
@@ -149,3 +140,99 @@ class SearchLog:
                     is_estimate=outcome.is_partial,
                 )
             )
+
+
+T = TypeVar("T")
+FIX_STRATEGY = "Fix the strategy; kingyo.testing.strategies holds its contract. What was scored is stored."
+
+
+def call_strategy(search: Search, name: str, call: Callable[[], T]) -> T:
+    """Return the result of a call of a strategy; its crash, or its time limit, becomes a KingyoError."""
+    argument = f"search '{search.name}': {name} of {type(search.strategy).__name__}"
+    with crashes_as_errors(argument, expected="a call that succeeds", remedy=FIX_STRATEGY):
+        try:
+            return within_on_main(search.timeout, call)
+        except TooSlowError as error:
+            raise KingyoError(
+                argument,
+                expected=f"a call that returns within {search.timeout:g} s (search.timeout)",
+                received="one that does not",
+                remedy=FIX_STRATEGY,
+            ) from error
+
+
+class StrategyDriver:
+    """Asks and tells the strategy of a search.
+
+    The stored log of asks and tells is the whole state of a search: to resume, both are repeated with a new
+    strategy, which must ask for the stored trials.
+    """
+
+    def __init__(self, search: Search) -> None:
+        self._search = search
+        self.n_told = 0
+
+    def ask(self, n: int, first: int) -> list[Trial]:
+        """Ask for n trials, numbered from ``first``, and check them.
+
+        Returns:
+            The trials, with genomes and parents as plain tuples of numbers, as the store returns them.
+        """
+        return call_strategy(self._search, "ask", lambda: self._asked(n, first))
+
+    def _asked(self, n: int, first: int) -> list[Trial]:
+        asked = cast(object, self._search.strategy.ask(n))
+        trials = cast("list[object]", asked) if isinstance(asked, list | tuple) else None
+        if trials is None or not all(isinstance(trial, Trial) for trial in trials):
+            raise _invalid(self._search, first, "a list of trials", repr(cast(object, asked))[:80])
+        if len(trials) > n:
+            raise _invalid(self._search, first + n, f"at most {n} trials", str(len(trials)))
+        return [_checked(self._search, cast(Trial, trial), k) for k, trial in enumerate(trials, first)]
+
+    def ask_again(self, stored: Sequence[StoredTrial]) -> None:
+        trials = self.ask(len(stored), stored[0].asked.number)
+        if trials != [trial.asked for trial in stored]:
+            raise KingyoError(
+                f"search '{self._search.name}'",
+                expected=f"the strategy to ask for the stored batch {stored[0].batch} again",
+                received="other genomes",
+                remedy="Resume with the versions of kingyo and its libraries, and on the kind of processor, "
+                "that began the run.",
+            )
+
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        call_strategy(self._search, "tell", lambda: self._search.strategy.tell(outcomes))
+        self.n_told += len(outcomes)
+
+
+def _checked(search: Search, trial: Trial, number: int) -> Trial:
+    axes, genome, parents = search.space.axes, tuple(trial.genome), tuple(trial.parents)
+    if trial.number != number:
+        raise _invalid(search, trial.number, f"the number {number}", str(trial.number))
+    if len(genome) != len(axes):
+        raise _invalid(search, number, f"{len(axes)} genes", str(len(genome)))
+    for axis, gene in zip(axes, genome, strict=True):
+        if not _fits(axis, gene):
+            kind = "a number" if axis.kind == "float" else "a whole number"
+            expected = f"{kind} from {axis.low:g} to {axis.high:g} on axis {axis.name}"
+            raise _invalid(search, number, expected, repr(gene))
+    if not all(isinstance(parent, Integral) and parent < number for parent in parents):
+        raise _invalid(search, number, "numbers of earlier trials as its parents", repr(parents))
+    return replace(trial, genome=tuple(map(float, genome)), parents=tuple(map(int, parents)))
+
+
+def _fits(axis: Axis, gene: object) -> bool:
+    if not isinstance(gene, Real):
+        return False
+    number = float(cast(float, gene))
+    inside = math.isfinite(number) and axis.low <= number <= axis.high
+    return inside and (axis.kind == "float" or number.is_integer())
+
+
+def _invalid(search: Search, number: int, expected: str, received: str) -> KingyoError:
+    return KingyoError(
+        f"search '{search.name}': trial {number} of {type(search.strategy).__name__}",
+        expected=expected,
+        received=received,
+        remedy=FIX_STRATEGY,
+    )

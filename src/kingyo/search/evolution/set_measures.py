@@ -1,4 +1,4 @@
-"""Set measures of models that were scored on all of a split: baselines, finalists and winners.
+"""The best model of a run, and set measures of models that were scored on all of a split.
 
 Searches use item scores only, unless run.yaml makes a set measure count (``Objectives.by_set``). Each value
 is computed once, stored, and shown beside the item scores. The differences of models need the task's code,
@@ -16,12 +16,11 @@ from typing import Any, cast
 
 from kingyo.core.types import SPLITS, Evaluation, Item, ItemScore, SetMeasure, Split
 from kingyo.errors import crash
-from kingyo.search.evolution.best_of_run import BestOfRun, Lead, best_of_run
 from kingyo.search.evolution.objectives import Objectives
 from kingyo.search.evolution.scorer import Scorer
 from kingyo.search.evolution.types import BASELINES
-from kingyo.stats import Groups, Interval, PairedDifference, SampleSize, size_of, with_groups
-from kingyo.stats.half_samples import bounds_around, half_sample_bounds, half_sample_difference
+from kingyo.stats import ROUNDING, Groups, Interval, PairedDifference, SampleSize, size_of, with_groups
+from kingyo.stats.paired import bounds_around, half_sample_bounds, half_sample_difference
 from kingyo.store import Fact, RunStore, StoredTrial
 
 READ: tuple[Split, ...] = ("validation", "test")
@@ -50,7 +49,6 @@ SET_VALUES = Fact("set measures", dict[int, tuple[SetValue, ...]], {})
 
 
 def read_set_values(store: RunStore, trial: StoredTrial) -> tuple[SetValue, ...]:
-    """Return the stored set measures of a trial."""
     return store.fact(SET_VALUES).get(trial.id, ())
 
 
@@ -155,7 +153,6 @@ class SetVerdict:
 
 
 def read_verdict(store: RunStore) -> SetVerdict | None:
-    """Return the stored verdict; None before the end of a run, and if no set measure counts."""
     stored = cast("dict[str, Any] | None", store.fact(VERDICT))
     if stored is None:
         return None
@@ -163,22 +160,15 @@ def read_verdict(store: RunStore) -> SetVerdict | None:
     for one, other, row in stored["differences"]:
         interval = Interval(**row["interval"])
         pairs[one, other] = PairedDifference(interval=interval, p=row["p"], test=row["test"])
-    return SetVerdict(choice=_choice(stored), differences=pairs)
-
-
-def _choice(verdict: Mapping[str, Any]) -> BestOfRun | None:
-    """Read the choice of a run; older versions stored only the best."""
-    stored = verdict.get("choice")
-    if stored is not None:
-        return BestOfRun(best=stored["best"], leads=tuple(Lead(**lead) for lead in stored["leads"]))
-    best: int | None = verdict.get("best")
-    return None if best is None else BestOfRun(best=best)
+    choice = stored.get("choice") and BestOfRun(
+        best=stored["choice"]["best"], leads=tuple(Lead(**lead) for lead in stored["choice"]["leads"])
+    )
+    return SetVerdict(choice=choice, differences=pairs)
 
 
 def store_verdict(
     store: RunStore, objectives: Objectives, winners: Sequence[StoredTrial], trained: Collection[str]
 ) -> None:
-    """Compare the models of a run at its end; ``trained``: searches whose candidates learned from fit."""
     baselines = store.trials(BASELINES)
     choice = best_of_run(store, objectives, winners, baselines, trained)
     ids = [trial.id for trial in (*winners, *baselines)]
@@ -190,10 +180,7 @@ def store_verdict(
 
 
 def differences(scorer: Scorer, tested: Mapping[int, Evaluation]) -> dict[tuple[int, int], PairedDifference]:
-    """Compare all pairs of models by their values on the same items.
-
-    Pairs without a half of the answers that has both values are left out.
-    """
+    """Compare all pairs of models on the same items, unless no half of the answers has both values."""
     values = {trial: scorer.value(evaluation) or 0.0 for trial, evaluation in tested.items()}
     samples = {trial: scorer.half_samples(evaluation) for trial, evaluation in tested.items()}
     pairs: dict[tuple[int, int], PairedDifference] = {}
@@ -203,3 +190,91 @@ def differences(scorer: Scorer, tested: Mapping[int, Evaluation]) -> dict[tuple[
             difference = half_sample_difference(gap, size.n, samples[one], samples[other])
             pairs[one, other] = replace(difference, interval=with_groups(difference.interval, size))
     return pairs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lead(SampleSize):
+    """One model (its trial) compared with another before test, on the items that both answered.
+
+    ``lead`` is the value of the first minus that of the second; if it ``is_clear``, the first is preferred.
+    """
+
+    trial: int
+    over: int
+    lead: float
+    is_clear: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class BestOfRun:
+    """The best of a run (id of its trial), and the comparisons that decided, in order."""
+
+    best: int
+    leads: tuple[Lead, ...] = ()
+
+
+def choose_best(
+    scorer: Scorer, winners: Mapping[int, Evaluation], baselines: Mapping[int, Evaluation]
+) -> BestOfRun:
+    """Choose among models by their scores on fit and validation, by the id of their trial.
+
+    A winner of a search is the best of many candidates and looks better than it is, so each step away from a
+    model that is preferred without evidence, the bred one (the first winner) and then the best baseline,
+    takes a lead of more than a standard error (Breiman et al. 1984, Classification and Regression Trees, the
+    1 SE rule), over all items that both models answered, paired by item:
+
+    1. The bred model, unless winners of controls are ahead of it; then the one with the largest lead.
+    2. The best baseline, unless that winner beats it (``Scorer.beats_baseline``); ties go to the first.
+    """
+    bred, *controls = winners
+    leads = [_lead(scorer, winners, control, bred) for control in controls]
+    best = max((each for each in leads if each.is_clear), key=lambda each: each.lead, default=None)
+    chosen = bred if best is None else best.trial
+    if not baselines:
+        return BestOfRun(best=chosen, leads=tuple(leads))
+    values = {trial: scorer.objectives.value(scorer.observed_means(own)) for trial, own in baselines.items()}
+    known = next(trial for trial, value in values.items() if value >= max(values.values()) - ROUNDING)
+    rows = {chosen: winners[chosen], known: baselines[known]}
+    leads.append(_lead(scorer, rows, chosen, known, is_clear=scorer.beats_baseline(*rows.values())))
+    return BestOfRun(best=chosen if leads[-1].is_clear else known, leads=tuple(leads))
+
+
+def _lead(
+    scorer: Scorer, rows: Mapping[int, Evaluation], trial: int, over: int, *, is_clear: bool | None = None
+) -> Lead:
+    lead, shared = scorer.lead(rows[trial], rows[over])
+    is_clear = scorer.is_ahead(rows[trial], rows[over]) if is_clear is None else is_clear
+    compared = Lead(trial=trial, over=over, lead=lead, n=len(shared), is_clear=is_clear)
+    return with_groups(compared, size_of(len(shared), scorer.groups(shared)))
+
+
+def best_of_run(
+    store: RunStore,
+    objectives: Objectives,
+    winners: Sequence[StoredTrial],
+    baselines: Sequence[StoredTrial],
+    trained: Collection[str],
+) -> BestOfRun | None:
+    """Choose the best trial of a run; only baselines that were scored on all of validation count.
+
+    The bred model is the first winner. Only validation counts for searches in ``trained``, which learned from
+    fit. None for several objectives, and if a winner was not scored on all of validation.
+    """
+    items = store.items()
+
+    def is_validated(trial: StoredTrial) -> bool:
+        evaluation = store.evaluation(trial.id, "validation")
+        return evaluation is not None and len(evaluation.scores) == len(items["validation"])
+
+    def before_test(trial: StoredTrial) -> Evaluation:
+        splits: tuple[Split, ...] = ("validation",) if trial.search in trained else ("fit", "validation")
+        evaluations = [store.evaluation(trial.id, split) for split in splits]
+        return Evaluation(scores=tuple(score for each in evaluations if each for score in each.scores))
+
+    if objectives.names or not winners or not all(map(is_validated, winners)):
+        return None
+    return choose_best(
+        Scorer(objectives, (*items["fit"], *items["validation"])),
+        {trial.id: before_test(trial) for trial in winners},
+        {trial.id: before_test(trial) for trial in filter(is_validated, baselines)},
+    )

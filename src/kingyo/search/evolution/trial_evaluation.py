@@ -24,16 +24,13 @@ KnownScores = Mapping[tuple[str, Split], Mapping[str, ItemScore]]
 class ScoresElsewhere:
     """Scores of other runs that trials copy.
 
-    Attributes:
-        baselines: those that only baselines copy: the cost of a search must not depend on other runs.
-        trials: those that all trials copy.
+    Only baselines copy ``baselines``: the cost of a search must not depend on other runs.
     """
 
     baselines: KnownScores = field(default_factory=dict[tuple[str, Split], Mapping[str, ItemScore]])
     trials: KnownScores = field(default_factory=dict[tuple[str, Split], Mapping[str, ItemScore]])
 
     def of(self, trial: StoredTrial, split: Split) -> Mapping[str, ItemScore]:
-        """Return the scores that a trial copies on a split: item -> score."""
         key = trial.recipe_hash, split
         scores = dict(self.trials.get(key, {}))
         if trial.search == BASELINES:
@@ -72,7 +69,6 @@ class TrialEvaluator:
 
     @property
     def n_workers(self) -> int:
-        """Return the number of trials that are evaluated at a time."""
         return self._runner.n_workers
 
     def evaluate_all(
@@ -96,7 +92,6 @@ class TrialEvaluator:
             yield from self.finish()
 
     def begin(self, trial: StoredTrial, split: Split, items: Sequence[str]) -> Evaluation | None:
-        """Return the evaluation of a trial if it is known; otherwise start it and return None."""
         if self._must_wait(trial):
             self._waiting.append((trial, split, items))
             return None
@@ -155,7 +150,6 @@ class TrialEvaluator:
             yield Evaluation(scores=elsewhere, copied_from=trial.id)
 
     def _record(self, trial: StoredTrial, job: Job, known: Evaluation | None, new: Evaluation) -> Evaluation:
-        """Store what a job found; return all of the evaluation."""
         failure = new.failure or self._missing_value(job.split, self._joined(job.split, known, new))
         if failure is not None:
             new = replace(new, scores=(), failure=failure)
@@ -167,7 +161,6 @@ class TrialEvaluator:
         return self._joined(job.split, known, new)
 
     def _missing_value(self, split: Split, evaluation: Evaluation) -> str | None:
-        """Return why a complete set of answers has no value."""
         if split not in self._scorers or len(evaluation.scores) < len(self.items[split]):
             return None
         return self._scorers[split].missing_value_reason(evaluation.scores)

@@ -10,11 +10,9 @@ from kingyo.store import StoredTrial
 
 
 def new_trial(trial: Trial, recipe: Recipe, name: str | None = None) -> StoredTrial:
-    """Return the row of a trial; baselines have names."""
     text = json.dumps(recipe.to_dict(), ensure_ascii=False)
     return StoredTrial(asked=trial, recipe=text, recipe_hash=recipe.hash, name=name)
 
 
 def read_recipe(trial: StoredTrial) -> Recipe:
-    """Return the recipe of a trial."""
     return Recipe.from_dict(json.loads(trial.recipe))

@@ -36,7 +36,6 @@ class InPlaceMerger:
         self.sources = sources
 
     def __call__(self, recipe: Recipe) -> Any:
-        """Overwrite the weights of the model and return it."""
         self.merge(recipe)
         return self.model
 
@@ -60,12 +59,9 @@ def _tensors(merged: Plan) -> Iterator[tuple[str, Tensor]]:
 class LayerPathBuilder:
     """Builds paths through the layers of live models. A recipe without a path is merged.
 
-    Args:
-        models: the live models by the references of recipes.
-        load_merger: loads a model to merge recipes without a path into. Called for the first such recipe,
-            since it takes the memory of a model; not called if there are ``mergers``.
-        mergers: mergers into some of the live models, by the names in ``merges`` of recipes. The first also
-            merges recipes without a path.
+    ``load_merger`` loads a model to merge recipes without a path into. It is called for the first such
+    recipe, since it takes the memory of a model; not if there are ``mergers`` into some of the live models,
+    by the names in ``merges`` of recipes, of which the first also merges recipes without a path.
     """
 
     def __init__(
@@ -83,20 +79,17 @@ class LayerPathBuilder:
     def __call__(self, recipe: Recipe) -> Any:
         """Return the path of the recipe between embeddings and head of its base model, or the merge."""
         if recipe.path:
-            return self._follow_path(recipe)
+            cumulative(recipe.path)  # raises for a path that could not be exported
+            assert recipe.base_model is not None, "a recipe with a path has a base model"
+            for name, each in recipe.merges.items():
+                self._merge(name, each)
+            return self._models.follow(recipe.path, recipe.base_model)
         if self._mergers:
             name = next(iter(self._mergers))
             self._merge(name, recipe)
             return self._models.whole(name)
         self._merger = self._merger or self._load_merger()
         return self._merger(recipe)
-
-    def _follow_path(self, recipe: Recipe) -> Any:
-        cumulative(recipe.path)  # raises for a path that could not be exported
-        assert recipe.base_model is not None, "a recipe with a path has a base model"
-        for name, each in recipe.merges.items():
-            self._merge(name, each)
-        return self._models.follow(recipe.path, recipe.base_model)
 
     def _merge(self, name: str, recipe: Recipe) -> None:
         """Merge into the live model of this name, unless it holds that merge already."""
@@ -109,14 +102,8 @@ class LayerPathBuilder:
 class Evaluator:
     """Builds and scores recipes.
 
-    Args:
-        build: builds the model of a recipe.
-        task: scores the model.
-        timeout: seconds for scoring. It does not limit building, whose threads write into the model.
-
-    Attributes:
-        build: the builder.
-        progress: called when scoring begins, and with each change that the model reports.
+    The timeout, in seconds, limits scoring, but not building, whose threads write into the model.
+    ``progress`` is called when scoring begins, and with each change that the model reports.
     """
 
     def __init__(self, build: Builder, task: Task, timeout: float | None = None) -> None:
@@ -126,15 +113,9 @@ class Evaluator:
         self.progress: Progress = ignore_progress
 
     def __call__(self, recipe: Recipe, split: Split, items: Sequence[str] | None = None) -> Evaluation:
-        """Return the scores of a recipe, or a ``failure`` with the reason.
+        """Return the scores of a recipe on the named items in this order, or a ``failure`` with the reason.
 
-        Args:
-            recipe: the candidate.
-            split: the split of the items.
-            items: names of items; the scores have their order. Default: all items of the split.
-
-        Raises:
-            ChangedSourceError: a source model has changed, so no candidate can be measured.
+        A ChangedSourceError is raised: then no candidate can be measured.
         """
         started = built = time.perf_counter()
         scores, failure = (), None
@@ -183,13 +164,11 @@ def scores_of(
 
 
 def task_crashes_as_errors(task: Task) -> AbstractContextManager[None]:
-    """Turn a crash of a user's task into a KingyoError with its file and line."""
     remedy = "Fix the task; kingyo.testing.tasks holds its contract."
     return crashes_as_errors(f"task {task.name}", expected="a score for each item", remedy=remedy)
 
 
 def _checked(scores: Sequence[ItemScore], items: Sequence[Item]) -> tuple[ItemScore, ...]:
-    """Return the scores if there is a valid one for each item, in order; else raise a KingyoError."""
     results = cast("Sequence[object]", scores) if isinstance(cast(object, scores), Sequence) else ()
     given = [each.item if isinstance(each, ItemScore) else None for each in results]
     if given != [item.id for item in items]:

@@ -70,7 +70,6 @@ class ProcessWorker:
         return message
 
     def kill(self) -> str:
-        """Kill the process group; see ``WorkerHandle``."""
         assert self._process.pid is not None, "it was started"
         with suppress(ProcessLookupError, PermissionError):  # it leads no group yet, or all have ended
             os.killpg(self._process.pid, signal.SIGKILL)

@@ -91,7 +91,6 @@ class RayWorker:
 
     @property
     def is_alive(self) -> bool:
-        """True: Ray reports the end of an actor with its next job."""
         return True
 
     def start(self) -> Exception | None:

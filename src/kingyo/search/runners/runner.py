@@ -24,18 +24,12 @@ JobProgress = Callable[[int, Answered], None]
 """Gets the id of an unfinished job, and how many of its items are answered."""
 
 
-def ignore_jobs(_: int, __: Answered) -> None:
-    """Ignore the progress of jobs."""
+def ignore_jobs(_: int, __: Answered) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A recipe to evaluate.
-
-    Attributes:
-        id: chosen by the caller; unique among unfinished jobs.
-        items: names of the items to score.
-    """
+    """A recipe to evaluate on some items; the id is unique among unfinished jobs."""
 
     id: int
     recipe: Recipe
@@ -47,13 +41,9 @@ class Runner(Protocol):
     """Evaluates jobs on its workers; the job submitted first starts first."""
 
     @property
-    def n_workers(self) -> int:
-        """The most jobs at a time."""
-        ...
+    def n_workers(self) -> int: ...
 
-    def submit(self, job: Job) -> None:
-        """Add a job to the queue, and return at once."""
-        ...
+    def submit(self, job: Job) -> None: ...
 
     def next(self, progress: JobProgress = ignore_jobs) -> tuple[int, Evaluation]:
         """Wait until a job finishes; return its id and evaluation.
@@ -61,10 +51,8 @@ class Runner(Protocol):
         If the worker dies or exceeds the timeout, the evaluation is a failure with the reason. Meanwhile
         ``progress`` is called, in this thread, with the progress of jobs whose workers report it.
 
-        Raises:
-            KingyoError: a worker cannot start.
-            Exception: the evaluator raised it.
-            ValueError: no job is unfinished.
+        It raises what the evaluator raised, a KingyoError if a worker cannot start, and a ValueError if no
+        job is unfinished.
         """
         ...
 

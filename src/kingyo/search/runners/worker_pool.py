@@ -21,7 +21,6 @@ class Worker:
         self._evaluator: Evaluate | None = None
 
     def start(self) -> Exception | None:
-        """Build the evaluator; return the exception that this raises."""
         try:
             self._evaluator = self._factory()
         except Exception as error:  # noqa: BLE001 (the run raises it)
@@ -29,7 +28,6 @@ class Worker:
         return None
 
     def evaluate(self, job: Job, progress: Progress = ignore_progress) -> Evaluation | Exception:
-        """Evaluate a job; return the exception that the evaluator raises."""
         assert self._evaluator is not None, "start comes first"
         try:
             with reporting(self._evaluator, progress):
@@ -50,27 +48,19 @@ class WorkerHandle(Protocol):
     """A worker process or Ray actor, seen from the run."""
 
     @property
-    def is_alive(self) -> bool:
-        """Whether it can take a job."""
-        ...
+    def is_alive(self) -> bool: ...
 
     def start(self) -> Exception | None:
         """Wait until it has built its evaluator; return the exception that this raised.
 
-        Raises:
-            WorkerDiedError: it ended.
+        Raises WorkerDiedError.
         """
         ...
 
     def evaluate(self, job: Job, timeout: float | None, progress: Progress) -> Evaluation | Exception:
-        """Wait for a job; return its evaluation, or the exception that the evaluator raised.
+        """Wait for a job, and call ``progress`` meanwhile; return what the evaluator returned or raised.
 
-        Meanwhile ``progress`` may be called with the progress of the job.
-
-        Raises:
-            TimeoutError: it takes longer than ``timeout`` seconds.
-            JobNotSentError: it had ended before.
-            WorkerDiedError: it ended.
+        Raises TimeoutError, JobNotSentError if it had ended before, or WorkerDiedError.
         """
         ...
 
@@ -82,10 +72,8 @@ class WorkerHandle(Protocol):
 class WorkerPool:
     """A runner on several workers. Each starts when there is a job for it.
 
-    Args:
-        launch: creates a worker, and does not wait until it is ready.
-        n_workers: the most workers at a time.
-        timeout: seconds for a job, without the time a worker takes to start. None: no limit.
+    ``launch`` creates a worker, and does not wait until it is ready. The timeout, in seconds, is for a job,
+    without the time a worker takes to start.
     """
 
     def __init__(self, launch: Callable[[], WorkerHandle], n_workers: int, timeout: float | None) -> None:
@@ -102,7 +90,6 @@ class WorkerPool:
 
     @property
     def n_workers(self) -> int:
-        """The most jobs at a time."""
         return self._n_workers
 
     def submit(self, job: Job) -> None:
@@ -201,7 +188,6 @@ class WorkerPool:
 
 
 def _cannot_start(how: str) -> KingyoError:
-    """Return the error that ends a run: another worker would end the same way."""
     remedy = "Fix the cause, often too little memory for all workers; then use `kingyo resume`."
     return KingyoError("workers", "a worker that starts and loads the model", how, remedy)
 

@@ -40,22 +40,13 @@ Layer = tuple[str, int]
 class DataflowSpace(SourceSpace):
     """All paths through the layers of some models.
 
-    Attributes:
-        sources: name -> model reference, in the order of the slots.
-        n_layers: name -> number of layers.
-        frame: name of the source that provides embeddings, final norm, head and tokenizer; a search begins at
-            the path through its layers.
-        repetitions: r.
-        order: order of layers: ``source`` by source, or ``depth`` by relative depth.
-        scales: which scales are searched.
-        max_scale: scales lie between 1 / max_scale and max_scale.
-        inclusion: ``binary``: genes 0 or 1; ``threshold``: floats from -1 to 1, in the path if above 0.
-        max_hops: most layers of a path; longer paths lose layers evenly between their ends, or by
-            ``threshold`` those with the smallest genes.
-        dtype: dtype of exported weights; None keeps the models' own.
-        merges: model reference -> recipe of a source that is itself a merge.
+    A search begins at the path through the layers of the ``frame``, the source that provides embeddings,
+    final norm, head and tokenizer. ``repetitions`` is r. Layers are ordered ``source`` by source, or by
+    relative ``depth``. Scales lie between 1 / max_scale and max_scale. ``inclusion``: ``binary`` genes are 0
+    or 1, by ``threshold`` they are floats from -1 to 1, and in the path if above 0. Paths longer than
+    ``max_hops`` lose layers evenly between their ends, or by ``threshold`` those with the smallest genes.
+    ``merges`` has the recipes of sources that are themselves merges, by reference.
 
-    Example:
         >>> space = DataflowSpace(sources={"ja": "models/ja"}, n_layers={"ja": 2}, frame="ja", repetitions=1)
         >>> [axis.name for axis in space.axes]
         ['pass 1/ja.0', 'pass 1/ja.1']
@@ -107,7 +98,6 @@ class DataflowSpace(SourceSpace):
 
     @cached_property
     def slots(self) -> tuple[Layer, ...]:
-        """The layer of each slot, repetition by repetition."""
         return self.layers * self.repetitions
 
     @cached_property
@@ -162,11 +152,12 @@ class DataflowSpace(SourceSpace):
         """Return the recipe of a genome; an empty path gets the layer of the slot with the largest gene."""
         bits, scales = genome[: len(self.slots)], genome[len(self.slots) :]
         layers = [self.slots[i] for i in self._chosen(bits)]
-        hops: list[Hop] = []
-        for before, layer in zip([None, *layers], layers, strict=False):
-            scale = self._scale(scales, before, layer)
-            hops.append(Hop(model=self.sources[layer[0]], layer=layer[1], scale=scale))
-        return self._recipe(hops)
+        return self._recipe(
+            [
+                Hop(model=self.sources[name], layer=number, scale=self._scale(scales, before, (name, number)))
+                for before, (name, number) in zip([None, *layers], layers, strict=False)
+            ]
+        )
 
     def probe(self) -> Recipe:
         """Return a path that contains all layers, in reverse order and scaled if scales are searched.
@@ -218,7 +209,8 @@ class DataflowSpace(SourceSpace):
         if self.max_hops is None or len(chosen) <= self.max_hops:
             return chosen
         if self.inclusion == "binary":
-            return _evenly_spaced(chosen, self.max_hops)
+            last = len(chosen) - 1  # evenly spaced
+            return [chosen[round(k * last / max(1, self.max_hops - 1))] for k in range(self.max_hops)]
         return sorted(sorted(chosen, key=lambda i: (-bits[i], i))[: self.max_hops])
 
     def _scale(self, genes: Sequence[float], before: Layer | None, layer: Layer) -> float:
@@ -232,7 +224,6 @@ class DataflowSpace(SourceSpace):
 
 
 def path_recipe(path: Sequence[Layer], frame: str, dtype: str | None) -> Recipe:
-    """Return the recipe of a path without scales; models are given by their references."""
     hops = tuple(Hop(model=model, layer=number) for model, number in path)
     return Recipe(merge_method=PASSTHROUGH, path=hops, base_model=frame, dtype=dtype)
 
@@ -249,11 +240,6 @@ def _stacked(names: Sequence[str], n_layers: Mapping[str, int], frame: str) -> l
     other = next((name for name in names if name != frame), frame)
     first, second = math.ceil(0.75 * n_layers[frame]), math.floor(0.25 * n_layers[other])
     return [*((frame, k) for k in range(first)), *((other, k) for k in range(second, n_layers[other]))]
-
-
-def _evenly_spaced(chosen: Sequence[int], n: int) -> list[int]:
-    last = len(chosen) - 1
-    return [chosen[round(k * last / max(1, n - 1))] for k in range(n)]
 
 
 def _layer_name(layer: Layer) -> str:

@@ -32,19 +32,10 @@ TRIMMING = ("ties", "dare_ties", "dare_linear")
 class ParameterSpace(SourceSpace):
     """All merges of some sources by one method at one granularity.
 
-    Attributes:
-        method: the merge method.
-        method_name: its name in recipes: a registered name, or ``path/to/file.py:Name``.
-        sources: name -> model reference, in the order of merging.
-        base: model reference of the common ancestor, or None.
-        layout: groups of tensors of the models.
-        groups: granularity, as in ``Layout.groups``.
-        values: parameter -> fixed value or bounds. Other parameters are searched in the range that the method
-            declares, or keep their defaults if it declares none.
-        own: source -> its own groups and values, instead of those of all sources.
-        dtype: dtype of the merged weights; None keeps the models' own.
-        seed: seed of random methods, the same for all genomes.
-        is_part: whether the space is part of a larger one and may have no axes.
+    ``method_name`` is the name of the method in recipes: a registered name, or ``path/to/file.py:Name``.
+    Parameters without values are searched in the range that the method declares, or keep their defaults if it
+    declares none. ``own`` has the groups and values of single sources. ``seed`` is that of random methods.
+    A space that is part of a larger one (``is_part``) may have no axes.
     """
 
     method: MergeMethod
@@ -74,10 +65,7 @@ class ParameterSpace(SourceSpace):
 
     @property
     def axes(self) -> tuple[Axis, ...]:
-        """One axis per searched parameter, source and group, named ``weight/ja/block.3``.
-
-        Axes of log-scale parameters are in powers of ten, named ``log10 t/block.3``.
-        """
+        """One per searched parameter, source and group, such as ``weight/ja/block.3`` or ``log10 t/all``."""
         return self._axes
 
     @cached_property
@@ -119,7 +107,6 @@ class ParameterSpace(SourceSpace):
 
     @cached_property
     def _places(self) -> Mapping[str, Mapping[str, float | None]]:
-        """Granularity -> group -> position."""
         used = {self.groups, *map(self._by_source.groups_of, self.sources)}
         return {groups: group_positions(self.layout, groups) for groups in used}
 
@@ -137,7 +124,6 @@ class ParameterSpace(SourceSpace):
         return {name: bounds for name, bounds in ranges if bounds is not None}
 
     def fixed(self, parameter: Parameter, source: str) -> float:
-        """Return the fixed value of a parameter for a source, or 0."""
         values = (self._by_source.fixed(parameter, owner) for owner in (source, None))
         return float(next((value for value in values if value is not None), 0.0))
 
@@ -174,9 +160,6 @@ class ParameterSpace(SourceSpace):
         return genes
 
     def known_points(self) -> dict[str, Genome]:
-        """Return the genomes of the sources and of ``uniform`` that the method reproduces; see
-        ``SourceSpace``.
-        """
         if not self._reproduces_sources():
             return {}
         names = self.sources
@@ -280,3 +263,51 @@ def _position(layout: Layout, names: Sequence[str]) -> float | None:
     block_numbers = {layout.block(name) for name in names}
     order = [i for i, number in enumerate(stack.blocks) if number in block_numbers]
     return (sum(order) / len(order) + 0.5) / len(stack.blocks)
+
+
+HIGHEST = 1.5  # weight of a source in a ``SubsetSpace``
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubsetSpace(SourceSpace):
+    """Merges of some of many sources by task arithmetic. Recipes name only the sources that they merge."""
+
+    sources: Mapping[str, str]
+    base: str
+    layout: Layout
+    groups: str = "one"
+    dtype: str | None = None
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        return self._axes
+
+    @cached_property
+    def _axes(self) -> tuple[Axis, ...]:
+        return tuple(
+            Axis(name=f"weight/{name}/{group}", low=0.0, high=HIGHEST, family=f"weight/{name}", neutral=0.0)
+            for name in self.sources
+            for group in self.layout.groups(self.groups)
+        )
+
+    def decode(self, genome: Genome) -> Recipe:
+        """Return the recipe of a genome; without sources that of the base, with one at 1 that source's."""
+        genes = {axis.name: gene for axis, gene in zip(self.axes, genome, strict=True)}
+        groups = tuple(self.layout.groups(self.groups))
+        merged: dict[str, Value] = {}
+        for name, reference in self.sources.items():
+            weights = {group: genes[f"weight/{name}/{group}"] for group in groups}
+            if len(set(weights.values())) > 1:
+                merged[reference] = self.layout.conditionals(self.groups, weights)
+            elif weights[groups[0]] != 0:
+                merged[reference] = weights[groups[0]]
+        if not merged:
+            return parent_recipe(self.base, self.dtype)
+        if list(merged.values()) == [1.0]:
+            return parent_recipe(next(iter(merged)), self.dtype)
+        return Recipe(
+            merge_method="task_arithmetic",
+            base_model=self.base,
+            sources=tuple(Source(model=model, parameters={"weight": each}) for model, each in merged.items()),
+            dtype=self.dtype,
+        )

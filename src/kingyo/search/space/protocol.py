@@ -64,7 +64,6 @@ class RoundedSpace:
 
 
 def _rounded(axis: Axis, gene: float) -> float:
-    """Return the nearest multiple of the step within the bounds, never -0.0."""
     if axis.kind != "float":
         return gene
     decimals = -math.floor(math.log10(axis.high - axis.low) - math.log10(STEPS) + 1e-9)
@@ -83,7 +82,6 @@ class RecipeDefaults:
 
     @property
     def changes_vocabulary(self) -> bool:
-        """Whether vocabularies may differ between models."""
         return self.resize is not None or self.tokenizer_source is not None or self.tokenizer is not None
 
     @property

@@ -21,12 +21,9 @@ from kingyo.search.space.source_values import Bounds
 
 @dataclass(frozen=True, kw_only=True)
 class SourceChoice:
-    """Limits on the number of sources.
+    """Limits on the number of sources; by default as few as every method takes, and all.
 
-    Attributes:
-        at_least: fewest sources; None: as few as every method takes.
-        at_most: most sources; None: all.
-        is_open: whether each source has a gene; else all are selected and ``at_most`` decides.
+    If it ``is_open``, each source has a gene; else all are selected and ``at_most`` decides.
     """
 
     at_least: int | None = None
@@ -163,7 +160,6 @@ class RecipeSpace(SourceSpace):
         return strength
 
     def _axes_of(self, part: ParameterSpace, parameter: Parameter) -> tuple[Axis, ...]:
-        """Return the axes of a parameter, named for this space, in the order of the part."""
         axes = part.axes_of(parameter)
         shared = self._variants.get(parameter.name, {})
         if len(shared) < 2 or not axes:
@@ -173,7 +169,6 @@ class RecipeSpace(SourceSpace):
 
     @cached_property
     def _variants(self) -> dict[str, dict[tuple[Axis, ...], str]]:
-        """Parameter -> its distinct axes -> first method that has them."""
         variants: dict[str, dict[tuple[Axis, ...], str]] = {}
         for part in self.parts:
             for parameter in part.method.params:
@@ -221,13 +216,11 @@ def assign_values(
 
 
 def _mergeable(part: ParameterSpace) -> list[str]:
-    """Return the names of the sources, without the base if the method takes one."""
     base = part.base if takes_base(part.method) else None
     return [name for name, reference in part.sources.items() if reference != base]
 
 
 def check_base(part: ParameterSpace) -> None:
-    """Refuse a method that needs a base and has none."""
     if part.method.needs_base and part.base is None:
         raise KingyoError(
             "base",

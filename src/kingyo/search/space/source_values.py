@@ -88,7 +88,6 @@ class ValuesBySource:
     own: Mapping[str, SourceValues]
 
     def check(self, method: MergeMethod, sources: Collection[str]) -> None:
-        """Refuse parameters and values that the method does not take, and unknown sources."""
         _check(method, "merge.parameters", self.shared, is_own=False)
         for source, own in self.own.items():
             if source not in sources:

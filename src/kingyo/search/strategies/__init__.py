@@ -1,4 +1,4 @@
-"""Ask-and-tell search strategies on numeric axes, one algorithm per file.
+"""Ask-and-tell search strategies on numeric axes, one kind of algorithm per file.
 
 A strategy is a class with a nested dataclass ``Settings``; it is built from axes, a seed and settings (see
 ``kingyo.core.types.Strategy``). It reads no models, tasks or files. Plug-ins register in the entry-point
@@ -24,7 +24,7 @@ from kingyo.core.io.schema import parse_settings
 from kingyo.core.types import Axis, Strategy
 from kingyo.errors import KingyoError, crash
 from kingyo.registry import Registry
-from kingyo.search.strategies.checks import FIX_STRATEGY, check_search, check_strategy
+from kingyo.search.strategies.base import FIX_STRATEGY, check_search, check_strategy
 
 COMBINATORS = ("coarse-to-fine", "memetic")
 """Strategies that run another one; none may run one of these."""

@@ -7,18 +7,15 @@ arithmetic differs in the last bits.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 
 from kingyo.core.types import Axis, Genome
 
-DECIMALS = 6
-"""Decimals of the position of a float gene within its range, 0 (low) to 1 (high)."""
+DECIMALS = 6  # of the position of a float gene within its range, 0 (low) to 1 (high)
 MIN_RATE = 0.01
 NOVELTY_ATTEMPTS = 20
-RENEWAL_STEP = 0.1
-"""Mutation step for repeated genomes, as a fraction of the range, in strategies without a step of their own.
-"""
+RENEWAL_STEP = 0.1  # as a fraction of the range, for repeated genomes, in strategies without an own step
 
 
 def first_point(axes: Sequence[Axis]) -> Genome:
@@ -38,12 +35,10 @@ def random_gene(axis: Axis, rng: Random) -> float:
 
 
 def position_of(axis: Axis, value: float) -> float:
-    """Return the position of a float gene within its range, 0 (low) to 1 (high), rounded."""
     return round((value - axis.low) / (axis.high - axis.low), DECIMALS)
 
 
 def gene_at(axis: Axis, position: float) -> float:
-    """Return the float gene at a position within the range, clipped to the bounds."""
     return float(min(axis.high, max(axis.low, axis.low + position * (axis.high - axis.low))))
 
 
@@ -89,21 +84,4 @@ def mutation_rate(axes: Sequence[Axis]) -> float:
 
 
 def mutation(axes: Sequence[Axis], step: float, rng: Random) -> Callable[[int, float], float]:
-    """Return a function (index, gene) -> mutated gene; see ``mutate_gene``."""
     return lambda index, gene: mutate_gene(axes[index], gene, step, rng)
-
-
-def mutate_until_new(
-    genome: Genome,
-    seen: Container[Genome],
-    mutate: Callable[[int, float], float],
-    rng: Random,
-    attempts: int = NOVELTY_ATTEMPTS,
-) -> Genome:
-    """Mutate a genome, one random gene at a time, until it was not proposed before."""
-    for _ in range(attempts):
-        if genome not in seen:
-            break
-        index = rng.randrange(len(genome))
-        genome = (*genome[:index], mutate(index, genome[index]), *genome[index + 1 :])
-    return genome

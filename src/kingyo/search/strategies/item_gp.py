@@ -30,8 +30,7 @@ from pydantic import Field
 
 from kingyo.core.types import Axis, Genome, Outcome, Trial
 from kingyo.search.strategies import STRATEGIES, genes
-from kingyo.search.strategies.checks import Count, Size
-from kingyo.search.strategies.history import BaseStrategy
+from kingyo.search.strategies.base import BaseStrategy, Count, Size
 from kingyo.search.strategies.sampling import PointSampler
 from kingyo.stats.irt.item_tasks import Belief, TaskItems, group_items
 
@@ -87,7 +86,7 @@ class ItemGp(BaseStrategy):
         self._known: list[Outcome] = []
         self._models: set[int] = set()
         self._tasks = [TaskItems()]
-        self._task_of: Mapping[str, TaskItems] = {}
+        self._task_of: dict[str, TaskItems] = {}
         self._n_at_kernel_fit = 0
         rng = np.random.default_rng(seed)
         first = self._sampler.points([genes.first_point(self._axes)])
@@ -106,7 +105,6 @@ class ItemGp(BaseStrategy):
         return max(least, min(most, int(GROWTH * self._history.count)))
 
     def learn_tasks(self, task_of: Mapping[str, str], weights: Mapping[str, float]) -> None:
-        """Give each task a process of its own; what is sought is their weighted mean."""
         tasks = {name: TaskItems(weight) for name, weight in weights.items()}
         self._tasks = list(tasks.values())
         self._task_of = {item: tasks[name] for item, name in task_of.items()}
@@ -120,15 +118,18 @@ class ItemGp(BaseStrategy):
         most = max((len(outcome.items) for outcome in outcomes), default=0)
         models = [each for each in outcomes if each.items and len(each.items) == most]
         self._models |= {model.number for model in models}
-        if len(self._tasks) == 1:  # several tasks have a process each
-            self._divide(models)
+        # Items that only one known model solves, or that the best solves, get a process. Tasks have theirs.
+        groups = group_items([model.items for model in models]) if len(self._tasks) == 1 else []
+        own = [TaskItems() for _ in groups]
+        self._tasks += own
+        self._task_of |= {item: task for task, group in zip(own, groups, strict=True) for item in group}
         self._add(outcomes)
         known_genomes = {outcome.genome for outcome in self._known}
         fresh = [point for point in self._initial_points if tuple(point.tolist()) not in known_genomes]
         self._initial_points = np.array(fresh).reshape(-1, len(self._axes))
 
     def continue_from(self, known: Sequence[Outcome]) -> None:
-        """Begin with points of another search, beyond the axes too, and try none to explore the space."""
+        """Begin with points of another search, beyond the axes too, and no initial points."""
         self._initial_points = self._initial_points[:0]
         self.warm_start(known)
 
@@ -148,7 +149,6 @@ class ItemGp(BaseStrategy):
         return [self._history.ask(tuple(point.tolist())) for point in points]
 
     def predict(self, genomes: Sequence[Genome]) -> list[float] | None:
-        """Return the expected mean score over all items for each genome; None before the first fit."""
         self._refit()
         belief = self._belief
         if belief is None:
@@ -166,14 +166,6 @@ class ItemGp(BaseStrategy):
     def _features(self) -> Matrix:
         return self._sampler.features(self._points())
 
-    def _divide(self, models: Sequence[Outcome]) -> None:
-        """Give a process to the items that only one known model solves, or that the best solves."""
-        groups = group_items([model.items for model in models])
-        if groups:
-            own = [TaskItems() for _ in groups]
-            self._tasks += own
-            self._task_of = {item: task for task, group in zip(own, groups, strict=True) for item in group}
-
     def _add(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:
             for item in sorted(outcome.items):
@@ -181,7 +173,6 @@ class ItemGp(BaseStrategy):
         self._known += outcomes
 
     def _refit(self) -> None:
-        """Add new outcomes and refit; the kernel is refitted only after enough of them."""
         fresh = self._history.take_all()
         self._add(fresh)
         is_fitted = self._belief is not None or not self._known
@@ -204,33 +195,25 @@ class ItemGp(BaseStrategy):
         n, belief, turn = len(numbers), self._belief, numbers.start % max(3, self.batch)
         if n == 0 or belief is None:
             return list(self._sampler.uniform(n, rng))
-        best_known = self._best_known(belief)
+        best_known = self._points()[np.argsort(-belief.known, kind="stable")[:TOP]]
         best = self._climb(belief, best_known, rng)
         pool = self._pool(best_known, best, rng)
         points = list(pool[belief.draw(self._sampler.features(pool), n, rng).argmax(axis=1)])
         if n > 1 or turn == 0:
             points[0] = best
         if (n > 2 or turn == 1) and self._sampler.has_weights and self._no_gain_expected(belief):
-            far = self._far_mixture(rng)
+            mixtures, known = self._sampler.initial_mixtures(MIXTURES, rng), self._features()
+            offsets = self._sampler.features(mixtures)[:, None, :] - known[None, :, :]
+            far = mixtures[np.linalg.norm(offsets, axis=2).min(axis=1).argmax()]
             points[-1] = far if self._is_new(far[None, :], NEW)[0] else points[-1]
         return points
 
     def _no_gain_expected(self, belief: Belief) -> bool:
-        """Return whether no trial is expected to beat the best known model."""
         is_model = np.array([outcome.number in self._models for outcome in self._known])
         scores = belief.expected(self._features())
         return bool(is_model.any()) and scores.max() < scores[is_model].max() + EQUAL
 
-    def _far_mixture(self, rng: np.random.Generator) -> Vector:
-        mixtures, known = self._sampler.initial_mixtures(MIXTURES, rng), self._features()
-        offsets = self._sampler.features(mixtures)[:, None, :] - known[None, :, :]
-        return mixtures[np.linalg.norm(offsets, axis=2).min(axis=1).argmax()]
-
-    def _best_known(self, belief: Belief) -> Matrix:
-        return self._points()[np.argsort(-belief.known, kind="stable")[:TOP]]
-
     def _climb(self, belief: Belief, best_known: Matrix, rng: np.random.Generator) -> Vector:
-        """Search for the highest posterior mean, starting from the best known points."""
         centres = best_known
         for step in CLIMB:
             around = centres[rng.integers(0, len(centres), NEIGHBOURS)]
@@ -240,7 +223,6 @@ class ItemGp(BaseStrategy):
         return centres[0]
 
     def _pool(self, best_known: Matrix, best: Vector, rng: np.random.Generator) -> Matrix:
-        """Return new candidate points: some global, the others near the best points."""
         has_weights = self._sampler.has_weights
         anywhere = round(ANYWHERE[has_weights] * self._settings.pool)
         mixed = round(MIXED * anywhere) if has_weights else 0

@@ -27,8 +27,7 @@ from pydantic import Field
 
 from kingyo.core.types import Axis, Outcome, Trial
 from kingyo.search.strategies import STRATEGIES, genes
-from kingyo.search.strategies.checks import Count, NotNegative, Population, Share, Size
-from kingyo.search.strategies.history import BaseStrategy
+from kingyo.search.strategies.base import BaseStrategy, Count, NotNegative, Population, Share, Size
 from kingyo.search.strategies.sampling import rounded
 
 Array = NDArray[np.float64]
@@ -90,13 +89,12 @@ class M2N2(BaseStrategy):
         self.breeder = Breeder(self._axes, seed, settings)
 
     def learn_tasks(self, task_of: Mapping[str, str], weights: Mapping[str, float]) -> None:
-        """Weight items so that each task counts by its weight, however many items it has."""
+        """Weight items so that each task counts by its weight."""
         sizes, total = Counter(task_of.values()), math.fsum(weights.values())
         per_item = {task: len(task_of) * weights[task] / (total * size) for task, size in sizes.items()}
         self.breeder.niches.weights = {item: per_item[task] for item, task in task_of.items()}
 
     def warm_start(self, known: Sequence[Outcome]) -> None:
-        """Add known points to the archive, as the paper adds its source models."""
         for outcome in sorted(known, key=lambda outcome: -outcome.trial.number):
             self._add_to_archive(outcome)
         if self._settings.initial is None and len(self.breeder.niches.members) > 1:
@@ -136,7 +134,9 @@ class Breeder:
         self._high = np.array([axis.high for axis in axes], dtype=np.float64)
         self._floats = np.array([axis.kind == "float" for axis in axes])
         self._discrete = [index for index, axis in enumerate(axes) if axis.kind != "float"]
-        self._positions: Array = gene_positions(axes)
+        last = max(1, len(axes) - 1)
+        places = [i / last if axis.place is None else axis.place for i, axis in enumerate(axes)]
+        self._positions: Array = np.array(places)  # along the model, 0 to 1
         self._flip_rate = genes.mutation_rate(axes) if settings.flip_rate is None else settings.flip_rate
 
     def random_point(self) -> Array:
@@ -148,7 +148,6 @@ class Breeder:
         return self._round_genes(point)
 
     def child(self) -> tuple[Array, tuple[int, ...]]:
-        """Return a child and the numbers of its parents: two, or one if the archive has one member."""
         members = self.niches.members
         first, second = self._pair()
         a, b = members[first], members[second]
@@ -173,7 +172,6 @@ class Breeder:
         return first, self._sample(others.astype(np.float64))
 
     def _sample(self, weights: Array) -> int:
-        """Sample an index in proportion to its weight; uniformly if all weights are 0."""
         steps = np.cumsum(weights if weights.any() else np.ones_like(weights))
         drawn = self._rng.uniform() * float(steps[-1])
         return int(np.searchsorted(steps[:-1], drawn, side="right"))
@@ -208,20 +206,16 @@ class Breeder:
         return point
 
     def _round_genes(self, point: Array) -> Array:
-        """Round float genes as ``genes`` describes, other genes to integers."""
         whole = np.clip(np.round(point), self._low, self._high)
         return np.where(self._floats, rounded(point, self._low, self._high), whole)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """A genome that can become a parent.
+    """A genome that can become a parent, shape (axes,).
 
-    Attributes:
-        number: number of its trial; below 0 for a known point.
-        genes: shape (axes,).
-        scores: one per column of the archive; NaN for items that were not scored.
-        value: mean score, or an estimate of it.
+    ``scores``: one per column of the archive, NaN for items that were not scored. ``value``: their mean, or
+    an estimate of it. ``number``: of its trial; below 0 for a known point.
     """
 
     number: int
@@ -235,10 +229,7 @@ class Niches:
 
     A missing score counts as the member's value: the same guess for all missing items makes no member a
     specialist. Scores are measured from 0, or from the lowest score on the item if that is negative.
-
-    Args:
-        population: most members.
-        alpha: strength of competition; with 0 the fitness is the sum over items of score times best score.
+    With strength of competition ``alpha`` 0 the fitness is the sum over items of score times best score.
     """
 
     def __init__(self, population: int, alpha: float) -> None:
@@ -249,7 +240,6 @@ class Niches:
         self.members: list[Member] = []
 
     def score_row(self, items: Mapping[str, float]) -> Array:
-        """Return scores by column; new items get new columns."""
         for item in sorted(items):
             self._columns.setdefault(item, len(self._columns))
         scores = np.full(len(self._columns), np.nan)
@@ -298,17 +288,8 @@ def attraction(f: Array, first: int) -> Array:
     return np.maximum(0.0, f - f[first]).sum(axis=1)
 
 
-def gene_positions(axes: Sequence[Axis]) -> Array:
-    """Return the position of each gene along the model, 0 to 1, shape (axes,)."""
-    last = max(1, len(axes) - 1)
-    return np.array([i / last if axis.place is None else axis.place for i, axis in enumerate(axes)])
-
-
 def split_slerp(a: Array, b: Array, *, ratio: float, left: Flags, floats: Flags) -> Array:
-    """Return the paper's crossover: slerp with ratio t left of the split and 1 − t right of it.
-
-    Genes that are not floats come from the nearer parent.
-    """
+    """Slerp with ratio t left of the split and 1 − t right of it; other genes come from the nearer parent."""
     child = a.copy()
     for side, t in ((left, ratio), (~left, 1 - ratio)):
         child[side & floats] = slerp(a[side & floats], b[side & floats], t)

@@ -26,9 +26,8 @@ from numpy.typing import NDArray
 
 from kingyo.core.types import Axis, ContinuingStrategy, Genome, Learn, Lesson, Outcome, Trial
 from kingyo.search.strategies import STRATEGIES, genes
-from kingyo.search.strategies.checks import Size
-from kingyo.search.strategies.coarse_to_fine import Stage, families_of, stage_of
-from kingyo.search.strategies.wrapper import Wrapper, build_inner
+from kingyo.search.strategies.base import Size
+from kingyo.search.strategies.combinators import Stage, Wrapper, build_inner, families_of, stage_of
 
 Vector = NDArray[np.float64]
 SOLVED = 0.98  # a score that leaves nothing to learn
@@ -84,7 +83,6 @@ class Memetic(Wrapper):
         self._begin_search(self._space.axes_of(None))
 
     def warm_start(self, known: Sequence[Outcome]) -> None:
-        """Begin with measured points that have one gene per family."""
         inside = [each for each in known if self._space.families.contains(each.trial.genome)]
         self._known = sorted(inside, key=lambda outcome: -outcome.trial.number)
         for outcome in self._known:
@@ -108,7 +106,6 @@ class Memetic(Wrapper):
         return genome
 
     def _lesson(self) -> Trial | None:
-        """Return a learned trial if it is time and there is something to learn."""
         count, most = self._history.count, self._settings.lessons
         if self._next_lesson is None or count < self._next_lesson or self._learned is not None:
             return None
@@ -126,10 +123,7 @@ class Memetic(Wrapper):
         return self._learned
 
     def _best(self) -> tuple[Genome, tuple[int, ...]] | None:
-        """Return the genome of the best trial and its number; None if it leaves nothing to learn.
-
-        Known points have no number.
-        """
+        """Return the best genome, with its number if it has one; None if there is nothing to learn."""
         scored = [each for each in (*self._known, *self._outcomes.values()) if each.failure is None]
         if not scored:
             return self._space.first, ()
@@ -163,7 +157,6 @@ class Memetic(Wrapper):
             self._next_lesson = None
 
     def _gains(self, trial: Trial) -> bool:
-        """Begin the search with a learned trial; return whether it is better than all others."""
         outcome = self._outcomes[trial.number]
         if outcome.failure is not None:
             return False
@@ -182,19 +175,14 @@ class Memetic(Wrapper):
         self._set_inner(build_inner(settings.strategy, axes, seed, settings.settings))
         if self._n_lessons and isinstance(self._inner, ContinuingStrategy):
             self._inner.continue_from(self._known_points(known))
-        else:
-            self._warm_start_inner(
-                [each for each in known if _is_within(axes, self._to_inner(each.trial.genome))]
-            )
+            return
+        self._warm_start_inner(
+            [each for each in known if _is_within(axes, self._to_inner(each.trial.genome))]
+        )
 
 
 class LearnedSpace:
-    """A space of factors of families, and of strengths of lessons.
-
-    Args:
-        axes: the axes of genomes.
-        families: the space of one gene per family.
-    """
+    """A space of factors of families, which have one gene each, and of strengths of lessons."""
 
     def __init__(self, *, axes: tuple[Axis, ...], families: Stage) -> None:
         self.families = families
@@ -206,7 +194,6 @@ class LearnedSpace:
         self._patterns: list[Vector] = []
 
     def axes_of(self, start: Genome | None) -> tuple[Axis, ...]:
-        """Return the axes of factors and strengths; they start at a point if one is given."""
         strengths = [
             Axis(name=f"strength of lesson {number}", low=0.0, high=1.0, start=0.0)
             for number, _ in enumerate(self._patterns, 1)
@@ -253,7 +240,6 @@ class LearnedSpace:
         return (*point, *(0.0 for _ in range(size - len(point))))
 
     def expand(self, point: Genome) -> Genome:
-        """Return the genome of a point, within the bounds of the axes."""
         n = len(self.families.axes)
         factors = np.array(point[:n])[self._family]
         strength = 1 + sum(s * (pattern - 1) for s, pattern in zip(point[n:], self._patterns, strict=True))

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kingyo.search.strategies.checks import require
+from kingyo.search.strategies.base import require
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -27,11 +27,6 @@ def front(points: ArrayLike) -> Indices:
 
 
 def ranks(points: ArrayLike) -> Indices:
-    """Return the number of each point's front: 0 for non-dominated points.
-
-    Args:
-        points: shape (n, m), larger is better.
-    """
     table = _table(points)
     numbers = np.zeros(len(table), dtype=np.intp)
     left = np.arange(len(table))
@@ -78,9 +73,8 @@ def crowding(points: ArrayLike) -> Floats:
 def best_first(points: ArrayLike) -> tuple[Indices, Indices]:
     """Sort by the crowded-comparison operator ≺n of Deb et al. 2002: by front, then by crowding distance.
 
-    Returns:
-        Indices, best first (ties in the given order), and the class of each point in this order: 0 for the
-        best; ties share a class.
+    Returns indices, best first (ties in the given order), and the class of each point in this order: 0 for
+    the best; ties share a class.
     """
     table = _table(points)
     rank = ranks(table)

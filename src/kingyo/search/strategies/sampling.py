@@ -57,7 +57,6 @@ class PointSampler:
         return np.array(genomes, dtype=np.float64).reshape(len(genomes), len(self._axes))
 
     def features(self, points: Matrix) -> Matrix:
-        """Map points to the unit box, shape (points, features), with one column per choice of an axis."""
         unit = (points - self._low) / self._range
         columns: list[Matrix] = []
         for index, axis in enumerate(self._axes):
@@ -71,7 +70,6 @@ class PointSampler:
         return self._from_unit_box(rng.random((n, len(self._axes))))
 
     def latin_hypercube(self, n: int, rng: np.random.Generator) -> Matrix:
-        """Latin hypercube sample: one point per stratum of every axis (McKay et al. 1979)."""
         cells = np.stack([rng.permutation(n) for _ in self._axes], axis=1)
         return self._from_unit_box((cells + rng.random(cells.shape)) / n)
 
@@ -216,7 +214,6 @@ def rounded(points: Matrix, low: Vector, high: Vector) -> Matrix:
 
 
 def _stratified(n: int, rng: np.random.Generator) -> Vector:
-    """Return one sample from each n-th of [0, 1), in random order."""
     return (rng.permutation(n) + rng.random(n)) / n
 
 

@@ -1,4 +1,4 @@
-"""Changes of a merge of sources, for stepwise selection: weights after a change, and a race of changes."""
+"""Changes of a merge of sources, for stepwise selection: their gains, weights after them, and their race."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from kingyo.core.types import Axis, Genome, Outcome
-from kingyo.search.strategies.gain_model import Gain, paired_gain
+import numpy as np
+from numpy.typing import NDArray
 
-LONGEST = 2.0
-"""Greatest length of a sum of task vectors of length 1, if they are unrelated and the scale is 1."""
-PRUNED = 0.25
-"""Share of the span weights that a merge leaves out at first."""
-SHARES = (0.0, 0.125, 0.25, 0.375, 0.5)
-"""Shares to try."""
-CERTAIN = 2.0
-"""Standard errors by which a gain must exceed 0."""
+from kingyo.core.types import Axis, Genome, Outcome
+from kingyo.stats import Groups, Interval
+from kingyo.stats.groups import grouped_difference
+from kingyo.stats.intervals import normal_quantile
+
+LONGEST = 2.0  # greatest length of a sum of unrelated task vectors of length 1, if the scale is 1
+PRUNED = 0.25  # share of the span weights that a merge leaves out at first
+SHARES = (0.0, 0.125, 0.25, 0.375, 0.5)  # shares to try
+CERTAIN = 2.0  # standard errors by which a gain must exceed 0
 LIKELY = 1.0
 """The same for the best change after the last round. A source too many costs little, and may be dropped at
 the end; one that is missing may keep all others from being found."""
@@ -63,7 +64,6 @@ class Weights:
         return len(self.axes) // self.n_spans
 
     def genome(self, sources: Sequence[int] | None = None) -> Genome:
-        """Return the genome that merges some sources, or the chosen ones."""
         on = self.chosen if sources is None else sources
         weight = round(self.scale * _shrinkage(len(on)), 3) if len(on) > 1 else 1.0
         genes: list[float] = []
@@ -75,7 +75,6 @@ class Weights:
         return tuple(genes)
 
     def of(self, source: int) -> Genome:
-        """Return the weights of a source, by span."""
         return self.genome()[source * self.n_spans : (source + 1) * self.n_spans]
 
     def changed(self, change: SourceChange) -> Weights:
@@ -83,12 +82,11 @@ class Weights:
         return weights if change.share is None else replace(weights, share=change.share).pruned()
 
     def pruned(self) -> Weights:
-        """Return the weights that leave out the share of the span weights of all chosen sources."""
+        """Leave out the share of the span weights of all chosen sources."""
         norms = sorted(norm for source in self.chosen for norm in self._norms_of(source) if norm > 0)
         return replace(self, least_norm=norms[round(self.share * len(norms))] if norms else 0.0)
 
     def without(self, source: int) -> Weights:
-        """Return the other chosen sources with the weights that they have."""
         rest = tuple(i for i in self.chosen if i != source)
         scale = self.scale * _shrinkage(len(self.chosen)) / _shrinkage(len(rest))
         return replace(self, chosen=rest, scale=scale)
@@ -97,14 +95,11 @@ class Weights:
         """Return the merges of the chosen sources that leave out another share of span weights."""
         return self._distinct([self], [SourceChange((), share) for share in SHARES])
 
-    def whole_additions(self, sources: Iterable[int]) -> list[SourceChange]:
-        """Return the addition of each of some sources to a merge that leaves out nothing."""
-        sources = list(sources)
+    def whole_additions(self, sources: Sequence[int]) -> list[SourceChange]:
         known = [self.changed(SourceChange((source,))) for source in sources]
         return self._distinct(known, [SourceChange((source,), 0.0) for source in sources])
 
     def _distinct(self, known: Iterable[Weights], changes: Iterable[SourceChange]) -> list[SourceChange]:
-        """Return changes to merges that differ from known ones and from one another."""
         seen = {weights.genome() for weights in known}
         distinct: list[SourceChange] = []
         for change in changes:
@@ -128,11 +123,7 @@ def _shrinkage(n: int) -> float:
 
 
 class ItemScores:
-    """The item scores of merges, and which merges failed.
-
-    Args:
-        groups: item -> its group, for items that belong together.
-    """
+    """The item scores of merges, and which merges failed; ``groups``: item -> its group."""
 
     def __init__(self, groups: Mapping[str, str]) -> None:
         self._groups = groups
@@ -158,12 +149,7 @@ class ItemScores:
 
 @dataclass(frozen=True, kw_only=True)
 class GainRules:
-    """When a change is good enough.
-
-    Attributes:
-        min_gain: least gain.
-        keep: share of the changes that goes on after a round.
-    """
+    """When a change is good enough; ``keep``: share of the changes that goes on after a round."""
 
     min_gain: float
     keep: float
@@ -178,18 +164,8 @@ class GainRules:
 class ChangeRace:
     """The race of a few changes: all are scored on the same items; the best go on to the next round.
 
-    Args:
-        changes: what is raced.
-        weights: the merge that is changed.
-        scores: of all merges so far.
-        rules: when a change is good enough.
-        rounds: most rounds.
-        first_items: change -> items of its first round, in this race or one before; filled by the race.
-
-    Attributes:
-        gains: change -> its gain; without the items of the first round if it went on.
-        winner: the best change, if it is good enough.
-        is_over: whether there is no further round.
+    ``first_items`` has the items of the first round of a change, in this race or one before; the race fills
+    it. Gains leave them out if the change went on. There is a ``winner`` if the best change is good enough.
     """
 
     def __init__(
@@ -214,11 +190,9 @@ class ChangeRace:
         self.is_over = False
 
     def genomes(self) -> list[Genome]:
-        """Return the merges of the next round; the first one is that of the chosen sources."""
         return [self._weights.genome(), *map(self._genome_of, self._alive)]
 
     def end_round(self) -> None:
-        """Measure gains, and choose the winner or those that go on."""
         self._alive = [change for change in self._alive if self._genome_of(change) not in self._scores.failed]
         for change in self._alive:
             genome = self._genome_of(change)
@@ -233,9 +207,8 @@ class ChangeRace:
         elif self._round > 1 and self._rules.is_enough(gain):
             self.winner, self.is_over = best, True
         elif self._round >= self._rounds:
-            least = (
-                LIKELY * gain.error if self._weights.chosen else 0.0
-            )  # any gain will do for the first source
+            # any gain will do for the first source
+            least = LIKELY * gain.error if self._weights.chosen else 0.0
             self.winner = best if gain.mean >= self._rules.min_gain and gain.mean > least else None
             self.is_over = True
         else:
@@ -255,3 +228,80 @@ class ChangeRace:
 
     def _genome_of(self, change: SourceChange) -> Genome:
         return self._weights.changed(change).genome()
+
+
+Vector = NDArray[np.float64]
+
+MEAN, WEIGHT, OWN, DRIFT = 0.05, 0.03, 0.08, 0.03
+"""Prior standard deviations of μ, of each entry of β and of u, and of a gain between two sets of sources."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """A difference of mean scores, paired by item, with its 95% interval and its standard error."""
+
+    interval: Interval
+    error: float
+
+    @classmethod
+    def normal(cls, mean: float, error: float, n: int = 0) -> Gain:
+        """Return a gain with a normal distribution, such as a prediction, which rests on no items."""
+        reach = normal_quantile(0.95) * error
+        low, high = max(-1.0, mean - reach), min(1.0, mean + reach)
+        return cls(interval=Interval(score=mean, n=n, low=low, high=high, method="normal"), error=error)
+
+    @property
+    def mean(self) -> float:
+        return self.interval.score
+
+    @property
+    def n(self) -> int:
+        return self.interval.n
+
+
+def paired_gain(one: Sequence[float], other: Sequence[float], groups: Sequence[str] = ()) -> Gain:
+    """Return how much better one is than other on the same items, scored from 0 to 1.
+
+    Its variance is that of ``Groups``: a few equal scores are not certain. ``groups`` has the group of each
+    item (``Item.group``), empty for an item on its own; by default all are.
+
+        >>> gain = paired_gain([1.0, 1.0, 0.0, 1.0], [1.0, 0.0, 0.0, 1.0])
+        >>> gain.mean, round(gain.error, 2), gain.n
+        (0.25, 0.28, 4)
+    """
+    gaps = np.subtract(one, other)
+    if len(gaps) == 0:
+        return Gain.normal(0.0, 1.0)
+    own = Groups.of(groups) or Groups(numbers=np.arange(len(gaps)))
+    return Gain(interval=grouped_difference(gaps, own)[0], error=math.sqrt(own.variance(gaps)))
+
+
+class GainModel:
+    """The posterior of gains after measurements: a Bayesian linear model.
+
+    A gain is  μ + f · β + u_source + noise,  with Gaussian priors. μ is common to all sources, f are features
+    of the source given the sources chosen so far (standardised), and u is what else the source brings. A
+    source that was measured before is predicted near its earlier gains, one that was not by its features.
+    """
+
+    def __init__(self, n_sources: int, n_features: int) -> None:
+        self._n_sources = n_sources
+        priors = [MEAN, *[WEIGHT] * n_features, *[OWN] * n_sources]
+        self._precision = np.diag(1 / np.square(priors))
+        self._weighted = np.zeros(len(priors))
+
+    def learn(self, source: int, features: Sequence[float], gain: Gain) -> None:
+        row, weight = self._row(source, features), 1 / (gain.error**2 + DRIFT**2)
+        self._precision = self._precision + weight * np.outer(row, row)
+        self._weighted = self._weighted + weight * gain.mean * row
+
+    def predict(self, source: int, features: Sequence[float]) -> Gain:
+        row = self._row(source, features)
+        solved = np.linalg.solve(self._precision, np.stack([self._weighted, row], axis=1))
+        variance = float(row @ solved[:, 1]) + DRIFT**2
+        return Gain.normal(float(row @ solved[:, 0]), math.sqrt(variance))
+
+    def _row(self, source: int, features: Sequence[float]) -> Vector:
+        own = np.zeros(self._n_sources)
+        own[source] = 1.0
+        return np.concatenate([[1.0], np.asarray(features, dtype=np.float64), own])

@@ -19,7 +19,7 @@
     end       each chosen source is left out in turn; the others keep their weights, a single one gets 1. One
               whose contribution is surely too small is dropped; a search can still weigh down the others
 
-A step begins with the third of the additions, six at least, from which most is expected (``gain_model``); the
+A step begins with the third of the additions, six at least, from which most is expected (``GainModel``); the
 others follow only if none of these is chosen. The gain of the best of several is somewhat optimistic: rounds
 after the first both select and measure. So a source that does nothing may be added by luck. It costs little,
 whereas one that is missing may be worth much.
@@ -42,15 +42,19 @@ import numpy as np
 
 from kingyo.core.types import Axis, Genome, Trial
 from kingyo.search.strategies import STRATEGIES
-from kingyo.search.strategies.checks import Positive, Share, Size, require
-from kingyo.search.strategies.gain_model import Gain, GainModel
-from kingyo.search.strategies.history import BaseStrategy
-from kingyo.search.strategies.source_changes import ChangeRace, GainRules, ItemScores, SourceChange, Weights
+from kingyo.search.strategies.base import BaseStrategy, Positive, Share, Size, require
+from kingyo.search.strategies.source_changes import (
+    ChangeRace,
+    Gain,
+    GainModel,
+    GainRules,
+    ItemScores,
+    SourceChange,
+    Weights,
+)
 
-FIRST = 6
-"""Fewest additions that a step begins with."""
-LAST = 6
-"""Most additions that are raced again before the selection ends."""
+FIRST = 6  # fewest additions that a step begins with
+LAST = 6  # most additions that are raced again before the selection ends
 MOST_PAIRS = 300
 """Most pairs that are tried; of more, some at random."""
 Verdict = Literal["open", "enough", "cannot tell", "full", "all"]
@@ -78,7 +82,6 @@ class Step:
 
     @property
     def score(self) -> float:
-        """Mean score of the sources before it, over all items that they were scored on."""
         return math.fsum(self.items.values()) / max(1, self.n)
 
     @property
@@ -93,11 +96,7 @@ class Stepwise(BaseStrategy):
     trials of a round are asked at once; none if the round has more than n, while outcomes are missing, or
     when all is decided.
 
-    Attributes:
-        weights: of the chosen sources.
-        steps: the decisions so far.
-        contributions: chosen source -> what the merge loses without it.
-        verdict: whether the selection goes on.
+    ``contributions`` has what the merge loses without a chosen source, ``steps`` the decisions so far.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -149,12 +148,10 @@ class Stepwise(BaseStrategy):
 
     @property
     def chosen(self) -> tuple[int, ...]:
-        """The chosen sources, in the order in which they were added."""
         return self.weights.chosen
 
     @property
     def batch(self) -> int:
-        """Number of trials of the next round."""
         self._advance()
         return max(1, len(self._queue))
 
@@ -168,11 +165,9 @@ class Stepwise(BaseStrategy):
         return trials
 
     def scores_of(self, sources: Sequence[int]) -> dict[str, float]:
-        """Return the item scores of the merge of some sources so far."""
         return dict(self._scores.of(self.weights.genome(sources)))
 
     def _advance(self) -> None:
-        """Take new outcomes; if all trials of the round are told, make the next one."""
         for observation in self._history.take_all():
             self._open.discard(observation.number)
             self._scores.add(observation)
@@ -191,9 +186,8 @@ class Stepwise(BaseStrategy):
         if len(self.chosen) > 1:
             yield from self._drop()
         elif self.chosen and self.steps[0].gains[self.chosen[0]].mean < self._settings.min_gain:
-            self.weights = self.weights.without(
-                self.chosen[0]
-            )  # chosen for its pairs, and none gained enough
+            # chosen for its pairs, and none gained enough
+            self.weights = self.weights.without(self.chosen[0])
         self.verdict = change
 
     def _step(
@@ -271,14 +265,15 @@ class Stepwise(BaseStrategy):
         for source, gain in by_source.items():
             self._model.learn(source, self._features_of(source), gain)
         if change is None or change.sources:
-            step = Step(
-                chosen=self.chosen,
-                gains=by_source,
-                predicted=predicted,
-                added=None if change is None else change.sources[0],
-                items=self.scores_of(self.chosen),
+            self.steps.append(
+                Step(
+                    chosen=self.chosen,
+                    gains=by_source,
+                    predicted=predicted,
+                    added=None if change is None else change.sources[0],
+                    items=self.scores_of(self.chosen),
+                )
             )
-            self.steps.append(step)
         return by_source
 
     def _drop(self) -> Generator[list[Genome]]:
@@ -309,14 +304,12 @@ class Stepwise(BaseStrategy):
             self.contributions = {}
 
     def _additions(self, weights: Weights) -> list[int]:
-        """Return the sources that may be added: neither chosen, nor failed, nor too many or too costly."""
         most = self._settings.most
         if most is not None and len(self.chosen) >= most:
             return []
         return [i for i in self._left(weights) if self._fits((i,))]
 
     def _left(self, weights: Weights) -> list[int]:
-        """Return the sources that are neither chosen nor failed."""
         others = (i for i in range(weights.n_sources) if i not in self.chosen)
         return [i for i in others if not self._has_failed(weights.changed(SourceChange((i,))))]
 
@@ -324,12 +317,10 @@ class Stepwise(BaseStrategy):
         return weights.genome() in self._scores.failed
 
     def _fits(self, added: Sequence[int]) -> bool:
-        """Return whether the cost of sources and the chosen ones is within the capacity."""
         costs, capacity = self._settings.costs, self._settings.capacity
         return capacity is None or math.fsum(costs[i] for i in (*self.chosen, *added)) <= capacity
 
     def _pairs(self, sources: Sequence[int]) -> list[SourceChange]:
-        """Return the pairs of some sources; some at random if there are many."""
         alive = sorted(i for i in sources if self.weights.genome([i]) not in self._scores.failed)
         pairs = [pair for pair in combinations(alive, 2) if self._fits(pair)]
         if self._settings.most == 1 or len(pairs) < 2:
@@ -368,33 +359,23 @@ def _first_of_pair(winner: SourceChange, gains: Mapping[SourceChange, Gain]) -> 
 
 
 def _check(settings: Stepwise.Settings, n_axes: int, weights: Weights) -> None:
-    """Check that settings have numbers for each source."""
-    features, similarity, costs, norms = (
-        settings.features,
-        settings.similarity,
-        settings.costs,
-        settings.norms,
-    )
-    n, n_spans = weights.n_sources, weights.n_spans
+    n, n_spans, costs, norms = weights.n_sources, weights.n_spans, settings.costs, settings.norms
     require("norms", f"{len(norms)} rows of {n_spans}", f"{n_axes} numbers", holds=n * n_spans == n_axes)
     for name, rows, width in (
-        ("features", features, len((*features, ())[0])),
-        ("similarity", similarity, n if similarity else 0),
-        ("norms", norms, n_spans if norms else 0),
-        ("costs", [(cost,) for cost in costs], len(costs[:1])),
+        ("features", settings.features, len((*settings.features, ())[0])),
+        ("similarity", settings.similarity, n),
+        ("norms", norms, n_spans),
+        ("costs", [(cost,) for cost in costs], 1),
     ):
         require(name, f"{len(rows)} rows", f"{n} rows", holds=len(rows) in (0, n))
-        lengths = sorted({len(row) for row in rows})
-        finite = all(math.isfinite(number) for row in rows for number in row)
-        holds = finite and lengths in ([], [width])
-        require(name, f"{lengths}", f"{width} finite numbers in each row", holds=holds)
+        holds = all(len(row) == width and all(map(math.isfinite, row)) for row in rows)
+        require(name, str(rows)[:80], f"{width} finite numbers in each row", holds=holds)
     require("costs", str(costs), "costs of 0 or more", holds=min(costs, default=0.0) >= 0)
     holds = settings.capacity is None or bool(costs)
     require("capacity", str(settings.capacity), "costs with it", holds=holds)
 
 
 def _standardised(rows: Sequence[Sequence[float]], n: int) -> np.ndarray:
-    """Return columns with mean 0 and standard deviation 1; constant columns are 0."""
     matrix = np.asarray(rows, dtype=np.float64).reshape(n, -1) if rows else np.zeros((n, 0))
     spread = matrix.std(axis=0)
     return (matrix - matrix.mean(axis=0)) / np.where(spread > 0, spread, 1.0)

@@ -24,8 +24,7 @@ from typing import TYPE_CHECKING, ClassVar
 from kingyo.core.io.extras import require_extra
 from kingyo.core.types import Axis, Genome, Outcome, Trial
 from kingyo.search.strategies import STRATEGIES, derived_seed, genes
-from kingyo.search.strategies.checks import Size, require
-from kingyo.search.strategies.history import BaseStrategy
+from kingyo.search.strategies.base import BaseStrategy, Size, require
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -98,7 +97,10 @@ class TreeParzen(BaseStrategy):
 
     def _remember(self, fresh: Iterable[Outcome]) -> None:
         """Keep the best and the most recent outcomes; failures rank last, newer first of ties."""
-        ranked = sorted([*self._observations, *fresh], key=_rank)
+        ranked = sorted(
+            [*self._observations, *fresh],
+            key=lambda outcome: (outcome.score is None, -(outcome.score or 0.0), -outcome.number),
+        )
         recent = sorted(ranked[BEST:], key=attrgetter("number"))[-(self._settings.memory - BEST) :]
         self._observations = sorted([*ranked[:BEST], *recent], key=attrgetter("number"))
 
@@ -129,7 +131,6 @@ class TreeParzen(BaseStrategy):
         return study
 
     def _optuna_trial(self, genome: Genome, value: float | None) -> FrozenTrial:
-        """Return a trial of optuna: complete with a value, or running if the value is None."""
         from optuna.trial import TrialState, create_trial
 
         state = TrialState.RUNNING if value is None else TrialState.COMPLETE
@@ -152,7 +153,6 @@ class TreeParzen(BaseStrategy):
 
 @contextmanager
 def _silence() -> Generator[None]:
-    """Suppress optuna's log and warnings, which are about its studies."""
     import optuna
 
     verbosity = optuna.logging.get_verbosity()
@@ -176,7 +176,6 @@ def _distribution(axis: Axis) -> BaseDistribution:
 
 
 def _to_parameter(axis: Axis, gene: float) -> float:
-    """Return a gene as optuna's parameter: a float as a fraction of its range."""
     if axis.kind != "float":
         return int(min(axis.high, max(axis.low, round(gene))))
     return float(min(1.0, max(0.0, genes.position_of(axis, gene))))
@@ -186,10 +185,6 @@ def _to_gene(axis: Axis, place: float) -> float:
     if axis.kind != "float":
         return float(place)
     return genes.gene_at(axis, round(place, genes.DECIMALS))
-
-
-def _rank(outcome: Outcome) -> tuple[bool, float, int]:
-    return outcome.score is None, -(outcome.score or 0.0), -outcome.number
 
 
 STRATEGIES.register("tpe")(TreeParzen)

@@ -56,7 +56,6 @@ class _Level:
         return difficulty if len(difficulty) else np.zeros(1)
 
     def score(self, ability: Matrix) -> Matrix:
-        """Return the mean gain over all items at given abilities (of any shape)."""
         chance = sigmoid(GRID[:, None] - self.difficulty[None, :]).mean(axis=1)
         return np.asarray(np.interp(ability, GRID, self.step * chance), dtype=np.float64)
 
@@ -72,11 +71,7 @@ class _Level:
 
 
 class TaskItems:
-    """The items of a task and the processes fitted to them.
-
-    Args:
-        weight: weight of the task; None: its number of items.
-    """
+    """The items of a task and the processes fitted to them; its weight is by default its number of items."""
 
     def __init__(self, weight: float | None = None) -> None:
         self._given_weight = weight
@@ -96,7 +91,6 @@ class TaskItems:
         return self._floor + np.sum([level.score(ability(level.posterior)) for level in self.levels], axis=0)
 
     def expected(self, points: Matrix) -> Vector:
-        """Return the expected score of points (m × columns)."""
         return self._floor + np.sum([level.expected(points) for level in self.levels], axis=0)
 
     def fit(
@@ -107,31 +101,27 @@ class TaskItems:
         *,
         learn_shape: bool,
     ) -> None:
-        """Fit the processes, starting from the last fit.
+        """Fit the processes, starting from the last fit, to item scores of points; none for a failure.
 
-        Args:
-            points: features of the known points, shape (points, features).
-            known: item scores of these points; none for a failure.
-            is_weight: which features are weights of sources, shape (features,).
-            learn_shape: whether to refit kernel lengths and variance; always done if the levels changed.
+        ``points`` has the shape (points, features), ``is_weight`` says which features are weights of sources.
+        Kernel lengths and variance are refitted if ``learn_shape``, or if the levels changed.
         """
         scores, seen = self._matrix(known)
-        scale, priors = _scale(scores[seen > 0]), self._priors()
-        if len(priors) != len(scale.cuts):
-            priors = [first_prior(is_weight, len(self._columns))] * len(scale.cuts)
+        (cuts, steps, floor), priors = _scale(scores[seen > 0]), self._priors()
+        if len(priors) != len(cuts):
+            priors = [first_prior(is_weight, len(self._columns))] * len(cuts)
             learn_shape = True
         failures = np.array([0.0 if items else FAILURE_WEIGHT for items in known])
         levels: list[_Level] = []
-        for cut, step, prior in zip(scale.cuts, scale.steps, priors, strict=True):
+        for cut, step, prior in zip(cuts, steps, priors, strict=True):
             scored = ScoredEntries.of(np.where(scores >= cut, 1.0, 0.0), seen)
             observed = ObservedPoints(points=points, scored=scored, failures=failures)
             posterior = fit_posterior(observed, prior, learn_shape=learn_shape)
             levels.append(_Level(posterior=posterior, step=step))
-        self.levels, self._floor = levels, scale.floor
+        self.levels, self._floor = levels, floor
         self.weight = float(len(self._columns)) if self._given_weight is None else self._given_weight
 
     def _priors(self) -> list[Prior]:
-        """Return the last fit of each level; new items get difficulty 0."""
         priors = [level.posterior.prior for level in self.levels]
         new = np.zeros(len(self._columns) - len(priors[0].difficulty)) if priors else np.zeros(0)
         return [replace(prior, difficulty=np.append(prior.difficulty, new)) for prior in priors]
@@ -160,7 +150,6 @@ class Belief:
         return self._combined(lambda posterior: posterior.ability)
 
     def predict(self, points: Matrix) -> Vector:
-        """Return the values of points (m × columns) at their mean abilities; larger is better."""
         return self._combined(lambda posterior: posterior.predict(points))
 
     def draw(self, points: Matrix, n: int, rng: np.random.Generator) -> Matrix:
@@ -168,7 +157,6 @@ class Belief:
         return self._combined(lambda posterior: posterior.draw(points, n, rng))
 
     def expected(self, points: Matrix) -> Vector:
-        """Return the expected score of points (m × columns): the weighted mean of the tasks'."""
         return self._mean([task.expected(points) for task in self.tasks])
 
     def _combined(self, ability: Callable[[Posterior], Matrix]) -> Matrix:
@@ -183,50 +171,36 @@ class Belief:
         return np.asarray(total, dtype=np.float64) / math.fsum(weights)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Scale:
-    """Levels of a task's scores: lower ends, steps, and the score below all levels."""
-
-    cuts: Sequence[float]
-    steps: Sequence[float]
-    floor: float = 0.0
-
-
-def _scale(values: Vector) -> _Scale:
+def _scale(values: Vector) -> tuple[Sequence[float], Sequence[float], float]:
+    """Return the lower ends of the levels of a task's scores, their steps, and the score below all levels."""
     distinct = np.unique(values)
     if len(distinct) < 2:
         value = float(distinct[0]) if len(distinct) else 0.0
-        if value < 1:
-            return _Scale(cuts=[1.0], steps=[1.0 - value], floor=value)
-        return _Scale(cuts=[value], steps=[value])
+        return ([1.0], [1.0 - value], value) if value < 1 else ([value], [value], 0.0)
     cuts: list[float] = distinct[1:].tolist()
     if len(cuts) > MAX_LEVELS:
         shares = np.arange(MAX_LEVELS) / MAX_LEVELS
         cuts = np.unique(np.quantile(values[values > distinct[0]], shares, method="lower")).tolist()
     levels = np.searchsorted(np.array(cuts), values, side="right")
     means = [float(values[levels == level].mean()) for level in range(len(cuts) + 1)]
-    return _Scale(cuts=cuts, steps=np.diff(means).tolist(), floor=means[0])
+    return cuts, np.diff(means).tolist(), means[0]
 
 
 def group_items(rows: Sequence[Mapping[str, float]]) -> list[list[str]]:
-    """Group items by the models that are best at them.
+    """Group the items that all models have scores for by the models that are best at them.
 
     Starts with the two models that each beat the other on the most items, and adds models as long as each is
     the best on at least 15% of the items. If no two models differ that much, the items that the best model
-    solves are the only group.
-
-    Args:
-        rows: the item scores of each model; only items that all models have are used.
-
-    Returns:
-        For each of 2 to 4 models the items on which it beats the others, or the items that the best model
-        solves. Nothing if it solves nearly all or none, or if there are too few common items.
+    solves are the only group; none if it solves nearly all or none, or if there are too few common items.
     """
     items = sorted(set(rows[0]).intersection(*rows[1:])) if rows else []
     if len(items) < MIN_ITEMS:
         return []
     scores = np.array([[row[item] for item in items] for row in rows])
-    groups = _by_model(scores) or _by_the_best(scores)
+    groups = _by_model(scores)
+    solved = scores[scores.mean(axis=1).argmax()] > SOLVED
+    if not groups and BEST_SHARE <= solved.mean() <= 1 - BEST_SHARE:
+        groups = [np.flatnonzero(solved).tolist()]
     return [[items[column] for column in group] for group in groups]
 
 
@@ -245,12 +219,6 @@ def _by_model(scores: Matrix) -> list[list[int]]:
             break
         chosen, groups = more, finer
     return groups
-
-
-def _by_the_best(scores: Matrix) -> list[list[int]]:
-    """Return the columns that the best model (row) solves, unless they are nearly all or none."""
-    solved = scores[scores.mean(axis=1).argmax()] > SOLVED
-    return [np.flatnonzero(solved).tolist()] if BEST_SHARE <= solved.mean() <= 1 - BEST_SHARE else []
 
 
 def _groups(scores: Matrix) -> list[list[int]]:

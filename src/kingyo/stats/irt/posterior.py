@@ -40,12 +40,9 @@ SWEEPS = 2  # over v and all lengths, per fit
 
 @dataclass(frozen=True, kw_only=True)
 class ObservedPoints:
-    """n points and their scores.
+    """n points in the unit box (n × columns), their scores from 0 to 1, and those that failed.
 
-    Attributes:
-        points: n × columns, in the unit box; a categorical axis may have several columns.
-        scored: the scores, from 0 to 1, of n points on items.
-        failures: n, the number of pseudo-scores of 0 on an item of difficulty 0, for points that failed.
+    A point that failed has a number of pseudo-scores of 0 on an item of difficulty 0.
     """
 
     points: Matrix
@@ -58,14 +55,9 @@ class ObservedPoints:
 
 @dataclass(frozen=True, kw_only=True)
 class Prior:
-    """Parameters of abilities and items: a first guess, or the result of a fit.
+    """Parameters of abilities and items: a first guess, or the result of a fit, in logits.
 
-    Attributes:
-        lengths: the length scale of each column, in units of the box.
-        usual: the prior median of each length.
-        variance: v, in squared logits.
-        mean: μ, in logits.
-        difficulty: d of each item, in logits.
+    Lengths are in units of the box; ``usual`` is the prior median of each, ``variance`` is v.
     """
 
     lengths: Vector
@@ -98,11 +90,9 @@ class Posterior:
     evidence: float
 
     def predict(self, points: Matrix) -> Vector:
-        """Return the mean ability at points (m × columns)."""
         return self.prior.mean + _kernel(points, self.points, self.prior) @ self.alpha
 
     def variance(self, points: Matrix) -> Vector:
-        """Return the variance of the ability at points (m × columns), in squared logits (equation 3.24)."""
         half = self._explained(_kernel(points, self.points, self.prior))
         return np.maximum(self.prior.variance - (half**2).sum(axis=0), 0.0)
 
@@ -117,24 +107,19 @@ class Posterior:
         return mean + rng.standard_normal((n, len(points))) @ shape.T
 
     def _explained(self, across: Matrix) -> Matrix:
-        """Return the root of the covariance that the scores explain, n × m."""
         explained = np.linalg.solve(self.lower, self.root[:, None] * across.T)
         return np.asarray(explained, dtype=np.float64)
 
 
 def first_prior(is_weight: NDArray[np.bool_], n_items: int) -> Prior:
-    """Return the prior before any score; ``is_weight`` says which columns are weights of sources."""
     usual = np.where(is_weight, WEIGHT_LENGTH, USUAL_LENGTH) * math.sqrt(len(is_weight))
     return Prior(lengths=usual, usual=usual, variance=USUAL_VARIANCE, mean=0.0, difficulty=np.zeros(n_items))
 
 
 def fit_posterior(known: ObservedPoints, prior: Prior, *, learn_shape: bool) -> Posterior:
-    """Fit the posterior, with difficulties and mean, and with lengths and v if ``learn_shape``.
+    """Fit the posterior, with difficulties and mean, starting from the last prior or ``first_prior``.
 
-    Args:
-        known: points and scores.
-        prior: the start: the prior of the last fit, or ``first_prior``.
-        learn_shape: whether to fit lengths and v, which takes several Laplace fits for each.
+    ``learn_shape``: fit lengths and v, too, which takes several Laplace fits for each.
     """
     covariance = _covariance(known, prior)
     posterior = _laplace(known, prior, covariance)
@@ -152,7 +137,6 @@ def fit_posterior(known: ObservedPoints, prior: Prior, *, learn_shape: bool) -> 
 
 
 def _covariance(known: ObservedPoints, prior: Prior) -> Matrix:
-    """Return the covariance of f at the points; it depends on lengths and v only."""
     covariance = _kernel(known.points, known.points, prior)
     covariance[np.diag_indices_from(covariance)] += JITTER * prior.variance
     return covariance
@@ -177,6 +161,8 @@ def _laplace(
             break
     lower = np.asarray(np.linalg.cholesky(inner), dtype=np.float64)
     evidence = _log_likelihood(known, prior, f) - 0.5 * float(alpha @ f) - float(np.log(np.diag(lower)).sum())
+    lengths = float(((np.log(prior.lengths / prior.usual) / LENGTH_SPREAD) ** 2).sum())
+    variance = (math.log(prior.variance / USUAL_VARIANCE) / VARIANCE_SPREAD) ** 2
     return Posterior(
         prior=prior,
         points=known.points,
@@ -184,7 +170,7 @@ def _laplace(
         alpha=alpha,
         root=root,
         lower=lower,
-        evidence=evidence + _log_prior(prior),
+        evidence=evidence - 0.5 * (lengths + variance),
     )
 
 
@@ -201,12 +187,6 @@ def _log_likelihood(known: ObservedPoints, prior: Prior, f: Vector) -> float:
     logit, scores = known.logits(f, prior.mean, prior.difficulty), known.scored.scores
     terms = scores * -np.logaddexp(0, -logit) + (1 - scores) * -np.logaddexp(0, logit)
     return float(terms.sum() - (known.failures * np.logaddexp(0, prior.mean + f)).sum())
-
-
-def _log_prior(prior: Prior) -> float:
-    lengths = float(((np.log(prior.lengths / prior.usual) / LENGTH_SPREAD) ** 2).sum())
-    variance = (math.log(prior.variance / USUAL_VARIANCE) / VARIANCE_SPREAD) ** 2
-    return -0.5 * (lengths + variance)
 
 
 def _items_and_mean(known: ObservedPoints, posterior: Posterior) -> Prior:
@@ -239,19 +219,17 @@ def _shaped(known: ObservedPoints, posterior: Posterior) -> Posterior:
 
 def _better_along(known: ObservedPoints, posterior: Posterior, axis: int) -> Posterior:
     for factor in (STEP, 1 / STEP):
-        prior = _changed(posterior.prior, axis, factor)
+        prior = posterior.prior
+        if axis < 0:
+            prior = replace(prior, variance=prior.variance * factor**2)
+        else:
+            lengths = prior.lengths.copy()
+            lengths[axis] *= factor
+            prior = replace(prior, lengths=lengths)
         trial = _laplace(known, prior, _covariance(known, prior), posterior.ability - posterior.prior.mean)
         if trial.evidence > posterior.evidence:
             return trial
     return posterior
-
-
-def _changed(prior: Prior, axis: int, factor: float) -> Prior:
-    if axis < 0:
-        return replace(prior, variance=prior.variance * factor**2)
-    lengths = prior.lengths.copy()
-    lengths[axis] *= factor
-    return replace(prior, lengths=lengths)
 
 
 def _kernel(a: Matrix, b: Matrix, prior: Prior) -> Matrix:

@@ -40,13 +40,7 @@ PRECISION = 1e-4  # of abilities, in logits: far below their errors
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredEntries:
-    """The scores of a matrix with gaps, row by row, so that gaps cost nothing.
-
-    Attributes:
-        shape: rows and columns of the matrix.
-        rows, columns: position of each score.
-        scores: the scores.
-    """
+    """The scores of a matrix of this shape with gaps, row by row, so that gaps cost nothing."""
 
     shape: tuple[int, int]
     rows: NDArray[np.intp]
@@ -55,17 +49,14 @@ class ScoredEntries:
 
     @staticmethod
     def of(matrix: Matrix, seen: Matrix | NDArray[np.bool_]) -> ScoredEntries:
-        """Return the entries of a matrix where ``seen``, of the same shape, is not 0."""
         rows, columns = np.nonzero(seen)
         shape = (matrix.shape[0], matrix.shape[1])
         return ScoredEntries(shape=shape, rows=rows, columns=columns, scores=matrix[rows, columns])
 
     def by_row(self, values: Vector) -> Vector:
-        """Sum values, one per score, over each row."""
         return np.asarray(np.bincount(self.rows, values, self.shape[0]), dtype=np.float64)
 
     def by_column(self, values: Vector) -> Vector:
-        """Sum values, one per score, over each column."""
         return np.asarray(np.bincount(self.columns, values, self.shape[1]), dtype=np.float64)
 
 
@@ -109,14 +100,22 @@ def sigmoid(x: Matrix) -> Matrix:
 
 
 def fit(responses: Matrix) -> Abilities:
-    """Estimate abilities and difficulties.
+    """Estimate abilities and difficulties from scores in [0, 1], trials × items, NaN for gaps.
 
-    Args:
-        responses: trials × items, scores in [0, 1], NaN for gaps; the trials in order of arrival. Without
-            trials all items are equally hard.
+    Trials are in order of arrival. Without trials all items are equally hard.
     """
     scored = ScoredEntries.of(responses, ~np.isnan(responses))
-    abilities = _first(responses.shape)
+    n_trials, n_items = scored.shape
+    abilities = Abilities(
+        ability=np.zeros(n_trials),
+        error=np.ones(n_trials),
+        difficulty=np.zeros(n_items),
+        difficulty_error=np.full(n_items, DIFFICULTY_SPREAD),
+        difficulty_spread=DIFFICULTY_SPREAD,
+        mean=np.zeros(n_trials),
+        spread=1.0,
+        dispersion=1.0,
+    )
     for _ in range(STEPS if len(abilities.ability) else 0):
         before = abilities.ability
         abilities = _step(scored, abilities)
@@ -126,18 +125,14 @@ def fit(responses: Matrix) -> Abilities:
 
 
 def estimates(abilities: Abilities, responses: Matrix, groups: Places | None = None) -> list[Estimate]:
-    """Estimate the mean over all items of each trial that the abilities were fitted to.
+    """Estimate the mean over all items of each trial, from the scores that the abilities were fitted to.
 
     The error combines the errors of abilities and difficulties and the sampling error of the items that are
     not scored yet; it is 0 if all items are scored. Scores of 0 and 1 are assumed to vary as p (1 − p), even
     if the few scores of a short search vary less. For graded scores, φ from few trials is too small, and the
-    error is widened; docs/statistics.md has the coverage.
-
-    Args:
-        abilities: the fitted model.
-        responses: the scores that it was fitted to.
-        groups: number of each item's group, if some belong together: what the model does not explain is as
-            correlated within groups as the residuals of all trials are.
+    error is widened; docs/statistics.md has the coverage. If some items belong together (``groups``: a number
+    for each item), what the model does not explain is as correlated within groups as the residuals of all
+    trials are.
     """
     seen = ~np.isnan(responses)
     chance = sigmoid(abilities.ability[:, None] - abilities.difficulty[None, :])
@@ -160,12 +155,9 @@ def estimates(abilities: Abilities, responses: Matrix, groups: Places | None = N
 
 @dataclass(frozen=True, kw_only=True)
 class _Correlation:
-    """The correlation ρ of residuals of one trial within groups of items.
+    """The correlation ρ (``value``) of residuals of one trial within groups of items.
 
-    Attributes:
-        order: the items, group by group.
-        starts: the place of each group's first item in ``order``.
-        value: ρ, from 0 to 1.
+    ``order`` has the items group by group, ``starts`` the place of each group's first one in it.
     """
 
     order: Places
@@ -186,7 +178,6 @@ class _Correlation:
         return replace(new, value=min(1.0, max(0.0, value)))
 
     def sums(self, values: Matrix) -> Matrix:
-        """Return the sum of each group's values, row by row."""
         return np.add.reduceat(values[:, self.order], self.starts, axis=1)
 
     def effects(self, seen: NDArray[np.bool_]) -> Vector:
@@ -204,30 +195,18 @@ def _variance_of_sums(deviations: Matrix, shared: _Correlation | None) -> Vector
     return alone + shared.value * (together - alone)
 
 
-def _first(shape: tuple[int, ...]) -> Abilities:
-    n_trials, n_items = shape
-    return Abilities(
-        ability=np.zeros(n_trials),
-        error=np.ones(n_trials),
-        difficulty=np.zeros(n_items),
-        difficulty_error=np.full(n_items, DIFFICULTY_SPREAD),
-        difficulty_spread=DIFFICULTY_SPREAD,
-        mean=np.zeros(n_trials),
-        spread=1.0,
-        dispersion=1.0,
-    )
-
-
 def _step(scored: ScoredEntries, now: Abilities) -> Abilities:
-    """Return the abilities after one round: θ, d, then μ, τ, δ and φ."""
+    def bounded(step: Vector) -> Vector:
+        return np.clip(step, -MAX_STEP, MAX_STEP)
+
     rest, weight = _residuals(scored, now.ability, now.difficulty, now.dispersion)
     precision = scored.by_row(weight) + 1 / now.spread**2
     pull = scored.by_row(rest) - (now.ability - now.mean) / now.spread**2
-    ability = now.ability + _bounded(pull / precision)
+    ability = now.ability + bounded(pull / precision)
     rest, weight = _residuals(scored, ability, now.difficulty, now.dispersion)
     precision_of_items = scored.by_column(weight) + 1 / now.difficulty_spread**2
     pull = -scored.by_column(rest) - now.difficulty / now.difficulty_spread**2
-    difficulty = now.difficulty + _bounded(pull / precision_of_items)
+    difficulty = now.difficulty + bounded(pull / precision_of_items)
     difficulty = difficulty - difficulty.mean()
     mean, met = _around(ability), scored.by_column(weight) > 0
     error, difficulty_error = np.sqrt(1 / precision), np.sqrt(1 / precision_of_items)
@@ -277,16 +256,8 @@ def _residuals(
     return (scored.scores - chance) / dispersion, chance * (1 - chance) / dispersion
 
 
-def _bounded(step: Vector) -> Vector:
-    return np.clip(step, -MAX_STEP, MAX_STEP)
-
-
 class Responses:
-    """The growing matrix of scores by trial and item of one search; gaps are NaN.
-
-    Args:
-        items: the names of all items, in order.
-    """
+    """The growing matrix of scores by trial and item of one search; gaps are NaN."""
 
     def __init__(self, items: Sequence[str]) -> None:
         self._columns = {item: column for column, item in enumerate(items)}
@@ -299,14 +270,12 @@ class Responses:
         return len(self._columns)
 
     def latest(self, n: int) -> list[int]:
-        """Return the last n trials that have scores, in order of arrival."""
         return list(islice(reversed(self._rows), n))[::-1]
 
     def fitted(self, keys: Sequence[int], columns: Sequence[int]) -> tuple[Abilities, Matrix]:
         """Fit the Rasch model to these trials and items; return it with their scores.
 
-        Fits are cached until scores are added: scoring a generation and choosing the items of the next one
-        use the same fit.
+        A fit is cached until scores are added: the items of the next generation are chosen with it, too.
         """
         key = (tuple(keys), tuple(columns))
         if key not in self._fitted:

@@ -32,8 +32,7 @@ from kingyo.search.evolution import (
     read_front,
     stored_objectives,
 )
-from kingyo.search.evolution.best_of_run import BestOfRun, best_of_run
-from kingyo.search.evolution.set_measures import READ, read_verdict
+from kingyo.search.evolution.set_measures import READ, BestOfRun, best_of_run, read_verdict
 from kingyo.search.evolution.trial_recipes import read_recipe
 from kingyo.stats import Interval, interval_json, mean_name
 from kingyo.store import NOTES, EvaluationRow, RunStore

@@ -1,22 +1,27 @@
-"""In-memory log of a search, shared by all strategies.
-
-It numbers trials, rejects invalid outcomes, ignores repeated ones, and returns outcomes in the order of their
-numbers, regardless of the order in which they arrived.
-"""
+"""What strategies share: a log of trials, a base class, types of settings with bounds, and checks."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from numbers import Integral
 from random import Random
+from typing import Annotated
+
+from pydantic import Field
 
 from kingyo.core.types import Axis, Genome, Outcome, Trial
+from kingyo.errors import KingyoError
 from kingyo.search.strategies import genes
-from kingyo.search.strategies.checks import require
 
 
 class History:
-    """In-memory log of a search."""
+    """In-memory log of a search.
+
+    It numbers trials, rejects invalid outcomes, ignores repeated ones, and returns outcomes in the order of
+    their numbers, regardless of the order in which they arrived.
+    """
 
     def __init__(self) -> None:
         self._trials: list[Trial] = []
@@ -35,12 +40,7 @@ class History:
         return trial
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Record new outcomes; on an error, record none.
-
-        Raises:
-            KingyoError: an unknown trial, another genome than was asked, a score that is not finite, another
-                number of objectives than before, or a second, different outcome of a trial.
-        """
+        """Record new outcomes; on an error, record none."""
         n_objectives = self._count_objectives(outcomes)
         fingerprints: dict[int, int] = {}
         fresh: dict[int, Outcome] = {}
@@ -59,10 +59,9 @@ class History:
         self._fresh |= fresh
 
     def take(self, n: int, since: int = 0) -> list[Outcome]:
-        """Remove and return the n lowest-numbered outcomes, or nothing if fewer are available.
+        """Remove and return the n lowest-numbered outcomes from ``since`` on, or nothing if there are fewer.
 
-        Call it from ``ask``, not from ``tell``, so that the order of tells does not matter. Outcomes of
-        trials below ``since`` are dropped.
+        Call it from ``ask``, not from ``tell``, so that the order of tells does not matter.
         """
         self._fresh = {number: outcome for number, outcome in self._fresh.items() if number >= since}
         if len(self._fresh) < n:
@@ -119,7 +118,6 @@ class BaseStrategy:
 
     @property
     def batch(self) -> int:
-        """Trials to ask for at once: a generation, if there are any."""
         return self._batch
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
@@ -134,7 +132,55 @@ class BaseStrategy:
         parents: Iterable[int] = (),
         attempts: int = genes.NOVELTY_ATTEMPTS,
     ) -> Trial:
-        """Ask for a genome, mutated until it is new; parents are named without known points."""
-        genome = genes.mutate_until_new(genome, self._seen, mutate, rng, attempts)
+        """Ask for a genome, mutated gene by gene until it is new; known points are not named as parents."""
+        for _ in range(attempts):
+            if genome not in self._seen:
+                break
+            index = rng.randrange(len(genome))
+            genome = (*genome[:index], mutate(index, genome[index]), *genome[index + 1 :])
         self._seen.add(genome)
         return self._history.ask(genome, tuple(dict.fromkeys(each for each in parents if each >= 0)))
+
+
+MAX_SIZE = 100_000
+"""Most trials per generation; guards against typing errors that would fill the memory."""
+FIX_STRATEGY = "Correct the strategy; kingyo.testing.strategies tests its contract."
+
+Size = Annotated[int, Field(ge=1, le=MAX_SIZE)]
+Population = Annotated[int, Field(ge=2, le=MAX_SIZE)]
+Count = Annotated[int, Field(ge=0, le=MAX_SIZE)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+def require(argument: str, value: object, expected: str, *, holds: bool, remedy: str | None = None) -> None:
+    """Raise a KingyoError unless a condition holds; by default ``argument`` is a setting of the strategy."""
+    if not holds:
+        remedy = remedy or f"Change {argument} in the settings of the strategy."
+        raise KingyoError(argument, expected=expected, received=str(value), remedy=remedy)
+
+
+def check_strategy(where: str, strategy: object) -> None:
+    for name in ("ask", "tell"):
+        is_method = callable(getattr(strategy, name, None))
+        require(where, "none", f"a method `{name}`", holds=is_method, remedy=FIX_STRATEGY)
+    for name, least, default in (("batch", 1, None), ("size", 0, 0)):
+        count = getattr(strategy, name, default)
+        is_count = not isinstance(count, bool) and isinstance(count, Integral) and int(count) >= least
+        expected = f"`{name}`, an int of {least} or more"
+        require(where, repr(count)[:80], expected, holds=is_count, remedy=FIX_STRATEGY)
+
+
+def check_search(axes: Sequence[Axis], seed: int) -> None:
+    """Refuse no axis, a repeated name, an axis without a range, and a seed below 0."""
+    require("seed", seed, "0 or more", holds=seed >= 0, remedy="Change seed:, or leave it out.")
+    remedy = "Give at least one parameter a range."
+    require("axes", "none", "at least one axis", holds=len(axes) > 0, remedy=remedy)
+    for name, count in Counter(axis.name for axis in axes).items():
+        remedy = "Give each axis a unique name."
+        require(f"axis {name}", f"{count} of them", "a unique name", holds=count == 1, remedy=remedy)
+    for axis in axes:
+        holds = math.isfinite(axis.low) and math.isfinite(axis.high) and axis.low < axis.high
+        received, remedy = f"{axis.low}..{axis.high}", "Write a fixed value as a constant, not as a range."
+        require(f"axis {axis.name}", received, "finite bounds, low < high", holds=holds, remedy=remedy)

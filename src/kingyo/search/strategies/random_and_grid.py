@@ -1,4 +1,4 @@
-"""Grid search: every combination of evenly spaced values, once."""
+"""Random search and grid search."""
 
 from __future__ import annotations
 
@@ -12,9 +12,32 @@ from pydantic import Field
 
 from kingyo.core.io.units import counted
 from kingyo.core.types import Axis, Genome, Trial
-from kingyo.search.strategies import STRATEGIES
-from kingyo.search.strategies.checks import Population, Positive, Size, require
-from kingyo.search.strategies.history import BaseStrategy
+from kingyo.search.strategies import STRATEGIES, genes
+from kingyo.search.strategies.base import BaseStrategy, Population, Positive, Size, require
+
+
+class RandomSearch(BaseStrategy):
+    """Independent uniform samples, for axes of every kind; outcomes are ignored."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Settings:
+        """Options of random search.
+
+        Attributes:
+            batch: trials to ask for at once.
+        """
+
+        batch: Size = 20
+
+    def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
+        super().__init__(axes, seed, settings.batch)
+        self._rng = Random(seed)
+
+    def ask(self, n: int) -> list[Trial]:
+        return [self._history.ask(genes.random_point(self._axes, self._rng)) for _ in range(n)]
+
+
+STRATEGIES.register("random")(RandomSearch)
 
 
 class GridSearch(BaseStrategy):
@@ -72,7 +95,6 @@ class GridSearch(BaseStrategy):
 
 
 def axis_levels(axis: Axis, settings: GridSearch.Settings) -> list[float]:
-    """Return the values of one axis on the grid, ascending and distinct."""
     width = axis.high - axis.low
     if axis.kind in ("binary", "categorical"):
         return [float(value) for value in range(int(axis.low), int(axis.high) + 1)]
