@@ -111,14 +111,12 @@ class ImageLayerStates:
 
 
 def _rows_within(room: int, n_layers: Mapping[str, int], numbers: int, most: int) -> int:
-    """Return the rows of a batch within ``room`` bytes, if a row has ``numbers`` numbers at each place."""
     places = sum(n + 1 for n in n_layers.values())
     return max(1, min(most, room // (8 * places * numbers)))
 
 
 @contextmanager
 def _recording(layers: Sequence[nn.Module], counted: Tensor) -> Generator[list[Tensor]]:
-    """Record the input of each layer and the output of the last during forward passes."""
     recorded: list[Tensor] = []
 
     def record(stream: Tensor) -> None:

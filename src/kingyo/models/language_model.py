@@ -132,7 +132,6 @@ class LiveModel:
         return self._text.pad(rows, self.module.device)
 
     def _sums(self, tokens: Tensor, mask: Tensor, lengths: Sequence[int]) -> list[float]:
-        """Sum the log-probabilities of the last ``lengths[row]`` tokens of each row."""
         keep = max(lengths)
         if keep == 0:
             return [0.0] * len(lengths)

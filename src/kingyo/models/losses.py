@@ -41,11 +41,7 @@ class ExampleTokens:
 
 
 def as_row(text: Text, example: Example) -> ExampleTokens:
-    """Return an example as tokens, with the end token after free text.
-
-    Raises:
-        KingyoError: it does not fit into the context.
-    """
+    """Return an example as tokens, with the end token after free text."""
     pairs = text.encode_example(example)
     row = ExampleTokens(
         example=example, prompts=tuple(each for each, _ in pairs), answers=tuple(each for _, each in pairs)
@@ -216,7 +212,6 @@ def gradients(
 
 
 def _gathered(parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """Return the derivatives by tensors of one memory, laid out like it."""
     first, gradient = parts[0]
     size = first.untyped_storage().nbytes() // first.element_size()
     if len(parts) == 1 and first.numel() == size and first.is_contiguous():

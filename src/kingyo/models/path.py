@@ -98,7 +98,6 @@ class Layers:
         return stack
 
     def _layer(self, stack: _Stack, number: int, time: int) -> _Layer:
-        """Return the layer, or for a repeated use another module with the same tensors."""
         if time == 0:
             return stack.layers[number]
         key = stack.name, number, time
@@ -108,8 +107,6 @@ class Layers:
 
 
 class _Layer:
-    """A layer, with the modules that depend on its position or on the scale of the hidden states."""
-
     def __init__(self, module: nn.Module) -> None:
         self.module = module
         self._indexed = _indexed(module)
@@ -121,7 +118,6 @@ class _Layer:
         self._norms.follow(product)
 
     def again(self) -> _Layer:
-        """Return an unplaced layer with the same tensors."""
         product = self._norms.product
         self._norms.follow(1.0)
         twin = _Layer(_twin(self.module))
@@ -157,8 +153,6 @@ class _Hop(nn.Module):
 
 
 class _Stack:
-    """The layers of one model, and the attribute that holds them."""
-
     def __init__(self, name: str, model: PreTrainedModel) -> None:
         self.name = name
         self._model = model
@@ -217,7 +211,6 @@ class _Stack:
             raise KingyoError(f"sliding_window of {other.name}", expected, str(other._window), remedy)
 
     def framing(self, hops: Sequence[nn.Module], kinds: Sequence[str], product: float) -> PreTrainedModel:
-        """Return the model with other layers, their attention types, and the product of their scales."""
         self._norms.follow(product)
         setattr(self._inner, self._attribute, nn.ModuleList(hops))
         config = self._inner.config
@@ -230,7 +223,6 @@ class _Stack:
 
 
 def _decoder(model: PreTrainedModel) -> PreTrainedModel:
-    """Return the module that holds the layers: the language part of a model that sees."""
     has_images = hasattr(model, "get_image_features")
     return cast(PreTrainedModel, cast("Any", model).get_decoder() if has_images else model.base_model)
 
@@ -241,7 +233,6 @@ def _is_of_type(one: str, other: str) -> bool:
 
 
 def _shared(config: PretrainedConfig) -> dict[str, object]:
-    """Return the settings that the layers and the frame must share."""
     rope = cast("Mapping[str, object]", getattr(config, "rope_parameters", None) or {})
     heads, width = getattr(config, "num_attention_heads", None), getattr(config, "hidden_size", None)
     narrow = width // heads if isinstance(width, int) and isinstance(heads, int) else None
@@ -257,7 +248,6 @@ def _shapes(layer: nn.Module) -> dict[str, object]:
 
 
 def _with_tensors(like: nn.Module, other: nn.Module) -> nn.Module:
-    """Return a copy of a module with the tensors of another one, whose class may differ."""
     copied = copy.copy(like)
     for name in ("_parameters", "_buffers"):
         vars(copied)[name] = vars(other)[name]

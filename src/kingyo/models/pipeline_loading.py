@@ -22,11 +22,7 @@ _DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF
 
 
 def pipeline_around(path: Path) -> Path:
-    """Return the folder of the pipeline around a component.
-
-    Raises:
-        KingyoError: the component is a model on its own.
-    """
+    """Return the folder of the pipeline around a component."""
     if (path.parent / PIPELINE).is_file():
         return path.parent
     expected = f"a component of a pipeline, with {PIPELINE} in the folder above"
@@ -40,11 +36,7 @@ def read_index(root: Path) -> Mapping[str, Any]:
 
 
 def load_denoiser(path: Path, options: LoadOptions) -> Any:
-    """Load the denoiser of a pipeline, by default in the dtype of its file.
-
-    Raises:
-        KingyoError: it is not in a pipeline, diffusers lacks its class, or tensors are missing.
-    """
+    """Load the denoiser of a pipeline, by default in the dtype of its file."""
     pipeline_around(path)
     diffusers = library(str(path), "diffusers")
     config = json.loads((path / "config.json").read_text(encoding="utf-8"))
@@ -71,14 +63,12 @@ def load_denoiser(path: Path, options: LoadOptions) -> Any:
 
 
 def _variant(path: Path) -> str | None:
-    """Return the variant of the weights in a folder, such as ``fp16``; None for plain weights."""
     names = sorted(each.name for each in path.glob(f"{_STEM}*.safetensors*"))
     found = [_VARIANT.match(name) for name in names]
     return None if not all(found) or not found or found[0] is None else found[0][1]
 
 
 def _saved_dtype(path: Path) -> torch.dtype:
-    """Return the dtype of the first floating-point tensor in a folder; float32 for pickles."""
     from safetensors import safe_open
 
     for file in sorted(path.glob("*.safetensors")):
@@ -91,11 +81,7 @@ def _saved_dtype(path: Path) -> torch.dtype:
 
 
 def load_around(path: Path, denoiser: Any, options: LoadOptions) -> Any:
-    """Load the pipeline around a loaded denoiser; optional components without a folder are left out.
-
-    Raises:
-        KingyoError: diffusers lacks the pipeline's class, or a component is missing.
-    """
+    """Load the pipeline around a loaded denoiser; optional components without a folder are left out."""
     root = path.parent
     kind, absent = pipeline_class(root), absent_components(root)
     with loading(root, "diffusers"):
@@ -110,11 +96,7 @@ def load_around(path: Path, denoiser: Any, options: LoadOptions) -> Any:
 
 
 def pipeline_class(root: Path) -> Any:
-    """Return the class of a pipeline.
-
-    Raises:
-        KingyoError: diffusers has no pipeline of this name.
-    """
+    """Return the class of a pipeline."""
     diffusers = library(str(root), "diffusers")
     name = str(read_index(root).get("_class_name"))
     kind = cast(object, getattr(diffusers, name, None))
@@ -126,11 +108,7 @@ def pipeline_class(root: Path) -> Any:
 
 
 def absent_components(root: Path) -> list[str]:
-    """Return the optional components in the index of a pipeline that have no folder.
-
-    Raises:
-        KingyoError: a component without a folder is not optional.
-    """
+    """Return the optional components in the index of a pipeline that have no folder."""
     kind = pipeline_class(root)
     absent = [each for each in component_classes(read_index(root)) if not (root / each).is_dir()]
     for each in absent:

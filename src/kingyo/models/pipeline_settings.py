@@ -42,9 +42,6 @@ def call_arguments(kind: Any, drawing: Drawing) -> dict[str, object]:
     Args:
         kind: class of the pipeline.
         drawing: settings of the task.
-
-    Raises:
-        KingyoError: the call has no such argument.
     """
     keys = {name: getattr(drawing, name) for name in ("guidance_scale", "height", "width")}
     keys = {name: value for name, value in keys.items() if value is not None}
@@ -74,9 +71,6 @@ def require_parameters(
         known: names of parameters.
         what: what the names stand for, for the error.
         where: what the error puts in front of a name.
-
-    Raises:
-        KingyoError: a name is unknown.
     """
     for name, value in given.items():
         if name not in known:
@@ -91,22 +85,14 @@ def _require_no_key(name: str, value: object) -> None:
 
 
 def load_scheduler(root: Path) -> Any:
-    """Load the scheduler of a pipeline.
-
-    Raises:
-        KingyoError: diffusers cannot load it.
-    """
+    """Load the scheduler of a pipeline."""
     diffusers = library(str(root), "diffusers")
     with loading(root / "scheduler", "diffusers"):
         return getattr(diffusers, read_index(root)["scheduler"][1]).from_pretrained(root / "scheduler")
 
 
 def scheduler_for(own: Any, changes: Mapping[str, object]) -> Any:
-    """Return a scheduler with the config of a pipeline's own and changes; ``class`` names another class.
-
-    Raises:
-        KingyoError: diffusers has no such scheduler, or the scheduler does not accept such settings.
-    """
+    """Return a scheduler with the config of a pipeline's own and changes; ``class`` names another class."""
     name = str(changes.get("class", type(own).__name__))
     kind = _scheduler_class(name)
     settings = {key: value for key, value in changes.items() if key != "class"}
@@ -122,9 +108,6 @@ def rehearse(own: Any, changes: Mapping[str, object], steps: int) -> None:
     """Build a scheduler as ``scheduler_for`` does, and take one step: some settings are read only there.
 
     A scheduler that cannot take this step without the settings either needs more of its pipeline, and passes.
-
-    Raises:
-        KingyoError: the scheduler does not accept the settings.
     """
     scheduler = scheduler_for(own, changes)
     name = type(scheduler).__name__
@@ -134,7 +117,6 @@ def rehearse(own: Any, changes: Mapping[str, object], steps: int) -> None:
 
 
 def _failure(scheduler: Any, steps: int) -> Exception | None:
-    """Take the first of some steps on zeros, and return what the scheduler raises."""
     import torch
 
     shift = {"mu": 1.0} if scheduler.config.get("use_dynamic_shifting") else {}
@@ -194,11 +176,7 @@ def scheduler_files(root: Path, changes: Mapping[str, object]) -> dict[str, str]
 
 
 class DrawingCheck:
-    """Checks settings and prompts by the classes, the scheduler and the tokenizers of a pipeline.
-
-    Raises:
-        KingyoError: they cannot be loaded, or the pipeline lacks a component.
-    """
+    """Checks settings and prompts by the classes, the scheduler and the tokenizers of a pipeline."""
 
     def __init__(self, path: Path) -> None:
         root = pipeline_around(path)

@@ -72,9 +72,6 @@ class LivePipeline:
 
         Batches change the last bits of a computation, so the same prompts in the same batches give the same
         pixels.
-
-        Raises:
-            KingyoError: the pipeline cannot draw like this, or pixels are NaN or infinite.
         """
         arguments = call_arguments(type(self._pipeline), drawing)
         pictures: list[Media] = []
@@ -99,7 +96,6 @@ class LivePipeline:
         return {name: count_step} if name in named_parameters(type(self._pipeline).__call__) else {}
 
     def _pictures_per_batch(self, drawing: Drawing) -> int:
-        """Return the batch size, lowered for large pictures; see ``BATCH_PIXELS``."""
         models, scale = self._pipeline.components, getattr(self._pipeline, "vae_scale_factor", 8)
         denoiser = next(each for name in DENOISERS if (each := models.get(name)) is not None)
         side = getattr(denoiser.config, "sample_size", None)

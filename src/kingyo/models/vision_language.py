@@ -223,7 +223,6 @@ class LiveVisionLanguageModel:
 
 
 def _require_numbers(tokens: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG001 (the protocol)
-    """Return the logits of a step of ``generate`` unchanged, after checking them for NaN."""
     require_numbers(scores)
     return scores
 

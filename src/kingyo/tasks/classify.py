@@ -124,7 +124,6 @@ class ClassifyTask(SplitTask):
         )
 
     def _places(self, known: Sequence[str], items: Sequence[Item]) -> tuple[list[int], list[int]]:
-        """Return the indices of the classes to choose from, and of the labels of items."""
         allowed = [self._place(each, known, "classes") for each in self._settings.classes]
         allowed = allowed or list(range(len(known)))
         labels = [self._place(item.answer, known, f"label of item {item.id}") for item in items]
@@ -134,7 +133,6 @@ class ClassifyTask(SplitTask):
         return allowed, labels
 
     def _place(self, name: str, known: Sequence[str], argument: str) -> int:
-        """Return the index of a class in the model's output, from its name or its index."""
         places = [str(place) for place, each in enumerate(known) if each == name]
         if len(places) > 1:
             received = f"{name!r:.80}, the name of {len(places)} classes"

@@ -92,7 +92,6 @@ def load_items(spec: TaskSpec, folder: Path) -> LoadedItems:
 
 
 def _reader(kind: str, settings: object, folder: Path) -> ReadItem:
-    """Return the function that turns a row into an item of a kind."""
     read = getattr(TASK_KINDS.get(kind, folder), "read_item", None)
     if read is None and isinstance(settings, TextSettings):
         return read_text_item
@@ -104,7 +103,6 @@ def _reader(kind: str, settings: object, folder: Path) -> ReadItem:
 
 
 def _rows(spec: TaskSpec, settings: object, folder: Path) -> Iterator[tuple[Row, Row]]:
-    """Yield a row of the data and the row of an item in it, for each item."""
     for whole in read_rows(spec.data, folder):
         for row in settings.unfolded(whole) if isinstance(settings, GradedSettings) else (whole,):
             yield whole, row
@@ -306,13 +304,11 @@ def load_splits(specs: Mapping[str, TaskSpec], folder: Path) -> LoadedSplits:
 
 
 def _group_of_task(group: str, task: str) -> str:
-    """Return ``Item.group``, one label per line, with the name of a task in each label."""
     parts = [label.rpartition(" ") for label in group.splitlines()]
     return "\n".join(f"{noun or 'group'} {task}/{label}" for noun, _, label in parts)
 
 
 def _split(loaded: LoadedItems, sizes: Sizes, groups: Sequence[Sequence[Item]]) -> Splits:
-    """Split the items of a task; an error about their number also says why rows were dropped."""
     try:
         return make_splits(loaded.items, sizes, groups=groups)
     except KingyoError as error:
@@ -329,7 +325,6 @@ def _split(loaded: LoadedItems, sizes: Sizes, groups: Sequence[Sequence[Item]]) 
 
 
 def _notes_across(splits: Mapping[Split, Sequence[Item]], specs: Mapping[str, TaskSpec]) -> Iterator[str]:
-    """Yield a warning about questions or images that several tasks have in different splits."""
     placed: dict[str, Placed] = {item.id: (split, item) for split, items in splits.items() for item in items}
     shared = any(spec.splits.share_images for spec in specs.values())
     groups: list[list[Placed]] = []

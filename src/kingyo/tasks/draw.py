@@ -127,11 +127,7 @@ class DrawTask(SplitTask):
 
     @staticmethod
     def read_item(row: Row, settings: DrawSettings) -> Item:
-        """Return a row as an item with its prompt and seed.
-
-        Raises:
-            KingyoError: the prompt is empty, or the seed is no whole number from 0 to 4294967295.
-        """
+        """Return a row as an item with its prompt and seed."""
         prompt = fill_template(settings.prompt, row.texts(), row.where)
         if not prompt.strip():
             raise KingyoError(row.where, "a prompt", "an empty text", "Fill it in, or delete it.")
@@ -152,7 +148,6 @@ class DrawTask(SplitTask):
 
 
 def _seed_from(prompt: str) -> int:
-    """Return a seed that depends on the prompt only."""
     return int.from_bytes(sha256(prompt.encode()).digest()[:4], "big")
 
 

@@ -105,7 +105,6 @@ class TextTask(SplitTask):
         return tuple(examples)
 
     def _is_right(self, item: Item) -> bool:
-        """Return whether the answer of an item gets full marks."""
         return bool(item.answer) and any(
             self._graders.score(item.answer, each) == 1 for each in self.references(item)
         )
@@ -132,7 +131,6 @@ class ChoiceTask(TextTask):
 
 
 def _choice_of(settings: TextSettings, folder: Path) -> Choice:
-    """Return the grader ``choice`` of settings, which must be the only one."""
     (name, option), *others = settings.graders
     choice = build_grader(name, option, folder)
     if not isinstance(choice, Choice) or others:

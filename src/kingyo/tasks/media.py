@@ -104,7 +104,6 @@ class MediaFormat:
 
 
 def _image_type(content: bytes, where: str) -> str:
-    """Return the MIME type of an image file, after decoding all of it."""
     library(where, "PIL")
     from PIL import Image, UnidentifiedImageError
 

@@ -183,8 +183,6 @@ def _noun(item: Item) -> str:
 
 
 class _Sets:
-    """Disjoint sets of the numbers below n; a set's root is one of its numbers."""
-
     def __init__(self, n: int) -> None:
         self._parents = list(range(n))
 

@@ -175,7 +175,6 @@ def _dataset(source: DatasetSource, folder: Path) -> Iterator[Row]:
 
 
 def _with_files(rows: Rows, library: ModuleType) -> Rows:
-    """Return the rows of a dataset with images as files, not decoded."""
     features = cast("Mapping[str, Any]", getattr(rows, "features", None) or {})
     dataset, files = cast(Any, rows), library.Image(decode=False)
     for name, feature in features.items():

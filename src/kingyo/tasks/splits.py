@@ -66,7 +66,6 @@ def _split(groups: Sequence[Sequence[Item]], sizes: Sizes, salt: int) -> Mapping
 
 
 def _too_alike(groups: Sequence[object], largest: Sequence[Item], sizes: Sizes) -> KingyoError:
-    """Return the error for items of which nearly all are near-duplicates of one another."""
     example = " and ".join(map(in_short, largest[:2]))
     if has_media(largest) and not sizes.share_images:
         remedy = "Set splits.share_images: true if several splits may have the same image"
@@ -119,7 +118,6 @@ def _is_count(sizes: Sizes, split: Split) -> bool:
 
 
 def _splits_by_column(items: Sequence[Item], column: str) -> Mapping[Split, tuple[Item, ...]]:
-    """Return the items of each split, in the order of the file, by the column that names the split."""
     splits: dict[Split, tuple[Item, ...]] = {
         split: tuple(item for item in items if item.fields.get(column) == split) for split in SPLITS
     }

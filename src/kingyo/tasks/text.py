@@ -112,7 +112,6 @@ def _answer(row: Row, column: str | None, choices: Sequence[str]) -> str:
 
 
 def _choices(row: Row, column: str | None) -> tuple[str, ...]:
-    """Return the choices of a row, from a list or from text separated by ``|``."""
     if column is None:
         return ()
     value = row.cell(column, "choices")
@@ -131,7 +130,6 @@ def _choices(row: Row, column: str | None) -> tuple[str, ...]:
 
 
 def _chosen(value: object, choices: Sequence[str], where: str) -> str:
-    """Return the right choice, given by its text, its index from 0, or its letter."""
     answer = stringify(value).strip()
     if answer in choices:
         return answer

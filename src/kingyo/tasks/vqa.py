@@ -100,7 +100,6 @@ class VqaTask(TextTask):
 
 
 def _read_answered(row: Row, settings: VqaSettings) -> Item:
-    """Return a row as an item; its fields hold all right answers, if there may be several."""
     if settings.answers is None:
         return read_text_item(row, settings)
     answers = _answers(row, settings.answers)

@@ -142,7 +142,6 @@ def open_tokenizer(folder: Path) -> Tokenizer | None:
 
 
 def _longest(folder: Path, prompts: Sequence[str]) -> int | None:
-    """Return the number of tokens in the longest prompt, with special tokens; None if unknown."""
     tokenizer = open_tokenizer(folder)
     if tokenizer is None:
         return None

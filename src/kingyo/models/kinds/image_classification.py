@@ -126,7 +126,6 @@ class ClassifierInput:
             self._shapes.add(shape)
 
     def _require_takes(self, shape: Sequence[int]) -> None:
-        """Check that the model accepts pixels of a shape: channels, height, width."""
         try:
             self._model(pixel_values=torch.empty(1, *shape, device="meta", dtype=self._model.dtype))
         except (RuntimeError, ValueError) as error:

@@ -130,7 +130,6 @@ _IMPORTS = "from PIL import Image\nfrom transformers import AutoModelForImageTex
 
 
 def _with_template(images: Sequence[str], prompt: str) -> str:
-    """Return code that makes inputs by the chat template."""
     shown = "".join(f"{{'type': 'image', 'image': Image.open({each!r})}}, " for each in images)
     return (
         f"content = [{shown}{{'type': 'text', 'text': {prompt!r}}}]\n"

@@ -78,9 +78,6 @@ def load_feature_net(name: str) -> FeatureNet:
 
     Args:
         name: ``efficientnet-lite0``, a folder, or a name on the Hub.
-
-    Raises:
-        KingyoError: a package is missing, or transformers cannot load the model from safetensors.
     """
     return _lite0() if name == LITE0 else _auto_model(name, stamps(name))
 

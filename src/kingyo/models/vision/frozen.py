@@ -51,9 +51,6 @@ def load_net(auto_class: Any, text: str, kind: str) -> LoadedNet:
         auto_class: class with ``from_pretrained``.
         text: a folder, or a name on the Hub.
         kind: what the network is, for the error: "an image classifier".
-
-    Raises:
-        KingyoError: transformers cannot load it from safetensors.
     """
     name, revision = split_revision(text)
     try:
@@ -78,11 +75,7 @@ def load_processor(text: str) -> ImageProcessor:
 
 
 def load_tokenizer(text: str) -> Any:
-    """Load the tokenizer of a network that also reads texts.
-
-    Raises:
-        KingyoError: transformers cannot load it.
-    """
+    """Load the tokenizer of a network that also reads texts."""
     from transformers import AutoTokenizer
 
     name, revision = split_revision(text)
@@ -100,9 +93,6 @@ def require_usable(text: str, encode: Callable[[Sequence[Media]], Any]) -> None:
     Args:
         text: a folder, or a name on the Hub, for the error.
         encode: returns the network's numbers for pictures, an array or nested lists.
-
-    Raises:
-        KingyoError: it needs other inputs, its processor does not fit it, or it returns NaN or infinity.
     """
     from PIL import Image
 
@@ -146,9 +136,6 @@ def load_classifier(name: str) -> FrozenClassifier:
 
     Args:
         name: a folder, or a name on the Hub.
-
-    Raises:
-        KingyoError: it is not a classifier that transformers can load from safetensors.
     """
     return _classifier(name, stamps(name))
 

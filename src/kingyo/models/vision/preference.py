@@ -85,9 +85,6 @@ def load_preference(file: Path, features: str | None = None) -> tuple[Preference
     Args:
         file: the safetensors file.
         features: folder of the network, if it has moved since the training.
-
-    Raises:
-        KingyoError: the file is no such model, or the network is another than that of the training.
     """
     model = _read(file, stamps(str(file)))
     net = load_feature_net(features or model.features)
@@ -101,7 +98,6 @@ def load_preference(file: Path, features: str | None = None) -> tuple[Preference
 
 @lru_cache(maxsize=4)
 def _fits(model: PreferenceModel, net: FeatureNet) -> bool:
-    """Return whether a network describes the fixed picture as that of the training did."""
     probe, size = probe_of(net), float(np.abs(model.probe).max())
     is_alike = probe.shape == model.probe.shape
     return is_alike and float(np.abs(probe - model.probe).max()) <= _TOLERANCE * size

@@ -61,7 +61,6 @@ class TwoTowers:
             return _unit(_pooled(self._model.get_image_features(pixel_values=pixels)))
 
     def _text_vectors(self, texts: Sequence[str]) -> Tensor:
-        """Return the vector of each text; every text is encoded once, on its own."""
         vectors = [self._texts.get(text) for text in texts]
         return torch.stack(
             [
@@ -100,9 +99,6 @@ def load_two_towers(name: str, processor: str | None = None) -> TwoTowers:
     Args:
         name: a folder, or a name on the Hub.
         processor: the folder or Hub name of its image processor and tokenizer; by default ``name``.
-
-    Raises:
-        KingyoError: it is not such a model, or transformers cannot load it from safetensors.
     """
     return _loaded(name, processor, stamps(name, processor))
 
@@ -156,9 +152,6 @@ def load_head(file: Path, activation: str, width: int) -> AestheticHead:
         file: the safetensors file.
         activation: ``none`` or ``relu``, between the layers.
         width: number of features that the head must read.
-
-    Raises:
-        KingyoError: the file is no such head, or reads another number of features.
     """
     return _head(file, activation, width, stamps(str(file)))
 

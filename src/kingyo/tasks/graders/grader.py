@@ -126,7 +126,6 @@ def option_values(kind: object, option: object) -> Mapping[str, object]:
 
 
 def _absolute(path: str, where: str, folder: Path) -> str:
-    """Return the absolute path of a file or folder; names on the Hub stay."""
     name, _ = split_revision(path, folder)
     on_hub = None if is_local(name, folder) else HUB_NAME.fullmatch(name)
     if not is_local(path, folder) and (on_hub is None or on_hub["component"] is not None):
@@ -191,7 +190,6 @@ def call_grader(
 
 
 def _score(score: object, where: str) -> float:
-    """Return a number from 0 to 1, also from a numpy or torch scalar."""
     try:
         number = math.nan if isinstance(score, str) else float(cast(float, score))
     except (TypeError, ValueError, RuntimeError, OverflowError):

@@ -61,7 +61,6 @@ class ClassifierGrader:
         return [float(own.index(max(own)) == place) for own, place in zip(probabilities, places, strict=True)]
 
     def _place(self, item: Item, classes: Sequence[str]) -> int:
-        """Return the index of an item's class in the output of the classifier."""
         label = item.fields.get(self.label)
         if label is None:
             received = f"'{self.label}', which {item.place} lacks"
@@ -76,7 +75,6 @@ class ClassifierGrader:
 
 
 def _remedy(label: str, item: Item, classes: Sequence[str]) -> str:
-    """Suggest the nearest class, or else the column that holds one."""
     columns = [name for name, text in item.fields.items() if text in classes]
     if columns and nearest(label, classes) is None:
         return f"Did you mean the column: `label: {columns[0]}`?"

@@ -153,7 +153,6 @@ def _is_detected(text: str, code: str, share: float) -> bool:
 
 
 def _sentences(text: str) -> Iterator[str]:
-    """Yield sentences; a short one is joined with the next, a short last one with the previous."""
     pieces: list[str] = []
     for sentence in _SENTENCE.findall(text):
         if pieces and _count(pieces[-1]) < _FEW_LETTERS:
@@ -172,7 +171,6 @@ def _count(text: str) -> int:
 
 @cache
 def _detector(code: str) -> tuple[Any, Any]:
-    """Return lingua's detector for a language and its rivals, and lingua's name of the language."""
     lingua = library(f"language {code}", "lingua")
     own, *rivals = (
         lingua.IsoCode639_1.from_str(each.upper()) for each in (code, *_RIVALS[_SCRIPT_OF[code]].split())

@@ -112,8 +112,6 @@ class GraderProcess:
 
 
 class _Child:
-    """The parent's side of the child process."""
-
     def __init__(self) -> None:
         self._built: list[GraderReference] = []
         self.connection, theirs = Pipe()
@@ -138,7 +136,6 @@ class _Child:
         self._output.start()
 
     def prepare(self, grader: GraderReference) -> None:
-        """Let the child build the grader, unless it has."""
         if grader in self._built:
             return
         if reference_to(grader.name, grader.option, grader.folder, grader.grades) != grader:
@@ -151,7 +148,6 @@ class _Child:
         self._built.append(grader)
 
     def hear(self, where: str, seconds: float) -> object:
-        """Wait for a result and return it, or raise its error."""
         if not self.connection.poll(seconds):
             raise late_error(where, seconds)
         try:
@@ -170,7 +166,6 @@ class _Child:
         return f"its process ended by signal {-code}" if code < 0 else f"its process ended with code {code}"
 
     def kill(self) -> None:
-        """Kill the process and everything it started."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -249,7 +244,6 @@ def _opened(reference: GraderReference) -> dict[str, str]:
 
 
 def _end_with_parent(life: int) -> None:
-    """Kill this process and everything it starts when the other end of the pipe ``life`` is closed."""
     import fcntl  # not on Windows
 
     if not hasattr(fcntl, "F_SETSIG"):
