@@ -178,7 +178,7 @@ def chat(
         raise KingyoError("--prompt", "a template with {prompt}", repr(prompt), remedy)
     from kingyo.core.types import AnswersImages, GeneratesText
     from kingyo.models.kinds import require_needs
-    from kingyo.tasks.media import image_file
+    from kingyo.tasks.rows import image_file
 
     images = [image_file(each) for each in image or ()]
 
@@ -220,7 +220,7 @@ def _answer(
 
 
 def _read_images(line: str, before: list[Media]) -> list[Media]:
-    from kingyo.tasks.media import image_file
+    from kingyo.tasks.rows import image_file
 
     try:
         return [image_file(Path(each)) for each in shlex.split(line)[1:]]

@@ -23,8 +23,13 @@ from kingyo.models.decoding import AnswerCount
 from kingyo.models.image_features import kept_bytes
 from kingyo.models.kinds.kind import LoadOptions
 from kingyo.models.loading import require_device
-from kingyo.models.pipeline_loading import load_around, load_denoiser
-from kingyo.models.pipeline_settings import call_arguments, named_parameters, scheduler_for
+from kingyo.models.pipelines import (
+    call_arguments,
+    load_around,
+    load_denoiser,
+    named_parameters,
+    scheduler_for,
+)
 from kingyo.models.vision.cache import Cache
 from kingyo.models.vision.images import encode_png
 

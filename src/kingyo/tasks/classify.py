@@ -12,8 +12,7 @@ from typing import cast
 from kingyo.core.types import Example, Item, ItemScore, RatesClasses, SetMeasure
 from kingyo.errors import KingyoError, suggest
 from kingyo.tasks.kinds import TASK_KINDS, Splits, SplitTask, Text
-from kingyo.tasks.media import IMAGES, MediaFormat
-from kingyo.tasks.rows import Row, stringify
+from kingyo.tasks.rows import IMAGES, MediaFormat, Row, stringify
 
 
 @dataclass(frozen=True, kw_only=True)

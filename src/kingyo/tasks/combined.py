@@ -26,20 +26,19 @@ from kingyo.core.types import (
     TeachingTask,
 )
 from kingyo.errors import KingyoError, crashes_as_errors, suggest, unknown_name_error
-from kingyo.tasks.kinds import FIX, TASK_KINDS, GradedSettings, ReadItem, Splits
-from kingyo.tasks.near_duplicates import (
+from kingyo.tasks.kinds import FIX, TASK_KINDS, GradedSettings, ReadItem, Splits, TextSettings, read_text_item
+from kingyo.tasks.rows import Row, read_rows
+from kingyo.tasks.spec import Sizes, TaskSpec, settings_of
+from kingyo.tasks.splits import (
     NearDuplicates,
     Placed,
     count_near,
     group_labels,
+    make_splits,
     near_groups,
     note_apart,
     question,
 )
-from kingyo.tasks.rows import Row, read_rows
-from kingyo.tasks.spec import Sizes, TaskSpec, settings_of
-from kingyo.tasks.splits import make_splits
-from kingyo.tasks.text import TextSettings, read_text_item
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,10 +15,9 @@ from kingyo.core.io.schema import Number
 from kingyo.core.types import Drawing, DrawingPrompt, DrawsPictures, Item, ItemScore, SetMeasure
 from kingyo.errors import KingyoError, listed
 from kingyo.tasks.graders import graders_of_task
-from kingyo.tasks.kinds import TASK_KINDS, GradedSettings, Splits, SplitTask, Text
+from kingyo.tasks.kinds import TASK_KINDS, GradedSettings, Splits, SplitTask, Text, fill_template
 from kingyo.tasks.references import ReferenceSettings, picture_measures, require_known_keys
 from kingyo.tasks.rows import Row, stringify
-from kingyo.tasks.text import fill_template
 
 SEED = "seed"
 MAX_SEED = 2**32 - 1

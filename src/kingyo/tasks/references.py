@@ -28,7 +28,7 @@ from kingyo.models.vision.features import (
 from kingyo.models.vision.images import require_8_bits
 from kingyo.models.vision.set_comparison import ComparedPictures, Places, ReferenceVectors
 from kingyo.tasks.graders.grader import FilePath, IsPath
-from kingyo.tasks.media import image_file
+from kingyo.tasks.rows import image_file
 
 FeaturesPath = Annotated[str, Field(min_length=1), IsPath((LITE0,))]
 """A network that describes images: a folder, its name on the Hub, or efficientnet-lite0."""
