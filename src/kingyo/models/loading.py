@@ -108,6 +108,14 @@ def context(config: object) -> int | None:
     return cast("int | None", getattr(config, "max_position_embeddings", None))
 
 
+def end_tokens(model: PreTrainedModel) -> Iterable[int]:
+    """Yield the end tokens in the checkpoint's generation config and config."""
+    for config in (model.generation_config, model.config):
+        ends = cast("int | list[int] | None", getattr(config, "eos_token_id", None))
+        if ends is not None:
+            yield from [ends] if isinstance(ends, int) else ends
+
+
 def _require_checkpoint(path: Path, *, allow_pickle: bool) -> None:
     if not (path / "config.json").is_file():
         received = "a folder without config.json" if path.is_dir() else "no such folder"

@@ -84,7 +84,7 @@ class LiveImageClassifier:
 
         p is among the class of an example and its ``others``.
         """
-        from kingyo.models.losses import gradients, widened
+        from kingyo.models.training import gradients, widened
 
         places = [[int(each) for each in (example.answer, *example.others)] for example in examples]
         pixels = self._pixels_of([example.images[0] for example in examples])
