@@ -129,7 +129,10 @@ def last_number(text: str) -> Fraction | None:
     plain, last = _plain(boxed), None
     for match in _NUMBER.finditer(plain):
         last = match if match["unit"] is None else last
-    return None if last is None else _signed(last)
+    if last is None:
+        return None
+    value, sign = _value(last), _sign(plain, last.start())
+    return None if value is None or sign is None else sign * value
 
 
 @register_grader("number")
@@ -197,11 +200,6 @@ def _fraction(match: re.Match[str]) -> str:
     is_negative = sum(part.startswith(("-", "−")) for part in parts) == 1
     value = above / below
     return f"{'−' if is_negative else ''}{_JOIN}{value.numerator}/{value.denominator}"
-
-
-def _signed(match: re.Match[str]) -> Fraction | None:
-    value, sign = _value(match), _sign(match.string, match.start())
-    return None if value is None or sign is None else sign * value
 
 
 def _value(match: re.Match[str]) -> Fraction | None:

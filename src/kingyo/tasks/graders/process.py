@@ -37,10 +37,8 @@ from kingyo.tasks.graders.grader import (
     place_of,
 )
 
-BUILD_SECONDS = 600.0
-"""Limit in seconds for starting the process and importing a grader."""
-EXIT_SECONDS = 1.0
-"""Seconds that a process which closed its connection may take to exit."""
+BUILD_SECONDS = 600.0  # for starting the process and importing a grader
+EXIT_SECONDS = 1.0  # that a process which closed its connection may take to exit
 
 _N_FIRST, _N_LAST = 1 << 16, 1 << 12  # bytes of the output of graders that are shown
 _CUT = b"\nGraders print more than 64 kB: what follows is left out, except for the last 4 kB at the end.\n"
