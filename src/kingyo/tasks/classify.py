@@ -78,7 +78,6 @@ class ClassifyTask(SplitTask):
 
     @staticmethod
     def read_item(row: Row, settings: ClassifySettings) -> Item:
-        """Return a row as an item, with its image as the question and its label as the answer."""
         return read_labelled(row, settings.label, settings.image, IMAGES)
 
     @property
