@@ -19,7 +19,7 @@ from transformers import AutoTokenizer, PreTrainedModel
 from flowing.models import DEMO, KINDS, ZOO, demo, load, logits, random_model, zoo_models, zoo_path
 from kingyo.merging.engine import open_sources, plan, to_folder
 from kingyo.merging.recipe import Hop, Recipe, path_as_slices
-from kingyo.models.path import Layers
+from kingyo.models.layers import Layers
 from kingyo.tasks import load_splits
 
 Row = dict[str, object]

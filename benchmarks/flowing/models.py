@@ -14,7 +14,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from kingyo.core.io.yaml import read_yaml
 from kingyo.merging.recipe import Hop, Recipe
 from kingyo.models.kinds import LoadOptions
-from kingyo.models.language_model import LiveModel, PathModels
+from kingyo.models.language_model import LiveModel
+from kingyo.models.layers import PathModels
 from kingyo.runs.config import RunConfig, parse_config
 
 ROOT = Path(__file__).parents[2]

@@ -20,8 +20,7 @@ from typing import cast
 from kingyo.core.types import Item
 from kingyo.errors import KingyoError
 from kingyo.tasks.graders.language import is_written_in
-from kingyo.tasks.media import with_images
-from kingyo.tasks.rows import DatasetSource, Row, read_rows
+from kingyo.tasks.rows import DatasetSource, Row, read_rows, with_images
 
 VG = "SakanaAI/JA-VG-VQA-500"
 WILD = "SakanaAI/JA-VLM-Bench-In-the-Wild"

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from kingyo.models.hidden_states import ImageLayerStates, LayerStates
 from kingyo.models.kinds import LoadOptions
 from kingyo.models.language_model import LiveModel
+from kingyo.models.layers import ImageLayerStates, LayerStates
 from kingyo.models.vision_language import LiveVisionLanguageModel
 from tests.models.classifiers import picture
 from tests.models.conftest import PROMPTS

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from kingyo.core.types import ImagePrompt
-from kingyo.models.hidden_states import ImageLayerStates
 from kingyo.models.kinds import LoadOptions
 from kingyo.models.language_model import LiveModel
+from kingyo.models.layers import ImageLayerStates
 from kingyo.models.vision_language import LiveVisionLanguageModel
 from tests.models.classifiers import picture
 from tests.models.vision_families import EACH_FAMILY, build, build_text, lacks

@@ -28,7 +28,7 @@ from kingyo.merging.engine import into, open_sources, plan, to_folder
 from kingyo.merging.recipe import Recipe, Source
 from kingyo.models.kinds import LoadOptions
 from kingyo.models.loading import live_weights, load_model
-from kingyo.models.losses import gradients
+from kingyo.models.training import gradients
 from tests.merging.checkpoints.architectures import ARCHITECTURES, DECODER, MOE, VISION, write
 from tests.slow import slow
 

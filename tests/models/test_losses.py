@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from kingyo.core.types import Example, HasGradients, ImagePrompt
 from kingyo.models.kinds import MODEL_KINDS, LoadOptions
-from kingyo.models.losses import parts
+from kingyo.models.training import parts
 from kingyo.models.vision_language import LiveVisionLanguageModel
 from tests.models.classifiers import picture, vit
 from tests.models.vision_families import EACH_FAMILY, build, lacks

@@ -11,8 +11,7 @@ from kingyo.core.types import Drawing, DrawingPrompt
 from kingyo.models.kinds import MODEL_KINDS, LoadOptions
 
 pytest.importorskip("diffusers")
-from kingyo.models.pipeline_loading import pipeline_class
-from kingyo.models.pipeline_settings import named_parameters
+from kingyo.models.pipelines import named_parameters, pipeline_class
 from tests.tiny_pipelines import DRAW, WRITERS
 
 PROMPTS = [DrawingPrompt("a cat", 0), DrawingPrompt("a cat", 1)]

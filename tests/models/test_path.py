@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from kingyo.errors import KingyoError
 from kingyo.merging.recipe import Hop
-from kingyo.models.path import Layers
+from kingyo.models.layers import Layers
 from tests.decoders import ARCHITECTURES, SHAPE, cached_logits, far, logits, loud, maker
 
 WINDING = (("a", 0, 1.0), ("b", 1, 0.9), ("b", 1, 1.1), ("a", 3, 1.0), ("b", 2, 1.0), ("b", 1, 0.8))

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from kingyo.models.hidden_states import LayerStates
 from kingyo.models.language_model import LiveModel
+from kingyo.models.layers import LayerStates
 from kingyo.models.tokens import Text
 from kingyo.runs.layer_similarity import mean_cosine
 from tests.decoders import ARCHITECTURES, loud

@@ -19,7 +19,8 @@ from kingyo.models import image_features
 from kingyo.models.decoding import AnswerCount
 from kingyo.models.image_features import image_cost
 from kingyo.models.kinds import MODEL_KINDS, LoadOptions, ModelKind, Workload
-from kingyo.models.language_model import LiveModel, PathModels
+from kingyo.models.language_model import LiveModel
+from kingyo.models.layers import PathModels
 from kingyo.models.vision.cache import Cache
 from kingyo.models.vision_language import LiveVisionLanguageModel, _AllEnded
 from kingyo.testing.kinds import ModelKindContract

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from kingyo.cli import app
 from kingyo.merging.recipe import Hop, Recipe, path_as_slices
-from kingyo.models.path import Layers
+from kingyo.models.layers import Layers
 from tests.decoders import ARCHITECTURES, far, logits, loud
 from tests.models_on_disk import tokenizer
 from tests.oracle.peer import Peer, read_tensors

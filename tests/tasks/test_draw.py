@@ -16,8 +16,8 @@ from kingyo.models.vision.features import LITE0
 from kingyo.tasks import Sizes, build_task, load_items, load_splits, make_splits, near_groups, parse_task_spec
 from kingyo.tasks.graders import build_graders
 from kingyo.tasks.graders.grader import GRADERS
-from kingyo.tasks.near_duplicates import group_labels
 from kingyo.tasks.spec import paths_in
+from kingyo.tasks.splits import group_labels
 from tests.tasks.pictures import picture
 from tests.tiny_judges import judge
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from kingyo.errors import KingyoError
 from kingyo.tasks import TaskSpec, load_items, parse_task_spec
+from kingyo.tasks.kinds import fill_template
 from kingyo.tasks.rows import stringify
-from kingyo.tasks.text import fill_template
 
 
 def spec(**changes: object) -> TaskSpec:

@@ -15,8 +15,8 @@ import pytest
 from kingyo.core.types import SPLITS, Item, Media
 from kingyo.errors import ChangedSourceError, KingyoError
 from kingyo.tasks import Sizes, load_items, make_splits, near_groups, parse_task_spec, with_images
-from kingyo.tasks.near_duplicates import count_near
 from kingyo.tasks.rows import DatasetSource, Row, read_rows
+from kingyo.tasks.splits import count_near
 from tests.tasks.pictures import KIND, TASK, album, picture
 
 Image = pytest.importorskip("PIL.Image", reason="needs the extra `vision`")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from kingyo.core.types import SPLITS, Item, Media
 from kingyo.errors import KingyoError
 from kingyo.tasks import NearDuplicates, Sizes, TaskSpec, load_items, load_splits, make_splits, near_groups
-from kingyo.tasks.near_duplicates import bare, group_labels
+from kingyo.tasks.splits import bare, group_labels
 
 ROOT = Path(__file__).parent.parent.parent
 

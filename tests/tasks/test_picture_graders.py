@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from kingyo.errors import KingyoError
-from kingyo.models.vision.two_towers import load_two_towers
+from kingyo.models.vision.frozen import load_two_towers
 from kingyo.tasks.graders import build_graders
 from kingyo.tasks.references import read_references
 from tests.models.classifiers import vit

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kingyo.models.vision.two_towers import load_two_towers
+from kingyo.models.vision.frozen import load_two_towers
 from kingyo.tasks.graders import build_graders
 from kingyo.tasks.graders.grader import GRADERS, graders_of
 from tests.tiny_judges import clip, item, picture

@@ -156,7 +156,7 @@ def chat(
     from kingyo.core.types import AnswersImages, GeneratesText
     from kingyo.models.kinds import require_needs
     from kingyo.runs.model_kind import load_checkpoint, open_alone
-    from kingyo.tasks.media import image_file
+    from kingyo.tasks.rows import image_file
 
     images = [image_file(each) for each in image or ()]
     checkpoint, found = open_alone(model, kind, allow_pickle=options.allow_pickle)
@@ -189,7 +189,7 @@ def chat(
 
 
 def _read_images(line: str, before: list[Media]) -> list[Media]:
-    from kingyo.tasks.media import image_file
+    from kingyo.tasks.rows import image_file
 
     try:
         return [image_file(Path(each)) for each in shlex.split(line)[1:]]

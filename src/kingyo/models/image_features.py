@@ -33,14 +33,12 @@ def kept_bytes() -> int:
 
 
 def _join_images(parts: Sequence[Any]) -> Any:
-    """Join a tensor with a row per image, or a sequence with a tensor per image."""
     if isinstance(parts[0], Tensor):
         return torch.cat(list(parts))
     return [tensor for part in parts for tensor in part]
 
 
 def _join_layers(parts: Sequence[Any]) -> Any:
-    """Join sequences that have, for each layer, what ``_join_images`` takes."""
     return [_join_images(layer) for layer in zip(*parts, strict=True)]
 
 

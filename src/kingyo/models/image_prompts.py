@@ -186,7 +186,6 @@ class PromptProcessor:
         return [self.encode_answer(prompt, example.answer)]
 
     def _continued(self, prompt: ImagePrompt, rest: str) -> tuple[Encoded, int]:
-        """Return the inputs of prompt + rest, and the number of tokens of the rest."""
         head = self.encode(prompt)
         if self._answer_types:
             return self._followed(head, rest)
@@ -196,7 +195,6 @@ class PromptProcessor:
         return self._followed(head, rest)
 
     def _followed(self, head: Encoded, rest: str) -> tuple[Encoded, int]:
-        """Return the inputs of a prompt with the tokens of a text after it, and their number."""
         tail = self.text.plain(rest)
         types = {name: self._answer_types.get(name, row[-1]) for name, row in head.per_token.items()}
         per_token = {name: [*row, *[types[name]] * len(tail)] for name, row in head.per_token.items()}

@@ -5,24 +5,22 @@ It implements ``kingyo.core.types.LanguageModel``.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Generic, Protocol, Self, TypeVar, cast
+from typing import Self
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from kingyo.core.types import Example, Progress, TakeGradient, Written, ignore_progress
-from kingyo.merging.recipe import Hop
 from kingyo.models.decoding import AnswerCount, Forward, decode, require_numbers
 from kingyo.models.kinds.kind import LoadOptions
-from kingyo.models.loading import context, live_weights, load_config, load_model, load_tokenizer
-from kingyo.models.losses import Totals, as_row, gradients, loss_of, parts, tokens_at_once
-from kingyo.models.path import Layers
+from kingyo.models.loading import context, end_tokens, live_weights, load_config, load_model, load_tokenizer
 from kingyo.models.tokens import Stop, Text, by_length, require_room
+from kingyo.models.training import Totals, as_row, gradients, loss_of, parts, tokens_at_once
 
 
 def load_text(path: Path) -> Text:
@@ -132,7 +130,6 @@ class LiveModel:
         return self._text.pad(rows, self.module.device)
 
     def _sums(self, tokens: Tensor, mask: Tensor, lengths: Sequence[int]) -> list[float]:
-        """Sum the log-probabilities of the last ``lengths[row]`` tokens of each row."""
         keep = max(lengths)
         if keep == 0:
             return [0.0] * len(lengths)
@@ -144,42 +141,3 @@ class LiveModel:
         sums = each.double().where(counted, 0.0).sum(dim=-1)
         require_numbers(sums)
         return [float(total) for total in sums]
-
-
-class HasModule(Protocol):
-    """A live model that is a model of transformers."""
-
-    module: PreTrainedModel
-
-
-M = TypeVar("M", bound=HasModule)
-
-
-class PathModels(Generic[M]):
-    """Live models whose layers can run in any order; see ``kingyo.models.path``.
-
-    Args:
-        models: models by name. They share their layers, so only the model returned last is valid.
-    """
-
-    def __init__(self, models: Mapping[str, M]) -> None:
-        self._models = dict(models)
-        self._layers = Layers({name: each.module for name, each in models.items()})
-
-    def follow(self, path: Sequence[Hop], frame: str) -> M:
-        """Return the frame with the layers of a path; see ``Layers.follow``."""
-        self._layers.follow(path, frame)
-        return self._models[frame]
-
-    def whole(self, name: str) -> M:
-        """Return a model with its own layers."""
-        self._layers.restore(name)
-        return self._models[name]
-
-
-def end_tokens(model: PreTrainedModel) -> Iterable[int]:
-    """Yield the end tokens in the checkpoint's generation config and config."""
-    for config in (model.generation_config, model.config):
-        ends = cast("int | list[int] | None", getattr(config, "eos_token_id", None))
-        if ends is not None:
-            yield from [ends] if isinstance(ends, int) else ends

@@ -108,6 +108,14 @@ def context(config: object) -> int | None:
     return cast("int | None", getattr(config, "max_position_embeddings", None))
 
 
+def end_tokens(model: PreTrainedModel) -> Iterable[int]:
+    """Yield the end tokens in the checkpoint's generation config and config."""
+    for config in (model.generation_config, model.config):
+        ends = cast("int | list[int] | None", getattr(config, "eos_token_id", None))
+        if ends is not None:
+            yield from [ends] if isinstance(ends, int) else ends
+
+
 def _require_checkpoint(path: Path, *, allow_pickle: bool) -> None:
     if not (path / "config.json").is_file():
         received = "a folder without config.json" if path.is_dir() else "no such folder"
@@ -157,7 +165,6 @@ def _stored_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _weight_files(path: Path) -> list[Path]:
-    """Return the files that transformers loads: safetensors before pickles, a single file before shards."""
     singles = [path / "model.safetensors", path / "pytorch_model.bin"]
     for single in singles:
         index = path / f"{single.name}.index.json"
@@ -234,7 +241,6 @@ def widen(model: nn.Module) -> None:
 
 
 def _in_float32(layer: nn.Linear, wide: Tensor, given: Tensor) -> Tensor:
-    """Return what a layer returns, computed in float32 and rounded once, unless gradients are needed."""
     if torch.is_grad_enabled():
         return nn.Linear.forward(layer, given)
     weight, bias, numbers = layer.weight, cast("Tensor | None", layer.bias), given.float()
@@ -295,7 +301,6 @@ def counterparts(model: PreTrainedModel, names: Iterable[str]) -> dict[str, tupl
 def _parts(
     model: PreTrainedModel, state: Mapping[str, Tensor], converter: WeightConverter, wanted: Collection[str]
 ) -> dict[str, Tensor]:
-    """Undo a conversion; return its input tensors by name, as views."""
     undoing = converter.reverse_transform()
     groups: dict[str, dict[str, str]] = {}
     for live in sorted(state, key=dot_natural_key):
@@ -349,7 +354,6 @@ def _fits(live: Tensor | None, view: Tensor) -> bool:
 def _convert(
     model: PreTrainedModel, converter: Any, name: str, sources: Mapping[str, tuple[str, Tensor]]
 ) -> dict[str, Tensor]:
-    """Convert tensors, given with the patterns that their names match; return views where possible."""
     conversion = deepcopy(converter)
     for source, (pattern, tensor) in sources.items():
         conversion.add_tensor(name, source, pattern, tensor)

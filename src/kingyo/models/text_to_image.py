@@ -23,8 +23,13 @@ from kingyo.models.decoding import AnswerCount
 from kingyo.models.image_features import kept_bytes
 from kingyo.models.kinds.kind import LoadOptions
 from kingyo.models.loading import require_device
-from kingyo.models.pipeline_loading import load_around, load_denoiser
-from kingyo.models.pipeline_settings import call_arguments, named_parameters, scheduler_for
+from kingyo.models.pipelines import (
+    call_arguments,
+    load_around,
+    load_denoiser,
+    named_parameters,
+    scheduler_for,
+)
 from kingyo.models.vision.cache import Cache
 from kingyo.models.vision.images import encode_png
 
@@ -72,9 +77,6 @@ class LivePipeline:
 
         Batches change the last bits of a computation, so the same prompts in the same batches give the same
         pixels.
-
-        Raises:
-            KingyoError: the pipeline cannot draw like this, or pixels are NaN or infinite.
         """
         arguments = call_arguments(type(self._pipeline), drawing)
         pictures: list[Media] = []
@@ -99,7 +101,6 @@ class LivePipeline:
         return {name: count_step} if name in named_parameters(type(self._pipeline).__call__) else {}
 
     def _pictures_per_batch(self, drawing: Drawing) -> int:
-        """Return the batch size, lowered for large pictures; see ``BATCH_PIXELS``."""
         models, scale = self._pipeline.components, getattr(self._pipeline, "vae_scale_factor", 8)
         denoiser = next(each for name in DENOISERS if (each := models.get(name)) is not None)
         side = getattr(denoiser.config, "sample_size", None)

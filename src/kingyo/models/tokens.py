@@ -197,7 +197,6 @@ class Text:
         return list(self._tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
 
     def _first(self) -> int:
-        """Return the token of an empty prompt: the start token, or the padding token if there is none."""
         start = self._tokenizer.bos_token_id
         return start if start is not None else self.padding
 

@@ -1,31 +1,243 @@
-"""Train a LoRA on examples with peft; only answers count in the loss.
+"""The loss of examples and its gradients, and training of a LoRA with peft; only answers count in the loss.
 
-The result is an adapter in peft's format. The same model, examples and course give the same adapter on the
-same machine with the same libraries and number of threads.
+The loss of free text is per token of the answer, that of choices by the right one among all. The same model,
+examples and course give the same adapter on the same machine with the same libraries and number of threads.
 """
 
 from __future__ import annotations
 
 import math
+import random
 import shutil
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from kingyo.core.io.extras import library, require_extra
-from kingyo.core.types import Example
+from kingyo.core.io.units import counted
+from kingyo.core.types import Example, TakeGradient
 from kingyo.errors import KingyoError
 from kingyo.models.decoding import Forward
 from kingyo.models.kinds.kind import Course, LoadOptions, Start, training_dtype
-from kingyo.models.language_model import end_tokens
-from kingyo.models.loading import context, load_model, load_tokenizer
-from kingyo.models.losses import ExampleTokens, as_row, batches, loss_of
+from kingyo.models.loading import context, end_tokens, load_model, load_tokenizer
 from kingyo.models.tokens import Text
+
+E = TypeVar("E")
+LEAST_BYTES = 64 << 20  # that the loss of any model may take
+
+
+def batches(examples: Sequence[E], size: int, seed: int) -> Iterator[list[E]]:
+    """Yield batches forever, with a new random order in each pass."""
+    order = random.Random(seed)
+    while True:
+        shuffled = order.sample(examples, len(examples))
+        for first in range(0, len(examples), size):
+            yield shuffled[first : first + size]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExampleTokens:
+    """An example as tokens: the prompt per answer; the right answer, then wrong choices."""
+
+    example: Example
+    prompts: tuple[list[int], ...]
+    answers: tuple[list[int], ...]
+
+
+def as_row(text: Text, example: Example) -> ExampleTokens:
+    """Return an example as tokens, with the end token after free text."""
+    pairs = text.encode_example(example)
+    row = ExampleTokens(
+        example=example, prompts=tuple(each for each, _ in pairs), answers=tuple(each for _, each in pairs)
+    )
+    longest = max(len(prompt) + len(answer) for prompt, answer in pairs)
+    if text.limit is not None and longest > text.limit:
+        expected = f"a prompt and answers of at most {counted(text.limit, 'token')}, the model's context"
+        remedy = "Shorten the prompt or the answer, or use models with a longer context."
+        raise KingyoError(f"item {example.item}", expected, f"{longest} tokens", remedy)
+    return row
+
+
+class Totals(NamedTuple):
+    """Numbers of tokens of free text and of choices that a loss is averaged over."""
+
+    tokens: int
+    choices: int
+
+    @staticmethod
+    def of(examples: Sequence[Example], lengths: Iterable[int]) -> Totals:
+        """Count examples; ``lengths`` has the tokens of each one's right answer."""
+        pairs = list(zip(examples, lengths, strict=True))
+        tokens = sum(length for example, length in pairs if not example.others)
+        return Totals(tokens, sum(bool(example.others) for example, _ in pairs))
+
+
+def loss_of(
+    forward: Forward,
+    text: Text,
+    batch: Sequence[ExampleTokens],
+    device: torch.device,
+    totals: Totals | None = None,
+) -> Tensor:
+    """Return the mean −log p per token of the answers, plus the mean −log p of the right choices.
+
+    With totals, it is the share that this part has in a larger batch.
+    """
+    prompts = [prompt for row in batch for prompt in row.prompts]
+    answers = [answer for row in batch for answer in row.answers]
+    tokens, mask = text.pad([a + b for a, b in zip(prompts, answers, strict=True)], device)
+    keep = max(1, *map(len, answers))
+    logits, _ = forward(tokens, mask, None, keep=keep + 1)
+    logs = torch.log_softmax(widened(logits[:, :-1]), dim=-1)
+    each = logs.gather(-1, tokens[:, -keep:, None]).squeeze(-1)
+    lengths = [len(answer) for answer in answers]
+    counted = torch.arange(keep, 0, -1, device=device) <= torch.tensor(lengths, device=device)[:, None]
+    totals = totals or Totals.of([row.example for row in batch], [len(row.answers[0]) for row in batch])
+    return mean_loss(each.where(counted, 0.0).sum(dim=-1), [row.example for row in batch], totals)
+
+
+def mean_loss(sums: Tensor, examples: Sequence[Example], totals: Totals) -> Tensor:
+    """Return the mean −log p per token of free text, plus the mean −log p of the right choices.
+
+    Args:
+        sums: log p of each answer, and then of the wrong choices, example by example: [texts].
+        examples: the examples.
+        totals: of the batch that they are a part of.
+    """
+    written, chosen, first = sums.new_zeros(()), sums.new_zeros(()), 0
+    for example in examples:
+        texts = (example.answer, *example.others)
+        own = sums[first : first + len(texts)]
+        if example.others:
+            sizes = [len(each.encode()) if example.per_byte else 1 for each in texts]
+            chosen = chosen - torch.log_softmax(own / own.new_tensor(sizes), dim=0)[0]
+        else:
+            written = written - own[0]
+        first += len(texts)
+    return written / max(1, totals.tokens) + chosen / max(1, totals.choices)
+
+
+def parts(lengths: Sequence[int], most: int) -> Iterator[slice]:
+    """Split rows into parts that have at most ``most`` tokens after padding, or a single row.
+
+    Args:
+        lengths: tokens of each row.
+        most: number of tokens, see ``tokens_at_once``.
+    """
+    first = 0
+    for last in range(len(lengths)):
+        if last > first and (last + 1 - first) * max(lengths[first : last + 1]) > most:
+            yield slice(first, last)
+            first = last
+    if lengths:
+        yield slice(first, len(lengths))
+
+
+def tokens_at_once(model: nn.Module) -> int:
+    """Return for how many tokens a loss and its gradient take at most the model's float32 size, or 64 MB.
+
+    A linear layer keeps its inputs, and what follows keeps its outputs: an estimate from above, as some are
+    shared.
+    """
+    linear = [each for each in model.modules() if isinstance(each, nn.Linear)]
+    size = 4 * sum(each.numel() for each in model.parameters())
+    per_token = 4 * sum(each.in_features + each.out_features for each in linear)
+    return max(1, max(size, LEAST_BYTES) // max(1, per_token))
+
+
+def widened(logits: Tensor) -> Tensor:
+    """Return logits in float32, or in float64 if they are."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def gradients(
+    losses: Iterable[Callable[[], Tensor]],
+    model: nn.Module,
+    weights: Mapping[str, Tensor],
+    names: Collection[str],
+    take: TakeGradient,
+) -> float:
+    """Return the sum of losses, and pass on the derivatives of each by the named weights that it depends on.
+
+    Derivatives are passed on, and forgotten, as soon as they are known, so that few are in memory at a time.
+    Other weights take neither time nor memory. No weight requires a gradient before and after.
+
+    Args:
+        losses: each computes a loss with the model.
+        model: the model.
+        weights: its weights, which may be joined or split tensors of the model; see ``models.loading``.
+        names: the names of weights.
+        take: called for each loss with a name and the derivatives by that weight.
+    """
+    wanted: dict[int, list[str]] = {}  # by memory
+    for name in names:
+        if weights[name].is_floating_point():
+            wanted.setdefault(_memory(weights[name]), []).append(name)
+    live: dict[int, list[Tensor]] = {}
+    for each in chain(model.parameters(), model.buffers()):
+        if _memory(each) in wanted:
+            live.setdefault(_memory(each), []).append(each)
+    found: dict[int, list[tuple[Tensor, Tensor]]] = {}
+
+    def pass_on(memory: int) -> None:
+        gradient = _gathered(found.pop(memory))
+        for name in wanted[memory]:
+            weight = weights[name]
+            take(name, gradient.as_strided(weight.shape, weight.stride(), weight.storage_offset()))
+
+    def collect(tensor: Tensor) -> None:
+        memory, gradient = _memory(tensor), tensor.grad
+        assert gradient is not None, "it was accumulated just now"
+        tensor.grad = None
+        found.setdefault(memory, []).append((tensor, gradient))
+        if len(found[memory]) == len(live[memory]):
+            pass_on(memory)
+
+    tensors = [each for group in live.values() for each in group]
+    for each in tensors:
+        each.requires_grad_(True)
+    hooks = [cast("RemovableHandle", each.register_post_accumulate_grad_hook(collect)) for each in tensors]  # pyright: ignore[reportUnknownMemberType]
+    total = 0.0
+    try:
+        for loss in losses:
+            value = loss()
+            if value.requires_grad:
+                value.backward()  # pyright: ignore[reportUnknownMemberType]
+            for memory in list(found):  # the loss depends on some of its tensors only
+                pass_on(memory)
+            total += float(value.detach())
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for each in tensors:
+            each.requires_grad_(False)
+            each.grad = None
+    return total
+
+
+def _gathered(parts: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    first, gradient = parts[0]
+    size = first.untyped_storage().nbytes() // first.element_size()
+    if len(parts) == 1 and first.numel() == size and first.is_contiguous():
+        return gradient.contiguous()
+    whole = gradient.new_zeros(size)
+    for tensor, each in parts:
+        whole.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset()).add_(each)
+    return whole
+
+
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
 
 RANK = 16
 WARM_UP = 0.1  # share of the steps

@@ -32,10 +32,9 @@ from kingyo.models.decoding import AnswerCount, require_numbers
 from kingyo.models.image_features import ImageFeatures, parts_fit
 from kingyo.models.image_prompts import Encoded, PromptProcessor, as_image_prompt
 from kingyo.models.kinds.kind import LoadOptions
-from kingyo.models.language_model import end_tokens
-from kingyo.models.loading import live_weights, load_model
-from kingyo.models.losses import Totals, gradients, mean_loss, parts, tokens_at_once, widened
+from kingyo.models.loading import end_tokens, live_weights, load_model
 from kingyo.models.tokens import Stop, by_length
+from kingyo.models.training import Totals, gradients, mean_loss, parts, tokens_at_once, widened
 
 
 class LiveVisionLanguageModel:
@@ -223,7 +222,6 @@ class LiveVisionLanguageModel:
 
 
 def _require_numbers(tokens: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG001 (the protocol)
-    """Return the logits of a step of ``generate`` unchanged, after checking them for NaN."""
     require_numbers(scores)
     return scores
 

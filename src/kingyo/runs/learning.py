@@ -137,7 +137,7 @@ def descend(
         examples: of which each step draws some.
         descent: hyperparameters.
     """
-    from kingyo.models.losses import batches  # imports torch
+    from kingyo.models.training import batches  # imports torch
 
     low, high = (np.array([getattr(axis, end) for axis in axes]) for end in ("low", "high"))
     width, family = high - low, _numbers([axis.family for axis in axes])

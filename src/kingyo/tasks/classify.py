@@ -12,8 +12,7 @@ from typing import cast
 from kingyo.core.types import Example, Item, ItemScore, RatesClasses, SetMeasure
 from kingyo.errors import KingyoError, suggest
 from kingyo.tasks.kinds import TASK_KINDS, Splits, SplitTask, Text
-from kingyo.tasks.media import IMAGES, MediaFormat
-from kingyo.tasks.rows import Row, stringify
+from kingyo.tasks.rows import IMAGES, MediaFormat, Row, stringify
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +78,6 @@ class ClassifyTask(SplitTask):
 
     @staticmethod
     def read_item(row: Row, settings: ClassifySettings) -> Item:
-        """Return a row as an item, with its image as the question and its label as the answer."""
         return read_labelled(row, settings.label, settings.image, IMAGES)
 
     @property
@@ -124,7 +122,6 @@ class ClassifyTask(SplitTask):
         )
 
     def _places(self, known: Sequence[str], items: Sequence[Item]) -> tuple[list[int], list[int]]:
-        """Return the indices of the classes to choose from, and of the labels of items."""
         allowed = [self._place(each, known, "classes") for each in self._settings.classes]
         allowed = allowed or list(range(len(known)))
         labels = [self._place(item.answer, known, f"label of item {item.id}") for item in items]
@@ -134,7 +131,6 @@ class ClassifyTask(SplitTask):
         return allowed, labels
 
     def _place(self, name: str, known: Sequence[str], argument: str) -> int:
-        """Return the index of a class in the model's output, from its name or its index."""
         places = [str(place) for place, each in enumerate(known) if each == name]
         if len(places) > 1:
             received = f"{name!r:.80}, the name of {len(places)} classes"

@@ -26,30 +26,26 @@ from kingyo.core.types import (
     TeachingTask,
 )
 from kingyo.errors import KingyoError, crashes_as_errors, suggest, unknown_name_error
-from kingyo.tasks.kinds import FIX, TASK_KINDS, GradedSettings, ReadItem, Splits
-from kingyo.tasks.near_duplicates import (
+from kingyo.tasks.kinds import FIX, TASK_KINDS, GradedSettings, ReadItem, Splits, TextSettings, read_text_item
+from kingyo.tasks.rows import Row, read_rows
+from kingyo.tasks.spec import Sizes, TaskSpec, settings_of
+from kingyo.tasks.splits import (
     NearDuplicates,
     Placed,
     count_near,
     group_labels,
+    make_splits,
     near_groups,
     note_apart,
     question,
 )
-from kingyo.tasks.rows import Row, read_rows
-from kingyo.tasks.spec import Sizes, TaskSpec, settings_of
-from kingyo.tasks.splits import make_splits
-from kingyo.tasks.text import TextSettings, read_text_item
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedItems:
-    """The items of a file, in its order.
+    """The items of a file in its order, and how many duplicate rows were dropped.
 
-    Attributes:
-        items: the items, without duplicates.
-        duplicates: number of duplicate rows that were dropped.
-        note: what to change if these should be items, or empty.
+    ``note`` says what to change if these should be items, or is empty.
     """
 
     items: tuple[Item, ...]
@@ -70,7 +66,11 @@ def load_items(spec: TaskSpec, folder: Path) -> LoadedItems:
     firsts: dict[str, tuple[Row, Row]] = {}
     differing: set[str] = set()
     rows = 0
-    for whole, row in _rows(spec, settings, folder):
+    for whole, row in (
+        (whole, row)
+        for whole in read_rows(spec.data, folder)
+        for row in (settings.unfolded(whole) if isinstance(settings, GradedSettings) else (whole,))
+    ):
         rows += 1
         item = _read(row, read, settings, spec)
         first = items.setdefault(item.id, item)
@@ -81,18 +81,14 @@ def load_items(spec: TaskSpec, folder: Path) -> LoadedItems:
             remedy = "Delete the wrong row, or make the two questions differ."
             raise KingyoError(row.where, expected, f"{item.answer!r} to the same question", remedy)
     if not items:
-        raise KingyoError(
-            f"data: {spec.data if isinstance(spec.data, str) else spec.data.dataset}",
-            "at least one row",
-            "no rows",
-            "Add rows, or set data: to another file or dataset.",
-        )
+        source = spec.data if isinstance(spec.data, str) else spec.data.dataset
+        remedy = "Add rows, or set data: to another file or dataset."
+        raise KingyoError(f"data: {source}", "at least one row", "no rows", remedy)
     note = settings.note_on_dropped(sorted(differing)) if isinstance(settings, GradedSettings) else ""
     return LoadedItems(items=tuple(items.values()), duplicates=rows - len(items), note=note)
 
 
 def _reader(kind: str, settings: object, folder: Path) -> ReadItem:
-    """Return the function that turns a row into an item of a kind."""
     read = getattr(TASK_KINDS.get(kind, folder), "read_item", None)
     if read is None and isinstance(settings, TextSettings):
         return read_text_item
@@ -103,16 +99,10 @@ def _reader(kind: str, settings: object, folder: Path) -> ReadItem:
     return cast(ReadItem, read)
 
 
-def _rows(spec: TaskSpec, settings: object, folder: Path) -> Iterator[tuple[Row, Row]]:
-    """Yield a row of the data and the row of an item in it, for each item."""
-    for whole in read_rows(spec.data, folder):
-        for row in settings.unfolded(whole) if isinstance(settings, GradedSettings) else (whole,):
-            yield whole, row
-
-
 def _read(row: Row, read: ReadItem, settings: object, spec: TaskSpec) -> Item:
     remedy = "Fix read_item of the kind, or delete this row."
-    with crashes_as_errors(f"{row.where}: {_title(spec)}", expected="an item", remedy=remedy):
+    title = f"{row.where}: kind {spec.kind_name} of task {spec.name}"
+    with crashes_as_errors(title, expected="an item", remedy=remedy):
         item = read(row, settings)
         if not isinstance(item, Item):
             raise TypeError(f"{item!r:.80}, which is not an Item")
@@ -121,25 +111,21 @@ def _read(row: Row, read: ReadItem, settings: object, spec: TaskSpec) -> Item:
     if not item.fields.keys() >= row.columns.keys():
         item = replace(item, fields={**row.texts(), **item.fields})
     for name, text in [*item.fields.items(), ("prompt", item.prompt), ("group", item.group)]:
-        _require_unicode(name, text, row.where)
+        try:  # JSON can hold half a character, such as \ud83d alone, but UTF-8 files and databases cannot
+            f"{name}{text}".encode()
+        except UnicodeEncodeError as error:
+            received = f"U+{ord(error.object[error.start]):04X}, half a character"
+            remedy = "Write the complete character, or remove it."
+            raise KingyoError(f"{row.where}: {name!a}", "valid Unicode text", received, remedy) from error
     return replace(item, id=hashlib.sha256(question(item).encode()).hexdigest()[:16], where=row.where)
-
-
-def _require_unicode(name: str, text: str, where: str) -> None:
-    r"""Reject lone surrogates: JSON can hold ``\ud83d`` alone, but UTF-8 files and databases cannot."""
-    try:
-        f"{name}{text}".encode()
-    except UnicodeEncodeError as error:
-        received = f"U+{ord(error.object[error.start]):04X}, half a character"
-        remedy = "Write the complete character, or remove it."
-        raise KingyoError(f"{where}: {name!a}", "valid Unicode text", received, remedy) from error
 
 
 def build_task(spec: TaskSpec, splits: Splits, folder: Path) -> Task:
     """Build the task of a spec."""
     settings = settings_of(spec, folder)
     build = TASK_KINDS.get(spec.kind_name, folder)
-    title, expected = _title(spec), "a task with name, score and the given items"
+    title = f"kind {spec.kind_name} of task {spec.name}"
+    expected = "a task with name, score and the given items"
     with crashes_as_errors(title, expected=expected, remedy=FIX):
         task = cast(object, build(spec.name, settings, splits, folder))
         own = {split: list(task.items(split)) for split in splits} if isinstance(task, Task) else {}
@@ -149,20 +135,12 @@ def build_task(spec: TaskSpec, splits: Splits, folder: Path) -> Task:
     return task
 
 
-def _title(spec: TaskSpec) -> str:
-    return f"kind {spec.kind_name} of task {spec.name}"
-
-
 @dataclass(frozen=True, kw_only=True)
 class LoadedSplits:
     """The items of all tasks by split, task by task.
 
-    Attributes:
-        splits: the items.
-        duplicates: number of duplicate rows that were dropped.
-        near: counts of near-duplicates.
-        notes: warnings about dropped rows, and about near-duplicates in different splits.
-        unused: number of items outside the splits, because of the splits' sizes.
+    ``notes`` warn about dropped rows, and near-duplicates in different splits; ``unused`` counts items outside
+    the splits, because of the splits' sizes.
     """
 
     splits: Mapping[Split, tuple[Item, ...]]
@@ -182,11 +160,9 @@ class SeveralTasks:
 
     @property
     def name(self) -> str:
-        """The names of the tasks, joined with " + "."""
         return " + ".join(self._tasks)
 
     def items(self, split: Split) -> Sequence[Item]:
-        """Return the items of a split, task by task."""
         return tuple(item for task in self.tasks for item in task.items(split))
 
     def score(self, model: Any, items: Sequence[Item]) -> Sequence[ItemScore]:
@@ -224,10 +200,7 @@ def require_teaching(
     argument: str = "control trained",
     remedy: str = "Turn the control off (controls: {trained: false})",
 ) -> list[TeachingTask]:
-    """Return the tasks of a combined task, or the task itself; a model can be trained on each.
-
-    Argument and remedy are for the error.
-    """
+    """Return the tasks of a combined task, or the task itself; a model can be trained on each."""
     tasks: list[TeachingTask] = []
     for each in single_tasks(task):
         if not isinstance(each, TeachingTask):
@@ -287,7 +260,8 @@ def load_splits(specs: Mapping[str, TaskSpec], folder: Path) -> LoadedSplits:
             for item in items:
                 placed_item = replace(item, group=labels.get(item.id, ""))
                 if len(specs) > 1:
-                    group = _group_of_task(placed_item.group, name)
+                    parts = [label.rpartition(" ") for label in placed_item.group.splitlines()]
+                    group = "\n".join(f"{noun or 'group'} {name}/{label}" for noun, _, label in parts)
                     placed_item = replace(item, id=f"{name}/{item.id}", task=name, group=group)
                 own[item.id] = split, placed_item
                 by_split[split].append(placed_item)
@@ -305,14 +279,7 @@ def load_splits(specs: Mapping[str, TaskSpec], folder: Path) -> LoadedSplits:
     )
 
 
-def _group_of_task(group: str, task: str) -> str:
-    """Return ``Item.group``, one label per line, with the name of a task in each label."""
-    parts = [label.rpartition(" ") for label in group.splitlines()]
-    return "\n".join(f"{noun or 'group'} {task}/{label}" for noun, _, label in parts)
-
-
 def _split(loaded: LoadedItems, sizes: Sizes, groups: Sequence[Sequence[Item]]) -> Splits:
-    """Split the items of a task; an error about their number also says why rows were dropped."""
     try:
         return make_splits(loaded.items, sizes, groups=groups)
     except KingyoError as error:
@@ -329,7 +296,6 @@ def _split(loaded: LoadedItems, sizes: Sizes, groups: Sequence[Sequence[Item]]) 
 
 
 def _notes_across(splits: Mapping[Split, Sequence[Item]], specs: Mapping[str, TaskSpec]) -> Iterator[str]:
-    """Yield a warning about questions or images that several tasks have in different splits."""
     placed: dict[str, Placed] = {item.id: (split, item) for split, items in splits.items() for item in items}
     shared = any(spec.splits.share_images for spec in specs.values())
     groups: list[list[Placed]] = []

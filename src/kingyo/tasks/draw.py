@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
@@ -15,15 +15,13 @@ from kingyo.core.io.schema import Number
 from kingyo.core.types import Drawing, DrawingPrompt, DrawsPictures, Item, ItemScore, SetMeasure
 from kingyo.errors import KingyoError, listed
 from kingyo.tasks.graders import graders_of_task
-from kingyo.tasks.kinds import TASK_KINDS, GradedSettings, Splits, SplitTask, Text
+from kingyo.tasks.kinds import TASK_KINDS, GradedSettings, Splits, SplitTask, Text, fill_template
 from kingyo.tasks.references import ReferenceSettings, picture_measures, require_known_keys
 from kingyo.tasks.rows import Row, stringify
-from kingyo.tasks.text import fill_template
 
 SEED = "seed"
 MAX_SEED = 2**32 - 1
-SHOWN = 6
-"""Number of columns that a note lists."""
+SHOWN = 6  # columns that a note lists
 Steps = Annotated[int, Field(ge=1, le=1000, strict=True)]
 Side = Annotated[int, Field(ge=8, le=8192, strict=True)]
 
@@ -70,18 +68,20 @@ class DrawSettings(GradedSettings):
         return self.references.title(measure)
 
     def of_stored_items(self) -> DrawSettings:
-        """Return the settings for rows of stored items: one picture each, with its seed."""
         return replace(self, seed=SEED, seeds=1)
 
     def unfolded(self, row: Row) -> Iterator[Row]:
         """Yield the row once for each seed, with the seed in a column."""
-        first = _seed_in(row, self.seed) if self.seed is not None else _seed_from(self._prompt(row))
+        if self.seed is not None:
+            first = _seed_in(row, self.seed)
+        else:
+            prompt = fill_template(self.prompt, row.texts(), row.where)
+            first = int.from_bytes(sha256(prompt.encode()).digest()[:4], "big")
         for number in range(self.seeds):
             columns = {**row.columns, SEED: (first + number) % (MAX_SEED + 1)}
             yield replace(row, columns=columns, unfolded=row.where)
 
     def note_on_dropped(self, differing: Sequence[str]) -> str:
-        """Ask for the column of the seed if it is not named."""
         if self.seed is not None or not differing:
             return ""
         column = SEED if SEED in differing else "COLUMN"
@@ -91,22 +91,9 @@ class DrawSettings(GradedSettings):
             f"`seed: {column}`"
         )
 
-    def _prompt(self, row: Row) -> str:
-        return fill_template(self.prompt, row.texts(), row.where)
-
     @property
     def drawing(self) -> Drawing:
-        """How a model draws the items."""
-        return Drawing(
-            steps=self.steps,
-            guidance_scale=self.guidance_scale,
-            negative_prompt=self.negative_prompt,
-            height=self.height,
-            width=self.width,
-            scheduler=self.scheduler,
-            arguments=self.arguments,
-            truncate=self.truncate,
-        )
+        return Drawing(**{each.name: getattr(self, each.name) for each in fields(Drawing)})
 
 
 @TASK_KINDS.register("draw")
@@ -127,11 +114,6 @@ class DrawTask(SplitTask):
 
     @staticmethod
     def read_item(row: Row, settings: DrawSettings) -> Item:
-        """Return a row as an item with its prompt and seed.
-
-        Raises:
-            KingyoError: the prompt is empty, or the seed is no whole number from 0 to 4294967295.
-        """
         prompt = fill_template(settings.prompt, row.texts(), row.where)
         if not prompt.strip():
             raise KingyoError(row.where, "a prompt", "an empty text", "Fill it in, or delete it.")
@@ -149,11 +131,6 @@ class DrawTask(SplitTask):
             ItemScore(item=item.id, score=score, answer="", media=picture)
             for item, score, picture in zip(items, scores, pictures, strict=True)
         )
-
-
-def _seed_from(prompt: str) -> int:
-    """Return a seed that depends on the prompt only."""
-    return int.from_bytes(sha256(prompt.encode()).digest()[:4], "big")
 
 
 def _seed_in(row: Row, column: str) -> int:

@@ -28,7 +28,7 @@ from kingyo.models.vision.features import (
 from kingyo.models.vision.images import require_8_bits
 from kingyo.models.vision.set_comparison import ComparedPictures, Places, ReferenceVectors
 from kingyo.tasks.graders.grader import FilePath, IsPath
-from kingyo.tasks.media import image_file
+from kingyo.tasks.rows import image_file
 
 FeaturesPath = Annotated[str, Field(min_length=1), IsPath((LITE0,))]
 """A network that describes images: a folder, its name on the Hub, or efficientnet-lite0."""
@@ -44,9 +44,6 @@ def read_references(folder: str, argument: str, fewest: int = 1) -> tuple[Media,
         folder: its path.
         argument: the option that names it, for errors.
         fewest: smallest number of images.
-
-    Raises:
-        KingyoError: no such folder, too few images, or one that cannot be decoded.
     """
     root = Path(folder)
     files = (
@@ -67,7 +64,6 @@ def _read(files: tuple[Stamped, ...]) -> tuple[Media, ...]:
 
 
 def _reference(path: Path) -> Media:
-    """Return the image in a file that networks can read."""
     media = image_file(path)
     try:
         require_8_bits(media)
@@ -178,9 +174,6 @@ def picture_measures(settings: ReferenceSettings, folder: Path) -> tuple[SetMeas
     Args:
         settings: the option ``references``.
         folder: base of relative paths.
-
-    Raises:
-        KingyoError: the folder has too few images or a broken one, or the network cannot be loaded.
     """
     references = str(local_path(settings.folder, folder).resolve())
     pictures = read_references(references, "references.folder", settings.k + 1)

@@ -15,9 +15,8 @@ from kingyo.core.io.yaml import read_yaml
 from kingyo.errors import KingyoError
 from kingyo.registry import is_in_file, whole_reference
 from kingyo.tasks.graders.grader import GRADERS, Place, moved, option_values
-from kingyo.tasks.kinds import FIX, TASK_KINDS, Text, graders_in
+from kingyo.tasks.kinds import FIX, TASK_KINDS, Text, TextSettings, graders_in
 from kingyo.tasks.rows import DatasetSource
-from kingyo.tasks.text import TextSettings
 
 T = TypeVar("T")
 TASK_NAME = r"^[^./\\\x00-\x1f][^/\\\x00-\x1f]*$"

@@ -15,7 +15,7 @@ from kingyo.merging.engine import plan, to_folder
 from kingyo.merging.engine.modules import FOLDABLE
 from kingyo.merging.engine.sources import open_sources
 from kingyo.merging.recipe import Hop, Recipe, path_as_slices
-from kingyo.models.path import Layers
+from kingyo.models.layers import Layers
 from tests.decoders import ARCHITECTURES, far, logits, loud
 from tests.models_on_disk import tokenizer
 

@@ -14,7 +14,7 @@ from kingyo.errors import KingyoError
 from kingyo.merging.engine import plan, to_folder
 from kingyo.merging.engine.sources import open_sources
 from kingyo.merging.recipe import Hop, Recipe
-from kingyo.models.path import Layers
+from kingyo.models.layers import Layers
 from tests.decoders import GPT2, MOE, MULTI_HEAD, SHAPE, cached_logits, far, logits, loud, maker
 from tests.merging.checkpoints.architectures import build
 from tests.models_on_disk import tokenizer

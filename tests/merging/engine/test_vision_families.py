@@ -18,8 +18,8 @@ from kingyo.merging.checkpoints.lora import AdaptedCheckpoint
 from kingyo.merging.engine import into, open_sources, plan
 from kingyo.merging.recipe import Hop, Recipe
 from kingyo.models.kinds import LoadOptions
+from kingyo.models.layers import Layers
 from kingyo.models.loading import live_weights, load_model
-from kingyo.models.path import Layers
 from tests.models.vision_families import EACH_FAMILY, FAMILIES, build, build_text, inputs
 
 # PaliGemma attends to the prompt in both directions, its language model does not.

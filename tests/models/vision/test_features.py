@@ -63,7 +63,7 @@ def test_a_pooler_that_a_checkpoint_lacks_is_not_used(tmp_path: Path) -> None:
 
 def test_the_features_of_clip_are_those_of_its_image_encoder(tmp_path: Path) -> None:
     folder = str(clip(tmp_path / "net"))
-    from kingyo.models.vision.two_towers import load_two_towers
+    from kingyo.models.vision.frozen import load_two_towers
 
     vectors = torch.from_numpy(load_feature_net(folder).vectors(PICTURES)).float()
     unit = load_two_towers(folder).image_vectors(PICTURES)

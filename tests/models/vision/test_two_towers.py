@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from kingyo.errors import KingyoError
-from kingyo.models.vision.two_towers import load_two_towers
+from kingyo.models.vision.frozen import load_two_towers
 from tests.models.classifiers import vit
 from tests.tiny_judges import clip, picture, siglip
 

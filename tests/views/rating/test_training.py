@@ -12,8 +12,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from kingyo.errors import KingyoError
-from kingyo.models.vision.features import load_feature_net
-from kingyo.models.vision.preference import load_preference
+from kingyo.models.vision.features import load_feature_net, load_preference
 from kingyo.store import RunStore
 from kingyo.tasks.graders import build_graders
 from kingyo.views.rating.training import (

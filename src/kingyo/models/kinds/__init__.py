@@ -114,7 +114,6 @@ def kind_of(
 
 
 def _default(config: Config) -> ModelKind:
-    """Return the default kind, unless the model is known not to be a language model."""
     kind = MODEL_KINDS.get(DEFAULT)
     if "_class_name" not in config and _may_load(config):
         return kind

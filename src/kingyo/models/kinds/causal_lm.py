@@ -27,8 +27,8 @@ from kingyo.models.kinds.kind import (
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from kingyo.models.hidden_states import LayerStates
-    from kingyo.models.language_model import LiveModel, PathModels
+    from kingyo.models.language_model import LiveModel
+    from kingyo.models.layers import LayerStates, PathModels
     from kingyo.models.tokens import Text
 
 _ENDINGS = ("ForCausalLM", "LMHeadModel")
@@ -101,12 +101,12 @@ class CausalLM:
         )
 
     def path_models(self, live: Mapping[str, LiveModel]) -> PathModels[LiveModel]:
-        from kingyo.models.language_model import PathModels
+        from kingyo.models.layers import PathModels
 
         return PathModels(live)
 
     def streams(self, live: Mapping[str, LiveModel], frame: str) -> LayerStates:
-        from kingyo.models.hidden_states import LayerStates
+        from kingyo.models.layers import LayerStates
 
         return LayerStates(live, frame)
 
@@ -142,7 +142,6 @@ def open_tokenizer(folder: Path) -> Tokenizer | None:
 
 
 def _longest(folder: Path, prompts: Sequence[str]) -> int | None:
-    """Return the number of tokens in the longest prompt, with special tokens; None if unknown."""
     tokenizer = open_tokenizer(folder)
     if tokenizer is None:
         return None

@@ -84,7 +84,7 @@ class LiveImageClassifier:
 
         p is among the class of an example and its ``others``.
         """
-        from kingyo.models.losses import gradients, widened
+        from kingyo.models.training import gradients, widened
 
         places = [[int(each) for each in (example.answer, *example.others)] for example in examples]
         pixels = self._pixels_of([example.images[0] for example in examples])
@@ -126,7 +126,6 @@ class ClassifierInput:
             self._shapes.add(shape)
 
     def _require_takes(self, shape: Sequence[int]) -> None:
-        """Check that the model accepts pixels of a shape: channels, height, width."""
         try:
             self._model(pixel_values=torch.empty(1, *shape, device="meta", dtype=self._model.dtype))
         except (RuntimeError, ValueError) as error:

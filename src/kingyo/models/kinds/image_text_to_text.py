@@ -24,9 +24,9 @@ from kingyo.models.kinds.kind import (
 )
 
 if TYPE_CHECKING:
-    from kingyo.models.hidden_states import ImageLayerStates
     from kingyo.models.image_prompts import PromptProcessor
-    from kingyo.models.language_model import LiveModel, PathModels
+    from kingyo.models.language_model import LiveModel
+    from kingyo.models.layers import ImageLayerStates, PathModels
     from kingyo.models.vision_language import LiveVisionLanguageModel
 
     _Live = LiveVisionLanguageModel | LiveModel
@@ -99,12 +99,12 @@ class ImageTextToText:
         )
 
     def path_models(self, live: Mapping[str, _Live]) -> PathModels[_Live]:
-        from kingyo.models.language_model import PathModels
+        from kingyo.models.layers import PathModels
 
         return PathModels(live)
 
     def streams(self, live: Mapping[str, _Live], frame: str) -> ImageLayerStates:
-        from kingyo.models.hidden_states import ImageLayerStates
+        from kingyo.models.layers import ImageLayerStates
 
         return ImageLayerStates(live, frame)
 
@@ -130,7 +130,6 @@ _IMPORTS = "from PIL import Image\nfrom transformers import AutoModelForImageTex
 
 
 def _with_template(images: Sequence[str], prompt: str) -> str:
-    """Return code that makes inputs by the chat template."""
     shown = "".join(f"{{'type': 'image', 'image': Image.open({each!r})}}, " for each in images)
     return (
         f"content = [{shown}{{'type': 'text', 'text': {prompt!r}}}]\n"

@@ -245,11 +245,7 @@ class ModelKind(Protocol):
         ...
 
     def load(self, path: Path, options: LoadOptions) -> Live:
-        """Build a live model from a checkpoint's folder.
-
-        Raises:
-            KingyoError: the folder is not a complete checkpoint, or the machine does not have the device.
-        """
+        """Build a live model from a checkpoint's folder."""
         ...
 
     def validate(self, path: Path, questions: Sequence[Question]) -> Iterable[KingyoError]:
@@ -261,9 +257,6 @@ class ModelKind(Protocol):
         Args:
             path: folder of a model.
             questions: calls of the methods of live models.
-
-        Raises:
-            KingyoError: the folder cannot be used at all.
         """
         ...
 
@@ -274,9 +267,6 @@ class ModelKind(Protocol):
             path: folder of a model with the shapes of the candidates.
             config: its config.json.
             load: the work of a run.
-
-        Raises:
-            KingyoError: the model cannot answer an item.
         """
         ...
 
@@ -367,19 +357,11 @@ class PassesLayers(ModelKind, Protocol):
     """A kind of model whose layers can run in any order, and whose hidden states are known."""
 
     def path_models(self, live: Mapping[str, Any]) -> PassableModels:
-        """Return the models, by name, for use in paths.
-
-        Raises:
-            KingyoError: their layers cannot be combined.
-        """
+        """Return the models, by name, for use in paths."""
         ...
 
     def streams(self, live: Mapping[str, Any], frame: str) -> HiddenStates:
-        """Return the hidden states of models, by name; the model named ``frame`` tokenizes the prompts.
-
-        Raises:
-            KingyoError: a model has no list of layers.
-        """
+        """Return the hidden states of models, by name; the model named ``frame`` tokenizes the prompts."""
         ...
 
 
@@ -390,9 +372,5 @@ class TrainsLora(ModelKind, Protocol):
     def train_lora(
         self, start: Start, examples: Sequence[Example], course: Course, out: Path | None = None
     ) -> list[float]:
-        """Train a LoRA, write it to ``out``, and return the seconds of each step.
-
-        Raises:
-            KingyoError: a library is missing, an example does not fit, or the loss is not finite.
-        """
+        """Train a LoRA, write it to ``out``, and return the seconds of each step."""
         ...

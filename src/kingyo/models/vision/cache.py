@@ -169,7 +169,6 @@ class _Files:
 
 
 def _new_folder(parent: Path, owner: object) -> Path:
-    """Make a folder, locked as long as this process lives."""
     folder = Path(mkdtemp(prefix=_PREFIX, dir=parent))
     lock = os.open(folder, os.O_RDONLY)
     fcntl.flock(lock, fcntl.LOCK_SH)
@@ -179,7 +178,6 @@ def _new_folder(parent: Path, owner: object) -> Path:
 
 
 def _remove_if_left(folder: Path) -> None:
-    """Remove the folder of a process that no longer lives."""
     lock = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -191,7 +189,6 @@ def _remove_if_left(folder: Path) -> None:
 
 
 def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
-    """Return nested values with a function applied to each leaf, a tensor or the name of one."""
     if isinstance(value, Mapping):
         return {name: _mapped(each, change) for name, each in cast("Mapping[str, Any]", value).items()}
     if isinstance(value, list | tuple):

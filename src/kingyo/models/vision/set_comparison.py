@@ -118,7 +118,6 @@ class ComparedPictures:
 
     @cached_property
     def _cross_kernel(self) -> Vectors:
-        """Mean kernel of each picture with all references."""
         references = self._references.vectors
         return np.concatenate([kernel(own, references).mean(axis=1) for _, own in _blocks(self._vectors)])
 
@@ -138,7 +137,6 @@ class ComparedPictures:
 
     @cached_property
     def _inside(self) -> NDArray[np.bool_]:
-        """Whether each picture is within the radius of a reference."""
         return np.asarray((self._cross_distances <= self._references.radii).any(axis=1))
 
     @cached_property

@@ -25,10 +25,8 @@ from kingyo.tasks.graders.grader import (
 from kingyo.tasks.graders.process import GRADER_PROCESS, Action, GraderReference, reference_to
 from kingyo.tasks.kinds import GradedSettings
 
-_RUN_PATTERNS = ("regex",)
-"""Built-in graders that run a user's pattern, which may never return and holds Python's lock meanwhile."""
-BATCH = 64
-"""Number of answers that all graders score before the next ones, so that each image is decoded once."""
+_RUN_PATTERNS = ("regex",)  # run a user's pattern, which may never return and holds Python's lock meanwhile
+BATCH = 64  # answers that all graders score before the next ones, so that each image is decoded once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +60,9 @@ class _NamedGrader:
 
 @dataclass(frozen=True, kw_only=True)
 class Graders:
-    """Several graders.
+    """Several graders, with the weights of their mean (empty for the product).
 
-    Attributes:
-        graders: each with its name.
-        weights: weights of the mean, one per grader; empty for the product.
-        timeout: seconds that a grader may take for each answer; None means no limit, with all graders in this
-            process.
+    ``timeout`` is in seconds for each answer; None means no limit, with all graders in this process.
     """
 
     graders: tuple[_NamedGrader, ...]
@@ -116,8 +110,14 @@ def build_graders(
     timeout: float | None = None,
 ) -> Graders:
     """Build the graders of a task from their names and options; see ``build_grader``."""
-    graders = tuple(_named(name, option, folder, grades) for name, option in specs)
-    return Graders(graders=graders, weights=tuple(map(float, weights or ())), timeout=timeout)
+    graders: list[_NamedGrader] = []
+    for name, option in specs:
+        is_own = not GRADERS.is_registered(name)
+        may_hang = os.name == "posix" and (is_own or name in _RUN_PATTERNS)
+        reference = reference_to(name, option, folder, grades) if may_hang else None
+        grader = build_grader(name, option, folder, grades)
+        graders.append(_NamedGrader(name=name, grader=grader, reference=reference, is_own=is_own))
+    return Graders(graders=tuple(graders), weights=tuple(map(float, weights or ())), timeout=timeout)
 
 
 def graders_of_task(settings: GradedSettings, folder: Path) -> Graders:
@@ -126,11 +126,3 @@ def graders_of_task(settings: GradedSettings, folder: Path) -> Graders:
     return build_graders(
         settings.graders, folder, grades, weights=settings.weights, timeout=settings.grader_timeout
     )
-
-
-def _named(name: str, option: object, folder: Path, grades: Kind) -> _NamedGrader:
-    is_own = not GRADERS.is_registered(name)
-    may_hang = os.name == "posix" and (is_own or name in _RUN_PATTERNS)
-    reference = reference_to(name, option, folder, grades) if may_hang else None
-    grader = build_grader(name, option, folder, grades)
-    return _NamedGrader(name=name, grader=grader, reference=reference, is_own=is_own)

@@ -75,17 +75,11 @@ def graders_of(kind: Kind) -> list[str]:
 
 
 def build_grader(name: str, option: object, folder: Path, grades: Kind = "texts") -> Callable[..., object]:
-    """Build a grader; its option is None, a mapping of options, or the first option's value.
-
-    Args:
-        name: its name, or ``file.py:Name``.
-        option: what the YAML gives it.
-        folder: base of relative paths.
-        grades: what it has to grade.
-    """
+    """Build a grader; its option is None, a mapping of options, or the first option's value."""
     kind: object = GRADERS.get(name, folder)
     if getattr(kind, "grades", "texts" if GRADERS.is_registered(name) else grades) != grades:
-        raise _error(name, f"a grader of {grades}", "one of other answers", f"Use {_named(grades)}.")
+        remedy = f"Use {', '.join(graders_of(grades))}, or a file of your own."
+        raise KingyoError(f"grader {name}", f"a grader of {grades}", "one of other answers", remedy)
     grader = kind
     if isinstance(kind, type) and is_dataclass(kind):
         grader = cast(object, parse_settings(kind, option_values(kind, option), f"grader.{name}"))
@@ -96,7 +90,7 @@ def build_grader(name: str, option: object, folder: Path, grades: Kind = "texts"
                 grader = replace(cast(Any, grader), **moved(kind, {each.name: value}, place))
     elif isinstance(kind, type) or not callable(cast(object, kind)):
         remedy = "Put @dataclass(frozen=True) above the class, or name a function."
-        raise _error(name, "a function or a dataclass", f"{kind!r:.80}", remedy)
+        raise KingyoError(f"grader {name}", "a function or a dataclass", f"{kind!r:.80}", remedy)
     elif option is not None:
         remedy = f"Write only `{name}`, or make it a dataclass with this option."
         raise KingyoError(f"grader.{name}", "no option of a function", repr(option), remedy)
@@ -105,16 +99,9 @@ def build_grader(name: str, option: object, folder: Path, grades: Kind = "texts"
             signature.bind("the answer", "its item")
     except TypeError as error:
         remedy = "Write it as `def grade(answer, item)`, or `__call__(self, answer, item)` of a dataclass."
-        raise _error(name, "a callable that takes an answer and an item", str(error), remedy) from error
+        expected = "a callable that takes an answer and an item"
+        raise KingyoError(f"grader {name}", expected, str(error), remedy) from error
     return cast("Callable[..., object]", grader)
-
-
-def _named(grades: Kind) -> str:
-    return f"{', '.join(graders_of(grades))}, or a file of your own"
-
-
-def _error(name: str, expected: str, received: str, remedy: str) -> KingyoError:
-    return KingyoError(f"grader {name}", expected, received, remedy)
 
 
 def option_values(kind: object, option: object) -> Mapping[str, object]:
@@ -126,7 +113,6 @@ def option_values(kind: object, option: object) -> Mapping[str, object]:
 
 
 def _absolute(path: str, where: str, folder: Path) -> str:
-    """Return the absolute path of a file or folder; names on the Hub stay."""
     name, _ = split_revision(path, folder)
     on_hub = None if is_local(name, folder) else HUB_NAME.fullmatch(name)
     if not is_local(path, folder) and (on_hub is None or on_hub["component"] is not None):
@@ -159,7 +145,6 @@ def arguments_for(
 
 
 def place_of(name: str, arguments: Arguments) -> str:
-    """Return the name of a call for messages."""
     last = arguments[-1] if arguments else ()
     return f"grader {name} on item {last.id}" if isinstance(last, Item) else f"grader {name}"
 
@@ -191,7 +176,6 @@ def call_grader(
 
 
 def _score(score: object, where: str) -> float:
-    """Return a number from 0 to 1, also from a numpy or torch scalar."""
     try:
         number = math.nan if isinstance(score, str) else float(cast(float, score))
     except (TypeError, ValueError, RuntimeError, OverflowError):
@@ -204,13 +188,11 @@ def _score(score: object, where: str) -> float:
 
 
 def late_error(where: str, timeout: float | None) -> KingyoError:
-    """Return the error of a grader that takes too long."""
     expected, remedy = f"a score within {timeout:g} s", "Fix it, or increase the task's grader_timeout."
     return KingyoError(where, expected, "none", remedy)
 
 
 def crash_error(where: str, reason: str) -> KingyoError:
-    """Return the error of a grader that fails."""
     remedy = (
         "Fix the grader. It gets an answer, possibly an empty text, and an item with prompt, answer and "
         "fields; if its second parameter is called `items`, it gets lists of both."
@@ -238,10 +220,7 @@ ModelPath = FilePath
 def moved(kind: object, options: Mapping[str, object], place: Place) -> dict[str, object]:
     """Return the options of a grader or a kind of task with other paths.
 
-    Args:
-        kind: its dataclass. Options are paths if their type says so, or if ``kind.paths`` names them.
-        options: by name, as in the YAML.
-        place: called with every path.
+    Options are paths if their type in the dataclass ``kind`` says so, or if ``kind.paths`` names them.
     """
     types: dict[str, object] = dict.fromkeys(getattr(kind, "paths", ()), FilePath)
     with suppress(NameError, TypeError):  # a function, or types that ``parse_settings`` refuses

@@ -15,16 +15,13 @@ from pydantic import Field
 from kingyo.core.io.schema import Real
 from kingyo.core.types import Item, Media
 from kingyo.errors import KingyoError, nearest, suggest
-from kingyo.models.vision.features import LITE0, LITE0_LIBRARIES, Vectors, load_feature_net
-from kingyo.models.vision.frozen import load_classifier
+from kingyo.models.vision.features import LITE0, LITE0_LIBRARIES, Vectors, load_feature_net, load_preference
+from kingyo.models.vision.frozen import TwoTowers, load_classifier, load_head, load_two_towers
 from kingyo.models.vision.images import decode_picture
 from kingyo.models.vision.palette import Colours, colours_in, gaps_to_palette, hex_to_lab, main_colours
-from kingyo.models.vision.preference import load_preference
-from kingyo.models.vision.two_towers import TwoTowers, load_head, load_two_towers
 from kingyo.tasks.graders.grader import FilePath, ModelPath, register_grader
-from kingyo.tasks.kinds import Text
+from kingyo.tasks.kinds import Text, fill_template
 from kingyo.tasks.references import FeaturesPath, read_references, reference_vectors
-from kingyo.tasks.text import fill_template
 
 SHOWN = 5
 """Number of classes that an error lists."""
@@ -61,7 +58,6 @@ class ClassifierGrader:
         return [float(own.index(max(own)) == place) for own, place in zip(probabilities, places, strict=True)]
 
     def _place(self, item: Item, classes: Sequence[str]) -> int:
-        """Return the index of an item's class in the output of the classifier."""
         label = item.fields.get(self.label)
         if label is None:
             received = f"'{self.label}', which {item.place} lacks"
@@ -76,7 +72,6 @@ class ClassifierGrader:
 
 
 def _remedy(label: str, item: Item, classes: Sequence[str]) -> str:
-    """Suggest the nearest class, or else the column that holds one."""
     columns = [name for name, text in item.fields.items() if text in classes]
     if columns and nearest(label, classes) is None:
         return f"Did you mean the column: `label: {columns[0]}`?"

@@ -18,7 +18,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
@@ -79,7 +78,15 @@ def is_written_in(text: str, code: str, share: float = 0.8) -> bool:
     if code == "ja":
         kana = [letter for letter in plain if _script(letter) in _KANA and letter != _LONG]
         return len(kana) >= max(1, 0.1 * own) and len(set(kana)) >= (2 if own >= 8 else 1)
-    return code in _OWN_SCRIPT or _is_detected(plain, code, share)
+    if code in _OWN_SCRIPT:
+        return True
+    detector, language = _detector(code)
+    matching = total = 0
+    for sentence in _sentences(plain):
+        length = _count(sentence)
+        total += length
+        matching += length if detector.detect_language_of(sentence) == language else 0
+    return matching > 0 and matching >= share * total
 
 
 def require_language(code: str) -> None:
@@ -142,18 +149,7 @@ def _script(character: str) -> str:
     return re.split(r"[ -]", unicodedata.name(character, "UNKNOWN"), maxsplit=1)[0]
 
 
-def _is_detected(text: str, code: str, share: float) -> bool:
-    detector, language = _detector(code)
-    matching = total = 0
-    for sentence in _sentences(text):
-        length = _count(sentence)
-        total += length
-        matching += length if detector.detect_language_of(sentence) == language else 0
-    return matching > 0 and matching >= share * total
-
-
-def _sentences(text: str) -> Iterator[str]:
-    """Yield sentences; a short one is joined with the next, a short last one with the previous."""
+def _sentences(text: str) -> list[str]:
     pieces: list[str] = []
     for sentence in _SENTENCE.findall(text):
         if pieces and _count(pieces[-1]) < _FEW_LETTERS:
@@ -163,7 +159,7 @@ def _sentences(text: str) -> Iterator[str]:
     if len(pieces) > 1 and _count(pieces[-1]) < _FEW_LETTERS:
         last = pieces.pop()
         pieces[-1] += last
-    yield from pieces
+    return pieces
 
 
 def _count(text: str) -> int:
@@ -172,7 +168,6 @@ def _count(text: str) -> int:
 
 @cache
 def _detector(code: str) -> tuple[Any, Any]:
-    """Return lingua's detector for a language and its rivals, and lingua's name of the language."""
     lingua = library(f"language {code}", "lingua")
     own, *rivals = (
         lingua.IsoCode639_1.from_str(each.upper()) for each in (code, *_RIVALS[_SCRIPT_OF[code]].split())

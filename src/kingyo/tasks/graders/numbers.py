@@ -129,7 +129,10 @@ def last_number(text: str) -> Fraction | None:
     plain, last = _plain(boxed), None
     for match in _NUMBER.finditer(plain):
         last = match if match["unit"] is None else last
-    return None if last is None else _signed(last)
+    if last is None:
+        return None
+    value, sign = _value(last), _sign(plain, last.start())
+    return None if value is None or sign is None else sign * value
 
 
 @register_grader("number")
@@ -170,7 +173,6 @@ def _boxed(text: str) -> str | None:
 
 
 def _plain(text: str) -> str:
-    """Normalise the notations of a text."""
     text = text.translate(_CHARACTERS)
     text = _POWER.sub(lambda power: "^" + power[0].translate(_POWERS), text)
     text = _replaced(text, _WRITTEN)
@@ -189,7 +191,6 @@ def _replaced(text: str, table: tuple[tuple[str, str], ...]) -> str:
 
 
 def _fraction(match: re.Match[str]) -> str:
-    r"""Return ``\frac{3}{4}`` as ``3/4``; unclear unless both parts are numbers."""
     parts = [part.strip() for part in match.groups() if part is not None]
     numbers = [_NUMBER.fullmatch(part.lstrip("-−")) for part in parts]
     values = [None if number is None else _value(number) for number in numbers]
@@ -201,13 +202,7 @@ def _fraction(match: re.Match[str]) -> str:
     return f"{'−' if is_negative else ''}{_JOIN}{value.numerator}/{value.denominator}"
 
 
-def _signed(match: re.Match[str]) -> Fraction | None:
-    value, sign = _value(match), _sign(match.string, match.start())
-    return None if value is None or sign is None else sign * value
-
-
 def _value(match: re.Match[str]) -> Fraction | None:
-    """Return the value of a match without its sign, or None if it is unclear or too long."""
     if any(match[group] is not None for group in ("unclear", "unit", "again")) or _is_vague(match):
         return None
     try:
@@ -225,7 +220,6 @@ def _is_vague(match: re.Match[str]) -> bool:
 
 
 def _first(match: re.Match[str]) -> Fraction:
-    """Return the number before multipliers such as words and letters."""
     if match["number"] is None:
         whole = match["whole"] or match["whole_of"]
         part = _decimal(match["above"] or match["over"]) / _decimal(match["below"] or match["under"])
@@ -294,7 +288,6 @@ def _multiplied(first: Fraction, more: str) -> Fraction:
 
 
 def _sign(text: str, start: int) -> int | None:
-    """Return 1 or −1, or None if a dash before the number is ambiguous."""
     before = text[max(0, start - _NEAR) : start].rstrip("*([{" + _MONEY + _JOIN)
     near = before.rstrip(_SPACES)
     if not near.endswith(("-", "−", "ー")):

@@ -20,7 +20,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Lock, Thread
-from typing import IO, Any, Literal, cast
+from typing import Any, Literal, cast
 
 from kingyo.core.types import Item
 from kingyo.core.user_code.files import hash_own, opened_below, root_of, watch
@@ -37,20 +37,15 @@ from kingyo.tasks.graders.grader import (
     place_of,
 )
 
-BUILD_SECONDS = 600.0
-"""Limit in seconds for starting the process and importing a grader."""
-EXIT_SECONDS = 1.0
-"""Seconds that a process which closed its connection may take to exit."""
-
-_N_FIRST, _N_LAST = 1 << 16, 1 << 12  # bytes of the output of graders that are shown
-_CUT = b"\nGraders print more than 64 kB: what follows is left out, except for the last 4 kB at the end.\n"
+BUILD_SECONDS = 600.0  # for starting the process and importing a grader
+EXIT_SECONDS = 1.0  # that a process which closed its connection may take to exit
 
 Action = Literal["grade", "check"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class GraderReference:
-    """Identifies a grader for another process: its name and option in the YAML, and a digest of its code."""
+    """Identifies a grader for another process, with a digest of its code."""
 
     name: str
     option: object
@@ -85,9 +80,7 @@ class GraderProcess:
     ) -> list[float]:
         """Call a grader, and return the scores; ``seconds`` limits the time of each answer.
 
-        Raises:
-            KingyoError: a call failed, timed out or crashed the process.
-            ChangedSourceError: the grader's code has changed since it was built.
+        ChangedSourceError means that the grader's code has changed since it was built.
         """
         with self._lock:
             try:
@@ -112,8 +105,6 @@ class GraderProcess:
 
 
 class _Child:
-    """The parent's side of the child process."""
-
     def __init__(self) -> None:
         self._built: list[GraderReference] = []
         self.connection, theirs = Pipe()
@@ -126,19 +117,13 @@ class _Child:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", code],
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
+                stdout=2,  # what graders print stays off standard output
                 pass_fds=[theirs.fileno(), life.fileno()],
                 start_new_session=True,  # its own group: killable, and safe from Ctrl-C
                 env={**os.environ, **_threads()},
             )
-        self._output = Thread(
-            target=_pass_on, args=(self._process.stdout,), name="kingyo-grader-output", daemon=True
-        )
-        self._output.start()
 
     def prepare(self, grader: GraderReference) -> None:
-        """Let the child build the grader, unless it has."""
         if grader in self._built:
             return
         if reference_to(grader.name, grader.option, grader.folder, grader.grades) != grader:
@@ -151,50 +136,27 @@ class _Child:
         self._built.append(grader)
 
     def hear(self, where: str, seconds: float) -> object:
-        """Wait for a result and return it, or raise its error."""
         if not self.connection.poll(seconds):
             raise late_error(where, seconds)
         try:
             result = self.connection.recv()
         except (EOFError, OSError) as error:
-            raise crash_error(where, self._ended()) from error
+            try:
+                code = self._process.wait(EXIT_SECONDS)
+            except subprocess.TimeoutExpired:
+                raise crash_error(where, "its process closed its connection") from error
+            end = f"by signal {-code}" if code < 0 else f"with code {code}"
+            raise crash_error(where, f"its process ended {end}") from error
         if isinstance(result, KingyoError):
             raise result
         return result
 
-    def _ended(self) -> str:
-        try:
-            code = self._process.wait(EXIT_SECONDS)
-        except subprocess.TimeoutExpired:
-            return "its process closed its connection"
-        return f"its process ended by signal {-code}" if code < 0 else f"its process ended with code {code}"
-
     def kill(self) -> None:
-        """Kill the process and everything it started."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        self._output.join(EXIT_SECONDS)  # what graders started in another session may hold it open
         self.connection.close()
         self._held.close()
-
-
-def _pass_on(output: IO[bytes]) -> None:
-    """Write the beginning and the end of what a process prints to standard error, and drop the rest."""
-    room, last = _N_FIRST, b""
-    with output:
-        while chunk := os.read(output.fileno(), _N_FIRST):
-            first, rest = chunk[:room], chunk[room:]
-            room -= len(first)
-            _to_stderr(first if last or not rest else first + _CUT)
-            last = (last + rest)[-_N_LAST:]
-        _to_stderr(last)
-
-
-def _to_stderr(text: bytes) -> None:
-    with suppress(OSError):  # it may be closed
-        while text:
-            text = text[os.write(2, text) :]
 
 
 def _threads() -> dict[str, str]:
@@ -221,7 +183,10 @@ def serve(descriptor: int, life: int) -> None:
                 for arguments in calls:
                     connection.send(_answer(graders, grader, action, arguments))
                 if action != "build":
-                    connection.send(_opened(grader))
+                    file = Path(whole_reference(grader.name, grader.folder).rpartition(":")[0])
+                    root = root_of(file, grader.folder) if is_in_file(grader.name) else grader.folder
+                    opened = opened_below(root).items()
+                    connection.send({os.path.relpath(path, grader.folder): value for path, value in opened})
             except KingyoError as error:
                 connection.send(error)
 
@@ -242,14 +207,7 @@ def _answer(
         raise crash_error(place_of(reference.name, arguments), crash(error)) from error
 
 
-def _opened(reference: GraderReference) -> dict[str, str]:
-    file = Path(whole_reference(reference.name, reference.folder).rpartition(":")[0])
-    root = root_of(file, reference.folder) if is_in_file(reference.name) else reference.folder
-    return {os.path.relpath(path, reference.folder): value for path, value in opened_below(root).items()}
-
-
 def _end_with_parent(life: int) -> None:
-    """Kill this process and everything it starts when the other end of the pipe ``life`` is closed."""
     import fcntl  # not on Windows
 
     if not hasattr(fcntl, "F_SETSIG"):

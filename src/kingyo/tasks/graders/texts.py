@@ -17,7 +17,6 @@ from kingyo.core.types import Example, Item, ItemScore
 from kingyo.errors import KingyoError
 from kingyo.tasks.graders.grader import register_grader
 
-_OTHERWISE = "Or write `rouge-l: characters`."
 _JAPANESE = re.compile(r"[぀-ヿ㐀-䶿一-鿿]")
 _WORD = re.compile(r"\w+")
 
@@ -113,20 +112,13 @@ class Choice:
             remedy = "Set answer: to the column of the right choice, or use a choice as the answer."
             raise KingyoError(f"answer of item {item.id}", expected, repr(item.answer), remedy)
 
-    def best(self, item: Item, likelihoods: Sequence[float]) -> str:
-        scores = [
-            likelihood / len(choice.encode()) if self.normalise else likelihood
-            for choice, likelihood in zip(item.choices, likelihoods, strict=True)
-        ]
-        return item.choices[scores.index(max(scores))]
-
     def scores(self, items: Sequence[Item], likelihoods: Sequence[float]) -> Sequence[ItemScore]:
-        left = iter(likelihoods)
-        answers = [self.best(item, [next(left) for _ in item.choices]) for item in items]
-        return tuple(
-            ItemScore(item=item.id, score=self(answer, item), answer=answer)
-            for item, answer in zip(items, answers, strict=True)
-        )
+        left, scores = iter(likelihoods), list[ItemScore]()
+        for item in items:
+            own = [next(left) / (len(each.encode()) if self.normalise else 1) for each in item.choices]
+            answer = item.choices[own.index(max(own))]
+            scores.append(ItemScore(item=item.id, score=self(answer, item), answer=answer))
+        return tuple(scores)
 
     def example(self, item: Item, prompt: str) -> Example:
         others = dict.fromkeys(self.separator + each for each in item.choices if each != item.answer)
@@ -204,5 +196,6 @@ def _tokens(text: str, *, by_word: bool) -> list[str]:
 
 @cache
 def _tagger() -> Any:
-    require_extra("grader.rouge-l.tokens", "japanese", _OTHERWISE)
-    return library("grader.rouge-l.tokens", "fugashi", _OTHERWISE).Tagger()
+    place, otherwise = "grader.rouge-l.tokens", "Or write `rouge-l: characters`."
+    require_extra(place, "japanese", otherwise)
+    return library(place, "fugashi", otherwise).Tagger()

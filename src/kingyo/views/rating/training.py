@@ -18,8 +18,14 @@ import numpy as np
 from kingyo.core.io.units import counted
 from kingyo.core.types import Media, Split
 from kingyo.errors import KingyoError
-from kingyo.models.vision.features import load_feature_net, net_path, net_title
-from kingyo.models.vision.preference import PreferenceModel, probe_of, save_preference
+from kingyo.models.vision.features import (
+    PreferenceModel,
+    load_feature_net,
+    net_path,
+    net_title,
+    probe_of,
+    save_preference,
+)
 from kingyo.stats import Array, Groups, Interval, interval_json
 from kingyo.stats.bradley_terry import PairChoices, Places, fit_strengths, select
 from kingyo.stats.groups import grouped_difference, grouped_share

@@ -1,22 +1,126 @@
-"""Settings of drawing: check them and prompts without weights; build schedulers."""
+"""Load pipelines of diffusers from local folders, and check settings and prompts without weights."""
 
 from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 from warnings import catch_warnings
 
+import torch
+
 from kingyo.core.io.extras import library, quiet
-from kingyo.core.io.pipeline_index import PIPELINE
+from kingyo.core.io.pipeline_index import PIPELINE, component_classes
 from kingyo.core.types import Drawing, DrawingPrompt
 from kingyo.errors import KingyoError, suggest
-from kingyo.models.kinds.kind import Question, errors_of
+from kingyo.models.kinds.kind import LoadOptions, Question, errors_of
 from kingyo.models.loading import load_tokenizer, loading
-from kingyo.models.pipeline_loading import absent_components, pipeline_around, pipeline_class, read_index
+
+_STEM = "diffusion_pytorch_model"
+_VARIANT = re.compile(rf"{_STEM}\.(?!safetensors)([A-Za-z0-9_]+)[.-]")
+_DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+
+
+def pipeline_around(path: Path) -> Path:
+    """Return the folder of the pipeline around a component."""
+    if (path.parent / PIPELINE).is_file():
+        return path.parent
+    expected = f"a component of a pipeline, with {PIPELINE} in the folder above"
+    remedy = "Name a complete pipeline, in a run as the base or, without a base, as the first source."
+    raise KingyoError(str(path), expected, "a model on its own", remedy)
+
+
+def read_index(root: Path) -> Mapping[str, Any]:
+    """Return the content of a pipeline's index."""
+    return json.loads((root / PIPELINE).read_text(encoding="utf-8"))
+
+
+def load_denoiser(path: Path, options: LoadOptions) -> Any:
+    """Load the denoiser of a pipeline, by default in the dtype of its file."""
+    pipeline_around(path)
+    diffusers = library(str(path), "diffusers")
+    config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    kind = getattr(diffusers, str(config.get("_class_name")), None)
+    if kind is None:
+        received = f"{config.get('_class_name')!r}, which diffusers {diffusers.__version__} does not have"
+        remedy = "Update diffusers, or name another model."
+        raise KingyoError(str(path), "a denoiser of diffusers", received, remedy)
+    with loading(path, "diffusers"):
+        dtype = getattr(torch, options.dtype) if options.dtype else "auto"
+        model, report = kind.from_pretrained(
+            path,
+            dtype=_saved_dtype(path) if dtype == "auto" else dtype,
+            variant=_variant(path),
+            local_files_only=True,
+            use_safetensors=None if options.allow_pickle else True,
+            output_loading_info=True,
+        )
+        if missing := sorted(report["missing_keys"]):
+            expected = "a tensor of the architecture"
+            remedy = "Download or save the model again, so that its weights fit its config.json."
+            raise KingyoError(f"{path}: {missing[0]}", expected, f"{len(missing)} missing", remedy)
+    return model.eval()
+
+
+def _variant(path: Path) -> str | None:
+    names = sorted(each.name for each in path.glob(f"{_STEM}*.safetensors*"))
+    found = [_VARIANT.match(name) for name in names]
+    return None if not all(found) or not found or found[0] is None else found[0][1]
+
+
+def _saved_dtype(path: Path) -> torch.dtype:
+    from safetensors import safe_open
+
+    for file in sorted(path.glob("*.safetensors")):
+        with cast("Any", safe_open(file, framework="pt")) as opened:
+            for name in sorted(opened.keys()):
+                kind = opened.get_slice(name).get_dtype()
+                if kind in _DTYPES:
+                    return _DTYPES[kind]
+    return torch.float32
+
+
+def load_around(path: Path, denoiser: Any, options: LoadOptions) -> Any:
+    """Load the pipeline around a loaded denoiser; optional components without a folder are left out."""
+    root = path.parent
+    kind, absent = pipeline_class(root), absent_components(root)
+    with loading(root, "diffusers"):
+        return kind.from_pretrained(
+            root,
+            dtype=denoiser.dtype,
+            variant=_variant(path),
+            local_files_only=True,
+            use_safetensors=None if options.allow_pickle else True,
+            **{**dict.fromkeys(absent), path.name: denoiser},
+        )
+
+
+def pipeline_class(root: Path) -> Any:
+    """Return the class of a pipeline."""
+    diffusers = library(str(root), "diffusers")
+    name = str(read_index(root).get("_class_name"))
+    kind = cast(object, getattr(diffusers, name, None))
+    if not (isinstance(kind, type) and issubclass(kind, diffusers.DiffusionPipeline)):
+        expected = f"a pipeline of diffusers {diffusers.__version__}"
+        remedy = "Update diffusers, or name another model."
+        raise KingyoError(str(root / PIPELINE), expected, name[:80], remedy)
+    return kind
+
+
+def absent_components(root: Path) -> list[str]:
+    """Return the optional components in the index of a pipeline that have no folder."""
+    kind = pipeline_class(root)
+    absent = [each for each in component_classes(read_index(root)) if not (root / each).is_dir()]
+    for each in absent:
+        if each not in kind._optional_components:
+            expected = f"the component {each}, which {kind.__name__} needs"
+            raise KingyoError(str(root), expected, "no such folder", "Download or save the pipeline again.")
+    return absent
+
 
 _KEYS = tuple(each.name for each in fields(Drawing))
 _OWN_ARGUMENTS = (
@@ -42,9 +146,6 @@ def call_arguments(kind: Any, drawing: Drawing) -> dict[str, object]:
     Args:
         kind: class of the pipeline.
         drawing: settings of the task.
-
-    Raises:
-        KingyoError: the call has no such argument.
     """
     keys = {name: getattr(drawing, name) for name in ("guidance_scale", "height", "width")}
     keys = {name: value for name, value in keys.items() if value is not None}
@@ -74,9 +175,6 @@ def require_parameters(
         known: names of parameters.
         what: what the names stand for, for the error.
         where: what the error puts in front of a name.
-
-    Raises:
-        KingyoError: a name is unknown.
     """
     for name, value in given.items():
         if name not in known:
@@ -91,22 +189,14 @@ def _require_no_key(name: str, value: object) -> None:
 
 
 def load_scheduler(root: Path) -> Any:
-    """Load the scheduler of a pipeline.
-
-    Raises:
-        KingyoError: diffusers cannot load it.
-    """
+    """Load the scheduler of a pipeline."""
     diffusers = library(str(root), "diffusers")
     with loading(root / "scheduler", "diffusers"):
         return getattr(diffusers, read_index(root)["scheduler"][1]).from_pretrained(root / "scheduler")
 
 
 def scheduler_for(own: Any, changes: Mapping[str, object]) -> Any:
-    """Return a scheduler with the config of a pipeline's own and changes; ``class`` names another class.
-
-    Raises:
-        KingyoError: diffusers has no such scheduler, or the scheduler does not accept such settings.
-    """
+    """Return a scheduler with the config of a pipeline's own and changes; ``class`` names another class."""
     name = str(changes.get("class", type(own).__name__))
     kind = _scheduler_class(name)
     settings = {key: value for key, value in changes.items() if key != "class"}
@@ -122,9 +212,6 @@ def rehearse(own: Any, changes: Mapping[str, object], steps: int) -> None:
     """Build a scheduler as ``scheduler_for`` does, and take one step: some settings are read only there.
 
     A scheduler that cannot take this step without the settings either needs more of its pipeline, and passes.
-
-    Raises:
-        KingyoError: the scheduler does not accept the settings.
     """
     scheduler = scheduler_for(own, changes)
     name = type(scheduler).__name__
@@ -134,7 +221,6 @@ def rehearse(own: Any, changes: Mapping[str, object], steps: int) -> None:
 
 
 def _failure(scheduler: Any, steps: int) -> Exception | None:
-    """Take the first of some steps on zeros, and return what the scheduler raises."""
     import torch
 
     shift = {"mu": 1.0} if scheduler.config.get("use_dynamic_shifting") else {}
@@ -194,11 +280,7 @@ def scheduler_files(root: Path, changes: Mapping[str, object]) -> dict[str, str]
 
 
 class DrawingCheck:
-    """Checks settings and prompts by the classes, the scheduler and the tokenizers of a pipeline.
-
-    Raises:
-        KingyoError: they cannot be loaded, or the pipeline lacks a component.
-    """
+    """Checks settings and prompts by the classes, the scheduler and the tokenizers of a pipeline."""
 
     def __init__(self, path: Path) -> None:
         root = pipeline_around(path)
