@@ -51,22 +51,7 @@ def export(
     pipeline: bool = True,
     single_file: bool = False,
 ) -> Path:
-    """Write a model of a run as a folder that transformers or diffusers loads.
-
-    Args:
-        store: the run; it is only read.
-        out: folder to create; it must be missing or empty.
-        chosen: a trial of any search, or a baseline; None: the best of the run, see ``choose``.
-        pipeline: for a component, whether to write the complete pipeline around it.
-        single_file: whether to write a diffusion model also as one file in the community's layout.
-
-    Returns:
-        ``out``.
-
-    Raises:
-        KingyoError: no winner yet, a failed trial, a model or user file that was moved or changed, or a
-            folder that is not empty or cannot be written. After an error ``out`` is unchanged.
-    """
+    """Write a model of a run as a folder that transformers or diffusers loads."""
     chosen = choose(store) if chosen is None else chosen
     _require_success(store, chosen)
     _require_room(out)
@@ -117,7 +102,6 @@ def _card(
 
 
 def _adapter_files(run: Path, card: Card, out: Path) -> dict[str, str | bytes]:
-    """Return the LoRA of a trained model, and the recipe of the bred model that it was trained on."""
     if card.training is None:
         return {}
     trial = card.chosen.trial
@@ -132,12 +116,10 @@ def _adapter_files(run: Path, card: Card, out: Path) -> dict[str, str | bytes]:
 
 
 def _names(references: Collection[str], run: Run) -> tuple[str, ...]:
-    """Return the names of sources, in the order of the run."""
     return tuple(name for name, each in run.models.sources.items() if each.reference in references)
 
 
 def _files(card: Card, out: Path) -> dict[str, str | bytes]:
-    """Return the files to write next to the weights, by their names."""
     picture = sheet_png(card.sheet)
     text = render_card(card if picture else replace(card, sheet=None))
     return {
@@ -149,7 +131,6 @@ def _files(card: Card, out: Path) -> dict[str, str | bytes]:
 
 
 def _origins(recipe: Recipe, run: Run, training: Training | None) -> tuple[Origin, ...]:
-    """Return the origins of the models of a recipe, the base last; of a trained LoRA that of its parent."""
     base = run.models.base
     named = {**({} if base is None else {"base": base}), **run.models.sources}
     names = {checkpoint.reference: name for name, checkpoint in named.items()}

@@ -22,18 +22,7 @@ def choose(
     pick: str | None = None,
     best: bool = False,
 ) -> StoredTrial:
-    """Return the trial to export: by default the best of the run, or the winner if there is none.
-
-    Args:
-        store: the run.
-        trial: a reference, see ``find_trial``.
-        search: name of a search whose winner is exported.
-        pick: ``knee``, or the number of a trial on the front of a run with several objectives.
-        best: whether to require the best of the run.
-
-    Raises:
-        KingyoError: two selections, or a model that does not exist or not yet.
-    """
+    """Return the trial to export: by default the best of the run, or the winner if there is none."""
     is_set = (trial is not None, search is not None, pick is not None, best)
     given = [flag for flag, is_given in zip(FLAGS, is_set, strict=True) if is_given]
     if len(given) > 1:

@@ -38,15 +38,7 @@ ENOUGH = 12
 
 @dataclass(frozen=True, kw_only=True)
 class Advice:
-    """One piece of advice.
-
-    Attributes:
-        kind: for programs.
-        level: a warning needs an action; a note does not.
-        what: the finding.
-        why: what it means; may be empty.
-        remedy: what to do; may be empty.
-    """
+    """One piece of advice."""
 
     kind: Literal[
         "lost", "setup", "zero", "broken", "equal", "bound", "start", "stuck", "progress", "cut", "train"
@@ -121,10 +113,7 @@ WARNING_SHARE = 0.5
 
 
 def uninformative_scores(store: RunStore) -> Iterator[Advice]:
-    """Warn if all models have the same score on every fit item, or all candidates score 0.
-
-    Works as soon as the baselines are scored. Nothing is reported if set measures count.
-    """
+    """Warn if all models have the same score on every fit item, or all candidates score 0."""
     if stored_objectives(store).by_set:
         return
     search = current_search(store)
@@ -144,7 +133,6 @@ def uninformative_scores(store: RunStore) -> Iterator[Advice]:
 
 
 def _differ(store: RunStore, search: str | None) -> bool:
-    """Return whether two models differ on any item, or have no item in common."""
     ranges = store.score_ranges([BASELINES, *([] if search is None else [search])], "fit").values()
     is_flat = all(high - low <= ROUNDING for low, high, _ in ranges)
     return not is_flat or max(n for _, _, n in ranges) == 1
@@ -207,7 +195,6 @@ def _equal(store: RunStore, who: str, means: Sequence[float]) -> Advice:
 
 
 def _look(store: RunStore) -> str:
-    """Return the command that shows answers of a candidate, or of a baseline before there is one."""
     ended = [row.trial for row in store.summaries("fit") if row.search == MAIN and row.mean is not None]
     known = [str(trial.name) for trial in store.trials(BASELINES)]
     trial = store.trial(ended[0]).asked.number if ended else known[-1]

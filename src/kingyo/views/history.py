@@ -48,19 +48,12 @@ class Point:
 
     @property
     def name(self) -> str:
-        """The number, and how it was learned."""
         return f"{self.number}{'' if self.lesson is None else f', {self.lesson}'}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """A trial that was better than all before it.
-
-    Attributes:
-        point: the trial.
-        score: what its strategy received, as in ``Point``.
-        fit: the same with its interval; None where only some of the items were scored.
-    """
+    """A trial that was better than all before it."""
 
     point: Point
     score: float
@@ -69,14 +62,7 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchHistory:
-    """One search on the fit split.
-
-    Attributes:
-        name, description: as stored.
-        points: the completed trials, in the order of asking.
-        records: the improvements.
-        unit: unit of the scores.
-    """
+    """One search on the fit split."""
 
     name: str
     description: Mapping[str, object]

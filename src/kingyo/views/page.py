@@ -21,19 +21,7 @@ IMAGES = ("bars", "progress", "genes-", "path")
 
 
 def write_report(store: RunStore, out: Path | None = None) -> Path:
-    """Write the report of a run: finished, under way or interrupted.
-
-    Args:
-        store: the run; only read.
-        out: the HTML file, new or an earlier one; ``report.html`` in the run's folder when None. ``pictures``
-            lies beside it.
-
-    Returns:
-        The HTML file.
-
-    Raises:
-        KingyoError: the extra is missing, the file is something else, or cannot be written.
-    """
+    """Write the report of a run: finished, under way or interrupted."""
     target = out or store.folder / "report.html"
 
     def draw() -> dict[Path, bytes]:
@@ -47,15 +35,7 @@ def write_report(store: RunStore, out: Path | None = None) -> Path:
 
 
 def write_page(target: Path, draw: Callable[[], Mapping[Path, bytes]]) -> None:
-    """Write a page and the files beside it.
-
-    Args:
-        target: the HTML file, new or an earlier report.
-        draw: returns the content of all files.
-
-    Raises:
-        KingyoError: the extra is missing, the file is something else, or cannot be written.
-    """
+    """Write a page and the files beside it."""
     require_extra("report", "report")
     try:
         if not _is_free(target):
@@ -86,7 +66,6 @@ def _is_free(target: Path) -> bool:
 
 
 def render_page(view: RunView) -> bytes:
-    """Return the whole HTML file."""
     (headline,) = view.said("headline")
     context: dict[str, object] = {
         "title": f"{view.run}: {headline.text}",

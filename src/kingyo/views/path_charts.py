@@ -42,13 +42,7 @@ _PATH_NOTE = (
 
 @dataclass(frozen=True, kw_only=True)
 class TrialGroup:
-    """Trials that follow one another.
-
-    Attributes:
-        first, last: the numbers of the first and the last trial.
-        n: how many they are.
-        passing: name of a source and number of a layer -> how many of their paths pass it.
-    """
+    """Trials that follow one another."""
 
     first: int
     last: int
@@ -58,13 +52,7 @@ class TrialGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class Routes:
-    """The paths of a run.
-
-    Attributes:
-        path: path of the child; None where there is none, or its recipe has no path.
-        layers: name of a source -> how many layers it has.
-        groups: the paths of the main search.
-    """
+    """The paths of a run."""
 
     path: NamedPath | None
     layers: Mapping[str, int]
@@ -150,7 +138,6 @@ def usage_chart(routes: Routes, child: str) -> Chart:
 
 
 def _places(layers: Mapping[str, int], path: NamedPath | None) -> Iterator[str]:
-    """Yield the rows from the top: source by source, the last layer first."""
     for source, n in layers.items():
         if path is not None and source == path.head:
             yield f"{source} norm, head"

@@ -151,7 +151,6 @@ def _without_places(advice: Advice, folder: Path) -> Advice:
 
 
 def _matrices(child: ModelResult | None, main: SearchHistory | None) -> tuple[Matrix, ...]:
-    """Return the genes of a merge; nothing for a path where nothing is merged."""
     if child is None or main is None or ("path" in child.recipe and "merges" not in child.recipe):
         return ()
     return read_matrices(main.description, child.genome)
@@ -164,7 +163,6 @@ def _last_split(child: ModelResult | None) -> Split:
 
 
 def _rivals(store: RunStore, summary: RunSummary) -> Iterator[tuple[str, tuple[float | None, ...]]]:
-    """Return the baselines, with what their scores say, and the controls, with what their search stored."""
     for name, entry in summary.baselines.items():
         yield name, tuple(_task_score(entry, objective) for objective in summary.objectives)
     for search, entry in summary.controls.items():

@@ -63,7 +63,6 @@ def page_view(data: RunData) -> RunView:
 
 
 def _example(data: RunData) -> tuple[str, ItemCard] | None:
-    """Return an item of fit, or an image that the bred model drew, and what it is."""
     row = data.sheet.rows[0] if data.sheet else None
     if row is not None:
         drawn = card(row, SHEET_SIDE)
@@ -92,7 +91,6 @@ def _panels(summary: RunSummary) -> tuple[Section, ...]:
 
 
 def _present(view: RunView, sections: list[Section]) -> Iterator[Section]:
-    """Yield the sections that have anything, with the blocks that exist."""
     topics = {each.topic for each in view.statements}
     known = topics | set(view.tables) | set(view.charts) | set(view.cards)
     for section in sections:
@@ -197,7 +195,6 @@ def _has_image(items: tuple[ItemCard, ...]) -> bool:
 
 
 def _statements(data: RunData) -> Iterator[Statement]:
-    """Yield what is known of the search, of the child, and how to get it."""
     summary = data.summary
     score = top_score(summary, data.split)
     if score is not None:
@@ -252,7 +249,6 @@ def _texts(data: RunData) -> Iterator[tuple[str, str | None]]:
 
 
 def _about_task(data: RunData) -> list[str]:
-    """Say what the task is: its name, the number of its items, and the models that are merged."""
     config, task = data.config, data.config.get("task")
     names = list(config.get("tasks") or {})
     if isinstance(task, Mapping) and "name" in task:
@@ -308,7 +304,6 @@ def _about_bars(data: RunData, size: str) -> str:
 
 
 def _about_search(main: SearchHistory) -> str:
-    """Say how many trials there were, by which strategy, and which was best on fit."""
     trials = counted(len(main.points), "trial")
     if not main.records:
         return f"{trials}, and none succeeded."
@@ -346,7 +341,6 @@ def _about_genes(data: RunData) -> str:
 
 
 def _origin(data: RunData, main: SearchHistory) -> str | None:
-    """Say where the child came from; None without a child."""
     child, family = data.summary.child, data.family
     if child is None:
         return None

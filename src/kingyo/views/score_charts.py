@@ -232,7 +232,6 @@ def _front_chart(data: RunData, pair: Pair) -> Chart:
 
 
 def _scales(data: RunData, pair: Pair) -> tuple[float, float]:
-    """Return by what the values of two objectives are multiplied: 100 for shares, to show them in %."""
     across, up = (100.0 if is_share(data.summary.objectives[place]) else 1.0 for place in pair)
     return across, up
 

@@ -128,7 +128,6 @@ def _is_perfect(store: RunStore, trial: int) -> bool:
 
 
 def _unbeaten_baseline(summary: RunSummary) -> str | None:
-    """Return the name of a baseline that the bred model is equal to, or not clearly ahead of; else None."""
     leads = () if summary.choice is None else summary.choice.leads
     if not leads or summary.winner is None or leads[-1].trial != summary.winner.trial.id:
         return None
@@ -137,7 +136,6 @@ def _unbeaten_baseline(summary: RunSummary) -> str | None:
 
 
 def _next_steps(store: RunStore, best: EvaluationRow) -> str:
-    """Suggest finer weights, to continue with as much budget again, and other ways."""
     ways = ["more sources (`kingyo scout` finds them)"]
     if not is_of_paths(store, best.search):
         ways.append("other bounds (narrower where candidates break, wider where the best lie at one)")
@@ -152,10 +150,6 @@ def _next_steps(store: RunStore, best: EvaluationRow) -> str:
 
 
 def _finer_weights(store: RunStore) -> str | None:
-    """Return how a new run gets weights that this one has not: learned ones, or one for each tensor.
-
-    None if it has them, cannot learn, or its budget is too small to.
-    """
     evaluations = sum(items for items, _ in store.costs(MAIN, "fit").values())
     allowance = Allowance(search=MAIN, budget=evaluations, most_items=len(store.items()["fit"]))
     if not store.fact(LEARNABLE) or not allowance.is_enough:
@@ -177,13 +171,11 @@ def _has_right_answers(store: RunStore) -> bool:
 
 
 def _spent(store: RunStore, *searches: str, splits: Sequence[Split] = ("fit",)) -> float:
-    """Return the seconds of searches on splits, as an estimate of what follows."""
     costs = (store.costs(search, split) for search in searches for split in splits)
     return sum(each for cost in costs for _, each in cost.values())
 
 
 def _about(seconds: float) -> str:
-    """Return a time in brackets; nothing if it is unknown."""
     return f" (about {time_text(max(1.0, seconds))})" if seconds else ""
 
 
@@ -207,13 +199,11 @@ def training_on_bred(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
 
 
 def _trained_is_ahead(summary: RunSummary) -> bool:
-    """Return whether the control ``trained`` is clearly ahead of the bred model, before test."""
     trained, leads = summary.controls.get(TRAINED), () if summary.choice is None else summary.choice.leads
     return trained is not None and any(each.is_clear and each.trial == trained.trial.id for each in leads)
 
 
 def _tuning_seconds(store: RunStore, summary: RunSummary) -> float:
-    """Return the time that tuning is expected to take, from that of the control, or of an answer."""
     n_items = sum(n for n, _ in store.costs(MAIN, "fit").values())
     trained = read_training(store, TRAINED)
     known = None if trained is None else trained.step_seconds

@@ -41,7 +41,6 @@ _PAIRED = (
 
 
 def cells(*texts: str) -> Row:
-    """Return a row of texts."""
     return tuple(map(Cell, texts))
 
 
@@ -126,7 +125,6 @@ def _difference_cells(
 
 
 def _differences(summary: RunSummary) -> Table:
-    """Return the bred model minus each other, on test."""
     rows: list[Row] = []
     for each in summary.comparisons:
         name = each.other if each.other in summary.baselines else describe_search(each.other)
@@ -154,7 +152,6 @@ def decided_table(summary: RunSummary, models: Mapping[str, ModelResult]) -> Tab
 
 
 def _sets(summary: RunSummary) -> Table:
-    """Return measures of sets of answers, which are no mean of item scores."""
     models = {} if summary.winner is None else {summary.child_name: summary.winner}
     models |= {**summary.baselines, **{row_title(name): model for name, model in summary.controls.items()}}
     measures = dict.fromkeys((value.task, value.measure) for each in models.values() for value in each.sets)
@@ -241,7 +238,6 @@ def _with_n(value: Interval | None, mark: str = "") -> Cell:
 
 
 def pairs_table(title: str, pairs: Iterable[tuple[str, str]]) -> Table:
-    """Return a table of names and texts."""
     return Table(
         title=title,
         head=cells("what", "value"),
@@ -341,7 +337,6 @@ def _score_text(main: SearchHistory, point: Point) -> str:
 
 
 def _failures(data: RunData) -> Iterator[tuple[str, Table]]:
-    """Yield how often trials failed, and why."""
     histories = {**({"main": data.main} if data.main else {}), **data.controls}
     rows = [
         cells(reason, name, f"{count:,}")
@@ -354,7 +349,6 @@ def _failures(data: RunData) -> Iterator[tuple[str, Table]]:
 
 
 def _facts(data: RunData) -> Iterator[tuple[str, str]]:
-    """Yield what the run rests on: data, cost, versions."""
     summary = data.summary
     near, training, tuning = summary.near_duplicates, summary.training, summary.tuning
     yield "items", joined([f"{n:,} {split}" for split, n in summary.items.items()])

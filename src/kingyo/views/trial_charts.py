@@ -109,7 +109,6 @@ def _learned(data: RunData, main: SearchHistory) -> Iterator[Spec]:
 
 
 def _score(data: RunData) -> Spec:
-    """Return the axis of scores on fit, which all charts of trials have."""
     return field("score", scale=_range(data))
 
 
@@ -145,7 +144,6 @@ def _best(history: SearchHistory, name: str, looks: Looks, width: float) -> Spec
 
 
 def _band(main: SearchHistory) -> Iterator[Spec]:
-    """Yield the intervals of the best so far; an estimate has none here."""
     fits = main.measured_records
     if not fits:
         return

@@ -14,11 +14,7 @@ Value = Callable[[ComparisonSums], float | None]
 
 
 def drawer(target: Path) -> Callable[[CheckpointComparison], bytes]:
-    """Return the function that draws a file with this suffix; call it before the comparison.
-
-    Raises:
-        KingyoError: the suffix is neither .png nor .html, or the extra is not installed.
-    """
+    """Return the function that draws a file with this suffix; call it before the comparison."""
     known = {".png": draw_png, ".html": draw_page}
     if target.suffix.lower() not in known:
         expected = "a file that ends in .png or .html"

@@ -95,7 +95,6 @@ class ComparisonSums:
         return float(np.sqrt(self.products[i, i]))
 
     def distance(self, i: int, j: int) -> float:
-        """Return ‖w_i − w_j‖."""
         return float(np.sqrt(self.gaps[i, j]))
 
     def relative(self, i: int, j: int) -> float | None:
@@ -110,11 +109,9 @@ class ComparisonSums:
         return _ratio(float(self.equal[i, j]), self.numbers)
 
     def delta_norm(self, i: int) -> float:
-        """Return ‖δ‖ of a model."""
         return float(np.sqrt(self.delta_products[i, i]))
 
     def change(self, i: int) -> float | None:
-        """Return ‖δ‖ / ‖base‖."""
         return _ratio(self.delta_norm(i), self.norm(-1))
 
     def unchanged(self, i: int) -> float | None:
@@ -181,13 +178,7 @@ class ComparisonSums:
 
 @dataclass(frozen=True, kw_only=True)
 class TensorGroup:
-    """The tensors of one kind in one layer.
-
-    Attributes:
-        layer: ``block.3``, or ``embedding`` and ``head`` before and after the blocks.
-        kind: attention, mlp, norm, embedding, head or other.
-        measures: sums over these tensors.
-    """
+    """The tensors of one kind in one layer."""
 
     layer: str
     kind: str
@@ -196,14 +187,7 @@ class TensorGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointComparison:
-    """Comparison of models by groups of tensors.
-
-    Attributes:
-        models: their references.
-        base: reference of their base, if any.
-        groups: groups from input to output.
-        notes: remarks for the user.
-    """
+    """Comparison of models by groups of tensors."""
 
     models: tuple[str, ...]
     base: str | None
@@ -248,16 +232,7 @@ def _ratio(part: float, total: float) -> float | None:
 def compare(
     models: Sequence[Checkpoint], base: Checkpoint | None, progress: Callable[[int], None] = lambda _: None
 ) -> CheckpointComparison:
-    """Measure the differences between models, and their task vectors if a base is given.
-
-    Args:
-        models: two or more; with a base, one is enough.
-        base: their common ancestor.
-        progress: called with the number of values per model read since the last call.
-
-    Raises:
-        KingyoError: too few models, different tensors or shapes, or weights that are not finite.
-    """
+    """Measure the differences between models, and their task vectors if a base is given."""
     checkpoints, notes = _compatible(models, base)
     layout, infos = checkpoints[0].layout, checkpoints[0].tensors
     groups: dict[tuple[str, str], ComparisonSums] = {}

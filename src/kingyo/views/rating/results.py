@@ -47,18 +47,7 @@ class ModelRating:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitRating:
-    """The choices on one split.
-
-    Attributes:
-        models: the strongest first; those without choices last.
-        best_parent: its name in ``models``, or None if it has no pictures.
-        n: number of choices; ``ties`` of them were "as good".
-        prompts: number of prompts of these choices.
-        skipped: pairs without a choice.
-        outdated: choices between pictures that the run no longer has.
-        raters: name of a person -> number of choices.
-        left: share of choices of the left picture among those that were not "as good".
-    """
+    """The choices on one split."""
 
     split: Split
     models: tuple[ModelRating, ...]
@@ -106,14 +95,7 @@ def rate_models(
     parent: str | None,
     prompts: Mapping[str, str],
 ) -> SplitRating:
-    """Rate models by the choices on one split, at least one.
-
-    Args:
-        models: the models with pictures.
-        choices: all choices on the split.
-        parent: hash of the recipe of the best parent.
-        prompts: see ``prompts_of_items``.
-    """
+    """Rate models by the choices on one split, at least one."""
     numbers = choices_as_numbers(models, choices, prompts)
     n, decided = len(numbers.score), numbers.score != 0.5
     skipped = sum(each.verdict == "skip" for each in choices)

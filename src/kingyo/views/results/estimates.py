@@ -96,7 +96,6 @@ def _intervals(
     columns: Sequence[Sequence[int]],
     groups: Groups | None,
 ) -> list[Interval]:
-    """Estimate the mean of a trial over each of several sets of items, given by their positions."""
     near = store.scores(trial.search, "fit", (trial.id - NEAR, trial.id + NEAR))
     rows = {**store.scores(BASELINES, "fit"), **near}
     responses = Responses(names)
@@ -131,7 +130,6 @@ def _raw_mean(
     columns: Sequence[Sequence[int]],
     weights: Sequence[float],
 ) -> float | None:
-    """Return the weighted mean over tasks of the scored items; None if some task has none."""
     scored = [_scored(row, names, column) for column in columns]
     if not all(scored):
         return None
@@ -169,7 +167,6 @@ def _columns(items: Sequence[Item], objectives: Objectives) -> list[list[int]]:
 
 
 def _are_equal(rows: Iterable[Mapping[str, float]], items: Collection[str]) -> bool:
-    """Return whether all known scores of these items, at least one, are equal."""
     scores = [score for row in rows for item, score in row.items() if item in items]
     return max(scores) - min(scores) <= ROUNDING
 

@@ -38,7 +38,6 @@ OF_TENSOR = re.compile(r"(?:(?P<stack>.*?)\.(?P<block>\d+)\.)?.*\.(weight|bias)"
 
 
 def axes_of(description: Mapping[str, object]) -> list[Mapping[str, object]]:
-    """Return the axes that a search stored."""
     return cast("list[Mapping[str, object]]", description.get("axes", []))
 
 
@@ -75,14 +74,7 @@ def means_by_family(description: Mapping[str, object], genome: Genome) -> dict[s
 
 @dataclass(frozen=True, kw_only=True)
 class Gene:
-    """One axis of a search, or the mean of those of one family.
-
-    Attributes:
-        places: positions in a genome.
-        name: as stored, without a group that is the only one.
-        low, high: its bounds.
-        importance: its share of what decides between good and bad trials; None where it is not known.
-    """
+    """One axis of a search, or the mean of those of one family."""
 
     places: tuple[int, ...]
     name: str
@@ -131,12 +123,7 @@ class Matrix:
 
 
 def read_genes(description: Mapping[str, object], trials: Iterable[tuple[Genome, float]]) -> tuple[Gene, ...]:
-    """Return the genes of a search, the most important first.
-
-    Args:
-        description: the search as stored.
-        trials: genomes with their scores.
-    """
+    """Return the genes of a search, the most important first."""
     genes = _genes(description)
     n_axes = sum(len(gene.places) for gene in genes)
     scored = [(genome, score) for genome, score in trials if len(genome) == n_axes]

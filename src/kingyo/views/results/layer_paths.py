@@ -34,13 +34,7 @@ class PathStep:
 
 @dataclass(frozen=True, kw_only=True)
 class NamedPath:
-    """A path with the model names of a run.
-
-    Attributes:
-        steps: its hops.
-        embeddings, head: names of the models of the embeddings, and of norm and head.
-        layers: name -> number of layers, for all sources of the run and all models of the path.
-    """
+    """A path with the model names of a run."""
 
     steps: tuple[PathStep, ...]
     embeddings: str
@@ -49,7 +43,6 @@ class NamedPath:
 
     @property
     def ends(self) -> str:
-        """Return the models of embeddings, norm and head as text."""
         if self.embeddings == self.head:
             return f"embeddings, norm and head of {self.head}"
         return f"embeddings of {self.embeddings}, norm and head of {self.head}"
@@ -84,12 +77,7 @@ class NamedPath:
 
 @dataclass(frozen=True, kw_only=True)
 class RunLayers:
-    """Names and numbers of layers of the models of a run.
-
-    Attributes:
-        names: reference in recipes -> name.
-        layers: name -> number of layers, if known.
-    """
+    """Names and numbers of layers of the models of a run."""
 
     names: Mapping[str, str]
     layers: Mapping[str, int]

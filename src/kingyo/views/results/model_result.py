@@ -65,11 +65,9 @@ class ModelResult:
         return self.trial.asked.genome
 
     def on(self, split: Split) -> Interval | None:
-        """Return its score on the items of a split that it answered."""
         return {"fit": self.fit, "validation": self.validation, "test": self.test}[split]
 
     def is_estimated(self, split: Split) -> bool:
-        """Return whether its score for all items of a split is an estimate."""
         return split == "fit" and self.estimate is not None
 
     def on_all(self, split: Split) -> Interval | None:
@@ -161,17 +159,13 @@ def _task_intervals(
 
 
 def _mean(by_task: Mapping[str, Interval], weights: Mapping[str, float]) -> Interval | None:
-    """Return the weighted mean over tasks; None if one has no score."""
     if len(by_task) < len(weights):
         return None
     return weighted_mean(list(by_task.values()), list(weights.values()))
 
 
 def scores_by_task(evaluation: Evaluation | None, weights: Mapping[str, float]) -> dict[str, list[float]]:
-    """Return task -> its scores in the order of the items.
-
-    The name of a single task is empty. With several tasks, items are called ``TASK/ID``.
-    """
+    """Return task -> its scores in the order of the items."""
     return {name: [score.score for score in own] for name, own in _own_scores(evaluation, weights).items()}
 
 
@@ -281,7 +275,6 @@ def _difference(
 
 
 def _answers(evaluation: Evaluation) -> dict[str, tuple[object, ...]]:
-    """Return item -> its score and answer, with the image."""
     return {score.item: score[1:] for score in evaluation.scores}
 
 

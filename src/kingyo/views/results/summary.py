@@ -158,7 +158,6 @@ class RunSummary:
         return next((each for each in self.comparisons if each.other == name), None)
 
     def command(self, name: str, *arguments: str) -> str:
-        """Return a command about the run."""
         return shlex.join(("kingyo", name, self.folder, *arguments))
 
     @property
@@ -327,7 +326,6 @@ def summarize(store: RunStore) -> RunSummary:
 
 
 def _winners(store: RunStore) -> dict[str, ModelResult]:
-    """Return search -> its winner, for the searches that have one."""
     winners = {name: store.winner(name) for name in store.searches() if name != BASELINES}
     return {name: read_model_result(store, name, trial) for name, trial in winners.items() if trial}
 
@@ -344,7 +342,6 @@ def _leader(store: RunStore, fits: Sequence[EvaluationRow]) -> ModelResult | Non
 
 
 def _estimated(store: RunStore, model: ModelResult) -> ModelResult:
-    """Return a model with its estimate for all of fit, if it needs one."""
     return replace(model, estimate=estimate(store, model.trial)) if model.fit else model
 
 
@@ -353,7 +350,6 @@ def _fit_value(fits: Sequence[EvaluationRow], model: ModelResult | None) -> floa
 
 
 def _note_on_test(store: RunStore) -> str | None:
-    """Return what repeated readings of test mean for the winner's test score; None after one."""
     is_read_before = any(renewal.test_was_read for renewal in renewals(store))
     again = "Test had been read before everything was scored again." if is_read_before else None
     return " ".join(filter(None, (note_on_test(store), again))) or None
