@@ -81,9 +81,9 @@ def print_run(store: RunStore, *, as_json: bool, control: str | None = None) -> 
     """Print the summary of a run, advice, and the next commands; for a control only what it adds."""
     from kingyo.cli.advice import warn
     from kingyo.cli.tables import print_advice, print_some, print_summary
+    from kingyo.views.advice import advise
     from kingyo.views.rating.results import read_ratings
     from kingyo.views.results.summary import summarize
-    from kingyo.views.search_advice import advise
 
     summary = summarize(store)
     advice = advise(store, summary)

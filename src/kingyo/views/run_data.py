@@ -14,7 +14,7 @@ from kingyo.search.evolution.objectives import has_item_scores
 from kingyo.search.evolution.trial_recipes import read_recipe
 from kingyo.stats import Interval
 from kingyo.store import CONFIG, RunStore
-from kingyo.views.advice import Advice
+from kingyo.views.advice import Advice, advise
 from kingyo.views.cards import AnswerContrast, ContactSheet, contact_sheet, contrast
 from kingyo.views.history import Family, SearchHistory, read_histories, trace
 from kingyo.views.path_charts import Routes, read_routes
@@ -23,7 +23,6 @@ from kingyo.views.results.genes import Gene, Matrix, read_genes, read_matrices
 from kingyo.views.results.model_result import ModelResult, read_model_result
 from kingyo.views.results.summary import BRED, RunSummary, summarize
 from kingyo.views.results.trials import describe_search
-from kingyo.views.search_advice import advise
 from kingyo.views.view import command_without_places, shown_folder, without_places
 
 

@@ -220,7 +220,7 @@ def better_than_bred(summary: RunSummary) -> str | None:
 
 
 def ahead_on_test(summary: RunSummary) -> str | None:
-    """Say which model leads the best of the run on test, and that the choice did not use test; None if none does."""
+    """Say which model leads the best of the run on test, which played no part in the choice."""
     best = summary.best
     scores = [(score, model) for model in summary.models if (score := model.counts_on("test")) is not None]
     own = next((score for score, model in scores if model is best), None)
