@@ -105,7 +105,7 @@ def print_ratings(ratings: Sequence[SplitRating]) -> None:
     from rich.markup import escape
 
     from kingyo.cli.console import Console, print_rows, print_text
-    from kingyo.views.rating.tables import rating_note, rating_table, rating_title
+    from kingyo.views.rating.results import rating_note, rating_table, rating_title
 
     console = Console(highlight=False)
     for rating in ratings:

@@ -9,8 +9,8 @@ from rich.markup import escape
 
 from kingyo.cli.console import Console, plain_table, print_table, print_text
 from kingyo.views.advice import Advice
+from kingyo.views.page import summary_view
 from kingyo.views.results.summary import RunSummary
-from kingyo.views.run_view import summary_view
 from kingyo.views.statements import against
 from kingyo.views.view import RunView, Statement, Table
 

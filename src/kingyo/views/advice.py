@@ -26,9 +26,8 @@ from kingyo.runs.prompts import NOTABLE_SHARE
 from kingyo.search.evolution import BASELINES, MAIN, stored_objectives
 from kingyo.stats import ROUNDING, SampleSize
 from kingyo.store import CONFIG, WARNINGS, EvaluationRow, RunStore, StoredTrial
-from kingyo.views.results.estimates import raw_means
 from kingyo.views.results.genes import families_of, family_of
-from kingyo.views.results.model_result import token_limits
+from kingyo.views.results.model_result import raw_means, token_limits
 from kingyo.views.results.summary import RunSummary
 from kingyo.views.results.trials import percent
 from kingyo.views.view import Statement
@@ -290,8 +289,8 @@ def _edges(description: Mapping[str, object], trial: StoredTrial, merge: Mapping
         low, high = cast(float, axis["low"]), cast(float, axis["high"])
         if parameter is None or high <= low:
             continue
-        own: Mapping[str, Any] = (merge.get("sources") or {}).get(source) or {}
-        is_own = name in own.get("parameters", {})
+        own = cast("Mapping[str, Mapping[str, object]]", merge.get("sources") or {}).get(source, {})
+        is_own = name in cast("Mapping[str, object]", own.get("parameters", {}))
         where = f"merge.sources.{source}.parameters" if is_own else "merge.parameters"
         reach, half = EDGE * (high - low), (high - low) / 2
         if gene <= low + reach:
@@ -361,14 +360,10 @@ def search_progress(store: RunStore, summary: RunSummary) -> Iterator[Advice]:
         f"{_value_text(summary, start, raw)}, the best of all {n} (trial {number}) "
         f"{_value_text(summary, best, raw)}."
     )
-    evaluation = store.evaluation(best.trial, "fit")
-    is_perfect = evaluation is not None and (evaluation.mean or 0.0) >= 1 - ROUNDING
-    is_early = n < ENOUGH or summary.status != "finished" or is_perfect
+    is_early = n < ENOUGH or summary.status != "finished" or _is_perfect(store, best.trial)
     # Scores on a few items are noisy: a winner that was picked late shows that the search went on.
     winner = None if summary.winner is None else trials.get(summary.winner.trial.id)
-    last = trials[best.trial]
-    if winner is not None and winner.asked.number > number:
-        last = winner
+    last = winner if winner is not None and winner.asked.number > number else trials[best.trial]
     kind: Literal["start", "stuck"] = "start"
     why = ""
     if is_early or _trained_is_ahead(summary):
@@ -396,6 +391,11 @@ def _value_text(summary: RunSummary, row: EvaluationRow, raw: Mapping[int, float
 
 def _measured(raw: float, size: SampleSize) -> str:
     return f" (estimated; {percent(raw)} on {size.items})"
+
+
+def _is_perfect(store: RunStore, trial: int) -> bool:
+    evaluation = store.evaluation(trial, "fit")
+    return evaluation is not None and evaluation.mean is not None and evaluation.mean >= 1 - ROUNDING
 
 
 def _unbeaten_baseline(summary: RunSummary) -> str | None:

@@ -13,8 +13,7 @@ from kingyo.core.types import Genome
 from kingyo.search.evolution import BASELINES, stored_objectives
 from kingyo.stats import Interval
 from kingyo.store import EvaluationRow, RunStore, StoredTrial
-from kingyo.views.results.estimates import raw_means
-from kingyo.views.results.model_result import read_model_result
+from kingyo.views.results.model_result import raw_means, read_model_result
 from kingyo.views.results.trials import SHARES, Unit, percent, unit_of
 from kingyo.views.results.tuning import describe_lesson
 from kingyo.views.view import without_places

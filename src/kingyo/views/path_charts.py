@@ -29,7 +29,7 @@ from kingyo.views.charts import (
     tips,
 )
 from kingyo.views.history import Point, SearchHistory
-from kingyo.views.results.layer_paths import NamedPath, PathStep, read_run_layers, with_passed_layers
+from kingyo.views.results.genes import NamedPath, PathStep, read_run_layers, with_passed_layers
 
 MAX_GROUPS = 30  # columns of the chart of a search
 MIN_TRIALS = 8  # of a group: the share of fewer says little

@@ -15,7 +15,7 @@ from kingyo.search.evolution.set_measures import SetValue
 from kingyo.stats import Interval
 from kingyo.views.choice import candidates_table
 from kingyo.views.history import Point, SearchHistory
-from kingyo.views.rating.tables import rating_note, rating_table, rating_title
+from kingyo.views.rating.results import rating_note, rating_table, rating_title
 from kingyo.views.results.genes import SHOWN
 from kingyo.views.results.model_result import ModelResult, PairedComparison
 from kingyo.views.results.summary import BRED, RunSummary

@@ -8,7 +8,7 @@ from pathlib import Path
 from kingyo.core.io.extras import require_extra
 from kingyo.errors import KingyoError
 from kingyo.views.charts import SERIES, Chart, Rows, Spec, field, layer, layers, legend_of, names, rows, tips
-from kingyo.views.compare.weights import CheckpointComparison, ComparisonSums, letter
+from kingyo.views.compare import CheckpointComparison, ComparisonSums, letter
 
 Value = Callable[[ComparisonSums], float | None]
 

@@ -38,13 +38,13 @@ from kingyo.search.evolution.trial_recipes import read_recipe
 from kingyo.stats import Interval, interval_json, mean_name
 from kingyo.store import NOTES, EvaluationRow, RunStore
 from kingyo.tasks import NearDuplicates
-from kingyo.views.results.estimates import estimate
-from kingyo.views.results.layer_paths import NamedPath, read_run_layers
+from kingyo.views.results.genes import NamedPath, read_run_layers
 from kingyo.views.results.model_result import (
     MIXTURES,
     ModelResult,
     PairedComparison,
     compare_on_test,
+    estimate,
     predicted_test,
     read_model_result,
 )
