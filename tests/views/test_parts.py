@@ -16,12 +16,11 @@ from kingyo.core.types import Genome, Media, Trial
 from kingyo.stats import Interval
 from kingyo.store import RunStore, StoredTrial
 from kingyo.views.cards import image_url
-from kingyo.views.history import Point, trace
 from kingyo.views.page import page_view
 from kingyo.views.results.genes import importance, read_matrices
 from kingyo.views.results.model_result import PairedComparison
 from kingyo.views.results.trials import SHARES, Unit, p_text, sizes
-from kingyo.views.run_data import read_run_data
+from kingyo.views.run_data import Point, read_run_data, trace
 from kingyo.views.statements import verdicts_in_words
 
 

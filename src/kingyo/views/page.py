@@ -18,16 +18,28 @@ from kingyo.views.cards import SHEET_SIDE, card, cards_of_contrast, cards_of_she
 from kingyo.views.charts import Chart
 from kingyo.views.charts.draw import png, render
 from kingyo.views.choice import choice_statements
-from kingyo.views.history import SearchHistory
-from kingyo.views.path_charts import path_chart, usage_chart
 from kingyo.views.results.genes import SHOWN
 from kingyo.views.results.summary import RunSummary
 from kingyo.views.results.trials import reference_to, sizes, sizes_of
-from kingyo.views.run_data import RunData, read_run_data
-from kingyo.views.score_charts import front_charts, gains_chart, gene_chart, importance_chart, score_chart
+from kingyo.views.run_data import RunData, SearchHistory, read_run_data
+from kingyo.views.score_charts import (
+    gains_chart,
+    gene_chart,
+    importance_chart,
+    path_chart,
+    score_chart,
+    usage_chart,
+)
 from kingyo.views.statements import NOT_READ, statements, top_score
 from kingyo.views.tables import front_table, page_tables, summary_tables
-from kingyo.views.trial_charts import family_chart, pair_chart, progress_chart, slice_charts, trial_rows
+from kingyo.views.trial_charts import (
+    family_chart,
+    front_charts,
+    pair_chart,
+    progress_chart,
+    slice_charts,
+    trial_rows,
+)
 from kingyo.views.view import Cards, ItemCard, RunView, Section, Statement, without_places
 
 BEGINS = b"<!doctype html>"

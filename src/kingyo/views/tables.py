@@ -14,7 +14,6 @@ from kingyo.search.evolution.objectives import has_item_scores, is_share
 from kingyo.search.evolution.set_measures import SetValue
 from kingyo.stats import Interval
 from kingyo.views.choice import candidates_table
-from kingyo.views.history import Point, SearchHistory
 from kingyo.views.rating.results import rating_note, rating_table, rating_title
 from kingyo.views.results.genes import SHOWN
 from kingyo.views.results.model_result import ModelResult, PairedComparison
@@ -29,7 +28,7 @@ from kingyo.views.results.trials import (
     row_title,
     sizes_of,
 )
-from kingyo.views.run_data import RunData
+from kingyo.views.run_data import Point, RunData, SearchHistory
 from kingyo.views.view import Cell, Row, Table
 
 SO = {"better": "bred is better", "worse": "bred is worse", "open": "not shown"}
