@@ -117,7 +117,7 @@ def test_genes_are_laid_out_by_source_and_group() -> None:
     names = ("weight/ja/block.0", "weight/ja/head", "weight/en/block.0", "lambda/all", "pass 1/ja.0")
     weight, scale = read_matrices(axes(*names), (0.1, 0.2, 0.3, 0.4, 1.0))
     assert (weight.sources, weight.groups) == (("ja", "en"), ("block.0", "head"))
-    assert weight.cells == {("ja", "block.0"): 0.1, ("ja", "head"): 0.2, ("en", "block.0"): 0.3}
+    assert weight.genes == {("ja", "block.0"): (0.1,), ("ja", "head"): (0.2,), ("en", "block.0"): (0.3,)}
     assert (scale.sources, scale.groups) == (("all sources",), ("all",))
     assert read_matrices(axes("weight/ja/all"), ()) == ()
 

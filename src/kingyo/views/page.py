@@ -65,27 +65,17 @@ def write_page(target: Path, draw: Callable[[], Mapping[Path, bytes]]) -> None:
     """Write a page and the files beside it."""
     require_extra("report", "report")
     try:
-        if not _is_free(target):
-            raise KingyoError(
-                str(target),
-                expected="a new file, or an earlier report",
-                received="a folder" if target.is_dir() else "a file that is no report",
-                remedy="Name another with --out.",
-            )
+        if target.exists() and not _is_report(target):  # a wrong --out must not cost a run's database
+            received = "a folder" if target.is_dir() else "a file that is no report"
+            expected = "a new file, or an earlier report"
+            raise KingyoError(str(target), expected, received, "Name another with --out.")
         write_together(draw())
     except OSError as error:
-        raise KingyoError(
-            str(target),
-            expected="a file that can be written",
-            received=error.strerror or str(error),
-            remedy="Name another with --out.",
-        ) from error
+        expected, received = "a file that can be written", error.strerror or str(error)
+        raise KingyoError(str(target), expected, received, "Name another with --out.") from error
 
 
-def _is_free(target: Path) -> bool:
-    """Return whether a file is new or a report: a wrong --out must not cost a run's database."""
-    if not target.exists():
-        return True
+def _is_report(target: Path) -> bool:
     if not target.is_file():
         return False
     with target.open("rb") as stream:
@@ -143,13 +133,21 @@ def page_view(data: RunData) -> RunView:
         source="Every number on this page comes from the run's database, run.db in its folder"
         f"{', or from ratings.db beside it' if data.people else ''}.",
     )
-    return replace(view, sections=tuple(_present(view, _sections(data, view))))
+    topics = {each.topic for each in view.statements}
+    known = topics | set(view.tables) | set(view.charts) | set(view.cards)
+    sections: list[Section] = []
+    for name, title, hint, blocks, is_open in _sections(data, view):
+        found = tuple(
+            each for each in blocks if each in known or (each[-1] == "*" and view.matching(each[:-1]))
+        )
+        if found:
+            sections.append(Section(name=name, title=title, hint=hint, blocks=found, is_open=is_open))
+    return replace(view, sections=tuple(sections))
 
 
 def _example(data: RunData) -> tuple[str, ItemCard] | None:
-    row = data.sheet.rows[0] if data.sheet else None
-    if row is not None:
-        drawn = card(row, SHEET_SIDE)
+    if data.sheet is not None and data.sheet.rows:
+        drawn = card(data.sheet.rows[0], SHEET_SIDE)
         return "A prompt of test, drawn by the bred model", replace(drawn, answers=drawn.answers[:1])
     if data.example is None:
         return None
@@ -159,123 +157,61 @@ def _example(data: RunData) -> tuple[str, ItemCard] | None:
 
 def _panels(summary: RunSummary) -> tuple[Section, ...]:
     whose = "the bred model" if summary.winner else "the best so far"
+    good = ("score", "standing", *(["test", "predicted"] if summary.is_tested else []))
+    compared = ("compared", "tuned against", *([] if summary.comparisons else ["not compared"]))
+    get = ("made of", "export", "recipe")
     return (
-        Section(
-            name="good",
-            title=f"How good is {whose}?",
-            blocks=("score", "standing", *(["test", "predicted"] if summary.is_tested else [])),
-        ),
-        Section(
-            name="compared",
-            title="Compared with what?",
-            blocks=("compared", "tuned against", *([] if summary.comparisons else ["not compared"])),
-        ),
-        Section(name="get", title="Its recipe, and how to get it", blocks=("made of", "export", "recipe")),
+        Section(name="good", title=f"How good is {whose}?", blocks=good),
+        Section(name="compared", title="Compared with what?", blocks=compared),
+        Section(name="get", title="Its recipe, and how to get it", blocks=get),
     )
 
 
-def _present(view: RunView, sections: list[Section]) -> Iterator[Section]:
-    topics = {each.topic for each in view.statements}
-    known = topics | set(view.tables) | set(view.charts) | set(view.cards)
-    for section in sections:
-        blocks = tuple(
-            each for each in section.blocks if each in known or (each[-1] == "*" and view.matching(each[:-1]))
-        )
-        if blocks:
-            yield replace(section, blocks=blocks)
-
-
-def _sections(data: RunData, view: RunView) -> list[Section]:
-    summary, split = data.summary, data.split
-    where = "On the test split" if summary.is_tested else f"On the {split} split, so far"
-    gained = counted(len(data.contrast.gained), "item") if data.contrast else ""
-    has_images = any(card.items and _has_image(card.items) for card in view.cards.values() if not card.models)
+def _sections(data: RunData, view: RunView) -> Iterator[tuple[str, str, str, tuple[str, ...], bool | None]]:
+    """Yield name, title, hint, blocks and whether it is open, of all sections; some have no blocks."""
+    summary = data.summary
+    where = "On the test split" if summary.is_tested else f"On the {data.split} split, so far"
+    yield "scores", where, "", ("bars",), None
+    title = "The same prompts and seeds, drawn by all models"
+    yield "sheet", title, "", ("sheet", "sheet best", "sheet worst"), None
+    blocks = ("choice", "gains", "candidates")
+    yield "choice", "How the sources were chosen", "trial merges of all candidates", blocks, False
+    if "progress" in view.charts:
+        yield "progress", "How the search went", "", ("search", "learned", "progress"), None
     has_warning = any(each.is_warning for each in view.said("advice"))
+    yield "advice", "Advice", counted(len(data.advice), "note"), ("advice",), has_warning
+    hint, blocks = (
+        f"the front of {joined(summary.objectives)}",
+        ("about front", "front-*", "front ring", "front"),
+    )
+    yield "front", "What can be had at once", hint, blocks, True
+    hint, blocks = (
+        "importance, score by gene, two genes at once",
+        ("importance", "slice-*", "about genes", "pair"),
+    )
+    yield "genes", "Which genes matter", hint, blocks, False
+    if data.matrices or data.routes:
+        hint = "its path through layers" if data.routes else "its genes"
+        yield "model", "What it is made of", hint, ("made of", "genes-*", "path", "path-layers"), False
     points = data.main.points if data.main else ()
-    return [
-        Section(name="scores", title=where, blocks=("bars",), is_open=None),
-        Section(
-            name="sheet",
-            title="The same prompts and seeds, drawn by all models",
-            blocks=("sheet", "sheet best", "sheet worst"),
-            is_open=None,
-        ),
-        Section(
-            name="choice",
-            title="How the sources were chosen",
-            hint="trial merges of all candidates",
-            blocks=("choice", "gains", "candidates"),
-        ),
-        Section(
-            name="progress",
-            title="How the search went",
-            blocks=("search", "learned", "progress") if "progress" in view.charts else (),
-            is_open=None,
-        ),
-        Section(
-            name="advice",
-            title="Advice",
-            hint=counted(len(data.advice), "note"),
-            blocks=("advice",),
-            is_open=has_warning,
-        ),
-        Section(
-            name="front",
-            title="What can be had at once",
-            hint=f"the front of {joined(summary.objectives)}",
-            blocks=("about front", "front-*", "front ring", "front"),
-            is_open=True,
-        ),
-        Section(
-            name="genes",
-            title="Which genes matter",
-            hint="importance, score by gene, two genes at once",
-            blocks=("importance", "slice-*", "about genes", "pair"),
-        ),
-        Section(
-            name="model",
-            title="What it is made of",
-            hint="its path through layers" if data.routes else "its genes",
-            blocks=("made of", "genes-*", "path", "path-layers") if data.matrices or data.routes else (),
-        ),
-        Section(
-            name="trials",
-            title="All trials",
-            hint=f"{counted(len(points), 'trial')} of the main search, sortable",
-            blocks=("trials", "failures", "origin", "family") if points else (),
-        ),
-        Section(
-            name="selection",
-            title="All scores, and how much picking flattered them",
-            hint="fit, validation and test; differences",
-            blocks=("selection", "all scores", "estimated", "dropped", "picked", "differences", "sets")
-            if summary.child
-            else (),
-        ),
-        Section(
-            name="people",
-            title="What people chose",
-            hint="pairs of images without names",
-            blocks=("people on fit", "people on validation", "people on test"),
-        ),
-        Section(
-            name="answers",
-            title="Answers side by side",
-            hint=f"{gained} solved by the bred model and by no parent",
-            blocks=("about answers", "gained", "lost"),
-            is_open=has_images,
-        ),
-        Section(
-            name="basis",
-            title="What this rests on",
-            hint="data, cost, versions, run.yaml",
-            blocks=("facts", "run.yaml"),
-        ),
-    ]
-
-
-def _has_image(items: tuple[ItemCard, ...]) -> bool:
-    return any(item.pictures or any(each.picture for each in item.answers) for item in items)
+    if points:
+        hint = f"{counted(len(points), 'trial')} of the main search, sortable"
+        yield "trials", "All trials", hint, ("trials", "failures", "origin", "family"), False
+    if summary.child:
+        title, hint = (
+            "All scores, and how much picking flattered them",
+            "fit, validation and test; differences",
+        )
+        blocks = ("selection", "all scores", "estimated", "dropped", "picked", "differences", "sets")
+        yield "selection", title, hint, blocks, False
+    blocks = ("people on fit", "people on validation", "people on test")
+    yield "people", "What people chose", "pairs of images without names", blocks, False
+    shown = [item for cards in view.cards.values() if not cards.models for item in cards.items]
+    has_images = any(item.pictures or any(each.picture for each in item.answers) for item in shown)
+    gained = counted(len(data.contrast.gained), "item") if data.contrast else ""
+    hint = f"{gained} solved by the bred model and by no parent"
+    yield "answers", "Answers side by side", hint, ("about answers", "gained", "lost"), has_images
+    yield "basis", "What this rests on", "data, cost, versions, run.yaml", ("facts", "run.yaml"), False
 
 
 def _statements(data: RunData) -> Iterator[Statement]:

@@ -12,6 +12,7 @@ Source: Watanabe, Bansal, Hutter 2023, PED-ANOVA, arXiv:2304.10255, global impor
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from statistics import fmean
@@ -21,7 +22,7 @@ import numpy as np
 
 from kingyo.core.io.units import counted
 from kingyo.core.types import Genome
-from kingyo.merging.recipe import Hop, Recipe, cumulative
+from kingyo.merging.recipe import Recipe, cumulative
 from kingyo.runs.learnable import MEMETIC
 from kingyo.search.evolution import BASELINES, MAIN
 from kingyo.search.evolution.trial_recipes import read_recipe
@@ -93,14 +94,7 @@ class Gene:
 
 @dataclass(frozen=True, kw_only=True)
 class Matrix:
-    """The genes of one parameter in one genome.
-
-    Attributes:
-        parameter: its name.
-        sources, groups: the sources, and the groups of layers; there may be one of either.
-        genes: source and group -> gene, or those of all tensors of a block.
-        low, high: bounds of the axes.
-    """
+    """The genes of one parameter in one genome: source and group of layers -> gene, or those of a block."""
 
     parameter: str
     sources: tuple[str, ...]
@@ -108,11 +102,6 @@ class Matrix:
     genes: Mapping[tuple[str, str], tuple[float, ...]]
     low: float
     high: float
-
-    @property
-    def cells(self) -> Mapping[tuple[str, str], float]:
-        """Source and group -> gene, or the mean of a block's."""
-        return {key: fmean(own) for key, own in self.genes.items()}
 
     @property
     def size(self) -> int:
@@ -137,12 +126,9 @@ def read_genes(description: Mapping[str, object], trials: Iterable[tuple[Genome,
         [score for _, score in scored],
         [(gene.low, gene.high) for gene in genes],
     )
-    known = (
-        [replace(gene, importance=share) for gene, share in zip(genes, shares, strict=True)]
-        if shares
-        else genes
-    )
-    return tuple(sorted(known, key=lambda gene: -(gene.importance.score if gene.importance else 0.0)))
+    if shares:
+        genes = [replace(gene, importance=share) for gene, share in zip(genes, shares, strict=True)]
+    return tuple(sorted(genes, key=lambda gene: -(gene.importance.score if gene.importance else 0.0)))
 
 
 def _genes(description: Mapping[str, object]) -> list[Gene]:
@@ -216,16 +202,9 @@ def _parts(axis: str) -> tuple[str, str, str]:
 def importance(
     genomes: Sequence[Genome], scores: Sequence[float], bounds: Sequence[tuple[float, float]], seed: int = 0
 ) -> tuple[Interval, ...]:
-    """Return each gene's importance, a share of 1, with its 95% interval.
+    """Return the importance of each gene in genomes with scores, a share of 1, with its 95% interval.
 
-    Args:
-        genomes: one per trial.
-        scores: scores of the same trials.
-        bounds: range of each gene.
-        seed: for the bootstrap.
-
-    Returns:
-        One interval per gene, with ``n`` the number of trials; nothing for too few trials or equal scores.
+    ``bounds`` are the ranges of the genes. Nothing for too few trials or equal scores; ``n`` counts trials.
     """
     n = len(scores)
     if n < MIN_TRIALS or max(scores) == min(scores):
@@ -235,7 +214,8 @@ def importance(
     places = (np.asarray(genomes, dtype=np.float64)[order] - low) / np.maximum(high - low, 1e-12)
     drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
     counts = np.vstack([np.ones(n), drawn.astype(np.float64)])
-    good = _best(counts, BEST_SHARE * n)
+    before = np.cumsum(counts, axis=1) - counts
+    good = np.clip(BEST_SHARE * n - before, 0.0, counts)
     divergences = np.array([_divergence(column, counts, good) for column in places.T])
     shares = divergences / np.maximum(divergences.sum(axis=0), 1e-12)
     lows, highs = np.percentile(shares[:, 1:], (2.5, 97.5), axis=1)
@@ -243,11 +223,6 @@ def importance(
         Interval(score=share, n=n, low=min(low, share), high=max(high, share), method="bootstrap")
         for share, low, high in zip(shares[:, 0].tolist(), lows.tolist(), highs.tolist(), strict=True)
     )
-
-
-def _best(counts: Array, n: float) -> Array:
-    before = np.cumsum(counts, axis=1) - counts
-    return np.clip(n - before, 0.0, counts)
 
 
 def _divergence(places: Array, counts: Array, good: Array) -> Array:
@@ -264,14 +239,7 @@ def _divergence(places: Array, counts: Array, good: Array) -> Array:
 
 @dataclass(frozen=True, kw_only=True)
 class PathStep:
-    """One hop.
-
-    Attributes:
-        source: the name of its model.
-        layer, scale: as in the recipe.
-        cumulative: product of the scales up to this hop.
-        time: how often the path has used the layer, 1 the first time.
-    """
+    """One hop; ``cumulative`` is the product of scales up to it, ``time`` how often its layer was used."""
 
     source: str
     layer: int
@@ -297,10 +265,7 @@ class NamedPath:
 
     @property
     def line(self) -> str:
-        """Return the path in a line: ``ja 0-3 · math-en 2-3 (x0.84) · ja 5``.
-
-        A single number in brackets is the scale of all layers before it; several are the scales of each.
-        """
+            """Return the path in a line: ``ja 0-3 · math-en 2-3 (x0.84) · ja 5``, with the scales of layers."""
         return " · ".join(_run(run) for run in _runs(self.steps))
 
     def sentences(self, whose: str) -> tuple[str, str]:
@@ -338,28 +303,26 @@ class RunLayers:
         """Return the path of a recipe; None if it has none."""
         if not recipe.path:
             return None
-        steps = tuple(self._steps(recipe.path))
+        steps: list[PathStep] = []
+        times = Counter[tuple[str, int]]()
+        for hop, product in zip(recipe.path, cumulative(recipe.path), strict=True):
+            times[hop.model, hop.layer] += 1
+            steps.append(
+                PathStep(
+                    source=self.name(hop.model),
+                    layer=hop.layer,
+                    scale=hop.scale,
+                    cumulative=product,
+                    time=times[hop.model, hop.layer],
+                )
+            )
         first, last = (recipe.base_model or hop.model for hop in (recipe.path[0], recipe.path[-1]))
         return NamedPath(
-            steps=steps,
+            steps=tuple(steps),
             embeddings=self.name(first),
             head=self.name(last),
             layers=with_passed_layers(self.layers, steps),
         )
-
-    def _steps(self, path: Sequence[Hop]) -> Iterator[PathStep]:
-        times: dict[tuple[str, int], int] = {}
-        for hop, product in zip(path, cumulative(path), strict=True):
-            place = hop.model, hop.layer
-            times[place] = times.get(place, 0) + 1
-            yield PathStep(
-                source=self.name(hop.model),
-                layer=hop.layer,
-                scale=hop.scale,
-                cumulative=product,
-                time=times[place],
-            )
-
 
 def read_run_layers(store: RunStore) -> RunLayers:
     """Read the names and layers of a run's models from the baselines that are single models."""
@@ -386,8 +349,7 @@ def with_passed_layers(layers: Mapping[str, int], steps: Sequence[PathStep]) -> 
 def _runs(steps: Sequence[PathStep]) -> list[list[PathStep]]:
     runs: list[list[PathStep]] = []
     for step in steps:
-        last = runs[-1][-1] if runs else None
-        if last is not None and (last.source, last.layer + 1) == (step.source, step.layer):
+        if runs and (runs[-1][-1].source, runs[-1][-1].layer + 1) == (step.source, step.layer):
             runs[-1].append(step)
         else:
             runs.append([step])

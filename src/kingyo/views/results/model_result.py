@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal, cast
 
@@ -18,7 +18,6 @@ from kingyo.stats import (
     ROUNDING,
     Groups,
     Interval,
-    PairedDifference,
     interval,
     interval_json,
     paired_difference,
@@ -26,7 +25,7 @@ from kingyo.stats import (
     weighted_mean,
     with_groups,
 )
-from kingyo.stats.irt import Estimate, Responses
+from kingyo.stats.irt import Responses
 from kingyo.stats.irt.item_tasks import group_items
 from kingyo.stats.prediction import SplitGroups, predict_weighted_winner
 from kingyo.store import CONFIG, RunStore, StoredTrial
@@ -41,16 +40,11 @@ MIXTURES = ("uniform", FRANKENMERGE)
 class ModelResult:
     """A model of a run: the winner, a baseline, or the winner of a control.
 
-    Attributes:
-        name: the key of the model in the summary.
-        trial, recipe: how it was made.
-        fit, validation, test: its scores; None if it was not evaluated on that split (yet). With several
-            tasks these are weighted means.
-        tasks: with several tasks, name -> split -> score.
-        cut: split -> number of answers that did not end within ``max_new_tokens``.
-        sets: its set measures.
-        decided: split -> the value that the run decides by instead of scores; None if scores decide.
-        estimate: the score on all of fit, estimated if the model was scored on some of its items.
+    Scores are None on splits where it was not evaluated (yet); with several tasks they
+    are weighted means, and ``tasks`` has task -> split -> score.
+    ``cut``: split -> number of answers that did not end within ``max_new_tokens``.
+    ``decided``: split -> the value that the run decides by; None if scores decide. ``estimate``: the score on
+    all of fit, if it was scored on some of its items.
     """
 
     name: str
@@ -83,9 +77,6 @@ class ModelResult:
         """Return the value that the run decides by on a split: its score, or a set measure."""
         return self.on(split) if self.decided is None else self.decided.get(split)
 
-    def named_json(self) -> dict[str, object]:
-        return {"name": self.name, "search": self.trial.search, "trial": self.trial.asked.number}
-
     def scores_json(self) -> dict[str, object]:
         """Return the scores in ``kingyo show --json``."""
         tasks = {
@@ -114,13 +105,19 @@ def read_model_result(store: RunStore, name: str, trial: StoredTrial) -> ModelRe
     """Read the scores of a trial on all splits, under a given name."""
     objectives, sets = stored_objectives(store), read_set_values(store, trial)
     weights = objectives.tasks
-    evaluations: dict[Split, Evaluation | None] = {
-        split: store.evaluation(trial.id, split) for split in SPLITS
-    }
-    by_task: dict[Split, dict[str, Interval]] = {
-        split: _task_intervals(each, weights, store.groups()) for split, each in evaluations.items()
-    }
-    means = {split: _mean(own, weights) for split, own in by_task.items()}
+    evaluations: dict[Split, Evaluation | None] = {}
+    by_task: dict[Split, dict[str, Interval]] = {}
+    means: dict[Split, Interval | None] = {}
+    for split in SPLITS:
+        evaluation = evaluations[split] = store.evaluation(trial.id, split)
+        groups = groups_by_task(evaluation, weights, store.groups())
+        own = by_task[split] = {
+            name: interval(scores, groups[name], seed=STATISTICS_SEED)
+            for name, scores in scores_by_task(evaluation, weights).items()
+            if scores
+        }
+        is_known = len(own) == len(weights)  # else some task has no score
+        means[split] = weighted_mean(list(own.values()), list(weights.values())) if is_known else None
     return ModelResult(
         name=name,
         trial=trial,
@@ -149,24 +146,6 @@ def _deciding_intervals(sets: Sequence[SetValue], title: str) -> dict[Split, Int
             bounds = Interval(score=each.value, n=each.n, low=each.low, high=each.high, method="half-samples")
             intervals[each.split] = with_groups(bounds, each)
     return intervals
-
-
-def _task_intervals(
-    evaluation: Evaluation | None, weights: Mapping[str, float], labels: Mapping[str, str]
-) -> dict[str, Interval]:
-    by_task = scores_by_task(evaluation, weights)
-    groups = groups_by_task(evaluation, weights, labels)
-    return {
-        name: interval(scores, groups[name], seed=STATISTICS_SEED)
-        for name, scores in by_task.items()
-        if scores
-    }
-
-
-def _mean(by_task: Mapping[str, Interval], weights: Mapping[str, float]) -> Interval | None:
-    if len(by_task) < len(weights):
-        return None
-    return weighted_mean(list(by_task.values()), list(weights.values()))
 
 
 def scores_by_task(evaluation: Evaluation | None, weights: Mapping[str, float]) -> dict[str, list[float]]:
@@ -209,8 +188,6 @@ class PairedComparison:
     """A model minus another model, over the same test items.
 
     Attributes:
-        other: name of the other model.
-        difference: mean paired difference with its interval.
         p: two-sided p-value that the two are equally good.
         test: McNemar's exact test for one task scored 0 or 1, or Student's if its items are in groups; the
             level at which Gaffke's interval excludes 0 otherwise; half-samples if set measures count, whose
@@ -247,14 +224,17 @@ def compare_on_test(
     if own is None:
         return ()
     objectives = stored_objectives(store)
-    verdict = read_verdict(store) if objectives.by_set else None
+    weights, verdict = objectives.tasks, read_verdict(store) if objectives.by_set else None
     comparisons: list[PairedComparison] = []
     for other in others:
         evaluation = store.evaluation(other.trial.id, "test") if other.test else None
         if evaluation is None:
             continue
         if not objectives.by_set:
-            difference = _difference(own, evaluation, objectives.tasks, store.groups())
+            one, two = (scores_by_task(each, weights) for each in (own, evaluation))
+            pairs = [(one[task], two[task]) for task in weights]
+            groups = list(groups_by_task(own, weights, store.groups()).values())
+            difference = paired_difference(pairs, list(weights.values()), STATISTICS_SEED, groups=groups)
         else:
             difference = verdict.difference(model.trial.id, other.trial.id) if verdict else None
         if difference is not None:
@@ -268,15 +248,6 @@ def compare_on_test(
                 )
             )
     return tuple(comparisons)
-
-
-def _difference(
-    own: Evaluation, other: Evaluation, weights: Mapping[str, float], labels: Mapping[str, str]
-) -> PairedDifference:
-    one, two = (scores_by_task(evaluation, weights) for evaluation in (own, other))
-    pairs = [(one[task], two[task]) for task in weights]
-    groups = list(groups_by_task(own, weights, labels).values())
-    return paired_difference(pairs, list(weights.values()), STATISTICS_SEED, groups=groups)
 
 
 def _answers(evaluation: Evaluation) -> dict[str, tuple[object, ...]]:
@@ -339,12 +310,7 @@ MIN_SCORED = 4  # smallest expected number of scored items per set; otherwise it
 
 @dataclass(frozen=True, kw_only=True)
 class FitEstimate:
-    """An estimated score on all of fit.
-
-    Attributes:
-        score: the estimate with its interval; ``n`` is the number of scored items.
-        raw: the mean over these items; for several tasks the weighted mean.
-    """
+    """An estimated score on all of fit, and the mean over the scored items (weighted over several tasks)."""
 
     score: Interval
     raw: float
@@ -363,8 +329,7 @@ def estimate(store: RunStore, trial: StoredTrial) -> FitEstimate | None:
     baselines all have equal scores, it is computed from the trial's own items. Sets of items that baselines
     differ on (``kingyo.stats.irt.item_tasks``) are estimated separately.
 
-    Returns:
-        The estimate; None if the trial was scored on all items, failed, or has no score on some task.
+    None if the trial was scored on all items, failed, or has no score on some task.
     """
     items, objectives = store.items()["fit"], stored_objectives(store)
     evaluation = store.evaluation(trial.id, "fit")
@@ -409,10 +374,15 @@ def _intervals(
     parts: list[Interval] = []
     for column in columns:
         own = _scored(scores, names, column)
-        if _are_equal(rows.values(), {names[i] for i in column}):
+        items = {names[i] for i in column}
+        known = [score for row in rows.values() for item, score in row.items() if item in items]
+        if max(known) - min(known) <= ROUNDING:
             parts.append(_narrowed(interval(own), 1 - len(own) / len(column)))
-        else:
-            parts.append(_interval_from_estimate(estimate_means(responses, [trial.id], column, groups)[0]))
+            continue
+        found = estimate_means(responses, [trial.id], column, groups)[0]
+        reach = NORMAL.inv_cdf(0.975) * found.error
+        low, high = found.score - reach, found.score + reach
+        parts.append(Interval(score=found.score, n=found.n, low=low, high=high, method="normal"))
     return parts
 
 
@@ -469,17 +439,6 @@ def _columns(items: Sequence[Item], objectives: Objectives) -> list[list[int]]:
     return [
         [i for i, item in enumerate(items) if is_single or item.task == name] for name in objectives.tasks
     ]
-
-
-def _are_equal(rows: Iterable[Mapping[str, float]], items: Collection[str]) -> bool:
-    scores = [score for row in rows for item, score in row.items() if item in items]
-    return max(scores) - min(scores) <= ROUNDING
-
-
-def _interval_from_estimate(estimate: Estimate) -> Interval:
-    reach = NORMAL.inv_cdf(0.975) * estimate.error
-    low, high = estimate.score - reach, estimate.score + reach
-    return Interval(score=estimate.score, n=estimate.n, low=low, high=high, method="normal")
 
 
 def _narrowed(measured: Interval, factor: float) -> Interval:
