@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from statistics import fmean
 from typing import cast
@@ -265,7 +265,7 @@ class NamedPath:
 
     @property
     def line(self) -> str:
-            """Return the path in a line: ``ja 0-3 · math-en 2-3 (x0.84) · ja 5``, with the scales of layers."""
+        """Return the path in a line: ``ja 0-3 · math-en 2-3 (x0.84) · ja 5``, with the scales of layers."""
         return " · ".join(_run(run) for run in _runs(self.steps))
 
     def sentences(self, whose: str) -> tuple[str, str]:
@@ -323,6 +323,7 @@ class RunLayers:
             head=self.name(last),
             layers=with_passed_layers(self.layers, steps),
         )
+
 
 def read_run_layers(store: RunStore) -> RunLayers:
     """Read the names and layers of a run's models from the baselines that are single models."""
