@@ -13,8 +13,8 @@ import pytest
 
 from kingyo.errors import KingyoError
 from kingyo.store import DATABASE, RunStore
+from kingyo.views.advice import advise
 from kingyo.views.results.summary import summarize
-from kingyo.views.search_advice import advise
 from tests.cli.conftest import World, interrupted
 
 FILES = (DATABASE, f"{DATABASE}-wal", "run.lock")

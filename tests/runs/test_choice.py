@@ -23,10 +23,9 @@ from kingyo.search.evolution.trial_recipes import read_recipe
 from kingyo.search.strategies.source_changes import Gain
 from kingyo.store import RunStore
 from kingyo.views.choice import choice_statements, next_gain
-from kingyo.views.page import render_page
+from kingyo.views.page import page_view, render_page
 from kingyo.views.results.summary import summarize
 from kingyo.views.run_data import read_run_data
-from kingyo.views.run_view import page_view
 from tests.exported import config_of, make_world
 from tests.models_on_disk import fine_tuned
 from tests.scout.chosen import FIT, NAMES, USEFUL, candidates_of, models, run_yaml, write_task

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from kingyo.store import RunStore
-from kingyo.views.page import render_page
+from kingyo.views.page import page_view, render_page
 from kingyo.views.run_data import read_run_data
-from kingyo.views.run_view import page_view
 
 VOID = {"meta", "br", "link", "img"}
 

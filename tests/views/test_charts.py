@@ -20,9 +20,9 @@ from kingyo.stats import Interval
 from kingyo.store import RunStore, StoredTrial
 from kingyo.views.charts import DARK, LIGHT, resolve_variables
 from kingyo.views.charts.draw import full_spec
+from kingyo.views.page import page_view
 from kingyo.views.results.genes import Gene, Matrix
 from kingyo.views.run_data import RunData, read_run_data
-from kingyo.views.run_view import page_view
 from kingyo.views.score_charts import gene_chart, importance_chart
 from kingyo.views.trial_charts import trial_rows
 from tests.views.conftest import SHAPES

@@ -12,8 +12,8 @@ pytest.importorskip("vl_convert", reason="the report needs kingyo[report]")
 
 from kingyo.cli.tables import print_trial, read_trial
 from kingyo.store import RunStore
+from kingyo.views.page import page_view
 from kingyo.views.run_data import RunData, read_run_data
-from kingyo.views.run_view import page_view
 from kingyo.views.tables import trials_table
 from kingyo.views.trial_charts import trial_rows
 from tests.views.reader import Reader, rendered

@@ -16,12 +16,11 @@ from kingyo.core.types import Genome, Media, Trial
 from kingyo.stats import Interval
 from kingyo.store import RunStore, StoredTrial
 from kingyo.views.cards import image_url
-from kingyo.views.history import Point, trace
+from kingyo.views.page import page_view
 from kingyo.views.results.genes import importance, read_matrices
 from kingyo.views.results.model_result import PairedComparison
 from kingyo.views.results.trials import SHARES, Unit, p_text, sizes
-from kingyo.views.run_data import read_run_data
-from kingyo.views.run_view import page_view
+from kingyo.views.run_data import Point, read_run_data, trace
 from kingyo.views.statements import verdicts_in_words
 
 
@@ -118,7 +117,7 @@ def test_genes_are_laid_out_by_source_and_group() -> None:
     names = ("weight/ja/block.0", "weight/ja/head", "weight/en/block.0", "lambda/all", "pass 1/ja.0")
     weight, scale = read_matrices(axes(*names), (0.1, 0.2, 0.3, 0.4, 1.0))
     assert (weight.sources, weight.groups) == (("ja", "en"), ("block.0", "head"))
-    assert weight.cells == {("ja", "block.0"): 0.1, ("ja", "head"): 0.2, ("en", "block.0"): 0.3}
+    assert weight.genes == {("ja", "block.0"): (0.1,), ("ja", "head"): (0.2,), ("en", "block.0"): (0.3,)}
     assert (scale.sources, scale.groups) == (("all sources",), ("all",))
     assert read_matrices(axes("weight/ja/all"), ()) == ()
 

@@ -10,10 +10,9 @@ import pytest
 
 from kingyo.cli.tables import print_summary, print_trial, read_trial
 from kingyo.search.evolution import MAIN
-from kingyo.views.page import write_report
+from kingyo.views.page import page_view, summary_view, write_report
 from kingyo.views.results.summary import summarize
 from kingyo.views.run_data import read_run_data
-from kingyo.views.run_view import page_view, summary_view
 from kingyo.views.statements import estimated_on_fit
 from tests.screened_runs import Model, begun, journey
 

@@ -101,9 +101,9 @@ def finish(store: RunStore, run: Run | None = None, *, as_json: bool, control: s
 def print_run(store: RunStore, *, as_json: bool, control: str | None = None) -> None:
     """Print the summary of a run, advice, and the next commands; for a control only what it adds."""
     from kingyo.cli.tables import print_some, print_statements, print_summary
+    from kingyo.views.advice import advise
     from kingyo.views.rating.results import read_ratings
     from kingyo.views.results.summary import summarize
-    from kingyo.views.search_advice import advise
 
     folder = shlex.quote(str(store.folder))
     commands = {
@@ -130,7 +130,7 @@ def print_run(store: RunStore, *, as_json: bool, control: str | None = None) -> 
 
 def print_ratings(ratings: Sequence[SplitRating]) -> None:
     from kingyo.cli.console import Console, print_lines, print_rows
-    from kingyo.views.rating.tables import rating_note, rating_table, rating_title
+    from kingyo.views.rating.results import rating_note, rating_table, rating_title
 
     console = Console()
     for rating in ratings:

@@ -17,14 +17,18 @@ from kingyo.search.evolution import BASELINES, stored_objectives
 from kingyo.search.evolution.trial_recipes import read_recipe
 from kingyo.stats import interval_json
 from kingyo.store import RunStore, StoredTrial
-from kingyo.views.results.estimates import FitEstimate, estimate
-from kingyo.views.results.genes import means_by_family
-from kingyo.views.results.layer_paths import NamedPath, read_run_layers
-from kingyo.views.results.model_result import ModelResult, read_model_result, token_limits
+from kingyo.views.page import summary_view
+from kingyo.views.results.genes import NamedPath, means_by_family, read_run_layers
+from kingyo.views.results.model_result import (
+    FitEstimate,
+    ModelResult,
+    estimate,
+    read_model_result,
+    token_limits,
+)
 from kingyo.views.results.summary import RunSummary
 from kingyo.views.results.trials import SHARES, describe_trial, failure_of, find_trial, reference_to, unit_of
 from kingyo.views.results.tuning import describe_lesson
-from kingyo.views.run_view import summary_view
 from kingyo.views.statements import against
 from kingyo.views.view import RunView, Statement
 

@@ -11,11 +11,10 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
-from kingyo.errors import KingyoError
+from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.export.card import ADAPTER, BRED_RECIPE, Card, render_card
 from kingyo.export.contact_sheet import FILE as SHEET
 from kingyo.export.contact_sheet import sheet_png
-from kingyo.export.selection import choose
 from kingyo.export.task_files import write_tasks
 from kingyo.merging.checkpoints.adapter import CONFIG, WEIGHTS
 from kingyo.merging.checkpoints.locate import whole_pipeline
@@ -30,13 +29,13 @@ from kingyo.runs.model_kind import task_options
 from kingyo.runs.provenance import other_versions, require_same
 from kingyo.runs.run import Run
 from kingyo.runs.setup import stored_config
+from kingyo.search.evolution import BASELINES, MAIN, read_front, stored_objectives
 from kingyo.search.evolution.trial_recipes import read_recipe
 from kingyo.store import RunStore, StoredTrial
 from kingyo.views.cards import contact_sheet
-from kingyo.views.results.estimates import estimate
-from kingyo.views.results.model_result import compare_on_test, read_model_result
+from kingyo.views.results.model_result import compare_on_test, estimate, read_model_result
 from kingyo.views.results.summary import summarize
-from kingyo.views.results.trials import describe_trial, failure_of, reference_to
+from kingyo.views.results.trials import describe_search, describe_trial, failure_of, find_trial, reference_to
 
 __all__ = ["choose", "export", "recipe_of"]
 
@@ -49,22 +48,7 @@ def export(
     pipeline: bool = True,
     single_file: bool = False,
 ) -> Path:
-    """Write a model of a run as a folder that transformers or diffusers loads.
-
-    Args:
-        store: the run; it is only read.
-        out: folder to create; it must be missing or empty.
-        chosen: a trial of any search, or a baseline; None: the best of the run, see ``choose``.
-        pipeline: for a component, whether to write the complete pipeline around it.
-        single_file: whether to write a diffusion model also as one file in the community's layout.
-
-    Returns:
-        ``out``.
-
-    Raises:
-        KingyoError: no winner yet, a failed trial, a model or user file that was moved or changed, or a
-            folder that is not empty or cannot be written. After an error ``out`` is unchanged.
-    """
+    """Write a model of a run as a folder that transformers or diffusers loads."""
     chosen = choose(store) if chosen is None else chosen
     _require_success(store, chosen)
     _require_room(out)
@@ -109,7 +93,6 @@ def _card(store: RunStore, run: Run, chosen: StoredTrial, out: Path, recipe: Rec
 
 
 def _adapter_files(run: Path, card: Card, out: Path) -> dict[str, str | bytes]:
-    """Return the LoRA of a trained model, and the recipe of the bred model that it was trained on."""
     if card.training is None:
         return {}
     trial = card.chosen.trial
@@ -124,7 +107,6 @@ def _adapter_files(run: Path, card: Card, out: Path) -> dict[str, str | bytes]:
 
 
 def _files(card: Card, out: Path) -> dict[str, str | bytes]:
-    """Return the files to write next to the weights, by their names."""
     picture = sheet_png(card.sheet)
     text = render_card(card if picture else replace(card, sheet=None))
     return {
@@ -136,7 +118,6 @@ def _files(card: Card, out: Path) -> dict[str, str | bytes]:
 
 
 def _origins(recipe: Recipe, run: Run, training: Training | None) -> tuple[Origin, ...]:
-    """Return the origins of the models of a recipe, the base last; of a trained LoRA that of its parent."""
     base = run.models.base
     named = {**({} if base is None else {"base": base}), **run.models.sources}
     names = {checkpoint.reference: name for name, checkpoint in named.items()}
@@ -163,3 +144,81 @@ def recipe_of(store: RunStore, chosen: StoredTrial) -> Recipe:
     """Return the recipe of a trial, with local models as absolute paths."""
     _, folder = stored_config(store)
     return rooted(read_recipe(chosen), folder)
+
+
+FLAGS = ("--trial", "--search", "--pick", "--best")
+
+
+def choose(
+    store: RunStore,
+    *,
+    trial: str | None = None,
+    search: str | None = None,
+    pick: str | None = None,
+    best: bool = False,
+) -> StoredTrial:
+    """Return the trial to export: by default the best of the run, or the winner if there is none."""
+    is_set = (trial is not None, search is not None, pick is not None, best)
+    given = [flag for flag, is_given in zip(FLAGS, is_set, strict=True) if is_given]
+    if len(given) > 1:
+        raise KingyoError(given[0], f"one of {', '.join(FLAGS)}", " and ".join(given), "Use one of them.")
+    if trial is not None:
+        return find_trial(store, trial)
+    store.require_no_scout()
+    if search is not None:
+        return _winner(store, search)
+    if pick is not None:
+        return _picked(store, pick)
+    summary = summarize(store)
+    if summary.best is not None:
+        return summary.best.trial
+    if best:
+        names = stored_objectives(store).names
+        raise KingyoError(
+            "--best",
+            "a run with one objective whose winners and baselines are validated",
+            f"the objectives {', '.join(names)}" if names else f"a run that is {summary.status}",
+            "Choose a model of the front with --pick knee, or --trial."
+            if names
+            else f"Continue with `{_resume(store)}`, or choose with --trial.",
+        )
+    return _winner(store, MAIN)
+
+
+def _winner(store: RunStore, search: str) -> StoredTrial:
+    searches = [name for name in store.searches() if name != BASELINES]
+    if search not in (MAIN, *searches):
+        raise unknown_name_error("--search", search, searches)
+    winner = store.winner(search)
+    if winner is None:
+        is_over = store.status() == "finished"
+        reason = "none of its trials could be scored" if is_over else "no winner yet"
+        remedy = f"Continue with `{_resume(store)}`, or name a trial with --trial."
+        expected = f"a run with a winner of {describe_search(search)}"
+        received = f"a run that is {store.status()}: {reason}"
+        raise KingyoError(
+            str(store.folder), expected, received, "Name another search." if is_over else remedy
+        )
+    return _untrained(store, winner) if search in TRAININGS else winner
+
+
+def _untrained(store: RunStore, winner: StoredTrial) -> StoredTrial:
+    """Return the bred model or parent that the winner of a training is, or else the winner."""
+    others = (trial for name in (MAIN, BASELINES) for trial in store.trials(name))
+    return next((each for each in others if each.recipe_hash == winner.recipe_hash), winner)
+
+
+def _picked(store: RunStore, pick: str) -> StoredTrial:
+    front = read_front(store, MAIN)
+    trials = {str(point.trial.asked.number): point.trial for point in front.points}
+    if front.knee is not None and pick == "knee":
+        return front.knee.trial
+    if pick not in trials:
+        expected = f"knee, or one of the trials {', '.join(trials)}" if trials else "a run with a front"
+        remedy = f"`kingyo show {shlex.quote(str(store.folder))}` prints the front."
+        raise KingyoError("--pick", expected, repr(pick), remedy)
+    return trials[pick]
+
+
+def _resume(store: RunStore) -> str:
+    return f"kingyo resume {shlex.quote(str(store.folder))}"

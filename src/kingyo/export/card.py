@@ -63,21 +63,7 @@ LANGUAGE_CODE = re.compile(r"[a-z]{2,3}")
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """The contents of a card.
-
-    Attributes:
-        title: what the model is call_kind.
-        chosen: the exported trial.
-        comparisons: comparisons with the winner, the baselines and the winners of the controls.
-        run, summary, searches, version: the run.
-        recipe: the run's recipe.
-        made_of: the recipe of the merge that the model is, or was trained on.
-        training: how it was trained; None for a merge.
-        origins: what went in.
-        versions: a sentence on the versions that differ from those that scored the run.
-        sheet: pictures of all models, of a run that draws.
-        part: the name of the component that was written without its pipeline; None: all was.
-    """
+    """The contents of a card."""
 
     title: str
     chosen: ModelResult

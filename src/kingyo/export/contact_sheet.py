@@ -38,10 +38,7 @@ _MISSING = "\U0010fffd"
 
 
 def sheet_png(sheet: ContactSheet | None) -> bytes | None:
-    """Return the sheet as a PNG: a row for each prompt, a column for each model.
-
-    None without a sheet, and if a picture is lost or cannot be read.
-    """
+    """Return the sheet as a PNG: a row for each prompt, a column for each model."""
     with suppress(Exception):  # Pillow may be missing, and raises many types
         return None if sheet is None else _png(sheet)
     return None
@@ -67,7 +64,6 @@ def _png(sheet: ContactSheet) -> bytes:
 
 
 def _labels(sheet: ContactSheet, step: int) -> tuple[Image, int, int]:
-    """Return a page with names and prompts, and where its pictures begin."""
     prompts = [_prompt(row) for row in sheet.rows]
     known = letters_known(_printable("".join((*sheet.models, *prompts))))
     names = [
@@ -107,7 +103,6 @@ def _printable(text: str) -> str:
 
 
 def _lines(text: str, columns: int, most: int) -> list[str]:
-    """Wrap a text; a last line that ends with an ellipsis stands for those that have no room."""
     wrapped = Text(_printable(text)).wrap(Console(width=columns), columns)
     lines = [each.plain.rstrip() for each in wrapped]
     return lines if len(lines) <= most else [*lines[: most - 1], f"{lines[most - 1][: columns // 2 - 1]}…"]

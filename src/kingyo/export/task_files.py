@@ -66,7 +66,6 @@ def _media(splits: Mapping[Split, Sequence[Item]]) -> Files:
 
 
 def _values(spec: TaskSpec, folder: Path, code: dict[str, str]) -> dict[str, object]:
-    """Return the YAML values of a task; add the user's files to ``code``."""
     settings = _settings(spec, folder)
     values: dict[str, object] = spec.model_dump(mode="json", exclude_none=True, exclude=set(spec.options))
     values |= TypeAdapter(type(settings)).dump_python(settings, mode="json", exclude_none=True)
@@ -86,7 +85,6 @@ def _values(spec: TaskSpec, folder: Path, code: dict[str, str]) -> dict[str, obj
 
 
 def _settings(spec: TaskSpec, folder: Path) -> object:
-    """Return the settings of a task for the rows that ``_lines`` writes."""
     settings = settings_of(spec, folder)
     return settings.of_stored_items() if isinstance(settings, GradedSettings) else settings
 
@@ -115,7 +113,6 @@ def _row(settings: object, item: Item) -> dict[str, object]:
 
 
 def _move(name: str, folder: Path, code: dict[str, str]) -> str:
-    """Return the name of an object in a user's file after the file is copied beside the task."""
     if not is_in_file(name):
         return name
     file, _, inner = name.rpartition(":")
@@ -134,12 +131,7 @@ def _move(name: str, folder: Path, code: dict[str, str]) -> str:
 
 
 class GraderFiles:
-    """Places of what graders use: small files and folders are copied, larger ones stay where they are.
-
-    Args:
-        folder: base of relative paths in the run.yaml.
-        out: folder of the export.
-    """
+    """Places of what graders use: small files and folders are copied, larger ones stay where they are."""
 
     def __init__(self, folder: Path, out: Path) -> None:
         self.files: dict[str, bytes] = {}
@@ -156,7 +148,6 @@ class GraderFiles:
         return self._places[source]
 
     def _copied(self, source: Path) -> str:
-        """Copy a file or folder under a free name."""
         used, number = set(self._places.values()), 1
         while (name := f"{GRADERS}/{'' if number == 1 else f'{number}-'}{source.name}") in used:
             number += 1

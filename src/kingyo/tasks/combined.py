@@ -66,11 +66,7 @@ def load_items(spec: TaskSpec, folder: Path) -> LoadedItems:
     firsts: dict[str, tuple[Row, Row]] = {}
     differing: set[str] = set()
     rows = 0
-    for whole, row in (
-        (whole, row)
-        for whole in read_rows(spec.data, folder)
-        for row in (settings.unfolded(whole) if isinstance(settings, GradedSettings) else (whole,))
-    ):
+    for whole, row in _rows(spec, settings, folder):
         rows += 1
         item = _read(row, read, settings, spec)
         first = items.setdefault(item.id, item)
@@ -97,6 +93,13 @@ def _reader(kind: str, settings: object, folder: Path) -> ReadItem:
         remedy = "Add the method, or derive Settings from kingyo.tasks.TextSettings."
         raise KingyoError(f"kind {kind}", expected, repr(read), remedy)
     return cast(ReadItem, read)
+
+
+def _rows(spec: TaskSpec, settings: object, folder: Path) -> Iterator[tuple[Row, Row]]:
+    """Yield a row of the data and the row of an item in it, for each item."""
+    for whole in read_rows(spec.data, folder):
+        for row in settings.unfolded(whole) if isinstance(settings, GradedSettings) else (whole,):
+            yield whole, row
 
 
 def _read(row: Row, read: ReadItem, settings: object, spec: TaskSpec) -> Item:
@@ -139,8 +142,8 @@ def build_task(spec: TaskSpec, splits: Splits, folder: Path) -> Task:
 class LoadedSplits:
     """The items of all tasks by split, task by task.
 
-    ``notes`` warn about dropped rows, and near-duplicates in different splits; ``unused`` counts items outside
-    the splits, because of the splits' sizes.
+    ``notes`` warn about dropped rows, and near-duplicates in different splits; ``unused`` counts items that the
+    sizes of the splits leave out.
     """
 
     splits: Mapping[Split, tuple[Item, ...]]

@@ -51,12 +51,10 @@ def cards_of_sheet(sheet: ContactSheet) -> dict[str, Cards]:
 
 
 def card(row: SideBySide, side: int = SIDE) -> ItemCard:
-    """Return an item with all answers."""
     return item_card(row.item, tuple(_answer(model, each, side) for model, each in row.answers.items()), side)
 
 
 def item_card(item: Item, answers: tuple[Answer, ...] = (), side: int = SIDE) -> ItemCard:
-    """Return an item with some answers."""
     return ItemCard(
         id=item.id,
         task=item.task,
@@ -110,12 +108,7 @@ ROWS, EXTREMES = 8, 4
 
 @dataclass(frozen=True, kw_only=True)
 class SideBySide:
-    """One item with the answers of all models.
-
-    Attributes:
-        item: item of the test split.
-        answers: name of a model -> its answer; the bred model's comes first.
-    """
+    """One item with the answers of all models."""
 
     item: Item
     answers: Mapping[str, ItemScore]
@@ -123,15 +116,7 @@ class SideBySide:
 
 @dataclass(frozen=True, kw_only=True)
 class ContactSheet:
-    """Pictures of the same prompts and seeds by all models.
-
-    Attributes:
-        n: test items with pictures of all models.
-        models: names of the models; the bred one is first.
-        rows: items of the test split with different prompts, drawn at random.
-        best: the items on which the bred model leads its best parent by most.
-        worst: those on which it is behind by most.
-    """
+    """Pictures of the same prompts and seeds by all models."""
 
     n: int
     models: tuple[str, ...]
@@ -141,13 +126,7 @@ class ContactSheet:
 
 
 def contact_sheet(store: RunStore, summary: RunSummary, bred: str) -> ContactSheet | None:
-    """Return the pictures of a tested run, or None if it has none.
-
-    Args:
-        store: the run.
-        summary: summary of the same run.
-        bred: what the winner is called.
-    """
+    """Return the pictures of a tested run, or None if it has none."""
     entries = {} if summary.winner is None else {bred: summary.winner, **summary.baselines}
     entries |= {row_title(name): entry for name, entry in summary.controls.items()} if entries else {}
     evaluations = test_evaluations(store, entries)
@@ -202,14 +181,7 @@ def _lead(row: SideBySide, bred: str, parents: Sequence[str]) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerContrast:
-    """The bred model against its parents, item by item.
-
-    Attributes:
-        n: items of the test split.
-        gained: items that the bred model solves and no parent does.
-        lost: items that a parent solves and the bred model does not.
-        parents: the names of the parents.
-    """
+    """The bred model against its parents, item by item."""
 
     n: int
     gained: tuple[SideBySide, ...]

@@ -140,7 +140,6 @@ def _score_text(score: Interval) -> str:
 
 
 def _doubts(choice: ChosenSources) -> str:
-    """Say which chosen sources may not help."""
     gains = choice.contributions
     unsure = [f"'{name}'" for name in choice.chosen if name in gains and gains[name].interval.low <= 0]
     if not unsure:
@@ -151,7 +150,6 @@ def _doubts(choice: ChosenSources) -> str:
 
 
 def _predictions(choice: ChosenSources) -> str:
-    """Say how well gains were predicted."""
     found = choice.correlation
     if found is None:
         return "Too few gains were predicted to say how good predictions are."

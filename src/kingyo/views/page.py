@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
+
+import yaml
 
 from kingyo.core.io.extras import require_extra
 from kingyo.core.io.files import write_together
-from kingyo.core.io.units import counted
+from kingyo.core.io.units import counted, joined
 from kingyo.errors import KingyoError
 from kingyo.store import RunStore
+from kingyo.views.cards import SHEET_SIDE, card, cards_of_contrast, cards_of_sheet, item_card
+from kingyo.views.charts import Chart
 from kingyo.views.charts.draw import png, render
-from kingyo.views.run_data import read_run_data
-from kingyo.views.run_view import page_view
-from kingyo.views.view import RunView
+from kingyo.views.choice import choice_statements
+from kingyo.views.results.genes import SHOWN
+from kingyo.views.results.summary import RunSummary
+from kingyo.views.results.trials import reference_to, sizes, sizes_of
+from kingyo.views.run_data import RunData, SearchHistory, read_run_data
+from kingyo.views.score_charts import (
+    gains_chart,
+    gene_chart,
+    importance_chart,
+    path_chart,
+    score_chart,
+    usage_chart,
+)
+from kingyo.views.statements import NOT_READ, statements, top_score
+from kingyo.views.tables import front_table, page_tables, summary_tables
+from kingyo.views.trial_charts import (
+    family_chart,
+    front_charts,
+    pair_chart,
+    progress_chart,
+    slice_charts,
+    trial_rows,
+)
+from kingyo.views.view import Cards, ItemCard, RunView, Section, Statement, without_places
 
 BEGINS = b"<!doctype html>"
 IMAGES = ("bars", "progress", "genes-", "path")
@@ -21,19 +48,7 @@ IMAGES = ("bars", "progress", "genes-", "path")
 
 
 def write_report(store: RunStore, out: Path | None = None) -> Path:
-    """Write the report of a run: finished, under way or interrupted.
-
-    Args:
-        store: the run; only read.
-        out: the HTML file, new or an earlier one; ``report.html`` in the run's folder when None. ``pictures``
-            lies beside it.
-
-    Returns:
-        The HTML file.
-
-    Raises:
-        KingyoError: the extra is missing, the file is something else, or cannot be written.
-    """
+    """Write the report of a run: finished, under way or interrupted."""
     target = out or store.folder / "report.html"
 
     def draw() -> dict[Path, bytes]:
@@ -47,38 +62,20 @@ def write_report(store: RunStore, out: Path | None = None) -> Path:
 
 
 def write_page(target: Path, draw: Callable[[], Mapping[Path, bytes]]) -> None:
-    """Write a page and the files beside it.
-
-    Args:
-        target: the HTML file, new or an earlier report.
-        draw: returns the content of all files.
-
-    Raises:
-        KingyoError: the extra is missing, the file is something else, or cannot be written.
-    """
+    """Write a page and the files beside it."""
     require_extra("report", "report")
     try:
-        if not _is_free(target):
-            raise KingyoError(
-                str(target),
-                expected="a new file, or an earlier report",
-                received="a folder" if target.is_dir() else "a file that is no report",
-                remedy="Name another with --out.",
-            )
+        if target.exists() and not _is_report(target):  # a wrong --out must not cost a run's database
+            received = "a folder" if target.is_dir() else "a file that is no report"
+            expected = "a new file, or an earlier report"
+            raise KingyoError(str(target), expected, received, "Name another with --out.")
         write_together(draw())
     except OSError as error:
-        raise KingyoError(
-            str(target),
-            expected="a file that can be written",
-            received=error.strerror or str(error),
-            remedy="Name another with --out.",
-        ) from error
+        expected, received = "a file that can be written", error.strerror or str(error)
+        raise KingyoError(str(target), expected, received, "Name another with --out.") from error
 
 
-def _is_free(target: Path) -> bool:
-    """Return whether a file is new or a report: a wrong --out must not cost a run's database."""
-    if not target.exists():
-        return True
+def _is_report(target: Path) -> bool:
     if not target.is_file():
         return False
     with target.open("rb") as stream:
@@ -86,7 +83,6 @@ def _is_free(target: Path) -> bool:
 
 
 def render_page(view: RunView) -> bytes:
-    """Return the whole HTML file."""
     (headline,) = view.said("headline")
     context: dict[str, object] = {
         "title": f"{view.run}: {headline.text}",
@@ -102,3 +98,304 @@ def draw_images(view: RunView) -> dict[str, bytes]:
     """Draw the charts for slides and READMEs: file name -> PNG."""
     shown = {name: chart for name, chart in view.charts.items() if name.startswith(IMAGES)}
     return {f"{name}.png": png(chart, view.datasets) for name, chart in shown.items()}
+
+
+def summary_view(summary: RunSummary) -> RunView:
+    """Return what the summary of a run says: statements and tables."""
+    front = {"front": front_table(summary)} if summary.front.points else {}
+    path = summary.path.sentences(summary.child_name) if summary.path else ()
+    return RunView(
+        run=summary.run,
+        folder=summary.folder,
+        status=summary.status,
+        trials=summary.trials,
+        statements=(*statements(summary), *(Statement(topic="path", text=text) for text in path)),
+        tables={**summary_tables(summary), **front},
+    )
+
+
+def page_view(data: RunData) -> RunView:
+    """Return all that is known of a run."""
+    view, cards = summary_view(data.summary), dict[str, Cards]()
+    if data.sheet is not None:
+        cards |= cards_of_sheet(data.sheet)
+    if data.contrast is not None:
+        cards |= cards_of_contrast(data.contrast)
+    view = replace(
+        view,
+        statements=(*view.statements, *_statements(data)),
+        tables={**view.tables, **dict(page_tables(data))},
+        charts={chart.name: chart for chart in _charts(data)},
+        datasets={"trials": trial_rows(data)},
+        cards=cards,
+        example=_example(data),
+        panels=_panels(data.summary),
+        source="Every number on this page comes from the run's database, run.db in its folder"
+        f"{', or from ratings.db beside it' if data.people else ''}.",
+    )
+    topics = {each.topic for each in view.statements}
+    known = topics | set(view.tables) | set(view.charts) | set(view.cards)
+    sections: list[Section] = []
+    for name, title, hint, blocks, is_open in _sections(data, view):
+        found = tuple(
+            each for each in blocks if each in known or (each[-1] == "*" and view.matching(each[:-1]))
+        )
+        if found:
+            sections.append(Section(name=name, title=title, hint=hint, blocks=found, is_open=is_open))
+    return replace(view, sections=tuple(sections))
+
+
+def _example(data: RunData) -> tuple[str, ItemCard] | None:
+    if data.sheet is not None and data.sheet.rows:
+        drawn = card(data.sheet.rows[0], SHEET_SIDE)
+        return "A prompt of test, drawn by the bred model", replace(drawn, answers=drawn.answers[:1])
+    if data.example is None:
+        return None
+    of_task = f", task {data.example.task}" if data.example.task else ""
+    return f"An item of fit{of_task}", item_card(data.example, side=SHEET_SIDE)
+
+
+def _panels(summary: RunSummary) -> tuple[Section, ...]:
+    whose = "the bred model" if summary.winner else "the best so far"
+    good = ("score", "standing", *(["test", "predicted"] if summary.is_tested else []))
+    compared = ("compared", "tuned against", *([] if summary.comparisons else ["not compared"]))
+    get = ("made of", "export", "recipe")
+    return (
+        Section(name="good", title=f"How good is {whose}?", blocks=good),
+        Section(name="compared", title="Compared with what?", blocks=compared),
+        Section(name="get", title="Its recipe, and how to get it", blocks=get),
+    )
+
+
+def _sections(data: RunData, view: RunView) -> Iterator[tuple[str, str, str, tuple[str, ...], bool | None]]:
+    """Yield name, title, hint, blocks and whether it is open, of all sections; some have no blocks."""
+    summary = data.summary
+    where = "On the test split" if summary.is_tested else f"On the {data.split} split, so far"
+    yield "scores", where, "", ("bars",), None
+    title = "The same prompts and seeds, drawn by all models"
+    yield "sheet", title, "", ("sheet", "sheet best", "sheet worst"), None
+    blocks = ("choice", "gains", "candidates")
+    yield "choice", "How the sources were chosen", "trial merges of all candidates", blocks, False
+    if "progress" in view.charts:
+        yield "progress", "How the search went", "", ("search", "learned", "progress"), None
+    has_warning = any(each.is_warning for each in view.said("advice"))
+    yield "advice", "Advice", counted(len(data.advice), "note"), ("advice",), has_warning
+    hint, blocks = (
+        f"the front of {joined(summary.objectives)}",
+        ("about front", "front-*", "front ring", "front"),
+    )
+    yield "front", "What can be had at once", hint, blocks, True
+    hint, blocks = (
+        "importance, score by gene, two genes at once",
+        ("importance", "slice-*", "about genes", "pair"),
+    )
+    yield "genes", "Which genes matter", hint, blocks, False
+    if data.matrices or data.routes:
+        hint = "its path through layers" if data.routes else "its genes"
+        yield "model", "What it is made of", hint, ("made of", "genes-*", "path", "path-layers"), False
+    points = data.main.points if data.main else ()
+    if points:
+        hint = f"{counted(len(points), 'trial')} of the main search, sortable"
+        yield "trials", "All trials", hint, ("trials", "failures", "origin", "family"), False
+    if summary.child:
+        title, hint = (
+            "All scores, and how much picking flattered them",
+            "fit, validation and test; differences",
+        )
+        blocks = ("selection", "all scores", "estimated", "dropped", "picked", "differences", "sets")
+        yield "selection", title, hint, blocks, False
+    blocks = ("people on fit", "people on validation", "people on test")
+    yield "people", "What people chose", "pairs of images without names", blocks, False
+    shown = [item for cards in view.cards.values() if not cards.models for item in cards.items]
+    has_images = any(item.pictures or any(each.picture for each in item.answers) for item in shown)
+    gained = counted(len(data.contrast.gained), "item") if data.contrast else ""
+    hint = f"{gained} solved by the bred model and by no parent"
+    yield "answers", "Answers side by side", hint, ("about answers", "gained", "lost"), has_images
+    yield "basis", "What this rests on", "data, cost, versions, run.yaml", ("facts", "run.yaml"), False
+
+
+def _statements(data: RunData) -> Iterator[Statement]:
+    summary = data.summary
+    score = top_score(summary, data.split)
+    if score is not None:
+        yield score
+    for topic, text in _texts(data):
+        if text:
+            yield Statement(topic=topic, text=text)
+    yield from (each.statement for each in data.advice)
+    if summary.child is not None:
+        best, child = summary.best, summary.child
+        trial = () if best is child else ("--trial", reference_to(child.trial))
+        yield Statement(topic="export", text=summary.command("export", "OUT", *trial), is_command=True)
+        command = summary.command("recipe", *trial)
+        note = (
+            f"Its paths are those of the run.yaml. `{command}` prints it with full paths, for `kingyo merge`."
+        )
+        yield Statement(
+            topic="recipe", text=data.recipe, lead="Its recipe as YAML", detail=note, is_command=True
+        )
+    text = yaml.safe_dump(dict(data.config), sort_keys=False, allow_unicode=True)
+    yield Statement(topic="run.yaml", text=without_places(text, Path(summary.folder)), is_command=True)
+
+
+def _texts(data: RunData) -> Iterator[tuple[str, str | None]]:
+    summary, contrast, front = data.summary, data.contrast, data.summary.front
+    yield from (("task", text) for text in _about_task(data))
+    yield "made of", _made_of(data)
+    yield "not compared", None if summary.comparisons else NOT_READ
+    if data.main is not None and data.main.points:
+        yield "search", _about_search(data.main)
+        yield "origin", _origin(data, data.main)
+    if front.knee is not None:
+        names, n = joined(summary.objectives), len(front.points) + len(front.beaten)
+        yield (
+            "about front",
+            f"{len(front.points)} recipes are on the front of {names}: no other of {n} is as good in all "
+            f"of them and better in one. Trial {front.knee.trial.asked.number} is the knee, the compromise.",
+        )
+        yield (
+            "front ring",
+            "The ring is the bred model. Blue: parents and controls; a line where a number that is read off "
+            "the recipe is not defined for a parent.",
+        )
+    if data.genes and data.main is not None and data.main.scored:
+        yield "about genes", _about_genes(data)
+    if contrast is not None:
+        yield (
+            "about answers",
+            f"{len(contrast.gained)} of {counted(contrast.n, 'test item')} are solved by the bred model and "
+            f"by none of its {counted(len(contrast.parents), 'parent')}.",
+        )
+
+
+def _about_task(data: RunData) -> list[str]:
+    config, task = data.config, data.config.get("task")
+    names = list(config.get("tasks") or {})
+    if isinstance(task, Mapping) and "name" in task:
+        names = [str(cast("Mapping[str, object]", task)["name"])]
+    items = joined([f"{n:,} {split}" for split, n in data.summary.items.items()])
+    title = f"Task{'' if len(names) < 2 else 's'} {joined(names)}" if names else "Task"
+    base = ", on one base" if config.get("base") is not None else ""
+    sources = list(config.get("sources") or {})
+    return [f"{title}: {items} items.", *([f"Sources: {joined(sources)}{base}."] if sources else [])]
+
+
+def _made_of(data: RunData) -> str:
+    child, path = data.summary.child, data.summary.path
+    if child is None:
+        return "No trial has succeeded yet."
+    number, n_genes = child.trial.asked.number, sum(matrix.size for matrix in data.matrices)
+    if path is not None and not n_genes:
+        return f"Trial {number}: {path}."
+    merges = cast("Mapping[str, Mapping[str, object]]", child.recipe.get("merges") or {"": child.recipe})
+    methods = ", ".join(str(recipe.get("merge_method")) for recipe in merges.values())
+    return f"Trial {number}: {counted(n_genes, 'gene')}, merged by {methods}."
+
+
+def about_parents(summary: RunSummary) -> str:
+    """Say how the parents were chosen, and how they and their average were scored."""
+    frame = None if summary.child is None else summary.child.recipe.get("frame")
+    choice = "" if summary.chosen is None else f" {next(choice_statements(summary.chosen))}"
+    if frame is None:
+        return f"Parents are scored unchanged; uniform is their plain average.{choice}"
+    return (
+        f"Parents are scored in the frame {frame}: their own weights where candidates are merged, and the "
+        f"frame's everywhere else. Uniform is their plain average there.{choice}"
+    )
+
+
+def _about_bars(data: RunData, size: str) -> str:
+    summary = data.summary
+    estimated = any(bar.is_estimate for bar in data.bars())
+    parts = [
+        f"Bars are {summary.score_name} over {size} items"
+        f"{', ≈ estimated for all of them where some were scored' if estimated else ''}; lines are 95% "
+        "intervals.",
+        about_parents(summary),
+    ]
+    if "frankenmerge" in summary.baselines:
+        parts.append("frankenmerge stacks layers of two of them, as people do by hand.")
+    if data.controls:
+        parts.append(
+            "Control searches had the same budget as the main search, and their winners were picked in the "
+            "same way."
+        )
+    return " ".join(parts)
+
+
+def _about_search(main: SearchHistory) -> str:
+    trials = counted(len(main.points), "trial")
+    if not main.records:
+        return f"{trials}, and none succeeded."
+    best = main.records[-1]
+    batches = counted(len({point.trial.batch for point in main.points}), "batch", "batches")
+    return (
+        f"{trials} in {batches} by {main.strategy}; the best on fit, {main.text(best)}, is trial "
+        f"{best.point.number}."
+    )
+
+
+def about_progress(main: SearchHistory, n_fit: int) -> str:
+    """Say how to read the chart of the search."""
+    size = sizes([point.n for point, _ in main.scored], n_fit)
+    note = (
+        f"{main.unit.measure or 'Scores'} on the fit split ({size}). The search chooses by them, so the best "
+        "of many tries is flattered."
+    )
+    if any(point.is_partial for point in main.points):
+        return (
+            f"{note} Lines and points are scores for all items, ≈ estimated where some were scored; a short "
+            "dash is the mean that was measured on these."
+        )
+    return f"{note} The band is the 95% interval of the best trial." if main.measured_records else note
+
+
+def _about_genes(data: RunData) -> str:
+    n, is_mean = len(data.genes), any(len(gene.places) > 1 for gene in data.genes)
+    return (
+        f"Each point is a trial; the vertical axis is its {data.summary.unit.title} on fit; the diamond is "
+        f"{'the bred model' if data.summary.winner else 'the best so far'}."
+        f"{f' The {SHOWN} most important of {n} genes.' if n > SHOWN else ''}"
+        f"{' Each is the mean of the genes of all groups of tensors.' if is_mean else ''}"
+    )
+
+
+def _origin(data: RunData, main: SearchHistory) -> str | None:
+    child, family = data.summary.child, data.family
+    if child is None:
+        return None
+    number = child.trial.asked.number
+    if family is None:
+        batch = child.trial.batch + 1
+        return f"Trial {number} is of batch {batch}; {main.strategy} records no parents for it."
+    points = [main.by_number.get(each) for each in family.members]
+    learned = [f"trial {each.name}" for each in points if each is not None and each.lesson is not None]
+    of_them = f"; of them {'; '.join(learned)}" if learned else ""
+    ancestors, steps = counted(len(family.members) - 1, "ancestor"), counted(family.depth, "step")
+    return f"Trial {number} descends from {ancestors}, up to {steps} back{of_them}."
+
+
+def _charts(data: RunData) -> Iterator[Chart]:
+    bars, main, routes, n_fit = data.bars(), data.main, data.routes, data.summary.items["fit"]
+    if bars:
+        size = sizes_of((bar.score for bar in bars), data.summary.items[data.split])
+        yield score_chart(bars, data.split, size, _about_bars(data, size))
+    if any(gene.importance for gene in data.genes):
+        yield importance_chart(data.genes)
+    yield from map(gene_chart, data.matrices)
+    if main is not None and main.scored:
+        yield progress_chart(data, main, about_progress(main, n_fit))
+        yield from slice_charts(data)
+        if len(data.genes) > 1:
+            yield pair_chart(data)
+        if data.family is not None:
+            yield family_chart(data, data.family)
+    if routes is not None and routes.path is not None:
+        yield path_chart(routes.path)
+    if routes is not None and routes.groups:
+        yield usage_chart(routes, data.summary.child_name)
+    if data.summary.front.points:
+        yield from front_charts(data)
+    gains = None if data.summary.chosen is None else gains_chart(data.summary.chosen)
+    if gains is not None:
+        yield gains

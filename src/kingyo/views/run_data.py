@@ -2,29 +2,242 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
+from kingyo.core.io.units import counted
 from kingyo.core.types import Item, Split
 from kingyo.errors import report_errors
-from kingyo.search.evolution import MAIN
+from kingyo.search.evolution import BASELINES, MAIN, stored_objectives
 from kingyo.search.evolution.objectives import has_item_scores
 from kingyo.search.evolution.trial_recipes import read_recipe
 from kingyo.stats import Interval
-from kingyo.store import CONFIG, RunStore
-from kingyo.views.advice import Advice
+from kingyo.store import CONFIG, EvaluationRow, RunStore, StoredTrial
+from kingyo.views.advice import Advice, advise
 from kingyo.views.cards import AnswerContrast, ContactSheet, contact_sheet, contrast
-from kingyo.views.history import Family, SearchHistory, read_histories, trace
-from kingyo.views.path_charts import Routes, read_routes
 from kingyo.views.rating.results import SplitRating, read_ratings
-from kingyo.views.results.genes import Gene, Matrix, read_genes, read_matrices
-from kingyo.views.results.model_result import ModelResult, read_model_result
+from kingyo.views.results.genes import (
+    Gene,
+    Matrix,
+    NamedPath,
+    PathStep,
+    read_genes,
+    read_matrices,
+    read_run_layers,
+    with_passed_layers,
+)
+from kingyo.views.results.model_result import ModelResult, raw_means, read_model_result
 from kingyo.views.results.summary import BRED, RunSummary, summarize
-from kingyo.views.results.trials import describe_search
-from kingyo.views.search_advice import advise
+from kingyo.views.results.trials import SHARES, Unit, describe_search, percent, unit_of
+from kingyo.views.results.tuning import describe_lesson
 from kingyo.views.view import command_without_places, shown_folder, without_places
+
+MAX_GROUPS = 30  # columns of the chart of a search
+MIN_TRIALS = 8  # of a group: the share of fewer says little
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One trial that was evaluated on fit.
+
+    Attributes:
+        trial: as stored.
+        score: what its strategy received: its mean, or an estimate where ``is_partial``; None for a failure.
+        n: items that it was scored on.
+        failure: the reason of its failure, or None.
+        is_partial: only some of the items were scored.
+        raw: the plain mean over the items that were scored; None for a failure.
+        lesson: how its genome was learned, or None.
+    """
+
+    trial: StoredTrial
+    score: float | None
+    n: int
+    failure: str | None
+    is_partial: bool = False
+    raw: float | None = None
+    lesson: str | None = None
+
+    @property
+    def number(self) -> int:
+        return self.trial.asked.number
+
+    @property
+    def name(self) -> str:
+        return f"{self.number}{'' if self.lesson is None else f', {self.lesson}'}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """A trial that was better than all before it."""
+
+    point: Point
+    score: float
+    fit: Interval | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchHistory:
+    """One search on the fit split."""
+
+    name: str
+    description: Mapping[str, object]
+    points: tuple[Point, ...]
+    records: tuple[Record, ...]
+    unit: Unit = SHARES
+
+    @property
+    def strategy(self) -> str:
+        return str(self.description.get("strategy", self.name))
+
+    def text(self, record: Record) -> str:
+        """Return a score with its interval, or as an estimate; most measures have no interval on fit."""
+        if record.fit is not None:
+            return self.unit.bounded(record.fit)
+        if self.unit.measure or record.point.raw is None:
+            return self.unit.text(record.score)
+        items = counted(record.point.n, "item")
+        return f"≈ {percent(record.score)} ({percent(record.point.raw)} on {items})"
+
+    @property
+    def failures(self) -> Counter[str]:
+        return Counter(point.failure for point in self.points if point.failure is not None)
+
+    @cached_property
+    def by_number(self) -> dict[int, Point]:
+        return {point.number: point for point in self.points}
+
+    @property
+    def scored(self) -> list[tuple[Point, float]]:
+        return [(point, point.score) for point in self.points if point.score is not None]
+
+    @property
+    def learned(self) -> list[Point]:
+        return [point for point in self.points if point.lesson is not None]
+
+    @property
+    def measured_records(self) -> tuple[Interval, ...]:
+        """The intervals of the records, where all of them were scored on all items; else none."""
+        fits = tuple(record.fit for record in self.records if record.fit is not None)
+        return fits if len(fits) == len(self.records) else ()
+
+
+def read_histories(store: RunStore) -> dict[str, SearchHistory]:
+    """Read all searches but the baselines, in the order of their declaration."""
+    rows = {row.trial: row for row in store.summaries("fit")}
+    searches = {name: each for name, each in store.searches().items() if name != BASELINES}
+    return {name: _read_history(store, name, description, rows) for name, description in searches.items()}
+
+
+def _read_history(
+    store: RunStore, name: str, description: Mapping[str, object], rows: Mapping[int, EvaluationRow]
+) -> SearchHistory:
+    raw, lessons, points = raw_means(store, name), store.lessons(name), list[Point]()
+    for trial in store.trials(name):
+        row = rows.get(trial.id)
+        if row is not None:
+            point = Point(
+                trial=trial,
+                score=row.value,
+                n=row.n,
+                failure=without_places(row.failure or "", store.folder) or None,
+                is_partial=row.is_partial,
+                raw=None if row.failure is not None else raw.get(trial.id),
+                lesson=describe_lesson(trial, lessons[trial.id]) if trial.id in lessons else None,
+            )
+            points.append(point)
+    return SearchHistory(
+        name=name,
+        description=description,
+        points=tuple(points),
+        records=tuple(_records(store, points)),
+        unit=unit_of(stored_objectives(store)),
+    )
+
+
+def _records(store: RunStore, points: Sequence[Point]) -> Iterator[Record]:
+    best = -math.inf
+    for point in points:
+        if point.score is not None and point.score > best:
+            best = point.score
+            fit = None if point.is_partial else read_model_result(store, "", point.trial).counts_on("fit")
+            yield Record(point=point, score=best, fit=fit)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """The numbers of a trial and all its ancestors, pairs of parent and child, and the longest descent."""
+
+    child: int
+    members: tuple[int, ...]
+    edges: tuple[tuple[int, int], ...]
+    depth: int
+
+
+def trace(child: int, points: Mapping[int, Point]) -> Family | None:
+    """Follow a trial's parents back to trials that have none; None when it has none itself."""
+    if child not in points or not points[child].trial.asked.parents:
+        return None
+    depths: dict[int, int] = {child: 0}
+    edges: list[tuple[int, int]] = []
+    for number in range(child, -1, -1):  # parents are earlier trials, so each comes after all its children
+        parents = points[number].trial.asked.parents if number in depths else ()
+        for parent in (each for each in parents if each in points and each < number):
+            edges.append((parent, number))
+            depths[parent] = max(depths.get(parent, 0), depths[number] + 1)
+    return Family(
+        child=child,
+        members=tuple(sorted(depths)),
+        edges=tuple(dict.fromkeys(edges)),
+        depth=max(depths.values()),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialGroup:
+    """Trials that follow one another; ``passing``: source and layer -> how many of their paths pass it."""
+
+    first: int
+    last: int
+    n: int
+    passing: Mapping[tuple[str, int], int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Routes:
+    """The paths of a run."""
+
+    path: NamedPath | None
+    layers: Mapping[str, int]
+    groups: tuple[TrialGroup, ...]
+
+
+def read_routes(store: RunStore, main: SearchHistory | None, path: NamedPath | None) -> Routes | None:
+    """Read the paths of a run's main search; None where no recipe has one. ``path`` is the child's."""
+    atlas = read_run_layers(store)
+    points = [point for point in (main.points if main else ()) if '"path"' in point.trial.recipe]  # cheap
+    pairs = [(point, atlas.read(read_recipe(point.trial))) for point in points]
+    paths = [(point, each.steps) for point, each in pairs if each is not None]
+    steps = [step for _, own in paths for step in own] + [*(path.steps if path else ())]
+    if not steps:
+        return None
+    n = max(1, min(MAX_GROUPS, len(paths) // MIN_TRIALS))
+    borders = [round(i * len(paths) / n) for i in range(n + 1)]
+    return Routes(
+        path=path,
+        layers=with_passed_layers(atlas.layers, steps),
+        groups=tuple(_group(paths[first:end]) for first, end in pairwise(borders) if end > first),
+    )
+
+
+def _group(paths: Sequence[tuple[Point, tuple[PathStep, ...]]]) -> TrialGroup:
+    passing = Counter(place for _, steps in paths for place in {(step.source, step.layer) for step in steps})
+    return TrialGroup(first=paths[0][0].number, last=paths[-1][0].number, n=len(paths), passing=passing)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,23 +255,14 @@ class RunData:
     """A run as its page shows it.
 
     Attributes:
-        summary: the run in numbers; its child is the winner, or the best of the main search so far.
         recipe: recipe of the child as YAML, with its paths as in the run.yaml; empty without a child.
         split: the last split on which the child was scored.
         main: the search that bred it; None before the search began.
-        controls: the other searches.
         genes: genes of the main search, the most important first.
-        matrices, family: those of the child.
         routes: paths through layers, of the child and of the search; None where there are none.
         front: id of a trial on the front -> all its scores; empty where there is one objective.
         rivals: name of a baseline or winner of a control -> its objectives, to compare with the front; None
             for one that is computed from recipes.
-        contrast: answers on the test split, once it was read.
-        sheet: images of the test split, of a run that draws.
-        advice: what to know of the run, and what to do about it.
-        people: what people chose between images, by split.
-        example: the first item of fit, to show what is asked.
-        config, version: the run.yaml and the version of kingyo that the run stores.
     """
 
     summary: RunSummary
@@ -108,26 +312,50 @@ class RunData:
 
 def read_run_data(store: RunStore) -> RunData:
     """Read a run: finished, under way or interrupted."""
-    summary, histories = summarize(store), read_histories(store)
+    summary, histories, folder = summarize(store), read_histories(store), store.folder
     main = histories.pop(MAIN, None)
     leader = summary.leader if summary.leader and summary.leader.trial.search == MAIN else None
     child = summary.winner or leader
-    genes = () if main is None else read_genes(main.description, main.genomes)
+    split: Split = "fit"
+    if child is not None and child.validation is not None:
+        split = "validation"
+    if child is not None and child.test is not None:
+        split = "test"
+    # a path where nothing is merged has no matrices
+    is_merge = child is not None and ("path" not in child.recipe or "merges" in child.recipe)
+    genomes = [(point.trial.asked.genome, score) for point, score in main.scored] if main else []
+    shared = replace(
+        summary,
+        leader=leader,
+        folder=str(shown_folder(folder)),
+        controls_to_run={
+            name: without_places(each, folder) for name, each in summary.controls_to_run.items()
+        },
+        notes=tuple(without_places(each, folder) for each in summary.notes),
+    )
     return RunData(
-        summary=_shareable(replace(summary, leader=leader), store.folder),
-        recipe="" if child is None else without_places(read_recipe(child.trial).to_yaml(), store.folder),
-        split=_last_split(child),
+        summary=shared,
+        recipe="" if child is None else without_places(read_recipe(child.trial).to_yaml(), folder),
+        split=split,
         main=main,
         controls=histories,
-        genes=genes,
-        matrices=_matrices(child, main),
+        genes=() if main is None else read_genes(main.description, genomes),
+        matrices=read_matrices(main.description, child.genome) if main and child and is_merge else (),
         family=None if child is None or main is None else trace(child.trial.asked.number, main.by_number),
         routes=read_routes(store, main, summary.path),
         front={point.trial.id: read_model_result(store, MAIN, point.trial) for point in summary.front.points},
         rivals=dict(_rivals(store, summary)) if summary.objectives else {},
         contrast=contrast(store, summary, BRED),
         sheet=contact_sheet(store, summary, BRED),
-        advice=tuple(_without_places(each, store.folder) for each in advise(store, summary)),
+        advice=tuple(
+            replace(
+                each,
+                what=without_places(each.what, folder),
+                why=without_places(each.why, folder),
+                remedy=command_without_places(each.remedy, folder),
+            )
+            for each in advise(store, summary)
+        ),
         people=report_errors(lambda: read_ratings(store, summary), lambda _: None, ()),
         example=next(iter(store.items()["fit"]), None),
         config=store.fact(CONFIG),
@@ -135,36 +363,7 @@ def read_run_data(store: RunStore) -> RunData:
     )
 
 
-def _shareable(summary: RunSummary, folder: Path) -> RunSummary:
-    commands = {name: without_places(each, folder) for name, each in summary.controls_to_run.items()}
-    return replace(
-        summary,
-        folder=str(shown_folder(folder)),
-        controls_to_run=commands,
-        notes=tuple(without_places(each, folder) for each in summary.notes),
-    )
-
-
-def _without_places(advice: Advice, folder: Path) -> Advice:
-    what, why = without_places(advice.what, folder), without_places(advice.why, folder)
-    return replace(advice, what=what, why=why, remedy=command_without_places(advice.remedy, folder))
-
-
-def _matrices(child: ModelResult | None, main: SearchHistory | None) -> tuple[Matrix, ...]:
-    """Return the genes of a merge; nothing for a path where nothing is merged."""
-    if child is None or main is None or ("path" in child.recipe and "merges" not in child.recipe):
-        return ()
-    return read_matrices(main.description, child.genome)
-
-
-def _last_split(child: ModelResult | None) -> Split:
-    if child is not None and child.test is not None:
-        return "test"
-    return "validation" if child is not None and child.validation is not None else "fit"
-
-
 def _rivals(store: RunStore, summary: RunSummary) -> Iterator[tuple[str, tuple[float | None, ...]]]:
-    """Return the baselines, with what their scores say, and the controls, with what their search stored."""
     for name, entry in summary.baselines.items():
         yield name, tuple(_task_score(entry, objective) for objective in summary.objectives)
     for search, entry in summary.controls.items():

@@ -1,28 +1,25 @@
-"""Charts of models side by side, of the importance of genes, of one model's genes, and of the front."""
+"""Charts of models side by side, of the importance of genes, and of one model's genes and path."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations
 from statistics import fmean
 
 from kingyo.core.io.units import counted
 from kingyo.runs.chosen import ChosenSources
-from kingyo.search.evolution import FrontPoint
-from kingyo.search.evolution.objectives import has_item_scores, is_share
 from kingyo.stats import Interval
 from kingyo.views.charts import (
     ACCENT,
     GREY,
     INK,
-    MUTED,
+    SOURCES,
     Chart,
     Rows,
     Spec,
     field,
     layer,
     layers,
-    legend_of,
     literal_colour,
     names,
     rows,
@@ -30,24 +27,26 @@ from kingyo.views.charts import (
     tips,
 )
 from kingyo.views.choice import last_gain, shown_candidates
-from kingyo.views.results.genes import Gene, Matrix, mean_text
-from kingyo.views.results.summary import BRED
+from kingyo.views.results.genes import Gene, Matrix, NamedPath, mean_text
 from kingyo.views.results.trials import MINUS, SHARES, percent
-from kingyo.views.run_data import Bar, RunData
+from kingyo.views.run_data import Bar, Routes
 
 FILLS = {"bred": ACCENT, "baseline": GREY, "control": "var(--grey-light)"}
 ROOM = 56  # pixels for the number behind the longest bar
 MAX_GENES = 12  # of the chart of importance
+ROW, COLUMN = 14, 14  # pixels of a layer, and of a hop or group, at least
 MANY = 24  # rows, beyond which they are lower
-BEATEN, FRONT, KNEE, RIVAL = "beaten", "front", "knee", "parent or control"
-COLOURS = {BEATEN: MUTED, FRONT: INK, KNEE: ACCENT, RIVAL: "var(--blue)"}
-Pair = tuple[int, int]
 
 
 def score_chart(bars: Sequence[Bar], split: str, sizes: str, note: str) -> Chart:
     """Draw the scores of all models with their intervals, one bar each; ``sizes`` says on how many items."""
     shown = [
-        {"name": bar.name, "fill": FILLS[bar.role], **_interval(bar.score), "text": _written(bar)}
+        {
+            "name": bar.name,
+            "fill": FILLS[bar.role],
+            **_interval(bar.score),
+            "text": f"{'≈ ' if bar.is_estimate else ''}{percent(bar.score.score)}",
+        }
         for bar in bars
     ]
     description = "; ".join(f"{bar.name} {SHARES.bounded(bar.score)}" for bar in bars)
@@ -115,10 +114,6 @@ def _interval(value: Interval) -> dict[str, float | str]:
     return {"score": 100 * value.score, "low": 100 * value.low, "high": 100 * value.high, "n": value.size}
 
 
-def _written(bar: Bar) -> str:
-    return f"{'≈ ' if bar.is_estimate else ''}{percent(bar.score.score)}"
-
-
 def _bars(shown: Rows, title: str, ticks: Sequence[int] | None, top: float, bottom: float = 0.0) -> Spec:
     """Return horizontal bars with their intervals, and their numbers behind these."""
     y = names("name", [str(row["name"]) for row in shown])
@@ -136,47 +131,39 @@ def _bars(shown: Rows, title: str, ticks: Sequence[int] | None, top: float, bott
 
 def gene_chart(matrix: Matrix) -> Chart:
     """Draw the genes of one parameter: bars for one group of layers, else sources by groups."""
-    shown = [_cell(matrix, source, group) for source, group in matrix.genes]
+    reach = max(abs(matrix.low), abs(matrix.high)) or 1.0
+    shown = [
+        {
+            "source": source,
+            "group": group.removeprefix("block."),
+            "values": mean_text(genes),
+            "gene": (gene := fmean(genes)),
+            "end": max(gene, 0.0),
+            "text": f"{gene:.2f}".replace("-", MINUS),
+            "fill": ACCENT if gene >= 0 else "var(--blue)",
+            "strength": 0.75 * abs(gene) / reach,
+        }
+        for (source, group), genes in matrix.genes.items()
+    ]
     is_map = len(matrix.groups) > 1
     step = 14 if len(matrix.groups) > MANY else 26
+    note = f"Searched between {matrix.low:g} and {matrix.high:g}.".replace("-", MINUS)
+    note += " Rows are groups of layers; a number is a block." if is_map else ""
+    note += " Each is the mean of its tensors." if matrix.size > len(matrix.genes) else ""
+    if is_map:
+        means = ", ".join(f"{source} {mean}" for source, mean in matrix.means.items())
+        note += f" Mean (lowest to highest): {means}."
     return Chart(
         name=f"genes-{''.join(each if each.isalnum() else '-' for each in matrix.parameter)}",
         description=f"{matrix.parameter} of the bred model: "
         + "; ".join(f"{row['source']} {row['group']} {row['text']}" for row in shown)
         + ".",
         title=matrix.parameter,
-        note=_about_genes(matrix),
+        note=note,
         spec=_map(matrix, shown) if is_map else _columns(matrix, shown),
         height=step * len(matrix.groups) + 60 if is_map else 30 * len(matrix.sources) + 60,
         right=4 if is_map else ROOM,
     )
-
-
-def _about_genes(matrix: Matrix) -> str:
-    note = f"Searched between {matrix.low:g} and {matrix.high:g}.".replace("-", MINUS)
-    if len(matrix.groups) > 1:
-        note += " Rows are groups of layers; a number is a block."
-    if matrix.size > len(matrix.cells):
-        note += " Each is the mean of its tensors."
-    if len(matrix.groups) > 1:
-        means = ", ".join(f"{source} {mean}" for source, mean in matrix.means.items())
-        note += f" Mean (lowest to highest): {means}."
-    return note
-
-
-def _cell(matrix: Matrix, source: str, group: str) -> dict[str, object]:
-    genes, reach = matrix.genes[source, group], max(abs(matrix.low), abs(matrix.high)) or 1.0
-    gene = fmean(genes)
-    return {
-        "source": source,
-        "group": group.removeprefix("block."),
-        "values": mean_text(genes),
-        "gene": gene,
-        "end": max(gene, 0.0),
-        "text": f"{gene:.2f}".replace("-", MINUS),
-        "fill": ACCENT if gene >= 0 else "var(--blue)",
-        "strength": 0.75 * abs(gene) / reach,
-    }
 
 
 def _columns(matrix: Matrix, shown: Rows) -> Spec:
@@ -202,101 +189,120 @@ def _map(matrix: Matrix, shown: Rows) -> Spec:
     return layers(None, None, [layer("rect", cells, stroke="var(--rule)"), *numbers], data=rows(shown))
 
 
-def front_charts(data: RunData) -> list[Chart]:
-    """Draw the front: one chart for each two objectives."""
-    return [_front_chart(data, pair) for pair in combinations(range(len(data.summary.objectives)), 2)]
-
-
-def _front_chart(data: RunData, pair: Pair) -> Chart:
-    front, winner = data.summary.front, data.summary.winner
-    across, up = (data.summary.objectives[place] for place in pair)
-    scales = _scales(data, pair)
-    bred = [p for p in front.points if winner is not None and p.trial.id == winner.trial.id]
-    others = [point for point in front.points if point is not front.knee]
-    knee = [point for point in front.points if point is front.knee]
+def path_chart(path: NamedPath) -> Chart:
+    """Draw a path: hops across, layers up, the last on top; scales as colour."""
+    order = list(_places(path.layers, path))
+    hops = len(path.steps)
+    x = field("hop", scale=scale(-0.6, hops + 1.6), axis={"grid": False, "tickMinStep": 1})
+    y = _rows_of(order)
+    ends = [
+        {"hop": 0, "place": f"{path.embeddings} embeddings"},
+        {"hop": hops + 1, "place": f"{path.head} norm, head"},
+    ]
+    steps = list(_steps(path))
+    line = [ends[0], *steps, ends[1]]
+    marks = {
+        "x": field("hop"),
+        "y": field("place", "nominal"),
+        "stroke": literal_colour("edge"),
+        "fill": literal_colour("fill"),
+        "fillOpacity": {"field": "strength", "type": "quantitative", "scale": None},
+        "shape": literal_colour("shape"),
+        "tooltip": tips(
+            ("hop", "hop"),
+            ("place", "layer"),
+            ("scale", "scale"),
+            ("cumulative", "product"),
+            ("time", "pass"),
+        ),
+    }
     drawn = [
-        _points(data, BEATEN, _point_rows(front.beaten, pair, scales), pair, size=24, opacity=0.45),
-        _points(data, FRONT, _point_rows(others, pair, scales), pair, size=60),
-        _points(data, KNEE, _point_rows(knee, pair, scales), pair, size=170, shape="diamond"),
-        _ring(_point_rows(bred, pair, scales)),
-        *_rivals(data, pair),
+        layer("line", {"x": x, "y": y, "order": field("hop")}, data=rows(line), color=GREY, strokeWidth=1.4),
+        layer("point", {"x": x, "y": y}, data=rows(ends), filled=True, color=INK, opacity=1, size=55),
+        layer("point", marks, data=rows(steps), size=70, strokeWidth=1.4, opacity=1),
     ]
     return Chart(
-        name=f"front-{pair[0]}-{pair[1]}",
-        description=f"{_title(across)} and {_title(up)}: {counted(len(front.points), 'trial')} of the front "
-        f"and {counted(len(front.beaten), 'beaten one')}; the table below holds the numbers.",
-        spec=layers(*_axis_titles(data, pair), drawn),
-        height=360,
-        width=520,
+        name="path",
+        description=f"The path of {path}.",
+        note="Each mark is a hop, from left to right; its height is the layer. Fill: the scale of the stream "
+        "that enters the layer, if any differs from 1, blue below and red above. A diamond passes a layer "
+        "again.",
+        spec=layers("hop", None, drawn),
+        height=ROW * len(order) + 50,
+        min_width=120 + COLUMN * (hops + 2),
     )
 
 
-def _scales(data: RunData, pair: Pair) -> tuple[float, float]:
-    """Return by what the values of two objectives are multiplied: 100 for shares, to show them in %."""
-    across, up = (100.0 if is_share(data.summary.objectives[place]) else 1.0 for place in pair)
-    return across, up
-
-
-def _point_rows(points: Sequence[FrontPoint], pair: Pair, scales: tuple[float, float]) -> Rows:
-    return [
+def usage_chart(routes: Routes, child: str) -> Chart:
+    """Draw how many paths of each group pass each layer: groups across, layers up."""
+    order = list(_places(routes.layers, None))
+    columns = [str(group.first) for group in routes.groups] + ([child] if routes.path else [])
+    x, y = names("group", columns, axis={"labelAngle": 0, "labelOverlap": True}), _rows_of(order)
+    shown = [
         {
-            "name": f"trial {p.trial.asked.number}",
-            "x": scales[0] * p.objectives[pair[0]],
-            "y": scales[1] * p.objectives[pair[1]],
+            "group": str(group.first),
+            "place": f"{source} {k}",
+            "title": f"trials {group.first} to {group.last}",
+            "share": (passing := group.passing.get((source, k), 0)) / group.n,
+            "text": f"{passing} of {group.n}",
         }
-        for p in points
+        for group in routes.groups
+        for source, n in routes.layers.items()
+        for k in range(n)
     ]
+    tooltip = tips(("place", "layer"), ("title", "paths"), ("text", "passed by"))
+    share = {"field": "share", "type": "quantitative", "scale": None}
+    cells = {"x": x, "y": y, "fillOpacity": share, "tooltip": tooltip}
+    places = dict.fromkeys(
+        f"{step.source} {step.layer}" for step in (routes.path.steps if routes.path else ())
+    )
+    own = [{"group": child, "place": place} for place in places]
+    look: Spec = {"shape": "square", "filled": True, "color": INK, "opacity": 1, "size": 50}
+    drawn = [
+        layer("rect", cells, data=rows(shown), fill=ACCENT, stroke="var(--page)"),
+        layer("point", {"x": x, "y": y}, data=rows(own), **look),
+    ]
+    return Chart(
+        name="path-layers",
+        description=f"Share of paths that pass a layer, by {counted(len(routes.groups), 'group')} of trials.",
+        title="Which layers the search came to",
+        note="The share of paths that pass a layer at least once, by groups of trials in their order, as the "
+        f"strength of the colour.{f' At the right: the layers of “{child}”.' if routes.path else ''}",
+        spec=layers("trials from", None, drawn),
+        height=ROW * len(order) + 50,
+        min_width=120 + COLUMN * len(columns),
+    )
 
 
-def _points(data: RunData, name: str, shown: Rows, pair: Pair, **look: object) -> Spec:
-    titles = _axis_titles(data, pair)
-    x, y = (field(key, scale={"zero": False}) for key in "xy")
-    colour = {"datum": name, **legend_of(COLOURS)}
-    tooltip = tips(("name", name), ("x", titles[0]), ("y", titles[1]))
-    encoding = {"x": x, "y": y, "color": colour, "tooltip": tooltip}
-    return layer("point", encoding, data=rows(shown), **{"filled": True, "opacity": 1, **look})
+def _places(layers: Mapping[str, int], path: NamedPath | None) -> Iterator[str]:
+    for source, n in layers.items():
+        if path is not None and source == path.head:
+            yield f"{source} norm, head"
+        yield from (f"{source} {k}" for k in reversed(range(n)))
+        if path is not None and source == path.embeddings:
+            yield f"{source} embeddings"
 
 
-def _axis_titles(data: RunData, pair: Pair) -> tuple[str, str]:
-    across, up = (data.summary.objectives[place] for place in pair)
-    return _title(across), _title(up)
+def _rows_of(order: Sequence[str]) -> Spec:
+    return names(
+        "place", order, scale={"domain": list(order)}, axis={"labelOverlap": True, "labelFontSize": 11}
+    )
 
 
-def _title(objective: str) -> str:
-    if not is_share(objective):
-        return objective
-    return f"{objective}, score on fit in %" if has_item_scores(objective) else f"{objective} in %"
-
-
-def _ring(shown: Rows) -> Spec:
-    """Return a ring around the bred model, which validation picked and need not be the knee on fit."""
-    encoding = {"x": field("x"), "y": field("y"), "tooltip": tips(("name", BRED))}
-    return layer("point", encoding, data=rows(shown), color=ACCENT, size=420, strokeWidth=2, filled=False)
-
-
-def _rivals(data: RunData, pair: Pair) -> Iterator[Spec]:
-    """Yield parents and controls: points, or lines where only one of the two objectives is known of them."""
-    scales = _scales(data, pair)
-    values: list[tuple[str, dict[str, float]]] = []
-    for name, each in data.rivals.items():
-        own = [(key, by, each[place]) for key, by, place in zip("xy", scales, pair, strict=True)]
-        values.append((name, {key: by * value for key, by, value in own if value is not None}))
-    points = [{"name": name, **known} for name, known in values if len(known) == 2]
-    yield _points(data, RIVAL, points, pair, size=60, shape="square")
-    label = {"x": field("x"), "y": field("y"), "text": {"field": "name"}}
-    yield layer("text", label, data=rows(points), fontSize=11, color="var(--blue)", dy=-10)
-    best = data.summary.best_parent()
-    for name, known in values:
-        if len(known) == 1 and name in ("uniform", best.name if best else ""):
-            yield from _line(name, known)
-
-
-def _line(name: str, known: dict[str, float]) -> Iterator[Spec]:
-    ((key, _),) = known.items()
-    data = rows([{**known, "name": name}])
-    look: Spec = {"color": "var(--blue)", "opacity": 0.8}
-    yield layer("rule", {key: field(key)}, data=data, strokeDash=[3, 3], **look)
-    end: Spec = {"y": {"value": 0}} if key == "x" else {"x": {"value": "width"}}
-    place: Spec = {"align": "left", "dx": 3, "dy": 8} if key == "x" else {"align": "right", "dy": -6}
-    encoding = {key: field(key), "text": {"field": "name"}, **end}
-    yield layer("text", encoding, data=data, fontSize=11, **place, **look)
+def _steps(path: NamedPath) -> Iterator[dict[str, object]]:
+    colours = {source: SOURCES[number % len(SOURCES)] for number, source in enumerate(path.layers)}
+    reach = max((abs(math.log2(step.scale)) for step in path.steps), default=0.0)
+    for number, step in enumerate(path.steps):
+        power = math.log2(step.scale)
+        scaled = ACCENT if power > 0 else "var(--blue)"
+        yield {
+            "hop": number + 1,
+            "place": f"{step.source} {step.layer}",
+            "edge": colours[step.source],
+            "fill": scaled if reach else colours[step.source],
+            "strength": abs(power) / reach if reach else 0.9,
+            "shape": "square" if step.time == 1 else "diamond",
+            "scale": f"×{step.scale:.3g}",
+            "cumulative": f"×{step.cumulative:.3g}",
+            "time": step.time,
+        }

@@ -26,26 +26,33 @@ from kingyo.views.results.trials import (
 from kingyo.views.view import Statement
 
 _MOST_NAMED = 6
+_SHARED = "on the items of fit and validation that both answered"
 NOT_READ = "The test split has not been read yet."
 
 
 def statements(summary: RunSummary) -> list[Statement]:
     """Return all that is known of a run but its search, in the order of a reader's questions."""
-    learned = summary.learned
+    near, copied = summary.near_duplicates, counted(summary.copied, "score")
+    cost = (
+        f"{counted(summary.trials, 'trial')}, {counted(summary.failures, 'failure')}; "
+        f"{counted(summary.item_evaluations, 'item evaluation')} on all splits, including baselines and "
+        f"controls, {f'{copied} copied from the same recipe, ' if summary.copied else ''}"
+        f"{summary.seconds:,.0f} s"
+    )
     by_topic: dict[str, list[str | None]] = {
-        "cost": [_cost(summary)],
+        "cost": [cost],
         "choice": [*(choice_statements(summary.chosen) if summary.chosen else ())],
         "headline": [headline(summary)],
         "best": [better_than_bred(summary), ahead_on_test(summary)],
         "deciding": [_deciding(summary)],
         "estimated": [estimated_on_fit(summary)],
         "dropped": [dropped_baselines(summary)],
-        "duplicates": [_near_duplicates(summary)],
+        "duplicates": [f"Items: {near}." if near is not None and near.groups else None],
         "note": [f"Note: {note}." for note in summary.notes],
         "test": [summary.test_note],
         "predicted": [_predicted(summary)],
         "picked": [how_picked(summary)],
-        "learned": [learned],
+        "learned": [summary.learned],
         "trained": [None if summary.training is None else str(summary.training)],
         "tuned": [*(summary.tuning.sentences() if summary.tuning else ())],
         "untested": [NOT_READ if summary.winner is not None and not summary.comparisons else None],
@@ -55,16 +62,9 @@ def statements(summary: RunSummary) -> list[Statement]:
         "selection": [*_selection(summary)],
     }
     said = [Statement(topic=topic, text=text) for topic, texts in by_topic.items() for text in texts if text]
-    return [*said, *compared(summary), *tuned_against(summary)]
-
-
-def _cost(summary: RunSummary) -> str:
-    copied = f"{counted(summary.copied, 'score')} copied from the same recipe, " if summary.copied else ""
-    return (
-        f"{counted(summary.trials, 'trial')}, {counted(summary.failures, 'failure')}; "
-        f"{counted(summary.item_evaluations, 'item evaluation')} on all splits, including baselines and "
-        f"controls, {copied}{summary.seconds:,.0f} s"
-    )
+    said += compared(summary)
+    tuned = summary.tuning.comparisons if summary.tuning else ()
+    return [*said, *(against(summary, each, TUNED, "tuned against") for each in tuned)]
 
 
 def _deciding(summary: RunSummary) -> str | None:
@@ -75,32 +75,22 @@ def _deciding(summary: RunSummary) -> str | None:
     return f"{measure} decides, not the mean item score.{'' if summary.winner else best}"
 
 
-def _near_duplicates(summary: RunSummary) -> str | None:
-    near = summary.near_duplicates
-    return f"Items: {near}." if near is not None and near.groups else None
-
-
 def headline(summary: RunSummary) -> str:
     """Say what a sceptical reader may take home; first of all that the bred model is not the best, if so."""
-    best = summary.best
-    if best is None or best is summary.winner:
-        return _about_bred(summary)
-    other = describe_trial(best.trial)
-    return f"The best model of this run is {other}, not the bred one. {_about_bred(summary)}"
-
-
-def _about_bred(summary: RunSummary) -> str:
+    best, text = summary.best, ""
+    if best is not None and best is not summary.winner:
+        text = f"The best model of this run is {describe_trial(best.trial)}, not the bred one. "
     if summary.winner is not None and not summary.is_tested:
-        return "A winner is picked, and not tested yet."
+        return f"{text}A winner is picked, and not tested yet."
     if not summary.is_tested:
         trials = counted(summary.trials, "trial") if summary.trials else "no trials"
-        return f"Not finished: {trials} so far, nothing tested yet."
+        return f"{text}Not finished: {trials} so far, nothing tested yet."
     by_verdict: dict[str, list[str]] = {"better": [], "worse": [], "open": []}
     for name, words in rivals(summary).items():
         comparison = summary.comparison(name)
         if comparison is not None and not (comparison.verdict == "better" and name in summary.controls):
             by_verdict[comparison.verdict].append(words)  # a control belongs here if it does as well
-    return f"The bred model {verdicts_in_words(by_verdict)}."
+    return f"{text}The bred model {verdicts_in_words(by_verdict)}."
 
 
 def verdicts_in_words(by_verdict: Mapping[str, list[str]]) -> str:
@@ -134,12 +124,6 @@ def compared(summary: RunSummary) -> Iterator[Statement]:
         comparison = summary.comparison(name)
         if comparison is not None and name not in (TUNED, TUNED_PARENT):
             yield against(summary, comparison)
-
-
-def tuned_against(summary: RunSummary) -> Iterator[Statement]:
-    """Yield how the tuned model compares on test with the bred and the trained ones."""
-    for each in summary.tuning.comparisons if summary.tuning else ():
-        yield against(summary, each, TUNED, "tuned against")
 
 
 def against(
@@ -181,26 +165,21 @@ def dropped_baselines(summary: RunSummary) -> str | None:
 
 def estimated_on_fit(summary: RunSummary) -> str | None:
     """Say which scores on fit are estimates, and what was measured; None if all of fit was scored."""
+
+    def measured(models: Mapping[str, ModelResult | None]) -> list[str]:
+        estimates = {name: model.estimate for name, model in models.items() if model and model.estimate}
+        return [f"{name} {percent(each.raw)} on {each.score.items}" for name, each in estimates.items()]
+
     controls = {describe_search(name): model for name, model in summary.controls.items()}
-    measured = _measured({summary.child_name: summary.child} | controls)
-    baselines = _measured(summary.baselines)
+    bred, baselines = measured({summary.child_name: summary.child, **controls}), measured(summary.baselines)
     if len(baselines) > _MOST_NAMED:
-        sizes = Counter(
-            model.estimate.score.items for model in summary.baselines.values() if model.estimate is not None
-        )
+        estimates = [model.estimate for model in summary.baselines.values() if model.estimate is not None]
+        sizes = Counter(each.score.items for each in estimates)
         baselines = [f"{n} baselines on {items} each" for items, n in sizes.items()]
-    if not measured + baselines:
+    if not bred + baselines:
         return None
-    parts = ", ".join(measured + baselines)
+    parts = ", ".join(bred + baselines)
     return f"≈ estimated for all {summary.items['fit']:,} items of fit; measured: {parts}."
-
-
-def _measured(models: Mapping[str, ModelResult | None]) -> list[str]:
-    return [
-        f"{name} {percent(model.estimate.raw)} on {model.estimate.score.items}"
-        for name, model in models.items()
-        if model is not None and model.estimate is not None
-    ]
 
 
 def better_than_bred(summary: RunSummary) -> str | None:
@@ -211,19 +190,17 @@ def better_than_bred(summary: RunSummary) -> str | None:
     text = f"The best model of this run is {describe_trial(best.trial)}"
     if not leads:
         return f"{text}."
+    shared = f"{summary.unit.by}{_SHARED}"
     *first, last = [_lead_in_words(summary, lead) for lead in leads]
     if best.trial.id == leads[-1].trial:
-        return f"{text}: {_shared(summary)} it is {joined([*first, last])}."
+        return f"{text}: {shared} it is {joined([*first, last])}."
     named = _named(summary, summary.model(leads[-1].trial))
     aside = f", which is {first[0]}," if first else ""
-    return f"{text}: {_shared(summary)} {named}{aside} is {last}."
+    return f"{text}: {shared} {named}{aside} is {last}."
 
 
 def ahead_on_test(summary: RunSummary) -> str | None:
-    """Say which model scores higher on test than the best of the run, and that the choice did not use test.
-
-    None if there is none, or test was not read.
-    """
+    """Say which model leads the best of the run on test, which played no part in the choice."""
     best = summary.best
     scores = [(score, model) for model in summary.models if (score := model.counts_on("test")) is not None]
     own = next((score for score, model in scores if model is best), None)
@@ -239,7 +216,8 @@ def ahead_on_test(summary: RunSummary) -> str | None:
         f"{summary.unit.bounded(own)} (n = {own.size})"
     )
     leads = [_lead_in_words(summary, lead) for lead in _leads(summary)] if best is summary.winner else []
-    return f"{text}; {_shared(summary)} {named} is {leads[-1]}." if leads else f"{text}."
+    shared = f"{summary.unit.by}{_SHARED}"
+    return f"{text}; {shared} {named} is {leads[-1]}." if leads else f"{text}."
 
 
 def _leads(summary: RunSummary) -> list[Lead]:
@@ -250,10 +228,6 @@ def _leads(summary: RunSummary) -> list[Lead]:
     last = choice.leads[-1]
     winner = choice.best if last.over == bred.trial.id else last.trial  # without baselines, all are over bred
     return [lead for lead in choice.leads if lead.trial == winner]
-
-
-def _shared(summary: RunSummary) -> str:
-    return f"{summary.unit.by}on the items of fit and validation that both answered"
 
 
 def _lead_in_words(summary: RunSummary, lead: Lead) -> str:

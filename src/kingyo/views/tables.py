@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from kingyo import __version__
@@ -11,11 +11,10 @@ from kingyo.core.types import SPLITS
 from kingyo.runs.config import TRAINED, WEIGHT_SEARCH, WEIGHT_SEARCH_LABEL
 from kingyo.search.evolution import FrontPoint
 from kingyo.search.evolution.objectives import has_item_scores, is_share
-from kingyo.search.evolution.set_measures import SetValue
+from kingyo.search.evolution.set_measures import READ, SetValue
 from kingyo.stats import Interval
 from kingyo.views.choice import candidates_table
-from kingyo.views.history import Point, SearchHistory
-from kingyo.views.rating.tables import rating_note, rating_table, rating_title
+from kingyo.views.rating.results import rating_note, rating_table, rating_title
 from kingyo.views.results.genes import SHOWN
 from kingyo.views.results.model_result import ModelResult, PairedComparison
 from kingyo.views.results.summary import BRED, RunSummary
@@ -29,7 +28,7 @@ from kingyo.views.results.trials import (
     row_title,
     sizes_of,
 )
-from kingyo.views.run_data import RunData
+from kingyo.views.run_data import RunData, SearchHistory
 from kingyo.views.view import Cell, Row, Table
 
 SO = {"better": "bred is better", "worse": "bred is worse", "open": "not shown"}
@@ -41,7 +40,6 @@ _PAIRED = (
 
 
 def cells(*texts: str) -> Row:
-    """Return a row of texts."""
     return tuple(map(Cell, texts))
 
 
@@ -83,14 +81,8 @@ def scores_table(
 ) -> Table:
     """Return scores of models on all splits; of several tasks their mean, then each task.
 
-    On fit they are for all items, estimated where some were scored.
-
-    Args:
-        summary: the run.
-        models: name of a row -> model.
-        comparisons: name of a row -> its comparison with the first model, for another column; then n stands
-            in each cell.
-        minus: the heading of that column.
+    On fit they are for all items, estimated where some were scored. Comparisons with the first model, by the
+    names of rows, have a column with the heading ``minus``; then n stands in each cell.
     """
     head = [Cell("model")]
     for split in SPLITS:
@@ -126,7 +118,6 @@ def _difference_cells(
 
 
 def _differences(summary: RunSummary) -> Table:
-    """Return the bred model minus each other, on test."""
     rows: list[Row] = []
     for each in summary.comparisons:
         name = each.other if each.other in summary.baselines else describe_search(each.other)
@@ -154,11 +145,14 @@ def decided_table(summary: RunSummary, models: Mapping[str, ModelResult]) -> Tab
 
 
 def _sets(summary: RunSummary) -> Table:
-    """Return measures of sets of answers, which are no mean of item scores."""
     models = {} if summary.winner is None else {summary.child_name: summary.winner}
     models |= {**summary.baselines, **{row_title(name): model for name, model in summary.controls.items()}}
     measures = dict.fromkeys((value.task, value.measure) for each in models.values() for value in each.sets)
-    splits, decides, rows = summary.set_splits, summary.unit.measure, list[Row]()
+    splits, decides, rows = (
+        READ if summary.unit.measure is None else SPLITS,
+        summary.unit.measure,
+        list[Row](),
+    )
     for task, measure in measures:
         for name, model in models.items():
             own = [value for value in model.sets if (value.task, value.measure) == (task, measure)]
@@ -188,12 +182,7 @@ def _set_cell(value: SetValue | None) -> Cell:
 
 
 def front_table(summary: RunSummary, models: Mapping[int, ModelResult] | None = None) -> Table:
-    """Return the points of the front, the best in the first objective first.
-
-    Args:
-        summary: the run.
-        models: id of a trial -> its scores, for intervals and validation.
-    """
+    """Return the points of the front, the best in the first objective first; ``models`` adds their scores."""
     names, front = summary.objectives, summary.front
     rows: list[Row] = []
     for point in sorted(front.points, key=lambda each: each.objectives, reverse=True):
@@ -240,16 +229,6 @@ def _with_n(value: Interval | None, mark: str = "") -> Cell:
     return bounded_cell(value, mark=mark, note=f", n = {value.size}" if value else "")
 
 
-def pairs_table(title: str, pairs: Iterable[tuple[str, str]]) -> Table:
-    """Return a table of names and texts."""
-    return Table(
-        title=title,
-        head=cells("what", "value"),
-        rows=tuple(cells(*pair) for pair in pairs),
-        has_numbers=False,
-    )
-
-
 INTERVALS = (
     "95%: Wilson's for shares of right answers, Gaffke's for other scores, Newcombe's or Gaffke's for "
     "differences, Zou & Donner's for means of several parts, random halves for measures of all answers"
@@ -276,7 +255,15 @@ def page_tables(data: RunData) -> Iterator[tuple[str, Table]]:
         yield "front", front_table(summary, data.front)
     if data.main is not None and data.main.points:
         yield "trials", trials_table(data, data.main)
-    yield from _failures(data)
+    histories = {**({"main": data.main} if data.main else {}), **data.controls}
+    failures = tuple(
+        cells(reason, name, f"{count:,}")
+        for name, history in histories.items()
+        for reason, count in history.failures.most_common()
+    )
+    if failures:
+        head = cells("failure", "search", "trials")
+        yield "failures", Table(title="Failed trials", head=head, rows=failures, has_numbers=False)
     for rating in data.people:
         head, rows = rating_table(rating)
         yield (
@@ -289,7 +276,11 @@ def page_tables(data: RunData) -> Iterator[tuple[str, Table]]:
                 note=f"{rating_note(rating)} {_PEOPLE_NOTE}",
             ),
         )
-    yield "facts", pairs_table("What this rests on", _facts(data))
+    facts = tuple(cells(*pair) for pair in _facts(data))
+    yield (
+        "facts",
+        Table(title="What this rests on", head=cells("what", "value"), rows=facts, has_numbers=False),
+    )
 
 
 def _rating_cell(cell: str | tuple[str, str]) -> Cell:
@@ -302,16 +293,17 @@ def trials_table(data: RunData, main: SearchHistory) -> Table:
     finalists = {each.trial: each.together for each in data.summary.finalists}
     rows: list[Row] = []
     for point in main.points:
-        together, is_bred = (
-            finalists.get(point.number),
-            winner is not None and point.trial.id == winner.trial.id,
-        )
-        raw = point.raw if point.is_partial else None
+        together, raw = finalists.get(point.number), point.raw if point.is_partial else None
+        is_bred = winner is not None and point.trial.id == winner.trial.id
+        score = NONE if point.score is None else main.unit.text(point.score)
         values = (gene.value(point.trial.asked.genome) for gene in genes)
         rows.append(
             (
                 Cell(f"{point.number} ({BRED})" if is_bred else str(point.number), value=point.number),
-                Cell(_score_text(main, point), value=point.score),
+                Cell(
+                    f"{'≈ ' if point.is_partial and point.score is not None else ''}{score}",
+                    value=point.score,
+                ),
                 Cell("" if raw is None else percent(raw), value=raw),
                 Cell(str(point.n), value=point.n),
                 Cell(str(point.trial.batch + 1), value=point.trial.batch + 1),
@@ -334,27 +326,7 @@ def trials_table(data: RunData, main: SearchHistory) -> Table:
     )
 
 
-def _score_text(main: SearchHistory, point: Point) -> str:
-    if point.score is None:
-        return NONE
-    return f"{'≈ ' if point.is_partial else ''}{main.unit.text(point.score)}"
-
-
-def _failures(data: RunData) -> Iterator[tuple[str, Table]]:
-    """Yield how often trials failed, and why."""
-    histories = {**({"main": data.main} if data.main else {}), **data.controls}
-    rows = [
-        cells(reason, name, f"{count:,}")
-        for name, history in histories.items()
-        for reason, count in history.failures.most_common()
-    ]
-    head = cells("failure", "search", "trials")
-    if rows:
-        yield "failures", Table(title="Failed trials", head=head, rows=tuple(rows), has_numbers=False)
-
-
 def _facts(data: RunData) -> Iterator[tuple[str, str]]:
-    """Yield what the run rests on: data, cost, versions."""
     summary = data.summary
     near, training, tuning = summary.near_duplicates, summary.training, summary.tuning
     yield "items", joined([f"{n:,} {split}" for split, n in summary.items.items()])

@@ -1,15 +1,20 @@
-"""Charts over the trials of the main search; they share the rows of ``trial_rows``."""
+"""Charts over the trials of a search: its progress, genes, descent and front; most share ``trial_rows``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import Any
 
 from kingyo.core.io.units import counted
+from kingyo.search.evolution import FrontPoint
+from kingyo.search.evolution.objectives import has_item_scores, is_share
 from kingyo.views.charts import (
     ACCENT,
     INK,
     MUTED,
     Chart,
+    Rows,
     Spec,
     field,
     layer,
@@ -20,11 +25,13 @@ from kingyo.views.charts import (
     scale,
     tips,
 )
-from kingyo.views.history import Family, SearchHistory
 from kingyo.views.results.genes import SHOWN
+from kingyo.views.results.summary import BRED
 from kingyo.views.results.trials import describe_search
-from kingyo.views.run_data import RunData
+from kingyo.views.run_data import Family, RunData, SearchHistory
 
+BEATEN, FRONT, KNEE, RIVAL = "beaten", "front", "knee", "parent or control"
+COLOURS = {BEATEN: MUTED, FRONT: INK, KNEE: ACCENT, RIVAL: "var(--blue)"}
 TRIALS: Spec = {"name": "trials"}
 CLOSE = 0.06  # of scores, within which lines share a label
 CHOICES = 40  # genes to choose from in the chart of two genes
@@ -109,19 +116,13 @@ def _learned(data: RunData, main: SearchHistory) -> Iterator[Spec]:
 
 
 def _score(data: RunData) -> Spec:
-    """Return the axis of scores on fit, which all charts of trials have."""
-    return field("score", scale=_range(data))
-
-
-def _range(data: RunData) -> Spec:
-    if data.summary.unit.measure is not None:
-        return {"zero": False}
-    points = data.main.points if data.main else ()
-    scores = [each or 0.0 for point in points for each in (point.score, point.raw)]
+    if data.main is None or data.summary.unit.measure is not None:
+        return field("score", scale={"zero": False})
+    scores = [each or 0.0 for point in data.main.points for each in (point.score, point.raw)]
     tops = [each.score for name in data.models if (each := data.on_fit(name)) is not None]
     tops += [record.score for history in data.controls.values() for record in history.records]
-    ends = [fit.high for fit in data.main.measured_records or ()] if data.main else []
-    return scale(0, min(104.0, 112 * max([0.05, *scores, *tops, *ends])))
+    ends = [fit.high for fit in data.main.measured_records]
+    return field("score", scale=scale(0, min(104.0, 112 * max([0.05, *scores, *tops, *ends]))))
 
 
 def _measured(looks: Looks) -> Spec:
@@ -145,7 +146,6 @@ def _best(history: SearchHistory, name: str, looks: Looks, width: float) -> Spec
 
 
 def _band(main: SearchHistory) -> Iterator[Spec]:
-    """Yield the intervals of the best so far; an estimate has none here."""
     fits = main.measured_records
     if not fits:
         return
@@ -177,23 +177,19 @@ def _baselines(data: RunData, main: SearchHistory) -> Iterator[Spec]:
     yield layer("text", encoding, data=rows(texts), **look)
 
 
-def slice_charts(data: RunData) -> list[Chart]:
+def slice_charts(data: RunData) -> Iterator[Chart]:
     """Draw the score by one gene, for each of the most important genes."""
-    return [_slice(data, place) for place in range(len(data.genes[:SHOWN]))]
-
-
-def _slice(data: RunData, place: int) -> Chart:
-    gene = data.genes[place]
-    x = field(f"g[{place}]", scale=scale(gene.low, gene.high), axis={"tickCount": 4})
     y = {**_score(data), "axis": {"tickCount": 4}}
-    return Chart(
-        name=f"slice-{place + 1}",
-        description=f"Scores of trials on fit by their gene {gene.name}.",
-        title=gene.name,
-        spec=layers(None, None, [_trials(x, y), _child(x, y)], data=TRIALS),
-        height=170,
-        width=360,
-    )
+    for place, gene in enumerate(data.genes[:SHOWN]):
+        x = field(f"g[{place}]", scale=scale(gene.low, gene.high), axis={"tickCount": 4})
+        yield Chart(
+            name=f"slice-{place + 1}",
+            description=f"Scores of trials on fit by their gene {gene.name}.",
+            title=gene.name,
+            spec=layers(None, None, [_trials(x, y), _child(x, y)], data=TRIALS),
+            height=170,
+            width=360,
+        )
 
 
 def _trials(x: Spec, y: Spec, **more: object) -> Spec:
@@ -266,3 +262,79 @@ def family_chart(data: RunData, family: Family) -> Chart:
         spec=layers("trial", data.summary.unit.axis, drawn),
         height=340,
     )
+
+
+def front_charts(data: RunData) -> Iterator[Chart]:
+    """Draw the front: one chart for each two objectives."""
+    for pair in combinations(range(len(data.summary.objectives)), 2):
+        yield _front_chart(data, pair)
+
+
+def _front_chart(data: RunData, pair: tuple[int, int]) -> Chart:
+    front, winner = data.summary.front, data.summary.winner
+    objectives = [data.summary.objectives[place] for place in pair]
+    across, up = (_title(objective) for objective in objectives)
+    scales = [100.0 if is_share(objective) else 1.0 for objective in objectives]
+
+    def known(name: str, values: Sequence[float | None]) -> dict[str, Any]:
+        own = [(key, by, values[place]) for key, by, place in zip("xy", scales, pair, strict=True)]
+        return {"name": name, **{key: by * value for key, by, value in own if value is not None}}
+
+    def at(points: Iterable[FrontPoint]) -> Rows:
+        return [known(f"trial {point.trial.asked.number}", point.objectives) for point in points]
+
+    def marks(name: str, shown: Rows, **look: object) -> Spec:
+        x, y = (field(key, scale={"zero": False}) for key in "xy")
+        colour = {"datum": name, **legend_of(COLOURS)}
+        encoding = {
+            "x": x,
+            "y": y,
+            "color": colour,
+            "tooltip": tips(("name", name), ("x", across), ("y", up)),
+        }
+        return layer("point", encoding, data=rows(shown), **{"filled": True, "opacity": 1, **look})
+
+    # the bred model has a ring: validation picked it, so it need not be the knee on fit
+    ring = {"x": field("x"), "y": field("y"), "tooltip": tips(("name", BRED))}
+    bred = at(p for p in front.points if winner is not None and p.trial.id == winner.trial.id)
+    rivals = [known(name, values) for name, values in data.rivals.items()]
+    complete = [each for each in rivals if "x" in each and "y" in each]
+    label = {"x": field("x"), "y": field("y"), "text": {"field": "name"}}
+    best = data.summary.best_parent()
+    lines = [
+        each for each in rivals if len(each) == 2 and each["name"] in ("uniform", best.name if best else "")
+    ]
+    drawn = [
+        marks(BEATEN, at(front.beaten), size=24, opacity=0.45),
+        marks(FRONT, at(point for point in front.points if point is not front.knee), size=60),
+        marks(KNEE, at(p for p in front.points if p is front.knee), size=170, shape="diamond"),
+        layer("point", ring, data=rows(bred), color=ACCENT, size=420, strokeWidth=2, filled=False),
+        marks(RIVAL, complete, size=60, shape="square"),
+        layer("text", label, data=rows(complete), fontSize=11, color="var(--blue)", dy=-10),
+        *(spec for each in lines for spec in _line(each)),
+    ]
+    return Chart(
+        name=f"front-{pair[0]}-{pair[1]}",
+        description=f"{across} and {up}: {counted(len(front.points), 'trial')} of the front "
+        f"and {counted(len(front.beaten), 'beaten one')}; the table below holds the numbers.",
+        spec=layers(across, up, drawn),
+        height=360,
+        width=520,
+    )
+
+
+def _title(objective: str) -> str:
+    if not is_share(objective):
+        return objective
+    return f"{objective}, score on fit in %" if has_item_scores(objective) else f"{objective} in %"
+
+
+def _line(known: Mapping[str, object]) -> Iterator[Spec]:
+    """Yield a line for a model of which one of the two objectives is known, and its name."""
+    key = "x" if "x" in known else "y"
+    look: Spec = {"color": "var(--blue)", "opacity": 0.8}
+    yield layer("rule", {key: field(key)}, data=rows([known]), strokeDash=[3, 3], **look)
+    end: Spec = {"y": {"value": 0}} if key == "x" else {"x": {"value": "width"}}
+    place: Spec = {"align": "left", "dx": 3, "dy": 8} if key == "x" else {"align": "right", "dy": -6}
+    encoding = {key: field(key), "text": {"field": "name"}, **end}
+    yield layer("text", encoding, data=rows([known]), fontSize=11, **place, **look)

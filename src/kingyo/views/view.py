@@ -27,15 +27,7 @@ Row = tuple[Cell, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table.
-
-    Attributes:
-        title: what it shows.
-        marked: text of the first cell of the row to emphasize.
-        note: how to read it.
-        has_numbers: whether all cells but the first of a row are numbers.
-        is_sortable: whether a page lets its reader sort it.
-    """
+    """A table."""
 
     title: str
     head: Row
@@ -170,11 +162,9 @@ class RunView:
     source: str = ""
 
     def said(self, *topics: str) -> list[Statement]:
-        """Return the statements on topics, in the order of the topics."""
         return [each for topic in topics for each in self.statements if each.topic == topic]
 
     def matching(self, prefix: str) -> list[Chart]:
-        """Return the charts whose names begin with a prefix."""
         return [chart for name, chart in self.charts.items() if name.startswith(prefix)]
 
 

@@ -15,8 +15,7 @@ from torch import Tensor
 
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import open_checkpoint
-from kingyo.views.compare import CheckpointComparison, compare
-from kingyo.views.compare.weights import _Histogram
+from kingyo.views.compare import CheckpointComparison, _Histogram, compare
 from tests.models_on_disk import FAMILIES, fine_tuned
 from tests.views.compare.worlds import NAMES, noise, plus, write
 

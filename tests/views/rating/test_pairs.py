@@ -14,8 +14,7 @@ from kingyo.stats import interval
 from kingyo.store import RunStore
 from kingyo.store.choices import CHOICES, ChoiceLog, Verdict, read_choices
 from kingyo.views.rating.pairs import Pair, PairChooser, read_models, require_models
-from kingyo.views.rating.results import read_ratings
-from kingyo.views.rating.tables import rating_note, rating_table
+from kingyo.views.rating.results import rating_note, rating_table, read_ratings
 from kingyo.views.results.summary import summarize
 from tests.rated_runs import BRIGHTNESS, N_ITEMS, as_choice, brighter, drawn_run, rate
 

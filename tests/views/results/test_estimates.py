@@ -15,8 +15,7 @@ from kingyo.merging.recipe import Recipe, Source
 from kingyo.search.evolution import BASELINES, MAIN, Objectives, objectives_as_facts
 from kingyo.search.evolution.trial_recipes import new_trial, read_recipe
 from kingyo.store import RunStore
-from kingyo.views.results.estimates import estimate, raw_means
-from kingyo.views.results.model_result import read_model_result
+from kingyo.views.results.model_result import estimate, raw_means, read_model_result
 from kingyo.views.results.summary import summarize
 from kingyo.views.results.trials import SHARES
 from kingyo.views.statements import estimated_on_fit

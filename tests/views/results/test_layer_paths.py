@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kingyo.merging.recipe import Hop, Recipe
-from kingyo.views.results.layer_paths import NamedPath, RunLayers
+from kingyo.views.results.genes import NamedPath, RunLayers
 
 ATLAS = RunLayers(names={"/z/ja": "ja", "/z/en": "math-en"}, layers={"ja": 6, "math-en": 4})
 

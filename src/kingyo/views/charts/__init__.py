@@ -97,24 +97,12 @@ _VARIABLE = re.compile(r"var\(--([a-z-]+)\)")
 
 
 def field(name: str, kind: str = "quantitative", **more: object) -> Spec:
-    """Return an encoding for a data field.
-
-    Args:
-        name: the field's name.
-        kind: ``quantitative`` or ``nominal``.
-        more: other keys, such as ``scale`` or ``axis``.
-    """
+    """Return an encoding for a data field."""
     return {"field": name, "type": kind, **more}
 
 
 def layers(x: str | None, y: str | None, specs: Sequence[Spec], **more: object) -> Spec:
-    """Return layers one above the other, with one title for each axis.
-
-    Args:
-        x, y: the titles; None for none.
-        specs: the layers, the lowest first; those without rows are left out.
-        more: keys shared by all layers, such as ``data``.
-    """
+    """Return layers one above the other, with one title for each axis."""
     nonempty = [each for each in specs if each.get("data") != rows([])]
     return {**more, "layer": [_titled(each, {"x": x, "y": y}) for each in nonempty]}
 
@@ -170,12 +158,7 @@ def legend_of(colours: Mapping[str, str], columns: int = 2) -> Spec:
 
 
 def line_among(looks: Mapping[str, tuple[str, Sequence[int]]], name: str) -> dict[str, Spec]:
-    """Return the encodings of one of several lines, whose legend shows colours and dashes.
-
-    Args:
-        looks: name of a line -> its colour, and the lengths of its dashes and gaps.
-        name: the line.
-    """
+    """Return the encodings of one of several lines, whose legend shows colours and dashes."""
     legend: Spec = {
         "title": None,
         "orient": "bottom",
@@ -201,19 +184,12 @@ def tips(*fields: tuple[str, str]) -> list[Spec]:
 
 
 def layer(mark: str, encoding: Mapping[str, object], **look: object) -> Spec:
-    """Return one layer of marks.
-
-    Args:
-        mark: such as ``bar`` or ``point``.
-        encoding: channel -> what it shows.
-        look: properties that all marks have; ``data`` and ``transform`` are those of the layer.
-    """
+    """Return one layer of marks."""
     layer_keys = {key: look.pop(key) for key in ("data", "transform") if key in look}
     return {**layer_keys, "mark": {"type": mark, **look}, "encoding": dict(encoding)}
 
 
 def rows(values: Rows) -> Spec:
-    """Return inline data."""
     return {"values": list(values)}
 
 

@@ -62,12 +62,7 @@ def full_spec(chart: Chart, width: int | str) -> Spec:
 
 
 def png(chart: Chart, datasets: Datasets | None = None) -> bytes:
-    """Draw a chart in the light theme.
-
-    Args:
-        chart: what to draw.
-        datasets: what charts share.
-    """
+    """Draw a chart in the light theme."""
     import vl_convert
 
     spec = full_spec(chart, max(chart.width, chart.min_width)) | {"datasets": datasets or {}}
@@ -76,7 +71,6 @@ def png(chart: Chart, datasets: Datasets | None = None) -> bytes:
 
 
 def png_of_several(charts: Sequence[Chart], columns: int, title: str) -> bytes:
-    """Draw charts in columns, under one title."""
     import vl_convert
 
     spec: Spec = {
@@ -91,13 +85,7 @@ def png_of_several(charts: Sequence[Chart], columns: int, title: str) -> bytes:
 
 
 def render(room: str, template: str, context: Mapping[str, object]) -> bytes:
-    """Fill in a template that extends ``charts/base.html.jinja``.
-
-    Args:
-        room: the package with the template, such as ``report``.
-        template: its name below ``templates``, without ``.html.jinja``.
-        context: what it shows. The macro ``chart`` draws charts; ``datasets`` are the rows that they share.
-    """
+    """Fill in a template that extends ``charts/base.html.jinja``."""
     scripts = (_javascript(), _shipped("page.js"))
     page = _environment(room).get_template(f"{room}/{template}.html.jinja")
     content = page.render(

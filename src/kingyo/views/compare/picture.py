@@ -8,17 +8,13 @@ from pathlib import Path
 from kingyo.core.io.extras import require_extra
 from kingyo.errors import KingyoError
 from kingyo.views.charts import SERIES, Chart, Rows, Spec, field, layer, layers, legend_of, names, rows, tips
-from kingyo.views.compare.weights import CheckpointComparison, ComparisonSums, letter
+from kingyo.views.compare import CheckpointComparison, ComparisonSums, letter
 
 Value = Callable[[ComparisonSums], float | None]
 
 
 def drawer(target: Path) -> Callable[[CheckpointComparison], bytes]:
-    """Return the function that draws a file with this suffix; call it before the comparison.
-
-    Raises:
-        KingyoError: the suffix is neither .png nor .html, or the extra is not installed.
-    """
+    """Return the function that draws a file with this suffix; call it before the comparison."""
     known = {".png": draw_png, ".html": draw_page}
     if target.suffix.lower() not in known:
         expected = "a file that ends in .png or .html"

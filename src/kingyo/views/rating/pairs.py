@@ -26,13 +26,7 @@ _BALANCE = 1
 
 @dataclass(frozen=True, kw_only=True)
 class RatedModel:
-    """A model with pictures.
-
-    Attributes:
-        name: its name in tables: ``bred``, ``trial 12``, the name of a baseline, ``random, same cost``.
-        recipe: the hash of its recipe.
-        pictures: id of an item -> its picture.
-    """
+    """A model with pictures."""
 
     name: str
     recipe: str
@@ -148,12 +142,7 @@ def _is_known(choice: StoredChoice, models: Sequence[RatedModel], places: dict[s
 
 @dataclass(kw_only=True)
 class PairChooser:
-    """Chooses pairs for one person. The next pair depends on the stored choices only.
-
-    Attributes:
-        models: the models to compare.
-        rater: the person, who judges each pair of pictures once.
-    """
+    """Chooses pairs for one person. The next pair depends on the stored choices only."""
 
     models: Sequence[RatedModel]
     rater: str
@@ -203,7 +192,6 @@ class PairChooser:
         return min(free, key=lambda item: (used[item], self._hash(item)), default=None)
 
     def _sided(self, item: str, one: RatedModel, other: RatedModel) -> Pair:
-        """Return a pair whose sides depend on the person and on the pictures."""
         first, second = sorted((one, other), key=lambda model: model.pictures[item].sha256)
         pair = Pair(item=item, left=first, right=second)
         is_swapped = int(self._hash(pair.name)[:8], 16) % 2

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from kingyo.core.io.units import counted, percent
 from kingyo.core.types import SPLITS, Split
 from kingyo.stats import Interval, interval, interval_json
 from kingyo.stats.bradley_terry import PairChoices, Strengths, fit_strengths
@@ -47,18 +48,7 @@ class ModelRating:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitRating:
-    """The choices on one split.
-
-    Attributes:
-        models: the strongest first; those without choices last.
-        best_parent: its name in ``models``, or None if it has no pictures.
-        n: number of choices; ``ties`` of them were "as good".
-        prompts: number of prompts of these choices.
-        skipped: pairs without a choice.
-        outdated: choices between pictures that the run no longer has.
-        raters: name of a person -> number of choices.
-        left: share of choices of the left picture among those that were not "as good".
-    """
+    """The choices on one split."""
 
     split: Split
     models: tuple[ModelRating, ...]
@@ -106,14 +96,7 @@ def rate_models(
     parent: str | None,
     prompts: Mapping[str, str],
 ) -> SplitRating:
-    """Rate models by the choices on one split, at least one.
-
-    Args:
-        models: the models with pictures.
-        choices: all choices on the split.
-        parent: hash of the recipe of the best parent.
-        prompts: see ``prompts_of_items``.
-    """
+    """Rate models by the choices on one split, at least one."""
     numbers = choices_as_numbers(models, choices, prompts)
     n, decided = len(numbers.score), numbers.score != 0.5
     skipped = sum(each.verdict == "skip" for each in choices)
@@ -154,3 +137,52 @@ def _rating(name: str, place: int, strengths: Strengths, parent: int | None) -> 
         strength=strengths.strength(place),
         over_parent=strengths.win_probability(place, parent) if is_compared and parent is not None else None,
     )
+
+
+Cell = str | tuple[str, str]
+"""A text, or a number and what belongs to it, such as its interval."""
+Row = tuple[Cell, ...]
+
+
+def rating_title(rating: SplitRating) -> str:
+    return f"Choices of people on {rating.split}"
+
+
+def rating_table(rating: SplitRating) -> tuple[Row, list[Row]]:
+    """Return head and rows: per model its pairs, wins, strength, and how often it beats the best parent."""
+    rival = () if rating.best_parent is None else (f"preferred to {rating.best_parent}",)
+    head: Row = ("model", "pairs", "wins", "strength (logits)", *rival)
+    return head, [_row(model)[: len(head)] for model in rating.models]
+
+
+def rating_note(rating: SplitRating) -> str:
+    """Return the numbers of choices by kind and by person."""
+    people = counted(len(rating.raters), "person", "people")
+    parts = [
+        f"{counted(rating.n, 'choice')} of {people} on {counted(rating.prompts, 'prompt')} of {rating.split}",
+        f"{rating.ties} of them “as good”",
+        f"{counted(rating.skipped, 'pair')} skipped",
+    ]
+    if rating.outdated:
+        parts.append(f"{rating.outdated} left out, because the run no longer has their pictures")
+    if rating.left is not None:
+        parts.append(f"the left picture was chosen in {rating.left.in_percent('%')}")
+    names = ", ".join(f"{name} {n}" for name, n in rating.raters.items())
+    return f"{', '.join(parts)}. Choices by person: {names or 'none'}."
+
+
+def _row(model: ModelRating) -> Row:
+    strength = _cell(model.strength, lambda value: f"{value:+.2f}")
+    return model.name, _pairs(model), _cell(model.wins), strength, _cell(model.over_parent)
+
+
+def _pairs(model: ModelRating) -> Cell:
+    n, n_prompts = f"{model.n:,}", 0 if model.wins is None else model.wins.n_groups
+    return (n, f"on {counted(n_prompts, 'prompt')}") if n_prompts else n
+
+
+def _cell(value: Interval | None, text: Callable[[float], str] = percent) -> Cell:
+    if value is None:
+        return "–"
+    score, low, high = (text(each).replace("-", "−") for each in (value.score, value.low, value.high))
+    return score, f"[{low.rstrip('%')},\N{NO-BREAK SPACE}{high.rstrip('%')}]"

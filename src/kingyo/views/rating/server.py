@@ -56,14 +56,7 @@ class UnknownPairError(LookupError):
 
 @dataclass(frozen=True, kw_only=True)
 class SessionSettings:
-    """The settings of a rating session.
-
-    Attributes:
-        rater: name of the person.
-        split: the split whose pictures are shown.
-        pairs: number of pairs to judge, with those of earlier sessions.
-        title: the run's name, for the page.
-    """
+    """The settings of a rating session."""
 
     rater: str
     split: Split
@@ -73,14 +66,7 @@ class SessionSettings:
 
 @dataclass(kw_only=True)
 class RatingSession:
-    """Shows pairs and stores choices. Threads may call all methods.
-
-    Attributes:
-        settings: who rates what.
-        models: the models to compare.
-        items: id -> item, for prompts.
-        log: where choices go.
-    """
+    """Shows pairs and stores choices. Threads may call all methods."""
 
     settings: SessionSettings
     models: Sequence[RatedModel]
@@ -113,7 +99,6 @@ class RatingSession:
             return self._state()
 
     def picture(self, pair: str, side: Side) -> Media:
-        """Return a picture of a pair that was shown."""
         shown = self._pair(pair)
         return shown.left_picture if side == "left" else shown.right_picture
 
@@ -182,12 +167,7 @@ class RefusedRequestError(Exception):
 
 
 class RatingServer(ThreadingHTTPServer):
-    """Serves one session; ``serve_forever`` runs until ``shutdown``.
-
-    Attributes:
-        session: the session.
-        token: the first part of all addresses.
-    """
+    """Serves one session; ``serve_forever`` runs until ``shutdown``."""
 
     daemon_threads = True
 
@@ -292,7 +272,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def _place(self) -> str:
-        """Return the address below the token."""
         if not self._rating.accepts_host(self.headers.get("Host")):
             raise RefusedRequestError(HTTPStatus.FORBIDDEN, "The Host header names another server.")
         token, slash, place = self.path.partition("?")[0].removeprefix("/").partition("/")
@@ -361,7 +340,6 @@ def _as_json(record: Mapping[str, object]) -> bytes:
 
 
 def _seconds(value: object) -> float:
-    """Return the time that a page measured, or 0 if it is no time."""
     if not isinstance(value, int | float) or not 0 <= value <= _LONGEST_SECONDS:
         return 0.0
     return float(value)

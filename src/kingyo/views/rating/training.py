@@ -112,13 +112,7 @@ class TrainingReport:
 
 
 def train_preference(store: RunStore, out: Path, features: str) -> TrainingReport:
-    """Train a preference model on the choices on fit and validation, and write it.
-
-    Args:
-        store: the run.
-        out: the safetensors file to write.
-        features: the network that describes pictures, see ``vision.features.load_feature_net``.
-    """
+    """Train a preference model on the choices on fit and validation, and write it."""
     _require_new_name(out)
     models, choices, n_test = _choices(store)
     name = net_path(features, Path())
@@ -148,7 +142,6 @@ def _require_new_name(out: Path) -> None:
 
 
 def _choices(store: RunStore) -> tuple[list[RatedModel], list[StoredChoice], int]:
-    """Return models and known choices on fit and validation, and the number of choices on test."""
     by_recipe: dict[str, RatedModel] = {}
     for model in (each for split in LEARNED for each in read_models(store, split)):
         earlier = by_recipe.get(model.recipe)

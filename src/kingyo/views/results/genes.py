@@ -12,16 +12,22 @@ Source: Watanabe, Bansal, Hutter 2023, PED-ANOVA, arXiv:2304.10255, global impor
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from statistics import fmean
 from typing import cast
 
 import numpy as np
 
+from kingyo.core.io.units import counted
 from kingyo.core.types import Genome
+from kingyo.merging.recipe import Recipe, cumulative
 from kingyo.runs.learnable import MEMETIC
+from kingyo.search.evolution import BASELINES, MAIN
+from kingyo.search.evolution.trial_recipes import read_recipe
 from kingyo.stats import Array, Interval
+from kingyo.store import RunStore
 from kingyo.views.results.trials import MINUS
 
 BEST_SHARE = 0.25  # share of good trials
@@ -38,7 +44,6 @@ OF_TENSOR = re.compile(r"(?:(?P<stack>.*?)\.(?P<block>\d+)\.)?.*\.(weight|bias)"
 
 
 def axes_of(description: Mapping[str, object]) -> list[Mapping[str, object]]:
-    """Return the axes that a search stored."""
     return cast("list[Mapping[str, object]]", description.get("axes", []))
 
 
@@ -75,14 +80,7 @@ def means_by_family(description: Mapping[str, object], genome: Genome) -> dict[s
 
 @dataclass(frozen=True, kw_only=True)
 class Gene:
-    """One axis of a search, or the mean of those of one family.
-
-    Attributes:
-        places: positions in a genome.
-        name: as stored, without a group that is the only one.
-        low, high: its bounds.
-        importance: its share of what decides between good and bad trials; None where it is not known.
-    """
+    """One axis of a search, or the mean of those of one family."""
 
     places: tuple[int, ...]
     name: str
@@ -96,14 +94,7 @@ class Gene:
 
 @dataclass(frozen=True, kw_only=True)
 class Matrix:
-    """The genes of one parameter in one genome.
-
-    Attributes:
-        parameter: its name.
-        sources, groups: the sources, and the groups of layers; there may be one of either.
-        genes: source and group -> gene, or those of all tensors of a block.
-        low, high: bounds of the axes.
-    """
+    """The genes of one parameter in one genome: source and group of layers -> gene, or those of a block."""
 
     parameter: str
     sources: tuple[str, ...]
@@ -111,11 +102,6 @@ class Matrix:
     genes: Mapping[tuple[str, str], tuple[float, ...]]
     low: float
     high: float
-
-    @property
-    def cells(self) -> Mapping[tuple[str, str], float]:
-        """Source and group -> gene, or the mean of a block's."""
-        return {key: fmean(own) for key, own in self.genes.items()}
 
     @property
     def size(self) -> int:
@@ -131,12 +117,7 @@ class Matrix:
 
 
 def read_genes(description: Mapping[str, object], trials: Iterable[tuple[Genome, float]]) -> tuple[Gene, ...]:
-    """Return the genes of a search, the most important first.
-
-    Args:
-        description: the search as stored.
-        trials: genomes with their scores.
-    """
+    """Return the genes of a search, the most important first."""
     genes = _genes(description)
     n_axes = sum(len(gene.places) for gene in genes)
     scored = [(genome, score) for genome, score in trials if len(genome) == n_axes]
@@ -145,12 +126,9 @@ def read_genes(description: Mapping[str, object], trials: Iterable[tuple[Genome,
         [score for _, score in scored],
         [(gene.low, gene.high) for gene in genes],
     )
-    known = (
-        [replace(gene, importance=share) for gene, share in zip(genes, shares, strict=True)]
-        if shares
-        else genes
-    )
-    return tuple(sorted(known, key=lambda gene: -(gene.importance.score if gene.importance else 0.0)))
+    if shares:
+        genes = [replace(gene, importance=share) for gene, share in zip(genes, shares, strict=True)]
+    return tuple(sorted(genes, key=lambda gene: -(gene.importance.score if gene.importance else 0.0)))
 
 
 def _genes(description: Mapping[str, object]) -> list[Gene]:
@@ -224,16 +202,9 @@ def _parts(axis: str) -> tuple[str, str, str]:
 def importance(
     genomes: Sequence[Genome], scores: Sequence[float], bounds: Sequence[tuple[float, float]], seed: int = 0
 ) -> tuple[Interval, ...]:
-    """Return each gene's importance, a share of 1, with its 95% interval.
+    """Return the importance of each gene in genomes with scores, a share of 1, with its 95% interval.
 
-    Args:
-        genomes: one per trial.
-        scores: scores of the same trials.
-        bounds: range of each gene.
-        seed: for the bootstrap.
-
-    Returns:
-        One interval per gene, with ``n`` the number of trials; nothing for too few trials or equal scores.
+    ``bounds`` are the ranges of the genes. Nothing for too few trials or equal scores; ``n`` counts trials.
     """
     n = len(scores)
     if n < MIN_TRIALS or max(scores) == min(scores):
@@ -243,7 +214,8 @@ def importance(
     places = (np.asarray(genomes, dtype=np.float64)[order] - low) / np.maximum(high - low, 1e-12)
     drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
     counts = np.vstack([np.ones(n), drawn.astype(np.float64)])
-    good = _best(counts, BEST_SHARE * n)
+    before = np.cumsum(counts, axis=1) - counts
+    good = np.clip(BEST_SHARE * n - before, 0.0, counts)
     divergences = np.array([_divergence(column, counts, good) for column in places.T])
     shares = divergences / np.maximum(divergences.sum(axis=0), 1e-12)
     lows, highs = np.percentile(shares[:, 1:], (2.5, 97.5), axis=1)
@@ -251,11 +223,6 @@ def importance(
         Interval(score=share, n=n, low=min(low, share), high=max(high, share), method="bootstrap")
         for share, low, high in zip(shares[:, 0].tolist(), lows.tolist(), highs.tolist(), strict=True)
     )
-
-
-def _best(counts: Array, n: float) -> Array:
-    before = np.cumsum(counts, axis=1) - counts
-    return np.clip(n - before, 0.0, counts)
 
 
 def _divergence(places: Array, counts: Array, good: Array) -> Array:
@@ -268,3 +235,133 @@ def _divergence(places: Array, counts: Array, good: Array) -> Array:
     every /= every.sum(axis=1, keepdims=True)
     best /= best.sum(axis=1, keepdims=True)
     return ((best - every) ** 2 / np.maximum(every, 1e-12)).sum(axis=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathStep:
+    """One hop; ``cumulative`` is the product of scales up to it, ``time`` how often its layer was used."""
+
+    source: str
+    layer: int
+    scale: float
+    cumulative: float
+    time: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedPath:
+    """A path with the model names of a run."""
+
+    steps: tuple[PathStep, ...]
+    embeddings: str
+    head: str
+    layers: Mapping[str, int]
+
+    @property
+    def ends(self) -> str:
+        if self.embeddings == self.head:
+            return f"embeddings, norm and head of {self.head}"
+        return f"embeddings of {self.embeddings}, norm and head of {self.head}"
+
+    @property
+    def line(self) -> str:
+        """Return the path in a line: ``ja 0-3 · math-en 2-3 (x0.84) · ja 5``, with the scales of layers."""
+        return " · ".join(_run(run) for run in _runs(self.steps))
+
+    def sentences(self, whose: str) -> tuple[str, str]:
+        """Return how long the path is, and the path on a line of its own."""
+        return f"Path of {whose}: {counted(len(self.steps), 'hop')}, {self.ends}", self.line
+
+    def __str__(self) -> str:
+        return f"{counted(len(self.steps), 'hop')}, {self.line}; {self.ends}"
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "text": self.line,
+            "embeddings": self.embeddings,
+            "head": self.head,
+            "layers": dict(self.layers),
+            "hops": [
+                {"model": source, "layer": layer, "scale": scale, "cumulative": product, "time": time}
+                for source, layer, scale, product, time in map(astuple, self.steps)
+            ],
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunLayers:
+    """Names and numbers of layers of the models of a run."""
+
+    names: Mapping[str, str]
+    layers: Mapping[str, int]
+
+    def name(self, reference: str) -> str:
+        """Return a model's name in the run, or else the end of its reference."""
+        return self.names.get(reference) or re.split(r"[/\\]", reference.rstrip("/\\"))[-1] or reference
+
+    def read(self, recipe: Recipe) -> NamedPath | None:
+        """Return the path of a recipe; None if it has none."""
+        if not recipe.path:
+            return None
+        steps: list[PathStep] = []
+        times = Counter[tuple[str, int]]()
+        for hop, product in zip(recipe.path, cumulative(recipe.path), strict=True):
+            times[hop.model, hop.layer] += 1
+            steps.append(
+                PathStep(
+                    source=self.name(hop.model),
+                    layer=hop.layer,
+                    scale=hop.scale,
+                    cumulative=product,
+                    time=times[hop.model, hop.layer],
+                )
+            )
+        first, last = (recipe.base_model or hop.model for hop in (recipe.path[0], recipe.path[-1]))
+        return NamedPath(
+            steps=tuple(steps),
+            embeddings=self.name(first),
+            head=self.name(last),
+            layers=with_passed_layers(self.layers, steps),
+        )
+
+
+def read_run_layers(store: RunStore) -> RunLayers:
+    """Read the names and layers of a run's models from the baselines that are single models."""
+    names: dict[str, str] = {}
+    layers: dict[str, int] = {}
+    for trial in store.trials(BASELINES):
+        recipe = read_recipe(trial)
+        if len(recipe.references) == 1 and not recipe.merges and trial.name is not None:
+            names.setdefault(recipe.references[0], trial.name)
+            if recipe.path:
+                layers[trial.name] = max(hop.layer for hop in recipe.path) + 1
+    of_space = cast("Mapping[str, int]", store.searches().get(MAIN, {}).get("layers", {}))
+    return RunLayers(names=names, layers={**layers, **of_space})
+
+
+def with_passed_layers(layers: Mapping[str, int], steps: Sequence[PathStep]) -> dict[str, int]:
+    """Return the numbers of layers, raised to include the layers that a path uses."""
+    numbers = dict(layers)
+    for step in steps:
+        numbers[step.source] = max(numbers.get(step.source, 0), step.layer + 1)
+    return numbers
+
+
+def _runs(steps: Sequence[PathStep]) -> list[list[PathStep]]:
+    runs: list[list[PathStep]] = []
+    for step in steps:
+        if runs and (runs[-1][-1].source, runs[-1][-1].layer + 1) == (step.source, step.layer):
+            runs[-1].append(step)
+        else:
+            runs.append([step])
+    return runs
+
+
+def _run(run: Sequence[PathStep]) -> str:
+    first, last = run[0], run[-1]
+    text = f"{first.source} {first.layer}{'' if first is last else f'-{last.layer}'}"
+    scales = [step.scale for step in run]
+    if all(scale == 1 for scale in scales):
+        return text
+    shown = scales[:1] if len(set(scales)) == 1 else scales
+    return f"{text} ({', '.join(f'x{scale:.3g}' for scale in shown)})"

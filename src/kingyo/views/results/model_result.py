@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal, cast
 
-from kingyo.core.types import SPLITS, Evaluation, Genome, ItemScore, Split
+from kingyo.core.types import SPLITS, Evaluation, Genome, Item, ItemScore, Split
 from kingyo.runs.config import FRANKENMERGE
-from kingyo.search.evolution import MAIN, stored_objectives
+from kingyo.search.evolution import BASELINES, MAIN, Objectives, stored_objectives
+from kingyo.search.evolution.screens import estimate_means
 from kingyo.search.evolution.set_measures import SetValue, read_set_values, read_verdict
 from kingyo.search.evolution.trial_recipes import read_recipe
 from kingyo.stats import (
+    NORMAL,
+    ROUNDING,
     Groups,
     Interval,
-    PairedDifference,
     interval,
     interval_json,
     paired_difference,
+    size_of,
     weighted_mean,
     with_groups,
 )
+from kingyo.stats.irt import Responses
+from kingyo.stats.irt.item_tasks import group_items
 from kingyo.stats.prediction import SplitGroups, predict_weighted_winner
 from kingyo.store import CONFIG, RunStore, StoredTrial
 from kingyo.tasks import TextSettings
-from kingyo.views.results.estimates import FitEstimate
 
 STATISTICS_SEED = 0
 MIXTURES = ("uniform", FRANKENMERGE)
@@ -36,16 +40,11 @@ MIXTURES = ("uniform", FRANKENMERGE)
 class ModelResult:
     """A model of a run: the winner, a baseline, or the winner of a control.
 
-    Attributes:
-        name: the key of the model in the summary.
-        trial, recipe: how it was made.
-        fit, validation, test: its scores; None if it was not evaluated on that split (yet). With several
-            tasks these are weighted means.
-        tasks: with several tasks, name -> split -> score.
-        cut: split -> number of answers that did not end within ``max_new_tokens``.
-        sets: its set measures.
-        decided: split -> the value that the run decides by instead of scores; None if scores decide.
-        estimate: the score on all of fit, estimated if the model was scored on some of its items.
+    Scores are None on splits where it was not evaluated (yet); with several tasks they
+    are weighted means, and ``tasks`` has task -> split -> score.
+    ``cut``: split -> number of answers that did not end within ``max_new_tokens``.
+    ``decided``: split -> the value that the run decides by; None if scores decide. ``estimate``: the score on
+    all of fit, if it was scored on some of its items.
     """
 
     name: str
@@ -65,11 +64,9 @@ class ModelResult:
         return self.trial.asked.genome
 
     def on(self, split: Split) -> Interval | None:
-        """Return its score on the items of a split that it answered."""
         return {"fit": self.fit, "validation": self.validation, "test": self.test}[split]
 
     def is_estimated(self, split: Split) -> bool:
-        """Return whether its score for all items of a split is an estimate."""
         return split == "fit" and self.estimate is not None
 
     def on_all(self, split: Split) -> Interval | None:
@@ -79,9 +76,6 @@ class ModelResult:
     def counts_on(self, split: Split) -> Interval | None:
         """Return the value that the run decides by on a split: its score, or a set measure."""
         return self.on(split) if self.decided is None else self.decided.get(split)
-
-    def named_json(self) -> dict[str, object]:
-        return {"name": self.name, "search": self.trial.search, "trial": self.trial.asked.number}
 
     def scores_json(self) -> dict[str, object]:
         """Return the scores in ``kingyo show --json``."""
@@ -111,13 +105,19 @@ def read_model_result(store: RunStore, name: str, trial: StoredTrial) -> ModelRe
     """Read the scores of a trial on all splits, under a given name."""
     objectives, sets = stored_objectives(store), read_set_values(store, trial)
     weights = objectives.tasks
-    evaluations: dict[Split, Evaluation | None] = {
-        split: store.evaluation(trial.id, split) for split in SPLITS
-    }
-    by_task: dict[Split, dict[str, Interval]] = {
-        split: _task_intervals(each, weights, store.groups()) for split, each in evaluations.items()
-    }
-    means = {split: _mean(own, weights) for split, own in by_task.items()}
+    evaluations: dict[Split, Evaluation | None] = {}
+    by_task: dict[Split, dict[str, Interval]] = {}
+    means: dict[Split, Interval | None] = {}
+    for split in SPLITS:
+        evaluation = evaluations[split] = store.evaluation(trial.id, split)
+        groups = groups_by_task(evaluation, weights, store.groups())
+        own = by_task[split] = {
+            name: interval(scores, groups[name], seed=STATISTICS_SEED)
+            for name, scores in scores_by_task(evaluation, weights).items()
+            if scores
+        }
+        is_known = len(own) == len(weights)  # else some task has no score
+        means[split] = weighted_mean(list(own.values()), list(weights.values())) if is_known else None
     return ModelResult(
         name=name,
         trial=trial,
@@ -148,30 +148,8 @@ def _deciding_intervals(sets: Sequence[SetValue], title: str) -> dict[Split, Int
     return intervals
 
 
-def _task_intervals(
-    evaluation: Evaluation | None, weights: Mapping[str, float], labels: Mapping[str, str]
-) -> dict[str, Interval]:
-    by_task = scores_by_task(evaluation, weights)
-    groups = groups_by_task(evaluation, weights, labels)
-    return {
-        name: interval(scores, groups[name], seed=STATISTICS_SEED)
-        for name, scores in by_task.items()
-        if scores
-    }
-
-
-def _mean(by_task: Mapping[str, Interval], weights: Mapping[str, float]) -> Interval | None:
-    """Return the weighted mean over tasks; None if one has no score."""
-    if len(by_task) < len(weights):
-        return None
-    return weighted_mean(list(by_task.values()), list(weights.values()))
-
-
 def scores_by_task(evaluation: Evaluation | None, weights: Mapping[str, float]) -> dict[str, list[float]]:
-    """Return task -> its scores in the order of the items.
-
-    The name of a single task is empty. With several tasks, items are called ``TASK/ID``.
-    """
+    """Return task -> its scores in the order of the items."""
     return {name: [score.score for score in own] for name, own in _own_scores(evaluation, weights).items()}
 
 
@@ -210,8 +188,6 @@ class PairedComparison:
     """A model minus another model, over the same test items.
 
     Attributes:
-        other: name of the other model.
-        difference: mean paired difference with its interval.
         p: two-sided p-value that the two are equally good.
         test: McNemar's exact test for one task scored 0 or 1, or Student's if its items are in groups; the
             level at which Gaffke's interval excludes 0 otherwise; half-samples if set measures count, whose
@@ -248,14 +224,17 @@ def compare_on_test(
     if own is None:
         return ()
     objectives = stored_objectives(store)
-    verdict = read_verdict(store) if objectives.by_set else None
+    weights, verdict = objectives.tasks, read_verdict(store) if objectives.by_set else None
     comparisons: list[PairedComparison] = []
     for other in others:
         evaluation = store.evaluation(other.trial.id, "test") if other.test else None
         if evaluation is None:
             continue
         if not objectives.by_set:
-            difference = _difference(own, evaluation, objectives.tasks, store.groups())
+            one, two = (scores_by_task(each, weights) for each in (own, evaluation))
+            pairs = [(one[task], two[task]) for task in weights]
+            groups = list(groups_by_task(own, weights, store.groups()).values())
+            difference = paired_difference(pairs, list(weights.values()), STATISTICS_SEED, groups=groups)
         else:
             difference = verdict.difference(model.trial.id, other.trial.id) if verdict else None
         if difference is not None:
@@ -271,17 +250,7 @@ def compare_on_test(
     return tuple(comparisons)
 
 
-def _difference(
-    own: Evaluation, other: Evaluation, weights: Mapping[str, float], labels: Mapping[str, str]
-) -> PairedDifference:
-    one, two = (scores_by_task(evaluation, weights) for evaluation in (own, other))
-    pairs = [(one[task], two[task]) for task in weights]
-    groups = list(groups_by_task(own, weights, labels).values())
-    return paired_difference(pairs, list(weights.values()), STATISTICS_SEED, groups=groups)
-
-
 def _answers(evaluation: Evaluation) -> dict[str, tuple[object, ...]]:
-    """Return item -> its score and answer, with the image."""
     return {score.item: score[1:] for score in evaluation.scores}
 
 
@@ -333,3 +302,146 @@ def predicted_test(store: RunStore, winner: ModelResult) -> Interval | None:
     groups = [SplitGroups(validation=validated[name], test=tested[name]) for name in weights]
     shares = list(weights.values())
     return predict_weighted_winner(scores, place, list(n_test.values()), shares, groups=groups)
+
+
+NEAR = 90  # number of neighbouring trials on each side to compare a trial with
+MIN_SCORED = 4  # smallest expected number of scored items per set; otherwise items are not divided
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitEstimate:
+    """An estimated score on all of fit, and the mean over the scored items (weighted over several tasks)."""
+
+    score: Interval
+    raw: float
+
+    def to_json(self) -> dict[str, object]:
+        estimate = interval_json(self.score) or {}
+        return {**estimate, "raw": {"score": self.raw, **self.score.size_json}}
+
+
+def estimate(store: RunStore, trial: StoredTrial) -> FitEstimate | None:
+    """Estimate the score of a trial on all of fit.
+
+    Baselines are scored on items of fit drawn at random, so theirs is the interval of these; for the mean of
+    all items of fit it does not matter which belong together. That of another trial
+    holds with 95% confidence if the trial is similar to those before and after it. If these trials and the
+    baselines all have equal scores, it is computed from the trial's own items. Sets of items that baselines
+    differ on (``kingyo.stats.irt.item_tasks``) are estimated separately.
+
+    None if the trial was scored on all items, failed, or has no score on some task.
+    """
+    items, objectives = store.items()["fit"], stored_objectives(store)
+    evaluation = store.evaluation(trial.id, "fit")
+    columns, names = _columns(items, objectives), [item.id for item in items]
+    if evaluation is None or evaluation.failure is not None or len(evaluation.scores) == len(items):
+        return None
+    scores = {score.item: score.score for score in evaluation.scores}
+    weights = list(objectives.tasks.values())
+    raw = _raw_mean(scores, names, columns, weights)
+    if raw is None:
+        return None
+    if trial.search == BASELINES:
+        parts = [
+            _narrowed(interval(own), math.sqrt(1 - len(own) / len(column)))  # finite population correction
+            for column in columns
+            for own in [_scored(scores, names, column)]
+        ]
+    else:
+        parts = _parts(store, items, scores) if len(columns) == 1 else []
+        if parts:
+            columns, weights = parts, [float(len(positions)) for positions in parts]
+        labels = Groups.of(item.group for item in items)
+        parts = _intervals(store, trial, names, scores, columns, labels)
+    scored = Groups.of(item.group for item in items if item.id in scores)
+    score = with_groups(weighted_mean(parts, weights), size_of(len(scores), scored))
+    return FitEstimate(score=replace(score, low=max(0.0, score.low), high=min(1.0, score.high)), raw=raw)
+
+
+def _intervals(
+    store: RunStore,
+    trial: StoredTrial,
+    names: Sequence[str],
+    scores: Mapping[str, float],
+    columns: Sequence[Sequence[int]],
+    groups: Groups | None,
+) -> list[Interval]:
+    near = store.scores(trial.search, "fit", (trial.id - NEAR, trial.id + NEAR))
+    rows = {**store.scores(BASELINES, "fit"), **near}
+    responses = Responses(names)
+    for key, row in rows.items():
+        responses.add(key, row)
+    parts: list[Interval] = []
+    for column in columns:
+        own = _scored(scores, names, column)
+        items = {names[i] for i in column}
+        known = [score for row in rows.values() for item, score in row.items() if item in items]
+        if max(known) - min(known) <= ROUNDING:
+            parts.append(_narrowed(interval(own), 1 - len(own) / len(column)))
+            continue
+        found = estimate_means(responses, [trial.id], column, groups)[0]
+        reach = NORMAL.inv_cdf(0.975) * found.error
+        low, high = found.score - reach, found.score + reach
+        parts.append(Interval(score=found.score, n=found.n, low=low, high=high, method="normal"))
+    return parts
+
+
+def raw_means(store: RunStore, search: str) -> dict[int, float]:
+    """Return id of a trial -> its mean on fit over the scored items; for several tasks the weighted mean.
+
+    Trials without a score on some task are left out.
+    """
+    objectives, items = stored_objectives(store), store.items()["fit"]
+    names, columns = [item.id for item in items], _columns(items, objectives)
+    weights = list(objectives.tasks.values())
+    rows = store.scores(search, "fit").items()
+    means = {trial: _raw_mean(row, names, columns, weights) for trial, row in rows}
+    return {trial: mean for trial, mean in means.items() if mean is not None}
+
+
+def _raw_mean(
+    row: Mapping[str, float],
+    names: Sequence[str],
+    columns: Sequence[Sequence[int]],
+    weights: Sequence[float],
+) -> float | None:
+    scored = [_scored(row, names, column) for column in columns]
+    if not all(scored):
+        return None
+    means = [sum(part) / len(part) for part in scored]
+    return math.fsum(w * mean for w, mean in zip(weights, means, strict=True)) / math.fsum(weights)
+
+
+def _scored(row: Mapping[str, float], names: Sequence[str], positions: Sequence[int]) -> list[float]:
+    return [row[names[i]] for i in positions if names[i] in row]
+
+
+def _parts(store: RunStore, items: Sequence[Item], scored: Collection[str]) -> list[list[int]]:
+    """Return the positions of each set of items that baselines differ on, and of the other items.
+
+    Nothing if the baselines do not differ or lack items, or if trials get too few items of a set.
+    """
+    rows = list(store.scores(BASELINES, "fit").values())
+    names = group_items([row for row in rows if len(row) == len(items)])
+    if not names:
+        return []
+    sets = [[i for i, item in enumerate(items) if item.id in own] for own in map(set, names)]
+    placed = {i for own in sets for i in own}
+    others = [i for i in range(len(items)) if i not in placed]
+    parts = [*sets, others] if others else sets
+    min_size = MIN_SCORED * len(items) / len(scored)
+    is_large = all(len(part) >= min_size and any(items[i].id in scored for i in part) for part in parts)
+    return parts if is_large else []
+
+
+def _columns(items: Sequence[Item], objectives: Objectives) -> list[list[int]]:
+    is_single = len(objectives.tasks) == 1
+    return [
+        [i for i, item in enumerate(items) if is_single or item.task == name] for name in objectives.tasks
+    ]
+
+
+def _narrowed(measured: Interval, factor: float) -> Interval:
+    low = measured.score - factor * (measured.score - measured.low)
+    high = measured.score + factor * (measured.high - measured.score)
+    return replace(measured, low=low, high=high)

@@ -22,15 +22,7 @@ from kingyo.views.results.trials import Unit
 
 @dataclass(frozen=True, kw_only=True)
 class SeedSummary:
-    """A summary of several runs with the same test items, so that only their searches differ.
-
-    Attributes:
-        folder: the folder of all runs.
-        runs: seed -> the summary of its finished run.
-        winners: seed -> the winner of its run, which was scored on test.
-        lost: seed -> a note on stored data that could not be found.
-        copied: number of baseline scores that runs copied from another seed.
-    """
+    """A summary of several runs with the same test items, so that only their searches differ."""
 
     folder: Path
     runs: Mapping[int, RunSummary]
@@ -170,11 +162,7 @@ class SeedSummary:
 
 
 def read_seed_summary(folder: Path) -> SeedSummary:
-    """Read the summary of the finished runs in a folder.
-
-    Raises:
-        KingyoError: no run is finished.
-    """
+    """Read the summary of the finished runs in a folder."""
     runs: dict[int, RunSummary] = {}
     winners: dict[int, ModelResult] = {}
     lost: dict[int, str] = {}

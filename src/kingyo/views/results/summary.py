@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import cast
 
-from kingyo.core.types import SPLITS, Split
+from kingyo.core.types import Split
 from kingyo.runs.adapters import Training, read_training
 from kingyo.runs.chosen import CHOSEN, ChosenSources
 from kingyo.runs.config import TRAINED, TRAININGS, TUNED, TUNED_PARENT, WEIGHT_SEARCH
@@ -32,18 +32,18 @@ from kingyo.search.evolution import (
     read_front,
     stored_objectives,
 )
-from kingyo.search.evolution.set_measures import READ, BestOfRun, best_of_run, read_verdict
+from kingyo.search.evolution.set_measures import BestOfRun, best_of_run, read_verdict
 from kingyo.search.evolution.trial_recipes import read_recipe
 from kingyo.stats import Interval, interval_json, mean_name
 from kingyo.store import NOTES, EvaluationRow, RunStore
 from kingyo.tasks import NearDuplicates
-from kingyo.views.results.estimates import estimate
-from kingyo.views.results.layer_paths import NamedPath, read_run_layers
+from kingyo.views.results.genes import NamedPath, read_run_layers
 from kingyo.views.results.model_result import (
     MIXTURES,
     ModelResult,
     PairedComparison,
     compare_on_test,
+    estimate,
     predicted_test,
     read_model_result,
 )
@@ -58,35 +58,18 @@ class RunSummary:
     """The summary of a run.
 
     Attributes:
-        run, folder, status: its name, folder and state.
         trials, failures: those of the main search; with ``space: hybrid``, of both searches.
-        item_evaluations, copied, seconds: the cost; ``copied`` item scores were free.
-        items: number of items of each split.
+        copied: item scores that were free, because another trial has the same recipe.
         leader: the best of the main search on fit so far; before it begins, of the weight search.
-        winner, baselines, controls: the models.
         comparisons: the winner with the other models, on test.
         choice: the best of bred winner, baselines and winners of controls, see ``best_of_run``.
-        finalists: those scored on all of validation, with the numbers that decided.
         predicted: the winner's test score, predicted from the finalists' validation scores.
-        winner_score: the winner's fit score as the search was told; an estimate if it got some items only.
-        leader_score: the same for the leader.
-        weights: weight of each task, by its name.
+        winner_score, leader_score: fit scores as the search was told, estimates where only some items count.
         objectives: their names; empty for a single one.
-        unit: that of the numbers that decided the run.
-        front: front of the main search.
         path: layer path of the winner, or of the leader if there is no winner; None without layer paths.
-        notes: warnings about settings and data, from before the run.
-        near_duplicates: among the items; None if an older version began the run.
-        extensions: what was added to the budget.
-        readings: the winners that test was read for.
         test_note: how an extension after reading test affects the winner's test score.
-        renewals: when scores were made with different versions, or again.
         controls_to_run: controls that were not run -> the command that runs them.
-        training: the result and cost of the control ``trained``.
-        tuning: the tuned model beside bred and the same training on the best parent.
-        learning: what learned weights cost and brought; None if none were learned.
-        not_learned: why none were learned, in a finished run that could.
-        chosen: how the sources were chosen; None if the user named them.
+        not_learned: why no weights were learned, in a finished run that could.
     """
 
     run: str
@@ -157,7 +140,6 @@ class RunSummary:
         return next((each for each in self.comparisons if each.other == name), None)
 
     def command(self, name: str, *arguments: str) -> str:
-        """Return a command about the run."""
         return shlex.join(("kingyo", name, self.folder, *arguments))
 
     @property
@@ -168,10 +150,6 @@ class RunSummary:
     @property
     def _parents(self) -> list[ModelResult]:
         return [model for name, model in self.baselines.items() if name not in MIXTURES]
-
-    @property
-    def set_splits(self) -> tuple[Split, ...]:
-        return READ if self.unit.measure is None else SPLITS
 
     @property
     def score_name(self) -> str:
@@ -196,7 +174,6 @@ class RunSummary:
         winner = None if self.winner is None else self.winner.trial
         path = {} if self.path is None else {"path": self.path.to_json()}
         models = (*self.models, *((self.leader,) if self.leader else ()))
-        choice = () if self.choice is None else self.choice.leads
         optional = {
             "near_duplicates": self.near_duplicates and asdict(self.near_duplicates),
             "decided_by": self.unit.measure,
@@ -216,7 +193,12 @@ class RunSummary:
             "seconds": round(self.seconds, 3),
             "leader": self.leader and {**self.leader.to_json(), **({} if winner else path)},
             "winner": self.winner and {**self.winner.to_json(), **path},
-            "best": self.best and self.best.named_json(),
+            "best": self.best
+            and {
+                "name": self.best.name,
+                "search": self.best.trial.search,
+                "trial": self.best.trial.asked.number,
+            },
             "leads": [
                 {
                     "model": self.model(each.trial).name,
@@ -225,7 +207,7 @@ class RunSummary:
                     **each.size_json,
                     "is_clear": each.is_clear,
                 }
-                for each in choice
+                for each in (() if self.choice is None else self.choice.leads)
             ],
             "finalists": [asdict(finalist) for finalist in self.finalists],
             "predicted": interval_json(self.predicted),
@@ -277,13 +259,25 @@ def summarize(store: RunStore) -> RunSummary:
     baselines = {
         str(trial.name): read_model_result(store, str(trial.name), trial) for trial in store.trials(BASELINES)
     }
-    winners = _winners(store)
+    searches = {name: store.winner(name) for name in store.searches() if name != BASELINES}
+    winners = {name: read_model_result(store, name, each) for name, each in searches.items() if each}
     winner, leader = winners.pop(MAIN, None), _leader(store, fits)
-    controls = {name: each for name, each in winners.items() if not _is_untrained(name, each)}
+    # a control that kept the model that it started from is listed already
+    controls = {
+        name: each
+        for name, each in winners.items()
+        if name not in (TUNED, TUNED_PARENT) or each.trial.asked.number
+    }
     child, objectives = winner or leader, stored_objectives(store)
     others = [*baselines.values(), *controls.values()]
     comparisons = () if winner is None else compare_on_test(store, winner, others)
     choice = None if winner is None else _choice(store, [winner, *controls.values()], [*baselines.values()])
+    read_again = any(renewal.test_was_read for renewal in renewals(store))
+    notes = (
+        note_on_test(store),
+        "Test had been read before everything was scored again." if read_again else None,
+    )
+    near = cast("dict[str, int] | None", store.fact("near_duplicates"))
     predicted = None if winner is None or objectives.by_set else predicted_test(store, winner)
     return RunSummary(
         run=str(store.fact("name")),
@@ -309,12 +303,12 @@ def summarize(store: RunStore) -> RunSummary:
         objectives=objectives.names,
         unit=unit_of(objectives),
         notes=store.fact(NOTES),
-        near_duplicates=_near_duplicates(store),
+        near_duplicates=None if near is None else NearDuplicates(**near),
         front=read_front(store, MAIN) if objectives.names else Front(),
         path=None if child is None else read_run_layers(store).read(read_recipe(child.trial)),
         extensions=store.fact(EXTENSIONS),
         readings=readings_of_test(store),
-        test_note=_note_on_test(store),
+        test_note=" ".join(filter(None, notes)) or None,
         renewals=renewals(store),
         controls_to_run={name: control_command(str(store.folder), name) for name in missing_controls(store)},
         training=read_training(store, TRAINED),
@@ -325,17 +319,6 @@ def summarize(store: RunStore) -> RunSummary:
     )
 
 
-def _winners(store: RunStore) -> dict[str, ModelResult]:
-    """Return search -> its winner, for the searches that have one."""
-    winners = {name: store.winner(name) for name in store.searches() if name != BASELINES}
-    return {name: read_model_result(store, name, trial) for name, trial in winners.items() if trial}
-
-
-def _is_untrained(search: str, winner: ModelResult) -> bool:
-    """Return whether tuning kept the model that it started from, which is listed already."""
-    return search in (TUNED, TUNED_PARENT) and winner.trial.asked.number == 0
-
-
 def _leader(store: RunStore, fits: Sequence[EvaluationRow]) -> ModelResult | None:
     scored = [row for row in fits if row.value is not None]
     ranks = [(row.value, -row.trial) for row in scored if row.search == scored[-1].search]
@@ -343,24 +326,11 @@ def _leader(store: RunStore, fits: Sequence[EvaluationRow]) -> ModelResult | Non
 
 
 def _estimated(store: RunStore, model: ModelResult) -> ModelResult:
-    """Return a model with its estimate for all of fit, if it needs one."""
     return replace(model, estimate=estimate(store, model.trial)) if model.fit else model
 
 
 def _fit_value(fits: Sequence[EvaluationRow], model: ModelResult | None) -> float | None:
     return next((row.value for row in fits if model and row.trial == model.trial.id), None)
-
-
-def _note_on_test(store: RunStore) -> str | None:
-    """Return what repeated readings of test mean for the winner's test score; None after one."""
-    is_read_before = any(renewal.test_was_read for renewal in renewals(store))
-    again = "Test had been read before everything was scored again." if is_read_before else None
-    return " ".join(filter(None, (note_on_test(store), again))) or None
-
-
-def _near_duplicates(store: RunStore) -> NearDuplicates | None:
-    fact = cast("dict[str, int] | None", store.fact("near_duplicates"))
-    return None if fact is None else NearDuplicates(**fact)
 
 
 def _choice(

@@ -37,16 +37,7 @@ BRED = ("bred", "winner")
 
 
 def find_trial(store: RunStore, reference: str) -> StoredTrial:
-    """Return the trial with the given name.
-
-    Args:
-        store: the run.
-        reference: ``N`` (of the main search), ``SEARCH:N``, ``baselines:NAME``, the NAME of a baseline, or
-            ``bred`` for the winner of the main search.
-
-    Raises:
-        KingyoError: there is no such trial.
-    """
+    """Return the trial with the given name."""
     name, known = reference.strip(), _trial_index(store)
     if name.casefold() in BRED and name not in known.get(BASELINES, {}):
         return _bred(store)
@@ -154,11 +145,7 @@ MINUS = "−"
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """The unit of the numbers that decide a run: scores in percent, or a set measure as it is.
-
-    Attributes:
-        measure: name of the set measure that decides instead of mean item scores; None if scores decide.
-    """
+    """The unit of the numbers that decide a run: scores in percent, or a set measure as it is."""
 
     measure: str | None = None
 
@@ -172,7 +159,6 @@ class Unit:
 
     @property
     def by(self) -> str:
-        """Return "by NAME, " if a set measure decides."""
         return f"by {self.measure}, " if self.measure else ""
 
     @property

@@ -23,14 +23,7 @@ from kingyo.views.results.trials import SHARES, percent
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
-    """What a LoRA on the bred model lost on the items to keep.
-
-    Attributes:
-        candidate: its number.
-        learning_rate: its own.
-        score: mean score.
-        difference: LoRA − bred, paired by item.
-    """
+    """What a LoRA on the bred model lost on the items to keep."""
 
     candidate: int
     learning_rate: float
@@ -49,15 +42,7 @@ class Loss:
 
 @dataclass(frozen=True, kw_only=True)
 class OtherAbilities:
-    """Scores on items to keep, of other abilities.
-
-    Attributes:
-        file: their file.
-        limit: points that may be lost.
-        n: number of items.
-        bred: mean score of the bred model.
-        losses: of each LoRA on it that was scored.
-    """
+    """Scores on items to keep, of other abilities."""
 
     file: str
     limit: float
@@ -79,14 +64,7 @@ class OtherAbilities:
 
 @dataclass(frozen=True, kw_only=True)
 class Tuning:
-    """Plans, costs and results of tuning.
-
-    Attributes:
-        tuned, parent: the training on the bred model, and on the best parent; None before it begins.
-        chosen: search -> the candidate that validation chose; 0 is the model without training.
-        comparisons: the tuned model with bred and the trained ones, on test.
-        others: what other abilities lost; None without ``keep``.
-    """
+    """Plans, costs and results of tuning."""
 
     tuned: Training
     parent: Training | None
