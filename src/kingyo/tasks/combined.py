@@ -142,8 +142,8 @@ def build_task(spec: TaskSpec, splits: Splits, folder: Path) -> Task:
 class LoadedSplits:
     """The items of all tasks by split, task by task.
 
-    ``notes`` warn about dropped rows, and near-duplicates in different splits; ``unused`` counts items that the
-    sizes of the splits leave out.
+    ``notes`` warn about dropped rows, and near-duplicates in different splits; ``unused`` counts items that
+    the sizes of the splits leave out.
     """
 
     splits: Mapping[Split, tuple[Item, ...]]
