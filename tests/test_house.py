@@ -155,7 +155,7 @@ def test_the_architecture_page_names_files_that_exist() -> None:
 
 
 # Sizes only fall: lower a number when a change makes room.
-LINES, FILES, ROOMS, CLI_LINES, TEST_LINES, DOC_WORDS = 69_700, 386, 14, 5_300, 55_900, 39_900
+LINES, FILES, ROOMS, CLI_LINES, TEST_LINES, DOC_WORDS = 65_300, 321, 14, 4_600, 55_600, 39_900
 
 
 def test_the_house_does_not_grow() -> None:
