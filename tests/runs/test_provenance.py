@@ -107,9 +107,7 @@ UNHASHED = {
     "core/io/lazy_torch.py": "imports torch later",
     "core/io/units.py": "words for numbers",
     "core/io/yaml.py": "reads YAML; a run stores what was read",
-    "merging/lineage/__init__.py": "says where models come from, and scores nothing",
-    "merging/lineage/card.py": "words of model cards",
-    "merging/lineage/origins.py": "reads cards and licences",
+    "merging/lineage.py": "reads cards and licences, and scores nothing",
     "core/user_code/__init__.py": "holds nothing",
     "core/user_code/files.py": "says what a user's file depends on and has read, and scores nothing",
 }
