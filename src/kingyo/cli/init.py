@@ -147,7 +147,7 @@ def _chat(run: Run, columns: TaskColumns, chosen: bool | None, *, asks: bool) ->
 
 def _require_template(run: Run) -> None:
     """Refuse a chat template that cannot be parsed, before a run.yaml that uses it is written."""
-    from kingyo.merging.vocabulary.templates import read_template, syntax_fault
+    from kingyo.merging.vocabulary.tokenizer_json import read_template, syntax_fault
     from kingyo.runs.prompts import reads_like
 
     folder = reads_like(run)

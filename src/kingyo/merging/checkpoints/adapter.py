@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from kingyo.core.io.lazy_torch import Tensor, torch
-from kingyo.merging.checkpoints.header import TensorInfo
-from kingyo.merging.checkpoints.mapped_tensors import FileStamp, map_tensor
+from kingyo.merging.checkpoints.header import FileStamp, TensorInfo, map_tensor
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"

@@ -21,16 +21,16 @@ from kingyo.core.io.pipeline_index import PIPELINE
 from kingyo.errors import KingyoError, suggest
 from kingyo.merging.checkpoints.adapter import Adapter
 from kingyo.merging.checkpoints.folder_files import SEEING, SPEAKING, read_config, read_json, read_weights
-from kingyo.merging.checkpoints.header import WIDTHS, TensorInfo
-from kingyo.merging.checkpoints.layout import ModelTensors
-from kingyo.merging.checkpoints.mapped_tensors import (
+from kingyo.merging.checkpoints.header import (
+    WIDTHS,
     FileStamp,
     MappedFiles,
+    TensorInfo,
     file_stamps,
     map_bytes,
     map_tensor,
 )
-from kingyo.merging.checkpoints.tied_weights import find_copies, tied_tensor
+from kingyo.merging.checkpoints.layout import ModelTensors, find_copies, tied_tensor
 from kingyo.merging.kernels.raw_tensor import AnyTensor, RawTensor, letter_of
 
 KEPT_BELOW = 1 << 20  # bytes; smaller tensors stay in memory, since mapping them again costs more

@@ -9,22 +9,24 @@ thread may write any span of any tensor.
 
 from __future__ import annotations
 
-import json
 import math
+import mmap
 import struct
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import BinaryIO, cast
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from kingyo.core.io.lazy_torch import Tensor, torch
 from kingyo.core.io.yaml import parse_json
-from kingyo.errors import KingyoError
+from kingyo.errors import ChangedSourceError, KingyoError
 
 DTYPES: Mapping[str, tuple[str, int]] = {
     "F64": ("float64", 8),
@@ -50,8 +52,6 @@ DTYPES: Mapping[str, tuple[str, int]] = {
 
 WIDTHS: Mapping[str, int] = dict(DTYPES.values())
 """torch dtype -> bytes per element."""
-_CODES = {name: code for code, (name, _) in DTYPES.items()}
-_ALIGNMENT = 64  # bytes; safetensors requires 8, vector instructions prefer more
 _MAX_SIZE = 1 << 63
 _MAX_AXES = 64  # the limit of torch
 _POINTER = b"version https://git-lfs"
@@ -151,74 +151,6 @@ def check_no_pointer(file: Path) -> None:
             raise KingyoError(str(file), "weights", "a Git LFS pointer", remedy)
 
 
-@dataclass(frozen=True, kw_only=True)
-class OutTensor:
-    """A tensor to write: name, shape and torch's name of its dtype."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-
-    @property
-    def n_bytes(self) -> int:
-        return math.prod(self.shape) * WIDTHS[self.dtype]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shard:
-    """One file: its final name, its header, the offset of each tensor, and its size in bytes."""
-
-    file: str
-    header: bytes
-    starts: Mapping[str, int]
-    n_bytes: int
-
-
-def lay_out(tensors: Sequence[OutTensor], max_shard_bytes: int, stem: str = "model") -> tuple[Shard, ...]:
-    """Split tensors, in order, into shards. A tensor larger than a shard has one of its own."""
-    groups: list[list[OutTensor]] = []
-    filled = 0
-    for tensor in tensors:
-        if not groups or (filled and filled + tensor.n_bytes > max_shard_bytes):
-            groups.append([])
-            filled = 0
-        groups[-1].append(tensor)
-        filled += tensor.n_bytes
-    count = len(groups)
-    names = (
-        [f"{stem}.safetensors"]
-        if count == 1
-        else [f"{stem}-{i + 1:05}-of-{count:05}.safetensors" for i in range(count)]
-    )
-    return tuple(_shard(name, group) for name, group in zip(names, groups, strict=True))
-
-
-def index_of(shards: Iterable[Shard]) -> dict[str, object]:
-    files = tuple(shards)
-    total = sum(shard.n_bytes - len(shard.header) for shard in files)
-    weight_map = {name: shard.file for shard in files for name in shard.starts}
-    return {"metadata": {"total_size": total}, "weight_map": weight_map}
-
-
-def _shard(file: str, tensors: Sequence[OutTensor]) -> Shard:
-    entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
-    offsets: dict[str, int] = {}
-    end = 0
-    for tensor in tensors:
-        offsets[tensor.name] = end
-        entries[tensor.name] = {
-            "dtype": _CODES[tensor.dtype],
-            "shape": list(tensor.shape),
-            "data_offsets": [end, end + tensor.n_bytes],
-        }
-        end += tensor.n_bytes
-    text = json.dumps(entries, separators=(",", ":")).encode()
-    text = text.ljust(len(text) + -(len(text) + 8) % _ALIGNMENT)
-    header = len(text).to_bytes(8, "little") + text
-    starts = {name: len(header) + offset for name, offset in offsets.items()}
-    return Shard(file=file, header=header, starts=starts, n_bytes=len(header) + end)
-
-
 _LOCAL = 30  # bytes of a zip's local header before the name
 _SAVE_AGAIN = "Load the file where you trust it, and save it again as safetensors."
 _FETCH_AGAIN = (
@@ -307,3 +239,94 @@ def _begin(tensor: Tensor) -> int:
 
 def _pickle_error(file: Path | str, expected: str, received: str, remedy: str = _SAVE_AGAIN) -> KingyoError:
     return KingyoError(str(file), expected, received, remedy)
+
+
+FileStamp = tuple[int, int, int, int]
+"""Size, mtime (ns), ctime (ns) and inode; a copy can preserve only the first two."""
+
+
+class MappedFiles:
+    """Files that stay mapped for repeated reads."""
+
+    def __init__(self) -> None:
+        self._pages: dict[Path, mmap.mmap] = {}
+
+    def tensor(self, info: TensorInfo) -> Tensor:
+        if info.n_elements == 0:
+            return map_tensor(info)
+        if info.file not in self._pages:
+            self._pages[info.file] = _map(info, 0, 0)
+        pages = self._pages[info.file]
+        if len(pages) < info.start + info.n_bytes:
+            raise _changed_error(info, f"{len(pages)} bytes")
+        return _view(info, pages, info.start)
+
+
+def map_tensor(info: TensorInfo) -> Tensor:
+    """Return a tensor as stored, on the CPU. Its pages are private: writes never reach the file.
+
+    Raises:
+        KingyoError: the file is gone, or shorter than when it was opened.
+    """
+    if info.n_elements == 0:
+        return torch.empty(info.shape, dtype=getattr(torch, info.dtype))
+    return _view(info, *_own_pages(info))
+
+
+def map_bytes(info: TensorInfo) -> NDArray[np.uint8]:
+    """Return the bytes of a tensor of any dtype, mapped without torch; see ``map_tensor``."""
+    if info.n_elements == 0:
+        return np.empty(0, dtype=np.uint8)
+    pages, lead = _own_pages(info)
+    stored = np.frombuffer(pages, dtype=np.uint8, count=info.n_bytes, offset=lead)
+    return np.roll(stored, -info.first_row * info.n_bytes // info.shape[0]) if info.first_row else stored
+
+
+def file_stamps(files: Iterable[Path]) -> dict[Path, FileStamp]:
+    return {file: stamp for file in sorted(files) if (stamp := _stamp(file)) is not None}
+
+
+def check_stamps(reference: str, seen: Mapping[Path, FileStamp]) -> None:
+    for file, stamp in seen.items():
+        now = _stamp(file)
+        if now != stamp:
+            expected = "files that have not changed since it was opened"
+            received = f"{file.name}, which {'is gone' if now is None else 'changed'}"
+            remedy = "Run the command again, and do not change sources during a merge."
+            raise ChangedSourceError(reference, expected, received, remedy)
+
+
+def _stamp(file: Path) -> FileStamp | None:
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+def _own_pages(info: TensorInfo) -> tuple[mmap.mmap, int]:
+    lead = info.start % mmap.ALLOCATIONGRANULARITY
+    return _map(info, lead + info.n_bytes, info.start - lead), lead
+
+
+def _map(info: TensorInfo, length: int, offset: int) -> mmap.mmap:
+    try:
+        with info.file.open("rb") as stream:
+            return mmap.mmap(stream.fileno(), length, access=mmap.ACCESS_COPY, offset=offset)
+    except (OSError, ValueError) as error:
+        raise _changed_error(info, str(error)) from error
+
+
+def _view(info: TensorInfo, pages: mmap.mmap, start: int) -> Tensor:
+    dtype = getattr(torch, info.dtype)
+    raw = torch.frombuffer(pages, dtype=torch.uint8, count=info.n_bytes, offset=start)
+    if info.start % dtype.itemsize:
+        raw = raw.clone()  # unaligned data (a header of odd length) cannot be viewed as numbers
+    stored = raw.view(dtype).view(info.shape)
+    return torch.roll(stored, -info.first_row, 0) if info.first_row else stored
+
+
+def _changed_error(info: TensorInfo, received: str) -> KingyoError:
+    expected = "a file that has not changed since it was opened"
+    remedy = "Put the file back and run the command again; do not change sources during a merge."
+    return KingyoError(f"{info.file}: {info.name}", expected, received, remedy)

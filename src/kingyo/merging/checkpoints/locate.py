@@ -12,7 +12,10 @@ from kingyo.errors import KingyoError, suggest
 from kingyo.merging.checkpoints.adapter import CONFIG, DIFFUSERS_WEIGHTS
 from kingyo.merging.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from kingyo.merging.checkpoints.folder_files import (
+    Request,
     component_error,
+    download,
+    fetch,
     files_around,
     gguf_error,
     has_weights,
@@ -22,7 +25,6 @@ from kingyo.merging.checkpoints.folder_files import (
     read_json,
     read_weights,
 )
-from kingyo.merging.checkpoints.hub import Request, download, fetch
 from kingyo.merging.checkpoints.lora import adapt
 from kingyo.merging.checkpoints.lora_files import read_adapter
 from kingyo.merging.checkpoints.model_reference import (

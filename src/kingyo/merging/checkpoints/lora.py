@@ -16,10 +16,9 @@ from kingyo.core.io.lazy_torch import Tensor, torch
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints.adapter import Adapter, Change, LoraModule, Update, wide
 from kingyo.merging.checkpoints.checkpoint import Checkpoint, TensorInputs
-from kingyo.merging.checkpoints.header import TensorInfo
+from kingyo.merging.checkpoints.header import TensorInfo, map_tensor
 from kingyo.merging.checkpoints.layout import Layout
 from kingyo.merging.checkpoints.lora_keys import EMBEDDING_A, EMBEDDING_B, MAGNITUDE, A, B, find_tensor
-from kingyo.merging.checkpoints.mapped_tensors import map_tensor
 
 _OTHER_MODEL = "Name the model that the adapter was trained on (base_model_name_or_path in its config)."
 

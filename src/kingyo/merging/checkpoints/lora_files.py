@@ -21,7 +21,14 @@ from kingyo.errors import KingyoError, listed
 from kingyo.merging.checkpoints.adapter import CONFIG, DIFFUSERS_WEIGHTS, PICKLE, WEIGHTS, Adapter, LoraModule
 from kingyo.merging.checkpoints.checkpoint import Checkpoint
 from kingyo.merging.checkpoints.folder_files import read_json, require_tensors
-from kingyo.merging.checkpoints.header import TensorInfo, read_header, read_header_and_metadata, read_pickle
+from kingyo.merging.checkpoints.header import (
+    TensorInfo,
+    file_stamps,
+    map_tensor,
+    read_header,
+    read_header_and_metadata,
+    read_pickle,
+)
 from kingyo.merging.checkpoints.lora_keys import (
     ALPHA,
     ENDS,
@@ -33,7 +40,6 @@ from kingyo.merging.checkpoints.lora_keys import (
     split_key,
     split_peft_key,
 )
-from kingyo.merging.checkpoints.mapped_tensors import file_stamps, map_tensor
 
 METADATA = "lora_adapter_metadata"
 """diffusers' key for peft's configs: JSON in the header."""

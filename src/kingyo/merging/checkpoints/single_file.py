@@ -21,8 +21,7 @@ from kingyo.core.io.pipeline_index import denoiser_of
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints.checkpoint import Checkpoint, refuse_quantised
 from kingyo.merging.checkpoints.folder_files import require_tensors
-from kingyo.merging.checkpoints.header import TensorInfo, read_header, read_pickle
-from kingyo.merging.checkpoints.mapped_tensors import file_stamps
+from kingyo.merging.checkpoints.header import TensorInfo, file_stamps, read_header, read_pickle
 
 PREFIX = "model.diffusion_model."
 """Prefix of a denoiser's names in a file that also holds other models."""

@@ -12,9 +12,9 @@ from kingyo.core.io.extras import library
 from kingyo.core.io.lazy_torch import Tensor, torch
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints.checkpoint import Checkpoint, read_checkpoint
-from kingyo.merging.checkpoints.header import OutTensor, lay_out
 from kingyo.merging.checkpoints.lora_keys import Piece, original_modules
 from kingyo.merging.checkpoints.single_file import PREFIX, UNET, converters
+from kingyo.merging.checkpoints.writer import OutTensor, lay_out
 from kingyo.merging.kernels.raw_tensor import bytes_of
 
 _VAE = "first_stage_model."

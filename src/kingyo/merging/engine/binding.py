@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import Checkpoint, Stack, TensorInfo, with_layers
-from kingyo.merging.checkpoints.views import counterpart
+from kingyo.merging.checkpoints.compatibility import counterpart
 from kingyo.merging.engine.fitting import FittedModels, fit_models
 from kingyo.merging.engine.jobs import TensorInput, TensorJob
 from kingyo.merging.engine.modules import ModuleMerge, SliceInput, SliceKey, SliceMerge

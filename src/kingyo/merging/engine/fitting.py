@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 
 from kingyo.errors import KingyoError, suggest
 from kingyo.merging.checkpoints import Checkpoint, Layout, Stack, fit, select
-from kingyo.merging.checkpoints.compatibility import Fit
+from kingyo.merging.checkpoints.compatibility import Fit, View, fitted, whole
 from kingyo.merging.checkpoints.config_comparison import compare
 from kingyo.merging.checkpoints.configs import kept_by_layers
-from kingyo.merging.checkpoints.views import View, fitted, whole
 from kingyo.merging.engine.modules import MAIN, ModuleMerge
 from kingyo.merging.recipe import BASE, MERGE, Recipe
 

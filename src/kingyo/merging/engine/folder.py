@@ -8,9 +8,8 @@ from typing import Protocol
 
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import Checkpoint
-from kingyo.merging.checkpoints.header import OutTensor
 from kingyo.merging.checkpoints.single_file_layout import single_file_name, single_file_parts
-from kingyo.merging.checkpoints.writer import CODE, CheckpointWriter
+from kingyo.merging.checkpoints.writer import CODE, CheckpointWriter, OutTensor
 from kingyo.merging.engine.execute import MergeOptions, execute
 from kingyo.merging.engine.jobs import TensorJob
 from kingyo.merging.engine.plan import Plan

@@ -13,8 +13,14 @@ import yaml
 from kingyo.core.io.schema import short
 from kingyo.core.io.yaml import read_yaml, read_yaml_documents
 from kingyo.errors import KingyoError, combined_error, report_errors
-from kingyo.merging.recipe.contents import Slice, SliceSource
-from kingyo.merging.recipe.layer_path import PASSTHROUGH, Hop, path_as_slices, path_of_slices
+from kingyo.merging.recipe.contents import (
+    PASSTHROUGH,
+    Hop,
+    Slice,
+    SliceSource,
+    path_as_slices,
+    path_of_slices,
+)
 from kingyo.merging.recipe.recipe import Recipe
 
 Form = Literal["path", "slices"]

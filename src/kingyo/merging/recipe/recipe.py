@@ -19,6 +19,7 @@ from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.merging.recipe.contents import (
     NAME_MODULES,
     Base,
+    Hops,
     Module,
     Place,
     Slices,
@@ -27,7 +28,6 @@ from kingyo.merging.recipe.contents import (
     check_one_of,
     references,
 )
-from kingyo.merging.recipe.layer_path import Hops
 from kingyo.merging.recipe.shape import (
     Shape,
     Text,

@@ -17,8 +17,12 @@ from tokenizers import Tokenizer
 
 from kingyo.core.io.units import counted
 from kingyo.errors import KingyoError, suggest
-from kingyo.merging.vocabulary.templates import TEMPLATE_FILE
-from kingyo.merging.vocabulary.tokenizer_json import TOKENIZER_FILES, StoredTokenizer, read_tokenizer
+from kingyo.merging.vocabulary.tokenizer_json import (
+    TEMPLATE_FILE,
+    TOKENIZER_FILES,
+    StoredTokenizer,
+    read_tokenizer,
+)
 from kingyo.merging.vocabulary.tokenizer_key import BASE, UNION, ModelToken, TokenizerChoice
 
 _CONFIG = "tokenizer_config.json"
