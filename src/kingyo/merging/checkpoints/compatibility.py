@@ -59,7 +59,7 @@ class FittedCheckpoint(Checkpoint):
         return TensorInputs(others=tuple((piece.model, piece.name) for piece in self.views[name].pieces))
 
     def home(self, name: str) -> str | None:
-        """Return the name if it is among ``tensors``, else None, since ties are already resolved."""
+        """Return the name itself or None, since ties are already resolved."""
         return name if name in self.views else None
 
     def read(self, name: str) -> Tensor:
@@ -115,9 +115,6 @@ def match_names(like: Checkpoint, other: Checkpoint, only: Collection[str] | Non
 
     A language model matches the language part of a vision-language model. The head of a tied model is its
     embedding. Tensors that only one model ties are included.
-
-    Raises:
-        KingyoError: one model has a tensor that the other lacks.
     """
     wanted = list(like.tensors if only is None else only)
     pairs = {name: name for name in wanted if name in other.tensors}
@@ -147,7 +144,6 @@ def match_names(like: Checkpoint, other: Checkpoint, only: Collection[str] | Non
 
 
 def missing_tensor_error(name: str, owner: Checkpoint, lacks: Checkpoint, like: Checkpoint) -> KingyoError:
-    """Return the error for a tensor that only one of two models has."""
     parts = like.layout.parts
     alone = f", or only one of the parts ({', '.join(parts)}), as in parts: {{language: merge}}"
     expected = "models with the same tensors"
@@ -192,7 +188,6 @@ def _best(name: str, others: Iterable[str]) -> str | None:
 
 
 def _relevant(like: Checkpoint, other: Checkpoint, wanted: Iterable[str]) -> set[str]:
-    """Return the tensors of the other model that need a match: those of the wanted parts."""
     if len(other.layout.parts) == 1:
         return set(other.tensors)
     if len(like.layout.parts) == 1:
@@ -227,7 +222,6 @@ class Fit:
             and in the shapes of ``like``.
         views: views through which ``like`` reads its tensors; empty if it is the stored model.
         unmerged: tensors copied from ``like`` because their sizes differ between models.
-        warnings: differences that do not prevent the merge, as sentences.
     """
 
     like: Checkpoint
@@ -268,13 +262,9 @@ def fit(
     untied.
 
     Args:
-        like: the model that gives the merge its names, config and tokenizer: the base, else the first source.
-        others: the other models.
+        like: the base, else the first source: it gives the merge its names, config and tokenizer.
         resize: one of ``RESIZE``; with None, sizes that differ are an error.
         only: the tensors to merge; all if None. The other models need not have the rest.
-
-    Raises:
-        KingyoError: tensors are missing, sizes differ, or the weights have different meanings.
     """
     if resize is not None and resize not in RESIZE:
         raise unknown_name_error("resize", resize, RESIZE)
@@ -379,7 +369,6 @@ class _Fitting:
         return axis if are_tokens else None
 
     def _remedy(self, name: str, stored: Sequence[tuple[Checkpoint, TensorInfo]]) -> str:
-        """Return the remedy for sizes that differ: ``resize`` only if it helps and was not set."""
         if self._axis(name, stored) is not None:
             return (
                 "Set tokenizer_source: union, which keeps all tokens and matches their embeddings, or "

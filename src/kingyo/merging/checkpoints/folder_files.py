@@ -74,12 +74,9 @@ _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
 def read_json(file: Path, what: str, parse: Callable[[str], object] = json.loads) -> dict[str, object]:
-    """Read a JSON file that holds an object.
+    """Read a JSON file that holds an object; ``what`` is a noun phrase for it in errors.
 
-    Args:
-        file: the file.
-        what: a noun phrase for it in errors, such as "a model's config.json".
-        parse: the parser; by default the last value of a key that occurs twice counts, as in transformers.
+    By default the last value of a key that occurs twice counts, as in transformers.
     """
 
     def json_error(received: str, remedy: str) -> KingyoError:
@@ -98,11 +95,6 @@ def read_json(file: Path, what: str, parse: Callable[[str], object] = json.loads
 
 
 def read_config(reference: str, path: Path) -> dict[str, object]:
-    """Read the config.json of a checkpoint's folder.
-
-    Raises:
-        KingyoError: the file is missing or broken, or the folder is a pipeline or a GGUF.
-    """
     if not (path / "config.json").is_file():
         if (path / PIPELINE).is_file():
             raise _pipeline_error(reference, path)
@@ -120,14 +112,7 @@ _SAFE_NAMES = [f"{single}{end}" for _, single, _ in _SAFE for end in ("", ".inde
 
 
 def read_weights(path: Path, *, allow_pickle: bool = False) -> tuple[str, dict[str, TensorInfo]]:
-    """Read the headers of a folder's weights.
-
-    Returns:
-        The stem of the weight files, and the tensors in the order of their data.
-
-    Raises:
-        KingyoError: the folder has no weights, or its files contradict one another.
-    """
+    """Return the stem of a folder's weight files, and their tensors in the order of their data."""
     for stem, name, read in (*_SAFE, *(_PICKLED if allow_pickle else ())):
         single, index = path / name, path / f"{name}.index.json"
         if single.is_file():  # before the index, as in transformers
@@ -206,7 +191,6 @@ def _no_weights_error(path: Path) -> KingyoError:
 
 
 def gguf_error(reference: str, file: Path) -> KingyoError:
-    """Return the error for a GGUF file, or a folder with one, in place of a model."""
     remedy = (
         "Name the original model, since most GGUFs hold rounded weights. Or load it with "
         f"transformers (gguf_file={file.name!r}, quantization_config=GgufConfig(dequantize=True)), and save "
@@ -226,7 +210,6 @@ def _pipeline_error(reference: str, path: Path) -> KingyoError:
 
 
 def component_error(reference: str, path: Path) -> KingyoError:
-    """Return the error for a component that a pipeline lacks, or that is not a model."""
     names = _components(path.parent)
     expected = f"a model of the pipeline: {', '.join(names)}" if names else "a diffusers pipeline"
     received = f"'{path.name}'" if names else f"another repository, and '/{path.name}' in its name"
@@ -235,7 +218,6 @@ def component_error(reference: str, path: Path) -> KingyoError:
 
 
 def _components(pipeline: Path) -> list[str]:
-    """Return the models of a diffusers pipeline: those in its index, and folders with weights."""
     index = pipeline / PIPELINE
     stated = read_json(index, "the index of a pipeline") if index.is_file() else {}
     models = {name for name, is_model in parts_of(stated).items() if is_model}
@@ -243,10 +225,9 @@ def _components(pipeline: Path) -> list[str]:
 
 
 def files_around(component: Path, folders: Iterable[str], *, allow_pickle: bool) -> dict[str, Path]:
-    """Return files of the pipeline around a component by name, including its index and licence.
+    """Return files of the pipeline around a component by name; ``folders`` are patterns.
 
-    ``folders`` are patterns of the pipeline's other folders, such as ``vae``. With ``allow_pickle``, pickles
-    of folders that have no other weights are included.
+    With ``allow_pickle``, pickles of folders that have no other weights are included.
     """
     root = component.absolute().parent
     if not (root / PIPELINE).is_file():
@@ -292,16 +273,11 @@ class Request:
 
     @property
     def path(self) -> Path:
-        """The path that a local folder of this name has."""
         return local_path(self.name, self.folder)
 
 
 def fetch(request: Request) -> tuple[Path, int]:
-    """Download the files of a model on the Hub; return its folder, and the bytes of weights still missing.
-
-    Raises:
-        OSError, ValueError: the Hub or the network fails.
-    """
+    """Download the files of a model on the Hub; return its folder, and the bytes of weights still missing."""
     parts = HUB_NAME.fullmatch(request.name)
     assert parts is not None, "a name on the Hub"
     name, component = parts["name"], parts["component"]
@@ -324,7 +300,6 @@ def fetch(request: Request) -> tuple[Path, int]:
 
 
 def _patterns(request: Request, component: str | None) -> tuple[Sequence[str], Sequence[str]]:
-    """Return patterns of the files to fetch from the Hub, and of the pickles if there is no safetensors."""
     wanted, pickled = (_ADAPTER, (PICKLE,)) if request.is_adapter else (_MODEL, PICKLED)
     if component is None:
         return wanted, pickled
@@ -356,14 +331,9 @@ def download(name: str, revision: str | None, wanted: Sequence[str], ignored: Se
 
 
 def _preview(name: str, revision: str | None, wanted: Sequence[str]) -> tuple[Path, int] | None:
-    """Make a folder with the small files of a model on the Hub, and the headers of its weights.
+    """Make a folder with the small files of a model, and the headers of its weights; count the missing bytes.
 
-    Returns:
-        Its folder, deleted when the process ends, and the bytes of weights that were not downloaded. None if
-        the cache has all weights, or the Hub does not answer (the later download reports why).
-
-    Raises:
-        OSError, ValueError: the small files or a header cannot be read.
+    None if the cache has all weights, or the Hub does not answer (the later download reports why).
     """
     from huggingface_hub import HfApi
 

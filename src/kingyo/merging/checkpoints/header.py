@@ -17,8 +17,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import BinaryIO, cast
-from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
+from typing import cast
+from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,8 +62,6 @@ class TensorInfo:
     """A tensor of a checkpoint.
 
     Attributes:
-        name: its name.
-        shape: its shape.
         dtype: torch's name of the dtype that ``read`` returns.
         file: the file that holds it; a folder if the tensor is computed (a LoRA merged on the fly).
         start: offset of its first byte in the file.
@@ -106,16 +104,11 @@ class TensorInfo:
 
 
 def read_header(file: Path) -> dict[str, TensorInfo]:
-    """Return the tensors in a safetensors file by name, in the order of their data.
-
-    Raises:
-        KingyoError: the file is truncated or its header does not match it.
-    """
+    """Return the tensors in a safetensors file by name, in the order of their data."""
     return read_header_and_metadata(file)[0]
 
 
 def read_header_and_metadata(file: Path) -> tuple[dict[str, TensorInfo], dict[str, str]]:
-    """Read the tensors of ``read_header``, and the texts in the header's ``__metadata__``."""
     try:
         check_no_pointer(file)
         with safe_open(file, framework="numpy"):  # the library checks the header against the file's size
@@ -129,19 +122,17 @@ def read_header_and_metadata(file: Path) -> tuple[dict[str, TensorInfo], dict[st
         remedy = "Fetch or write the file again: it is damaged."
         raise KingyoError(str(file), "a complete safetensors file", f"{error!s:.200}", remedy) from error
     metadata = cast("dict[str, str]", header.pop("__metadata__", None) or {})
-    infos = (_info(file, name, entry, 8 + length) for name, entry in header.items())
+    infos: list[TensorInfo] = []
+    for name, entry in header.items():
+        code, shape = cast("str", entry["dtype"]), tuple(cast("list[int]", entry["shape"]))
+        is_odd = len(shape) > _MAX_AXES or math.prod(filter(None, shape)) >= _MAX_SIZE
+        if is_odd or code not in DTYPES:  # other codes of the format are those of quantised models
+            expected = "weights that can be merged"
+            remedy = "Name the original, unquantised model, or fetch the file again."
+            raise KingyoError(f"{file}: {name}", expected, f"{code} {list(shape)}"[:200], remedy)
+        start = 8 + length + cast("list[int]", entry["data_offsets"])[0]
+        infos.append(TensorInfo(name=name, shape=shape, dtype=DTYPES[code][0], file=file, start=start))
     return {info.name: info for info in sorted(infos, key=lambda each: (each.start, each.n_bytes))}, metadata
-
-
-def _info(file: Path, name: str, entry: Mapping[str, object], data: int) -> TensorInfo:
-    code, shape = cast("str", entry["dtype"]), tuple(cast("list[int]", entry["shape"]))
-    is_odd = len(shape) > _MAX_AXES or math.prod(filter(None, shape)) >= _MAX_SIZE
-    if is_odd or code not in DTYPES:  # other codes of the format are those of quantised models
-        expected = "weights that can be merged"
-        remedy = "Name the original, unquantised model, or fetch the file again."
-        raise KingyoError(f"{file}: {name}", expected, f"{code} {list(shape)}"[:200], remedy)
-    start = data + cast("list[int]", entry["data_offsets"])[0]
-    return TensorInfo(name=name, shape=shape, dtype=DTYPES[code][0], file=file, start=start)
 
 
 def check_no_pointer(file: Path) -> None:
@@ -160,13 +151,7 @@ _FETCH_AGAIN = (
 
 
 def read_pickle(file: Path, *, within: str | None = None) -> dict[str, TensorInfo]:
-    """Return the descriptions of the tensors in a torch pickle by name, in the order of their data.
-
-    ``within`` is the key of the mapping with the tensors, in a file that has one.
-
-    Raises:
-        KingyoError: the file holds code or other objects, is damaged, or was written by torch before 1.6.
-    """
+    """Return the tensors in a torch pickle, or ``within`` a key of it, in the order of their data."""
     loaded, room = _load(file, within)
     infos = [_pickled_info(file, name, tensor, room) for name, tensor in loaded.items()]
     return {info.name: info for info in sorted(infos, key=lambda each: each.start)}
@@ -197,20 +182,17 @@ def _load(file: Path, within: str | None) -> tuple[Mapping[object, object], dict
 
 def _records(file: Path) -> dict[int, int]:
     """Return the offset of each record of a zip -> its bytes; refuse zips that torch reads wrongly."""
+    sizes: dict[int, int] = {}
     with ZipFile(file) as archive, file.open("rb") as stream:
         for record in archive.infolist():
             if record.compress_type != ZIP_STORED:
                 raise ValueError("a compressed zip")
             if record.filename.endswith("/byteorder") and archive.read(record) != sys.byteorder.encode():
                 raise ValueError("numbers in another byte order")
-        return {_data_start(stream, each): each.file_size for each in archive.infolist()}
-
-
-def _data_start(stream: BinaryIO, record: ZipInfo) -> int:
-    """Return the offset of a record's data, after its local header, whose length only the header states."""
-    stream.seek(record.header_offset)
-    n_name, n_extra = struct.unpack("<26x2H", stream.read(_LOCAL))
-    return record.header_offset + _LOCAL + n_name + n_extra
+            stream.seek(record.header_offset)  # only the local header states its length
+            n_name, n_extra = struct.unpack("<26x2H", stream.read(_LOCAL))
+            sizes[record.header_offset + _LOCAL + n_name + n_extra] = record.file_size
+    return sizes
 
 
 def _pickled_info(file: Path, name: object, tensor: object, room: Mapping[int, int]) -> TensorInfo:
@@ -220,21 +202,15 @@ def _pickled_info(file: Path, name: object, tensor: object, room: Mapping[int, i
     dtype = str(tensor.dtype).removeprefix("torch.")
     if tensor.layout != torch.strided or dtype not in WIDTHS or not tensor.is_contiguous():
         raise _pickle_error(entry, "a dense, contiguous tensor", f"{tensor.layout}, {dtype}")
-    begin = _begin(tensor)
+    begin = cast("int | None", getattr(tensor.untyped_storage(), "_checkpoint_offset", None))
+    if begin is None:
+        expected = "a newer version, which reports the offsets of tensors"
+        raise _pickle_error("torch", expected, torch.__version__)
     offset = int(tensor.storage_offset()) * WIDTHS[dtype]
     info = TensorInfo(name=name, shape=tuple(tensor.shape), dtype=dtype, file=file, start=begin + offset)
     if offset + info.n_bytes > room.get(begin, -1):
         raise _pickle_error(entry, f"{info.n_bytes:,} bytes", f"{room.get(begin, 0) - offset:,}")
     return info
-
-
-def _begin(tensor: Tensor) -> int:
-    begin = getattr(tensor.untyped_storage(), "_checkpoint_offset", None)
-    if begin is None:
-        raise _pickle_error(
-            "torch", "a newer version, which reports the offsets of tensors", torch.__version__
-        )
-    return cast("int", begin)
 
 
 def _pickle_error(file: Path | str, expected: str, received: str, remedy: str = _SAVE_AGAIN) -> KingyoError:
@@ -263,11 +239,7 @@ class MappedFiles:
 
 
 def map_tensor(info: TensorInfo) -> Tensor:
-    """Return a tensor as stored, on the CPU. Its pages are private: writes never reach the file.
-
-    Raises:
-        KingyoError: the file is gone, or shorter than when it was opened.
-    """
+    """Return a tensor as stored, on the CPU. Its pages are private: writes never reach the file."""
     if info.n_elements == 0:
         return torch.empty(info.shape, dtype=getattr(torch, info.dtype))
     return _view(info, *_own_pages(info))

@@ -7,7 +7,7 @@ words of a name.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import cast
@@ -35,11 +35,7 @@ from kingyo.merging.recipe import BASE, MERGE, Conditional
 
 
 class Layout:
-    """The structure of a model.
-
-    Args:
-        names: names of its tensors.
-        config: its ``config.json``, used to distinguish parts where names do not.
+    """The structure of a model, from the names of its tensors and its ``config.json``.
 
     Attributes:
         stacks: its stacks of blocks, from input to output.
@@ -70,7 +66,11 @@ class Layout:
             for place, (number, names) in enumerate(stack.blocks.items())
             for name in names
         }
-        self._kind: dict[str, Kind] = {name: self._find_kind(name) for name in self.names}
+        self._kind: dict[str, Kind] = {}
+        for name in self.names:
+            stack = self.stack(name)
+            rest = "" if stack is None else stack.rest(name)
+            self._kind[name] = find_kind(rest if "." in rest else name, in_block=stack is not None)
         self._after = {name for name in outer if is_after(name)}
         part = {**outer_parts, **{name: where[0].part for name, where in self._where.items()}}
         self.parts: Mapping[str, tuple[str, ...]] = {
@@ -86,17 +86,14 @@ class Layout:
         return 0 if self.main is None else len(self.main.blocks)
 
     def stack(self, name: str) -> Stack | None:
-        """Return the stack of a tensor, or None outside all blocks."""
         where = self._where.get(name)
         return None if where is None else where[0]
 
     def block(self, name: str) -> int | None:
-        """Return the number of a tensor's block, or None outside all blocks."""
         where = self._where.get(name)
         return None if where is None else where[1]
 
     def kind(self, name: str) -> Kind:
-        """Return the kind of a tensor: attention (or another mixer of tokens), mlp, norm, …"""
         return self._kind[name]
 
     def part(self, name: str) -> str:
@@ -113,13 +110,10 @@ class Layout:
     def groups(self, how: str) -> Mapping[str, tuple[str, ...]]:
         """Split the tensors into named groups; every tensor is in exactly one.
 
-        Args:
-            how: ``one`` group; by ``kind``; by ``block``; ``block+kind`` (attention and mlp of each block,
-                norms with the mlp); each ``tensor``; or ``layers:N``, N spans of blocks, embeddings with the
-                first and head with the last. By block, tensors before the blocks are ``embedding``, those
-                after ``head``.
-                With several stacks or parts, names begin with the name of the stack or part. Denoisers also
-                have ``conv+attn`` and ``mbw``; see ``denoiser_groups``.
+        ``how``: ``one`` group; by ``kind``; by ``block``; ``block+kind`` (attention and mlp of each block,
+        norms with the mlp); each ``tensor``; or ``layers:N``, N spans of blocks, embeddings with the first,
+        head with the last. By block, tensors before the blocks are ``embedding``, those after ``head``. With
+        several stacks or parts, names begin with theirs. Denoisers also have ``DENOISER_GROUPS``.
         """
         if how not in self._groups:
             groups: dict[str, list[str]] = {}
@@ -138,13 +132,6 @@ class Layout:
         return tuple(
             Conditional(filter=filter_, value=values[group]) for filter_, group in self._filters[how]
         )
-
-    def _find_kind(self, name: str) -> Kind:
-        stack = self.stack(name)
-        if stack is None:
-            return find_kind(name, in_block=False)
-        rest = stack.rest(name)
-        return find_kind(rest if "." in rest else name, in_block=True)
 
     def _order(self, name: str) -> tuple[int, str, int, tuple[int, str], int, bool, str]:
         part = self._part[name]
@@ -212,7 +199,6 @@ def select(layout: Layout, parts: Mapping[str, str], frame: str | None = None) -
     """Decide for each tensor whether it is merged, or from which model it is copied.
 
     Args:
-        layout: layout of the model.
         parts: part -> ``merge``, ``base`` or a model's reference. If any part is ``merge``, all unnamed parts
             are copied from the base; else they are merged. ``vocabulary`` stands for embeddings and head.
         frame: the model that unnamed parts are copied from in any case, with the vocabulary. The language
@@ -261,20 +247,7 @@ _BLOCK = 1 << 20  # bytes compared at a time; numpy needs as much memory again
 _WITH_VOCABULARY = ("language", "decoder", "shared", "encoder")
 
 
-def is_tied(config: Mapping[str, object]) -> bool | None:
-    """Return whether a config ties head and embedding; None if it has no such key."""
-    inner = [config[key] for key in _INNER if isinstance(config.get(key), dict)]
-    levels = cast("list[Mapping[str, object]]", [config, *inner])
-    stated = [level[KEY] for level in levels if KEY in level]
-    return stated[0] is True if stated else None
-
-
 def untied(model: ModelTensors, config: Mapping[str, object]) -> dict[str, object]:
-    """Return the config of a model with its head untied from the embedding.
-
-    Raises:
-        KingyoError: in this architecture, untying changes other keys as well.
-    """
     changed = dict(config)
     for key in _INNER:
         inner = config.get(key)
@@ -306,17 +279,18 @@ def count_tokens(model: ModelTensors) -> int | None:
 
 
 def find_copies(model: ModelTensors) -> dict[str, str]:
-    """Find stored copies of tied weights (a head, embeddings of encoder and decoder) -> the original.
-
-    Raises:
-        KingyoError: the config ties a head whose stored weights differ from the embedding.
-    """
-    copies = dict(_biases(model))
+    """Find stored copies of tied weights (a head, embeddings of encoder and decoder) -> the original."""
+    copies: dict[str, str] = {}
+    for name, info in model.tensors.items():
+        above = _above(name)
+        is_bias = name.endswith(".bias") and above in model.tensors and model.layout.kind(name) == "head"
+        if is_bias and _are_equal(info, model.tensors[above]) and _ties(model):
+            copies[name] = above  # such as predictions.decoder.bias of BERT
     embedding = find_embedding(model)
     if embedding is None:
         return copies
     shape = model.tensors[embedding].shape
-    stated = is_tied(model.config)
+    stated = _states_tie(model.config)
     alike = [name for name in _vocabulary(model) if name != embedding and model.tensors[name].shape == shape]
     heads = [name for name in alike if model.layout.kind(name) == "head"]
     candidates = [name for name in alike if stated is not False or name not in heads]
@@ -329,7 +303,6 @@ def find_copies(model: ModelTensors) -> dict[str, str]:
 
 
 def tied_tensor(model: ModelTensors, name: str) -> str | None:
-    """Return the stored tensor that a missing one is tied to; None if there is none."""
     if name.endswith(".bias"):
         above = _above(name)
         has_above = above in model.tensors and model.layout.kind(above) == "head"
@@ -353,19 +326,16 @@ def _vocabulary(model: ModelTensors) -> list[str]:
     ]
 
 
+def _states_tie(config: Mapping[str, object]) -> bool | None:
+    inner = [config[key] for key in _INNER if isinstance(config.get(key), dict)]
+    levels = cast("list[Mapping[str, object]]", [config, *inner])
+    stated = [level[KEY] for level in levels if KEY in level]
+    return stated[0] is True if stated else None
+
+
 def _ties(model: ModelTensors) -> bool:
-    stated = is_tied(model.config)
+    stated = _states_tie(model.config)
     return complete(model.config).get(KEY) is True if stated is None else stated
-
-
-def _biases(model: ModelTensors) -> Iterator[tuple[str, str]]:
-    """Yield biases of heads that are copies of their parent's: ``predictions.decoder.bias``, as in BERT."""
-    for name, info in model.tensors.items():
-        above = _above(name)
-        if model.layout.kind(name) != "head" or not name.endswith(".bias") or above not in model.tensors:
-            continue
-        if _are_equal(info, model.tensors[above]) and _ties(model):
-            yield name, above
 
 
 def _above(bias: str) -> str:
@@ -373,7 +343,6 @@ def _above(bias: str) -> str:
 
 
 def _are_equal(one: TensorInfo, other: TensorInfo) -> bool:
-    """Compare two tensors byte by byte, up to the first block that differs."""
     if (one.shape, one.dtype) != (other.shape, other.dtype):
         return False
     first, second = map_bytes(one), map_bytes(other)

@@ -159,7 +159,6 @@ class _Matching:
         self._put(target, a, Change(update=update))
 
     def _pair(self, module: str, parts: Mapping[str, TensorInfo]) -> tuple[TensorInfo, TensorInfo]:
-        """Return A and B of a module, after checking that no part is missing, left over or of integers."""
         names = (EMBEDDING_A, EMBEDDING_B) if {EMBEDDING_A, EMBEDDING_B} & parts.keys() else (A, B)
         needed = (*names, MAGNITUDE) if self._adapter.use_dora else names
         if set(parts) != set(needed):

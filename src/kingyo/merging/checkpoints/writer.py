@@ -117,16 +117,8 @@ def _shard(file: str, tensors: Sequence[OutTensor]) -> Shard:
 class CheckpointWriter:
     """Context manager that writes one checkpoint. After any error or interrupt, ``out`` is unchanged.
 
-    Args:
-        out: the folder to make; it must not exist or must be empty, unless ``force``.
-        tensors: all tensors, in the order of the output.
-        max_shard_bytes: size at which a new shard begins.
-        force: replace the model in ``out`` once the new one is complete.
-        stem: prefix of the weight files; for a component written with its pipeline, such as
-            ``unet/diffusion_pytorch_model``, its config and companions go into that folder, too.
-
-    Raises:
-        KingyoError: ``out`` is taken or not writable, the disk is too full, or another process writes there.
+    ``stem`` is the prefix of the weight files; for a component written with its pipeline, such as
+    ``unet/diffusion_pytorch_model``, its config and companions go into that folder, too.
     """
 
     def __init__(
@@ -199,12 +191,10 @@ class CheckpointWriter:
                 os.close(descriptor)
 
     def weights(self) -> dict[str, TensorInfo]:
-        """Return the tensors of all shards, which must be finished."""
         files = (self._folder / shard.file for shard in self.shards)
         return {name: info for file in files for name, info in read_header(file).items()}
 
     def add_file(self, name: str, parts: Iterable[bytes | memoryview]) -> None:
-        """Write a further file, part by part; its name is relative to ``out``."""
         file = self._atomic.content / name
         with self._checked(), file.open("wb") as stream:
             stream.writelines(parts)
@@ -257,7 +247,6 @@ def _with_parents(file: Path) -> Path:
 def copy_companions(
     folder: Path, like: Checkpoint, without: Collection[str] = (), more: Collection[str] = ()
 ) -> None:
-    """Copy tokenizer, licence and similar files to a new checkpoint."""
     for pattern in (*COPIED, *more):
         for file in sorted(like.path.glob(pattern)):
             name = file.relative_to(like.path)
@@ -276,7 +265,6 @@ def config_of(like: Checkpoint, dtype: str | None) -> dict[str, object]:
 
 
 def write_json(file: Path, content: Mapping[str, object]) -> None:
-    """Write a JSON file in the format of transformers."""
     file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -304,7 +292,6 @@ def _begin_to_flush(descriptor: int, first: int, end: int) -> None:
 
 
 def disk_full_error(out: Path, needed: int, free: int) -> KingyoError:
-    """Return the error for a disk that is too full."""
     expected = f"{size_text(needed)} of free disk space"
     remedy = "Free some space, or choose a folder on another disk."
     return KingyoError(str(out), expected, size_text(free), remedy)
@@ -313,12 +300,8 @@ def disk_full_error(out: Path, needed: int, free: int) -> KingyoError:
 class AtomicFolder:
     """Context manager for a folder that appears complete or not at all.
 
-    Args:
-        out: the folder to make; it must not exist or must be empty, unless ``force``.
-        force: replace the model in ``out`` once the new one is complete.
-
-    Attributes:
-        content: the folder to write into, which ``publish`` renames to ``out``.
+    With ``force``, the new folder replaces the model in ``out``. ``content`` is the folder to write into,
+    which ``publish`` renames to ``out``.
     """
 
     def __init__(self, out: Path, *, force: bool = False) -> None:
@@ -421,7 +404,6 @@ def check_free(out: Path, *, force: bool = False) -> None:
 
 
 def unwritable_error(out: Path, error: OSError) -> KingyoError:
-    """Return the error for a failed write."""
     expected = "a writable folder"
     remedy = "Choose a folder that you may write to, on a disk with enough free space."
     return KingyoError(str(out), expected, error.strerror or str(error), remedy)

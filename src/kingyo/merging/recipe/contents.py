@@ -94,13 +94,9 @@ class Source(Shape):
 
 @dataclass(frozen=True, kw_only=True)
 class SliceSource(Shape):
-    """Some layers of one model.
+    """Some layers of one model: the first, and the one after the last.
 
-    Attributes:
-        model: reference of the model, as written.
-        layers: the first layer, and the one after the last. (0, 0) in the first slice selects only the
-            tensors before the layers, in the last slice those after them.
-        parameters: its own parameters.
+    (0, 0) in the first slice selects only the tensors before the layers, in the last slice those after them.
     """
 
     FORM: ClassVar[str] = "Write it as `- {model: path/to/model, layer_range: [0, 8]}`."
@@ -127,10 +123,7 @@ class SliceSource(Shape):
 class Slice(Shape):
     """Some layers of the output, merged from the same number of layers of each source.
 
-    Attributes:
-        sources: the sources in order; random methods draw by position.
-        base_model: one of the sources; the recipe's base if None.
-        parameters: parameters for all sources; a source's own take precedence.
+    Random methods draw by the position of a source. ``base_model`` is one of them; the recipe's base if None.
     """
 
     FORM: ClassVar[str] = LIST_SLICES
@@ -163,7 +156,6 @@ class Slice(Shape):
         return self.sources[0].n_layers
 
     def renamed(self, place: Place) -> Slice:
-        """Return a copy with every model replaced by ``place(model)``."""
         return replace(
             self,
             sources=tuple(replace(source, model=place(source.model)) for source in self.sources),
@@ -177,12 +169,7 @@ Slices = Annotated[tuple[Slice, ...], filled((list, tuple), "a list of slices", 
 
 @dataclass(frozen=True, kw_only=True)
 class Module(Shape):
-    """One part of models with several stacks of layers, merged from complete models or in slices.
-
-    Attributes:
-        sources, slices: one of them; the other is empty.
-        parameters: parameters for all of them; those of a slice or a source take precedence.
-    """
+    """One part of models with several stacks of layers: ``sources`` (complete models) or ``slices``."""
 
     FORM: ClassVar[str] = NAME_MODULES
 
@@ -198,7 +185,6 @@ class Module(Shape):
         check_empty(self.slices)
 
     def renamed(self, place: Place) -> Module:
-        """Return a copy with every model replaced by ``place(model)``."""
         return replace(
             self,
             sources=tuple(replace(source, model=place(source.model)) for source in self.sources),
@@ -229,7 +215,6 @@ def check_empty(slices: Sequence[Slice]) -> None:
 def references(
     sources: Sequence[Source], slices: Sequence[Slice], modules: Mapping[str, Module]
 ) -> Iterator[str]:
-    """Yield the models that these name, with duplicates."""
     for source in sources:
         yield source.model
     for each in slices:
@@ -254,12 +239,9 @@ LIST_HOPS = "List the layers below path:, each as `- {model: path/to, layer: 3}`
 
 @dataclass(frozen=True, kw_only=True)
 class Hop:
-    """One step of a path: a layer of a model.
+    """One step of a path: a layer of a model, and the factor above 0 of the hidden states that enter it.
 
-    Attributes:
-        model: reference of the model, as written.
-        layer: number of the layer in that model, from 0.
-        scale: factor above 0 of the hidden states that enter the layer, including its skip connection.
+    The factor also multiplies the layer's skip connection.
     """
 
     model: str
@@ -284,11 +266,7 @@ Path = tuple[Hop, ...]
 
 
 def cumulative(path: Sequence[Hop]) -> tuple[float, ...]:
-    """Return C_k of every hop k: the product of the scales up to its own.
-
-    Raises:
-        KingyoError: a product is too large or too small; see ``FARTHEST``.
-    """
+    """Return C_k of every hop k: the product of the scales up to its own, within ``FARTHEST``."""
     products: list[float] = []
     for k, hop in enumerate(path):
         product = hop.scale * (products[-1] if products else 1.0)
@@ -313,7 +291,6 @@ def dump_path(path: Sequence[Hop]) -> list[dict[str, object]]:
 
 
 def path_as_slices(path: Sequence[Hop]) -> tuple[Slice, ...]:
-    """Convert a path to slices of one source each, for mergekit's passthrough."""
     for k, hop in enumerate(path):
         if hop.scale != 1:
             raise KingyoError(

@@ -249,11 +249,7 @@ class Recipe(Shape):
 
     @staticmethod
     def from_dict(data: Mapping[str, object], where: str = "recipe") -> Recipe:
-        """Parse a recipe from the mapping of its YAML; messages name ``where``, the file.
-
-        Raises:
-            KingyoError: keys are unknown or values invalid; the message names all of them.
-        """
+        """Parse a recipe from the mapping of its YAML; an error names all mistakes in ``where``, the file."""
         _check_kind(data, where)
         return parse(Recipe, data, where, "a valid recipe")
 

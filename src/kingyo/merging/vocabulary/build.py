@@ -42,7 +42,6 @@ class RowMap:
     """The map from rows of the models to rows of the output.
 
     Attributes:
-        n_rows: number of rows of the output.
         own: by model, its own row for each output row, or -1 if it lacks that row; int64.
         sizes: by model, its number of rows.
         fills: sources of the rows that are -1.
@@ -57,22 +56,11 @@ class RowMap:
     padding: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
     def is_identity(self, model: str) -> bool:
-        """Return whether the model's tensors are already in output order."""
         own = self.own[model]
         return self.sizes[model] == self.n_rows and bool((own == torch.arange(self.n_rows)).all())
 
     def remap(self, model: str, tensor: str, rows: Tensor, fetch: Fetch) -> Tensor:
-        """Put a tensor's rows into output order.
-
-        Args:
-            model: the model of the tensor.
-            tensor: its name, for messages.
-            rows: the tensor as stored, one row per id.
-            fetch: function that returns the tensor of this name in another model.
-
-        Raises:
-            KingyoError: a model's tensor does not have one row for each id of its vocabulary.
-        """
+        """Put a stored tensor's rows into output order; ``fetch`` returns it from another model."""
         self._check_size(model, tensor, rows)
         if self.is_identity(model):
             return rows
@@ -128,7 +116,6 @@ class RowMap:
 
 
 def group_fills(places: Iterable[tuple[int, Place]]) -> tuple[Fill, ...]:
-    """Group rows that come from the same models into one fill each, in order of appearance."""
     rows: dict[tuple[str, ...], list[int]] = defaultdict(list)
     sources: dict[tuple[str, ...], list[list[int]]] = defaultdict(list)
     for row, place in places:
@@ -262,13 +249,8 @@ _ROLES: Final = ("bos_token", "eos_token", "pad_token")
 class Vocabulary:
     """The output's tokenizer, and the map from each model's rows to its rows.
 
-    Attributes:
-        tokens: tokens and their ids.
-        map: rows of the models to rows of the output.
-        files: tokenizer files by name; the output has no others of ``TOKENIZER_FILES``.
-        start: the tokenizer that it extends.
-        template: the chat template, or None.
-        models: the models of the merge.
+    ``files`` are the tokenizer files by name; the output has no others of ``TOKENIZER_FILES``. ``start`` is
+    the tokenizer that it extends.
     """
 
     tokens: Mapping[str, int]
@@ -284,14 +266,11 @@ class Vocabulary:
 
     @property
     def unknown_markers(self) -> tuple[str, ...]:
-        """Control tokens of the chat template that are not in the vocabulary, and so are split like text."""
+        """Control tokens of the chat template that the vocabulary lacks, so that they are split like text."""
         return tuple(each for each in find_markers(self.template or "") if each not in self.tokens)
 
     def config_updates(self, config: Mapping[str, object], like: str) -> dict[str, object]:
-        """Return the keys that change in a config of the model ``like``, with new values.
-
-        They are sizes of the vocabulary and ids of tokens, in ``config.json`` or ``generation_config.json``.
-        """
+        """Return the keys of a config of the model ``like`` that change, with new sizes and ids of tokens."""
         updated = {key: self._update(like, key, value) for key, value in config.items()}
         return {key: value for key, value in updated.items() if value != config[key]}
 
@@ -357,16 +336,9 @@ class Vocabulary:
 def build_vocabulary(
     choice: TokenizerChoice, models: TokenModels, chat_template: str | None = None
 ) -> Vocabulary:
-    """Build the output's vocabulary.
+    """Build the output's vocabulary; see ``gather`` for its tokens and ``place_rows`` for their rows.
 
-    Args:
-        choice: the recipe's choice; see ``gather`` for tokens and ``place_rows`` for their rows.
-        models: the models of the merge.
-        chat_template: ``auto``, a known name or Jinja; None keeps that of the extended tokenizer.
-
-    Raises:
-        KingyoError: a tokenizer cannot be read, tokenizers cannot be united, a token has no row in any model
-            or in the choice, or the template is unknown.
+    ``chat_template`` is ``auto``, a known name or Jinja; None keeps that of the extended tokenizer.
     """
     gathered = gather(choice, models)
     start = gathered.start
@@ -391,11 +363,8 @@ def build_vocabulary(
 class AlignedReads:
     """Read models as if they all had the output's vocabulary: vocabulary tensors have the output's rows.
 
-    Args:
-        vocabulary: vocabulary of the output.
-        read: returns a tensor of a model as stored, also of models that only the tokenizer's choice names.
-        tensors: tensors with the vocabulary as first axis: embedding, head, the head's bias.
-        keep_bytes: size of the cache of aligned tensors.
+    ``read`` returns a tensor of a model as stored; ``tensors`` have the vocabulary as first axis. Aligned
+    tensors of ``keep_bytes`` in all stay in memory.
     """
 
     def __init__(
@@ -412,7 +381,6 @@ class AlignedReads:
         self._kept: dict[tuple[str, str], Tensor] = {}
 
     def read(self, model: str, tensor: str) -> Tensor:
-        """Return a model's tensor; vocabulary tensors are in the order of the output's vocabulary."""
         if tensor not in self._tensors:
             return self._read(model, tensor)
         kept = self._kept.get((model, tensor))

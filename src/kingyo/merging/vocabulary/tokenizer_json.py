@@ -165,17 +165,10 @@ _FETCH = "Correct the file, or fetch the model again."
 
 @dataclass(frozen=True, kw_only=True)
 class StoredTokenizer:
-    """A tokenizer on disk.
+    """A tokenizer on disk: tokenizer.json (``data``, shared: never change it) and its ``config``.
 
-    Attributes:
-        reference: what the user wrote to name its model.
-        folder: the model's folder.
-        data: its ``tokenizer.json``; shared, never change it.
-        config: its ``tokenizer_config.json``; empty without one.
-        tokens: tokens and ids, including added tokens, in the order of ids.
-        added: tokens that are matched before text is split, and their flags.
-        named: tokens with a role, by role, such as ``bos_token``.
-        template: its chat template, or None.
+    ``tokens`` are in the order of ids and include ``added`` ones, which are matched before text is split.
+    ``named`` are tokens by role, such as ``bos_token``.
     """
 
     reference: str
@@ -189,7 +182,6 @@ class StoredTokenizer:
 
     @property
     def model(self) -> Mapping[str, object]:
-        """The part of ``tokenizer.json`` with vocabulary and merges."""
         return cast("Mapping[str, object]", self.data["model"])
 
     @property
@@ -234,11 +226,7 @@ class StoredTokenizer:
 
 
 def read_tokenizer(reference: str, folder: Path) -> StoredTokenizer:
-    """Read a folder's tokenizer.
-
-    Raises:
-        KingyoError: there is no tokenizer.json, or the tokenizers library cannot read it.
-    """
+    """Read a folder's tokenizer."""
     file = folder / "tokenizer.json"
     if not file.is_file():
         old = [each.name for pattern in TOKENIZER_FILES[4:-1] for each in sorted(folder.glob(pattern))]
@@ -317,7 +305,6 @@ def _read_optional(file: Path) -> Mapping[str, object]:
 
 
 def _state(file: Path) -> tuple[int, int]:
-    """Return what distinguishes a new file of the same name."""
     status = file.stat()
     return status.st_mtime_ns, status.st_size
 
