@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from kingyo.merging.checkpoints.header import OutTensor, lay_out
+from kingyo.merging.checkpoints.writer import OutTensor, lay_out
 
 ROWS, WIDTH, INNER = 32_000, 2048, 5632
 """Sizes of TinyLlama."""

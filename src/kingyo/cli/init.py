@@ -180,7 +180,7 @@ def _kind_of_task(model: ModelKind, data: str, images: str | None) -> TaskKind:
 
 def _chat(run: Run, task: Mapping[str, object], chosen: bool | None) -> bool | None:
     """Return whether prompts are sent in the chat template; None if that is unknown."""
-    from kingyo.merging.vocabulary.templates import read_template, syntax_fault
+    from kingyo.merging.vocabulary.tokenizer_json import read_template, syntax_fault
     from kingyo.runs.prompts import is_written_out, reads_like, templates_of
 
     if chosen is None:

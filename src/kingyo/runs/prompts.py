@@ -9,7 +9,7 @@ from pathlib import Path
 from kingyo.core.io.units import counted
 from kingyo.core.types import Item, Task
 from kingyo.merging.vocabulary import read_template
-from kingyo.merging.vocabulary.templates import find_markers
+from kingyo.merging.vocabulary.tokenizer_json import find_markers
 from kingyo.models.kinds.causal_lm import open_tokenizer
 from kingyo.runs.layer_paths import frame_of
 from kingyo.runs.model_kind import first_question, preprocessor_of

@@ -14,8 +14,7 @@ from hashlib import sha256
 from kingyo.core.io.units import size_text
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import Checkpoint, fit
-from kingyo.merging.checkpoints.header import WIDTHS
-from kingyo.merging.checkpoints.mapped_tensors import check_stamps
+from kingyo.merging.checkpoints.header import WIDTHS, check_stamps
 from kingyo.merging.engine.sources import on_disk
 from kingyo.scout.structure import Structure, structure_of
 from kingyo.scout.tensor_sums import NotFiniteError, TensorSums, measure_tensor

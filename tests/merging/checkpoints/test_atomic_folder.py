@@ -14,7 +14,7 @@ import torch
 
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import CheckpointWriter, open_checkpoint
-from kingyo.merging.checkpoints.header import OutTensor
+from kingyo.merging.checkpoints.writer import OutTensor
 from tests.merging.checkpoints.writing import failing, forms, stored, write_checkpoint
 from tests.models_on_disk import llama
 from tests.slow import slow
@@ -109,7 +109,7 @@ WRITE_SLOWLY = """
 import sys, time
 from pathlib import Path
 from kingyo.merging.checkpoints import CheckpointWriter, open_checkpoint
-from kingyo.merging.checkpoints.header import OutTensor
+from kingyo.merging.checkpoints.writer import OutTensor
 like = open_checkpoint(sys.argv[1])
 forms = [OutTensor(name=i.name, shape=i.shape, dtype=i.dtype) for i in like.tensors.values()]
 done = 0

@@ -18,8 +18,7 @@ from torch import Tensor
 
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import open_checkpoint
-from kingyo.merging.checkpoints.header import DTYPES, read_header
-from kingyo.merging.checkpoints.mapped_tensors import map_tensor
+from kingyo.merging.checkpoints.header import DTYPES, map_tensor, read_header
 
 plain = st.none() | st.booleans() | st.integers(-3, 2**70) | st.floats() | st.text(max_size=3)
 anything = st.recursive(

@@ -13,8 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from kingyo.errors import KingyoError
-from kingyo.merging.checkpoints.header import read_header
-from kingyo.merging.checkpoints.mapped_tensors import map_tensor
+from kingyo.merging.checkpoints.header import map_tensor, read_header
 
 DTYPES = ("float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "int64", "int8", "uint8", "bool")
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from kingyo.errors import ChangedSourceError, KingyoError
 from kingyo.merging.checkpoints import fingerprints_of, open_checkpoint
-from kingyo.merging.checkpoints.mapped_tensors import MappedFiles, check_stamps
+from kingyo.merging.checkpoints.header import MappedFiles, check_stamps
 from tests.merging.checkpoints.pickles import Evil, pickled
 from tests.models_on_disk import llama, qwen2
 

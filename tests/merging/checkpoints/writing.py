@@ -11,7 +11,7 @@ from torch import Tensor
 
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import Checkpoint, CheckpointWriter
-from kingyo.merging.checkpoints.header import OutTensor
+from kingyo.merging.checkpoints.writer import OutTensor
 
 FAILS = torch.full((1,), float("nan"))
 

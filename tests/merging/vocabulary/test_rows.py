@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kingyo.errors import KingyoError
 from kingyo.merging.vocabulary import AlignedReads, TokenizerChoice, Vocabulary, build_vocabulary
-from kingyo.merging.vocabulary.rows import Fill, RowMap
+from kingyo.merging.vocabulary.build import Fill, RowMap
 from kingyo.merging.vocabulary.tokenizer_key import ModelToken, TokenEntry, Zero
 from tests.merging.vocabulary.makers import EMBEDDING, HEAD, Folders, llama, models_of, weights, words
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
 from kingyo.core.io.lazy_torch import Tensor, torch
-from kingyo.merging.checkpoints.header import TensorInfo
-from kingyo.merging.checkpoints.mapped_tensors import FileStamp, map_tensor
+from kingyo.merging.checkpoints.header import FileStamp, TensorInfo, map_tensor
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -33,7 +31,6 @@ class Adapter:
     """An opened adapter.
 
     Attributes:
-        reference: its name, as written by the user.
         path: its folder, or its file if it has no config.
         modules: the LoRA of each module, by the module's name.
         replaced: tensors that replace the model's, by their names (``modules_to_save``, trained biases).
@@ -41,8 +38,6 @@ class Adapter:
         fan_in_fan_out: whether the model stores its square matrices as inputs × outputs.
         trained_on: the model that it was trained on; empty if unknown.
         others: other components of the pipeline that it holds LoRAs for.
-        files: the files that it was read from.
-        seen: stamps of its files at the time of opening.
     """
 
     reference: str
@@ -101,7 +96,7 @@ class Change:
 
     @property
     def has_rows(self) -> bool:
-        """Return whether rows of the tensor can be changed one by one."""
+        """Whether rows of the tensor can be changed one by one."""
         low = self.update
         turns = low is not None and (low.is_turned or low.magnitude is not None)
         return not turns and not any(info.first_row for info in self.tensors)
@@ -118,20 +113,13 @@ class Change:
         if self.update is None:
             return start.to(dtype)
         result = start.to(dtype, copy=True)
-        with _one_thread():
+        n_threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # the last bits of matrix products depend on the number of threads
+        try:
             self.update.apply_(result)
+        finally:
+            torch.set_num_threads(n_threads)
         return result
-
-
-@contextmanager
-def _one_thread() -> Generator[None]:
-    """Use one thread, since the last bits of matrix products depend on the number of threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:

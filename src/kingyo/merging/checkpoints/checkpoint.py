@@ -21,16 +21,15 @@ from kingyo.core.io.pipeline_index import PIPELINE
 from kingyo.errors import KingyoError, suggest
 from kingyo.merging.checkpoints.adapter import Adapter
 from kingyo.merging.checkpoints.folder_files import SEEING, SPEAKING, read_config, read_json, read_weights
-from kingyo.merging.checkpoints.header import WIDTHS, TensorInfo
-from kingyo.merging.checkpoints.layout import ModelTensors
-from kingyo.merging.checkpoints.mapped_tensors import (
+from kingyo.merging.checkpoints.header import (
     FileStamp,
     MappedFiles,
+    TensorInfo,
     file_stamps,
     map_bytes,
     map_tensor,
 )
-from kingyo.merging.checkpoints.tied_weights import find_copies, tied_tensor
+from kingyo.merging.checkpoints.layout import ModelTensors, find_copies, tied_tensor
 from kingyo.merging.kernels.raw_tensor import AnyTensor, RawTensor, letter_of
 
 KEPT_BELOW = 1 << 20  # bytes; smaller tensors stay in memory, since mapping them again costs more
@@ -55,15 +54,11 @@ class Checkpoint(ModelTensors):
     A virtual checkpoint is a subclass that defines ``read`` and ``needs``.
 
     Attributes:
-        path: its folder.
         copies: stored copies of tied weights -> the original tensor.
         stem: prefix of its weight files: ``model`` or ``diffusion_pytorch_model``.
-        seen: stamps of its weight files from when it was opened.
         n_missing: bytes of its weights that are still on the Hub; they read as zeros.
         around: other files of its pipeline, by their names in it, that a live model is loaded with.
-        adapter: a LoRA that is merged into it as it is read.
         made_of: the checkpoints that it is computed from; empty on disk.
-        notes: remarks for the user that are not errors.
     """
 
     has_same_bits: ClassVar[bool] = True
@@ -86,10 +81,7 @@ class Checkpoint(ModelTensors):
 
     @cached_property
     def pipeline(self) -> Path | None:
-        """Folder of the diffusers pipeline that it is a component of, or None.
-
-        For a pipeline on the Hub, the folder has the component, ``model_index.json`` and the requested files.
-        """
+        """Folder of the diffusers pipeline that it is a component of, or None."""
         around = self.path.absolute().parent
         return around if (around / PIPELINE).is_file() else None
 
@@ -108,16 +100,13 @@ class Checkpoint(ModelTensors):
 
     @cached_property
     def runs_code(self) -> bool:
-        """Return whether loading it runs its own Python code (``auto_map``, ``trust_remote_code``)."""
+        """Whether loading it runs its own Python code (``auto_map``, ``trust_remote_code``)."""
         file = self.path / "tokenizer_config.json"
         tokenizer = read_json(file, "a tokenizer's config") if file.is_file() else {}
         return any("auto_map" in level for level in (tokenizer, *_levels(self.config)))
 
     def home(self, name: str) -> str | None:
-        """Return the name in ``tensors`` that holds the weights of a tensor, or None.
-
-        It is the name itself, or the tensor that it is tied to: for the head of a tied model, the embedding.
-        """
+        """Return the tensor with the weights of a name: itself, or the one it is tied to (an embedding)."""
         if name in self.tensors:
             return name
         return self.copies.get(name) or tied_tensor(self, name)
@@ -138,10 +127,7 @@ class Checkpoint(ModelTensors):
         return tuple(self.tensors.values())
 
     def deciding_files(self) -> dict[str, Path]:
-        """Return the files that its answers depend on (weights, config, tokenizer, adapter), by name.
-
-        Names of files of its pipeline (``around``) begin with ``../``.
-        """
+        """Return the files that its answers depend on, by name; files of its pipeline begin with ``../``."""
         others = (file for pattern in ("config.json", *SPEAKING, *SEEING) for file in self.path.glob(pattern))
         files = self.files.union(file for file in others if file.is_file())
         around = {f"../{name}": file for name, file in self.around.items()}
@@ -156,7 +142,7 @@ class Checkpoint(ModelTensors):
         return self._read(name, map_tensor)
 
     def read_rows(self, name: str, start: int, end: int) -> Tensor:
-        """Return some rows of a tensor with an axis; of a large stored one, only these are mapped."""
+        """Return some rows of a tensor; of a large stored one, only these are mapped."""
         home = self.home(name)
         info = None if home is None or self.made_of else self.tensors[home]
         if info is None or info.n_bytes < KEPT_BELOW or info.first_row:
@@ -164,16 +150,13 @@ class Checkpoint(ModelTensors):
         return map_tensor(info.rows(start, end))
 
     def forget(self) -> None:
-        """Drop the small tensors that it, and the checkpoints that it is computed from, keep in memory."""
+        """Drop the small tensors that are kept in memory."""
         self._kept.clear()
         for each in self.made_of:
             each.forget()
 
     def read_raw(self, name: str) -> AnyTensor:
-        """Return a tensor for compiled loops, without torch if possible.
-
-        It is the result of ``read`` if compiled loops do not support the dtype, or if the tensor is computed.
-        """
+        """Return a tensor for compiled loops, without torch if they support its dtype; else ``read`` it."""
         home = self.home(name)
         if self.made_of or home is None:
             return self.read(name)
@@ -239,15 +222,9 @@ _BLOCK = 1 << 24  # bytes
 
 
 def fingerprints_of(checkpoints: Iterable[Checkpoint], *, check_finite: bool = False) -> dict[str, str]:
-    """Hash weights, config, tokenizer and adapter of checkpoints, but no paths, model cards or licences.
+    """Hash weights, config, tokenizer and adapter of checkpoints, by reference; no paths, cards or licences.
 
-    A file that several checkpoints share is read once.
-
-    Returns:
-        Fingerprints by reference.
-
-    Raises:
-        KingyoError: a file cannot be read, or, with ``check_finite``, a tensor holds NaN or infinity.
+    A file that several checkpoints share is read once. With ``check_finite``, NaN and infinity are errors.
     """
     digests: dict[Path, str] = {}
     fingerprints: dict[str, str] = {}
@@ -271,7 +248,12 @@ def _digest(reference: str, file: Path, tensors: Sequence[TensorInfo]) -> str:
     try:
         for block, info in read_blocks(file, tensors):
             digest.update(block)
-            if info is not None and info.is_floating and not _is_finite(block, info.dtype):
+            n = 0 if info is None or not info.is_floating else len(block) // info.element_size
+            if info is None or n == 0:
+                continue
+            numbers = torch.frombuffer(block, dtype=getattr(torch, info.dtype), count=n)
+            numbers = numbers.float() if info.element_size == 1 else numbers  # no isfinite for 8 bits
+            if not bool(torch.isfinite(numbers).all()):
                 remedy = "Remove this model, or fetch it again: it is broken."
                 raise KingyoError(f"{reference}: {info.name}", "finite weights", "NaN or infinity", remedy)
     except OSError as error:
@@ -301,15 +283,6 @@ def _blocks(stream: BinaryIO, n_bytes: int) -> Iterator[bytearray]:
         n_bytes -= len(block)
 
 
-def _is_finite(block: bytearray, dtype: str) -> bool:
-    n = len(block) // WIDTHS[dtype]
-    if n == 0:
-        return True
-    numbers = torch.frombuffer(block, dtype=getattr(torch, dtype), count=n)
-    numbers = numbers.float() if numbers.element_size() == 1 else numbers  # torch has no isfinite for 8 bits
-    return bool(torch.isfinite(numbers).all())
-
-
 def stamps_of(checkpoint: Checkpoint) -> dict[str, FileStamp]:
     """Return the stamps of the files that ``fingerprints_of`` hashes, by name."""
     files = checkpoint.deciding_files()
@@ -326,7 +299,7 @@ def is_as_stamped(checkpoint: Checkpoint, stamps: object) -> bool:
 
 
 def deciding_files(checkpoint: Checkpoint) -> frozenset[tuple[str, Path]]:
-    """Return names and resolved paths of the files that ``fingerprints_of`` hashes, without reading them.
+    """Return names and resolved paths of the files that ``fingerprints_of`` hashes.
 
     Two checkpoints with the same files are one model, even under different names or links.
     """

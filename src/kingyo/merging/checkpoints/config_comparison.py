@@ -65,7 +65,6 @@ class Difference:
 def differences(
     like: Checkpoint, other: Checkpoint, parts: Collection[str] | None = None
 ) -> list[Difference]:
-    """Return the differences between two configs that affect the meaning of weights."""
     mine, yours, is_cross = _levels(like, other, parts)
     if parts is not None:
         mine, yours = _of_parts(mine, parts), _of_parts(yours, parts)
@@ -93,16 +92,11 @@ def compare(
     *,
     kept: Collection[str] = (),
 ) -> list[str]:
-    """Compare the configs of two models with the same tensors.
+    """Return warnings for configs that differ; another function (heads, activation, model type) is an error.
 
     Args:
-        like: the model that gives the merge its config.
-        other: the other model.
         parts: the parts that are merged; all if None.
         kept: last keys of values that each layer keeps from its own model; they may differ.
-
-    Raises:
-        KingyoError: attention heads, their size, an activation or the model type differ.
     """
     warnings: list[str] = []
     for each in differences(like, other, parts):
@@ -132,7 +126,6 @@ def _levels(
 
 
 def layers_config(model: Checkpoint) -> Config:
-    """Return the config of a model, or of the language part of one with several parts."""
     return model.config if len(model.layout.parts) == 1 else _text_config(model.config)
 
 
@@ -181,13 +174,7 @@ def _known_keys(config: Config) -> Collection[str] | None:
 
 
 def _matters(key: str, one: Config, other: Config) -> bool:
-    """Return whether a difference between two complete, flat text configs affects the language part.
-
-    Args:
-        key: a key that differs, with the levels above it.
-        one: the config of a multimodal model's language part, or of a language model.
-        other: the other of them.
-    """
+    """Return whether a difference between two complete, flat text configs affects the language part."""
     last = key.rpartition(".")[2]
     configs = one, other
     if key == "model_type":  # one type may be made of the other, as qwen2_vl_text of qwen2
@@ -258,7 +245,6 @@ def check_places(like: Checkpoint, numbers: Sequence[int]) -> None:
 
 
 def _window(model: Checkpoint, part: str) -> int | None:
-    """Return the attention window of a model's layers, or None if they attend to all tokens."""
     stated = complete(model.config)
     for key in find_levels(model.config, part)[-1].path:
         stated = cast("Mapping[str, object]", stated.get(key) or {})

@@ -81,7 +81,6 @@ def build(config: Config) -> Config | None:
 
 
 def with_rows(config: Config, before: int, now: int) -> dict[str, object]:
-    """Return a config with ``now`` in place of ``before`` rows of the vocabulary."""
     changed: dict[str, object] = {}
     for key, value in config.items():
         if isinstance(value, Mapping):
@@ -98,13 +97,9 @@ def with_rows(config: Config, before: int, now: int) -> dict[str, object]:
 
 @dataclass(frozen=True, kw_only=True)
 class Level:
-    """A level of a config that describes a part's layers.
+    """A level of a config that describes a part's ``n`` layers, with transformers' defaults.
 
-    Attributes:
-        path: keys from the top of the config to the level.
-        stated: its values, with transformers' defaults for missing keys.
-        keys: the keys that state the number of layers.
-        n: the number of layers.
+    ``path`` are the keys from the top of the config; ``keys`` those that state the number of layers.
     """
 
     path: tuple[str, ...]
@@ -184,16 +179,9 @@ _Layer = tuple[Level, int]
 
 
 def with_layers(config: Config, chosen: Sequence[Chosen], part: str = "language") -> dict[str, object]:
-    """Return the config of a model with a new sequence of layers.
+    """Return the config of a model with a new sequence of layers of a part; see ``Layout.parts``.
 
-    Args:
-        config: config of the model that gives everything but the layers.
-        chosen: the source of each layer of the new model: a number, or another model's config and a number.
-        part: the part that the layers belong to; see ``Layout.parts``.
-
-    Raises:
-        KingyoError: the config states no number of layers, a layer does not exist, or the config cannot
-            express the kinds of the chosen layers.
+    ``config`` gives everything but the layers. Kinds of layers that it cannot express are an error.
     """
     levels = find_levels(config, part)
     layers: list[_Layer] = []

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import atexit
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatch
+from http import HTTPStatus
 from pathlib import Path, PurePosixPath
-from typing import cast
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING, cast
 
+from kingyo.core.io.model_names import HUB_NAME, local_path
 from kingyo.core.io.pipeline_index import DENOISERS, PIPELINE, component_classes
 from kingyo.core.io.yaml import parse_json
 from kingyo.errors import KingyoError, suggest
+from kingyo.merging.checkpoints.adapter import CONFIG, DIFFUSERS_WEIGHTS, PICKLE, WEIGHTS
 from kingyo.merging.checkpoints.header import TensorInfo, read_header, read_pickle
 from kingyo.merging.checkpoints.model_reference import parse_reference
+
+if TYPE_CHECKING:
+    from huggingface_hub import ModelInfo
 
 STEMS = ("model", "diffusion_pytorch_model")
 """Prefixes of weight files: of transformers, of diffusers."""
@@ -64,12 +74,9 @@ _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
 def read_json(file: Path, what: str, parse: Callable[[str], object] = json.loads) -> dict[str, object]:
-    """Read a JSON file that holds an object.
+    """Read a JSON file that holds an object; ``what`` is a noun phrase for it in errors.
 
-    Args:
-        file: the file.
-        what: a noun phrase for it in errors, such as "a model's config.json".
-        parse: the parser; by default the last value of a key that occurs twice counts, as in transformers.
+    By default the last value of a key that occurs twice counts, as in transformers.
     """
 
     def json_error(received: str, remedy: str) -> KingyoError:
@@ -88,11 +95,6 @@ def read_json(file: Path, what: str, parse: Callable[[str], object] = json.loads
 
 
 def read_config(reference: str, path: Path) -> dict[str, object]:
-    """Read the config.json of a checkpoint's folder.
-
-    Raises:
-        KingyoError: the file is missing or broken, or the folder is a pipeline or a GGUF.
-    """
     if not (path / "config.json").is_file():
         if (path / PIPELINE).is_file():
             raise _pipeline_error(reference, path)
@@ -110,14 +112,7 @@ _SAFE_NAMES = [f"{single}{end}" for _, single, _ in _SAFE for end in ("", ".inde
 
 
 def read_weights(path: Path, *, allow_pickle: bool = False) -> tuple[str, dict[str, TensorInfo]]:
-    """Read the headers of a folder's weights.
-
-    Returns:
-        The stem of the weight files, and the tensors in the order of their data.
-
-    Raises:
-        KingyoError: the folder has no weights, or its files contradict one another.
-    """
+    """Return the stem of a folder's weight files, and their tensors in the order of their data."""
     for stem, name, read in (*_SAFE, *(_PICKLED if allow_pickle else ())):
         single, index = path / name, path / f"{name}.index.json"
         if single.is_file():  # before the index, as in transformers
@@ -196,7 +191,6 @@ def _no_weights_error(path: Path) -> KingyoError:
 
 
 def gguf_error(reference: str, file: Path) -> KingyoError:
-    """Return the error for a GGUF file, or a folder with one, in place of a model."""
     remedy = (
         "Name the original model, since most GGUFs hold rounded weights. Or load it with "
         f"transformers (gguf_file={file.name!r}, quantization_config=GgufConfig(dequantize=True)), and save "
@@ -216,7 +210,6 @@ def _pipeline_error(reference: str, path: Path) -> KingyoError:
 
 
 def component_error(reference: str, path: Path) -> KingyoError:
-    """Return the error for a component that a pipeline lacks, or that is not a model."""
     names = _components(path.parent)
     expected = f"a model of the pipeline: {', '.join(names)}" if names else "a diffusers pipeline"
     received = f"'{path.name}'" if names else f"another repository, and '/{path.name}' in its name"
@@ -225,7 +218,6 @@ def component_error(reference: str, path: Path) -> KingyoError:
 
 
 def _components(pipeline: Path) -> list[str]:
-    """Return the models of a diffusers pipeline: those in its index, and folders with weights."""
     index = pipeline / PIPELINE
     stated = read_json(index, "the index of a pipeline") if index.is_file() else {}
     models = {name for name, is_model in parts_of(stated).items() if is_model}
@@ -233,10 +225,9 @@ def _components(pipeline: Path) -> list[str]:
 
 
 def files_around(component: Path, folders: Iterable[str], *, allow_pickle: bool) -> dict[str, Path]:
-    """Return files of the pipeline around a component by name, including its index and licence.
+    """Return files of the pipeline around a component by name; ``folders`` are patterns.
 
-    ``folders`` are patterns of the pipeline's other folders, such as ``vae``. With ``allow_pickle``, pickles
-    of folders that have no other weights are included.
+    With ``allow_pickle``, pickles of folders that have no other weights are included.
     """
     root = component.absolute().parent
     if not (root / PIPELINE).is_file():
@@ -251,3 +242,167 @@ def files_around(component: Path, folders: Iterable[str], *, allow_pickle: bool)
 
 def parts_of(index: Mapping[str, object]) -> dict[str, bool]:
     return {name: not kind.endswith(_WITHOUT_WEIGHTS) for name, kind in component_classes(index).items()}
+
+
+_BESIDE = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken")
+_ABOUT = ("README.md", "LICENSE*", "NOTICE*")
+_MODEL = ("*.safetensors", *_BESIDE, *_ABOUT)
+_ADAPTER = (CONFIG, WEIGHTS, DIFFUSERS_WEIGHTS, *_ABOUT)
+_DUPLICATES = "consolidated*"  # the same weights in Mistral's own layout
+_SAFETENSORS = "*.safetensors"
+_AT_ONCE = 1 << 17  # bytes; most headers are shorter, so that one request is enough
+_LONGEST = 100_000_000  # bytes of a header that safetensors allows
+_SECONDS = 10.0  # without an answer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A model or an adapter to open; see ``open_checkpoint``."""
+
+    name: str
+    revision: str | None
+    folder: Path | None
+    is_adapter: bool = False
+    fetch: bool = True
+    allow_pickle: bool = False
+    around: Sequence[str] = ()
+
+    @property
+    def reference(self) -> str:
+        return self.name if self.revision is None else f"{self.name}@{self.revision}"
+
+    @property
+    def path(self) -> Path:
+        return local_path(self.name, self.folder)
+
+
+def fetch(request: Request) -> tuple[Path, int]:
+    """Download the files of a model on the Hub; return its folder, and the bytes of weights still missing."""
+    parts = HUB_NAME.fullmatch(request.name)
+    assert parts is not None, "a name on the Hub"
+    name, component = parts["name"], parts["component"]
+    wanted, pickled = _patterns(request, component)
+
+    def get() -> tuple[Path, int]:
+        preview = None if request.fetch else _preview(name, request.revision, wanted)
+        if preview is not None:
+            return preview
+        return download(name, request.revision, wanted, () if request.fetch else (_SAFETENSORS,)), 0
+
+    root, n_missing = get()
+    if component is not None and not request.is_adapter and not _has_weights(request, root / component):
+        wanted = (*wanted, f"{component}/{HALF}")
+        root, n_missing = get()
+    path = root if component is None else root / component
+    if request.allow_pickle and not _has_weights(request, path):
+        download(name, request.revision, (*wanted, *pickled))
+    return path, n_missing
+
+
+def _patterns(request: Request, component: str | None) -> tuple[Sequence[str], Sequence[str]]:
+    wanted, pickled = (_ADAPTER, (PICKLE,)) if request.is_adapter else (_MODEL, PICKLED)
+    if component is None:
+        return wanted, pickled
+    if component.endswith(".safetensors"):
+        return (component, *_ABOUT), ()
+    own = wanted if request.is_adapter else COMPONENT
+    within = [f"{folder}/{pattern}" for folder in (component, *request.around) for pattern in own]
+    return (PIPELINE, *_ABOUT, *within), [f"{component}/{pattern}" for pattern in pickled]
+
+
+def _has_weights(request: Request, path: Path) -> bool:
+    if request.is_adapter or path.suffix == ".safetensors":
+        return path.is_file() or any((path / name).is_file() for name in (WEIGHTS, DIFFUSERS_WEIGHTS))
+    return has_weights(path)
+
+
+def download(name: str, revision: str | None, wanted: Sequence[str], ignored: Sequence[str] = ()) -> Path:
+    """Download files of a model by patterns of their names, and return its folder; cached files stay."""
+    from huggingface_hub import snapshot_download  # pyright: ignore[reportUnknownVariableType]
+
+    return Path(
+        snapshot_download(
+            name,
+            revision=revision,
+            allow_patterns=list(wanted),
+            ignore_patterns=[_DUPLICATES, *ignored],
+        )
+    )
+
+
+def _preview(name: str, revision: str | None, wanted: Sequence[str]) -> tuple[Path, int] | None:
+    """Make a folder with the small files of a model, and the headers of its weights; count the missing bytes.
+
+    None if the cache has all weights, or the Hub does not answer (the later download reports why).
+    """
+    from huggingface_hub import HfApi
+
+    try:
+        info = HfApi().model_info(name, revision=revision, files_metadata=True)
+    except Exception:  # noqa: BLE001 - huggingface_hub raises the errors of several libraries
+        return None
+    try:
+        return None if info.sha is None else _read_remote_headers(name, info, wanted)
+    except (OSError, ValueError):
+        raise
+    except Exception as error:
+        raise OSError(f"{type(error).__name__}: {error}") from error
+
+
+def _read_remote_headers(name: str, info: ModelInfo, wanted: Sequence[str]) -> tuple[Path, int] | None:
+    from huggingface_hub import hf_hub_url, try_to_load_from_cache
+
+    assert info.sha is not None
+    missing = {
+        each.rfilename: each.size
+        for each in info.siblings or ()
+        if fnmatch(each.rfilename, _SAFETENSORS)
+        and any(fnmatch(each.rfilename, pattern) for pattern in wanted)
+        and not fnmatch(each.rfilename, _DUPLICATES)
+        and each.size is not None
+        and not isinstance(try_to_load_from_cache(name, each.rfilename, revision=info.sha), str)
+    }
+    if not missing:
+        return None
+    small = download(name, info.sha, wanted, [*missing])
+    root = Path(mkdtemp(prefix="kingyo-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    folder = root / f"models--{name.replace('/', '--')}" / "snapshots" / info.sha
+    shutil.copytree(
+        small, folder, copy_function=lambda file, link: Path(link).symlink_to(Path(file).resolve())
+    )
+    for file, size in missing.items():
+        if not (folder / file).resolve().is_relative_to(folder.resolve()):
+            raise ValueError(f"a file outside of the model: {file}")
+        _write_header(folder / file, hf_hub_url(name, file, revision=info.sha), size)
+    return folder, sum(missing.values())
+
+
+def _write_header(target: Path, url: str, size: int) -> None:
+    """Write the header of a file as it is, so that reading it finds what is wrong with it."""
+    start = _fetch(url, 0, _AT_ONCE)
+    end = 8 + int.from_bytes(start[:8], "little")
+    rest = _fetch(url, _AT_ONCE, end) if _AT_ONCE < end <= _LONGEST else b""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("wb") as out:
+        out.write((start + rest)[:end])
+        out.truncate(size)
+
+
+def _fetch(url: str, start: int, end: int) -> bytes:
+    from huggingface_hub.utils import (
+        build_hf_headers,  # pyright: ignore[reportUnknownVariableType]
+        get_session,
+        hf_raise_for_status,
+    )
+
+    headers = {**build_hf_headers(), "range": f"bytes={start}-{end - 1}"}
+    with get_session().stream("GET", url, headers=headers, timeout=_SECONDS) as response:
+        hf_raise_for_status(response)
+        first = start if response.status_code == HTTPStatus.PARTIAL_CONTENT else 0  # a proxy may send all
+        content = bytearray()
+        for part in response.iter_bytes():
+            content += part
+            if len(content) >= end - first:
+                break
+    return bytes(content[start - first : end - first])

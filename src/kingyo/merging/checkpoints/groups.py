@@ -34,28 +34,28 @@ _LAST_OF_TRANSFORMER = re.compile(r"[^.]*(?<![^._])(out|final)(?![^._])|scale_sh
 def denoiser_groups(
     how: str, names: Sequence[str], stacks: Sequence[Stack], config: Mapping[str, object]
 ) -> dict[str, list[str]]:
-    """Split the tensors of a denoiser into groups.
-
-    Args:
-        how: one of ``DENOISER_GROUPS``.
-        names: names of its tensors.
-        stacks: its stacks of blocks.
-        config: its ``config.json``.
-
-    Raises:
-        KingyoError: the model is not a denoiser.
-    """
-    is_unet = _is_unet(names)
-    if not is_unet and not _is_transformer(stacks, config):
+    """Split the tensors of a denoiser into groups by one of ``DENOISER_GROUPS``."""
+    is_unet = {_DOWN, _UP} <= {name.partition(".")[0] for name in names}
+    is_transformer = (
+        "Transformer" in str(config["_class_name"]) and bool(stacks)
+        if "_class_name" in config
+        else any(stack.prefix in (_DOUBLE, _SINGLE) for stack in stacks)
+    )
+    if not is_unet and not is_transformer:
         expected = f"a denoiser for {how}: a UNet or a diffusion transformer in the format of diffusers"
         received = str(config.get("_class_name") or config.get("model_type") or "a model of another kind")
         remedy = "Set merge.groups to one, kind, block, block+kind or layers:N."
         raise KingyoError("groups", expected, received, remedy)
     if how == "conv+attn":
-        is_attention = {name: any(part in name for part in _ATTENTION) for name in names}
-        return _grouped({name: "attn" if is_attention[name] else "conv" for name in names}, ("attn", "conv"))
+        kinds = {name: "attn" if any(part in name for part in _ATTENTION) else "conv" for name in names}
+        return _grouped(kinds, ("attn", "conv"))
     blocks = dict(_unet_blocks(names) if is_unet else _transformer_blocks(names, stacks))
-    return _grouped(blocks, sorted(set(blocks.values()), key=_block_order))
+
+    def order(block: str) -> tuple[int, int]:
+        letters = block.rstrip("0123456789")
+        return ("BASE", "IN", "M", "D", "S", "B", "OUT").index(letters), int(block[len(letters) :] or 0)
+
+    return _grouped(blocks, sorted(set(blocks.values()), key=order))
 
 
 def filter_order(groups: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
@@ -70,24 +70,7 @@ def _grouped(group_of: Mapping[str, str], order: Iterable[str]) -> dict[str, lis
     return {group: names for group, names in groups.items() if names}
 
 
-def _block_order(block: str) -> tuple[int, int]:
-    letters = block.rstrip("0123456789")
-    return ("BASE", "IN", "M", "D", "S", "B", "OUT").index(letters), int(block[len(letters) :] or 0)
-
-
-def _is_unet(names: Iterable[str]) -> bool:
-    return {_DOWN, _UP} <= {name.partition(".")[0] for name in names}
-
-
-def _is_transformer(stacks: Iterable[Stack], config: Mapping[str, object]) -> bool:
-    stacks = list(stacks)
-    if "_class_name" in config:
-        return "Transformer" in str(config["_class_name"]) and bool(stacks)
-    return any(stack.prefix in (_DOUBLE, _SINGLE) for stack in stacks)
-
-
 def _unet_blocks(names: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield each tensor of a UNet and its block, numbered by the layers and samplers that the UNet has."""
     down, up = _Side(_DOWN, names), _Side(_UP, names)
     for name in names:
         top = name.partition(".")[0]
@@ -153,18 +136,22 @@ def _transformer_blocks(names: Iterable[str], stacks: Sequence[Stack]) -> Iterat
 
 
 def shortest_filters(groups: Mapping[str, tuple[str, ...]]) -> list[tuple[str | None, str]]:
-    """Cover each group by few, short filters.
+    """Cover each group by few, short filters: pairs of filter and group.
 
-    Returns:
-        Pairs of filter and group. A name belongs to the group of the first filter that is a substring of it;
-        None matches every name.
+    A name belongs to the group of the first filter that is a substring of it; None matches every name.
     """
     reduced = _without_experts(groups)
-    if reduced is not None:
-        filters = list(_cover(reduced))
-        if all(part is None or _ANY not in part for part, _ in filters) and _is_right(filters, groups):
-            return filters
-    return list(_cover(groups))
+    if reduced is None:
+        return list(_cover(groups))
+    filters = list(_cover(reduced))
+
+    def resolve(name: str) -> str:
+        return next(group for part, group in filters if part is None or part in name)
+
+    is_right = all(part is None or _ANY not in part for part, _ in filters) and all(
+        resolve(name) == group for group, names in groups.items() for name in names
+    )
+    return filters if is_right else list(_cover(groups))
 
 
 def _without_experts(groups: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]] | None:
@@ -172,7 +159,11 @@ def _without_experts(groups: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[s
 
     This avoids minutes of computing for thousands of experts, and filters with numbers of experts.
     """
-    forms = {name: _form(name) for names in groups.values() for name in names}
+    forms: dict[str, str] = {}
+    for name in (name for names in groups.values() for name in names):
+        first = _LATER_NUMBERS.search(name)
+        end = len(name) if first is None else first.end()
+        forms[name] = name[:end] + _LATER_NUMBERS.sub(_ANY, name[end:])
     sizes = Counter(forms.values())
     owners: dict[str, set[str]] = {}
     for group, names in groups.items():
@@ -185,20 +176,6 @@ def _without_experts(groups: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[s
         group: tuple(dict.fromkeys(forms[name] if forms[name] in many else name for name in names))
         for group, names in groups.items()
     }
-
-
-def _form(name: str) -> str:
-    first = _LATER_NUMBERS.search(name)
-    if first is None:
-        return name
-    return name[: first.end()] + _LATER_NUMBERS.sub(_ANY, name[first.end() :])
-
-
-def _is_right(filters: list[tuple[str | None, str]], groups: Mapping[str, tuple[str, ...]]) -> bool:
-    def resolve(name: str) -> str:
-        return next(group for part, group in filters if part is None or part in name)
-
-    return all(resolve(name) == group for group, names in groups.items() for name in names)
 
 
 def _cover(groups: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str | None, str]]:
@@ -221,7 +198,6 @@ def _cover(groups: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str | None, 
 
 
 def _is_sound(part: str, later: list[str], foreign: list[str]) -> bool:
-    """Return whether a part is a valid filter: without a number it must match only names of its group."""
     numbered = any(word.isdigit() for word in part.split("."))
     return not any(part in name for name in (later if numbered else foreign))
 

@@ -9,22 +9,24 @@ thread may write any span of any tensor.
 
 from __future__ import annotations
 
-import json
 import math
+import mmap
 import struct
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import BinaryIO, cast
-from zipfile import ZIP_STORED, BadZipFile, ZipFile, ZipInfo
+from typing import cast
+from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from kingyo.core.io.lazy_torch import Tensor, torch
 from kingyo.core.io.yaml import parse_json
-from kingyo.errors import KingyoError
+from kingyo.errors import ChangedSourceError, KingyoError
 
 DTYPES: Mapping[str, tuple[str, int]] = {
     "F64": ("float64", 8),
@@ -50,8 +52,6 @@ DTYPES: Mapping[str, tuple[str, int]] = {
 
 WIDTHS: Mapping[str, int] = dict(DTYPES.values())
 """torch dtype -> bytes per element."""
-_CODES = {name: code for code, (name, _) in DTYPES.items()}
-_ALIGNMENT = 64  # bytes; safetensors requires 8, vector instructions prefer more
 _MAX_SIZE = 1 << 63
 _MAX_AXES = 64  # the limit of torch
 _POINTER = b"version https://git-lfs"
@@ -62,8 +62,6 @@ class TensorInfo:
     """A tensor of a checkpoint.
 
     Attributes:
-        name: its name.
-        shape: its shape.
         dtype: torch's name of the dtype that ``read`` returns.
         file: the file that holds it; a folder if the tensor is computed (a LoRA merged on the fly).
         start: offset of its first byte in the file.
@@ -106,16 +104,11 @@ class TensorInfo:
 
 
 def read_header(file: Path) -> dict[str, TensorInfo]:
-    """Return the tensors in a safetensors file by name, in the order of their data.
-
-    Raises:
-        KingyoError: the file is truncated or its header does not match it.
-    """
+    """Return the tensors in a safetensors file by name, in the order of their data."""
     return read_header_and_metadata(file)[0]
 
 
 def read_header_and_metadata(file: Path) -> tuple[dict[str, TensorInfo], dict[str, str]]:
-    """Read the tensors of ``read_header``, and the texts in the header's ``__metadata__``."""
     try:
         check_no_pointer(file)
         with safe_open(file, framework="numpy"):  # the library checks the header against the file's size
@@ -129,19 +122,17 @@ def read_header_and_metadata(file: Path) -> tuple[dict[str, TensorInfo], dict[st
         remedy = "Fetch or write the file again: it is damaged."
         raise KingyoError(str(file), "a complete safetensors file", f"{error!s:.200}", remedy) from error
     metadata = cast("dict[str, str]", header.pop("__metadata__", None) or {})
-    infos = (_info(file, name, entry, 8 + length) for name, entry in header.items())
+    infos: list[TensorInfo] = []
+    for name, entry in header.items():
+        code, shape = cast("str", entry["dtype"]), tuple(cast("list[int]", entry["shape"]))
+        is_odd = len(shape) > _MAX_AXES or math.prod(filter(None, shape)) >= _MAX_SIZE
+        if is_odd or code not in DTYPES:  # other codes of the format are those of quantised models
+            expected = "weights that can be merged"
+            remedy = "Name the original, unquantised model, or fetch the file again."
+            raise KingyoError(f"{file}: {name}", expected, f"{code} {list(shape)}"[:200], remedy)
+        start = 8 + length + cast("list[int]", entry["data_offsets"])[0]
+        infos.append(TensorInfo(name=name, shape=shape, dtype=DTYPES[code][0], file=file, start=start))
     return {info.name: info for info in sorted(infos, key=lambda each: (each.start, each.n_bytes))}, metadata
-
-
-def _info(file: Path, name: str, entry: Mapping[str, object], data: int) -> TensorInfo:
-    code, shape = cast("str", entry["dtype"]), tuple(cast("list[int]", entry["shape"]))
-    is_odd = len(shape) > _MAX_AXES or math.prod(filter(None, shape)) >= _MAX_SIZE
-    if is_odd or code not in DTYPES:  # other codes of the format are those of quantised models
-        expected = "weights that can be merged"
-        remedy = "Name the original, unquantised model, or fetch the file again."
-        raise KingyoError(f"{file}: {name}", expected, f"{code} {list(shape)}"[:200], remedy)
-    start = data + cast("list[int]", entry["data_offsets"])[0]
-    return TensorInfo(name=name, shape=shape, dtype=DTYPES[code][0], file=file, start=start)
 
 
 def check_no_pointer(file: Path) -> None:
@@ -149,74 +140,6 @@ def check_no_pointer(file: Path) -> None:
         if stream.read(len(_POINTER)) == _POINTER:
             remedy = "Run `git lfs install`, then `git lfs pull` in this folder."
             raise KingyoError(str(file), "weights", "a Git LFS pointer", remedy)
-
-
-@dataclass(frozen=True, kw_only=True)
-class OutTensor:
-    """A tensor to write: name, shape and torch's name of its dtype."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-
-    @property
-    def n_bytes(self) -> int:
-        return math.prod(self.shape) * WIDTHS[self.dtype]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shard:
-    """One file: its final name, its header, the offset of each tensor, and its size in bytes."""
-
-    file: str
-    header: bytes
-    starts: Mapping[str, int]
-    n_bytes: int
-
-
-def lay_out(tensors: Sequence[OutTensor], max_shard_bytes: int, stem: str = "model") -> tuple[Shard, ...]:
-    """Split tensors, in order, into shards. A tensor larger than a shard has one of its own."""
-    groups: list[list[OutTensor]] = []
-    filled = 0
-    for tensor in tensors:
-        if not groups or (filled and filled + tensor.n_bytes > max_shard_bytes):
-            groups.append([])
-            filled = 0
-        groups[-1].append(tensor)
-        filled += tensor.n_bytes
-    count = len(groups)
-    names = (
-        [f"{stem}.safetensors"]
-        if count == 1
-        else [f"{stem}-{i + 1:05}-of-{count:05}.safetensors" for i in range(count)]
-    )
-    return tuple(_shard(name, group) for name, group in zip(names, groups, strict=True))
-
-
-def index_of(shards: Iterable[Shard]) -> dict[str, object]:
-    files = tuple(shards)
-    total = sum(shard.n_bytes - len(shard.header) for shard in files)
-    weight_map = {name: shard.file for shard in files for name in shard.starts}
-    return {"metadata": {"total_size": total}, "weight_map": weight_map}
-
-
-def _shard(file: str, tensors: Sequence[OutTensor]) -> Shard:
-    entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
-    offsets: dict[str, int] = {}
-    end = 0
-    for tensor in tensors:
-        offsets[tensor.name] = end
-        entries[tensor.name] = {
-            "dtype": _CODES[tensor.dtype],
-            "shape": list(tensor.shape),
-            "data_offsets": [end, end + tensor.n_bytes],
-        }
-        end += tensor.n_bytes
-    text = json.dumps(entries, separators=(",", ":")).encode()
-    text = text.ljust(len(text) + -(len(text) + 8) % _ALIGNMENT)
-    header = len(text).to_bytes(8, "little") + text
-    starts = {name: len(header) + offset for name, offset in offsets.items()}
-    return Shard(file=file, header=header, starts=starts, n_bytes=len(header) + end)
 
 
 _LOCAL = 30  # bytes of a zip's local header before the name
@@ -228,13 +151,7 @@ _FETCH_AGAIN = (
 
 
 def read_pickle(file: Path, *, within: str | None = None) -> dict[str, TensorInfo]:
-    """Return the descriptions of the tensors in a torch pickle by name, in the order of their data.
-
-    ``within`` is the key of the mapping with the tensors, in a file that has one.
-
-    Raises:
-        KingyoError: the file holds code or other objects, is damaged, or was written by torch before 1.6.
-    """
+    """Return the tensors in a torch pickle, or ``within`` a key of it, in the order of their data."""
     loaded, room = _load(file, within)
     infos = [_pickled_info(file, name, tensor, room) for name, tensor in loaded.items()]
     return {info.name: info for info in sorted(infos, key=lambda each: each.start)}
@@ -265,20 +182,17 @@ def _load(file: Path, within: str | None) -> tuple[Mapping[object, object], dict
 
 def _records(file: Path) -> dict[int, int]:
     """Return the offset of each record of a zip -> its bytes; refuse zips that torch reads wrongly."""
+    sizes: dict[int, int] = {}
     with ZipFile(file) as archive, file.open("rb") as stream:
         for record in archive.infolist():
             if record.compress_type != ZIP_STORED:
                 raise ValueError("a compressed zip")
             if record.filename.endswith("/byteorder") and archive.read(record) != sys.byteorder.encode():
                 raise ValueError("numbers in another byte order")
-        return {_data_start(stream, each): each.file_size for each in archive.infolist()}
-
-
-def _data_start(stream: BinaryIO, record: ZipInfo) -> int:
-    """Return the offset of a record's data, after its local header, whose length only the header states."""
-    stream.seek(record.header_offset)
-    n_name, n_extra = struct.unpack("<26x2H", stream.read(_LOCAL))
-    return record.header_offset + _LOCAL + n_name + n_extra
+            stream.seek(record.header_offset)  # only the local header states its length
+            n_name, n_extra = struct.unpack("<26x2H", stream.read(_LOCAL))
+            sizes[record.header_offset + _LOCAL + n_name + n_extra] = record.file_size
+    return sizes
 
 
 def _pickled_info(file: Path, name: object, tensor: object, room: Mapping[int, int]) -> TensorInfo:
@@ -288,7 +202,10 @@ def _pickled_info(file: Path, name: object, tensor: object, room: Mapping[int, i
     dtype = str(tensor.dtype).removeprefix("torch.")
     if tensor.layout != torch.strided or dtype not in WIDTHS or not tensor.is_contiguous():
         raise _pickle_error(entry, "a dense, contiguous tensor", f"{tensor.layout}, {dtype}")
-    begin = _begin(tensor)
+    begin = cast("int | None", getattr(tensor.untyped_storage(), "_checkpoint_offset", None))
+    if begin is None:
+        expected = "a newer version, which reports the offsets of tensors"
+        raise _pickle_error("torch", expected, torch.__version__)
     offset = int(tensor.storage_offset()) * WIDTHS[dtype]
     info = TensorInfo(name=name, shape=tuple(tensor.shape), dtype=dtype, file=file, start=begin + offset)
     if offset + info.n_bytes > room.get(begin, -1):
@@ -296,14 +213,92 @@ def _pickled_info(file: Path, name: object, tensor: object, room: Mapping[int, i
     return info
 
 
-def _begin(tensor: Tensor) -> int:
-    begin = getattr(tensor.untyped_storage(), "_checkpoint_offset", None)
-    if begin is None:
-        raise _pickle_error(
-            "torch", "a newer version, which reports the offsets of tensors", torch.__version__
-        )
-    return cast("int", begin)
-
-
 def _pickle_error(file: Path | str, expected: str, received: str, remedy: str = _SAVE_AGAIN) -> KingyoError:
     return KingyoError(str(file), expected, received, remedy)
+
+
+FileStamp = tuple[int, int, int, int]
+"""Size, mtime (ns), ctime (ns) and inode; a copy can preserve only the first two."""
+
+
+class MappedFiles:
+    """Files that stay mapped for repeated reads."""
+
+    def __init__(self) -> None:
+        self._pages: dict[Path, mmap.mmap] = {}
+
+    def tensor(self, info: TensorInfo) -> Tensor:
+        if info.n_elements == 0:
+            return map_tensor(info)
+        if info.file not in self._pages:
+            self._pages[info.file] = _map(info, 0, 0)
+        pages = self._pages[info.file]
+        if len(pages) < info.start + info.n_bytes:
+            raise _changed_error(info, f"{len(pages)} bytes")
+        return _view(info, pages, info.start)
+
+
+def map_tensor(info: TensorInfo) -> Tensor:
+    """Return a tensor as stored, on the CPU. Its pages are private: writes never reach the file."""
+    if info.n_elements == 0:
+        return torch.empty(info.shape, dtype=getattr(torch, info.dtype))
+    return _view(info, *_own_pages(info))
+
+
+def map_bytes(info: TensorInfo) -> NDArray[np.uint8]:
+    """Return the bytes of a tensor of any dtype, mapped without torch; see ``map_tensor``."""
+    if info.n_elements == 0:
+        return np.empty(0, dtype=np.uint8)
+    pages, lead = _own_pages(info)
+    stored = np.frombuffer(pages, dtype=np.uint8, count=info.n_bytes, offset=lead)
+    return np.roll(stored, -info.first_row * info.n_bytes // info.shape[0]) if info.first_row else stored
+
+
+def file_stamps(files: Iterable[Path]) -> dict[Path, FileStamp]:
+    return {file: stamp for file in sorted(files) if (stamp := _stamp(file)) is not None}
+
+
+def check_stamps(reference: str, seen: Mapping[Path, FileStamp]) -> None:
+    for file, stamp in seen.items():
+        now = _stamp(file)
+        if now != stamp:
+            expected = "files that have not changed since it was opened"
+            received = f"{file.name}, which {'is gone' if now is None else 'changed'}"
+            remedy = "Run the command again, and do not change sources during a merge."
+            raise ChangedSourceError(reference, expected, received, remedy)
+
+
+def _stamp(file: Path) -> FileStamp | None:
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+def _own_pages(info: TensorInfo) -> tuple[mmap.mmap, int]:
+    lead = info.start % mmap.ALLOCATIONGRANULARITY
+    return _map(info, lead + info.n_bytes, info.start - lead), lead
+
+
+def _map(info: TensorInfo, length: int, offset: int) -> mmap.mmap:
+    try:
+        with info.file.open("rb") as stream:
+            return mmap.mmap(stream.fileno(), length, access=mmap.ACCESS_COPY, offset=offset)
+    except (OSError, ValueError) as error:
+        raise _changed_error(info, str(error)) from error
+
+
+def _view(info: TensorInfo, pages: mmap.mmap, start: int) -> Tensor:
+    dtype = getattr(torch, info.dtype)
+    raw = torch.frombuffer(pages, dtype=torch.uint8, count=info.n_bytes, offset=start)
+    if info.start % dtype.itemsize:
+        raw = raw.clone()  # unaligned data (a header of odd length) cannot be viewed as numbers
+    stored = raw.view(dtype).view(info.shape)
+    return torch.roll(stored, -info.first_row, 0) if info.first_row else stored
+
+
+def _changed_error(info: TensorInfo, received: str) -> KingyoError:
+    expected = "a file that has not changed since it was opened"
+    remedy = "Put the file back and run the command again; do not change sources during a merge."
+    return KingyoError(f"{info.file}: {info.name}", expected, received, remedy)

@@ -10,10 +10,14 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
+
+import numpy as np
 
 from kingyo.errors import KingyoError, suggest, unknown_name_error
+from kingyo.merging.checkpoints.configs import complete
 from kingyo.merging.checkpoints.groups import DENOISER_GROUPS, denoiser_groups, filter_order, shortest_filters
-from kingyo.merging.checkpoints.header import TensorInfo
+from kingyo.merging.checkpoints.header import TensorInfo, map_bytes
 from kingyo.merging.checkpoints.stacks import (
     Kind,
     Stack,
@@ -21,6 +25,7 @@ from kingyo.merging.checkpoints.stacks import (
     find_parts,
     find_stacks,
     is_after,
+    is_output,
     is_vocabulary,
     name_stacks,
     rank,
@@ -30,11 +35,7 @@ from kingyo.merging.recipe import BASE, MERGE, Conditional
 
 
 class Layout:
-    """The structure of a model.
-
-    Args:
-        names: names of its tensors.
-        config: its ``config.json``, used to distinguish parts where names do not.
+    """The structure of a model, from the names of its tensors and its ``config.json``.
 
     Attributes:
         stacks: its stacks of blocks, from input to output.
@@ -65,7 +66,11 @@ class Layout:
             for place, (number, names) in enumerate(stack.blocks.items())
             for name in names
         }
-        self._kind: dict[str, Kind] = {name: self._find_kind(name) for name in self.names}
+        self._kind: dict[str, Kind] = {}
+        for name in self.names:
+            stack = self.stack(name)
+            rest = "" if stack is None else stack.rest(name)
+            self._kind[name] = find_kind(rest if "." in rest else name, in_block=stack is not None)
         self._after = {name for name in outer if is_after(name)}
         part = {**outer_parts, **{name: where[0].part for name, where in self._where.items()}}
         self.parts: Mapping[str, tuple[str, ...]] = {
@@ -81,17 +86,14 @@ class Layout:
         return 0 if self.main is None else len(self.main.blocks)
 
     def stack(self, name: str) -> Stack | None:
-        """Return the stack of a tensor, or None outside all blocks."""
         where = self._where.get(name)
         return None if where is None else where[0]
 
     def block(self, name: str) -> int | None:
-        """Return the number of a tensor's block, or None outside all blocks."""
         where = self._where.get(name)
         return None if where is None else where[1]
 
     def kind(self, name: str) -> Kind:
-        """Return the kind of a tensor: attention (or another mixer of tokens), mlp, norm, …"""
         return self._kind[name]
 
     def part(self, name: str) -> str:
@@ -108,13 +110,10 @@ class Layout:
     def groups(self, how: str) -> Mapping[str, tuple[str, ...]]:
         """Split the tensors into named groups; every tensor is in exactly one.
 
-        Args:
-            how: ``one`` group; by ``kind``; by ``block``; ``block+kind`` (attention and mlp of each block,
-                norms with the mlp); each ``tensor``; or ``layers:N``, N spans of blocks, embeddings with the
-                first and head with the last. By block, tensors before the blocks are ``embedding``, those
-                after ``head``.
-                With several stacks or parts, names begin with the name of the stack or part. Denoisers also
-                have ``conv+attn`` and ``mbw``; see ``denoiser_groups``.
+        ``how``: ``one`` group; by ``kind``; by ``block``; ``block+kind`` (attention and mlp of each block,
+        norms with the mlp); each ``tensor``; or ``layers:N``, N spans of blocks, embeddings with the first,
+        head with the last. By block, tensors before the blocks are ``embedding``, those after ``head``. With
+        several stacks or parts, names begin with theirs. Denoisers also have ``DENOISER_GROUPS``.
         """
         if how not in self._groups:
             groups: dict[str, list[str]] = {}
@@ -133,13 +132,6 @@ class Layout:
         return tuple(
             Conditional(filter=filter_, value=values[group]) for filter_, group in self._filters[how]
         )
-
-    def _find_kind(self, name: str) -> Kind:
-        stack = self.stack(name)
-        if stack is None:
-            return find_kind(name, in_block=False)
-        rest = stack.rest(name)
-        return find_kind(rest if "." in rest else name, in_block=True)
 
     def _order(self, name: str) -> tuple[int, str, int, tuple[int, str], int, bool, str]:
         part = self._part[name]
@@ -207,7 +199,6 @@ def select(layout: Layout, parts: Mapping[str, str], frame: str | None = None) -
     """Decide for each tensor whether it is merged, or from which model it is copied.
 
     Args:
-        layout: layout of the model.
         parts: part -> ``merge``, ``base`` or a model's reference. If any part is ``merge``, all unnamed parts
             are copied from the base; else they are merged. ``vocabulary`` stands for embeddings and head.
         frame: the model that unnamed parts are copied from in any case, with the vocabulary. The language
@@ -248,3 +239,112 @@ class ModelTensors:
     @cached_property
     def layout(self) -> Layout:
         return Layout(self.tensors, self.config)
+
+
+KEY = "tie_word_embeddings"
+_INNER = ("text_config", "llm_config")
+_BLOCK = 1 << 20  # bytes compared at a time; numpy needs as much memory again
+_WITH_VOCABULARY = ("language", "decoder", "shared", "encoder")
+
+
+def untied(model: ModelTensors, config: Mapping[str, object]) -> dict[str, object]:
+    changed = dict(config)
+    for key in _INNER:
+        inner = config.get(key)
+        if isinstance(inner, dict) and KEY in inner:
+            changed[key] = {**cast("dict[str, object]", inner), KEY: False}
+    changed[KEY] = False
+    before, after = complete(config), complete(changed)
+    other = [key for key in after if key not in (KEY, *_INNER) and after[key] != before.get(key)]
+    if other:
+        received = f"several values, and untying {model.reference} would change {other[0]} as well"
+        remedy = f"Merge models with the same {KEY}."
+        raise KingyoError(f"{KEY} in config.json", "one value in all models", received, remedy)
+    return changed
+
+
+def find_embedding(model: ModelTensors) -> str | None:
+    """Return the name of the token embedding, to which other tensors are tied; None without one."""
+    embeddings = [
+        name
+        for name in _vocabulary(model)
+        if model.layout.kind(name) == "embedding" and len(model.tensors[name].shape) == 2
+    ]
+    return min(embeddings, key=lambda name: ("shared" not in name, name.count("."), name), default=None)
+
+
+def count_tokens(model: ModelTensors) -> int | None:
+    embedding = find_embedding(model)
+    return None if embedding is None else model.tensors[embedding].shape[0]
+
+
+def find_copies(model: ModelTensors) -> dict[str, str]:
+    """Find stored copies of tied weights (a head, embeddings of encoder and decoder) -> the original."""
+    copies: dict[str, str] = {}
+    for name, info in model.tensors.items():
+        above = _above(name)
+        is_bias = name.endswith(".bias") and above in model.tensors and model.layout.kind(name) == "head"
+        if is_bias and _are_equal(info, model.tensors[above]) and _ties(model):
+            copies[name] = above  # such as predictions.decoder.bias of BERT
+    embedding = find_embedding(model)
+    if embedding is None:
+        return copies
+    shape = model.tensors[embedding].shape
+    stated = _states_tie(model.config)
+    alike = [name for name in _vocabulary(model) if name != embedding and model.tensors[name].shape == shape]
+    heads = [name for name in alike if model.layout.kind(name) == "head"]
+    candidates = [name for name in alike if stated is not False or name not in heads]
+    equal = [name for name in candidates if _are_equal(model.tensors[name], model.tensors[embedding])]
+    if heads and stated is True and not any(name in equal for name in heads):
+        expected = f"the same weights as {embedding}, since the config ties them"
+        remedy = f"Set {KEY} to false in config.json if they are not tied."
+        raise KingyoError(f"{model.reference}: {heads[0]}", expected, "other weights", remedy)
+    return copies | {name: embedding for name in equal if name not in heads or _ties(model)}
+
+
+def tied_tensor(model: ModelTensors, name: str) -> str | None:
+    if name.endswith(".bias"):
+        above = _above(name)
+        has_above = above in model.tensors and model.layout.kind(above) == "head"
+        return above if has_above and _ties(model) else None
+    is_head = is_output(name)
+    is_embedding = is_vocabulary(name) and find_kind(name, in_block=False) == "embedding"
+    if not (is_head or is_embedding) or any(word.isdigit() for word in name.split(".")):
+        return None
+    stored = find_embedding(model)
+    if stored is None and is_embedding:  # stored under the name of the head
+        stored = next((each for each in _vocabulary(model) if is_output(each)), None)
+    return stored if stored is not None and _ties(model) else None
+
+
+def _vocabulary(model: ModelTensors) -> list[str]:
+    layout = model.layout
+    return [
+        name
+        for name in model.tensors
+        if layout.stack(name) is None and layout.part(name) in _WITH_VOCABULARY and is_vocabulary(name)
+    ]
+
+
+def _states_tie(config: Mapping[str, object]) -> bool | None:
+    inner = [config[key] for key in _INNER if isinstance(config.get(key), dict)]
+    levels = cast("list[Mapping[str, object]]", [config, *inner])
+    stated = [level[KEY] for level in levels if KEY in level]
+    return stated[0] is True if stated else None
+
+
+def _ties(model: ModelTensors) -> bool:
+    stated = _states_tie(model.config)
+    return complete(model.config).get(KEY) is True if stated is None else stated
+
+
+def _above(bias: str) -> str:
+    return f"{bias.removesuffix('.bias').rpartition('.')[0]}.bias"
+
+
+def _are_equal(one: TensorInfo, other: TensorInfo) -> bool:
+    if (one.shape, one.dtype) != (other.shape, other.dtype):
+        return False
+    first, second = map_bytes(one), map_bytes(other)
+    starts = range(0, len(first), _BLOCK)
+    return all(np.array_equal(first[i : i + _BLOCK], second[i : i + _BLOCK]) for i in starts)

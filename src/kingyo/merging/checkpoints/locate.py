@@ -12,7 +12,10 @@ from kingyo.errors import KingyoError, suggest
 from kingyo.merging.checkpoints.adapter import CONFIG, DIFFUSERS_WEIGHTS
 from kingyo.merging.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from kingyo.merging.checkpoints.folder_files import (
+    Request,
     component_error,
+    download,
+    fetch,
     files_around,
     gguf_error,
     has_weights,
@@ -22,7 +25,6 @@ from kingyo.merging.checkpoints.folder_files import (
     read_json,
     read_weights,
 )
-from kingyo.merging.checkpoints.hub import Request, download, fetch
 from kingyo.merging.checkpoints.lora import adapt
 from kingyo.merging.checkpoints.lora_files import read_adapter
 from kingyo.merging.checkpoints.model_reference import (
@@ -53,18 +55,12 @@ def open_checkpoint(
             folders relative to ``folder``, else names on the Hub: ``org/name``, or ``org/name/unet`` for a
             component of a diffusers pipeline. A LoRA may be a ``.safetensors`` file, and so may a diffusion
             model, whose denoiser is read.
-        folder: base of relative paths; the current folder if None.
         fetch: whether to download weights from the Hub; otherwise only their headers (``n_missing``).
         allow_pickle: whether to read weights that exist only as pickles (``pytorch_model.bin``), by
             ``torch.load(weights_only=True)``. Pickles on the Hub are downloaded even without ``fetch``.
         around: for a component, patterns of the other folders of its pipeline to include
-            (``Checkpoint.around``), such as ``vae`` and ``text_encoder*``. From the Hub they come without
-            pickles.
+            (``Checkpoint.around``), such as ``vae``. From the Hub they come without pickles.
         among: opened models, one of which may give a single file its config and folder.
-
-    Raises:
-        KingyoError: the name is neither a folder nor on the Hub, the download fails, or the checkpoint or
-            adapter is broken.
     """
     parsed = parse_reference(reference, folder)
     base = str(parsed.base)
@@ -99,13 +95,7 @@ def add_lora(
     fetch: bool = True,
     allow_pickle: bool = False,
 ) -> Checkpoint:
-    """Return an opened model with a LoRA, which is merged into it as it is read.
-
-    Args:
-        model: the model.
-        lora: the reference of the LoRA alone.
-        folder, fetch, allow_pickle: see ``open_checkpoint``. Without ``fetch`` the LoRA reads as zeros.
-    """
+    """Return an opened model with a LoRA, given by its own reference; without ``fetch`` it reads as zeros."""
     name, revision = split_revision(lora, folder)
     request = Request(
         name=name,
@@ -132,8 +122,6 @@ def open_together(
     """Open several models; those in diffusers' layout give single files a config and a folder.
 
     Args:
-        references: the models. Single files are opened last.
-        folder, fetch, allow_pickle: see ``open_checkpoint``.
         templates: the models that need a config and a folder. A single file gets them from the Hub if no
             other model has them.
         failed: receives models that cannot be opened, with the errors; None raises the first error.
@@ -157,7 +145,6 @@ def open_together(
 
 
 def _find(request: Request) -> tuple[Path, int]:
-    """Return the folder or file of a model or an adapter, and the bytes of it that are still on the Hub."""
     name, path = request.name, request.path
 
     def find_error(expected: str, received: str, remedy: str) -> KingyoError:
@@ -201,7 +188,6 @@ def _find(request: Request) -> tuple[Path, int]:
 
 
 def _suggest_path(name: str, path: Path) -> str:
-    """Return a remedy for a missing folder, from the folders nearby; empty if they give no hint."""
     here = Path(name)
     try:
         if not here.is_absolute() and path != here.absolute() and here.is_dir():
@@ -235,11 +221,7 @@ def _open_single_file(
 
 
 def _default_donor(model: SingleFile) -> Checkpoint:
-    """Return the config of a single file from the pipeline on the Hub that diffusers takes it from.
-
-    Raises:
-        KingyoError: diffusers knows no such pipeline, it cannot be downloaded, or its config does not fit.
-    """
+    """Return the config of a single file from the pipeline on the Hub that diffusers takes it from."""
     name, component = default_pipeline(model.stored), model.component
     try:
         if name is None:
@@ -275,12 +257,7 @@ def _check_complete(reference: str, path: Path) -> None:
 def whole_pipeline(
     checkpoint: Checkpoint, folder: Path | None = None, *, fetch: bool = True, allow_pickle: bool = False
 ) -> Mapping[str, Path]:
-    """Return the files of the pipeline around a component, by name; downloaded if it is on the Hub.
-
-    Raises:
-        KingyoError: the model is not a component, or the pipeline lacks folders or weights that its index
-            lists.
-    """
+    """Return the files of the pipeline around a component, by name; downloaded if it is on the Hub."""
     stored = _stored(checkpoint)
     if stored.pipeline is None:
         expected = "a component of a diffusers pipeline"

@@ -16,10 +16,9 @@ from kingyo.core.io.lazy_torch import Tensor, torch
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints.adapter import Adapter, Change, LoraModule, Update, wide
 from kingyo.merging.checkpoints.checkpoint import Checkpoint, TensorInputs
-from kingyo.merging.checkpoints.header import TensorInfo
+from kingyo.merging.checkpoints.header import TensorInfo, map_tensor
 from kingyo.merging.checkpoints.layout import Layout
 from kingyo.merging.checkpoints.lora_keys import EMBEDDING_A, EMBEDDING_B, MAGNITUDE, A, B, find_tensor
-from kingyo.merging.checkpoints.mapped_tensors import map_tensor
 
 _OTHER_MODEL = "Name the model that the adapter was trained on (base_model_name_or_path in its config)."
 
@@ -160,7 +159,6 @@ class _Matching:
         self._put(target, a, Change(update=update))
 
     def _pair(self, module: str, parts: Mapping[str, TensorInfo]) -> tuple[TensorInfo, TensorInfo]:
-        """Return A and B of a module, after checking that no part is missing, left over or of integers."""
         names = (EMBEDDING_A, EMBEDDING_B) if {EMBEDDING_A, EMBEDDING_B} & parts.keys() else (A, B)
         needed = (*names, MAGNITUDE) if self._adapter.use_dora else names
         if set(parts) != set(needed):

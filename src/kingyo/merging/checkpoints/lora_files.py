@@ -21,7 +21,14 @@ from kingyo.errors import KingyoError, listed
 from kingyo.merging.checkpoints.adapter import CONFIG, DIFFUSERS_WEIGHTS, PICKLE, WEIGHTS, Adapter, LoraModule
 from kingyo.merging.checkpoints.checkpoint import Checkpoint
 from kingyo.merging.checkpoints.folder_files import read_json, require_tensors
-from kingyo.merging.checkpoints.header import TensorInfo, read_header, read_header_and_metadata, read_pickle
+from kingyo.merging.checkpoints.header import (
+    TensorInfo,
+    file_stamps,
+    map_tensor,
+    read_header,
+    read_header_and_metadata,
+    read_pickle,
+)
 from kingyo.merging.checkpoints.lora_keys import (
     ALPHA,
     ENDS,
@@ -33,7 +40,6 @@ from kingyo.merging.checkpoints.lora_keys import (
     split_key,
     split_peft_key,
 )
-from kingyo.merging.checkpoints.mapped_tensors import file_stamps, map_tensor
 
 METADATA = "lora_adapter_metadata"
 """diffusers' key for peft's configs: JSON in the header."""
@@ -90,11 +96,7 @@ def _pattern(patterns: Mapping[str, object], module: str) -> str:
 
 
 def parse_config(written: Mapping[str, object], reference: str) -> LoraConfig:
-    """Parse peft's config of an adapter.
-
-    Raises:
-        KingyoError: the adapter is not a LoRA, or an unsupported variant of it.
-    """
+    """Parse peft's config of an adapter, and refuse what is not a LoRA or an unsupported variant of it."""
 
     def config_error(key: str, expected: str, received: str, remedy: str = _MERGE_FIRST) -> KingyoError:
         return KingyoError(f"{reference}: {key} in {CONFIG}", expected, received[:80], remedy)
@@ -126,10 +128,6 @@ def read_adapter(reference: str, path: Path, model: Checkpoint, *, allow_pickle:
     """Open an adapter in a folder or a safetensors file.
 
     A file may hold LoRAs of several components of a pipeline: ``model`` decides which is read.
-
-    Raises:
-        KingyoError: the adapter has no config or no safetensors, it has no LoRA for the model, or it is not a
-            supported variant of LoRA.
     """
     file = _loose_file(path)
     if file is not None:
@@ -277,7 +275,6 @@ def _alpha(info: TensorInfo) -> float:
 
 
 def _stated(reference: str, metadata: Mapping[str, str], component: str) -> Mapping[str, object]:
-    """Return peft's config of a component's LoRA from the header; empty if it has none."""
     text = metadata.get(METADATA, "{}")
     try:
         parsed: object = parse_json(text)

@@ -84,7 +84,7 @@ class LoraKeys:
     def find(self, name: str) -> tuple[str, tuple[Piece, ...]]:
         """Return the component of a LoRA ("" if its name has none), and the modules that it belongs to.
 
-        The name is the module of ``split_key``. It is returned as a module if the model has none.
+        The name is returned as a module if the model has none.
         """
         if kohya := _KOHYA.fullmatch(name):
             component, rest = kohya["component"], kohya["rest"]
@@ -107,11 +107,7 @@ class LoraKeys:
     def split(
         self, reference: str, pieces: Sequence[Piece], part: str, info: TensorInfo
     ) -> Iterator[tuple[str, TensorInfo]]:
-        """Yield each module with its part: its rows of B or of the magnitudes, the whole of other parts.
-
-        Raises:
-            KingyoError: the tensor has another number of rows than the modules together.
-        """
+        """Yield each module with its part: its rows of B or of the magnitudes, the whole of other parts."""
         has_rows = part in (B, MAGNITUDE) and info.shape
         if not has_rows or (len(pieces) == 1 and not pieces[0].is_swapped):
             yield from ((piece.module, info) for piece in pieces)
@@ -258,12 +254,7 @@ _TRANSFORMERS = {
 
 
 def original_modules(modules: Collection[str], config: Mapping[str, object]) -> dict[str, tuple[Piece, ...]]:
-    """Return the original modules of a denoiser, and the modules of diffusers that are their rows, in order.
-
-    Args:
-        modules: the modules of the denoiser in diffusers.
-        config: its config.json.
-    """
+    """Return the original modules of a denoiser, with the modules of diffusers that are their rows."""
     names = _TRANSFORMERS.get(str(config.get("_class_name")))
     if names is None:
         return {

@@ -39,11 +39,7 @@ class ModelReference:
 
 
 def parse_reference(text: str, folder: Path | None = None) -> ModelReference:
-    """Parse a reference. The name of an existing folder or file is not split at ``+`` or ``@``.
-
-    Raises:
-        KingyoError: the text or a part of it is empty, or no existing folder decides between several ``+``.
-    """
+    """Parse a reference. The name of an existing folder or file is not split at ``+`` or ``@``."""
     if not text.strip():
         raise KingyoError(
             "model", "a folder or a Hub name", "an empty text", "Write the path or the name of a model."

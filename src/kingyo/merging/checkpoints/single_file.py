@@ -21,8 +21,7 @@ from kingyo.core.io.pipeline_index import denoiser_of
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints.checkpoint import Checkpoint, refuse_quantised
 from kingyo.merging.checkpoints.folder_files import require_tensors
-from kingyo.merging.checkpoints.header import TensorInfo, read_header, read_pickle
-from kingyo.merging.checkpoints.mapped_tensors import file_stamps
+from kingyo.merging.checkpoints.header import TensorInfo, file_stamps, read_header, read_pickle
 
 PREFIX = "model.diffusion_model."
 """Prefix of a denoiser's names in a file that also holds other models."""
@@ -45,13 +44,11 @@ _DOWNSAMPLER = re.compile(r"input_blocks\.(\d+)\.0\.op\.weight")
 
 @dataclass(frozen=True, kw_only=True)
 class SingleFile(Checkpoint):
-    """The denoiser in a single file.
+    """The denoiser in a single file, whose tensors are ``stored``.
 
     Attributes:
-        file: the file.
         donor: the model in diffusers' layout that gives config and folder, and in a run VAE and text
             encoders; None if there is none. Without it, ``path`` is the file.
-        stored: all tensors of the file, as it names them.
     """
 
     file: Path
@@ -91,16 +88,9 @@ class SingleFile(Checkpoint):
 def read_single_file(
     reference: str, file: Path, among: Iterable[Checkpoint] = (), *, allow_pickle: bool = False
 ) -> SingleFile:
-    """Open the denoiser in a single file.
+    """Open the denoiser in a ``.safetensors`` or a pickle.
 
-    Args:
-        reference: the file, as written by the user.
-        file: a ``.safetensors``, or a pickle.
-        among: opened models; the first in diffusers' layout with the same tensors gives config and folder.
-        allow_pickle: whether to read a pickle; see ``open_checkpoint``.
-
-    Raises:
-        KingyoError: the file is damaged, a pickle that is not allowed, or holds no denoiser.
+    The first of the models ``among`` in diffusers' layout with the same tensors gives config and folder.
     """
     seen = file_stamps([file])
     stored = require_tensors(_read(reference, file, allow_pickle=allow_pickle), file)
@@ -141,11 +131,7 @@ def _read(reference: str, file: Path, *, allow_pickle: bool) -> dict[str, Tensor
 def _read_denoiser(
     reference: str, tensors: Mapping[str, TensorInfo]
 ) -> tuple[Mapping[str, object], dict[str, TensorInfo]]:
-    """Return what a single file states about its denoiser's config, and the denoiser's tensors.
-
-    Raises:
-        KingyoError: diffusers is not installed, or the file holds no complete denoiser.
-    """
+    """Return what a single file states about its denoiser's config, and the denoiser's tensors."""
     library(reference, "diffusers")  # it knows the names in single files
     kind = _class_of(tensors)
     if kind is None:
@@ -194,7 +180,6 @@ def fits_config(config: Mapping[str, object], tensors: Mapping[str, TensorInfo])
 
 
 def _config_from_names(kind: str, names: Mapping[str, object]) -> dict[str, object]:
-    """Return what a single file states about a denoiser's config: its class, and a UNet's blocks."""
     config: dict[str, object] = {"_class_name": kind}
     if kind != UNET:
         return config
@@ -211,16 +196,7 @@ def _config_from_names(kind: str, names: Mapping[str, object]) -> dict[str, obje
 def _convert(
     reference: str, tensors: Mapping[str, TensorInfo], config: Mapping[str, object]
 ) -> dict[str, TensorInfo]:
-    """Return a denoiser's tensors under diffusers' names, as parts of the tensors in a single file.
-
-    Args:
-        reference: the file, as written by the user.
-        tensors: the tensors in the file.
-        config: the result of ``_config_from_names``.
-
-    Raises:
-        KingyoError: tensors are missing, or diffusers computes weights in the conversion.
-    """
+    """Return a denoiser's tensors under diffusers' names, as parts of the tensors in a single file."""
     classes: Any = import_module("diffusers.loaders.single_file_model").SINGLE_FILE_LOADABLE_CLASSES
     kind = str(config["_class_name"])
     function = cast(
@@ -253,11 +229,7 @@ class _UntraceableError(Exception):
 def _traced(
     function: Callable[[dict[str, Any]], Mapping[str, Any]], tensors: Mapping[str, TensorInfo]
 ) -> dict[str, TensorInfo]:
-    """Run a conversion on tensors without data, and return its results as parts of the stored tensors.
-
-    Raises:
-        _UntraceableError: a result is computed, or its numbers do not follow one another in the file.
-    """
+    """Run a conversion on tensors without data, and return its results as parts of the stored tensors."""
     stored = _without_data(tensors)
     alive = tuple(stored.values())  # an address is unique only while its tensor lives
     known = {_storage(tensor): info for tensor, info in zip(alive, tensors.values(), strict=True)}

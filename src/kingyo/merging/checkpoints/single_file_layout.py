@@ -12,9 +12,9 @@ from kingyo.core.io.extras import library
 from kingyo.core.io.lazy_torch import Tensor, torch
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints.checkpoint import Checkpoint, read_checkpoint
-from kingyo.merging.checkpoints.header import OutTensor, lay_out
 from kingyo.merging.checkpoints.lora_keys import Piece, original_modules
 from kingyo.merging.checkpoints.single_file import PREFIX, UNET, converters
+from kingyo.merging.checkpoints.writer import OutTensor, lay_out
 from kingyo.merging.kernels.raw_tensor import bytes_of
 
 _VAE = "first_stage_model."
@@ -43,11 +43,8 @@ _VAE_NAMES = (
 class FileTensor:
     """A tensor of a single file: the rows of some tensors of a model, one after the other.
 
-    Attributes:
-        out: its name, shape and dtype.
-        model: the model.
-        rows: names of the model's tensors, and whether the two halves of each are exchanged.
-        is_transposed: whether the file stores the transposed matrix.
+    ``rows`` are names of the model's tensors, and whether the two halves of each are exchanged. With
+    ``is_transposed``, the file stores the transposed matrix.
     """
 
     out: OutTensor
@@ -68,12 +65,7 @@ class FileTensor:
 def single_file(denoiser: Checkpoint, around: Mapping[str, Checkpoint]) -> list[FileTensor]:
     """Return the tensors of a single file in order.
 
-    Args:
-        denoiser: the model, in diffusers' layout.
-        around: VAE and text encoders by their folders, which are written for Stable Diffusion 1, 2 and XL.
-
-    Raises:
-        KingyoError: not all original names are known.
+    ``around`` are VAE and text encoders by their folders, which are written for Stable Diffusion 1, 2 and XL.
     """
     tensors = _denoiser(denoiser)
     if "vae" in around:
@@ -142,7 +134,6 @@ def _vae(model: Checkpoint) -> list[FileTensor]:
 
 
 def _clip(model: Checkpoint, prefix: str) -> list[FileTensor]:
-    """Return a text encoder with the names that transformers used before version 5.6."""
     return [
         _same(model, name, f"{prefix}text_model.{name.removeprefix('text_model.')}") for name in model.tensors
     ]
@@ -183,21 +174,11 @@ def single_file_name(out: Path) -> str:
 
 
 def check_single_file(denoiser: Checkpoint, around: Mapping[str, Path]) -> None:
-    """Check that a model can be written as one file.
-
-    Raises:
-        KingyoError: it is not a denoiser whose original names diffusers knows, or diffusers is not installed.
-    """
     _layout(denoiser, around)
 
 
 def single_file_parts(denoiser: Checkpoint, around: Mapping[str, Path]) -> Iterator[bytes | memoryview]:
-    """Yield the bytes of a single file: its header, then each tensor.
-
-    Args:
-        denoiser: the model as written.
-        around: files of the pipeline around it, by their names; VAE and text encoders are read from there.
-    """
+    """Yield the bytes of a single file: its header, then each tensor."""
     tensors = _layout(denoiser, around)
     total = sum(each.out.n_bytes for each in tensors)
     (shard,) = lay_out([each.out for each in tensors], max_shard_bytes=max(total, 1))

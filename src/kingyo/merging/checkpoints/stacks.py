@@ -47,12 +47,7 @@ _LEAVES = ("weight", "bias", "gamma", "beta")
 
 
 def find_kind(name: str, in_block: bool) -> Kind:
-    """Return the kind of a tensor.
-
-    Args:
-        name: name of the tensor; within a block, the suffix after the block's number is enough.
-        in_block: whether the tensor is in a block of a stack.
-    """
+    """Return the kind of a tensor; within a block, the suffix after the block's number is enough."""
     modules = _modules(name)
     if not in_block:
         return _outer_kind(modules)
@@ -133,7 +128,6 @@ class Stack:
     Attributes:
         name: unique name among the model's stacks: its part, or the distinctive words of its prefix.
         prefix: the prefix of tensor names before a block's number.
-        part: the part of the model that it belongs to; see ``Layout.parts``.
         blocks: tensors of each block by number, in order.
     """
 
@@ -144,7 +138,7 @@ class Stack:
 
     @property
     def is_numbered(self) -> bool:
-        """Return whether its blocks are numbered; a single middle block is not."""
+        """Whether its blocks are numbered; a single middle block is not."""
         return _LONE.fullmatch(f"{self.prefix}.") is None
 
     def rest(self, name: str) -> str:
@@ -162,11 +156,7 @@ class Stack:
         return frozenset(own - shared) if others and shared <= own else frozenset()
 
     def check_order(self, chosen: Sequence[int]) -> None:
-        """Check that blocks may be put into this order.
-
-        Raises:
-            KingyoError: block 0 holds tensors for all blocks, but is not first or occurs several times.
-        """
+        """Check that block 0, if it holds tensors for all blocks, stays first and occurs once."""
         if self.first_only and [place for place, number in enumerate(chosen) if number == 0] != [0]:
             expected = f"layer 0 first and only once, since it holds {min(self.first_only)} for all layers"
             received = ", ".join(str(number) for number in chosen)[:200]
@@ -177,14 +167,27 @@ class Stack:
 def find_stacks(names: Iterable[str]) -> list[Stack]:
     lists: dict[str, dict[int, list[tuple[str, str]]]] = {}
     for name in names:
-        if (place := _place(name)) is not None:
-            prefix, number, rest = place
-            lists.setdefault(prefix, {}).setdefault(number, []).append((name, rest))
+        numbered, lone = _NUMBERED.match(name), _LONE.match(name)
+        if lone is not None and (numbered is None or numbered[1].startswith(f"{lone[1]}.")):
+            lists.setdefault(lone[1], {}).setdefault(0, []).append((name, lone[2]))
+        elif numbered is not None:
+            block = lists.setdefault(numbered[1], {}).setdefault(int(numbered[2]), [])
+            block.append((name, numbered[3]))
     sizes = {prefix: sum(len(block) for block in blocks.values()) for prefix, blocks in lists.items()}
     largest = min(sizes, key=lambda prefix: (-sizes[prefix], prefix), default=None)
     chosen = [prefix for prefix, blocks in lists.items() if _is_stack(prefix, blocks.values())]
     chosen = chosen or [prefix for prefix in lists if prefix == largest]
-    return [_stack(prefix, lists[prefix]) for prefix in sorted(chosen)]
+    return [
+        Stack(
+            name="",
+            prefix=prefix,
+            part="",
+            blocks={
+                number: tuple(name for name, _ in names) for number, names in sorted(lists[prefix].items())
+            },
+        )
+        for prefix in sorted(chosen)
+    ]
 
 
 def name_stacks(stacks: Iterable[Stack]) -> list[Stack]:
@@ -211,14 +214,6 @@ def stack_rank(stack: Stack) -> int:
     return 2 if _LAST.search(stack.prefix) else 1
 
 
-def _place(name: str) -> tuple[str, int, str] | None:
-    numbered = _NUMBERED.match(name)
-    lone = _LONE.match(name)
-    if lone is not None and (numbered is None or numbered[1].startswith(f"{lone[1]}.")):
-        return lone[1], 0, lone[2]
-    return (numbered[1], int(numbered[2]), numbered[3]) if numbered is not None else None
-
-
 def _is_stack(prefix: str, blocks: Iterable[list[tuple[str, str]]]) -> bool:
     rests = {rest for block in blocks for _, rest in block}
     if not any("." in rest for rest in rests):
@@ -226,11 +221,6 @@ def _is_stack(prefix: str, blocks: Iterable[list[tuple[str, str]]]) -> bool:
     return bool(_LAYERS.search(prefix.rpartition(".")[2])) or any(
         find_kind(rest, in_block=True) in ("attention", "mlp") for rest in rests
     )
-
-
-def _stack(prefix: str, blocks: Mapping[int, list[tuple[str, str]]]) -> Stack:
-    ordered = {number: tuple(name for name, _ in blocks[number]) for number in sorted(blocks)}
-    return Stack(name="", prefix=prefix, part="", blocks=ordered)
 
 
 def _distinctive_words(prefix: str, prefixes: list[str]) -> str:
@@ -327,21 +317,15 @@ def _outer_part(name: str, stacks: Sequence[Stack]) -> str:
     is_joint = bool(parts & {"vision", "audio"}) or "projector" in parts
     if sense is not None and (sense in parts or (sense == "projector" and is_joint)):
         return sense
-    nearest = _nearest(name, stacks)
-    if nearest is not None:
-        return nearest
+    modules = name.split(".")
+    shared = {stack.prefix: n_shared(modules, stack.prefix.split(".")) for stack in stacks}
+    most = max(shared.values())
+    nearest = {stack.part for stack in stacks if shared[stack.prefix] == most}
+    if most > 0 and len(nearest) == 1:
+        return nearest.pop()
     kind = find_kind(name, in_block=False)
     if is_joint:
         if kind == "other":
             return "other" if "logit" in _words(name) else "projector"
         return "language" if "language" in parts else "other"
     return "decoder" if kind == "head" and "decoder" in parts else "shared"
-
-
-def _nearest(name: str, stacks: Sequence[Stack]) -> str | None:
-    """Return the part of the stacks that share most leading modules with a name, if all are of one part."""
-    modules = name.split(".")
-    shared = {stack.prefix: n_shared(modules, stack.prefix.split(".")) for stack in stacks}
-    most = max(shared.values())
-    parts = {stack.part for stack in stacks if shared[stack.prefix] == most}
-    return parts.pop() if most > 0 and len(parts) == 1 else None

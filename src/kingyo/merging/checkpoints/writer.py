@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
+import math
 import os
 import shutil
 import sys
 from collections import Counter
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 from types import MappingProxyType
-from typing import cast
+from typing import IO, cast
 
+from kingyo.core.io.files import require_short_name, sync
+from kingyo.core.io.pipeline_index import PIPELINE
 from kingyo.core.io.units import size_text
 from kingyo.errors import KingyoError
-from kingyo.merging.checkpoints.atomic_folder import AtomicFolder, unwritable_error
 from kingyo.merging.checkpoints.checkpoint import Checkpoint
 from kingyo.merging.checkpoints.folder_files import SEEING, SPEAKING
-from kingyo.merging.checkpoints.header import OutTensor, TensorInfo, index_of, lay_out, read_header
+from kingyo.merging.checkpoints.header import DTYPES, WIDTHS, TensorInfo, read_header
 from kingyo.merging.kernels.raw_tensor import AnyTensor, bytes_of
 
 MAX_SHARD_BYTES = 5_000_000_000
@@ -38,19 +42,83 @@ CODE = ("*.py",)
 _DTYPE_KEYS = ("dtype", "torch_dtype")
 
 
+_CODES = {name: code for code, (name, _) in DTYPES.items()}
+_ALIGNMENT = 64  # bytes; safetensors requires 8, vector instructions prefer more
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutTensor:
+    """A tensor to write: name, shape and torch's name of its dtype."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def n_bytes(self) -> int:
+        return math.prod(self.shape) * WIDTHS[self.dtype]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """One file: its final name, its header, the offset of each tensor, and its size in bytes."""
+
+    file: str
+    header: bytes
+    starts: Mapping[str, int]
+    n_bytes: int
+
+
+def lay_out(tensors: Sequence[OutTensor], max_shard_bytes: int, stem: str = "model") -> tuple[Shard, ...]:
+    """Split tensors, in order, into shards. A tensor larger than a shard has one of its own."""
+    groups: list[list[OutTensor]] = []
+    filled = 0
+    for tensor in tensors:
+        if not groups or (filled and filled + tensor.n_bytes > max_shard_bytes):
+            groups.append([])
+            filled = 0
+        groups[-1].append(tensor)
+        filled += tensor.n_bytes
+    count = len(groups)
+    names = (
+        [f"{stem}.safetensors"]
+        if count == 1
+        else [f"{stem}-{i + 1:05}-of-{count:05}.safetensors" for i in range(count)]
+    )
+    return tuple(_shard(name, group) for name, group in zip(names, groups, strict=True))
+
+
+def index_of(shards: Iterable[Shard]) -> dict[str, object]:
+    files = tuple(shards)
+    total = sum(shard.n_bytes - len(shard.header) for shard in files)
+    weight_map = {name: shard.file for shard in files for name in shard.starts}
+    return {"metadata": {"total_size": total}, "weight_map": weight_map}
+
+
+def _shard(file: str, tensors: Sequence[OutTensor]) -> Shard:
+    entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    offsets: dict[str, int] = {}
+    end = 0
+    for tensor in tensors:
+        offsets[tensor.name] = end
+        entries[tensor.name] = {
+            "dtype": _CODES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [end, end + tensor.n_bytes],
+        }
+        end += tensor.n_bytes
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text = text.ljust(len(text) + -(len(text) + 8) % _ALIGNMENT)
+    header = len(text).to_bytes(8, "little") + text
+    starts = {name: len(header) + offset for name, offset in offsets.items()}
+    return Shard(file=file, header=header, starts=starts, n_bytes=len(header) + end)
+
+
 class CheckpointWriter:
     """Context manager that writes one checkpoint. After any error or interrupt, ``out`` is unchanged.
 
-    Args:
-        out: the folder to make; it must not exist or must be empty, unless ``force``.
-        tensors: all tensors, in the order of the output.
-        max_shard_bytes: size at which a new shard begins.
-        force: replace the model in ``out`` once the new one is complete.
-        stem: prefix of the weight files; for a component written with its pipeline, such as
-            ``unet/diffusion_pytorch_model``, its config and companions go into that folder, too.
-
-    Raises:
-        KingyoError: ``out`` is taken or not writable, the disk is too full, or another process writes there.
+    ``stem`` is the prefix of the weight files; for a component written with its pipeline, such as
+    ``unet/diffusion_pytorch_model``, its config and companions go into that folder, too.
     """
 
     def __init__(
@@ -123,12 +191,10 @@ class CheckpointWriter:
                 os.close(descriptor)
 
     def weights(self) -> dict[str, TensorInfo]:
-        """Return the tensors of all shards, which must be finished."""
         files = (self._folder / shard.file for shard in self.shards)
         return {name: info for file in files for name, info in read_header(file).items()}
 
     def add_file(self, name: str, parts: Iterable[bytes | memoryview]) -> None:
-        """Write a further file, part by part; its name is relative to ``out``."""
         file = self._atomic.content / name
         with self._checked(), file.open("wb") as stream:
             stream.writelines(parts)
@@ -181,7 +247,6 @@ def _with_parents(file: Path) -> Path:
 def copy_companions(
     folder: Path, like: Checkpoint, without: Collection[str] = (), more: Collection[str] = ()
 ) -> None:
-    """Copy tokenizer, licence and similar files to a new checkpoint."""
     for pattern in (*COPIED, *more):
         for file in sorted(like.path.glob(pattern)):
             name = file.relative_to(like.path)
@@ -200,7 +265,6 @@ def config_of(like: Checkpoint, dtype: str | None) -> dict[str, object]:
 
 
 def write_json(file: Path, content: Mapping[str, object]) -> None:
-    """Write a JSON file in the format of transformers."""
     file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -228,7 +292,118 @@ def _begin_to_flush(descriptor: int, first: int, end: int) -> None:
 
 
 def disk_full_error(out: Path, needed: int, free: int) -> KingyoError:
-    """Return the error for a disk that is too full."""
     expected = f"{size_text(needed)} of free disk space"
     remedy = "Free some space, or choose a folder on another disk."
     return KingyoError(str(out), expected, size_text(free), remedy)
+
+
+class AtomicFolder:
+    """Context manager for a folder that appears complete or not at all.
+
+    With ``force``, the new folder replaces the model in ``out``. ``content`` is the folder to write into,
+    which ``publish`` renames to ``out``.
+    """
+
+    def __init__(self, out: Path, *, force: bool = False) -> None:
+        require_short_name(out)
+        check_free(out, force=force)
+        self._out, self._force = out, force
+        self._target = out.resolve()
+        self._folder = self._target.parent / f".{self._target.name}.partial"
+        self._old = self._target.parent / f".{self._target.name}.old"
+        self._new_parents: list[Path] = []
+        self._lock: IO[bytes] | None = None
+        self.content = self._folder / "content"
+
+    def __enter__(self) -> AtomicFolder:
+        self._new_parents = [each for each in self._target.parents if not each.exists()]
+        try:
+            self._target.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = self._locked()
+            if self._old.is_dir() and not self._target.exists():  # killed between the two renames of --force
+                self._old.rename(self._target)
+            check_free(self._out, force=self._force)
+            shutil.rmtree(self.content, ignore_errors=True)  # of a process that was killed
+            self.content.mkdir()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._lock is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._lock.close()
+        with contextlib.suppress(OSError):  # not empty: published, or used by another process
+            for folder in self._new_parents:
+                folder.rmdir()
+
+    def publish(self) -> None:
+        """Flush the content to disk and rename it to the target; delete the old target after that."""
+        for path in self.content.rglob("*"):
+            sync(path)
+        sync(self.content)
+        shutil.rmtree(self._old, ignore_errors=True)
+        has_old = self._target.is_dir() and any(self._target.iterdir())
+        try:
+            if has_old:
+                self._target.rename(self._old)
+            self.content.replace(self._target)
+        except BaseException:  # including Ctrl-C between the two renames
+            if has_old and not self._target.exists():
+                self._old.rename(self._target)
+            raise
+        sync(self._target.parent)
+        shutil.rmtree(self._old, ignore_errors=True)
+
+    def _locked(self) -> IO[bytes]:
+        """Take the lock, and try again if its last holder deleted the lock file meanwhile."""
+        while True:
+            self._folder.mkdir(exist_ok=True)
+            with contextlib.suppress(FileNotFoundError), contextlib.ExitStack() as stack:
+                lock = stack.enter_context((self._folder / "lock").open("wb"))
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError as error:
+                    expected = "a folder that no other process is writing"
+                    received = "a folder that another kingyo is writing now"
+                    remedy = "Wait until it is done, or choose another folder."
+                    raise KingyoError(str(self._out), expected, received, remedy) from error
+                if os.path.samestat(os.fstat(lock.fileno()), (self._folder / "lock").stat()):
+                    stack.pop_all()
+                    return lock
+
+
+def check_free(out: Path, *, force: bool = False) -> None:
+    """Check that a target is new or empty, or with ``force`` a model that may be replaced."""
+
+    def refuse(expected: str, received: str, remedy: str) -> KingyoError:
+        return KingyoError(str(out), expected, received, remedy)
+
+    if out.exists() and not out.is_dir():
+        raise refuse("a new folder", "a file that exists", "Choose another path.")
+    if os.path.ismount(out):
+        remedy = f"Choose a folder on this disk, such as {out / 'model'}."
+        raise refuse("a new folder", "a mount point", remedy)
+    if not out.is_dir() or not any(out.iterdir()):
+        return
+    if not force:
+        remedy = "Choose another path, or pass --force (in Python: force=True) to replace the model in it."
+        raise refuse("a new or empty folder", "a folder with files", remedy)
+    target = out.resolve()  # --force deletes no home folder or repository by mistake
+    if not any((target / name).is_file() for name in ("config.json", PIPELINE)):
+        reason = "a folder without config.json"
+    elif (target / ".git").exists():
+        reason = "a folder with a repository (.git)"
+    elif Path.cwd().is_relative_to(target):
+        reason = "a folder that contains the working directory"
+    else:
+        return
+    remedy = "Choose another path, or delete the folder yourself."
+    raise refuse("the folder of a model, which --force may replace", reason, remedy)
+
+
+def unwritable_error(out: Path, error: OSError) -> KingyoError:
+    expected = "a writable folder"
+    remedy = "Choose a folder that you may write to, on a disk with enough free space."
+    return KingyoError(str(out), expected, error.strerror or str(error), remedy)

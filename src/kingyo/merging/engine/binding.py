@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 
 from kingyo.errors import KingyoError, suggest
 from kingyo.merging.checkpoints import Checkpoint, Layout, Stack, TensorInfo, fit, select, with_layers
-from kingyo.merging.checkpoints.compatibility import Fit
+from kingyo.merging.checkpoints.compatibility import Fit, View, counterpart, fitted, whole
 from kingyo.merging.checkpoints.config_comparison import compare
 from kingyo.merging.checkpoints.configs import kept_by_layers
-from kingyo.merging.checkpoints.views import View, counterpart, fitted, whole
 from kingyo.merging.engine.jobs import TensorInput, TensorJob
 from kingyo.merging.engine.modules import MAIN, ModuleMerge, SliceInput, SliceKey, SliceMerge
 from kingyo.merging.recipe import BASE, MERGE, Recipe

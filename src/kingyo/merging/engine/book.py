@@ -13,9 +13,9 @@ from typing import get_args
 
 from kingyo.errors import KingyoError, Refuse, nearest, report_errors
 from kingyo.merging.checkpoints import Checkpoint, fit
-from kingyo.merging.checkpoints.header import Shard, lay_out
 from kingyo.merging.checkpoints.locate import open_together
 from kingyo.merging.checkpoints.model_reference import path_from, whole_model
+from kingyo.merging.checkpoints.writer import Shard, lay_out
 from kingyo.merging.engine.modules import expand_modules
 from kingyo.merging.engine.parameters import parameter_mistakes
 from kingyo.merging.engine.plan import Plan, plan, planned_checkpoint

@@ -13,11 +13,10 @@ from kingyo import __version__
 from kingyo.core.io.units import size_text
 from kingyo.errors import KingyoError, combined_error
 from kingyo.merging.checkpoints import Checkpoint
-from kingyo.merging.checkpoints.atomic_folder import check_free, unwritable_error
 from kingyo.merging.checkpoints.locate import whole_pipeline
 from kingyo.merging.checkpoints.model_reference import with_component
 from kingyo.merging.checkpoints.single_file_layout import check_single_file
-from kingyo.merging.checkpoints.writer import disk_full_error
+from kingyo.merging.checkpoints.writer import check_free, disk_full_error, unwritable_error
 from kingyo.merging.engine.book import (
     FOLDER_NAME,
     Models,

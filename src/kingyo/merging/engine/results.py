@@ -11,9 +11,8 @@ from typing import Protocol
 from kingyo.core.io.lazy_torch import Tensor, torch
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import Checkpoint
-from kingyo.merging.checkpoints.header import OutTensor
 from kingyo.merging.checkpoints.single_file_layout import single_file_name, single_file_parts
-from kingyo.merging.checkpoints.writer import CODE, CheckpointWriter
+from kingyo.merging.checkpoints.writer import CODE, CheckpointWriter, OutTensor
 from kingyo.merging.engine.execute import MergeOptions, Prepared, execute, fill
 from kingyo.merging.engine.jobs import TensorJob, not_finite, result
 from kingyo.merging.engine.plan import Plan

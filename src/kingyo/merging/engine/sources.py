@@ -13,8 +13,8 @@ from kingyo.core.io.lazy_torch import Tensor, torch
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import Checkpoint
 from kingyo.merging.checkpoints.adapter import Adapter
+from kingyo.merging.checkpoints.header import MappedFiles, check_stamps
 from kingyo.merging.checkpoints.locate import open_together
-from kingyo.merging.checkpoints.mapped_tensors import MappedFiles, check_stamps
 from kingyo.merging.kernels.raw_tensor import AnyTensor
 from kingyo.merging.kernels.statistics_cache import TensorStats
 from kingyo.merging.recipe import Recipe

@@ -13,8 +13,14 @@ import yaml
 from kingyo.core.io.schema import short
 from kingyo.core.io.yaml import read_yaml, read_yaml_documents
 from kingyo.errors import KingyoError, combined_error, report_errors
-from kingyo.merging.recipe.contents import Slice, SliceSource
-from kingyo.merging.recipe.layer_path import PASSTHROUGH, Hop, path_as_slices, path_of_slices
+from kingyo.merging.recipe.contents import (
+    PASSTHROUGH,
+    Hop,
+    Slice,
+    SliceSource,
+    path_as_slices,
+    path_of_slices,
+)
 from kingyo.merging.recipe.recipe import Recipe
 
 Form = Literal["path", "slices"]
@@ -31,14 +37,7 @@ class NamedRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeBook:
-    """Recipes, some of which merge the results of others.
-
-    Attributes:
-        steps: the recipes, each after those that it needs.
-
-    Raises:
-        KingyoError: there are no recipes, two have the same name or none, or they depend on each other.
-    """
+    """Recipes, each after those whose results it merges; no two have one name."""
 
     steps: tuple[NamedRecipe, ...]
 
@@ -60,7 +59,6 @@ class RecipeBook:
         return nameless or tuple(step for step in self.steps if step.name not in needed)
 
     def with_recipes(self, change: Callable[[Recipe], Recipe]) -> RecipeBook:
-        """Return a copy with every recipe replaced by ``change(recipe)``."""
         return RecipeBook(steps=tuple(replace(step, recipe=change(step.recipe)) for step in self.steps))
 
     def to_yaml(self) -> str:
@@ -80,9 +78,6 @@ def load_recipes(path: Path) -> RecipeBook:
 
     Several recipes are documents separated by ``---``, or a list below ``models:``. Other recipes use the
     result of one under its ``name:``, which only the final step may omit.
-
-    Raises:
-        KingyoError: the file cannot be read; or see ``Recipe.from_dict`` and ``RecipeBook``.
     """
     documents = read_yaml_documents(path)
     if len(documents) == 1 and "merge_method" not in documents[0] and "models" in documents[0]:
@@ -157,9 +152,6 @@ def rewritten(book: RecipeBook, form: Form) -> RecipeBook:
     """Convert every path to slices, or all slices of passthrough to paths.
 
     Merges within a path become separate named recipes.
-
-    Raises:
-        KingyoError: there is nothing to convert; or see ``as_slices`` and ``as_path``.
     """
     write = as_slices if form == "slices" else as_path
     stacks = [step for step in book.steps if step.recipe.merge_method == PASSTHROUGH]
@@ -190,12 +182,7 @@ def as_slices(recipe: Recipe) -> Recipe:
 
 
 def as_path(recipe: Recipe) -> Recipe:
-    """Convert slices to a path of the same model.
-
-    Raises:
-        KingyoError: slices merge several models or have parameters, or embeddings and head come from models
-            that a path cannot take them from.
-    """
+    """Convert slices to a path of the same model, if they merge nothing and one model has both ends."""
     hops = path_of_slices(recipe.slices)
     if not hops or recipe.parameters:
         expected = "slices of one source each, without parameters, since a path cannot merge layers"

@@ -5,11 +5,13 @@ Whether a model has these layers is checked when it is opened.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Annotated, ClassVar, cast
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, GetPydanticSchema, PlainSerializer
 
 from kingyo.core.io.units import counted
 from kingyo.errors import KingyoError
@@ -92,13 +94,9 @@ class Source(Shape):
 
 @dataclass(frozen=True, kw_only=True)
 class SliceSource(Shape):
-    """Some layers of one model.
+    """Some layers of one model: the first, and the one after the last.
 
-    Attributes:
-        model: reference of the model, as written.
-        layers: the first layer, and the one after the last. (0, 0) in the first slice selects only the
-            tensors before the layers, in the last slice those after them.
-        parameters: its own parameters.
+    (0, 0) in the first slice selects only the tensors before the layers, in the last slice those after them.
     """
 
     FORM: ClassVar[str] = "Write it as `- {model: path/to/model, layer_range: [0, 8]}`."
@@ -125,10 +123,7 @@ class SliceSource(Shape):
 class Slice(Shape):
     """Some layers of the output, merged from the same number of layers of each source.
 
-    Attributes:
-        sources: the sources in order; random methods draw by position.
-        base_model: one of the sources; the recipe's base if None.
-        parameters: parameters for all sources; a source's own take precedence.
+    Random methods draw by the position of a source. ``base_model`` is one of them; the recipe's base if None.
     """
 
     FORM: ClassVar[str] = LIST_SLICES
@@ -161,7 +156,6 @@ class Slice(Shape):
         return self.sources[0].n_layers
 
     def renamed(self, place: Place) -> Slice:
-        """Return a copy with every model replaced by ``place(model)``."""
         return replace(
             self,
             sources=tuple(replace(source, model=place(source.model)) for source in self.sources),
@@ -175,12 +169,7 @@ Slices = Annotated[tuple[Slice, ...], filled((list, tuple), "a list of slices", 
 
 @dataclass(frozen=True, kw_only=True)
 class Module(Shape):
-    """One part of models with several stacks of layers, merged from complete models or in slices.
-
-    Attributes:
-        sources, slices: one of them; the other is empty.
-        parameters: parameters for all of them; those of a slice or a source take precedence.
-    """
+    """One part of models with several stacks of layers: ``sources`` (complete models) or ``slices``."""
 
     FORM: ClassVar[str] = NAME_MODULES
 
@@ -196,7 +185,6 @@ class Module(Shape):
         check_empty(self.slices)
 
     def renamed(self, place: Place) -> Module:
-        """Return a copy with every model replaced by ``place(model)``."""
         return replace(
             self,
             sources=tuple(replace(source, model=place(source.model)) for source in self.sources),
@@ -227,7 +215,6 @@ def check_empty(slices: Sequence[Slice]) -> None:
 def references(
     sources: Sequence[Source], slices: Sequence[Slice], modules: Mapping[str, Module]
 ) -> Iterator[str]:
-    """Yield the models that these name, with duplicates."""
     for source in sources:
         yield source.model
     for each in slices:
@@ -236,3 +223,153 @@ def references(
             yield each.base_model
     for module in modules.values():
         yield from references(module.sources, module.slices, {})
+
+
+PASSTHROUGH = "passthrough"
+"""The merge method of recipes that only stack layers."""
+MAX_HOPS = 4096
+"""Limit of layers in a path, so that a typing error does not fill the memory."""
+MERGED = "merged"
+"""Default name of a merge that is one of the models of a path."""
+FARTHEST = 1024.0
+"""Products of scales are between 1 / FARTHEST and FARTHEST. Outside, half precision overflows, or the eps of
+norms is no longer small compared to the hidden states."""
+LIST_HOPS = "List the layers below path:, each as `- {model: path/to, layer: 3}` or with layer_range: [0, 8]."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hop:
+    """One step of a path: a layer of a model, and the factor above 0 of the hidden states that enter it.
+
+    The factor also multiplies the layer's skip connection.
+    """
+
+    model: str
+    layer: int
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.layer < 0:
+            expected = "a layer's number of at least 0"
+            received = str(self.layer)
+            remedy = "Count layers from 0."
+            raise KingyoError(f"layer of {self.model}", expected, received, remedy)
+        if not (math.isfinite(self.scale) and self.scale > 0):
+            remedy = "Write 1 for no change, or remove the layer to switch it off."
+            raise KingyoError(
+                f"scale of layer {self.layer} of {self.model}", "a number above 0", str(self.scale), remedy
+            )
+        object.__setattr__(self, "scale", float(self.scale))
+
+
+Path = tuple[Hop, ...]
+
+
+def cumulative(path: Sequence[Hop]) -> tuple[float, ...]:
+    """Return C_k of every hop k: the product of the scales up to its own, within ``FARTHEST``."""
+    products: list[float] = []
+    for k, hop in enumerate(path):
+        product = hop.scale * (products[-1] if products else 1.0)
+        if not 1 / FARTHEST <= product <= FARTHEST:
+            raise KingyoError(
+                f"path[{k}]: scale of layer {hop.layer} of {hop.model}",
+                f"scales with a product between 1/{FARTHEST:g} and {FARTHEST:g} up to here",
+                f"{product:.4g}, after {hop.scale:g} here",
+                "Choose scales closer to 1, or fewer of them.",
+            )
+        products.append(product)
+    return tuple(products)
+
+
+def dump_path(path: Sequence[Hop]) -> list[dict[str, object]]:
+    """Return the list below ``path:``; consecutive layers without a scale become a range."""
+    entries: list[dict[str, object]] = []
+    for model, first, end, scale in _runs(path):
+        layers = {"layer": first} if end == first + 1 else {"layer_range": [first, end]}
+        entries.append({"model": model, **layers, **({} if scale == 1 else {"scale": scale})})
+    return entries
+
+
+def path_as_slices(path: Sequence[Hop]) -> tuple[Slice, ...]:
+    for k, hop in enumerate(path):
+        if hop.scale != 1:
+            raise KingyoError(
+                f"path[{k}]",
+                "scale 1 everywhere, since slices cannot express scales",
+                f"{hop.scale:g} at layer {hop.layer} of {hop.model}",
+                "Write the model with `kingyo merge` or `kingyo export`, which fold scales into "
+                "weights. In a run.yaml, set scales: none.",
+            )
+    return tuple(
+        Slice(sources=(SliceSource(model=model, layers=(first, end)),))
+        for model, first, end, _ in _runs(path)
+    )
+
+
+def path_of_slices(slices: Sequence[Slice]) -> Path | None:
+    """Convert slices to a path; None if a slice merges several sources or has parameters."""
+    hops: list[Hop] = []
+    for each in slices:
+        (source, *others) = each.sources
+        if others or each.parameters or source.parameters or each.base_model is not None:
+            return None
+        hops += [Hop(model=source.model, layer=number) for number in range(*source.layers)]
+    return tuple(hops)
+
+
+def _runs(path: Sequence[Hop]) -> list[tuple[str, int, int, float]]:
+    """Return runs of layers as (model, first, last + 1, scale); hops with a scale are not joined."""
+    runs: list[tuple[str, int, int, float]] = []
+    for hop in path:
+        if runs and hop.scale == 1:
+            model, first, end, scale = runs[-1]
+            if scale == 1 and (model, end) == (hop.model, hop.layer):
+                runs[-1] = model, first, end + 1, 1.0
+                continue
+        runs.append((hop.model, hop.layer, hop.layer + 1, hop.scale))
+    return runs
+
+
+@dataclass(frozen=True, kw_only=True)
+class _PathEntry(Shape):
+    """An entry below ``path:``: one layer, or a range of layers without scales."""
+
+    FORM: ClassVar[str] = LIST_HOPS
+
+    model: Model
+    layer: Whole | None = None
+    layer_range: Layers | None = None
+    scale: Annotated[float, Field(strict=True)] | None = None
+    hops: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hops", self._hops())
+
+    def _hops(self) -> Path:
+        if (self.layer is None) == (self.layer_range is None):
+            received = "neither" if self.layer is None else "both"
+            raise KingyoError("", "either layer or layer_range", received, LIST_HOPS)
+        if self.layer_range is None:
+            scale = 1.0 if self.scale is None else self.scale
+            return (Hop(model=self.model, layer=self.layer or 0, scale=scale),)
+        if self.scale is not None:
+            expected = "a scale only with layer, since each layer has its own"
+            remedy = "Write each layer with a scale as a separate entry."
+            raise KingyoError("", expected, "scale with layer_range", remedy)
+        source = SliceSource(model=self.model, layers=self.layer_range)
+        if not 1 <= source.n_layers <= MAX_HOPS:
+            expected = f"1 to {MAX_HOPS} layers"
+            remedy = "Choose other layers; layer_range is [first, last + 1]."
+            raise KingyoError("layer_range", expected, str(source.n_layers), remedy)
+        return tuple(Hop(model=self.model, layer=number) for number in range(*source.layers))
+
+
+def _hops(entries: Sequence[_PathEntry]) -> Path:
+    return tuple(chain.from_iterable(entry.hops for entry in entries))
+
+
+_Entries = Annotated[
+    tuple[_PathEntry, ...], filled((list, tuple), "a list of hops", LIST_HOPS), AfterValidator(_hops)
+]
+Hops = Annotated[Path, GetPydanticSchema(lambda _, handler: handler(_Entries)), PlainSerializer(dump_path)]
+"""The value of ``path:``."""

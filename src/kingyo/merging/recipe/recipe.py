@@ -19,6 +19,7 @@ from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.merging.recipe.contents import (
     NAME_MODULES,
     Base,
+    Hops,
     Module,
     Place,
     Slices,
@@ -27,7 +28,6 @@ from kingyo.merging.recipe.contents import (
     check_one_of,
     references,
 )
-from kingyo.merging.recipe.layer_path import Hops
 from kingyo.merging.recipe.shape import (
     Shape,
     Text,
@@ -249,11 +249,7 @@ class Recipe(Shape):
 
     @staticmethod
     def from_dict(data: Mapping[str, object], where: str = "recipe") -> Recipe:
-        """Parse a recipe from the mapping of its YAML; messages name ``where``, the file.
-
-        Raises:
-            KingyoError: keys are unknown or values invalid; the message names all of them.
-        """
+        """Parse a recipe from the mapping of its YAML; an error names all mistakes in ``where``, the file."""
         _check_kind(data, where)
         return parse(Recipe, data, where, "a valid recipe")
 

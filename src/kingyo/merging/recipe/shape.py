@@ -73,11 +73,7 @@ class Shape:
 
 
 def parse(kind: type[T], data: object, where: str, expected: str) -> T:
-    """Return an object of a ``Shape``; messages name ``where``, the file.
-
-    Raises:
-        KingyoError: keys are unknown or values invalid; the message names all of them.
-    """
+    """Return an object of a ``Shape``; messages name ``where``, the file."""
     try:
         return validate(kind, data)
     except ValidationError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, ClassVar, cast
@@ -20,12 +20,9 @@ HEADER = "preset_name"
 """First word of a file of presets."""
 
 
-def unet_blocks(n: int) -> tuple[str, ...]:
-    """Return the names of the blocks of a UNet with n blocks on each side."""
-    return ("BASE", *(f"IN{i:02}" for i in range(n)), "M00", *(f"OUT{i:02}" for i in range(n)))
-
-
-SD1, SDXL = unet_blocks(12), unet_blocks(9)
+SD1, SDXL = (
+    ("BASE", *(f"IN{i:02}" for i in range(n)), "M00", *(f"OUT{i:02}" for i in range(n))) for n in (12, 9)
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,30 +46,23 @@ class BlockWeights(Shape):
         return tuple(map(_number, _fields(self.mbw)))
 
     def by_block(self, blocks: Sequence[str]) -> dict[str, float]:
-        """Return the number of each block.
+        """Return the number of each block of a denoiser, from input to output.
 
-        Args:
-            blocks: the blocks of the denoiser, from input to output. As in supermerger, texts for SDXL may
-                end with a number for the VAE, texts for Flux begin with those for CLIP and T5, and SDXL takes
-                from texts for SD1 the blocks that it has.
+        As in supermerger, texts for SDXL may end with a number for the VAE, texts for Flux begin with those
+        for CLIP and T5, and SDXL takes from texts for SD1 the blocks that it has.
         """
-        fitting = (names for names in _forms(tuple(blocks)) if len(names) == len(self.numbers))
-        names = next(fitting, None)
+        forms = [tuple(blocks)]
+        if forms[0] == SDXL:
+            forms += [(*blocks, "VAE"), SD1]
+        if "S00" in blocks:
+            forms.append(("CLIP", "T5", *blocks))
+        names = next((names for names in forms if len(names) == len(self.numbers)), None)
         if names is None:
             expected = f"{len(blocks)} numbers, for {listed(blocks, 4)} to {blocks[-1]}"
             remedy = "Use a preset for models of this structure, or add the missing numbers."
             raise KingyoError("mbw", expected, str(len(self.numbers)), remedy)
         numbers = dict(zip(names, self.numbers, strict=True))
         return {block: numbers[block] for block in blocks}
-
-
-def _forms(blocks: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """Yield the names of the numbers in texts for a denoiser."""
-    yield blocks
-    if blocks == SDXL:
-        yield from ((*blocks, "VAE"), SD1)
-    if "S00" in blocks:
-        yield ("CLIP", "T5", *blocks)
 
 
 def _fields(text: str) -> list[str]:
@@ -134,30 +124,31 @@ Values = Mapping[str, Value]
 def look_up(levels: Iterable[Values], parameter: str, tensor: str, depth: float | None) -> Word | None:
     """Resolve a parameter for one tensor: the first level with a value for it decides.
 
-    Args:
-        levels: parameters, the most specific first.
-        parameter: name of the parameter.
-        tensor: name of the tensor, for filters.
-        depth: depth of the tensor from 0 (first layer) to 1 (last), for gradients.
-
-    Returns:
-        The value, or None if no level has one.
-
-    Raises:
-        KingyoError: the value is a gradient, but the tensor has no depth.
+    Levels begin with the most specific. ``depth``, from 0 (first layer) to 1 (last), is for gradients.
     """
     for level in levels:
         value = level.get(parameter)
-        if value is not None:
-            plain = _first_match(value, tensor)
-            if plain is not None:
-                return _at_depth(plain, depth, parameter, tensor)
+        if value is None:
+            continue
+        conditionals = _conditionals(value)
+        if conditionals is None:
+            return _at_depth(cast("Plain", value), depth, parameter, tensor)
+        for each in conditionals:
+            if each.matches(tensor):
+                return _at_depth(each.value, depth, parameter, tensor)
     return None
 
 
 def selectors(values: Values) -> tuple[object, ...]:
     """Return the filters of each parameter, and which parameters have gradients, without numbers."""
-    return tuple((name, _selector(value)) for name, value in values.items() if isinstance(value, tuple))
+
+    def selector(value: Value) -> object:
+        conditionals = _conditionals(value)
+        return conditionals is None or tuple(
+            (each.filter, isinstance(each.value, tuple)) for each in conditionals
+        )
+
+    return tuple((name, selector(value)) for name, value in values.items() if isinstance(value, tuple))
 
 
 def selection(levels: Iterable[Values], parameter: str, tensor: str, depth: float | None) -> object:
@@ -180,17 +171,6 @@ def canonical(values: Values, where: str) -> dict[str, Value]:
     }
 
 
-def dump_values(values: Values) -> dict[str, object]:
-    return {name: _dump(value) for name, value in values.items()}
-
-
-def _first_match(value: Value, tensor: str) -> Plain | None:
-    conditionals = _conditionals(value)
-    if conditionals is None:
-        return cast("Plain", value)
-    return next((each.value for each in conditionals if each.matches(tensor)), None)
-
-
 def _selection(value: Value | None, tensor: str, depth: float | None) -> object:
     conditionals = _conditionals(value)
     if conditionals is None:
@@ -201,14 +181,6 @@ def _selection(value: Value | None, tensor: str, depth: float | None) -> object:
         if each.matches(tensor)
     )
     return next(matching, None)
-
-
-def _selector(value: Value) -> object:
-    """Return the filters of a value, each with whether it has a gradient; True for a gradient alone."""
-    conditionals = _conditionals(value)
-    if conditionals is None:
-        return True
-    return tuple((each.filter, isinstance(each.value, tuple)) for each in conditionals)
 
 
 def _conditionals(value: Value | None) -> tuple[Conditional, ...] | None:
@@ -258,18 +230,15 @@ def _word(value: object, where: str) -> Word:
             value = float(value)
     if isinstance(value, str) and value.strip():
         return value
-    if not isinstance(value, int | float) or not _is_finite(value):
+    try:
+        is_finite = isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:  # an integer too large for a float
+        is_finite = False
+    if not is_finite:
         expected = "a finite number, true or false, or a word"
         remedy = "Write a plain number, such as 0.5."
         raise KingyoError(where, expected, short(value), remedy)
-    return float(value)
-
-
-def _is_finite(number: float) -> bool:
-    try:
-        return math.isfinite(number)
-    except OverflowError:  # an integer too large for a float
-        return False
+    return float(cast("float", value))
 
 
 def _parse_value(value: object) -> Value:
@@ -299,5 +268,5 @@ def _dump(value: Value) -> object:
 Parameters = Annotated[
     Mapping[str, Annotated[Value, PlainValidator(_parse_value)]],
     named("Write lines of `name: value` below parameters:, or remove the key.", without=WITHOUT_EFFECT),
-    PlainSerializer(dump_values),
+    PlainSerializer(lambda values: {name: _dump(value) for name, value in values.items()}),
 ]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Final, cast
 
-from kingyo.core.io.lazy_torch import Tensor
+from kingyo.core.io.lazy_torch import Tensor, torch
 from kingyo.core.io.units import counted
-from kingyo.errors import KingyoError
-from kingyo.merging.vocabulary.rows import RowMap, place_rows
-from kingyo.merging.vocabulary.templates import find_markers, resolve_template
+from kingyo.errors import KingyoError, suggest
 from kingyo.merging.vocabulary.token_union import (
+    Gathered,
     TokenModels,
     changed_files,
     extend,
@@ -20,8 +20,223 @@ from kingyo.merging.vocabulary.token_union import (
     stored_files,
     with_template,
 )
-from kingyo.merging.vocabulary.tokenizer_json import StoredTokenizer
-from kingyo.merging.vocabulary.tokenizer_key import TokenizerChoice
+from kingyo.merging.vocabulary.tokenizer_json import StoredTokenizer, find_markers, resolve_template
+from kingyo.merging.vocabulary.tokenizer_key import ModelToken, TokenizerChoice, Zero
+
+Place = tuple[tuple[str, int], ...]
+"""(model, row) pairs whose mean fills a row of the output; zeros if empty."""
+
+Fetch = Callable[[str], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fill:
+    """Output rows that some models lack: the mean of rows of other models, zeros without ``sources``."""
+
+    rows: Tensor
+    sources: tuple[tuple[str, Tensor], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowMap:
+    """The map from rows of the models to rows of the output.
+
+    Attributes:
+        own: by model, its own row for each output row, or -1 if it lacks that row; int64.
+        sizes: by model, its number of rows.
+        fills: sources of the rows that are -1.
+        padding: output rows without a token or source; they get the mean of all others, so that the model
+            never prefers them.
+    """
+
+    n_rows: int
+    own: Mapping[str, Tensor]
+    sizes: Mapping[str, int]
+    fills: tuple[Fill, ...] = ()
+    padding: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+
+    def is_identity(self, model: str) -> bool:
+        own = self.own[model]
+        return self.sizes[model] == self.n_rows and bool((own == torch.arange(self.n_rows)).all())
+
+    def remap(self, model: str, tensor: str, rows: Tensor, fetch: Fetch) -> Tensor:
+        """Put a stored tensor's rows into output order; ``fetch`` returns it from another model."""
+        self._check_size(model, tensor, rows)
+        if self.is_identity(model):
+            return rows
+        own = self.own[model]
+        out = torch.index_select(rows, 0, own.clamp(min=0).to(rows.device))
+        for fill in self.fills:
+            wanted = own[fill.rows] < 0
+            if not bool(wanted.any()):
+                continue
+            values = self._collect(fill, wanted, tensor, rows, lambda at: rows if at == model else fetch(at))
+            out = out.to(torch.promote_types(out.dtype, values.dtype))
+            out[fill.rows[wanted]] = values.to(out.dtype)
+        empty = self.padding[own[self.padding] < 0]
+        if empty.numel():
+            out[empty] = self._mean_of_tokens(out)
+        return out
+
+    def _mean_of_tokens(self, out: Tensor) -> Tensor:
+        """Return the mean of all rows except the padding, without a copy if the padding is at the end."""
+        n_tokens = self.n_rows - len(self.padding)
+        if bool((self.padding == torch.arange(n_tokens, self.n_rows)).all()):
+            tokens = out[:n_tokens]
+        else:
+            is_token = torch.ones(self.n_rows, dtype=torch.bool)
+            is_token[self.padding] = False
+            tokens = out[is_token]
+        return tokens.mean(0, dtype=_precise(out.dtype)).to(out.dtype)
+
+    def _check_size(self, model: str, tensor: str, rows: Tensor) -> None:
+        if rows.dim() == 0 or rows.shape[0] != self.sizes[model]:
+            expected = f"{counted(self.sizes[model], 'row')}, one for each id of its vocabulary"
+            remedy = "Merge models whose head and embedding have the same number of rows."
+            raise KingyoError(f"{model}: {tensor}", expected, f"the shape {list(rows.shape)}", remedy)
+
+    def _collect(self, fill: Fill, wanted: Tensor, tensor: str, like: Tensor, read: Fetch) -> Tensor:
+        if not fill.sources:
+            return like.new_zeros((int(wanted.sum()), *like.shape[1:]))
+        parts: list[Tensor] = []
+        for model, indices in fill.sources:
+            stored = read(model)
+            self._check_size(model, tensor, stored)
+            if stored.shape[1:] != like.shape[1:]:
+                expected = f"rows of one shape: {list(like.shape[1:])}"
+                remedy = "Merge models of one architecture and size."
+                raise KingyoError(tensor, expected, f"{list(stored.shape[1:])} in {model}", remedy)
+            parts.append(torch.index_select(stored, 0, indices[wanted].to(stored.device)))
+        if len(parts) == 1:
+            return parts[0]
+        dtype = parts[0].dtype
+        for part in parts[1:]:
+            dtype = torch.promote_types(dtype, part.dtype)
+        return torch.stack([part.to(_precise(dtype)) for part in parts]).mean(0).to(dtype)
+
+
+def group_fills(places: Iterable[tuple[int, Place]]) -> tuple[Fill, ...]:
+    rows: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    sources: dict[tuple[str, ...], list[list[int]]] = defaultdict(list)
+    for row, place in places:
+        models = tuple(model for model, _ in place)
+        rows[models].append(row)
+        sources[models].append([index for _, index in place])
+    return tuple(
+        Fill(
+            rows=torch.tensor(outputs, dtype=torch.int64),
+            sources=tuple(
+                (model, torch.tensor([indices[i] for indices in sources[models]], dtype=torch.int64))
+                for i, model in enumerate(models)
+            ),
+        )
+        for models, outputs in rows.items()
+    )
+
+
+def _precise(dtype: torch.dtype) -> torch.dtype:
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+def place_rows(choice: TokenizerChoice, models: TokenModels, gathered: Gathered) -> RowMap:
+    """Find the rows of all tokens, and of ids without a token.
+
+    A model uses its own row, unless the choice forces another. A row that a model lacks comes from
+    ``choice.tokens``, else from the base, else it is the mean over the models that have it. Ids without a
+    token keep the rows of the tokenizer that is extended; ids beyond those are padding.
+    """
+    tokens = gathered.tokens
+    n_rows = _count(choice, models, gathered)
+    holes = sorted(set(range(n_rows)) - set(tokens.values()))
+    start = gathered.start.reference
+    limit = models.rows[start] if start in models.folders else 0
+    unnamed = [row for row in holes if row < limit]
+    own = {reference: _own_rows(models, reference, tokens, unnamed, n_rows) for reference in models.folders}
+    forced = [tokens[token] for token, entry in choice.tokens.items() if entry.force]
+    for rows in own.values():
+        rows[forced] = -1
+    is_missing = (torch.stack(list(own.values())) < 0).any(0)
+    missing = {int(row) for row in is_missing.nonzero().flatten()}
+    missing_tokens = [(token, row) for token, row in tokens.items() if row in missing]
+    places = [*_find_places(choice, models, missing_tokens, start)]
+    places += [(row, ((start, row),)) for row in unnamed if row in missing]
+    return RowMap(
+        n_rows=n_rows,
+        own=own,
+        sizes=dict(models.rows),
+        fills=group_fills(places),
+        padding=torch.tensor([row for row in holes if row >= limit], dtype=torch.int64),
+    )
+
+
+def _count(choice: TokenizerChoice, models: TokenModels, gathered: Gathered) -> int:
+    """Return the number of rows: at least that of the start, unless the choice sets a multiple."""
+    count = max(gathered.tokens.values(), default=-1) + 1
+    if choice.pad_to_multiple_of is not None:
+        return -(-count // choice.pad_to_multiple_of) * choice.pad_to_multiple_of
+    start = gathered.start.reference
+    return max(count, models.rows[start]) if start in models.folders else count
+
+
+def _own_rows(
+    models: TokenModels, reference: str, tokens: Mapping[str, int], unnamed: list[int], n_rows: int
+) -> torch.Tensor:
+    rows = [-1] * n_rows
+    for token, row in tokens.items():
+        own = models.row(reference, token)
+        rows[row] = -1 if own is None else own
+    used = models.stored[reference].by_id
+    for row in unnamed:
+        if row < models.rows[reference] and row not in used:
+            rows[row] = row
+    return torch.tensor(rows, dtype=torch.int64)
+
+
+def _find_places(
+    choice: TokenizerChoice, models: TokenModels, missing: list[tuple[str, int]], start: str
+) -> Iterator[tuple[int, Place]]:
+    nowhere: list[str] = []
+    for token, row in missing:
+        entry = choice.tokens.get(token)
+        holders = models.holders(token)
+        if entry is not None and entry.source is not None:
+            yield row, _listed(entry.source, token, models)
+        elif not holders:
+            nowhere.append(token)
+        else:
+            from_base = [each for each in holders if each[0] == models.base]
+            yield row, tuple(from_base or holders)
+    if nowhere:
+        more = f" and {len(nowhere) - 1} more" if len(nowhere) > 1 else ""
+        raise KingyoError(
+            f"the vocabulary of {start}",
+            "tokens that a merged model has a row for",
+            f"'{nowhere[0]}'{more} without a row in any of them",
+            "Merge that model as well, set `tokenizer_source: union`, or give the token a row: "
+            f"`tokenizer: {{tokens: {{'{nowhere[0]}': {{source: {{kind: zero}}}}}}}}`.",
+        )
+
+
+def _listed(source: Zero | ModelToken, token: str, models: TokenModels) -> Place:
+    if isinstance(source, Zero):
+        return ()
+    where = f"tokenizer: tokens: '{token}'"
+    stored = models.tokenizer(source.model, where)
+    size = models.rows[source.model]
+    if source.token_id is not None:
+        if source.token_id >= size:
+            expected = f"an id below {size}, the rows of {source.model}"
+            remedy = "Choose an id of this model."
+            raise KingyoError(f"{where}: token_id", expected, str(source.token_id), remedy)
+        return ((source.model, source.token_id),)
+    name = token if source.token is None else source.token
+    row = models.row(source.model, name)
+    if row is None:
+        near = suggest(name, stored.added)
+        remedy = near if near.startswith("Did") else "Choose a token that the model has a row for."
+        raise KingyoError(where, f"a token of {source.model}", f"'{name}'", remedy)
+    return ((source.model, row),)
+
 
 _IDS: Final = re.compile(
     r"(_token_ids?|_token_index|^suppress_tokens|^begin_suppress_tokens|^bad_words_ids)$"
@@ -34,13 +249,8 @@ _ROLES: Final = ("bos_token", "eos_token", "pad_token")
 class Vocabulary:
     """The output's tokenizer, and the map from each model's rows to its rows.
 
-    Attributes:
-        tokens: tokens and their ids.
-        map: rows of the models to rows of the output.
-        files: tokenizer files by name; the output has no others of ``TOKENIZER_FILES``.
-        start: the tokenizer that it extends.
-        template: the chat template, or None.
-        models: the models of the merge.
+    ``files`` are the tokenizer files by name; the output has no others of ``TOKENIZER_FILES``. ``start`` is
+    the tokenizer that it extends.
     """
 
     tokens: Mapping[str, int]
@@ -56,14 +266,11 @@ class Vocabulary:
 
     @property
     def unknown_markers(self) -> tuple[str, ...]:
-        """Control tokens of the chat template that are not in the vocabulary, and so are split like text."""
+        """Control tokens of the chat template that the vocabulary lacks, so that they are split like text."""
         return tuple(each for each in find_markers(self.template or "") if each not in self.tokens)
 
     def config_updates(self, config: Mapping[str, object], like: str) -> dict[str, object]:
-        """Return the keys that change in a config of the model ``like``, with new values.
-
-        They are sizes of the vocabulary and ids of tokens, in ``config.json`` or ``generation_config.json``.
-        """
+        """Return the keys of a config of the model ``like`` that change, with new sizes and ids of tokens."""
         updated = {key: self._update(like, key, value) for key, value in config.items()}
         return {key: value for key, value in updated.items() if value != config[key]}
 
@@ -129,16 +336,9 @@ class Vocabulary:
 def build_vocabulary(
     choice: TokenizerChoice, models: TokenModels, chat_template: str | None = None
 ) -> Vocabulary:
-    """Build the output's vocabulary.
+    """Build the output's vocabulary; see ``gather`` for its tokens and ``place_rows`` for their rows.
 
-    Args:
-        choice: the recipe's choice; see ``gather`` for tokens and ``place_rows`` for their rows.
-        models: the models of the merge.
-        chat_template: ``auto``, a known name or Jinja; None keeps that of the extended tokenizer.
-
-    Raises:
-        KingyoError: a tokenizer cannot be read, tokenizers cannot be united, a token has no row in any model
-            or in the choice, or the template is unknown.
+    ``chat_template`` is ``auto``, a known name or Jinja; None keeps that of the extended tokenizer.
     """
     gathered = gather(choice, models)
     start = gathered.start
@@ -163,11 +363,8 @@ def build_vocabulary(
 class AlignedReads:
     """Read models as if they all had the output's vocabulary: vocabulary tensors have the output's rows.
 
-    Args:
-        vocabulary: vocabulary of the output.
-        read: returns a tensor of a model as stored, also of models that only the tokenizer's choice names.
-        tensors: tensors with the vocabulary as first axis: embedding, head, the head's bias.
-        keep_bytes: size of the cache of aligned tensors.
+    ``read`` returns a tensor of a model as stored; ``tensors`` have the vocabulary as first axis. Aligned
+    tensors of ``keep_bytes`` in all stay in memory.
     """
 
     def __init__(
@@ -184,7 +381,6 @@ class AlignedReads:
         self._kept: dict[tuple[str, str], Tensor] = {}
 
     def read(self, model: str, tensor: str) -> Tensor:
-        """Return a model's tensor; vocabulary tensors are in the order of the output's vocabulary."""
         if tensor not in self._tensors:
             return self._read(model, tensor)
         kept = self._kept.get((model, tensor))

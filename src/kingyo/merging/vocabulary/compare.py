@@ -23,12 +23,9 @@ _UNITE = "Set `tokenizer_source: union` (or base, or a model)."
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """A difference between tokenizers to report.
+    """A difference between tokenizers; ``error`` ends the merge, ``warning`` is likely to harm it.
 
-    Attributes:
-        level: ``error`` ends the merge, ``warning`` is likely to harm it, ``note`` is for information.
-        argument, expected, received, remedy: as in ``KingyoError``.
-        short: the same in a few words about the second model, if there are any.
+    ``short`` says it in a few words about the second model, if it is not empty.
     """
 
     level: Literal["error", "warning", "note"]
@@ -54,15 +51,9 @@ class Diagnostic:
 def compare(
     folders: Mapping[str, Path], *, is_aligned: bool = False, has_template: bool = False
 ) -> tuple[Diagnostic, ...]:
-    """Compare the tokenizers of all models with that of the first.
+    """Compare the tokenizers of all models with that of the first (the base): errors come first, notes last.
 
-    Args:
-        folders: folders of the models by reference; the base first, if there is one.
-        is_aligned: whether the recipe unites vocabularies, so that they may differ.
-        has_template: whether the recipe sets the chat template.
-
-    Returns:
-        Errors first, then warnings, then notes.
+    ``is_aligned``: the recipe unites vocabularies, so that they may differ. ``has_template``: it sets one.
     """
     references = list(folders)
     first = references[0]

@@ -17,8 +17,12 @@ from tokenizers import Tokenizer
 
 from kingyo.core.io.units import counted
 from kingyo.errors import KingyoError, suggest
-from kingyo.merging.vocabulary.templates import TEMPLATE_FILE
-from kingyo.merging.vocabulary.tokenizer_json import TOKENIZER_FILES, StoredTokenizer, read_tokenizer
+from kingyo.merging.vocabulary.tokenizer_json import (
+    TEMPLATE_FILE,
+    TOKENIZER_FILES,
+    StoredTokenizer,
+    read_tokenizer,
+)
 from kingyo.merging.vocabulary.tokenizer_key import BASE, UNION, ModelToken, TokenizerChoice
 
 _CONFIG = "tokenizer_config.json"
@@ -41,16 +45,9 @@ class Addition:
 def extend(
     stored: StoredTokenizer, keep: Mapping[str, int], additions: Sequence[Addition], merges: Sequence[Merge]
 ) -> dict[str, object]:
-    """Return a ``tokenizer.json`` with tokens removed and added.
+    """Return a ``tokenizer.json`` with the tokens ``keep`` and ``additions``, and further BPE merges by rank.
 
-    Args:
-        stored: the tokenizer to change.
-        keep: its tokens to keep, with their ids.
-        additions: new tokens; one that is in ``keep`` becomes an added token, matched before text is split.
-        merges: further BPE merges by rank; both parts and their union must be tokens.
-
-    Raises:
-        KingyoError: the tokenizers library cannot read the result, or reads other ids.
+    An addition that is in ``keep`` becomes an added token, matched before text is split.
     """
     tokens = {**keep, **{each.token: each.row for each in additions}}
     added = {token: flags for token, flags in stored.added.items() if token in keep}
@@ -139,8 +136,7 @@ def stored_files(folder: Path) -> dict[str, bytes]:
 def changed_files(start: StoredTokenizer, data: Mapping[str, object]) -> dict[str, bytes]:
     """Return the files of a tokenizer with another ``tokenizer.json``.
 
-    Files in older formats (tokenizer.model, vocab.json, merges.txt) are left out, since they would contradict
-    it.
+    Older formats (tokenizer.model, vocab.json, merges.txt) are left out, since they would contradict it.
     """
     kept = stored_files(start.folder)
     files = {
@@ -178,13 +174,9 @@ _SPECIAL = {"single_word": False, "lstrip": False, "rstrip": False, "normalized"
 
 @dataclass(frozen=True, kw_only=True)
 class TokenModels:
-    """The models of a merge.
+    """The models of a merge: folders of merged ones and the base, in the recipe's order, and ``others``.
 
-    Attributes:
-        folders: folders of all merged models and the base by reference, in the recipe's order.
-        rows: number of rows of each embedding, including models in ``others`` that give rows.
-        base: reference of the base, one of ``folders``; None without a base.
-        others: folders of models that only the tokenizer's choice names.
+    ``others`` are named only in the tokenizer's choice; ``rows`` are those of each embedding, also of theirs.
     """
 
     folders: Mapping[str, Path]
@@ -203,7 +195,6 @@ class TokenModels:
         return {reference: read_tokenizer(reference, folder) for reference, folder in folders.items()}
 
     def tokenizer(self, reference: str, where: str) -> StoredTokenizer:
-        """Return the tokenizer of a model that the recipe names at ``where``."""
         if reference not in self.stored:
             raise KingyoError(
                 where, "a model of the recipe", f"'{reference}'", suggest(reference, self.stored)
@@ -238,7 +229,6 @@ class Gathered:
 
     @property
     def is_unchanged(self) -> bool:
-        """Whether the output's tokenizer equals ``start``."""
         return not self.additions and len(self.keep) == len(self.start.tokens)
 
 
@@ -246,10 +236,6 @@ def gather(choice: TokenizerChoice, models: TokenModels) -> Gathered:
     """Find the tokens of the output.
 
     A token whose id is beyond its model's embedding is ignored, since the model cannot generate it.
-
-    Raises:
-        KingyoError: the choice names a model that the recipe lacks, or tokenizers of different spelling are
-            to be united.
     """
     return _Gathering(choice, models).run()
 

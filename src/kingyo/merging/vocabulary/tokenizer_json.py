@@ -3,16 +3,140 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 from tokenizers import Tokenizer
 
-from kingyo.errors import KingyoError
-from kingyo.merging.vocabulary.templates import read_template
+from kingyo.errors import KingyoError, suggest
+
+AUTO: Final = "auto"
+TEMPLATE_FILE: Final = "chat_template.jinja"
+
+_CHATML = """\
+{%- for turn in messages -%}
+{{ '<|im_start|>' + turn['role'] + '\\n' + turn['content'] + '<|im_end|>\\n' }}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{ '<|im_start|>assistant\\n' }}{%- endif -%}
+"""
+
+_LLAMA3 = """\
+{{- bos_token -}}
+{%- for turn in messages -%}
+{{ '<|start_header_id|>' + turn['role'] + '<|end_header_id|>\\n\\n' + turn['content'] | trim + '<|eot_id|>' }}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{%- endif -%}
+"""
+
+_MISTRAL = """\
+{{- bos_token -}}
+{%- set kept = namespace(system='') -%}
+{%- for turn in messages -%}
+{%- if turn['role'] == 'system' -%}
+{%- set kept.system = turn['content'] + '\\n\\n' -%}
+{%- elif turn['role'] == 'user' -%}
+{{ '[INST] ' + kept.system + turn['content'] + ' [/INST]' }}
+{%- set kept.system = '' -%}
+{%- else -%}
+{{ ' ' + turn['content'] | trim + eos_token }}
+{%- endif -%}
+{%- endfor -%}
+"""
+
+_ALPACA = """\
+{%- for turn in messages -%}
+{%- if turn['role'] == 'system' -%}
+{{ turn['content'] + '\\n\\n' }}
+{%- elif turn['role'] == 'user' -%}
+{{ '### Instruction:\\n' + turn['content'] | trim + '\\n\\n### Response:\\n' }}
+{%- else -%}
+{{ turn['content'] | trim + eos_token + '\\n\\n' }}
+{%- endif -%}
+{%- endfor -%}
+"""
+
+_EXAONE = """\
+{%- if messages and messages[0]['role'] != 'system' -%}{{ '[|system|][|endofturn|]\\n' }}{%- endif -%}
+{%- for turn in messages -%}
+{{ '[|' + turn['role'] + '|]' + turn['content'] }}
+{{- '\\n' if turn['role'] == 'user' else '[|endofturn|]\\n' }}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{ '[|assistant|]' }}{%- endif -%}
+"""
+
+KNOWN: Mapping[str, str] = {
+    "alpaca": _ALPACA,
+    "chatml": _CHATML,
+    "exaone": _EXAONE,
+    "llama3": _LLAMA3,
+    "mistral": _MISTRAL,
+}
+"""Templates that a recipe can name."""
+
+_MARKER = re.compile(r"<\|[^|<>]+\|>|\[\|[^|\[\]]+\|\]|<(?:start|end)_of_turn>|\[/?INST\]")
+_GENERATION = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
+
+
+def read_template(folder: Path) -> str | None:
+    """Return the chat template of a folder: its own file, else in tokenizer_config.json; None without one."""
+    file = folder / TEMPLATE_FILE
+    if file.is_file():
+        return file.read_text(encoding="utf-8")
+    for name in ("tokenizer_config.json", "chat_template.json"):
+        template = _chat_template(folder / name)
+        if template is not None:
+            return template
+    return None
+
+
+def resolve_template(chosen: str, templates: Sequence[str | None]) -> str | None:
+    """Return the template for a recipe's ``chat_template``: ``auto``, a known name, or a Jinja template.
+
+    ``auto`` is the most common of the models' templates; ties go to the first. It is None if they have none.
+    """
+    if chosen == AUTO:
+        counts = Counter(each.strip() for each in templates if each and each.strip())
+        return counts.most_common(1)[0][0] if counts else None
+    if chosen in KNOWN:
+        return KNOWN[chosen]
+    if "{{" in chosen or "{%" in chosen:
+        return chosen
+    remedy = suggest(chosen, (AUTO, *KNOWN))
+    raise KingyoError("chat_template", "auto, a known name, or a Jinja template", f"'{chosen}'", remedy)
+
+
+def syntax_fault(template: str) -> str | None:
+    """Return why a template cannot be parsed, with the line; None if it can. Rendering may still fail."""
+    from jinja2 import Environment, TemplateSyntaxError
+
+    known = _GENERATION.sub("", template)  # a tag that transformers adds to Jinja
+    try:
+        Environment(extensions=["jinja2.ext.loopcontrols"]).parse(known)
+    except TemplateSyntaxError as error:
+        return f"{error.message} (line {error.lineno})"
+    return None
+
+
+def find_markers(template: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_MARKER.findall(template)))
+
+
+def _chat_template(file: Path) -> str | None:
+    try:
+        parsed: object = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    template = cast("dict[str, object]", parsed).get("chat_template") if isinstance(parsed, dict) else None
+    if isinstance(template, list):  # several named templates
+        named = [cast("dict[str, object]", e) for e in cast("list[object]", template) if isinstance(e, dict)]
+        template = next((entry.get("template") for entry in named if entry.get("name") == "default"), None)
+    return template if isinstance(template, str) else None
+
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -41,17 +165,10 @@ _FETCH = "Correct the file, or fetch the model again."
 
 @dataclass(frozen=True, kw_only=True)
 class StoredTokenizer:
-    """A tokenizer on disk.
+    """A tokenizer on disk: tokenizer.json (``data``, shared: never change it) and its ``config``.
 
-    Attributes:
-        reference: what the user wrote to name its model.
-        folder: the model's folder.
-        data: its ``tokenizer.json``; shared, never change it.
-        config: its ``tokenizer_config.json``; empty without one.
-        tokens: tokens and ids, including added tokens, in the order of ids.
-        added: tokens that are matched before text is split, and their flags.
-        named: tokens with a role, by role, such as ``bos_token``.
-        template: its chat template, or None.
+    ``tokens`` are in the order of ids and include ``added`` ones, which are matched before text is split.
+    ``named`` are tokens by role, such as ``bos_token``.
     """
 
     reference: str
@@ -65,7 +182,6 @@ class StoredTokenizer:
 
     @property
     def model(self) -> Mapping[str, object]:
-        """The part of ``tokenizer.json`` with vocabulary and merges."""
         return cast("Mapping[str, object]", self.data["model"])
 
     @property
@@ -110,11 +226,7 @@ class StoredTokenizer:
 
 
 def read_tokenizer(reference: str, folder: Path) -> StoredTokenizer:
-    """Read a folder's tokenizer.
-
-    Raises:
-        KingyoError: there is no tokenizer.json, or the tokenizers library cannot read it.
-    """
+    """Read a folder's tokenizer."""
     file = folder / "tokenizer.json"
     if not file.is_file():
         old = [each.name for pattern in TOKENIZER_FILES[4:-1] for each in sorted(folder.glob(pattern))]
@@ -193,7 +305,6 @@ def _read_optional(file: Path) -> Mapping[str, object]:
 
 
 def _state(file: Path) -> tuple[int, int]:
-    """Return what distinguishes a new file of the same name."""
     status = file.stat()
     return status.st_mtime_ns, status.st_size
 

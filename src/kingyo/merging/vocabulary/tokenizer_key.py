@@ -30,12 +30,7 @@ class Zero(Shape):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelToken(Shape):
-    """A model's row of another token or id; of the same token if neither is given.
-
-    Attributes:
-        model: reference of the model, which need not be merged.
-        token, token_id: at most one of them.
-    """
+    """A model's row of another token or id; of the same token if neither is given. It need not be merged."""
 
     model: _Name
     token: _Name | None = None
@@ -72,12 +67,7 @@ def _dump_source(source: Zero | ModelToken) -> object:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenEntry(Shape):
-    """The exception for one token.
-
-    Attributes:
-        source: its row in models that lack it; None applies the rule for missing tokens.
-        force: use this row also in models that have the token.
-    """
+    """The exception for one token: its row in models that lack it, with ``force`` in all models."""
 
     FORM: ClassVar[str] = "Write `source:` below it, with a model or {kind: zero}."
 
@@ -140,12 +130,7 @@ class TokenizerChoice(Shape):
 
 
 def parse_tokenizer(data: object, where: str = "tokenizer") -> TokenizerChoice:
-    """Parse the value of ``tokenizer`` (a mapping) or ``tokenizer_source`` (a text).
-
-    Args:
-        data: the value from the YAML.
-        where: file and key, for messages.
-    """
+    """Parse the value of ``tokenizer`` (a mapping) or ``tokenizer_source`` (a text)."""
     pairs = {"source": data} if isinstance(data, str) else data
     return parse(TokenizerChoice, pairs, where, "a valid tokenizer")
 
@@ -168,7 +153,6 @@ def all_references(recipe: Recipe) -> tuple[str, ...]:
 
 
 def replaced(recipe: Recipe, place: Callable[[str], str]) -> Recipe:
-    """Replace every reference of a model by ``place(reference)``."""
     choice = tokenizer_choice(recipe)
     placed = None if choice is None else choice.renamed(place)
     has_key = recipe.tokenizer is not None

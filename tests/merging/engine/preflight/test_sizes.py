@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from kingyo.merging.checkpoints import TensorInfo
-from kingyo.merging.checkpoints.mapped_tensors import map_bytes, map_tensor
+from kingyo.merging.checkpoints.header import map_bytes, map_tensor
 from kingyo.merging.engine import MergeOptions
 from kingyo.merging.engine.preflight import check_merge, write
 from kingyo.merging.engine.record import estimate, stored_tensors
