@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,8 +51,14 @@ def export(
 ) -> Path:
     """Write a model of a run as a folder that transformers or diffusers loads."""
     chosen = choose(store) if chosen is None else chosen
-    _require_success(store, chosen)
-    _require_room(out)
+    failure = failure_of(store, chosen)
+    if failure is not None:
+        run, name = shlex.quote(str(store.folder)), reference_to(chosen)
+        received = f"{describe_trial(chosen)}, which failed: {failure}"
+        remedy = f"Name another trial; `kingyo recipe {run} --trial {name}` prints the recipe."
+        raise KingyoError("--trial", "a trial that could be scored", received, remedy)
+    if out.is_dir() and any(out.iterdir()):
+        raise KingyoError(str(out), "a new or empty folder", "a folder with files", "Choose another folder.")
     require_same(store, only_code=True)
     run = Run.stored(store)
     sources = run.open_sources()
@@ -81,6 +86,7 @@ def _card(
     bred = training.start if training is not None and chosen.search == TUNED else None
     made_of = recipe if bred is None else read_recipe(store.trial(bred))
     dropped = set(read_recipe(chosen).references) - set(recipe.references)
+    sources = {each.reference: name for name, each in run.models.sources.items()}
     return Card(
         title=out.resolve().name,
         chosen=entry,
@@ -92,8 +98,8 @@ def _card(
         recipe=recipe,
         made_of=made_of,
         training=training,
-        dropped=_names(dropped, run),
-        idle=_names(idle, run),
+        dropped=[name for reference, name in sources.items() if reference in dropped],
+        idle=[name for reference, name in sources.items() if reference in idle],
         origins=_origins(made_of, run, training),
         versions=other_versions(store, "exported"),
         sheet=contact_sheet(store, summary, "bred"),
@@ -114,10 +120,6 @@ def _adapter_files(run: Path, card: Card, out: Path) -> dict[str, str | bytes]:
     }
 
 
-def _names(references: Collection[str], run: Run) -> tuple[str, ...]:
-    return tuple(name for name, each in run.models.sources.items() if each.reference in references)
-
-
 def _files(card: Card, out: Path) -> dict[str, str | bytes]:
     picture = sheet_png(card.sheet)
     text = render_card(card if picture else replace(card, sheet=None))
@@ -136,20 +138,6 @@ def _origins(recipe: Recipe, run: Run, training: Training | None) -> tuple[Origi
     parent = None if training is None else training.parent
     origin_names = (names.get(reference, parent) for reference in recipe.references)
     return tuple(describe(name, named[name], run.folder) for name in origin_names if name is not None)
-
-
-def _require_success(store: RunStore, chosen: StoredTrial) -> None:
-    failure = failure_of(store, chosen)
-    if failure is not None:
-        run, name = shlex.quote(str(store.folder)), reference_to(chosen)
-        expected = "a trial that could be scored"
-        remedy = f"Name another trial; `kingyo recipe {run} --trial {name}` prints the recipe."
-        raise KingyoError("--trial", expected, f"{describe_trial(chosen)}, which failed: {failure}", remedy)
-
-
-def _require_room(out: Path) -> None:
-    if out.is_dir() and any(out.iterdir()):
-        raise KingyoError(str(out), "a new or empty folder", "a folder with files", "Choose another folder.")
 
 
 def recipe_of(store: RunStore, chosen: StoredTrial) -> Recipe:
@@ -211,11 +199,9 @@ def _winner(store: RunStore, search: str) -> StoredTrial:
         raise KingyoError(
             str(store.folder), expected, received, "Name another search." if is_over else remedy
         )
-    return _untrained(store, winner) if search in TRAININGS else winner
-
-
-def _untrained(store: RunStore, winner: StoredTrial) -> StoredTrial:
-    """Return the bred model or parent that the winner of a training is, or else the winner."""
+    if search not in TRAININGS:
+        return winner
+    # validation may have chosen the model without training: the bred one, or a parent
     others = (trial for name in (MAIN, BASELINES) for trial in store.trials(name))
     return next((each for each in others if each.recipe_hash == winner.recipe_hash), winner)
 
