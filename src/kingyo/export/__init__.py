@@ -50,8 +50,14 @@ def export(
 ) -> Path:
     """Write a model of a run as a folder that transformers or diffusers loads."""
     chosen = choose(store) if chosen is None else chosen
-    _require_success(store, chosen)
-    _require_room(out)
+    failure = failure_of(store, chosen)
+    if failure is not None:
+        run, name = shlex.quote(str(store.folder)), reference_to(chosen)
+        received = f"{describe_trial(chosen)}, which failed: {failure}"
+        remedy = f"Name another trial; `kingyo recipe {run} --trial {name}` prints the recipe."
+        raise KingyoError("--trial", "a trial that could be scored", received, remedy)
+    if out.is_dir() and any(out.iterdir()):
+        raise KingyoError(str(out), "a new or empty folder", "a folder with files", "Choose another folder.")
     require_same(store, only_code=True)
     run = Run.stored(store)
     sources = run.open_sources()
@@ -126,20 +132,6 @@ def _origins(recipe: Recipe, run: Run, training: Training | None) -> tuple[Origi
     return tuple(describe(name, named[name], run.folder) for name in origin_names if name is not None)
 
 
-def _require_success(store: RunStore, chosen: StoredTrial) -> None:
-    failure = failure_of(store, chosen)
-    if failure is not None:
-        run, name = shlex.quote(str(store.folder)), reference_to(chosen)
-        expected = "a trial that could be scored"
-        remedy = f"Name another trial; `kingyo recipe {run} --trial {name}` prints the recipe."
-        raise KingyoError("--trial", expected, f"{describe_trial(chosen)}, which failed: {failure}", remedy)
-
-
-def _require_room(out: Path) -> None:
-    if out.is_dir() and any(out.iterdir()):
-        raise KingyoError(str(out), "a new or empty folder", "a folder with files", "Choose another folder.")
-
-
 def recipe_of(store: RunStore, chosen: StoredTrial) -> Recipe:
     """Return the recipe of a trial, with local models as absolute paths."""
     _, folder = stored_config(store)
@@ -199,11 +191,9 @@ def _winner(store: RunStore, search: str) -> StoredTrial:
         raise KingyoError(
             str(store.folder), expected, received, "Name another search." if is_over else remedy
         )
-    return _untrained(store, winner) if search in TRAININGS else winner
-
-
-def _untrained(store: RunStore, winner: StoredTrial) -> StoredTrial:
-    """Return the bred model or parent that the winner of a training is, or else the winner."""
+    if search not in TRAININGS:
+        return winner
+    # validation may have chosen the model without training: the bred one, or a parent
     others = (trial for name in (MAIN, BASELINES) for trial in store.trials(name))
     return next((each for each in others if each.recipe_hash == winner.recipe_hash), winner)
 

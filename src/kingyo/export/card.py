@@ -96,19 +96,26 @@ class Card:
 def render_card(card: Card) -> str:
     """Write the card: YAML that the Hub reads, then Markdown for people."""
     part, task = card.run.kind.card, TASK if len(card.run.config.specs) == 1 else TASKS
+    is_finetune = card.training is not None and card.chosen.trial.search != TUNED
+    specs = card.run.config.specs.values()
+    languages = [option for spec in specs for name, option in spec.graders if name == "language"]
     front = front_matter(
         card.origins,
         library=part.library,
         pipeline_tag=part.pipeline_tag,
-        languages=_graded_languages(card),
-        relation=None if card.is_copy else "finetune" if _is_finetune(card) else "merge",
+        languages=[each for each in languages if isinstance(each, str) and LANGUAGE_CODE.fullmatch(each)],
+        relation=None if card.is_copy else "finetune" if is_finetune else "merge",
     )
+    choice = None
+    if card.summary.chosen is not None:
+        said = " ".join(map(cell, card.said("choice")))
+        choice = f"{said}\n\n{_markdown(candidates_table(card.summary.chosen))}"
     limits = (limit.format(task=task, scored=part.scored) for limit in _LIMITS)
     sections = {
         "Scores": _scores(card),
         "Pictures": None if card.sheet is None else sheet_section(card.sheet),
         "Source models": models_section(card.origins),
-        "Choice of the sources": _choice(card),
+        "Choice of the sources": choice,
         "Recipe": recipe_section(public_recipe(card.recipe, card.origins).to_yaml(), " ".join(_recipe(card))),
         "Search": _history(card),
         "Use": _use(card),
@@ -116,10 +123,6 @@ def render_card(card: Card) -> str:
         "Limits": bullets(limits),
     }
     return render(card.title, front, " ".join((_what(card), *_standing(card))), sections)
-
-
-def _is_finetune(card: Card) -> bool:
-    return card.training is not None and card.chosen.trial.search != TUNED
 
 
 def _recipe(card: Card) -> Iterator[str]:
@@ -133,12 +136,6 @@ def _recipe(card: Card) -> Iterator[str]:
         listed = "; ".join(f"{cell(name)} {mean}" for name, mean in means.items())
         yield f"Its values, as mean (lowest to highest) over groups of tensors: {listed}."
     yield f"Its hash in the run is `{trial.recipe_hash[:16]}`."
-
-
-def _graded_languages(card: Card) -> list[str]:
-    specs = card.run.config.specs.values()
-    options = [option for spec in specs for name, option in spec.graders if name == "language"]
-    return [option for option in options if isinstance(option, str) and LANGUAGE_CODE.fullmatch(option)]
 
 
 def _what(card: Card) -> str:
@@ -228,13 +225,6 @@ def _scores(card: Card) -> str:
     ]
     last = "".join(f" {cell(each)}" for each in said)
     return f"{lines}\n\n{read}{tested if card.chosen.test is not None else untested}{last}"
-
-
-def _choice(card: Card) -> str | None:
-    choice = card.summary.chosen
-    if choice is None:
-        return None
-    return f"{' '.join(map(cell, card.said('choice')))}\n\n{_markdown(candidates_table(choice))}"
 
 
 def _markdown(shown: Table) -> str:

@@ -1,8 +1,7 @@
 """The contact sheet of a model card: one PNG with the pictures of all models, and what it shows in words.
 
 Names of models stand above the columns and prompts beside the rows. vl-convert draws them with the fonts of
-the system; without it (extra ``report``) the sheet has pictures alone, and without a font for a prompt its
-number.
+the system; without it (extra ``report``) the sheet has pictures alone.
 """
 
 from __future__ import annotations
@@ -33,8 +32,6 @@ SIZE, LINE, CELL = 12, 16, 7
 """Pixels of a letter, of a line, and of a column of text; a Japanese letter takes two columns."""
 PROMPT, NUMBER = 26, 3
 """Columns of text beside a row, and those of its number."""
-_MISSING = "\U0010fffd"
-"""A letter that no font has."""
 
 
 def sheet_png(sheet: ContactSheet | None) -> bytes | None:
@@ -64,16 +61,8 @@ def _png(sheet: ContactSheet) -> bytes:
 
 
 def _labels(sheet: ContactSheet, step: int) -> tuple[Image, int, int]:
-    prompts = [_prompt(row) for row in sheet.rows]
-    known = letters_known(_printable("".join((*sheet.models, *prompts))))
-    names = [
-        _lines(name if known.issuperset(_printable(name)) else f"{n}.", step // CELL, 3)
-        for n, name in enumerate(sheet.models, start=1)
-    ]
-    rows = [
-        _lines(text if known.issuperset(_printable(text)) else "", PROMPT - NUMBER, step // LINE)
-        for text in prompts
-    ]
+    names = [_lines(name, step // CELL, 3) for name in sheet.models]
+    rows = [_lines(_prompt(row), PROMPT - NUMBER, step // LINE) for row in sheet.rows]
     left, top = PROMPT * CELL + 2 * GAP, max(map(len, names)) * LINE + GAP
     texts = [(left + i * step, k * LINE, line) for i, own in enumerate(names) for k, line in enumerate(own)]
     texts += [(GAP, top + i * step, f"{i + 1}.") for i in range(len(rows))]
@@ -85,25 +74,13 @@ def _labels(sheet: ContactSheet, step: int) -> tuple[Image, int, int]:
     return _draw(texts, left + step * len(names) - GAP, top + step * len(rows) - GAP), left, top
 
 
-def letters_known(text: str) -> set[str]:
-    """Return the letters of a text for which the system has a font: others look like one that no font has."""
-    letters, width = sorted(set(text) - {" "}), 2 * LINE
-    texts = [(width * i, 0, each) for i, each in enumerate([_MISSING, *letters])]
-    page = _draw(texts, width * len(texts), LINE)
-    unknown, *pictures = (page.crop((x, 0, x + width, LINE)).tobytes() for x, _, _ in texts)
-    return {" ", *(each for each, picture in zip(letters, pictures, strict=True) if picture != unknown)}
-
-
 def _prompt(row: SideBySide) -> str:
     return f"{row.item.prompt}{'' if row.item.seed is None else f' (seed {row.item.seed})'}"
 
 
-def _printable(text: str) -> str:
-    return "".join(each for each in " ".join(text.split()) if each.isprintable())
-
-
 def _lines(text: str, columns: int, most: int) -> list[str]:
-    wrapped = Text(_printable(text)).wrap(Console(width=columns), columns)
+    printable = "".join(each for each in " ".join(text.split()) if each.isprintable())
+    wrapped = Text(printable).wrap(Console(width=columns), columns)
     lines = [each.plain.rstrip() for each in wrapped]
     return lines if len(lines) <= most else [*lines[: most - 1], f"{lines[most - 1][: columns // 2 - 1]}…"]
 

@@ -37,36 +37,27 @@ def write_tasks(
     """Return the files of a run's tasks, name -> content: specs, items, media, code and graders' files.
 
     One task is ``task.yaml`` with ``items.jsonl``. Several have ``task-NAME.yaml`` and ``items-NAME.jsonl``
-    each, listed in ``tasks.yaml``.
-
-    Args:
-        specs: tasks of the run.
-        folder: start of their relative paths.
-        out: folder of the export.
-        splits: stored items.
-
-    Raises:
-        KingyoError: two different files have the same name.
+    each, listed in ``tasks.yaml``. Relative paths of the tasks start at ``folder``.
     """
-    files, code, graders = _media(splits), dict[str, str](), GraderFiles(folder, out)
+    media = dict.fromkeys(each for items in splits.values() for item in items for each in item.media)
+    files: Files = {f"{MEDIA}/{each.name}": each.read() for each in media}
+    code, graders = dict[str, str](), GraderFiles(folder, out)
     for name, given in specs.items():
         spec = given.model_copy(update=move_paths(given, folder, graders.place))
         task, items = (TASK, ITEMS) if len(specs) == 1 else (f"task-{name}.yaml", f"items-{name}.jsonl")
         column, own = spec.splits.column or SPLIT, splits_of(name, specs, splits)
-        values = {**_values(spec, folder, code), "data": items, "splits": _split_values(spec, column)}
+        chosen = {"column": column, **({"share_images": True} if spec.splits.share_images else {})}
+        values = {**_values(spec, folder, code), "data": items, "splits": chosen}
         files |= {task: _yaml(values), items: _lines(settings_of(spec, folder), own, column)}
     if len(specs) > 1:
         files[TASKS] = _yaml({"tasks": {name: f"task-{name}.yaml" for name in specs}})
     return files | code | graders.files
 
 
-def _media(splits: Mapping[Split, Sequence[Item]]) -> Files:
-    media = (image for items in splits.values() for item in items for image in item.media)
-    return {f"{MEDIA}/{image.name}": image.read() for image in dict.fromkeys(media)}
-
-
 def _values(spec: TaskSpec, folder: Path, code: dict[str, str]) -> dict[str, object]:
-    settings = _settings(spec, folder)
+    settings = settings_of(spec, folder)
+    if isinstance(settings, GradedSettings):
+        settings = settings.of_stored_items()  # for the rows that ``_lines`` writes
     values: dict[str, object] = spec.model_dump(mode="json", exclude_none=True, exclude=set(spec.options))
     values |= TypeAdapter(type(settings)).dump_python(settings, mode="json", exclude_none=True)
     if "weight" not in spec.model_fields_set:
@@ -84,32 +75,21 @@ def _values(spec: TaskSpec, folder: Path, code: dict[str, str]) -> dict[str, obj
     return values
 
 
-def _settings(spec: TaskSpec, folder: Path) -> object:
-    settings = settings_of(spec, folder)
-    return settings.of_stored_items() if isinstance(settings, GradedSettings) else settings
-
-
-def _split_values(spec: TaskSpec, column: str) -> dict[str, object]:
-    return {"column": column, **({"share_images": True} if spec.splits.share_images else {})}
-
-
 def _lines(settings: object, splits: Mapping[Split, Sequence[Item]], column: str) -> str:
-    rows = (_row(settings, item) | {column: split} for split, items in splits.items() for item in items)
-    return "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows)
+    lines: list[str] = []
+    for split, items in splits.items():
+        for item in items:
+            row: dict[str, object] = dict(item.fields)
+            if isinstance(settings, TextSettings) and settings.choices is not None:
+                row[settings.choices] = list(item.choices)
+            if isinstance(settings, TextSettings) and settings.answer is not None:
+                row[settings.answer] = item.answer
+            lines.append(f"{json.dumps(row | {column: split}, ensure_ascii=False)}\n")
+    return "".join(lines)
 
 
 def _yaml(values: Mapping[str, object]) -> str:
     return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
-
-
-def _row(settings: object, item: Item) -> dict[str, object]:
-    """Return the row of an item; choices, which are stored as text, become lists."""
-    row: dict[str, object] = dict(item.fields)
-    if isinstance(settings, TextSettings) and settings.choices is not None:
-        row[settings.choices] = list(item.choices)
-    if isinstance(settings, TextSettings) and settings.answer is not None:
-        row[settings.answer] = item.answer
-    return row
 
 
 def _move(name: str, folder: Path, code: dict[str, str]) -> str:

@@ -51,7 +51,20 @@ def cards_of_sheet(sheet: ContactSheet) -> dict[str, Cards]:
 
 
 def card(row: SideBySide, side: int = SIDE) -> ItemCard:
-    return item_card(row.item, tuple(_answer(model, each, side) for model, each in row.answers.items()), side)
+    """Return an item with all answers."""
+    answers: list[Answer] = []
+    for model, each in row.answers.items():
+        mark = "✓" if each.score >= SOLVED else f"{100 * each.score:.0f}"
+        answers.append(
+            Answer(
+                model=model,
+                mark=mark if each.score else "✗",
+                text=each.answer,
+                is_cut=each.is_cut,
+                picture=None if each.media is None else _picture(each.media, side),
+            )
+        )
+    return item_card(row.item, tuple(answers), side)
 
 
 def item_card(item: Item, answers: tuple[Answer, ...] = (), side: int = SIDE) -> ItemCard:
@@ -67,17 +80,6 @@ def item_card(item: Item, answers: tuple[Answer, ...] = (), side: int = SIDE) ->
     )
 
 
-def _answer(model: str, answer: ItemScore, side: int) -> Answer:
-    mark = "✗" if answer.score == 0 else f"{100 * answer.score:.0f}"
-    return Answer(
-        model=model,
-        mark="✓" if answer.score >= SOLVED else mark,
-        text=answer.answer,
-        is_cut=answer.is_cut,
-        picture=None if answer.media is None else _picture(answer.media, side),
-    )
-
-
 def _picture(image: Media, side: int) -> Picture:
     return Picture(name=image.name, url=image_url(image, side))
 
@@ -87,18 +89,16 @@ def image_url(image: Media, side: int = SIDE) -> str:
     file = image.path
     if file is None or not file.is_file():
         return ""
+    kind, content = image.type, b""
     if file.stat().st_size <= MAX_IMAGE_BYTES:
-        return _url(image.type, file.read_bytes())
-    with suppress(Exception):  # Pillow may be missing, and raises many types
-        stream, picture = BytesIO(), read_image(image)
-        picture.thumbnail((side, side))
-        picture.save(stream, "JPEG", quality=80)
-        return _url("image/jpeg", stream.getvalue())
-    return ""
-
-
-def _url(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{b64encode(content).decode()}"
+        content = file.read_bytes()
+    else:
+        with suppress(Exception):  # Pillow may be missing, and raises many types
+            stream, picture = BytesIO(), read_image(image)
+            picture.thumbnail((side, side))
+            picture.save(stream, "JPEG", quality=80)
+            kind, content = "image/jpeg", stream.getvalue()
+    return f"data:{kind};base64,{b64encode(content).decode()}" if content else ""
 
 
 SOLVED = 1.0
@@ -118,7 +118,6 @@ class SideBySide:
 class ContactSheet:
     """Pictures of the same prompts and seeds by all models."""
 
-    n: int
     models: tuple[str, ...]
     rows: tuple[SideBySide, ...]
     best: tuple[SideBySide, ...]
@@ -138,13 +137,21 @@ def contact_sheet(store: RunStore, summary: RunSummary, bred: str) -> ContactShe
     ]
     if bred not in evaluations or not drawn:
         return None
-    by_lead = sorted(drawn, key=lambda row: -_lead(row, bred, parents)) if parents else []
+
+    def lead(row: SideBySide) -> float:
+        return row.answers[bred].score - max(row.answers[name].score for name in parents)
+
+    by_lead = sorted(drawn, key=lead, reverse=True) if parents else []
+    # rows at random, the same in every call, with different prompts where there are enough
+    firsts: dict[str, SideBySide] = {}
+    for row in Random(0).sample(drawn, len(drawn)):
+        firsts.setdefault(row.item.prompt, row)
+    others = [row for row in drawn if firsts[row.item.prompt] is not row]
     return ContactSheet(
-        n=len(drawn),
         models=tuple(evaluations),
-        rows=_random_prompts(drawn),
-        best=tuple(row for row in by_lead[:EXTREMES] if _lead(row, bred, parents) > 0),
-        worst=tuple(row for row in by_lead[::-1][:EXTREMES] if _lead(row, bred, parents) < 0),
+        rows=tuple([*firsts.values(), *others][:ROWS]),
+        best=tuple(row for row in by_lead[:EXTREMES] if lead(row) > 0),
+        worst=tuple(row for row in by_lead[::-1][:EXTREMES] if lead(row) < 0),
     )
 
 
@@ -166,19 +173,6 @@ def side_by_side(items: Sequence[Item], evaluations: Mapping[str, Evaluation]) -
     ]
 
 
-def _random_prompts(drawn: Sequence[SideBySide]) -> tuple[SideBySide, ...]:
-    """Return rows at random, the same in every call, with different prompts where there are enough."""
-    firsts: dict[str, SideBySide] = {}
-    for row in Random(0).sample(drawn, len(drawn)):
-        firsts.setdefault(row.item.prompt, row)
-    others = [row for row in drawn if firsts[row.item.prompt] is not row]
-    return tuple([*firsts.values(), *others][:ROWS])
-
-
-def _lead(row: SideBySide, bred: str, parents: Sequence[str]) -> float:
-    return row.answers[bred].score - max(row.answers[name].score for name in parents)
-
-
 @dataclass(frozen=True, kw_only=True)
 class AnswerContrast:
     """The bred model against its parents, item by item."""
@@ -197,14 +191,13 @@ def contrast(store: RunStore, summary: RunSummary, bred: str) -> AnswerContrast 
     if bred not in evaluations or not parents or not all(name in evaluations for name in parents):
         return None
     rows = side_by_side(store.items()["test"], evaluations)
-    solved = [(row, _any_solves(row, (bred,)), _any_solves(row, parents)) for row in rows]
+
+    def solves(row: SideBySide, names: Sequence[str]) -> bool:
+        return any(row.answers[name].score >= SOLVED for name in names)
+
     return AnswerContrast(
         n=len(rows),
-        gained=tuple(row for row, by_bred, by_parents in solved if by_bred and not by_parents),
-        lost=tuple(row for row, by_bred, by_parents in solved if by_parents and not by_bred),
+        gained=tuple(row for row in rows if solves(row, (bred,)) and not solves(row, parents)),
+        lost=tuple(row for row in rows if solves(row, parents) and not solves(row, (bred,))),
         parents=parents,
     )
-
-
-def _any_solves(row: SideBySide, names: Sequence[str]) -> bool:
-    return any(row.answers[name].score >= SOLVED for name in names)

@@ -22,7 +22,9 @@ def candidates_table(choice: ChosenSources) -> Table:
     rows: list[Row] = []
     for name in shown_candidates(choice):
         alone = choice.alone.get(name)
-        score = Cell(NONE) if alone is None else Cell(*_parts(SHARES.bounded(alone)), alone.score)
+        score = (
+            Cell(NONE) if alone is None else Cell(SHARES.text(alone.score), SHARES.bounds(alone), alone.score)
+        )
         gains = (_gain_cell(gain) for gain in (last_gain(choice, name), choice.contributions.get(name)))
         rows.append((Cell(name), score, *gains, Cell(_outcome(choice, name))))
     n_left = len(choice.sources) - len(rows)
@@ -59,12 +61,8 @@ def last_gain(choice: ChosenSources, name: str) -> Gain | None:
 def _gain_cell(gain: Gain | None) -> Cell:
     if gain is None:
         return Cell(NONE)
-    return Cell(*_parts(SHARES.bounded_difference(gain.interval).replace(" points", "")), gain.mean)
-
-
-def _parts(bounded: str) -> tuple[str, str]:
-    number, _, bounds = bounded.partition(" ")
-    return number, bounds
+    number, _, bounds = SHARES.bounded_difference(gain.interval).replace(" points", "").partition(" ")
+    return Cell(number, bounds, gain.mean)
 
 
 def _outcome(choice: ChosenSources, name: str) -> str:

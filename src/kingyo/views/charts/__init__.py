@@ -24,17 +24,11 @@ Datasets = Mapping[str, Rows]
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """A chart.
+    """A chart: Vega-Lite without size and colours of the theme; sizes are in pixels.
 
-    Attributes:
-        name: unique on a page; the picture is ``name.png``.
-        description: the content in words, for readers who cannot see it.
-        title, note: what stands above and below it on a page; may be empty.
-        spec: Vega-Lite, without size and colours of the theme.
-        height: height in pixels.
-        min_width: minimum width in pixels; on a narrower screen the chart scrolls within its box.
-        right: room for numbers behind marks that reach the right end, in pixels.
-        width: width of the picture, in pixels.
+    ``description`` has the content in words, for readers who cannot see it. On a screen narrower than
+    ``min_width`` the chart scrolls within its box. ``right`` is room for numbers behind marks that reach the
+    right end, ``width`` the width of the picture.
     """
 
     name: str
@@ -103,17 +97,18 @@ def field(name: str, kind: str = "quantitative", **more: object) -> Spec:
 
 def layers(x: str | None, y: str | None, specs: Sequence[Spec], **more: object) -> Spec:
     """Return layers one above the other, with one title for each axis."""
-    nonempty = [each for each in specs if each.get("data") != rows([])]
-    return {**more, "layer": [_titled(each, {"x": x, "y": y}) for each in nonempty]}
+    titles: dict[str, str | None] = {"x": x, "y": y}
 
+    def titled(one: Spec) -> Spec:
+        encoding = cast("dict[str, Spec]", one["encoding"])
+        changed = {
+            name: {**each, "title": titles[name]}
+            for name, each in encoding.items()
+            if name in titles and "field" in each
+        }
+        return {**one, "encoding": {**encoding, **changed}}
 
-def _titled(one: Spec, titles: Mapping[str, str | None]) -> Spec:
-    encoding = cast("dict[str, Spec]", one["encoding"])
-    titled = {
-        name: {**each, "title": titles[name]} if name in titles and "field" in each else each
-        for name, each in encoding.items()
-    }
-    return {**one, "encoding": titled}
+    return {**more, "layer": [titled(each) for each in specs if each.get("data") != rows([])]}
 
 
 def names(
@@ -127,16 +122,16 @@ def names(
 
 def short_labels(order: Sequence[str]) -> list[str]:
     """Cut the middle of long names, so that different names have different labels."""
+
+    def cut(text: str, most: int) -> str:
+        return f"{text[: (most - 1) // 2]}…{text[-(most // 2) :]}" if len(text) > most else text
+
     most, labels = LONGEST, [*order]
     while max(map(len, labels), default=0) > most:
-        labels = [_cut(each, most) for each in order]
+        labels = [cut(each, most) for each in order]
         if len({*labels}) < len({*order}):
             most, labels = most + 1, [*order]
     return labels
-
-
-def _cut(text: str, most: int) -> str:
-    return f"{text[: (most - 1) // 2]}…{text[-(most // 2) :]}" if len(text) > most else text
 
 
 def scale(low: float, high: float) -> Spec:

@@ -6,9 +6,9 @@ with, and Vega evaluates its expressions without ``eval``.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
+from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
@@ -108,15 +108,13 @@ def _javascript() -> str:
     return str(vl_convert.javascript_bundle(EXPORTS))  # pyright: ignore[reportUnknownArgumentType]
 
 
-_HOMES = {"charts": "views.charts"}
-"""Packages of templates that are not at the top."""
-
-
 @cache
 def _environment(room: str) -> Environment:
     from jinja2 import Environment, PackageLoader, PrefixLoader, StrictUndefined
 
-    rooms = {name: PackageLoader(f"kingyo.{_HOMES.get(name, name)}") for name in {"charts", room}}
+    rooms = {"charts": PackageLoader("kingyo.views.charts")}
+    if room != "charts":
+        rooms[room] = PackageLoader(f"kingyo.{room}")
     made = Environment(
         loader=PrefixLoader(rooms),
         autoescape=True,
@@ -130,15 +128,12 @@ def _environment(room: str) -> Environment:
 
 def _policy(scripts: Iterable[str]) -> str:
     """Allow no network, and no script but these: one in a model's answer stays text."""
-    hashes = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
+    digests = (b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
+    hashes = " ".join(f"'sha256-{each}'" for each in digests)
     return (
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
-
-
-def _digest(script: str) -> str:
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 @cache

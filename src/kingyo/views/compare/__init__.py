@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import combinations
 from typing import Self
@@ -173,21 +173,13 @@ class ComparisonSums:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TensorGroup:
-    """The tensors of one kind in one layer."""
-
-    layer: str
-    kind: str
-    measures: ComparisonSums
-
-
-@dataclass(frozen=True, kw_only=True)
 class CheckpointComparison:
     """Comparison of models by groups of tensors."""
 
     models: tuple[str, ...]
     base: str | None
-    groups: tuple[TensorGroup, ...]
+    groups: Mapping[tuple[str, str], ComparisonSums]
+    """Layer (``block.3``, ``embedding``, ``head``) and kind of tensor -> sums, from input to output."""
     notes: tuple[str, ...] = ()
 
     @property
@@ -196,13 +188,13 @@ class CheckpointComparison:
 
     @property
     def layers(self) -> dict[str, ComparisonSums]:
-        layers = dict.fromkeys(group.layer for group in self.groups)
-        return {layer: self._sum(g for g in self.groups if g.layer == layer) for layer in layers}
+        layers = dict.fromkeys(layer for layer, _ in self.groups)
+        return {layer: self._sum(key for key in self.groups if key[0] == layer) for layer in layers}
 
     @property
     def kinds(self) -> dict[str, ComparisonSums]:
-        kinds = dict.fromkeys(group.kind for group in self.groups)
-        return {kind: self._sum(g for g in self.groups if g.kind == kind) for kind in kinds}
+        kinds = dict.fromkeys(kind for _, kind in self.groups)
+        return {kind: self._sum(key for key in self.groups if key[1] == kind) for kind in kinds}
 
     def record(self) -> Json:
         """Return all measures by group, layer, kind and in total, for ``--json``."""
@@ -212,13 +204,15 @@ class CheckpointComparison:
             "total": self.total.record(),
             "kinds": {kind: sums.record() for kind, sums in self.kinds.items()},
             "layers": {layer: sums.record() for layer, sums in self.layers.items()},
-            "groups": [{"layer": g.layer, "kind": g.kind, **g.measures.record()} for g in self.groups],
+            "groups": [
+                {"layer": layer, "kind": kind, **sums.record()} for (layer, kind), sums in self.groups.items()
+            ],
             "notes": list(self.notes),
         }
 
-    def _sum(self, groups: Iterable[TensorGroup]) -> ComparisonSums:
+    def _sum(self, keys: Iterable[tuple[str, str]]) -> ComparisonSums:
         start = ComparisonSums.zeros(len(self.models), has_base=self.base is not None)
-        return sum((group.measures for group in groups), start=start)
+        return sum((self.groups[key] for key in keys), start=start)
 
 
 def _ratio(part: float, total: float) -> float | None:
@@ -243,14 +237,17 @@ def compare(
                 continue
             key = (layer, layout.kind(name))
             sums = _measure(tensors, progress, has_base=base is not None)
-            _check_finite(name, sums, checkpoints)
+            for i, model in enumerate(checkpoints):
+                if not np.isfinite(sums.products[i, i]):
+                    remedy = "Leave this model out, or download it again."
+                    raise KingyoError(
+                        f"{model.reference}: {name}", "finite weights", "NaN or infinity", remedy
+                    )
             groups[key] = groups[key] + sums if key in groups else sums
     return CheckpointComparison(
         models=tuple(model.reference for model in models),
         base=None if base is None else base.reference,
-        groups=tuple(
-            TensorGroup(layer=layer, kind=kind, measures=sums) for (layer, kind), sums in groups.items()
-        ),
+        groups=groups,
         notes=tuple(dict.fromkeys(notes)),
     )
 
@@ -287,7 +284,11 @@ def _measure(tensors: Sequence[Tensor], progress: Callable[[int], None], *, has_
     for start in range(0, len(flat[0]), _CHUNK):
         rows = torch.stack([values[start : start + _CHUNK].double() for values in flat])
         chunk = ComparisonSums.zeros(n_models, has_base=has_base, numbers=rows.shape[1])
-        _fill_weights(rows, chunk)
+        chunk.products[:] = (rows @ rows.T).numpy()
+        for i, j in combinations(range(len(rows)), 2):
+            gap = rows[i] - rows[j]
+            chunk.gaps[i, j] = chunk.gaps[j, i] = float(gap @ gap)
+            chunk.equal[i, j] = chunk.equal[j, i] = chunk.numbers - np.count_nonzero(gap.numpy())
         if has_base:
             deltas = rows[:-1] - rows[-1]
             _fill_deltas(deltas, chunk)
@@ -298,14 +299,6 @@ def _measure(tensors: Sequence[Tensor], progress: Callable[[int], None], *, has_
     for i, histogram in enumerate(histograms):
         total.top[i] = [histogram.top(share) for share in TOP]
     return total
-
-
-def _fill_weights(rows: Tensor, sums: ComparisonSums) -> None:
-    sums.products[:] = (rows @ rows.T).numpy()
-    for i, j in combinations(range(len(rows)), 2):
-        gap = rows[i] - rows[j]
-        sums.gaps[i, j] = sums.gaps[j, i] = float(gap @ gap)
-        sums.equal[i, j] = sums.equal[j, i] = sums.numbers - np.count_nonzero(gap.numpy())
 
 
 def _fill_deltas(deltas: Tensor, sums: ComparisonSums) -> None:
@@ -336,10 +329,3 @@ class _Histogram:
         before = np.cumsum(counts) - counts
         taken = np.clip((share * counts.sum() - before) / counts, 0.0, 1.0)
         return float(energies @ taken)
-
-
-def _check_finite(name: str, sums: ComparisonSums, models: Sequence[Checkpoint]) -> None:
-    for i, model in enumerate(models):
-        if not np.isfinite(sums.products[i, i]):
-            remedy = "Leave this model out, or download it again."
-            raise KingyoError(f"{model.reference}: {name}", "finite weights", "NaN or infinity", remedy)

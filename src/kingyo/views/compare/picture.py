@@ -60,33 +60,28 @@ def charts(comparison: CheckpointComparison) -> list[Chart]:
 
 def _measures(comparison: CheckpointComparison) -> dict[str, dict[str, Value]]:
     """Return title -> letters of a model or pair -> function that returns its value in a group."""
+
+    def of_models(value: Callable[[ComparisonSums, int], float | None]) -> dict[str, Value]:
+        return {letter(i): lambda sums, i=i: value(sums, i) for i in range(len(comparison.models))}
+
+    def of_pairs(value: Callable[[ComparisonSums, int, int], float | None]) -> dict[str, Value]:
+        pairs = comparison.total.pairs()
+        return {f"{letter(i)}, {letter(j)}": lambda sums, i=i, j=j: value(sums, i, j) for i, j in pairs}
+
     if comparison.base is None:
         return {
-            "‖difference‖ / ‖first‖": _of_pairs(comparison, lambda sums, i, j: sums.relative(j, i)),
-            "cosine of weights": _of_pairs(comparison, ComparisonSums.cosine),
+            "‖difference‖ / ‖first‖": of_pairs(lambda sums, i, j: sums.relative(j, i)),
+            "cosine of weights": of_pairs(ComparisonSums.cosine),
         }
     shared = {
-        "cosine of task vectors": _of_pairs(comparison, ComparisonSums.delta_cosine),
-        "opposite signs, by magnitude": _of_pairs(comparison, ComparisonSums.weighted_conflict),
+        "cosine of task vectors": of_pairs(ComparisonSums.delta_cosine),
+        "opposite signs, by magnitude": of_pairs(ComparisonSums.weighted_conflict),
     }
     return {
-        "‖task vector‖ / ‖base‖": _of_models(comparison, ComparisonSums.change),
+        "‖task vector‖ / ‖base‖": of_models(ComparisonSums.change),
         **(shared if len(comparison.models) > 1 else {}),
-        "energy of the largest 10%": _of_models(comparison, ComparisonSums.top_share),
+        "energy of the largest 10%": of_models(ComparisonSums.top_share),
     }
-
-
-def _of_models(
-    comparison: CheckpointComparison, value: Callable[[ComparisonSums, int], float | None]
-) -> dict[str, Value]:
-    return {letter(i): lambda sums, i=i: value(sums, i) for i in range(len(comparison.models))}
-
-
-def _of_pairs(
-    comparison: CheckpointComparison, value: Callable[[ComparisonSums, int, int], float | None]
-) -> dict[str, Value]:
-    pairs = comparison.total.pairs()
-    return {f"{letter(i)}, {letter(j)}": lambda sums, i=i, j=j: value(sums, i, j) for i, j in pairs}
 
 
 def _charts(

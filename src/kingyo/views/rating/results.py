@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import numpy as np
 from kingyo.core.io.units import counted, percent
 from kingyo.core.types import SPLITS, Split
 from kingyo.stats import Interval, interval, interval_json
-from kingyo.stats.bradley_terry import PairChoices, Strengths, fit_strengths
+from kingyo.stats.bradley_terry import Strengths, fit_strengths
 from kingyo.store import RunStore
 from kingyo.store.choices import StoredChoice, read_choices
 from kingyo.views.rating.pairs import RatedModel, choices_as_numbers, prompts_of_items, read_models
@@ -23,8 +24,6 @@ class ModelRating:
     """The choices between one model and others, with 95% intervals.
 
     Attributes:
-        name: its name, see ``RatedModel``.
-        n: number of its pairs.
         wins: share of its pairs that it won; "as good" counts half. It depends on the other models.
         strength: Bradley–Terry strength in logits, compared with the mean of all models.
         over_parent: probability that a person prefers it to the best parent; None for that parent.
@@ -101,9 +100,11 @@ def rate_models(
     n, decided = len(numbers.score), numbers.score != 0.5
     skipped = sum(each.verdict == "skip" for each in choices)
     place = next((i for i, model in enumerate(models) if model.recipe == parent), None)
+    strengths = fit_strengths(numbers)
+    ratings = [_rating(model.name, i, strengths, place) for i, model in enumerate(models)]
     return SplitRating(
         split=choices[0].split,
-        models=_ratings(models, numbers, place),
+        models=tuple(sorted(ratings, key=lambda each: -each.strength.score if each.strength else math.inf)),
         best_parent=None if place is None else models[place].name,
         n=n,
         prompts=len(set(numbers.prompt)),
@@ -113,14 +114,6 @@ def rate_models(
         raters=Counter(each.rater for each in choices if each.verdict != "skip"),
         left=interval(numbers.score[decided].tolist(), numbers.groups(decided)) if decided.any() else None,
     )
-
-
-def _ratings(
-    models: Sequence[RatedModel], numbers: PairChoices, parent: int | None
-) -> tuple[ModelRating, ...]:
-    strengths = fit_strengths(numbers)
-    ratings = [_rating(model.name, place, strengths, parent) for place, model in enumerate(models)]
-    return tuple(sorted(ratings, key=lambda each: -each.strength.score if each.strength else float("inf")))
 
 
 def _rating(name: str, place: int, strengths: Strengths, parent: int | None) -> ModelRating:
@@ -152,7 +145,20 @@ def rating_table(rating: SplitRating) -> tuple[Row, list[Row]]:
     """Return head and rows: per model its pairs, wins, strength, and how often it beats the best parent."""
     rival = () if rating.best_parent is None else (f"preferred to {rating.best_parent}",)
     head: Row = ("model", "pairs", "wins", "strength (logits)", *rival)
-    return head, [_row(model)[: len(head)] for model in rating.models]
+    rows: list[Row] = []
+    for model in rating.models:
+        n_prompts = 0 if model.wins is None else model.wins.n_groups
+        pairs = f"{model.n:,}"
+        strength = _cell(model.strength, lambda value: f"{value:+.2f}")
+        row: Row = (
+            model.name,
+            (pairs, f"on {counted(n_prompts, 'prompt')}") if n_prompts else pairs,
+            _cell(model.wins),
+            strength,
+            _cell(model.over_parent),
+        )
+        rows.append(row[: len(head)])
+    return head, rows
 
 
 def rating_note(rating: SplitRating) -> str:
@@ -169,16 +175,6 @@ def rating_note(rating: SplitRating) -> str:
         parts.append(f"the left picture was chosen in {rating.left.in_percent('%')}")
     names = ", ".join(f"{name} {n}" for name, n in rating.raters.items())
     return f"{', '.join(parts)}. Choices by person: {names or 'none'}."
-
-
-def _row(model: ModelRating) -> Row:
-    strength = _cell(model.strength, lambda value: f"{value:+.2f}")
-    return model.name, _pairs(model), _cell(model.wins), strength, _cell(model.over_parent)
-
-
-def _pairs(model: ModelRating) -> Cell:
-    n, n_prompts = f"{model.n:,}", 0 if model.wins is None else model.wins.n_groups
-    return (n, f"on {counted(n_prompts, 'prompt')}") if n_prompts else n
 
 
 def _cell(value: Interval | None, text: Callable[[float], str] = percent) -> Cell:

@@ -86,7 +86,19 @@ class RatingSession:
         with self._lock:
             shown = self._pair(pair)
             if self._key(shown) == pair:  # not one that was undone later
-                self.log.add(self._choice(shown, verdict, seconds))
+                self.log.add(
+                    StoredChoice(
+                        rater=self.settings.rater,
+                        split=self.settings.split,
+                        item=shown.item,
+                        left_model=shown.left.recipe,
+                        right_model=shown.right.recipe,
+                        left_picture=shown.left_picture.sha256,
+                        right_picture=shown.right_picture.sha256,
+                        verdict=verdict,
+                        seconds=seconds,
+                    )
+                )
                 self._restored = None
             return self._state()
 
@@ -117,23 +129,22 @@ class RatingSession:
         if self._restored is not None and self._restored.name in {each.pair for each in own}:
             self._restored = None  # judged in another session of the person
         pair = self._restored or (self._chooser.next(choices) if n < self.settings.pairs else None)
+        shown: dict[str, object] | None = None
+        if pair is not None:
+            key = self._key(pair)
+            self._shown[key] = pair
+            shown = {"id": key, "prompt": self.items[pair.item].prompt}
         return {
             "title": self.settings.title,
             "rater": self.settings.rater,
             "judged": n,
             "pairs": self.settings.pairs,
-            "pair": None if pair is None else self._show(pair),
+            "pair": shown,
         }
 
     def _own(self, choices: Sequence[StoredChoice]) -> list[StoredChoice]:
         own = (self.settings.rater, self.settings.split)
         return [each for each in choices if (each.rater, each.split) == own]
-
-    def _show(self, pair: Pair) -> dict[str, object]:
-        key = self._key(pair)
-        self._shown[key] = pair
-        item = self.items[pair.item]
-        return {"id": key, "prompt": item.prompt}
 
     def _key(self, pair: Pair) -> str:
         """Return a name for the page, new after each undo, so that a late repeat of a choice is ignored."""
@@ -143,19 +154,6 @@ class RatingSession:
         if key not in self._shown:
             raise UnknownPairError(key)
         return self._shown[key]
-
-    def _choice(self, pair: Pair, verdict: Verdict, seconds: float) -> StoredChoice:
-        return StoredChoice(
-            rater=self.settings.rater,
-            split=self.settings.split,
-            item=pair.item,
-            left_model=pair.left.recipe,
-            right_model=pair.right.recipe,
-            left_picture=pair.left_picture.sha256,
-            right_picture=pair.right_picture.sha256,
-            verdict=verdict,
-            seconds=seconds,
-        )
 
 
 class RefusedRequestError(Exception):
@@ -261,9 +259,6 @@ class _Handler(BaseHTTPRequestHandler):
             content, kind, status = _as_json({"error": str(refusal)}), _JSON, refusal.status
         except KingyoError as error:
             content, kind, status = _as_json({"error": str(error)}), _JSON, HTTPStatus.INTERNAL_SERVER_ERROR
-        self._send(status, content, kind)
-
-    def _send(self, status: HTTPStatus, content: bytes, kind: str) -> None:
         self.send_response(status)
         sent = {"Content-Type": kind, "Content-Length": str(len(content)), **_HEADERS}
         for name, value in (sent | ({"Connection": "close"} if self.close_connection else {})).items():
@@ -285,9 +280,6 @@ class _Handler(BaseHTTPRequestHandler):
             return files("kingyo.views.rating").joinpath(name).read_bytes(), kind
         if place == "state":
             return _as_json(self._rating.session.state()), _JSON
-        return self._picture(place)
-
-    def _picture(self, place: str) -> tuple[bytes, str]:
         pair, _, side = place.partition("/")
         if side not in ("left", "right"):
             raise RefusedRequestError(HTTPStatus.NOT_FOUND, "There is no such page.")
@@ -298,7 +290,11 @@ class _Handler(BaseHTTPRequestHandler):
         return media.read(), media.type
 
     def _post(self, place: str) -> tuple[bytes, str]:
-        self._require_own_origin()
+        origin = self.headers.get("Origin")
+        if origin is not None and origin != f"http://{self.headers.get('Host')}":
+            raise RefusedRequestError(HTTPStatus.FORBIDDEN, "Another page may not choose.")
+        if self.headers.get_content_type() != _JSON:
+            raise RefusedRequestError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "expected application/json")
         body = self._body()
         if place == "undo":
             return _as_json(self._rating.session.undo()), _JSON
@@ -308,18 +304,13 @@ class _Handler(BaseHTTPRequestHandler):
         if verdict not in VERDICTS or not isinstance(pair, str):
             raise RefusedRequestError(HTTPStatus.BAD_REQUEST, "expected {pair, choice, seconds}")
         try:
-            return _as_json(self._rating.session.choose(pair, verdict, _seconds(seconds))), _JSON
+            is_time = isinstance(seconds, int | float) and 0 <= seconds <= _LONGEST_SECONDS
+            took = float(cast(float, seconds)) if is_time else 0.0
+            return _as_json(self._rating.session.choose(pair, verdict, took)), _JSON
         except UnknownPairError:
             raise RefusedRequestError(
                 HTTPStatus.CONFLICT, "This pair was not shown; reload the page."
             ) from None
-
-    def _require_own_origin(self) -> None:
-        origin = self.headers.get("Origin")
-        if origin is not None and origin != f"http://{self.headers.get('Host')}":
-            raise RefusedRequestError(HTTPStatus.FORBIDDEN, "Another page may not choose.")
-        if self.headers.get_content_type() != _JSON:
-            raise RefusedRequestError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "expected application/json")
 
     def _body(self) -> Mapping[str, object]:
         length = self.headers.get("Content-Length", "")
@@ -337,9 +328,3 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _as_json(record: Mapping[str, object]) -> bytes:
     return json.dumps(record).encode()
-
-
-def _seconds(value: object) -> float:
-    if not isinstance(value, int | float) or not 0 <= value <= _LONGEST_SECONDS:
-        return 0.0
-    return float(value)

@@ -16,7 +16,7 @@ from typing import Any, cast
 import numpy as np
 
 from kingyo.core.io.units import counted
-from kingyo.core.types import Media, Split
+from kingyo.core.types import Split
 from kingyo.errors import KingyoError
 from kingyo.models.vision.features import (
     PreferenceModel,
@@ -56,10 +56,8 @@ class TrainingReport:
     """The data of a preference model, and its accuracy.
 
     Attributes:
-        n: number of choices; ``ties`` of them were "as good".
         prompts: number of prompts; choices on one prompt are never trained on and tested on.
         left_out: number of choices on test.
-        raters: number of people.
         accuracy: share of held-out choices, without "as good", that the model predicts.
         better_model: the same for always choosing the model with the greater strength.
         gain: their difference on the same choices.
@@ -113,10 +111,14 @@ class TrainingReport:
 
 def train_preference(store: RunStore, out: Path, features: str) -> TrainingReport:
     """Train a preference model on the choices on fit and validation, and write it."""
-    _require_new_name(out)
+    if out.suffix != ".safetensors" or out.is_dir():
+        remedy = "Name one, such as --train preference.safetensors."
+        raise KingyoError("--train", "a file that ends in .safetensors", f"{out}", remedy)
     models, choices, n_test = _choices(store)
     name = net_path(features, Path())
-    net, pictures = load_feature_net(name), _pictures(models, choices)
+    media = {each.sha256: each for model in models for each in model.pictures.values()}
+    shown = (picture for each in choices for picture in (each.left_picture, each.right_picture))
+    net, pictures = load_feature_net(name), {picture: media[picture] for picture in dict.fromkeys(shown)}
     vectors = net.vectors(list(pictures.values()))
     mean, scale = vectors.mean(axis=0), vectors.std(axis=0)
     scale = np.where(scale > 1e-9, scale, 1.0)
@@ -135,12 +137,6 @@ def train_preference(store: RunStore, out: Path, features: str) -> TrainingRepor
     return report
 
 
-def _require_new_name(out: Path) -> None:
-    if out.suffix != ".safetensors" or out.is_dir():
-        remedy = "Name one, such as --train preference.safetensors."
-        raise KingyoError("--train", "a file that ends in .safetensors", f"{out}", remedy)
-
-
 def _choices(store: RunStore) -> tuple[list[RatedModel], list[StoredChoice], int]:
     by_recipe: dict[str, RatedModel] = {}
     for model in (each for split in LEARNED for each in read_models(store, split)):
@@ -150,29 +146,21 @@ def _choices(store: RunStore) -> tuple[list[RatedModel], list[StoredChoice], int
     models, stored = list(by_recipe.values()), read_choices(store.folder)
     known = known_choices(models, [each for each in stored if each.split in LEARNED])
     n_test = sum(each.split == "test" for each in stored)
-    _require_enough(store, [each for each in known if each.verdict != "tie"], n_test)
+    decided = [each for each in known if each.verdict != "tie"]
+    n_prompts = len(set(_prompts(store, decided)))
+    if len(decided) < FEWEST_CHOICES or n_prompts < FEWEST_PROMPTS:
+        test = f", and {n_test} on test, which no model may learn from" if n_test else ""
+        expected = (
+            f"at least {FEWEST_CHOICES} choices of a side on {FEWEST_PROMPTS} prompts of fit or validation"
+        )
+        received = f"{counted(len(decided), 'choice')} on {counted(n_prompts, 'prompt')}{test}"
+        raise KingyoError("--train", expected, received, "Rate more pairs with `kingyo rate RUN`.")
     return models, known, n_test
-
-
-def _require_enough(store: RunStore, choices: Sequence[StoredChoice], n_test: int) -> None:
-    n_prompts = len(set(_prompts(store, choices)))
-    if len(choices) >= FEWEST_CHOICES and n_prompts >= FEWEST_PROMPTS:
-        return
-    test = f", and {n_test} on test, which no model may learn from" if n_test else ""
-    expected = f"at least {FEWEST_CHOICES} choices of a side on {FEWEST_PROMPTS} prompts of fit or validation"
-    received = f"{counted(len(choices), 'choice')} on {counted(n_prompts, 'prompt')}{test}"
-    raise KingyoError("--train", expected, received, "Rate more pairs with `kingyo rate RUN`.")
 
 
 def _prompts(store: RunStore, choices: Sequence[StoredChoice]) -> list[str]:
     prompts = prompts_of_items(store)
     return [prompts[each.item] for each in choices]
-
-
-def _pictures(models: Sequence[RatedModel], choices: Sequence[StoredChoice]) -> dict[str, Media]:
-    media = {each.sha256: each for model in models for each in model.pictures.values()}
-    shown = dict.fromkeys(picture for each in choices for picture in (each.left_picture, each.right_picture))
-    return {picture: media[picture] for picture in shown}
 
 
 def _measured(
@@ -181,7 +169,11 @@ def _measured(
     """Measure the way of training on held-out prompts; ``counts`` are choices on test, and people."""
     is_decided = data.scores != 0.5
     own = _hits(held_out_logits(data), data.scores)[is_decided]
-    simple = _hits(_strength_logits(data, numbers), data.scores)[is_decided]
+    logits = np.zeros(len(data.scores))  # by strengths of models that were fitted without the choice's prompt
+    for train, held_out in folds(data.groups, FOLDS):
+        values = fit_strengths(select(numbers, train)).values
+        logits[held_out] = values[numbers.left[held_out]] - values[numbers.right[held_out]]
+    simple = _hits(logits, data.scores)[is_decided]
     prompts = [group for group, decided in zip(data.groups, is_decided, strict=True) if decided]
     groups = Groups(numbers=np.unique(prompts, return_inverse=True)[1], noun="prompt")
     return TrainingReport(
@@ -196,15 +188,6 @@ def _measured(
         better_model=grouped_share(simple, groups),
         gain=grouped_difference(own - simple, groups)[0],
     )
-
-
-def _strength_logits(data: ChoiceData, numbers: PairChoices) -> Array:
-    """Return the logit of each choice by strengths of models that were fitted without its prompt."""
-    logits = np.zeros(len(data.scores))
-    for train, held_out in folds(data.groups, FOLDS):
-        values = fit_strengths(select(numbers, train)).values
-        logits[held_out] = values[numbers.left[held_out]] - values[numbers.right[held_out]]
-    return logits
 
 
 def _hits(logits: Array, scores: Array) -> Array:

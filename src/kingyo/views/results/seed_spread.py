@@ -82,16 +82,6 @@ class SeedSummary:
         return command if is_best else f"{command} --search {MAIN}"
 
     @property
-    def extensions(self) -> Mapping[int, str]:
-        return {
-            seed: " and ".join(map(str, run.extensions)) for seed, run in self.runs.items() if run.extensions
-        }
-
-    @property
-    def renewals(self) -> Mapping[int, str]:
-        return {seed: " ".join(map(str, run.renewals)) for seed, run in self.runs.items() if run.renewals}
-
-    @property
     def not_compared(self) -> str | None:
         """Say which controls some runs lack, and the command that runs the first of them for all seeds."""
         missing = list(dict.fromkeys(name for run in self.runs.values() for name in run.controls_to_run))
@@ -107,24 +97,32 @@ class SeedSummary:
 
     def sentences(self) -> Iterator[str]:
         """Yield scores, differences, what limits them, and the command that exports the best seed."""
+
+        def with_bounds(score: str, bounds: str, value: Interval) -> str:
+            return f"{score} {bounds if (reason := why_unbounded(value)) is None else f'[{reason}]'}"
+
         unit, n = self.unit, len(self.seeds)
         of = f" of {unit.measure}" if unit.measure else ""
         scores = ", ".join(map(unit.text, self.bred))
         named = f"{counted(n, 'seed')} ({', '.join(map(str, self.seeds))})"
         yield f"{named}: the winner {unit.verb} {scores}{of} on test."
-        mean = _with_bounds(unit.text(self.mean.score), unit.bounds(self.mean), self.mean)
+        mean = with_bounds(unit.text(self.mean.score), unit.bounds(self.mean), self.mean)
         yield f"Mean {mean}{of} (Student's t over the searches; the test items are the same)."
         for name, each in self.ahead.items():
             score, _, bounds = unit.bounded_difference(each).rpartition(" [")
-            yield f"bred − {name}: {_with_bounds(score, f'[{bounds}', each)}, paired by seed"
+            yield f"bred − {name}: {with_bounds(score, f'[{bounds}', each)}, paired by seed"
         if unit.measure is None:
             held = f"{self.predicted_inside} of {counted(n, 'run')}"
             yield f"The prediction made before test was read held in {held}."
         if self.copied:
             yield f"{self.copied:,} scores of baselines were copied from another seed, not scored again."
-        for seed, more in self.extensions.items():
-            yield f"Seed {seed} had {more}, so the seeds differ in cost."
-        yield from (f"Seed {seed}: {renewal}" for seed, renewal in self.renewals.items())
+        for seed, run in self.runs.items():
+            if run.extensions:
+                more = " and ".join(map(str, run.extensions))
+                yield f"Seed {seed} had {more}, so the seeds differ in cost."
+        for seed, run in self.runs.items():
+            if run.renewals:
+                yield f"Seed {seed}: {' '.join(map(str, run.renewals))}"
         yield from (f"Warning: seed {seed}: {warning}" for seed, warning in self.lost.items())
         if self.not_compared is not None:
             yield self.not_compared
@@ -154,8 +152,14 @@ class SeedSummary:
                 "test": interval_json(self.winner.counts_on("test")),
             },
             "copied_baseline_scores": self.copied,
-            "extensions": {str(seed): text for seed, text in self.extensions.items()},
-            "renewals": {str(seed): text for seed, text in self.renewals.items()},
+            "extensions": {
+                str(seed): " and ".join(map(str, run.extensions))
+                for seed, run in self.runs.items()
+                if run.extensions
+            },
+            "renewals": {
+                str(seed): " ".join(map(str, run.renewals)) for seed, run in self.runs.items() if run.renewals
+            },
             "lost": {str(seed): text for seed, text in self.lost.items()},
             "not_compared": self.not_compared,
         }
@@ -177,12 +181,10 @@ def read_seed_summary(folder: Path) -> SeedSummary:
         if summary.status == "finished" and winner is not None and winner.counts_on("test") is not None:
             runs[seed], winners[seed] = summary, winner
     if not runs:
-        raise KingyoError(
-            str(folder),
-            expected="a folder with at least one finished run",
-            received=f"{counted(len(seed_folders(folder)), 'run')}, none finished",
-            remedy="Continue with the same `kingyo evolve --seeds N` command.",
-        )
+        expected = "a folder with at least one finished run"
+        received = f"{counted(len(seed_folders(folder)), 'run')}, none finished"
+        remedy = "Continue with the same `kingyo evolve --seeds N` command."
+        raise KingyoError(str(folder), expected, received, remedy)
     return SeedSummary(folder=folder, runs=runs, winners=winners, lost=lost, copied=copied)
 
 
@@ -199,11 +201,6 @@ def why_unbounded(value: Interval) -> str | None:
     if value.n == 1:
         return "one run: no interval"
     return "all runs equal: no interval" if value.high - value.low <= ROUNDING else None
-
-
-def _with_bounds(score: str, bounds: str, value: Interval) -> str:
-    reason = why_unbounded(value)
-    return f"{score} {bounds}" if reason is None else f"{score} [{reason}]"
 
 
 def _numbers(value: Interval) -> dict[str, object]:

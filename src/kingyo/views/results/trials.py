@@ -27,9 +27,6 @@ from kingyo.search.evolution import BASELINES, MAIN, Objectives
 from kingyo.stats import Interval
 from kingyo.store import RunStore, StoredTrial
 
-TrialIndex = Mapping[str, Mapping[str, StoredTrial]]
-"""Search -> number, or name of a baseline -> trial."""
-
 _BASELINES = {"base": "the base", "uniform": "the uniform merge", FRANKENMERGE: "the frankenmerge"}
 _TRAINED = {TRAINED: "trained LoRA", TUNED: "tuned model", TUNED_PARENT: "tuned parent"}
 BRED = ("bred", "winner")
@@ -38,20 +35,30 @@ BRED = ("bred", "winner")
 
 def find_trial(store: RunStore, reference: str) -> StoredTrial:
     """Return the trial with the given name."""
-    name, known = reference.strip(), _trial_index(store)
+    name = reference.strip()
+    known: dict[str, dict[str, StoredTrial]] = {search: {} for search in store.searches()}
+    for each in store.trials():
+        known[each.search][str(each.asked.number) if each.name is None else each.name] = each
     if name.casefold() in BRED and name not in known.get(BASELINES, {}):
-        return _bred(store)
+        winner = store.winner(MAIN)
+        if winner is None:
+            received = f"'bred', but the run has no winner yet (status: {store.status()})"
+            remedy = f"Continue with `kingyo resume {shlex.quote(str(store.folder))}`, or name a trial."
+            raise KingyoError("--trial", "a run with a winner", received, remedy)
+        return winner
     search, colon, own = name.partition(":")
+    is_number = name.isascii() and name.isdecimal()
     if not colon:
-        search, own = MAIN if _is_number(name) else BASELINES, name
+        search, own = MAIN if is_number else BASELINES, name
     trial = known.get(search, {}).get(own)
     if trial is None:
-        raise KingyoError(
-            "--trial",
-            expected=" or ".join(_ranges(known)) or "a run with trials",
-            received=f"'{reference}'",
-            remedy=_remedy(store, known, name),
-        )
+        remedy = f"`kingyo show {shlex.quote(str(store.folder))}` shows the state of the run."
+        if colon and search not in known:
+            remedy = suggest(search, known)
+        elif not colon and not is_number:
+            remedy = suggest(name, known.get(BASELINES, {}))
+        expected = " or ".join(_ranges(known)) or "a run with trials"
+        raise KingyoError("--trial", expected, f"'{reference}'", remedy)
     return trial
 
 
@@ -97,39 +104,7 @@ def failure_of(store: RunStore, trial: StoredTrial) -> str | None:
     return next((each.failure for each in evaluations if each is not None and each.failure is not None), None)
 
 
-def _trial_index(store: RunStore) -> TrialIndex:
-    known: dict[str, dict[str, StoredTrial]] = {name: {} for name in store.searches()}
-    for trial in store.trials():
-        known[trial.search][str(trial.asked.number) if trial.name is None else trial.name] = trial
-    return known
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdecimal()
-
-
-def _bred(store: RunStore) -> StoredTrial:
-    winner = store.winner(MAIN)
-    if winner is None:
-        raise KingyoError(
-            "--trial",
-            expected="a run with a winner",
-            received=f"'bred', but the run has no winner yet (status: {store.status()})",
-            remedy=f"Continue with `kingyo resume {shlex.quote(str(store.folder))}`, or name a trial.",
-        )
-    return winner
-
-
-def _remedy(store: RunStore, known: TrialIndex, name: str) -> str:
-    search, colon, _ = name.partition(":")
-    if colon and search not in known:
-        return suggest(search, known)
-    if not colon and not _is_number(name):
-        return suggest(name, known.get(BASELINES, {}))
-    return f"`kingyo show {shlex.quote(str(store.folder))}` shows the state of the run."
-
-
-def _ranges(known: TrialIndex) -> Iterator[str]:
+def _ranges(known: Mapping[str, Mapping[str, StoredTrial]]) -> Iterator[str]:
     last = {search: len(trials) - 1 for search, trials in known.items() if trials and search != BASELINES}
     if MAIN in last:
         yield f"a number from 0 to {last.pop(MAIN)}"
@@ -175,7 +150,7 @@ class Unit:
 
     def bounds(self, value: Interval) -> str:
         """Write an interval: ``[67.0, 79.2]``."""
-        return f"[{self._bare(value.low)}, {self._bare(value.high)}]"
+        return f"[{self.text(value.low)}, {self.text(value.high)}]".replace("%", "")
 
     def bounded(self, value: Interval | None) -> str:
         """Write a number with its interval; a dash if there is none."""
@@ -188,9 +163,6 @@ class Unit:
     def bounded_difference(self, value: Interval) -> str:
         """Write a difference with its interval: ``+48.0 points [+41.2, +54.9]``."""
         return f"{self.difference(value.score)} [{self._signed(value.low)}, {self._signed(value.high)}]"
-
-    def _bare(self, value: float) -> str:
-        return self.text(value).removesuffix("%")
 
     def _signed(self, value: float) -> str:
         text = f"{value:+.4g}" if self.measure else f"{100 * value:+.1f}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from kingyo.core.io.units import counted, joined
@@ -23,26 +23,17 @@ from kingyo.views.results.trials import SHARES, percent
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
-    """What a LoRA on the bred model lost on the items to keep."""
+    """What a LoRA on the bred model lost on the items to keep: LoRA − bred, paired by item."""
 
     candidate: int
     learning_rate: float
     score: float
     difference: PairedDifference
 
-    def __str__(self) -> str:
-        difference = SHARES.bounded_difference(self.difference.interval)
-        return f"with learning rate {self.learning_rate:g} {percent(self.score)} ({difference})"
-
-    def to_json(self) -> dict[str, object]:
-        difference = {**(interval_json(self.difference.interval) or {}), "p": self.difference.p}
-        rate = {"candidate": self.candidate, "learning_rate": self.learning_rate}
-        return {**rate, "score": self.score, "difference": difference}
-
 
 @dataclass(frozen=True, kw_only=True)
 class OtherAbilities:
-    """Scores on items to keep, of other abilities."""
+    """Scores on items to keep, of other abilities; ``limit``: points that may be lost."""
 
     file: str
     limit: float
@@ -51,14 +42,24 @@ class OtherAbilities:
     losses: tuple[Loss, ...]
 
     def __str__(self) -> str:
-        tuned = "; ".join(map(str, self.losses)) or "no LoRA was scored"
+        tuned = "; ".join(
+            f"with learning rate {each.learning_rate:g} {percent(each.score)} "
+            f"({SHARES.bounded_difference(each.difference.interval)})"
+            for each in self.losses
+        )
         return (
-            f"Other abilities, {self.file} (n = {self.n}): bred {percent(self.bred)}; tuned {tuned}, paired "
-            f"by item. At most {self.limit:g} points may be lost."
+            f"Other abilities, {self.file} (n = {self.n}): bred {percent(self.bred)}; tuned "
+            f"{tuned or 'no LoRA was scored'}, paired by item. At most {self.limit:g} points may be lost."
         )
 
     def to_json(self) -> dict[str, object]:
-        losses = [each.to_json() for each in self.losses]
+        losses = [
+            {
+                **asdict(each),
+                "difference": {**(interval_json(each.difference.interval) or {}), "p": each.difference.p},
+            }
+            for each in self.losses
+        ]
         return {"file": self.file, "limit": self.limit, "n": self.n, "bred": self.bred, "tuned": losses}
 
 
@@ -151,14 +152,9 @@ Origin = Literal["learned", "descends", "plain"]
 class Learning:
     """The lessons of the main search: their cost, and the best scores on fit as the search received them.
 
-    Attributes:
-        lessons: number of a learned trial -> its lesson.
-        items: item evaluations of the search, including the cost of lessons.
-        before: best score of the trials before the first lesson; None without one.
-        learned: best score of the trials that were learned.
-        after: best score of the other trials after the first lesson.
-        is_estimate: whether such scores are estimates, because trials were scored on some items.
-        origins: id of a trial -> how it was made, unless it owes nothing to a lesson.
+    ``lessons``: number of a learned trial -> its lesson. ``items``: those of search and lessons.
+    ``before``, ``learned``, ``after``: best scores before any lesson, of learned trials, of others since.
+    ``origins``: id of a trial -> how it was made, unless it owes nothing to a lesson.
     """
 
     lessons: Mapping[int, Lesson]
@@ -248,19 +244,19 @@ def read_learning(store: RunStore) -> Learning | None:
     first = min(lessons)
     numbers = {trial.id: trial.asked.number for trial in store.trials(MAIN)}
     plain = [row for row in rows if row.trial not in lessons]
+
+    def best(rows: Iterable[EvaluationRow]) -> float | None:
+        return max((row.value for row in rows if row.value is not None), default=None)
+
     return Learning(
         lessons={numbers[trial]: lesson for trial, lesson in lessons.items()},
         items=sum(items for items, _ in store.costs(MAIN, "fit").values()),
-        before=_best(row for row in plain if row.trial < first),
-        learned=_best(row for row in rows if row.trial in lessons),
-        after=_best(row for row in plain if row.trial > first),
+        before=best(row for row in plain if row.trial < first),
+        learned=best(row for row in rows if row.trial in lessons),
+        after=best(row for row in plain if row.trial > first),
         is_estimate=any(row.is_partial for row in rows),
         origins=_origins(store.searches()[MAIN], store.trials(MAIN), lessons),
     )
-
-
-def _best(rows: Iterable[EvaluationRow]) -> float | None:
-    return max((row.value for row in rows if row.value is not None), default=None)
 
 
 def _origins(
