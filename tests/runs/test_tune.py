@@ -7,8 +7,7 @@ import pytest
 from kingyo.errors import KingyoError
 from kingyo.models.kinds import MODEL_KINDS
 from kingyo.runs.adapters import AdapterSetting, Training, require_trainable
-from kingyo.runs.keep import Kept
-from kingyo.runs.tune import REMEDY, relative_rates
+from kingyo.runs.tune import REMEDY, Kept, relative_rates
 
 
 def kept(bred: list[float], tuned: list[float], limit: float) -> Kept:

@@ -84,8 +84,7 @@ def _read(file: Path, max_fevals: int | None, task_search_path: list[Path]) -> N
     """Read a run.yaml, or convert a genome file of mergekit-evolve."""
     from kingyo.api.new_run import NewRun
     from kingyo.core.io.yaml import read_yaml
-    from kingyo.runs.config_file import name_from_path
-    from kingyo.runs.mergekit_evolve import convert_genome_file, is_genome_file
+    from kingyo.runs.config_file import convert_genome_file, is_genome_file, name_from_path
 
     data = read_yaml(file)
     if "merge_method" in data:

@@ -126,7 +126,7 @@ def _require_other_field(task: str, columns: TaskColumns) -> None:
 
 def _chat(run: Run, columns: TaskColumns, chosen: bool | None, *, asks: bool) -> bool | None:
     """Return whether prompts are sent in the chat template; None if that is unknown."""
-    from kingyo.runs.prompts import is_written_out, templates_of
+    from kingyo.runs.preflight import is_written_out, templates_of
 
     if chosen is not None:
         if chosen:
@@ -148,7 +148,7 @@ def _chat(run: Run, columns: TaskColumns, chosen: bool | None, *, asks: bool) ->
 def _require_template(run: Run) -> None:
     """Refuse a chat template that cannot be parsed, before a run.yaml that uses it is written."""
     from kingyo.merging.vocabulary.templates import read_template, syntax_fault
-    from kingyo.runs.prompts import reads_like
+    from kingyo.runs.preflight import reads_like
 
     folder = reads_like(run)
     fault = syntax_fault(read_template(folder) or "")

@@ -201,7 +201,7 @@ def _choose(request: ScoutRequest, *, as_json: bool) -> None:
     from kingyo.cli.advice import warn
     from kingyo.cli.live_display import LiveDisplay
     from kingyo.cli.scout_tables import print_choice
-    from kingyo.runs.chosen import CHOSEN, is_choosing
+    from kingyo.runs.choice import CHOSEN, is_choosing
 
     show, command = _catalogue_shown(quiet=as_json), shlex.join(("kingyo", *sys.argv[1:]))
     with redirect_stdout(sys.stderr), keeping(request.out), Counts(quiet=as_json) as progress:

@@ -12,7 +12,7 @@ from kingyo.cli.console import Console, plain_table, print_table, print_text
 from kingyo.core.io.units import count_text, percent, size_text
 
 if TYPE_CHECKING:
-    from kingyo.runs.chosen import ChosenSources
+    from kingyo.runs.choice import ChosenSources
     from kingyo.scout import Candidate, Catalogue, Group, Structure
 
 _COLUMNS = ("model", "architecture", "dtype", "licence", "languages", "date", "parameters", "size")

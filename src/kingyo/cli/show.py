@@ -66,7 +66,7 @@ def report(
     """
     from kingyo.cli.advice import warn, warn_lost
     from kingyo.store import RunStore
-    from kingyo.store.choices import read_choices
+    from kingyo.store.side_databases import read_choices
     from kingyo.views.page import write_report
 
     require_one_run(run)

@@ -14,21 +14,19 @@ from kingyo.core.io.lazy_torch import torch
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import fingerprints_of, stamps_of
 from kingyo.merging.kernels.statistics_cache import memory_size
-from kingyo.runs.choice import ITEMS, ChoiceStage
-from kingyo.runs.chosen import CHOSEN, REQUEST, ChoiceRequest, with_sources
+from kingyo.runs.choice import CHOSEN, ITEMS, REQUEST, ChoiceRequest, ChoiceStage, with_sources
 from kingyo.runs.config import TRAINED
 from kingyo.runs.config_file import config_from_data
 from kingyo.runs.extensions import DEFAULT_CONTROLS, POSSIBLE_CONTROLS, TUNABLE
-from kingyo.runs.layer_paths import KNOWN_PATHS
-from kingyo.runs.learnable import LEARNABLE, LEARNS, obstacles
 from kingyo.runs.model_kind import preprocessor_of
-from kingyo.runs.preflight import check, check_prompts, notes
-from kingyo.runs.prompts import warnings
+from kingyo.runs.preflight import check, check_prompts, notes, warnings
 from kingyo.runs.provenance import libraries_of, provenance_facts
 from kingyo.runs.run import Run
 from kingyo.runs.searches import possible_controls, require_control
 from kingyo.runs.seed_runs import require_same_setup
+from kingyo.runs.settings import LEARNABLE, LEARNS, obstacles
 from kingyo.runs.setup import MODELS, STAMPS, THREADS, as_fact, known_fingerprints
+from kingyo.runs.spaces import KNOWN_PATHS
 from kingyo.runs.tune import is_tunable
 from kingyo.search.evolution import Event, objectives_as_facts
 from kingyo.search.space import STEPS

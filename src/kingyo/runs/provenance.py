@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kingyo.core.user_code.files import hash_own, in_place, libraries_behind, loaded_below, root_of
 from kingyo.core.user_code.versions import KINGYO, digest, digest_of_path, scoring_versions, version_now
@@ -21,17 +20,14 @@ from kingyo.models.kinds import distribution_of
 from kingyo.registry import is_in_file
 from kingyo.runs.config import TRAININGS, RunConfig
 from kingyo.runs.extensions import EXTENSIONS, as_initial_budget, with_asked_controls
-from kingyo.runs.keep import KEPT
-from kingyo.runs.setup import stored_config
+from kingyo.runs.setup import Setup, stored_config
+from kingyo.runs.tune import KEPT
 from kingyo.search.evolution import RACED, finalists_fact
 from kingyo.search.evolution.set_measures import SET_VALUES, VERDICT
 from kingyo.store import DATABASE, Fact, RunStore
 from kingyo.store.trial_log import OPENED
 from kingyo.tasks.spec import libraries_of as libraries_of_task
 from kingyo.tasks.spec import paths_in
-
-if TYPE_CHECKING:
-    from kingyo.runs.run import Run
 
 VERSIONS = Fact("versions", dict[str, str], {})
 """Name of a library -> its version."""
@@ -68,7 +64,7 @@ ACCEPTED = Fact("accepted_changes", tuple[Renewal, ...], ())
 RESCORED = Fact("rescored", tuple[Renewal, ...], ())
 
 
-def libraries_of(run: Run) -> tuple[str, ...]:
+def libraries_of(run: Setup) -> tuple[str, ...]:
     """Return the distributions that the kind of model depends on, and the plug-in that provides it."""
     plugin = distribution_of(run.kind)
     return (*run.kind.libraries, *(() if plugin is None else (plugin,)))

@@ -14,7 +14,6 @@ from kingyo.errors import KingyoError
 from kingyo.runs.choice import scores_of_plain_merge
 from kingyo.runs.config import TRAINED, TuneConfig
 from kingyo.runs.extensions import CONTROLS_ASKED, TUNE, Amounts, extend, with_extensions
-from kingyo.runs.learnable import demands_learning
 from kingyo.runs.learning import taught
 from kingyo.runs.preflight import check_paths
 from kingyo.runs.provenance import (
@@ -28,6 +27,7 @@ from kingyo.runs.provenance import (
 from kingyo.runs.run import Run
 from kingyo.runs.searches import CONTROLS, require_control
 from kingyo.runs.seed_runs import scores_of_other_seed
+from kingyo.runs.settings import demands_learning
 from kingyo.runs.tune import require_lessons, require_tunable
 from kingyo.runs.worker import runner_of, shared_merger
 from kingyo.search.evolution import RACED, Event, Journey, Search, Stage

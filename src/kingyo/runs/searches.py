@@ -10,21 +10,22 @@ from kingyo.core.io.extras import require_extra
 from kingyo.core.types import Genome, Strategy
 from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.merging.recipe import PASSTHROUGH, Recipe
-from kingyo.runs.adapters import AdapterSpace, AdapterTrainer, require_trainable
+from kingyo.runs.adapters import AdapterSpace, AdapterTrainer, require_trainable, trained_space
 from kingyo.runs.config import RANDOM_SOURCES, TRAINED, WEIGHT_SEARCH
-from kingyo.runs.layer_paths import dataflow_space, initial_points, path_baselines
 from kingyo.runs.settings import SearchSettings
 from kingyo.runs.setup import Setup
 from kingyo.runs.spaces import (
     by_method,
     choice_of,
+    dataflow_space,
+    initial_points,
     objectives_of,
     parameter_space,
+    path_baselines,
     shared_keys,
     simplicity_of,
     space_of,
 )
-from kingyo.runs.trained import trained_space
 from kingyo.search.evolution import MAIN, Limits, Search
 from kingyo.search.space import (
     Bounds,

@@ -9,8 +9,7 @@ from typing import cast
 from kingyo.core.io.units import counted
 from kingyo.core.types import SPLITS, ItemScore, Split
 from kingyo.errors import KingyoError
-from kingyo.runs.chosen import REQUEST, ChoiceRequest
-from kingyo.runs.layer_paths import KNOWN_PATHS
+from kingyo.runs.choice import REQUEST, ChoiceRequest
 from kingyo.runs.provenance import (
     ACCEPTED,
     CODE,
@@ -23,6 +22,7 @@ from kingyo.runs.provenance import (
     version_differences,
 )
 from kingyo.runs.setup import MODELS, THREADS
+from kingyo.runs.spaces import KNOWN_PATHS
 from kingyo.search.evolution import BASELINES
 from kingyo.search.evolution.trial_evaluation import KnownScores
 from kingyo.store import DATABASE, RunStore

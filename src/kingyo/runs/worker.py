@@ -12,13 +12,12 @@ from kingyo.merging.kernels.statistics_cache import TensorStats, memory_size
 from kingyo.merging.recipe import MERGED
 from kingyo.models.kinds import Live, LoadOptions, PassesLayers, load_live, require_ability
 from kingyo.runs.config import RunConfig
-from kingyo.runs.layer_paths import models_of_paths
 from kingyo.runs.model_kind import layers_kind, load_checkpoint, load_options
 from kingyo.runs.preflight import fits_into
 from kingyo.runs.provenance import changed_error, differences
 from kingyo.runs.run import Run
 from kingyo.runs.setup import THREADS, use_threads
-from kingyo.runs.spaces import merged_before_language
+from kingyo.runs.spaces import merged_before_language, models_of_paths
 from kingyo.search.runners import LocalRunner, ProcessRunner, RayRunner, Runner
 from kingyo.search.runners.evaluate import Builder, Evaluator, InPlaceMerger, LayerPathBuilder
 from kingyo.store import RunStore

@@ -10,7 +10,7 @@ from kingyo.scout.candidate import Candidate, Exclusion
 from kingyo.scout.catalogue import Catalogue, Group, by_reason
 from kingyo.scout.measuring import Progress, measure_group
 from kingyo.scout.on_hub import patiently
-from kingyo.store.evidence import EvidenceStore
+from kingyo.store.side_databases import EvidenceStore
 
 
 def with_structures(

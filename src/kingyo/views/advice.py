@@ -19,7 +19,7 @@ from kingyo.merging.methods import METHODS
 from kingyo.merging.methods.contract import Parameter
 from kingyo.runs.config import WEIGHT_SEARCH
 from kingyo.runs.learning import FAILURE
-from kingyo.runs.prompts import NOTABLE_SHARE
+from kingyo.runs.preflight import NOTABLE_SHARE
 from kingyo.search.evolution import BASELINES, MAIN, stored_objectives
 from kingyo.stats import ROUNDING
 from kingyo.store import CONFIG, WARNINGS, EvaluationRow, RunStore, StoredTrial

@@ -7,7 +7,7 @@ from itertools import combinations
 from statistics import fmean
 
 from kingyo.core.io.units import counted
-from kingyo.runs.chosen import ChosenSources
+from kingyo.runs.choice import ChosenSources
 from kingyo.search.evolution import FrontPoint
 from kingyo.search.evolution.objectives import has_item_scores, is_share
 from kingyo.stats import Interval

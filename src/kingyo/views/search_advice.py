@@ -15,8 +15,8 @@ from kingyo.core.types import SPLITS, Split
 from kingyo.runs.adapters import read_training
 from kingyo.runs.config import TRAINED, TUNED
 from kingyo.runs.extensions import TUNABLE
-from kingyo.runs.learnable import GROUPS, LEARNABLE, LEARNS
 from kingyo.runs.learning import Allowance
+from kingyo.runs.settings import GROUPS, LEARNABLE, LEARNS
 from kingyo.runs.tune import expected_seconds
 from kingyo.search.evolution import BASELINES, MAIN
 from kingyo.stats import ROUNDING, SampleSize

@@ -22,8 +22,7 @@ from kingyo.runs.dry_run.memory import (
 )
 from kingyo.runs.dry_run.speed import Speeds
 from kingyo.runs.model_kind import task_options
-from kingyo.runs.preflight import check, check_prompts, notes
-from kingyo.runs.prompts import first_prompts, warnings
+from kingyo.runs.preflight import check, check_prompts, first_prompts, notes, warnings
 from kingyo.runs.run import Run
 from kingyo.runs.tune import n_loras, steps_of
 from kingyo.search.strategies.wrapper import main_batch

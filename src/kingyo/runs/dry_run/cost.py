@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias, overload
 
 from kingyo.core.types import FiniteStrategy, Item, Split
-from kingyo.runs.choice import items_of_a_heat
-from kingyo.runs.chosen import CHOICE, REQUEST
+from kingyo.runs.choice import CHOICE, REQUEST, items_of_a_heat
 from kingyo.runs.extensions import EXTENSIONS
 from kingyo.runs.run import Run
 from kingyo.search.evolution import BASELINES, Journey, Search

@@ -11,11 +11,11 @@ from kingyo.merging.checkpoints import Checkpoint
 from kingyo.merging.checkpoints.header import WIDTHS
 from kingyo.models.kinds import BatchMemory, Workload, call_kind
 from kingyo.models.kinds.kind import training_dtype
-from kingyo.runs.layer_paths import dataflow_space, frame_of, path_sizes_of
-from kingyo.runs.learnable import why_not_learned
 from kingyo.runs.learning import PASSES, SHORTEST, TOTAL_SHARE, Allowance, learned_space
 from kingyo.runs.model_kind import task_options
 from kingyo.runs.run import Run
+from kingyo.runs.settings import why_not_learned
+from kingyo.runs.spaces import dataflow_space, frame_of, path_sizes_of
 from kingyo.search.space import path_sizes
 
 

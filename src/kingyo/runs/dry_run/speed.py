@@ -24,11 +24,10 @@ from kingyo.models.kinds import load_live
 from kingyo.runs.begin import threads_of
 from kingyo.runs.config import TRAINED
 from kingyo.runs.dry_run.cost import Cost, CostPart, total
-from kingyo.runs.layer_paths import frame_of
 from kingyo.runs.model_kind import load_options
 from kingyo.runs.preflight import fits_into
 from kingyo.runs.run import Run
-from kingyo.runs.spaces import merged_before_language
+from kingyo.runs.spaces import frame_of, merged_before_language
 from kingyo.runs.tune import expected_seconds
 from kingyo.search.runners.evaluate import InPlaceMerger
 from kingyo.tasks import single_tasks

@@ -20,7 +20,7 @@ from typing import cast
 import numpy as np
 
 from kingyo.core.types import Genome
-from kingyo.runs.learnable import MEMETIC
+from kingyo.runs.settings import MEMETIC
 from kingyo.stats import Array, Interval
 from kingyo.views.results.trials import MINUS
 
