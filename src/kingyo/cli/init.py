@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -90,8 +88,6 @@ def init(
         frame=run.models.frame,
     )
     run = _write_checked(out, answers, run)
-    if options.measure:
-        _measure(run)
     echo(f"Wrote {out}. Next: kingyo evolve {shlex.quote(str(out))}")
 
 
@@ -178,17 +174,6 @@ def _write_checked(out: Path, answers: RunAnswers, run: Run) -> Run:
     for finding in findings:
         echo(finding)
     return run
-
-
-def _measure(run: Run) -> None:
-    from kingyo.cli.dry_run import speed_lines
-    from kingyo.runs.dry_run import measure_speeds
-
-    echo("Measuring the speed of dtypes and threads…", err=True)
-    with redirect_stdout(sys.stderr):
-        speeds = measure_speeds(run, is_timed=False)
-    for line in speed_lines(speeds):
-        echo(line)
 
 
 def _opened(out: Path, base: str | None, sources: Mapping[str, str]) -> Run:

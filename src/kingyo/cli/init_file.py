@@ -100,7 +100,6 @@ class InitOptions:
             tensor where weights are learned by gradient, else one.
         candidates: number of candidates.
         max_new_tokens: maximum length of an answer. Shorter is faster.
-        measure: also measure which dtype and number of threads are fastest, in some seconds.
     """
 
     base: str | None = None
@@ -115,7 +114,6 @@ class InitOptions:
     groups: str | None = None
     candidates: int = 200
     max_new_tokens: int = 64
-    measure: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

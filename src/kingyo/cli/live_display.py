@@ -22,7 +22,7 @@ from kingyo.cli.progress import Counts
 from kingyo.cli.run_progress import PartProgress, RunProgress, row_name
 from kingyo.core.io.units import counted, percent, time_text
 from kingyo.runs.config import TRAININGS
-from kingyo.runs.dry_run import Cost, total
+from kingyo.runs.cost import Cost, total
 from kingyo.search.evolution import BASELINES, Event, stored_objectives
 from kingyo.store import NOTES, RunStore
 from kingyo.views.advice import setup_warnings

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from kingyo.core.types import Answered, Split
 from kingyo.runs.choice import CHOICE
 from kingyo.runs.config import TRAININGS, TUNED, TUNED_PARENT, WEIGHT_SEARCH, WEIGHT_SEARCH_LABEL
-from kingyo.runs.dry_run import STAGES, Cost, CostPart, total
+from kingyo.runs.cost import STAGES, Cost, CostPart, total
 from kingyo.search.evolution import BASELINES, MAIN, Event
 
 
