@@ -102,11 +102,11 @@ def test_answers_that_take_too_long_count_as_the_longest(
 
 
 def test_a_failure_is_a_reason(folder: Path) -> None:
-    run = opened(folder, EVEN)
-    model = LiveModel.load(folder / "base", LoadOptions())
-    next(iter(model.weights.values())).fill_(float("nan"))
-    model.module.save_pretrained(folder / "base")
-    assert "NaN" in str(measure_speeds(run).untimed)
+    for name in ("base", "a", "b"):
+        model = LiveModel.load(folder / name, LoadOptions())
+        next(iter(model.weights.values())).fill_(float("nan"))
+        model.module.save_pretrained(folder / name)
+    assert "NaN" in str(measure_speeds(opened(folder, EVEN)).untimed)
 
 
 def test_a_task_that_exits_is_a_reason(folder: Path) -> None:

@@ -1,7 +1,7 @@
 """Measure a merge and answers of the first candidate, and tell from them how long a run takes.
 
-This runs a model for seconds: on a few items, which nobody grades. Longer answers count as if all were as long
-as they may be. The time of a run leaves out grading and what the strategy computes.
+This runs a model for seconds, on a few items, which nobody grades. Answers that are too long to time count as
+if all had ``max_new_tokens``. The time of a run leaves out grading and what the strategy computes.
 """
 
 from __future__ import annotations
