@@ -318,7 +318,6 @@ class ChoiceStage:
         return Stepwise(self.space.axes, self.run.config.seed, settings)
 
     def _norms(self, changes: Changes) -> tuple[float, ...]:
-        """Return the root mean square of a task vector in each span, over the blocks that it changes."""
         groups = self.layout.groups(self.groups)
         span_of = {name: span for span, names in groups.items() for name in names}
         squares, numbers = dict.fromkeys(groups, 0.0), dict.fromkeys(groups, 0)
@@ -438,7 +437,6 @@ def items_of_a_heat(n_fit: int) -> int:
 
 
 def _correlation(steps: Sequence[Step]) -> Correlation | None:
-    """Return the rank correlation of predicted and measured gains within steps, all steps but the first."""
     predicted: list[float] = []
     measured: list[float] = []
     for step in steps[1:]:
@@ -469,7 +467,6 @@ def scores_of_plain_merge(run: Run) -> KnownScores:
 
 
 def _weights_by_source(names: Sequence[str], genome: Genome) -> dict[str, tuple[float, ...]]:
-    """Return the weights of each source that is merged, in each span of layers."""
     n_spans = len(genome) // len(names)
     rows = {name: genome[i * n_spans : (i + 1) * n_spans] for i, name in enumerate(names)}
     return {name: tuple(row) for name, row in rows.items() if any(row)}

@@ -327,7 +327,6 @@ RESERVED_NAMES = ("bred", "uniform", "random", "grid", *TRAININGS, RANDOM_SOURCE
 
 
 def _default_finalists(run: Mapping[str, object]) -> int:
-    """Return 4, or 8 with objectives, whose front needs more points."""
     return 8 if run.get("objectives") else 4
 
 

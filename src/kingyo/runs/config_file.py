@@ -88,7 +88,6 @@ def _tasks_from_files(tasks: object, folder: Path) -> object:
 
 
 def _task_from_file(task: object, folder: Path) -> object:
-    """Return a task with the keys of the file that it names by path, or as ``{file: PATH, weight: 2}``."""
     keys: object = {"file": task} if isinstance(task, str) else task
     own = dict(cast("dict[str, object]", keys)) if isinstance(keys, dict) else {}
     if "file" not in own:
@@ -176,7 +175,6 @@ def convert_genome_file(
 
 
 def _merge(genome: _Genome, folder: Path) -> tuple[dict[str, object], float]:
-    """Return the section ``merge``, and sigma as a share of its ranges."""
     method, n = genome.merge_method, len(genome.models)
     if method not in (*NORMALIZED, "slerp"):
         raise unknown_name_error("genome.merge_method", method, (*NORMALIZED, "slerp"))
@@ -243,7 +241,6 @@ def _find_task(task: _Task, folder: Path, search: Sequence[Path]) -> TaskSpec:
 
 
 def _names(genome: _Genome) -> dict[str, str]:
-    """Return short names of the models: the last part of the path, with a number if it is taken."""
     references: dict[str, str] = {}
     for reference in genome.models:
         last = reference.split("+")[0].split("@")[0].rstrip("/").rpartition("/")[2]

@@ -161,13 +161,11 @@ def descend(
 
 
 def _numbers(names: Sequence[str]) -> NDArray[np.intp]:
-    """Return the number of each name, from 0 in the order of appearance."""
     places = {name: place for place, name in enumerate(dict.fromkeys(names))}
     return np.array([places[name] for name in names], dtype=np.intp)
 
 
 def _terms(example: Example) -> float:
-    """Return about how many terms −log p the loss of an example has: a choice has one, text one per token."""
     return 1.0 if example.others else max(1.0, len(example.answer.encode()) / BYTES_PER_TOKEN)
 
 
@@ -331,7 +329,6 @@ class Teacher:
         return (*own, *(example for example in found if example.item not in owned)), are_found
 
     def _possible_gain(self, store: RunStore, start: Genome, examples: Sequence[Example]) -> float:
-        """Return the share of fit that examples answer and the start is not expected to."""
         trials = store.trials(self.search.name)
         names = {name for name, genome in self.search.known.items() if genome == start}
         same = [trial for trial in trials if trial.asked.genome == start]
@@ -355,7 +352,6 @@ def worthwhile_gain(genomes: Sequence[Genome], start: Genome, *, are_found: bool
 
 
 def _have_one_form(own: Sequence[Example], found: Sequence[Example]) -> bool:
-    """Return whether models give items' own answers, in half of the cases where both are right."""
     texts = {example.item: example.answer.strip() for example in own}
     equal = [example.answer.strip() == texts[example.item] for example in found if example.item in texts]
     return len(equal) < FEWEST_TARGETS or 2 * sum(equal) >= len(equal)

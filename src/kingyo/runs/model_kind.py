@@ -76,7 +76,6 @@ def open_alone(
 
 
 def _is_in_pipeline(reference: str, name: str | None) -> bool:
-    """Return whether a kind, or the named one, takes a component and needs other folders of its pipeline."""
     path = local_path(parse_reference(reference).model)
     config = read_json(path / "config.json", "a model's config.json")
     index = read_json(path.parent / PIPELINE, "the index of a pipeline")

@@ -109,7 +109,6 @@ def _check_budget(search: Search, run: Run) -> None:
 
 
 def _check_room_for_lessons(run: Run) -> None:
-    """Refuse to demand learned weights of a budget without room for a lesson."""
     allowance = Allowance.of(run.searches[0], len(run.items["fit"]))
     if run.config.learn and not allowance.is_enough:
         least, items = allowance.least_budget, allowance.most_items
@@ -134,7 +133,6 @@ def check_paths(run: Run) -> None:
 
 
 def _check_path_frame(run: Run) -> None:
-    """Check that the frame is not a model of another kind, such as a language model beside ones that see."""
     frame = frame_of(run)
     if layers_kind(frame, run.kind) is not run.kind:
         expected = f"a source of kind {run.kind.name}, which gives everything but the layers"
@@ -152,7 +150,6 @@ def check_frame(run: Run, argument: str = "merge.frame") -> None:
 
 
 def _check_dtypes(run: Run) -> None:
-    """Check that the live model can hold the weights of all parents without rounding."""
     like = run.models.skeleton if run.settings.paths is None else frame_of(run)
     for name, checkpoint in run.models.sources.items():
         for info in checkpoint.tensors.values():
@@ -164,7 +161,6 @@ def _check_dtypes(run: Run) -> None:
 
 
 def _name_in(like: Checkpoint, model: Checkpoint, name: str) -> str:
-    """Return the name that a tensor of a model's layers has in ``like``, whose prefix may differ."""
     main, own = like.layout.main, model.layout.main
     if main is None or own is None or not name.startswith(f"{own.prefix}."):
         return name
@@ -309,7 +305,6 @@ def _text_tasks(run: Run) -> Iterator[tuple[str, TaskSpec, TextSettings]]:
 
 
 def _unused_template(run: Run, spec: TaskSpec, settings: TextSettings) -> Iterator[str]:
-    """Warn if models have chat templates and ``chat`` is not set."""
     if "chat" in spec.options or settings.chat:
         return
     templates = templates_of(run)

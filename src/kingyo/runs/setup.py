@@ -133,7 +133,6 @@ def stored_config(store: RunStore) -> tuple[RunConfig, Path]:
 
 
 def _current_folder(store: RunStore, folder: Path) -> Path:
-    """Return the base of relative paths: the stored folder, or its place relative to a moved run."""
     relative = store.fact("folder_from_run")
     if not folder.is_dir() and isinstance(relative, str):
         moved = (store.folder / relative).resolve()

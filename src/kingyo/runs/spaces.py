@@ -55,7 +55,7 @@ KNOWN_PATHS = Fact("known_paths", dict[str, list[str]], {})
 
 def dataflow_space(run: Setup, merge: Recipe | None = None) -> DataflowSpace:
     paths, sources, dtype = _paths(run), _path_sources(run, merge), run.config.merge.dtype
-    merged = MERGED if _has_merge(run, merge) else None  # else a source may have this name
+    merged = None if sources is run.models.sources else MERGED  # else a source may have this name
     frame = _frame_name(run, sources)
     limits = [] if paths.max_hops is None else [paths.max_hops]
     if paths.max_size is not None:
@@ -76,13 +76,11 @@ def _paths(run: Setup) -> DataflowConfig:
     return run.settings.paths
 
 
-def _path_sources(run: Setup, merge: Recipe | None) -> dict[str, Checkpoint]:
+def _path_sources(run: Setup, merge: Recipe | None) -> Mapping[str, Checkpoint]:
     models = run.models
-    return {**({MERGED: models.skeleton} if _has_merge(run, merge) else {}), **models.sources}
-
-
-def _has_merge(run: Setup, merge: Recipe | None) -> bool:
-    return merge is not None or run.config.space == "hybrid"
+    if merge is None and run.config.space != "hybrid":
+        return models.sources
+    return {MERGED: models.skeleton, **models.sources}
 
 
 def models_of_paths(run: Setup) -> dict[str, Checkpoint]:
@@ -99,7 +97,7 @@ def _frame_name(run: Setup, sources: Mapping[str, Checkpoint]) -> str:
 
 
 def frame_of(run: Setup) -> Checkpoint:
-    """Return the model that gives embeddings, head and tokenizer; the skeleton stands for a merge."""
+    """Return the model that gives embeddings, head and tokenizer."""
     return next(iter(models_of_paths(run).values()))
 
 
@@ -109,28 +107,25 @@ def path_sizes_of(run: Setup) -> PathSizes:
 
 
 def read_known_paths(config: RunConfig, folder: Path, models: RunModels) -> dict[str, list[str]]:
-    """Read the paths of ``dataflow.known`` from their recipes."""
     names = {whole_model(reference, folder): name for name, reference in models.references.items()}
     if config.space == "hybrid":
         names[MERGED] = MERGED
     paths = dict[str, list[str]]()
     for file in config.dataflow.known:
-        hops, at = _hops(file, folder / file), (folder / file).parent
-        paths[file] = [f"{_source(hop.model, at, names, file)}.{hop.layer}" for hop in hops]
+        for hop in _hops(file, folder / file):
+            name = names.get(hop.model) or names.get(whole_model(hop.model, (folder / file).parent))
+            if name is None:
+                expected = f"a path through the sources: {', '.join(names.values())}"
+                remedy = (
+                    "Add that model to the sources (paths are relative to the recipe), or delete the path."
+                )
+                raise KingyoError(f"dataflow.known: {file}", expected, f"one through {hop.model}", remedy)
+            paths.setdefault(file, []).append(f"{name}.{hop.layer}")
     return paths
 
 
-def _source(model: str, at: Path, names: Mapping[str, str], file: str) -> str:
-    name = names.get(model) or names.get(whole_model(model, at))
-    if name is None:
-        expected = f"a path through the sources: {', '.join(names.values())}"
-        remedy = "Add that model to the sources (paths are relative to the recipe), or delete the path."
-        raise KingyoError(f"dataflow.known: {file}", expected, f"one through {model}", remedy)
-    return name
-
-
 def initial_points(run: Setup, space: SourceSpace) -> list[Genome]:
-    """Return the initial points of a search: those of the space, and the paths of ``dataflow.known``."""
+    """Return the points that a search of paths begins with: seeds, and the paths of ``dataflow.known``."""
     paths = paths_of(space)
     if paths is None:
         return []
@@ -143,10 +138,7 @@ def initial_points(run: Setup, space: SourceSpace) -> list[Genome]:
 def path_baselines(
     space: DataflowSpace, models: RunModels, keys: RecipeDefaults, dtype: str | None
 ) -> dict[str, Recipe]:
-    """Return base, all parents, the uniform merge if shapes allow it, and the untuned frankenmerge.
-
-    If ``keys`` have a frame, all are in that frame.
-    """
+    """Return base, all parents, the uniform merge if shapes allow it, and the untuned frankenmerge."""
     sources = models.references
     recipes = {
         name: path_recipe(
@@ -158,18 +150,13 @@ def path_baselines(
         recipes = {"base": keys.apply(parent_recipe(models.base.reference, dtype)), **recipes}
     frame = next(name for name in (space.frame, models.frame, *sources) if name in sources)
     stacked = frankenmerge(sources, space.n_layers, frame)
-    if _has_equal_shapes(models):
+    shapes = [_shapes(model, models.frame) for model in (models.skeleton, *models.sources.values())]
+    if all(other == shapes[0] for other in shapes[1:]):
         recipes["uniform"] = keys.apply(uniform_recipe(sources, None, dtype))
     return {**recipes, FRANKENMERGE: path_recipe(stacked, keys.frame or sources[frame], dtype)}
 
 
-def _has_equal_shapes(models: RunModels) -> bool:
-    shapes = [_shapes(model, models.frame) for model in (models.skeleton, *models.sources.values())]
-    return all(other == shapes[0] for other in shapes[1:])
-
-
 def _shapes(model: Checkpoint, frame: str | None) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the tensors that are merged: with a frame, those of its layers."""
     main = model.layout.main
     if frame is None or main is None:
         return {name: info.shape for name, info in model.tensors.items()}
@@ -197,45 +184,45 @@ def _hops(file: str, at: Path) -> Sequence[Hop]:
     return hops
 
 
-def objectives_of(
-    config: RunConfig, folder: Path, search: SearchSettings, model: Path, *, longest: int | None = None
-) -> Objectives:
-    """Return the objectives of a search; ``model``: folder of a model whose tokenizer candidates have."""
-    specs, n_items = config.specs, search.screen.items
+def objectives_of(run: Setup, search: SearchSettings) -> Objectives:
+    config, specs, n_items = run.config, run.config.specs, search.screen.items
     if n_items is not None and n_items < len(specs):
         expected = f"at least {len(specs)}, one for each task"
         raise KingyoError("search.screen.items", expected, str(n_items), "Raise it, or delete tasks.")
     tasks = {name: spec.weight for name, spec in specs.items()} if len(specs) > 1 else {"": 1.0}
     measures: dict[str, Callable[[Recipe], float]] = {}
     if CLOSENESS in config.objectives:
-        for method, values in methods_with_values(search, folder):
+        for method, values in _methods_with_values(search, run.folder):
             require_closeness(method, values)
         measures[CLOSENESS] = closeness
     if FEW_SOURCES in config.objectives:
-        measures[FEW_SOURCES] = partial(few_sources, n_sources=_n_sources_to_choose(config))
+        if config.merge.choose_sources is False:
+            expected = "merge.choose_sources"
+            remedy = f"Write merge.choose_sources: true, or delete {FEW_SOURCES}."
+            raise KingyoError(f"objectives: {FEW_SOURCES}", expected, "all sources in every merge", remedy)
+        n_sources = sum(reference != config.base for reference in config.sources.values())
+        measures[FEW_SOURCES] = partial(few_sources, n_sources=n_sources)
     if FEW_HOPS in config.objectives:
-        assert longest is not None, "run.yaml is checked"
-        measures[FEW_HOPS] = partial(few_hops, longest=longest)
+        measures[FEW_HOPS] = partial(few_hops, longest=dataflow_space(run).most_hops)
     return Objectives(
         tasks=tasks,
         names=config.objectives,
         measures=measures,
-        answers={name: ANSWER_OBJECTIVES.get(name, folder) for name in config.answer_objectives},
-        model=model,
+        answers={name: ANSWER_OBJECTIVES.get(name, run.folder) for name in config.answer_objectives},
+        model=run.models.skeleton.path,
         by_set=deciding_measures(config),
     )
 
 
-def simplicity_of(
-    config: RunConfig, folder: Path, search: SearchSettings
-) -> Callable[[Recipe], float] | None:
+def simplicity_of(run: Setup, search: SearchSettings) -> Callable[[Recipe], float] | None:
     """Return the key that ranks recipes of equal score by simplicity, or None."""
-    if search.space == "dataflow" or config.hybrid.joint:
+    if search.space == "dataflow" or run.config.hybrid.joint:
         return None
-    return closeness if all(has_closeness(*pair) for pair in methods_with_values(search, folder)) else None
+    pairs = _methods_with_values(search, run.folder)
+    return closeness if all(has_closeness(*pair) for pair in pairs) else None
 
 
-def methods_with_values(
+def _methods_with_values(
     search: SearchSettings, folder: Path
 ) -> list[tuple[MergeMethod, Mapping[str, float | bool | Bounds]]]:
     methods = [METHODS.get(name, folder) for name in search.methods]
@@ -258,14 +245,6 @@ def by_method(search: SearchSettings, folder: Path) -> list[SearchSettings]:
     ]
 
 
-def _n_sources_to_choose(config: RunConfig) -> int:
-    if config.merge.choose_sources is False:
-        expected = "merge.choose_sources"
-        remedy = f"Write merge.choose_sources: true, or delete {FEW_SOURCES}."
-        raise KingyoError(f"objectives: {FEW_SOURCES}", expected, "all sources in every merge", remedy)
-    return sum(reference != config.base for reference in config.sources.values())
-
-
 def space_of(run: Setup, wanted: SearchSettings, merge: Recipe | None = None) -> SourceSpace:
     if wanted.space == "dataflow":
         return dataflow_space(run, merge)
@@ -281,7 +260,6 @@ def first_merge(run: Setup) -> Recipe:
 
 
 def merges_of(run: Setup, wanted: SearchSettings) -> SourceSpace:
-    """Return the space of weights of a search: one method, or a choice of methods and sources."""
     choice = choice_of(run.config.merge.choose_sources)
     if len(wanted.methods) == 1 and choice is None:
         return parameter_space(run, wanted)
@@ -290,15 +268,12 @@ def merges_of(run: Setup, wanted: SearchSettings) -> SourceSpace:
 
 
 def parameter_space(run: Setup, wanted: SearchSettings, *, is_part: bool = False) -> ParameterSpace:
-    (name,) = wanted.methods
-    config, models = run.config, run.models
-    method, sources = METHODS.get(name, run.folder), models.references
-    base = models.base.reference if models.base is not None else None
+    (name,), config, models = wanted.methods, run.config, run.models
     part = ParameterSpace(
-        method=method,
+        method=METHODS.get(name, run.folder),
         method_name=name,
-        sources=sources,
-        base=base,
+        sources=models.references,
+        base=None if models.base is None else models.base.reference,
         layout=merged_layout(run),
         groups=wanted.groups,
         values=wanted.values,
@@ -312,7 +287,6 @@ def parameter_space(run: Setup, wanted: SearchSettings, *, is_part: bool = False
 
 
 def merged_layout(run: Setup) -> Layout:
-    """Return the layout of the tensors that are merged."""
     skeleton, keys = run.models.skeleton, shared_keys(run)
     if keys.frame is None and not keys.parts:
         return skeleton.layout
@@ -343,7 +317,7 @@ def choice_of(choose: Choose | bool) -> SourceChoice | None:
 
 
 def shared_keys(run: Setup) -> RecipeDefaults:
-    """Return the keys that all recipes of a run share: what is merged, and how vocabularies are united."""
+    """Return the keys that all recipes of a run share."""
     merge = run.config.merge
     framing, models = run.models.framing, run.models.named
     return RecipeDefaults(

@@ -105,7 +105,6 @@ def measure_speeds(run: Run, seconds: float = MAX_SECONDS) -> Speeds:
 
 
 def _obstacle(run: Run, like: Checkpoint) -> str | None:
-    """Return why the models of a run cannot be measured in seconds, or None."""
     if DrawsPictures in run.kind.provides:
         return "drawing a picture takes too long"
     if any(model.n_missing for model in (like, *run.models.by_reference.values())):

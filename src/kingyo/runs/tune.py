@@ -133,7 +133,6 @@ def open_kept(run: Setup, file: str) -> tuple[Task, Sequence[Item]]:
 
 
 def _task_in(path: Path) -> Task:
-    """Build the tasks of a file with their test items, or with all items if it names no splits."""
     specs = specs_in(path)
     splits: Splits = load_splits(specs, path.parent).splits
     if not any("splits" in spec.model_fields_set for spec in specs.values()):
@@ -324,7 +323,6 @@ class BredSpace(AdapterSpace):
         return training if examples else training.failed(NOTHING_TO_LEARN)
 
     def _refuse(self, store: RunStore, training: Training) -> None:
-        """Refuse the candidates that lost more of other abilities than the limit."""
         open_model = partial(open_trained, store.folder, self.trainer.run.folder)
         trained = {number: each for number, each in training.numbered.items() if each.failure is None}
         models = {number: partial(open_model, self._recipes[number].references[0]) for number in trained}

@@ -100,7 +100,6 @@ def merger_of(run: Run, sources: Sources) -> InPlaceMerger:
 
 
 def _load_options(run: Run) -> LoadOptions:
-    """Return the options for live models. Image features that each candidate changes go to no file."""
     return load_options(run.config, None if merged_before_language(run) else run.begun.folder)
 
 
