@@ -50,13 +50,9 @@ class ChoiceRequest:
     Attributes:
         asked: the run.yaml, whose sources are ``{scout: WHERE}``.
         min_gain: least gain in mean score for which a source is added.
-        most: most sources.
         capacity: most bytes of all chosen sources.
-        item_evaluations, seconds: the budget.
-        costs: bytes of each candidate, in their order.
-        features: of each candidate, from its weights.
+        costs, features, changes: bytes, features of weights, and changes of each candidate, in their order.
         similarity: of each pair of candidates.
-        changes: of each candidate.
     """
 
     asked: Mapping[str, object] = field(default_factory=dict[str, object])
@@ -77,7 +73,7 @@ class ChosenSources:
 
     Attributes:
         sources: all candidates, in order; numbers in ``steps`` count them.
-        chosen: names, in the order in which they were added.
+        chosen: in the order in which they were added.
         groups: spans of layers in which sources have weights, as in ``Layout.groups``.
         weights: chosen source -> its weight in each of them, in the plain merge of the chosen ones.
         steps: the decisions.
@@ -89,7 +85,6 @@ class ChosenSources:
         alone: source -> its score alone.
         failed: source -> why it cannot be scored.
         correlation: of predicted and measured gains; None with fewer than four pairs.
-        item_evaluations: number of graded answers.
         item_groups: fit item -> its group, for items that belong together; not in the JSON.
     """
 
@@ -155,7 +150,6 @@ CHOSEN = Fact("chosen", ChosenSources)
 
 
 def is_choosing(store: RunStore) -> bool:
-    """Return whether a run still chooses its sources."""
     return store.fact(REQUEST) is not None and store.fact(CHOSEN) is None
 
 
@@ -164,8 +158,7 @@ def gain_json(gain: Gain) -> dict[str, object]:
     return {"gain": bounds.score, "low": bounds.low, "high": bounds.high, **bounds.size_json}
 
 
-def mean_score(scores: Mapping[str, float], groups: Mapping[str, str]) -> Interval:
-    """Bound the mean of item scores; ``groups`` has the groups of items that belong together."""
+def _mean_score(scores: Mapping[str, float], groups: Mapping[str, str]) -> Interval:
     return interval([*scores.values()], _groups(scores, groups), seed=0)
 
 
@@ -180,9 +173,6 @@ def with_sources(
 
     Each source has a weight per span of layers, and the search begins at the choice's plain merge, unless the
     run.yaml has a merge of its own.
-
-    Raises:
-        KingyoError: no source is worth adding.
     """
     if not choice.chosen:
         is_open = choice.verdict == "open"
@@ -195,7 +185,8 @@ def with_sources(
     data |= {"base": config.base, "sources": {name: config.sources[name] for name in choice.run_sources}}
     controls = _section(asked, "controls")
     if controls.get(RANDOM_SOURCES) is True:
-        data["controls"] = {**controls, RANDOM_SOURCES: _drawn(run, choice)}
+        drawn = _drawn(sorted(choice.sources), sorted(choice.chosen), config.seed)
+        data["controls"] = {**controls, RANDOM_SOURCES: {name: config.sources[name] for name in drawn}}
     own = _section(asked, "merge")
     if decides_merge(asked):
         data["merge"] = _merge_of(choice, layout)
@@ -210,7 +201,7 @@ def decides_merge(asked: Mapping[str, object]) -> bool:
 
 
 def _merge_of(choice: ChosenSources, layout: Layout) -> dict[str, object]:
-    groups, rows = spans_of(layout, MOST_GENES // len(choice.chosen)), dict(choice.weights)
+    groups, rows = _spans_of(layout, MOST_GENES // len(choice.chosen)), dict(choice.weights)
     if choice.is_trimmed:  # as many spans as the search can use, within those of the choice
         n = len(next(iter(rows.values())))
         n_spans = len(layout.groups(groups))
@@ -238,15 +229,12 @@ def _weight_from(row: Sequence[float]) -> dict[str, object]:
     return {"weight": {"from": 0, "to": HIGHEST, "start": start}}
 
 
-def _drawn(run: Run, choice: ChosenSources) -> dict[str, str]:
+def _drawn(sources: Sequence[str], chosen: Sequence[str], seed: int) -> Sequence[str]:
     """Draw as many candidates as were chosen, but not the same ones; none if there are no others."""
-    chosen = names = sorted(choice.chosen)
-    if len(chosen) == len(choice.sources):
-        return {}
-    chance = random.Random(run.config.seed)
-    while names == chosen:
-        names = sorted(chance.sample(sorted(choice.sources), len(chosen)))
-    return {name: run.config.sources[name] for name in names}
+    names, chance = chosen, random.Random(seed)
+    while names == chosen and len(chosen) < len(sources):
+        names = sorted(chance.sample(sources, len(chosen)))
+    return () if names == chosen else names
 
 
 def _section(data: Mapping[str, object], key: str) -> dict[str, object]:
@@ -254,7 +242,7 @@ def _section(data: Mapping[str, object], key: str) -> dict[str, object]:
     return cast("dict[str, object]", section) if isinstance(section, dict) else {}
 
 
-def spans_of(layout: Layout, most: int) -> str:
+def _spans_of(layout: Layout, most: int) -> str:
     """Return spans of layers, at most one per layer; one for models with several stacks of layers."""
     n = min(layout.n_blocks, most) if len(layout.stacks) == 1 else 1
     return f"layers:{n}" if n > 1 else "one"
@@ -280,8 +268,7 @@ class ChoiceStage:
 
     @property
     def groups(self) -> str:
-        """Spans of layers in which sources have a weight each."""
-        return spans_of(self.layout, MOST_SPANS)
+        return _spans_of(self.layout, MOST_SPANS)
 
     @cached_property
     def space(self) -> WithDefaults:
@@ -298,11 +285,7 @@ class ChoiceStage:
 
     @cached_property
     def strategy(self) -> Stepwise:
-        """The strategy; its state is the choice.
-
-        Raises:
-            KingyoError: a limit makes no sense.
-        """
+        """The strategy; its state is the choice."""
         request, n = self.request, len(self.run.config.sources)
         options = {
             "min_gain": request.min_gain,
@@ -348,11 +331,7 @@ class ChoiceStage:
         return replace(completed(search, self.run, self.run.settings.controls), space=search.space)
 
     def make(self, notify: Callable[[Event], None]) -> ChosenSources:
-        """Score trial merges, or go on with them, until the choice is made.
-
-        Raises:
-            KingyoError: the base cannot be scored.
-        """
+        """Score trial merges, or go on with them, until the choice is made."""
         store, strategy, search = self.run.begun, self.strategy, self.search
         names, said = list(self.run.config.sources), 0
 
@@ -374,7 +353,12 @@ class ChoiceStage:
             runner.close()
         _ = strategy.batch  # takes the last outcomes
         say(None)
-        _require_scored_base(store)
+        first = store.trials(CHOICE)[:1]  # the base alone; without it, nothing can be compared
+        evaluation = store.evaluation(first[0].id, "fit") if first else None
+        if evaluation is not None and evaluation.failure is not None:
+            expected = "a model that can be scored, because sources are compared with it"
+            remedy = "Fix the model or the task, and start a new run."
+            raise KingyoError("base", expected, evaluation.failure, remedy)
         return self._chosen()
 
     def _chosen(self) -> ChosenSources:
@@ -396,25 +380,15 @@ class ChoiceStage:
             steps=tuple(strategy.steps),
             contributions={names[i]: gain for i, gain in strategy.contributions.items()},
             verdict=strategy.verdict,
-            score=mean_score(scores, item_groups) if scores else None,
+            score=_mean_score(scores, item_groups) if scores else None,
             item_groups=item_groups,
             frame=models.frame if models.frame in names else None,
-            alone={name: mean_score(own, item_groups) for name, own in alone.items() if own},
+            alone={name: _mean_score(own, item_groups) for name, own in alone.items() if own},
             failed=failed,
             correlation=_correlation(strategy.steps),
             item_evaluations=store.item_evaluations(CHOICE, "fit"),
             minutes=sum(seconds for _, seconds in store.costs(CHOICE, "fit").values()) / 60,
         )
-
-
-def _require_scored_base(store: RunStore) -> None:
-    """Check that the base alone, the first trial, did not fail; nothing can be compared without it."""
-    first = store.trials(CHOICE)[:1]
-    evaluation = store.evaluation(first[0].id, "fit") if first else None
-    if evaluation is not None and evaluation.failure is not None:
-        expected = "a model that can be scored, because sources are compared with it"
-        remedy = "Fix the model or the task, and start a new run."
-        raise KingyoError("base", expected, evaluation.failure, remedy)
 
 
 def step_text(step: Step, names: Sequence[str]) -> str:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from kingyo.core.io.extras import install_command
 from kingyo.core.io.units import counted, percent
-from kingyo.core.types import Item, Task
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import Checkpoint
 from kingyo.merging.checkpoints.checkpoint import deciding_files
@@ -45,11 +44,7 @@ _WIDTHS = {"float64": 3, "float32": 2, "float16": 1, "bfloat16": 1}
 
 
 def check(run: Run) -> None:
-    """Check models, data and settings without reading weights.
-
-    Raises:
-        KingyoError: one of them is invalid.
-    """
+    """Check models, data and settings without reading weights."""
     config, sources, kind = run.config, run.open_sources(), run.kind
     check_frame(run)
     if run.settings.paths is not None:
@@ -63,12 +58,17 @@ def check(run: Run) -> None:
         require_teaching(task)
     for search in run.all_searches:
         _check_budget(search, run)
-    _check_room_for_lessons(run)
     for space in (search.space for search in run.all_searches):
         for genome in probes(space.axes):
             plan(space.decode(genome), sources)
+    shapes = {job.name: job.shape for job in run.plan.jobs}
     for recipe in run.baselines.values():
-        _check_baseline(plan(recipe, sources), run)
+        for job in plan(recipe, sources).jobs if run.settings.paths is None else ():
+            if shapes.get(job.name) != job.shape:
+                expected = f"the shape that candidates have: {list(shapes.get(job.name, ()))}"
+                remedy = "Name the models' common ancestor as base:, or write merge.resize: base."
+                where = f"{recipe.references[0]}: {job.name}"
+                raise KingyoError(where, expected, str(list(job.shape)), remedy)
     if config.merge.dtype is None:
         _check_dtypes(run)
 
@@ -85,16 +85,6 @@ def fits_into(planned: Plan, model: Checkpoint) -> bool:
     )
 
 
-def _check_baseline(baseline: Plan, run: Run) -> None:
-    shapes = {job.name: job.shape for job in run.plan.jobs}
-    for job in baseline.jobs if run.settings.paths is None else ():
-        if shapes.get(job.name) != job.shape:
-            expected = f"the shape that candidates have: {list(shapes.get(job.name, ()))}"
-            received = str(list(job.shape))
-            remedy = "Name the models' common ancestor as base:, or write merge.resize: base."
-            raise KingyoError(f"{baseline.recipe.references[0]}: {job.name}", expected, received, remedy)
-
-
 def _check_budget(search: Search, run: Run) -> None:
     """Refuse a search whose budget allows no candidate; controls have the budget of other searches."""
     n_items = Screen(search.screen, search.seed).most_items(len(run.items["fit"]))
@@ -106,11 +96,8 @@ def _check_budget(search: Search, run: Run) -> None:
         expected = f"at least {n_items}, the items that one candidate is scored on; better {100 * n_items}"
         received = f"{limit} for the search '{search.name}'"
         raise KingyoError("budget.item_evaluations", expected, received, f"Give a larger budget{fewer}")
-
-
-def _check_room_for_lessons(run: Run) -> None:
     allowance = Allowance.of(run.searches[0], len(run.items["fit"]))
-    if run.config.learn and not allowance.is_enough:
+    if run.config.learn and search is run.searches[0] and not allowance.is_enough:
         least, items = allowance.least_budget, allowance.most_items
         expected = (
             f"a budget with room for a lesson: at least {least:,} item evaluations, or "
@@ -126,18 +113,14 @@ def check_paths(run: Run) -> None:
     Tokens may differ if the models need a frame, which gives the vocabulary.
     """
     merge = None if run.config.space == "dataflow" else first_merge(run)
-    _check_path_frame(run)
-    plan(dataflow_space(run, merge).probe(), run.open_sources())
-    if not isinstance(run.kind, HasLanguagePart):
-        check_tokens({model.reference: model.path for model in models_of_paths(run).values()})
-
-
-def _check_path_frame(run: Run) -> None:
     frame = frame_of(run)
-    if layers_kind(frame, run.kind) is not run.kind:
+    if layers_kind(frame, run.kind) is not run.kind:  # such as a language model beside ones that see
         expected = f"a source of kind {run.kind.name}, which gives everything but the layers"
         remedy = "Name another source as dataflow.frame, or add one to sources."
         raise KingyoError("dataflow.frame", expected, frame.reference, remedy)
+    plan(dataflow_space(run, merge).probe(), run.open_sources())
+    if not isinstance(run.kind, HasLanguagePart):
+        check_tokens({model.reference: model.path for model in models_of_paths(run).values()})
 
 
 def check_frame(run: Run, argument: str = "merge.frame") -> None:
@@ -151,24 +134,20 @@ def check_frame(run: Run, argument: str = "merge.frame") -> None:
 
 def _check_dtypes(run: Run) -> None:
     like = run.models.skeleton if run.settings.paths is None else frame_of(run)
+    main = like.layout.main
     for name, checkpoint in run.models.sources.items():
+        own = checkpoint.layout.main
         for info in checkpoint.tensors.values():
-            live = like.tensors.get(_name_in(like, checkpoint, info.name))
-            if live is not None and info.is_floating and not _holds(live.dtype, info.stored_dtype):
+            other = info.name  # the prefix of its layers may differ
+            if main is not None and own is not None and other.startswith(f"{own.prefix}."):
+                other = f"{main.prefix}{other.removeprefix(own.prefix)}"
+            live, stored = like.tensors.get(other), info.stored_dtype
+            if live is None or not info.is_floating or live.dtype == stored:
+                continue
+            if _WIDTHS.get(live.dtype, 0) <= _WIDTHS.get(stored, 0):
                 expected = f"weights that fit into {live.dtype}, as {like.reference} has them"
                 remedy = "Set the dtype of all candidates with merge.dtype, such as float32."
-                raise KingyoError(f"sources.{name}: {info.name}", expected, info.stored_dtype, remedy)
-
-
-def _name_in(like: Checkpoint, model: Checkpoint, name: str) -> str:
-    main, own = like.layout.main, model.layout.main
-    if main is None or own is None or not name.startswith(f"{own.prefix}."):
-        return name
-    return f"{main.prefix}{name.removeprefix(own.prefix)}"
-
-
-def _holds(live: str, stored: str) -> bool:
-    return live == stored or _WIDTHS.get(live, 0) > _WIDTHS.get(stored, 0)
+                raise KingyoError(f"sources.{name}: {info.name}", expected, stored, remedy)
 
 
 FEW_ITEMS = 30
@@ -235,10 +214,8 @@ def _no_bred_paths(run: Run) -> Iterator[str]:
 
 
 def _unused_objectives(run: Run) -> Iterator[str]:
-    objectives, strategy = (
-        run.all_searches[0].objectives,
-        str(run.all_searches[0].description.get("strategy")),
-    )
+    main = run.all_searches[0]
+    objectives, strategy = main.objectives, str(main.description.get("strategy"))
     handles = getattr(STRATEGIES.get(strategy, run.folder), "handles_objectives", True)
     if objectives.names and not handles:
         mean = mean_name(objectives.tasks.values())
@@ -340,17 +317,16 @@ def _long_answers(run: Run, name: str, spec: TaskSpec, settings: TextSettings) -
 
 
 def first_prompts(run: Run) -> dict[str, str]:
-    """Return the first prompt of each text task as models read it: in the chat template, with all tokens.
-
-    Only a chat template, images or an unusual tokenizer need transformers.
-    """
+    """Return the first prompt of each text task as models read it: in the chat template, with all tokens."""
     prompts: dict[str, str] = {}
     tasks = dict(zip(run.config.specs, single_tasks(run.task), strict=True))
     for name, spec, settings in _text_tasks(run):
         item = tasks[name].items("fit")[0]
         shown = None if settings.chat or item.media else with_added_tokens(reads_like(run), item.prompt)
-        if shown is None and TASK_KINDS.is_registered(spec.kind_name):
-            shown = _as_read(run, tasks[name], item)
+        own = preprocessor_of(run.kind, reads_like(run)) if shown is None else None
+        if own is not None and hasattr(own, "shown") and TASK_KINDS.is_registered(spec.kind_name):
+            question = first_question(tasks[name], run.kind, own, [item])
+            shown = None if question is None else str(own.shown(question.prompts[0]))
         if shown is not None:
             prompts[name] = shown
     return prompts
@@ -370,10 +346,3 @@ def with_added_tokens(folder: Path, prompt: str) -> str | None:
     if whole != [*added, *plain] or (added and plain[: len(added)] == added):
         return None
     return tokenizer.decode(whole, skip_special_tokens=False)
-
-
-def _as_read(run: Run, task: Task, item: Item) -> str | None:
-    """Return the prompt of an item as live models read it; None if their kind cannot show it."""
-    own = preprocessor_of(run.kind, reads_like(run))
-    question = first_question(task, run.kind, own, [item]) if hasattr(own, "shown") else None
-    return None if question is None else str(own.shown(question.prompts[0]))

@@ -116,9 +116,7 @@ def read_known_paths(config: RunConfig, folder: Path, models: RunModels) -> dict
             name = names.get(hop.model) or names.get(whole_model(hop.model, (folder / file).parent))
             if name is None:
                 expected = f"a path through the sources: {', '.join(names.values())}"
-                remedy = (
-                    "Add that model to the sources (paths are relative to the recipe), or delete the path."
-                )
+                remedy = "Add that model to the sources (paths start at the recipe), or delete the path."
                 raise KingyoError(f"dataflow.known: {file}", expected, f"one through {hop.model}", remedy)
             paths.setdefault(file, []).append(f"{name}.{hop.layer}")
     return paths

@@ -56,14 +56,9 @@ HIDDEN: tuple[Split, ...] = ("validation", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """Scores on items of other abilities.
+    """Scores on items of other abilities: candidate -> item -> score; candidate 0 is the bred model.
 
-    Attributes:
-        file: their file, as the user named it.
-        limit: points that a tuned model may lose.
-        items: hash of the items.
-        groups: item -> group.
-        scores: candidate -> item -> score; candidate 0 is the bred model.
+    ``limit`` is the points that a tuned model may lose, and ``items`` a hash of the items.
     """
 
     file: str
@@ -102,12 +97,7 @@ KEPT = Fact("kept", Kept)
 
 
 def open_kept(run: Setup, file: str) -> tuple[Task, Sequence[Item]]:
-    """Open the items to keep: those for test of a task file, or all if it names no splits or is plain data.
-
-    Raises:
-        KingyoError: there is no such file, it is no task, it has items of the run's validation or test, which
-            what is kept must not decide by, or the models cannot read or answer it.
-    """
+    """Open the items to keep: those for test of a task file, or all if it names no splits or is data."""
     path = run.folder / file
     if not path.is_file():
         expected = "a task file, or a .jsonl or .csv file with items for the run's task"
@@ -151,18 +141,7 @@ def _task_of(config: RunConfig, data: Path, folder: Path) -> Task:
 
 
 def score_kept(run: Setup, models: Mapping[int, Callable[[], Checkpoint]]) -> Kept | None:
-    """Score the candidates that have no scores yet, and store those of each.
-
-    Args:
-        run: a run with ``tune`` that has begun.
-        models: number of a candidate -> opens it; 0 is the bred model.
-
-    Returns:
-        The scores; None without ``keep``.
-
-    Raises:
-        KingyoError: the items have changed since the first of them were scored.
-    """
+    """Score the candidates that have no scores yet, and store those of each; None without ``keep``."""
     wanted, store = run.config.tune, run.begun
     if wanted is None or wanted.keep is None:
         return None
@@ -230,13 +209,7 @@ def require_lessons(run: Setup) -> None:
 
 
 def tuned_searches(run: Setup, merge: Recipe, open_sources: Callable[[], Sources]) -> list[Search]:
-    """Return the training on the bred model, and that on the best parent.
-
-    Args:
-        run: a run with ``tune``.
-        merge: recipe of the winner of the main search.
-        open_sources: opens the models of recipes.
-    """
+    """Return the training on the bred model, ``merge``, and that on the best parent."""
     require_tunable(run)
     n = 1 + len(relative_rates(len(run.items["fit"])))
     unprepared = parent_recipe(run.models.skeleton.reference, run.config.merge.dtype)
@@ -249,7 +222,6 @@ def tuned_searches(run: Setup, merge: Recipe, open_sources: Callable[[], Sources
 
 
 def relative_rates(n_fit: int) -> tuple[float, ...]:
-    """Return the learning rates to try, relative to the usual one."""
     return (*RELATIVE_RATES, *((1.0,) if n_fit >= MANY_ITEMS else ()))
 
 
@@ -264,10 +236,8 @@ def steps_of(n_examples: int) -> int:
 def expected_seconds(n_fit: int, item_seconds: float, step_seconds: float | None = None) -> float:
     """Return the time of tuning if each fit item has one right answer.
 
-    Args:
-        n_fit: number of fit items.
-        item_seconds: time of an evaluation of an item.
-        step_seconds: time of a step of training; None if no LoRA was trained before.
+    ``item_seconds`` is the time of an evaluation of an item, and ``step_seconds`` that of a step of training;
+    None if no LoRA was trained before.
     """
     step = BATCH_SIZE * PASS_COST * item_seconds if step_seconds is None else step_seconds
     return n_loras(n_fit) * steps_of(n_fit) * step
@@ -284,7 +254,6 @@ class BredSpace(AdapterSpace):
     open_sources: Callable[[], Sources]
 
     def prepare(self, store: RunStore, notify: Callable[[Event], None]) -> None:
-        """Write the bred model, train all adapters that are missing, and score what is to be kept."""
         trainer, path = self.trainer, store.folder / BRED
         if read_training(store, trainer.name) is None or not path.is_dir():
             merge = plan(read_recipe(self._winner(store)), self.open_sources())
