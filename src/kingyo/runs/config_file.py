@@ -39,9 +39,10 @@ def with_denoisers(config: RunConfig, folder: Path) -> RunConfig:
     """Name the denoiser of each diffusion pipeline instead of its folder."""
     sources = {name: with_denoiser(each, folder) for name, each in config.sources.items()}
     base = None if config.base is None else with_denoiser(config.base, folder)
-    changes = {"sources": sources} if sources != config.sources else {}
-    changes |= {"base": base} if base != config.base else {}
-    return config.model_copy(update=changes)
+    changed = {"sources": sources, "base": base}
+    return config.model_copy(
+        update={key: each for key, each in changed.items() if each != getattr(config, key)}
+    )
 
 
 def asks_scout(data: Mapping[str, object]) -> bool:
@@ -63,18 +64,13 @@ def name_from_path(path: Path, default: str = "run") -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", path.stem).strip("-._") or default
 
 
-def load_tasks(path: Path) -> dict[str, TaskSpec]:
-    data = read_yaml(path)
-    data = {**data, "tasks": _tasks_from_files(data.get("tasks"), path.parent)}
-    return dict(parse_model(TasksConfig, data, str(path)).tasks)
-
-
 def specs_in(path: Path) -> dict[str, TaskSpec]:
     """Return the specs in a task file, a run.yaml, or a file with only ``tasks:``."""
-    keys = set(read_yaml(path))
-    if keys == {"tasks"}:
-        return load_tasks(path)
-    if keys & {"task", "tasks"}:
+    data = read_yaml(path)
+    if data.keys() == {"tasks"}:
+        data = {"tasks": _tasks_from_files(data["tasks"], path.parent)}
+        return dict(parse_model(TasksConfig, data, str(path)).tasks)
+    if data.keys() & {"task", "tasks"}:
         return load_config(path).specs
     spec = load_task_spec(path)
     return {spec.name: spec}
@@ -151,10 +147,7 @@ def convert_genome_file(
 ) -> tuple[dict[str, object], list[str]]:
     """Return the content of a run.yaml for a genome file, and the keys that have no effect in it.
 
-    Args:
-        path: the file; relative paths of models start at its folder.
-        max_fevals: number of candidates; 100 if None.
-        task_search_path: folders with task files, besides that of the file.
+    ``task_search_path`` are folders with task files, besides that of the file.
     """
     file = parse_model(_GenomeFile, read_yaml(path), str(path))
     merge, sigma = _merge(file.genome, path.parent)

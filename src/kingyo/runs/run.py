@@ -92,7 +92,6 @@ class Run(Setup):
 
     @cached_property
     def searches(self) -> tuple[Search, ...]:
-        """Searches that the run begins with."""
         return tuple(searches(self))
 
     @property
@@ -115,7 +114,6 @@ class Run(Setup):
 
     @property
     def axes(self) -> tuple[Axis, ...]:
-        """Genes of the first search."""
         return tuple(self.searches[0].space.axes)
 
     @cached_property
@@ -126,7 +124,6 @@ class Run(Setup):
 
     @cached_property
     def plan(self) -> Plan:
-        """Plan of ``first``."""
         return plan(self.first, self.open_sources())
 
     def open_sources(self, facts: TensorStats | None = None) -> Sources:
@@ -136,10 +133,9 @@ class Run(Setup):
 
 
 def open_task(path: Path) -> Task:
-    """Open the tasks of a task file, a run.yaml, a file with only ``tasks:``, or a run folder.
+    """Open the tasks of a task file, a run.yaml, a file with only ``tasks:``, or a run folder, joined.
 
-    Several tasks are joined, see ``SeveralTasks``. A run folder gives its own items, and sets torch to the
-    threads of the run.
+    A run folder sets torch to the threads of the run.
     """
     if path.is_dir():
         with RunStore.read(path) as store:
@@ -152,10 +148,7 @@ def open_task(path: Path) -> Task:
 
 
 def kind_in(path: Path) -> str | None:
-    """Return the kind of model that a run.yaml or a run folder names, or None.
-
-    A path of an object in a file is returned as an absolute path.
-    """
+    """Return the kind of model that a run.yaml or a run folder names, or None; a path is absolute."""
     if path.is_dir():
         with RunStore.read(path) as store:
             config, folder = stored_config(store)

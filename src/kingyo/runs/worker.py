@@ -43,10 +43,9 @@ def runner_of(run: Run) -> Runner:
 def shared_merger(run: Run, runner: Runner) -> InPlaceMerger:
     """Return the merger of a runner in this process, or else one of its own."""
     evaluator = runner.evaluate if isinstance(runner, LocalRunner) else None
-    build = evaluator.build if isinstance(evaluator, Evaluator) else None
-    return (
-        build if isinstance(build, InPlaceMerger) else merger_of(run, run.open_sources(TensorStats(1 << 28)))
-    )
+    if isinstance(evaluator, Evaluator) and isinstance(evaluator.build, InPlaceMerger):
+        return evaluator.build
+    return merger_of(run, run.open_sources(TensorStats(1 << 28)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,18 +67,16 @@ def evaluator_of(run: Run) -> Evaluator:
     config, store = run.config, run.begun
     use_threads(store)
     sources = run.open_sources(TensorStats(memory_size() // 4 // config.workers))
-    timeout = (
-        candidate_timeout(config) if config.runner == "local" else None
-    )  # other runners end the worker process
+    is_local = config.runner == "local"  # other runners end the worker process
+    timeout = candidate_timeout(config) if is_local else None
     build = merger_of(run, sources) if run.settings.paths is None else _path_builder_of(run, sources)
     return Evaluator(build, run.task, timeout)
 
 
 def candidate_timeout(config: RunConfig) -> float | None:
     """Return the time limit of a candidate in seconds; one hour by default for a task of the user's own."""
-    has_own = any(
-        not TASK_KINDS.is_registered(spec.kind) for spec in config.specs.values() if spec.kind is not None
-    )
+    kinds = [spec.kind for spec in config.specs.values() if spec.kind is not None]
+    has_own = not all(map(TASK_KINDS.is_registered, kinds))
     return config.timeout or (USER_TASK_SECONDS if has_own else None)
 
 
