@@ -19,9 +19,9 @@ from pathlib import Path
 
 from kingyo.models.kinds import load_live
 from kingyo.runs.config_file import load_config
-from kingyo.runs.learnable import GROUPS
 from kingyo.runs.learning import BATCH_SIZE, Descent, WeightLearner
 from kingyo.runs.run import Run
+from kingyo.runs.settings import GROUPS
 from kingyo.runs.worker import load_options
 from kingyo.search.runners.evaluate import InPlaceMerger
 from kingyo.search.space import ParameterSpace, innermost

@@ -27,7 +27,7 @@ from seeds import kingyo, print_row, print_test_scores
 from kingyo.core.types import SPLITS, Item, Media, Task
 from kingyo.models.kinds import Live, LoadOptions
 from kingyo.runs.model_kind import load_checkpoint, open_alone
-from kingyo.runs.open_task import open_task
+from kingyo.runs.run import open_task
 from kingyo.search.runners.evaluate import scores_of
 from kingyo.stats import Groups, Interval, interval
 

@@ -13,7 +13,7 @@ from kingyo.core.types import Evaluation, Item, ItemScore, Media, Split, Trial
 from kingyo.merging.recipe import Recipe, Source
 from kingyo.search.evolution import BASELINES, MAIN
 from kingyo.store import RunStore, StoredTrial
-from kingyo.store.choices import ChoiceLog, StoredChoice, Verdict
+from kingyo.store.side_databases import ChoiceLog, StoredChoice, Verdict
 from kingyo.views.rating.pairs import Pair, PairChooser, RatedModel, read_models
 
 N_ITEMS: dict[Split, int] = {"fit": 6, "validation": 12, "test": 8}

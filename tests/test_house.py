@@ -48,7 +48,6 @@ FLOORS = {
     "search.runners": 9,
     "search.evolution": 10,
     "runs": 11,
-    "runs.dry_run": 12,
     "views.results": 12,
     "scout": 13,
     "views.rating": 13,

@@ -1,4 +1,4 @@
-"""Runs keep image features in memory and in a file, and dry runs say where, or what encoding images costs."""
+"""Runs keep image features in memory and in a file."""
 
 from __future__ import annotations
 
@@ -8,14 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kingyo.cli.dry_run import print_dry_run
-from kingyo.models import image_features
-from kingyo.runs.config_file import load_config
-from kingyo.runs.dry_run import Speeds, dry_run
-from kingyo.runs.run import Run
 from tests.cli.conftest import World
 from tests.cli.resumed import facts
-from tests.cli.sight_runs import N, write_models
+from tests.cli.sight_runs import write_models
 from tests.models.vision_families import build
 
 
@@ -97,27 +92,6 @@ def test_features_of_a_merged_image_encoder_are_not_in_a_file(world: World) -> N
     )
     done = world.ok("evolve", run)
     assert "do not fit" not in done.stderr
-    sizes, plan = kept_bytes(world), world.run("evolve", run, "--run", "other", "--dry-run")
+    sizes = kept_bytes(world)
     assert {in_file for _, in_file in sizes} == {0}
-    images = world.data("evolve", run, "--run", "other", "--dry-run")["images"]
-    assert images["merged"] == ["vision"] and images["prompts"] == N
-    assert images["excess_bytes"] == images["bytes"] > images["memory_bytes"] + images["file_bytes"] == 0
-    assert len(sizes) <= images["encodings"] == 12 * (3 + 6) + 6 * (3 + 4) + 6 * (3 + 1)
-    assert 0 < images["encoder_share"] < 1
-    words = " ".join(plan.stdout.split())
-    assert "vision is merged" in words and f"{images['encodings']} image encodings at most" in words
-
-
-def test_the_dry_run_says_where_features_are_kept(
-    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(image_features, "kept_bytes", lambda: 2000)
-    monkeypatch.setattr(image_features, "FILE_BYTES", 12_000)
-    plan = dry_run(Run.open(load_config(world.folder / "run.yaml"), world.folder))
-    assert plan.images is not None and plan.images.encodings is not None
-    assert (plan.images.memory_bytes, plan.images.file_bytes) == (2000, 12_000)
-    assert plan.images.excess_bytes == plan.images.bytes - 14_000 > 0
-    assert N < plan.images.encodings < plan.cost.answers()  # type: ignore[operator]
-    print_dry_run(plan, Speeds())
-    words = " ".join(capsys.readouterr().out.split())
-    assert all(each in words for each in ("2.00 kB in memory", "12.0 kB in a temporary file", "beyond"))
+    assert len(sizes) <= 12 * (3 + 6) + 6 * (3 + 4) + 6 * (3 + 1)

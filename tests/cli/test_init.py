@@ -130,12 +130,6 @@ def lora(world: World, name: str, base: str | None = None, card: str | None = No
         (folder / "README.md").write_text(f"---\nbase_model: {card}\n---\n")
 
 
-def test_it_measures_dtypes_and_threads_on_request(world: World) -> None:
-    done = world.ok("init", "new.yaml", *MODELS, *TASK, "--measure")
-    assert "speed: " in done.stdout and "bfloat16" in done.stdout
-    assert done.stdout.endswith("Wrote new.yaml. Next: kingyo evolve new.yaml\n")
-
-
 def test_a_lora_finds_its_base(world: World) -> None:
     lora(world, "by-config", "../../base")
     lora(world, "by-card", card="../../base")

@@ -14,7 +14,7 @@ from kingyo.cli.console import Console
 from kingyo.cli.live_display import LiveDisplay, RunProgress
 from kingyo.core.types import Answered, Evaluation, ItemScore, Split, Trial
 from kingyo.runs.config import TRAINED, TUNED
-from kingyo.runs.dry_run import Cost, CostPart, Stage
+from kingyo.runs.cost import Cost, CostPart, Stage
 from kingyo.search.evolution import BASELINES, MAIN, Event
 from kingyo.store import StoredTrial
 

@@ -13,7 +13,7 @@ import yaml
 
 from kingyo.errors import KingyoError
 from kingyo.runs.config import RunConfig, parse_config
-from kingyo.runs.mergekit_evolve import convert_genome_file
+from kingyo.runs.config_file import convert_genome_file
 from kingyo.store import RunStore
 from tests.cli.conftest import World
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from kingyo.models.language_model import load_text
-from kingyo.runs.prompts import with_added_tokens
+from kingyo.runs.preflight import with_added_tokens
 from tests.cli.conftest import World
 from tests.cli.merging import Command
 from tests.models_on_disk import gpt2, llama

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from kingyo.core.types import SPLITS
-from kingyo.runs.open_task import open_task
+from kingyo.runs.run import open_task
 from kingyo.store import RunStore
 from tests.cli.conftest import World
 from tests.tasks.pictures import KIND, picture

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kingyo.runs.chosen import CHOICE
+from kingyo.runs.choice import CHOICE
 from kingyo.runs.config import RunConfig
 from kingyo.runs.setup import stored_config
 from kingyo.search.evolution.trial_recipes import read_recipe

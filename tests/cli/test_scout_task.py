@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from kingyo.runs.chosen import CHOSEN
+from kingyo.runs.choice import CHOSEN
 from kingyo.runs.setup import stored_config
 from kingyo.store import RunStore
 from tests.cli.forked import forked, run_forked

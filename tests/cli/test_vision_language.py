@@ -19,8 +19,7 @@ from kingyo.cli import app
 from kingyo.cli.output import visible
 from kingyo.models.kinds import LoadOptions
 from kingyo.models.vision_language import LiveVisionLanguageModel
-from kingyo.runs.open_task import open_task
-from kingyo.runs.run import Run
+from kingyo.runs.run import Run, open_task
 from kingyo.store import RunStore
 from tests.cli.conftest import World
 from tests.cli.resumed import facts

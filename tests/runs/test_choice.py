@@ -14,8 +14,16 @@ from kingyo.core.types import ItemScore
 from kingyo.errors import KingyoError
 from kingyo.runs import resume
 from kingyo.runs.begin import make_choice
-from kingyo.runs.choice import ChoiceStage, step_text
-from kingyo.runs.chosen import CHOICE, CHOSEN, ChoiceRequest, ChosenSources, is_choosing, with_sources
+from kingyo.runs.choice import (
+    CHOICE,
+    CHOSEN,
+    ChoiceRequest,
+    ChoiceStage,
+    ChosenSources,
+    is_choosing,
+    step_text,
+    with_sources,
+)
 from kingyo.runs.resume import journey_of
 from kingyo.runs.run import Run
 from kingyo.search.evolution import BASELINES, MAIN, Event, ignore_events
@@ -237,7 +245,7 @@ def candidates_run(home: Path) -> Run:
 def test_many_sources_have_fewer_spans(
     home: Path, choice: ChosenSources, monkeypatch: pytest.MonkeyPatch, groups: str, *, trimmed: bool
 ) -> None:
-    monkeypatch.setattr("kingyo.runs.chosen.MOST_GENES", 2 * len(USEFUL))
+    monkeypatch.setattr("kingyo.runs.choice.MOST_GENES", 2 * len(USEFUL))
     weights = dict.fromkeys(choice.chosen, (0.0 if trimmed else 0.7, 0.7, 0.7, 0.7))
     run = candidates_run(home)
     layout = ChoiceStage(run=run, request=ChoiceRequest()).layout

@@ -24,8 +24,7 @@ from kingyo.merging.engine import Sources, into, plan
 from kingyo.merging.recipe import Recipe, Source
 from kingyo.models.kinds import LoadOptions, ModelKind
 from kingyo.runs.config_file import load_config
-from kingyo.runs.dry_run import LearningForecast
-from kingyo.runs.dry_run.memory import estimate_memory
+from kingyo.runs.dry_run import LearningForecast, estimate_memory
 from kingyo.runs.model_kind import check_items, kind_of_models, load_checkpoint, require_answers
 from kingyo.runs.run import Run
 from kingyo.runs.setup import RunModels

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.models.kinds import MODEL_KINDS
-from kingyo.runs.adapters import AdapterSetting, Training, require_trainable
-from kingyo.runs.keep import Kept
-from kingyo.runs.tune import REMEDY, relative_rates
+from kingyo.models.kinds import MODEL_KINDS, TrainsLora, require_ability
+from kingyo.runs.adapters import AdapterSetting, Training
+from kingyo.runs.tune import REMEDY, Kept, relative_rates
 
 
 def kept(bred: list[float], tuned: list[float], limit: float) -> Kept:
@@ -35,7 +34,7 @@ def test_the_usual_rate_is_tried_only_with_many_items() -> None:
 @pytest.mark.parametrize("kind", ["text-to-image", "image-classification", "image-text-to-text"])
 def test_kinds_that_cannot_train_are_one_error(kind: str) -> None:
     with pytest.raises(KingyoError) as raised:
-        require_trainable("tune", MODEL_KINDS.get(kind), REMEDY)
+        require_ability("tune", TrainsLora, MODEL_KINDS.get(kind), REMEDY)
     assert raised.value.argument == "tune" and kind in raised.value.received
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kingyo.merging.checkpoints import open_checkpoint
 from kingyo.scout.measuring import measure_group
-from kingyo.store.evidence import EvidenceStore
+from kingyo.store.side_databases import EvidenceStore
 from tests.scout.weights import watched
 
 

@@ -11,7 +11,7 @@ import yaml
 
 import kingyo
 from kingyo.errors import KingyoError
-from kingyo.runs.chosen import ChoiceRequest, ChosenSources
+from kingyo.runs.choice import ChoiceRequest, ChosenSources
 from kingyo.runs.config_file import asks_scout
 from kingyo.scout.for_task import (
     ScoutRequest,

@@ -19,7 +19,7 @@ from kingyo.errors import ChangedSourceError, KingyoError
 from kingyo.merging.checkpoints import Checkpoint, open_checkpoint
 from kingyo.scout.measuring import measure_group
 from kingyo.scout.structure import Structure
-from kingyo.store.evidence import EVIDENCE, EvidenceStore
+from kingyo.store.side_databases import EVIDENCE, EvidenceStore
 from tests.scout.weights import SHAPES, group, moved, noise, reads, watched, write, write_lora
 from tests.slow import slow
 

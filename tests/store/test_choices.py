@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.store.choices import CHOICES, ChoiceLog, StoredChoice, Verdict, pair_name, read_choices
+from kingyo.store.side_databases import CHOICES, ChoiceLog, StoredChoice, Verdict, pair_name, read_choices
 
 ONE = StoredChoice(
     rater="ann",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.store.evidence import EVIDENCE, EvidenceStore
+from kingyo.store.side_databases import EVIDENCE, EvidenceStore
 
 
 def test_measurements_are_read_as_they_were_stored(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from kingyo.runs.dry_run import Cost
+    from kingyo.runs.cost import Cost
     from kingyo.search.evolution import Event
     from kingyo.store import RunStore
 

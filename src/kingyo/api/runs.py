@@ -16,9 +16,9 @@ from kingyo.api.results import AnyRun, StoredRun, run_folder
 from kingyo.core.io.yaml import read_yaml
 from kingyo.errors import KingyoError
 from kingyo.runs.begin import make_choice
-from kingyo.runs.chosen import is_choosing
+from kingyo.runs.choice import is_choosing
 from kingyo.runs.config_file import name_from_path
-from kingyo.runs.dry_run import choice_cost, remaining_cost
+from kingyo.runs.cost import choice_cost, remaining_cost
 from kingyo.runs.extensions import kept_if_used
 from kingyo.runs.provenance import require_same
 from kingyo.runs.resume import (

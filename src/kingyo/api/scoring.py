@@ -15,7 +15,7 @@ from kingyo.core.types import MEDIA, SPLITS, Item, ItemScore, Split, Task
 from kingyo.errors import unknown_name_error
 from kingyo.models.kinds import LoadOptions
 from kingyo.runs.model_kind import load_checkpoint, open_alone, require_answers
-from kingyo.runs.open_task import kind_in, open_task
+from kingyo.runs.run import kind_in, open_task
 from kingyo.search.runners.evaluate import scores_of
 from kingyo.stats import Groups, Interval, interval, interval_json, weighted_mean
 from kingyo.tasks import build_tasks, load_splits, parse_task_spec, weights_of

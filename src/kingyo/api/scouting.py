@@ -14,13 +14,13 @@ from kingyo.api.progress import SILENT, Progress
 from kingyo.core.io.units import counted
 from kingyo.errors import KingyoError
 from kingyo.runs.begin import choose_again
-from kingyo.runs.chosen import REQUEST
+from kingyo.runs.choice import REQUEST
 from kingyo.runs.run import Run
 from kingyo.scout import Catalogue, Rules, catalogue, find_places, with_structures
 from kingyo.scout.for_task import MOST_BYTES, ScoutRequest, TaskCandidates
 from kingyo.search.evolution import BASELINES
 from kingyo.store import DATABASE, RunStore
-from kingyo.store.evidence import EvidenceStore
+from kingyo.store.side_databases import EvidenceStore
 from kingyo.tasks import build_tasks, load_splits, load_task_spec
 
 

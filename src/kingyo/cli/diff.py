@@ -268,7 +268,7 @@ def _of_models(
     from kingyo.merging.checkpoints import open_checkpoint
     from kingyo.models.kinds import LoadOptions
     from kingyo.runs.layer_similarity import SimilaritySettings, measure_models
-    from kingyo.runs.open_task import kind_in, open_task
+    from kingyo.runs.run import kind_in, open_task
 
     each_opened = (open_checkpoint(model, allow_pickle=allow_pickle) for model in models)
     opened = {each.reference: each for each in each_opened}

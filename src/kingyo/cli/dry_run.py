@@ -9,16 +9,9 @@ from kingyo.cli.live_display import row_name
 from kingyo.core.io.units import counted, size_text, time_text
 from kingyo.core.types import SPLITS, Axis
 from kingyo.errors import listed
-from kingyo.runs.dry_run import (
-    Cost,
-    CostPart,
-    DryRun,
-    ImageForecast,
-    LearningForecast,
-    MemoryForecast,
-    Speeds,
-    total,
-)
+from kingyo.runs.cost import Cost, CostPart, total
+from kingyo.runs.dry_run import DryRun, LearningForecast, MemoryForecast
+from kingyo.runs.speed import Speeds
 from kingyo.runs.tune import n_loras, steps_of
 from kingyo.search.evolution import MAIN, Search
 from kingyo.search.evolution.screens import ScreenSettings
@@ -49,8 +42,6 @@ def print_dry_run(plan: DryRun, speeds: Speeds) -> None:
         console,
         *_time_lines(speeds, plan.cost, memory, workers),
         *memory_lines(memory, plan.learning, run.config.device),
-        *(speed_lines(speeds) if speeds.measured or speeds.untimed is None else ()),
-        *(() if plan.images is None else (_images_line(plan.images, workers),)),
         *(f"note: {note}" for note in plan.notes),
     )
     print_lines(console, *(f"Warning: {warning}." for warning in plan.warnings), style="bold")
@@ -209,47 +200,3 @@ def memory_lines(memory: MemoryForecast, learning: LearningForecast, device: str
     if memory.missing:
         missing = size_text(sum(memory.missing.values()))
         yield f"downloads first: {missing} of {counted(len(memory.missing), 'model')}"
-
-
-def speed_lines(speeds: Speeds) -> Iterator[str]:
-    """Say which dtype and number of threads are fastest, and what was measured."""
-    if speeds.measured:
-        by_threads = dict[int, list[str]]()
-        for each in speeds.measured:
-            rate = f"{each.dtype} {each.answers_per_second:.3g}"
-            by_threads.setdefault(each.threads, []).append(rate)
-        rates = [f"{', '.join(by_threads[n])} with {counted(n, 'thread')}" for n in by_threads]
-        new = speeds.new_tokens
-        short = "" if new is None else f" with at most {counted(new, 'token')} each"
-        yield f"speed: {_verdict(speeds)} (answers per second{short}: {'; '.join(rates)})"
-    if speeds.reason is not None:
-        yield f"speed {'of other settings ' if speeds.measured else ''}not measured: {speeds.reason}"
-
-
-def _verdict(speeds: Speeds) -> str:
-    """Return the settings that are clearly faster than the run's own, or that these can stay."""
-    own, better = speeds.measured[0], speeds.better
-    current = f"{own.dtype} with {counted(own.threads, 'thread')}"
-    if better is None:
-        several = len(speeds.measured) > 1
-        return f"keep {current}; nothing is clearly faster" if several else f"only {current} was measured"
-    dtype = f"merge.dtype: {better.dtype}" if better.dtype != own.dtype else ""
-    threads = f"threads: {better.threads}" if better.threads != own.threads else ""
-    rounds = f", but {better.dtype} rounds all weights" if dtype and own.dtype == "float32" else ""
-    ratio = better.answers_per_second / own.answers_per_second
-    return f"{' and '.join(filter(None, (dtype, threads)))} would be about {ratio:.1f} times as fast{rounds}"
-
-
-def _images_line(images: ImageForecast, n_workers: int) -> str:
-    encodings = "image encodings" if images.encodings is None else f"{images.encodings:,} image encodings"
-    if images.merged:
-        are = f"{' and '.join(images.merged)} {'is' if len(images.merged) == 1 else 'are'}"
-        return f"images: every candidate encodes its images anew, as {are} merged: {encodings} at most"
-    places = {
-        "in memory": images.memory_bytes,
-        "in a temporary file in the run folder": images.file_bytes,
-        f"beyond the limit, encoded for every candidate ({encodings} at most)": images.excess_bytes,
-    }
-    sizes = "; ".join(f"{size_text(size)} {where}" for where, size in places.items() if size)
-    each = f", in each of {n_workers} workers" if n_workers > 1 else ""
-    return f"image features, computed once for {counted(images.prompts, 'prompt')}{each}: {sizes}"

@@ -84,8 +84,7 @@ def _read(file: Path, max_fevals: int | None, task_search_path: list[Path]) -> N
     """Read a run.yaml, or convert a genome file of mergekit-evolve."""
     from kingyo.api.new_run import NewRun
     from kingyo.core.io.yaml import read_yaml
-    from kingyo.runs.config_file import name_from_path
-    from kingyo.runs.mergekit_evolve import convert_genome_file, is_genome_file
+    from kingyo.runs.config_file import convert_genome_file, is_genome_file, name_from_path
 
     data = read_yaml(file)
     if "merge_method" in data:
@@ -116,15 +115,16 @@ def _require_free(folder: Path, *, several: bool) -> None:
 def _dry_run(new: NewRun, as_json: bool) -> None:
     """Print the plan of a run. Of models on the Hub, only configs and headers are downloaded."""
     from kingyo.runs.begin import with_default_controls
-    from kingyo.runs.dry_run import Speeds, dry_run, dry_run_record, measure_speeds
+    from kingyo.runs.dry_run import dry_run, dry_run_record
     from kingyo.runs.run import Run
+    from kingyo.runs.speed import Speeds, measure_speeds
 
     with redirect_stdout(sys.stderr):
         plan = dry_run(with_default_controls(Run.open(new.config, new.folder, fetch=False)))
         if not as_json and plan.missing_device is None:
-            echo("Measuring the speed of dtypes and threads…", err=True)
+            echo("Measuring the speed…", err=True)
         missing = plan.missing_device
-        speeds = measure_speeds(plan.run) if missing is None else Speeds(reason=missing, untimed=missing)
+        speeds = measure_speeds(plan.run) if missing is None else Speeds(untimed=missing)
     if as_json:
         print_json(dry_run_record(plan, speeds))
     else:

@@ -10,7 +10,6 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar, cast
@@ -92,8 +91,6 @@ def init(
     run = _write_checked(out, text, run)
     if run.models.frame is not None and "images" not in task:
         echo("The task is text only; --images names a field with images.")
-    if options.measure:
-        _measure(run)
     echo(f"Wrote {out}. Next: kingyo evolve {shlex.quote(str(out))}")
 
 
@@ -181,7 +178,7 @@ def _kind_of_task(model: ModelKind, data: str, images: str | None) -> TaskKind:
 def _chat(run: Run, task: Mapping[str, object], chosen: bool | None) -> bool | None:
     """Return whether prompts are sent in the chat template; None if that is unknown."""
     from kingyo.merging.vocabulary.tokenizer_json import read_template, syntax_fault
-    from kingyo.runs.prompts import is_written_out, reads_like, templates_of
+    from kingyo.runs.preflight import is_written_out, reads_like, templates_of
 
     if chosen is None:
         if "kind" in task:
@@ -224,17 +221,6 @@ def _write_checked(out: Path, text: str, run: Run) -> Run:
     for finding in findings:
         echo(finding)
     return run
-
-
-def _measure(run: Run) -> None:
-    from kingyo.cli.dry_run import speed_lines
-    from kingyo.runs.dry_run import measure_speeds
-
-    echo("Measuring the speed of dtypes and threads…", err=True)
-    with redirect_stdout(sys.stderr):
-        speeds = measure_speeds(run, is_timed=False)
-    for line in speed_lines(speeds):
-        echo(line)
 
 
 def _named(sources: Sequence[str]) -> dict[str, str]:

@@ -52,8 +52,7 @@ $frame\
   $groups
   parameters:
     weight: {from: 0.0, to: $most}
-  # The dtype of candidates and of the exported model. The dry run measures which is faster on this machine:
-  # kingyo evolve FILE --dry-run
+  # The dtype of candidates and of the exported model.
   dtype: float32
 
 # The search: a Gaussian process that scores each candidate on 32 items, or fewer if a small budget only has
@@ -76,8 +75,7 @@ budget:
 # it a short training (`trained: 0.25`) follows where items have reference answers that the graders accept.
 controls: {random: false, grid: false}
 
-# CPU threads. Default: 1 for models below 10 million parameters, else one per core. The dry run measures
-# other numbers.
+# CPU threads. Default: 1 for models below 10 million parameters, else one per core.
 # threads: 1
 """)
 
@@ -100,7 +98,6 @@ class InitOptions:
             tensor where weights are learned by gradient, else one.
         candidates: number of candidates.
         max_new_tokens: maximum length of an answer. Shorter is faster.
-        measure: also measure which dtype and number of threads are fastest, in some seconds.
     """
 
     base: str | None = None
@@ -115,7 +112,6 @@ class InitOptions:
     groups: str | None = None
     candidates: int = 200
     max_new_tokens: int = 64
-    measure: bool = False
 
 
 def run_yaml(

@@ -120,7 +120,7 @@ def _settings(store: RunStore, split: str, rater: str | None, pairs: int) -> Ses
 
 
 def _serve(store: RunStore, settings: SessionSettings, host: str, port: int, *, opens_browser: bool) -> None:
-    from kingyo.store.choices import ChoiceLog
+    from kingyo.store.side_databases import ChoiceLog
     from kingyo.views.rating.pairs import require_models
     from kingyo.views.rating.server import RatingServer, RatingSession
 

@@ -23,7 +23,7 @@ from kingyo.core.io.units import count_text, counted, percent, size_text
 from kingyo.errors import KingyoError
 
 if TYPE_CHECKING:
-    from kingyo.runs.chosen import ChosenSources
+    from kingyo.runs.choice import ChosenSources
     from kingyo.scout import Candidate, Catalogue
     from kingyo.scout.for_task import ScoutRequest
 
@@ -205,7 +205,7 @@ def _choose(request: ScoutRequest, *, as_json: bool) -> None:
     from kingyo.api.runs import choose
     from kingyo.api.scouting import begin_choice, find_candidates
     from kingyo.cli.live_display import LiveDisplay
-    from kingyo.runs.chosen import CHOSEN, is_choosing
+    from kingyo.runs.choice import CHOSEN, is_choosing
 
     show, command = _catalogue_shown(quiet=as_json), shlex.join(("kingyo", *sys.argv[1:]))
     with redirect_stdout(sys.stderr), keeping(request.out), Counts(quiet=as_json) as progress:

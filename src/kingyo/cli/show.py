@@ -71,7 +71,7 @@ def report(
     Example: `kingyo report runs/first`
     """
     from kingyo.store import RunStore
-    from kingyo.store.choices import read_choices
+    from kingyo.store.side_databases import read_choices
     from kingyo.views.page import write_report
 
     require_one_run(run)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from math import prod
 from pathlib import Path
-from statistics import fmean
 from typing import Any, cast
 
 import torch
@@ -16,12 +14,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from kingyo.core.types import ImagePrompt
 from kingyo.errors import KingyoError
 from kingyo.merging.kernels.statistics_cache import memory_size
 from kingyo.models.image_prompts import Encoded, PromptProcessor, first_line
-from kingyo.models.kinds.kind import ImageCost
-from kingyo.models.vision.cache import FILE_BYTES, Cache
+from kingyo.models.vision.cache import Cache
 
 Features = Mapping[str, Any]
 """Fields of the output of an image encoder -> a tensor, or sequences of tensors."""
@@ -155,42 +151,3 @@ def _sums(tensor: Tensor) -> bytes:
 
 def _key(row: Encoded) -> tuple[str, ...]:
     return tuple(image.sha256 for image in row.prompt.images)
-
-
-def image_cost(processor: PromptProcessor, prompts: Sequence[ImagePrompt], width: int) -> ImageCost | None:
-    """Return the mean cost of the images of prompts; None if the config does not name the image token.
-
-    Args:
-        processor: processor of the model.
-        prompts: one or more, all with images.
-        width: bytes per value of the features.
-    """
-    config, token = processor.config, processor.image_token
-    if token is None:
-        return None
-    inputs = [processor.pixels(prompt) for prompt in prompts]
-    rows = [cast("list[int]", each["input_ids"][0].tolist()) for each in inputs]
-    vision = config.vision_config
-    copies = 1 + len(getattr(vision, "deepstack_visual_indexes", ()))
-    patches = [_n_patches(each["pixel_values"], getattr(vision, "patch_size", None)) for each in inputs]
-    known = [each for each in patches if each is not None]
-    hidden = cast(int, config.get_text_config().hidden_size)
-    return ImageCost(
-        feature_bytes=fmean(row.count(token) for row in rows) * hidden * width * copies,
-        patches=fmean(known) if len(known) == len(inputs) else None,
-        tokens=fmean(map(len, rows)),
-        memory_limit=kept_bytes(),
-        file_limit=FILE_BYTES,
-    )
-
-
-def _n_patches(pixels: Tensor | Iterable[Tensor], side: object) -> int | None:
-    """Return the number of patches in pixels: [patches, values], or [..., channels, height, width]."""
-    if not isinstance(pixels, Tensor):
-        known = [_n_patches(each, side) for each in pixels]
-        return None if None in known else sum(cast("list[int]", known))
-    if pixels.ndim == 2:
-        return pixels.shape[0]
-    sides = cast("Sequence[object]", side) if isinstance(side, list | tuple) else (side, side)
-    sizes = [each for each in sides if isinstance(each, int) and each > 0]
-    return pixels.numel() // (pixels.shape[-3] * prod(sizes)) if pixels.ndim > 2 and len(sizes) == 2 else None

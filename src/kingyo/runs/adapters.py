@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from statistics import median
 from typing import Literal, cast
 
 from kingyo.core.io.units import counted
@@ -22,8 +23,8 @@ from kingyo.merging.checkpoints import Checkpoint, fingerprints_of, is_as_stampe
 from kingyo.merging.checkpoints.adapter import CONFIG, WEIGHTS
 from kingyo.merging.checkpoints.model_reference import parse_reference
 from kingyo.merging.recipe import Recipe
-from kingyo.models.kinds import Course, ModelKind, Start, TrainsLora, require_ability
-from kingyo.runs.config import TRAININGS, RunConfig
+from kingyo.models.kinds import Course, Start, TrainsLora, require_ability
+from kingyo.runs.config import TRAININGS
 from kingyo.runs.model_kind import preprocessor_of
 from kingyo.runs.setup import Setup, stored_config, use_threads
 from kingyo.search.evolution import BASELINES, Event, Objectives, stored_objectives
@@ -64,8 +65,7 @@ class Training:
     """Plan and results of the adapters of one search.
 
     Attributes:
-        parent: name of the model that they start from.
-        reference: reference of that model, without an adapter.
+        parent, reference: the model that they start from, without an adapter.
         items, examples: fit items with right answers, and number of these answers.
         steps: updates per adapter.
         budget: seconds that the control ``trained`` may take; None if time sets no limit.
@@ -90,7 +90,7 @@ class Training:
 
     @property
     def first(self) -> int:
-        """Number of the first candidate with an adapter; before it is the model that they start from."""
+        """Number of the first candidate with an adapter; before it is the model itself, if it is a trial."""
         return 0 if self.start is None else 1
 
     @property
@@ -105,7 +105,6 @@ class Training:
         return replace(self, settings=tuple({**self.numbered, number: setting}.values()))
 
     def failed(self, reason: str) -> Training:
-        """Return a training none of whose settings can be trained."""
         return replace(self, settings=tuple(replace(each, failure=reason) for each in self.settings))
 
     @property
@@ -121,13 +120,10 @@ class Training:
     def __str__(self) -> str:
         """Return a sentence on the training, its cost and its failures."""
         n = sum(setting.seconds is not None for setting in self.settings)
-        failures = [setting.failure for setting in self.settings if setting.failure is not None]
-        failed = (
-            f" {len(failures)} of {counted(len(self.settings), 'setting')} dropped out, the first because "
-            f"{failures[0].rstrip('.')}."
-            if failures
-            else ""
-        )
+        failures, failed = [each.failure for each in self.settings if each.failure is not None], ""
+        if failures:
+            of = f"{len(failures)} of {counted(len(self.settings), 'setting')}"
+            failed = f" {of} dropped out, the first because {failures[0].rstrip('.')}."
         if not n:
             return f"No LoRA was trained.{failed}"
         steps = f"{counted(n, 'setting')} of {counted(self.steps, 'step')}, {BATCH_SIZE} examples each"
@@ -139,19 +135,12 @@ class Training:
         )
 
     def to_json(self) -> dict[str, object]:
-        """Return the record in ``kingyo show --json``."""
         record = {key: value for key, value in asdict(self).items() if value is not None and key != "written"}
         return {**record, "seconds": self.seconds, "batch_size": BATCH_SIZE}
 
 
-def require_trainable(what: str, kind: ModelKind, remedy: str) -> TrainsLora:
-    """Return a kind of model that can train a LoRA; ``what`` and ``remedy`` are for the error."""
-    return require_ability(what, TrainsLora, kind, remedy)
-
-
 @cache
 def training_fact(name: str) -> Fact[Training | None]:
-    """Return the fact with the training of a search."""
     return Fact(name, Training)
 
 
@@ -177,7 +166,6 @@ def run_from(folder: Path, run: Path) -> Path:
 
 
 def stamped(checkpoint: Checkpoint) -> dict[str, object]:
-    """Return fingerprint and stamps of a model that the run wrote."""
     (fingerprint,) = fingerprints_of([checkpoint]).values()
     return {"fingerprint": fingerprint, "stamps": stamps_of(checkpoint)}
 
@@ -200,41 +188,34 @@ def open_trained(run: Path, folder: Path, reference: str) -> Checkpoint:
                 continue
             if setting.failure is not None:
                 raise ValueError(f"The training failed: {setting.failure}")
-            adapter = run.resolve() / within
-            _require(adapter, "the adapter that the run trained", setting.digest == adapter_digest(adapter))
-            base = _written_model(run, training, config) if training.written else training.reference
+            adapter, base = run.resolve() / within, training.reference
+            if setting.digest != adapter_digest(adapter):
+                raise _changed(adapter, "the adapter that the run trained")
+            if training.written is not None:
+                base = str(run.resolve() / BRED)
+                _require_as_written(Path(base), training.written, allow_pickle=config.allow_pickle)
             checkpoint = open_checkpoint(f"{base}+{adapter}", folder, allow_pickle=config.allow_pickle)
             return replace(checkpoint, reference=reference)  # the run may have moved
     raise KeyError(reference)
 
 
-def _written_model(run: Path, training: Training, config: RunConfig) -> str:
-    """Return the place of a model that the run wrote to train on, after checking that it is the same."""
-    path, expected = run.resolve() / BRED, "the bred model that the run wrote to train on"
-    _require(path, expected, path.is_dir())
-    model, written = open_checkpoint(str(path), allow_pickle=config.allow_pickle), training.written or {}
-    is_same = (
-        is_as_stamped(model, written["stamps"]) or stamped(model)["fingerprint"] == written["fingerprint"]
-    )
-    _require(path, expected, is_same)
-    return str(path)
+def _require_as_written(path: Path, written: Mapping[str, object], *, allow_pickle: bool) -> None:
+    if path.is_dir():
+        model = open_checkpoint(str(path), allow_pickle=allow_pickle)
+        if is_as_stamped(model, written["stamps"]) or stamped(model)["fingerprint"] == written["fingerprint"]:
+            return
+    raise _changed(path, "the bred model that the run wrote to train on")
 
 
-def _require(path: Path, expected: str, is_same: bool) -> None:
-    if not is_same:
-        raise KingyoError(
-            str(path), expected, "another one, or none", "Restore its files, or start a new run."
-        )
+def _changed(path: Path, expected: str) -> KingyoError:
+    return KingyoError(str(path), expected, "another one, or none", "Restore its files, or start a new run.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdapterTrainer:
-    """Trains the adapters of one search.
+    """Trains the adapters of one search, whose ``name`` is also that of the fact and the folder.
 
-    Attributes:
-        name: the search, which also names the fact and the folder.
-        argument: what errors name.
-        taught_by: searches whose right answers are learned, besides those of the baselines.
+    It learns the right answers of the baselines and of the searches ``taught_by``. Errors name ``argument``.
     """
 
     name: str
@@ -244,7 +225,7 @@ class AdapterTrainer:
 
     @property
     def kind(self) -> TrainsLora:
-        return require_trainable(self.argument, self.run.kind, "Leave it out.")
+        return require_ability(self.argument, TrainsLora, self.run.kind, "Leave it out.")
 
     def start_of(self, parent: str) -> Start:
         """Return a base or source to train on; its own LoRA is trained further."""
@@ -267,24 +248,14 @@ class AdapterTrainer:
             self.run.task, own, self.run.items["fit"], answers, prefers_given=source == "found"
         )
 
-    def references(self, run: Path, training: Training) -> tuple[str, ...]:
-        """Return the references of the trained models, by candidate."""
-        within = run_from(self.run.folder, run)
-        return tuple(
-            f"{training.reference}+{adapter_folder(within, self.name, number)}"
-            for number in training.numbered
-        )
-
     def train_missing(self, store: RunStore, training: Training, start: Start, notify: Notify) -> Training:
-        """Train all adapters that are missing, and store the result of each."""
         use_threads(store)
         for number, setting in training.numbered.items():
             out = adapter_folder(store.folder, self.name, number)
             is_trained = setting.digest is not None and setting.digest == adapter_digest(out)
             if setting.failure is None and not is_trained:
-                training = training.with_setting(
-                    number, self._trained(store, training, number, start, notify)
-                )
+                trained = self._trained(store, training, number, start, notify)
+                training = training.with_setting(number, trained)
                 store.set_fact(training_fact(self.name), training)
         return training
 
@@ -317,9 +288,8 @@ class AdapterTrainer:
 class AdapterSpace(SourceSpace):
     """LoRAs on a model as a space of one axis, after that model itself if it is a trial.
 
-    Attributes:
-        n: number of candidates; if time is too short for all of them, the first ones repeat.
-        unprepared: the recipe of all candidates before the training.
+    It has ``n`` candidates; if time is too short for all of them, the first ones repeat. Before the training
+    all have the recipe ``unprepared``.
     """
 
     trainer: AdapterTrainer
@@ -341,12 +311,10 @@ class AdapterSpace(SourceSpace):
         raise NotImplementedError
 
     def prepare(self, store: RunStore, notify: Notify) -> None:
-        """Train all adapters that are missing."""
         training = self.planned(store)
         self.trainer.train_missing(store, training, self.trainer.start_of(training.parent), notify)
 
     def planned(self, store: RunStore) -> Training:
-        """Return the stored training, or plan and store it."""
         trainer = self.trainer
         use_threads(store)
         training = read_training(store, trainer.name)
@@ -354,8 +322,10 @@ class AdapterSpace(SourceSpace):
             training = self.plan(store)
             store.set_fact(training_fact(trainer.name), training)
         first = () if training.start is None else (read_recipe(store.trial(training.start)),)
-        dtype, references = trainer.run.config.merge.dtype, trainer.references(store.folder, training)
-        self._recipes = (*first, *(parent_recipe(reference, dtype) for reference in references))
+        dtype, within = trainer.run.config.merge.dtype, run_from(trainer.run.folder, store.folder)
+        folders = (adapter_folder(within, trainer.name, number) for number in training.numbered)
+        recipes = (parent_recipe(f"{training.reference}+{each}", dtype) for each in folders)
+        self._recipes = (*first, *recipes)
         return training
 
     def best_parent(self, store: RunStore) -> tuple[StoredTrial, str]:
@@ -384,7 +354,7 @@ def rounded(rate: float) -> float:
 
 
 def best_parent(store: RunStore, names: Collection[str], objectives: Objectives) -> StoredTrial:
-    """Return the base or source with the best score on fit, as a baseline; ties go to the first."""
+    """Return the base or source with the best score on fit; ties go to the first."""
     scorer = Scorer(objectives, store.items()["fit"])
     values = {
         trial: scorer.value(evaluation) or 0.0
@@ -392,3 +362,58 @@ def best_parent(store: RunStore, names: Collection[str], objectives: Objectives)
         if trial.name in names and (evaluation := store.evaluation(trial.id, "fit")) is not None
     }
     return max(values, key=lambda trial: values[trial])
+
+
+RELATIVE_RATES = (1.0, 3.0, 0.3, 0.1)
+"""Learning rates relative to ``usual_rate``."""
+MAX_SETTINGS = 4
+PROBE_STEPS = 5
+"""Steps that measure the time of a step; the first is slow and does not count."""
+MIN_PASSES, MAX_PASSES = 4, 50
+"""Passes over the examples per setting. If time is short, there are fewer settings, not fewer passes."""
+
+
+class TrainedSpace(AdapterSpace):
+    """The control ``trained``: LoRAs on the best parent, for a share of the time of the main search.
+
+    They differ in learning rate and in the answers that they learn. The number of steps is fixed once, from
+    measured time.
+    """
+
+    def plan(self, store: RunStore) -> Training:
+        trainer, (trial, reference) = self.trainer, self.best_parent(store)
+        parent = str(trial.name)
+        start, last = trainer.start_of(parent), trainer.last_trial(store)
+        examples, own = (trainer.examples(store, start, source, last) for source in ("found", "own"))
+        rate = usual_rate(trainer.run.models.named[parent].config)
+        share = float(trainer.run.config.controls.trained or 1.0)
+        costs = (cost for name in trainer.taught_by for cost in store.costs(name, "fit").values())
+        budget = share * sum(seconds for _, seconds in costs)
+        sources: tuple[AnswerSource, ...] = ("found",) if examples == own else ("found", "own")
+        settings = [
+            AdapterSetting(answers=source, learning_rate=rounded(rate * relative))
+            for relative in RELATIVE_RATES
+            for source in sources
+        ]
+        training = Training(
+            parent=parent,
+            reference=reference,
+            items=len({example.item for example in examples}),
+            examples=len(examples),
+            steps=1,
+            budget=budget,
+            share=share,
+            last=last,
+            settings=tuple(settings[: self.n]),
+        )
+        if not examples:
+            return training.failed(NOTHING_TO_LEARN)
+        course = Course(steps=PROBE_STEPS, learning_rate=rate, batch_size=BATCH_SIZE)
+        try:
+            step_seconds = median(trainer.kind.train_lora(start, examples, course)[1:])
+        except (KingyoError, RuntimeError) as error:
+            return training.failed(str(error))
+        pass_steps, total_steps = -(-len(examples) // BATCH_SIZE), int(budget / step_seconds)
+        n = max(1, min(len(training.settings), total_steps // (MIN_PASSES * pass_steps)))
+        steps = max(1, min(MAX_PASSES * pass_steps, total_steps // n))
+        return replace(training, settings=training.settings[:n], steps=steps)

@@ -14,21 +14,19 @@ from kingyo.core.io.lazy_torch import torch
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import fingerprints_of, stamps_of
 from kingyo.merging.kernels.statistics_cache import memory_size
-from kingyo.runs.choice import ITEMS, ChoiceStage
-from kingyo.runs.chosen import CHOSEN, REQUEST, ChoiceRequest, with_sources
+from kingyo.runs.choice import CHOSEN, ITEMS, REQUEST, ChoiceRequest, ChoiceStage, with_sources
 from kingyo.runs.config import TRAINED
 from kingyo.runs.config_file import config_from_data
 from kingyo.runs.extensions import DEFAULT_CONTROLS, POSSIBLE_CONTROLS, TUNABLE
-from kingyo.runs.layer_paths import KNOWN_PATHS
-from kingyo.runs.learnable import LEARNABLE, LEARNS, obstacles
 from kingyo.runs.model_kind import preprocessor_of
-from kingyo.runs.preflight import check, check_prompts, notes
-from kingyo.runs.prompts import warnings
+from kingyo.runs.preflight import check, check_prompts, notes, warnings
 from kingyo.runs.provenance import libraries_of, provenance_facts
 from kingyo.runs.run import Run
 from kingyo.runs.searches import possible_controls, require_control
 from kingyo.runs.seed_runs import require_same_setup
+from kingyo.runs.settings import LEARNABLE, LEARNS, obstacles
 from kingyo.runs.setup import MODELS, STAMPS, THREADS, as_fact, known_fingerprints
+from kingyo.runs.spaces import KNOWN_PATHS
 from kingyo.runs.tune import is_tunable
 from kingyo.search.evolution import Event, objectives_as_facts
 from kingyo.search.space import STEPS
@@ -47,21 +45,13 @@ def begin(
     file: Path | None = None,
     request: ChoiceRequest | None = None,
 ) -> Run:
-    """Check a run, create its folder and store what it consists of.
+    """Check a run, create its folder, store what it consists of, and return it with its open store.
 
     Args:
         run: opened from a run.yaml; if its sources are chosen first, all candidates are its sources.
-        path: the new run folder.
-        seeds: folder with the runs of other seeds, if the run is one of several.
+        seeds: folder with the runs of other seeds, which must differ in nothing else.
         file: the run.yaml; its name is stored.
         request: what the choice of sources is asked for; None if the user named them.
-
-    Returns:
-        The run with its store, open for writing.
-
-    Raises:
-        KingyoError: models, data or settings are invalid, or the runs of other seeds differ in more than the
-            seed; nothing is written then.
     """
     contents = _checked(run)
     asked = {} if request is None else {REQUEST: request}
@@ -92,9 +82,7 @@ def begin(
 def _checked(run: Run, known: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Check a run, and return the facts that follow from its config.
 
-    Args:
-        run: opened from a run.yaml.
-        known: fingerprints of models that were checked before; the weights of the others are read once.
+    ``known`` has the fingerprints of models that were checked before; weights of the others are read once.
     """
     config, models = run.config, run.models.by_reference
     run = with_default_controls(run)
@@ -128,11 +116,7 @@ def _checked(run: Run, known: Mapping[str, str] | None = None) -> dict[str, Any]
 
 
 def make_choice(run: Run, notify: Callable[[Event], None]) -> Run:
-    """Choose the sources of a run, or go on with that, and return the run with the chosen ones.
-
-    Raises:
-        KingyoError: no source is worth adding, or the run.yaml does not suit the chosen ones.
-    """
+    """Choose the sources of a run, or go on with that, and return the run with the chosen ones."""
     store = run.begun
     request = store.fact(REQUEST)
     assert request is not None, "the run chooses its sources"
@@ -172,17 +156,14 @@ _MOST_PARAMETERS, _BYTES = 10**9, 16  # of memory per parameter: a default must 
 def with_default_controls(run: Run) -> Run:
     """Return a run that has not begun with the control ``trained``, if run.yaml leaves that open."""
     controls = run.config.controls
-    if controls.trained is not None or not has_targets(run):
+    if controls.trained is not None or not _has_targets(run):
         return run
     changed = controls.model_copy(update={TRAINED: SHARE})
     return run.with_config(run.config.model_copy(update={"controls": changed}))
 
 
-def has_targets(run: Run) -> bool:
-    """Return whether a LoRA could be trained on the reference answers of the fit items.
-
-    What is wrong with a run is no matter here; the preflight says it.
-    """
+def _has_targets(run: Run) -> bool:
+    """Return whether a LoRA could be trained on the reference answers of the fit items."""
     size = run.models.skeleton.n_parameters
     if size > _MOST_PARAMETERS or _BYTES * size > memory_size():
         return False
@@ -192,6 +173,6 @@ def has_targets(run: Run) -> bool:
         fit = run.items["fit"]
         own = preprocessor_of(run.kind, run.models.skeleton.path)
         examples = examples_of(run.task, own, fit, {}, prefers_given=False)
-    except KingyoError:
+    except KingyoError:  # the preflight says what is wrong
         return False
     return len({each.item for each in examples}) >= ENOUGH * len(fit)

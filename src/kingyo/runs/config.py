@@ -327,7 +327,6 @@ RESERVED_NAMES = ("bred", "uniform", "random", "grid", *TRAININGS, RANDOM_SOURCE
 
 
 def _default_finalists(run: Mapping[str, object]) -> int:
-    """Return 4, or 8 with objectives, whose front needs more points."""
     return 8 if run.get("objectives") else 4
 
 
@@ -433,28 +432,11 @@ class RunConfig(StrictModel):
                     f"space: dataflow beside the objective {' and '.join(PATH_OBJECTIVES)}, of paths"
                 )
             return self
-        self._check_merge_keys()
-        self._check_recipe_objectives()
-        self._check_path_names()
-        return self
-
-    def _check_merge_keys(self) -> None:
         allowed = ("dtype", *(HYBRID_MERGE_KEYS if self.space == "hybrid" else ()))
         unused = sorted(self.merge.model_fields_set - set(allowed))
         if unused:
             expected = f"no other keys than {', '.join(allowed)} with space: {self.space}"
             raise KingyoError("merge", expected, ", ".join(unused), "Delete these keys.")
-
-    def _check_path_names(self) -> None:
-        merged = (MERGED,) if self.space == "hybrid" else ()
-        reserved = (FRANKENMERGE, *merged, *((WEIGHT_SEARCH,) if merged else ()))
-        for name in self.sources:
-            _require_unreserved(name, reserved)
-        frame, frames = self.dataflow.frame, (*self.sources, *merged)
-        if frame is not None and frame not in frames:
-            raise ValueError(f"one of {', '.join(frames)} as dataflow.frame, not '{frame}'")
-
-    def _check_recipe_objectives(self) -> None:
         own = SPACE_OBJECTIVES[self.space]
         others = [name for name in self.objectives if name in RECIPE_OBJECTIVES and name not in own]
         if others:
@@ -462,6 +444,14 @@ class RunConfig(StrictModel):
                 f"{' or '.join(('tasks', *own))} as objectives beside space: {self.space}, not "
                 f"{', '.join(others)}, which not all of its recipes have"
             )
+        merged = (MERGED,) if self.space == "hybrid" else ()
+        reserved = (FRANKENMERGE, *merged, *((WEIGHT_SEARCH,) if merged else ()))
+        for name in self.sources:
+            _require_unreserved(name, reserved)
+        frame, frames = self.dataflow.frame, (*self.sources, *merged)
+        if frame is not None and frame not in frames:
+            raise ValueError(f"one of {', '.join(frames)} as dataflow.frame, not '{frame}'")
+        return self
 
     @model_validator(mode="after")
     def _check_tasks(self) -> RunConfig:

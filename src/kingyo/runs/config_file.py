@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, cast
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from kingyo.core.io.schema import parse_model
+from kingyo.core.io.schema import Real, parse_model
 from kingyo.core.io.yaml import read_yaml
-from kingyo.errors import KingyoError
+from kingyo.errors import KingyoError, unknown_name_error
+from kingyo.merging.checkpoints import open_checkpoint
 from kingyo.merging.checkpoints.model_reference import with_denoiser
-from kingyo.runs.config import NamedTasks, RunConfig, StrictModel, parse_config
-from kingyo.tasks.spec import TaskSpec, load_task_spec
+from kingyo.merging.recipe.contents import Base, Model
+from kingyo.runs.config import RESERVED_NAMES, NamedTasks, RunConfig, StrictModel, parse_config
+from kingyo.tasks import TaskSpec, load_task_spec
 
 BY_SCOUT = "scout"
 """The only key of ``sources`` if a scout chooses them: ``sources: {scout: WHERE}``."""
@@ -37,9 +39,10 @@ def with_denoisers(config: RunConfig, folder: Path) -> RunConfig:
     """Name the denoiser of each diffusion pipeline instead of its folder."""
     sources = {name: with_denoiser(each, folder) for name, each in config.sources.items()}
     base = None if config.base is None else with_denoiser(config.base, folder)
-    changes = {"sources": sources} if sources != config.sources else {}
-    changes |= {"base": base} if base != config.base else {}
-    return config.model_copy(update=changes)
+    changed = {"sources": sources, "base": base}
+    return config.model_copy(
+        update={key: each for key, each in changed.items() if each != getattr(config, key)}
+    )
 
 
 def asks_scout(data: Mapping[str, object]) -> bool:
@@ -61,18 +64,13 @@ def name_from_path(path: Path, default: str = "run") -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", path.stem).strip("-._") or default
 
 
-def load_tasks(path: Path) -> dict[str, TaskSpec]:
-    data = read_yaml(path)
-    data = {**data, "tasks": _tasks_from_files(data.get("tasks"), path.parent)}
-    return dict(parse_model(TasksConfig, data, str(path)).tasks)
-
-
 def specs_in(path: Path) -> dict[str, TaskSpec]:
     """Return the specs in a task file, a run.yaml, or a file with only ``tasks:``."""
-    keys = set(read_yaml(path))
-    if keys == {"tasks"}:
-        return load_tasks(path)
-    if keys & {"task", "tasks"}:
+    data = read_yaml(path)
+    if data.keys() == {"tasks"}:
+        data = {"tasks": _tasks_from_files(data["tasks"], path.parent)}
+        return dict(parse_model(TasksConfig, data, str(path)).tasks)
+    if data.keys() & {"task", "tasks"}:
         return load_config(path).specs
     spec = load_task_spec(path)
     return {spec.name: spec}
@@ -86,7 +84,6 @@ def _tasks_from_files(tasks: object, folder: Path) -> object:
 
 
 def _task_from_file(task: object, folder: Path) -> object:
-    """Return a task with the keys of the file that it names by path, or as ``{file: PATH, weight: 2}``."""
     keys: object = {"file": task} if isinstance(task, str) else task
     own = dict(cast("dict[str, object]", keys)) if isinstance(keys, dict) else {}
     if "file" not in own:
@@ -97,3 +94,154 @@ def _task_from_file(task: object, folder: Path) -> object:
         raise KingyoError("file of a task", "the path of a task file", repr(file)[:80], remedy)
     spec = load_task_spec(folder / file)
     return {**spec.model_dump(exclude_unset=True), "name": spec.name, **own}
+
+
+MAX_FEVALS = 100
+SIGMA = 1 / 6
+"""Defaults of mergekit-evolve; sigma is in units of genes, not a share of an axis."""
+LM_EVAL_KEYS = ("limit", "num_fewshot", "shuffle", "apply_chat_template", "fewshot_as_multiturn")
+NORMALIZED = {"linear": True, "task_arithmetic": False, "ties": True, "dare_ties": True}
+"""Method -> default of ``normalize``; none for slerp."""
+
+
+class _Genome(StrictModel):
+    models: Annotated[list[Model], Field(min_length=1)]
+    merge_method: str
+    base_model: Base = None
+    layer_granularity: Annotated[int, Field(strict=True)] = 0
+    normalize: bool | None = None
+    allow_negative_weights: bool = False
+    filters: list[str] | None = None
+    smooth: bool = False
+    tokenizer_source: str | None = None
+
+
+class _Task(StrictModel):
+    name: Annotated[str, Field(min_length=1)]
+    weight: Annotated[Real, Field(gt=0)] = 1.0
+    metric: str = "acc,none"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_name(cls, value: object) -> object:
+        return {"name": value} if isinstance(value, str) else value
+
+
+class _GenomeFile(StrictModel):
+    genome: _Genome
+    tasks: Annotated[list[_Task], Field(min_length=1)]
+    limit: int | None = None
+    num_fewshot: int | None = None
+    shuffle: bool = False
+    random_init: bool = False
+    apply_chat_template: bool = True
+    fewshot_as_multiturn: bool = True
+
+
+def is_genome_file(data: Mapping[str, object]) -> bool:
+    return "genome" in data and "sources" not in data
+
+
+def convert_genome_file(
+    path: Path, *, max_fevals: int | None = None, task_search_path: Sequence[Path] = ()
+) -> tuple[dict[str, object], list[str]]:
+    """Return the content of a run.yaml for a genome file, and the keys that have no effect in it.
+
+    ``task_search_path`` are folders with task files, besides that of the file.
+    """
+    file = parse_model(_GenomeFile, read_yaml(path), str(path))
+    merge, sigma = _merge(file.genome, path.parent)
+    data: dict[str, object] = {
+        "name": name_from_path(path, "genome"),
+        "sources": _names(file.genome),
+        **_tasks(file.tasks, path, task_search_path),
+        "merge": merge,
+        "search": {"preset": "mergekit-evolve", "settings": {"sigma": sigma}},
+        "budget": {"candidates": max_fevals or MAX_FEVALS},
+    }
+    base = file.genome.models[0] if file.genome.merge_method == "slerp" else file.genome.base_model
+    if base is not None:
+        data["base"] = base
+    unused = [key for key in (*LM_EVAL_KEYS, "random_init") if key in file.model_fields_set]
+    unused += ["metric"] if any("metric" in task.model_fields_set for task in file.tasks) else []
+    return data, unused
+
+
+def _merge(genome: _Genome, folder: Path) -> tuple[dict[str, object], float]:
+    method, n = genome.merge_method, len(genome.models)
+    if method not in (*NORMALIZED, "slerp"):
+        raise unknown_name_error("genome.merge_method", method, (*NORMALIZED, "slerp"))
+    for key, holds, expected in (
+        ("filters", not genome.filters, "no filters, because a run.yaml has genes by groups of layers"),
+        ("smooth", not genome.smooth, "false, because weights of a run.yaml change in steps"),
+        ("models", method != "slerp" or n == 2, "two models for slerp"),
+    ):
+        if not holds:
+            remedy = "Change it, or write a run.yaml with merge.groups: kingyo init."
+            received = str(getattr(genome, key))
+            raise KingyoError(f"genome.{key}", expected, received, remedy)
+    merge: dict[str, object] = {"method": method, "dtype": "bfloat16", "groups": _groups(genome, folder)}
+    if genome.tokenizer_source is not None:
+        merge["tokenizer_source"] = genome.tokenizer_source
+    if method == "slerp":
+        return {**merge, "parameters": {"t": {"from": 0, "to": 1}}}, SIGMA
+    low, high = (-1 if genome.allow_negative_weights else 0), 2
+    parameters: dict[str, object] = {"weight": {"from": low, "to": high, "start": 1 / n}}
+    if method in ("ties", "dare_ties"):
+        parameters["density"] = {"from": 0, "to": 1, "start": 1}
+    parameters["normalize"] = NORMALIZED[method] if genome.normalize is None else genome.normalize
+    return {**merge, "parameters": parameters}, SIGMA / (high - low)
+
+
+def _groups(genome: _Genome, folder: Path) -> str:
+    if genome.layer_granularity <= 0:
+        return "one"
+    n_layers = open_checkpoint(genome.models[0], folder, fetch=False).layout.n_blocks
+    n_groups, rest = divmod(n_layers, genome.layer_granularity)
+    if rest or not n_groups:
+        expected = f"0, or a divisor of {n_layers}, the number of layers"
+        remedy = "Use such a number."
+        raise KingyoError("genome.layer_granularity", expected, str(genome.layer_granularity), remedy)
+    return f"layers:{n_groups}"
+
+
+def _tasks(tasks: Sequence[_Task], path: Path, search: Sequence[Path]) -> dict[str, object]:
+    specs: dict[str, dict[str, object]] = {}
+    for task in tasks:
+        spec = _find_task(task, path.parent, search)
+        if spec.name in specs:
+            remedy = "Name each once, and set its weight."
+            raise KingyoError(f"{path}: tasks", "different tasks", f"{spec.name} twice", remedy)
+        weight = {"weight": task.weight} if "weight" in task.model_fields_set else {}
+        specs[spec.name] = {**spec.model_dump(exclude_unset=True), "name": spec.name, **weight}
+    return {"tasks": specs} if len(specs) > 1 else {"task": next(iter(specs.values()))}
+
+
+def _find_task(task: _Task, folder: Path, search: Sequence[Path]) -> TaskSpec:
+    folders = (folder, *search)
+    names = (task.name, f"{task.name}.yaml", f"{task.name}.yml")
+    file = next((each / name for each in folders for name in names if (each / name).is_file()), None)
+    if file is not None and not {"task", "dataset_path"} & read_yaml(file).keys():
+        return load_task_spec(file)
+    places = ", ".join(str(each.resolve()) for each in folders)
+    raise KingyoError(
+        f"tasks: {task.name}",
+        f"a kingyo task, as {task.name}.yaml in {places}",
+        "no such file" if file is None else f"{file}, a task of lm-eval",
+        "Write a task file with data:, prompt: and grader: (see docs/run-yaml.md) beside the genome "
+        "file, or name its folder with --task-search-path; kingyo does not run tasks of lm-eval.",
+    )
+
+
+def _names(genome: _Genome) -> dict[str, str]:
+    references: dict[str, str] = {}
+    for reference in genome.models:
+        last = reference.split("+")[0].split("@")[0].rstrip("/").rpartition("/")[2]
+        stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", last).lstrip("-._") or "model"
+        taken = stem in RESERVED_NAMES or (stem == "base" and reference != genome.base_model)
+        name, n = f"{stem}-1" if taken else stem, 1
+        while name in references:
+            n += 1
+            name = f"{stem}-{n}"
+        references[name] = reference
+    return references

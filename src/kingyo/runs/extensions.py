@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from kingyo.core.io.units import amount_text, counted
 from kingyo.errors import KingyoError
-from kingyo.runs.config import RANDOM_SOURCES, TUNED, WEIGHT_SEARCH, Budget, RunConfig, TuneConfig
+from kingyo.runs.config import RANDOM_SOURCES, TUNED, WEIGHT_SEARCH, RunConfig, TuneConfig
 from kingyo.runs.settings import RunSettings
 from kingyo.search.evolution import BASELINES, MAIN, Search
 from kingyo.store import Fact, RunStore, StoredTrial
@@ -35,7 +35,6 @@ class Extension:
     status: str = "running"
 
     def __str__(self) -> str:
-        """Return the added amounts, such as "+60 candidates"."""
         return ", ".join(f"+{amount_text(key, value)}" for key, value in self.more.items())
 
 
@@ -82,18 +81,16 @@ def note_on_test(store: RunStore) -> str | None:
         return None
     first, *others = readings
     if not others:
-        more = _listed(extensions)
+        more = " and ".join(map(str, extensions))
         return f"Test was read once, for trial {first.trial}, before the run was extended by {more}."
-    times = "; ".join(f"then, after {_listed(each.after)}, for trial {each.trial}" for each in others)
+    times = "; ".join(
+        f"then, after {' and '.join(map(str, each.after))}, for trial {each.trial}" for each in others
+    )
     return (
         f"Test was read {len(readings)} times: first for trial {first.trial}; {times}. The test score of "
         "a winner that was picked after test was read is biased, because the decision to continue may "
         "have depended on the first reading. Only unseen items give an unbiased score."
     )
-
-
-def _listed(extensions: Sequence[Extension]) -> str:
-    return " and ".join(str(extension) for extension in extensions)
 
 
 def as_initial_budget(store: RunStore) -> tuple[Extension, ...]:
@@ -103,14 +100,11 @@ def as_initial_budget(store: RunStore) -> tuple[Extension, ...]:
 
 
 def with_extensions(searches: Sequence[Search], store: RunStore) -> list[Search]:
-    """Return the searches, the main one with its extended limits."""
-    extended = list(searches)
-    for extension in store.fact(EXTENSIONS):
-        extended = [
-            replace(search, limits=search.limits.plus(extension.more)) if search.name == MAIN else search
-            for search in extended
-        ]
-    return extended
+    extended = {search.name: search for search in searches}
+    for extension in store.fact(EXTENSIONS) if MAIN in extended else ():
+        main = extended[MAIN]
+        extended[MAIN] = replace(main, limits=main.limits.plus(extension.more))
+    return list(extended.values())
 
 
 def extend(store: RunStore, settings: RunSettings, more: Amounts) -> None:
@@ -118,10 +112,12 @@ def extend(store: RunStore, settings: RunSettings, more: Amounts) -> None:
 
     If weights and paths are searched in turn, the path search gets the full addition.
     """
-    budget = (settings.then or settings.first).budget
-    before = store.fact(EXTENSIONS)
-    for key in more:
-        _require_key(store, budget, key)
+    keys = list((settings.then or settings.first).budget.model_dump(exclude_none=True))
+    if unknown := [key for key in more if key not in keys]:
+        expected = f"more of the run's own budget, which limits {' and '.join(keys).replace('_', ' ')}"
+        received = f"{unknown[0].replace('_', ' ')}, which it does not limit"
+        remedy = f"Use {' or '.join(map(_flag, keys))}. `kingyo show {store.folder}` shows the run."
+        raise KingyoError(_flag(unknown[0]), expected, received, remedy)
     names = [name for name in store.searches() if name not in (BASELINES, WEIGHT_SEARCH)]
     winners = {name: winner.id for name in names if (winner := store.winner(name)) is not None}
     extension = Extension(
@@ -132,17 +128,13 @@ def extend(store: RunStore, settings: RunSettings, more: Amounts) -> None:
         test_was_read=bool(store.summaries("test")),
         status=str(store.fact("status")),
     )
-    facts = {EXTENSIONS: (*before, extension), "status": "running"}
+    facts = {EXTENSIONS: (*store.fact(EXTENSIONS), extension), "status": "running"}
     store.reopen(facts, dict.fromkeys(winners))
 
 
 @contextmanager
 def kept_if_used(store: RunStore) -> Generator[None]:
-    """Undo the last addition to a run if the run cannot continue with it, or ends without using it.
-
-    Raises:
-        KingyoError: it brought nothing; the run is as before the addition then.
-    """
+    """Undo the last addition to a run if the run cannot continue with it, or ends without using it."""
     try:
         yield
     except KingyoError:
@@ -185,16 +177,7 @@ def _flag(key: str) -> str:
     return f"--{key.replace('_', '-')}"
 
 
-def _require_key(store: RunStore, budget: Budget, key: str) -> None:
-    keys = list(budget.model_dump(exclude_none=True))
-    if key not in keys:
-        expected = f"more of the run's own budget, which limits {' and '.join(keys).replace('_', ' ')}"
-        remedy = f"Use {' or '.join(map(_flag, keys))}. `kingyo show {store.folder}` shows the run."
-        raise KingyoError(_flag(key), expected, f"{key.replace('_', ' ')}, which it does not limit", remedy)
-
-
 def with_asked_controls(config: RunConfig, store: RunStore) -> RunConfig:
-    """Return the config of a run with its default and later controls, and tuning, switched on."""
     later = (name for name in store.fact(CONTROLS_ASKED) if name != RANDOM_SOURCES)
     asked = {**store.fact(DEFAULT_CONTROLS), **dict.fromkeys(later, True)}
     tune = store.fact(TUNE) or config.tune
@@ -202,13 +185,11 @@ def with_asked_controls(config: RunConfig, store: RunStore) -> RunConfig:
 
 
 def missing_controls(store: RunStore) -> tuple[str, ...]:
-    """Return the controls that a finished run can still get."""
     is_finished, done = store.status() == "finished", store.searches()
     return tuple(name for name in store.fact(POSSIBLE_CONTROLS) if is_finished and name not in done)
 
 
 def control_command(folder: str, control: str) -> str:
-    """Return the command that runs a control of a finished run."""
     return f"kingyo control {shlex.quote(folder)} {control}"
 
 

@@ -142,7 +142,6 @@ def _frame(models: Mapping[str, Checkpoint], kind: ModelKind, name: str) -> str:
 
 
 def _check(models: Mapping[str, Checkpoint], kind: ModelKind, how: SimilaritySettings) -> None:
-    """Check that one path could pass through all layers of all models."""
     in_order = {how.frame: models[how.frame], **models}.values()
     layers = [(model.reference, k) for model in in_order for k in range(model.layout.n_blocks)]
     if not layers:
@@ -156,7 +155,6 @@ def _check(models: Mapping[str, Checkpoint], kind: ModelKind, how: SimilaritySet
 
 
 def _prompts(task: Task, kind: ModelKind, frame: Checkpoint, most: int | None) -> Sequence[object]:
-    """Return the distinct prompts of fit items as a model gets them, with its chat template."""
     own, prompts, left = preprocessor_of(kind, frame.path), dict[object, None](), most
     for single in single_tasks(task):
         items = single.items("fit")[:left]

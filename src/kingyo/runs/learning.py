@@ -60,15 +60,10 @@ PLATEAU = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Descent:
-    """Hyperparameters of learning weights.
+    """Hyperparameters of learning weights; ``progress`` is called with the number of finished steps.
 
-    Attributes:
-        steps: number of updates.
-        rate: change of a gene in the first step, as a share of its range, while its gradient keeps its
-            sign; it falls linearly to 0.
-        batch_size: examples per step.
-        seed: draws the examples of each step.
-        progress: called with the number of finished steps after each.
+    The first step changes a gene by ``rate``, as a share of its range, while its gradient keeps its sign; the
+    rate falls linearly to 0.
     """
 
     steps: int = MOST_STEPS
@@ -79,13 +74,7 @@ class Descent:
 
 
 class WeightLearner:
-    """Learns genomes of a space with a live model, whose weights it overwrites.
-
-    Args:
-        space: the space of the genomes.
-        decode: returns the recipe of a genome.
-        merger: merges recipes into a live model that ``HasGradients``.
-    """
+    """Learns genomes of a space with the live model of a merger, whose weights it overwrites."""
 
     def __init__(
         self, space: ParameterSpace, decode: Callable[[Genome], Recipe], merger: InPlaceMerger
@@ -132,15 +121,12 @@ def descend(
 
     Args:
         loss_of: returns the loss of examples, a mean of −log p, and its derivatives by the genes.
-        axes: of the genes.
-        start: the first genome.
-        examples: of which each step draws some.
-        descent: hyperparameters.
     """
     from kingyo.models.training import batches  # imports torch
 
     low, high = (np.array([getattr(axis, end) for axis in axes]) for end in ("low", "high"))
-    width, family = high - low, _numbers([axis.family for axis in axes])
+    places = {name: place for place, name in enumerate(dict.fromkeys(axis.family for axis in axes))}
+    width, family = high - low, np.array([places[axis.family] for axis in axes], dtype=np.intp)
     precision = 1 / sum(map(_terms, examples))
     genome = np.array(start)
     moment, square = np.zeros_like(genome), np.zeros_like(genome)
@@ -160,14 +146,7 @@ def descend(
     return tuple(genome.tolist()), losses
 
 
-def _numbers(names: Sequence[str]) -> NDArray[np.intp]:
-    """Return the number of each name, from 0 in the order of appearance."""
-    places = {name: place for place, name in enumerate(dict.fromkeys(names))}
-    return np.array([places[name] for name in names], dtype=np.intp)
-
-
 def _terms(example: Example) -> float:
-    """Return about how many terms −log p the loss of an example has: a choice has one, text one per token."""
     return 1.0 if example.others else max(1.0, len(example.answer.encode()) / BYTES_PER_TOKEN)
 
 
@@ -176,8 +155,7 @@ class Allowance:
     """The budget for the lessons of a search.
 
     Attributes:
-        search: name of the search.
-        budget: its item evaluations; None if only time limits it.
+        budget: item evaluations of the search; None if only time limits it.
         seconds: its time; None if only item evaluations limit it.
         most_items: the items that a candidate is scored on at most.
     """
@@ -189,7 +167,6 @@ class Allowance:
 
     @staticmethod
     def of(search: Search, n_fit: int) -> Allowance:
-        """Return the allowance of a search in a run with ``n_fit`` fit items."""
         limits, most = search.limits, min(search.screen.items or n_fit, n_fit)
         candidates = None if limits.candidates is None else limits.candidates * most
         bounds = [bound for bound in (candidates, limits.item_evaluations) if bound is not None]
@@ -232,11 +209,8 @@ class Teacher:
     """Learns the genomes that the strategy of a search asks for.
 
     Attributes:
-        search: the search; its strategy is a ``LearningStrategy``.
-        space: its space, without rounding and shared keys.
+        space: the search's, without rounding and shared keys.
         merger: returns a merger into a live model; called for the first lesson.
-        task: the task of the run.
-        allowance: the budget for its lessons.
         is_demanded: whether run.yaml demands to learn, from answers that models found as from references.
     """
 
@@ -256,22 +230,19 @@ class Teacher:
         }
 
         def learn(number: int, start: Genome) -> tuple[Genome, Lesson] | None:
-            return stored[number] if number in stored else self._learn(store, notify, number, start)
+            if number in stored:
+                return stored[number]
+            if store.fact(FAILURE) is not None:
+                return None
+            try:
+                return self._lesson(store, notify, number, start)
+            except (KingyoError, RuntimeError, MemoryError) as error:  # the search goes on without
+                reason = str(error) if isinstance(error, KingyoError) else crash(error)
+                store.set_fact(FAILURE, reason)
+                return None
 
         assert isinstance(self.search.strategy, LearningStrategy), "a teacher is for strategies that learn"
         self.search.strategy.learn = learn
-
-    def _learn(
-        self, store: RunStore, notify: Callable[[Event], None], number: int, start: Genome
-    ) -> tuple[Genome, Lesson] | None:
-        if store.fact(FAILURE) is not None:
-            return None
-        try:
-            return self._lesson(store, notify, number, start)
-        except (KingyoError, RuntimeError, MemoryError) as error:  # the search goes on without
-            reason = str(error) if isinstance(error, KingyoError) else crash(error)
-            store.set_fact(FAILURE, reason)
-            return None
 
     def _lesson(
         self, store: RunStore, notify: Callable[[Event], None], number: int, start: Genome
@@ -331,7 +302,6 @@ class Teacher:
         return (*own, *(example for example in found if example.item not in owned)), are_found
 
     def _possible_gain(self, store: RunStore, start: Genome, examples: Sequence[Example]) -> float:
-        """Return the share of fit that examples answer and the start is not expected to."""
         trials = store.trials(self.search.name)
         names = {name for name, genome in self.search.known.items() if genome == start}
         same = [trial for trial in trials if trial.asked.genome == start]
@@ -343,19 +313,12 @@ class Teacher:
 
 
 def worthwhile_gain(genomes: Sequence[Genome], start: Genome, *, are_found: bool) -> float:
-    """Return the share of fit that a lesson must promise.
-
-    Args:
-        genomes: of the trials of the search, in order.
-        start: where the lesson begins: the best of them, or a known point.
-        are_found: whether models found most of the right answers.
-    """
+    """Return the share of fit that a lesson must promise; ``genomes`` are those of the search, in order."""
     age = len(genomes) - (genomes.index(start) if start in genomes else 0)
     return LEAST_GAIN_OF_FOUND if are_found and age < PLATEAU else LEAST_GAIN
 
 
 def _have_one_form(own: Sequence[Example], found: Sequence[Example]) -> bool:
-    """Return whether models give items' own answers, in half of the cases where both are right."""
     texts = {example.item: example.answer.strip() for example in own}
     equal = [example.answer.strip() == texts[example.item] for example in found if example.item in texts]
     return len(equal) < FEWEST_TARGETS or 2 * sum(equal) >= len(equal)

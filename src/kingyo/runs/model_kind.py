@@ -41,7 +41,7 @@ from kingyo.tasks import settings_of, single_tasks
 def kind_of_models(
     models: Mapping[str, Checkpoint], name: str | None = None, folder: Path | None = None
 ) -> ModelKind:
-    """Return the common kind of models by their names; ``name`` and ``folder`` name a kind explicitly."""
+    """Return the common kind of models by their names, or the one that ``name`` and ``folder`` name."""
     pipelines = {key: model.pipeline_index for key, model in models.items()}
     return common_kind({key: model.config for key, model in models.items()}, name, folder, pipelines)
 
@@ -76,7 +76,6 @@ def open_alone(
 
 
 def _is_in_pipeline(reference: str, name: str | None) -> bool:
-    """Return whether a kind, or the named one, takes a component and needs other folders of its pipeline."""
     path = local_path(parse_reference(reference).model)
     config = read_json(path / "config.json", "a model's config.json")
     index = read_json(path.parent / PIPELINE, "the index of a pipeline")
@@ -85,7 +84,6 @@ def _is_in_pipeline(reference: str, name: str | None) -> bool:
 
 
 def require_answers(task: Task, kind: ModelKind) -> None:
-    """Check that a kind of model meets the ``needs`` of a task, if it declares any."""
     for single in single_tasks(task):
         needs = getattr(single, "needs", None)
         if needs is not None:
@@ -95,11 +93,11 @@ def require_answers(task: Task, kind: ModelKind) -> None:
 def check_items(task: Task, kind: ModelKind, path: Path) -> None:
     """Check that models can read all items of all splits, for example that no prompt is too long."""
     own = preprocessor_of(kind, path)
-    asked = [
+    asked = (
         first_question(single, kind, own, single.items(split))
         for single in single_tasks(task)
         for split in SPLITS
-    ]
+    )
     questions = [each for each in asked if each is not None]
     for error in call_kind(kind, "validate", lambda: list(islice(kind.validate(path, questions), 1))):
         raise error
@@ -112,16 +110,9 @@ def preprocessor_of(kind: ModelKind, path: Path) -> Any:
 
 
 def first_question(task: Task, kind: ModelKind, own: Any, items: Sequence[Item]) -> Question | None:
-    """Return the first call of a model by which a task would ask about items; None if it is not known.
+    """Return the first call of a model by which a single task would ask about items; None if it is not known.
 
-    Args:
-        task: a single task.
-        kind: the kind of the models.
-        own: the result of ``preprocessor_of``.
-        items: items of the task.
-
-    Raises:
-        KingyoError: the task crashed before.
+    ``own`` is the result of ``preprocessor_of``.
     """
     rehearsal = _Rehearsal(kind, own)
     with task_crashes_as_errors(task):

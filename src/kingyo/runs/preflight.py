@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from kingyo.core.io.extras import install_command
 from kingyo.core.io.units import counted, percent
@@ -11,32 +13,38 @@ from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import Checkpoint
 from kingyo.merging.checkpoints.checkpoint import deciding_files
 from kingyo.merging.engine import Plan, plan
-from kingyo.merging.vocabulary import check_tokens
+from kingyo.merging.vocabulary import check_tokens, read_template
+from kingyo.merging.vocabulary.tokenizer_json import find_markers
 from kingyo.models.kinds import HasLanguagePart, PassesLayers, require_ability
-from kingyo.runs.layer_paths import dataflow_space, frame_of, models_of_paths
+from kingyo.models.kinds.causal_lm import open_tokenizer
 from kingyo.runs.learning import Allowance
-from kingyo.runs.model_kind import check_items, layers_kind, require_answers
-from kingyo.runs.prompts import reads_like
+from kingyo.runs.model_kind import check_items, first_question, layers_kind, preprocessor_of, require_answers
 from kingyo.runs.run import Run
 from kingyo.runs.settings import deciding_measures
-from kingyo.runs.spaces import first_merge
+from kingyo.runs.spaces import dataflow_space, first_merge, frame_of, models_of_paths
 from kingyo.search.evolution import Search
 from kingyo.search.evolution.screens import Screen
 from kingyo.search.space import probes
 from kingyo.search.strategies import STRATEGIES
 from kingyo.stats import Groups, mean_name, size_of, wilson
-from kingyo.tasks import require_measures, require_teaching
+from kingyo.tasks import (
+    GRADERS,
+    TASK_KINDS,
+    TaskSpec,
+    TextSettings,
+    require_measures,
+    require_teaching,
+    settings_of,
+    single_tasks,
+    splits_of,
+)
 from kingyo.tasks.graders.texts import has_japanese_words
 
 _WIDTHS = {"float64": 3, "float32": 2, "float16": 1, "bfloat16": 1}
 
 
 def check(run: Run) -> None:
-    """Check models, data and settings without reading weights.
-
-    Raises:
-        KingyoError: one of them is invalid.
-    """
+    """Check models, data and settings without reading weights."""
     config, sources, kind = run.config, run.open_sources(), run.kind
     check_frame(run)
     if run.settings.paths is not None:
@@ -50,12 +58,17 @@ def check(run: Run) -> None:
         require_teaching(task)
     for search in run.all_searches:
         _check_budget(search, run)
-    _check_room_for_lessons(run)
     for space in (search.space for search in run.all_searches):
         for genome in probes(space.axes):
             plan(space.decode(genome), sources)
+    shapes = {job.name: job.shape for job in run.plan.jobs}
     for recipe in run.baselines.values():
-        _check_baseline(plan(recipe, sources), run)
+        for job in plan(recipe, sources).jobs if run.settings.paths is None else ():
+            if shapes.get(job.name) != job.shape:
+                expected = f"the shape that candidates have: {list(shapes.get(job.name, ()))}"
+                remedy = "Name the models' common ancestor as base:, or write merge.resize: base."
+                where = f"{recipe.references[0]}: {job.name}"
+                raise KingyoError(where, expected, str(list(job.shape)), remedy)
     if config.merge.dtype is None:
         _check_dtypes(run)
 
@@ -72,16 +85,6 @@ def fits_into(planned: Plan, model: Checkpoint) -> bool:
     )
 
 
-def _check_baseline(baseline: Plan, run: Run) -> None:
-    shapes = {job.name: job.shape for job in run.plan.jobs}
-    for job in baseline.jobs if run.settings.paths is None else ():
-        if shapes.get(job.name) != job.shape:
-            expected = f"the shape that candidates have: {list(shapes.get(job.name, ()))}"
-            received = str(list(job.shape))
-            remedy = "Name the models' common ancestor as base:, or write merge.resize: base."
-            raise KingyoError(f"{baseline.recipe.references[0]}: {job.name}", expected, received, remedy)
-
-
 def _check_budget(search: Search, run: Run) -> None:
     """Refuse a search whose budget allows no candidate; controls have the budget of other searches."""
     n_items = Screen(search.screen, search.seed).most_items(len(run.items["fit"]))
@@ -93,12 +96,8 @@ def _check_budget(search: Search, run: Run) -> None:
         expected = f"at least {n_items}, the items that one candidate is scored on; better {100 * n_items}"
         received = f"{limit} for the search '{search.name}'"
         raise KingyoError("budget.item_evaluations", expected, received, f"Give a larger budget{fewer}")
-
-
-def _check_room_for_lessons(run: Run) -> None:
-    """Refuse to demand learned weights of a budget without room for a lesson."""
     allowance = Allowance.of(run.searches[0], len(run.items["fit"]))
-    if run.config.learn and not allowance.is_enough:
+    if run.config.learn and search is run.searches[0] and not allowance.is_enough:
         least, items = allowance.least_budget, allowance.most_items
         expected = (
             f"a budget with room for a lesson: at least {least:,} item evaluations, or "
@@ -114,19 +113,14 @@ def check_paths(run: Run) -> None:
     Tokens may differ if the models need a frame, which gives the vocabulary.
     """
     merge = None if run.config.space == "dataflow" else first_merge(run)
-    _check_path_frame(run)
-    plan(dataflow_space(run, merge).probe(), run.open_sources())
-    if not isinstance(run.kind, HasLanguagePart):
-        check_tokens({model.reference: model.path for model in models_of_paths(run).values()})
-
-
-def _check_path_frame(run: Run) -> None:
-    """Check that the frame is not a model of another kind, such as a language model beside ones that see."""
     frame = frame_of(run)
-    if layers_kind(frame, run.kind) is not run.kind:
+    if layers_kind(frame, run.kind) is not run.kind:  # such as a language model beside ones that see
         expected = f"a source of kind {run.kind.name}, which gives everything but the layers"
         remedy = "Name another source as dataflow.frame, or add one to sources."
         raise KingyoError("dataflow.frame", expected, frame.reference, remedy)
+    plan(dataflow_space(run, merge).probe(), run.open_sources())
+    if not isinstance(run.kind, HasLanguagePart):
+        check_tokens({model.reference: model.path for model in models_of_paths(run).values()})
 
 
 def check_frame(run: Run, argument: str = "merge.frame") -> None:
@@ -139,27 +133,21 @@ def check_frame(run: Run, argument: str = "merge.frame") -> None:
 
 
 def _check_dtypes(run: Run) -> None:
-    """Check that the live model can hold the weights of all parents without rounding."""
     like = run.models.skeleton if run.settings.paths is None else frame_of(run)
+    main = like.layout.main
     for name, checkpoint in run.models.sources.items():
+        own = checkpoint.layout.main
         for info in checkpoint.tensors.values():
-            live = like.tensors.get(_name_in(like, checkpoint, info.name))
-            if live is not None and info.is_floating and not _holds(live.dtype, info.stored_dtype):
+            other = info.name  # the prefix of its layers may differ
+            if main is not None and own is not None and other.startswith(f"{own.prefix}."):
+                other = f"{main.prefix}{other.removeprefix(own.prefix)}"
+            live, stored = like.tensors.get(other), info.stored_dtype
+            if live is None or not info.is_floating or live.dtype == stored:
+                continue
+            if _WIDTHS.get(live.dtype, 0) <= _WIDTHS.get(stored, 0):
                 expected = f"weights that fit into {live.dtype}, as {like.reference} has them"
                 remedy = "Set the dtype of all candidates with merge.dtype, such as float32."
-                raise KingyoError(f"sources.{name}: {info.name}", expected, info.stored_dtype, remedy)
-
-
-def _name_in(like: Checkpoint, model: Checkpoint, name: str) -> str:
-    """Return the name that a tensor of a model's layers has in ``like``, whose prefix may differ."""
-    main, own = like.layout.main, model.layout.main
-    if main is None or own is None or not name.startswith(f"{own.prefix}."):
-        return name
-    return f"{main.prefix}{name.removeprefix(own.prefix)}"
-
-
-def _holds(live: str, stored: str) -> bool:
-    return live == stored or _WIDTHS.get(live, 0) > _WIDTHS.get(stored, 0)
+                raise KingyoError(f"sources.{name}: {info.name}", expected, stored, remedy)
 
 
 FEW_ITEMS = 30
@@ -226,10 +214,8 @@ def _no_bred_paths(run: Run) -> Iterator[str]:
 
 
 def _unused_objectives(run: Run) -> Iterator[str]:
-    objectives, strategy = (
-        run.all_searches[0].objectives,
-        str(run.all_searches[0].description.get("strategy")),
-    )
+    main = run.all_searches[0]
+    objectives, strategy = main.objectives, str(main.description.get("strategy"))
     handles = getattr(STRATEGIES.get(strategy, run.folder), "handles_objectives", True)
     if objectives.names and not handles:
         mean = mean_name(objectives.tasks.values())
@@ -246,3 +232,117 @@ def _rouge_of_characters(run: Run) -> Iterator[str]:
             "rouge-l compares Japanese answers character by character: fugashi and unidic-lite are not "
             f"installed. `{install_command('japanese')}` adds them"
         )
+
+
+NOTABLE_SHARE = 0.05
+"""Share of answers that are too long, or were cut, for a warning or note."""
+
+SHORTEST = 2
+"""Letters of a text that can show that a prompt has the text of a template."""
+
+
+def reads_like(run: Run) -> Path:
+    """Return the folder of the model whose tokenizer candidates have."""
+    return (run.models.skeleton if run.settings.paths is None else frame_of(run)).path
+
+
+def templates_of(run: Run) -> dict[str, str | None]:
+    return {name: read_template(model.path) for name, model in run.models.named.items()}
+
+
+def is_written_out(prompt: str, templates: Mapping[str, str | None]) -> bool:
+    """Return whether a prompt template has the text of a chat template itself.
+
+    It has a control token, such as ``<|im_start|>``, or the texts before and after its fields are in the
+    template, as ``Q: `` and ``A:``.
+    """
+    texts = [text.strip() for text in re.split(r"\{[^{}]*\}", prompt)]
+    return any(
+        any(mark in prompt for mark in find_markers(each))
+        or all(len(text) >= SHORTEST and text in each for text in texts)
+        for each in templates.values()
+        if each
+    )
+
+
+def warnings(run: Run) -> tuple[str, ...]:
+    found: list[str] = []
+    for name, spec, settings in _text_tasks(run):
+        of = f"task {name}: " if len(run.config.specs) > 1 else ""
+        texts = [*_unused_template(run, spec, settings), *_long_answers(run, name, spec, settings)]
+        found += [f"{of}{text}" for text in texts]
+    return tuple(found)
+
+
+def _text_tasks(run: Run) -> Iterator[tuple[str, TaskSpec, TextSettings]]:
+    for name, spec in run.config.specs.items():
+        settings = settings_of(spec, run.folder)
+        if isinstance(settings, TextSettings):
+            yield name, spec, settings
+
+
+def _unused_template(run: Run, spec: TaskSpec, settings: TextSettings) -> Iterator[str]:
+    if "chat" in spec.options or settings.chat:
+        return
+    templates = templates_of(run)
+    having = [name for name, template in templates.items() if template]
+    if not having or is_written_out(settings.prompt, templates):
+        return
+    use = "write chat: true, with only the message in prompt"
+    if read_template(reads_like(run)) is None:
+        use = f"copy that of {having[0]} to {reads_like(run)}, whose tokenizer candidates have, and {use}"
+    who = "all models" if len(having) == len(templates) else " and ".join(having)
+    verb = "have" if len(having) > 1 else "has"
+    yield (
+        f"chat is not set, but {who} {verb} a chat template. Without it, models that were trained on one may "
+        f"answer much worse. To use it, {use}; if not, write chat: false"
+    )
+
+
+def _long_answers(run: Run, name: str, spec: TaskSpec, settings: TextSettings) -> Iterator[str]:
+    """Warn if right answers have more tokens than an answer may have; graders of users may not need them."""
+    tokenizer, limit = open_tokenizer(reads_like(run)), settings.max_new_tokens
+    is_written = settings.choices is None and all(map(GRADERS.is_registered, dict(spec.graders)))
+    if tokenizer is None or not is_written:
+        return
+    items = [item for each in splits_of(name, run.config.specs, run.items).values() for item in each]
+    answers = [item.answer for item in items if item.answer]
+    lengths = [len(each.ids) for each in tokenizer.encode_batch(answers, add_special_tokens=False)]
+    n_long = sum(length > limit for length in lengths)
+    if n_long and n_long >= NOTABLE_SHARE * len(answers):
+        yield (
+            f"{n_long:,} of {counted(len(answers), 'right answer')} have more than max_new_tokens = {limit} "
+            f"tokens, up to {max(lengths):,}: such answers will be cut. Raise max_new_tokens"
+        )
+
+
+def first_prompts(run: Run) -> dict[str, str]:
+    """Return the first prompt of each text task as models read it: in the chat template, with all tokens."""
+    prompts: dict[str, str] = {}
+    tasks = dict(zip(run.config.specs, single_tasks(run.task), strict=True))
+    for name, spec, settings in _text_tasks(run):
+        item = tasks[name].items("fit")[0]
+        shown = None if settings.chat or item.media else with_added_tokens(reads_like(run), item.prompt)
+        own = preprocessor_of(run.kind, reads_like(run)) if shown is None else None
+        if own is not None and hasattr(own, "shown") and TASK_KINDS.is_registered(spec.kind_name):
+            question = first_question(tasks[name], run.kind, own, [item])
+            shown = None if question is None else str(own.shown(question.prompts[0]))
+        if shown is not None:
+            prompts[name] = shown
+    return prompts
+
+
+def with_added_tokens(folder: Path, prompt: str) -> str | None:
+    """Return a prompt with the tokens that a tokenizer puts before it.
+
+    None if there is no tokenizer.json, or if live models encode in another way: they remove tokens after a
+    prompt, and start tokens that it has itself.
+    """
+    tokenizer = open_tokenizer(folder)
+    if tokenizer is None:
+        return None
+    whole, plain = (tokenizer.encode(prompt, add_special_tokens=special).ids for special in (True, False))
+    added = whole[: len(whole) - len(plain)]
+    if whole != [*added, *plain] or (added and plain[: len(added)] == added):
+        return None
+    return tokenizer.decode(whole, skip_special_tokens=False)

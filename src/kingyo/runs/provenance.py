@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kingyo.core.user_code.files import hash_own, in_place, libraries_behind, loaded_below, root_of
 from kingyo.core.user_code.versions import KINGYO, digest, digest_of_path, scoring_versions, version_now
@@ -21,17 +20,14 @@ from kingyo.models.kinds import distribution_of
 from kingyo.registry import is_in_file
 from kingyo.runs.config import TRAININGS, RunConfig
 from kingyo.runs.extensions import EXTENSIONS, as_initial_budget, with_asked_controls
-from kingyo.runs.keep import KEPT
-from kingyo.runs.setup import stored_config
+from kingyo.runs.setup import Setup, stored_config
+from kingyo.runs.tune import KEPT
 from kingyo.search.evolution import RACED, finalists_fact
 from kingyo.search.evolution.set_measures import SET_VALUES, VERDICT
 from kingyo.store import DATABASE, Fact, RunStore
 from kingyo.store.trial_log import OPENED
 from kingyo.tasks.spec import libraries_of as libraries_of_task
 from kingyo.tasks.spec import paths_in
-
-if TYPE_CHECKING:
-    from kingyo.runs.run import Run
 
 VERSIONS = Fact("versions", dict[str, str], {})
 """Name of a library -> its version."""
@@ -51,7 +47,6 @@ class Renewal:
     test_was_read: bool = False
 
     def __str__(self) -> str:
-        """Return a sentence on the versions of the scores."""
         pairs = self.changes.items()
         changes = "; ".join(f"{name} {old or 'none'}, then {new or 'none'}" for name, (old, new) in pairs)
         date = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self.when))
@@ -68,7 +63,7 @@ ACCEPTED = Fact("accepted_changes", tuple[Renewal, ...], ())
 RESCORED = Fact("rescored", tuple[Renewal, ...], ())
 
 
-def libraries_of(run: Run) -> tuple[str, ...]:
+def libraries_of(run: Setup) -> tuple[str, ...]:
     """Return the distributions that the kind of model depends on, and the plug-in that provides it."""
     plugin = distribution_of(run.kind)
     return (*run.kind.libraries, *(() if plugin is None else (plugin,)))
@@ -104,8 +99,7 @@ def current_versions(config: RunConfig, folder: Path, libraries: Sequence[str]) 
 def user_code(config: RunConfig, folder: Path, known: Iterable[str] = ()) -> dict[str, str]:
     """Hash the user's files that scores depend on.
 
-    These are code that a run.yaml names, the files that it imports or names, and the files and folders that
-    tasks name for their graders.
+    These are code that a run.yaml names, the files that it imports or names, and those of tasks' graders.
     """
     own = _own_files(config)
     hashes = {
@@ -119,14 +113,13 @@ def user_code(config: RunConfig, folder: Path, known: Iterable[str] = ()) -> dic
         **{name: digest(folder / name) for name in known if in_place(folder / name) not in hashes},
         **{_name(path, folder): value for path, value in others.items()},
         **{file: hashes[place] for file, place in places.items()},
-        **{_name(in_place(path), folder): digest_of_path(path) for path in _graders_files(config, folder)},
+        **{
+            _name(in_place(path), folder): digest_of_path(path)
+            for spec in config.specs.values()
+            for path in paths_in(spec, folder)
+        },
     }
     return dict(sorted(code.items()))
-
-
-def _graders_files(config: RunConfig, folder: Path) -> list[Path]:
-    specs = config.specs.values()
-    return [path for spec in specs for path in paths_in(spec, folder)]
 
 
 def _own_files(config: RunConfig) -> list[tuple[str, object]]:
@@ -183,15 +176,9 @@ def _code_differences(store: RunStore) -> Changes:
 def changed_files(before: Mapping[str, str], now: Mapping[str, str]) -> Changes:
     """Return the files whose hashes differ, or that only one mapping has."""
     pairs = {file: (before.get(file), now.get(file)) for file in {**before, **now}}
-    return {
-        file: (_short(old), _short(new))
-        for file, (old, new) in sorted(pairs.items())
-        if (old or "") != (new or "")
-    }
-
-
-def _short(value: str | None) -> str | None:
-    return f"sha256 {value[:8]}" if value else None
+    changed = {file: pair for file, pair in sorted(pairs.items()) if (pair[0] or "") != (pair[1] or "")}
+    short = {value: f"sha256 {value[:8]}" for pair in changed.values() for value in pair if value}
+    return {file: (short.get(old or ""), short.get(new or "")) for file, (old, new) in changed.items()}
 
 
 def opened_files(store: RunStore) -> Mapping[str, str]:
@@ -213,7 +200,6 @@ def require_same(store: RunStore, *, only_code: bool = False) -> None:
 
 
 def changed_error(store: RunStore, changes: Changes, remedy: str | None = None) -> KingyoError:
-    """Return the error that names all differences, and how to continue."""
     before, now = _as_text(changes, "; ")
     command = f"kingyo resume {shlex.quote(str(store.folder))}"
     return KingyoError(
@@ -248,13 +234,12 @@ def other_versions(store: RunStore, action: str) -> str | None:
 
 
 def require_same_or_store(store: RunStore, libraries: Sequence[str] = ()) -> None:
-    """Check as ``require_same``; before the first score store the differences instead.
-
-    The version of a library that the run did not use before is stored at any time.
-    """
+    """Check as ``require_same``; before the first score, and of new libraries, store the versions instead."""
     require_same(store)
     if not has_scores(store):
-        _store(store, _facts_now(store, libraries))
+        facts = _facts_now(store, libraries)
+        if any(store.fact(key) != value for key, value in facts.items()):
+            store.reopen(facts, {})
         return
     known = store.fact(VERSIONS)
     now = current_versions(*_config(store), libraries)
@@ -266,29 +251,20 @@ def _facts_now(store: RunStore, libraries: Sequence[str]) -> dict[str, object]:
     return provenance_facts(*_config(store), store.fact(CODE), libraries)
 
 
-def _store(store: RunStore, facts: Mapping[str, object]) -> None:
-    if any(store.fact(key) != value for key, value in facts.items()):
-        store.reopen(facts, {})
-
-
 def renewals(store: RunStore) -> tuple[Renewal, ...]:
     """Return the rescores of a run, then the accepted changes; oldest first."""
     return (*store.fact(RESCORED), *store.fact(ACCEPTED))
 
 
 def accept_changes(store: RunStore, libraries: Sequence[str] = ()) -> Renewal | None:
-    """Store that a run continues with the code and versions of this process beside its scores.
-
-    Returns:
-        The accepted changes; None if nothing differs.
-    """
+    """Store that a run continues with the code and versions of this process; None if nothing differs."""
     changes, (_, folder) = differences(store), _config(store)
     if not changes or not has_scores(store):
         return None
     opened = {file: digest(folder / file) for file in opened_files(store) if (folder / file).is_file()}
     renewal = Renewal(when=time.time(), changes=changes)
     facts = {OPENED: opened, ACCEPTED: (*store.fact(ACCEPTED), renewal)}
-    _store(store, {**_facts_now(store, libraries), **facts})
+    store.reopen({**_facts_now(store, libraries), **facts}, {})
     return renewal
 
 

@@ -14,7 +14,6 @@ from kingyo.errors import KingyoError
 from kingyo.runs.choice import scores_of_plain_merge
 from kingyo.runs.config import TRAINED, TuneConfig
 from kingyo.runs.extensions import CONTROLS_ASKED, TUNE, Amounts, extend, with_extensions
-from kingyo.runs.learnable import demands_learning
 from kingyo.runs.learning import taught
 from kingyo.runs.preflight import check_paths
 from kingyo.runs.provenance import (
@@ -28,6 +27,7 @@ from kingyo.runs.provenance import (
 from kingyo.runs.run import Run
 from kingyo.runs.searches import CONTROLS, require_control
 from kingyo.runs.seed_runs import scores_of_other_seed
+from kingyo.runs.settings import demands_learning
 from kingyo.runs.tune import require_lessons, require_tunable
 from kingyo.runs.worker import runner_of, shared_merger
 from kingyo.search.evolution import RACED, Event, Journey, Search, Stage
@@ -106,11 +106,7 @@ def add_budget(store: RunStore, more: Amounts) -> None:
 
 
 def add_control(store: RunStore, name: str) -> bool:
-    """Add a control to a finished run; nothing is run yet.
-
-    Returns:
-        False if the control is already done.
-    """
+    """Add a control to a finished run; nothing is run yet. Return False if the control is already done."""
     asked = store.fact(CONTROLS_ASKED)
     if name in asked or (name in store.searches() and name in CONTROLS):
         return store.status() != "finished"
@@ -125,23 +121,23 @@ def add_control(store: RunStore, name: str) -> bool:
 
 
 def add_tuning(store: RunStore, keep: Path | None = None, limit: float | None = None) -> bool:
-    """Add tuning to a finished run; nothing is run yet.
+    """Add tuning to a finished run; nothing is run yet. Return False if the run is already tuned.
 
-    Args:
-        store: the run, open for writing.
-        keep, limit: its settings; None: those that it has, or the default.
-
-    Returns:
-        False if the run is already tuned.
-
-    Raises:
-        KingyoError: the run cannot be tuned, is unfinished, or is tuned with other settings.
+    Settings that are None are those that it has, or the default.
     """
     require_same(store)
     run = Run.stored(store)
-    wanted = _wanted_tuning(run.folder, keep, limit)
-    if run.config.tune is not None:
-        _require_same_tuning(store, run.config.tune, wanted)
+    place = None if keep is None else os.path.relpath(keep.resolve(), run.folder.resolve())
+    named = {key: value for key, value in {"keep": place, "limit": limit}.items() if value is not None}
+    wanted = parse_model(TuneConfig, named, "tune") if named else None
+    known = run.config.tune
+    if known is not None:
+        if wanted not in (None, known):
+            kept = "no items to keep" if known.keep is None else f"{known.keep}, limit {known.limit:g}"
+            expected = f"nothing else than when the tuning of {store.folder} began: {kept}"
+            received = f"{wanted.keep}, limit {wanted.limit:g}" if wanted else "nothing"
+            remedy = "Leave it out: a run is tuned once. `kingyo evaluate` scores an exported model."
+            raise KingyoError("--keep", expected, received, remedy)
         return store.status() != "finished"
     asked = replace(run, config=run.config.model_copy(update={"tune": wanted or TuneConfig()}))
     require_tunable(asked)
@@ -149,21 +145,6 @@ def add_tuning(store: RunStore, keep: Path | None = None, limit: float | None = 
     require_lessons(asked)
     store.reopen({TUNE: wanted or TuneConfig(), "status": "running"}, {})
     return True
-
-
-def _wanted_tuning(folder: Path, keep: Path | None, limit: float | None) -> TuneConfig | None:
-    place = None if keep is None else os.path.relpath(keep.resolve(), folder.resolve())
-    named = {key: value for key, value in {"keep": place, "limit": limit}.items() if value is not None}
-    return parse_model(TuneConfig, named, "tune") if named else None
-
-
-def _require_same_tuning(store: RunStore, known: TuneConfig, wanted: TuneConfig | None) -> None:
-    if wanted not in (None, known):
-        kept = "no items to keep" if known.keep is None else f"{known.keep}, limit {known.limit:g}"
-        expected = f"nothing else than when the tuning of {store.folder} began: {kept}"
-        received = f"{wanted.keep}, limit {wanted.limit:g}" if wanted else "nothing"
-        remedy = "Leave it out: a run is tuned once. `kingyo evaluate` scores an exported model."
-        raise KingyoError("--keep", expected, received, remedy)
 
 
 def _require_finished(store: RunStore, reason: str) -> None:

@@ -9,25 +9,28 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from kingyo.core.types import Axis
+from kingyo.core.io.yaml import read_yaml
+from kingyo.core.types import Axis, Task
 from kingyo.merging.engine import Plan, Sources, plan
 from kingyo.merging.kernels.statistics_cache import TensorStats
 from kingyo.merging.methods import METHODS
 from kingyo.merging.recipe import Recipe
 from kingyo.models.kinds import MODEL_KINDS
+from kingyo.registry import whole_reference
 from kingyo.runs.adapters import open_trained
 from kingyo.runs.config import WEIGHT_SEARCH, RunConfig
+from kingyo.runs.config_file import load_config, specs_in
 from kingyo.runs.extensions import with_asked_controls
-from kingyo.runs.layer_paths import KNOWN_PATHS, read_known_paths
-from kingyo.runs.learnable import LEARNS, learns, with_learning
+from kingyo.runs.provenance import require_same
 from kingyo.runs.searches import baseline_recipes, searches, searches_after
-from kingyo.runs.settings import settings_of
-from kingyo.runs.setup import Setup, open_models, require_same_models, stored_config
-from kingyo.runs.spaces import first_merge
+from kingyo.runs.settings import LEARNS, learns, settings_of, with_learning
+from kingyo.runs.setup import Setup, open_models, require_same_models, stored_config, use_threads
+from kingyo.runs.spaces import KNOWN_PATHS, first_merge, read_known_paths
 from kingyo.runs.tune import tuned_searches
 from kingyo.search.evolution import MAIN, Search, Stage, fixed
 from kingyo.search.space import probes
 from kingyo.store import RunStore
+from kingyo.tasks import build_tasks, load_splits
 
 
 class Run(Setup):
@@ -89,7 +92,6 @@ class Run(Setup):
 
     @cached_property
     def searches(self) -> tuple[Search, ...]:
-        """Searches that the run begins with."""
         return tuple(searches(self))
 
     @property
@@ -112,7 +114,6 @@ class Run(Setup):
 
     @property
     def axes(self) -> tuple[Axis, ...]:
-        """Genes of the first search."""
         return tuple(self.searches[0].space.axes)
 
     @cached_property
@@ -123,10 +124,36 @@ class Run(Setup):
 
     @cached_property
     def plan(self) -> Plan:
-        """Plan of ``first``."""
         return plan(self.first, self.open_sources())
 
     def open_sources(self, facts: TensorStats | None = None) -> Sources:
         """Return the models that recipes of the run may name, including trained ones."""
         find = None if self.store is None else partial(open_trained, self.store.folder, self.folder)
         return Sources(self.models.by_reference, self.folder, facts, find)
+
+
+def open_task(path: Path) -> Task:
+    """Open the tasks of a task file, a run.yaml, a file with only ``tasks:``, or a run folder, joined.
+
+    A run folder sets torch to the threads of the run.
+    """
+    if path.is_dir():
+        with RunStore.read(path) as store:
+            use_threads(store)
+            config, folder = stored_config(store)
+            require_same(store, only_code=True)
+            return build_tasks(config.specs, store.items(), folder)
+    specs = specs_in(path)
+    return build_tasks(specs, load_splits(specs, path.parent).splits, path.parent)
+
+
+def kind_in(path: Path) -> str | None:
+    """Return the kind of model that a run.yaml or a run folder names, or None; a path is absolute."""
+    if path.is_dir():
+        with RunStore.read(path) as store:
+            config, folder = stored_config(store)
+    elif "sources" in read_yaml(path):
+        config, folder = load_config(path), path.parent
+    else:
+        return None
+    return None if config.kind is None else whole_reference(config.kind, folder)

@@ -10,21 +10,23 @@ from kingyo.core.io.extras import require_extra
 from kingyo.core.types import Genome, Strategy
 from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.merging.recipe import PASSTHROUGH, Recipe
-from kingyo.runs.adapters import AdapterSpace, AdapterTrainer, require_trainable
+from kingyo.models.kinds import TrainsLora, require_ability
+from kingyo.runs.adapters import MAX_SETTINGS, AdapterSpace, AdapterTrainer, TrainedSpace
 from kingyo.runs.config import RANDOM_SOURCES, TRAINED, WEIGHT_SEARCH
-from kingyo.runs.layer_paths import dataflow_space, initial_points, path_baselines
 from kingyo.runs.settings import SearchSettings
 from kingyo.runs.setup import Setup
 from kingyo.runs.spaces import (
     by_method,
     choice_of,
+    dataflow_space,
+    initial_points,
     objectives_of,
     parameter_space,
+    path_baselines,
     shared_keys,
     simplicity_of,
     space_of,
 )
-from kingyo.runs.trained import trained_space
 from kingyo.search.evolution import MAIN, Limits, Search
 from kingyo.search.space import (
     Bounds,
@@ -44,7 +46,6 @@ from kingyo.search.strategies.combinators import InitialPointsStrategy
 
 
 def baseline_recipes(run: Setup) -> dict[str, Recipe]:
-    """Return the recipes of the baselines: base, every parent, and the uniform merge."""
     models, dtype = run.models, run.config.merge.dtype
     if run.settings.paths is not None:
         return path_baselines(dataflow_space(run), models, shared_keys(run), dtype)
@@ -62,21 +63,14 @@ def baseline_recipes(run: Setup) -> dict[str, Recipe]:
 
 
 def searches(run: Setup) -> list[Search]:
-    """Return the main search and its controls.
-
-    If weights and paths are searched in turn, return only the weight search; ``searches_after`` gives the
-    others. Genes are rounded before they are decoded.
-    """
+    """Return the main search and its controls, or the weight search alone if a path search follows."""
     if run.settings.then is not None:
         return [_main(run, run.settings.first, name=WEIGHT_SEARCH)]
     return [_main(run, run.settings.first), *controls(run, like=(MAIN,))]
 
 
 def searches_after(merge: Recipe, run: Setup) -> list[Search]:
-    """Return the searches after a weight search: paths, and controls.
-
-    Paths may pass through the winning merge. Controls merge weights, with the budget of both searches.
-    """
+    """Return the searches after a weight search: paths through its winner, and controls of weights."""
     assert run.settings.then is not None, "weights and paths in turn"
     main = _main(run, run.settings.then, merge=merge)
     return [main, *controls(run, like=(WEIGHT_SEARCH, MAIN))]
@@ -92,15 +86,11 @@ def _main(run: Setup, wanted: SearchSettings, *, name: str = MAIN, merge: Recipe
         strategy = InitialPointsStrategy(strategy, points)
         search = replace(search, strategy=strategy, given=len(points), description=description)
     known = space.known_points() if wanted.warm_start else {}
-    timeout = wanted.timeout if _has_user_strategy(wanted) else None
+    strategies = (wanted.strategy, wanted.settings.get("strategy"))
+    is_own = any(isinstance(each, str) and not STRATEGIES.is_registered(each) for each in strategies)
+    timeout = wanted.timeout if is_own else None  # a user's might not return
     search = replace(search, known=known, keep=_path_of_merge(space), timeout=timeout)
     return completed(search, run, wanted)
-
-
-def _has_user_strategy(wanted: SearchSettings) -> bool:
-    """Return whether the strategy, or its inner strategy, is the user's, and might not return."""
-    names = (wanted.strategy, wanted.settings.get("strategy"))
-    return any(isinstance(name, str) and not STRATEGIES.is_registered(name) for name in names)
 
 
 def _path_of_merge(space: SourceSpace) -> tuple[Genome, ...]:
@@ -114,7 +104,7 @@ def _path_of_merge(space: SourceSpace) -> tuple[Genome, ...]:
 def new_search(
     name: str, space: SourceSpace, strategy: Strategy, run: Setup, wanted: SearchSettings
 ) -> Search:
-    """Build a search without objectives, known points and rounding; the store keeps its description."""
+    """Build a search without objectives, known points and rounding."""
     keys, paths = shared_keys(run), paths_of(space)
     is_paths = paths is space
     return Search(
@@ -140,12 +130,10 @@ def new_search(
 
 def completed(search: Search, run: Setup, wanted: SearchSettings) -> Search:
     """Add the objectives to a search, and round its genes."""
-    config, folder = run.config, run.folder
-    longest = dataflow_space(run).most_hops if wanted.space == "dataflow" else None
     return replace(
         search,
-        objectives=objectives_of(config, folder, wanted, run.models.skeleton.path, longest=longest),
-        simplicity=simplicity_of(config, folder, wanted),
+        objectives=objectives_of(run, wanted),
+        simplicity=simplicity_of(run, wanted),
         space=RoundedSpace(space=search.space),
     )
 
@@ -255,27 +243,19 @@ def _trained(run: Setup, like: tuple[str, ...]) -> Search:
     merges_weights = run.settings.controls.space != "dataflow"
     require_adapters("control trained", run, remedy, merges_weights=merges_weights)
     trainer = AdapterTrainer(name=TRAINED, argument="control trained", run=run, taught_by=like)
-    return training_search(run, trained_space(trainer))
+    n = max(1, min(MAX_SETTINGS, run.config.finalists))  # fit cannot rank models trained on it
+    unprepared = parent_recipe(run.models.skeleton.reference, run.config.merge.dtype)
+    return training_search(run, TrainedSpace(trainer=trainer, n=n, unprepared=unprepared))
 
 
 def require_adapters(argument: str, run: Setup, remedy: str, *, merges_weights: bool) -> None:
-    """Check that LoRAs can be trained in a run.
-
-    Args:
-        argument: what errors name.
-        run: the run's.
-        remedy: how to do without.
-        merges_weights: whether the run merges weights; otherwise it cannot.
-    """
+    """Check that LoRAs can be trained in a run; an error names ``argument``, and ``remedy``: do without."""
     if not merges_weights or not shared_keys(run).is_default:
         expected = "a run that merges weights of models with one vocabulary"
-        received = (
-            "one that brings vocabularies together, or merges parts"
-            if merges_weights
-            else f"space: {run.config.space}"
-        )
+        united = "one that brings vocabularies together, or merges parts"
+        received = united if merges_weights else f"space: {run.config.space}"
         raise KingyoError(argument, expected, received, remedy)
-    require_trainable(argument, run.kind, remedy)
+    require_ability(argument, TrainsLora, run.kind, remedy)
     require_extra(argument, "lora")
 
 
@@ -289,7 +269,6 @@ def training_search(run: Setup, space: AdapterSpace) -> Search:
 
 
 def _random_sources(run: Setup, _: tuple[str, ...]) -> Search:
-    """Build the main search with other sources: its strategy, groups and ranges."""
     others = run.models.random_sources
     if not others or run.settings.then is not None or run.settings.paths is not None:
         raise ImpossibleControlError(

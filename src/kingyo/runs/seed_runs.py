@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import cast
 
 from kingyo.core.io.units import counted
-from kingyo.core.types import SPLITS, ItemScore, Split
+from kingyo.core.types import SPLITS
 from kingyo.errors import KingyoError
-from kingyo.runs.chosen import REQUEST, ChoiceRequest
-from kingyo.runs.layer_paths import KNOWN_PATHS
+from kingyo.runs.choice import REQUEST, ChoiceRequest
 from kingyo.runs.provenance import (
     ACCEPTED,
     CODE,
     VERSIONS,
-    Changes,
     changed_error,
     changed_files,
     has_changed_opened,
@@ -23,6 +21,7 @@ from kingyo.runs.provenance import (
     version_differences,
 )
 from kingyo.runs.setup import MODELS, THREADS
+from kingyo.runs.spaces import KNOWN_PATHS
 from kingyo.search.evolution import BASELINES
 from kingyo.search.evolution.trial_evaluation import KnownScores
 from kingyo.store import DATABASE, RunStore
@@ -59,21 +58,15 @@ def require_same_setup(folder: Path, facts: Mapping[str, object]) -> None:
     for path in seed_folders(folder).values():
         with RunStore.read(path) as store:
             stored = {key: store.items() if key == "items" else store.fact(key) for key in facts}
-            changes = _changes(store, facts)
-            if changes:
-                raise changed_error(store, changes).placed(str(path))
+            if VERSIONS in facts and has_scores(store):
+                now = cast("Mapping[str, str]", facts.get(CODE, {}))
+                if changes := {**version_differences(store), **changed_files(store.fact(CODE), now)}:
+                    raise changed_error(store, changes).placed(str(path))
         for key, value in facts.items():
             if key in _DIFFERENCES and _without_free_keys(key, stored[key]) != _without_free_keys(key, value):
                 expected = "a run that differs from the others only in its seed"
                 remedy = "Choose another folder with --run, or undo the change."
                 raise KingyoError(str(path), expected, f"one with {_DIFFERENCES[key]}", remedy)
-
-
-def _changes(store: RunStore, facts: Mapping[str, object]) -> Changes:
-    if VERSIONS not in facts or not has_scores(store):
-        return {}
-    now = cast("Mapping[str, str]", facts.get(CODE, {}))
-    return {**version_differences(store), **changed_files(store.fact(CODE), now)}
 
 
 _DIFFERENCES = {
@@ -103,23 +96,19 @@ def scores_of_other_seed(store: RunStore) -> KnownScores:
                 and not has_changed_opened(other)
                 and _contents(other) == _contents(store)
             ):
-                return _baseline_scores(other)
+                return {
+                    (trial.recipe_hash, split): {score.item: score for score in evaluation.scores}
+                    for trial in other.trials(BASELINES)
+                    for split in SPLITS
+                    if (evaluation := other.evaluation(trial.id, split)) is not None
+                    and evaluation.failure is None
+                }
     return {}
 
 
 def _contents(store: RunStore) -> list[object]:
     facts = ("config", MODELS, CODE, VERSIONS, KNOWN_PATHS, THREADS, "version")
     return [store.items(), *(_without_free_keys(key, store.fact(key)) for key in facts)]
-
-
-def _baseline_scores(store: RunStore) -> KnownScores:
-    scores: dict[tuple[str, Split], dict[str, ItemScore]] = {}
-    for trial in store.trials(BASELINES):
-        for split in SPLITS:
-            evaluation = store.evaluation(trial.id, split)
-            if evaluation is not None and evaluation.failure is None:
-                scores[trial.recipe_hash, split] = {score.item: score for score in evaluation.scores}
-    return scores
 
 
 def _without_free_keys(key: str, value: object) -> object:

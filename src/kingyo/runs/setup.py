@@ -23,10 +23,7 @@ from kingyo.tasks import LoadedSplits, build_tasks, load_splits
 
 @dataclass(frozen=True, kw_only=True)
 class RunModels:
-    """The opened checkpoints of a run by their names in run.yaml.
-
-    ``framing`` is the model that ``frame`` names; ``random_sources`` are those of the control of that name.
-    """
+    """The opened checkpoints of a run by their names in run.yaml; ``framing`` is that of ``frame``."""
 
     base: Checkpoint | None
     sources: Mapping[str, Checkpoint]
@@ -36,10 +33,7 @@ class RunModels:
 
     @property
     def skeleton(self) -> Checkpoint:
-        """The model that gives config, tokenizer and the shape of the live model.
-
-        It is the frame, else the base, else the first source.
-        """
+        """The model that gives config, tokenizer and the shape of the live model."""
         return self.framing or self.base or next(iter(self.sources.values()))
 
     @property
@@ -129,20 +123,14 @@ def stored_config(store: RunStore) -> tuple[RunConfig, Path]:
         remedy = "Delete the folder and start again with `kingyo evolve`."
         raise KingyoError(str(store.folder), expected, "one that was stopped before its first step", remedy)
     keys = {key: value for key, value in cast(dict[str, object], data).items() if key != "scout"}  # of 0.1
-    return parse_config(keys, str(store.folder)), _current_folder(store, Path(folder))
-
-
-def _current_folder(store: RunStore, folder: Path) -> Path:
-    """Return the base of relative paths: the stored folder, or its place relative to a moved run."""
-    relative = store.fact("folder_from_run")
-    if not folder.is_dir() and isinstance(relative, str):
+    config, relative = parse_config(keys, str(store.folder)), store.fact("folder_from_run")
+    if not Path(folder).is_dir() and isinstance(relative, str):  # the run may have moved with it
         moved = (store.folder / relative).resolve()
-        return moved if moved.is_dir() else folder
-    return folder
+        return config, moved if moved.is_dir() else Path(folder)
+    return config, Path(folder)
 
 
 def use_threads(store: RunStore) -> None:
-    """Set torch to the threads of a run."""
     threads = store.fact(THREADS)
     if threads is not None:
         torch.set_num_threads(threads)
@@ -151,12 +139,11 @@ def use_threads(store: RunStore) -> None:
 def known_fingerprints(store: RunStore, models: RunModels) -> dict[str, str]:
     """Return the stored fingerprints of the models whose files have the stored stamps."""
     known, stamps = store.fact(MODELS), store.fact(STAMPS)
-    as_stamped = (
-        name
+    return {
+        name: known[name]
         for name, model in models.by_reference.items()
         if name in known and is_as_stamped(model, stamps.get(name))
-    )
-    return {name: known[name] for name in as_stamped}
+    }
 
 
 def require_same_models(store: RunStore, models: RunModels) -> None:
@@ -177,7 +164,6 @@ class Setup:
 
     Attributes:
         known_paths: file of a recipe -> the layers of its path, such as ``ja.0``.
-        learns: whether the main search learns weights by gradient.
         store: its database; None before it begins.
     """
 
@@ -191,18 +177,15 @@ class Setup:
 
     @property
     def begun(self) -> RunStore:
-        """Store of a run that has begun."""
         assert self.store is not None, "the run has not begun"
         return self.store
 
     @cached_property
     def kind(self) -> ModelKind:
-        """Kind of all models."""
         return kind_of_models(self.models.named, self.config.kind, self.folder)
 
     @cached_property
     def data(self) -> LoadedSplits:
-        """Items from the data files, split, with notes on them."""
         return load_splits(self.config.specs, self.folder)
 
     @cached_property

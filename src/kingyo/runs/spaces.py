@@ -1,20 +1,21 @@
-"""Build the search spaces of a run, and the objectives of its searches."""
+"""Layer paths of a run: their space, the initial points of a search, and the baselines."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from kingyo.core.types import Genome
 from kingyo.errors import KingyoError
-from kingyo.merging.checkpoints import Layout, select
+from kingyo.merging.checkpoints import Checkpoint, Layout, select
+from kingyo.merging.checkpoints.model_reference import whole_model
 from kingyo.merging.methods import METHODS, MergeMethod
-from kingyo.merging.recipe import MERGE, Recipe
-from kingyo.runs.config import Choose, RunConfig
-from kingyo.runs.layer_paths import dataflow_space
+from kingyo.merging.recipe import MERGE, MERGED, Hop, Recipe, load_recipe, path_of_slices
+from kingyo.runs.config import FRANKENMERGE, Choose, DataflowConfig, RunConfig
 from kingyo.runs.settings import SearchSettings, deciding_measures
-from kingyo.runs.setup import Setup
+from kingyo.runs.setup import RunModels, Setup
 from kingyo.search.evolution import Objectives
 from kingyo.search.evolution.objectives import (
     CLOSENESS,
@@ -28,57 +29,198 @@ from kingyo.search.evolution.objectives import (
 )
 from kingyo.search.space import (
     Bounds,
+    DataflowSpace,
     HybridSpace,
     ParameterSpace,
+    PathSizes,
     RecipeDefaults,
     RecipeSpace,
     SourceChoice,
     SourceSpace,
     assign_values,
     check_base,
+    frankenmerge,
+    parent_recipe,
+    path_recipe,
+    path_sizes,
+    paths_of,
+    uniform_recipe,
 )
+from kingyo.store import Fact
 from kingyo.tasks.answer_objectives import ANSWER_OBJECTIVES
 
+KNOWN_PATHS = Fact("known_paths", dict[str, list[str]], {})
+"""File of a recipe -> the layers of its path, such as ``ja.0``."""
 
-def objectives_of(
-    config: RunConfig, folder: Path, search: SearchSettings, model: Path, *, longest: int | None = None
-) -> Objectives:
-    """Return the objectives of a search; ``model``: folder of a model whose tokenizer candidates have."""
-    specs, n_items = config.specs, search.screen.items
+
+def dataflow_space(run: Setup, merge: Recipe | None = None) -> DataflowSpace:
+    paths, sources, dtype = _paths(run), _path_sources(run, merge), run.config.merge.dtype
+    merged = None if sources is run.models.sources else MERGED  # else a source may have this name
+    frame = _frame_name(run, sources)
+    limits = [] if paths.max_hops is None else [paths.max_hops]
+    if paths.max_size is not None:
+        limits.append(path_sizes(sources, frame, dtype).hops_within(paths.max_size))
+    return DataflowSpace(
+        sources={name: MERGED if name == merged else model.reference for name, model in sources.items()},
+        n_layers={name: model.layout.n_blocks for name, model in sources.items()},
+        frame=frame,
+        max_hops=min(limits, default=None),
+        dtype=dtype,
+        merges={} if merge is None else {MERGED: merge},
+        **paths.model_dump(include={"repetitions", "order", "scales", "max_scale", "inclusion"}),
+    )
+
+
+def _paths(run: Setup) -> DataflowConfig:
+    assert run.settings.paths is not None, "only runs that search paths"
+    return run.settings.paths
+
+
+def _path_sources(run: Setup, merge: Recipe | None) -> Mapping[str, Checkpoint]:
+    models = run.models
+    if merge is None and run.config.space != "hybrid":
+        return models.sources
+    return {MERGED: models.skeleton, **models.sources}
+
+
+def models_of_paths(run: Setup) -> dict[str, Checkpoint]:
+    """Return the models that give layers by name, frame first; the skeleton stands for a merge."""
+    sources = _path_sources(run, None)
+    frame = _frame_name(run, sources)
+    return {frame: sources[frame], **sources}
+
+
+def _frame_name(run: Setup, sources: Mapping[str, Checkpoint]) -> str:
+    """Return the frame of run.yaml; by default the merge, the first vision-language model or the first."""
+    default = run.models.frame if run.config.space == "dataflow" else None
+    return _paths(run).frame or default or next(iter(sources))
+
+
+def frame_of(run: Setup) -> Checkpoint:
+    """Return the model that gives embeddings, head and tokenizer."""
+    return next(iter(models_of_paths(run).values()))
+
+
+def path_sizes_of(run: Setup) -> PathSizes:
+    models = models_of_paths(run)
+    return path_sizes(models, next(iter(models)), run.config.merge.dtype)
+
+
+def read_known_paths(config: RunConfig, folder: Path, models: RunModels) -> dict[str, list[str]]:
+    names = {whole_model(reference, folder): name for name, reference in models.references.items()}
+    if config.space == "hybrid":
+        names[MERGED] = MERGED
+    paths = dict[str, list[str]]()
+    for file in config.dataflow.known:
+        for hop in _hops(file, folder / file):
+            name = names.get(hop.model) or names.get(whole_model(hop.model, (folder / file).parent))
+            if name is None:
+                expected = f"a path through the sources: {', '.join(names.values())}"
+                remedy = "Add that model to the sources (paths start at the recipe), or delete the path."
+                raise KingyoError(f"dataflow.known: {file}", expected, f"one through {hop.model}", remedy)
+            paths.setdefault(file, []).append(f"{name}.{hop.layer}")
+    return paths
+
+
+def initial_points(run: Setup, space: SourceSpace) -> list[Genome]:
+    """Return the points that a search of paths begins with: seeds, and the paths of ``dataflow.known``."""
+    paths = paths_of(space)
+    if paths is None:
+        return []
+    other_genes = tuple(axis.first for axis in space.axes[: -len(paths.axes)])
+    seeds = paths.seeds() if _paths(run).seeds else []
+    points = [*seeds, *(_point(paths, *known) for known in run.known_paths.items())]
+    return [(*other_genes, *point) for point in dict.fromkeys(points)]
+
+
+def path_baselines(
+    space: DataflowSpace, models: RunModels, keys: RecipeDefaults, dtype: str | None
+) -> dict[str, Recipe]:
+    """Return base, all parents, the uniform merge if shapes allow it, and the untuned frankenmerge."""
+    sources = models.references
+    recipes = {
+        name: path_recipe(
+            [(reference, k) for k in range(space.n_layers[name])], keys.frame or reference, dtype
+        )
+        for name, reference in sources.items()
+    }
+    if models.base is not None and models.base.reference not in sources.values():
+        recipes = {"base": keys.apply(parent_recipe(models.base.reference, dtype)), **recipes}
+    frame = next(name for name in (space.frame, models.frame, *sources) if name in sources)
+    stacked = frankenmerge(sources, space.n_layers, frame)
+    shapes = [_shapes(model, models.frame) for model in (models.skeleton, *models.sources.values())]
+    if all(other == shapes[0] for other in shapes[1:]):
+        recipes["uniform"] = keys.apply(uniform_recipe(sources, None, dtype))
+    return {**recipes, FRANKENMERGE: path_recipe(stacked, keys.frame or sources[frame], dtype)}
+
+
+def _shapes(model: Checkpoint, frame: str | None) -> dict[str, tuple[int, ...]]:
+    main = model.layout.main
+    if frame is None or main is None:
+        return {name: info.shape for name, info in model.tensors.items()}
+    inside = (name for names in main.blocks.values() for name in names)
+    return {name.removeprefix(main.prefix): model.tensors[name].shape for name in inside}
+
+
+def _point(paths: DataflowSpace, file: str, layers: Sequence[str]) -> Genome:
+    path = [(name, int(number)) for name, _, number in (layer.rpartition(".") for layer in layers)]
+    genome = paths.genome(path)
+    if genome is None:
+        expected = f"a path of at most {paths.most_hops} layers that the search space contains"
+        remedy = "Delete it, or raise dataflow.repetitions, max_hops or max_size."
+        raise KingyoError(f"dataflow.known: {file}", expected, " ".join(layers), remedy)
+    return genome
+
+
+def _hops(file: str, at: Path) -> Sequence[Hop]:
+    recipe = load_recipe(at)
+    hops = recipe.path or path_of_slices(recipe.slices)
+    if not hops or any(hop.scale != 1 for hop in hops):
+        expected = "a recipe with a path, or with slices of one source each, without scales"
+        remedy = "Name another recipe, or delete its scales."
+        raise KingyoError(f"dataflow.known: {file}", expected, "scales" if hops else "another recipe", remedy)
+    return hops
+
+
+def objectives_of(run: Setup, search: SearchSettings) -> Objectives:
+    config, specs, n_items = run.config, run.config.specs, search.screen.items
     if n_items is not None and n_items < len(specs):
         expected = f"at least {len(specs)}, one for each task"
         raise KingyoError("search.screen.items", expected, str(n_items), "Raise it, or delete tasks.")
     tasks = {name: spec.weight for name, spec in specs.items()} if len(specs) > 1 else {"": 1.0}
     measures: dict[str, Callable[[Recipe], float]] = {}
     if CLOSENESS in config.objectives:
-        for method, values in methods_with_values(search, folder):
+        for method, values in _methods_with_values(search, run.folder):
             require_closeness(method, values)
         measures[CLOSENESS] = closeness
     if FEW_SOURCES in config.objectives:
-        measures[FEW_SOURCES] = partial(few_sources, n_sources=_n_sources_to_choose(config))
+        if config.merge.choose_sources is False:
+            expected = "merge.choose_sources"
+            remedy = f"Write merge.choose_sources: true, or delete {FEW_SOURCES}."
+            raise KingyoError(f"objectives: {FEW_SOURCES}", expected, "all sources in every merge", remedy)
+        n_sources = sum(reference != config.base for reference in config.sources.values())
+        measures[FEW_SOURCES] = partial(few_sources, n_sources=n_sources)
     if FEW_HOPS in config.objectives:
-        assert longest is not None, "run.yaml is checked"
-        measures[FEW_HOPS] = partial(few_hops, longest=longest)
+        measures[FEW_HOPS] = partial(few_hops, longest=dataflow_space(run).most_hops)
     return Objectives(
         tasks=tasks,
         names=config.objectives,
         measures=measures,
-        answers={name: ANSWER_OBJECTIVES.get(name, folder) for name in config.answer_objectives},
-        model=model,
+        answers={name: ANSWER_OBJECTIVES.get(name, run.folder) for name in config.answer_objectives},
+        model=run.models.skeleton.path,
         by_set=deciding_measures(config),
     )
 
 
-def simplicity_of(
-    config: RunConfig, folder: Path, search: SearchSettings
-) -> Callable[[Recipe], float] | None:
+def simplicity_of(run: Setup, search: SearchSettings) -> Callable[[Recipe], float] | None:
     """Return the key that ranks recipes of equal score by simplicity, or None."""
-    if search.space == "dataflow" or config.hybrid.joint:
+    if search.space == "dataflow" or run.config.hybrid.joint:
         return None
-    return closeness if all(has_closeness(*pair) for pair in methods_with_values(search, folder)) else None
+    pairs = _methods_with_values(search, run.folder)
+    return closeness if all(has_closeness(*pair) for pair in pairs) else None
 
 
-def methods_with_values(
+def _methods_with_values(
     search: SearchSettings, folder: Path
 ) -> list[tuple[MergeMethod, Mapping[str, float | bool | Bounds]]]:
     methods = [METHODS.get(name, folder) for name in search.methods]
@@ -101,14 +243,6 @@ def by_method(search: SearchSettings, folder: Path) -> list[SearchSettings]:
     ]
 
 
-def _n_sources_to_choose(config: RunConfig) -> int:
-    if config.merge.choose_sources is False:
-        expected = "merge.choose_sources"
-        remedy = f"Write merge.choose_sources: true, or delete {FEW_SOURCES}."
-        raise KingyoError(f"objectives: {FEW_SOURCES}", expected, "all sources in every merge", remedy)
-    return sum(reference != config.base for reference in config.sources.values())
-
-
 def space_of(run: Setup, wanted: SearchSettings, merge: Recipe | None = None) -> SourceSpace:
     if wanted.space == "dataflow":
         return dataflow_space(run, merge)
@@ -124,7 +258,6 @@ def first_merge(run: Setup) -> Recipe:
 
 
 def merges_of(run: Setup, wanted: SearchSettings) -> SourceSpace:
-    """Return the space of weights of a search: one method, or a choice of methods and sources."""
     choice = choice_of(run.config.merge.choose_sources)
     if len(wanted.methods) == 1 and choice is None:
         return parameter_space(run, wanted)
@@ -133,15 +266,12 @@ def merges_of(run: Setup, wanted: SearchSettings) -> SourceSpace:
 
 
 def parameter_space(run: Setup, wanted: SearchSettings, *, is_part: bool = False) -> ParameterSpace:
-    (name,) = wanted.methods
-    config, models = run.config, run.models
-    method, sources = METHODS.get(name, run.folder), models.references
-    base = models.base.reference if models.base is not None else None
+    (name,), config, models = wanted.methods, run.config, run.models
     part = ParameterSpace(
-        method=method,
+        method=METHODS.get(name, run.folder),
         method_name=name,
-        sources=sources,
-        base=base,
+        sources=models.references,
+        base=None if models.base is None else models.base.reference,
         layout=merged_layout(run),
         groups=wanted.groups,
         values=wanted.values,
@@ -155,7 +285,6 @@ def parameter_space(run: Setup, wanted: SearchSettings, *, is_part: bool = False
 
 
 def merged_layout(run: Setup) -> Layout:
-    """Return the layout of the tensors that are merged."""
     skeleton, keys = run.models.skeleton, shared_keys(run)
     if keys.frame is None and not keys.parts:
         return skeleton.layout
@@ -186,7 +315,7 @@ def choice_of(choose: Choose | bool) -> SourceChoice | None:
 
 
 def shared_keys(run: Setup) -> RecipeDefaults:
-    """Return the keys that all recipes of a run share: what is merged, and how vocabularies are united."""
+    """Return the keys that all recipes of a run share."""
     merge = run.config.merge
     framing, models = run.models.framing, run.models.named
     return RecipeDefaults(

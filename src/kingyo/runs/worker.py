@@ -12,13 +12,12 @@ from kingyo.merging.kernels.statistics_cache import TensorStats, memory_size
 from kingyo.merging.recipe import MERGED
 from kingyo.models.kinds import Live, LoadOptions, PassesLayers, load_live, require_ability
 from kingyo.runs.config import RunConfig
-from kingyo.runs.layer_paths import models_of_paths
 from kingyo.runs.model_kind import layers_kind, load_checkpoint, load_options
 from kingyo.runs.preflight import fits_into
 from kingyo.runs.provenance import changed_error, differences
 from kingyo.runs.run import Run
 from kingyo.runs.setup import THREADS, use_threads
-from kingyo.runs.spaces import merged_before_language
+from kingyo.runs.spaces import merged_before_language, models_of_paths
 from kingyo.search.runners import LocalRunner, ProcessRunner, RayRunner, Runner
 from kingyo.search.runners.evaluate import Builder, Evaluator, InPlaceMerger, LayerPathBuilder
 from kingyo.store import RunStore
@@ -44,10 +43,9 @@ def runner_of(run: Run) -> Runner:
 def shared_merger(run: Run, runner: Runner) -> InPlaceMerger:
     """Return the merger of a runner in this process, or else one of its own."""
     evaluator = runner.evaluate if isinstance(runner, LocalRunner) else None
-    build = evaluator.build if isinstance(evaluator, Evaluator) else None
-    return (
-        build if isinstance(build, InPlaceMerger) else merger_of(run, run.open_sources(TensorStats(1 << 28)))
-    )
+    if isinstance(evaluator, Evaluator) and isinstance(evaluator.build, InPlaceMerger):
+        return evaluator.build
+    return merger_of(run, run.open_sources(TensorStats(1 << 28)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,18 +67,16 @@ def evaluator_of(run: Run) -> Evaluator:
     config, store = run.config, run.begun
     use_threads(store)
     sources = run.open_sources(TensorStats(memory_size() // 4 // config.workers))
-    timeout = (
-        candidate_timeout(config) if config.runner == "local" else None
-    )  # other runners end the worker process
+    is_local = config.runner == "local"  # other runners end the worker process
+    timeout = candidate_timeout(config) if is_local else None
     build = merger_of(run, sources) if run.settings.paths is None else _path_builder_of(run, sources)
     return Evaluator(build, run.task, timeout)
 
 
 def candidate_timeout(config: RunConfig) -> float | None:
     """Return the time limit of a candidate in seconds; one hour by default for a task of the user's own."""
-    has_own = any(
-        not TASK_KINDS.is_registered(spec.kind) for spec in config.specs.values() if spec.kind is not None
-    )
+    kinds = [spec.kind for spec in config.specs.values() if spec.kind is not None]
+    has_own = not all(map(TASK_KINDS.is_registered, kinds))
     return config.timeout or (USER_TASK_SECONDS if has_own else None)
 
 
@@ -101,7 +97,6 @@ def merger_of(run: Run, sources: Sources) -> InPlaceMerger:
 
 
 def _load_options(run: Run) -> LoadOptions:
-    """Return the options for live models. Image features that each candidate changes go to no file."""
     return load_options(run.config, None if merged_before_language(run) else run.begun.folder)
 
 

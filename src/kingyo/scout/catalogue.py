@@ -18,7 +18,7 @@ from kingyo.scout.on_hub import patiently
 from kingyo.scout.places import Place, broken
 from kingyo.scout.reading import Reading, open_model
 from kingyo.scout.structure import Structure
-from kingyo.store.evidence import EvidenceStore
+from kingyo.store.side_databases import EvidenceStore
 
 Advance = Callable[[int], None]
 

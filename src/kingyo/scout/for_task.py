@@ -24,8 +24,7 @@ from kingyo.merging.lineage import check_licences
 from kingyo.merging.methods import METHODS
 from kingyo.models.kinds import HasLanguagePart
 from kingyo.runs.begin import begin
-from kingyo.runs.choice import answers_alone
-from kingyo.runs.chosen import TRIAL_DTYPE, ChoiceRequest, ChosenSources
+from kingyo.runs.choice import TRIAL_DTYPE, ChoiceRequest, ChosenSources, answers_alone
 from kingyo.runs.config import RANDOM_SOURCES, RESERVED_NAMES, Count, RunConfig, StrictModel
 from kingyo.runs.config_file import BY_SCOUT, config_from_data
 from kingyo.runs.model_kind import require_answers
@@ -37,7 +36,7 @@ from kingyo.scout.catalogue import Catalogue, Group, catalogue, with_structures
 from kingyo.scout.places import find_places, is_model
 from kingyo.search.strategies import STRATEGIES
 from kingyo.search.strategies.base import MAX_SIZE
-from kingyo.store.evidence import EvidenceStore
+from kingyo.store.side_databases import EvidenceStore
 
 KEPT = (
     *("task", "tasks", "kind", "allow_pickle"),

@@ -18,7 +18,7 @@ from kingyo.merging.checkpoints.header import WIDTHS, check_stamps
 from kingyo.merging.engine.sources import on_disk
 from kingyo.scout.structure import Structure, structure_of
 from kingyo.scout.tensor_sums import NotFiniteError, TensorSums, measure_tensor
-from kingyo.store.evidence import EvidenceStore
+from kingyo.store.side_databases import EvidenceStore
 
 Progress = Callable[[int, int], None]
 """Called with the bytes of the tensors that are measured, and of all that will be."""

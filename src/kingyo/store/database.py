@@ -99,7 +99,6 @@ class Database:
 
     @contextmanager
     def _transaction(self) -> Generator[None]:
-        """Run and count one transaction."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
             with self._db:
@@ -160,7 +159,6 @@ class Database:
         raise KingyoError(str(self.path), expected, f"version {version}", remedy)
 
     def _check(self) -> None:
-        """Check that the database is sound, of this kind, and was not changed by another program."""
         verdict = self._db.execute("PRAGMA integrity_check").fetchone()[0]
         if verdict != "ok":
             raise self._damaged(str(verdict))
@@ -176,7 +174,6 @@ class Database:
             raise KingyoError(str(self.path), expected, received, remedy)
 
     def _changed_tables(self) -> list[str]:
-        """Return the tables that differ from their stored sums."""
         self._db.execute("BEGIN")  # one transaction reads them all, since another process may write
         try:
             stored = {name: sums for name, *sums in self._db.execute("SELECT * FROM sums")}
@@ -187,7 +184,6 @@ class Database:
         return sorted(name for name in {*stored, *computed} if stored.get(name) != computed.get(name))
 
     def _watch(self) -> None:
-        """Update the sums with every write of this connection."""
         self._db.create_function("row_hash", -1, row_hash, deterministic=True)
         self._db.execute("PRAGMA temp_store = MEMORY")
         self._db.execute("PRAGMA recursive_triggers = ON")  # so that triggers see rows that REPLACE deletes
@@ -214,7 +210,6 @@ class Database:
 
     @contextmanager
     def _explained(self) -> Generator[None]:
-        """Turn errors of SQLite into a ``KingyoError``."""
         try:
             yield
         except (sqlite3.Error, UnicodeDecodeError) as error:  # SQLite quotes bytes that are no text
@@ -250,7 +245,6 @@ def _tables(connection: sqlite3.Connection) -> list[str]:
 
 
 def _sums(connection: sqlite3.Connection) -> Iterator[tuple[str, int, int]]:
-    """Yield the name, the number of rows and the sum of hashes of each table and of the schema."""
     schema = f"SELECT type, name, tbl_name, sql FROM {_SCHEMA} WHERE name NOT LIKE 'sqlite_%'"
     queries = {name: f"SELECT * FROM {name} NOT INDEXED" for name in _tables(connection)}
     for name, query in {**queries, _SCHEMA: schema}.items():

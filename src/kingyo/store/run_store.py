@@ -19,9 +19,8 @@ from kingyo.core.io.files import put_in_place, require_short_name
 from kingyo.core.types import DATABASE, MEDIA, SPLITS, Item, Split
 from kingyo.errors import KingyoError
 from kingyo.store.database import DatabaseFile
-from kingyo.store.evidence import EVIDENCE
-from kingyo.store.items import item_json, keep_media, read_item
-from kingyo.store.trial_log import TrialLog
+from kingyo.store.side_databases import EVIDENCE
+from kingyo.store.trial_log import TrialLog, item_json, keep_media, read_item
 
 VERSION = 8
 RUN = DatabaseFile(

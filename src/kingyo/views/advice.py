@@ -20,9 +20,9 @@ from kingyo.merging.methods import METHODS
 from kingyo.merging.methods.contract import Parameter
 from kingyo.runs.config import TRAINED, TUNED, WEIGHT_SEARCH
 from kingyo.runs.extensions import TUNABLE
-from kingyo.runs.learnable import GROUPS, LEARNABLE, LEARNS
 from kingyo.runs.learning import FAILURE, Allowance
-from kingyo.runs.prompts import NOTABLE_SHARE
+from kingyo.runs.preflight import NOTABLE_SHARE
+from kingyo.runs.settings import GROUPS, LEARNABLE, LEARNS
 from kingyo.search.evolution import BASELINES, MAIN, stored_objectives
 from kingyo.stats import ROUNDING, SampleSize
 from kingyo.store import CONFIG, WARNINGS, EvaluationRow, RunStore, StoredTrial

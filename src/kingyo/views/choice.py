@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 
 from kingyo.core.io.units import counted, joined, percent
-from kingyo.runs.chosen import ChosenSources
+from kingyo.runs.choice import ChosenSources
 from kingyo.search.strategies.source_changes import Gain
 from kingyo.search.strategies.stepwise import Verdict, best_measured
 from kingyo.stats import Interval

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 
 from kingyo.core.io.units import counted
-from kingyo.runs.chosen import ChosenSources
+from kingyo.runs.choice import ChosenSources
 from kingyo.stats import Interval
 from kingyo.views.charts import (
     ACCENT,

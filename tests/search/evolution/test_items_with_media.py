@@ -16,9 +16,8 @@ from kingyo.export import export
 from kingyo.export.task_files import SPLIT
 from kingyo.runs.begin import begin
 from kingyo.runs.config import parse_config
-from kingyo.runs.open_task import open_task
 from kingyo.runs.resume import journey_of
-from kingyo.runs.run import Run
+from kingyo.runs.run import Run, open_task
 from kingyo.search.evolution import BASELINES
 from kingyo.store import RunStore
 from kingyo.tasks import load_splits, parse_task_spec

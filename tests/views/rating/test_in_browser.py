@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kingyo.store.choices import StoredChoice, read_choices
+from kingyo.store.side_databases import StoredChoice, read_choices
 from tests.rated_runs import drawn_run
 from tests.views.browser import CHROMIUM, Browser
 from tests.views.rating.sessions import rating

@@ -12,7 +12,7 @@ from threading import Thread
 
 import pytest
 
-from kingyo.store.choices import read_choices
+from kingyo.store.side_databases import read_choices
 from tests.rated_runs import drawn_run, rate
 from tests.slow import slow
 from tests.views.rating.sessions import Running, rating

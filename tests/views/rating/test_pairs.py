@@ -12,7 +12,7 @@ import pytest
 from kingyo.errors import KingyoError
 from kingyo.stats import interval
 from kingyo.store import RunStore
-from kingyo.store.choices import CHOICES, ChoiceLog, Verdict, read_choices
+from kingyo.store.side_databases import CHOICES, ChoiceLog, Verdict, read_choices
 from kingyo.views.rating.pairs import Pair, PairChooser, read_models, require_models
 from kingyo.views.rating.results import rating_note, rating_table, read_ratings
 from kingyo.views.results.summary import summarize

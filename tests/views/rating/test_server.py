@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from kingyo.store import RunStore
-from kingyo.store.choices import read_choices
+from kingyo.store.side_databases import read_choices
 from tests.rated_runs import drawn_run
 from tests.views.rating.sessions import Client, Running, rating
 

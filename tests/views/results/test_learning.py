@@ -6,8 +6,8 @@ from pathlib import Path
 
 from kingyo.core.types import Evaluation, Genome, Item, ItemScore, Lesson, Outcome, Split, Trial
 from kingyo.merging.recipe import Recipe, Source
-from kingyo.runs.learnable import LEARNS
 from kingyo.runs.learning import NO_LESSON
+from kingyo.runs.settings import LEARNS
 from kingyo.search.evolution import MAIN
 from kingyo.search.evolution.trial_recipes import new_trial
 from kingyo.store import RunStore

@@ -20,7 +20,6 @@ from kingyo.models.kinds.kind import Config as Config
 from kingyo.models.kinds.kind import Course as Course
 from kingyo.models.kinds.kind import HasLanguagePart as HasLanguagePart
 from kingyo.models.kinds.kind import HasPreprocessor as HasPreprocessor
-from kingyo.models.kinds.kind import ImageCost as ImageCost
 from kingyo.models.kinds.kind import InPipeline as InPipeline
 from kingyo.models.kinds.kind import Live as Live
 from kingyo.models.kinds.kind import LoadOptions as LoadOptions

@@ -72,19 +72,11 @@ class ImageTextToText:
     def memory(self, path: Path, config: Config, load: Workload) -> BatchMemory:  # noqa: ARG002 (the protocol)
         """Estimate the keys and values of a full batch of the longest prompts and answers, with all beams.
 
-        The longest prompt is sought among the ``SAMPLED`` items with most images and longest texts. The cost
-        of images is a mean over as many items, evenly spread.
+        The longest prompt is sought among the ``SAMPLED`` items with most images and longest texts.
         """
-        from kingyo.models.image_features import image_cost
-
         processor, chat = self.preprocessor(path), all(each.get("chat") for each in load.options)
         likely = sorted(load.items, key=lambda item: (len(item.media), len(item.prompt)))[-SAMPLED:]
-        seeing = [item for item in load.items if item.media]
-        spread = seeing[:: -(-len(seeing) // SAMPLED) or 1]
-        prompts, sample = (
-            [processor.image_prompt(item.prompt, item.media, chat=chat) for item in items]
-            for items in (likely, spread)
-        )
+        prompts = [processor.image_prompt(item.prompt, item.media, chat=chat) for item in likely]
         longest = max((len(processor.encode(each).tokens) for each in prompts), default=0)
         new = max(map(most_new, load.options), default=0)
         beams = max((cast(int, each.get("num_beams", 1)) for each in load.options), default=1)
@@ -95,7 +87,6 @@ class ImageTextToText:
             bytes=None if each is None else each * rows * beams * (longest + new),
             what=f"keys and values of a full batch{with_beams} (the longest prompt: {tokens}, with images)",
             record={"longest_prompt_tokens": longest},
-            images=image_cost(processor, sample, load.n_bytes) if sample else None,
         )
 
     def path_models(self, live: Mapping[str, _Live]) -> PathModels[_Live]:

@@ -95,24 +95,6 @@ class Workload:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageCost:
-    """Cost of a prompt's images for a model that keeps image features: means of a sample of prompts.
-
-    Attributes:
-        feature_bytes: size of the features of a prompt's images.
-        patches: number of patches that the image encoder reads; None if unknown.
-        tokens: number of tokens of the prompt, with those of its images.
-        memory_limit, file_limit: bytes of features that a live model keeps in memory, and in files.
-    """
-
-    feature_bytes: float
-    patches: float | None
-    tokens: float
-    memory_limit: int
-    file_limit: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class BatchMemory:
     """Memory of a full batch on the device, without the weights.
 
@@ -120,13 +102,11 @@ class BatchMemory:
         bytes: the size; None if unknown.
         what: what it is used for, such as ``keys and values of a full batch``.
         record: further data for ``--json``.
-        images: cost of the images of a prompt; None if there are none, or it is unknown.
     """
 
     bytes: int | None
     what: str
     record: Mapping[str, object] = field(default_factory=dict[str, object])
-    images: ImageCost | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from kingyo.errors import KingyoError
 from kingyo.search.evolution import BASELINES, MAIN
 from kingyo.stats.bradley_terry import PairChoices, Strengths, fit_strengths
 from kingyo.store import RunStore, StoredTrial
-from kingyo.store.choices import StoredChoice, pair_name
+from kingyo.store.side_databases import StoredChoice, pair_name
 from kingyo.views.results.trials import row_title
 
 SCORES = {"left": 1.0, "right": 0.0, "tie": 0.5}

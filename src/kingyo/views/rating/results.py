@@ -14,7 +14,7 @@ from kingyo.core.types import SPLITS, Split
 from kingyo.stats import Interval, interval, interval_json
 from kingyo.stats.bradley_terry import Strengths, fit_strengths
 from kingyo.store import RunStore
-from kingyo.store.choices import StoredChoice, read_choices
+from kingyo.store.side_databases import StoredChoice, read_choices
 from kingyo.views.rating.pairs import RatedModel, choices_as_numbers, prompts_of_items, read_models
 from kingyo.views.results.summary import RunSummary
 

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 
 from kingyo.core.types import Item, Media, Split
 from kingyo.errors import KingyoError
-from kingyo.store.choices import VERDICTS, ChoiceLog, StoredChoice, Verdict
+from kingyo.store.side_databases import VERDICTS, ChoiceLog, StoredChoice, Verdict
 from kingyo.views.rating.pairs import Pair, PairChooser, RatedModel
 
 _PAGE = {

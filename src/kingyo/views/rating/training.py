@@ -31,7 +31,7 @@ from kingyo.stats.bradley_terry import PairChoices, Places, fit_strengths, selec
 from kingyo.stats.groups import grouped_difference, grouped_share
 from kingyo.stats.irt import sigmoid
 from kingyo.store import RunStore
-from kingyo.store.choices import StoredChoice, read_choices
+from kingyo.store.side_databases import StoredChoice, read_choices
 from kingyo.views.rating.pairs import (
     RatedModel,
     choices_as_numbers,

@@ -23,7 +23,7 @@ import numpy as np
 from kingyo.core.io.units import counted
 from kingyo.core.types import Genome
 from kingyo.merging.recipe import Recipe, cumulative
-from kingyo.runs.learnable import MEMETIC
+from kingyo.runs.settings import MEMETIC
 from kingyo.search.evolution import BASELINES, MAIN
 from kingyo.search.evolution.trial_recipes import read_recipe
 from kingyo.stats import Array, Interval

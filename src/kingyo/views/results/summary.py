@@ -10,7 +10,7 @@ from typing import cast
 
 from kingyo.core.types import Split
 from kingyo.runs.adapters import Training, read_training
-from kingyo.runs.chosen import CHOSEN, ChosenSources
+from kingyo.runs.choice import CHOSEN, ChosenSources
 from kingyo.runs.config import TRAINED, TRAININGS, TUNED, TUNED_PARENT, WEIGHT_SEARCH
 from kingyo.runs.extensions import (
     EXTENSIONS,

@@ -10,9 +10,9 @@ from kingyo.core.io.units import counted, joined
 from kingyo.core.types import Lesson
 from kingyo.runs.adapters import Training, read_training
 from kingyo.runs.config import TRAININGS, TUNED, TUNED_PARENT
-from kingyo.runs.keep import KEPT, Kept
-from kingyo.runs.learnable import LEARNS, MEMETIC
 from kingyo.runs.learning import FAILURE, NO_LESSON
+from kingyo.runs.settings import LEARNS, MEMETIC
+from kingyo.runs.tune import KEPT, Kept
 from kingyo.search.evolution import MAIN
 from kingyo.stats import PairedDifference, interval_json, paired_difference
 from kingyo.store import EvaluationRow, RunStore, StoredTrial

@@ -1,7 +1,7 @@
-"""Choices of people between two pictures of a run, in a database beside the run's own.
+"""Databases beside that of a run, whose process alone writes it: choices of people, and measured weights.
 
-The run's database belongs to the process that works on the run; people may choose meanwhile. Each choice
-is on the disk when ``add`` returns.
+Each row is committed when it is added: a choice, or the sums of a tensor. Keys of measurements name the files
+that the numbers come from, as they were when they were opened: a changed file has another key.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from kingyo.core.types import Split
+from kingyo.errors import KingyoError
 from kingyo.store.database import Database, DatabaseFile
 
 CHOICES = "ratings.db"
 Verdict = Literal["left", "right", "tie", "skip"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
-_FILE = DatabaseFile(
+_CHOICES_FILE = DatabaseFile(
     name=CHOICES,
     tables="""
     CREATE TABLE choices (
@@ -75,7 +76,7 @@ class ChoiceLog(Database):
     """The choices of a run; by default for writing. Several processes and threads may use one file."""
 
     def __init__(self, folder: Path, *, writes: bool = True) -> None:
-        super().__init__(folder, _FILE, writes=writes)
+        super().__init__(folder, _CHOICES_FILE, writes=writes)
 
     def add(self, choice: StoredChoice) -> bool:
         """Store a choice. Return False if the rater has judged this pair already; the first choice counts."""
@@ -112,3 +113,57 @@ def read_choices(folder: Path) -> tuple[StoredChoice, ...]:
         return ()
     with ChoiceLog(folder, writes=False) as log:
         return log.choices() if log.n_writes else ()
+
+
+EVIDENCE = "evidence.db"
+_EVIDENCE_FILE = DatabaseFile(
+    name=EVIDENCE,
+    tables="""
+    CREATE TABLE sums_of_tensors (
+        models TEXT NOT NULL, tensor TEXT NOT NULL, content BLOB NOT NULL,
+        PRIMARY KEY (models, tensor)) WITHOUT ROWID;
+    CREATE TABLE not_finite (model TEXT PRIMARY KEY, tensor TEXT NOT NULL) WITHOUT ROWID;
+    """,
+    version=1,
+    pragmas=("journal_mode = WAL", "synchronous = NORMAL"),  # a power loss costs tensors, not the file
+    restore="Delete the file and run the command again, which measures everything anew.",
+    retry="Choose another folder (--out), or make room on its disk. Stored measurements are kept.",
+)
+
+
+class EvidenceStore(Database):
+    """Measurements of weights. Several processes may use one file.
+
+    Keys are texts that the caller makes: ``models`` names a base and members in their order, ``model`` one
+    of them.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Open the measurements in a folder, and create both if they do not exist."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise KingyoError(
+                str(folder), "a folder that can be made", str(error), _EVIDENCE_FILE.retry
+            ) from error
+        super().__init__(folder, _EVIDENCE_FILE, writes=True)
+
+    def add(self, models: str, tensor: str, content: bytes) -> None:
+        """Store what was measured on a tensor; the first measurement counts."""
+        self._write("INSERT OR IGNORE INTO sums_of_tensors VALUES (?, ?, ?)", (models, tensor, content))
+
+    def get(self, models: str, tensor: str) -> bytes | None:
+        query = "SELECT content FROM sums_of_tensors WHERE models = ? AND tensor = ?"
+        return next((bytes(content) for (content,) in self._rows(query, (models, tensor))), None)
+
+    def tensors(self, models: str) -> tuple[str, ...]:
+        query = "SELECT tensor FROM sums_of_tensors WHERE models = ? ORDER BY tensor"
+        return tuple(str(name) for (name,) in self._rows(query, (models,)))
+
+    def add_not_finite(self, model: str, tensor: str) -> None:
+        """Store that a tensor of a model holds NaN or infinity."""
+        self._write("INSERT OR IGNORE INTO not_finite VALUES (?, ?)", (model, tensor))
+
+    def not_finite(self, model: str) -> str | None:
+        rows = self._rows("SELECT tensor FROM not_finite WHERE model = ?", (model,))
+        return next((str(name) for (name,) in rows), None)

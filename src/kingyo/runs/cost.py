@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias, overload
 
 from kingyo.core.types import FiniteStrategy, Item, Split
-from kingyo.runs.choice import items_of_a_heat
-from kingyo.runs.chosen import CHOICE, REQUEST
+from kingyo.runs.choice import CHOICE, REQUEST, items_of_a_heat
 from kingyo.runs.extensions import EXTENSIONS
 from kingyo.runs.run import Run
 from kingyo.search.evolution import BASELINES, Journey, Search
@@ -25,9 +24,7 @@ class CostPart:
     """The models of a search, or the baselines, scored on one split.
 
     Attributes:
-        stage: stage of the run.
         name: name of the search, or ``baselines``.
-        split: split of the items.
         models: maximum number of models; None if the budget is in seconds.
         items: maximum number of items per model.
         seconds: limit from the budget, if any.
@@ -51,7 +48,6 @@ class Cost:
     """Number of answers that a run grades.
 
     Attributes:
-        parts: all parts of the run.
         stored: items scored in earlier sessions: name and split of a part -> trial id -> items.
         training: seconds of the control ``trained``, as a share of those of the main search.
         tuned: number of fit items whose answers tuning learns; 0 without it.
@@ -65,18 +61,10 @@ class Cost:
     tuned: int = field(default=0, compare=False)
 
     def answers(self, split: Split | None = None, stage: Stage | None = None) -> int | None:
-        """Return the maximum number of graded answers of a split, a stage, or the run.
-
-        None if the budget is in seconds.
-        """
+        """Return the maximum number of answers of a split, a stage, or the run; None if time limits them."""
         return total(
             part.answers for part in self.parts if split in (None, part.split) and stage in (None, part.stage)
         )
-
-    def share(self, stage: Stage) -> float | None:
-        """Return the share of a stage in all answers, 0 to 1; None if the budget is in seconds."""
-        answers, total_answers = self.answers(stage=stage), self.answers()
-        return None if answers is None or not total_answers else answers / total_answers
 
     def seconds(self, stage: Stage) -> float | None:
         """Return the seconds of a stage if the budget sets them, else None."""
@@ -105,9 +93,6 @@ def count_answers(
     """Count the answers that a run grades at most; repeated merges, which cost nothing, count too.
 
     Args:
-        searches: all searches in order.
-        n_baselines: number of baselines.
-        splits: the items.
         finalists: finalists per search on validation.
         n_workers: workers that share the seconds of a budget.
     """
@@ -115,14 +100,45 @@ def count_answers(
     first = Screen(searches[0].screen_of_baselines, searches[0].seed).most_items(n_fit)
     parts = [CostPart(stage="baselines", name=BASELINES, split="fit", models=n_baselines, items=first)]
     on_fit: dict[str, CostPart] = {}
+    n_finalists: dict[str, int] = {}
     for search in searches:
-        on_fit[search.name] = _on_fit(search, on_fit, n_fit, n_workers)
+        part = on_fit[search.name] = _on_fit(search, on_fit, n_fit, n_workers)
+        n = finalists + len(search.keep)  # those that a search always keeps
+        if part.models is not None:
+            n = part.models if search.learns_fit else min(n, part.models)
+        n_finalists[search.name] = n
     parts += on_fit.values()
-    n_finalists = {s.name: _n_finalists(s, finalists, on_fit[s.name].models) for s in searches}
-    parts += _parts("validation", {**n_finalists, BASELINES: n_baselines}, len(splits["validation"]))
-    n_winners = dict.fromkeys(n_finalists, 1)
-    parts += _parts("test", {**n_winners, BASELINES: n_baselines}, len(splits["test"]))
+    hidden: dict[Literal["validation", "test"], Mapping[str, int]] = {
+        "validation": {**n_finalists, BASELINES: n_baselines},
+        "test": {**dict.fromkeys(n_finalists, 1), BASELINES: n_baselines},
+    }
+    for split, models in hidden.items():
+        for name, n in models.items():
+            parts.append(CostPart(stage=split, name=name, split=split, models=n, items=len(splits[split])))
     return Cost(parts=tuple(parts))
+
+
+def _on_fit(search: Search, before: Mapping[str, CostPart], n_fit: int, n_workers: int) -> CostPart:
+    """Return the part of a search on fit; a control is limited by its searches, a finite one by its size."""
+    items = Screen(search.screen, search.seed).most_items(n_fit)
+    models, seconds = expected_trials(search.limits, items), search.limits.seconds
+    if seconds is not None:
+        seconds /= n_workers
+    if search.like:
+        like = [before[name] for name in search.like]
+        models, answers = total(part.models for part in like), total(part.answers for part in like)
+        models = None if models is None or answers is None else min(models, answers // items)
+        seconds = total(part.seconds for part in like)
+    if isinstance(search.strategy, FiniteStrategy):
+        models = search.strategy.size if models is None else min(models, search.strategy.size)
+    return CostPart(
+        stage="controls" if search.like else "search",
+        name=search.name,
+        split="fit",
+        models=models,
+        items=items,
+        seconds=seconds,
+    )
 
 
 def choice_cost(run: Run) -> Cost:
@@ -176,37 +192,3 @@ def _left(store: RunStore, part: CostPart, n_stored: int, n_workers: int) -> Cos
     if part.split == "validation" and part.name != BASELINES and part.models and store.fact(EXTENSIONS):
         part = replace(part, models=part.models + n_stored)
     return part
-
-
-def _parts(split: Literal["validation", "test"], models: Mapping[str, int], items: int) -> Iterator[CostPart]:
-    for name, n in models.items():
-        yield CostPart(stage=split, name=name, split=split, models=n, items=items)
-
-
-def _n_finalists(search: Search, finalists: int, n_trials: int | None) -> int:
-    """Return the maximum number of trials on validation, including those that a search always keeps."""
-    n = finalists + len(search.keep)
-    return n if n_trials is None else n_trials if search.learns_fit else min(n, n_trials)
-
-
-def _on_fit(search: Search, before: Mapping[str, CostPart], n_fit: int, n_workers: int) -> CostPart:
-    """Return the part of a search on fit; a control is limited by its searches, a finite one by its size."""
-    items = Screen(search.screen, search.seed).most_items(n_fit)
-    models, seconds = expected_trials(search.limits, items), search.limits.seconds
-    if seconds is not None:
-        seconds /= n_workers
-    if search.like:
-        like = [before[name] for name in search.like]
-        models, answers = total(part.models for part in like), total(part.answers for part in like)
-        models = None if models is None or answers is None else min(models, answers // items)
-        seconds = total(part.seconds for part in like)
-    if isinstance(search.strategy, FiniteStrategy):
-        models = search.strategy.size if models is None else min(models, search.strategy.size)
-    return CostPart(
-        stage="controls" if search.like else "search",
-        name=search.name,
-        split="fit",
-        models=models,
-        items=items,
-        seconds=seconds,
-    )
