@@ -75,6 +75,12 @@ def make_run(folder: Path, *, finished: bool = True, **changes: object) -> Path:
     return folder / "run"
 
 
+def opened(folder: Path) -> RunStore:
+    """Make a world and a finished run in it, and open the run."""
+    make_world(folder)
+    return RunStore.open(make_run(folder))
+
+
 def _new(number: int, genome: tuple[float, ...], recipe: Recipe, name: str | None = None) -> StoredTrial:
     text = json.dumps(recipe.to_dict())
     return StoredTrial(
@@ -96,19 +102,24 @@ def exported(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         return export(store, tmp_path_factory.mktemp("out") / "my-model")
 
 
-def stored_recipe(world: Path, number: int) -> Recipe:
+def card_of(out: Path) -> str:
+    return (out / "README.md").read_text(encoding="utf-8")
+
+
+def assert_is_live(world: Path, number: int, out: Path) -> None:
+    """Check that exported weights are those that a trial was measured with."""
     with RunStore.read(world / "run") as store:
-        return Recipe.from_dict(json.loads(store.trials(MAIN)[number].recipe))
-
-
-def test_weights_are_those_of_the_live_candidate(world: Path, exported: Path) -> None:
-    recipe = stored_recipe(world, 1)
+        recipe = Recipe.from_dict(json.loads(store.trials(MAIN)[number].recipe))
     live = LiveModel.load(world / "base")
     into(plan(recipe, open_sources(recipe, world)), live.weights)
-    saved = load_file(exported / "model.safetensors")
+    saved = load_file(out / "model.safetensors")
     assert saved
     for name, tensor in saved.items():
         assert torch.equal(tensor, live.weights[name]), name
+
+
+def test_weights_are_those_of_the_live_candidate(world: Path, exported: Path) -> None:
+    assert_is_live(world, 1, exported)
 
 
 def test_folder_has_all_that_a_model_needs(exported: Path) -> None:
@@ -132,7 +143,7 @@ def test_folder_has_all_that_a_model_needs(exported: Path) -> None:
 
 @pytest.mark.slow
 def test_the_cards_own_code_runs_in_another_process(exported: Path) -> None:
-    card = (exported / "README.md").read_text(encoding="utf-8")
+    card = card_of(exported)
     code = re.search(r"```python\n(.*?)\n```", card, re.DOTALL)
     assert code is not None
     done = subprocess.run(
@@ -157,7 +168,7 @@ def test_card_is_one_that_the_hub_reads(exported: Path) -> None:
 
 
 def test_the_card_has_scores_with_interval_and_n(world: Path, exported: Path) -> None:
-    card = (exported / "README.md").read_text(encoding="utf-8")
+    card = card_of(exported)
     for name in ("this model", "base", "ja", "math", "uniform"):
         assert re.search(rf"\| \**{name}\** \| \d+\.\d% \[\d+\.\d, \d+\.\d\], n = 8 \|", card), name
     assert str(world) not in card
@@ -259,19 +270,14 @@ def test_two_grader_files_of_one_name_are_an_error(tmp_path: Path) -> None:
 def test_any_trial_can_be_exported(world: Path, tmp_path: Path) -> None:
     with RunStore.read(world / "run") as store:
         out = export(store, tmp_path / "second", choose(store, trial="2"))
-    card = (out / "README.md").read_text(encoding="utf-8")
+    card = card_of(out)
     assert "trial 2" in card and "not the winner of its search" in card
     assert "n = 6" in card
-    differs = load_file(out / "model.safetensors")
-    recipe = stored_recipe(world, 2)
-    live = LiveModel.load(world / "base")
-    into(plan(recipe, open_sources(recipe, world)), live.weights)
-    assert all(torch.equal(tensor, live.weights[name]) for name, tensor in differs.items())
+    assert_is_live(world, 2, out)
 
 
 def test_a_trial_that_failed_is_not_exported(tmp_path: Path) -> None:
-    make_world(tmp_path)
-    with RunStore.open(make_run(tmp_path)) as store:
+    with opened(tmp_path) as store:
         first = store.trials(MAIN)[0]
         recipe = Recipe.from_dict(json.loads(first.recipe))
         (failed,) = store.add_trials(MAIN, 1, [_new(3, first.asked.genome, recipe)])
@@ -285,8 +291,7 @@ def test_a_trial_that_failed_is_not_exported(tmp_path: Path) -> None:
 
 
 def test_the_winner_wins_only_ties(tmp_path: Path) -> None:
-    make_world(tmp_path)
-    with RunStore.open(make_run(tmp_path)) as store:
+    with opened(tmp_path) as store:
         summary = summarize(store)
         winner, math = summary.winner, summary.baselines["math"]
         assert winner is not None and winner.validation == math.validation
@@ -304,8 +309,7 @@ def test_the_winner_wins_only_ties(tmp_path: Path) -> None:
 
 
 def test_nothing_is_the_best_before_all_are_validated(tmp_path: Path) -> None:
-    make_world(tmp_path)
-    with RunStore.open(make_run(tmp_path)) as store:
+    with opened(tmp_path) as store:
         recipe = Recipe.from_dict(json.loads(store.trials(MAIN)[0].recipe))
         (late,) = store.add_trials(BASELINES, 1, [_new(4, (), recipe, "late")])
         item = store.items()["validation"][0].id
@@ -317,8 +321,7 @@ def test_nothing_is_the_best_before_all_are_validated(tmp_path: Path) -> None:
 
 
 def test_of_several_objectives_none_is_the_best(tmp_path: Path) -> None:
-    make_world(tmp_path)
-    with RunStore.open(make_run(tmp_path)) as store:
+    with opened(tmp_path) as store:
         names = ["few_sources", "closeness"]
         store.set_fact(FACT, {"tasks": {"": 1.0}, "objectives": names})
         with pytest.raises(KingyoError, match="received the objectives few_sources, closeness") as error:
@@ -345,7 +348,7 @@ def test_a_run_without_winner_names_the_remedy(tmp_path: Path) -> None:
         export(store, tmp_path / "out")
     with RunStore.read(run) as store:
         out = export(store, tmp_path / "out", choose(store, trial="0"))
-    card = (out / "README.md").read_text(encoding="utf-8")
+    card = card_of(out)
     assert "was not scored on the test split" in card
     assert "no winner is picked yet" in card
     assert "not the winner of its search" not in card

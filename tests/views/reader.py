@@ -9,7 +9,7 @@ from typing import Any
 
 from kingyo.store import RunStore
 from kingyo.views.page import page_view, render_page
-from kingyo.views.run_data import read_run_data
+from kingyo.views.run_data import RunData, read_run_data
 
 VOID = {"meta", "br", "link", "img"}
 
@@ -58,9 +58,13 @@ def plain(text: str) -> str:
     return " ".join(text.split())
 
 
-def rendered(folder: Path) -> str:
+def data_of_run(folder: Path) -> RunData:
     with RunStore.read(folder) as store:
-        return render_page(page_view(read_run_data(store))).decode()
+        return read_run_data(store)
+
+
+def rendered(folder: Path) -> str:
+    return render_page(page_view(data_of_run(folder))).decode()
 
 
 def data_of(spec: Any, datasets: dict[str, Any]) -> list[dict[str, Any]]:

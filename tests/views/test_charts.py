@@ -26,12 +26,7 @@ from kingyo.views.run_data import RunData, read_run_data
 from kingyo.views.score_charts import gene_chart, importance_chart
 from kingyo.views.trial_charts import trial_rows
 from tests.views.conftest import SHAPES
-from tests.views.reader import as_json, data_of
-
-
-def data_of_run(folder: Path) -> RunData:
-    with RunStore.read(folder) as store:
-        return read_run_data(store)
+from tests.views.reader import as_json, data_of, data_of_run
 
 
 def rows_of(data: RunData, name: str) -> list[dict[str, Any]]:
@@ -65,12 +60,9 @@ def test_bars_are_the_scores_with_n_and_interval(runs: dict[str, Path]) -> None:
     assert rest == sorted(rest, reverse=True)
     assert {"uniform", "random search", "grid search", "base", "ja"} <= {bar.name for bar in bars}
     for bar, row in zip(bars, rows_of(data, "bars"), strict=False):
-        assert (row["score"], row["low"], row["high"], row["n"]) == (
-            100 * bar.score.score,
-            100 * bar.score.low,
-            100 * bar.score.high,
-            bar.score.size,
-        )
+        value = bar.score
+        percents = [100 * each for each in (value.score, value.low, value.high)]
+        assert [row["score"], row["low"], row["high"], row["n"]] == [*percents, value.size]
 
 
 def test_trials_estimates_and_baselines_are_on_one_scale(runs: dict[str, Path]) -> None:
@@ -137,11 +129,8 @@ def test_the_front_has_parents_and_controls(runs: dict[str, Path]) -> None:
     data = data_of_run(runs["front"])
     front = data.summary.front
     assert front.knee is not None
-    assert [name for name in page_view(data).charts if name.startswith("front")] == [
-        "front-0-1",
-        "front-0-2",
-        "front-1-2",
-    ]
+    fronts = [name for name in page_view(data).charts if name.startswith("front")]
+    assert fronts == ["front-0-1", "front-0-2", "front-1-2"]
     names = [row["name"] for row in rows_of(data, "front-0-1")]
     trials = [f"trial {each.trial.asked.number}" for each in (*front.points, *front.beaten)]
     assert {*trials, "random search", "grid search", "uniform"} <= set(names)
@@ -161,10 +150,8 @@ def test_genes_of_one_group_are_bars_and_of_several_a_map() -> None:
         high=1.0,
     )
     rows = as_json(gene_chart(one).spec)["data"]["values"]
-    assert [(row["source"], row["gene"], row["text"]) for row in rows] == [
-        ("a", 0.5, "0.50"),
-        ("b", -0.25, "−0.25"),
-    ]
+    shown = [(row["source"], row["gene"], row["text"]) for row in rows]
+    assert shown == [("a", 0.5, "0.50"), ("b", -0.25, "−0.25")]
     genes = {(source, group): (0.5,) for source in "ab" for group in ("block.0", "block.1")}
     several = replace(one, groups=("block.0", "block.1"), genes=genes)
     assert [row["group"] for row in as_json(gene_chart(several).spec)["data"]["values"]] == [*"0101"]
@@ -197,11 +184,9 @@ def test_each_hop_of_the_winner_is_a_mark_in_its_row(runs: dict[str, Path]) -> N
     data = data_of_run(runs["paths"])
     assert data.summary.child is not None
     hops = [*visits(data.summary.child.trial)]
-    marks = [row for row in rows_of(data, "path") if "shape" in row]
-    marks = marks[-len(hops) :]
-    assert [(row["hop"], row["place"], row["scale"]) for row in marks] == [
-        (number, place, f"×{scale:.3g}") for number, (place, scale) in enumerate(hops, 1)
-    ]
+    marks = [row for row in rows_of(data, "path") if "shape" in row][-len(hops) :]
+    expected = [(number, place, f"×{scale:.3g}") for number, (place, scale) in enumerate(hops, 1)]
+    assert [(row["hop"], row["place"], row["scale"]) for row in marks] == expected
     again = [place in [each for each, _ in hops[:i]] for i, (place, _) in enumerate(hops)]
     assert any(again), "a path with a layer twice"
     assert [row["shape"] == "diamond" for row in marks] == again
@@ -224,8 +209,5 @@ def test_shares_are_those_of_the_recipes(runs: dict[str, Path]) -> None:
 def test_trials_are_put_in_groups_of_at_least_eight(runs: dict[str, Path]) -> None:
     routes = data_of_run(runs["stacking"]).routes
     assert routes is not None
-    assert [(each.first, each.last, each.n) for each in routes.groups] == [
-        (0, 9, 10),
-        (10, 19, 10),
-        (20, 29, 10),
-    ]
+    groups = [(each.first, each.last, each.n) for each in routes.groups]
+    assert groups == [(0, 9, 10), (10, 19, 10), (20, 29, 10)]

@@ -13,18 +13,17 @@ pytest.importorskip("vl_convert", reason="the report needs kingyo[report]")
 from kingyo.cli.tables import print_trial, read_trial
 from kingyo.store import RunStore
 from kingyo.views.page import page_view
-from kingyo.views.run_data import RunData, read_run_data
+from kingyo.views.run_data import RunData
 from kingyo.views.tables import trials_table
 from kingyo.views.trial_charts import trial_rows
-from tests.views.reader import Reader, rendered
+from tests.views.reader import Reader, data_of_run, rendered
 
 LESSON = ": 30 steps, 24 answers, loss 1.8 to 0.9"
 
 
 @pytest.fixture
 def data(runs: dict[str, Path]) -> RunData:
-    with RunStore.read(runs["learned"]) as store:
-        return read_run_data(store)
+    return data_of_run(runs["learned"])
 
 
 def test_genes_of_many_tensors_are_shown_as_means_of_sources(data: RunData) -> None:
@@ -74,8 +73,7 @@ def test_a_trial_of_hundreds_of_genes_is_shown_by_means(
 
 
 def test_a_run_without_lessons_has_no_mark(runs: dict[str, Path]) -> None:
-    with RunStore.read(runs["better"]) as store:
-        others = read_run_data(store)
+    others = data_of_run(runs["better"])
     assert others.summary.learning is None
     assert "triangle-up" not in json.dumps(page_view(others).charts["progress"].spec)
     assert "learned" not in Reader(rendered(runs["better"])).text

@@ -18,14 +18,14 @@ pytest.importorskip("vl_convert", reason="the report needs kingyo[report]")
 from kingyo.errors import KingyoError
 from kingyo.store import RunStore
 from kingyo.views.page import write_report
-from kingyo.views.results.summary import summarize
+from kingyo.views.results.summary import RunSummary, summarize
 from kingyo.views.results.trials import SHARES, percent
 from kingyo.views.run_data import read_run_data
 from kingyo.views.statements import ahead_on_test, beside_baselines, better_than_bred, headline
 from kingyo.views.view import without_places
 from tests.views.conftest import SHAPES
 from tests.views.made_up_run import ATTACK
-from tests.views.reader import Reader, plain, rendered
+from tests.views.reader import Reader, data_of_run, plain, rendered
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -59,9 +59,13 @@ def test_answers_cannot_become_markup(runs: dict[str, Path]) -> None:
     assert not any(name.startswith("on") for _, name, _ in reader.attributes)
 
 
-def test_no_parent_is_called_the_best_if_all_are_equal(better: RunStore) -> None:
+@pytest.fixture
+def summary(better: RunStore) -> RunSummary:
     with better as store:
-        summary = summarize(store)
+        return summarize(store)
+
+
+def test_no_parent_is_called_the_best_if_all_are_equal(summary: RunSummary) -> None:
     like = summary.best_parent()
     assert like is not None and like.test is not None
     scores = {"fit": like.fit, "validation": like.validation, "test": like.test}
@@ -73,9 +77,7 @@ def test_no_parent_is_called_the_best_if_all_are_equal(better: RunStore) -> None
     assert said and "all baselines score" in said
 
 
-def test_a_lead_that_may_be_luck_is_no_gain(better: RunStore) -> None:
-    with better as store:
-        summary = summarize(store)
+def test_a_lead_that_may_be_luck_is_no_gain(summary: RunSummary) -> None:
     assert summary.winner is not None
     trial = summary.winner.trial
     clear = beside_baselines(summary, trial)
@@ -83,9 +85,8 @@ def test_a_lead_that_may_be_luck_is_no_gain(better: RunStore) -> None:
     gaps = tuple(
         replace(each, difference=replace(each.difference, low=-0.01)) for each in summary.comparisons
     )
-    assert (
-        beside_baselines(replace(summary, comparisons=gaps), trial) == f"{clear} The difference may be luck."
-    )
+    said = beside_baselines(replace(summary, comparisons=gaps), trial)
+    assert said == f"{clear} The difference may be luck."
 
 
 def test_headline_follows_the_numbers(runs: dict[str, Path]) -> None:
@@ -107,10 +108,8 @@ def test_headline_follows_the_numbers(runs: dict[str, Path]) -> None:
     assert "the frankenmerge" in lines["paths"]
 
 
-def test_the_page_says_why_the_best_of_the_run_has_not_the_highest_bar(better: RunStore) -> None:
+def test_the_page_says_why_the_best_of_the_run_has_not_the_highest_bar(summary: RunSummary) -> None:
     """The grid's winner is the best and has the highest bar, until it gets the scores of a parent there."""
-    with better as store:
-        summary = summarize(store)
     grid, parent = summary.controls["grid"], summary.baselines["math-en"]
     assert summary.best is grid and better_than_bred(summary) and ahead_on_test(summary) is None
     lower = replace(summary, controls={**summary.controls, "grid": replace(grid, test=parent.test)})
@@ -125,8 +124,7 @@ def test_three_answers_come_first_and_the_rest_is_folded(runs: dict[str, Path]) 
     first = page.text[: page.text.index("On the test split")]
     for question in ("How good is the bred model?", "Compared with what?", "how to get it"):
         assert question in first
-    with RunStore.read(runs["better"]) as store:
-        data = read_run_data(store)
+    data = data_of_run(runs["better"])
     winner = data.summary.winner
     assert winner is not None and winner.test is not None
     assert percent(winner.test.score) in first and "n = 120 on test" in first
@@ -178,8 +176,7 @@ def test_a_run_below_the_working_directory_is_named_as_seen_from_there(
 
 def test_the_recipe_is_the_one_in_the_store(runs: dict[str, Path]) -> None:
     yaml = pytest.importorskip("yaml")
-    with RunStore.read(runs["better"]) as store:
-        data = read_run_data(store)
+    data = data_of_run(runs["better"])
     assert data.summary.child is not None
     recipe = yaml.safe_load(data.recipe)
     weights = [each["parameters"]["weight"] for each in recipe["models"]]
@@ -188,8 +185,7 @@ def test_the_recipe_is_the_one_in_the_store(runs: dict[str, Path]) -> None:
 
 
 def test_every_trial_is_a_row_under_its_own_number(runs: dict[str, Path]) -> None:
-    with RunStore.read(runs["screened"]) as store:
-        data = read_run_data(store)
+    data = data_of_run(runs["screened"])
     page = rendered(runs["screened"])
     assert data.main is not None
     table = page[page.index('aria-label="Trials"') :]
@@ -202,8 +198,7 @@ def test_every_trial_is_a_row_under_its_own_number(runs: dict[str, Path]) -> Non
 
 
 def test_scores_of_some_items_are_not_shown_as_scores_of_all(runs: dict[str, Path]) -> None:
-    with RunStore.read(runs["screened"]) as store:
-        data = read_run_data(store)
+    data = data_of_run(runs["screened"])
     text = Reader(rendered(runs["screened"])).text
     assert data.main is not None and data.main.measured_records == ()
     best = data.main.records[-1]
@@ -236,8 +231,7 @@ def test_counts_on_the_page_are_those_of_the_store(runs: dict[str, Path]) -> Non
 
 
 def test_advice_is_in_the_report(runs: dict[str, Path]) -> None:
-    with RunStore.read(runs["screened"]) as store:
-        data = read_run_data(store)
+    data = data_of_run(runs["screened"])
     text = "".join(Reader(rendered(runs["screened"])).texts)
     assert "bound" in {each.kind for each in data.advice}
     for each in data.advice:

@@ -31,7 +31,6 @@ from kingyo.runs.config import TUNED, WEIGHT_SEARCH
 from kingyo.runs.model_kind import task_options
 from kingyo.runs.run import Run
 from kingyo.search.evolution import BASELINES, MAIN
-from kingyo.tasks import TaskSpec
 from kingyo.views.cards import ContactSheet
 from kingyo.views.choice import candidates_table
 from kingyo.views.results.genes import means_by_family
@@ -196,7 +195,12 @@ def _standing(card: Card) -> Iterator[str]:
 
 def _scores(card: Card) -> str:
     summary, others = card.summary, [each for each in card.summary.models if each.trial != card.chosen.trial]
-    models = {_THIS: card.chosen, **{_row_name(each): each for each in others}}
+    models = {_THIS: card.chosen}
+    for each in others:
+        name = each.name if each.trial.search == BASELINES else row_title(each.trial.search)
+        models[f"the bred model (trial {each.trial.asked.number})" if each.trial.search == MAIN else name] = (
+            each
+        )
     compared = {each.other: each for each in card.comparisons}
     comparisons = {name: compared[each.name] for name, each in models.items() if each.name in compared}
     by, means = summary.unit.measure, summary.score_name
@@ -239,18 +243,6 @@ def _markdown(shown: Table) -> str:
     return table(rows[0], rows[1:])
 
 
-def _row_name(entry: ModelResult) -> str:
-    if entry.trial.search == MAIN:
-        return f"the bred model (trial {entry.trial.asked.number})"
-    return entry.name if entry.trial.search == BASELINES else row_title(entry.trial.search)
-
-
-def _searched(search: Mapping[str, object]) -> str:
-    if search.get("space") == "dataflow":
-        return "paths through layers"
-    return f"{cell(public_name(str(search.get('method'))))}, groups {cell(str(search.get('groups')))}"
-
-
 def _history(card: Card) -> str:
     summary, config = card.summary, card.run.config
     budget = config.budget.model_dump(exclude_none=True)
@@ -258,6 +250,12 @@ def _history(card: Card) -> str:
     spent += "".join(f", then {each}" for each in summary.extensions)
     fit = card.chosen.fit
     met = "" if fit is None or len(config.specs) > 1 else f", scored on {fit.items} of fit"
+    tasks: list[str] = []
+    for spec in config.specs.values():
+        graders = ", ".join(public_name(name) for name, _ in spec.graders)
+        kind = f"graded by {cell(graders)}" if graders else f"of kind {cell(public_name(spec.kind_name))}"
+        weight = "" if spec.weight == 1 else f", weight {spec.weight:g}"
+        tasks.append(f"task: {cell(spec.name)}, {kind}{weight}{met}")
     return bullets(
         (
             *_searches(card),
@@ -265,7 +263,7 @@ def _history(card: Card) -> str:
             f"{counted(summary.item_evaluations, 'item evaluation')} in {summary.seconds:,.0f} s, by "
             "all searches",
             *map(cell, card.said("learned", "trained", "tuned")),
-            *(f"task: {_task(spec)}{met}" for spec in config.specs.values()),
+            *tasks,
         )
     )
 
@@ -281,14 +279,10 @@ def _searches(card: Card) -> Iterator[str]:
     elif "strategy" in search:
         whose = "search of the run" if card.is_baseline else "search"
         strategy = cell(public_name(str(search["strategy"])))
-        yield f"{whose}: {strategy} over {_searched(search)}, seed {card.run.config.seed}"
-
-
-def _task(spec: TaskSpec) -> str:
-    weight = "" if spec.weight == 1 else f", weight {spec.weight:g}"
-    graders = ", ".join(public_name(name) for name, _ in spec.graders)
-    graded = f", graded by {cell(graders)}" if graders else f", of kind {cell(public_name(spec.kind_name))}"
-    return f"{cell(spec.name)}{graded}{weight}"
+        over = f"{cell(public_name(str(search.get('method'))))}, groups {cell(str(search.get('groups')))}"
+        if search.get("space") == "dataflow":
+            over = "paths through layers"
+        yield f"{whose}: {strategy} over {over}, seed {card.run.config.seed}"
 
 
 def _use(card: Card) -> str:

@@ -9,7 +9,6 @@ from kingyo.core.io.units import counted, joined, percent
 from kingyo.runs.choice import ChosenSources
 from kingyo.search.strategies.source_changes import Gain
 from kingyo.search.strategies.stepwise import Verdict, best_measured
-from kingyo.stats import Interval
 from kingyo.views.results.trials import NONE, SHARES
 from kingyo.views.view import Cell, Row, Table
 
@@ -25,7 +24,11 @@ def candidates_table(choice: ChosenSources) -> Table:
         score = (
             Cell(NONE) if alone is None else Cell(SHARES.text(alone.score), SHARES.bounds(alone), alone.score)
         )
-        gains = (_gain_cell(gain) for gain in (last_gain(choice, name), choice.contributions.get(name)))
+        gains: list[Cell] = []
+        for gain in (last_gain(choice, name), choice.contributions.get(name)):
+            text = "" if gain is None else SHARES.bounded_difference(gain.interval).replace(" points", "")
+            number, _, bounds = text.partition(" ")
+            gains.append(Cell(NONE) if gain is None else Cell(number, bounds, gain.mean))
         rows.append((Cell(name), score, *gains, Cell(_outcome(choice, name))))
     n_left = len(choice.sources) - len(rows)
     note = (
@@ -56,13 +59,6 @@ def last_gain(choice: ChosenSources, name: str) -> Gain | None:
     """Return the gain of a candidate in the last step that tried it, or None if none did."""
     place = choice.sources.index(name)
     return next((step.gains[place] for step in reversed(choice.steps) if place in step.gains), None)
-
-
-def _gain_cell(gain: Gain | None) -> Cell:
-    if gain is None:
-        return Cell(NONE)
-    number, _, bounds = SHARES.bounded_difference(gain.interval).replace(" points", "").partition(" ")
-    return Cell(number, bounds, gain.mean)
 
 
 def _outcome(choice: ChosenSources, name: str) -> str:
@@ -101,7 +97,9 @@ def choice_statements(choice: ChosenSources) -> Iterator[str]:
     yield f"{chosen}, by {answers} to fit items in {choice.minutes:.1f} minutes."
     if choice.score is not None:
         merge = "Their plain merge" if choice.chosen else "The base alone"
-        yield f"{merge} solves {_score_text(choice.score)} of fit."
+        low, high = 100 * choice.score.low, 100 * choice.score.high
+        share = f"{percent(choice.score.score)} [{low:.0f}, {high:.0f}] of {choice.score.items}"
+        yield f"{merge} solves {share} of fit."
     if choice.is_trimmed:
         weights = [weight for row in choice.weights.values() for weight in row]
         n_spans = len(weights) // len(choice.weights)
@@ -130,11 +128,6 @@ def next_gain(choice: ChosenSources) -> tuple[str, Gain] | None:
         return None
     best = best_measured(last.gains)
     return choice.sources[best], last.gains[best]
-
-
-def _score_text(score: Interval) -> str:
-    low, high = 100 * score.low, 100 * score.high
-    return f"{percent(score.score)} [{low:.0f}, {high:.0f}] of {score.items}"
 
 
 def _doubts(choice: ChosenSources) -> str:

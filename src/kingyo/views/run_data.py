@@ -25,7 +25,6 @@ from kingyo.views.results.genes import (
     Gene,
     Matrix,
     NamedPath,
-    PathStep,
     read_genes,
     read_matrices,
     read_run_layers,
@@ -45,14 +44,8 @@ MIN_TRIALS = 8  # of a group: the share of fewer says little
 class Point:
     """One trial that was evaluated on fit.
 
-    Attributes:
-        trial: as stored.
-        score: what its strategy received: its mean, or an estimate where ``is_partial``; None for a failure.
-        n: items that it was scored on.
-        failure: the reason of its failure, or None.
-        is_partial: only some of the items were scored.
-        raw: the plain mean over the items that were scored; None for a failure.
-        lesson: how its genome was learned, or None.
+    ``score`` is what its strategy received: its mean, or an estimate where ``is_partial``. ``raw`` is the
+    mean over the items that were scored. Both are None for a failure. ``lesson``: how its genome was learned.
     """
 
     trial: StoredTrial
@@ -228,16 +221,11 @@ def read_routes(store: RunStore, main: SearchHistory | None, path: NamedPath | N
         return None
     n = max(1, min(MAX_GROUPS, len(paths) // MIN_TRIALS))
     borders = [round(i * len(paths) / n) for i in range(n + 1)]
-    return Routes(
-        path=path,
-        layers=with_passed_layers(atlas.layers, steps),
-        groups=tuple(_group(paths[first:end]) for first, end in pairwise(borders) if end > first),
-    )
-
-
-def _group(paths: Sequence[tuple[Point, tuple[PathStep, ...]]]) -> TrialGroup:
-    passing = Counter(place for _, steps in paths for place in {(step.source, step.layer) for step in steps})
-    return TrialGroup(first=paths[0][0].number, last=paths[-1][0].number, n=len(paths), passing=passing)
+    groups: list[TrialGroup] = []
+    for own in (paths[first:end] for first, end in pairwise(borders) if end > first):
+        passing = Counter(place for _, each in own for place in {(step.source, step.layer) for step in each})
+        groups.append(TrialGroup(first=own[0][0].number, last=own[-1][0].number, n=len(own), passing=passing))
+    return Routes(path=path, layers=with_passed_layers(atlas.layers, steps), groups=tuple(groups))
 
 
 @dataclass(frozen=True, kw_only=True)

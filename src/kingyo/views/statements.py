@@ -32,6 +32,10 @@ NOT_READ = "The test split has not been read yet."
 
 def statements(summary: RunSummary) -> list[Statement]:
     """Return all that is known of a run but its search, in the order of a reader's questions."""
+    measure, leader, decides = summary.unit.measure, summary.leader_score, None
+    if measure is not None:
+        best = f" The best so far has {summary.unit.text(leader)} on fit." if leader is not None else ""
+        decides = f"{measure} decides, not the mean item score.{'' if summary.winner else best}"
     near, copied = summary.near_duplicates, counted(summary.copied, "score")
     cost = (
         f"{counted(summary.trials, 'trial')}, {counted(summary.failures, 'failure')}; "
@@ -44,7 +48,7 @@ def statements(summary: RunSummary) -> list[Statement]:
         "choice": [*(choice_statements(summary.chosen) if summary.chosen else ())],
         "headline": [headline(summary)],
         "best": [better_than_bred(summary), ahead_on_test(summary)],
-        "deciding": [_deciding(summary)],
+        "deciding": [decides],
         "estimated": [estimated_on_fit(summary)],
         "dropped": [dropped_baselines(summary)],
         "duplicates": [f"Items: {near}." if near is not None and near.groups else None],
@@ -65,14 +69,6 @@ def statements(summary: RunSummary) -> list[Statement]:
     said += compared(summary)
     tuned = summary.tuning.comparisons if summary.tuning else ()
     return [*said, *(against(summary, each, TUNED, "tuned against") for each in tuned)]
-
-
-def _deciding(summary: RunSummary) -> str | None:
-    measure, score = summary.unit.measure, summary.leader_score
-    if measure is None:
-        return None
-    best = f" The best so far has {summary.unit.text(score)} on fit." if score is not None else ""
-    return f"{measure} decides, not the mean item score.{'' if summary.winner else best}"
 
 
 def headline(summary: RunSummary) -> str:

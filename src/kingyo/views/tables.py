@@ -11,7 +11,7 @@ from kingyo.core.types import SPLITS
 from kingyo.runs.config import TRAINED, WEIGHT_SEARCH, WEIGHT_SEARCH_LABEL
 from kingyo.search.evolution import FrontPoint
 from kingyo.search.evolution.objectives import has_item_scores, is_share
-from kingyo.search.evolution.set_measures import READ, SetValue
+from kingyo.search.evolution.set_measures import READ
 from kingyo.stats import Interval
 from kingyo.views.choice import candidates_table
 from kingyo.views.rating.results import rating_note, rating_table, rating_title
@@ -158,7 +158,13 @@ def _sets(summary: RunSummary) -> Table:
             own = [value for value in model.sets if (value.task, value.measure) == (task, measure)]
             by_split = {value.split: value for value in own}
             title = f"{task}: {measure}" if task else measure
-            values = (_set_cell(by_split.get(split)) for split in splits)
+            values: list[Cell] = []
+            for each in (by_split.get(split) for split in splits):
+                if each is None or each.value is None or each.low is None or each.high is None:
+                    values.append(Cell("" if each is None else f"none: {each.failure}"))
+                else:
+                    bounds = f"[{each.low:.4g}, {each.high:.4g}]"
+                    values.append(Cell(f"{each.value:.4g}", bounds, each.value))
             rows += [(*cells(title, name), *values)] if own else []
     note = "These are properties of a set and no means of item scores, so no search saw them."
     if decides:
@@ -173,12 +179,6 @@ def _sets(summary: RunSummary) -> Table:
         rows=tuple(rows),
         note=note,
     )
-
-
-def _set_cell(value: SetValue | None) -> Cell:
-    if value is None or value.value is None or value.low is None or value.high is None:
-        return Cell("" if value is None else f"none: {value.failure}")
-    return Cell(f"{value.value:.4g}", f"[{value.low:.4g}, {value.high:.4g}]", value.value)
 
 
 def front_table(summary: RunSummary, models: Mapping[int, ModelResult] | None = None) -> Table:

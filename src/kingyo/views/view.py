@@ -40,15 +40,10 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Statement:
-    """A sentence, or more.
+    """A sentence, or more, in which commands stand between backticks.
 
-    Attributes:
-        topic: what it is about.
-        text: the text, in which commands stand between backticks.
-        lead: a number that it is about.
-        detail: what that rests on.
-        is_warning: whether it needs an action.
-        is_command: whether it is a command or file to copy.
+    ``lead`` is a number that it is about, ``detail`` what that rests on. A warning needs an action; a command
+    or file is there to be copied.
     """
 
     topic: str
@@ -99,13 +94,7 @@ class ItemCard:
 
 @dataclass(frozen=True, kw_only=True)
 class Cards:
-    """Items with answers.
-
-    Attributes:
-        title, note: what stands above and below them; may be empty.
-        items: the items; the first ``shown`` of them are not folded.
-        models: the columns of a contact sheet; empty if it is none.
-    """
+    """Items with answers; ``shown`` of them are not folded. ``models`` are the columns of a contact sheet."""
 
     title: str = ""
     note: str = ""
@@ -118,12 +107,8 @@ class Cards:
 class Section:
     """A part of a page.
 
-    Attributes:
-        name: its id.
-        title, hint: its heading, and what it holds.
-        blocks: topics of statements, and names of tables, charts and cards, in order; ``slice-*`` stands
-            for all charts whose names begin so.
-        is_open: whether it is unfolded at first; None if it cannot be folded.
+    ``blocks``: topics of statements, and names of tables, charts and cards, in order; ``slice-*`` stands for
+    all charts whose names begin so. ``is_open``: whether it is unfolded at first; None if it cannot fold.
     """
 
     name: str
@@ -135,17 +120,7 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class RunView:
-    """A run as it is shown.
-
-    Attributes:
-        run, folder, status, trials: its name, folder, state, and number of trials.
-        statements, tables: what is known of it.
-        charts, datasets: the charts, and rows that they share.
-        cards: items with answers.
-        example: an item, to show what is asked, and where it is from.
-        panels, sections: the order on a page.
-        source: where the numbers are from.
-    """
+    """A run as it is shown; ``example`` is an item, to show what is asked, and where it is from."""
 
     run: str
     folder: str

@@ -14,7 +14,7 @@ from kingyo.stats import interval
 from kingyo.store import RunStore
 from kingyo.store.side_databases import CHOICES, ChoiceLog, Verdict, read_choices
 from kingyo.views.rating.pairs import Pair, PairChooser, read_models, require_models
-from kingyo.views.rating.results import rating_note, rating_table, read_ratings
+from kingyo.views.rating.results import SplitRating, rating_note, rating_table, read_ratings
 from kingyo.views.results.summary import summarize
 from tests.rated_runs import BRIGHTNESS, N_ITEMS, as_choice, brighter, drawn_run, rate
 
@@ -24,15 +24,18 @@ def run(tmp_path: Path) -> Path:
     return drawn_run(tmp_path / "run")
 
 
+def rating_of(run: Path) -> SplitRating:
+    with RunStore.read(run) as store:
+        (rating,) = read_ratings(store, summarize(store))
+    return rating
+
+
 def test_models_are_those_with_pictures(run: Path) -> None:
     with RunStore.read(run) as store:
         names = {split: [model.name for model in read_models(store, split)] for split in N_ITEMS}
     baselines = ["base", "a", "b", "uniform"]
-    assert names == {
-        "fit": baselines,
-        "validation": ["bred", *baselines, "trial 5"],
-        "test": ["bred", *baselines],
-    }
+    bred = ["bred", *baselines]
+    assert names == {"fit": baselines, "validation": [*bred, "trial 5"], "test": bred}
 
 
 def test_models_with_one_recipe_are_one_model(run: Path) -> None:
@@ -92,8 +95,7 @@ def test_close_models_are_compared_more_often(run: Path) -> None:
 
 def test_results_rank_the_models(run: Path) -> None:
     rate(run, 60)
-    with RunStore.read(run) as store:
-        (rating,) = read_ratings(store, summarize(store))
+    rating = rating_of(run)
     order = [each.name for each in rating.models]
     assert order == ["bred", "trial 5", "uniform", "a", "b", "base"]
     assert (rating.split, rating.n, rating.best_parent) == ("validation", 60, "a")
@@ -116,8 +118,7 @@ def test_choices_on_one_prompt_are_one_group(run: Path) -> None:
         return "left" if int(pair.item.removeprefix("validation")) // 2 % 2 else "right"
 
     rate(run, 60, by_prompt)
-    with RunStore.read(run) as store:
-        (rating,) = read_ratings(store, summarize(store))
+    rating = rating_of(run)
     assert rating.prompts == 6 and "60 choices of 1 person on 6 prompts of validation" in rating_note(rating)
     assert rating.left is not None and (rating.left.n, rating.left.n_groups) == (60, 6)
     alone = interval([1.0] * 30 + [0.0] * 30)
@@ -135,16 +136,14 @@ def test_ties_skips_and_old_pictures_are_counted_apart(run: Path) -> None:
     with ChoiceLog(run) as log:
         old = read_choices(run)[-1]
         log.add(old.__class__(**{**old.__dict__, "left_picture": "gone"}))
-    with RunStore.read(run) as store:
-        (rating,) = read_ratings(store, summarize(store))
+    rating = rating_of(run)
     assert (rating.n, rating.ties, rating.skipped, rating.outdated) == (9, 4, 3, 1)
     assert rating.left is not None and (rating.left.score, rating.left.n) == (1, 5)
 
 
 def test_all_as_good_is_no_preference(run: Path) -> None:
     rate(run, 30, lambda _: "tie")
-    with RunStore.read(run) as store:
-        (rating,) = read_ratings(store, summarize(store))
+    rating = rating_of(run)
     assert rating.left is None
     for model in rating.models:
         assert model.strength is not None and model.strength.score == pytest.approx(0, abs=1e-9)
@@ -160,8 +159,7 @@ def test_a_noisy_person_is_pulled_towards_the_truth(run: Path) -> None:
         return right if dice.random() < 0.8 else other
 
     rate(run, 150, noisy)
-    with RunStore.read(run) as store:
-        (rating,) = read_ratings(store, summarize(store))
+    rating = rating_of(run)
     assert rating.models[0].name == "bred" and rating.models[-1].name in ("base", "b")
     assert set(BRIGHTNESS) - {"other"} <= {each.name for each in rating.models}
 

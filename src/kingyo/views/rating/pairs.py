@@ -42,7 +42,9 @@ def read_models(store: RunStore, split: Split) -> tuple[RatedModel, ...]:
     models: dict[str, RatedModel] = {}
     for name, trial in _named_trials(store, split):
         if trial.recipe_hash not in models:
-            pictures = _pictures(store, trial, split)
+            evaluation = store.evaluation(trial.id, split)
+            scores = () if evaluation is None else evaluation.scores
+            pictures = {score.item: score.media for score in scores if score.media is not None}
             if pictures:
                 models[trial.recipe_hash] = RatedModel(name=name, recipe=trial.recipe_hash, pictures=pictures)
     return tuple(models.values())
@@ -80,12 +82,6 @@ def _named_trials(store: RunStore, split: Split) -> Iterator[tuple[str, StoredTr
         if row.search == MAIN:
             trial = store.trial(row.trial)
             yield f"trial {trial.asked.number}", trial
-
-
-def _pictures(store: RunStore, trial: StoredTrial, split: Split) -> dict[str, Media]:
-    evaluation = store.evaluation(trial.id, split)
-    scores = () if evaluation is None else evaluation.scores
-    return {score.item: score.media for score in scores if score.media is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +160,11 @@ class PairChooser:
         for one, other in self._partners(shown, strengths, len(choices)):
             item = self._item(one, other, judged, used)
             if item is not None:
-                return self._sided(item, self.models[one], self.models[other])
+                models = (self.models[one], self.models[other])
+                first, second = sorted(models, key=lambda model: model.pictures[item].sha256)
+                pair = Pair(item=item, left=first, right=second)
+                is_swapped = int(self._hash(pair.name)[:8], 16) % 2
+                return Pair(item=item, left=second, right=first) if is_swapped else pair
         return None
 
     def _partners(self, shown: Counter[str], strengths: Strengths, n: int) -> Iterator[tuple[int, int]]:
@@ -190,12 +190,6 @@ class PairChooser:
             and pair_name(item, left[item].sha256, right[item].sha256) not in judged
         ]
         return min(free, key=lambda item: (used[item], self._hash(item)), default=None)
-
-    def _sided(self, item: str, one: RatedModel, other: RatedModel) -> Pair:
-        first, second = sorted((one, other), key=lambda model: model.pictures[item].sha256)
-        pair = Pair(item=item, left=first, right=second)
-        is_swapped = int(self._hash(pair.name)[:8], 16) % 2
-        return Pair(item=item, left=second, right=first) if is_swapped else pair
 
     def restore(self, choice: StoredChoice) -> Pair | None:
         """Return the pair of a choice as it was shown; None if the run has other pictures now."""

@@ -216,17 +216,13 @@ class RatingServer(ThreadingHTTPServer):
             name, port = parts.hostname or "", parts.port or 80
         except ValueError:
             return False
-        return port == self.server_port and (
-            name in (*_LOOPBACK, self.host.lower()) or (not self.is_local and _is_address(name))
-        )
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
+        if port != self.server_port or name in (*_LOOPBACK, self.host.lower()):
+            return port == self.server_port
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return not self.is_local
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -197,12 +197,10 @@ def _hits(logits: Array, scores: Array) -> Array:
 
 @dataclass(frozen=True, kw_only=True)
 class ChoiceData:
-    """Choices as numbers.
+    """Choices as numbers: features of the left picture minus those of the right one, [choices, features].
 
-    Attributes:
-        differences: features of the left picture minus those of the right one: [choices, features].
-        scores: 1 for the left picture, 0 for the right one, 0.5 for "as good".
-        groups: group of each choice; choices of one group are never on both sides of a split.
+    Scores are 1 for the left picture, 0 for the right one, 0.5 for "as good". Choices of one group are never
+    on both sides of a split.
     """
 
     differences: Array
