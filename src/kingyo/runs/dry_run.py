@@ -112,10 +112,13 @@ class DryRun:
 def dry_run(run: Run) -> DryRun:
     """Check a run and estimate its cost; of models on the Hub it needs configs, tokenizers and headers."""
     check(run)
-    check_prompts(run)
     config = run.config
     paths = None if run.settings.paths is None else estimate_paths(run)
     memory = estimate_memory(run, paths)
+    has_images = any(item.media for items in run.items.values() for item in items)
+    has_chat = any(options.get("chat") for options in task_options(config, run.folder))
+    if has_images or has_chat or memory.batch is None:  # else the estimate of a batch has read the prompts
+        check_prompts(run)
     cost = count_answers(run.all_searches, len(run.baselines), run.items, config.finalists)
     tuned = 0 if config.tune is None else len(run.items["fit"])
     return DryRun(
