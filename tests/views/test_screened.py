@@ -60,7 +60,7 @@ def test_a_trial_has_the_same_scores_in_show_and_the_report(
     assert f"fit: {row[2].text} [" in shown and "], measured on 8 items" in shown
     told = row[1].text.removeprefix("≈ ")
     assert "], estimated for all 24 items from all trials" in shown
-    assert f"In the search it counted as {told}: fewer trials had shown" in shown
+    assert f"During the search its estimate was {told}: fewer trials had shown" in shown
 
 
 def test_the_winners_estimate_is_shown_next_to_test(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What commands print of a run: its summary, and one trial with its scores, recipe and worst answers."""
+"""Print the summary of a run, or one trial with its scores, recipe and worst answers."""
 
 from __future__ import annotations
 
@@ -252,9 +252,11 @@ def _score_lines(details: TrialDetails) -> Iterator[str]:
     if estimated is not None:
         of_all = f"estimated for all {len(store.items()['fit']):,} items"
         yield f"fit: {SHARES.bounded(estimated.score)}, {of_all} from all trials"
-        told = None if value is None or objectives.by_set else percent(value)
-        if told not in (None, percent(estimated.score.score)):
-            yield f"  In the search it counted as {told}: fewer trials had shown how hard these items are."
+        told = "" if value is None or objectives.by_set else percent(value)
+        if told and told != percent(estimated.score.score):
+            yield (
+                f"  During the search its estimate was {told}: fewer trials had shown how hard the items are."
+            )
     if details.failure is not None:
         yield f"failed: {details.failure}"
 

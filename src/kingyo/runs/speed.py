@@ -1,4 +1,4 @@
-"""Measure a merge and answers of the first candidate, and tell from them how long a run takes.
+"""Time a merge and answers of the first candidate, to estimate how long a run takes.
 
 This runs a model for seconds, on a few items, which nobody grades. Answers that are too long to time count as
 if all had ``max_new_tokens``. The time of a run leaves out grading and what the strategy computes.
@@ -106,7 +106,7 @@ def measure_speeds(run: Run, seconds: float = MAX_SECONDS) -> Speeds:
 
 def _obstacle(run: Run, like: Checkpoint) -> str | None:
     if DrawsPictures in run.kind.provides:
-        return "drawing a picture takes too long"
+        return "drawing an image takes too long"
     if any(model.n_missing for model in (like, *run.models.by_reference.values())):
         return "the weights are not downloaded"
     if like.n_parameters > _MOST_PARAMETERS or _BYTES * like.n_parameters > memory_size():
@@ -125,15 +125,16 @@ def _build(run: Run, live: Any) -> float:
 
 def _measure(run: Run, live: Any) -> Speeds:
     build_seconds = _build(run, live)
-    seconds, _, n_items = _answer(run, live, 1)
-    n = min(run.config.batch_size, max(1, round(_SECONDS / seconds)))
-    _answer(run, live, n)
+    first, _, _ = _answer(run, live, 1)
+    n = min(run.config.batch_size, max(1, round(_SECONDS / first)))
+    _answer(run, live, n)  # a warm-up, not counted
     seconds, asked, n_items = _answer(run, live, n)
     is_longest = False
     if asked > _NEW_TOKENS:
         most = min(asked, max(_NEW_TOKENS + 1, int(_NEW_TOKENS * _FULL_SECONDS / seconds)))
-        short, (seconds, _, _) = seconds, _answer(run, live, n, most)
-        seconds += (asked - most) * max(0.0, seconds - short) / (most - _NEW_TOKENS)
+        longer, _, _ = _answer(run, live, n, most)
+        per_token = max(0.0, longer - seconds) / (most - _NEW_TOKENS)
+        seconds = longer + (asked - most) * per_token
         is_longest = most < asked
     return Speeds(build_seconds=build_seconds, answer_seconds=seconds / n_items, is_longest=is_longest)
 

@@ -37,8 +37,8 @@ _ROOT = Path(__file__).parents[4]
 def library(argument: str, module: str, otherwise: str = "", *, beside: Sequence[str] = ()) -> Any:
     """Import an optional library that an argument needs.
 
-    An error also says, as a sentence, what the user can do ``otherwise``, and which of the modules
-    ``beside`` it are missing, which are needed later.
+    An error also has the sentence ``otherwise``, what the user can do instead, and names those of the modules
+    in ``beside`` that are missing too: the same command needs them later.
     """
     try:
         return import_module(module)

@@ -96,7 +96,7 @@ class Change:
 
     @property
     def has_rows(self) -> bool:
-        """Whether rows of the tensor can be changed one by one."""
+        """Whether the update can be computed for some rows alone."""
         low = self.update
         turns = low is not None and (low.is_turned or low.magnitude is not None)
         return not turns and not any(info.first_row for info in self.tensors)
