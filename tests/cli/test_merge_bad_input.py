@@ -39,7 +39,7 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(f"{c}: &{c} [{','.join([f'*{p}'] 
             "models: expected 1 for slerp beside the base; received 2",
         ),
         ({"int8_mask": True}, "below parameters:, as `parameters: {int8_mask"),
-        ({"base_model": "nowhere"}, "nowhere: expected a folder with a checkpoint"),
+        ({"base_model": "nowhere"}, "nowhere: expected a folder or a .safetensors with a model"),
         ({"slices": [{"sources": [{"model": "a", "layer_range": [0, 2]}]}]}, "exactly one of"),
     ],
     ids=str,

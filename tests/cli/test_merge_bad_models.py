@@ -66,7 +66,7 @@ def test_pickles_are_not_opened_and_their_code_is_never_run(command: Command) ->
 
     (command.folder / "b" / "model.safetensors").unlink()
     torch.save({"x": Evil()}, command.folder / "b" / "pytorch_model.bin")
-    foreseen(command, command.recipe(), "merged", says="received only pickles (pytorch_model.bin)")
+    foreseen(command, command.recipe(), "merged", says="received only pytorch_model.bin")
     foreseen(command, command.recipe(), "merged", "--allow-pickle", says="code that it would run")
     assert not (command.folder / "evil").exists()
 

@@ -285,12 +285,6 @@ def test_a_complete_model_is_no_lora(sd: Path) -> None:
     assert error.value.received == "a tensor of a complete model"
 
 
-def test_a_file_has_no_revision(sd: Path) -> None:
-    with pytest.raises(KingyoError) as error:
-        open_checkpoint(f"{FILE}@main", sd)
-    assert error.value.expected == "a revision of a model on the Hub"
-
-
 @pytest.mark.slow
 def test_a_file_on_the_hub_is_previewed_and_downloaded_alone(sd: Path) -> None:
     (sd / "hub/org").mkdir(parents=True)

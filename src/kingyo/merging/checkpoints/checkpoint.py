@@ -18,9 +18,10 @@ from typing import BinaryIO, ClassVar, cast
 
 from kingyo.core.io.lazy_torch import Tensor, torch
 from kingyo.core.io.pipeline_index import PIPELINE
+from kingyo.core.io.yaml import read_json
 from kingyo.errors import KingyoError, suggest
 from kingyo.merging.checkpoints.adapter import Adapter
-from kingyo.merging.checkpoints.folder_files import SEEING, SPEAKING, read_config, read_json, read_weights
+from kingyo.merging.checkpoints.folder_files import SEEING, SPEAKING, read_config, read_weights
 from kingyo.merging.checkpoints.header import (
     FileStamp,
     MappedFiles,
@@ -87,7 +88,7 @@ class Checkpoint(ModelTensors):
 
     @cached_property
     def pipeline_index(self) -> Mapping[str, object]:
-        return {} if self.pipeline is None else read_json(self.pipeline / PIPELINE, "the index of a pipeline")
+        return {} if self.pipeline is None else read_json(self.pipeline / PIPELINE)
 
     @property
     def owner(self) -> Checkpoint:
@@ -102,7 +103,7 @@ class Checkpoint(ModelTensors):
     def runs_code(self) -> bool:
         """Whether loading it runs its own Python code (``auto_map``, ``trust_remote_code``)."""
         file = self.path / "tokenizer_config.json"
-        tokenizer = read_json(file, "a tokenizer's config") if file.is_file() else {}
+        tokenizer = read_json(file) if file.is_file() else {}
         return any("auto_map" in level for level in (tokenizer, *_levels(self.config)))
 
     def home(self, name: str) -> str | None:

@@ -16,11 +16,11 @@ from typing import Annotated, cast
 from pydantic import Field, StrictBool
 
 from kingyo.core.io.schema import parse_settings
-from kingyo.core.io.yaml import parse_json
+from kingyo.core.io.yaml import parse_json, read_json
 from kingyo.errors import KingyoError, listed
 from kingyo.merging.checkpoints.adapter import CONFIG, DIFFUSERS_WEIGHTS, PICKLE, WEIGHTS, Adapter, LoraModule
 from kingyo.merging.checkpoints.checkpoint import Checkpoint
-from kingyo.merging.checkpoints.folder_files import read_json, require_tensors
+from kingyo.merging.checkpoints.folder_files import require_tensors, unread_weights_error
 from kingyo.merging.checkpoints.header import (
     TensorInfo,
     file_stamps,
@@ -145,20 +145,13 @@ def _loose_file(path: Path) -> Path | None:
 
 
 def _read_peft(reference: str, path: Path, *, allow_pickle: bool) -> Adapter:
-    pickle = path / PICKLE
-    is_pickle = allow_pickle and pickle.is_file() and not (path / WEIGHTS).is_file()
-    weights = pickle if is_pickle else path / WEIGHTS
+    is_pickle = allow_pickle and not (path / WEIGHTS).is_file()
+    weights = path / (PICKLE if is_pickle else WEIGHTS)
     files = path / CONFIG, weights
     seen = file_stamps(files)
-    what = "an adapter in peft's format (for another LoRA, name its file: lora/name.safetensors)"
-    config = parse_config(read_json(path / CONFIG, what), reference)
+    config = parse_config(read_json(path / CONFIG), reference)
     if not weights.is_file():
-        received = f"only a pickle ({PICKLE})" if pickle.exists() else "no such file"
-        remedy = (
-            "Pass --allow-pickle (run.yaml: `allow_pickle: true`), or save the adapter as safetensors "
-            "with peft's save_pretrained."
-        )
-        raise KingyoError(reference, f"an adapter's weights in {WEIGHTS}", received, remedy)
+        raise unread_weights_error(reference, [*path.glob("*.bin")])
     tensors = require_tensors(read_pickle(weights) if is_pickle else read_header(weights), weights)
     modules: Modules = {}
     replaced: Modules = {}
