@@ -107,7 +107,7 @@ SOUND = {"a": torch.ones(64)}
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "code": (saved({"a": Evil()}), r"received code that it would run \(\w+\.system\)"),
     "legacy": (saved(SOUND, _use_new_zipfile_serialization=False), "torch 1.6 or later"),
-    "truncated": (lambda file: file.write_bytes(file.read_bytes()[:-200]), "Fetch it again"),
+    "truncated": (lambda file: file.write_bytes(file.read_bytes()[:-200]), "torch 1.6 or later"),
     "HTML": (lambda file: file.write_text("<html>not found</html>"), "torch 1.6 or later"),
     "LFS pointer": (lambda file: file.write_text("version https://git-lfs.github.com/spec/v1\n"), "Git LFS"),
     "a list": (saved([torch.ones(2)]), "received list"),
