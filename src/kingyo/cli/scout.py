@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
-from rich.markup import escape
 
-from kingyo.cli.console import Console, print_lines, print_rows, print_text
+from kingyo.cli.console import Console, print_lines, print_rows
 from kingyo.cli.options import AllowPickle, AsJson, declared
 from kingyo.cli.output import echo, print_json
 from kingyo.cli.progress import Counts
-from kingyo.cli.run import interruptible, warn
+from kingyo.cli.run import interruptible
 from kingyo.core.io.units import count_text, counted, percent, size_text
 from kingyo.errors import KingyoError
 
@@ -34,8 +33,8 @@ PER_CANDIDATE = (130, 600)
 NEED_TASK = ("seed", "min_gain", "most", "max_size", "item_evaluations", "minutes", "frame", "dry_run")
 NEED_WEIGHTS = ("out", "max_bytes")
 OUT = Path("runs/scout")
-_COLUMNS = ("model", "architecture", "dtype", "licence", "languages", "date", "parameters", "size")
-_N_LEFT = 6
+_COLUMNS = ("model", "architecture", "dtype", "licence", "languages", "parameters", "size")
+_N_LEFT = 5
 _MOST_LANGUAGES = 3
 _MEASURES_LEGEND = (
     "change: ‖δ‖ / ‖base‖, where δ is the difference from the base; cosine: of δ with that of the closest "
@@ -46,18 +45,18 @@ _MEASURES_LEGEND = (
 
 @declared(
     "kingyo.scout.for_task:ScoutedSources",
-    *("hub", "limit", "licences", "min_gain", "most", "max_size", "item_evaluations", "minutes", "max_bytes"),
+    *("min_gain", "most", "max_size", "item_evaluations", "minutes", "max_bytes"),
     item_evaluations={"names": ("--budget",)},
 )
 def scout(
     options: dict[str, Any],
     where: Annotated[
-        list[str] | None,
+        list[str],
         typer.Argument(
             metavar="WHERE...",
             help="Folders with models, names on the Hub, and lists of them (@list.txt, one name per line).",
         ),
-    ] = None,
+    ],
     base: Annotated[
         str | None, typer.Option("--base", help="The only base. Default: each that a candidate names.")
     ] = None,
@@ -88,19 +87,17 @@ def scout(
     Example: `kingyo scout models/ org/name --task task.yaml`
     """
     from kingyo.api.scouting import check_task, measure_candidates, read_candidates
-    from kingyo.scout.for_task import ScoutedSources, ScoutRequest, check_rest, no_models_error
+    from kingyo.scout.for_task import ScoutedSources, ScoutRequest, check_rest
 
     defaults = ScoutedSources.model_fields
     given = {key for key, value in options.items() if value not in (defaults[key].default, [])}
     own = {"seed": seed != 0, "frame": frame is not None, "dry_run": dry_run, "out": out != OUT}
     _require_used(given | {key for key in own if own[key]}, has_task=task is not None, has_weights=weights)
-    if not (where or options["hub"]):
-        raise no_models_error((), ())
     data: dict[str, object] = {
         "name": re.sub(r"[^A-Za-z0-9_.-]+", "-", out.resolve().name).strip("-._") or "scout",
         "seed": seed,
         **({} if base is None else {"base": base}),
-        "sources": {"scout": {"where": where or [], **{key: options[key] for key in given}}},
+        "sources": {"scout": {"where": where, **{key: options[key] for key in given}}},
         **({} if frame is None else {"merge": {"frame": frame}}),
         **({"allow_pickle": True} if allow_pickle else {}),
         "budget": {"candidates": CANDIDATES},
@@ -222,8 +219,6 @@ def _choose(request: ScoutRequest, *, as_json: bool) -> None:
                 choose(run, display)
         choice = run.begun.fact(CHOSEN)
         assert choice is not None, "the choice is made"
-    for each in candidates.licence_warnings(choice):
-        warn(each)
     if as_json:
         print_json({"choice": choice.to_json(), "not_tried": dict(candidates.left_out)})
         return
@@ -235,8 +230,8 @@ def _print_catalogue(found: Catalogue) -> None:
     """Print the candidates that can be merged, the others with their reasons, and the counts."""
     console = Console()
     for group in found.groups:
-        base = "No base" if group.base is None else f"Base: [bold]{escape(group.base)}[/bold]"
-        print_text(console, f"{base}{':' if group.base is None else ','} {group.why}.")
+        fits = "No base, but these fit one another:" if group.base is None else f"Base: {group.base}"
+        print_lines(console, fits, style="bold")
         rows = [_cells(each) for each in group.members]
         shared = [i for i in range(1, len(_COLUMNS)) if len(rows) > 1 and len({row[i] for row in rows}) == 1]
         facts = [f"{_COLUMNS[i]} {rows[0][i]}" for i in shared if rows[0][i] != "–"]
@@ -258,18 +253,14 @@ def _print_catalogue(found: Catalogue) -> None:
 
 
 def _cells(candidate: Candidate) -> list[str]:
-    facts, licence, names = candidate.facts, candidate.licence, candidate.card.languages
-    kinds = [str(kind) for kind in candidate.licence_kinds if kind not in (None, "notice")]
-    if licence is not None and kinds:  # unless the name says it
-        licence = f"{licence} ({', '.join(kinds)})"
+    facts, names = candidate.facts, candidate.card.languages
     more = f" +{len(names) - _MOST_LANGUAGES}" if len(names) > _MOST_LANGUAGES else ""
     texts = (
         candidate.reference,
         facts.architecture,
         facts.dtype,
-        licence or "not stated",
+        candidate.licence or "not stated",
         ", ".join(names[:_MOST_LANGUAGES]) + more,
-        candidate.card.date,
         None if facts.n_parameters is None else count_text(facts.n_parameters),
         None if facts.n_bytes is None else size_text(facts.n_bytes),
     )
@@ -285,19 +276,17 @@ def _print_structures(measured: Catalogue, before: Catalogue) -> None:
             continue
         share = structure.measured_share
         part = "all weights" if share == 1 else f"{percent(share)} of the weights, within --max-bytes"
-        against = f" against {group.base}."
-        if group.base is None:
-            against = ". There is no base: δ is the difference from the mean of these models."
-        print_lines(console, f"Measured {part}{against}")
+        print_lines(console, f"Measured {part} against {group.base}.")
         rows: list[list[str]] = []
         for i, each in enumerate(structure.members):
             closest, conflict = structure.closest(i), structure.mean_conflict(i)
-            remark = "; ".join(each.findings(has_base=structure.base is not None))
             other = None if closest is None else structure.members[closest[0]].reference
             cosine = None if closest is None else f"{closest[1]:.3f}"
             shares = (None if each is None else percent(each) for each in (each.change, conflict))
             change, opposed = shares
-            rows.append([text or "–" for text in (each.reference, remark, other, change, cosine, opposed)])
+            rows.append(
+                [text or "–" for text in (each.reference, each.finding, other, change, cosine, opposed)]
+            )
         head = ("model", "remark", "closest other", "change", "cosine", "sign conflict")
         print_rows(console, head, rows, n_left=3)
     if any(group.structure is not None for group in measured.groups):
