@@ -107,7 +107,8 @@ class LoopMask(NamedTuple):
 class CompiledMask(Mask):
     """A mask that also runs in compiled loops and on other devices."""
 
-    def loop_mask(self) -> LoopMask:
+    def loop_mask(self) -> LoopMask | None:
+        """Return None if no loop can compute it."""
         raise NotImplementedError
 
     def on_device(self, copy: Copy) -> Mask:  # noqa: ARG002
@@ -220,8 +221,9 @@ class RankedBernoulliMask(CompiledMask):
         if self.inverse:
             delta.div_(probability.clamp_(min=SMALLEST_PROBABILITY))
 
-    def loop_mask(self) -> LoopMask:
-        assert isinstance(self.ranks, np.ndarray), "loops run on the processor"
+    def loop_mask(self) -> LoopMask | None:
+        if not isinstance(self.ranks, np.ndarray) or self.ranks.dtype != np.uint16:
+            return None
         name = "rescaled_ranked_bernoulli" if self.inverse else "ranked_bernoulli"
         return LoopMask(name, self.least, self.step, self.key, self.ranks)
 

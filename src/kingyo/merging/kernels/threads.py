@@ -56,13 +56,17 @@ def compiler_trouble() -> str | None:
     try:
         if "NUMBA_DISABLE_JIT" not in os.environ and has_code():  # saves the import of numba
             return None
+        from llvmlite import binding
         from numba import config
+
+        has_halves = binding.get_host_cpu_features().get("f16c", True)  # absent on ARM
     except ModuleNotFoundError as error:
         return "is not installed" if error.name == "numba" else f"cannot be imported ({error})"
     except Exception as error:  # noqa: BLE001 - numba raises other errors for an unsupported numpy
         return f"cannot be imported ({error})"
-    disabled = bool(getattr(config, "DISABLE_JIT", False))
-    return "is told not to compile (NUMBA_DISABLE_JIT)" if disabled else None
+    if getattr(config, "DISABLE_JIT", False):
+        return "is told not to compile (NUMBA_DISABLE_JIT)"
+    return None if has_halves else "needs a processor that converts float16 (F16C)"
 
 
 def has_compiler() -> bool:

@@ -16,17 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kingyo.core.io.lazy_torch import Tensor, torch
-from kingyo.merging.kernels.blocks import (
-    Line,
-    Span,
-    add_rows,
-    along_columns,
-    along_rows,
-    column,
-    differences,
-    rows,
-    spans,
-)
+from kingyo.merging.kernels.blocks import Line, Span, add_rows, column, differences, lines_of, rows, spans
 from kingyo.merging.kernels.masks import CompiledMask, Copy, Mask, Threshold
 from kingyo.merging.kernels.raw_tensor import AnyTensor, as_torch
 
@@ -175,12 +165,8 @@ class LineSum:
     base: AnyTensor | None = None  # θ₀; None for Σ fᵢ(line) θᵢ
 
     def block(self, span: Span) -> Tensor:
-        terms, all_factors = differences(self.sources, self.base)(span), torch.as_tensor(self.factors)
-        if self.line == "row":
-            factors = along_rows(all_factors, self.shape[-1], span)
-        else:
-            factors = along_columns(all_factors, span)
-        total = add_rows(terms.mul_(factors))
+        factors = torch.as_tensor(self.factors)[:, lines_of(span, self.shape, self.line)]
+        total = add_rows(differences(self.sources, self.base)(span).mul_(factors))
         return total if self.base is None else total.add_(as_torch(self.base).reshape(-1)[span[0] : span[1]])
 
 

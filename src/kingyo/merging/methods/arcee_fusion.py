@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from kingyo.core.io.lazy_torch import Tensor, torch
 from kingyo.merging.kernels import Elementwise
-from kingyo.merging.kernels.blocks import Span, along_rows, differences, row_sums, spans
+from kingyo.merging.kernels.blocks import Span, differences, lines_of, row_sums, spans
 from kingyo.merging.methods import METHODS
 from kingyo.merging.methods.contract import Guide, MethodValues, Parameter
 from kingyo.merging.methods.inputs import TensorContext
@@ -62,12 +62,12 @@ class ArceeFusion(OnBase):
         source, exact = sources[0], values.flag("exact")
         kind = "exact divergence" if exact else "divergence"
         measured = context.get_or_compute(kind, (0,), lambda: divergences(source, base, exact=exact))
-        divergence = torch.as_tensor(np.asarray(measured, dtype=np.float32))[None, :]
-        length = base.shape[-1] if base.dim() else 1
+        divergence = torch.as_tensor(np.asarray(measured, dtype=np.float32))
+        shape = base.shape or (1,)
         read = differences(sources, base)
 
         def importance(span: Span) -> Tensor:
-            return read(span)[0].abs_().mul_(along_rows(divergence, length, span)[0])
+            return read(span)[0].abs_().mul_(divergence[lines_of(span, shape, "row")])
 
         quartiles = context.get_or_compute(
             f"quartiles by {kind}", (0,), lambda: _quartiles(importance, base.numel())
