@@ -175,22 +175,6 @@ def test_a_column_that_parts_near_duplicates_is_noted_and_moves_none(tmp_path: P
     assert "'1+1' (fit) and '1 + 1?' (test)" in note and "column part" in note
 
 
-def test_a_split_whose_rows_all_repeat_earlier_ones(tmp_path: Path) -> None:
-    rows = (("1+1", "fit"), ("2+2", "validation"), ("1+1", "test"), ("2+2", "test"))
-    with pytest.raises(KingyoError) as caught:
-        load_splits({"sums": column_task(tmp_path, *rows)}, tmp_path)
-    assert caught.value.argument == "splits.test"
-    assert caught.value.received == "none, without 2 rows that repeat earlier ones"
-    assert "one split for all rows of a question" in caught.value.remedy
-
-
-def test_a_wrong_split_of_a_row_is_no_matter_of_repeated_rows(tmp_path: Path) -> None:
-    rows = (("1+1", "fit"), ("1+1", "fit"), ("2+2", "validation"), ("3+3", "tset"))
-    with pytest.raises(KingyoError, match="received 'tset' in the row") as caught:
-        load_splits({"sums": column_task(tmp_path, *rows)}, tmp_path)
-    assert "repeat" not in caught.value.received and caught.value.remedy == "Correct that row, or delete it."
-
-
 @pytest.mark.parametrize(
     ("sizes", "prompts", "remedy"),
     [
