@@ -245,7 +245,7 @@ def load_splits(specs: Mapping[str, TaskSpec], folder: Path) -> LoadedSplits:
         loaded = load_items(spec, folder)
         duplicates += loaded.duplicates
         sizes = spec.splits
-        groups = near_groups(loaded.items, sizes.similar, share_images=sizes.share_images)
+        groups = near_groups(loaded.items, share_images=sizes.share_images)
         own, labels = dict[str, Placed](), group_labels(groups)
         for split, items in make_splits(loaded.items, sizes, groups=groups).items():
             for item in items:
