@@ -101,7 +101,7 @@ def write_run(folder: Path, **task: object) -> None:
         "seed": "seed",
         "grader": [
             {"clip": {"model": "../judges/net", "score": "preference", "par": 0}},
-            {"palette": {"folder": "../prints", "n": 2}},
+            {"style": {"folder": "../prints", "features": "../judges/net", "low": -1}},
         ],
         "references": {"folder": "../prints", "features": "../judges/net", "k": 2},
         "splits": {"fit": 8, "validation": 8, "test": 8},
@@ -184,7 +184,6 @@ def test_files_of_graders_are_hashed_by_what_is_in_them(tmp_path: Path) -> None:
         ({"references": {"folder": "../none"}}, "references.folder"),
         ({"references": {"folder": "../prints", "k": 6, "features": "../judges/net"}}, "references.folder"),
         ({"references": {"folder": "../prints", "featres": "x"}}, "references"),
-        ({"references": {"folder": "../prints", "measures": ["kid", "is"]}}, "references.measures"),
     ],
 )
 def test_wrong_references_are_found_before_a_run(

@@ -36,7 +36,7 @@ def test_one_of_each_kind(command: Command) -> None:
         ("methods", "karcher", "max_iter (10; whole number of at least 0): "),
         ("strategies", "ga", "population"),
         ("graders", "contains", ""),
-        ("graders", "palette", "distance (50): "),
+        ("graders", "style", "k (5): "),
         ("presets", "fast", "screen.items: 32"),
         ("kinds", "causal-lm", ""),
     ):
