@@ -20,8 +20,7 @@ import kingyo
 from kingyo.core.io.extras import install_command
 from tests.cli.conftest import World, evaluations
 from tests.cli.forked import forked, run_forked
-from tests.cli.merging import Command
-from tests.cli.training_runs import EASY, OFF, ON, SPLITS, easy
+from tests.cli.training_runs import EASY, OFF, SPLITS, easy
 
 GRADERS = """
 def right(answer, item):
@@ -298,26 +297,6 @@ def test_untunable_settings_are_one_error_before_the_run(
     failed = world.fails("evolve", easy(world, **{"controls": OFF, "tune": True, **changes}))
     assert "tune" in failed.stderr and named in failed.stderr
     assert not (world.folder / "runs" / "small").exists()
-
-
-@pytest.mark.parametrize(
-    ("changes", "loras", "training_bytes"),
-    [({"controls": OFF, "tune": True}, 4, 36_288), ({"controls": ON}, 0, 36_288), ({"controls": OFF}, 0, 0)],
-)
-def test_the_dry_run_says_what_tuning_costs(
-    world: World, command: Command, changes: Mapping[str, object], loras: int, training_bytes: int
-) -> None:
-    config = easy(world, **changes)
-    plan = json.loads(command("evolve", config, "--dry-run", "--json").out)
-    assert plan["memory"]["training_bytes"] == training_bytes
-    words = " ".join(command("evolve", config, "--dry-run").out.split())
-    assert ("36.3 kB for a model that is trained" in words) == (training_bytes > 0)
-    tuning = plan["tuning"]
-    assert (tuning is not None) == (loras > 0) == ("tuning: 4 LoRAs of about 20 steps" in words)
-    if tuning is not None:
-        assert (tuning["loras"], tuning["steps"], tuning["written_bytes"]) == (loras, 20, 36_288)
-        assert tuning["seconds"] == pytest.approx(4 * 20 * 8 * 3 * plan["speed"]["answer_seconds"])
-        assert plan["seconds"] > tuning["seconds"]
 
 
 def test_a_run_without_right_answers_is_one_error(world: World) -> None:
