@@ -20,8 +20,7 @@ import kingyo
 from kingyo.core.io.extras import install_command
 from tests.cli.conftest import World, evaluations
 from tests.cli.forked import forked, run_forked
-from tests.cli.merging import Command
-from tests.cli.training_runs import EASY, OFF, ON, SPLITS, easy
+from tests.cli.training_runs import EASY, OFF, SPLITS, easy
 
 GRADERS = """
 def right(answer, item):
@@ -29,14 +28,7 @@ def right(answer, item):
 
 def half(answer, item):
     return 0.5
-
-def other(answer, item):
-    return float("7" not in answer)
-
-def broken(answer, item):
-    raise RuntimeError("no idea")
 """
-"""`other` asks for what the easy task unlearns: its answer is always 7."""
 WITHOUT_PEFT = """
 import sys
 
@@ -46,7 +38,6 @@ from kingyo.__main__ import process
 process()
 """
 BRED, TUNED, PARENT = "main", "tuned", "tuned_parent"
-OTHER = {"data": "other.jsonl", "chat": False, "max_new_tokens": 3}
 
 
 def tuned(run: Path) -> list[tuple[Any, ...]]:
@@ -88,8 +79,6 @@ def bred(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
     """A world whose `runs/small` is bred, and easy to learn; tests copy it."""
     world = World(folder=Path(shutil.copytree(origin, tmp_path_factory.mktemp("bred") / "world")))
     (world.folder / "graders.py").write_text(GRADERS)
-    rows = [{"prompt": f"{n} + {n} =", "answer": "7"} for n in range(50, 90)]
-    (world.folder / "other.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     world.ok("evolve", easy(world, controls=OFF))
     return world
 
@@ -199,62 +188,6 @@ def test_the_bred_model_wins_a_tie(world: World) -> None:
     assert not (world.folder / "out" / "adapter").exists()
 
 
-@pytest.mark.parametrize(
-    ("limit", "is_refused"), [(2, True), pytest.param(100, False, marks=pytest.mark.slow)]
-)
-def test_a_model_that_loses_other_abilities_is_refused(copied: World, limit: int, is_refused: bool) -> None:
-    (copied.folder / "other.yaml").write_text(json.dumps({**OTHER, "grader": "graders.py:other"}))
-    finished = copied.ok("tune", "runs/small", "--keep", "other.yaml", "--limit", str(limit))
-    tuning: Any = copied.show("runs/small")["tuning"]
-    kept, settings = tuning["kept"], tuning["tuned"]["settings"]
-    assert kept["limit"] == limit and kept["n"] == 40 and len(kept["tuned"]) == 2
-    assert (tuning["chosen"][TUNED] == 0) == is_refused
-    assert (
-        all("other.yaml (n = 40), and at most 2" in str(each["failure"]) for each in settings) == is_refused
-    )
-    for each in kept["tuned"]:
-        lost = each["difference"]
-        assert each["score"] - kept["bred"] == pytest.approx(lost["score"]) and lost["high"] < 0
-    text = " ".join(finished.stdout.split())
-    assert "other.yaml (n = 40): bred" in text
-    assert ("stays without training" in text) == is_refused and "no LoRA was ahead" not in text
-    copied.fails("tune", "runs/small", "--keep", "other.jsonl", says="other.yaml")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "named"),
-    [
-        (("--limit", "3"), "keep beside limit"),
-        (("--keep", "gone.yaml"), "tune.keep"),
-        (("--keep", "empty.jsonl"), "tune.keep: data: "),
-        (("--keep", "items.jsonl"), "items.jsonl, with 24 items of them"),
-    ],
-)
-def test_wrong_options_are_one_error(bred: World, arguments: tuple[str, ...], named: str) -> None:
-    (bred.folder / "empty.jsonl").touch()
-    bred.fails("tune", "runs/small", *arguments, says=named)
-    assert bred.show("runs/small")["status"] == "finished"
-
-
-@pytest.mark.parametrize("arguments", [("tune", "runs/small", "--keep"), ("evolve", "easy.yaml")])
-def test_items_to_keep_that_no_model_can_read_are_one_error_before_the_training(
-    copied: World, arguments: tuple[str, ...]
-) -> None:
-    (copied.folder / "long.jsonl").write_text(json.dumps({"prompt": "1 " * 99, "answer": "7"}) + "\n")
-    easy(copied, controls=OFF, tune={"keep": "long.jsonl"}).rename(copied.folder / "easy.yaml")
-    named = ("long.jsonl",) if arguments[0] == "tune" else ("--run", "new")
-    failed = copied.fails(*arguments, *named)
-    assert "the model's context" in failed.stderr
-    assert "Tuning on fit" not in failed.stderr and not (copied.folder / "new").exists()
-    assert copied.show("runs/small")["status"] == "finished"
-
-
-def test_a_grader_of_items_to_keep_that_fails_costs_no_training(copied: World) -> None:
-    (copied.folder / "other.yaml").write_text(json.dumps({**OTHER, "grader": "graders.py:broken"}))
-    copied.fails("tune", "runs/small", "--keep", "other.yaml", says="no idea")
-    assert not (copied.folder / "runs" / "small" / "tuned" / "1").exists()
-
-
 def test_without_its_extra_the_command_that_installs_it_is_named(bred: World) -> None:
     script = bred.folder / "hidden.py"
     script.write_text(WITHOUT_PEFT)
@@ -268,8 +201,6 @@ def test_without_its_extra_the_command_that_installs_it_is_named(bred: World) ->
     [
         ({"space": "dataflow", "merge": None, "search": None}, "space: dataflow"),
         ({"objectives": ["easy", "closeness"], "search": None}, "closeness"),
-        ({"tune": {"limit": 3}}, "keep beside limit"),
-        ({"tune": {"keep": "gone.jsonl"}}, "gone.jsonl"),
     ],
 )
 def test_untunable_settings_are_one_error_before_the_run(
@@ -278,26 +209,6 @@ def test_untunable_settings_are_one_error_before_the_run(
     failed = world.fails("evolve", easy(world, **{"controls": OFF, "tune": True, **changes}))
     assert "tune" in failed.stderr and named in failed.stderr
     assert not (world.folder / "runs" / "small").exists()
-
-
-@pytest.mark.parametrize(
-    ("changes", "loras", "training_bytes"),
-    [({"controls": OFF, "tune": True}, 4, 36_288), ({"controls": ON}, 0, 36_288), ({"controls": OFF}, 0, 0)],
-)
-def test_the_dry_run_says_what_tuning_costs(
-    world: World, command: Command, changes: Mapping[str, object], loras: int, training_bytes: int
-) -> None:
-    config = easy(world, **changes)
-    plan = json.loads(command("evolve", config, "--dry-run", "--json").out)
-    assert plan["memory"]["training_bytes"] == training_bytes
-    words = " ".join(command("evolve", config, "--dry-run").out.split())
-    assert ("36.3 kB for a model that is trained" in words) == (training_bytes > 0)
-    tuning = plan["tuning"]
-    assert (tuning is not None) == (loras > 0) == ("tuning: 4 LoRAs of about 20 steps" in words)
-    if tuning is not None:
-        assert (tuning["loras"], tuning["steps"], tuning["written_bytes"]) == (loras, 20, 36_288)
-        assert tuning["seconds"] == pytest.approx(4 * 20 * 8 * 3 * plan["speed"]["answer_seconds"])
-        assert plan["seconds"] > tuning["seconds"]
 
 
 def test_a_run_without_right_answers_is_one_error(world: World) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from kingyo.cli.console import Console, model_cells, print_lines, print_rows
 from kingyo.cli.live_display import row_name
@@ -10,9 +10,9 @@ from kingyo.core.io.units import counted, size_text, time_text
 from kingyo.core.types import SPLITS, Axis
 from kingyo.errors import listed
 from kingyo.runs.cost import Cost, CostPart, total
-from kingyo.runs.dry_run import DryRun, LearningForecast, MemoryForecast
+from kingyo.runs.dry_run import DryRun, MemoryForecast
+from kingyo.runs.run import Run
 from kingyo.runs.speed import Speeds
-from kingyo.runs.tune import n_loras, steps_of
 from kingyo.search.evolution import MAIN, Search
 from kingyo.search.evolution.screens import ScreenSettings
 from kingyo.search.strategies.combinators import main_batch
@@ -36,12 +36,12 @@ def print_dry_run(plan: DryRun, speeds: Speeds) -> None:
         for name, model in run.models.named.items()
     ]
     print_rows(console, head, [row[: len(head)] for row in rows], leading=2)
-    print_lines(console, *_item_lines(plan), *_search_lines(plan))
+    print_lines(console, *item_lines(run, plan.prompts), *_search_lines(plan))
     _print_parts(console, plan.cost, speeds, workers)
     print_lines(
         console,
-        *_time_lines(speeds, plan.cost, memory, workers),
-        *memory_lines(memory, plan.learning, run.config.device),
+        *_time_lines(plan, speeds),
+        *memory_lines(memory, run.config.device),
         *(f"note: {note}" for note in plan.notes),
     )
     print_lines(console, *(f"Warning: {warning}." for warning in plan.warnings), style="bold")
@@ -51,19 +51,18 @@ def print_dry_run(plan: DryRun, speeds: Speeds) -> None:
     print_lines(console, f"All fits together{apart}. Nothing was written. {next_step}")
 
 
-def _item_lines(plan: DryRun) -> Iterator[str]:
-    """Yield the number of items; then the first prompts as models read them, or an item without a text."""
-    run = plan.run
+def item_lines(run: Run, prompts: Mapping[str, str]) -> Iterator[str]:
+    """Yield the number of items; then the first prompts as models read them, or else an item."""
     items = ", ".join(f"{len(run.items[split])} {split}" for split in SPLITS)
     near = f"; {run.data.near}" if run.data.near.groups else ""
     unused = f", {run.data.unused:,} not used (see splits)" if run.data.unused else ""
     yield f"items: {items}{unused}; {counted(run.data.duplicates, 'duplicate')} dropped{near}"
-    if not plan.prompts:
+    if not prompts:
         item = run.items["fit"][0]
         yield f"an item: {item.in_a_line()}{f' → {item.answer!r}' if item.answer else ''}"
     tasks = dict(zip(run.config.specs, single_tasks(run.task), strict=True))
-    for name, prompt in plan.prompts.items():
-        of = f" of {name}" if len(plan.prompts) > 1 else ""
+    for name, prompt in prompts.items():
+        of = f" of {name}" if len(prompts) > 1 else ""
         yield f"the first prompt{of}, as models read it:"
         yield from (f"  {line}" for line in prompt.splitlines())
         if answer := tasks[name].items("fit")[0].answer:
@@ -86,8 +85,8 @@ def _search_lines(plan: DryRun) -> Iterator[str]:
     learning = plan.learning
     if learning.weights:
         yield (
-            f"weights are learned by gradient: {counted(learning.weights, 'weight')}, at most "
-            f"{learning.share:.0%} of the search's budget, where right answers promise a gain"
+            f"weights are learned by gradient: {counted(learning.weights, 'weight')}, where right answers "
+            "promise a gain"
         )
     if learning.reason is not None:
         yield f"weights are not learned by gradient, because of {learning.reason}"
@@ -96,15 +95,13 @@ def _search_lines(plan: DryRun) -> Iterator[str]:
         strategy = "" if then is None else f", then searched by {then.strategy} (preset {then.preset.name})"
         limits = f"order {wanted.order}, repetitions {wanted.repetitions}, scales {wanted.scales}"
         yield f"paths through layers{strategy}: {limits}"
-        yield (
-            f"the longest path: {counted(paths.longest, 'layer')}, {size_text(paths.longest_bytes)} of "
-            f"weights; the search begins at {counted(paths.own, 'layer')}, {size_text(paths.own_bytes)}"
-        )
+        size = size_text(paths.longest_bytes)
+        yield f"the longest path: {counted(paths.longest, 'layer')}, {size} of weights"
     if then is not None:
         search = next(each for each in run.all_searches if each.name == MAIN)
         genes = counted(len(search.space.axes), "gene")
         yield f"path search: {genes}{_given(search)}; {_screen(search.screen, n_fit)}"
-    yield f"genes: {_genes(run.axes)}"
+    yield gene_line(run.axes)
 
 
 def _screen(screen: ScreenSettings, n_fit: int) -> str:
@@ -119,7 +116,7 @@ def _given(search: Search) -> str:
     return f", after {counted(search.given, 'given point')}" if search.given else ""
 
 
-def _genes(axes: tuple[Axis, ...]) -> str:
+def gene_line(axes: tuple[Axis, ...]) -> str:
     alike: dict[tuple[str, str], list[str]] = {}
     for axis in axes:
         values = f"one of {listed(axis.choices, 6)}" if axis.choices else f"{axis.low:g} to {axis.high:g}"
@@ -130,7 +127,7 @@ def _genes(axes: tuple[Axis, ...]) -> str:
     ]
     more = f" and {len(kinds) - _MAX_GENES} more ranges" if len(kinds) > _MAX_GENES else ""
     every = f"{len(axes)}: " if len(kinds) > 1 else ""
-    return f"{every}{'; '.join(kinds[:_MAX_GENES])}{more}; --json has them, and the first recipe"
+    return f"genes: {every}{'; '.join(kinds[:_MAX_GENES])}{more}; --json has them, and the first recipe"
 
 
 def _print_parts(console: Console, cost: Cost, speeds: Speeds, n_workers: int) -> None:
@@ -155,25 +152,17 @@ def _text(number: float | None, write: Callable[[float], str] = lambda number: f
     return "?" if number is None else write(number)
 
 
-def _time_lines(speeds: Speeds, cost: Cost, memory: MemoryForecast, n_workers: int) -> Iterator[str]:
-    seconds, answers, each = speeds.run_seconds(cost, n_workers), cost.answers(), "the limit of the budget"
-    if speeds.build_seconds is not None and speeds.answer_seconds is not None:
-        longest = " of full length" if speeds.is_longest else ""
+def _time_lines(plan: DryRun, speeds: Speeds) -> Iterator[str]:
+    config = plan.run.config
+    seconds, each = speeds.run_seconds(plan.cost, config.workers), "the limit of the budget"
+    if speeds.build_seconds is not None and speeds.item_seconds is not None:
         merge = f"a merge takes {speeds.build_seconds:.2g} s, " if speeds.build_seconds else ""
-        each = f"{merge}an answer{longest} {speeds.answer_seconds:.2g} s, without grading"
+        each = f"{merge}an item {speeds.item_seconds:.2g} s"
+    without = ", without the training of LoRAs" if config.controls.trained or config.tune else ""
     if seconds is None:
-        limit = "" if answers is None else f"{answers:,} answers at most; "
-        yield f"time: not measured: {speeds.untimed}; {limit}the run shows the time left"
+        yield f"time: not measured: {speeds.untimed}; the run shows the time left"
     else:
-        yield f"time: {_about(seconds)} ({each})"
-    if cost.tuned:
-        tuning = speeds.tuning_seconds(cost)
-        time = "not in the time above" if tuning is None else f"{_about(tuning)} of the time above"
-        steps = f"{n_loras(cost.tuned)} LoRAs of about {counted(steps_of(cost.tuned), 'step')}"
-        yield (
-            f"tuning: {steps}, half of them on the best parent, {time}; the bred model takes "
-            f"{size_text(memory.live)} in the run folder"
-        )
+        yield f"time: {_about(seconds)} ({each}){without}"
 
 
 def _about(seconds: float) -> str:
@@ -183,15 +172,11 @@ def _about(seconds: float) -> str:
     return f"about {counted(minutes, 'minute') if minutes < 120 else f'{minutes / 60:.0f} hours'}"
 
 
-def memory_lines(memory: MemoryForecast, learning: LearningForecast, device: str) -> Iterator[str]:
+def memory_lines(memory: MemoryForecast, device: str) -> Iterator[str]:
     live = "the live model" if memory.n_live == 1 else f"{memory.n_live} live models"
     parts = [f"{size_text(memory.live)} for {live}"]
     if memory.batch is not None:
         parts.append(f"{_text(memory.batch.bytes, size_text)} for {memory.batch.what}")
-    if learning.step_bytes:
-        parts.append(f"{size_text(learning.step_bytes)} for a step of learning")
-    if memory.training:
-        parts.append(f"{size_text(memory.training)} for a model that is trained, besides its activations")
     sources = size_text(sum(memory.sources.values()))
     yield (
         f"memory of {device}: {'; '.join(parts)}; plus working memory; {sources} of source files are mapped, "

@@ -209,17 +209,21 @@ def _write_checked(out: Path, text: str, run: Run) -> Run:
     """Write the file if models and data fit together, and print what was found."""
     import yaml
 
+    from kingyo.cli.dry_run import gene_line, item_lines
     from kingyo.runs.config_file import load_config
-    from kingyo.runs.dry_run import describe
+    from kingyo.runs.preflight import check, notes, warnings
 
     run = run.with_config(load_config(out, yaml.safe_load(text)))
-    findings = describe(run)
+    check(run)
     try:
         write_text(out, text)
     except OSError as error:
         raise unwritable(str(out), error.strerror or str(error)) from error
-    for finding in findings:
-        echo(finding)
+    for line in (*item_lines(run, {}), gene_line(run.axes), *(f"note: {note}" for note in notes(run))):
+        echo(line)
+    for warning in warnings(run):
+        echo(f"Warning: {warning}.")
+    echo("All fits together.")
     return run
 
 

@@ -23,8 +23,7 @@ from kingyo.core.io.units import counted, percent, time_text
 from kingyo.core.types import Answered, Split
 from kingyo.runs.choice import CHOICE
 from kingyo.runs.config import TRAININGS, TUNED, TUNED_PARENT, WEIGHT_SEARCH, WEIGHT_SEARCH_LABEL
-from kingyo.runs.cost import CostPart, total
-from kingyo.runs.dry_run import STAGES, Cost
+from kingyo.runs.cost import STAGES, Cost, CostPart, total
 from kingyo.search.evolution import BASELINES, MAIN, Event, stored_objectives
 from kingyo.store import NOTES, RunStore
 from kingyo.views.advice import FEW, MIN_ZEROS, setup_warnings, truncated_baselines, uninformative_scores

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
-from kingyo.core.io.schema import parse_model
 from kingyo.errors import KingyoError
-from kingyo.runs.choice import scores_of_plain_merge
-from kingyo.runs.config import TRAINED, TuneConfig
+from kingyo.runs.config import TRAINED
 from kingyo.runs.extensions import CONTROLS_ASKED, TUNE, Amounts, extend, with_extensions
 from kingyo.runs.learning import taught
 from kingyo.runs.preflight import check_paths
@@ -31,7 +27,6 @@ from kingyo.runs.settings import demands_learning
 from kingyo.runs.tune import require_lessons, require_tunable
 from kingyo.runs.worker import runner_of, shared_merger
 from kingyo.search.evolution import RACED, Event, Journey, Search, Stage
-from kingyo.search.evolution.trial_evaluation import ScoresElsewhere
 from kingyo.store import RunStore
 from kingyo.tasks import require_teaching, set_measures_of
 
@@ -66,7 +61,7 @@ def journey_of(run: Run, notify: Callable[[Event], None]) -> Journey:
         stages=[prepared(stage) for stage in run.stages],
         finalists=run.config.finalists,
         reuse=run.config.search.reuse,
-        known=ScoresElsewhere(baselines=scores_of_other_seed(store), trials=scores_of_plain_merge(run)),
+        known=scores_of_other_seed(store),
         set_measures=measures,
         notify=notify,
     )
@@ -120,30 +115,16 @@ def add_control(store: RunStore, name: str) -> bool:
     return True
 
 
-def add_tuning(store: RunStore, keep: Path | None = None, limit: float | None = None) -> bool:
-    """Add tuning to a finished run; nothing is run yet. Return False if the run is already tuned.
-
-    Settings that are None are those that it has, or the default.
-    """
+def add_tuning(store: RunStore) -> bool:
+    """Add tuning to a finished run; nothing is run yet. Return False if the run is already tuned."""
     require_same(store)
     run = Run.stored(store)
-    place = None if keep is None else os.path.relpath(keep.resolve(), run.folder.resolve())
-    named = {key: value for key, value in {"keep": place, "limit": limit}.items() if value is not None}
-    wanted = parse_model(TuneConfig, named, "tune") if named else None
-    known = run.config.tune
-    if known is not None:
-        if wanted not in (None, known):
-            kept = "no items to keep" if known.keep is None else f"{known.keep}, limit {known.limit:g}"
-            expected = f"nothing else than when the tuning of {store.folder} began: {kept}"
-            received = f"{wanted.keep}, limit {wanted.limit:g}" if wanted else "nothing"
-            remedy = "Leave it out: a run is tuned once. `kingyo evaluate` scores an exported model."
-            raise KingyoError("--keep", expected, received, remedy)
+    if run.config.tune:
         return store.status() != "finished"
-    asked = replace(run, config=run.config.model_copy(update={"tune": wanted or TuneConfig()}))
-    require_tunable(asked)
+    require_tunable(run)
     _require_finished(store, "tuning starts from its winner")
-    require_lessons(asked)
-    store.reopen({TUNE: wanted or TuneConfig(), "status": "running"}, {})
+    require_lessons(run)
+    store.reopen({TUNE: True, "status": "running"}, {})
     return True
 
 

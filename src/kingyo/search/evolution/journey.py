@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from kingyo.core.types import SPLITS, SetMeasure, Split, Trial
+from kingyo.core.types import SPLITS, ItemScore, SetMeasure, Split, Trial
 from kingyo.merging.recipe import Recipe
 from kingyo.search.evolution.objectives import Objectives
 from kingyo.search.evolution.picking import Picker
@@ -16,7 +16,7 @@ from kingyo.search.evolution.screens import Screen
 from kingyo.search.evolution.search import run_search
 from kingyo.search.evolution.search_log import SearchLog
 from kingyo.search.evolution.set_measures import measure_sets, store_verdict
-from kingyo.search.evolution.trial_evaluation import ScoresElsewhere, TrialEvaluator
+from kingyo.search.evolution.trial_evaluation import KnownScores, TrialEvaluator
 from kingyo.search.evolution.trial_recipes import new_trial, read_recipe
 from kingyo.search.evolution.types import BASELINES, MAIN, RACED, Event, Search, ignore_events
 from kingyo.search.runners import Runner
@@ -37,8 +37,9 @@ class Journey:
 
     Baselines are scored first, and compared with the winner at the end; stages get the winners of those
     before. ``finalists`` of a search's best on fit are scored on validation; none are neighbours. If
-    ``reuse``, trials copy the scores of earlier trials with the same recipe; also those ``known`` from other
-    runs. The store is open for writing and has the items of all splits; the runner is closed at the end.
+    ``reuse``, trials copy the scores of earlier trials with the same recipe, and baselines those ``known``
+    from other runs. The store is open for writing and has the items of all splits; the runner is closed at
+    the end.
     """
 
     store: RunStore
@@ -47,7 +48,7 @@ class Journey:
     stages: Sequence[Stage]
     finalists: int
     reuse: bool = True
-    known: ScoresElsewhere = field(default_factory=ScoresElsewhere)
+    known: KnownScores = field(default_factory=dict[tuple[str, Split], Mapping[str, ItemScore]])
     set_measures: Mapping[str, Sequence[SetMeasure]] = field(default_factory=dict[str, Sequence[SetMeasure]])
     notify: Callable[[Event], None] = ignore_events
 

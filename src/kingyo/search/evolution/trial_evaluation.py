@@ -6,7 +6,7 @@ New scores are committed at once. Stored scores are never computed again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from kingyo.core.types import Answered, Evaluation, ItemScore, Split
 from kingyo.errors import KingyoError
@@ -17,25 +17,10 @@ from kingyo.search.runners import Job, Runner
 from kingyo.store import RunStore, StoredTrial
 
 KnownScores = Mapping[tuple[str, Split], Mapping[str, ItemScore]]
-"""Hash of a recipe and split -> item -> its score in another run with the same items and models."""
+"""Hash of a recipe and split -> item -> its score in another run with the same items and models.
 
-
-@dataclass(frozen=True, kw_only=True)
-class ScoresElsewhere:
-    """Scores of other runs that trials copy.
-
-    Only baselines copy ``baselines``: the cost of a search must not depend on other runs.
-    """
-
-    baselines: KnownScores = field(default_factory=dict[tuple[str, Split], Mapping[str, ItemScore]])
-    trials: KnownScores = field(default_factory=dict[tuple[str, Split], Mapping[str, ItemScore]])
-
-    def of(self, trial: StoredTrial, split: Split) -> Mapping[str, ItemScore]:
-        key = trial.recipe_hash, split
-        scores = dict(self.trials.get(key, {}))
-        if trial.search == BASELINES:
-            scores.update(self.baselines.get(key, {}))
-        return scores
+Only baselines copy them: the cost of a search must not depend on other runs.
+"""
 
 
 class TrialEvaluator:
@@ -52,7 +37,7 @@ class TrialEvaluator:
         items: Mapping[Split, Sequence[str]],
         *,
         reuse: bool = True,
-        known: ScoresElsewhere | None = None,
+        known: KnownScores | None = None,
         scorers: Mapping[Split, Scorer] | None = None,
     ) -> None:
         self._store = store
@@ -61,7 +46,7 @@ class TrialEvaluator:
         self._waiting: list[tuple[StoredTrial, Split, Sequence[str]]] = []
         self._n_jobs = 0
         self._reuse = reuse
-        self._known = known or ScoresElsewhere()
+        self._known = known or {}
         self._scorers = scorers or {}
         self.notify: Callable[[Event], None] = ignore_events
         self.items = items
@@ -144,7 +129,9 @@ class TrialEvaluator:
             needed -= {score.item for score in shared}
             if shared:
                 yield Evaluation(scores=shared, copied_from=twin)
-        known = self._known.of(trial, split)
+        known = self._known.get((trial.recipe_hash, split))
+        if known is None or trial.search != BASELINES:
+            return
         elsewhere = tuple(known[item] for item in missing if item in needed and item in known)
         if elsewhere:
             yield Evaluation(scores=elsewhere, copied_from=trial.id)
