@@ -143,6 +143,7 @@ def test_what_is_wrong_is_one_error_and_nothing_is_written(models: Path) -> None
         ("folder", lambda: kingyo.evolve({}, folder=cast(Any, b"x"))),
         ("run", lambda: kingyo.resume(cast(Any, None))),
         ("run", lambda: kingyo.tune(cast(Any, None))),
+        ("keep", lambda: kingyo.tune("run", keep=cast(Any, 3))),
         ("run", lambda: kingyo.summarize(cast(Any, 123))),
         ("run", lambda: kingyo.export_model(cast(Any, None), "out")),
         ("out", lambda: kingyo.export_model("run", cast(Any, None))),

@@ -28,7 +28,14 @@ def right(answer, item):
 
 def half(answer, item):
     return 0.5
+
+def other(answer, item):
+    return float("7" not in answer)
+
+def broken(answer, item):
+    raise RuntimeError("no idea")
 """
+"""`other` asks for what the easy task unlearns: its answer is always 7."""
 WITHOUT_PEFT = """
 import sys
 
@@ -38,6 +45,7 @@ from kingyo.__main__ import process
 process()
 """
 BRED, TUNED, PARENT = "main", "tuned", "tuned_parent"
+OTHER = {"data": "other.jsonl", "chat": False, "max_new_tokens": 3}
 
 
 def tuned(run: Path) -> list[tuple[Any, ...]]:
@@ -79,6 +87,8 @@ def bred(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
     """A world whose `runs/small` is bred, and easy to learn; tests copy it."""
     world = World(folder=Path(shutil.copytree(origin, tmp_path_factory.mktemp("bred") / "world")))
     (world.folder / "graders.py").write_text(GRADERS)
+    rows = [{"prompt": f"{n} + {n} =", "answer": "7"} for n in range(50, 90)]
+    (world.folder / "other.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     world.ok("evolve", easy(world, controls=OFF))
     return world
 
@@ -171,6 +181,13 @@ def test_python_does_what_the_command_does(done: World, copied: World) -> None:
     assert kingyo.summarize(kingyo.tune(run)).tuning == tuning, "it is tuned once"
 
 
+@pytest.mark.parametrize("options", [{"limit": 3}, {"limit": -1, "keep": "items.jsonl"}])
+def test_wrong_options_in_python_are_one_error(bred: World, options: dict[str, Any]) -> None:
+    with pytest.raises(kingyo.KingyoError, match="limit"):
+        kingyo.tune(bred.folder / "runs" / "small", **options)
+    assert bred.show("runs/small")["status"] == "finished"
+
+
 def test_the_bred_model_wins_a_tie(world: World) -> None:
     (world.folder / "graders.py").write_text(GRADERS)
     sizes = {"fit": 4, "validation": 4, "test": 4}
@@ -188,6 +205,68 @@ def test_the_bred_model_wins_a_tie(world: World) -> None:
     assert not (world.folder / "out" / "adapter").exists()
 
 
+@pytest.mark.parametrize(
+    ("limit", "is_refused"), [(2, True), pytest.param(100, False, marks=pytest.mark.slow)]
+)
+def test_a_model_that_loses_other_abilities_is_refused(copied: World, limit: int, is_refused: bool) -> None:
+    (copied.folder / "other.yaml").write_text(json.dumps({**OTHER, "grader": "graders.py:other"}))
+    finished = copied.ok("tune", "runs/small", "--keep", "other.yaml", "--limit", str(limit))
+    tuning: Any = copied.show("runs/small")["tuning"]
+    kept, settings = tuning["kept"], tuning["tuned"]["settings"]
+    assert kept["limit"] == limit and kept["n"] == 40 and len(kept["tuned"]) == 2
+    assert (tuning["chosen"][TUNED] == 0) == is_refused
+    assert (
+        all("other.yaml (n = 40), and at most 2" in str(each["failure"]) for each in settings) == is_refused
+    )
+    for each in kept["tuned"]:
+        lost = each["difference"]
+        assert each["score"] - kept["bred"] == pytest.approx(lost["score"]) and lost["high"] < 0
+    text = " ".join(finished.stdout.split())
+    assert "other.yaml (n = 40): bred" in text
+    assert ("stays without training" in text) == is_refused and "no LoRA was ahead" not in text
+    copied.fails("tune", "runs/small", "--keep", "other.jsonl", says="other.yaml")
+
+
+@pytest.mark.slow
+def test_items_to_keep_may_be_plain_data(copied: World) -> None:
+    finished = copied.ok("tune", "runs/small", "--keep", "other.jsonl", "--json")
+    assert json.loads(finished.stdout)["tuning"]["kept"]["n"] == 40
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("--limit", "3"), "keep beside limit"),
+        (("--keep", "gone.yaml"), "tune.keep"),
+        (("--keep", "empty.jsonl"), "tune.keep: data: "),
+        (("--keep", "items.jsonl"), "items.jsonl, with 24 items of them"),
+    ],
+)
+def test_wrong_options_are_one_error(bred: World, arguments: tuple[str, ...], named: str) -> None:
+    (bred.folder / "empty.jsonl").touch()
+    bred.fails("tune", "runs/small", *arguments, says=named)
+    assert bred.show("runs/small")["status"] == "finished"
+
+
+@pytest.mark.parametrize("arguments", [("tune", "runs/small", "--keep"), ("evolve", "easy.yaml")])
+def test_items_to_keep_that_no_model_can_read_are_one_error_before_the_training(
+    copied: World, arguments: tuple[str, ...]
+) -> None:
+    (copied.folder / "long.jsonl").write_text(json.dumps({"prompt": "1 " * 99, "answer": "7"}) + "\n")
+    easy(copied, controls=OFF, tune={"keep": "long.jsonl"}).rename(copied.folder / "easy.yaml")
+    named = ("long.jsonl",) if arguments[0] == "tune" else ("--run", "new")
+    failed = copied.fails(*arguments, *named)
+    assert "the model's context" in failed.stderr
+    assert "Tuning on fit" not in failed.stderr and not (copied.folder / "new").exists()
+    assert copied.show("runs/small")["status"] == "finished"
+
+
+def test_a_grader_of_items_to_keep_that_fails_costs_no_training(copied: World) -> None:
+    (copied.folder / "other.yaml").write_text(json.dumps({**OTHER, "grader": "graders.py:broken"}))
+    copied.fails("tune", "runs/small", "--keep", "other.yaml", says="no idea")
+    assert not (copied.folder / "runs" / "small" / "tuned" / "1").exists()
+
+
 def test_without_its_extra_the_command_that_installs_it_is_named(bred: World) -> None:
     script = bred.folder / "hidden.py"
     script.write_text(WITHOUT_PEFT)
@@ -201,6 +280,8 @@ def test_without_its_extra_the_command_that_installs_it_is_named(bred: World) ->
     [
         ({"space": "dataflow", "merge": None, "search": None}, "space: dataflow"),
         ({"objectives": ["easy", "closeness"], "search": None}, "closeness"),
+        ({"tune": {"limit": 3}}, "keep beside limit"),
+        ({"tune": {"keep": "gone.jsonl"}}, "gone.jsonl"),
     ],
 )
 def test_untunable_settings_are_one_error_before_the_run(

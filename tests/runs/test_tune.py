@@ -7,7 +7,24 @@ import pytest
 from kingyo.errors import KingyoError
 from kingyo.models.kinds import MODEL_KINDS, TrainsLora, require_ability
 from kingyo.runs.adapters import AdapterSetting, Training
-from kingyo.runs.tune import REMEDY, relative_rates
+from kingyo.runs.tune import REMEDY, Kept, relative_rates
+
+
+def kept(bred: list[float], tuned: list[float], limit: float) -> Kept:
+    rows = {str(n): dict(zip("abcd", scores, strict=True)) for n, scores in enumerate((bred, tuned))}
+    return Kept(file="other.yaml", limit=limit, items="", groups=dict.fromkeys("abcd", ""), scores=rows)
+
+
+@pytest.mark.parametrize(
+    ("tuned", "limit", "lost"),
+    [([1, 1, 1, 0], 25, None), ([1, 1, 1, 0], 24, "25.0 points"), ([1, 1, 1, 1], 0, None)],
+)
+def test_what_loses_more_than_the_limit_is_refused(
+    tuned: list[float], limit: float, lost: str | None
+) -> None:
+    reason = kept([1, 1, 1, 1], tuned, limit).refusal(1)
+    assert (reason is None) == (lost is None)
+    assert lost is None or (reason is not None and lost in reason and "n = 4" in reason)
 
 
 def test_the_usual_rate_is_tried_only_with_many_items() -> None:

@@ -122,16 +122,28 @@ def resume(run: AnyRun, *, on_trial: OnTrial | None = None, progress: Progress |
     return _continue(run, require_same, progress, on_trial)
 
 
-def tune(run: AnyRun, *, progress: Progress | None = None) -> StoredRun:
+def tune(
+    run: AnyRun,
+    *,
+    keep: AnyPath | None = None,
+    limit: float | None = None,
+    progress: Progress | None = None,
+) -> StoredRun:
     """Train a LoRA on the bred model of a finished run, and the same on the best parent.
 
     It needs the extra ``lora``. After an interrupt, call it again to continue. ``summarize(run).tuning`` has
     the results.
 
+    Args:
+        run: a run, or its folder.
+        keep: a task file, or items of the run's task, that the tuned model must still solve.
+        limit: a model that loses more points there is not chosen. Default: 2.
+
     Raises:
-        KingyoError: there is no such run, it is unfinished, or cannot be tuned.
+        KingyoError: there is no such run, it is unfinished, cannot be tuned, or is tuned with other settings.
     """
-    return _continue(run, add_tuning, progress)
+    kept = None if keep is None else as_path("keep", keep)
+    return _continue(run, lambda store: add_tuning(store, kept, limit), progress)
 
 
 def control(run: AnyRun, name: str, *, progress: Progress | None = None) -> StoredRun:

@@ -6,6 +6,7 @@ import re
 import shlex
 import sys
 from contextlib import redirect_stdout
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -111,7 +112,25 @@ def control(
         print_run(store, as_json=as_json, control=name)
 
 
-def tune(run: RunFolder, as_json: AsJson = False) -> None:
+def tune(
+    run: RunFolder,
+    keep: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A task file, or items of the run's task, that the tuned model must still solve.",
+        ),
+    ] = None,
+    limit: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=100,
+            help="With --keep: a model that loses more points there is not chosen.  \\[default: 2]",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Train a LoRA on the bred model of a finished run, with right answers to the fit items.
 
     Validation chooses between the bred model, which wins ties, and LoRAs of
@@ -119,7 +138,7 @@ def tune(run: RunFolder, as_json: AsJson = False) -> None:
     training on the best parent shows what breeding was worth. It needs the
     extra `lora`. Rerun the command to resume after an interruption.
 
-    Example: `kingyo tune runs/first`
+    Example: `kingyo tune runs/first --keep general.yaml`
     """
     from kingyo.cli.tables import print_some
     from kingyo.runs.config import TRAININGS, TUNED
@@ -130,7 +149,7 @@ def tune(run: RunFolder, as_json: AsJson = False) -> None:
 
     require_one_run(run)
     with RunStore.open(run) as store:
-        if add_tuning(store):
+        if add_tuning(store, keep, limit):
             command = shlex.join(("kingyo", "tune", str(run)))
             run_to_end(store, None, quiet=as_json, command=command)
         else:

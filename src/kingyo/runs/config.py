@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationInfo,
@@ -263,6 +264,28 @@ class Controls(StrictModel):
     random_sources: dict[Name, str] = Field(default_factory=dict[str, str])
 
 
+class TuneConfig(StrictModel):
+    """A LoRA trained on the bred model, after the search.
+
+    Attributes:
+        keep: a task file, or a .jsonl or .csv file of items for the run's task: abilities to keep.
+        limit: most points that a LoRA may lose on them; only with ``keep``.
+    """
+
+    keep: str | None = None
+    limit: Annotated[Real, Field(ge=0, le=100)] = 2.0
+
+    @model_validator(mode="after")
+    def _check_limit(self) -> TuneConfig:
+        if self.keep is None and "limit" in self.model_fields_set:
+            raise ValueError("keep beside limit: a file with the items that it is about")
+        return self
+
+
+def _switched(value: object) -> object:
+    return {} if value is True else None if value is False else value
+
+
 def _named_by_key(tasks: dict[str, TaskSpec]) -> dict[str, TaskSpec]:
     return {name: spec.model_copy(update={"name": name}) for name, spec in tasks.items()}
 
@@ -333,7 +356,7 @@ class RunConfig(StrictModel):
             strategy nor preset.
         budget: when the search ends.
         controls: what to compare with. Default: see there.
-        tune: train a LoRA on the bred model after the search.
+        tune: train a LoRA on the bred model after the search: ``true``, or a mapping. Default: ``false``.
         finalists: candidates that are scored on validation. Default: ``4``; with ``objectives`` ``8``.
         batch_size: items that the model answers at once.
         device: as PyTorch names them: ``cpu``, ``cuda``, ``cuda:0``, ``mps``.
@@ -362,7 +385,7 @@ class RunConfig(StrictModel):
     learn: Annotated[bool, Field(strict=True)] | None = None
     budget: Budget
     controls: Controls = Controls()
-    tune: Annotated[bool, Field(strict=True)] = False
+    tune: Annotated[TuneConfig | None, BeforeValidator(_switched)] = None
     finalists: Count = Field(default_factory=_default_finalists)
     batch_size: Count = 128
     device: str = "cpu"

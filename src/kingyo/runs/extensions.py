@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from kingyo.core.io.units import amount_text, counted
 from kingyo.errors import KingyoError
-from kingyo.runs.config import RANDOM_SOURCES, TUNED, WEIGHT_SEARCH, RunConfig
+from kingyo.runs.config import RANDOM_SOURCES, TUNED, WEIGHT_SEARCH, RunConfig, TuneConfig
 from kingyo.runs.settings import RunSettings
 from kingyo.search.evolution import BASELINES, MAIN, Search
 from kingyo.store import Fact, RunStore, StoredTrial
@@ -54,8 +54,8 @@ DEFAULT_CONTROLS = Fact("default_controls", dict[str, float], {})
 """Controls that a run has by default, and their settings."""
 TUNABLE = Fact("tunable", bool, False)
 """Whether a LoRA can be trained on the bred model."""
-TUNE = Fact("tune", object)
-"""Set if tuning was requested after the run began."""
+TUNE = Fact("tune", TuneConfig)
+"""The settings of a tuning that was requested after the run began."""
 
 
 def readings_of_test(store: RunStore) -> tuple[TestReading, ...]:
@@ -180,7 +180,7 @@ def _flag(key: str) -> str:
 def with_asked_controls(config: RunConfig, store: RunStore) -> RunConfig:
     later = (name for name in store.fact(CONTROLS_ASKED) if name != RANDOM_SOURCES)
     asked = {**store.fact(DEFAULT_CONTROLS), **dict.fromkeys(later, True)}
-    tune = config.tune or store.fact(TUNE) is not None
+    tune = store.fact(TUNE) or config.tune
     return config.model_copy(update={"controls": config.controls.model_copy(update=asked), "tune": tune})
 
 

@@ -21,6 +21,7 @@ from kingyo.registry import is_in_file
 from kingyo.runs.config import TRAININGS, RunConfig
 from kingyo.runs.extensions import EXTENSIONS, as_initial_budget, with_asked_controls
 from kingyo.runs.setup import Setup, stored_config
+from kingyo.runs.tune import KEPT
 from kingyo.search.evolution import RACED, finalists_fact
 from kingyo.search.evolution.set_measures import SET_VALUES, VERDICT
 from kingyo.store import DATABASE, Fact, RunStore
@@ -88,7 +89,7 @@ def current_versions(config: RunConfig, folder: Path, libraries: Sequence[str]) 
     specs = config.specs.values()
     graders = [name for spec in specs for name, _ in spec.graders]
     kinds = [spec.kind for spec in specs if spec.kind is not None]
-    extras = [*libraries, *(["peft"] if config.controls.trained or config.tune else [])]
+    extras = [*libraries, *(["peft"] if config.controls.trained or config.tune is not None else [])]
     extras += [name for spec in specs for name in libraries_of_task(spec, folder)]
     own = {folder / file for file, _ in _own_files(config)}
     extras += sorted({name for file in own for name in libraries_behind(file, root_of(file, folder))})
@@ -286,6 +287,6 @@ def score_again(store: RunStore, libraries: Sequence[str] = ()) -> Renewal:
         EXTENSIONS: as_initial_budget(store),
         RESCORED: (*store.fact(RESCORED), renewal),
     }
-    forgotten = (RACED, *TRAININGS, ACCEPTED, SET_VALUES, VERDICT, *finalists)
+    forgotten = (RACED, *TRAININGS, KEPT, ACCEPTED, SET_VALUES, VERDICT, *finalists)
     store.begin_again(store.folder / archive, facts, forgotten)
     return renewal

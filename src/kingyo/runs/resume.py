@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
+from kingyo.core.io.schema import parse_model
 from kingyo.errors import KingyoError
-from kingyo.runs.config import TRAINED
+from kingyo.runs.config import TRAINED, TuneConfig
 from kingyo.runs.extensions import CONTROLS_ASKED, TUNE, Amounts, extend, with_extensions
 from kingyo.runs.learning import taught
 from kingyo.runs.preflight import check_paths
@@ -115,16 +118,30 @@ def add_control(store: RunStore, name: str) -> bool:
     return True
 
 
-def add_tuning(store: RunStore) -> bool:
-    """Add tuning to a finished run; nothing is run yet. Return False if the run is already tuned."""
+def add_tuning(store: RunStore, keep: Path | None = None, limit: float | None = None) -> bool:
+    """Add tuning to a finished run; nothing is run yet. Return False if the run is already tuned.
+
+    Settings that are None are those that it has, or the default.
+    """
     require_same(store)
     run = Run.stored(store)
-    if run.config.tune:
+    place = None if keep is None else os.path.relpath(keep.resolve(), run.folder.resolve())
+    named = {key: value for key, value in {"keep": place, "limit": limit}.items() if value is not None}
+    wanted = parse_model(TuneConfig, named, "tune") if named else None
+    known = run.config.tune
+    if known is not None:
+        if wanted not in (None, known):
+            kept = "no items to keep" if known.keep is None else f"{known.keep}, limit {known.limit:g}"
+            expected = f"nothing else than when the tuning of {store.folder} began: {kept}"
+            received = f"{wanted.keep}, limit {wanted.limit:g}" if wanted else "nothing"
+            remedy = "Leave it out: a run is tuned once. `kingyo evaluate` scores an exported model."
+            raise KingyoError("--keep", expected, received, remedy)
         return store.status() != "finished"
-    require_tunable(run)
+    asked = replace(run, config=run.config.model_copy(update={"tune": wanted or TuneConfig()}))
+    require_tunable(asked)
     _require_finished(store, "tuning starts from its winner")
-    require_lessons(run)
-    store.reopen({TUNE: True, "status": "running"}, {})
+    require_lessons(asked)
+    store.reopen({TUNE: wanted or TuneConfig(), "status": "running"}, {})
     return True
 
 

@@ -100,7 +100,7 @@ class Run(Setup):
         stages: list[Stage] = [fixed(*self.searches)]
         if self.settings.then is not None:
             stages.append(lambda winners: searches_after(winners[WEIGHT_SEARCH], self))
-        if self.config.tune:
+        if self.config.tune is not None:
             stages.append(lambda winners: tuned_searches(self, winners[MAIN], self.open_sources))
         return stages
 

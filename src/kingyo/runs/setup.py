@@ -123,8 +123,6 @@ def stored_config(store: RunStore) -> tuple[RunConfig, Path]:
         remedy = "Delete the folder and start again with `kingyo evolve`."
         raise KingyoError(str(store.folder), expected, "one that was stopped before its first step", remedy)
     keys = {key: value for key, value in cast(dict[str, object], data).items() if key != "scout"}  # of 0.1
-    if isinstance(keys.get("tune"), dict):  # of 0.2
-        keys["tune"] = True
     config, relative = parse_config(keys, str(store.folder)), store.fact("folder_from_run")
     if not Path(folder).is_dir() and isinstance(relative, str):  # the run may have moved with it
         moved = (store.folder / relative).resolve()

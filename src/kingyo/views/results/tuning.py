@@ -1,9 +1,9 @@
-"""Compare the tuned model of a run with the bred one and the tuned parent; say what was learned."""
+"""Compare the tuned model of a run with the bred one and the tuned parent, and say what it lost."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from kingyo.core.io.units import counted, joined
@@ -12,11 +12,55 @@ from kingyo.runs.adapters import Training, read_training
 from kingyo.runs.config import TRAININGS, TUNED, TUNED_PARENT
 from kingyo.runs.learning import FAILURE, NO_LESSON
 from kingyo.runs.settings import LEARNS, MEMETIC
+from kingyo.runs.tune import KEPT, Kept
 from kingyo.search.evolution import MAIN
+from kingyo.stats import PairedDifference, interval_json, paired_difference
 from kingyo.store import EvaluationRow, RunStore, StoredTrial
 from kingyo.views.results.genes import axes_of, families_of
-from kingyo.views.results.model_result import ModelResult, PairedComparison, compare_on_test
-from kingyo.views.results.trials import percent
+from kingyo.views.results.model_result import STATISTICS_SEED, ModelResult, PairedComparison, compare_on_test
+from kingyo.views.results.trials import SHARES, percent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """What a LoRA on the bred model lost on the items to keep: LoRA − bred, paired by item."""
+
+    candidate: int
+    learning_rate: float
+    score: float
+    difference: PairedDifference
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherAbilities:
+    """Scores on items to keep, of other abilities; ``limit``: points that may be lost."""
+
+    file: str
+    limit: float
+    n: int
+    bred: float
+    losses: tuple[Loss, ...]
+
+    def __str__(self) -> str:
+        tuned = "; ".join(
+            f"with learning rate {each.learning_rate:g} {percent(each.score)} "
+            f"({SHARES.bounded_difference(each.difference.interval)})"
+            for each in self.losses
+        )
+        return (
+            f"Other abilities, {self.file} (n = {self.n}): bred {percent(self.bred)}; tuned "
+            f"{tuned or 'no LoRA was scored'}, paired by item. At most {self.limit:g} points may be lost."
+        )
+
+    def to_json(self) -> dict[str, object]:
+        losses = [
+            {
+                **asdict(each),
+                "difference": {**(interval_json(each.difference.interval) or {}), "p": each.difference.p},
+            }
+            for each in self.losses
+        ]
+        return {"file": self.file, "limit": self.limit, "n": self.n, "bred": self.bred, "tuned": losses}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +71,15 @@ class Tuning:
     parent: Training | None
     chosen: Mapping[str, int]
     comparisons: tuple[PairedComparison, ...]
+    others: OtherAbilities | None
 
     def sentences(self) -> Iterator[str]:
         """Yield what was trained, what validation chose, and what was lost."""
         yield f"Tuned: {_described(self.tuned, self.chosen.get(TUNED))}"
         if self.parent is not None:
             yield f"Tuned parent: {_described(self.parent, self.chosen.get(TUNED_PARENT))}"
+        if self.others is not None:
+            yield str(self.others)
 
     def to_json(self) -> dict[str, object]:
         return {
@@ -40,6 +87,7 @@ class Tuning:
             **({} if self.parent is None else {"tuned_parent": self.parent.to_json()}),
             "chosen": dict(self.chosen),
             "comparisons": {each.other: each.to_json() for each in self.comparisons},
+            **({} if self.others is None else {"kept": self.others.to_json()}),
         }
 
 
@@ -63,7 +111,27 @@ def read_tuning(
         parent=read_training(store, TUNED_PARENT),
         chosen=chosen,
         comparisons=compared,
+        others=_others(store.fact(KEPT), training),
     )
+
+
+def _others(kept: Kept | None, training: Training) -> OtherAbilities | None:
+    if kept is None or not kept.scores:
+        return None
+    losses = [
+        Loss(
+            candidate=number,
+            learning_rate=setting.learning_rate,
+            score=kept.mean(number),
+            difference=paired_difference(
+                [kept.pair(number)], seed=STATISTICS_SEED, groups=[kept.groups_of_items]
+            ),
+        )
+        for number, setting in training.numbered.items()
+        if str(number) in kept.scores
+    ]
+    n = len(kept.scores["0"])
+    return OtherAbilities(file=kept.file, limit=kept.limit, n=n, bred=kept.mean(0), losses=tuple(losses))
 
 
 def _described(training: Training, chosen: int | None) -> str:
