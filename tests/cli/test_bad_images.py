@@ -83,7 +83,7 @@ BAD: dict[str, tuple[Damage, tuple[tuple[str, ...], ...], str]] = {
     "classes in another order": (
         config("other", id2label=SWAPPED),
         (DRY, EVOLVE, MERGE),
-        "id2label.0 in config.json",
+        "id2label in config.json",
     ),
     "enormous pixels": (
         processor(
