@@ -79,7 +79,7 @@ BAD: dict[str, tuple[Damage, tuple[tuple[str, ...], ...], str]] = {
     "classes in another order": (
         config("other", id2label=SWAPPED),
         (DRY, EVOLVE, MERGE),
-        "id2label.0 in config.json",
+        "id2label in config.json",
     ),
     "a config that does not fit": (
         config(*ALL, num_channels=1),
