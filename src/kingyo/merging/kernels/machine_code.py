@@ -87,6 +87,13 @@ def has_code() -> bool:
         return False
 
 
+def converts_halves() -> bool:
+    """Return whether the processor converts float16; else compiled code would call a library."""
+    import llvmlite.binding as llvm
+
+    return llvm.get_host_cpu_features().get("f16c", True)  # only x86 names this feature
+
+
 def _code(name: str, kinds: Sequence[Kind], text: str) -> tuple[str, bytes]:
     file = hashlib.sha256(repr((name, kinds, text)).encode()).hexdigest()[:32]
     for folder in _folders():

@@ -11,9 +11,8 @@ from kingyo.core.io.lazy_torch import Tensor, torch
 from kingyo.merging.kernels import Elementwise
 from kingyo.merging.kernels.blocks import Span, differences, lines_of, row_sums, spans
 from kingyo.merging.methods import METHODS
-from kingyo.merging.methods.contract import Guide, MethodValues, Parameter
+from kingyo.merging.methods.contract import MethodValues, OnBase, Parameter
 from kingyo.merging.methods.inputs import TensorContext
-from kingyo.merging.methods.linear import OnBase
 
 _AT_ONCE = 1 << 18
 _FLOOR = 1e-8
@@ -43,13 +42,11 @@ class ArceeFusion(OnBase):
     )
     max_sources = 1
     reproduces = "on one machine"
-    guide = Guide(
-        when="One fine-tune of the base, from which you want only the outlying changes.",
-        source="Arcee AI 2025, release notes of mergekit v0.1",
-        differs=(
-            "exact is not in mergekit, which adds 1e-8 to probabilities in float32: for rows that change "
-            "little its divergences are rounding noise.",
-        ),
+    when = "One fine-tune of the base, from which you want only the outlying changes."
+    source = "Arcee AI 2025, release notes of mergekit v0.1"
+    differs = (
+        "exact is not in mergekit, which adds 1e-8 to probabilities in float32: for rows that change "
+        "little its divergences are rounding noise.",
     )
 
     def hides_nonfinite(self, _values: MethodValues) -> bool:
@@ -84,10 +81,7 @@ class ArceeFusion(OnBase):
 
 
 def divergences(source: Tensor, base: Tensor, *, exact: bool) -> NDArray[np.float64]:
-    """Return Σ p ln(p/q) of each row, with p = softmax(source) and q = softmax(base).
-
-    ``exact`` computes in float64; otherwise it is in float32, with 1e-8 added to p and q.
-    """
+    """Return Σ p ln(p/q) per row of p = softmax(source), q = softmax(base); unless exact with 1e-8 added."""
     n = source.numel()
     length = source.shape[-1] if source.dim() else 1
     result = np.zeros(n // max(1, length))
