@@ -235,7 +235,6 @@ def test_licences_with_different_terms_are_a_warning(tmp_path: Path) -> None:
         frame=None,
         alone={},
         failed={},
-        correlation=None,
         item_evaluations=0,
         minutes=0.0,
     )

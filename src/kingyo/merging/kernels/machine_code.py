@@ -39,7 +39,7 @@ class CompiledFunction:
     """A function of ``loop_functions`` with its own machine code for each text of a loop.
 
     Calls release the interpreter's lock. ``kinds`` are the types of the arguments after the text, such as
-    ``float64`` or ``float64[2]``. They are not checked; arrays must be contiguous.
+    ``float64`` or ``float64[2]``, of contiguous arrays.
     """
 
     def __init__(self, name: str, *kinds: str) -> None:

@@ -18,7 +18,7 @@ from kingyo.merging.kernels.blocks import Line
 from kingyo.merging.kernels.statistics import Floats
 from kingyo.merging.kernels.weighted_sum import SMALLEST_DIVISOR
 from kingyo.merging.methods import METHODS
-from kingyo.merging.methods.contract import MethodDefaults, MethodValues, OnBase, Parameter
+from kingyo.merging.methods.contract import MethodDefaults, MethodValues, OnBase, Parameter, switch
 from kingyo.merging.methods.inputs import MergeInputs
 from kingyo.merging.methods.linear import WEIGHT, normalized
 
@@ -92,17 +92,11 @@ class NuSlerp(MethodDefaults):
     doc = "Spherical interpolation between two sources by weight; with a base, between their task vectors."
     params = (
         WEIGHT,
-        Parameter(
-            name="nuslerp_flatten",
-            kind="bool",
-            default=True,
-            doc="Use one angle per tensor; false uses one per row or column.",
-        ),
-        Parameter(
-            name="nuslerp_row_wise",
-            kind="bool",
-            default=False,
-            doc="Without nuslerp_flatten: compare columns (along the first axis), not rows (along the last).",
+        switch("nuslerp_flatten", True, "Use one angle per tensor; false uses one per row or column."),
+        switch(
+            "nuslerp_row_wise",
+            False,
+            "Without nuslerp_flatten: compare columns (along the first axis), not rows (along the last).",
         ),
     )
     takes_base = True
@@ -145,9 +139,7 @@ class MultiSlerp(MethodDefaults):
     doc = "Mean direction of the sources (with a base: of the task vectors) times their mean length."
     params = (
         WEIGHT,
-        Parameter(
-            name="normalize_weights", kind="bool", default=True, doc="Divide the weights by their sum."
-        ),
+        switch("normalize_weights", True, "Divide the weights by their sum."),
         Parameter(
             name="eps",
             default=1e-8,
@@ -271,11 +263,7 @@ class ModelStock(OnBase):
     doc = (
         "Move from the base towards the mean of the sources, further if task vectors agree more (Jang 2024)."
     )
-    params = (
-        Parameter(
-            name="filter_wise", kind="bool", default=False, doc="Compute t per row instead of per tensor."
-        ),
-    )
+    params = (switch("filter_wise", False, "Compute t per row instead of per tensor."),)
     min_sources = 2
     when = "Two or more fine-tunes of one base on the same task, without tuning weights."
     source = 'Jang et al. 2024, "Model stock" (arXiv 2403.19522)'

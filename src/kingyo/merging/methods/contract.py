@@ -80,6 +80,10 @@ class Parameter:
         )
 
 
+def switch(name: str, default: bool, doc: str) -> Parameter:
+    return Parameter(name=name, kind="bool", default=default, doc=doc)
+
+
 @dataclass(frozen=True, kw_only=True)
 class MethodValues:
     """The parameter values for one tensor, resolved and valid: shared ones, and one per source, in order."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from kingyo.merging.kernels import BernoulliMask, Mask, RankedBernoulliMask, WeightedSum
 from kingyo.merging.kernels.order_statistics import row_length
 from kingyo.merging.methods import METHODS
-from kingyo.merging.methods.contract import MethodValues, OnBase, Parameter
+from kingyo.merging.methods.contract import MethodValues, OnBase, Parameter, switch
 from kingyo.merging.methods.inputs import MergeInputs
 from kingyo.merging.methods.linear import DENSITY, LAMBDA, WEIGHT, normalize, rescale, task_vector_sum
 
@@ -43,11 +43,10 @@ class Dare(_DropsAtRandom):
         LAMBDA,
         normalize(False),
         rescale(True),
-        Parameter(
-            name="rescale_by_density",
-            kind="bool",
-            default=False,
-            doc="Rescale by 1/density instead, as in the paper: exact on average, not in each draw.",
+        switch(
+            "rescale_by_density",
+            False,
+            "Rescale by 1/density instead, as in the paper: exact on average, not in each draw.",
         ),
     )
 
@@ -75,11 +74,10 @@ _EPSILON = Parameter(
     high=0.5,
     per_source=True,
 )
-_BY_CHANCE = Parameter(
-    name="rescale_by_density",
-    kind="bool",
-    default=False,
-    doc="Rescale each entry by 1/probability instead, as in the paper: exact on average.",
+_BY_CHANCE = switch(
+    "rescale_by_density",
+    False,
+    "Rescale each entry by 1/probability instead, as in the paper: exact on average.",
 )
 _DELLA = (WEIGHT, DENSITY, _EPSILON, LAMBDA, normalize(True, elect=True), rescale(True), _BY_CHANCE)
 

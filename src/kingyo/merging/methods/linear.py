@@ -14,7 +14,7 @@ from kingyo.errors import KingyoError
 from kingyo.merging.kernels import Mask, Term, WeightedSum
 from kingyo.merging.kernels.weighted_sum import SMALLEST_DIVISOR
 from kingyo.merging.methods import METHODS
-from kingyo.merging.methods.contract import MethodDefaults, MethodValues, OnBase, Parameter
+from kingyo.merging.methods.contract import MethodDefaults, MethodValues, OnBase, Parameter, switch
 from kingyo.merging.methods.inputs import MergeInputs
 
 WEIGHT = Parameter(
@@ -35,15 +35,16 @@ LAMBDA = Parameter(name="lambda", doc="Factor of the merged task vector.", defau
 
 
 def rescale(default: bool) -> Parameter:
-    doc = "Rescale the kept entries so that the sum of magnitudes stays the same."
-    return Parameter(name="rescale", kind="bool", default=default, doc=doc)
+    return switch(
+        "rescale", default, "Rescale the kept entries so that the sum of magnitudes stays the same."
+    )
 
 
 def normalize(default: bool, *, elect: bool = False) -> Parameter:
     doc = "Divide by the sum of the contributing weights."
     if elect:
         doc = "Divide each entry by the sum of the weights that agree on it (disjoint mean)."
-    return Parameter(name="normalize", kind="bool", default=default, doc=doc)
+    return switch("normalize", default, doc)
 
 
 def task_vector_sum(
@@ -97,7 +98,7 @@ class Linear(MethodDefaults):
     doc = "Weighted mean of the models themselves (Wortsman 2022, model soups)."
     params = (
         WEIGHT,
-        Parameter(name="normalize", kind="bool", default=True, doc="Divide by the sum of the weights."),
+        switch("normalize", True, "Divide by the sum of the weights."),
     )
     when = "Checkpoints of one training run, or fine-tunes close to each other; the usual baseline."
     source = 'Wortsman et al. 2022, "Model soups" (arXiv 2203.05482)'

@@ -23,7 +23,7 @@ from kingyo.core.io.lazy_torch import Tensor, torch
 from kingyo.merging.kernels import Term, WeightedSum, weighted_sum
 from kingyo.merging.kernels.blocks import Span, spans
 from kingyo.merging.methods import METHODS
-from kingyo.merging.methods.contract import MethodValues, OnBase, Parameter
+from kingyo.merging.methods.contract import MethodValues, OnBase, Parameter, switch
 from kingyo.merging.methods.inputs import TensorContext
 from kingyo.merging.methods.linear import EQUAL_WEIGHT, LAMBDA, WEIGHT
 
@@ -35,11 +35,10 @@ RANK = 1e-5
 Core = Callable[[Sequence[Tensor], MethodValues], Tensor]
 """Returns the merged matrix from task vectors (float64 matrices) and parameters."""
 
-SPECTRAL = Parameter(
-    name="spectral",
-    kind="bool",
-    default=True,
-    doc="Merge matrices by singular values; false averages them (for embeddings, set it with a filter).",
+SPECTRAL = switch(
+    "spectral",
+    True,
+    "Merge matrices by singular values; false averages them (for embeddings, set it with a filter).",
 )
 
 
