@@ -112,19 +112,17 @@ def _print_all(kind: ListKind, listings: list[Listing]) -> None:
 
 def _methods() -> list[Listing]:
     from kingyo.merging.methods import METHODS
-    from kingyo.merging.methods.catalogue import default, inputs, kind, ordered, searched
-    from kingyo.merging.methods.contract import guide_of
+    from kingyo.merging.methods.catalogue import inputs, ordered, text, values
 
     listings: list[Listing] = []
     for name in ordered():
         method = METHODS.get(name)
         options = [
-            f"{each.name} ({default(each)}; {kind(each)}{', per source' if each.per_source else ''}"
-            f"{'' if each.search_low is None else f'; searched {searched(each)}'}): {each.doc}"
+            f"{each.name} ({values(each)}; {each.valid}{', per source' * each.per_source}): {each.doc}"
             for each in method.params
         ]
-        guide = guide_of(method)
-        more = f"Merges {inputs(method)}." + (f" When: {guide.when}" if guide else "")
+        when = text(method, "when")
+        more = f"Merges {inputs(method)}." + (f" When: {when}" if when else "")
         listings.append(Listing(name=name, doc=method.doc, options=options, more=more))
     return listings
 

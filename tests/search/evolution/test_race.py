@@ -112,7 +112,7 @@ def test_the_best_is_seldom_out_and_predictions_hold_their_level(
         scores, ability, test = simulated(rng, spread, centre, 40, 100, graded=graded)
         alive, _ = finish(one, scores)
         winner = max(alive, key=lambda i: scores[i].mean())
-        prediction = predict_winner(scores[alive].tolist(), alive.index(winner), 100)
+        prediction = predict_winner([scores[alive].tolist()], alive.index(winner), [100])
         inside += prediction.low <= test[winner] <= prediction.high
         lost += int(np.argmax(ability)) not in alive
     assert inside / runs >= 0.92

@@ -64,9 +64,9 @@ class LoopForm(NamedTuple):
 
 @lru_cache(maxsize=1 << 12)
 def text(form: LoopForm) -> str:
-    """Return the text: a function ``loop`` that writes the entries start..stop to the address ``to``.
+    """Return the text of a function that writes the entries start..stop to the address ``to``.
 
-    ``loop`` returns the bits of the largest magnitude that it wrote, before rounding.
+    It returns the bits of the largest magnitude that it wrote, before rounding.
     """
     lines = [*_entry(form), "", "def loop(addresses, numbers, words, start, stop, to):"]
     body = [*_arguments(form), *_loop(form), "return worst"]
@@ -271,7 +271,7 @@ class SumLoop(NamedTuple):
     def calls(self, span: Span, address: int = 0) -> list[LoopCall]:
         """Return the calls for a span: one, and one more for each threshold whose least size changes in it.
 
-        ``address`` is the address that entry 0 of the output has, or would have.
+        ``address`` is that of entry 0 of the output.
         """
         text, addresses, _, words, held, _ = self.call
         addresses = [addresses[0], address % 2**64, *addresses[2:]]
@@ -328,7 +328,6 @@ def sum_loop(
 
 
 def _letter(tensor: AnyTensor) -> str | None:
-    """Return the letter of a tensor's dtype; None if no loop can read the tensor."""
     return letter_of(tensor.dtype) if tensor.is_cpu else None
 
 

@@ -39,7 +39,7 @@ class CompiledFunction:
     """A function of ``loop_functions`` with its own machine code for each text of a loop.
 
     Calls release the interpreter's lock. ``kinds`` are the types of the arguments after the text, such as
-    ``float64`` or ``float64[2]``. They are not checked; arrays must be contiguous.
+    ``float64`` or ``float64[2]``, of contiguous arrays.
     """
 
     def __init__(self, name: str, *kinds: str) -> None:
@@ -85,6 +85,13 @@ def has_code() -> bool:
         return any(folder.is_dir() and any(folder.iterdir()) for folder in _folders())
     except (ImportError, OSError):  # numba is not there, or none that we know
         return False
+
+
+def converts_halves() -> bool:
+    """Return whether the processor converts float16; else compiled code would call a library."""
+    import llvmlite.binding as llvm
+
+    return llvm.get_host_cpu_features().get("f16c", True)  # only x86 names this feature
 
 
 def _code(name: str, kinds: Sequence[Kind], text: str) -> tuple[str, bytes]:

@@ -18,7 +18,7 @@ from typing import TypeVar
 from kingyo.core.io.lazy_torch import is_loaded, torch
 from kingyo.merging.kernels.blocks import BLOCK, Span, spans
 from kingyo.merging.kernels.loops import Result, SumLoop, sum_loop
-from kingyo.merging.kernels.machine_code import has_code
+from kingyo.merging.kernels.machine_code import converts_halves, has_code
 from kingyo.merging.kernels.weighted_sum import WeightedSum
 
 T = TypeVar("T")
@@ -56,10 +56,9 @@ def compiler_trouble() -> str | None:
     try:
         if "NUMBA_DISABLE_JIT" not in os.environ and has_code():  # saves the import of numba
             return None
-        from llvmlite import binding
         from numba import config
 
-        has_halves = binding.get_host_cpu_features().get("f16c", True)  # absent on ARM
+        has_halves = converts_halves()
     except ModuleNotFoundError as error:
         return "is not installed" if error.name == "numba" else f"cannot be imported ({error})"
     except Exception as error:  # noqa: BLE001 - numba raises other errors for an unsupported numpy

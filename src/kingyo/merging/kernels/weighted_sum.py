@@ -35,27 +35,16 @@ class Term:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WeightedSum:
-    """A weighted sum, as a description that computes nothing until ``block`` or a loop reads it.
+    """A weighted sum, as a description that computes nothing until ``block`` or a loop reads it."""
 
-    Attributes:
-        shape: shape of the result.
-        terms: the terms, added in this order.
-        base: θ₀; None for a sum of the sources themselves.
-        scale: λ.
-        elect: in each entry, add only terms with the sign of Σ fᵢmᵢδᵢ (a sum of +0 elects +).
-        equal_votes: elect by Σ mᵢδᵢ, without the factors.
-        normalize: with ``elect``, divide by the shares that agree; a divisor below 1e-8 counts as 1.
-        most_varied: selects entries by their variance over the task vectors; None selects all.
-    """
-
-    shape: tuple[int, ...]
-    terms: tuple[Term, ...]
-    base: AnyTensor | None = None
-    scale: float = 1.0
-    elect: bool = False
-    equal_votes: bool = False
-    normalize: bool = False
-    most_varied: Threshold | None = None
+    shape: tuple[int, ...]  # shape of the result
+    terms: tuple[Term, ...]  # the terms, added in this order
+    base: AnyTensor | None = None  # θ₀; None for a sum of the sources themselves
+    scale: float = 1.0  # λ
+    elect: bool = False  # in each entry, add only terms with the sign of Σ fᵢmᵢδᵢ (a sum of +0 elects +)
+    equal_votes: bool = False  # elect by Σ mᵢδᵢ, without the factors
+    normalize: bool = False  # with ``elect``, divide by the shares that agree; below 1e-8 counts as 1
+    most_varied: Threshold | None = None  # selects entries by their variance over the task vectors
 
     @property
     def n_elements(self) -> int:

@@ -248,7 +248,7 @@ class Gain:
         """Return a gain with a normal distribution, such as a prediction, which rests on no items."""
         reach = normal_quantile(0.95) * error
         low, high = max(-1.0, mean - reach), min(1.0, mean + reach)
-        return cls(interval=Interval(score=mean, n=n, low=low, high=high, method="normal"), error=error)
+        return cls(interval=Interval(score=mean, n=n, low=low, high=high), error=error)
 
     @property
     def mean(self) -> float:
