@@ -237,7 +237,7 @@ def estimates_hold(world: World, rng: np.random.Generator) -> list[bool]:
     responses, means = Responses(names), list[float]()
     for trial in range(TRIALS):
         scores = world.scores(rng, shared, trial / TRIALS - 0.5 + 0.5 * rng.normal())
-        chosen = Screen(ScreenSettings(items=SHOWN), 0).rounds(responses, [trial], trial).order
+        chosen = Screen(ScreenSettings(items=SHOWN), 0).columns(responses, trial)
         responses.add(trial, {names[item]: float(scores[item]) for item in chosen})
         means.append(float(scores.mean()))
     estimates = estimate_means(responses, range(TRIALS), groups=world.groups)

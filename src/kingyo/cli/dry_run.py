@@ -107,9 +107,8 @@ def _search_lines(plan: DryRun) -> Iterator[str]:
 def _screen(screen: ScreenSettings, n_fit: int) -> str:
     items = f"{'all ' if n_fit > 1 else ''}{counted(n_fit, 'item')} of fit"
     if screen.items is not None and screen.items < n_fit:
-        items = f"{screen.items} of {counted(n_fit, 'item')} of fit, {_CHOOSES[screen.chooses]}"
-    dropped = "" if screen.rule == "none" else "; those that fall behind are dropped on the way"
-    return f"each candidate is scored on {items}{dropped}"
+        items = f"{screen.items} of {counted(n_fit, 'item')} of fit, {_CHOOSES[screen.choose]}"
+    return f"each candidate is scored on {items}"
 
 
 def _given(search: Search) -> str:

@@ -50,8 +50,7 @@ class ChoiceRequest:
         asked: the run.yaml, whose sources are ``{scout: WHERE}``.
         min_gain: least gain in mean score for which a source is added.
         capacity: most bytes of all chosen sources.
-        costs, features, changes: bytes, features of weights, and changes of each candidate, in their order.
-        similarity: of each pair of candidates.
+        costs, changes: bytes and changes of each candidate, in their order.
     """
 
     asked: Mapping[str, object] = field(default_factory=dict[str, object])
@@ -61,8 +60,6 @@ class ChoiceRequest:
     item_evaluations: int | None = None
     seconds: float | None = None
     costs: tuple[float, ...] = ()
-    features: tuple[tuple[float, ...], ...] = ()
-    similarity: tuple[tuple[float, ...], ...] = ()
     changes: tuple[Changes, ...] = ()
 
 
@@ -135,7 +132,6 @@ class ChosenSources:
             "score": step.score,
             **size_of(step.n, _groups(step.items, self.item_groups)).size_json,
             "gains": {self.sources[i]: gain_json(gain) for i, gain in step.gains.items()},
-            "predicted": {self.sources[i]: gain_json(gain) for i, gain in step.predicted.items()},
         }
 
 
@@ -288,8 +284,6 @@ class ChoiceStage:
             "most": request.most,
             "costs": request.costs if request.capacity is not None else (),
             "capacity": request.capacity,
-            "features": request.features,
-            "similarity": request.similarity,
             "norms": [self._norms(changes) for changes in request.changes or (NO_CHANGES,) * n],
             "item_groups": {item.id: item.group for item in self.run.items["fit"] if item.group},
         }

@@ -57,17 +57,13 @@ def dataflow_space(run: Setup, merge: Recipe | None = None) -> DataflowSpace:
     paths, sources, dtype = _paths(run), _path_sources(run, merge), run.config.merge.dtype
     merged = None if sources is run.models.sources else MERGED  # else a source may have this name
     frame = _frame_name(run, sources)
-    limits = [] if paths.max_hops is None else [paths.max_hops]
-    if paths.max_size is not None:
-        limits.append(path_sizes(sources, frame, dtype).hops_within(paths.max_size))
     return DataflowSpace(
         sources={name: MERGED if name == merged else model.reference for name, model in sources.items()},
         n_layers={name: model.layout.n_blocks for name, model in sources.items()},
         frame=frame,
-        max_hops=min(limits, default=None),
         dtype=dtype,
         merges={} if merge is None else {MERGED: merge},
-        **paths.model_dump(include={"repetitions", "order", "scales", "max_scale", "inclusion"}),
+        **paths.model_dump(include={"repetitions", "order", "scales", "max_scale", "inclusion", "max_hops"}),
     )
 
 
@@ -167,7 +163,7 @@ def _point(paths: DataflowSpace, file: str, layers: Sequence[str]) -> Genome:
     genome = paths.genome(path)
     if genome is None:
         expected = f"a path of at most {paths.most_hops} layers that the search space contains"
-        remedy = "Delete it, or raise dataflow.repetitions, max_hops or max_size."
+        remedy = "Delete it, or raise dataflow.repetitions or max_hops."
         raise KingyoError(f"dataflow.known: {file}", expected, " ".join(layers), remedy)
     return genome
 

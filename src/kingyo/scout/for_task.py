@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +10,6 @@ from itertools import count
 from pathlib import Path
 from typing import Annotated, cast
 
-import numpy as np
 from pydantic import Field
 
 from kingyo.core.io.model_names import is_local, local_path
@@ -280,20 +278,11 @@ class TaskCandidates:
             return limits
         place = {each.reference: i for i, each in enumerate(structure.members)}
         rows = [place[each.reference] for each in self.group.members]
-        features: list[tuple[float, float]] = []
         changes: list[dict[str, tuple[float, int]]] = []
         for i in rows:
-            norm, conflict = structure.members[i].norm, structure.mean_conflict(i)
-            features.append((math.log(norm) if norm else 0.0, 0.5 if conflict is None else conflict))
-            shares = structure.members[i].layers.items()
+            norm, shares = structure.members[i].norm, structure.members[i].layers.items()
             changes.append({block: (share * norm**2, structure.by_layer[block]) for block, share in shares})
-        cosines = np.nan_to_num(structure.cosines)[np.ix_(rows, rows)]
-        return replace(
-            limits,
-            features=tuple(features),
-            similarity=tuple(tuple(map(float, row)) for row in cosines),
-            changes=tuple(changes),
-        )
+        return replace(limits, changes=tuple(changes))
 
 
 def _largest(found: Catalogue, argument: str) -> tuple[Group, Mapping[str, str]]:

@@ -26,8 +26,7 @@ Only baselines copy them: the cost of a search must not depend on other runs.
 class TrialEvaluator:
     """Evaluates trials, each item once, and calls ``notify`` when running trials have more answers.
 
-    ``scorers`` are given if set measures count. Then a trial without a value fails, and images that
-    candidates answer with on fit are kept, because measures read them.
+    With ``scorers`` a trial without a value fails, and images of candidates on fit are kept for measures.
     """
 
     def __init__(
@@ -59,10 +58,9 @@ class TrialEvaluator:
     def evaluate_all(
         self, trials: Iterable[StoredTrial], split: Split, items: Sequence[str] | None = None
     ) -> Iterator[tuple[StoredTrial, Evaluation]]:
-        """Yield the evaluation of each trial on a split, or on some of its items, in order of finishing.
+        """Yield evaluations in order of finishing.
 
-        Trials of the same recipe wait for each other and copy, so what is run and stored for each does not
-        depend on the order of finishing.
+        Trials of the same recipe wait for each other and copy, so what is stored depends on no order.
         """
         # A queue keeps workers busy while results are stored. With one worker there is no queue: each result
         # is stored before the next job begins.
@@ -97,7 +95,6 @@ class TrialEvaluator:
         return None
 
     def finish(self) -> Iterator[tuple[StoredTrial, Evaluation]]:
-        """Wait for a running trial; yield it, and waiting trials that can copy from it."""
         job, new = self._runner.next(self._report)
         trial, done, known = self._running.pop(job)
         yield trial, self._record(trial, done, known, new)
@@ -116,7 +113,6 @@ class TrialEvaluator:
         )
 
     def _must_wait(self, trial: StoredTrial) -> bool:
-        """Return whether a trial of the same recipe is running, so that its scores can be copied."""
         running = (other.recipe_hash for other, *_ in self._running.values())
         return self._reuse and trial.recipe_hash in running
 
@@ -141,7 +137,11 @@ class TrialEvaluator:
         if failure is not None:
             new = replace(new, scores=(), failure=failure)
         if trial.name is not None and failure is not None:
-            raise _baseline_failed(trial.name, failure)
+            remedy = (
+                "Fix the cause, then continue with `kingyo resume`. If the cause is a setting in run.yaml, "
+            )
+            remedy += "start a new run with `kingyo evolve`: `resume` uses the settings that the run stores."
+            raise KingyoError(f"baseline '{trial.name}'", "a model that can be scored", failure, remedy)
         if job.split == "fit" and trial.search != BASELINES and not self._scorers:
             new = _without_media(new)
         new = self._store.record(trial.id, job.split, replace(new, copied_from=None), n_items=len(job.items))
@@ -178,14 +178,3 @@ def _without_media(evaluation: Evaluation) -> Evaluation:
     if all(score.media is None for score in evaluation.scores):
         return evaluation
     return replace(evaluation, scores=tuple(score._replace(media=None) for score in evaluation.scores))
-
-
-def _baseline_failed(name: str, reason: str) -> KingyoError:
-    """Return the error that ends the run, because there is nothing to compare with."""
-    return KingyoError(
-        f"baseline '{name}'",
-        expected="a model that can be scored",
-        received=reason,
-        remedy="Fix the cause, then continue with `kingyo resume`. If the cause is a setting in run.yaml, "
-        "start a new run with `kingyo evolve`: `resume` uses the settings that the run stores.",
-    )

@@ -11,7 +11,7 @@ from kingyo.core.types import SPLITS, Evaluation, Genome, Item, ItemScore, Split
 from kingyo.runs.config import FRANKENMERGE
 from kingyo.search.evolution import BASELINES, MAIN, Objectives, stored_objectives
 from kingyo.search.evolution.screens import estimate_means
-from kingyo.search.evolution.set_measures import SetValue, read_set_values, read_verdict
+from kingyo.search.evolution.set_measures import VERDICT, SetValue, read_set_values
 from kingyo.search.evolution.trial_recipes import read_recipe
 from kingyo.stats import (
     NORMAL,
@@ -224,7 +224,7 @@ def compare_on_test(
     if own is None:
         return ()
     objectives = stored_objectives(store)
-    weights, verdict = objectives.tasks, read_verdict(store) if objectives.by_set else None
+    weights, verdict = objectives.tasks, store.fact(VERDICT) if objectives.by_set else None
     comparisons: list[PairedComparison] = []
     for other in others:
         evaluation = store.evaluation(other.trial.id, "test") if other.test else None
