@@ -150,7 +150,6 @@ class DataflowConfig(StrictModel):
             genes.
         seeds: start with the path of each source, the frankenmerge, and the frame without one of up to 8
             blocks of layers.
-        known: recipe files with paths to start with.
         max_size: most bytes of an exported path, such as ``4GB``.
     """
 
@@ -162,7 +161,6 @@ class DataflowConfig(StrictModel):
     inclusion: Literal["binary", "threshold"] = "binary"
     max_hops: Count | None = None
     seeds: bool = True
-    known: tuple[str, ...] = ()
     max_size: str | None = None
 
 
