@@ -267,16 +267,12 @@ def _of_models(
         raise KingyoError("--task", "a task file for several models", "none", remedy)
     from kingyo.merging.checkpoints import open_checkpoint
     from kingyo.models.kinds import LoadOptions
-    from kingyo.runs.layer_similarity import SimilaritySettings, measure_models
+    from kingyo.runs.layer_similarity import measure_models
+    from kingyo.runs.model_kind import kind_of_models
     from kingyo.runs.run import kind_in, open_task
 
     each_opened = (open_checkpoint(model, allow_pickle=allow_pickle) for model in models)
     opened = {each.reference: each for each in each_opened}
-    settings = SimilaritySettings(
-        frame=next(iter(opened)),
-        folder=Path.cwd(),
-        options=LoadOptions(allow_pickle=allow_pickle),
-        most=items,
-        kind=kind or kind_in(task),
-    )
-    return measure_models(opened, open_task(task), settings)
+    options = LoadOptions(allow_pickle=allow_pickle)
+    common = kind_of_models(opened, kind or kind_in(task), Path.cwd())
+    return measure_models(opened, open_task(task), common, options, items)

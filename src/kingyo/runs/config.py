@@ -151,7 +151,6 @@ class DataflowConfig(StrictModel):
             genes.
         seeds: start with the path of each source, the frankenmerge, and the frame without one of up to 8
             blocks of layers.
-        known: recipe files with paths to start with.
     """
 
     frame: str | None = None
@@ -162,7 +161,6 @@ class DataflowConfig(StrictModel):
     inclusion: Literal["binary", "threshold"] = "binary"
     max_hops: Count | None = None
     seeds: bool = True
-    known: tuple[str, ...] = ()
 
 
 class SearchConfig(StrictModel):

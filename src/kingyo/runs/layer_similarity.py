@@ -7,7 +7,7 @@ last layer.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,21 +37,9 @@ from kingyo.runs.model_kind import (
     preprocessor_of,
     require_answers,
 )
-from kingyo.runs.settings import settings_of
 from kingyo.runs.setup import open_models
 from kingyo.search.space import path_recipe
 from kingyo.tasks import build_tasks, load_splits, single_tasks
-
-
-@dataclass(frozen=True, kw_only=True)
-class SimilaritySettings:
-    """How models are loaded and prompted."""
-
-    frame: str
-    folder: Path
-    options: LoadOptions = field(default_factory=LoadOptions)
-    most: int | None = None
-    kind: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,31 +65,32 @@ class LayerSimilarity:
 
 
 def measure_sources(config: RunConfig, folder: Path, most: int | None = None) -> LayerSimilarity:
+    """Measure the sources of a run.yaml; the frame of its paths comes first."""
     sources = open_models(config, folder).sources
+    frame = config.dataflow.frame
+    if frame is not None and frame in sources:
+        sources = {frame: sources[frame], **sources}
     task = build_tasks(config.specs, load_splits(config.specs, folder).splits, folder)
-    paths = settings_of(config).paths
-    frame = None if paths is None else paths.frame
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    how = SimilaritySettings(
-        frame=frame if frame is not None and frame in sources else next(iter(sources)),
-        folder=folder,
-        options=load_options(config),
-        most=most,
-        kind=config.kind,
-    )
-    return measure_models(sources, task, how)
+    kind = kind_of_models(sources, config.kind, folder)
+    return measure_models(sources, task, kind, load_options(config), most)
 
 
-def measure_models(models: Mapping[str, Checkpoint], task: Task, how: SimilaritySettings) -> LayerSimilarity:
-    """Measure models on the fit items of a task; raises as ``measure_sources``."""
-    any_kind = kind_of_models(models, how.kind, how.folder)
-    kind = require_ability("kingyo layers", PassesLayers, any_kind, "Name language models.")
+def measure_models(
+    models: Mapping[str, Checkpoint], task: Task, kind: ModelKind, options: LoadOptions, most: int | None
+) -> LayerSimilarity:
+    """Measure models on up to ``most`` fit items of a task.
+
+    The first model of the common kind gives embeddings and image features.
+    """
+    kind = require_ability("kingyo layers", PassesLayers, kind, "Name language models.")
     require_answers(task, kind)
-    how = replace(how, frame=_frame(models, kind, how.frame))
-    _check(models, kind, how)
-    prompts = _prompts(task, kind, models[how.frame], how.most)
-    streams = kind.streams(_live(models, kind, how), how.frame)
+    framing = (name for name, model in models.items() if layers_kind(model, kind) is kind)
+    frame = next(framing, next(iter(models)))
+    _check({frame: models[frame], **models}, kind, options)
+    prompts = _prompts(task, kind, models[frame], most)
+    streams = kind.streams(_live(models, frame, kind, options), frame)
     cosine, n_tokens = mean_cosine(streams(prompts))
     return LayerSimilarity(
         models={name: model.reference for name, model in models.items()},
@@ -135,21 +124,13 @@ def mean_cosine(batches: Iterable[Tensor]) -> tuple[NDArray[np.float64], int]:
     return np.asarray((total / n_tokens).numpy()), n_tokens
 
 
-def _frame(models: Mapping[str, Checkpoint], kind: ModelKind, name: str) -> str:
-    """Return the name of the frame: the named model if it is of the kind, else the first that is."""
-    framing = (each for each, model in models.items() if layers_kind(model, kind) is kind)
-    return name if layers_kind(models[name], kind) is kind else next(framing, name)
-
-
-def _check(models: Mapping[str, Checkpoint], kind: ModelKind, how: SimilaritySettings) -> None:
-    in_order = {how.frame: models[how.frame], **models}.values()
-    layers = [(model.reference, k) for model in in_order for k in range(model.layout.n_blocks)]
+def _check(models: Mapping[str, Checkpoint], kind: ModelKind, options: LoadOptions) -> None:
+    """Check that a path through all layers can be built; the first model is the frame."""
+    layers = [(model.reference, k) for model in models.values() for k in range(model.layout.n_blocks)]
     if not layers:
         raise KingyoError("sources", "models with layers", "none", "Name decoder-only models.")
-    by_reference = {model.reference: model for model in in_order}
-    plan(
-        path_recipe(layers, models[how.frame].reference, how.options.dtype), Sources(by_reference, how.folder)
-    )
+    frame, by_reference = layers[0][0], {model.reference: model for model in models.values()}
+    plan(path_recipe(layers, frame, options.dtype), Sources(by_reference, Path()))
     if not isinstance(kind, HasLanguagePart):  # else the frame gives the vocabulary
         check_tokens({reference: model.path for reference, model in by_reference.items()})
 
@@ -164,10 +145,12 @@ def _prompts(task: Task, kind: ModelKind, frame: Checkpoint, most: int | None) -
     return list(prompts)
 
 
-def _live(models: Mapping[str, Checkpoint], kind: ModelKind, how: SimilaritySettings) -> dict[str, Live]:
+def _live(
+    models: Mapping[str, Checkpoint], frame: str, kind: ModelKind, options: LoadOptions
+) -> dict[str, Live]:
+    """Load models, in the dtype of the frame."""
     loaded: dict[str, Live] = {}
-    options = how.options
-    for model in (models[how.frame], *models.values()):
+    for model in (models[frame], *models.values()):
         if model.reference not in loaded:
             loaded[model.reference] = load_checkpoint(model, layers_kind(model, kind), options)
             options = replace(options, dtype=loaded[model.reference].dtype)
