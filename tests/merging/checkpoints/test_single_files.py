@@ -223,7 +223,7 @@ BROKEN = {
     "a LoRA": (
         lambda _: {"lora_unet_x.lora_down.weight": torch.ones(2, 8)},
         "a diffusion model in one file",
-        "a LoRA",
+        "lora_unet_x",
     ),
     "a language model": (
         lambda _: {"model.norm.weight": torch.ones(2)},
