@@ -26,7 +26,10 @@ def test_a_table_with_reasons_and_counts(world: World) -> None:
     assert any(line.startswith("a llama float32 apache-2.0 ja, en") for line in lines)
     assert "- base: the base itself" in lines
     assert any(line.startswith("- b: unreadable: ") and "b/model.safetensors: " in line for line in lines)
-    assert lines[-1] == "3 candidates: 1 can be merged in 1 group; 2 excluded: the base itself (1), unreadable (1)."
+    assert (
+        lines[-1]
+        == "3 candidates: 1 can be merged in 1 group; 2 excluded: the base itself (1), unreadable (1)."
+    )
 
 
 def test_what_all_have_is_said_once(world: World) -> None:
