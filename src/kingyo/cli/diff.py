@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from math import isnan
 from pathlib import Path
@@ -24,9 +24,8 @@ if TYPE_CHECKING:
     from kingyo.views.compare import CheckpointComparison, ComparisonSums
 
 LEGEND = (
-    "opposed: opposite signs among the parameters that both models changed (50% is chance); by size: the "
-    "same, weighted by |δA·δB|; top 10%: share of ‖δ‖² in the largest tenth of each tensor (44% for a "
-    "normal distribution)."
+    "opposed: opposite signs, weighted by |δA·δB| (50% is chance); top 10%: share of ‖δ‖² in the largest "
+    "tenth of each tensor (44% for a normal distribution)."
 )
 MIN_FOR_PROGRESS = 20_000_000  # parameters; smaller models take about a second
 
@@ -40,7 +39,7 @@ def diff(
         str | None, typer.Option("--base", help="Common base model; also compares task vectors.")
     ] = None,
     picture: Annotated[
-        Path | None, typer.Option("--picture", help="Also draw the comparison into this .png or .html file.")
+        Path | None, typer.Option("--picture", help="Also draw the comparison into this .png file.")
     ] = None,
     allow_pickle: AllowPickle = False,
     as_json: AsJson = False,
@@ -51,9 +50,10 @@ def diff(
     """
     from kingyo.merging.checkpoints.locate import open_together
     from kingyo.views.compare import compare
-    from kingyo.views.compare.picture import drawer
+    from kingyo.views.compare.picture import check_target, draw_png
 
-    draw = None if picture is None else drawer(picture)
+    if picture is not None:
+        check_target(picture)
     named = open_together([*models, *([] if base is None else [base])], allow_pickle=allow_pickle)
     opened = [named[model] for model in models]
     ancestor = None if base is None else named[base]
@@ -66,9 +66,9 @@ def diff(
         print_json(comparison.record())
     else:
         _print_comparison(comparison)
-    if picture is not None and draw is not None:
+    if picture is not None:
         picture.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(picture, draw(comparison))
+        write_bytes(picture, draw_png(comparison))
         echo(f"Drew {picture}.", err=as_json)
 
 
@@ -86,7 +86,7 @@ def _progress(n_parameters: int) -> Generator[Callable[[int], None]]:
 
 
 def _print_comparison(comparison: CheckpointComparison) -> None:
-    from kingyo.views.compare import TOP, letter
+    from kingyo.views.compare import letter
 
     console, base, total = Console(), comparison.base, comparison.total
     letters = [letter(i) for i in range(len(comparison.models))]
@@ -96,18 +96,16 @@ def _print_comparison(comparison: CheckpointComparison) -> None:
         print_text(console, f"[bold]δ[/bold] = the change from the base, {escape(base)}")
         rows: list[list[str]] = []
         for i, name in enumerate(letters):
-            shares = (total.change(i), total.unchanged(i), total.top_share(i, 0), total.top_share(i, 1))
-            rows.append([name, f"{total.delta_norm(i):.4g}", *map(_share, shares)])
-        energy = (f"top {percent(share, '.0f')}" for share in TOP)
-        head = ("", "‖δ‖", "of ‖base‖", "unchanged", *energy)
+            shares = (total.change(i), total.unchanged(i), total.top_share(i))
+            rows.append([name, f"{total.norm(i):.4g}", *map(_share, shares)])
+        head = ("", "‖δ‖", "of ‖base‖", "unchanged", "top 10%")
         print_rows(console, head, rows, title="Task vectors", n_left=1)
     if len(letters) > 2:
-        for title, cell in _pair_cells(comparison).items():
-            matrix = (
-                [name, *("" if i == j else cell(i, j) for j in range(len(letters)))]
-                for i, name in enumerate(letters)
-            )
-            print_rows(console, ("", *letters), matrix, title=title, n_left=1)
+        pairs = {
+            f"{letter(i)}, {letter(j)}": _pair_cells(comparison, total, [(i, j)]) for i, j in total.pairs()
+        }
+        matrix = [[name, *cells.values()] for name, cells in pairs.items()]
+        print_rows(console, ("pair", *next(iter(pairs.values()))), matrix, title="By pair", n_left=1)
     scale = "" if base is None else ", ‖δ‖ as a share of ‖base‖"
     means = "" if len(letters) < 3 else "; mean over pairs"
     groups = {"kind": {**comparison.kinds, "all": total}, "layer": comparison.layers}
@@ -127,40 +125,28 @@ def _cells(comparison: CheckpointComparison, sums: ComparisonSums) -> dict[str, 
     """Return the cells of a group of tensors: heading -> cell. Cells about pairs are means over all pairs."""
     from kingyo.views.compare import letter
 
-    def mean(value: Callable[[int, int], float | None]) -> float | None:
-        known = [each for each in (value(i, j) for i, j in sums.pairs()) if each is not None]
-        return sum(known) / len(known) if known else None
-
+    of_pairs = _pair_cells(comparison, sums, list(sums.pairs()))
     if comparison.base is None:
-        return {
-            **{f"‖{letter(i)}‖": f"{sums.norm(i):.4g}" for i in range(sums.n_models)},
-            "‖A − B‖" if sums.n_models == 2 else "gap": f"{mean(sums.distance) or 0.0:.4g}",
-            "relative": _share(mean(lambda i, j: sums.relative(j, i))),
-            "cosine": _number(mean(sums.cosine)),
-            "equal": _share(mean(sums.equal_share)),
-        }
+        return of_pairs
     changes = {f"‖δ{letter(i)}‖": _share(sums.change(i)) for i in range(sums.n_models)}
     if sums.n_models == 1:
         return {**changes, "unchanged": _share(sums.unchanged(0)), "top 10%": _share(sums.top_share(0))}
-    return {
-        **changes,
-        "cosine": _number(mean(sums.delta_cosine)),
-        "opposed": _share(mean(sums.conflict)),
-        "by size": _share(mean(sums.weighted_conflict)),
-    }
+    return {**changes, **of_pairs}
 
 
-def _pair_cells(comparison: CheckpointComparison) -> dict[str, Callable[[int, int], str]]:
-    total = comparison.total
-    shown: dict[str, Callable[[int, int], str]] = {
-        "‖row − column‖/‖row‖": lambda i, j: _share(total.relative(j, i)),
-        "Cosine of weights": lambda i, j: _number(total.cosine(i, j)),
-    }
-    if comparison.base is not None:
-        shown["Cosine of task vectors"] = lambda i, j: _number(total.delta_cosine(i, j))
-        shown["Opposite signs"] = lambda i, j: _share(total.conflict(i, j))
-        shown["Opposite, by size"] = lambda i, j: _share(total.weighted_conflict(i, j))
-    return shown
+def _pair_cells(
+    comparison: CheckpointComparison, sums: ComparisonSums, pairs: Sequence[tuple[int, int]]
+) -> dict[str, str]:
+    """Return means over some pairs of models."""
+
+    def mean(value: Callable[[int, int], float | None]) -> float | None:
+        known = [each for each in (value(i, j) for i, j in pairs) if each is not None]
+        return sum(known) / len(known) if known else None
+
+    cosine = {"cosine": _number(mean(sums.cosine))}
+    if comparison.base is None:
+        return {**cosine, "equal": _share(mean(sums.equal_share))}
+    return {**cosine, "opposed": _share(mean(sums.opposed))}
 
 
 def _share(value: float | None) -> str:
