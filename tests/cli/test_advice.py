@@ -47,16 +47,13 @@ def test_all_zero_scores_are_reported_at_once_and_at_the_end(world: World) -> No
 def test_a_run_that_distinguishes_models_has_no_warning(finished: World) -> None:
     kinds = [each["kind"] for each in json.loads(json.dumps(finished.show("runs/small")["advice"]))]
     assert not {"zero", "equal", "broken"} & set(kinds)
-    assert {"progress", "start", "stuck"} & set(kinds)
-    output = finished.run("show", "runs/small").stdout
-    assert ("On fit: the best baseline (" in output) == ("progress" not in kinds), "no note without a problem"
 
 
 def test_show_ends_with_what_to_do_next(finished: World) -> None:
     output = finished.run("show", "runs/small").stdout
-    first = ("bred ", "Predicted for test", "Picked from", "The winner was not compared")
+    first = ("bred ", "Predicted for test", "The winner was not compared")
     places = [output.index(each, output.index("bred −")) for each in first if each in output]
-    assert len(places) >= 3 and places == sorted(places)
+    assert len(places) >= 2 and places == sorted(places)
     assert output.splitlines()[-1] == "Next: `kingyo report runs/small` or `kingyo export runs/small OUT`"
     parents = [name for name in ("base", "a", "b") if f"bred − {name}" in output]
     assert len(parents) <= 1, "one parent, or none"
@@ -81,14 +78,10 @@ def test_what_was_measured_stands_beside_what_is_estimated(world: World) -> None
     search = {"strategy": "item-gp", "screen": {"items": 5}}
     done = world.ok("evolve", world.config(search=search, budget={"candidates": 8}))
     assert re.search(r"best ≈ [\d.]+%", done.stderr)
-    advice = " ".join(each["what"] for each in world.show("runs/small")["advice"])
-    assert re.search(r"best of all 8 \(trial \d\) [\d.]+% \(estimated; [\d.]+% on 5 items\)", advice)
-    one = world.data("show", "runs/small", "--trial", "2")
-    assert one["estimate"]["raw"] == {"score": one["fit"]["score"], "n": 5}
-    assert one["estimate"]["low"] <= one["estimate"]["score"] <= one["estimate"]["high"]
     shown = world.run("show", "runs/small", "--trial", "2").stdout
-    assert "estimated for all 16 items from all trials" in shown
-    assert world.show("runs/small")["winner"]["estimate"]["n"] == 5
+    assert re.search(r"fit: [\d.]+% \[[\d., ]+\], n = 5\b", shown)
+    assert re.search(r"fit: ≈ [\d.]+%, which the search estimated for all 16 items\n", shown)
+    assert world.show("runs/small")["winner"]["fit"]["n"] == 5
 
 
 @pytest.mark.parametrize("n", ["0"])

@@ -93,21 +93,21 @@ def test_an_exported_pipeline_draws_the_stored_pixels_in_plain_diffusers(finishe
     )
     assert abs(drawn - stored).max() <= 1  # alone, and in a batch
     card = (finished / "out" / "README.md").read_text()
-    assert "pipeline_tag: text-to-image" in card and "![pictures of all models](contact-sheet.png)" in card
-    assert (finished / "out" / "contact-sheet.png").read_bytes().startswith(b"\x89PNG")
+    assert "pipeline_tag: text-to-image" in card and "![](images/1-1.png)" in card
+    assert (finished / "out" / "images" / "1-1.png").read_bytes().startswith(b"\x89PNG")
     index = json.loads((finished / "out" / "model_index.json").read_text())
     assert index["scheduler"] == ["diffusers", "EulerAncestralDiscreteScheduler"]
 
 
-def test_a_run_without_its_pictures_is_exported_without_a_contact_sheet(finished: Path) -> None:
+def test_a_run_without_its_pictures_is_exported_without_images(finished: Path) -> None:
     (finished / "run/media").rename(finished / "run/moved")
     try:
         done = kingyo(finished, "export", "run", "bare")
     finally:
         (finished / "run/moved").rename(finished / "run/media")
-    assert done.returncode == 0 and "no contact sheet" in done.stderr
+    assert done.returncode == 0, done.stderr
     assert (finished / "bare/unet/config.json").is_file()
-    assert not (finished / "bare/contact-sheet.png").exists()
+    assert not (finished / "bare/images").exists()
 
 
 def test_a_finished_run_resumes_without_drawing_again(finished: Path) -> None:

@@ -65,6 +65,7 @@ def rate(
     """
     from kingyo.store import RunStore
     from kingyo.views.rating.results import read_ratings
+    from kingyo.views.results.plain_data import plain_data
     from kingyo.views.results.summary import summarize
 
     require_one_run(run)
@@ -75,8 +76,8 @@ def rate(
     with RunStore.read(run) as store:
         if results:
             ratings = read_ratings(store, summarize(store))
-            people = {each.split: each.to_json() for each in ratings}
             if as_json:
+                people = {each.split: plain_data(each) for each in ratings}
                 print_json({"run": str(store.folder), "people": people})
             elif ratings:
                 print_ratings(ratings)
@@ -88,7 +89,7 @@ def rate(
 
             report = train_preference(store, train, features)
             if as_json:
-                print_json(report.to_json())
+                print_json(plain_data(report))
                 return
             for line in report.lines():
                 echo(line)
@@ -129,7 +130,7 @@ def _serve(store: RunStore, settings: SessionSettings, host: str, port: int, *, 
     with ChoiceLog(store.folder) as log:
         session = RatingSession(settings=settings, models=models, items=items, log=log)
         with RatingServer(session, host, port) as server:
-            most = max(len(model.pictures) for model in models)
+            most = max(len(model.images) for model in models)
             of = f"{counted(len(models), 'model')} with up to {counted(most, 'picture')} on {settings.split}"
             judged = f"{settings.rater} has judged {session.n_judged()} of {settings.pairs} pairs."
             echo(f"{settings.title}: {of}. {judged}")

@@ -12,9 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kingyo.errors import KingyoError, unknown_name_error
-from kingyo.export.card import ADAPTER, BRED_RECIPE, Card, render_card
-from kingyo.export.contact_sheet import FILE as SHEET
-from kingyo.export.contact_sheet import sheet_png
+from kingyo.export.card import ADAPTER, BRED_RECIPE, Card, images_of, render_card
 from kingyo.export.task_files import write_tasks
 from kingyo.merging.checkpoints.adapter import CONFIG, WEIGHTS
 from kingyo.merging.checkpoints.locate import whole_pipeline
@@ -33,9 +31,10 @@ from kingyo.search.evolution import BASELINES, MAIN, read_front, stored_objectiv
 from kingyo.search.evolution.trial_recipes import read_recipe
 from kingyo.store import RunStore, StoredTrial
 from kingyo.views.cards import contact_sheet
-from kingyo.views.results.model_result import compare_on_test, estimate, read_model_result
+from kingyo.views.results.model_result import compare_on_test, read_model_result
 from kingyo.views.results.summary import summarize
 from kingyo.views.results.trials import describe_search, describe_trial, failure_of, find_trial, reference_to
+from kingyo.views.results.tuning import origin_of
 
 __all__ = ["choose", "export", "recipe_of"]
 
@@ -77,10 +76,10 @@ def export(
 
 def _card(store: RunStore, run: Run, chosen: StoredTrial, out: Path, recipe: Recipe) -> Card:
     summary, entry = summarize(store), read_model_result(store, "this model", chosen)
-    entry = replace(entry, estimate=estimate(store, chosen)) if entry.fit else entry
     training = read_training(store, chosen.search) if chosen.search in TRAININGS else None
     bred = training.start if training is not None and chosen.search == TUNED else None
     made_of = recipe if bred is None else read_recipe(store.trial(bred))
+    sheet = contact_sheet(store, summary, "bred")
     return Card(
         title=out.resolve().name,
         chosen=entry,
@@ -94,7 +93,9 @@ def _card(store: RunStore, run: Run, chosen: StoredTrial, out: Path, recipe: Rec
         training=training,
         origins=_origins(made_of, run, training),
         versions=other_versions(store, "exported"),
-        sheet=contact_sheet(store, summary, "bred"),
+        has_learned_weights=origin_of(store, chosen) != "plain",
+        sheet=sheet,
+        images=images_of(sheet),
     )
 
 
@@ -113,13 +114,11 @@ def _adapter_files(run: Path, card: Card, out: Path) -> dict[str, str | bytes]:
 
 
 def _files(card: Card, out: Path) -> dict[str, str | bytes]:
-    picture = sheet_png(card.sheet)
-    text = render_card(card if picture else replace(card, sheet=None))
     return {
         **write_tasks(card.run.config.specs, card.run.folder, out, card.run.items),
         "recipe.yaml": rooted(card.recipe, card.run.folder, out=out).to_yaml(),
-        "README.md": text.encode(errors="backslashreplace"),  # a folder's name may be no UTF-8
-        **({SHEET: picture} if picture else {}),
+        "README.md": render_card(card).encode(errors="backslashreplace"),  # a folder's name may be no UTF-8
+        **card.images,
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from kingyo.views.charts import Chart, Datasets, Rows
@@ -60,7 +61,7 @@ class Statement:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class Image:
     """An image; ``url`` holds it, or a thumbnail, and is empty if it is lost or unreadable."""
 
     name: str
@@ -75,7 +76,7 @@ class Answer:
     mark: str
     text: str
     is_cut: bool
-    picture: Picture | None
+    image: Image | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +89,7 @@ class ItemCard:
     expected: str
     seed: int | None
     choices: tuple[str, ...] = ()
-    pictures: tuple[Picture, ...] = ()
+    images: tuple[Image, ...] = ()
     answers: tuple[Answer, ...] = ()
 
 
@@ -139,15 +140,13 @@ class RunView:
     def said(self, *topics: str) -> list[Statement]:
         return [each for topic in topics for each in self.statements if each.topic == topic]
 
-    def matching(self, prefix: str) -> list[Chart]:
-        return [chart for name, chart in self.charts.items() if name.startswith(prefix)]
+    def matching(self, block: str) -> list[Chart]:
+        """Return the charts of a block such as ``slice-*``."""
+        return [chart for name, chart in self.charts.items() if fnmatchcase(name, block)]
 
 
 _FOLDERS = re.compile(r"(?<![\w/.~:<])/(?:[^\s/:+'\"`<>]+/)+")
 """The folders of an absolute path, which may begin after a quote or a ``+``."""
-
-_ABOVE = re.compile(r"(?<![\w./])(?:\.\./){2,}(?:[^\s/'\"`]+/)*")
-"""The folders of a relative path that may lead through the root of the file system."""
 
 
 def shown_folder(folder: Path) -> Path:
@@ -163,8 +162,3 @@ def without_places(text: str, folder: Path) -> str:
     if folder.is_absolute():
         text = text.replace(str(folder), str(shown_folder(folder)))
     return _FOLDERS.sub("…/", text)
-
-
-def command_without_places(text: str, folder: Path) -> str:
-    """Return the same for a text with commands, whose relative paths begin at the working directory."""
-    return _ABOVE.sub("…/", without_places(text, folder))

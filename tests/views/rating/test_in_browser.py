@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this ma
 JUDGED = "document.getElementById('bar').value"
 IDLE = "!busy"
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-PICTURES = """
+IMAGES = """
 [...document.querySelectorAll('img')].map(image => {
   const box = image.getBoundingClientRect();
   return [image.naturalWidth, box.left, box.right, box.top, box.bottom, box.width];
@@ -102,13 +102,13 @@ def test_buttons_do_what_keys_do(browser: Browser, run: Path) -> None:
 
 
 @pytest.mark.parametrize(("width", "height", "dark"), [(1280, 800, False), (390, 844, True)])
-def test_both_pictures_are_seen_without_scrolling(
+def test_both_images_are_seen_without_scrolling(
     browser: Browser, run: Path, width: int, height: int, dark: bool
 ) -> None:
     with rating(run) as running:
         browser.open(running.url, width=width, height=height, dark=dark)
         wait_for(browser, f"{IDLE} && state !== null")
-        (left, right) = browser.evaluate(PICTURES)
+        (left, right) = browser.evaluate(IMAGES)
         assert left[0] == right[0] == 8
         assert left[2] <= right[1] and left[3] == right[3]
         assert min(left[4], right[4]) <= height and min(left[5], right[5]) > 0.3 * width

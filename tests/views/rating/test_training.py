@@ -44,7 +44,7 @@ def trained(run: Path, out: Path, net: Path) -> TrainingReport:
 
 def test_it_predicts_choices_that_depend_on_the_picture(world: Path, tmp_path: Path) -> None:
     report = trained(world / "run", tmp_path / "red.safetensors", world / "net")
-    assert (report.n, report.ties, report.prompts, report.raters) == (90, 0, 6, 1)
+    assert (report.choices, report.as_good, report.prompts, report.raters) == (90, 0, 6, 1)
     assert report.accuracy.score > 0.8 and report.accuracy.low > 0.5 and report.accuracy.n == 90
     assert report.better_model.score < 0.7 and report.gain.score > 0.2
     assert "net" in next(report.lines()) and "Warning" not in "".join(report.lines())
@@ -135,7 +135,7 @@ def test_choices_on_test_are_never_learned_from(world: Path, tmp_path: Path) -> 
     rate(run, 40, redder)
     rate(run, 10, redder, split="fit")
     report = trained(run, tmp_path / "it.safetensors", world / "net")
-    assert (report.n, report.left_out) == (50, 40)
+    assert (report.choices, report.left_out_test_choices) == (50, 40)
     assert "40 choices on test left out" in "\n".join(report.lines())
 
 

@@ -30,14 +30,14 @@ async function ask(place, body) {
   return content;
 }
 
-function picture(side, pair) {
+function image(side, pair) {
   const image = document.querySelector(`#${side} img`);
   return new Promise((done, failed) => {
     image.onload = () => {
       image.classList.toggle("small", image.naturalWidth <= SMALL);
       done();
     };
-    image.onerror = () => failed(new Error("A picture cannot be read. Skip the pair with ↓."));
+    image.onerror = () => failed(new Error("A image cannot be read. Skip the pair with ↓."));
     image.src = `${pair.id}/${side}`;
   });
 }
@@ -63,7 +63,7 @@ async function show(next) {
   byId("undo").setAttribute("aria-disabled", state.judged === 0);
   if (state.pair === null) return;
   byId("prompt").textContent = state.pair.prompt;
-  await Promise.all([picture("left", state.pair), picture("right", state.pair)]);
+  await Promise.all([image("left", state.pair), image("right", state.pair)]);
   shownAt = performance.now();
 }
 
