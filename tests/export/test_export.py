@@ -25,7 +25,6 @@ from kingyo.runs.config import parse_config
 from kingyo.runs.provenance import user_code
 from kingyo.runs.run import Run, open_task
 from kingyo.search.evolution import BASELINES, MAIN
-from kingyo.search.evolution.objectives import FACT
 from kingyo.store import RunStore, StoredTrial
 from kingyo.tasks import TaskSpec, load_items, load_task_spec, make_splits
 from kingyo.views.results.summary import summarize
@@ -300,7 +299,7 @@ def test_the_winner_wins_only_ties(tmp_path: Path) -> None:
         store.set_winner(MAIN, store.trials(MAIN)[0].id)
         summary = summarize(store)
         assert summary.best == summary.baselines["math"]
-        assert choose(store) == choose(store, best=True) == math.trial
+        assert choose(store) == math.trial
         assert choose(store, search="main") == store.trials(MAIN)[0]
         message = better_than_bred(summary)
     assert message is not None
@@ -316,17 +315,6 @@ def test_nothing_is_the_best_before_all_are_validated(tmp_path: Path) -> None:
         store.record(late.id, "validation", Evaluation(scores=(ItemScore(item=item, score=1.0, answer=""),)))
         assert summarize(store).best is None
         assert choose(store) == store.winner(MAIN)
-        with pytest.raises(KingyoError, match=r"--best: expected a run with one objective.*kingyo resume"):
-            choose(store, best=True)
-
-
-def test_of_several_objectives_none_is_the_best(tmp_path: Path) -> None:
-    with opened(tmp_path) as store:
-        names = ["few_sources", "closeness"]
-        store.set_fact(FACT, {"tasks": {"": 1.0}, "objectives": names})
-        with pytest.raises(KingyoError, match="received the objectives few_sources, closeness") as error:
-            choose(store, best=True)
-        assert "--pick" in str(error.value.remedy) and "resume" not in str(error.value.remedy)
 
 
 def test_nothing_is_overwritten(world: Path, tmp_path: Path) -> None:

@@ -93,13 +93,6 @@ class Written:
 AXES = [{"name": f"weight/{who}/all", "low": 0.0, "high": 1.5} for who in ("a", "b")]
 
 
-def test_the_advice_on_pictures_without_a_score_names_settings_of_pictures(tmp_path: Path) -> None:
-    written = Written(tmp_path, {"base": 0, "uniform": 0})
-    written.store.set_fact("config", {"budget": {"candidates": 20}, "task": {"kind": "draw"}})
-    remedy = written.advice()["zero"].remedy
-    assert "guidance_scale" in remedy and "max_new_tokens" not in remedy
-
-
 def test_all_zero_scores_are_reported_after_baselines_and_search(tmp_path: Path) -> None:
     advice = Written(tmp_path / "first", {"base": 0, "uniform": 0}).advice()
     assert list(advice) == ["zero"]
@@ -138,10 +131,6 @@ def test_scores_that_are_all_the_same(tmp_path: Path, solved: int, says: str) ->
     assert list(advice) == ["equal"] and says in advice["equal"].remedy
     assert f"{100 * solved / N_FIT:.1f}%" in advice["equal"].what
     assert "equal" not in Written(tmp_path / "other", baselines).search([solved, solved - 1]).advice()
-
-
-def test_a_single_model_has_no_equal_scores(tmp_path: Path) -> None:
-    assert not {"equal"} & set(Written(tmp_path / "run", {"base": 5}).advice())
 
 
 def test_a_winner_at_a_bound(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def test_show_and_the_report_have_the_same_scores_on_fit(
         print_trial(read_trial(store, "1"))
     trial = " ".join(capsys.readouterr().out.split())
     assert f"({met})" in view.charts["progress"].note
-    head, rows = view.tables["all scores"].head, view.tables["all scores"].rows
+    head, rows = view.tables["scores"].head, view.tables["scores"].rows
     assert head[1].detail == f"({compared})" and re.fullmatch(r"\(n = (10 to 20 of )?20\)", head[2].detail)
     assert f"fit ({compared})" in shown and "Predicted for test from " in shown
     assert [str(row[1]) for row in rows if str(row[1]) not in shown or row[1].detail not in page] == []

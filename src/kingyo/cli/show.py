@@ -124,7 +124,7 @@ def export(
     with RunStore.read(run) as store:
         warn_lost(store)
         search = options.search
-        chosen = choose(store, trial=options.trial, search=search, pick=options.pick, best=options.best)
+        chosen = choose(store, trial=options.trial, search=search, pick=options.pick)
         how = {"pipeline": options.pipeline, "single_file": options.single_file}
         folder = export_trial(store, out, chosen, **how)
         note_versions(store, "exported")

@@ -136,21 +136,14 @@ def uninformative_scores(store: RunStore) -> Iterator[Advice]:
 
 
 def _zero(store: RunStore, who: str) -> Advice:
-    correct = (
-        "If they miss the question, correct the prompt or the chat template; if they are cut off or run on, "
-        "max_new_tokens and stop"
-    )
-    if config_of(store, "task").get("kind") == "draw":
-        correct = (
-            "If they show nothing, correct steps, guidance_scale or scheduler; if other things, the prompt"
-        )
     return Advice(
         kind="zero",
         what=f"{who} score 0% on fit.",
         why="Where all models score zero, a search can only guess.",
-        remedy=f"Look at answers: {_look(store)}. {correct}; if right ones are scored wrong, the grader or "
-        "the column of the answer. If the task is too hard, give partial credit, or take easier items or "
-        f"better models. {PAGE}",
+        remedy=f"Look at answers: {_look(store)}. If they miss the question, correct the prompt or the "
+        "chat template; if they are cut off or run on, max_new_tokens and stop; if images show nothing, "
+        "steps or guidance_scale; if right ones are scored wrong, the grader or the column of the answer. "
+        f"If the task is too hard, give partial credit, or take easier items or better models. {PAGE}",
     )
 
 

@@ -179,8 +179,8 @@ def _sections(data: RunData, view: RunView) -> Iterator[Section]:
     hint = f"{counted(n_trials, 'trial')} of the main search, sortable"
     yield Section(name="trials", title="All trials", hint=hint, blocks=("trials",))
     if summary.child:
-        title, hint = "All scores", "fit, validation and test; differences"
-        blocks = ("selection", "all scores", "dropped", "differences", "sets")
+        title, hint = "All scores", "fit, validation and test"
+        blocks = ("selection", "scores", "dropped", "sets")
         yield Section(name="selection", title=title, hint=hint, blocks=blocks)
     blocks = ("people on fit", "people on validation", "people on test")
     hint = "pairs of images without names"

@@ -136,14 +136,11 @@ class RunData:
     """A run as its page shows it.
 
     Attributes:
-        folder: as the store has it; texts that name it are shown without it.
         recipe: recipe of the child as YAML, with its paths as in the run.yaml; empty without a child.
         split: the last split on which the child was scored.
-        main: the search that bred it; None before the search began.
         genes: genes of the main search, the most important first.
-        front: id of a trial on the front -> all its scores; empty where there is one objective.
-        rivals: name of a baseline or winner of a control -> its objectives, to compare with the front; None
-            for one that is computed from recipes.
+        front: id of a trial on the front -> all its scores.
+        rivals: baseline or control -> its objectives; None for one that is computed from recipes.
     """
 
     summary: RunSummary

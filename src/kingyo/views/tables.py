@@ -32,13 +32,6 @@ from kingyo.views.results.trials import (
 from kingyo.views.run_data import RunData, SearchHistory
 from kingyo.views.view import Cell, Row, Table
 
-SO = {"better": "bred is better", "worse": "bred is worse", "open": "not shown"}
-_PAIRED = (
-    "Both models answer the same items. “Not shown”: the interval holds 0, and p > 0.05, by McNemar's exact "
-    "test for answers that are right or wrong, Gaffke's bounds for other scores, and the same random halves "
-    "for measures of all answers. Intervals and p-values are not corrected for the number of comparisons."
-)
-
 
 def cells(*texts: str) -> Row:
     return tuple(map(Cell, texts))
@@ -57,7 +50,6 @@ def summary_tables(summary: RunSummary) -> dict[str, Table]:
     tables = {
         "scores": scores_table(summary, named_models(summary)),
         "sets": _sets(summary),
-        "differences": _differences(summary),
     }
     if summary.chosen is not None:
         tables["candidates"] = candidates_table(summary.chosen)
@@ -96,8 +88,8 @@ def scores_table(
         row = [Cell(name), *(bounded_cell(model.on(split), has_n=has_n) for split in SPLITS)]
         compared = None if comparisons is None else comparisons.get(name)
         if compared is not None:
-            score, bounds = _difference(summary, compared)
-            row.append(Cell(score, f"{bounds}, {p_text(compared.p)}"))
+            score, _, bounds = summary.unit.bounded_difference(compared.difference).rpartition(" [")
+            row.append(Cell(score, f"[{bounds}, {p_text(compared.p)}"))
         rows.append(tuple(row) if comparisons is None or compared else (*row, Cell("")))
         for task, own in model.tasks.items():
             of_task = (bounded_cell(own.get(split), has_n=has_n) for split in SPLITS)
@@ -109,24 +101,6 @@ def scores_table(
         rows=tuple(rows),
         marked=rows[0][0].text if rows and summary.child is not None else "",
     )
-
-
-def _difference(summary: RunSummary, compared: PairedComparison) -> tuple[str, str]:
-    score, _, bounds = summary.unit.bounded_difference(compared.difference).rpartition(" [")
-    return score, f"[{bounds}"
-
-
-def _differences(summary: RunSummary) -> Table:
-    rows: list[Row] = []
-    for each in summary.comparisons:
-        name = each.other if each.other in summary.baselines else describe_search(each.other)
-        score, bounds = _difference(summary, each)
-        p = Cell(p_text(each.p).replace(" ", "\N{NO-BREAK SPACE}"))
-        rows.append((Cell(name), Cell(score.removesuffix(" points"), bounds), p, Cell(SO[each.verdict])))
-    size = summary.comparisons[0].difference.size if rows else "0"
-    unit = Cell(summary.unit.measure or "points", f"n = {size}")
-    head = (Cell("bred model minus"), unit, *cells("p", "so"))
-    return Table(title="Differences on test", head=head, rows=tuple(rows), note=_PAIRED)
 
 
 def decided_table(summary: RunSummary, models: Mapping[str, ModelResult]) -> Table:
@@ -211,7 +185,9 @@ def _objective(point: FrontPoint, place: int, name: str, model: ModelResult | No
 
 INTERVALS = (
     "95%: Wilson's for shares of right answers, Gaffke's for other scores, Newcombe's or Gaffke's for "
-    "differences, Zou & Donner's for means of several parts, random halves for measures of all answers"
+    "differences, Zou & Donner's for means of several parts, random halves for measures of all answers. "
+    "Differences are of the same items; no difference is shown where the interval holds 0, and p > 0.05 by "
+    "McNemar's exact test or these intervals. Nothing is corrected for the number of comparisons"
 )
 _PEOPLE_NOTE = (
     "Wins count “as good” half, and depend on which models were compared. Strengths are Bradley and Terry's, "
@@ -229,8 +205,6 @@ _TRIALS_NOTE = (
 def page_tables(data: RunData) -> Iterator[tuple[str, Table]]:
     """Yield the tables of the page, by name, beside those of the summary."""
     summary = data.summary
-    if data.models:
-        yield "all scores", replace(scores_table(summary, data.models), marked=summary.child_name)
     if summary.front.points:
         yield "front", front_table(summary, data.front)
     if data.main is not None and data.main.points:

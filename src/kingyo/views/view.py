@@ -41,11 +41,7 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Statement:
-    """A sentence, or more, in which commands stand between backticks.
-
-    ``lead`` is a number that it is about, ``detail`` what that rests on. A warning needs an action; a command
-    or file is there to be copied.
-    """
+    """A sentence, or more, with commands between backticks; ``lead`` is its number, ``detail`` the rest."""
 
     topic: str
     text: str
@@ -106,11 +102,7 @@ class Cards:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A part of a page.
-
-    ``blocks``: topics of statements, and names of tables, charts and cards, in order; ``slice-*`` stands for
-    all charts whose names begin so. ``is_open``: whether it is unfolded at first; None if it cannot fold.
-    """
+    """A part of a page: statements, tables, charts (also ``slice-*``) and cards; None cannot fold."""
 
     name: str
     title: str
@@ -121,7 +113,7 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class RunView:
-    """A run as it is shown; ``example`` is an item, to show what is asked, and where it is from."""
+    """A run as it is shown; ``example``: where an item is from, and the item."""
 
     run: str
     folder: str

@@ -12,8 +12,6 @@ const byId = (id) => document.getElementById(id);
 let state = null;
 let shownAt = 0;
 let busy = true;
-const startedAt = performance.now();
-let judgedAtStart = null;
 
 async function ask(place, body) {
   const options = body === undefined ? {} : {
@@ -42,20 +40,11 @@ function image(side, pair) {
   });
 }
 
-function minutes() {
-  const judged = state.judged - judgedAtStart;
-  if (judged < 3) return "";
-  const each = (performance.now() - startedAt) / judged;
-  const left = Math.ceil((state.pairs - state.judged) * each / 60000);
-  return left > 0 ? `, about ${left} min left` : "";
-}
-
 async function show(next) {
   state = next;
-  judgedAtStart ??= state.judged;
   document.title = `${state.judged}/${state.pairs} ${state.title}`;
   byId("title").textContent = `${state.title}, judged by ${state.rater}`;
-  byId("progress").textContent = `${state.judged} of ${state.pairs}${minutes()}`;
+  byId("progress").textContent = `${state.judged} of ${state.pairs}`;
   byId("bar").max = state.pairs;
   byId("bar").value = state.judged;
   byId("pair").hidden = state.pair === null;

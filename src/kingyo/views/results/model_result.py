@@ -33,10 +33,9 @@ MIXTURES = ("uniform", FRANKENMERGE)
 class ModelResult:
     """A model of a run: the winner, a baseline, or the winner of a control.
 
-    Scores are means over the items that were scored, None on splits where it was not evaluated (yet); with
-    several tasks they are weighted means, and ``tasks`` has task -> split -> score.
-    ``cut``: split -> number of answers that did not end within ``max_new_tokens``.
-    ``decided``: split -> the value that the run decides by; None if scores decide.
+    Scores are means over the items that were scored, of several tasks (``tasks``) weighted ones. ``cut``:
+    number of answers that did not end within ``max_new_tokens``. ``decided``: the values that the run decides
+    by; None if scores decide.
     """
 
     name: str

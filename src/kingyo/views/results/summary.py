@@ -58,18 +58,13 @@ class RunSummary:
     """The summary of a run.
 
     Attributes:
-        trials, failures: those of the main search; with ``space: hybrid``, of both searches.
         copied: item scores that were free, because another trial has the same recipe.
         leader: the best of the main search on fit so far; before it begins, of the weight search.
-        comparisons: the winner with the other models, on test.
-        choice: the best of bred winner, baselines and winners of controls, see ``best_of_run``.
         predicted: the winner's test score, predicted from the finalists' validation scores.
         winner_score: its fit score as the search was told, an estimate where only some items were scored.
         objectives: their names; empty for a single one.
-        path: layer path of the winner, or of the leader if there is no winner; None without layer paths.
-        test_note: how an extension after reading test affects the winner's test score.
+        path: layer path of the winner or leader.
         controls_to_run: controls that were not run -> the command that runs them.
-        not_learned: why no weights were learned, in a finished run that could.
     """
 
     run: str
@@ -110,7 +105,7 @@ class RunSummary:
 
     @property
     def best(self) -> ModelResult | None:
-        """Return the model that was chosen as the best of the run; None until it is known."""
+        """Return the best of bred model, baselines and winners of controls; None until it is known."""
         return None if self.choice is None else self.model(self.choice.best)
 
     def model(self, trial: int) -> ModelResult:
