@@ -91,18 +91,6 @@ def test_no_mark_lies_above_the_axis(runs: dict[str, Path]) -> None:
         assert top >= max(row.get("score") or 0 for row in rows)
 
 
-def test_the_legend_shows_lines_with_their_dashes(runs: dict[str, Path]) -> None:
-    data = data_of_run(runs["screened"])
-    spec = full_spec(page_view(data).charts["progress"], 640) | {"datasets": {"trials": trial_rows(data)}}
-    vega = vl_convert.vegalite_to_vega(as_json(spec))
-    points, lines = vega["legends"]
-    assert "stroke" not in points and lines["stroke"] == "stroke" and lines["strokeDash"] == "strokeDash"
-    scales = {each["name"]: each for each in vega["scales"]}
-    names = ["best so far", "random search", "grid search"]
-    assert scales["stroke"]["domain"] == scales["strokeDash"]["domain"] == names
-    assert len({tuple(each) for each in scales["strokeDash"]["range"]}) == 3
-
-
 def test_the_front_has_parents_and_controls(runs: dict[str, Path]) -> None:
     data = data_of_run(runs["front"])
     front = data.summary.front

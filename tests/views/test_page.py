@@ -7,7 +7,6 @@ import resource
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,9 +17,9 @@ pytest.importorskip("vl_convert", reason="the report needs kingyo[report]")
 from kingyo.errors import KingyoError
 from kingyo.store import RunStore
 from kingyo.views.page import write_report
-from kingyo.views.results.summary import RunSummary, summarize
+from kingyo.views.results.summary import summarize
 from kingyo.views.results.trials import SHARES, percent
-from kingyo.views.statements import beside_baselines, headline
+from kingyo.views.statements import headline
 from kingyo.views.view import without_places
 from tests.views.conftest import SHAPES
 from tests.views.made_up_run import ATTACK
@@ -60,24 +59,6 @@ def test_answers_cannot_become_markup(runs: dict[str, Path]) -> None:
     assert "img" not in reader.tags
     assert any(ATTACK in text for text in reader.texts)
     assert not any(name.startswith("on") for _, name, _ in reader.attributes)
-
-
-@pytest.fixture
-def summary(better: RunStore) -> RunSummary:
-    with better as store:
-        return summarize(store)
-
-
-def test_a_lead_that_may_be_luck_is_no_gain(summary: RunSummary) -> None:
-    assert summary.winner is not None
-    trial = summary.winner.trial
-    clear = beside_baselines(summary, trial)
-    assert clear is not None and "luck" not in clear
-    gaps = tuple(
-        replace(each, difference=replace(each.difference, low=-0.01)) for each in summary.comparisons
-    )
-    said = beside_baselines(replace(summary, comparisons=gaps), trial)
-    assert said == f"{clear} The difference may be luck."
 
 
 def test_headline_follows_the_numbers(runs: dict[str, Path]) -> None:
@@ -139,19 +120,6 @@ def test_absolute_paths_in_texts_are_cut(text: str, shown: str | None) -> None:
     assert without_places(text, Path("/a/runs/one")) == (shown or text)
 
 
-def test_every_trial_is_a_row_under_its_own_number(runs: dict[str, Path]) -> None:
-    data = data_of_run(runs["screened"])
-    page = rendered(runs["screened"])
-    assert data.main is not None
-    table = page[page.index('aria-label="Trials"') :]
-    rows = dict(
-        re.findall(r'<th scope="row" data-value="(\d+)">.*?</th>\s*<td data-value="([0-9.e-]*)">', table)
-    )
-    assert rows == {
-        str(point.number): "" if point.score is None else str(point.score) for point in data.main.points
-    }
-
-
 def test_scores_of_some_items_are_not_shown_as_scores_of_all(runs: dict[str, Path]) -> None:
     data = data_of_run(runs["screened"])
     text = Reader(rendered(runs["screened"])).text
@@ -169,7 +137,6 @@ def test_counts_on_the_page_are_those_of_the_store(runs: dict[str, Path]) -> Non
         failures = [row for row in store.summaries("fit") if row.search == "main" and row.failure]
         assert f"{store.item_evaluations():,}, all searches and splits" in text
     assert f"60, {len(failures)} failed (ga)" in text
-    assert "100 fit, 80 validation and 120 test" in text
     for reason in {str(row.failure) for row in failures}:
         assert " ".join(reason.split()) in text
 
@@ -194,6 +161,7 @@ def test_a_front_has_a_table_of_all_its_points(runs: dict[str, Path]) -> None:
 def test_write_report_writes_page_and_pictures(runs: dict[str, Path], tmp_path: Path) -> None:
     with RunStore.read(runs["better"]) as store:
         target = write_report(store, tmp_path / "deep" / "page.html")
+        assert write_report(store) == write_report(store) == runs["better"] / "report.html"
     assert target.stat().st_size <= 2_000_000
     assert target.read_bytes().startswith(b"<!doctype html>")
     pictures = sorted(file.name for file in (tmp_path / "deep" / "pictures").iterdir())
@@ -201,18 +169,6 @@ def test_write_report_writes_page_and_pictures(runs: dict[str, Path], tmp_path: 
     for file in (tmp_path / "deep" / "pictures").iterdir():
         assert file.read_bytes().startswith(b"\x89PNG")
     assert sorted(file.name for file in target.parent.iterdir()) == ["page.html", "pictures"]
-
-
-def test_the_report_is_in_the_run_folder_and_can_be_rewritten(runs: dict[str, Path]) -> None:
-    with RunStore.read(runs["empty"]) as store:
-        first = write_report(store)
-        assert write_report(store) == first == runs["empty"] / "report.html"
-
-
-def test_a_place_that_cannot_be_written_is_one_clear_error(runs: dict[str, Path], tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with RunStore.read(runs["empty"]) as store, pytest.raises(KingyoError, match="can be written"):
-        write_report(store, tmp_path / "file" / "report.html")
 
 
 @contextmanager

@@ -31,7 +31,7 @@ _LONGEST_NAME = 80
 def rate(
     run: RunFolder,
     split: Annotated[
-        str, typer.Option("--split", help="Whose pictures: validation, test (of a finished run), or fit.")
+        str, typer.Option("--split", help="Whose images: validation, test (of a finished run), or fit.")
     ] = "validation",
     pairs: Annotated[
         int, typer.Option("--pairs", min=1, help="Pairs to judge, with those of earlier sessions.")
@@ -48,11 +48,11 @@ def rate(
         typer.Option("--train", metavar="FILE", help="Train a preference model from the choices, and end."),
     ] = None,
     features: Annotated[
-        str, typer.Option("--features", help="With --train: the network that describes pictures.")
+        str, typer.Option("--features", help="With --train: the network that describes images.")
     ] = "efficientnet-lite0",
     as_json: AsJson = False,
 ) -> None:
-    """Judge pairs of pictures of a run in the browser; names of models are hidden.
+    """Judge pairs of images of a run in the browser; names of models are hidden.
 
     Keys: left and right arrow choose, up is "as good", down or s skips, u undoes.
     Each choice is stored at once. Ctrl-C stops; the same command goes on. It works
@@ -100,7 +100,7 @@ def rate(
 
 
 def _settings(store: RunStore, split: str, rater: str | None, pairs: int) -> SessionSettings:
-    """Return the settings of a session; pictures of test are shown only when the run is finished."""
+    """Return the settings of a session; images of test are shown only when the run is finished."""
     from kingyo.views.rating.server import SessionSettings
 
     if rater is None:
@@ -131,7 +131,7 @@ def _serve(store: RunStore, settings: SessionSettings, host: str, port: int, *, 
         session = RatingSession(settings=settings, models=models, items=items, log=log)
         with RatingServer(session, host, port) as server:
             most = max(len(model.images) for model in models)
-            of = f"{counted(len(models), 'model')} with up to {counted(most, 'picture')} on {settings.split}"
+            of = f"{counted(len(models), 'model')} with up to {counted(most, 'image')} on {settings.split}"
             judged = f"{settings.rater} has judged {session.n_judged()} of {settings.pairs} pairs."
             echo(f"{settings.title}: {of}. {judged}")
             echo(f"Rate at {server.url}")

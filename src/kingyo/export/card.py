@@ -255,14 +255,12 @@ def _history(card: Card) -> str:
     budget = config.budget.model_dump(exclude_none=True)
     spent = ", ".join(amount_text(name, value) for name, value in budget.items())
     spent += "".join(f", then {each}" for each in summary.extensions)
-    fit = card.chosen.fit
-    met = "" if fit is None or len(config.specs) > 1 else f", scored on {fit.items} of fit"
     tasks: list[str] = []
     for spec in config.specs.values():
         graders = ", ".join(public_name(name) for name, _ in spec.graders)
         kind = f"graded by {cell(graders)}" if graders else f"of kind {cell(public_name(spec.kind_name))}"
         weight = "" if spec.weight == 1 else f", weight {spec.weight:g}"
-        tasks.append(f"task: {cell(spec.name)}, {kind}{weight}{met}")
+        tasks.append(f"task: {cell(spec.name)}, {kind}{weight}")
     return bullets(
         (
             *_searches(card),

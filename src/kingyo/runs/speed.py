@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kingyo.core.io.lazy_torch import torch
-from kingyo.core.types import DrawsPictures
+from kingyo.core.types import DrawsImages
 from kingyo.core.user_code.timeout import TooSlowError, within
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import Checkpoint
@@ -105,7 +105,7 @@ def measure_speeds(run: Run, seconds: float = MAX_SECONDS) -> Speeds:
 
 
 def _obstacle(run: Run, like: Checkpoint) -> str | None:
-    if DrawsPictures in run.kind.provides:
+    if DrawsImages in run.kind.provides:
         return "drawing an image takes too long"
     if any(model.n_missing for model in (like, *run.models.by_reference.values())):
         return "the weights are not downloaded"

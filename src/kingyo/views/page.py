@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -34,31 +34,23 @@ IMAGES = ("bars", "progress", "genes-", "path")
 
 
 def write_report(store: RunStore, out: Path | None = None) -> Path:
-    """Write the report of a run: finished, under way or interrupted."""
-    target = out or store.folder / "report.html"
-
-    def draw() -> dict[Path, bytes]:
-        view = page_view(read_run_data(store))
-        images = target.parent / "pictures"
-        files = {images / name: content for name, content in draw_images(view).items()}
-        return {**files, target: render_page(view)}
-
-    write_page(target, draw)
-    return target
-
-
-def write_page(target: Path, draw: Callable[[], Mapping[Path, bytes]]) -> None:
-    """Write a page and the files beside it."""
+    """Write the report of a run: finished, under way or interrupted; and charts as images beside it."""
     require_extra("report", "report")
+    target = out or store.folder / "report.html"
     try:
         if target.exists() and not _is_report(target):  # a wrong --out must not cost a run's database
             received = "a folder" if target.is_dir() else "a file that is no report"
             expected = "a new file, or an earlier report"
             raise KingyoError(str(target), expected, received, "Name another with --out.")
-        write_together(draw())
+        view = page_view(read_run_data(store))
+        images = {name: chart for name, chart in view.charts.items() if name.startswith(IMAGES)}
+        folder = target.parent / "pictures"
+        files = {folder / f"{name}.png": png(chart, view.datasets) for name, chart in images.items()}
+        write_together({**files, target: render_page(view)})
     except OSError as error:
         expected, received = "a file that can be written", error.strerror or str(error)
         raise KingyoError(str(target), expected, received, "Name another with --out.") from error
+    return target
 
 
 def _is_report(target: Path) -> bool:
@@ -78,12 +70,6 @@ def render_page(view: RunView) -> bytes:
         "counted": counted,
     }
     return render("views", "run", context)
-
-
-def draw_images(view: RunView) -> dict[str, bytes]:
-    """Draw the charts for slides and READMEs: file name -> PNG."""
-    shown = {name: chart for name, chart in view.charts.items() if name.startswith(IMAGES)}
-    return {f"{name}.png": png(chart, view.datasets) for name, chart in shown.items()}
 
 
 def summary_view(summary: RunSummary) -> RunView:

@@ -62,6 +62,7 @@ def verdicts(choices: tuple[StoredChoice, ...]) -> list[str]:
 
 
 def test_keys_choose_skip_and_undo(browser: Browser, run: Path) -> None:
+    """Buttons do the same."""
     with rating(run, "--pairs", "6") as running:
         visit = browser.open(running.url)
         wait_for(browser, IDLE)
@@ -72,8 +73,9 @@ def test_keys_choose_skip_and_undo(browser: Browser, run: Path) -> None:
         shown = browser.evaluate("state.pair.prompt")
         press(browser, "u", 4)
         assert len(read_choices(run)) == 4
-        press(browser, "ArrowRight", 5)
-        assert browser.evaluate("state.pair.prompt") == shown
+        browser.evaluate("document.querySelector('[data-choice=right]').click()")
+        wait_for(browser, f"{IDLE} && {JUDGED} === 5")
+        assert browser.evaluate("state.pair.prompt") == shown and browser.evaluate(UNNAMED) == 0
         browser.press("x")
         press(browser, "ArrowLeft", 6)
         wait_for(browser, "!document.getElementById('done').hidden && document.getElementById('pair').hidden")
@@ -86,19 +88,6 @@ def test_keys_choose_skip_and_undo(browser: Browser, run: Path) -> None:
             running.url.split("/")[2]
         }
         assert all(0 < each.seconds < 60 for each in read_choices(run))
-
-
-def test_buttons_do_what_keys_do(browser: Browser, run: Path) -> None:
-    with rating(run) as running:
-        browser.open(running.url)
-        wait_for(browser, IDLE)
-        for n, name in enumerate(("left", "right", "tie", "skip"), start=1):
-            browser.evaluate(f"document.querySelector('[data-choice={name}]').click()")
-            wait_for(browser, f"{IDLE} && {JUDGED} === {n}")
-        browser.evaluate("document.getElementById('undo').click()")
-        wait_for(browser, f"{IDLE} && {JUDGED} === 3")
-        assert verdicts(read_choices(run)) == ["left", "right", "tie"]
-        assert browser.evaluate(UNNAMED) == 0
 
 
 @pytest.mark.parametrize(("width", "height", "dark"), [(1280, 800, False), (390, 844, True)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +17,7 @@ from kingyo.views.rating.results import SplitRating, read_ratings
 from kingyo.views.results.plain_data import plain_data
 from kingyo.views.results.summary import summarize
 from kingyo.views.tables import people_table
-from tests.rated_runs import BRIGHTNESS, N_ITEMS, as_choice, brighter, drawn_run, rate
+from tests.rated_runs import N_ITEMS, as_choice, drawn_run, rate
 
 
 @pytest.fixture
@@ -67,17 +66,6 @@ def test_pairs_are_of_one_item_and_balanced(run: Path) -> None:
     assert len(items) == 12 and max(items.values()) <= 6
     left = sum(pair.left.recipe < pair.right.recipe for pair in shown)
     assert 15 <= left <= 45, "sides are random"
-
-
-def test_pairs_come_again_after_a_stop_and_differ_between_people(run: Path, tmp_path: Path) -> None:
-    def names(pairs: list[Pair]) -> list[tuple[str, str]]:
-        return [(pair.name, pair.left.name) for pair in pairs]
-
-    whole = names(rate(run, 30))
-    other = drawn_run(tmp_path / "other")
-    assert [each for n in (7, 1, 22) for each in names(rate(other, n))] == whole
-    third = drawn_run(tmp_path / "third")
-    assert names(rate(third, 30, rater="bob")) != whole
 
 
 def test_each_person_sees_a_pair_once_until_all_are_judged(run: Path) -> None:
@@ -144,29 +132,6 @@ def test_ties_skips_and_old_images_are_counted_apart(run: Path) -> None:
     rating = rating_of(run)
     assert (rating.n, rating.as_good, rating.skipped, rating.outdated) == (9, 4, 3, 1)
     assert rating.left is not None and (rating.left.score, rating.left.n) == (1, 5)
-
-
-def test_all_as_good_is_no_preference(run: Path) -> None:
-    rate(run, 30, lambda _: "tie")
-    rating = rating_of(run)
-    assert rating.left is None
-    for model in rating.models:
-        assert model.strength is not None and model.strength.score == pytest.approx(0, abs=1e-9)
-        assert model.over_best_parent is None or model.over_best_parent.score == pytest.approx(0.5)
-
-
-def test_a_noisy_person_is_pulled_towards_the_truth(run: Path) -> None:
-    dice = random.Random(0)
-
-    def noisy(pair: Pair) -> Verdict:
-        right = brighter(pair)
-        other: Verdict = "left" if right == "right" else "right"
-        return right if dice.random() < 0.8 else other
-
-    rate(run, 150, noisy)
-    rating = rating_of(run)
-    assert rating.models[0].model == "bred" and rating.models[-1].model in ("base", "b")
-    assert set(BRIGHTNESS) - {"other"} <= {each.model for each in rating.models}
 
 
 def test_rating_writes_only_its_own_file(run: Path) -> None:

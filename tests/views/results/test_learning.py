@@ -13,7 +13,7 @@ from kingyo.search.evolution.trial_recipes import new_trial
 from kingyo.store import RunStore
 from kingyo.views.results.genes import family_of, means_by_family
 from kingyo.views.results.summary import summarize
-from kingyo.views.results.tuning import describe_lesson, origin_of
+from kingyo.views.results.tuning import origin_of
 
 AXES = [
     {"name": f"weight/{who}/{group}", "low": 0.0, "high": 1.5} for who in ("a", "b") for group in ("x", "y")
@@ -89,15 +89,6 @@ def test_a_run_without_lessons_says_why_if_it_could_learn(tmp_path: Path) -> Non
         assert str(summarize(store).to_json()["not_learned"]).endswith(
             "gradient: its start misses 2.0% of fit."
         )
-
-
-def test_a_lesson_in_words(tmp_path: Path) -> None:
-    with begun(tmp_path / "run", [*ROWS[:2], ((0.9, 0.7, 0.2, 0.1), 7, (), LESSON), ROWS[2]]) as store:
-        first, second = store.trials(MAIN)[2:]
-        lessons = store.lessons(MAIN)
-    said = "30 steps, 24 answers, loss 1.8 to 0.9"
-    assert describe_lesson(first, lessons[first.id]) == f"learned: {said}"
-    assert describe_lesson(second, lessons[second.id]) == f"learned from trial 1: {said}"
 
 
 def test_means_of_families() -> None:

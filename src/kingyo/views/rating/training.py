@@ -58,7 +58,6 @@ class TrainingReport:
 
     Attributes:
         prompts: number of prompts; choices on one prompt are never trained on and tested on.
-        left_out_test_choices: number of choices on test.
         accuracy: share of held-out choices, without "as good", that the model predicts.
         better_model: the same for always choosing the model with the greater strength.
         gain: their difference on the same choices.
@@ -71,7 +70,6 @@ class TrainingReport:
     choices: int
     as_good: int
     prompts: int
-    left_out_test_choices: int
     raters: int
     penalty: float
     accuracy: Interval
@@ -85,8 +83,6 @@ class TrainingReport:
             f"Trained on {counted(self.choices, 'choice')} of {people} on {counted(self.prompts, 'prompt')}, "
             f"{self.as_good} of them as good, with features of {self.features}."
         )
-        if self.left_out_test_choices:
-            yield f"{counted(self.left_out_test_choices, 'choice')} on test left out: test only measures."
         yield (
             f"Held-out choices predicted: {self.accuracy.in_percent('%')}, n={self.accuracy.n}; chance 50%, "
             f"always the better model {self.better_model.in_percent('%')}; difference "
@@ -101,7 +97,7 @@ def train_preference(store: RunStore, out: Path, features: str) -> TrainingRepor
     if out.suffix != ".safetensors" or out.is_dir():
         remedy = "Name one, such as --train preference.safetensors."
         raise KingyoError("--train", "a file that ends in .safetensors", f"{out}", remedy)
-    models, choices, n_test = _choices(store)
+    models, choices = _choices(store)
     name = net_path(features, Path())
     media = {each.sha256: each for model in models for each in model.images.values()}
     shown = (image for each in choices for image in (each.left_image, each.right_image))
@@ -118,13 +114,13 @@ def train_preference(store: RunStore, out: Path, features: str) -> TrainingRepor
     )
     weights, penalty = fit_weights(data)
     model = PreferenceModel(features=name, mean=mean, scale=scale, weights=weights, probe=probe_of(net))
-    counts = (n_test, len({each.rater for each in choices}))
-    report = _measured(net_title(name), data, numbers, penalty, counts)
+    raters = len({each.rater for each in choices})
+    report = _measured(net_title(name), data, numbers, penalty, raters)
     save_preference(out, model, {"run": str(store.fact("name")), **plain_data(report)})
     return report
 
 
-def _choices(store: RunStore) -> tuple[list[RatedModel], list[StoredChoice], int]:
+def _choices(store: RunStore) -> tuple[list[RatedModel], list[StoredChoice]]:
     by_recipe: dict[str, RatedModel] = {}
     for model in (each for split in LEARNED for each in read_models(store, split)):
         earlier = by_recipe.get(model.recipe)
@@ -132,17 +128,15 @@ def _choices(store: RunStore) -> tuple[list[RatedModel], list[StoredChoice], int
         by_recipe[model.recipe] = RatedModel(name=model.name, recipe=model.recipe, images=images)
     models, stored = list(by_recipe.values()), read_choices(store.folder)
     known = known_choices(models, [each for each in stored if each.split in LEARNED])
-    n_test = sum(each.split == "test" for each in stored)
     decided = [each for each in known if each.verdict != "tie"]
     n_prompts = len(set(_prompts(store, decided)))
     if len(decided) < FEWEST_CHOICES or n_prompts < FEWEST_PROMPTS:
-        test = f", and {n_test} on test, which no model may learn from" if n_test else ""
         expected = (
             f"at least {FEWEST_CHOICES} choices of a side on {FEWEST_PROMPTS} prompts of fit or validation"
         )
-        received = f"{counted(len(decided), 'choice')} on {counted(n_prompts, 'prompt')}{test}"
+        received = f"{counted(len(decided), 'choice')} on {counted(n_prompts, 'prompt')}"
         raise KingyoError("--train", expected, received, "Rate more pairs with `kingyo rate RUN`.")
-    return models, known, n_test
+    return models, known
 
 
 def _prompts(store: RunStore, choices: Sequence[StoredChoice]) -> list[str]:
@@ -151,9 +145,9 @@ def _prompts(store: RunStore, choices: Sequence[StoredChoice]) -> list[str]:
 
 
 def _measured(
-    features: str, data: ChoiceData, numbers: PairChoices, penalty: float, counts: tuple[int, int]
+    features: str, data: ChoiceData, numbers: PairChoices, penalty: float, raters: int
 ) -> TrainingReport:
-    """Measure the way of training on held-out prompts; ``counts`` are choices on test, and people."""
+    """Measure the way of training on held-out prompts."""
     is_decided = data.scores != 0.5
     own = _hits(held_out_logits(data), data.scores)[is_decided]
     logits = np.zeros(len(data.scores))  # by strengths of models that were fitted without the choice's prompt
@@ -168,8 +162,7 @@ def _measured(
         choices=len(data.scores),
         as_good=int((~is_decided).sum()),
         prompts=len(set(data.groups)),
-        left_out_test_choices=counts[0],
-        raters=counts[1],
+        raters=raters,
         penalty=penalty,
         accuracy=grouped_share(own, groups),
         better_model=grouped_share(simple, groups),
@@ -201,19 +194,16 @@ class ChoiceData:
 
 def fit_weights(data: ChoiceData) -> tuple[Array, float]:
     """Return the weights, [features], and the penalty that cross-validation chose."""
-    narrow, basis = _narrowed(data)
-    penalty = choose_penalty(narrow)
-    return basis @ _minimise(narrow, penalty), penalty
+    penalty = choose_penalty(data)
+    return _minimise(data, penalty), penalty
 
 
 def held_out_logits(data: ChoiceData) -> Array:
     """Return the logit of each choice by weights and a penalty that were chosen without its group."""
-    narrow, _ = _narrowed(data)
     logits = np.zeros(len(data.scores))
     for train, held_out in folds(data.groups, FOLDS):
-        own = narrow.select(train)
-        weights = _minimise(own, choose_penalty(own))
-        logits[held_out] = narrow.differences[held_out] @ weights
+        own = data.select(train)
+        logits[held_out] = data.differences[held_out] @ _minimise(own, choose_penalty(own))
     return logits
 
 
@@ -241,18 +231,6 @@ def folds(groups: Sequence[str], n: int) -> Iterator[tuple[Places, Places]]:
         train, held_out = np.flatnonzero(own != fold), np.flatnonzero(own == fold)
         if len(train) and len(held_out):
             yield train, held_out
-
-
-def _narrowed(data: ChoiceData) -> tuple[ChoiceData, Array]:
-    """Return the data in an orthonormal basis of its rows, and the basis: [features, rank].
-
-    The penalised solution lies in the span of the rows, so it does not change. With more features than
-    choices the problem becomes much smaller.
-    """
-    left, sizes, right = np.linalg.svd(data.differences, full_matrices=False)
-    rank = max(1, int((sizes > 1e-10 * sizes.max(initial=1.0)).sum()))
-    narrow = left[:, :rank] * sizes[:rank]
-    return ChoiceData(differences=narrow, scores=data.scores, groups=data.groups), right[:rank].T
 
 
 def _minimise(data: ChoiceData, penalty: float) -> Array:
