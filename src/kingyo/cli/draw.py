@@ -58,7 +58,7 @@ def draw(
 
     Example: `kingyo draw my-model "a cat" --seed 0 --steps 4 -o cat.png`
     """
-    from kingyo.core.types import Drawing, DrawingPrompt, DrawsPictures
+    from kingyo.core.types import Drawing, DrawingPrompt, DrawsImages
     from kingyo.merging.recipe import DTYPES
     from kingyo.models.kinds import require_needs
     from kingyo.runs.model_kind import load_checkpoint, open_alone
@@ -82,9 +82,9 @@ def draw(
     is_plain = not (options.dtype or options.device != "cpu" or scored)
     options = replace(options, dtype="float32" if is_plain else options.dtype, batch_size=1)
     checkpoint, found = open_alone(model, kind, allow_pickle=options.allow_pickle)
-    require_needs("kingyo draw", DrawsPictures, found)
+    require_needs("kingyo draw", DrawsImages, found)
     _check(found, checkpoint.path, prompts, drawing)
-    live = cast(DrawsPictures, load_checkpoint(checkpoint, found, options))
+    live = cast(DrawsImages, load_checkpoint(checkpoint, found, options))
     for each, file in zip(prompts, files, strict=True):
         try:
             write_bytes(file, live.draw([each], drawing)[0].read())

@@ -158,9 +158,9 @@ def _is_image(cell: object) -> bool:
 
 
 def _kind_of_task(model: ModelKind, data: str, images: str | None) -> TaskKind:
-    from kingyo.core.types import AnswersImages, DrawsPictures, RatesClasses
+    from kingyo.core.types import AnswersImages, DrawsImages, RatesClasses
 
-    if DrawsPictures in model.provides:
+    if DrawsImages in model.provides:
         return "draw"
     if images is not None and AnswersImages in model.provides:
         return "vqa"

@@ -31,7 +31,7 @@ _LONGEST_NAME = 80
 def rate(
     run: RunFolder,
     split: Annotated[
-        str, typer.Option("--split", help="Whose pictures: validation, test (of a finished run), or fit.")
+        str, typer.Option("--split", help="Whose images: validation, test (of a finished run), or fit.")
     ] = "validation",
     pairs: Annotated[
         int, typer.Option("--pairs", min=1, help="Pairs to judge, with those of earlier sessions.")
@@ -48,11 +48,11 @@ def rate(
         typer.Option("--train", metavar="FILE", help="Train a preference model from the choices, and end."),
     ] = None,
     features: Annotated[
-        str, typer.Option("--features", help="With --train: the network that describes pictures.")
+        str, typer.Option("--features", help="With --train: the network that describes images.")
     ] = "efficientnet-lite0",
     as_json: AsJson = False,
 ) -> None:
-    """Judge pairs of pictures of a run in the browser; names of models are hidden.
+    """Judge pairs of images of a run in the browser; names of models are hidden.
 
     Keys: left and right arrow choose, up is "as good", down or s skips, u undoes.
     Each choice is stored at once. Ctrl-C stops; the same command goes on. It works
@@ -65,6 +65,7 @@ def rate(
     """
     from kingyo.store import RunStore
     from kingyo.views.rating.results import read_ratings
+    from kingyo.views.results.plain_data import plain_data
     from kingyo.views.results.summary import summarize
 
     require_one_run(run)
@@ -75,8 +76,8 @@ def rate(
     with RunStore.read(run) as store:
         if results:
             ratings = read_ratings(store, summarize(store))
-            people = {each.split: each.to_json() for each in ratings}
             if as_json:
+                people = {each.split: plain_data(each) for each in ratings}
                 print_json({"run": str(store.folder), "people": people})
             elif ratings:
                 print_ratings(ratings)
@@ -88,7 +89,7 @@ def rate(
 
             report = train_preference(store, train, features)
             if as_json:
-                print_json(report.to_json())
+                print_json(plain_data(report))
                 return
             for line in report.lines():
                 echo(line)
@@ -99,7 +100,7 @@ def rate(
 
 
 def _settings(store: RunStore, split: str, rater: str | None, pairs: int) -> SessionSettings:
-    """Return the settings of a session; pictures of test are shown only when the run is finished."""
+    """Return the settings of a session; images of test are shown only when the run is finished."""
     from kingyo.views.rating.server import SessionSettings
 
     if rater is None:
@@ -129,8 +130,8 @@ def _serve(store: RunStore, settings: SessionSettings, host: str, port: int, *, 
     with ChoiceLog(store.folder) as log:
         session = RatingSession(settings=settings, models=models, items=items, log=log)
         with RatingServer(session, host, port) as server:
-            most = max(len(model.pictures) for model in models)
-            of = f"{counted(len(models), 'model')} with up to {counted(most, 'picture')} on {settings.split}"
+            most = max(len(model.images) for model in models)
+            of = f"{counted(len(models), 'model')} with up to {counted(most, 'image')} on {settings.split}"
             judged = f"{settings.rater} has judged {session.n_judged()} of {settings.pairs} pairs."
             echo(f"{settings.title}: {of}. {judged}")
             echo(f"Rate at {server.url}")

@@ -103,6 +103,7 @@ def print_run(store: RunStore, *, as_json: bool, control: str | None = None) -> 
     from kingyo.cli.tables import print_some, print_statements, print_summary
     from kingyo.views.advice import advise
     from kingyo.views.rating.results import read_ratings
+    from kingyo.views.results.plain_data import plain_data
     from kingyo.views.results.summary import summarize
 
     folder = shlex.quote(str(store.folder))
@@ -115,31 +116,27 @@ def print_run(store: RunStore, *, as_json: bool, control: str | None = None) -> 
     advice = advise(store, summary)
     ratings = report_errors(lambda: read_ratings(store, summary), warn, ())
     if as_json:
-        people = {"people": {each.split: each.to_json() for each in ratings}} if ratings else {}
-        print_json({**summary.to_json(), **people, "advice": [each.to_json() for each in advice]})
+        people = {"people": {each.split: plain_data(each) for each in ratings}} if ratings else {}
+        print_json({**summary.to_json(), **people, "advice": plain_data(advice)})
     elif control is not None and control in summary.controls:
         print_some(summary, [control], control, "missing", name=control)
         echo(f"\nNext: `kingyo show {folder}`, {then}")
     else:
         print_summary(summary)
         print_ratings(ratings)
-        shown = [each for each in advice if summary.winner is None or each.kind != "progress"]
-        print_statements(each.statement for each in shown)
+        print_statements(each.statement for each in advice)
         echo(f"\nNext: {then}")
 
 
 def print_ratings(ratings: Sequence[SplitRating]) -> None:
     from kingyo.cli.console import Console, print_lines, print_rows
-    from kingyo.views.rating.results import rating_note, rating_table, rating_title
+    from kingyo.views.tables import people_table
 
     console = Console()
-    for rating in ratings:
-        head, rows = rating_table(rating)
-        texts = [[each if isinstance(each, str) else " ".join(each) for each in row] for row in rows]
-        title = f"{rating_title(rating)} [95% interval]"
+    for table in map(people_table, ratings):
         console.print()
-        print_rows(console, head, texts, title=title, n_left=1, bold="bred")
-        print_lines(console, rating_note(rating))
+        print_rows(console, table.head, table.rows, title=table.title, n_left=1, bold="bred")
+        print_lines(console, table.note)
 
 
 def require_one_run(run: Path) -> None:

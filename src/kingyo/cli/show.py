@@ -124,7 +124,7 @@ def export(
     with RunStore.read(run) as store:
         warn_lost(store)
         search = options.search
-        chosen = choose(store, trial=options.trial, search=search, pick=options.pick, best=options.best)
+        chosen = choose(store, trial=options.trial, search=search, pick=options.pick)
         how = {"pipeline": options.pipeline, "single_file": options.single_file}
         folder = export_trial(store, out, chosen, **how)
         note_versions(store, "exported")
@@ -139,28 +139,21 @@ def export(
 
 
 def _print_choice(store: RunStore, chosen: StoredTrial, out: Path, *, is_default: bool) -> None:
-    from kingyo.export.contact_sheet import FILE as SHEET
     from kingyo.search.evolution import BASELINES, MAIN
-    from kingyo.views.cards import contact_sheet
     from kingyo.views.results.model_result import MIXTURES
     from kingyo.views.results.summary import summarize
     from kingyo.views.results.trials import describe_trial
-    from kingyo.views.statements import ahead_on_test, beside_baselines, better_than_bred
+    from kingyo.views.statements import beside_baselines, better_than_bred
 
     is_copy = chosen.search == BASELINES and chosen.name not in MIXTURES
     echo(f"Wrote {out}: {describe_trial(chosen)}{', a copy of it' if is_copy else ''}.")
     summary = summarize(store)
-    if not (out / SHEET).exists() and contact_sheet(store, summary, MAIN) is not None:
-        echo("Note: no contact sheet, because pictures of the run are missing or changed.", err=True)
     scores = beside_baselines(summary, chosen)
     if scores is not None:
         echo(scores)
     better = better_than_bred(summary) if is_default else None
     if better is not None and chosen.search != MAIN:
         echo(f"{better} `--search main` writes the bred model.")
-    on_test = ahead_on_test(summary) if is_default else None
-    if on_test is not None:
-        echo(on_test)
 
 
 def recipe(

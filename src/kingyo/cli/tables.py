@@ -18,22 +18,16 @@ from kingyo.search.evolution.trial_recipes import read_recipe
 from kingyo.stats import interval_json
 from kingyo.store import RunStore, StoredTrial
 from kingyo.views.page import summary_view
-from kingyo.views.results.genes import NamedPath, means_by_family, read_run_layers
-from kingyo.views.results.model_result import (
-    FitEstimate,
-    ModelResult,
-    estimate,
-    read_model_result,
-    token_limits,
-)
+from kingyo.views.results.genes import NamedPath, means_by_family, read_path
+from kingyo.views.results.model_result import ModelResult, read_model_result, token_limits
 from kingyo.views.results.summary import RunSummary
 from kingyo.views.results.trials import SHARES, describe_trial, failure_of, find_trial, reference_to, unit_of
 from kingyo.views.results.tuning import describe_lesson
 from kingyo.views.statements import against
 from kingyo.views.view import RunView, Statement
 
-BELOW = ("deciding", "estimated", "dropped", "duplicates", "note")
-LAST = ("compared", "test", "predicted", "picked", "learned", "trained", "tuned against", "tuned", "untested")
+BELOW = ("deciding", "dropped", "duplicates", "note")
+LAST = ("compared", "test", "predicted", "learned", "trained", "tuned against", "tuned", "untested")
 INDENT = " " * 10
 LONGEST_RECIPE = 200
 """Lines of a recipe that are printed; blocks and sources have fewer, single tensors more."""
@@ -67,7 +61,7 @@ def print_some(summary: RunSummary, controls: Collection[str], *topics: str, nam
     _print_tables(console, view, "scores", "sets")
     comparison = summary.comparison(name) if name is not None else None
     said = [against(summary, comparison)] if comparison is not None else []
-    print_statements([*view.said("estimated"), *said, *whole.said(*topics)], console)
+    print_statements([*said, *whole.said(*topics)], console)
 
 
 def _print_title(console: Console, view: RunView) -> None:
@@ -173,7 +167,6 @@ class TrialDetails:
     trial: StoredTrial
     result: ModelResult
     path: NamedPath | None
-    estimate: FitEstimate | None
     failure: str | None
     lesson: Lesson | None
     answers: list[ItemAnswer] | None
@@ -194,7 +187,6 @@ class TrialDetails:
             "failure": self.failure,
             **{split: interval_json(result.on(split)) for split in SPLITS},
             "cut": dict(result.cut),
-            "estimate": None if self.estimate is None else self.estimate.to_json(),
             **({} if self.answers is None else {"answers": [each.to_json() for each in self.answers]}),
         }
 
@@ -206,8 +198,7 @@ def read_trial(store: RunStore, reference: str, n_answers: int | None = None) ->
         store=store,
         trial=trial,
         result=read_model_result(store, trial.search, trial),
-        path=read_run_layers(store).read(read_recipe(trial)),
-        estimate=estimate(store, trial),
+        path=read_path(store, read_recipe(trial)),
         failure=failure_of(store, trial),
         lesson=store.lessons(trial.search).get(trial.id),
         answers=None if n_answers is None else worst_answers(store, trial, n_answers),
@@ -236,27 +227,20 @@ def print_trial(details: TrialDetails) -> None:
 
 
 def _score_lines(details: TrialDetails) -> Iterator[str]:
-    """Yield the scores, the value that the search used, the estimate on all items of fit, and the failure."""
-    store, result, estimated = details.store, details.result, details.estimate
+    """Yield the scores, the value that the search used, and the failure."""
+    store, result = details.store, details.result
     for split in SPLITS:
         score = result.on(split)
         if score is not None:
             cut = f", {counted(result.cut[split], 'answer')} cut" if result.cut.get(split) else ""
-            is_partial = split == "fit" and estimated is not None
-            n = f"measured on {score.items}" if is_partial else f"n = {score.size}"
-            yield f"{split}: {SHARES.bounded(score)}, {n}{cut}"
+            yield f"{split}: {SHARES.bounded(score)}, n = {score.size}{cut}"
     outcome = store.outcomes(details.trial.search).get(details.trial.id)
     value, objectives = None if outcome is None else outcome.value, stored_objectives(store)
     if objectives.by_set and value is not None:
         yield f"objective, {objectives.title} on fit: {unit_of(objectives).text(value)}"
-    if estimated is not None:
-        of_all = f"estimated for all {len(store.items()['fit']):,} items"
-        yield f"fit: {SHARES.bounded(estimated.score)}, {of_all} from all trials"
-        told = "" if value is None or objectives.by_set else percent(value)
-        if told and told != percent(estimated.score.score):
-            yield (
-                f"  During the search its estimate was {told}: fewer trials had shown how hard the items are."
-            )
+    elif outcome is not None and outcome.is_partial and value is not None:
+        n = len(store.items()["fit"])
+        yield f"fit: ≈ {percent(value)}, which the search estimated for all {n:,} items"
     if details.failure is not None:
         yield f"failed: {details.failure}"
 
