@@ -34,7 +34,7 @@ SHAPES = {
     ),
     "paths": Shape(trials=60, groups=PAIR, sources=("ja", "math-en"), paths=True),
     "stacking": Shape(
-        strategy="tpe",
+        strategy="ga",
         trials=30,
         groups=PAIR,
         sources=("ja", "math-en"),
