@@ -37,15 +37,5 @@ def test_no_number_is_cut_and_no_line_is_too_long(width: int) -> None:
     assert text.count("Title") == 1
 
 
-def test_parts_repeat_the_first_column() -> None:
-    text = "\n".join(printed(50))
-    assert text.count("row 1") == text.count("group") > 1
-    assert "\n".join(printed(120)).count("group") == 1
-
-
-def test_cells_that_may_be_broken_are_broken_first() -> None:
-    assert "\n".join(printed(80, is_broken=True)).count("group") == 1
-
-
 def test_lines_are_not_wrapped_outside_terminals() -> None:
     assert "\n".join(printed(30, is_terminal=False)).count("group") == 1

@@ -139,24 +139,3 @@ def test_a_resumed_run_keeps_its_known_paths(world: World, space: dict[str, Any]
     file.unlink()
     done = world.ok("resume", "runs/small", "--json")
     assert json.loads(done.stdout)["winner"] == json.loads(uninterrupted.stdout)["winner"]
-
-
-@pytest.mark.parametrize(
-    ("layers", "says"),
-    [
-        ([("a", 0)] * 5, "received a.0 a.0 a.0 a.0 a.0"),
-        (
-            [("base", 1)],
-            "expected a path through the sources: a, b; received one through base. Add that model",
-        ),
-    ],
-)
-def test_a_known_path_outside_the_space_is_named(
-    world: World, layers: list[tuple[str, int]], says: str
-) -> None:
-    hops = [{"model": model, "layer": layer} for model, layer in layers]
-    recipe = {"merge_method": "passthrough", "base_model": "a", "path": hops}
-    (world.folder / "known.yaml").write_text(yaml.safe_dump(recipe))
-    config = world.config(**{**DATAFLOW, "dataflow": {"known": ["known.yaml"], "max_hops": 4}})
-    done = world.fails("evolve", config, "--dry-run")
-    assert says in " ".join(done.stderr.split())

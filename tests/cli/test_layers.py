@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from safetensors.torch import save_file
 
 from tests.cli.conftest import World
-from tests.cli.path_runs import DATAFLOW, of_other_tokens
+from tests.cli.path_runs import of_other_tokens
 from tests.models_on_disk import llama
 
 
@@ -42,36 +40,6 @@ def test_json_has_every_number(world: World) -> None:
     assert summary["cosine"][1][5] == summary["cosine"][5][1] < 0.999
 
 
-def test_models_and_a_task_are_the_same_as_their_run(world: World) -> None:
-    of_run, of_models = layers_json(world, "run.yaml"), layers_json(world, "a", "b", "--task", "task.yaml")
-    assert of_models == of_run
-    few = layers_json(world, "a", "b", "--task", "task.yaml", "--items", "5")
-    assert few["prompts"] == 5
-    assert few["tokens"] < of_run["tokens"]
-
-
-def test_one_model_is_compared_with_itself_and_sources_may_differ_in_depth(world: World) -> None:
-    assert layers_json(world, "a", "--task", "task.yaml")["places"] == ["a.0", "a.1", "a.2", "a.3"]
-    llama(world.folder / "deep", layers=5, seed=7)
-    summary = layers_json(world, world.config(**{**DATAFLOW, "sources": {"a": "a", "deep": "deep"}}))
-    assert summary["layers"] == {"a": 3, "deep": 5}
-    assert len(summary["cosine"]) == 10
-
-
-def test_a_lora_counts_and_a_model_that_is_named_twice_is_itself(world: World) -> None:
-    (world.folder / "lora").mkdir()
-    adapter = {"peft_type": "LORA", "r": 1, "lora_alpha": 1, "base_model_name_or_path": "a"}
-    (world.folder / "lora" / "adapter_config.json").write_text(json.dumps(adapter))
-    name = "base_model.model.model.layers.1.mlp.down_proj"
-    tensors = {f"{name}.lora_A.weight": torch.ones(1, 32), f"{name}.lora_B.weight": torch.ones(16, 1)}
-    save_file(tensors, world.folder / "lora" / "adapter_model.safetensors")
-    sources = {"a": "a", "again": "a", "with-lora": "a+lora"}
-    summary = layers_json(world, world.config(**{**DATAFLOW, "sources": sources}))
-    assert summary["cosine"][2][6] == pytest.approx(1)
-    assert summary["cosine"][1][9] == pytest.approx(1)
-    assert summary["cosine"][2][10] < 0.9999, "layer 1 says something else"
-
-
 @pytest.mark.parametrize(
     ("make", "says"),
     [
@@ -83,14 +51,3 @@ def test_incompatible_consecutive_layers_are_refused(world: World, make: Any, sa
     make(world.folder / "other")
     done = world.fails("layers", world.config(base=None, sources={"a": "a", "other": "other"}))
     assert says in " ".join(done.stderr.split())
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (("a", "b"), "--task: expected a task file"),
-        (("absent", "--task", "task.yaml"), "absent: expected a folder with a checkpoint"),
-    ],
-)
-def test_mistakes_are_one_message(world: World, arguments: tuple[str, ...], says: str) -> None:
-    world.fails("layers", *arguments, says=says)

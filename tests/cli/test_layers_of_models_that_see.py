@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from tests.cli.conftest import World
-from tests.models_on_disk import llama
 
 pytest.importorskip("PIL.Image", reason="needs the extra `vision`")
 ROOT = Path(__file__).parents[2]
@@ -44,34 +43,3 @@ def test_language_parts_are_compared_on_images(shelf: World) -> None:
     first, last = (summary["places"].index(f"see-en.{k}") for k in (0, LAYERS))
     assert summary["cosine"][0][first] == pytest.approx(1)
     assert summary["cosine"][LAYERS][last] < 0.999
-
-
-def test_models_and_a_task_are_the_same_as_their_run(shelf: World) -> None:
-    """Up to rounding: the run has a dtype."""
-    of_models = layers_json(shelf, SIGHT / "ja", SIGHT / "see-en", "--task", "task.yaml")
-    of_run = layers_json(shelf, "run.yaml")
-    for one, other in zip(of_models["cosine"], of_run["cosine"], strict=True):
-        assert one == pytest.approx(other, abs=1e-3)
-
-
-def test_a_text_task_is_read_by_a_model_that_sees(shelf: World) -> None:
-    rows = [{"prompt": f"{n}番は何ですか。", "answer": "鍵"} for n in range(20)]
-    (shelf.folder / "text.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (shelf.folder / "text.yaml").write_text(yaml.safe_dump({"data": "text.jsonl", "grader": "exact"}))
-    summary = layers_json(shelf, SIGHT / "see-en", "--task", "text.yaml")
-    assert summary["layers"] == {str(SIGHT / "see-en"): LAYERS}
-
-
-@pytest.mark.parametrize(
-    ("other", "says"),
-    [
-        (llama, "hidden_size in config.json: expected"),
-        (None, "models of kind causal-lm"),
-    ],
-)
-def test_models_that_cannot_be_compared_are_one_sentence(shelf: World, other: Any, says: str) -> None:
-    see, more = (SIGHT / "ja", SIGHT / "base") if other is None else (SIGHT / "see-en", "other")
-    if other is not None:
-        other(shelf.folder / "other")
-    done = shelf.fails("layers", see, more, "--task", "task.yaml")
-    assert says in " ".join(done.stderr.split())

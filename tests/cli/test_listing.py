@@ -57,11 +57,6 @@ def test_the_three_for_most_runs_come_first(command: Command, what: str, for_mos
     assert command("list", what).out.startswith("For most runs")
 
 
-def test_an_extra_is_named(command: Command) -> None:
-    text = " ".join(command("list", "graders", "language").out.split())
-    assert "[language]" in text and "pip install" in text
-
-
 def test_a_name_that_is_none_of_them(command: Command) -> None:
     done = command("list", "methods", "tise")
     assert done.code == 1

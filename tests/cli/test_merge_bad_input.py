@@ -82,13 +82,6 @@ def test_files_that_are_no_recipe(command: Command, text: str, says: str) -> Non
     foreseen(command, "recipe.yaml", "merged", says=says)
 
 
-@pytest.mark.parametrize("layers", [[0, 1, 2], [3, 1], ["0", "2"]])
-def test_ranges_of_layers_that_are_none(command: Command, layers: object) -> None:
-    slices = [{"sources": [{"model": "a", "layer_range": layers}]}]
-    recipe = command.recipe(merge_method="passthrough", base_model=None, models=None, slices=slices)
-    foreseen(command, recipe, "merged", says="layer_range")
-
-
 def test_no_such_file(command: Command) -> None:
     foreseen(command, "gone.yaml", "merged", says="gone.yaml: expected a YAML file; received no such file")
     foreseen(command, "base", "merged", says="base: expected a YAML file; received a folder")

@@ -41,12 +41,6 @@ def test_a_dry_run_warns_of_a_template_that_is_not_used(command: Command, world:
         assert dry_run(command, config(world, chat=chat))["warnings"] == []
 
 
-def test_a_template_that_only_sources_have(command: Command, world: World) -> None:
-    (world.folder / "base" / "chat_template.jinja").unlink()
-    (warning,) = dry_run(command, config(world))["warnings"]
-    assert "a and b have a chat template" in warning and "copy that of a to " in warning
-
-
 def test_a_dry_run_warns_of_right_answers_that_are_too_long(command: Command, world: World) -> None:
     rows = [{"prompt": f"{n} + 1 =", "answer": " ".join(["7"] * (5 if n % 4 else 9))} for n in range(40)]
     (world.folder / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -52,11 +52,6 @@ def test_show_and_report_have_choices_only_if_there_are_any(command: Command) ->
     assert "What people chose" in page and "preferred to a" in page and "30 choices of 1 person" in page
 
 
-def test_nobody_has_rated(command: Command) -> None:
-    assert "kingyo rate run" in command("rate", "run", "--results").out
-    assert json.loads(command("rate", "run", "--results", "--json").out)["people"] == {}
-
-
 def test_training_prints_and_writes(command: Command) -> None:
     rate(command.folder / "run", 40, redder)
     clip(command.folder / "net")
@@ -87,16 +82,6 @@ def test_bad_input_is_one_clear_error(command: Command, arguments: tuple[str, ..
     assert done.code == 1 and "Traceback" not in done.err
     message = json.loads(done.out)["error"]["message"] if "--json" in arguments else done.err
     assert message.removeprefix("Error: ").startswith(f"{argument}: expected ")
-
-
-@pytest.mark.parametrize("arguments", [("--pairs", "0"), ("--port", "70000"), ("--results", "--split")])
-def test_wrong_values_are_usage_errors(command: Command, arguments: tuple[str, ...]) -> None:
-    assert command("rate", "run", *arguments).code == 2
-
-
-def test_a_folder_that_is_no_run(command: Command) -> None:
-    done = command("rate", "nowhere")
-    assert done.code == 1 and "nowhere" in done.err
 
 
 def test_test_pictures_wait_for_the_end_of_the_run(

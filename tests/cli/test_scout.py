@@ -29,15 +29,6 @@ def test_a_table_with_reasons_and_counts(world: World) -> None:
     assert lines[-1] == "3 candidates: 1 can be merged; 2 excluded: the base itself (1), unreadable (1)."
 
 
-def test_what_all_have_is_said_once(world: World) -> None:
-    for name, licence in (("a", "mit"), ("b", "apache-2.0")):
-        write_card(world.folder / name, base="../base", licence=licence)
-    done = world.run("scout", "a", "b")
-    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
-    assert lines[1].startswith("All have architecture llama; dtype float32; languages ja, en; parameters ")
-    assert lines[3:7:3] == ["model licence", "b apache-2.0"] and "licence" not in lines[1]
-
-
 def test_standard_output_contains_only_json(world: World) -> None:
     done = world.run("scout", "a", "b", "--base", "base", "--licences", "strict", "--json")
     found = json.loads(done.stdout)
@@ -83,20 +74,6 @@ def test_a_wrong_path_that_could_be_a_name_on_the_hub(world: World) -> None:
     assert done.stdout == ""
     assert "zoo/pol: " in done.stderr
     assert "received no such folder here; and the Hub cannot be asked (offline)" in done.stderr
-
-
-def test_a_narrow_terminal_folds_long_names(world: World) -> None:
-    shutil.move(world.folder / "a", world.folder / ("long" * 20))
-    shutil.rmtree(world.folder / "b")
-    ours, theirs = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
-    where = ("scout", ".", "--base", "base")
-    done = subprocess.run(command(*where), cwd=world.folder, env=environment, stdout=theirs, check=False)
-    os.close(theirs)
-    shown = os.read(ours, 100_000).decode()
-    os.close(ours)
-    assert done.returncode == 0 and "long" * 20 not in shown
-    assert shown.count("mmodel") == 2, "two parts"
 
 
 def test_ctrl_c_ends_cleanly_and_a_terminal_shows_progress(world: World) -> None:

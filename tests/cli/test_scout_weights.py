@@ -78,17 +78,6 @@ def test_without_a_base(shelf: World) -> None:
     }
 
 
-def test_a_limit_of_bytes(shelf: World) -> None:
-    done = shelf.ok("scout", *MODELS[:3], "--base", "base", "--weights", "--max-bytes", "60kB")
-    assert "of the weights, within --max-bytes against base." in done.stdout
-    for limit in ("1MBit", "5 bytes", "0GB"):
-        done = shelf.fails("scout", *MODELS[:2], "--weights", "--max-bytes", limit)
-        assert done.stderr.startswith("Error: --max-bytes: ") and done.stdout == ""
-    shelf.fails(
-        "scout", *MODELS[:2], "--base", "base", "--weights", "--max-bytes", "0.1kB", says="smallest tensor"
-    )
-
-
 def test_a_damaged_store_is_an_error(shelf: World) -> None:
     (shelf.folder / "evidence.db").write_bytes(b"nothing")
     done = shelf.fails("scout", "a", "--base", "base", "--weights", "--out", ".")

@@ -125,13 +125,6 @@ def test_it_shows_bred_tuned_and_the_same_training_on_the_best_parent(done: Worl
     assert "tuned − bred" in done.run("show", "runs/small").stdout
 
 
-@pytest.mark.slow
-def test_the_report_names_them(done: World) -> None:
-    done.ok("report", "runs/small")
-    page = (done.folder / "runs" / "small" / "report.html").read_text()
-    assert "the tuned model" in page and "Tuned parent:" in page
-
-
 def winner(world: World) -> int:
     shown: Any = world.show("runs/small")["winner"]
     return shown["trial"]
@@ -189,13 +182,6 @@ def test_python_does_what_the_command_does(done: World, copied: World) -> None:
     assert kingyo.summarize(kingyo.tune(run)).tuning == tuning, "it is tuned once"
 
 
-@pytest.mark.parametrize("options", [{"limit": 3}, {"limit": -1, "keep": "items.jsonl"}])
-def test_wrong_options_in_python_are_one_error(bred: World, options: dict[str, Any]) -> None:
-    with pytest.raises(kingyo.KingyoError, match="limit"):
-        kingyo.tune(bred.folder / "runs" / "small", **options)
-    assert bred.show("runs/small")["status"] == "finished"
-
-
 def test_the_bred_model_wins_a_tie(world: World) -> None:
     (world.folder / "graders.py").write_text(GRADERS)
     sizes = {"fit": 4, "validation": 4, "test": 4}
@@ -233,12 +219,6 @@ def test_a_model_that_loses_other_abilities_is_refused(copied: World, limit: int
     assert "other.yaml (n = 40): bred" in text
     assert ("stays without training" in text) == is_refused and "no LoRA was ahead" not in text
     copied.fails("tune", "runs/small", "--keep", "other.jsonl", says="other.yaml")
-
-
-@pytest.mark.slow
-def test_items_to_keep_may_be_plain_data(copied: World) -> None:
-    finished = copied.ok("tune", "runs/small", "--keep", "other.jsonl", "--json")
-    assert json.loads(finished.stdout)["tuning"]["kept"]["n"] == 40
 
 
 @pytest.mark.parametrize(
@@ -365,13 +345,6 @@ def test_a_tuning_that_is_killed_anywhere_ends_with_the_same_model(done: World, 
     assert digests(runs[0]) == digests(runs[1])
     assert tuned(runs[0]) == tuned(runs[1])
     assert evaluations(runs[0]) == evaluations(runs[1]), "nothing was scored twice"
-
-
-@pytest.mark.slow
-def test_an_interrupt_names_the_command_that_goes_on(copied: World) -> None:
-    code, errors = stopped(copied, lambda run: (run / "tuned" / "1").exists(), signal.SIGINT)
-    assert code == 130 and "Continue with: kingyo tune runs/small" in errors
-    copied.ok("tune", "runs/small")
 
 
 @pytest.mark.slow
