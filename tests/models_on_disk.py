@@ -10,22 +10,15 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
-from transformers import (
-    GPT2Config,
-    GPT2LMHeadModel,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-)
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerFast
 
 VOCABULARY = 64
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
@@ -43,9 +36,10 @@ def llama(
     hidden: int = 16,
     tied: bool = False,
     dtype: str = "float32",
+    kind: str = "Llama",
 ) -> Path:
-    """Write a Llama with grouped-query attention."""
-    config = LlamaConfig(
+    """Write a Llama with grouped-query attention, or a model of a similar kind."""
+    config = getattr(transformers, f"{kind}Config")(
         vocab_size=VOCABULARY,
         hidden_size=hidden,
         intermediate_size=2 * hidden,
@@ -56,31 +50,12 @@ def llama(
         tie_word_embeddings=tied,
         **SPECIAL_IDS,
     )
-    return _write(folder, lambda: LlamaForCausalLM(config), seed, dtype)
+    return _write(folder, lambda: getattr(transformers, f"{kind}ForCausalLM")(config), seed, dtype)
 
 
-def qwen2(
-    folder: Path,
-    *,
-    seed: int = 0,
-    layers: int = 3,
-    hidden: int = 16,
-    tied: bool = True,
-    dtype: str = "float32",
-) -> Path:
+def qwen2(folder: Path, *, tied: bool = True, **options: Any) -> Path:
     """Write a Qwen2: biases in attention, tied embeddings."""
-    config = Qwen2Config(
-        vocab_size=VOCABULARY,
-        hidden_size=hidden,
-        intermediate_size=2 * hidden,
-        num_hidden_layers=layers,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=64,
-        tie_word_embeddings=tied,
-        **SPECIAL_IDS,
-    )
-    return _write(folder, lambda: Qwen2ForCausalLM(config), seed, dtype)
+    return llama(folder, tied=tied, kind="Qwen2", **options)
 
 
 def gpt2(folder: Path, *, seed: int = 0, layers: int = 3, hidden: int = 16, dtype: str = "float32") -> Path:
@@ -123,9 +98,7 @@ def _write(folder: Path, build: Callable[[], PreTrainedModel], seed: int, dtype:
         torch.manual_seed(seed)
         model = build().to(getattr(torch, dtype))
         generator = torch.Generator().manual_seed(seed)
-        for (
-            parameter
-        ) in model.parameters():  # norms and biases start as constants: set them apart models apart
+        for parameter in model.parameters():  # norms and biases start as constants
             noise = 0.05 * torch.randn(parameter.shape, generator=generator)
             parameter.data.add_(noise.to(parameter.dtype))
     model.save_pretrained(folder)

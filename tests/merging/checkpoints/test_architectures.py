@@ -74,7 +74,7 @@ def open_architecture(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_stacks(open_architecture: Built, name: str) -> None:
+def test_stacks_and_parts(open_architecture: Built, name: str) -> None:
     layout = open_architecture(name).layout
     assert {stack.name: len(stack.blocks) for stack in layout.stacks} == STACKS[name]
     for stack in layout.stacks:
@@ -86,11 +86,6 @@ def test_stacks(open_architecture: Built, name: str) -> None:
         assert (layout.depth(first), layout.depth(last)) == (0.0, 0.0 if len(stack.blocks) == 1 else 1.0)
     outside = [each for each in layout.names if layout.stack(each) is None]
     assert all(layout.block(each) is None and layout.depth(each) in (0.0, 1.0) for each in outside)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_parts_and_the_main_stack(open_architecture: Built, name: str) -> None:
-    layout = open_architecture(name).layout
     assert set(layout.parts) == PARTS[name]
     assert sorted(each for names in layout.parts.values() for each in names) == sorted(layout.names)
     main = layout.main

@@ -138,7 +138,7 @@ def test_full_models(tmp_path: Path) -> None:
         ("absent+lora", "absent", "neither"),
         ("org/name+org/one+org/two", "org/one+org/two", "neither"),
         ("m+m/config.json", "m/config.json", "the file config.json"),
-        ("m+m", "adapter_config.json", "No such file"),
+        ("m+m", "m", "neither"),
         ("lora", "lora", "an adapter"),
         ("style", "style", "an adapter"),
         ("./absent", "./absent", "neither"),
@@ -206,7 +206,7 @@ def test_models_and_adapters_on_the_hub(tmp_path: Path) -> None:
         "m+lora": "4.0",
         "org/name+org/absent": "org/absent: expected a folder or a .safetensors with an adapter",
         "org/name@v9": "org/name@v9: expected a folder or a .safetensors with a model",
-        "org/name+org/name": "adapter_config.json: expected a JSON object",
+        "org/name+org/name": "expected a folder with adapter_config.json",
     }
     environment = {**os.environ, "HF_HUB_CACHE": str(cache), "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-c", OPEN, *answers]

@@ -27,10 +27,9 @@ from tests.merging.vocabulary.makers import (
     load_tokenizer,
     models_of,
     small,
-    weights,
     words,
 )
-from tests.oracle.peer import MERGEKIT, Peer, PeerError, find_python, read_tensors
+from tests.oracle.peer import MERGEKIT, Peer, find_python, read_tensors
 
 pytestmark = pytest.mark.oracle
 SHARES = {"one": 1.0, "two": 2.0, "three": 4.0}
@@ -172,28 +171,3 @@ def test_kinds(kind: str, pair: tuple[object, object], peer: Peer, tmp_path: Pat
     ]
     out = merge_with_mergekit(peer, folders, "union", "tokenizer_source")
     check_parity(out, *merge_with_kingyo(folders, TokenizerChoice()))
-
-
-class TestDifferencesOnPurpose:
-    def test_ids_of_the_base_stay_in_both_but_others_come_in_the_order_of_the_recipe(
-        self, peer: Peer, model_folders: list[Path]
-    ) -> None:
-        out = merge_with_mergekit(peer, model_folders, "union", "tokenizer_source")
-        vocabulary, _ = merge_with_kingyo(model_folders, TokenizerChoice())
-        base = load_tokenizer(model_folders[0]).get_vocab()
-        assert base.items() <= load_tokenizer(out).get_vocab().items()
-        assert base.items() <= vocabulary.tokens.items()
-        assert list(vocabulary.tokens)[len(base) :] == ["e", "<|im_start|>", "<|im_end|>", "f", "<|x|>"]
-
-    def test_a_new_token_on_the_tokenizer_of_the_base(self, peer: Peer, model_folders: list[Path]) -> None:
-        """mergekit documents it, but fails with a KeyError."""
-        entries: dict[str, dict[str, object]] = {"<|x|>": {"source": "three"}}
-        folder = model_folders[0].parent
-        with pytest.raises(PeerError):
-            merge_with_mergekit(
-                peer, model_folders, {"source": "base", "tokens": expand_entries(entries, folder)}
-            )
-        choice = parse_tokenizer({"source": "base", "tokens": expand_entries(entries, None)})
-        vocabulary, merged = merge_with_kingyo(model_folders, choice)
-        row = weights(model_folders[2])[EMBEDDING][load_tokenizer(model_folders[2]).get_vocab()["<|x|>"]]
-        torch.testing.assert_close(merged[EMBEDDING][vocabulary.tokens["<|x|>"]], row.double())

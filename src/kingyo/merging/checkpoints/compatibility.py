@@ -170,7 +170,6 @@ def counterpart(like: Checkpoint, other: Checkpoint, stack: Stack) -> Stack | No
 
 
 def _best(name: str, others: Iterable[str]) -> str | None:
-    """Return the name that shares most last words: at least two, or all words of one of the names."""
     words = name.split(".")[::-1]
     shared = {each: n_shared(words, each.split(".")[::-1]) for each in others}
     good = {each: n for each, n in shared.items() if n >= 2 or n == min(len(words), len(each.split(".")))}
@@ -258,8 +257,6 @@ def fit(
 
 
 class _Fitting:
-    """Find, for each tensor and model, where its weights are."""
-
     def __init__(
         self,
         like: Checkpoint,
@@ -327,7 +324,6 @@ class _Fitting:
         return [_resized(name, at, stored, rows) for at in range(len(stored))]
 
     def _has_tokens(self, name: str, stored: Sequence[tuple[Checkpoint, TensorInfo]]) -> bool:
-        """Return whether the tensors have one row per token, and differ in nothing else."""
         is_outer = self._like.layout.stack(name) is None and is_vocabulary(name)
         if not is_outer or len({info.shape[1:] for _, info in stored}) > 1:
             return False
@@ -360,7 +356,6 @@ def _is_alike(like: Checkpoint, other: Checkpoint) -> bool:
 
 
 def _form(info: TensorInfo) -> str:
-    """Return the shape, and the dtype if it is no floating-point one."""
     return f"{list(info.shape)}{'' if info.is_floating else f' of {info.dtype}'}"
 
 
@@ -380,7 +375,6 @@ def _form_error(
 
 
 def _resized(name: str, at: int, stored: Sequence[tuple[Checkpoint, TensorInfo]], rows: int) -> View:
-    """Return a vocabulary tensor with ``rows`` rows: its own first, then the base's, then the others'."""
     model, info = stored[at]
     end = min(rows, info.shape[0])
     pieces = [RowRange(model=model, name=info.name, start=0, end=end)]
@@ -401,10 +395,6 @@ def has_classes(model: Checkpoint, name: str) -> bool:
 
 
 def _differing_heads(models: Sequence[Checkpoint]) -> tuple[list[str], KingyoError | None]:
-    """Return the heads of the first model, and an error, if the models' names of classes differ.
-
-    Models without names of classes are ignored.
-    """
     named = [(model, names) for model in models if (names := _names(model.config)) is not None]
     other = next((model for model, names in named if names != named[0][1]), None)
     if other is None:
@@ -429,7 +419,6 @@ def _is_head(model: Checkpoint, name: str) -> bool:
 
 
 def _names(config: Mapping[str, object]) -> dict[str, object] | None:
-    """Return the names of classes by number; None if a config has only LABEL_0, LABEL_1, …"""
     named = config.get("id2label")
     if not isinstance(named, Mapping):
         return None

@@ -154,7 +154,6 @@ def _different(here: Config, there: Config) -> list[str]:
 
 
 def _text_config(config: Config) -> Config:
-    """Return what a config states about the language part, also if it is mixed with the other parts."""
 
     def inner(config: Config) -> Config | None:
         return cast(

@@ -160,7 +160,6 @@ def _level(path: tuple[str, ...], written: object, filled: object, part: str) ->
 
 
 def _count_keys(config: Config, part: str) -> tuple[str, ...]:
-    """Return the keys that state the number of layers: the first match, and all keys with its value."""
     last = [_SIDED["decoder"]] if part == "language" else []
     for pattern in (*([_SIDED[part]] if part in _SIDED else []), _COUNT, *last):
         counts = {key: value for key, value in config.items() if pattern.fullmatch(key) and _is_count(value)}
@@ -250,7 +249,6 @@ def _wanted(level: Level, layers: Sequence[_Layer]) -> dict[str, object]:
 
 
 def _check_order(key: str, value: int, level: Level, layers: Sequence[_Layer]) -> None:
-    """Check that a key which counts layers (the last, every n-th) is still true."""
     if _LAST.fullmatch(key) and value > 0:
         are_last = [number >= own.n - value for own, number in layers]
         if are_last != [place >= len(layers) - value for place in range(len(layers))]:

@@ -55,11 +55,6 @@ def denoiser_groups(
     return _grouped(blocks, sorted(set(blocks.values()), key=order))
 
 
-def filter_order(groups: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    """Put single blocks first, whose names contain those of double blocks (``transformer_blocks.0.``)."""
-    return dict(sorted(groups.items(), key=lambda group: not group[1][0].startswith(_SINGLE)))
-
-
 def _grouped(group_of: Mapping[str, str], order: Iterable[str]) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {group: [] for group in order}
     for name, group in group_of.items():
@@ -104,7 +99,6 @@ class _Side:
 
 
 def _block_and_layer(name: str) -> tuple[int, int | None]:
-    """Return the numbers of a tensor's block and of its layer, None for a sampler."""
     found = _IN_BLOCK.match(name)
     if found is None:
         return 0, 0
@@ -135,8 +129,10 @@ def _transformer_blocks(names: Iterable[str], stacks: Sequence[Stack]) -> Iterat
 def shortest_filters(groups: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str | None, str]]:
     """Cover each group by few, short filters: pairs of filter and group.
 
-    A name belongs to the group of the first filter that is a substring of it; None matches every name.
+    A name belongs to the group of the first filter that is a substring of it; None matches every name. Single
+    blocks of a denoiser come first: their names contain those of double blocks (``transformer_blocks.0.``).
     """
+    groups = dict(sorted(groups.items(), key=lambda group: not group[1][0].startswith(_SINGLE)))
     owner = {name: group for group, names in groups.items() for name in names}
     left = set(owner)
     for group in groups:

@@ -178,7 +178,6 @@ def _pickle_error(
 
 
 def _records(file: Path) -> dict[int, int]:
-    """Return the offset of each record of a zip -> its bytes; refuse zips that torch reads wrongly."""
     sizes: dict[int, int] = {}
     with ZipFile(file) as archive, file.open("rb") as stream:
         for record in archive.infolist():

@@ -12,7 +12,7 @@ import numpy as np
 
 from kingyo.errors import KingyoError, suggest, unknown_name_error
 from kingyo.merging.checkpoints.configs import complete
-from kingyo.merging.checkpoints.groups import DENOISER_GROUPS, denoiser_groups, filter_order, shortest_filters
+from kingyo.merging.checkpoints.groups import DENOISER_GROUPS, denoiser_groups, shortest_filters
 from kingyo.merging.checkpoints.header import TensorInfo, map_bytes
 from kingyo.merging.checkpoints.stacks import (
     Kind,
@@ -124,7 +124,7 @@ class Layout:
         """Express one value per group as filters on names; the first that matches a tensor counts."""
         if how not in self._filters:
             groups = self.groups(how)
-            self._filters[how] = tuple(shortest_filters(filter_order(groups) if how == "mbw" else groups))
+            self._filters[how] = tuple(shortest_filters(groups))
         return tuple(Conditional(filter=each, value=values[group]) for each, group in self._filters[how])
 
     def _order(self, name: str) -> tuple[int, str, int, tuple[int, str], int, bool, str]:

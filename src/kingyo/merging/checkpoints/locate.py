@@ -28,8 +28,8 @@ from kingyo.merging.checkpoints.lora import adapt
 from kingyo.merging.checkpoints.lora_files import read_adapter
 from kingyo.merging.checkpoints.model_reference import (
     SINGLE_FILES,
-    in_opening_order,
     is_folder,
+    is_single_file,
     parse_reference,
 )
 from kingyo.merging.checkpoints.single_file import SingleFile, default_pipeline, fits_config, read_single_file
@@ -127,7 +127,7 @@ def open_together(
     def open_one(reference: str, among: Iterable[Checkpoint]) -> Checkpoint:
         return open_checkpoint(reference, folder, fetch=fetch, allow_pickle=allow_pickle, among=among)
 
-    for reference in in_opening_order(references):
+    for reference in sorted(dict.fromkeys(references), key=is_single_file):  # folders may give them a config
         try:
             model = open_one(reference, opened.values())
             if reference in templates and isinstance(file := model.owner, SingleFile):
@@ -175,7 +175,6 @@ def _find(request: Request) -> tuple[Path, int]:
 def _open_single_file(
     reference: str, file: Path, request: Request, among: Iterable[Checkpoint]
 ) -> SingleFile:
-    """Open the denoiser in a single file, with the other folders of its donor that a live model needs."""
     model = read_single_file(reference, file, among, allow_pickle=request.allow_pickle)
     if model.donor is None or not request.around:
         return model
@@ -190,7 +189,6 @@ def _open_single_file(
 
 
 def _default_donor(model: SingleFile) -> Checkpoint:
-    """Return the config of a single file from the pipeline on the Hub that diffusers takes it from."""
     name, component = default_pipeline(model.stored), model.component
     try:
         if name is None:

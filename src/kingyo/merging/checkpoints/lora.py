@@ -102,7 +102,6 @@ def adapt(model: Checkpoint, adapter: Adapter, reference: str) -> AdaptedCheckpo
 
 
 def _computed(info: TensorInfo, model: Checkpoint) -> TensorInfo:
-    """Describe a computed tensor; its ``file`` is a folder, so that mapping it by mistake fails."""
     dtype = str(wide(getattr(torch, info.dtype))).removeprefix("torch.")
     return replace(info, dtype=dtype, stored_as=info.dtype, file=model.path, start=0)
 
@@ -116,8 +115,6 @@ def _notes(model: Checkpoint, adapter: Adapter) -> Iterator[str]:
 
 
 class _Matching:
-    """Find the change that an adapter makes to each tensor, by the names of the model's tensors."""
-
     def __init__(self, model: Checkpoint, adapter: Adapter) -> None:
         self._model = model
         self._adapter = adapter
@@ -179,7 +176,6 @@ class _Matching:
         )
 
     def _is_turned(self, shape: tuple[int, ...], a: TensorInfo, b: TensorInfo, rank: int) -> bool:
-        """Check the shapes of A and B, and return whether the model stores inputs × outputs."""
         received = f"A {list(a.shape)} and B {list(b.shape)}"
         if len(a.shape) < 2 or len(b.shape) < 2 or a.shape[0] != rank or math.prod(b.shape[1:]) != rank:
             raise self._error(a.name, f"A and B of rank {rank}", received)

@@ -89,7 +89,6 @@ class LoraConfig:
 
 
 def _pattern(patterns: Mapping[str, object], module: str) -> str:
-    """Return the first pattern that matches the end of a module's name, as in peft, or ""."""
     return next((each for each in patterns if re.fullmatch(rf"(.*\.)?({each})", module)), "")
 
 
@@ -125,19 +124,13 @@ def read_adapter(reference: str, path: Path, model: Checkpoint, *, allow_pickle:
 
     A file may hold LoRAs of several components of a pipeline: ``model`` decides which is read.
     """
-    file = _loose_file(path)
-    if file is not None:
-        return _read_loose(reference, path, file, model)
-    return _read_peft(reference, path, allow_pickle=allow_pickle)
-
-
-def _loose_file(path: Path) -> Path | None:
-    if path.is_file() or (path / CONFIG).is_file():
-        return path if path.is_file() else None
-    if (path / DIFFUSERS_WEIGHTS).is_file():
-        return path / DIFFUSERS_WEIGHTS
-    files = [file for file in path.glob("*.safetensors") if file.name != WEIGHTS]
-    return files[0] if len(files) == 1 and not (path / "config.json").is_file() else None
+    if (path / CONFIG).is_file():
+        return _read_peft(reference, path, allow_pickle=allow_pickle)
+    file = path if path.is_file() else path / DIFFUSERS_WEIGHTS
+    if not file.is_file():
+        expected = f"a folder with {CONFIG} or {DIFFUSERS_WEIGHTS}, or a file"
+        raise KingyoError(reference, expected, "neither", "Name the file, as in lora/name.safetensors.")
+    return _read_loose(reference, path, file, model)
 
 
 def _read_peft(reference: str, path: Path, *, allow_pickle: bool) -> Adapter:

@@ -7,7 +7,6 @@ a file.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -124,11 +123,6 @@ def path_from(out: Path, name: str, folder: Path) -> str:
 def is_single_file(reference: str) -> bool:
     """Return whether a reference names a file as the model, not as its LoRA."""
     return reference.partition("+")[0].partition("@")[0].endswith(SINGLE_FILES)
-
-
-def in_opening_order(references: Iterable[str]) -> list[str]:
-    """Return references, each once, single files last: models in folders may give them a config."""
-    return sorted(dict.fromkeys(references), key=is_single_file)
 
 
 def is_folder(name: str, folder: Path | None = None) -> bool:

@@ -127,7 +127,6 @@ def _read(reference: str, file: Path, *, allow_pickle: bool) -> dict[str, Tensor
 def _read_denoiser(
     reference: str, tensors: Mapping[str, TensorInfo]
 ) -> tuple[Mapping[str, object], dict[str, TensorInfo]]:
-    """Return what a single file states about its denoiser's config, and the denoiser's tensors."""
     library(reference, "diffusers")  # it knows the names in single files
     kind = _class_of(tensors)
     if kind is None:
@@ -187,7 +186,6 @@ def _config_from_names(kind: str, names: Mapping[str, object]) -> dict[str, obje
 def _convert(
     reference: str, tensors: Mapping[str, TensorInfo], config: Mapping[str, object]
 ) -> dict[str, TensorInfo]:
-    """Return a denoiser's tensors under diffusers' names, as parts of the tensors in a single file."""
     classes: Any = import_module("diffusers.loaders.single_file_model").SINGLE_FILE_LOADABLE_CLASSES
     kind = str(config["_class_name"])
     function = cast(
@@ -214,7 +212,6 @@ class _UntraceableError(Exception):
 def _traced(
     function: Callable[[dict[str, Any]], Mapping[str, Any]], tensors: Mapping[str, TensorInfo]
 ) -> dict[str, TensorInfo]:
-    """Run a conversion on tensors without data, and return its results as parts of the stored tensors."""
     stored = _without_data(tensors)
     alive = tuple(stored.values())  # an address is unique only while its tensor lives
     known = {_storage(tensor): info for tensor, info in zip(alive, tensors.values(), strict=True)}

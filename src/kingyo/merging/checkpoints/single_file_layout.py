@@ -140,7 +140,6 @@ def _clip(model: Checkpoint, prefix: str) -> list[FileTensor]:
 
 
 def _open_clip(model: Checkpoint, prefix: str) -> Iterator[FileTensor]:
-    """Yield a text encoder with the names of OpenCLIP, which joins queries, keys and values."""
     names = cast("Mapping[str, Mapping[str, str]]", converters().DIFFUSERS_TO_LDM_MAPPING["openclip"])
     for name in model.tensors:
         full = name if name == _PROJECTION else f"text_model.{name.removeprefix('text_model.')}"

@@ -336,7 +336,6 @@ class AtomicFolder:
         shutil.rmtree(self._old, ignore_errors=True)
 
     def _locked(self) -> IO[bytes]:
-        """Take the lock, and try again if its last holder deleted the lock file meanwhile."""
         while True:
             self._folder.mkdir(exist_ok=True)
             with contextlib.suppress(FileNotFoundError), contextlib.ExitStack() as stack:

@@ -13,10 +13,10 @@ from kingyo.core.io.units import counted
 from kingyo.errors import KingyoError, suggest
 from kingyo.merging.vocabulary.token_union import (
     Gathered,
+    Gathering,
     TokenModels,
     changed_files,
     extend,
-    gather,
     stored_files,
     with_template,
 )
@@ -161,7 +161,6 @@ def place_rows(choice: TokenizerChoice, models: TokenModels, gathered: Gathered)
 
 
 def _count(choice: TokenizerChoice, models: TokenModels, gathered: Gathered) -> int:
-    """Return the number of rows: at least that of the start, unless the choice sets a multiple."""
     count = max(gathered.tokens.values(), default=-1) + 1
     if choice.pad_to_multiple_of is not None:
         return -(-count // choice.pad_to_multiple_of) * choice.pad_to_multiple_of
@@ -327,11 +326,11 @@ class Vocabulary:
 def build_vocabulary(
     choice: TokenizerChoice, models: TokenModels, chat_template: str | None = None
 ) -> Vocabulary:
-    """Build the output's vocabulary; see ``gather`` for its tokens and ``place_rows`` for their rows.
+    """Build the output's vocabulary; see ``Gathering`` for its tokens and ``place_rows`` for their rows.
 
     ``chat_template`` is ``auto``, a known name or Jinja; None keeps that of the extended tokenizer.
     """
-    gathered = gather(choice, models)
+    gathered = Gathering(choice, models).run()
     start = gathered.start
     if gathered.is_unchanged:
         files = stored_files(start.folder)

@@ -114,7 +114,6 @@ def _all_merges(stored: StoredTokenizer, tokens: Mapping[str, int], more: Sequen
 
 
 def _find_problem(data: Mapping[str, object], tokens: Mapping[str, int]) -> str:
-    """Load a tokenizer.json with the library; return the first problem with its ids, or an empty text."""
     try:
         ids = Tokenizer.from_str(json.dumps(data, ensure_ascii=False)).get_vocab(with_added_tokens=True)
     except Exception as error:  # noqa: BLE001 - the library raises bare Exception
@@ -228,16 +227,11 @@ class Gathered:
         return not self.additions and len(self.keep) == len(self.start.tokens)
 
 
-def gather(choice: TokenizerChoice, models: TokenModels) -> Gathered:
-    """Find the tokens of the output.
+class Gathering:
+    """Find the tokens of the output, and remember the tokenizer that each comes from.
 
     A token whose id is beyond its model's embedding is ignored, since the model cannot generate it.
     """
-    return _Gathering(choice, models).run()
-
-
-class _Gathering:
-    """Collect tokens, and remember the tokenizer that each comes from."""
 
     def __init__(self, choice: TokenizerChoice, models: TokenModels) -> None:
         self._choice = choice
@@ -276,7 +270,6 @@ class _Gathering:
                 self._add(token, self._start, scores.get(token))
 
     def _unite(self, other: StoredTokenizer) -> None:
-        """Add a model's tokens in the order of its ids, and the merges that form the new ones."""
         scores = scores_of(other)
         before = self._free
         for token in other.tokens:
@@ -304,7 +297,6 @@ class _Gathering:
             self._owners[token] = other
 
     def _add_listed(self, token: str, model: str | None) -> None:
-        """Add a token that only the choice names: with the flags of its row's model, else as special."""
         holder = None if model is None else self._models.tokenizer(model, f"tokenizer: tokens: '{token}'")
         flags = dict(_SPECIAL) if holder is None else dict(holder.added.get(token, _SPECIAL))
         self._additions[token] = Addition(token=token, row=self._free, flags=flags)
