@@ -37,7 +37,6 @@ def note_if_slow() -> None:
     trouble = compiler_trouble()
     if trouble is not None:
         remedy = "Unset it." if "NUMBA_DISABLE_JIT" in trouble else "Run: pip install numba"
-        remedy = "There is no remedy." if "F16C" in trouble else remedy
         echo(
             f"Note: numba {trouble}. Searches and large merges are slower without it; their results are the "
             f"same. {remedy}",
