@@ -21,13 +21,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import pytest
 import torch
 from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
 
 from kingyo.core.types import Answered, Item, ReportsProgress
 from kingyo.errors import KingyoError
 from kingyo.models.kinds import BatchMemory, LoadOptions, ModelKind, Options, Workload, load_live, members
+from kingyo.testing import raises
 
 LOADED = LoadOptions(dtype="float32", batch_size=2)
 
@@ -118,8 +118,7 @@ class ModelKindContract:
         with self._checkpoint() as folder:
             for file in folder.glob("*.safetensors*"):
                 file.unlink()
-            with pytest.raises(KingyoError):
-                self.make().load(folder, LOADED)
+            assert raises(KingyoError, lambda: self.make().load(folder, LOADED))
 
     def test_memory_is_known_without_weights(self) -> None:
         with self._checkpoint() as folder:

@@ -19,11 +19,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 
-import pytest
-
 from kingyo.core.types import SPLITS, Item, ItemScore, Split, Task
 from kingyo.errors import KingyoError
 from kingyo.tasks.graders.grader import Grader
+from kingyo.testing import raises
 
 
 class ScriptedModel:
@@ -102,8 +101,7 @@ class TaskContract:
             assert list(task.items(split)) == list(self.make_items(split)) == list(task.items(split))
 
     def test_an_unknown_split_is_an_error(self) -> None:
-        with pytest.raises(KingyoError):
-            self._task().items("trial")  # type: ignore[arg-type]
+        assert raises(KingyoError, lambda: self._task().items("trial"))  # type: ignore[arg-type]
 
     def test_scores_come_in_the_order_of_the_items(self) -> None:
         items = self.make_items("fit")

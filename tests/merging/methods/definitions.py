@@ -23,26 +23,6 @@ def task_arithmetic(
     return base + lam * combine(deltas, weights, normalize, elect=False)
 
 
-def slerp(base: Vector, source: Vector, t: float) -> Vector:
-    norms = np.linalg.norm(base) * np.linalg.norm(source)
-    cosine = float(base @ source / norms) if norms > 0 else 1.0
-    if abs(cosine) > 0.9995:
-        return (1 - t) * base + t * source
-    omega = math.acos(cosine)
-    return (math.sin((1 - t) * omega) * base + math.sin(t * omega) * source) / math.sin(omega)
-
-
-def trim(vector: Vector, density: float) -> Vector:
-    """Keep the k largest magnitudes; ties go to the first."""
-    if density >= 1:
-        return vector
-    k = max(1, int(density * vector.size))
-    order = sorted(range(vector.size), key=lambda i: (-abs(vector[i]), i))
-    kept = np.zeros_like(vector)
-    kept[order[:k]] = vector[order[:k]]
-    return kept
-
-
 def combine(deltas: Sequence[Vector], weights: Sequence[float], normalize: bool, elect: bool) -> Vector:
     merged = np.zeros_like(deltas[0])
     for i in range(merged.size):
@@ -63,7 +43,9 @@ def ties(
     densities: Sequence[float],
     normalize: bool,
 ) -> Vector:
-    trimmed = [trim(source - base, density) for source, density in zip(sources, densities, strict=True)]
+    trimmed = [
+        breadcrumbs(source - base, density) for source, density in zip(sources, densities, strict=True)
+    ]
     return base + combine(trimmed, weights, normalize, elect=True)
 
 
@@ -77,13 +59,13 @@ def dare(delta: Vector, random: Vector, density: float, rescale: str) -> Vector:
     return kept * (np.abs(delta).sum() / after) if rescale == "norm" and after > 0 else kept
 
 
-def slerp_at(a: Vector, b: Vector, t: float) -> Vector:
-    """Interpolate; only without an angle linearly."""
+def slerp(a: Vector, b: Vector, t: float, linear_above: float = 1 - 5e-13) -> Vector:
+    """Interpolate; linearly if the magnitude of the cosine is larger, or without an angle."""
     norms = np.linalg.norm(a) * np.linalg.norm(b)
     cosine = min(1.0, max(-1.0, float(np.sum(a * b) / norms))) if norms > 0 else 1.0
-    omega = math.acos(cosine)
-    if math.sin(omega) < 1e-6:
+    if abs(cosine) > linear_above:
         return (1 - t) * a + t * b
+    omega = math.acos(cosine)
     return (math.sin((1 - t) * omega) * a + math.sin(t * omega) * b) / math.sin(omega)
 
 
@@ -92,14 +74,14 @@ def nuslerp(base: Vector | None, sources: Sequence[Vector], weights: Sequence[fl
     t = weights[1] / sum(weights)
     merged = np.empty_like(a)
     if line == "whole" or a.ndim < 2:
-        merged = slerp_at(a, b, t)
+        merged = slerp(a, b, t)
     elif line == "row":
         for index in np.ndindex(a.shape[:-1]):
-            merged[index] = slerp_at(a[index], b[index], t)
+            merged[index] = slerp(a[index], b[index], t)
     else:
         for index in np.ndindex(a.shape[1:]):
             place = (slice(None), *index)
-            merged[place] = slerp_at(a[place], b[place], t)
+            merged[place] = slerp(a[place], b[place], t)
     return merged if base is None else base + merged
 
 
@@ -142,7 +124,8 @@ def karcher(sources: Sequence[Vector], max_iter: int, tol: float) -> Vector | No
     return m * float(np.mean(norms))
 
 
-def breadcrumbs(vector: Vector, density: float, gamma: float) -> Vector:
+def breadcrumbs(vector: Vector, density: float, gamma: float = 0.0) -> Vector:
+    """Keep the largest magnitudes but the very largest; of equal ones the first is larger."""
     kept = max(1, int(density * vector.size))
     top = min(int(gamma * vector.size), vector.size - kept)
     order = sorted(range(vector.size), key=lambda i: (-abs(vector[i]), i))[top : top + kept]

@@ -33,18 +33,13 @@ def spans(n: int, size: int = BLOCK) -> Iterator[Span]:
         yield start, min(start + size, n)
 
 
-def rows(vectors: Sequence[Tensor], span: Span) -> Tensor:
-    """Return a span of each vector in new memory: float32, shape (vectors, width of the span)."""
-    return torch.stack([vector[span[0] : span[1]].float() for vector in vectors])
-
-
 def differences(tensors: Sequence[AnyTensor], base: AnyTensor | None) -> Callable[[Span], Tensor]:
-    """Return a function that reads θᵢ - θ₀ of a span (or θᵢ without a base) in new memory, as float32."""
+    """Return a function that reads θᵢ - θ₀ (or θᵢ without a base) of a span: new, float32, a row for each."""
     vectors = [as_torch(tensor).reshape(-1) for tensor in tensors]
     start = None if base is None else as_torch(base).reshape(-1)
 
     def read(span: Span) -> Tensor:
-        block = rows(vectors, span)
+        block = torch.stack([vector[span[0] : span[1]].float() for vector in vectors])
         return block if start is None else block.sub_(start[span[0] : span[1]])
 
     return read

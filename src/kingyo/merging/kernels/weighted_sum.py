@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 from kingyo.core.io.lazy_torch import Tensor, torch
-from kingyo.merging.kernels.blocks import Span, add_rows, column, rows, spans
+from kingyo.merging.kernels.blocks import Span, add_rows, column, differences, spans
 from kingyo.merging.kernels.masks import CompiledMask, Copy, Mask, Threshold
 from kingyo.merging.kernels.raw_tensor import AnyTensor, as_torch
 
@@ -49,9 +49,7 @@ class WeightedSum:
 
     def rows(self, span: Span) -> Tensor:
         """Return mᵢδᵢ of each source in new memory, one row each."""
-        deltas = rows([as_torch(term.source).reshape(-1) for term in self.terms], span)
-        if self.base is not None:
-            deltas.sub_(_part(self.base, span))
+        deltas = differences([term.source for term in self.terms], self.base)(span)
         for row, term in zip(deltas.unbind(0), self.terms, strict=True):
             if term.mask is not None:
                 term.mask.apply(row, span)
@@ -60,7 +58,9 @@ class WeightedSum:
         return deltas
 
     def block(self, span: Span) -> Tensor:
-        start = None if self.base is None else _part(self.base, span)
+        start = None
+        if self.base is not None:
+            start = as_torch(self.base).reshape(-1)[span[0] : span[1]].float()
         if not self.terms:
             return torch.zeros(span[1] - span[0]) if start is None else start.clone()
         deltas = self.rows(span)
@@ -94,10 +94,6 @@ class WeightedSum:
         divisor = add_rows(shares.mul_(column([term.share for term in self.terms], shares.device)))
         is_small = torch.lt(divisor.abs(), SMALLEST_DIVISOR)
         return total.div_(divisor.masked_fill_(is_small, 1.0))
-
-
-def _part(base: AnyTensor, span: Span) -> Tensor:
-    return as_torch(base).reshape(-1)[span[0] : span[1]].float()
 
 
 def variance(deltas: Tensor) -> Tensor:
