@@ -1,14 +1,9 @@
 """The race on validation: trials that are clearly behind are scored on no more items.
 
-The trials of a race are the finalists of a search, or the baselines. All get the same items in the same
-order. After half of the items, and before that after an eighth, a 32nd, …, if these are 10 items or more,
-each trial is compared with the leader: the one with the best mean so far (for several tasks, the weighted
-mean of their means). So there is no look below 20 items. Fit scores do not count in the race; they do among
-the finalists that finish it (``kingyo.search.evolution.picking``).
-
-A trial is dropped if its scores are clearly below the leader's, paired by item: by an exact sign test if
-there is one task with scores of 0 and 1; otherwise by flipping the signs of the weighted differences
-(``kingyo.stats.sign_flips``), which compares means. Items that belong together flip together.
+After half of the items, and before that after an eighth, a 32nd, …, if these are 10 items or more, each trial
+is compared with the leader: the one with the best mean so far. It is dropped if its scores are clearly lower,
+paired by item: by an exact sign test if there is one task with scores of 0 and 1; otherwise by flipping the
+signs of the weighted differences (``kingyo.stats.sign_flips``). Items that belong together flip together.
 
 **Error rate.** The tests are one-sided, each at the level α / (looks × (trials − 1)). The truly best trial on
 validation is dropped with probability at most α: at a look it must lose to one of the others, with

@@ -1,30 +1,12 @@
 """Stepwise selection: which sources to merge, and how many, from paired scores of trial merges.
 
-    step      every source that is not chosen is a possible addition to the merge of the chosen ones
-    weights   one source has weight 1, k sources have min(1, 2 / √k) each: a sum of unrelated task vectors is
-              never longer than one of four
-    spans     a source may have a weight in each span of layers. From the first addition on, merges leave
-              out a quarter of these weights of the chosen sources, those with the smallest task vectors by
-              norm, and all that are smaller: they add little, and may disturb other sources
-    pairs     if no source helps alone, pairs are tried, and the source whose pairs are best is chosen first
-    round     the chosen set and some additions are scored on the same items; the best third of the additions
-              goes on to the next round, which has other items
-    decision  the best addition is chosen if its gain, without the items of the first round, is large enough
-              and exceeds 0 by two standard errors; after the last round one is enough, and for the first
-              source any gain that is large enough
-    again     if none is chosen, the six additions from which most can still be expected are raced again, in
-              twice as many rounds: one that helps may have been unlucky in a round
-    shares    then merges that leave out another share of span weights are raced, and additions to whole
-              merges. A share that wins is that of all later steps. If nothing wins, the selection ends
-    end       each chosen source is left out in turn; the others keep their weights, a single one gets 1. One
-              whose contribution is surely too small is dropped; a search can still weigh down the others
+docs/scout.md explains the steps and the parts that merges leave out. A step begins with the third of the
+additions whose last gains were largest; the others follow only if none of these is chosen. Gains leave out
+the first round, which ranks; later rounds both select and measure, so the best gain is somewhat optimistic. A
+source that does nothing may be added by luck: that costs little, but a missing one may be worth much.
 
-A step begins with the third of the additions, six at least, whose last gains were largest; the others follow
-only if none of these is chosen. The gain of the best of several is somewhat optimistic, so a source that does
-nothing may be added by luck. It costs little, whereas one that is missing may be worth much.
-(Forward selection with backward elimination: Efroymson 1960, Multiple regression analysis; lazy evaluation:
-Minoux 1978; rounds: Karnin et al. 2013, Almost Optimal Exploration in Multi-Armed Bandits, on sequential
-halving.)
+Forward selection with backward elimination: Efroymson 1960, Multiple regression analysis; lazy evaluation:
+Minoux 1978; rounds: Karnin et al. 2013, Almost Optimal Exploration in Multi-Armed Bandits.
 """
 
 from __future__ import annotations
