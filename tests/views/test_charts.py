@@ -20,9 +20,9 @@ from kingyo.store import StoredTrial
 from kingyo.views.charts import DARK, LIGHT, resolve_variables
 from kingyo.views.charts.draw import full_spec
 from kingyo.views.page import page_view
-from kingyo.views.results.genes import Gene, Matrix
-from kingyo.views.run_data import RunData
-from kingyo.views.score_charts import gene_chart, importance_chart
+from kingyo.views.results.genes import Matrix
+from kingyo.views.run_data import Bar, RunData
+from kingyo.views.score_charts import gene_chart, score_chart
 from kingyo.views.trial_charts import trial_rows
 from tests.views.conftest import SHAPES
 from tests.views.reader import as_json, data_of, data_of_run
@@ -104,36 +104,29 @@ def test_the_front_has_parents_and_controls(runs: dict[str, Path]) -> None:
     assert fit is not None and data.rivals["uniform"] == (fit.score, None, None)
 
 
-def test_genes_of_one_group_are_bars_and_of_several_a_map() -> None:
-    one = Matrix(
+def test_genes_are_a_map_of_sources_and_groups() -> None:
+    matrix = Matrix(
         parameter="weight",
         sources=("a", "b"),
-        groups=("all",),
-        genes={("a", "all"): (0.5,), ("b", "all"): (-0.25,)},
+        groups=("block.0", "block.1"),
+        genes={("a", "block.0"): (0.5,), ("b", "block.1"): (-0.25,)},
         low=-1.0,
         high=1.0,
     )
-    rows = as_json(gene_chart(one).spec)["data"]["values"]
-    shown = [(row["source"], row["gene"], row["text"]) for row in rows]
-    assert shown == [("a", 0.5, "0.50"), ("b", -0.25, "−0.25")]
-    genes = {(source, group): (0.5,) for source in "ab" for group in ("block.0", "block.1")}
-    several = replace(one, groups=("block.0", "block.1"), genes=genes)
-    assert [row["group"] for row in as_json(gene_chart(several).spec)["data"]["values"]] == [*"0101"]
+    rows = as_json(gene_chart(matrix).spec)["data"]["values"]
+    shown = [(row["source"], row["group"], row["gene"], row["text"]) for row in rows]
+    assert shown == [("a", "0", 0.5, "0.50"), ("b", "1", -0.25, "−0.25")]
 
 
-def test_different_genes_have_different_labels() -> None:
+def test_different_names_have_different_labels() -> None:
     share = Interval(score=0.1, n=20, low=0.0, high=0.2)
-    sources = ("math-en", "a-long-name-of-a-model-7b-instruct", "a-long-name-of-a-model-8b-instruct")
-    places = [f"weight/{source}/block.{n}" for source in sources for n in (0, 1, 10)]
-    genes = [
-        Gene(places=(k,), name=name, low=0.0, high=1.0, importance=share) for k, name in enumerate(places)
-    ]
-    chart = importance_chart(genes)
-    assert [row["name"] for row in as_json(chart.spec)["data"]["values"]] == places, "whole in tooltips"
+    models = ("math-en", "a-long-name-of-a-model-7b-instruct", "a-long-name-of-a-model-8b-instruct")
+    chart = score_chart([Bar(name=name, role="control", score=share) for name in models], "fit", "n = 20", "")
+    assert [row["name"] for row in as_json(chart.spec)["data"]["values"]] == [*models], "whole in tooltips"
     svg = vl_convert.vegalite_to_svg(resolve_variables(json.dumps(full_spec(chart, 640))))
-    labels = re.findall(r">(weight[^<]*)</text>", svg)
-    assert len({*labels}) == len(places) == len(labels)
-    assert labels[0] == "weight/math-en/block.0" and max(map(len, labels)) < len(places[-1]), labels
+    labels = re.findall(r">((?:math|a-long)[^<]*)</text>", svg)
+    assert len({*labels}) == len(models) == len(labels)
+    assert labels[0] == "math-en" and max(map(len, labels)) < len(models[1]), labels
 
 
 def visits(trial: StoredTrial) -> Iterator[tuple[str, float]]:

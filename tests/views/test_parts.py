@@ -16,7 +16,7 @@ from kingyo.stats import Interval
 from kingyo.store import RunStore
 from kingyo.views.cards import small_image
 from kingyo.views.page import page_view
-from kingyo.views.results.genes import importance, read_matrices
+from kingyo.views.results.genes import read_genes, read_matrices
 from kingyo.views.results.model_result import PairedComparison
 from kingyo.views.results.trials import SHARES, Unit, p_text, sizes
 from kingyo.views.run_data import read_run_data
@@ -78,15 +78,13 @@ def test_genes_are_laid_out_by_source_and_group() -> None:
     assert read_matrices(axes("weight/ja/all"), ()) == ()
 
 
-def test_the_gene_that_decides_is_the_important_one() -> None:
-    genomes = [(i / 40, (i * 7 % 40) / 40) for i in range(40)]
-    scores = [1 - abs(first - 0.7) for first, _ in genomes]
-    first, second = importance(genomes, scores, [(0.0, 1.0)] * 2)
-    assert first.score > 0.8 and first.score + second.score == pytest.approx(1)
-    assert first.low <= first.score <= first.high and first.n == 40
-    assert first.low > second.high
-    assert importance(genomes[:5], scores[:5], [(0.0, 1.0)] * 2) == ()
-    assert importance(genomes, [0.5] * 40, [(0.0, 1.0)] * 2) == ()
+def test_the_gene_that_decides_comes_first() -> None:
+    genomes = [((i * 7 % 40) / 40, i / 40) for i in range(40)]
+    trials = [(genome, 1 - abs(genome[1] - 0.5)) for genome in genomes]
+    assert [gene.places for gene in read_genes(axes("a", "b"), trials)] == [(1,), (0,)]
+    few = [(genome, 0.5) for genome in genomes]
+    for known in (trials[:5], few):
+        assert [gene.places for gene in read_genes(axes("a", "b"), known)] == [(0,), (1,)]
 
 
 def test_history_keeps_records(better: RunStore) -> None:

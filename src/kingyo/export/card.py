@@ -37,7 +37,7 @@ from kingyo.views.results.model_result import MIXTURES, ModelResult, PairedCompa
 from kingyo.views.results.summary import RunSummary
 from kingyo.views.results.trials import describe_search, describe_trial, row_title
 from kingyo.views.statements import HOW_FLATTERED, statements
-from kingyo.views.tables import decided_table, scores_table
+from kingyo.views.tables import scores_table, summary_tables
 from kingyo.views.view import Table
 
 _AGAIN = """```sh
@@ -224,9 +224,10 @@ def _scores(card: Card) -> str:
     if by is None:
         read.append(HOW_FLATTERED)
     else:
-        decided = _markdown(decided_table(summary, models))
-        read.append(f"What decided is {cell(by)} of all answers, not these:\n\n{decided}\n\nIt guided")
-        read.append("the search on fit and picked the winner on validation, so both flatter it.")
+        sets = summary_tables(summary).get("sets")
+        decided = "" if sets is None else f":\n\n{_markdown(sets)}\n\n"
+        read.append(f"What decided is {cell(by)} of all answers, not these{decided or '.'}")
+        read.append("It guided the search on fit and picked the winner on validation, so both flatter it.")
     if card.chosen.test is None:
         read.append("This model was not scored on the test split.")
     elif summary.test_note is None:

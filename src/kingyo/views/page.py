@@ -22,7 +22,7 @@ from kingyo.views.results.genes import SHOWN
 from kingyo.views.results.summary import RunSummary
 from kingyo.views.results.trials import reference_to, sizes, sizes_of
 from kingyo.views.run_data import RunData, SearchHistory, read_run_data
-from kingyo.views.score_charts import gene_chart, importance_chart, path_chart, score_chart
+from kingyo.views.score_charts import gene_chart, path_chart, score_chart
 from kingyo.views.statements import NOT_READ, statements, top_score
 from kingyo.views.tables import front_table, page_tables, summary_tables
 from kingyo.views.trial_charts import front_charts, progress_chart, slice_charts, trial_rows
@@ -156,8 +156,8 @@ def _sections(data: RunData, view: RunView) -> Iterator[Section]:
     yield Section(
         name="front", title=title, hint=hint, blocks=("about front", "front-*", "front"), is_open=True
     )
-    title, hint = "Which genes matter", "importance, score by gene"
-    yield Section(name="genes", title=title, hint=hint, blocks=("importance", "slice-*", "about genes"))
+    title, hint = "Which genes matter", "the score by one gene"
+    yield Section(name="genes", title=title, hint=hint, blocks=("slice-*", "about genes"))
     if data.matrices or summary.path:
         hint = "its path through layers" if summary.path else "its genes"
         blocks = ("made of", "genes-*", "path")
@@ -306,7 +306,8 @@ def _about_genes(data: RunData) -> str:
     return (
         f"Each point is a trial; the vertical axis is its {data.summary.unit.title} on fit; the diamond is "
         f"{'the bred model' if data.summary.winner else 'the best so far'}."
-        f"{f' The {SHOWN} most important of {n} genes.' if n > SHOWN else ''}"
+        f"{f' {SHOWN} of {n} genes are shown.' if n > SHOWN else ''} Those come first in which the best "
+        "quarter of trials differs most from the others."
         f"{' Each is the mean of the genes of all groups of tensors.' if is_mean else ''}"
     )
 
@@ -316,8 +317,6 @@ def _charts(data: RunData) -> Iterator[Chart]:
     if bars:
         size = sizes_of((bar.score for bar in bars), summary.items[data.split])
         yield score_chart(bars, data.split, size, _about_bars(data, size))
-    if any(gene.importance for gene in data.genes):
-        yield importance_chart(data.genes)
     yield from map(gene_chart, data.matrices)
     if main is not None and main.scored:
         yield progress_chart(data, main, about_progress(main, summary.items["fit"]))

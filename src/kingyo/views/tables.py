@@ -103,15 +103,6 @@ def scores_table(
     )
 
 
-def decided_table(summary: RunSummary, models: Mapping[str, ModelResult]) -> Table:
-    """Return what the run chose by instead of mean item scores."""
-    rows = [
-        (Cell(name), *(bounded_cell(model.counts_on(split), summary.unit) for split in SPLITS))
-        for name, model in models.items()
-    ]
-    return Table(title=summary.unit.title, head=cells("model", *SPLITS), rows=tuple(rows))
-
-
 def _sets(summary: RunSummary) -> Table:
     models = {} if summary.winner is None else {summary.child_name: summary.winner}
     models |= {**summary.baselines, **{row_title(name): model for name, model in summary.controls.items()}}
@@ -198,7 +189,7 @@ _PEOPLE_NOTE = (
 _TRIALS_NOTE = (
     "Click a column to sort by it. ≈: estimated for all items when the search scored the trial; “measured”: "
     "the mean over its n items. “fit and validation”: what the winner was picked by, of the finalists. "
-    "Genes: the most important ones."
+    "Genes: those first that matter most."
 )
 
 
@@ -241,7 +232,6 @@ def people_table(rating: SplitRating) -> Table:
         f"{rating.as_good} of them “as good”",
         f"{counted(rating.skipped, 'pair')} skipped",
         *([f"{rating.outdated} left out, as their images have changed"] if rating.outdated else []),
-        *([f"the left image was chosen in {rating.left.in_percent('%')}"] if rating.left else []),
     ]
     return Table(
         title=f"Choices of people on {rating.split} [95% interval]",
@@ -295,7 +285,7 @@ def _number(value: float | None, text: Callable[[float], str]) -> Cell:
 
 def _facts(data: RunData) -> Iterator[tuple[str, str]]:
     summary = data.summary
-    near, training, tuning = summary.near_duplicates, summary.training, summary.tuning
+    near, training = summary.near_duplicates, summary.training
     yield "items", joined([f"{n:,} {split}" for split, n in summary.items.items()])
     if near is not None and near.groups:
         yield "near-duplicates", str(near)
@@ -305,9 +295,7 @@ def _facts(data: RunData) -> Iterator[tuple[str, str]]:
         yield f"trials, {describe_search(name)}", _counted(history)
     if training is not None:
         yield row_title(TRAINED), str(training)
-    yield from (("tuning", each) for each in (tuning.sentences() if tuning else ()))
     yield "item evaluations", f"{summary.item_evaluations:,}, all searches and splits"
-    yield "scores copied", f"{summary.copied:,}, of trials with the same recipe"
     yield "working time", time_text(summary.seconds)
     yield "intervals", INTERVALS
     yield "versions", f"run by kingyo {data.version}, report by kingyo {__version__}"

@@ -42,7 +42,7 @@ POINT: Spec = {"filled": True, "size": 28, "opacity": 0.4}
 
 
 def trial_rows(data: RunData) -> list[dict[str, object]]:
-    """Return one row for each trial of the main search that was scored; ``g`` are its genes by importance."""
+    """Return one row for each trial of the main search that was scored; ``g`` are its genes."""
     if data.main is None:
         return []
     unit, child = data.summary.unit, None if data.summary.child is None else data.summary.child.trial.id

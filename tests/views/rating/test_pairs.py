@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.stats import interval
 from kingyo.store import RunStore
 from kingyo.store.side_databases import CHOICES, ChoiceLog, Verdict, read_choices
 from kingyo.views.rating.pairs import Pair, PairChooser, read_models, require_models
@@ -113,9 +112,6 @@ def test_choices_on_one_prompt_are_one_group(run: Path) -> None:
         rating.prompts == 6
         and "60 choices of 1 person on 6 prompts of validation" in people_table(rating).note
     )
-    assert rating.left is not None and (rating.left.n, rating.left.n_groups) == (60, 6)
-    alone = interval([1.0] * 30 + [0.0] * 30)
-    assert rating.left.high - rating.left.low > 2 * (alone.high - alone.low)
     for model, row in zip(rating.models, people_table(rating).rows, strict=True):
         assert model.wins is not None and model.strength is not None
         n = model.wins.n_groups
@@ -131,7 +127,6 @@ def test_ties_skips_and_old_images_are_counted_apart(run: Path) -> None:
         log.add(old.__class__(**{**old.__dict__, "left_image": "gone"}))
     rating = rating_of(run)
     assert (rating.n, rating.as_good, rating.skipped, rating.outdated) == (9, 4, 3, 1)
-    assert rating.left is not None and (rating.left.score, rating.left.n) == (1, 5)
 
 
 def test_rating_writes_only_its_own_file(run: Path) -> None:

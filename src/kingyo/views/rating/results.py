@@ -48,7 +48,6 @@ class SplitRating:
     skipped: int
     outdated: int
     raters: Mapping[str, int]
-    left: Interval | None
 
 
 def read_ratings(store: RunStore, summary: RunSummary) -> tuple[SplitRating, ...]:
@@ -74,7 +73,7 @@ def rate_models(
 ) -> SplitRating:
     """Rate models by the choices on one split, at least one."""
     numbers = choices_as_numbers(models, choices, prompts)
-    n, decided = len(numbers.score), numbers.score != 0.5
+    n = len(numbers.score)
     skipped = sum(each.verdict == "skip" for each in choices)
     place = next((i for i, model in enumerate(models) if model.recipe == parent), None)
     strengths = fit_strengths(numbers)
@@ -85,11 +84,10 @@ def rate_models(
         best_parent=None if place is None else models[place].name,
         n=n,
         prompts=len(set(numbers.prompt)),
-        as_good=int((~decided).sum()),
+        as_good=int((numbers.score == 0.5).sum()),
         skipped=skipped,
         outdated=len(choices) - skipped - n,
         raters=Counter(each.rater for each in choices if each.verdict != "skip"),
-        left=interval(numbers.score[decided].tolist(), numbers.groups(decided)) if decided.any() else None,
     )
 
 

@@ -1,12 +1,8 @@
-"""The genes of a search: names, ranges, families, importance, and one genome laid out as matrices.
+"""The genes of a search: names, ranges, families, which matter, and one genome laid out as matrices.
 
 It reads the axes that a search stores, named such as ``weight/ja/block.3``, and knows no merge method. A
 family has the genes of one quantity at all places of a model, such as the weights of one source; where genes
 are many, or were learned, a gene of the report is the mean of a family.
-Importance is PED-ANOVA with bootstrap intervals: for each gene, it compares the density of the best quarter
-of the trials with that of all trials, by the Pearson divergence; a gene's importance is its share of the sum.
-
-Source: Watanabe, Bansal, Hutter 2023, PED-ANOVA, arXiv:2304.10255, global importance; also in optuna.
 """
 
 from __future__ import annotations
@@ -14,11 +10,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from statistics import fmean
-from typing import cast
-
-import numpy as np
+from typing import Any, cast
 
 from kingyo.core.io.units import counted
 from kingyo.core.types import Genome
@@ -26,14 +20,11 @@ from kingyo.merging.recipe import Recipe, cumulative
 from kingyo.runs.settings import MEMETIC
 from kingyo.search.evolution import BASELINES, MAIN
 from kingyo.search.evolution.trial_recipes import read_recipe
-from kingyo.stats import Array, Interval
 from kingyo.store import RunStore
 from kingyo.views.results.trials import MINUS
 
 BEST_SHARE = 0.25  # share of good trials
 MIN_TRIALS = 12  # smallest number of trials
-GRID_POINTS = 48  # grid points of a gene's range
-RESAMPLES = 300
 EVERY = "all sources"
 SHOWN = 6  # genes that have charts of their own
 MANY = 100  # genes, beyond which the report shows means of families
@@ -86,7 +77,6 @@ class Gene:
     name: str
     low: float
     high: float
-    importance: Interval | None = None
 
     def value(self, genome: Genome) -> float:
         return fmean(genome[place] for place in self.places)
@@ -117,37 +107,35 @@ class Matrix:
 
 
 def read_genes(description: Mapping[str, object], trials: Iterable[tuple[Genome, float]]) -> tuple[Gene, ...]:
-    """Return the genes of a search, the most important first."""
+    """Return the genes of a search, those first by which the best trials differ most (Kolmogorov–Smirnov)."""
     genes = _genes(description)
     n_axes = sum(len(gene.places) for gene in genes)
-    scored = [(genome, score) for genome, score in trials if len(genome) == n_axes]
-    shares = importance(
-        [tuple(gene.value(genome) for gene in genes) for genome, _ in scored],
-        [score for _, score in scored],
-        [(gene.low, gene.high) for gene in genes],
-    )
-    if shares:
-        genes = [replace(gene, importance=share) for gene, share in zip(genes, shares, strict=True)]
-    return tuple(sorted(genes, key=lambda gene: -(gene.importance.score if gene.importance else 0.0)))
+    ranked = sorted((each for each in trials if len(each[0]) == n_axes), key=lambda each: -each[1])
+    if len(ranked) < MIN_TRIALS or ranked[0][1] == ranked[-1][1]:
+        return tuple(genes)
+    n_best = round(BEST_SHARE * len(ranked))
+
+    def difference(gene: Gene) -> float:
+        import scipy.stats  # pyright: ignore[reportMissingTypeStubs]
+
+        values = [gene.value(genome) for genome, _ in ranked]
+        return cast("Any", scipy.stats).ks_2samp(values[:n_best], values[n_best:]).statistic
+
+    return tuple(sorted(genes, key=difference, reverse=True))
 
 
 def _genes(description: Mapping[str, object]) -> list[Gene]:
-    axes = axes_of(description)
-    names = [str(axis["name"]) for axis in axes]
-    ends = [(cast(float, axis["low"]), cast(float, axis["high"])) for axis in axes]
+    axes, families = axes_of(description), families_of(description)
     if len(axes) <= MANY and description.get("strategy") != MEMETIC:
-        return [
-            Gene(places=(place,), name=name.removesuffix("/all"), low=low, high=high)
-            for place, (name, (low, high)) in enumerate(zip(names, ends, strict=True))
-        ]
+        families = {str(axis["name"]): [place] for place, axis in enumerate(axes)}
     return [
         Gene(
             places=tuple(own),
-            name=names[own[0]].removesuffix("/all") if len(own) == 1 else f"{family}, mean",
-            low=min(ends[place][0] for place in own),
-            high=max(ends[place][1] for place in own),
+            name=str(axes[own[0]]["name"]).removesuffix("/all") if len(own) == 1 else f"{family}, mean",
+            low=min(cast(float, axes[place]["low"]) for place in own),
+            high=max(cast(float, axes[place]["high"]) for place in own),
         )
-        for family, own in families_of(description).items()
+        for family, own in families.items()
     ]
 
 
@@ -197,44 +185,6 @@ def _parts(axis: str) -> tuple[str, str, str]:
     if len(parts) == 3:
         return parts[0], parts[1], parts[2]
     return parts[0], EVERY, parts[1] if len(parts) == 2 else ""
-
-
-def importance(
-    genomes: Sequence[Genome], scores: Sequence[float], bounds: Sequence[tuple[float, float]], seed: int = 0
-) -> tuple[Interval, ...]:
-    """Return the importance of each gene in genomes with scores, a share of 1, with its 95% interval.
-
-    ``bounds`` are the ranges of the genes. Nothing for too few trials or equal scores; ``n`` counts trials.
-    """
-    n = len(scores)
-    if n < MIN_TRIALS or max(scores) == min(scores):
-        return ()
-    order = np.argsort(-np.asarray(scores), kind="stable")
-    low, high = np.asarray(bounds, dtype=np.float64).T
-    places = (np.asarray(genomes, dtype=np.float64)[order] - low) / np.maximum(high - low, 1e-12)
-    drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
-    counts = np.vstack([np.ones(n), drawn.astype(np.float64)])
-    before = np.cumsum(counts, axis=1) - counts
-    good = np.clip(BEST_SHARE * n - before, 0.0, counts)
-    divergences = np.array([_divergence(column, counts, good) for column in places.T])
-    shares = divergences / np.maximum(divergences.sum(axis=0), 1e-12)
-    lows, highs = np.percentile(shares[:, 1:], (2.5, 97.5), axis=1)
-    return tuple(
-        Interval(score=share, n=n, low=min(low, share), high=max(high, share))
-        for share, low, high in zip(shares[:, 0].tolist(), lows.tolist(), highs.tolist(), strict=True)
-    )
-
-
-def _divergence(places: Array, counts: Array, good: Array) -> Array:
-    """Return the Pearson divergence of the good trials from all trials, for each row of counts."""
-    grid = np.linspace(0.0, 1.0, GRID_POINTS)
-    width = max(1.06 * float(places.std()) * len(places) ** -0.2, 1 / GRID_POINTS)
-    kernel = np.exp(-0.5 * ((grid - places[:, None]) / width) ** 2)
-    kernel /= kernel.sum(axis=1, keepdims=True)
-    every, best = counts @ kernel, good @ kernel
-    every /= every.sum(axis=1, keepdims=True)
-    best /= best.sum(axis=1, keepdims=True)
-    return ((best - every) ** 2 / np.maximum(every, 1e-12)).sum(axis=1)
 
 
 @dataclass(frozen=True, kw_only=True)
