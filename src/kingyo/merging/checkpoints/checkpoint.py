@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO, ClassVar, cast
+from typing import BinaryIO, cast
 
 from kingyo.core.io.lazy_torch import Tensor, torch
 from kingyo.core.io.pipeline_index import PIPELINE
@@ -60,9 +60,6 @@ class Checkpoint(ModelTensors):
         around: other files of its pipeline, by their names in it, that a live model is loaded with.
         made_of: the checkpoints that it is computed from; empty on disk.
     """
-
-    has_same_bits: ClassVar[bool] = True
-    """True if ``read`` returns bit-identical values on every machine."""
 
     path: Path
     copies: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
