@@ -38,7 +38,7 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(f"{c}: &{c} [{','.join([f'*{p}'] 
             },
             "models: expected 1 for slerp beside the base; received 2",
         ),
-        ({"int8_mask": True}, "below parameters:, as `parameters: {int8_mask"),
+        ({"int8_mask": True}, "Parameters of the method belong below parameters:"),
         ({"base_model": "nowhere"}, "nowhere: expected a folder or a .safetensors with a model"),
         ({"slices": [{"sources": [{"model": "a", "layer_range": [0, 2]}]}]}, "exactly one of"),
     ],
@@ -69,13 +69,10 @@ def test_invalid_custom_methods(command: Command, code: str, says: str) -> None:
     [
         (BOMB, "aliases that expand to more than 1,000,000 values"),
         ("merge_method: linear\nmerge_method: ties", "given twice"),
-        ("base: a\nsources: {b: b}\ntask: {data: x}", "kingyo evolve"),
-        ("gate_mode: hidden\nexperts: []\nbase_model: a", "'gate_mode', a key of mergekit-moe"),
-        ("model_type: llama\nvocab_size: 9", "'model_type', a key of a model's config"),
         ("", "received an empty file"),
         ("merge_method: !!python/object/apply:os.system ['touch evil']", "valid YAML"),
     ],
-    ids=("bomb", "twice", "run", "moe", "config", "empty", "code"),
+    ids=("bomb", "twice", "empty", "code"),
 )
 def test_files_that_are_no_recipe(command: Command, text: str, says: str) -> None:
     (command.folder / "recipe.yaml").write_text(text)

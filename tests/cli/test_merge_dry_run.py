@@ -22,8 +22,6 @@ def test_the_dry_run_describes_the_merge(command: Command) -> None:
     assert any(re.match("with lambda 1, .*weight 0.5 0.3", line) for line in lines)
     assert "3 × model.layers.{0–2}.mlp.up_proj.weight [32, 16] float32" in lines
     assert any(line.startswith("writes 30 tensors, 9.07 k parameters, 39.") for line in lines)
-    assert any(re.match("reads 109 kB of 3 files, writes 39.* free on the disk", line) for line in lines)
-    assert not any(line.startswith("time:") for line in lines)
     assert lines[-1] == "Nothing was written. Leave --dry-run out to merge."
     assert contents(command.folder) == before
     assert not (command.folder / "merged").exists()
@@ -49,7 +47,6 @@ def test_the_dry_run_predicts_the_merge(command: Command) -> None:
     (target,) = summary["targets"]
     sizes = {file.name: file.stat().st_size for file in (command.folder / "merged").glob("*.safetensors")}
     assert target["files"] == sizes
-    assert summary["estimate"]["written_bytes"] == sum(sizes.values())
 
 
 def test_a_file_that_cannot_be_read_at_all(command: Command) -> None:

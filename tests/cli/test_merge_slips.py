@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 
@@ -65,19 +64,6 @@ def test_a_failing_custom_method(command: Command, method: str, says: str) -> No
     recipe = command.recipe(merge_method=f"own.py:{method}", base_model=None, models=[{"model": "a"}])
     message = refused(command, recipe, "out", says=says)
     assert message.startswith("Error: own: ") and "weight" in message
-
-
-def test_a_model_without_a_tokenizer_is_reported(command: Command) -> None:
-    for file in (command.folder / "base").glob("*token*"):
-        file.unlink()
-    done = command("merge", command.recipe(), "out")
-    assert done.code == 0 and "copy that of a into the folder" in done.err
-    assert not list((command.folder / "out").glob("tokenizer*"))
-    for file in (command.folder / "a").glob("*token*"):
-        shutil.copy(file, command.folder / "base")
-    done = command("merge", command.recipe(), "other")
-    assert done.code == 0 and "will have none" not in done.err
-    assert (command.folder / "other" / "tokenizer.json").is_file()
 
 
 @pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-"])

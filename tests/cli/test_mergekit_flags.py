@@ -47,4 +47,4 @@ def test_all_unknown_keys_at_once(command: Command) -> None:
     recipe = command.recipe(random_seed=3, slerp=1, weight=0.5)
     error = refused(command, recipe, "out", says="received 'random_seed', 'slerp', 'weight'")
     assert "'random_seed': Did you mean 'seed'?" in error
-    assert "as `parameters: {weight: …}`" in error
+    assert "Parameters of the method belong below parameters:." in error

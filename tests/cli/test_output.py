@@ -62,7 +62,7 @@ WRONG = {
     "diff": ["none", "nowhere"],
     "layers": ["none.yaml"],
     "evaluate": ["none", "none.yaml"],
-    "scout": ["@none.txt"],
+    "scout": ["./none"],
     "draw": ["none", "a cat"],
     "rate": ["none", "--results"],
     "list": ["methods", "nothing"],

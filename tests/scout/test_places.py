@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kingyo.errors import KingyoError
 from kingyo.scout import find_places
-from tests.cli.merging import write_lora
 from tests.models_on_disk import llama
 
 ROOT = Path(__file__).parents[2]
@@ -50,32 +48,6 @@ def test_a_config_of_something_else_is_no_model(here: Path) -> None:
     (here / "empty").mkdir()
     assert names(".") == []
     assert names("app") == ["app"], "the user means it"
-
-
-@pytest.mark.parametrize("written", ["@list", "list.txt", "@list.txt"])
-def test_a_list(here: Path, written: str) -> None:
-    llama(here / "a")
-    write_lora(here / "b", "a")
-    (here / written.removeprefix("@")).write_bytes(
-        b"\xef\xbb\xbfa\r\n# mine\r\n\r\n  b  \r\nnowhere\n./a/\n@list\na+b\n"
-    )
-    found = find_places([written])
-    assert [(each.name, each.is_adapter, each.on) for each in found] == [
-        ("a", False, None),
-        ("b", True, None),
-        ("nowhere", False, None),
-        ("@list", False, None),
-        ("b", True, "a"),
-    ]
-
-
-@pytest.mark.parametrize("written", ["@none.txt", "", " ", "@folder", "binary.txt"])
-def test_a_list_that_cannot_be_read(here: Path, written: str) -> None:
-    (here / "folder").mkdir()
-    (here / "binary.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(KingyoError) as caught:
-        names(written)
-    assert caught.value.argument == (written.strip() or "WHERE")
 
 
 def test_links_that_lead_nowhere_or_around(here: Path) -> None:

@@ -35,7 +35,7 @@ def scout_models(
     """List models, and tell which can be merged together and why the others cannot.
 
     Args:
-        where: folders with models, names on the Hub, and lists of them such as "@list.txt".
+        where: folders with models, and names on the Hub.
         base: the only base. Default: each that a candidate names.
         out: the folder that keeps what is measured of the weights: at most 20 GB of each group are read.
             Default: only headers and cards are read.
@@ -43,7 +43,7 @@ def scout_models(
         allow_pickle: whether to read local weights that exist only as pickles.
 
     Raises:
-        KingyoError: a list, the base or the weights cannot be read.
+        KingyoError: a name is none, or the base or the weights cannot be read.
     """
     several = where if isinstance(where, Sequence) and not isinstance(where, str) else [where]
     named = [as_reference("where", each) for each in several]

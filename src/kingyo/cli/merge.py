@@ -56,9 +56,6 @@ def merge(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan and all problems; write nothing.")
     ] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", help="With --dry-run: print a line for each tensor.")
-    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Merge models on disk according to a recipe. After an interruption, rerun the command.
@@ -71,7 +68,7 @@ def merge(
     with errors_beside(record) if as_json else nullcontext():
         options = replace(options, max_shard_bytes=parse_size(max_shard_size, "--max-shard-size"))
         if dry_run:
-            _dry_run(recipe, out, options, record, verbose=verbose, as_json=as_json)
+            _dry_run(recipe, out, options, record, as_json=as_json)
         else:
             _merge(recipe, out, options, record, as_json=as_json)
         if as_json:
@@ -79,35 +76,22 @@ def merge(
 
 
 def _dry_run(
-    recipe: Path,
-    out: Path,
-    options: MergeOptions,
-    record: dict[str, object],
-    *,
-    verbose: bool,
-    as_json: bool,
+    recipe: Path, out: Path, options: MergeOptions, record: dict[str, object], *, as_json: bool
 ) -> None:
     """Print the plan or add it to the record; exit with code 1 if the merge is not possible."""
     from kingyo.merging.engine.preflight import check_merge
-    from kingyo.merging.engine.record import estimate, preflight_record
+    from kingyo.merging.engine.record import preflight_record
 
     note_if_slow()
     preflight = check_merge(recipe, out, options, fetch=False)
-    forecast = estimate(preflight) if preflight.outputs else None
     if as_json:
-        record.update(preflight_record(preflight, forecast, verbose=verbose))
+        record.update(preflight_record(preflight))
         if preflight.error is not None:
             raise preflight.error
         return
     console = Console()
     for output in preflight.outputs:
-        _print_target(console, preflight, output, verbose=verbose)
-    if forecast is not None:
-        print_lines(
-            console,
-            f"reads {size_text(forecast.read_bytes)} of {counted(forecast.read_files, 'file')}, writes "
-            f"{size_text(forecast.written_bytes)}; {size_text(forecast.free_bytes)} are free on the disk",
-        )
+        _print_target(console, preflight, output)
     for each in preflight.diagnostics:
         style = _STYLES[each.level]
         print_text(console, f"[{style}]{each.level}[/{style}]: {escape(str(each.error))}")
@@ -116,8 +100,8 @@ def _dry_run(
     print_lines(console, "Nothing was written. Leave --dry-run out to merge.")
 
 
-def _print_target(console: Console, preflight: Preflight, output: PlannedOutput, *, verbose: bool) -> None:
-    from kingyo.merging.engine.record import common_text, group, heading, ungrouped
+def _print_target(console: Console, preflight: Preflight, output: PlannedOutput) -> None:
+    from kingyo.merging.engine.record import common_text, group, heading
     from kingyo.merging.lineage import UNKNOWN
 
     plan = output.plan
@@ -133,11 +117,11 @@ def _print_target(console: Console, preflight: Preflight, output: PlannedOutput,
         cells = model_cells(preflight.models[origin.reference])
         models.append((origin.name, f"{origin.reference}{version}", *cells, licences))
     print_rows(console, ("", "model", "parameters", "dtype", "size", "licence"), models, leading=2)
-    groups = ungrouped(plan) if verbose else group(plan)
+    groups = group(plan)
     everywhere = common_text(groups)
     if everywhere:
         print_lines(console, f"with {', '.join(everywhere)}")
-    shown = groups if verbose else groups[:_MAX_GROUPS]
+    shown = groups[:_MAX_GROUPS]
     values = [", ".join(part for part in each.how if part not in everywhere) for each in shown]
     head = ("", "tensors", "shape", "dtype", *(("with",) if any(values) else ()))
     tensors = [
@@ -146,7 +130,7 @@ def _print_target(console: Console, preflight: Preflight, output: PlannedOutput,
     ]
     print_rows(console, head, tensors, leading=2)
     if len(groups) > len(shown):
-        print_lines(console, f"  and {len(groups) - len(shown)} more lines; --verbose lists all tensors")
+        print_lines(console, f"  and {len(groups) - len(shown)} more lines; --json has all")
     names = [f"{shard.file} ({size_text(shard.n_bytes)})" for shard in output.shards]
     print_lines(
         console,

@@ -38,14 +38,13 @@ MERGE = MergekitFlags(
         "--num-threads": "--threads",
         "-j": "--threads",
         "--out-shard-size": "--max-shard-size",
-        "-v": "--verbose",
         "--out-path": "",
     },
     switches=(
         *("--allow-crimes", "--async-write", "--clone-tensors", "--copy-tokenizer", "--cuda", "--gpu-rich"),
         *("--lazy", "--lazy-unpickle", "--low-cpu-memory", "--multi-gpu", "--quiet", "--read-to-gpu"),
         *("--safe-serialization", "--trust-remote-code", "--unsafe-truncate-embeddings"),
-        "--write-model-card",
+        *("--write-model-card", "-v"),
     ),
     valued=(
         *("--device", "--intermediate-dir", "-I", "--lora-merge-cache", "--lora-merge-dtype"),
@@ -102,8 +101,6 @@ def translated(args: Sequence[str], flags: MergekitFlags) -> tuple[list[str], li
         same = flags.same.get(name)
         if name.replace("--no-", "--", 1) in flags.switches:
             ignored.append(name)
-        elif same == "--verbose":
-            ours.append(same)
         elif (same is None and name not in flags.valued) or not (has_value or rest):
             ours.append(arg)
         else:

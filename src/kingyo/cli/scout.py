@@ -54,7 +54,7 @@ def scout(
         list[str],
         typer.Argument(
             metavar="WHERE...",
-            help="Folders with models, names on the Hub, and lists of them (@list.txt, one name per line).",
+            help="Folders with models, and names on the Hub.",
         ),
     ],
     base: Annotated[

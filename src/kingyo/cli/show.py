@@ -159,11 +159,8 @@ def _print_choice(store: RunStore, chosen: StoredTrial, out: Path, *, is_default
 def recipe(
     file: Annotated[Path, typer.Argument(metavar="RECIPE.yaml|RUN", help="A recipe file or a run folder.")],
     form: Annotated[
-        Literal["path", "slices"] | None,
-        typer.Option(
-            "--as",
-            help="slices: write layer paths as slices of mergekit. path: write one-source slices as a path.",
-        ),
+        Literal["slices"] | None,
+        typer.Option("--as", help="slices: write layer paths as slices of mergekit."),
     ] = None,
     trial: Annotated[
         str | None,
@@ -178,7 +175,7 @@ def recipe(
 
     Example: `kingyo recipe runs/first > recipe.yaml`
     """
-    from kingyo.merging.recipe import NamedRecipe, RecipeBook, load_recipes, rewritten
+    from kingyo.merging.recipe import NamedRecipe, RecipeBook, load_recipes, without_paths
 
     if file.is_dir():
         from kingyo.export import choose, recipe_of
@@ -193,5 +190,5 @@ def recipe(
     else:
         book = load_recipes(file)
     if form is not None:
-        book = rewritten(book, form)
+        book = without_paths(book)
     echo(book.to_yaml(), nl=False)

@@ -33,13 +33,13 @@ _KINDS = (
     ("no derivatives", re.compile(r"cc-by(-nc)?-nd\b.*|.*no-?deriv.*")),
     ("non-commercial", re.compile(r"cc-by-nc\b.*|.*non-?commercial.*|.*research.*|apple-amlr|cdla-.*nc.*")),
     ("share-alike", re.compile(r"cc-by-sa\b.*|a?gpl\b.*|odbl|gfdl|eupl.*|osl.*|cc-by-nc-sa\b.*")),
-    ("terms of its own", re.compile(r".*rail.*|llama.*|gemma.*|.*community.*")),
-    ("file by file", re.compile(r"mpl.*|epl.*|lgpl.*|ms-pl|cddl.*")),
     (
-        "notice",
-        re.compile(r"apache.*|cc-by\b.*|bsd.*|mit.*|isc|afl.*|bsl.*|ecl.*|zlib|artistic.*|odc-by|ncsa"),
+        "other",
+        re.compile(
+            r".*rail.*|llama.*|gemma.*|.*community.*|mpl.*|epl.*|lgpl.*|ms-pl|cddl.*|apache.*|cc-by\b.*|bsd.*"
+            r"|mit.*|isc|afl.*|bsl.*|ecl.*|zlib|artistic.*|odc-by|ncsa|cc0.*|unlicense|wtfpl|pddl"
+        ),
     ),
-    ("none", re.compile(r"cc0.*|unlicense|wtfpl|pddl")),
 )
 """Kinds of licences, the strictest first; the first match decides."""
 
@@ -157,15 +157,6 @@ def kind_of(licence: str | None) -> str | None:
     return next((kind for kind, pattern in _KINDS if pattern.fullmatch(stated)), None)
 
 
-def strictest(origins: Sequence[Origin]) -> tuple[str, ...]:
-    """Return the strictest of the known licences; several if they are of the same kind."""
-    order = [kind for kind, _ in _KINDS]
-    licences = (licence for origin in origins for _, licence in origin.licences if licence is not None)
-    ranked = [(order.index(kind), licence) for licence in licences if (kind := kind_of(licence))]
-    best = min((rank for rank, _ in ranked), default=None)
-    return tuple(dict.fromkeys(licence for rank, licence in ranked if rank == best))
-
-
 def front_licence(origins: Sequence[Origin]) -> dict[str, object]:
     """Return the licence for the front matter of a card: the common one, else ``other``."""
     licences = {licence for origin in origins for _, licence in origin.licences}
@@ -210,10 +201,6 @@ def check_licences(
         expected = "one share-alike licence, since a merge has to be under it"
         remedy = "Check that they are compatible, or leave one of the models out."
         yield _conflict(expected, f"{first} of {one} and {second} of {other}", remedy)
-    own = dict.fromkeys(str(licence) for name, licence in stated if kinds[name] == "terms of its own")
-    if len(own) > 1:
-        remedy = "All of them apply to the merge: check that they allow your use."
-        yield _conflict("one set of terms", " and ".join(own), remedy)
 
 
 def _conflict(expected: str, received: str, remedy: str) -> Diagnostic:
@@ -283,29 +270,17 @@ def describe_path(recipe: Recipe, names: Mapping[str, str]) -> str:
 
 def models_section(origins: Sequence[Origin], first: str = "name") -> str:
     """Return a table of the source models, and a note on their licences."""
-    has_versions = any(origin.commit for origin in origins)
-    head = (first, "model", *(("version",) if has_versions else ()), "licence")
     rows = [
         (
             cell(origin.name),
             cell(origin.public_name),
-            *((f"`{origin.commit[:12]}`" if origin.commit else "",) if has_versions else ()),
+            f"`{origin.commit[:12]}`" if origin.commit else "",
             cell("; LoRA: ".join(licence or UNKNOWN for _, licence in origin.licences)),
         )
         for origin in origins
     ]
-    return f"{table(head, rows)}\n\n{_licences(origins)}"
-
-
-def _licences(origins: Sequence[Origin]) -> str:
     note = "The licence of a merge follows from those of its sources: check that they allow your use."
-    licences = strictest(origins)
-    has_unknown = any(kind_of(licence) is None for origin in origins for _, licence in origin.licences)
-    if not licences:
-        return note
-    names = " and ".join(f"**{cell(licence)}**" for licence in licences)
-    verb = "licence is" if len(licences) == 1 else "licences are"
-    return f"The strictest {'known ' if has_unknown else ''}{verb} {names}. {note}"
+    return f"{table((first, 'model', 'version', 'licence'), rows)}\n\n{note}"
 
 
 def cell(text: str) -> str:

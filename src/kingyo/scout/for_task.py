@@ -58,8 +58,7 @@ class ScoutedSources(StrictModel):
     """The value of ``sources.scout``: where to look, and limits of the choice.
 
     Attributes:
-        where: folders, names on the Hub, and lists of them (paths in a list start at the current folder).
-            Default: **required**.
+        where: folders, and names on the Hub. Default: **required**.
         min_gain: least gain in mean score for which a source is added.
         most: most sources. Default: no limit.
         max_size: most bytes of all chosen sources, such as ``30GB``. Default: no limit.
@@ -173,8 +172,6 @@ class ScoutRequest:
 
 def _from(folder: Path, place: str) -> str:
     """Return where a scout looks from the working directory; names on the Hub stay."""
-    if place.startswith("@"):
-        return f"@{os.path.normpath(local_path(place[1:], folder))}"
     return os.path.normpath(local_path(place, folder)) if is_local(place, folder) else place
 
 

@@ -1,4 +1,4 @@
-"""Find candidates in folders, in lists of names and on the Hub, and describe them without their headers."""
+"""Find candidates in folders and on the Hub, and describe them without their headers."""
 
 from __future__ import annotations
 
@@ -65,35 +65,15 @@ def broken(name: str, error: Exception) -> KingyoError:
 
 
 def find_places(where: Iterable[str]) -> list[Place]:
-    """Return all candidates, each once; one of a list that does not exist is a place with an error.
-
-    ``where`` has folders, names on the Hub, and lists of them (``@list.txt`` or a ``.txt`` file).
-    """
+    """Return all candidates in folders and by names on the Hub, each once."""
     found: dict[object, Place] = {}
-    for written in where:
-        for name in _listed(written):
-            for place in _named(name):
-                if isinstance(place.error, NoSuchModelError) and name == written:
-                    raise place.error
-                key = local_path(place.name).resolve() if place.is_local else place.name
-                found.setdefault((key, place.on), place)
+    for name in where:
+        for place in _named(name):
+            if isinstance(place.error, NoSuchModelError):
+                raise place.error
+            key = local_path(place.name).resolve() if place.is_local else place.name
+            found.setdefault((key, place.on), place)
     return list(found.values())
-
-
-def _listed(written: str) -> list[str]:
-    """Return the names in a list; a name that is no list is returned alone."""
-    if not written.strip():
-        expected = "a folder, a name on the Hub, or a list"
-        raise KingyoError("WHERE", expected, "an empty text", "Remove the empty argument.")
-    file = Path(written.removeprefix("@"))
-    if not written.startswith("@") and not (file.suffix == ".txt" and file.is_file()):
-        return [written]
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        expected, remedy = "a text file with one name per line", "Correct its name, or save it as UTF-8."
-        raise KingyoError(written, expected, f"{error!s:.200}", remedy) from error
-    return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
 
 
 def _named(name: str) -> Iterator[Place]:

@@ -128,7 +128,7 @@ def test_the_dtype_of_the_output(folder: Path, tmp_path: Path) -> None:
     for name, tensor in load_file(out / "model.safetensors").items():
         assert torch.equal(live[name], tensor.float()), "a wider live model holds the rounded values"
     narrow = {name: tensor.half() for name, tensor in live.items()}
-    with pytest.raises(KingyoError, match="a live model that holds bfloat16; received float16"):
+    with pytest.raises(KingyoError, match=r"that holds bfloat16; received .* of torch\.float16"):
         into(planned, narrow)
 
 
@@ -263,7 +263,7 @@ def test_a_live_model_with_a_different_shape(folder: Path) -> None:
         into(planned, {name: tensor for name, tensor in live.items() if name != "lm_head.weight"})
     with pytest.raises(KingyoError, match="'more', which is not in the plan"):
         into(planned, live | {"more": torch.zeros(1)})
-    with pytest.raises(KingyoError, match=r"lm_head\.weight: expected \[64, 16\]; received \[1\] live"):
+    with pytest.raises(KingyoError, match=r"lm_head\.weight: expected a live .*; received \[1\]"):
         into(planned, live | {"lm_head.weight": torch.zeros(1)})
     into(planned, live | {"alias": live["lm_head.weight"]})
 
@@ -324,7 +324,7 @@ def test_a_live_tensor_that_cannot_be_filled(folder: Path, kind: str) -> None:
         "meta": weights[name].to("meta"),
         "turned": weights[name].T,
     }[kind]
-    with pytest.raises(KingyoError, match=f"{name}: expected a live tensor in one piece of memory"):
+    with pytest.raises(KingyoError, match=f"{name}: expected a live tensor .* in one piece of memory"):
         into(planned, weights)
 
 

@@ -182,7 +182,7 @@ def test_mistakes_are_found_before_any_weight_is_read(opened: Sources, case: str
 def test_layers_with_a_different_width(opened: Sources, tmp_path: Path) -> None:
     wide = open_checkpoint(str(llama(tmp_path / "wide", layers=LAYERS, hidden=16)))
     with_wide = Sources({**opened, "wide": replace(wide, config=opened["ja"].config)})
-    message = r"model\.layers\.0\.input_layernorm\.weight: expected \[8\].*layer 1 of ja; received \[16\]"
+    message = r"slices\[1\]: .*input_layernorm.weight: \[8\] in layer 1 of ja, \[16\] in that of wide"
     ends = piece(("ja", 0, 1))
     with pytest.raises(KingyoError, match=message):
         plan(recipe("linear", ends, piece(("ja", 1, 2), ("wide", 0, 1)), ends), with_wide)

@@ -181,7 +181,7 @@ def test_a_path_has_no_frame_beside_its_base(folder: Path) -> None:
     recipe = Recipe(merge_method="passthrough", path=hops(("text", 0)), base_model="text", frame="sight")
     with pytest.raises(KingyoError) as error:
         plan(recipe, open_sources(recipe, folder))
-    assert error.value.argument == "frame"
+    assert error.value.argument == "merge_method"
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # in peft

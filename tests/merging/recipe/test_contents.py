@@ -180,23 +180,6 @@ def test_mistakes_are_named(tmp_path: Path, text: str, argument: str, received: 
     assert (argument, received) in mistakes(lambda: load_recipe(file), str(file))
 
 
-@pytest.mark.parametrize(
-    ("text", "remedy"),
-    [
-        (f"models: [{{model: a, {LAYERS}}}]", "Choose layers below slices:"),
-        (f"slices: [{{sources: [{{model: a, {LAYERS}}}], residual_weight: 1}}]", "Remove it: "),
-        (f"slices: [{{sources: [{{model: a, {LAYERS}}}], {LAYERS}}}]", "Move it to a source"),
-        ("models: [{model: a}]\ndtype: torch.float64", "Write float32"),
-    ],
-)
-def test_keys_and_words_of_other_places(tmp_path: Path, text: str, remedy: str) -> None:
-    file = tmp_path / "recipe.yaml"
-    file.write_text(HEAD + text, encoding="utf-8")
-    with pytest.raises(KingyoError) as caught:
-        load_recipe(file)
-    assert caught.value.remedy.startswith(remedy)
-
-
 @pytest.mark.parametrize("layers", [None, [0, 1, 2], [0, 1.5], [2, 2], [-1, 1]])
 def test_ranges_of_layers_that_are_none(layers: object) -> None:
     sources = [{"model": "a", "layer_range": layers}]

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from kingyo.errors import KingyoError
 from kingyo.merging.engine import open_sources, plan, rooted, to_folder
 from kingyo.merging.engine.preflight import check_merge
-from kingyo.merging.recipe import Hop, NamedRecipe, Recipe, RecipeBook, Source, rewritten
+from kingyo.merging.recipe import Hop, NamedRecipe, Recipe, RecipeBook, Source, without_paths
 from tests.models_on_disk import family
 
 
@@ -49,7 +49,7 @@ def test_it_equals_two_consecutive_merges(tmp_path: Path) -> None:
 
 def test_as_slices_it_becomes_several_recipes_of_the_same_model(tmp_path: Path) -> None:
     a, b = (str(each) for each in family(tmp_path)[1])
-    book = rewritten(RecipeBook(steps=(NamedRecipe(name=None, recipe=bred(a, b)),)), "slices")
+    book = without_paths(RecipeBook(steps=(NamedRecipe(name=None, recipe=bred(a, b)),)))
     assert [step.name for step in book.steps] == ["bred", None]
     checked = check_merge(book, tmp_path / "slices")
     one = to_folder(checked.outputs[0].plan, tmp_path / "slices")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, cast
+from typing import cast
 
 from kingyo.core.io.lazy_torch import Tensor, torch
 from kingyo.core.io.pipeline_index import PIPELINE
@@ -58,9 +58,6 @@ class Checkpoint(ModelTensors):
         around: other files of its pipeline, by their names in it, that a live model is loaded with.
         made_of: the checkpoints that it is computed from; empty on disk.
     """
-
-    has_same_bits: ClassVar[bool] = True
-    """True if ``read`` returns bit-identical values on every machine."""
 
     path: Path
     copies: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)

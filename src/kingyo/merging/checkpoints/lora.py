@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
 
 from kingyo.core.io.lazy_torch import Tensor, torch
 from kingyo.errors import KingyoError
@@ -31,8 +30,6 @@ class AdaptedCheckpoint(Checkpoint):
     Tensors that the adapter changes are float32, and ``read`` computes them every time. Their
     ``stored_dtype`` is still the model's.
     """
-
-    has_same_bits: ClassVar[bool] = False  # the rounding of matrix products depends on the library
 
     model: Checkpoint = field(repr=False)
     adapter: Adapter = field(repr=False)

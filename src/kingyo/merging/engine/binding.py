@@ -155,14 +155,24 @@ class _Binder:
     ) -> Iterator[TensorJob]:
         """Yield the tensors of layer k of a slice, whose first layer is ``first`` of the output."""
         models, n_layers = self._fits.models, piece.n_layers or 1
-        layers = [_SourceLayer(each, k, stacks[each.reference], models) for each in piece.entries]
-        for other in layers[1:]:
-            layers[0].check_like(other, piece.where)
-        shapes.check(layers[0].tensors, layers[0].title)
+        layers: list[tuple[SliceInput, dict[str, TensorInfo]]] = []
+        for each in piece.entries:
+            stack, known = stacks[each.reference], models[each.reference].tensors
+            layers.append((each, {stack.rest(name): known[name] for name in stack.blocks[each.start + k]}))
+        (one, tensors), *others = layers
+        title = f"layer {one.start + k} of {one.reference}"
+        for other, its in others:
+            odd = [rest for rest in tensors.keys() | its.keys() if _form(tensors, rest) != _form(its, rest)]
+            if odd:
+                mine, yours = (_form(each, min(odd)) for each in (tensors, its))
+                received = f"{min(odd)}: {mine} in {title}, {yours} in that of {other.reference}"
+                remedy = "Merge layers of models of one architecture."
+                raise KingyoError(piece.where, "layers with the same tensors", received, remedy)
+        shapes.check(tensors, title)
         depth = k / (n_layers - 1) if n_layers > 1 else 1.0
-        for rest, info in layers[0].tensors.items():
+        for rest, info in tensors.items():
             inputs = tuple(
-                TensorInput(reference=each.reference, tensor=each.tensors[rest].name) for each in layers
+                TensorInput(reference=each.reference, tensor=own[rest].name) for each, own in layers
             )
             base, merged = (None, inputs) if piece.base is None else (inputs[0], inputs[1:])
             yield self._job(f"{shapes.prefix}.{first + k}.{rest}", info, merged, base, depth, key)
@@ -220,28 +230,9 @@ class _LayerShapes:
                 raise KingyoError(info.name, expected, received, remedy)
 
 
-class _SourceLayer:
-    """One layer of one model. Its tensors are keyed by their names without the layer's prefix."""
-
-    def __init__(self, entry: SliceInput, k: int, stack: Stack, models: Mapping[str, Checkpoint]) -> None:
-        self.reference = entry.reference
-        self.title = f"layer {entry.start + k} of {entry.reference}"
-        known = models[entry.reference].tensors
-        self.tensors = {stack.rest(name): known[name] for name in stack.blocks[entry.start + k]}
-
-    def check_like(self, other: _SourceLayer, where: str) -> None:
-        if self.tensors.keys() != other.tensors.keys():
-            rest = min(self.tensors.keys() ^ other.tensors.keys())
-            owner, lacking = (self, other) if rest in self.tensors else (other, self)
-            received = f"'{rest}' in {owner.title} but not in {lacking.title}"
-            raise KingyoError(where, "layers with the same tensors", received, "Merge layers of one kind.")
-        for rest, mine in self.tensors.items():
-            yours = other.tensors[rest]
-            if mine.shape != yours.shape or mine.is_floating != yours.is_floating:
-                expected = f"{list(mine.shape)} {mine.dtype} as in {self.title}"
-                received = f"{list(yours.shape)} {yours.dtype} in {other.title}"
-                remedy = "Merge layers of models of one architecture."
-                raise KingyoError(yours.name, expected, received, remedy)
+def _form(tensors: Mapping[str, TensorInfo], name: str) -> str:
+    info = tensors.get(name)
+    return "none" if info is None else f"{list(info.shape)}{'' if info.is_floating else f' {info.dtype}'}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,6 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
 
 from kingyo.errors import KingyoError, Refuse, nearest, report_errors
 from kingyo.merging.checkpoints import Checkpoint, fit
@@ -22,7 +21,7 @@ from kingyo.merging.engine.plan import Plan, plan, planned_checkpoint
 from kingyo.merging.engine.results import out_tensors
 from kingyo.merging.engine.sources import Sources
 from kingyo.merging.lineage import Origin, describe
-from kingyo.merging.methods import METHODS, Reproduces, reproduces
+from kingyo.merging.methods import METHODS
 from kingyo.merging.recipe import NamedRecipe, Recipe, RecipeBook
 from kingyo.merging.vocabulary import all_references, replaced
 from kingyo.merging.vocabulary.tokenizer_key import BASE, UNION
@@ -43,7 +42,6 @@ class PlannedOutput:
     plan: Plan  # of the last recipe
     origins: tuple[Origin, ...]  # the source models, the base last
     shards: tuple[Shard, ...]  # its weight files
-    reproduces: Reproduces  # where the recipes give bit-identical results
 
     @property
     def n_bytes(self) -> int:
@@ -138,19 +136,12 @@ def planned_outputs(
             if step.name in needed:
                 needed.update(references_of(step.recipe))
         steps = tuple(step for step in book.steps if step.name in needed)
-        guarantees: set[Reproduces] = {
-            reproduces(plans[step.name].method) for step in steps if step.name in plans
-        }
-        references = {reference for step in steps for reference in step.recipe.references}
-        if not all(models[each].has_same_bits for each in references & models.keys()):
-            guarantees.add("on one machine")
         yield PlannedOutput(
             out=out if len(book.outputs) == 1 else out / str(last.name),
             book=RecipeBook(steps=steps),
             plan=planned,
             origins=origins_of(steps, models, folder),
             shards=lay_out(out_tensors(planned), max_shard_bytes, planned.like.stem),
-            reproduces=max(guarantees, key=get_args(Reproduces).index),  # the weakest
         )
 
 

@@ -27,10 +27,8 @@ from kingyo.merging.recipe import (
     Recipe,
     Slice,
     SliceSource,
-    Source,
     Values,
     cumulative,
-    selectors,
 )
 
 _WRITES = re.compile(
@@ -64,18 +62,13 @@ def path_to_slices(recipe: Recipe, opened: Mapping[str, Checkpoint]) -> Recipe:
 
 
 def _check_keys(recipe: Recipe) -> None:
-    if recipe.merge_method != PASSTHROUGH:
-        expected, received = f"{PASSTHROUGH}, since a path merges no tensors", f"'{recipe.merge_method}'"
-        remedy = "Set merge_method: passthrough, and write other merges below merges:, each with a name."
+    given = {"frame": recipe.frame, "parameters": recipe.parameters}
+    present = [key for key, value in given.items() if value]
+    if recipe.merge_method != PASSTHROUGH or present:
+        expected = f"{PASSTHROUGH} with base_model and a path alone, since a path merges no tensors"
+        received = ", ".join([f"'{recipe.merge_method}'", *present])
+        remedy = "Write other merges below merges:, scales in the path, and base_model: instead of frame:."
         raise KingyoError("merge_method", expected, received, remedy)
-    if recipe.frame is not None:
-        expected = "no frame in a recipe with a path: base_model gives everything but the layers"
-        remedy = "Write base_model: instead of frame:."
-        raise KingyoError("frame", expected, f"'{recipe.frame}'", remedy)
-    if recipe.parameters:
-        received = ", ".join(f"'{name}'" for name in recipe.parameters)
-        expected, remedy = "no parameters in a recipe with a path", "Write scales in the path instead."
-        raise KingyoError("parameters", expected, received, remedy)
 
 
 def _check_models(recipe: Recipe, opened: Mapping[str, Checkpoint]) -> None:
@@ -166,14 +159,10 @@ class SliceMerge:
         return self.merged if self.base is None else (self.base, *self.merged)
 
     @cached_property
-    def selectors(self) -> tuple[object, ...]:
-        """The filters of all parameters, and which of them have gradients, without numbers."""
-        return tuple(selectors(level) for level in (*self.levels, *(entry.own for entry in self.merged)))
-
-    @cached_property
     def is_constant(self) -> bool:
         """Whether all tensors have equal values: no parameter has a gradient or a filter."""
-        return not any(self.selectors)
+        given = (*self.levels, *(entry.own for entry in self.merged))
+        return not any(isinstance(value, tuple) for values in given for value in values.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,36 +212,33 @@ def _module(name: str, module: Module, recipe: Recipe, method: MergeMethod) -> M
     levels = (module.parameters, recipe.parameters) if module.parameters else (recipe.parameters,)
     label = f"modules.{name}: " if name != MAIN else ""
     if not module.slices:
-        return ModuleMerge(name=name, pieces=(_complete(label, module.sources, levels, recipe, method),))
-    numbered = enumerate(module.slices)
-    pieces = (_slice(f"{label}slices[{i}]", each, levels, recipe, method) for i, each in numbered)
+        models = [SliceInput(reference=source.model, own=source.parameters) for source in module.sources]
+        base = _base_of(recipe.base_model, method)
+        return ModuleMerge(name=name, pieces=(_piece(f"{label}models", models, base, levels, method),))
+    pieces: list[SliceMerge] = []
+    for i, each in enumerate(module.slices):
+        layers = [
+            SliceInput(reference=source.model, start=source.layers[0], own=source.parameters)
+            for source in each.sources
+        ]
+        base = _base_of(each.base_model or recipe.base_model, method)
+        own = (each.parameters, *levels) if each.parameters else levels
+        pieces.append(_piece(f"{label}slices[{i}]", layers, base, own, method, each.n_layers))
     return ModuleMerge(name=name, pieces=tuple(pieces))
 
 
-def _complete(
-    label: str, sources: Sequence[Source], levels: tuple[Values, ...], recipe: Recipe, method: MergeMethod
+def _piece(
+    where: str,
+    inputs: Sequence[SliceInput],
+    base: str | None,
+    levels: tuple[Values, ...],
+    method: MergeMethod,
+    n_layers: int | None = None,
 ) -> SliceMerge:
-    base = _base_of(recipe.base_model, method)
-    inputs = [SliceInput(reference=source.model, own=source.parameters) for source in sources]
-    merged = tuple(each for each in inputs if each.reference != base)
-    _check_count(f"{label}models", len(merged), base, method)
-    return SliceMerge(
-        where=f"{label}models",
-        merged=merged,
-        base=None if base is None else SliceInput(reference=base, own={}),
-        levels=levels,
-    )
-
-
-def _slice(
-    where: str, given: Slice, levels: tuple[Values, ...], recipe: Recipe, method: MergeMethod
-) -> SliceMerge:
-    base = _base_of(given.base_model or recipe.base_model, method)
-    inputs = [
-        SliceInput(reference=each.model, start=each.layers[0], own=each.parameters) for each in given.sources
-    ]
     merged = tuple(each for each in inputs if each.reference != base)
     bases = [each for each in inputs if each.reference == base]
+    if base is not None and n_layers is None:  # a complete model need not be listed
+        bases = [SliceInput(reference=base, own={})]
     if base is not None and len(bases) != 1:
         expected = f"the base {base} once among the sources, with its layer_range"
         received = "no layers of it" if not bases else f"{len(bases)} ranges of it"
@@ -263,8 +249,8 @@ def _slice(
         where=where,
         merged=merged,
         base=bases[0] if bases else None,
-        levels=(given.parameters, *levels) if given.parameters else levels,
-        n_layers=given.n_layers,
+        levels=levels,
+        n_layers=n_layers,
     )
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import cast
 
 from kingyo.errors import KingyoError, listed, nearest, suggest
 from kingyo.merging.checkpoints import Layout
 from kingyo.merging.engine.jobs import TensorJob
-from kingyo.merging.engine.modules import ModuleMerge, SliceKey, SliceMerge
+from kingyo.merging.engine.modules import ModuleMerge, SliceMerge
 from kingyo.merging.methods import MergeMethod, MethodValues, Parameter, takes_base
 from kingyo.merging.methods.catalogue import with_command
 from kingyo.merging.recipe import (
@@ -23,7 +23,6 @@ from kingyo.merging.recipe import (
     Values,
     Word,
     look_up,
-    selection,
 )
 from kingyo.merging.vocabulary import Diagnostic
 
@@ -50,23 +49,6 @@ def resolve(piece: SliceMerge, method: MergeMethod, job: TensorJob) -> MethodVal
             for entry, read in zip(piece.merged, job.inputs, strict=True)
         )
     return MethodValues(shared=shared, per_source=per_source)
-
-
-def selection_of(piece: SliceMerge, method: MergeMethod, job: TensorJob) -> Hashable:
-    """Return the filters that match a tensor, and its depth if there are gradients, for all parameters.
-
-    Tensors of a merge with equal selections have equal values. A selection depends on ``piece.selectors``,
-    not on the numbers.
-    """
-    return tuple(
-        tuple(
-            selection((entry.own, *piece.levels), parameter.name, read.tensor, job.depth)
-            for entry, read in zip(piece.merged, job.inputs, strict=True)
-        )
-        if parameter.per_source
-        else selection(piece.levels, parameter.name, job.name, job.depth)
-        for parameter in method.params
-    )
 
 
 def _value(
@@ -172,50 +154,17 @@ def _words(value: Value) -> Iterator[Word]:
             yield each
 
 
-def unmatched_filters(
-    method: MergeMethod, merges: Mapping[SliceKey, SliceMerge], jobs: Iterable[TensorJob]
-) -> tuple[Diagnostic, ...]:
-    """Return a warning for each filter that matches none of the tensors it could apply to.
-
-    A filter that several merges share, such as one of a recipe with slices, needs to match in only one.
-    """
-    varying = {key: list[TensorJob]() for key, merge in merges.items() if not merge.is_constant}
-    for job in jobs if varying else ():
-        if job.key in varying:
-            varying[job.key].append(job)
-    names_of: dict[tuple[str, str], set[str]] = {}
-    for key, tensors in varying.items():
-        for where, filters, names in _uses(method, merges[key], tensors):
-            for each in filters:
-                names_of.setdefault((where, each), set()).update(names)
-    return tuple(
-        Diagnostic(
-            "warning",
-            where,
-            "filters that match a tensor",
-            f"'{each}', which matches none and has no effect",
-            _similar(each, names),
-        )
-        for (where, each), names in names_of.items()
-        if not any(each in name for name in names)
-    )
-
-
-def _uses(
-    method: MergeMethod, piece: SliceMerge, tensors: Sequence[TensorJob]
-) -> Iterator[tuple[str, Sequence[str], Sequence[str]]]:
-    """Yield the place of filters, the filters, and the names that they are matched with; see ``resolve``."""
-    for parameter in method.params:
-        name = parameter.name
-        shared = _filters(piece.levels, name)
-        if not parameter.per_source:
-            yield name, shared, [tensor.name for tensor in tensors] if shared else []
-            continue
-        for i, entry in enumerate(piece.merged):
-            own = _filters((entry.own,), name)
-            names = [tensor.inputs[i].tensor for tensor in tensors] if own or shared else []
-            yield f"{name} of {entry.reference}", own, names
-            yield name, shared, names
+def unmatched_filters(recipe: Recipe, method: MergeMethod, jobs: Sequence[TensorJob]) -> Iterator[Diagnostic]:
+    """Yield a warning for each filter that matches no tensor, neither of the output nor of its sources."""
+    names = {name for job in jobs for name in (job.name, *(each.tensor for each in job.inputs))}
+    for where, values, *_ in _places(recipe, method):
+        for parameter in values:
+            for each in _filters([values], parameter):
+                if not any(each in name for name in names):
+                    received = f"'{each}', which matches none and has no effect"
+                    remedy = "Write a part of tensors' names, such as mlp, no pattern."
+                    expected = "filters that match a tensor"
+                    yield Diagnostic("warning", f"{parameter} of {where}", expected, received, remedy)
 
 
 def _filters(levels: Iterable[Values], parameter: str) -> Sequence[str]:
@@ -223,15 +172,6 @@ def _filters(levels: Iterable[Values], parameter: str) -> Sequence[str]:
     entries = (cast(object, each) for value in values if isinstance(value, tuple) for each in value)
     filters = [each.filter for each in entries if isinstance(each, Conditional)]
     return list(dict.fromkeys(each for each in filters if each not in (None, "*")))
-
-
-def _similar(written: str, names: Iterable[str]) -> str:
-    wanted = written.strip(".")
-    n_words = wanted.count(".") + 1
-    words = [name.split(".") for name in names]
-    parts = {".".join(each[i : i + n_words]) for each in words for i in range(len(each) - n_words + 1)}
-    near = nearest(wanted, parts)
-    return f"Did you mean '{near}'?" if near else "Write a part of tensors' names, such as mlp, no pattern."
 
 
 def with_block_filters(

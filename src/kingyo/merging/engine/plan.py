@@ -27,7 +27,6 @@ from kingyo.merging.engine.modules import ModuleMerge, SliceKey, SliceMerge, exp
 from kingyo.merging.engine.parameters import (
     misplaced_parameters,
     resolve,
-    selection_of,
     unmatched_filters,
     with_block_filters,
 )
@@ -76,7 +75,6 @@ class Plan:
     like: Checkpoint
     vocabulary: Vocabulary | None = None
     tokenizer_files: Mapping[str, bytes] | None = None
-    merges: Mapping[SliceKey, SliceMerge] = field(repr=False)
     differences: tuple[str, ...] = ()
 
     @cached_property
@@ -84,7 +82,7 @@ class Plan:
         """Warnings: the models differ in more than their weights, or a filter matches no tensor."""
         expected, remedy = "models that differ only in their weights", "Check that this is what you want."
         differences = (Diagnostic("warning", "models", expected, each, remedy) for each in self.differences)
-        return (*differences, *unmatched_filters(self.method, self.merges, self.jobs))
+        return (*differences, *unmatched_filters(self.recipe, self.method, self.jobs))
 
     @cached_property
     def jobs_by_name(self) -> Mapping[str, TensorJob]:
@@ -127,7 +125,6 @@ def plan(recipe: Recipe, sources: Sources) -> Plan:
     key = binding_key(sliced, modules)
     binding, bound = _bound(sliced, modules, aligned, key)
     merges = {(each.name, at): piece for each in modules for at, piece in each.by_position.items()}
-    selections = _selections(method, merges, binding.jobs, bound, key)
     like, tokenizer_files = binding.template, None
     if vocabulary is not None:
         like, tokenizer_files = _with_vocabulary(like, vocabulary)
@@ -138,12 +135,11 @@ def plan(recipe: Recipe, sources: Sources) -> Plan:
     return Plan(
         recipe=recipe,
         method=method,
-        jobs=tuple(_jobs(recipe, method, merges, binding.jobs, selections)),
+        jobs=tuple(_jobs(recipe, method, merges, binding.jobs)),
         sources=bound,
         like=like,
         vocabulary=vocabulary,
         tokenizer_files=tokenizer_files,
-        merges=merges,
         differences=binding.fitted.warnings,
     )
 
@@ -186,42 +182,22 @@ def _bound(
     return sources.once(("binding", key), compute)
 
 
-def _selections(
-    method: MergeMethod,
-    merges: Mapping[SliceKey, SliceMerge],
-    bound: Sequence[TensorJob],
-    sources: Sources,
-    key: Hashable,
-) -> Mapping[str, Hashable]:
-    """Return ``selection_of`` the tensors whose merges have filters or gradients.
-
-    It is done only once for recipes of one binding key that differ only in numbers.
-    """
-
-    def compute() -> Mapping[str, Hashable]:
-        pairs = ((merges[job.key], job) for job in bound if job.key is not None)
-        return {job.name: selection_of(piece, method, job) for piece, job in pairs if not piece.is_constant}
-
-    selectors = tuple((at, piece.selectors) for at, piece in merges.items())
-    return sources.once(("selections", key, method.params, selectors), compute)
-
-
 def _jobs(
     recipe: Recipe,
     method: MergeMethod,
     merges: Mapping[SliceKey, SliceMerge],
     bound: Sequence[TensorJob],
-    selections: Mapping[str, Hashable],
 ) -> Iterator[TensorJob]:
-    known: dict[Hashable, MethodValues] = {}
+    known: dict[SliceKey, MethodValues] = {}
     for job in bound:
         is_floating = "float" in job.dtype
         is_merged = is_floating and job.key is not None
         values = job.values
         if job.key is not None and is_merged:
-            selector = job.key, selections.get(job.name)
             piece = merges[job.key]
-            values = known.get(selector) or known.setdefault(selector, _values(method, job, piece))
+            values = known.get(job.key) or _values(method, job, piece)
+            if piece.is_constant:
+                known[job.key] = values
         yield TensorJob(  # slow with `replace`: a mixture of experts has thousands of tensors
             name=job.name,
             shape=job.shape,

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple, cast
+from typing import Literal, NamedTuple
 
 from kingyo import __version__
 from kingyo.core.io.units import size_text
@@ -43,9 +43,8 @@ from kingyo.merging.lineage import (
     recipe_section,
     render,
 )
-from kingyo.merging.methods import Reproduces
 from kingyo.merging.recipe import Recipe, RecipeBook, load_recipes
-from kingyo.merging.vocabulary import TOKENIZER_FILES, Diagnostic, compare, replaced, tokenizer_choice
+from kingyo.merging.vocabulary import Diagnostic, compare, replaced, tokenizer_choice
 
 _LEVELS = ("error", "warning", "note")
 
@@ -179,13 +178,6 @@ def _check_models(recipe: Recipe, models: Models, plan: Plan | None) -> Iterator
         received = f"{recipe.base_model}, which gives only config and tokenizer"
         remedy = "To merge it, as mergekit does, list it below models: too."
         yield Diagnostic("warning", "base_model", expected, received, remedy)
-    if plan.tokenizer_files is None and not _has_tokenizer(plan.like):
-        others = [name for name in sorted(plan.weights_of) if _has_tokenizer(plan.sources[name])]
-        if others:
-            expected = "a tokenizer in the folder of the model whose config the output gets"
-            received = "none, so the output will have none"
-            remedy = f"If the models share a tokenizer, copy that of {others[0]} into the folder."
-            yield Diagnostic("warning", plan.like.reference, expected, received, remedy)
     yield from plan.diagnostics
     for marker in plan.vocabulary.unknown_markers if plan.vocabulary is not None else ():
         received = f"'{marker}', which is no token"
@@ -214,10 +206,6 @@ def _compare_tokenizers(recipe: Recipe, models: Models) -> Iterator[Diagnostic]:
             yield Diagnostic.of(error)
 
 
-def _has_tokenizer(model: Checkpoint) -> bool:
-    return any((model.path / file).is_file() for file in TOKENIZER_FILES)
-
-
 def _check_outputs(checked: Preflight, *, fetch: bool) -> Iterator[Diagnostic]:
     """Yield what is wrong with the output folders: taken, a source, not writable or too small; and with code.
 
@@ -242,7 +230,8 @@ def _check_outputs(checked: Preflight, *, fetch: bool) -> Iterator[Diagnostic]:
                 check_single_file(like, around)
         except KingyoError as error:
             yield Diagnostic.of(error)
-    parent = existing_parent(checked.out)
+    resolved = checked.out.resolve()
+    parent = next((each for each in resolved.parents if each.exists()), resolved)
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         reason = PermissionError(13, "Permission denied" if parent.is_dir() else f"{parent} is no folder")
         yield Diagnostic.of(unwritable_error(checked.out, reason))
@@ -256,32 +245,20 @@ def _check_outputs(checked: Preflight, *, fetch: bool) -> Iterator[Diagnostic]:
             yield _check_code(template, is_copied=options.copy_code)
 
 
-def existing_parent(path: Path) -> Path:
-    return next((parent for parent in path.resolve().parents if parent.exists()), path.resolve())
-
-
 def _check_code(template: Checkpoint, *, is_copied: bool) -> Diagnostic:
-    if is_copied and not any(template.path.glob("*.py")):
-        expected = f"Python files in the folder of {template.reference}"
-        remedy = "Remove --copy-code, or add the files to the folder first."
-        return Diagnostic("error", "--copy-code", expected, "none: kingyo downloads no code", remedy)
-    level, where = "note" if is_copied else "warning", f"the config of {template.reference}"
-    hint = "" if is_copied else " Add --copy-code if the result needs it: it is copied, and still not run."
-    received = f"one that names code (auto_map), {'' if is_copied else 'not '}copied and never run"
-    remedy = f"Read it before you trust it.{hint}"
-    return Diagnostic(level, where, "a model that transformers loads by itself", received, remedy)
+    where, expected = f"the config of {template.reference}", "a model that transformers loads by itself"
+    remedy, received = "Read it before you trust it.", "one that names code (auto_map), which is never run"
+    if not is_copied:
+        return Diagnostic("warning", where, expected, received, f"{remedy} --copy-code copies it.")
+    if any(template.path.glob("*.py")):
+        return Diagnostic("note", where, expected, received, remedy)
+    received, remedy = "no Python files in its folder", "Remove --copy-code, or add the files first."
+    return Diagnostic("error", "--copy-code", f"the code of {template.reference}", received, remedy)
 
 
 _PIPELINE_CODE = """from diffusers import DiffusionPipeline
 
 pipeline = DiffusionPipeline.from_pretrained('.')  # this folder"""
-
-_SAME_BITS: dict[Reproduces, str] = {
-    "everywhere": "bit for bit.",
-    "on one machine": "bit for bit on one machine; others may round differently.",
-    "with the same number of threads": "bit for bit on one machine with one number of threads; others may "
-    "round differently.",
-}
 
 
 class Loader(NamedTuple):
@@ -320,7 +297,7 @@ def render_card(output: PlannedOutput, loader: Loader | None = None, *, pipeline
         pipeline_tag=loader.pipeline_tag if loader else None,
     )
     book = output.book.with_recipes(lambda recipe: public_recipe(recipe, output.origins))
-    note = f"`kingyo merge` makes the same weights from it, {_SAME_BITS[output.reproduces]}"
+    note = "`kingyo merge` makes the model from it again."
     untested = "Nobody has scored it: abilities of its source models may be lost."
     sections = {
         "Source models": models_section(output.origins, "role"),
@@ -345,19 +322,13 @@ def _summary(output: PlannedOutput) -> str:
 
 
 def _use(output: PlannedOutput, loader: Loader | None) -> str | None:
-    """Return code that loads the model with transformers; None for a model of another library."""
-    like = output.plan.like
-    if like.stem != "model" or (loader is not None and loader.library != "transformers"):
+    """Return code that loads the model with transformers; None for other models."""
+    if loader is None or loader.library != "transformers":
         return None
-    architectures = like.config.get("architectures")
-    names = map(str, cast("list[object]", architectures)) if isinstance(architectures, list) else ()
-    auto_class = (
-        loader.auto_class if loader else next((each for each in names if each.isidentifier()), "AutoModel")
-    )
-    has_tokenizer = (like.path / "tokenizer_config.json").is_file()
-    imports = ", ".join(sorted((auto_class, "AutoTokenizer") if has_tokenizer else (auto_class,)))
-    lines = [f"from transformers import {imports}", ""]
+    has_tokenizer = (output.plan.like.path / "tokenizer_config.json").is_file()
+    classes = [loader.auto_class, *(["AutoTokenizer"] if has_tokenizer else [])]
+    lines = [f"from transformers import {', '.join(sorted(classes))}", ""]
     if has_tokenizer:
         lines.append("tokenizer = AutoTokenizer.from_pretrained('.')  # this folder")
-    lines.append(f"model = {auto_class}.from_pretrained('.', dtype='auto')")
+    lines.append(f"model = {loader.auto_class}.from_pretrained('.', dtype='auto')")
     return fence("\n".join(lines), "python")

@@ -1,65 +1,22 @@
-"""Describe a planned merge: its tensors in a few lines, its memory and disk, and all of it as plain data.
+"""Describe a planned merge: its tensors in a few lines, and all of it as plain data.
 
 Tensors that differ only in the number of a layer are one line: a model of three hundred has about a dozen.
-Needs follow from headers alone. Bytes are exact. Memory is a formula for the largest resident size: the
-program, the small tensors, which are cached, the sources of the largest tensor, and what the method computes
-beside them.
 """
 
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TypeAlias
 
-from kingyo.merging.checkpoints import TensorInfo
 from kingyo.merging.engine.book import PlannedOutput
 from kingyo.merging.engine.jobs import TensorJob
 from kingyo.merging.engine.modules import ModuleMerge, expand_modules, path_to_slices
 from kingyo.merging.engine.plan import Plan
-from kingyo.merging.engine.preflight import Preflight, existing_parent
-
-PROGRAM, PROGRAM_WITH_NUMBA, PROGRAM_WITH_TORCH = 100_000_000, 200_000_000, 330_000_000
-"""Bytes of the process before it reads a tensor, measured on x86-64 Linux; numba compiles loops once."""
-_FLOAT32, _FLOAT64 = 4, 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class MergeForecast:
-    """The disk that a merge needs: tensors in source files, each counted once, and new weight files."""
-
-    read_bytes: int
-    read_files: int
-    written_bytes: int
-    free_bytes: int
-
-
-def estimate(preflight: Preflight) -> MergeForecast:
-    """Return what all outputs of a merge read and write, from headers alone."""
-    plans = [output.plan for output in preflight.outputs]
-    stored = {info for plan in plans for job in plan.jobs for info in stored_tensors(plan, job)}
-    return MergeForecast(
-        read_bytes=sum(info.n_bytes for info in stored),
-        read_files=len({info.file for info in stored}),
-        written_bytes=sum(output.n_bytes for output in preflight.outputs),
-        free_bytes=shutil.disk_usage(existing_parent(preflight.out)).free,
-    )
-
-
-def stored_tensors(plan: Plan, job: TensorJob) -> Iterator[TensorInfo]:
-    left = [(plan.sources[each.reference], each.tensor) for each in job.reads]
-    while left:
-        model, name = left.pop()
-        needs = model.needs(name)
-        yield from needs.stored
-        left += needs.others
-
+from kingyo.merging.engine.preflight import Preflight
 
 Json: TypeAlias = Mapping[str, object]
-Range: TypeAlias = tuple[float | bool, float | bool]
-"""The smallest and the largest value of a parameter in a group."""
 _NUMBERS = re.compile(r"(?<=\.)\d+(?=\.|$)|^\d+(?=\.)")
 
 
@@ -72,7 +29,6 @@ class JobGroup:
     shape: tuple[int, ...]
     dtype: str
     how: tuple[str, ...]  # such as ``weight 0.5``; with one value for each source if they differ
-    values: Mapping[str, tuple[Range, ...]]  # by parameter, one for each source or one for all of them
     is_merged: bool  # not copied
 
 
@@ -86,26 +42,12 @@ def heading(plan: Plan) -> list[str]:
 
 
 def _describe_module(module: ModuleMerge) -> Iterator[str]:
-    first = 0
+    of_module = f" ({module.name})" if module.name else ""
     for piece in module.pieces:
         n = piece.n_layers
-        names = ", ".join(each.reference for each in piece.merged)
-        if n is None:
-            yield f"{len(piece.merged)}: {names}{f' ({module.name})' if module.name else ''}"
-            continue
-        if n == 0:
-            place = "after" if first else "before"
-            yield f"{len(piece.merged)}, tensors {place} the layers: {names}"
-            continue
-        ranges = [f"{each.reference} {_range(each.start, n)}" for each in piece.merged]
-        if piece.base is not None:
-            ranges.append(f"base {piece.base.reference} {_range(piece.base.start, n)}")
-        yield f"{len(piece.merged)}, layers {_range(first, n)} of the output: {', '.join(ranges)}"
-        first += n
-
-
-def _range(first: int, n: int) -> str:
-    return f"{first}–{first + n - 1}" if n > 1 else str(first)
+        ranges = ["" if n is None else f" [{each.start}, {each.start + n}]" for each in piece.merged]
+        names = (f"{each.reference}{layers}" for each, layers in zip(piece.merged, ranges, strict=True))
+        yield f"{len(piece.merged)}: {', '.join(names)}{of_module}"
 
 
 def group(plan: Plan) -> tuple[JobGroup, ...]:
@@ -117,10 +59,6 @@ def group(plan: Plan) -> tuple[JobGroup, ...]:
     return tuple(map(_group, forms.values()))
 
 
-def ungrouped(plan: Plan) -> tuple[JobGroup, ...]:
-    return tuple(_group([job]) for job in plan.jobs)
-
-
 def common_text(groups: Sequence[JobGroup]) -> tuple[str, ...]:
     """Return the parts of ``how`` that all merged groups share."""
     merged = [each.how for each in groups if each.is_merged]
@@ -128,14 +66,13 @@ def common_text(groups: Sequence[JobGroup]) -> tuple[str, ...]:
 
 
 def _group(jobs: Sequence[TensorJob]) -> JobGroup:
-    first, values = jobs[0], _values(jobs)
+    first = jobs[0]
     return JobGroup(
         label=_label([job.name for job in jobs]),
         count=len(jobs),
         shape=first.shape,
         dtype=first.dtype,
-        how=_how(first, values),
-        values=values,
+        how=_how(jobs),
         is_merged=first.method is not None,
     )
 
@@ -148,57 +85,56 @@ def _label(names: Sequence[str]) -> str:
 
 
 def _ranges(numbers: Sequence[int]) -> str:
+    """Return the numbers of layers in order, as a range if none is missing."""
     if len(numbers) == 1:
         return str(numbers[0])
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    texts = [f"{run[0]}–{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]
-    return f"{{{','.join(texts)}}}"
+    is_range = numbers[-1] - numbers[0] == len(numbers) - 1
+    return f"{{{numbers[0]}–{numbers[-1]}}}" if is_range else f"{{{','.join(map(str, numbers))}}}"
 
 
-def _values(jobs: Sequence[TensorJob]) -> Mapping[str, tuple[Range, ...]]:
-    shared = {name: [(job.values.shared[name],) for job in jobs] for name in jobs[0].values.shared}
-    rows = shared | {
-        name: [job.values.per_source[name] for job in jobs] for name in jobs[0].values.per_source
-    }
-    return {
-        name: tuple((min(column), max(column)) for column in zip(*values, strict=True))
-        for name, values in rows.items()
-    }
-
-
-def _how(job: TensorJob, values: Mapping[str, tuple[Range, ...]]) -> tuple[str, ...]:
+def _how(jobs: Sequence[TensorJob]) -> tuple[str, ...]:
+    """Return ``name value`` of each parameter, with one value for each source if they differ."""
+    job = jobs[0]
     if job.method is None:
         sources = ", ".join(job.sources)
         return (f"copied from {sources}" if len(job.inputs) == 1 else f"must be equal in {sources}",)
-    texts = {name: list(map(_range_text, ranges)) for name, ranges in values.items()}
-    return tuple(
-        f"{name} {' '.join(all_ if len(set(all_)) > 1 else all_[:1])}" for name, all_ in texts.items()
-    )
+    rows = {name: [(each.values.shared[name],) for each in jobs] for name in job.values.shared}
+    rows |= {name: [each.values.per_source[name] for each in jobs] for name in job.values.per_source}
+    texts: list[str] = []
+    for name, values in rows.items():
+        of_sources = [_range_text(column) for column in zip(*values, strict=True)]
+        texts.append(f"{name} {' '.join(of_sources if len(set(of_sources)) > 1 else of_sources[:1])}")
+    return tuple(texts)
 
 
-def _range_text(ends: Range) -> str:
+def _range_text(values: Sequence[float | bool]) -> str:
+    """Return the smallest and the largest value of a parameter in a group."""
+    ends = (min(values), max(values))
     least, most = (str(end).lower() if isinstance(end, bool) else f"{end:.4g}" for end in ends)
     return least if least == most else f"{least}…{most}"
 
 
-def preflight_record(preflight: Preflight, forecast: MergeForecast | None, *, verbose: bool = False) -> Json:
-    """Return everything that is known of a merge; ``verbose``: with one group for each tensor."""
+def preflight_record(preflight: Preflight) -> Json:
+    """Return everything that is known of a merge."""
     return {
         "recipe": preflight.name,
         "targets": [
             {
                 **output_record(output),
                 "models": _models(output, preflight),
-                "groups": [*map(_group_record, (ungrouped if verbose else group)(output.plan))],
+                "groups": [
+                    {
+                        "tensors": each.label,
+                        "count": each.count,
+                        "shape": each.shape,
+                        "dtype": each.dtype,
+                        "how": each.how,
+                    }
+                    for each in group(output.plan)
+                ],
             }
             for output in preflight.outputs
         ],
-        "estimate": None if forecast is None else asdict(forecast),
         **diagnostics_record(preflight),
     }
 
@@ -238,12 +174,3 @@ def _models(output: PlannedOutput, preflight: Preflight) -> list[Json]:
         for origin in output.origins
         for model in (preflight.models[origin.reference],)
     ]
-
-
-def _group_record(each: JobGroup) -> Json:
-    values = {
-        name: [low if low == high else {"least": low, "most": high} for low, high in ranges]
-        for name, ranges in each.values.items()
-    }
-    record = asdict(each) | {"tensors": each.label, "values": values}
-    return {key: record[key] for key in ("tensors", "count", "shape", "dtype", "how", "values")}

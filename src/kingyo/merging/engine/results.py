@@ -22,7 +22,7 @@ from kingyo.merging.kernels.raw_tensor import AnyTensor, as_torch
 from kingyo.merging.kernels.writing import PendingWrite, prepare
 from kingyo.merging.vocabulary import TOKENIZER_FILES
 
-_LOAD_LIVE = "Load the live model from one of the models of the recipe."
+_LOAD_LIVE = "Load the live model from one of the models of the recipe, in the recipe's dtype."
 
 
 class Watch(Protocol):
@@ -208,26 +208,17 @@ def _check_live(plan: Plan, weights: Mapping[str, Tensor]) -> None:
     owners: dict[int, str] = {}
     for job in plan.jobs:
         live = weights[job.name]
-        _check_tensor(job, live)
+        dtype = getattr(torch, job.dtype)
+        is_whole = live.is_contiguous() and not live.is_meta
+        if live.shape != job.shape or not is_whole or not (live.dtype == dtype or _holds(live.dtype, dtype)):
+            expected = f"a live tensor {list(job.shape)} in one piece of memory that holds {job.dtype}"
+            received = f"{list(live.shape)} of {live.dtype}{'' if is_whole else ', a view or on meta'}"
+            raise KingyoError(job.name, expected, received, _LOAD_LIVE)
         owner = owners.setdefault(live.data_ptr(), job.name) if live.nbytes else job.name
         if owner != job.name:
             expected = f"separate memory for {job.name}, which the merge does not tie"
             remedy = "Load the live model untied (tie_word_embeddings: false)."
             raise KingyoError("weights", expected, f"the memory of {owner}", remedy)
-
-
-def _check_tensor(job: TensorJob, live: Tensor) -> None:
-    if live.shape != job.shape:
-        raise KingyoError(job.name, f"{list(job.shape)}", f"{list(live.shape)} live", _LOAD_LIVE)
-    if live.is_meta or not live.is_contiguous():
-        received = "one without memory (on the device meta)" if live.is_meta else "a view"
-        remedy = "Load the model again, with its weights as stored."
-        raise KingyoError(job.name, "a live tensor in one piece of memory", received, remedy)
-    dtype = getattr(torch, job.dtype)
-    if live.dtype != dtype and not _holds(live.dtype, dtype):
-        received = str(live.dtype).removeprefix("torch.")
-        remedy = "Give the recipe the live model's dtype, or load the model in the recipe's."
-        raise KingyoError(job.name, f"a live model that holds {job.dtype}", received, remedy)
 
 
 def _holds(wide: torch.dtype, narrow: torch.dtype) -> bool:

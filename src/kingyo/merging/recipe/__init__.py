@@ -2,11 +2,10 @@
 
 from kingyo.merging.recipe.book import NamedRecipe as NamedRecipe
 from kingyo.merging.recipe.book import RecipeBook as RecipeBook
-from kingyo.merging.recipe.book import as_path as as_path
 from kingyo.merging.recipe.book import as_slices as as_slices
 from kingyo.merging.recipe.book import load_recipe as load_recipe
 from kingyo.merging.recipe.book import load_recipes as load_recipes
-from kingyo.merging.recipe.book import rewritten as rewritten
+from kingyo.merging.recipe.book import without_paths as without_paths
 from kingyo.merging.recipe.contents import FARTHEST as FARTHEST
 from kingyo.merging.recipe.contents import MAX_HOPS as MAX_HOPS
 from kingyo.merging.recipe.contents import MERGED as MERGED
@@ -32,5 +31,3 @@ from kingyo.merging.recipe.values import Value as Value
 from kingyo.merging.recipe.values import Values as Values
 from kingyo.merging.recipe.values import Word as Word
 from kingyo.merging.recipe.values import look_up as look_up
-from kingyo.merging.recipe.values import selection as selection
-from kingyo.merging.recipe.values import selectors as selectors

@@ -6,24 +6,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 import yaml
 
 from kingyo.core.io.schema import short
 from kingyo.core.io.yaml import read_yaml, read_yaml_documents
 from kingyo.errors import KingyoError, combined_error, report_errors
-from kingyo.merging.recipe.contents import (
-    PASSTHROUGH,
-    Hop,
-    Slice,
-    SliceSource,
-    path_as_slices,
-    path_of_slices,
-)
+from kingyo.merging.recipe.contents import Slice, SliceSource, path_as_slices
 from kingyo.merging.recipe.recipe import Recipe
 
-Form = Literal["path", "slices"]
 _NAME_IT = "Give each recipe a unique `name:`; only the last step may omit it."
 
 
@@ -148,26 +140,16 @@ def _in_order(steps: Sequence[NamedRecipe]) -> tuple[NamedRecipe, ...]:
         raise KingyoError("models", expected, received, remedy) from None
 
 
-def rewritten(book: RecipeBook, form: Form) -> RecipeBook:
-    """Convert every path to slices, or all slices of passthrough to paths.
-
-    Merges within a path become separate named recipes.
-    """
-    write = as_slices if form == "slices" else as_path
-    stacks = [step for step in book.steps if step.recipe.merge_method == PASSTHROUGH]
-    chosen = [step for step in stacks if (step.recipe.path if form == "slices" else step.recipe.slices)]
-    if not chosen:
-        expected = f"a recipe with {'a path' if form == 'slices' else 'slices, by passthrough'}"
-        received = ", ".join(dict.fromkeys(step.recipe.merge_method for step in book.steps))
+def without_paths(book: RecipeBook) -> RecipeBook:
+    """Convert every path to slices, as mergekit reads them; merges within a path become named recipes."""
+    if not any(step.recipe.path for step in book.steps):
         remedy = "Remove --as to print the recipe unchanged."
-        raise KingyoError(f"--as {form}", expected, received, remedy)
+        raise KingyoError("--as slices", "a recipe with a path", "none", remedy)
     steps: list[NamedRecipe] = []
     for step in book.steps:
-        if step not in chosen:
-            steps.append(step)
-            continue
         steps += [NamedRecipe(name=name, recipe=inner) for name, inner in step.recipe.merges.items()]
-        steps.append(replace(step, recipe=write(replace(step.recipe, merges={}))))
+        recipe = replace(step.recipe, merges={})
+        steps.append(replace(step, recipe=as_slices(recipe) if recipe.path else recipe))
     return RecipeBook(steps=tuple(steps))
 
 
@@ -179,35 +161,6 @@ def as_slices(recipe: Recipe) -> Recipe:
     if base is not None and recipe.path[-1].model != base:
         slices.append(_empty(base))
     return replace(recipe, path=(), slices=tuple(slices))
-
-
-def as_path(recipe: Recipe) -> Recipe:
-    """Convert slices to a path of the same model, if they merge nothing and one model has both ends."""
-    hops = path_of_slices(recipe.slices)
-    if not hops or recipe.parameters:
-        expected = "slices of one source each, without parameters, since a path cannot merge layers"
-        remedy = "Keep the slices: `kingyo merge` reads them."
-        raise KingyoError("slices", expected, "other slices", remedy)
-    return replace(recipe, slices=(), path=hops, base_model=_frame(recipe, hops))
-
-
-def _frame(recipe: Recipe, hops: Sequence[Hop]) -> str | None:
-    """Return the base of the path: the model of both ends; None if these are the models of its end layers."""
-    first, last = (recipe.slices[at].sources[0].model for at in (0, -1))
-    is_own = (first, last) == (hops[0].model, hops[-1].model)
-    if recipe.base_model is None and is_own:
-        return None
-    if first == last and recipe.base_model in (None, first):
-        return first
-    raise KingyoError(
-        "slices",
-        "embeddings, final norm and head of one model, which is base_model if there is one",
-        f"embeddings of {first}, final norm and head of {last}"
-        + ("" if recipe.base_model is None else f", base_model {recipe.base_model}"),
-        "Keep the slices: `kingyo merge` reads them."
-        if recipe.base_model is None
-        else "Remove base_model, if its config and tokenizer equal those of the first slice's model.",
-    )
 
 
 def _empty(model: str) -> Slice:

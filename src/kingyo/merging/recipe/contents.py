@@ -21,7 +21,6 @@ from kingyo.merging.recipe.values import Parameters, Value, canonical
 LIST_MODELS = "List the models below models:, each as `- model: path/to/model`."
 LIST_SLICES = "List slices below slices:, each with sources: of `{model: path/to, layer_range: [0, 8]}`."
 NAME_MODULES = "Write lines of `name of a part:`, each with models: or slices: below."
-_IN_SOURCES = "Move it to a source of the slice: `sources: [{model: …, layer_range: […]}]`."
 
 Place = Callable[[str], str]
 """From a reference of a model to another."""
@@ -81,10 +80,6 @@ class Source(Shape):
     """A model to merge: its reference as written, and its own parameters."""
 
     FORM: ClassVar[str] = "Write it as `- model: path/to/model`."
-    ELSEWHERE: ClassVar[Mapping[str, str]] = {
-        "layer_range": "Choose layers below slices:, each with its sources."
-    }
-
     model: Model
     parameters: Parameters = field(default_factory=dict[str, Value])
 
@@ -127,12 +122,6 @@ class Slice(Shape):
     """
 
     FORM: ClassVar[str] = LIST_SLICES
-    ELSEWHERE: ClassVar[Mapping[str, str]] = {
-        "model": _IN_SOURCES,
-        "layer_range": _IN_SOURCES,
-        "residual_weight": "Remove it: it has no effect in mergekit, either.",
-    }
-
     sources: Annotated[tuple[SliceSource, ...], filled((list, tuple), "a list of sources", LIST_SLICES)]
     base_model: Base = None
     parameters: Parameters = field(default_factory=dict[str, Value])
@@ -346,21 +335,19 @@ class _PathEntry(Shape):
         object.__setattr__(self, "hops", self._hops())
 
     def _hops(self) -> Path:
-        if (self.layer is None) == (self.layer_range is None):
-            received = "neither" if self.layer is None else "both"
-            raise KingyoError("", "either layer or layer_range", received, LIST_HOPS)
+        is_range = self.layer_range is not None
+        if (self.layer is None) != is_range or (is_range and self.scale is not None):
+            given = {"layer": self.layer, "layer_range": self.layer_range, "scale": self.scale}
+            received = ", ".join(key for key, value in given.items() if value is not None) or "neither"
+            expected = "either layer, which may have a scale, or layer_range"
+            raise KingyoError("", expected, received, LIST_HOPS)
         if self.layer_range is None:
             scale = 1.0 if self.scale is None else self.scale
             return (Hop(model=self.model, layer=self.layer or 0, scale=scale),)
-        if self.scale is not None:
-            expected = "a scale only with layer, since each layer has its own"
-            remedy = "Write each layer with a scale as a separate entry."
-            raise KingyoError("", expected, "scale with layer_range", remedy)
         source = SliceSource(model=self.model, layers=self.layer_range)
         if not 1 <= source.n_layers <= MAX_HOPS:
-            expected = f"1 to {MAX_HOPS} layers"
             remedy = "Choose other layers; layer_range is [first, last + 1]."
-            raise KingyoError("layer_range", expected, str(source.n_layers), remedy)
+            raise KingyoError("layer_range", f"1 to {MAX_HOPS} layers", str(source.n_layers), remedy)
         return tuple(Hop(model=self.model, layer=number) for number in range(*source.layers))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -63,21 +62,6 @@ _WRITE_TOKENIZER = (
     "Write it as lines below tokenizer:, such as source: union; or write tokenizer_source: union."
 )
 _CHOOSE_METHOD = "Choose one from `kingyo list methods`."
-
-
-def _check_kind(data: Mapping[str, object], where: str) -> None:
-    """Check that data is not a run.yaml, a config of mergekit-moe, or a model's config."""
-    files = {
-        **dict.fromkeys(("task", "search", "sources", "budget"), "run.yaml"),
-        **dict.fromkeys(("gate_mode", "experts"), "mergekit-moe"),
-        **dict.fromkeys(("architectures", "model_type", "_class_name"), "a model's config"),
-    }
-    for key, file in files.items() if "merge_method" not in data else ():
-        if key in data:
-            evolve = f"Run `kingyo evolve {shlex.quote(where)}`."
-            write = "Write a recipe with merge_method: and models:; kingyo makes no mixture of experts."
-            remedy = evolve if file == "run.yaml" else write
-            raise KingyoError(where, "a recipe", f"'{key}', a key of {file}", remedy)
 
 
 def _known(word: str, known: Collection[str], key: str = "") -> str:
@@ -250,7 +234,6 @@ class Recipe(Shape):
     @staticmethod
     def from_dict(data: Mapping[str, object], where: str = "recipe") -> Recipe:
         """Parse a recipe from the mapping of its YAML; an error names all mistakes in ``where``, the file."""
-        _check_kind(data, where)
         return parse(Recipe, data, where, "a valid recipe")
 
     def _check_tokenizer(self) -> None:

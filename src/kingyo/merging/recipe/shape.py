@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import MISSING, fields
 from functools import cache
 from typing import Annotated, Any, ClassVar, TypeVar, cast, get_type_hints
@@ -31,19 +31,10 @@ Whole = Annotated[int, Field(strict=True)]
 
 
 class Shape:
-    """Base of dataclasses that are read from a mapping.
-
-    An unknown key is a mistake. If it is a misspelt required key, or has a list or a mapping, its value is
-    checked, too. A required key that is missing is checked as None.
-
-    Attributes:
-        FORM: what to write if the value is not a mapping.
-        ELSEWHERE: remedies for keys that belong elsewhere.
-    """
+    """Base of dataclasses that are read from a mapping. ``FORM``: what to write if the value is none."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
     FORM: ClassVar[str] = "Write it as lines of `key: value`."
-    ELSEWHERE: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: type, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -53,23 +44,26 @@ class Shape:
 
     @classmethod
     def _read(cls, value: object, handler: ValidatorFunctionWrapHandler) -> object:
-        given = mapping(value, cls.FORM)
-        data = _corrected(given, keys_of(cls))
-        return validate_together(lambda: cast("object", handler(data)), lambda: cls._check_keys(given))
+        given, known = mapping(value, cls.FORM), keys_of(cls)
+        data = {key: None for key, is_required in known.items() if is_required}
+        for key, each in given.items():  # a misspelt key is checked, too
+            near = key if key in known else nearest(str(key), known)
+            if key in known or (near is not None and (known[near] or type(each) in (dict, list))):
+                data[str(near)] = each
 
-    @classmethod
-    def _check_keys(cls, given: Mapping[str, object]) -> None:
-        known = keys_of(cls)
-        remedies = {
-            str(key): cls.ELSEWHERE.get(str(key)) or _remedy(str(key), value, known)
-            for key, value in given.items()
-            if key not in known
-        }
-        if remedies:
-            received = ", ".join(f"'{key}'" for key in remedies)
-            texts = [f"'{key}': {remedy}" for key, remedy in remedies.items()]
-            remedy = " ".join(texts if len(texts) > 1 else remedies.values())
-            raise KingyoError("", "a known key", received, remedy)
+        return validate_together(lambda: cast("object", handler(data)), lambda: _check_keys(given, known))
+
+
+def _check_keys(given: Iterable[str], known: Collection[str]) -> None:
+    remedies = {key: suggest(str(key), known) for key in given if key not in known}
+    if not remedies:
+        return
+    received = ", ".join(f"'{key}'" for key in remedies)
+    texts = [f"'{key}': {remedy}" for key, remedy in remedies.items()]
+    remedy = " ".join(texts if len(texts) > 1 else remedies.values())
+    if "parameters" in known and not all(each.startswith("Did you") for each in remedies.values()):
+        remedy += " Parameters of the method belong below parameters:."
+    raise KingyoError("", "a known key", received, remedy)
 
 
 def parse(kind: type[T], data: object, where: str, expected: str) -> T:
@@ -150,24 +144,3 @@ def _adapter(kind: type[T]) -> TypeAdapter[T]:
 def _key(name: str, hint: object) -> str:
     details = (each for each in getattr(hint, "__metadata__", ()) if isinstance(each, FieldInfo))
     return next((each.alias for each in details if each.alias), name)
-
-
-def _corrected(given: Mapping[str, object], known: Mapping[str, bool]) -> dict[str, object]:
-    """Return the known keys, the required ones, and misspelt ones under their right names."""
-    data = {key: value for key, value in given.items() if key in known}
-    for key, value in given.items():
-        near = None if key in known else nearest(str(key), known)
-        if near is not None and (known[near] or type(value) in (dict, list)):
-            data.setdefault(near, value)
-    return {**{key: None for key, is_required in known.items() if is_required}, **data}
-
-
-def _remedy(key: str, value: object, known: Collection[str]) -> str:
-    """Return the remedy for an unknown key; a number beside ``parameters`` is probably a parameter."""
-    points = cast("list[object]", value) if isinstance(value, list) else [value]
-    is_number = bool(points) and all(isinstance(each, int | float) for each in points)
-    if not is_number or "parameters" not in known:
-        return suggest(key, known)
-    near = nearest(key, {"seed", "layer_range"}.intersection(known))  # other keys do not hold numbers
-    below = f"Move a parameter of the method below parameters:, as `parameters: {{{key}: …}}`."
-    return f"Did you mean '{near}'?" if near else below

@@ -16,10 +16,6 @@ from kingyo.core.io.schema import short
 from kingyo.errors import KingyoError, listed
 from kingyo.merging.recipe.shape import Shape, Text, named, validate
 
-HEADER = "preset_name"
-"""First word of a file of presets."""
-
-
 SD1, SDXL = (
     ("BASE", *(f"IN{i:02}" for i in range(n)), "M00", *(f"OUT{i:02}" for i in range(n))) for n in (12, 9)
 )
@@ -66,28 +62,16 @@ class BlockWeights(Shape):
 
 
 def _fields(text: str) -> list[str]:
-    lines = [line.strip().rstrip(",") for line in text.splitlines()]
-    fields = ",".join(line for line in lines if line and not line.startswith(HEADER)).split(",")
-    named = re.split(r"[\t:]", fields[0], maxsplit=1)
-    if len(named) == 2:
-        return [named[1], *fields[1:]]
-    is_named = len(fields) > 1 and not _is_number(fields[0])
-    return fields[1:] if is_named else fields
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
+    """Split the text; a preset's name may precede the numbers, with a colon or a tab."""
+    return re.split(r"[\t:]", text, maxsplit=1)[-1].rstrip(", \n").split(",")
 
 
 def _number(text: str) -> float:
-    if not _is_number(text):
-        expected = "numbers that are separated by commas"
-        received = f"'{text.strip()}'" if text.strip() else "none"
-        raise KingyoError("mbw", expected, received, BlockWeights.FORM)
-    return float(text)
+    with contextlib.suppress(ValueError):
+        if math.isfinite(number := float(text)):
+            return number
+    expected, received = "numbers that are separated by commas", f"'{text.strip()}'"
+    raise KingyoError("mbw", expected, received, BlockWeights.FORM)
 
 
 Word = float | bool | str
@@ -113,7 +97,7 @@ class Conditional(Shape):
         object.__setattr__(self, "value", _plain(self.value, "value"))
 
     def matches(self, tensor: str) -> bool:
-        return self.filter is None or self.filter == "*" or self.filter in tensor
+        return self.filter is None or self.filter in tensor or self.filter == "*"
 
 
 Value = Plain | tuple[Conditional, ...] | BlockWeights
@@ -130,33 +114,12 @@ def look_up(levels: Iterable[Values], parameter: str, tensor: str, depth: float 
         value = level.get(parameter)
         if value is None:
             continue
-        conditionals = _conditionals(value)
-        if conditionals is None:
+        if not (isinstance(value, tuple) and value and isinstance(value[0], Conditional)):
             return _at_depth(cast("Plain", value), depth, parameter, tensor)
-        for each in conditionals:
+        for each in cast("tuple[Conditional, ...]", value):
             if each.matches(tensor):
                 return _at_depth(each.value, depth, parameter, tensor)
     return None
-
-
-def selectors(values: Values) -> tuple[object, ...]:
-    """Return the filters of each parameter, and which parameters have gradients, without numbers."""
-
-    def selector(value: Value) -> object:
-        conditionals = _conditionals(value)
-        return conditionals is None or tuple(
-            (each.filter, isinstance(each.value, tuple)) for each in conditionals
-        )
-
-    return tuple((name, selector(value)) for name, value in values.items() if isinstance(value, tuple))
-
-
-def selection(levels: Iterable[Values], parameter: str, tensor: str, depth: float | None) -> object:
-    """Return, for each level, the position of the filter that matches a tensor, and its depth for a gradient.
-
-    ``look_up`` returns the same value for tensors with equal selections.
-    """
-    return tuple(_selection(level.get(parameter), tensor, depth) for level in levels)
 
 
 def canonical(values: Values, where: str) -> dict[str, Value]:
@@ -169,24 +132,6 @@ def canonical(values: Values, where: str) -> dict[str, Value]:
         else _plain(value, f"{where}: {name}")
         for name, value in values.items()
     }
-
-
-def _selection(value: Value | None, tensor: str, depth: float | None) -> object:
-    conditionals = _conditionals(value)
-    if conditionals is None:
-        return depth if isinstance(value, tuple) else None
-    matching = (
-        (i, depth if isinstance(each.value, tuple) else None)
-        for i, each in enumerate(conditionals)
-        if each.matches(tensor)
-    )
-    return next(matching, None)
-
-
-def _conditionals(value: Value | None) -> tuple[Conditional, ...] | None:
-    if isinstance(value, tuple) and value and isinstance(value[0], Conditional):
-        return cast("tuple[Conditional, ...]", value)
-    return None
 
 
 def _at_depth(value: Plain, depth: float | None, parameter: str, tensor: str) -> Word:

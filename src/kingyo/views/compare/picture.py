@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kingyo.core.io.extras import require_extra
@@ -22,10 +22,10 @@ def check_target(target: Path) -> None:
 
 
 def draw_png(comparison: CheckpointComparison) -> bytes:
-    """Return a PNG of all charts, layers on the left and kinds on the right."""
+    """Return a PNG of all charts."""
     from kingyo.views.charts.draw import png_of_several
 
-    return png_of_several(charts(comparison), columns=2, title=_title(comparison))
+    return png_of_several(charts(comparison), columns=1, title=_title(comparison))
 
 
 def _title(comparison: CheckpointComparison) -> str:
@@ -34,12 +34,21 @@ def _title(comparison: CheckpointComparison) -> str:
 
 
 def charts(comparison: CheckpointComparison) -> list[Chart]:
-    """Return two charts per measure: by layer, and by kind of tensor."""
-    return [
-        chart
-        for number, (title, values) in enumerate(_measures(comparison).items())
-        for chart in _charts(comparison, number, title, values)
-    ]
+    """Return a chart of each measure by layer."""
+    groups = {name.removeprefix("block."): sums for name, sums in comparison.layers.items()}
+    found: list[Chart] = []
+    for title, values in _measures(comparison).items():
+        colours = {name: SERIES[place % len(SERIES)] for place, name in enumerate(values)}
+        shown = [
+            {"group": group, "name": name, "value": number}
+            for group, sums in groups.items()
+            for name, value in values.items()
+            if (number := value(sums)) is not None
+        ]
+        spec = _drawn(list(groups), shown, colours) | {"title": title}
+        name = f"layer-{len(found)}"
+        found.append(Chart(name=name, description=f"{title} by layer.", spec=spec, height=220, width=640))
+    return found
 
 
 def _measures(comparison: CheckpointComparison) -> dict[str, dict[str, Value]]:
@@ -61,41 +70,9 @@ def _measures(comparison: CheckpointComparison) -> dict[str, dict[str, Value]]:
     }
 
 
-def _charts(
-    comparison: CheckpointComparison, number: int, title: str, values: dict[str, Value]
-) -> list[Chart]:
-    colours = {name: SERIES[place % len(SERIES)] for place, name in enumerate(values)}
-    groups = {
-        "layer": {name.removeprefix("block."): sums for name, sums in comparison.layers.items()},
-        "kind": comparison.kinds,
-    }
-    return [
-        Chart(
-            name=f"{what}-{number}",
-            description=f"{title} by {what}.",
-            spec=_drawn(what, list(own), _rows(own, values), colours) | {"title": title},
-            height=220,
-            width=640 if what == "layer" else 300,
-        )
-        for what, own in groups.items()
-    ]
-
-
-def _rows(groups: Mapping[str, ComparisonSums], values: Mapping[str, Value]) -> Rows:
-    return [
-        {"group": group, "name": name, "value": number}
-        for group, sums in groups.items()
-        for name, value in values.items()
-        if (number := value(sums)) is not None
-    ]
-
-
-def _drawn(what: str, order: Sequence[str], shown: Rows, colours: dict[str, str]) -> Spec:
+def _drawn(order: Sequence[str], shown: Rows, colours: dict[str, str]) -> Spec:
     x = names("group", order, axis={"labelAngle": -90 if len(order) > 16 else 0, "labelOverlap": True})
     colour = {"field": "name", "type": "nominal", **legend_of(colours, 4)}
-    tooltip = tips(("name", "model"), ("group", what), ("value", "value"))
+    tooltip = tips(("name", "model"), ("group", "layer"), ("value", "value"))
     encoding = {"x": x, "y": field("value"), "color": colour, "tooltip": tooltip}
-    if what == "kind":
-        bars = encoding | {"xOffset": {"field": "name", "sort": list(colours)}}
-        return layers(what, None, [layer("bar", bars)], data=rows(shown))
-    return layers(what, None, [layer("line", encoding, point=True)], data=rows(shown))
+    return layers("layer", None, [layer("line", encoding, point=True)], data=rows(shown))

@@ -45,7 +45,7 @@ def test_the_card_names_the_loading_class(
     assert head["library_name"] == library and head.get("pipeline_tag") == pipeline
     out = write(checked, target, loader=loader_of(target))
     code = re.search(r"```python\n(.*?)\n```", (out / "README.md").read_text(), re.DOTALL)
-    if library == "diffusers":
+    if library == "diffusers" or pipeline is None:
         assert code is None
         return
     assert code is not None
@@ -62,29 +62,5 @@ def test_text_from_models_cannot_break_out(write_request: Ask, models: Path, tmp
     assert ModelCard(card).data.to_dict()["tags"] == ["merge", "kingyo"]
     assert str(tmp_path) not in card
     rows = [line for line in card.splitlines() if line.startswith("| ")]
-    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {4}
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {5}
     assert "\n# evil" not in card
-
-
-@pytest.mark.parametrize(
-    ("method", "parameters", "promise"),
-    [
-        ("ties", {"weight": 0.5, "density": 0.5}, "from it, bit for bit."),
-        ("slerp", {"t": 0.5}, "bit for bit on one machine; others may"),
-        ("iso_c", {}, "bit for bit on one machine with one number of threads; others"),
-    ],
-)
-def test_promises_the_bits_that_the_method_does(
-    write_request: Ask, method: str, parameters: dict[str, object], promise: str
-) -> None:
-    checked = check_merge(
-        *write_request(merge_method=method, parameters=parameters, models=[{"model": "source-0"}])
-    )
-    assert promise in render_card(checked.outputs[0])
-
-
-def test_promises_no_more_than_an_earlier_step(write_request: Ask) -> None:
-    first = "name: one\nmerge_method: iso_c\nbase_model: base\nmodels: [{model: source-0}]\n"
-    checked = check_merge(*write_request(f"{first}---\n{LINEAR.replace('two', 'source-1')}"))
-    assert checked.error is None, checked.error
-    assert "bit for bit on one machine with one number of threads" in render_card(checked.outputs[0])

@@ -8,7 +8,7 @@ import pytest
 
 from kingyo.errors import KingyoError, MistakesError
 from kingyo.merging.engine.preflight import check_merge
-from kingyo.merging.recipe import Recipe, load_recipes
+from kingyo.merging.recipe import load_recipes
 from tests.models_on_disk import llama
 
 
@@ -102,10 +102,3 @@ def test_mistakes_in_several_recipes_are_reported_at_once(tmp_path: Path) -> Non
         "recipe 2: expected a known key; received 'modls'",
         "recipe 2: models[0].model: expected text",
     )
-
-
-def test_one_mistake_is_an_error_of_its_own() -> None:
-    with pytest.raises(KingyoError) as caught:
-        Recipe.from_dict({"merge_method": "linear", "models": [{"model": "a"}], "sede": 1})
-    assert not isinstance(caught.value, MistakesError)
-    assert caught.value.remedy == "Did you mean 'seed'?"
