@@ -103,7 +103,7 @@ def write_run(folder: Path, **task: object) -> None:
             {"clip": {"model": "../judges/net", "score": "preference", "par": 0}},
             {"style": {"folder": "../prints", "features": "../judges/net", "low": -1}},
         ],
-        "references": {"folder": "../prints", "features": "../judges/net", "k": 2},
+        "references": {"folder": "../prints", "features": "../judges/net"},
         "splits": {"fit": 8, "validation": 8, "test": 8},
         **task,
     }
@@ -135,10 +135,10 @@ def test_measures_judges_and_exports(tmp_path: Path) -> None:
     done(tmp_path, "evolve", "run.yaml", "--run", "run")
     leader = json.loads(done(tmp_path, "show", "run", "--json"))["leader"]
     measures = {(each["measure"], each["split"]): each for each in leader["set_measures"]}
-    titles = [NET, "−FID (net)", "precision (net)", "recall (net)"]
+    titles = [NET, "−FID (net)"]
     assert list(measures) == [(name, split) for split in ("validation", "test") for name in titles]
     assert all(each["n"] == 8 and each["low"] <= each["high"] for each in measures.values())
-    assert measures["−FID (net)", "test"]["value"] < 0 <= measures["recall (net)", "test"]["value"]
+    assert measures["−FID (net)", "test"]["value"] < 0
 
     weights = tmp_path / "judges/net/model.safetensors"
     before = weights.read_bytes()
@@ -182,7 +182,6 @@ def test_files_of_graders_are_hashed_by_what_is_in_them(tmp_path: Path) -> None:
         ({"measure": "kidd"}, "measure"),
         ({"measure": "kid", "references": None}, "references"),
         ({"references": {"folder": "../none"}}, "references.folder"),
-        ({"references": {"folder": "../prints", "k": 6, "features": "../judges/net"}}, "references.folder"),
         ({"references": {"folder": "../prints", "featres": "x"}}, "references"),
     ],
 )

@@ -1,17 +1,12 @@
-"""Chat templates that loop, grow or fail give one error that names the model, on any thread."""
+"""Chat templates that fail give one error that names the model."""
 
 from __future__ import annotations
-
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.models import tokens
 from kingyo.models.tokens import NoTemplateError, Text
 from tests.models_on_disk import tokenizer
-
-LOOPS = "{% for i in range(99999) %}{% for j in range(99999) %}{% set x = i %}{% endfor %}{% endfor %}"
 
 
 def text(template: str | None) -> Text:
@@ -21,31 +16,24 @@ def text(template: str | None) -> Text:
     return Text(words)
 
 
-@pytest.mark.parametrize("is_main", [True, False])
 @pytest.mark.parametrize(
     ("template", "received"),
     [
-        (LOOPS, r"within 0\.5 s; received none"),
-        ("{{ 'abcd' * 10**7 }}", "40,000,000 characters"),
         ("{% for %}", "TemplateSyntaxError"),
         ("{{ raise_exception('no users here') }}", "TemplateError: no users here"),
         ("{{ ''.__class__.__mro__ }}", "SecurityError"),
     ],
 )
 def test_a_template_that_cannot_be_used_is_one_error_that_names_the_model(
-    monkeypatch: pytest.MonkeyPatch, template: str, received: str, is_main: bool
+    template: str, received: str
 ) -> None:
-    monkeypatch.setattr(tokens, "TEMPLATE_SECONDS", 0.5 if template == LOOPS else 30.0)
-    with (
-        ThreadPoolExecutor(1) as pool,
-        pytest.raises(KingyoError, match=rf"chat template of models/bad: expected .*{received}"),
-    ):
-        bad = text(template)
-        bad.chat_prompt("Hi") if is_main else pool.submit(bad.chat_prompt, "Hi").result()
+    with pytest.raises(KingyoError, match=received) as caught:
+        text(template).chat_prompt("Hi")
+    assert caught.value.argument == "chat template of models/bad"
 
 
-def test_a_template_within_the_limits_is_rendered() -> None:
-    assert text("<u>{{ messages[0].content }}<m>").chat_prompt("a" * 10**6) == f"<u>{'a' * 10**6}<m>"
+def test_a_template_is_rendered() -> None:
+    assert text("<u>{{ messages[0].content }}<m>").chat_prompt("Hi") == "<u>Hi<m>"
     with pytest.raises(NoTemplateError):
         text(None).chat_prompt("Hi")
 

@@ -71,7 +71,6 @@ def test_a_broken_image_processor_is_one_clear_error(tmp_path: Path, content: by
     [
         ({"image_std": [0, 0, 0]}, "pixels that are NaN or infinite"),
         ({"image_mean": [0.5]}, "mean must have 3 elements"),
-        ({"size": {"height": 16, "width": 16}}, "[3, 16, 16]"),
     ],
 )
 def test_an_incompatible_processor_is_reported_before_the_run(
@@ -79,6 +78,13 @@ def test_an_incompatible_processor_is_reported_before_the_run(
 ) -> None:
     error = refused(changed(vit(tmp_path / "m"), **keys))
     assert received in error.received and "preprocessor_config.json" in error.argument + error.remedy
+
+
+def test_pixels_of_another_shape_are_reported_with_the_first_image(tmp_path: Path) -> None:
+    live = KIND.load(changed(vit(tmp_path / "m"), size={"height": 16, "width": 16}), LoadOptions())
+    with pytest.raises(KingyoError) as error:
+        live.rate_classes([picture((1, 2, 3))])  # type: ignore[attr-defined]
+    assert "[3, 16, 16]" in error.value.received
 
 
 def test_images_that_are_not_resized_must_have_one_size(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from kingyo.errors import KingyoError
 from kingyo.models.kinds import LoadOptions
 from kingyo.models.language_model import LiveModel
 from kingyo.models.tokens import Text
-from tests.models_on_disk import llama, tokenizer
+from tests.models_on_disk import tokenizer
 
 PAIRS = [
     ("the cat is 7", " is 8"),
@@ -79,15 +79,3 @@ def test_the_start_token_is_put_once(tmp_path: Path) -> None:
 def test_an_empty_prompt_is_refused() -> None:
     with pytest.raises(KingyoError, match="prompt 'xyz'"):
         Text(merging_tokenizer()).encode("xyz")
-
-
-def test_a_message_goes_through_the_chat_template(tmp_path: Path) -> None:
-    live = LiveModel.load(llama(tmp_path / "model"))
-    assert live.chat_prompt("1 + 2") == "Q: 1 + 2 A:"
-
-
-def test_without_a_template_there_is_no_chat(tmp_path: Path) -> None:
-    folder = llama(tmp_path / "model")
-    (folder / "chat_template.jinja").unlink()
-    with pytest.raises(KingyoError, match=r"chat: .*`prompt:`"):
-        LiveModel.load(folder).chat_prompt("hello")

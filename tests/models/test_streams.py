@@ -12,7 +12,6 @@ from transformers import PreTrainedModel
 from kingyo.models.language_model import LiveModel
 from kingyo.models.layers import LayerStates
 from kingyo.models.tokens import Text
-from kingyo.runs.layer_similarity import mean_cosine
 from tests.decoders import ARCHITECTURES, loud
 from tests.models.conftest import PROMPTS, fill
 from tests.models_on_disk import llama, tokenizer
@@ -56,16 +55,6 @@ def test_streams_are_the_hidden_states_of_each_prompt_alone(name: str) -> None:
         left = norm(states[-1].float()).double()
         assert float((left - expected[-1]).abs().max() / expected[-1].abs().max()) < 1e-5
     assert float((hidden_states[:PLACES] - hidden_states[PLACES:]).abs().max()) > 0.1
-
-
-@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
-def test_a_model_resembles_itself_and_not_another(name: str) -> None:
-    models = {"a": live(name, 1), "again": live(name, 1), "b": live(name, 2)}
-    cosine, n_tokens = mean_cosine(LayerStates(models, "a")(PROMPTS))
-    assert n_tokens == sum(len(row) - 1 for row in models["a"].tokens(PROMPTS))
-    for k in range(PLACES):
-        assert cosine[k, PLACES + k] == pytest.approx(1, abs=1e-9)
-        assert cosine[k, 2 * PLACES + k] < 0.9
 
 
 def hooks_of(model: LiveModel) -> list[tuple[list[int], list[int]]]:

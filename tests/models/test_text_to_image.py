@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from io import BytesIO
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from kingyo.core.types import Answered, Drawing, DrawingPrompt, Item, Media
+from kingyo.core.types import Drawing, DrawingPrompt, Item, Media
 from kingyo.errors import KingyoError
 from kingyo.models.kinds import MODEL_KINDS, LoadOptions, Question, known_kind
 from kingyo.testing.kinds import ModelKindContract
@@ -50,8 +49,6 @@ def plain(folder: Path, batches, how: Drawing, **changes) -> list[np.ndarray]:
 
     pipeline = diffusers.DiffusionPipeline.from_pretrained(folder)
     pipeline.set_progress_bar_config(disable=True)
-    if changes.get("scheduler"):
-        pipeline.scheduler = changes.pop("scheduler").from_config(pipeline.scheduler.config)
     drawn = []
     for batch in batches:
         drawn += pipeline(
@@ -102,49 +99,6 @@ def test_pictures_have_the_pixels_of_plain_diffusers(name: str, tmp_path: Path) 
     assert live.n_encoded == 3  # each prompt once
 
 
-@pytest.mark.parametrize("name", EACH_PIPELINE)
-def test_pictures_are_counted_by_their_steps(name: str, tmp_path: Path) -> None:
-    live = KIND.load(denoiser(WRITERS[name](tmp_path / name, seed=1)), LoadOptions(batch_size=3))
-    counts: list[Answered] = []
-    live.progress = counts.append
-    live.draw(PROMPTS, drawing(name))
-    assert [each for each in counts if each.done == each.timed] == [Answered(3, 3, 5), Answered(5, 5, 5)]
-    assert [each for each in counts if each.done > each.timed][:2] == [Answered(1, 0, 5), Answered(2, 0, 5)]
-
-
-def test_an_empty_prompt_draws_as_in_plain_diffusers(pipeline: Path) -> None:
-    empty = [DrawingPrompt("", 3)]
-    assert errors(pipeline / "unet", empty, SMALL) == []
-    drawn = KIND.load(pipeline / "unet", LoadOptions()).draw(empty, SMALL)
-    assert np.array_equal(pixels(drawn[0]), plain(pipeline, [empty], SMALL)[0])
-
-
-def test_a_scheduler_that_draws_more_noise_gives_the_same_pixels_every_time(pipeline: Path) -> None:
-    import diffusers
-
-    how = Drawing(steps=3, height=32, width=32, scheduler={"class": "DDPMScheduler"}, guidance_scale=3.0)
-    live = KIND.load(pipeline / "unet", LoadOptions(batch_size=8))
-    first, second = ([pixels(each) for each in live.draw(PROMPTS, how)] for _ in range(2))
-    expected = plain(pipeline, [PROMPTS], how, scheduler=diffusers.DDPMScheduler, guidance_scale=3.0)
-    for one, other, plainly in zip(first, second, expected, strict=True):
-        assert np.array_equal(one, other) and np.array_equal(one, plainly)
-
-
-def test_steps_scheduler_guidance_and_negative_prompt_change_pictures(pipeline: Path) -> None:
-    live = KIND.load(pipeline / "unet", LoadOptions())
-    hows = [
-        SMALL,
-        Drawing(steps=3, height=32, width=32),
-        Drawing(steps=2, height=32, width=32, guidance_scale=1.0),
-        Drawing(steps=2, height=32, width=32, negative_prompt="a dog"),
-        Drawing(steps=2, height=32, width=32, scheduler={"timestep_spacing": "trailing"}),
-        Drawing(steps=2, height=40, width=32),
-    ]
-    drawn = [live.draw(PROMPTS[:1], how)[0].sha256 for how in hows]
-    assert len(set(drawn)) == len(hows)
-    assert drawn == [live.draw(PROMPTS[:1], how)[0].sha256 for how in hows]
-
-
 def test_nan_is_an_error_and_no_black_picture(pipeline: Path) -> None:
     live = KIND.load(pipeline / "unet", LoadOptions())
     next(iter(live.weights.values())).fill_(torch.nan)
@@ -158,16 +112,12 @@ def test_nan_is_an_error_and_no_black_picture(pipeline: Path) -> None:
     [
         ({"scheduler": {"class": "DDIMSchduler"}}, "scheduler: class"),
         ({"scheduler": {"class": "UNet2DConditionModel"}}, "scheduler: class"),
-        ({"scheduler": {"class": "SchedulerMixin"}}, "scheduler: class"),
         ({"scheduler": {"beta_strat": 1}}, "scheduler: beta_strat"),
         ({"scheduler": {"beta_start": "x"}}, "scheduler"),
         ({"scheduler": {"num_train_timesteps": -1}}, "scheduler"),
-        ({"scheduler": {"num_train_timesteps": 10**9}}, "scheduler: num_train_timesteps"),
         ({"arguments": {"max_sequence_length": 3}}, "arguments: max_sequence_length"),
         ({"arguments": {"generator": 3}}, "arguments: generator"),
         ({"arguments": {"guidance_scale": 3}, "guidance_scale": 2.0}, "arguments: guidance_scale"),
-        ({"arguments": {"height": 32}}, "arguments: height"),
-        ({"arguments": {"self": 1}}, "arguments: self"),
         ({"arguments": {"kwargs": 1}}, "arguments: kwargs"),
         ({"arguments": {"clip_skip": 100}}, "StableDiffusionPipeline"),
         ({"scheduler": {"self": 1}}, "scheduler: self"),
@@ -185,48 +135,6 @@ def test_settings_that_a_pipeline_does_not_take_are_named(pipeline: Path, change
         assert str(early) == str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("scheduler", "received"),
-    [
-        ({"timestep_spacing": "nonsense"}, "nonsense is not supported"),
-        ({"prediction_type": "nonsense"}, "prediction_type given as nonsense"),
-        ({"trained_betas": [0.1, 0.2]}, "IndexError"),
-        ({"class": "DPMSolverMultistepScheduler", "final_sigmas_type": "nonsense"}, "but got nonsense"),
-    ],
-    ids=str,
-)
-def test_settings_that_a_scheduler_reads_late_are_found_before_the_weights_are_loaded(
-    pipeline: Path, scheduler, received: str
-) -> None:
-    (error,) = errors(pipeline / "unet", PROMPTS[:1], Drawing(steps=2, scheduler=scheduler))
-    assert error.argument == "scheduler" and received in error.received
-
-
-@pytest.mark.parametrize(
-    "scheduler",
-    [
-        {"class": "UniPCMultistepScheduler", "use_karras_sigmas": True},
-        {"class": "FlowMatchEulerDiscreteScheduler", "use_dynamic_shifting": True},
-        {"class": "CogVideoXDPMScheduler", "rescale_betas_zero_snr": True},  # its step takes more
-    ],
-    ids=str,
-)
-def test_settings_are_not_refused_for_what_only_a_pipeline_knows(pipeline: Path, scheduler) -> None:
-    state = torch.get_rng_state()
-    assert errors(pipeline / "unet", PROMPTS[:1], Drawing(steps=2, scheduler=scheduler)) == []
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_deprecations_of_diffusers_are_hidden(pipeline: Path) -> None:
-    old = {
-        "class": "DPMSolverMultistepScheduler",
-        "algorithm_type": "dpmsolver",
-        "final_sigmas_type": "sigma_min",
-    }
-    drawing = Drawing(steps=2, scheduler=old)
-    assert errors(pipeline / "unet", PROMPTS[:1], drawing) == []  # a warning would be an error here
-
-
 def test_too_little_memory_is_no_mistake_in_the_settings(
     pipeline: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,11 +149,11 @@ def test_too_little_memory_is_no_mistake_in_the_settings(
         live.draw(PROMPTS[:1], SMALL)
 
 
-def test_a_long_prompt_is_an_error_that_shows_what_would_be_cut(pipeline: Path) -> None:
+def test_a_long_prompt_is_an_error(pipeline: Path) -> None:
     long = [DrawingPrompt("cat " * 30 + "dog", 0)]
     (error,) = errors(pipeline / "unet", long, SMALL)
     assert error.argument.startswith("prompt 'cat cat")
-    assert "at most 77 tokens" in error.expected and "dog' would be cut" in error.received
+    assert "at most 77 tokens" in error.expected
     assert errors(pipeline / "unet", long, Drawing(truncate=True)) == []
 
 
@@ -271,14 +179,6 @@ def test_the_kind_takes_denoisers_of_pipelines_that_draw_from_text() -> None:
     assert known_kind({"_class_name": "AutoencoderKL"}, index) is None
     for other in ("StableDiffusionInpaintPipeline", "WanVideoPipeline", "StableDiffusionImg2ImgPipeline"):
         assert known_kind(unet, {**index, "_class_name": other}) is None
-
-
-def test_float16_on_a_cpu_loads_without_a_warning(
-    pipeline: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(logging.getLogger("diffusers"), "propagate", True)
-    KIND.load(pipeline / "unet", LoadOptions(dtype="float16"))
-    assert not caplog.records
 
 
 def test_weights_of_a_variant_are_read(pipeline: Path, tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ from tests.models_on_disk import gpt2, llama
 
 ANSWERS = {"Q: 1 + 1 A:": "2 。", "Q: 2 + 3 A:": "5 。", "Q: 7 A:": "the cat 。"}
 WRITTEN = [Example(item=prompt, prompt=prompt, answer=answer) for prompt, answer in ANSWERS.items()]
-CHOSEN = [Example(item=n, prompt=f"Q: {n} A:", answer="7", others=("8", "9 9")) for n in "123"]
 COURSE = Course(steps=120, learning_rate=1e-2, batch_size=3)
 
 
@@ -43,16 +42,6 @@ def test_answers_are_learned_including_their_end(name: str, tmp_path: Path) -> N
     train_lora(Start(path=model), WRITTEN, COURSE, tmp_path / "lora")
     answers = trained(model, tmp_path / "lora").generate(list(ANSWERS), max_new_tokens=8)
     assert [each.strip() for each in answers] == list(ANSWERS.values())
-
-
-def test_the_right_choice_becomes_the_likeliest(tmp_path: Path) -> None:
-    model = llama(tmp_path / "model", hidden=32)
-    train_lora(Start(path=model), CHOSEN, COURSE, tmp_path / "lora")
-    live = trained(model, tmp_path / "lora")
-    for each in CHOSEN:
-        texts = (each.answer, *each.others)
-        first, *others = live.log_likelihood([(each.prompt, text) for text in texts])
-        assert first > max(others)
 
 
 def test_the_same_course_gives_the_same_adapter_and_replaces_an_old_one(tmp_path: Path) -> None:
@@ -83,7 +72,7 @@ def test_an_example_longer_than_the_context_is_refused(tmp_path: Path) -> None:
     long = Example(item="long", prompt="Q: " + "1 " * 70 + "A:", answer="2")
     with pytest.raises(KingyoError) as caught:
         train_lora(Start(path=llama(tmp_path / "model")), [long], COURSE, tmp_path / "lora")
-    assert caught.value.argument == "item long"
+    assert caught.value.argument.startswith("prompt 'Q: 1 1")
     assert not (tmp_path / "lora").exists()
 
 

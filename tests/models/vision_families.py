@@ -20,8 +20,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, TokenizersBackend
 
 from tests.merging.checkpoints.architectures import write
-from tests.models.vision_configs import FAMILIES
-from tests.models.vision_family import DECODER, Family
+from tests.models.vision_configs import DECODER, FAMILIES, Family
 from tests.slow import slow
 
 OFTEN = ("gemma3", "llava", "qwen2_vl", "smolvlm")

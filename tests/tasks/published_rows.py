@@ -13,14 +13,12 @@ from typing import Any
 
 from tests.tasks.pictures import picture
 
-TEXT, NUMBER, IMAGE = "string", "int64", "image"
 HERON = (
     "claude-3-opus-20240229",
     "gemini-1.0-pro-vision-latest",
     "gpt-4-0125-preview",
     "gpt-4-vision-preview",
 )
-QA = {"a_objects": ["null"], "answer": TEXT, "q_objects": ["null"], "qa_id": NUMBER, "question": TEXT}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,13 +27,11 @@ class Published:
 
     Attributes:
         row: the row, with images as bytes.
-        types: column -> type; a list of one type is a list, a mapping is a struct.
         items: (prompt, answer) of each item.
         fields: fields that each item has.
     """
 
     row: Mapping[str, Any]
-    types: Mapping[str, Any]
     items: tuple[tuple[str, str], ...]
     n_images: int = 1
     fields: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -55,16 +51,6 @@ SCENES = Published(
         ],
         "image": picture(1, "JPEG"),
     },
-    types={
-        "image_id": NUMBER,
-        "url": TEXT,
-        "width": NUMBER,
-        "height": NUMBER,
-        "coco_id": "float64",
-        "flickr_id": "float64",
-        "qas": [QA],
-        "image": IMAGE,
-    },
     items=(("何色ですか？", "赤"), ("どこですか？", "道路")),
     fields={"image_id": "2317"},
 )
@@ -76,7 +62,6 @@ WILD = Published(
         "question": "この建物は何ですか？",
         "answer": "お城です。",
     },
-    types={"page_url": TEXT, "image_url": TEXT, "image": IMAGE, "question": TEXT, "answer": TEXT},
     items=(("この建物は何ですか？", "お城です。"),),
 )
 SEVERAL = Published(
@@ -87,7 +72,6 @@ SEVERAL = Published(
         "question": "<image> <image> 2枚の違いは何ですか？",
         "answer": "色が違います。",
     },
-    types={"images": [IMAGE], "page_urls": [TEXT], "image_urls": [TEXT], "question": TEXT, "answer": TEXT},
     items=(("2枚の違いは何ですか？", "色が違います。"),),
     n_images=2,
 )
@@ -101,12 +85,6 @@ HERON_TABLE = Published(
         "text": "鳥の羽の色は何色でしょうか？",
         "answer": dict(zip(HERON, ("白です。", "灰色", "鳥の羽の色は青色です。", "青"), strict=True)),
     },
-    types={
-        "question_id": NUMBER,
-        "image": IMAGE,
-        **dict.fromkeys(("category", "image_category", "context", "text"), TEXT),
-        "answer": dict.fromkeys(HERON, TEXT),
-    },
     items=(("鳥の羽の色は何色でしょうか？", "鳥の羽の色は青色です。"),),
 )
 HERON_LINES = Published(
@@ -119,7 +97,6 @@ HERON_LINES = Published(
         "model_id": "gpt-4-0125-preview",
         "text": "鳥の羽の色は青色です。",
     },
-    types={},  # there is no table
     items=(("鳥の羽の色は何色でしょうか？", "鳥の羽の色は青色です。"),),
 )
 VQAV2 = Published(
@@ -135,16 +112,6 @@ VQAV2 = Published(
         "question_id": 262148000,
         "question": "What color is the mat?",
         "image": picture(6, "JPEG"),
-    },
-    types={
-        "question_type": TEXT,
-        "multiple_choice_answer": TEXT,
-        "answers": [{"answer": TEXT, "answer_confidence": TEXT, "answer_id": NUMBER}],
-        "image_id": NUMBER,
-        "answer_type": TEXT,
-        "question_id": NUMBER,
-        "question": TEXT,
-        "image": IMAGE,
     },
     items=(("What color is the mat?", "red"),),
     fields={"answers": '["red", "dark red"]'},

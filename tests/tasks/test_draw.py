@@ -12,10 +12,8 @@ import pytest
 
 from kingyo.core.types import Drawing, DrawingPrompt, Item, Media
 from kingyo.errors import KingyoError
-from kingyo.models.vision.features import LITE0
 from kingyo.tasks import Sizes, build_task, load_items, make_splits, near_groups, parse_task_spec
 from kingyo.tasks.graders import build_graders
-from kingyo.tasks.spec import paths_in
 from kingyo.tasks.splits import group_labels
 from tests.tasks.pictures import picture
 from tests.tiny_judges import judge
@@ -128,17 +126,6 @@ def test_several_graders_multiply_or_have_weights(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(("scores", "received"), [("[2.0]", "2.0"), ("[]", "0 scores"), ("1 / 0", "ZeroDiv")])
-def test_a_grader_that_returns_nonsense_is_named(tmp_path: Path, scores: str, received: str) -> None:
-    (tmp_path / "mine.py").write_text(
-        GRADER.replace("[self.scale * each.read()[0] / 255 for each in pictures]", scores)
-    )
-    mix = build_graders([("mine.py:Bright", None)], tmp_path, "images")
-    with pytest.raises(KingyoError) as caught:
-        mix.grade(Fake().draw([DrawingPrompt("a cat", 1)], Drawing()), [Item(id="a", prompt="", answer="")])
-    assert caught.value.argument == "grader mine.py:Bright" and received in caught.value.received
-
-
 def test_the_classifier_finds_the_class_of_an_item(tmp_path: Path) -> None:
     judge(tmp_path / "judge", ["cat", "dog", "none"])
     images = [picture(40 * n) for n in range(6)]
@@ -189,12 +176,3 @@ def test_a_wrong_class_names_its_row_and_few_classes(tmp_path: Path) -> None:
         caught.value.remedy
         == "Known: bird number 0, bird number 1, bird number 2, bird number 3, bird number 4 and 3 more."
     )
-
-
-def test_the_name_of_a_built_in_network_is_no_path(tmp_path: Path) -> None:
-    for name in ("prints", LITE0):
-        (tmp_path / name).mkdir()
-    style = {"style": {"folder": "prints", "features": LITE0}}
-    options = {"grader": [style, {"clip": "prints"}], "references": {"folder": "none", "features": LITE0}}
-    spec = parse_task_spec({"kind": "draw", "data": "rows.jsonl", **options})
-    assert paths_in(spec, tmp_path) == [tmp_path / "prints"]

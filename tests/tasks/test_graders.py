@@ -12,49 +12,25 @@ from kingyo.errors import KingyoError
 from kingyo.tasks import Grader
 from kingyo.tasks.graders import Graders, build_graders
 from kingyo.tasks.graders.texts import Contains, Exact, Regex
-from kingyo.testing.tasks import GraderContract
 
+Pairs = list[tuple[str, str]]
 ITEM = Item(id="i7", prompt="1 + 2", answer="3")
 
 
-class TestExact(GraderContract):
-    right = (("Paris", "Paris"), (" Paris\n", "Paris"))
-    wrong = (("paris", "Paris"), ("Paris.", "Paris"), ("", "Paris"))
-
-    def make(self) -> Grader:
-        return Exact()
-
-
-class TestExactOptions(GraderContract):
-    right = (("PARIS", "Paris"), ("STRASSE", "straße"))
-    wrong = ((" paris", "Paris"),)
-
-    def make(self) -> Grader:
-        return Exact(case=False, strip=False)
-
-
-class TestContains(GraderContract):
-    right = (("It is Paris.", "Paris"),)
-    wrong = (("It is paris.", "Paris"), ("", "Paris"))
-
-    def make(self) -> Grader:
-        return Contains()
-
-
-class TestRegexWithGroup(GraderContract):
-    right = (("#### 4 #### 3", "3"), ("#### 3 ", "3"))
-    wrong = (("3", "3"), ("#### 3 #### 4", "3"))
-
-    def make(self) -> Grader:
-        return Regex(pattern=r"#### *(\d+)")
-
-
-class TestRegexWithoutGroup(GraderContract):
-    right = (("x = 3", "anything"),)
-    wrong = (("y", "y"),)
-
-    def make(self) -> Grader:
-        return Regex(pattern="x")
+@pytest.mark.parametrize(
+    ("grader", "right", "wrong"),
+    [
+        (Exact(), [("Paris", "Paris"), (" Paris\n", "Paris")], [("paris", "Paris"), ("", "Paris")]),
+        (Exact(case=False, strip=False), [("STRASSE", "straße")], [(" paris", "Paris")]),
+        (Contains(), [("It is Paris.", "Paris")], [("It is paris.", "Paris"), ("", "Paris")]),
+        (Regex(pattern=r"#### *(\d+)"), [("#### 4 #### 3", "3"), ("#### 3 ", "3")], [("3", "3")]),
+        (Regex(pattern="x"), [("x = 3", "anything")], [("y", "y")]),
+    ],
+)
+def test_right_and_wrong_answers(grader: Grader, right: Pairs, wrong: Pairs) -> None:
+    for score, pairs in ((1, right), (0, wrong)):
+        for answer, expected in pairs:
+            assert grader(answer, Item(id="i", prompt="", answer=expected)) == score
 
 
 def verdict(*specs: tuple[str, object], folder: Path = Path()) -> Graders:
@@ -112,7 +88,6 @@ import torch
 
 def half(answer, item): return 0.5
 def numpy_says(answer, item): return np.float32(answer) == np.float32(item.answer)
-def numpy_half(answer, item): return np.float32(0.5)
 def torch_half(answer, item): return torch.tensor(0.5)
 def many(answer, item): return np.zeros(2)
 def same(answer, item): return answer == item.answer
@@ -139,59 +114,61 @@ constant = 3
 """
 
 
-class TestFromAFile:
-    @pytest.fixture
-    def folder(self, tmp_path: Path) -> Path:
-        (tmp_path / "mine.py").write_text(MINE)
-        (tmp_path / "leaves.py").write_text("import sys; sys.exit()")
-        return tmp_path
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "leaves.py").write_text("import sys; sys.exit()")
+    return tmp_path
 
-    def test_functions_and_classes(self, folder: Path) -> None:
-        assert verdict(("mine.py:half", None), folder=folder).score("", ITEM) == 0.5
-        assert verdict(("mine.py:same", None), ("mine.py:half", None), folder=folder).score("3", ITEM) == 0.5
-        assert verdict(("mine.py:Longer", 1), folder=folder).score("ab", ITEM) == 1
-        assert verdict(("mine.py:Longer", {"than": 2}), folder=folder).score("ab", ITEM) == 0
 
-    @pytest.mark.parametrize(("name", "score"), [("numpy_says", 1), ("numpy_half", 0.5), ("torch_half", 0.5)])
-    def test_single_numbers_of_numpy_and_torch_are_numbers(
-        self, folder: Path, name: str, score: float
-    ) -> None:
-        result = verdict((f"mine.py:{name}", None), folder=folder).score("3", ITEM)
-        assert (type(result), result) == (float, score)
+@pytest.mark.parametrize(
+    ("specs", "answer", "score"),
+    [
+        ([("mine.py:half", None)], "", 0.5),
+        ([("mine.py:same", None), ("mine.py:half", None)], "3", 0.5),
+        ([("mine.py:Longer", 1)], "ab", 1),
+        ([("mine.py:Longer", {"than": 2})], "ab", 0),
+        ([("mine.py:numpy_says", None)], "3", 1),
+        ([("mine.py:torch_half", None)], "3", 0.5),
+    ],
+)
+def test_graders_in_a_file(folder: Path, specs: list[tuple[str, object]], answer: str, score: float) -> None:
+    result = verdict(*specs, folder=folder).score(answer, ITEM)
+    assert (type(result), result) == (float, score)
 
-    @pytest.mark.parametrize(
-        ("name", "received"),
-        [
-            ("raises", "ZeroDivisionError: division by zero"),
-            ("nothing", "None"),
-            ("nan", "nan"),
-            ("two", "2"),
-            ("many", r"array\(\[0\., 0\.\]\)"),
-            ("text", "'1'"),
-            ("huge", "1000"),
-            ("leaves", "SystemExit: 0"),
-        ],
-    )
-    def test_a_wrong_verdict_names_file_function_and_item(
-        self, folder: Path, name: str, received: str
-    ) -> None:
-        grader = verdict((f"mine.py:{name}", None), folder=folder)
-        with pytest.raises(KingyoError, match=rf"grader mine\.py:{name} on item i7: .*received {received}"):
-            grader.score("3", ITEM)
 
-    @pytest.mark.parametrize(
-        ("spec", "message"),
-        [
-            (("mine.py:hafl", None), "Did you mean 'half'"),
-            (("none.py:half", None), "no file"),
-            (("leaves.py:half", None), "received SystemExit"),
-            (("mine.py:half", 3), r"grader.mine.py:half: .*received 3"),
-            (("mine.py:constant", None), "received 3"),
-            (("mine.py:Plain", None), "grader mine.py:Plain: .*dataclass"),
-            (("mine.py:one", None), "grader mine.py:one: .*received .*too many"),
-            (("mine.py:Uncallable", None), "grader mine.py:Uncallable: .*received .*not a"),
-        ],
-    )
-    def test_mistakes_are_reported(self, folder: Path, spec: tuple[str, object], message: str) -> None:
-        with pytest.raises(KingyoError, match=message):
-            verdict(spec, folder=folder)
+@pytest.mark.parametrize(
+    ("name", "received"),
+    [
+        ("raises", "ZeroDivisionError: division by zero"),
+        ("nothing", "None"),
+        ("nan", "nan"),
+        ("two", "2"),
+        ("many", r"array\(\[0\., 0\.\]\)"),
+        ("text", "'1'"),
+        ("huge", "1000"),
+        ("leaves", "SystemExit: 0"),
+    ],
+)
+def test_a_wrong_verdict_names_file_function_and_item(folder: Path, name: str, received: str) -> None:
+    grader = verdict((f"mine.py:{name}", None), folder=folder)
+    with pytest.raises(KingyoError, match=rf"grader mine\.py:{name} on item i7: .*received {received}"):
+        grader.score("3", ITEM)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (("mine.py:hafl", None), "Did you mean 'half'"),
+        (("none.py:half", None), "no file"),
+        (("leaves.py:half", None), "received SystemExit"),
+        (("mine.py:half", 3), r"grader.mine.py:half: .*received 3"),
+        (("mine.py:constant", None), "received 3"),
+        (("mine.py:Plain", None), "grader mine.py:Plain: .*dataclass"),
+        (("mine.py:one", None), "grader mine.py:one: .*received .*too many"),
+        (("mine.py:Uncallable", None), "grader mine.py:Uncallable: .*received .*not a"),
+    ],
+)
+def test_mistakes_in_a_file_are_reported(folder: Path, spec: tuple[str, object], message: str) -> None:
+    with pytest.raises(KingyoError, match=message):
+        verdict(spec, folder=folder)

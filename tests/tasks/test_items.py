@@ -44,11 +44,6 @@ def test_a_lone_surrogate_is_not_text(tmp_path: Path) -> None:
     refused(tmp_path, r"items.jsonl line 2: 'note': .*received U\+D83D")
 
 
-def test_a_field_given_twice_is_named(tmp_path: Path) -> None:
-    write(tmp_path, '{"prompt": "1", "prompt": "2", "answer": "1"}')
-    refused(tmp_path, "items.jsonl line 1: .*twice")
-
-
 def test_csv(tmp_path: Path) -> None:
     text = '\ufeffquestion,answer\r\n"one, ""two""\r\nthree",3\r\n\r\nplain,1.50\r\n , \r\n,,\r\n'
     (tmp_path / "items.csv").write_bytes(text.encode())
@@ -231,10 +226,3 @@ def test_a_local_dataset(tmp_path: Path) -> None:
     source = {"dataset": "set", "split": "train"}
     assert [item.answer for item in load_items(spec(data=source), tmp_path).items] == ["1", "2"]
     refused(tmp_path, "data: set: .*'tset'", data={**source, "split": "tset"})
-
-
-def test_without_the_library_the_error_names_the_extra(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "datasets", None)
-    refused(tmp_path, r"data\.dataset: .*pip install .*\[datasets\]", data={"dataset": "x"})

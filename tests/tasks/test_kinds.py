@@ -6,11 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 
 from kingyo.errors import KingyoError, MistakesError
 from kingyo.runs.config import parse_config
-from kingyo.runs.config_file import load_config
 from kingyo.tasks import load_items, parse_task_spec, settings_of
 from tests.tasks.pictures import KIND, TASK, album
 
@@ -100,13 +98,3 @@ def test_all_errors_of_a_task_are_reported_together() -> None:
         ("run.yaml: tasks.sums.weight: ", "greater than 0"),
     ):
         assert any(each.startswith(start) and part in each for each in mistakes), (start, part, mistakes)
-
-
-def test_a_run_yaml_stays_flat_when_it_is_stored(tmp_path: Path) -> None:
-    album(tmp_path, 4)
-    run = {"sources": {"a": "a"}, "budget": {"candidates": 1}, "task": {"name": "album", **TASK}}
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump(run))
-    config = load_config(tmp_path / "run.yaml")
-    stored = config.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    assert stored["task"] == run["task"]
-    assert parse_config(stored, "the store") == config

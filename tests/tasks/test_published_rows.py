@@ -14,8 +14,7 @@ import yaml
 
 from kingyo.core.types import Item
 from kingyo.errors import KingyoError
-from kingyo.export.task_files import write_tasks
-from kingyo.tasks import load_items, make_splits, parse_task_spec
+from kingyo.tasks import load_items, parse_task_spec
 from tests.tasks.pictures import picture
 from tests.tasks.published_rows import SETS, Published
 
@@ -32,10 +31,6 @@ def test_several_answers_and_choices_are_refused() -> None:
     keys = {"data": "rows.jsonl", "grader": "choice", "choices": "choices", "answers": "answers"}
     with pytest.raises(KingyoError, match="`answer:` instead of `answers:`"):
         parse_task_spec({**LEAST, **keys})
-
-
-def test_the_page_lists_the_sets() -> None:
-    assert list(KEYS) == list(SETS)
 
 
 def items_of(folder: Path, **keys: object) -> tuple[Item, ...]:
@@ -74,69 +69,12 @@ def write_lines(folder: Path, *rows: Mapping[str, Any], images: str = ".") -> No
     (folder / "rows.jsonl").write_text("".join(f"{line}\n" for line in lines))
 
 
-def write_table(folder: Path, published: Published) -> None:
-    """Write a row as a parquet file with the types of the published one."""
-    datasets = pytest.importorskip("datasets", reason="needs the extra `datasets`")
-
-    def feature(kind: Any) -> Any:
-        if isinstance(kind, list):
-            return datasets.List(feature(kind[0]))
-        if isinstance(kind, Mapping):
-            return {key: feature(each) for key, each in kind.items()}
-        return datasets.Image() if kind == "image" else datasets.Value(kind)
-
-    def cell(value: Any) -> Any:
-        if isinstance(value, list):
-            return [cell(each) for each in value]
-        return {"bytes": value, "path": None} if isinstance(value, bytes) else value
-
-    features = datasets.Features({key: feature(kind) for key, kind in published.types.items()})
-    row = {key: cell(value) for key, value in published.row.items()}
-    folder.mkdir()
-    table = datasets.Dataset.from_list([row], features=features)
-    table.to_parquet(folder / "test-00000-of-00001.parquet")
-
-
 @pytest.mark.parametrize("name", SETS)
-def test_json_lines(name: str, tmp_path: Path) -> None:
+def test_a_row_becomes_items_with_the_keys_of_the_page(name: str, tmp_path: Path) -> None:
+    assert list(KEYS) == list(SETS)
     published, keys = SETS[name], KEYS[name]
     write_lines(tmp_path, published.row, images=keys.get("image_folder", "."))
     check(items_of(tmp_path, **keys), published)
-
-
-@pytest.mark.parametrize("name", [name for name, each in SETS.items() if each.types])
-def test_a_table_of_the_library_datasets(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
-    write_table(tmp_path / "set", SETS[name])
-    check(items_of(tmp_path, data={"dataset": "set", "split": "test"}, **KEYS[name]), SETS[name])
-
-
-def other_images(row: Mapping[str, Any], n: int) -> Mapping[str, Any]:
-    """Return the row with images of other colours."""
-    change = {key: cell for key, cell in row.items() if images_in(cell)}
-    shown = {
-        key: [picture(20 * n + i) for i, _ in enumerate(cell)] if isinstance(cell, list) else picture(20 * n)
-        for key, cell in change.items()
-    }
-    return {**row, **shown}
-
-
-@pytest.mark.parametrize("name", SETS)
-def test_exported_items_are_read_again(name: str, tmp_path: Path) -> None:
-    rows = [other_images(SETS[name].row, n) for n in range(4)]
-    write_lines(tmp_path, *rows, images=KEYS[name].get("image_folder", "."))
-    spec = parse_task_spec({**LEAST, "data": "rows.jsonl", **KEYS[name]})
-    splits = make_splits(load_items(spec, tmp_path).items, spec.splits)
-    out = tmp_path / "out"
-    for file, content in write_tasks({"task": spec}, tmp_path, tmp_path, splits).items():
-        (out / file).parent.mkdir(parents=True, exist_ok=True)
-        (out / file).write_bytes(content if isinstance(content, bytes) else content.encode())
-    again = parse_task_spec(yaml.safe_load((out / "task.yaml").read_text()))
-    items = {item.id: item for item in load_items(again, out).items}
-    assert items.keys() == {item.id for own in splits.values() for item in own}
-    for item in (item for own in splits.values() for item in own):
-        assert items[item.id].answer == item.answer
-        assert items[item.id].media[0].sha256 == item.media[0].sha256
 
 
 ONE = {"image": picture(1), "qas": [{"question": "何色？", "answer": "赤"}]}

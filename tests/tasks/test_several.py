@@ -48,15 +48,6 @@ def write(folder: Path) -> dict[str, TaskSpec]:
     return specs
 
 
-def test_items_know_their_task_and_have_names_of_their_own(tmp_path: Path) -> None:
-    specs = write(tmp_path)
-    loaded = load_splits(specs, tmp_path)
-    every = [item for items in loaded.splits.values() for item in items]
-    assert len({item.id for item in every}) == len(every) == 42
-    assert all(item.id.startswith(f"{item.task}/") for item in every)
-    assert [item.task for item in loaded.splits["fit"]] == ["echo"] * 6 + ["other"] * 15
-
-
 def test_each_task_is_asked_once_and_scores_keep_the_order(tmp_path: Path) -> None:
     specs = write(tmp_path)
     splits = load_splits(specs, tmp_path).splits

@@ -7,24 +7,9 @@ from pathlib import Path
 import pytest
 
 from kingyo.errors import KingyoError
-from kingyo.tasks import Sizes, TaskSpec, TextSettings, load_task_spec, parse_task_spec, settings_of
+from kingyo.tasks import TaskSpec, load_task_spec, parse_task_spec
 
 LEAST = {"data": "items.jsonl", "grader": "number"}
-
-
-def test_the_least_and_its_defaults() -> None:
-    spec = parse_task_spec(LEAST)
-    settings = settings_of(spec, Path())
-    assert isinstance(settings, TextSettings)
-    assert (settings.prompt, settings.answer, settings.chat, settings.stop) == (
-        "{prompt}",
-        "answer",
-        False,
-        (),
-    )
-    assert (settings.grader_timeout, settings.max_new_tokens, settings.choices) == (300, 64, None)
-    assert spec.splits == Sizes(fit=0.5, validation=0.25, test=0.25, seed=0)
-    assert spec.graders == (("number", None),)
 
 
 @pytest.mark.parametrize(
@@ -125,20 +110,10 @@ def test_a_wrong_file_is_named(tmp_path: Path, text: str) -> None:
         load_task_spec(tmp_path / "task.yaml")
 
 
-@pytest.mark.parametrize(
-    ("task", "remedy"),
-    [
-        ("task: sums.yaml", "Name its task file, {here}/sums.yaml."),
-        ("task: {file: sums.yaml}", "Name its task file, {here}/sums.yaml."),
-        ("task: {data: a.jsonl, grader: exact}", "its key `task`"),
-        ("tasks: {a: {data: a.jsonl, grader: exact}}", "into a file of its own"),
-    ],
-)
-def test_a_run_yaml_is_one_mistake(tmp_path: Path, task: str, remedy: str) -> None:
+@pytest.mark.parametrize("task", ["task: sums.yaml", "tasks: {a: {data: a.jsonl, grader: exact}}"])
+def test_a_run_yaml_is_one_mistake(tmp_path: Path, task: str) -> None:
     file = tmp_path / "run.yaml"
     file.write_text(f"base: a\nsources: [b, c]\n{task}\nbudget: {{candidates: 4}}\n")
     with pytest.raises(KingyoError) as raised:
         load_task_spec(file)
     assert (raised.value.argument, raised.value.expected) == (str(file), "a task file")
-    assert raised.value.received.startswith("a run.yaml")
-    assert remedy.format(here=tmp_path) in raised.value.remedy

@@ -9,7 +9,7 @@ import pytest
 
 from kingyo.core.types import Item, ItemScore, Split, Task, Written
 from kingyo.errors import KingyoError
-from kingyo.tasks import TASK_KINDS, TaskSpec, build_task, parse_task_spec
+from kingyo.tasks import TaskSpec, build_task, parse_task_spec
 from kingyo.testing.tasks import ScriptedModel, TaskContract
 
 GENERATE = parse_task_spec({"data": "x.jsonl", "grader": "number", "stop": ["\n"], "max_new_tokens": 20})
@@ -97,29 +97,6 @@ def test_items_that_cannot_be_graded_are_refused_before_the_search() -> None:
         build_task(GENERATE, {**SPLITS, "test": [bad]}, Path())
     with pytest.raises(KingyoError, match=r"answer of item i8: .*received 'many'"):
         build_task(CHOICE, {**SPLITS, "test": [bad]}, Path())
-
-
-KIND = """
-class kind:
-    def __init__(self, name, settings, splits, folder):
-        self.name, self.splits = name, splits
-
-    def items(self, split):
-        return self.splits[split]
-
-    def score(self, model, items):
-        return []
-"""
-
-
-def test_kinds_by_name_and_from_a_file(tmp_path: Path) -> None:
-    assert TASK_KINDS.names() == ["choice", "classify", "draw", "generate", "vqa"]
-    (tmp_path / "mine.py").write_text(KIND)
-    spec = TaskSpec(data="x.jsonl", grader="number", kind="mine.py:kind", name="mine")
-    task = build_task(spec, SPLITS, tmp_path)
-    assert (task.name, task.items("fit")) == ("mine", SPLITS["fit"])
-    with pytest.raises(KingyoError, match=r"task kind: .*'genrate'. Did you mean 'generate'"):
-        build_task(TaskSpec(data="x", grader="number", kind="genrate"), SPLITS, tmp_path)
 
 
 OTHER = """

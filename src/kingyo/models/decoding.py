@@ -1,9 +1,7 @@
-"""The forward pass of transformers models, greedy decoding of a left-padded batch, and its progress.
+"""The forward pass of transformers models, and greedy decoding of a left-padded batch.
 
-``Forward`` hides differences between releases and architectures: the name of the cache, and whether the model
-accepts positions and the number of logits to keep. Unlike ``generate`` of transformers, ``decode`` removes
-finished rows from the batch, supports stop strings with whole-word tokenizers, and ignores the sampling
-settings of the checkpoint's generation config.
+Unlike ``generate`` of transformers, ``decode`` removes finished rows from the batch, supports stop strings
+with whole-word tokenizers, and ignores the sampling settings of the checkpoint's generation config.
 """
 
 from __future__ import annotations
@@ -22,50 +20,16 @@ from kingyo.errors import KingyoError
 _COMPACT_BELOW = 0.8  # copying the cache takes about one step, so wait until a fifth of the rows has ended
 
 _CACHE_NAMES = ("cache", "past_key_values")  # transformers renamed it within version 5
-
-
 B = TypeVar("B", bound=Sized)
-T = TypeVar("T")
 
 
-class AnswerCount:
-    """Counts the answers of one call, and reports each change to ``progress``."""
-
-    def __init__(self, total: int, progress: Progress) -> None:
-        self._total = total
-        self._progress = progress
-        self._done = self._timed = self._size = 0
-
-    def batches(self, batches: Iterable[B]) -> Iterator[B]:
-        """Yield batches; when the next one is taken, the answers of the one before are complete."""
-        for batch in batches:
-            self._size = len(batch)
-            yield batch
-            self._timed += len(batch)
-            self._done = self._timed
-            self._report()
-
-    def ends(self, ended: Callable[[T], bool]) -> Callable[[T], bool]:
-        """Return a function that also counts each answer of the current batch that has ended."""
-
-        def counting(answer: T) -> bool:
-            is_over = ended(answer)
-            if is_over:
-                self._done += 1
-                self._report()
-            return is_over
-
-        return counting
-
-    def reach(self, part: int, whole: int) -> None:
-        """Count a share of the current batch as complete, such as its steps so far of all steps."""
-        done = self._timed + self._size * part // whole
-        if done > self._done:
-            self._done = done
-            self._report()
-
-    def _report(self) -> None:
-        self._progress(Answered(self._done, self._timed, self._total))
+def reported(batches: Iterable[B], total: int, progress: Progress) -> Iterator[B]:
+    """Yield batches; when the next one is taken, report the answers of those before."""
+    done = 0
+    for batch in batches:
+        yield batch
+        done += len(batch)
+        progress(Answered(done, done, total))
 
 
 class Forward:
@@ -84,16 +48,13 @@ class Forward:
         self._takes_keep = "logits_to_keep" in accepted
 
     def __call__(self, tokens: Tensor, mask: Tensor, cache: Any, *, keep: int) -> tuple[Tensor, Any]:
-        """Return the logits of the last ``keep`` positions and the extended cache.
+        """Return the logits of the last positions, [rows, keep, vocabulary], and the extended cache.
 
         Args:
             tokens: int64 [rows, new positions].
             mask: int64 [rows, all positions so far]; 0 marks padding on the left.
             cache: the cache of the earlier positions; None on the first call.
             keep: number of positions whose logits are returned.
-
-        Returns:
-            logits [rows, keep, vocabulary] in the model's dtype, and the cache.
         """
         options: dict[str, object] = {"use_cache": True, self._cache_name: cache}
         if self._takes_positions:
@@ -118,15 +79,10 @@ Ended = Callable[[Sequence[int]], bool]
 
 
 def decode(forward: Forward, tokens: Tensor, mask: Tensor, *, limit: int, ended: Ended) -> list[list[int]]:
-    """Continue every row with its most likely tokens until it ends or reaches ``limit``.
+    """Continue every row with its most likely tokens until it ends or has ``limit`` new ones; return them.
 
-    Args:
-        tokens: int64 [rows, positions], padded on the left.
-        mask: the same shape; 0 marks padding.
-        ended: called after every new token of a row.
-
-    Returns:
-        The new tokens of each row, including the one that ended it.
+    Tokens and mask, int64 [rows, positions], are padded on the left. ``ended`` is called after every new
+    token of a row; that which ended it is returned, too.
     """
     new: list[list[int]] = [[] for _ in range(len(tokens))]
     rows = list(range(len(tokens)))

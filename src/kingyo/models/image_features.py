@@ -58,13 +58,7 @@ def parts_fit() -> Generator[None]:
 
 
 class ImageFeatures:
-    """Computes the features of images once.
-
-    Args:
-        model: a vision-language model whose forward pass takes ``mm_encoder_outputs``.
-        processor: its processor.
-        scratch: folder for files of features that do not fit into memory; None encodes these again.
-    """
+    """Computes the features of images once; those that fit nowhere, again each time."""
 
     def __init__(self, model: PreTrainedModel, processor: PromptProcessor, scratch: Path | None) -> None:
         self._encode = getattr(model, "get_image_features", None)
@@ -84,8 +78,7 @@ class ImageFeatures:
     def __call__(self, rows: Sequence[Encoded]) -> BaseModelOutputWithPooling:
         """Return the features of the images of prompts, in order, as ``get_image_features`` would.
 
-        Call ``forget_if_changed`` first if weights may have changed since the last call. Features are
-        computed anew if their derivatives by weights of the vision part are needed.
+        Call ``forget_if_changed`` first if weights may have changed since the last call.
         """
         is_learned = torch.is_grad_enabled() and any(each.requires_grad for each in self._vision)
         kept = {_key(row): None if is_learned else self.kept.get(_key(row)) for row in rows}
@@ -139,8 +132,7 @@ def _vision_weights(model: PreTrainedModel) -> list[Tensor]:
 def _sums(tensor: Tensor) -> bytes:
     """Return thousands of sums of a tensor's bits as integers, which other weights almost never all have.
 
-    It is much less than the tensor, which may be on another device. One sum would not do: it stays the same
-    when numbers change places.
+    One sum would not do: it stays the same when numbers change places.
     """
     kind = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()]
     flat = tensor.detach().contiguous().view(-1).view(kind)

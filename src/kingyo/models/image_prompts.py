@@ -47,29 +47,24 @@ class Encoded:
     per_token: Mapping[str, Sequence[int]]
     images: Mapping[str, Tensor]
 
+    def __len__(self) -> int:
+        return len(self.tokens)
+
 
 class PromptProcessor:
-    """A processor of transformers with the conventions of live models; it remembers what it encoded.
-
-    Args:
-        processor: of transformers.
-        config: the model's config of transformers.
-        ends: end tokens besides the tokenizer's own.
-    """
+    """A processor of transformers with the conventions of live models; it remembers what it encoded."""
 
     def __init__(self, processor: Any, config: Any, ends: Iterable[int]) -> None:
         self._processor = processor
         self.config = config
         self.text = Text(processor.tokenizer, ends, context(config.get_text_config()))
+        self.limit = self.text.limit
         self._encoded: dict[ImagePrompt, Encoded] = {}
         self._answer_types = _ANSWER_TYPES.get(type(processor).__name__, {})
 
     @classmethod
     def load(cls, path: Path, config: Any = None, ends: Iterable[int] = (), *, remote_code: bool) -> Self:
-        """Load the processor of a checkpoint's folder, and without ``config`` that, too.
-
-        Images are processed by Pillow.
-        """
+        """Load the processor of a checkpoint's folder, and without ``config`` that, too."""
         library(str(path), "PIL")
         from transformers import AutoImageProcessor, AutoProcessor
         from transformers.processing_utils import ProcessorMixin
@@ -102,15 +97,14 @@ class PromptProcessor:
         return ImagePrompt(marks + message, tuple(images))
 
     def chat_prompt(self, message: str) -> str:
-        """Apply the chat template to a user message without images, up to the start of the answer."""
         return self.image_prompt(message, (), chat=True).text
 
     def shown(self, prompt: ImagePrompt | str) -> str:
         """Return a prompt as a model reads it, with special tokens; those of an image are counted."""
-        shown = self.text.with_special(self.encode(as_image_prompt(prompt)).tokens)
+        shown = self.text.decode(self.encode(as_image_prompt(prompt)).tokens, special=True)
         if self.image_token is None:
             return shown
-        mark = self.text.with_special([self.image_token])
+        mark = self.text.decode([self.image_token], special=True)
         return re.sub(f"({re.escape(mark)} ?){{2,}}", lambda run: f"{mark} × {run[0].count(mark)}", shown)
 
     @property
@@ -119,62 +113,43 @@ class PromptProcessor:
         return getattr(self.config, "image_token_id", getattr(self.config, "image_token_index", None))
 
     def fits(self, example: Example) -> bool:
-        """Return whether an example, with each of its answers, fits into the context."""
-        limit = self.text.limit
-        return limit is None or all(len(row.tokens) <= limit for row, _ in self.encode_example(example))
+        return self.limit is None or all(len(row) <= self.limit for row, _ in self.encode_example(example))
 
     def errors(self, questions: Iterable[Question]) -> Iterator[KingyoError]:
-        """Yield the errors of prompts that do not fit the context, or whose images cannot be used."""
         for question in questions:
             yield from errors_of(partial(self._check, question), question.inputs)
 
     def _check(self, question: Question, given: Any) -> None:
         prompt, rest = given if question.has_continuations else (given, "")
         prompt = as_image_prompt(prompt)
-        row = self.encode(prompt._replace(text=prompt.text + rest)).tokens
-        if prompt.images and self.image_token is not None and self.image_token not in row:
+        row = self.encode(prompt._replace(text=prompt.text + rest))
+        if prompt.images and self.image_token is not None and self.image_token not in row.tokens:
             expected = "the token that the processor writes for images"
             received = f"image_token_id {self.image_token}, not in the prompt {prompt.text[:60]!r}"
             remedy = "Copy config.json and the processor's files of the original model."
             raise KingyoError("config.json", expected, received, remedy)
-        self.require_room([row], question.options.get("max_new_tokens", 0), [prompt])
-
-    def require_room(self, rows: Sequence[Sequence[int]], new: int, prompts: Sequence[ImagePrompt]) -> None:
-        """Check that prompts and ``new`` tokens fit into the context."""
-        require_room(rows, new, self.text.limit, [prompt.text for prompt in prompts])
+        require_room([row], question.options.get("max_new_tokens", 0), self.limit, [prompt.text])
 
     def encode(self, prompt: ImagePrompt) -> Encoded:
-        """Return the inputs of a prompt.
-
-        Raises:
-            ChangedSourceError: an image file has changed.
-            KingyoError: the processor cannot use an image, or the text has another number of placeholders.
-        """
         if prompt not in self._encoded:
             self._encoded[prompt] = self._encode(prompt)
         return self._encoded[prompt]
 
     def encode_pair(self, prompt: ImagePrompt, continuation: str) -> tuple[Encoded, int]:
-        """Return the inputs of prompt + continuation, and the number of tokens of the continuation.
+        """Return the inputs of prompt + continuation, and the continuation's number of tokens.
 
-        Both are tokenized together, or separately if a token spans the boundary or the model tells tokens of
-        answers from those of prompts. White space at the end of the prompt belongs to the continuation.
+        Both are tokenized together, or separately if a token spans the boundary or answers have other types.
         """
         bare = prompt._replace(text=prompt.text.rstrip())
         return self._continued(bare, prompt.text[len(bare.text) :] + continuation)
 
     def encode_answer(self, prompt: ImagePrompt, answer: str) -> tuple[Encoded, int]:
-        """Return the inputs of a prompt with an answer as ``generate`` writes it, and its number of tokens.
-
-        The tokens of the prompt are those of ``encode``; an end token follows.
-        """
+        """Return the inputs of a prompt as ``encode`` does, with an answer and an end token."""
         row, n = self._continued(prompt, answer)
         end = self.text.end
         if end is None or (n and row.tokens[-1] == end):
             return row, n
-        types = {name: self._answer_types.get(name, each[-1]) for name, each in row.per_token.items()}
-        per_token = {name: [*each, types[name]] for name, each in row.per_token.items()}
-        return replace(row, tokens=[*row.tokens, end], per_token=per_token), n + 1
+        return self._followed(row, [end])[0], n + 1
 
     def encode_example(self, example: Example) -> list[tuple[Encoded, int]]:
         """Return the inputs of an example's answer, then of its wrong choices, with numbers of tokens."""
@@ -185,15 +160,13 @@ class PromptProcessor:
 
     def _continued(self, prompt: ImagePrompt, rest: str) -> tuple[Encoded, int]:
         head = self.encode(prompt)
-        if self._answer_types:
-            return self._followed(head, rest)
-        joined, n = self.encode(prompt._replace(text=prompt.text + rest)), len(head.tokens)
-        if list(joined.tokens[:n]) == list(head.tokens):
-            return joined, len(joined.tokens) - n
-        return self._followed(head, rest)
+        if not self._answer_types:
+            joined, n = self.encode(prompt._replace(text=prompt.text + rest)), len(head)
+            if list(joined.tokens[:n]) == list(head.tokens):
+                return joined, len(joined) - n
+        return self._followed(head, self.text.plain(rest))
 
-    def _followed(self, head: Encoded, rest: str) -> tuple[Encoded, int]:
-        tail = self.text.plain(rest)
+    def _followed(self, head: Encoded, tail: Sequence[int]) -> tuple[Encoded, int]:
         types = {name: self._answer_types.get(name, row[-1]) for name, row in head.per_token.items()}
         per_token = {name: [*row, *[types[name]] * len(tail)] for name, row in head.per_token.items()}
         tokens = [*head.tokens, *tail]
@@ -254,22 +227,13 @@ class PromptProcessor:
 
 
 def _padded(rows: Sequence[Sequence[int]], value: int, side: str) -> Tensor:
-    width = max(map(len, rows))
-    return torch.tensor(
-        [
-            [value] * (width - len(row)) + list(row)
-            if side == "left"
-            else list(row) + [value] * (width - len(row))
-            for row in rows
-        ]
-    )
+    tensors = [torch.tensor(row) for row in rows]
+    return torch.nn.utils.rnn.pad_sequence(tensors, True, value, side)
 
 
 def as_image_prompt(prompt: ImagePrompt | str) -> ImagePrompt:
-    """Return a prompt, which may be a text without images."""
     return ImagePrompt(prompt) if isinstance(prompt, str) else prompt
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error's message."""
     return str(error).strip().split("\n", 1)[0][:300]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 import inspect
 import re
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -26,10 +26,7 @@ from kingyo.core.types import ImagePrompt
 from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.merging.recipe import Hop
 from kingyo.models.decoding import Forward
-from kingyo.models.image_prompts import Encoded
-from kingyo.models.language_model import LiveModel
 from kingyo.models.tokens import by_length
-from kingyo.models.vision_language import LiveVisionLanguageModel
 
 _STACKS = ("layers", "h")
 """Names that transformers uses for the list of a decoder's layers."""
@@ -42,7 +39,6 @@ _INDEX = "layer_idx"
 
 
 def own_layers(name: str, model: PreTrainedModel) -> list[nn.Module]:
-    """Return the layers of a model, in order."""
     return [each.module for each in _Stack(name, model).layers]
 
 
@@ -58,16 +54,14 @@ class Layers:
         self._again: dict[tuple[str, int, int], _Layer] = {}
 
     def follow(self, path: Sequence[Hop], frame: str) -> PreTrainedModel:
-        """Replace the frame's layers with those of a path.
-
-        Models of earlier paths share the layers and must not be used afterwards.
-
-        Returns:
-            The frame, with one layer per step of the path.
-        """
+        """Return the frame with one layer per step of a path; it must not be used after the next path."""
         if not path:
             raise KingyoError("path", "at least one layer", "none", "Turn a layer on.")
-        framing = self._frame(frame, path)
+        if frame not in self._stacks:
+            raise unknown_name_error("frame", frame, self._stacks)
+        framing = self._stacks[frame]
+        for each in {step.model for step in path} & self._stacks.keys():
+            framing.require_window(self._stacks[each])
         uses: dict[tuple[str, int], int] = {}
         hops: list[_Hop] = []
         kinds: list[str] = []
@@ -83,14 +77,6 @@ class Layers:
             kinds.append("full_attention" if stack.kinds is None else stack.kinds[step.layer])
         return framing.framing(hops, kinds, product)
 
-    def _frame(self, name: str, path: Sequence[Hop]) -> _Stack:
-        if name not in self._stacks:
-            raise unknown_name_error("frame", name, self._stacks)
-        stack = self._stacks[name]
-        for each in {step.model for step in path} & self._stacks.keys():
-            stack.require_window(self._stacks[each])
-        return stack
-
     def restore(self, model: str) -> PreTrainedModel:
         stack = self._stacks[model]
         for place, layer in enumerate(stack.layers):
@@ -101,9 +87,8 @@ class Layers:
         stack = self._stacks.get(step.model)
         if stack is None or not 0 <= step.layer < len(stack.layers):
             known = ", ".join(f"{name} ({len(each.layers)})" for name, each in self._stacks.items())
-            raise KingyoError(
-                "path", f"layers of {known}", f"layer {step.layer} of {step.model}", "Count layers from 0."
-            )
+            received = f"layer {step.layer} of {step.model}"
+            raise KingyoError("path", f"layers of {known}", received, "Count layers from 0.")
         return stack
 
     def _layer(self, stack: _Stack, number: int, time: int) -> _Layer:
@@ -198,9 +183,8 @@ class _Stack:
         for kind, layer in zip(self._kinds, self.layers, strict=True):
             mine, yours = like.get(kind), layer.module
             if mine is None or _shapes(mine) != _shapes(yours):
-                raise frame._misfit(
-                    "layers", type(frame.layers[0].module).__name__, self, type(yours).__name__
-                )
+                own = type(frame.layers[0].module).__name__
+                raise frame._misfit("layers", own, self, type(yours).__name__)
             rebuilt.append(_Layer(_with_tensors(mine, yours)))
         self.layers = rebuilt
 
@@ -213,8 +197,7 @@ class _Stack:
         return KingyoError(f"{name} of {other.name}", f"{mine}, as in {self.name}", str(yours), remedy)
 
     def require_window(self, other: _Stack) -> None:
-        """Check that another model has this frame's sliding window, since the frame makes the masks."""
-        if other._window not in (None, self._window):
+        if other._window not in (None, self._window):  # the frame makes the masks
             expected = f"{self._window}, as in the frame {self.name}"
             remedy = f"Use models with the same window, or the frame {other.name} if {self.name} has none."
             raise KingyoError(f"sliding_window of {other.name}", expected, str(other._window), remedy)
@@ -300,67 +283,57 @@ ROOM = 1 << 28
 
 
 class PathModels(Generic[M]):
-    """Live models whose layers can run in any order; see ``kingyo.models.layers``.
-
-    Args:
-        models: models by name. They share their layers, so only the model returned last is valid.
-    """
+    """Live models whose layers can run in any order and are shared: only the one returned last is valid."""
 
     def __init__(self, models: Mapping[str, M]) -> None:
         self._models = dict(models)
         self._layers = Layers({name: each.module for name, each in models.items()})
 
     def follow(self, path: Sequence[Hop], frame: str) -> M:
-        """Return the frame with the layers of a path; see ``Layers.follow``."""
         self._layers.follow(path, frame)
         return self._models[frame]
 
     def whole(self, name: str) -> M:
-        """Return a model with its own layers."""
         self._layers.restore(name)
         return self._models[name]
 
 
 class LayerStates:
-    """The hidden states of several models on the same tokens."""
+    """The hidden states of several models on the same tokens.
 
-    def __init__(self, models: Mapping[str, LiveModel], frame: str, room: int = ROOM) -> None:
+    A call yields batches, float64 [places, tokens, width]. The places are, model by model, the input of each
+    layer and the output of the last. The first token of each prompt is left out: in many models its values
+    are thousands of times larger than all others.
+    """
+
+    def __init__(self, models: Mapping[str, Any], frame: str, room: int = ROOM) -> None:
         self._models = dict(models)
+        self._name = frame
         self._frame = models[frame]
-        self._layers = {name: own_layers(name, each.module) for name, each in models.items()}
         self._room = room
-
-    @property
-    def n_layers(self) -> dict[str, int]:
-        return {name: len(layers) for name, layers in self._layers.items()}
+        self.n_layers = {name: len(own_layers(name, each.module)) for name, each in models.items()}
 
     @torch.inference_mode()
     def __call__(self, prompts: Sequence[str]) -> Iterator[Tensor]:
-        """Yield batches of hidden states, float64 [places, tokens, width].
-
-        The places are, model by model, the input of each layer and the output of the last. The first token of
-        each prompt is left out: in many models its values are thousands of times larger than all others.
-        """
         rows = self._frame.tokens(prompts)
         for batch in by_length(rows, self._batch_size(rows)):
             tokens, mask = self._frame.pad([rows[position] for position in batch])
-            counted = (mask.cumsum(-1) > 1).cpu()
-            places = [stream for name in self._models for stream in self._pass(name, tokens, mask, counted)]
-            yield torch.stack(places)
+            yield torch.stack([stream for name in self._models for stream in self._pass(name, tokens, mask)])
 
-    def _pass(self, name: str, tokens: Tensor, mask: Tensor, counted: Tensor) -> list[Tensor]:
-        model = self._models[name]
-        with _recording(self._layers[name], counted) as recorded:
-            Forward(model.module)(tokens, mask, None, keep=1)
+    def _pass(self, name: str, tokens: Tensor, mask: Tensor) -> list[Tensor]:
+        module = self._models[name].module
+        with _recording(own_layers(name, module), mask) as recorded:
+            Forward(module)(tokens, mask, None, keep=1)
         return recorded
 
-    def _batch_size(self, rows: Sequence[Sequence[int]]) -> int:
-        longest = max((len(row) for row in rows), default=1)
-        width = cast(int, self._frame.module.config.hidden_size)
-        return _rows_within(self._room, self.n_layers, longest * width, self._frame.batch_size)
+    def _batch_size(self, rows: Sequence[Sized]) -> int:
+        width = self._frame.module.config.get_text_config().hidden_size
+        places = sum(n + 1 for n in self.n_layers.values())
+        numbers = places * width * max(map(len, rows), default=1)
+        return max(1, min(self._frame.batch_size, self._room // (8 * numbers)))
 
 
-class ImageLayerStates:
+class ImageLayerStates(LayerStates):
     """The hidden states of the language parts of several models, in a vision-language model as the frame.
 
     The frame gives embeddings and image features, as in a path through layers; so language models also see.
@@ -368,54 +341,32 @@ class ImageLayerStates:
     """
 
     def __init__(self, models: Mapping[str, Any], frame: str, room: int = ROOM) -> None:
+        super().__init__(models, frame, room)
         self._paths = PathModels[Any](models)
-        self._frame: LiveVisionLanguageModel = models[frame]
-        self._name = frame
-        self._n_layers = {name: len(own_layers(name, each.module)) for name, each in models.items()}
         accepted = inspect.signature(self._frame.module.forward).parameters
-        self._options = {
-            "use_cache": False,
-            **({"logits_to_keep": 1} if "logits_to_keep" in accepted else {}),
-        }
-        self._room = room
-
-    @property
-    def n_layers(self) -> dict[str, int]:
-        return dict(self._n_layers)
+        self._options = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
 
     @torch.inference_mode()
     def __call__(self, prompts: Sequence[ImagePrompt | str]) -> Iterator[Tensor]:
-        """Yield batches of hidden states as ``LayerStates`` does; tokens of images count, too."""
         rows = self._frame.encode(prompts)
         try:
             for _, inputs in self._frame.batches(rows, "right", self._batch_size(rows)):
-                yield torch.stack([stream for name in self._n_layers for stream in self._pass(name, inputs)])
+                yield torch.stack([stream for name in self.n_layers for stream in self._see(name, inputs)])
         finally:
             self._paths.whole(self._name)
 
-    def _pass(self, name: str, inputs: Mapping[str, Any]) -> list[Tensor]:
-        path = [Hop(model=name, layer=number) for number in range(self._n_layers[name])]
+    def _see(self, name: str, inputs: Mapping[str, Any]) -> list[Tensor]:
+        path = [Hop(model=name, layer=number) for number in range(self.n_layers[name])]
         module = self._paths.follow(path, self._name).module
-        mask = cast(Tensor, inputs["attention_mask"])
-        counted = ((mask.cumsum(-1) > 1) & mask.bool()).cpu()
-        with _recording(own_layers(name, module), counted) as recorded:
-            module(**inputs, **self._options)
+        with _recording(own_layers(name, module), inputs["attention_mask"]) as recorded:
+            module(**inputs, use_cache=False, **self._options)
         return recorded
-
-    def _batch_size(self, rows: Sequence[Encoded]) -> int:
-        longest = max((len(row.tokens) for row in rows), default=1)
-        width = cast("Any", self._frame.module.config).get_text_config().hidden_size
-        return _rows_within(self._room, self._n_layers, longest * width, self._frame.batch_size)
-
-
-def _rows_within(room: int, n_layers: Mapping[str, int], numbers: int, most: int) -> int:
-    places = sum(n + 1 for n in n_layers.values())
-    return max(1, min(most, room // (8 * places * numbers)))
 
 
 @contextmanager
-def _recording(layers: Sequence[nn.Module], counted: Tensor) -> Generator[list[Tensor]]:
+def _recording(layers: Sequence[nn.Module], mask: Tensor) -> Generator[list[Tensor]]:
     recorded: list[Tensor] = []
+    counted = ((mask.cumsum(-1) > 1) & mask.bool()).cpu()  # without padding and first tokens
 
     def record(stream: Tensor) -> None:
         recorded.append(stream.cpu()[counted].double())

@@ -40,7 +40,6 @@ _BLOCK = 1 << 21
 
 
 def load_model(path: Path, options: LoadOptions, auto: type[Any] = AutoModelForCausalLM) -> PreTrainedModel:
-    """Build a model for inference from a checkpoint's folder."""
     _require_checkpoint(path, allow_pickle=options.allow_pickle)
     dtype = options.dtype
     if dtype is not None and dtype not in DTYPES:
@@ -77,7 +76,6 @@ def load_shapes(path: Path, auto: type[Any]) -> PreTrainedModel:
 
 
 def require_device(name: str) -> torch.device:
-    """Return a torch device after checking that this machine has it."""
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
@@ -90,7 +88,6 @@ def require_device(name: str) -> torch.device:
 
 
 def load_tokenizer(path: Path, *, remote_code: bool) -> Any:
-    """Load the tokenizer of a checkpoint's folder."""
     with loading(path):
         return cast("Any", AutoTokenizer).from_pretrained(
             path, local_files_only=True, trust_remote_code=remote_code
@@ -149,10 +146,7 @@ def live_weights(model: PreTrainedModel, path: Path) -> dict[str, Tensor]:
 
 
 def _stored_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the tensors that transformers loads from the folder, also from pickles.
-
-    Other safetensors in the folder (an adapter, ``consolidated.safetensors``) do not count.
-    """
+    """Return the shapes of the tensors that transformers loads; other safetensors do not count."""
     shapes: dict[str, tuple[int, ...]] = {}
     for file in _weight_files(path):
         if file.suffix == ".bin":
@@ -180,13 +174,12 @@ def _require_complete(path: Path, report: Mapping[str, Collection[object]]) -> N
     """Check that no tensor is missing or of another shape; transformers would initialise it randomly."""
     missing = sorted(cast("set[str]", report.get("missing_keys", ())))
     mismatched = cast("Collection[tuple[str, object, object]]", report.get("mismatched_keys", ()))
-    wrong = [(name, "a tensor of the architecture", f"{len(missing)} missing") for name in missing]
-    wrong += [
-        (name, f"shape {want}", f"shape {stored}") for name, stored, want in sorted(mismatched, key=str)
-    ]
-    for name, expected, received in wrong:
-        remedy = "Download or save the model again, so that its weights fit its config.json."
+    remedy = "Download or save the model again, so that its weights fit its config.json."
+    for name in missing:
+        expected, received = "a tensor of the architecture", f"{len(missing)} missing"
         raise KingyoError(f"{path}: {name}", expected, received, remedy)
+    for name, stored, wanted in sorted(mismatched, key=str):
+        raise KingyoError(f"{path}: {name}", f"shape {wanted}", f"shape {stored}", remedy)
 
 
 @contextmanager
@@ -202,21 +195,15 @@ def loading(path: Path, library: Literal["transformers", "diffusers"] = "transfo
         remedy = "If you trust it, load it elsewhere and save it as safetensors."
         raise KingyoError(str(path), expected, "a pickle with code or other objects", remedy) from error
     except Exception as error:  # a broken folder may raise anything
-        reason = " ".join(str(error).split())[:300]
+        received = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         remedy = f"Use a complete model, with its tokenizer, that {library} supports without custom code."
-        trust = " Or, if you trust its code, use `kingyo evaluate` or `chat` with --trust-remote-code."
-        expected = f"a checkpoint that {library} can load"
-        received = f"{type(error).__name__}: {reason}"
-        raise KingyoError(
-            str(path), expected, received, remedy + (trust if "custom code" in reason else "")
-        ) from error
+        if "custom code" in received:
+            remedy += " Or, if you trust its code, use `kingyo evaluate` or `chat` with --trust-remote-code."
+        raise KingyoError(str(path), f"a checkpoint that {library} can load", received, remedy) from error
 
 
 def hasten(model: PreTrainedModel) -> None:
-    """Prepare the linear layers of a model for its device and dtype.
-
-    On any device, the head gets a contiguous input.
-    """
+    """Give the head a contiguous input, and let ``widen`` help where 16-bit products are slow."""
     head = cast("nn.Module | None", model.get_output_embeddings())
     if head is not None:
         head.register_forward_pre_hook(_contiguous)
@@ -226,13 +213,11 @@ def hasten(model: PreTrainedModel) -> None:
 
 
 def widen(model: nn.Module) -> None:
-    """Let the linear layers of a model multiply in float32.
+    """Let the linear layers of a 16-bit model multiply in float32, and round once.
 
-    With AVX2 but not AVX-512, torch multiplies 16-bit matrices in loops of its own, which take four to eight
-    times as long as its library takes for float32. Here the layers multiply in float32 and round once, as the
-    loops do, but sum in another order. Weights stay in 16 bits; a block of them at a time is widened, into
-    memory that all layers share, since fresh memory costs page faults. Where gradients are enabled, layers
-    compute as before: autograd would keep all widened weights.
+    With AVX2 but not AVX-512, torch's own 16-bit loops take four to eight times as long. A block of weights
+    at a time is widened, into memory that all layers share. Where gradients are enabled, layers compute as
+    before: autograd would keep all widened weights.
     """
     layers = [layer for layer in model.modules() if type(layer) is nn.Linear]
     wide = torch.empty(max([_BLOCK, *(layer.in_features for layer in layers)]), dtype=torch.float32)
@@ -261,16 +246,13 @@ def _contiguous(_: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 def counterparts(model: PreTrainedModel, names: Iterable[str]) -> dict[str, tuple[str, Tensor]]:
     """Find the live counterpart of each tensor of a checkpoint in the model that transformers loaded from it.
 
-    For many architectures transformers renames, joins (the experts of a layer), splits or transposes weights
-    on loading. Its conversion mapping describes this, so no architecture is named here.
-
-    The counterpart is a tensor of the model, or a view into one that transformers joined. If transformers
-    split a tensor, its parts are moved into one memory, which is the counterpart.
+    Transformers renames, joins (the experts of a layer), splits or transposes weights on loading; its
+    conversion mapping says how. The counterpart is a tensor of the model, or a view into a joined one. The
+    parts of a split tensor are moved into one memory, which is the counterpart.
 
     Returns:
-        Name -> (name of its live tensor, counterpart); for a split tensor, the name of its first part. Names
-        without a counterpart are missing. A counterpart of another shape cannot be used: transformers changes
-        this tensor in a way that cannot be undone in place.
+        Name -> (name of its live tensor, or of the first part; counterpart). Names without a counterpart are
+        missing. One of another shape cannot be used.
     """
     state = cast("dict[str, Tensor]", model.state_dict(keep_vars=True))
     mapping = get_model_conversion_mapping(model)

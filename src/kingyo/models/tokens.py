@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -12,16 +12,11 @@ from torch import Tensor
 
 from kingyo.core.io.units import counted
 from kingyo.core.types import Example
-from kingyo.core.user_code.timeout import TooSlowError, within
 from kingyo.errors import KingyoError
 from kingyo.models.kinds.kind import Question, errors_of
 
 Tokenizer = Any
 """A tokenizer of transformers, fast or slow; it has no complete types."""
-TEMPLATE_SECONDS = 10.0
-"""Time limit for rendering a chat template, in seconds."""
-MAX_CHARACTERS = 10_000_000
-"""Length limit of a rendered prompt; longer than any context."""
 _TODAY = {"d": "26", "m": "07", "b": "Jul", "B": "July", "Y": "2024", "y": "24", "A": "Friday", "a": "Fri"}
 _MACRO = "".join(
     (
@@ -39,57 +34,34 @@ class NoTemplateError(KingyoError):
 
 
 def render_chat(tokenizer: Tokenizer, message: object) -> str:
-    """Apply the chat template to a user message, up to the start of the answer.
+    """Apply the chat template of a tokenizer or a processor to a user message, up to the start of the answer.
 
-    Args:
-        tokenizer: a tokenizer, or a processor with a chat template.
-        message: text, or a list of ``{"type": "image"}`` and ``{"type": "text", "text": …}``.
+    The message is a text, or a list of ``{"type": "image"}`` and ``{"type": "text", "text": …}``.
 
     Raises:
-        NoTemplateError: the tokenizer has no chat template.
-        KingyoError: the template fails, or exceeds the limit of time or length.
+        NoTemplateError: there is no chat template.
     """
     template = tokenizer.chat_template
     if not template:
-        raise NoTemplateError(
-            "chat",
-            expected="a tokenizer with a chat template",
-            received="a tokenizer without one",
-            remedy="Add a `prompt:` template to the task and remove `chat: true`.",
-        )
-    render = partial(
-        tokenizer.apply_chat_template,
-        [{"role": "user", "content": message}],
-        tokenize=False,
-        add_generation_prompt=True,
-        chat_template=_MACRO + template
-        if isinstance(template, str) and "strftime_now" in template
-        else None,  # the tokenizer's own
-    )
+        remedy = "Add a `prompt:` template to the task and remove `chat: true`."
+        raise NoTemplateError("chat", "a tokenizer with a chat template", "a tokenizer without one", remedy)
+    is_dated = isinstance(template, str) and "strftime_now" in template
     try:
-        prompt = within(TEMPLATE_SECONDS, render)
-        if len(prompt) > MAX_CHARACTERS:
-            raise ValueError(f"a prompt of {len(prompt):,} characters")
-    except Exception as error:
-        is_late = isinstance(error, TooSlowError)
-        raise KingyoError(
-            f"chat template of {getattr(tokenizer, 'name_or_path', '') or 'the tokenizer'}",
-            f"a prompt of at most {MAX_CHARACTERS:,} characters within {TEMPLATE_SECONDS:g} s",
-            "none" if is_late else f"{type(error).__name__}: {error}"[:300],
-            "Fix the template (chat_template.jinja, or in tokenizer_config.json), or use a `prompt:` "
-            "template without `chat: true`.",
-        ) from error
-    return prompt
+        return tokenizer.apply_chat_template(
+            [{"role": "user", "content": message}],
+            tokenize=False,
+            add_generation_prompt=True,
+            chat_template=_MACRO + template if is_dated else None,  # None: the tokenizer's own
+        )
+    except Exception as error:  # templates may raise anything
+        name = getattr(tokenizer, "name_or_path", "") or "the tokenizer"
+        received = f"{type(error).__name__}: {error}"[:300]
+        remedy = "Fix the template (chat_template.jinja), or write a `prompt:` template without `chat: true`."
+        raise KingyoError(f"chat template of {name}", "a prompt", received, remedy) from error
 
 
 class Text:
-    """A tokenizer with the conventions of live models.
-
-    Args:
-        tokenizer: of transformers.
-        ends: end tokens besides the tokenizer's own.
-        limit: length of the model's context in tokens; None if there is none.
-    """
+    """A tokenizer with the conventions of live models; ``ends`` are end tokens besides its own."""
 
     def __init__(self, tokenizer: Tokenizer, ends: Iterable[int] = (), limit: int | None = None) -> None:
         self._tokenizer = tokenizer
@@ -101,28 +73,24 @@ class Text:
         self.padding: int = pad if pad is not None else own or 0
 
     def has_start(self, text: str) -> bool:
-        """Return whether a text begins with the tokenizer's start token."""
         start = self._tokenizer.bos_token
         return bool(start) and text.startswith(start)
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a prompt, with the tokenizer's start token once.
 
-        The start token is not repeated if the text has it, as with chat templates. An end token that the
-        tokenizer appends is removed. An empty prompt is the start token alone.
+        An end token that the tokenizer appends is removed. An empty prompt is the start token alone.
         """
         tokens = self.plain(text, special=not self.has_start(text))
-        if (
-            len(tokens) > 1
-            and tokens[-1] in self.ends
-            and self.plain(text, special=False)[-1:] != tokens[-1:]
-        ):
+        ends = len(tokens) > 1 and tokens[-1] in self.ends
+        if ends and self.plain(text)[-1:] != tokens[-1:]:
             tokens = tokens[:-1]
         if text and not tokens:
             expected = "text in the model's vocabulary"
             remedy = "Write the prompt in a script that the model knows, or use another model."
             raise KingyoError(f"prompt {text[:40]!r}", expected, "a text without any known token", remedy)
-        return tokens or [self._first()]
+        start = self._tokenizer.bos_token_id
+        return tokens or [self.padding if start is None else start]
 
     def encode_pair(self, prompt: str, continuation: str) -> tuple[list[int], list[int]]:
         """Split the tokens of prompt + continuation at their boundary.
@@ -136,23 +104,16 @@ class Text:
         joined = self.encode(bare + continuation)
         if bare and joined[: len(head)] == head:
             return head, joined[len(head) :]
-        return head, self.plain(continuation, special=False)
+        return head, self.plain(continuation)
 
-    def decode(self, tokens: Sequence[int]) -> str:
-        """Return the text of tokens, without special tokens."""
+    def decode(self, tokens: Sequence[int], *, special: bool = False) -> str:
+        """Return the text of tokens, with special tokens only if asked."""
         return self._tokenizer.decode(  # clean-up would remove spaces before punctuation
-            list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-
-    def with_special(self, tokens: Sequence[int]) -> str:
-        """Return the text of tokens, with special tokens."""
-        return self._tokenizer.decode(
-            list(tokens), skip_special_tokens=False, clean_up_tokenization_spaces=False
+            list(tokens), skip_special_tokens=not special, clean_up_tokenization_spaces=False
         )
 
     def shown(self, prompt: str) -> str:
-        """Return a prompt as a model reads it, with special tokens."""
-        return self.with_special(self.encode(prompt))
+        return self.decode(self.encode(prompt), special=True)
 
     def special(self, string: str) -> int | None:
         """Return the id of the special token that a string names, or None; decoded text never shows it."""
@@ -167,23 +128,22 @@ class Text:
         return torch.tensor(tokens, device=device), torch.tensor(mask, device=device)
 
     def chat_prompt(self, message: str) -> str:
-        """Apply the chat template to a user message, up to the start of the answer."""
         return render_chat(self._tokenizer, message)
 
-    def encode_example(self, example: Example) -> list[tuple[list[int], list[int]]]:
-        """Return the tokens of the prompt and of each answer, with the end token after free text."""
+    def encode_example(self, example: Example) -> list[tuple[list[int], int]]:
+        """Return the tokens of the prompt with each answer, and the number of tokens of the answer.
+
+        An end token follows free text.
+        """
         pairs = [self.encode_pair(example.prompt, each) for each in (example.answer, *example.others)]
         if not example.others and self.end is not None and pairs[0][1][-1:] != [self.end]:
-            return [(pairs[0][0], [*pairs[0][1], self.end])]
-        return pairs
+            pairs[0][1].append(self.end)
+        return [(prompt + answer, len(answer)) for prompt, answer in pairs]
 
     def fits(self, example: Example) -> bool:
-        """Return whether an example, with each of its answers, fits into the context."""
-        limit = self.limit
-        return limit is None or all(len(a) + len(b) <= limit for a, b in self.encode_example(example))
+        return self.limit is None or all(len(row) <= self.limit for row, _ in self.encode_example(example))
 
     def errors(self, questions: Iterable[Question]) -> Iterator[KingyoError]:
-        """Yield the errors of prompts that do not fit the context, or have no known token."""
         for question in questions:
             yield from errors_of(partial(self._check, question), question.inputs)
 
@@ -195,10 +155,6 @@ class Text:
     def plain(self, text: str, *, special: bool = False) -> list[int]:
         """Return the tokens of a text, with the tokenizer's special tokens only if asked."""
         return list(self._tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"])
-
-    def _first(self) -> int:
-        start = self._tokenizer.bos_token_id
-        return start if start is not None else self.padding
 
 
 class Stop:
@@ -213,16 +169,12 @@ class Stop:
         self._can_complete: dict[int, bool] = {}
 
     def ended(self, tokens: Sequence[int]) -> bool:
-        """Return whether the last token ends the answer."""
         last = tokens[-1]
-        if last in self._ends:
-            return True
-        if not self._strings:
-            return False
+        if last in self._ends or not self._strings:
+            return last in self._ends
         return self._completes(last) and self._position(self._text.decode(tokens)) is not None
 
     def cut(self, tokens: Sequence[int]) -> str:
-        """Return the text of an answer, up to its end."""
         text = self._text.decode(tokens[:-1] if tokens and tokens[-1] in self._ends else tokens)
         return text[: self._position(text)]
 
@@ -241,8 +193,8 @@ class Stop:
         return self._can_complete[token]
 
 
-def require_room(rows: Sequence[Sequence[int]], new: int, limit: int | None, prompts: Sequence[str]) -> None:
-    """Check that prompts and answers fit the context; prompts are never cut."""
+def require_room(rows: Sequence[Sized], new: int, limit: int | None, prompts: Sequence[str]) -> None:
+    """Check that each row of a prompt and ``new`` tokens fit the context; prompts are never cut."""
     for position, row in enumerate(rows):
         if limit is not None and len(row) + new > limit:
             expected = f"at most {counted(limit, 'token')}, the model's context"
@@ -251,8 +203,16 @@ def require_room(rows: Sequence[Sequence[int]], new: int, limit: int | None, pro
             raise KingyoError(f"prompt {prompts[position][:60]!r}", expected, received, remedy)
 
 
-def by_length(rows: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:
-    """Yield batches of indices of ``rows``, longest rows first; ties keep their order."""
+def encode_examples(reader: Any, examples: Sequence[Example]) -> list[list[tuple[Any, int]]]:
+    """Return each example as ``reader.encode_example`` does, after checking that it fits into the context."""
+    encoded = [reader.encode_example(example) for example in examples]
+    for example, own in zip(examples, encoded, strict=True):
+        require_room([row for row, _ in own], 0, reader.limit, [example.prompt] * len(own))
+    return encoded
+
+
+def by_length(rows: Sequence[Sized], size: int) -> Iterator[list[int]]:
+    """Yield batches of indices of rows, longest rows first; ties keep their order."""
     order = sorted(range(len(rows)), key=lambda position: -len(rows[position]))
     for start in range(0, len(order), size):
         yield order[start : start + size]

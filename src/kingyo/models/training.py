@@ -12,7 +12,6 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
@@ -23,13 +22,12 @@ from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from kingyo.core.io.extras import library, require_extra
-from kingyo.core.io.units import counted
 from kingyo.core.types import Example, TakeGradient
 from kingyo.errors import KingyoError
 from kingyo.models.decoding import Forward
 from kingyo.models.kinds.kind import Course, LoadOptions, Start, training_dtype
 from kingyo.models.loading import context, end_tokens, load_model, load_tokenizer
-from kingyo.models.tokens import Text
+from kingyo.models.tokens import Text, encode_examples
 
 E = TypeVar("E")
 LEAST_BYTES = 64 << 20  # that the loss of any model may take
@@ -44,29 +42,6 @@ def batches(examples: Sequence[E], size: int, seed: int) -> Iterator[list[E]]:
             yield shuffled[first : first + size]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExampleTokens:
-    """An example as tokens: the prompt per answer; the right answer, then wrong choices."""
-
-    example: Example
-    prompts: tuple[list[int], ...]
-    answers: tuple[list[int], ...]
-
-
-def as_row(text: Text, example: Example) -> ExampleTokens:
-    """Return an example as tokens, with the end token after free text."""
-    pairs = text.encode_example(example)
-    row = ExampleTokens(
-        example=example, prompts=tuple(each for each, _ in pairs), answers=tuple(each for _, each in pairs)
-    )
-    longest = max(len(prompt) + len(answer) for prompt, answer in pairs)
-    if text.limit is not None and longest > text.limit:
-        expected = f"a prompt and answers of at most {counted(text.limit, 'token')}, the model's context"
-        remedy = "Shorten the prompt or the answer, or use models with a longer context."
-        raise KingyoError(f"item {example.item}", expected, f"{longest} tokens", remedy)
-    return row
-
-
 class Totals(NamedTuple):
     """Numbers of tokens of free text and of choices that a loss is averaged over."""
 
@@ -75,7 +50,6 @@ class Totals(NamedTuple):
 
     @staticmethod
     def of(examples: Sequence[Example], lengths: Iterable[int]) -> Totals:
-        """Count examples; ``lengths`` has the tokens of each one's right answer."""
         pairs = list(zip(examples, lengths, strict=True))
         tokens = sum(length for example, length in pairs if not example.others)
         return Totals(tokens, sum(bool(example.others) for example, _ in pairs))
@@ -84,25 +58,25 @@ class Totals(NamedTuple):
 def loss_of(
     forward: Forward,
     text: Text,
-    batch: Sequence[ExampleTokens],
+    examples: Sequence[Example],
+    encoded: Sequence[Sequence[tuple[list[int], int]]],
     device: torch.device,
     totals: Totals | None = None,
 ) -> Tensor:
     """Return the mean −log p per token of the answers, plus the mean −log p of the right choices.
 
-    With totals, it is the share that this part has in a larger batch.
+    ``encoded`` is the result of ``encode_examples``. With totals, the result is the share that these
+    examples have in a larger batch.
     """
-    prompts = [prompt for row in batch for prompt in row.prompts]
-    answers = [answer for row in batch for answer in row.answers]
-    tokens, mask = text.pad([a + b for a, b in zip(prompts, answers, strict=True)], device)
-    keep = max(1, *map(len, answers))
+    rows, lengths = zip(*(pair for own in encoded for pair in own), strict=True)
+    tokens, mask = text.pad(rows, device)
+    keep = max(1, *lengths)
     logits, _ = forward(tokens, mask, None, keep=keep + 1)
     logs = torch.log_softmax(widened(logits[:, :-1]), dim=-1)
     each = logs.gather(-1, tokens[:, -keep:, None]).squeeze(-1)
-    lengths = [len(answer) for answer in answers]
     counted = torch.arange(keep, 0, -1, device=device) <= torch.tensor(lengths, device=device)[:, None]
-    totals = totals or Totals.of([row.example for row in batch], [len(row.answers[0]) for row in batch])
-    return mean_loss(each.where(counted, 0.0).sum(dim=-1), [row.example for row in batch], totals)
+    totals = totals or Totals.of(examples, [own[0][1] for own in encoded])
+    return mean_loss(each.where(counted, 0.0).sum(dim=-1), examples, totals)
 
 
 def mean_loss(sums: Tensor, examples: Sequence[Example], totals: Totals) -> Tensor:
@@ -110,8 +84,7 @@ def mean_loss(sums: Tensor, examples: Sequence[Example], totals: Totals) -> Tens
 
     Args:
         sums: log p of each answer, and then of the wrong choices, example by example: [texts].
-        examples: the examples.
-        totals: of the batch that they are a part of.
+        totals: of the batch that the examples are a part of.
     """
     written, chosen, first = sums.new_zeros(()), sums.new_zeros(()), 0
     for example in examples:
@@ -127,12 +100,7 @@ def mean_loss(sums: Tensor, examples: Sequence[Example], totals: Totals) -> Tens
 
 
 def parts(lengths: Sequence[int], most: int) -> Iterator[slice]:
-    """Split rows into parts that have at most ``most`` tokens after padding, or a single row.
-
-    Args:
-        lengths: tokens of each row.
-        most: number of tokens, see ``tokens_at_once``.
-    """
+    """Split rows of such numbers of tokens into parts of at most ``most`` after padding, or a single row."""
     first = 0
     for last in range(len(lengths)):
         if last > first and (last + 1 - first) * max(lengths[first : last + 1]) > most:
@@ -169,14 +137,8 @@ def gradients(
     """Return the sum of losses, and pass on the derivatives of each by the named weights that it depends on.
 
     Derivatives are passed on, and forgotten, as soon as they are known, so that few are in memory at a time.
-    Other weights take neither time nor memory. No weight requires a gradient before and after.
-
-    Args:
-        losses: each computes a loss with the model.
-        model: the model.
-        weights: its weights, which may be joined or split tensors of the model; see ``models.loading``.
-        names: the names of weights.
-        take: called for each loss with a name and the derivatives by that weight.
+    No weight requires a gradient before and after. Weights may be joined or split tensors of the model; see
+    ``models.loading``.
     """
     wanted: dict[int, list[str]] = {}  # by memory
     for name in names:
@@ -247,11 +209,7 @@ MAX_GRADIENT_NORM = 1.0
 def train_lora(
     start: Start, examples: Sequence[Example], course: Course, out: Path | None = None
 ) -> list[float]:
-    """Train a LoRA and write it atomically.
-
-    Returns:
-        The seconds of each step, without loading the model.
-    """
+    """Train a LoRA, write it atomically, and return the seconds of each step."""
     require_extra("control trained", "lora")
     with torch.random.fork_rng():  # pyright: ignore[reportUnknownMemberType]
         torch.manual_seed(course.seed)  # pyright: ignore[reportUnknownMemberType]
@@ -260,11 +218,11 @@ def train_lora(
         model = load_model(start.path, options)
         tokenizer = load_tokenizer(start.path, remote_code=False)
         text = Text(tokenizer, end_tokens(model), context(model.config))
-        rows = [as_row(text, example) for example in examples]
+        encoded = encode_examples(text, examples)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # deprecations, and Conv1D layers, which work
             adapted = _adapted(model, start)
-        seconds = list(_train(model, text, rows, course))
+        seconds = list(_train(model, text, list(zip(examples, encoded, strict=True)), course))
         if out is not None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # peft finds no config of the base at a relative path
@@ -286,7 +244,10 @@ def _adapted(model: PreTrainedModel, start: Start) -> Any:
 
 
 def _train(
-    model: PreTrainedModel, text: Text, rows: Sequence[ExampleTokens], course: Course
+    model: PreTrainedModel,
+    text: Text,
+    rows: Sequence[tuple[Example, list[tuple[list[int], int]]]],
+    course: Course,
 ) -> Iterator[float]:
     forward = Forward(model)
     weights = [each for each in model.parameters() if each.requires_grad]
@@ -295,13 +256,13 @@ def _train(
         start = time.perf_counter()
         for group in optimizer.param_groups:
             group["lr"] = _rate(course, step)
-        loss = loss_of(forward, text, batch, model.device)
+        chosen, encoded = zip(*batch, strict=True)
+        loss = loss_of(forward, text, chosen, encoded, model.device)
         if not math.isfinite(float(loss.detach())):
+            argument = f"training with learning rate {course.learning_rate:g}"
             received = f"{float(loss.detach())} at step {step + 1} of {course.steps}"
             remedy = "Ignore this if other settings of the control were trained."
-            raise KingyoError(
-                f"training with learning rate {course.learning_rate:g}", "a finite loss", received, remedy
-            )
+            raise KingyoError(argument, "a finite loss", received, remedy)
         optimizer.zero_grad()
         torch.autograd.backward([loss])
         torch.nn.utils.clip_grad_norm_(weights, MAX_GRADIENT_NORM)

@@ -8,36 +8,27 @@ answered by transformers' ``generate``, so that every architecture keeps its own
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal, Self, cast
 
 import torch
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, GenerationConfig, PreTrainedModel
 
-from kingyo.core.types import (
-    GREEDY,
-    Decoding,
-    Example,
-    ImagePrompt,
-    Progress,
-    TakeGradient,
-    Written,
-    ignore_progress,
-)
-from kingyo.models.decoding import AnswerCount, require_numbers
+from kingyo.core.types import GREEDY, Decoding, Example, ImagePrompt, Written
+from kingyo.models.decoding import reported, require_numbers
 from kingyo.models.image_features import ImageFeatures, parts_fit
 from kingyo.models.image_prompts import Encoded, PromptProcessor, as_image_prompt
 from kingyo.models.kinds.kind import LoadOptions
+from kingyo.models.language_model import LiveDecoder
 from kingyo.models.loading import end_tokens, live_weights, load_model
-from kingyo.models.tokens import Stop, by_length
-from kingyo.models.training import Totals, gradients, mean_loss, parts, tokens_at_once, widened
+from kingyo.models.tokens import Stop, by_length, require_room
+from kingyo.models.training import Totals, mean_loss, widened
 
 
-class LiveVisionLanguageModel:
+class LiveVisionLanguageModel(LiveDecoder):
     """A vision-language model whose weights can be overwritten in place.
 
     Decoding is greedy or by beams. The checkpoint's sampling settings are ignored; other settings of its
@@ -51,12 +42,8 @@ class LiveVisionLanguageModel:
         weights: Mapping[str, Tensor],
         options: LoadOptions,
     ) -> None:
-        self.module = model
-        self.weights: Mapping[str, Tensor] = MappingProxyType(dict(weights))
-        self.batch_size = options.batch_size
-        self.progress: Progress = ignore_progress
-        self.image_prompt, self.chat_prompt = processor.image_prompt, processor.chat_prompt
-        self.fits = processor.fits
+        super().__init__(model, weights, options.batch_size, processor)
+        self.image_prompt = processor.image_prompt
         self._model = cast("Any", model)
         self._processor = processor
         self._features = ImageFeatures(model, processor, options.scratch)
@@ -64,7 +51,6 @@ class LiveVisionLanguageModel:
 
     @classmethod
     def load(cls, path: Path, options: LoadOptions | None = None) -> Self:
-        """Build a model from a folder with config.json, safetensors and a processor."""
         options = options or LoadOptions()
         model = load_model(path, options, AutoModelForImageTextToText)
         ends, code = end_tokens(model), options.remote_code
@@ -72,34 +58,23 @@ class LiveVisionLanguageModel:
         return cls(model, processor, live_weights(model, path), options)
 
     @property
-    def dtype(self) -> str:
-        return str(self.module.dtype).removeprefix("torch.")
-
-    @property
     def n_encoded(self) -> int:
         return self._features.n_encoded
 
     @property
     def kept_bytes(self) -> int:
-        """Bytes of the image features that are kept, in memory and in files."""
         return self._features.kept.n_bytes + self._features.kept.n_file_bytes
 
     def forget_images(self) -> None:
         self._features.kept.clear()
 
-    def generate(self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()) -> list[str]:
-        """Return a greedy continuation of each text; see ``write_about``."""
-        return [each.text for each in self.write(prompts, max_new_tokens=max_new_tokens, stop=stop)]
-
     def write(
         self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()
     ) -> list[Written]:
-        """Return a greedy continuation of each text, and whether the token limit cut it."""
         about = [ImagePrompt(each) for each in prompts]
         return self.write_about(about, max_new_tokens=max_new_tokens, stop=stop)
 
     def log_likelihood(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
-        """Return log p(continuation | prompt) in nats, summed over the continuation's tokens."""
         return self.log_likelihood_about([(ImagePrompt(prompt), text) for prompt, text in pairs])
 
     @torch.inference_mode()
@@ -115,14 +90,13 @@ class LiveVisionLanguageModel:
         rows = self.encode(prompts, max_new_tokens)
         stopper = Stop(self._processor.text, stop)
         answers = [Written("", is_cut=False)] * len(rows)
-        count = AnswerCount(len(rows), self.progress)
-        for batch, inputs in self.batches(rows, count=count):
+        for batch, inputs in self.batches(rows):
             start = inputs["input_ids"].shape[1]
             with parts_fit():
                 new = self._model.generate(
                     **inputs,
                     generation_config=self._settings(max_new_tokens, decoding),
-                    stopping_criteria=[_AllEnded(stopper.ended, start, count, self._processor.text.padding)],
+                    stopping_criteria=[partial(_have_ended, stopper.ended, start)],
                     logits_processor=[_require_numbers],
                 )
             for position, tokens in zip(batch, new[:, start:].tolist(), strict=True):
@@ -147,28 +121,12 @@ class LiveVisionLanguageModel:
                 totals[position] = float(total)
         return totals
 
-    def loss_gradients(
-        self, examples: Sequence[Example], names: Collection[str], take: TakeGradient
-    ) -> float:
-        """Return the loss of examples; pass its derivatives by named weights that it depends on to ``take``.
-
-        The loss is the mean −log p per token of free text, plus the mean −log p of the right choices.
-        """
-        encoded = [self._processor.encode_example(example) for example in examples]
-        totals = Totals.of(examples, [own[0][1] for own in encoded])
-        lengths = [sum(len(row.tokens) for row, _ in own) for own in encoded]
-        losses = (
-            partial(self._loss, examples[part], encoded[part], totals)
-            for part in parts(lengths, tokens_at_once(self._model))
-        )
-        return gradients(losses, self._model, self.weights, names, take)
-
     def _loss(
-        self, examples: Sequence[Example], encoded: Sequence[list[tuple[Encoded, int]]], totals: Totals
+        self, examples: Sequence[Example], encoded: Sequence[Sequence[tuple[Encoded, int]]], totals: Totals
     ) -> Tensor:
         pairs = [pair for own in encoded for pair in own]
-        rows, lengths = self._with_room([row for row, _ in pairs], 0), [n for _, n in pairs]
-        first = min(len(row.tokens) - n for row, n in pairs) - 1  # its logits are of the first answer
+        rows, lengths = [row for row, _ in pairs], [n for _, n in pairs]
+        first = min(len(row) - n for row, n in pairs) - 1  # its logits are of the first answer
         ((batch, inputs),) = self.batches(rows, side="right", batch_size=len(rows))
         keep = inputs["input_ids"].shape[1] - first
         if "logits_to_keep" in self._accepted:
@@ -186,7 +144,7 @@ class LiveVisionLanguageModel:
         return self._with_room([self._processor.encode(as_image_prompt(each)) for each in prompts], new)
 
     def _with_room(self, rows: list[Encoded], new: int) -> list[Encoded]:
-        self._processor.require_room([row.tokens for row in rows], new, [row.prompt for row in rows])
+        require_room(rows, new, self._processor.limit, [row.prompt.text for row in rows])
         return rows
 
     def batches(
@@ -194,13 +152,11 @@ class LiveVisionLanguageModel:
         rows: Sequence[Encoded],
         side: Literal["left", "right"] = "left",
         batch_size: int | None = None,
-        *,
-        count: AnswerCount | None = None,
     ) -> Iterator[tuple[list[int], dict[str, Any]]]:
         """Yield batches of rows with the arguments of a forward pass, longest rows first."""
         self._features.forget_if_changed()
-        batches = by_length([row.tokens for row in rows], batch_size or self.batch_size)
-        for batch in (count or AnswerCount(len(rows), self.progress)).batches(batches):
+        batches = by_length(rows, batch_size or self.batch_size)
+        for batch in reported(batches, len(rows), self.progress):
             chosen = [rows[position] for position in batch]
             padded = self._processor.pad(chosen, self._model.device, side)
             inputs: dict[str, Any] = {name: each for name, each in padded.items() if name in self._accepted}
@@ -226,23 +182,11 @@ def _require_numbers(tokens: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG001 
     return scores
 
 
-class _AllEnded:
-    """Stop a batch of ``generate`` row by row, at stop strings too, and count the rows that have ended."""
-
-    def __init__(
-        self, ended: Callable[[Sequence[int]], bool], start: int, count: AnswerCount, padding: int
-    ) -> None:
-        self._ended = ended
-        self._start = start
-        self._count = count
-        self._padding = padding
-
-    def __call__(self, tokens: Tensor, scores: object, **_: object) -> Tensor:  # noqa: ARG002 (the protocol)
-        rows = cast("list[list[int]]", tokens[:, self._start :].tolist())  # pyright: ignore[reportUnknownMemberType]
-        over = [self._ended(row) for row in rows]
-        padded = [row[-1] == self._padding for row in rows]  # these ended before
-        self._count.reach(sum(map(max, over, padded)), len(over))  # with beams, a row has several
-        return torch.tensor(over, device=tokens.device)
+def _have_ended(
+    ended: Callable[[Sequence[int]], bool], start: int, tokens: Tensor, *_: object, **__: object
+) -> Tensor:
+    rows = cast("list[list[int]]", tokens[:, start:].tolist())  # pyright: ignore[reportUnknownMemberType]
+    return torch.tensor([ended(row) for row in rows], device=tokens.device)
 
 
 def _until(tokens: Sequence[int], ended: Callable[[Sequence[int]], bool]) -> list[int]:

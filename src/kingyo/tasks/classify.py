@@ -12,18 +12,12 @@ from typing import cast
 from kingyo.core.types import Example, Item, ItemScore, RatesClasses, SetMeasure
 from kingyo.errors import KingyoError, suggest
 from kingyo.tasks.kinds import TASK_KINDS, Splits, SplitTask, Text
-from kingyo.tasks.rows import IMAGES, MediaFormat, Row, stringify
+from kingyo.tasks.rows import Row, stringify, with_images
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifySettings:
-    """The options of ``classify``.
-
-    Attributes:
-        image: the column of the image.
-        label: the column of the class: a name, or its index (from 0) in the model's output.
-        classes: the classes that the model may choose from; empty means all of them.
-    """
+    """The columns of image and class, and the classes that the model may choose from; empty: all."""
 
     image: Text = "image"
     label: Text = "label"
@@ -40,29 +34,13 @@ class MacroF1:
     name: str = "macro_f1"
 
     def features(self, items: Sequence[Item], scores: Sequence[ItemScore]) -> Sequence[tuple[str, str]]:
-        """Return the label and the answer of each item."""
         return [(item.answer, each.answer) for item, each in zip(items, scores, strict=True)]
 
     def value(self, features: Sequence[object]) -> float:
-        """Return macro F1, from 0 to 1."""
         pairs = cast("Sequence[tuple[str, str]]", features)
         labels, answers = Counter(label for label, _ in pairs), Counter(answer for _, answer in pairs)
         right = Counter(label for label, answer in pairs if label == answer)
         return sum(2 * right[each] / (n + answers[each]) for each, n in labels.items()) / len(labels)
-
-
-def read_labelled(row: Row, label: str, column: str, media: MediaFormat) -> Item:
-    """Return a row as an item, with the file in a column as the question and its label as the answer."""
-    answer = stringify(row.cell(label, "label")).strip()
-    if not answer:
-        raise KingyoError(
-            f"{row.where}: {label}", "a class", "an empty cell", "Fill it in, or delete this row."
-        )
-    item = media.with_media(Item(id="", prompt="", answer=answer), row, column)
-    if len(item.media) > 1:
-        remedy = f"Write a row for each {media.noun}."
-        raise KingyoError(f"{row.where}: {column}", f"one {media.noun}", f"{len(item.media)}", remedy)
-    return item
 
 
 @TASK_KINDS.register("classify")
@@ -78,11 +56,18 @@ class ClassifyTask(SplitTask):
 
     @staticmethod
     def read_item(row: Row, settings: ClassifySettings) -> Item:
-        return read_labelled(row, settings.label, settings.image, IMAGES)
+        answer = stringify(row.cell(settings.label, "label")).strip()
+        if not answer:
+            remedy = "Fill it in, or delete this row."
+            raise KingyoError(f"{row.where}: {settings.label}", "a class", "an empty cell", remedy)
+        item = with_images(Item(id="", prompt="", answer=answer), row, settings.image)
+        if len(item.media) > 1:
+            argument, remedy = f"{row.where}: {settings.image}", "Write a row for each image."
+            raise KingyoError(argument, "one image", f"{len(item.media)}", remedy)
+        return item
 
     @property
     def set_measures(self) -> Sequence[SetMeasure]:
-        """Macro F1: computed from all answers together, not averaged over items."""
         return (MacroF1(),)
 
     def score(self, model: RatesClasses, items: Sequence[Item]) -> Sequence[ItemScore]:

@@ -49,11 +49,9 @@ class LoadedItems:
 
 
 def load_items(spec: TaskSpec, folder: Path) -> LoadedItems:
-    """Read, check and de-duplicate the items of a task.
+    """Read, check and de-duplicate the items of a task; see ``splits.question`` for what duplicates share.
 
-    Rows are duplicates if their prompts are equal after NFKC and collapsing white space, and their choices
-    and media are equal; the first row is kept. Different answers are an error, unless one row asks a question
-    twice.
+    The first row is kept. Different answers are an error, unless one row asks a question twice.
     """
     settings = settings_of(spec, folder)
     read = _reader(spec.kind_name, settings, folder)
@@ -113,7 +111,6 @@ def _read(row: Row, read: ReadItem, settings: object, spec: TaskSpec) -> Item:
 
 
 def build_task(spec: TaskSpec, splits: Splits, folder: Path) -> Task:
-    """Build the task of a spec."""
     settings = settings_of(spec, folder)
     build = TASK_KINDS.get(spec.kind_name, folder)
     title = f"kind {spec.kind_name} of task {spec.name}"
@@ -129,10 +126,9 @@ def build_task(spec: TaskSpec, splits: Splits, folder: Path) -> Task:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedSplits:
-    """The items of all tasks by split, task by task.
+    """The items of all tasks by split; ``unused`` counts those that the sizes of the splits leave out.
 
-    ``notes`` warn about near-duplicates in different splits; ``unused`` counts items that the sizes of the
-    splits leave out.
+    ``notes`` warn about near-duplicates in different splits.
     """
 
     splits: Mapping[Split, tuple[Item, ...]]
@@ -176,10 +172,7 @@ def examples_of(
     *,
     prefers_given: bool,
 ) -> tuple[Example, ...]:
-    """Return the training examples of a task, or of each of several tasks; see ``TeachingTask.examples``.
-
-    Those that the model has no room for are left out.
-    """
+    """Return the training examples of each task that the model has room for; see ``TeachingTask``."""
     examples: list[Example] = []
     for each in require_teaching(task):
         own = [item for item in items if item.task in ("", each.name)]
@@ -196,12 +189,9 @@ def require_teaching(
     tasks: list[TeachingTask] = []
     for each in single_tasks(task):
         if not isinstance(each, TeachingTask):
-            raise KingyoError(
-                f"{argument}: task {each.name}",
-                "a task of kind generate or choice, or one with a method `examples`",
-                type(each).__name__,
-                f"{remedy.rstrip('.')}, or add `examples`, as in kingyo.core.types.TeachingTask.",
-            )
+            expected = "a task of kind generate or choice, or one with a method `examples`"
+            remedy = f"{remedy.rstrip('.')}, or add `examples`, as in kingyo.core.types.TeachingTask."
+            raise KingyoError(f"{argument}: task {each.name}", expected, type(each).__name__, remedy)
         tasks.append(each)
     return tasks
 
@@ -221,7 +211,6 @@ def set_measures_of(task: Task) -> dict[str, Sequence[SetMeasure]]:
 
 
 def require_measures(task: Task, wanted: Mapping[str, str]) -> None:
-    """Check that tasks have the set measures that a run uses."""
     measures = set_measures_of(task)
     for name, measure in wanted.items():
         known = [each.name for each in measures[name]]
@@ -258,9 +247,8 @@ def load_splits(specs: Mapping[str, TaskSpec], folder: Path) -> LoadedSplits:
                 by_split[split].append(placed_item)
         unused += len(loaded.items) - len(own)
         used = [[own[item.id] for item in group if item.id in own] for group in groups]
-        notes += note_apart(used, "", f"Correct the column {sizes.column}, or delete rows")
+        notes += note_apart(used, f"Correct the column {sizes.column}, or delete rows")
         placed += used
-    notes += _notes_across(by_split, specs) if len(specs) > 1 else ()
     return LoadedSplits(
         splits={split: tuple(items) for split, items in by_split.items()},
         duplicates=duplicates,
@@ -268,17 +256,6 @@ def load_splits(specs: Mapping[str, TaskSpec], folder: Path) -> LoadedSplits:
         notes=tuple(notes),
         unused=unused,
     )
-
-
-def _notes_across(splits: Mapping[Split, Sequence[Item]], specs: Mapping[str, TaskSpec]) -> Iterator[str]:
-    placed: dict[str, Placed] = {item.id: (split, item) for split, items in splits.items() for item in items}
-    shared = any(spec.splits.share_images for spec in specs.values())
-    groups: list[list[Placed]] = []
-    for group in near_groups([item for _, item in placed.values()], share_images=shared):
-        by_task = {item.task: placed[item.id] for item in reversed(group)}  # the first of each task
-        groups.append([*by_task.values()][::-1])
-    remedy = "Give these tasks the same splits, or delete rows"
-    return note_apart(groups, " across tasks", remedy)
 
 
 def build_tasks(specs: Mapping[str, TaskSpec], splits: Splits, folder: Path) -> Task:
@@ -290,7 +267,6 @@ def build_tasks(specs: Mapping[str, TaskSpec], splits: Splits, folder: Path) -> 
 
 
 def splits_of(name: str, specs: Mapping[str, TaskSpec], splits: Splits) -> Splits:
-    """Return the items of one of a run's tasks."""
     if len(specs) == 1:
         return splits
     return {split: tuple(item for item in items if item.task == name) for split, items in splits.items()}

@@ -27,16 +27,7 @@ Side = Annotated[int, Field(ge=8, le=8192, strict=True)]
 
 @dataclass(frozen=True, kw_only=True)
 class DrawSettings(GradedSettings):
-    """The options of ``draw``; see ``GradedSettings``.
-
-    Attributes:
-        prompt: template of the prompt, with ``{field}`` for a column of the row.
-        seed: the column of the seed; by default a seed is derived from the prompt.
-        seeds: number of pictures of each prompt, with consecutive seeds.
-        steps, guidance_scale, negative_prompt, height, width, scheduler, arguments, truncate: see
-            ``kingyo.core.types.Drawing``.
-        references: pictures that those of a model are compared with as a set, see ``ReferenceSettings``.
-    """
+    """The options of ``draw``, see ``docs/pictures.md``; most are those of ``kingyo.core.types.Drawing``."""
 
     grades = "images"
 
@@ -70,7 +61,6 @@ class DrawSettings(GradedSettings):
         return replace(self, seed=SEED, seeds=1)
 
     def unfolded(self, row: Row) -> Iterator[Row]:
-        """Yield the row once for each seed, with the seed in a column."""
         if self.seed is not None:
             first = _seed_in(row, self.seed)
         else:
@@ -99,7 +89,9 @@ class DrawTask(SplitTask):
         self._graders = graders_of_task(settings, folder)
         self._graders.check(self.all_items())
         references = settings.references
-        self._measures = () if references is None else picture_measures(references, folder)
+        self.set_measures: Sequence[SetMeasure] = (
+            () if references is None else picture_measures(references, folder)
+        )
 
     @staticmethod
     def read_item(row: Row, settings: DrawSettings) -> Item:
@@ -107,11 +99,6 @@ class DrawTask(SplitTask):
         if not prompt.strip():
             raise KingyoError(row.where, "a prompt", "an empty text", "Fill it in, or delete it.")
         return Item(id="", prompt=prompt, answer="", fields=row.texts(), seed=_seed_in(row, SEED))
-
-    @property
-    def set_measures(self) -> Sequence[SetMeasure]:
-        """KID, FID, precision and recall, if the task names references."""
-        return self._measures
 
     def score(self, model: DrawsImages, items: Sequence[Item]) -> Sequence[ItemScore]:
         pictures = model.draw([DrawingPrompt(item.prompt, item.seed or 0) for item in items], self._drawing)

@@ -32,14 +32,7 @@ from kingyo.tasks.rows import Row, parse_list, stringify, with_images
 
 
 class TextTask(SplitTask):
-    """The base of tasks in which the model writes each answer, or picks the most likely of an item's choices.
-
-    Args:
-        name: unique within a run.
-        settings: the prompt and its options, and the graders.
-        splits: the items of each split.
-        folder: base of relative paths to the graders' files.
-    """
+    """The base of tasks in which the model writes each answer, or picks one of an item's choices."""
 
     Settings: type[TextSettings] = TextSettings
 
@@ -103,8 +96,8 @@ class TextTask(SplitTask):
     ) -> Sequence[Example]:
         """Return an example per item with choices, or per training answer, followed by the first stop string.
 
-        An item's training answers are its own answer, if it gets full marks, or else those of ``answers``;
-        ``prefers_given`` reverses the order.
+        An item's training answers are its own, if right, or else those of ``answers``; ``prefers_given``
+        reverses the order.
         """
         end, examples = self._settings.stop[0] if self._settings.stop else "", list[Example]()
         for item in items:
@@ -150,27 +143,14 @@ def _choice_of(settings: TextSettings, folder: Path) -> Choice:
     (name, option), *others = settings.graders
     choice = build_grader(name, option, folder)
     if not isinstance(choice, Choice) or others:
-        expected = "`choice` as the only grader of a multiple-choice task"
-        remedy = "Write `grader: choice`, or set kind: generate."
-        raise KingyoError("grader", expected, ", ".join(name for name, _ in settings.graders), remedy)
+        expected, received = "`choice` as the only grader", ", ".join(name for name, _ in settings.graders)
+        raise KingyoError("grader", expected, received, "Write `grader: choice`, or set kind: generate.")
     return choice
 
 
 @dataclass(frozen=True, kw_only=True)
 class VqaSettings(TextSettings):
-    """The options of ``vqa``: those of ``generate``, and the columns of images and of several answers.
-
-    Attributes:
-        prompt: template of the question. Without ``chat`` it may hold the model's placeholders of images.
-        chat: apply the model's chat template, with the images before the question.
-        images: the column of the images, or several columns.
-        num_beams: number of beams; 1 is greedy.
-        repetition_penalty: above 1, tokens that occurred before, also in the prompt, become less likely.
-        answers: the column of all right answers, a list; an answer gets the best score among them.
-        image_folder: folder of the paths of images, relative to that of the data.
-        placeholder: text that stands for an image in the questions, such as ``<image>``; it is removed,
-            because the images come first.
-    """
+    """The options of ``vqa``: those of ``generate`` and of images; see ``docs/vision-language.md``."""
 
     prompt: Text = "{question}"
     chat: bool = True
@@ -190,7 +170,6 @@ class VqaSettings(TextSettings):
             raise ValueError("one or more different columns as `images:`")
 
     def of_stored_items(self) -> VqaSettings:
-        """Return the settings for rows that hold stored items: one question each, with paths of images."""
         return replace(self, questions=None, image_folder=".")
 
 
@@ -204,7 +183,6 @@ class VqaTask(TextTask):
 
     @staticmethod
     def read_item(row: Row, settings: VqaSettings) -> Item:
-        """Return a row as an item, with its images."""
         item = _read_answered(row, settings)
         if settings.placeholder is not None:
             item = replace(item, prompt=item.prompt.replace(settings.placeholder, "").strip())

@@ -59,7 +59,6 @@ class SplitTask:
         return self._splits[split]
 
     def all_items(self) -> list[Item]:
-        """Return the items of all splits."""
         return [item for items in self._splits.values() for item in items]
 
 
@@ -110,7 +109,6 @@ class GradedSettings:
 
     @property
     def graders(self) -> tuple[tuple[str, object], ...]:
-        """(name, option) of each grader; a grader without an option has None."""
         return graders_in(self.grader)
 
     def unfolded(self, row: Row) -> Iterator[Row]:
@@ -158,11 +156,9 @@ class TextSettings(GradedSettings):
         super().__post_init__()
 
     def unfolded(self, row: Row) -> Iterator[Row]:
-        """Yield the row, or a row for each of its questions."""
         yield from (row,) if self.questions is None else unfold(row, self.questions)
 
     def of_stored_items(self) -> TextSettings:
-        """Return the settings for rows that hold stored items: one question each."""
         return replace(self, questions=None)
 
 
@@ -194,7 +190,6 @@ def fill_template(template: str, fields: Mapping[str, str], where: str) -> str:
 
 
 def read_text_item(row: Row, settings: TextSettings) -> Item:
-    """Return a row as an item: its filled-in prompt, its answer and its choices."""
     fields = row.texts()
     prompt = fill_template(settings.prompt, fields, row.where)
     if not prompt.strip():

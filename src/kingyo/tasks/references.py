@@ -1,4 +1,4 @@
-"""Folders of reference images, and set measures of images against one: KID, FID, precision and recall."""
+"""Folders of reference images, and set measures of images against one: KID and FID."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ from kingyo.models.vision.features import (
     net_title,
 )
 from kingyo.models.vision.frozen import kept_until_files_change
-from kingyo.models.vision.images import require_8_bits
 from kingyo.models.vision.set_comparison import ComparedPictures, Places, ReferenceVectors
 from kingyo.tasks.graders.grader import FilePath, IsPath
 from kingyo.tasks.rows import image_file
@@ -37,13 +36,7 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", 
 
 
 def read_references(folder: str, argument: str, fewest: int = 1) -> tuple[Media, ...]:
-    """Return the images in a folder and in those below it, by name; see ``deciding_files``.
-
-    Args:
-        folder: its path.
-        argument: the option that names it, for errors.
-        fewest: smallest number of images.
-    """
+    """Return the images in a folder and in those below it, by name; ``argument`` names it in errors."""
     root = Path(folder)
     files = (
         [each for each in deciding_files(root) if each.suffix.lower() in SUFFIXES] if root.is_dir() else []
@@ -53,19 +46,10 @@ def read_references(folder: str, argument: str, fewest: int = 1) -> tuple[Media,
         expected = f"a folder with at least {counted(fewest, 'image')}"
         remedy = f"Correct the path, or add images ({', '.join(sorted(SUFFIXES))})."
         raise KingyoError(argument, expected, f"{found}: {folder}", remedy)
-    return tuple(map(_reference, files))
+    return tuple(map(_image_file, files))
 
 
-@kept_until_files_change
-def _reference(path: Path) -> Media:
-    media = image_file(path)
-    try:
-        require_8_bits(media)
-    except ValueError as error:
-        raise KingyoError(
-            str(path), "an image with 8 bits per channel", str(error), "Convert this image, or leave it out."
-        ) from error
-    return media
+_image_file = kept_until_files_change(image_file)
 
 
 @lru_cache(maxsize=8)
@@ -74,12 +58,10 @@ def reference_vectors(net: FeatureNet, pictures: tuple[Media, ...]) -> Vectors:
     return net.vectors(pictures)
 
 
-_TITLES = {"kid": "−KID", "fid": "−FID", "precision": "precision", "recall": "recall"}
+_TITLES = {"kid": "−KID", "fid": "−FID"}
 _VALUES: dict[str, Callable[[ComparedPictures, Places], float]] = {
     "kid": lambda pictures, places: -pictures.kid(places),
     "fid": lambda pictures, places: -pictures.fid(places),
-    "precision": ComparedPictures.precision,
-    "recall": ComparedPictures.recall,
 }
 CACHED_MODELS = 4
 """Number of models whose vectors are kept, since all measures of a model use the same ones."""
@@ -91,7 +73,6 @@ class ReferenceSettings(BaseModel):
     Attributes:
         folder: the folder of reference pictures.
         features: the network that describes pictures: ``efficientnet-lite0``, a folder or a Hub name.
-        k: neighbours that decide the radius of a picture, for precision and recall.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -99,10 +80,8 @@ class ReferenceSettings(BaseModel):
 
     folder: FilePath
     features: FeaturesPath = LITE0
-    k: Annotated[int, Field(ge=1, le=1000, strict=True)] = 3
 
     def title(self, measure: str) -> str:
-        """Return the full name of a measure, which names the network, such as −KID (efficientnet-lite0)."""
         titles = {name: f"{title} ({net_title(self.features)})" for name, title in _TITLES.items()}
         if measure not in (*titles, *titles.values()):
             raise KingyoError(
@@ -123,7 +102,6 @@ class PictureMeasure:
     """A measure of a set of pictures against references; larger is better.
 
     Attributes:
-        name: its full name.
         evaluate: returns the measure of some of the pictures.
         compare: describes pictures by vectors.
     """
@@ -133,7 +111,6 @@ class PictureMeasure:
     compare: Callable[[tuple[Media, ...]], ComparedPictures]
 
     def features(self, items: Sequence[Item], scores: Sequence[ItemScore]) -> Sequence[ComparedPicture]:
-        """Return the index of each picture in the set of a model's pictures."""
         pictures = tuple(score.media for score in scores if score.media is not None)
         if len(pictures) < len(items):
             raise ValueError(f"{len(items) - len(pictures)} answers without a picture")
@@ -141,21 +118,15 @@ class PictureMeasure:
         return [ComparedPicture(place, compared) for place in range(len(pictures))]
 
     def value(self, features: Sequence[object]) -> float:
-        """Return the measure of some of these pictures."""
         chosen = cast("Sequence[ComparedPicture]", features)
         return self.evaluate(chosen[0].pictures, np.array([each.place for each in chosen]))
 
 
 def picture_measures(settings: ReferenceSettings, folder: Path) -> tuple[SetMeasure, ...]:
-    """Return the set measures of pictures, after reading the references and loading the network.
-
-    Args:
-        settings: the option ``references``.
-        folder: base of relative paths.
-    """
+    """Return the set measures of pictures, after reading the references and loading the network."""
     references = str(local_path(settings.folder, folder).resolve())
-    pictures = read_references(references, "references.folder", settings.k + 1)
-    compare = partial(_compare, load_feature_net(net_path(settings.features, folder)), pictures, settings.k)
+    pictures = read_references(references, "references.folder", 2)
+    compare = partial(_compare, load_feature_net(net_path(settings.features, folder)), pictures)
     return tuple(
         PictureMeasure(name=settings.title(name), evaluate=evaluate, compare=compare)
         for name, evaluate in _VALUES.items()
@@ -163,12 +134,10 @@ def picture_measures(settings: ReferenceSettings, folder: Path) -> tuple[SetMeas
 
 
 @lru_cache(maxsize=CACHED_MODELS)
-def _compare(
-    net: FeatureNet, references: tuple[Media, ...], k: int, pictures: tuple[Media, ...]
-) -> ComparedPictures:
-    return ComparedPictures(net.vectors(pictures), _references(net, references, k))
+def _compare(net: FeatureNet, references: tuple[Media, ...], pictures: tuple[Media, ...]) -> ComparedPictures:
+    return ComparedPictures(net.vectors(pictures), _references(net, references))
 
 
 @lru_cache(maxsize=CACHED_MODELS)
-def _references(net: FeatureNet, pictures: tuple[Media, ...], k: int) -> ReferenceVectors:
-    return ReferenceVectors(reference_vectors(net, pictures), k)
+def _references(net: FeatureNet, pictures: tuple[Media, ...]) -> ReferenceVectors:
+    return ReferenceVectors(reference_vectors(net, pictures))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -15,7 +14,7 @@ from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -23,9 +22,6 @@ from kingyo.core.io.extras import library
 from kingyo.core.io.yaml import distinct
 from kingyo.core.types import MEDIA, Item, Media
 from kingyo.errors import KingyoError, suggest
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 Rows = Iterable[Mapping[str, object]]
 
@@ -52,7 +48,6 @@ class Row:
 
     Attributes:
         where: its place, such as ``items.jsonl line 7``.
-        columns: the cells by column, unconverted.
         folder: base of relative paths in its cells.
         unfolded: the place of the row that it is one question of, or empty.
     """
@@ -63,7 +58,6 @@ class Row:
     unfolded: str = ""
 
     def texts(self) -> dict[str, str]:
-        """Return the columns as text, without those that hold images as bytes."""
         return {name: stringify(each) for name, each in self.columns.items() if not holds_bytes(each)}
 
     def cell(self, column: str, key: str) -> object:
@@ -92,7 +86,6 @@ def unfold(row: Row, column: str) -> Iterator[Row]:
 
 
 def read_rows(source: str | DatasetSource, folder: Path) -> Iterator[Row]:
-    """Yield the rows of a .jsonl or .csv file, or of a dataset."""
     if isinstance(source, DatasetSource):
         yield from _dataset(source, folder)
         return
@@ -125,13 +118,11 @@ def _jsonl(text: str, path: Path) -> Iterator[Row]:
         where = f"{path.name} line {number}"
         try:
             columns: object = json.loads(line, parse_constant=_refuse_constant, object_pairs_hook=distinct)
+            if not isinstance(columns, dict):
+                raise ValueError(type(columns).__name__)
         except (ValueError, RecursionError) as error:
-            raise KingyoError(
-                where, "one JSON object", str(error), f"Correct line {number}, or delete it."
-            ) from error
-        if not isinstance(columns, dict):
             remedy = f'Write line {number} as {{"key": value, ...}}, or delete it.'
-            raise KingyoError(where, "one JSON object", type(columns).__name__, remedy)
+            raise KingyoError(where, "one JSON object", str(error), remedy) from error
         yield Row(where=where, columns=cast("dict[str, object]", columns), folder=path.parent)
 
 
@@ -173,12 +164,11 @@ def _dataset(source: DatasetSource, folder: Path) -> Iterator[Row]:
             yield Row(where=f"{source.dataset} row {number}", columns=columns, folder=base)
     except Exception as error:  # the library raises many types
         first = str(error).strip().split("\n", 1)[0]
-        raise KingyoError(
-            f"{source.dataset} row {number + 1}" if number else f"data: {source.dataset}",
-            f"a dataset with the split '{source.split}' that the library `datasets` can read",
-            f"{type(error).__name__}: {first}"[:200],
-            "Correct dataset, subset or split under data:, or download the dataset first.",
-        ) from error
+        where = f"{source.dataset} row {number + 1}" if number else f"data: {source.dataset}"
+        expected = f"a dataset with the split '{source.split}' that the library `datasets` can read"
+        received = f"{type(error).__name__}: {first}"[:200]
+        remedy = "Correct dataset, subset or split under data:, or download the dataset first."
+        raise KingyoError(where, expected, received, remedy) from error
 
 
 def _with_files(rows: Rows, library: ModuleType) -> Rows:
@@ -208,20 +198,14 @@ def stringify(value: object) -> str:
 
 
 def holds_bytes(value: object) -> bool:
-    """Return whether a cell holds an image as bytes (as in the library ``datasets``) or decoded."""
+    """Return whether a cell holds an image as bytes, as in the library ``datasets``."""
     if isinstance(value, str | int | float | None):
         return False
     if isinstance(value, Mapping):
         return set(cast("Mapping[str, object]", value)) == {"bytes", "path"}
     if isinstance(value, list | tuple):
         return any(map(holds_bytes, cast("Sequence[object]", value)))
-    return isinstance(value, bytes | bytearray) or is_decoded(value)
-
-
-def is_decoded(value: object) -> bool:
-    """Return whether a value is a Pillow image, without importing Pillow."""
-    pillow = sys.modules.get("PIL.Image")
-    return pillow is not None and isinstance(value, pillow.Image)
+    return isinstance(value, bytes | bytearray)
 
 
 def parse_list(cell: object) -> object:
@@ -233,12 +217,7 @@ def parse_list(cell: object) -> object:
 
 
 def value_at(columns: Mapping[str, object], name: str) -> object:
-    """Return the cell of a column, or the value at ``column.key`` in a mapping; None without one.
-
-    Example:
-        >>> value_at({"answers": {"text": ["red"]}}, "answers.text")
-        ['red']
-    """
+    """Return the cell of a column, or the value at ``column.key`` in a mapping; None without one."""
     outer, dot, key = name.partition(".")
     inside = columns.get(outer)
     if name in columns or not dot or not isinstance(inside, Mapping):
@@ -261,83 +240,65 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_PIXELS = 64_000_000
 
 
-@dataclass(frozen=True, kw_only=True)
-class MediaFormat:
-    """What the files of a kind of media are, such as images.
+def with_images(item: Item, row: Row, columns: str | Sequence[str]) -> Item:
+    """Return the item with the images of its row; its fields hold the files' paths in the run folder.
 
-    Attributes:
-        noun: what one is called, such as ``image``.
-        type_of: returns the MIME type of a file after decoding all of it. It also gets the place of the file,
-            for errors, and raises KingyoError for other files.
+    A cell holds a path relative to the data file, the bytes of a file, or a list of these.
     """
+    media: list[Media] = []
+    names: dict[str, str] = {}
+    for column in [columns] if isinstance(columns, str) else columns:
+        where, cell = f"{row.where}: {column}", parse_list(row.cell(column, "images"))
+        is_several = isinstance(cell, list | tuple)
+        cells = cast("Sequence[object]", cell) if is_several else [cell]
+        own = [_in_cell(each, row.folder, where) for each in cells]
+        if not own:
+            raise _unread_error(where, "nothing")
+        files = [f"{MEDIA}/{each.name}" for each in own]
+        names[column] = json.dumps(files) if is_several else files[0]
+        media += own
+    return replace(item, media=tuple(media), fields={**item.fields, **names})
 
-    noun: str
-    type_of: Callable[[bytes, str], str]
 
-    def with_media(self, item: Item, row: Row, columns: str | Sequence[str]) -> Item:
-        """Return the item with the files of its row; its fields hold the files' paths in the run folder.
+def image_file(path: Path, where: str | None = None, relative: str = "") -> Media:
+    """Return the image in a file; ``where`` and ``relative`` word its errors."""
+    where = where or str(path)
+    try:
+        content = path.read_bytes() if path.is_file() else None
+        reason = "a folder" if path.is_dir() else "no file"
+    except OSError as error:
+        content, reason = None, str(error.strerror)
+    if content is None:
+        remedy = f"Correct the path{relative}, or provide a readable image."
+        raise KingyoError(where, "an image file", f"{reason}: {str(path)[-120:]}", remedy)
+    return Media(sha256=sha256(content).hexdigest(), type=_image_type(content, where), path=path)
 
-        A cell holds a path relative to the data file, the bytes of a file, an image of the library
-        ``datasets``, or a list of these.
-        """
-        media: list[Media] = []
-        names: dict[str, str] = {}
-        for column in [columns] if isinstance(columns, str) else columns:
-            where, cell = f"{row.where}: {column}", parse_list(row.cell(column, f"{self.noun}s"))
-            is_several = isinstance(cell, list | tuple)
-            cells = cast("Sequence[object]", cell) if is_several else [cell]
-            own = [self._in_cell(each, row.folder, where) for each in cells]
-            if not own:
-                raise self._unread_error(where, "nothing")
-            files = [f"{MEDIA}/{each.name}" for each in own]
-            names[column] = json.dumps(files) if is_several else files[0]
-            media += own
-        return replace(item, media=tuple(media), fields={**item.fields, **names})
 
-    def in_file(
-        self, path: Path, name: str | None = None, where: str | None = None, relative: str = ""
-    ) -> Media:
-        """Return what a file holds; ``name``, ``where`` and ``relative`` word its errors."""
-        name, where = name or str(path), where or str(path)
-        try:
-            content = path.read_bytes() if path.is_file() else None
-            reason = "a folder" if path.is_dir() else "no file"
-        except OSError as error:
-            content, reason = None, str(error.strerror)
-        if content is None:
-            remedy = f"Correct the path{relative}, or provide a readable {self.noun}."
-            raise KingyoError(where, f"an {self.noun} file", f"{reason}: {name[:80]}", remedy)
-        return Media(sha256=sha256(content).hexdigest(), type=self.type_of(content, where), path=path)
+def _in_cell(cell: object, folder: Path, where: str) -> Media:
+    may_be_absolute = isinstance(cell, Mapping)  # from the library datasets
+    if isinstance(cell, Mapping):
+        stored = cast("Mapping[str, object]", cell)
+        cell = stored.get("path") if stored.get("bytes") is None else stored["bytes"]
+    if isinstance(cell, bytes | bytearray):
+        content = bytes(cell)
+        kind = _image_type(content, where)
+        return Media(sha256=sha256(content).hexdigest(), type=kind, content=content)
+    if not isinstance(cell, str) or not cell:
+        raise _unread_error(where, repr(cell)[:80])
+    root = folder.resolve()
+    try:
+        path = (root / cell.replace("\0", "")).resolve()
+    except ValueError as error:  # half a character
+        raise _unread_error(where, repr(cell)[:80]) from error
+    if not path.is_relative_to(root) or (Path(cell).is_absolute() and not may_be_absolute):
+        remedy = f"Put the image below {root}, and give its path relative to that folder."
+        raise KingyoError(where, "a relative path inside the folder of the data", cell[:80], remedy)
+    return image_file(path, where, "" if may_be_absolute else f", which is relative to {root}")
 
-    def _in_cell(self, cell: object, folder: Path, where: str) -> Media:
-        may_be_absolute = isinstance(cell, Mapping)  # from the library datasets
-        if isinstance(cell, Mapping):
-            stored = cast("Mapping[str, object]", cell)
-            cell = stored.get("path") if stored.get("bytes") is None else stored["bytes"]
-        if is_decoded(cell):
-            stream = BytesIO()
-            cast("Image", cell).save(stream, "PNG")
-            cell = stream.getvalue()
-        if isinstance(cell, bytes | bytearray):
-            content = bytes(cell)
-            kind = self.type_of(content, where)
-            return Media(sha256=sha256(content).hexdigest(), type=kind, content=content)
-        if not isinstance(cell, str) or not cell:
-            received = "nothing" if cell == "" else "null" if cell is None else repr(cell)[:80]
-            raise self._unread_error(where, received)
-        root = folder.resolve()
-        try:
-            path = (root / cell.replace("\0", "")).resolve()
-        except ValueError as error:  # half a character
-            raise self._unread_error(where, repr(cell)[:80]) from error
-        if not path.is_relative_to(root) or (Path(cell).is_absolute() and not may_be_absolute):
-            remedy = f"Put the {self.noun} below {root}, and give its path relative to that folder."
-            raise KingyoError(where, "a relative path inside the folder of the data", cell[:80], remedy)
-        return self.in_file(path, cell, where, "" if may_be_absolute else f", which is relative to {root}")
 
-    def _unread_error(self, where: str, received: str) -> KingyoError:
-        expected = f"an {self.noun}: a path, bytes, or a list of these"
-        return KingyoError(where, expected, received, f"Provide an {self.noun}, or delete this row.")
+def _unread_error(where: str, received: str) -> KingyoError:
+    expected = "an image: a path, bytes, or a list of these"
+    return KingyoError(where, expected, received, "Provide an image, or delete this row.")
 
 
 def _image_type(content: bytes, where: str) -> str:
@@ -357,7 +318,3 @@ def _image_type(content: bytes, where: str) -> str:
         expected = f"an image file ({', '.join(FORMATS)}) of at most {MAX_PIXELS // 10**6} megapixels"
         received = f"a file of {len(content):,} bytes that cannot be decoded: {reason}"
         raise KingyoError(where, expected, received, "Replace this image, or leave it out.") from error
-
-
-IMAGES = MediaFormat(noun="image", type_of=_image_type)
-with_images, image_file = IMAGES.with_media, IMAGES.in_file

@@ -103,17 +103,14 @@ class TaskSpec(BaseModel):
 
     @property
     def options(self) -> dict[str, object]:
-        """The keys of its kind, unparsed; ``settings_of`` parses them."""
         return dict(self.model_extra or {})
 
     @property
     def kind_name(self) -> str:
-        """Its kind, or the default kind."""
         return _kind_name(self.kind, self.options.get("grader"))
 
     @property
     def graders(self) -> tuple[tuple[str, object], ...]:
-        """(name, option) of each grader; a grader without an option has None."""
         return graders_in(self.options.get("grader"))
 
 
@@ -124,7 +121,6 @@ def _kind_name(kind: object, grader: object) -> str:
 
 
 def settings_class(kind: str, folder: Path) -> type[object]:
-    """Return the dataclass of a kind's options."""
     settings = cast(object, getattr(TASK_KINDS.get(kind, folder), "Settings", TextSettings))
     if not isinstance(settings, type) or not is_dataclass(settings):
         raise KingyoError(f"kind {kind}", "a dataclass as Settings", f"{settings!r:.80}", FIX)
@@ -146,7 +142,6 @@ def measure_name(spec: TaskSpec) -> str | None:
 
 
 def parse_task_spec(values: Mapping[str, object], where: str = "task") -> TaskSpec:
-    """Parse the mapping of a task's YAML."""
     return parse_model(TaskSpec, values, where)
 
 
@@ -154,7 +149,8 @@ def load_task_spec(path: Path) -> TaskSpec:
     """Read a TASK.yaml and make its paths, which are relative to the file, absolute."""
     values = read_yaml(path)
     if "sources" in values and not {"task", "tasks"}.isdisjoint(values):
-        raise _is_a_run(path, values.get("task"))
+        remedy = "Name the file of a task, or copy what is below its key `task` or `tasks` into one."
+        raise KingyoError(str(path), "a task file", "a run.yaml, with models", remedy)
     spec = parse_task_spec(values, str(path))
     folder = path.resolve().parent
     changes = move_paths(spec, folder, lambda path: absolute_name(path, folder), absolute=True)
@@ -169,25 +165,10 @@ def load_task_spec(path: Path) -> TaskSpec:
     return spec.model_copy(update=changes)
 
 
-def _is_a_run(path: Path, task: object) -> KingyoError:
-    file = cast("Mapping[str, object]", task).get("file") if isinstance(task, Mapping) else task
-    is_named = isinstance(file, str) and bool(file)
-    remedy = (
-        f"Name its task file, {path.parent / str(file)}."
-        if is_named
-        else "Copy what is below its key `task` or `tasks` into a file of its own, and name that."
-    )
-    return KingyoError(str(path), "a task file", "a run.yaml, with models", remedy)
-
-
 def move_paths(spec: TaskSpec, folder: Path, place: Place, *, absolute: bool = False) -> dict[str, object]:
     """Return the options of a task with other paths, see ``moved``; also those of its graders.
 
-    Args:
-        spec: the task.
-        folder: base of relative paths.
-        place: called with every path that exists; names on the Hub stay.
-        absolute: also make the names of graders in files absolute.
+    ``place`` is called with every path that exists; ``absolute`` makes names of graders in files absolute.
     """
 
     def placed(path: str) -> str:

@@ -26,8 +26,7 @@ Placed = tuple[Split, Item]
 _DASHES = str.maketrans(dict.fromkeys("\u2010\u2012\u2013\u2014\u2015\u2212", "-"))
 _BLANK = re.compile("[\u034f\u1160\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 """Invisible characters that Unicode classifies as marks or letters: fillers and variation selectors."""
-_OPERATORS = "*/\\%&#@_"
-_SIGN = re.compile(r"-+|[\W_]")
+_ENDS = ".。…?!:;,=_-"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +60,7 @@ def count_near(groups: Sequence[Sequence[Placed]]) -> NearDuplicates:
     )
 
 
-def note_apart(groups: Sequence[Sequence[Placed]], scope: str, remedy: str) -> Iterator[str]:
+def note_apart(groups: Sequence[Sequence[Placed]], remedy: str) -> Iterator[str]:
     """Yield a warning about the groups with items in more than one split, if there are any."""
     apart = [group for group in groups if _is_apart(group)]
     if apart:
@@ -69,7 +68,7 @@ def note_apart(groups: Sequence[Sequence[Placed]], scope: str, remedy: str) -> I
         example = [first, next(each for each in others if each[0] != first[0])]
         of_images = " or shared images" if has_media(item for group in apart for _, item in group) else ""
         yield (
-            f"{counted(len(apart), 'group')} of near-duplicates{of_images}{scope} "
+            f"{counted(len(apart), 'group')} of near-duplicates{of_images} "
             f"{'is' if len(apart) == 1 else 'are'} in more than one split, such as "
             f"{' and '.join(_describe(*each) for each in example)}: the search selects models on one and "
             f"tests them on the other. {remedy}"
@@ -95,7 +94,7 @@ def _is_apart(group: Sequence[Placed]) -> bool:
 
 
 def _describe(split: Split, item: Item) -> str:
-    return f"{in_short(item)} ({split}{f' of {item.task}' if item.task else ''})"
+    return f"{in_short(item)} ({split})"
 
 
 def in_short(item: Item) -> str:
@@ -182,32 +181,11 @@ def _hashes(item: Item) -> tuple[str, ...]:
 
 
 def bare(text: str) -> str:
-    """Return a text without case, white space, format characters and punctuation.
-
-    Signs that may change the meaning stay: symbols such as ``+`` and ``<``, operators, a minus, brackets
-    around anything but a word, and punctuation between digits.
-    """
+    """Return a text without case, white space, invisible characters, and punctuation at its end."""
     visible = "".join(each for each in _BLANK.sub("", text) if unicodedata.category(each) not in ("Cc", "Cf"))
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", visible).casefold())
     plain = "".join(folded.split()).translate(_DASHES)
-    return _SIGN.sub(_if_it_matters, plain).rstrip("=_-") or plain
-
-
-def _if_it_matters(match: re.Match[str]) -> str:
-    sign, text = match.group(), match.string
-    before, after = text[max(0, match.start() - 2) : match.start()], text[match.end() : match.end() + 2]
-    if sign[0] in "-([{":
-        matters = not (len(after) == 2 and after.isalpha())  # a single letter may be a variable
-    elif sign in ")]}":
-        matters = not (len(before) == 2 and before.isalpha())
-    elif sign == ".":
-        matters = after[:1].isdecimal() and not before[-1:].isalpha()
-    elif sign == "`" or (unicodedata.category(sign).startswith("P") and sign not in _OPERATORS):
-        is_comparison = sign in "!:" and after[:1] == "="
-        matters = is_comparison or (before[-1:].isdecimal() and after[:1].isdecimal())
-    else:
-        matters = True
-    return sign if matters else ""
+    return plain.rstrip(_ENDS) or plain
 
 
 def make_splits(

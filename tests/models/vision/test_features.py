@@ -61,15 +61,6 @@ def test_a_pooler_that_a_checkpoint_lacks_is_not_used(tmp_path: Path) -> None:
     np.testing.assert_allclose(vectors, expected.double().numpy(), atol=1e-5)
 
 
-def test_the_features_of_clip_are_those_of_its_image_encoder(tmp_path: Path) -> None:
-    folder = str(clip(tmp_path / "net"))
-    from kingyo.models.vision.frozen import load_two_towers
-
-    vectors = torch.from_numpy(load_feature_net(folder).vectors(PICTURES)).float()
-    unit = load_two_towers(folder).image_vectors(PICTURES)
-    torch.testing.assert_close(torch.nn.functional.normalize(vectors, dim=-1), unit, atol=1e-5, rtol=1e-4)
-
-
 def test_a_model_without_its_weights_is_refused(tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
@@ -88,16 +79,3 @@ def test_a_changed_model_is_loaded_again(tmp_path: Path) -> None:
     assert load_feature_net(folder) is before
     clip(tmp_path / "net", seed=1)
     assert (load_feature_net(folder).vectors(PICTURES) != before.vectors(PICTURES)).any()
-
-
-def test_a_model_that_needs_more_than_pixels_is_refused(tmp_path: Path) -> None:
-    from transformers import CLIPImageProcessor, ViTMAEConfig, ViTMAEModel
-
-    config = ViTMAEConfig(
-        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, image_size=16
-    )
-    ViTMAEModel(config).save_pretrained(tmp_path / "net")
-    CLIPImageProcessor(size={"height": 8, "width": 8}, do_center_crop=False).save_pretrained(tmp_path / "net")
-    with pytest.raises(KingyoError) as error:
-        load_feature_net(str(tmp_path / "net"))
-    assert error.value.argument == str(tmp_path / "net")

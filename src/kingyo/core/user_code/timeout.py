@@ -1,4 +1,4 @@
-"""Time limits for calls into users' code, such as chat templates and strategies.
+"""Time limits for calls into users' code, such as strategies.
 
 On the main thread an alarm interrupts the call, even in a loop or a wait. On other threads, and on Windows,
 the caller stops waiting. Code that swallows the alarm needs its own process, as graders have.

@@ -51,20 +51,13 @@ def _check(name: str, candidate: object) -> None:
         received = f"the class {candidate.__name__}" if isinstance(candidate, type) else repr(candidate)[:120]
         raise _broken(name, "an instance with the members of kingyo.models.kinds.ModelKind", received)
     provides: object = candidate.provides
-    if (
-        not isinstance(cast(object, candidate.name), str)
-        or not isinstance(provides, tuple | list)
-        or not all(isinstance(each, type) for each in cast("list[object]", provides))
-        or not isinstance(cast(object, candidate.card), CardPart)
-    ):
+    has_classes = isinstance(provides, tuple | list) and all(
+        isinstance(each, type) for each in cast("list[object]", provides)
+    )
+    is_named = isinstance(cast(object, candidate.name), str)
+    if not (has_classes and is_named and isinstance(cast(object, candidate.card), CardPart)):
         received = f"{candidate.name!r:.40}, {provides!r:.80} and {candidate.card!r:.40}"
         raise _broken(name, "a str as name, classes as provides, and a CardPart as card", received)
-    for ability in ABILITIES:
-        own = set(members(ability)) - set(members(ModelKind))
-        missing = {each for each in own if not hasattr(candidate, each)}
-        if missing and missing != own:
-            has = ", ".join(sorted(own - missing))
-            raise _broken(name, f"also {', '.join(sorted(missing))} of {ability.__name__}", f"only {has}")
 
 
 MODEL_KINDS: Registry[ModelKind] = Registry(
@@ -124,11 +117,7 @@ def _default(config: Config) -> ModelKind:
 
 
 def _may_load(config: Config) -> bool:
-    """Return whether AutoModelForCausalLM may load a model whose architectures do not decide it.
-
-    It may, unless transformers knows the model type and has no language model for it. Unknown types and
-    models with custom code may be language models.
-    """
+    """Return whether AutoModelForCausalLM may load a model; unknown types and custom code may be anything."""
     named = config.get("model_type")
     if not isinstance(named, str) or "auto_map" in config:
         return True
@@ -139,7 +128,6 @@ def _may_load(config: Config) -> bool:
 
 
 def kinds_in_order() -> list[ModelKind]:
-    """Return all kinds, built-in kinds before plug-ins."""
     names = sorted(MODEL_KINDS.names(), key=lambda name: not MODEL_KINDS.is_registered(name))
     return [MODEL_KINDS.get(name) for name in names]
 
@@ -176,15 +164,7 @@ def common_kind(
             f"{each} ({', '.join(m for m, kind in kinds.items() if kind.name == each)})" for each in by_name
         ]
         raise KingyoError("models", "models of one kind", " and ".join(groups), "Use models of one kind.")
-    kind, known = hosts[0], _language_kinds(hosts[0])
-    for model, config in configs.items() if name is not None else ():
-        around = (pipelines or {}).get(model, NO_PIPELINE)
-        other = None if _takes(kind, config, around) else known_kind(config, around)
-        if other is not None and other.name not in known:
-            expected = "models that this kind takes"
-            remedy = "Remove the kind, so that config.json decides, or use models of this kind."
-            raise KingyoError(f"kind: {kind.name}", expected, f"{model} of kind {other.name}", remedy)
-    return kind
+    return hosts[0]
 
 
 def _language_kinds(kind: ModelKind) -> Sequence[str]:
@@ -192,7 +172,6 @@ def _language_kinds(kind: ModelKind) -> Sequence[str]:
 
 
 def require_needs(what: str, needs: type, kind: ModelKind) -> None:
-    """Check that live models of a kind have all members that something needs."""
     has = {name for each in kind.provides for name in members(each)}
     if not members(needs) <= has:
         raise _unable(what, needs, kind, "Use models of another kind, or another kind of task.")
@@ -206,7 +185,6 @@ def require_ability(what: str, ability: type[T], kind: ModelKind, remedy: str) -
 
 
 def members(protocol: type) -> set[str]:
-    """Return the names of a protocol's public methods and attributes."""
     own = [each for each in protocol.__mro__ if each not in (object, Protocol, cast(object, Generic))]
     names = (name for each in own for name in (*vars(each), *vars(each).get("__annotations__", ())))
     return {name for name in names if not name.startswith("_")}
@@ -219,8 +197,7 @@ def described(protocol: type) -> str:
 
 
 def _unable(what: str, wanted: type, kind: ModelKind, remedy: str) -> KingyoError:
-    received = f"models of kind {kind.name}"
-    return KingyoError(what, described(wanted), received, remedy)
+    return KingyoError(what, described(wanted), f"models of kind {kind.name}", remedy)
 
 
 def _broken(name: str, expected: str, received: str) -> KingyoError:

@@ -61,15 +61,10 @@ class CausalLM:
         return load_text(path)
 
     def validate(self, path: Path, questions: Sequence[Question]) -> Iterable[KingyoError]:
-        """Check that prompts and answers fit into the context."""
         return self.preprocessor(path).errors(questions)
 
     def memory(self, path: Path, config: Config, load: Workload) -> BatchMemory:
-        """Estimate the keys and values of a full batch of the longest prompts and answers.
-
-        The size is unknown without a ``tokenizer.json`` or the sizes in the config. Chat templates are not
-        counted.
-        """
+        """Estimate the keys and values of a full batch of the longest prompts and answers."""
         new = max((most_new(each) for each in load.options), default=0)
         longest = _longest(path, [item.prompt for item in load.items])
         _require_room(config, longest, new)

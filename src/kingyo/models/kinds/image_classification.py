@@ -71,7 +71,7 @@ class LiveImageClassifier:
         for start in range(0, len(images), self._batch_size):
             pixels = self._pixels_of(images[start : start + self._batch_size])
             with torch.inference_mode():
-                logits = cast("Tensor", self._model(pixel_values=pixels).logits)
+                logits = self._logits(pixels)
                 log_probs = torch.log_softmax(logits.float(), dim=-1)
             rates += cast("list[list[float]]", log_probs.tolist())  # pyright: ignore[reportUnknownMemberType]
             self.progress(Answered(len(rates), len(rates), len(images)))
@@ -90,11 +90,19 @@ class LiveImageClassifier:
         pixels = self._pixels_of([example.images[0] for example in examples])
 
         def loss() -> Tensor:
-            logits = widened(cast("Tensor", self._model(pixel_values=pixels).logits))
+            logits = widened(self._logits(pixels))
             logs = [torch.log_softmax(row[own], dim=0) for row, own in zip(logits, places, strict=True)]
             return -torch.stack([each[0] for each in logs]).mean()
 
         return gradients([loss], self._model, self.weights, names, take)
+
+    def _logits(self, pixels: Tensor) -> Tensor:
+        try:
+            return cast("Tensor", self._model(pixel_values=pixels).logits)
+        except ValueError as error:
+            expected = "images that fit the model"
+            received = f"pixels of shape {list(pixels.shape[1:])}: {error}"[:300]
+            raise KingyoError("preprocessor_config.json", expected, received, PROCESSOR_REMEDY) from error
 
     def _pixels_of(self, images: Sequence[Media]) -> Tensor:
         stacked = torch.stack([self._prepared(each) for each in images])
@@ -113,27 +121,9 @@ class ClassifierInput:
 
         from kingyo.models.loading import load_shapes
 
-        self._processor = ImageProcessor.load(path, remote_code=False)
-        self._model = load_shapes(path, AutoModelForImageClassification)
-        self._shapes: set[tuple[int, ...]] = set()
-        self.classes = _classes(cast("Config", self._model.config.to_dict()))
-
-    def check(self, image: Media) -> None:
-        """Check that the processor can use an image, and that the model accepts its shape."""
-        shape = tuple(self._processor(image).shape)
-        if shape not in self._shapes:
-            self._require_takes(shape)
-            self._shapes.add(shape)
-
-    def _require_takes(self, shape: Sequence[int]) -> None:
-        try:
-            self._model(pixel_values=torch.empty(1, *shape, device="meta", dtype=self._model.dtype))
-        except (RuntimeError, ValueError) as error:
-            if "meta" in str(error):  # it reads values, which meta tensors do not have
-                return
-            expected = "images that fit the model"
-            received = f"pixels of shape {list(shape)}: {error}"[:300]
-            raise KingyoError("preprocessor_config.json", expected, received, PROCESSOR_REMEDY) from error
+        self.process = ImageProcessor.load(path, remote_code=False)
+        model = load_shapes(path, AutoModelForImageClassification)
+        self.classes = _classes(cast("Config", model.config.to_dict()))
 
 
 class ImageClassification:
@@ -164,9 +154,8 @@ class ImageClassification:
         return ClassifierInput(path)
 
     def validate(self, path: Path, questions: Sequence[Question]) -> Iterable[KingyoError]:
-        """Preprocess images, and check their shape."""
         own = self.preprocessor(path)
-        return errors_of(own.check, [image for each in questions for image in each.inputs])
+        return errors_of(own.process, [image for each in questions for image in each.inputs])
 
     def memory(self, path: Path, config: Config, load: Workload) -> None:
         """Return None: the memory depends on the architecture."""

@@ -66,7 +66,6 @@ class ImageTextToText:
         return PromptProcessor.load(path, remote_code=False)
 
     def validate(self, path: Path, questions: Sequence[Question]) -> Iterable[KingyoError]:
-        """Check that images can be processed, and that prompts and answers fit into the context."""
         return self.preprocessor(path).errors(questions)
 
     def memory(self, path: Path, config: Config, load: Workload) -> BatchMemory:  # noqa: ARG002 (the protocol)

@@ -36,7 +36,6 @@ class LoadOptions:
 
     Attributes:
         dtype: float32, float16 or bfloat16; None keeps the saved dtype.
-        device: device of the model, such as cpu or cuda.
         batch_size: number of items in a batch.
         remote_code: let transformers run Python files from the model's folder.
         allow_pickle: read weights that exist only as pickles. Code in a pickle is never run.
@@ -54,10 +53,7 @@ class LoadOptions:
 class Question(NamedTuple):
     """A call of a live model's method by a task, such as ``generate(prompts, max_new_tokens=8)``.
 
-    Attributes:
-        method: name of the method.
-        inputs: its first argument: prompts, pairs of prompt and continuation, images, …
-        options: its other arguments by name, with defaults.
+    ``inputs`` is the first argument: prompts, pairs of prompt and continuation, images, …
     """
 
     method: str
@@ -66,12 +62,10 @@ class Question(NamedTuple):
 
     @property
     def has_continuations(self) -> bool:
-        """Whether the inputs are pairs of a prompt and its continuation."""
         return self.method.startswith("log_likelihood")
 
     @property
     def prompts(self) -> list[Any]:
-        """The inputs without continuations."""
         return [each[0] for each in self.inputs] if self.has_continuations else list(self.inputs)
 
 
@@ -99,8 +93,8 @@ class BatchMemory:
     """Memory of a full batch on the device, without the weights.
 
     Attributes:
-        bytes: the size; None if unknown.
-        what: what it is used for, such as ``keys and values of a full batch``.
+        bytes: None if unknown.
+        what: what takes it, such as ``keys and values of a full batch``.
         record: further data for ``--json``.
     """
 
@@ -114,10 +108,9 @@ class CardPart:
     """A kind's part of a model card.
 
     Attributes:
-        pipeline_tag: the Hub's pipeline tag.
+        pipeline_tag, library: the Hub's names.
         auto_class: the class of ``library`` that loads the model.
         scored: how models are scored, such as ``greedy decoding with the prompts``; the card adds "of TASK".
-        library: the Hub's name of the library that loads the model.
     """
 
     pipeline_tag: str
@@ -137,8 +130,7 @@ class Start:
 
 
 def training_dtype(device: str) -> str:
-    """Return the dtype of a model that a LoRA is trained on; bfloat16 is slow on CPUs."""
-    return "float32" if device == "cpu" else "bfloat16"
+    return "float32" if device == "cpu" else "bfloat16"  # slow on CPUs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,8 +140,7 @@ class Course:
     Attributes:
         steps: number of updates, 1 or more.
         learning_rate: the maximum; the rate rises to it in the first tenth of the steps, then falls to 0.
-        batch_size: examples per update.
-        seed: seed of the adapter's initial weights and of the order of the examples.
+        seed: of the adapter's initial weights and of the order of the examples.
         progress: called with the number of finished steps after each.
     """
 
@@ -192,9 +183,7 @@ class ModelKind(Protocol):
     """A kind of model."""
 
     @property
-    def name(self) -> str:
-        """The kind's unique name."""
-        ...
+    def name(self) -> str: ...
 
     @property
     def provides(self) -> Sequence[type]:
@@ -210,17 +199,12 @@ class ModelKind(Protocol):
         ...
 
     @property
-    def card(self) -> CardPart:
-        """The kind's part of a model card."""
-        ...
+    def card(self) -> CardPart: ...
 
     def takes(self, config: Config, pipeline: Config) -> bool:
-        """Return whether a checkpoint is of this kind.
+        """Return whether a checkpoint is of this kind, by its config.json.
 
-        Args:
-            config: its config.json.
-            pipeline: the ``model_index.json`` of the diffusers pipeline that contains it; empty if there is
-                none.
+        ``pipeline`` is the ``model_index.json`` of the diffusers pipeline around it; empty without one.
         """
         ...
 
@@ -231,22 +215,14 @@ class ModelKind(Protocol):
     def validate(self, path: Path, questions: Sequence[Question]) -> Iterable[KingyoError]:
         """Yield what is wrong with inputs of questions that tasks will ask, without loading weights.
 
-        A run calls it with the questions about all items before it starts, so that a bad test item is found
-        before hours of search.
-
-        Args:
-            path: folder of a model.
-            questions: calls of the methods of live models.
+        A run calls it with the questions about all items before it starts.
         """
         ...
 
     def memory(self, path: Path, config: Config, load: Workload) -> BatchMemory | None:
         """Estimate the memory of a batch without the weights; None if unknown.
 
-        Args:
-            path: folder of a model with the shapes of the candidates.
-            config: its config.json.
-            load: the work of a run.
+        ``path`` is the folder of a model with the shapes of the candidates, ``config`` its config.json.
         """
         ...
 
@@ -262,8 +238,7 @@ class HasPreprocessor(ModelKind, Protocol):
     def preprocessor(self, path: Path) -> Any:
         """Return what live models have without weights, such as ``chat_prompt``, ``classes`` and ``fits``.
 
-        Tasks ask it for their prompts and examples. If it can show a prompt as models read it, it has a
-        method ``shown``.
+        A method ``shown``, if it has one, returns a prompt as models read it.
         """
         ...
 
@@ -274,19 +249,16 @@ class InPipeline(ModelKind, Protocol):
 
     @property
     def around(self) -> Sequence[str]:
-        """Patterns of the pipeline's folders that a live model needs, such as ``text_encoder*`` and ``vae``.
+        """Patterns of the folders beside a component that a live model needs, such as ``text_encoder*``.
 
-        They are next to the folder of ``load``. A run downloads them from the Hub, and resumes only with the
-        same.
+        A run downloads them from the Hub, and resumes only with the same.
         """
         ...
 
     def pipeline_files(self, path: Path, options: Sequence[Options]) -> Mapping[str, str]:
         """Return the files of an exported pipeline that differ from those around a component, by name.
 
-        Args:
-            path: folder of the component.
-            options: the options of each task, which may change the pipeline, such as its scheduler.
+        ``options`` are those of each task, which may change the pipeline, such as its scheduler.
         """
         ...
 
@@ -299,9 +271,7 @@ class HasLanguagePart(ModelKind, Protocol):
     """
 
     @property
-    def language_kinds(self) -> Sequence[str]:
-        """The names of those kinds."""
-        ...
+    def language_kinds(self) -> Sequence[str]: ...
 
 
 class PassableModels(Protocol):
@@ -311,18 +281,14 @@ class PassableModels(Protocol):
         """Return the model named ``frame`` with the layers of a path."""
         ...
 
-    def whole(self, name: str) -> Any:
-        """Return a model with its own layers."""
-        ...
+    def whole(self, name: str) -> Any: ...
 
 
 class HiddenStates(Protocol):
     """The hidden states of models on the same prompts."""
 
     @property
-    def n_layers(self) -> Mapping[str, int]:
-        """Number of layers of each model, by name."""
-        ...
+    def n_layers(self) -> Mapping[str, int]: ...
 
     def __call__(self, prompts: Sequence[Any]) -> Iterator[Tensor]:
         """Yield batches of hidden states, float64 [places, tokens, width].

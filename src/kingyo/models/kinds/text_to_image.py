@@ -56,8 +56,7 @@ class TextToImage:
         return LivePipeline.load(path, options)
 
     def validate(self, path: Path, questions: Sequence[Question]) -> Iterable[KingyoError]:
-        """Check that the pipeline accepts settings, and that a text encoder reads all of each prompt."""
-        from kingyo.models.pipelines import DrawingCheck
+        from kingyo.models.text_to_image import DrawingCheck
 
         return DrawingCheck(path).errors(questions)
 
@@ -66,7 +65,7 @@ class TextToImage:
 
     def pipeline_files(self, path: Path, options: Sequence[Options]) -> Mapping[str, str]:
         """Return the scheduler of the tasks and the index that names it; nothing if tasks differ."""
-        from kingyo.models.pipelines import scheduler_files
+        from kingyo.models.text_to_image import scheduler_files
 
         drawn = [cast("Mapping[str, object]", each["scheduler"]) for each in options if "scheduler" in each]
         if not drawn or not drawn[0] or any(each != drawn[0] for each in drawn):

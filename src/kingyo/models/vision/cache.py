@@ -32,14 +32,8 @@ class Cache(Generic[V]):
     """Values by key, up to a total size in memory.
 
     Without a folder, the least recently used values are dropped. With one, values that do not fit go to a
-    file in it, of at most half of the disk space that is free now; those that do not fit there are not kept.
-    The file has no name, so that the system removes it even if the process is killed.
-
-    Args:
-        max_bytes: total size in memory.
-        size_of: returns the size of a value in bytes.
-        folder: for the file of values, which must be tensors, or nested mappings and sequences of tensors.
-        device: of tensors from the file.
+    file in it, of at most half of the disk space that is free now; they must be tensors, or nested mappings
+    and sequences of tensors. The file has no name: the system removes it even if the process is killed.
     """
 
     def __init__(
@@ -68,7 +62,6 @@ class Cache(Generic[V]):
             self._file.clear()
 
     def get(self, key: Hashable) -> V | None:
-        """Return the value of a key, or None."""
         if key in self._values:
             self._values.move_to_end(key)
             return self._values[key]

@@ -32,14 +32,9 @@ LITE0_SIDE = 224
 
 
 class FeatureNet:
-    """A network that describes pictures; its weights never change.
+    """A network that describes pictures, one at a time: a vector does not depend on others of a batch.
 
-    It encodes one picture at a time, so that a vector does not depend on the others of a batch. On a CPU this
-    is also the fastest.
-
-    Args:
-        pixels: returns the network's input for a picture: [channels, height, width].
-        pooled: returns the vectors of a batch of inputs: [batch, width].
+    ``pixels`` makes its input, [channels, height, width]; ``pooled`` the vectors of inputs, [batch, width].
     """
 
     def __init__(self, pixels: Callable[[Media], Tensor], pooled: Callable[[Tensor], Tensor]) -> None:
@@ -62,7 +57,6 @@ class FeatureNet:
 
 
 def net_title(name: str) -> str:
-    """Return the name of a network for reports: the last part of a path or of a Hub name."""
     return Path(name).name or name
 
 
@@ -100,9 +94,8 @@ def _lite0_pixels(picture: Media) -> Tensor:
     except ChangedSourceError:
         raise
     except (OSError, ValueError) as error:
-        raise KingyoError(
-            f"image {picture.place}", "a picture that can be decoded", str(error), "Replace the image."
-        ) from error
+        expected = "a picture that can be decoded"
+        raise KingyoError(f"image {picture.place}", expected, str(error), "Replace the image.") from error
     values = torch.from_numpy(np.array(image, dtype=np.float32))  # pyright: ignore[reportUnknownMemberType]
     return ((values - 127) / 128).permute(2, 0, 1)
 
@@ -165,7 +158,6 @@ class PreferenceModel:
 
 
 def probe_of(net: FeatureNet) -> Vectors:
-    """Return the features of a fixed picture."""
     return net.vectors([_probe_picture()])[0]
 
 
@@ -187,18 +179,12 @@ def save_preference(file: Path, model: PreferenceModel, facts: Mapping[str, obje
     try:
         write_bytes(file, save(tensors, metadata))
     except OSError as error:
-        raise KingyoError(
-            str(file), "a file that can be written", error.strerror or str(error), "Name another."
-        ) from error
+        received = error.strerror or str(error)
+        raise KingyoError(str(file), "a file that can be written", received, "Name another.") from error
 
 
 def load_preference(file: Path, features: str | None = None) -> tuple[PreferenceModel, FeatureNet]:
-    """Load a preference model and its network.
-
-    Args:
-        file: the safetensors file.
-        features: folder of the network, if it has moved since the training.
-    """
+    """Load a preference model and its network, whose folder ``features`` names if it has moved."""
     model = _read(file)
     net = load_feature_net(features or model.features)
     if not _fits(model, net):

@@ -1,4 +1,4 @@
-"""Frozen networks that read images: classifiers, and CLIP or SigLIP with heads on their features.
+"""Frozen networks that read images: classifiers, and CLIP or SigLIP.
 
 They are loaded from safetensors, without code of theirs, in float32 on the CPU.
 """
@@ -6,8 +6,7 @@ They are loaded from safetensors, without code of theirs, in float32 on the CPU.
 from __future__ import annotations
 
 import inspect
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
@@ -53,12 +52,9 @@ def _stamps(names: Iterable[object]) -> tuple[object, ...]:
 
 
 def load_net(auto_class: Any, text: str, kind: str) -> tuple[Any, Sequence[str]]:
-    """Load a network of transformers; also return the names of weights that it lacks, which are random.
+    """Load a network from a folder or the Hub; return also the names of its missing, random weights.
 
-    Args:
-        auto_class: class with ``from_pretrained``.
-        text: a folder, or a name on the Hub.
-        kind: what the network is, for the error: "an image classifier".
+    ``kind`` says what it should be, for the error: "an image classifier".
     """
     options = {"dtype": torch.float32, "use_safetensors": True, "output_loading_info": True}
     model, info = _from_pretrained(auto_class, text, f"{kind} that transformers can load", **options)
@@ -83,12 +79,7 @@ def load_processor(text: str) -> ImageProcessor:
 
 
 def require_usable(text: str, encode: Callable[[Sequence[Media]], Any]) -> None:
-    """Check on a black picture that a network reads pictures, before a run depends on it.
-
-    Args:
-        text: a folder, or a name on the Hub, for the error.
-        encode: returns the network's numbers for pictures, an array or nested lists.
-    """
+    """Check on a black picture that a network reads pictures, before a run depends on it."""
     from PIL import Image
 
     picture = encode_png(Image.new("RGB", (32, 32)))
@@ -153,12 +144,7 @@ class TwoTowers:
         bias = getattr(model, "logit_bias", None)
         self.bias = None if bias is None else float(bias.detach())
 
-    @property
-    def width(self) -> int:
-        return self._text_vector("").shape[0]
-
     def cosines(self, pictures: Sequence[Media], texts: Sequence[str]) -> list[float]:
-        """Return the cosine of each picture with its text."""
         vectors = torch.stack([self._text_vector(text) for text in texts])
         cosines = (self.image_vectors(pictures) * vectors).sum(dim=-1)
         return cast("list[float]", cosines.tolist())  # pyright: ignore[reportUnknownMemberType]
@@ -203,12 +189,7 @@ def _unit(vectors: Tensor) -> Tensor:
 
 @kept_until_files_change
 def load_two_towers(name: str, processor: str | None = None) -> TwoTowers:
-    """Load a model that compares pictures with texts.
-
-    Args:
-        name: a folder, or a name on the Hub.
-        processor: the folder or Hub name of its image processor and tokenizer; by default ``name``.
-    """
+    """Load a model that compares pictures with texts; ``processor`` names that of its inputs."""
     from transformers import AutoModel, AutoTokenizer
 
     expected = "a complete model of images and texts, such as CLIP or SigLIP"
@@ -223,56 +204,3 @@ def load_two_towers(name: str, processor: str | None = None) -> TwoTowers:
     towers = TwoTowers(model, load_processor(source), tokenizer)
     require_usable(name, lambda pictures: towers.cosines(pictures, [""] * len(pictures)))
     return towers
-
-
-LinearLayers = Sequence[tuple[Tensor, Tensor]]
-"""Weight and bias of each layer."""
-_NAME = re.compile(r"(?:(.*\D)?(\d+)\.)?(weight|bias)")
-
-
-def rate(layers: LinearLayers, vectors: Tensor) -> list[float]:
-    """Return the output of a head for the vectors of pictures: [pictures, width]."""
-    for weight, bias in layers:
-        vectors = vectors @ weight.T + bias
-    return cast("list[float]", vectors[:, 0].tolist())  # pyright: ignore[reportUnknownMemberType]
-
-
-@kept_until_files_change
-def load_head(file: Path, width: int) -> LinearLayers:
-    """Load linear layers that end in one number, from a safetensors file.
-
-    Its tensors are called ``layers.0.weight``, ``layers.0.bias`` and so on, or ``weight`` and ``bias``.
-    Layers follow one another by number; numbers may be missing.
-
-    Args:
-        file: the safetensors file.
-        width: number of features that the head must read.
-    """
-    try:
-        from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
-
-        return _layers(load_file(file), width)
-    except Exception as error:  # a broken file may raise anything
-        expected = f"a safetensors file of linear layers from the model's {width} features to one number"
-        remedy = (
-            "Name the CLIP model that the head was trained with, such as ViT-L/14 for LAION's. Convert a "
-            ".pth file: save_file(torch.load(FILE, weights_only=True), 'head.safetensors')."
-        )
-        raise KingyoError(str(file), expected, f"{type(error).__name__}: {error}"[:300], remedy) from error
-
-
-def _layers(tensors: Mapping[str, Tensor], width: int) -> LinearLayers:
-    by_number: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        parts = _NAME.fullmatch(name)
-        if parts is None:
-            raise ValueError(f"the tensor {name}")
-        by_number.setdefault(int(parts[2] or 0), {})[parts[3]] = tensor.float()
-    layers = [(own["weight"], own["bias"]) for _, own in sorted(by_number.items())]
-    if not all(bool(torch.isfinite(part).all()) for layer in layers for part in layer):
-        raise ValueError("NaN or infinity")
-    given = [weight.shape[1] for weight, _ in layers]
-    made = [weight.shape[0] for weight, _ in layers]
-    if [*given, 1] != [width, *made]:
-        raise ValueError(f"layers of widths {' -> '.join(map(str, [*given[:1], *made]))}")
-    return layers

@@ -23,9 +23,7 @@ _DECODED: Cache[Image] = Cache(1 << 28, lambda image: 3 * image.width * image.he
 
 
 def read_image(media: Media) -> Image:
-    """Return an image in RGB, rotated by its EXIF data, as pipelines of transformers do.
-
-    Only the first frame of an animation is read. Transparent pixels keep their colour.
+    """Return an image in RGB, rotated by its EXIF data; of an animation the first frame.
 
     Raises:
         ChangedSourceError: the file has changed.
@@ -36,47 +34,23 @@ def read_image(media: Media) -> Image:
     content = media.read()
     with warnings.catch_warnings(), Image.open(BytesIO(content)) as image:
         warnings.simplefilter("ignore")  # real problems raise errors
-        _require_8_bits(image)
+        if image.mode.startswith(("I", "F")):  # Pillow would clip it to white or black
+            raise ValueError(f"more than 8 bits per channel (mode {image.mode})")
         return ImageOps.exif_transpose(image).convert("RGB")
 
 
 def decode_picture(media: Media) -> Image:
-    """Return an image in RGB, see ``read_image``. The image is shared: do not change it.
-
-    Raises:
-        ChangedSourceError: the file has changed since its hash was taken.
-        OSError, ValueError: it cannot be decoded.
-    """
+    """Return an image like ``read_image``; it is shared: do not change it."""
     if media.path is not None:
         return read_image(media)  # its bytes may have changed
     return _DECODED.get(media.sha256) or _DECODED.put(media.sha256, read_image(media))
 
 
 def encode_png(image: Image, *, compress_level: int = 6) -> Media:
-    """Return an image as a PNG; ``compress_level`` is that of zlib, from 0 to 9."""
     stream = BytesIO()
     image.save(stream, "PNG", compress_level=compress_level)
     content = stream.getvalue()
     return Media(sha256=sha256(content).hexdigest(), type="image/png", content=content)
-
-
-def require_8_bits(media: Media) -> None:
-    """Check the depth of an image file, without decoding it.
-
-    Raises:
-        ChangedSourceError: the file has changed.
-        ValueError: it has more than 8 bits per channel.
-    """
-    from PIL import Image
-
-    content = media.read()
-    with warnings.catch_warnings(action="ignore"), Image.open(BytesIO(content)) as image:
-        _require_8_bits(image)
-
-
-def _require_8_bits(image: Image) -> None:
-    if image.mode.startswith(("I", "F")):  # Pillow would clip it to white or black
-        raise ValueError(f"more than 8 bits per channel (mode {image.mode})")
 
 
 class ImageProcessor:
@@ -96,10 +70,7 @@ class ImageProcessor:
         revision: str | None = None,
         read: Callable[[Media], Image] = read_image,
     ) -> Self:
-        """Load the image processor of a folder or a model on the Hub.
-
-        It uses Pillow, and so is the same on every machine. ``read`` decodes an image.
-        """
+        """Load the image processor of a folder or a model on the Hub; with Pillow, the same everywhere."""
         library(str(path), "PIL")
         from transformers import AutoImageProcessor
         from transformers.image_processing_base import ImageProcessingMixin
@@ -125,13 +96,7 @@ class ImageProcessor:
         return cls(processor, read)
 
     def __call__(self, image: Media) -> Tensor:
-        """Return the pixels of an image: [channels, height, width].
-
-        Raises:
-            ChangedSourceError: the image file has changed.
-            KingyoError: the image cannot be processed, its pixels are not finite, or their shape differs from
-                that of earlier images.
-        """
+        """Return the pixels of an image, [channels, height, width], which is the same for all images."""
         pixels = self._pixels(image)
         shape = tuple(pixels.shape)
         if self._shape not in (None, shape):

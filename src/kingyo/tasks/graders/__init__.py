@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from kingyo.core.types import Item
-from kingyo.core.user_code.timeout import has_alarm
 from kingyo.tasks.graders.grader import (
     GRADERS,
     Answer,
@@ -25,21 +24,17 @@ from kingyo.tasks.graders.grader import (
 from kingyo.tasks.graders.process import GRADER_PROCESS, Action, GraderReference, reference_to
 from kingyo.tasks.kinds import GradedSettings
 
-_RUN_PATTERNS = ("regex",)  # run a user's pattern, which may never return and holds Python's lock meanwhile
+_RUN_PATTERNS = ("regex",)  # run a user's pattern, which may never return
 BATCH = 64  # answers that all graders score before the next ones, so that each image is decoded once
 
 
 @dataclass(frozen=True, kw_only=True)
 class _NamedGrader:
-    """A grader. One with a reference runs in another process, since only a kill stops it.
-
-    A user's own grader always does, and a pattern where no alarm can stop it: off the main thread.
-    """
+    """A grader. One with a reference may hang, and runs in another process: only a kill stops it."""
 
     name: str
     grader: Callable[..., object]
     reference: GraderReference | None
-    is_own: bool
 
     def run(
         self,
@@ -51,11 +46,9 @@ class _NamedGrader:
         own: Any = self.grader
         call = own if action == "grade" else own.check
         calls = arguments_for(call, items, answers)
-        if not calls:
-            return []
-        if self.reference is not None and timeout is not None and (self.is_own or not has_alarm()):
+        if calls and self.reference is not None and timeout is not None:
             return GRADER_PROCESS.ask(self.reference, action, calls, timeout)
-        return [score for each in calls for score in call_grader(self.name, call, each, timeout)]
+        return [score for each in calls for score in call_grader(self.name, call, each)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +63,6 @@ class Graders:
     timeout: float | None = None
 
     def score(self, answer: Answer, item: Item) -> float:
-        """Return the score of one answer; see ``grade``."""
         return self.grade([answer], [item])[0]
 
     def grade(self, answers: Sequence[Answer], items: Sequence[Item]) -> list[float]:
@@ -95,7 +87,6 @@ class Graders:
         return scores
 
     def check(self, items: Sequence[Item]) -> None:
-        """Check that every grader can grade every item."""
         for each in self.graders:
             if hasattr(each.grader, "check"):
                 each.run("check", items, None, self.timeout)
@@ -109,19 +100,16 @@ def build_graders(
     weights: Sequence[float] | None = None,
     timeout: float | None = None,
 ) -> Graders:
-    """Build the graders of a task from their names and options; see ``build_grader``."""
     graders: list[_NamedGrader] = []
     for name, option in specs:
-        is_own = not GRADERS.is_registered(name)
-        may_hang = os.name == "posix" and (is_own or name in _RUN_PATTERNS)
+        may_hang = os.name == "posix" and (name in _RUN_PATTERNS or not GRADERS.is_registered(name))
         reference = reference_to(name, option, folder, grades) if may_hang else None
         grader = build_grader(name, option, folder, grades)
-        graders.append(_NamedGrader(name=name, grader=grader, reference=reference, is_own=is_own))
+        graders.append(_NamedGrader(name=name, grader=grader, reference=reference))
     return Graders(graders=tuple(graders), weights=tuple(map(float, weights or ())), timeout=timeout)
 
 
 def graders_of_task(settings: GradedSettings, folder: Path) -> Graders:
-    """Build the graders of a task from its options."""
     grades: Kind = getattr(settings, "grades", "texts")
     return build_graders(
         settings.graders, folder, grades, weights=settings.weights, timeout=settings.grader_timeout

@@ -19,7 +19,6 @@ from pydantic import BaseModel, Field
 from kingyo.core.io.model_names import HUB_NAME, absolute_name, is_local, local_path, split_revision
 from kingyo.core.io.schema import parse_settings
 from kingyo.core.types import Item, Media
-from kingyo.core.user_code.timeout import TooSlowError, within
 from kingyo.errors import KingyoError, crash
 from kingyo.registry import Registry
 
@@ -37,12 +36,10 @@ class Grader(Protocol):
     sets the first option and ``{name: {option: value}}`` any of them. If its second parameter is called
     ``items``, it gets many answers and their items at once, and returns a score for each. Optional:
 
-    - a method ``check(item)`` or ``check(items)``, which raises KingyoError for items that it cannot grade,
-      before a model answers them;
-    - an option of the type ``FilePath`` or ``ModelPath`` , or named in a class
-      attribute ``paths``: a file or folder that the grader reads. A relative path becomes absolute, a run
-      stores hashes of the files, and an export copies them;
-    - a class attribute ``libraries``: distributions that scores depend on. A run stores their versions;
+    - a method ``check(item)`` or ``check(items)``, which raises KingyoError for items that it cannot grade;
+    - an option of the type ``FilePath``, or named in a class attribute ``paths``: a file or folder whose
+      hashes a run stores, and that an export copies;
+    - a class attribute ``libraries``: distributions whose versions a run stores;
     - a class attribute ``grades``: ``texts`` or ``images``. A built-in one without it grades texts.
     """
 
@@ -60,8 +57,6 @@ G = TypeVar("G", bound=Callable[..., object])
 
 
 def register_grader(name: str) -> Callable[[G], G]:
-    """Return a decorator that registers a built-in grader and keeps its type."""
-
     def put(grader: G) -> G:
         GRADERS.register(name)(grader)
         return grader
@@ -70,7 +65,6 @@ def register_grader(name: str) -> Callable[[G], G]:
 
 
 def graders_of(kind: Kind) -> list[str]:
-    """Return the names of the graders of texts, or of images."""
     return [name for name in GRADERS.names() if getattr(GRADERS.get(name), "grades", "texts") == kind]
 
 
@@ -149,13 +143,11 @@ def place_of(name: str, arguments: Arguments) -> str:
     return f"grader {name} on item {last.id}" if isinstance(last, Item) else f"grader {name}"
 
 
-def call_grader(
-    name: str, call: Callable[..., object], arguments: Arguments, timeout: float | None
-) -> list[float]:
+def call_grader(name: str, call: Callable[..., object], arguments: Arguments) -> list[float]:
     """Call a grader in this process and return its scores; none of a ``check``, which gets only items."""
     where = place_of(name, arguments)
     try:
-        result = within(timeout, partial(call, *arguments))
+        result = call(*arguments)
         if len(arguments) == 1:
             return []
         answers, items = arguments
@@ -164,8 +156,6 @@ def call_grader(
         scores = [round(_score(each, where), DIGITS) for each in cast("Sequence[object]", result)]
     except KingyoError:
         raise
-    except TooSlowError as error:
-        raise late_error(where, timeout) from error
     except (Exception, SystemExit) as error:  # a user's function may raise anything
         raise crash_error(where, f"{crash(error):.1000}") from error
     if len(scores) != len(answers):
@@ -187,16 +177,8 @@ def _score(score: object, where: str) -> float:
     return number
 
 
-def late_error(where: str, timeout: float | None) -> KingyoError:
-    expected, remedy = f"a score within {timeout:g} s", "Fix it, or increase the task's grader_timeout."
-    return KingyoError(where, expected, "none", remedy)
-
-
 def crash_error(where: str, reason: str) -> KingyoError:
-    remedy = (
-        "Fix the grader. It gets an answer, possibly an empty text, and an item with prompt, answer and "
-        "fields; if its second parameter is called `items`, it gets lists of both."
-    )
+    remedy = "Fix the grader. It gets an answer, which may be empty, and an item, or lists of both."
     return KingyoError(where, "a score", reason, remedy)
 
 
@@ -213,8 +195,6 @@ class IsPath:
 
 FilePath = Annotated[str, Field(min_length=1), IsPath()]
 """A file or folder, relative to the file of the task."""
-ModelPath = FilePath
-"""A folder of a model, or its name on the Hub."""
 
 
 def moved(kind: object, options: Mapping[str, object], place: Place) -> dict[str, object]:
@@ -232,10 +212,13 @@ def _moved(kind: object, value: object, place: Place) -> object:
     for part in _parts(kind):
         if isinstance(part, IsPath) and isinstance(value, str) and value and value not in part.known:
             return place(value)
-        has_fields = is_dataclass(part) or (isinstance(part, type) and issubclass(part, BaseModel))
-        if has_fields and isinstance(value, Mapping):
-            return moved(cast(object, part), cast("Mapping[str, object]", value), place)
-    return value
+        if isinstance(value, Mapping) and _has_fields(part):
+            return moved(part, cast("Mapping[str, object]", value), place)
+    return cast(object, value)
+
+
+def _has_fields(part: object) -> bool:
+    return is_dataclass(part) or (isinstance(part, type) and issubclass(part, BaseModel))
 
 
 def _parts(kind: object) -> Iterator[object]:

@@ -1,4 +1,4 @@
-"""Graders of images: classifier, clip, aesthetic, style and preference."""
+"""Graders of images: classifier, clip, style and preference."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from kingyo.core.io.schema import Real
 from kingyo.core.types import Item, Media
 from kingyo.errors import KingyoError, suggest
 from kingyo.models.vision.features import LITE0, LITE0_LIBRARIES, Vectors, load_feature_net, load_preference
-from kingyo.models.vision.frozen import TwoTowers, load_classifier, load_head, load_two_towers, rate
-from kingyo.tasks.graders.grader import FilePath, ModelPath, register_grader
+from kingyo.models.vision.frozen import TwoTowers, load_classifier, load_two_towers
+from kingyo.tasks.graders.grader import FilePath, register_grader
 from kingyo.tasks.kinds import Text, fill_template
 from kingyo.tasks.references import FeaturesPath, read_references, reference_vectors
 
@@ -37,7 +37,7 @@ class ClassifierGrader:
 
     grades = "images"
 
-    model: ModelPath
+    model: FilePath
     label: Text = "label"
     soft: Annotated[bool, Field(strict=True)] = False
 
@@ -84,19 +84,19 @@ class ClipGrader:
 
     grades = "images"
 
-    model: ModelPath
+    model: FilePath
     text: Text | None = None
     score: Literal["clipscore", "probability", "preference"] = "clipscore"
     scale: Annotated[Real, Field(gt=0)] = 2.5
     par: Real | None = None
-    processor: ModelPath | None = None
+    processor: FilePath | None = None
+
+    def __post_init__(self) -> None:
+        if self.score == "preference" and self.par is None:
+            raise ValueError("`par:`, the mean logit of the base's images, with `score: preference`")
 
     def check(self, items: Sequence[Item]) -> None:
         towers = load_two_towers(self.model, self.processor)
-        if self.score == "preference" and self.par is None:
-            expected = "the logit of an average image, with `score: preference`"
-            remedy = "Write the mean logit of the base's images, such as `par: 20` for PickScore."
-            raise KingyoError("grader.clip: par", expected, "nothing", remedy)
         if self.score == "probability" and towers.bias is None:
             expected = "a SigLIP model, with `score: probability`"
             received = f"{self.model}, which has no logit_bias"
@@ -119,45 +119,8 @@ class ClipGrader:
         return item.prompt if self.text is None else fill_template(self.text, item.fields, item.place)
 
 
-@register_grader("aesthetic")
-@dataclass(frozen=True, kw_only=True)
-class AestheticGrader:
-    """How good an image looks: a linear or multi-layer head on the image features of CLIP.
-
-    Attributes:
-        model: folder or Hub name of the CLIPModel whose features the head was trained on.
-        head: safetensors file of the head, with layers in the order of the numbers in their names.
-        low: rating that scores 0.
-        high: rating that scores 1.
-    """
-
-    grades = "images"
-
-    model: ModelPath
-    head: FilePath
-    low: Real = 1.0
-    high: Real = 10.0
-
-    def __post_init__(self) -> None:
-        if self.low >= self.high:
-            raise ValueError("low below high")
-
-    def check(self, _items: Sequence[Item]) -> None:
-        self._ratings(())
-
-    def __call__(self, images: Sequence[Media], _items: Sequence[Item]) -> list[float]:
-        shares = ((rating - self.low) / (self.high - self.low) for rating in self._ratings(images))
-        return [_within_0_and_1(share) for share in shares]
-
-    def _ratings(self, images: Sequence[Media]) -> list[float]:
-        towers = load_two_towers(self.model)
-        head = load_head(Path(self.head), towers.width)
-        return rate(head, towers.image_vectors(images)) if images else []
-
-
 def _within_0_and_1(number: float) -> float:
-    """Return the nearest number from 0 to 1; NaN stays, so that it is no score."""
-    return number if math.isnan(number) else min(1.0, max(0.0, number))
+    return number if math.isnan(number) else min(1.0, max(0.0, number))  # NaN is no score
 
 
 def _sigmoid(logit: float) -> float:
@@ -225,7 +188,7 @@ class PreferenceGrader:
     grades = "images"
     libraries = LITE0_LIBRARIES
 
-    model: ModelPath
+    model: FilePath
     features: FeaturesPath | None = None
 
     def check(self, _items: Sequence[Item]) -> None:

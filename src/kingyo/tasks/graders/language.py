@@ -1,16 +1,7 @@
 """Check that a text is in a given language, by script and, for shared scripts, by the offline library lingua.
 
-Only letters count, not digits, signs or emoji. In other scripts, Latin or Greek words of one or two letters
-are taken as variables and units (x, cm) and do not count. The rules:
-
-1. At least ``share`` (0.8) of the letters are in the language's script; a text without letters fails.
-2. The letters are not a few that repeat (ああああ, hahaha); see ``_is_varied``.
-3. In Japanese, kana are at least a tenth of the letters, since kanji alone may be Chinese. With eight letters
-   or more, at least two kana differ. ー does not count as kana.
-4. Languages with a script of their own (ja zh ko he el hy ka th bn pa gu ta te) need no other check.
-5. For the others lingua identifies the language of each sentence; sentences with at least ``share`` of the
-   letters are in the language. lingua loads only the language and the common rivals in its script, 25 to 30
-   MB of memory each.
+``docs/graders.md`` has the rules. Only letters count, and no Latin or Greek words of one or two letters in
+other scripts: x, cm. lingua loads only the language and the common rivals in its script, of 25 to 30 MB each.
 """
 
 from __future__ import annotations
@@ -66,7 +57,7 @@ _FEW_LETTERS = 10  # shorter sentences are joined with the next; lingua is unrel
 
 
 def is_written_in(text: str, code: str, share: float = 0.8) -> bool:
-    """Return whether a text is written in a language; the module's docstring lists the rules."""
+    """Return whether a text is written in a language, by the rules in ``docs/graders.md``."""
     require_language(code)
     plain = unicodedata.normalize("NFKC", text)
     scripts = _OWN_SCRIPT.get(code) or (_SCRIPT_OF[code],)
@@ -122,7 +113,6 @@ class Language:
 
 
 def _letters(text: str, scripts: tuple[str, ...]) -> Counter[str]:
-    """Count letters by script, without short Latin or Greek words if the language has another script."""
     counts: Counter[str] = Counter()
     for word in _WORD.findall(text):
         for script, run in groupby(word, _script):  # Japanese has no spaces around foreign words
@@ -133,11 +123,7 @@ def _letters(text: str, scripts: tuple[str, ...]) -> Counter[str]:
 
 
 def _is_varied(text: str, scripts: tuple[str, ...]) -> bool:
-    """Return whether a text uses enough different letters; broken models often repeat a few.
-
-    n letters must hold at least min(4, 1 + n // 3) different ones; in six or more, no letter may take over
-    two thirds. ママ, いいえ and だんだん pass.
-    """
+    """Return whether a text uses enough different letters; broken models often repeat a few."""
     letters = [letter for letter in text.casefold() if letter.isalpha() and _script(letter) in scripts]
     counts = Counter(letters)
     is_even = len(letters) < 6 or max(counts.values()) <= 2 / 3 * len(letters)

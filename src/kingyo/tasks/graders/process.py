@@ -33,7 +33,6 @@ from kingyo.tasks.graders.grader import (
     build_grader,
     call_grader,
     crash_error,
-    late_error,
     place_of,
 )
 
@@ -98,7 +97,6 @@ class GraderProcess:
                 raise
 
     def kill(self) -> None:
-        """Kill the process, if there is one."""
         child, self._child = self._child, None
         if child is not None:
             child.kill()
@@ -137,7 +135,8 @@ class _Child:
 
     def hear(self, where: str, seconds: float) -> object:
         if not self.connection.poll(seconds):
-            raise late_error(where, seconds)
+            remedy = "Fix it, or increase the task's grader_timeout."
+            raise KingyoError(where, f"a score within {seconds:g} s", "none", remedy)
         try:
             result = self.connection.recv()
         except (EOFError, OSError) as error:
@@ -200,7 +199,7 @@ def _answer(
         return []
     call: Any = graders[key]
     try:
-        return call_grader(reference.name, call.check if action == "check" else call, arguments, None)
+        return call_grader(reference.name, call.check if action == "check" else call, arguments)
     except KingyoError:
         raise
     except BaseException as error:  # not from the terminal: Ctrl-C does not reach this process
