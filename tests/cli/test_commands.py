@@ -288,19 +288,6 @@ def test_chat_answers_each_line(world: World) -> None:
     assert len(done.stdout.splitlines()) == 2
 
 
-def test_chat_tells_the_prompt_of_an_exported_model(finished: World, tmp_path: Path) -> None:
-    finished.ok("export", "runs/small", tmp_path / "bred")
-    task = tmp_path / "bred" / "task.yaml"
-    task.write_text(task.read_text().replace("'{prompt}'", '"Q: {prompt}\\nA:"'))
-    for prompt, is_told in (((), True), (("--prompt", "{prompt}"), False)):
-        done = typed(finished, "chat", tmp_path / "bred", *prompt, lines=("",))
-        assert done.exit_code == 0, done.output
-        assert (r'"Q: {prompt}\nA:"' in done.stderr) == is_told
-    (tmp_path / "bred" / "chat_template.jinja").write_text("Q: {{ messages[0]['content'] }}\nA:")
-    done = typed(finished, "chat", tmp_path / "bred", lines=("",))
-    assert done.exit_code == 0 and "Q:" not in done.stderr, "the template gives the same prompt"
-
-
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_disk_is_one_message(finished: World) -> None:
     with Path("/dev/full").open("w") as full:

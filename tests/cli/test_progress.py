@@ -14,7 +14,7 @@ from tests.cli.conftest import World, interrupted
 def test_a_short_search_reports_how_it_ended(world: World) -> None:
     config = world.config(budget={"candidates": 6}, controls={"random": True, "grid": False})
     done = world.ok("evolve", config)
-    assert len(re.findall(r"6 trials, best \d+\.\d%", done.stderr)) == 2
+    assert len(re.findall(r"6 of 6 models, best \d+\.\d%", done.stderr)) == 2
 
 
 def test_a_tiny_model_computes_with_one_thread(finished: World) -> None:

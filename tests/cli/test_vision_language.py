@@ -111,13 +111,11 @@ def test_chat_shows_images(world: World) -> None:
     item = next(each for each in items if len(each.media) == 1)
     prompt = live.image_prompt("what is it?", item.media, chat=True)
     answer = live.write_about([prompt], max_new_tokens=4)[0].text
-    lines = f"/image {item.media[0].path}\nis it <image>?\nwhat is it?\n/image none.png\n/image 'a.png\n"
+    words = ["chat", "see", "--max-new-tokens", "4", "--image", str(item.media[0].path)]
     with contextlib.chdir(world.folder):
-        done = CliRunner().invoke(app, ["chat", "see", "--max-new-tokens", "4"], input=lines)
+        done = CliRunner().invoke(app, words, input="is it <image>?\nwhat is it?\n")
     assert done.stdout == f"{visible(answer)}\n"
-    assert done.exit_code == 1
-    errors = [line.split(":")[1].strip() for line in done.stderr.splitlines()]
-    assert errors == [f"prompt with {item.media[0].place}", "none.png", "/image"]
+    assert done.exit_code == 1 and f"prompt with {item.media[0].place}" in done.stderr
 
 
 def picture_row(image: Image.Image, name: str, **options: object) -> Callable[[Path], object]:

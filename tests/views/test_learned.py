@@ -10,9 +10,10 @@ import pytest
 pytest.importorskip("vl_convert", reason="the report needs kingyo[report]")
 
 
-from kingyo.cli.tables import print_trial, read_trial
+from kingyo.cli.tables import print_trial
 from kingyo.store import RunStore
 from kingyo.views.page import page_view
+from kingyo.views.results.trial_details import read_trial
 from kingyo.views.run_data import RunData
 from kingyo.views.tables import trials_table
 from kingyo.views.trial_charts import trial_rows

@@ -58,21 +58,17 @@ def scout_models(
         return found
     with EvidenceStore(as_path("out", out)) as store:
         measured = partial(with_structures, found, store, MOST_BYTES, allow_pickle=rules.allow_pickle)
-        return measured(lambda done, total: count("measuring", done, total, "bytes"))
+        return measured(lambda done, total: count("measuring", done, total))
 
 
 def read_candidates(request: ScoutRequest, progress: Progress) -> Catalogue:
     """Read the headers and cards of all candidates."""
-    return request.read(partial(_count, progress), progress.say)
+    return request.read(progress.count, progress.say)
 
 
 def measure_candidates(found: Catalogue, request: ScoutRequest, progress: Progress) -> Catalogue:
     """Measure the weights of each group, or go on with that."""
-    return request.measure(found, partial(_count, progress))
-
-
-def _count(progress: Progress, what: str, done: int, total: int) -> None:
-    progress.count(what, done, total, "bytes" if what == "measuring" else "items")
+    return request.measure(found, progress.count)
 
 
 def plan_choice(found: Catalogue, request: ScoutRequest, progress: Progress) -> TaskCandidates:

@@ -7,9 +7,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, Self
 
-from kingyo.api.progress import Silent, Unit
+from kingyo.api.progress import Silent
 from kingyo.cli.output import echo
-from kingyo.core.io.units import counted, percent, size_text, time_text
+from kingyo.core.io.units import percent, time_text
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -24,7 +24,6 @@ class Counts(Silent):
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet = quiet
         self._what = ""
-        self._kept = 0
         self._begun = self._said = 0.0
         self._bars: Bars | None = None
 
@@ -32,54 +31,46 @@ class Counts(Silent):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop()
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = None
 
     def say(self, line: str) -> None:
         if not self.quiet:
             echo(line, err=True)
 
-    def count(self, what: str, done: int, total: int, unit: Unit = "items") -> None:
+    def count(self, what: str, done: int, total: int) -> None:
         """Move the bar; a new ``what`` begins a new one."""
-        if self.quiet:
-            return
-        now = time.monotonic()
+        now, share = time.monotonic(), done / max(1, total)
         if what != self._what:
-            self._stop()
-            self._what, self._kept = what, done
-            self._begun = self._said = now
-        elif is_terminal():
-            if self._bars is None and now - self._begun >= SILENT_FOR and done < total:
-                from rich import progress
-
-                from kingyo.cli.console import Console
-
-                self._bars = progress.Progress(
-                    progress.TextColumn("{task.description}", markup=False),
-                    progress.BarColumn(),
-                    progress.DownloadColumn() if unit == "bytes" else progress.MofNCompleteColumn(),
-                    progress.TimeRemainingColumn(),
-                    console=Console(stderr=True),
-                    transient=True,
-                )
-                self._bars.add_task(what, total=total)
+            self.__exit__()
+            self._what, self._begun, self._said = what, now, now
+        if self.quiet or now - self._begun < SILENT_FOR:
+            return
+        if is_terminal():
+            if self._bars is None:
+                self._bars = _bars()
+                self._bars.add_task(what, total=1.0)
                 self._bars.start()
-            if self._bars is not None:
-                self._bars.update(self._bars.task_ids[0], completed=done)
-                if done >= total:
-                    self._stop()
+            self._bars.update(self._bars.task_ids[0], completed=share)
         elif now - self._said >= SECONDS_PER_LINE:
             self._said = now
-            new = done - self._kept
-            left = f", {time_text((now - self._begun) * (total - done) / new)} left" if new else ""
-            of = f"{size_text(done)} of {size_text(total)}"
-            if unit == "items":
-                of = f"{done:,} of {counted(total, 'item')}"
-            echo(f"{what}: {of} ({percent(done / max(1, total), '.0f')}){left}", err=True)
+            left = f", {time_text((now - self._begun) * (1 - share) / share)} left" if share else ""
+            echo(f"{what}: {percent(share, '.0f')}{left}", err=True)
 
-    def _stop(self) -> None:
-        if self._bars is not None:
-            self._bars.stop()
-            self._bars = None
+
+def _bars() -> Bars:
+    from rich import progress
+
+    from kingyo.cli.console import Console
+
+    columns = (
+        progress.TextColumn("{task.description}", markup=False),
+        progress.BarColumn(),
+        progress.TaskProgressColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    return progress.Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 def is_terminal() -> bool:

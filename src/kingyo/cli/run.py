@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,18 +16,17 @@ from kingyo.errors import Interrupted, KingyoError, report_errors
 if TYPE_CHECKING:
     from kingyo.runs.run import Run
     from kingyo.store import RunStore
-    from kingyo.views.rating.results import SplitRating
 
 
 @contextmanager
-def interruptible(message: Callable[[], str]) -> Generator[None]:
+def interruptible(message: str) -> Generator[None]:
     """Turn Ctrl-C and SIGTERM into ``Interrupted``. Later signals are ignored, so that cleanup completes."""
     try:
         yield
     except KeyboardInterrupt:
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, signal.SIG_IGN)
-        raise Interrupted(message()) from None
+        raise Interrupted(message) from None
 
 
 def note_if_slow() -> None:
@@ -36,12 +35,7 @@ def note_if_slow() -> None:
 
     trouble = compiler_trouble()
     if trouble is not None:
-        remedy = "Unset it." if "NUMBA_DISABLE_JIT" in trouble else "Run: pip install numba"
-        echo(
-            f"Note: numba {trouble}. Searches and large merges are slower without it; their results are the "
-            f"same. {remedy}",
-            err=True,
-        )
+        echo(f"Note: numba {trouble}. Without it searches and large merges are slower.", err=True)
 
 
 def warn(error: KingyoError) -> None:
@@ -79,9 +73,7 @@ def run_to_end(store: RunStore, run: Run | None, *, quiet: bool, command: str | 
     with (
         redirect_stdout(sys.stderr),
         LiveDisplay(quiet=quiet) as display,
-        interruptible(
-            lambda: f"Interrupted; all scores so far are stored. Continue with: {command or resume}"
-        ),
+        interruptible(f"Interrupted; all scores so far are stored. Continue with: {command or resume}"),
     ):
         opened = to_end(store, run, display)
     if is_done and not quiet:
@@ -92,15 +84,15 @@ def run_to_end(store: RunStore, run: Run | None, *, quiet: bool, command: str | 
         )
 
 
-def finish(store: RunStore, run: Run | None = None, *, as_json: bool, control: str | None = None) -> None:
-    """Run to the end, and print the summary; for a control only what it adds."""
+def finish(store: RunStore, run: Run | None = None, *, as_json: bool) -> None:
+    """Run to the end, and print the summary."""
     run_to_end(store, run, quiet=as_json)
-    print_run(store, as_json=as_json, control=control)
+    print_run(store, as_json=as_json)
 
 
-def print_run(store: RunStore, *, as_json: bool, control: str | None = None) -> None:
-    """Print the summary of a run, advice, and the next commands; for a control only what it adds."""
-    from kingyo.cli.tables import print_some, print_statements, print_summary
+def print_run(store: RunStore, *, as_json: bool) -> None:
+    """Print the summary of a run, advice, and the next commands."""
+    from kingyo.cli.tables import print_ratings, print_statements, print_summary
     from kingyo.views.advice import advise
     from kingyo.views.rating.results import read_ratings
     from kingyo.views.results.summary import summarize
@@ -117,29 +109,12 @@ def print_run(store: RunStore, *, as_json: bool, control: str | None = None) -> 
     if as_json:
         people = {"people": {each.split: each.to_json() for each in ratings}} if ratings else {}
         print_json({**summary.to_json(), **people, "advice": [each.to_json() for each in advice]})
-    elif control is not None and control in summary.controls:
-        print_some(summary, [control], control, "missing", name=control)
-        echo(f"\nNext: `kingyo show {folder}`, {then}")
-    else:
-        print_summary(summary)
-        print_ratings(ratings)
-        shown = [each for each in advice if summary.winner is None or each.kind != "progress"]
-        print_statements(each.statement for each in shown)
-        echo(f"\nNext: {then}")
-
-
-def print_ratings(ratings: Sequence[SplitRating]) -> None:
-    from kingyo.cli.console import Console, print_lines, print_rows
-    from kingyo.views.rating.results import rating_note, rating_table, rating_title
-
-    console = Console()
-    for rating in ratings:
-        head, rows = rating_table(rating)
-        texts = [[each if isinstance(each, str) else " ".join(each) for each in row] for row in rows]
-        title = f"{rating_title(rating)} [95% interval]"
-        console.print()
-        print_rows(console, head, texts, title=title, n_left=1, bold="bred")
-        print_lines(console, rating_note(rating))
+        return
+    print_summary(summary)
+    print_ratings(ratings)
+    shown = [each for each in advice if summary.winner is None or each.kind != "progress"]
+    print_statements(each.statement for each in shown)
+    echo(f"\nNext: {then}")
 
 
 def require_one_run(run: Path) -> None:
@@ -155,25 +130,18 @@ def note_edited_file(store: RunStore) -> None:
     from kingyo.runs.config_file import asks_scout, load_config
     from kingyo.runs.setup import as_fact, stored_config
 
-    name = store.fact("run_yaml")
     config, folder = stored_config(store)
-    path = folder / str(name)
-    if not isinstance(name, str) or not path.is_file():
-        return
+    path = folder / str(store.fact("run_yaml"))
     try:
         data = read_yaml(path)
-        by_scout = {"sources", "scout", "base", "merge", "controls"} if asks_scout(data) else set[str]()
-        known = {"sources": config.sources, "controls": config.controls} if by_scout else {}
-        current = as_fact(load_config(path, {**data, **known}))
-    except KingyoError:  # a genome file, or one that cannot be read now
+        current, stored = as_fact(load_config(path, data)), as_fact(config)
+    except KingyoError:  # no file, a genome file, or one that cannot be read now
         return
-    stored = as_fact(config)
-    keys = {*current, *stored} - {"seed", "name"} - by_scout
+    keys = {*current, *stored} - {"seed", "name"}
     changed = sorted(key for key in keys if current.get(key) != stored.get(key))
-    if changed:
+    if changed and not asks_scout(data):
         echo(
-            f"Note: {path} has changed since the run began; the run continues with its stored copy. Changed: "
-            f"{', '.join(changed)}. Only the budget can be extended, with flags such as --candidates +60; "
-            "other changes need a new run.",
+            f"Note: {path} has changed since the run began ({', '.join(changed)}); the run continues with "
+            "its stored copy. Only the budget can be extended, with flags such as --candidates +60.",
             err=True,
         )

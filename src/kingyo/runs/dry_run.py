@@ -230,13 +230,13 @@ def describe(run: Run) -> list[str]:
         *longest,
         f"Items: {splits}{unused}; {counted(run.data.duplicates, 'duplicate')} dropped.{near}",
         f"An item: {example.in_a_line()} -> {example.answer!r}",
-        f"{counted(len(run.axes), 'gene')}: {_names(run.axes)}",
+        f"{counted(len(run.axes), 'gene')}: {gene_names(run.axes)}",
         *(f"Note: {note}" for note in notes(run)),
         *(f"Warning: {warning}." for warning in warnings(run)),
     ]
 
 
-def _names(axes: Sequence[Axis]) -> str:
+def gene_names(axes: Sequence[Axis]) -> str:
     """Return the names of genes; of many those of their families, with the number of genes of each."""
     names = [axis.name for axis in axes]
     if len(names) > MOST_NAMES:

@@ -50,7 +50,7 @@ OPTIONS: Mapping[str, str] = {
     "scout": "--task",
     "hub": "--hub",
     "frame": "--frame",
-    "item_evaluations": "--budget",
+    "item_evaluations": "--item-evaluations",
     "max_size": "--max-size",
     "max_bytes": "--max-bytes",
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kingyo.cli.tables import print_trial, read_trial
+from kingyo.cli.tables import print_trial
 from kingyo.core.types import Evaluation, Item, ItemScore, Trial
 from kingyo.merging.recipe import Recipe, Source
 from kingyo.search.evolution import BASELINES, MAIN, Objectives, objectives_as_facts
@@ -17,6 +17,7 @@ from kingyo.search.evolution.trial_recipes import new_trial, read_recipe
 from kingyo.store import RunStore
 from kingyo.views.results.model_result import estimate, raw_means, read_model_result
 from kingyo.views.results.summary import summarize
+from kingyo.views.results.trial_details import read_trial
 from kingyo.views.results.trials import SHARES
 from kingyo.views.statements import estimated_on_fit
 from tests.screened_runs import SPLITS, Model, begun, chance, journey, solves
