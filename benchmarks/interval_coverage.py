@@ -226,8 +226,8 @@ def prediction_holds(world: World, rng: np.random.Generator) -> tuple[bool, bool
     best = int(np.argmax([sum(row) for row in rows]))
     test = float(world.scores(rng, world.shared(rng), ahead[best]).mean())
     splits, n = SplitGroups(validation=world.groups, test=world.groups), len(rows[0])
-    by_group = predict_winner(rows, best, n, groups=splits)
-    return _holds(by_group, test), _holds(predict_winner(rows, best, n), test)
+    by_group = predict_winner([rows], best, [n], groups=[splits])
+    return _holds(by_group, test), _holds(predict_winner([rows], best, [n]), test)
 
 
 def estimates_hold(world: World, rng: np.random.Generator) -> list[bool]:
@@ -237,7 +237,7 @@ def estimates_hold(world: World, rng: np.random.Generator) -> list[bool]:
     responses, means = Responses(names), list[float]()
     for trial in range(TRIALS):
         scores = world.scores(rng, shared, trial / TRIALS - 0.5 + 0.5 * rng.normal())
-        chosen = Screen(ScreenSettings(items=SHOWN), 0).rounds(responses, [trial], trial).order
+        chosen = Screen(ScreenSettings(items=SHOWN), 0).columns(responses, trial)
         responses.add(trial, {names[item]: float(scores[item]) for item in chosen})
         means.append(float(scores.mean()))
     estimates = estimate_means(responses, range(TRIALS), groups=world.groups)

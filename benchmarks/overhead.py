@@ -197,7 +197,7 @@ def _search(store: RunStore, name: str, arguments: argparse.Namespace, watch: Wa
     runner = LocalRunner(watch)
     evaluator = Journey(
         store=store, runner=runner, baselines={}, stages=[fixed(search)], finalists=1
-    ).evaluator()
+    ).evaluator
     run_search(SearchLog(search, store, evaluator.items["fit"], watch.notify), evaluator)
 
 

@@ -167,7 +167,7 @@ def show_difference(store: RunStore, bred: StoredTrial, folder: Path) -> None:
 def show_kid(store: RunStore, bred: StoredTrial, folder: Path) -> None:
     """Print the KID of each tested model's pictures to real ones."""
     items = store.items()["test"]
-    (kid,) = picture_measures(ReferenceSettings(folder=str(folder.resolve()), measures=("kid",)), folder)
+    kid, *_ = picture_measures(ReferenceSettings(folder=str(folder.resolve())), folder)
     print_row([f"model, {len(items)} pictures", f"{kid.name} [95% interval]"])
     print_row(["---"] * 2)
     for trial in store.trials():

@@ -61,7 +61,6 @@ ABLATIONS: dict[str, dict[str, object]] = {
     "fast, nothing reused": {**FAST, "reuse": False},
     "cma-es, all items": {"strategy": "cma-es"},
     "cma-es, some items": {"strategy": "cma-es", "screen": {"items": 16}},
-    "cma-es, racing": {"strategy": "cma-es", "screen": {"rule": "racing"}},
 }
 BUDGET = 2400
 

@@ -41,8 +41,6 @@ SPLITS: dict[Split, tuple[Item, ...]] = {
 RULES: dict[str, ScreenSettings] = {
     "none": ScreenSettings(),
     "some": ScreenSettings(items=8),
-    "racing": ScreenSettings(rule="racing", block=8, alpha=0.9, keep=0.3),
-    "some raced": ScreenSettings(rule="racing", items=12, block=4, alpha=0.9, keep=0.3),
 }
 SMALL_GP: dict[str, object] = {"batch": 5, "initial": 5, "pool": 60}
 STRATEGIES: dict[str, dict[str, object]] = {
@@ -51,6 +49,7 @@ STRATEGIES: dict[str, dict[str, object]] = {
     "ga": {"population": 5},
     "m2n2": {"population": 5, "batch": 5},
     "nsga2": {"population": 6},
+    "tpe": {"batch": 5, "startup": 5, "memory": 30},
     "coarse-to-fine": {"settings": SMALL_GP, "per_gene": 4.0},
 }
 BUDGET = Limits(item_evaluations=24 * 12)

@@ -213,8 +213,8 @@ class Play:
         """
         found: list[tuple[int, float]] = []
         with self._begun(search, budget) as journey:
-            evaluator = journey.evaluator()
-            journey.score_baselines(evaluator)
+            evaluator = journey.evaluator
+            journey.score_baselines()
             watch = Watch(self, lambda spent, genome: found.append((spent, self.mean(genome, "test"))))
             items = evaluator.items["fit"]
             watch.log = SearchLog(journey.first[0], journey.store, items, watch.notify)

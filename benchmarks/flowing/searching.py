@@ -72,7 +72,6 @@ DEFAULTS: Mapping[str, Mapping[str, Contender]] = {
         "GA, none children of seeds": _ga(from_known=0.0),
         "GA, all children of seeds": _ga(from_known=1.0),
         **{f"GA, {said}": _ga(paths) for said, paths in _PATHS.items()},
-        "mixed-cma-es, start 0.9": Contender(strategy="mixed-cma-es", settings={"start": 0.9}, seeds=True),
     },
 }
 """What the defaults of a search of paths are compared with: each change beside the first of its block."""

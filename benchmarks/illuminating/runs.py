@@ -104,7 +104,6 @@ def _found(outcome: Outcome) -> Found:
 
 SEARCHES: Mapping[str, Search] = {
     "cycleqd": ours("cycleqd", {}),
-    "map-elites": ours("map-elites", {}),
     "nsga2": ours("nsga2", {"population": 20}),
     "pymoo NSGA2": pymoo_nsga2(40, 10),  # as in its own first example
 }

@@ -44,8 +44,8 @@ def search(
             stages=[fixed(main)],
             finalists=1,
         )
-        evaluator = journey.evaluator()
-        journey.score_baselines(evaluator)
+        evaluator = journey.evaluator
+        journey.score_baselines()
         limits = replace(main.limits, item_evaluations=budget - problem.spent)
         watch = Watch(problem, report)
         log = SearchLog(replace(main, limits=limits), store, evaluator.items["fit"], watch.notify)

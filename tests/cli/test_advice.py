@@ -6,8 +6,6 @@ import json
 import re
 from pathlib import Path
 
-import pytest
-
 from tests.cli.conftest import World
 
 ZERO = """
@@ -44,24 +42,6 @@ def test_all_zero_scores_are_reported_at_once_and_at_the_end(world: World) -> No
     assert advice["zero"]["level"] == "warning" and "docs/zero.md" in advice["zero"]["remedy"]
 
 
-def test_a_run_that_distinguishes_models_has_no_warning(finished: World) -> None:
-    kinds = [each["kind"] for each in json.loads(json.dumps(finished.show("runs/small")["advice"]))]
-    assert not {"zero", "equal", "broken"} & set(kinds)
-    assert {"progress", "start", "stuck"} & set(kinds)
-    output = finished.run("show", "runs/small").stdout
-    assert ("On fit: the best baseline (" in output) == ("progress" not in kinds), "no note without a problem"
-
-
-def test_show_ends_with_what_to_do_next(finished: World) -> None:
-    output = finished.run("show", "runs/small").stdout
-    first = ("bred ", "Predicted for test", "Picked from", "The winner was not compared")
-    places = [output.index(each, output.index("bred −")) for each in first if each in output]
-    assert len(places) >= 3 and places == sorted(places)
-    assert output.splitlines()[-1] == "Next: `kingyo report runs/small` or `kingyo export runs/small OUT`"
-    parents = [name for name in ("base", "a", "b") if f"bred − {name}" in output]
-    assert len(parents) <= 1, "one parent, or none"
-
-
 def test_answers_come_with_the_worst_first(finished: World) -> None:
     shown = finished.data("show", "runs/small", "--trial", "3", "--answers", "5")
     scores = [each["score"] for each in shown["answers"]]
@@ -89,14 +69,3 @@ def test_what_was_measured_stands_beside_what_is_estimated(world: World) -> None
     shown = world.run("show", "runs/small", "--trial", "2").stdout
     assert "estimated for all 16 items from all trials" in shown
     assert world.show("runs/small")["winner"]["estimate"]["n"] == 5
-
-
-@pytest.mark.parametrize("n", ["0"])
-def test_a_wrong_number_of_answers_is_an_error(finished: World, n: str) -> None:
-    done = finished.run("show", "runs/small", "--trial", "3", "--answers", n)
-    assert done.returncode != 0 and "--answers" in done.stderr and "Traceback" not in done.stderr
-
-
-def test_answers_of_no_trial_are_an_error(finished: World) -> None:
-    done = finished.fails("show", "runs/small", "--answers", "5")
-    assert "--answers" in done.stderr and "--trial" in done.stderr

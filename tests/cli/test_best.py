@@ -141,16 +141,6 @@ def test_the_parent_is_exported_as_a_copy(parent: tuple[World, str], tmp_path: P
     assert "the parent math-sym, a copy of it" in again
 
 
-def test_the_bred_model_can_still_be_exported(parent: tuple[World, str], tmp_path: Path) -> None:
-    world, _ = parent
-    output, card = export(world, tmp_path / "main", "--search", "main")
-    assert "trial 0 of the main search" in output
-    assert "The best model of this run" not in output
-    assert "A merge of math-sym, sort relative to their base, bred by kingyo" in card
-    assert "The best model of this run is the parent math-sym" in card
-    assert (tmp_path / "main" / "recipe.yaml").read_text() != ""
-
-
 @pytest.mark.slow
 def test_the_winner_of_a_control_is_exported_when_it_is_the_best(
     control: tuple[World, str], tmp_path: Path
@@ -240,14 +230,3 @@ def test_a_run_that_was_killed_has_the_same_best(
     again = world.show("runs/small")
     assert again["best"] == expected["best"]
     assert again["winner"] == expected["winner"]
-
-
-def test_with_several_seeds_the_bred_model_is_exported(tmp_path: Path) -> None:
-    world = sums(tmp_path)
-    done = world.ok("evolve", "run.yaml", "--seeds", "1", "--run", "many", "--json")
-    run, summary = world.show("many/seed-0"), json.loads(done.stdout)
-    assert run["best"]["search"] == "baselines"
-    assert summary["export"]["command"] == "kingyo export many/seed-0 OUT --search main"
-    world.ok(*summary["export"]["command"].split()[1:])
-    recipe = yaml.safe_load((tmp_path / "OUT" / "recipe.yaml").read_text())
-    assert recipe["merge_method"] == run["winner"]["recipe"]["merge_method"]

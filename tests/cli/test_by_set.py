@@ -122,34 +122,6 @@ def test_the_measure_is_reported_and_picks_the_winner(bred: World) -> None:
         assert Counter(each.n for each in store.summaries("fit")) == {16: len(store.summaries("fit"))}
 
 
-def test_show_names_the_deciding_score_and_the_item_scores(bred: World) -> None:
-    text = " ".join(bred.run("show", "runs/small").stdout.split())
-    assert (
-        "Mean item scores [95% interval]" in text and "worst_group decides, not the mean item score." in text
-    )
-    assert "Measures of all answers together; worst_group decides [95% interval]" in text
-    assert "by worst_group on validation" in text and "worst_group, paired halves, n = 12, p " in text
-    assert "Predicted for test" not in text
-    shown = bred.show("runs/small")
-    with RunStore.read(bred.folder / "runs" / "small") as store:
-        winner = store.winner("main")
-        assert winner is not None
-        scores = store.scores_of(winner.id, "test").values()
-        assert shown["decided_by"] == "worst_group"
-        assert shown["winner"]["test"]["score"] == pytest.approx(statistics.fmean(scores))
-        sets = {(each["measure"], each["split"]): each for each in shown["winner"]["set_measures"]}
-        assert {key for key, each in sets.items() if each["value"] is not None} == {
-            ("worst_group", "fit"),
-            ("worst_group", "validation"),
-            ("worst_group", "test"),
-        }
-        for trial in store.trials("baselines"):
-            each = shown["comparisons"][str(trial.name)]
-            gap = worst_group(store, winner.id, "test") - worst_group(store, trial.id, "test")
-            assert each["score"] == pytest.approx(gap) and each["test"] == "half-samples" and each["n"] == 12
-            assert each["low"] <= each["score"] <= each["high"]
-
-
 @pytest.mark.slow
 def test_the_report_and_the_card_say_it(bred: World) -> None:
     bred.ok("report", "runs/small")
@@ -161,15 +133,6 @@ def test_the_report_and_the_card_say_it(bred: World) -> None:
     assert "What decided is worst_group of all answers, not these" in card
     assert "worst_group of this model minus it, on test" in card
     assert yaml.safe_load((bred.folder / "out" / "task.yaml").read_text())["measure"] == "worst_group"
-
-
-@pytest.mark.slow
-def test_other_seeds_are_compared_by_it(world: World) -> None:
-    config = make(world, budget={"candidates": 6}, controls=None)
-    done = world.ok("evolve", config, "--seeds", "2", "--run", "seeds")
-    assert re.search(r"the winner has [\d.]+, [\d.]+ of worst_group on test", done.stdout)
-    summary = world.data("show", "seeds")
-    assert summary["decided_by"] == "worst_group" and all(0 <= each <= 1 for each in summary["test"])
 
 
 @pytest.mark.slow
@@ -187,12 +150,6 @@ def test_a_killed_run_resumes_to_the_same_winner(world: World, bred: World) -> N
         each["winner"]["set_measures"] = [one for one in sets if one["value"] is not None]
     for key in ("winner", "best", "comparisons", "finalists"):
         assert shown[key] == expected[key]
-
-
-def test_the_dry_run_reports_it(world: World) -> None:
-    done = world.ok("evolve", make(world), "--dry-run")
-    text = " ".join(done.stdout.split())
-    assert "candidates by mixed-cma-es" in text and "each candidate is scored on all" in text
 
 
 @pytest.mark.parametrize(

@@ -35,14 +35,6 @@ def test_evolve_ends_with_a_table_and_what_to_do_next(world: World) -> None:
     assert "Baselines on fit" in done.stderr
 
 
-def test_a_folder_with_brackets_and_a_narrow_terminal(world: World) -> None:
-    config = world.config(budget={"candidates": 1}, controls={"random": False, "grid": False})
-    done = world.ok("evolve", config, "--run", "runs/[/red]x", env={"COLUMNS": "40"})
-    assert "Run runs/[/red]x" in done.stderr
-    assert "(runs/[/red]x)" in done.stdout
-    assert "uniform" in done.stdout.split("bred −")[0]
-
-
 def test_a_terminal_of_ascii_will_do(finished: World) -> None:
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = finished.ok("show", "runs/small", env=plain, fresh=True)
@@ -90,27 +82,6 @@ def test_show_json_is_the_stable_interface(finished: World) -> None:
         assert set(scores) == {"fit", "validation", "test"}
 
 
-def test_answers_without_an_end_are_counted_and_marked(finished: World) -> None:
-    """Tiny models with loud weights never end: each of their answers is cut at six tokens."""
-    shown = finished.show("runs/small")
-    assert shown["cut"]["winner"] == {"fit": 16, "validation": 12, "test": 12}
-    assert shown["cut"]["uniform"]["fit"] == 16
-    note = next(each for each in shown["advice"] if each["kind"] == "cut")
-    assert "28 of 28 answers of the winner were cut at max_new_tokens = 6" in note["what"]
-    text = " ".join(finished.run("show", "runs/small").stdout.split())
-    assert "28 of 28 answers of the winner were cut at max_new_tokens = 6" in text
-    done = finished.run("show", "runs/small", "--trial", "0", "--answers", "2")
-    assert done.stdout.count("… (cut at 6 tokens)") == 2
-    assert "n = 16, 16 answers cut" in done.stdout
-    record = finished.data("show", "runs/small", "--trial", "0", "--answers", "2")
-    assert [each["cut"] for each in record["answers"]] == [True, True]
-    finished.ok("report", "runs/small", "--out", "cut.html")
-    page = (finished.folder / "cut.html").read_text(encoding="utf-8")
-    assert "28 of 28 answers of the winner were cut at max_new_tokens = 6" in page
-    done = finished.run("evaluate", "a", "task.yaml")
-    assert "12 of 12 answers were cut at max_new_tokens." in done.stdout
-
-
 def test_exported_and_evaluated_again_it_gives_the_stored_answers(finished: World) -> None:
     finished.ok("export", "runs/small", "bred", "--search", "main")
     done = finished.ok("evaluate", "bred", "runs/small", "--answers", "answers.jsonl", "--json")
@@ -124,14 +95,6 @@ def test_exported_and_evaluated_again_it_gives_the_stored_answers(finished: Worl
     rows = map(json.loads, (finished.folder / "answers.jsonl").read_text().splitlines())
     answers = [(row["id"], row["answer"], row["score"]) for row in rows]
     assert answers == [(each.item, each.answer, each.score) for each in evaluation.scores]
-
-
-def test_evaluate_takes_a_task_file_with_the_same_items(finished: World) -> None:
-    by_run = finished.run("evaluate", "a", "runs/small", "--json")
-    by_file = finished.run("evaluate", "a", "task.yaml", "--json")
-    assert json.loads(by_run.stdout)["score"] == json.loads(by_file.stdout)["score"]
-    shown = finished.show("runs/small")
-    assert json.loads(by_file.stdout)["score"] == shown["baselines"]["a"]["test"]["score"]
 
 
 def test_a_method_from_a_user_file(world: World) -> None:
@@ -153,23 +116,10 @@ INIT = shlex.split(
 
 def test_init_writes_a_file_that_evolve_takes(world: World) -> None:
     done = world.ok(*INIT, "--source", "second=b", "--candidates", "4")
-    assert "fit together" in done.stdout
+    assert "fits together" in done.stdout
     assert list(yaml.safe_load((world.folder / "mine.yaml").read_text())["sources"]) == ["a", "second"]
     world.ok("evolve", "mine.yaml")
     assert world.show("runs/mine")["status"] == "finished"
-
-
-@pytest.mark.parametrize("space", ["dataflow", "hybrid"])
-def test_the_file_from_init_can_be_switched_to_another_space(world: World, space: str) -> None:
-    world.ok(*INIT, "--source", "b")
-    text = (world.folder / "mine.yaml").read_text().replace("# space: parameters", f"space: {space}")
-    config = yaml.safe_load(text)
-    assert config["space"] == space
-    if space == "dataflow":
-        config["merge"] = {"dtype": config["merge"]["dtype"]}
-    (world.folder / "mine.yaml").write_text(yaml.safe_dump(config))
-    done = world.ok("evolve", "mine.yaml", "--dry-run")
-    assert ("paths through layers" in done.stdout) == (space != "parameters")
 
 
 def answer_questions(world: World, *lines: str, flags: tuple[str, ...] = ()) -> Result:
@@ -219,14 +169,6 @@ def test_init_asks_again_for_what_cannot_work(world: World) -> None:
     assert asked_task(world).grader == "grade.py:even"
 
 
-def test_init_with_models_and_task_asks_for_the_grader_alone(world: World) -> None:
-    flags = ("--base", "base", "--source", "a", "--source", "b", "--task", "items.jsonl")
-    done = answer_questions(world, "junk", "contains", flags=flags)
-    assert done.exit_code == 0, done.output
-    assert "'junk'" in done.stderr
-    assert asked_task(world).grader == "contains"
-
-
 @pytest.mark.parametrize("redirect", ["< /dev/null", "<&-"])
 def test_init_without_input_names_the_options_that_answer(world: World, redirect: str) -> None:
     line = f"{shlex.join(command('init', 'asked.yaml'))} {redirect}"
@@ -254,25 +196,6 @@ def test_a_command_imports_no_other() -> None:
         "except SystemExit:\n    sys.exit('kingyo.cli.evolve' in sys.modules)\n"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
-
-
-def test_init_asks_before_heavy_imports(world: World) -> None:
-    code = (
-        "import sys; from kingyo.cli import app; from kingyo.errors import KingyoError\n"
-        "try:\n    app(['init', 'asked.yaml'])\n"
-        "except KingyoError:\n    print(sorted({'torch', 'transformers', 'scipy'} & set(sys.modules)))\n"
-    )
-    lines = "".join(f"{line}\n" for line in (*MODELS, "items.jsonl"))
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        input=lines,
-        cwd=world.folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "Grader" in done.stdout
-    assert done.stdout.endswith("[]\n"), done.stderr
 
 
 def test_chat_without_a_template_names_the_flag(world: World) -> None:

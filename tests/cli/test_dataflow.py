@@ -16,7 +16,6 @@ from tests.cli.conftest import World, interrupted
 from tests.cli.path_runs import DATAFLOW
 from tests.decoders import ARCHITECTURES, SHAPE, loud, maker
 from tests.models_on_disk import tokenizer
-from tests.slow import slow
 
 
 def test_a_path_search_runs_resumes_reports_and_exports(world: World) -> None:
@@ -120,43 +119,3 @@ def test_models_without_exportable_paths_are_refused_before_a_run(kind: str, wor
         assert not (world.folder / "runs").exists()
     settings["dataflow"] = {"scales": "none"}
     world.ok("evolve", world.config(**settings), "--dry-run")
-
-
-@pytest.mark.parametrize(
-    "space",
-    [
-        {},
-        *slow({"space": "hybrid", "base": "base", "search": {"preset": "fast"}}),
-    ],
-)
-def test_a_resumed_run_keeps_its_known_paths(world: World, space: dict[str, Any]) -> None:
-    file = world.folder / "known.yaml"
-    hops = [{"model": "a", "layer": 0}, {"model": "b", "layer": 2}]
-    file.write_text(yaml.safe_dump({"merge_method": "passthrough", "base_model": "a", "path": hops}))
-    config = world.config(**{**DATAFLOW, **space, "dataflow": {"known": ["known.yaml"], "max_hops": 4}})
-    interrupted(world, "evolve", config, after=6)
-    uninterrupted = world.ok("evolve", config, "--run", "runs/whole", "--json")
-    file.unlink()
-    done = world.ok("resume", "runs/small", "--json")
-    assert json.loads(done.stdout)["winner"] == json.loads(uninterrupted.stdout)["winner"]
-
-
-@pytest.mark.parametrize(
-    ("layers", "says"),
-    [
-        ([("a", 0)] * 5, "received a.0 a.0 a.0 a.0 a.0"),
-        (
-            [("base", 1)],
-            "expected a path through the sources: a, b; received one through base. Add that model",
-        ),
-    ],
-)
-def test_a_known_path_outside_the_space_is_named(
-    world: World, layers: list[tuple[str, int]], says: str
-) -> None:
-    hops = [{"model": model, "layer": layer} for model, layer in layers]
-    recipe = {"merge_method": "passthrough", "base_model": "a", "path": hops}
-    (world.folder / "known.yaml").write_text(yaml.safe_dump(recipe))
-    config = world.config(**{**DATAFLOW, "dataflow": {"known": ["known.yaml"], "max_hops": 4}})
-    done = world.fails("evolve", config, "--dry-run")
-    assert says in " ".join(done.stderr.split())

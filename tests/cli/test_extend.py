@@ -8,7 +8,6 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.cli.conftest import World, evaluations, interrupted
 from tests.cli.resumed import facts
@@ -106,15 +105,6 @@ def test_seeds_are_extended_one_by_one(world: World) -> None:
     assert "Seed 1 had +2 candidates" in shown.stdout
 
 
-@pytest.mark.slow
-def test_a_run_yaml_that_changed_does_not_hold(short: World) -> None:
-    text = yaml.safe_load((short.folder / "changed.yaml").read_text())
-    (short.folder / "changed.yaml").write_text(yaml.safe_dump({**text, "finalists": 2}))
-    done = short.ok("resume", "runs/small", "--candidates", "+2")
-    assert "changed.yaml has changed" in done.stderr and "Changed: finalists." in done.stderr
-    assert short.show("runs/small")["trials"] == 8
-
-
 def test_what_changed_since_costs_no_winner(short: World) -> None:
     before = facts(short.folder / "runs" / "small")
     grader = short.folder / "grade.py"
@@ -180,40 +170,6 @@ def test_a_control_run_later_has_the_trials_that_it_would_have_had(world: World,
     again = world.ok("control", "runs/small", "grid")
     assert "already done" in again.stderr
     assert facts(run) == before
-
-
-def test_a_control_prints_what_it_adds(finished: World) -> None:
-    done = finished.ok("control", "runs/small", "random")
-    shown, text = finished.run("show", "runs/small").stdout, done.stdout
-    rows = [line.split()[0] for line in text.splitlines() if line.startswith(" ") and line.strip()]
-    assert [name for name in rows if name in ("bred", "random,", "uniform", "base", "a", "b", "grid,")] == [
-        "bred",
-        "random,",
-    ]
-    differences = [line for line in shown.splitlines() if line.startswith("bred ") and "random" in line]
-    assert len(differences) == 1
-    assert [line for line in text.splitlines() if line.startswith("bred ")] == differences
-    assert "item evaluations" in shown and "item evaluations" not in text
-    assert "Next: `kingyo show runs/small`" in text
-
-
-@pytest.mark.slow
-def test_a_run_without_controls_notes_the_missing_comparison_once(world: World) -> None:
-    done = world.ok("evolve", world.config(budget={"candidates": 6}, controls=None))
-    sentence = "The winner was not compared with a random or grid search of equal cost. To do so: "
-    commands = "kingyo control runs/small random or kingyo control runs/small grid"
-    shown = world.run("show", "runs/small").stdout
-    world.ok("report", "runs/small")
-    world.ok("export", "runs/small", "bred", "--search", "main")
-    page = (world.folder / "runs" / "small" / "report.html").read_text("utf-8")
-    card = (world.folder / "bred" / "README.md").read_text("utf-8")
-    for text in (done.stdout, shown, page, card):
-        assert text.count("kingyo control") == 2 and f"{sentence}{commands}" in text
-    done = world.run("control", "runs/small", "random")
-    assert "The winner was not compared with a grid search of equal cost." in done.stdout
-    assert done.stdout.count("kingyo control") == 1
-    done = world.ok("control", "runs/small", "grid")
-    assert "not compared" not in done.stdout
 
 
 @pytest.mark.slow

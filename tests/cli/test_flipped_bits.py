@@ -84,25 +84,6 @@ def test_forty_flipped_bits_change_nothing_unnoticed(finished: World, world: Wor
     assert {what for _, what in counts} == {"refused", "named", "unchanged"}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "command",
-    [
-        ("show",),
-        ("export", "out"),
-    ],
-)
-def test_each_command_names_what_a_damaged_log_held(world: World, command: tuple[str, ...]) -> None:
-    log = copied(killed(world, 20), world.folder / "run") / f"{DATABASE}-wal"
-    content = bytearray(log.read_bytes())
-    content[-1] ^= 1
-    log.write_bytes(content)
-    name, *more = command
-    done = world.run(name, "run", *more)
-    assert done.returncode == (name == "export"), done.stderr
-    assert "The last write to run.db got lost" in done.stdout + done.stderr
-
-
 @pytest.mark.parametrize(
     "command",
     [

@@ -83,28 +83,6 @@ def same(world: World, one: str, other: str, names: tuple[str, ...]) -> None:
 
 
 @pytest.mark.slow
-def test_trials_of_the_weight_search_can_be_shown_and_exported(world: World) -> None:
-    config = world.config(**HYBRID, controls={"random": True, "grid": False})
-    number = world.data("evolve", config)["controls"]["parameters"]["trial"]
-    name = f"parameters:{number}"
-    one = world.data("show", "runs/small", "--trial", name)
-    assert (one["search"], one["trial"]) == ("parameters", number)
-    assert one["recipe"]["merge_method"] == "task_arithmetic" and one["test"] is not None
-    assert world.run("show", "runs/small", "--trial", name).stdout.startswith(f"Trial {name} of")
-    done = world.ok("export", "runs/small", "out", "--trial", name)
-    assert f"trial {number} of weights alone" in done.stdout
-    done = world.run("evaluate", "out", "runs/small", "--json")
-    assert json.loads(done.stdout)["score"] == pytest.approx(one["test"]["score"])
-    world.ok("export", "runs/small", "same", "--search", "parameters")
-    (world.folder / "said.yaml").write_text(world.run("recipe", "runs/small", "--trial", name).stdout)
-    world.ok("merge", "said.yaml", "said")
-    for other in ("same", "said"):
-        same(world, "out", other, ("model.safetensors", "config.json"))
-    card = " ".join((world.folder / "out" / "README.md").read_text().split())
-    assert f"This is trial {number} of weights alone of the run small." in card
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("joint", [True])
 def test_the_export_of_a_path_through_a_merge_matches_its_trials_score(joint: bool, world: World) -> None:
     paths = {"repetitions": 2, "scales": "layer", "seeds": False}
@@ -169,24 +147,6 @@ def test_the_dry_run_counts_live_models(world: World, frame: str) -> None:
 def n_live_models() -> int:
     gc.collect()
     return sum(type(each) is LlamaForCausalLM for each in gc.get_objects())
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("candidates", "share"), [(5, 0.5), (2, 0.01)])
-def test_both_searches_spend_exactly_the_budget(world: World, candidates: int, share: float) -> None:
-    config = world.config(
-        **{
-            **HYBRID,
-            "budget": {"candidates": candidates},
-            "hybrid": {"share": share, "search": {"strategy": "ga"}},
-            "controls": {"random": False, "grid": False},
-        }
-    )
-    world.ok("evolve", config)
-    with RunStore.read(world.folder / "runs" / "small") as store:
-        spent = [len(store.trials(name)) for name in ("parameters", "main")]
-    assert min(spent) >= 1
-    assert sum(spent) == candidates
 
 
 @pytest.mark.parametrize(

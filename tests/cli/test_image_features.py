@@ -11,7 +11,6 @@ import yaml
 from tests.cli.conftest import World
 from tests.cli.resumed import facts
 from tests.cli.sight_runs import write_models
-from tests.models.vision_families import build
 
 
 @pytest.fixture(scope="module")
@@ -81,17 +80,3 @@ def test_features_beyond_memory_are_in_a_file(world: World) -> None:
         assert "Features do not fit" in done.stderr
         in_memory, in_file = map(max, zip(*kept_bytes(world), strict=True))
         assert 0 < in_memory <= 2000 < in_file <= 12_000
-
-
-@pytest.mark.slow
-def test_features_of_a_merged_image_encoder_are_not_in_a_file(world: World) -> None:
-    build("llava", world.folder / "other", seed=4)
-    sources, parts = {"see": "see", "other": "other"}, {"language": "merge", "vision": "merge"}
-    run = small_run(
-        world, "small.yaml", base=None, sources=sources, merge={"method": "linear", "parts": parts}
-    )
-    done = world.ok("evolve", run)
-    assert "do not fit" not in done.stderr
-    sizes = kept_bytes(world)
-    assert {in_file for _, in_file in sizes} == {0}
-    assert len(sizes) <= 12 * (3 + 6) + 6 * (3 + 4) + 6 * (3 + 1)

@@ -101,7 +101,7 @@ def write_run(folder: Path, **task: object) -> None:
         "seed": "seed",
         "grader": [
             {"clip": {"model": "../judges/net", "score": "preference", "par": 0}},
-            {"palette": {"folder": "../prints", "n": 2}},
+            {"style": {"folder": "../prints", "features": "../judges/net", "low": -1}},
         ],
         "references": {"folder": "../prints", "features": "../judges/net", "k": 2},
         "splits": {"fit": 8, "validation": 8, "test": 8},
@@ -160,18 +160,6 @@ def test_measures_judges_and_exports(tmp_path: Path) -> None:
     assert scored["score"] == leader["test"]["score"]
 
 
-@pytest.mark.slow
-def test_a_measure_decides(tmp_path: Path) -> None:
-    write_run(tmp_path, measure="kid")
-    done(tmp_path, "evolve", "run.yaml", "--run", "run")
-    summary = json.loads(done(tmp_path, "show", "run", "--json"))
-    assert summary["decided_by"] == NET
-    values = {
-        each["split"]: each["value"] for each in summary["leader"]["set_measures"] if each["measure"] == NET
-    }
-    assert values.keys() == {"fit", "validation", "test"}
-
-
 def test_files_of_graders_are_hashed_by_what_is_in_them(tmp_path: Path) -> None:
     write_run(tmp_path)
     config = load_config(tmp_path / "run.yaml")
@@ -196,7 +184,6 @@ def test_files_of_graders_are_hashed_by_what_is_in_them(tmp_path: Path) -> None:
         ({"references": {"folder": "../none"}}, "references.folder"),
         ({"references": {"folder": "../prints", "k": 6, "features": "../judges/net"}}, "references.folder"),
         ({"references": {"folder": "../prints", "featres": "x"}}, "references"),
-        ({"references": {"folder": "../prints", "measures": ["kid", "is"]}}, "references.measures"),
     ],
 )
 def test_wrong_references_are_found_before_a_run(

@@ -109,29 +109,6 @@ def test_killed_at_any_moment_a_rerun_is_complete(merging: Merging) -> None:
     assert not merging.hidden("out").parent.exists()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(4))
-def test_killed_after_any_time_a_rerun_is_complete(merging: Merging, seed: int) -> None:
-    """By the clock, so that every step can be the one that is torn: headers, renames, the last files."""
-    dice = random.Random(seed)
-    begun = time.monotonic()
-    assert merging.run("first").returncode == 0
-    took = time.monotonic() - begun
-    for _ in range(3):
-        with subprocess.Popen(
-            merging.arguments("out"), cwd=merging.folder, env=environment(), stderr=subprocess.DEVNULL
-        ) as process:
-            time.sleep(took * dice.uniform(0.5, 1.1))
-            process.kill()
-        if (merging.folder / "out").exists():
-            break
-        assert not list(merging.folder.glob("out*"))
-    else:
-        done = merging.run("out")
-        assert done.returncode == 0, done.stderr
-    assert as_expected(merging, "out")
-
-
 @pytest.mark.parametrize(("sent", "after"), [(signal.SIGTERM, 10), (signal.SIGINT, 0)])
 def test_an_interrupted_merge_leaves_nothing(merging: Merging, sent: signal.Signals, after: int) -> None:
     before = {file.name for file in merging.folder.iterdir()}

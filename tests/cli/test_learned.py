@@ -146,12 +146,6 @@ def test_the_strategy_can_be_named_and_learns_only_where_it_can(world: World) ->
     assert done.returncode != 0 and "learn: false: expected" in done.stderr
 
 
-def test_settings_of_the_default_search_are_named_as_in_the_run_yaml(world: World) -> None:
-    config = world.config(search={"settings": {"near": 3}}, controls=None)
-    done = world.run("evolve", config, "--run", "no")
-    assert done.returncode != 0 and "Error: search.settings: expected a known key" in done.stderr
-
-
 def test_a_loss_that_fails_does_not_end_the_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_memory(*_: object) -> None:
         raise RuntimeError("not enough memory")

@@ -11,12 +11,13 @@ from itertools import chain, islice
 import pytest
 
 from kingyo.cli.console import Console
-from kingyo.cli.live_display import LiveDisplay, RunProgress
+from kingyo.cli.live_display import LiveDisplay
 from kingyo.core.types import Answered, Evaluation, ItemScore, Split, Trial
 from kingyo.runs.config import TRAINED, TUNED
 from kingyo.runs.cost import Cost, CostPart, Stage
 from kingyo.search.evolution import BASELINES, MAIN, Event
 from kingyo.store import StoredTrial
+from kingyo.views.run_progress import RunProgress
 
 NAMES = ("base", "a", "日本語モデル", "uniform")
 SECONDS = 0.1  # of an answer

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 
-import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from tests.cli.conftest import World
-from tests.models_on_disk import llama
 
 
 def write_head(world: World) -> None:
@@ -20,21 +17,6 @@ def write_head(world: World) -> None:
     head = torch.zeros(64, 16)
     save_file({"base_model.model.lm_head.weight": head}, lora / "adapter_model.safetensors")
     (lora / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 1}))
-
-
-@pytest.mark.slow
-def test_a_source_with_an_adapter_keeps_the_dtype_of_its_model(world: World) -> None:
-    base = llama(world.folder / "half", dtype="bfloat16")
-    for each in ("base", "a"):
-        shutil.rmtree(world.folder / each)
-        shutil.copytree(base, world.folder / each)
-    write_head(world)
-    config = world.config(sources={"a": "a", "b": "base+lora"}, controls=None)
-    world.ok("evolve", config, "--run", "run")
-    world.ok("export", "run", "out")
-    assert {each.dtype for each in load_file(world.folder / "out/model.safetensors").values()} == {
-        torch.bfloat16
-    }
 
 
 def test_evaluate_hears_the_adapter(world: World) -> None:

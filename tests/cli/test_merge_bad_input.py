@@ -39,7 +39,7 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(f"{c}: &{c} [{','.join([f'*{p}'] 
             "models: expected 1 for slerp beside the base; received 2",
         ),
         ({"int8_mask": True}, "below parameters:, as `parameters: {int8_mask"),
-        ({"base_model": "nowhere"}, "nowhere: expected a folder with a checkpoint"),
+        ({"base_model": "nowhere"}, "nowhere: expected a folder or a .safetensors with a model"),
         ({"slices": [{"sources": [{"model": "a", "layer_range": [0, 2]}]}]}, "exactly one of"),
     ],
     ids=str,
@@ -80,13 +80,6 @@ def test_invalid_custom_methods(command: Command, code: str, says: str) -> None:
 def test_files_that_are_no_recipe(command: Command, text: str, says: str) -> None:
     (command.folder / "recipe.yaml").write_text(text)
     foreseen(command, "recipe.yaml", "merged", says=says)
-
-
-@pytest.mark.parametrize("layers", [[0, 1, 2], [3, 1], ["0", "2"]])
-def test_ranges_of_layers_that_are_none(command: Command, layers: object) -> None:
-    slices = [{"sources": [{"model": "a", "layer_range": layers}]}]
-    recipe = command.recipe(merge_method="passthrough", base_model=None, models=None, slices=slices)
-    foreseen(command, recipe, "merged", says="layer_range")
 
 
 def test_no_such_file(command: Command) -> None:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 from huggingface_hub import ModelCard
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-from kingyo.merging.engine import open_sources, plan, to_folder
-from kingyo.merging.recipe import load_recipe
 from tests.cli.merging import Command
 
 CARD = "---\nlicense: {licence}\nlanguage: [{language}]\n---\n\n# a card\n"
@@ -34,15 +30,6 @@ def same(one: Path, other: Path) -> bool:
 
 
 class TestOutput:
-    def test_is_the_merge_of_the_recipe(self, command: Command, tmp_path: Path) -> None:
-        done = command("merge", command.recipe(), "merged")
-        assert done.code == 0, done.err
-        assert re.match(r"Wrote merged: 30 tensors by task_arithmetic, [\d.]+ kB in .*\.\n", done.out)
-        assert done.err == ""
-        recipe = load_recipe(command.folder / "recipe.yaml")
-        to_folder(plan(recipe, open_sources(recipe, command.folder)), tmp_path / "expected")
-        assert same(command.folder / "merged", tmp_path / "expected")
-
     def test_loads_in_transformers_at_once(self, command: Command) -> None:
         base = command.folder / "base"
         (base / "LICENSE").write_text("Apache-2.0")
@@ -78,12 +65,6 @@ class TestOutput:
         assert done.code == 0, done.err
         assert same(command.folder / "merged", tmp_path / "again")
 
-    def test_shards(self, command: Command) -> None:
-        assert command("merge", command.recipe(), "whole").code == 0
-        assert command("merge", command.recipe(), "shards", "--max-shard-size", "4000").code == 0
-        assert len(list((command.folder / "shards").glob("model-*-of-*.safetensors"))) > 3
-        assert same(command.folder / "whole", command.folder / "shards")
-
     def test_the_seed_is_the_commands(self, command: Command) -> None:
         recipe = command.recipe(merge_method="dare_linear", parameters={"density": 0.5}, seed=1)
         for name, flags in {"one": (), "two": ("--seed", "2"), "again": ("--seed", "1")}.items():
@@ -100,18 +81,6 @@ class TestOutput:
         assert done.code == 0, done.err
         assert not (command.folder / "merged" / "old.txt").exists()
         assert not [file for file in command.folder.iterdir() if file.name.startswith(".")]
-
-    def test_nonfinite_weights_when_they_are_wanted(self, command: Command) -> None:
-        file = command.folder / "b" / "model.safetensors"
-        broken = load_file(file)
-        broken["lm_head.weight"][3, 5] = float("nan")
-        save_file(broken, file, metadata={"format": "pt"})
-        done = command("merge", command.recipe(), "merged")
-        assert done.code == 1 and "b: lm_head.weight: expected finite weights; received NaN" in done.err
-        done = command("merge", command.recipe(), "merged", "--allow-nonfinite")
-        assert done.code == 0
-        assert "NaN or infinity in 1 of 30 tensors: lm_head.weight." in done.err
-        assert bool(weights(command.folder / "merged")["lm_head.weight"][3, 5].isnan())
 
     def test_json(self, command: Command) -> None:
         done = command("merge", command.recipe(), "merged", "--json")
@@ -156,14 +125,6 @@ class TestCard:
         summary = yaml.safe_load(shown[1])
         assert [each["model"] for each in summary["models"]] == ["a", "b"]
         assert summary["merge_method"] == "task_arithmetic"
-
-    @pytest.mark.slow
-    def test_its_code_runs(self, command: Command) -> None:
-        assert command("merge", command.recipe(), "merged").code == 0
-        card = (command.folder / "merged" / "README.md").read_text()
-        code = re.search(r"```python\n(.*?)\n```", card, re.DOTALL)
-        assert code is not None
-        subprocess.run([sys.executable, "-c", code[1]], cwd=command.folder / "merged", check=True)
 
 
 class TestCode:
@@ -230,18 +191,3 @@ class TestBook:
         assert same(command.folder / "both" / "second", command.folder / "a")
         card = (command.folder / "both" / "second" / "README.md").read_text()
         assert "| merged | a |" in card and "| merged | b |" not in card
-
-    def test_after_a_failure_force_writes_all_again(self, command: Command) -> None:
-        other = "name: second\nmerge_method: linear\nmodels: [{model: base, parameters: {weight: 1.0}}]\n"
-        (command.folder / "book.yaml").write_text(FIRST + other)
-        file = command.folder / "base" / "model.safetensors"
-        sound = file.read_bytes()
-        broken = load_file(file)
-        broken["lm_head.weight"][0, 0] = float("inf")
-        save_file(broken, file, metadata={"format": "pt"})
-        assert "base: lm_head.weight" in command("merge", "book.yaml", "both").err
-        file.write_bytes(sound)
-        assert "--force" in command("merge", "book.yaml", "both").err
-        done = command("merge", "book.yaml", "both", "--force")
-        assert done.code == 0, done.err
-        assert {each.name for each in (command.folder / "both").iterdir()} == {"first", "second"}

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-import pytest
-
-from tests.cli.merging import Command, contents, foreseen
+from tests.cli.merging import Command, contents
 
 
 def test_the_dry_run_describes_the_merge(command: Command) -> None:
@@ -29,13 +27,6 @@ def test_the_dry_run_describes_the_merge(command: Command) -> None:
     assert lines[-1] == "Nothing was written. Leave --dry-run out to merge."
     assert contents(command.folder) == before
     assert not (command.folder / "merged").exists()
-
-
-def test_every_tensor_when_asked_for(command: Command) -> None:
-    short = command("merge", command.recipe(), "merged", "--dry-run").out
-    verbose = command("merge", command.recipe(), "merged", "--dry-run", "--verbose").out
-    assert "layers.1.mlp.up_proj.weight" not in short
-    assert verbose.count("1 ×") == 30
 
 
 def test_findings_set_the_exit_code(command: Command) -> None:
@@ -71,28 +62,3 @@ def test_a_file_that_cannot_be_read_at_all(command: Command) -> None:
     assert mistakes["recipe.yaml"]["remedy"] == "Did you mean 'merge_method'?"
     done = command("merge", "recipe.yaml", "merged", "--dry-run")
     assert done.code == 1 and "recipe.yaml: expected" in done.err and "received 2 mistakes" in done.err
-
-
-def test_earlier_steps_are_listed(command: Command) -> None:
-    (command.folder / "book.yaml").write_text(
-        "name: soup\nmerge_method: linear\nmodels: [{model: a}, {model: b}]\nparameters: {weight: 1}\n---\n"
-        "merge_method: slerp\nbase_model: base\nmodels: [{model: soup}]\nparameters: {t: 0.5}\n"
-    )
-    done = command("merge", "book.yaml", "out", "--dry-run")
-    assert done.code == 0, done.out
-    lines = done.out.splitlines()
-    assert lines[:2] == ["out", "soup: linear of 2: a, b"]
-    assert "slerp of 1: soup" in lines
-
-
-@pytest.mark.parametrize(
-    ("weights", "says"), [([1.0, -1.0], "weight: expected weights with a nonzero sum; received a sum of 0")]
-)
-def test_values_that_do_not_go_together_are_foreseen(
-    command: Command, weights: list[object], says: str
-) -> None:
-    models = [
-        {"model": name, "parameters": {"weight": weight}} for name, weight in zip("ab", weights, strict=True)
-    ]
-    recipe = command.recipe(merge_method="linear", base_model=None, models=models)
-    foreseen(command, recipe, "out", says=says)

@@ -30,11 +30,3 @@ def test_an_adapter_of_another_model_is_a_warning(command: Command, place: str) 
     assert done.code == 0 and done.err == f"Warning: {SAYS}\n"
     (warning,) = json.loads(command("merge", recipe, "again", "--json").out)["warnings"]
     assert warning["argument"] == "a+lora" and "org/elsewhere" in warning["received"]
-
-
-def test_an_adapter_of_this_model_is_none(command: Command) -> None:
-    write_lora(command.folder / "lora", "org/a")
-    recipe = command.recipe(models=[{"model": "a+lora", "parameters": {"weight": 1}}])
-    done = command("merge", recipe, "out")
-    assert done.code == 0 and done.err == ""
-    assert "bit for bit on one machine; others" in (command.folder / "out" / "README.md").read_text()

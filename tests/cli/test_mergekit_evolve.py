@@ -88,27 +88,6 @@ def test_the_zoo_runs_with_a_genome_file(tmp_path: Path) -> None:
     assert shown["trials"] == 12
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"merge_method": "slerp", "base_model": None},
-        {"merge_method": "task_arithmetic", "layer_granularity": 0},
-    ],
-    ids=str,
-)
-def test_every_method_runs_reports_and_exports(tasked: World, changes: dict[str, object]) -> None:
-    file = write(tasked.folder, **changes)
-    for words in (
-        ("evolve", file, "--max-fevals", "3", "--run", "r"),
-        ("resume", "r"),
-        ("report", "r"),
-        ("export", "r", "out"),
-    ):
-        tasked.ok(*words)
-    assert {recipe["merge_method"] for recipe in recipes(tasked.folder / "r")} == {changes["merge_method"]}
-
-
 def test_a_hundred_candidates_and_the_same_distribution_by_default(tasked: World) -> None:
     config = converted(write(tasked.folder))
     assert config.budget.candidates == 100
@@ -217,18 +196,6 @@ def test_several_tasks_count_by_their_weights(tasked: World) -> None:
     settings: dict[str, object] = {"name": "short", "weight": 1}
     assert converted(write(tasked.folder, tasks=["even", settings])).tasks["short"].weight == 1
     assert converted(write(tasked.folder, tasks=[heavy])).specs["even"].weight == 3
-
-
-@pytest.mark.slow
-def test_the_score_of_a_run_is_the_weighted_mean_of_its_tasks(tasked: World) -> None:
-    heavy = add_short(tasked)
-    done = tasked.run("evolve", write(tasked.folder, tasks=[heavy, "short"]), "--max-fevals", "3")
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("Note: metric: settings of mergekit-evolve") == 1
-    winner = tasked.show("runs/genome")["winner"]
-    assert isinstance(winner, dict)
-    scores = {name: task_result["fit"]["score"] for name, task_result in winner["tasks"].items()}
-    assert winner["fit"]["score"] == pytest.approx((3 * scores["even"] + 4 * scores["short"]) / 7)
 
 
 def test_flags_of_genome_files_are_for_genome_files(world: World) -> None:

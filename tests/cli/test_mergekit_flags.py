@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from kingyo.cli.mergekit_flags import Merge
@@ -45,30 +43,8 @@ def test_wrong_flags_end_the_command(command: Command, flags: list[str]) -> None
     assert done.code == 2 and not (command.folder / "out").exists()
 
 
-def test_a_folder_that_is_near(command: Command) -> None:
-    for name, file in (("maths-en", "config.json"), ("math_em", "notes.txt")):
-        (command.folder / "zoo" / name).mkdir(parents=True)
-        (command.folder / "zoo" / name / file).write_text("{}")  # the nearer one is no model
-    models = [{"model": "zoo/math_en", "parameters": {"weight": 1.0}}]
-    recipe = command.recipe(merge_method="linear", base_model=None, models=models)
-    refused(command, recipe, "out", says="Did you mean 'zoo/maths-en'?")
-
-
-def test_a_path_relative_to_the_working_directory(command: Command) -> None:
-    (command.folder / "recipes").mkdir()
-    command.recipe("recipes/one.yaml")
-    error = refused(command, Path("recipes") / "one.yaml", "out", says="received 3 mistakes")
-    for name in ("a", "b", "base"):
-        assert f"Write {command.folder / name}: paths are relative to the recipe." in error
-
-
 def test_all_unknown_keys_at_once(command: Command) -> None:
     recipe = command.recipe(random_seed=3, slerp=1, weight=0.5)
     error = refused(command, recipe, "out", says="received 'random_seed', 'slerp', 'weight'")
     assert "'random_seed': Did you mean 'seed'?" in error
     assert "as `parameters: {weight: …}`" in error
-
-
-def test_a_parameter_beside_the_model(command: Command) -> None:
-    recipe = command.recipe(models=[{"model": "a", "weight": 0.5}])
-    refused(command, recipe, "out", says="models[0]: expected a known key; received 'weight'. Move a")

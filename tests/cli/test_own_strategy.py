@@ -100,13 +100,6 @@ def test_a_missing_extra_is_reported_by_every_command(
     assert not (world.folder / "runs").exists()
 
 
-def test_a_failed_export_leaves_no_folder(world: World) -> None:
-    code, errors = evolved(world, "def __init__(self, *a): raise RuntimeError('lost')")
-    assert code == 1
-    assert "own.py:Broken: expected a strategy that can be built; received RuntimeError: lost" in errors
-    assert not (world.folder / "runs").exists()
-
-
 def test_one_that_gives_lists_can_be_resumed(world: World) -> None:
     code, errors = evolved(world, "def genome(self): return list(super().genome())")
     assert code == 0, errors

@@ -21,7 +21,6 @@ pytest.importorskip("diffusers")
 from PIL import Image
 
 from tests.cli.picture_runs import CONFIG, TASK, write_models
-from tests.views.browser import CHROMIUM, Browser
 
 ENV = {**os.environ, "COLUMNS": "110", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 PLAINLY = """
@@ -99,22 +98,6 @@ def test_an_exported_pipeline_draws_the_stored_pixels_in_plain_diffusers(finishe
     assert index["scheduler"] == ["diffusers", "EulerAncestralDiscreteScheduler"]
 
 
-def test_a_run_without_its_pictures_is_exported_without_a_contact_sheet(finished: Path) -> None:
-    (finished / "run/media").rename(finished / "run/moved")
-    try:
-        done = kingyo(finished, "export", "run", "bare")
-    finally:
-        (finished / "run/moved").rename(finished / "run/media")
-    assert done.returncode == 0 and "no contact sheet" in done.stderr
-    assert (finished / "bare/unet/config.json").is_file()
-    assert not (finished / "bare/contact-sheet.png").exists()
-
-
-def test_a_finished_run_resumes_without_drawing_again(finished: Path) -> None:
-    done = kingyo(finished, "resume", "run")
-    assert done.returncode == 0, done.stderr
-
-
 def test_the_report_shows_a_contact_sheet(finished: Path) -> None:
     pytest.importorskip("vl_convert")
     done = kingyo(finished, "report", "run")
@@ -123,23 +106,6 @@ def test_the_report_shows_a_contact_sheet(finished: Path) -> None:
     sheet = page.partition('<section id="sheet">')[2].partition("<details>")[0]
     assert sheet.count("<img ") == 5 * 5  # five prompts; bred, base, two parents, uniform
     assert "drawn by uniform" in sheet and "seed " in sheet
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
-def test_the_contact_sheet_of_nine_models_fits_on_a_desktop(finished: Path) -> None:
-    pytest.importorskip("vl_convert")
-    assert kingyo(finished, "report", "run").returncode == 0
-    with Browser() as browser:
-        browser.open(finished / "run" / "report.html", width=1200)
-        browser.evaluate(
-            "document.querySelector('.sheet').style.setProperty('--models', 9);"
-            "document.querySelectorAll('.sheet tr').forEach(row =>"
-            " row.append(...[...row.cells].slice(-4).map(each => each.cloneNode(true))))"
-        )
-        box = "document.querySelector('#sheet .scroll')"
-        assert browser.evaluate("document.querySelector('.sheet tr').cells.length") == 10
-        assert browser.evaluate(f"{box}.scrollWidth") == browser.evaluate(f"{box}.clientWidth") > 900
 
 
 def test_draw_writes_pictures(finished: Path) -> None:

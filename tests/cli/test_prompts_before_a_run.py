@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from kingyo.models.language_model import load_text
-from kingyo.runs.preflight import with_added_tokens
 from tests.cli.conftest import World
 from tests.cli.merging import Command
-from tests.models_on_disk import gpt2, llama
 
 UNUSED = "chat is not set, but all models have a chat template"
 
@@ -41,12 +37,6 @@ def test_a_dry_run_warns_of_a_template_that_is_not_used(command: Command, world:
         assert dry_run(command, config(world, chat=chat))["warnings"] == []
 
 
-def test_a_template_that_only_sources_have(command: Command, world: World) -> None:
-    (world.folder / "base" / "chat_template.jinja").unlink()
-    (warning,) = dry_run(command, config(world))["warnings"]
-    assert "a and b have a chat template" in warning and "copy that of a to " in warning
-
-
 def test_a_dry_run_warns_of_right_answers_that_are_too_long(command: Command, world: World) -> None:
     rows = [{"prompt": f"{n} + 1 =", "answer": " ".join(["7"] * (5 if n % 4 else 9))} for n in range(40)]
     (world.folder / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -68,30 +58,11 @@ def test_a_run_warns_of_both(world: World) -> None:
     assert "cut" in [each["kind"] for each in advice]  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize(("chat", "prompt"), [(False, "<s> {}"), (True, "<s> Q: {} A:")])
+@pytest.mark.parametrize(("chat", "prompt"), [(False, "{}"), (True, "Q: {} A:")])
 def test_a_dry_run_renders_a_prompt(command: Command, world: World, chat: bool, prompt: str) -> None:
-    file = world.folder / "base" / "tokenizer.json"
-    rule = {"SpecialToken": {"id": "<s>", "type_id": 0}}
-    starts = {
-        "type": "TemplateProcessing",
-        "single": [rule, {"Sequence": {"id": "A", "type_id": 0}}],
-        "pair": [rule, {"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
-        "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}},
-    }
-    file.write_text(json.dumps({**json.loads(file.read_text()), "post_processor": starts}))
     plan = dry_run(command, config(world, chat=chat))
     asked = plan["prompts"]["even"]
     begins, ends = prompt.split("{}")
     assert asked.startswith(begins) and asked.endswith(ends) and "+" in asked
     text = command("evolve", config(world, chat=chat), "--dry-run").out
     assert "the first prompt, as models read it:" in text and f"  {asked}\n" in text
-
-
-@pytest.mark.parametrize("build", [llama, gpt2])
-def test_tokens_without_transformers_are_those_of_live_models(
-    build: Callable[[Path], Path], tmp_path: Path
-) -> None:
-    folder = build(tmp_path / "m")
-    text = load_text(folder)
-    for prompt in ("1 + 2 =", "Q: the cat\n\n猫 A:"):
-        assert with_added_tokens(folder, prompt) == text.shown(prompt)

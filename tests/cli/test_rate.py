@@ -55,16 +55,6 @@ def test_bad_input_is_one_clear_error(command: Command, arguments: tuple[str, ..
     assert done.err.removeprefix("Error: ").startswith(f"{argument}: expected ")
 
 
-@pytest.mark.parametrize("arguments", [("--pairs", "0"), ("--port", "70000")])
-def test_wrong_values_are_usage_errors(command: Command, arguments: tuple[str, ...]) -> None:
-    assert command("rate", "run", *arguments).code == 2
-
-
-def test_a_folder_that_is_no_run(command: Command) -> None:
-    done = command("rate", "nowhere")
-    assert done.code == 1 and "nowhere" in done.err
-
-
 def test_test_pictures_wait_for_the_end_of_the_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,11 +44,6 @@ def test_killed_ten_times_it_ends_the_same(finished: World, world: World) -> Non
 
 SEARCHES: dict[str, dict[str, object]] = {
     "fast": {"preset": "fast", "screen": {"items": 6}},
-    "racing": {
-        "strategy": "ga",
-        "settings": {"population": 6},
-        "screen": {"rule": "racing", "block": 4, "alpha": 0.9},
-    },
 }
 
 

@@ -16,7 +16,7 @@ OF_TWO = ["even", "closeness"]
 SEARCHES: dict[str, dict[str, object]] = {
     "item-gp": {"search": {"strategy": "item-gp", "screen": {"items": 6}}},
     "coarse-to-fine": {"search": {"preset": "quality", "screen": {"items": 6}}, "merge": {}},
-    "cma-es": {"search": {"strategy": "cma-es", "screen": {"rule": "racing", "items": 4, "block": 2}}},
+    "cma-es": {"search": {"strategy": "cma-es", "screen": {"items": 4}}},
     "sep-cma-es": {"search": {"strategy": "sep-cma-es", "screen": {"choose": "random", "items": 5}}},
     "mixed-cma-es": {
         "search": {"strategy": "mixed-cma-es"},
@@ -25,15 +25,8 @@ SEARCHES: dict[str, dict[str, object]] = {
     "tpe": {"search": {"strategy": "tpe", "reuse": False}},
     "nsga2": {"search": {"strategy": "nsga2", "settings": {"population": 6}}, "objectives": OF_TWO},
     "m2n2": {"search": {"strategy": "m2n2"}, "merge": {"groups": "block"}},
-    "map-elites": {"search": {"strategy": "map-elites", "settings": SMALL}, "objectives": OF_TWO},
     "cycleqd": {"search": {"strategy": "cycleqd", "settings": SMALL}, "objectives": OF_TWO},
-    "ga": {
-        "search": {
-            "strategy": "ga",
-            "settings": SMALL,
-            "screen": {"rule": "racing", "block": 4, "alpha": 0.9},
-        }
-    },
+    "ga": {"search": {"strategy": "ga", "settings": SMALL}},
     "random": {"search": {"strategy": "random", "warm_start": False}, "budget": {"item_evaluations": 160}},
     "grid": {"search": {"strategy": "grid"}},
     "asynchronous": {"search": {"strategy": "item-gp", "mode": "asynchronous"}},

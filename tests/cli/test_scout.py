@@ -22,31 +22,29 @@ def test_a_table_with_reasons_and_counts(world: World) -> None:
     done = world.ok("scout", ".")
     assert done.stderr == "", done.stderr
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
-    assert lines[0] == "Base: base, named by 2 of 3 candidates."
+    assert lines[0] == "Base: base"
     assert any(line.startswith("a llama float32 apache-2.0 ") for line in lines)
-    assert "- base: the base itself" in lines
-    assert any(line.startswith("- b: unreadable: ") and "b/model.safetensors: " in line for line in lines)
-    assert lines[-1] == "3 candidates: 1 can be merged; 2 excluded: the base itself (1), unreadable (1)."
+    assert "base is excluded: the base itself" in lines
+    assert any(
+        line.startswith("b is excluded: unreadable: ") and "b/model.safetensors: " in line for line in lines
+    )
+    assert (
+        lines[-1]
+        == "3 candidates: 1 can be merged in 1 group; 2 excluded: the base itself (1), unreadable (1)."
+    )
 
 
 def test_standard_output_contains_only_json(world: World) -> None:
-    done = world.run("scout", "a", "b", "--base", "base", "--licences", "strict", "--json")
+    done = world.run("scout", "a", "b", "--base", "base", "--json")
     found = json.loads(done.stdout)
-    assert done.returncode == 1 and done.stderr == ""
-    assert found["counts"] == {"candidates": 2, "mergeable": 0, "excluded": {"an unknown licence": 2}}
+    assert done.returncode == 0 and done.stderr == ""
+    assert found["counts"] == {"candidates": 2, "mergeable": 2, "excluded": {}}
     assert set(found) == {"base", "groups", "excluded", "unread_bases", "counts"}
-    assert {*found["excluded"][0]} >= {
-        "reference",
-        "kind",
-        "n_parameters",
-        "licence",
-        "base",
-        "date",
-        "dtype",
-    }
+    candidate = found["groups"][0]["candidates"][0]
+    assert {*candidate} >= {"reference", "kind", "n_parameters", "licence", "base", "dtype"}
 
 
-@pytest.mark.parametrize("where", [[], ["empty"], ["@empty.txt"]])
+@pytest.mark.parametrize("where", [["empty"], ["@empty.txt"]])
 def test_nothing_to_read(world: World, where: list[str]) -> None:
     (world.folder / "empty").mkdir()
     (world.folder / "empty.txt").write_text("\n")
@@ -56,10 +54,8 @@ def test_nothing_to_read(world: World, where: list[str]) -> None:
 
 
 def test_nothing_that_fits(world: World) -> None:
-    done = world.fails("scout", "a", "--base", "base", "--licences", "strict")
-    assert done.stdout.splitlines()[-1].startswith("1 candidate: none of them fits the base")
     done = world.fails("scout", "a")
-    assert "1 candidate: none of them can be merged with another" in done.stdout
+    assert "1 candidate: 0 can be merged in 0 groups; 1 excluded" in done.stdout
 
 
 @pytest.mark.parametrize("where", ["nowhere", "./nowhere", "a+nowhere"])
@@ -73,21 +69,7 @@ def test_a_wrong_path_that_could_be_a_name_on_the_hub(world: World) -> None:
     done = world.fails("scout", "zoo/pol", env={"HF_HUB_OFFLINE": "1"}, fresh=True)
     assert done.stdout == ""
     assert "zoo/pol: " in done.stderr
-    assert "received no such folder here; and the Hub cannot be asked (offline)" in done.stderr
-
-
-def test_a_narrow_terminal_folds_long_names(world: World) -> None:
-    shutil.move(world.folder / "a", world.folder / ("long" * 20))
-    shutil.rmtree(world.folder / "b")
-    ours, theirs = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "80"}
-    where = ("scout", ".", "--base", "base")
-    done = subprocess.run(command(*where), cwd=world.folder, env=environment, stdout=theirs, check=False)
-    os.close(theirs)
-    shown = os.read(ours, 100_000).decode()
-    os.close(ours)
-    assert done.returncode == 0 and "long" * 20 not in shown
-    assert "…" not in shown
+    assert "received no such folder here; and from the Hub OfflineModeIsEnabled" in done.stderr
 
 
 def test_ctrl_c_ends_cleanly_and_a_terminal_shows_progress(world: World) -> None:

@@ -108,13 +108,6 @@ def test_a_frame_is_named_as_the_tables_do_and_must_have_an_effect(sight: Path) 
         assert "--frame: expected a task and models with other parts than the language model" in done.stderr
 
 
-def test_a_base_that_sees_may_be_the_frame(sight: Path) -> None:
-    again = shutil.copytree(SIGHT / "see-en", sight / "again")
-    models = [str(SIGHT / "multi"), str(SIGHT / "see-en"), str(again)]
-    task = ["--task", "task.yaml", "--out", "out", "--dry-run", "--frame", models[0]]
-    kingyo(sight, "scout", *models, "--base", models[0], *task)
-
-
 @pytest.mark.slow
 def test_models_that_draw(tmp_path: Path) -> None:
     """Sources have the names of their pipelines; one is a LoRA."""

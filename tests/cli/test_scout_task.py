@@ -175,14 +175,6 @@ def test_impossible_numbers_are_one_error(
     assert "Traceback" not in done.stderr and not (tmp_path / "runs").exists()
 
 
-def test_an_error_counts_copies(tmp_path: Path) -> None:
-    shutil.copytree(ZOO / "ja", tmp_path / "copy")
-    models = [str(ZOO / "base"), str(ZOO / "ja"), str(tmp_path / "copy")]
-    done = scout(tmp_path, "--out", "out", models=models)
-    assert done.returncode == 1 and not (tmp_path / "out" / "run.db").exists()
-    assert "2 that can be merged, 1 of them equal to the base or nearly equal to others" in done.stderr
-
-
 def test_a_missing_grader_is_found_before_weights_are_read(tmp_path: Path) -> None:
     write_task(tmp_path, grader="gone.py:grade").rename(tmp_path / "other.yaml")
     done = scout(tmp_path, "--task", "other.yaml")

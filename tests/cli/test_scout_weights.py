@@ -55,7 +55,7 @@ def test_json_of_the_weights(shelf: World) -> None:
         "excluded": {"weights that are not finite": 1},
     }
     (group,) = found["groups"]
-    assert [each["duplicate_of"] for each in group["structure"]["members"]] == [None, None, "a"]
+    assert [each["finding"] for each in group["structure"]["members"]] == [None, None, "a re-upload of a"]
     assert set(group["structure"]["members"][0]["layers"]) >= {"embedding", "block.0", "head"}
     assert [each["models"] for each in group["structure"]["pairs"]] == [
         ["a", "b"],
@@ -64,29 +64,6 @@ def test_json_of_the_weights(shelf: World) -> None:
     ]
     assert group["structure"]["measured_share"] == 1
     assert (shelf.folder / "runs" / "scout" / "evidence.db").is_file()
-
-
-def test_without_a_base(shelf: World) -> None:
-    for name in MODELS:
-        (shelf.folder / name / "README.md").unlink()
-    done = shelf.run("scout", *MODELS, "--weights", "--out", "found")
-    assert "There is no base: δ is the difference from the mean of these models." in done.stdout
-    both = shelf.fails("scout", "a", "nan", "--weights", "--out", "found", "--json")
-    assert json.loads(both.stdout)["counts"]["excluded"] == {
-        "fits no other model": 1,
-        "weights that are not finite": 1,
-    }
-
-
-def test_a_limit_of_bytes(shelf: World) -> None:
-    done = shelf.ok("scout", *MODELS[:3], "--base", "base", "--weights", "--max-bytes", "60kB")
-    assert "of the weights, within --max-bytes against base." in done.stdout
-    for limit in ("1MBit", "5 bytes", "0GB"):
-        done = shelf.fails("scout", *MODELS[:2], "--weights", "--max-bytes", limit)
-        assert done.stderr.startswith("Error: --max-bytes: ") and done.stdout == ""
-    shelf.fails(
-        "scout", *MODELS[:2], "--base", "base", "--weights", "--max-bytes", "0.1kB", says="smallest tensor"
-    )
 
 
 def test_a_damaged_store_is_an_error(shelf: World) -> None:

@@ -69,20 +69,6 @@ def test_equal_baselines_are_scored_once_and_the_best_seed_is_named(world: World
     world.ok(*shlex.split(summary["export"]["command"].removeprefix("kingyo ")))
 
 
-@pytest.mark.slow
-def test_a_control_of_every_seed_is_compared(world: World) -> None:
-    config = world.config(budget={"candidates": 2}, controls={"random": False, "grid": False})
-    world.ok("evolve", config, "--run", "my runs", "--seeds", "2")
-    world.fails("control", "my runs", "random", says="Name one of them, such as my runs/seed-1.")
-    for seed, message in ((1, "search of equal cost"), (2, "with a grid search")):
-        world.ok("control", f"my runs/seed-{seed}", "random")
-        summary = world.data("show", "my runs")
-        assert message in summary["not_compared"]
-        assert ("random" in summary["ahead"]) == (seed == 2)
-    loop = "for run in 'my runs'/seed-*; do kingyo control \"$run\" grid; done"
-    assert f" To do so: {loop}" in summary["not_compared"]
-
-
 def test_an_interrupted_run_prints_the_command_to_continue(world: World) -> None:
     config = world.config(budget={"candidates": 4}, controls={"random": False, "grid": False})
     words = ("evolve", config, "--run", "runs/my seeds", "--seeds", "2", "--seed", "3")
@@ -112,20 +98,6 @@ def test_runs_that_differ_in_more_than_the_seed_are_not_put_together(world: Worl
     world.config(**changes, workers=1)
     done = world.run("evolve", config, "--run", "many", "--seeds", "1")
     assert done.returncode == 0, "seed 1 is of this run.yaml" if file != "run.yaml" else done.stderr
-
-
-def test_seeds_of_equal_scores_have_no_interval(world: World) -> None:
-    task = {"name": "sums", "data": "items.jsonl", "splits": {"fit": 16, "validation": 12, "test": 12}}
-    config = world.config(
-        task={**task, "grader": "exact", "max_new_tokens": 6},
-        budget={"candidates": 2},
-        controls={"random": False, "grid": False},
-    )
-    done = world.ok("evolve", config, "--run", "many", "--seeds", "2")
-    assert "Mean 0.0% [all runs equal: no interval]" in done.stdout
-    assert "bred − uniform: +0.0 points [all runs equal: no interval]" in done.stdout
-    summary = world.data("show", "many")
-    assert summary["mean"] == {"score": 0.0, "n": 2, "low": None, "high": None}
 
 
 def test_a_run_is_no_folder_for_runs(finished: World) -> None:

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 from kingyo.core.types import Example
 from kingyo.models.training import Course, Start, train_lora
 from tests.cli.conftest import World, evaluations, interrupted
-from tests.cli.training_runs import EASY, OFF, SPLITS, easy
+from tests.cli.training_runs import EASY, SPLITS, easy
 from tests.databases import edited
 
 
@@ -26,44 +26,12 @@ def training(run: Path) -> dict[str, Any]:
     return json.loads(value)
 
 
-def trials(run: Path) -> list[tuple[object, ...]]:
-    with sqlite3.connect(run / "run.db") as connection:
-        rows = list(
-            connection.execute(
-                "SELECT t.number, t.recipe, s.split, s.item, s.score, s.answer FROM trials t"
-                " JOIN scores s ON s.trial = t.id WHERE t.search = 'trained' ORDER BY 1, 3, 4"
-            )
-        )
-    connection.close()
-    return rows
-
-
 @pytest.fixture(scope="module")
 def bred(origin: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
     """A world in which the trained LoRA wins; tests only read `runs/small`."""
     world = World(folder=Path(shutil.copytree(origin, tmp_path_factory.mktemp("trained") / "world")))
     world.ok("evolve", easy(world, budget={"minutes": 0.08}))
     return world
-
-
-@pytest.mark.slow
-def test_a_winning_trained_model_is_reported(bred: World) -> None:
-    summary = bred.show("runs/small")
-    assert summary["best"]["search"] == "trained"
-    assert summary["controls"]["trained"]["test"]["n"] == 12
-    assert "trained" in summary["comparisons"]  # type: ignore[operator]
-    training_summary = summary["training"]
-    assert isinstance(training_summary, dict)
-    assert training_summary["items"] == 16 and training_summary["examples"] >= 16
-    assert (
-        training_summary["steps"] >= 1 and training_summary["seconds"] > 0 and training_summary["budget"] > 0
-    )
-    shown = bred.run("show", "runs/small").stdout
-    assert "the trained LoRA (trained:" in shown
-    assert "trained LoRA" in shown and "steps" in shown
-    bred.ok("report", "runs/small")
-    page = (bred.folder / "runs" / "small" / "report.html").read_text()
-    assert "the trained LoRA" in page and "settings of" in page
 
 
 def test_a_trained_model_can_be_exported(bred: World, tmp_path: Path) -> None:
@@ -105,17 +73,6 @@ def test_a_killed_control_resumes_to_the_same_result(world: World) -> None:
         world.ok("resume", each)
     digests = [[each["digest"] for each in training(each)["settings"]] for each in (run, expected_run)]
     assert digests[0] == digests[1] and None not in digests[0]
-
-
-@pytest.mark.slow
-def test_it_can_be_requested_later_and_in_worker_processes(world: World) -> None:
-    config = easy(world, controls=OFF, runner="processes", workers=2)
-    world.ok("evolve", config)
-    assert "trained" not in world.show("runs/small")["controls_to_run"]  # type: ignore[operator]
-    done = world.ok("control", "runs/small", "trained", "--json")
-    assert json.loads(done.stdout)["controls"]["trained"]["test"]["n"] == 12
-    again = world.ok("control", "runs/small", "trained")
-    assert "already done" in again.stderr
 
 
 def test_it_learns_two_tasks_and_choices_from_a_parent_with_a_lora(world: World) -> None:

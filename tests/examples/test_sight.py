@@ -13,19 +13,13 @@ from typing import Any
 
 import pytest
 
-from kingyo.core.types import SPLITS
-from kingyo.runs.config_file import load_config
-from kingyo.runs.model_kind import load_options
-from kingyo.runs.run import Run
 from tests.cli.forked import run_forked
 
 pytest.importorskip("PIL.Image", reason="needs the extra `vision`")
-from kingyo.models.vision_language import LiveVisionLanguageModel
 
 ROOT = Path(__file__).parents[2]
 ZOO = ROOT / "zoo" / "sight"
 EXAMPLES = ROOT / "examples" / "sight"
-RUN = EXAMPLES / "run.yaml"
 ENV = {**os.environ, "COLUMNS": "110", "OMP_NUM_THREADS": "1"}
 ITEMS = {"fit": 200, "validation": 150, "test": 500, "duplicates": 0, "unused": 0}
 TASKS = ("questions", "comparisons")
@@ -123,19 +117,6 @@ def test_a_plain_sum_compares_pictures_as_the_notes_say(tmp_path: Path) -> None:
     compare = str(EXAMPLES / "compare.yaml")
     score = json.loads(kingyo(tmp_path, "evaluate", "merged", compare, "--json"))["score"]
     assert score == pytest.approx(0.356, abs=0.02)
-
-
-@pytest.mark.slow
-def test_the_dry_run_predicts_the_features_that_are_kept(tmp_path: Path) -> None:
-    images = json.loads(kingyo(tmp_path, "evolve", str(RUN), "--dry-run", "--json"))["images"]
-    with Run.open(load_config(RUN), RUN.parent) as run:
-        items = [item for split in SPLITS for item in run.items[split]]
-        live = LiveVisionLanguageModel.load(run.models.skeleton.path, load_options(run.config))
-    prompts = [live.image_prompt(item.prompt, item.media, chat=True) for item in items]
-    live.write_about(prompts, max_new_tokens=1)
-    assert images["prompts"] == images["encodings"] == live.n_encoded == 850
-    assert images["bytes"] == images["memory_bytes"] == live.kept_bytes == 850 * 9 * 128 * 4
-    assert images["merged"] == []
 
 
 @pytest.mark.slow

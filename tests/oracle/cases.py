@@ -14,29 +14,19 @@ SPARSE = ("sparse0", "sparse1", "sparse2")
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One merge.
-
-    Attributes:
-        method: its name.
-        name: what is special about it.
-        models: sources by their name in the world, without the base.
-        base: whether the base is named.
-        shared: parameters of the recipe.
-        each: parameters of each source.
-    """
+    """One merge."""
 
     method: str
-    name: str = "plain"
-    models: Sequence[str] = THREE
-    base: bool = True
-    shared: Values = field(default_factory=dict[str, object])
-    each: Sequence[Values] = ()
+    name: str = "plain"  # what is special about it
+    models: Sequence[str] = THREE  # sources by their name in the world, without the base
+    base: bool = True  # whether the base is named
+    shared: Values = field(default_factory=dict[str, object])  # parameters of the recipe
+    each: Sequence[Values] = ()  # parameters of each source
 
     def __str__(self) -> str:
         return f"{self.method}-{self.name}"
 
     def recipe(self, world: World, dtype: str | None = "float32") -> dict[str, object]:
-        """As a recipe of that world's models."""
         each = self.each or [{}] * len(self.models)
         models: list[dict[str, object]] = []
         for name, values in zip(self.models, each, strict=True):
@@ -46,16 +36,7 @@ class Case:
         spec |= {"parameters": dict(self.shared)} if self.shared else {}
         return spec | ({"dtype": dtype} if dtype else {})
 
-    def values(self) -> tuple[dict[str, float | bool], dict[str, list[float]]]:
-        """What all share, and for each name what each source has; only of plain numbers."""
-        shared: dict[str, float | bool] = dict(self.shared)  # type: ignore[arg-type]
-        parameters = self.each or [{}] * len(self.models)
-        names = {name for values in parameters for name in values} | (shared.keys() & PER_SOURCE)
-        each = {name: [float(v.get(name, shared.get(name))) for v in parameters] for name in names}  # type: ignore[arg-type]
-        return shared, each
 
-
-PER_SOURCE = {"weight", "density", "gamma", "epsilon", "scale"}
 WEIGHTS = ({"weight": 0.5}, {"weight": -0.3}, {"weight": 0.9})
 POSITIVE = ({"weight": 0.5}, {"weight": 0.3}, {"weight": 0.9})
 MIXED = (
@@ -148,7 +129,7 @@ PLAIN = (
     Case(method="passthrough", models=["s0"], base=False),
     Case(method="passthrough", name="scale", models=["s0"], base=False, shared={"scale": 0.7}),
 )
-"""Cases of plain numbers: their results are known in float64 as well (``definitions``)."""
+"""Cases of plain numbers."""
 
 MLP = {"filter": "mlp", "value": 0.8}
 FILTERS = [{"filter": "self_attn", "value": [0.2, 0.5, 0.9]}, MLP, {"value": 0.4}]

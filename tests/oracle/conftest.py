@@ -23,17 +23,14 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peer]:
 
 @pytest.fixture
 def ours(tmp_path: Path) -> Ours:
-    """kingyo."""
     return Ours(tmp_path)
 
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """Tiny models in float32."""
     return make_world(tmp_path_factory.mktemp("float32"), "float32")
 
 
 @pytest.fixture(scope="session")
 def half_world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """The same in bfloat16."""
     return make_world(tmp_path_factory.mktemp("bfloat16"), "bfloat16")

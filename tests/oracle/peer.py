@@ -28,7 +28,7 @@ RecipeDict = Mapping[str, object]
 
 @dataclass(frozen=True, kw_only=True)
 class Tool:
-    """A tool to compare with, in a virtual environment of its own."""
+    """A tool in a virtual environment of its own."""
 
     name: str
     variable: str
@@ -36,11 +36,7 @@ class Tool:
 
     @property
     def absent(self) -> str:
-        """What to do where it is not installed."""
-        return (
-            f"{self.name} is not here: run `make {self.venv.removeprefix('.')}`, "
-            f"or set {self.variable} to its virtual environment"
-        )
+        return f"{self.name} is not here: run `make {self.venv.removeprefix('.')}`, or set {self.variable}"
 
 
 MERGEKIT = Tool(name="mergekit", variable="KINGYO_MERGEKIT", venv=".mergekit-venv")
@@ -86,15 +82,10 @@ class Peer:
         self._log.close()
 
     def merge(self, recipe: RecipeDict, *, seed: int = 0) -> dict[str, Tensor]:
-        """The merged tensors."""
         return read_tensors(self.folder(recipe, seed=seed))
 
     def folder(self, *recipes: RecipeDict, seed: int = 0, tool: str = "yaml", **options: object) -> Path:
-        """The folder that it writes; with tool ``multi`` the recipes are steps of one file.
-
-        Raises:
-            PeerError: with its words.
-        """
+        """The folder that it writes; with tool ``multi`` the recipes are steps of one file."""
         self._count += 1
         out = self._scratch / f"peer-{self._count}"
         text = yaml.safe_dump_all(recipes, sort_keys=False)
@@ -123,11 +114,9 @@ class Ours:
         self._count = 0
 
     def merge(self, recipe: RecipeDict, *, seed: int = 0) -> dict[str, Tensor]:
-        """The merged tensors."""
         return read_tensors(self.folder(recipe, seed=seed))
 
     def folder(self, *recipes: RecipeDict, seed: int = 0) -> Path:
-        """The folder that it writes."""
         from kingyo.cli import app
 
         self._count += 1
@@ -138,7 +127,6 @@ class Ours:
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """All tensors of a checkpoint by name."""
     return {
         name: tensor
         for file in sorted(folder.glob("*.safetensors"))

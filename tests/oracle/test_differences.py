@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,8 @@ from tests.oracle.world import World, change, write_llama
 
 pytestmark = pytest.mark.oracle
 
+Result = Callable[[Tensor, Tensor], Tensor]
+"""What the base and the task vector of ``s0`` give."""
 CHANGED = "lm_head.weight"
 """The tensor that the special sources leave unchanged or zero."""
 SAME = ("same0", "same1", "same2")
@@ -56,26 +58,46 @@ def near(one: Tensor, other: Tensor) -> bool:
     return difference(one, other) < 1e-5
 
 
-def test_a_zero_tensor_has_no_angle(special: World, peer: Peer, ours: Ours) -> None:
-    """kingyo interpolates linearly; mergekit assumes a right angle."""
-    spec = recipe(special, "slerp", "zero", t=0.3)
-    base = tensor(special, "base")
-    assert near(ours.merge(spec)[CHANGED], 0.7 * base)
-    assert near(peer.merge(spec)[CHANGED], math.sin(0.7 * math.pi / 2) * base)
+DIFFERENCES: Mapping[str, tuple[Sequence[str], dict[str, float], Result, Result | str]] = {
+    "a zero tensor has no angle": (
+        ("slerp", "zero"),
+        {"t": 0.3},
+        lambda base, _: 0.7 * base,
+        lambda base, _: math.sin(0.7 * math.pi / 2) * base,
+    ),
+    "an unchanged tensor has no angle": (
+        ("nuslerp", "s0", SAME[0]),
+        {"weight": 1.0},
+        lambda base, delta: base + 0.5 * delta,
+        lambda base, delta: base + math.sqrt(0.5) * delta,
+    ),
+    "unchanged sources have no direction": (
+        ("multislerp", *SAME),
+        {"weight": 1.0},
+        lambda base, _: base,
+        "zero",
+    ),
+    "a single source does not vary": (
+        ("sce", "s0"),
+        {"select_topk": 0.5},
+        lambda base, delta: base + delta,
+        lambda base, _: base,
+    ),
+}
+"""What differs -> method and sources, values, our result and mergekit's, or a word of its error."""
 
 
-def test_an_unchanged_tensor_has_no_angle(special: World, peer: Peer, ours: Ours) -> None:
-    spec = recipe(special, "nuslerp", "s0", SAME[0], weight=1.0)
+@pytest.mark.parametrize("name", DIFFERENCES)
+def test_results_differ(name: str, special: World, peer: Peer, ours: Ours) -> None:
+    (method, *models), shared, kingyos, theirs = DIFFERENCES[name]
+    spec = recipe(special, method, *models, **shared)
     base, delta = tensor(special, "base"), tensor(special, "s0") - tensor(special, "base")
-    assert near(ours.merge(spec)[CHANGED], base + 0.5 * delta)
-    assert near(peer.merge(spec)[CHANGED], base + math.sqrt(0.5) * delta)
-
-
-def test_multislerp_of_unchanged_sources_gives_the_base(special: World, peer: Peer, ours: Ours) -> None:
-    spec = recipe(special, "multislerp", *SAME, weight=1.0)
-    assert near(ours.merge(spec)[CHANGED], tensor(special, "base"))
-    with pytest.raises(PeerError, match="zero"):
-        peer.merge(spec)
+    assert near(ours.merge(spec)[CHANGED], kingyos(base, delta))
+    if isinstance(theirs, str):
+        with pytest.raises(PeerError, match=theirs):
+            peer.merge(spec)
+    else:
+        assert near(peer.merge(spec)[CHANGED], theirs(base, delta))
 
 
 @pytest.mark.parametrize("method", ["linear", "karcher"])
@@ -117,12 +139,6 @@ def test_at_least_one_entry_is_kept(method: str, special: World, peer: Peer, our
     assert near(peer.merge(spec)[name], base)
 
 
-def test_sce_of_sources_that_do_not_vary(special: World, peer: Peer, ours: Ours) -> None:
-    spec = recipe(special, "sce", "s0", select_topk=0.5)
-    assert near(ours.merge(spec)[CHANGED], tensor(special, "s0"))
-    assert near(peer.merge(spec)[CHANGED], tensor(special, "base"))
-
-
 def test_final_norm_and_head_get_the_last_value_of_a_gradient(special: World, peer: Peer, ours: Ours) -> None:
     spec = recipe(special, "passthrough", "s0", base=False, scale=[1.0, 3.0])
     kingyos, theirs = ours.merge(spec), peer.merge(spec)
@@ -131,18 +147,11 @@ def test_final_norm_and_head_get_the_last_value_of_a_gradient(special: World, pe
         assert near(theirs[name], tensor(special, "s0", name))
 
 
-UNKNOWN: Mapping[str, tuple[dict[str, object], str]] = {
-    "a misspelt parameter": ({"parameters": {"weight": 1.0, "normalise": True}}, "normalize"),
-    "one of another method": ({"parameters": {"weight": 1.0, "gamma": 0.1}}, "gamma"),
-}
-
-
-@pytest.mark.parametrize("case", UNKNOWN)
-def test_unknown_parameters_are_errors(case: str, special: World, peer: Peer, ours: Ours) -> None:
-    changes, word = UNKNOWN[case]
-    spec = recipe(special, "linear", "s0", "s1", base=False) | changes
+@pytest.mark.parametrize(("name", "meant"), [("normalise", "normalize"), ("gamma", "gamma")])
+def test_unknown_parameters_are_errors(name: str, meant: str, special: World, peer: Peer, ours: Ours) -> None:
+    spec = recipe(special, "linear", "s0", "s1", base=False, weight=1.0, **{name: 0.1})
     peer.merge(spec)
-    with pytest.raises(KingyoError, match=word):
+    with pytest.raises(KingyoError, match=meant):
         ours.merge(spec)
 
 

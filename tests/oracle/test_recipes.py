@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from kingyo.errors import KingyoError
 from tests.merging.vocabulary.makers import llama, words
 from tests.models_on_disk import fine_tuned
 from tests.oracle.peer import Ours, Peer, PeerError, RecipeDict, difference, read_tensors
@@ -24,39 +26,32 @@ NULL = [{"filter": "o_proj", "value": 0.0}, {"filter": "down_proj", "value": 0.0
 SELF_ATTENTION = [{"filter": "self_attn", "value": [0, 0.5, 0.3, 0.7, 1]}, {"value": 0.4}]
 
 
-class RecipeBuilder:
-    """Helpers that build recipes from a world's models."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def part(self, model: str, first: int, last: int, **parameters: object) -> dict[str, object]:
-        """A source of a slice."""
-        spec: dict[str, object] = {"model": self._world.path(model), "layer_range": [first, last]}
-        return spec | ({"parameters": parameters} if parameters else {})
-
-    def slices(self, method: str, *slices: object, **others: object) -> dict[str, object]:
-        """Return a recipe; slices are lists of sources or full mappings."""
-        slice_dicts = [each if isinstance(each, Mapping) else {"sources": each} for each in slices]
-        return {"merge_method": method, "dtype": "float32", "slices": slice_dicts, **others}
-
-    def models(self, method: str, names: Sequence[str], **others: object) -> dict[str, object]:
-        """Return a recipe of full models."""
-        entries = [{"model": self._world.path(name)} for name in names]
-        return {"merge_method": method, "dtype": "float32", "models": entries, **others}
-
-    def path(self, model: str) -> str:
-        """A model's reference."""
-        return self._world.path(model)
-
-    def base(self) -> dict[str, object]:
-        """The key for the base."""
-        return {"base_model": self._world.path("base")}
+def part(model: str, first: int, last: int, **parameters: object) -> dict[str, object]:
+    """A source of a slice."""
+    spec: dict[str, object] = {"model": model, "layer_range": [first, last]}
+    return spec | ({"parameters": parameters} if parameters else {})
 
 
-@pytest.fixture
-def builder(world: World) -> RecipeBuilder:
-    return RecipeBuilder(world)
+def slices(method: str, *slices: object, **others: object) -> dict[str, object]:
+    """Return a recipe; slices are lists of sources or full mappings."""
+    slice_dicts = [each if isinstance(each, Mapping) else {"sources": each} for each in slices]
+    return {"merge_method": method, "dtype": "float32", "slices": slice_dicts, **others}
+
+
+def models(method: str, *names: str, **others: object) -> dict[str, object]:
+    """Return a recipe of full models."""
+    entries = [{"model": name} for name in names]
+    return {"merge_method": method, "dtype": "float32", "models": entries, **others}
+
+
+def placed(recipe: Any, world: World) -> Any:
+    """Return a recipe with the folders of models in place of their names."""
+    if isinstance(recipe, Mapping):
+        return {key: placed(value, world) for key, value in recipe.items()}
+    if isinstance(recipe, list | tuple):
+        return [placed(each, world) for each in recipe]
+    is_model = isinstance(recipe, str) and (world.folder / recipe).is_dir()
+    return world.path(recipe) if is_model else recipe
 
 
 @pytest.fixture(scope="module")
@@ -83,123 +78,109 @@ def models_with_different_vocabularies(tmp_path_factory: pytest.TempPathFactory)
 
 
 TIES = {"parameters": {"weight": 0.5, "density": 0.3}}
-SLICED: dict[str, Callable[[RecipeBuilder], RecipeDict]] = {
-    "frankenmerge": lambda builder: builder.slices(
-        "passthrough", [builder.part("s0", 0, 2)], [builder.part("s1", 1, 3)]
+SLICED: dict[str, RecipeDict] = {
+    "frankenmerge": slices("passthrough", [part("s0", 0, 2)], [part("s1", 1, 3)]),
+    "frankenmerge of one": slices("passthrough", [part("s0", 0, 3)], [part("s0", 1, 2)]),
+    "frankenmerge with a base": slices(
+        "passthrough", [part("s0", 0, 2)], [part("s1", 1, 3)], base_model="base"
     ),
-    "frankenmerge of one": lambda builder: builder.slices(
-        "passthrough", [builder.part("s0", 0, 3)], [builder.part("s0", 1, 2)]
-    ),
-    "frankenmerge with a base": lambda builder: builder.slices(
-        "passthrough", [builder.part("s0", 0, 2)], [builder.part("s1", 1, 3)], **builder.base()
-    ),
-    "fewer layers": lambda builder: builder.slices(
-        "passthrough", [builder.part("s0", 0, 1)], [builder.part("s0", 2, 3)]
-    ),
-    "other order": lambda builder: builder.slices(
-        "passthrough", [builder.part("s0", 2, 3)], [builder.part("s1", 0, 2)]
-    ),
-    "null layers": lambda builder: builder.slices(
+    "fewer layers": slices("passthrough", [part("s0", 0, 1)], [part("s0", 2, 3)]),
+    "other order": slices("passthrough", [part("s0", 2, 3)], [part("s1", 0, 2)]),
+    "null layers": slices(
         "passthrough",
-        [builder.part("s0", 0, 2)],
-        [builder.part("s0", 1, 2, scale=NULL)],
-        [builder.part("s0", 2, 3)],
+        [part("s0", 0, 2)],
+        [part("s0", 1, 2, scale=NULL)],
+        [part("s0", 2, 3)],
     ),
-    "other ranges": lambda builder: builder.slices(
-        "linear", [builder.part("s0", 0, 2), builder.part("s1", 1, 3)], parameters={"weight": 1.0}
-    ),
-    "precedence": lambda builder: builder.slices(
+    "other ranges": slices("linear", [part("s0", 0, 2), part("s1", 1, 3)], parameters={"weight": 1.0}),
+    "precedence": slices(
         "linear",
         {
-            "sources": [builder.part("s0", 0, 1, weight=3.0), builder.part("s1", 0, 1)],
+            "sources": [part("s0", 0, 1, weight=3.0), part("s1", 0, 1)],
             "parameters": {"weight": 0.5},
         },
         {
-            "sources": [builder.part("s0", 1, 2), builder.part("s1", 1, 2, weight=2.0)],
+            "sources": [part("s0", 1, 2), part("s1", 1, 2, weight=2.0)],
             "parameters": {"weight": 0.7},
         },
-        [builder.part("s0", 2, 3, weight=0.2), builder.part("s1", 2, 3)],
+        [part("s0", 2, 3, weight=0.2), part("s1", 2, 3)],
         parameters={"weight": 1.0},
     ),
-    "filters of source and output names": lambda builder: builder.slices(
+    "filters of source and output names": slices(
         "linear",
         [
-            builder.part("s0", 1, 2, weight=[{"filter": "layers.1", "value": 3}, {"value": 1}]),
-            builder.part("s1", 1, 2),
+            part("s0", 1, 2, weight=[{"filter": "layers.1", "value": 3}, {"value": 1}]),
+            part("s1", 1, 2),
         ],
-        [builder.part("s0", 0, 2), builder.part("s1", 0, 2)],
+        [part("s0", 0, 2), part("s1", 0, 2)],
         parameters={"weight": [{"filter": "layers.0", "value": 5}, {"value": 1}]},
     ),
-    "filters of shared values see the output": lambda builder: builder.slices(
+    "filters of shared values see the output": slices(
         "slerp",
-        [builder.part("base", 0, 1), builder.part("s0", 0, 1)],
-        [builder.part("base", 0, 1), builder.part("s0", 0, 1)],
-        [builder.part("base", 1, 2), builder.part("s0", 1, 2)],
+        [part("base", 0, 1), part("s0", 0, 1)],
+        [part("base", 0, 1), part("s0", 0, 1)],
+        [part("base", 1, 2), part("s0", 1, 2)],
         parameters={"t": [{"filter": "layers.1", "value": 0.9}, {"value": 0.2}]},
-        **builder.base(),
+        base_model="base",
     ),
-    "classic slerp": lambda builder: builder.slices(
+    "classic slerp": slices(
         "slerp",
-        [builder.part("base", 0, 3), builder.part("s0", 0, 3)],
+        [part("base", 0, 3), part("s0", 0, 3)],
         parameters={"t": SELF_ATTENTION},
-        **builder.base(),
+        base_model="base",
     ),
-    "t of a slice": lambda builder: builder.slices(
+    "a gradient over each slice": slices(
+        "passthrough", [part("s0", 0, 2)], [part("s0", 0, 3)], parameters={"scale": [1.0, 2.0]}
+    ),
+    "t of a slice": slices(
         "slerp",
-        {"sources": [builder.part("base", 0, 2), builder.part("s0", 0, 2)], "parameters": {"t": 0.2}},
-        [builder.part("base", 2, 3), builder.part("s0", 2, 3)],
+        {"sources": [part("base", 0, 2), part("s0", 0, 2)], "parameters": {"t": 0.2}},
+        [part("base", 2, 3), part("s0", 2, 3)],
         parameters={"t": 0.9},
-        **builder.base(),
+        base_model="base",
     ),
-    "task vectors": lambda builder: builder.slices(
+    "task vectors": slices(
         "ties",
         {
             "sources": [
-                builder.part("base", 0, 2),
-                builder.part("s0", 0, 2, density=0.8),
-                builder.part("s1", 0, 2),
+                part("base", 0, 2),
+                part("s0", 0, 2, density=0.8),
+                part("s1", 0, 2),
             ],
             **TIES,
         },
         {
             "sources": [
-                builder.part("s2", 1, 3),
-                builder.part("s0", 1, 3, weight=-0.2),
-                builder.part("base", 1, 3),
+                part("s2", 1, 3),
+                part("s0", 1, 3, weight=-0.2),
+                part("base", 1, 3),
             ],
             **TIES,
         },
-        **builder.base(),
+        base_model="base",
     ),
-    "one module": lambda builder: {
+    "one module": {
         "merge_method": "passthrough",
         "dtype": "float32",
-        "modules": {"default": {"slices": [{"sources": [builder.part("s0", 0, 2)]}]}},
+        "modules": {"default": {"slices": [{"sources": [part("s0", 0, 2)]}]}},
     },
-    "models of a module": lambda builder: {
+    "models of a module": {
         "merge_method": "linear",
         "dtype": "float32",
         "parameters": {"weight": 1.0},
-        "modules": {"default": {"models": [{"model": builder.path(name)} for name in ("s0", "s1")]}},
+        "modules": {"default": {"models": [{"model": name} for name in ("s0", "s1")]}},
     },
 }
 """Recipes with slices, by name of the case."""
+GRADIENTS = ("classic slerp", "a gradient over each slice")
+"""Norm and head get the last value in kingyo, the first in mergekit."""
 
 
 @pytest.mark.parametrize("name", SLICED)
-def test_slices_and_modules(name: str, peer: Peer, ours: Ours, builder: RecipeBuilder) -> None:
-    recipe = SLICED[name](builder)
-    skip = ("model.norm.weight", "lm_head.weight") if name == "classic slerp" else ()
+def test_slices_and_modules(name: str, peer: Peer, ours: Ours, world: World) -> None:
+    recipe = placed(SLICED[name], world)
+    skip = ("model.norm.weight", "lm_head.weight") if name in GRADIENTS else ()
     check(ours.folder(recipe), peer.folder(recipe), skip=skip)
-
-
-def test_gradients_run_over_each_slice(peer: Peer, ours: Ours, builder: RecipeBuilder) -> None:
-    """Layers get the same values; the norm and head get the last value in kingyo, the first in mergekit."""
-    part = builder.part
-    recipe = builder.slices(
-        "passthrough", [part("s0", 0, 2)], [part("s0", 0, 3)], parameters={"scale": [1.0, 2.0]}
-    )
-    check(ours.folder(recipe), peer.folder(recipe), skip=("model.norm.weight", "lm_head.weight"))
 
 
 def check(ours: Path, theirs: Path, *, skip: Sequence[str] = (), tolerance: float = TOLERANCE) -> None:
@@ -216,82 +197,65 @@ def check(ours: Path, theirs: Path, *, skip: Sequence[str] = (), tolerance: floa
     assert all(torch.equal(loaded[name], tensor) for name, tensor in kingyos.items())
 
 
-class TestDtypes:
-    @pytest.mark.parametrize(
-        "keys",
-        [
-            {"dtype": "bfloat16"},
-            {"dtype": "float16"},
-            {"dtype": "float32", "out_dtype": "bfloat16"},
-            {"dtype": "bfloat16", "out_dtype": "float32"},
-            {"out_dtype": "float16"},
-            {},
-        ],
-        ids=str,
-    )
-    @pytest.mark.parametrize("models", ["world", "half_world"])
-    def test_of_the_output(
-        self, keys: dict[str, str], models: str, peer: Peer, ours: Ours, request: pytest.FixtureRequest
-    ) -> None:
-        """Dtypes are equal; values agree up to mergekit's own rounding."""
-        builder = RecipeBuilder(request.getfixturevalue(models))
-        recipe = builder.models("linear", ["s0", "s1"], parameters={"weight": 1.0})
-        del recipe["dtype"]
-        recipe |= keys
-        exact = "float32" in keys.values() or (not keys and models == "world")
-        low = "bfloat16" in keys.values() or (models == "half_world" and keys.get("dtype") != "float32")
-        tolerance = 2**-7 if low else TOLERANCE if exact else 2**-10
-        check(ours.folder(recipe), peer.folder(recipe), tolerance=tolerance)
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"dtype": "bfloat16"},
+        {"dtype": "float16"},
+        {"dtype": "float32", "out_dtype": "bfloat16"},
+        {"dtype": "bfloat16", "out_dtype": "float32"},
+        {"out_dtype": "float16"},
+        {},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("stored", ["world", "half_world"])
+def test_dtypes_of_the_output(
+    keys: dict[str, str], stored: str, peer: Peer, ours: Ours, request: pytest.FixtureRequest
+) -> None:
+    """Dtypes are equal; values agree up to mergekit's own rounding."""
+    recipe = models("linear", "s0", "s1", parameters={"weight": 1.0})
+    del recipe["dtype"]
+    recipe = placed(recipe | keys, request.getfixturevalue(stored))
+    exact = "float32" in keys.values() or (not keys and stored == "world")
+    low = "bfloat16" in keys.values() or (stored == "half_world" and keys.get("dtype") != "float32")
+    tolerance = 2**-7 if low else TOLERANCE if exact else 2**-10
+    check(ours.folder(recipe), peer.folder(recipe), tolerance=tolerance)
 
 
-class TestTied:
-    @pytest.mark.parametrize("method", ["linear", "ties"])
-    def test_full_models(self, method: str, tied: World, peer: Peer, ours: Ours) -> None:
-        recipe = RecipeBuilder(tied).models(method, ["s0", "s1"], parameters={"weight": 0.5})
-        recipe |= RecipeBuilder(tied).base() if method == "ties" else {}
-        check(ours.folder(recipe), peer.folder(recipe))
-
-    def test_slices(self, tied: World, peer: Peer, ours: Ours) -> None:
-        builder = RecipeBuilder(tied)
-        recipe = builder.slices("passthrough", [builder.part("s0", 0, 2)], [builder.part("s1", 1, 3)])
-        check(ours.folder(recipe), peer.folder(recipe))
-
-
-class TestSeveralRecipes:
-    def test_the_last_takes_the_results_of_the_others(
-        self, peer: Peer, ours: Ours, builder: RecipeBuilder
-    ) -> None:
-        first = {"name": "soup", **builder.models("linear", ["s0", "s1"], parameters={"weight": 1.0})}
-        second = {
-            "name": "deep",
-            "merge_method": "passthrough",
-            "dtype": "float32",
-            "slices": [
-                {"sources": [{"model": "soup", "layer_range": [0, 2]}]},
-                {"sources": [builder.part("s2", 1, 3)]},
-            ],
-        }
-        last = {
-            "merge_method": "slerp",
-            "dtype": "float32",
-            "base_model": "soup",
-            "models": [{"model": "soup"}, {"model": builder.path("s2")}],
-            "parameters": {"t": 0.3},
-        }
-        recipes = [first, second, last]
-        check(ours.folder(*recipes), peer.folder(*recipes, tool="multi"))
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        models("linear", "s0", "s1", parameters={"weight": 0.5}),
+        models("ties", "s0", "s1", parameters={"weight": 0.5}, base_model="base"),
+        slices("passthrough", [part("s0", 0, 2)], [part("s1", 1, 3)]),
+    ],
+    ids=["linear", "ties", "slices"],
+)
+def test_tied_models(recipe: RecipeDict, tied: World, peer: Peer, ours: Ours) -> None:
+    recipe = placed(recipe, tied)
+    check(ours.folder(recipe), peer.folder(recipe))
 
 
-class TestLora:
-    @pytest.mark.parametrize("method", ["linear", "task_arithmetic"])
-    def test_on_a_model(
-        self, method: str, adapter: Path, peer: Peer, ours: Ours, builder: RecipeBuilder, tmp_path: Path
-    ) -> None:
-        recipe = builder.models(method, ["s0", "s1"], parameters={"weight": 0.5})
-        recipe |= builder.base() if method == "task_arithmetic" else {}
-        recipe["models"][0]["model"] += f"+{adapter}"  # type: ignore[index]
-        theirs = peer.folder(recipe, lora_merge_cache=str(tmp_path / "cache"))
-        check(ours.folder(recipe), theirs)
+def test_the_last_recipe_takes_the_results_of_the_others(peer: Peer, ours: Ours, world: World) -> None:
+    recipes = [
+        {"name": "soup", **models("linear", "s0", "s1", parameters={"weight": 1.0})},
+        {"name": "deep", **slices("passthrough", [part("soup", 0, 2)], [part("s2", 1, 3)])},
+        models("slerp", "soup", "s2", base_model="soup", parameters={"t": 0.3}),
+    ]
+    recipes = placed(recipes, world)
+    check(ours.folder(*recipes), peer.folder(*recipes, tool="multi"))
+
+
+@pytest.mark.parametrize("method", ["linear", "task_arithmetic"])
+def test_a_lora_on_a_model(
+    method: str, adapter: Path, peer: Peer, ours: Ours, world: World, tmp_path: Path
+) -> None:
+    recipe = models(method, "s0", "s1", parameters={"weight": 0.5})
+    recipe |= {"base_model": "base"} if method == "task_arithmetic" else {}
+    recipe = placed(recipe, world)
+    recipe["models"][0]["model"] += f"+{adapter}"
+    check(ours.folder(recipe), peer.folder(recipe, lora_merge_cache=str(tmp_path / "cache")))
 
 
 def write_lora(folder: Path, world: World, *, seed: int) -> Path:
@@ -323,50 +287,42 @@ def write_lora(folder: Path, world: World, *, seed: int) -> Path:
     return folder
 
 
-class TestTokenizers:
-    """Rows of the same tokens; ``tests/merging/vocabulary/test_oracle.py`` goes into the details."""
-
-    @pytest.mark.parametrize("method", ["linear", "task_arithmetic"])
-    @pytest.mark.parametrize("source", ["union", "base", "s1"])
-    def test_rows(
-        self, method: str, source: str, models_with_different_vocabularies: World, peer: Peer, ours: Ours
-    ) -> None:
-        builder = RecipeBuilder(models_with_different_vocabularies)
-        recipe = builder.models(method, ["base", "s0", "s1"], parameters={"weight": 0.5}, **builder.base())
-        recipe["tokenizer_source"] = (
-            models_with_different_vocabularies.path(source) if source == "s1" else source
-        )
-        folders = ours.folder(recipe), peer.folder(recipe)
-        vocabularies = [AutoTokenizer.from_pretrained(folder).get_vocab() for folder in folders]
-        assert vocabularies[0].keys() == vocabularies[1].keys()
-        kingyos, theirs = (read_tensors(folder) for folder in folders)
-        assert kingyos.keys() == theirs.keys()
-        for name, tensor in theirs.items():
-            if name in ("model.embed_tokens.weight", "lm_head.weight"):
-                rows = [[vocabulary[token] for token in vocabularies[0]] for vocabulary in vocabularies]
-                assert difference(kingyos[name][rows[0]], tensor[rows[1]]) <= TOLERANCE, name
-            else:
-                assert difference(kingyos[name], tensor) <= TOLERANCE, name
+@pytest.mark.parametrize("method", ["linear", "task_arithmetic"])
+@pytest.mark.parametrize("source", ["union", "base", "s1"])
+def test_rows_of_the_same_tokens(
+    method: str, source: str, models_with_different_vocabularies: World, peer: Peer, ours: Ours
+) -> None:
+    """``tests/merging/vocabulary/test_oracle.py`` goes into the details."""
+    world = models_with_different_vocabularies
+    recipe = models(method, "base", "s0", "s1", parameters={"weight": 0.5})
+    recipe = placed({**recipe, "base_model": "base"}, world)
+    recipe["tokenizer_source"] = world.path(source) if source == "s1" else source
+    folders = ours.folder(recipe), peer.folder(recipe)
+    vocabularies = [AutoTokenizer.from_pretrained(folder).get_vocab() for folder in folders]
+    assert vocabularies[0].keys() == vocabularies[1].keys()
+    kingyos, theirs = (read_tensors(folder) for folder in folders)
+    assert kingyos.keys() == theirs.keys()
+    rows = [[vocabulary[token] for token in vocabularies[0]] for vocabulary in vocabularies]
+    for name, tensor in theirs.items():
+        if name in ("model.embed_tokens.weight", "lm_head.weight"):
+            assert difference(kingyos[name][rows[0]], tensor[rows[1]]) <= TOLERANCE, name
+        else:
+            assert difference(kingyos[name], tensor) <= TOLERANCE, name
 
 
-BAD: dict[str, tuple[Mapping[str, object], Sequence[str]]] = {
-    "models and slices": ({"slices": [{"sources": [{"model": "x", "layer_range": [0, 1]}]}]}, ["slices"]),
-    "unknown method": ({"merge_method": "tie"}, ["ties"]),
-    "no base": ({"merge_method": "ties"}, ["base_model"]),
-    "no weight": ({"parameters": {}}, ["weight"]),
+BAD: dict[str, tuple[RecipeDict, str]] = {
+    "models and slices": ({"slices": [{"sources": [part("x", 0, 1)]}]}, "slices"),
+    "unknown method": ({"merge_method": "tie"}, "ties"),
+    "no base": ({"merge_method": "ties"}, "base_model"),
+    "no weight": ({"parameters": {}}, "weight"),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_errors_in_mergekit_are_errors_in_kingyo(
-    name: str, peer: Peer, ours: Ours, builder: RecipeBuilder
-) -> None:
-    from kingyo.errors import KingyoError
-
-    changes, words = BAD[name]
-    recipe: RecipeDict = {**builder.models("linear", ["s0", "s1"], parameters={"weight": 1.0}), **changes}
+def test_errors_in_mergekit_are_errors_in_kingyo(name: str, peer: Peer, ours: Ours, world: World) -> None:
+    changes, word = BAD[name]
+    recipe = placed({**models("linear", "s0", "s1", parameters={"weight": 1.0}), **changes}, world)
     with pytest.raises(PeerError):
         peer.folder(recipe)
-    with pytest.raises(KingyoError) as caught:
+    with pytest.raises(KingyoError, match=word):
         ours.folder(recipe)
-    assert all(word in str(caught.value) for word in words)

@@ -32,17 +32,14 @@ class World:
     folder: Path
 
     def path(self, name: str) -> str:
-        """The reference of a model."""
         return str(self.folder / name)
 
     @cached_property
     def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """The weights of all models by name, as stored."""
         return {each.name: read_tensors(each) for each in sorted(self.folder.iterdir())}
 
 
 def make_world(folder: Path, dtype: str) -> World:
-    """Write all models."""
     base = write_llama(folder / "base", seed=0, dtype=dtype)
     for seed, (name, scale) in enumerate(SCALES.items(), start=1):
         change(base, folder / name, lambda old, noise, scale=scale: old + scale * noise[0], seed)

@@ -1,8 +1,7 @@
-"""The first stage of a run chooses its sources; later stages copy what it scored."""
+"""The first stage of a run chooses its sources."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -12,7 +11,6 @@ import pytest
 
 from kingyo.core.types import ItemScore
 from kingyo.errors import KingyoError
-from kingyo.runs import resume
 from kingyo.runs.begin import make_choice
 from kingyo.runs.choice import (
     CHOICE,
@@ -21,7 +19,6 @@ from kingyo.runs.choice import (
     ChoiceStage,
     ChosenSources,
     is_choosing,
-    step_text,
     with_sources,
 )
 from kingyo.runs.resume import journey_of
@@ -34,8 +31,6 @@ from kingyo.views.choice import choice_statements, next_gain
 from kingyo.views.page import page_view, render_page
 from kingyo.views.results.summary import summarize
 from kingyo.views.run_data import read_run_data
-from tests.exported import config_of, make_world
-from tests.models_on_disk import fine_tuned
 from tests.scout.chosen import FIT, NAMES, USEFUL, candidates_of, models, run_yaml, write_task
 from tests.slow import slow
 
@@ -100,7 +95,6 @@ def test_the_run_goes_on_with_the_chosen_sources(home: Path, choice: ChosenSourc
     with RunStore.read(home / "run") as store:
         assert not is_choosing(store) and store.status() == "finished"
         run, first = Run.stored(store), store.trials(MAIN)[0]
-        evaluation = store.evaluation(first.id, "fit")
         assert {str(trial.name) for trial in store.trials(BASELINES)} == {"base", "uniform", *USEFUL}
         drawn = {
             source.model for trial in store.trials("random_sources") for source in read_recipe(trial).sources
@@ -111,7 +105,6 @@ def test_the_run_goes_on_with_the_chosen_sources(home: Path, choice: ChosenSourc
     assert [search.name for search in run.searches] == [MAIN, "random", "random_sources"]
     start = [weight for name in choice.chosen for weight in choice.weights[name]]
     assert list(first.asked.genome) == start, "the search begins at the plain merge"
-    assert evaluation is not None and evaluation.copied_from is not None, "a trial merge had these weights"
     assert len({Path(model).name for model in drawn}) == 3 and {Path(model).name for model in drawn} != USEFUL
 
 
@@ -141,66 +134,6 @@ def test_however_often_it_is_interrupted_it_ends_the_same(home: Path, tmp_path: 
     assert stops >= 3
     finish(tmp_path / "run")
     assert rows(tmp_path / "run") == rows(home / "run")
-
-
-GRADER = """
-def grade(answer, item):
-    return sum((answer + item.answer).encode()) % 17 / 16
-"""
-"""A score that any change of the answer changes, so that a wrong copy is seen."""
-WEIGHTS = {"weight": {"from": 0, "to": 1}}
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a base, four tiny models, and items."""
-    folder = tmp_path_factory.mktemp("world")
-    make_world(folder)
-    for seed, name in ((3, "art"), (4, "code")):
-        fine_tuned(folder / "base", folder / name, seed=seed)
-    (folder / "mine.py").write_text(GRADER)
-    return folder
-
-
-@pytest.mark.parametrize(
-    ("changes", "copies"),
-    [
-        ({"budget": {"item_evaluations": 80}, "controls": {"random": True}}, True),
-        ({"merge": {"method": "task_arithmetic", "dtype": "bfloat16", "parameters": WEIGHTS}}, False),
-        ({"merge": {"method": "linear", "dtype": "float32", "parameters": WEIGHTS}}, False),
-        pytest.param(
-            {
-                "merge": {
-                    "method": "ties",
-                    "dtype": "float32",
-                    "parameters": {**WEIGHTS, "density": {"from": 0.2, "to": 1}},
-                }
-            },
-            False,
-            marks=pytest.mark.slow,
-        ),
-    ],
-    ids=str,
-)
-def test_copied_scores_equal_those_of_a_run_that_scores_itself(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], *, copies: bool
-) -> None:
-    """Only without a merge of its own does the search begin with the plain merge."""
-    task = config_of(world)["task"]
-    assert isinstance(task, dict)
-    task = {**task, "grader": "mine.py:grade", "splits": {"fit": 8, "validation": 4, "test": 6}}
-    where = [str(world / name) for name in ("base", "ja", "math", "code", "art")]
-    data = run_yaml(world, {"where": where, "min_gain": 0.0}, **{"task": task, "base": "base", **changes})
-    begun(data, world, tmp_path / "run")
-    finish(tmp_path / "run")
-    begun(data, world, tmp_path / "alone")
-    monkeypatch.setattr(resume, "scores_of_plain_merge", lambda _run: {})
-    finish(tmp_path / "alone")
-    assert rows(tmp_path / "run") == rows(tmp_path / "alone")
-    with RunStore.read(tmp_path / "run") as run, RunStore.read(tmp_path / "alone") as alone:
-        assert alone.copied_from_elsewhere() == 0
-        assert copies or run.copied_from_elsewhere() == 0
-        assert run.item_evaluations() + run.copied_from_elsewhere() == alone.item_evaluations()
 
 
 def small_choice(folder: Path, grader: str) -> Path:
@@ -255,24 +188,6 @@ def test_many_sources_have_fewer_spans(
     assert ([0.0, 0.7, 0.7, 0.7] if trimmed else 0.7) in starts
 
 
-def test_the_page_shows_the_choice(home: Path, choice: ChosenSources) -> None:
-    with RunStore.read(home / "run") as store:
-        view = page_view(read_run_data(store))
-    table, chart = view.tables["candidates"], view.charts["gains"]
-    assert [row[0].text for row in table.rows][: len(USEFUL)] == list(choice.chosen)
-    assert {row[0].text: row[-1].text for row in table.rows} == {
-        **dict.fromkeys(USEFUL, "chosen"),
-        "poem": "no gain is shown",
-        "sort": "no gain is shown",
-    }
-    assert all(name in chart.description for name in NAMES)
-    assert [each.text for each in view.said("choice")] == [*choice_statements(choice)]
-    (section,) = (each for each in view.sections if each.name == "choice")
-    assert section.blocks == ("choice", "gains", "candidates")
-    html = render_page(view).decode()
-    assert 'id="choice"' in html and "Candidates [95% interval]" in html
-
-
 def test_keys_of_the_user_stay(home: Path, choice: ChosenSources) -> None:
     run = candidates_run(home)
     layout = ChoiceStage(run=run, request=ChoiceRequest()).layout
@@ -308,22 +223,16 @@ def test_random_sources_are_others(home: Path, choice: ChosenSources) -> None:
 
 # ---- what is said
 
-SURE, UNSURE = Gain.normal(0.2, 0.05, 48), Gain.normal(0.02, 0.03, 288)
 
-
-@pytest.mark.parametrize(
-    ("gains", "text"),
-    [
-        ([SURE, SURE, SURE], "Each of them helps: the merge is worse without it."),
-        ([SURE, UNSURE, SURE], "The merge may do as well without 'b'; each of the other 2 helps."),
-        ([UNSURE, SURE, UNSURE], "The merge may do as well without 'a' or 'c'; the other one helps."),
-        ([UNSURE] * 3, "The merge may do as well without 'a', 'b' or 'c'."),
-    ],
-)
-def test_it_says_which_sources_may_not_help(choice: ChosenSources, gains: list[Gain], text: str) -> None:
-    names = ("a", "b", "c")
-    contributions = dict(zip(names, gains, strict=True))
-    assert text in [*choice_statements(replace(choice, chosen=names, contributions=contributions))]
+def test_the_page_shows_the_choice(home: Path, choice: ChosenSources) -> None:
+    with RunStore.read(home / "run") as store:
+        view = page_view(read_run_data(store))
+    rows = view.tables["candidates"].rows
+    assert [row[0].text for row in rows][: len(USEFUL)] == list(choice.chosen)
+    assert [row[-1].text for row in rows] == ["chosen"] * len(USEFUL) + ["no gain is shown"] * 2
+    assert all(name in view.charts["gains"].description for name in NAMES)
+    assert [each.text for each in view.said("choice")] == [*choice_statements(choice)]
+    assert 'id="choice"' in render_page(view).decode()
 
 
 def test_it_says_how_many_parts_are_left_out(choice: ChosenSources) -> None:
@@ -338,16 +247,3 @@ def test_the_best_of_the_others_was_measured_well(choice: ChosenSources) -> None
     gains = {1: Gain.normal(0.5, 0.2, 24), 2: Gain.normal(0.01, 0.01, 96)}
     last = replace(choice.steps[-1], gains=gains)
     assert next_gain(replace(choice, steps=(*choice.steps[:-1], last))) == (NAMES[2], gains[2])
-
-
-def test_decisions_in_words(choice: ChosenSources) -> None:
-    texts = [step_text(step, NAMES) for step in choice.steps]
-    assert texts[0].startswith("1. ja: +") and "items)" in texts[0]
-    assert texts[-1] == "3 of 5 sources; no further one is added; now each is left out in turn"
-
-
-def test_nothing_of_the_choice_is_left_out_of_a_copy(home: Path, tmp_path: Path) -> None:
-    """The run's folder is all that it needs."""
-    shutil.copytree(home / "run", tmp_path / "copy")
-    with RunStore.read(home / "run") as one, RunStore.read(tmp_path / "copy") as other:
-        assert summarize(one).chosen == summarize(other).chosen

@@ -75,7 +75,7 @@ def test_an_extended_search_equals_one_with_the_full_budget(tmp_path: Path, stra
         assert store.status() == "finished"
 
 
-@pytest.mark.parametrize("rule", ["none", "racing", *slow("some")])
+@pytest.mark.parametrize("rule", ["none", *slow("some")])
 def test_a_kill_during_an_extension_does_not_change_the_result(tmp_path: Path, rule: str) -> None:
     budget = {"candidates": 8}  # the last generation is not whole
     finished(tmp_path / "run", rule=rule, candidates=8)

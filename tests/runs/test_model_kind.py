@@ -24,7 +24,7 @@ from kingyo.merging.engine import Sources, into, plan
 from kingyo.merging.recipe import Recipe, Source
 from kingyo.models.kinds import LoadOptions, ModelKind
 from kingyo.runs.config_file import load_config
-from kingyo.runs.dry_run import LearningForecast, estimate_memory
+from kingyo.runs.dry_run import estimate_memory
 from kingyo.runs.model_kind import check_items, kind_of_models, load_checkpoint, require_answers
 from kingyo.runs.run import Run
 from kingyo.runs.setup import RunModels
@@ -240,7 +240,7 @@ def run_yaml(folder: Path) -> Path:
 def test_a_dry_run_omits_the_batch_if_the_kind_reports_none(run_yaml: Path) -> None:
     memory = estimate_memory(Run.open(load_config(run_yaml), run_yaml.parent))
     assert memory.batch is None
-    line = next(iter(memory_lines(memory, LearningForecast(), "cpu")))
+    line = next(iter(memory_lines(memory, "cpu")))
     assert line.startswith("memory of cpu: 224 bytes for 1 live model; plus working memory, and 448 bytes of")
 
 

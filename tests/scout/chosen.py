@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from kingyo.scout import Catalogue, Rules, catalogue, find_places
+from kingyo.scout import Catalogue, catalogue, find_places
 from kingyo.scout.for_task import ScoutRequest, TaskCandidates
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +22,7 @@ def models(names: Sequence[str] = NAMES) -> list[str]:
 
 
 def read(where: Sequence[str]) -> Catalogue:
-    return catalogue(find_places(where, (), 100, print), None, Rules(), lambda _: None)
+    return catalogue(find_places(where))
 
 
 def write_task(folder: Path, **changes: object) -> Path:
@@ -46,5 +46,5 @@ def run_yaml(folder: Path, scout: object = None, **changes: object) -> dict[str,
 def candidates_of(data: Mapping[str, object], folder: Path, out: Path) -> TaskCandidates:
     """Return the candidates of a run.yaml, whose weights are measured."""
     request = ScoutRequest.of(data, folder, out)
-    found = request.read(lambda _what, _done, _total: None, print)
+    found = request.read(lambda _what, _done, _total: None)
     return TaskCandidates.open(request.measure(found, lambda _what, _done, _total: None), request)

@@ -10,24 +10,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import Checkpoint
-from kingyo.scout import Candidate, Catalogue, Rules, catalogue, find_places
+from kingyo.scout import Candidate, Catalogue, catalogue, find_places
 from tests.cli.merging import write_lora
 from tests.models_on_disk import fine_tuned, llama, qwen2
 from tests.scout.shelves import (
     MISFITS,
-    deeper,
     edit_json,
-    more_tokens,
-    moved_tokens,
     odd_config,
-    other_family,
     pickled,
     shelf,
-    wider,
     write_card,
 )
 
@@ -43,8 +38,8 @@ def models(origin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     return Path(shutil.copytree(origin, tmp_path / "models")).relative_to(tmp_path)
 
 
-def scout(*where: str | Path, base: str | None = None, **rules: bool) -> Catalogue:
-    return catalogue(find_places(map(str, where)), base, Rules(**rules))
+def scout(*where: str | Path, base: str | None = None, allow_pickle: bool = False) -> Catalogue:
+    return catalogue(find_places(map(str, where)), base, allow_pickle=allow_pickle)
 
 
 def mergeable(found: Catalogue) -> list[str]:
@@ -67,7 +62,7 @@ def one(found: Catalogue, reference: str) -> Candidate:
 
 def test_what_fits_the_base(models: Path) -> None:
     found = scout(models)
-    assert bases(found) == ["models/base"] and found.groups[0].why == "named by 2 of 3 candidates"
+    assert bases(found) == ["models/base"]
     assert mergeable(found) == ["models/tuned-0", "models/tuned-1"]
     assert out(found) == {"models/base": "the base itself"}
     tuned = one(found, "models/tuned-0")
@@ -77,9 +72,8 @@ def test_what_fits_the_base(models: Path) -> None:
         "float32",
     )
     assert tuned.facts.n_bytes == 4 * (tuned.facts.n_parameters or 0) > 0
-    assert (tuned.licence, tuned.licence_kinds, tuned.claimed_base) == ("apache-2.0", ("notice",), "org/base")
+    assert (tuned.licence, tuned.claimed_base) == ("apache-2.0", "org/base")
     assert tuned.card.languages == ("ja", "en")
-    assert tuned.card.date is None, "the date of a folder's files may be that of a copy"
     assert one(found, "models/base").licence is None
 
 
@@ -98,44 +92,6 @@ def test_a_reason(models: Path, reason: str, change: Callable[[Path], None]) -> 
     assert json.loads(json.dumps(found.to_json()))["counts"]["excluded"] == {"the base itself": 1, reason: 1}
 
 
-def detail(models: Path, change: Callable[[Path], None]) -> str:
-    """Return why a model that was changed is excluded, with the only base."""
-    change(models / "tuned-1")
-    shown = one(scout(models, base="models/base"), "models/tuned-1").exclusion
-    assert shown is not None
-    return shown.detail
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (wider, "width 32, not 16; inner width 64, not 32; head size 8, not 4"),
-        (deeper, "4 layers, not 3"),
-        (other_family, "architecture qwen2, not llama"),
-        (more_tokens, "vocabulary size 72, not 64"),
-    ],
-)
-def test_the_sizes_that_differ(models: Path, change: Callable[[Path], None], words: str) -> None:
-    assert detail(models, change) == f"{words} as in models/base"
-
-
-def test_a_token_that_moved_and_how_many(models: Path) -> None:
-    tokens = json.loads((models / "base" / "tokenizer.json").read_text())["model"]["vocab"]
-    row, other = sorted((tokens["cat"], tokens["the"]))
-    token = "cat" if tokens["cat"] == row else "the"
-    words = f"the token '{token}' has id {other}, not {row} as in models/base; 2 tokens differ"
-    assert detail(models, moved_tokens) == words
-
-
-def test_configs_with_the_same_sizes_show_the_first_tensor(models: Path) -> None:
-    def narrower(folder: Path) -> None:
-        tensors = load_file(folder / "model.safetensors")
-        tensors["model.norm.weight"] = tensors["model.norm.weight"][:8].clone()
-        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-
-    assert detail(models, narrower) == "model.norm.weight: [8] in models/tuned-1, not [16] as in models/base"
-
-
 def test_an_odd_config_does_not_end_the_scan(models: Path) -> None:
     odd_config(models / "tuned-1")
     assert mergeable(scout(models, base="models/base"))[0] == "models/tuned-0"
@@ -151,22 +107,10 @@ def test_an_odd_card_in_an_odd_folder(models: Path, card: bytes) -> None:
     assert out(found) == {"models/base": "the base itself", "models/tuned-1": "unreadable"}
 
 
-def test_licences(models: Path) -> None:
-    (models / "tuned-0" / "README.md").unlink()
-    write_card(models / "tuned-1", licence="made-up")
-    assert len(mergeable(scout(models))) == 2
-    strict = scout(models, strict_licences=True)
-    assert out(strict) == {
-        "models/base": "the base itself",
-        **dict.fromkeys(("models/tuned-0", "models/tuned-1"), "an unknown licence"),
-    }
-    assert str(one(strict, "models/tuned-0").exclusion) == "an unknown licence: not stated"
-
-
 def test_pickles_that_are_allowed(models: Path) -> None:
     pickled(models / "tuned-1")
     found = scout(models, allow_pickle=True)
-    assert len(mergeable(found)) == 2 and one(found, "models/tuned-1").only_pickles
+    assert len(mergeable(found)) == 2
 
 
 def test_a_base_that_is_not_a_candidate(models: Path) -> None:
@@ -246,9 +190,6 @@ def test_the_zoo(monkeypatch: pytest.MonkeyPatch) -> None:
         "zoo/pool/other-tokens": "another vocabulary",
         "zoo/pool/wide": "another architecture or size",
     }
-    assert str(one(found, "zoo/pool/wide").exclusion).endswith(
-        ": 2 layers, not 4; width 160, not 128; inner width 520, not 416; 5 heads, not 4 as in zoo/pool/base"
-    )
 
 
 def test_two_models_that_name_each_other(models: Path) -> None:

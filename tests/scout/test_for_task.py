@@ -11,7 +11,7 @@ import yaml
 
 import kingyo
 from kingyo.errors import KingyoError
-from kingyo.runs.choice import ChoiceRequest, ChosenSources
+from kingyo.runs.choice import ChoiceRequest
 from kingyo.runs.config_file import asks_scout
 from kingyo.scout.for_task import (
     ScoutRequest,
@@ -19,7 +19,6 @@ from kingyo.scout.for_task import (
     check_rest,
     names_of,
     relative_to,
-    require_alone,
 )
 from tests.cli.merging import write_lora
 from tests.scout.chosen import NAMES, ROOT, ZOO, candidates_of, models, read, run_yaml
@@ -35,7 +34,7 @@ def zoo_of(folder: Path) -> list[str]:
 
 def planned(data: dict[str, object], folder: Path) -> TaskCandidates:
     request = ScoutRequest.of(data, folder, folder / "out")
-    return TaskCandidates.planned(request.read(lambda _what, _done, _total: None, print), request)
+    return TaskCandidates.planned(request.read(lambda _what, _done, _total: None), request)
 
 
 def test_candidates_are_named_from_the_folder_of_the_run_yaml(
@@ -49,8 +48,7 @@ def test_candidates_are_named_from_the_folder_of_the_run_yaml(
     assert dict(candidates.run.config.sources) == {name: name for name in NAMES}
     request = candidates.choice_request()
     assert request.asked == data and request.most == 2 and request.capacity == 1e9
-    assert len(request.features) == len(request.changes) == len(request.costs) == 5
-    assert all(row[i] == pytest.approx(1) for i, row in enumerate(request.similarity))
+    assert len(request.changes) == len(request.costs) == 5
     measured = (Path("run") / "evidence.db").read_bytes()
     assert candidates_of(data, Path(".."), Path("run")).choice_request() == request
     assert (Path("run") / "evidence.db").read_bytes() == measured
@@ -113,26 +111,6 @@ def test_copies_are_not_tried(tmp_path: Path) -> None:
     assert raised.value.received.startswith("2 that can be merged, 1 of them equal to the base or nearly")
     candidates = candidates_of(run_yaml(tmp_path, [*where, *models(("poem",))]), tmp_path, tmp_path / "out")
     assert len(candidates.left_out) == 1 and len(candidates.run.config.sources) == 2
-
-
-def test_a_model_called_scout_beside_others_is_a_source(tmp_path: Path) -> None:
-    zoo_of(tmp_path)
-    sources = {"scout": "poem", "ja": "ja"}
-    assert not asks_scout({"sources": sources})
-    assert not asks_scout({"sources": {"ja": "models/ja"}}) and not asks_scout({})
-    require_alone(sources, tmp_path)
-    require_alone({"scout": "org/name", "ja": "ja"}, tmp_path)
-    require_alone({"scout": "."}, tmp_path)
-
-
-@pytest.mark.parametrize("scout", [".", "@list.txt", "list.txt", ["ja"], {"where": ["ja"]}])
-def test_a_scout_must_stand_alone(tmp_path: Path, scout: object) -> None:
-    zoo_of(tmp_path)
-    (tmp_path / "list.txt").write_text("ja", encoding="utf-8")
-    data = {**run_yaml(tmp_path, scout), "sources": {"scout": scout, "poem": "poem"}}
-    with pytest.raises(KingyoError) as raised:
-        kingyo.evolve(data, tmp_path / "run", folder=tmp_path)
-    assert raised.value.argument == "sources.scout" and raised.value.received == "poem"
 
 
 def test_paths_start_at_the_folder_of_the_run_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,37 +197,6 @@ def test_references_of_loras_are_relative_in_both_parts(
     assert relative_to("a+b/base+a+b/lora", Path("out")) == "../a+b/base+../a+b/lora"
     assert relative_to("org/name@main+org/lora", Path("out")) == "org/name@main+org/lora"
     assert relative_to(f"{folder / 'base'}+org/lora@v1", Path("out")) == "../a+b/base+org/lora@v1"
-
-
-def test_licences_with_different_terms_are_a_warning(tmp_path: Path) -> None:
-    candidates = planned(run_yaml(tmp_path), tmp_path)
-    choice = ChosenSources(
-        sources=NAMES,
-        chosen=("ja", "math-en"),
-        groups="one",
-        weights={},
-        steps=(),
-        contributions={},
-        verdict="open",
-        score=None,
-        frame=None,
-        alone={},
-        failed={},
-        correlation=None,
-        item_evaluations=0,
-        minutes=0.0,
-    )
-    for licence, n in (("apache-2.0", 0), ("cc-by-nc-4.0", 1)):
-        group = candidates.group
-        members = tuple(
-            replace(each, card=replace(each.card, licences=(licence,)))
-            if Path(each.reference).name == "math-en"
-            else each
-            for each in group.members
-        )
-        changed = replace(candidates, group=replace(group, members=members))
-        warnings = changed.licence_warnings(choice)
-        assert len(warnings) == n and all("cc-by-nc-4.0 of math-en" in str(each) for each in warnings)
 
 
 def test_the_example_of_the_pool_names_what_is_there(tmp_path: Path) -> None:

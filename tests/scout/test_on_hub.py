@@ -18,10 +18,7 @@ from tests.cli.merging import write_lora
 from tests.hub import PAGE, Hub, serve
 from tests.models_on_disk import fine_tuned, llama
 from tests.scout.shelves import pickled, write_card
-from tests.slow import slow
 from tests.tiny_pipelines import stable_diffusion
-
-TUNED = "base_model:finetune:org/base"
 
 
 @pytest.fixture(scope="module")
@@ -59,31 +56,20 @@ def scout(hub: Hub, folder: Path, *arguments: str) -> subprocess.CompletedProces
     )
 
 
-def test_a_listing_in_pages_and_after_a_rate_limit_and_an_error(hub: Hub, tmp_path: Path) -> None:
-    hub.refusals[:] = [429, 500]
-    done = scout(hub, tmp_path, "--hub", TUNED, "--json")
+def test_after_a_rate_limit_nothing_is_missing_and_no_weights_are_sent(hub: Hub, tmp_path: Path) -> None:
+    hub.refusals[:] = [429]
+    names = [f"org/tuned-{i}" for i in range(2 * PAGE)]
+    done = scout(hub, tmp_path, *names, "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     (group,) = found["groups"]
-    assert group["base"] == "org/base" and len(hub.listings) == 4
-    assert [each["reference"] for each in group["candidates"]] == [
-        "org/tuned-0",
-        "org/tuned-1",
-        "org/tuned-2",
-    ]
-    assert {each["date"] for each in group["candidates"]} == {"2026-01-02"}
+    assert group["base"] == "org/base"
+    assert [each["reference"] for each in group["candidates"]] == names[:-1]
     (pickle,) = found["excluded"]
     assert (pickle["reference"], pickle["excluded"]["reason"]) == ("org/tuned-3", "only pickles")
     whole = sum(file.stat().st_size for file in hub.root.glob("*/*/model.safetensors"))
     assert 0 < hub.n_sent("model.safetensors") < whole / 4
     assert not hub.n_sent(".bin") and not hub.n_sent("lora/adapter_model.safetensors")
-
-
-def test_a_limit_reads_no_further_page(hub: Hub, tmp_path: Path) -> None:
-    done = scout(hub, tmp_path, "--hub", TUNED, "--limit", str(PAGE), "--json")
-    assert json.loads(done.stdout)["counts"]["candidates"] == PAGE
-    assert "only the first 2 models" in done.stderr and "it/s" not in done.stderr
-    assert len(hub.listings) == 1
 
 
 def test_names_adapters_pipelines_and_names_that_are_wrong(hub: Hub, tmp_path: Path) -> None:
@@ -97,8 +83,6 @@ def test_names_adapters_pipelines_and_names_that_are_wrong(hub: Hub, tmp_path: P
         "org/pictures/unet": "another architecture or size",
         "org/wrong": "unreadable",
     }
-    (wrong,) = [each["excluded"]["detail"] for each in found["excluded"] if each["reference"] == "org/wrong"]
-    assert wrong == "no such folder here; and the Hub has no such model, or it is not public"
 
 
 def test_a_hub_that_is_not_there(hub: Hub, tmp_path: Path) -> None:
@@ -109,7 +93,7 @@ def test_a_hub_that_is_not_there(hub: Hub, tmp_path: Path) -> None:
     )
     (candidate,) = json.loads(done.stdout)["excluded"]
     detail = candidate["excluded"]["detail"]
-    assert detail.startswith("no such folder here; and the Hub does not tell (ConnectError: ")
+    assert "no such folder here; and from the Hub ConnectError: " in detail
 
 
 def test_pipelines_whose_cards_name_another(hub: Hub, tmp_path: Path) -> None:
@@ -144,19 +128,6 @@ def test_a_header_with_a_tensor_twice_is_found_without_a_download(hub: Hub, tmp_
     (candidate,) = json.loads(done.stdout)["excluded"]
     assert done.returncode == 1 and candidate["excluded"]["reason"] == "unreadable"
     assert f"the key '{name}' twice" in candidate["excluded"]["detail"]
-
-
-@pytest.mark.parametrize("statuses", [[401], *slow([500] * 9)])
-def test_a_listing_that_fails(hub: Hub, tmp_path: Path, statuses: list[int]) -> None:
-    hub.refusals[:] = statuses
-    done = scout(hub, tmp_path, "--hub", TUNED)
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert f"Error: --hub {TUNED}: expected a list of models from the Hub" in done.stderr
-
-
-def test_a_query_without_models(hub: Hub, tmp_path: Path) -> None:
-    done = scout(hub, tmp_path, "--hub", "base_model:finetune:org/nobody")
-    assert done.returncode == 1 and "received none" in done.stderr
 
 
 def test_weights_are_downloaded_once(hub: Hub, tmp_path: Path) -> None:

@@ -78,11 +78,6 @@ def test_a_list_that_cannot_be_read(here: Path, written: str) -> None:
     assert caught.value.argument == (written.strip() or "WHERE")
 
 
-def test_an_empty_query() -> None:
-    with pytest.raises(KingyoError, match="received an empty text"):
-        find_places([], [""])
-
-
 def test_links_that_lead_nowhere_or_around(here: Path) -> None:
     llama(here / "a" / "model")
     (here / "a" / "shut").symlink_to(here / "a" / "shut")

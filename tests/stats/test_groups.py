@@ -100,7 +100,7 @@ def test_means_and_predictions_hold_their_level(ability: float, graded: bool) ->
         tested = draw(rng, ability, 2.0 * rng.normal(size=PROMPTS), graded)
         splits = SplitGroups(validation=GROUPS, test=GROUPS)
         means.append(_holds(interval(rows[0], GROUPS), true, slack=0.02 if graded else 0.0))
-        predictions.append(_holds(predict_winner(rows, 0, 300, groups=splits), float(np.mean(tested))))
+        predictions.append(_holds(predict_winner([rows], 0, [300], groups=[splits]), float(np.mean(tested))))
         independent.append(graded or _holds(interval(rows[0]), true))
     assert np.mean(means) > 0.93 and np.mean(predictions) > 0.93
     assert graded or np.mean(independent) < 0.75, "these scores are far from independent"

@@ -18,13 +18,10 @@ def test_measurements_are_read_as_they_were_stored(tmp_path: Path) -> None:
         store.add("models", "layers.0", b"later ones do not count")
         store.add("models", "a.weight", b"")
         store.add("others", "layers.0", b"1")
-        store.add_not_finite("model", "layers.0")
-        store.add_not_finite("model", "layers.1")
     with EvidenceStore(tmp_path / "a" / "b") as store:
         assert store.get("models", "layers.0") == b"\x00\xff" and store.get("others", "layers.0") == b"1"
         assert store.get("models", "layers.1") is None and store.get("none", "layers.0") is None
         assert store.tensors("models") == ("a.weight", "layers.0") and store.tensors("none") == ()
-        assert store.not_finite("model") == "layers.0" and store.not_finite("models") is None
 
 
 def test_several_processes_use_one_file(tmp_path: Path) -> None:

@@ -13,9 +13,8 @@ import pytest
 from kingyo.core.types import Drawing, DrawingPrompt, Item, Media
 from kingyo.errors import KingyoError
 from kingyo.models.vision.features import LITE0
-from kingyo.tasks import Sizes, build_task, load_items, load_splits, make_splits, near_groups, parse_task_spec
+from kingyo.tasks import Sizes, build_task, load_items, make_splits, near_groups, parse_task_spec
 from kingyo.tasks.graders import build_graders
-from kingyo.tasks.graders.grader import GRADERS
 from kingyo.tasks.spec import paths_in
 from kingyo.tasks.splits import group_labels
 from tests.tasks.pictures import picture
@@ -77,20 +76,6 @@ def test_seeds_are_derived_from_the_prompt_and_differ(tmp_path: Path) -> None:
     assert len({each.seed for each in items}) == len(items) == 6
     assert [items[n].seed - items[0].seed for n in range(3)] == [0, 1, 2]
     assert items[1].fields["seed"] == str(items[1].seed)
-
-
-def test_dropped_rows_are_explained_by_the_seed_that_is_not_named(tmp_path: Path) -> None:
-    def load(keep: int, **options: object) -> tuple[str, ...]:
-        task_in(tmp_path, [{"prompt": f"a {n % 4}", "seed": n} for n in range(12)], **options)
-        keys = {"kind": "draw", "data": "rows.jsonl", "grader": "mine.py:Bright", **options}
-        spec = parse_task_spec({**keys, "splits": {"fit": keep, "validation": 1, "test": 1}})
-        return load_splits({"task": spec}, tmp_path).notes
-
-    (note,) = load(2)
-    assert "not used: seed." in note and "`seed: seed`" in note
-    assert load(2, seed="seed") == ()
-    with pytest.raises(KingyoError, match=r"at most 4 different items.* `seed: seed`"):
-        load(6)
 
 
 def test_pictures_of_a_prompt_stay_in_one_split(tmp_path: Path) -> None:
@@ -194,22 +179,16 @@ def test_a_classifier_that_does_not_fit_is_found_before_a_run(tmp_path: Path, op
     assert argument in caught.value.argument
 
 
-@pytest.mark.parametrize(
-    ("label", "row", "remedy"),
-    [
-        ("motif", {"motif": "bird nubmer 1"}, "Did you mean 'bird number 1'?"),
-        ("prompt", {"motif": "bird number 3"}, "Did you mean the column: `label: motif`?"),
-        ("prompt", {"motif": "cat"}, "Known: bird number 0, 1, 2, 3, 4 and 3 more."),
-    ],
-)
-def test_a_wrong_class_names_its_row_and_few_classes(tmp_path: Path, label: str, row, remedy: str) -> None:
+def test_a_wrong_class_names_its_row_and_few_classes(tmp_path: Path) -> None:
     judge(tmp_path / "judge", [f"bird number {n}" for n in range(8)])
-    rows = [{"prompt": "bird number 1", "motif": "bird number 1"}, {"prompt": "水", **row}]
+    rows = [{"prompt": "bird number 1", "motif": "bird number 1"}, {"prompt": "水", "motif": "cat"}]
     with pytest.raises(KingyoError) as caught:
-        task_in(tmp_path, rows, grader={"classifier": {"model": "judge", "label": label}})
-    assert caught.value.argument == f"rows.jsonl line 2: {label}"
-    assert caught.value.received == repr(rows[1][label])
-    assert caught.value.remedy.replace(", bird number", ",") == remedy
+        task_in(tmp_path, rows, grader={"classifier": {"model": "judge", "label": "motif"}})
+    assert (caught.value.argument, caught.value.received) == ("rows.jsonl line 2: motif", "'cat'")
+    assert (
+        caught.value.remedy
+        == "Known: bird number 0, bird number 1, bird number 2, bird number 3, bird number 4 and 3 more."
+    )
 
 
 def test_the_name_of_a_built_in_network_is_no_path(tmp_path: Path) -> None:
@@ -219,8 +198,3 @@ def test_the_name_of_a_built_in_network_is_no_path(tmp_path: Path) -> None:
     options = {"grader": [style, {"clip": "prints"}], "references": {"folder": "none", "features": LITE0}}
     spec = parse_task_spec({"kind": "draw", "data": "rows.jsonl", **options})
     assert paths_in(spec, tmp_path) == [tmp_path / "prints"]
-
-
-def test_an_unknown_grader_suggests_the_nearest() -> None:
-    with pytest.raises(KingyoError, match="classifier"):
-        GRADERS.get("clasifier")

@@ -65,11 +65,10 @@ def test_items_with_different_images_are_not_near_duplicates() -> None:
     ]
     other = Item(id="6", prompt="Name all.", answer="a", media=(media(picture(0)),))
     assert grouped([*items, other], share_images=True) == [[each] for each in "0123456"]
-    assert grouped([*items, other], 0.8, share_images=True) == [["0", "1"], ["2", "3"], ["4", "5"], ["6"]]
 
 
-def grouped(items: Sequence[Item], similar: float | None = None, **how: bool) -> list[list[str]]:
-    return sorted(sorted(each.id for each in group) for group in near_groups(items, similar, **how))
+def grouped(items: Sequence[Item], **how: bool) -> list[list[str]]:
+    return sorted(sorted(each.id for each in group) for group in near_groups(items, **how))
 
 
 def shown(*images: str) -> list[Item]:
@@ -88,7 +87,7 @@ def shown(*images: str) -> list[Item]:
 def test_items_with_the_same_image_are_one_group() -> None:
     items = shown("a", "b", "a", "cb", "dc", "", "", "e")
     assert grouped(items) == [["0", "2"], ["1", "3", "4"], ["5"], ["6"], ["7"]]
-    assert grouped(items[::-1], 0.5) == grouped(items, 0.5)
+    assert grouped(items[::-1]) == grouped(items)
     assert grouped(items, share_images=True) == [[item.id] for item in items]
 
 

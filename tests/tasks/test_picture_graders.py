@@ -96,14 +96,12 @@ def head(file: Path, *widths: int) -> dict[str, torch.Tensor]:
     return tensors
 
 
-@pytest.mark.parametrize("activation", ["none", "relu"])
-def test_the_rating_of_an_aesthetic_head(activation: str, tmp_path: Path) -> None:
+def test_the_rating_of_an_aesthetic_head(tmp_path: Path) -> None:
     tensors = head(tmp_path / "head.safetensors", 16, 8, 1)
     vectors = load_two_towers(str(clip(tmp_path / "judge"))).image_vectors(PICTURES)
     middle = vectors @ tensors["layers.0.weight"].T + tensors["layers.0.bias"]
-    middle = torch.relu(middle) if activation == "relu" else middle
     ratings = (middle @ tensors["layers.2.weight"].T + tensors["layers.2.bias"])[:, 0]
-    option = {"model": "judge", "head": "head.safetensors", "activation": activation, "low": -30, "high": 30}
+    option = {"model": "judge", "head": "head.safetensors", "low": -30, "high": 30}
     assert graded(tmp_path, "aesthetic", option) == pytest.approx(
         ((ratings + 30) / 60).clamp(0, 1).tolist(), abs=1e-6
     )
@@ -153,18 +151,14 @@ def test_folders_without_usable_images(tmp_path: Path) -> None:
     assert error.argument == "grader.style: folder" and "0 images" in error.received
     folder_of(tmp_path / "broken", PICTURES)
     (tmp_path / "broken/b.png").write_bytes(PICTURES[0].read()[:60])
-    for name, option in (
-        ("style", {"folder": "broken", "features": "net"}),
-        ("palette", {"folder": "broken"}),
-    ):
-        assert refused(tmp_path, name, option).argument == str(tmp_path / "broken/b.png")
+    error = refused(tmp_path, "style", {"folder": "broken", "features": "net"})
+    assert error.argument == str(tmp_path / "broken/b.png")
     deep = folder_of(tmp_path / "deep", PICTURES) / "b.png"
     Image.fromarray(np.zeros((8, 8), np.uint16)).save(deep)
-    error = refused(tmp_path, "palette", {"folder": "deep"})
+    error = refused(tmp_path, "style", {"folder": "deep", "features": "net"})
     assert error.argument == str(deep) and "mode I;16" in error.received
-    assert "no such folder" in refused(tmp_path, "palette", {"folder": "org/none"}).received
-    error = refused(tmp_path, "palette", {"folder": "none"})
-    assert error.argument == "grader.palette: folder" and str(tmp_path / "none") in error.received
+    error = refused(tmp_path, "style", {"folder": "none", "features": "net"})
+    assert error.argument == "grader.style: folder" and str(tmp_path / "none") in error.received
 
 
 def test_pictures_of_runs_are_no_references(tmp_path: Path) -> None:
@@ -174,26 +168,6 @@ def test_pictures_of_runs_are_no_references(tmp_path: Path) -> None:
         (tmp_path / run / "run.db").touch()
     assert len(read_references(str(tmp_path), "folder")) == 2
     assert len(read_references(str(tmp_path / "run"), "folder")) == 1
-
-
-def test_a_palette(tmp_path: Path) -> None:
-    flat = [as_media(np.full((8, 8, 3), each, dtype=np.uint8)) for each in COLOURS]
-    mix = build_graders([("palette", ["#ff0000", "00ff00"])], tmp_path, "images")
-    scores = mix.grade(flat, ITEMS)
-    assert scores[:2] == [1, 1] and scores[2] == 0 and 0 <= scores[3] < 0.5
-    half = np.zeros((8, 8, 3), dtype=np.uint8)
-    half[:4] = COLOURS[0]
-    half[4:] = COLOURS[2]
-    assert mix.grade([as_media(half)], ITEMS[:1]) == [0.5]
-    folder_of(tmp_path / "prints", flat[:2])
-    assert build_graders([("palette", {"folder": "prints", "n": 2})], tmp_path, "images").grade(flat, ITEMS)[
-        :2
-    ] == [1, 1]
-
-
-@pytest.mark.parametrize("option", [None, {"colours": ["#ff0000"], "folder": "prints"}, ["red"], "#ff00ff"])
-def test_bad_palettes(option: object, tmp_path: Path) -> None:
-    assert refused(tmp_path, "palette", option).argument.startswith("grader.palette")
 
 
 def test_unknown_graders_and_options(tmp_path: Path) -> None:

@@ -267,7 +267,6 @@ def test_an_answer_cannot_control_the_terminal(capsys: pytest.CaptureFixture[str
         "prompt    one",
         "          two [bold]",
         "choices   x | y",
-        "expected  (nothing)",
         r"answered  \x1b[2J\rgone\u202e" + "金魚\u3000می\u200cخواهم 👩\u200d🚀",
     ]
 
@@ -282,8 +281,8 @@ def test_images_in_prompts_and_answers_are_named(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().out.splitlines()[2:] == [
         "image     ask.png",
         "expected  7",
-        "answered  3",
         "drawn     drew.png",
+        "answered  3",
     ]
     record = answer_record(*shown[0][:2])
     assert (record["images"], record["picture"]) == (["ask.png"], "drew.png")

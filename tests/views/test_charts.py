@@ -158,7 +158,7 @@ def test_genes_of_one_group_are_bars_and_of_several_a_map() -> None:
 
 
 def test_different_genes_have_different_labels() -> None:
-    share = Interval(score=0.1, n=20, low=0.0, high=0.2, method="bootstrap")
+    share = Interval(score=0.1, n=20, low=0.0, high=0.2)
     sources = ("math-en", "a-long-name-of-a-model-7b-instruct", "a-long-name-of-a-model-8b-instruct")
     places = [f"weight/{source}/block.{n}" for source in sources for n in (0, 1, 10)]
     genes = [

@@ -25,7 +25,7 @@ from kingyo.views.statements import verdicts_in_words
 
 
 def difference(low: float, high: float, p: float = 0.001) -> PairedComparison:
-    middle = Interval(score=(low + high) / 2, n=100, low=low, high=high, method="newcombe")
+    middle = Interval(score=(low + high) / 2, n=100, low=low, high=high)
     return PairedComparison(other="uniform", difference=middle, p=p, test="mcnemar")
 
 
@@ -56,7 +56,7 @@ def test_sentences_join_verdicts(better: str, unclear: str, worse: str, line: st
 
 
 def test_numbers_are_written_for_people() -> None:
-    value = Interval(score=0.735, n=200, low=0.67, high=0.7921, method="wilson")
+    value = Interval(score=0.735, n=200, low=0.67, high=0.7921)
     assert SHARES.bounded(value) == "73.5% [67.0, 79.2]" and SHARES.bounded(None) == "–"
     assert SHARES.bounded_difference(difference(-0.0001, 0.0001).difference) == "+0.0 points [+0.0, +0.0]"
     assert SHARES.bounded_difference(difference(-0.2, -0.1).difference) == "−15.0 points [−20.0, −10.0]"

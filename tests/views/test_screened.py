@@ -20,7 +20,6 @@ from tests.screened_runs import Model, begun, journey
 SIZES: Mapping[str, tuple[str, str]] = {
     "none": ("n = 24", "n = 24"),
     "some": ("n = 8 of 24", "n = 8 to 24 of 24"),
-    "racing": ("n = 8 to 24 of 24", "n = 24"),
 }
 """Rule -> of all trials; of the models that are compared."""
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from kingyo.runs.config_file import BY_SCOUT, asks_scout, config_from_data, with_denoisers
+from kingyo.runs.config_file import asks_scout, config_from_data, with_denoisers
 
 if TYPE_CHECKING:
     from kingyo.api.progress import Progress
@@ -35,13 +35,11 @@ class NewRun:
     @classmethod
     def of(cls, data: Mapping[str, object], folder: Path, file: Path | None, where: str) -> NewRun:
         """Check the content of a run.yaml; ``where`` names it in errors."""
-        if isinstance(sources := data.get("sources"), dict) and BY_SCOUT in sources:
-            from kingyo.scout.for_task import check_rest, require_alone
+        if asks_scout(data):
+            from kingyo.scout.for_task import check_rest
 
-            require_alone(cast("dict[str, object]", sources), folder)
-            if asks_scout(data):
-                config = check_rest(data, folder, where)
-                return cls(data={"name": config.name, **data}, folder=folder, file=file, config=config)
+            config = check_rest(data, folder, where)
+            return cls(data={"name": config.name, **data}, folder=folder, file=file, config=config)
         config = with_denoisers(config_from_data(data, folder, where), folder)
         return cls(data=data, folder=folder, file=file, config=config)
 

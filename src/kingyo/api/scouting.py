@@ -9,14 +9,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from kingyo.api.options import AnyPath, as_path, as_reference, checked, takes
+from kingyo.api.options import AnyPath, as_path, as_reference
 from kingyo.api.progress import SILENT, Progress
 from kingyo.core.io.units import counted
 from kingyo.errors import KingyoError
 from kingyo.runs.begin import choose_again
 from kingyo.runs.choice import REQUEST
 from kingyo.runs.run import Run
-from kingyo.scout import Catalogue, Rules, catalogue, find_places, with_structures
+from kingyo.scout import Catalogue, catalogue, find_places, with_structures
 from kingyo.scout.for_task import MOST_BYTES, ScoutRequest, TaskCandidates
 from kingyo.search.evolution import BASELINES
 from kingyo.store import DATABASE, RunStore
@@ -24,51 +24,36 @@ from kingyo.store.side_databases import EvidenceStore
 from kingyo.tasks import build_tasks, load_splits, load_task_spec
 
 
-@takes(Rules)
 def scout_models(
     where: AnyPath | Sequence[AnyPath],
     *,
     base: AnyPath | None = None,
-    hub: Sequence[str] = (),
-    limit: int = 100,
     out: AnyPath | None = None,
     progress: Progress | None = None,
-    **options: object,
+    allow_pickle: bool = False,
 ) -> Catalogue:
     """List models, and tell which can be merged together and why the others cannot.
 
     Args:
         where: folders with models, names on the Hub, and lists of them such as "@list.txt".
         base: the only base. Default: each that a candidate names.
-        hub: also models of the Hub with these tags.
-        limit: most models of each tag.
         out: the folder that keeps what is measured of the weights: at most 20 GB of each group are read.
             Default: only headers and cards are read.
         progress: sees the bytes that are read.
-        options: see below.
+        allow_pickle: whether to read local weights that exist only as pickles.
 
     Raises:
         KingyoError: a list, the base or the weights cannot be read.
     """
     several = where if isinstance(where, Sequence) and not isinstance(where, str) else [where]
     named = [as_reference("where", each) for each in several]
-    rules, like = checked(Rules, options), None if base is None else as_reference("base", base)
-    found, count = catalogue(find_places(named, hub, limit), like, rules), (progress or SILENT).count
+    like, count = None if base is None else as_reference("base", base), (progress or SILENT).count
+    found = catalogue(find_places(named), like, allow_pickle=allow_pickle)
     if out is None:
         return found
     with EvidenceStore(as_path("out", out)) as store:
-        measured = partial(with_structures, found, store, MOST_BYTES, allow_pickle=rules.allow_pickle)
+        measured = partial(with_structures, found, store, MOST_BYTES, allow_pickle=allow_pickle)
         return measured(lambda done, total: count("measuring", done, total))
-
-
-def read_candidates(request: ScoutRequest, progress: Progress) -> Catalogue:
-    """Read the headers and cards of all candidates."""
-    return request.read(progress.count, progress.say)
-
-
-def measure_candidates(found: Catalogue, request: ScoutRequest, progress: Progress) -> Catalogue:
-    """Measure the weights of each group, or go on with that."""
-    return request.measure(found, progress.count)
 
 
 def plan_choice(found: Catalogue, request: ScoutRequest, progress: Progress) -> TaskCandidates:
@@ -101,13 +86,13 @@ def find_candidates(
         KingyoError: there are not enough candidates, or the task or a limit does not suit them.
     """
     progress.say(f"Choosing sources; what is measured is kept in {request.out}.")
-    found = read_candidates(request, progress)
+    found = request.read(progress.count)
     if show is not None:
         show(found)
     plan_choice(found, request, progress)
     if show is None:
         progress.say(found.in_words)
-    measured = measure_candidates(found, request, progress)
+    measured = request.measure(found, progress.count)
     if show is not None:
         show(measured)
     return TaskCandidates.open(measured, request)

@@ -51,13 +51,7 @@ def print_rows(
 ) -> None:
     """Print a table without borders: on a terminal cells are wrapped, elsewhere lines have any length.
 
-    Args:
-        console: where.
-        head: headings.
-        rows: cells of each row.
-        title: title, aligned left.
-        n_left: number of columns that are aligned left, the others right. Default: all.
-        bold: first cell of the row to emphasize.
+    ``n_left`` columns are aligned left, by default all; ``bold`` is the first cell of a row to emphasize.
     """
     shown = None if title is None else escape(title)
     table = Table(title=shown, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))

@@ -56,7 +56,6 @@ def diff(
     else:
         _print_comparison(comparison)
     if picture is not None and draw is not None:
-        picture.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(picture, draw(comparison))
         echo(f"Drew {picture}.", err=as_json)
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from kingyo.cli.console import Console, model_cells, print_lines, print_rows
-from kingyo.cli.live_display import row_name
 from kingyo.core.io.units import counted, size_text, time_text
-from kingyo.core.types import SPLITS
+from kingyo.core.types import SPLITS, Axis
+from kingyo.errors import listed
 from kingyo.runs.cost import CostPart, total
-from kingyo.runs.dry_run import DryRun, LearningForecast, MemoryForecast, gene_names
+from kingyo.runs.dry_run import DryRun, MemoryForecast
+from kingyo.runs.run import Run
 from kingyo.runs.speed import Speeds
-from kingyo.runs.tune import n_loras, steps_of
 from kingyo.search.evolution import MAIN, Search
 from kingyo.search.strategies.combinators import main_batch
+from kingyo.views.run_progress import row_name
+
+_MOST_NAMES = 8
 
 
 def print_dry_run(plan: DryRun, speeds: Speeds) -> None:
@@ -22,10 +26,10 @@ def print_dry_run(plan: DryRun, speeds: Speeds) -> None:
     head = ("", "model", "parameters", "dtype", "size")
     rows = ((name, model.reference, *model_cells(model)) for name, model in run.models.named.items())
     print_rows(console, head, rows)
-    print_lines(console, *_item_lines(plan), *_search_lines(plan))
+    print_lines(console, *item_lines(run, plan.prompts), *_search_lines(plan))
     _print_parts(console, plan, speeds)
     print_lines(console, *_time_lines(plan, speeds))
-    print_lines(console, *memory_lines(memory, plan.learning, run.config.device))
+    print_lines(console, *memory_lines(memory, run.config.device))
     print_lines(console, *(f"note: {note}" for note in plan.notes))
     print_lines(console, *(f"Warning: {warning}." for warning in plan.warnings), style="bold")
     cannot = f"But the run cannot start on this machine: {plan.missing_device}."
@@ -34,20 +38,19 @@ def print_dry_run(plan: DryRun, speeds: Speeds) -> None:
     print_lines(console, f"All fits together{apart}. Nothing was written. {next_step}")
 
 
-def _item_lines(plan: DryRun) -> Iterator[str]:
+def item_lines(run: Run, prompts: Mapping[str, str]) -> Iterator[str]:
     """Yield the number of items; then the first prompts as models read them, and an item."""
-    run = plan.run
     items = ", ".join(f"{len(run.items[split])} {split}" for split in SPLITS)
     near = f"; {run.data.near}" if run.data.near.groups else ""
     unused = f", {run.data.unused:,} not used (see splits)" if run.data.unused else ""
     yield f"items: {items}{unused}; {counted(run.data.duplicates, 'duplicate')} dropped{near}"
-    for name, prompt in plan.prompts.items():
-        of = f" of {name}" if len(plan.prompts) > 1 else ""
+    for name, prompt in prompts.items():
+        of = f" of {name}" if len(prompts) > 1 else ""
         yield f"the first prompt{of}, as models read it:"
         yield from (f"  {line}" for line in prompt.splitlines())
     item = run.items["fit"][0]
-    asked = "its right answer:" if plan.prompts else f"an item: {item.in_a_line()} →"
-    if item.answer or not plan.prompts:
+    asked = "its right answer:" if prompts else f"an item: {item.in_a_line()} →"
+    if item.answer or not prompts:
         yield f"{asked} {item.answer!r}"
 
 
@@ -63,30 +66,35 @@ def _search_lines(plan: DryRun) -> Iterator[str]:
         dtype = config.merge.dtype or "the models' own dtype"
         yield f"merge: {', '.join(first.methods)} in {dtype}, groups: {first.groups}"
     if learning.weights:
-        budget = f"at most {learning.share:.0%} of the search's budget"
-        yield f"weights are learned by gradient: {counted(learning.weights, 'weight')}, {budget}"
+        yield f"weights are learned by gradient: {counted(learning.weights, 'weight')}"
     if learning.reason is not None:
         yield f"weights are not learned by gradient, because of {learning.reason}"
     if plan.paths is not None:
         yield (
             f"paths through layers: {counted(plan.paths.longest, 'layer')} at most, "
-            f"{size_text(plan.paths.longest_bytes)} of weights; the search begins at {plan.paths.own}"
+            f"{size_text(plan.paths.longest_bytes)} of weights"
         )
     if run.settings.then is not None:
         search = next(each for each in run.all_searches if each.name == MAIN)
         how = f"{counted(len(search.space.axes), 'gene')} by {run.settings.then.strategy}"
         yield f"path search: {how}; {_screen(search, len(run.items['fit']))}"
-    yield f"{counted(len(run.axes), 'gene')}: {gene_names(run.axes)}; --json has their ranges"
+    yield gene_line(run.axes)
+
+
+def gene_line(axes: Sequence[Axis]) -> str:
+    """Name genes, or families of them with the number of each."""
+    families = Counter(axis.family or axis.name for axis in axes)
+    names = [name if n == 1 else f"{name} ({n})" for name, n in families.items()]
+    return f"{counted(len(axes), 'gene')}: {listed(names, _MOST_NAMES)}"
 
 
 def _screen(search: Search, n_fit: int) -> str:
     screen = search.screen
     items = f"all {counted(n_fit, 'item')} of fit"
     if screen.items is not None and screen.items < n_fit:
-        items = f"{screen.items} of {counted(n_fit, 'item')} of fit ({screen.chooses})"
-    dropped = "" if screen.rule == "none" else "; those that fall behind are dropped on the way"
+        items = f"{screen.items} of {counted(n_fit, 'item')} of fit ({screen.choose})"
     given = f"after {counted(search.given, 'given point')}, " if search.given else ""
-    return f"{given}each candidate is scored on {items}{dropped}"
+    return f"{given}each candidate is scored on {items}"
 
 
 def _print_parts(console: Console, plan: DryRun, speeds: Speeds) -> None:
@@ -110,29 +118,21 @@ def _text(number: float | None, write: Callable[[float], str] = lambda number: f
 
 
 def _time_lines(plan: DryRun, speeds: Speeds) -> Iterator[str]:
-    cost, seconds = plan.cost, speeds.run_seconds(plan.cost, plan.run.config.workers)
-    each = "the limit of the budget"
-    if speeds.build_seconds is not None and speeds.answer_seconds is not None:
-        longest = " of full length" if speeds.is_longest else ""
-        each = f"a merge takes {speeds.build_seconds:.2g} s, an answer{longest} {speeds.answer_seconds:.2g} s"
+    config = plan.run.config
+    seconds, each = speeds.run_seconds(plan.cost, config.workers), "the limit of the budget"
+    if speeds.build_seconds is not None and speeds.item_seconds is not None:
+        each = f"a merge takes {speeds.build_seconds:.2g} s, an item {speeds.item_seconds:.2g} s"
+    without = ", without the training of LoRAs" if config.controls.trained or config.tune else ""
     if seconds is None:
         yield f"time: not measured: {speeds.untimed}; the run shows the time left"
     else:
-        yield f"time: about {time_text(seconds)} without grading ({each})"
-    if cost.tuned:
-        steps = f"{n_loras(cost.tuned)} LoRAs of about {counted(steps_of(cost.tuned), 'step')}"
-        time = _text(speeds.tuning_seconds(cost), time_text)
-        yield f"tuning: {steps}, half of them on the best parent, {time}"
+        yield f"time: about {time_text(seconds)} ({each}){without}"
 
 
-def memory_lines(memory: MemoryForecast, learning: LearningForecast, device: str) -> Iterator[str]:
+def memory_lines(memory: MemoryForecast, device: str) -> Iterator[str]:
     parts = [f"{size_text(memory.live)} for {counted(memory.n_live, 'live model')}"]
     if memory.batch is not None:
         parts.append(f"{_text(memory.batch.bytes, size_text)} for {memory.batch.what}")
-    if learning.step_bytes:
-        parts.append(f"{size_text(learning.step_bytes)} for a step of learning")
-    if memory.training:
-        parts.append(f"{size_text(memory.training)} for a model that is trained, besides its activations")
     sources = size_text(sum(memory.sources.values()))
     yield f"memory of {device}: {'; '.join(parts)}; plus working memory, and {sources} of mapped source files"
     if memory.missing:

@@ -150,7 +150,6 @@ def chat(
         remedy = "Add --prompt '{prompt}', with text around {prompt} if the model needs it."
         raise KingyoError("--prompt", expected, "nothing", remedy) from error
     how: dict[str, Any] = {"max_new_tokens": max_new_tokens, "stop": stop or []}
-    failed = False
     while question := _read_line():
         message = question if is_chat else template.replace("{prompt}", question)
         try:
@@ -161,10 +160,7 @@ def chat(
                 answer = live.generate([live.chat_prompt(message) if is_chat else message], **how)[0]
             echo(answer)
         except KingyoError as error:  # the next question may do better, and loading a model takes long
-            failed = True
             echo(f"Error: {error}", err=True)
-    if failed:
-        sys.exit(1)
 
 
 def _read_line() -> str:

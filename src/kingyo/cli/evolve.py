@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from contextlib import redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -116,11 +116,9 @@ def _dry_run(new: NewRun, as_json: bool) -> None:
 
 
 def _begin(new: NewRun, run: Path, seeds: Path | None, *, quiet: bool) -> Run:
-    with redirect_stdout(sys.stderr), Counts(quiet=quiet) as progress:
-        if not new.asks_scout:
-            return new.begin(run, progress, seeds)
-        with keeping(seeds or run):
-            return new.begin(run, progress, seeds)
+    measures = keeping(seeds or run) if new.asks_scout else nullcontext()
+    with redirect_stdout(sys.stderr), Counts(quiet=quiet) as progress, measures:
+        return new.begin(run, progress, seeds)
 
 
 def _run_seeds(new: NewRun, folder: Path, n: int, *, quiet: bool) -> None:

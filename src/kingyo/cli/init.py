@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 import typer
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from kingyo.models.kinds import ModelKind
     from kingyo.runs.run import Run
 
-T = TypeVar("T")
 TaskKind: TypeAlias = Literal["generate", "vqa", "classify", "draw"]
 
 SPLIT_SIZES = {"fit": 100, "validation": 150, "test": 300}  # of a large task file
@@ -133,7 +132,7 @@ def init(
         base = base or _ask("Base model (folder or Hub name; empty if there is none)", str, default="")
         source = _ask_sources()
     if task is None:
-        task = _ask("Task file (.jsonl or .csv with prompts or images, and answers)", _with_rows)
+        task = _ask("Task file (.jsonl or .csv with prompts or images, and answers)", _first_row)
     named = _with_base(base, _named(source))
     base = _relative(base, folder) if base else None
     sources = {name: _relative(each, folder) for name, each in named.items()}
@@ -227,11 +226,6 @@ def _first_row(data: str) -> Mapping[str, object]:
     return rows[0].columns
 
 
-def _with_rows(data: str) -> str:
-    _first_row(data)
-    return data
-
-
 def _is_image(cell: object) -> bool:
     paths = cast("Sequence[object]", cell) if isinstance(cell, list) else [cell]
     return bool(paths) and all(
@@ -262,21 +256,26 @@ def _write_checked(out: Path, text: str, run: Run) -> None:
     """Write the file if models and data fit together, and print what was found."""
     import yaml
 
+    from kingyo.cli.dry_run import gene_line, item_lines
     from kingyo.runs.config_file import load_config
-    from kingyo.runs.dry_run import describe
+    from kingyo.runs.preflight import check, notes, warnings
 
-    findings = describe(run.with_config(load_config(out, yaml.safe_load(text))))
+    run = run.with_config(load_config(out, yaml.safe_load(text)))
+    check(run)
     try:
         write_text(out, text)
     except OSError as error:
         raise unwritable(str(out), error.strerror or str(error)) from error
-    for finding in findings:
-        echo(finding)
+    for line in (*item_lines(run, {}), gene_line(run.axes), *(f"note: {note}" for note in notes(run))):
+        echo(line)
+    for warning in warnings(run):
+        echo(f"Warning: {warning}.")
+    echo("All fits together.")
 
 
 def _named(sources: Sequence[str]) -> dict[str, str]:
     named: dict[str, str] = {}
-    for source in sources:
+    for source in filter(None, sources):
         name, _, reference = source.rpartition("=")
         name = _safe(name or Path(reference).name)
         if name in named:
@@ -330,15 +329,11 @@ def _ask_sources() -> list[str]:
     """Ask for two or more models with different names."""
     models: list[str] = []
 
-    def check(model: str) -> str:
-        _named([*models, model] if model else models)
-        return model
-
     while True:
         is_optional = len(models) > 1
         hint = "; empty to continue" if is_optional else ""
         question = f"Model {len(models) + 1} to merge (folder or Hub name{hint})"
-        model = _ask(question, check, default="" if is_optional else None)
+        model = _ask(question, lambda each: _named([*models, each]), default="" if is_optional else None)
         if not model:
             return models
         models.append(model)
@@ -347,17 +342,16 @@ def _ask_sources() -> list[str]:
 def _ask_grader(task: Mapping[str, object], folder: Path) -> object:
     """Ask for a grader that can grade the items; ``folder`` is that of the grader's files."""
 
-    def check(text: str) -> object:
+    def check(text: str) -> None:
         from kingyo.tasks import Sizes, build_task, load_items, make_splits, parse_task_spec
 
-        grader = _parse_grader(text)
-        spec = parse_task_spec({**task, "grader": grader})
+        spec = parse_task_spec({**task, "grader": _parse_grader(text)})
         build_task(spec, make_splits(load_items(spec, Path()).items, Sizes()), folder)
-        return grader
 
+    question, default = "Grader (exact, number, contains, or file.py:function)", "exact"
     if task.get("kind") == "draw":
-        return _ask("Grader, such as {classifier: {model: judge, label: motif}}", check)
-    return _ask("Grader (exact, number, contains, or file.py:function)", check, default="exact")
+        question, default = "Grader, such as {classifier: {model: judge, label: motif}}", None
+    return _parse_grader(_ask(question, check, default=default))
 
 
 def _parse_grader(text: str) -> object:
@@ -371,7 +365,7 @@ def _parse_grader(text: str) -> object:
         raise KingyoError("grader", expected, f"{text!r:.80}", "Close all brackets.") from error
 
 
-def _ask(question: str, check: Callable[[str], T], *, default: str | None = None) -> T:
+def _ask(question: str, check: Callable[[str], object], *, default: str | None = None) -> str:
     """Ask until the answer is valid."""
     line = f"{question} [{default}]" if default else question
     while True:
@@ -386,7 +380,8 @@ def _ask(question: str, check: Callable[[str], T], *, default: str | None = None
             remedy = "Give options instead: --source for each model, --task, --grader, and --base if any."
             raise KingyoError("standard input", "an answer to each question", "its end", remedy) from error
         try:
-            return check(text)
+            check(text)
+            return text
         except KingyoError as error:
             echo(f"Error: {error}", err=True)
 

@@ -78,29 +78,24 @@ def show_list(kind: ListKind, name: str | None = None, *, as_json: bool = False)
 
 def _print_all(console: Console, listings: Sequence[Listing]) -> None:
     table = Table.grid(padding=(0, 2))
-    n_for_most = sum(each.for_most_runs for each in listings)
-    for i, each in enumerate(listings):
-        if i == n_for_most > 0:
-            table.add_row()
+    for each in listings:
         table.add_row(escape(each.name), escape(str(each)))
-    if n_for_most:
-        console.print("For most runs, with the default first; the others are below.\n")
+    if any(each.for_most_runs for each in listings):
+        console.print("Those for most runs come first, with the default.\n")
     console.print(table)
 
 
 def _methods() -> list[Listing]:
     from kingyo.merging.methods import METHODS
-    from kingyo.merging.methods.catalogue import default, inputs, kind, ordered, searched
-    from kingyo.merging.methods.contract import guide_of
+    from kingyo.merging.methods.catalogue import inputs, ordered, text, values
 
     listings: list[Listing] = []
     for name in ordered():
         method = METHODS.get(name)
-        guide = guide_of(method)
-        options = [f"Merges {inputs(method)}.{f' When: {guide.when}' if guide else ''}"]
+        when = text(method, "when")
+        options = [f"Merges {inputs(method)}.{f' When: {when}' if when else ''}"]
         options += [
-            f"{each.name} ({default(each)}; {kind(each)}{', per source' if each.per_source else ''}"
-            f"{'' if each.search_low is None else f'; searched {searched(each)}'}): {each.doc}"
+            f"{each.name} ({values(each)}; {each.valid}{', per source' * each.per_source}): {each.doc}"
             for each in method.params
         ]
         listings.append(Listing(name=name, doc=method.doc, options=options))

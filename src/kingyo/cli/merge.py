@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from kingyo.merging.engine.book import PlannedOutput
     from kingyo.merging.engine.preflight import Preflight
 
-_STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 _MAX_NAMES = 3  # of tensors or files
 
 
@@ -91,7 +90,7 @@ def _dry_run(
             f"{size_text(forecast.written_bytes)}; {size_text(forecast.free_bytes)} are free on the disk",
         )
     for each in preflight.diagnostics:
-        print_lines(console, f"{each.level}: {each.error}", style=_STYLES[each.level])
+        print_lines(console, f"{each.level}: {each.error}", style="bold" if each.level == "error" else None)
     if preflight.error is not None:
         sys.exit(1)
     print_lines(console, "Nothing was written. Leave --dry-run out to merge.")

@@ -66,8 +66,7 @@ def declared(place: str, without: Collection[str] = ()) -> Callable[[F], F]:
 def as_command(command: Callable[..., None]) -> Callable[..., None]:
     """Return a function as typer takes it: arguments are its parameters before ``*``, options those after it.
 
-    The help of a parameter is under ``Args:`` in the docstring, with the name of its value in brackets:
-    ``candidates (+N): try N more candidates.``
+    Their help is under ``Args:``, with the name of a value in brackets: ``candidates (+N): try N more.``
     """
     place, without = vars(command).get("declared", ("builtins:object", ()))
     module, _, name = place.partition(":")

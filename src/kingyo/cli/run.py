@@ -64,24 +64,16 @@ def run_to_end(store: RunStore, run: Run | None, *, quiet: bool, command: str | 
     """Run to the end with a live display; after an interrupt name the command that continues."""
     from kingyo.api.runs import run_to_end as to_end
     from kingyo.cli.live_display import LiveDisplay
-    from kingyo.runs.resume import is_complete
 
     resume = shlex.join(("kingyo", "resume", str(store.folder)))
     note_if_slow()
     warn_lost(store)
-    is_done = is_complete(store)
     with (
         redirect_stdout(sys.stderr),
         LiveDisplay(quiet=quiet) as display,
         interruptible(f"Interrupted; all scores so far are stored. Continue with: {command or resume}"),
     ):
-        opened = to_end(store, run, display)
-    if is_done and not quiet:
-        flag = next(iter(opened.config.budget.model_dump(exclude_none=True))).replace("_", "-")
-        echo(
-            f"This run is finished: nothing is left to score. `{resume} --{flag} +N` extends its search.",
-            err=True,
-        )
+        to_end(store, run, display)
 
 
 def finish(store: RunStore, run: Run | None = None, *, as_json: bool) -> None:

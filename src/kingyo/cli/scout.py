@@ -15,7 +15,7 @@ from kingyo.cli.console import Console, print_lines, print_rows
 from kingyo.cli.options import Between, declared
 from kingyo.cli.output import echo, print_json
 from kingyo.cli.progress import Counts
-from kingyo.cli.run import interruptible, warn
+from kingyo.cli.run import interruptible
 from kingyo.core.io.units import count_text, counted, percent, size_text
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ OUT = Path("runs/scout")
 @declared("kingyo.scout.for_task:ScoutedSources", without=("where",))
 def scout(
     options: dict[str, Any],
-    where: list[str] | None = None,
+    where: list[str],
     *,
     base: str | None = None,
     task: Path | None = None,
@@ -60,18 +60,16 @@ def scout(
         weights: also read the weights of each group, and tell how they differ.
         out: folder of what is measured, and of the run.
     """
-    from kingyo.api.scouting import check_task, measure_candidates, read_candidates
-    from kingyo.scout.for_task import ScoutedSources, ScoutRequest, check_rest, no_models_error
+    from kingyo.api.scouting import check_task
+    from kingyo.scout.for_task import ScoutedSources, ScoutRequest, check_rest
 
     defaults = ScoutedSources.model_fields
     given = {key for key, value in options.items() if value not in (defaults[key].default, [])}
-    if not (where or options["hub"]):
-        raise no_models_error((), ())
     data: dict[str, object] = {
         "name": re.sub(r"[^A-Za-z0-9_.-]+", "-", out.resolve().name).strip("-._") or "scout",
         "seed": seed,
         **({} if base is None else {"base": base}),
-        "sources": {"scout": {"where": where or [], **{key: options[key] for key in given}}},
+        "sources": {"scout": {"where": where, **{key: options[key] for key in given}}},
         **({} if frame is None else {"merge": {"frame": frame}}),
         **({"allow_pickle": True} if allow_pickle else {}),
         "budget": {"candidates": CANDIDATES},
@@ -90,10 +88,10 @@ def scout(
         return
     show = _shown(quiet=as_json)
     with keeping(out), Counts() as progress:
-        found = read_candidates(request, progress)
+        found = request.read(progress.count)
         show(found)
         if weights:
-            found = measure_candidates(found, request, progress)
+            found = request.measure(found, progress.count)
             show(found)
     if as_json:
         print_json(found.to_json())
@@ -122,11 +120,11 @@ def _shown(*, quiet: bool) -> Callable[[Catalogue], None]:
 
 def print_choice_plan(request: ScoutRequest, *, as_json: bool) -> None:
     """Print what a choice would read and score."""
-    from kingyo.api.scouting import plan_choice, read_candidates
+    from kingyo.api.scouting import plan_choice
     from kingyo.runs.choice import answers_alone
 
     with interruptible("Interrupted; nothing was written."), Counts() as progress:
-        found = read_candidates(request, progress)
+        found = request.read(progress.count)
         _shown(quiet=as_json)(found)
         with redirect_stdout(sys.stderr):
             candidates = plan_choice(found, request, progress)
@@ -168,8 +166,6 @@ def _choose(request: ScoutRequest, *, as_json: bool) -> None:
                 choose(run, display)
         choice = run.begun.fact(CHOSEN)
         assert choice is not None, "the choice is made"
-    for each in candidates.licence_warnings(choice):
-        warn(each)
     if as_json:
         print_json({"choice": choice.to_json(), "not_tried": dict(candidates.left_out)})
         return
@@ -184,28 +180,21 @@ def _print_catalogue(found: Catalogue) -> None:
     console = Console()
     head = ("model", "architecture", "dtype", "licence", "parameters", "size")
     for group in found.groups:
-        base = "No base:" if group.base is None else f"Base: {group.base},"
-        print_lines(console, f"{base} {group.why}.")
+        fits = "No base, but these fit one another:" if group.base is None else f"Base: {group.base}"
+        print_lines(console, fits, style="bold")
         print_rows(console, head, map(_cells, group.members), n_left=4)
-    reasons: dict[str, list[str]] = {}
     for each in found.excluded:
-        reasons.setdefault(str(each.exclusion), []).append(each.reference)
-    if reasons:
-        print_lines(console, "Excluded:")
-    print_lines(console, *(f"- {', '.join(names)}: {reason}" for reason, names in reasons.items()))
+        print_lines(console, f"{each.reference} is excluded: {each.exclusion}")
     for base, problem in found.unread.items():
         print_lines(console, f"The base {base} cannot be read: {problem}")
     print_lines(console, found.in_words)
 
 
 def _cells(candidate: Candidate) -> list[str]:
-    facts, licence = candidate.facts, candidate.licence
-    kinds = [str(kind) for kind in candidate.licence_kinds if kind not in (None, "notice")]
-    if licence is not None and kinds:  # unless the name says it
-        licence = f"{licence} ({', '.join(kinds)})"
+    facts = candidate.facts
     parameters = None if facts.n_parameters is None else count_text(facts.n_parameters)
     size = None if facts.n_bytes is None else size_text(facts.n_bytes)
-    texts = (candidate.reference, facts.architecture, facts.dtype, licence, parameters, size)
+    texts = (candidate.reference, facts.architecture, facts.dtype, candidate.licence, parameters, size)
     return [text or "–" for text in texts]
 
 
@@ -218,22 +207,19 @@ def _print_structures(measured: Catalogue) -> None:
             continue
         share = structure.measured_share
         part = "all weights" if share == 1 else f"{percent(share)} of the weights, within --max-bytes"
-        against = f" against {group.base}."
-        if group.base is None:
-            against = ". There is no base: δ is the difference from the mean of these models."
         rows: list[list[str]] = []
         for i, each in enumerate(structure.members):
             closest, conflict = structure.closest(i), structure.mean_conflict(i)
             texts = (
                 each.reference,
-                "; ".join(each.findings(has_base=structure.base is not None)),
+                each.finding,
                 None if closest is None else structure.members[closest[0]].reference,
                 None if each.change is None else percent(each.change),
                 None if closest is None else f"{closest[1]:.3f}",
                 None if conflict is None else percent(conflict),
             )
             rows.append([text or "–" for text in texts])
-        print_lines(console, f"Measured {part}{against}")
+        print_lines(console, f"Measured {part} against {group.base}.")
         head = ("model", "remark", "closest other", "change", "cosine", "sign conflict")
         print_rows(console, head, rows, n_left=3)
     for each in measured.excluded:

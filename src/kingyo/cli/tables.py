@@ -74,23 +74,22 @@ def print_answers(console: Console, answers: Sequence[ItemAnswer]) -> None:
 
 
 def _item_lines(shown: ItemAnswer) -> Iterator[tuple[str, str]]:
-    """Yield labels and texts."""
+    """Yield labels and texts; empty ones only of the answer."""
     item, answer = shown.item, shown.answer
-    is_drawn = answer.media is not None or item.seed is not None
-    if item.prompt or not item.media:
-        yield "prompt", item.prompt
-    yield from (("image", image) for image in item.images)
-    if item.choices:
-        yield "choices", " | ".join(item.choices)
-    if item.seed is not None:
-        yield "seed", str(item.seed)
-    if item.answer or item.seed is None:
-        yield "expected", item.answer
-    if answer.answer or not is_drawn:
-        cut = f" … (cut at {counted(shown.limit, 'token')})" if answer.is_cut else ""
-        yield "answered", answer.answer + cut
-    if is_drawn:
-        yield "drawn", DISCARDED if answer.media is None else answer.media.place
+    cut = f" … (cut at {counted(shown.limit, 'token')})" if answer.is_cut else ""
+    drawn = "" if item.seed is None else DISCARDED
+    texts = {
+        "prompt": item.prompt,
+        "image": ", ".join(item.images),
+        "choices": " | ".join(item.choices),
+        "seed": "" if item.seed is None else str(item.seed),
+        "expected": item.answer,
+        "drawn": drawn if answer.media is None else answer.media.place,
+        "answered": answer.answer + cut,
+    }
+    for label, text in texts.items():
+        if text or (label == "answered" and not texts["drawn"]):
+            yield label, text
 
 
 def print_trial(details: TrialDetails) -> None:

@@ -19,7 +19,7 @@ from kingyo.errors import ChangedSourceError, KingyoError
 from kingyo.models.kinds.kind import Question, errors_of
 from kingyo.models.loading import context, load_config
 from kingyo.models.tokens import Text, render_chat, require_room
-from kingyo.models.vision.images import read_image, require_small, require_small_sides
+from kingyo.models.vision.images import read_image
 
 WRAPPED = ("<|image_pad|>", "<|vision_start|><|image_pad|><|vision_end|>")
 """The image token of Qwens, and the placeholder of an image in their prompts."""
@@ -61,7 +61,6 @@ class PromptProcessor:
         self._processor = processor
         self.config = config
         self.text = Text(processor.tokenizer, ends, context(config.get_text_config()))
-        self._sizes = cast("Mapping[str, object]", processor.image_processor.to_dict())
         self._encoded: dict[ImagePrompt, Encoded] = {}
         self._answer_types = _ANSWER_TYPES.get(type(processor).__name__, {})
 
@@ -82,7 +81,6 @@ class PromptProcessor:
                 raise TypeError(f"{type(processor).__name__} reads no images")
             # the same pixels on every machine
             resizing = cast("Any", AutoImageProcessor.from_pretrained(path, backend="pil", **options))  # pyright: ignore[reportUnknownMemberType]
-            require_small_sides(resizing.to_dict())
             processor.image_processor = resizing
         except Exception as error:  # a broken file may raise anything
             expected = "a processor for text and images that transformers can load"
@@ -207,8 +205,6 @@ class PromptProcessor:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # real problems raise errors
                 opened = [read_image(each) for each in prompt.images]
-                for image in opened:
-                    require_small(image, self._sizes)
                 made = self._processor(
                     text=[prompt.text],
                     images=[opened] if opened else None,

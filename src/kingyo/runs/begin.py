@@ -26,7 +26,6 @@ from kingyo.runs.searches import possible_controls, require_control
 from kingyo.runs.seed_runs import require_same_setup
 from kingyo.runs.settings import LEARNABLE, LEARNS, obstacles
 from kingyo.runs.setup import MODELS, STAMPS, THREADS, as_fact, known_fingerprints
-from kingyo.runs.spaces import KNOWN_PATHS
 from kingyo.runs.tune import is_tunable
 from kingyo.search.evolution import Event, objectives_as_facts
 from kingyo.search.space import STEPS
@@ -101,7 +100,6 @@ def _checked(run: Run, known: Mapping[str, str] | None = None) -> dict[str, Any]
         CONFIG: as_fact(config),
         MODELS: fingerprints,
         **provenance_facts(config, run.folder, libraries=libraries_of(run)),
-        KNOWN_PATHS: run.known_paths,
         LEARNS: run.learns,
         STAMPS: stamps,
         **objectives_as_facts(run.searches[0].objectives),

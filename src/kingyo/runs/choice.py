@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from statistics import median_low
 from typing import cast
@@ -13,7 +13,7 @@ from typing import cast
 import numpy as np
 
 from kingyo.core.io.schema import parse_settings
-from kingyo.core.types import Genome, ItemScore
+from kingyo.core.types import Genome
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints.layout import Layout
 from kingyo.runs.config import RANDOM_SOURCES
@@ -25,13 +25,12 @@ from kingyo.search.evolution import Event, Limits, Search
 from kingyo.search.evolution.screens import ScreenSettings
 from kingyo.search.evolution.search import run_search
 from kingyo.search.evolution.search_log import SearchLog
-from kingyo.search.evolution.trial_evaluation import KnownScores, TrialEvaluator
+from kingyo.search.evolution.trial_evaluation import TrialEvaluator
 from kingyo.search.space import WithDefaults
 from kingyo.search.space.parameter import HIGHEST, SubsetSpace
 from kingyo.search.strategies.source_changes import Gain
 from kingyo.search.strategies.stepwise import Step, Stepwise, Verdict
 from kingyo.stats import Groups, Interval, interval, interval_json, size_of
-from kingyo.stats.paired import Correlation, rank_correlation
 from kingyo.store import Fact, RunStore
 
 CHOICE = "choice"
@@ -51,8 +50,7 @@ class ChoiceRequest:
         asked: the run.yaml, whose sources are ``{scout: WHERE}``.
         min_gain: least gain in mean score for which a source is added.
         capacity: most bytes of all chosen sources.
-        costs, features, changes: bytes, features of weights, and changes of each candidate, in their order.
-        similarity: of each pair of candidates.
+        costs, changes: bytes and changes of each candidate, in their order.
     """
 
     asked: Mapping[str, object] = field(default_factory=dict[str, object])
@@ -62,8 +60,6 @@ class ChoiceRequest:
     item_evaluations: int | None = None
     seconds: float | None = None
     costs: tuple[float, ...] = ()
-    features: tuple[tuple[float, ...], ...] = ()
-    similarity: tuple[tuple[float, ...], ...] = ()
     changes: tuple[Changes, ...] = ()
 
 
@@ -84,7 +80,6 @@ class ChosenSources:
             or models have no other parts. It is merged only if it is chosen, too.
         alone: source -> its score alone.
         failed: source -> why it cannot be scored.
-        correlation: of predicted and measured gains; None with fewer than four pairs.
         item_groups: fit item -> its group, for items that belong together; not in the JSON.
     """
 
@@ -99,7 +94,6 @@ class ChosenSources:
     frame: str | None
     alone: Mapping[str, Interval]
     failed: Mapping[str, str]
-    correlation: Correlation | None
     item_evaluations: int
     minutes: float
     item_groups: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -127,7 +121,6 @@ class ChosenSources:
             "contributions": {name: gain_json(gain) for name, gain in self.contributions.items()},
             "alone": {name: interval_json(score) for name, score in self.alone.items()},
             "failed": dict(self.failed),
-            "rank_correlation": None if self.correlation is None else asdict(self.correlation),
             "item_evaluations": self.item_evaluations,
             "minutes": self.minutes,
         }
@@ -139,7 +132,6 @@ class ChosenSources:
             "score": step.score,
             **size_of(step.n, _groups(step.items, self.item_groups)).size_json,
             "gains": {self.sources[i]: gain_json(gain) for i, gain in step.gains.items()},
-            "predicted": {self.sources[i]: gain_json(gain) for i, gain in step.predicted.items()},
         }
 
 
@@ -292,8 +284,6 @@ class ChoiceStage:
             "most": request.most,
             "costs": request.costs if request.capacity is not None else (),
             "capacity": request.capacity,
-            "features": request.features,
-            "similarity": request.similarity,
             "norms": [self._norms(changes) for changes in request.changes or (NO_CHANGES,) * n],
             "item_groups": {item.id: item.group for item in self.run.items["fit"] if item.group},
         }
@@ -385,7 +375,6 @@ class ChoiceStage:
             frame=models.frame if models.frame in names else None,
             alone={name: _mean_score(own, item_groups) for name, own in alone.items() if own},
             failed=failed,
-            correlation=_correlation(strategy.steps),
             item_evaluations=store.item_evaluations(CHOICE, "fit"),
             minutes=sum(seconds for _, seconds in store.costs(CHOICE, "fit").values()) / 60,
         )
@@ -408,36 +397,6 @@ def answers_alone(n_sources: int, n_fit: int) -> int:
 
 def items_of_a_heat(n_fit: int) -> int:
     return max(1, min(ITEMS, n_fit // 2))
-
-
-def _correlation(steps: Sequence[Step]) -> Correlation | None:
-    predicted: list[float] = []
-    measured: list[float] = []
-    for step in steps[1:]:
-        pairs = [(step.predicted[i].mean, gain.mean) for i, gain in step.gains.items() if i in step.predicted]
-        if len(pairs) > 1:
-            centres = np.mean(pairs, axis=0)
-            predicted += [each[0] - centres[0] for each in pairs]
-            measured += [each[1] - centres[1] for each in pairs]
-    return rank_correlation(predicted, measured)
-
-
-def scores_of_plain_merge(run: Run) -> KnownScores:
-    """Return the scores of the chosen sources' plain merge, by the recipe with which the main search begins.
-
-    Models alone have the same recipe in all stages, so their scores are copied in any case.
-    """
-    store = run.begun
-    request, choice = store.fact(REQUEST), store.fact(CHOSEN)
-    if request is None or choice is None or not decides_merge(request.asked):
-        return {}
-    scores: dict[str, ItemScore] = {}
-    for trial in store.trials(CHOICE):
-        evaluation = store.evaluation(trial.id, "fit")
-        weights = _weights_by_source(choice.sources, trial.asked.genome)
-        if evaluation is not None and weights == choice.weights:
-            scores.update({score.item: score for score in evaluation.scores})
-    return {(run.first.hash, "fit"): scores} if scores else {}
 
 
 def _weights_by_source(names: Sequence[str], genome: Genome) -> dict[str, tuple[float, ...]]:

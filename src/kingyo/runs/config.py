@@ -151,8 +151,6 @@ class DataflowConfig(StrictModel):
             genes.
         seeds: start with the path of each source, the frankenmerge, and the frame without one of up to 8
             blocks of layers.
-        known: recipe files with paths to start with.
-        max_size: most bytes of an exported path, such as ``4GB``.
     """
 
     frame: str | None = None
@@ -163,8 +161,6 @@ class DataflowConfig(StrictModel):
     inclusion: Literal["binary", "threshold"] = "binary"
     max_hops: Count | None = None
     seeds: bool = True
-    known: tuple[str, ...] = ()
-    max_size: str | None = None
 
 
 class SearchConfig(StrictModel):
@@ -178,7 +174,7 @@ class SearchConfig(StrictModel):
         screen: which items of fit a candidate is scored on. Default: the preset's, with its strategy.
         warm_start: tell the strategy the scores of the parents and the uniform merge.
         mode: ``generations``, or ``asynchronous``: each result is told at once, and a free worker gets the
-            next candidate. Not with ``screen.rule``.
+            next candidate.
         timeout: seconds for each call of your own strategy; then the run stops.
     """
 

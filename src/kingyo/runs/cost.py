@@ -49,27 +49,17 @@ class Cost:
 
     Attributes:
         stored: items scored in earlier sessions: name and split of a part -> trial id -> items.
-        training: seconds of the control ``trained``, as a share of those of the main search.
-        tuned: number of fit items whose answers tuning learns; 0 without it.
     """
 
     parts: tuple[CostPart, ...]
     stored: Mapping[tuple[str, Split], Mapping[int, int]] = field(
         default_factory=dict[tuple[str, Split], Mapping[int, int]]
     )
-    training: float = field(default=1.0, compare=False)
-    tuned: int = field(default=0, compare=False)
 
-    def answers(self, split: Split | None = None, stage: Stage | None = None) -> int | None:
-        """Return the maximum number of answers of a split, a stage, or the run; None if time limits them."""
-        return total(
-            part.answers for part in self.parts if split in (None, part.split) and stage in (None, part.stage)
-        )
-
-    def seconds(self, stage: Stage) -> float | None:
-        """Return the seconds of a stage if the budget sets them, else None."""
-        seconds = [part.seconds for part in self.parts if part.stage == stage]
-        return total(seconds) if seconds else None
+    @property
+    def answers(self) -> int | None:
+        """Maximum number of graded answers; None if time limits them."""
+        return total(part.answers for part in self.parts)
 
 
 @overload

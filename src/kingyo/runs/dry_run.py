@@ -7,29 +7,22 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 
-from kingyo.core.io.units import counted, size_text
-from kingyo.core.types import SPLITS, Axis
+from kingyo.core.types import SPLITS
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints.header import WIDTHS
 from kingyo.models.kinds import BatchMemory, Workload, call_kind
-from kingyo.models.kinds.kind import training_dtype
-from kingyo.runs.cost import STAGES, Cost, count_answers
-from kingyo.runs.learning import PASSES, SHORTEST, TOTAL_SHARE, Allowance, learned_space
+from kingyo.runs.cost import Cost, count_answers
+from kingyo.runs.learning import SHORTEST, Allowance, learned_space
 from kingyo.runs.model_kind import task_options
 from kingyo.runs.preflight import check, check_prompts, first_prompts, notes, warnings
 from kingyo.runs.run import Run
 from kingyo.runs.settings import why_not_learned
 from kingyo.runs.spaces import dataflow_space, frame_of, path_sizes_of
 from kingyo.runs.speed import Speeds
-from kingyo.runs.tune import n_loras, steps_of
-from kingyo.search.space import path_sizes
 from kingyo.search.strategies.combinators import main_batch
-
-MOST_NAMES = 8
-"""Genes, or families of genes, that a description names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +34,6 @@ class MemoryForecast:
         batch: memory of a full batch on the device; None if the kind of model gives no estimate.
         sources: files of each model, by reference; mapped, so the system can reclaim this CPU memory.
         missing: the part of them that is still on the Hub, by reference.
-        training: weights of the model that a LoRA is trained on; 0 if none is trained.
     """
 
     live: int
@@ -49,40 +41,21 @@ class MemoryForecast:
     batch: BatchMemory | None
     sources: Mapping[str, int]
     missing: Mapping[str, int]
-    training: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class PathCosts:
-    """Lengths of paths in layers, and bytes of their exported weights.
+    """Layers of the longest path, and the most bytes that its exported weights can have."""
 
-    Attributes:
-        own, own_bytes: length and size of the frame's own path, where a search begins.
-        longest, longest_bytes: length and size of the longest path, if all its layers are the largest ones.
-    """
-
-    own: int
-    own_bytes: int
     longest: int
     longest_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class LearningForecast:
-    """How a run learns weights by gradient, or why it does not.
-
-    Attributes:
-        weights: number of weights that are learned; 0 if none are.
-        share: share of the search's budget that learning costs at most.
-        passes: cost of an example in a step, in item evaluations.
-        step_bytes: memory of a step beside the live model: twice the size of its weights.
-        reason: why no weights are learned, if run.yaml does not choose it.
-    """
+    """How many weights a run learns by gradient, or why it learns none if run.yaml does not choose it."""
 
     weights: int = 0
-    share: float = TOTAL_SHARE
-    passes: int = PASSES
-    step_bytes: int = 0
     reason: str | None = None
 
 
@@ -119,16 +92,14 @@ def dry_run(run: Run) -> DryRun:
     has_chat = any(options.get("chat") for options in task_options(config, run.folder))
     if has_images or has_chat or memory.batch is None:  # else the estimate of a batch has read the prompts
         check_prompts(run)
-    cost = count_answers(run.all_searches, len(run.baselines), run.items, config.finalists)
-    tuned = 0 if config.tune is None else len(run.items["fit"])
     return DryRun(
         run=run,
         notes=notes(run),
         warnings=warnings(run),
         prompts=first_prompts(run),
-        cost=replace(cost, training=float(config.controls.trained or 0.0), tuned=tuned),
+        cost=count_answers(run.all_searches, len(run.baselines), run.items, config.finalists),
         memory=memory,
-        learning=_forecast_learning(run, memory.live),
+        learning=_forecast_learning(run),
         paths=paths,
         missing_device=_missing_device(config.device),
     )
@@ -175,29 +146,21 @@ def estimate_memory(run: Run, paths: PathCosts | None = None) -> MemoryForecast:
         if batch is not None and batch.bytes is not None:  # it grows with the layers
             batch = replace(batch, bytes=batch.bytes // frame.layout.n_blocks * paths.longest)
     opened = models.by_reference.values()
-    trains = bool(config.controls.trained) or config.tune is not None
     return MemoryForecast(
         live=live,
         n_live=n_live,
         batch=batch,
         sources={m.reference: sum(info.n_bytes for info in m.tensors.values()) for m in opened},
         missing={m.reference: m.n_missing for m in opened if m.n_missing},
-        training=models.skeleton.n_parameters * WIDTHS[training_dtype(config.device)] if trains else 0,
     )
 
 
 def estimate_paths(run: Run) -> PathCosts:
-    space, frame, sizes = dataflow_space(run), frame_of(run), path_sizes_of(run)
-    own = min(frame.layout.n_blocks, space.most_hops)
-    return PathCosts(
-        own=own,
-        own_bytes=path_sizes({space.frame: frame}, space.frame, run.config.merge.dtype).max_bytes(own),
-        longest=space.most_hops,
-        longest_bytes=sizes.max_bytes(space.most_hops),
-    )
+    longest = dataflow_space(run).most_hops
+    return PathCosts(longest=longest, longest_bytes=path_sizes_of(run).max_bytes(longest))
 
 
-def _forecast_learning(run: Run, live: int) -> LearningForecast:
+def _forecast_learning(run: Run) -> LearningForecast:
     search = run.searches[0]
     space = learned_space(search) if run.learns else None
     if space is None:
@@ -209,51 +172,12 @@ def _forecast_learning(run: Run, live: int) -> LearningForecast:
             f"and may cost {max(0, allowance.most or 0)} here"
         )
     weights = {gene for genes in space.genes_by_tensor.values() for gene in genes.values()}
-    return LearningForecast(weights=len(weights), step_bytes=2 * live)
-
-
-def describe(run: Run) -> list[str]:
-    """Check models, data and settings without reading weights, and return a description in sentences."""
-    check(run)
-    size, n = run.models.skeleton.n_parameters, len(run.models.sources)
-    splits = ", ".join(f"{len(items)} {split}" for split, items in run.items.items())
-    example = run.items["fit"][0]
-    near = f" {run.data.near}." if run.data.near.groups else ""
-    unused = f", {run.data.unused:,} not used (see splits)" if run.data.unused else ""
-    longest: list[str] = []
-    if run.settings.paths is not None:
-        paths = estimate_paths(run)
-        layers = counted(paths.longest, "layer")
-        longest = [f"The longest path has {layers} and {size_text(paths.longest_bytes)} of weights."]
-    return [
-        f"{counted(n, 'model')} of {size:,} parameters {'fits' if n == 1 else 'fit together'}.",
-        *longest,
-        f"Items: {splits}{unused}; {counted(run.data.duplicates, 'duplicate')} dropped.{near}",
-        f"An item: {example.in_a_line()} -> {example.answer!r}",
-        f"{counted(len(run.axes), 'gene')}: {gene_names(run.axes)}",
-        *(f"Note: {note}" for note in notes(run)),
-        *(f"Warning: {warning}." for warning in warnings(run)),
-    ]
-
-
-def gene_names(axes: Sequence[Axis]) -> str:
-    """Return the names of genes; of many those of their families, with the number of genes of each."""
-    names = [axis.name for axis in axes]
-    if len(names) > MOST_NAMES:
-        families = Counter(axis.family or axis.name for axis in axes)
-        names = [name if n == 1 else f"{name} ({n})" for name, n in families.items()]
-    return f"{', '.join(names[:MOST_NAMES])}{', …' if len(names) > MOST_NAMES else ''}"
+    return LearningForecast(weights=len(weights))
 
 
 def dry_run_record(plan: DryRun, speeds: Speeds) -> dict[str, object]:
     run, settings, memory = plan.run, plan.run.settings.first, plan.memory
-    main, n = run.searches[0], plan.cost.tuned
-    tuning = {
-        "loras": n_loras(n),
-        "steps": steps_of(n),
-        "seconds": speeds.tuning_seconds(plan.cost),
-        "written_bytes": memory.live,
-    }
+    main, parts = run.searches[0], plan.cost.parts
     return {
         "name": run.config.name,
         "device": run.config.device,
@@ -275,22 +199,23 @@ def dry_run_record(plan: DryRun, speeds: Speeds) -> dict[str, object]:
             "screen": asdict(settings.screen),
             "methods": list(settings.methods),
             "groups": settings.groups,
-            "genes": [_gene_record(axis) for axis in run.axes],
+            "genes": [{**asdict(axis), "start": axis.first} for axis in run.axes],
         },
         "controls": [search.name for search in run.all_searches[1:]],
         "baselines": list(run.baselines),
-        "answers": _cost_record(plan.cost),
+        "answers": {
+            "at_most": plan.cost.answers,
+            "parts": [{**asdict(part), "answers": part.answers} for part in parts],
+        },
         "memory": {
             "live_bytes": memory.live,
             "live_models": memory.n_live,
-            "training_bytes": memory.training,
             "cache_bytes": None if memory.batch is None else memory.batch.bytes,
             "source_bytes": dict(memory.sources),
             "to_download_bytes": dict(memory.missing),
             **({} if memory.batch is None else memory.batch.record),
         },
         "learning": asdict(plan.learning),
-        "tuning": tuning if n else None,
         "speed": asdict(speeds),
         "seconds": speeds.run_seconds(plan.cost, run.config.workers),
         "paths": None if plan.paths is None else asdict(plan.paths),
@@ -298,29 +223,4 @@ def dry_run_record(plan: DryRun, speeds: Speeds) -> dict[str, object]:
         "notes": list(plan.notes),
         "warnings": list(plan.warnings),
         "prompts": dict(plan.prompts),
-    }
-
-
-def _gene_record(axis: Axis) -> dict[str, object]:
-    return {
-        "name": axis.name,
-        "low": axis.low,
-        "high": axis.high,
-        "kind": axis.kind,
-        "choices": list(axis.choices),
-        "start": axis.first,
-    }
-
-
-def _cost_record(cost: Cost) -> dict[str, object]:
-    at_most, by_stage = cost.answers(), dict[str, object]()
-    for stage in STAGES[1:]:  # a choice of sources is planned by itself
-        answers = cost.answers(stage=stage)
-        share = None if answers is None or not at_most else answers / at_most
-        by_stage[stage] = {"answers": answers, "share": share, "seconds": cost.seconds(stage)}
-    return {
-        "at_most": at_most,
-        "by_split": {split: cost.answers(split) for split in SPLITS},
-        "by_stage": by_stage,
-        "parts": [{**asdict(part), "answers": part.answers} for part in cost.parts],
     }

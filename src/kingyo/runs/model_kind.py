@@ -10,9 +10,9 @@ from typing import Any, cast
 
 from kingyo.core.io.model_names import local_path
 from kingyo.core.io.pipeline_index import PIPELINE
+from kingyo.core.io.yaml import read_json
 from kingyo.core.types import SPLITS, Item, Task
 from kingyo.merging.checkpoints import Checkpoint, open_checkpoint
-from kingyo.merging.checkpoints.folder_files import read_json
 from kingyo.merging.checkpoints.locate import open_together
 from kingyo.merging.checkpoints.model_reference import component_references, parse_reference
 from kingyo.models.kinds import (
@@ -77,8 +77,8 @@ def open_alone(
 
 def _is_in_pipeline(reference: str, name: str | None) -> bool:
     path = local_path(parse_reference(reference).model)
-    config = read_json(path / "config.json", "a model's config.json")
-    index = read_json(path.parent / PIPELINE, "the index of a pipeline")
+    config = read_json(path / "config.json")
+    index = read_json(path.parent / PIPELINE)
     kind = known_kind(config, index) if name is None else kind_of(config, name)
     return isinstance(kind, InPipeline) and call_kind(kind, "takes", lambda: bool(kind.takes(config, index)))
 

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from kingyo.core.io.extras import install_command
 from kingyo.core.io.units import counted, percent
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import Checkpoint
@@ -38,7 +37,6 @@ from kingyo.tasks import (
     single_tasks,
     splits_of,
 )
-from kingyo.tasks.graders.texts import has_japanese_words
 
 _WIDTHS = {"float64": 3, "float32": 2, "float16": 1, "bfloat16": 1}
 
@@ -164,9 +162,7 @@ def notes(run: Run, identity: Mapping[str, object] | None = None) -> tuple[str, 
         *run.data.notes,
         *_few_items(run),
         *_same_sources(run, identity),
-        *_no_bred_paths(run),
         *_unused_objectives(run),
-        *_rouge_of_characters(run),
     )
 
 
@@ -202,17 +198,6 @@ def _same_sources(run: Run, identity: Mapping[str, object]) -> Iterator[str]:
             yield f"sources {' and '.join(names)} are the same model. Delete all but one of them"
 
 
-def _no_bred_paths(run: Run) -> Iterator[str]:
-    for search in run.all_searches:
-        given, limit = search.given, search.limits.candidates
-        if given and limit is not None and limit <= given:
-            yield (
-                f"the path search has {limit} of the budget's candidates, and begins with "
-                f"{counted(given, 'given point')}: none is bred. "
-                "Raise budget.candidates, or see dataflow.seeds and dataflow.known"
-            )
-
-
 def _unused_objectives(run: Run) -> Iterator[str]:
     main = run.all_searches[0]
     objectives, strategy = main.objectives, str(main.description.get("strategy"))
@@ -222,15 +207,6 @@ def _unused_objectives(run: Run) -> Iterator[str]:
         yield (
             f"{strategy} maximises the {mean} of the tasks, and the front is a by-product. "
             "Use search.preset: pareto to search for the objectives"
-        )
-
-
-def _rouge_of_characters(run: Run) -> Iterator[str]:
-    named = [name for spec in run.config.specs.values() for name, _ in spec.graders]
-    if "rouge-l" in named and not has_japanese_words():
-        yield (
-            "rouge-l compares Japanese answers character by character: fugashi and unidic-lite are not "
-            f"installed. `{install_command('japanese')}` adds them"
         )
 
 
@@ -317,32 +293,16 @@ def _long_answers(run: Run, name: str, spec: TaskSpec, settings: TextSettings) -
 
 
 def first_prompts(run: Run) -> dict[str, str]:
-    """Return the first prompt of each text task as models read it: in the chat template, with all tokens."""
+    """Return the first prompt of each text task as models read it: in the chat template."""
     prompts: dict[str, str] = {}
     tasks = dict(zip(run.config.specs, single_tasks(run.task), strict=True))
     for name, spec, settings in _text_tasks(run):
         item = tasks[name].items("fit")[0]
-        shown = None if settings.chat or item.media else with_added_tokens(reads_like(run), item.prompt)
-        own = preprocessor_of(run.kind, reads_like(run)) if shown is None else None
-        if own is not None and hasattr(own, "shown") and TASK_KINDS.is_registered(spec.kind_name):
+        own = preprocessor_of(run.kind, reads_like(run)) if settings.chat or item.media else None
+        if own is None:
+            prompts[name] = item.prompt
+        elif hasattr(own, "shown") and TASK_KINDS.is_registered(spec.kind_name):
             question = first_question(tasks[name], run.kind, own, [item])
-            shown = None if question is None else str(own.shown(question.prompts[0]))
-        if shown is not None:
-            prompts[name] = shown
+            if question is not None:
+                prompts[name] = str(own.shown(question.prompts[0]))
     return prompts
-
-
-def with_added_tokens(folder: Path, prompt: str) -> str | None:
-    """Return a prompt with the tokens that a tokenizer puts before it.
-
-    None if there is no tokenizer.json, or if live models encode in another way: they remove tokens after a
-    prompt, and start tokens that it has itself.
-    """
-    tokenizer = open_tokenizer(folder)
-    if tokenizer is None:
-        return None
-    whole, plain = (tokenizer.encode(prompt, add_special_tokens=special).ids for special in (True, False))
-    added = whole[: len(whole) - len(plain)]
-    if whole != [*added, *plain] or (added and plain[: len(added)] == added):
-        return None
-    return tokenizer.decode(whole, skip_special_tokens=False)

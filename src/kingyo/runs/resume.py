@@ -11,7 +11,6 @@ from pathlib import Path
 
 from kingyo.core.io.schema import parse_model
 from kingyo.errors import KingyoError
-from kingyo.runs.choice import scores_of_plain_merge
 from kingyo.runs.config import TRAINED, TuneConfig
 from kingyo.runs.extensions import CONTROLS_ASKED, TUNE, Amounts, extend, with_extensions
 from kingyo.runs.learning import taught
@@ -31,7 +30,6 @@ from kingyo.runs.settings import demands_learning
 from kingyo.runs.tune import require_lessons, require_tunable
 from kingyo.runs.worker import runner_of, shared_merger
 from kingyo.search.evolution import RACED, Event, Journey, Search, Stage
-from kingyo.search.evolution.trial_evaluation import ScoresElsewhere
 from kingyo.store import RunStore
 from kingyo.tasks import require_teaching, set_measures_of
 
@@ -66,7 +64,7 @@ def journey_of(run: Run, notify: Callable[[Event], None]) -> Journey:
         stages=[prepared(stage) for stage in run.stages],
         finalists=run.config.finalists,
         reuse=run.config.search.reuse,
-        known=ScoresElsewhere(baselines=scores_of_other_seed(store), trials=scores_of_plain_merge(run)),
+        known=scores_of_other_seed(store),
         set_measures=measures,
         notify=notify,
     )

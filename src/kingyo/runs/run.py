@@ -25,7 +25,7 @@ from kingyo.runs.provenance import require_same
 from kingyo.runs.searches import baseline_recipes, searches, searches_after
 from kingyo.runs.settings import LEARNS, learns, settings_of, with_learning
 from kingyo.runs.setup import Setup, open_models, require_same_models, stored_config, use_threads
-from kingyo.runs.spaces import KNOWN_PATHS, first_merge, read_known_paths
+from kingyo.runs.spaces import first_merge
 from kingyo.runs.tune import tuned_searches
 from kingyo.search.evolution import MAIN, Search, Stage, fixed
 from kingyo.search.space import probes
@@ -45,8 +45,7 @@ class Run(Setup):
         if config.kind is not None:
             MODEL_KINDS.get(config.kind, folder)
         models = open_models(config, folder, fetch=fetch)
-        known = read_known_paths(config, folder, models)
-        run = cls(config=config, folder=folder, settings=settings, models=models, known_paths=known)
+        run = cls(config=config, folder=folder, settings=settings, models=models)
         return run.with_config(config)
 
     def with_config(self, config: RunConfig) -> Self:
@@ -73,7 +72,6 @@ class Run(Setup):
             settings=with_learning(settings, config) if has_learned else settings,
             learns=has_learned,
             models=models,
-            known_paths=store.fact(KNOWN_PATHS),
             store=store,
         )
 

@@ -223,8 +223,7 @@ def _grid_of(run: Setup, main: ParameterSpace, wanted: SearchSettings) -> Search
     space = part if choice is None else RecipeSpace(parts=(part,), choice=replace(choice, is_open=False))
     for points in GRID_POINTS:
         if points ** len(space.axes) <= GRID_LIMIT:
-            settings = {"points": points, "limit": GRID_LIMIT}
-            strategy = build("grid", space.axes, run.config.seed, settings)
+            strategy = build("grid", space.axes, run.config.seed, {"points": points})
             described = replace(plain, strategy=f"grid of {points} per axis", settings={})
             return new_search("grid", space, strategy, run, described)
     size = f"{GRID_POINTS[-1]} ** {len(space.axes)}"

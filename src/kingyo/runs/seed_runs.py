@@ -21,7 +21,6 @@ from kingyo.runs.provenance import (
     version_differences,
 )
 from kingyo.runs.setup import MODELS, THREADS
-from kingyo.runs.spaces import KNOWN_PATHS
 from kingyo.search.evolution import BASELINES
 from kingyo.search.evolution.trial_evaluation import KnownScores
 from kingyo.store import DATABASE, RunStore
@@ -74,7 +73,6 @@ _DIFFERENCES = {
     "config": "another run.yaml",
     MODELS: "other models",
     "items": "other items",
-    KNOWN_PATHS: "other known paths",
 }
 
 
@@ -107,7 +105,7 @@ def scores_of_other_seed(store: RunStore) -> KnownScores:
 
 
 def _contents(store: RunStore) -> list[object]:
-    facts = ("config", MODELS, CODE, VERSIONS, KNOWN_PATHS, THREADS, "version")
+    facts = ("config", MODELS, CODE, VERSIONS, THREADS, "version")
     return [store.items(), *(_without_free_keys(key, store.fact(key)) for key in facts)]
 
 

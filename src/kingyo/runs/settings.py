@@ -113,7 +113,7 @@ def _search_settings(
         _require_full_sets(search, strategy, settings)
     screen: Mapping[str, object] = {}
     if is_of_preset and not needs_all_items:
-        screen = _preset_screen(chosen, search, budget, len(config.specs))
+        screen = _preset_screen(chosen, budget, len(config.specs))
     values: dict[str, float | bool | Bounds] = {}
     if default is not None and merge.methods in ((), (default.method,)):
         values = {name: Bounds(low=low, high=high) for name, (low, high) in default.bounds.items()}
@@ -126,7 +126,7 @@ def _search_settings(
         groups=merge.groups or (default.groups if default else "one"),
         values=values | {name: _value(value) for name, value in merge.parameters.items()},
         own=_values_of_sources(config, merge, chosen),
-        screen=_screen(search, screen),
+        screen=parse_settings(ScreenSettings, {**screen, **search.screen}, "search.screen"),
         budget=budget,
         warm_start=search.warm_start,
         is_asynchronous=search.mode == "asynchronous",
@@ -155,29 +155,14 @@ def items_per_candidate(budget: int, fewest: int, most: int) -> int:
     return min(most, max(fewest, budget // TARGET_CANDIDATES))
 
 
-def _preset_screen(
-    chosen: Preset, search: SearchConfig, budget: Budget, n_tasks: int
-) -> Mapping[str, object]:
-    """Return the preset's screen, with fewer items if a small budget sets only ``item_evaluations``.
-
-    A rule that drops candidates, or many tasks, need the full number.
-    """
+def _preset_screen(chosen: Preset, budget: Budget, n_tasks: int) -> Mapping[str, object]:
+    """Return the preset's screen; with few tasks, fewer items if only a few item evaluations are allowed."""
     fewest, most = chosen.fewest_items, chosen.screen.get("items")
-    has_rule = search.screen.get("rule", "none") != "none"
     limits = budget.model_dump(exclude_none=True).keys()
-    is_open = limits == {"item_evaluations"} and not has_rule and n_tasks <= MAX_TASKS
+    is_open = limits == {"item_evaluations"} and n_tasks <= MAX_TASKS
     if not is_open or budget.item_evaluations is None or fewest is None or not isinstance(most, int):
         return chosen.screen
     return {**chosen.screen, "items": items_per_candidate(budget.item_evaluations, fewest, most)}
-
-
-def _screen(search: SearchConfig, defaults: Mapping[str, object]) -> ScreenSettings:
-    screen = parse_settings(ScreenSettings, {**defaults, **search.screen}, "search.screen")
-    if search.mode == "asynchronous" and screen.rule != "none":
-        expected = "none beside search.mode: asynchronous, which has no generation to compare within"
-        remedy = "Write `rule: none`, or delete search.mode."
-        raise KingyoError("search.screen.rule", expected, screen.rule, remedy)
-    return screen
 
 
 def deciding_measures(config: RunConfig) -> dict[str, str]:
@@ -219,7 +204,7 @@ def _require_full_sets(search: SearchConfig, strategy: str, settings: Mapping[st
             f"{strategy}, which learns from scores of individual items",
             f"Delete it to search with {preset(FULL_SET).strategy}, or name another, such as ga.",
         )
-    screen = {key: value for key, value in search.screen.items() if value not in (None, "none")}
+    screen = {key: value for key, value in search.screen.items() if value is not None}
     if screen:
         expected = "none beside `measure` or objectives of answers, which need all items of fit"
         received = ", ".join(f"{key}: {value}" for key, value in screen.items())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -123,6 +123,9 @@ def stored_config(store: RunStore) -> tuple[RunConfig, Path]:
         remedy = "Delete the folder and start again with `kingyo evolve`."
         raise KingyoError(str(store.folder), expected, "one that was stopped before its first step", remedy)
     keys = {key: value for key, value in cast(dict[str, object], data).items() if key != "scout"}  # of 0.1
+    if isinstance(paths := keys.get("dataflow"), dict):  # keys of 0.1
+        for gone in ("known", "max_size"):
+            cast(dict[str, object], paths).pop(gone, None)
     config, relative = parse_config(keys, str(store.folder)), store.fact("folder_from_run")
     if not Path(folder).is_dir() and isinstance(relative, str):  # the run may have moved with it
         moved = (store.folder / relative).resolve()
@@ -160,18 +163,12 @@ def require_same_models(store: RunStore, models: RunModels) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """A resolved run.yaml, its opened models and its items. Parts are built once, on first use.
-
-    Attributes:
-        known_paths: file of a recipe -> the layers of its path, such as ``ja.0``.
-        store: its database; None before it begins.
-    """
+    """A resolved run.yaml, its opened models and its items, and its database once it has begun."""
 
     config: RunConfig
     folder: Path
     settings: RunSettings
     models: RunModels
-    known_paths: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
     learns: bool = False
     store: RunStore | None = None
 

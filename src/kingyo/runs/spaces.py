@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,10 +10,9 @@ from pathlib import Path
 from kingyo.core.types import Genome
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import Checkpoint, Layout, select
-from kingyo.merging.checkpoints.model_reference import whole_model
 from kingyo.merging.methods import METHODS, MergeMethod
-from kingyo.merging.recipe import MERGE, MERGED, Hop, Recipe, load_recipe, path_of_slices
-from kingyo.runs.config import FRANKENMERGE, Choose, DataflowConfig, RunConfig
+from kingyo.merging.recipe import MERGE, MERGED, Recipe
+from kingyo.runs.config import FRANKENMERGE, Choose, DataflowConfig
 from kingyo.runs.settings import SearchSettings, deciding_measures
 from kingyo.runs.setup import RunModels, Setup
 from kingyo.search.evolution import Objectives
@@ -46,28 +45,20 @@ from kingyo.search.space import (
     paths_of,
     uniform_recipe,
 )
-from kingyo.store import Fact
 from kingyo.tasks.answer_objectives import ANSWER_OBJECTIVES
-
-KNOWN_PATHS = Fact("known_paths", dict[str, list[str]], {})
-"""File of a recipe -> the layers of its path, such as ``ja.0``."""
 
 
 def dataflow_space(run: Setup, merge: Recipe | None = None) -> DataflowSpace:
     paths, sources, dtype = _paths(run), _path_sources(run, merge), run.config.merge.dtype
     merged = None if sources is run.models.sources else MERGED  # else a source may have this name
     frame = _frame_name(run, sources)
-    limits = [] if paths.max_hops is None else [paths.max_hops]
-    if paths.max_size is not None:
-        limits.append(path_sizes(sources, frame, dtype).hops_within(paths.max_size))
     return DataflowSpace(
         sources={name: MERGED if name == merged else model.reference for name, model in sources.items()},
         n_layers={name: model.layout.n_blocks for name, model in sources.items()},
         frame=frame,
-        max_hops=min(limits, default=None),
         dtype=dtype,
         merges={} if merge is None else {MERGED: merge},
-        **paths.model_dump(include={"repetitions", "order", "scales", "max_scale", "inclusion"}),
+        **paths.model_dump(include={"repetitions", "order", "scales", "max_scale", "inclusion", "max_hops"}),
     )
 
 
@@ -106,31 +97,13 @@ def path_sizes_of(run: Setup) -> PathSizes:
     return path_sizes(models, next(iter(models)), run.config.merge.dtype)
 
 
-def read_known_paths(config: RunConfig, folder: Path, models: RunModels) -> dict[str, list[str]]:
-    names = {whole_model(reference, folder): name for name, reference in models.references.items()}
-    if config.space == "hybrid":
-        names[MERGED] = MERGED
-    paths = dict[str, list[str]]()
-    for file in config.dataflow.known:
-        for hop in _hops(file, folder / file):
-            name = names.get(hop.model) or names.get(whole_model(hop.model, (folder / file).parent))
-            if name is None:
-                expected = f"a path through the sources: {', '.join(names.values())}"
-                remedy = "Add that model to the sources (paths start at the recipe), or delete the path."
-                raise KingyoError(f"dataflow.known: {file}", expected, f"one through {hop.model}", remedy)
-            paths.setdefault(file, []).append(f"{name}.{hop.layer}")
-    return paths
-
-
 def initial_points(run: Setup, space: SourceSpace) -> list[Genome]:
-    """Return the points that a search of paths begins with: seeds, and the paths of ``dataflow.known``."""
+    """Return the points that a search of paths begins with."""
     paths = paths_of(space)
-    if paths is None:
+    if paths is None or not _paths(run).seeds:
         return []
     other_genes = tuple(axis.first for axis in space.axes[: -len(paths.axes)])
-    seeds = paths.seeds() if _paths(run).seeds else []
-    points = [*seeds, *(_point(paths, *known) for known in run.known_paths.items())]
-    return [(*other_genes, *point) for point in dict.fromkeys(points)]
+    return [(*other_genes, *point) for point in dict.fromkeys(paths.seeds())]
 
 
 def path_baselines(
@@ -160,26 +133,6 @@ def _shapes(model: Checkpoint, frame: str | None) -> dict[str, tuple[int, ...]]:
         return {name: info.shape for name, info in model.tensors.items()}
     inside = (name for names in main.blocks.values() for name in names)
     return {name.removeprefix(main.prefix): model.tensors[name].shape for name in inside}
-
-
-def _point(paths: DataflowSpace, file: str, layers: Sequence[str]) -> Genome:
-    path = [(name, int(number)) for name, _, number in (layer.rpartition(".") for layer in layers)]
-    genome = paths.genome(path)
-    if genome is None:
-        expected = f"a path of at most {paths.most_hops} layers that the search space contains"
-        remedy = "Delete it, or raise dataflow.repetitions, max_hops or max_size."
-        raise KingyoError(f"dataflow.known: {file}", expected, " ".join(layers), remedy)
-    return genome
-
-
-def _hops(file: str, at: Path) -> Sequence[Hop]:
-    recipe = load_recipe(at)
-    hops = recipe.path or path_of_slices(recipe.slices)
-    if not hops or any(hop.scale != 1 for hop in hops):
-        expected = "a recipe with a path, or with slices of one source each, without scales"
-        remedy = "Name another recipe, or delete its scales."
-        raise KingyoError(f"dataflow.known: {file}", expected, "scales" if hops else "another recipe", remedy)
-    return hops
 
 
 def objectives_of(run: Setup, search: SearchSettings) -> Objectives:

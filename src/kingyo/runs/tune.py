@@ -37,7 +37,6 @@ from kingyo.runs.adapters import (
 )
 from kingyo.runs.config import TUNED, TUNED_PARENT, RunConfig
 from kingyo.runs.config_file import specs_in
-from kingyo.runs.learning import PASSES as PASS_COST
 from kingyo.runs.model_kind import check_items, load_checkpoint, load_options, require_answers
 from kingyo.runs.searches import completed, require_adapters, training_search
 from kingyo.runs.setup import Setup
@@ -225,24 +224,6 @@ def relative_rates(n_fit: int) -> tuple[float, ...]:
     return (*RELATIVE_RATES, *((1.0,) if n_fit >= MANY_ITEMS else ()))
 
 
-def n_loras(n_fit: int) -> int:
-    return 2 * len(relative_rates(n_fit))
-
-
-def steps_of(n_examples: int) -> int:
-    return max(1, PASSES * -(-n_examples // BATCH_SIZE))
-
-
-def expected_seconds(n_fit: int, item_seconds: float, step_seconds: float | None = None) -> float:
-    """Return the time of tuning if each fit item has one right answer.
-
-    ``item_seconds`` is the time of an evaluation of an item, and ``step_seconds`` that of a step of training;
-    None if no LoRA was trained before.
-    """
-    step = BATCH_SIZE * PASS_COST * item_seconds if step_seconds is None else step_seconds
-    return n_loras(n_fit) * steps_of(n_fit) * step
-
-
 def _trainer(run: Setup, name: str) -> AdapterTrainer:
     return AdapterTrainer(name=name, argument="tune", run=run, taught_by=(MAIN,))
 
@@ -283,7 +264,7 @@ class BredSpace(AdapterSpace):
             reference=str(run_from(run.folder, store.folder) / BRED),
             items=len({example.item for example in examples}),
             examples=len(examples),
-            steps=steps_of(len(examples)),
+            steps=max(1, PASSES * -(-len(examples) // BATCH_SIZE)),
             last=last,
             settings=tuple(AdapterSetting(answers="found", learning_rate=each) for each in rates),
             start=winner.id,

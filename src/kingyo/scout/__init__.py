@@ -1,6 +1,6 @@
-"""List the models in folders, lists and queries of the Hub, and tell which can be merged together."""
+"""List the models in folders and on the Hub, and tell which can be merged together."""
 
-from kingyo.scout.candidate import Candidate, Exclusion, Rules
+from kingyo.scout.candidate import Candidate, Exclusion
 from kingyo.scout.catalogue import Catalogue, Group, catalogue, with_structures
 from kingyo.scout.places import find_places
 from kingyo.scout.structure import MemberStructure, Structure
@@ -11,7 +11,6 @@ __all__ = [
     "Exclusion",
     "Group",
     "MemberStructure",
-    "Rules",
     "Structure",
     "catalogue",
     "find_places",

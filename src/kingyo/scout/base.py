@@ -9,7 +9,6 @@ from pathlib import Path
 
 from kingyo.core.io.model_names import HUB_NAME, is_local, local_path
 from kingyo.core.io.pipeline_index import DENOISERS, PIPELINE
-from kingyo.core.io.units import counted
 from kingyo.merging.checkpoints.model_reference import with_denoiser
 from kingyo.scout.places import Place, is_model
 
@@ -73,14 +72,12 @@ class Names:
         return f"{claim}/{component}" if component in DENOISERS and named["component"] is None else claim
 
 
-def named_bases(places: Sequence[Place], meant: Sequence[str | None]) -> dict[str, str]:
-    """Return each base and by how many candidates it is named; of equals, the candidates come first."""
+def named_bases(places: Sequence[Place], meant: Sequence[str | None]) -> list[str]:
+    """Return the bases that candidates name, the most named first; of equals, the candidates come first."""
     names = {place.name for place in places}
     pairs = zip(places, meant, strict=True)
     votes = Counter(name for place, name in pairs if name is not None and name != place.name)
-    of_all = counted(len(places), "candidate")
-    order = sorted(votes, key=lambda name: (-votes[name], name not in names))
-    return {name: f"named by {votes[name]} of {of_all}" for name in order}
+    return sorted(votes, key=lambda name: (-votes[name], name not in names))
 
 
 def _beside(place: Place, claim: str) -> str | None:

@@ -12,7 +12,7 @@ from kingyo.merging.checkpoints import Checkpoint
 from kingyo.merging.checkpoints.locate import open_together
 from kingyo.merging.checkpoints.model_reference import with_denoiser
 from kingyo.scout.base import Names, named_bases
-from kingyo.scout.candidate import REASONS, Candidate, Exclusion, Rules, in_full
+from kingyo.scout.candidate import REASONS, Candidate, Exclusion, in_words
 from kingyo.scout.measuring import Progress, measure_group
 from kingyo.scout.on_hub import patiently
 from kingyo.scout.places import Place, broken
@@ -22,18 +22,15 @@ from kingyo.store.side_databases import EvidenceStore
 
 Advance = Callable[[int], None]
 
-_FAMILY = "these models fit one another, and name no base that can be read"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
     """Candidates that can be merged with one another, and the base that they fit, if any; it is no member.
 
-    ``why`` tells why this base, or why none. Without a ``structure`` the weights were not measured.
+    Without a ``structure`` the weights were not measured.
     """
 
     base: str | None
-    why: str
     members: tuple[Candidate, ...]
     structure: Structure | None = None
 
@@ -41,7 +38,7 @@ class Group:
         """Return everything as data."""
         measured = {} if self.structure is None else {"structure": self.structure.to_json()}
         candidates = [each.to_json() for each in self.members]
-        return {"base": self.base, "why": self.why, "candidates": candidates, **measured}
+        return {"base": self.base, "candidates": candidates, **measured}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +58,6 @@ class Catalogue:
 
     @property
     def n_mergeable(self) -> int:
-        """Number of candidates that can be merged."""
         return sum(len(group.members) for group in self.groups)
 
     @property
@@ -80,13 +76,8 @@ class Catalogue:
     def in_words(self) -> str:
         """How many candidates can be merged, and how many are excluded for each reason."""
         total = counted(self.n_mergeable + len(self.excluded), "candidate")
-        one, all_ = ("fits the base", "fit the base") if self.base else ("can be merged", "can be merged")
-        if not self.n_mergeable:
-            fits = f"none of them {one}{'' if self.base else ' with another'}"
-        else:
-            fits = f"{self.n_mergeable} {one if self.n_mergeable == 1 else all_}"
-            fits += f" in {len(self.groups)} groups" if len(self.groups) > 1 else ""
-        return f"{total}: {fits}; {self.excluded_in_words}."
+        groups = counted(len(self.groups), "group")
+        return f"{total}: {self.n_mergeable} can be merged in {groups}; {self.excluded_in_words}."
 
     def to_json(self) -> dict[str, object]:
         """Return everything as data."""
@@ -106,18 +97,18 @@ class Catalogue:
 def catalogue(
     places: Sequence[Place],
     base: str | None = None,
-    rules: Rules | None = None,
     advance: Advance = lambda _: None,
+    *,
+    allow_pickle: bool = False,
 ) -> Catalogue:
     """Read all candidates and compare them with their bases, or without one with each other.
 
     Args:
         places: the candidates.
         base: the only base; None for all that candidates name.
-        rules: what the user allows.
         advance: called with the number of candidates that were read since the last call.
+        allow_pickle: whether to read local weights that exist only as pickles.
     """
-    rules = rules or Rules()
     try:
         base = None if base is None else with_denoiser(base)
     except KingyoError as error:
@@ -125,9 +116,16 @@ def catalogue(
     names = Names(places, base)
     base = None if base is None else names.exact(base)
     meant = names.all_meant(places)
-    why = named_bases(places, meant) if base is None else {base: "as --base says"}
-    opened, unread = _open_all(why, rules, is_given=base is not None)
-    reading = Reading(rules, opened)
+    opened, unread = dict[str, Checkpoint](), dict[str, str]()
+    for name in named_bases(places, meant) if base is None else [base]:
+        try:
+            opened[name] = open_model(name, allow_pickle=allow_pickle)
+        except Exception as error:
+            problem = broken(name, error)
+            if base is not None:
+                raise problem.placed("--base") from error
+            unread[name] = in_words(problem)
+    reading = Reading(opened, allow_pickle=allow_pickle)
     adapters: dict[str | None, dict[str, Place]] = {}
     for place, claim in zip(places, meant, strict=True):
         if place.is_adapter:
@@ -141,15 +139,9 @@ def catalogue(
     for on, orphans in adapters.items():
         reading.read_orphans(on, base or on, [*orphans.values()])
         advance(len(orphans))
-    by_base = [
-        Group(base=name, why=why[name], members=tuple(members))
-        for name, members in reading.groups.items()
-        if members
-    ]
-    families = [
-        Group(base=None, why=_FAMILY, members=tuple(members))
-        for members in reading.families.values()
-        if len(members) > 1
+    groups = [Group(base=name, members=tuple(members)) for name, members in reading.groups.items() if members]
+    groups += [
+        Group(base=None, members=tuple(members)) for members in reading.families.values() if len(members) > 1
     ]
     alone = [  # a family of one is no family
         replace(members[0], exclusion=reading.misfits[like])
@@ -158,25 +150,10 @@ def catalogue(
     ]
     return Catalogue(
         base=base,
-        groups=tuple(sorted([*by_base, *families], key=lambda group: -len(group.members))),
+        groups=tuple(sorted(groups, key=lambda group: -len(group.members))),
         excluded=_by_reason([*reading.excluded, *alone]),
         unread=unread,
     )
-
-
-def _open_all(
-    bases: Iterable[str], rules: Rules, *, is_given: bool
-) -> tuple[dict[str, Checkpoint], dict[str, str]]:
-    opened, unread = dict[str, Checkpoint](), dict[str, str]()
-    for base in bases:
-        try:
-            opened[base] = open_model(base, rules)
-        except Exception as error:
-            problem = broken(base, error)
-            if is_given:
-                raise problem.placed("--base") from error
-            unread[base] = in_full(problem)
-    return opened, unread
 
 
 def _by_reason(excluded: Iterable[Candidate]) -> tuple[Candidate, ...]:
@@ -192,7 +169,7 @@ def with_structures(
     *,
     allow_pickle: bool = False,
 ) -> Catalogue:
-    """Return a catalogue whose groups have their ``structure``; models that are not finite are excluded.
+    """Return a catalogue whose groups with a base have their ``structure``, without models with NaN.
 
     Args:
         found: the catalogue. Weights of models on the Hub are downloaded.
@@ -203,11 +180,12 @@ def with_structures(
     """
     groups, excluded = list[Group](), list(found.excluded)
     for group in found.groups:
-        references = [each.reference for each in group.members]
-        names = [*references, *([] if group.base is None else [group.base])]
+        if group.base is None:
+            groups.append(group)
+            continue
+        names = [*(each.reference for each in group.members), group.base]
         opened = patiently(lambda names=names: open_together(names, allow_pickle=allow_pickle))
-        base = None if group.base is None else opened[group.base]
-        models = [opened[name] for name in references]
+        base, *models = (opened[name] for name in (group.base, *names[:-1]))
         structure, not_finite = measure_group(base, models, store, limit, progress)
         stay = [each for each in group.members if each.reference not in not_finite]
         for each in group.members:
@@ -215,9 +193,6 @@ def with_structures(
                 where = not_finite[each.reference]
                 out = Exclusion(reason="weights that are not finite", detail=where)
                 excluded.append(replace(each, exclusion=out))
-        if base is None and len(stay) == 1:
-            alone = Exclusion(reason="fits no other model", detail="the weights of the others are not finite")
-            excluded.append(replace(stay.pop(), exclusion=alone))
         if stay:
             groups.append(replace(group, members=tuple(stay), structure=structure))
     return replace(found, groups=tuple(groups), excluded=_by_reason(excluded))

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated, cast
 
-import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from kingyo.core.io.model_names import is_local, local_path
 from kingyo.core.io.pipeline_index import DENOISERS
@@ -20,20 +18,18 @@ from kingyo.core.io.schema import Real, parse_model
 from kingyo.core.io.units import parse_size, size_text
 from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.merging.checkpoints.model_reference import parse_reference
-from kingyo.merging.lineage import check_licences
 from kingyo.merging.methods import METHODS
 from kingyo.models.kinds import HasLanguagePart
 from kingyo.runs.begin import begin
-from kingyo.runs.choice import TRIAL_DTYPE, ChoiceRequest, ChosenSources, answers_alone
+from kingyo.runs.choice import TRIAL_DTYPE, ChoiceRequest, answers_alone
 from kingyo.runs.config import RANDOM_SOURCES, RESERVED_NAMES, Count, RunConfig, StrictModel
 from kingyo.runs.config_file import BY_SCOUT, config_from_data
 from kingyo.runs.model_kind import require_answers
 from kingyo.runs.preflight import check_frame
 from kingyo.runs.run import Run
 from kingyo.runs.settings import settings_of
-from kingyo.scout.candidate import Rules
 from kingyo.scout.catalogue import Catalogue, Group, catalogue, with_structures
-from kingyo.scout.places import find_places, is_model
+from kingyo.scout.places import find_places
 from kingyo.search.strategies import STRATEGIES
 from kingyo.search.strategies.base import MAX_SIZE
 from kingyo.store.side_databases import EvidenceStore
@@ -48,7 +44,6 @@ MOST_BYTES = 20_000_000_000
 MAX_MINUTES = 1e7
 OPTIONS: Mapping[str, str] = {
     "scout": "--task",
-    "hub": "--hub",
     "frame": "--frame",
     "item_evaluations": "--item-evaluations",
     "max_size": "--max-size",
@@ -64,10 +59,7 @@ class ScoutedSources(StrictModel):
 
     Attributes:
         where: folders, names on the Hub, and lists of them (paths in a list start at the current folder).
-            Default: **required**, or ``hub``.
-        hub: tags of models on the Hub, such as ``base_model:finetune:org/name``. Default: none.
-        limit: most models of each tag.
-        licences: ``strict`` excludes models with an unknown licence.
+            Default: **required**.
         min_gain: least gain in mean score for which a source is added.
         most: most sources. Default: no limit.
         max_size: most bytes of all chosen sources, such as ``30GB``. Default: no limit.
@@ -76,22 +68,13 @@ class ScoutedSources(StrictModel):
         max_bytes: most bytes of weights to read of each group. Default: ``20GB``.
     """
 
-    where: list[str] = Field(default_factory=list[str])
-    hub: list[str] = Field(default_factory=list[str])
-    limit: Count = 100
-    licences: Literal["any", "strict"] = "any"
+    where: Annotated[list[str], Field(min_length=1)]
     min_gain: Annotated[Real, Field(ge=0, le=1)] = 0.01
     most: Annotated[Count, Field(le=MAX_SIZE)] | None = None
     max_size: str | None = None
     item_evaluations: Count | None = None
     minutes: Annotated[Real, Field(gt=0, le=MAX_MINUTES)] | None = None
     max_bytes: str | None = None
-
-    @model_validator(mode="after")
-    def _check_places(self) -> ScoutedSources:
-        if not self.where and not self.hub:
-            raise ValueError("where or hub: a folder with models, models on the Hub, or tags of them")
-        return self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,12 +128,8 @@ class ScoutRequest:
         return {"scout": "sources.scout", "frame": "merge.frame"}.get(key, f"sources.scout.{key}")
 
     @property
-    def rules(self) -> Rules:
-        """What the user allows."""
-        return Rules(
-            strict_licences=self.wanted.licences == "strict",
-            allow_pickle=self.data.get("allow_pickle") is True,
-        )
+    def allow_pickle(self) -> bool:
+        return self.data.get("allow_pickle") is True
 
     @property
     def max_bytes(self) -> int:
@@ -164,12 +143,13 @@ class ScoutRequest:
         size = self.wanted.max_size
         return None if size is None else float(parse_size(size, self.named("max_size")))
 
-    def read(self, advance: Advance, say: Callable[[str], None]) -> Catalogue:
-        """Read the headers and cards of all candidates; ``say`` hears of queries that may have more."""
-        wanted = self.wanted
-        places = find_places(wanted.where, wanted.hub, wanted.limit, say)
+    def read(self, advance: Advance) -> Catalogue:
+        """Read the headers and cards of all candidates."""
+        places = find_places(self.wanted.where)
         if not places:
-            raise no_models_error(wanted.where, wanted.hub, self.named("hub"))
+            remedy = "Name a folder with models at a depth of at most 3, or models on the Hub."
+            expected = "models, adapters or diffusers pipelines"
+            raise KingyoError(", ".join(self.wanted.where), expected, "none", remedy)
         done = 0
 
         def count_read(n: int) -> None:
@@ -177,7 +157,7 @@ class ScoutRequest:
             done += n
             advance("reading", done, len(places))
 
-        return catalogue(places, self.base, self.rules, count_read)
+        return catalogue(places, self.base, count_read, allow_pickle=self.allow_pickle)
 
     def measure(self, found: Catalogue, advance: Advance) -> Catalogue:
         """Measure the weights of each group, or go on with that; see ``with_structures``."""
@@ -187,7 +167,7 @@ class ScoutRequest:
                 store,
                 self.max_bytes,
                 lambda done, total: advance("measuring", done, total),
-                allow_pickle=self.rules.allow_pickle,
+                allow_pickle=self.allow_pickle,
             )
 
 
@@ -196,36 +176,6 @@ def _from(folder: Path, place: str) -> str:
     if place.startswith("@"):
         return f"@{os.path.normpath(local_path(place[1:], folder))}"
     return os.path.normpath(local_path(place, folder)) if is_local(place, folder) else place
-
-
-def no_models_error(where: Sequence[str], hub: Sequence[str], option: str = "--hub") -> KingyoError:
-    """Return the error that a scout found nothing."""
-    named = ", ".join([*where, *(f"{option} {query}" for query in hub)])
-    return KingyoError(
-        named or "WHERE",
-        expected="models, adapters or diffusers pipelines",
-        received="none" if named else "nothing",
-        remedy="Name a folder with models at a depth of at most 3, models on the Hub, or a query of "
-        f"{option}.",
-    )
-
-
-def require_alone(sources: Mapping[str, object], folder: Path) -> None:
-    """Check that ``scout`` among other sources is a model, not a place where a scout should look."""
-    others = [str(name) for name in sources if name != BY_SCOUT]
-    if not others or BY_SCOUT not in sources:
-        return
-    source, may_be_model = sources[BY_SCOUT], False
-    if isinstance(source, str) and not source.startswith("@"):
-        place = local_path(source, folder)
-        may_be_model = is_model(place) if place.is_dir() else place.suffix != ".txt"
-    if not may_be_model:
-        raise KingyoError(
-            "sources.scout",
-            expected="no other sources, because the scout chooses all of them",
-            received=", ".join(others),
-            remedy="Move them into sources.scout.where, or write a model at sources.scout.",
-        )
 
 
 def check_rest(data: Mapping[str, object], folder: Path, where: str = "config") -> RunConfig:
@@ -328,26 +278,11 @@ class TaskCandidates:
             return limits
         place = {each.reference: i for i, each in enumerate(structure.members)}
         rows = [place[each.reference] for each in self.group.members]
-        features: list[tuple[float, float]] = []
         changes: list[dict[str, tuple[float, int]]] = []
         for i in rows:
-            norm, conflict = structure.members[i].norm, structure.mean_conflict(i)
-            features.append((math.log(norm) if norm else 0.0, 0.5 if conflict is None else conflict))
-            shares = structure.members[i].layers.items()
+            norm, shares = structure.members[i].norm, structure.members[i].layers.items()
             changes.append({block: (share * norm**2, structure.by_layer[block]) for block, share in shares})
-        cosines = np.nan_to_num(structure.cosines)[np.ix_(rows, rows)]
-        return replace(
-            limits,
-            features=tuple(features),
-            similarity=tuple(tuple(map(float, row)) for row in cosines),
-            changes=tuple(changes),
-        )
-
-    def licence_warnings(self, choice: ChosenSources) -> list[KingyoError]:
-        """Return warnings about licences of chosen sources that set different terms."""
-        members = dict(zip(self.run.config.sources, self.group.members, strict=True))
-        licences = [(name, each) for name in choice.chosen for each in members[name].card.licences]
-        return [each.error for each in check_licences(licences) if each.level == "warning"]
+        return replace(limits, changes=tuple(changes))
 
 
 def _largest(found: Catalogue, argument: str) -> tuple[Group, Mapping[str, str]]:
@@ -355,11 +290,7 @@ def _largest(found: Catalogue, argument: str) -> tuple[Group, Mapping[str, str]]
     tried: list[tuple[Group, dict[str, str]]] = []
     for group in (each for each in found.groups if each.base is not None):
         members = () if group.structure is None else group.structure.members
-        left_out = {
-            each.reference: each.findings(has_base=True)[0]
-            for each in members
-            if each.equals_base or each.duplicate_of is not None
-        }
+        left_out = {each.reference: each.finding for each in members if each.finding is not None}
         stay = tuple(each for each in group.members if each.reference not in left_out)
         tried.append((replace(group, members=stay), left_out))
     largest = max(tried, key=lambda each: len(each[0].members), default=None)

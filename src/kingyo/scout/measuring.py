@@ -22,88 +22,59 @@ from kingyo.store.side_databases import EvidenceStore
 
 Progress = Callable[[int, int], None]
 """Called with the bytes of the tensors that are measured, and of all that will be."""
-_VERSION = 1
+_VERSION = 2
 """Version of the sums; another one measures everything anew."""
-_MOST_AT_ONCE = 4
-"""A tensor that takes more than this part of the limit is chosen last."""
 
 
 def measure_group(
-    base: Checkpoint | None,
+    base: Checkpoint,
     members: Sequence[Checkpoint],
     store: EvidenceStore,
     limit: int,
     progress: Progress = lambda _done, _total: None,
 ) -> tuple[Structure | None, Mapping[str, str]]:
-    """Measure models that fit one another, in any order, and store each tensor as soon as it is measured.
+    """Measure models that fit their base, in any order, and store each tensor as soon as it is measured.
 
     Args:
-        base: their base; None measures the differences from the members' mean.
+        base: their base.
         members: the models.
         store: measurements of earlier calls, which are not repeated.
         limit: most bytes to read, for all models together.
         progress: called after each tensor.
 
     Returns:
-        The structure of the members whose weights are finite, None if nothing can be compared; and the
-        members that cannot be merged -> where NaN or infinity is, in them or in the base.
+        The structure of the members whose weights are finite, None if there are none; and the members that
+        cannot be merged -> where NaN or infinity is, in them or in the base.
 
     Raises:
         KingyoError: a file changed while it was read, or the limit is below the smallest tensor.
     """
-    members = sorted(members, key=lambda model: model.reference)
-    models = [*members, *([] if base is None else [base])]
-    known = ((model.reference, store.not_finite(_key([model]))) for model in models)
-    broken = {reference: tensor for reference, tensor in known if tensor is not None}
-    while True:
-        finite = [model for model in members if model.reference not in broken]
-        if base is not None and base.reference in broken:
-            where = f"{broken[base.reference]} of the base"
-            return None, {each.reference: where for each in members}
-        if len(finite) < (2 if base is None else 1):
-            return None, broken
+    finite = sorted(members, key=lambda model: model.reference)
+    broken: dict[str, str] = {}
+    while finite:
         try:
             return _Pass(base, finite, store, limit).run(progress), broken
         except NotFiniteError as error:
-            now = [[*finite, base][position] for position in error.positions]
-            broken |= {model.reference: error.tensor for model in now if model is not None}
-            _carry_over(store, base, finite, broken)
-            for model in now:
-                store.add_not_finite(_key([model]), error.tensor)
-
-
-def _carry_over(
-    store: EvidenceStore, base: Checkpoint | None, members: Sequence[Checkpoint], broken: Mapping[str, str]
-) -> None:
-    """Keep what was measured on the members that stay; without a base nothing, since their mean changes."""
-    stay = [i for i, model in enumerate(members) if model.reference not in broken]
-    if base is None or base.reference in broken or not stay:
-        return
-    before, after = _key([base, *members]), _key([base, *(members[i] for i in stay)])
-    for tensor in store.tensors(before):
-        content = store.get(before, tensor)
-        if content is not None:
-            sums = TensorSums.from_bytes(content, len(members)).only(stay)
-            store.add(after, tensor, sums.to_bytes())
+            if len(finite) in error.positions:
+                return None, {each.reference: f"{error.tensor} of the base" for each in members}
+            broken |= {finite[position].reference: error.tensor for position in error.positions}
+            finite = [model for model in finite if model.reference not in broken]
+    return None, broken
 
 
 class _Pass:
     """One pass over the tensors of models whose weights are finite, as far as is known."""
 
     def __init__(
-        self, base: Checkpoint | None, members: Sequence[Checkpoint], store: EvidenceStore, limit: int
+        self, base: Checkpoint, members: Sequence[Checkpoint], store: EvidenceStore, limit: int
     ) -> None:
-        self._like = members[0] if base is None else base
         self._base = base
-        self._members = [
-            model if model is self._like else fit(self._like, [model]).models[model.reference]
-            for model in members
-        ]
+        self._members = [fit(base, [model]).models[model.reference] for model in members]
         self._store = store
         self._key = _key([base, *members])
-        self._files = [*on_disk([*members, self._like])]
+        self._files = [*on_disk([*members, base])]
         self._sizes = self._find_sizes()
-        self._chosen = choose_tensors(self._like.layout.groups("block"), self._sizes, limit)
+        self._chosen = choose_tensors(base.layout.groups("block"), self._sizes, limit)
         if self._sizes and not self._chosen:
             least = size_text(min(self._sizes.values()))
             expected = f"at least {least}, the size of the smallest tensor in all models"
@@ -112,16 +83,15 @@ class _Pass:
     def run(self, progress: Progress) -> Structure:
         return structure_of(
             [model.reference for model in self._members],
-            None if self._base is None else self._base.reference,
             self._sums(progress),
-            sum(self._like.tensors[name].n_elements for name in self._sizes),
+            sum(self._base.tensors[name].n_elements for name in self._sizes),
         )
 
     def _find_sizes(self) -> dict[str, int]:
         """Return the bytes in all models of each tensor that can be measured."""
-        models = [*self._members, self._like] if self._base is not None else self._members
+        models = [*self._members, self._base]
         sizes = dict[str, int]()
-        for name, own in self._like.tensors.items():
+        for name, own in self._base.tensors.items():
             infos = [model.tensors[name] for model in models if name in model.tensors]
             if len(infos) == len(models) and own.is_floating:
                 sizes[name] = sum(info.n_elements * WIDTHS[info.stored_dtype] for info in infos)
@@ -147,17 +117,15 @@ class _Pass:
             for each in self._files:
                 check_stamps(each.reference, each.seen)
         self._store.add(self._key, name, sums.to_bytes())
-        for model in (*self._members, self._like):
+        for model in (*self._members, self._base):
             model.forget()
         return sums
 
 
-def _key(models: Sequence[Checkpoint | None]) -> str:
+def _key(models: Sequence[Checkpoint]) -> str:
     """Return the key of some models: of their files, as they were when they were opened."""
     files = [
-        None
-        if model is None
-        else [
+        [
             [str(file.resolve()), *stamp]
             for each in on_disk([model])
             for file, stamp in sorted(each.seen.items())
@@ -172,40 +140,17 @@ def choose_tensors(
 ) -> dict[str, str]:
     """Return the tensors to measure within a limit of bytes, each with its group, in the order of the groups.
 
-    All tensors are chosen if they fit. Otherwise each group first gets its smallest tensor, then the groups
-    get one more tensor in turn; the turn starts with another tensor in each group, so that with few tensors
-    the kinds still alternate.
+    If not all fit, they are drawn at random, always the same ones.
 
     Args:
         groups: group -> tensors, such as the blocks of a model from input to output.
         sizes: tensor -> bytes of all models. Tensors without a size are not chosen.
         limit: most bytes.
     """
-    known = {group: [name for name in names if name in sizes] for group, names in groups.items()}
-    of = {name: group for group, names in known.items() for name in names}
-    if sum(sizes[name] for name in of) <= limit:
-        return of
+    group_of = {name: group for group, names in groups.items() for name in names if name in sizes}
     chosen, left = set[str](), limit
-    for name in _in_turn([names for names in known.values() if names], sizes, limit):
-        if name not in chosen and sizes[name] <= left:
+    for name in sorted(group_of, key=lambda name: sha256(name.encode()).digest()):
+        if sizes[name] <= left:
             chosen.add(name)
             left -= sizes[name]
-    return {name: group for name, group in of.items() if name in chosen}
-
-
-def _in_turn(groups: Sequence[Sequence[str]], sizes: Mapping[str, int], limit: int) -> Iterator[str]:
-    """Yield the tensors in the order in which they are chosen; some come twice.
-
-    The order of the groups by the bits of their numbers, last first (of five 0, 4, 2, 1, 3), has beginnings
-    that are evenly spread.
-    """
-    bits = max(1, (len(groups) - 1).bit_length())
-    order = sorted(range(len(groups)), key=lambda i: int(f"{i:0{bits}b}"[::-1], 2))
-    spread = [groups[i] for i in order]
-    yield from (min(names, key=lambda name: sizes[name]) for names in spread)
-    for most in (limit // _MOST_AT_ONCE, limit):
-        for turn in range(max(map(len, spread), default=0)):
-            for place, names in enumerate(spread):
-                name = names[(place + turn) % len(names)]
-                if turn < len(names) and sizes[name] <= most:
-                    yield name
+    return {name: group for name, group in group_of.items() if name in chosen}

@@ -1,9 +1,9 @@
-"""Ask the Hub for models: the listing of a query, and what one request says of a name."""
+"""Ask the Hub for models, and wait as long as its rate limit asks for."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -16,27 +16,13 @@ T = TypeVar("T")
 
 FOLDER_OR_MODEL = "a folder, or a model on the Hub"
 """What an error expects instead of a name that is neither."""
-
-
-class NoSuchModelError(KingyoError):
-    """A name is neither a path nor that of a model on the Hub."""
-
-
 _MAX_WAIT = 60.0  # seconds
 _N_TRIES = 4
 _TOO_MANY = 429  # the status of a rate limit
 
 
-def list_models(query: str, limit: int | None) -> Iterator[ModelInfo]:
-    """Yield the models of the Hub with a tag, such as ``base_model:finetune:org/name``."""
-    from huggingface_hub import HfApi
-
-    try:
-        yield from HfApi().list_models(filter=query, limit=limit, full=True, cardData=True, fetch_config=True)
-    except Exception as error:  # huggingface_hub raises the errors of several libraries
-        expected = "a list of models from the Hub"
-        remedy = "Try again later, or name the models; log in with `hf auth login` if they are not public."
-        raise KingyoError(f"--hub {query}", expected, _first_line(error), remedy) from error
+class NoSuchModelError(KingyoError):
+    """A name is neither a path nor that of a model on the Hub."""
 
 
 def describe_model(name: str, revision: str | None) -> ModelInfo:
@@ -46,20 +32,13 @@ def describe_model(name: str, revision: str | None) -> ModelInfo:
     try:
         return patiently(lambda: HfApi().model_info(name, revision=revision))
     except Exception as error:
-        known = {
-            errors.OfflineModeIsEnabled: "the Hub cannot be asked (offline)",
-            errors.GatedRepoError: "the Hub asks for a login and the consent of its owner",
-            errors.RepositoryNotFoundError: "the Hub has no such model, or it is not public",
-            errors.RevisionNotFoundError: "the Hub has no such revision of it",
-        }
-        words = next((words for kind, words in known.items() if isinstance(error, kind)), None)
-        words = words or f"the Hub does not tell ({_first_line(error).partition(' for url')[0]:.80})"
+        words = (str(error).strip().splitlines() or [""])[0].partition(" for url")[0]
         is_absent = type(error) in (errors.RepositoryNotFoundError, errors.OfflineModeIsEnabled)
         raise (NoSuchModelError if is_absent else KingyoError)(
             name,
-            expected=FOLDER_OR_MODEL,
-            received=f"no such folder here; and {words}",
-            remedy="Correct the path or the name; log in with `hf auth login` if it is not public.",
+            FOLDER_OR_MODEL,
+            f"no such folder here; and from the Hub {type(error).__name__}: {words:.80}",
+            "Correct the path or the name; log in with `hf auth login` if it is not public.",
         ) from error
 
 
@@ -101,8 +80,3 @@ def _wait_asked(error: BaseException | None) -> float | None:
             return float(asked) if asked.isdigit() else _MAX_WAIT / 2
         error = error.__cause__
     return None
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0][:200]}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
@@ -18,7 +18,7 @@ from kingyo.merging.checkpoints.folder_files import PICKLED
 from kingyo.merging.checkpoints.model_reference import parse_reference, with_denoiser
 from kingyo.merging.lineage import read_front_matter
 from kingyo.scout.candidate import CardFacts
-from kingyo.scout.on_hub import FOLDER_OR_MODEL, NoSuchModelError, describe_model, list_models
+from kingyo.scout.on_hub import FOLDER_OR_MODEL, NoSuchModelError, describe_model
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelInfo
@@ -64,55 +64,27 @@ def broken(name: str, error: Exception) -> KingyoError:
     return KingyoError(name, expected="a model", received=what, remedy="Fetch or save it again.")
 
 
-def find_places(
-    where: Iterable[str],
-    queries: Iterable[str] = (),
-    limit: int | None = None,
-    notify: Callable[[str], None] = lambda _: None,
-) -> list[Place]:
+def find_places(where: Iterable[str]) -> list[Place]:
     """Return all candidates, each once; one of a list that does not exist is a place with an error.
 
-    Args:
-        where: folders, names on the Hub, and lists of them (``@list.txt`` or a ``.txt`` file).
-        queries: tags of models of the Hub.
-        limit: most models of each query.
-        notify: called with a sentence about each query that may have more.
+    ``where`` has folders, names on the Hub, and lists of them (``@list.txt`` or a ``.txt`` file).
     """
-    places: list[Place] = []
+    found: dict[object, Place] = {}
     for written in where:
         for name in _listed(written):
             for place in _named(name):
                 if isinstance(place.error, NoSuchModelError) and name == written:
                     raise place.error
-                places.append(place)
-    for query in queries:
-        _check_is_written("--hub", query, "a tag, such as base_model:finetune:org/name")
-        listed = [_described(info) for info in list_models(query, limit)]
-        if len(listed) == limit:
-            notify(f"--hub {query}: only the first {limit} models are read; pass --limit for more.")
-        places += listed
-    found: dict[object, Place] = {}
-    for place in places:
-        key = local_path(place.name).resolve() if place.is_local else place.name
-        found.setdefault((key, place.on), place)
+                key = local_path(place.name).resolve() if place.is_local else place.name
+                found.setdefault((key, place.on), place)
     return list(found.values())
-
-
-def _check_is_written(argument: str, text: str, expected: str) -> None:
-    if not text.strip():
-        raise KingyoError(argument, expected, "an empty text", "Write one, or remove the empty argument.")
-
-
-def _described(info: ModelInfo) -> Place:
-    try:
-        return hub_place(info)
-    except Exception as error:  # noqa: BLE001 - whatever a card may hold, it must not end the scan
-        return Place(name=info.id, error=broken(info.id, error))
 
 
 def _listed(written: str) -> list[str]:
     """Return the names in a list; a name that is no list is returned alone."""
-    _check_is_written("WHERE", written, "a folder, a name on the Hub, or a list")
+    if not written.strip():
+        expected = "a folder, a name on the Hub, or a list"
+        raise KingyoError("WHERE", expected, "an empty text", "Remove the empty argument.")
     file = Path(written.removeprefix("@"))
     if not written.startswith("@") and not (file.suffix == ".txt" and file.is_file()):
         return [written]
@@ -194,16 +166,14 @@ def local_place(name: str) -> Place:
     return _place(name, files, card, config, is_adapter=is_adapter)
 
 
-def hub_place(info: ModelInfo, name: str | None = None) -> Place:
-    """Describe a model from what the Hub says of it; ``name`` may add a component and a revision."""
+def hub_place(info: ModelInfo, name: str) -> Place:
+    """Describe a model from what the Hub says of it; ``name`` may have a component and a revision."""
     files = [each.rfilename for each in info.siblings or ()]
-    changed = None if info.last_modified is None else info.last_modified.date().isoformat()
-    card = CardFacts.read({} if info.card_data is None else info.card_data.to_dict(), changed)
+    card = CardFacts.read({} if info.card_data is None else info.card_data.to_dict())
     config = cast("Mapping[str, object]", info.config or {})  # pyright: ignore[reportUnknownMemberType]
     is_adapter = _is_adapter(files)
     if is_adapter:
         config = cast("Mapping[str, object]", config.get("peft") or {})
-    name = name or info.id
     if PIPELINE in files and "config.json" not in files:
         repository, revision = split_revision(name)
         whole = HUB_NAME.fullmatch(repository)

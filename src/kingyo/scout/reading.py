@@ -9,20 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from hashlib import sha256
 
-from kingyo.merging.checkpoints import Checkpoint, open_checkpoint
+from kingyo.errors import KingyoError
+from kingyo.merging.checkpoints import Checkpoint, fit, open_checkpoint
 from kingyo.merging.checkpoints.locate import add_lora
 from kingyo.merging.lineage import read_front_matter
+from kingyo.merging.vocabulary import Diagnostic, compare, forget_tokenizers, stored_files
 from kingyo.models.kinds import kinds_in_order
 from kingyo.scout.candidate import (
     Candidate,
     CardFacts,
     Exclusion,
-    Judge,
     Reason,
-    Rules,
     architecture_of,
-    in_full,
+    in_words,
     read_facts,
 )
 from kingyo.scout.on_hub import FOLDER_OR_MODEL, patiently, without_bars
@@ -35,6 +36,8 @@ _MISFITS = ("another architecture or size", "another vocabulary")
 _ALONE = Exclusion(
     reason="fits no other model", detail="it names no base that can be read; pass --base M to choose one"
 )
+_CANDIDATE = "this model"
+"""The candidate in findings, which are the same for all models with its tokenizer."""
 
 
 class Reading:
@@ -47,9 +50,9 @@ class Reading:
         excluded: the other candidates.
     """
 
-    def __init__(self, rules: Rules, bases: Mapping[str, Checkpoint]) -> None:
-        self._rules = rules
-        self._judge = Judge(rules)
+    def __init__(self, bases: Mapping[str, Checkpoint], *, allow_pickle: bool) -> None:
+        self._allow_pickle = allow_pickle
+        self._findings: dict[tuple[str, bytes], tuple[Diagnostic, ...]] = {}
         self._kinds = kinds_in_order()
         self._bases = bases
         self._first: dict[str, Checkpoint] = {}
@@ -62,7 +65,7 @@ class Reading:
         """Read a model, which is compared first with ``base``, and its LoRAs."""
         if place.error is not None:
             is_short = place.error.expected == FOLDER_OR_MODEL  # the row begins with its name
-            detail = place.error.received if is_short else in_full(place.error)
+            detail = place.error.received if is_short else in_words(place.error)
             model = self._exclude(place, "unreadable", detail)
         elif self._is_pickled(place):
             where = "pass --allow-pickle" if place.is_local else "download them, then pass --allow-pickle"
@@ -79,15 +82,15 @@ class Reading:
             try:
                 model = self._open(on)
             except Exception as error:  # noqa: BLE001
-                problem = in_full(broken(on, error))
+                problem = in_words(broken(on, error))
         self._read_loras(adapters, base, model, problem)
 
     def _open(self, name: str) -> Checkpoint:
         opened = [*self._bases.values(), *self._first.values()]
-        return self._bases.get(name) or open_model(name, self._rules, opened)
+        return self._bases.get(name) or open_model(name, opened, allow_pickle=self._allow_pickle)
 
     def _is_pickled(self, place: Place) -> bool:
-        return place.only_pickles and not (self._rules.allow_pickle and place.is_local)
+        return place.only_pickles and not (self._allow_pickle and place.is_local)
 
     def _read_loras(
         self, adapters: Sequence[Place], base: str | None, model: Checkpoint | None, problem: str
@@ -98,7 +101,7 @@ class Reading:
             elif self._is_pickled(place):
                 self._exclude(place, "only pickles", "pass --allow-pickle")
             else:
-                allow = self._rules.allow_pickle and place.is_local
+                allow = self._allow_pickle and place.is_local
                 add = partial(add_lora, model, place.name, fetch=False, allow_pickle=allow)
                 self._attempt(place, base, partial(_quietly, place, add))
 
@@ -115,11 +118,10 @@ class Reading:
                 card=card,
                 facts=read_facts(model, self._kinds),
                 claimed_base=place.claimed_base,
-                only_pickles=place.only_pickles,
             )
             self._compare(candidate, model, base)
         except Exception as error:  # noqa: BLE001 - a strange candidate must not end the scan
-            return self._exclude(place, "unreadable", in_full(broken(place.name, error)))
+            return self._exclude(place, "unreadable", in_words(broken(place.name, error)))
         return model
 
     def _compare(self, candidate: Candidate, model: Checkpoint, base: str | None) -> None:
@@ -132,7 +134,7 @@ class Reading:
             near |= _near(self._bases, model) | (_near(self._first, model) if is_orphan else {})
         found: Exclusion | None = None
         for like, other in near.items():
-            judged = self._judge.judge(candidate, model, other)
+            judged = self._judge(candidate, model, other)
             if judged.exclusion is None:
                 (self.groups if like in self.groups else self.families)[like].append(judged)
                 return
@@ -144,7 +146,7 @@ class Reading:
         if is_base:
             found = Exclusion(reason="the base itself")
         elif is_orphan and len(_near(self._first, model)) < _MOST_OTHERS:
-            candidate = self._judge.judge(candidate, model, model)
+            candidate = self._judge(candidate, model, model)
             if candidate.exclusion is None:
                 self._first[name], self.families[name] = model, [candidate]
                 self.misfits[name] = found or _ALONE
@@ -158,16 +160,58 @@ class Reading:
             reference=reference,
             card=place.card,
             claimed_base=place.claimed_base,
-            only_pickles=place.only_pickles,
             exclusion=Exclusion(reason=reason, detail=detail),
         )
         self.excluded.append(candidate)
 
+    def _judge(self, candidate: Candidate, model: Checkpoint, like: Checkpoint) -> Candidate:
+        """Return the candidate with what keeps it from a merge with ``like``, or with notes."""
 
-def open_model(name: str, rules: Rules, among: Iterable[Checkpoint] = ()) -> Checkpoint:
+        def out(reason: Reason, detail: str = "") -> Candidate:
+            return replace(candidate, exclusion=Exclusion(reason=reason, detail=detail))
+
+        if candidate.facts.runs_code:
+            return out("remote code", "its config names Python files")
+        try:
+            fitted = fit(like, [model])
+        except KingyoError as error:
+            return out(_misfit(model, like), in_words(error))
+        if candidate.facts.lacks_tokenizer:
+            return out("no tokenizer")
+        findings = self._compare_tokenizers(model, like)
+        for each in findings:
+            if each.level == "error":
+                return out("another vocabulary", each.short or in_words(each.error))
+        if candidate.forbids_derivatives:
+            return out("a licence that forbids derivatives", candidate.licence or "")
+        more = [in_words(each.error) for each in findings if each.level == "warning"]
+        return replace(candidate, notes=(*fitted.warnings, *more))
+
+    def _compare_tokenizers(self, model: Checkpoint, like: Checkpoint) -> tuple[Diagnostic, ...]:
+        """Compare tokenizers, those with equal files only once."""
+        digest = sha256()
+        for name, content in stored_files(model.path).items():
+            digest.update(f"{name}\0{len(content)}\0".encode() + content)
+        key = like.reference, digest.digest()
+        if key not in self._findings:
+            self._findings[key] = compare({like.reference: like.path, _CANDIDATE: model.path})
+            forget_tokenizers()
+        return self._findings[key]
+
+
+def _misfit(model: Checkpoint, like: Checkpoint) -> Reason:
+    """Return why a model does not fit: its vocabulary, if a longer one would fit."""
+    try:
+        fit(like, [model], resize="pad-vocab")
+    except KingyoError:
+        return "another architecture or size"
+    return "another vocabulary"
+
+
+def open_model(name: str, among: Iterable[Checkpoint] = (), *, allow_pickle: bool) -> Checkpoint:
     """Open a model by its headers alone. Pickles on the Hub have none, and stay there."""
     place = Place(name=name)
-    allow = rules.allow_pickle and place.is_local
+    allow = allow_pickle and place.is_local
     return _quietly(place, lambda: open_checkpoint(name, fetch=False, allow_pickle=allow, among=among))
 
 

@@ -1,11 +1,10 @@
-"""What the weights of a group show: changes, near-duplicates, outliers, and how task vectors agree."""
+"""What the weights of a group show: changes, near-duplicates, and how task vectors agree."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,21 +12,10 @@ from numpy.typing import NDArray
 from kingyo.scout.tensor_sums import TensorSums
 
 Floats = NDArray[np.float64]
-Outlier = Literal["far", "near"]
 
 DUPLICATE_COSINE = 0.99
 DUPLICATE_RATIO = 1.1
 """Near-duplicates have at least this cosine, and lengths with at most this ratio."""
-OUTLIER_DEVIATIONS = 3.0
-OUTLIER_RATIO = 2.0
-"""An outlier is so many median absolute deviations from the median of the others, and this factor."""
-_FEWEST_OTHERS = 3
-_IN_WORDS: Mapping[tuple[Outlier, bool], str] = {
-    ("far", True): "far from the base: perhaps over-trained",
-    ("far", False): "far from the mean of all",
-    ("near", True): "hardly changed",
-    ("near", False): "near the mean of all",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,30 +26,14 @@ class MemberStructure:
         norm: ‖δ‖.
         change: ‖δ‖ / ‖base‖; None if the base is 0.
         layers: share of ‖δ‖² in each layer, from input to output; empty if δ is 0.
-        equals_base: whether no number differs from the base.
-        duplicate_of: the first member with nearly the same task vector; None if there is none.
-        is_copy: whether that task vector is equal, as after a second upload.
-        outlier: whether it is far from the base, or near, compared with the other members.
+        finding: whether it equals the base or another member, or nearly; None if it differs from all.
     """
 
     reference: str
     norm: float
     change: float | None
     layers: Mapping[str, float]
-    equals_base: bool = False
-    duplicate_of: str | None = None
-    is_copy: bool = False
-    outlier: Outlier | None = None
-
-    def findings(self, *, has_base: bool) -> tuple[str, ...]:
-        """Return what is wrong with it."""
-        found: list[str] = ["equal to the base"] if self.equals_base else []
-        if self.duplicate_of is not None:
-            kind = "a re-upload" if self.is_copy else "a near-duplicate"
-            found.append(f"{kind} of {self.duplicate_of}")
-        if self.outlier is not None:
-            found.append(_IN_WORDS[self.outlier, has_base])
-        return tuple(found)
+    finding: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,20 +41,16 @@ class Structure:
     """What the weights of a group show. Matrices have the shape (members, members), NaN where undefined.
 
     Attributes:
-        base: the base; None if task vectors are the differences from the members' mean.
         members: in the order of their references.
         cosines: of task vectors.
         conflicts: share of opposite signs among the numbers that both change; 0.5 is chance.
-        overlaps: overlap of the subspaces of matrices, from 0 to 1, weighted by ‖δ_i‖ ‖δ_j‖.
         n_measured, n_parameters: numbers per model that were measured, and that could be.
         by_layer: layer -> numbers per model that were measured.
     """
 
-    base: str | None
     members: tuple[MemberStructure, ...]
     cosines: Floats = field(repr=False)
     conflicts: Floats = field(repr=False)
-    overlaps: Floats = field(repr=False)
     n_measured: int
     n_parameters: int
     by_layer: Mapping[str, int] = field(default_factory=dict[str, int])
@@ -107,54 +75,41 @@ class Structure:
     def to_json(self) -> dict[str, object]:
         """Return everything as data; pairs by the references of both members."""
         return {
-            "task_vectors_from": "the mean of the members" if self.base is None else self.base,
             "measured_share": self.measured_share,
-            "n_measured": self.n_measured,
-            "n_parameters": self.n_parameters,
-            "members": [self._member(i) for i in range(len(self.members))],
+            "members": [
+                {
+                    "reference": each.reference,
+                    "delta_norm": each.norm,
+                    "change": each.change,
+                    "layers": dict(each.layers),
+                    "finding": each.finding,
+                }
+                for each in self.members
+            ],
             "pairs": [
                 {
                     "models": [self.members[i].reference, self.members[j].reference],
                     "cosine": _defined(self.cosines[i, j]),
                     "sign_conflict": _defined(self.conflicts[i, j]),
-                    "subspace_overlap": _defined(self.overlaps[i, j]),
                 }
                 for i, j in combinations(range(len(self.members)), 2)
             ],
         }
 
-    def _member(self, i: int) -> dict[str, object]:
-        each, closest = self.members[i], self.closest(i)
-        return {
-            "reference": each.reference,
-            "delta_norm": each.norm,
-            "change": each.change,
-            "layers": dict(each.layers),
-            "closest": None if closest is None else self.members[closest[0]].reference,
-            "closest_cosine": None if closest is None else closest[1],
-            "mean_sign_conflict": self.mean_conflict(i),
-            "equals_base": each.equals_base,
-            "duplicate_of": each.duplicate_of,
-            "is_copy": each.is_copy,
-            "outlier": each.outlier,
-            "findings": list(each.findings(has_base=self.base is not None)),
-        }
-
 
 def structure_of(
-    references: Sequence[str], base: str | None, sums: Iterable[tuple[str, TensorSums]], n_parameters: int
+    references: Sequence[str], sums: Iterable[tuple[str, TensorSums]], n_parameters: int
 ) -> Structure:
     """Return what the sums over tensors show.
 
     Args:
         references: the members, in the order of the sums.
-        base: the base, if any.
         sums: the layer and the sums of each tensor, from input to output.
         n_parameters: numbers per model that could be measured.
     """
     n = len(references)
     numbers = base_square = 0.0
-    products, shared, opposed, overlap, weight = np.zeros((5, n, n))
+    products, shared, opposed = np.zeros((3, n, n))
     equal = np.ones((n, n))
     layers: dict[str, Floats] = {}
     by_layer: dict[str, int] = {}
@@ -166,77 +121,46 @@ def structure_of(
         opposed += each.opposed
         equal *= each.equal
         by_layer[layer] = by_layer.get(layer, 0) + int(each.numbers)
-        squares = np.diag(each.products)
-        layers[layer] = layers.get(layer, np.zeros(n)) + squares
-        if not np.isnan(each.overlap).any():
-            own = np.sqrt(np.outer(squares, squares))
-            overlap += own * each.overlap
-            weight += own
+        layers[layer] = layers.get(layer, np.zeros(n)) + np.diag(each.products)
     norms, base_norm = np.sqrt(np.diag(products)), float(np.sqrt(base_square))
     cosines = np.clip(_ratio(products, np.outer(norms, norms)), -1.0, 1.0)
-    outliers = find_outliers(norms)
-    is_all = numbers >= n_parameters  # whether all is equal is known only if all was measured
+    if numbers < n_parameters:  # whether all is equal is known only if all was measured
+        equal[:] = False
+        is_unchanged = np.zeros(n, dtype=bool)
+    else:
+        is_unchanged = np.diag(shared) == 0
     members: list[MemberStructure] = []
     for i, reference in enumerate(references):
-        is_unchanged = base is not None and numbers > 0 and shared[i, i] == 0
-        first = None if is_unchanged else _first_alike(i, norms, cosines, equal)
         square = products[i, i]
+        finding = "equal to the base" if is_unchanged[i] else _alike(i, references, norms, cosines, equal)
         member = MemberStructure(
             reference=reference,
             norm=float(norms[i]),
             change=float(norms[i]) / base_norm if base_norm else None,
             layers={layer: float(each[i] / square) for layer, each in layers.items()} if square else {},
-            equals_base=bool(is_unchanged) and is_all,
-            duplicate_of=None if first is None else references[first],
-            is_copy=first is not None and bool(equal[first, i]) and is_all,
-            outlier=outliers[i],
+            finding=finding,
         )
         members.append(member)
     return Structure(
-        base=base,
         members=tuple(members),
         cosines=cosines,
         conflicts=_ratio(opposed, shared),
-        overlaps=_ratio(overlap, weight),
         n_measured=int(numbers),
         n_parameters=n_parameters,
         by_layer=by_layer,
     )
 
 
-def _first_alike(i: int, norms: Floats, cosines: Floats, equal: Floats) -> int | None:
-    """Return the first earlier member with nearly the same task vector; an equal one comes before others."""
-    alike: int | None = None
+def _alike(i: int, references: Sequence[str], norms: Floats, cosines: Floats, equal: Floats) -> str | None:
+    """Return which earlier member has the same task vector or nearly; an equal one comes before others."""
+    copies = [j for j in range(i) if equal[i, j]]
+    if copies:
+        return f"a re-upload of {references[copies[0]]}"
     for j in range(i):
-        if equal[i, j]:
-            return j
         is_long = max(norms[i], norms[j]) > DUPLICATE_RATIO * min(norms[i], norms[j])
-        if alike is None and cosines[i, j] >= DUPLICATE_COSINE and not is_long:
-            alike = j
-    return alike
-
-
-def find_outliers(norms: Sequence[float] | Floats) -> list[Outlier | None]:
-    """Return which norms are far above or below the others; norms of 0 do not count.
-
-    A logarithm must be more than ``OUTLIER_DEVIATIONS`` median absolute deviations from the median of the
-    others, and at least a factor of ``OUTLIER_RATIO``. With fewer than 3 others none is an outlier.
-
-    Example:
-        >>> find_outliers([1.0, 1.1, 0.9, 1.2, 5.0])
-        [None, None, None, None, 'far']
-    """
-    found: list[Outlier | None] = []
-    for i, norm in enumerate(norms):
-        others = np.log([each for j, each in enumerate(norms) if j != i and each > 0])
-        if norm <= 0 or len(others) < _FEWEST_OTHERS:
-            found.append(None)
-            continue
-        median = np.median(others)
-        gap = np.log(norm) - median
-        least = max(OUTLIER_DEVIATIONS * float(np.median(np.abs(others - median))), np.log(OUTLIER_RATIO))
-        found.append(None if abs(gap) < least else "far" if gap > 0 else "near")
-    return found
+        if cosines[i, j] >= DUPLICATE_COSINE and not is_long:
+            return f"a near-duplicate of {references[j]}"
+    return None
 
 
 def _ratio(part: Floats, total: Floats) -> Floats:

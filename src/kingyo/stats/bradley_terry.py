@@ -25,16 +25,12 @@ _SMALLEST_STEP = 1e-10
 
 @dataclass(frozen=True, kw_only=True)
 class PairChoices:
-    """Choices between two of several models, numbered from 0.
-
-    ``score``: 1 if the left one was preferred, 0 if the right one was, 0.5 if they were as good. Choices on
-    one prompt are not independent.
-    """
+    """Choices between two of several models, numbered from 0."""
 
     left: Places
     right: Places
-    score: Array
-    prompt: Places
+    score: Array  # 1 if the left one was preferred, 0 if the right one was, 0.5 if they were as good
+    prompt: Places  # choices on one are not independent
     n_models: int
 
     def of(self, *models: int) -> NDArray[np.bool_]:
@@ -47,16 +43,12 @@ class PairChoices:
 
 @dataclass(frozen=True, kw_only=True)
 class Strengths:
-    """Fitted strengths in logits, with mean 0: [models].
-
-    ``covariance`` [models, models] holds if the model does: the inverse of the curvature. ``robust`` holds if
-    choices on one prompt depend on each other (cluster-robust "sandwich", Liang and Zeger 1986).
-    """
+    """Fitted strengths in logits, with mean 0: [models]."""
 
     choices: PairChoices
     values: Array
-    covariance: Array
-    robust: Array
+    covariance: Array  # [models, models], if the model holds: the inverse of the curvature
+    robust: Array  # if choices on one prompt depend on each other (Liang and Zeger 1986)
 
     def strength(self, model: int, level: float = 0.95) -> Interval:
         contrast = np.full(len(self.values), -1 / len(self.values))
@@ -69,10 +61,9 @@ class Strengths:
         return replace(logit, score=score, low=low, high=high)
 
     def information(self, one: int, other: int) -> float:
-        """Return p (1 − p) times the variance of the difference of two models.
+        """Return p (1 − p), the Fisher information of the choice, times the variance of the difference.
 
-        p (1 − p) is the Fisher information of the choice. The pair with the largest value increases the
-        determinant of the information most (D-optimal design).
+        The pair with the largest value increases the determinant of the information most (D-optimal design).
         """
         contrast = self._difference(one, other)
         p = float(sigmoid(np.array(contrast @ self.values)))
@@ -90,7 +81,7 @@ class Strengths:
         by_prompt = quantile if groups is None else t_quantile(groups.freedom, level)
         both = ((quantile, self.covariance), (by_prompt, self.robust))
         reach = max(factor * math.sqrt(float(contrast @ own @ contrast)) for factor, own in both)
-        bounds = Interval(score=value, n=n, low=value - reach, high=value + reach, method="bradley-terry")
+        bounds = Interval(score=value, n=n, low=value - reach, high=value + reach)
         return with_groups(bounds, size_of(n, groups))
 
 

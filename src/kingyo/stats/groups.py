@@ -29,17 +29,11 @@ EXTRA = 0.25
 
 @dataclass(frozen=True, kw_only=True)
 class Groups:
-    """The groups of some items, in their order.
+    """The groups of some items, in their order."""
 
-    Attributes:
-        numbers: the group of each item, from 0 on; of several, the largest.
-        noun: what makes a group, such as ``prompt``.
-        members: item and group of each membership, if items may be in several groups: [memberships, 2].
-    """
-
-    numbers: NDArray[np.intp]
-    noun: str = "group"
-    members: NDArray[np.intp] | None = None
+    numbers: NDArray[np.intp]  # the group of each item, from 0 on; of several, the largest
+    noun: str = "group"  # what makes a group, such as ``prompt``
+    members: NDArray[np.intp] | None = None  # [memberships, 2]: item and group, if items may be in several
 
     @classmethod
     def of(cls, labels: Iterable[str]) -> Self | None:
@@ -122,14 +116,10 @@ def size_of(n: int, groups: Groups | None) -> SampleSize:
 
 
 def grouped_share(values: Array, groups: Groups, level: float = 0.95) -> Interval:
-    """Bound the mean of values in [0, 1], most of them 0 or 1.
-
-    Wilson's score interval with the effective number of items, and Student's t in place of the normal
-    quantile.
-    """
+    """Bound the mean of values in [0, 1], mostly 0 or 1: Wilson's with the effective number of items."""
     mean, n = float(values.mean()), len(values) / groups.design_effect(values)
     low, high = wilson_bounds(mean, n, t_quantile(groups.freedom, level))
-    bounds = Interval(score=mean, n=len(values), low=low, high=high, method="wilson")
+    bounds = Interval(score=mean, n=len(values), low=low, high=high)
     return with_groups(bounds, size_of(len(values), groups))
 
 
@@ -140,7 +130,7 @@ def grouped_difference(gaps: Array, groups: Groups, level: float = 0.95) -> tupl
     mean, error = float(gaps.mean()), math.sqrt(groups.variance(gaps))
     reach = t_quantile(groups.freedom, level) * error
     low, high = max(-1.0, mean - reach), min(1.0, mean + reach)
-    bounds = Interval(score=mean, n=len(gaps), low=low, high=high, method="student")
+    bounds = Interval(score=mean, n=len(gaps), low=low, high=high)
     return with_groups(bounds, size_of(len(gaps), groups)), 2 * float(
         stdtr(groups.freedom, -abs(mean) / error)
     )

@@ -66,17 +66,11 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True, kw_only=True)
 class SampleSize:
-    """The size of the sample behind a number.
+    """The size of the sample behind a number."""
 
-    Attributes:
-        n: number of items.
-        n_groups: number of groups, if some items belong together; else 0.
-        noun: what makes a group, such as ``prompt``.
-    """
-
-    n: int
-    n_groups: int = 0
-    noun: str = "group"
+    n: int  # items
+    n_groups: int = 0  # groups, if some items belong together
+    noun: str = "group"  # what makes a group, such as ``prompt``
 
     @property
     def size(self) -> str:
@@ -102,30 +96,11 @@ Sized = TypeVar("Sized", bound=SampleSize)
 
 @dataclass(frozen=True, kw_only=True)
 class Interval(SampleSize):
-    """A mean score, or a difference of two, with its confidence interval.
-
-    Attributes:
-        score: the mean.
-        low, high: its bounds.
-        method: how they were computed.
-    """
+    """A mean score, or a difference of two, with its confidence interval."""
 
     score: float
     low: float
     high: float
-    method: Literal[
-        "wilson",
-        "gaffke",
-        "newcombe",
-        "beta-binomial",
-        "normal",
-        "simulated",
-        "student",
-        "mover",
-        "bootstrap",
-        "half-samples",
-        "bradley-terry",
-    ]
 
     def in_percent(self, unit: str = "", sign: Literal["", "+"] = "") -> str:
         score, low, high = (f"{100 * value:{sign}.1f}" for value in (self.score, self.low, self.high))

@@ -37,12 +37,9 @@ def interval(
 
 
 def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
-    """Bound a proportion by Wilson's score interval (1927).
-
-    It keeps its level for small n and near 0 and 1, where "score ± 1.96 standard errors" does not.
-    """
+    """Bound a proportion by Wilson's score interval (1927), which keeps its level near 0 and 1."""
     low, high = wilson_bounds(successes / n, n, normal_quantile(level))
-    return Interval(score=successes / n, n=n, low=low, high=high, method="wilson")
+    return Interval(score=successes / n, n=n, low=low, high=high)
 
 
 def bounded_mean(
@@ -57,17 +54,14 @@ def bounded_mean(
 
     Computes the mean many times with random weights (uniform on the simplex, as in the Bayesian bootstrap),
     with one additional item: it has the worst possible score for the lower limit, and the best possible for
-    the upper limit. So it allows for rare scores that the sample does not contain, which a bootstrap of the
-    items does not. For scores of 0 and 1 this is Clopper & Pearson's interval. That it always keeps its level
-    is a conjecture; ``docs/statistics.md`` shows its coverage in simulations.
-
-    Scores beyond the bounds widen them. The weights are those of groups if some items belong together, and
-    the additional one has the mean number of items.
+    the upper limit. For scores of 0 and 1 this is Clopper & Pearson's interval. That it always keeps its
+    level is a conjecture; ``docs/statistics.md`` shows its coverage. Scores beyond the bounds widen them. The
+    weights are those of groups, if given; the additional one has the mean number of items.
     """
     values = finite_array("scores", scores)
     lower, upper = gaffke_means(values, bounds, np.random.default_rng(seed), groups)
     low, high = lower_quantile(lower, level), -lower_quantile(-upper, level)
-    bounded = Interval(score=float(values.mean()), n=len(values), low=low, high=high, method="gaffke")
+    bounded = Interval(score=float(values.mean()), n=len(values), low=low, high=high)
     return with_groups(bounded, size_of(len(values), groups))
 
 
@@ -102,7 +96,7 @@ def weighted_mean(parts: Sequence[Interval], weights: Sequence[float]) -> Interv
     """Bound the weighted mean of independent means, such as the scores of several tasks.
 
     Uses the method of variance estimates recovery: Zou & Donner 2008 (Statistics in Medicine 27:1693),
-    equation 2 for a sum of parts wᵢ θᵢ. ``n`` is the sum over the parts. The mean of one part is that part.
+    equation 2 for a sum of parts wᵢ θᵢ.
     """
     if len(parts) == 1:
         return parts[0]
@@ -112,27 +106,22 @@ def weighted_mean(parts: Sequence[Interval], weights: Sequence[float]) -> Interv
     below = math.hypot(*(share * (part.score - part.low) for share, part in pairs))
     above = math.hypot(*(share * (part.high - part.score) for share, part in pairs))
     n = sum(part.n for part in parts)
-    bounds = Interval(score=mean, n=n, low=mean - below, high=mean + above, method="mover")
+    bounds = Interval(score=mean, n=n, low=mean - below, high=mean + above)
     return with_groups(bounds, *parts)
 
 
 def mean_of_runs(
     values: Sequence[float], level: float = 0.95, *, within: tuple[float, float] = (-math.inf, math.inf)
 ) -> Interval:
-    """Bound the mean over independent runs by Student's t (1908).
+    """Bound the mean over independent runs by Student's t (1908), clipped to ``within``, the possible means.
 
     With one run the bounds are ``within``. If all values are equal the interval has no width, because there
     is no spread to estimate from; this is not certainty.
-
-    Args:
-        values: one per run.
-        level: confidence, between 0 and 1.
-        within: range of possible means; the interval is clipped to it.
     """
     array = finite_array("values", values)
     mean, n = float(array.mean()), len(array)
     if n == 1:
-        return Interval(score=mean, n=1, low=within[0], high=within[1], method="student")
+        return Interval(score=mean, n=1, low=within[0], high=within[1])
     reach = t_quantile(n - 1, level) * float(array.std(ddof=1)) / math.sqrt(n)
     low, high = max(within[0], mean - reach), min(within[1], mean + reach)
-    return Interval(score=mean, n=n, low=low, high=high, method="student")
+    return Interval(score=mean, n=n, low=low, high=high)

@@ -1,8 +1,8 @@
-"""Compare two models on the same items; bound measures by halves of the answers; correlate rankings.
+"""Compare two models on the same items; bound measures by halves of the answers.
 
-A measure of a random half, drawn without replacement, varies around its mean as much as the measure of all
-answers varies around its own: the delete-d jackknife with d = n/2 (Shao & Wu 1989, Annals of Statistics
-17:1176). Unlike a bootstrap sample, a half repeats no answer, which would bias measures such as FID.
+A measure of a random half varies around its mean as much as the measure of all answers varies around its own:
+the delete-d jackknife with d = n/2 (Shao & Wu 1989, Annals of Statistics 17:1176). Unlike a bootstrap sample,
+a half repeats no answer, which would bias measures such as FID.
 """
 
 from __future__ import annotations
@@ -29,10 +29,7 @@ from kingyo.stats.means import CHUNK, RESAMPLES, gaffke_means, lower_quantile
 
 @dataclass(frozen=True, kw_only=True)
 class PairedDifference:
-    """The difference of two models on the same items.
-
-    The interval contains 0 if p is above 1 − level; at 95%, only then.
-    """
+    """The difference of two models on the same items; the interval contains 0 exactly if p > 1 − level."""
 
     interval: Interval
     p: float
@@ -50,13 +47,10 @@ def paired_difference(
     """Compare two models on the same items: the weighted mean over tasks of mean(a − b), and its p-value.
 
     One task scored 0 or 1: McNemar's exact test, and Newcombe's hybrid score interval for paired proportions
-    (1998, method 10), extended to 0 if the test, which is more conservative, finds no difference. If items of
-    such a task belong together: Student's t of the groups (``Groups.variance``). Otherwise: Gaffke's bounds
-    of the items' differences, which lie in [-1, 1] (see ``bounded_mean``); for several tasks, of the weighted
-    sum of their drawn means. p is the smallest 1 − level at which the interval excludes 0.
-
-    ``tasks`` has for each task the scores of both models, on the same items in the same order; ``groups``,
-    for each task, which of its items belong together.
+    (1998, method 10), extended to 0 if the test, which is more conservative, finds no difference; by groups
+    Student's t (``Groups.variance``). Otherwise: Gaffke's bounds of the items' differences, which lie in
+    [-1, 1]; for several tasks, of the weighted sum of their drawn means. p is the smallest 1 − level at which
+    the interval excludes 0. ``tasks`` has for each task the scores of both models, items in the same order.
     """
     of_tasks = groups or [None] * len(tasks)
     pairs = [(finite_array("scores", a), finite_array("scores", b)) for a, b in tasks]
@@ -66,12 +60,11 @@ def paired_difference(
         if of_tasks[0] is not None:
             bounds, p = grouped_difference(pairs[0][0] - pairs[0][1], of_tasks[0], level)
             return PairedDifference(interval=bounds, p=p, test="student")
-        # Newcombe's interval is extended to 0 if the test finds no difference.
         p = mcnemar(*tasks[0])
         low, high = _newcombe_bounds(*pairs[0], normal_quantile(level))
         if p > 1 - level:
             low, high = min(low, 0.0), max(high, 0.0)
-        bounds = Interval(score=mean, n=len(pairs[0][0]), low=low, high=high, method="newcombe")
+        bounds = Interval(score=mean, n=len(pairs[0][0]), low=low, high=high)
         return PairedDifference(interval=bounds, p=p, test="mcnemar")
     rng = np.random.default_rng(seed)
     means = [gaffke_means(x - y, (-1.0, 1.0), rng, own) for (x, y), own in zip(pairs, of_tasks, strict=True)]
@@ -83,17 +76,14 @@ def paired_difference(
     beyond = min(int((lower <= 0).sum()), int((upper >= 0).sum()))
     sizes = [size_of(len(x), own) for own, (x, _) in zip(of_tasks, pairs, strict=True)]
     n = sum(each.n for each in sizes)
-    bounds = Interval(score=mean, n=n, low=low, high=high, method="gaffke")
+    bounds = Interval(score=mean, n=n, low=low, high=high)
     return PairedDifference(
         interval=with_groups(bounds, *sizes), p=min(1.0, 2 * (1 + beyond) / (1 + len(lower))), test="gaffke"
     )
 
 
 def mcnemar(a: Sequence[float], b: Sequence[float]) -> float:
-    """Return the exact two-sided p-value that two models are equally good, from 0/1 scores on the same items.
-
-    Only items on which they differ count; under equality each is a fair coin (McNemar 1947, exact form).
-    """
+    """Return the exact two-sided p-value that two models are equally good, from 0/1 scores (McNemar 1947)."""
     from scipy.special import bdtr  # pyright: ignore[reportMissingTypeStubs]
 
     x, y = finite_array("scores", a), finite_array("scores", b)
@@ -106,10 +96,9 @@ def sign_flips(
 ) -> float:
     """Return the two-sided p-value that two models are equally good, from their differences by item.
 
-    Under equality each difference could have either sign: Fisher's randomisation test (1935, The Design of
-    Experiments, section 21), on the weighted mean of the tasks' mean differences. ``flips`` sets of signs are
-    drawn, and the observed one counts as another (Phipson & Smyth 2010), so p is never 0. Computed here
-    because scipy takes 24 times as long.
+    Fisher's randomisation test (1935, The Design of Experiments, section 21), on the weighted mean of the
+    tasks' mean differences. ``flips`` sets of signs are drawn, and the observed one counts as another
+    (Phipson & Smyth 2010). Computed here because scipy takes 24 times as long.
     """
     parts = [
         finite_array("differences", task) * (weight / len(task) if len(task) else 1.0)
@@ -146,45 +135,6 @@ def _newcombe_bounds(x: Array, y: Array, z: float) -> tuple[float, float]:
     )
 
 
-FEWEST_PAIRS = 4  # that a correlation needs
-
-
-@dataclass(frozen=True, kw_only=True)
-class Correlation:
-    """A rank correlation from -1 to 1, its 95% interval, and the number of pairs."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-
-def rank_correlation(xs: Sequence[float], ys: Sequence[float]) -> Correlation | None:
-    """Return Spearman's rank correlation; None for fewer than four pairs, or if one side is constant.
-
-    The interval is Fisher's, with the standard error sqrt((1 + r² / 2) / (n - 3)) of Bonett and Wright 2000,
-    Sample size requirements for estimating Pearson, Kendall and Spearman correlations.
-    It is not defined for 1 and -1, so values beyond 1 - 1 / n get the interval of that one, and include it.
-
-        >>> rank_correlation([1, 2, 3, 4, 5], [2, 1, 4, 3, 5]).value
-        0.8
-    """
-    n = len(xs)
-    if n < FEWEST_PAIRS or len(set(xs)) < 2 or len(set(ys)) < 2:
-        return None
-
-    def ranks(values: Sequence[float]) -> np.ndarray:
-        array = np.asarray(values, dtype=np.float64)
-        smaller = (array[:, None] > array[None, :]).sum(axis=1)
-        return smaller + ((array[:, None] == array[None, :]).sum(axis=1) + 1) / 2
-
-    value = round(float(np.corrcoef(ranks(xs), ranks(ys))[0, 1]), 12)
-    inner = np.clip(value, 1 / n - 1, 1 - 1 / n)
-    centre, half = np.arctanh(inner), 1.96 * np.sqrt((1 + inner**2 / 2) / (n - 3))
-    low, high = (float(np.tanh(centre + sign * half)) for sign in (-1, 1))
-    return Correlation(value=value, low=min(low, value), high=max(high, value), n=n)
-
-
 DRAWS = 1000  # halves
 FEWEST = 6
 """Answers, or groups of them, below which halves show nothing: a difference in each of five has p > 0.05."""
@@ -199,9 +149,9 @@ def half_sample_values(
 ) -> Array:
     """Return a measure of random halves, NaN where it has no value; each part is halved separately.
 
-    A part, such as a task, has one feature per answer, at least one. Whole groups are drawn; all values are
-    NaN if a part has fewer than ``FEWEST`` of them. Models with the same numbers of answers get the same
-    halves, so their values are paired. Deviations from the mean value are scaled if parts have odd numbers.
+    A part, such as a task, has one feature per answer. Whole groups are drawn; all values are NaN if a part
+    has fewer than ``FEWEST``. Models with the same numbers of answers get the same halves, so that their
+    values are paired. Deviations from the mean value are scaled if parts have odd numbers.
     """
     generator = np.random.default_rng(seed)
     numbers = [
@@ -250,13 +200,10 @@ def _deviations(drawn: Array) -> Array:
 def half_sample_difference(
     difference: float, n: int, one: Array, other: Array, level: float = 0.95
 ) -> PairedDifference:
-    """Bound the difference of two models' measures, from the same halves; ValueError if none has both.
-
-    p is the smallest 1 − level at which the interval excludes 0.
-    """
+    """Bound the difference of two models' measures, from the same halves; ValueError if none has both."""
     drawn = difference + _deviations(one - other)
     low, high = lower_quantile(drawn, level), -lower_quantile(-drawn, level)
     beyond = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
     p = min(1.0, 2 * (1 + beyond) / (1 + len(drawn)))
-    bounds = Interval(score=difference, n=n, low=low, high=high, method="half-samples")
+    bounds = Interval(score=difference, n=n, low=low, high=high)
     return PairedDifference(interval=bounds, p=p, test="half-samples")

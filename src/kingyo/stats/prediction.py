@@ -22,11 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kingyo.stats.groups import Groups, size_of
-from kingyo.stats.intervals import NORMAL, ROUNDING, Interval, with_groups
+from kingyo.stats.intervals import ROUNDING, Interval, with_groups
 
 Matrix = NDArray[np.float64]
 DRAWS = 20_000
-"""Simulated test scores for several tasks. Another seed moves the bounds by about 2% of a deviation."""
+"""Simulated test scores. Another seed moves the bounds by about 2% of a deviation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,49 +38,22 @@ class SplitGroups:
 
 
 def predict_winner(
-    scores: Sequence[Sequence[float]],
-    winner: int,
-    n_test: int,
-    level: float = 0.95,
-    groups: SplitGroups = SplitGroups(),
-) -> Interval:
-    """Predict the mean score of the picked finalist (a row of ``scores``) on the test items.
-
-    Columns are validation items, with scores in [0, 1]. The interval contains the test score with this
-    confidence; it includes the sampling error of the test items, and allows for as many independent items as
-    the groups are worth. ``n`` is the number of validation items. Beta-binomial quantiles if all scores are 0
-    or 1; otherwise normal ones, widened for rare scores that the items may not contain.
-    """
-    forecast = _forecast(scores, winner, n_test, groups)
-    score, n = forecast.score, forecast.n
-    if forecast.chances:
-        spread, n_test = forecast.variance, forecast.n_test
-        ends = [_beta_binomial(chance, spread, n_test, level) for chance in forecast.chances]
-        low, high = min(low for low, _ in ends), max(high for _, high in ends)
-        bounds = Interval(score=score, n=n, low=low, high=high, method="beta-binomial")
-    else:
-        z = NORMAL.inv_cdf((1 + level) / 2)
-        low, high = max(0.0, score - z * forecast.below), min(1.0, score + z * forecast.above)
-        bounds = Interval(score=score, n=n, low=low, high=high, method="normal")
-    return with_groups(bounds, size_of(n, groups.validation))
-
-
-def predict_weighted_winner(
     tasks: Sequence[Sequence[Sequence[float]]],
     winner: int,
     n_test: Sequence[int],
-    weights: Sequence[float],
-    level: float = 0.95,
+    weights: Sequence[float] = (1.0,),
     groups: Sequence[SplitGroups] | None = None,
+    level: float = 0.95,
 ) -> Interval:
-    """Predict the weighted mean of a picked finalist's test scores on several independent tasks.
+    """Predict the weighted mean of the picked finalist's test scores on one or several independent tasks.
 
-    The bounds are quantiles of seeded draws, because scores near 0 and 1 are far from normal. Arguments are
-    those of ``predict_winner``, for each task.
+    ``tasks`` has for each task a row per finalist and a column per validation item, with scores in [0, 1];
+    ``n_test`` are the numbers of test items. The interval contains the test score with this confidence; it
+    includes the sampling error of the test items, and allows for as many independent items as the groups are
+    worth. ``n`` is the number of validation items. The bounds are quantiles of seeded draws: beta-binomial
+    ones for scores of 0 and 1; otherwise normal ones, widened for rare scores that the items may not contain.
     """
     of_tasks = groups or [SplitGroups()] * len(tasks)
-    if len(tasks) == 1:
-        return predict_winner(tasks[0], winner, n_test[0], level, of_tasks[0])
     forecasts = [
         _forecast(rows, winner, n, own) for rows, n, own in zip(tasks, n_test, of_tasks, strict=True)
     ]
@@ -97,26 +70,20 @@ def predict_weighted_winner(
         n=sum(each.n for each in sizes),
         low=max(0.0, bound(min, tail) - ROUNDING),
         high=min(1.0, bound(max, 1 - tail) + ROUNDING),
-        method="simulated",
     )
     return with_groups(bounds, *sizes)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Forecast:
-    """The predicted distribution of a test score on one task.
-
-    If scores are 0 or 1, ``chances`` are means of the chance to be right, whose variance is ``variance``;
-    otherwise ``below`` and ``above`` are standard deviations on both sides of the mean. ``n_test`` is the
-    number of independent test items that the test items are worth.
-    """
+    """The predicted distribution of a test score on one task; of 0 and 1, or graded."""
 
     score: float
     n: int
-    n_test: int
-    chances: tuple[float, ...] = ()
-    variance: float = 0.0
-    below: float = 0.0
+    n_test: int  # independent items that the test items are worth
+    chances: tuple[float, ...] = ()  # means of the chance to be right, if scores are 0 or 1
+    variance: float = 0.0  # of this chance
+    below: float = 0.0  # otherwise standard deviations on both sides of the mean
     above: float = 0.0
 
     def draws(self, rng: np.random.Generator, side: Callable[[Sequence[float]], float]) -> Matrix:
@@ -153,8 +120,7 @@ def _forecast(scores: Sequence[Sequence[float]], winner: int, n_test: int, group
 def _independent_sizes(matrix: Matrix, n_test: int, groups: SplitGroups) -> tuple[float, float]:
     """Return how many independent validation and test items these are worth.
 
-    The correlation within groups is assumed to be the same on test; see Kish 1965, section 5.4, for the
-    design effect 1 + (size - 1) × correlation.
+    The correlation within groups is assumed to be the same on test (Kish 1965, section 5.4).
     """
     n, own, other = matrix.shape[1], groups.validation, groups.test
     effect = 1.0 if own is None else statistics.fmean(own.design_effect(row) for row in matrix)
@@ -199,18 +165,3 @@ def _beta(mean: float, variance: float, n: int) -> tuple[float, float]:
     inside = min(max(mean, 0.5 / n), 1 - 0.5 / n)
     total = max(inside * (1 - inside) / variance - 1, 1.0)
     return inside * total, (1 - inside) * total
-
-
-def _beta_binomial(mean: float, variance: float, n: int, level: float) -> tuple[float, float]:
-    """Return quantiles of the share of n right items, if the chance is beta with this mean and variance."""
-    from scipy.special import betaln  # pyright: ignore[reportMissingTypeStubs]
-
-    a, b = _beta(mean, variance, n)
-    k = np.arange(n + 1)
-    logs = betaln(a + k, b + n - k) - betaln(k + 1, n - k + 1)
-    chances = np.exp(logs - logs.max())
-    below = np.cumsum(chances / chances.sum())
-    tail = (1 - level) / 2
-    low = int(np.searchsorted(below, tail))
-    high = int(np.searchsorted(below, 1 - tail))
-    return low / n, min(high, n) / n

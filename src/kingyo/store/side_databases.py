@@ -122,7 +122,6 @@ _EVIDENCE_FILE = DatabaseFile(
     CREATE TABLE sums_of_tensors (
         models TEXT NOT NULL, tensor TEXT NOT NULL, content BLOB NOT NULL,
         PRIMARY KEY (models, tensor)) WITHOUT ROWID;
-    CREATE TABLE not_finite (model TEXT PRIMARY KEY, tensor TEXT NOT NULL) WITHOUT ROWID;
     """,
     version=1,
     pragmas=("journal_mode = WAL", "synchronous = NORMAL"),  # a power loss costs tensors, not the file
@@ -132,11 +131,7 @@ _EVIDENCE_FILE = DatabaseFile(
 
 
 class EvidenceStore(Database):
-    """Measurements of weights. Several processes may use one file.
-
-    Keys are texts that the caller makes: ``models`` names a base and members in their order, ``model`` one
-    of them.
-    """
+    """Measurements of weights, by base and members. Several processes may use one file."""
 
     def __init__(self, folder: Path) -> None:
         """Open the measurements in a folder, and create both if they do not exist."""
@@ -159,11 +154,3 @@ class EvidenceStore(Database):
     def tensors(self, models: str) -> tuple[str, ...]:
         query = "SELECT tensor FROM sums_of_tensors WHERE models = ? ORDER BY tensor"
         return tuple(str(name) for (name,) in self._rows(query, (models,)))
-
-    def add_not_finite(self, model: str, tensor: str) -> None:
-        """Store that a tensor of a model holds NaN or infinity."""
-        self._write("INSERT OR IGNORE INTO not_finite VALUES (?, ?)", (model, tensor))
-
-    def not_finite(self, model: str) -> str | None:
-        rows = self._rows("SELECT tensor FROM not_finite WHERE model = ?", (model,))
-        return next((str(name) for (name,) in rows), None)

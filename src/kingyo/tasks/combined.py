@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from kingyo.core.io.units import counted
 from kingyo.core.types import (
     SPLITS,
     Example,
@@ -28,7 +27,7 @@ from kingyo.core.types import (
 from kingyo.errors import KingyoError, crashes_as_errors, suggest, unknown_name_error
 from kingyo.tasks.kinds import FIX, TASK_KINDS, GradedSettings, ReadItem, Splits, TextSettings, read_text_item
 from kingyo.tasks.rows import Row, read_rows
-from kingyo.tasks.spec import Sizes, TaskSpec, settings_of
+from kingyo.tasks.spec import TaskSpec, settings_of
 from kingyo.tasks.splits import (
     NearDuplicates,
     Placed,
@@ -43,14 +42,10 @@ from kingyo.tasks.splits import (
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedItems:
-    """The items of a file in its order, and how many duplicate rows were dropped.
-
-    ``note`` says what to change if these should be items, or is empty.
-    """
+    """The items of a file in its order, and how many duplicate rows were dropped."""
 
     items: tuple[Item, ...]
     duplicates: int
-    note: str = ""
 
 
 def load_items(spec: TaskSpec, folder: Path) -> LoadedItems:
@@ -63,15 +58,12 @@ def load_items(spec: TaskSpec, folder: Path) -> LoadedItems:
     settings = settings_of(spec, folder)
     read = _reader(spec.kind_name, settings, folder)
     items: dict[str, Item] = {}
-    firsts: dict[str, tuple[Row, Row]] = {}
-    differing: set[str] = set()
+    firsts: dict[str, Row] = {}
     rows = 0
-    for whole, row in _rows(spec, settings, folder):
+    for row in _rows(spec, settings, folder):
         rows += 1
         item = _read(row, read, settings, spec)
-        first = items.setdefault(item.id, item)
-        first_whole, first_row = firsts.setdefault(item.id, (whole, row))
-        differing |= {name for name, _ in whole.texts().items() ^ first_whole.texts().items()}
+        first, first_row = items.setdefault(item.id, item), firsts.setdefault(item.id, row)
         if first.answer != item.answer and not (row.unfolded and row.unfolded == first_row.unfolded):
             expected = f"one answer per question, {first.answer!r} as at {first_row.where}"
             remedy = "Delete the wrong row, or make the two questions differ."
@@ -80,8 +72,7 @@ def load_items(spec: TaskSpec, folder: Path) -> LoadedItems:
         source = spec.data if isinstance(spec.data, str) else spec.data.dataset
         remedy = "Add rows, or set data: to another file or dataset."
         raise KingyoError(f"data: {source}", "at least one row", "no rows", remedy)
-    note = settings.note_on_dropped(sorted(differing)) if isinstance(settings, GradedSettings) else ""
-    return LoadedItems(items=tuple(items.values()), duplicates=rows - len(items), note=note)
+    return LoadedItems(items=tuple(items.values()), duplicates=rows - len(items))
 
 
 def _reader(kind: str, settings: object, folder: Path) -> ReadItem:
@@ -95,11 +86,9 @@ def _reader(kind: str, settings: object, folder: Path) -> ReadItem:
     return cast(ReadItem, read)
 
 
-def _rows(spec: TaskSpec, settings: object, folder: Path) -> Iterator[tuple[Row, Row]]:
-    """Yield a row of the data and the row of an item in it, for each item."""
-    for whole in read_rows(spec.data, folder):
-        for row in settings.unfolded(whole) if isinstance(settings, GradedSettings) else (whole,):
-            yield whole, row
+def _rows(spec: TaskSpec, settings: object, folder: Path) -> Iterator[Row]:
+    for row in read_rows(spec.data, folder):
+        yield from settings.unfolded(row) if isinstance(settings, GradedSettings) else (row,)
 
 
 def _read(row: Row, read: ReadItem, settings: object, spec: TaskSpec) -> Item:
@@ -142,8 +131,8 @@ def build_task(spec: TaskSpec, splits: Splits, folder: Path) -> Task:
 class LoadedSplits:
     """The items of all tasks by split, task by task.
 
-    ``notes`` warn about dropped rows, and near-duplicates in different splits; ``unused`` counts items that
-    the sizes of the splits leave out.
+    ``notes`` warn about near-duplicates in different splits; ``unused`` counts items that the sizes of the
+    splits leave out.
     """
 
     splits: Mapping[Split, tuple[Item, ...]]
@@ -256,10 +245,9 @@ def load_splits(specs: Mapping[str, TaskSpec], folder: Path) -> LoadedSplits:
         loaded = load_items(spec, folder)
         duplicates += loaded.duplicates
         sizes = spec.splits
-        groups = near_groups(loaded.items, sizes.similar, share_images=sizes.share_images)
+        groups = near_groups(loaded.items, share_images=sizes.share_images)
         own, labels = dict[str, Placed](), group_labels(groups)
-        notes += [loaded.note] if loaded.note else []
-        for split, items in _split(loaded, sizes, groups).items():
+        for split, items in make_splits(loaded.items, sizes, groups=groups).items():
             for item in items:
                 placed_item = replace(item, group=labels.get(item.id, ""))
                 if len(specs) > 1:
@@ -280,22 +268,6 @@ def load_splits(specs: Mapping[str, TaskSpec], folder: Path) -> LoadedSplits:
         notes=tuple(notes),
         unused=unused,
     )
-
-
-def _split(loaded: LoadedItems, sizes: Sizes, groups: Sequence[Sequence[Item]]) -> Splits:
-    try:
-        return make_splits(loaded.items, sizes, groups=groups)
-    except KingyoError as error:
-        is_of_a_row = error.argument == f"splits.column: {sizes.column}"
-        if is_of_a_row or not loaded.duplicates:
-            raise
-        dropped = counted(
-            loaded.duplicates, "row that repeats an earlier one", "rows that repeat earlier ones"
-        )
-        only = " Name one split for all rows of a question: the first is kept." if sizes.column else ""
-        note = f" {loaded.note}." if loaded.note else ""
-        received = f"{error.received}, without {dropped}"
-        raise KingyoError(error.argument, error.expected, received, f"{error.remedy}{only}{note}") from error
 
 
 def _notes_across(splits: Mapping[Split, Sequence[Item]], specs: Mapping[str, TaskSpec]) -> Iterator[str]:

@@ -8,20 +8,19 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from kingyo.core.io.extras import library
+from kingyo.core.io.extras import is_installed, library
 from kingyo.core.io.schema import Number
 from kingyo.core.types import Drawing, DrawingPrompt, DrawsPictures, Item, ItemScore, SetMeasure
-from kingyo.errors import KingyoError, listed
+from kingyo.errors import KingyoError
 from kingyo.tasks.graders import graders_of_task
 from kingyo.tasks.kinds import TASK_KINDS, GradedSettings, Splits, SplitTask, Text, fill_template
-from kingyo.tasks.references import ReferenceSettings, picture_measures, require_known_keys
+from kingyo.tasks.references import ReferenceSettings, picture_measures
 from kingyo.tasks.rows import Row, stringify
 
 SEED = "seed"
 MAX_SEED = 2**32 - 1
-SHOWN = 6  # columns that a note lists
 Steps = Annotated[int, Field(ge=1, le=1000, strict=True)]
 Side = Annotated[int, Field(ge=8, le=8192, strict=True)]
 
@@ -52,7 +51,7 @@ class DrawSettings(GradedSettings):
     scheduler: Mapping[str, object] = field(default_factory=dict[str, object])
     arguments: Mapping[str, object] = field(default_factory=dict[str, object])
     truncate: Annotated[bool, Field(strict=True)] = False
-    references: Annotated[ReferenceSettings | None, BeforeValidator(require_known_keys)] = None
+    references: ReferenceSettings | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -81,16 +80,6 @@ class DrawSettings(GradedSettings):
             columns = {**row.columns, SEED: (first + number) % (MAX_SEED + 1)}
             yield replace(row, columns=columns, unfolded=row.where)
 
-    def note_on_dropped(self, differing: Sequence[str]) -> str:
-        if self.seed is not None or not differing:
-            return ""
-        column = SEED if SEED in differing else "COLUMN"
-        return (
-            "Of rows with the same prompt only the first was kept, because they differ only in columns that "
-            f"are not used: {listed(differing, SHOWN)}. To keep all, name the column of the seed: "
-            f"`seed: {column}`"
-        )
-
     @property
     def drawing(self) -> Drawing:
         return Drawing(**{each.name: getattr(self, each.name) for each in fields(Drawing)})
@@ -105,7 +94,8 @@ class DrawTask(SplitTask):
 
     def __init__(self, name: str, settings: DrawSettings, splits: Splits, folder: Path) -> None:
         super().__init__(name, splits)
-        library(f"task {name}", "PIL", beside=("diffusers",))
+        for module in ("PIL",) if is_installed("diffusers") else ("diffusers",):
+            library(f"task {name}", module)
         self._drawing = settings.drawing
         self._graders = graders_of_task(settings, folder)
         self._graders.check(self.all_items())

@@ -117,10 +117,6 @@ class GradedSettings:
         """Yield the rows of the items that a row of the data holds."""
         yield row
 
-    def note_on_dropped(self, differing: Sequence[str]) -> str:  # noqa: ARG002 (for kinds of tasks)
-        """Return what to change if rows were dropped as duplicates although these columns differ, or ""."""
-        return ""
-
     def of_stored_items(self) -> Self:
         """Return the settings for rows that hold stored items: one item each."""
         return self

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, cast
+from typing import Annotated, ClassVar, NamedTuple, cast
 
 import numpy as np
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from kingyo.core.io.model_names import local_path
 from kingyo.core.io.units import counted
@@ -25,6 +25,7 @@ from kingyo.models.vision.features import (
     net_path,
     net_title,
 )
+from kingyo.models.vision.frozen import kept_until_files_change
 from kingyo.models.vision.images import require_8_bits
 from kingyo.models.vision.set_comparison import ComparedPictures, Places, ReferenceVectors
 from kingyo.tasks.graders.grader import FilePath, IsPath
@@ -33,8 +34,6 @@ from kingyo.tasks.rows import image_file
 FeaturesPath = Annotated[str, Field(min_length=1), IsPath((LITE0,))]
 """A network that describes images: a folder, its name on the Hub, or efficientnet-lite0."""
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
-Stamped = tuple[Path, int, int]
-"""A file with its time of modification and its size."""
 
 
 def read_references(folder: str, argument: str, fewest: int = 1) -> tuple[Media, ...]:
@@ -54,15 +53,10 @@ def read_references(folder: str, argument: str, fewest: int = 1) -> tuple[Media,
         expected = f"a folder with at least {counted(fewest, 'image')}"
         remedy = f"Correct the path, or add images ({', '.join(sorted(SUFFIXES))})."
         raise KingyoError(argument, expected, f"{found}: {folder}", remedy)
-    stats = [(path, path.stat()) for path in files]
-    return _read(tuple((path, stat.st_mtime_ns, stat.st_size) for path, stat in stats))
+    return tuple(map(_reference, files))
 
 
-@lru_cache(maxsize=8)
-def _read(files: tuple[Stamped, ...]) -> tuple[Media, ...]:
-    return tuple(_reference(path) for path, _, _ in files)
-
-
+@kept_until_files_change
 def _reference(path: Path) -> Media:
     media = image_file(path)
     try:
@@ -80,8 +74,6 @@ def reference_vectors(net: FeatureNet, pictures: tuple[Media, ...]) -> Vectors:
     return net.vectors(pictures)
 
 
-Measure = Literal["kid", "fid", "precision", "recall"]
-MEASURES: tuple[Measure, ...] = ("kid", "fid", "precision", "recall")
 _TITLES = {"kid": "−KID", "fid": "−FID", "precision": "precision", "recall": "recall"}
 _VALUES: dict[str, Callable[[ComparedPictures, Places], float]] = {
     "kid": lambda pictures, places: -pictures.kid(places),
@@ -93,44 +85,30 @@ CACHED_MODELS = 4
 """Number of models whose vectors are kept, since all measures of a model use the same ones."""
 
 
-def require_known_keys(value: object) -> object:
-    """Refuse a mapping with a key that ``ReferenceSettings`` lacks."""
-    known = [field.name for field in fields(ReferenceSettings)]
-    given = cast("Mapping[str, object]", value) if isinstance(value, Mapping) else dict[str, object]()
-    for key in given:
-        if key not in known:
-            raise KingyoError("", "a known key", f"'{key}'", suggest(key, known))
-    return cast("object", value)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReferenceSettings:
+class ReferenceSettings(BaseModel):
     """The option ``references`` of ``draw``.
 
     Attributes:
         folder: the folder of reference pictures.
         features: the network that describes pictures: ``efficientnet-lite0``, a folder or a Hub name.
         k: neighbours that decide the radius of a picture, for precision and recall.
-        measures: which measures are computed.
     """
 
-    libraries = LITE0_LIBRARIES
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    libraries: ClassVar = LITE0_LIBRARIES
 
     folder: FilePath
     features: FeaturesPath = LITE0
     k: Annotated[int, Field(ge=1, le=1000, strict=True)] = 3
-    measures: Annotated[tuple[Measure, ...], Field(min_length=1)] = MEASURES
 
     def title(self, measure: str) -> str:
         """Return the full name of a measure, which names the network, such as −KID (efficientnet-lite0)."""
-        names = [*self.measures, *map(self._title, self.measures)]
-        if measure not in names:
-            remedy = suggest(measure, self.measures)
-            raise KingyoError("measure", f"one of {', '.join(self.measures)}", f"'{measure}'", remedy)
-        return self._title(measure) if measure in _TITLES else measure
-
-    def _title(self, measure: str) -> str:
-        return f"{_TITLES[measure]} ({net_title(self.features)})"
+        titles = {name: f"{title} ({net_title(self.features)})" for name, title in _TITLES.items()}
+        if measure not in (*titles, *titles.values()):
+            raise KingyoError(
+                "measure", f"one of {', '.join(titles)}", f"'{measure}'", suggest(measure, titles)
+            )
+        return titles.get(measure, measure)
 
 
 class ComparedPicture(NamedTuple):
@@ -179,8 +157,8 @@ def picture_measures(settings: ReferenceSettings, folder: Path) -> tuple[SetMeas
     pictures = read_references(references, "references.folder", settings.k + 1)
     compare = partial(_compare, load_feature_net(net_path(settings.features, folder)), pictures, settings.k)
     return tuple(
-        PictureMeasure(name=settings.title(each), evaluate=_VALUES[each], compare=compare)
-        for each in settings.measures
+        PictureMeasure(name=settings.title(name), evaluate=evaluate, compare=compare)
+        for name, evaluate in _VALUES.items()
     )
 
 

@@ -33,7 +33,6 @@ class Sizes(BaseModel):
         seed: draws which items go into which split; independent of the run's seed.
         column: instead of sizes and ``seed``: the column that says ``fit``, ``validation`` or ``test`` in
             every row.
-        similar: share of common n-grams from which items count as near-duplicates, such as ``0.8``.
         share_images: allow items that show the same image in different splits.
     """
 
@@ -44,7 +43,6 @@ class Sizes(BaseModel):
     test: int | float = 0.25
     seed: int = 0
     column: Text | None = None
-    similar: Annotated[Real, Field(gt=0, le=1)] | None = None
     share_images: Annotated[bool, Field(strict=True)] = False
 
     @model_validator(mode="after")

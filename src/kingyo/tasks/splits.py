@@ -1,6 +1,6 @@
 """Split items into fit, validation and test, with near-duplicates in one split.
 
-Near-duplicates have the same question in another spelling, a similar one, or the same image.
+Near-duplicates have the same question in another spelling, or the same image.
 """
 
 from __future__ import annotations
@@ -8,30 +8,20 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from math import ceil, floor
+from math import floor
 
 from kingyo.core.io.units import counted
 from kingyo.core.types import SPLITS, Item, Split
 from kingyo.errors import KingyoError, suggest
 from kingyo.tasks.spec import Sizes
 
-N_CHARACTERS = 5
-"""Length in characters of the n-grams of texts."""
-N_RAREST = 10
-"""Number of rare n-grams that two texts must share before all their n-grams are compared."""
-
-ROUNDING = 1e-9
 SHOWN = 120
 """Characters of a question that a note shows."""
 Placed = tuple[Split, Item]
 """A split, and an item in it."""
-
-_Question = tuple[str, tuple[str, ...]]
-"""The bare text of an item, and the hashes of its images."""
 
 _DASHES = str.maketrans(dict.fromkeys("\u2010\u2012\u2013\u2014\u2015\u2212", "-"))
 _BLANK = re.compile("[\u034f\u1160\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]")
@@ -42,11 +32,9 @@ _SIGN = re.compile(r"-+|[\W_]")
 
 @dataclass(frozen=True, kw_only=True)
 class NearDuplicates:
-    """Counts of near-duplicates in the splits of a run.
+    """Numbers of groups of two or more items of one task, of their items, and of groups with some property.
 
     Attributes:
-        groups: groups of two or more items of one task.
-        items: items in these groups.
         apart: groups with items in more than one split.
         images: groups with images.
     """
@@ -57,7 +45,6 @@ class NearDuplicates:
     images: int = 0
 
     def __str__(self) -> str:
-        """Return a one-line summary."""
         where = f"{self.apart:,} in more than one split" if self.apart else "each within one split"
         images = f"; {counted(self.images, 'group')} of the same image" if self.images else ""
         items = f"{counted(self.items, 'item')}{images}"
@@ -65,7 +52,6 @@ class NearDuplicates:
 
 
 def count_near(groups: Sequence[Sequence[Placed]]) -> NearDuplicates:
-    """Count the groups of near-duplicates among placed items."""
     several = [group for group in groups if len(group) > 1]
     return NearDuplicates(
         groups=len(several),
@@ -101,7 +87,6 @@ def question(item: Item) -> str:
 
 
 def has_media(items: Iterable[Item]) -> bool:
-    """Return whether any item has an image."""
     return any(item.media for item in items)
 
 
@@ -114,37 +99,26 @@ def _describe(split: Split, item: Item) -> str:
 
 
 def in_short(item: Item) -> str:
-    """Return the question of an item for a message."""
     text = item.in_a_line()
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
-def near_groups(
-    items: Sequence[Item], similar: float | None = None, *, share_images: bool = False
-) -> list[list[Item]]:
+def near_groups(items: Sequence[Item], *, share_images: bool = False) -> list[list[Item]]:
     """Return the items in groups of near-duplicates; most groups have one item.
 
     Args:
         items: distinct items. Those with the same ``group`` are in one group.
-        similar: Jaccard similarity of n-grams at which texts are near-duplicates; None: only equal ones.
-            A chain of similar texts is one group. Texts with different images are never joined.
         share_images: allow the same image in several groups; otherwise items that share an image, directly
             or through other items, form one group.
     """
     sets = _Sets(len(items))
-    first_of_question: dict[_Question, int] = {}
-    first_of_image: dict[str, int] = {}
-    first_of_label: dict[str, int] = {}
+    firsts: dict[object, int] = {}
     for i, item in enumerate(items):
-        for label in item.group.splitlines():
-            sets.join(i, first_of_label.setdefault(label, i))
-        sets.join(i, first_of_question.setdefault((_text_key(item), _hashes(item)), i))
-        for each in () if share_images else _hashes(item):
-            sets.join(i, first_of_image.setdefault(each, i))
-    if similar is not None:
-        places = [*first_of_question.values()]
-        for i, j in _similar_pairs([*first_of_question], similar):
-            sets.join(places[i], places[j])
+        keys = [("question", _text_key(item), _hashes(item))]
+        keys += [("group", label) for label in item.group.splitlines()]
+        keys += [] if share_images else [("image", image) for image in _hashes(item)]
+        for key in keys:
+            sets.join(i, firsts.setdefault(key, i))
     groups: dict[int, list[Item]] = defaultdict(list)
     for i, item in enumerate(items):
         groups[sets.root(i)].append(item)
@@ -154,8 +128,7 @@ def near_groups(
 def group_labels(groups: Sequence[Sequence[Item]]) -> dict[str, str]:
     """Return the id of each item that belongs together with others -> its ``Item.group``.
 
-    Items belong to the group of each image that others have, too, even if they may be in different splits
-    (``share_images``); an image that all items show does not count.
+    Items also belong to the group of each image that others, but not all, have.
     """
     images = _shared_images([item for group in groups for item in group])
     labels: dict[str, str] = {}
@@ -163,15 +136,17 @@ def group_labels(groups: Sequence[Sequence[Item]]) -> dict[str, str]:
         given = {item.group for item in group if item.group}
         for item in group:
             own = [*item.group.splitlines(), *images[item.id]] if item.media else []
-            if len(group) > 1 and (len(given) == 1 or not own):
-                own = given if len(given) == 1 else {f"{_noun(group[0])} {group[0].id}"}
+            if len(group) > 1 and len(given) == 1:
+                own = [*given]
+            elif len(group) > 1 and not own:
+                noun = "image" if item.media else "question" if item.seed is None else "prompt"
+                own = [f"{noun} {group[0].id}"]
             if own:
                 labels[item.id] = "\n".join(own)
     return labels
 
 
 def _shared_images(items: Sequence[Item]) -> Mapping[str, Sequence[str]]:
-    """Return the id of each item -> labels of its images that other items have; the same items, one label."""
     holders: dict[str, list[str]] = defaultdict(list)
     for item in items:
         for image in dict.fromkeys(_hashes(item)):
@@ -182,10 +157,6 @@ def _shared_images(items: Sequence[Item]) -> Mapping[str, Sequence[str]]:
         for each in ids:
             labels[each].append(f"image {image[:16]}")
     return labels
-
-
-def _noun(item: Item) -> str:
-    return "image" if item.media else "question" if item.seed is None else "prompt"
 
 
 class _Sets:
@@ -215,11 +186,6 @@ def bare(text: str) -> str:
 
     Signs that may change the meaning stay: symbols such as ``+`` and ``<``, operators, a minus, brackets
     around anything but a word, and punctuation between digits.
-
-    >>> bare("What is 1 + 1.5?") == bare("what is １＋１.５")
-    True
-    >>> bare("3-1"), bare("31")
-    ('3-1', '31')
     """
     visible = "".join(each for each in _BLANK.sub("", text) if unicodedata.category(each) not in ("Cc", "Cf"))
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", visible).casefold())
@@ -244,43 +210,6 @@ def _if_it_matters(match: re.Match[str]) -> str:
     return sign if matters else ""
 
 
-def _similar_pairs(questions: Sequence[_Question], similar: float) -> Iterator[tuple[int, int]]:
-    """Yield all pairs of questions with similar texts and the same images.
-
-    Two sets with Jaccard similarity t, the larger with n elements, share at least a = t n elements. In each
-    set the k rarest shared elements are among its n - a + k rarest, since the other a - k are more frequent.
-    Source, with k = 1: Chaudhuri et al., A primitive operator for similarity joins in data cleaning, ICDE
-    2006.
-    """
-    grams = _ngrams([text for text, _ in questions])
-    holders: dict[int, list[int]] = defaultdict(list)
-    for i in sorted(range(len(grams)), key=lambda i: len(grams[i])):
-        common = ceil(similar * len(grams[i]) - ROUNDING)
-        rarest = sorted(grams[i])[: len(grams[i]) - common + N_RAREST]
-        hits = Counter(chain.from_iterable(holders[gram] for gram in rarest))
-        for j, n in hits.items():
-            may_be_similar = n >= min(N_RAREST, common) and questions[i][1] == questions[j][1]
-            if may_be_similar and _jaccard(grams[i], grams[j]) >= similar - ROUNDING:
-                yield i, j
-        for gram in rarest:
-            holders[gram].append(i)
-
-
-def _ngrams(texts: Sequence[str]) -> list[set[int]]:
-    """Return numbers of each text's n-grams, rare ones first; without those of all texts (the template)."""
-    grams = [
-        {text[i : i + N_CHARACTERS] for i in range(max(1, len(text) - N_CHARACTERS + 1))} for text in texts
-    ]
-    counts = Counter(chain.from_iterable(grams))
-    number = {gram: i for i, gram in enumerate(sorted(counts, key=counts.__getitem__))}
-    return [{number[gram] for gram in each if counts[gram] < len(texts)} for each in grams]
-
-
-def _jaccard(one: set[int], other: set[int]) -> float:
-    common = len(one & other)
-    return common / (len(one) + len(other) - common)
-
-
 def make_splits(
     items: Sequence[Item],
     sizes: Sizes | None = None,
@@ -288,24 +217,18 @@ def make_splits(
     *,
     groups: Sequence[Sequence[Item]] | None = None,
 ) -> Mapping[Split, tuple[Item, ...]]:
-    """Split the items of a task.
+    """Split the items of a task, which are without duplicates; ``seed`` replaces that of the sizes.
 
     Items are ordered by a hash of seed and question, then cut. The result is the same on every machine and
     for any order of the file, and a new row moves only items at the two borders. The first items of a split
     are a random sample of it. A group of near-duplicates goes into the first split with room for all of it.
-
-    Args:
-        items: the items, without duplicates.
-        sizes: counts or shares (default 50 / 25 / 25%), or the column with the split.
-        seed: replaces the seed in ``sizes``.
-        groups: the result of ``near_groups``, if known.
     """
     sizes = sizes or Sizes()
     if sizes.column is not None:
         return _splits_by_column(items, sizes.column)
     salt = sizes.seed if seed is None else seed
     if groups is None:
-        groups = near_groups(items, sizes.similar, share_images=sizes.share_images)
+        groups = near_groups(items, share_images=sizes.share_images)
     splits = _split(groups, sizes, salt)
     return {split: tuple(sorted(own, key=lambda item: _rank(item, salt))) for split, own in splits.items()}
 
@@ -317,36 +240,18 @@ def _split(groups: Sequence[Sequence[Item]], sizes: Sizes, salt: int) -> Mapping
     counts = _counts(sizes, sum(map(len, groups)))
     for order in (by_rank, sorted(by_rank, key=len, reverse=True)):
         splits = _fill(order, sizes, counts)
-        lacks = (split for split in SPLITS if _is_count(sizes, split) and len(splits[split]) < counts[split])
-        if all(splits.values()) and not any(lacks):
+        if all(len(splits[split]) >= (counts[split] if _is_count(sizes, split) else 1) for split in SPLITS):
             return splits
     largest = max(groups, key=len)
-    if len(groups) < len(SPLITS):
-        raise _too_alike(groups, largest, sizes)
+    is_joined = " joined by shared images" if has_media(largest) else ""
     raise KingyoError(
         "splits",
-        "sizes that keep each group of near-duplicates in one split: the largest has "
-        f"{counted(len(largest), 'item')}" + (" joined by shared images" if has_media(largest) else ""),
-        f"{_sum(sizes)} of {counted(sum(map(len, groups)), 'item')}",
-        "Use shares (0.5) in place of counts, change the sizes (or splits.similar, or set "
-        "splits.share_images: true), or add rows with other questions.",
+        f"{len(SPLITS)} groups of items or more that fit the sizes: near-duplicates stay in one split",
+        f"{_sum(sizes)} of {counted(sum(map(len, groups)), 'item')} in {counted(len(groups), 'group')}; the "
+        f"largest has {counted(len(largest), 'item')}{is_joined}: {' and '.join(map(in_short, largest[:2]))}",
+        "Add rows with other questions, use shares (0.5) in place of counts, set splits.share_images: true, "
+        "or name the split of each row in a column (splits: {column: NAME}).",
     )
-
-
-def _too_alike(groups: Sequence[object], largest: Sequence[Item], sizes: Sizes) -> KingyoError:
-    example = " and ".join(map(in_short, largest[:2]))
-    if has_media(largest) and not sizes.share_images:
-        remedy = "Set splits.share_images: true if several splits may have the same image"
-    elif sizes.similar is not None:
-        remedy = "Raise splits.similar, or delete it"
-    else:
-        remedy = "Name the split of each row in a column (splits: {column: NAME}) if their differences matter"
-    expected = f"{len(SPLITS)} groups of items or more, because near-duplicates stay in one split"
-    received = (
-        f"{counted(len(groups), 'group')}; the largest has {counted(len(largest), 'item')}"
-        f"{' joined by shared images' if has_media(largest) else ''}, such as {example}"
-    )
-    return KingyoError("splits", expected, received, f"{remedy}, or add rows with other questions.")
 
 
 def _sum(sizes: Sizes) -> str:
@@ -356,10 +261,9 @@ def _sum(sizes: Sizes) -> str:
 def _fill(
     groups: Sequence[Sequence[Item]], sizes: Sizes, counts: Mapping[Split, int]
 ) -> dict[Split, list[Item]]:
-    """Put each group into the first split with room for all of it.
+    """Put each group into the first split with room for all of it, or else into that with the most room.
 
-    A group that fits into no split goes to the split with the most room: all of it if the split's size is a
-    share, and only as many items as the split lacks if it is a count.
+    There it goes as a whole if the split's size is a share, and only as many items as it lacks if a count.
     """
     room: dict[Split, int] = dict(counts)
     splits: dict[Split, list[Item]] = {split: [] for split in SPLITS}

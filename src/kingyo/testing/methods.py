@@ -37,20 +37,11 @@ SHAPES = ((), (1,), (0,), (3, 0), (0, 4), (7,), (5, 6), (1, 6), (6, 1), (2, 3, 4
 
 
 class MergeMethodContract:
-    """Contract of a merge method. Subclass it and set ``method``; override the attributes if needed.
-
-    Attributes:
-        method: the method under test.
-        n_sources: number of merged sources; three by default, within the limits of the method.
-        any_order: whether the result depends on the order of sources only by rounding; true by default for
-            methods of two or more sources without random numbers.
-        keeps_equal: whether sources that equal the base (or one another, without a base) give that tensor.
-        scales: whether scaling sources and base by 4 scales the result by 4.
-    """
+    """Contract of a merge method. Subclass it and set ``method``; override the attributes if needed."""
 
     method: MergeMethod
-    keeps_equal: bool = True
-    scales: bool = True
+    keeps_equal: bool = True  # sources that equal the base (or one another, without a base) give that tensor
+    scales: bool = True  # scaling sources and base by 4 scales the result by 4
 
     @property
     def n_sources(self) -> int:
@@ -59,6 +50,7 @@ class MergeMethodContract:
 
     @property
     def any_order(self) -> bool:
+        """Whether the result depends on the order of sources only by rounding."""
         return not self.method.stochastic and self.n_sources > 1
 
     @property
@@ -120,16 +112,15 @@ class MergeMethodContract:
             for dtype in DTYPES:
                 for sources, base in self.worlds(shape, dtype):
                     merged = self.merge(sources, base)
-                    assert merged.dtype == torch.float32, f"{dtype} {shape} gives {merged.dtype}"
-                    assert merged.shape == torch.Size(shape), f"{shape} gives {tuple(merged.shape)}"
-                    assert bool(torch.isfinite(merged).all()), f"{dtype} {shape} gives NaN or infinity"
+                    assert (merged.dtype, merged.shape) == (torch.float32, torch.Size(shape)), dtype
+                    assert bool(torch.isfinite(merged).all()), f"{dtype} {shape}"
 
     def test_dtypes_differ_by_their_rounding_alone(self) -> None:
         for dtype in (torch.float16, torch.bfloat16):
             for sources, base in self.worlds((40, 33), dtype):
                 wide = [source.float() for source in sources], base if base is None else base.float()
                 for given in (base, wide[1]):  # also with a base wider than the sources
-                    assert torch.equal(self.merge(sources, given), self.merge(*wide)), f"{dtype}"
+                    assert torch.equal(self.merge(sources, given), self.merge(*wide)), dtype
 
     def test_degenerate_sources_give_finite_numbers(self) -> None:
         zeros = torch.zeros(5, 4)
@@ -162,18 +153,17 @@ class MergeMethodContract:
 
     def test_it_is_deterministic(self) -> None:
         """Equal arguments give bit-identical results, for views and, if declared, any number of threads."""
+        threads = torch.get_num_threads()
         for sources, base in self.worlds((300, 301)):
-            first = self.merge(sources, base)
+            first, views = self.merge(sources, base), [tensor.t().contiguous().t() for tensor in sources]
             assert torch.equal(first, self.merge(sources, base)), "other bits on a second call"
-            threads = torch.get_num_threads()
+            assert self._same(first, self.merge(views, base)), "other bits for views"
             try:
                 for count in (1, 2, 3):
                     torch.set_num_threads(count)
                     assert self._same(first, self.merge(sources, base)), f"other bits with {count} threads"
             finally:
                 torch.set_num_threads(threads)
-            views = [tensor.t().contiguous().t() for tensor in sources]
-            assert self._same(first, self.merge(views, base)), "other bits for views"
 
     def test_any_spans_give_the_same_bits(self) -> None:
         for shape in ((37, 29), (2001, 5), (5, 2001), (70_001,)):
@@ -194,12 +184,12 @@ class MergeMethodContract:
         values, context = self.values(self.n_sources), TensorContext(0, "contract.weight")
         for dtype in DTYPES:
             for sources, base in self.worlds((300, 257), dtype) + self.worlds((7,), dtype):
-                raw = [_raw(tensor) for tensor in sources], None if base is None else _raw(base)
+                raw = [*map(_raw, sources)], None if base is None else _raw(base)
                 merged = torch.empty_like(sources[0], dtype=torch.float32)
                 with execution(compiled=True):
                     result = merge_tensor(self.method, *raw, values, context)
                     write(result, (0, merged.numel()), merged.view(-1))
-                assert torch.equal(merged, self.merge(sources, base)), f"{dtype}"
+                assert torch.equal(merged, self.merge(sources, base)), dtype
 
     def test_cached_statistics_change_nothing(self) -> None:
         for sources, base in self.worlds((30, 31)) + self.worlds((300, 257), torch.bfloat16):

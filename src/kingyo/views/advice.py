@@ -178,7 +178,7 @@ def _broken(store: RunStore, bred: Sequence[EvaluationRow], best: float) -> Advi
     other = "narrower bounds, such as merge.parameters.weight: {from: 0, to: 0.6}"
     if is_of_paths(store, bred[0].search):
         why = "Most paths through layers break models."
-        other = "paths that are known to work (dataflow.known), or with fewer layers to choose from"
+        other = "fewer layers in a path (dataflow.max_hops)"
     return Advice(
         kind="broken",
         level="warning",

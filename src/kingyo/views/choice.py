@@ -116,7 +116,6 @@ def choice_statements(choice: ChosenSources) -> Iterator[str]:
         whole = "others" if choice.chosen else "candidates"
         yield f"Of the {whole}, '{after[0]}' is nearest to being added: {gain_text(after[1])}."
     yield ENDS[choice.verdict]
-    yield _predictions(choice)
     for name, reason in choice.failed.items():
         yield f"{name} cannot be scored: {reason}"
 
@@ -138,12 +137,3 @@ def _doubts(choice: ChosenSources) -> str:
     n_sure = len(gains) - len(unsure)
     others = {0: "", 1: "; the other one helps"}.get(n_sure, f"; each of the other {n_sure} helps")
     return f"The merge may do as well without {joined(unsure, last='or')}{others}."
-
-
-def _predictions(choice: ChosenSources) -> str:
-    found = choice.correlation
-    if found is None:
-        return "Too few gains were predicted to say how good predictions are."
-    rank = f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
-    text = f"The rank correlation of predicted and measured gains is {rank} ({counted(found.n, 'gain')})"
-    return f"{text}." if found.low > 0 else f"{text}: predictions may not have helped to find sources faster."

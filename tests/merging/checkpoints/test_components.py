@@ -39,20 +39,13 @@ def test_a_component_knows_its_pipeline(tmp_path: Path, monkeypatch: pytest.Monk
     assert open_checkpoint("m", tmp_path).pipeline is None
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("sd/unett", "a model of the pipeline: text_encoder, unet; received 'unett'. Did you mean 'unet'"),
-        ("sd/scheduler", "a model of the pipeline: text_encoder, unet; received 'scheduler'"),
-        ("sd", r"text_encoder, unet.*sd/unet"),
-    ],
-)
-def test_a_component_that_the_pipeline_lacks_is_one_clear_error(
-    tmp_path: Path, name: str, message: str
-) -> None:
+@pytest.mark.parametrize("name", ["sd/unett", "sd/scheduler", "sd"])
+def test_a_component_that_the_pipeline_lacks_is_one_clear_error(tmp_path: Path, name: str) -> None:
     pipeline(tmp_path / "sd")
-    with pytest.raises(KingyoError, match=message):
+    with pytest.raises(KingyoError) as caught:
         open_checkpoint(name, tmp_path)
+    assert caught.value.argument == name and "text_encoder, unet" in caught.value.expected
+    assert "/unet" in caught.value.remedy and "--component unet" in caught.value.remedy
 
 
 def test_only_references_of_pipelines_get_a_component(tmp_path: Path) -> None:
@@ -88,8 +81,6 @@ def test_merging_one_component_of_pipelines(tmp_path: Path) -> None:
     assert result.error is None
     assert result.outputs[0].book.steps[-1].recipe.references == ("a/unet", "b/unet")
     assert {each.name for each in tmp_path.iterdir()} == {"a", "b", "recipe.yaml"}
-    wrong = check_merge(file, tmp_path / "out", MergeOptions(component="unett")).error
-    assert wrong is not None and "Did you mean 'unet'" in str(wrong)
     with pytest.raises(KingyoError, match="--component: expected the name of a component"):
         check_merge(file, tmp_path / "out", MergeOptions(component="../unet"))
 
@@ -125,14 +116,10 @@ def test_only_the_component_is_fetched_from_the_hub(hub: Hub, tmp_path: Path) ->
     head = yaml.safe_load((tmp_path / "out/README.md").read_text().split("---")[1])
     assert head["base_model"] == ["org/a", "org/b"] and head["license"] == "openrail++"
     assert "org/a/unet" in (tmp_path / "out/recipe.yaml").read_text()
-
-    for name, message in {
-        "org/a/unett": "a model of the pipeline: text_encoder, unet; received 'unett'. Did you mean 'unet'",
-        "org/m/unet": "'/unet'",
-    }.items():
+    for name in ("org/a/unett", "org/m/unet"):
         recipe(tmp_path, name)
         done = kingyo(hub, tmp_path, "merge", "recipe.yaml", "other", "--dry-run")
-        assert done.returncode == 1 and message in " ".join(done.stdout.split()), done.stdout + done.stderr
+        assert done.returncode == 1 and "one model of a diffusers pipeline" in done.stdout + done.stderr
 
 
 @pytest.mark.slow
@@ -198,23 +185,15 @@ def test_a_shard_that_is_missing_around_a_component_is_named(tmp_path: Path) -> 
     folder = pipeline(tmp_path / "pipe")
     (folder / "tokenizer").mkdir()
     (folder / "tokenizer" / "vocab.json").write_text("{}")
-    shard = folder / "text_encoder" / "model.safetensors"
-    index = {"weight_map": dict.fromkeys(ENCODER, "model-00001-of-00002.safetensors")}
-    (folder / "text_encoder" / "model.safetensors.index.json").write_text(json.dumps(index))
-    shard.unlink()
+    encoder = folder / "text_encoder"
+    first, second = (f"model-0000{i}-of-00002.safetensors" for i in (1, 2))
+    (encoder / "model.safetensors").rename(encoder / first)
+    index = {"weight_map": dict.fromkeys(ENCODER, first) | {"x": second}}
+    (encoder / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(KingyoError) as error:
         whole_pipeline(open_checkpoint("pipe/unet", tmp_path), tmp_path)
-    assert "model-00001-of-00002.safetensors" in error.value.received
-
-
-def test_a_pipeline_named_by_a_relative_path_suggests_its_denoiser(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "models" / "sd"
-    folder.mkdir(parents=True)
-    (folder / "model_index.json").write_text(
-        '{"_class_name": "P", "unet": ["diffusers", "UNet2DConditionModel"]}'
-    )
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(KingyoError, match="such as models/sd/unet, or"):
-        open_checkpoint("models/sd")
+    assert second in error.value.received
+    (encoder / first).unlink()
+    with pytest.raises(KingyoError) as error:
+        whole_pipeline(open_checkpoint("pipe/unet", tmp_path), tmp_path)
+    assert error.value.received == "one without text_encoder"

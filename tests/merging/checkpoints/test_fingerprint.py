@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import fingerprints_of, is_as_stamped, open_checkpoint, stamps_of
+from tests.merging.checkpoints.fitting import rewrite
 from tests.models_on_disk import llama
 
 
@@ -29,14 +29,27 @@ def test_fingerprints_equal_those_of_older_versions(tmp_path: Path) -> None:
         assert fingerprints_of([checkpoint], check_finite=check) == {"m": digest.hexdigest()}
 
 
-@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
-def test_weights_in_8_bits_are_checked(tmp_path: Path, dtype: torch.dtype) -> None:
-    folder = llama(tmp_path / "m")
-    weights = {name: each.to(dtype) for name, each in load_file(folder / "model.safetensors").items()}
-    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+@pytest.mark.parametrize(
+    ("dtype", "bad"),
+    [
+        (torch.float8_e4m3fn, math.nan),
+        (torch.float8_e5m2, math.nan),
+        (torch.bfloat16, math.inf),
+        (torch.bfloat16, -math.inf),
+    ],
+)
+def test_weights_that_are_not_finite(tmp_path: Path, dtype: torch.dtype, bad: float) -> None:
+    folder = rewrite(
+        llama(tmp_path / "m"), lambda all_: {name: each.to(dtype) for name, each in all_.items()}
+    )
     assert fingerprints_of([open_checkpoint("m", tmp_path)], check_finite=True)
-    weights["model.norm.weight"] = torch.full_like(weights["model.norm.weight"].float(), math.nan).to(dtype)
-    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+    def spoil(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        spoilt = tensors["model.norm.weight"].float()
+        spoilt[3] = bad
+        return {**tensors, "model.norm.weight": spoilt.to(dtype)}
+
+    rewrite(folder, spoil)
     with pytest.raises(KingyoError) as error:
         fingerprints_of([open_checkpoint("m", tmp_path)], check_finite=True)
     assert error.value.argument == "m: model.norm.weight"

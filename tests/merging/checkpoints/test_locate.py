@@ -74,24 +74,13 @@ def test_existing_folders_decide_between_plus_signs(tmp_path: Path) -> None:
     for name in ("a+b", "c+d"):
         (tmp_path / name).mkdir()
     assert parse_reference("a+b+c+d", tmp_path) == ModelReference(model="a+b", lora="c+d")
-    with pytest.raises(KingyoError, match="3 plus signs"):
-        parse_reference("a+x+c+y", tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "an empty text"),
-        ("  ", "an empty text"),
-        ("org/name+", "1 plus sign"),
-        ("org/name+org/one+org/two", "2 plus signs"),
-        ("org/name@", "received ''"),
-        ("org/name@a b", "received 'a b'"),
-        ("org/name@a@b", "received 'a@b'"),
-    ],
+    "text", ["", "  ", "org/name+", "+org/name", "org/name@", "org/name@a b", "org/name@a@b"]
 )
-def test_invalid_references(text: str, message: str) -> None:
-    with pytest.raises(KingyoError, match=message):
+def test_invalid_references(text: str) -> None:
+    with pytest.raises(KingyoError):
         parse_reference(text)
 
 
@@ -142,29 +131,32 @@ def test_full_models(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reference", "message"),
+    ("reference", "argument", "received"),
     [
-        ("m@main", "m@main: .*'@main'"),
-        ("m+absent", "absent: expected a folder with an adapter"),
-        ("absent+lora", "absent: expected a folder with a checkpoint"),
-        ("m+m/config.json", "Name the folder that holds adapter_config.json"),
-        ("m+m", r"adapter_config\.json: expected an adapter"),
-        ("lora", r"received an adapter.*as org/base\+lora"),
-        ("style", r"received an adapter.*as model\+style"),
-        ("./absent", "neither"),
-        ("m/config.json", "a file"),
-        ("x" * 300, "neither"),
-        ("a\0b", "neither"),
-        ("~nobody-has-this-name/m", "neither"),
+        ("m@main", "m@main", "'@main'"),
+        ("m+absent", "absent", "neither"),
+        ("absent+lora", "absent", "neither"),
+        ("org/name+org/one+org/two", "org/one+org/two", "neither"),
+        ("m+m/config.json", "m/config.json", "the file config.json"),
+        ("m+m", "adapter_config.json", "No such file"),
+        ("lora", "lora", "an adapter"),
+        ("style", "style", "an adapter"),
+        ("./absent", "./absent", "neither"),
+        ("m/config.json", "m/config.json", "the file config.json"),
+        ("x" * 300, "x" * 300, "neither"),
+        ("a\0b", "a\0b", "neither"),
+        ("~nobody-has-this-name/m", "~nobody-has-this-name/m", "neither"),
     ],
 )
-def test_references_of_missing_models(tmp_path: Path, reference: str, message: str) -> None:
+def test_references_of_missing_models(tmp_path: Path, reference: str, argument: str, received: str) -> None:
     llama(tmp_path / "m")
+    llama(tmp_path / "org/name")
     write_lora(tmp_path / "lora", 1.0)
     (tmp_path / "style").mkdir()
     save_file({"unet.x.lora_A.weight": torch.ones(1, 1)}, tmp_path / "style" / DIFFUSERS_WEIGHTS)
-    with pytest.raises(KingyoError, match=f"(?s){message}"):
+    with pytest.raises(KingyoError) as caught:
         open_checkpoint(reference, tmp_path)
+    assert caught.value.argument.endswith(argument) and received in caught.value.received
 
 
 def write_lora(folder: Path, value: float) -> Path:
@@ -212,9 +204,9 @@ def test_models_and_adapters_on_the_hub(tmp_path: Path) -> None:
         f"m+org/lora@{COMMITS[0]}": "2.0",
         "org/name+lora": "4.0",
         "m+lora": "4.0",
-        "org/name+org/absent": "org/absent: expected a folder, or an adapter on the Hub that can be fetched",
-        "org/name@v9": "org/name@v9: expected a folder, or a model on the Hub that can be fetched",
-        "org/name+org/name": "adapter_config.json: expected an adapter in peft's format",
+        "org/name+org/absent": "org/absent: expected a folder or a .safetensors with an adapter",
+        "org/name@v9": "org/name@v9: expected a folder or a .safetensors with a model",
+        "org/name+org/name": "adapter_config.json: expected a JSON object",
     }
     environment = {**os.environ, "HF_HUB_CACHE": str(cache), "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-c", OPEN, *answers]

@@ -179,7 +179,7 @@ def test_kohya_encoders_of_sdxl_are_identified_by_their_folders(sd: Path) -> Non
     assert_changed(sd, "sd/text_encoder+style.safetensors", {Q_PROJ: deltas[0]})
     assert_changed(sd, "sd/text_encoder_2+style.safetensors", {Q_PROJ: deltas[1]})
     shutil.move(sd / "sd/text_encoder_2", sd / "alone")
-    with pytest.raises(KingyoError, match="a LoRA of text_encoder, text_encoder_2, with names such as"):
+    with pytest.raises(KingyoError, match="one of text_encoder, text_encoder_2, with"):
         open_checkpoint("alone+style.safetensors", sd)
 
 
@@ -197,15 +197,15 @@ BROKEN: dict[str, tuple[Callable[[Tensors], Tensors], str]] = {
             "lora_unet_x.lora_down.weight": torch.ones(2, 8),
             "lora_unet_x.lora_up.weight": torch.ones(8, 2),
         },
-        "expected a LoRA of sd/unet; received a LoRA of unet, with names such as 'lora_unet_x",
+        "expected a LoRA of sd/unet; received one of unet, with 'lora_unet_x",
     ),
     "no component": (
         lambda _: {"x.lora_A.weight": torch.ones(2, 8), "x.lora_B.weight": torch.ones(8, 2)},
-        "expected a LoRA of sd/unet; received names such as 'x.lora_A.weight'",
+        "expected a LoRA of sd/unet; received one of unknown, with 'x.lora_A.weight'",
     ),
     "another component": (
         lambda all_: {name.replace("unet", "te"): each for name, each in all_.items()},
-        r"received a LoRA of text_encoder, .*sdxl/text_encoder\+lora",
+        r"received one of text_encoder, .*sdxl/text_encoder\+lora",
     ),
     "no up": (lambda all_: {A: all_[A]}, r"lora_A\.weight and lora_B\.weight; received lora_A\.weight"),
     "an alpha alone": (
@@ -222,7 +222,7 @@ BROKEN: dict[str, tuple[Callable[[Tensors], Tensors], str]] = {
     ),
     "too wide": (
         lambda all_: {**all_, A: torch.ones(2, 9)},
-        r"fits \S+to_q\.weight \[8, 8\]; received A \[2, 9\]",
+        r"a weight \[8, 8\]; received A \[2, 9\]",
     ),
     "alpha NaN": (with_alpha(math.nan), f"{ALPHA}: expected one finite number; received nan"),
     "three alphas": (with_alpha([1.0, 2.0, 3.0]), f"{ALPHA}: .* received float32 of shape \\[3\\]"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,8 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from kingyo.errors import KingyoError
-from kingyo.merging.checkpoints import fingerprints_of, open_checkpoint
-from kingyo.merging.checkpoints.header import read_header
+from kingyo.merging.checkpoints import open_checkpoint
+from tests.merging.checkpoints.architectures import HAS_DIFFUSERS, build
+from tests.merging.checkpoints.fitting import restate, rewrite
 from tests.models_on_disk import FAMILIES, llama, qwen2
 
 
@@ -34,22 +34,22 @@ def test_it_reads_the_stored_values(tmp_path: Path, kind: str) -> None:
         assert checkpoint.read(name) is checkpoint.read(name)
 
 
-def shard(folder: Path, n: int = 3) -> dict[str, str]:
+def shard(folder: Path, n: int = 3, stem: str = "model") -> dict[str, str]:
     """Split a checkpoint into n shards; return its weight map."""
-    tensors = load_file(folder / "model.safetensors")
+    tensors = load_file(folder / f"{stem}.safetensors")
     weight_map: dict[str, str] = {}
     for i in range(n):
-        file = f"model-{i + 1:05}-of-{n:05}.safetensors"
+        file = f"{stem}-{i + 1:05}-of-{n:05}.safetensors"
         part = {name: tensors[name] for name in list(tensors)[i::n]}
         save_file(part, folder / file, metadata={"format": "pt"})
         weight_map.update(dict.fromkeys(part, file))
-    (folder / "model.safetensors").unlink()
-    write_index(folder, weight_map)
+    (folder / f"{stem}.safetensors").unlink()
+    write_index(folder, weight_map, stem)
     return weight_map
 
 
-def write_index(folder: Path, weight_map: object) -> None:
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+def write_index(folder: Path, weight_map: object, stem: str = "model") -> None:
+    (folder / f"{stem}.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
 
 
 def test_shards_are_one_checkpoint(tmp_path: Path) -> None:
@@ -59,12 +59,6 @@ def test_shards_are_one_checkpoint(tmp_path: Path) -> None:
     single, parts = open_checkpoint("m", tmp_path), open_checkpoint("n", tmp_path)
     assert single.tensors.keys() == parts.tensors.keys()
     assert all(torch.equal(single.read(name), parts.read(name)) for name in single.tensors)
-
-
-def test_an_unknown_tensor_suggests_the_nearest(tmp_path: Path) -> None:
-    llama(tmp_path / "m")
-    with pytest.raises(KingyoError, match=r"Did you mean 'lm_head\.weight'"):
-        open_checkpoint("m", tmp_path).read("lm_hed.weight")
 
 
 Break = Callable[[Path], object]
@@ -94,25 +88,42 @@ def truncate(folder: Path) -> None:
     file.write_bytes(file.read_bytes()[:-100])
 
 
-def only_pickles(folder: Path) -> None:
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+def with_config(**keys: object) -> Break:
+    return lambda folder: restate(folder, **keys)
 
 
+def with_tensors(**tensors: torch.Tensor) -> Break:
+    return lambda folder: rewrite(folder, lambda stored: {**stored, **tensors})
+
+
+def move_weights(name: str) -> Break:
+    return lambda folder: (folder / "model.safetensors").rename(folder / name)
+
+
+def only_gguf(folder: Path) -> None:
+    (folder / "config.json").unlink()
+    move_weights("m.gguf")(folder)
+
+
+WEIGHTS = "model.safetensors"
+Q_PROJ = "model.layers.0.self_attn.q_proj.weight"
+QUANTISED = {"quant_method": "bitsandbytes", "load_in_4bit": True}
 BROKEN: dict[str, tuple[Break, str, str]] = {
     "no config": (lambda folder: (folder / "config.json").unlink(), "config.json", "No such file"),
-    "config not JSON": (
-        lambda folder: (folder / "config.json").write_text("{"),
-        "config.json",
-        "invalid JSON",
-    ),
+    "config not JSON": (lambda folder: (folder / "config.json").write_text("{"), "config.json", "Expecting"),
     "config a list": (lambda folder: (folder / "config.json").write_text("[]"), "config.json", "list"),
-    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "m", "neither"),
-    "only pickles": (only_pickles, "m", "only pickles (pytorch_model.bin)"),
-    "truncated": (truncate, "model.safetensors", "not fully covered"),
-    "empty": (
-        lambda folder: (folder / "model.safetensors").write_bytes(b""),
-        "model.safetensors",
-        "too small",
+    "no weights": (lambda folder: (folder / WEIGHTS).unlink(), "m", "none"),
+    "only pickles": (move_weights("pytorch_model.bin"), "m", "pytorch_model.bin"),
+    "a GGUF": (move_weights("model-q4.gguf"), "m", "model-q4.gguf"),
+    "a GGUF alone": (only_gguf, "m", "m.gguf"),
+    "another name": (move_weights("model.fp16.safetensors"), "m", "model.fp16.safetensors"),
+    "truncated": (truncate, WEIGHTS, "not fully covered"),
+    "empty": (lambda folder: (folder / WEIGHTS).write_bytes(b""), WEIGHTS, "too small"),
+    "no tensors": (lambda folder: save_file({}, folder / WEIGHTS), WEIGHTS, "none"),
+    "an LFS pointer": (
+        lambda folder: (folder / WEIGHTS).write_text("version https://git-lfs.github.com/spec/v1\n"),
+        WEIGHTS,
+        "a Git LFS pointer",
     ),
     "shard outside": (rename_first("../model.safetensors"), INDEX, "'../model.safetensors'"),
     "shard a pickle": (rename_first("model.bin"), INDEX, "'model.bin'"),
@@ -124,7 +135,20 @@ BROKEN: dict[str, tuple[Break, str, str]] = {
         "'ghost'",
     ),
     "index with a tensor twice": (repeat_first, INDEX, "the key 'lm_head.weight' twice"),
-    "index empty": (set_map(lambda weight_map: []), INDEX, "none"),
+    "index empty": (set_map(lambda _: []), INDEX, "none"),
+    "bitsandbytes": (with_config(quantization_config=QUANTISED), "m: config.json", "a quantised model"),
+    "an inner part": (
+        with_config(text_config={"quantization_config": {"quant_method": "awq"}}),
+        "m: config.json",
+        "a quantised model",
+    ),
+    "GPTQ": (with_tensors(**{"a.qweight": torch.ones(2, 2).int()}), "m: a.qweight", "(int32)"),
+    "integer weights": (with_tensors(**{Q_PROJ: torch.ones(16, 16).char()}), f"m: {Q_PROJ}", "(int8)"),
+    "fp8 with scales": (
+        with_tensors(**{f"{Q_PROJ}_scale_inv": torch.ones(1, 1)}),
+        f"m: {Q_PROJ}_scale_inv",
+        "a quantised model",
+    ),
 }
 
 
@@ -138,71 +162,7 @@ def test_broken_folders_are_one_clear_error(tmp_path: Path, how: str) -> None:
     assert received in caught.value.received
 
 
-def header(**changes: object) -> bytes:
-    """Return a file with one tensor ``a`` of two numbers, and a header with changes."""
-    raw = json.dumps({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]} | changes}).encode()
-    return struct.pack("<Q", len(raw)) + raw + bytes(8)
-
-
-@pytest.mark.parametrize(
-    "raw",
-    [
-        header(dtype="F31"),
-        header(shape=[-2]),
-        header(data_offsets=[8, 0]),
-        header(shape=[3]),
-        header(data_offsets=[4, 12]),
-        header(shape=[2**62, 2**62]),
-        header() + b"more",
-        struct.pack("<Q", 2**63) + b"{}",
-        struct.pack("<Q", 2) + b"{]",
-        struct.pack("<Q", 60000) + b"[" * 60000,
-    ],
-)
-def test_headers_that_contradict_the_file_are_one_clear_error(tmp_path: Path, raw: bytes) -> None:
-    file = llama(tmp_path / "m") / "model.safetensors"
-    file.write_bytes(raw)
-    with pytest.raises(KingyoError, match="damaged") as caught:
-        open_checkpoint("m", tmp_path)
-    assert caught.value.argument == str(file)
-
-
-def entry(name: str, start: int, end: int) -> str:
-    return f'"{name}": {{"dtype": "U8", "shape": [{end - start}], "data_offsets": [{start}, {end}]}}'
-
-
-@pytest.mark.parametrize(
-    ("entries", "received"),
-    [
-        ((entry("a", 0, 2), entry("b", 2, 4), entry("a", 0, 2)), "the key 'a' twice"),
-        ((entry("b", 2, 4), entry("a", 2, 4), entry("a", 0, 2)), "the key 'a' twice"),
-        ((entry("a", 0, 4), entry("\\u0061", 0, 4)), "the key 'a' twice"),
-        (('"__metadata__": {"x": "1", "x": "2"}', entry("a", 0, 4)), "the key 'x' twice"),
-        ((entry("a", 0, 3), entry("b", 2, 4)), "tensor `b`"),
-        ((entry("a", 0, 1), entry("b", 2, 4)), "tensor `b`"),
-        ((entry("a", 2, 4),), "tensor `a`"),
-    ],
-)
-def test_a_header_with_a_tensor_twice_or_out_of_place_is_refused(
-    tmp_path: Path, entries: tuple[str, ...], received: str
-) -> None:
-    raw = f"{{{', '.join(entries)}}}".encode()
-    file = tmp_path / "a.safetensors"
-    file.write_bytes(struct.pack("<Q", len(raw)) + raw + bytes(4))
-    with pytest.raises(KingyoError) as caught:
-        read_header(file)
-    assert caught.value.argument == str(file) and received in caught.value.received
-
-
-def test_a_git_lfs_pointer_says_how_to_fetch_it(tmp_path: Path) -> None:
-    folder = llama(tmp_path / ("long" * 50) / "m")
-    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
-    with pytest.raises(KingyoError) as caught:
-        open_checkpoint(str(folder))
-    assert caught.value.received == "a Git LFS pointer" and "git lfs pull" in caught.value.remedy
-
-
-def test_a_tied_head_that_is_stored_is_hidden(tmp_path: Path) -> None:
+def test_a_tied_head_that_is_stored_is_hidden_and_an_untied_one_stays(tmp_path: Path) -> None:
     file = qwen2(tmp_path / "m") / "model.safetensors"
     tensors = load_file(file)
     tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].clone()
@@ -212,19 +172,39 @@ def test_a_tied_head_that_is_stored_is_hidden(tmp_path: Path) -> None:
     save_file(tensors, file, metadata={"format": "pt"})
     with pytest.raises(KingyoError, match=r"lm_head\.weight: expected the same weights"):
         open_checkpoint("m", tmp_path)
+    assert "lm_head.weight" in open_checkpoint(str(llama(tmp_path / "untied"))).tensors
 
 
-def test_an_untied_head_stays(tmp_path: Path) -> None:
-    llama(tmp_path / "m", tied=False)
-    assert "lm_head.weight" in open_checkpoint("m", tmp_path).tensors
+@pytest.mark.skipif(not HAS_DIFFUSERS, reason="diffusers is not installed")
+def test_a_model_of_diffusers(tmp_path: Path) -> None:
+    folder = build("unet", tmp_path / "pipeline" / "unet")
+    opened = open_checkpoint("pipeline/unet", tmp_path)
+    assert opened.stem == "diffusion_pytorch_model"
+    assert opened.config["_class_name"] == "UNet2DConditionModel"
+    stored = load_file(folder / "diffusion_pytorch_model.safetensors")
+    assert all(torch.equal(opened.read(name), value) for name, value in stored.items())
+    shard(folder, 2, "diffusion_pytorch_model")
+    assert open_checkpoint("pipeline/unet", tmp_path).tensors.keys() == stored.keys()
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
-def test_weights_that_are_not_finite(tmp_path: Path, bad: float) -> None:
-    file = llama(tmp_path / "m", dtype="bfloat16") / "model.safetensors"
-    fingerprints_of([open_checkpoint("m", tmp_path)], check_finite=True)
-    tensors = load_file(file)
-    tensors["model.layers.1.mlp.up_proj.weight"][3, 2] = bad
-    save_file(tensors, file, metadata={"format": "pt"})
-    with pytest.raises(KingyoError, match=r"m: model\.layers\.1\.mlp\.up_proj\.weight: expected finite"):
-        fingerprints_of([open_checkpoint("m", tmp_path)], check_finite=True)
+def test_integer_buffers_are_read_and_files_may_be_links(tmp_path: Path) -> None:
+    """Links are followed, as in the Hub's cache."""
+    buffers = {"model.position_ids": torch.arange(4)[None], "model.seen": torch.tensor(3)}
+    folder = rewrite(llama(tmp_path / "m"), lambda stored: {**stored, **buffers})
+    (tmp_path / "blobs").mkdir()
+    for i, file in enumerate(sorted(folder.iterdir())):
+        file.rename(tmp_path / "blobs" / f"{i:040}")
+        file.symlink_to(tmp_path / "blobs" / f"{i:040}")
+    assert open_checkpoint("m", tmp_path).read("model.seen").item() == 3
+
+
+def test_code_of_a_model_is_reported_and_not_run(tmp_path: Path) -> None:
+    folder = llama(tmp_path / "m")
+    assert not open_checkpoint("m", tmp_path).runs_code
+    (folder / "evil.py").write_text("raise SystemExit('run')")
+    (folder / "tokenizer_config.json").write_text('{"auto_map": {"AutoTokenizer": "evil.T"}}')
+    assert open_checkpoint("m", tmp_path).runs_code
+    (folder / "tokenizer_config.json").unlink()
+    assert not open_checkpoint("m", tmp_path).runs_code
+    restate(folder, text_config={"auto_map": {"AutoConfig": "evil.C"}})
+    assert open_checkpoint("m", tmp_path).runs_code

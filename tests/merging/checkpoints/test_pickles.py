@@ -39,8 +39,9 @@ def test_they_are_read_like_safetensors(tmp_path: Path, shards: int, stem: str) 
 
 def test_without_the_flag_the_error_names_it(tmp_path: Path) -> None:
     pickled(llama(tmp_path / "m"))
-    with pytest.raises(KingyoError, match=r"only pickles \(pytorch_model\.bin\)\..*--allow-pickle"):
+    with pytest.raises(KingyoError) as caught:
         open_checkpoint("m", tmp_path)
+    assert caught.value.received == "only pytorch_model.bin" and "--allow-pickle" in caught.value.remedy
 
 
 def test_tied_weights_and_views_are_read(tmp_path: Path) -> None:
@@ -106,7 +107,7 @@ SOUND = {"a": torch.ones(64)}
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "code": (saved({"a": Evil()}), r"received code that it would run \(\w+\.system\)"),
     "legacy": (saved(SOUND, _use_new_zipfile_serialization=False), "torch 1.6 or later"),
-    "truncated": (lambda file: file.write_bytes(file.read_bytes()[:-200]), "Fetch it again"),
+    "truncated": (lambda file: file.write_bytes(file.read_bytes()[:-200]), "torch 1.6 or later"),
     "HTML": (lambda file: file.write_text("<html>not found</html>"), "torch 1.6 or later"),
     "LFS pointer": (lambda file: file.write_text("version https://git-lfs.github.com/spec/v1\n"), "Git LFS"),
     "a list": (saved([torch.ones(2)]), "received list"),
@@ -176,7 +177,7 @@ def test_an_adapter_that_is_a_pickle(tmp_path: Path) -> None:
     )
     a, b, name = torch.randn(2, 16), torch.randn(16, 2), "model.layers.0.self_attn.q_proj"
     torch.save({f"{name}.lora_A.weight": a, f"{name}.lora_B.weight": b}, tmp_path / "lora/adapter_model.bin")
-    with pytest.raises(KingyoError, match=r"only a pickle \(adapter_model\.bin\)\..*--allow-pickle"):
+    with pytest.raises(KingyoError, match=r"only adapter_model\.bin\..*--allow-pickle"):
         open_checkpoint("m+lora", tmp_path)
     changed = open_checkpoint("m+lora", tmp_path, allow_pickle=True).read(f"{name}.weight")
     expected = open_checkpoint("m", tmp_path).read(f"{name}.weight") + 2 * b @ a

@@ -10,7 +10,6 @@ import torch
 
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import fit, open_checkpoint
-from kingyo.merging.checkpoints.compatibility import check_fit
 from tests.merging.checkpoints.architectures import build
 from tests.merging.checkpoints.fitting import EMBEDDING, HEAD, averaged, loaded, resized, restate, rewrite
 from tests.models_on_disk import llama
@@ -24,9 +23,6 @@ def test_sizes_that_differ_are_an_error_with_both_shapes(tmp_path: Path) -> None
     message = str(caught.value)
     assert "[64, 16]" in message and "[70, 16]" in message and "pad-vocab" in message
     assert "tokenizer_source: union" in message
-    with pytest.raises(KingyoError) as caught:
-        check_fit(like, wider)
-    assert "resize" not in caught.value.remedy
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -100,28 +96,6 @@ def test_only_vocabularies_are_resized(tmp_path: Path, resize: str) -> None:
     )
     with pytest.raises(KingyoError, match=r"transformer\.wpe\.weight"):
         fit(open_checkpoint(str(tmp_path / "gpt2")), [open_checkpoint(str(positions))], resize=resize)
-
-
-def test_labels_are_not_tokens(tmp_path: Path) -> None:
-    two = build("bert", tmp_path / "two")
-    three = shutil.copytree(two, tmp_path / "three")
-    rewrite(two, lambda all_: {**all_, "classifier.weight": torch.ones(2, 16)})
-    rewrite(three, lambda all_: {**all_, "classifier.weight": torch.ones(3, 16)})
-    with pytest.raises(KingyoError, match=r"classifier\.weight: .*\[2, 16\].*\[3, 16\]"):
-        fit(open_checkpoint(str(two)), [open_checkpoint(str(three))], resize="pad-vocab")
-
-
-def test_biases_of_a_head_are_resized_with_it(tmp_path: Path) -> None:
-    """BART stores its bias as [1, tokens]."""
-    short = build("bart", tmp_path / "short")
-    long = shutil.copytree(short, tmp_path / "long")
-    bias = torch.randn(1, 70)
-    longer = {"model.shared.weight": torch.randn(70, 16), "final_logits_bias": bias}
-    restate(rewrite(long, lambda all_: all_ | longer), vocab_size=70)
-    fitted = fit(open_checkpoint(str(short)), [open_checkpoint(str(long))], resize="pad-vocab")
-    read = fitted.like.read("final_logits_bias")
-    assert read.shape == (1, 70) and torch.equal(read[:, 64:], bias[:, 64:])
-    assert loaded(averaged(fitted, tmp_path / "out")).config.vocab_size == 70
 
 
 def test_a_language_part_with_more_tokens(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_errors_name_the_recipe(deep: Path) -> None:
     with pytest.raises(KingyoError, match="one: parameters: expected parameters of linear; received 't'"):
         planned(deep, "name: one" + FIRST + "parameters: {t: 1}", SECOND.replace("NAME", "one"))
     for wrong, hint in (("frist", "Did you mean 'first'"), ("absent", "a name on the Hub")):
-        with pytest.raises(KingyoError, match=f"{wrong}: expected a folder with a checkpoint.*{hint}"):
+        with pytest.raises(KingyoError, match=f"{wrong}: expected a folder .*{hint}"):
             planned(deep, "name: first" + FIRST, SECOND.replace("NAME", wrong))
 
 

@@ -72,10 +72,10 @@ REFUSED: dict[str, tuple[Make, Make, str]] = {
     "architecture": (
         LLAMA,
         architecture("Mistral", sliding_window=None),
-        'model_type .* "llama" .* "mistral"',
+        "model_type .* 'llama' .* 'mistral'",
     ),
     "heads": (LLAMA, architecture("Llama", num_attention_heads=8), "head_dim .* 8 as in .* 4 in"),
-    "biases": (LLAMA, architecture("Llama", attention_bias=True), "attention_bias .* false as in .* true in"),
+    "biases": (LLAMA, architecture("Llama", attention_bias=True), "attention_bias .* False as in .* True in"),
     "eps": (LLAMA, architecture("Llama", rms_norm_eps=1e-2), "rms_norm_eps .* 1e-06 as in .* 0.01 in"),
     "rope theta": (
         LLAMA,
@@ -90,7 +90,7 @@ REFUSED: dict[str, tuple[Make, Make, str]] = {
     "a window that the frame lacks": (
         architecture("Qwen2"),
         sliding(2),
-        "sliding_window .* no window as .* 5 in",
+        "sliding_window .* None as .* 5 in",
     ),
     "softcap": (gemma2(), gemma2(attn_logit_softcapping=3.0), r"attn_logit_softcapping .* 50\.0 .* 3\.0"),
     "multiplier of attention": (
@@ -101,7 +101,7 @@ REFUSED: dict[str, tuple[Make, Make, str]] = {
     "parallel parts": (
         maker("GPTNeoX", **MULTI_HEAD),
         maker("GPTNeoX", **MULTI_HEAD, use_parallel_residual=False),
-        "use_parallel_residual .* true as in .* false in",
+        "use_parallel_residual .* True as in .* False in",
     ),
     "experts": (mixtral(), mixtral(num_local_experts=3), "num_local_experts .* 4 as in .* 3 in"),
     "every second layer is sparse": (
@@ -112,7 +112,7 @@ REFUSED: dict[str, tuple[Make, Make, str]] = {
     "layers that know their number": (
         gpt2(scale_attn_by_inverse_layer_idx=True),
         gpt2(scale_attn_by_inverse_layer_idx=True),
-        "a model of type gpt2",
+        "those of gpt2",
     ),
 }
 

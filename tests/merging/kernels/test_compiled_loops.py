@@ -20,7 +20,6 @@ from kingyo.merging.kernels import (
     WeightedSum,
     to_tensor,
 )
-from kingyo.merging.kernels.loops import CHUNK, call_arguments
 from kingyo.merging.kernels.masks import uniform
 from kingyo.merging.kernels.order_statistics import (
     largest,
@@ -30,7 +29,6 @@ from kingyo.merging.kernels.order_statistics import (
     size_order,
     threshold_of,
 )
-from kingyo.merging.kernels.raw_tensor import bytes_of
 from kingyo.merging.kernels.statistics import (
     energies,
     gram,
@@ -227,21 +225,6 @@ def test_a_users_mask_runs_by_torch() -> None:
         assert write(weighted, (0, 101), got)
         assert kept_magnitudes([source], base, [Odd()], [1.0])[0] > 0
     assert torch.equal(got, to_tensor(weighted))
-
-
-def test_a_loop_writes_to_a_buffer_that_its_caller_owns() -> None:
-    """A buffer of the compiled function would be freed while the loop writes to it."""
-    from kingyo.merging.kernels import machine_code
-
-    (source,), base = make(0, 100, 1, [torch.float32] * 2)
-    out, chunk = torch.empty(100), np.zeros(CHUNK, np.uint8)
-    weighted = WeightedSum(shape=(100,), terms=(Term(source=source, factor=1.0),), base=base)
-    with execution(compiled=True):
-        calls = prepare(weighted, (0, 100), out).calls
-    assert calls is not None
-    machine_code.weighted_sums(*call_arguments(calls), chunk, np.empty(1, np.uint32))
-    assert np.array_equal(chunk[:400], bytes_of(out))
-    assert same_bits(out, to_tensor(weighted))
 
 
 def test_numpy_adds_an_outer_axis_in_order() -> None:

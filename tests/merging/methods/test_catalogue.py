@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kingyo.merging.methods import METHODS, guide_of
-from kingyo.merging.methods.catalogue import default, describe, inputs, kind, ordered, page, searched
+from kingyo.merging.methods import METHODS
+from kingyo.merging.methods.catalogue import describe, inputs, ordered, page, values
 
 PAGE = Path(__file__).parents[3] / "docs" / "methods.md"
 
@@ -23,15 +23,9 @@ def test_every_method_is_listed_once() -> None:
 
 @pytest.mark.parametrize("name", METHODS.names())
 def test_every_method_has_advice_and_a_reference(name: str) -> None:
-    guide = guide_of(METHODS.get(name))
-    assert guide is not None and guide.when and guide.source
-    assert f"\n## {name}\n" in page()
     described = describe(name)
-    assert described["source"] == guide.source
-    assert described["how"]
-    parameters = described["parameters"]
-    assert isinstance(parameters, list)
-    assert [each["name"] for each in parameters] == [each.name for each in METHODS.get(name).params]
+    assert described["when"] and described["source"] and described["how"]
+    assert f"\n## {name}\n" in page()
 
 
 def test_a_method_with_varying_bits_declares_it() -> None:
@@ -53,7 +47,7 @@ def test_words() -> None:
         "karcher": "1 or more sources",
     }
     parameters = {each.name: each for name in METHODS.names() for each in METHODS.get(name).params}
-    assert kind(parameters["density"]) == "number from 0 to 1"
-    assert kind(parameters["max_iter"]) == "whole number of at least 0"
-    assert default(parameters["nuslerp_flatten"]) == "true"
-    assert searched(METHODS.get("nearswap").params[0]) == "1e-05 to 0.1, log scale"
+    assert parameters["density"].valid == "number from 0 to 1"
+    assert parameters["max_iter"].valid == "whole number of at least 0"
+    assert values(parameters["nuslerp_flatten"]) == "true"
+    assert values(METHODS.get("nearswap").params[0]) == "required, searched 1e-05 to 0.1, log scale"

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import resource
-import signal
-import subprocess
-import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -73,9 +70,7 @@ def test_values_come_back_to_the_bit(tmp_path: Path, dtype: torch.dtype) -> None
     for i in range(20):
         assert_same(cache.get(i), features(i, dtype))
     assert 0 < cache.n_bytes <= 3000 < cache.n_file_bytes
-    del cache
-    gc.collect()
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [], "the file has no name, and ends with the process"
 
 
 def test_one_warning_after_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,13 +86,10 @@ def test_one_warning_after_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_half_of_the_free_disk_stays_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = iter([20_000, *range(20_000, 0, -2000)])
-    usage = type("Usage", (), {"free": property(lambda _: next(sizes))})()
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: usage)
-    with pytest.warns(UserWarning, match="half of the disk space"):
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: SimpleNamespace(free=40_000))
+    with pytest.warns(UserWarning, match="do not fit"):
         cache = filled(tmp_path)
-    in_memory = len(kept(filled(None)))
-    assert kept(cache) == list(range(in_memory + 5))
+    assert 10_000 < cache.n_file_bytes <= 20_000
 
 
 @contextmanager
@@ -117,8 +109,6 @@ def test_a_full_disk_loses_no_values(tmp_path: Path) -> None:
     assert kept(cache) == [0, 1, 2, 3, 4]
     for i in range(5):
         assert_same(cache.get(i), features(i))
-    files = [each.stat().st_size for each in tmp_path.rglob("*.safetensors")]
-    assert sum(files) == cache.n_file_bytes, "what did not fit takes no space"
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
@@ -138,18 +128,3 @@ def test_values_in_use_outlive_their_file(tmp_path: Path) -> None:
         cache.put(i, features(100 + i))
     assert_same(in_use, features(19))
     assert_same(cache.get(19), features(119))
-
-
-def test_files_of_a_killed_process_are_removed_by_the_next_one(tmp_path: Path) -> None:
-    code = (
-        "import os, torch; from pathlib import Path; from kingyo.models.vision.cache import Cache\n"
-        "kept = Cache(0, folder=Path('.')); kept.put('a', {'pooler_output': torch.ones(9999)})\n"
-        "assert kept.get('a') is not None; os.kill(os.getpid(), 9)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False)
-    assert done.returncode == -signal.SIGKILL
-    (left,) = tmp_path.iterdir()
-    mine = filled(tmp_path)
-    assert not left.exists()
-    filled(tmp_path)
-    assert kept(mine) == list(range(20)), "the folder of a process that lives stays"

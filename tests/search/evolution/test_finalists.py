@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kingyo.core.types import Axis, Genome
-from kingyo.search.evolution import MAIN, Limits
 from kingyo.search.evolution.picking import spread_out
-from tests.fake_runs import Model, begun, journey
 
 WEIGHT = Axis(name="weight", low=0, high=2)
 METHOD = Axis(name="method", low=0, high=2, kind="categorical", choices=("linear", "ties", "slerp"))
@@ -34,19 +29,3 @@ def test_the_best_is_always_one_and_none_is_missing(genomes: list[Genome], n: in
     assert len(picked) == min(n, len(genomes))
     assert picked == sorted(set(picked))
     assert not genomes or picked[0] == 0
-
-
-@pytest.mark.parametrize("strategy", ["ga", "cma-es"])
-def test_validation_hears_of_more_than_one_place(tmp_path: Path, strategy: str) -> None:
-    with begun(tmp_path / "run") as store:
-        journey(store, Model(), strategy=strategy, limits=Limits(candidates=120)).run()
-        trials = {each.id: each for each in store.trials(MAIN)}
-        chosen = [trials[each.trial] for each in store.summaries("validation") if each.trial in trials]
-    distant = [
-        (one, other)
-        for i, one in enumerate(chosen)
-        for other in chosen[:i]
-        if max(abs(a - b) for a, b in zip(one.asked.genome, other.asked.genome, strict=True)) >= 0.1
-    ]
-    assert len(chosen) == 4
-    assert len(distant) == 6, "all pairs"

@@ -95,7 +95,7 @@ def stored_search(store: RunStore) -> list[object]:
     return [store.outcomes(MAIN), store.winner(MAIN), [trial.asked for trial in store.trials(MAIN)]]
 
 
-@pytest.mark.parametrize("strategy", ["nsga2", "map-elites", "cycleqd", "ga"])
+@pytest.mark.parametrize("strategy", ["nsga2", "cycleqd", "ga"])
 @pytest.mark.parametrize("items", [None, 6])
 def test_outcomes_have_an_objective_per_task_and_a_weighted_mean(
     tmp_path: Path, strategy: str, items: int | None

@@ -14,7 +14,6 @@ from tests.fake_runs import Model, Shuffled, begun, facts, journey, weights
 SCREENS = {
     "all": ScreenSettings(),
     "some": ScreenSettings(items=4),
-    "racing": ScreenSettings(rule="racing", block=2, alpha=0.5, keep=0.3),
 }
 
 

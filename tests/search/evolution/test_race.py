@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from kingyo.core.types import Item
 from kingyo.search.evolution.objectives import Objectives
-from kingyo.search.evolution.race import SETTINGS, Race
+from kingyo.search.evolution.race import ALPHA, Race
 from kingyo.search.evolution.scorer import Scorer
 from kingyo.stats.prediction import predict_winner
 
@@ -20,8 +20,8 @@ def items(n: int, task: str = "") -> list[Item]:
     return [Item(id=f"{task}/{i}", prompt=f"{task} {i}", answer="", task=task) for i in range(n)]
 
 
-def race(n_items: int, n: int, *, has_looks: bool = True) -> Race:
-    return Race(scorer=Scorer(Objectives(), items(n_items)), n=n, seed=1, has_looks=has_looks)
+def race(n_items: int, n: int, objectives: Objectives = Objectives()) -> Race:  # noqa: B008 (it is frozen)
+    return Race(scorer=Scorer(objectives, items(n_items)), n=n, seed=1)
 
 
 def rows(scores: Matrix, order: tuple[str, ...], alive: list[int], stop: int) -> dict[int, dict[str, float]]:
@@ -46,7 +46,7 @@ def finish(one: Race, scores: Matrix) -> tuple[list[int], int]:
 def test_looks_are_few_and_the_last_is_after_half(n_items: int, stops: tuple[int, ...]) -> None:
     assert race(n_items, 3).stops == stops
     assert race(n_items, 1).stops == (n_items,), "one finalist has nobody to race with"
-    assert race(n_items, 3, has_looks=False).stops == (n_items,)
+    assert race(n_items, 3, Objectives(names=("one", "other"))).stops == (n_items,)
 
 
 def test_the_order_contains_every_item_once_in_proportion_to_tasks() -> None:
@@ -112,8 +112,8 @@ def test_the_best_is_seldom_out_and_predictions_hold_their_level(
         scores, ability, test = simulated(rng, spread, centre, 40, 100, graded=graded)
         alive, _ = finish(one, scores)
         winner = max(alive, key=lambda i: scores[i].mean())
-        prediction = predict_winner(scores[alive].tolist(), alive.index(winner), 100)
+        prediction = predict_winner([scores[alive].tolist()], alive.index(winner), [100])
         inside += prediction.low <= test[winner] <= prediction.high
         lost += int(np.argmax(ability)) not in alive
     assert inside / runs >= 0.92
-    assert lost / runs <= SETTINGS.alpha + 2 * np.sqrt(SETTINGS.alpha * 0.95 / runs)
+    assert lost / runs <= ALPHA + 2 * np.sqrt(ALPHA * 0.95 / runs)

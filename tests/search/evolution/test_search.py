@@ -12,8 +12,7 @@ from kingyo.errors import KingyoError
 from kingyo.merging.recipe import Recipe
 from kingyo.search.evolution import BASELINES, MAIN, Limits, Search, fixed
 from kingyo.search.strategies import build
-from kingyo.store import RunStore
-from tests.fake_runs import AXES, N_ITEMS, Corners, Model, Plane, begun, facts, journey, weights
+from tests.fake_runs import AXES, N_ITEMS, Corners, Model, Plane, begun, journey, weights
 
 
 @pytest.mark.parametrize("strategy", ["ga", "cma-es", "random", "grid"])
@@ -44,13 +43,6 @@ def test_the_test_split_is_read_by_winners_and_baselines_only(tmp_path: Path) ->
         assert len([1 for each in store.summaries("validation") if each.search == MAIN]) == 4
 
 
-def test_an_equal_recipe_is_scored_once(tmp_path: Path) -> None:
-    model = Model()
-    with begun(tmp_path / "run") as store:
-        journey(store, model, limits=Limits(candidates=60)).run()
-    assert set(model.asked.values()) == {1}
-
-
 @pytest.mark.parametrize("is_asynchronous", [False, True])
 def test_without_reuse_every_trial_is_scored(tmp_path: Path, is_asynchronous: bool) -> None:
     values: dict[bool, list[tuple[int, float | None]]] = {}
@@ -66,23 +58,6 @@ def test_without_reuse_every_trial_is_scored(tmp_path: Path, is_asynchronous: bo
             assert bool(copies) == bool(store.copied_scores()) == reuse
             assert model.asked.total() == evaluated - len(copies)
     assert values[True] == values[False]
-
-
-@pytest.mark.parametrize("strategy", ["ga", "cma-es"])
-def test_an_interrupt_anywhere_does_not_change_the_result(tmp_path: Path, strategy: str) -> None:
-    model = Model()
-    with begun(tmp_path / "whole") as store:
-        journey(store, model, strategy=strategy).run()
-        expected = facts(store)
-    for stop_after in range(0, model.asked.total(), 3):
-        folder = tmp_path / f"stopped-{stop_after}"
-        first, second = Model(stop_after=stop_after), Model()
-        with begun(folder) as store, pytest.raises(KeyboardInterrupt):
-            journey(store, first, strategy=strategy).run()
-        with RunStore.open(folder) as store:
-            journey(store, second, strategy=strategy).run()
-            assert facts(store) == expected
-        assert first.asked + second.asked == model.asked
 
 
 def test_a_search_continues_after_failures(tmp_path: Path) -> None:

@@ -18,10 +18,9 @@ from kingyo.errors import KingyoError
 from kingyo.merging.recipe import Recipe
 from kingyo.search.evolution import BASELINES, MAIN, Journey, Objectives, fixed, read_finalists
 from kingyo.search.evolution.scorer import Scorer
-from kingyo.search.evolution.set_measures import differences, read_set_values, read_verdict
+from kingyo.search.evolution.set_measures import VERDICT, differences, read_set_values
 from kingyo.store import RunStore
 from kingyo.views.results.summary import summarize
-from kingyo.views.statements import better_than_bred
 from kingyo.views.statements import compared as compared_on_test
 from tests.fake_runs import SPLITS, Model, facts, journey
 
@@ -103,15 +102,6 @@ def store_of(folder: Path) -> RunStore:
     return RunStore.read(folder)
 
 
-def test_a_measure_that_is_the_mean_leads_to_the_same_search(tmp_path: Path) -> None:
-    with begun(tmp_path / "measure") as store, begun(tmp_path / "mean") as other:
-        by_measure(store, Model(), Share()).run()
-        journey(other, Model()).run()
-        assert [each.recipe_hash for each in store.trials(MAIN)] == [
-            each.recipe_hash for each in other.trials(MAIN)
-        ]
-
-
 def test_all_validation_items_are_scored_and_no_finalist_is_dropped(tmp_path: Path) -> None:
     with begun(tmp_path / "run") as store:
         by_measure(store, Model()).run()
@@ -155,36 +145,6 @@ def test_a_baseline_without_a_value_ends_the_run(tmp_path: Path) -> None:
         by_measure(store, Model(), Far(least=1)).run()
 
 
-def test_without_values_of_halves_bounds_are_open_and_the_run_ends(tmp_path: Path) -> None:
-    with begun(tmp_path / "run") as store:
-        by_measure(store, Model(), AtLeastFive()).run()
-        summary = summarize(store)
-        assert summary.status == "finished" and summary.winner is not None and not summary.comparisons
-        assert summary.winner.decided is not None
-        result = summary.winner.decided["test"]
-        assert (result.score, result.low, result.high) == (len(SPLITS["test"]), -math.inf, math.inf)
-        message = better_than_bred(summary)
-        assert message == (
-            "The best model of this run is the parent a: by far, on the items of fit and validation that "
-            "both answered the bred model is not clearly ahead of the parent a (+0, n = 13)."
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class AtLeastFive:
-    """How many answers there are; it crashes with fewer than five, as in half of any split."""
-
-    name: str = "far"
-
-    def features(self, items: Sequence[Item], scores: Sequence[ItemScore]) -> Sequence[str]:
-        return [item.id for item in items]
-
-    def value(self, features: Sequence[object]) -> float:
-        if len(features) < 5:
-            raise ValueError("too few answers")
-        return float(len(features))
-
-
 def test_a_verdict_of_an_older_checkout_keeps_its_unit(tmp_path: Path) -> None:
     with begun(tmp_path / "run") as store:
         by_measure(store, Model()).run()
@@ -198,7 +158,7 @@ def test_a_verdict_of_an_older_checkout_keeps_its_unit(tmp_path: Path) -> None:
 def test_models_are_compared_by_the_measure_on_test(tmp_path: Path) -> None:
     with begun(tmp_path / "run") as store:
         by_measure(store, Model()).run()
-        winner, verdict, summary = store.winner(MAIN), read_verdict(store), summarize(store)
+        winner, verdict, summary = store.winner(MAIN), store.fact(VERDICT), summarize(store)
         assert winner is not None and verdict is not None
         models = [winner, *store.trials(BASELINES)]
         farthest = max(models, key=lambda trial: distance(store, trial.id))
@@ -287,7 +247,7 @@ def test_with_several_tasks_measures_and_mean_scores_are_averaged(tmp_path: Path
     )
     assert scorer.observed_means(one) == pytest.approx((0.5, 0.9))
     assert scorer.value(one) == pytest.approx((0.5 + 3 * 0.9) / 4)
-    result = differences(scorer, {1: one, 2: other, 3: one})
+    result = {each[:2]: each[2] for each in differences(scorer, {1: one, 2: other, 3: one})}
     assert result[1, 3].p == 1 and result[1, 3].interval.score == 0
     result = result[1, 2]
     assert result.interval.score == pytest.approx((-0.25 + 3 * 0.8) / 4)

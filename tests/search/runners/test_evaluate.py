@@ -197,23 +197,8 @@ def test_scores_of_raises_one_error_when_a_task_crashes() -> None:
         scores_of(FixedTask(RIGHT[:1]), ScriptedModel({}), ITEMS)
 
 
-@pytest.mark.parametrize(
-    ("kind", "timeout", "seconds"),
-    [(None, None, None), ("own.py:Kind", None, 3600), ("own.py:Kind", 5, 5), ("choice", 7, 7)],
-)
-def test_candidates_of_a_user_task_have_an_hour_by_default(
-    kind: str | None, timeout: float | None, seconds: float | None
-) -> None:
-    task = {"data": "x.jsonl", "prompt": "{q}", "answer": "a", "grader": "exact", "kind": kind}
-    if kind == "choice":
-        task = {"data": "x.jsonl", "prompt": "{q}", "answer": "a", "choices": "c", "grader": "choice"}
-    settings = {
-        "name": "r",
-        "sources": {"a": "a"},
-        "task": task,
-        "budget": {"candidates": 2},
-        "timeout": timeout,
-    }
-    inputs = {key: value for key, value in settings.items() if value is not None}
-    inputs["task"] = {key: value for key, value in task.items() if value is not None}
-    assert candidate_timeout(parse_config(inputs, "run.yaml")) == seconds
+@pytest.mark.parametrize(("timeout", "seconds"), [({}, 3600), ({"timeout": 5}, 5)])
+def test_candidates_of_a_user_task_have_an_hour_by_default(timeout: dict[str, float], seconds: float) -> None:
+    task = {"data": "x.jsonl", "prompt": "{q}", "answer": "a", "grader": "exact", "kind": "own.py:Kind"}
+    settings = {"name": "r", "sources": {"a": "a"}, "task": task, "budget": {"candidates": 2}, **timeout}
+    assert candidate_timeout(parse_config(settings, "run.yaml")) == seconds

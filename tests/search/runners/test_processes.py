@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from kingyo.core.types import Evaluation, ItemScore, Progress
+from kingyo.errors import KingyoError
 from kingyo.search.runners import Job, ProcessRunner
 from kingyo.search.runners.worker_pool import JobNotSentError, WorkerPool
 from tests.search.runners.fakes import FakeFactory, alive, job, wait_until
@@ -21,9 +22,7 @@ PARENT = """
 import signal
 import sys
 from pathlib import Path
-from kingyo.search.runners import Job, ProcessRunner
-from kingyo.search.runners.worker_pool import JobNotSentError, WorkerPool
-from kingyo.core.types import Evaluation, ItemScore, Progress
+from kingyo.search.runners import ProcessRunner
 from tests.search.runners.fakes import FakeFactory, job, wait_until
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # shells ignore it for background jobs
@@ -72,7 +71,7 @@ class Handle:
     def __init__(self, is_gone: bool) -> None:
         self.is_gone = is_gone
 
-    def start(self) -> None: ...
+    def start(self, timeout: float) -> None: ...
 
     def evaluate(self, job: Job, timeout: float | None, progress: Progress) -> Evaluation:
         if self.is_gone:
@@ -90,6 +89,20 @@ def test_a_job_that_a_worker_did_not_receive_is_sent_to_another(gone: int, failu
     pool.submit(job(7, "fine"))
     number, evaluation = pool.next()
     assert (number, evaluation.failure) == (7, failure)
+    pool.close()
+
+
+def test_a_worker_that_never_starts_is_an_error() -> None:
+    """Such as an actor of a cluster whose machines are busy."""
+
+    class Stuck(Handle):
+        def start(self, timeout: float) -> None:
+            raise TimeoutError
+
+    pool = WorkerPool(lambda: Stuck(is_gone=False), n_workers=1, timeout=None)
+    pool.submit(job(0, "fine"))
+    with pytest.raises(KingyoError, match=r"workers: .*received none within 3600 s"):
+        pool.next()
     pool.close()
 
 

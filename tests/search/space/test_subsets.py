@@ -21,11 +21,6 @@ def test_one_axis_per_source() -> None:
     assert {(axis.low, axis.high, axis.neutral, axis.kind) for axis in axes} == {(0.0, 1.5, 0.0, "float")}
 
 
-def test_one_axis_per_source_and_span() -> None:
-    names = [axis.name for axis in space(groups="layers:2").axes]
-    assert names[:3] == ["weight/ja/layers.0", "weight/ja/layers.1", "weight/math/layers.0"]
-
-
 @pytest.mark.parametrize("dtype", [None, "float32"])
 def test_none_is_the_base(dtype: str | None) -> None:
     recipe = space(dtype).decode((0.0, 0.0, 0.0))
@@ -64,14 +59,3 @@ def test_a_source_may_lack_a_span() -> None:
     ja, lora = (each.parameters["weight"] for each in recipe.sources)
     assert ja == LAYOUT.conditionals("layers:2", {"layers.0": 0.0, "layers.1": 0.7})
     assert lora == 0.7
-
-
-def test_hashes_of_all_subsets_differ() -> None:
-    genomes = [(a, b, c) for a in (0.0, 1.0) for b in (0.0, 1.0) for c in (0.0, 1.0)]
-    assert len({space().decode(genome).hash for genome in genomes}) == 8
-
-
-@pytest.mark.parametrize("genome", [(1.0, 1.0), (1.0, 1.0, 1.0, 1.0)])
-def test_a_genome_of_another_length_is_refused(genome: tuple[float, ...]) -> None:
-    with pytest.raises(ValueError):
-        space().decode(genome)

@@ -8,29 +8,12 @@ from typing import ClassVar
 
 import pytest
 
-from kingyo.core.types import Axis, Outcome, Strategy, Trial
+from kingyo.core.types import Axis, Outcome, Trial
 from kingyo.search.strategies import build, combinators
 from kingyo.search.strategies.combinators import build_stages
 from kingyo.search.strategies.random_and_grid import RandomSearch
-from kingyo.testing.strategies import MIXED_AXES, StrategyContract, failed, scored
+from kingyo.testing.strategies import MIXED_AXES, failed, scored
 from tests.search.strategies.problems import LAYERED
-from tests.search.strategies.variants import VariantContract
-
-
-class TestCoarseToFine(StrategyContract):
-    axes = LAYERED
-
-    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
-        options = {"batch": 4, "initial": 3, "pool": 40, "memory": 30}
-        return build("coarse-to-fine", axes, seed, {"settings": options, "per_gene": 2})
-
-
-class TestCoarseToFineGa(VariantContract):
-    axes = (*LAYERED[:5], *MIXED_AXES)
-
-    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
-        options = {"strategy": "ga", "settings": {"population": 6}, "per_gene": 1}
-        return build("coarse-to-fine", axes, seed, options)
 
 
 def test_each_stage_is_finer_than_the_one_before() -> None:

@@ -16,28 +16,24 @@ Settings = GridSearch.Settings
 
 
 @pytest.mark.parametrize(
-    ("axis", "settings", "levels"),
+    ("axis", "points", "levels"),
     [
-        (Axis(name="x", low=0, high=1), Settings(), [0, 0.25, 0.5, 0.75, 1]),
-        (Axis(name="x", low=-1, high=1), Settings(points=2), [-1, 1]),
-        (Axis(name="x", low=0, high=0.3), Settings(step=0.1), [0, 0.1, 0.2, 0.3]),
-        (Axis(name="x", low=0, high=1), Settings(step=0.3), [0, 0.3, 0.6, 0.9]),
-        (Axis(name="n", low=0, high=10, kind="int"), Settings(), [0, 3, 5, 8, 10]),
-        (Axis(name="n", low=2, high=4, kind="int"), Settings(points=9), [2, 3, 4]),
-        (Axis(name="n", low=0, high=5, kind="int"), Settings(step=2), [0, 2, 4]),
-        (Axis(name="b", low=0, high=1, kind="binary"), Settings(), [0, 1]),
-        (Axis(name="c", low=0, high=2, kind="categorical", choices=tuple("abc")), Settings(), [0, 1, 2]),
+        (Axis(name="x", low=0, high=1), 5, [0, 0.25, 0.5, 0.75, 1]),
+        (Axis(name="x", low=-1, high=1), 2, [-1, 1]),
+        (Axis(name="n", low=0, high=10, kind="int"), 5, [0, 3, 5, 8, 10]),
+        (Axis(name="n", low=2, high=4, kind="int"), 9, [2, 3, 4]),
+        (Axis(name="b", low=0, high=1, kind="binary"), 5, [0, 1]),
+        (Axis(name="c", low=0, high=2, kind="categorical", choices=tuple("abc")), 5, [0, 1, 2]),
     ],
 )
-def test_levels(axis: Axis, settings: GridSearch.Settings, levels: list[float]) -> None:
-    assert axis_levels(axis, settings) == pytest.approx(levels)
+def test_levels(axis: Axis, points: int, levels: list[float]) -> None:
+    assert axis_levels(axis, points) == pytest.approx(levels)
 
 
 def test_every_point_once_then_none() -> None:
-    settings = Settings(points=3)
-    grid = GridSearch(MIXED_AXES, 0, settings)
+    grid = GridSearch(MIXED_AXES, 0, Settings(points=3))
     trials = [*grid.ask(100), *grid.ask(1000)]
-    everything = itertools.product(*(axis_levels(axis, settings) for axis in MIXED_AXES))
+    everything = itertools.product(*(axis_levels(axis, 3) for axis in MIXED_AXES))
     assert sorted(trial.genome for trial in trials) == sorted(everything)
     assert len(trials) == grid.size == 3 * 3 * 3 * 2 * 3
     assert grid.ask(5) == []
@@ -52,18 +48,9 @@ def test_a_reduced_grid_spans_the_space() -> None:
             assert all(4 <= genes.count(level) <= 24 for level in (0, 0.25, 0.5, 0.75, 1))
 
 
-def test_the_seed_decides_the_order_only() -> None:
-    one, two = ([t.genome for t in GridSearch(floats(3), s, Settings()).ask(200)] for s in (1, 2))
-    assert one != two and sorted(one) == sorted(two)
-
-
 def test_too_many_points_are_refused_with_their_number() -> None:
-    with pytest.raises(KingyoError, match=r"at most 100000 points; received 9765625 points on 10 axes"):
+    with pytest.raises(KingyoError, match="at most 100000 points; received 9765625"):
         GridSearch(floats(10), 0, Settings())
-    with pytest.raises(KingyoError, match="at most 50 points"):
-        GridSearch(floats(3), 0, Settings(limit=50))
-    with pytest.raises(KingyoError, match="values on axis x0"):
-        GridSearch(floats(1), 0, Settings(step=1e-12))
 
 
 def test_random_search_is_uniform_and_its_batch_is_its_setting() -> None:

@@ -10,7 +10,6 @@ from kingyo.core.types import Axis, Strategy
 from kingyo.search.strategies import build
 from kingyo.search.strategies.combinators import InitialPointsStrategy
 from kingyo.testing.strategies import MIXED_AXES, StrategyContract, failed, scored
-from tests.search.strategies.variants import VariantContract
 
 POINTS = ((1.0, 0.5, 2.0, 1.0, 0.0), (0.0, 0.25, 7.0, 0.0, 2.0), (1.0, 0.5, 2.0, 1.0, 0.0))
 SMALL = {"batch": 4, "initial": 3, "pool": 40, "memory": 30}
@@ -19,11 +18,6 @@ SMALL = {"batch": 4, "initial": 3, "pool": 40, "memory": 30}
 class TestSeededGa(StrategyContract):
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
         return InitialPointsStrategy(build("ga", axes, seed, {"population": 6}), POINTS)
-
-
-class TestSeededItemGp(VariantContract):
-    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
-        return InitialPointsStrategy(build("item-gp", axes, seed, SMALL), POINTS)
 
 
 def test_points_come_first_each_once_and_in_their_order() -> None:

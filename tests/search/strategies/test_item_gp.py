@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -19,24 +19,8 @@ from kingyo.core.types import (
     TaskAware,
     Trial,
 )
-from kingyo.search.strategies import build, item_gp
-from kingyo.stats.irt.item_tasks import group_items
-from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, scored
-from tests.search.strategies.variants import VariantContract
-
-
-class TestItemGp(StrategyContract):
-    axes = MIXED_AXES
-
-    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
-        return build("item-gp", axes, seed, {"batch": 4, "initial": 5, "pool": 60, "memory": 40})
-
-
-class TestItemGpOnFloats(VariantContract):
-    axes = FLOAT_AXES
-
-    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
-        return build("item-gp", axes, seed, {"batch": 3, "initial": 1, "pool": 60})
+from kingyo.search.strategies import build
+from kingyo.testing.strategies import FLOAT_AXES, scored
 
 
 def test_the_best_point_may_lie_on_a_bound_that_arithmetic_misses() -> None:
@@ -176,19 +160,6 @@ def solved_by_the_first(trial: Trial, items: Sequence[int] = range(60)) -> Outco
     return Outcome(trial=trial, items=scores, is_partial=len(scores) < 60)
 
 
-@pytest.mark.parametrize("n", [1, 2])
-def test_small_batches_cycle_through_all_kinds_of_proposals_without_gains(n: int) -> None:
-    strategy, outcomes = build("item-gp", WEIGHTS, 5, {"batch": n}), list[Trial]()
-    assert isinstance(strategy, InformedStrategy)
-    strategy.warm_start([solved_by_the_first(Trial(number=-1, genome=(1.0, 0.0, 0.0)))])
-    for _ in range(36 // n):
-        outcomes += strategy.ask(n)
-        strategy.tell([solved_by_the_first(trial) for trial in outcomes[-n:]])
-    tail = np.array([trial.genome for trial in outcomes[12:]])
-    near = (np.abs(tail - [1.0, 0.0, 0.0]).max(axis=1) < 0.3).mean()
-    assert 0.25 < near < 0.9, "some near the parent, some far from it"
-
-
 def test_a_few_items_per_candidate_lead_to_the_peak() -> None:
     """480 coin tosses in all; the answer is near the peak, whose ability is 4, and better than at random."""
     answers = [_answer("item-gp", seed) for seed in range(4)]
@@ -276,105 +247,6 @@ WEIGHTS = tuple(
     Axis(name=f"weight/{name}", low=0.0, high=1.5, family=f"weight/{name}", neutral=0.0) for name in "abc"
 )
 PLATEAU, CENTRE = 0.4, np.array([0.5, 0.4, 0.3])
-
-
-def with_partial_credit(trial: Trial) -> Outcome:
-    """Return partial credit while the sum of weights is moderate; near the centre items are right."""
-    weights = np.array(trial.genome)
-    distance = float(np.linalg.norm(weights - CENTRE))
-    right = 1 / (1 + np.exp(np.linspace(-2, 2, 16) + 12 * (distance - 0.35))) > 0.5
-    rest = 0.0 if weights.sum() > 2 else PLATEAU - 0.15 * (distance < 0.6)  # what some gain, others lose
-    scores = np.where(right, 1.0, rest)
-    return Outcome(trial=trial, items={f"i{n}": float(each) for n, each in enumerate(scores)})
-
-
-def test_a_plateau_of_partial_credit_does_not_hide_full_credit() -> None:
-    scores: list[float] = []
-    for seed in range(6):
-        strategy, best = build("item-gp", WEIGHTS, seed, {}), 0.0
-        for _ in range(5):
-            outcomes = [with_partial_credit(trial) for trial in strategy.ask(6)]
-            strategy.tell(outcomes)
-            best = max(best, *(outcome.score or 0.0 for outcome in outcomes))
-        scores.append(best)
-    assert min(scores) > 0.9
-
-
-def test_with_batches_of_one_it_still_explores() -> None:
-    rng = np.random.default_rng(0)
-    strategy = build("item-gp", AXES, 0, {"pool": 200})
-    trials = [strategy.ask(1)[0] for _ in range(8)]
-    strategy.tell([score(trial, range(0, 60, 6), rng) for trial in trials])
-    proposed = np.array(
-        [strategy.ask(1)[0].genome for _ in range(12)]
-    )  # as many workers do without generations
-    gaps = np.abs(proposed[:, None] - proposed[None, :]).max(axis=2) + 9 * np.eye(len(proposed))
-    assert np.median(gaps.min(axis=1)) > 0.2
-
-
-def test_graded_scores_that_differ_by_rounding_are_one_level() -> None:
-    levels = (0, 0.3, 0.1 + 0.2, 0.5, 0.6, 0.7, 0.8, 0.9, 1)
-    strategy = build("item-gp", AXES, 0, {"pool": 60})
-    for _ in range(3):
-        trials = strategy.ask(4)
-        strategy.tell([scored(trial, *levels) for trial in trials])
-    assert isinstance(strategy, PredictingStrategy)
-    assert np.isfinite(strategy.predict([tuple(PEAK)])).all()
-
-
-PARTS = [
-    Axis(name=f"weight/s{k}/b{b}", low=0.0, high=1.5, family=f"weight/s{k}", neutral=0.0)
-    for k in range(2)
-    for b in range(4)
-]
-
-
-def of_two_halves(trial: Trial, items: Sequence[int] = range(60)) -> Outcome:
-    """The first source is right on the first half of the items, the second on the other.
-
-    The one needs its first two blocks, the other its last two, undisturbed: a merge by blocks has both, and
-    what most merges gain on one half they lose on the other.
-    """
-    one, two = np.array(trial.genome).reshape(2, 4)
-    able = (one[:2].mean() - two[:2].mean(), two[2:].mean() - one[2:].mean())
-    right = [6 * able[item >= 30] - 2.5 > ITEMS[2 * (item % 30)] / 2 for item in items]
-    scores = {f"i{item:02}": float(each) for item, each in zip(items, right, strict=True)}
-    return Outcome(trial=trial, items=scores, is_partial=len(scores) < 60)
-
-
-def best_of_halves(seed: int, *, is_told: bool) -> float:
-    strategy, rng = build("item-gp", PARTS, seed, {"pool": 200}), np.random.default_rng(seed)
-    if is_told:
-        assert isinstance(strategy, InformedStrategy)
-        alone = [(1.0,) * 4 + (0.0,) * 4, (0.0,) * 4 + (1.0,) * 4, (0.5,) * 8]
-        strategy.warm_start(
-            [of_two_halves(Trial(number=-1 - n, genome=each)) for n, each in enumerate(alone)]
-        )
-    return best_found(strategy, of_two_halves, rng, asks=15, met=24)
-
-
-@pytest.mark.slow
-def test_models_right_on_different_items_are_distinguished() -> None:
-    with_outcomes = [best_of_halves(seed, is_told=True) for seed in range(6)]
-    untold = [best_of_halves(seed, is_told=False) for seed in range(6)]
-    assert np.mean(with_outcomes) > np.mean(untold) + 0.1
-
-
-def test_trials_of_an_earlier_search_do_not_divide_items(monkeypatch: pytest.MonkeyPatch) -> None:
-    models: list[int] = []
-
-    def count(scores: Sequence[Mapping[str, float]]) -> list[list[str]]:
-        models.append(len(scores))
-        return group_items(scores)
-
-    monkeypatch.setattr(item_gp, "group_items", count)
-    strategy = build("item-gp", PARTS, 2, {})
-    known = [of_two_halves(Trial(number=-1 - n, genome=(1.0 - n,) * 4 + (float(n),) * 4)) for n in range(2)]
-    tried = [of_two_halves(Trial(number=-3 - n, genome=(0.1 * n,) * 8), range(n, n + 24)) for n in range(3)]
-    assert isinstance(strategy, InformedStrategy)
-    strategy.warm_start([*tried, *known])
-    strategy.ask(10)
-    assert models == [2]
 
 
 def test_it_has_no_estimate_before_a_score() -> None:

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from kingyo.core.types import Axis, Genome, InformedStrategy, Outcome, Strategy, Trial
-from kingyo.search.strategies import build
+from kingyo.core.types import Axis, Genome, InformedStrategy, Outcome, Trial
 from kingyo.search.strategies.m2n2 import (
     M2N2,
     Breeder,
@@ -21,36 +20,10 @@ from kingyo.search.strategies.m2n2 import (
     slerp,
     split_slerp,
 )
-from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, failed, scored
+from kingyo.testing.strategies import failed, scored
 from tests.search.strategies.problems import floats
-from tests.search.strategies.variants import VariantContract
 
 Settings = M2N2.Settings
-
-
-class TestM2N2(StrategyContract):
-    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
-        return build("m2n2", axes, seed, {})
-
-
-class TestM2N2OnFloats(VariantContract):
-    axes = FLOAT_AXES
-
-    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
-        return build("m2n2", axes, seed, {"population": 5, "batch": 6, "initial": 2, "spread": 0.1})
-
-
-class TestM2N2OnMixedAxesInBatches(VariantContract):
-    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
-        options = {"population": 4, "batch": 8, "mutation_rate": 0.5, "flip_rate": 0.3, "alpha": 0.0}
-        return build("m2n2", axes, seed, options)
-
-
-class TestM2N2OnOneSwitch(VariantContract):
-    axes = MIXED_AXES[2:3]
-
-    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
-        return build("m2n2", axes, seed, {"population": 2, "initial": 0})
 
 
 # the formulas
@@ -190,13 +163,6 @@ def test_known_points_start_the_archive_without_parents() -> None:
     # Each gene is a side of its own: (1 − w, 1 − w), but for mutations of 0.03.
     gaps = [abs(trial.genome[0] - trial.genome[1]) for trial in strategy.ask(100)]
     assert max(gaps) < 0.25
-
-
-def test_spread_puts_the_first_points_around_the_start() -> None:
-    axes = tuple(Axis(name=f"x{i}", low=-1, high=1, start=0.5) for i in range(500))
-    genome = M2N2(axes, 0, Settings(spread=0.01)).ask(1)[0].genome
-    assert statistics.mean(genome) == pytest.approx(0.5, abs=0.005)
-    assert statistics.stdev(genome) == pytest.approx(0.02, rel=0.1)
 
 
 def test_one_survivor_has_mutants_and_failures_have_no_children() -> None:

@@ -76,8 +76,7 @@ def test_before_the_first_lesson_families_have_one_gene_and_later_the_learned_pa
 
 @pytest.mark.parametrize("tie", [True, False])
 def test_without_lessons_it_is_the_inner_strategy_on_families_or_on_all_axes(tie: bool) -> None:
-    strategy = memetic(first=4, tie=tie)
-    trials = searched(strategy, 12, lambda _, __: None)
+    trials = searched(memetic(first=4, tie=tie), 12, lambda _, __: None)
     groups = families_of(LAYERED, ordered=False) if tie else [[index] for index in range(len(LAYERED))]
     stage = stage_of(LAYERED, groups)
     inner = build("item-gp", stage.axes, 0, SMALL["settings"])
@@ -148,21 +147,6 @@ def test_lessons_that_do_not_beat_the_best_end_and_narrow_nothing(
         strategy.tell([failed(trial) if score is None else scored(trial, score) for trial, score in results])
     assert len(starts) == 2 and starts[1] == known[-1]
     assert min(min(trial.genome) for trial in asked) < 0.1 and max(max(trial.genome) for trial in asked) > 0.9
-
-
-def test_a_search_that_solves_all_learns_nothing_more_after_a_lesson_without_gain() -> None:
-    strategy, n_lessons = memetic(first=2, every=2), 0
-
-    def learn(_: int, start: Genome) -> tuple[Genome, Lesson]:
-        nonlocal n_lessons
-        n_lessons += 1
-        return start, LESSON
-
-    strategy.learn = learn
-    for count in range(10):
-        batch = strategy.ask(2)
-        strategy.tell([scored(trial, 0.5 if count == 0 or trial.lesson else 1.0) for trial in batch])
-    assert n_lessons == 1
 
 
 def test_a_learned_genome_is_a_point_of_the_space_of_factors_and_strengths() -> None:

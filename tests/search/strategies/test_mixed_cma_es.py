@@ -4,61 +4,25 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
-from kingyo.core.types import Axis, Genome, InformedStrategy, Strategy, Trial
+from kingyo.core.types import Axis, Genome, InformedStrategy, Trial
 from kingyo.search.strategies import build
-from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, scored
+from kingyo.testing.strategies import MIXED_AXES, scored
 from tests.search.strategies.problems import (
     EVERY_KIND,
-    Knapsack,
     best,
-    floats,
-    rotated_ellipsoid,
     score_of_every_kind,
     work,
 )
-from tests.search.strategies.variants import VariantContract
 
 KINDS = [
     tuple(axis for axis in MIXED_AXES if axis.kind in kinds)
     for size in range(1, 5)
     for kinds in itertools.combinations(("float", "int", "binary", "categorical"), size)
 ]
-
-
-class TestMixedCmaEs(StrategyContract):
-    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
-        return build("mixed-cma-es", axes, seed, {})
-
-
-class TestMixedCmaEsFromTheBounds(VariantContract):
-    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
-        return build("mixed-cma-es", axes, seed, {"x0": 0.0, "sigma": 0.5, "population": 5, "start": 0.8})
-
-
-class TestMixedCmaEsOnFloats(VariantContract):
-    axes = FLOAT_AXES
-
-    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
-        return build("mixed-cma-es", axes, seed, {})
-
-
-class TestMixedCmaEsOnCategories(VariantContract):
-    axes = MIXED_AXES[3:]
-
-    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
-        return build("mixed-cma-es", axes, seed, {"warm_start": False})
-
-
-class TestMixedCmaEsOnOneInt(VariantContract):
-    axes = (Axis(name="layers", low=-3, high=40, kind="int", start=40),)
-
-    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
-        return build("mixed-cma-es", axes, seed, {})
 
 
 @pytest.mark.parametrize("axes", KINDS, ids=lambda axes: "+".join(dict.fromkeys(axis.kind for axis in axes)))
@@ -78,36 +42,6 @@ def test_every_combination_of_kinds(axes: tuple[Axis, ...]) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_a_recipe_with_a_known_optimum(seed: int) -> None:
     assert best("mixed-cma-es", EVERY_KIND, score_of_every_kind, 400, seed) > 3.99999
-
-
-@pytest.mark.parametrize("seed", range(2))
-def test_a_subset_of_sources_with_a_method_and_weights(seed: int) -> None:
-    """Eight sources, three of them useful, with a weight each, and a method that disables the rest."""
-    axes = (
-        *(Axis(name=f"use/{i}", low=0, high=1, kind="binary") for i in range(8)),
-        *(Axis(name=f"weight/{i}", low=0, high=1) for i in range(8)),
-        EVERY_KIND[3],
-    )
-
-    def score(genome: Genome) -> float:
-        used, weights, method = genome[:8], genome[8:16], genome[16]
-        gain = sum(
-            use * (1 - (w - 0.6) ** 2 if i in (1, 4, 6) else -w - 0.1)
-            for i, (use, w) in enumerate(zip(used, weights, strict=True))
-        )
-        return gain - (method != 3)
-
-    assert best("mixed-cma-es", axes, score, 1500, seed) > 2.999
-
-
-def test_knapsack() -> None:
-    knapsack = Knapsack.random(16, 0)
-    scores = [best("mixed-cma-es", knapsack.axes, knapsack.score, 2000, seed) for seed in range(3)]
-    assert max(scores) == knapsack.optimum
-
-
-def test_on_floats_it_is_as_good_as_cma_es() -> None:
-    assert best("mixed-cma-es", floats(6), rotated_ellipsoid(6), 1500, 0) > -1e-6
 
 
 def test_an_int_that_starts_on_its_bound_can_leave_it() -> None:

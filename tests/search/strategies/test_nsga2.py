@@ -10,32 +10,18 @@ from random import Random
 import pytest
 
 from kingyo.core.types import Axis, Genome, Outcome, Strategy, Trial
-from kingyo.errors import KingyoError
 from kingyo.search.strategies import build
 from kingyo.search.strategies.genetic import Nsga2, polynomial_mutation, simulated_binary_crossover
 from kingyo.search.strategies.pareto import front
-from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, failed, scored
-from tests.search.strategies.problems import EVERY_KIND, Knapsack, floats, hypervolume
-from tests.search.strategies.variants import VariantContract
+from kingyo.testing.strategies import MIXED_AXES, StrategyContract, failed, scored
+from tests.search.strategies.problems import Knapsack, floats, hypervolume
 
 Settings = Nsga2.Settings
 SEEDS = range(3)
 Objectives = Callable[[Genome], tuple[float, ...]]
 
 
-class TestNsga2(StrategyContract):
-    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
-        return build("nsga2", axes, seed, {"population": 8})
-
-
-class TestNsga2OnFloats(VariantContract):
-    axes = FLOAT_AXES
-
-    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
-        return build("nsga2", axes, seed, {"population": 5, "eta_c": 2, "eta_m": 5, "mutation_rate": 0.3})
-
-
-class TestNsga2WithTwoObjectives(VariantContract):
+class TestNsga2WithTwoObjectives(StrategyContract):
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
         return build("nsga2", axes, seed, {"population": 6, "crossover_rate": 0.5})
 
@@ -108,17 +94,6 @@ def test_a_knapsack_of_two_values_against_its_exact_front() -> None:
     assert statistics.mean(shares) > 0.9
 
 
-def test_axes_of_every_kind() -> None:
-    def objectives(genome: Genome) -> tuple[float, ...]:
-        weight, layers, used, method = genome
-        lost = abs(layers - 17) / 30 + (1 - used) + (method != 2)
-        return -(weight**2) - lost, -((weight - 1) ** 2) - lost
-
-    for seed in SEEDS:
-        log = run_search(build("nsga2", EVERY_KIND, seed, {}), objectives, 800)
-        assert volume(log) > 0.8  # the exact one is 5/6
-
-
 def test_failures_have_no_children_and_parents_are_the_best_of_all() -> None:
     strategy = Nsga2(floats(3), 0, Settings(population=4))
     first = strategy.ask(4)
@@ -137,20 +112,6 @@ def test_failures_have_no_children_and_parents_are_the_best_of_all() -> None:
     assert {parent for trial in strategy.ask(80) for parent in trial.parents} == {0, 2, 4}
 
 
-def test_a_different_number_of_objectives_is_refused_and_leaves_no_trace() -> None:
-    strategy, twin = (Nsga2(floats(3), 0, Settings(population=4)) for _ in range(2))
-    trials, _ = strategy.ask(4), twin.ask(4)
-    fine = [outcome_with(trial, trial.number, -trial.number) for trial in trials]
-    with pytest.raises(KingyoError, match="expected 2 objectives") as error:
-        strategy.tell([*fine[:3], outcome_with(trials[3], 1, 2, 3)])
-    assert error.value.received == "3"
-    for each in (strategy, twin):
-        each.tell(fine)
-    assert strategy.ask(9) == twin.ask(9)
-    with pytest.raises(KingyoError, match="received 1"):
-        strategy.tell([scored(strategy.ask(1)[0], 0.5)])
-
-
 def test_known_points_join_the_first_parents_without_a_name() -> None:
     strategy = Nsga2(floats(3), 0, Settings(population=4))
     known = (0.7, 0.7, 0.7)
@@ -162,13 +123,6 @@ def test_known_points_join_the_first_parents_without_a_name() -> None:
     assert all(parent >= 0 for trial in children for parent in trial.parents)
     assert any(sum(gene == 0.7 for gene in trial.genome) >= 2 for trial in children)
     assert known not in [trial.genome for trial in children]
-
-
-def test_small_asks_equal_one_large_ask() -> None:
-    parts, at_once = (Nsga2(floats(3), 4, Settings(population=4)) for _ in range(2))
-    for strategy in (parts, at_once):
-        strategy.tell([outcome_with(trial, *trial.genome) for trial in strategy.ask(4)])
-    assert [*parts.ask(3), *parts.ask(17)] == at_once.ask(20)
 
 
 def test_crossover_keeps_the_middle_and_the_bounds() -> None:

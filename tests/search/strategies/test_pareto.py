@@ -40,14 +40,6 @@ def test_ranks_are_the_fronts_peeled_off_one_by_one(points: list[list[int]]) -> 
     assert front(points).tolist() == [i for i, rank in enumerate(expected) if rank == 0]
 
 
-@given(CLOUDS)
-def test_the_order_of_different_points_does_not_matter(points: list[list[int]]) -> None:
-    different = np.unique(np.array(points), axis=0)
-    mixed = np.random.RandomState(len(points)).permutation(len(different))
-    assert (crowding(different)[mixed] == crowding(different[mixed])).all()
-    assert (ranks(different)[mixed] == ranks(different[mixed])).all()
-
-
 def test_crowding_is_the_papers() -> None:
     # Ranges 10 and 8; the neighbours of (4, 5) are (0, 8) and (6, 1).
     distances = crowding([(4, 5), (10, 0), (0, 8), (6, 1)])
@@ -107,15 +99,3 @@ def test_only_tables_of_finite_numbers_are_accepted(points: list[object]) -> Non
     for function in (ranks, front, crowding, best_first, knee):
         with pytest.raises(KingyoError, match="finite numbers"):
             function(points)
-
-
-def test_an_empty_set_has_no_front() -> None:
-    assert front([]).tolist() == ranks([]).tolist() == []
-
-
-@pytest.mark.parametrize("m", [2, 3, 5])
-def test_ranks_agree_with_pymoo(m: int) -> None:
-    sorting = pytest.importorskip("pymoo.util.nds.non_dominated_sorting")
-    points = np.random.RandomState(m).normal(size=(300, m))
-    _, oracle = sorting.NonDominatedSorting().do(-points, return_rank=True)
-    assert ranks(points).tolist() == oracle.tolist()

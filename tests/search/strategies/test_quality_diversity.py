@@ -1,4 +1,4 @@
-"""MAP-Elites and CycleQD: the contract, archives, children, what they find, and what they refuse."""
+"""CycleQD: the contract, archives, children, and what it finds."""
 
 from __future__ import annotations
 
@@ -12,23 +12,19 @@ import numpy as np
 import pytest
 
 from kingyo.core.types import Axis, Genome, InformedStrategy, Outcome, Strategy, Trial
-from kingyo.errors import KingyoError
 from kingyo.search.strategies import build
 from kingyo.search.strategies.quality_diversity import (
     Archive,
     GridAxis,
     elite_weights,
-    line_step,
     linear_mix,
     singular_root,
     singular_step,
 )
 from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, failed, scored
-from tests.search.strategies.problems import floats, sphere, work
-from tests.search.strategies.variants import VariantContract
+from tests.search.strategies.problems import floats
 
 Objectives = Callable[[Genome], tuple[float, ...]]
-NAMES = ["map-elites", "cycleqd"]
 SEEDS = range(5)
 
 
@@ -52,24 +48,6 @@ class OfSeveralTasks(StrategyContract):
         return judged(trial, (outcome.score, first, 1 - first)[: self.tasks], partial=trial.number % 5 == 2)
 
 
-class TestMapElites(OfSeveralTasks):
-    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
-        return build("map-elites", axes, seed, {"population": 8})
-
-
-class TestMapElitesOfOneQuality(OfSeveralTasks):
-    axes = FLOAT_AXES
-    tasks = 2
-
-    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
-        return build("map-elites", axes, seed, {"population": 5, "quality": 0, "line_step": 0, "initial": 3})
-
-
-class TestMapElitesOfOneObjective(VariantContract):
-    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
-        return build("map-elites", axes, seed, {"population": 6, "genes": ["layers", "method", "density"]})
-
-
 class TestCycleQd(OfSeveralTasks):
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
         return build("cycleqd", axes, seed, {"population": 4})
@@ -81,13 +59,6 @@ class TestCycleQdOfTwoTasks(OfSeveralTasks):
 
     def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
         return build("cycleqd", axes, seed, {"population": 6, "sigma": 1, "mutation_step": 0, "initial": 0})
-
-
-class TestCycleQdWithoutFloats(VariantContract):
-    axes = MIXED_AXES[2:]
-
-    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
-        return build("cycleqd", axes, seed, {"population": 5, "behaviour": "genes", "cells": 3})
 
 
 # ---- archives
@@ -106,10 +77,9 @@ def test_the_better_takes_the_cell_in_any_order_of_offers() -> None:
     offers = [(0.1, 0, 0.5, False), (0.2, 1, 0.5, False), (0.2, 2, 0.9, True), (0.7, 3, 0.2, True)]
     offers.append((0.7, 4, 0.3, True))
     for order in itertools.permutations(offers):
-        archive = Archive([GridAxis(low=0.0, high=1.0, cells=4)], genes=[0])
+        archive = Archive(GridAxis(low=0.0, high=1.0, cells=4), 1)
         for place, number, quality, partial in order:
-            trial = Trial(number=number, genome=(place,))
-            archive.offer(Outcome(trial=trial, value=quality, is_partial=partial))
+            archive.offer(judged(Trial(number=number, genome=()), (place, quality), partial=partial))
         assert [member.number for member in archive.members] == [0, 4]
 
 
@@ -120,8 +90,8 @@ def generation(strategy: Strategy, *objectives: Sequence[float] | None) -> list[
     return trials
 
 
-def build_four(name: str, **options: object) -> Strategy:
-    return build(name, floats(4), 0, {"population": 4, **options})
+def build_four(**options: object) -> Strategy:
+    return build("cycleqd", floats(4), 0, {"population": 4, **options})
 
 
 def parents(trials: Sequence[Trial]) -> set[int]:
@@ -135,7 +105,7 @@ def known(axes: Sequence[Axis], *objectives: Sequence[float]) -> list[Outcome]:
 
 
 def test_each_archive_uses_its_task_as_quality_and_others_as_behaviour() -> None:
-    strategy = build_four("cycleqd", cells=2)
+    strategy = build_four(cells=2)
     generation(strategy, (0.9, 0.1), (0.8, 0.2), (0.3, 0.9), (0.1, 0.8))
     on_second, on_first = strategy.ask(4), strategy.ask(4)
     assert parents(on_first) == {0, 2}  # by the second task: {0, 1} low, {2, 3} high; best at the first
@@ -143,35 +113,15 @@ def test_each_archive_uses_its_task_as_quality_and_others_as_behaviour() -> None
 
 
 def test_the_quality_changes_with_every_generation() -> None:
-    strategy = build_four("cycleqd", cells=1)
+    strategy = build_four(cells=1)
     generation(strategy, (0.9, 0.1, 0.1), (0.1, 0.9, 0.1), (0.1, 0.1, 0.9), (0.2, 0.2, 0.2))
     trials = strategy.ask(24)
     turns = [{trial.parents for trial in trials[i : i + 4]} for i in range(0, 24, 4)]
     assert turns == [{(1,)}, {(2,)}, {(0,)}, {(1,)}, {(2,)}, {(0,)}]
 
 
-def test_map_elites_keeps_the_best_of_every_cell() -> None:
-    by_score, by_second = build_four("map-elites", cells=2), build_four("map-elites", cells=2, quality=1)
-    generation(by_score, (0.1, 0.2), (0.2, 0.3), (0.9, 0.1), None)
-    assert parents(by_score.ask(40)) == {1, 2}
-    generation(by_second, (0.1, 0.2), (0.2, 0.1), (0.9, 0.1), (0.8, 0.3))
-    assert parents(by_second.ask(40)) == {0, 3}
-
-
-def test_with_one_objective_niches_are_genes() -> None:
-    strategy = build("map-elites", MIXED_AXES, 0, {"genes": ["used", "method"], "cells": 10})
-    log = work(strategy, lambda genome: genome[1], 200)
-    best_of: dict[Genome, tuple[float, int]] = {}
-    for trial, score in log:
-        kind = trial.genome[3:]
-        best_of[kind] = max(best_of.get(kind, (-1.0, 0)), (score or 0.0, -trial.number))
-    assert len(best_of) == 2 * 3
-    assert parents(strategy.ask(100)) == {-number for _, number in best_of.values()}
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_an_estimate_has_children_but_no_niche_of_a_measured_trial(name: str) -> None:
-    strategy = build_four(name, cells=1)
+def test_an_estimate_has_children_but_no_niche_of_a_measured_trial() -> None:
+    strategy = build_four(cells=1)
     trials = strategy.ask(4)
     strategy.tell([judged(trials[0], (0.9, 0.9), partial=True)])
     assert {trial.parents for trial in strategy.ask(4)} == {(0,)}
@@ -180,9 +130,8 @@ def test_an_estimate_has_children_but_no_niche_of_a_measured_trial(name: str) ->
     assert {trial.parents for trial in strategy.ask(4)} == {(1,)}
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_known_points_start_the_archive_without_parents(name: str) -> None:
-    strategy = build_four(name)
+def test_known_points_start_the_archive_without_parents() -> None:
+    strategy = build_four()
     assert isinstance(strategy, InformedStrategy)
     strategy.warm_start(known(floats(4), (0.9, 0.1), (0.1, 0.9), (0.5, 0.5)))
     first = strategy.ask(4)
@@ -192,9 +141,8 @@ def test_known_points_start_the_archive_without_parents(name: str) -> None:
     assert parents(strategy.ask(40)) == {0}
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_known_points_with_a_different_number_of_objectives_are_ignored(name: str) -> None:
-    strategy = build_four(name)
+def test_known_points_with_a_different_number_of_objectives_are_ignored() -> None:
+    strategy = build_four()
     assert isinstance(strategy, InformedStrategy)
     strategy.warm_start(known(floats(4), (0.9,), (0.1,)))
     generation(strategy, *[(0.5, 0.5)] * 4)
@@ -211,7 +159,7 @@ def test_elite_weights_by_hand() -> None:
 
 
 def test_parents_are_picked_as_often_as_their_weights_say() -> None:
-    strategy = build_four("cycleqd", population=3, cells=3, alpha_low=0.2, alpha_high=1.0)
+    strategy = build_four(population=3, cells=3, alpha_low=0.2, alpha_high=1.0)
     generation(strategy, (0.2, 0.0), (0.6, 0.5), (1.0, 1.0))
     weights = np.array([0.2 * 0.2, 0.6 * 0.6, 1.0])
     trials = [trial.parents for trial in strategy.ask(3000)]
@@ -236,11 +184,10 @@ def test_a_mix_lies_on_the_line_through_its_parents() -> None:
 
 def test_non_float_genes_come_from_either_parent() -> None:
     rng, one, two = Random(0), (0.0, 0.1, -2.0, 0.0, 0.0), (1.0, 0.9, 7.0, 1.0, 2.0)
-    for cross in (linear_mix, line_step):
-        children = [cross(MIXED_AXES, one, two, 0.1, rng)[2:] for _ in range(600)]
-        for place, (a, b) in enumerate(zip(one[2:], two[2:], strict=True)):
-            assert {child[place] for child in children} == {a, b}
-            assert 240 < sum(child[place] == a for child in children) < 360
+    children = [linear_mix(MIXED_AXES, one, two, 0.1, rng)[2:] for _ in range(600)]
+    for place, (a, b) in enumerate(zip(one[2:], two[2:], strict=True)):
+        assert {child[place] for child in children} == {a, b}
+        assert 240 < sum(child[place] == a for child in children) < 360
 
 
 def test_singular_steps_follow_the_spread_of_the_archive() -> None:
@@ -257,7 +204,7 @@ def test_singular_steps_follow_the_spread_of_the_archive() -> None:
     assert not singular_root(floats(2), [(0.1, 0.2)]).any(), "one member"
 
 
-# ---- what they find
+# ---- what it finds
 
 
 def interfering(seed: int) -> Objectives:
@@ -284,68 +231,14 @@ def spend(name: str, objectives: Objectives, budget: int, seed: int) -> list[tup
     return points
 
 
-def quality_diversity(points: Sequence[tuple[float, ...]]) -> float:
-    """Mean over the tasks of the QD score of an archive as CycleQD has it, from stored trials alone."""
-    total = 0.0
-    for k in range(3):
-        best_of: dict[tuple[int, ...], float] = {}
-        for f in points:
-            cell = tuple(min(9, int(value * 10 + 1e-9)) for value in (*f[:k], *f[k + 1 :]))
-            best_of[cell] = max(best_of.get(cell, 0.0), f[k])
-        total += sum(best_of.values()) / 3
-    return total
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_ahead_of_random_on_tasks_that_interfere(name: str) -> None:
-    runs = {each: [spend(each, interfering(seed), 800, seed) for seed in SEEDS] for each in (name, "random")}
+def test_ahead_of_random_on_tasks_that_interfere() -> None:
+    names = ("cycleqd", "random")
+    runs = {name: [spend(name, interfering(seed), 800, seed) for seed in SEEDS] for name in names}
 
     def lead(figure: Callable[[Sequence[tuple[float, ...]]], float]) -> float:
-        figures, control = ([figure(points) for points in runs[each]] for each in (name, "random"))
+        figures, control = ([figure(points) for points in runs[each]] for each in names)
         return statistics.fmean(figures) / statistics.fmean(control)
 
     assert lead(lambda points: max(map(statistics.fmean, points))) > 1.04
     for k in range(3):
         assert lead(lambda points, k=k: max(f[k] for f in points)) > 1.0
-    assert lead(quality_diversity) > 1.1
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_with_one_objective_every_niche_is_better_filled_than_by_random_search(name: str) -> None:
-    def filled(strategy: str) -> float:
-        niches: dict[tuple[int, int], float] = {}
-        for trial, score in work(build(strategy, floats(6), 0, {}), sphere, 800):
-            cell = (int(trial.genome[0] * 4.999), int(trial.genome[1] * 4.999))
-            niches[cell] = max(niches.get(cell, -6.0), score or 0.0)
-        assert len(niches) == 25
-        return statistics.fmean(niches.values())
-
-    assert filled(name) > filled("random") + 0.02
-
-
-# ---- what they refuse
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_grid_of_objectives_needs_two(name: str) -> None:
-    strategy = build_four(name, behaviour="objectives")
-    trial = strategy.ask(1)[0]
-    with pytest.raises(KingyoError) as error:
-        strategy.tell([scored(trial, 0.5)])
-    assert error.value.argument == "behaviour"
-
-
-def test_an_unknown_quality_is_named_at_the_first_tell() -> None:
-    strategy = build_four("map-elites", quality=2)
-    trial = strategy.ask(1)[0]
-    with pytest.raises(KingyoError, match="quality: expected less than 2"):
-        strategy.tell([judged(trial, (0.5, 0.5))])
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_changed_number_of_objectives_is_refused(name: str) -> None:
-    strategy = build_four(name)
-    one, two = strategy.ask(2)
-    strategy.tell([judged(one, (0.5, 0.5))])
-    with pytest.raises(KingyoError, match="trial 1: expected 2 objectives"):
-        strategy.tell([judged(two, (0.5, 0.5, 0.5))])

@@ -27,11 +27,6 @@ def test_mixtures_have_moderate_sums_for_any_number_of_sources() -> None:
         assert 0.8 < np.median(sums) < 1.2
 
 
-def test_some_mixtures_use_two_sources_only() -> None:
-    points = PointSampler(weights(6)).mixtures(40, np.random.default_rng(1))
-    assert (np.count_nonzero(points, axis=1) == 2).sum() == 10
-
-
 def test_first_mixtures_combine_every_pair_then_all_sources() -> None:
     """Halves that are drawn greedily need few more than the covering number, which is 6 for C(8, 4, 2)."""
     for n, most in ((3, 3), (4, 8), (5, 6), (8, 10)):
@@ -51,18 +46,6 @@ def test_bold_mixtures_use_all_or_half_of_the_sources() -> None:
         assert np.all(np.count_nonzero(points, axis=1) == [half, n] * 150)
         even = points.sum(axis=1) / np.sqrt([half, n] * 150)
         assert 0.59 < even.min() < 0.62 and 1.37 < even.max() < 1.41
-
-
-def test_any_twelve_consecutive_bold_mixtures_differ_in_strength_and_sources() -> None:
-    for seed in range(20):
-        series = PointSampler(weights(3, high=9)).bold_mixtures(np.random.default_rng(seed))
-        for _ in range(4):
-            points = np.array(list(itertools.islice(series, 12)))
-            strengths = points.sum(axis=1) / np.sqrt([2, 3] * 6)
-            places = np.sort(np.log(strengths / 0.6) / np.log(1.4 / 0.6))
-            assert np.diff([0, *places, 1]).max() < 0.25
-            together = (points[::2] > 0).astype(int).T @ (points[::2] > 0)
-            assert together.min() >= 2, "each of three pairs in two of six"
 
 
 def test_pruned_points_lose_some_sources_and_change_in_strength() -> None:
@@ -103,20 +86,6 @@ def test_points_are_apart_by_one_float_or_by_any_whole_number() -> None:
     assert sampler.differ(points, known[:0], 0.1).all()
 
 
-def test_first_mixtures_are_nearly_even() -> None:
-    for n in (1, 2, 5):
-        points = PointSampler(weights(n)).initial_mixtures(200, np.random.default_rng(n))
-        shares = points[100:] / points[100:].sum(axis=1, keepdims=True)
-        assert np.allclose(shares.mean(axis=0), 1 / n, atol=0.03)
-        assert shares.std(axis=0).max() < 0.15
-
-
-def test_blocks_of_a_source_have_about_the_same_weight() -> None:
-    points = PointSampler(weights(3, n_blocks=4)).mixtures(40, np.random.default_rng(2)).reshape(40, 3, 4)
-    assert np.all(points[::2].std(axis=2) < 1e-9)
-    assert np.all(points[1::2].std(axis=2).max(axis=1) > 0)
-
-
 def test_bounds_hold_and_other_axes_are_drawn_uniformly() -> None:
     axes = [
         *weights(2, high=0.6),
@@ -128,11 +97,3 @@ def test_bounds_hold_and_other_axes_are_drawn_uniformly() -> None:
     assert points[:, 2].min() >= 0.2
     assert abs(points[:, 2].mean() - 0.6) < 0.05
     assert set(points[:, 3]) == {0.0, 1.0}
-
-
-def test_every_other_step_moves_all_weights_of_a_source() -> None:
-    sampler = PointSampler(weights(2, n_blocks=5))
-    centres = np.full((100, 10), 0.7)
-    moved = (sampler.perturbed(centres, 0.1, 4.0, np.random.default_rng(4)) - centres).reshape(100, 2, 5)
-    assert np.all(moved[1::2].std(axis=2) < 1e-9)
-    assert np.any(moved[1::2] != 0, axis=(1, 2)).all()

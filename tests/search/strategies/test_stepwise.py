@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from kingyo.core.types import Axis, Genome, Outcome, Strategy, Trial
-from kingyo.errors import KingyoError
 from kingyo.search.strategies.source_changes import Gain, SourceChange, Weights
 from kingyo.search.strategies.stepwise import Stepwise
-from kingyo.testing.strategies import StrategyContract, failed, scored
+from kingyo.testing.strategies import StrategyContract, scored
 from tests.search.strategies.skills import N_ITEMS, Score, Scores, Selection, SkillWorld, axes, select
 
 Settings = Stepwise.Settings
@@ -59,16 +58,6 @@ def test_it_adds_few_useless_sources_and_no_harmful_ones(worlds: list[tuple[Skil
     assert max(chosen, default=0) < 0.1
 
 
-def test_it_cannot_tell_only_if_a_source_may_help(worlds: list[tuple[SkillWorld, Selection]]) -> None:
-    for _, done in worlds:
-        *_, last = done.strategy.steps
-        measured = [gain for gain in last.gains.values() if gain.n >= 100]
-        if done.strategy.verdict == "cannot tell":
-            assert max(gain.mean for gain in last.gains.values()) >= 0.01
-        else:
-            assert max((gain.mean - gain.error for gain in measured), default=0.0) < 0.01
-
-
 def test_it_costs_a_fraction_of_singles_and_pairs(worlds: list[tuple[SkillWorld, Selection]]) -> None:
     shares = [done.cost / ((18 + 18 * 17 / 2) * N_ITEMS) for _, done in worlds]
     assert np.mean(shares) < 0.2
@@ -103,14 +92,6 @@ def test_the_first_source_is_one_of_the_best_pair() -> None:
         assert {0, 1} <= set(select(24, score, seed=seed).strategy.chosen)
 
 
-def test_of_many_pairs_some_are_tried() -> None:
-    """Any two of 30 sources solve items together."""
-    done = select(30, lambda sources: (np.arange(N_ITEMS) % 4 < (len(sources) > 1)).astype(float))
-    pairs = {trial.genome for trial in done.trials if sum(gene > 0 for gene in trial.genome) == 2}
-    assert 300 <= len(pairs) < 30 * 29 / 2
-    assert len(done.strategy.chosen) == 2
-
-
 def test_four_useful_sources_of_eighteen_are_found() -> None:
     harm = (0, 0, 0, 0, 0.02, 0.02, 0.1, 0.1, 0.3, 0.3, 0.5, 0.8, 0.8, 0.8)
     found = [SkillWorld(seed=seed, n_useful=4, harm=harm) for seed in range(SEEDS)]
@@ -118,19 +99,6 @@ def test_four_useful_sources_of_eighteen_are_found() -> None:
     complete = [set(range(4)) <= world.chosen(each.strategy) for world, each in done]
     assert sum(complete) >= 0.95 * SEEDS
     assert np.mean([each.cost for _, each in done]) < 0.21 * (18 + 18 * 17 / 2) * N_ITEMS
-
-
-def test_contributions_are_those_of_the_final_set(worlds: list[tuple[SkillWorld, Selection]]) -> None:
-    """Each is the paired gain of the chosen set over the set without the source, near the true one."""
-    misses = total = 0
-    for world, done in worlds:
-        chosen = frozenset(done.strategy.chosen)
-        assert done.strategy.contributions.keys() == (chosen if len(chosen) > 1 else set())
-        for i, gain in done.strategy.contributions.items():
-            truth = float((world.score(chosen) - world.score(chosen - {i})).mean())
-            bounds = gain.interval
-            misses, total = misses + (not bounds.low <= truth <= bounds.high), total + 1
-    assert total > 100 and misses <= 0.1 * total
 
 
 # ---- solved items: a source solves its own, a merge those of all its sources
@@ -205,20 +173,6 @@ def on(genome: Genome) -> frozenset[int]:
     return frozenset(i for i, gene in enumerate(genome) if gene)
 
 
-def test_no_part_is_left_out_without_a_reason() -> None:
-    """Merges without the first part of source 0 are tried; they solve nothing."""
-
-    def score(axes: frozenset[int]) -> Scores:
-        return plain(frozenset(i // 2 for i in axes)) * (0 in axes)
-
-    plain = union(range(100), range(100, 150), range(150, 200), ())
-    done = select(8, score, Settings(norms=NORMS[:4]))
-    tried = [on(trial.genome) for trial in done.trials]
-    assert any(len(each) > 2 and 1 in each and 0 not in each for each in tried)
-    assert set(done.strategy.chosen) == {0, 1, 2}
-    assert all(all(done.strategy.weights.of(i)) for i in done.strategy.chosen)
-
-
 @pytest.mark.parametrize(("most", "verdict"), [(None, "all"), (3, "full")])
 def test_parts_are_left_out_if_no_source_may_be_added(most: int | None, verdict: str) -> None:
     """In the merge of all three useful sources, the first parts of 0 and 1 spoil items."""
@@ -276,18 +230,6 @@ def test_a_useless_source_gets_no_credit_for_what_a_merge_leaves_out(*, is_whole
     assert all({0, 2} & on(each.weights.genome()) == ({0, 2} if is_whole else set()) for each in found)
 
 
-def test_few_useless_sources_are_added_by_luck() -> None:
-    """In 6% of the items any merge fails, so that one of many is better by luck."""
-    assert n_useless(credit(lambda axes: bool({0, 2} & axes), 0.06)) <= 35
-    assert n_useless(credit(lambda _: False, 0.06)) <= 35
-
-
-@pytest.mark.parametrize("norms", [(), ((1.0, 1.0),) * 3, ((0.0, 0.0),) * 3, ((0.0, 1.0),) * 3])
-def test_merges_without_parts_differ_from_those_with_all(norms: tuple[tuple[float, ...], ...]) -> None:
-    weights = Weights(axes=tuple(axes(len(norms) * 2 or 3)), norms=norms, chosen=(0, 1))
-    assert weights.other_shares() == weights.whole_additions([2]) == []
-
-
 def test_the_largest_span_of_a_source_stays() -> None:
     weights = Weights(axes=tuple(axes(6)), norms=((0.1, 0.2), (1.0, 3.0), (2.0, 0.3)), chosen=(0, 1, 2))
     trimmed = weights.changed(SourceChange((), share=0.75))
@@ -299,17 +241,6 @@ def test_the_largest_span_of_a_source_stays() -> None:
 def test_of_two_equal_sources_one_is_chosen(seed: int) -> None:
     chosen = chosen_of(3, union(range(90), range(90), range(90, 150)), seed=seed)
     assert 2 in chosen and len(chosen & {0, 1}) == 1 and len(chosen) == 2
-
-
-def test_when_one_of_two_is_dropped_no_contribution_is_left() -> None:
-    """What the other one added to the pair is not what it adds alone."""
-    score = union(range(100), range(2, 130))
-    settings = Settings(min_gain=0.03, last_rounds=12)
-    selections = (select(2, score, settings, seed=seed).strategy for seed in range(200))
-    lucky = next(each for each in selections if each.steps[0].added == 0)
-    assert lucky.chosen == (1,)
-    assert [step.added for step in lucky.steps] == [0, 1, None]
-    assert lucky.contributions == {}
 
 
 @pytest.mark.parametrize("most", [1, 2, 3])
@@ -373,32 +304,11 @@ def test_equal_scores_end_without_a_choice(value: float, min_gain: float) -> Non
     assert all(gain.mean == 0 for gain in done.strategy.steps[0].gains.values())
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_graded_scores(seed: int) -> None:
-    """Each useful source improves all items a little; each item has a level of its own."""
-    level = np.random.default_rng(seed).random(N_ITEMS)
-
-    def score(sources: frozenset[int]) -> Scores:
-        return np.clip(0.3 * level + 0.12 * len(sources & {1, 3, 4}) - 0.1 * len(sources & {2}), 0, 1)
-
-    assert chosen_of(6, score, seed=seed) == {1, 3, 4}
-
-
 @pytest.mark.parametrize(("solved", "chosen"), [(120, {0}), (0, set[int]())])
 def test_one_source(solved: int, chosen: set[int]) -> None:
     done = select(1, union(range(solved)))
     assert set(done.strategy.chosen) == chosen
     assert done.strategy.verdict == ("all" if chosen else "enough")
-
-
-@pytest.mark.parametrize("n", [1, 5, 12, 30])
-def test_few_items(n: int) -> None:
-    """With fewer items than a heat draws, the first heat has them all, and gains are measured on them."""
-    done = select(3, union(range(n // 2), range(n // 2, n), range(0), n=n))
-    assert 2 not in done.strategy.chosen
-    assert len(done.trials) < 200
-    if n >= 12:
-        assert set(done.strategy.chosen) == {0, 1}
 
 
 # ---- order, replay and heats
@@ -456,48 +366,6 @@ def test_a_heat_is_asked_as_a_whole() -> None:
     assert strategy.ask(5) == [], "the heat is not told yet"
 
 
-def test_similarity_to_a_chosen_source_lowers_the_prediction() -> None:
-    """Sources come in pairs that solve the same; the model learns it from gains."""
-    n = 12
-    score = union(*(range(16 * (i // 2), 16 * (i // 2) + 16) for i in range(n)))
-    similarity = tuple(tuple(float(i // 2 == j // 2) for j in range(n)) for i in range(n))
-    informed, other = (
-        select(n, score, each).strategy for each in (Settings(similarity=similarity), Settings())
-    )
-    for strategy in (informed, other):
-        assert sorted(each // 2 for each in strategy.chosen) == list(range(6))
-    assert _of_twins(informed) < _of_twins(other)
-
-
-def _of_twins(strategy: Stepwise) -> float:
-    """Return the mean prediction of sources that equal a chosen one, from the third step on."""
-    steps = strategy.steps[2:]
-    pairs = [(step, i, gain) for step in steps for i, gain in step.predicted.items()]
-    return float(np.mean([gain.mean for step, i, gain in pairs if i ^ 1 in step.chosen]))
-
-
-@pytest.mark.parametrize(
-    ("field", "settings"),
-    [
-        ("features", Settings(features=((1.0,), (2.0,)))),
-        ("features", Settings(features=((1.0,), (2.0,), (1.0, 2.0)))),
-        ("features", Settings(features=((1.0,), (2.0,), (float("nan"),)))),
-        ("similarity", Settings(similarity=((1.0, 0.0, 0.0),))),
-        ("similarity", Settings(similarity=((1.0, 0.0), (0.0, 1.0), (0.0, 0.0)))),
-        ("costs", Settings(costs=(1.0, 2.0), capacity=3.0)),
-        ("costs", Settings(costs=(1.0, 2.0, -1.0), capacity=3.0)),
-        ("capacity", Settings(capacity=3.0)),
-        ("norms", Settings(norms=((1.0, 2.0),))),
-        ("norms", Settings(norms=((1.0,), (2.0,)))),
-        ("norms", Settings(norms=((1.0,), (2.0,), (float("nan"),)))),
-    ],
-)
-def test_settings_that_do_not_fit_the_sources(field: str, settings: Settings) -> None:
-    with pytest.raises(KingyoError) as raised:
-        Stepwise(axes(3), 0, settings)
-    assert raised.value.argument == field
-
-
 def test_gains_are_measured_after_the_first_heat() -> None:
     """The first heat only ranks, so that the luckiest of many additions is not believed."""
     strategy = Stepwise(axes(2), 0, Settings())
@@ -522,13 +390,3 @@ def test_a_failure_of_the_chosen_set_ends_the_selection() -> None:
     done = select(2, late)
     assert isinstance(done.strategy.steps[0].gains[0], Gain)
     assert 0 in done.strategy.chosen
-
-
-def test_a_late_outcome_that_failed_counts() -> None:
-    strategy = Stepwise(axes(2), 0, Settings())
-    trials = strategy.ask(3)
-    strategy.tell([failed(trial) for trial in trials[1:]])
-    assert strategy.ask(3) == []
-    strategy.tell([scored(trials[0], 0.0, 1.0)])
-    assert strategy.ask(3) == []
-    assert strategy.verdict == "all" and strategy.chosen == ()

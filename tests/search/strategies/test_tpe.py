@@ -6,35 +6,15 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Sequence
 
 import pytest
 
 from kingyo.core.io.extras import install_command
-from kingyo.core.types import Axis, Genome, InformedStrategy, Strategy, Trial
+from kingyo.core.types import Genome, InformedStrategy, Trial
 from kingyo.errors import KingyoError
 from kingyo.search.strategies import build
-from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, StrategyContract, failed, scored
+from kingyo.testing.strategies import FLOAT_AXES, MIXED_AXES, failed, scored
 from tests.search.strategies.problems import EVERY_KIND, floats, sphere, work
-from tests.search.strategies.variants import VariantContract
-
-# ---- the contract
-
-
-class TestTpe(StrategyContract):
-    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
-        return build("tpe", axes, seed, {})
-
-
-class TestTpeAxisByAxis(VariantContract):
-    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
-        return build(
-            "tpe",
-            axes,
-            seed,
-            {"batch": 5, "startup": 1, "memory": 30, "multivariate": False, "candidates": 3},
-        )
-
 
 # ---- what it finds
 

@@ -17,9 +17,7 @@ from kingyo.core.types import Evaluation, Item, ItemScore, Split
 from kingyo.search.evolution.objectives import Objectives
 from kingyo.search.evolution.race import Race
 from kingyo.search.evolution.scorer import Scorer
-from kingyo.search.evolution.screens import Rounds, Screen, ScreenSettings
 from kingyo.search.strategies.source_changes import paired_gain
-from kingyo.stats.irt import Responses
 from kingyo.store import RunStore
 from kingyo.views.page import write_report
 from kingyo.views.results.summary import summarize
@@ -73,22 +71,6 @@ def test_a_race_does_not_end_by_one_group(size: int, is_out: bool) -> None:
     ]
     assert sum(score == 0 for score in rows[1].values()) >= 8
     assert race.still_in(dict(enumerate(rows)), 100) == ([0] if is_out else [0, 1])
-
-
-@pytest.mark.parametrize(("size", "expected"), [(1, [0]), (20, [0, 1])])
-def test_racing_on_fit_goes_by_group(size: int, expected: Sequence[int]) -> None:
-    every = items(60, size)
-    scorer = Scorer(Objectives(), every)
-    settings = ScreenSettings(rule="racing", block=40, keep=0.5)
-    screen = Screen(settings, 0, groups=scorer.groups(scorer.task_of))
-    responses = Responses([item.id for item in every])
-    rounds: Rounds = screen.rounds(responses, [0, 1], 0)
-    first = rounds.next(responses, ())
-    assert first is not None and first.trials == (0, 1)
-    for trial in (0, 1):
-        responses.add(trial, {f"{i}": float(trial == 0 or i >= 20) for i in first.items})
-    second = rounds.next(responses, ())
-    assert second is not None and list(second.trials) == expected
 
 
 def test_a_model_is_not_ahead_by_one_group() -> None:

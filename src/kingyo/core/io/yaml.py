@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import cast
 
@@ -134,6 +134,19 @@ def parse_json(text: str | bytes) -> object:
         RecursionError: it is nested too deeply.
     """
     return json.loads(text, object_pairs_hook=distinct)
+
+
+def read_json(file: Path, parse: Callable[[str], object] = json.loads) -> dict[str, object]:
+    """Read a JSON file that holds an object. By default the last value of a repeated key counts."""
+    try:
+        parsed = parse(file.read_text(encoding="utf-8"))
+        if not isinstance(parsed, dict):
+            raise TypeError(f"a {type(parsed).__name__}")
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        received = f"{type(error).__name__}: {error}"
+        remedy = "Correct the file, or fetch the model again."
+        raise KingyoError(str(file), "a JSON object", received, remedy) from error
+    return cast("dict[str, object]", parsed)
 
 
 def distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:

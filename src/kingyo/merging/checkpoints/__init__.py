@@ -5,7 +5,6 @@ from kingyo.merging.checkpoints.checkpoint import fingerprints_of as fingerprint
 from kingyo.merging.checkpoints.checkpoint import is_as_stamped as is_as_stamped
 from kingyo.merging.checkpoints.checkpoint import stamps_of as stamps_of
 from kingyo.merging.checkpoints.compatibility import Fit as Fit
-from kingyo.merging.checkpoints.compatibility import check_fit as check_fit
 from kingyo.merging.checkpoints.compatibility import fit as fit
 from kingyo.merging.checkpoints.config_comparison import check_passing as check_passing
 from kingyo.merging.checkpoints.config_comparison import check_places as check_places

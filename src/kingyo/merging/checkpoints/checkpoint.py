@@ -1,26 +1,24 @@
 """An opened checkpoint: headers are read at once, weights are mapped into memory on demand.
 
-Fingerprints of its files notice changes, and check on the way that weights are finite.
-
-Nothing here runs code from a checkpoint or writes to it.
+Fingerprints of its files notice changes. Nothing here runs code from a checkpoint or writes to it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO, ClassVar, cast
+from typing import ClassVar, cast
 
 from kingyo.core.io.lazy_torch import Tensor, torch
 from kingyo.core.io.pipeline_index import PIPELINE
+from kingyo.core.io.yaml import read_json
 from kingyo.errors import KingyoError, suggest
 from kingyo.merging.checkpoints.adapter import Adapter
-from kingyo.merging.checkpoints.folder_files import SEEING, SPEAKING, read_config, read_json, read_weights
+from kingyo.merging.checkpoints.folder_files import SEEING, SPEAKING, read_config, read_weights
 from kingyo.merging.checkpoints.header import (
     FileStamp,
     MappedFiles,
@@ -87,7 +85,7 @@ class Checkpoint(ModelTensors):
 
     @cached_property
     def pipeline_index(self) -> Mapping[str, object]:
-        return {} if self.pipeline is None else read_json(self.pipeline / PIPELINE, "the index of a pipeline")
+        return {} if self.pipeline is None else read_json(self.pipeline / PIPELINE)
 
     @property
     def owner(self) -> Checkpoint:
@@ -102,7 +100,7 @@ class Checkpoint(ModelTensors):
     def runs_code(self) -> bool:
         """Whether loading it runs its own Python code (``auto_map``, ``trust_remote_code``)."""
         file = self.path / "tokenizer_config.json"
-        tokenizer = read_json(file, "a tokenizer's config") if file.is_file() else {}
+        tokenizer = read_json(file) if file.is_file() else {}
         return any("auto_map" in level for level in (tokenizer, *_levels(self.config)))
 
     def home(self, name: str) -> str | None:
@@ -173,8 +171,7 @@ class Checkpoint(ModelTensors):
             return self._kept[name]
         home = self.home(name)
         if home is None:
-            remedy = suggest(name, self.tensors)
-            raise KingyoError(self.reference, "one of its tensors", name, remedy)
+            raise KingyoError(self.reference, "one of its tensors", name, suggest(name, self.tensors))
         if home != name:
             return self._read(home, map_large)
         info = self.tensors[name]
@@ -206,7 +203,8 @@ def _levels(config: Mapping[str, object]) -> list[Mapping[str, object]]:
 
 def refuse_quantised(reference: str, config: Mapping[str, object], tensors: Mapping[str, TensorInfo]) -> None:
     """Refuse quantised checkpoints (bitsandbytes, GPTQ, AWQ, …): their numbers are codes."""
-    where = next(("config.json" for level in _levels(config) if level.get("quantization_config")), None)
+    is_stated = any(level.get("quantization_config") for level in _levels(config))
+    where = "config.json" if is_stated else None
     for name, info in tensors.items():
         is_matrix = len(info.shape) > 1 and name.endswith(("weight", "_blocks", "_scales"))
         if _QUANTISED.search(name) or (is_matrix and not info.is_floating):
@@ -218,7 +216,7 @@ def refuse_quantised(reference: str, config: Mapping[str, object], tensors: Mapp
         raise KingyoError(f"{reference}: {where}", expected, f"a quantised model ({kind})", remedy)
 
 
-_BLOCK = 1 << 24  # bytes
+_NUMBERS = 1 << 23  # checked at a time
 
 
 def fingerprints_of(checkpoints: Iterable[Checkpoint], *, check_finite: bool = False) -> dict[str, str]:
@@ -230,57 +228,35 @@ def fingerprints_of(checkpoints: Iterable[Checkpoint], *, check_finite: bool = F
     fingerprints: dict[str, str] = {}
     for checkpoint in checkpoints:
         files = checkpoint.deciding_files()
-        weights: dict[Path, list[TensorInfo]] = defaultdict(list)
-        for info in checkpoint.stored_tensors() if check_finite else ():
-            weights[info.file].append(info)
         total = hashlib.sha256()
         for name in sorted(files):
             place = files[name].resolve()
             if place not in digests:
-                digests[place] = _digest(checkpoint.reference, files[name], weights[files[name]])
+                digests[place] = hash_file(checkpoint.reference, place)
+                if check_finite:  # while the file is still in memory
+                    stored = checkpoint.stored_tensors()
+                    _check_finite(checkpoint.reference, [info for info in stored if info.file == files[name]])
             total.update(f"{name} {digests[place]}\n".encode())
         fingerprints[checkpoint.reference] = total.hexdigest()
     return fingerprints
 
 
-def _digest(reference: str, file: Path, tensors: Sequence[TensorInfo]) -> str:
-    digest = hashlib.sha256()
+def hash_file(reference: str, file: Path) -> str:
     try:
-        for block, info in read_blocks(file, tensors):
-            digest.update(block)
-            n = 0 if info is None or not info.is_floating else len(block) // info.element_size
-            if info is None or n == 0:
-                continue
-            numbers = torch.frombuffer(block, dtype=getattr(torch, info.dtype), count=n)
-            numbers = numbers.float() if info.element_size == 1 else numbers  # no isfinite for 8 bits
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        remedy = "Make the file readable, or fetch the model again."
+        raise KingyoError(reference, "readable files", str(error), remedy) from error
+
+
+def _check_finite(reference: str, tensors: Iterable[TensorInfo]) -> None:
+    for info in tensors:
+        for part in map_tensor(info).flatten().split(_NUMBERS) if info.is_floating else ():
+            numbers = part.float() if info.element_size == 1 else part  # no isfinite for 8 bits
             if not bool(torch.isfinite(numbers).all()):
                 remedy = "Remove this model, or fetch it again: it is broken."
                 raise KingyoError(f"{reference}: {info.name}", "finite weights", "NaN or infinity", remedy)
-    except OSError as error:
-        raise KingyoError(
-            reference, "readable files", str(error), "Make the file readable, or fetch the model again."
-        ) from error
-    return digest.hexdigest()
-
-
-def read_blocks(file: Path, tensors: Sequence[TensorInfo]) -> Iterator[tuple[bytearray, TensorInfo | None]]:
-    """Yield a file in blocks, each with the tensor that it belongs to, if any."""
-    end = 0
-    with file.open("rb") as stream:
-        for info in sorted(tensors, key=lambda info: info.start):
-            yield from ((block, None) for block in _blocks(stream, info.start - end))
-            start, end = max(end, info.start), max(end, info.start + info.n_bytes)  # in pickles some overlap
-            yield from ((block, info) for block in _blocks(stream, end - start))
-        yield from ((block, None) for block in _blocks(stream, file.stat().st_size - end))
-
-
-def _blocks(stream: BinaryIO, n_bytes: int) -> Iterator[bytearray]:
-    while n_bytes > 0:
-        block = bytearray(stream.read(min(n_bytes, _BLOCK)))
-        if not block:
-            return
-        yield block
-        n_bytes -= len(block)
 
 
 def stamps_of(checkpoint: Checkpoint) -> dict[str, FileStamp]:
@@ -299,8 +275,5 @@ def is_as_stamped(checkpoint: Checkpoint, stamps: object) -> bool:
 
 
 def deciding_files(checkpoint: Checkpoint) -> frozenset[tuple[str, Path]]:
-    """Return names and resolved paths of the files that ``fingerprints_of`` hashes.
-
-    Two checkpoints with the same files are one model, even under different names or links.
-    """
+    """Return names and resolved paths of the files that decide; two models with the same files are one."""
     return frozenset((name, file.resolve()) for name, file in checkpoint.deciding_files().items())

@@ -32,20 +32,18 @@ class RowRange:
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """A tensor of a fitted checkpoint: pieces of stored tensors, concatenated along ``axis``."""
+    """A tensor of a fitted checkpoint: rows of stored tensors, one after the other."""
 
     info: TensorInfo
     pieces: tuple[RowRange, ...]
-    axis: int = 0
 
     def read(self) -> Tensor:
         parts: list[Tensor] = []
         for piece in self.pieces:
-            tensor, n_rows = piece.model.read(piece.name), piece.end - piece.start
-            if tensor.ndim and n_rows != tensor.shape[self.axis]:
-                tensor = tensor.narrow(self.axis, piece.start, n_rows)
+            tensor = piece.model.read(piece.name)
+            tensor = tensor[piece.start : piece.end] if tensor.ndim else tensor
             parts.append(tensor.to(parts[0].dtype) if parts else tensor)
-        return parts[0] if len(parts) == 1 else torch.cat(parts, self.axis)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,14 +62,13 @@ class FittedCheckpoint(Checkpoint):
 
     def read(self, name: str) -> Tensor:
         if name not in self.views:
-            remedy = suggest(name, self.views)
-            raise KingyoError(self.reference, "one of its tensors", name, remedy)
+            raise KingyoError(self.reference, "one of its tensors", name, suggest(name, self.views))
         return self.views[name].read()
 
     def read_rows(self, name: str, start: int, end: int) -> Tensor:
         view = self.views[name]
         piece = view.pieces[0]
-        if len(view.pieces) > 1 or view.axis or end > piece.end or piece.start:
+        if len(view.pieces) > 1 or end > piece.end or piece.start:
             return view.read()[start:end]
         return piece.model.read_rows(piece.name, start, end)
 
@@ -81,13 +78,6 @@ def whole(model: Checkpoint, name: str, stored: str) -> View:
     rows = info.shape[0] if info.shape else 1
     piece = RowRange(model=model, name=stored, start=0, end=rows)
     return View(info=replace(info, name=name), pieces=(piece,))
-
-
-def joined(model: Checkpoint, info: TensorInfo, pieces: tuple[RowRange, ...], axis: int) -> View:
-    """Return the view of a tensor made of pieces, the first of which is the model's own."""
-    is_start = len(pieces) == 1 and axis == 0
-    file = info.file if is_start else model.path  # a folder, so that mapping it by mistake fails
-    return View(info=replace(info, file=file), pieces=pieces, axis=axis)
 
 
 def fitted(model: Checkpoint, views: Mapping[str, View], config: Mapping[str, object]) -> Checkpoint:
@@ -146,10 +136,12 @@ def match_names(like: Checkpoint, other: Checkpoint, only: Collection[str] | Non
 def missing_tensor_error(name: str, owner: Checkpoint, lacks: Checkpoint, like: Checkpoint) -> KingyoError:
     parts = like.layout.parts
     alone = f", or only one of the parts ({', '.join(parts)}), as in parts: {{language: merge}}"
-    expected = "models with the same tensors"
-    received = f"'{name}' in {owner.reference} but not in {lacks.reference}"
-    remedy = f"Merge models of one architecture{alone if len(parts) > 1 else ''}."
-    return KingyoError(f"{owner.reference} and {lacks.reference}", expected, received, remedy)
+    return KingyoError(
+        f"{owner.reference} and {lacks.reference}",
+        "models with the same tensors",
+        f"'{name}' in {owner.reference} but not in {lacks.reference}",
+        f"Merge models of one architecture{alone if len(parts) > 1 else ''}.",
+    )
 
 
 def _counterpart(like: Checkpoint, other: Checkpoint, name: str, taken: Collection[str]) -> str | None:
@@ -231,23 +223,6 @@ class Fit:
     warnings: tuple[str, ...] = ()
 
 
-def check_fit(like: Checkpoint, other: Checkpoint) -> None:
-    """Check that two checkpoints have the same tensors, shapes and attention heads."""
-    if other is like:
-        return
-    here, there = like.tensors, other.tensors
-    if here.keys() != there.keys():
-        name = min(here.keys() ^ there.keys())
-        owner, lacks = (like, other) if name in here else (other, like)
-        raise missing_tensor_error(name, owner, lacks, like)
-    for name, info in here.items():
-        if info.shape != there[name].shape:
-            remedy = "Compare models of one architecture and vocabulary."
-            raise _shape_error(name, [(like, info), (other, there[name])], remedy)
-        _check_floating(name, (like, info), (other, there[name]))
-    compare(like, other)
-
-
 def fit(
     like: Checkpoint,
     others: Sequence[Checkpoint],
@@ -293,11 +268,8 @@ class _Fitting:
         only: Collection[str] | None,
         heads: Collection[str],
     ) -> None:
-        self._like = like
-        self._models = [like, *others]
-        self._resize = resize
-        self._only = only
-        self._heads = heads
+        self._like, self._models = like, [like, *others]
+        self._resize, self._only, self._heads = resize, only, heads
         self._homes: list[dict[str, str]] = [{}, *(match_names(like, other, only) for other in others)]
         self._unmerged: set[str] = set()
         self._rows: dict[str, tuple[int, int]] = {}  # vocabulary tensor -> its rows in like, its rows resized
@@ -339,45 +311,29 @@ class _Fitting:
 
     def _views(self, name: str) -> list[View]:
         stored = [(m, m.tensors[homes[name]]) for m, homes in zip(self._models, self._homes, strict=True)]
-        for each in stored[1:]:
-            _check_floating(name, stored[0], each)
-        if len({info.shape for _, info in stored}) == 1 and name not in self._heads:
+        if len({_form(info) for _, info in stored}) == 1 and name not in self._heads:
             return [whole(model, name, info.name) for model, info in stored]
-        if self._resize == "base":
+        are_numbers = len({info.is_floating for _, info in stored}) == 1
+        if self._resize == "base" and are_numbers:
             self._unmerged.add(name)
             own = whole(self._like, name, stored[0][1].name)
             return [own] * len(stored)
-        axis = self._axis(name, stored)
-        if self._resize is None or axis is None:
-            raise _shape_error(name, stored, self._remedy(name, stored))
-        sizes = [info.shape[axis] for _, info in stored]
+        is_vocabulary = are_numbers and self._has_tokens(name, stored)
+        if self._resize is None or not is_vocabulary:
+            raise _form_error(name, stored, is_vocabulary)
+        sizes = [info.shape[0] for _, info in stored]
         rows = max(sizes) if self._resize == "pad-vocab" else min(sizes)
         self._rows[name] = sizes[0], rows
-        return [_resized(name, at, stored, rows, axis) for at in range(len(stored))]
+        return [_resized(name, at, stored, rows) for at in range(len(stored))]
 
-    def _axis(self, name: str, stored: Sequence[tuple[Checkpoint, TensorInfo]]) -> int | None:
-        """Return the axis of the tokens; None if a tensor has none or differs on another axis, too."""
-        shapes = [info.shape for _, info in stored]
-        if any(has_classes(model, info.name) for model, info in stored):
-            return None
-        axis = 0 if name.endswith("weight") else len(shapes[0]) - 1
+    def _has_tokens(self, name: str, stored: Sequence[tuple[Checkpoint, TensorInfo]]) -> bool:
+        """Return whether the tensors have one row per token, and differ in nothing else."""
         is_outer = self._like.layout.stack(name) is None and is_vocabulary(name)
-        if not is_outer or len({(*shape[:axis], *shape[axis + 1 :], len(shape)) for shape in shapes}) > 1:
-            return None
-        tokens = [count_tokens(model) for model, _ in stored]
-        are_tokens = all(n is None or n == shape[axis] for n, shape in zip(tokens, shapes, strict=True))
-        return axis if are_tokens else None
-
-    def _remedy(self, name: str, stored: Sequence[tuple[Checkpoint, TensorInfo]]) -> str:
-        if self._axis(name, stored) is not None:
-            return (
-                "Set tokenizer_source: union, which keeps all tokens and matches their embeddings, or "
-                f"resize: {' or '.join(RESIZE)}."
-            )
-        is_outer = self._like.layout.stack(name) is None and len({info.shape[1:] for _, info in stored}) == 1
-        if self._resize is None and is_outer:
-            return "Merge models of one architecture, or set resize: base, which copies it from the base."
-        return "Merge models of one architecture and size."
+        if not is_outer or len({info.shape[1:] for _, info in stored}) > 1:
+            return False
+        return not any(has_classes(model, info.name) for model, info in stored) and all(
+            count_tokens(model) in (None, info.shape[0]) for model, info in stored
+        )
 
     def _config(self, names: Iterable[str]) -> tuple[Mapping[str, object], list[str]]:
         config, changes = self._like.config, list[str]()
@@ -390,8 +346,7 @@ class _Fitting:
             if tied and len(tied) < len(self._models):
                 config = untied(self._like, config)
                 changes.append(f"{', '.join(tied)}: the head is tied to the embedding; the merge is untied.")
-        sizes = set(self._rows.values())
-        for before, now in sorted(sizes):
+        for before, now in sorted(set(self._rows.values())):
             config = with_rows(config, before, now)
             resized = "padded to" if self._resize == "pad-vocab" else "cut to"
             changes.append(f"{', '.join(name for name in self._rows)}: {resized} {now} rows.")
@@ -399,42 +354,44 @@ class _Fitting:
 
 
 def _is_alike(like: Checkpoint, other: Checkpoint) -> bool:
-    if like.tensors.keys() != other.tensors.keys():
-        return False
-    pairs = [(info, other.tensors[name]) for name, info in like.tensors.items()]
-    return all(own.shape == its.shape and own.is_floating == its.is_floating for own, its in pairs)
+    return {name: _form(info) for name, info in like.tensors.items()} == {
+        name: _form(info) for name, info in other.tensors.items()
+    }
 
 
-def _resized(
-    name: str, at: int, stored: Sequence[tuple[Checkpoint, TensorInfo]], rows: int, axis: int
-) -> View:
+def _form(info: TensorInfo) -> str:
+    """Return the shape, and the dtype if it is no floating-point one."""
+    return f"{list(info.shape)}{'' if info.is_floating else f' of {info.dtype}'}"
+
+
+def _form_error(
+    name: str, stored: Sequence[tuple[Checkpoint, TensorInfo]], is_vocabulary: bool
+) -> KingyoError:
+    first, info = stored[0]
+    other, its = next((m, i) for m, i in stored if _form(i) != _form(info))
+    expected = f"one shape in all models: {_form(info)} as in {first.reference}"
+    remedy = "Merge models of one architecture and size, or set resize: base, which copies it from the base."
+    if is_vocabulary:
+        remedy = (
+            "Set tokenizer_source: union, which keeps all tokens and matches their embeddings, or "
+            f"resize: {' or '.join(RESIZE)}."
+        )
+    return KingyoError(name, expected, f"{_form(its)} in {other.reference}", remedy)
+
+
+def _resized(name: str, at: int, stored: Sequence[tuple[Checkpoint, TensorInfo]], rows: int) -> View:
     """Return a vocabulary tensor with ``rows`` rows: its own first, then the base's, then the others'."""
     model, info = stored[at]
-    end = min(rows, info.shape[axis])
+    end = min(rows, info.shape[0])
     pieces = [RowRange(model=model, name=info.name, start=0, end=end)]
     for donor, its in stored:
-        until = min(rows, its.shape[axis])
+        until = min(rows, its.shape[0])
         if end < until:
             pieces.append(RowRange(model=donor, name=its.name, start=end, end=until))
             end = until
-    shape = (*info.shape[:axis], rows, *info.shape[axis + 1 :])
-    return joined(model, replace(info, name=name, shape=shape), tuple(pieces), axis)
-
-
-def _check_floating(
-    name: str, one: tuple[Checkpoint, TensorInfo], other: tuple[Checkpoint, TensorInfo]
-) -> None:
-    if one[1].is_floating != other[1].is_floating:
-        expected = f"{one[1].dtype} as in {one[0].reference}"
-        remedy = "Merge unquantised models."
-        raise KingyoError(name, expected, f"{other[1].dtype} in {other[0].reference}", remedy)
-
-
-def _shape_error(name: str, stored: Sequence[tuple[Checkpoint, TensorInfo]], remedy: str) -> KingyoError:
-    first, info = stored[0]
-    other, its = next((m, i) for m, i in stored if i.shape != info.shape)
-    expected = f"one shape in all models: {list(info.shape)} as in {first.reference}"
-    return KingyoError(name, expected, f"{list(its.shape)} in {other.reference}", remedy)
+    file = info.file if len(pieces) == 1 else model.path  # a folder, so that mapping it by mistake fails
+    info = replace(info, name=name, shape=(rows, *info.shape[1:]), file=file)
+    return View(info=info, pieces=tuple(pieces))
 
 
 def has_classes(model: Checkpoint, name: str) -> bool:
@@ -449,16 +406,13 @@ def _differing_heads(models: Sequence[Checkpoint]) -> tuple[list[str], KingyoErr
     Models without names of classes are ignored.
     """
     named = [(model, names) for model in models if (names := _names(model.config)) is not None]
-    different = [(model, names) for model, names in named if names != named[0][1]]
-    if not different:
+    other = next((model for model, names in named if names != named[0][1]), None)
+    if other is None:
         return [], None
-    (first, labels), (other, other_labels) = named[0], different[0]
-    key = next(each for each in (*labels, *other_labels) if labels.get(each) != other_labels.get(each))
-    absent = "no such class"
     error = KingyoError(
-        f"id2label.{key} in config.json",
-        f"{labels.get(key, absent)!r:.80} as in {first.reference}, since a row is a class",
-        f"{other_labels.get(key, absent)!r:.80} in {other.reference}",
+        "id2label in config.json",
+        f"the classes of {named[0][0].reference}, since each row of the head is a class",
+        f"others in {other.reference}",
         "Train the models on one list of classes, or set resize: base, which copies the head.",
     )
     like, sizes = models[0], {len(names) for _, names in named}

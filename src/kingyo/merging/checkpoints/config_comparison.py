@@ -7,7 +7,6 @@ compared: a class of transformers may state what another leaves out, and configs
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,7 +42,6 @@ _WINDOW = re.compile(r"(use_)?sliding_window|max_window_layers|layer_types")
 _OF_IMAGES = re.compile(r"mrope_\w+|type")
 """Keys that place images, which leave text where it is; and ``type``, the old ``rope_type``."""
 _LANGUAGE = "language"
-_ONE = "a path has one config for all of its layers"
 _BY_NUMBER = {"diffllama", "minimax"}
 """Architectures (model_type) whose layers use their own number in the computation."""
 
@@ -60,6 +58,10 @@ class Difference:
     @property
     def last(self) -> str:
         return self.key.rpartition(".")[2]
+
+    def error(self, like: Checkpoint, other: Checkpoint, remedy: str) -> KingyoError:
+        mine, yours = f"{self.mine!r:.80} as in {like.reference}", f"{self.yours!r:.80} in {other.reference}"
+        return KingyoError(f"{self.key} in config.json", mine, yours, remedy)
 
 
 def differences(
@@ -103,10 +105,7 @@ def compare(
         if each.last in kept:
             continue
         if each.is_meaning:
-            expected = f"{each.mine!r:.80} as in {like.reference}"
-            received = f"{each.yours!r:.80} in {other.reference}"
-            remedy = "Merge models of one architecture."
-            raise KingyoError(f"{each.key} in config.json", expected, received, remedy)
+            raise each.error(like, other, "Merge models of one architecture.")
         values = f"{each.mine!r:.80} in {like.reference} and {each.yours!r:.80} in {other.reference}"
         warnings.append(f"{each.key} in config.json is {values}; the merge uses the former.")
     return warnings
@@ -213,18 +212,15 @@ def check_passing(like: Checkpoint, other: Checkpoint, *, part: str, is_framed: 
         return is_read and not (is_kept or is_outside or repeats)
 
     conflicts = list(filter(counts, differences(like, other, [part])))
+    windows = Difference(
+        key="sliding_window", mine=_window(like, part), yours=_window(other, part), is_meaning=True
+    )
+    if not conflicts and windows.yours is not None and windows.mine != windows.yours:
+        conflicts = [windows]
     if conflicts:
         first = min(conflicts, key=lambda each: (not _EXPLAINS.fullmatch(each.last), each.key))
-        expected = f"{json.dumps(first.mine)[:80]} as in {like.reference}: {_ONE}"
-        received = f"{json.dumps(first.yours)[:80]} in {other.reference}"
-        remedy = f"Take models of one architecture and size, with the same {first.last}."
-        raise KingyoError(f"{first.key} in config.json", expected, received, remedy)
-    window, other_window = _window(like, part), _window(other, part)
-    if other_window is not None and window != other_window:
-        expected = f"{'no window' if window is None else window} as in {like.reference}: {_ONE}"
-        received = f"{other_window} in {other.reference}"
-        remedy = "Take models with the same window."
-        raise KingyoError("sliding_window in config.json", expected, received, remedy)
+        remedy = f"A path has one config for all its layers: take models with the same {first.last}."
+        raise first.error(like, other, remedy)
 
 
 def check_places(like: Checkpoint, numbers: Sequence[int]) -> None:
@@ -238,10 +234,9 @@ def check_places(like: Checkpoint, numbers: Sequence[int]) -> None:
     has_shares = bool(config.get("hidden_size_per_layer_input"))
     in_place = list(range(like.layout.n_blocks if has_shares else len(numbers)))
     if (is_numbered or has_shares) and list(numbers) != in_place:
-        expected = "all layers in their original places" if has_shares else "each layer in its original place"
-        received = f"other ones, in a model of type {kind} whose layers depend on their number"
+        expected = f"all layers in their original places, since those of {kind} depend on their number"
         remedy = "Take models of another architecture."
-        raise KingyoError(f"path of {like.reference}", expected, received, remedy)
+        raise KingyoError(f"path of {like.reference}", expected, "other ones", remedy)
 
 
 def _window(model: Checkpoint, part: str) -> int | None:

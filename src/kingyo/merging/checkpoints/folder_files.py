@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import atexit
-import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from http import HTTPStatus
 from pathlib import Path, PurePosixPath
 from tempfile import mkdtemp
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from kingyo.core.io.model_names import HUB_NAME, local_path
 from kingyo.core.io.pipeline_index import DENOISERS, PIPELINE, component_classes
-from kingyo.core.io.yaml import parse_json
-from kingyo.errors import KingyoError, suggest
+from kingyo.core.io.yaml import parse_json, read_json
+from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints.adapter import CONFIG, DIFFUSERS_WEIGHTS, PICKLE, WEIGHTS
 from kingyo.merging.checkpoints.header import TensorInfo, read_header, read_pickle
-from kingyo.merging.checkpoints.model_reference import parse_reference
-
-if TYPE_CHECKING:
-    from huggingface_hub import ModelInfo
 
 STEMS = ("model", "diffusion_pytorch_model")
 """Prefixes of weight files: of transformers, of diffusers."""
@@ -55,14 +50,8 @@ SEEING = (
 )
 """Files that configure how a model's images are processed."""
 
-COMPONENT = (
-    *(f"{stem}{end}" for stem in STEMS for end in (".safetensors", "-*.safetensors")),
-    "*.json",
-    "*.jinja",
-    "*.txt",
-    "*.model",
-    "*.tiktoken",
-)
+_BESIDE = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken")
+COMPONENT = (*(f"{stem}{end}" for stem in STEMS for end in (".safetensors", "-*.safetensors")), *_BESIDE)
 """Files of a component of a diffusers pipeline, with one variant of its weights."""
 HALF = f"{STEMS[1]}.fp16.safetensors"
 """The weights of many components on the Hub that have no others."""
@@ -70,39 +59,37 @@ PICKLED = tuple(f"{name}{end}" for name in PICKLES.values() for end in (".bin", 
 """Weight files that are pickles."""
 
 _WITHOUT_WEIGHTS = ("Scheduler", "Tokenizer", "TokenizerFast", "FeatureExtractor", "Processor")
-_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+_REMEDIES = {
+    ".safetensors": "Rename it to model.safetensors if you mean these weights, or "
+    "diffusion_pytorch_model.safetensors of diffusers.",
+    ".gguf": "Name the original model, since most GGUFs hold rounded weights; or load it with transformers "
+    "(gguf_file=..., quantization_config=GgufConfig(dequantize=True)), and save it with save_pretrained.",
+    **dict.fromkeys(
+        (".bin", ".pt", ".pth", ".ckpt"),
+        "Pass --allow-pickle (run.yaml: `allow_pickle: true`), which runs no code; or load the file where "
+        "you trust it, and save it as safetensors.",
+    ),
+}
+"""Ending of a file of weights that is not read -> what to do about it."""
 
 
-def read_json(file: Path, what: str, parse: Callable[[str], object] = json.loads) -> dict[str, object]:
-    """Read a JSON file that holds an object; ``what`` is a noun phrase for it in errors.
-
-    By default the last value of a key that occurs twice counts, as in transformers.
-    """
-
-    def json_error(received: str, remedy: str) -> KingyoError:
-        return KingyoError(str(file), what, received, remedy)
-
-    try:
-        parsed = parse(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        remedy = f"Name a folder with {file.name} that you may read."
-        raise json_error(error.strerror or str(error), remedy) from error
-    except (ValueError, RecursionError) as error:
-        raise json_error(f"invalid JSON ({error})", "Correct the file, or fetch the model again.") from error
-    if not isinstance(parsed, dict):
-        raise json_error(type(parsed).__name__, "Write it as one JSON object, or fetch the model again.")
-    return cast("dict[str, object]", parsed)
+def unread_weights_error(reference: str, files: Sequence[Path]) -> KingyoError:
+    """Return the error for a model that has only these files."""
+    unread = [file for ending in _REMEDIES for file in sorted(files) if file.suffix == ending]
+    remedy = "Name the folder of a complete model, as save_pretrained writes it."
+    remedy = _REMEDIES[unread[0].suffix] if unread else remedy
+    expected = "weights in safetensors (model.safetensors, or its index)"
+    return KingyoError(reference, expected, f"only {unread[0].name}" if unread else "none", remedy)
 
 
 def read_config(reference: str, path: Path) -> dict[str, object]:
     if not (path / "config.json").is_file():
-        if (path / PIPELINE).is_file():
-            raise _pipeline_error(reference, path)
-        if (file := next(path.glob("*.gguf"), None)) is not None:
-            raise gguf_error(str(path), file)
-        if (path.parent / PIPELINE).is_file():
-            raise component_error(reference, path)
-    return read_json(path / "config.json", "a model's config.json")
+        for pipeline, name in ((path, ""), (path.parent, path.name)):
+            if (pipeline / PIPELINE).is_file():
+                raise component_error(reference, pipeline, name)
+        if gguf := [*path.glob("*.gguf")]:
+            raise unread_weights_error(reference, gguf)
+    return read_json(path / "config.json")
 
 
 _SAFE = [*((stem, f"{stem}.safetensors", read_header) for stem in STEMS), (STEMS[1], HALF, read_header)]
@@ -119,7 +106,7 @@ def read_weights(path: Path, *, allow_pickle: bool = False) -> tuple[str, dict[s
             return stem, require_tensors(read(single), single)
         if index.is_file():
             return stem, require_tensors(_read_shards(path, index, read), index)
-    raise _no_weights_error(path)
+    raise unread_weights_error(str(path), [*path.iterdir()])
 
 
 def is_file(path: Path) -> bool:
@@ -146,25 +133,20 @@ def _read_shards(
         remedy = "Fetch or save the model again: its index and its shards do not match."
         return KingyoError(str(index), expected, received, remedy)
 
-    named = read_json(index, "an index of shards", parse_json).get("weight_map")
+    named = read_json(index, parse_json).get("weight_map")
     if not isinstance(named, dict) or not named:
         raise mismatch_error("a weight_map with entries", "none")
     weight_map = cast("dict[str, object]", named)
     suffix = PurePosixPath(index.name.removesuffix(".index.json")).suffix
+    tensors: dict[str, TensorInfo] = {}
     for shard in dict.fromkeys(map(str, weight_map.values())):
-        pure = PurePosixPath(
-            shard
-        )  # must stay below the folder; the file may be a link, as in the Hub's cache
+        pure = PurePosixPath(shard)  # below the folder; the file may be a link, as in the Hub's cache
         is_inside = not pure.is_absolute() and ".." not in pure.parts and "\\" not in shard
         if not is_inside or pure.suffix != suffix or not is_file(path / pure):
             raise mismatch_error(f"existing shards ({suffix}) inside the folder", f"{shard!r:.200}")
-    files = {name: path / str(shard) for name, shard in weight_map.items()}
-    tensors: dict[str, TensorInfo] = {}
-    for file in dict.fromkeys(files.values()):
-        for name, info in read(file).items():
-            if files.get(name) != file:
-                received = f"none for {name} in {file.relative_to(path)}"
-                raise mismatch_error("every tensor of every shard", received)
+        for name, info in read(path / pure).items():
+            if weight_map.get(name) != shard:
+                raise mismatch_error("every tensor of every shard", f"none for {name} in {shard}")
             tensors[name] = info
     if absent := [name for name in weight_map if name not in tensors]:
         received = f"'{absent[0]}', which {weight_map[absent[0]]} does not hold"
@@ -172,56 +154,17 @@ def _read_shards(
     return tensors
 
 
-def _no_weights_error(path: Path) -> KingyoError:
-    if others := sorted(file.name for file in path.glob("*.safetensors")):
-        first = others[0].partition(".")[0]
-        name = f"{first if first in STEMS else STEMS[0]}.safetensors"  # of a variant such as fp16
-        remedy = f"Rename {others[0]} to {name} if you mean these weights."
-        return KingyoError(str(path), f"{name} or its index", f"other weights ({others[0]})", remedy)
-    if pickles := sorted(file.name for pattern in _PICKLES for file in path.glob(pattern)):
-        remedy = (
-            "Pass --allow-pickle (run.yaml: `allow_pickle: true`), which runs no code; or "
-            "load the model where you trust it, and save it with save_pretrained."
-        )
-        return KingyoError(str(path), "weights in safetensors", f"only pickles ({pickles[0]})", remedy)
-    if (file := next(path.glob("*.gguf"), None)) is not None:
-        return gguf_error(str(path), file)
-    remedy = "Name the folder of a complete model, as save_pretrained writes it."
-    return KingyoError(str(path), "model.safetensors or its index", "neither", remedy)
-
-
-def gguf_error(reference: str, file: Path) -> KingyoError:
-    remedy = (
-        "Name the original model, since most GGUFs hold rounded weights. Or load it with "
-        f"transformers (gguf_file={file.name!r}, quantization_config=GgufConfig(dequantize=True)), and save "
-        "it with save_pretrained."
-    )
-    return KingyoError(reference, "weights in safetensors", f"a GGUF ({file.name})", remedy)
-
-
-def _pipeline_error(reference: str, path: Path) -> KingyoError:
-    names = _components(path)
-    best = next((name for name in (*DENOISERS, *names) if name in names), "unet")
-    parsed = parse_reference(reference)
-    named = replace(parsed, model=f"{parsed.model.rstrip('/')}/{best}")
-    received = f"a diffusers pipeline ({', '.join(names) or 'without weights in safetensors'})"
-    remedy = f"Name one of its models, such as {named}, or pass --component {best} to `kingyo merge`."
-    return KingyoError(reference, "one model", received, remedy)
-
-
-def component_error(reference: str, path: Path) -> KingyoError:
-    names = _components(path.parent)
-    expected = f"a model of the pipeline: {', '.join(names)}" if names else "a diffusers pipeline"
-    received = f"'{path.name}'" if names else f"another repository, and '/{path.name}' in its name"
-    remedy = suggest(path.name, names) if names else f"Remove '/{path.name}', or correct it."
-    return KingyoError(reference, expected, received, remedy)
-
-
-def _components(pipeline: Path) -> list[str]:
+def component_error(reference: str, pipeline: Path, name: str) -> KingyoError:
+    """Return the error for a folder of a pipeline that is no model, or with ``name=""`` for the pipeline."""
     index = pipeline / PIPELINE
-    stated = read_json(index, "the index of a pipeline") if index.is_file() else {}
-    models = {name for name, is_model in parts_of(stated).items() if is_model}
-    return sorted(models | {file.parent.name for name in _SAFE_NAMES for file in pipeline.glob(f"*/{name}")})
+    stated = read_json(index) if index.is_file() else {}
+    names = {each for each, is_model in parts_of(stated).items() if is_model}
+    names |= {file.parent.name for each in _SAFE_NAMES for file in pipeline.glob(f"*/{each}")}
+    best = next((each for each in (*DENOISERS, *sorted(names)) if each in names), "unet")
+    expected = f"one model of a diffusers pipeline ({', '.join(sorted(names)) or 'there is none'})"
+    received = f"'/{name}' at the end of its name" if name else "the whole pipeline"
+    remedy = f"End its name with the model, such as /{best}, or pass --component {best} to `kingyo merge`."
+    return KingyoError(reference, expected, received, remedy)
 
 
 def files_around(component: Path, folders: Iterable[str], *, allow_pickle: bool) -> dict[str, Path]:
@@ -244,7 +187,6 @@ def parts_of(index: Mapping[str, object]) -> dict[str, bool]:
     return {name: not kind.endswith(_WITHOUT_WEIGHTS) for name, kind in component_classes(index).items()}
 
 
-_BESIDE = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken")
 _ABOUT = ("README.md", "LICENSE*", "NOTICE*")
 _MODEL = ("*.safetensors", *_BESIDE, *_ABOUT)
 _ADAPTER = (CONFIG, WEIGHTS, DIFFUSERS_WEIGHTS, *_ABOUT)
@@ -335,23 +277,12 @@ def _preview(name: str, revision: str | None, wanted: Sequence[str]) -> tuple[Pa
 
     None if the cache has all weights, or the Hub does not answer (the later download reports why).
     """
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, hf_hub_url, try_to_load_from_cache
 
     try:
         info = HfApi().model_info(name, revision=revision, files_metadata=True)
     except Exception:  # noqa: BLE001 - huggingface_hub raises the errors of several libraries
         return None
-    try:
-        return None if info.sha is None else _read_remote_headers(name, info, wanted)
-    except (OSError, ValueError):
-        raise
-    except Exception as error:
-        raise OSError(f"{type(error).__name__}: {error}") from error
-
-
-def _read_remote_headers(name: str, info: ModelInfo, wanted: Sequence[str]) -> tuple[Path, int] | None:
-    from huggingface_hub import hf_hub_url, try_to_load_from_cache
-
     assert info.sha is not None
     missing = {
         each.rfilename: each.size

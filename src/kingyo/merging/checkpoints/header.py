@@ -1,10 +1,6 @@
-"""The headers of weight files: read and check those of safetensors and pickles, and lay out new files.
+"""The headers of weight files, safetensors and pickles: read, checked, and mapped tensor by tensor.
 
-Only ``torch.load(weights_only=True)`` reads a pickle, which runs no code from it. It loads tensors without
-data, which is mapped later tensor by tensor, as from safetensors.
-
-Sizes of new files follow from shapes and dtypes, so headers are complete before tensors are computed, and any
-thread may write any span of any tensor.
+Only ``torch.load(weights_only=True)`` reads a pickle, which runs no code from it.
 """
 
 from __future__ import annotations
@@ -18,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import cast
-from zipfile import ZIP_STORED, BadZipFile, ZipFile
+from zipfile import ZIP_STORED, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,11 +139,6 @@ def check_no_pointer(file: Path) -> None:
 
 
 _LOCAL = 30  # bytes of a zip's local header before the name
-_SAVE_AGAIN = "Load the file where you trust it, and save it again as safetensors."
-_FETCH_AGAIN = (
-    "Fetch it again: it is cut off or damaged. If torch before 1.6 wrote it, load it where you trust it, and "
-    "save it again."
-)
 
 
 def read_pickle(file: Path, *, within: str | None = None) -> dict[str, TensorInfo]:
@@ -163,21 +154,27 @@ def _load(file: Path, within: str | None) -> tuple[Mapping[object, object], dict
         room = _records(file)
         loaded: object = torch.load(file, map_location="meta", weights_only=True, mmap=True)  # pyright: ignore[reportUnknownMemberType]
     except UnpicklingError as error:
-        reason = str(error).partition("GLOBAL ")[2].split(maxsplit=1)
-        content = f"code that it would run ({reason[0]})" if reason else "other objects"
-        raise _pickle_error(file, "a pickle with only tensors", content) from error
+        code = str(error).partition("GLOBAL ")[2].split(maxsplit=1)
+        received = f"code that it would run ({code[0]})" if code else "other objects"
+        raise _pickle_error(file, received) from error
     except KingyoError:
         raise
     except Exception as error:  # torch and zipfile raise errors of several types on damaged files
-        expected = "a complete file of torch.save, of torch 1.6 or later"
-        remedy = _FETCH_AGAIN if isinstance(error, BadZipFile) else _SAVE_AGAIN
-        raise _pickle_error(file, expected, f"{type(error).__name__}: {error!s:.200}", remedy) from error
+        raise _pickle_error(file, f"{type(error).__name__}: {error!s:.200}") from error
     if within is not None and isinstance(loaded, Mapping) and within in loaded:
         loaded = cast("Mapping[object, object]", loaded)[within]
     if not isinstance(loaded, Mapping) or not loaded:
-        received = "an empty one" if isinstance(loaded, Mapping) else type(loaded).__name__
-        raise _pickle_error(file, "a mapping of names to tensors", received)
+        raise _pickle_error(file, "an empty one" if isinstance(loaded, Mapping) else type(loaded).__name__)
     return cast("Mapping[object, object]", loaded), room
+
+
+def _pickle_error(
+    file: Path | str,
+    received: str,
+    expected: str = "tensors that torch 1.6 or later has saved",
+) -> KingyoError:
+    remedy = "Fetch it again; or load it where you trust it, and save it as safetensors."
+    return KingyoError(str(file), expected, received, remedy)
 
 
 def _records(file: Path) -> dict[int, int]:
@@ -198,23 +195,18 @@ def _records(file: Path) -> dict[int, int]:
 def _pickled_info(file: Path, name: object, tensor: object, room: Mapping[int, int]) -> TensorInfo:
     entry = f"{file}: {name!r:.200}"
     if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
-        raise _pickle_error(entry, "a tensor", type(tensor).__name__)
+        raise _pickle_error(entry, type(tensor).__name__, "a tensor")
     dtype = str(tensor.dtype).removeprefix("torch.")
     if tensor.layout != torch.strided or dtype not in WIDTHS or not tensor.is_contiguous():
-        raise _pickle_error(entry, "a dense, contiguous tensor", f"{tensor.layout}, {dtype}")
-    begin = cast("int | None", getattr(tensor.untyped_storage(), "_checkpoint_offset", None))
-    if begin is None:
-        expected = "a newer version, which reports the offsets of tensors"
-        raise _pickle_error("torch", expected, torch.__version__)
+        raise _pickle_error(entry, f"{tensor.layout}, {dtype}", "a dense, contiguous tensor")
+    begin = cast("int", getattr(tensor.untyped_storage(), "_checkpoint_offset", -1))  # of torch 2.7 or later
+    if begin < 0:
+        raise _pickle_error("torch", torch.__version__, "2.7 or later, which reports the offsets of tensors")
     offset = int(tensor.storage_offset()) * WIDTHS[dtype]
     info = TensorInfo(name=name, shape=tuple(tensor.shape), dtype=dtype, file=file, start=begin + offset)
     if offset + info.n_bytes > room.get(begin, -1):
-        raise _pickle_error(entry, f"{info.n_bytes:,} bytes", f"{room.get(begin, 0) - offset:,}")
+        raise _pickle_error(entry, f"{room.get(begin, 0) - offset:,}", f"{info.n_bytes:,} bytes")
     return info
-
-
-def _pickle_error(file: Path | str, expected: str, received: str, remedy: str = _SAVE_AGAIN) -> KingyoError:
-    return KingyoError(str(file), expected, received, remedy)
 
 
 FileStamp = tuple[int, int, int, int]
@@ -255,6 +247,7 @@ def map_bytes(info: TensorInfo) -> NDArray[np.uint8]:
 
 
 def file_stamps(files: Iterable[Path]) -> dict[Path, FileStamp]:
+    """Return the stamps of those files that exist."""
     return {file: stamp for file in sorted(files) if (stamp := _stamp(file)) is not None}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kingyo.core.io.model_names import HUB_NAME, is_local, split_revision
 from kingyo.core.io.pipeline_index import PIPELINE
-from kingyo.errors import KingyoError, suggest
+from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints.adapter import CONFIG, DIFFUSERS_WEIGHTS
 from kingyo.merging.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from kingyo.merging.checkpoints.folder_files import (
@@ -17,13 +17,12 @@ from kingyo.merging.checkpoints.folder_files import (
     download,
     fetch,
     files_around,
-    gguf_error,
     has_weights,
     is_file,
     parts_of,
     read_config,
-    read_json,
     read_weights,
+    unread_weights_error,
 )
 from kingyo.merging.checkpoints.lora import adapt
 from kingyo.merging.checkpoints.lora_files import read_adapter
@@ -34,9 +33,6 @@ from kingyo.merging.checkpoints.model_reference import (
     parse_reference,
 )
 from kingyo.merging.checkpoints.single_file import SingleFile, default_pipeline, fits_config, read_single_file
-
-_CONFIGS = ("config.json", PIPELINE, CONFIG)
-"""Every folder of a model has one of these."""
 
 
 def open_checkpoint(
@@ -146,61 +142,34 @@ def open_together(
 
 def _find(request: Request) -> tuple[Path, int]:
     name, path = request.name, request.path
+    what, endings = ("an adapter", SINGLE_FILES[:1]) if request.is_adapter else ("a model", SINGLE_FILES)
+    expected = f"a folder or a {endings[0]} with {what}, or a name on the Hub (org/name)"
 
-    def find_error(expected: str, received: str, remedy: str) -> KingyoError:
+    def find_error(received: str, remedy: str) -> KingyoError:
         return KingyoError(request.reference, expected, received, remedy)
 
     if request.revision is not None and is_local(name, request.folder):
-        remedy = f"Remove '@{request.revision}': local files and folders have no revisions."
-        raise find_error("a revision of a model on the Hub", f"a revision of {path}", remedy)
-    if is_folder(name, request.folder):
+        raise find_error(f"'@{request.revision}' of {path}", "Remove it: only the Hub has revisions.")
+    if is_folder(name, request.folder) or (is_file(path) and path.suffix in endings):
         return path, 0
     if is_file(path) and path.suffix == ".gguf":
-        raise gguf_error(request.reference, path)
-    if is_file(path) and path.suffix in ((".safetensors",) if request.is_adapter else SINGLE_FILES):
-        return path, 0
+        raise unread_weights_error(request.reference, [path])
     if is_file(path):
-        config = CONFIG if request.is_adapter else "config.json"
-        raise find_error(
-            "a folder, or a .safetensors", f"a file ({path.name})", f"Name the folder that holds {config}."
-        )
+        raise find_error(f"the file {path.name}", "Name the folder that holds it.")
     if is_file(path.parent / PIPELINE) and not request.is_adapter:
-        raise component_error(request.reference, path)
+        raise component_error(request.reference, path.parent, path.name)
     on_hub = HUB_NAME.fullmatch(name)
     if on_hub is None or (on_hub["component"] and is_folder(on_hub["name"], request.folder)):
-        what = "an adapter" if request.is_adapter else "a checkpoint"
-        remedy = _suggest_path(name, path) or f"Correct the path: there is no folder {path}."
-        raise find_error(f"a folder with {what}, or a name on the Hub (org/name)", "neither", remedy)
+        raise find_error(f"neither: {path} does not exist", "Correct it; paths are relative to the recipe.")
     try:
-        path, n_missing = fetch(request)
-    except (OSError, ValueError) as error:  # errors of the Hub and of the network are OSErrors
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
-        local = _suggest_path(name, path)
-        why = "the download fails" if local else f"{type(error).__name__}: {reason[:200]}"
-        expected = (
-            f"a folder, or {'an adapter' if request.is_adapter else 'a model'} on the Hub that can be fetched"
-        )
-        remedy = local or "Correct the path or the name; log in with `hf auth login` if it is not public."
-        raise find_error(expected, f"no folder {path}; {why}", remedy) from error
-    if on_hub["component"] and not path.exists():
-        raise component_error(request.reference, path)
-    return path, n_missing
-
-
-def _suggest_path(name: str, path: Path) -> str:
-    here = Path(name)
-    try:
-        if not here.is_absolute() and path != here.absolute() and here.is_dir():
-            return f"Write {here.absolute()}: paths are relative to the recipe."
-        siblings = [
-            each.name for each in path.parent.iterdir() if any((each / file).is_file() for file in _CONFIGS)
-        ]
-    except (OSError, ValueError):  # no such folder, or an invalid file name
-        return ""
-    near = suggest(name, (str(here.parent / each) for each in siblings))
-    if near.startswith("Did you mean"):
-        return near
-    return f"Correct the path: {path.parent} has no folder {path.name}." if "/" in name else ""
+        found, n_missing = fetch(request)
+    except Exception as error:  # huggingface_hub raises the errors of several libraries
+        reason, _, _ = f"{type(error).__name__}: {str(error).strip()}".partition("\n")
+        remedy = "Correct the path or the name; log in with `hf auth login` if it is not public."
+        raise find_error(f"no folder {path}, and from the Hub {reason:.200}", remedy) from error
+    if on_hub["component"] and not found.exists():
+        raise component_error(request.reference, found.parent, found.name)
+    return found, n_missing
 
 
 def _open_single_file(
@@ -246,11 +215,8 @@ def _default_donor(model: SingleFile) -> Checkpoint:
 def _check_complete(reference: str, path: Path) -> None:
     if (path / "config.json").is_file() or (path / PIPELINE).is_file():
         return
-    has_config = (path / CONFIG).is_file()
-    if has_config or (path / DIFFUSERS_WEIGHTS).is_file():
-        config = read_json(path / CONFIG, "an adapter in peft's format") if has_config else {}
-        base = config.get("base_model_name_or_path")
-        remedy = f"Write it after its model, as {base or 'model'}+{reference}."
+    if (path / CONFIG).is_file() or (path / DIFFUSERS_WEIGHTS).is_file():
+        remedy = f"Write it after its model, as model+{reference}."
         raise KingyoError(reference, "a complete model", "an adapter", remedy)
 
 
@@ -258,44 +224,26 @@ def whole_pipeline(
     checkpoint: Checkpoint, folder: Path | None = None, *, fetch: bool = True, allow_pickle: bool = False
 ) -> Mapping[str, Path]:
     """Return the files of the pipeline around a component, by name; downloaded if it is on the Hub."""
-    stored = _stored(checkpoint)
+    stored = checkpoint
+    while stored.made_of:  # to the checkpoint on disk whose folder a virtual one uses
+        parts = stored.made_of
+        stored = next((each for each in parts if each.path == stored.path), parts[0])
+    stored = stored.owner
     if stored.pipeline is None:
         expected = "a component of a diffusers pipeline"
         raise KingyoError(stored.reference, expected, "a model without a pipeline", "Remove --pipeline.")
-    parts = parts_of(stored.pipeline_index)
-    others = {name: is_model for name, is_model in parts.items() if name != stored.path.absolute().name}
+    others = parts_of(stored.pipeline_index)
+    others.pop(stored.path.absolute().name, None)
     opened = open_checkpoint(
         stored.reference, folder, fetch=fetch, allow_pickle=allow_pickle, around=[*others]
     )
-    files = opened.around
-    folders = {name.partition("/")[0] for name in files}
     root = opened.path.absolute().parent
-    missing = sorted(
-        name
-        for name, is_model in others.items()
-        if name not in folders or (is_model and not (has_weights(root / name) or _has_pickles(files, name)))
-    )
-    if missing:
-        raise KingyoError(
-            stored.reference,
-            f"a complete pipeline around it: {', '.join(sorted(parts))}",
-            f"one without {', '.join(missing)}, or without their weights in safetensors",
-            "Complete the pipeline, or write only the component: export with --no-pipeline, merge "
-            "without --pipeline.",
-        )
     for name, is_model in others.items():
+        files = [file for file in opened.around if file.startswith(f"{name}/")]
+        if not files or (is_model and not any(file.endswith((".safetensors", ".bin")) for file in files)):
+            expected = f"a complete pipeline around it, with weights in safetensors: {', '.join(others)}"
+            remedy = "Complete the pipeline, or write only the component: without --pipeline (export: "
+            raise KingyoError(stored.reference, expected, f"one without {name}", f"{remedy}--no-pipeline).")
         if is_model and has_weights(root / name):
             read_weights(root / name)  # raises if a shard is missing
-    return files
-
-
-def _stored(checkpoint: Checkpoint) -> Checkpoint:
-    """Return the on-disk checkpoint whose folder a virtual checkpoint uses."""
-    while checkpoint.made_of:
-        parts = checkpoint.made_of
-        checkpoint = next((each for each in parts if each.path == checkpoint.path), parts[0])
-    return checkpoint.owner
-
-
-def _has_pickles(files: Mapping[str, Path], name: str) -> bool:
-    return any(file.startswith(f"{name}/") and file.endswith(".bin") for file in files)
+    return opened.around

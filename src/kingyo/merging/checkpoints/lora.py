@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import ClassVar
 
 from kingyo.core.io.lazy_torch import Tensor, torch
@@ -21,6 +21,7 @@ from kingyo.merging.checkpoints.layout import Layout
 from kingyo.merging.checkpoints.lora_keys import EMBEDDING_A, EMBEDDING_B, MAGNITUDE, A, B, find_tensor
 
 _OTHER_MODEL = "Name the model that the adapter was trained on (base_model_name_or_path in its config)."
+_AGAIN = "Save or fetch the adapter again: its tensors do not match its config."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,11 +108,8 @@ def _computed(info: TensorInfo, model: Checkpoint) -> TensorInfo:
 
 
 def _notes(model: Checkpoint, adapter: Adapter) -> Iterator[str]:
-    def last(name: str) -> str:
-        return PurePosixPath(name.replace("\\", "/")).name.lower()
-
-    base = adapter.trained_on
-    if base and last(base) != last(model.reference.partition("@")[0]):
+    base, own = adapter.trained_on, model.reference.partition("@")[0]
+    if base and Path(base).name.lower() != Path(own).name.lower():
         yield f"{adapter.reference} was trained on {base}, and is merged into {model.reference}."
     if adapter.others:
         yield f"{adapter.reference} also holds LoRAs of {', '.join(adapter.others)}, which are not merged."
@@ -135,81 +133,75 @@ class _Matching:
 
     def _replace(self, name: str, info: TensorInfo) -> bool:
         target = find_tensor(self._model, name)
-        if target is None:
-            if self._is_tied_head(name):
-                return False
-            raise self._unmatched_error(info, name)
-        if info.shape != self._model.tensors[target].shape or not info.is_floating:
-            raise self._shape_error(info, target, f"{info.dtype} {list(info.shape)}")
-        self._put(target, info, Change(replacement=info))
+        if target is None and self._is_tied_head(name):
+            return False
+        shape = self._shape(target, name, info)
+        if info.shape != shape or not info.is_floating:
+            raise self._error(info.name, f"a tensor {list(shape)}", f"{info.dtype} {list(info.shape)}")
+        self._put(target or "", info, Change(replacement=info))
         return True
 
     def _update(self, name: str, module: LoraModule) -> None:
         a, b = self._pair(name, module.parts)
         target = find_tensor(self._model, f"{name}.weight")
-        if target is None:
-            if self._is_tied_head(f"{name}.weight"):
-                raise self._tied_error(a, "a LoRA of the head alone")
-            raise self._unmatched_error(a, f"{name}.weight")
+        if target is None and self._is_tied_head(f"{name}.weight"):
+            raise self._tied_error(a, "a LoRA of the head alone")
         magnitude = module.parts.get(MAGNITUDE)
-        is_turned = self._is_turned(target, a, b, module.rank)
+        is_turned = self._is_turned(self._shape(target, f"{name}.weight", a), a, b, module.rank)
         if magnitude is not None and magnitude.n_elements != b.shape[0]:
-            raise self._shape_error(magnitude, target, f"{list(magnitude.shape)}")
+            raise self._error(magnitude.name, f"{b.shape[0]} magnitudes", f"{magnitude.n_elements}")
         update = Update(a=a, b=b, scale=module.scale, is_turned=is_turned, magnitude=magnitude)
-        self._put(target, a, Change(update=update))
+        self._put(target or "", a, Change(update=update))
+
+    def _shape(self, target: str | None, wanted: str, info: TensorInfo) -> tuple[int, ...]:
+        if target is None:
+            expected = f"a tensor of {self._model.reference}"
+            raise self._error(info.name, expected, f"'{wanted}', which the model lacks")
+        return self._model.tensors[target].shape
 
     def _pair(self, module: str, parts: Mapping[str, TensorInfo]) -> tuple[TensorInfo, TensorInfo]:
         names = (EMBEDDING_A, EMBEDDING_B) if {EMBEDDING_A, EMBEDDING_B} & parts.keys() else (A, B)
         needed = (*names, MAGNITUDE) if self._adapter.use_dora else names
         if set(parts) != set(needed):
-            expected = " and ".join(needed)
-            remedy = "Save or fetch the adapter again: its tensors do not match its config."
-            raise KingyoError(f"{self._adapter.reference}: {module}", expected, ", ".join(parts), remedy)
+            raise self._error(module, " and ".join(needed), ", ".join(parts), _AGAIN)
         for info in parts.values():
             if not info.is_floating:
-                raise self._tensor_error(
-                    info, "floating-point numbers", info.dtype, "Save the adapter as float32."
-                )
+                raise self._error(info.name, "floating-point numbers", info.dtype, _AGAIN)
         return parts[names[0]], parts[names[1]]
 
     def _put(self, target: str, info: TensorInfo, change: Change) -> None:
         before = self._changes.get(target, Change())
         if (before.replacement and change.replacement) or (before.update and change.update):
-            expected, received = "one tensor for each part of a change", f"a second one for {target}"
-            raise self._tensor_error(info, expected, received, "Save or fetch the adapter again.")
+            expected = "one tensor for each part of a change"
+            raise self._error(info.name, expected, f"a second one for {target}", _AGAIN)
         self._changes[target] = Change(
             replacement=before.replacement or change.replacement, update=before.update or change.update
         )
 
-    def _is_turned(self, target: str, a: TensorInfo, b: TensorInfo, rank: int) -> bool:
+    def _is_turned(self, shape: tuple[int, ...], a: TensorInfo, b: TensorInfo, rank: int) -> bool:
         """Check the shapes of A and B, and return whether the model stores inputs × outputs."""
         received = f"A {list(a.shape)} and B {list(b.shape)}"
         if len(a.shape) < 2 or len(b.shape) < 2 or a.shape[0] != rank or math.prod(b.shape[1:]) != rank:
-            raise self._tensor_error(a, f"A and B of rank {rank}", received, _OTHER_MODEL)
-        shape, outputs, inputs = self._model.tensors[target].shape, b.shape[0], a.shape[1:]
+            raise self._error(a.name, f"A and B of rank {rank}", received)
+        outputs, inputs = b.shape[0], a.shape[1:]
         straight = shape == (outputs, *inputs) and not a.name.endswith(EMBEDDING_A)
         turned = len(inputs) == 1 and shape == (inputs[0], outputs)
         if not straight and not turned:
-            raise self._shape_error(a, target, received)
-        return self._stores_inputs_first(target) if straight and turned else turned
-
-    def _stores_inputs_first(self, square: str) -> bool:
-        """Return the order of a square matrix: that of the other matrices of its block, else the config's."""
-        votes = self._votes.get(self._model.layout.block(square), set[bool]())
-        return next(iter(votes)) if len(votes) == 1 else self._adapter.fan_in_fan_out
+            raise self._error(a.name, f"A and B for a weight {list(shape)}", received)
+        return self._stores_inputs_first if straight and turned else turned
 
     @cached_property
-    def _votes(self) -> dict[int | None, set[bool]]:
-        """Orders of the matrices by block: True if the bias has the length of the second axis (outputs)."""
+    def _stores_inputs_first(self) -> bool:
+        """The order of square matrices: that of the model's other matrices with biases, else the config's."""
         tensors = self._model.tensors
-        votes: dict[int | None, set[bool]] = {}
-        for name, info in tensors.items():
-            bias = tensors.get(f"{name.removesuffix('weight')}bias")
-            if bias is None or len(info.shape) != 2 or info.shape[0] == info.shape[1]:
-                continue
-            if bias.n_elements in info.shape:
-                votes.setdefault(self._model.layout.block(name), set()).add(bias.n_elements == info.shape[1])
-        return votes
+        matrices = [(name, info) for name, info in tensors.items() if len(set(info.shape)) == 2]
+        with_bias = [
+            (info.shape, tensors[bias].n_elements)
+            for name, info in matrices
+            if len(info.shape) == 2 and (bias := f"{name.removesuffix('weight')}bias") in tensors
+        ]
+        orders = {n == shape[1] for shape, n in with_bias if n in shape}
+        return orders.pop() if len(orders) == 1 else self._adapter.fan_in_fan_out
 
     def _is_tied_head(self, name: str) -> bool:
         layout = self._model.layout
@@ -225,19 +217,10 @@ class _Matching:
                     return
         raise self._tied_error(info, f"other weights for {name}")
 
-    def _unmatched_error(self, info: TensorInfo, wanted: str) -> KingyoError:
-        expected = f"a tensor of {self._model.reference}"
-        return self._tensor_error(info, expected, f"'{wanted}', which the model lacks", _OTHER_MODEL)
-
-    def _shape_error(self, info: TensorInfo, target: str, received: str) -> KingyoError:
-        expected = f"a shape that fits {target} {list(self._model.tensors[target].shape)}"
-        return self._tensor_error(info, expected, received, _OTHER_MODEL)
-
     def _tied_error(self, info: TensorInfo, received: str) -> KingyoError:
         expected = f"the embedding's weights, since {self._model.reference} ties its head to it"
         remedy = "Untie the model first: store its head, and set tie_word_embeddings to false."
-        return self._tensor_error(info, expected, received, remedy)
+        return self._error(info.name, expected, received, remedy)
 
-    def _tensor_error(self, info: TensorInfo, expected: str, received: str, remedy: str) -> KingyoError:
-        argument = f"{self._adapter.reference}: {info.name}"
-        return KingyoError(argument, expected, received, remedy)
+    def _error(self, name: str, expected: str, received: str, remedy: str = _OTHER_MODEL) -> KingyoError:
+        return KingyoError(f"{self._adapter.reference}: {name}", expected, received, remedy)

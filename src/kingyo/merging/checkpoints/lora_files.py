@@ -16,11 +16,11 @@ from typing import Annotated, cast
 from pydantic import Field, StrictBool
 
 from kingyo.core.io.schema import parse_settings
-from kingyo.core.io.yaml import parse_json
+from kingyo.core.io.yaml import parse_json, read_json
 from kingyo.errors import KingyoError, listed
 from kingyo.merging.checkpoints.adapter import CONFIG, DIFFUSERS_WEIGHTS, PICKLE, WEIGHTS, Adapter, LoraModule
 from kingyo.merging.checkpoints.checkpoint import Checkpoint
-from kingyo.merging.checkpoints.folder_files import read_json, require_tensors
+from kingyo.merging.checkpoints.folder_files import require_tensors, unread_weights_error
 from kingyo.merging.checkpoints.header import (
     TensorInfo,
     file_stamps,
@@ -31,7 +31,6 @@ from kingyo.merging.checkpoints.header import (
 )
 from kingyo.merging.checkpoints.lora_keys import (
     ALPHA,
-    ENDS,
     MAGNITUDE,
     A,
     B,
@@ -45,7 +44,6 @@ METADATA = "lora_adapter_metadata"
 """diffusers' key for peft's configs: JSON in the header."""
 
 _AGAIN = "Save or fetch the adapter again."
-_MERGE_FIRST = "Merge it into its model with peft (merge_and_unload), and name the folder of the result."
 
 _INERT = re.compile(
     r"auto_mapping|bias|corda_config|ensure_weight_tying|eva_config|exclude_modules|inference_mode"
@@ -98,21 +96,19 @@ def _pattern(patterns: Mapping[str, object], module: str) -> str:
 def parse_config(written: Mapping[str, object], reference: str) -> LoraConfig:
     """Parse peft's config of an adapter, and refuse what is not a LoRA or an unsupported variant of it."""
 
-    def config_error(key: str, expected: str, received: str, remedy: str = _MERGE_FIRST) -> KingyoError:
-        return KingyoError(f"{reference}: {key} in {CONFIG}", expected, received[:80], remedy)
+    def config_error(key: str, expected: str, received: object) -> KingyoError:
+        remedy = "Merge it into its model with peft (merge_and_unload), and name the folder of the result."
+        return KingyoError(f"{reference}: {key} in {CONFIG}", expected, f"{received!r:.80}", remedy)
 
-    kind = written.get("peft_type")
-    if kind != "LORA":
-        raise config_error("peft_type", "LORA", "nothing" if kind is None else str(kind))
+    if (kind := written.get("peft_type")) != "LORA":
+        raise config_error("peft_type", "LORA", kind)
     start = written.get("init_lora_weights")
     if isinstance(start, str) and start.lower().startswith(_CHANGES_BASE):
-        received = f"'{start}', which changes the model before training"
-        remedy = "Save it as a plain LoRA (peft: path_initial_model_for_weight_conversion)."
-        raise config_error("init_lora_weights", "an adapter of the unchanged model", received, remedy)
+        raise config_error("init_lora_weights", "an adapter of the unchanged model", start)
     known = {each.name for each in fields(LoraConfig)}
     for key, value in written.items():
         if value and key not in known and not _INERT.fullmatch(key):
-            raise config_error(key, "a plain LoRA, rsLoRA or DoRA", f"{value!r}")
+            raise config_error(key, "a plain LoRA, rsLoRA or DoRA", value)
     given = {key: value for key, value in written.items() if key in known and value is not None}
     config = parse_settings(LoraConfig, given, f"{reference}: {CONFIG}")
     for pattern in (*config.rank_pattern, *config.alpha_pattern):
@@ -120,7 +116,7 @@ def parse_config(written: Mapping[str, object], reference: str) -> LoraConfig:
             re.compile(rf"(.*\.)?({pattern})")
         except re.error as error:
             expected = "regular expressions in rank_pattern and alpha_pattern"
-            raise config_error("patterns", expected, f"'{pattern}' ({error})") from error
+            raise config_error("patterns", expected, pattern) from error
     return config
 
 
@@ -145,20 +141,13 @@ def _loose_file(path: Path) -> Path | None:
 
 
 def _read_peft(reference: str, path: Path, *, allow_pickle: bool) -> Adapter:
-    pickle = path / PICKLE
-    is_pickle = allow_pickle and pickle.is_file() and not (path / WEIGHTS).is_file()
-    weights = pickle if is_pickle else path / WEIGHTS
+    is_pickle = allow_pickle and not (path / WEIGHTS).is_file()
+    weights = path / (PICKLE if is_pickle else WEIGHTS)
     files = path / CONFIG, weights
     seen = file_stamps(files)
-    what = "an adapter in peft's format (for another LoRA, name its file: lora/name.safetensors)"
-    config = parse_config(read_json(path / CONFIG, what), reference)
+    config = parse_config(read_json(path / CONFIG), reference)
     if not weights.is_file():
-        received = f"only a pickle ({PICKLE})" if pickle.exists() else "no such file"
-        remedy = (
-            "Pass --allow-pickle (run.yaml: `allow_pickle: true`), or save the adapter as safetensors "
-            "with peft's save_pretrained."
-        )
-        raise KingyoError(reference, f"an adapter's weights in {WEIGHTS}", received, remedy)
+        raise unread_weights_error(reference, [*path.glob("*.bin")])
     tensors = require_tensors(read_pickle(weights) if is_pickle else read_header(weights), weights)
     modules: Modules = {}
     replaced: Modules = {}
@@ -219,8 +208,7 @@ def _unscaled(reference: str, modules: Modules, alphas: Mapping[str, float]) -> 
 def _add(reference: str, modules: Modules, module: str, part: str, info: TensorInfo) -> None:
     if modules.setdefault(module, {}).setdefault(part, info) is not info:
         expected = "one tensor for each part of a LoRA"
-        remedy = f"{_AGAIN} Two of its names mean the same tensor."
-        raise KingyoError(f"{reference}: {info.name}", expected, f"a second one for {module}", remedy)
+        raise KingyoError(f"{reference}: {info.name}", expected, f"a second one for {module}", _AGAIN)
 
 
 def _by_component(reference: str, tensors: Mapping[str, TensorInfo], model: Checkpoint) -> dict[str, Modules]:
@@ -229,14 +217,8 @@ def _by_component(reference: str, tensors: Mapping[str, TensorInfo], model: Chec
     for key, info in tensors.items():
         name, part = split_key(key)
         if not part:
-            is_model = not any(each.endswith(tuple(ENDS)) for each in tensors)
-            received = "a tensor of a complete model" if is_model else "something else"
-            remedy = (
-                "Name it as a model of its own, without the '+'."
-                if is_model
-                else "Merge it with the tool that wrote it, and name the result: only LoRA is read."
-            )
-            raise KingyoError(f"{reference}: {key}", "a part of a LoRA", received, remedy)
+            remedy = "Name a model without the '+'. Merge other adapters with the tool that wrote them."
+            raise KingyoError(f"{reference}: {key}", "a part of a LoRA", "something else", remedy)
         component, pieces = keys.find(name)
         group = groups.setdefault(component, {})
         for module, rows in keys.split(reference, pieces, part, info):
@@ -258,9 +240,8 @@ def _choose(reference: str, groups: Mapping[str, Modules], model: Checkpoint) ->
         return fits[0]
     module = next(iter(next(iter(groups.values())).values()))
     components = sorted(filter(None, groups))
-    contents = f"a LoRA of {listed(components, 3)}, with names" if components else "names"
+    received = f"one of {listed(components or ['unknown'], 3)}, with '{next(iter(module.values())).name}'"
     hint = f"; for a pipeline, name the component, as in sdxl/{components[0]}+lora" if components else ""
-    received = f"{contents} such as '{next(iter(module.values())).name}'"
     remedy = f"Name the model that it was trained on{hint}."
     raise KingyoError(reference, f"a LoRA of {model.reference}", received, remedy)
 
@@ -277,13 +258,9 @@ def _alpha(info: TensorInfo) -> float:
 def _stated(reference: str, metadata: Mapping[str, str], component: str) -> Mapping[str, object]:
     text = metadata.get(METADATA, "{}")
     try:
-        parsed: object = parse_json(text)
-    except (ValueError, RecursionError):
-        parsed = None
-    if not isinstance(parsed, dict):
-        raise KingyoError(
-            f"{reference}: {METADATA}", "JSON that maps keys to values", f"{text!r:.80}", _AGAIN
-        )
+        keys = cast("dict[str, object]", parse_json(text)).items()
+    except (ValueError, RecursionError, AttributeError) as error:
+        expected, received = "JSON that maps keys to values", f"{text!r:.80}"
+        raise KingyoError(f"{reference}: {METADATA}", expected, received, _AGAIN) from error
     begin = f"{component}." if component else ""
-    keys = cast("dict[str, object]", parsed).items()
     return {key.removeprefix(begin): value for key, value in keys if key.startswith(begin)}

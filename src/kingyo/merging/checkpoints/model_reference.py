@@ -13,7 +13,6 @@ from pathlib import Path
 
 from kingyo.core.io.model_names import HUB_NAME, absolute_name, is_local, local_path, split_revision
 from kingyo.core.io.pipeline_index import DENOISERS, PIPELINE
-from kingyo.core.io.units import counted
 from kingyo.errors import KingyoError
 
 SINGLE_FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
@@ -141,18 +140,11 @@ def _join(name: str, revision: str | None) -> str:
 
 
 def _split_lora(text: str, folder: Path | None) -> tuple[str, str]:
-    """Split at the plus sign; with several, at the one between existing folders or Hub names."""
+    """Split at the first plus sign after the name of an existing file or folder, else at the first."""
     places = [place for place, sign in enumerate(text) if sign == "+"]
-    pairs = [(text[:place], text[place + 1 :]) for place in places]
-    n_known = [sum(_is_known(part, folder) for part in pair) for pair in pairs]
-    likely = [pair for pair, n in zip(pairs, n_known, strict=True) if n == max(n_known)]
-    if len(likely) > 1 or not all(part.strip() for part in likely[0]):
-        received = f"{counted(len(places), 'plus sign')}, and no existing folder that decides"
-        remedy = "Correct the path, or rename the folder without '+'. Only one LoRA may follow a model."
-        raise KingyoError(text, "one model, or model+lora", received, remedy)
-    return likely[0]
-
-
-def _is_known(part: str, folder: Path | None) -> bool:
-    name, _ = split_revision(part, folder) if part.strip() else ("", None)
-    return bool(name) and (is_local(name, folder) or HUB_NAME.fullmatch(name) is not None)
+    exists = (place for place in places[1:] if is_local(text[:place], folder))
+    place = next(exists, places[0])
+    model, lora = text[:place], text[place + 1 :]
+    if not model.strip() or not lora.strip():
+        raise KingyoError(text, "model+lora", "only one of both", "Add the other, or remove the '+'.")
+    return model, lora

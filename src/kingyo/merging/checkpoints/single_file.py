@@ -20,7 +20,7 @@ from kingyo.core.io.lazy_torch import Tensor, torch
 from kingyo.core.io.pipeline_index import denoiser_of
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints.checkpoint import Checkpoint, refuse_quantised
-from kingyo.merging.checkpoints.folder_files import require_tensors
+from kingyo.merging.checkpoints.folder_files import require_tensors, unread_weights_error
 from kingyo.merging.checkpoints.header import TensorInfo, file_stamps, read_header, read_pickle
 
 PREFIX = "model.diffusion_model."
@@ -121,11 +121,7 @@ def _read(reference: str, file: Path, *, allow_pickle: bool) -> dict[str, Tensor
         return read_header(file)
     if allow_pickle:
         return read_pickle(file, within="state_dict")  # as Lightning writes it
-    remedy = (
-        "Name a .safetensors of the model, or pass --allow-pickle (run.yaml: `allow_pickle: true`), "
-        "which runs no code."
-    )
-    raise KingyoError(reference, "weights in safetensors", f"a pickle ({file.name})", remedy)
+    raise unread_weights_error(reference, [file])
 
 
 def _read_denoiser(

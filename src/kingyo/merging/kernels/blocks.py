@@ -6,8 +6,8 @@ order. So results do not depend on the number of threads or on the machine.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -99,18 +99,7 @@ def row_sums(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     return total
 
 
-def along_rows(numbers: Tensor, length: int, span: Span) -> Tensor:
-    """Return for each entry of a span the numbers of its row of ``length``, given shape (sets, rows)."""
-    first, last = span[0] // length, -(-span[1] // length)
-    if last - first > 2:
-        wide = numbers[:, first:last, None].expand(-1, -1, length).flatten(1)
-        return wide[:, span[0] - first * length : span[1] - first * length]
-    cuts = [span[0], *(row * length for row in range(first + 1, last)), span[1]]
-    parts = [numbers[:, start // length, None].expand(-1, stop - start) for start, stop in pairwise(cuts)]
-    return torch.cat(parts, dim=1)
-
-
-def along_columns(numbers: Tensor, span: Span) -> Tensor:
-    """Return for each entry of a span the numbers of its column, given shape (sets, columns)."""
-    start, width = span[0] % numbers.shape[1], span[1] - span[0]
-    return numbers.repeat(1, -(-(start + width) // numbers.shape[1]))[:, start : start + width]
+def lines_of(span: Span, shape: Sequence[int], line: Line) -> Tensor:
+    """Return the index of the row or column of each entry of a span."""
+    entries = torch.arange(*span)
+    return entries // shape[-1] if line == "row" else entries % math.prod(shape[1:])

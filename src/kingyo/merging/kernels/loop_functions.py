@@ -59,13 +59,10 @@ def weighted_sums(addresses, numbers, words, spans, chunk, worst):
 
 
 def sums(addresses, numbers, words, spans, summand, rows, lanes, totals):
-    """Write sums of each block; the spans are adjacent, and the first starts with a block.
+    """Write sums of each block to ``totals`` [blocks, sums]; the spans are adjacent, from a block on.
 
-    Args:
-        summand: 1 for magnitudes, 2 for squares of each row, 3 for products of all pairs.
-        rows: scratch, shape (sums, ``ROW``).
-        lanes: scratch, shape (sums, ``LANES``).
-        totals: float64, shape (blocks, sums).
+    ``summand``: 1 for magnitudes, 2 for squares of each row, 3 for products of all pairs. ``rows`` and
+    ``lanes`` are scratch, of shape (sums, ``ROW``) and (sums, ``LANES``).
     """
     n_rows, place = (addresses.shape[1] - 2) // 2, np.uint64(rows.ctypes.data)
     start, stop, i = spans[0, 0], spans[-1, 1], 0
@@ -221,9 +218,8 @@ def order(numbers, keyed, counts, places):
 def _sort(numbers, keyed, counts, result, ranks):
     """Write the rank of each number, or the place of each rank's number; of equal ones the first is first.
 
-    ``keyed`` and ``counts`` are of ``machine_code.sort_memory``. It is a radix sort: by digits, the lowest
-    first, so that equal numbers stay in order. Digits have at most 12 bits, among those in which the numbers
-    differ.
+    It is a radix sort in ``machine_code.sort_memory``, by digits of at most 12 bits, among those in which the
+    numbers differ.
     """
     union, common = np.uint32(0), np.uint32(0xFFFFFFFF)
     for number in numbers:

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import cache
-from typing import Any, TypeVar
+from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -29,8 +28,6 @@ LINE = ir.VectorType(I32, 16)
 """A cache line."""
 _PLACE = (types.uint64, types.int64)
 """Address and index of an entry."""
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 u32, i32 = np.uint32, np.int32
 _LOWER, _15, _16 = u32(0xFFFF), u32(15), u32(16)
@@ -70,14 +67,8 @@ def instructions(result: types.Type, *kinds: types.Type) -> Any:
     return decorate
 
 
-_CONVERSION = """define float @f(half %x) {
-  %y = fpext half %x to float
-  ret float %y
-}"""
-
-
 def machine() -> llvm.TargetMachine:
-    """Return LLVM's description of the processor: the one here, or the one that ``NUMBA_CPU_NAME`` names."""
+    """Describe the processor here, or the one that ``NUMBA_CPU_NAME`` names."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     target = llvm.Target.from_default_triple()
@@ -95,42 +86,6 @@ def machine() -> llvm.TargetMachine:
     )
 
 
-@cache
-def converts_halves() -> bool:
-    """Return whether the processor converts float16; otherwise LLVM calls a library, which may be missing."""
-    return "hfsf2" not in machine().emit_assembly(llvm.parse_assembly(_CONVERSION))
-
-
-def _widened(builder, half):
-    if converts_halves():
-        return builder.fpext(half, FLOAT)
-    bits = builder.zext(builder.bitcast(half, I16), I32)
-    size = builder.shl(builder.and_(bits, I32(0x7FFF)), I32(13))
-    finite = builder.bitcast(builder.fmul(builder.bitcast(size, FLOAT), FLOAT(2.0**112)), I32)
-    is_finite = builder.icmp_unsigned("<", size, I32(0x7C00 << 13))
-    result = builder.select(is_finite, finite, builder.or_(size, I32(0x7F800000)))
-    sign = builder.shl(builder.and_(bits, I32(0x8000)), I32(16))
-    return builder.bitcast(builder.or_(result, sign), FLOAT)
-
-
-def _narrowed(builder, number):
-    if converts_halves():
-        return builder.fptrunc(number, HALF)
-    bits = builder.bitcast(number, I32)
-    size = builder.and_(bits, I32(0x7FFFFFFF))
-    is_odd = builder.and_(builder.lshr(size, I32(13)), I32(1))
-    rounded = builder.add(size, builder.add(is_odd, I32((15 - 127) * 2**23 + 0xFFF & 0xFFFFFFFF)))
-    normal = builder.lshr(rounded, I32(13))
-    summed = builder.fadd(builder.bitcast(size, FLOAT), FLOAT(0.5))  # rounds to multiples of 2⁻²⁴
-    small = builder.sub(builder.bitcast(summed, I32), I32(0x3F000000))
-    is_nan = builder.icmp_unsigned(">", size, I32(0x7F800000))
-    large = builder.select(is_nan, I32(0x7E00), I32(0x7C00))
-    result = builder.select(builder.icmp_unsigned("<", size, I32(0x38800000)), small, normal)
-    result = builder.select(builder.icmp_unsigned("<", size, I32(0x47800000)), result, large)
-    sign = builder.lshr(builder.and_(bits, I32(0x80000000)), I32(16))
-    return builder.bitcast(builder.trunc(builder.or_(result, sign), I16), HALF)
-
-
 def _reader(stored, kind) -> Any:
     @instructions(kind, *_PLACE)
     def read(builder, address, i):
@@ -138,7 +93,7 @@ def _reader(stored, kind) -> Any:
         value = builder.load(builder.gep(pointer, [i]))
         value.align = 1
         value.set_metadata("invariant.load", builder.module.add_metadata([]))
-        return _widened(builder, value) if stored == HALF else value
+        return builder.fpext(value, FLOAT) if stored == HALF else value
 
     return read
 
@@ -150,7 +105,7 @@ def _writer(stored, kind, step=None) -> Any:
     def write(builder, address, i, number):
         first = builder.inttoptr(address, (step or stored).as_pointer())
         pointer = builder.bitcast(builder.gep(first, [i]), stored.as_pointer())
-        value = _narrowed(builder, number) if stored == HALF else number
+        value = builder.fptrunc(number, HALF) if stored == HALF else number
         builder.store(value, pointer).align = 1
 
     return write
@@ -160,7 +115,6 @@ _read16, _write16 = _reader(I16, types.uint16), _writer(I16, types.uint16)
 _read32, _write_pair = _reader(I32, types.uint32), _writer(I32, types.uint32, step=I16)
 read_h, write_h = _reader(HALF, types.float32), _writer(HALF, types.float32)
 read_f, write_f = _reader(FLOAT, types.float32), _writer(FLOAT, types.float32)
-read_t = _reader(I32, types.int32)
 
 
 @instructions(types.float32, types.boolean, types.float32, types.float32)
@@ -229,7 +183,7 @@ def _pair_reader(read) -> Any:
     return inline(lambda address, i: (read(address, i), read(address, i + 1)))
 
 
-pair_h, pair_f, pair_t = map(_pair_reader, (read_h, read_f, read_t))
+pair_h, pair_f = map(_pair_reader, (read_h, read_f))
 
 
 @inline

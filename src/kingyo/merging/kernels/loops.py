@@ -23,7 +23,7 @@ from kingyo.merging.kernels.raw_tensor import N_BYTES, AnyTensor, letter_of
 from kingyo.merging.kernels.weighted_sum import SMALLEST_DIVISOR, WeightedSum
 
 SHARED, PER_SOURCE = 2, 4
-"""Counts of numbers: scale and least variance; then per source factor, share and two of its mask."""
+"""Counts of numbers; see ``LoopCall``."""
 ROW = 128
 """Entries of a source that are computed at a time for sums."""
 CHUNK = 1024
@@ -40,7 +40,7 @@ class LoopTerm(NamedTuple):
     dtype: str  # letter of its dtype: ``b`` bfloat16, ``h`` float16, ``f`` float32
     mask: str = ""  # name of a function in ``masks.ENTRY_FUNCTIONS``; empty keeps everything
     is_random: bool = False  # whether the mask draws random numbers
-    ranks: str = ""  # letter of its ranks: ``r`` uint16, ``t`` int32
+    has_ranks: bool = False  # whether the mask reads ranks
 
 
 class LoopForm(NamedTuple):
@@ -64,9 +64,9 @@ class LoopForm(NamedTuple):
 
 @lru_cache(maxsize=1 << 12)
 def text(form: LoopForm) -> str:
-    """Return the text: a function ``loop`` that writes the entries start..stop to the address ``to``.
+    """Return the text of a function that writes the entries start..stop to the address ``to``.
 
-    ``loop`` returns the bits of the largest magnitude that it wrote, before rounding.
+    It returns the bits of the largest magnitude that it wrote, before rounding.
     """
     lines = [*_entry(form), "", "def loop(addresses, numbers, words, start, stop, to):"]
     body = [*_arguments(form), *_loop(form), "return worst"]
@@ -96,7 +96,7 @@ def _entry(form: LoopForm) -> Iterator[str]:
         if form.base:
             yield f"    d{k} = d{k} - b"
         if term.mask:
-            draw, rank = f"u{k}" if term.is_random else "0", f"r{k}" if term.ranks else "0"
+            draw, rank = f"u{k}" if term.is_random else "0", f"r{k}" if term.has_ranks else "0"
             yield f"    d{k} = {term.mask}(d{k}, {draw}, {rank}, first{k}, second{k})"
     if form.most_varied:
         yield from _indented([*_variance(form), "is_steady = variance < least_variance"])
@@ -107,7 +107,7 @@ def _entry(form: LoopForm) -> Iterator[str]:
 def _inputs(form: LoopForm, suffix: str) -> list[str]:
     names = ["b"] if form.base else []
     for k, term in enumerate(form.terms):
-        names += [f"d{k}", *([f"u{k}"] if term.is_random else []), *([f"r{k}"] if term.ranks else [])]
+        names += [f"d{k}", *([f"u{k}"] if term.is_random else []), *([f"r{k}"] if term.has_ranks else [])]
     return [f"{name}{suffix}" for name in names]
 
 
@@ -172,8 +172,8 @@ def _single(form: LoopForm) -> Iterator[str]:
         yield f"d{k} = read_{term.dtype}(source{k}, i)"
         if term.is_random:
             yield f"u{k} = draw(i, key{k}, other{k})"
-        if term.ranks:
-            yield f"r{k} = read_{term.ranks}(ranks{k}, i)"
+        if term.has_ranks:
+            yield f"r{k} = read_r(ranks{k}, i)"
     yield f"result = {_call(form, '')}"
     if form.result == "rows":
         for k in range(len(form.terms)):
@@ -207,8 +207,8 @@ def _pair(form: LoopForm) -> Iterator[str]:
         yield f"d{k}_even, d{k}_odd = pair_{term.dtype}(source{k}, i)"
         if term.is_random:
             yield f"u{k}_even, u{k}_odd = pair_draw(pair, key{k}, other{k})"
-        if term.ranks:
-            yield f"r{k}_even, r{k}_odd = pair_{term.ranks}(ranks{k}, i)"
+        if term.has_ranks:
+            yield f"r{k}_even, r{k}_odd = pair_r(ranks{k}, i)"
     yield f"even = {_call(form, '_even')}"
     yield f"odd = {_call(form, '_odd')}"
     if form.result == "rows":
@@ -271,7 +271,7 @@ class SumLoop(NamedTuple):
     def calls(self, span: Span, address: int = 0) -> list[LoopCall]:
         """Return the calls for a span: one, and one more for each threshold whose least size changes in it.
 
-        ``address`` is the address that entry 0 of the output has, or would have.
+        ``address`` is that of entry 0 of the output.
         """
         text, addresses, _, words, held, _ = self.call
         addresses = [addresses[0], address % 2**64, *addresses[2:]]
@@ -308,8 +308,7 @@ def sum_loop(
         if mask is _NO_MASK:
             terms.append(_UNMASKED[letter])
         else:
-            ranks = "" if mask.ranks is None else "r" if mask.ranks.itemsize == 2 else "t"
-            terms.append(LoopTerm(letter, mask.function, mask.key is not None, ranks))
+            terms.append(LoopTerm(letter, mask.function, mask.key is not None, mask.ranks is not None))
     if not 0 < len(masks) <= MAX_SOURCES or base is None:
         return None
     form = LoopForm(
@@ -329,7 +328,6 @@ def sum_loop(
 
 
 def _letter(tensor: AnyTensor) -> str | None:
-    """Return the letter of a tensor's dtype; None if no loop can read the tensor."""
     return letter_of(tensor.dtype) if tensor.is_cpu else None
 
 

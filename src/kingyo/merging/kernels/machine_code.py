@@ -16,9 +16,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
-import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
@@ -33,8 +31,6 @@ from numpy.typing import NDArray
 Kind = tuple[str, int]
 """Type of an argument: of its numbers, as numpy names it, and number of dimensions."""
 _NUMBERS = {"int64": ctypes.c_int64, "uint32": ctypes.c_uint32, "float64": ctypes.c_double}
-_PREFIX, _DIGITS = "loops-", 16  # names of folders
-_LASTS = 30 * 86_400.0  # seconds that code of other versions is kept after it was written
 _engines: list[object] = []  # they own the code
 _lock = Lock()
 
@@ -43,7 +39,7 @@ class CompiledFunction:
     """A function of ``loop_functions`` with its own machine code for each text of a loop.
 
     Calls release the interpreter's lock. ``kinds`` are the types of the arguments after the text, such as
-    ``float64`` or ``float64[2]``. They are not checked; arrays must be contiguous.
+    ``float64`` or ``float64[2]``, of contiguous arrays.
     """
 
     def __init__(self, name: str, *kinds: str) -> None:
@@ -91,6 +87,13 @@ def has_code() -> bool:
         return False
 
 
+def converts_halves() -> bool:
+    """Return whether the processor converts float16; else compiled code would call a library."""
+    import llvmlite.binding as llvm
+
+    return llvm.get_host_cpu_features().get("f16c", True)  # only x86 names this feature
+
+
 def _code(name: str, kinds: Sequence[Kind], text: str) -> tuple[str, bytes]:
     file = hashlib.sha256(repr((name, kinds, text)).encode()).hexdigest()[:32]
     for folder in _folders():
@@ -115,8 +118,6 @@ def _unpack(content: bytes) -> tuple[str, bytes]:
 
 
 def _write(folder: Path, file: str, content: bytes) -> None:
-    if not folder.is_dir():
-        _delete_old(folder.parent)
     folder.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(prefix="writing-", dir=folder)
     try:
@@ -128,14 +129,6 @@ def _write(folder: Path, file: str, content: bytes) -> None:
         raise
 
 
-def _delete_old(root: Path) -> None:
-    """Delete code of other versions that was written long ago; a process that misses it compiles again."""
-    for folder in root.glob(f"{_PREFIX}{'[0-9a-f]' * _DIGITS}"):
-        with suppress(OSError):  # another process deletes it too
-            if folder.stat().st_mtime < time.time() - _LASTS:
-                shutil.rmtree(folder)
-
-
 @cache
 def _folders() -> Sequence[Path]:
     """Return folders for code, the preferred one first; numba's own setting replaces them."""
@@ -144,7 +137,7 @@ def _folders() -> Sequence[Path]:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # noqa: PTH111
     if not chosen and cache.is_absolute():  # the user may have no home
         roots.append(cache / "kingyo")
-    return [root / f"{_PREFIX}{_digest()}" for root in roots]
+    return [root / f"loops-{_digest()}" for root in roots]
 
 
 def _digest() -> str:
@@ -154,7 +147,7 @@ def _digest() -> str:
     settings = sorted(item for item in os.environ.items() if item[0].startswith("NUMBA_"))
     features = llvm.get_host_cpu_features().flatten()
     digest.update(repr((settings, llvm.get_host_cpu_name(), features, np.__version__)).encode())
-    return digest.hexdigest()[:_DIGITS]
+    return digest.hexdigest()[:16]
 
 
 def _sources() -> Iterator[bytes]:
@@ -205,7 +198,6 @@ collect = CompiledFunction(
 )
 _SORT = ("uint64[2]", "uint32[2]")
 ranks = CompiledFunction("ranks", *_CALLS, "int64", "float32[1]", *_SORT, "uint16[1]")
-long_ranks = CompiledFunction("ranks", *_CALLS, "int64", "float32[1]", *_SORT, "int32[1]")
 _order = CompiledFunction("order", "uint32[1]", *_SORT, "uint32[1]")
 
 

@@ -3,15 +3,12 @@
 A mask's class says what torch computes (``apply``). A scalar function in ``ENTRY_FUNCTIONS`` computes the
 same for one entry in compiled loops, and ``loop_mask`` gives that function its arguments.
 
-Random numbers have no state: they are a hash of seed, source, tensor name and index of the entry. So they do
-not depend on the order of work, the number of threads, the device or the machine. Candidates of a search that
-share a seed share their random numbers: a mask of low density is a subset of one of higher density, and a
-small step of a genome changes few entries.
+Random numbers have no state: they are a hash of seed, source, tensor name and index of the entry. So
+candidates of a search share them: a mask of low density is a subset of one of higher density.
 
 Two entries share a hash: half of their index is mixed by two multiplications and three xor-shifts
 (``lowbias32``, C. Wellons, "Prospecting for Hash Functions", 2018), with a 32-bit key before each
-multiplication. The even entry takes the lower 16 bits, the odd entry the upper. So probabilities are rounded
-up to a multiple of 2^-16.
+multiplication. The even entry takes the lower 16 bits, the odd entry the upper.
 """
 
 from __future__ import annotations
@@ -91,7 +88,6 @@ class Mask(Protocol):
 
     def apply(self, delta: Tensor, span: Span) -> None:
         """Set the entries of a span (float32) that are not selected to 0, in place."""
-        ...
 
 
 class LoopMask(NamedTuple):
@@ -107,7 +103,8 @@ class LoopMask(NamedTuple):
 class CompiledMask(Mask):
     """A mask that also runs in compiled loops and on other devices."""
 
-    def loop_mask(self) -> LoopMask:
+    def loop_mask(self) -> LoopMask | None:
+        """Return None if no loop can compute it."""
         raise NotImplementedError
 
     def on_device(self, copy: Copy) -> Mask:  # noqa: ARG002
@@ -131,31 +128,26 @@ def entry_function(function: EntryFunction) -> EntryFunction:
 
 @entry_function
 def largest(delta: Number, _draw: int, _rank: int, low: Number, _high: Number) -> Number:
-    """Keep magnitudes of at least ``low``, and NaN."""
     return _ZERO if abs(delta) < low else delta
 
 
 @entry_function
 def between(delta: Number, _draw: int, _rank: int, low: Number, high: Number) -> Number:
-    """Keep magnitudes of at least ``low`` and below ``high``, and NaN."""
     return _ZERO if abs(delta) < low or abs(delta) >= high else delta
 
 
 @entry_function
 def bernoulli(delta: Number, draw: int, _rank: int, threshold: Number, _: Number) -> Number:
-    """Keep an entry if its random number is below the threshold."""
     return delta if draw < np.int32(threshold) else _ZERO
 
 
 @entry_function
 def ranked_bernoulli(delta: Number, draw: int, rank: int, least: Number, step: Number) -> Number:
-    """Keep with the probability least + step · rank."""
     return delta if np.float32(draw) * _STEP < np.float32(rank) * step + least else _ZERO
 
 
 @entry_function
 def rescaled_ranked_bernoulli(delta: Number, draw: int, rank: int, least: Number, step: Number) -> Number:
-    """Keep with the probability least + step · rank, and divide by it."""
     probability = np.float32(rank) * step + least
     kept = delta if np.float32(draw) * _STEP < probability else _ZERO
     return kept / (_SMALLEST if probability < _SMALLEST else probability)
@@ -220,8 +212,9 @@ class RankedBernoulliMask(CompiledMask):
         if self.inverse:
             delta.div_(probability.clamp_(min=SMALLEST_PROBABILITY))
 
-    def loop_mask(self) -> LoopMask:
-        assert isinstance(self.ranks, np.ndarray), "loops run on the processor"
+    def loop_mask(self) -> LoopMask | None:
+        if not isinstance(self.ranks, np.ndarray) or self.ranks.dtype != np.uint16:
+            return None
         name = "rescaled_ranked_bernoulli" if self.inverse else "ranked_bernoulli"
         return LoopMask(name, self.least, self.step, self.key, self.ranks)
 

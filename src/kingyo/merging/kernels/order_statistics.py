@@ -188,15 +188,14 @@ def row_ranks(source: AnyTensor, base: AnyTensor) -> Ranks:
     length, n = row_length(source.shape), source.numel()
     ranks = np.empty(n, dtype=np.uint16) if length <= 1 << 16 else np.empty(n, dtype=np.int32)
     loop = loop_over(plain_sum([source], base), "size")
-    if loop is None:
+    if loop is None or ranks.dtype != np.uint16:
         _rank_rows(source, base, length, ranks)
         return ranks
-    rank = machine_code.ranks if ranks.dtype == np.uint16 else machine_code.long_ranks
 
     def sort(span: Span) -> None:
         scratch = np.empty(length, dtype=np.float32)
         arguments = call_arguments(loop.calls(span))
-        rank(*arguments, length, scratch, *machine_code.sort_memory(length), ranks)
+        machine_code.ranks(*arguments, length, scratch, *machine_code.sort_memory(length), ranks)
 
     map_spans(n, sort, align=length)
     return ranks

@@ -75,7 +75,7 @@ AnyTensor: TypeAlias = "Tensor | RawTensor"
 def empty_vector(n: int, dtype: str) -> AnyTensor:
     """Return an uninitialised vector: a ``RawTensor`` if compiled loops support the dtype.
 
-    It starts with a page of memory: AMD's Zen 3 writes files from other addresses several times slower.
+    It starts with a page: AMD's Zen 3 writes files from other addresses several times slower.
     """
     letter = letter_of(dtype)
     if letter is None:

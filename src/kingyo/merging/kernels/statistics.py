@@ -13,18 +13,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from kingyo.merging.kernels import machine_code
-from kingyo.merging.kernels.blocks import (
-    BLOCK,
-    LANES,
-    Line,
-    Span,
-    all_finite,
-    block_sums,
-    differences,
-    row_sums,
-    spans,
-)
+from kingyo.merging.kernels import blocks, machine_code
+from kingyo.merging.kernels.blocks import BLOCK, LANES, Line, Span, block_sums, differences, spans
 from kingyo.merging.kernels.loops import ROW, SumLoop, call_arguments
 from kingyo.merging.kernels.masks import N_VALUES, BernoulliMask, Mask, Threshold, uniform
 from kingyo.merging.kernels.raw_tensor import AnyTensor, as_torch
@@ -73,7 +63,7 @@ def _row_products(tensors: Sequence[AnyTensor], base: AnyTensor | None, length: 
     sums = np.zeros((len(first), n // length))
     for start, stop in spans(n, max(1, BLOCK // length) * length):
         wide = read((start, stop)).double().numpy()
-        total = row_sums((wide[first] * wide[second]).reshape(-1, length))
+        total = blocks.row_sums((wide[first] * wide[second]).reshape(-1, length))
         sums[:, start // length : stop // length] = total.reshape(len(first), -1)
     return sums
 
@@ -100,7 +90,7 @@ def is_finite(tensor: AnyTensor) -> bool:
     # Sums of float32 do not overflow in float64; those of float64 may.
     if math.isfinite(_sums(plain_sum([tensor], None), "magnitudes", 1)[0]):
         return True
-    return all_finite(as_torch(tensor))
+    return blocks.all_finite(as_torch(tensor))
 
 
 def energies(sources: Sequence[AnyTensor], base: AnyTensor, most_varied: Threshold | None) -> Floats:
@@ -123,10 +113,10 @@ def activity(sources: Sequence[AnyTensor], base: AnyTensor, eps: float) -> NDArr
 def kept_magnitudes(
     sources: Sequence[AnyTensor], base: AnyTensor, masks: Sequence[Mask], totals: Sequence[float]
 ) -> list[float]:
-    """Return Σ m|θ - θ₀| of the entries that each source's mask m keeps, each rounded; see ``rounder``.
+    """Return Σ m|θ - θ₀| of each source's mask m, each magnitude rounded by the ``rounder`` of its total.
 
-    Masks must not rescale what they keep. ``totals`` are their magnitudes without masks, which set the units
-    of rounding; one that is not finite gives NaN.
+    Masks must not rescale what they keep. ``totals`` are the sums without masks; one that is not finite gives
+    NaN.
     """
     plain, rounders = plain_sum(sources, base, masks=masks), np.array([rounder(total) for total in totals])
     loop = loop_over(plain, "rows")
@@ -151,7 +141,7 @@ def kept_magnitudes(
 
 
 def rescaling_factor(total: float, kept: float) -> float:
-    """Return total / kept; 1 if nothing is kept, NaN if the total is not finite."""
+    """Return total / kept; 1 if nothing is kept."""
     if kept > 0:
         return total / kept
     return 1.0 if math.isfinite(total) else math.nan
@@ -160,9 +150,8 @@ def rescaling_factor(total: float, kept: float) -> float:
 def rounder(total: float) -> float:
     """Return a number that rounds a magnitude when it is added in float64 and subtracted again.
 
-    Magnitudes are rounded to a multiple of a unit, a power of two of at least ``total`` / 2^51. So the sum of
-    any part of the magnitudes whose sum is ``total`` is exact, in any order. The number is 1.5 · 2^52 units:
-    a float64 of this size has no finer steps than one unit.
+    The unit is a power of two of at least ``total`` / 2^51, so that the sum of any part of the magnitudes
+    whose sum is ``total`` is exact. The number is 1.5 · 2^52 units: such a float64 has no finer steps.
     """
     if not math.isfinite(total):
         return 0.0
@@ -171,11 +160,9 @@ def rounder(total: float) -> float:
 
 
 def magnitudes_by_draw(source: AnyTensor, base: AnyTensor, key: tuple[int, int], total: float) -> Floats:
-    """Return what ``kept_by_density`` needs, for a source and the key of a ``BernoulliMask``.
+    """Return Σ|θ - θ₀| of the entries whose random number is below 0, 1, … 65,536: float64.
 
-    Returns:
-        float64, shape (65537,): Σ|θ - θ₀| of the entries whose random number is below 0, 1, … 65,536. For
-        tensors of at most one block shape (2, entries): random numbers, ascending, and the cumulative sum.
+    For tensors of at most one block shape (2, entries): random numbers, ascending, and the cumulative sum.
     """
     n, plain = source.numel(), plain_sum([source], base)
     loop = loop_over(plain, "size") if n > BLOCK else None
@@ -237,15 +224,15 @@ def _sums(plain: WeightedSum, summand: Summand, n_sums: int) -> Floats:
         for span in spans(plain.n_elements):
             total = total + _block_sums(plain.rows(span).double().numpy(), summand)
         return total
-    blocks = np.zeros((-(-plain.n_elements // BLOCK), n_sums))
+    totals = np.zeros((-(-plain.n_elements // BLOCK), n_sums))
 
     def add(span: Span) -> None:
-        part = blocks[span[0] // BLOCK : -(-span[1] // BLOCK)]
+        part = totals[span[0] // BLOCK : -(-span[1] // BLOCK)]
         scratch = np.empty((n_sums, ROW), np.float32), np.empty((n_sums, LANES))
         machine_code.sums(*call_arguments(loop.calls(span)), _CODES[summand], *scratch, part)
 
     map_spans(plain.n_elements, add)
-    return np.cumsum(blocks, axis=0)[-1]  # which adds one by one
+    return np.cumsum(totals, axis=0)[-1]  # which adds one by one
 
 
 def _block_sums(rows: Floats, summand: Summand) -> Floats:

@@ -18,7 +18,7 @@ from typing import TypeVar
 from kingyo.core.io.lazy_torch import is_loaded, torch
 from kingyo.merging.kernels.blocks import BLOCK, Span, spans
 from kingyo.merging.kernels.loops import Result, SumLoop, sum_loop
-from kingyo.merging.kernels.machine_code import has_code
+from kingyo.merging.kernels.machine_code import converts_halves, has_code
 from kingyo.merging.kernels.weighted_sum import WeightedSum
 
 T = TypeVar("T")
@@ -57,12 +57,15 @@ def compiler_trouble() -> str | None:
         if "NUMBA_DISABLE_JIT" not in os.environ and has_code():  # saves the import of numba
             return None
         from numba import config
+
+        has_halves = converts_halves()
     except ModuleNotFoundError as error:
         return "is not installed" if error.name == "numba" else f"cannot be imported ({error})"
     except Exception as error:  # noqa: BLE001 - numba raises other errors for an unsupported numpy
         return f"cannot be imported ({error})"
-    disabled = bool(getattr(config, "DISABLE_JIT", False))
-    return "is told not to compile (NUMBA_DISABLE_JIT)" if disabled else None
+    if getattr(config, "DISABLE_JIT", False):
+        return "is told not to compile (NUMBA_DISABLE_JIT)"
+    return None if has_halves else "needs a processor that converts float16 (F16C)"
 
 
 def has_compiler() -> bool:

@@ -16,17 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kingyo.core.io.lazy_torch import Tensor, torch
-from kingyo.merging.kernels.blocks import (
-    Line,
-    Span,
-    add_rows,
-    along_columns,
-    along_rows,
-    column,
-    differences,
-    rows,
-    spans,
-)
+from kingyo.merging.kernels.blocks import Line, Span, add_rows, column, differences, lines_of, rows, spans
 from kingyo.merging.kernels.masks import CompiledMask, Copy, Mask, Threshold
 from kingyo.merging.kernels.raw_tensor import AnyTensor, as_torch
 
@@ -45,27 +35,16 @@ class Term:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class WeightedSum:
-    """A weighted sum, as a description that computes nothing until ``block`` or a loop reads it.
+    """A weighted sum, as a description that computes nothing until ``block`` or a loop reads it."""
 
-    Attributes:
-        shape: shape of the result.
-        terms: the terms, added in this order.
-        base: θ₀; None for a sum of the sources themselves.
-        scale: λ.
-        elect: in each entry, add only terms with the sign of Σ fᵢmᵢδᵢ (a sum of +0 elects +).
-        equal_votes: elect by Σ mᵢδᵢ, without the factors.
-        normalize: with ``elect``, divide by the shares that agree; a divisor below 1e-8 counts as 1.
-        most_varied: selects entries by their variance over the task vectors; None selects all.
-    """
-
-    shape: tuple[int, ...]
-    terms: tuple[Term, ...]
-    base: AnyTensor | None = None
-    scale: float = 1.0
-    elect: bool = False
-    equal_votes: bool = False
-    normalize: bool = False
-    most_varied: Threshold | None = None
+    shape: tuple[int, ...]  # shape of the result
+    terms: tuple[Term, ...]  # the terms, added in this order
+    base: AnyTensor | None = None  # θ₀; None for a sum of the sources themselves
+    scale: float = 1.0  # λ
+    elect: bool = False  # in each entry, add only terms with the sign of Σ fᵢmᵢδᵢ (a sum of +0 elects +)
+    equal_votes: bool = False  # elect by Σ mᵢδᵢ, without the factors
+    normalize: bool = False  # with ``elect``, divide by the shares that agree; below 1e-8 counts as 1
+    most_varied: Threshold | None = None  # selects entries by their variance over the task vectors
 
     @property
     def n_elements(self) -> int:
@@ -175,12 +154,8 @@ class LineSum:
     base: AnyTensor | None = None  # θ₀; None for Σ fᵢ(line) θᵢ
 
     def block(self, span: Span) -> Tensor:
-        terms, all_factors = differences(self.sources, self.base)(span), torch.as_tensor(self.factors)
-        if self.line == "row":
-            factors = along_rows(all_factors, self.shape[-1], span)
-        else:
-            factors = along_columns(all_factors, span)
-        total = add_rows(terms.mul_(factors))
+        factors = torch.as_tensor(self.factors)[:, lines_of(span, self.shape, self.line)]
+        total = add_rows(differences(self.sources, self.base)(span).mul_(factors))
         return total if self.base is None else total.add_(as_torch(self.base).reshape(-1)[span[0] : span[1]])
 
 

@@ -65,8 +65,7 @@ class PendingWrite:
 class ParallelWrites:
     """Writes that all threads compute together: others start at once, the caller joins them in ``finish``.
 
-    ``others_alone``: other threads compute by few calls while the caller prepares the next writes, since they
-    wait for the interpreter's lock between calls.
+    ``others_alone``: other threads compute by few calls while the caller prepares the next writes.
     """
 
     def __init__(self, writes: Sequence[PendingWrite], *, others_alone: bool = False) -> None:

@@ -5,16 +5,15 @@
 """
 
 from kingyo.merging.methods.contract import DescribesMerge as DescribesMerge
-from kingyo.merging.methods.contract import Guide as Guide
 from kingyo.merging.methods.contract import MergeMethod as MergeMethod
 from kingyo.merging.methods.contract import MergesTensors as MergesTensors
+from kingyo.merging.methods.contract import MethodDefaults as MethodDefaults
 from kingyo.merging.methods.contract import MethodValues as MethodValues
 from kingyo.merging.methods.contract import Parameter as Parameter
 from kingyo.merging.methods.contract import Reproduces as Reproduces
 from kingyo.merging.methods.contract import check_method
 from kingyo.merging.methods.contract import check_together as check_together
 from kingyo.merging.methods.contract import describes as describes
-from kingyo.merging.methods.contract import guide_of as guide_of
 from kingyo.merging.methods.contract import hides_nonfinite as hides_nonfinite
 from kingyo.merging.methods.contract import merge_tensor as merge_tensor
 from kingyo.merging.methods.contract import reproduces as reproduces

@@ -11,15 +11,16 @@ from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from kingyo.merging.kernels import Lazy, WeightedSum
+from kingyo.merging.kernels import Lazy, LineSum, WeightedSum
 from kingyo.merging.kernels.blocks import Line
 from kingyo.merging.kernels.statistics import Floats
 from kingyo.merging.kernels.weighted_sum import SMALLEST_DIVISOR
 from kingyo.merging.methods import METHODS
-from kingyo.merging.methods.contract import Guide, MethodValues, Parameter
+from kingyo.merging.methods.contract import MethodDefaults, MethodValues, OnBase, Parameter, switch
 from kingyo.merging.methods.inputs import MergeInputs
-from kingyo.merging.methods.linear import WEIGHT, OnBase, normalized
+from kingyo.merging.methods.linear import WEIGHT, normalized
 
 _COLINEAR, _PARALLEL = 0.9995, 1 - 1e-12
 """|cos Ω| from which slerp and nuslerp interpolate linearly."""
@@ -45,6 +46,11 @@ def _shares(t: float, products: Floats, linear_above: float) -> tuple[float, flo
     return math.sin((1 - t) * angle) / math.sin(angle), math.sin(t * angle) / math.sin(angle)
 
 
+def _line_sum(inputs: MergeInputs, factors: NDArray[np.float32], line: Line) -> LineSum:
+    sources = tuple(inputs.sources)
+    return LineSum(shape=inputs.shape, sources=sources, factors=factors, line=line, base=inputs.base)
+
+
 class Slerp(OnBase):
     """(sin((1-t)Ω) θ₀ + sin(tΩ) θ₁) / sin Ω, where Ω is the angle between the two tensors.
 
@@ -63,13 +69,11 @@ class Slerp(OnBase):
     )
     max_sources = 1
     reproduces = "on one machine"
-    guide = Guide(
-        when="Two models, if you want one between them, with t per layer or kind of tensor.",
-        source='Shoemake 1985, "Animating rotation with quaternion curves" (SIGGRAPH)',
-        differs=(
-            "A tensor of zeros has no angle, so interpolation is linear; mergekit assumes a right angle, "
-            "which gives sin(π(1-t)/2) θ₀ for a zero source.",
-        ),
+    when = "Two models, if you want one between them, with t per layer or kind of tensor."
+    source = 'Shoemake 1985, "Animating rotation with quaternion curves" (SIGGRAPH)'
+    differs = (
+        "A tensor of zeros has no angle, so interpolation is linear; mergekit assumes a right angle, "
+        "which gives sin(π(1-t)/2) θ₀ for a zero source.",
     )
 
     def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum:
@@ -77,7 +81,7 @@ class Slerp(OnBase):
         return inputs.weighted_sum(both, "base and sources")
 
 
-class NuSlerp:
+class NuSlerp(MethodDefaults):
     """slerp(θ₁, θ₂) at t = w₂ / (w₁ + w₂); with a base, θ₀ + slerp(δ₁, δ₂).
 
     Without nuslerp_flatten each row (or column) has its own angle; a vector is one row. If two rows are
@@ -88,33 +92,23 @@ class NuSlerp:
     doc = "Spherical interpolation between two sources by weight; with a base, between their task vectors."
     params = (
         WEIGHT,
-        Parameter(
-            name="nuslerp_flatten",
-            kind="bool",
-            default=True,
-            doc="Use one angle per tensor; false uses one per row or column.",
-        ),
-        Parameter(
-            name="nuslerp_row_wise",
-            kind="bool",
-            default=False,
-            doc="Without nuslerp_flatten: compare columns (along the first axis), not rows (along the last).",
+        switch("nuslerp_flatten", True, "Use one angle per tensor; false uses one per row or column."),
+        switch(
+            "nuslerp_row_wise",
+            False,
+            "Without nuslerp_flatten: compare columns (along the first axis), not rows (along the last).",
         ),
     )
-    needs_base = False
     takes_base = True
     min_sources = 2
     max_sources = 2
-    stochastic = False
     reproduces = "on one machine"
-    guide = Guide(
-        when="Like slerp, but with weights and two sources besides the base, or between their task vectors.",
-        source="Shoemake 1985, as in slerp; the parameters are mergekit's",
-        differs=(
-            "A tensor (or row) of zeros has no angle, so interpolation is linear, as in slerp; mergekit "
-            "assumes a right angle.",
-            "Weights that sum to zero are an error; mergekit uses t = 0.5.",
-        ),
+    when = "Like slerp, but with weights and two sources besides the base, or between their task vectors."
+    source = "Shoemake 1985, as in slerp; the parameters are mergekit's"
+    differs = (
+        "A tensor (or row) of zeros has no angle, so interpolation is linear, as in slerp; mergekit "
+        "assumes a right angle.",
+        "Weights that sum to zero are an error; mergekit uses t = 0.5.",
     )
 
     def check(self, values: MethodValues, _n_sources: int) -> None:
@@ -122,7 +116,7 @@ class NuSlerp:
 
     def describe(self, inputs: MergeInputs, values: MethodValues, /) -> Lazy:
         t = normalized(values.each("weight"))[1]
-        vectors = "task vectors" if inputs.has_base else "sources"
+        vectors = "sources" if inputs.base is None else "task vectors"
         if values.flag("nuslerp_flatten") or len(inputs.shape) < 2:
             return inputs.weighted_sum(_shares(t, inputs.inner_products(vectors), _PARALLEL), vectors)
         line: Line = "column" if values.flag("nuslerp_row_wise") else "row"
@@ -130,10 +124,10 @@ class NuSlerp:
         factors = np.empty((2, products.shape[2]), dtype=np.float32)
         for i in range(products.shape[2]):
             factors[:, i] = _shares(t, products[:, :, i], _PARALLEL)
-        return inputs.line_sum(factors, line)
+        return _line_sum(inputs, factors, line)
 
 
-class MultiSlerp:
+class MultiSlerp(MethodDefaults):
     """Σ wᵢ|xᵢ| · u / |u| with u = Σ wᵢ xᵢ / |xᵢ|, where xᵢ is θᵢ, or δᵢ if there is a base.
 
     With a base the result is added to θ₀. u / |u| is the first iterate of the spherical weighted mean of Buss
@@ -145,9 +139,7 @@ class MultiSlerp:
     doc = "Mean direction of the sources (with a base: of the task vectors) times their mean length."
     params = (
         WEIGHT,
-        Parameter(
-            name="normalize_weights", kind="bool", default=True, doc="Divide the weights by their sum."
-        ),
+        switch("normalize_weights", True, "Divide the weights by their sum."),
         Parameter(
             name="eps",
             default=1e-8,
@@ -155,19 +147,13 @@ class MultiSlerp:
             doc="Length of the summed directions at which they cancel; the weighted sum is used then.",
         ),
     )
-    needs_base = False
     takes_base = True
-    min_sources = 1
-    max_sources = None
-    stochastic = False
-    guide = Guide(
-        when="Sources that are far apart, so that the mean of linear would be too short.",
-        source='Buss & Fillmore 2001, "Spherical averages and applications to spherical splines" (ACM TOG)',
-        differs=(
-            "If all task vectors are zero the result is the base, and if directions cancel it is the "
-            "weighted sum; mergekit stops with an error.",
-            "Weights that sum to zero are an error unless normalize_weights is false; mergekit returns NaN.",
-        ),
+    when = "Sources that are far apart, so that the mean of linear would be too short."
+    source = 'Buss & Fillmore 2001, "Spherical averages and applications to spherical splines" (ACM TOG)'
+    differs = (
+        "If all task vectors are zero the result is the base, and if directions cancel it is the "
+        "weighted sum; mergekit stops with an error.",
+        "Weights that sum to zero are an error unless normalize_weights is false; mergekit returns NaN.",
     )
 
     def check(self, values: MethodValues, _n_sources: int) -> None:
@@ -178,7 +164,7 @@ class MultiSlerp:
         weights = values.each("weight")
         if values.flag("normalize_weights"):
             weights = normalized(weights)
-        vectors = "task vectors" if inputs.has_base else "sources"
+        vectors = "sources" if inputs.base is None else "task vectors"
         products = inputs.inner_products(vectors)
         norms = [math.sqrt(products[i, i]) for i in range(len(weights))]
         units = [weight / norm if norm > 0 else 0.0 for weight, norm in zip(weights, norms, strict=True)]
@@ -189,7 +175,7 @@ class MultiSlerp:
         return inputs.weighted_sum([mean * unit / length for unit in units], vectors)
 
 
-class Karcher:
+class Karcher(MethodDefaults):
     """m · mean |θᵢ|, where m is the Karcher mean of the directions θᵢ / |θᵢ|.
 
     m starts at the normalised mean and moves to exp_m(T), where T is the mean of the logarithms log_m, until
@@ -206,22 +192,16 @@ class Karcher:
         ),
         Parameter(name="tol", default=1e-5, low=0.0, doc="Length in radians below which a step is the last."),
     )
-    needs_base = False
-    min_sources = 1
-    max_sources = None
-    stochastic = False
     reproduces = "on one machine"
-    guide = Guide(
-        when="Equally important sources that are far apart, such as independent fine-tunes without a base.",
-        source='Karcher 1977, "Riemannian center of mass and mollifier smoothing" (CPAM)',
-        differs=(
-            "Inner products are in float64, so directions that cancel are detected and give the plain mean; "
-            "in mergekit rounding errors decide the result.",
-        ),
+    when = "Equally important sources that are far apart, such as independent fine-tunes without a base."
+    source = 'Karcher 1977, "Riemannian center of mass and mollifier smoothing" (CPAM)'
+    differs = (
+        "Inner products are in float64, so directions that cancel are detected and give the plain mean; "
+        "in mergekit rounding errors decide the result.",
     )
 
     def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum:
-        n = inputs.n_sources
+        n = len(inputs.sources)
         products = inputs.inner_products("sources")
         norms = [math.sqrt(products[i, i]) for i in range(n)]
         known = [i for i in range(n) if norms[i] > 0]
@@ -283,26 +263,19 @@ class ModelStock(OnBase):
     doc = (
         "Move from the base towards the mean of the sources, further if task vectors agree more (Jang 2024)."
     )
-    params = (
-        Parameter(
-            name="filter_wise", kind="bool", default=False, doc="Compute t per row instead of per tensor."
-        ),
-    )
+    params = (switch("filter_wise", False, "Compute t per row instead of per tensor."),)
     min_sources = 2
-    guide = Guide(
-        when="Two or more fine-tunes of one base on the same task, without tuning weights.",
-        source='Jang et al. 2024, "Model stock: All we need is just a few fine-tuned models" '
-        "(arXiv 2403.19522)",
-    )
+    when = "Two or more fine-tunes of one base on the same task, without tuning weights."
+    source = 'Jang et al. 2024, "Model stock" (arXiv 2403.19522)'
 
     def describe(self, inputs: MergeInputs, values: MethodValues, /) -> Lazy:
-        n = inputs.n_sources
+        n = len(inputs.sources)
         if not values.flag("filter_wise") or len(inputs.shape) < 2:
             share = _ratio(inputs.inner_products("task vectors")) / n
             return inputs.weighted_sum([share] * n, "task vectors")
         products = inputs.line_products("task vectors", "row")
         shares = [_ratio(products[:, :, i]) / n for i in range(products.shape[2])]
-        return inputs.line_sum(np.array([shares] * n, dtype=np.float32), "row")
+        return _line_sum(inputs, np.array([shares] * n, dtype=np.float32), "row")
 
 
 def _ratio(products: Floats) -> float:

@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 
 from kingyo.core.io.lazy_torch import Tensor, torch
 from kingyo.merging.kernels import Elementwise
-from kingyo.merging.kernels.blocks import Span, along_rows, differences, row_sums, spans
+from kingyo.merging.kernels.blocks import Span, differences, lines_of, row_sums, spans
 from kingyo.merging.methods import METHODS
-from kingyo.merging.methods.contract import Guide, MethodValues, Parameter
+from kingyo.merging.methods.contract import MethodValues, OnBase
 from kingyo.merging.methods.inputs import TensorContext
-from kingyo.merging.methods.linear import OnBase
 
 _AT_ONCE = 1 << 18
 _FLOOR = 1e-8
@@ -33,44 +32,30 @@ class ArceeFusion(OnBase):
         "Take the source's entries whose change times the divergence of their row is an outlier, else the "
         "base's (Arcee 2025)."
     )
-    params = (
-        Parameter(
-            name="exact",
-            kind="bool",
-            default=False,
-            doc="Compute exact divergences in float64; false reproduces mergekit's rounding.",
-        ),
-    )
+    params = ()
     max_sources = 1
     reproduces = "on one machine"
-    guide = Guide(
-        when="One fine-tune of the base, from which you want only the outlying changes.",
-        source="Arcee AI 2025, release notes of mergekit v0.1",
-        differs=(
-            "exact is not in mergekit, which adds 1e-8 to probabilities in float32: for rows that change "
-            "little its divergences are rounding noise.",
-        ),
-    )
+    when = "One fine-tune of the base, from which you want only the outlying changes."
+    source = "Arcee AI 2025, release notes of mergekit v0.1"
 
     def hides_nonfinite(self, _values: MethodValues) -> bool:
         return True
 
     def __call__(
-        self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
+        self, sources: Sequence[Tensor], base: Tensor | None, _values: MethodValues, context: TensorContext, /
     ) -> Elementwise:
         assert base is not None
-        source, exact = sources[0], values.flag("exact")
-        kind = "exact divergence" if exact else "divergence"
-        measured = context.get_or_compute(kind, (0,), lambda: divergences(source, base, exact=exact))
-        divergence = torch.as_tensor(np.asarray(measured, dtype=np.float32))[None, :]
-        length = base.shape[-1] if base.dim() else 1
+        source = sources[0]
+        measured = context.get_or_compute("divergence", (0,), lambda: divergences(source, base))
+        divergence = torch.as_tensor(np.asarray(measured, dtype=np.float32))
+        shape = base.shape or (1,)
         read = differences(sources, base)
 
         def importance(span: Span) -> Tensor:
-            return read(span)[0].abs_().mul_(along_rows(divergence, length, span)[0])
+            return read(span)[0].abs_().mul_(divergence[lines_of(span, shape, "row")])
 
         quartiles = context.get_or_compute(
-            f"quartiles by {kind}", (0,), lambda: _quartiles(importance, base.numel())
+            "quartiles by divergence", (0,), lambda: _quartiles(importance, base.numel())
         )
         low, middle, high = (float(each) for each in quartiles)
         threshold = float(np.float32(middle + 1.5 * (high - low)))
@@ -83,23 +68,16 @@ class ArceeFusion(OnBase):
         return Elementwise(shape=tuple(base.shape), compute=compute)
 
 
-def divergences(source: Tensor, base: Tensor, *, exact: bool) -> NDArray[np.float64]:
-    """Return Σ p ln(p/q) of each row, with p = softmax(source) and q = softmax(base).
-
-    ``exact`` computes in float64; otherwise it is in float32, with 1e-8 added to p and q.
-    """
+def divergences(source: Tensor, base: Tensor) -> NDArray[np.float64]:
+    """Return Σ p ln(p/q) per row of p = softmax(source), q = softmax(base), both with 1e-8 added."""
     n = source.numel()
     length = source.shape[-1] if source.dim() else 1
     result = np.zeros(n // max(1, length))
     flat = source.reshape(-1), base.reshape(-1)
     for start, stop in spans(n, max(1, _AT_ONCE // max(1, length)) * length if n else 1):
         x, y = (each[start:stop].reshape(-1, length).float() for each in flat)
-        if exact:
-            log_p, log_q = x.double().log_softmax(-1), y.double().log_softmax(-1)
-            terms = log_p.exp() * (log_p - log_q)
-        else:
-            p, q = (each.softmax(-1).add_(_FLOOR) for each in (x, y))
-            terms = p * (p / q).log()
+        p, q = (each.softmax(-1).add_(_FLOOR) for each in (x, y))
+        terms = p * (p / q).log()
         # mergekit's order of summation, except for a long single row, where torch's depends on the threads
         is_split = len(terms) == 1 and terms.numel() >= _ONE_THREAD
         result[start // length : stop // length] = (

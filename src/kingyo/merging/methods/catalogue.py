@@ -9,22 +9,15 @@ from dataclasses import asdict
 
 from kingyo.errors import KingyoError
 from kingyo.merging.methods import METHODS
-from kingyo.merging.methods.contract import (
-    MergeMethod,
-    Parameter,
-    Reproduces,
-    guide_of,
-    reproduces,
-    takes_base,
-)
+from kingyo.merging.methods.contract import MergeMethod, Parameter, reproduces, takes_base
 
-_FAMILIES = (
-    ("linear", "slerp", "nuslerp", "multislerp", "karcher", "passthrough"),
-    ("task_arithmetic", "model_stock", "ties", "dare_linear", "dare_ties", "della_linear", "della"),
-    ("breadcrumbs", "breadcrumbs_ties", "sce", "consensus", "ram", "ramplus_tl"),
-    ("nearswap", "arcee_fusion", "tsv", "iso_c", "iso_cts", "singular_bands"),
+_ORDER = (
+    *("linear", "slerp", "nuslerp", "multislerp", "karcher", "passthrough"),
+    *("task_arithmetic", "model_stock", "ties", "dare_linear", "dare_ties", "della_linear", "della"),
+    *("breadcrumbs", "breadcrumbs_ties", "sce", "consensus", "ram", "ramplus_tl"),
+    *("nearswap", "arcee_fusion", "tsv", "iso_c", "iso_cts", "singular_bands"),
 )
-"""The order of the page by families; methods that are not listed come last."""
+"""The order of the page, by families; methods that are not listed come last."""
 
 _INTRODUCTION = """\
 # Merge methods
@@ -40,10 +33,9 @@ A "per source" parameter may be set for one source or for all. Every value may b
 "Searched" is the default range of a search. "Differs" is about mergekit 0.1.5; differences that concern all
 methods are [with the recipes](recipes.md#where-mergekit-015-differs)."""
 
-_ELSEWHERE: dict[Reproduces, str] = {
-    "on one machine": "Bit-identical only on the same machine.",
-    "with the same number of threads": "Bit-identical only on the same machine with the same number "
-    "of threads.",
+_WHERE = {
+    "on one machine": "machine",
+    "with the same number of threads": "machine with the same number of threads",
 }
 
 
@@ -57,20 +49,20 @@ def with_command(error: KingyoError, method: MergeMethod) -> KingyoError:
 
 def ordered() -> list[str]:
     """Return the names of all methods, by family."""
-    names, first = METHODS.names(), [name for family in _FAMILIES for name in family]
-    return [*(name for name in first if name in names), *(name for name in names if name not in first)]
+    names = METHODS.names()
+    return [*(name for name in _ORDER if name in names), *(name for name in names if name not in _ORDER)]
 
 
 def describe(name: str) -> dict[str, object]:
     """Return everything that a method declares, as plain data."""
-    method, guide = METHODS.get(name), guide_of(METHODS.get(name))
+    method = METHODS.get(name)
     return {
         "name": name,
         "doc": method.doc,
-        "how": "\n\n".join(_how(method)),
-        "when": guide.when if guide else None,
-        "source": guide.source if guide else None,
-        "differs": list(guide.differs) if guide else [],
+        "how": "\n\n".join([*_paragraphs(method), *_own_paragraphs(method)]),
+        "when": text(method, "when") or None,
+        "source": text(method, "source") or None,
+        "differs": list(_differs(method)),
         "needs_base": method.needs_base,
         "takes_base": takes_base(method),
         "min_sources": method.min_sources,
@@ -91,29 +83,19 @@ def inputs(method: MergeMethod) -> str:
     return f"{sources}, optionally a base" if takes_base(method) else sources
 
 
-def kind(parameter: Parameter) -> str:
-    """Return a parameter's type and bounds as text."""
-    if parameter.kind == "bool":
-        return "true or false"
-    noun = "whole number" if parameter.kind == "int" else "number"
-    is_free = parameter.low is None and parameter.high is None
-    return noun if is_free else f"{noun} {parameter.describe_bounds()}"
-
-
-def default(parameter: Parameter) -> str:
-    """Return a parameter's default as text, or "required"."""
+def values(parameter: Parameter) -> str:
+    """Return a parameter's default as text, or "required"; and the range of a search, if any."""
     value = parameter.default
-    if value is None:
-        return "required"
-    return str(value).lower() if isinstance(value, bool) else f"{value:g}"
-
-
-def searched(parameter: Parameter) -> str:
-    """Return a parameter's search range as text, or a dash."""
+    shown = "required" if value is None else str(value).lower() if isinstance(value, bool) else f"{value:g}"
     if parameter.search_low is None or parameter.search_high is None:
-        return "–"
+        return shown
     scale = ", log scale" if parameter.search_scale == "log" else ""
-    return f"{parameter.search_low:g} to {parameter.search_high:g}{scale}"
+    return f"{shown}, searched {parameter.search_low:g} to {parameter.search_high:g}{scale}"
+
+
+def text(method: MergeMethod, field: str) -> str:
+    """Return an optional text that a method declares; empty if there is none."""
+    return str(getattr(method, field, ""))
 
 
 def page() -> str:
@@ -124,9 +106,8 @@ def page() -> str:
 def _overview() -> Iterator[str]:
     yield from (_INTRODUCTION, "", "| method | merges | when to choose it |", "|---|---|---|")
     for name in ordered():
-        method, guide = METHODS.get(name), guide_of(METHODS.get(name))
-        merged = inputs(method).replace(" or more", "+")
-        yield f"| [`{name}`](#{name}) | {merged} | {guide.when if guide else ''} |"
+        method = METHODS.get(name)
+        yield f"| [`{name}`](#{name}) | {inputs(method).replace(' or more', '+')} | {text(method, 'when')} |"
     yield ""
 
 
@@ -134,66 +115,59 @@ def _shared() -> Iterator[str]:
     """Describe the parameters that several methods have; defaults and ranges are in the sections."""
     yield from ("## Shared parameters", "", "| parameter | value | what it does |", "|---|---|---|")
     for each in _shared_parameters():
-        yield f"| `{each.name}` | {kind(each)}{'; per source' if each.per_source else ''} | {each.doc} |"
+        yield f"| `{each.name}` | {_valid(each)} | {each.doc} |"
     yield ""
 
 
 def _shared_parameters() -> list[Parameter]:
-    every = {each.doc: each for name in METHODS.names() for each in METHODS.get(name).params}
-    counts = Counter(each.doc for name in METHODS.names() for each in METHODS.get(name).params)
-    commonest = {every[doc].name: every[doc] for doc, n in reversed(counts.most_common()) if n > 1}
-    return [each for each in every.values() if each in commonest.values()]
+    """Return those with one description in several methods; of one name those with the commonest."""
+    params = [each for name in METHODS.names() for each in METHODS.get(name).params]
+    counts = Counter(each.doc for each in params)
+    by_doc = {each.doc: each for each in params}
+    commonest = {by_doc[doc].name: doc for doc, n in reversed(counts.most_common()) if n > 1}
+    return [each for doc, each in by_doc.items() if commonest.get(each.name) == doc]
 
 
-def _line(each: Parameter) -> str:
-    own = "; per source" if each.per_source else ""
-    return f"- `{each.name}`: {kind(each)}{own} ({_values(each)}). {each.doc}"
-
-
-def _values(each: Parameter) -> str:
-    return default(each) + ("" if each.search_low is None else f", searched {searched(each)}")
+def _valid(each: Parameter) -> str:
+    return f"{each.valid}; per source" if each.per_source else each.valid
 
 
 def _section(name: str) -> Iterator[str]:
-    method, guide = METHODS.get(name), guide_of(METHODS.get(name))
-    earlier = ordered()[: ordered().index(name)]
+    method = METHODS.get(name)
+    earlier = [METHODS.get(each) for each in ordered()[: ordered().index(name)]]
+    twin = next((each.name for each in earlier if type(each) is type(method)), None)
     yield from (f"## {name}", "", method.doc, "")
-    how = _how(method)
-    twin = next((each for each in earlier if set(_how(METHODS.get(each))) & set(how)), None)
-    if twin:  # its paragraphs are not repeated
-        new = [each for each in how if each not in _how(METHODS.get(twin))]
-        how = [*new, f"{'Otherwise as' if new else 'As'} [{twin}](#{twin})."]
-    yield from (f"{each}\n" for each in how)
+    own = _own_paragraphs(method)
+    alike = f"{'Otherwise as' if own else 'As'} [{twin}](#{twin})."
+    yield from (f"{each}\n" for each in ([*own, alike] if twin else [*_paragraphs(method), *own]))
     facts = ["Uses random numbers."] if method.stochastic else []
-    facts += [_ELSEWHERE[reproduces(method)]] if reproduces(method) in _ELSEWHERE else []
-    facts += [f"Source: {_source(guide.source, earlier)}."] if guide else []
+    if reproduces(method) in _WHERE:
+        facts.append(f"Bit-identical only on the same {_WHERE[reproduces(method)]}.")
+    facts.append(f"Source: {text(method, 'source')}.")
     yield from (" ".join(facts), "")
     shared = [each.doc for each in _shared_parameters()]
-    common = [f"`{each.name}` ({_values(each)})" for each in method.params if each.doc in shared]
+    common = [f"`{each.name}` ({values(each)})" for each in method.params if each.doc in shared]
     yield from (f"[Shared](#shared-parameters): {', '.join(common)}.", "") if common else ()
     special = [each for each in method.params if each.doc not in shared]
-    yield from (*map(_line, special), "") if special else ()
-    if guide and guide.differs:
-        twin = next((each for each in earlier if _differs(each) == guide.differs), None)
-        shown = [f"as [{twin}](#{twin})."] if twin else guide.differs
-        yield from (f"Differs: {' '.join(shown)}", "")
+    yield from (f"- `{each.name}`: {_valid(each)} ({values(each)}). {each.doc}" for each in special)
+    yield from [""] if special else ()
+    if _differs(method):
+        same = next((each.name for each in earlier if _differs(each) == _differs(method)), None)
+        yield from (f"Differs: {f'as [{same}](#{same}).' if same else ' '.join(_differs(method))}", "")
 
 
-def _source(source: str, earlier: list[str]) -> str:
-    for each in earlier:
-        guide = guide_of(METHODS.get(each))
-        if guide and source.startswith(guide.source):
-            return f"as [{each}](#{each}){source.removeprefix(guide.source)}"
-    return source
+def _differs(method: MergeMethod) -> tuple[str, ...]:
+    return getattr(method, "differs", ())
 
 
-def _differs(name: str) -> tuple[str, ...]:
-    guide = guide_of(METHODS.get(name))
-    return tuple(guide.differs) if guide else ()
+def _paragraphs(method: MergeMethod) -> list[str]:
+    return _unwrapped(inspect.getdoc(type(method)) or "")
 
 
-def _how(method: MergeMethod) -> list[str]:
-    guide = guide_of(method)
-    text = (guide.how if guide else "") or inspect.getdoc(type(method)) or ""
-    paragraphs = inspect.cleandoc(text).partition("\n\nAttributes:")[0].split("\n\n")
+def _own_paragraphs(method: MergeMethod) -> list[str]:
+    return _unwrapped(text(method, "how"))
+
+
+def _unwrapped(written: str) -> list[str]:
+    paragraphs = inspect.cleandoc(written).partition("\n\nAttributes:")[0].split("\n\n")
     return [" ".join(paragraph.split()).replace("``", "`") for paragraph in paragraphs if paragraph]

@@ -15,9 +15,9 @@ from kingyo.merging.kernels import Elementwise
 from kingyo.merging.kernels.blocks import Span, add_rows, column, differences
 from kingyo.merging.kernels.statistics import activity
 from kingyo.merging.methods import METHODS
-from kingyo.merging.methods.contract import Guide, MethodValues, Parameter
+from kingyo.merging.methods.contract import MethodValues, OnBase, Parameter
 from kingyo.merging.methods.inputs import TensorContext
-from kingyo.merging.methods.linear import EQUAL_WEIGHT, LAMBDA, OnBase
+from kingyo.merging.methods.linear import EQUAL_WEIGHT, LAMBDA
 
 
 class Consensus(OnBase):
@@ -51,19 +51,14 @@ class Consensus(OnBase):
         LAMBDA,
     )
     min_sources = 2
-    guide = Guide(
-        when="Many sources (8 or more) whose plain sum hurts all of them.",
-        source='Wang et al. 2024, "Localizing task information for improved model merging and compression" '
-        "(arXiv 2405.07813)",
-        differs=("Not in mergekit.",),
-    )
+    when = "Many sources (8 or more) whose plain sum hurts all of them."
+    source = 'Wang et al. 2024, "Localizing task information" (arXiv 2405.07813)'
+    differs = ("Not in mergekit.",)
 
     def check(self, values: MethodValues, n_sources: int) -> None:
-        """Check that ``agreement`` is at most the number of sources; see ``check_together``."""
         least = int(values.number("agreement"))
         if least > n_sources:
-            expected = f"at most {n_sources}, the number of sources"
-            remedy = "Decrease agreement, or add sources."
+            expected, remedy = f"at most {n_sources}, the number of sources", "Decrease agreement."
             raise KingyoError("agreement", expected, f"{least}", remedy)
 
     def __call__(
@@ -118,7 +113,8 @@ class Ram(OnBase):
     doc: str
     rescale: bool  # scale up changes of a single source
     params: tuple[Parameter, ...]
-    guide: Guide
+    when: str
+    source: str
 
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
@@ -152,7 +148,7 @@ class Ram(OnBase):
         ]
 
 
-_YUAN = 'Yuan et al. 2026, "Behavior knowledge merge in reinforced agentic models" (arXiv 2601.13572)'
+_YUAN = 'Yuan et al. 2026, "Behavior knowledge merge" (arXiv 2601.13572)'
 for _method in (
     Consensus(),
     Ram(
@@ -160,20 +156,16 @@ for _method in (
         doc="Average the changes of an entry by several sources, and keep those by a single one (Yuan 2026).",
         rescale=False,
         params=(_EPSILON,),
-        guide=Guide(
-            when="Agents trained by reinforcement learning, whose changes are sparse and overlap little.",
-            source=_YUAN,
-        ),
+        when="Agents trained by reinforcement learning, whose changes are sparse and overlap little.",
+        source=_YUAN,
     ),
     Ram(
         name="ramplus_tl",
         doc="Like ram, but scale up changes of a single source by its share of common changes (Yuan 2026).",
         rescale=True,
         params=(_R, _ALPHA, _EPSILON),
-        guide=Guide(
-            when="Like ram, if the merged model loses abilities of its sources.",
-            source=f"{_YUAN}; ratios per tensor",
-        ),
+        when="Like ram, if the merged model loses abilities of its sources.",
+        source=f"{_YUAN}; ratios per tensor",
     ),
 ):
     METHODS.register(_method.name)(_method)

@@ -56,25 +56,32 @@ class Parameter:
 
     def check(self, value: float | bool, where: str) -> float | bool:
         """Return the value, or raise a KingyoError if its type is wrong or it is out of bounds."""
-        name = f"{self.name} of {where}"
-        is_whole = self.kind != "int" or (not isinstance(value, bool) and float(value).is_integer())
-        if isinstance(value, bool) != (self.kind == "bool") or not is_whole:
-            expected = {"bool": "true or false", "int": "a whole number", "float": "a number"}[self.kind]
-            raise KingyoError(name, expected, repr(value), "Correct the value.")
-        too_low = self.low is not None and value < self.low
-        if too_low or (self.high is not None and value > self.high):
-            bounds = f"a number {self.describe_bounds()}"
-            remedy = f"{'Increase' if too_low else 'Decrease'} the value."
-            raise KingyoError(name, bounds, f"{value:g}", remedy)
-        return value
+        is_kind = isinstance(value, bool) == (self.kind == "bool")
+        is_whole = self.kind != "int" or float(value).is_integer()
+        is_inside = (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
+        if is_kind and is_whole and is_inside:
+            return value
+        expected = self.valid if self.kind == "bool" else f"a {self.valid}"
+        received = repr(value) if isinstance(value, bool) else f"{value:g}"
+        raise KingyoError(f"{self.name} of {where}", expected, received, "Correct the value.")
 
-    def describe_bounds(self) -> str:
-        """Return the bounds as text, such as "from 0 to 1"."""
-        if self.low is not None and self.high is not None:
-            return f"from {self.low:g} to {self.high:g}"
-        if self.low is not None:
-            return f"of at least {self.low:g}"
-        return f"of at most {self.high:g}" if self.high is not None else "of any size"
+    @property
+    def valid(self) -> str:
+        """What values are valid, such as "number from 0 to 1"."""
+        if self.kind == "bool":
+            return "true or false"
+        noun = "whole number" if self.kind == "int" else "number"
+        if self.low is None:
+            return noun if self.high is None else f"{noun} of at most {self.high:g}"
+        return (
+            f"{noun} of at least {self.low:g}"
+            if self.high is None
+            else f"{noun} from {self.low:g} to {self.high:g}"
+        )
+
+
+def switch(name: str, default: bool, doc: str) -> Parameter:
+    return Parameter(name=name, kind="bool", default=default, doc=doc)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,16 +101,6 @@ class MethodValues:
         return self.per_source[name]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Guide:
-    """Further documentation of a method, for docs/methods.md and ``kingyo list methods``."""
-
-    when: str  # when to choose the method; one or two sentences
-    source: str  # authors, year, title and venue
-    how: str = ""  # what the method computes; the default is the docstring of its class
-    differs: tuple[str, ...] = ()  # differences from mergekit 0.1.5, with reasons; one or two sentences each
-
-
 @runtime_checkable
 class MergeMethod(Protocol):
     """A pure function of one tensor of each source: ``MergesTensors`` or ``DescribesMerge``.
@@ -113,9 +110,7 @@ class MergeMethod(Protocol):
     (``kernels.blocks``, ``kernels.statistics``), so that the result is bit-identical on every machine and
     with any number of threads. A method that uses others declares ``reproduces``.
 
-    A method may also declare ``takes_base: bool``, ``reproduces: Reproduces``, ``guide: Guide``,
-    ``check(values, n_sources)`` and ``hides_nonfinite(values)``. The functions ``takes_base``,
-    ``reproduces``, ``guide_of``, ``check_together`` and ``hides_nonfinite`` describe them and their defaults.
+    A method may also declare what ``MethodDefaults`` has.
     """
 
     @property
@@ -125,18 +120,14 @@ class MergeMethod(Protocol):
 
     @property
     def doc(self) -> str:
-        """One or two sentences on what it does, with its source."""
+        """One or two sentences on what it does."""
         ...
 
     @property
-    def params(self) -> tuple[Parameter, ...]:
-        """The method's parameters."""
-        ...
+    def params(self) -> tuple[Parameter, ...]: ...
 
     @property
-    def needs_base(self) -> bool:
-        """Whether it requires a base."""
-        ...
+    def needs_base(self) -> bool: ...
 
     @property
     def min_sources(self) -> int:
@@ -145,13 +136,48 @@ class MergeMethod(Protocol):
 
     @property
     def max_sources(self) -> int | None:
-        """The maximum number of sources, without the base; None means any."""
+        """The maximum number of sources; None means any."""
         ...
 
     @property
     def stochastic(self) -> bool:
         """Whether it draws random numbers."""
         ...
+
+
+class MethodDefaults:
+    """What a method declares unless it says otherwise; to inherit it is optional.
+
+    Attributes:
+        takes_base: whether it merges task vectors if there is a base; None: if it needs one.
+        reproduces: where its results are bit-identical.
+        when: when to choose the method; one or two sentences.
+        source: authors and year, and where it was published.
+        differs: differences from mergekit 0.1.5, with reasons; one or two sentences each.
+    """
+
+    needs_base: bool = False
+    takes_base: bool | None = None
+    min_sources: int = 1
+    max_sources: int | None = None
+    stochastic: bool = False
+    reproduces: Reproduces = "everywhere"
+    when: str = ""
+    source: str = ""
+    differs: tuple[str, ...] = ()
+
+    def check(self, _values: MethodValues, _n_sources: int, /) -> None:
+        """Raise a KingyoError unless the values fit together and the number of sources."""
+
+    def hides_nonfinite(self, _values: MethodValues, /) -> bool:
+        """Return whether NaN in a source may leave a finite result; then a merge checks the sources."""
+        return False
+
+
+class OnBase(MethodDefaults):
+    """A method that merges sources on a base."""
+
+    needs_base = True
 
 
 class MergesTensors(MergeMethod, Protocol):
@@ -199,43 +225,33 @@ def check_method(name: str, candidate: object) -> None:
     """Raise a KingyoError unless an object is a merge method."""
     is_class = isinstance(candidate, type)
     missing = [each for each in _DECLARED if not hasattr(candidate, each)]
-    if not is_class and not missing and (callable(candidate) or hasattr(candidate, "describe")):
+    if not callable(candidate) and not hasattr(candidate, "describe"):
+        missing.append("`__call__` or `describe`")
+    if not is_class and not missing:
         return
     cls = candidate if isinstance(candidate, type) else type(candidate)
     kind = f"{'the class' if is_class else 'an object of the class'} {cls.__name__}"
-    suffix = f" without {', '.join(missing)}" if missing else ""
+    received = f"{kind} without {', '.join(missing)}" if missing else kind
     expected = f"a merge method: an object with `__call__` or `describe`, and {', '.join(_DECLARED)}"
-    received = f"{kind}{suffix}" if is_class or missing else f"{kind}, which has neither"
-    remedy = (
-        "Name an instance of a class with these, as in docs/recipes.md or kingyo/merging/methods/nearswap.py."
-    )
+    remedy = "Name an instance of a class with these, as in kingyo/merging/methods/nearswap.py."
     raise KingyoError(name, expected, received, remedy)
 
 
 def takes_base(method: MergeMethod) -> bool:
-    """Return whether a method merges task vectors if there is a base; the default is ``needs_base``."""
-    return bool(getattr(method, "takes_base", method.needs_base))
+    takes = getattr(method, "takes_base", None)
+    return method.needs_base if takes is None else bool(takes)
 
 
 def reproduces(method: MergeMethod) -> Reproduces:
-    """Return where a method gives bit-identical results; the default is "everywhere"."""
     return cast("Reproduces", getattr(method, "reproduces", "everywhere"))
 
 
 def check_together(method: MergeMethod, values: MethodValues, n_sources: int) -> None:
-    """Check by the method's ``check``, if any, that values fit together and the number of sources."""
     check = cast("Callable[[MethodValues, int], None] | None", getattr(method, "check", None))
     if check is not None:
         check(values, n_sources)
 
 
 def hides_nonfinite(method: MergeMethod, values: MethodValues) -> bool:
-    """Return whether NaN in a source may leave a finite result, so that a merge must check the sources."""
     hides = cast("Callable[[MethodValues], bool] | None", getattr(method, "hides_nonfinite", None))
     return hides is not None and hides(values)
-
-
-def guide_of(method: MergeMethod) -> Guide | None:
-    """Return the guide of a method, or None."""
-    guide = getattr(method, "guide", None)
-    return guide if isinstance(guide, Guide) else None

@@ -12,54 +12,41 @@ from dataclasses import dataclass
 from kingyo.merging.kernels import BernoulliMask, Mask, RankedBernoulliMask, WeightedSum
 from kingyo.merging.kernels.order_statistics import row_length
 from kingyo.merging.methods import METHODS
-from kingyo.merging.methods.contract import Guide, MethodValues, Parameter
+from kingyo.merging.methods.contract import MethodValues, OnBase, Parameter, switch
 from kingyo.merging.methods.inputs import MergeInputs
-from kingyo.merging.methods.linear import (
-    DENSITY,
-    LAMBDA,
-    WEIGHT,
-    OnBase,
-    normalize,
-    rescale,
-    task_vector_sum,
-)
+from kingyo.merging.methods.linear import DENSITY, LAMBDA, WEIGHT, normalize, rescale, task_vector_sum
 
 _MIN_DENSITY = 1e-12
 
 
 class _DropsAtRandom(OnBase):
-    """What both methods share."""
-
     stochastic = True
 
     def hides_nonfinite(self, values: MethodValues) -> bool:
-        """See ``contract.hides_nonfinite``. A dropped NaN shows only in the sum of magnitudes."""
+        # a dropped NaN shows only in the sum of magnitudes
         return not values.flag("rescale") or values.flag("rescale_by_density")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dare(_DropsAtRandom):
-    """θ₀ + λ Σ wᵢ rᵢ mᵢδᵢ; each entry of the mask mᵢ is 1 with probability density, and rᵢ rescales the rest.
-
-    Attributes:
-        elect: add only entries that agree with the elected sign.
-    """
+    """θ₀ + λ Σ wᵢ rᵢ mᵢδᵢ; the mask mᵢ is 1 with probability density in each entry; rᵢ rescales the rest."""
 
     name: str
     doc: str
-    elect: bool
-    guide: Guide
+    elect: bool  # add only entries that agree with the elected sign
+    when: str
+    source: str
+    differs: tuple[str, ...]
     params = (
         WEIGHT,
         DENSITY,
         LAMBDA,
         normalize(False),
         rescale(True),
-        Parameter(
-            name="rescale_by_density",
-            kind="bool",
-            default=False,
-            doc="Rescale by 1/density instead, as in the paper: exact on average, not in each draw.",
+        switch(
+            "rescale_by_density",
+            False,
+            "Rescale by 1/density instead, as in the paper: exact on average, not in each draw.",
         ),
     )
 
@@ -87,11 +74,10 @@ _EPSILON = Parameter(
     high=0.5,
     per_source=True,
 )
-_BY_CHANCE = Parameter(
-    name="rescale_by_density",
-    kind="bool",
-    default=False,
-    doc="Rescale each entry by 1/probability instead, as in the paper: exact on average.",
+_BY_CHANCE = switch(
+    "rescale_by_density",
+    False,
+    "Rescale each entry by 1/probability instead, as in the paper: exact on average.",
 )
 _DELLA = (WEIGHT, DENSITY, _EPSILON, LAMBDA, normalize(True, elect=True), rescale(True), _BY_CHANCE)
 
@@ -110,7 +96,9 @@ class Della(_DropsAtRandom):
     doc: str
     elect: bool  # add only entries that agree with the elected sign
     params: tuple[Parameter, ...]
-    guide: Guide
+    when: str
+    source: str
+    differs: tuple[str, ...]
 
     def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum:
         inverse = values.flag("rescale") and values.flag("rescale_by_density")
@@ -133,14 +121,8 @@ class Della(_DropsAtRandom):
         return task_vector_sum(inputs, values, elect=self.elect, mask=drop)
 
 
-_YU = (
-    'Yu et al. 2024, "Language models are super Mario: Absorbing abilities from homologous models as a free '
-    'lunch" (arXiv 2311.03099)'
-)
-_DEEP = (
-    'Deep et al. 2024, "DELLA-Merging: Reducing interference in model merging through magnitude-based '
-    'sampling" (arXiv 2406.11617)'
-)
+_YU = 'Yu et al. 2024, "Language models are super Mario" (arXiv 2311.03099)'
+_DEEP = 'Deep et al. 2024, "DELLA-Merging" (arXiv 2406.11617)'
 _DARE_DIFFERS = (
     "Draws are a hash of seed, source, tensor and entry: they are the same on every machine, and a lower "
     "density keeps a subset of what a higher one keeps. The kept fraction and the norms match mergekit; the "
@@ -160,43 +142,35 @@ for _method in (
         name="dare_linear",
         doc="Drop changes at random, rescale the rest, and sum them (Yu 2024).",
         elect=False,
-        guide=Guide(
-            when="Fine-tunes with many small, mostly redundant changes; low densities still work.",
-            source=_YU,
-            differs=_DARE_DIFFERS,
-        ),
+        when="Fine-tunes with many small, mostly redundant changes; low densities still work.",
+        source=_YU,
+        differs=_DARE_DIFFERS,
     ),
     Dare(
         name="dare_ties",
         doc="Drop changes at random, rescale the rest, elect a sign per entry, sum what agrees (Yu 2024).",
         elect=True,
-        guide=Guide(
-            when="Like dare_linear, if sources also change entries in opposite directions.",
-            source=f"{_YU}, with sign election from Yadav et al. 2023 (arXiv 2306.01708)",
-            differs=_DARE_DIFFERS,
-        ),
+        when="Like dare_linear, if sources also change entries in opposite directions.",
+        source="Yu et al. 2024; sign election: Yadav et al. 2023 (arXiv 2306.01708)",
+        differs=_DARE_DIFFERS,
     ),
     Della(
         name="della",
         doc="Drop changes at random, small ones more often, elect a sign per entry, and average what agrees.",
         elect=True,
         params=_DELLA,
-        guide=Guide(
-            when="Like dare_ties, if large changes matter more than small ones.",
-            source=_DEEP,
-            differs=_DELLA_DIFFERS,
-        ),
+        when="Like dare_ties, if large changes matter more than small ones.",
+        source=_DEEP,
+        differs=_DELLA_DIFFERS,
     ),
     Della(
         name="della_linear",
         doc="Drop changes at random, small ones more often, rescale the rest, and sum them (Deep 2024).",
         elect=False,
         params=(*_DELLA[:4], normalize(False), *_DELLA[5:]),
-        guide=Guide(
-            when="Like dare_linear, if large changes matter more than small ones.",
-            source=_DEEP,
-            differs=_DELLA_DIFFERS,
-        ),
+        when="Like dare_linear, if large changes matter more than small ones.",
+        source=_DEEP,
+        differs=_DELLA_DIFFERS,
     ),
 ):
     METHODS.register(_method.name)(_method)

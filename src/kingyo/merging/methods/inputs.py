@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from kingyo.merging.kernels import BernoulliMask, LineSum, Mask, Term, Threshold, WeightedSum, weighted_sum
+from kingyo.merging.kernels import BernoulliMask, Mask, Threshold, WeightedSum, weighted_sum
 from kingyo.merging.kernels.blocks import Line
 from kingyo.merging.kernels.masks import N_VALUES, Ranks, key_of
 from kingyo.merging.kernels.order_statistics import (
@@ -39,7 +38,6 @@ from kingyo.merging.kernels.statistics_cache import Statistic, TensorStats
 Vectors = Literal["sources", "task vectors", "base and sources"]
 """θ₁, θ₂, …; or θ₁ - θ₀, θ₂ - θ₀, …; or θ₀, θ₁, θ₂, …"""
 _GRAMS = {"sources": "gram of the tensors", "task vectors": "gram", "base and sources": "gram with base"}
-_ORDER, _RANKS = "order", "row ranks"
 _MAX_ORDERED = 1 << 24  # entries; sorting more takes too much memory
 
 
@@ -55,7 +53,7 @@ class TensorContext:
     _own: set[str] = field(default_factory=set[str], init=False)
 
     def key(self, source: int) -> tuple[int, int]:
-        """Return the key of a source's random numbers, which depends only on seed, source and tensor."""
+        """Return the key of a source's random numbers."""
         return key_of(self.seed, source, self.tensor)
 
     def get_or_compute(
@@ -93,27 +91,20 @@ class TensorContext:
 class MergeInputs:
     """One tensor of each source and of the base, for methods that describe their result.
 
-    It gives shape and statistics of the tensors and makes terms of them, but not their numbers. Statistics
-    are cached across candidates.
+    It gives shape and statistics of the tensors, which are cached across candidates, but not their numbers.
     """
 
-    __slots__ = ("_base", "_context", "_sources", "has_base", "n_sources", "numel", "shape")
+    __slots__ = ("_context", "base", "numel", "shape", "sources")
 
     def __init__(self, sources: Sequence[AnyTensor], base: AnyTensor | None, context: TensorContext) -> None:
-        self._sources = sources
-        self._base = base
+        self.sources = sources
+        self.base = base
         self._context = context
         self.shape = tuple(sources[0].shape)
         self.numel = math.prod(self.shape)
-        self.n_sources = len(sources)
-        self.has_base = base is not None
 
     def key(self, source: int) -> tuple[int, int]:
         return self._context.key(source)
-
-    def term(self, source: int, factor: float, *, share: float = 1.0, mask: Mask | None = None) -> Term:
-        """Return a source's term of a weighted sum."""
-        return Term(source=self._sources[source], factor=factor, share=share, mask=mask)
 
     def weighted_sum(self, factors: Sequence[float], vectors: Vectors) -> WeightedSum:
         """Return the sum with one factor per vector; the sum of task vectors is added to the base.
@@ -124,37 +115,6 @@ class MergeInputs:
         kept = [i for i, factor in enumerate(factors) if factor] or range(len(factors))
         return weighted_sum([tensors[i] for i in kept], [factors[i] for i in kept], base)
 
-    def sum_on_base(
-        self,
-        terms: Sequence[Term],
-        *,
-        scale: float = 1.0,
-        elect: bool = False,
-        equal_votes: bool = False,
-        normalize: bool = False,
-        most_varied: Threshold | None = None,
-    ) -> WeightedSum:
-        """Return the sum of terms of task vectors on the base; see ``WeightedSum``."""
-        return WeightedSum(
-            shape=self.shape,
-            terms=tuple(terms),
-            base=self._known_base,
-            scale=scale,
-            elect=elect,
-            equal_votes=equal_votes,
-            normalize=normalize,
-            most_varied=most_varied,
-        )
-
-    def line_sum(self, factors: NDArray[np.float32], line: Line) -> LineSum:
-        """Return the sum of sources, or of task vectors on the base, with a factor per line.
-
-        ``factors`` has the shape (sources, lines).
-        """
-        return LineSum(
-            shape=self.shape, sources=tuple(self._sources), factors=factors, line=line, base=self._base
-        )
-
     def inner_products(self, vectors: Vectors) -> Floats:
         """Return the inner products of vectors: float64, shape (vectors, vectors)."""
         return self._of_all(_GRAMS[vectors], lambda: gram(*self._tensors(vectors)))
@@ -164,30 +124,30 @@ class MergeInputs:
         name = f"{_GRAMS[vectors]}, by {line}"
         return self._of_all(name, lambda: line_grams(*self._tensors(vectors), line))
 
-    def magnitude(self, source: int) -> float:
-        """Return Σ|δ| of a source."""
-        theta, base = self._sources[source], self._known_base
-        return float(self._of_one("magnitude", source, lambda: np.array([magnitude(theta, base)]))[0])
-
     def rescalings(self, masks: Mapping[int, Mask]) -> dict[int, float]:
         """Return Σ|δ| / Σ|mδ| by source, which keeps the sum of magnitudes; 1 if Σ|mδ| is 0."""
-        if not masks:
-            return {}
-        known = {
-            i: mask
-            for i, mask in masks.items()
-            if isinstance(mask, BernoulliMask) and self._context.get("magnitude", (i,)) is not None
-        }
-        totals = {i: self.magnitude(i) for i in masks}
-        kept = {i: self._kept_by_density(i, mask, totals[i]) for i, mask in known.items()}
-        rest = [i for i in masks if kept.get(i) is None]
+        totals = {i: self._magnitude(i) for i in masks}
+        kept = {i: self._kept_by_density(i, mask, totals[i]) for i, mask in masks.items()}
+        rest = [i for i, part in kept.items() if part is None]
         if rest:
-            sources = [self._sources[i] for i in rest]
-            parts = kept_magnitudes(
-                sources, self._known_base, [masks[i] for i in rest], [totals[i] for i in rest]
-            )
+            sources, own_masks = [self.sources[i] for i in rest], [masks[i] for i in rest]
+            parts = kept_magnitudes(sources, self._known_base, own_masks, [totals[i] for i in rest])
             kept.update(zip(rest, parts, strict=True))
         return {i: rescaling_factor(totals[i], part) for i, part in kept.items() if part is not None}
+
+    def _magnitude(self, source: int) -> float:
+        theta, base = self.sources[source], self._known_base
+        return float(self._of_one("magnitude", source, lambda: np.array([magnitude(theta, base)]))[0])
+
+    def _kept_by_density(self, source: int, mask: Mask, total: float) -> float | None:
+        """Return the kept magnitude from sums for every density; None if they are not worth it."""
+        is_asked_again = self._context.get("magnitude", (source,)) is not None
+        if not isinstance(mask, BernoulliMask) or not self.numel or not is_asked_again:
+            return None
+        theta, base = self.sources[source], self._known_base
+        name, n_bytes = f"magnitudes by draw {mask.key}", 8 * N_VALUES
+        sums = self._if_room(name, source, n_bytes, lambda: magnitudes_by_draw(theta, base, mask.key, total))
+        return None if sums is None else kept_by_density(sums, mask)
 
     def largest(self, source: int, count: int) -> Threshold:
         """Return the threshold of the ``count`` largest magnitudes of a task vector; of equal ones the first.
@@ -195,35 +155,31 @@ class MergeInputs:
         The histogram of magnitudes is cached. From the second candidate on the sorted order is cached too, if
         there is room; it gives every threshold at once.
         """
-        theta, base = self._sources[source], self._known_base
-        order = self._context.get(_ORDER, (source,))
-        if order is None and self._is_worth_sorting(source):
-            order = self._of_one(_ORDER, source, lambda: size_order(theta, base))
-        if order is not None:
-            return threshold_of(theta, base, order, count)
+        theta, base = self.sources[source], self._known_base
+        is_asked_again = self._context.get("sizes", (source,)) is not None
+        if is_asked_again and 0 < self.numel <= _MAX_ORDERED:
+            order = self._if_room("order", source, 4 * self.numel, lambda: size_order(theta, base))
+            if order is not None:
+                return threshold_of(theta, base, order, count)
         return largest(
             theta, base, count, lambda: self._of_one("sizes", source, lambda: size_counts(theta, base))
         )
 
     def row_ranks(self, source: int) -> Ranks:
         """Return the rank of each entry's magnitude in its row, flat; cached if there is room."""
-        cached = self._context.get(_RANKS, (source,))
-        if cached is not None:
-            return cached
-        ranks = row_ranks(self._sources[source], self._known_base)
-        if self._context.has_room(ranks.nbytes):
-            self._of_one(_RANKS, source, lambda: ranks)
-        return ranks
+        theta, base = self.sources[source], self._known_base
+        ranks = self._if_room("row ranks", source, 4 * self.numel, lambda: row_ranks(theta, base))
+        return row_ranks(theta, base) if ranks is None else ranks
 
     def count_varied(self) -> int:
         """Return the number of entries that are not equal in all sources."""
-        return int(self._of_all("varied", lambda: np.array([count_varied(self._sources)]))[0])
+        return int(self._of_all("varied", lambda: np.array([count_varied(self.sources)]))[0])
 
     def most_varied(self, count: int) -> Threshold:
         """Return the threshold of the ``count`` largest variances over the task vectors."""
 
         def compute() -> Floats:
-            threshold = most_varied(self._sources, self._known_base, count)
+            threshold = most_varied(self.sources, self._known_base, count)
             return np.array([threshold.least, threshold.before], dtype=np.float64)
 
         least, before = self._of_all(f"most varied {count}", compute)
@@ -233,35 +189,29 @@ class MergeInputs:
         """Return Σ δ² of each source over entries selected by their variance; None selects all."""
         which = "all" if selected is None else f"{selected.least!r} {selected.before}"
         return self._of_all(
-            f"energies of {which}", lambda: energies(self._sources, self._known_base, selected)
+            f"energies of {which}", lambda: energies(self.sources, self._known_base, selected)
         )
 
     @property
     def _known_base(self) -> AnyTensor:
-        assert self._base is not None, "a plan gives a base to methods that need one"
-        return self._base
+        assert self.base is not None, "a plan gives a base to methods that need one"
+        return self.base
 
     def _tensors(self, vectors: Vectors) -> tuple[Sequence[AnyTensor], AnyTensor | None]:
         if vectors == "base and sources":
-            return (self._known_base, *self._sources), None
-        return self._sources, self._known_base if vectors == "task vectors" else None
+            return (self._known_base, *self.sources), None
+        return self.sources, self._known_base if vectors == "task vectors" else None
 
     def _of_one(self, name: str, source: int, compute: Callable[[], Statistic]) -> Statistic:
         return self._context.get_or_compute(name, (source,), compute)
 
     def _of_all(self, name: str, compute: Callable[[], Statistic]) -> Statistic:
-        return self._context.get_or_compute(name, range(self.n_sources), compute)
+        return self._context.get_or_compute(name, range(len(self.sources)), compute)
 
-    def _is_worth_sorting(self, source: int) -> bool:
-        is_asked_again = self._context.get("sizes", (source,)) is not None
-        return is_asked_again and 0 < self.numel <= _MAX_ORDERED and self._context.has_room(4 * self.numel)
-
-    def _kept_by_density(self, source: int, mask: BernoulliMask, total: float) -> float | None:
-        """Return the kept magnitude from cached sums for every density; None if the cache has no room."""
-        if not self.numel:
+    def _if_room(
+        self, name: str, source: int, n_bytes: int, compute: Callable[[], Statistic]
+    ) -> Statistic | None:
+        """Return a large statistic; None if it is not in the cache, which has no room for it."""
+        if self._context.get(name, (source,)) is None and not self._context.has_room(n_bytes):
             return None
-        name, theta, base = f"magnitudes by draw {mask.key}", self._sources[source], self._known_base
-        if self._context.get(name, (source,)) is None and not self._context.has_room(8 * N_VALUES):
-            return None
-        sums = self._of_one(name, source, lambda: magnitudes_by_draw(theta, base, mask.key, total))
-        return kept_by_density(sums, mask)
+        return self._of_one(name, source, compute)

@@ -14,7 +14,7 @@ from kingyo.errors import KingyoError
 from kingyo.merging.kernels import Mask, Term, WeightedSum
 from kingyo.merging.kernels.weighted_sum import SMALLEST_DIVISOR
 from kingyo.merging.methods import METHODS
-from kingyo.merging.methods.contract import Guide, MethodValues, Parameter
+from kingyo.merging.methods.contract import MethodDefaults, MethodValues, OnBase, Parameter, switch
 from kingyo.merging.methods.inputs import MergeInputs
 
 WEIGHT = Parameter(
@@ -34,29 +34,17 @@ DENSITY = Parameter(
 LAMBDA = Parameter(name="lambda", doc="Factor of the merged task vector.", default=1.0)
 
 
-class OnBase:
-    """What methods declare that merge one or more sources on a base, without random numbers."""
-
-    needs_base = True
-    min_sources = 1
-    max_sources: int | None = None
-    stochastic = False
-
-
 def rescale(default: bool) -> Parameter:
-    """Return the parameter ``rescale``, which compensates for dropped entries."""
-    doc = "Rescale the kept entries so that the sum of magnitudes stays the same."
-    return Parameter(name="rescale", kind="bool", default=default, doc=doc)
+    return switch(
+        "rescale", default, "Rescale the kept entries so that the sum of magnitudes stays the same."
+    )
 
 
 def normalize(default: bool, *, elect: bool = False) -> Parameter:
-    """Return the parameter ``normalize``, which divides by the weights."""
-    doc = (
-        "Divide each entry by the sum of the weights that agree on it (disjoint mean)."
-        if elect
-        else "Divide by the sum of the contributing weights."
-    )
-    return Parameter(name="normalize", kind="bool", default=default, doc=doc)
+    doc = "Divide by the sum of the contributing weights."
+    if elect:
+        doc = "Divide each entry by the sum of the weights that agree on it (disjoint mean)."
+    return switch("normalize", default, doc)
 
 
 def task_vector_sum(
@@ -68,14 +56,9 @@ def task_vector_sum(
 ) -> WeightedSum:
     """Return θ₀ + λ Σ wᵢ rᵢ mᵢδᵢ, the sum divided by that of its weights if normalised.
 
-    It is the base if no source is left. A divisor below 1e-8 counts as 1.
-
-    Args:
-        inputs: θᵢ and θ₀; sources with weight 0 are left out.
-        values: ``weight`` per source, ``lambda`` and ``normalize``.
-        elect: in each entry, use only sources that agree with the sign of the sum, also for the divisor.
-        mask: returns a source's mask mᵢ (None keeps all entries) and its factor rᵢ, given the source's index;
-            if rᵢ is None, it is the factor with which the mask keeps the sum of magnitudes.
+    Sources of weight 0 are left out, and a divisor below 1e-8 counts as 1. With ``elect``, an entry uses only
+    sources that agree with the sign of the sum, also for the divisor. ``mask`` returns a source's mask mᵢ
+    (None keeps all entries) and its factor rᵢ; None is the factor that keeps the sum of magnitudes.
     """
     weights = values.each("weight")
     masks = {i: mask(i) for i, weight in enumerate(weights) if weight}
@@ -85,12 +68,19 @@ def task_vector_sum(
     terms: list[Term] = []
     for i, (kept, ratio) in masks.items():
         factor = weights[i] * (ratios[i] if ratio is None else ratio)
-        terms.append(inputs.term(i, factor, share=weights[i], mask=kept))
+        terms.append(Term(source=inputs.sources[i], factor=factor, share=weights[i], mask=kept))
     scale, normalized = values.number("lambda"), values.flag("normalize")
     total = math.fsum(weights)
     if normalized and not elect and abs(total) >= SMALLEST_DIVISOR:
         scale /= total
-    return inputs.sum_on_base(terms, scale=scale, elect=elect, normalize=normalized and elect)
+    return WeightedSum(
+        shape=inputs.shape,
+        terms=tuple(terms),
+        base=inputs.base,
+        scale=scale,
+        elect=elect,
+        normalize=normalized and elect,
+    )
 
 
 def kept_count(n: int, density: float) -> int:
@@ -98,30 +88,22 @@ def kept_count(n: int, density: float) -> int:
     return min(n, max(1, int(density * n)))
 
 
-_MIN_SUM = 1e-8
 _INERT = "No effect; recipes of mergekit may have it. To drop entries, use ties or dare_linear."
 
 
-class Linear:
+class Linear(MethodDefaults):
     """Σ wᵢθᵢ, divided by Σ wᵢ if normalised."""
 
     name = "linear"
     doc = "Weighted mean of the models themselves (Wortsman 2022, model soups)."
     params = (
         WEIGHT,
-        Parameter(name="normalize", kind="bool", default=True, doc="Divide by the sum of the weights."),
+        switch("normalize", True, "Divide by the sum of the weights."),
     )
-    needs_base = False
-    min_sources = 1
-    max_sources = None
-    stochastic = False
-    guide = Guide(
-        when="Checkpoints of one training run, or fine-tunes close to each other; the usual baseline.",
-        source='Wortsman et al. 2022, "Model soups: Averaging weights of multiple fine-tuned models improves '
-        'accuracy without increasing inference time" (arXiv 2203.05482)',
-        differs=(
-            "Weights that sum to zero are an error unless normalize is false; mergekit returns infinities.",
-        ),
+    when = "Checkpoints of one training run, or fine-tunes close to each other; the usual baseline."
+    source = 'Wortsman et al. 2022, "Model soups" (arXiv 2203.05482)'
+    differs = (
+        "Weights that sum to zero are an error unless normalize is false; mergekit returns infinities.",
     )
 
     def check(self, values: MethodValues, _n_sources: int) -> None:
@@ -138,7 +120,7 @@ class Linear:
 def normalized(weights: Sequence[float]) -> tuple[float, ...]:
     """Return the weights divided by their sum, or raise a KingyoError if it is zero."""
     total = math.fsum(weights)
-    if abs(total) < _MIN_SUM:
+    if abs(total) < SMALLEST_DIVISOR:
         expected, remedy = "weights with a nonzero sum", "Change a weight, or set normalize to false."
         raise KingyoError("weight", expected, f"a sum of {total:g}", remedy)
     return tuple(weight / total for weight in weights)
@@ -156,16 +138,14 @@ class TaskArithmetic(OnBase):
         replace(DENSITY, doc=_INERT, inert=True, search_low=None, search_high=None),
         replace(rescale(False), doc=_INERT, inert=True),
     )
-    guide = Guide(
-        when="Fine-tunes of one base on different tasks; try it first, since it is the fastest to search.",
-        source='Ilharco et al. 2023, "Editing models with task arithmetic" (arXiv 2212.04089)',
-    )
+    when = "Fine-tunes of one base on different tasks; try it first, since it is the fastest to search."
+    source = 'Ilharco et al. 2023, "Editing models with task arithmetic" (arXiv 2212.04089)'
 
     def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum:
         return task_vector_sum(inputs, values, elect=False)
 
 
-class Passthrough:
+class Passthrough(MethodDefaults):
     """scale · θ₁."""
 
     name = "passthrough"
@@ -180,14 +160,9 @@ class Passthrough:
             per_source=True,
         ),
     )
-    needs_base = False
-    min_sources = 1
     max_sources = 1
-    stochastic = False
-    guide = Guide(
-        when="To stack layers of one or several models with slices, or to scale tensors of one model.",
-        source="Community practice (frankenmerging); the name is mergekit's",
-    )
+    when = "To stack layers of one or several models with slices, or to scale tensors of one model."
+    source = "Community practice (frankenmerging); the name is mergekit's"
 
     def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum:
         return inputs.weighted_sum(values.each("scale"), "sources")

@@ -8,11 +8,11 @@ from kingyo.core.io.lazy_torch import Tensor
 from kingyo.merging.kernels import Elementwise
 from kingyo.merging.kernels.blocks import Span, differences
 from kingyo.merging.methods import METHODS
-from kingyo.merging.methods.contract import Guide, MethodValues, Parameter
+from kingyo.merging.methods.contract import MethodValues, OnBase, Parameter
 from kingyo.merging.methods.inputs import TensorContext
 
 
-class NearSwap:
+class NearSwap(OnBase):
     """θ₀ + min(1, t/|δ|) δ, entry by entry: changes larger than t are clipped to t."""
 
     name = "nearswap"
@@ -27,15 +27,10 @@ class NearSwap:
             search_scale="log",
         ),
     )
-    needs_base = True
-    min_sources = 1
     max_sources = 1
-    stochastic = False
-    guide = Guide(
-        when="To add a slight influence of another model without a large change of any entry.",
-        source="alchemonaut 2024, model card of QuartetAnemoi-70B-t0.0001 (Hugging Face)",
-        differs=("A negative t is an error; mergekit returns the base.",),
-    )
+    when = "To add a slight influence of another model without a large change of any entry."
+    source = "alchemonaut 2024, model card of QuartetAnemoi-70B-t0.0001 (Hugging Face)"
+    differs = ("A negative t is an error; mergekit returns the base.",)
 
     def hides_nonfinite(self, _values: MethodValues) -> bool:
         return True

@@ -1,14 +1,11 @@
 """Methods on the singular values of task vectors, as matrices.
 
-Gargiulo et al. 2025, "Task singular vectors" (CVPR 2025, arXiv 2412.00081), algorithm 1 (TSV-Merge). Marczak
-et al. 2025, "No task left behind" (ICML 2025, arXiv 2502.04959): Iso-C (equations 6, 7) and Iso-CTS
-(algorithm 1). Singular bands: the mutation of CycleQD (Kuroki et al. 2024, arXiv 2410.14735) scales each
-singular component of a task vector by a random number; here a recipe sets the gain of each band, and
-decompositions are cached, so that a candidate of a search takes one pass over the weights.
+Gargiulo et al. 2025, "Task singular vectors" (arXiv 2412.00081), algorithm 1 (TSV-Merge). Marczak et al.
+2025, "No task left behind" (arXiv 2502.04959): Iso-C (equations 6, 7) and Iso-CTS (algorithm 1). Singular
+bands: the mutation of CycleQD (Kuroki et al. 2024, arXiv 2410.14735), with gains from the recipe.
 
 Matrices with far more rows than columns (embeddings) are replaced by small ones with the same inner products:
-D = [δ₁ … δₙ] = Q R with orthonormal Q; R is merged, and Q R = D (R⁻¹ …) is computed row by row. This neither
-copies nor decomposes a large matrix.
+D = [δ₁ … δₙ] = Q R with orthonormal Q; R is merged, and Q R = D (R⁻¹ …) is computed row by row.
 """
 
 from __future__ import annotations
@@ -16,6 +13,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -25,44 +23,45 @@ from kingyo.core.io.lazy_torch import Tensor, torch
 from kingyo.merging.kernels import Term, WeightedSum, weighted_sum
 from kingyo.merging.kernels.blocks import Span, spans
 from kingyo.merging.methods import METHODS
-from kingyo.merging.methods.contract import Guide, MethodValues, Parameter
+from kingyo.merging.methods.contract import MethodValues, OnBase, Parameter, switch
 from kingyo.merging.methods.inputs import TensorContext
-from kingyo.merging.methods.linear import EQUAL_WEIGHT, LAMBDA, WEIGHT, OnBase
+from kingyo.merging.methods.linear import EQUAL_WEIGHT, LAMBDA, WEIGHT
 
 _ENTRIES_AT_ONCE = 1 << 16
 _GRAM_ROWS = 1024
 RANK = 1e-5
 """Singular values below this fraction of the largest are rounding noise; their directions are left out."""
 
-_HOW = """\
-θ₀ + λ M, where M combines singular vectors of the n task vectors, as matrices.
-
-M = {core}
-
-Tensors that are not matrices, and matrices with fewer rows or columns than max(2, n), are averaged:
-θ₀ + λ Σ wᵢδᵢ / n. Decompositions take far longer than a sum, so use it for a merge, not for a search."""
-
 Core = Callable[[Sequence[Tensor], MethodValues], Tensor]
 """Returns the merged matrix from task vectors (float64 matrices) and parameters."""
 
-SPECTRAL = Parameter(
-    name="spectral",
-    kind="bool",
-    default=True,
-    doc="Merge matrices by singular values; false averages them (for embeddings, set it with a filter).",
+SPECTRAL = switch(
+    "spectral",
+    True,
+    "Merge matrices by singular values; false averages them (for embeddings, set it with a filter).",
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spectral(OnBase):
-    """θ₀ + λ M; see ``_HOW``."""
+    """θ₀ + λ M, where M combines singular vectors of the n task vectors, as matrices.
+
+    Tensors that are not matrices, and matrices with fewer rows or columns than max(2, n), are averaged:
+    θ₀ + λ Σ wᵢδᵢ / n. Decompositions take far longer than a sum, so use it for a merge, not for a search.
+    """
 
     name: str
     doc: str
     core: Core  # computes M
-    guide: Guide
+    when: str
+    source: str
+    differs: tuple[str, ...]
     params: tuple[Parameter, ...] = (EQUAL_WEIGHT, LAMBDA, SPECTRAL)
     reproduces = "with the same number of threads"
+
+    @property
+    def how(self) -> str:
+        return f"M = {inspect.getdoc(self.core)}"
 
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, _context: TensorContext, /
@@ -77,10 +76,7 @@ class Spectral(OnBase):
 
 
 def decompose(matrix: Tensor, largest: float | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Return U, the singular values and V of a matrix, without values below ``RANK`` · largest.
-
-    The default of ``largest`` is the largest singular value.
-    """
+    """Return U, the singular values and V of a matrix, without values below ``RANK`` · largest (of them)."""
     u, values, vh = cast(
         "tuple[Tensor, Tensor, Tensor]",
         torch.linalg.svd(matrix, full_matrices=False),  # pyright: ignore[reportUnknownMemberType]
@@ -107,8 +103,7 @@ def directions(gram: Tensor) -> tuple[Tensor, Tensor]:
 def nearest_orthogonal(columns: Tensor) -> tuple[Tensor, Tensor]:
     """Return the nearest matrix with orthonormal columns (orthogonal Procrustes), and the singular values.
 
-    For columns = P D Qᵀ it is P Qᵀ = columns · Q D⁻¹ Qᵀ. Directions with singular values below ``RANK`` stay
-    zero.
+    For columns = P D Qᵀ it is P Qᵀ = columns · Q D⁻¹ Qᵀ, without singular values below ``RANK``.
     """
     sizes, q = directions(columns.t() @ columns)
     return columns @ ((q / sizes) @ q.t()), sizes
@@ -258,8 +253,7 @@ class SingularBands(OnBase):
 
     Tensors other than matrices with at least two rows and columns have gains of 1. A search decomposes each
     source once and caches 8 bytes per entry of its matrices while there is room; a candidate then takes as
-    long as with task_arithmetic and three times as many sources. Without room each candidate repeats the
-    decomposition.
+    long as with task_arithmetic and three times as many sources.
     """
 
     name = "singular_bands"
@@ -270,52 +264,34 @@ class SingularBands(OnBase):
         _MIDDLE,
         _REST,
         LAMBDA,
-        replace(
-            SPECTRAL,
-            doc="Merge matrices by bands; false merges them like task_arithmetic (for embeddings, set it "
-            "with a filter).",
-        ),
+        replace(SPECTRAL, doc="Merge matrices by bands; false merges them like task_arithmetic."),
     )
     reproduces = "with the same number of threads"
-    guide = Guide(
-        when="A search that should strengthen a source's main changes, or drop its minor ones.",
-        source='kingyo, after the mutation in Kuroki et al. 2024, "Agent Skill Acquisition for Large '
-        'Language Models via CycleQD" (arXiv 2410.14735)',
-        differs=("Not in mergekit.",),
-    )
+    when = "A search that should strengthen a source's main changes, or drop its minor ones."
+    source = "kingyo, after the mutation of CycleQD: Kuroki et al. 2024 (arXiv 2410.14735)"
+    differs = ("Not in mergekit.",)
 
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
     ) -> WeightedSum:
         assert base is not None
         is_matrix = base.dim() == 2 and min(base.shape) >= 2 and values.flag("spectral")
-        terms: list[Term] = []
-        for i, weight in enumerate(values.each("weight")):
-            top, middle, rest = (
-                values.each(name)[i] if is_matrix else 1.0 for name in ("top", "middle", "rest")
-            )
-            factors = (weight * rest, weight * (top - rest), weight * (middle - rest))
-            tensors = (sources[i], *(_parts(sources[i], base, i, context) if any(factors[1:]) else ()))
-            terms += [
-                Term(source=tensor, factor=factor)
-                for tensor, factor in zip(tensors, factors, strict=False)
-                if factor
-            ]
-        return WeightedSum(
-            shape=tuple(base.shape), terms=tuple(terms), base=base, scale=values.number("lambda")
-        )
-
-
-def _parts(source: Tensor, base: Tensor, i: int, context: TensorContext) -> list[Tensor]:
-    parts = context.get_or_compute("singular bands", (i,), lambda: leading_parts(source, base))
-    return list(torch.as_tensor(parts).unbind(0))
+        gains = zip(*map(values.each, ("weight", "top", "middle", "rest")), strict=True)
+        terms: list[tuple[Tensor, float]] = []
+        for i, (source, (weight, top, middle, rest)) in enumerate(zip(sources, gains, strict=True)):
+            terms.append((source, weight * rest if is_matrix else weight))
+            if weight and is_matrix and not top == middle == rest:
+                parts = context.get_or_compute("singular bands", (i,), partial(leading_parts, source, base))
+                gained = weight * (top - rest), weight * (middle - rest)
+                terms += zip(torch.as_tensor(parts).unbind(0), gained, strict=True)
+        kept = tuple(Term(source=tensor, factor=factor) for tensor, factor in terms if factor)
+        return WeightedSum(shape=tuple(base.shape), terms=kept, base=base, scale=values.number("lambda"))
 
 
 def leading_parts(source: Tensor, base: Tensor) -> Parts:
-    """Return θ₀ + T and θ₀ + M of a matrix: float32, shape (2, rows, columns).
+    """Return θ₀ + T and θ₀ + M of a matrix, to be used like sources: float32, shape (2, rows, columns).
 
-    The base is included, so that a weighted sum can use them like sources. If the source is not finite both
-    are θ₀; the source itself still makes the result not finite.
+    If the source is not finite both are θ₀; the source itself still makes the result not finite.
     """
     is_wide = base.shape[1] > base.shape[0]
     if is_wide:
@@ -341,18 +317,11 @@ def _bands(sizes: Tensor, vectors: Tensor) -> list[Tensor]:
     return [vectors[:, band == each] for each in range(BANDS - 1)]
 
 
-_GARGIULO = (
-    'Gargiulo et al. 2025, "Task singular vectors: Reducing task interference in model merging" '
-    "(arXiv 2412.00081)"
-)
-_MARCZAK = (
-    'Marczak et al. 2025, "No task left behind: Isotropic model merging with common and task-specific '
-    'subspaces" (arXiv 2502.04959)'
-)
+_MARCZAK = 'Marczak et al. 2025, "No task left behind" (arXiv 2502.04959)'
 _DIFFERS = (
     "Not in mergekit. The weight per source is kingyo's addition; weights of 1 give the paper's method.",
-    "Directions with singular values below 1e-5 of the largest are left out, also of the mean; the authors' "
-    "code completes task vectors of low rank, such as LoRA, with arbitrary directions.",
+    "Directions with singular values below 1e-5 of the largest are left out, also of a mean; the authors' "
+    "code has arbitrary ones if task vectors have a low rank, such as LoRA.",
 )
 
 for _method in (
@@ -360,31 +329,20 @@ for _method in (
         name="tsv",
         doc="Orthogonalise and sum the leading singular vectors of all task vectors (Gargiulo 2025).",
         core=task_singular_vectors,
-        guide=Guide(
-            when="Several fine-tunes on different tasks, without a search: its authors report better untuned "
-            "merges than with TIES or consensus.",
-            source=_GARGIULO,
-            how=_HOW.format(core=inspect.getdoc(task_singular_vectors)),
-            differs=(
-                "Not in mergekit. The weight per source is kingyo's addition; weights of 1 give the paper's "
-                "method.",
-                "Directions with singular values below 1e-5 of the largest are left out; in the authors' "
-                "code arbitrary ones interfere if task vectors have a low rank, such as LoRA.",
-            ),
-        ),
+        when="Several fine-tunes on different tasks, without a search: its authors report better untuned "
+        "merges than with TIES or consensus.",
+        source='Gargiulo et al. 2025, "Task singular vectors" (arXiv 2412.00081)',
+        differs=_DIFFERS,
     ),
     SingularBands(),
     Spectral(
         name="iso_c",
         doc="Sum task vectors, and set all singular values of the sum to their mean (Marczak 2025).",
         core=isotropic,
-        guide=Guide(
-            when="Several fine-tunes on different tasks, if a plain sum favours the one with the largest "
-            "changes. Tune lambda.",
-            source=_MARCZAK,
-            how=_HOW.format(core=inspect.getdoc(isotropic)),
-            differs=_DIFFERS,
-        ),
+        when="Several fine-tunes on different tasks, if a plain sum favours the one with the largest "
+        "changes. Tune lambda.",
+        source=_MARCZAK,
+        differs=_DIFFERS,
     ),
     Spectral(
         name="iso_cts",
@@ -405,12 +363,9 @@ for _method in (
             LAMBDA,
             SPECTRAL,
         ),
-        guide=Guide(
-            when="Like iso_c, with many tasks: directions that only one task needs are kept.",
-            source=_MARCZAK,
-            how=_HOW.format(core=inspect.getdoc(isotropic_with_tasks)),
-            differs=_DIFFERS,
-        ),
+        when="Like iso_c, with many tasks: directions that only one task needs are kept.",
+        source=_MARCZAK,
+        differs=_DIFFERS,
     ),
 ):
     METHODS.register(_method.name)(_method)

@@ -9,25 +9,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from kingyo.merging.kernels import MagnitudeMask, Mask, Threshold, WeightedSum
+from kingyo.merging.kernels import MagnitudeMask, Mask, Term, WeightedSum
 from kingyo.merging.methods import METHODS
-from kingyo.merging.methods.contract import Guide, MethodValues, Parameter
+from kingyo.merging.methods.contract import MethodValues, OnBase, Parameter
 from kingyo.merging.methods.inputs import MergeInputs
 from kingyo.merging.methods.linear import (
     DENSITY,
     LAMBDA,
     WEIGHT,
-    OnBase,
     kept_count,
     normalize,
     rescale,
     task_vector_sum,
-)
-
-_TIES = "Yadav et al. 2023"
-_BREADCRUMBS = (
-    'Davari & Belilovsky 2023, "Model breadcrumbs: Scaling multi-task model merging with sparse masks" '
-    "(arXiv 2312.06795)"
 )
 
 
@@ -40,11 +33,9 @@ class Ties(OnBase):
     name = "ties"
     doc = "Trim small changes, elect a sign per entry, and average the changes that agree (Yadav 2023)."
     params = (WEIGHT, DENSITY, LAMBDA, normalize(True, elect=True), rescale(False))
-    guide = Guide(
-        when="Fine-tunes of one base on different tasks, if a plain sum loses some because signs conflict.",
-        source=f'{_TIES}, "TIES-Merging: Resolving interference when merging models" (arXiv 2306.01708)',
-        differs=("Of equal magnitudes the first entries are kept; mergekit's choice is undefined.",),
-    )
+    when = "Fine-tunes of one base on different tasks, if a plain sum loses some because signs conflict."
+    source = 'Yadav et al. 2023, "TIES-Merging" (arXiv 2306.01708)'
+    differs = ("Of equal magnitudes the first entries are kept; mergekit's choice is undefined.",)
 
     def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum:
         def trim(i: int) -> tuple[Mask | None, float | None]:
@@ -78,16 +69,17 @@ class Breadcrumbs(OnBase):
     name: str
     doc: str
     elect: bool  # add only entries that agree with the elected sign
-    guide: Guide
+    when: str
+    source: str
     params = (WEIGHT, DENSITY, _GAMMA, LAMBDA, normalize(False), rescale(False))
+    differs = ("At least one entry of every tensor is kept; if density · n is below 1, mergekit keeps none.",)
 
     def hides_nonfinite(self, _values: MethodValues) -> bool:
         return True
 
     def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum:
-        n = inputs.numel
-
         def trim(i: int) -> tuple[Mask | None, float | None]:
+            n = inputs.numel
             kept = kept_count(n, values.each("density")[i])
             top = min(int(values.each("gamma")[i] * n), n - kept)
             low = None if kept + top == n else inputs.largest(i, kept + top)
@@ -120,22 +112,28 @@ class Sce(OnBase):
             search_high=1.0,
         ),
     )
-    guide = Guide(
-        when="Many chat models of one base, without tuning a weight for each.",
-        source='Wan et al. 2024, "FuseChat: Knowledge fusion of chat models" (arXiv 2408.07990)',
-        differs=(
-            "At least one entry is selected, and all if none differs (one source, or equal ones); mergekit "
-            "returns the base then.",
-        ),
+    when = "Many chat models of one base, without tuning a weight for each."
+    source = 'Wan et al. 2024, "FuseChat" (arXiv 2408.07990)'
+    differs = (
+        "At least one entry is selected, and all if none differs (one source, or equal ones); mergekit "
+        "returns the base then.",
     )
 
     def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum:
-        selected = _selected(inputs, values.number("select_topk"))
+        topk, selected = values.number("select_topk"), None
+        n = inputs.count_varied() if topk < 1.0 else 0
+        if n:
+            selected = inputs.most_varied(kept_count(n, topk))
         squares = inputs.energies(selected)
         total = math.fsum(float(each) for each in squares) or 1.0
         weights = [float(each) / total for each in squares]
-        return inputs.sum_on_base(
-            [inputs.term(i, weight, share=weight) for i, weight in enumerate(weights)],
+        terms = [
+            Term(source=each, factor=w, share=w) for each, w in zip(inputs.sources, weights, strict=True)
+        ]
+        return WeightedSum(
+            shape=inputs.shape,
+            terms=tuple(terms),
+            base=inputs.base,
             elect=True,
             equal_votes=True,
             normalize=True,
@@ -143,39 +141,21 @@ class Sce(OnBase):
         )
 
 
-def _selected(inputs: MergeInputs, topk: float) -> Threshold | None:
-    if topk >= 1.0:
-        return None
-    n = inputs.count_varied()
-    return inputs.most_varied(kept_count(n, topk)) if n else None
-
-
-_DIFFERS = (
-    "At least one entry of every tensor is kept; if density · n is below 1, mergekit keeps none, and the "
-    "tensor stays that of the base.",
-)
-
 for _method in (
     Ties(),
     Breadcrumbs(
         name="breadcrumbs",
         doc="Drop the smallest and the very largest changes, and sum the rest (Davari 2023).",
         elect=False,
-        guide=Guide(
-            when="Many sources, some with outliers: a few huge changes that would dominate the sum.",
-            source=_BREADCRUMBS,
-            differs=_DIFFERS,
-        ),
+        when="Many sources, some with outliers: a few huge changes that would dominate the sum.",
+        source='Davari & Belilovsky 2023, "Model breadcrumbs" (arXiv 2312.06795)',
     ),
     Breadcrumbs(
         name="breadcrumbs_ties",
         doc="Drop the smallest and the very largest changes, elect a sign per entry, and sum what agrees.",
         elect=True,
-        guide=Guide(
-            when="Like breadcrumbs, if sources also change entries in opposite directions.",
-            source=f"{_BREADCRUMBS}, with sign election from {_TIES} (arXiv 2306.01708)",
-            differs=_DIFFERS,
-        ),
+        when="Like breadcrumbs, if sources also change entries in opposite directions.",
+        source="Davari & Belilovsky 2023; sign election: Yadav et al. 2023 (arXiv 2306.01708)",
     ),
     Sce(),
 ):

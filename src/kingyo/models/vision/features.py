@@ -19,7 +19,7 @@ from kingyo.core.io.model_names import absolute_name
 from kingyo.core.types import Media
 from kingyo.errors import ChangedSourceError, KingyoError, listed
 from kingyo.models.vision.cache import Cache
-from kingyo.models.vision.frozen import load_net, load_processor, require_usable, stamps
+from kingyo.models.vision.frozen import kept_until_files_change, load_net, load_processor, require_usable
 from kingyo.models.vision.images import decode_picture, encode_png
 
 Vectors = NDArray[np.float64]
@@ -67,22 +67,13 @@ def net_title(name: str) -> str:
 
 
 def net_path(name: str, folder: Path) -> str:
-    """Return the absolute path of a network in a folder; names of other networks stay.
-
-    Args:
-        name: as for ``load_feature_net``.
-        folder: base of relative paths.
-    """
+    """Return the absolute path of a network in a folder; names of other networks stay."""
     return name if name == LITE0 else absolute_name(name, folder)
 
 
 def load_feature_net(name: str) -> FeatureNet:
-    """Load a network that describes pictures; equal names give one object until its files change.
-
-    Args:
-        name: ``efficientnet-lite0``, a folder, or a name on the Hub.
-    """
-    return _lite0() if name == LITE0 else _auto_model(name, stamps(name))
+    """Load a network that describes pictures: ``efficientnet-lite0``, a folder, or a name on the Hub."""
+    return _lite0() if name == LITE0 else _auto_model(name)
 
 
 @cache
@@ -116,16 +107,15 @@ def _lite0_pixels(picture: Media) -> Tensor:
     return ((values - 127) / 128).permute(2, 0, 1)
 
 
-@lru_cache(maxsize=4)
-def _auto_model(name: str, _stamps: object) -> FeatureNet:
+@kept_until_files_change
+def _auto_model(name: str) -> FeatureNet:
     from transformers import AutoModel
 
-    loaded = load_net(AutoModel, name, "a model of images")
-    missing = [each for each in loaded.missing if not each.startswith("pooler.")]
+    model, lacking = load_net(AutoModel, name, "a model of images")
+    missing, is_pooler_random = [each for each in lacking if not each.startswith("pooler.")], bool(lacking)
     if missing:
         remedy = "Name a complete model, or one of a kind that AutoModel loads."
         raise KingyoError(name, "a model with all its weights", f"one without {listed(missing, 3)}", remedy)
-    model, is_pooler_random = loaded.model, bool(loaded.missing)
 
     def pooled(pixels: Tensor) -> Tensor:
         if hasattr(model, "get_image_features"):
@@ -203,13 +193,13 @@ def save_preference(file: Path, model: PreferenceModel, facts: Mapping[str, obje
 
 
 def load_preference(file: Path, features: str | None = None) -> tuple[PreferenceModel, FeatureNet]:
-    """Load a preference model and its network; equal names give one pair until their files change.
+    """Load a preference model and its network.
 
     Args:
         file: the safetensors file.
         features: folder of the network, if it has moved since the training.
     """
-    model = _read(file, stamps(str(file)))
+    model = _read(file)
     net = load_feature_net(features or model.features)
     if not _fits(model, net):
         expected = f"the network that it was trained with ({model.features})"
@@ -226,8 +216,8 @@ def _fits(model: PreferenceModel, net: FeatureNet) -> bool:
     return is_alike and float(np.abs(probe - model.probe).max()) <= _TOLERANCE * size
 
 
-@lru_cache(maxsize=4)
-def _read(file: Path, _stamps: object) -> PreferenceModel:
+@kept_until_files_change
+def _read(file: Path) -> PreferenceModel:
     import safetensors
 
     try:

@@ -5,12 +5,12 @@ They are loaded from safetensors, without code of theirs, in float32 on the CPU.
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache, wraps
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 import numpy as np
 
@@ -22,71 +22,64 @@ from kingyo.errors import KingyoError, listed
 from kingyo.models.vision.cache import Cache
 from kingyo.models.vision.images import ImageProcessor, decode_picture, encode_png
 
+P = ParamSpec("P")
+T = TypeVar("T")
 BATCH = 64
 
 
-def stamps(*names: str | None) -> tuple[object, ...]:
-    """Return times and sizes of files, or of those in local folders, so that a cache notices a change."""
-    places = [Path(name) for name in names if name is not None]
+def kept_until_files_change(load: Callable[P, T]) -> Callable[P, T]:
+    """Return a function that loads once for equal arguments, until a file or folder among them changes."""
+
+    signature = inspect.signature(load)
+
+    @lru_cache(maxsize=8)
+    def kept(_: object, *arguments: Any) -> T:
+        return cast("Callable[..., T]", load)(*arguments)
+
+    @wraps(load)
+    def loaded(*arguments: P.args, **named: P.kwargs) -> T:
+        bound = signature.bind(*arguments, **named)
+        bound.apply_defaults()
+        return kept(_stamps(bound.args), *bound.args)
+
+    return loaded
+
+
+def _stamps(names: Iterable[object]) -> tuple[object, ...]:
+    places = [Path(name) for name in names if isinstance(name, str | Path)]
     inside = (file for place in places if place.is_dir() for file in place.iterdir())
     files = sorted(file for file in (*places, *inside) if file.is_file())
     return tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files)
 
 
-@dataclass(frozen=True, kw_only=True)
-class LoadedNet:
-    """A network of transformers.
-
-    Attributes:
-        model: the network, in evaluation mode.
-        missing: names of weights that the checkpoint lacks; they are random.
-    """
-
-    model: Any
-    missing: Sequence[str] = ()
-
-
-def load_net(auto_class: Any, text: str, kind: str) -> LoadedNet:
-    """Load a network of transformers.
+def load_net(auto_class: Any, text: str, kind: str) -> tuple[Any, Sequence[str]]:
+    """Load a network of transformers; also return the names of weights that it lacks, which are random.
 
     Args:
         auto_class: class with ``from_pretrained``.
         text: a folder, or a name on the Hub.
         kind: what the network is, for the error: "an image classifier".
     """
+    options = {"dtype": torch.float32, "use_safetensors": True, "output_loading_info": True}
+    model, info = _from_pretrained(auto_class, text, f"{kind} that transformers can load", **options)
+    return model.eval(), sorted(info["missing_keys"])
+
+
+def _from_pretrained(auto_class: Any, text: str, expected: str, **options: object) -> Any:
     name, revision = split_revision(text)
     try:
         with quiet("transformers"):
-            model, info = auto_class.from_pretrained(
-                name,
-                revision=revision or "main",
-                dtype=torch.float32,
-                use_safetensors=True,
-                trust_remote_code=False,
-                output_loading_info=True,
+            return auto_class.from_pretrained(
+                name, revision=revision or "main", trust_remote_code=False, **options
             )
     except Exception as error:  # a broken folder may raise anything
-        raise _unreadable(text, f"{kind} that transformers can load", error) from error
-    return LoadedNet(model=model.eval(), missing=sorted(info["missing_keys"]))
+        raise _unreadable(text, expected, error) from error
 
 
 def load_processor(text: str) -> ImageProcessor:
     """Load the image processor of a network; pictures that several networks look at are decoded once."""
     name, revision = split_revision(text)
     return ImageProcessor.load(Path(name), remote_code=False, revision=revision, read=decode_picture)
-
-
-def load_tokenizer(text: str) -> Any:
-    """Load the tokenizer of a network that also reads texts."""
-    from transformers import AutoTokenizer
-
-    name, revision = split_revision(text)
-    automatic: Any = AutoTokenizer
-    try:
-        with quiet("transformers"):
-            return automatic.from_pretrained(name, revision=revision or "main", trust_remote_code=False)
-    except Exception as error:  # a broken folder may raise anything
-        raise _unreadable(text, "a model with a tokenizer", error) from error
 
 
 def require_usable(text: str, encode: Callable[[Sequence[Media]], Any]) -> None:
@@ -133,30 +126,19 @@ class FrozenClassifier:
         return probabilities
 
 
+@kept_until_files_change
 def load_classifier(name: str) -> FrozenClassifier:
-    """Load a classifier, in float32 on the CPU; equal names give one object until its files change.
-
-    Args:
-        name: a folder, or a name on the Hub.
-    """
-    return _classifier(name, stamps(name))
-
-
-@lru_cache(maxsize=8)
-def _classifier(name: str, _stamps: object) -> FrozenClassifier:
+    """Load a classifier from a folder or by its name on the Hub."""
     from transformers import AutoModelForImageClassification
 
-    loaded = load_net(AutoModelForImageClassification, name, "an image classifier")
-    if loaded.missing:
+    model, missing = load_net(AutoModelForImageClassification, name, "an image classifier")
+    if missing:
         expected = "an image classifier with all its weights"
         remedy = "Name a model that was trained as a classifier."
-        raise KingyoError(name, expected, f"one without {listed(loaded.missing, 3)}", remedy)
-    classifier = FrozenClassifier(loaded.model, load_processor(name))
+        raise KingyoError(name, expected, f"one without {listed(missing, 3)}", remedy)
+    classifier = FrozenClassifier(model, load_processor(name))
     require_usable(name, classifier.class_probabilities)
     return classifier
-
-
-_NAME = re.compile(r"(?:(.*\D)?(\d+)\.)?(weight|bias)")
 
 
 class TwoTowers:
@@ -173,11 +155,12 @@ class TwoTowers:
 
     @property
     def width(self) -> int:
-        return self._encode_text("").shape[0]
+        return self._text_vector("").shape[0]
 
     def cosines(self, pictures: Sequence[Media], texts: Sequence[str]) -> list[float]:
         """Return the cosine of each picture with its text."""
-        cosines = (self.image_vectors(pictures) * self._text_vectors(texts)).sum(dim=-1)
+        vectors = torch.stack([self._text_vector(text) for text in texts])
+        cosines = (self.image_vectors(pictures) * vectors).sum(dim=-1)
         return cast("list[float]", cosines.tolist())  # pyright: ignore[reportUnknownMemberType]
 
     def image_vectors(self, pictures: Sequence[Media]) -> Tensor:
@@ -190,14 +173,9 @@ class TwoTowers:
         with torch.inference_mode():
             return _unit(_pooled(self._model.get_image_features(pixel_values=pixels)))
 
-    def _text_vectors(self, texts: Sequence[str]) -> Tensor:
-        vectors = [self._texts.get(text) for text in texts]
-        return torch.stack(
-            [
-                self._texts.put(text, self._encode_text(text)) if vector is None else vector
-                for text, vector in zip(texts, vectors, strict=True)
-            ]
-        )
+    def _text_vector(self, text: str) -> Tensor:
+        vector = self._texts.get(text)
+        return self._texts.put(text, self._encode_text(text)) if vector is None else vector
 
     def _encode_text(self, text: str) -> Tensor:
         """Return the vector of a text; it is cut at the encoder's length, as in CLIPScore and PickScore."""
@@ -223,87 +201,67 @@ def _unit(vectors: Tensor) -> Tensor:
     return torch.nn.functional.normalize(vectors.float(), dim=-1)
 
 
+@kept_until_files_change
 def load_two_towers(name: str, processor: str | None = None) -> TwoTowers:
-    """Load a model that compares pictures with texts; equal names give one object until its files change.
+    """Load a model that compares pictures with texts.
 
     Args:
         name: a folder, or a name on the Hub.
         processor: the folder or Hub name of its image processor and tokenizer; by default ``name``.
     """
-    return _loaded(name, processor, stamps(name, processor))
+    from transformers import AutoModel, AutoTokenizer
 
-
-@lru_cache(maxsize=4)
-def _loaded(name: str, processor: str | None, _stamps: object) -> TwoTowers:
-    from transformers import AutoModel
-
-    loaded = load_net(AutoModel, name, "a model of images and texts, such as CLIP or SigLIP,")
-    _require_towers(loaded, name)
+    expected = "a complete model of images and texts, such as CLIP or SigLIP"
+    model, missing = load_net(AutoModel, name, expected)
+    parts = ("get_image_features", "get_text_features", "logit_scale")
+    if missing or not all(hasattr(model, part) for part in parts):
+        received = f"{type(model).__name__}{' without ' if missing else ''}{listed(missing, 3)}"
+        remedy = "Name the folder of a CLIPModel, a SiglipModel or a fine-tune of one."
+        raise KingyoError(name, expected, received, remedy)
     source = processor or name
-    towers = TwoTowers(loaded.model, load_processor(source), load_tokenizer(source))
+    tokenizer = _from_pretrained(AutoTokenizer, source, "a model with a tokenizer")
+    towers = TwoTowers(model, load_processor(source), tokenizer)
     require_usable(name, lambda pictures: towers.cosines(pictures, [""] * len(pictures)))
     return towers
 
 
-def _require_towers(loaded: LoadedNet, name: str) -> None:
-    parts = ("get_image_features", "get_text_features", "logit_scale")
-    has_parts = all(hasattr(loaded.model, part) for part in parts)
-    if has_parts and not loaded.missing:
-        return
-    kind = type(loaded.model).__name__
-    received = f"{kind} without {', '.join(loaded.missing[:3])}" if has_parts else kind
-    remedy = "Name the folder of a CLIPModel, a SiglipModel or a fine-tune of one."
-    raise KingyoError(name, "a complete model of images and texts, such as CLIP or SigLIP", received, remedy)
+LinearLayers = Sequence[tuple[Tensor, Tensor]]
+"""Weight and bias of each layer."""
+_NAME = re.compile(r"(?:(.*\D)?(\d+)\.)?(weight|bias)")
 
 
-class AestheticHead:
-    """A multi-layer perceptron on CLIP features of length 1, with one output."""
-
-    def __init__(self, layers: Sequence[tuple[Tensor, Tensor]], activation: str) -> None:
-        self._layers = layers
-        self._activation = activation
-
-    def ratings(self, vectors: Tensor) -> list[float]:
-        """Return the rating of each picture from the vectors of pictures: [pictures, width]."""
-        values = vectors
-        for number, (weight, bias) in enumerate(self._layers):
-            values = torch.relu(values) if number and self._activation == "relu" else values
-            values = values @ weight.T + bias
-        return cast("list[float]", values[:, 0].tolist())  # pyright: ignore[reportUnknownMemberType]
+def rate(layers: LinearLayers, vectors: Tensor) -> list[float]:
+    """Return the output of a head for the vectors of pictures: [pictures, width]."""
+    for weight, bias in layers:
+        vectors = vectors @ weight.T + bias
+    return cast("list[float]", vectors[:, 0].tolist())  # pyright: ignore[reportUnknownMemberType]
 
 
-def load_head(file: Path, activation: str, width: int) -> AestheticHead:
-    """Load a head from a safetensors file; equal arguments give one object until the file changes.
+@kept_until_files_change
+def load_head(file: Path, width: int) -> LinearLayers:
+    """Load linear layers that end in one number, from a safetensors file.
 
     Its tensors are called ``layers.0.weight``, ``layers.0.bias`` and so on, or ``weight`` and ``bias``.
     Layers follow one another by number; numbers may be missing.
 
     Args:
         file: the safetensors file.
-        activation: ``none`` or ``relu``, between the layers.
         width: number of features that the head must read.
     """
-    return _head(file, activation, width, stamps(str(file)))
-
-
-@lru_cache(maxsize=4)
-def _head(file: Path, activation: str, width: int, _stamps: object) -> AestheticHead:
     try:
         from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
 
-        layers = _layers(load_file(file))
+        return _layers(load_file(file), width)
     except Exception as error:  # a broken file may raise anything
-        expected = "a safetensors file of linear layers that end in one number"
-        remedy = "Convert a .pth file: save_file(torch.load(FILE, weights_only=True), 'head.safetensors')."
+        expected = f"a safetensors file of linear layers from the model's {width} features to one number"
+        remedy = (
+            "Name the CLIP model that the head was trained with, such as ViT-L/14 for LAION's. Convert a "
+            ".pth file: save_file(torch.load(FILE, weights_only=True), 'head.safetensors')."
+        )
         raise KingyoError(str(file), expected, f"{type(error).__name__}: {error}"[:300], remedy) from error
-    own = layers[0][0].shape[1]
-    if own != width:
-        remedy = "Name the CLIP model that the head was trained with, such as ViT-L/14 for LAION's."
-        raise KingyoError(str(file), f"a head on {width} features, as the model has", f"one on {own}", remedy)
-    return AestheticHead(layers, activation)
 
 
-def _layers(tensors: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
+def _layers(tensors: Mapping[str, Tensor], width: int) -> LinearLayers:
     by_number: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         parts = _NAME.fullmatch(name)
@@ -313,8 +271,8 @@ def _layers(tensors: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
     layers = [(own["weight"], own["bias"]) for _, own in sorted(by_number.items())]
     if not all(bool(torch.isfinite(part).all()) for layer in layers for part in layer):
         raise ValueError("NaN or infinity")
-    widths = [layers[0][0].shape[1], *(weight.shape[0] for weight, _ in layers)]
-    fits = all(weight.shape[1] == width for (weight, _), width in zip(layers, widths[:-1], strict=True))
-    if not fits or widths[-1] != 1:
-        raise ValueError(f"layers of widths {' -> '.join(map(str, widths))}")
+    given = [weight.shape[1] for weight, _ in layers]
+    made = [weight.shape[0] for weight, _ in layers]
+    if [*given, 1] != [width, *made]:
+        raise ValueError(f"layers of widths {' -> '.join(map(str, [*given[:1], *made]))}")
     return layers

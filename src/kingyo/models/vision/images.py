@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -18,8 +18,6 @@ from kingyo.models.vision.cache import Cache
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MAX_SIDE = 8192
-"""Largest side in pixels to which an image may be resized, so that a damaged config does not fill memory."""
 PROCESSOR_REMEDY = "Copy the preprocessor_config.json of its base model into the folder."
 _DECODED: Cache[Image] = Cache(1 << 28, lambda image: 3 * image.width * image.height)
 
@@ -81,43 +79,6 @@ def _require_8_bits(image: Image) -> None:
         raise ValueError(f"more than 8 bits per channel (mode {image.mode})")
 
 
-def require_small_sides(settings: Mapping[str, object]) -> None:
-    """Check the sides to which an image processor resizes, pads or crops images.
-
-    Raises:
-        ValueError: one is longer than ``MAX_SIDE``.
-    """
-    largest = max((side for _, side in _sides(settings)), default=0)
-    if largest > MAX_SIDE:
-        raise ValueError(f"images of {largest:,} pixels a side; the limit is {MAX_SIDE:,}")
-
-
-def require_small(image: Image, settings: Mapping[str, object]) -> None:
-    """Check that an image processor that fixes the shortest side makes no enormous image of a narrow one.
-
-    Raises:
-        ValueError: it would have more than ``MAX_SIDE`` x ``MAX_SIDE`` pixels.
-    """
-    sides = dict(_sides(settings))
-    shortest, longest = sorted(image.size)
-    side = 0 if "longest_edge" in sides else sides.get("shortest_edge", 0)
-    if side * side * longest > MAX_SIDE**2 * shortest:
-        raise ValueError(
-            f"{image.width:,} x {image.height:,} pixels, too narrow for a shortest side of {side:,}"
-        )
-
-
-def _sides(settings: Mapping[str, object]) -> Iterator[tuple[str, int]]:
-    """Yield the sides of an image processor with their names, but no areas, which Qwen2-VL has for edges."""
-    has_areas = "merge_size" in settings
-    for name in ("size", "crop_size", "pad_size"):
-        setting = settings.get(name)
-        sides = cast("Mapping[str, object]", setting) if isinstance(setting, Mapping) else {name: setting}
-        for key, side in sides.items():
-            if isinstance(side, int) and not (has_areas and key.endswith("_edge")):
-                yield key, side
-
-
 class ImageProcessor:
     """Converts images into pixels of one shape."""
 
@@ -156,7 +117,6 @@ class ImageProcessor:
             )
             if not isinstance(processor, ImageProcessingMixin):
                 raise TypeError(f"{type(processor).__name__} is not an image processor")
-            require_small_sides(processor.to_dict())
         except Exception as error:  # a broken file may raise anything
             first = str(error).strip().split("\n", 1)[0]
             expected = "an image processor (preprocessor_config.json) that transformers can load"

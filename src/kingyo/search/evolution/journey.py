@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from kingyo.core.types import SPLITS, SetMeasure, Split, Trial
+from kingyo.core.types import SPLITS, ItemScore, SetMeasure, Split, Trial
 from kingyo.merging.recipe import Recipe
 from kingyo.search.evolution.objectives import Objectives
-from kingyo.search.evolution.picking import Picker
+from kingyo.search.evolution.picking import pick_winner
 from kingyo.search.evolution.race import ValidationRace
 from kingyo.search.evolution.scorer import Scorer
 from kingyo.search.evolution.screens import Screen
 from kingyo.search.evolution.search import run_search
 from kingyo.search.evolution.search_log import SearchLog
 from kingyo.search.evolution.set_measures import measure_sets, store_verdict
-from kingyo.search.evolution.trial_evaluation import ScoresElsewhere, TrialEvaluator
+from kingyo.search.evolution.trial_evaluation import KnownScores, TrialEvaluator
 from kingyo.search.evolution.trial_recipes import new_trial, read_recipe
 from kingyo.search.evolution.types import BASELINES, MAIN, RACED, Event, Search, ignore_events
 from kingyo.search.runners import Runner
@@ -33,12 +33,10 @@ def fixed(*searches: Search) -> Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class Journey:
-    """The parts of a run.
+    """The parts of a run. Stages get the winners of those before; the runner is closed at the end.
 
-    Baselines are scored first, and compared with the winner at the end; stages get the winners of those
-    before. ``finalists`` of a search's best on fit are scored on validation; none are neighbours. If
-    ``reuse``, trials copy the scores of earlier trials with the same recipe; also those ``known`` from other
-    runs. The store is open for writing and has the items of all splits; the runner is closed at the end.
+    ``finalists`` of a search's best on fit are scored on validation. If ``reuse``, trials copy the scores of
+    earlier trials with the same recipe, and baselines those ``known`` from other runs.
     """
 
     store: RunStore
@@ -47,35 +45,43 @@ class Journey:
     stages: Sequence[Stage]
     finalists: int
     reuse: bool = True
-    known: ScoresElsewhere = field(default_factory=ScoresElsewhere)
+    known: KnownScores = field(default_factory=dict[tuple[str, Split], Mapping[str, ItemScore]])
     set_measures: Mapping[str, Sequence[SetMeasure]] = field(default_factory=dict[str, Sequence[SetMeasure]])
     notify: Callable[[Event], None] = ignore_events
 
     def run(self) -> None:
-        """Run all that is not done yet. Can be interrupted at any point, and called again."""
+        """Run all that is not done yet. Can be interrupted at any point; a new journey goes on."""
         try:
-            self._run(self.evaluator())
+            self._run()
         finally:
             self.runner.close()
 
-    def _run(self, evaluator: TrialEvaluator) -> None:
-        baselines = self.score_baselines(evaluator)
-        self._measure_sets(baselines)
+    def _run(self) -> None:
+        store, objectives = self.store, self._objectives
+        baselines = self.score_baselines()
+        measure_sets(store, objectives, self.set_measures, baselines)
         searches: list[Search] = []
         winners: dict[str, StoredTrial | None] = {}
         for stage in self.stages:
             recipes = {name: read_recipe(trial) for name, trial in winners.items() if trial is not None}
             own = stage(recipes) if winners else self.first
             searches += own
-            winners |= self._winners(own, evaluator)
-        self._race(evaluator, baselines)
+            winners |= self._winners(own)
+        # the winner is compared with the best of the baselines only
+        scorer = Scorer(objectives, store.items()["validation"])
+        ValidationRace(store, self.evaluator, scorer, baselines, self.first[0].seed).run(BASELINES)
+        store.set_fact(RACED, True)
         for name, winner in winners.items():
-            self._evaluate(evaluator, name, "test", [winner] if winner is not None else [])
-        self._evaluate(evaluator, BASELINES, "test", baselines)
-        self._measure_sets(self.store.trial(row.trial) for row in self.store.summaries("validation"))
-        if self._objectives.by_set:
-            self._store_verdict(searches, winners)
-        self.store.set_fact("status", "finished")
+            self._evaluate(name, "test", [winner] if winner is not None else [])
+        self._evaluate(BASELINES, "test", baselines)
+        validated = (store.trial(row.trial) for row in store.summaries("validation"))
+        measure_sets(store, objectives, self.set_measures, validated)
+        if objectives.by_set:
+            searches.sort(key=lambda search: search.name != MAIN)
+            ordered = [winner for search in searches if (winner := winners[search.name]) is not None]
+            trained = {search.name for search in searches if search.learns_fit}
+            store_verdict(store, objectives, ordered, trained)
+        store.set_fact("status", "finished")
 
     @cached_property
     def first(self) -> Sequence[Search]:
@@ -85,47 +91,30 @@ class Journey:
     def _objectives(self) -> Objectives:
         return self.first[0].objectives
 
-    def _measure_sets(self, trials: Iterable[StoredTrial]) -> None:
-        measure_sets(self.store, self._objectives, self.set_measures, trials)
-
-    def _store_verdict(self, searches: Sequence[Search], winners: Mapping[str, StoredTrial | None]) -> None:
-        main_first = sorted(searches, key=lambda search: search.name != MAIN)
-        ordered = [winners[search.name] for search in main_first]
-        trained = {search.name for search in searches if search.learns_fit}
-        store_verdict(self.store, self._objectives, [each for each in ordered if each is not None], trained)
-
-    def _race(self, evaluator: TrialEvaluator, baselines: Sequence[StoredTrial]) -> None:
-        """Race the baselines on validation, because the winner is compared with the best of them only."""
-        scorer = Scorer(self._objectives, self.store.items()["validation"])
-        race = ValidationRace(store=self.store, evaluator=evaluator, scorer=scorer, notify=self.notify)
-        race.run(BASELINES, baselines, self.first[0].seed)
-        self.store.set_fact(RACED, True)
-
-    def _winners(
-        self, searches: Sequence[Search], evaluator: TrialEvaluator
-    ) -> dict[str, StoredTrial | None]:
-        items = evaluator.items["fit"]
+    def _winners(self, searches: Sequence[Search]) -> dict[str, StoredTrial | None]:
+        items = self.evaluator.items["fit"]
         logs = [SearchLog(search, self.store, items, self.notify) for search in searches]
         for log in logs:
-            run_search(log, evaluator)
-        picker = Picker(store=self.store, evaluator=evaluator, finalists=self.finalists, notify=self.notify)
-        return {log.search.name: picker.pick(log) for log in logs}
+            run_search(log, self.evaluator)
+        return {log.search.name: pick_winner(log, self.evaluator, self.finalists) for log in logs}
 
+    @cached_property
     def evaluator(self) -> TrialEvaluator:
-        items: dict[Split, list[str]] = {
-            split: [item.id for item in items] for split, items in self.store.items().items()
-        }
-        scorers: dict[Split, Scorer] = {}
-        if self._objectives.need_answers:
-            scorers = {split: Scorer(self._objectives, self.store.items()[split]) for split in SPLITS}
+        items = self.store.items()
         evaluator = TrialEvaluator(
-            self.store, self.runner, items, reuse=self.reuse, known=self.known, scorers=scorers
+            self.store,
+            self.runner,
+            {split: [item.id for item in own] for split, own in items.items()},
+            reuse=self.reuse,
+            known=self.known,
+            scorers={split: Scorer(self._objectives, items[split]) for split in SPLITS}
+            if self._objectives.need_answers
+            else {},
         )
         evaluator.notify = self.notify
         return evaluator
 
-    def score_baselines(self, evaluator: TrialEvaluator) -> list[StoredTrial]:
-        """Score the baselines on fit, see ``Search.screen_of_baselines``."""
+    def score_baselines(self) -> list[StoredTrial]:
         if BASELINES not in self.store.searches():
             self.store.add_search(BASELINES, {"what": "models to compare with"})
         stored = self.store.trials(BASELINES)
@@ -135,36 +124,17 @@ class Journey:
                 for number, (name, recipe) in enumerate(self.baselines.items())
             ]
             stored = self.store.add_trials(BASELINES, 0, trials)
-        self._evaluate(evaluator, BASELINES, "fit", stored, self._items_of_baselines(evaluator))
+        items, main = self.evaluator.items["fit"], self.first[0]
+        strata = Scorer(main.objectives, self.store.items()["fit"]).strata
+        columns = Screen(main.screen_of_baselines, main.seed, strata).columns(Responses(items), 0)
+        self._evaluate(BASELINES, "fit", stored, [items[column] for column in sorted(columns)])
         return stored
 
-    def _items_of_baselines(self, evaluator: TrialEvaluator) -> Sequence[str]:
-        items, main = evaluator.items["fit"], self.first[0]
-        strata = Scorer(main.objectives, self.store.items()["fit"]).strata
-        rounds = Screen(main.screen_of_baselines, main.seed, strata).rounds(Responses(items), [0], 0)
-        return [items[column] for column in sorted(rounds.order)]
-
     def _evaluate(
-        self,
-        evaluator: TrialEvaluator,
-        name: str,
-        split: Split,
-        trials: Sequence[StoredTrial],
-        items: Sequence[str] | None = None,
+        self, name: str, split: Split, trials: Sequence[StoredTrial], items: Sequence[str] | None = None
     ) -> None:
         self.notify(Event(kind="phase", search=name, split=split, total=len(trials)))
         scorer = Scorer(self._objectives, self.store.items()[split])
-        for done, (trial, evaluation) in enumerate(evaluator.evaluate_all(trials, split, items), 1):
-            self.notify(
-                Event(
-                    kind="ended",
-                    search=trial.search,
-                    split=split,
-                    done=done,
-                    total=len(trials),
-                    trial=trial,
-                    evaluation=evaluation,
-                    value=scorer.value(evaluation),
-                    replayed=evaluation.replayed,
-                )
-            )
+        for done, (trial, evaluation) in enumerate(self.evaluator.evaluate_all(trials, split, items), 1):
+            event = Event.of(trial, split, evaluation, done, len(trials))
+            self.notify(replace(event, value=scorer.value(evaluation)))

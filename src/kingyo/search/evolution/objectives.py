@@ -36,14 +36,11 @@ class Objectives:
 
     Attributes:
         tasks: weight of each task, by its name in ``Item.task``, which is empty for a single task.
-        names: names of the objectives, in order: tasks, or keys of ``measures`` or ``answers``. Empty if the
-            only objective is the weighted mean of the tasks.
-        measures: objectives that are functions of the recipe.
-        answers: objectives that are functions of the stored answers to a task.
+        names: names of the objectives, in order: tasks, or keys of ``measures`` (functions of the recipe) or
+            ``answers`` (of the stored answers to a task). Empty for the weighted mean of the tasks alone.
         model: folder of a model whose tokenizer all candidates have, for ``answers``.
         by_set: task -> name of the set measure that replaces its mean item score.
-        set_measures: task -> that measure; empty if the objectives were read from a store, which has the
-            values.
+        set_measures: task -> that measure; empty if the objectives were read from a store.
     """
 
     tasks: Mapping[str, float] = field(default_factory=lambda: {"": 1.0})
@@ -69,7 +66,7 @@ class Objectives:
 
     @property
     def title(self) -> str:
-        """Return the name of the deciding number, such as ``macro_f1`` or ``mean of 2 tasks (a by f1)``."""
+        """The name of the deciding number, such as ``macro_f1`` or ``mean of 2 tasks (a by f1)``."""
         if len(self.tasks) == 1:
             return self.by_set.get("", "mean item score")
         measures = ", ".join(f"{task} by {measure}" for task, measure in self.by_set.items())
@@ -157,8 +154,7 @@ def stored_objectives(store: RunStore) -> Objectives:
 class FrontPoint:
     """A trial with its objectives, and the weighted mean of its tasks.
 
-    If they are estimates from some of the items, ``raw`` has the mean of each objective over the scored
-    items, and the number of these; None for an objective that is computed from the recipe.
+    If these are estimates, ``raw`` has the mean of each objective over the scored items, and their number.
     """
 
     trial: StoredTrial
@@ -240,18 +236,14 @@ def few_sources(recipe: Recipe, n_sources: int) -> float:
 
 
 def few_hops(recipe: Recipe, longest: int) -> float:
-    """Return the share of layers, and so of inference time, that a path saves relative to the longest."""
     return 1 - len(recipe.path) / longest
 
 
 def require_closeness(method: MergeMethod, values: Mapping[str, float | bool | Bounds]) -> None:
     if not has_closeness(method, values):
-        raise KingyoError(
-            f"objectives: {CLOSENESS}",
-            expected="a method that adds weighted task vectors to a base, without normalising the weights",
-            received=method.name,
-            remedy=f"Leave {CLOSENESS} out, or use task_arithmetic (with normalize: false).",
-        )
+        expected = "a method that adds weighted task vectors to a base, without normalising the weights"
+        remedy = f"Leave {CLOSENESS} out, or use task_arithmetic (with normalize: false)."
+        raise KingyoError(f"objectives: {CLOSENESS}", expected, method.name, remedy)
 
 
 def has_closeness(method: MergeMethod, values: Mapping[str, float | bool | Bounds]) -> bool:

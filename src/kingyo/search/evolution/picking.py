@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -15,7 +15,6 @@ from kingyo.search.evolution.scorer import Scorer
 from kingyo.search.evolution.search_log import SearchLog, call_strategy
 from kingyo.search.evolution.trial_evaluation import TrialEvaluator
 from kingyo.search.evolution.trial_recipes import read_recipe
-from kingyo.search.evolution.types import Event
 from kingyo.search.strategies.pareto import knee
 from kingyo.stats import ROUNDING
 from kingyo.store import Fact, RunStore, StoredTrial
@@ -42,99 +41,90 @@ def finalists_fact(search: str) -> Fact[tuple[Finalist, ...]]:
     return Fact(f"finalists of {search}", tuple[Finalist, ...], ())
 
 
-@dataclass(frozen=True, kw_only=True)
-class Picker:
-    """Scores finalists on validation, and stores the winner."""
+def pick_winner(log: SearchLog, evaluator: TrialEvaluator, n_finalists: int) -> StoredTrial | None:
+    """Score the finalists of a search that has ended on validation; return the winner, and store it.
 
-    store: RunStore
-    evaluator: TrialEvaluator
-    finalists: int
-    notify: Callable[[Event], None]
+    It is the best on fit and validation together of the finalists that were scored on all of validation; on
+    validation alone if weights were learned from answers to fit. If the search keeps a point, that point wins
+    unless the best other finalist is clearly ahead, see ``Search.keep``. With several objectives, the knee of
+    the front's points on validation wins. A control without success, which should not end the run, has no
+    winner.
+    """
+    search, store, ranking = log.search, log.store, Ranking(log)
+    stored = store.winner(search.name)
+    if stored is not None:
+        return stored
+    finalists = _finalists(ranking, store, n_finalists)
+    scorer = Scorer(search.objectives, store.items()["validation"])
+    kept = [trial for trial in finalists if trial.asked.genome in search.keep]
+    scored = ValidationRace(store, evaluator, scorer, finalists, search.seed).run(search.name, keep=kept)
+    if not scored and search.like:
+        return None
+    if not scored:
+        raise _without_success(store, search.name, "validation")
+    winner = _best(ranking, store, scorer, scored)
+    evaluations = {trial.id: evaluation for trial, evaluation in scored}
+    kept_one = next((trial for trial in kept if trial.id in evaluations), winner)
+    is_open = not search.objectives.names and kept_one is not winner
+    if is_open and not scorer.is_ahead(evaluations[winner.id], evaluations[kept_one.id]):
+        winner = kept_one
+    store.set_winner(search.name, winner.id)
+    return winner
 
-    def pick(self, log: SearchLog) -> StoredTrial | None:
-        """Return the winner of a search that has ended, and store it.
 
-        It is the best on fit and validation together of the finalists that were scored on all of validation;
-        on validation alone if weights were learned from answers to fit. If the search keeps a point, that
-        point wins unless the best other finalist is clearly ahead, see ``Search.keep``. With several
-        objectives, the knee of the front's points on validation wins. A control without success, which should
-        not end the run, has no winner.
-        """
-        search, ranking = log.search, Ranking(log)
-        stored = self.store.winner(search.name)
-        if stored is not None:
-            return stored
-        finalists = self._finalists(ranking)
-        scorer = Scorer(search.objectives, self.store.items()["validation"])
-        race = ValidationRace(store=self.store, evaluator=self.evaluator, scorer=scorer, notify=self.notify)
-        kept = [trial for trial in finalists if trial.asked.genome in search.keep]
-        scored = race.run(search.name, finalists, search.seed, keep=kept)
-        if not scored and search.like:
-            return None
-        if not scored:
-            raise _without_success(self.store, search.name, "validation")
-        winner = self._best(ranking, scorer, scored)
-        kept_one = next((trial for trial, _ in scored if trial.asked.genome in search.keep), winner)
-        if not search.objectives.names and kept_one is not winner:
-            evaluations = {trial.id: evaluation for trial, evaluation in scored}
-            if not scorer.is_ahead(evaluations[winner.id], evaluations[kept_one.id]):
-                winner = kept_one
-        self.store.set_winner(search.name, winner.id)
-        return winner
+def _best(ranking: Ranking, store: RunStore, scorer: Scorer, scored: Scored) -> StoredTrial:
+    """Return the best finalist; ties within rounding go to the better rank.
 
-    def _best(self, ranking: Ranking, scorer: Scorer, scored: Scored) -> StoredTrial:
-        """Return the best finalist; ties within rounding go to the better rank.
-
-        The score is the weighted mean of the expected score on fit and the score on validation. The weights
-        are the numbers of items: on fit, the smallest of any finalist. If set measures count, or candidates
-        or lessons learn from fit, only validation counts, because scores on fit are biased.
-        """
-        search, trials = ranking.search, [trial for trial, _ in scored]
-        means = [scorer.observed_means(evaluation) for _, evaluation in scored]
-        if search.objectives.names:
-            rows = zip(means, scored, strict=True)
-            values = [
-                search.objectives.values(own, trial, scorer.answers(evaluation.scores))
-                for own, (trial, evaluation) in rows
-            ]
-            return trials[knee(values)]
-        n_fit = min(len(self.store.scores_of(trial.id, "fit")) for trial in trials)
-        learns_fit = search.learns_fit or bool(self.store.lessons(search.name))
-        ignores_fit = learns_fit or search.objectives.by_set
-        share = 0.0 if ignores_fit else n_fit / (n_fit + len(scorer.task_of))
-        finalists = tuple(
-            Finalist(
-                trial=trial.asked.number,
-                fit=fit,
-                validation=(value := search.objectives.value(own)),
-                together=share * fit + (1 - share) * value,
-            )
-            for trial, fit, own in zip(trials, ranking.expected(trials), means, strict=True)
+    Fit and validation are weighted by their numbers of items: on fit, the smallest of any finalist. If set
+    measures count, or candidates or lessons learn from fit, only validation counts.
+    """
+    search, trials = ranking.search, [trial for trial, _ in scored]
+    means = [scorer.observed_means(evaluation) for _, evaluation in scored]
+    if search.objectives.names:
+        rows = zip(means, scored, strict=True)
+        values = [
+            search.objectives.values(own, trial, scorer.answers(evaluation.scores))
+            for own, (trial, evaluation) in rows
+        ]
+        return trials[knee(values)]
+    n_fit = min(len(store.scores_of(trial.id, "fit")) for trial in trials)
+    ignores_fit = search.learns_fit or store.lessons(search.name) or search.objectives.by_set
+    share = 0.0 if ignores_fit else n_fit / (n_fit + len(scorer.task_of))
+    finalists = tuple(
+        Finalist(
+            trial=trial.asked.number,
+            fit=fit,
+            validation=(value := search.objectives.value(own)),
+            together=share * fit + (1 - share) * value,
         )
-        self.store.set_fact(finalists_fact(search.name), finalists)
-        best = max(finalist.together for finalist in finalists)
-        pairs = zip(trials, finalists, strict=True)
-        return next(trial for trial, finalist in pairs if finalist.together >= best - ROUNDING)
+        for trial, fit, own in zip(trials, ranking.expected(trials), means, strict=True)
+    )
+    store.set_fact(finalists_fact(search.name), finalists)
+    best = max(finalist.together for finalist in finalists)
+    pairs = zip(trials, finalists, strict=True)
+    return next(trial for trial, finalist in pairs if finalist.together >= best - ROUNDING)
 
-    def _finalists(self, ranking: Ranking) -> list[StoredTrial]:
-        trials, search = ranking.ranked(), ranking.search
-        if not trials and not search.like:
-            raise _without_success(self.store, search.name, "fit")
-        seen = [row.trial for row in self.store.summaries("validation") if row.search == search.name]
-        if search.objectives.names:
-            chosen = [point.trial for point in read_front(self.store, search.name).spread(self.finalists)]
-        else:
-            genomes = [trial.asked.genome for trial in trials]
-            n = len(trials) if search.learns_fit else self.finalists  # fit cannot rank these
-            picked = spread_out(genomes, search.space.axes, n)
-            kept = [index for index, genome in enumerate(genomes) if genome in search.keep]
-            if self.store.lessons(search.name):  # scores on fit prefer what was learned from fit
-                tied = (index for index, genome in enumerate(genomes) if _is_tied(genome, search.space.axes))
-                kept += islice(tied, 1)
-            again = [index for index, trial in enumerate(trials) if trial.id in set(seen)]
-            chosen = [trials[i] for i in sorted({*picked, *kept, *again})]
-        known = {trial.id for trial in chosen}
-        return [*chosen, *(self.store.trial(trial) for trial in seen if trial not in known)]
+
+def _finalists(ranking: Ranking, store: RunStore, n_finalists: int) -> list[StoredTrial]:
+    """Return the finalists by rank, and then those that an earlier session scored on validation."""
+    trials, search = ranking.ranked(), ranking.search
+    if not trials and not search.like:
+        raise _without_success(store, search.name, "fit")
+    seen = [row.trial for row in store.summaries("validation") if row.search == search.name]
+    if search.objectives.names:
+        chosen = [point.trial for point in read_front(store, search.name).spread(n_finalists)]
+    else:
+        genomes = [trial.asked.genome for trial in trials]
+        n = len(trials) if search.learns_fit else n_finalists  # fit cannot rank these
+        picked = spread_out(genomes, search.space.axes, n)
+        kept = [index for index, genome in enumerate(genomes) if genome in search.keep]
+        if store.lessons(search.name):  # scores on fit prefer what was learned from fit
+            tied = (index for index, genome in enumerate(genomes) if _is_tied(genome, search.space.axes))
+            kept += islice(tied, 1)
+        again = [index for index, trial in enumerate(trials) if trial.id in set(seen)]
+        chosen = [trials[i] for i in sorted({*picked, *kept, *again})]
+    known = {trial.id for trial in chosen}
+    return [*chosen, *(store.trial(trial) for trial in seen if trial not in known)]
 
 
 def _is_tied(genome: Genome, axes: Sequence[Axis]) -> bool:
@@ -170,9 +160,7 @@ class Ranking:
         """Return the successful trials of different recipes by expected fit score, best first.
 
         Ties go to the older trial; candidates that learn from fit are all ties. The first is the simplest of
-        the trials that are less than a quarter of an item behind the best, because fit cannot distinguish
-        them: the one-standard-error rule (Breiman et al. 1984), with the resolution of fit instead of the
-        error.
+        the trials that are less than a quarter of an item behind the best, which fit cannot distinguish.
         """
         values = self._values()
         distinct: dict[str, StoredTrial] = {}
@@ -192,9 +180,9 @@ class Ranking:
     def expected(self, trials: Sequence[StoredTrial]) -> list[float]:
         """Return the expected fit score of each trial; give at least one, all successful.
 
-        These are the strategy's predictions, which use neighbouring points, or else estimates of the Rasch
-        model, so that luck on few items does not make a winner. Scores less than a quarter of an item behind
-        the best of these trials are set equal to it. If set measures count, the measured values are returned.
+        These are the strategy's predictions, or else estimates of the Rasch model, so that luck on few items
+        does not make a winner; if set measures count, measured values. Scores less than a quarter of an item
+        behind the best of these trials are set equal to it.
         """
         scores = self._predicted(trials)
         if scores is None:

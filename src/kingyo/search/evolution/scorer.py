@@ -41,11 +41,9 @@ class Scorer:
 
     @property
     def strata(self) -> tuple[tuple[int, ...], ...]:
-        """Return the columns of each task's items for the screen; empty for a single task."""
         return () if len(self.columns) == 1 else tuple(tuple(columns) for columns in self.columns)
 
     def value(self, evaluation: Evaluation) -> float | None:
-        """Return the weighted mean over tasks, with at least one score per task; None for a failure."""
         if evaluation.failure is not None:
             return None
         return self.objectives.value(self.observed_means(evaluation))
@@ -57,7 +55,6 @@ class Scorer:
         return {number: self.observed_means(each) for number, each in evaluations.items()}
 
     def observed_means(self, evaluation: Evaluation) -> Means:
-        """Return the mean or set measure of each task; there is at least one score per task."""
         if self.objectives.by_set:
             return self._values(self._features(evaluation.scores))
         if len(self.columns) == 1:
@@ -67,10 +64,7 @@ class Scorer:
         return tuple(sum(own) / len(own) for own in scores)
 
     def estimated_means(self, responses: Responses, trials: Sequence[int]) -> list[Means]:
-        """Estimate the means over all items, shrunk towards other trials.
-
-        Each task has its own Rasch model, because ability at one task says little about another.
-        """
+        """Estimate the means over all items, shrunk towards other trials."""
         by_task = [estimate_means(responses, trials, columns) for columns in self.columns]
         return [tuple(estimate.score for estimate in row) for row in zip(*by_task, strict=True)]
 
@@ -126,9 +120,8 @@ class Scorer:
     def is_ahead(self, one: Evaluation, other: Evaluation) -> bool:
         """Return whether one is better by more than a standard error of the difference, paired by item.
 
-        Only items that both were scored on count, at least one per task. For several tasks the difference is
-        the weighted mean of independent differences. If set measures count, the error is the standard
-        deviation over random halves.
+        For several tasks the difference is the weighted mean of independent differences. If set measures
+        count, the error is the standard deviation over random halves.
         """
         if self.objectives.by_set:
             gap, _ = self.lead(one, other)
@@ -151,9 +144,7 @@ class Scorer:
         """Return whether a bred model is clearly better than a baseline, or equal to it on every item.
 
         The best of many candidates looks better than it is, so it must be ahead by a standard error (Breiman
-        et al. 1984, Classification and Regression Trees, the 1 SE rule). A model with the same score on each
-        shared item, such as the baseline itself, is preferred, too; if set measures count, with the same
-        answers.
+        et al. 1984, Classification and Regression Trees). If set measures count, equal means equal answers.
         """
         by_set = self.objectives.by_set
         rows = [
@@ -164,7 +155,6 @@ class Scorer:
         return all(rows[0][item] == rows[1][item] for item in shared) or self.is_ahead(bred, baseline)
 
     def by_task(self, values: Iterable[tuple[str, Value]]) -> list[list[Value]]:
-        """Group values of items by task; a task without values gets an empty list."""
         if len(self.columns) == 1:
             return [[value for _, value in values]]
         groups: dict[str, list[Value]] = {name: [] for name in self.objectives.tasks}

@@ -1,8 +1,7 @@
 """The best model of a run, and set measures of models that were scored on all of a split.
 
-Searches use item scores only, unless run.yaml makes a set measure count (``Objectives.by_set``). Each value
-is computed once, stored, and shown beside the item scores. The differences of models need the task's code,
-too, so they are computed at the end of a run and stored as its verdict.
+Each value is computed once, stored, and shown beside the item scores. The differences of models need the
+task's code, too, so they are computed at the end of a run and stored as its verdict.
 """
 
 from __future__ import annotations
@@ -10,16 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any, cast
 
 from kingyo.core.types import SPLITS, Evaluation, Item, ItemScore, SetMeasure, Split
 from kingyo.errors import crash
 from kingyo.search.evolution.objectives import Objectives
 from kingyo.search.evolution.scorer import Scorer
 from kingyo.search.evolution.types import BASELINES
-from kingyo.stats import ROUNDING, Groups, Interval, PairedDifference, SampleSize, size_of, with_groups
+from kingyo.stats import ROUNDING, Groups, PairedDifference, SampleSize, size_of, with_groups
 from kingyo.stats.paired import bounds_around, half_sample_bounds, half_sample_difference
 from kingyo.store import Fact, RunStore, StoredTrial
 
@@ -116,7 +114,6 @@ def _measured(
 def _is_missing(
     task: str, measure: str, split: Split, known: Collection[Key], objectives: Objectives
 ) -> bool:
-    """Return whether a measure of a task is to be computed; not if ``_deciding`` computes it."""
     is_shown = split in READ or objectives.by_set.get(task) == measure
     return is_shown and (task, measure, split) not in known and (task, measure) != ("", objectives.title)
 
@@ -128,68 +125,6 @@ def _deciding(scorer: Scorer, evaluation: Evaluation, split: Split) -> SetValue:
     size, title = scorer.size(evaluation), scorer.objectives.title
     known = SetValue(task="", measure=title, split=split, n=size.n, value=value, low=low, high=high)
     return with_groups(known, size)
-
-
-VERDICT = "verdict"
-
-
-@dataclass(frozen=True, kw_only=True)
-class SetVerdict:
-    """The models of a finished run, compared by set measures."""
-
-    choice: BestOfRun | None
-    differences: Mapping[tuple[int, int], PairedDifference]
-
-    def difference(self, one: int, other: int) -> PairedDifference | None:
-        """Return one trial (its id) minus another on test; None if they were not compared."""
-        if (one, other) in self.differences:
-            return self.differences[one, other]
-        opposite = self.differences.get((other, one))
-        if opposite is None:
-            return None
-        interval = opposite.interval
-        interval = replace(interval, score=-interval.score, low=-interval.high, high=-interval.low)
-        return replace(opposite, interval=interval)
-
-
-def read_verdict(store: RunStore) -> SetVerdict | None:
-    stored = cast("dict[str, Any] | None", store.fact(VERDICT))
-    if stored is None:
-        return None
-    pairs: dict[tuple[int, int], PairedDifference] = {}
-    for one, other, row in stored["differences"]:
-        interval = Interval(**row["interval"])
-        pairs[one, other] = PairedDifference(interval=interval, p=row["p"], test=row["test"])
-    choice = stored.get("choice") and BestOfRun(
-        best=stored["choice"]["best"], leads=tuple(Lead(**lead) for lead in stored["choice"]["leads"])
-    )
-    return SetVerdict(choice=choice, differences=pairs)
-
-
-def store_verdict(
-    store: RunStore, objectives: Objectives, winners: Sequence[StoredTrial], trained: Collection[str]
-) -> None:
-    baselines = store.trials(BASELINES)
-    choice = best_of_run(store, objectives, winners, baselines, trained)
-    ids = [trial.id for trial in (*winners, *baselines)]
-    evaluations = {trial: store.evaluation(trial, "test") for trial in ids}
-    tested = {trial: each for trial, each in evaluations.items() if each and not each.failure}
-    pairs = differences(Scorer(objectives, store.items()["test"]), tested)
-    stored = [(*pair, asdict(difference)) for pair, difference in pairs.items()]
-    store.set_fact(VERDICT, {"choice": choice and asdict(choice), "differences": stored})
-
-
-def differences(scorer: Scorer, tested: Mapping[int, Evaluation]) -> dict[tuple[int, int], PairedDifference]:
-    """Compare all pairs of models on the same items, unless no half of the answers has both values."""
-    values = {trial: scorer.value(evaluation) or 0.0 for trial, evaluation in tested.items()}
-    samples = {trial: scorer.half_samples(evaluation) for trial, evaluation in tested.items()}
-    pairs: dict[tuple[int, int], PairedDifference] = {}
-    for one, other in combinations(tested, 2):
-        with suppress(ValueError):
-            gap, size = values[one] - values[other], scorer.size(tested[one])
-            difference = half_sample_difference(gap, size.n, samples[one], samples[other])
-            pairs[one, other] = replace(difference, interval=with_groups(difference.interval, size))
-    return pairs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,15 +148,64 @@ class BestOfRun:
     leads: tuple[Lead, ...] = ()
 
 
+Differences = tuple[tuple[int, int, PairedDifference], ...]
+"""One trial, another, and the difference of the two."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetVerdict:
+    """The models of a finished run, compared by set measures on test."""
+
+    choice: BestOfRun | None
+    differences: Differences
+
+    def difference(self, one: int, other: int) -> PairedDifference | None:
+        for first, second, found in self.differences:
+            if (first, second) == (one, other):
+                return found
+            if (second, first) == (one, other):
+                interval = found.interval
+                opposite = replace(interval, score=-interval.score, low=-interval.high, high=-interval.low)
+                return replace(found, interval=opposite)
+        return None
+
+
+VERDICT = Fact("verdict", SetVerdict)
+
+
+def store_verdict(
+    store: RunStore, objectives: Objectives, winners: Sequence[StoredTrial], trained: Collection[str]
+) -> None:
+    baselines = store.trials(BASELINES)
+    choice = best_of_run(store, objectives, winners, baselines, trained)
+    ids = [trial.id for trial in (*winners, *baselines)]
+    evaluations = {trial: store.evaluation(trial, "test") for trial in ids}
+    tested = {trial: each for trial, each in evaluations.items() if each and not each.failure}
+    pairs = differences(Scorer(objectives, store.items()["test"]), tested)
+    store.set_fact(VERDICT, SetVerdict(choice=choice, differences=pairs))
+
+
+def differences(scorer: Scorer, tested: Mapping[int, Evaluation]) -> Differences:
+    """Compare all pairs of models on the same items, unless no half of the answers has both values."""
+    values = {trial: scorer.value(evaluation) or 0.0 for trial, evaluation in tested.items()}
+    samples = {trial: scorer.half_samples(evaluation) for trial, evaluation in tested.items()}
+    pairs: list[tuple[int, int, PairedDifference]] = []
+    for one, other in combinations(tested, 2):
+        with suppress(ValueError):
+            gap, size = values[one] - values[other], scorer.size(tested[one])
+            difference = half_sample_difference(gap, size.n, samples[one], samples[other])
+            interval = with_groups(difference.interval, size)
+            pairs.append((one, other, replace(difference, interval=interval)))
+    return tuple(pairs)
+
+
 def choose_best(
     scorer: Scorer, winners: Mapping[int, Evaluation], baselines: Mapping[int, Evaluation]
 ) -> BestOfRun:
     """Choose among models by their scores on fit and validation, by the id of their trial.
 
-    A winner of a search is the best of many candidates and looks better than it is, so each step away from a
-    model that is preferred without evidence, the bred one (the first winner) and then the best baseline,
-    takes a lead of more than a standard error (Breiman et al. 1984, Classification and Regression Trees, the
-    1 SE rule), over all items that both models answered, paired by item:
+    A winner of a search is the best of many candidates and looks better than it is, so each step takes a lead
+    of more than a standard error over all items that both models answered, paired by item:
 
     1. The bred model, unless winners of controls are ahead of it; then the one with the largest lead.
     2. The best baseline, unless that winner beats it (``Scorer.beats_baseline``); ties go to the first.

@@ -6,7 +6,7 @@ New scores are committed at once. Stored scores are never computed again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from kingyo.core.types import Answered, Evaluation, ItemScore, Split
 from kingyo.errors import KingyoError
@@ -17,32 +17,16 @@ from kingyo.search.runners import Job, Runner
 from kingyo.store import RunStore, StoredTrial
 
 KnownScores = Mapping[tuple[str, Split], Mapping[str, ItemScore]]
-"""Hash of a recipe and split -> item -> its score in another run with the same items and models."""
+"""Hash of a recipe and split -> item -> its score in another run with the same items and models.
 
-
-@dataclass(frozen=True, kw_only=True)
-class ScoresElsewhere:
-    """Scores of other runs that trials copy.
-
-    Only baselines copy ``baselines``: the cost of a search must not depend on other runs.
-    """
-
-    baselines: KnownScores = field(default_factory=dict[tuple[str, Split], Mapping[str, ItemScore]])
-    trials: KnownScores = field(default_factory=dict[tuple[str, Split], Mapping[str, ItemScore]])
-
-    def of(self, trial: StoredTrial, split: Split) -> Mapping[str, ItemScore]:
-        key = trial.recipe_hash, split
-        scores = dict(self.trials.get(key, {}))
-        if trial.search == BASELINES:
-            scores.update(self.baselines.get(key, {}))
-        return scores
+Only baselines copy them: the cost of a search must not depend on other runs.
+"""
 
 
 class TrialEvaluator:
     """Evaluates trials, each item once, and calls ``notify`` when running trials have more answers.
 
-    ``scorers`` are given if set measures count. Then a trial without a value fails, and images that
-    candidates answer with on fit are kept, because measures read them.
+    With ``scorers`` a trial without a value fails, and images of candidates on fit are kept for measures.
     """
 
     def __init__(
@@ -52,7 +36,7 @@ class TrialEvaluator:
         items: Mapping[Split, Sequence[str]],
         *,
         reuse: bool = True,
-        known: ScoresElsewhere | None = None,
+        known: KnownScores | None = None,
         scorers: Mapping[Split, Scorer] | None = None,
     ) -> None:
         self._store = store
@@ -61,7 +45,7 @@ class TrialEvaluator:
         self._waiting: list[tuple[StoredTrial, Split, Sequence[str]]] = []
         self._n_jobs = 0
         self._reuse = reuse
-        self._known = known or ScoresElsewhere()
+        self._known = known or {}
         self._scorers = scorers or {}
         self.notify: Callable[[Event], None] = ignore_events
         self.items = items
@@ -74,10 +58,9 @@ class TrialEvaluator:
     def evaluate_all(
         self, trials: Iterable[StoredTrial], split: Split, items: Sequence[str] | None = None
     ) -> Iterator[tuple[StoredTrial, Evaluation]]:
-        """Yield the evaluation of each trial on a split, or on some of its items, in order of finishing.
+        """Yield evaluations in order of finishing.
 
-        Trials of the same recipe wait for each other and copy, so what is run and stored for each does not
-        depend on the order of finishing.
+        Trials of the same recipe wait for each other and copy, so what is stored depends on no order.
         """
         # A queue keeps workers busy while results are stored. With one worker there is no queue: each result
         # is stored before the next job begins.
@@ -112,7 +95,6 @@ class TrialEvaluator:
         return None
 
     def finish(self) -> Iterator[tuple[StoredTrial, Evaluation]]:
-        """Wait for a running trial; yield it, and waiting trials that can copy from it."""
         job, new = self._runner.next(self._report)
         trial, done, known = self._running.pop(job)
         yield trial, self._record(trial, done, known, new)
@@ -131,7 +113,6 @@ class TrialEvaluator:
         )
 
     def _must_wait(self, trial: StoredTrial) -> bool:
-        """Return whether a trial of the same recipe is running, so that its scores can be copied."""
         running = (other.recipe_hash for other, *_ in self._running.values())
         return self._reuse and trial.recipe_hash in running
 
@@ -144,7 +125,9 @@ class TrialEvaluator:
             needed -= {score.item for score in shared}
             if shared:
                 yield Evaluation(scores=shared, copied_from=twin)
-        known = self._known.of(trial, split)
+        known = self._known.get((trial.recipe_hash, split))
+        if known is None or trial.search != BASELINES:
+            return
         elsewhere = tuple(known[item] for item in missing if item in needed and item in known)
         if elsewhere:
             yield Evaluation(scores=elsewhere, copied_from=trial.id)
@@ -154,7 +137,11 @@ class TrialEvaluator:
         if failure is not None:
             new = replace(new, scores=(), failure=failure)
         if trial.name is not None and failure is not None:
-            raise _baseline_failed(trial.name, failure)
+            remedy = (
+                "Fix the cause, then continue with `kingyo resume`. If the cause is a setting in run.yaml, "
+            )
+            remedy += "start a new run with `kingyo evolve`: `resume` uses the settings that the run stores."
+            raise KingyoError(f"baseline '{trial.name}'", "a model that can be scored", failure, remedy)
         if job.split == "fit" and trial.search != BASELINES and not self._scorers:
             new = _without_media(new)
         new = self._store.record(trial.id, job.split, replace(new, copied_from=None), n_items=len(job.items))
@@ -191,14 +178,3 @@ def _without_media(evaluation: Evaluation) -> Evaluation:
     if all(score.media is None for score in evaluation.scores):
         return evaluation
     return replace(evaluation, scores=tuple(score._replace(media=None) for score in evaluation.scores))
-
-
-def _baseline_failed(name: str, reason: str) -> KingyoError:
-    """Return the error that ends the run, because there is nothing to compare with."""
-    return KingyoError(
-        f"baseline '{name}'",
-        expected="a model that can be scored",
-        received=reason,
-        remedy="Fix the cause, then continue with `kingyo resume`. If the cause is a setting in run.yaml, "
-        "start a new run with `kingyo evolve`: `resume` uses the settings that the run stores.",
-    )

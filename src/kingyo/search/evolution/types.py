@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Literal
+from typing import Literal, Self
 
 from kingyo.core.types import Answered, Evaluation, Genome, Split, Strategy
 from kingyo.merging.recipe import Recipe
@@ -27,22 +27,19 @@ class Search:
         name: unique within the run.
         space, strategy, limits: what is searched, how, and at what cost.
         like: searches whose total candidates and item evaluations limit this one, instead of ``limits``.
-        screen: which items candidates are scored on.
-        seed: for the order of the items.
+        screen, seed: which items candidates are scored on, and in which order.
         objectives: what is maximised. If set measures count, the screen keeps all items.
         given: number of points that the strategy begins with and did not choose.
         known: baselines that are points of the space: name -> genome; the strategy may learn from them.
         keep: points that go to validation in any case, if they were tried. The best of them on fit wins
             unless the best other finalist, on fit and validation together, is better than it, and ahead of it
-            on validation by more than a standard error: the best of many on validation is partly luck
-            (Breiman et al. 1984, Classification and Regression Trees, the 1 SE rule).
-        learns_fit: candidates are trained on fit items, so that their fit scores mean nothing, and validation
-            alone picks the winner, among all of them; ties go to the oldest.
+            on validation by more than a standard error: the best of many on validation is partly luck.
+        learns_fit: candidates are trained on fit, so validation alone picks the winner, among all of them.
         simplicity: returns a number that is larger for simpler recipes; of merges that fit cannot
             distinguish, the simplest is preferred. None for no preference.
         prepare: called with the run's database before the first candidate, in each session; it may report
             events.
-        is_asynchronous: candidates are asked for and told one by one; the screen has no racing then.
+        is_asynchronous: candidates are asked for and told one by one.
         timeout: seconds that a call of its strategy may take; None for no limit.
         description: stored with the search.
     """
@@ -67,10 +64,7 @@ class Search:
 
     @property
     def screen_of_baselines(self) -> ScreenSettings:
-        """Return the screen of baselines: four times the items of a candidate, drawn at random.
-
-        There are few baselines, item difficulties are estimated from them, and the winner must beat the best.
-        """
+        """Four times the items of a candidate, at random: there are few, and the best must be beaten."""
         items = self.screen.items
         return ScreenSettings(items=None if items is None else BASELINE_ITEMS * items, choose="random")
 
@@ -84,17 +78,12 @@ class Event:
             answers, ``trained`` when ``done`` of ``total`` steps of training are done, ``ended`` when a trial
             was evaluated (or copied) for the first time, ``more`` when it was scored on more items, ``told``
             when its strategy is told, ``said`` for a line of text, such as a decision.
-        search: the search that it belongs to.
-        split: what is being evaluated.
         done, total: finished trials of this part, and all of them (None if only time limits them).
-        trial: for ``answered``, ``ended`` and ``more``.
-        answered: for ``answered``: the items of this evaluation; of Ray's workers there are no such events.
-        evaluation: for ``ended`` and ``more``.
+        answered: for ``answered``: the items of this evaluation; Ray's workers do not report them.
         value: for ``told``: the value that the strategy receives; for ``ended`` outside a search: the mean of
             the tasks. None for a failure, and for a trial that was dropped from a race.
         is_estimate: ``value`` is estimated from some of the items.
         replayed: it was read from the store; nothing was run.
-        text: for ``said``.
     """
 
     kind: Literal["phase", "answered", "trained", "ended", "more", "told", "said"]
@@ -109,6 +98,22 @@ class Event:
     is_estimate: bool = False
     replayed: bool = False
     text: str = ""
+
+    @classmethod
+    def of(
+        cls, trial: StoredTrial, split: Split, evaluation: Evaluation, done: int, total: int | None
+    ) -> Self:
+        """Return the event that a trial was evaluated for the first time."""
+        return cls(
+            kind="ended",
+            search=trial.search,
+            split=split,
+            done=done,
+            total=total,
+            trial=trial,
+            evaluation=evaluation,
+            replayed=evaluation.replayed,
+        )
 
 
 def ignore_events(_: Event) -> None: ...
@@ -137,9 +142,8 @@ class Limits:
 
 @dataclass(kw_only=True)
 class BudgetSpent:
-    """The cost of a search so far.
+    """The cost of a search so far. Copied scores cost nothing; a failure costs as much as a full evaluation.
 
-    Copied scores cost nothing, but their candidates count. A failure costs as much as a full evaluation.
     ``learned`` are the item evaluations of lessons, a part of ``items``; they also count as candidates.
     ``idle`` counts consecutive candidates, in batches that consisted of copies only.
     """
@@ -159,7 +163,6 @@ class BudgetSpent:
         self.idle = 0 if self.items > before else self.idle + self.trials - n
 
     def room(self, limits: Limits, batch: int, most_items: int) -> int:
-        """Return how many trials may be asked for next: a batch, or fewer if the limits are near."""
         room = batch if self.idle < MAX_IDLE else 0
         if limits.candidates is not None:
             room = min(room, limits.candidates - self.trials - in_candidates(self.learned, most_items))
@@ -177,7 +180,6 @@ def in_candidates(items: int, most_items: int) -> int:
 
 
 def expected_trials(limits: Limits, most_items: int) -> int | None:
-    """Return how many trials the limits allow; None if only time limits them."""
     bounds = [limits.candidates]
     if limits.item_evaluations is not None:
         bounds.append(limits.item_evaluations // most_items)

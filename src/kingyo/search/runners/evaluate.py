@@ -40,7 +40,6 @@ class InPlaceMerger:
         return self.model
 
     def merge(self, recipe: Recipe) -> Plan:
-        """Overwrite the weights of the model, and return what was merged."""
         merged = plan(recipe, self.sources)
         if isinstance(self.model, LoadsWeights):
             self.model.load_weights(_tensors(merged))
@@ -59,9 +58,8 @@ def _tensors(merged: Plan) -> Iterator[tuple[str, Tensor]]:
 class LayerPathBuilder:
     """Builds paths through the layers of live models. A recipe without a path is merged.
 
-    ``load_merger`` loads a model to merge recipes without a path into. It is called for the first such
-    recipe, since it takes the memory of a model; not if there are ``mergers`` into some of the live models,
-    by the names in ``merges`` of recipes, of which the first also merges recipes without a path.
+    ``mergers`` merge into some of the live models, by the names in ``merges`` of recipes; the first also
+    merges recipes without a path. Without any, ``load_merger`` loads another model for these.
     """
 
     def __init__(
@@ -92,7 +90,6 @@ class LayerPathBuilder:
         return self._merger(recipe)
 
     def _merge(self, name: str, recipe: Recipe) -> None:
-        """Merge into the live model of this name, unless it holds that merge already."""
         if self._merged_recipes.get(name) != recipe.hash:
             self._merged_recipes.pop(name, None)  # if merging fails, the model holds no merge
             self._mergers[name](recipe)
@@ -113,10 +110,7 @@ class Evaluator:
         self.progress: Progress = ignore_progress
 
     def __call__(self, recipe: Recipe, split: Split, items: Sequence[str] | None = None) -> Evaluation:
-        """Return the scores of a recipe on the named items in this order, or a ``failure`` with the reason.
-
-        A ChangedSourceError is raised: then no candidate can be measured.
-        """
+        """Return the scores of a recipe on the named items in this order, or a failure with its reason."""
         started = built = time.perf_counter()
         scores, failure = (), None
         GRADER_PROCESS.opened.clear()

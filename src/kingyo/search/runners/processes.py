@@ -56,8 +56,8 @@ class ProcessWorker:
     def is_alive(self) -> bool:
         return not wait([self._process.sentinel], 0)
 
-    def start(self) -> Exception | None:
-        return self._receive(None)
+    def start(self, timeout: float) -> Exception | None:
+        return self._receive(time.monotonic() + timeout)
 
     def evaluate(self, job: Job, timeout: float | None, progress: Progress) -> Evaluation | Exception:
         try:
@@ -79,7 +79,6 @@ class ProcessWorker:
         return f"signal {-code}" if code < 0 else f"exit code {code}"
 
     def _receive(self, end: float | None) -> Any:
-        """Return the next message, which must come before ``end`` of the monotonic clock."""
         left = None if end is None else max(0.0, end - time.monotonic())
         # The sentinel too: a process that a grader started may hold the connection open.
         if not wait([self._connection, self._process.sentinel], left):
@@ -103,7 +102,6 @@ def _interrupts_blocked() -> Generator[None]:
 
 
 def _work(connection: Connection, factory: Factory) -> None:
-    """Answer the run until it ends; the body of a worker process."""
     _prepare_process()
     worker = Worker(factory)
     error = worker.start()

@@ -38,7 +38,6 @@ class RayRunner(WorkerPool):
         super().__init__(lambda: RayWorker(self._ray, factory, cpus, gpus), n_workers, timeout)
 
     def submit(self, job: Job) -> None:
-        """Connect to the cluster before the first job; see ``Runner``."""
         if not self._is_connected:
             self._connect()
         super().submit(job)
@@ -71,7 +70,6 @@ class RayRunner(WorkerPool):
             signal.signal(signal.SIGTERM, before)  # ray replaces the handler of the command
 
     def _require_resources(self) -> None:
-        """Refuse a cluster that is too small: Ray would wait forever."""
         available = self._ray.cluster_resources()
         for name, each in self._resources.items():
             if available.get(name, 0) < each * self.n_workers:
@@ -93,8 +91,8 @@ class RayWorker:
     def is_alive(self) -> bool:
         return True
 
-    def start(self) -> Exception | None:
-        return self._get(self._actor.start.remote(), None)
+    def start(self, timeout: float) -> Exception | None:
+        return self._get(self._actor.start.remote(), timeout)
 
     def evaluate(self, job: Job, timeout: float | None, progress: Progress) -> Evaluation | Exception:  # noqa: ARG002 (an actor answers once)
         return self._get(self._actor.evaluate.remote(job), timeout)

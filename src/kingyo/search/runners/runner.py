@@ -46,13 +46,10 @@ class Runner(Protocol):
     def submit(self, job: Job) -> None: ...
 
     def next(self, progress: JobProgress = ignore_jobs) -> tuple[int, Evaluation]:
-        """Wait until a job finishes; return its id and evaluation.
+        """Wait until a job finishes, and call ``progress`` meanwhile; return its id and evaluation.
 
-        If the worker dies or exceeds the timeout, the evaluation is a failure with the reason. Meanwhile
-        ``progress`` is called, in this thread, with the progress of jobs whose workers report it.
-
-        It raises what the evaluator raised, a KingyoError if a worker cannot start, and a ValueError if no
-        job is unfinished.
+        If the worker dies or exceeds the timeout, the evaluation is a failure with the reason. It raises what
+        the evaluator raised, a KingyoError if a worker cannot start, and ValueError if no job is unfinished.
         """
         ...
 
@@ -92,7 +89,6 @@ class ReportFailedError(BaseException):
 
 @contextmanager
 def reporting(source: object, progress: Progress) -> Generator[None]:
-    """Let a live model or an evaluator report to ``progress`` meanwhile, if it can."""
     if not isinstance(source, ReportsProgress):
         yield
         return

@@ -12,6 +12,9 @@ from kingyo.core.types import Answered, Evaluation, Progress, ignore_progress
 from kingyo.errors import KingyoError
 from kingyo.search.runners.runner import Evaluate, Factory, Job, JobProgress, ignore_jobs, reporting
 
+START_SECONDS = 3600.0
+"""Limit of a worker's start, in which it loads all models; a cluster without room may never start it."""
+
 
 class Worker:
     """Builds an evaluator and evaluates jobs with it. It returns exceptions, so that they reach the run."""
@@ -50,18 +53,12 @@ class WorkerHandle(Protocol):
     @property
     def is_alive(self) -> bool: ...
 
-    def start(self) -> Exception | None:
-        """Wait until it has built its evaluator; return the exception that this raised.
-
-        Raises WorkerDiedError.
-        """
+    def start(self, timeout: float) -> Exception | None:
+        """Wait until it has built its evaluator; return the exception that this raised."""
         ...
 
     def evaluate(self, job: Job, timeout: float | None, progress: Progress) -> Evaluation | Exception:
-        """Wait for a job, and call ``progress`` meanwhile; return what the evaluator returned or raised.
-
-        Raises TimeoutError, JobNotSentError if it had ended before, or WorkerDiedError.
-        """
+        """Wait for a job, and call ``progress`` meanwhile; return what the evaluator returned or raised."""
         ...
 
     def kill(self) -> str:
@@ -72,8 +69,8 @@ class WorkerHandle(Protocol):
 class WorkerPool:
     """A runner on several workers. Each starts when there is a job for it.
 
-    ``launch`` creates a worker, and does not wait until it is ready. The timeout, in seconds, is for a job,
-    without the time a worker takes to start.
+    ``launch`` creates a worker, and does not wait until it is ready. The timeout, in seconds, is for a job;
+    a start has ``START_SECONDS``.
     """
 
     def __init__(self, launch: Callable[[], WorkerHandle], n_workers: int, timeout: float | None) -> None:
@@ -136,7 +133,6 @@ class WorkerPool:
             self._outcomes.put((job.id, outcome))
 
     def _ready(self, worker: WorkerHandle | None) -> WorkerHandle:
-        """Return the worker if it is alive, else a new one; once one could not start, raise its error."""
         if worker is not None:
             if worker in self._workers and worker.is_alive:
                 return worker
@@ -151,9 +147,11 @@ class WorkerPool:
 
     def _start(self, worker: WorkerHandle) -> None:
         try:
-            error = worker.start()
+            error = worker.start(START_SECONDS)
         except WorkerDiedError:
             error = _cannot_start(self._kill(worker))
+        except TimeoutError:
+            error = _cannot_start(f"none within {START_SECONDS:g} s")
         if error is not None:
             self._kill(worker)
             if not isinstance(error, KingyoError):
@@ -163,7 +161,6 @@ class WorkerPool:
             raise error
 
     def _evaluate(self, worker: WorkerHandle, job: Job) -> Evaluation | Exception | None:
-        """Return the evaluation of a job; None if the worker did not receive it."""
         try:
             return worker.evaluate(
                 job, self._timeout, lambda answered: self._outcomes.put((job.id, answered))
@@ -179,7 +176,6 @@ class WorkerPool:
             return Evaluation(failure=f"the worker died ({self._kill(worker)})")
 
     def _kill(self, worker: WorkerHandle) -> str:
-        """Kill a worker unless that was done; return how it had ended."""
         with self._lock:
             if worker not in self._workers:
                 return "killed"

@@ -17,7 +17,6 @@ from functools import cached_property
 from itertools import product
 from typing import Literal
 
-from kingyo.core.io.units import parse_size, size_text
 from kingyo.core.types import Axis, Genome
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import Checkpoint, TensorInfo
@@ -41,11 +40,10 @@ class DataflowSpace(SourceSpace):
     """All paths through the layers of some models.
 
     A search begins at the path through the layers of the ``frame``, the source that provides embeddings,
-    final norm, head and tokenizer. ``repetitions`` is r. Layers are ordered ``source`` by source, or by
-    relative ``depth``. Scales lie between 1 / max_scale and max_scale. ``inclusion``: ``binary`` genes are 0
-    or 1, by ``threshold`` they are floats from -1 to 1, and in the path if above 0. Paths longer than
-    ``max_hops`` lose layers evenly between their ends, or by ``threshold`` those with the smallest genes.
-    ``merges`` has the recipes of sources that are themselves merges, by reference.
+    final norm, head and tokenizer. Layers are ordered ``source`` by source, or by relative ``depth``.
+    ``binary`` genes are 0 or 1, by ``threshold`` they are floats from -1 to 1, and in the path if above 0.
+    Paths longer than ``max_hops`` lose layers evenly between their ends, or by ``threshold`` those with the
+    smallest genes. ``merges`` has the recipes of sources that are themselves merges, by reference.
 
         >>> space = DataflowSpace(sources={"ja": "models/ja"}, n_layers={"ja": 2}, frame="ja", repetitions=1)
         >>> [axis.name for axis in space.axes]
@@ -69,23 +67,15 @@ class DataflowSpace(SourceSpace):
     def __post_init__(self) -> None:
         empty = next((name for name in self.sources if self.n_layers[name] < 1), None)
         if empty is not None:
-            raise KingyoError(
-                f"sources.{empty}",
-                expected="a model with layers",
-                received="none",
-                remedy="Name decoder-only language models.",
-            )
+            remedy = "Name decoder-only language models."
+            raise KingyoError(f"sources.{empty}", "a model with layers", "none", remedy)
         if self.most_hops > MAX_HOPS:
-            raise KingyoError(
-                "dataflow.repetitions",
-                expected=f"paths of at most {MAX_HOPS} layers",
-                received=f"{self.repetitions}, for paths of up to {self.most_hops} layers",
-                remedy="Lower it, or set max_hops.",
-            )
+            received = f"{self.repetitions}, for paths of up to {self.most_hops} layers"
+            remedy, expected = "Lower it, or set max_hops.", f"paths of at most {MAX_HOPS} layers"
+            raise KingyoError("dataflow.repetitions", expected, received, remedy)
 
     @property
     def axes(self) -> tuple[Axis, ...]:
-        """The slots, named ``pass 1/ja.0``, then the scales, named ``log2 scale/ja.0``."""
         return self._axes
 
     @cached_property
@@ -160,10 +150,7 @@ class DataflowSpace(SourceSpace):
         )
 
     def probe(self) -> Recipe:
-        """Return a path that contains all layers, in reverse order and scaled if scales are searched.
-
-        If it can be exported, every path can.
-        """
+        """Return a path that contains all layers, in reverse order and scaled if scales are searched."""
         first = 1.0 if self.scales == "none" else self.max_scale
         hops = [
             Hop(model=self.sources[name], layer=number, scale=1.0 if position else first)
@@ -172,11 +159,7 @@ class DataflowSpace(SourceSpace):
         return self._recipe(hops)
 
     def seeds(self) -> list[Genome]:
-        """Return initial genomes for a search, without those that do not fit the slots.
-
-        These are the path of each source, the frankenmerge, and the frame without one block of its layers,
-        for each of at most ``MAX_SKIPS`` blocks.
-        """
+        """Return initial genomes for a search, without those that do not fit the slots."""
         own = [(self.frame, number) for number in range(self.n_layers[self.frame])]
         others = [
             [(name, number) for number in range(self.n_layers[name])]
@@ -229,10 +212,7 @@ def path_recipe(path: Sequence[Layer], frame: str, dtype: str | None) -> Recipe:
 
 
 def frankenmerge(sources: Mapping[str, str], n_layers: Mapping[str, int], frame: str) -> list[Layer]:
-    """Return the usual hand-made stack: the first three quarters of the frame, then the last of another.
-
-    Layers are given by model reference; the other model is the first source that is not the frame.
-    """
+    """Return the usual hand-made stack: the first three quarters of the frame, then the last of another."""
     return [(sources[name], number) for name, number in _stacked(list(sources), n_layers, frame)]
 
 
@@ -247,7 +227,6 @@ def _layer_name(layer: Layer) -> str:
 
 
 def _power(gene: float) -> float:
-    """Return 2 to the power of a gene, in four digits to keep recipes readable."""
     return float(f"{2.0**gene:.4g}")
 
 
@@ -273,7 +252,6 @@ class HybridSpace(SourceSpace):
 
 
 def paths_of(space: Space) -> DataflowSpace | None:
-    """Return the path part of a space, whose genes come last, or None."""
     if isinstance(space, HybridSpace):
         return space.paths
     return space if isinstance(space, DataflowSpace) else None
@@ -288,19 +266,6 @@ class PathSizes:
 
     def max_bytes(self, hops: int) -> int:
         return self.ends + hops * self.layer
-
-    def hops_within(self, size: str) -> int:
-        """Return the maximum number of layers of a path that fits into a size such as ``4GB``."""
-        limit = parse_size(size, "dataflow.max_size")
-        if limit < self.max_bytes(1):
-            raise KingyoError(
-                "dataflow.max_size",
-                expected=f"at least {size_text(self.max_bytes(1))}: {size_text(self.ends)} without layers "
-                f"and {size_text(self.layer)} per layer",
-                received=f"'{size}'",
-                remedy="Raise it, leave it out, or export in fewer bits: merge.dtype.",
-            )
-        return (limit - self.ends) // self.layer
 
 
 def path_sizes(sources: Mapping[str, Checkpoint], frame: str, dtype: str | None) -> PathSizes:

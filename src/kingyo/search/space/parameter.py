@@ -32,10 +32,9 @@ TRIMMING = ("ties", "dare_ties", "dare_linear")
 class ParameterSpace(SourceSpace):
     """All merges of some sources by one method at one granularity.
 
-    ``method_name`` is the name of the method in recipes: a registered name, or ``path/to/file.py:Name``.
-    Parameters without values are searched in the range that the method declares, or keep their defaults if it
-    declares none. ``own`` has the groups and values of single sources. ``seed`` is that of random methods.
-    A space that is part of a larger one (``is_part``) may have no axes.
+    ``method_name`` is the method's in recipes. Parameters without values are searched in the range that the
+    method declares, or keep their defaults if it declares none. ``own`` has the groups and values of single
+    sources. A space that is part of a larger one (``is_part``) may have no axes.
     """
 
     method: MergeMethod
@@ -54,14 +53,10 @@ class ParameterSpace(SourceSpace):
         self._by_source.check(self.method, self.sources)
         if not self.axes and not self.is_part:
             numbers = [each.name for each in self.method.params if each.kind != "bool" and not each.inert]
-            raise KingyoError(
-                "merge.parameters",
-                expected="at least one range",
-                received="fixed values only",
-                remedy=f"Give one of {', '.join(numbers)} a range: {{from: 0, to: 1}}."
-                if numbers
-                else f"Use another method; {self.method.name} has no parameter to search.",
-            )
+            remedy = f"Use another method; {self.method.name} has no parameter to search."
+            if numbers:
+                remedy = f"Give one of {', '.join(numbers)} a range: {{from: 0, to: 1}}."
+            raise KingyoError("merge.parameters", "at least one range", "fixed values only", remedy)
 
     @property
     def axes(self) -> tuple[Axis, ...]:
@@ -180,7 +175,6 @@ class ParameterSpace(SourceSpace):
         return self.method_name in TRIMMING and searched <= {"weight", "density"}
 
     def _genome_of(self, weights: Mapping[str, float]) -> Genome | None:
-        """Return the genome with these weights and 1 for all other parameters; None if out of bounds."""
         families = (axis.family.split("/", 1) for axis in self.axes)
         genome = tuple(weights[owner] if name == "weight" else 1.0 for name, owner in families)
         pairs = zip(self.axes, genome, strict=True)
@@ -215,7 +209,6 @@ def uniform_recipe(sources: Mapping[str, str], base: str | None, dtype: str | No
 
 
 def parent_recipe(reference: str, dtype: str | None) -> Recipe:
-    """Return the recipe that reproduces one model, so that parents are evaluated like merges."""
     return Recipe(
         merge_method="linear", sources=(Source(model=reference, parameters={"weight": 1.0}),), dtype=dtype
     )
@@ -232,13 +225,10 @@ def _starts(
     if not isinstance(bounds.start, tuple):
         return [bounds.start] * len(groups)
     if len(bounds.start) != len(groups):
-        several = f", or {len(groups)}: one for each of {', '.join(groups)}" if len(groups) > 1 else ""
-        raise KingyoError(
-            f"start of {_axis_name(parameter, owner, None)}",
-            expected=f"one number{several}",
-            received=counted(len(bounds.start), "number"),
-            remedy="Change start in merge.parameters or merge.sources, or the groups.",
-        )
+        expected = f"one number, or one for each of {', '.join(groups)}"
+        remedy = "Change start in merge.parameters or merge.sources, or the groups."
+        received = counted(len(bounds.start), "number")
+        raise KingyoError(f"start of {_axis_name(parameter, owner, None)}", expected, received, remedy)
     return bounds.start
 
 

@@ -51,30 +51,16 @@ class SourceChoice:
         return tuple(name for name in strength if name in ranked[:n])
 
     def check(self, methods: Sequence[MergeMethod], n_sources: int) -> None:
-        if self.at_least is not None and self.at_least > n_sources:
-            raise _limit_error("at_least", f"at most {n_sources}, the number of sources", self.at_least)
-        if self.at_most is not None and self.at_most < (self.at_least or 1):
-            raise _limit_error("at_most", f"{self.at_least or 1} or more", self.at_most)
         for method in methods:
-            fewest, most = method.min_sources, method.max_sources
-            for key, limit in (("at_least", self.at_least), ("at_most", self.at_most)):
-                if limit is not None and limit < fewest:
-                    raise _limit_error(key, f"{fewest} or more, which {method.name} needs", limit)
-            if most is not None and self.at_least is not None and self.at_least > most:
-                raise _limit_error("at_least", f"at most {most}, which {method.name} takes", self.at_least)
+            fewest, most = self.limits(method, n_sources)
+            if fewest > most:
+                expected = f"numbers of sources that {method.name} takes, out of {n_sources}"
+                received, remedy = f"at least {fewest}, at most {most}", "Change it, or merge.method."
+                raise KingyoError("merge.choose_sources", expected, received, remedy)
 
 
 def axis_name(source: str) -> str:
     return f"use/{source}"
-
-
-def _limit_error(key: str, expected: str, received: int) -> KingyoError:
-    return KingyoError(
-        f"merge.choose_sources.{key}",
-        expected=expected,
-        received=str(received),
-        remedy="Change it, or the methods of merge.method.",
-    )
 
 
 METHOD = "method"
@@ -106,12 +92,8 @@ class RecipeSpace(SourceSpace):
         for part in self.parts:
             self._check_count(part)
         if not self.axes:
-            raise KingyoError(
-                "merge",
-                expected="a parameter range or several methods",
-                received="fixed values only",
-                remedy="Give a parameter a range, such as {from: 0, to: 1}, or list several methods.",
-            )
+            remedy = "Give a parameter a range, such as {from: 0, to: 1}, or list several methods."
+            raise KingyoError("merge", "a parameter range or several methods", "fixed values only", remedy)
 
     @property
     def axes(self) -> tuple[Axis, ...]:
@@ -182,13 +164,9 @@ class RecipeSpace(SourceSpace):
         too_many = self.choice is None and method.max_sources is not None and n > method.max_sources
         if n < method.min_sources or too_many:
             limit = method.max_sources if too_many else method.min_sources
-            raise KingyoError(
-                "sources",
-                expected=f"at {'most' if too_many else 'least'} {limit} besides the base for {method.name}",
-                received=str(n),
-                remedy=f"Leave {method.name} out of merge.method"
-                f"{', or set merge.choose_sources' if too_many else ''}.",
-            )
+            expected = f"at {'most' if too_many else 'least'} {limit} besides the base for {method.name}"
+            remedy = f"Leave {method.name} out of merge.method, or change merge.choose_sources."
+            raise KingyoError("sources", expected, str(n), remedy)
 
 
 def assign_values(
@@ -201,12 +179,8 @@ def assign_values(
     known = {parameter.name for method in methods for parameter in method.params}
     for name in values:
         if name not in known:
-            raise KingyoError(
-                "merge.parameters",
-                expected=f"a parameter of {', '.join(method.name for method in methods)}",
-                received=f"'{name}'",
-                remedy=suggest(name, known),
-            )
+            expected = f"a parameter of {', '.join(method.name for method in methods)}"
+            raise KingyoError("merge.parameters", expected, f"'{name}'", suggest(name, known))
     effective = {param.name for method in methods for param in method.params if not param.inert}
     assigned: list[dict[str, float | bool | Bounds]] = []
     for method in methods:
@@ -222,10 +196,5 @@ def _mergeable(part: ParameterSpace) -> list[str]:
 
 def check_base(part: ParameterSpace) -> None:
     if part.method.needs_base and part.base is None:
-        raise KingyoError(
-            "base",
-            expected=f"a base for {part.method.name}",
-            received="none",
-            remedy="Name the models' common ancestor as base:, or use a method that needs none, such as "
-            "merge: {method: linear}.",
-        )
+        remedy = "Name the models' common ancestor as base:, or use a method that needs none, such as linear."
+        raise KingyoError("base", f"a base for {part.method.name}", "none", remedy)

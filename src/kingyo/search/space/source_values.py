@@ -47,21 +47,13 @@ def check_value(parameter: Parameter, value: float | bool | Bounds) -> None:
         parameter.check(value, "merge.parameters")
         return
     if parameter.inert:
-        raise KingyoError(
-            f"{parameter.name} of merge.parameters",
-            expected="no range, because the parameter has no effect",
-            received="a range",
-            remedy=f"Leave it out. {parameter.doc}",
-        )
+        expected, remedy = "no range, because the parameter has no effect", f"Leave it out. {parameter.doc}"
+        raise KingyoError(f"{parameter.name} of merge.parameters", expected, "a range", remedy)
     for number in (value.low, value.high, *value.starts):
         parameter.check(number, "merge.parameters")
     if parameter.search_scale == "log" and value.low <= 0:
-        raise KingyoError(
-            f"{parameter.name} of merge.parameters",
-            expected="a range above 0, for a log scale",
-            received=f"from: {value.low:g}",
-            remedy="Raise from, for example to 1e-6.",
-        )
+        expected, remedy = "a range above 0, for a log scale", "Raise from, for example to 1e-6."
+        raise KingyoError(f"{parameter.name} of merge.parameters", expected, f"from: {value.low:g}", remedy)
 
 
 ParameterValues = Mapping[str, float | bool | Bounds]
@@ -92,9 +84,7 @@ class ValuesBySource:
         for source, own in self.own.items():
             if source not in sources:
                 remedy = suggest(source, sources)
-                raise KingyoError(
-                    "merge.sources", expected="names of sources", received=f"'{source}'", remedy=remedy
-                )
+                raise KingyoError("merge.sources", "names of sources", f"'{source}'", remedy)
             _check(method, f"merge.sources.{source}.parameters", own.values, is_own=True)
 
     def groups_of(self, owner: str | None) -> str:
@@ -128,12 +118,8 @@ def _check(method: MergeMethod, where: str, values: ParameterValues, *, is_own: 
     known = {each.name: each for each in method.params if each.per_source or not is_own}
     for name, value in values.items():
         if name not in known:
-            raise KingyoError(
-                f"{where} of {method.name}",
-                expected="parameters that each source may have" if is_own else "its parameters",
-                received=f"'{name}'",
-                remedy=suggest(name, known),
-            )
+            expected = "parameters that each source may have" if is_own else "its parameters"
+            raise KingyoError(f"{where} of {method.name}", expected, f"'{name}'", suggest(name, known))
         try:
             check_value(known[name], value)
         except KingyoError as error:

@@ -33,8 +33,7 @@ COMBINATORS = ("coarse-to-fine", "memetic")
 class StrategyFactory(Protocol):
     """An entry of the registry, usually the strategy class.
 
-    A class attribute ``handles_objectives: ClassVar[bool] = False`` says that it maximises one score,
-    whatever the objectives.
+    A class attribute ``handles_objectives = False`` says that it maximises one score in any case.
     """
 
     @property
@@ -70,16 +69,15 @@ def build(
     """Build a strategy from its name and the user's options.
 
     Args:
-        name: a registered name, or ``path/to/file.py:Name`` relative to ``folder``.
+        name: a registered name, or ``path/to/file.py:Name`` relative to ``folder`` (the working directory).
         axes: the search space.
         seed: 0 or more; the same axes, seed, options and history give the same trials.
-        options: values for fields of the strategy's ``Settings``; other fields keep their defaults.
-        folder: where a relative file is looked up; None: the working directory.
+        options: values for fields of the strategy's ``Settings``.
+        folder: see ``name``.
         key: where the options are in run.yaml, for messages.
 
     Raises:
-        KingyoError: unknown name, invalid option, axes that the strategy cannot search, or a user's class
-            that is not a strategy.
+        KingyoError: unknown name, invalid option, or axes that the strategy cannot search.
     """
     factory = STRATEGIES.get(name, folder)
     settings_class = getattr(factory, "Settings", None)

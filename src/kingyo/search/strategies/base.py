@@ -17,18 +17,12 @@ from kingyo.search.strategies import genes
 
 
 class History:
-    """In-memory log of a search.
-
-    It numbers trials, rejects invalid outcomes, ignores repeated ones, and returns outcomes in the order of
-    their numbers, regardless of the order in which they arrived.
-    """
+    """In-memory log of a search: it numbers trials, rejects invalid outcomes, and ignores repeated ones."""
 
     def __init__(self) -> None:
         self._trials: list[Trial] = []
-        # A hash instead of the outcome, so that item scores do not stay in memory.
-        self._fingerprints: dict[int, int] = {}
+        self._told: set[int] = set()
         self._fresh: dict[int, Outcome] = {}
-        self._n_objectives: int | None = None
 
     @property
     def count(self) -> int:
@@ -41,51 +35,22 @@ class History:
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
         """Record new outcomes; on an error, record none."""
-        n_objectives = self._count_objectives(outcomes)
-        fingerprints: dict[int, int] = {}
-        fresh: dict[int, Outcome] = {}
         for outcome in outcomes:
             self._check(outcome)
-            number, fingerprint = outcome.number, _fingerprint(outcome)
-            known = fingerprints.get(number, self._fingerprints.get(number))
-            if known is None:
-                fingerprints[number], fresh[number] = fingerprint, outcome
-            else:
-                remedy = "Ask for a new trial to evaluate its genome again."
-                where, expected = f"outcome of trial {number}", "the outcome recorded before"
-                require(where, "a different outcome", expected, holds=known == fingerprint, remedy=remedy)
-        self._n_objectives = n_objectives
-        self._fingerprints |= fingerprints
-        self._fresh |= fresh
+        for outcome in outcomes:
+            if outcome.number not in self._told:
+                self._told.add(outcome.number)
+                self._fresh[outcome.number] = outcome
 
     def take(self, n: int, since: int = 0) -> list[Outcome]:
-        """Remove and return the n lowest-numbered outcomes from ``since`` on, or nothing if there are fewer.
-
-        Call it from ``ask``, not from ``tell``, so that the order of tells does not matter.
-        """
+        """Remove and return the n lowest-numbered outcomes from ``since`` on, or none if there are fewer."""
         self._fresh = {number: outcome for number, outcome in self._fresh.items() if number >= since}
         if len(self._fresh) < n:
             return []
         return [self._fresh.pop(number) for number in sorted(self._fresh)[:n]]
 
     def take_all(self) -> list[Outcome]:
-        """Remove and return all outcomes, in the order of their numbers. Call it from ``ask``."""
         return self.take(len(self._fresh)) if self._fresh else []
-
-    def expect_objectives(self, outcomes: Sequence[Outcome]) -> None:
-        """Raise unless outcomes from elsewhere, and all later ones, have the same number of objectives."""
-        self._n_objectives = self._count_objectives(outcomes)
-
-    def _count_objectives(self, outcomes: Sequence[Outcome]) -> int | None:
-        before = self._n_objectives
-        for outcome in outcomes:
-            if outcome.failure is None:
-                count = len(outcome.objectives) or 1
-                before = before or count
-                where, expected = f"outcome of trial {outcome.trial.number}", f"{before} objectives"
-                remedy = "Report the same objectives for every trial."
-                require(where, count, expected, holds=count == before, remedy=remedy)
-        return before
 
     def _check(self, outcome: Outcome) -> None:
         number = outcome.trial.number
@@ -97,13 +62,6 @@ class History:
         numbers = (*outcome.objectives, *([] if outcome.score is None else [outcome.score]))
         remedy = "Report an evaluation without a score as a failure, with its reason."
         require(where, numbers, "finite scores", holds=all(map(math.isfinite, numbers)), remedy=remedy)
-
-
-def _fingerprint(outcome: Outcome) -> int:
-    scores = frozenset(outcome.items.items())
-    return hash(
-        (outcome.trial, outcome.failure, outcome.score, outcome.objectives, outcome.is_partial, scores)
-    )
 
 
 class BaseStrategy:
@@ -121,7 +79,6 @@ class BaseStrategy:
         return self._batch
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Record how trials ended; they count from the next ask on."""
         self._history.tell(outcomes)
 
     def _ask_new(
@@ -130,10 +87,9 @@ class BaseStrategy:
         mutate: Callable[[int, float], float],
         rng: Random,
         parents: Iterable[int] = (),
-        attempts: int = genes.NOVELTY_ATTEMPTS,
     ) -> Trial:
         """Ask for a genome, mutated gene by gene until it is new; known points are not named as parents."""
-        for _ in range(attempts):
+        for _ in range(genes.NOVELTY_ATTEMPTS):
             if genome not in self._seen:
                 break
             index = rng.randrange(len(genome))
@@ -173,7 +129,6 @@ def check_strategy(where: str, strategy: object) -> None:
 
 
 def check_search(axes: Sequence[Axis], seed: int) -> None:
-    """Refuse no axis, a repeated name, an axis without a range, and a seed below 0."""
     require("seed", seed, "0 or more", holds=seed >= 0, remedy="Change seed:, or leave it out.")
     remedy = "Give at least one parameter a range."
     require("axes", "none", "at least one axis", holds=len(axes) > 0, remedy=remedy)

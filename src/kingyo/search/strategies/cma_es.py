@@ -65,18 +65,16 @@ class EvolutionStrategy(BaseStrategy, ABC):
     """Search with a distribution that is updated once per generation.
 
     A generation is complete when ``population`` outcomes are in, in the order of their numbers; until then,
-    asks sample from the current distribution. A failed trial costs 1 more than the worst cost so far.
-
-    **Restarts.** When the distribution has converged or stagnates, a new one starts at a uniformly random
-    point with the initial sigma and population, seeded by (seed, restart). Late outcomes of the old
-    distribution are ignored. (Independent restarts, without the growing population of IPOP: Auger and Hansen
-    2005.)
+    asks sample from the current distribution. A failed trial costs 1 more than the worst cost so far. When
+    the distribution has converged or stagnates, a new one starts at a uniformly random point with the initial
+    sigma and population, and late outcomes of the old one are ignored.
 
     Genes are rounded as ``genes`` describes; the distribution is updated with the unrounded solutions. A
     replay is exact with the same libraries on the same kind of processor; elsewhere eigenvectors may differ.
-    Trials have no parents.
     """
 
+    Settings: ClassVar[type[EvolutionSettings]] = EvolutionSettings
+    handles_objectives: ClassVar[bool] = False
     _takes_all_kinds = False
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: EvolutionSettings) -> None:
@@ -114,8 +112,7 @@ class EvolutionStrategy(BaseStrategy, ABC):
         return [self._propose() for _ in range(n)]
 
     @abstractmethod
-    def _make_distribution(self, mean: Point, seed: int) -> Distribution:
-        """Build a distribution around a mean, which it may change in place."""
+    def _make_distribution(self, mean: Point, seed: int) -> Distribution: ...
 
     def _arguments(self, mean: Point, seed: int) -> dict[str, Any]:
         bounds = np.array([[0.0, 1.0]] * len(mean))
@@ -123,7 +120,6 @@ class EvolutionStrategy(BaseStrategy, ABC):
         return {"mean": mean, "sigma": sigma, "bounds": bounds, "seed": seed, "population_size": population}
 
     def _point(self, sample: Any) -> Point:
-        """Return a sampled solution as a point; not finite if the distribution has broken down."""
         return np.array(sample, dtype=np.float64)
 
     def _genome(self, point: Point) -> Genome:
@@ -158,7 +154,6 @@ class EvolutionStrategy(BaseStrategy, ABC):
             self._restart()
 
     def _is_exhausted_after(self, solutions: list[tuple[Any, float]]) -> bool:
-        """Update from one generation; return whether the distribution has converged or broken down."""
         try:
             with np.errstate(all="ignore"), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the library's empty medians and divisions by zero
@@ -180,56 +175,28 @@ class EvolutionStrategy(BaseStrategy, ABC):
 
 
 def weighted_mean(points: NDArray[np.float64]) -> Point:
-    """Return the weighted mean of the better half of ranked points, with weights ln(μ + 1) − ln i.
-
-    The weights are those of Ros and Hansen 2008. Warm starts that also estimate a covariance (Nomura et al.
-    2021) scored worse on a handful of known points. ``points`` has the shape (points, axes), best first.
-    """
+    """Return the weighted mean of the better half of ranked points, with weights ln(μ + 1) − ln i."""
     mu = (len(points) + 1) // 2
     weights = math.log(mu + 1) - np.log(np.arange(1, mu + 1))
     return np.array(weights @ points[:mu] / weights.sum(), dtype=np.float64)
 
 
 class CmaEs(EvolutionStrategy):
-    """CMA-ES for float axes: a normal distribution that adapts its mean, step size and covariance.
-
-    The search runs in the unit box. ``EvolutionStrategy`` documents generations, failures and restarts.
-    """
-
-    handles_objectives: ClassVar[bool] = False
-
-    @dataclass(frozen=True, kw_only=True)
-    class Settings(EvolutionSettings):
-        """Options of CMA-ES.
-
-        Attributes:
-            lr_adapt: adapt the learning rate to noise (Nomura et al. 2023); for thousands of trials.
-        """
-
-        lr_adapt: bool = False
+    """CMA-ES for float axes: a normal distribution that adapts its mean, step size and covariance."""
 
     def _make_distribution(self, mean: Point, seed: int) -> Distribution:
         from cmaes import CMA  # pyright: ignore[reportMissingTypeStubs]  (a second, for scipy.stats)
 
-        assert isinstance(self._settings, CmaEs.Settings)
-        return CMA(**self._arguments(mean, seed), lr_adapt=self._settings.lr_adapt)
+        return CMA(**self._arguments(mean, seed))
 
 
 class SepCmaEs(EvolutionStrategy):
     """CMA-ES with a diagonal covariance, for many float axes and few trials.
 
-    The covariance has n numbers instead of n²/2, its learning rate is (n + 2)/3 times higher, and a sample
-    costs O(n). The search runs in the unit box and does not learn correlations between axes. With one axis,
-    or a population of more than 5 trials per axis, it uses the full covariance: there the separable learning
-    rate would exceed 1 and make the covariance negative. ``EvolutionStrategy`` documents generations,
-    failures and restarts.
+    It does not learn correlations between axes. With one axis, or a population of more than 5 trials per
+    axis, it uses the full covariance: there the separable learning rate would exceed 1 and make the
+    covariance negative.
     """
-
-    handles_objectives: ClassVar[bool] = False
-
-    @dataclass(frozen=True, kw_only=True)
-    class Settings(EvolutionSettings):
-        """Options of separable CMA-ES."""
 
     def _make_distribution(self, mean: Point, seed: int) -> Distribution:
         from cmaes import CMA, SepCMA  # pyright: ignore[reportMissingTypeStubs]
@@ -250,27 +217,13 @@ class MixedCmaEs(EvolutionStrategy):
     """CMA-ES with margin for axes of every kind (Hamano et al. 2025, CatCMA with Margin, arXiv:2504.07884).
 
     Floats and ints share a Gaussian whose margin keeps ints from freezing; categorical probabilities follow
-    the natural gradient and have a margin too. A binary axis is a category of two. Categories start equally
-    likely, or with the probability ``start`` for the start of their axis. ``x0`` and known points move floats
-    and ints only: a few points are no evidence about a category.
+    the natural gradient and have a margin too. Categories, also those of binary axes, start equally likely.
+    ``x0`` and known points move floats and ints only: a few points are no evidence about a category.
     """
-
-    handles_objectives: ClassVar[bool] = False
-
-    @dataclass(frozen=True, kw_only=True)
-    class Settings(EvolutionSettings):
-        """Options of mixed CMA-ES.
-
-        Attributes:
-            start: initial probability of the start of a binary or categorical axis; default: even.
-        """
-
-        start: Annotated[float, Field(gt=0, lt=1)] | None = None
 
     _takes_all_kinds = True
 
-    def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
-        self._start = settings.start
+    def __init__(self, axes: Sequence[Axis], seed: int, settings: EvolutionSettings) -> None:
         kinds = [axis.kind for axis in axes]
         self._floats = [i for i, kind in enumerate(kinds) if kind == "float"]
         self._ints = [i for i, kind in enumerate(kinds) if kind == "int"]
@@ -294,7 +247,6 @@ class MixedCmaEs(EvolutionStrategy):
             mean=mean[gaussian],
             sigma=sigma,
             cov=np.diag([relative_deviation(self._axes[i]) ** 2 for i in gaussian]),
-            cat_param=_probabilities(categories, None if self._restarts else self._start),
             seed=seed,
         )
         changes = 2 * len(self._ints) + sum(map(_steps, categories))
@@ -316,8 +268,8 @@ class MixedCmaEs(EvolutionStrategy):
 class _MixedDistribution:
     """The library's distribution with a stop rule for spaces without floats.
 
-    Sampling repeats until the floats are inside the box, as in CMA-ES. The library then adds no penalty,
-    whose size is undefined while all scores are equal.
+    Sampling repeats until the floats are inside the box. The library then adds no penalty, whose size is
+    undefined while all scores are equal.
     """
 
     def __init__(self, library: CatCMAwM, changes: int, *, has_gaussian: bool) -> None:
@@ -347,26 +299,11 @@ class _MixedDistribution:
     def should_stop(self) -> bool:
         """Return whether the Gaussian has converged, or a distribution without floats no longer improves.
 
-        Margins keep such a distribution exploring forever. When it stops here, it has tried every single
-        change about twice: a quarter of the samples (1 − 0.73) differ from the mode.
+        Margins keep such a distribution exploring forever; it has then tried every single change about twice.
         """
         if self._changes and self._stale > PATIENCE * self._changes:
             return True
         return self._has_gaussian and self._library.should_stop()
-
-
-def _probabilities(axes: Sequence[Axis], start: float | None) -> NDArray[np.float64] | None:
-    """Return initial category probabilities, shape (axes, most categories), padded with zeros."""
-    if not axes:
-        return None
-    rows = np.zeros((len(axes), max(map(_steps, axes)) + 1))
-    for row, axis in zip(rows, axes, strict=True):
-        n_choices = _steps(axis) + 1
-        row[:n_choices] = 1 / n_choices
-        if start is not None and axis.start is not None:
-            row[:n_choices] = (1 - start) / (n_choices - 1)
-            row[round(axis.start - axis.low)] = start
-    return rows
 
 
 def _steps(axis: Axis) -> int:

@@ -53,7 +53,6 @@ class Wrapper:
         return self._inner.predict([self._to_inner(genome) for genome in genomes])
 
     def _to_inner(self, genome: Genome) -> Genome:
-        """Return the point of a genome in the space of the inner strategy, or the nearest."""
         return genome
 
     def _to_outer(self, point: Genome) -> Genome:
@@ -99,8 +98,7 @@ def build_inner(name: str, axes: Sequence[Axis], seed: int, options: Mapping[str
 class InitialPointsStrategy(Wrapper):
     """Ask for given points first, then continue with another strategy.
 
-    Code that builds a search adds good points of its space to the chosen strategy. The inner strategy gets
-    their successful outcomes as known points, those so far if trials are asked before all have outcomes.
+    The inner strategy gets their successful outcomes so far as known points.
     """
 
     def __init__(self, inner: Strategy, points: Sequence[Genome]) -> None:
@@ -130,7 +128,6 @@ class InitialPointsStrategy(Wrapper):
 
 
 def main_batch(strategy: Strategy) -> int:
-    """Return the batch of a strategy; with given points, the batch after these."""
     return strategy.inner.batch if isinstance(strategy, InitialPointsStrategy) else strategy.batch
 
 
@@ -145,11 +142,8 @@ class CoarseToFine(Wrapper):
         last stage  every axis on its own
 
     Each stage begins with the outcomes of the earlier ones: a coarse point is a fine point whose genes are
-    equal within each group. A small budget ends in a small space, a large one in the full space. The stages
-    follow no paper.
-
-    Axes of one family (``Axis.family``) with equal bounds and starts are grouped by position. If no axes can
-    be grouped, the search is that of the inner strategy. Parents of trials are those of the inner strategy.
+    equal within each group. Axes of one family (``Axis.family``) with equal bounds and starts are grouped by
+    position. If no axes can be grouped, the search is that of the inner strategy.
     """
 
     handles_objectives: ClassVar[bool] = False
@@ -242,10 +236,7 @@ def build_stages(axes: Sequence[Axis]) -> list[Stage]:
 
 
 def families_of(axes: Sequence[Axis], *, ordered: bool) -> list[list[int]]:
-    """Return the indices of axes that can share a gene: of one family, with equal bounds and starts.
-
-    ``ordered``: those without a place in the model are on their own.
-    """
+    """Return the indices of axes that can share a gene: of one family, with equal bounds and starts."""
     families: dict[tuple[object, ...], list[int]] = {}
     for index, axis in enumerate(axes):
         is_groupable = axis.family and axis.kind == "float" and not (ordered and axis.place is None)

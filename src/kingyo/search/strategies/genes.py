@@ -19,7 +19,6 @@ RENEWAL_STEP = 0.1  # as a fraction of the range, for repeated genomes, in strat
 
 
 def first_point(axes: Sequence[Axis]) -> Genome:
-    """Return the start of every axis; the middle between two integers is rounded down."""
     return tuple(float(axis.first if axis.kind == "float" else math.floor(axis.first)) for axis in axes)
 
 
@@ -28,7 +27,6 @@ def random_point(axes: Sequence[Axis], rng: Random) -> Genome:
 
 
 def random_gene(axis: Axis, rng: Random) -> float:
-    """Sample a gene uniformly within the bounds; integers are equally likely."""
     if axis.kind == "float":
         return float(min(axis.high, axis.low + (axis.high - axis.low) * rng.random()))
     return float(rng.randint(int(axis.low), int(axis.high)))
@@ -43,19 +41,14 @@ def gene_at(axis: Axis, position: float) -> float:
 
 
 def clipped(axis: Axis, value: float) -> float:
-    """Clip a value to the bounds of a float axis and round it.
-
-    Unlike ``reflect``, this reaches the bounds, where the best genes often lie (a source with weight 0 or 1).
-    """
+    """Clip a value to the bounds of a float axis and round it."""
     return gene_at(axis, position_of(axis, value))
 
 
 def mutate_gene(axis: Axis, value: float, step: float, rng: Random) -> float:
-    """Mutate one gene.
+    """Take a Gaussian step, of at least 1 for an int, or flip, or take another category.
 
-    A float takes a Gaussian step, reflected at the bounds; an int the same, rounded to at least 1; a binary
-    gene flips; a categorical gene takes another category. ``step`` is the standard deviation, as a fraction
-    of the range.
+    ``step`` is the standard deviation, as a fraction of the range.
     """
     if axis.kind == "binary":
         return 1.0 - value
@@ -67,7 +60,6 @@ def mutate_gene(axis: Axis, value: float, step: float, rng: Random) -> float:
 
 
 def whole_step(delta: float) -> float:
-    """Round the step of an integer to at least 1."""
     return math.copysign(max(1, round(abs(delta))), delta)
 
 

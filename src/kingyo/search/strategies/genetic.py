@@ -26,10 +26,7 @@ Selection = Callable[[Sequence[float], Random], int]
 
 
 def tournament(size: int) -> Selection:
-    """Return a selection that picks the best of ``size`` different candidates (Goldberg and Deb 1991).
-
-    Ties go to the first one drawn. If there are fewer candidates, all take part.
-    """
+    """Return a selection that picks the best of ``size`` different candidates (Goldberg and Deb 1991)."""
 
     def pick(scores: Sequence[float], rng: Random) -> int:
         sample = rng.sample(range(len(scores)), min(size, len(scores)))
@@ -39,7 +36,6 @@ def tournament(size: int) -> Selection:
 
 
 def pick_pair(scores: Sequence[float], select: Selection, rng: Random) -> tuple[int, int]:
-    """Select two different of two or more candidates; the second selection excludes the first candidate."""
     one = select(scores, rng)
     two = select([*scores[:one], *scores[one + 1 :]], rng)
     return one, two + (two >= one)
@@ -49,8 +45,8 @@ class Generations(BaseStrategy, ABC):
     """Search in generations, for axes of every kind.
 
     A generation is complete when ``population`` outcomes are in, of whichever trials; until then, asks use
-    the current parents, or random genomes if there are none. A child that repeats an earlier genome is
-    mutated, one random gene at a time, until it is new (at most 20 times).
+    the current parents, or random genomes if there are none. A trial has two parents after crossover, one
+    after mutation alone, and none in the first population. Failed trials do not become parents.
     """
 
     def __init__(self, axes: Sequence[Axis], seed: int, population: int, mutation_rate: float) -> None:
@@ -65,14 +61,12 @@ class Generations(BaseStrategy, ABC):
         return [self._propose() for _ in range(n)]
 
     def warm_start(self, known: Sequence[Outcome]) -> None:
-        self._history.expect_objectives(known)
         points = sorted(known, key=lambda outcome: -outcome.number)
         self._known = [outcome for outcome in points if outcome.score is not None]
         self._seen.update(outcome.genome for outcome in self._known)
 
     @abstractmethod
-    def _turn(self, generation: Sequence[Outcome]) -> None:
-        """Choose the parents from the known points and the successful trials of a generation."""
+    def _turn(self, generation: Sequence[Outcome]) -> None: ...
 
     @abstractmethod
     def _child(self) -> tuple[Genome, tuple[int, ...]] | None:
@@ -99,8 +93,7 @@ class GeneticAlgorithm(Generations):
         parents            the elites (best so far) and the last complete generation
         child              two selected parents, uniform crossover, mutation
 
-    Elites are not proposed again. A trial has two parents after crossover, one after mutation alone, and none
-    in the first population. Failed trials do not become parents.
+    Elites are not proposed again.
     """
 
     handles_objectives: ClassVar[bool] = False
@@ -122,7 +115,7 @@ class GeneticAlgorithm(Generations):
 
         population: Population = 20
         elites: int = 2
-        selection: Literal["tournament", "roulette", "rank"] = "tournament"
+        selection: Literal["tournament", "roulette"] = "tournament"
         tournament_size: Size = 3
         crossover_rate: Share = 0.9
         mutation_rate: Share | None = None
@@ -137,9 +130,8 @@ class GeneticAlgorithm(Generations):
         self._settings = settings
         self._elites: list[Outcome] = []
         self._parents: list[Outcome] = []
-        self._select = {"roulette": roulette, "rank": rank}.get(
-            settings.selection, tournament(settings.tournament_size)
-        )
+        is_roulette = settings.selection == "roulette"
+        self._select = roulette if is_roulette else tournament(settings.tournament_size)
 
     def _turn(self, generation: Sequence[Outcome]) -> None:
         new = [*self._known, *generation]
@@ -169,27 +161,14 @@ class GeneticAlgorithm(Generations):
 
 
 def uniform_crossover(one: Genome, two: Genome, rng: Random) -> Genome:
-    """Take each gene from either parent with equal probability (Syswerda 1989)."""
     return tuple(a if rng.random() < 0.5 else b for a, b in zip(one, two, strict=True))
 
 
 def roulette(scores: Sequence[float], rng: Random) -> int:
     """Sample with probability proportional to the score; if one is negative, to the distance to the worst."""
     shift = min(0.0, *scores)
-    return _weighted_choice([score - shift for score in scores], rng)
-
-
-def rank(scores: Sequence[float], rng: Random) -> int:
-    """Sample in proportion to the rank, 1 for the worst; ties share the mean rank (Baker 1985)."""
-    below = [sum(other < score for other in scores) for score in scores]
-    equal = [sum(other == score for other in scores) for score in scores]
-    return _weighted_choice([low + (ties + 1) / 2 for low, ties in zip(below, equal, strict=True)], rng)
-
-
-def _weighted_choice(weights: Sequence[float], rng: Random) -> int:
-    if not any(weights):
-        return rng.randrange(len(weights))
-    return rng.choices(range(len(weights)), weights)[0]
+    weights = [score - shift for score in scores]
+    return rng.choices(range(len(weights)), weights)[0] if any(weights) else rng.randrange(len(weights))
 
 
 STRATEGIES.register("ga")(GeneticAlgorithm)
@@ -209,9 +188,6 @@ class Nsga2(Generations):
     With one objective, fronts are ranks of scores. Simulated binary crossover (SBX; Deb and Agrawal 1995) and
     polynomial mutation (Deb and Goyal 1996) are the bounded forms of the authors' program: near a bound the
     spread on its side shrinks. Integers are rounded; binary and categorical genes are exchanged or changed.
-
-    A trial has two parents after crossover, one after mutation alone, and none in the first population.
-    Failed trials do not become parents.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -241,7 +217,6 @@ class Nsga2(Generations):
         self._second_child: tuple[Genome, tuple[int, ...]] | None = None
 
     def _turn(self, generation: Sequence[Outcome]) -> None:
-        """Keep the best of parents, children and known points as parents (section III-C)."""
         pool = [*self._known, *self._parents, *generation]
         pool.sort(key=lambda outcome: -outcome.number)  # younger first: ties drift on a plateau
         if not pool:
@@ -276,7 +251,6 @@ class Nsga2(Generations):
 def simulated_binary_crossover(
     axes: Sequence[Axis], one: Genome, two: Genome, eta: float, rng: Random
 ) -> tuple[Genome, Genome]:
-    """Return two children; each gene is crossed with probability 1/2, else copied."""
     pairs = [
         _cross_gene(axis, a, b, eta, rng) if rng.random() < 0.5 else (a, b)
         for axis, a, b in zip(axes, one, two, strict=True)

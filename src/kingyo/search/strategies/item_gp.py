@@ -6,11 +6,9 @@ point is one with good neighbours, not the luckiest of many.
 
     start   mixtures of half of the sources that cover many pairs, and points spread over the space
     ask     the point of the highest posterior mean; the others by Thompson sampling: each is the best of a
-            pool of points under one function sampled from the posterior (Thompson 1933; Kandasamy et al.
-            2018). While no trial is expected to beat the best known model, one trial per batch is a mixture
-            far from all known points. While all scores are about equal, all trials are strong mixtures.
-            With single asks, the same happens in turn.
-    tell    item scores only; estimates for items that were not scored are ignored
+            pool of points under one function sampled from the posterior (Kandasamy et al. 2018). While no
+            trial is expected to beat the best known model, one trial per batch is a mixture far from all
+            known points. While all scores are about equal, all trials are strong mixtures.
 
 Items that only one of the known models solves, or else those that the best model solves, have a process of
 their own.
@@ -110,10 +108,7 @@ class ItemGp(BaseStrategy):
         self._task_of = {item: tasks[name] for item, name in task_of.items()}
 
     def warm_start(self, known: Sequence[Outcome]) -> None:
-        """Begin with measured points, and drop initial points that are among them.
-
-        Those that were scored on most items are the known models: trials of an earlier search have fewer.
-        """
+        """Begin with measured points, and drop initial points that are among them."""
         outcomes = sorted(known, key=lambda outcome: -outcome.number)
         most = max((len(outcome.items) for outcome in outcomes), default=0)
         models = [each for each in outcomes if each.items and len(each.items) == most]
@@ -245,7 +240,6 @@ class ItemGp(BaseStrategy):
         return self._sampler.differ(points, self._points(), least)
 
     def _forget(self) -> None:
-        """Drop points beyond the memory; keep half the best by the last fit and half the latest."""
         memory, before = self._settings.memory, self._belief
         if len(self._known) <= memory or before is None:
             return

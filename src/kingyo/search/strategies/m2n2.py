@@ -5,8 +5,7 @@
     child      slerp with ratio w left of a random split point, 1 − w right of it; then mutation
     archive    a new member replaces the member with the lowest shared fitness
 
-Each item has a limited capacity that members share, so another member that solves what all others solve is
-worth little, and a specialist keeps its place beside better generalists.
+Each item has a limited capacity that members share, so a specialist keeps its place beside generalists.
 
 Abrantes, Lange and Tang 2025, Competition and Attraction Improve Model Fusion, GECCO 2025, arXiv:2508.16204;
 implicit fitness sharing: Smith, Forrest and Perelson 1993.
@@ -40,20 +39,18 @@ DECIMALS = 9  # of a shared fitness: its last bits differ between machines
 class M2N2(BaseStrategy):
     """M2N2 for axes of every kind.
 
-    **Steady state.** Outcomes enter the archive at the next ask, in the order of their numbers, so any number
-    of evaluators may work in parallel. Failures never enter. If no member can add anything to parent 1,
-    parent 2 is sampled by fitness; a single member has mutants. A child that equals a member is mutated, one
-    gene at a time (at most 20 times). With several tasks, the capacity of a task is its weight.
+    **Steady state.** Outcomes enter the archive at the next ask, in the order of their numbers. If no member
+    can add anything to parent 1, parent 2 is sampled by fitness; a single member has mutants. A child that
+    equals a member is mutated, one gene at a time (at most 20 times). With several tasks, the capacity of a
+    task is its weight.
 
-    **Split point.** It is a position from 0 to 1 along the model: axes with a smaller ``place`` take ratio w,
-    the others 1 − w. An axis without a place is positioned by its index.
+    **Split point.** Axes with a smaller ``place`` take ratio w, the others 1 − w; without a place, an axis is
+    positioned by its index.
 
-    **Slerp of coefficients.** Slerp is the sum of its arguments times factors that depend only on the angle
-    between them. If genomes hold coefficients of orthogonal task vectors τ_i of length t, merged task vectors
-    have ⟨Σ a_i τ_i, Σ b_i τ_i⟩ = t² ⟨a, b⟩, hence the same angle and factors. So slerp of coefficients is
-    slerp of the merged task vectors on each side of the split (around the base; the paper's is around zero).
-    Task vectors of models trained separately are close to orthogonal. Where lengths differ, the angle and the
-    factors are off, but the child stays in the same plane.
+    **Slerp of coefficients.** If genomes hold coefficients of orthogonal task vectors τ_i of length t, merged
+    task vectors have ⟨Σ a_i τ_i, Σ b_i τ_i⟩ = t² ⟨a, b⟩. So slerp of coefficients is slerp of the merged task
+    vectors on each side of the split (around the base; the paper's is around zero). Task vectors of models
+    trained separately are close to orthogonal.
     """
 
     handles_objectives: ClassVar[bool] = False
@@ -89,7 +86,6 @@ class M2N2(BaseStrategy):
         self.breeder = Breeder(self._axes, seed, settings)
 
     def learn_tasks(self, task_of: Mapping[str, str], weights: Mapping[str, float]) -> None:
-        """Weight items so that each task counts by its weight."""
         sizes, total = Counter(task_of.values()), math.fsum(weights.values())
         per_item = {task: len(task_of) * weights[task] / (total * size) for task, size in sizes.items()}
         self.breeder.niches.weights = {item: per_item[task] for item, task in task_of.items()}
@@ -184,7 +180,6 @@ class Breeder:
         return self._round_genes(moved)
 
     def _gaussian_step(self, point: Array, step: float, rate: float) -> Array:
-        """Add Gaussian steps to float genes, reflected at the bounds."""
         ranges = self._high - self._low
         moves = self._rng.standard_normal(point.size) * step * ranges
         if rate < 1:
@@ -212,10 +207,9 @@ class Breeder:
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
-    """A genome that can become a parent, shape (axes,).
+    """A genome that can become a parent; its scores are NaN for items that were not scored.
 
-    ``scores``: one per column of the archive, NaN for items that were not scored. ``value``: their mean, or
-    an estimate of it. ``number``: of its trial; below 0 for a known point.
+    The number is that of its trial, below 0 for a known point; the value is the mean score, or an estimate.
     """
 
     number: int
@@ -227,9 +221,8 @@ class Member:
 class Niches:
     """Archive of at most ``population`` members that share fitness item by item.
 
-    A missing score counts as the member's value: the same guess for all missing items makes no member a
-    specialist. Scores are measured from 0, or from the lowest score on the item if that is negative.
-    With strength of competition ``alpha`` 0 the fitness is the sum over items of score times best score.
+    A missing score counts as the member's value. Scores are measured from 0, or from the lowest score on the
+    item if that is negative.
     """
 
     def __init__(self, population: int, alpha: float) -> None:
@@ -275,8 +268,8 @@ class Niches:
 def share_fitness(s: Array, alpha: float) -> Array:
     """Return f_kj = c_j s_kj / z_j^α with z_j = Σ_k s_kj: the share of member k in item j.
 
-    It is the paper's shared fitness of scores s, shape (members, items). The capacity c_j is the best score
-    on the item in the archive: 1 for items that are right or wrong, and less if no member reaches 1.
+    It is the paper's shared fitness of scores s, shape (members, items); the capacity c_j is the best score
+    on the item in the archive.
     """
     z = s.sum(axis=0)
     capacity = s.max(axis=0, initial=0.0)
@@ -298,10 +291,7 @@ def split_slerp(a: Array, b: Array, *, ratio: float, left: Flags, floats: Flags)
 
 
 def slerp(a: Array, b: Array, t: float) -> Array:
-    """Return (sin((1 − t) Ω) a + sin(t Ω) b) / sin Ω with Ω the angle between a and b (Shoemake 1985).
-
-    It is linear interpolation if a vector is zero or the two are parallel.
-    """
+    """Return (sin((1 − t) Ω) a + sin(t Ω) b) / sin Ω with Ω the angle between a and b (Shoemake 1985)."""
     lengths = float(np.sqrt((a * a).sum() * (b * b).sum()))
     cosine = float((a * b).sum()) / lengths if lengths > 0 else 1.0
     omega = float(np.arccos(min(1.0, max(-1.0, cosine))))

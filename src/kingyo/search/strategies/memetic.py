@@ -7,10 +7,7 @@
 Gene i of family f is a_f · (1 + Σ_k s_k (q_ki − 1)) with the factor a_f and the strengths s_k from 0 to 1.
 Lesson k gives q_ki = g_i / mean |g| over the family, for the learned genes g. So s = 0 is a space of one gene
 per family, and a learned point has strength 1 in its own lesson; all trials are points of one space.
-
-Lamarckian: the learned genes return to the population (Moscato 1989, On Evolution, Search, Optimization,
-Genetic Algorithms and Martial Arts, Caltech C3P report 826; Whitley, Gordon, Mathias 1994, Lamarckian
-Evolution, the Baldwin Effect and Function Optimization, PPSN III).
+(Moscato 1989, On Evolution, Search, Optimization, Genetic Algorithms and Martial Arts, Caltech C3P 826.)
 """
 
 from __future__ import annotations
@@ -145,10 +142,7 @@ class Memetic(Wrapper):
         return predicted or [outcome.score or 0.0 for outcome in outcomes]
 
     def _take_up_lesson(self) -> None:
-        """Search around a learned point once its outcome is known, if it is better than all others.
-
-        If it is not, the next lesson starts elsewhere; after a second one without gain there is none.
-        """
+        """Search around a learned point once its outcome is known, if it is better than all others."""
         if self._learned is None or self._learned.number not in self._outcomes:
             return
         trial, self._learned = self._learned, None
@@ -217,10 +211,7 @@ class LearnedSpace:
         return tuple(axes)
 
     def add_lesson(self, genome: Genome) -> Genome:
-        """Add a learned genome as a lesson, and return its point.
-
-        If no axes share a factor, it is a point of the space already.
-        """
+        """Add a learned genome as a lesson, and return its point."""
         learned = np.array(genome)
         factors, pattern = list(self.families.reduce(genome)), np.ones(len(learned))
         for number, group in enumerate(self.families.groups):
@@ -235,7 +226,6 @@ class LearnedSpace:
         return (*factors, *strengths)
 
     def padded(self, point: Genome) -> Genome:
-        """Return a point with strength 0 in the lessons that came after it."""
         size = len(self.families.axes) + len(self._patterns)
         return (*point, *(0.0 for _ in range(size - len(point))))
 

@@ -37,7 +37,6 @@ def ranks(points: ArrayLike) -> Indices:
 
 
 def _front(table: Floats) -> Indices:
-    """Keep one point after the other, and drop the points that it dominates."""
     left, place = np.arange(len(table)), 0
     while place < len(left):
         point, others = table[left[place]], table[left]
@@ -50,8 +49,7 @@ def crowding(points: ArrayLike) -> Floats:
     """Return the crowding distance of each point of one front (Deb et al. 2002, section III-B).
 
     It is the sum over objectives of the distance between both neighbours, as a fraction of the range;
-    infinite at the ends. Constant objectives count 0. Of equal points the first gets the distance and the
-    others 0 (see Fortin and Parizeau 2013).
+    infinite at the ends. Of equal points the first gets it, the others 0 (see Fortin and Parizeau 2013).
     """
     table = _table(points)
     distinct, index = np.unique(table + 0.0, axis=0, return_inverse=True)  # -0.0 becomes 0.0
@@ -71,11 +69,7 @@ def crowding(points: ArrayLike) -> Floats:
 
 
 def best_first(points: ArrayLike) -> tuple[Indices, Indices]:
-    """Sort by the crowded-comparison operator ≺n of Deb et al. 2002: by front, then by crowding distance.
-
-    Returns indices, best first (ties in the given order), and the class of each point in this order: 0 for
-    the best; ties share a class.
-    """
+    """Sort by the crowded-comparison operator ≺n of Deb et al. 2002: by front, then by crowding distance."""
     table = _table(points)
     rank = ranks(table)
     distance = np.zeros(len(table))
@@ -95,9 +89,7 @@ def knee(points: ArrayLike) -> int:
     Das 1999, On characterizing the "knee" of the Pareto curve based on normal-boundary intersection.
     Objectives of the front are scaled to 0 to 1; constant ones are left out. The plane contains the best
     point of each objective; if these do not define a plane that faces the ideal point, it contains the unit
-    vectors instead. Ties (a front of two points, a straight front) go to the point with the best worst
-    objective, then with the best first objective. On a concave front no point lies beyond the plane, and the
-    best point of the first objective is returned.
+    vectors instead. Ties go to the point with the best worst objective, then with the best first objective.
     """
     table = _table(points)
     require("points", "none", "at least one", holds=len(table) > 0, remedy="Wait for the first outcome.")

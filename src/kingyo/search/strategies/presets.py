@@ -15,12 +15,8 @@ from kingyo.errors import unknown_name_error
 class MergeSuggestion:
     """The merge that a preset was published with.
 
-    Attributes:
-        method: name of a merge method.
-        groups: grouping of tensors, as in ``Layout.groups``.
-        bounds: low and high of each searched parameter of the method, per source and group.
-        lora: low, high and start of the weight of a source that is the base with a LoRA, one for all groups;
-            None: such a source is like the others.
+    ``groups`` are as in ``Layout.groups``, ``bounds`` low and high of each searched parameter. ``lora`` has
+    low, high and start of the one weight of a source that is the base with a LoRA; None: like the others.
     """
 
     method: str = "task_arithmetic"
@@ -34,10 +30,7 @@ class Preset:
     """A named strategy with settings.
 
     Attributes:
-        name: name in run.yaml.
-        doc: description, one or two sentences.
         source: origin of the numbers.
-        strategy, settings: name of a strategy, and its options.
         screen: how candidates are scored; empty: on all items of fit.
         fewest_items: fewest items per candidate if the budget limits only item evaluations (see
             ``kingyo.runs.settings.items_per_candidate``); None: always as ``screen`` says.

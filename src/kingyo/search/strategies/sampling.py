@@ -81,20 +81,12 @@ class PointSampler:
         return self._mixtures_of(chosen, _log_range(TOTALS, _stratified(n, rng)), EVENNESS, rng)
 
     def initial_mixtures(self, n: int, rng: np.random.Generator) -> Matrix:
-        """Sample n initial merges, whose sources have about equal weights.
-
-        The first ones merge half of the sources each, until every pair was merged or n is reached; the others
-        merge all. So each pair of sources meets, and each harmful source is absent from some.
-        """
+        """Sample n initial merges, whose sources have about equal weights."""
         chosen = covering_sets(len(self._weights), n, rng)
         return self._mixtures_of(chosen, _log_range(FIRST_TOTALS, _stratified(n, rng)), FIRST_EVENNESS, rng)
 
     def bold_mixtures(self, rng: np.random.Generator) -> Iterator[Vector]:
-        """Yield strong merges without end, for a search in which all scores are equal.
-
-        Every other merge has all sources; the others have half of them, so that every pair meets. Strengths
-        cover the range of norms evenly. See ``_mixtures_of``.
-        """
+        """Yield strong merges without end, for a search in which all scores are equal."""
         k, start, halves = len(self._weights), rng.random(), list[Indices]()
         for number in itertools.count():
             halves = halves or [subset for subset in covering_sets(k, k * k, rng) if len(subset) < k]
@@ -104,11 +96,7 @@ class PointSampler:
             yield self._mixtures_of([chosen], totals, FIRST_EVENNESS, rng)[0]
 
     def pruned(self, points: Matrix, rng: np.random.Generator) -> Matrix:
-        """Remove a random number of sources from each point and rescale the others.
-
-        The norm of their weights becomes a random value between their own norm and that of all sources, times
-        a factor near 1. Points with fewer than two sources do not change.
-        """
+        """Remove a random number of sources from each point and rescale the others."""
         changed = points.copy()
         for point in changed:
             used = [columns for columns in self._weights.values() if np.any(point[columns] != 0)]
@@ -124,14 +112,7 @@ class PointSampler:
         return self._bounded(changed)
 
     def differ(self, points: Matrix, known: Matrix, least: float) -> NDArray[np.bool_]:
-        """Return which points differ from every known point, shape (points,).
-
-        Args:
-            points: shape (points, axes).
-            known: shape (known, axes).
-            least: fraction of an axis' range by which a float must differ; other genes must differ at all.
-                One such gene suffices.
-        """
+        """Return which points differ from every known point in a gene: a float by ``least`` of its range."""
         far = np.where(self._is_float, least * self._range, 0.5)
         distinct = np.arange(len(points))
         for other in known:
@@ -143,9 +124,8 @@ class PointSampler:
     ) -> Matrix:
         """Sample merges whose weights have given sums.
 
-        The sum of uniformly sampled weights grows with the number of sources, and large sums break models.
-        Here weights are a Dirichlet sample times the sum. A source has about the same weight in all blocks.
-        Axes that are not weights are uniform.
+        Weights are a Dirichlet sample times the sum, because large sums break models. A source has about the
+        same weight in all blocks. Axes that are not weights are uniform.
         """
         families = list(self._weights.values())
         points = self.uniform(len(chosen), rng)
@@ -160,13 +140,9 @@ class PointSampler:
         return self._bounded(points)
 
     def perturbed(self, centres: Matrix, step: float, genes: float, rng: np.random.Generator) -> Matrix:
-        """Mutate some genes of each point.
+        """Mutate on average ``genes`` genes of each point, at least one.
 
-        Args:
-            centres: shape (points, axes).
-            step: standard deviation of a change, as a fraction of the range; at least 1 for integers.
-            genes: mean number of changed genes; at least one changes.
-            rng: random source.
+        The step is the standard deviation of a change, as a fraction of the range; at least 1 for integers.
         """
         shape = centres.shape
         changed = rng.random(shape) < genes / shape[1]
@@ -186,7 +162,6 @@ class PointSampler:
     def _tie_blocks(
         self, move: Matrix, changed: NDArray[np.bool_], rng: np.random.Generator
     ) -> tuple[Matrix, NDArray[np.bool_]]:
-        """In every other row, change all blocks of a source together."""
         move, changed = move.copy(), changed.copy()
         families = [columns for columns in self._weights.values() if len(columns) > 1]
         rows = np.arange(1, len(move), 2)
@@ -198,17 +173,13 @@ class PointSampler:
         return move, changed
 
     def _from_unit_box(self, unit: Matrix) -> Matrix:
-        """Map points of the unit box to the space; integers are equally likely."""
         whole = self._low + np.minimum(np.floor(unit * (self._range + 1)), self._range)
         floats = rounded(self._low + unit * self._range, self._low, self._high)
         return np.where(self._is_float, floats, whole)
 
 
 def rounded(points: Matrix, low: Vector, high: Vector) -> Matrix:
-    """Round float genes within their bounds, as ``genes`` describes.
-
-    Points have the shape (axes,) or (points, axes), bounds (axes,).
-    """
+    """Round float genes within their bounds, as ``genes`` describes."""
     width = high - low
     return np.clip(low + np.round((points - low) / width, DECIMALS) * width, low, high)
 
@@ -218,16 +189,12 @@ def _stratified(n: int, rng: np.random.Generator) -> Vector:
 
 
 def _log_range(bounds: tuple[float, float], places: Vector) -> Vector:
-    """Map positions from 0 to 1 to a range, evenly in the logarithm."""
     low, high = bounds
     return low * (high / low) ** places
 
 
 def covering_sets(k: int, n: int, rng: np.random.Generator) -> list[Indices]:
-    """Return n subsets of range(k): halves until every pair was in one of them, then all k.
-
-    Each half is the one of 50 random halves with the most new pairs. For k < 3 all subsets are complete.
-    """
+    """Return n subsets of range(k): halves until every pair was in one of them, then all k."""
     is_new, subsets = ~np.eye(k, dtype=bool), list[Indices]()  # is_new: pairs that were in no subset
     for _ in range(n):
         if k < 3 or not is_new.any():
@@ -241,5 +208,4 @@ def covering_sets(k: int, n: int, rng: np.random.Generator) -> list[Indices]:
 
 
 def half(k: int) -> int:
-    """Return half of k, rounded up, but at least 2 if k allows it."""
     return min(k, max(2, (k + 1) // 2))

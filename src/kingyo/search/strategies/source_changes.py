@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kingyo.core.types import Axis, Genome, Outcome
 from kingyo.stats import Groups, Interval
@@ -18,6 +17,7 @@ from kingyo.stats.intervals import normal_quantile
 LONGEST = 2.0  # greatest length of a sum of unrelated task vectors of length 1, if the scale is 1
 PRUNED = 0.25  # share of the span weights that a merge leaves out at first
 SHARES = (0.0, 0.125, 0.25, 0.375, 0.5)  # shares to try
+KEEP = 1 / 3  # share of the changes that goes on after a round
 CERTAIN = 2.0  # standard errors by which a gain must exceed 0
 LIKELY = 1.0
 """The same for the best change after the last round. A source too many costs little, and may be dropped at
@@ -82,7 +82,6 @@ class Weights:
         return weights if change.share is None else replace(weights, share=change.share).pruned()
 
     def pruned(self) -> Weights:
-        """Leave out the share of the span weights of all chosen sources."""
         norms = sorted(norm for source in self.chosen for norm in self._norms_of(source) if norm > 0)
         return replace(self, least_norm=norms[round(self.share * len(norms))] if norms else 0.0)
 
@@ -92,7 +91,6 @@ class Weights:
         return replace(self, chosen=rest, scale=scale)
 
     def other_shares(self) -> list[SourceChange]:
-        """Return the merges of the chosen sources that leave out another share of span weights."""
         return self._distinct([self], [SourceChange((), share) for share in SHARES])
 
     def whole_additions(self, sources: Sequence[int]) -> list[SourceChange]:
@@ -118,7 +116,6 @@ class Weights:
 
 
 def _shrinkage(n: int) -> float:
-    """Return the factor of n weights that keeps a sum of unrelated task vectors short."""
     return min(1.0, LONGEST / math.sqrt(n)) if n else 1.0
 
 
@@ -147,25 +144,10 @@ class ItemScores:
         return paired_gain([ours[item] for item in shared], [theirs[item] for item in shared], groups)
 
 
-@dataclass(frozen=True, kw_only=True)
-class GainRules:
-    """When a change is good enough; ``keep``: share of the changes that goes on after a round."""
-
-    min_gain: float
-    keep: float
-
-    def is_enough(self, gain: Gain) -> bool:
-        return gain.mean >= self.min_gain and gain.mean > CERTAIN * gain.error
-
-    def is_hopeless(self, gain: Gain) -> bool:
-        return gain.mean + CERTAIN * gain.error < self.min_gain
-
-
 class ChangeRace:
     """The race of a few changes: all are scored on the same items; the best go on to the next round.
 
-    ``first_items`` has the items of the first round of a change, in this race or one before; the race fills
-    it. Gains leave them out if the change went on. There is a ``winner`` if the best change is good enough.
+    Gains leave out the items of a change's first round (``first_items``, which the race fills) if it went on.
     """
 
     def __init__(
@@ -173,15 +155,15 @@ class ChangeRace:
         changes: Sequence[SourceChange],
         weights: Weights,
         scores: ItemScores,
-        rules: GainRules,
         *,
+        min_gain: float,
         rounds: int,
         first_items: dict[SourceChange, set[str]],
     ) -> None:
         self._alive = list(changes)
         self._weights = weights
         self._scores = scores
-        self._rules = rules
+        self._min_gain = min_gain
         self._rounds = rounds
         self._round = 1
         self._first_items = first_items
@@ -202,14 +184,14 @@ class ChangeRace:
             self.gains[change] = self._scores.gain(genome, self._weights.genome(), without)
         best = max(self._alive, key=lambda change: self.gains[change].mean, default=None)
         gain = None if best is None else self.gains[best]
-        if gain is None or self._rules.is_hopeless(gain):
+        if gain is None or gain.is_hopeless(self._min_gain):
             self.is_over = True
-        elif self._round > 1 and self._rules.is_enough(gain):
+        elif self._round > 1 and gain.is_enough(self._min_gain):
             self.winner, self.is_over = best, True
         elif self._round >= self._rounds:
             # any gain will do for the first source
             least = LIKELY * gain.error if self._weights.chosen else 0.0
-            self.winner = best if gain.mean >= self._rules.min_gain and gain.mean > least else None
+            self.winner = best if gain.mean >= self._min_gain and gain.mean > least else None
             self.is_over = True
         else:
             self._alive = self._best()
@@ -217,9 +199,9 @@ class ChangeRace:
 
     def _best(self) -> list[SourceChange]:
         """Return the best of a round. Additions that tie with the last go on if it gains, or none does."""
-        alive = (change for change in self._alive if not self._rules.is_hopeless(self.gains[change]))
+        alive = (change for change in self._alive if not self.gains[change].is_hopeless(self._min_gain))
         ranked = sorted(alive, key=lambda change: -self.gains[change].mean)
-        n = max(2, math.ceil(self._rules.keep * len(ranked)))
+        n = max(2, math.ceil(KEEP * len(ranked)))
         if len(ranked[0].sources) > 1:  # pairs are many, and most of them solve nothing
             return [change for change in ranked[:n] if self.gains[change].mean > 0] or ranked
         best, last = (self.gains[ranked[i]].mean for i in (0, min(n, len(ranked)) - 1))
@@ -228,12 +210,6 @@ class ChangeRace:
 
     def _genome_of(self, change: SourceChange) -> Genome:
         return self._weights.changed(change).genome()
-
-
-Vector = NDArray[np.float64]
-
-MEAN, WEIGHT, OWN, DRIFT = 0.05, 0.03, 0.08, 0.03
-"""Prior standard deviations of μ, of each entry of β and of u, and of a gain between two sets of sources."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,10 +221,9 @@ class Gain:
 
     @classmethod
     def normal(cls, mean: float, error: float, n: int = 0) -> Gain:
-        """Return a gain with a normal distribution, such as a prediction, which rests on no items."""
         reach = normal_quantile(0.95) * error
         low, high = max(-1.0, mean - reach), min(1.0, mean + reach)
-        return cls(interval=Interval(score=mean, n=n, low=low, high=high, method="normal"), error=error)
+        return cls(interval=Interval(score=mean, n=n, low=low, high=high), error=error)
 
     @property
     def mean(self) -> float:
@@ -257,6 +232,12 @@ class Gain:
     @property
     def n(self) -> int:
         return self.interval.n
+
+    def is_enough(self, least: float) -> bool:
+        return self.mean >= least and self.mean > CERTAIN * self.error
+
+    def is_hopeless(self, least: float) -> bool:
+        return self.mean + CERTAIN * self.error < least
 
 
 def paired_gain(one: Sequence[float], other: Sequence[float], groups: Sequence[str] = ()) -> Gain:
@@ -274,34 +255,3 @@ def paired_gain(one: Sequence[float], other: Sequence[float], groups: Sequence[s
         return Gain.normal(0.0, 1.0)
     own = Groups.of(groups) or Groups(numbers=np.arange(len(gaps)))
     return Gain(interval=grouped_difference(gaps, own)[0], error=math.sqrt(own.variance(gaps)))
-
-
-class GainModel:
-    """The posterior of gains after measurements: a Bayesian linear model.
-
-    A gain is  μ + f · β + u_source + noise,  with Gaussian priors. μ is common to all sources, f are features
-    of the source given the sources chosen so far (standardised), and u is what else the source brings. A
-    source that was measured before is predicted near its earlier gains, one that was not by its features.
-    """
-
-    def __init__(self, n_sources: int, n_features: int) -> None:
-        self._n_sources = n_sources
-        priors = [MEAN, *[WEIGHT] * n_features, *[OWN] * n_sources]
-        self._precision = np.diag(1 / np.square(priors))
-        self._weighted = np.zeros(len(priors))
-
-    def learn(self, source: int, features: Sequence[float], gain: Gain) -> None:
-        row, weight = self._row(source, features), 1 / (gain.error**2 + DRIFT**2)
-        self._precision = self._precision + weight * np.outer(row, row)
-        self._weighted = self._weighted + weight * gain.mean * row
-
-    def predict(self, source: int, features: Sequence[float]) -> Gain:
-        row = self._row(source, features)
-        solved = np.linalg.solve(self._precision, np.stack([self._weighted, row], axis=1))
-        variance = float(row @ solved[:, 1]) + DRIFT**2
-        return Gain.normal(float(row @ solved[:, 0]), math.sqrt(variance))
-
-    def _row(self, source: int, features: Sequence[float]) -> Vector:
-        own = np.zeros(self._n_sources)
-        own[source] = 1.0
-        return np.concatenate([[1.0], np.asarray(features, dtype=np.float64), own])

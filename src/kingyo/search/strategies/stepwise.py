@@ -19,10 +19,9 @@
     end       each chosen source is left out in turn; the others keep their weights, a single one gets 1. One
               whose contribution is surely too small is dropped; a search can still weigh down the others
 
-A step begins with the third of the additions, six at least, from which most is expected (``GainModel``); the
-others follow only if none of these is chosen. The gain of the best of several is somewhat optimistic: rounds
-after the first both select and measure. So a source that does nothing may be added by luck. It costs little,
-whereas one that is missing may be worth much.
+A step begins with the third of the additions, six at least, whose last gains were largest; the others follow
+only if none of these is chosen. The gain of the best of several is somewhat optimistic, so a source that does
+nothing may be added by luck. It costs little, whereas one that is missing may be worth much.
 (Forward selection with backward elimination: Efroymson 1960, Multiple regression analysis; lazy evaluation:
 Minoux 1978; rounds: Karnin et al. 2013, Almost Optimal Exploration in Multi-Armed Bandits, on sequential
 halving.)
@@ -38,22 +37,19 @@ from itertools import combinations
 from statistics import fmean
 from typing import Literal
 
-import numpy as np
-
 from kingyo.core.types import Axis, Genome, Trial
-from kingyo.search.strategies import STRATEGIES
-from kingyo.search.strategies.base import BaseStrategy, Positive, Share, Size, require
+from kingyo.search.strategies.base import BaseStrategy, Positive, Share, Size
 from kingyo.search.strategies.source_changes import (
+    KEEP,
     ChangeRace,
     Gain,
-    GainModel,
-    GainRules,
     ItemScores,
     SourceChange,
     Weights,
 )
 
 FIRST = 6  # fewest additions that a step begins with
+ROUNDS = 6  # most of a race, and at the end for the same chosen sources
 LAST = 6  # most additions that are raced again before the selection ends
 MOST_PAIRS = 300
 """Most pairs that are tried; of more, some at random."""
@@ -69,14 +65,12 @@ class Step:
     Attributes:
         chosen: the sources before it.
         gains: source -> its measured gain.
-        predicted: source -> the gain that was predicted before it was measured.
         added: the source that was chosen; None if the selection ended.
         items: item -> score of the merge of the sources before it.
     """
 
     chosen: tuple[int, ...]
     gains: Mapping[int, Gain]
-    predicted: Mapping[int, Gain]
     added: int | None
     items: Mapping[str, float]
 
@@ -92,9 +86,8 @@ class Step:
 class Stepwise(BaseStrategy):
     """Choose sources one at a time. Each axis is the weight of a source in one span of layers, 0 for none.
 
-    The items of a generation must be drawn at random and be the same for its trials, as screens do. All
-    trials of a round are asked at once; none if the round has more than n, while outcomes are missing, or
-    when all is decided.
+    All trials of a round are asked at once, and must be scored on the same random items; none if the round
+    has more than n, while outcomes are missing, or when all is decided.
 
     ``contributions`` has what the merge loses without a chosen source, ``steps`` the decisions so far.
     """
@@ -108,11 +101,6 @@ class Stepwise(BaseStrategy):
             most: most sources.
             costs: cost of each source, such as its bytes; empty: none.
             capacity: most total cost of the chosen sources.
-            keep: share of the additions that goes on after a round.
-            rounds: most rounds of a race; the race of additions that are tried again has twice as many.
-            last_rounds: most rounds at the end, for the same chosen sources.
-            features: numbers known of each source, one row per source, such as the norm of its task vector.
-            similarity: similarity of each pair of sources, such as the cosine of task vectors.
             norms: norm of each source's task vector in each span of layers, such as its root mean square, one
                 row per source; axes are then by source and by span. Empty: one axis per source.
             item_groups: item -> its group, for items that belong together.
@@ -122,22 +110,14 @@ class Stepwise(BaseStrategy):
         most: Size | None = None
         costs: tuple[float, ...] = ()
         capacity: Positive | None = None
-        keep: Share = 1 / 3
-        rounds: Size = 6
-        last_rounds: Size = 6
-        features: tuple[tuple[float, ...], ...] = ()
-        similarity: tuple[tuple[float, ...], ...] = ()
         norms: tuple[tuple[float, ...], ...] = ()
         item_groups: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __init__(self, axes: Sequence[Axis], seed: int, settings: Settings) -> None:
         super().__init__(axes, seed, batch=1)
         self.weights = Weights(axes=tuple(axes), norms=settings.norms)
-        _check(settings, len(axes), self.weights)
         self._settings = settings
-        self._rules = GainRules(min_gain=settings.min_gain, keep=settings.keep)
-        self._features = _standardised(settings.features, self.weights.n_sources)
-        self._model = GainModel(self.weights.n_sources, self._features.shape[1] + 2)
+        self._last_gains: dict[int, Gain] = {}
         self._scores = ItemScores(settings.item_groups)
         self._rounds = self._select()
         self._queue: list[Genome] = []
@@ -175,7 +155,6 @@ class Stepwise(BaseStrategy):
             self._queue = next(self._rounds, list[Genome]())
 
     def _select(self) -> Generator[list[Genome]]:
-        """Make the rounds of the selection, one when the scores of the last are in."""
         has_new_share = False
         while True:
             change = yield from self._step(self.weights.pruned(), may_prune=not has_new_share)
@@ -193,18 +172,20 @@ class Stepwise(BaseStrategy):
     def _step(
         self, weights: Weights, *, may_prune: bool
     ) -> Generator[list[Genome], None, SourceChange | Verdict]:
-        """Race changes of the chosen sources; return the one to make, or why there is none.
-
-        The weights are new, and are taken when they are scored; if their merge fails, the old ones stay.
-        """
+        """Race changes of the chosen sources; return the one to make, or why there is none."""
         candidates = self._additions(weights)
-        predicted = {i: self._model.predict(i, self._features_of(i)) for i in candidates}
-        order = sorted(candidates, key=lambda i: (-(predicted[i].mean + predicted[i].error), i))
+        last = {i: gain.mean + gain.error for i, gain in self._last_gains.items()}
+        order = sorted(candidates, key=lambda i: (-last.get(i, math.inf), i))
         gains: dict[SourceChange, Gain] = {}
         first_items: dict[SourceChange, set[str]] = {}
         for changes, rounds in self._races(weights, order, gains, may_prune=may_prune):
             race = ChangeRace(
-                changes, weights, self._scores, self._rules, rounds=rounds, first_items=first_items
+                changes,
+                weights,
+                self._scores,
+                min_gain=self._settings.min_gain,
+                rounds=rounds,
+                first_items=first_items,
             )
             while changes and not race.is_over:
                 yield race.genomes()
@@ -213,15 +194,15 @@ class Stepwise(BaseStrategy):
                 elif not self._has_failed(self.weights):
                     return (yield from self._step(self.weights, may_prune=may_prune))
                 else:
-                    self._record(gains, predicted, None)
+                    self._record(gains, None)
                     return "cannot tell"
                 race.end_round()
             gains |= race.gains
             if race.winner is not None:
                 change = _first_of_pair(race.winner, race.gains)
-                self._record(gains, predicted, change)
+                self._record(gains, change)
                 return change
-        measured = self._record(gains, predicted, None)
+        measured = self._record(gains, None)
         if not measured:
             return "full" if self._left(weights) else "all"
         may_help = measured[best_measured(measured)].mean >= self._settings.min_gain
@@ -230,46 +211,38 @@ class Stepwise(BaseStrategy):
     def _races(
         self, weights: Weights, order: Sequence[int], gains: Mapping[SourceChange, Gain], *, may_prune: bool
     ) -> Iterator[tuple[list[SourceChange], int]]:
-        """Return the changes to race, one race after the other, each with its most rounds."""
-        rounds, additions = self._settings.rounds, [SourceChange((i,)) for i in order]
-        first = len(order) if not self.steps else max(FIRST, math.ceil(self._settings.keep * len(order)))
-        yield additions[:first], rounds
-        yield additions[first:], rounds
+        additions = [SourceChange((i,)) for i in order]
+        first = len(order) if not self.steps else max(FIRST, math.ceil(KEEP * len(order)))
+        yield additions[:first], ROUNDS
+        yield additions[first:], ROUNDS
         if not self.chosen:
-            yield self._pairs(order), rounds
+            yield self._pairs(order), ROUNDS
             return
         bounds = {
             change: gain.mean + gain.error
             for change, gain in gains.items()
             if change.sources
-            and not self._rules.is_hopeless(gain)
+            and not gain.is_hopeless(self._settings.min_gain)
             and not self._has_failed(weights.changed(change))
         }
         best = sorted(bounds, key=lambda change: -bounds[change])[:LAST]
-        yield best, 2 * rounds
+        yield best, 2 * ROUNDS
         if may_prune:
-            yield weights.other_shares(), rounds
-            yield weights.whole_additions([change.sources[0] for change in best]), rounds
+            yield weights.other_shares(), ROUNDS
+            yield weights.whole_additions([change.sources[0] for change in best]), ROUNDS
 
-    def _record(
-        self, gains: Mapping[SourceChange, Gain], predicted: Mapping[int, Gain], change: SourceChange | None
-    ) -> dict[int, Gain]:
-        """Learn the gains of a step and keep it, unless only the share changes; return gains by source.
-
-        An addition counts as measured on most items, the chosen one as added.
-        """
+    def _record(self, gains: Mapping[SourceChange, Gain], change: SourceChange | None) -> dict[int, Gain]:
+        """Keep a step, unless only the share changes; return gains by source."""
         ranked = sorted(gains.items(), key=lambda each: each[1].n)
         by_source = {change.sources[0]: gain for change, gain in ranked if len(change.sources) == 1}
         if change is not None and change in gains:
             by_source |= dict.fromkeys(change.sources, gains[change])
-        for source, gain in by_source.items():
-            self._model.learn(source, self._features_of(source), gain)
+        self._last_gains |= by_source
         if change is None or change.sources:
             self.steps.append(
                 Step(
                     chosen=self.chosen,
                     gains=by_source,
-                    predicted=predicted,
                     added=None if change is None else change.sources[0],
                     items=self.scores_of(self.chosen),
                 )
@@ -277,15 +250,12 @@ class Stepwise(BaseStrategy):
         return by_source
 
     def _drop(self) -> Generator[list[Genome]]:
-        """Score the chosen sources without each; drop the worst while its contribution is surely too small.
-
-        Those whose contribution is not sure are scored again. A source without which the merge fails stays.
-        """
+        """Score the chosen sources without each; drop the worst while it surely adds too little."""
         while len(self.chosen) > 1:
             now, unsure = self.weights.genome(), list(self.chosen)
             without = {i: self.weights.without(i).genome() for i in self.chosen}
             gains: dict[int, Gain] = {}
-            for _ in range(self._settings.last_rounds):
+            for _ in range(ROUNDS):
                 yield [now, *(without[i] for i in unsure)]
                 gains = {
                     i: self._scores.gain(now, genome)
@@ -293,10 +263,10 @@ class Stepwise(BaseStrategy):
                     if genome not in self._scores.failed
                 }
                 self.contributions = gains
-                unsure = [i for i, gain in gains.items() if not self._rules.is_enough(gain)]
+                unsure = [i for i, gain in gains.items() if not gain.is_enough(self._settings.min_gain)]
                 if not unsure:
                     return
-            too_small = [i for i in unsure if self._rules.is_hopeless(gains[i])]
+            too_small = [i for i in unsure if gains[i].is_hopeless(self._settings.min_gain)]
             if not too_small:
                 return
             means = {i: gains[i].mean for i in too_small}
@@ -329,18 +299,6 @@ class Stepwise(BaseStrategy):
             pairs = sorted(random.Random(self._seed).sample(pairs, MOST_PAIRS))
         return [SourceChange(pair) for pair in pairs]
 
-    def _features_of(self, source: int) -> list[float]:
-        """Return the features of a source: those given, its similarity to the chosen ones, and the share of
-        the items that it solves alone among those that the chosen ones do not solve.
-        """
-        similarity = 0.0
-        if self._settings.similarity and self.chosen:
-            similarity = max(self._settings.similarity[source][i] for i in self.chosen)
-        mine, ours = self.scores_of([source]), self.scores_of(self.chosen)
-        unsolved = [item for item in mine.keys() & ours.keys() if ours[item] < 0.5]
-        solves = math.fsum(mine[item] for item in unsolved) / max(1, len(unsolved))
-        return [*map(float, self._features[source]), similarity, solves]
-
 
 def best_measured(gains: Mapping[int, Gain]) -> int:
     """Return the source with the best gain; a better one on less than half as many items as most is luck."""
@@ -349,36 +307,9 @@ def best_measured(gains: Mapping[int, Gain]) -> int:
 
 
 def _first_of_pair(winner: SourceChange, gains: Mapping[SourceChange, Gain]) -> SourceChange:
-    """Of a winning pair, return the source that does better in its other pairs."""
     if len(winner.sources) < 2:
         return winner
     means = {
         i: fmean(gain.mean for change, gain in gains.items() if i in change.sources) for i in winner.sources
     }
     return SourceChange((max(winner.sources, key=lambda i: means[i]),))
-
-
-def _check(settings: Stepwise.Settings, n_axes: int, weights: Weights) -> None:
-    n, n_spans, costs, norms = weights.n_sources, weights.n_spans, settings.costs, settings.norms
-    require("norms", f"{len(norms)} rows of {n_spans}", f"{n_axes} numbers", holds=n * n_spans == n_axes)
-    for name, rows, width in (
-        ("features", settings.features, len((*settings.features, ())[0])),
-        ("similarity", settings.similarity, n),
-        ("norms", norms, n_spans),
-        ("costs", [(cost,) for cost in costs], 1),
-    ):
-        require(name, f"{len(rows)} rows", f"{n} rows", holds=len(rows) in (0, n))
-        holds = all(len(row) == width and all(map(math.isfinite, row)) for row in rows)
-        require(name, str(rows)[:80], f"{width} finite numbers in each row", holds=holds)
-    require("costs", str(costs), "costs of 0 or more", holds=min(costs, default=0.0) >= 0)
-    holds = settings.capacity is None or bool(costs)
-    require("capacity", str(settings.capacity), "costs with it", holds=holds)
-
-
-def _standardised(rows: Sequence[Sequence[float]], n: int) -> np.ndarray:
-    matrix = np.asarray(rows, dtype=np.float64).reshape(n, -1) if rows else np.zeros((n, 0))
-    spread = matrix.std(axis=0)
-    return (matrix - matrix.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
-
-
-STRATEGIES.register("stepwise")(Stepwise)

@@ -11,8 +11,7 @@ an item fully. Scores with more than ``MAX_LEVELS`` levels are cut at quantiles,
 mean.
 
 A single ability cannot model a mixture of two models that solve different items, nor a merge that gains items
-which the best model fails and loses others. Such items are tasks of their own (``group_items``). Items that
-were not scored for all known models stay in one task, weighted by their number.
+which the best model fails and loses others. Such items are tasks of their own (``group_items``).
 """
 
 from __future__ import annotations
@@ -103,8 +102,8 @@ class TaskItems:
     ) -> None:
         """Fit the processes, starting from the last fit, to item scores of points; none for a failure.
 
-        ``points`` has the shape (points, features), ``is_weight`` says which features are weights of sources.
-        Kernel lengths and variance are refitted if ``learn_shape``, or if the levels changed.
+        ``is_weight`` says which features of points are weights of sources. Kernel lengths and variance are
+        refitted if ``learn_shape``, or if the levels changed.
         """
         scores, seen = self._matrix(known)
         (cuts, steps, floor), priors = _scale(scores[seen > 0]), self._priors()

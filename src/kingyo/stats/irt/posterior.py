@@ -40,14 +40,11 @@ SWEEPS = 2  # over v and all lengths, per fit
 
 @dataclass(frozen=True, kw_only=True)
 class ObservedPoints:
-    """n points in the unit box (n × columns), their scores from 0 to 1, and those that failed.
+    """Observations of n points in the unit box."""
 
-    A point that failed has a number of pseudo-scores of 0 on an item of difficulty 0.
-    """
-
-    points: Matrix
-    scored: ScoredEntries
-    failures: Vector
+    points: Matrix  # n × columns
+    scored: ScoredEntries  # from 0 to 1
+    failures: Vector  # for each point, the number of pseudo-scores of 0 on an item of difficulty 0
 
     def logits(self, f: Vector, mean: float, difficulty: Vector) -> Vector:
         return mean + f[self.scored.rows] - difficulty[self.scored.columns]
@@ -55,39 +52,26 @@ class ObservedPoints:
 
 @dataclass(frozen=True, kw_only=True)
 class Prior:
-    """Parameters of abilities and items: a first guess, or the result of a fit, in logits.
+    """Parameters of abilities and items: a first guess, or the result of a fit, in logits."""
 
-    Lengths are in units of the box; ``usual`` is the prior median of each, ``variance`` is v.
-    """
-
-    lengths: Vector
-    usual: Vector
-    variance: float
-    mean: float
+    lengths: Vector  # in units of the box
+    usual: Vector  # the prior median of each
+    variance: float  # v
+    mean: float  # μ
     difficulty: Vector
 
 
 @dataclass(frozen=True, kw_only=True)
 class Posterior:
-    """The posterior of ability, in logits; an item of difficulty 0 is solved with chance σ(ability).
+    """The posterior of ability at n points, in logits: an item of difficulty 0 is solved with σ(ability)."""
 
-    Attributes:
-        prior: with the difficulties and the mean that belong to these abilities.
-        points: n × columns, the observed points.
-        ability: n, the posterior mode of θ at each point.
-        alpha: n, the gradient of the log-likelihood there: K⁻¹ f.
-        root: n, W^½, the square roots of its negative second derivatives.
-        lower: n × n, the Cholesky factor L of I + W^½ K W^½.
-        evidence: log of the approximate marginal likelihood times the prior of the lengths and v.
-    """
-
-    prior: Prior
-    points: Matrix
-    ability: Vector
-    alpha: Vector
-    root: Vector
-    lower: Matrix
-    evidence: float
+    prior: Prior  # with the difficulties and the mean that belong to these abilities
+    points: Matrix  # n × columns
+    ability: Vector  # the posterior mode of θ at each point
+    alpha: Vector  # the gradient of the log-likelihood there: K⁻¹ f
+    root: Vector  # W^½, the square roots of its negative second derivatives
+    lower: Matrix  # n × n, the Cholesky factor L of I + W^½ K W^½
+    evidence: float  # log of the approximate marginal likelihood times the prior of the lengths and v
 
     def predict(self, points: Matrix) -> Vector:
         return self.prior.mean + _kernel(points, self.points, self.prior) @ self.alpha
@@ -107,8 +91,7 @@ class Posterior:
         return mean + rng.standard_normal((n, len(points))) @ shape.T
 
     def _explained(self, across: Matrix) -> Matrix:
-        explained = np.linalg.solve(self.lower, self.root[:, None] * across.T)
-        return np.asarray(explained, dtype=np.float64)
+        return np.asarray(np.linalg.solve(self.lower, self.root[:, None] * across.T), dtype=np.float64)
 
 
 def first_prior(is_weight: NDArray[np.bool_], n_items: int) -> Prior:
@@ -124,15 +107,11 @@ def fit_posterior(known: ObservedPoints, prior: Prior, *, learn_shape: bool) -> 
     covariance = _covariance(known, prior)
     posterior = _laplace(known, prior, covariance)
     for _ in range(2):
-        posterior = _laplace(
-            known, _items_and_mean(known, posterior), covariance, posterior.ability - posterior.prior.mean
-        )
+        posterior = _laplace(known, _items_and_mean(known, posterior), covariance, posterior)
     if learn_shape:
         posterior = _shaped(known, posterior)
         prior = _items_and_mean(known, posterior)
-        posterior = _laplace(
-            known, prior, _covariance(known, prior), posterior.ability - posterior.prior.mean
-        )
+        posterior = _laplace(known, prior, _covariance(known, prior), posterior)
     return posterior
 
 
@@ -143,10 +122,10 @@ def _covariance(known: ObservedPoints, prior: Prior) -> Matrix:
 
 
 def _laplace(
-    known: ObservedPoints, prior: Prior, covariance: Matrix, start: Vector | None = None
+    known: ObservedPoints, prior: Prior, covariance: Matrix, start: Posterior | None = None
 ) -> Posterior:
     """Run Newton's method on f (algorithm 3.1)."""
-    f = np.zeros(len(known.points)) if start is None else start
+    f = np.zeros(len(known.points)) if start is None else start.ability - start.prior.mean
     alpha, root, inner = np.zeros(0), np.zeros(0), np.zeros((0, 0))
     for _ in range(NEWTON_STEPS):
         slope, weight = _slope(known, prior, f)
@@ -226,7 +205,7 @@ def _better_along(known: ObservedPoints, posterior: Posterior, axis: int) -> Pos
             lengths = prior.lengths.copy()
             lengths[axis] *= factor
             prior = replace(prior, lengths=lengths)
-        trial = _laplace(known, prior, _covariance(known, prior), posterior.ability - posterior.prior.mean)
+        trial = _laplace(known, prior, _covariance(known, prior), posterior)
         if trial.evidence > posterior.evidence:
             return trial
     return posterior

@@ -3,9 +3,9 @@
     E[score of trial k on item j] = p = σ(θ_k − d_j),   θ_k ~ N(μ_k, τ²),   d_j ~ N(0, δ²)
     Var[score] = φ · p (1 − p)
 
-Rasch 1960; maximum a posteriori by Newton steps on θ and d in turn; μ, τ and δ by expectation maximisation
-(empirical Bayes), so that a trial with few scores shrinks towards other trials. μ_k is the mean of the trials
-shortly before and after trial k: a search improves, so the mean of all trials would underrate late ones.
+Rasch 1960; maximum a posteriori by Newton steps on θ and d in turn; μ, τ and δ by expectation maximisation:
+a trial with few scores shrinks towards other trials. μ_k is the mean of the trials shortly before and after
+trial k: a search improves, so the mean of all trials would underrate late ones.
 
 The dispersion φ is 1 for scores of 0 and 1. Graded scores vary less and carry more information: then φ is
 smaller, and trials shrink less (quasi-likelihood, Wedderburn 1974; φ by Pearson's residuals, McCullagh &
@@ -62,27 +62,16 @@ class ScoredEntries:
 
 @dataclass(frozen=True, kw_only=True)
 class Abilities:
-    """A fitted model; all values but φ are in logits.
+    """A fitted model; all values but φ are in logits."""
 
-    Attributes:
-        ability: θ of each trial.
-        error: its standard error, given the difficulties.
-        difficulty: d of each item; 0 is the mean of the items.
-        difficulty_error: its standard error, given the abilities.
-        difficulty_spread: δ.
-        mean: μ of each trial.
-        spread: τ of the abilities.
-        dispersion: φ, dimensionless.
-    """
-
-    ability: Vector
-    error: Vector
-    difficulty: Vector
-    difficulty_error: Vector
-    difficulty_spread: float
-    mean: Vector
-    spread: float
-    dispersion: float
+    ability: Vector  # θ of each trial
+    error: Vector  # its standard error, given the difficulties
+    difficulty: Vector  # d of each item; 0 is the mean of the items
+    difficulty_error: Vector  # its standard error, given the abilities
+    difficulty_spread: float  # δ
+    mean: Vector  # μ of each trial
+    spread: float  # τ
+    dispersion: float  # φ
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,11 +117,9 @@ def estimates(abilities: Abilities, responses: Matrix, groups: Places | None = N
     """Estimate the mean over all items of each trial, from the scores that the abilities were fitted to.
 
     The error combines the errors of abilities and difficulties and the sampling error of the items that are
-    not scored yet; it is 0 if all items are scored. Scores of 0 and 1 are assumed to vary as p (1 − p), even
-    if the few scores of a short search vary less. For graded scores, φ from few trials is too small, and the
-    error is widened; docs/statistics.md has the coverage. If some items belong together (``groups``: a number
-    for each item), what the model does not explain is as correlated within groups as the residuals of all
-    trials are.
+    not scored yet. Scores of 0 and 1 are assumed to vary as p (1 − p), even if the few scores of a short
+    search vary less. For graded scores, φ from few trials is too small, and the error is widened. By
+    ``groups``, a number for each item, what the model does not explain is as correlated as the residuals are.
     """
     seen = ~np.isnan(responses)
     chance = sigmoid(abilities.ability[:, None] - abilities.difficulty[None, :])
@@ -155,14 +142,11 @@ def estimates(abilities: Abilities, responses: Matrix, groups: Places | None = N
 
 @dataclass(frozen=True, kw_only=True)
 class _Correlation:
-    """The correlation ρ (``value``) of residuals of one trial within groups of items.
+    """The correlation ρ of residuals of one trial within groups of items."""
 
-    ``order`` has the items group by group, ``starts`` the place of each group's first one in it.
-    """
-
-    order: Places
-    starts: Places
-    value: float = 0.0
+    order: Places  # the items, group by group
+    starts: Places  # the place of each group's first item in this order
+    value: float = 0.0  # ρ
 
     @staticmethod
     def of(responses: Matrix, chance: Matrix, groups: Places) -> _Correlation:
@@ -232,7 +216,7 @@ def _spread(values: Vector, errors: Vector) -> float:
 def _dispersion(
     scored: ScoredEntries, ability: Vector, difficulty: Vector, of_trials: Vector, of_items: Vector
 ) -> float:
-    """Return φ: squared residuals, plus the squared errors of p, as a share of p (1 − p)."""
+    # squared residuals, plus the squared errors of p, as a share of p (1 − p)
     rest, weight = _residuals(scored, ability, difficulty, 1.0)
     unknown = weight**2 * (of_trials[scored.rows] + of_items[scored.columns])
     total = weight.sum()
@@ -273,10 +257,7 @@ class Responses:
         return list(islice(reversed(self._rows), n))[::-1]
 
     def fitted(self, keys: Sequence[int], columns: Sequence[int]) -> tuple[Abilities, Matrix]:
-        """Fit the Rasch model to these trials and items; return it with their scores.
-
-        A fit is cached until scores are added: the items of the next generation are chosen with it, too.
-        """
+        """Fit the Rasch model to these trials and items, once until scores are added; return it with them."""
         key = (tuple(keys), tuple(columns))
         if key not in self._fitted:
             matrix = self.matrix(keys)[:, list(columns)]
@@ -284,7 +265,6 @@ class Responses:
         return self._fitted[key]
 
     def add(self, key: int, scores: Mapping[str, float]) -> None:
-        """Add scores of a trial; later calls may add more."""
         self._fitted.clear()
         row = self._rows.setdefault(key, len(self._rows))
         if row == len(self._scores):

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, TypeVar, cast, get_args, get_origin, get_type_hints
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from kingyo.core.io.model_names import HUB_NAME, absolute_name, is_local, local_path, split_revision
 from kingyo.core.io.schema import parse_settings
@@ -232,7 +232,8 @@ def _moved(kind: object, value: object, place: Place) -> object:
     for part in _parts(kind):
         if isinstance(part, IsPath) and isinstance(value, str) and value and value not in part.known:
             return place(value)
-        if is_dataclass(part) and isinstance(value, Mapping):
+        has_fields = is_dataclass(part) or (isinstance(part, type) and issubclass(part, BaseModel))
+        if has_fields and isinstance(value, Mapping):
             return moved(part, cast("Mapping[str, object]", value), place)
     return value
 

@@ -1,11 +1,10 @@
-"""Graders of images: classifier, clip, aesthetic, style, palette and preference."""
+"""Graders of images: classifier, clip, aesthetic, style and preference."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,11 +13,9 @@ from pydantic import Field
 
 from kingyo.core.io.schema import Real
 from kingyo.core.types import Item, Media
-from kingyo.errors import KingyoError, nearest, suggest
+from kingyo.errors import KingyoError, suggest
 from kingyo.models.vision.features import LITE0, LITE0_LIBRARIES, Vectors, load_feature_net, load_preference
-from kingyo.models.vision.frozen import TwoTowers, load_classifier, load_head, load_two_towers
-from kingyo.models.vision.images import decode_picture
-from kingyo.models.vision.palette import Colours, colours_in, gaps_to_palette, hex_to_lab, main_colours
+from kingyo.models.vision.frozen import TwoTowers, load_classifier, load_head, load_two_towers, rate
 from kingyo.tasks.graders.grader import FilePath, ModelPath, register_grader
 from kingyo.tasks.kinds import Text, fill_template
 from kingyo.tasks.references import FeaturesPath, read_references, reference_vectors
@@ -67,15 +64,8 @@ class ClassifierGrader:
             return classes.index(label)
         if label.isascii() and label.isdigit() and int(label) < len(classes):
             return int(label)
-        remedy = _remedy(label, item, classes)
-        raise KingyoError(f"{item.place}: {self.label}", f"a class of {self.model}", f"{label!r:.80}", remedy)
-
-
-def _remedy(label: str, item: Item, classes: Sequence[str]) -> str:
-    columns = [name for name, text in item.fields.items() if text in classes]
-    if columns and nearest(label, classes) is None:
-        return f"Did you mean the column: `label: {columns[0]}`?"
-    return suggest(label, classes, SHOWN)
+        expected, remedy = f"a class of {self.model}", suggest(label, classes, SHOWN)
+        raise KingyoError(f"{item.place}: {self.label}", expected, f"{label!r:.80}", remedy)
 
 
 @register_grader("clip")
@@ -137,20 +127,16 @@ class AestheticGrader:
     Attributes:
         model: folder or Hub name of the CLIPModel whose features the head was trained on.
         head: safetensors file of the head, with layers in the order of the numbers in their names.
-        activation: function between the layers: none or relu.
         low: rating that scores 0.
         high: rating that scores 1.
-        processor: folder or Hub name of image processor and tokenizer, if the model has none.
     """
 
     grades = "images"
 
     model: ModelPath
     head: FilePath
-    activation: Literal["none", "relu"] = "none"
     low: Real = 1.0
     high: Real = 10.0
-    processor: ModelPath | None = None
 
     def __post_init__(self) -> None:
         if self.low >= self.high:
@@ -164,9 +150,9 @@ class AestheticGrader:
         return [_within_0_and_1(share) for share in shares]
 
     def _ratings(self, images: Sequence[Media]) -> list[float]:
-        towers = load_two_towers(self.model, self.processor)
-        head = load_head(Path(self.head), self.activation, towers.width)
-        return head.ratings(towers.image_vectors(images)) if images else []
+        towers = load_two_towers(self.model)
+        head = load_head(Path(self.head), towers.width)
+        return rate(head, towers.image_vectors(images)) if images else []
 
 
 def _within_0_and_1(number: float) -> float:
@@ -178,7 +164,6 @@ def _sigmoid(logit: float) -> float:
     return 0.5 * (1 + math.tanh(logit / 2))
 
 
-Colour = Annotated[str, Field(pattern=r"^#?[0-9a-fA-F]{6}$")]
 Share = Annotated[Real, Field(ge=-1, le=1)]
 
 
@@ -220,52 +205,6 @@ class StyleGrader:
 
     def _references(self) -> tuple[Media, ...]:
         return read_references(self.folder, "grader.style: folder")
-
-
-@register_grader("palette")
-@dataclass(frozen=True, kw_only=True)
-class PaletteGrader:
-    """Closeness of the pixels to a palette, by their distance to its nearest colour in CIE Lab.
-
-    Attributes:
-        colours: colours such as '#1e3a5f'.
-        folder: instead of colours: folder of images whose main colours are the palette.
-        n: number of main colours.
-        distance: distance (Delta E 1976) from which a pixel scores 0.
-    """
-
-    grades = "images"
-
-    colours: tuple[Colour, ...] = ()
-    folder: FilePath | None = None
-    n: Annotated[int, Field(ge=1, le=256, strict=True)] = 8
-    distance: Annotated[Real, Field(gt=0)] = 50.0
-
-    def __post_init__(self) -> None:
-        if bool(self.colours) == (self.folder is not None):
-            raise ValueError("either colours, or a folder of images")
-
-    def check(self, _items: Sequence[Item]) -> None:
-        self._palette()
-
-    def __call__(self, images: Sequence[Media], _items: Sequence[Item]) -> list[float]:
-        palette = self._palette()
-        return [self._closeness(image, palette) for image in images]
-
-    def _closeness(self, image: Media, palette: Colours) -> float:
-        colours, counts = colours_in(decode_picture(image))
-        gaps = gaps_to_palette(colours, palette) / self.distance
-        return float(np.average(np.clip(1 - gaps, 0, 1), weights=counts))
-
-    def _palette(self) -> Colours:
-        if self.folder is None:
-            return np.stack([hex_to_lab(each) for each in self.colours])
-        return _palette_of(read_references(self.folder, "grader.palette: folder"), self.n)
-
-
-@lru_cache(maxsize=8)
-def _palette_of(images: tuple[Media, ...], n: int) -> Colours:
-    return main_colours([decode_picture(each) for each in images], n)
 
 
 def _unit(vectors: Vectors) -> Vectors:

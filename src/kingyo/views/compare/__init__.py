@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kingyo.errors import KingyoError
-from kingyo.merging.checkpoints import Checkpoint, check_fit, fit
+from kingyo.merging.checkpoints import Checkpoint, fit
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -264,16 +264,14 @@ def _compatible(models: Sequence[Checkpoint], base: Checkpoint | None) -> tuple[
         raise KingyoError("models", expected, f"{len(models)}", remedy)
     checkpoints = [*models, *([] if base is None else [base])]
     like, *others = checkpoints
-    if len({len(each.layout.parts) > 1 for each in checkpoints}) == 1:
-        for other in others:
-            check_fit(like, other)
-        return checkpoints, []
-    layout = like.layout
-    names = [name for name in like.tensors if layout.part(name) == "language"]
-    only = [name for name in names if layout.kind(name) not in ("embedding", "head")]
+    only, notes = None, list[str]()
+    if len({len(each.layout.parts) > 1 for each in checkpoints}) > 1:
+        layout = like.layout
+        names = [name for name in like.tensors if layout.part(name) == "language"]
+        only = [name for name in names if layout.kind(name) not in ("embedding", "head")]
+        notes = ["Only the layers of the language parts are compared, because not all models see."]
     matched = fit(like, others, only=only)
-    note = "Only the layers of the language parts are compared, because not all models see."
-    return [matched.models[each.reference] for each in checkpoints], [note, *matched.warnings]
+    return [matched.models[each.reference] for each in checkpoints], [*notes, *matched.warnings]
 
 
 def _measure(tensors: Sequence[Tensor], progress: Callable[[int], None], *, has_base: bool) -> ComparisonSums:

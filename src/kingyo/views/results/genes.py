@@ -220,7 +220,7 @@ def importance(
     shares = divergences / np.maximum(divergences.sum(axis=0), 1e-12)
     lows, highs = np.percentile(shares[:, 1:], (2.5, 97.5), axis=1)
     return tuple(
-        Interval(score=share, n=n, low=min(low, share), high=max(high, share), method="bootstrap")
+        Interval(score=share, n=n, low=min(low, share), high=max(high, share))
         for share, low, high in zip(shares[:, 0].tolist(), lows.tolist(), highs.tolist(), strict=True)
     )
 

@@ -11,7 +11,7 @@ from kingyo.core.types import SPLITS, Evaluation, Genome, Item, ItemScore, Split
 from kingyo.runs.config import FRANKENMERGE
 from kingyo.search.evolution import BASELINES, MAIN, Objectives, stored_objectives
 from kingyo.search.evolution.screens import estimate_means
-from kingyo.search.evolution.set_measures import SetValue, read_set_values, read_verdict
+from kingyo.search.evolution.set_measures import VERDICT, SetValue, read_set_values
 from kingyo.search.evolution.trial_recipes import read_recipe
 from kingyo.stats import (
     NORMAL,
@@ -27,7 +27,7 @@ from kingyo.stats import (
 )
 from kingyo.stats.irt import Responses
 from kingyo.stats.irt.item_tasks import group_items
-from kingyo.stats.prediction import SplitGroups, predict_weighted_winner
+from kingyo.stats.prediction import SplitGroups, predict_winner
 from kingyo.store import CONFIG, RunStore, StoredTrial
 from kingyo.tasks import TextSettings
 
@@ -143,7 +143,7 @@ def _deciding_intervals(sets: Sequence[SetValue], title: str) -> dict[Split, Int
     for each in sets:
         if (each.task, each.measure) == ("", title) and each.value is not None:
             assert each.low is not None and each.high is not None, "a value has bounds"
-            bounds = Interval(score=each.value, n=each.n, low=each.low, high=each.high, method="half-samples")
+            bounds = Interval(score=each.value, n=each.n, low=each.low, high=each.high)
             intervals[each.split] = with_groups(bounds, each)
     return intervals
 
@@ -224,7 +224,7 @@ def compare_on_test(
     if own is None:
         return ()
     objectives = stored_objectives(store)
-    weights, verdict = objectives.tasks, read_verdict(store) if objectives.by_set else None
+    weights, verdict = objectives.tasks, store.fact(VERDICT) if objectives.by_set else None
     comparisons: list[PairedComparison] = []
     for other in others:
         evaluation = store.evaluation(other.trial.id, "test") if other.test else None
@@ -271,7 +271,6 @@ def gap_to_test(model: ModelResult, split: Split) -> Interval | None:
         n=smaller.n,
         low=difference - math.hypot(chosen.score - chosen.low, test.high - test.score),
         high=difference + math.hypot(chosen.high - chosen.score, test.score - test.low),
-        method="newcombe",
     )
     return with_groups(bounds, smaller)
 
@@ -301,7 +300,7 @@ def predicted_test(store: RunStore, winner: ModelResult) -> Interval | None:
     }
     groups = [SplitGroups(validation=validated[name], test=tested[name]) for name in weights]
     shares = list(weights.values())
-    return predict_weighted_winner(scores, place, list(n_test.values()), shares, groups=groups)
+    return predict_winner(scores, place, list(n_test.values()), shares, groups)
 
 
 NEAR = 90  # number of neighbouring trials on each side to compare a trial with
@@ -382,7 +381,7 @@ def _intervals(
         found = estimate_means(responses, [trial.id], column, groups)[0]
         reach = NORMAL.inv_cdf(0.975) * found.error
         low, high = found.score - reach, found.score + reach
-        parts.append(Interval(score=found.score, n=found.n, low=low, high=high, method="normal"))
+        parts.append(Interval(score=found.score, n=found.n, low=low, high=high))
     return parts
 
 

@@ -32,7 +32,7 @@ from kingyo.search.evolution import (
     read_front,
     stored_objectives,
 )
-from kingyo.search.evolution.set_measures import BestOfRun, best_of_run, read_verdict
+from kingyo.search.evolution.set_measures import VERDICT, BestOfRun, best_of_run
 from kingyo.search.evolution.trial_recipes import read_recipe
 from kingyo.stats import Interval, interval_json, mean_name
 from kingyo.store import NOTES, EvaluationRow, RunStore
@@ -342,7 +342,7 @@ def _choice(
     """
     objectives = stored_objectives(store)
     if objectives.by_set:
-        verdict = read_verdict(store) if store.status() == "finished" else None
+        verdict = store.fact(VERDICT) if store.status() == "finished" else None
         return None if verdict is None else verdict.choice
     n = len(store.items()["validation"])
     is_complete = all(each.validation is not None and each.validation.n == n for each in baselines)
