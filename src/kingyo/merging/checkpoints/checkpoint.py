@@ -252,7 +252,9 @@ def hash_file(reference: str, file: Path) -> str:
 
 def _check_finite(reference: str, tensors: Iterable[TensorInfo]) -> None:
     for info in tensors:
-        for part in map_tensor(info).flatten().split(_NUMBERS) if info.is_floating else ():
+        if not info.is_floating:
+            continue
+        for part in torch.split(map_tensor(info).flatten(), _NUMBERS):
             numbers = part.float() if info.element_size == 1 else part  # no isfinite for 8 bits
             if not bool(torch.isfinite(numbers).all()):
                 remedy = "Remove this model, or fetch it again: it is broken."

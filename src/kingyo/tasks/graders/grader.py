@@ -234,7 +234,7 @@ def _moved(kind: object, value: object, place: Place) -> object:
             return place(value)
         has_fields = is_dataclass(part) or (isinstance(part, type) and issubclass(part, BaseModel))
         if has_fields and isinstance(value, Mapping):
-            return moved(part, cast("Mapping[str, object]", value), place)
+            return moved(cast(object, part), cast("Mapping[str, object]", value), place)
     return value
 
 
