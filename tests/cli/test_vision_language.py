@@ -47,7 +47,6 @@ def test_a_language_model_is_bred_into_one_that_sees(world: World) -> None:
         ("export", "runs/sight", "out", "--search", "main"),
     ):
         done = world.ok(*words)
-    shown = min((world.folder / "out").glob("media/*")).relative_to(world.folder)
     assert "kingyo chat out" in done.stdout
     groups = ("block.0", "block.1", "head")
     with RunStore.read(world.folder / "runs/sight") as store:

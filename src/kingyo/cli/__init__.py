@@ -23,7 +23,6 @@ from kingyo.cli.output import echo, only_json, print_json, visible
 from kingyo.errors import Interrupted, KingyoError, error_record, wants_json
 
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])  # typer does not export it
-_HELP = "Evolutionary model merging: search for the best merge of your models, and measure how good it is."
 
 _COMMANDS = {
     "init": "init",
@@ -58,7 +57,7 @@ def kingyo(
         False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
     ),
 ) -> None:
-    """Run ``kingyo`` without a command."""
+    """Evolutionary model merging: search for the best merge of your models, and measure how good it is."""
 
 
 @cache
@@ -69,14 +68,13 @@ def _app(*names: str, is_help: bool = False) -> typer.Typer:
     """
     made = typer.Typer(
         name="kingyo",
-        help=_HELP,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         add_completion=True,
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    made.callback(help=_HELP)(kingyo)
+    made.callback()(kingyo)
     for name in names:
         function = "show_list" if name == "list" else name
         command = getattr(import_module(f"kingyo.cli.{_COMMANDS[name]}"), function)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from kingyo.cli.options import Between, Positive
 from kingyo.cli.output import echo, print_json
 from kingyo.cli.progress import Counts
-from kingyo.cli.run import finish, run_to_end
+from kingyo.cli.run import print_run, run_to_end
 from kingyo.cli.scout import keeping, print_choice_plan
 from kingyo.cli.show import print_spread
 from kingyo.errors import KingyoError
@@ -71,7 +71,8 @@ def evolve(
         print_spread(folder, as_json)
         return
     with _begin(new, folder, None, quiet=as_json) as begun:
-        finish(begun.begun, begun, as_json=as_json)
+        run_to_end(begun.begun, begun, quiet=as_json)
+        print_run(begun.begun, as_json=as_json)
 
 
 def _read(file: Path, max_fevals: int | None, task_search_path: list[Path]) -> NewRun:

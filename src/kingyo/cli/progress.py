@@ -7,6 +7,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Self
 
+from rich.markup import escape
+
 from kingyo.api.progress import Silent
 from kingyo.cli.output import echo
 from kingyo.core.io.units import percent, time_text
@@ -49,28 +51,18 @@ class Counts(Silent):
             return
         if is_terminal():
             if self._bars is None:
-                self._bars = _bars()
-                self._bars.add_task(what, total=1.0)
+                from rich.progress import Progress as Bars
+
+                from kingyo.cli.console import Console
+
+                self._bars = Bars(console=Console(stderr=True), transient=True)
+                self._bars.add_task(escape(what), total=1.0)
                 self._bars.start()
             self._bars.update(self._bars.task_ids[0], completed=share)
         elif now - self._said >= SECONDS_PER_LINE:
             self._said = now
             left = f", {time_text((now - self._begun) * (1 - share) / share)} left" if share else ""
             echo(f"{what}: {percent(share, '.0f')}{left}", err=True)
-
-
-def _bars() -> Bars:
-    from rich import progress
-
-    from kingyo.cli.console import Console
-
-    columns = (
-        progress.TextColumn("{task.description}", markup=False),
-        progress.BarColumn(),
-        progress.TaskProgressColumn(),
-        progress.TimeRemainingColumn(),
-    )
-    return progress.Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 def is_terminal() -> bool:

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from kingyo.cli.options import Between
 from kingyo.cli.output import echo
-from kingyo.cli.run import finish, note_edited_file, print_run, require_one_run, run_to_end
+from kingyo.cli.run import note_edited_file, print_run, require_one_run, run_to_end
 from kingyo.errors import KingyoError
 
 AMOUNT = re.compile(r"\+([0-9]{1,15}(?:\.[0-9]{1,15})?)")
@@ -70,7 +70,8 @@ def resume(
                 changes.require_same(store)
         if more:
             changes.add_budget(store, more)
-        finish(store, as_json=as_json)
+        run_to_end(store, None, quiet=as_json)
+        print_run(store, as_json=as_json)
 
 
 def control(run: Path, name: str, *, as_json: bool = False) -> None:

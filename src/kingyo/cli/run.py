@@ -76,12 +76,6 @@ def run_to_end(store: RunStore, run: Run | None, *, quiet: bool, command: str | 
         to_end(store, run, display)
 
 
-def finish(store: RunStore, run: Run | None = None, *, as_json: bool) -> None:
-    """Run to the end, and print the summary."""
-    run_to_end(store, run, quiet=as_json)
-    print_run(store, as_json=as_json)
-
-
 def print_run(store: RunStore, *, as_json: bool) -> None:
     """Print the summary of a run, advice, and the next commands."""
     from kingyo.cli.tables import print_ratings, print_statements, print_summary
