@@ -11,7 +11,6 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
-from domains.contenders import BY_ITEMS, WITH_CONTROLS, meet
 from domains.landscape import Landscape
 from domains.play import Play
 from domains.record import Recording
@@ -19,7 +18,6 @@ from domains.replay import Replay, replay
 from domains.smollm2 import smollm2
 from domains.table import TABLES, Meta, Table, TableAxis
 from domains.text_zoo import text_zoo
-from domains.verdict import render, render_exported
 from domains.worlds import world
 
 SMALL = replace(text_zoo()[0], pool=4)
@@ -50,34 +48,9 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path, table: Table) -> None
     np.testing.assert_array_equal(again.scores, table.scores)
 
 
-def test_tasks_count_equally(table: Table) -> None:
-    np.testing.assert_allclose(table.means, [0, (0.75 + 0.25) / 2])
-
-
 def test_scores_that_do_not_fit_are_refused(table: Table) -> None:
     with pytest.raises(ValueError, match="two: expected scores"):
         replace(table, scores=table.scores[:1])
-
-
-@pytest.mark.slow
-def test_a_killed_recording_resumes(tmp_path: Path) -> None:
-    """Known models first; half a line, as a kill leaves it, counts for nothing."""
-    complete = Recording(SMALL, tmp_path / "whole.jsonl")
-    complete.record(6)
-    Recording(SMALL, tmp_path / "killed.jsonl").record(5)
-    with (tmp_path / "killed.jsonl").open("a", encoding="utf-8") as file:
-        file.write('{"genome": [0.3')
-    killed = Recording(SMALL, tmp_path / "killed.jsonl")
-    assert len(killed.rows) == 5
-    killed.record(6)
-    for one, other in zip(complete.tables(), killed.tables(), strict=True):
-        np.testing.assert_array_equal(one.genomes, other.genomes)
-        np.testing.assert_array_equal(one.scores, other.scores)
-    exact, partial = complete.tables()
-    assert list(exact.meta.known) == ["base", "ja", "math-en", "uniform"]
-    assert exact.genomes[:4].tolist() == [[0, 0], [1, 0], [0, 1], [0.5, 0.5]]
-    assert (partial.scores >= exact.scores).all()
-    assert set(np.unique(partial.scores)) <= {0, 30, 50, 100}
 
 
 def test_a_recording_of_different_items_is_unchanged(tmp_path: Path) -> None:
@@ -113,31 +86,6 @@ def test_a_replay_repeats_recorded_merges_and_is_near_those_that_were_left_out()
     assert abs(gaps.mean()) < 0.03
 
 
-@pytest.mark.slow
-def test_contenders_meet_at_equal_cost_and_repeat_themselves() -> None:
-    results: list[dict[str, object]] = []
-    for name in ("default", BY_ITEMS, "pycma"):
-        records = meet(Play(world("plateau", 3), 5), name, 6)
-        again = meet(Play(world("plateau", 3), 5), name, 6)
-        np.testing.assert_array_equal(records["exported"], again["exported"])
-        assert int(str(records["items"])) <= 32 * 6 + 60 * 5 + 60
-        exported, bred = np.mean(records["exported"]), np.mean(records["bred"])  # type: ignore[arg-type]
-        scores = {"exported": exported, "bred": bred, "baseline": 0.4, "baseline_pool": 0.4, "best": 0.9}
-        results.append(
-            {
-                "domain": "worlds/plateau",
-                "contender": name,
-                "candidates": 6,
-                "seed": 5,
-                "is_worse": False,
-                **scores,
-            }
-        )
-    text = render(results, markdown=True)
-    assert "| worlds/plateau |" in text
-    assert "| pycma | 1 |" in text
-
-
 @pytest.mark.parametrize("domain", [world("plateau", 3), world("parent", 1), replay("real/both-four-exact")])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_best_of_a_run_is_chosen_in_the_same_way_for_all_contenders(domain: Landscape, seed: int) -> None:
@@ -145,26 +93,3 @@ def test_the_best_of_a_run_is_chosen_in_the_same_way_for_all_contenders(domain: 
     records = play.run({}, {"candidates": 12})
     best = play.best_of_run(records.winner)
     np.testing.assert_array_equal(records.exported, play.row(best)[play.splits["test"]])
-
-
-@pytest.mark.slow
-def test_a_run_with_controls_says_which_model_it_exports() -> None:
-    play = Play(replay("real/both-four-exact"), 2)
-    records = play.run({}, {"candidates": 6}, ("random", "grid"))
-    rows = {**records.baselines, "main": records.bred}
-    if records.chosen in rows:
-        np.testing.assert_array_equal(records.exported, rows[records.chosen])
-    result = {
-        "domain": "text-zoo/both-four-exact",
-        "contender": WITH_CONTROLS,
-        "chosen": "grid",
-        "exported": 0.5,
-        "bred": 0.4,
-        "baseline": 0.6,
-        "baseline_seemed": 0.55,
-        "is_worse": False,
-    }
-    text = render_exported([result, {**result, "exported": 0.7, "chosen": "main"}], markdown=True)
-    assert "| all | 2 | 1: 50.0% [" in text
-    assert text.count("| 2: 100.0% [") == 2, "all, and the family"
-    assert text.endswith("| 0: 0.0% [0.0, 99.4] | +20.0 |"), "one domain tells little of others"

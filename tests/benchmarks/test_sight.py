@@ -20,8 +20,6 @@ from PIL import Image as Pillow
 from sight import exchanged, grey
 
 from kingyo.core.types import Item, Media
-from tests.cli.conftest import World
-from tests.cli.sight_runs import write_models
 from tests.tasks.pictures import picture
 
 ROOT = Path(__file__).parents[2]
@@ -73,17 +71,3 @@ def test_a_model_that_sees_needs_its_pictures(tmp_path: Path) -> None:
     )
     assert table["its pictures"][0] >= 80
     assert max(table["pictures of other items"][0], table["grey pictures"][0]) <= 30
-
-
-@pytest.mark.slow
-def test_a_run_shows_parents_controls_and_its_bred_model(tmp_path: Path) -> None:
-    world = World(folder=write_models(tmp_path))
-    run = yaml.safe_load((tmp_path / "run.yaml").read_text())
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump({**run, "controls": {"random": True, "grid": False}}))
-    done = world.run("evolve", "run.yaml", "--run", "run")
-    assert done.returncode == 0, done.stderr
-    table, shown = scores(tmp_path / "run"), world.show("run")
-    views = ("its pictures", "pictures of other items", "grey pictures")
-    assert list(table) == ["base", "ja", "see", "uniform", "bred", "random, same cost", *views]
-    assert len({n for _, n in table.values()}) == 1
-    assert table["its pictures"] == table["bred"] == (100 * shown["winner"]["test"]["score"], 6)  # type: ignore[index]

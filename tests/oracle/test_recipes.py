@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
-from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from kingyo.errors import KingyoError
@@ -65,7 +63,11 @@ def tied(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 @pytest.fixture(scope="module")
 def adapter(tmp_path_factory: pytest.TempPathFactory, world: World) -> Path:
-    return write_lora(tmp_path_factory.mktemp("lora") / "adapter", world, seed=5)
+    from tests.merging.checkpoints.adapters import train  # skips without peft
+
+    targets = ["q_proj", "v_proj", "down_proj"]
+    folder = tmp_path_factory.mktemp("lora") / "adapter"
+    return train(Path(world.path("s0")), folder, r=4, lora_alpha=6, target_modules=targets)
 
 
 @pytest.fixture(scope="module")
@@ -256,35 +258,6 @@ def test_a_lora_on_a_model(
     recipe = placed(recipe, world)
     recipe["models"][0]["model"] += f"+{adapter}"
     check(ours.folder(recipe), peer.folder(recipe, lora_merge_cache=str(tmp_path / "cache")))
-
-
-def write_lora(folder: Path, world: World, *, seed: int) -> Path:
-    """An adapter as PEFT writes it, for attention and MLP of every layer."""
-    generator = torch.Generator().manual_seed(seed)
-    targets = ("q_proj", "v_proj", "down_proj")
-    tensors: dict[str, Tensor] = {}
-    for name, weight in world.tensors["s0"].items():
-        if any(f".{target}." in name for target in targets):
-            stem = f"base_model.model.{name.removesuffix('.weight')}"
-            shapes = {"lora_A": (4, weight.shape[1]), "lora_B": (weight.shape[0], 4)}
-            for key, shape in shapes.items():
-                tensors[f"{stem}.{key}.weight"] = 0.1 * torch.randn(shape, generator=generator)
-    folder.mkdir()
-    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-    config = {
-        "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": world.path("s0"),
-        "r": 4,
-        "lora_alpha": 6,
-        "lora_dropout": 0.0,
-        "target_modules": list(targets),
-        "bias": "none",
-        "fan_in_fan_out": False,
-        "inference_mode": True,
-    }
-    (folder / "adapter_config.json").write_text(json.dumps(config))
-    return folder
 
 
 @pytest.mark.parametrize("method", ["linear", "task_arithmetic"])

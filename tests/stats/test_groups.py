@@ -79,14 +79,6 @@ def test_one_group_shows_nothing() -> None:
     assert difference.interval.low == -1 and difference.p > 0.2
 
 
-def test_items_of_one_score_each_are_as_independent_items() -> None:
-    """Groups that do not matter cost little."""
-    rng = np.random.default_rng(0)
-    scores = (rng.random(300) < 0.6).astype(float).tolist()
-    grouped, alone = interval(scores, GROUPS), interval(scores)
-    assert 1 <= (grouped.high - grouped.low) / (alone.high - alone.low) < 1.3
-
-
 @pytest.mark.parametrize("graded", [False, True])
 @pytest.mark.parametrize("ability", [0.0, 2.5])
 def test_means_and_predictions_hold_their_level(ability: float, graded: bool) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import isnan
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,13 +32,14 @@ def diff(
     Args:
         models (MODEL...): folders or Hub names; model+lora adds a LoRA.
         base: common base model; also compares task vectors.
-        picture: also draw the comparison into this .png or .html file.
+        picture: also draw the comparison into this .png file.
     """
     from kingyo.merging.checkpoints.locate import open_together
     from kingyo.views.compare import compare
-    from kingyo.views.compare.picture import drawer
+    from kingyo.views.compare.picture import check_target, draw_png
 
-    draw = None if picture is None else drawer(picture)
+    if picture is not None:
+        check_target(picture)
     named = open_together([*models, *([] if base is None else [base])], allow_pickle=allow_pickle)
     opened, done = [named[model] for model in models], 0
     n_parameters = min(each.n_parameters for each in opened)
@@ -55,13 +55,13 @@ def diff(
         print_json(comparison.record())
     else:
         _print_comparison(comparison)
-    if picture is not None and draw is not None:
-        write_bytes(picture, draw(comparison))
+    if picture is not None:
+        write_bytes(picture, draw_png(comparison))
         echo(f"Drew {picture}.", err=as_json)
 
 
 def _print_comparison(comparison: CheckpointComparison) -> None:
-    from kingyo.views.compare import TOP, letter
+    from kingyo.views.compare import letter
 
     console, base, total = Console(), comparison.base, comparison.total
     letters = [letter(i) for i in range(len(comparison.models))]
@@ -71,20 +71,20 @@ def _print_comparison(comparison: CheckpointComparison) -> None:
         print_lines(console, f"δ = the change from the base, {base}")
         rows: list[list[str]] = []
         for i, name in enumerate(letters):
-            shares = (total.change(i), total.unchanged(i), total.top_share(i, 0), total.top_share(i, 1))
-            rows.append([name, f"{total.delta_norm(i):.4g}", *map(_share, shares)])
-        head = ("", "‖δ‖", "of ‖base‖", "unchanged", *(f"top {percent(share, '.0f')}" for share in TOP))
+            shares = (total.change(i), total.unchanged(i), total.top_share(i))
+            rows.append([name, f"{total.norm(i):.4g}", *map(_share, shares)])
+        head = ("", "‖δ‖", "of ‖base‖", "unchanged", "top 10%")
         print_rows(console, head, rows, title="Task vectors", n_left=1)
     if len(letters) > 2:
-        for title, cell in _pair_cells(comparison).items():
-            matrix = (
-                [name, *("" if i == j else cell(i, j) for j in range(len(letters)))]
-                for i, name in enumerate(letters)
-            )
-            print_rows(console, ("", *letters), matrix, title=title, n_left=1)
+        pairs = {
+            f"{letter(i)}, {letter(j)}": _pair_cells(comparison, total, [(i, j)]) for i, j in total.pairs()
+        }
+        matrix = [[name, *cells.values()] for name, cells in pairs.items()]
+        print_rows(console, ("pair", *next(iter(pairs.values()))), matrix, title="By pair", n_left=1)
     scale = "" if base is None else ", ‖δ‖ as a share of ‖base‖"
     means = "" if len(letters) < 3 else "; mean over pairs"
-    for what, group in {"kind": {**comparison.kinds, "all": total}, "layer": comparison.layers}.items():
+    groups = {"kind": {**comparison.kinds, "all": total}, "layer": comparison.layers}
+    for what, group in groups.items():
         own = [
             (name.removeprefix("block."), count_text(sums.numbers), *_cells(comparison, sums).values())
             for name, sums in group.items()
@@ -98,36 +98,28 @@ def _cells(comparison: CheckpointComparison, sums: ComparisonSums) -> dict[str, 
     """Return the cells of a group of tensors: heading -> cell. Cells about pairs are means over all pairs."""
     from kingyo.views.compare import letter
 
-    def mean(value: Callable[[int, int], float | None]) -> float | None:
-        known = [each for each in (value(i, j) for i, j in sums.pairs()) if each is not None]
-        return sum(known) / len(known) if known else None
-
+    of_pairs = _pair_cells(comparison, sums, list(sums.pairs()))
     if comparison.base is None:
-        return {
-            "distance": f"{mean(sums.distance) or 0.0:.4g}",
-            "relative": _share(mean(lambda i, j: sums.relative(j, i))),
-            "cosine": _number(mean(sums.cosine)),
-            "equal": _share(mean(sums.equal_share)),
-        }
+        return of_pairs
     changes = {f"‖δ{letter(i)}‖": _share(sums.change(i)) for i in range(sums.n_models)}
     if sums.n_models == 1:
         return {**changes, "unchanged": _share(sums.unchanged(0)), "top 10%": _share(sums.top_share(0))}
-    return {
-        **changes,
-        "cosine": _number(mean(sums.delta_cosine)),
-        "opposed": _share(mean(sums.conflict)),
-        "by size": _share(mean(sums.weighted_conflict)),
-    }
+    return {**changes, **of_pairs}
 
 
-def _pair_cells(comparison: CheckpointComparison) -> dict[str, Callable[[int, int], str]]:
-    total = comparison.total
+def _pair_cells(
+    comparison: CheckpointComparison, sums: ComparisonSums, pairs: Sequence[tuple[int, int]]
+) -> dict[str, str]:
+    """Return means over some pairs of models."""
+
+    def mean(value: Callable[[int, int], float | None]) -> float | None:
+        known = [each for each in (value(i, j) for i, j in pairs) if each is not None]
+        return sum(known) / len(known) if known else None
+
+    cosine = {"cosine": _number(mean(sums.cosine))}
     if comparison.base is None:
-        return {"Cosine of weights": lambda i, j: _number(total.cosine(i, j))}
-    return {
-        "Cosine of task vectors": lambda i, j: _number(total.delta_cosine(i, j)),
-        "Opposite signs, by size": lambda i, j: _share(total.weighted_conflict(i, j)),
-    }
+        return {**cosine, "equal": _share(mean(sums.equal_share))}
+    return {**cosine, "opposed": _share(mean(sums.opposed))}
 
 
 def _share(value: float | None) -> str:
@@ -138,4 +130,4 @@ def _share(value: float | None) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "–" if value is None or isnan(value) else f"{value:.4f}"
+    return "–" if value is None else f"{value:.4f}"

@@ -122,6 +122,8 @@ def export(options: ExportOptions, run: Path, out: Path) -> None:
         echo(f"Wrote {out}: {describe_trial(chosen)}{', a copy of it' if is_copy else ''}.")
         for note in filter(None, notes):
             echo(note)
+        if chosen.search != MAIN and options.search is None:
+            echo("`--search main` writes the bred model.")
         if GeneratesText in Run.stored(store).kind.provides:
             echo(f"Try it: kingyo chat {shlex.quote(str(folder))}")
 

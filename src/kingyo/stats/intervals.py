@@ -106,10 +106,6 @@ class Interval(SampleSize):
         score, low, high = (f"{100 * value:{sign}.1f}" for value in (self.score, self.low, self.high))
         return f"{score}{unit} [{low}, {high}]"
 
-    def plain(self, sign: Literal["", "+"] = "") -> str:
-        score, low, high = (f"{value:{sign}.4g}" for value in (self.score, self.low, self.high))
-        return f"{score} [{low}, {high}]"
-
 
 def with_groups(value: Sized, *parts: SampleSize) -> Sized:
     """Return a value with the number of groups of the set of items that it rests on, or of several sets."""

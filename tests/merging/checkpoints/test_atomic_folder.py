@@ -14,7 +14,6 @@ import torch
 
 from kingyo.errors import KingyoError
 from kingyo.merging.checkpoints import CheckpointWriter, open_checkpoint
-from kingyo.merging.checkpoints.writer import OutTensor
 from tests.merging.checkpoints.writing import failing, forms, stored, write_checkpoint
 from tests.models_on_disk import llama
 from tests.slow import slow
@@ -28,19 +27,10 @@ def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
         assert [file.name for file in tmp_path.iterdir()] == ["m"]
 
 
-def test_a_disk_that_is_too_small_is_seen_at_once(tmp_path: Path) -> None:
-    with (
-        pytest.raises(KingyoError, match=r"expected 4000 TB of free disk space"),
-        CheckpointWriter(tmp_path / "new" / "out", [OutTensor(name="a", shape=(10**15,), dtype="float32")]),
-    ):
-        pass
-    assert not (tmp_path / "new").exists()
-
-
 def test_a_mount_point_cannot_be_renamed() -> None:
-    with pytest.raises(KingyoError, match="/proc/model") as caught:
+    with pytest.raises(KingyoError) as caught:
         CheckpointWriter(Path("/proc"), [])
-    assert caught.value.argument == "/proc"
+    assert (caught.value.argument, caught.value.received) == ("/proc", "a mount point")
 
 
 class TestForce:
@@ -70,7 +60,7 @@ class TestForce:
             (out / ".git").mkdir()
         if reason == "the working directory":
             monkeypatch.chdir(out / "inner")
-        with pytest.raises(KingyoError, match=reason):
+        with pytest.raises(KingyoError, match="which --force may replace"):
             write_checkpoint(out, stored(checkpoint), like=checkpoint, force=True)
         assert (out / "inner").is_dir()
 

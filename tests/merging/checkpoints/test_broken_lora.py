@@ -36,28 +36,16 @@ def config(**changes: object) -> Callable[[Path], None]:
 
 
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no config": (
-        lambda lora: (lora / "adapter_config.json").unlink(),
-        r"adapter_config\.json: .*No such file",
-    ),
-    "config not JSON": (lambda lora: (lora / "adapter_config.json").write_text("{"), "Expecting"),
+    "no config": (lambda lora: (lora / "adapter_config.json").unlink(), "No such file"),
     "no weights": (lambda lora: (lora / "adapter_model.safetensors").unlink(), "received none"),
     "empty": (lambda lora: change(lora, lambda _: {}), r"adapter_model\.safetensors: .*received none"),
     "LoHa": (config(peft_type="LOHA"), "peft_type.*expected LORA; received 'LOHA'"),
-    "no type": (config(peft_type=...), "expected LORA; received None"),
     "PiSSA": (config(init_lora_weights="pissa_niter_4"), "'pissa_niter_4'"),
-    "parameters": (config(target_parameters=["experts.up"]), "target_parameters"),
     "from the future": (config(use_newlora=True), "use_newlora"),
     "no rank": (config(r=...), "r: expected a value"),
     "rank 0": (config(r=0), "a number greater than 0"),
-    "rank as text": (config(r="4"), r"json: r: expected a whole number; received '4'"),
-    "rank of a module as text": (
-        config(rank_pattern={"q_proj": "4"}),
-        "rank_pattern.q_proj: expected a whole",
-    ),
+    "rank of a module as text": (config(rank_pattern={"q": "4"}), "rank_pattern.q: expected a whole"),
     "alpha as text": (config(lora_alpha="8"), "lora_alpha: expected a number; received '8'"),
-    "alpha of a module as text": (config(alpha_pattern={"q": "8"}), "alpha_pattern.q: expected a number"),
-    "flag as text": (config(fan_in_fan_out="yes"), "fan_in_fan_out: expected true or false; received 'yes'"),
     "flag as a number": (config(use_rslora=1), "use_rslora: expected true or false; received 1"),
     "integers": (
         lambda lora: change(lora, lambda all_: {name: each.long() for name, each in all_.items()}),
@@ -71,27 +59,9 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "no B": (without(f"{Q0}lora_B.weight"), r"lora_A\.weight and lora_B\.weight; received lora_A\.weight"),
     "magnitudes of no DoRA": (with_tensor(f"{Q0}lora_magnitude_vector", 16), "lora_magnitude_vector"),
     "no magnitudes": (config(use_dora=True), "and lora_magnitude_vector; received lora_"),
-    "too wide": (
-        lambda lora: change(lora, lambda all_: {**all_, f"{Q0}lora_A.weight": torch.ones(4, 17)}),
-        r"A and B for a weight \[16, 16\]; received A \[4, 17\] and B \[16, 4\]",
-    ),
-    "flat": (
-        lambda lora: change(lora, lambda all_: {**all_, f"{Q0}lora_A.weight": torch.ones(4)}),
-        r"received A \[4\] and B",
-    ),
+    "too wide": (with_tensor(f"{Q0}lora_A.weight", 4, 17), r"a weight \[16, 16\]; received A \[4, 17\]"),
+    "flat": (with_tensor(f"{Q0}lora_A.weight", 4), r"received A \[4\] and B"),
     "other vocabulary": (with_tensor("base_model.model.lm_head.weight", 66, 16), r"\[64, 16\].*\[66, 16\]"),
-    "biases of B": (config(lora_bias=True), "lora_bias.*plain LoRA"),
-    "replaced twice": (
-        lambda lora: change(
-            lora,
-            lambda all_: {
-                **all_,
-                "lm_head.weight": torch.ones(64, 16),
-                Q0[:17] + "lm_head.weight": torch.ones(64, 16),
-            },
-        ),
-        "a second one for lm_head.weight",
-    ),
     "twice": (
         with_tensor("model.layers.0.self_attn.q_proj.lora_A.weight", 4, 16),
         "a second one for model.layers.0.self_attn.q_proj",

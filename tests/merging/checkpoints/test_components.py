@@ -87,12 +87,13 @@ def test_merging_one_component_of_pipelines(tmp_path: Path) -> None:
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Generator[Hub]:
-    """A Hub with two pipelines, which have several variants of weights, and a language model."""
+    """A Hub with two pipelines, one with several variants of weights and one with half precision alone."""
     root = tmp_path / "hub"
     for i, name in enumerate("ab"):
         folder = pipeline(root / "org" / name, seed=i)
-        save_file({"x": torch.zeros(9)}, folder / "unet" / "diffusion_pytorch_model.fp16.safetensors")
         torch.save({"x": torch.zeros(9)}, folder / "unet" / "diffusion_pytorch_model.bin")
+    save_file({"x": torch.zeros(9)}, root / "org/a" / HALF)
+    (root / "org/b" / WEIGHTS).rename(root / "org/b" / HALF)
     llama(root / "org" / "m")
     with serve(root) as served:
         yield served
@@ -108,7 +109,7 @@ def test_only_the_component_is_fetched_from_the_hub(hub: Hub, tmp_path: Path) ->
     recipe(tmp_path, "org/a", "org/b/unet@main")
     done = kingyo(hub, tmp_path, "merge", "recipe.yaml", "out", "--component", "unet")
     assert done.returncode == 0, done.stderr
-    a, b = (load_file(tmp_path / "hub/org" / name / WEIGHTS) for name in "ab")
+    a, b = (load_file(tmp_path / "hub/org" / name) for name in (f"a/{WEIGHTS}", f"b/{HALF}"))
     merged = load_file(tmp_path / "out/diffusion_pytorch_model.safetensors")
     assert all(torch.allclose(merged[name], (a[name] + b[name]) / 2) for name in a)
     fetched = {file.removeprefix("org/a/") for file in hub.sent if file.startswith("org/a/")}
@@ -120,22 +121,6 @@ def test_only_the_component_is_fetched_from_the_hub(hub: Hub, tmp_path: Path) ->
         recipe(tmp_path, name)
         done = kingyo(hub, tmp_path, "merge", "recipe.yaml", "other", "--dry-run")
         assert done.returncode == 1 and "one model of a diffusers pipeline" in done.stdout + done.stderr
-
-
-@pytest.mark.slow
-def test_weights_in_float16_are_read_if_there_are_no_others(hub: Hub, tmp_path: Path) -> None:
-    """Many pipelines on the Hub have ``diffusion_pytorch_model.fp16.safetensors`` alone."""
-    folder = pipeline(tmp_path / "hub/org/half")
-    (folder / WEIGHTS).rename(folder / HALF)
-    assert open_checkpoint("org/half/unet", tmp_path / "hub").tensors.keys() == UNET.keys()
-    recipe(tmp_path, "org/half/unet", "org/a/unet")
-    done = kingyo(hub, tmp_path, "merge", "recipe.yaml", "out", "--dry-run")
-    assert done.returncode == 0, done.stdout + done.stderr
-    done = kingyo(hub, tmp_path, "merge", "recipe.yaml", "out")
-    assert done.returncode == 0, done.stderr
-    half, a = load_file(folder / HALF), load_file(tmp_path / "hub/org/a" / WEIGHTS)
-    merged = load_file(tmp_path / "out/diffusion_pytorch_model.safetensors")
-    assert all(torch.allclose(merged[name], (a[name] + half[name]) / 2) for name in a)
 
 
 OPEN = """

@@ -40,8 +40,6 @@ CASES: dict[str, tuple[str, dict[str, object]]] = {
             "alpha_pattern": {"layers.(0|2).self_attn.v_proj": 9, "up_proj": 2},
         },
     ),
-    "one regex": ("llama", {"target_modules": r".*\.2\..*(q|v)_proj"}),
-    "all-linear": ("llama", {"target_modules": "all-linear", "exclude_modules": ["k_proj"]}),
     "head": ("llama", {"target_modules": ["lm_head", "q_proj"]}),
     "embedding": ("llama", {"target_modules": ["embed_tokens", "q_proj"], "r": 3}),
     "embedding, dora": ("llama", {"target_modules": ["embed_tokens"], "r": 3, "use_dora": True}),
@@ -52,7 +50,6 @@ CASES: dict[str, tuple[str, dict[str, object]]] = {
     "biases of the lora": ("qwen2", {"target_modules": ALL_LLAMA, "bias": "lora_only"}),
     "all biases": ("gpt2", {"target_modules": ["c_fc"], "bias": "all"}),
     "gpt2": ("gpt2", {"target_modules": ALL_GPT2, "r": 4, "lora_alpha": 6}),
-    "gpt2, square ones only": ("gpt2", {"target_modules": ["attn.c_proj"], "r": 4, "fan_in_fan_out": True}),
     "gpt2, embeddings": ("gpt2", {"target_modules": ["wte", "wpe", "c_attn"], "r": 4}),
     "tied embedding": ("qwen2", {"target_modules": ["embed_tokens"], "r": 4}),
 }
@@ -132,29 +129,18 @@ def test_a_model_without_the_prefix(tmp_path: Path) -> None:
         )
 
 
-def test_an_adapter_without_the_prefix(tmp_path: Path) -> None:
-    llama(tmp_path / "m")
-    file = train(tmp_path / "m", tmp_path / "lora", target_modules=["q_proj"]) / "adapter_model.safetensors"
-    expected = opened(tmp_path)
-    cut = "base_model.model.model."
-    save_file({name.removeprefix(cut): each for name, each in load_file(file).items()}, file)
-    assert opened(tmp_path).changes.keys() == expected.changes.keys()
-
-
 def test_the_fingerprint_knows_model_and_adapter(tmp_path: Path) -> None:
     llama(tmp_path / "m")
     train(tmp_path / "m", tmp_path / "lora", target_modules=["q_proj"])
-    alone, both = fingerprint(open_checkpoint("m", tmp_path)), fingerprint(opened(tmp_path))
-    assert alone != both
-    assert fingerprint(opened(tmp_path)) == both
+    found = [fingerprint(open_checkpoint("m", tmp_path)), fingerprint(opened(tmp_path))]
     (tmp_path / "lora/README.md").write_text("Another card.")
-    assert fingerprint(opened(tmp_path)) == both
+    assert fingerprint(opened(tmp_path)) == found[-1]
     edit_config(tmp_path / "lora", lora_alpha=9)
-    scaled = fingerprint(opened(tmp_path))
-    change(tmp_path / "lora", lambda tensors: {name: tensor + 1 for name, tensor in tensors.items()})
-    assert len({alone, both, scaled, fingerprint(opened(tmp_path))}) == 4
-    change(tmp_path / "m", lambda tensors: {name: tensor + 1 for name, tensor in tensors.items()})
-    assert len({alone, both, scaled, fingerprint(opened(tmp_path))}) == 4
+    found.append(fingerprint(opened(tmp_path)))
+    for name in ("lora", "m"):
+        change(tmp_path / name, lambda tensors: {name: tensor + 1 for name, tensor in tensors.items()})
+        found.append(fingerprint(opened(tmp_path)))
+    assert len(set(found)) == 5
 
 
 def test_a_model_other_than_the_configs_is_a_note(tmp_path: Path) -> None:
@@ -193,18 +179,9 @@ def test_a_tied_head_reads_the_changed_embedding(tmp_path: Path) -> None:
 
 
 def test_every_checkpoint_completes_a_live_model_of_its_folder(tmp_path: Path) -> None:
-    """Loading works the same for checkpoints with adapters and virtual checkpoints."""
     llama(tmp_path / "m")
     train(tmp_path / "m", tmp_path / "lora", target_modules=["q_proj"])
-    plain, adapted = open_checkpoint("m", tmp_path), opened(tmp_path)
     live = load_file(tmp_path / "m/model.safetensors")
-    plain.load_into(live)
-    assert all(torch.equal(live[name], plain.read(name)) for name in plain.tensors)
-    adapted.load_into(live)
-    assert all(torch.equal(live[name], adapted.read(name)) for name in adapted.tensors)
-    assert (plain.made_of, adapted.made_of) == ((), (adapted.model,))
-    assert (plain.adapter, adapted.adapter.reference) == (None, "lora")
-    assert adapted.deciding_files().keys() - plain.deciding_files().keys() == {
-        "+adapter_config.json",
-        "+adapter_model.safetensors",
-    }
+    for checkpoint in (open_checkpoint("m", tmp_path), opened(tmp_path)):
+        checkpoint.load_into(live)
+        assert all(torch.equal(live[name], checkpoint.read(name)) for name in checkpoint.tensors)

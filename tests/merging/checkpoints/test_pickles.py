@@ -120,7 +120,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "sparse": (saved({"a": torch.ones(2, 3).to_sparse()}), "a dense, contiguous tensor"),
     "compressed": (rezipped(zipfile.ZIP_DEFLATED), "a compressed zip"),
     "other order": (with_record("/byteorder", b"big"), "another byte order"),
-    "no pickle": (with_record("/data.pkl", b"junk"), "expected a"),
+    "no pickle": (with_record("/data.pkl", b"junk"), "expected tensors"),
     "data too short": (with_record("/data/0", b"\0" * 8), "expected"),
 }
 
@@ -138,19 +138,6 @@ def test_a_bad_pickle_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.Mon
         open_checkpoint("m", tmp_path, allow_pickle=True)
     assert "pytorch_model.bin" in caught.value.argument
     assert not (tmp_path / "evil").exists()
-
-
-def test_a_zip_from_another_program_reads_equal_or_is_refused(tmp_path: Path) -> None:
-    """Offsets of records are read from the zip, not computed as for files of torch."""
-    folder = llama(tmp_path / "m")
-    expected = load_file(folder / "model.safetensors")
-    pickled(folder)
-    rezipped(zipfile.ZIP_STORED)(folder / "pytorch_model.bin")
-    try:
-        opened = open_checkpoint("m", tmp_path, allow_pickle=True)
-    except KingyoError:
-        return
-    assert all(torch.equal(opened.read(name), tensor) for name, tensor in expected.items())
 
 
 def test_a_damaged_byte_changes_weights_or_gives_one_clear_error(tmp_path: Path) -> None:

@@ -19,11 +19,7 @@ from kingyo.merging.kernels import (
 )
 
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
-
-
 lengths = st.sampled_from([1, 2, 15, 16, 17, 31, 33, 100, 1000, 32768, 32769, 70_000, 600_000])
-
-
 few = settings(max_examples=25, deadline=None)
 
 
@@ -42,6 +38,13 @@ def make(seed: int, n: int, count: int, dtypes: list[torch.dtype]) -> tuple[list
         delta = torch.randint(-20, 21, (n,), generator=generator) * 0.001
         sources.append((base + delta).to(dtype))
     return sources, base.to(dtypes[-1])
+
+
+class Odd:
+    """A user's mask."""
+
+    def apply(self, delta: Tensor, span: tuple[int, int]) -> None:
+        delta[span[0] % 2 :: 2] = 0.0
 
 
 @st.composite

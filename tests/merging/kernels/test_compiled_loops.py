@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import numpy as np
 import pytest
@@ -12,14 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from kingyo.merging.kernels import (
-    BernoulliMask,
-    MagnitudeMask,
-    Term,
-    Threshold,
-    WeightedSum,
-    to_tensor,
-)
+from kingyo.merging.kernels import BernoulliMask, MagnitudeMask, Term, Threshold, WeightedSum, to_tensor
 from kingyo.merging.kernels.masks import uniform
 from kingyo.merging.kernels.order_statistics import (
     largest,
@@ -37,9 +31,9 @@ from kingyo.merging.kernels.statistics import (
     magnitude,
     magnitudes_by_draw,
 )
-from kingyo.merging.kernels.threads import execution, has_compiler
+from kingyo.merging.kernels.threads import execution, has_compiler, map_spans
 from kingyo.merging.kernels.writing import ParallelWrites, prepare, write
-from tests.merging.kernels.sums import DTYPES, few, lengths, make, masks, same_bits, weighted_sums
+from tests.merging.kernels.sums import DTYPES, Odd, few, lengths, make, masks, same_bits, weighted_sums
 
 pytestmark = pytest.mark.skipif(not has_compiler(), reason="numba is not installed: nothing is compiled")
 
@@ -214,10 +208,6 @@ def test_a_loop_that_fails_raises_its_error(threads: int, monkeypatch: pytest.Mo
 
 
 def test_a_users_mask_runs_by_torch() -> None:
-    class Odd:
-        def apply(self, delta: Tensor, span: tuple[int, int]) -> None:
-            delta[span[0] % 2 :: 2] = 0.0
-
     (source,), base = make(0, 101, 1, [torch.bfloat16] * 2)
     weighted = WeightedSum(shape=(101,), terms=(Term(source=source, factor=1.0, mask=Odd()),), base=base)
     got = torch.empty(101)
@@ -251,3 +241,16 @@ def test_callers_at_once_have_threads_of_their_own() -> None:
 
     with ThreadPoolExecutor(3) as pool:
         assert all(pool.map(fill, range(30)))
+
+
+def test_the_caller_does_the_work_of_busy_threads() -> None:
+    release = Event()
+    with execution(compiled=False, threads=2) as here:
+        assert here.pool is not None
+        busy = here.pool.submit(release.wait)
+        try:
+            spans = map_spans(1 << 20, lambda span: span)
+        finally:
+            release.set()
+    assert busy.result()
+    assert spans == [(0, 1 << 19), (1 << 19, 1 << 20)]

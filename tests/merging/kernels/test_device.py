@@ -11,7 +11,7 @@ from torch import Tensor
 from kingyo.merging.kernels import RankedBernoulliMask, Term, WeightedSum, to_tensor
 from kingyo.merging.kernels.threads import execution
 from kingyo.merging.kernels.writing import prepare
-from tests.merging.kernels.sums import few, same_bits, weighted_sums
+from tests.merging.kernels.sums import Odd, few, same_bits, weighted_sums
 
 
 @few
@@ -31,10 +31,6 @@ def test_a_sum_of_copies_is_the_sum(weighted: WeightedSum) -> None:
 
 
 def test_a_users_mask_stays_on_the_processor() -> None:
-    class Odd:
-        def apply(self, delta: Tensor, span: tuple[int, int]) -> None:
-            delta[span[0] % 2 :: 2] = 0.0
-
     term = Term(source=torch.ones(5), factor=1.0, mask=Odd())
     assert WeightedSum(shape=(5,), terms=(term,)).on_device(lambda tensor: tensor) is None
 

@@ -89,13 +89,6 @@ def test_equal_low_rank_sources_give_the_source() -> None:
     torch.testing.assert_close(merged, source, rtol=1e-4, atol=1e-4)
 
 
-def test_orthogonal_sources_do_not_interfere() -> None:
-    base = torch.zeros(8, 8)
-    one, two = base.clone(), base.clone()
-    one[0, 0], one[1, 1], two[2, 2], two[3, 3] = 4.0, 3.0, 2.0, 1.0
-    torch.testing.assert_close(run("tsv", [one, two], base), one + two)
-
-
 def test_isotropic_directions_are_equally_long() -> None:
     base, *sources = matrices((30, 20), 3)
     for method, n in (
@@ -113,18 +106,13 @@ def test_isotropic_directions_are_equally_long() -> None:
 BANDS = "singular_bands"
 
 
-def _models(shape: tuple[int, ...], n: int, seed: int = 0) -> tuple[list[Tensor], Tensor]:
-    base, *sources = matrices(shape, n, seed)
-    return sources, base
-
-
 @given(
     st.sampled_from([(4, 4), (5, 9), (9, 5), (80, 6), (6, 80), (2, 2), (1, 9)]),
     st.integers(1, 3),
     st.integers(0, 99),
 )
 def test_singular_bands_are_as_defined(shape: tuple[int, int], n: int, seed: int) -> None:
-    sources, base = _models(shape, n, seed)
+    base, *sources = matrices(shape, n, seed)
     weights, gains = [1.0, 0.5, 1.5][:n], [(0.5, 1.5, 1.0), (2.0, 0.0, 0.5), (1.0, 1.0, -1.0)][:n]
     top, middle, rest = ([gain[band] for gain in gains] for band in range(3))
     merged = run(BANDS, sources, base, weight=weights, top=top, middle=middle, rest=rest, **{"lambda": 0.5})
@@ -140,39 +128,18 @@ def test_singular_bands_are_as_defined(shape: tuple[int, int], n: int, seed: int
 
 @pytest.mark.parametrize("shape", [(7,), (), (2, 3, 4), (1, 9), (9, 1)])
 def test_non_matrices_use_the_plain_weight(shape: tuple[int, ...]) -> None:
-    sources, base = _models(shape, 2)
+    base, *sources = matrices(shape, 2)
     merged = run(BANDS, sources, base, weight=[0.3, 0.7], top=0.0, middle=2.0, rest=0.5)
     assert torch.equal(merged, run("task_arithmetic", sources, base, weight=[0.3, 0.7]))
 
 
-@pytest.mark.parametrize("shape", [(30, 20), (20, 30), (300, 7), (7, 300)])
+@pytest.mark.parametrize("shape", [(30, 20), (7, 300)])
 def test_equal_gains_are_task_arithmetic(shape: tuple[int, int]) -> None:
-    sources, base = _models(shape, 3)
+    base, *sources = matrices(shape, 3)
     plain = run("task_arithmetic", sources, base, weight=[0.4, 0.9, 1.3])
     assert torch.equal(run(BANDS, sources, base, weight=[0.4, 0.9, 1.3]), plain)
     halved = run(BANDS, sources, base, weight=[0.8, 1.8, 2.6], top=0.5, middle=0.5, rest=0.5)
     torch.testing.assert_close(halved, plain, rtol=1e-6, atol=1e-6)
-
-
-def test_bands_add_up_and_hold_a_third_each() -> None:
-    (source,), base = _models((60, 40), 1)
-    bands = [
-        run(
-            BANDS,
-            [source],
-            base,
-            weight=1.0,
-            **{**dict.fromkeys(("top", "middle", "rest"), 0.0), band: 1.0},
-        )
-        - base
-        for band in ("top", "middle", "rest")
-    ]
-    torch.testing.assert_close(bands[0] + bands[1] + bands[2], source - base, rtol=1e-4, atol=1e-4)
-    energy = (source - base).square().sum()
-    for band in bands:
-        assert float(band.square().sum() / energy) == pytest.approx(1 / 3, abs=0.08)
-    assert torch.linalg.matrix_norm(bands[0], 2) > torch.linalg.matrix_norm(bands[1], 2)
-    assert torch.linalg.matrix_norm(bands[1], 2) > torch.linalg.matrix_norm(bands[2], 2)
 
 
 def test_a_source_is_decomposed_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,20 +152,16 @@ def test_a_source_is_decomposed_only_once(monkeypatch: pytest.MonkeyPatch) -> No
         return real(source, base)
 
     monkeypatch.setattr(singular_values, "leading_parts", count)
-    sources, base = _models((30, 20), 3)
+    base, *sources = matrices((30, 20), 3)
     facts, names = TensorStats(), ["a", "b", "c"]
-    merged = [_candidate(sources, base, facts, names, top) for top in (0.2, 0.7, 1.0, 0.2)]
+
+    def candidate(top: float) -> Tensor:
+        context = TensorContext(0, "a.weight", facts, names, "base")
+        return to_tensor(
+            merge_tensor(METHODS.get(BANDS), sources, base, values(BANDS, 3, weight=0.5, top=top), context)
+        )
+
+    merged = [candidate(top) for top in (0.2, 0.7, 1.0, 0.2)]
     assert len(counted) == 3
     assert torch.equal(merged[0], merged[3]) and not torch.equal(merged[0], merged[1])
     assert torch.equal(merged[2], run("task_arithmetic", sources, base, weight=0.5))
-
-
-def _candidate(
-    sources: Sequence[Tensor], base: Tensor, facts: TensorStats, names: Sequence[str], top: float
-) -> Tensor:
-    context = TensorContext(0, "a.weight", facts, names, "base")
-    return to_tensor(
-        merge_tensor(
-            METHODS.get(BANDS), sources, base, values(BANDS, len(sources), weight=0.5, top=top), context
-        )
-    )

@@ -93,20 +93,6 @@ def test_dare(
     np.testing.assert_allclose(merged.numpy(), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_masks_of_low_density_lie_within_those_of_higher_density() -> None:
-    base, source = torch.zeros(5_000), torch.ones(5_000)
-    kept = []
-    for density in (0.1, 0.5, 0.9):
-        merged = run("dare_linear", [source], base, weight=1.0, density=density, rescale=False)
-        kept.append(merged > 0)
-    assert bool((kept[0] <= kept[1]).all()) and bool((kept[1] <= kept[2]).all())
-
-
-def test_a_vote_of_zero_elects_plus() -> None:
-    sources = [torch.tensor([0.5, -0.25]), torch.tensor([-0.5, 0.25])]
-    assert run("ties", sources, torch.zeros(2), weight=1.0).tolist() == [0.5, 0.25]
-
-
 @given(models(), st.booleans(), st.booleans(), st.data())
 def test_breadcrumbs(
     drawn: tuple[Tensor, list[Tensor]], elect: bool, normalize: bool, data: st.DataObject
@@ -169,16 +155,6 @@ def test_rescaled_they_keep_the_sum_of_magnitudes(method: str) -> None:
     thin, full = (run(method, [source], torch.zeros(500), **parameters, rescale=on) for on in (False, True))
     assert int((thin != 0).sum()) == 150
     torch.testing.assert_close(full, thin * (source.abs().sum() / thin.abs().sum()))
-
-
-def test_della_keeps_large_entries_more_often() -> None:
-    generator = torch.Generator().manual_seed(0)
-    source = torch.randn(4000, 11, generator=generator)
-    merged = run("della_linear", [source], torch.zeros_like(source), weight=1.0, density=0.4, epsilon=0.3)
-    kept = (merged != 0).gather(1, source.abs().argsort(1)).float().mean(0)
-    expected = torch.linspace(0.1, 0.7, 11)
-    torch.testing.assert_close(kept, expected, atol=0.03, rtol=0)
-    assert float(merged.abs().sum()) == pytest.approx(float(source.abs().sum()), rel=1e-5)
 
 
 def test_della_with_the_elected_sign_is_normalised() -> None:

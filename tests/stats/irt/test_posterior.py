@@ -147,14 +147,6 @@ def test_an_axis_that_does_not_matter_gets_a_long_length() -> None:
     assert np.corrcoef(posterior.predict(grid), np.sin(6 * grid[:, 0]))[0, 1] > 0.97
 
 
-def test_learning_the_shape_raises_the_evidence() -> None:
-    points = np.random.default_rng(4).random((40, 2))
-    observations = observed(points, 8 * (points[:, 0] - 0.5), 30, 0.4, seed=5)
-    before = fit_posterior(observations, first_prior(weights(2), 30), learn_shape=False)
-    after = fit_posterior(observations, first_prior(weights(2), 30), learn_shape=True)
-    assert after.evidence > before.evidence
-
-
 def test_the_evidence_is_that_of_numerical_integration() -> None:
     """One point and one item: log ∫ p(y | f) N(f; 0, v) df, Laplace's within some hundredths."""
     observations = made(np.array([[0.5]]), np.ones((1, 1)), np.ones((1, 1)))

@@ -47,31 +47,6 @@ def test_it_is_where_the_posterior_is_highest() -> None:
         assert slope == pytest.approx(0, abs=1e-3)
 
 
-def test_a_few_lucky_scores_count_for_less_than_many_good_ones() -> None:
-    rng = np.random.default_rng(5)
-    others = (rng.random((40, 100)) < 0.5).astype(np.float64)
-    lucky, good = np.full(100, np.nan), (np.arange(100) % 5 > 0).astype(np.float64)
-    lucky[:3] = 1.0
-    responses = np.vstack([lucky, good, others])
-    fitted = estimates(fit(responses), responses)
-    assert fitted[0].score < 0.7 < fitted[1].score == pytest.approx(0.8)
-    assert (fitted[0].n, fitted[1].n) == (3, 100)
-    assert fitted[0].error > fitted[1].error == 0.0
-
-
-def test_right_answers_to_hard_items_count_for_more() -> None:
-    """Two trials with two of four right, one of them on the hardest items: it is the abler one."""
-    truth = simulated(80, 20, seed=6)
-    order = np.argsort(truth.difficulty)
-    easy, hard = np.full(20, np.nan), np.full(20, np.nan)
-    easy[order[:4]], hard[order[-4:]] = [1, 0, 1, 0], [1, 0, 1, 0]
-    responses = np.vstack([easy, hard, truth.answers])
-    fitted = fit(responses)
-    assert fitted.ability[1] > fitted.ability[0] + 1.0
-    believed = estimates(fitted, responses)
-    assert believed[1].score > believed[0].score + 0.15
-
-
 @pytest.mark.parametrize(
     "responses",
     [

@@ -10,7 +10,6 @@ A denoiser is a UNet or a diffusion transformer of diffusers.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
@@ -25,9 +24,7 @@ _DOWN, _MIDDLE, _UP = "down_blocks", "mid_block", "up_blocks"
 _DOUBLE, _SINGLE = "transformer_blocks", "single_transformer_blocks"
 _IN_BLOCK = re.compile(r"[^.]+\.([0-9]{1,9})\.([^.]+)\.(?:([0-9]{1,9})\.)?")
 _LAST_OF_UNET = re.compile(r"conv_(norm_)?out\.")
-_ANY = "\N{BULLET}"  # placeholder for the number of an expert
-_LATER_NUMBERS = re.compile(r"(?<=[.])[0-9]+(?=[.])")
-_MANY = 8
+_MANY = 64
 _LAST_OF_TRANSFORMER = re.compile(r"[^.]*(?<![^._])(out|final)(?![^._])|scale_shift_table")
 
 
@@ -135,51 +132,11 @@ def _transformer_blocks(names: Iterable[str], stacks: Sequence[Stack]) -> Iterat
         yield name, blocks.get(name) or ("OUT" if _LAST_OF_TRANSFORMER.match(name) else "IN")
 
 
-def shortest_filters(groups: Mapping[str, tuple[str, ...]]) -> list[tuple[str | None, str]]:
+def shortest_filters(groups: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str | None, str]]:
     """Cover each group by few, short filters: pairs of filter and group.
 
     A name belongs to the group of the first filter that is a substring of it; None matches every name.
     """
-    reduced = _without_experts(groups)
-    if reduced is None:
-        return list(_cover(groups))
-    filters = list(_cover(reduced))
-
-    def resolve(name: str) -> str:
-        return next(group for part, group in filters if part is None or part in name)
-
-    is_right = all(part is None or _ANY not in part for part, _ in filters) and all(
-        resolve(name) == group for group, names in groups.items() for name in names
-    )
-    return filters if is_right else list(_cover(groups))
-
-
-def _without_experts(groups: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]] | None:
-    """Return the groups with one name for all experts of a block; None without long lists within blocks.
-
-    This avoids minutes of computing for thousands of experts, and filters with numbers of experts.
-    """
-    forms: dict[str, str] = {}
-    for name in (name for names in groups.values() for name in names):
-        first = _LATER_NUMBERS.search(name)
-        end = len(name) if first is None else first.end()
-        forms[name] = name[:end] + _LATER_NUMBERS.sub(_ANY, name[end:])
-    sizes = Counter(forms.values())
-    owners: dict[str, set[str]] = {}
-    for group, names in groups.items():
-        for name in names:
-            owners.setdefault(forms[name], set()).add(group)
-    many = {form for form, size in sizes.items() if size >= _MANY and len(owners[form]) == 1}
-    if not many:
-        return None
-    return {
-        group: tuple(dict.fromkeys(forms[name] if forms[name] in many else name for name in names))
-        for group, names in groups.items()
-    }
-
-
-def _cover(groups: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str | None, str]]:
-    """Yield filters for each group that match no name of the groups after it."""
     owner = {name: group for group, names in groups.items() for name in names}
     left = set(owner)
     for group in groups:
@@ -204,8 +161,9 @@ def _is_sound(part: str, later: list[str], foreign: list[str]) -> bool:
 
 def _best_parts(names: list[str]) -> list[str]:
     """Return candidates for a filter: those that match most names first, short before long."""
-    parts = {part for name in names for part in _parts(name)}
-    return sorted(parts, key=lambda part: (-sum(part in name for name in names), len(part), part))
+    some = names[:: 1 + len(names) // _MANY]  # a few experts of thousands show all words
+    parts = {part for name in some for part in _parts(name)}
+    return sorted(parts, key=lambda part: (-sum(part in name for name in some), len(part), part))
 
 
 def _parts(name: str) -> Iterator[str]:

@@ -1,8 +1,4 @@
-"""Infer where each tensor sits in a model, from tensor names and the config.
-
-There is no table of architectures: blocks are numbered lists among the names; kinds and parts follow from the
-words of a name.
-"""
+"""Infer where each tensor sits in a model, from tensor names and the config; which tensors are tied."""
 
 from __future__ import annotations
 
@@ -129,9 +125,7 @@ class Layout:
         if how not in self._filters:
             groups = self.groups(how)
             self._filters[how] = tuple(shortest_filters(filter_order(groups) if how == "mbw" else groups))
-        return tuple(
-            Conditional(filter=filter_, value=values[group]) for filter_, group in self._filters[how]
-        )
+        return tuple(Conditional(filter=each, value=values[group]) for each, group in self._filters[how])
 
     def _order(self, name: str) -> tuple[int, str, int, tuple[int, str], int, bool, str]:
         part = self._part[name]
@@ -207,9 +201,8 @@ def select(layout: Layout, parts: Mapping[str, str], frame: str | None = None) -
     known = (*layout.parts, VOCABULARY)
     for part in parts:
         if part not in known:
-            raise KingyoError(
-                "parts", f"parts of this model ({', '.join(known)})", f"'{part}'", suggest(part, known)
-            )
+            expected = f"parts of this model ({', '.join(known)})"
+            raise KingyoError("parts", expected, f"'{part}'", suggest(part, known))
     if frame is not None:
         main = "language" if "language" in layout.parts else next(iter(layout.parts))
         merged = {} if MERGE in parts.values() else {main: MERGE}

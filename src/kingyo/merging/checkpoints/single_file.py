@@ -131,15 +131,10 @@ def _read_denoiser(
     library(reference, "diffusers")  # it knows the names in single files
     kind = _class_of(tensors)
     if kind is None:
-        is_lora = any(".lora_" in name or "_lora." in name or ".lora." in name for name in tensors)
-        raise KingyoError(
-            reference,
-            "a diffusion model in one file, such as of Stable Diffusion or Flux",
-            "a LoRA" if is_lora else f"tensors such as '{next(iter(tensors))}'",
-            f"Write it after its model, as model+{reference}."
-            if is_lora
-            else "Name the folder of the model, if the file is part of one.",
-        )
+        expected = "a diffusion model in one file, such as of Stable Diffusion or Flux"
+        received = f"tensors such as '{next(iter(tensors))}'"
+        remedy = f"Name the folder of the model; or write a LoRA after its model, as model+{reference}."
+        raise KingyoError(reference, expected, received, remedy)
     config = _config_from_names(kind, tensors)
     return config, _convert(reference, tensors, config)
 
@@ -198,24 +193,18 @@ def _convert(
     function = cast(
         "Callable[..., dict[str, Any]] | None", classes.get(kind, {}).get("checkpoint_mapping_fn")
     )
-    if function is None:
-        raise _incomplete_error(reference, kind, "no conversion in this version of diffusers")
     has_prefix = any(name.startswith(PREFIX) for name in tensors)
     named = tensors if has_prefix else {f"{PREFIX}{name}": info for name, info in tensors.items()}
     denoiser = {name: info for name, info in named.items() if name.startswith(PREFIX)}
     try:
+        if function is None:
+            raise _UntraceableError("no conversion in this version of diffusers")
         return _traced(lambda stored: function(checkpoint=stored, config=dict(config)), denoiser)
     except (KeyError, IndexError, RuntimeError, AttributeError, _UntraceableError) as error:
         received = f"no tensor {error}" if isinstance(error, KeyError) else f"{error!s:.200}"
-        raise _incomplete_error(reference, kind, received) from error
-
-
-def _incomplete_error(reference: str, kind: str, received: str) -> KingyoError:
-    remedy = (
-        "Fetch the file again, or convert it once with diffusers: from_single_file, then "
-        "save_pretrained; then name the new folder."
-    )
-    return KingyoError(reference, f"a complete {kind} that diffusers can convert", received, remedy)
+        remedy = "Fetch it again, or convert it with diffusers: from_single_file, then save_pretrained."
+        expected = f"a complete {kind} that diffusers can convert"
+        raise KingyoError(reference, expected, received, remedy) from error
 
 
 class _UntraceableError(Exception):

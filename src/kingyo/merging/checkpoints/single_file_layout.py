@@ -173,13 +173,9 @@ def single_file_name(out: Path) -> str:
     return f"{out.resolve().name}.safetensors"
 
 
-def check_single_file(denoiser: Checkpoint, around: Mapping[str, Path]) -> None:
-    _layout(denoiser, around)
-
-
 def single_file_parts(denoiser: Checkpoint, around: Mapping[str, Path]) -> Iterator[bytes | memoryview]:
     """Yield the bytes of a single file: its header, then each tensor."""
-    tensors = _layout(denoiser, around)
+    tensors = check_single_file(denoiser, around)
     total = sum(each.out.n_bytes for each in tensors)
     (shard,) = lay_out([each.out for each in tensors], max_shard_bytes=max(total, 1))
     yield shard.header
@@ -187,11 +183,10 @@ def single_file_parts(denoiser: Checkpoint, around: Mapping[str, Path]) -> Itera
         yield bytes_of(each.read().flatten()).data
 
 
-def _layout(denoiser: Checkpoint, around: Mapping[str, Path]) -> list[FileTensor]:
+def check_single_file(denoiser: Checkpoint, around: Mapping[str, Path]) -> list[FileTensor]:
     if "_class_name" not in denoiser.config:
         expected = "a denoiser of a diffusers pipeline"
-        remedy = "Leave --single-file out."
-        raise KingyoError("--single-file", expected, denoiser.reference, remedy)
+        raise KingyoError("--single-file", expected, denoiser.reference, "Leave --single-file out.")
     library("--single-file", "diffusers")
     is_known = denoiser.pipeline_index.get("_class_name") in _IN_ONE_FILE
     names = [name for name in _OTHERS if is_known and f"{name}/config.json" in around]

@@ -1,15 +1,9 @@
 """Find kinds of tensors, stacks of blocks and parts of a model (language, vision, …; encoder, decoder).
 
-Kinds follow from words that architectures share: attn, mlp, norm, embed, head. There is no table of
-architectures.
-
 Stacks are the numbered lists among tensor names that are a model's layers: the tensor
 ``model.layers.3.mlp.up_proj.weight`` is in block 3 of the stack ``model.layers``. Lists of experts within a
 block and small lists (a projector of two layers) are not stacks. A block without a number, such as the middle
-of a UNet, is a stack of one block.
-
-Parts follow from the words of tensor names; else from nested configs (such as ``vision_config``) and their
-numbers of layers.
+of a UNet, is a stack of one block. Kinds and parts follow from words of names, parts also from configs.
 """
 
 from __future__ import annotations
@@ -65,7 +59,7 @@ def find_kind(name: str, in_block: bool) -> Kind:
 
 
 def is_after(name: str) -> bool:
-    """Return whether a tensor outside the blocks comes after them, such as a final norm or a head."""
+    """Return whether a tensor outside the blocks comes after them."""
     modules = _modules(name)
     kind = _outer_kind(modules)
     if kind in ("head", "embedding"):
@@ -159,9 +153,8 @@ class Stack:
         """Check that block 0, if it holds tensors for all blocks, stays first and occurs once."""
         if self.first_only and [place for place, number in enumerate(chosen) if number == 0] != [0]:
             expected = f"layer 0 first and only once, since it holds {min(self.first_only)} for all layers"
-            received = ", ".join(str(number) for number in chosen)[:200]
             remedy = "Begin the slices with layer 0, and omit it later."
-            raise KingyoError(f"layers of {self.prefix}", expected, received, remedy)
+            raise KingyoError(f"layers of {self.prefix}", expected, str(chosen)[:200], remedy)
 
 
 def find_stacks(names: Iterable[str]) -> list[Stack]:
@@ -177,17 +170,11 @@ def find_stacks(names: Iterable[str]) -> list[Stack]:
     largest = min(sizes, key=lambda prefix: (-sizes[prefix], prefix), default=None)
     chosen = [prefix for prefix, blocks in lists.items() if _is_stack(prefix, blocks.values())]
     chosen = chosen or [prefix for prefix in lists if prefix == largest]
-    return [
-        Stack(
-            name="",
-            prefix=prefix,
-            part="",
-            blocks={
-                number: tuple(name for name, _ in names) for number, names in sorted(lists[prefix].items())
-            },
-        )
-        for prefix in sorted(chosen)
-    ]
+    stacks: list[Stack] = []
+    for prefix in sorted(chosen):
+        blocks = {number: tuple(name for name, _ in names) for number, names in sorted(lists[prefix].items())}
+        stacks.append(Stack(name="", prefix=prefix, part="", blocks=blocks))
+    return stacks
 
 
 def name_stacks(stacks: Iterable[Stack]) -> list[Stack]:

@@ -28,20 +28,13 @@ from kingyo.merging.kernels.raw_tensor import AnyTensor, bytes_of
 MAX_SHARD_BYTES = 5_000_000_000
 NOTHING: Mapping[str, Path] = MappingProxyType({})
 _BLOCK = 1 << 26  # bytes per flush to disk
-COPIED = (
-    *SPEAKING,
-    *SEEING,
-    "LICENSE*",
-    "NOTICE*",
-)
+COPIED = (*SPEAKING, *SEEING, "LICENSE*", "NOTICE*")
 """Patterns of the files that are copied besides the config."""
 
 CODE = ("*.py",)
 """Patterns of the code that a config may refer to (``auto_map``)."""
 
 _DTYPE_KEYS = ("dtype", "torch_dtype")
-
-
 _CODES = {name: code for code, (name, _) in DTYPES.items()}
 _ALIGNMENT = 64  # bytes; safetensors requires 8, vector instructions prefer more
 
@@ -80,11 +73,9 @@ def lay_out(tensors: Sequence[OutTensor], max_shard_bytes: int, stem: str = "mod
         groups[-1].append(tensor)
         filled += tensor.n_bytes
     count = len(groups)
-    names = (
-        [f"{stem}.safetensors"]
-        if count == 1
-        else [f"{stem}-{i + 1:05}-of-{count:05}.safetensors" for i in range(count)]
-    )
+    names = [f"{stem}-{i + 1:05}-of-{count:05}.safetensors" for i in range(count)]
+    if count == 1:
+        names = [f"{stem}.safetensors"]
     return tuple(_shard(name, group) for name, group in zip(names, groups, strict=True))
 
 
@@ -135,7 +126,8 @@ class CheckpointWriter:
         self.shards = lay_out(tensors, max_shard_bytes, self._stem)
         self._sizes: Counter[str] = Counter()  # bytes of each floating dtype
         for tensor in tensors:
-            self._sizes[tensor.dtype] += tensor.n_bytes if "float" in tensor.dtype else 0
+            if "float" in tensor.dtype:
+                self._sizes[tensor.dtype] += tensor.n_bytes
         self._place = {
             name: (i, start) for i, shard in enumerate(self.shards) for name, start in shard.starts.items()
         }
@@ -146,15 +138,7 @@ class CheckpointWriter:
     def __enter__(self) -> CheckpointWriter:
         with self._checked():
             self._atomic.__enter__()
-            try:
-                self._folder.mkdir(exist_ok=True)
-                needed = sum(shard.n_bytes for shard in self.shards)
-                free = shutil.disk_usage(self._folder).free
-                if needed > free:
-                    raise disk_full_error(self.out, needed, free)
-            except BaseException:
-                self._atomic.__exit__()
-                raise
+            self._folder.mkdir(exist_ok=True)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -218,7 +202,7 @@ class CheckpointWriter:
             around: further files to copy, by their names in ``out``.
         """
         folder, content = self._folder, self._atomic.content
-        main_dtype = next((dtype for dtype, size in self._sizes.most_common(1) if size), None)
+        main_dtype = next((dtype for dtype, _ in self._sizes.most_common(1)), None)
         with self._checked():
             for name, file in around.items():
                 shutil.copyfile(file, _with_parents(content / name))
@@ -269,22 +253,17 @@ def write_json(file: Path, content: Mapping[str, object]) -> None:
 
 
 def _with_dtype(config: Mapping[str, object], dtype: str) -> dict[str, object]:
-    return {
-        key: dtype
-        if key in _DTYPE_KEYS and isinstance(value, str)
-        else _with_dtype(cast("Mapping[str, object]", value), dtype)
-        if key.endswith("_config") and isinstance(value, dict)
-        else value
-        for key, value in config.items()
-    }
+    changed = dict(config)
+    for key, value in config.items():
+        if key in _DTYPE_KEYS and isinstance(value, str):
+            changed[key] = dtype
+        elif key.endswith("_config") and isinstance(value, dict):
+            changed[key] = _with_dtype(cast("Mapping[str, object]", value), dtype)
+    return changed
 
 
 def _begin_to_flush(descriptor: int, first: int, end: int) -> None:
-    """Start writing the blocks that a span completes to disk, without waiting for it.
-
-    On Linux, POSIX_FADV_DONTNEED starts the write and keeps dirty pages in memory. Errors are ignored, since
-    ``finish`` waits for the disk and reports them.
-    """
+    """Start writing the blocks that a span completes to disk; ``finish`` waits for it, and reports errors."""
     start, stop = first // _BLOCK * _BLOCK, end // _BLOCK * _BLOCK
     if sys.platform == "linux" and start < stop:
         with contextlib.suppress(OSError):
@@ -380,27 +359,20 @@ def check_free(out: Path, *, force: bool = False) -> None:
     def refuse(expected: str, received: str, remedy: str) -> KingyoError:
         return KingyoError(str(out), expected, received, remedy)
 
-    if out.exists() and not out.is_dir():
-        raise refuse("a new folder", "a file that exists", "Choose another path.")
-    if os.path.ismount(out):
-        remedy = f"Choose a folder on this disk, such as {out / 'model'}."
-        raise refuse("a new folder", "a mount point", remedy)
+    if (out.exists() and not out.is_dir()) or os.path.ismount(out):
+        received = "a mount point" if out.is_dir() else "a file that exists"
+        raise refuse("a new folder", received, f"Choose another path, such as {out / 'model'}.")
     if not out.is_dir() or not any(out.iterdir()):
         return
     if not force:
         remedy = "Choose another path, or pass --force (in Python: force=True) to replace the model in it."
         raise refuse("a new or empty folder", "a folder with files", remedy)
     target = out.resolve()  # --force deletes no home folder or repository by mistake
-    if not any((target / name).is_file() for name in ("config.json", PIPELINE)):
-        reason = "a folder without config.json"
-    elif (target / ".git").exists():
-        reason = "a folder with a repository (.git)"
-    elif Path.cwd().is_relative_to(target):
-        reason = "a folder that contains the working directory"
-    else:
-        return
-    remedy = "Choose another path, or delete the folder yourself."
-    raise refuse("the folder of a model, which --force may replace", reason, remedy)
+    is_model = any((target / name).is_file() for name in ("config.json", PIPELINE))
+    if not is_model or (target / ".git").exists() or Path.cwd().is_relative_to(target):
+        received = "one without config.json, with .git, or around the working directory"
+        remedy = "Choose another path, or delete the folder yourself."
+        raise refuse("the folder of a model, which --force may replace", received, remedy)
 
 
 def unwritable_error(out: Path, error: OSError) -> KingyoError:

@@ -11,7 +11,6 @@ from kingyo.merging.kernels.masks import RankedBernoulliMask as RankedBernoulliM
 from kingyo.merging.kernels.masks import Threshold as Threshold
 from kingyo.merging.kernels.weighted_sum import Elementwise as Elementwise
 from kingyo.merging.kernels.weighted_sum import Lazy as Lazy
-from kingyo.merging.kernels.weighted_sum import LineSum as LineSum
 from kingyo.merging.kernels.weighted_sum import Term as Term
 from kingyo.merging.kernels.weighted_sum import WeightedSum as WeightedSum
 from kingyo.merging.kernels.weighted_sum import to_tensor as to_tensor

@@ -91,7 +91,7 @@ def _arguments(form: LoopForm) -> Iterator[str]:
 
 def _entry(form: LoopForm) -> Iterator[str]:
     yield "@inline"
-    yield f"def entry({', '.join([*_inputs(form, ''), *_numbers(form)])}):"
+    yield f"def {_call(form, '')}:"
     for k, term in enumerate(form.terms):
         if form.base:
             yield f"    d{k} = d{k} - b"
@@ -104,11 +104,16 @@ def _entry(form: LoopForm) -> Iterator[str]:
     yield from _indented(_result(form))
 
 
-def _inputs(form: LoopForm, suffix: str) -> list[str]:
-    names = ["b"] if form.base else []
+def _readers(form: LoopForm) -> Iterator[tuple[str, str, str]]:
+    """Yield the inputs of an entry: name, and the calls that read it for one entry and for a pair."""
+    if form.base:
+        yield "b", f"read_{form.base}(base, i)", f"pair_{form.base}(base, i)"
     for k, term in enumerate(form.terms):
-        names += [f"d{k}", *([f"u{k}"] if term.is_random else []), *([f"r{k}"] if term.has_ranks else [])]
-    return [f"{name}{suffix}" for name in names]
+        yield f"d{k}", f"read_{term.dtype}(source{k}, i)", f"pair_{term.dtype}(source{k}, i)"
+        if term.is_random:
+            yield f"u{k}", f"draw(i, key{k}, other{k})", f"pair_draw(pair, key{k}, other{k})"
+        if term.has_ranks:
+            yield f"r{k}", f"read_r(ranks{k}, i)", f"pair_r(ranks{k}, i)"
 
 
 def _numbers(form: LoopForm) -> list[str]:
@@ -119,7 +124,8 @@ def _numbers(form: LoopForm) -> list[str]:
 
 
 def _call(form: LoopForm, suffix: str) -> str:
-    return f"entry({', '.join([*_inputs(form, suffix), *_numbers(form)])})"
+    inputs = [f"{name}{suffix}" for name, _, _ in _readers(form)]
+    return f"entry({', '.join([*inputs, *_numbers(form)])})"
 
 
 def _variance(form: LoopForm) -> list[str]:
@@ -166,14 +172,7 @@ def _result(form: LoopForm) -> list[str]:
 
 
 def _single(form: LoopForm) -> Iterator[str]:
-    if form.base:
-        yield f"b = read_{form.base}(base, i)"
-    for k, term in enumerate(form.terms):
-        yield f"d{k} = read_{term.dtype}(source{k}, i)"
-        if term.is_random:
-            yield f"u{k} = draw(i, key{k}, other{k})"
-        if term.has_ranks:
-            yield f"r{k} = read_r(ranks{k}, i)"
+    yield from (f"{name} = {read}" for name, read, _ in _readers(form))
     yield f"result = {_call(form, '')}"
     if form.result == "rows":
         for k in range(len(form.terms)):
@@ -201,14 +200,7 @@ def _loop(form: LoopForm) -> Iterator[str]:
 
 def _pair(form: LoopForm) -> Iterator[str]:
     yield "i = 2 * pair"
-    if form.base:
-        yield f"b_even, b_odd = pair_{form.base}(base, i)"
-    for k, term in enumerate(form.terms):
-        yield f"d{k}_even, d{k}_odd = pair_{term.dtype}(source{k}, i)"
-        if term.is_random:
-            yield f"u{k}_even, u{k}_odd = pair_draw(pair, key{k}, other{k})"
-        if term.has_ranks:
-            yield f"r{k}_even, r{k}_odd = pair_r(ranks{k}, i)"
+    yield from (f"{name}_even, {name}_odd = {read}" for name, _, read in _readers(form))
     yield f"even = {_call(form, '_even')}"
     yield f"odd = {_call(form, '_odd')}"
     if form.result == "rows":

@@ -6,9 +6,10 @@ the definitions in torch and numpy are beside them.
 
 from __future__ import annotations
 
+import ctypes
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from kingyo.merging.kernels import machine_code
 from kingyo.merging.kernels.blocks import Span, differences, spans
 from kingyo.merging.kernels.loops import SIZE_SHIFT, SumLoop, call_arguments
 from kingyo.merging.kernels.masks import Ranks, Threshold
-from kingyo.merging.kernels.raw_tensor import AnyTensor, bytes_of, difference
+from kingyo.merging.kernels.raw_tensor import AnyTensor, as_torch, bytes_of
 from kingyo.merging.kernels.statistics import SCRATCH, loop_over, plain_sum
 from kingyo.merging.kernels.threads import map_spans
 from kingyo.merging.kernels.weighted_sum import WeightedSum, variance
@@ -61,10 +62,12 @@ def _threshold(
     above = np.cumsum(counts[:0:-1])  # from the largest bin down
     place = int(np.searchsorted(above, count))
     left = count - (int(above[place - 1]) if place else 0)
-    entries = _entries_of_bin(loop, n, counts, counts.size - 1 - place)
-    if left <= entries.bits.size:
-        return _threshold_among(entries.bits.view(np.float32), entries.places, left)
-    return _threshold_at(loop, n, entries, left - entries.bits.size)
+    index = counts.size - 1 - place
+    wanted = int(counts[0]) + index - 1
+    equals, bits, places = _entries_of_bin(loop, n, int(counts[index]), wanted)
+    if left <= bits.size:
+        return _threshold_among(bits.view(np.float32), places, left)
+    return _threshold_at(loop, n, np.uint32(wanted << SIZE_SHIFT), equals, left - bits.size)
 
 
 def _threshold_among(numbers: NDArray[np.float32], places: NDArray[np.int64], count: int) -> Threshold:
@@ -78,48 +81,41 @@ def _threshold_among(numbers: NDArray[np.float32], places: NDArray[np.int64], co
     return Threshold(least=float(least), before=int(equals[count - above - 1]) + 1)
 
 
-class _Bin(NamedTuple):
-    """The entries of one bin of the ``size_counts``."""
+def _entries_of_bin(
+    loop: SumLoop, n: int, most: int, wanted: int
+) -> tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.int64]]:
+    """Return the entries of one bin of the ``size_counts``, of which there are at most ``most``.
 
-    least: np.uint32  # bits of the least size that belongs to the bin
-    equals: NDArray[np.uint32]  # number of entries with this size, per ``SCRATCH`` entries of the tensor
-    bits: NDArray[np.uint32]  # bits of the other sizes
-    places: NDArray[np.int64]  # their indices, ascending
+    First the number of entries with its least size, per ``SCRATCH`` entries of the tensor; then bits and
+    indices of the others, ascending by index.
+    """
 
-
-def _entries_of_bin(loop: SumLoop, n: int, counts: Counts, index: int) -> _Bin:
-    wanted = np.uint32(int(counts[0]) + index - 1)
-
-    def collect(span: Span) -> _Bin:
+    def collect(span: Span) -> tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.int64]]:
         width = span[1] - span[0]
         scratch, equals = np.empty(SCRATCH, dtype=np.float32), np.empty(-(-width // SCRATCH), np.uint32)
-        most, n_here = min(int(counts[index]), width), np.empty(1, np.int64)
-        bits, places = np.empty(most, dtype=np.uint32), np.empty(most, dtype=np.int64)
+        room, n_here = min(most, width), np.empty(1, np.int64)
+        bits, places = np.empty(room, dtype=np.uint32), np.empty(room, dtype=np.int64)
         arguments = call_arguments(loop.calls(span))
-        machine_code.collect(*arguments, int(wanted), scratch, equals, bits, places, n_here)
-        return _Bin(wanted, equals, bits[: n_here[0]], places[: n_here[0]])
+        machine_code.collect(*arguments, wanted, scratch, equals, bits, places, n_here)
+        return equals, bits[: n_here[0]], places[: n_here[0]]
 
-    parts = map_spans(n, collect)
-    return _Bin(
-        wanted << np.uint32(SIZE_SHIFT),
-        np.concatenate([part.equals for part in parts]),
-        np.concatenate([part.bits for part in parts]),
-        np.concatenate([part.places for part in parts]),
-    )
+    equals, bits, places = zip(*map_spans(n, collect), strict=True)
+    return np.concatenate(equals), np.concatenate(bits), np.concatenate(places)
 
 
-def _threshold_at(loop: SumLoop, n: int, entries: _Bin, count: int) -> Threshold:
-    """Return the threshold that keeps the first ``count`` entries with the least size of a bin."""
-    least = float(entries.least.view(np.float32))
-    if math.isnan(least):
+def _threshold_at(
+    loop: SumLoop, n: int, least: np.uint32, equals: NDArray[np.uint32], count: int
+) -> Threshold:
+    """Return the threshold that keeps the first ``count`` entries with a size, given as bits."""
+    if np.isnan(least.view(np.float32)):
         return _NOTHING
-    totals = np.cumsum(entries.equals, dtype=np.int64)
+    totals = np.cumsum(equals, dtype=np.int64)
     part = int(np.searchsorted(totals, count))
     first, left = part * SCRATCH, count - (int(totals[part - 1]) if part else 0)
     sizes = np.empty(min(SCRATCH, n - first), dtype=np.float32)
     machine_code.sizes(*call_arguments(loop.calls((first, first + sizes.size))), sizes)
-    equals = np.flatnonzero(sizes.view(np.uint32) == entries.least)
-    return Threshold(least=least, before=first + int(equals[left - 1]) + 1)
+    places = np.flatnonzero(sizes.view(np.uint32) == least)
+    return Threshold(least=float(least.view(np.float32)), before=first + int(places[left - 1]) + 1)
 
 
 def size_counts(source: AnyTensor, base: AnyTensor) -> Counts:
@@ -171,7 +167,8 @@ def size_order(source: AnyTensor, base: AnyTensor) -> Order:
 def threshold_of(source: AnyTensor, base: AnyTensor, order: Order, count: int) -> Threshold:
     """Return ``largest`` from the ``size_order``; ``count`` is from 1 to the number of entries."""
     place = int(order[count - 1])
-    least = abs(difference(source, base, place))
+    theta, start = (float(as_torch(each).reshape(-1)[place].item()) for each in (source, base))
+    least = abs(ctypes.c_float(theta - start).value)  # float64 is so wide that it rounds once
     return _NOTHING if math.isnan(least) else Threshold(least=least, before=place + 1)
 
 

@@ -5,10 +5,8 @@ A merge of small models takes less time than the import of torch, so it reads te
 
 from __future__ import annotations
 
-import ctypes
 import math
 import mmap
-import struct
 from collections.abc import Callable
 from typing import TypeAlias, cast
 
@@ -99,22 +97,3 @@ def as_torch(tensor: AnyTensor) -> Tensor:
         return tensor
     from_numpy = cast("Callable[[NDArray[np.uint8]], Tensor]", torch.from_numpy)  # pyright: ignore[reportUnknownMemberType]
     return from_numpy(tensor.memory).view(getattr(torch, tensor.dtype)).view(tensor.shape)
-
-
-def difference(source: AnyTensor, base: AnyTensor, index: int) -> float:
-    """Return the difference of one entry of two tensors, rounded to float32; faster than torch does."""
-    # Rounding to float64 first changes nothing: it is more than twice as wide.
-    return ctypes.c_float(_entry(source, index) - _entry(base, index)).value
-
-
-def _entry(tensor: AnyTensor, index: int) -> float:
-    letter = letter_of(tensor.dtype)
-    if letter is None or not tensor.is_cpu:
-        return float(as_torch(tensor).reshape(-1)[index].item())
-    address = tensor.contiguous().data_ptr() + tensor.element_size() * index
-    if letter == "f":
-        return ctypes.c_float.from_address(address).value
-    half = ctypes.c_uint16.from_address(address).value
-    if letter == "h":
-        return struct.unpack("=e", struct.pack("=H", half))[0]
-    return struct.unpack("=f", struct.pack("=I", half << 16))[0]

@@ -164,31 +164,31 @@ def magnitudes_by_draw(source: AnyTensor, base: AnyTensor, key: tuple[int, int],
 
     For tensors of at most one block shape (2, entries): random numbers, ascending, and the cumulative sum.
     """
-    n, plain = source.numel(), plain_sum([source], base)
-    loop = loop_over(plain, "size") if n > BLOCK else None
-    if loop is None:
-        return _magnitudes_by_draw(plain, key, total)
-    words, rounding = np.array(key, dtype=np.uint32), rounder(total)
+    plain, rounding, words = plain_sum([source], base), rounder(total), np.array(key, dtype=np.uint32)
+    n = plain.n_elements
+
+    def drawn(span: Span) -> tuple[NDArray[np.intp], Floats]:
+        sizes = (np.abs(plain.rows(span)[0].double().numpy()) + rounding) - rounding
+        return (uniform(key, *span).numpy() * N_VALUES).astype(np.intp), sizes
+
+    if n <= BLOCK:
+        draws, sizes = drawn((0, n))
+        order = np.argsort(draws)
+        return np.stack([draws[order].astype(np.float64), np.cumsum(sizes[order])])
+    loop = loop_over(plain, "size")
 
     def add(span: Span) -> Floats:
+        if loop is None:
+            draws, sizes = drawn(span)
+            return np.bincount(draws, weights=sizes, minlength=N_VALUES).astype(np.float64)
         bins, scratch = np.zeros(N_VALUES), np.empty(SCRATCH, dtype=np.float32)
         machine_code.by_draw(*call_arguments(loop.calls(span)), words, rounding, scratch, bins)
         return bins
 
-    bins = np.sum(map_spans(n, add), axis=0)  # exact, in any order
+    bins = np.zeros(N_VALUES)
+    for part in map(add, spans(n)) if loop is None else map_spans(n, add):
+        bins += part  # exact, in any order
     return np.concatenate([np.zeros(1), bins]).cumsum()
-
-
-def _magnitudes_by_draw(plain: WeightedSum, key: tuple[int, int], total: float) -> Floats:
-    bins, rounding = np.zeros(N_VALUES + 1), rounder(total)
-    for span in spans(plain.n_elements):
-        sizes = (np.abs(plain.rows(span)[0].double().numpy()) + rounding) - rounding
-        draws = (uniform(key, *span).numpy() * N_VALUES).astype(np.intp)
-        if plain.n_elements <= BLOCK:
-            order = np.argsort(draws)
-            return np.stack([draws[order].astype(np.float64), np.cumsum(sizes[order])])
-        bins[1:] += np.bincount(draws, weights=sizes, minlength=N_VALUES)
-    return bins.cumsum()
 
 
 def kept_by_density(sums: Floats, mask: BernoulliMask) -> float:

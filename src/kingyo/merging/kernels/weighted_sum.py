@@ -12,11 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
-import numpy as np
-from numpy.typing import NDArray
-
 from kingyo.core.io.lazy_torch import Tensor, torch
-from kingyo.merging.kernels.blocks import Line, Span, add_rows, column, differences, lines_of, rows, spans
+from kingyo.merging.kernels.blocks import Span, add_rows, column, rows, spans
 from kingyo.merging.kernels.masks import CompiledMask, Copy, Mask, Threshold
 from kingyo.merging.kernels.raw_tensor import AnyTensor, as_torch
 
@@ -141,22 +138,6 @@ class Elementwise:
 
     def block(self, span: Span) -> Tensor:
         return self.compute(span)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class LineSum:
-    """A weighted sum whose factors differ per row or per column: θ₀ + Σ fᵢ(line) (θᵢ - θ₀)."""
-
-    shape: tuple[int, ...]  # shape of the result, at least one dimension
-    sources: tuple[AnyTensor, ...]  # θᵢ
-    factors: NDArray[np.float32]  # fᵢ, shape (sources, lines)
-    line: Line  # what has a common factor
-    base: AnyTensor | None = None  # θ₀; None for Σ fᵢ(line) θᵢ
-
-    def block(self, span: Span) -> Tensor:
-        factors = torch.as_tensor(self.factors)[:, lines_of(span, self.shape, self.line)]
-        total = add_rows(differences(self.sources, self.base)(span).mul_(factors))
-        return total if self.base is None else total.add_(as_torch(self.base).reshape(-1)[span[0] : span[1]])
 
 
 def to_tensor(result: Tensor | Lazy) -> Tensor:

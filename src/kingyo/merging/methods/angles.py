@@ -1,8 +1,4 @@
-"""Methods that depend on angles between tensors, rows or columns: spherical means, and model stock.
-
-Shoemake 1985, "Animating rotation with quaternion curves"; Buss & Fillmore 2001, "Spherical averages";
-Karcher 1977, "Riemannian center of mass"; Jang et al. 2024, "Model stock" (arXiv 2403.19522).
-"""
+"""Methods that depend on angles between tensors, rows or columns: spherical means, and model stock."""
 
 from __future__ import annotations
 
@@ -13,8 +9,10 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from kingyo.merging.kernels import Lazy, LineSum, WeightedSum
-from kingyo.merging.kernels.blocks import Line
+from kingyo.core.io.lazy_torch import Tensor, torch
+from kingyo.merging.kernels import Elementwise, Lazy, WeightedSum
+from kingyo.merging.kernels.blocks import Line, Span, add_rows, differences, lines_of
+from kingyo.merging.kernels.raw_tensor import as_torch
 from kingyo.merging.kernels.statistics import Floats
 from kingyo.merging.kernels.weighted_sum import SMALLEST_DIVISOR
 from kingyo.merging.methods import METHODS
@@ -46,9 +44,16 @@ def _shares(t: float, products: Floats, linear_above: float) -> tuple[float, flo
     return math.sin((1 - t) * angle) / math.sin(angle), math.sin(t * angle) / math.sin(angle)
 
 
-def _line_sum(inputs: MergeInputs, factors: NDArray[np.float32], line: Line) -> LineSum:
-    sources = tuple(inputs.sources)
-    return LineSum(shape=inputs.shape, sources=sources, factors=factors, line=line, base=inputs.base)
+def _line_sum(inputs: MergeInputs, factors: NDArray[np.float32], line: Line) -> Elementwise:
+    """Return θ₀ + Σ fᵢ(line) (θᵢ - θ₀), or Σ fᵢ(line) θᵢ without a base; factors: [sources, lines]."""
+    read, by_line = differences(inputs.sources, inputs.base), torch.as_tensor(factors)
+    start = None if inputs.base is None else as_torch(inputs.base).reshape(-1)
+
+    def compute(span: Span) -> Tensor:
+        total = add_rows(read(span).mul_(by_line[:, lines_of(span, inputs.shape, line)]))
+        return total if start is None else total.add_(start[span[0] : span[1]])
+
+    return Elementwise(shape=inputs.shape, compute=compute)
 
 
 class Slerp(OnBase):

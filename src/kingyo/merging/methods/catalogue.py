@@ -135,7 +135,7 @@ def _valid(each: Parameter) -> str:
 def _section(name: str) -> Iterator[str]:
     method = METHODS.get(name)
     earlier = [METHODS.get(each) for each in ordered()[: ordered().index(name)]]
-    twin = next((each.name for each in earlier if type(each) is type(method)), None)
+    twin = next((each.name for each in earlier if _paragraphs(each) == _paragraphs(method)), None)
     yield from (f"## {name}", "", method.doc, "")
     own = _own_paragraphs(method)
     alike = f"{'Otherwise as' if own else 'As'} [{twin}](#{twin})."

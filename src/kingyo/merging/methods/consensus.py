@@ -1,13 +1,8 @@
-"""Methods that treat an entry by how many sources change it: consensus and RAM.
-
-Wang et al. 2024, "Localizing task information" (arXiv 2405.07813), keep entries that matter to several
-sources; Yuan et al. 2026, "Behavior knowledge merge" (arXiv 2601.13572), average what sources share.
-"""
+"""Methods that treat an entry by how many sources change it: consensus and RAM."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from kingyo.core.io.lazy_torch import Tensor, torch
 from kingyo.errors import KingyoError
@@ -101,7 +96,6 @@ _ALPHA = Parameter(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
 class Ram(OnBase):
     """θ₀ + Σ gᵢ aᵢδᵢ / c, where aᵢ is 1 for entries that source i changes (|δᵢ| > epsilon) and c = Σ aᵢ.
 
@@ -109,12 +103,12 @@ class Ram(OnBase):
     together with others, and uᵢ alone. Otherwise gᵢ = 1.
     """
 
-    name: str
-    doc: str
-    rescale: bool  # scale up changes of a single source
-    params: tuple[Parameter, ...]
-    when: str
-    source: str
+    name = "ram"
+    doc = "Average the changes of an entry by several sources, and keep those by a single one (Yuan 2026)."
+    params: tuple[Parameter, ...] = (_EPSILON,)
+    rescale = False  # scale up changes of a single source
+    when = "Agents trained by reinforcement learning, whose changes are sparse and overlap little."
+    source = 'Yuan et al. 2026, "Behavior knowledge merge" (arXiv 2601.13572)'
 
     def __call__(
         self, sources: Sequence[Tensor], base: Tensor | None, values: MethodValues, context: TensorContext, /
@@ -148,24 +142,14 @@ class Ram(OnBase):
         ]
 
 
-_YUAN = 'Yuan et al. 2026, "Behavior knowledge merge" (arXiv 2601.13572)'
-for _method in (
-    Consensus(),
-    Ram(
-        name="ram",
-        doc="Average the changes of an entry by several sources, and keep those by a single one (Yuan 2026).",
-        rescale=False,
-        params=(_EPSILON,),
-        when="Agents trained by reinforcement learning, whose changes are sparse and overlap little.",
-        source=_YUAN,
-    ),
-    Ram(
-        name="ramplus_tl",
-        doc="Like ram, but scale up changes of a single source by its share of common changes (Yuan 2026).",
-        rescale=True,
-        params=(_R, _ALPHA, _EPSILON),
-        when="Like ram, if the merged model loses abilities of its sources.",
-        source=f"{_YUAN}; ratios per tensor",
-    ),
-):
+class _RamPlus(Ram):
+    name = "ramplus_tl"
+    doc = "Like ram, but scale up changes of a single source by its share of common changes (Yuan 2026)."
+    params = (_R, _ALPHA, _EPSILON)
+    rescale = True
+    when = "Like ram, if the merged model loses abilities of its sources."
+    source = "Yuan et al. 2026; ratios per tensor"
+
+
+for _method in (Consensus(), Ram(), _RamPlus()):
     METHODS.register(_method.name)(_method)

@@ -28,31 +28,19 @@ Reproduces = Literal["everywhere", "on one machine", "with the same number of th
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """One parameter of a method.
+    """One parameter of a method."""
 
-    Attributes:
-        name: its key in recipes.
-        doc: one sentence.
-        kind: number, whole number or switch.
-        default: the default; None means that the recipe must give a value.
-        low, high: inclusive bounds of valid values; None means unbounded.
-        search_low, search_high: default bounds of a search; None means that it is not searched.
-        search_scale: ``log`` if a search should use equal ratios in place of equal differences.
-        per_source: each source may have its own value.
-        inert: accepted because recipes of mergekit may contain it, but without effect; not searched.
-    """
-
-    name: str
-    doc: str
+    name: str  # its key in recipes
+    doc: str  # one sentence
     kind: Literal["float", "int", "bool"] = "float"
-    default: float | bool | None = None
-    low: float | None = None
+    default: float | bool | None = None  # None: the recipe must give a value
+    low: float | None = None  # inclusive bounds of valid values; None: unbounded
     high: float | None = None
-    search_low: float | None = None
+    search_low: float | None = None  # default bounds of a search; None: it is not searched
     search_high: float | None = None
-    search_scale: Literal["linear", "log"] = "linear"
-    per_source: bool = False
-    inert: bool = False
+    search_scale: Literal["linear", "log"] = "linear"  # log: equal ratios in place of equal differences
+    per_source: bool = False  # each source may have its own value
+    inert: bool = False  # recipes of mergekit may have it, but it has no effect; not searched
 
     def check(self, value: float | bool, where: str) -> float | bool:
         """Return the value, or raise a KingyoError if its type is wrong or it is out of bounds."""
@@ -146,25 +134,17 @@ class MergeMethod(Protocol):
 
 
 class MethodDefaults:
-    """What a method declares unless it says otherwise; to inherit it is optional.
-
-    Attributes:
-        takes_base: whether it merges task vectors if there is a base; None: if it needs one.
-        reproduces: where its results are bit-identical.
-        when: when to choose the method; one or two sentences.
-        source: authors and year, and where it was published.
-        differs: differences from mergekit 0.1.5, with reasons; one or two sentences each.
-    """
+    """What a method declares unless it says otherwise; to inherit it is optional."""
 
     needs_base: bool = False
-    takes_base: bool | None = None
+    takes_base: bool | None = None  # whether it merges task vectors if there is a base; None: if it needs one
     min_sources: int = 1
     max_sources: int | None = None
     stochastic: bool = False
     reproduces: Reproduces = "everywhere"
-    when: str = ""
-    source: str = ""
-    differs: tuple[str, ...] = ()
+    when: str = ""  # when to choose the method; one or two sentences
+    source: str = ""  # authors and year, and where it was published
+    differs: tuple[str, ...] = ()  # differences from mergekit 0.1.5, with reasons
 
     def check(self, _values: MethodValues, _n_sources: int, /) -> None:
         """Raise a KingyoError unless the values fit together and the number of sources."""
@@ -198,7 +178,7 @@ class DescribesMerge(MergeMethod, Protocol):
     """A method that describes a weighted sum and computes nothing itself, so that it needs no torch."""
 
     def describe(self, inputs: MergeInputs, values: MethodValues, /) -> Lazy:
-        """Describe the merge of one tensor as a ``WeightedSum`` or ``LineSum``."""
+        """Describe the merge of one tensor as a ``WeightedSum``, or as an ``Elementwise`` if need be."""
         ...
 
 

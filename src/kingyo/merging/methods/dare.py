@@ -1,13 +1,9 @@
 """Methods that drop entries of task vectors at random and rescale the rest: DARE and DELLA.
 
-Yu et al. 2024, "Language models are super Mario" (arXiv 2311.03099): each entry with the same probability.
-Deep et al. 2024, "DELLA-Merging" (arXiv 2406.11617): small entries more often. The sum is plain (dare_linear,
-della_linear) or uses elected signs as in TIES (dare_ties, della).
+The sum is plain (dare_linear, della_linear) or uses elected signs as in TIES (dare_ties, della).
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 from kingyo.merging.kernels import BernoulliMask, Mask, RankedBernoulliMask, WeightedSum
 from kingyo.merging.kernels.order_statistics import row_length
@@ -27,16 +23,11 @@ class _DropsAtRandom(OnBase):
         return not values.flag("rescale") or values.flag("rescale_by_density")
 
 
-@dataclass(frozen=True, kw_only=True)
 class Dare(_DropsAtRandom):
     """θ₀ + λ Σ wᵢ rᵢ mᵢδᵢ; the mask mᵢ is 1 with probability density in each entry; rᵢ rescales the rest."""
 
-    name: str
-    doc: str
-    elect: bool  # add only entries that agree with the elected sign
-    when: str
-    source: str
-    differs: tuple[str, ...]
+    name = "dare_linear"
+    doc = "Drop changes at random, rescale the rest, and sum them (Yu 2024)."
     params = (
         WEIGHT,
         DENSITY,
@@ -48,6 +39,15 @@ class Dare(_DropsAtRandom):
             False,
             "Rescale by 1/density instead, as in the paper: exact on average, not in each draw.",
         ),
+    )
+    elect = False  # add only entries that agree with the elected sign
+    when = "Fine-tunes with many small, mostly redundant changes; low densities still work."
+    source = 'Yu et al. 2024, "Language models are super Mario" (arXiv 2311.03099)'
+    differs = (
+        "Draws are a hash of seed, source, tensor and entry: they are the same on every machine, and a lower "
+        "density keeps a subset of what a higher one keeps. The kept fraction and the norms match mergekit; "
+        "the individual draws do not.",
+        "rescale_by_density is not in mergekit.",
     )
 
     def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum:
@@ -65,6 +65,14 @@ class Dare(_DropsAtRandom):
         return task_vector_sum(inputs, values, elect=self.elect, mask=drop)
 
 
+class _DareTies(Dare):
+    name = "dare_ties"
+    doc = "Drop changes at random, rescale the rest, elect a sign per entry, sum what agrees (Yu 2024)."
+    elect = True
+    when = "Like dare_linear, if sources also change entries in opposite directions."
+    source = "Yu et al. 2024; sign election: Yadav et al. 2023 (arXiv 2306.01708)"
+
+
 _EPSILON = Parameter(
     name="epsilon",
     doc="Spread of the keep probability in a row: density - epsilon for its smallest entry, density + "
@@ -79,10 +87,8 @@ _BY_CHANCE = switch(
     False,
     "Rescale each entry by 1/probability instead, as in the paper: exact on average.",
 )
-_DELLA = (WEIGHT, DENSITY, _EPSILON, LAMBDA, normalize(True, elect=True), rescale(True), _BY_CHANCE)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Della(_DropsAtRandom):
     """θ₀ + λ Σ wᵢ rᵢ mᵢδᵢ; the probability of keeping an entry grows with its magnitude's rank in its row.
 
@@ -92,13 +98,19 @@ class Della(_DropsAtRandom):
     the probability density.
     """
 
-    name: str
-    doc: str
-    elect: bool  # add only entries that agree with the elected sign
-    params: tuple[Parameter, ...]
-    when: str
-    source: str
-    differs: tuple[str, ...]
+    name = "della_linear"
+    doc = "Drop changes at random, small ones more often, rescale the rest, and sum them (Deep 2024)."
+    params = (WEIGHT, DENSITY, _EPSILON, LAMBDA, normalize(False), rescale(True), _BY_CHANCE)
+    elect = False  # add only entries that agree with the elected sign
+    when = "Like dare_linear, if large changes matter more than small ones."
+    source = 'Deep et al. 2024, "DELLA-Merging" (arXiv 2406.11617)'
+    differs = (
+        "Draws are a hash of seed, source, tensor and entry, as in dare_linear: the same on every machine.",
+        "If density ± epsilon is outside [0, 1] (as with both defaults), epsilon is reduced to fit; mergekit "
+        "stops with an error.",
+        "Rows of one entry have the probability density; mergekit crashes on them.",
+        "rescale_by_density is not in mergekit.",
+    )
 
     def describe(self, inputs: MergeInputs, values: MethodValues, /) -> WeightedSum:
         inverse = values.flag("rescale") and values.flag("rescale_by_density")
@@ -121,56 +133,13 @@ class Della(_DropsAtRandom):
         return task_vector_sum(inputs, values, elect=self.elect, mask=drop)
 
 
-_YU = 'Yu et al. 2024, "Language models are super Mario" (arXiv 2311.03099)'
-_DEEP = 'Deep et al. 2024, "DELLA-Merging" (arXiv 2406.11617)'
-_DARE_DIFFERS = (
-    "Draws are a hash of seed, source, tensor and entry: they are the same on every machine, and a lower "
-    "density keeps a subset of what a higher one keeps. The kept fraction and the norms match mergekit; the "
-    "individual draws do not.",
-    "rescale_by_density is not in mergekit.",
-)
-_DELLA_DIFFERS = (
-    "Draws are a hash of seed, source, tensor and entry, as in dare_linear: the same on every machine.",
-    "If density ± epsilon is outside [0, 1] (as with both defaults), epsilon is reduced to fit; mergekit "
-    "stops with an error.",
-    "Rows of one entry have the probability density; mergekit crashes on them.",
-    "rescale_by_density is not in mergekit.",
-)
+class _DellaTies(Della):
+    name = "della"
+    doc = "Drop changes at random, small ones more often, elect a sign per entry, and average what agrees."
+    params = (WEIGHT, DENSITY, _EPSILON, LAMBDA, normalize(True, elect=True), rescale(True), _BY_CHANCE)
+    elect = True
+    when = "Like dare_ties, if large changes matter more than small ones."
 
-for _method in (
-    Dare(
-        name="dare_linear",
-        doc="Drop changes at random, rescale the rest, and sum them (Yu 2024).",
-        elect=False,
-        when="Fine-tunes with many small, mostly redundant changes; low densities still work.",
-        source=_YU,
-        differs=_DARE_DIFFERS,
-    ),
-    Dare(
-        name="dare_ties",
-        doc="Drop changes at random, rescale the rest, elect a sign per entry, sum what agrees (Yu 2024).",
-        elect=True,
-        when="Like dare_linear, if sources also change entries in opposite directions.",
-        source="Yu et al. 2024; sign election: Yadav et al. 2023 (arXiv 2306.01708)",
-        differs=_DARE_DIFFERS,
-    ),
-    Della(
-        name="della",
-        doc="Drop changes at random, small ones more often, elect a sign per entry, and average what agrees.",
-        elect=True,
-        params=_DELLA,
-        when="Like dare_ties, if large changes matter more than small ones.",
-        source=_DEEP,
-        differs=_DELLA_DIFFERS,
-    ),
-    Della(
-        name="della_linear",
-        doc="Drop changes at random, small ones more often, rescale the rest, and sum them (Deep 2024).",
-        elect=False,
-        params=(*_DELLA[:4], normalize(False), *_DELLA[5:]),
-        when="Like dare_linear, if large changes matter more than small ones.",
-        source=_DEEP,
-        differs=_DELLA_DIFFERS,
-    ),
-):
+
+for _method in (Dare(), _DareTies(), Della(), _DellaTies()):
     METHODS.register(_method.name)(_method)

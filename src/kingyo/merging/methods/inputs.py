@@ -141,12 +141,16 @@ class MergeInputs:
 
     def _kept_by_density(self, source: int, mask: Mask, total: float) -> float | None:
         """Return the kept magnitude from sums for every density; None if they are not worth it."""
-        is_asked_again = self._context.get("magnitude", (source,)) is not None
-        if not isinstance(mask, BernoulliMask) or not self.numel or not is_asked_again:
+        if not isinstance(mask, BernoulliMask) or not self.numel:
             return None
         theta, base = self.sources[source], self._known_base
-        name, n_bytes = f"magnitudes by draw {mask.key}", 8 * N_VALUES
-        sums = self._if_room(name, source, n_bytes, lambda: magnitudes_by_draw(theta, base, mask.key, total))
+        sums = self._if_room(
+            f"magnitudes by draw {mask.key}",
+            source,
+            8 * N_VALUES,
+            lambda: magnitudes_by_draw(theta, base, mask.key, total),
+            after="magnitude",
+        )
         return None if sums is None else kept_by_density(sums, mask)
 
     def largest(self, source: int, count: int) -> Threshold:
@@ -156,9 +160,10 @@ class MergeInputs:
         there is room; it gives every threshold at once.
         """
         theta, base = self.sources[source], self._known_base
-        is_asked_again = self._context.get("sizes", (source,)) is not None
-        if is_asked_again and 0 < self.numel <= _MAX_ORDERED:
-            order = self._if_room("order", source, 4 * self.numel, lambda: size_order(theta, base))
+        if 0 < self.numel <= _MAX_ORDERED:
+            order = self._if_room(
+                "order", source, 4 * self.numel, lambda: size_order(theta, base), after="sizes"
+            )
             if order is not None:
                 return threshold_of(theta, base, order, count)
         return largest(
@@ -209,9 +214,15 @@ class MergeInputs:
         return self._context.get_or_compute(name, range(len(self.sources)), compute)
 
     def _if_room(
-        self, name: str, source: int, n_bytes: int, compute: Callable[[], Statistic]
+        self, name: str, source: int, n_bytes: int, compute: Callable[[], Statistic], after: str | None = None
     ) -> Statistic | None:
-        """Return a large statistic; None if it is not in the cache, which has no room for it."""
-        if self._context.get(name, (source,)) is None and not self._context.has_room(n_bytes):
+        """Return a large statistic; None if the cache has no room for it.
+
+        ``after``: compute it only if an earlier candidate has asked for this one.
+        """
+        known = self._context.get(name, (source,))
+        if known is not None:
+            return known
+        if after is not None and self._context.get(after, (source,)) is None:
             return None
-        return self._of_one(name, source, compute)
+        return self._of_one(name, source, compute) if self._context.has_room(n_bytes) else None

@@ -1,8 +1,4 @@
-"""Weighted means of models, sums of task vectors, and copies; and what methods on task vectors share.
-
-Wortsman et al. 2022, "Model soups" (arXiv 2203.05482); Ilharco et al. 2023, "Editing models with task
-arithmetic" (arXiv 2212.04089).
-"""
+"""Weighted means of models, sums of task vectors, and copies; and what methods on task vectors share."""
 
 from __future__ import annotations
 

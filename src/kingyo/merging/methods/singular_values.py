@@ -1,18 +1,15 @@
 """Methods on the singular values of task vectors, as matrices.
 
-Gargiulo et al. 2025, "Task singular vectors" (arXiv 2412.00081), algorithm 1 (TSV-Merge). Marczak et al.
-2025, "No task left behind" (arXiv 2502.04959): Iso-C (equations 6, 7) and Iso-CTS (algorithm 1). Singular
-bands: the mutation of CycleQD (Kuroki et al. 2024, arXiv 2410.14735), with gains from the recipe.
-
-Matrices with far more rows than columns (embeddings) are replaced by small ones with the same inner products:
-D = [δ₁ … δₙ] = Q R with orthonormal Q; R is merged, and Q R = D (R⁻¹ …) is computed row by row.
+TSV-Merge: algorithm 1 of Gargiulo et al. 2025; Iso-C: equations 6 and 7, Iso-CTS: algorithm 1 of Marczak et
+al. 2025. Matrices with far more rows than columns (embeddings) are replaced by small ones with the same inner
+products: D = [δ₁ … δₙ] = Q R with orthonormal Q; R is merged, and Q R = D (R⁻¹ …) is computed row by row.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import cast
 
@@ -42,7 +39,6 @@ SPECTRAL = switch(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
 class Spectral(OnBase):
     """θ₀ + λ M, where M combines singular vectors of the n task vectors, as matrices.
 
@@ -50,13 +46,13 @@ class Spectral(OnBase):
     θ₀ + λ Σ wᵢδᵢ / n. Decompositions take far longer than a sum, so use it for a merge, not for a search.
     """
 
-    name: str
-    doc: str
     core: Core  # computes M
-    when: str
-    source: str
-    differs: tuple[str, ...]
     params: tuple[Parameter, ...] = (EQUAL_WEIGHT, LAMBDA, SPECTRAL)
+    differs = (
+        "Not in mergekit. The weight per source is kingyo's addition; weights of 1 give the paper's method.",
+        "Directions with singular values below 1e-5 of the largest are left out, also of a mean; the "
+        "authors' code has arbitrary ones if task vectors have a low rank, such as LoRA.",
+    )
     reproduces = "with the same number of threads"
 
     @property
@@ -317,55 +313,51 @@ def _bands(sizes: Tensor, vectors: Tensor) -> list[Tensor]:
     return [vectors[:, band == each] for each in range(BANDS - 1)]
 
 
-_MARCZAK = 'Marczak et al. 2025, "No task left behind" (arXiv 2502.04959)'
-_DIFFERS = (
-    "Not in mergekit. The weight per source is kingyo's addition; weights of 1 give the paper's method.",
-    "Directions with singular values below 1e-5 of the largest are left out, also of a mean; the authors' "
-    "code has arbitrary ones if task vectors have a low rank, such as LoRA.",
-)
+class _Tsv(Spectral):
+    name = "tsv"
+    doc = "Orthogonalise and sum the leading singular vectors of all task vectors (Gargiulo 2025)."
+    core = staticmethod(task_singular_vectors)
+    when = (
+        "Several fine-tunes on different tasks, without a search: its authors report better untuned "
+        "merges than with TIES or consensus."
+    )
+    source = 'Gargiulo et al. 2025, "Task singular vectors" (arXiv 2412.00081)'
 
-for _method in (
-    Spectral(
-        name="tsv",
-        doc="Orthogonalise and sum the leading singular vectors of all task vectors (Gargiulo 2025).",
-        core=task_singular_vectors,
-        when="Several fine-tunes on different tasks, without a search: its authors report better untuned "
-        "merges than with TIES or consensus.",
-        source='Gargiulo et al. 2025, "Task singular vectors" (arXiv 2412.00081)',
-        differs=_DIFFERS,
-    ),
-    SingularBands(),
-    Spectral(
-        name="iso_c",
-        doc="Sum task vectors, and set all singular values of the sum to their mean (Marczak 2025).",
-        core=isotropic,
-        when="Several fine-tunes on different tasks, if a plain sum favours the one with the largest "
-        "changes. Tune lambda.",
-        source=_MARCZAK,
-        differs=_DIFFERS,
-    ),
-    Spectral(
-        name="iso_cts",
-        doc="Like iso_c, with the last directions of the sum replaced by directions of single tasks "
-        "(Marczak 2025).",
-        core=isotropic_with_tasks,
-        params=(
-            EQUAL_WEIGHT,
-            Parameter(
-                name="common",
-                doc="Fraction of directions from the sum; the rest are from single tasks.",
-                default=0.8,
-                low=0.0,
-                high=1.0,
-                search_low=0.5,
-                search_high=1.0,
-            ),
-            LAMBDA,
-            SPECTRAL,
+
+class _IsoC(Spectral):
+    name = "iso_c"
+    doc = "Sum task vectors, and set all singular values of the sum to their mean (Marczak 2025)."
+    core = staticmethod(isotropic)
+    when = (
+        "Several fine-tunes on different tasks, if a plain sum favours the one with the largest changes. "
+        "Tune lambda."
+    )
+    source = 'Marczak et al. 2025, "No task left behind" (arXiv 2502.04959)'
+
+
+class _IsoCts(_IsoC):
+    name = "iso_cts"
+    doc = (
+        "Like iso_c, with the last directions of the sum replaced by directions of single tasks "
+        "(Marczak 2025)."
+    )
+    core = staticmethod(isotropic_with_tasks)
+    params = (
+        EQUAL_WEIGHT,
+        Parameter(
+            name="common",
+            doc="Fraction of directions from the sum; the rest are from single tasks.",
+            default=0.8,
+            low=0.0,
+            high=1.0,
+            search_low=0.5,
+            search_high=1.0,
         ),
-        when="Like iso_c, with many tasks: directions that only one task needs are kept.",
-        source=_MARCZAK,
-        differs=_DIFFERS,
-    ),
-):
+        LAMBDA,
+        SPECTRAL,
+    )
+    when = "Like iso_c, with many tasks: directions that only one task needs are kept."
+
+
+for _method in (_Tsv(), SingularBands(), _IsoC(), _IsoCts()):
     METHODS.register(_method.name)(_method)

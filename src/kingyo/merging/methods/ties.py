@@ -1,13 +1,11 @@
-"""Methods that keep the largest or most varied changes: TIES, model breadcrumbs and SCE.
+"""Methods that keep the largest or most varied changes.
 
-Yadav et al. 2023, "TIES-Merging" (arXiv 2306.01708), algorithm 1; Davari & Belilovsky 2023, "Model
-breadcrumbs" (arXiv 2312.06795); Wan et al. 2024, "FuseChat" (arXiv 2408.07990), section 3.3.
+TIES: algorithm 1 of Yadav et al. 2023. SCE: section 3.3 of Wan et al. 2024.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from kingyo.merging.kernels import MagnitudeMask, Mask, Term, WeightedSum
 from kingyo.merging.methods import METHODS
@@ -58,7 +56,6 @@ _GAMMA = Parameter(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
 class Breadcrumbs(OnBase):
     """θ₀ + λ Σ wᵢ mᵢδᵢ, where the mask mᵢ drops the largest entries and keeps the largest of the rest.
 
@@ -66,11 +63,11 @@ class Breadcrumbs(OnBase):
     are dropped. Of equal magnitudes the first counts as larger.
     """
 
-    name: str
-    doc: str
-    elect: bool  # add only entries that agree with the elected sign
-    when: str
-    source: str
+    name = "breadcrumbs"
+    doc = "Drop the smallest and the very largest changes, and sum the rest (Davari 2023)."
+    elect = False  # add only entries that agree with the elected sign
+    when = "Many sources, some with outliers: a few huge changes that would dominate the sum."
+    source = 'Davari & Belilovsky 2023, "Model breadcrumbs" (arXiv 2312.06795)'
     params = (WEIGHT, DENSITY, _GAMMA, LAMBDA, normalize(False), rescale(False))
     differs = ("At least one entry of every tensor is kept; if density · n is below 1, mergekit keeps none.",)
 
@@ -89,6 +86,14 @@ class Breadcrumbs(OnBase):
             return MagnitudeMask(low=low, high=high), None if values.flag("rescale") else 1.0
 
         return task_vector_sum(inputs, values, elect=self.elect, mask=trim)
+
+
+class _BreadcrumbsTies(Breadcrumbs):
+    name = "breadcrumbs_ties"
+    doc = "Drop the smallest and the very largest changes, elect a sign per entry, and sum what agrees."
+    elect = True
+    when = "Like breadcrumbs, if sources also change entries in opposite directions."
+    source = "Davari & Belilovsky 2023; sign election: Yadav et al. 2023 (arXiv 2306.01708)"
 
 
 class Sce(OnBase):
@@ -141,22 +146,5 @@ class Sce(OnBase):
         )
 
 
-for _method in (
-    Ties(),
-    Breadcrumbs(
-        name="breadcrumbs",
-        doc="Drop the smallest and the very largest changes, and sum the rest (Davari 2023).",
-        elect=False,
-        when="Many sources, some with outliers: a few huge changes that would dominate the sum.",
-        source='Davari & Belilovsky 2023, "Model breadcrumbs" (arXiv 2312.06795)',
-    ),
-    Breadcrumbs(
-        name="breadcrumbs_ties",
-        doc="Drop the smallest and the very largest changes, elect a sign per entry, and sum what agrees.",
-        elect=True,
-        when="Like breadcrumbs, if sources also change entries in opposite directions.",
-        source="Davari & Belilovsky 2023; sign election: Yadav et al. 2023 (arXiv 2306.01708)",
-    ),
-    Sce(),
-):
+for _method in (Ties(), Breadcrumbs(), _BreadcrumbsTies(), Sce()):
     METHODS.register(_method.name)(_method)

@@ -75,19 +75,10 @@ class RowMap:
             out[fill.rows[wanted]] = values.to(out.dtype)
         empty = self.padding[own[self.padding] < 0]
         if empty.numel():
-            out[empty] = self._mean_of_tokens(out)
-        return out
-
-    def _mean_of_tokens(self, out: Tensor) -> Tensor:
-        """Return the mean of all rows except the padding, without a copy if the padding is at the end."""
-        n_tokens = self.n_rows - len(self.padding)
-        if bool((self.padding == torch.arange(n_tokens, self.n_rows)).all()):
-            tokens = out[:n_tokens]
-        else:
             is_token = torch.ones(self.n_rows, dtype=torch.bool)
             is_token[self.padding] = False
-            tokens = out[is_token]
-        return tokens.mean(0, dtype=_precise(out.dtype)).to(out.dtype)
+            out[empty] = out[is_token].mean(0, dtype=_precise(out.dtype)).to(out.dtype)
+        return out
 
     def _check_size(self, model: str, tensor: str, rows: Tensor) -> None:
         if rows.dim() == 0 or rows.shape[0] != self.sizes[model]:

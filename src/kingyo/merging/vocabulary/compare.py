@@ -55,11 +55,8 @@ def compare(
 
     ``is_aligned``: the recipe unites vocabularies, so that they may differ. ``has_template``: it sets one.
     """
-    references = list(folders)
-    first = references[0]
-    findings: list[Diagnostic] = []
-    for other in references[1:]:
-        findings += _compare_folders(first, other, folders, is_aligned=is_aligned)
+    first, *others = folders
+    findings = [each for other in others for each in _compare_folders(first, other, folders, is_aligned)]
     if has_template:
         findings = [each for each in findings if each.argument != _TEMPLATE]
     order = ("error", "warning", "note")
@@ -74,7 +71,7 @@ def check_tokens(folders: Mapping[str, Path]) -> None:
 
 
 def _compare_folders(
-    first: str, other: str, folders: Mapping[str, Path], *, is_aligned: bool
+    first: str, other: str, folders: Mapping[str, Path], is_aligned: bool
 ) -> Iterator[Diagnostic]:
     files = stored_files(folders[first]), stored_files(folders[other])
     pair = f"the tokenizers of {first} and {other}"
@@ -82,55 +79,50 @@ def _compare_folders(
         {name: content for name, content in held.items() if not name.startswith(_WITHOUT_IDS)}
         for held in files
     ]
-    if not essential[0] and not essential[1]:
-        remedy = "Add a tokenizer to the output yourself."
-        yield Diagnostic("note", pair, "one vocabulary", "none in either", remedy)
+    if not any(essential):
+        yield Diagnostic("note", pair, "one vocabulary", "none", "Add a tokenizer to the output yourself.")
     if files[0] == files[1] or (essential[0] == essential[1] and "tokenizer.json" not in files[0]):
         return
     lacking = [name for name, held in zip((first, other), files, strict=True) if "tokenizer.json" not in held]
     if lacking:
-        expected, level = (
-            "a tokenizer.json in both, to compare their tokens",
-            "error" if is_aligned else "warning",
-        )
-        remedy = (
-            f"Load and save the tokenizer of {lacking[0]} with transformers, which writes tokenizer.json."
-        )
+        expected, level = "a tokenizer.json in both, to compare tokens", "error" if is_aligned else "warning"
+        remedy = "Load and save its tokenizer with transformers, which writes tokenizer.json."
         yield Diagnostic(level, pair, expected, f"none in {lacking[0]}", remedy)
         return
     one, two = read_tokenizer(first, folders[first]), read_tokenizer(other, folders[other])
-    yield from _moved(one, two, is_aligned=is_aligned)
-    yield from _missing(one, two, is_aligned=is_aligned)
-    yield from _missing(two, one, is_aligned=is_aligned)
+    if not is_aligned:
+        yield from _moved(one, two)
+        yield from _missing(one, two)
+        yield from _missing(two, one)
     yield from _roles(one, two)
     yield from _templates(one, two)
 
 
-def _moved(first: StoredTokenizer, other: StoredTokenizer, *, is_aligned: bool) -> Iterator[Diagnostic]:
+def _moved(first: StoredTokenizer, other: StoredTokenizer) -> Iterator[Diagnostic]:
     moved = [(row, token) for token, row in first.tokens.items() if other.tokens.get(token, row) != row]
     if moved:
         row, token = min(moved)
         n = len(moved)
         yield Diagnostic(
-            "note" if is_aligned else "error",
+            "error",
             f"the vocabularies of {first.reference} and {other.reference}",
             f"one id for each token: {row} for '{token}' as in {first.reference}",
             f"{other.tokens[token]} in {other.reference}, and {counted(n, 'such token')} in all",
-            "The merge matches them by text." if is_aligned else _UNITE,
+            _UNITE,
             short=f"the token '{token}' has id {other.tokens[token]}, not {row} as in {first.reference}; "
             f"{counted(n, 'token')} {'differs' if n == 1 else 'differ'}",
         )
 
 
-def _missing(here: StoredTokenizer, there: StoredTokenizer, *, is_aligned: bool) -> Iterator[Diagnostic]:
+def _missing(here: StoredTokenizer, there: StoredTokenizer) -> Iterator[Diagnostic]:
     only = sorted(here.tokens.keys() - there.tokens.keys(), key=lambda token: here.tokens[token])
     if only:
         yield Diagnostic(
-            "note" if is_aligned else "warning",
+            "warning",
             f"the vocabularies of {here.reference} and {there.reference}",
             "the same tokens",
             f"'{only[0]}' only in {here.reference}, and {counted(len(only), 'such token')} in all",
-            "The rule for missing tokens gives their rows." if is_aligned else _UNITE,
+            _UNITE,
         )
 
 

@@ -101,11 +101,8 @@ def merges_of(stored: StoredTokenizer) -> Iterator[Merge]:
 def scores_of(stored: StoredTokenizer) -> dict[str, float]:
     """Return the log-probabilities of a Unigram tokenizer's pieces; empty for other kinds."""
     vocab = stored.model.get("vocab")
-    return (
-        {piece: float(score) for piece, score in cast("list[tuple[str, float]]", vocab)}
-        if (isinstance(vocab, list))
-        else {}
-    )
+    scored = cast("list[tuple[str, float]]", vocab if isinstance(vocab, list) else [])
+    return {piece: float(score) for piece, score in scored}
 
 
 def _all_merges(stored: StoredTokenizer, tokens: Mapping[str, int], more: Sequence[Merge]) -> Iterator[Merge]:
@@ -196,9 +193,8 @@ class TokenModels:
 
     def tokenizer(self, reference: str, where: str) -> StoredTokenizer:
         if reference not in self.stored:
-            raise KingyoError(
-                where, "a model of the recipe", f"'{reference}'", suggest(reference, self.stored)
-            )
+            known = suggest(reference, self.stored)
+            raise KingyoError(where, "a model of the recipe", f"'{reference}'", known)
         return self.stored[reference]
 
     def row(self, reference: str, token: str) -> int | None:

@@ -13,6 +13,7 @@ from typing import Final, cast
 
 from tokenizers import Tokenizer
 
+from kingyo.core.io.yaml import read_json
 from kingyo.errors import KingyoError, suggest
 
 AUTO: Final = "auto"
@@ -128,10 +129,9 @@ def find_markers(template: str) -> tuple[str, ...]:
 
 def _chat_template(file: Path) -> str | None:
     try:
-        parsed: object = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        template = read_json(file).get("chat_template")
+    except KingyoError:
         return None
-    template = cast("dict[str, object]", parsed).get("chat_template") if isinstance(parsed, dict) else None
     if isinstance(template, list):  # several named templates
         named = [cast("dict[str, object]", e) for e in cast("list[object]", template) if isinstance(e, dict)]
         template = next((entry.get("template") for entry in named if entry.get("name") == "default"), None)
@@ -229,11 +229,8 @@ def read_tokenizer(reference: str, folder: Path) -> StoredTokenizer:
     """Read a folder's tokenizer."""
     file = folder / "tokenizer.json"
     if not file.is_file():
-        old = [each.name for pattern in TOKENIZER_FILES[4:-1] for each in sorted(folder.glob(pattern))]
-        convert = "Load and save it with transformers (save_pretrained), which writes tokenizer.json."
-        received = f"only {', '.join(old)}" if old else "no tokenizer"
-        remedy = convert if old else "Add the model's tokenizer files to its folder."
-        raise KingyoError(reference, f"tokenizer.json in {folder}", received, remedy)
+        remedy = "Load and save the tokenizer with transformers, which writes tokenizer.json."
+        raise KingyoError(reference, "a tokenizer.json", f"none in {folder}", remedy)
     tokens: dict[str, int] = dict(_backend(file, _state(file)).get_vocab(with_added_tokens=True))
     data = _read_json(file, _state(file))
     config = _read_optional(folder / "tokenizer_config.json")
@@ -311,13 +308,7 @@ def _state(file: Path) -> tuple[int, int]:
 
 @lru_cache(maxsize=32)
 def _read_json(file: Path, _changed: tuple[int, int]) -> Mapping[str, object]:
-    try:
-        parsed: object = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise KingyoError(str(file), "JSON", str(error), _FETCH) from error
-    if not isinstance(parsed, dict):
-        raise KingyoError(str(file), "a JSON object", type(parsed).__name__, _FETCH)
-    return cast("dict[str, object]", parsed)
+    return read_json(file)
 
 
 def forget_tokenizers() -> None:

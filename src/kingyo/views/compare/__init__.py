@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import combinations
-from typing import Self
 
 import numpy as np
 import torch
@@ -19,8 +18,8 @@ Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 Json = dict[str, object]
 
-TOP = (0.1, 0.01)
-"""Shares of the largest |δ| of a tensor whose part of ‖δ‖² is measured."""
+TOP = 0.1
+"""Share of the largest |δ| of a tensor whose part of ‖δ‖² is measured."""
 _BINS = 2048  # bins of |δ|: float32 without its sign and last 20 bits, 8 bins per power of two
 _BITS_WITHIN_A_BIN = 20
 _CHUNK = 1 << 15  # numbers of each model at a time, to fit the processor's cache
@@ -33,45 +32,29 @@ def letter(position: int) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonSums:
-    """Sums over a group of tensors in float64; models come first, then the base, if any.
+    """Sums over a group of tensors in float64: of task vectors v, or of the weights without a base.
 
     Attributes:
         numbers: numbers per model.
-        products: Σ w_i w_j, shape (models + base, models + base), as ``gaps`` and ``equal``.
-        gaps: Σ (w_i − w_j)².
-        equal: count of equal numbers.
-        delta_products: Σ δ_i δ_j of task vectors, shape (models, models), as the following ones; empty
-            without a base.
-        delta_sizes: Σ |δ_i δ_j|.
-        opposed: count of opposite signs.
-        shared: count of numbers changed in both models.
-        top: Σ δ_i² over the largest numbers of each tensor, shape (models, len(TOP)).
+        base_square: Σ w² of the base; 0 without one.
+        products: Σ v_i v_j, shape (models, models), as ``sizes`` and ``equal``.
+        sizes: Σ |v_i v_j|.
+        equal: count of equal numbers; on the diagonal that of zeros.
+        top: Σ v² over the largest numbers of each tensor, shape (models,).
     """
 
     numbers: int
+    base_square: float
     products: Floats
-    gaps: Floats
-    equal: Counts
-    delta_products: Floats
-    delta_sizes: Floats
-    opposed: Counts
-    shared: Counts
+    sizes: Floats
+    equal: Floats
     top: Floats
 
     @classmethod
-    def zeros(cls, models: int, *, has_base: bool, numbers: int = 0) -> Self:
-        rows, deltas = models + has_base, models if has_base else 0
-        return cls(
-            numbers=numbers,
-            products=np.zeros((rows, rows)),
-            gaps=np.zeros((rows, rows)),
-            equal=np.zeros((rows, rows), dtype=np.int64),
-            delta_products=np.zeros((deltas, deltas)),
-            delta_sizes=np.zeros((deltas, deltas)),
-            opposed=np.zeros((deltas, deltas), dtype=np.int64),
-            shared=np.zeros((deltas, deltas), dtype=np.int64),
-            top=np.zeros((deltas, len(TOP))),
-        )
+    def zeros(cls, n_models: int) -> ComparisonSums:
+        products, sizes, equal = np.zeros((3, n_models, n_models))
+        top = np.zeros(n_models)
+        return cls(numbers=0, base_square=0.0, products=products, sizes=sizes, equal=equal, top=top)
 
     def __add__(self, other: ComparisonSums) -> ComparisonSums:
         names = [each.name for each in fields(self)]
@@ -79,97 +62,62 @@ class ComparisonSums:
 
     @property
     def n_models(self) -> int:
-        return len(self.products) - self.has_base
-
-    @property
-    def has_base(self) -> bool:
-        """Whether a base was given; without one there are no task vectors."""
-        return len(self.delta_products) > 0
+        return len(self.products)
 
     def norm(self, i: int) -> float:
-        """Return ‖w‖ of a model; index -1 is the base, if any."""
+        """Return ‖v‖ of a model."""
         return float(np.sqrt(self.products[i, i]))
 
-    def distance(self, i: int, j: int) -> float:
-        return float(np.sqrt(self.gaps[i, j]))
+    def change(self, i: int) -> float | None:
+        """Return ‖δ‖ / ‖base‖; None if the base is 0."""
+        return _ratio(self.norm(i), float(np.sqrt(self.base_square)))
 
-    def relative(self, i: int, j: int) -> float | None:
-        """Return ‖w_i − w_j‖ / ‖w_j‖; None if the denominator is 0."""
-        return _ratio(self.distance(i, j), self.norm(j))
-
-    def cosine(self, i: int, j: int) -> float | None:
-        """Return the cosine of the weights; None if either is 0."""
-        return _ratio(float(self.products[i, j]), self.norm(i) * self.norm(j))
+    def unchanged(self, i: int) -> float | None:
+        """Return the share of numbers equal to the base."""
+        return _ratio(float(self.equal[i, i]), self.numbers)
 
     def equal_share(self, i: int, j: int) -> float | None:
         return _ratio(float(self.equal[i, j]), self.numbers)
 
-    def delta_norm(self, i: int) -> float:
-        return float(np.sqrt(self.delta_products[i, i]))
+    def cosine(self, i: int, j: int) -> float | None:
+        """Return the cosine of two vectors; None if either is 0."""
+        return _ratio(float(self.products[i, j]), self.norm(i) * self.norm(j))
 
-    def change(self, i: int) -> float | None:
-        return _ratio(self.delta_norm(i), self.norm(-1))
-
-    def unchanged(self, i: int) -> float | None:
-        """Return the share of numbers equal to the base."""
-        return self.equal_share(i, -1)
-
-    def delta_cosine(self, i: int, j: int) -> float | None:
-        """Return the cosine of the task vectors; None if either is 0."""
-        return _ratio(float(self.delta_products[i, j]), self.delta_norm(i) * self.delta_norm(j))
-
-    def conflict(self, i: int, j: int) -> float | None:
-        """Return the share of opposite signs among the numbers that both models changed; 0.5 is chance."""
-        return _ratio(float(self.opposed[i, j]), float(self.shared[i, j]))
-
-    def weighted_conflict(self, i: int, j: int) -> float | None:
+    def opposed(self, i: int, j: int) -> float | None:
         """Return the share of opposite signs, weighted by |δ_i δ_j|; 0.5 is chance."""
-        share = _ratio(float(self.delta_products[i, j]), float(self.delta_sizes[i, j]))
+        share = _ratio(float(self.products[i, j]), float(self.sizes[i, j]))
         return None if share is None else (1 - share) / 2
 
-    def top_share(self, i: int, which: int = 0) -> float | None:
-        """Return the share of ‖δ‖² in the largest numbers of each tensor, ``TOP[which]`` of them."""
-        return _ratio(float(self.top[i, which]), float(self.delta_products[i, i]))
+    def top_share(self, i: int) -> float | None:
+        """Return the share of ‖δ‖² in the largest numbers of each tensor, ``TOP`` of them."""
+        return _ratio(float(self.top[i]), float(self.products[i, i]))
 
     def pairs(self) -> Iterator[tuple[int, int]]:
         return combinations(range(self.n_models), 2)
 
-    def record(self) -> Json:
+    def record(self, *, has_base: bool) -> Json:
         """Return all measures as plain data, models by letter; None if undefined."""
+        of_models: dict[str, Callable[[int], float | None]] = {"norm": self.norm}
+        of_pairs: dict[str, Callable[[int, int], float | None]] = {"cosine": self.cosine}
+        if has_base:
+            of_models |= {
+                "change": self.change,
+                "unchanged": self.unchanged,
+                "top_10_percent": self.top_share,
+            }
+            of_pairs["opposed"] = self.opposed
+        else:
+            of_pairs["equal"] = self.equal_share
         return {
             "numbers": self.numbers,
-            **({"base_norm": self.norm(-1)} if self.has_base else {}),
-            "models": {letter(i): self._model(i) for i in range(self.n_models)},
-            "pairs": {f"{letter(i)}-{letter(j)}": self._pair(i, j) for i, j in self.pairs()},
+            "models": {
+                letter(i): {name: value(i) for name, value in of_models.items()} for i in range(self.n_models)
+            },
+            "pairs": {
+                f"{letter(i)}-{letter(j)}": {name: value(i, j) for name, value in of_pairs.items()}
+                for i, j in self.pairs()
+            },
         }
-
-    def _model(self, i: int) -> Json:
-        record: Json = {"norm": self.norm(i)}
-        if self.has_base:
-            record |= {
-                "delta_norm": self.delta_norm(i),
-                "change": self.change(i),
-                "cosine_with_base": self.cosine(i, -1),
-                "unchanged": self.unchanged(i),
-                "energy_of_top_10_percent": self.top_share(i, 0),
-                "energy_of_top_1_percent": self.top_share(i, 1),
-            }
-        return record
-
-    def _pair(self, i: int, j: int) -> Json:
-        record: Json = {
-            "distance": self.distance(i, j),
-            "relative": self.relative(j, i),
-            "cosine": self.cosine(i, j),
-            "equal": self.equal_share(i, j),
-        }
-        if self.has_base:
-            record |= {
-                "delta_cosine": self.delta_cosine(i, j),
-                "sign_conflict": self.conflict(i, j),
-                "sign_conflict_by_magnitude": self.weighted_conflict(i, j),
-            }
-        return record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,21 +145,19 @@ class CheckpointComparison:
         return {kind: self._sum(key for key in self.groups if key[1] == kind) for kind in kinds}
 
     def record(self) -> Json:
-        """Return all measures by group, layer, kind and in total, for ``--json``."""
+        """Return all measures by layer, kind and in total, for ``--json``."""
+        has_base = self.base is not None
         return {
             "models": {letter(i): reference for i, reference in enumerate(self.models)},
             "base": self.base,
-            "total": self.total.record(),
-            "kinds": {kind: sums.record() for kind, sums in self.kinds.items()},
-            "layers": {layer: sums.record() for layer, sums in self.layers.items()},
-            "groups": [
-                {"layer": layer, "kind": kind, **sums.record()} for (layer, kind), sums in self.groups.items()
-            ],
+            "total": self.total.record(has_base=has_base),
+            "kinds": {kind: sums.record(has_base=has_base) for kind, sums in self.kinds.items()},
+            "layers": {layer: sums.record(has_base=has_base) for layer, sums in self.layers.items()},
             "notes": list(self.notes),
         }
 
     def _sum(self, keys: Iterable[tuple[str, str]]) -> ComparisonSums:
-        start = ComparisonSums.zeros(len(self.models), has_base=self.base is not None)
+        start = ComparisonSums.zeros(len(self.models))
         return sum((self.groups[key] for key in keys), start=start)
 
 
@@ -236,13 +182,7 @@ def compare(
                     notes.append(f"{name} is not a floating-point tensor, and differs between models.")
                 continue
             key = (layer, layout.kind(name))
-            sums = _measure(tensors, progress, has_base=base is not None)
-            for i, model in enumerate(checkpoints):
-                if not np.isfinite(sums.products[i, i]):
-                    remedy = "Leave this model out, or download it again."
-                    raise KingyoError(
-                        f"{model.reference}: {name}", "finite weights", "NaN or infinity", remedy
-                    )
+            sums = _measure(name, checkpoints, tensors, progress, has_base=base is not None)
             groups[key] = groups[key] + sums if key in groups else sums
     return CheckpointComparison(
         models=tuple(model.reference for model in models),
@@ -274,38 +214,38 @@ def _compatible(models: Sequence[Checkpoint], base: Checkpoint | None) -> tuple[
     return [matched.models[each.reference] for each in checkpoints], [*notes, *matched.warnings]
 
 
-def _measure(tensors: Sequence[Tensor], progress: Callable[[int], None], *, has_base: bool) -> ComparisonSums:
+def _measure(
+    name: str,
+    models: Sequence[Checkpoint],
+    tensors: Sequence[Tensor],
+    progress: Callable[[int], None],
+    *,
+    has_base: bool,
+) -> ComparisonSums:
     flat = [tensor.flatten() for tensor in tensors]
-    n_models = len(flat) - has_base
-    total = ComparisonSums.zeros(n_models, has_base=has_base)
-    histograms = [_Histogram() for _ in range(n_models if has_base else 0)]
+    total = ComparisonSums.zeros(len(flat) - has_base)
+    histograms = [_Histogram() for _ in range(total.n_models if has_base else 0)]
     for start in range(0, len(flat[0]), _CHUNK):
         rows = torch.stack([values[start : start + _CHUNK].double() for values in flat])
-        chunk = ComparisonSums.zeros(n_models, has_base=has_base, numbers=rows.shape[1])
+        for model, row in zip(models, rows, strict=True):
+            if not np.isfinite(float(row.sum())):
+                where, remedy = f"{model.reference}: {name}", "Leave this model out, or fetch it again."
+                raise KingyoError(where, "finite weights", "NaN or infinity", remedy)
+        base_square = 0.0
+        if has_base:
+            base_square = float(rows[-1] @ rows[-1])
+            rows = rows[:-1] - rows[-1]
+            for histogram, row in zip(histograms, rows, strict=True):
+                histogram.count(row)
+        chunk = replace(ComparisonSums.zeros(len(rows)), numbers=rows.shape[1], base_square=base_square)
         chunk.products[:] = (rows @ rows.T).numpy()
         for i, j in combinations(range(len(rows)), 2):
-            gap = rows[i] - rows[j]
-            chunk.gaps[i, j] = chunk.gaps[j, i] = float(gap @ gap)
-            chunk.equal[i, j] = chunk.equal[j, i] = chunk.numbers - np.count_nonzero(gap.numpy())
-        if has_base:
-            deltas = rows[:-1] - rows[-1]
-            _fill_deltas(deltas, chunk)
-            for histogram, delta in zip(histograms, deltas, strict=True):
-                histogram.count(delta)
+            chunk.sizes[i, j] = chunk.sizes[j, i] = float((rows[i] * rows[j]).abs().sum())
+            chunk.equal[i, j] = chunk.equal[j, i] = int((rows[i] == rows[j]).sum())
+        np.fill_diagonal(chunk.equal, (rows == 0).sum(1).numpy())
         total = total + chunk
         progress(chunk.numbers)
-    for i, histogram in enumerate(histograms):
-        total.top[i] = [histogram.top(share) for share in TOP]
-    return total
-
-
-def _fill_deltas(deltas: Tensor, sums: ComparisonSums) -> None:
-    sums.delta_products[:] = (deltas @ deltas.T).numpy()
-    for i, j in combinations(range(len(deltas)), 2):
-        product = (deltas[i] * deltas[j]).numpy()
-        sums.opposed[i, j] = sums.opposed[j, i] = np.count_nonzero(product < 0)
-        sums.shared[i, j] = sums.shared[j, i] = np.count_nonzero(product)
-        sums.delta_sizes[i, j] = sums.delta_sizes[j, i] = np.abs(product).sum()
+    return replace(total, top=np.array([each.top(TOP) for each in histograms] or total.top))
 
 
 class _Histogram:

@@ -1,4 +1,4 @@
-"""Charts of a comparison, as a PNG file or an offline HTML page."""
+"""Charts of a comparison, as a PNG file."""
 
 from __future__ import annotations
 
@@ -13,15 +13,12 @@ from kingyo.views.compare import CheckpointComparison, ComparisonSums, letter
 Value = Callable[[ComparisonSums], float | None]
 
 
-def drawer(target: Path) -> Callable[[CheckpointComparison], bytes]:
-    """Return the function that draws a file with this suffix; call it before the comparison."""
-    known = {".png": draw_png, ".html": draw_page}
-    if target.suffix.lower() not in known:
-        expected = "a file that ends in .png or .html"
+def check_target(target: Path) -> None:
+    """Check that a picture can be drawn into a file; call it before the comparison."""
+    if target.suffix.lower() != ".png":
         remedy = "Use a name such as differences.png."
-        raise KingyoError("--picture", expected, str(target), remedy)
+        raise KingyoError("--picture", "a file that ends in .png", str(target), remedy)
     require_extra("--picture", "report")
-    return known[target.suffix.lower()]
 
 
 def draw_png(comparison: CheckpointComparison) -> bytes:
@@ -29,19 +26,6 @@ def draw_png(comparison: CheckpointComparison) -> bytes:
     from kingyo.views.charts.draw import png_of_several
 
     return png_of_several(charts(comparison), columns=2, title=_title(comparison))
-
-
-def draw_page(comparison: CheckpointComparison) -> bytes:
-    from kingyo.views.charts.draw import render
-
-    context: dict[str, object] = {
-        "title": "kingyo diff",
-        "name": "diff",
-        "datasets": {},
-        "lines": (_title(comparison), *comparison.notes),
-        "charts": charts(comparison),
-    }
-    return render("charts", "charts", context)
 
 
 def _title(comparison: CheckpointComparison) -> str:
@@ -69,17 +53,10 @@ def _measures(comparison: CheckpointComparison) -> dict[str, dict[str, Value]]:
         return {f"{letter(i)}, {letter(j)}": lambda sums, i=i, j=j: value(sums, i, j) for i, j in pairs}
 
     if comparison.base is None:
-        return {
-            "‖difference‖ / ‖first‖": of_pairs(lambda sums, i, j: sums.relative(j, i)),
-            "cosine of weights": of_pairs(ComparisonSums.cosine),
-        }
-    shared = {
-        "cosine of task vectors": of_pairs(ComparisonSums.delta_cosine),
-        "opposite signs, by magnitude": of_pairs(ComparisonSums.weighted_conflict),
-    }
+        return {"cosine of weights": of_pairs(ComparisonSums.cosine)}
     return {
         "‖task vector‖ / ‖base‖": of_models(ComparisonSums.change),
-        **(shared if len(comparison.models) > 1 else {}),
+        **({"cosine of task vectors": of_pairs(ComparisonSums.cosine)} if len(comparison.models) > 1 else {}),
         "energy of the largest 10%": of_models(ComparisonSums.top_share),
     }
 
