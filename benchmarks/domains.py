@@ -7,7 +7,7 @@ Domains answer at once: made-up worlds, small networks, and recorded tables of r
 takes a fraction of a second to some seconds. Results that are in the file are not run again. To measure
 another version of kingyo, put its ``src`` on PYTHONPATH and name it by ``--label``.
 
-It needs `pip install -e '.[bench,bayes]'` in a clone.
+It needs `pip install -e '.[bench]'` in a clone.
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@
     random, grid    its controls
     trained         a LoRA trained on the same fit items from the best parent, for as long as bred took
     tuned           `kingyo tune` after bred; `tuned parent` is the same training from the best parent
-    tpe             optuna's TPE
     mergekit-evolve CMA-ES with the settings of mergekit-evolve
     ten times       mergekit-evolve with ten times the budget, only if `--ways` names it
 
@@ -45,14 +44,13 @@ NO_CONTROLS = {"random": False, "grid": False, "trained": False}
 WAYS: Mapping[str, Config] = {
     "bred": {"controls": {"random": True, "grid": True, "trained": True}, "tune": True},
     "search": {"learn": False},
-    "tpe": {"search": {"strategy": "tpe"}},
     "mergekit-evolve": MERGEKIT,
     "ten times": MERGEKIT,
 }
 SCREEN = 32
 """Items that a candidate of the default search is scored on."""
-SCORED_ON_ALL = ("tpe", "mergekit-evolve", "ten times")
-USUAL = ("bred", "search", "tpe", "mergekit-evolve")
+SCORED_ON_ALL = ("mergekit-evolve", "ten times")
+USUAL = ("bred", "search", "mergekit-evolve")
 SEARCHES = {
     "random": "random",
     "grid": "grid",

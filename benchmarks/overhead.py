@@ -1,7 +1,7 @@
 """What a search costs besides its models: strategy, screen, store, and a resume after thousands of trials.
 
     python benchmarks/overhead.py                       (the default: item-gp as in the preset fast)
-    python benchmarks/overhead.py --strategies tpe cma-es --trials 10000
+    python benchmarks/overhead.py --strategies ga cma-es --trials 10000
     python benchmarks/overhead.py --zoo                 (what a candidate of the zoo costs)
 
 Each search runs on a real run database; its models are made up and answer at once. Times are seconds of

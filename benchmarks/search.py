@@ -9,7 +9,7 @@ uniform merge, which it learns from) count as spent. Results that are in the fil
 
 `--searches` "fast, …" and "cma-es, …" tell what each part of a screen gains, `--settings two
 "two and four useless"` what useless sources cost.
-It needs `pip install -e '.[bench,bayes]'` in a clone.
+It needs `pip install -e '.[bench]'` in a clone.
 """
 
 from __future__ import annotations

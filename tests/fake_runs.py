@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from kingyo.core.types import Axis, Evaluation, Genome, Item, ItemScore, Split
@@ -22,10 +22,14 @@ AXES = (Axis(name="weight/a", low=0, high=1), Axis(name="weight/b", low=0, high=
 N_ITEMS: dict[Split, int] = {"fit": 8, "validation": 5, "test": 6}
 
 
-SPLITS: dict[Split, tuple[Item, ...]] = {
-    split: tuple(Item(id=f"{split}{n}", prompt=f"{split} {n}", answer="") for n in range(size))
-    for split, size in N_ITEMS.items()
-}
+def made_splits(sizes: Mapping[Split, int]) -> dict[Split, tuple[Item, ...]]:
+    return {
+        split: tuple(Item(id=f"{split}{n}", prompt=f"{split} {n}", answer="") for n in range(size))
+        for split, size in sizes.items()
+    }
+
+
+SPLITS = made_splits(N_ITEMS)
 
 
 THIRTY = Limits(candidates=30)
@@ -119,22 +123,28 @@ def journey(
     )
 
 
-def begun(folder: Path) -> RunStore:
+def begun(folder: Path, splits: Mapping[Split, Sequence[Item]] = SPLITS) -> RunStore:
     store = RunStore.create(folder)
-    store.begin({"status": "running"}, SPLITS)
+    store.begin({"status": "running"}, splits)
     return store
 
 
 def facts(store: RunStore) -> tuple[object, ...]:
     """All that must not depend on how often a run was interrupted."""
-    trials = store.trials()
+    names = list(store.searches())
     return (
-        [(each.search, each.asked, each.batch, each.recipe_hash) for each in trials],
+        [(each.search, each.asked, each.batch, each.recipe_hash) for each in store.trials()],
         [
-            (split, [(e.trial, e.mean, e.failure, e.copied_from) for e in store.summaries(split)])
+            [
+                (e.trial, e.n, e.mean, e.value, e.failure, e.is_partial, e.copied_from)
+                for e in store.summaries(split)
+            ]
             for split in N_ITEMS
         ],
-        [store.winner(name) for name in store.searches() if name != BASELINES],
+        [store.outcomes(name) for name in names],
+        [store.scores(name, "fit") for name in names],
+        [{trial: items for trial, (items, _) in store.costs(name, "fit").items()} for name in names],
+        [store.winner(name) for name in names if name != BASELINES],
         store.fact("status"),
     )
 

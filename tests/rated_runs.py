@@ -1,4 +1,4 @@
-"""A finished run that drew pictures, made in milliseconds, and people who rate it."""
+"""A finished run that drew images, made in milliseconds, and people who rate it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kingyo.views.rating.pairs import Pair, PairChooser, RatedModel, read_models
 
 N_ITEMS: dict[Split, int] = {"fit": 6, "validation": 12, "test": 8}
 BRIGHTNESS = {"base": 40, "a": 90, "b": 60, "uniform": 110, "bred": 200, "other": 150}
-"""Mean brightness of each model's pictures; ``other`` is a finalist that did not win."""
+"""Mean brightness of each model's images; ``other`` is a finalist that did not win."""
 Judge = Callable[[Pair], Verdict]
 
 
@@ -47,7 +47,7 @@ def items() -> dict[Split, tuple[Item, ...]]:
 
 
 def drawn_run(folder: Path, status: str = "finished") -> Path:
-    """Store a run with four baselines, a winner and a finalist, and their pictures."""
+    """Store a run with four baselines, a winner and a finalist, and their images."""
     with RunStore.create(folder) as store:
         store.begin({"name": "pics", "status": status}, items())
         store.add_search(BASELINES, {})
@@ -72,13 +72,13 @@ def _add(store: RunStore, number: int, name: str) -> None:
     for split, own in items().items():
         if name == "other" and split == "test":
             continue
-        has_pictures = not is_bred or split != "fit"
+        has_images = not is_bred or split != "fit"
         scores = tuple(
             ItemScore(
                 item=item.id,
                 score=BRIGHTNESS[name] / 255,
                 answer="",
-                media=coloured(BRIGHTNESS[name], n, name) if has_pictures else None,
+                media=coloured(BRIGHTNESS[name], n, name) if has_images else None,
             )
             for n, item in enumerate(own)
         )
@@ -88,21 +88,19 @@ def _add(store: RunStore, number: int, name: str) -> None:
 
 
 def brighter(pair: Pair) -> Verdict:
-    """Choose the model with the brighter pictures."""
+    """Choose the model with the brighter images."""
     return "left" if _brightness(pair.left) > _brightness(pair.right) else "right"
 
 
 def redder(pair: Pair) -> Verdict:
-    """Choose the picture with more red than blue, whatever model drew it."""
-    return "left" if _redness(pair.left_picture) > _redness(pair.right_picture) else "right"
+    """Choose the image with more red than blue, whatever model drew it."""
+    return "left" if _redness(pair.images["left"]) > _redness(pair.images["right"]) else "right"
 
 
-def _redness(picture: Media) -> float:
+def _redness(image: Media) -> float:
     from PIL import Image
 
-    red, _, blue = (
-        Image.open(io.BytesIO(picture.read())).resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))
-    )
+    red, _, blue = Image.open(io.BytesIO(image.read())).resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))
     return red - blue
 
 
@@ -111,17 +109,7 @@ def _brightness(model: RatedModel) -> int:
 
 
 def as_choice(pair: Pair, verdict: Verdict, rater: str = "ann", split: Split = "validation") -> StoredChoice:
-    return StoredChoice(
-        rater=rater,
-        split=split,
-        item=pair.item,
-        left_model=pair.left.recipe,
-        right_model=pair.right.recipe,
-        left_picture=pair.left_picture.sha256,
-        right_picture=pair.right_picture.sha256,
-        verdict=verdict,
-        seconds=1.5,
-    )
+    return pair.judged(verdict, rater, split, 1.5)
 
 
 def rate(

@@ -13,7 +13,6 @@ from kingyo.core.types import (
     Axis,
     Evaluation,
     Genome,
-    Item,
     ItemScore,
     Outcome,
     Split,
@@ -21,11 +20,13 @@ from kingyo.core.types import (
     Trial,
 )
 from kingyo.merging.recipe import Recipe, Source
-from kingyo.search.evolution import BASELINES, MAIN, Event, Journey, Limits, Search, fixed, ignore_events
+from kingyo.search.evolution import MAIN, Event, Journey, Limits, Search, fixed, ignore_events
 from kingyo.search.evolution.screens import ScreenSettings
 from kingyo.search.runners import LocalRunner
 from kingyo.search.strategies import build
 from kingyo.store import RunStore
+from tests.fake_runs import begun as begun_with
+from tests.fake_runs import made_splits
 
 AXES = tuple(
     Axis(name=f"weight/{who}/{place}", low=0, high=1, place=place, family=f"weight/{who}")
@@ -34,10 +35,7 @@ AXES = tuple(
 )
 PEAK = (0.7, 0.5, 0.2, 0.3)
 N_ITEMS: dict[Split, int] = {"fit": 24, "validation": 20, "test": 10}
-SPLITS: dict[Split, tuple[Item, ...]] = {
-    split: tuple(Item(id=f"{split}{n}", prompt=f"{split} {n}", answer="") for n in range(size))
-    for split, size in N_ITEMS.items()
-}
+SPLITS = made_splits(N_ITEMS)
 RULES: dict[str, ScreenSettings] = {
     "none": ScreenSettings(),
     "some": ScreenSettings(items=8),
@@ -49,7 +47,6 @@ STRATEGIES: dict[str, dict[str, object]] = {
     "ga": {"population": 5},
     "m2n2": {"population": 5, "batch": 5},
     "nsga2": {"population": 6},
-    "tpe": {"batch": 5, "startup": 5, "memory": 30},
     "coarse-to-fine": {"settings": SMALL_GP, "per_gene": 4.0},
 }
 BUDGET = Limits(item_evaluations=24 * 12)
@@ -167,29 +164,7 @@ def journey(
 
 
 def begun(folder: Path) -> RunStore:
-    store = RunStore.create(folder)
-    store.begin({"status": "running"}, SPLITS)
-    return store
-
-
-def facts(store: RunStore) -> tuple[object, ...]:
-    """All that must not depend on how often a run was interrupted."""
-    names = list(store.searches())
-    return (
-        [(each.search, each.asked, each.batch, each.recipe_hash) for each in store.trials()],
-        [
-            (
-                split,
-                [(e.trial, e.n, e.mean, e.value, e.failure, e.is_partial) for e in store.summaries(split)],
-            )
-            for split in N_ITEMS
-        ],
-        [store.outcomes(name) for name in names],
-        [store.scores(name, "fit") for name in names],
-        [{trial: items for trial, (items, _) in store.costs(name, "fit").items()} for name in names],
-        [store.winner(name) for name in names if name != BASELINES],
-        store.fact("status"),
-    )
+    return begun_with(folder, SPLITS)
 
 
 NAMED = {recipe.hash for recipe in BASELINE_RECIPES.values()}

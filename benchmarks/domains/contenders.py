@@ -37,7 +37,7 @@ OURS: dict[str, Settings] = {
     DEFAULT: {},
     BY_ITEMS: {},
     LEARNED: {"strategy": "memetic", "screen": {"items": ITEMS}},
-    **{name: {"strategy": name, "screen": {"items": ITEMS}} for name in ("random", "cma-es", "tpe", "ga")},
+    **{name: {"strategy": name, "screen": {"items": ITEMS}} for name in ("random", "cma-es", "ga")},
 }
 
 

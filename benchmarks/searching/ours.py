@@ -12,7 +12,7 @@ from kingyo.core.types import Genome
 from kingyo.runs.config import parse_config
 from kingyo.runs.run import Run
 from kingyo.search.evolution import Event, Journey, fixed
-from kingyo.search.evolution.picking import Ranking
+from kingyo.search.evolution.picking import ranked_trials
 from kingyo.search.evolution.search import run_search
 from kingyo.search.evolution.search_log import SearchLog
 from kingyo.search.runners import LocalRunner
@@ -89,6 +89,6 @@ class Watch:
     def answer(self) -> None:
         """Report the trial with the best expected score."""
         assert self.log is not None, "it watches a search"
-        ranked = Ranking(self.log).ranked()
+        ranked = ranked_trials(self.log)
         if ranked:
             self._report(self._spent, ranked[0].asked.genome)

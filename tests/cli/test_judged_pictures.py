@@ -28,7 +28,7 @@ from io import BytesIO
 import numpy as np
 
 from kingyo.models.kinds import CardPart
-from kingyo.core.types import DrawsPictures, Media
+from kingyo.core.types import DrawsImages, Media
 
 
 class LivePainter:
@@ -56,7 +56,7 @@ class Painter:
     """Painters of one colour."""
 
     name = "painter"
-    provides = (DrawsPictures,)
+    provides = (DrawsImages,)
     libraries = ()
     card = CardPart(pipeline_tag="text-to-image", auto_class="Painter", scored="a picture", library="painter")
 

@@ -92,8 +92,8 @@ def test_an_exported_pipeline_draws_the_stored_pixels_in_plain_diffusers(finishe
     )
     assert abs(drawn - stored).max() <= 1  # alone, and in a batch
     card = (finished / "out" / "README.md").read_text()
-    assert "pipeline_tag: text-to-image" in card and "![pictures of all models](contact-sheet.png)" in card
-    assert (finished / "out" / "contact-sheet.png").read_bytes().startswith(b"\x89PNG")
+    assert "pipeline_tag: text-to-image" in card and "![](images/1-1.png)" in card
+    assert (finished / "out" / "images" / "1-1.png").read_bytes().startswith(b"\x89PNG")
     index = json.loads((finished / "out" / "model_index.json").read_text())
     assert index["scheduler"] == ["diffusers", "EulerAncestralDiscreteScheduler"]
 

@@ -22,7 +22,6 @@ SEARCHES: dict[str, dict[str, object]] = {
         "search": {"strategy": "mixed-cma-es"},
         "merge": {"method": ["linear", "ties"], "choose_sources": True},
     },
-    "tpe": {"search": {"strategy": "tpe", "reuse": False}},
     "nsga2": {"search": {"strategy": "nsga2", "settings": {"population": 6}}, "objectives": OF_TWO},
     "m2n2": {"search": {"strategy": "m2n2"}, "merge": {"groups": "block"}},
     "cycleqd": {"search": {"strategy": "cycleqd", "settings": SMALL}, "objectives": OF_TWO},
@@ -48,8 +47,6 @@ def test_random_kills_do_not_change_the_result(world: World, name: str) -> None:
         "controls": {"random": True},
         **SEARCHES[name],
     }
-    if name == "tpe":
-        pytest.importorskip("optuna", reason="it needs kingyo[bayes]")
     config = world.config(**changes)
     run, undisturbed = world.folder / "runs" / "small", world.folder / "undisturbed"
     world.ok("evolve", config, "--run", undisturbed)

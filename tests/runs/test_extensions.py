@@ -27,7 +27,8 @@ from kingyo.runs.settings import settings_of
 from kingyo.search.evolution import MAIN, Journey, Limits, fixed
 from kingyo.search.strategies import build
 from kingyo.store import RunStore
-from tests.screened_runs import AXES, Model, begun, facts, journey, some_fail
+from tests.fake_runs import facts
+from tests.screened_runs import AXES, Model, begun, journey, some_fail
 from tests.slow import slow
 
 FIRST: Mapping[str, object] = {"candidates": 10}
@@ -162,7 +163,7 @@ def test_what_buys_no_candidate_is_refused_and_changes_nothing(
 def test_a_completed_search_is_unchanged(tmp_path: Path) -> None:
     def ended(store: RunStore) -> Journey:
         search_run = more(store, Model(), budget={"candidates": 16})
-        grid = replace(search_run.first[0], strategy=build("grid", AXES, 3, {"points": 2, "limit": 100}))
+        grid = replace(search_run.first[0], strategy=build("grid", AXES, 3, {"points": 2}))
         return replace(search_run, stages=[fixed(grid, *search_run.first[1:])])
 
     with begun(tmp_path / "run") as store:

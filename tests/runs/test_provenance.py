@@ -29,7 +29,8 @@ from kingyo.runs.worker import RunEvaluatorBuilder
 from kingyo.search.evolution import MAIN, fixed
 from kingyo.store import RunStore
 from kingyo.views.results.summary import summarize
-from tests.screened_runs import SPLITS, Model, facts, journey, solves
+from tests.fake_runs import facts
+from tests.screened_runs import SPLITS, Model, journey, solves
 from tests.slow import slow
 
 CONFIG: dict[str, object] = {

@@ -19,8 +19,8 @@ ONE = StoredChoice(
     item="v1",
     left_model="m1",
     right_model="m2",
-    left_picture="p1",
-    right_picture="p2",
+    left_image="p1",
+    right_image="p2",
     verdict="left",
     seconds=1.25,
 )
@@ -41,7 +41,7 @@ def test_a_pair_counts_once_for_each_person(tmp_path: Path) -> None:
     with ChoiceLog(tmp_path) as log:
         assert log.add(ONE)
         assert not log.add(replace(ONE, verdict="right"))
-        turned = replace(ONE, left_picture="p2", right_picture="p1", left_model="m2", right_model="m1")
+        turned = replace(ONE, left_image="p2", right_image="p1", left_model="m2", right_model="m1")
         assert not log.add(turned)
         assert log.add(replace(ONE, rater="bob"))
         assert [each.verdict for each in log.choices()] == ["left", "left"]

@@ -33,16 +33,6 @@ SHAPES = {
         controls=False,
     ),
     "paths": Shape(trials=60, groups=PAIR, sources=("ja", "math-en"), paths=True),
-    "stacking": Shape(
-        strategy="tpe",
-        trials=30,
-        groups=PAIR,
-        sources=("ja", "math-en"),
-        paths=True,
-        scales=False,
-        batch=4,
-        stop="search",
-    ),
     "empty": Shape(trials=0, stop="search"),
 }
 

@@ -35,8 +35,7 @@ class Shape:
     ``objectives``: the score, and then measures of the recipe, as many as there are names. ``asked``: so many
     items of fit of each candidate and each model to compare with, where not all. ``lessons``: trials that
     were learned from the best before; until the first, the genes of a source are equal. ``paths``: genes say
-    which layers are passed, of sources with as many layers as there are groups, with ``scales`` also how
-    scaled.
+    which layers are passed and how scaled, of sources with as many layers as there are groups.
     """
 
     strategy: str = "ga"
@@ -52,13 +51,12 @@ class Shape:
     lessons: tuple[int, ...] = ()
     sources: tuple[str, ...] = SOURCES
     paths: bool = False
-    scales: bool = True
     batch: int = 20
 
 
-def write(folder: Path, shape: Shape | None = None) -> Path:
+def write(folder: Path, shape: Shape) -> Path:
     """Write a run; return its folder."""
-    Writer(folder, shape or Shape()).write()
+    Writer(folder, shape).write()
     return folder
 
 
@@ -117,7 +115,7 @@ class Writer:
             return _recipe(*trial.genome, number=trial.number)
         places = [(source, k) for source in self.shape.sources for k in range(len(self.shape.groups))]
         hops = [
-            Hop(model=f"zoo/{source}", layer=k, scale=self.scale(gene))
+            Hop(model=f"zoo/{source}", layer=k, scale=float(f"{2 ** (gene - 1.2):.4g}"))
             for border in (ONCE, TWICE)
             for (source, k), gene in zip(places, trial.genome, strict=True)
             if gene > border
@@ -126,9 +124,6 @@ class Writer:
         return Recipe(
             merge_method="passthrough", path=tuple(hops) or (Hop(model=frame, layer=0),), base_model=frame
         )
-
-    def scale(self, gene: float) -> float:
-        return float(f"{2 ** (gene - 1.2):.4g}") if self.shape.scales else 1.0
 
     def search(self, name: str, strategy: str, groups: Sequence[str]) -> None:
         axes = [f"weight/{source}/{group}" for source in self.shape.sources for group in groups]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,7 @@ def data_of_run(folder: Path) -> RunData:
         return read_run_data(store)
 
 
+@cache
 def rendered(folder: Path) -> str:
     return render_page(page_view(data_of_run(folder))).decode()
 

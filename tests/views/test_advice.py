@@ -94,13 +94,6 @@ class Written:
 AXES = [{"name": f"weight/{who}/all", "low": 0.0, "high": 1.5} for who in ("a", "b")]
 
 
-def test_the_advice_on_pictures_without_a_score_names_settings_of_pictures(tmp_path: Path) -> None:
-    written = Written(tmp_path, {"base": 0, "uniform": 0})
-    written.store.set_fact("config", {"budget": {"candidates": 20}, "task": {"kind": "draw"}})
-    remedy = written.advice()["zero"].remedy
-    assert "guidance_scale" in remedy and "max_new_tokens" not in remedy
-
-
 def test_all_zero_scores_are_reported_after_baselines_and_search(tmp_path: Path) -> None:
     advice = Written(tmp_path / "first", {"base": 0, "uniform": 0}).advice()
     assert list(advice) == ["zero"]
@@ -141,16 +134,11 @@ def test_scores_that_are_all_the_same(tmp_path: Path, solved: int, says: str) ->
     assert "equal" not in Written(tmp_path / "other", baselines).search([solved, solved - 1]).advice()
 
 
-def test_a_single_model_has_no_equal_scores(tmp_path: Path) -> None:
-    assert not {"equal"} & set(Written(tmp_path / "run", {"base": 5}).advice())
-
-
 def test_a_winner_at_a_bound(tmp_path: Path) -> None:
     genomes: list[Genome] = [(0.5, 0.5)] * 4 + [(1.49, 0.0)]
     advice = Written(tmp_path / "run").search([1, 2, 3, 4, 5], genomes).pick(4).advice()["bound"]
     assert advice.level == "warning"
-    assert "trial 4" in advice.what and "weight/a/all at 1.5" in advice.what and "weight/b" not in advice.what
-    assert "`merge.parameters.weight.to` from 1.5 to 2.25" in advice.remedy
+    assert "trial 4" in advice.what and "weight/a at 1.5" in advice.what and "weight/b" not in advice.what
 
 
 @pytest.mark.parametrize(
@@ -173,68 +161,46 @@ def test_a_few_of_many_genes_at_a_bound_are_normal(
 
 
 @pytest.mark.parametrize(
-    ("method", "axis", "gene", "move"),
+    ("method", "axis", "gene", "says"),
     [
-        (
-            "task_arithmetic",
-            ("weight/a/all", -1.0, 1.0),
-            -1.0,
-            "`merge.parameters.weight.from` from -1 to -2",
-        ),
-        ("ties", ("density/a/all", 0.2, 0.9), 0.9, "`merge.parameters.density.to` from 0.9 to 1"),
-        ("ties, task_arithmetic", ("weight(ties)/a", 0.0, 1.0), 1.0, "`merge.parameters.weight.to`"),
+        ("task_arithmetic", ("weight/a/all", -1.0, 1.0), -1.0, "weight/a at -1"),
+        ("ties", ("density/a/all", 0.2, 0.9), 0.9, "density/a at 0.9"),
+        ("ties", ("density/a/all", 0.2, 1.0), 1.0, None),  # no density is larger
+        ("ties, task_arithmetic", ("weight(ties)/a", 0.0, 1.0), 1.0, "weight(ties) at 1"),
         ("task_arithmetic", ("weight/a/all", 0.0, 1.5), 1.48, None),
         ("passthrough", ("pass 1/a.3", 0.0, 1.0), 1.0, None),
     ],
 )
 def test_only_movable_bounds_are_reported(
-    tmp_path: Path, method: str, axis: tuple[str, float, float], gene: float, move: str | None
+    tmp_path: Path, method: str, axis: tuple[str, float, float], gene: float, says: str | None
 ) -> None:
     name, low, high = axis
     axes = [{"name": name, "low": low, "high": high}, {"name": "use/b", "low": 0, "high": 1}]
     run = Written(tmp_path / "run", method=method, axes=axes)
     advice = run.search([1, 2], [(0.4, 1.0), (gene, 1.0)]).pick(1).advice()
-    assert move is None or move in advice["bound"].remedy
-    assert (move is None) == ("bound" not in advice)
+    assert says is None or f"lies at a bound: {says}." in advice["bound"].what
+    assert (says is None) == ("bound" not in advice)
 
 
 @pytest.mark.parametrize(
-    ("solved", "kind"),
+    ("solved", "says"),
     [
-        ([1, 2, 3, 2, *[4] * 10], "start"),  # not ahead of the best baseline
-        ([5, 2, 3, 2, *[4] * 10], "start"),  # the best is in the first batch
-        ([1, 2, 3, 2, 6, *[5] * 9], "stuck"),
-        ([1, 2, 3, 2, *[5] * 8, 6, 5], "progress"),
-        ([1, 2, 3, 2, 8, *[5] * 9], "progress"),  # nothing is left to gain
+        ([1, 2, 3, 2, *[4] * 10], True),  # not ahead of the best baseline
+        ([5, 2, 3, 2, *[4] * 10], True),  # the best is in the first batch
+        ([1, 2, 3, 2, *[5] * 8, 6, 5], False),
+        ([8, 2, 3, 2, *[5] * 10], False),  # nothing is left to gain
+        ([1, 2, 3], False),  # it is early
     ],
 )
-def test_how_the_search_went(tmp_path: Path, solved: list[int], kind: str) -> None:
-    advice = Written(tmp_path / "run").search(solved).advice()
-    assert {"start", "stuck", "progress"} & set(advice) == {kind}
-    best, number = max(solved), solved.index(max(solved))
-    message = advice[kind].what
-    assert "(uniform) scores 50.0%" in message
-    assert f"best of the first {min(4, len(solved))} successful candidates " in message
-    assert f"best of all {len(solved)} (trial {number}) {100 * best / N_FIT:.1f}%." in message
-    if kind != "progress":
-        assert f"kingyo resume {tmp_path / 'run'} --candidates +20" in advice[kind].remedy
-
-
-@pytest.mark.parametrize(("winner", "kind"), [(4, "stuck"), (12, "progress")])
-def test_a_search_whose_winner_came_late_is_not_stuck(tmp_path: Path, winner: int, kind: str) -> None:
-    advice = Written(tmp_path / "run").search([1, 2, 3, 2, 6, *[5] * 9]).pick(winner).advice()
-    assert {"start", "stuck", "progress"} & set(advice) == {kind}
-
-
-def test_no_baseline_is_called_the_best_if_all_are_equal(tmp_path: Path) -> None:
-    run = Written(tmp_path / "run", {"base": 0, "a": 0, "uniform": 0}).search([1, 2])
-    assert "On fit: all baselines score 0.0%, the best" in run.advice()["progress"].what
-
-
-def test_a_search_that_was_stopped_is_not_judged(tmp_path: Path) -> None:
-    run = Written(tmp_path / "run").search([5, 2, 3, 2, *[4] * 10])
-    run.store.set_fact("status", "running")
-    assert {"start", "stuck", "progress"} & set(run.advice()) == {"progress"}
+def test_a_search_that_has_not_improved_on_its_start(tmp_path: Path, solved: list[int], says: bool) -> None:
+    run = Written(tmp_path / "run").search(solved)
+    advice = run.advice()
+    assert ("start" in advice) is says
+    if says:
+        assert f"kingyo resume {tmp_path / 'run'} --candidates +20" in advice["start"].remedy
+        with RunStore.open(tmp_path / "run") as store:
+            store.set_fact("status", "running")
+            assert "start" not in {each.kind for each in advise(store, summarize(store))}
 
 
 def test_as_much_again_is_of_the_budget_that_the_run_has(tmp_path: Path) -> None:
@@ -324,43 +290,7 @@ def on_validation(
 
 def test_training_is_advised_where_it_is_the_bar(tmp_path: Path) -> None:
     found = on_validation(tmp_path / "behind", bred=2, trained=8).advice()
-    advice = found["train"]
-    assert advice.level == "warning" and advice.why == "Training is the bar here."
-    assert "kingyo tune" in advice.remedy
-    assert "start" not in found and "stuck" not in found, "one next command"
-    assert on_validation(tmp_path / "ahead", bred=7, trained=2).advice()["train"].level == "note"
-
-
-def test_training_is_not_advised_where_nothing_is_left_or_it_cannot_be(tmp_path: Path) -> None:
-    assert "train" not in on_validation(tmp_path / "solved", bred=8).advice()
-    assert "train" not in on_validation(tmp_path / "images", bred=3, tunable=False).advice()
-
-
-@pytest.mark.parametrize(("bred", "on_fit"), [(3, 6), (4, 4)])  # the last one is equal on every item
-def test_a_run_that_ends_at_a_baseline_says_so(tmp_path: Path, bred: int, on_fit: int) -> None:
-    advice = on_validation(tmp_path / "run", bred=bred, on_fit=on_fit).advice()["start"]
-    assert advice.why.startswith("The run ends at a baseline (uniform), ")
-    assert "start" not in on_validation(tmp_path / "better", bred=8).advice()
-
-
-@pytest.mark.parametrize(
-    ("facts", "groups", "says"),
-    [
-        ({"learnable": True, "learns": False}, None, "Write `learn: true` in my.yaml"),
-        ({"learnable": True, "learns": True}, "block", "Delete `groups: block` from my.yaml"),
-        ({"learnable": True, "learns": True}, None, None),
-        ({"learnable": False, "learns": False}, "block", None),
-    ],
-)
-def test_a_search_that_is_stuck_gets_finer_weights(
-    tmp_path: Path, facts: dict[str, bool], groups: str | None, says: str | None
-) -> None:
-    small = Written(tmp_path / "small").search([1] * 20)  # 160 item evaluations are too few to learn
-    large = Written(tmp_path / "large").search([1] * 100)
-    for run in (small, large):
-        for name, fact in {**facts, "config": {"merge": {"groups": groups}}}.items():
-            run.store.set_fact(name, fact)
-    assert "Continue with `kingyo resume" in small.advice()["start"].remedy
-    remedy = large.advice()["start"].remedy
-    assert remedy.startswith(says or "Continue with") and "more sources (`kingyo scout`" in remedy
-    assert (f"`kingyo evolve my.yaml --run {tmp_path / 'large'}-finer`" in remedy) is (says is not None)
+    assert "kingyo tune" in found["train"].remedy
+    assert "start" not in found, "one next command"
+    assert "train" not in on_validation(tmp_path / "ahead", bred=7, trained=2).advice()
+    assert "train" not in on_validation(tmp_path / "images", bred=2, trained=8, tunable=False).advice()

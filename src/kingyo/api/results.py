@@ -151,14 +151,16 @@ def summarize(run: AnyRun) -> RunSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions:
-    """Which model of a run is exported, and how; at most one of the first four is given.
+    """Which model of a run is exported, and how.
+
+    At most one of the first three is given; by default it is the best of the bred model, the baselines and
+    the controls.
 
     Attributes:
         trial: export one trial: 12, random:12, parameters:12 (weight search of a hybrid run), or a baseline
             such as uniform.
         search: export the winner of a search: main, random, grid, trained, tuned or parameters.
         pick: with several objectives: knee, or the number of a trial on the front.
-        best: export the best of the bred model, the baselines and the controls (the default).
         pipeline: for a merged component of a diffusers pipeline: write the full pipeline, or only the
             component.
         single_file: also write a diffusion model as one .safetensors in the layout of its original code.
@@ -167,7 +169,6 @@ class ExportOptions:
     trial: str | None = None
     search: str | None = None
     pick: str | None = None
-    best: bool = False
     pipeline: bool = True
     single_file: bool = False
 
@@ -190,7 +191,7 @@ def export_model(run: AnyRun, out: AnyPath, **options: object) -> Path:
     texts = {key: str(each) if key in numbers and each is not None else each for key, each in options.items()}
     how = checked(ExportOptions, texts)
     with RunStore.read(run_folder(run)) as store:
-        chosen = choose(store, trial=how.trial, search=how.search, pick=how.pick, best=how.best)
+        chosen = choose(store, trial=how.trial, search=how.search, pick=how.pick)
         return export(store, folder, chosen, pipeline=how.pipeline, single_file=how.single_file)
 
 

@@ -57,7 +57,7 @@ def draw(
         height: in pixels. Default: the model's.
         width: in pixels. Default: the model's.
     """
-    from kingyo.core.types import Drawing, DrawingPrompt, DrawsPictures
+    from kingyo.core.types import Drawing, DrawingPrompt, DrawsImages
     from kingyo.merging.recipe import DTYPES
     from kingyo.models.kinds import Question, require_needs
     from kingyo.runs.model_kind import load_checkpoint, open_alone
@@ -77,7 +77,7 @@ def draw(
     is_plain = not (options.dtype or options.device != "cpu" or scored)
     options = replace(options, dtype="float32" if is_plain else options.dtype, batch_size=1)
     checkpoint, found = open_alone(model, kind, allow_pickle=options.allow_pickle)
-    require_needs("kingyo draw", DrawsPictures, found)
+    require_needs("kingyo draw", DrawsImages, found)
     prompts = [DrawingPrompt(prompt, (seed + number) % 2**32) for number in range(count)]
     for truncate in (True, False):
         question = Question("draw", prompts[:1], {"drawing": replace(drawing, truncate=truncate)})
@@ -85,7 +85,7 @@ def draw(
             if truncate:
                 raise error
             echo(f"Note: the prompt is cut: {error}", err=True)
-    live = cast(DrawsPictures, load_checkpoint(checkpoint, found, options))
+    live = cast(DrawsImages, load_checkpoint(checkpoint, found, options))
     for each, file in zip(prompts, files, strict=True):
         try:
             write_bytes(file, live.draw([each], drawing)[0].read())

@@ -174,13 +174,13 @@ def init(
 
 def _task_keys(data: str, prompt: str | None, model: ModelKind) -> tuple[TaskKind, dict[str, object]]:
     """Return the kind of task, and its keys with the most likely columns."""
-    from kingyo.core.types import AnswersImages, DrawsPictures, RatesClasses
+    from kingyo.core.types import AnswersImages, DrawsImages, RatesClasses
     from kingyo.tasks.rows import parse_list
 
     cells = {name: parse_list(cell) for name, cell in _first_row(data).items()}
     images = next((name for name, cell in cells.items() if _is_image(cell)), None)
     kind: TaskKind = "generate"
-    if DrawsPictures in model.provides:
+    if DrawsImages in model.provides:
         kind = "draw"
     elif RatesClasses in model.provides:
         kind = "classify"

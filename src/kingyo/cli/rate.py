@@ -37,7 +37,7 @@ def rate(
     train: Path | None = None,
     features: str = "efficientnet-lite0",
 ) -> None:
-    """Judge pairs of pictures of a run in the browser; names of models are hidden.
+    """Judge pairs of images of a run in the browser; names of models are hidden.
 
     Keys: left and right arrow choose, up is "as good", down or s skips, u undoes.
     Each choice is stored at once. Ctrl-C stops; the same command goes on. It works
@@ -49,13 +49,13 @@ def rate(
     Example: `kingyo rate runs/pictures --pairs 100`
 
     Args:
-        split: whose pictures: validation, test (of a finished run), or fit.
+        split: whose images: validation, test (of a finished run), or fit.
         pairs: pairs to judge, with those of earlier sessions.
         rater: your name. Default: the name of the login.
         host: address to serve the page on.
         port: port; 0 takes a free one.
         train (FILE): train a preference model from the choices, and end.
-        features: with --train: the network that describes pictures.
+        features: with --train: the network that describes images.
     """
     from kingyo.store import RunStore
 
@@ -72,7 +72,7 @@ def rate(
 
 
 def _settings(store: RunStore, split: str, rater: str | None, pairs: int) -> SessionSettings:
-    """Return the settings of a session; pictures of test are shown only when the run is finished."""
+    """Return the settings of a session; images of test are shown only when the run is finished."""
     from kingyo.views.rating.server import SessionSettings
 
     if rater is None:
@@ -99,7 +99,7 @@ def _serve(store: RunStore, settings: SessionSettings, host: str, port: int) -> 
     with ChoiceLog(store.folder) as log:
         session = RatingSession(settings=settings, models=models, items=items, log=log)
         with RatingServer(session, host, port) as server:
-            echo(f"{settings.title}: {counted(len(models), 'model')} with pictures on {settings.split}.")
+            echo(f"{settings.title}: {counted(len(models), 'model')} with images on {settings.split}.")
             echo(f"Rate at {server.url}")
             if not server.is_local:
                 echo(f"Others use an address of this machine, port {server.server_port} and the same path.")

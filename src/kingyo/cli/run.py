@@ -81,6 +81,7 @@ def print_run(store: RunStore, *, as_json: bool) -> None:
     from kingyo.cli.tables import print_ratings, print_statements, print_summary
     from kingyo.views.advice import advise
     from kingyo.views.rating.results import read_ratings
+    from kingyo.views.results.plain_data import plain_data
     from kingyo.views.results.summary import summarize
 
     folder = shlex.quote(str(store.folder))
@@ -93,13 +94,12 @@ def print_run(store: RunStore, *, as_json: bool) -> None:
     advice = advise(store, summary)
     ratings = report_errors(lambda: read_ratings(store, summary), warn, ())
     if as_json:
-        people = {"people": {each.split: each.to_json() for each in ratings}} if ratings else {}
-        print_json({**summary.to_json(), **people, "advice": [each.to_json() for each in advice]})
+        people = {"people": {each.split: plain_data(each) for each in ratings}} if ratings else {}
+        print_json({**summary.to_json(), **people, "advice": plain_data(advice)})
         return
     print_summary(summary)
     print_ratings(ratings)
-    shown = [each for each in advice if summary.winner is None or each.kind != "progress"]
-    print_statements(each.statement for each in shown)
+    print_statements(each.statement for each in advice)
     echo(f"\nNext: {then}")
 
 

@@ -105,19 +105,19 @@ def export(options: ExportOptions, run: Path, out: Path) -> None:
     from kingyo.views.results.model_result import MIXTURES
     from kingyo.views.results.summary import summarize
     from kingyo.views.results.trials import describe_trial
-    from kingyo.views.statements import ahead_on_test, beside_baselines, better_than_bred
+    from kingyo.views.statements import beside_baselines, better_than_bred
 
     require_one_run(run)
     with RunStore.read(run) as store:
         warn_lost(store)
         how = asdict(options)
-        chosen = choose(store, **{key: how.pop(key) for key in ("trial", "search", "pick", "best")})
+        chosen = choose(store, **{key: how.pop(key) for key in ("trial", "search", "pick")})
         folder = export_trial(store, out, chosen, **how)
         note_versions(store, "exported")
         summary = summarize(store)
         notes = [beside_baselines(summary, chosen)]
         if options.trial is None and options.search is None:
-            notes += [better_than_bred(summary) if chosen.search != MAIN else None, ahead_on_test(summary)]
+            notes.append(better_than_bred(summary) if chosen.search != MAIN else None)
         is_copy = chosen.search == BASELINES and chosen.name not in MIXTURES
         echo(f"Wrote {out}: {describe_trial(chosen)}{', a copy of it' if is_copy else ''}.")
         for note in filter(None, notes):

@@ -12,15 +12,16 @@ from kingyo.core.io.units import counted, percent
 from kingyo.core.types import SPLITS
 from kingyo.search.evolution import BASELINES, stored_objectives
 from kingyo.views.page import summary_view
-from kingyo.views.rating.results import SplitRating, rating_note, rating_table, rating_title
+from kingyo.views.rating.results import SplitRating
 from kingyo.views.results.summary import RunSummary
 from kingyo.views.results.trial_details import ItemAnswer, TrialDetails
 from kingyo.views.results.trials import SHARES, describe_trial, reference_to, unit_of
 from kingyo.views.results.tuning import describe_lesson
+from kingyo.views.tables import people_table
 from kingyo.views.view import RunView, Statement
 
-BELOW = ("deciding", "estimated", "dropped", "duplicates", "note")
-LAST = ("compared", "test", "predicted", "picked", "learned", "trained", "tuned against", "tuned", "untested")
+BELOW = ("deciding", "dropped", "duplicates", "note")
+LAST = ("compared", "test", "predicted", "learned", "trained", "tuned against", "tuned", "untested")
 INDENT = " " * 10
 LONGEST_RECIPE = 200
 """Lines of a recipe that are printed; blocks and sources have fewer, single tensors more."""
@@ -54,12 +55,9 @@ def _print_tables(console: Console, view: RunView, *names: str) -> None:
 
 def print_ratings(ratings: Sequence[SplitRating]) -> None:
     console = Console()
-    for rating in ratings:
-        head, rows = rating_table(rating)
-        texts = [[each if isinstance(each, str) else " ".join(each) for each in row] for row in rows]
-        title = f"{rating_title(rating)} [95% interval]"
-        print_rows(console, head, texts, title=title, n_left=1, bold="bred")
-        print_lines(console, rating_note(rating))
+    for table in map(people_table, ratings):
+        print_rows(console, table.head, table.rows, title=table.title, n_left=1, bold="bred")
+        print_lines(console, table.note)
 
 
 def print_answers(console: Console, answers: Sequence[ItemAnswer]) -> None:
@@ -117,21 +115,19 @@ def print_trial(details: TrialDetails) -> None:
 
 
 def _score_lines(details: TrialDetails) -> Iterator[str]:
-    """Yield the scores, the value that the search used, the estimate on all items of fit, and the failure."""
-    store, result, estimated = details.store, details.result, details.estimate
+    """Yield the scores, the value that the search used, and the failure."""
+    store, result = details.store, details.result
     for split in SPLITS:
         score = result.on(split)
         if score is not None:
             cut = f", {counted(result.cut[split], 'answer')} cut" if result.cut.get(split) else ""
-            is_partial = split == "fit" and estimated is not None
-            n = f"measured on {score.items}" if is_partial else f"n = {score.size}"
-            yield f"{split}: {SHARES.bounded(score)}, {n}{cut}"
+            yield f"{split}: {SHARES.bounded(score)}, n = {score.size}{cut}"
     outcome = store.outcomes(details.trial.search).get(details.trial.id)
     value, objectives = None if outcome is None else outcome.value, stored_objectives(store)
     if objectives.by_set and value is not None:
         yield f"objective, {objectives.title} on fit: {unit_of(objectives).text(value)}"
-    if estimated is not None:
-        of_all = f"estimated for all {len(store.items()['fit']):,} items"
-        yield f"fit: {SHARES.bounded(estimated.score)}, {of_all} from all trials"
+    elif outcome is not None and outcome.is_partial and value is not None:
+        n = len(store.items()["fit"])
+        yield f"fit: ≈ {percent(value)}, which the search estimated for all {n:,} items"
     if details.failure is not None:
         yield f"failed: {details.failure}"

@@ -12,9 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kingyo.errors import KingyoError, unknown_name_error
-from kingyo.export.card import ADAPTER, BRED_RECIPE, Card, render_card
-from kingyo.export.contact_sheet import FILE as SHEET
-from kingyo.export.contact_sheet import sheet_png
+from kingyo.export.card import ADAPTER, BRED_RECIPE, Card, images_of, render_card
 from kingyo.export.task_files import write_tasks
 from kingyo.merging.checkpoints.adapter import CONFIG, WEIGHTS
 from kingyo.merging.checkpoints.locate import whole_pipeline
@@ -29,13 +27,14 @@ from kingyo.runs.model_kind import task_options
 from kingyo.runs.provenance import other_versions, require_same
 from kingyo.runs.run import Run
 from kingyo.runs.setup import stored_config
-from kingyo.search.evolution import BASELINES, MAIN, read_front, stored_objectives
+from kingyo.search.evolution import BASELINES, MAIN, read_front
 from kingyo.search.evolution.trial_recipes import read_recipe
 from kingyo.store import RunStore, StoredTrial
 from kingyo.views.cards import contact_sheet
-from kingyo.views.results.model_result import compare_on_test, estimate, read_model_result
+from kingyo.views.results.model_result import compare_on_test, read_model_result
 from kingyo.views.results.summary import summarize
 from kingyo.views.results.trials import describe_search, describe_trial, failure_of, find_trial, reference_to
+from kingyo.views.results.tuning import origin_of
 
 __all__ = ["choose", "export", "recipe_of"]
 
@@ -77,10 +76,10 @@ def export(
 
 def _card(store: RunStore, run: Run, chosen: StoredTrial, out: Path, recipe: Recipe) -> Card:
     summary, entry = summarize(store), read_model_result(store, "this model", chosen)
-    entry = replace(entry, estimate=estimate(store, chosen)) if entry.fit else entry
     training = read_training(store, chosen.search) if chosen.search in TRAININGS else None
     bred = training.start if training is not None and chosen.search == TUNED else None
     made_of = recipe if bred is None else read_recipe(store.trial(bred))
+    sheet = contact_sheet(store, summary, "bred")
     return Card(
         title=out.resolve().name,
         chosen=entry,
@@ -94,7 +93,9 @@ def _card(store: RunStore, run: Run, chosen: StoredTrial, out: Path, recipe: Rec
         training=training,
         origins=_origins(made_of, run, training),
         versions=other_versions(store, "exported"),
-        sheet=contact_sheet(store, summary, "bred"),
+        has_learned_weights=origin_of(store, chosen) != "plain",
+        sheet=sheet,
+        images=images_of(sheet),
     )
 
 
@@ -113,13 +114,11 @@ def _adapter_files(run: Path, card: Card, out: Path) -> dict[str, str | bytes]:
 
 
 def _files(card: Card, out: Path) -> dict[str, str | bytes]:
-    picture = sheet_png(card.sheet)
-    text = render_card(card if picture else replace(card, sheet=None))
     return {
         **write_tasks(card.run.config.specs, card.run.folder, out, card.run.items),
         "recipe.yaml": rooted(card.recipe, card.run.folder, out=out).to_yaml(),
-        "README.md": text.encode(errors="backslashreplace"),  # a folder's name may be no UTF-8
-        **({SHEET: picture} if picture else {}),
+        "README.md": render_card(card).encode(errors="backslashreplace"),  # a folder's name may be no UTF-8
+        **card.images,
     }
 
 
@@ -138,22 +137,14 @@ def recipe_of(store: RunStore, chosen: StoredTrial) -> Recipe:
     return rooted(read_recipe(chosen), folder)
 
 
-FLAGS = ("--trial", "--search", "--pick", "--best")
-
-
 def choose(
-    store: RunStore,
-    *,
-    trial: str | None = None,
-    search: str | None = None,
-    pick: str | None = None,
-    best: bool = False,
+    store: RunStore, *, trial: str | None = None, search: str | None = None, pick: str | None = None
 ) -> StoredTrial:
     """Return the trial to export: by default the best of the run, or the winner if there is none."""
-    is_set = (trial is not None, search is not None, pick is not None, best)
-    given = [flag for flag, is_given in zip(FLAGS, is_set, strict=True) if is_given]
+    flags = {"--trial": trial, "--search": search, "--pick": pick}
+    given = [flag for flag, value in flags.items() if value is not None]
     if len(given) > 1:
-        raise KingyoError(given[0], f"one of {', '.join(FLAGS)}", " and ".join(given), "Use one of them.")
+        raise KingyoError(given[0], f"one of {', '.join(flags)}", " and ".join(given), "Use one of them.")
     if trial is not None:
         return find_trial(store, trial)
     store.require_no_scout()
@@ -161,36 +152,24 @@ def choose(
         return _winner(store, search)
     if pick is not None:
         return _picked(store, pick)
-    summary = summarize(store)
-    if summary.best is not None:
-        return summary.best.trial
-    if best:
-        names = stored_objectives(store).names
-        raise KingyoError(
-            "--best",
-            "a run with one objective whose winners and baselines are validated",
-            f"the objectives {', '.join(names)}" if names else f"a run that is {summary.status}",
-            "Choose a model of the front with --pick knee, or --trial."
-            if names
-            else f"Continue with `{_resume(store)}`, or choose with --trial.",
-        )
-    return _winner(store, MAIN)
+    best = summarize(store).best
+    return _winner(store, MAIN) if best is None else best.trial
 
 
 def _winner(store: RunStore, search: str) -> StoredTrial:
-    searches = [name for name in store.searches() if name != BASELINES]
+    searches, folder = (
+        [name for name in store.searches() if name != BASELINES],
+        shlex.quote(str(store.folder)),
+    )
     if search not in (MAIN, *searches):
         raise unknown_name_error("--search", search, searches)
     winner = store.winner(search)
     if winner is None:
-        is_over = store.status() == "finished"
-        reason = "none of its trials could be scored" if is_over else "no winner yet"
-        remedy = f"Continue with `{_resume(store)}`, or name a trial with --trial."
         expected = f"a run with a winner of {describe_search(search)}"
-        received = f"a run that is {store.status()}: {reason}"
-        raise KingyoError(
-            str(store.folder), expected, received, "Name another search." if is_over else remedy
-        )
+        remedy = "Name another search, or a trial with --trial."
+        if store.status() != "finished":
+            remedy = f"Continue with `kingyo resume {folder}`, or name a trial with --trial."
+        raise KingyoError(str(store.folder), expected, f"a run that is {store.status()}, without one", remedy)
     if search not in TRAININGS:
         return winner
     # validation may have chosen the model without training: the bred one, or a parent
@@ -208,7 +187,3 @@ def _picked(store: RunStore, pick: str) -> StoredTrial:
         remedy = f"`kingyo show {shlex.quote(str(store.folder))}` prints the front."
         raise KingyoError("--pick", expected, repr(pick), remedy)
     return trials[pick]
-
-
-def _resume(store: RunStore) -> str:
-    return f"kingyo resume {shlex.quote(str(store.folder))}"

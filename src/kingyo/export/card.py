@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kingyo.core.io.units import amount_text, counted
-from kingyo.export.contact_sheet import sheet_section
 from kingyo.export.task_files import TASK, TASKS
 from kingyo.merging.lineage import (
     INHERITED,
@@ -31,7 +30,7 @@ from kingyo.runs.config import TUNED, WEIGHT_SEARCH
 from kingyo.runs.model_kind import task_options
 from kingyo.runs.run import Run
 from kingyo.search.evolution import BASELINES, MAIN
-from kingyo.views.cards import ContactSheet
+from kingyo.views.cards import SIDE, ContactSheet, small_image
 from kingyo.views.choice import candidates_table
 from kingyo.views.results.genes import means_by_family
 from kingyo.views.results.model_result import MIXTURES, ModelResult, PairedComparison
@@ -54,15 +53,15 @@ _LIMITS = (
     INHERITED,
 )
 
-ADAPTER, BRED_RECIPE = "adapter", "bred.yaml"
-"""Folder of the LoRA of a trained model; file with the recipe of the bred model that it was trained on."""
+ADAPTER, BRED_RECIPE, IMAGES = "adapter", "bred.yaml", "images"
+"""Folder of the LoRA of a trained model; recipe of the bred model that it was trained on; and of images."""
 _THIS = "**this model**"
 LANGUAGE_CODE = re.compile(r"[a-z]{2,3}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """The contents of a card."""
+    """The contents of a card; ``images`` are those of the contact sheet, by their files."""
 
     title: str
     chosen: ModelResult
@@ -76,7 +75,9 @@ class Card:
     training: Training | None
     origins: Sequence[Origin]
     versions: str | None
+    has_learned_weights: bool
     sheet: ContactSheet | None
+    images: Mapping[str, bytes]
     part: str | None = None
 
     def said(self, *topics: str) -> list[str]:
@@ -112,7 +113,7 @@ def render_card(card: Card) -> str:
     limits = (limit.format(task=task, scored=part.scored) for limit in _LIMITS)
     sections = {
         "Scores": _scores(card),
-        "Pictures": None if card.sheet is None else sheet_section(card.sheet),
+        "Images": _images(card),
         "Source models": models_section(card.origins),
         "Choice of the sources": choice,
         "Recipe": recipe_section(public_recipe(card.recipe, card.origins).to_yaml(), " ".join(_recipe(card))),
@@ -130,49 +131,59 @@ def _recipe(card: Card) -> Iterator[str]:
         yield f"`{ADAPTER}/` holds the LoRA alone."
     if card.chosen.trial.search == TUNED:
         yield f"`{BRED_RECIPE}` is the recipe of the bred model, on which it was trained."
-    if _has_learned_weights(card):
+    if card.has_learned_weights:
         means = means_by_family(card.searches[trial.search], trial.asked.genome)
         listed = "; ".join(f"{cell(name)} {mean}" for name, mean in means.items())
         yield f"Its values, as mean (lowest to highest) over groups of tensors: {listed}."
     yield f"Its hash in the run is `{trial.recipe_hash[:16]}`."
 
 
+def _images(card: Card) -> str | None:
+    if card.sheet is None or not card.images:
+        return None
+    files, rows = iter(card.images), list[list[str]]()
+    for row in card.sheet.rows:
+        seed = "" if row.item.seed is None else f" (seed {row.item.seed})"
+        rows.append([cell(row.item.prompt) + seed, *(f"![]({next(files)})" for _ in row.answers)])
+    return (
+        f"Prompts of the test split, drawn at random.\n\n{table(['', *map(cell, card.sheet.models)], rows)}"
+    )
+
+
+def images_of(sheet: ContactSheet | None) -> dict[str, bytes]:
+    """Return the images of a contact sheet, maybe smaller: file -> content; none if one is lost."""
+    files: dict[str, bytes] = {}
+    for number, row in enumerate(() if sheet is None else sheet.rows, start=1):
+        for place, answer in enumerate(row.answers.values(), start=1):
+            kind, content = ("", b"") if answer.media is None else small_image(answer.media, SIDE)
+            if not content:
+                return {}
+            files[f"{IMAGES}/{number}-{place}.{kind.rpartition('/')[2]}"] = content
+    return files
+
+
 def _what(card: Card) -> str:
-    trial, run, by = card.chosen.trial, cell(card.summary.run), f"kingyo {cell(card.version)}"
-    name = cell(describe_trial(trial))
+    trial, run = card.chosen.trial, cell(card.summary.run)
+    by, name = f"by kingyo {cell(card.version)}", cell(describe_trial(trial))
+    this = f"This is {name} of the run {run}."
     if card.is_copy:
-        return f"A copy of {name} of the run {run}, written by {by}. Nothing was merged or trained."
+        return f"A copy of {name} of the run {run}, written {by}. Nothing was merged or trained."
     merged = _merged(card)
     if card.is_baseline:
-        return f"{merged}: {name} of the run {run}, written by {by}. Nothing was searched for it or trained."
-    if card.training is not None and trial.search == TUNED:
-        return (
-            f"{merged}, bred by {by}: an evolutionary search over recipes. Then a LoRA was trained on the "
-            f"fit items ({_seconds(card.training, trial.asked.number)}) and merged into it. This is {name} "
-            f"of the run {run}."
-        )
+        return f"{merged}: {name} of the run {run}, written {by}. Nothing was searched for it or trained."
+    search = "an evolutionary search over recipes"
     if card.training is not None:
-        return (
-            f"A LoRA merged into {cell(card.training.parent)}: it was trained on the fit items "
-            f"({_seconds(card.training, trial.asked.number)}) as a control, by {by}. This is {name} of the "
-            f"run {run}."
-        )
-    how = "an evolutionary search over recipes"
-    if trial.search != MAIN:
-        how = cell(describe_search(trial.search))
+        seconds = card.training.numbered[card.training.number_of(trial.asked.number)].seconds or 0.0
+        trained = f"trained on the fit items ({seconds:,.0f} s)"
+        if trial.search == TUNED:
+            return f"{merged}, bred {by}: {search}. Then a LoRA was {trained} and merged into it. {this}"
+        parent = cell(card.training.parent)
+        return f"A LoRA merged into {parent}: it was {trained} as a control, {by}. {this}"
+    how = search if trial.search == MAIN else cell(describe_search(trial.search))
     trained = "without any gradient training"
-    if _has_learned_weights(card):
+    if card.has_learned_weights:
         trained = "with weights of the merge learned by gradient from answers to fit items"
-    return f"{merged}, bred by {by}: {how}, {trained}. This is {name} of the run {run}."
-
-
-def _has_learned_weights(card: Card) -> bool:
-    learning = card.summary.learning
-    return learning is not None and learning.origin(card.chosen.trial) != "plain"
-
-
-def _seconds(training: Training, number: int) -> str:
-    return f"{training.numbered[training.number_of(number)].seconds or 0.0:,.0f} s"
+    return f"{merged}, bred {by}: {how}, {trained}. {this}"
 
 
 def _merged(card: Card) -> str:
@@ -194,41 +205,37 @@ def _standing(card: Card) -> Iterator[str]:
 
 
 def _scores(card: Card) -> str:
-    summary, others = card.summary, [each for each in card.summary.models if each.trial != card.chosen.trial]
+    summary, compared = card.summary, {each.other: each for each in card.comparisons}
     models = {_THIS: card.chosen}
-    for each in others:
+    comparisons: dict[str, PairedComparison] = {}
+    for each in summary.models:
+        if each.trial == card.chosen.trial:
+            continue
         name = each.name if each.trial.search == BASELINES else row_title(each.trial.search)
-        models[f"the bred model (trial {each.trial.asked.number})" if each.trial.search == MAIN else name] = (
-            each
-        )
-    compared = {each.other: each for each in card.comparisons}
-    comparisons = {name: compared[each.name] for name, each in models.items() if each.name in compared}
-    by, means = summary.unit.measure, summary.score_name
-    minus = "this model minus it, on test"
-    lines = _markdown(scores_table(summary, models, comparisons, f"{by} of {minus}" if by else minus))
-    read = f"{means.capitalize()} with 95% intervals. "
+        if each.trial.search == MAIN:
+            name = f"the bred model (trial {each.trial.asked.number})"
+        models[name] = each
+        if each.name in compared:
+            comparisons[name] = compared[each.name]
+    by, minus = summary.unit.measure, "this model minus it, on test"
+    read = [f"{summary.score_name.capitalize()} with 95% intervals."]
     if card.training is not None:
-        read += "This model was trained on fit, so its score there says nothing. "
+        read.append("This model was trained on fit, so its score there says nothing.")
     if by is None:
-        read += f"{HOW_FLATTERED} "
+        read.append(HOW_FLATTERED)
     else:
-        read += (
-            f"What decided is {cell(by)} of all answers, not these:\n\n"
-            f"{_markdown(decided_table(summary, models))}\n\nIt guided the search on fit and picked the "
-            "winner on validation, so both flatter it. Its intervals are percentiles of sets of answers "
-            "drawn anew. "
-        )
-    tested = "The test split was read once, at the end, and is the fair comparison."
-    if card.summary.test_note is not None:
-        tested = f"The test split is the fairest comparison. {card.summary.test_note}"
-    untested = "This model was not scored on the test split."
-    said = [
-        *card.said("estimated", "dropped", "changed"),
-        *filter(None, [card.versions]),
-        *card.said("missing"),
-    ]
-    last = "".join(f" {cell(each)}" for each in said)
-    return f"{lines}\n\n{read}{tested if card.chosen.test is not None else untested}{last}"
+        decided = _markdown(decided_table(summary, models))
+        read.append(f"What decided is {cell(by)} of all answers, not these:\n\n{decided}\n\nIt guided")
+        read.append("the search on fit and picked the winner on validation, so both flatter it.")
+    if card.chosen.test is None:
+        read.append("This model was not scored on the test split.")
+    elif summary.test_note is None:
+        read.append("The test split was read once, at the end, and is the fair comparison.")
+    else:
+        read.append(f"The test split is the fairest comparison. {summary.test_note}")
+    said = [*card.said("dropped", "changed"), *filter(None, [card.versions]), *card.said("missing")]
+    lines = _markdown(scores_table(summary, models, comparisons, f"{by} of {minus}" if by else minus))
+    return f"{lines}\n\n{' '.join((*read, *map(cell, said)))}"
 
 
 def _markdown(shown: Table) -> str:
@@ -248,14 +255,12 @@ def _history(card: Card) -> str:
     budget = config.budget.model_dump(exclude_none=True)
     spent = ", ".join(amount_text(name, value) for name, value in budget.items())
     spent += "".join(f", then {each}" for each in summary.extensions)
-    fit = card.chosen.fit
-    met = "" if fit is None or len(config.specs) > 1 else f", scored on {fit.items} of fit"
     tasks: list[str] = []
     for spec in config.specs.values():
         graders = ", ".join(public_name(name) for name, _ in spec.graders)
         kind = f"graded by {cell(graders)}" if graders else f"of kind {cell(public_name(spec.kind_name))}"
         weight = "" if spec.weight == 1 else f", weight {spec.weight:g}"
-        tasks.append(f"task: {cell(spec.name)}, {kind}{weight}{met}")
+        tasks.append(f"task: {cell(spec.name)}, {kind}{weight}")
     return bullets(
         (
             *_searches(card),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kingyo.core.io.lazy_torch import torch
-from kingyo.core.types import DrawsPictures
+from kingyo.core.types import DrawsImages
 from kingyo.errors import KingyoError, crash
 from kingyo.merging.kernels.statistics_cache import memory_size
 from kingyo.models.kinds import load_live
@@ -63,7 +63,7 @@ def measure_speeds(run: Run, seconds: float = MAX_SECONDS) -> Speeds:
 def _obstacle(run: Run) -> str | None:
     models = run.models.by_reference.values()
     largest = max(model.n_parameters for model in models)
-    if DrawsPictures in run.kind.provides:
+    if DrawsImages in run.kind.provides:
         return "drawing an image takes too long"
     if any(model.n_missing for model in models):
         return "the weights are not downloaded"

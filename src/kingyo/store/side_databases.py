@@ -39,12 +39,12 @@ _CHOICES_FILE = DatabaseFile(
 
 @dataclass(frozen=True)
 class StoredChoice:
-    """What a person said about two pictures of one item.
+    """What a person said about two images of one item.
 
     Attributes:
         rater: name of the person.
         left_model, right_model: hashes of the recipes.
-        left_picture, right_picture: hashes of the files, as they were shown.
+        left_image, right_image: hashes of the files, as they were shown.
         seconds: from the display of the pair to the choice.
     """
 
@@ -53,22 +53,23 @@ class StoredChoice:
     item: str
     left_model: str
     right_model: str
-    left_picture: str
-    right_picture: str
+    left_image: str
+    right_image: str
     verdict: Verdict
     seconds: float = 0.0
 
     @property
     def pair(self) -> str:
-        """A name of item and pictures that does not depend on their sides."""
-        return pair_name(self.item, self.left_picture, self.right_picture)
+        """A name of item and images that does not depend on their sides."""
+        return pair_name(self.item, self.left_image, self.right_image)
 
 
-_COLUMNS = ", ".join(field.name for field in fields(StoredChoice))
+# the table has the first names of its columns
+_COLUMNS = ", ".join(field.name.replace("_image", "_picture") for field in fields(StoredChoice))
 
 
 def pair_name(item: str, one: str, other: str) -> str:
-    """Return a name of two pictures of an item that does not depend on their order."""
+    """Return a name of two images of an item that does not depend on their order."""
     return sha256("\n".join((item, *sorted((one, other)))).encode()).hexdigest()[:24]
 
 
@@ -98,7 +99,7 @@ class ChoiceLog(Database):
         return None if row is None else StoredChoice(*row[1:])
 
     def undone(self, rater: str, pair: str) -> int:
-        """Return how often a rater took back a choice between two pictures."""
+        """Return how often a rater took back a choice between two images."""
         query = "SELECT COUNT(*) FROM choices WHERE rater = ? AND pair = ? AND undone_at IS NOT NULL"
         return int(self._rows(query, (rater, pair))[0][0])
 

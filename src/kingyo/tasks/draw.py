@@ -12,7 +12,7 @@ from pydantic import Field
 
 from kingyo.core.io.extras import is_installed, library
 from kingyo.core.io.schema import Number
-from kingyo.core.types import Drawing, DrawingPrompt, DrawsPictures, Item, ItemScore, SetMeasure
+from kingyo.core.types import Drawing, DrawingPrompt, DrawsImages, Item, ItemScore, SetMeasure
 from kingyo.errors import KingyoError
 from kingyo.tasks.graders import graders_of_task
 from kingyo.tasks.kinds import TASK_KINDS, GradedSettings, Splits, SplitTask, Text, fill_template
@@ -90,7 +90,7 @@ class DrawTask(SplitTask):
     """Pictures of prompts. All candidates start from the same noise, so that differences are paired."""
 
     Settings = DrawSettings
-    needs = DrawsPictures
+    needs = DrawsImages
 
     def __init__(self, name: str, settings: DrawSettings, splits: Splits, folder: Path) -> None:
         super().__init__(name, splits)
@@ -114,7 +114,7 @@ class DrawTask(SplitTask):
         """KID, FID, precision and recall, if the task names references."""
         return self._measures
 
-    def score(self, model: DrawsPictures, items: Sequence[Item]) -> Sequence[ItemScore]:
+    def score(self, model: DrawsImages, items: Sequence[Item]) -> Sequence[ItemScore]:
         pictures = model.draw([DrawingPrompt(item.prompt, item.seed or 0) for item in items], self._drawing)
         scores = self._graders.grade(pictures, items)
         return tuple(

@@ -67,8 +67,6 @@ def _outcome(choice: ChosenSources, name: str) -> str:
         return "chosen"
     if name in choice.failed:
         return "cannot be scored"
-    if any(step.added == choice.sources.index(name) for step in choice.steps):
-        return "dropped again"
     if gain is None:
         return "not tried"
     return "no gain is shown" if gain.interval.low <= 0 else "not chosen"
@@ -100,18 +98,8 @@ def choice_statements(choice: ChosenSources) -> Iterator[str]:
         low, high = 100 * choice.score.low, 100 * choice.score.high
         share = f"{percent(choice.score.score)} [{low:.0f}, {high:.0f}] of {choice.score.items}"
         yield f"{merge} solves {share} of fit."
-    if choice.is_trimmed:
-        weights = [weight for row in choice.weights.values() for weight in row]
-        n_spans = len(weights) // len(choice.weights)
-        yield (
-            f"This merge leaves out {weights.count(0.0)} of {len(weights)} parts, which change little; "
-            f"a part is one source in one of {n_spans} spans of layers."
-        )
     if choice.contributions:
         yield _doubts(choice)
-    added = [choice.sources[step.added] for step in choice.steps if step.added is not None]
-    if dropped := [name for name in added if name not in choice.chosen]:
-        yield f"Added, and dropped again: {', '.join(dropped)}."
     if (after := next_gain(choice)) is not None:
         whole = "others" if choice.chosen else "candidates"
         yield f"Of the {whole}, '{after[0]}' is nearest to being added: {gain_text(after[1])}."
@@ -134,6 +122,4 @@ def _doubts(choice: ChosenSources) -> str:
     unsure = [f"'{name}'" for name in choice.chosen if name in gains and gains[name].interval.low <= 0]
     if not unsure:
         return "Each of them helps: the merge is worse without it."
-    n_sure = len(gains) - len(unsure)
-    others = {0: "", 1: "; the other one helps"}.get(n_sure, f"; each of the other {n_sure} helps")
-    return f"The merge may do as well without {joined(unsure, last='or')}{others}."
+    return f"The merge may do as well without {joined(unsure, last='or')}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -22,24 +22,10 @@ from kingyo.views.results.genes import SHOWN
 from kingyo.views.results.summary import RunSummary
 from kingyo.views.results.trials import reference_to, sizes, sizes_of
 from kingyo.views.run_data import RunData, SearchHistory, read_run_data
-from kingyo.views.score_charts import (
-    gains_chart,
-    gene_chart,
-    importance_chart,
-    path_chart,
-    score_chart,
-    usage_chart,
-)
+from kingyo.views.score_charts import gene_chart, importance_chart, path_chart, score_chart
 from kingyo.views.statements import NOT_READ, statements, top_score
 from kingyo.views.tables import front_table, page_tables, summary_tables
-from kingyo.views.trial_charts import (
-    family_chart,
-    front_charts,
-    pair_chart,
-    progress_chart,
-    slice_charts,
-    trial_rows,
-)
+from kingyo.views.trial_charts import front_charts, progress_chart, slice_charts, trial_rows
 from kingyo.views.view import Cards, ItemCard, RunView, Section, Statement, without_places
 
 BEGINS = b"<!doctype html>"
@@ -48,31 +34,23 @@ IMAGES = ("bars", "progress", "genes-", "path")
 
 
 def write_report(store: RunStore, out: Path | None = None) -> Path:
-    """Write the report of a run: finished, under way or interrupted."""
-    target = out or store.folder / "report.html"
-
-    def draw() -> dict[Path, bytes]:
-        view = page_view(read_run_data(store))
-        images = target.parent / "pictures"
-        files = {images / name: content for name, content in draw_images(view).items()}
-        return {**files, target: render_page(view)}
-
-    write_page(target, draw)
-    return target
-
-
-def write_page(target: Path, draw: Callable[[], Mapping[Path, bytes]]) -> None:
-    """Write a page and the files beside it."""
+    """Write the report of a run: finished, under way or interrupted; and charts as images beside it."""
     require_extra("report", "report")
+    target = out or store.folder / "report.html"
     try:
         if target.exists() and not _is_report(target):  # a wrong --out must not cost a run's database
             received = "a folder" if target.is_dir() else "a file that is no report"
             expected = "a new file, or an earlier report"
             raise KingyoError(str(target), expected, received, "Name another with --out.")
-        write_together(draw())
+        view = page_view(read_run_data(store))
+        images = {name: chart for name, chart in view.charts.items() if name.startswith(IMAGES)}
+        folder = target.parent / "pictures"
+        files = {folder / f"{name}.png": png(chart, view.datasets) for name, chart in images.items()}
+        write_together({**files, target: render_page(view)})
     except OSError as error:
         expected, received = "a file that can be written", error.strerror or str(error)
         raise KingyoError(str(target), expected, received, "Name another with --out.") from error
+    return target
 
 
 def _is_report(target: Path) -> bool:
@@ -94,12 +72,6 @@ def render_page(view: RunView) -> bytes:
     return render("views", "run", context)
 
 
-def draw_images(view: RunView) -> dict[str, bytes]:
-    """Draw the charts for slides and READMEs: file name -> PNG."""
-    shown = {name: chart for name, chart in view.charts.items() if name.startswith(IMAGES)}
-    return {f"{name}.png": png(chart, view.datasets) for name, chart in shown.items()}
-
-
 def summary_view(summary: RunSummary) -> RunView:
     """Return what the summary of a run says: statements and tables."""
     front = {"front": front_table(summary)} if summary.front.points else {}
@@ -118,12 +90,13 @@ def page_view(data: RunData) -> RunView:
     """Return all that is known of a run."""
     view, cards = summary_view(data.summary), dict[str, Cards]()
     if data.sheet is not None:
-        cards |= cards_of_sheet(data.sheet)
+        cards["sheet"] = cards_of_sheet(data.sheet)
     if data.contrast is not None:
         cards |= cards_of_contrast(data.contrast)
+    said = (*view.statements, *_statements(data))
     view = replace(
         view,
-        statements=(*view.statements, *_statements(data)),
+        statements=tuple(replace(each, text=without_places(each.text, data.folder)) for each in said),
         tables={**view.tables, **dict(page_tables(data))},
         charts={chart.name: chart for chart in _charts(data)},
         datasets={"trials": trial_rows(data)},
@@ -136,12 +109,10 @@ def page_view(data: RunData) -> RunView:
     topics = {each.topic for each in view.statements}
     known = topics | set(view.tables) | set(view.charts) | set(view.cards)
     sections: list[Section] = []
-    for name, title, hint, blocks, is_open in _sections(data, view):
-        found = tuple(
-            each for each in blocks if each in known or (each[-1] == "*" and view.matching(each[:-1]))
-        )
+    for section in _sections(data, view):
+        found = tuple(each for each in section.blocks if each in known or view.matching(each))
         if found:
-            sections.append(Section(name=name, title=title, hint=hint, blocks=found, is_open=is_open))
+            sections.append(replace(section, blocks=found))
     return replace(view, sections=tuple(sections))
 
 
@@ -167,51 +138,47 @@ def _panels(summary: RunSummary) -> tuple[Section, ...]:
     )
 
 
-def _sections(data: RunData, view: RunView) -> Iterator[tuple[str, str, str, tuple[str, ...], bool | None]]:
-    """Yield name, title, hint, blocks and whether it is open, of all sections; some have no blocks."""
-    summary = data.summary
+def _sections(data: RunData, view: RunView) -> Iterator[Section]:
+    """Yield all sections; some have no blocks."""
+    summary, n_trials = data.summary, len(data.main.points) if data.main else 0
     where = "On the test split" if summary.is_tested else f"On the {data.split} split, so far"
-    yield "scores", where, "", ("bars",), None
+    yield Section(name="scores", title=where, blocks=("bars",), is_open=None)
     title = "The same prompts and seeds, drawn by all models"
-    yield "sheet", title, "", ("sheet", "sheet best", "sheet worst"), None
-    blocks = ("choice", "gains", "candidates")
-    yield "choice", "How the sources were chosen", "trial merges of all candidates", blocks, False
-    if "progress" in view.charts:
-        yield "progress", "How the search went", "", ("search", "learned", "progress"), None
+    yield Section(name="sheet", title=title, blocks=("sheet",), is_open=None)
+    title, hint = "How the sources were chosen", "trial merges of all candidates"
+    yield Section(name="choice", title=title, hint=hint, blocks=("choice", "candidates"))
+    blocks = ("search", "learned", "progress")
+    yield Section(name="progress", title="How the search went", blocks=blocks, is_open=None)
     has_warning = any(each.is_warning for each in view.said("advice"))
-    yield "advice", "Advice", counted(len(data.advice), "note"), ("advice",), has_warning
-    hint, blocks = (
-        f"the front of {joined(summary.objectives)}",
-        ("about front", "front-*", "front ring", "front"),
+    hint = counted(len(data.advice), "note")
+    yield Section(name="advice", title="Advice", hint=hint, blocks=("advice",), is_open=has_warning)
+    title, hint = "What can be had at once", f"the front of {joined(summary.objectives)}"
+    yield Section(
+        name="front", title=title, hint=hint, blocks=("about front", "front-*", "front"), is_open=True
     )
-    yield "front", "What can be had at once", hint, blocks, True
-    hint, blocks = (
-        "importance, score by gene, two genes at once",
-        ("importance", "slice-*", "about genes", "pair"),
-    )
-    yield "genes", "Which genes matter", hint, blocks, False
-    if data.matrices or data.routes:
-        hint = "its path through layers" if data.routes else "its genes"
-        yield "model", "What it is made of", hint, ("made of", "genes-*", "path", "path-layers"), False
-    points = data.main.points if data.main else ()
-    if points:
-        hint = f"{counted(len(points), 'trial')} of the main search, sortable"
-        yield "trials", "All trials", hint, ("trials", "failures", "origin", "family"), False
+    title, hint = "Which genes matter", "importance, score by gene"
+    yield Section(name="genes", title=title, hint=hint, blocks=("importance", "slice-*", "about genes"))
+    if data.matrices or summary.path:
+        hint = "its path through layers" if summary.path else "its genes"
+        blocks = ("made of", "genes-*", "path")
+        yield Section(name="model", title="What it is made of", hint=hint, blocks=blocks)
+    hint = f"{counted(n_trials, 'trial')} of the main search, sortable"
+    yield Section(name="trials", title="All trials", hint=hint, blocks=("trials",))
     if summary.child:
-        title, hint = (
-            "All scores, and how much picking flattered them",
-            "fit, validation and test; differences",
-        )
-        blocks = ("selection", "all scores", "estimated", "dropped", "picked", "differences", "sets")
-        yield "selection", title, hint, blocks, False
+        title, hint = "All scores", "fit, validation and test"
+        blocks = ("selection", "scores", "dropped", "sets")
+        yield Section(name="selection", title=title, hint=hint, blocks=blocks)
     blocks = ("people on fit", "people on validation", "people on test")
-    yield "people", "What people chose", "pairs of images without names", blocks, False
+    hint = "pairs of images without names"
+    yield Section(name="people", title="What people chose", hint=hint, blocks=blocks)
     shown = [item for cards in view.cards.values() if not cards.models for item in cards.items]
-    has_images = any(item.pictures or any(each.picture for each in item.answers) for item in shown)
+    has_images = any(item.images or any(each.image for each in item.answers) for item in shown)
     gained = counted(len(data.contrast.gained), "item") if data.contrast else ""
-    hint = f"{gained} solved by the bred model and by no parent"
-    yield "answers", "Answers side by side", hint, ("about answers", "gained", "lost"), has_images
-    yield "basis", "What this rests on", "data, cost, versions, run.yaml", ("facts", "run.yaml"), False
+    hint, blocks = f"{gained} solved by the bred model and by no parent", ("about answers", "gained", "lost")
+    title = "Answers side by side"
+    yield Section(name="answers", title=title, hint=hint, blocks=blocks, is_open=has_images)
+    hint, blocks = "data, cost, versions, run.yaml", ("facts", "run.yaml")
+    yield Section(name="basis", title="What this rests on", hint=hint, blocks=blocks)
 
 
 def _statements(data: RunData) -> Iterator[Statement]:
@@ -235,30 +202,30 @@ def _statements(data: RunData) -> Iterator[Statement]:
             topic="recipe", text=data.recipe, lead="Its recipe as YAML", detail=note, is_command=True
         )
     text = yaml.safe_dump(dict(data.config), sort_keys=False, allow_unicode=True)
-    yield Statement(topic="run.yaml", text=without_places(text, Path(summary.folder)), is_command=True)
+    yield Statement(topic="run.yaml", text=text, is_command=True)
 
 
 def _texts(data: RunData) -> Iterator[tuple[str, str | None]]:
-    summary, contrast, front = data.summary, data.contrast, data.summary.front
+    summary, contrast, front, main = data.summary, data.contrast, data.summary.front, data.main
     yield from (("task", text) for text in _about_task(data))
     yield "made of", _made_of(data)
     yield "not compared", None if summary.comparisons else NOT_READ
-    if data.main is not None and data.main.points:
-        yield "search", _about_search(data.main)
-        yield "origin", _origin(data, data.main)
+    if main is not None and main.points:
+        best = (
+            f"; the best on fit, {main.best_text}, is trial {main.records[-1][0].number}"
+            if main.records
+            else ""
+        )
+        yield "search", f"{counted(len(main.points), 'trial')} by {main.strategy}{best}."
     if front.knee is not None:
         names, n = joined(summary.objectives), len(front.points) + len(front.beaten)
         yield (
             "about front",
             f"{len(front.points)} recipes are on the front of {names}: no other of {n} is as good in all "
-            f"of them and better in one. Trial {front.knee.trial.asked.number} is the knee, the compromise.",
+            f"of them and better in one. Trial {front.knee.trial.asked.number} is the knee, the compromise; "
+            "the ring is the bred model. Blue: parents and controls.",
         )
-        yield (
-            "front ring",
-            "The ring is the bred model. Blue: parents and controls; a line where a number that is read off "
-            "the recipe is not defined for a parent.",
-        )
-    if data.genes and data.main is not None and data.main.scored:
+    if data.genes and main is not None and main.scored:
         yield "about genes", _about_genes(data)
     if contrast is not None:
         yield (
@@ -286,7 +253,7 @@ def _made_of(data: RunData) -> str:
         return "No trial has succeeded yet."
     number, n_genes = child.trial.asked.number, sum(matrix.size for matrix in data.matrices)
     if path is not None and not n_genes:
-        return f"Trial {number}: {path}."
+        return f"Trial {number}: {counted(len(path.steps), 'hop')}, {path.line}; {path.ends}."
     merges = cast("Mapping[str, Mapping[str, object]]", child.recipe.get("merges") or {"": child.recipe})
     methods = ", ".join(str(recipe.get("merge_method")) for recipe in merges.values())
     return f"Trial {number}: {counted(n_genes, 'gene')}, merged by {methods}."
@@ -306,11 +273,8 @@ def about_parents(summary: RunSummary) -> str:
 
 def _about_bars(data: RunData, size: str) -> str:
     summary = data.summary
-    estimated = any(bar.is_estimate for bar in data.bars())
     parts = [
-        f"Bars are {summary.score_name} over {size} items"
-        f"{', ≈ estimated for all of them where some were scored' if estimated else ''}; lines are 95% "
-        "intervals.",
+        f"Bars are {summary.score_name} over {size} items; lines are 95% intervals.",
         about_parents(summary),
     ]
     if "frankenmerge" in summary.baselines:
@@ -323,18 +287,6 @@ def _about_bars(data: RunData, size: str) -> str:
     return " ".join(parts)
 
 
-def _about_search(main: SearchHistory) -> str:
-    trials = counted(len(main.points), "trial")
-    if not main.records:
-        return f"{trials}, and none succeeded."
-    best = main.records[-1]
-    batches = counted(len({point.trial.batch for point in main.points}), "batch", "batches")
-    return (
-        f"{trials} in {batches} by {main.strategy}; the best on fit, {main.text(best)}, is trial "
-        f"{best.point.number}."
-    )
-
-
 def about_progress(main: SearchHistory, n_fit: int) -> str:
     """Say how to read the chart of the search."""
     size = sizes([point.n for point, _ in main.scored], n_fit)
@@ -344,10 +296,9 @@ def about_progress(main: SearchHistory, n_fit: int) -> str:
     )
     if any(point.is_partial for point in main.points):
         return (
-            f"{note} Lines and points are scores for all items, ≈ estimated where some were scored; a short "
-            "dash is the mean that was measured on these."
+            f"{note} Points are estimates (≈) for all items; baselines are means of the items that they met."
         )
-    return f"{note} The band is the 95% interval of the best trial." if main.measured_records else note
+    return note
 
 
 def _about_genes(data: RunData) -> str:
@@ -360,42 +311,18 @@ def _about_genes(data: RunData) -> str:
     )
 
 
-def _origin(data: RunData, main: SearchHistory) -> str | None:
-    child, family = data.summary.child, data.family
-    if child is None:
-        return None
-    number = child.trial.asked.number
-    if family is None:
-        batch = child.trial.batch + 1
-        return f"Trial {number} is of batch {batch}; {main.strategy} records no parents for it."
-    points = [main.by_number.get(each) for each in family.members]
-    learned = [f"trial {each.name}" for each in points if each is not None and each.lesson is not None]
-    of_them = f"; of them {'; '.join(learned)}" if learned else ""
-    ancestors, steps = counted(len(family.members) - 1, "ancestor"), counted(family.depth, "step")
-    return f"Trial {number} descends from {ancestors}, up to {steps} back{of_them}."
-
-
 def _charts(data: RunData) -> Iterator[Chart]:
-    bars, main, routes, n_fit = data.bars(), data.main, data.routes, data.summary.items["fit"]
+    bars, main, summary = data.bars(), data.main, data.summary
     if bars:
-        size = sizes_of((bar.score for bar in bars), data.summary.items[data.split])
+        size = sizes_of((bar.score for bar in bars), summary.items[data.split])
         yield score_chart(bars, data.split, size, _about_bars(data, size))
     if any(gene.importance for gene in data.genes):
         yield importance_chart(data.genes)
     yield from map(gene_chart, data.matrices)
     if main is not None and main.scored:
-        yield progress_chart(data, main, about_progress(main, n_fit))
-        yield from slice_charts(data)
-        if len(data.genes) > 1:
-            yield pair_chart(data)
-        if data.family is not None:
-            yield family_chart(data, data.family)
-    if routes is not None and routes.path is not None:
-        yield path_chart(routes.path)
-    if routes is not None and routes.groups:
-        yield usage_chart(routes, data.summary.child_name)
-    if data.summary.front.points:
+        yield progress_chart(data, main, about_progress(main, summary.items["fit"]))
+        yield from slice_charts(data, main)
+    if summary.path is not None:
+        yield path_chart(summary.path)
+    if summary.front.points:
         yield from front_charts(data)
-    gains = None if data.summary.chosen is None else gains_chart(data.summary.chosen)
-    if gains is not None:
-        yield gains

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 
 from kingyo.core.io.units import counted
-from kingyo.runs.choice import ChosenSources
 from kingyo.stats import Interval
 from kingyo.views.charts import (
     ACCENT,
@@ -26,29 +25,20 @@ from kingyo.views.charts import (
     scale,
     tips,
 )
-from kingyo.views.choice import last_gain, shown_candidates
 from kingyo.views.results.genes import Gene, Matrix, NamedPath, mean_text
 from kingyo.views.results.trials import MINUS, SHARES, percent
-from kingyo.views.run_data import Bar, Routes
+from kingyo.views.run_data import Bar
 
 FILLS = {"bred": ACCENT, "baseline": GREY, "control": "var(--grey-light)"}
 ROOM = 56  # pixels for the number behind the longest bar
 MAX_GENES = 12  # of the chart of importance
-ROW, COLUMN = 14, 14  # pixels of a layer, and of a hop or group, at least
+ROW, COLUMN = 14, 14  # pixels of a layer, and of a hop, at least
 MANY = 24  # rows, beyond which they are lower
 
 
 def score_chart(bars: Sequence[Bar], split: str, sizes: str, note: str) -> Chart:
     """Draw the scores of all models with their intervals, one bar each; ``sizes`` says on how many items."""
-    shown = [
-        {
-            "name": bar.name,
-            "fill": FILLS[bar.role],
-            **_interval(bar.score),
-            "text": f"{'≈ ' if bar.is_estimate else ''}{percent(bar.score.score)}",
-        }
-        for bar in bars
-    ]
+    shown = [_bar(bar.name, FILLS[bar.role], bar.score, percent(bar.score.score)) for bar in bars]
     description = "; ".join(f"{bar.name} {SHARES.bounded(bar.score)}" for bar in bars)
     return Chart(
         name="bars",
@@ -62,13 +52,9 @@ def score_chart(bars: Sequence[Bar], split: str, sizes: str, note: str) -> Chart
 
 def importance_chart(genes: Sequence[Gene]) -> Chart:
     """Draw how much each gene decided between good and bad trials."""
-    known = [(gene, gene.importance) for gene in genes if gene.importance is not None][:MAX_GENES]
-    shown = [
-        {"name": gene.name, "fill": GREY, **_interval(share), "text": f"{100 * share.score:.0f}%"}
-        for gene, share in known
-    ]
-    description = "; ".join(f"{gene.name} {percent(share.score)}" for gene, share in known)
-    top = 100 * max(share.high for _, share in known)
+    known = [(gene.name, gene.importance) for gene in genes if gene.importance is not None][:MAX_GENES]
+    shown = [_bar(name, GREY, share, f"{100 * share.score:.0f}%") for name, share in known]
+    description = "; ".join(f"{name} {percent(share.score)}" for name, share in known)
     return Chart(
         name="importance",
         description=f"Importance of genes, with 95% intervals: {description}.",
@@ -76,54 +62,27 @@ def importance_chart(genes: Sequence[Gene]) -> Chart:
         note=f"How far the best quarter of the {known[0][1].n} trials lies from all trials, gene by gene, as "
         "a share of the sum (PED-ANOVA); lines are 95% bootstrap intervals over trials. The search chose "
         "where to look, so read it as a hint.",
-        spec=_bars(shown, "importance in %", None, top),
+        spec=_bars(shown, "importance in %", None, 100 * max(share.high for _, share in known)),
         height=28 * len(shown) + 60,
         right=ROOM,
     )
 
 
-def gains_chart(choice: ChosenSources) -> Chart | None:
-    """Draw what each candidate added when it was last tried; None if no gain was measured."""
-    gains = [(name, last_gain(choice, name)) for name in shown_candidates(choice)]
-    known = [(name, gain.interval) for name, gain in gains if gain is not None]
-    if not known:
-        return None
-    shown = [
-        {
-            "name": name,
-            "fill": ACCENT if name in choice.chosen else GREY,
-            **_interval(gain),
-            "text": SHARES.difference(gain.score).removesuffix(" points"),
-        }
-        for name, gain in known
-    ]
-    low, high = (100 * bound for bound in (min(g.low for _, g in known), max(g.high for _, g in known)))
-    description = "; ".join(f"{name} {SHARES.bounded_difference(gain)}" for name, gain in known)
-    return Chart(
-        name="gains",
-        description=f"Gains of candidates, with 95% intervals: {description}.",
-        note="Red: the chosen sources, in the order in which they were added. A gain is the difference from "
-        "the merge of the sources that were chosen by then, on the same fit items.",
-        spec=_bars(shown, "gain in points, 95% intervals", None, high, min(0.0, low)),
-        height=28 * len(shown) + 60,
-        right=ROOM,
-    )
+def _bar(name: str, fill: str, value: Interval, text: str) -> dict[str, object]:
+    ends = {"score": 100 * value.score, "low": 100 * value.low, "high": 100 * value.high}
+    return {"name": name, "fill": fill, **ends, "n": value.size, "text": text}
 
 
-def _interval(value: Interval) -> dict[str, float | str]:
-    return {"score": 100 * value.score, "low": 100 * value.low, "high": 100 * value.high, "n": value.size}
-
-
-def _bars(shown: Rows, title: str, ticks: Sequence[int] | None, top: float, bottom: float = 0.0) -> Spec:
+def _bars(shown: Rows, title: str, ticks: Sequence[int] | None, top: float) -> Spec:
     """Return horizontal bars with their intervals, and their numbers behind these."""
     y = names("name", [str(row["name"]) for row in shown])
     axis = {"tickCount": 5} if ticks is None else {"values": list(ticks)}
-    x = field("score", scale=scale(bottom, top), axis=axis)
+    x = field("score", scale=scale(0, top), axis=axis)
     tooltip = tips(("name", "model"), ("text", "value"), ("low", "from"), ("high", "to"), ("n", "n"))
     bar = layer(
         "bar", {"x": x, "y": y, "color": literal_colour("fill"), "tooltip": tooltip}, height={"band": 0.62}
     )
-    low = {**field("low"), "scale": scale(bottom, top)}
+    low = field("low", scale=scale(0, top))
     line = layer("rule", {"x": low, "x2": {"field": "high"}, "y": y}, strokeWidth=1.5)
     text = layer("text", {"x": field("high"), "y": y, "text": {"field": "text"}}, align="left", dx=6)
     return layers(title, None, [bar, line, text], data=rows(shown))
@@ -148,16 +107,13 @@ def gene_chart(matrix: Matrix) -> Chart:
     is_map = len(matrix.groups) > 1
     step = 14 if len(matrix.groups) > MANY else 26
     note = f"Searched between {matrix.low:g} and {matrix.high:g}.".replace("-", MINUS)
-    note += " Rows are groups of layers; a number is a block." if is_map else ""
-    note += " Each is the mean of its tensors." if matrix.size > len(matrix.genes) else ""
     if is_map:
         means = ", ".join(f"{source} {mean}" for source, mean in matrix.means.items())
-        note += f" Mean (lowest to highest): {means}."
+        note += f" Rows are groups of layers; a number is a block. Mean (lowest to highest): {means}."
+    texts = "; ".join(f"{row['source']} {row['group']} {row['text']}" for row in shown)
     return Chart(
         name=f"genes-{''.join(each if each.isalnum() else '-' for each in matrix.parameter)}",
-        description=f"{matrix.parameter} of the bred model: "
-        + "; ".join(f"{row['source']} {row['group']} {row['text']}" for row in shown)
-        + ".",
+        description=f"{matrix.parameter} of the bred model: {texts}.",
         title=matrix.parameter,
         note=note,
         spec=_map(matrix, shown) if is_map else _columns(matrix, shown),
@@ -167,9 +123,8 @@ def gene_chart(matrix: Matrix) -> Chart:
 
 
 def _columns(matrix: Matrix, shown: Rows) -> Spec:
-    low, high = min(0.0, matrix.low), max(0.0, matrix.high)
     y = names("source", matrix.sources)
-    x = field("gene", scale=scale(low, high))
+    x = field("gene", scale=scale(min(0.0, matrix.low), max(0.0, matrix.high)))
     bar = layer("bar", {"x": x, "y": y, "color": literal_colour("fill")}, height={"band": 0.55})
     text = layer("text", {"x": field("end"), "y": y, "text": {"field": "text"}}, align="left", dx=6)
     return layers(matrix.parameter, None, [bar, text], data=rows(shown))
@@ -177,13 +132,15 @@ def _columns(matrix: Matrix, shown: Rows) -> Spec:
 
 def _map(matrix: Matrix, shown: Rows) -> Spec:
     is_wide = sum(len(source) for source in matrix.sources) > 32
-    across = {"orient": "top", "labelAngle": -90 if is_wide else 0}
-    x = names("source", matrix.sources, axis=across)
-    order = [group.removeprefix("block.") for group in matrix.groups]
-    y = names("group", order, axis={"labelOverlap": True})
-    strength: Mapping[str, object] = {"field": "strength", "type": "quantitative", "scale": None}
-    tooltip = tips(("source", "source"), ("group", "layers"), ("values", matrix.parameter))
-    cells = {"x": x, "y": y, "fill": literal_colour("fill"), "fillOpacity": strength, "tooltip": tooltip}
+    x = names("source", matrix.sources, axis={"orient": "top", "labelAngle": -90 if is_wide else 0})
+    y = names("group", [group.removeprefix("block.") for group in matrix.groups], axis={"labelOverlap": True})
+    cells = {
+        "x": x,
+        "y": y,
+        "fill": literal_colour("fill"),
+        "fillOpacity": field("strength", scale=None),
+        "tooltip": tips(("source", "source"), ("group", "layers"), ("values", matrix.parameter)),
+    }
     text = layer("text", {"x": x, "y": y, "text": {"field": "text"}}, fontSize=11)
     numbers = [text] if len(matrix.groups) <= MANY and len(matrix.sources) <= 8 else []
     return layers(None, None, [layer("rect", cells, stroke="var(--rule)"), *numbers], data=rows(shown))
@@ -191,31 +148,24 @@ def _map(matrix: Matrix, shown: Rows) -> Spec:
 
 def path_chart(path: NamedPath) -> Chart:
     """Draw a path: hops across, layers up, the last on top; scales as colour."""
-    order = list(_places(path.layers, path))
-    hops = len(path.steps)
+    order, hops, steps = list(_places(path)), len(path.steps), list(_steps(path))
     x = field("hop", scale=scale(-0.6, hops + 1.6), axis={"grid": False, "tickMinStep": 1})
-    y = _rows_of(order)
+    labels = {"labelOverlap": True, "labelFontSize": 11}
+    y = names("place", order, scale={"domain": order}, axis=labels)
     ends = [
         {"hop": 0, "place": f"{path.embeddings} embeddings"},
         {"hop": hops + 1, "place": f"{path.head} norm, head"},
     ]
-    steps = list(_steps(path))
-    line = [ends[0], *steps, ends[1]]
     marks = {
         "x": field("hop"),
         "y": field("place", "nominal"),
         "stroke": literal_colour("edge"),
         "fill": literal_colour("fill"),
-        "fillOpacity": {"field": "strength", "type": "quantitative", "scale": None},
+        "fillOpacity": field("strength", scale=None),
         "shape": literal_colour("shape"),
-        "tooltip": tips(
-            ("hop", "hop"),
-            ("place", "layer"),
-            ("scale", "scale"),
-            ("cumulative", "product"),
-            ("time", "pass"),
-        ),
+        "tooltip": tips(("hop", "hop"), ("place", "layer"), ("scale", "scale"), ("time", "pass")),
     }
+    line = [ends[0], *steps, ends[1]]
     drawn = [
         layer("line", {"x": x, "y": y, "order": field("hop")}, data=rows(line), color=GREY, strokeWidth=1.4),
         layer("point", {"x": x, "y": y}, data=rows(ends), filled=True, color=INK, opacity=1, size=55),
@@ -223,7 +173,7 @@ def path_chart(path: NamedPath) -> Chart:
     ]
     return Chart(
         name="path",
-        description=f"The path of {path}.",
+        description=f"The path of {counted(hops, 'hop')}, {path.line}; {path.ends}.",
         note="Each mark is a hop, from left to right; its height is the layer. Fill: the scale of the stream "
         "that enters the layer, if any differs from 1, blue below and red above. A diamond passes a layer "
         "again.",
@@ -233,63 +183,16 @@ def path_chart(path: NamedPath) -> Chart:
     )
 
 
-def usage_chart(routes: Routes, child: str) -> Chart:
-    """Draw how many paths of each group pass each layer: groups across, layers up."""
-    order = list(_places(routes.layers, None))
-    columns = [str(group.first) for group in routes.groups] + ([child] if routes.path else [])
-    x, y = names("group", columns, axis={"labelAngle": 0, "labelOverlap": True}), _rows_of(order)
-    shown = [
-        {
-            "group": str(group.first),
-            "place": f"{source} {k}",
-            "title": f"trials {group.first} to {group.last}",
-            "share": (passing := group.passing.get((source, k), 0)) / group.n,
-            "text": f"{passing} of {group.n}",
-        }
-        for group in routes.groups
-        for source, n in routes.layers.items()
-        for k in range(n)
-    ]
-    tooltip = tips(("place", "layer"), ("title", "paths"), ("text", "passed by"))
-    share = {"field": "share", "type": "quantitative", "scale": None}
-    cells = {"x": x, "y": y, "fillOpacity": share, "tooltip": tooltip}
-    places = dict.fromkeys(
-        f"{step.source} {step.layer}" for step in (routes.path.steps if routes.path else ())
-    )
-    own = [{"group": child, "place": place} for place in places]
-    look: Spec = {"shape": "square", "filled": True, "color": INK, "opacity": 1, "size": 50}
-    drawn = [
-        layer("rect", cells, data=rows(shown), fill=ACCENT, stroke="var(--page)"),
-        layer("point", {"x": x, "y": y}, data=rows(own), **look),
-    ]
-    return Chart(
-        name="path-layers",
-        description=f"Share of paths that pass a layer, by {counted(len(routes.groups), 'group')} of trials.",
-        title="Which layers the search came to",
-        note="The share of paths that pass a layer at least once, by groups of trials in their order, as the "
-        f"strength of the colour.{f' At the right: the layers of “{child}”.' if routes.path else ''}",
-        spec=layers("trials from", None, drawn),
-        height=ROW * len(order) + 50,
-        min_width=120 + COLUMN * len(columns),
-    )
-
-
-def _places(layers: Mapping[str, int], path: NamedPath | None) -> Iterator[str]:
-    for source, n in layers.items():
-        if path is not None and source == path.head:
+def _places(path: NamedPath) -> Iterator[str]:
+    for source, n in path.layers.items():
+        if source == path.head:
             yield f"{source} norm, head"
         yield from (f"{source} {k}" for k in reversed(range(n)))
-        if path is not None and source == path.embeddings:
+        if source == path.embeddings:
             yield f"{source} embeddings"
 
 
-def _rows_of(order: Sequence[str]) -> Spec:
-    return names(
-        "place", order, scale={"domain": list(order)}, axis={"labelOverlap": True, "labelFontSize": 11}
-    )
-
-
-def _steps(path: NamedPath) -> Iterator[dict[str, object]]:
+def _steps(path: NamedPath) -> Iterator[Mapping[str, object]]:
     colours = {source: SOURCES[number % len(SOURCES)] for number, source in enumerate(path.layers)}
     reach = max((abs(math.log2(step.scale)) for step in path.steps), default=0.0)
     for number, step in enumerate(path.steps):
@@ -297,12 +200,11 @@ def _steps(path: NamedPath) -> Iterator[dict[str, object]]:
         scaled = ACCENT if power > 0 else "var(--blue)"
         yield {
             "hop": number + 1,
-            "place": f"{step.source} {step.layer}",
-            "edge": colours[step.source],
-            "fill": scaled if reach else colours[step.source],
+            "place": f"{step.model} {step.layer}",
+            "edge": colours[step.model],
+            "fill": scaled if reach else colours[step.model],
             "strength": abs(power) / reach if reach else 0.9,
             "shape": "square" if step.time == 1 else "diamond",
             "scale": f"×{step.scale:.3g}",
-            "cumulative": f"×{step.cumulative:.3g}",
             "time": step.time,
         }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from kingyo.core.io.units import counted, joined
@@ -12,7 +11,7 @@ from kingyo.search.evolution.set_measures import Lead
 from kingyo.stats import ROUNDING
 from kingyo.store import StoredTrial
 from kingyo.views.choice import choice_statements
-from kingyo.views.results.model_result import MIXTURES, ModelResult, PairedComparison, gap_to_test
+from kingyo.views.results.model_result import MIXTURES, ModelResult, PairedComparison
 from kingyo.views.results.summary import BRED, RunSummary
 from kingyo.views.results.trials import (
     SHARES,
@@ -25,45 +24,39 @@ from kingyo.views.results.trials import (
 )
 from kingyo.views.view import Statement
 
-_MOST_NAMED = 6
 _SHARED = "on the items of fit and validation that both answered"
 NOT_READ = "The test split has not been read yet."
 
 
 def statements(summary: RunSummary) -> list[Statement]:
     """Return all that is known of a run but its search, in the order of a reader's questions."""
-    measure, leader, decides = summary.unit.measure, summary.leader_score, None
-    if measure is not None:
-        best = f" The best so far has {summary.unit.text(leader)} on fit." if leader is not None else ""
-        decides = f"{measure} decides, not the mean item score.{'' if summary.winner else best}"
-    near, copied = summary.near_duplicates, counted(summary.copied, "score")
+    measure, near, copied = summary.unit.measure, summary.near_duplicates, counted(summary.copied, "score")
     cost = (
         f"{counted(summary.trials, 'trial')}, {counted(summary.failures, 'failure')}; "
         f"{counted(summary.item_evaluations, 'item evaluation')} on all splits, including baselines and "
         f"controls, {f'{copied} copied from the same recipe, ' if summary.copied else ''}"
         f"{summary.seconds:,.0f} s"
     )
+    is_untested = summary.winner is not None and not summary.comparisons
     by_topic: dict[str, list[str | None]] = {
         "cost": [cost],
         "choice": [*(choice_statements(summary.chosen) if summary.chosen else ())],
         "headline": [headline(summary)],
-        "best": [better_than_bred(summary), ahead_on_test(summary)],
-        "deciding": [decides],
-        "estimated": [estimated_on_fit(summary)],
+        "best": [better_than_bred(summary)],
+        "deciding": [f"{measure} decides, not the mean item score." if measure else None],
         "dropped": [dropped_baselines(summary)],
         "duplicates": [f"Items: {near}." if near is not None and near.groups else None],
         "note": [f"Note: {note}." for note in summary.notes],
         "test": [summary.test_note],
         "predicted": [_predicted(summary)],
-        "picked": [how_picked(summary)],
         "learned": [summary.learned],
         "trained": [None if summary.training is None else str(summary.training)],
         "tuned": [*(summary.tuning.sentences() if summary.tuning else ())],
-        "untested": [NOT_READ if summary.winner is not None and not summary.comparisons else None],
+        "untested": [NOT_READ if is_untested else None],
         "missing": [not_compared(summary)],
         "changed": [*map(str, summary.renewals)],
         "standing": [*_standing(summary)],
-        "selection": [*_selection(summary)],
+        "selection": [_selection(measure)],
     }
     said = [Statement(topic=topic, text=text) for topic, texts in by_topic.items() for text in texts if text]
     said += compared(summary)
@@ -106,10 +99,7 @@ def rivals(summary: RunSummary) -> dict[str, str]:
     """Return the models that a bred model has to beat, and the controls: name -> words for it."""
     best, words = summary.best_parent(), dict[str, str]()
     if best is not None:
-        score = best.counts_on("test")
         words[best.name] = f"its best parent ({best.name})"
-        if summary.parents_tie and score is not None:
-            words[best.name] = f"its parents (all score {summary.unit.text(score.score)})"
     words |= {name: f"the {name}{' merge' if name == 'uniform' else ''}" for name in MIXTURES}
     return words | {name: describe_search(name) for name in summary.controls}
 
@@ -135,7 +125,7 @@ def against(
         return Statement(topic=topic, text=f"{whose} answers {items} of test as {name} does")
     parent = summary.best_parent()
     if parent is not None and other == parent.name:
-        name += " (as good as all parents)" if summary.parents_tie else " (best parent)"
+        name += " (best parent)"
     paired = f"{summary.unit.measure}, paired halves" if summary.unit.measure else "paired"
     verdict = ", no difference is shown" if comparison.verdict == "open" else ""
     return Statement(
@@ -159,25 +149,6 @@ def dropped_baselines(summary: RunSummary) -> str | None:
     return f"Dropped on validation, as clearly behind: {'; '.join(parts)} of {n:,} items."
 
 
-def estimated_on_fit(summary: RunSummary) -> str | None:
-    """Say which scores on fit are estimates, and what was measured; None if all of fit was scored."""
-
-    def measured(models: Mapping[str, ModelResult | None]) -> list[str]:
-        estimates = {name: model.estimate for name, model in models.items() if model and model.estimate}
-        return [f"{name} {percent(each.raw)} on {each.score.items}" for name, each in estimates.items()]
-
-    controls = {describe_search(name): model for name, model in summary.controls.items()}
-    bred, baselines = measured({summary.child_name: summary.child, **controls}), measured(summary.baselines)
-    if len(baselines) > _MOST_NAMED:
-        estimates = [model.estimate for model in summary.baselines.values() if model.estimate is not None]
-        sizes = Counter(each.score.items for each in estimates)
-        baselines = [f"{n} baselines on {items} each" for items, n in sizes.items()]
-    if not bred + baselines:
-        return None
-    parts = ", ".join(bred + baselines)
-    return f"≈ estimated for all {summary.items['fit']:,} items of fit; measured: {parts}."
-
-
 def better_than_bred(summary: RunSummary) -> str | None:
     """Say which model is the best of the run, and why, if it is not the bred winner; else None."""
     best, winner, leads = summary.best, summary.winner, _leads(summary)
@@ -193,27 +164,6 @@ def better_than_bred(summary: RunSummary) -> str | None:
     named = _named(summary, summary.model(leads[-1].trial))
     aside = f", which is {first[0]}," if first else ""
     return f"{text}: {shared} {named}{aside} is {last}."
-
-
-def ahead_on_test(summary: RunSummary) -> str | None:
-    """Say which model leads the best of the run on test, which played no part in the choice."""
-    best = summary.best
-    scores = [(score, model) for model in summary.models if (score := model.counts_on("test")) is not None]
-    own = next((score for score, model in scores if model is best), None)
-    if best is None or own is None:
-        return None
-    score, other = max(scores, key=lambda each: each[0].score)
-    if score.score <= own.score + ROUNDING:
-        return None
-    named = _named(summary, best)
-    text = (
-        f"Test played no part in this choice: there {_named(summary, other)} scores "
-        f"{summary.unit.bounded(score)} and {named}, the best by fit and validation, "
-        f"{summary.unit.bounded(own)} (n = {own.size})"
-    )
-    leads = [_lead_in_words(summary, lead) for lead in _leads(summary)] if best is summary.winner else []
-    shared = f"{summary.unit.by}{_SHARED}"
-    return f"{text}; {shared} {named} is {leads[-1]}." if leads else f"{text}."
 
 
 def _leads(summary: RunSummary) -> list[Lead]:
@@ -248,38 +198,12 @@ def beside_baselines(summary: RunSummary, trial: StoredTrial) -> str | None:
     if own is None or not others:
         return None
     score, other = max(others, key=lambda each: each[0].score)
-    is_tie = len(others) > 1 and len({each.score for each, _ in others}) == 1
-    who = "all baselines score" if is_tie else f"the best baseline, {describe_trial(other)}, scores"
-    text = f"On test (n = {own.size}) it scores {unit.bounded(own)}; {who} {unit.bounded(score)}"
-    if own.score <= score.score:
-        return f"{text}, so nothing is gained."
     gap = summary.comparison(str(other.name)) if model is summary.winner else None
-    is_clear = gap is None or gap.verdict != "open"
-    return f"{text}.{'' if is_clear else ' The difference may be luck.'}"
-
-
-def how_picked(summary: RunSummary) -> str | None:
-    """Say how the winner was picked, and which finalist came next; None if there was only one."""
-    winner, unit = summary.winner, summary.unit
-    number = winner and winner.trial.asked.number
-    own = next((finalist for finalist in summary.finalists if finalist.trial == number), None)
-    others = [finalist for finalist in summary.finalists if finalist is not own]
-    if winner is None or own is None or not others:
-        return None
-    other = max(others, key=lambda finalist: finalist.together)
-    score, next_score = unit.text(own.together), unit.text(other.together)
-    if score == next_score:
-        rest = f"trial {other.trial} is as good"
-    elif other.together > own.together + ROUNDING:  # see ``Search.keep``
-        rest = f"trial {other.trial}, {next_score}, is not clearly ahead on validation"
-    else:
-        rest = f"the next is trial {other.trial}, {next_score}"
-    by = "the search's estimate on fit and the score on validation, together"
-    if unit.measure:
-        by, score = f"{unit.measure} on validation", unit.bounded(winner.counts_on("validation"))
-    elif summary.learning is not None:
-        by = "the score on validation (weights were learned from fit)"
-    return f"Picked from {len(summary.finalists)} by {by} {score}; {rest}."
+    luck = " The difference may be luck." if gap is not None and gap.verdict == "open" else ""
+    return (
+        f"On test (n = {own.size}) it scores {unit.bounded(own)}; the best baseline, "
+        f"{describe_trial(other)}, scores {unit.bounded(score)}.{luck}"
+    )
 
 
 def not_compared(summary: RunSummary) -> str | None:
@@ -321,46 +245,15 @@ def _standing(summary: RunSummary) -> Iterator[str]:
     yield states.get(summary.status, f"The run was stopped: continue with `{summary.command('resume')}`")
 
 
-def _selection(summary: RunSummary) -> Iterator[str]:
-    child, measure = summary.child, summary.unit.measure
-    if measure:
-        yield f"These are mean item scores. {measure} guided the search and picked the winner in their place."
-        return
-    if child is None or child.test is None or child.fit is None:
-        yield "Fit minus test of the winner is known once the test split is read."
-        return
-    yield _estimate_beside_test(summary, child) or _drop("Fit", child, "fit")
-    if child.validation is not None:
-        yield _drop("Validation", child, "validation")
-    fair = "is the fairest comparison" if summary.test_note else "was read once, at the end, and is fair"
-    yield f"{HOW_FLATTERED} The test split {fair}."
+def _selection(measure: str | None) -> str:
+    if measure is None:
+        return HOW_FLATTERED
+    return f"These are mean item scores. {measure} guided the search and picked the winner in their place."
 
 
 HOW_FLATTERED = (
     "Fit guided the search, and fit and validation together picked the winner, so both flatter it."
 )
-
-
-def _estimate_beside_test(summary: RunSummary, winner: ModelResult) -> str | None:
-    """Say what the search estimated for the winner on fit, compared with its test score."""
-    n_fit, estimate, fit, test = summary.items["fit"], summary.winner_score, winner.fit, winner.test
-    if fit is None or test is None or estimate is None or fit.n == n_fit:
-        return None
-    gap = round(100 * (estimate - test.score), 1) + 0.0  # never -0.0
-    return (
-        f"The search scored the winner on {fit.n:,} of the {n_fit:,} items of fit ({percent(fit.score)}) and "
-        f"then estimated {percent(estimate)} for all of them, {abs(gap):.1f} points "
-        f"{'below' if gap < 0 else 'above'} test."
-    )
-
-
-def _drop(name: str, child: ModelResult, split: Split) -> str:
-    drop, chosen = gap_to_test(child, split), child.on(split)
-    assert drop is not None and chosen is not None and child.test is not None, "it was scored on both"
-    return (
-        f"{name} minus test of the winner: {SHARES.bounded_difference(drop)} "
-        f"(n = {chosen.size} and {child.test.size}, different items)."
-    )
 
 
 def top_score(summary: RunSummary, split: Split) -> Statement | None:
@@ -369,12 +262,9 @@ def top_score(summary: RunSummary, split: Split) -> Statement | None:
     decided = None if child is None else child.counts_on(split)
     if child is None or decided is None:
         return None
-    is_estimate = not summary.unit.measure and child.is_estimated(split)
-    score = (child.on_all(split) if is_estimate else None) or decided
-    size = sizes_of([score], summary.items[split])
     return Statement(
         topic="score",
-        lead=f"{'≈ ' if is_estimate else ''}{summary.unit.text(score.score)}",
-        text=summary.unit.bounds(score),
-        detail=f"95% interval, {size} on {split}",
+        lead=summary.unit.text(decided.score),
+        text=summary.unit.bounds(decided),
+        detail=f"95% interval, {sizes_of([decided], summary.items[split])} on {split}",
     )

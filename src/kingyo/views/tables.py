@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from kingyo import __version__
-from kingyo.core.io.units import joined, time_text
+from kingyo.core.io.units import counted, joined, time_text
 from kingyo.core.types import SPLITS
 from kingyo.runs.config import TRAINED, WEIGHT_SEARCH, WEIGHT_SEARCH_LABEL
 from kingyo.search.evolution import FrontPoint
 from kingyo.search.evolution.objectives import has_item_scores, is_share
-from kingyo.search.evolution.set_measures import READ
+from kingyo.search.evolution.set_measures import READ, SetValue
 from kingyo.stats import Interval
 from kingyo.views.choice import candidates_table
-from kingyo.views.rating.results import rating_note, rating_table, rating_title
+from kingyo.views.rating.results import SplitRating
 from kingyo.views.results.genes import SHOWN
 from kingyo.views.results.model_result import ModelResult, PairedComparison
 from kingyo.views.results.summary import BRED, RunSummary
 from kingyo.views.results.trials import (
+    MINUS,
     NONE,
     SHARES,
     Unit,
@@ -31,23 +32,17 @@ from kingyo.views.results.trials import (
 from kingyo.views.run_data import RunData, SearchHistory
 from kingyo.views.view import Cell, Row, Table
 
-SO = {"better": "bred is better", "worse": "bred is worse", "open": "not shown"}
-_PAIRED = (
-    "Both models answer the same items. “Not shown”: the interval holds 0, and p > 0.05, by McNemar's exact "
-    "test for answers that are right or wrong, Gaffke's bounds for other scores, and the same random halves "
-    "for measures of all answers. Intervals and p-values are not corrected for the number of comparisons."
-)
-
 
 def cells(*texts: str) -> Row:
     return tuple(map(Cell, texts))
 
 
-def bounded_cell(value: Interval | None, unit: Unit = SHARES, mark: str = "", note: str = "") -> Cell:
-    """Return a number with its interval beside it; a dash if there is none."""
+def bounded_cell(value: Interval | None, unit: Unit = SHARES, *, has_n: bool = False) -> Cell:
+    """Return a number with its interval, and maybe n, beside it; a dash if there is none."""
     if value is None:
         return Cell(NONE)
-    return Cell(f"{mark}{unit.text(value.score)}", f"{unit.bounds(value)}{note}", value.score)
+    n = f", n = {value.size}" if has_n else ""
+    return Cell(unit.text(value.score), f"{unit.bounds(value)}{n}", value.score)
 
 
 def summary_tables(summary: RunSummary) -> dict[str, Table]:
@@ -55,7 +50,6 @@ def summary_tables(summary: RunSummary) -> dict[str, Table]:
     tables = {
         "scores": scores_table(summary, named_models(summary)),
         "sets": _sets(summary),
-        "differences": _differences(summary),
     }
     if summary.chosen is not None:
         tables["candidates"] = candidates_table(summary.chosen)
@@ -81,22 +75,25 @@ def scores_table(
 ) -> Table:
     """Return scores of models on all splits; of several tasks their mean, then each task.
 
-    On fit they are for all items, estimated where some were scored. Comparisons with the first model, by the
-    names of rows, have a column with the heading ``minus``; then n stands in each cell.
+    Comparisons with the first model, by the names of rows, have a column with the heading ``minus``; then n
+    stands in each cell.
     """
     head = [Cell("model")]
     for split in SPLITS:
         scores = [model.on(split) for model in models.values()]
         size = sizes_of(scores, summary.items[split]) if any(scores) else ""
         head.append(Cell(split, f"({size})" if size and comparisons is None else ""))
-    rows, write = list[Row](), bounded_cell if comparisons is None else _with_n
+    rows, has_n = list[Row](), comparisons is not None
     for name, model in models.items():
-        fit = write(model.on_all("fit"), mark="≈ " if model.is_estimated("fit") else "")
-        scored = [fit, write(model.validation), write(model.test)]
-        rows.append((Cell(name), *scored, *_difference_cells(summary, comparisons, name)))
+        row = [Cell(name), *(bounded_cell(model.on(split), has_n=has_n) for split in SPLITS)]
+        compared = None if comparisons is None else comparisons.get(name)
+        if compared is not None:
+            score, _, bounds = summary.unit.bounded_difference(compared.difference).rpartition(" [")
+            row.append(Cell(score, f"[{bounds}, {p_text(compared.p)}"))
+        rows.append(tuple(row) if comparisons is None or compared else (*row, Cell("")))
         for task, own in model.tasks.items():
-            of_task = (write(own.get(split)) for split in SPLITS)
-            rows.append((Cell(f"{name}: {task}"), *of_task, *_difference_cells(summary, comparisons, "")))
+            of_task = (bounded_cell(own.get(split), has_n=has_n) for split in SPLITS)
+            rows.append((Cell(f"{name}: {task}"), *of_task, *([] if comparisons is None else [Cell("")])))
     what = "Mean item scores" if summary.unit.measure else "Scores"
     return Table(
         title=f"{what} [95% interval]",
@@ -104,35 +101,6 @@ def scores_table(
         rows=tuple(rows),
         marked=rows[0][0].text if rows and summary.child is not None else "",
     )
-
-
-def _difference_cells(
-    summary: RunSummary, comparisons: Mapping[str, PairedComparison] | None, name: str
-) -> Iterator[Cell]:
-    comparison = None if comparisons is None else comparisons.get(name)
-    if comparison is not None:
-        score, _, bounds = summary.unit.bounded_difference(comparison.difference).rpartition(" [")
-        yield Cell(score, f"[{bounds}, {p_text(comparison.p)}")
-    elif comparisons is not None:
-        yield Cell("")
-
-
-def _differences(summary: RunSummary) -> Table:
-    rows: list[Row] = []
-    for each in summary.comparisons:
-        name = each.other if each.other in summary.baselines else describe_search(each.other)
-        score, _, bounds = summary.unit.bounded_difference(each.difference).rpartition(" [")
-        p = Cell(p_text(each.p).replace(" ", "\N{NO-BREAK SPACE}"))
-        rows.append(
-            (Cell(name), Cell(score.removesuffix(" points"), f"[{bounds}"), p, Cell(SO[each.verdict]))
-        )
-    size = summary.comparisons[0].difference.size if rows else "0"
-    head = (
-        Cell("bred model minus"),
-        Cell(summary.unit.measure or "points", f"n = {size}"),
-        *cells("p", "so"),
-    )
-    return Table(title="Differences on test", head=head, rows=tuple(rows), note=_PAIRED)
 
 
 def decided_table(summary: RunSummary, models: Mapping[str, ModelResult]) -> Table:
@@ -148,24 +116,13 @@ def _sets(summary: RunSummary) -> Table:
     models = {} if summary.winner is None else {summary.child_name: summary.winner}
     models |= {**summary.baselines, **{row_title(name): model for name, model in summary.controls.items()}}
     measures = dict.fromkeys((value.task, value.measure) for each in models.values() for value in each.sets)
-    splits, decides, rows = (
-        READ if summary.unit.measure is None else SPLITS,
-        summary.unit.measure,
-        list[Row](),
-    )
+    decides, rows = summary.unit.measure, list[Row]()
+    splits = READ if decides is None else SPLITS
     for task, measure in measures:
         for name, model in models.items():
-            own = [value for value in model.sets if (value.task, value.measure) == (task, measure)]
-            by_split = {value.split: value for value in own}
+            own = {v.split: v for v in model.sets if (v.task, v.measure) == (task, measure)}
             title = f"{task}: {measure}" if task else measure
-            values: list[Cell] = []
-            for each in (by_split.get(split) for split in splits):
-                if each is None or each.value is None or each.low is None or each.high is None:
-                    values.append(Cell("" if each is None else f"none: {each.failure}"))
-                else:
-                    bounds = f"[{each.low:.4g}, {each.high:.4g}]"
-                    values.append(Cell(f"{each.value:.4g}", bounds, each.value))
-            rows += [(*cells(title, name), *values)] if own else []
+            rows += [(*cells(title, name), *(_set_cell(own.get(split)) for split in splits))] if own else []
     note = "These are properties of a set and no means of item scores, so no search saw them."
     if decides:
         note = (
@@ -181,6 +138,12 @@ def _sets(summary: RunSummary) -> Table:
     )
 
 
+def _set_cell(value: SetValue | None) -> Cell:
+    if value is None or value.value is None:
+        return Cell("" if value is None else f"none: {value.failure}")
+    return Cell(f"{value.value:.4g}", f"[{value.low:.4g}, {value.high:.4g}]", value.value)
+
+
 def front_table(summary: RunSummary, models: Mapping[int, ModelResult] | None = None) -> Table:
     """Return the points of the front, the best in the first objective first; ``models`` adds their scores."""
     names, front = summary.objectives, summary.front
@@ -189,13 +152,13 @@ def front_table(summary: RunSummary, models: Mapping[int, ModelResult] | None = 
         model, trial = (models or {}).get(point.trial.id), point.trial
         marks = ["knee"] if front.knee is not None and trial.id == front.knee.trial.id else []
         marks += ["bred"] if summary.winner is not None and summary.winner.trial.id == trial.id else []
-        objectives = (_objective(point, place, name, model) for place, name in enumerate(names))
         mark = f" ({', '.join(marks)})" if marks else ""
+        objectives = (_objective(point, place, name, model) for place, name in enumerate(names))
         rows.append(
             (
                 Cell(f"trial {trial.asked.number}{mark}"),
                 *objectives,
-                *([_with_n(model.validation)] if model else []),
+                *([bounded_cell(model.validation, has_n=True)] if model else []),
             )
         )
     is_estimated = any(point.is_partial for point in front.points)
@@ -203,15 +166,10 @@ def front_table(summary: RunSummary, models: Mapping[int, ModelResult] | None = 
         title=f"Front on fit{' (≈ estimated; measured on n items)' if is_estimated else ''}",
         head=cells("trial", *names, *(["validation"] if models else [])),
         rows=tuple(rows),
-        note=_FRONT_NOTE,
+        note="Scores on the fit split with 95% intervals: luck has a part in the best ones, so expect less "
+        "on other items. ≈: estimated from the items that were scored. Any point can be exported: "
+        "`kingyo export RUN OUT --pick TRIAL`.",
     )
-
-
-_FRONT_NOTE = (
-    "Scores on the fit split with 95% intervals: luck has a part in the best ones, so expect less on other "
-    "items. The finalists were scored on validation, which picked the winner among them. ≈: estimated from "
-    "the items that were scored. Any point can be exported: `kingyo export RUN OUT --pick TRIAL`."
-)
 
 
 def _objective(point: FrontPoint, place: int, name: str, model: ModelResult | None) -> Cell:
@@ -222,16 +180,14 @@ def _objective(point: FrontPoint, place: int, name: str, model: ModelResult | No
         return Cell(f"≈ {text}", f"(measured {percent(raw[0])}, n = {raw[1]})", value)
     if model is None or not has_item_scores(name):
         return Cell(text, value=value)
-    return _with_n(model.tasks[name].get("fit") if model.tasks else model.fit)
-
-
-def _with_n(value: Interval | None, mark: str = "") -> Cell:
-    return bounded_cell(value, mark=mark, note=f", n = {value.size}" if value else "")
+    return bounded_cell(model.tasks[name].get("fit") if model.tasks else model.fit, has_n=True)
 
 
 INTERVALS = (
     "95%: Wilson's for shares of right answers, Gaffke's for other scores, Newcombe's or Gaffke's for "
-    "differences, Zou & Donner's for means of several parts, random halves for measures of all answers"
+    "differences, Zou & Donner's for means of several parts, random halves for measures of all answers. "
+    "Differences are of the same items; no difference is shown where the interval holds 0, and p > 0.05 by "
+    "McNemar's exact test or these intervals. Nothing is corrected for the number of comparisons"
 )
 _PEOPLE_NOTE = (
     "Wins count “as good” half, and depend on which models were compared. Strengths are Bradley and Terry's, "
@@ -249,33 +205,14 @@ _TRIALS_NOTE = (
 def page_tables(data: RunData) -> Iterator[tuple[str, Table]]:
     """Yield the tables of the page, by name, beside those of the summary."""
     summary = data.summary
-    if data.models:
-        yield "all scores", replace(scores_table(summary, data.models), marked=summary.child_name)
     if summary.front.points:
         yield "front", front_table(summary, data.front)
     if data.main is not None and data.main.points:
         yield "trials", trials_table(data, data.main)
-    histories = {**({"main": data.main} if data.main else {}), **data.controls}
-    failures = tuple(
-        cells(reason, name, f"{count:,}")
-        for name, history in histories.items()
-        for reason, count in history.failures.most_common()
-    )
-    if failures:
-        head = cells("failure", "search", "trials")
-        yield "failures", Table(title="Failed trials", head=head, rows=failures, has_numbers=False)
     for rating in data.people:
-        head, rows = rating_table(rating)
-        yield (
-            f"people on {rating.split}",
-            Table(
-                title=rating_title(rating),
-                head=tuple(map(_rating_cell, head)),
-                rows=tuple(tuple(map(_rating_cell, row)) for row in rows),
-                marked=summary.child_name,
-                note=f"{rating_note(rating)} {_PEOPLE_NOTE}",
-            ),
-        )
+        table = people_table(rating)
+        note = f"{table.note} {_PEOPLE_NOTE}"
+        yield f"people on {rating.split}", replace(table, marked=summary.child_name, note=note)
     facts = tuple(cells(*pair) for pair in _facts(data))
     yield (
         "facts",
@@ -283,47 +220,77 @@ def page_tables(data: RunData) -> Iterator[tuple[str, Table]]:
     )
 
 
-def _rating_cell(cell: str | tuple[str, str]) -> Cell:
-    return Cell(cell) if isinstance(cell, str) else Cell(*cell)
+def people_table(rating: SplitRating) -> Table:
+    """Return per model its pairs, wins, strength, and how often it beats the best parent."""
+    rival = "" if rating.best_parent is None else f"preferred to {rating.best_parent}"
+    rows: list[Row] = []
+    for each in rating.models:
+        n_prompts = 0 if each.wins is None else each.wins.n_groups
+        row = (
+            Cell(each.model),
+            Cell(f"{each.n:,}", f"on {counted(n_prompts, 'prompt')}" if n_prompts else ""),
+            bounded_cell(each.wins),
+            Cell(NONE) if each.strength is None else Cell(*_strength(each.strength)),
+            bounded_cell(each.over_best_parent),
+        )
+        rows.append(row if rival else row[:-1])
+    names = ", ".join(f"{name} {n}" for name, n in rating.raters.items())
+    parts = [
+        f"{counted(rating.n, 'choice')} of {counted(len(rating.raters), 'person', 'people')} on "
+        f"{counted(rating.prompts, 'prompt')} of {rating.split}",
+        f"{rating.as_good} of them “as good”",
+        f"{counted(rating.skipped, 'pair')} skipped",
+        *([f"{rating.outdated} left out, as their images have changed"] if rating.outdated else []),
+        *([f"the left image was chosen in {rating.left.in_percent('%')}"] if rating.left else []),
+    ]
+    return Table(
+        title=f"Choices of people on {rating.split} [95% interval]",
+        head=cells("model", "pairs", "wins", "strength (logits)", *([rival] if rival else [])),
+        rows=tuple(rows),
+        note=f"{', '.join(parts)}. Choices by person: {names or 'none'}.",
+    )
+
+
+def _strength(value: Interval) -> tuple[str, str]:
+    score, low, high = (f"{each:+.2f}".replace("-", MINUS) for each in (value.score, value.low, value.high))
+    return score, f"[{low}, {high}]"
 
 
 def trials_table(data: RunData, main: SearchHistory) -> Table:
     """Return all trials of the main search: numbers to sort by, and texts to show."""
-    winner, genes = data.summary.winner, data.genes[:SHOWN]
+    winner, genes, unit = data.summary.winner, data.genes[:SHOWN], main.unit
     finalists = {each.trial: each.together for each in data.summary.finalists}
     rows: list[Row] = []
     for point in main.points:
-        together, raw = finalists.get(point.number), point.raw if point.is_partial else None
+        together, mean = finalists.get(point.number), point.mean if point.is_partial else None
         is_bred = winner is not None and point.trial.id == winner.trial.id
-        score = NONE if point.score is None else main.unit.text(point.score)
-        values = (gene.value(point.trial.asked.genome) for gene in genes)
         rows.append(
             (
                 Cell(f"{point.number} ({BRED})" if is_bred else str(point.number), value=point.number),
-                Cell(
-                    f"{'≈ ' if point.is_partial and point.score is not None else ''}{score}",
-                    value=point.score,
-                ),
-                Cell("" if raw is None else percent(raw), value=raw),
-                Cell(str(point.n), value=point.n),
-                Cell(str(point.trial.batch + 1), value=point.trial.batch + 1),
-                Cell("" if together is None else main.unit.text(together), value=together),
-                *(Cell(f"{value:.3f}", value=value) for value in values),
+                Cell(main.text(point) or NONE, value=point.score),
+                _number(mean, percent),
+                _number(point.n, str),
+                _number(point.trial.batch + 1, str),
+                _number(together, unit.text),
+                *(_number(gene.value(point.trial.asked.genome), "{:.3f}".format) for gene in genes),
                 *([Cell(point.lesson or "")] if main.learned else []),
                 Cell(point.failure or ""),
             )
         )
-    titles = ("trial", f"{main.unit.title} on fit", "measured", "n", "batch", "fit and validation")
+    titles = ("trial", f"{unit.title} on fit", "measured", "n", "batch", "fit and validation")
     names = (*(gene.name for gene in genes), *(["learned"] if main.learned else []), "failure")
-    marked = f"{winner.trial.asked.number} ({BRED})" if winner is not None else ""
     return Table(
         title="Trials",
         head=cells(*titles, *names),
         rows=tuple(rows),
-        marked=marked,
+        marked=f"{winner.trial.asked.number} ({BRED})" if winner is not None else "",
         note=_TRIALS_NOTE,
         is_sortable=True,
     )
+
+
+def _number(value: float | None, text: Callable[[float], str]) -> Cell:
+    return Cell("" if value is None else text(value), value=value)
 
 
 def _facts(data: RunData) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from kingyo.views.charts import Chart, Datasets, Rows
@@ -40,11 +41,7 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Statement:
-    """A sentence, or more, in which commands stand between backticks.
-
-    ``lead`` is a number that it is about, ``detail`` what that rests on. A warning needs an action; a command
-    or file is there to be copied.
-    """
+    """A sentence, or more, with commands between backticks; ``lead`` is its number, ``detail`` the rest."""
 
     topic: str
     text: str
@@ -60,7 +57,7 @@ class Statement:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class Image:
     """An image; ``url`` holds it, or a thumbnail, and is empty if it is lost or unreadable."""
 
     name: str
@@ -75,7 +72,7 @@ class Answer:
     mark: str
     text: str
     is_cut: bool
-    picture: Picture | None
+    image: Image | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +85,7 @@ class ItemCard:
     expected: str
     seed: int | None
     choices: tuple[str, ...] = ()
-    pictures: tuple[Picture, ...] = ()
+    images: tuple[Image, ...] = ()
     answers: tuple[Answer, ...] = ()
 
 
@@ -105,11 +102,7 @@ class Cards:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A part of a page.
-
-    ``blocks``: topics of statements, and names of tables, charts and cards, in order; ``slice-*`` stands for
-    all charts whose names begin so. ``is_open``: whether it is unfolded at first; None if it cannot fold.
-    """
+    """A part of a page: statements, tables, charts (also ``slice-*``) and cards; None cannot fold."""
 
     name: str
     title: str
@@ -120,7 +113,7 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class RunView:
-    """A run as it is shown; ``example`` is an item, to show what is asked, and where it is from."""
+    """A run as it is shown; ``example``: where an item is from, and the item."""
 
     run: str
     folder: str
@@ -139,15 +132,13 @@ class RunView:
     def said(self, *topics: str) -> list[Statement]:
         return [each for topic in topics for each in self.statements if each.topic == topic]
 
-    def matching(self, prefix: str) -> list[Chart]:
-        return [chart for name, chart in self.charts.items() if name.startswith(prefix)]
+    def matching(self, block: str) -> list[Chart]:
+        """Return the charts of a block such as ``slice-*``."""
+        return [chart for name, chart in self.charts.items() if fnmatchcase(name, block)]
 
 
 _FOLDERS = re.compile(r"(?<![\w/.~:<])/(?:[^\s/:+'\"`<>]+/)+")
 """The folders of an absolute path, which may begin after a quote or a ``+``."""
-
-_ABOVE = re.compile(r"(?<![\w./])(?:\.\./){2,}(?:[^\s/'\"`]+/)*")
-"""The folders of a relative path that may lead through the root of the file system."""
 
 
 def shown_folder(folder: Path) -> Path:
@@ -163,8 +154,3 @@ def without_places(text: str, folder: Path) -> str:
     if folder.is_absolute():
         text = text.replace(str(folder), str(shown_folder(folder)))
     return _FOLDERS.sub("…/", text)
-
-
-def command_without_places(text: str, folder: Path) -> str:
-    """Return the same for a text with commands, whose relative paths begin at the working directory."""
-    return _ABOVE.sub("…/", without_places(text, folder))

@@ -13,7 +13,7 @@ from kingyo.store import RunStore
 from tests.fake_runs import Model, Shuffled, begun, facts, journey
 from tests.slow import slow
 
-STRATEGIES = ["ga", "cma-es", "random", "tpe"]
+STRATEGIES = ["ga", "cma-es", "random"]
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from zlib import crc32
 
@@ -20,7 +19,7 @@ from kingyo.store import RunStore
 from kingyo.views.results.summary import summarize
 from tests.fake_runs import weights
 
-NAMES = [name for name in STRATEGIES.names() if name != "tpe" or find_spec("optuna") is not None]
+NAMES = STRATEGIES.names()
 AXES = tuple(Axis(name=f"weight/{name}", low=0, high=1, place=0.5, family=f"weight/{name}") for name in "ab")
 
 

@@ -17,6 +17,7 @@ from kingyo.search.evolution.screens import ScreenSettings
 from kingyo.search.strategies import build
 from kingyo.store import RunStore
 from tests.databases import edited
+from tests.fake_runs import facts
 from tests.screened_runs import (
     AXES,
     BUDGET,
@@ -27,13 +28,12 @@ from tests.screened_runs import (
     Listed,
     Model,
     begun,
-    facts,
     journey,
     some_fail,
 )
 from tests.slow import slow
 
-OFTEN = ("item-gp", "cma-es", "coarse-to-fine", "tpe")
+OFTEN = ("item-gp", "cma-es", "coarse-to-fine")
 
 
 def some_fail_later(recipe: Recipe, before: int) -> bool:

@@ -80,28 +80,6 @@ def test_a_collapsed_distribution_starts_again_and_keeps_going(
     assert all(0 <= gene <= 1 for genome in late for gene in genome)
 
 
-def test_late_outcomes_of_the_old_distribution_do_not_move_the_new_one() -> None:
-    def plateau(strategy: CmaEs) -> list[Trial]:
-        """The last trial of every generation has no outcome."""
-        missing: list[Trial] = []
-        for _ in range(40):
-            *trials, last = strategy.ask(9)
-            strategy.tell([scored(trial, 0.0) for trial in trials])
-            missing.append(last)
-        return missing
-
-    with_late, without = (CmaEs(floats(4), 0, Settings(population=8, sigma=0.01)) for _ in range(2))
-    old = plateau(with_late)[:5]
-    plateau(without)
-    restarted = with_late.ask(8)
-    assert without.ask(8) == restarted
-    assert np.abs(np.array(restarted[0].genome) - np.array(old[0].genome)).max() > 0.1
-    with_late.tell([scored(trial, 1.0) for trial in old])
-    for strategy in (with_late, without):
-        strategy.tell([scored(trial, sphere(trial.genome)) for trial in restarted])
-    assert with_late.ask(8) == without.ask(8)
-
-
 # ---- known points
 
 

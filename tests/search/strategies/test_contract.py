@@ -25,7 +25,6 @@ MADE: dict[str, tuple[Options, tuple[Axis, ...]]] = {
     "cma-es": ({}, FLOAT_AXES),
     "sep-cma-es": ({}, FLOAT_AXES),
     "mixed-cma-es": ({}, MIXED_AXES),
-    "tpe": ({}, MIXED_AXES),
     "item-gp": ({**GP, "initial": 5, "pool": 60}, MIXED_AXES),
     "coarse-to-fine": ({"settings": GP, "per_gene": 2}, LAYERED),
 }

@@ -49,8 +49,6 @@ def test_axes_and_seeds_that_make_no_sense_are_named(name: str) -> None:
         ("ga", {"elites": 21}, "elites"),
         ("cma-es", {"sigma": math.nan}, "search.settings: sigma"),
         ("sep-cma-es", {"population": 3}, "search.settings: population"),
-        ("tpe", {"memory": 9}, "memory"),
-        ("tpe", {"startup": 300}, "memory"),
         ("cycleqd", {"low": 1.0}, "high"),
         ("cycleqd", {"alpha_low": 0.9}, "alpha_high"),
         ("memetic", {"strategy": "gaa"}, "search.settings: strategy"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import statistics
 from collections.abc import Callable, Sequence
 from random import Random
@@ -12,9 +11,8 @@ import pytest
 from kingyo.core.types import Axis, Genome, Outcome, Strategy, Trial
 from kingyo.search.strategies import build
 from kingyo.search.strategies.genetic import Nsga2, polynomial_mutation, simulated_binary_crossover
-from kingyo.search.strategies.pareto import front
 from kingyo.testing.strategies import MIXED_AXES, StrategyContract, failed, scored
-from tests.search.strategies.problems import Knapsack, floats, hypervolume
+from tests.search.strategies.problems import floats, hypervolume
 
 Settings = Nsga2.Settings
 SEEDS = range(3)
@@ -74,24 +72,6 @@ def test_zdt(power: float, exact: float, budget: int) -> None:
     front_volume = volume(run_search(build("nsga2", axes, 0, {}), objectives, budget))
     control = volume(run_search(build("random", axes, 0, {}), objectives, budget))
     assert front_volume > 0.9 * exact > control
-
-
-def test_a_knapsack_of_two_values_against_its_exact_front() -> None:
-    knapsack, other = Knapsack.random(12, seed=1), Knapsack.random(12, seed=2).values
-
-    def objectives(genome: Genome) -> tuple[float, ...]:
-        second = sum(gene * value for gene, value in zip(genome, other, strict=True))
-        first = knapsack.score(genome)
-        return (first, second) if first > 0 else (first, first)
-
-    everything = [objectives(genome) for genome in itertools.product((0.0, 1.0), repeat=12)]
-    exact = {everything[index] for index in front(everything)}
-    assert len(exact) > 3
-    shares: list[float] = []
-    for seed in SEEDS:
-        points = {each for _, each in run_search(build("nsga2", knapsack.axes, seed, {}), objectives, 1200)}
-        shares.append(len(points & exact) / len(exact))
-    assert statistics.mean(shares) > 0.9
 
 
 def test_failures_have_no_children_and_parents_are_the_best_of_all() -> None:

@@ -22,14 +22,14 @@ from tests.search.strategies.problems import (
 SEEDS = range(3)
 
 
-@pytest.mark.parametrize("name", ["ga", "nsga2", "cma-es", "sep-cma-es", "m2n2", "tpe"])
+@pytest.mark.parametrize("name", ["ga", "nsga2", "cma-es", "sep-cma-es", "m2n2"])
 def test_sphere(name: str) -> None:
-    budget = {"tpe": 100, "m2n2": 600, "nsga2": 600}.get(name, 300)
+    budget = {"m2n2": 600, "nsga2": 600}.get(name, 300)
     options = {"population": 20} if name == "nsga2" else {}
     control = [best("random", floats(6), sphere, budget, seed) for seed in SEEDS]
     scores = [best(name, floats(6), sphere, budget, seed, options) for seed in SEEDS]
     assert min(scores) > max(control)
-    assert min(scores) > {"cma-es": -0.001, "sep-cma-es": -0.001, "tpe": -0.1}.get(name, -0.02)
+    assert min(scores) > {"cma-es": -0.001, "sep-cma-es": -0.001}.get(name, -0.02)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -58,10 +58,8 @@ def test_knapsack_reaches_the_optimum(name: str) -> None:
         assert best(name, knapsack.axes, knapsack.score, 2000, seed, options) == knapsack.optimum
 
 
-@pytest.mark.parametrize(("name", "budget", "expected"), [("ga", 400, 3.99), ("tpe", 150, 3.95)])
-def test_axes_of_every_kind(name: str, budget: int, expected: float) -> None:
-    scores = [best(name, EVERY_KIND, score_of_every_kind, budget, seed) for seed in SEEDS[:2]]
-    assert min(scores) > expected
+def test_axes_of_every_kind() -> None:
+    assert min(best("ga", EVERY_KIND, score_of_every_kind, 400, seed) for seed in SEEDS[:2]) > 3.99
 
 
 @pytest.mark.parametrize("name", ["ga", "cma-es", "sep-cma-es", "m2n2"])

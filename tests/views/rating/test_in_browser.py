@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this ma
 JUDGED = "document.getElementById('bar').value"
 IDLE = "!busy"
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-PICTURES = """
+IMAGES = """
 [...document.querySelectorAll('img')].map(image => {
   const box = image.getBoundingClientRect();
   return [image.naturalWidth, box.left, box.right, box.top, box.bottom, box.width];
@@ -62,6 +62,7 @@ def verdicts(choices: tuple[StoredChoice, ...]) -> list[str]:
 
 
 def test_keys_choose_skip_and_undo(browser: Browser, run: Path) -> None:
+    """Buttons do the same."""
     with rating(run, "--pairs", "6") as running:
         visit = browser.open(running.url)
         wait_for(browser, IDLE)
@@ -72,8 +73,9 @@ def test_keys_choose_skip_and_undo(browser: Browser, run: Path) -> None:
         shown = browser.evaluate("state.pair.prompt")
         press(browser, "u", 4)
         assert len(read_choices(run)) == 4
-        press(browser, "ArrowRight", 5)
-        assert browser.evaluate("state.pair.prompt") == shown
+        browser.evaluate("document.querySelector('[data-choice=right]').click()")
+        wait_for(browser, f"{IDLE} && {JUDGED} === 5")
+        assert browser.evaluate("state.pair.prompt") == shown and browser.evaluate(UNNAMED) == 0
         browser.press("x")
         press(browser, "ArrowLeft", 6)
         wait_for(browser, "!document.getElementById('done').hidden && document.getElementById('pair').hidden")
@@ -88,27 +90,14 @@ def test_keys_choose_skip_and_undo(browser: Browser, run: Path) -> None:
         assert all(0 < each.seconds < 60 for each in read_choices(run))
 
 
-def test_buttons_do_what_keys_do(browser: Browser, run: Path) -> None:
-    with rating(run) as running:
-        browser.open(running.url)
-        wait_for(browser, IDLE)
-        for n, name in enumerate(("left", "right", "tie", "skip"), start=1):
-            browser.evaluate(f"document.querySelector('[data-choice={name}]').click()")
-            wait_for(browser, f"{IDLE} && {JUDGED} === {n}")
-        browser.evaluate("document.getElementById('undo').click()")
-        wait_for(browser, f"{IDLE} && {JUDGED} === 3")
-        assert verdicts(read_choices(run)) == ["left", "right", "tie"]
-        assert browser.evaluate(UNNAMED) == 0
-
-
 @pytest.mark.parametrize(("width", "height", "dark"), [(1280, 800, False), (390, 844, True)])
-def test_both_pictures_are_seen_without_scrolling(
+def test_both_images_are_seen_without_scrolling(
     browser: Browser, run: Path, width: int, height: int, dark: bool
 ) -> None:
     with rating(run) as running:
         browser.open(running.url, width=width, height=height, dark=dark)
         wait_for(browser, f"{IDLE} && state !== null")
-        (left, right) = browser.evaluate(PICTURES)
+        (left, right) = browser.evaluate(IMAGES)
         assert left[0] == right[0] == 8
         assert left[2] <= right[1] and left[3] == right[3]
         assert min(left[4], right[4]) <= height and min(left[5], right[5]) > 0.3 * width

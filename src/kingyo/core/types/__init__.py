@@ -17,7 +17,7 @@ from kingyo.core.types.models import CutAware as CutAware
 from kingyo.core.types.models import Decoding as Decoding
 from kingyo.core.types.models import Drawing as Drawing
 from kingyo.core.types.models import DrawingPrompt as DrawingPrompt
-from kingyo.core.types.models import DrawsPictures as DrawsPictures
+from kingyo.core.types.models import DrawsImages as DrawsImages
 from kingyo.core.types.models import GeneratesText as GeneratesText
 from kingyo.core.types.models import HasGradients as HasGradients
 from kingyo.core.types.models import HasRoom as HasRoom

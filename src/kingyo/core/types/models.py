@@ -210,8 +210,8 @@ class DrawingPrompt(NamedTuple):
 
 
 @runtime_checkable
-class DrawsPictures(Protocol):
-    """A model that draws a picture for each prompt and seed."""
+class DrawsImages(Protocol):
+    """A model that draws an image for each prompt and seed."""
 
     def draw(self, prompts: Sequence[DrawingPrompt], drawing: Drawing) -> Sequence[Media]:
         """Return a PNG for each prompt; the same prompts in the same batches give the same pixels."""

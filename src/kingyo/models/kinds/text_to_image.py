@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from kingyo.core.io.pipeline_index import DENOISERS, component_classes
-from kingyo.core.types import DrawsPictures, Item
+from kingyo.core.types import DrawsImages, Item
 from kingyo.errors import KingyoError
 from kingyo.models.kinds import MODEL_KINDS
 from kingyo.models.kinds.kind import BatchMemory, CardPart, Config, LoadOptions, Options, Question, Workload
@@ -27,7 +27,7 @@ class TextToImage:
     """Diffusion pipelines (any DiffusionPipeline with a UNet or a transformer that draws from a text)."""
 
     name = NAME
-    provides = (DrawsPictures,)
+    provides = (DrawsImages,)
     libraries = ("diffusers", "transformers", "tokenizers", "pillow")
     card = CardPart(
         pipeline_tag=NAME,

@@ -50,11 +50,11 @@ def pick_winner(log: SearchLog, evaluator: TrialEvaluator, n_finalists: int) -> 
     the front's points on validation wins. A control without success, which should not end the run, has no
     winner.
     """
-    search, store, ranking = log.search, log.store, Ranking(log)
+    search, store = log.search, log.store
     stored = store.winner(search.name)
     if stored is not None:
         return stored
-    finalists = _finalists(ranking, store, n_finalists)
+    finalists = _finalists(log, n_finalists)
     scorer = Scorer(search.objectives, store.items()["validation"])
     kept = [trial for trial in finalists if trial.asked.genome in search.keep]
     scored = ValidationRace(store, evaluator, scorer, finalists, search.seed).run(search.name, keep=kept)
@@ -62,7 +62,7 @@ def pick_winner(log: SearchLog, evaluator: TrialEvaluator, n_finalists: int) -> 
         return None
     if not scored:
         raise _without_success(store, search.name, "validation")
-    winner = _best(ranking, store, scorer, scored)
+    winner = _best(log, scorer, scored)
     evaluations = {trial.id: evaluation for trial, evaluation in scored}
     kept_one = next((trial for trial in kept if trial.id in evaluations), winner)
     is_open = not search.objectives.names and kept_one is not winner
@@ -72,13 +72,13 @@ def pick_winner(log: SearchLog, evaluator: TrialEvaluator, n_finalists: int) -> 
     return winner
 
 
-def _best(ranking: Ranking, store: RunStore, scorer: Scorer, scored: Scored) -> StoredTrial:
+def _best(log: SearchLog, scorer: Scorer, scored: Scored) -> StoredTrial:
     """Return the best finalist; ties within rounding go to the better rank.
 
     Fit and validation are weighted by their numbers of items: on fit, the smallest of any finalist. If set
     measures count, or candidates or lessons learn from fit, only validation counts.
     """
-    search, trials = ranking.search, [trial for trial, _ in scored]
+    search, store, trials = log.search, log.store, [trial for trial, _ in scored]
     means = [scorer.observed_means(evaluation) for _, evaluation in scored]
     if search.objectives.names:
         rows = zip(means, scored, strict=True)
@@ -97,7 +97,7 @@ def _best(ranking: Ranking, store: RunStore, scorer: Scorer, scored: Scored) -> 
             validation=(value := search.objectives.value(own)),
             together=share * fit + (1 - share) * value,
         )
-        for trial, fit, own in zip(trials, ranking.expected(trials), means, strict=True)
+        for trial, fit, own in zip(trials, _expected(log, trials), means, strict=True)
     )
     store.set_fact(finalists_fact(search.name), finalists)
     best = max(finalist.together for finalist in finalists)
@@ -105,9 +105,9 @@ def _best(ranking: Ranking, store: RunStore, scorer: Scorer, scored: Scored) -> 
     return next(trial for trial, finalist in pairs if finalist.together >= best - ROUNDING)
 
 
-def _finalists(ranking: Ranking, store: RunStore, n_finalists: int) -> list[StoredTrial]:
+def _finalists(log: SearchLog, n_finalists: int) -> list[StoredTrial]:
     """Return the finalists by rank, and then those that an earlier session scored on validation."""
-    trials, search = ranking.ranked(), ranking.search
+    search, store, trials = log.search, log.store, ranked_trials(log)
     if not trials and not search.like:
         raise _without_success(store, search.name, "fit")
     seen = [row.trial for row in store.summaries("validation") if row.search == search.name]
@@ -137,93 +137,86 @@ def _is_tied(genome: Genome, axes: Sequence[Axis]) -> bool:
 def _without_success(store: RunStore, search: str, split: Split) -> KingyoError:
     reasons = [row.failure for row in store.summaries(split) if row.search == search and row.failure]
     failures = f"{counted(len(reasons), 'failure')}, the last: {reasons[-1]}" if reasons else "no trials"
-    return KingyoError(
-        f"search '{search}'",
-        expected=f"at least one trial that succeeds on {split}",
-        received=failures,
-        remedy="Fix the cause, or give a larger budget, and start a new run.",
-    )
+    expected = f"at least one trial that succeeds on {split}"
+    remedy = "Fix the cause, or give a larger budget, and start a new run."
+    return KingyoError(f"search '{search}'", expected, failures, remedy)
 
 
 MAX_RANKED = 200  # trials that are compared jointly
 EQUAL = 0.25  # of a fit item: smaller differences count as none
 
 
-class Ranking:
-    """Ranks trials by the scores in a search log."""
+def ranked_trials(log: SearchLog) -> list[StoredTrial]:
+    """Return the successful trials of different recipes by expected fit score, best first.
 
-    def __init__(self, log: SearchLog) -> None:
-        self.search, self._log, self._store = log.search, log, log.store
-        self._tolerance = ROUNDING if log.search.objectives.by_set else EQUAL / len(log.items)
+    Ties go to the older trial; candidates that learn from fit are all ties. The first is the simplest of the
+    trials that are less than a quarter of an item behind the best, which fit cannot distinguish.
+    """
+    values, simplicity = _values(log), log.search.simplicity
+    distinct: dict[str, StoredTrial] = {}
+    for trial in log.store.trials(log.search.name):
+        if values.get(trial.id) is not None:
+            distinct.setdefault(trial.recipe_hash, trial)
+    if log.search.learns_fit:
+        return [*distinct.values()]
+    trials = sorted(distinct.values(), key=lambda trial: (-(values[trial.id] or 0.0), trial.id))
+    scores = _predicted(log, trials)
+    if scores is None:
+        trials = trials[:MAX_RANKED]
+        scores = _estimated(log, trials)
+    pairs = sorted(zip(trials, scores, strict=True), key=lambda pair: (-pair[1], pair[0].id))
+    ranked = [trial for trial, _ in pairs]
+    if simplicity is None or not ranked:
+        return ranked
+    recipes = [read_recipe(trial) for trial, score in pairs if score >= pairs[0][1] - _tolerance(log)]
+    first = max(range(len(recipes)), key=lambda index: (simplicity(recipes[index]), -index))
+    return [ranked[first], *ranked[:first], *ranked[first + 1 :]]
 
-    def ranked(self) -> list[StoredTrial]:
-        """Return the successful trials of different recipes by expected fit score, best first.
 
-        Ties go to the older trial; candidates that learn from fit are all ties. The first is the simplest of
-        the trials that are less than a quarter of an item behind the best, which fit cannot distinguish.
-        """
-        values = self._values()
-        distinct: dict[str, StoredTrial] = {}
-        for trial in self._store.trials(self.search.name):
-            if values.get(trial.id) is not None:
-                distinct.setdefault(trial.recipe_hash, trial)
-        if self.search.learns_fit:
-            return [*distinct.values()]
-        trials = sorted(distinct.values(), key=lambda trial: (-(values[trial.id] or 0.0), trial.id))
-        scores = self._predicted(trials)
-        if scores is None:
-            trials = trials[:MAX_RANKED]
-            scores = self._estimated(trials)
-        pairs = zip(trials, scores, strict=True)
-        return self._simplest_first(sorted(pairs, key=lambda pair: (-pair[1], pair[0].id)))
+def _expected(log: SearchLog, trials: Sequence[StoredTrial]) -> list[float]:
+    """Return the expected fit score of each trial; give at least one, all successful.
 
-    def expected(self, trials: Sequence[StoredTrial]) -> list[float]:
-        """Return the expected fit score of each trial; give at least one, all successful.
+    These are the strategy's predictions, or else estimates of the Rasch model, so that luck on few items does
+    not make a winner; if set measures count, measured values. Scores less than a quarter of an item behind
+    the best of these trials are set equal to it.
+    """
+    scores = _predicted(log, trials)
+    if scores is None:
+        scores = _estimated(log, trials)
+    best = max(scores)
+    return [best if score >= best - _tolerance(log) else score for score in scores]
 
-        These are the strategy's predictions, or else estimates of the Rasch model, so that luck on few items
-        does not make a winner; if set measures count, measured values. Scores less than a quarter of an item
-        behind the best of these trials are set equal to it.
-        """
-        scores = self._predicted(trials)
-        if scores is None:
-            scores = self._estimated(trials)
-        best = max(scores)
-        return [best if score >= best - self._tolerance else score for score in scores]
 
-    def _predicted(self, trials: Sequence[StoredTrial]) -> list[float] | None:
-        strategy = self.search.strategy
-        if not isinstance(strategy, PredictingStrategy) or self.search.objectives.by_set:
-            return None
-        genomes = [trial.asked.genome for trial in trials]
+def _tolerance(log: SearchLog) -> float:
+    return ROUNDING if log.search.objectives.by_set else EQUAL / len(log.items)
 
-        def predict() -> list[float] | None:
-            scores = strategy.predict(genomes)
-            n = len(genomes) if scores is None else len(scores)
-            assert n == len(genomes), f"{n} predictions for {len(genomes)} points"
-            return scores
 
-        return call_strategy(self.search, "predict", predict)
+def _predicted(log: SearchLog, trials: Sequence[StoredTrial]) -> list[float] | None:
+    strategy = log.search.strategy
+    if not isinstance(strategy, PredictingStrategy) or log.search.objectives.by_set:
+        return None
+    genomes = [trial.asked.genome for trial in trials]
 
-    def _estimated(self, trials: Sequence[StoredTrial]) -> list[float]:
-        objectives = self.search.objectives
-        if objectives.by_set:
-            values = self._values()
-            return [values[trial.id] or 0.0 for trial in trials]
-        numbers = [trial.asked.number for trial in trials]
-        means = self._log.scorer.estimated_means(self._log.responses, numbers)
-        return [objectives.value(own) for own in means]
+    def predict() -> list[float] | None:
+        scores = strategy.predict(genomes)
+        n = len(genomes) if scores is None else len(scores)
+        assert n == len(genomes), f"{n} predictions for {len(genomes)} points"
+        return scores
 
-    def _values(self) -> dict[int, float | None]:
-        return {trial: outcome.value for trial, outcome in self._store.outcomes(self.search.name).items()}
+    return call_strategy(log.search, "predict", predict)
 
-    def _simplest_first(self, ranked: list[tuple[StoredTrial, float]]) -> list[StoredTrial]:
-        trials, simplicity = [trial for trial, _ in ranked], self.search.simplicity
-        if simplicity is None or not ranked:
-            return trials
-        least = ranked[0][1] - self._tolerance
-        recipes = [read_recipe(trial) for trial, score in ranked if score >= least]
-        first = max(range(len(recipes)), key=lambda index: (simplicity(recipes[index]), -index))
-        return [trials[first], *trials[:first], *trials[first + 1 :]]
+
+def _estimated(log: SearchLog, trials: Sequence[StoredTrial]) -> list[float]:
+    objectives = log.search.objectives
+    if objectives.by_set:
+        values = _values(log)
+        return [values[trial.id] or 0.0 for trial in trials]
+    numbers = [trial.asked.number for trial in trials]
+    return [objectives.value(own) for own in log.scorer.estimated_means(log.responses, numbers)]
+
+
+def _values(log: SearchLog) -> dict[int, float | None]:
+    return {trial: outcome.value for trial, outcome in log.store.outcomes(log.search.name).items()}
 
 
 APART = 0.1  # of an axis' range: genomes that are closer on every axis are neighbours

@@ -136,13 +136,11 @@ class SearchLog:
     def ask_again(self, stored: Sequence[StoredTrial]) -> None:
         trials = self._ask(len(stored), stored[0].asked.number)
         if trials != [trial.asked for trial in stored]:
-            raise KingyoError(
-                f"search '{self.search.name}'",
-                expected=f"the strategy to ask for the stored batch {stored[0].batch} again",
-                received="other genomes",
-                remedy="Resume with the versions of kingyo and its libraries, and on the kind of processor, "
-                "that began the run.",
+            expected = f"the strategy to ask for the stored batch {stored[0].batch} again"
+            remedy = (
+                "Resume with the versions of kingyo and its libraries, and the processor, of the beginning."
             )
+            raise KingyoError(f"search '{self.search.name}'", expected, "other genomes", remedy)
 
     def tell(self, trials: Sequence[StoredTrial], evaluations: Mapping[int, Evaluation]) -> None:
         outcomes = self._outcomes(trials, evaluations)
@@ -244,12 +242,8 @@ def call_strategy(search: Search, name: str, call: Callable[[], T]) -> T:
         try:
             return within_on_main(search.timeout, call)
         except TooSlowError as error:
-            raise KingyoError(
-                argument,
-                expected=f"a call that returns within {search.timeout:g} s (search.timeout)",
-                received="one that does not",
-                remedy=FIX_STRATEGY,
-            ) from error
+            expected = f"a call that returns within {search.timeout:g} s (search.timeout)"
+            raise KingyoError(argument, expected, "one that does not", FIX_STRATEGY) from error
 
 
 def _checked(search: Search, trial: Trial, number: int) -> Trial:
@@ -277,9 +271,5 @@ def _fits(axis: Axis, gene: object) -> bool:
 
 
 def _invalid(search: Search, number: int, expected: str, received: str) -> KingyoError:
-    return KingyoError(
-        f"search '{search.name}': trial {number} of {type(search.strategy).__name__}",
-        expected=expected,
-        received=received,
-        remedy=FIX_STRATEGY,
-    )
+    where = f"search '{search.name}': trial {number} of {type(search.strategy).__name__}"
+    return KingyoError(where, expected, received, FIX_STRATEGY)

@@ -8,7 +8,6 @@ from kingyo.search.space.dataflow import path_recipe as path_recipe
 from kingyo.search.space.dataflow import path_sizes as path_sizes
 from kingyo.search.space.dataflow import paths_of as paths_of
 from kingyo.search.space.parameter import ParameterSpace as ParameterSpace
-from kingyo.search.space.parameter import group_positions as group_positions
 from kingyo.search.space.parameter import parent_recipe as parent_recipe
 from kingyo.search.space.parameter import uniform_recipe as uniform_recipe
 from kingyo.search.space.protocol import STEPS as STEPS

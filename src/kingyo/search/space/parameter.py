@@ -12,12 +12,12 @@ from functools import cached_property
 
 from kingyo.core.io.units import counted
 from kingyo.core.types import Axis, Genome
-from kingyo.errors import KingyoError
+from kingyo.errors import KingyoError, suggest
 from kingyo.merging.checkpoints.layout import Layout
 from kingyo.merging.methods import MergeMethod, Parameter
 from kingyo.merging.recipe import Recipe, Source, Value
 from kingyo.search.space.protocol import SourceSpace
-from kingyo.search.space.source_values import Bounds, ParameterValues, SourceValues, ValuesBySource
+from kingyo.search.space.source_values import Bounds, ParameterValues, SourceValues, check_values, with_start
 
 AVERAGES = ("linear", "task_arithmetic", "singular_bands")
 GAINS = ("top", "middle", "rest")
@@ -50,7 +50,12 @@ class ParameterSpace(SourceSpace):
     is_part: bool = False
 
     def __post_init__(self) -> None:
-        self._by_source.check(self.method, self.sources)
+        check_values(self.method, "merge.parameters", self.values, is_own=False)
+        for source, own in self.own.items():
+            if source not in self.sources:
+                remedy = suggest(source, self.sources)
+                raise KingyoError("merge.sources", "names of sources", f"'{source}'", remedy)
+            check_values(self.method, f"merge.sources.{source}.parameters", own.values, is_own=True)
         if not self.axes and not self.is_part:
             numbers = [each.name for each in self.method.params if each.kind != "bool" and not each.inert]
             remedy = f"Use another method; {self.method.name} has no parameter to search."
@@ -73,11 +78,11 @@ class ParameterSpace(SourceSpace):
         )
 
     def _axes_of_owner(self, parameter: Parameter, owner: str | None) -> tuple[Axis, ...]:
-        bounds = self._by_source.bounds(parameter, owner)
+        bounds = self._bounds(parameter, owner)
         if bounds is None:
             return ()
         scale = math.log10 if parameter.search_scale == "log" else float
-        places = self._places[self._by_source.groups_of(owner)]
+        places = self._places[self._groups_of(owner)]
         is_weight = parameter.name == "weight" and parameter.per_source  # at 0 the source is left out
         neutral = 0.0 if is_weight and bounds.low <= 0.0 < bounds.high else None
         return tuple(
@@ -96,13 +101,29 @@ class ParameterSpace(SourceSpace):
             )
         )
 
-    @cached_property
-    def _by_source(self) -> ValuesBySource:
-        return ValuesBySource(groups=self.groups, shared=self.values, own=self.own)
+    def _groups_of(self, owner: str | None) -> str:
+        """Return the groups of a source, or with None those of parameters that all sources share."""
+        own = self.own.get(owner) if owner is not None else None
+        return self.groups if own is None or own.groups is None else own.groups
+
+    def _bounds(self, parameter: Parameter, owner: str | None) -> Bounds | None:
+        """Return the bounds of a searched parameter, by default those of the method; None if it is fixed."""
+        own, shared = self.own.get(owner) if owner is not None else None, self.values.get(parameter.name)
+        value = shared if own is None else own.values.get(parameter.name, shared)
+        if isinstance(value, Bounds):
+            return with_start(value, parameter)
+        if value is not None or parameter.search_low is None or parameter.search_high is None:
+            return None
+        return with_start(Bounds(low=parameter.search_low, high=parameter.search_high), parameter)
+
+    def _fixed(self, parameter: Parameter, owner: str | None) -> float | bool | None:
+        own = SourceValues(values=self.values) if owner is None else self.own.get(owner)
+        value = None if own is None else own.values.get(parameter.name)
+        return None if isinstance(value, Bounds) else value
 
     @cached_property
     def _places(self) -> Mapping[str, Mapping[str, float | None]]:
-        used = {self.groups, *map(self._by_source.groups_of, self.sources)}
+        used = {self.groups, *map(self._groups_of, self.sources)}
         return {groups: group_positions(self.layout, groups) for groups in used}
 
     def _owners(self, parameter: Parameter) -> tuple[str | None, ...]:
@@ -112,14 +133,14 @@ class ParameterSpace(SourceSpace):
     def searched(self) -> dict[str, Bounds]:
         """Parameter -> bounds, of the parameters that have axes; those of the first source that has any."""
         ranges = [
-            (parameter.name, self._by_source.bounds(parameter, owner))
+            (parameter.name, self._bounds(parameter, owner))
             for parameter in self.method.params
             for owner in reversed(self._owners(parameter))
         ]
         return {name: bounds for name, bounds in ranges if bounds is not None}
 
     def fixed(self, parameter: Parameter, source: str) -> float:
-        values = (self._by_source.fixed(parameter, owner) for owner in (source, None))
+        values = (self._fixed(parameter, owner) for owner in (source, None))
         return float(next((value for value in values if value is not None), 0.0))
 
     def decode(self, genome: Genome) -> Recipe:
@@ -147,7 +168,7 @@ class ParameterSpace(SourceSpace):
         for parameter in (each for each in self.method.params if each.search_scale == "linear"):
             for owner in self._owners(parameter):
                 reference = None if owner is None else self.sources[owner]
-                for group, tensors in self.layout.groups(self._by_source.groups_of(owner)).items():
+                for group, tensors in self.layout.groups(self._groups_of(owner)).items():
                     place = places.get(_axis_name(parameter, owner, group))
                     if place is not None:
                         for tensor in tensors:
@@ -165,7 +186,13 @@ class ParameterSpace(SourceSpace):
         return {name: genome for name, genome in genomes.items() if genome is not None}
 
     def _reproduces_sources(self) -> bool:
-        searched, fixed = set(self.searched), list(self._by_source.all_fixed())
+        searched = set(self.searched)
+        values = [
+            pair
+            for each in (self.values, *(own.values for own in self.own.values()))
+            for pair in each.items()
+        ]
+        fixed = [(name, value) for name, value in values if not isinstance(value, Bounds)]
         if any(name == "weight" or (name in FACTORS and value != 1) for name, value in fixed):
             return False
         if "weight" not in searched:
@@ -183,15 +210,15 @@ class ParameterSpace(SourceSpace):
     def _parameters(self, genes: Mapping[str, float], owner: str | None) -> dict[str, Value]:
         parameters: dict[str, Value] = {}
         for parameter in self.method.params:
-            fixed = self._by_source.fixed(parameter, owner)
+            fixed = self._fixed(parameter, owner)
             if fixed is not None:
                 parameters[parameter.name] = fixed
-            elif owner in self._owners(parameter) and self._by_source.bounds(parameter, owner) is not None:
+            elif owner in self._owners(parameter) and self._bounds(parameter, owner) is not None:
                 parameters[parameter.name] = self._grouped(genes, parameter, owner)
         return parameters
 
     def _grouped(self, genes: Mapping[str, float], parameter: Parameter, owner: str | None) -> Value:
-        granularity = self._by_source.groups_of(owner)
+        granularity = self._groups_of(owner)
         groups = list(self.layout.groups(granularity))
         values = {group: genes[_axis_name(parameter, owner, group)] for group in groups}
         if parameter.search_scale == "log":

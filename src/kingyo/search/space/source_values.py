@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from statistics import median_low
 
@@ -68,53 +68,7 @@ class SourceValues:
     values: ParameterValues = field(default_factory=dict[str, "float | bool | Bounds"])
 
 
-@dataclass(frozen=True, kw_only=True)
-class ValuesBySource:
-    """The groups and values of all sources, and those that single sources have instead.
-
-    An owner is a source, or None for parameters that all sources share.
-    """
-
-    groups: str
-    shared: ParameterValues
-    own: Mapping[str, SourceValues]
-
-    def check(self, method: MergeMethod, sources: Collection[str]) -> None:
-        _check(method, "merge.parameters", self.shared, is_own=False)
-        for source, own in self.own.items():
-            if source not in sources:
-                remedy = suggest(source, sources)
-                raise KingyoError("merge.sources", "names of sources", f"'{source}'", remedy)
-            _check(method, f"merge.sources.{source}.parameters", own.values, is_own=True)
-
-    def groups_of(self, owner: str | None) -> str:
-        own = self._own(owner)
-        return self.groups if own is None or own.groups is None else own.groups
-
-    def bounds(self, parameter: Parameter, owner: str | None) -> Bounds | None:
-        """Return the bounds of a searched parameter, by default those of the method; None if it is fixed."""
-        own, shared = self._own(owner), self.shared.get(parameter.name)
-        value = shared if own is None else own.values.get(parameter.name, shared)
-        if isinstance(value, Bounds):
-            return with_start(value, parameter)
-        if value is not None or parameter.search_low is None or parameter.search_high is None:
-            return None
-        return with_start(Bounds(low=parameter.search_low, high=parameter.search_high), parameter)
-
-    def fixed(self, parameter: Parameter, owner: str | None) -> float | bool | None:
-        own = SourceValues(values=self.shared) if owner is None else self._own(owner)
-        value = None if own is None else own.values.get(parameter.name)
-        return None if isinstance(value, Bounds) else value
-
-    def all_fixed(self) -> Iterator[tuple[str, float | bool]]:
-        for values in (self.shared, *(own.values for own in self.own.values())):
-            yield from ((name, value) for name, value in values.items() if not isinstance(value, Bounds))
-
-    def _own(self, owner: str | None) -> SourceValues | None:
-        return None if owner is None else self.own.get(owner)
-
-
-def _check(method: MergeMethod, where: str, values: ParameterValues, *, is_own: bool) -> None:
+def check_values(method: MergeMethod, where: str, values: ParameterValues, *, is_own: bool) -> None:
     known = {each.name: each for each in method.params if each.per_source or not is_own}
     for name, value in values.items():
         if name not in known:

@@ -82,12 +82,8 @@ def build(
     factory = STRATEGIES.get(name, folder)
     settings_class = getattr(factory, "Settings", None)
     if not isinstance(settings_class, type) or not is_dataclass(settings_class):
-        raise KingyoError(
-            f"strategy {name}",
-            expected="a class with a nested dataclass Settings",
-            received=repr(factory),
-            remedy=FIX_STRATEGY,
-        )
+        expected = "a class with a nested dataclass Settings"
+        raise KingyoError(f"strategy {name}", expected, repr(factory), FIX_STRATEGY)
     settings = parse_settings(cast(type[object], settings_class), options, key)
     check_search(axes, seed)
     try:
@@ -96,12 +92,8 @@ def build(
     except KingyoError:
         raise
     except (Exception, SystemExit) as error:  # a user's strategy may raise anything
-        raise KingyoError(
-            f"strategy {name}",
-            expected="a strategy that can be built",
-            received=crash(error),
-            remedy=f"Change search.settings. For a strategy of your own: {FIX_STRATEGY}",
-        ) from error
+        remedy = f"Change search.settings. For a strategy of your own: {FIX_STRATEGY}"
+        raise KingyoError(f"strategy {name}", "a strategy that can be built", crash(error), remedy) from error
     return strategy
 
 

@@ -12,10 +12,8 @@ archive depends on the set of offered trials, not on their order, so outcomes ar
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from random import Random
 from typing import Annotated
 
@@ -183,21 +181,11 @@ class CycleQd(BaseStrategy):
     def _parents(self, members: Sequence[Outcome]) -> tuple[Outcome, ...]:
         objectives = [member.values for member in members]
         weights = elite_weights(objectives, self._settings.alpha_low, self._settings.alpha_high)
-        cumulative = list(accumulate(weights))
-        one = _index(cumulative, self._rng.random() * cumulative[-1])
-        if len(cumulative) == 1:
+        one = self._rng.choices(range(len(members)), weights)[0]
+        if len(members) == 1:
             return (members[one],)
-        before = cumulative[one - 1] if one else 0.0
-        weight = cumulative[one] - before
-        point = self._rng.random() * (cumulative[-1] - weight)
-        two = _index(cumulative, point if point < before else point + weight)
-        if two == one:  # by rounding
-            two = one - 1 if one else 1
-        return members[one], members[two]
-
-
-def _index(cumulative: Sequence[float], point: float) -> int:
-    return min(bisect_right(cumulative, point), len(cumulative) - 1)
+        weights[one] = 0.0
+        return members[one], self._rng.choices(members, weights)[0]
 
 
 def elite_weights(objectives: Sequence[Sequence[float]], low: float, high: float) -> list[float]:

@@ -43,44 +43,28 @@ class Chart:
 
 
 INK, MUTED, ACCENT, GREY = "var(--ink)", "var(--muted)", "var(--accent)", "var(--grey)"
-LIGHT: Mapping[str, str] = {
-    "page": "#fdfdfc",
-    "card": "#ffffff",
-    "ink": "#1c1c1e",
-    "muted": "#63666b",
-    "rule": "#e6e5e2",
-    "wash": "#f5f4f1",
-    "accent": "#cf3a1d",
-    "accent-text": "#b93116",
-    "accent-wash": "#fdf1ed",
-    "grey": "#8b8e93",
-    "grey-light": "#cdcecf",
-    "blue": "#0072b2",
-    "ochre": "#b07400",
-    "green": "#00795a",
-    "violet": "#7a4fb0",
-    "pink": "#b8477f",
-    "brown": "#8a5a3c",
+_COLOURS: Mapping[str, tuple[str, str]] = {
+    "page": ("#fdfdfc", "#131416"),
+    "card": ("#ffffff", "#1a1c1f"),
+    "ink": ("#1c1c1e", "#ececea"),
+    "muted": ("#63666b", "#a1a4a9"),
+    "rule": ("#e6e5e2", "#2e3034"),
+    "wash": ("#f5f4f1", "#1d1f22"),
+    "accent": ("#cf3a1d", "#ff6b47"),
+    "accent-text": ("#b93116", "#ff8667"),
+    "accent-wash": ("#fdf1ed", "#2b1a15"),
+    "grey": ("#8b8e93", "#7b7f85"),
+    "grey-light": ("#cdcecf", "#4b4e53"),
+    "blue": ("#0072b2", "#56b4e9"),
+    "ochre": ("#b07400", "#e69f00"),
+    "green": ("#00795a", "#2fc79a"),
+    "violet": ("#7a4fb0", "#b394e6"),
+    "pink": ("#b8477f", "#ee8fbb"),
+    "brown": ("#8a5a3c", "#c79a78"),
 }
-DARK: Mapping[str, str] = {
-    "page": "#131416",
-    "card": "#1a1c1f",
-    "ink": "#ececea",
-    "muted": "#a1a4a9",
-    "rule": "#2e3034",
-    "wash": "#1d1f22",
-    "accent": "#ff6b47",
-    "accent-text": "#ff8667",
-    "accent-wash": "#2b1a15",
-    "grey": "#7b7f85",
-    "grey-light": "#4b4e53",
-    "blue": "#56b4e9",
-    "ochre": "#e69f00",
-    "green": "#2fc79a",
-    "violet": "#b394e6",
-    "pink": "#ee8fbb",
-    "brown": "#c79a78",
-}
+"""Name -> the colour on light and on dark."""
+LIGHT = {name: light for name, (light, _) in _COLOURS.items()}
+DARK = {name: dark for name, (_, dark) in _COLOURS.items()}
 SERIES = tuple(f"var(--{name})" for name in ("accent", "blue", "ochre", "green", "violet", "grey"))
 """Colours of series shown side by side."""
 SOURCES = tuple(f"var(--{name})" for name in ("green", "ochre", "violet", "pink", "brown", "grey"))

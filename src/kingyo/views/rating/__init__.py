@@ -1,1 +1,1 @@
-"""People as graders: show pairs of pictures, store choices, fit strengths, and train a preference model."""
+"""People as graders: show pairs of images, store choices, fit strengths, and train a preference model."""

@@ -12,8 +12,6 @@ const byId = (id) => document.getElementById(id);
 let state = null;
 let shownAt = 0;
 let busy = true;
-const startedAt = performance.now();
-let judgedAtStart = null;
 
 async function ask(place, body) {
   const options = body === undefined ? {} : {
@@ -30,32 +28,23 @@ async function ask(place, body) {
   return content;
 }
 
-function picture(side, pair) {
+function image(side, pair) {
   const image = document.querySelector(`#${side} img`);
   return new Promise((done, failed) => {
     image.onload = () => {
       image.classList.toggle("small", image.naturalWidth <= SMALL);
       done();
     };
-    image.onerror = () => failed(new Error("A picture cannot be read. Skip the pair with ↓."));
+    image.onerror = () => failed(new Error("A image cannot be read. Skip the pair with ↓."));
     image.src = `${pair.id}/${side}`;
   });
 }
 
-function minutes() {
-  const judged = state.judged - judgedAtStart;
-  if (judged < 3) return "";
-  const each = (performance.now() - startedAt) / judged;
-  const left = Math.ceil((state.pairs - state.judged) * each / 60000);
-  return left > 0 ? `, about ${left} min left` : "";
-}
-
 async function show(next) {
   state = next;
-  judgedAtStart ??= state.judged;
   document.title = `${state.judged}/${state.pairs} ${state.title}`;
   byId("title").textContent = `${state.title}, judged by ${state.rater}`;
-  byId("progress").textContent = `${state.judged} of ${state.pairs}${minutes()}`;
+  byId("progress").textContent = `${state.judged} of ${state.pairs}`;
   byId("bar").max = state.pairs;
   byId("bar").value = state.judged;
   byId("pair").hidden = state.pair === null;
@@ -63,7 +52,7 @@ async function show(next) {
   byId("undo").setAttribute("aria-disabled", state.judged === 0);
   if (state.pair === null) return;
   byId("prompt").textContent = state.pair.prompt;
-  await Promise.all([picture("left", state.pair), picture("right", state.pair)]);
+  await Promise.all([image("left", state.pair), image("right", state.pair)]);
   shownAt = performance.now();
 }
 

@@ -1,4 +1,4 @@
-"""The models of a run whose pictures people compare, and the next pair to show: balanced and informative."""
+"""The models of a run whose images people compare, and the next pair to show: balanced and informative."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ from kingyo.errors import KingyoError
 from kingyo.search.evolution import BASELINES, MAIN
 from kingyo.stats.bradley_terry import PairChoices, Strengths, fit_strengths
 from kingyo.store import RunStore, StoredTrial
-from kingyo.store.side_databases import StoredChoice, pair_name
+from kingyo.store.side_databases import StoredChoice, Verdict, pair_name
 from kingyo.views.results.trials import row_title
 
 SCORES = {"left": 1.0, "right": 0.0, "tie": 0.5}
-"""The score of the left picture; a skipped pair has none."""
+"""The score of the left image; a skipped pair has none."""
 _BALANCE = 1
 """Largest difference in pairs so far between the first model, which has the fewest, and its partner."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RatedModel:
-    """A model with pictures."""
+    """A model with images."""
 
     name: str
     recipe: str
-    pictures: Mapping[str, Media]
+    images: Mapping[str, Media]
 
 
 def read_models(store: RunStore, split: Split) -> tuple[RatedModel, ...]:
-    """Return the models of a run with pictures on a split; models with the same recipe count once.
+    """Return the models of a run with images on a split; models with the same recipe count once.
 
     These are the winner, the baselines, the winners of the controls, and the finalists of the main search. A
-    run stores pictures of validation and test, and of baselines on fit.
+    run stores images of validation and test, and of baselines on fit.
     """
     models: dict[str, RatedModel] = {}
     for name, trial in _named_trials(store, split):
         if trial.recipe_hash not in models:
             evaluation = store.evaluation(trial.id, split)
             scores = () if evaluation is None else evaluation.scores
-            pictures = {score.item: score.media for score in scores if score.media is not None}
-            if pictures:
-                models[trial.recipe_hash] = RatedModel(name=name, recipe=trial.recipe_hash, pictures=pictures)
+            images = {score.item: score.media for score in scores if score.media is not None}
+            if images:
+                models[trial.recipe_hash] = RatedModel(name=name, recipe=trial.recipe_hash, images=images)
     return tuple(models.values())
 
 
@@ -56,16 +56,16 @@ def prompts_of_items(store: RunStore) -> dict[str, str]:
 
 
 def require_models(store: RunStore, split: Split) -> tuple[RatedModel, ...]:
-    """Return the models of ``read_models``; two of them must have pictures of the same item."""
+    """Return the models of ``read_models``; two of them must have images of the same item."""
     models = read_models(store, split)
-    items = [item for model in models for item in model.pictures]
+    items = [item for model in models for item in model.images]
     if len(set(items)) == len(items):
         other = "test" if split == "validation" else "validation"
         remedy = f"Wait, or continue it with `kingyo resume {shlex.quote(str(store.folder))}`."
         if store.status() == "finished":
-            remedy = f"Try --split {other}, or rate a run whose task draws pictures (`kind: draw`)."
-        received = f"{len(models)} with pictures on {split} (status: {store.status()})"
-        raise KingyoError(f"--split {split}", "a run with pictures of two models", received, remedy)
+            remedy = f"Try --split {other}, or rate a run whose task draws images (`kind: draw`)."
+        received = f"{len(models)} with images on {split} (status: {store.status()})"
+        raise KingyoError(f"--split {split}", "a run with images of two models", received, remedy)
     return models
 
 
@@ -86,7 +86,7 @@ def _named_trials(store: RunStore, split: Split) -> Iterator[tuple[str, StoredTr
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """Two pictures of one item, with their sides."""
+    """Two images of one item, with their sides."""
 
     item: str
     left: RatedModel
@@ -94,19 +94,31 @@ class Pair:
 
     @property
     def name(self) -> str:
-        return pair_name(self.item, self.left_picture.sha256, self.right_picture.sha256)
+        one, other = self.images.values()
+        return pair_name(self.item, one.sha256, other.sha256)
 
     @property
-    def left_picture(self) -> Media:
-        return self.left.pictures[self.item]
+    def images(self) -> dict[str, Media]:
+        """Return side -> image."""
+        return {"left": self.left.images[self.item], "right": self.right.images[self.item]}
 
-    @property
-    def right_picture(self) -> Media:
-        return self.right.pictures[self.item]
+    def judged(self, verdict: Verdict, rater: str, split: Split, seconds: float) -> StoredChoice:
+        """Return what is stored of a choice."""
+        return StoredChoice(
+            rater=rater,
+            split=split,
+            item=self.item,
+            left_model=self.left.recipe,
+            right_model=self.right.recipe,
+            left_image=self.images["left"].sha256,
+            right_image=self.images["right"].sha256,
+            verdict=verdict,
+            seconds=seconds,
+        )
 
 
 def known_choices(models: Sequence[RatedModel], choices: Sequence[StoredChoice]) -> list[StoredChoice]:
-    """Return the choices between pictures that these models have; skipped pairs are left out."""
+    """Return the choices between images that these models have; skipped pairs are left out."""
     places = {model.recipe: place for place, model in enumerate(models)}
     return [each for each in choices if each.verdict in SCORES and _is_known(each, models, places)]
 
@@ -128,10 +140,10 @@ def choices_as_numbers(
 
 
 def _is_known(choice: StoredChoice, models: Sequence[RatedModel], places: dict[str, int]) -> bool:
-    sides = ((choice.left_model, choice.left_picture), (choice.right_model, choice.right_picture))
-    for recipe, picture in sides:
-        media = models[places[recipe]].pictures.get(choice.item) if recipe in places else None
-        if media is None or media.sha256 != picture:
+    sides = ((choice.left_model, choice.left_image), (choice.right_model, choice.right_image))
+    for recipe, image in sides:
+        media = models[places[recipe]].images.get(choice.item) if recipe in places else None
+        if media is None or media.sha256 != image:
             return False
     return True
 
@@ -145,7 +157,7 @@ class PairChooser:
     _items: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._items = tuple(dict.fromkeys(item for model in self.models for item in model.pictures))
+        self._items = tuple(dict.fromkeys(item for model in self.models for item in model.images))
 
     def next(self, choices: Sequence[StoredChoice]) -> Pair | None:
         """Return the next pair, or None if the person has judged all.
@@ -161,7 +173,7 @@ class PairChooser:
             item = self._item(one, other, judged, used)
             if item is not None:
                 models = (self.models[one], self.models[other])
-                first, second = sorted(models, key=lambda model: model.pictures[item].sha256)
+                first, second = sorted(models, key=lambda model: model.images[item].sha256)
                 pair = Pair(item=item, left=first, right=second)
                 is_swapped = int(self._hash(pair.name)[:8], 16) % 2
                 return Pair(item=item, left=second, right=first) if is_swapped else pair
@@ -181,7 +193,7 @@ class PairChooser:
             yield from ((one, other) for other in sorted(places, key=rank) if other != one)
 
     def _item(self, one: int, other: int, judged: set[str], used: Counter[str]) -> str | None:
-        left, right = self.models[one].pictures, self.models[other].pictures
+        left, right = self.models[one].images, self.models[other].images
         shared = [item for item in self._items if item in left and item in right]
         free = [
             item
@@ -192,7 +204,7 @@ class PairChooser:
         return min(free, key=lambda item: (used[item], self._hash(item)), default=None)
 
     def restore(self, choice: StoredChoice) -> Pair | None:
-        """Return the pair of a choice as it was shown; None if the run has other pictures now."""
+        """Return the pair of a choice as it was shown; None if the run has other images now."""
         places = {model.recipe: place for place, model in enumerate(self.models)}
         if not _is_known(choice, self.models, places):
             return None

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from kingyo.core.io.units import counted, percent
 from kingyo.core.types import SPLITS, Split
-from kingyo.stats import Interval, interval, interval_json
+from kingyo.stats import Interval, interval
 from kingyo.stats.bradley_terry import Strengths, fit_strengths
 from kingyo.store import RunStore
 from kingyo.store.side_databases import StoredChoice, read_choices
@@ -26,23 +25,14 @@ class ModelRating:
     Attributes:
         wins: share of its pairs that it won; "as good" counts half. It depends on the other models.
         strength: Bradley–Terry strength in logits, compared with the mean of all models.
-        over_parent: probability that a person prefers it to the best parent; None for that parent.
+        over_best_parent: probability that a person prefers it to the best parent; None for that parent.
     """
 
-    name: str
+    model: str
     n: int
     wins: Interval | None = None
     strength: Interval | None = None
-    over_parent: Interval | None = None
-
-    def to_json(self) -> dict[str, object]:
-        return {
-            "model": self.name,
-            "n": self.n,
-            "wins": interval_json(self.wins),
-            "strength": interval_json(self.strength),
-            "over_best_parent": interval_json(self.over_parent),
-        }
+    over_best_parent: Interval | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,24 +44,11 @@ class SplitRating:
     best_parent: str | None
     n: int
     prompts: int
-    ties: int
+    as_good: int
     skipped: int
     outdated: int
     raters: Mapping[str, int]
     left: Interval | None
-
-    def to_json(self) -> dict[str, object]:
-        return {
-            "n": self.n,
-            "prompts": self.prompts,
-            "as_good": self.ties,
-            "skipped": self.skipped,
-            "outdated": self.outdated,
-            "raters": dict(self.raters),
-            "left": interval_json(self.left),
-            "best_parent": self.best_parent,
-            "models": [each.to_json() for each in self.models],
-        }
 
 
 def read_ratings(store: RunStore, summary: RunSummary) -> tuple[SplitRating, ...]:
@@ -108,7 +85,7 @@ def rate_models(
         best_parent=None if place is None else models[place].name,
         n=n,
         prompts=len(set(numbers.prompt)),
-        ties=int((~decided).sum()),
+        as_good=int((~decided).sum()),
         skipped=skipped,
         outdated=len(choices) - skipped - n,
         raters=Counter(each.rater for each in choices if each.verdict != "skip"),
@@ -120,65 +97,15 @@ def _rating(name: str, place: int, strengths: Strengths, parent: int | None) -> 
     choices = strengths.choices
     own = choices.of(place)
     if not own.any():
-        return ModelRating(name=name, n=0)
+        return ModelRating(model=name, n=0)
     won = np.where(choices.left == place, choices.score, 1 - choices.score)[own]
     is_compared = parent is not None and parent != place and choices.of(parent).any()
     return ModelRating(
-        name=name,
+        model=name,
         n=len(won),
         wins=interval(won.tolist(), choices.groups(own)),
         strength=strengths.strength(place),
-        over_parent=strengths.win_probability(place, parent) if is_compared and parent is not None else None,
+        over_best_parent=strengths.win_probability(place, parent)
+        if is_compared and parent is not None
+        else None,
     )
-
-
-Cell = str | tuple[str, str]
-"""A text, or a number and what belongs to it, such as its interval."""
-Row = tuple[Cell, ...]
-
-
-def rating_title(rating: SplitRating) -> str:
-    return f"Choices of people on {rating.split}"
-
-
-def rating_table(rating: SplitRating) -> tuple[Row, list[Row]]:
-    """Return head and rows: per model its pairs, wins, strength, and how often it beats the best parent."""
-    rival = () if rating.best_parent is None else (f"preferred to {rating.best_parent}",)
-    head: Row = ("model", "pairs", "wins", "strength (logits)", *rival)
-    rows: list[Row] = []
-    for model in rating.models:
-        n_prompts = 0 if model.wins is None else model.wins.n_groups
-        pairs = f"{model.n:,}"
-        strength = _cell(model.strength, lambda value: f"{value:+.2f}")
-        row: Row = (
-            model.name,
-            (pairs, f"on {counted(n_prompts, 'prompt')}") if n_prompts else pairs,
-            _cell(model.wins),
-            strength,
-            _cell(model.over_parent),
-        )
-        rows.append(row[: len(head)])
-    return head, rows
-
-
-def rating_note(rating: SplitRating) -> str:
-    """Return the numbers of choices by kind and by person."""
-    people = counted(len(rating.raters), "person", "people")
-    parts = [
-        f"{counted(rating.n, 'choice')} of {people} on {counted(rating.prompts, 'prompt')} of {rating.split}",
-        f"{rating.ties} of them “as good”",
-        f"{counted(rating.skipped, 'pair')} skipped",
-    ]
-    if rating.outdated:
-        parts.append(f"{rating.outdated} left out, because the run no longer has their pictures")
-    if rating.left is not None:
-        parts.append(f"the left picture was chosen in {rating.left.in_percent('%')}")
-    names = ", ".join(f"{name} {n}" for name, n in rating.raters.items())
-    return f"{', '.join(parts)}. Choices by person: {names or 'none'}."
-
-
-def _cell(value: Interval | None, text: Callable[[float], str] = percent) -> Cell:
-    if value is None:
-        return "–"
-    score, low, high = (text(each).replace("-", "−") for each in (value.score, value.low, value.high))
-    return score, f"[{low.rstrip('%')},\N{NO-BREAK SPACE}{high.rstrip('%')}]"

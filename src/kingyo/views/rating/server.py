@@ -1,7 +1,7 @@
 """A rating session: one person's pairs, choices, undo and progress, on a page that this machine serves.
 
 Every address begins with a random token, so other users of the machine and other pages in the browser
-cannot read pictures or choose. The Host header is checked (DNS rebinding), and writes come from the page's
+cannot read images or choose. The Host header is checked (DNS rebinding), and writes come from the page's
 own origin. No part of an address is used as a path.
 """
 
@@ -18,13 +18,16 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from secrets import compare_digest, token_urlsafe
+from socketserver import TCPServer
 from threading import Lock
-from typing import Any, Literal, cast
+from typing import Annotated, Any, cast
 from urllib.parse import urlsplit
 
-from kingyo.core.types import Item, Media, Split
+from pydantic import BaseModel, Field, ValidationError
+
+from kingyo.core.types import Item, Split
 from kingyo.errors import KingyoError
-from kingyo.store.side_databases import VERDICTS, ChoiceLog, StoredChoice, Verdict
+from kingyo.store.side_databases import ChoiceLog, StoredChoice, Verdict
 from kingyo.views.rating.pairs import Pair, PairChooser, RatedModel
 
 _PAGE = {
@@ -42,12 +45,8 @@ _HEADERS = {
 }
 _JSON = "application/json"
 _LONGEST_BODY = 4096
-_LONGEST_SECONDS = 86_400.0
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _ANY = ("0.0.0.0", "")
-
-
-Side = Literal["left", "right"]
 
 
 class UnknownPairError(LookupError):
@@ -84,21 +83,9 @@ class RatingSession:
     def choose(self, pair: str, verdict: Verdict, seconds: float) -> dict[str, object]:
         """Store a choice, and return the next state. A choice that is sent twice counts once."""
         with self._lock:
-            shown = self._pair(pair)
+            shown = self.pair(pair)
             if self._key(shown) == pair:  # not one that was undone later
-                self.log.add(
-                    StoredChoice(
-                        rater=self.settings.rater,
-                        split=self.settings.split,
-                        item=shown.item,
-                        left_model=shown.left.recipe,
-                        right_model=shown.right.recipe,
-                        left_picture=shown.left_picture.sha256,
-                        right_picture=shown.right_picture.sha256,
-                        verdict=verdict,
-                        seconds=seconds,
-                    )
-                )
+                self.log.add(shown.judged(verdict, self.settings.rater, self.settings.split, seconds))
                 self._restored = None
             return self._state()
 
@@ -110,9 +97,11 @@ class RatingSession:
                 self._restored = self._chooser.restore(choice)
             return self._state()
 
-    def picture(self, pair: str, side: Side) -> Media:
-        shown = self._pair(pair)
-        return shown.left_picture if side == "left" else shown.right_picture
+    def pair(self, key: str) -> Pair:
+        """Return a pair that was shown."""
+        if key not in self._shown:
+            raise UnknownPairError(key)
+        return self._shown[key]
 
     def n_judged(self) -> int:
         with self._lock:
@@ -150,11 +139,6 @@ class RatingSession:
         """Return a name for the page, new after each undo, so that a late repeat of a choice is ignored."""
         return f"{pair.name}-{self.log.undone(self.settings.rater, pair.name)}"
 
-    def _pair(self, key: str) -> Pair:
-        if key not in self._shown:
-            raise UnknownPairError(key)
-        return self._shown[key]
-
 
 class RefusedRequestError(Exception):
     """A request that is not answered with content."""
@@ -168,6 +152,7 @@ class RatingServer(ThreadingHTTPServer):
     """Serves one session; ``serve_forever`` runs until ``shutdown``."""
 
     daemon_threads = True
+    allow_reuse_address = os.name != "nt"  # Windows would share the port between two sessions
 
     def __init__(self, session: RatingSession, host: str = "127.0.0.1", port: int = 0) -> None:
         self.session = session
@@ -184,14 +169,8 @@ class RatingServer(ThreadingHTTPServer):
             raise KingyoError("--host and --port", expected, received, remedy) from error
 
     def server_bind(self) -> None:
-        """Bind without a look-up of the host's name, which can take seconds.
-
-        A port is free as soon as the session that had it ends. Windows would share it between two sessions.
-        """
-        if os.name != "nt":
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
+        """Bind without a look-up of the host's name, which can take seconds."""
+        TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
     def handle_error(self, request: object, client_address: object) -> None:
@@ -223,6 +202,12 @@ class RatingServer(ThreadingHTTPServer):
         except ValueError:
             return False
         return not self.is_local
+
+
+class _Choice(BaseModel):
+    pair: str
+    choice: Verdict
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -276,50 +261,36 @@ class _Handler(BaseHTTPRequestHandler):
             return files("kingyo.views.rating").joinpath(name).read_bytes(), kind
         if place == "state":
             return _as_json(self._rating.session.state()), _JSON
-        pair, _, side = place.partition("/")
-        if side not in ("left", "right"):
-            raise RefusedRequestError(HTTPStatus.NOT_FOUND, "There is no such page.")
+        key, _, side = place.partition("/")
         try:
-            media = self._rating.session.picture(pair, side)
-        except UnknownPairError:
-            raise RefusedRequestError(HTTPStatus.NOT_FOUND, "This pair was not shown.") from None
+            media = self._rating.session.pair(key).images[side]
+        except (UnknownPairError, KeyError):
+            raise RefusedRequestError(HTTPStatus.NOT_FOUND, "There is no such page or pair.") from None
         return media.read(), media.type
 
     def _post(self, place: str) -> tuple[bytes, str]:
-        origin = self.headers.get("Origin")
+        session, origin = self._rating.session, self.headers.get("Origin")
         if origin is not None and origin != f"http://{self.headers.get('Host')}":
             raise RefusedRequestError(HTTPStatus.FORBIDDEN, "Another page may not choose.")
         if self.headers.get_content_type() != _JSON:
             raise RefusedRequestError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "expected application/json")
-        body = self._body()
-        if place == "undo":
-            return _as_json(self._rating.session.undo()), _JSON
-        if place != "choice":
-            raise RefusedRequestError(HTTPStatus.NOT_FOUND, "There is no such page.")
-        pair, verdict, seconds = (body.get(name) for name in ("pair", "choice", "seconds"))
-        if verdict not in VERDICTS or not isinstance(pair, str):
-            raise RefusedRequestError(HTTPStatus.BAD_REQUEST, "expected {pair, choice, seconds}")
-        try:
-            is_time = isinstance(seconds, int | float) and 0 <= seconds <= _LONGEST_SECONDS
-            took = float(cast(float, seconds)) if is_time else 0.0
-            return _as_json(self._rating.session.choose(pair, verdict, took)), _JSON
-        except UnknownPairError:
-            raise RefusedRequestError(
-                HTTPStatus.CONFLICT, "This pair was not shown; reload the page."
-            ) from None
-
-    def _body(self) -> Mapping[str, object]:
         length = self.headers.get("Content-Length", "")
         is_short = length.isascii() and length.isdigit() and len(length) <= len(str(_LONGEST_BODY))
         if not is_short or int(length) > _LONGEST_BODY:
             raise RefusedRequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {_LONGEST_BODY} bytes")
+        body = self.rfile.read(int(length))
+        if place == "undo":
+            return _as_json(session.undo()), _JSON
+        if place != "choice":
+            raise RefusedRequestError(HTTPStatus.NOT_FOUND, "There is no such page.")
         try:
-            body: object = json.loads(self.rfile.read(int(length)))
-        except (ValueError, RecursionError):
-            body = None
-        if not isinstance(body, dict):
-            raise RefusedRequestError(HTTPStatus.BAD_REQUEST, "expected a JSON object")
-        return cast("Mapping[str, object]", body)
+            given = _Choice.model_validate_json(body)
+            return _as_json(session.choose(given.pair, given.choice, given.seconds)), _JSON
+        except ValidationError:
+            raise RefusedRequestError(HTTPStatus.BAD_REQUEST, "expected {pair, choice, seconds}") from None
+        except UnknownPairError:
+            refusal = "This pair was not shown; reload the page."
+            raise RefusedRequestError(HTTPStatus.CONFLICT, refusal) from None
 
 
 def _as_json(record: Mapping[str, object]) -> bytes:

@@ -1,6 +1,6 @@
 """Train a preference model from the choices of a run, and measure it on choices that it has not seen.
 
-It is a logistic regression on the difference of two pictures' features, with an L2 penalty:
+It is a logistic regression on the difference of two images' features, with an L2 penalty:
 P(left is preferred) = 1 / (1 + exp(−w · (left − right))). This is Bradley and Terry's model with strengths
 that are linear in the features. Choices "as good" count half for each side.
 """
@@ -26,7 +26,7 @@ from kingyo.models.vision.features import (
     probe_of,
     save_preference,
 )
-from kingyo.stats import Array, Groups, Interval, interval_json
+from kingyo.stats import Array, Groups, Interval
 from kingyo.stats.bradley_terry import PairChoices, Places, fit_strengths, select
 from kingyo.stats.groups import grouped_difference, grouped_share
 from kingyo.stats.irt import sigmoid
@@ -39,6 +39,7 @@ from kingyo.views.rating.pairs import (
     prompts_of_items,
     read_models,
 )
+from kingyo.views.results.plain_data import plain_data
 
 LEARNED: tuple[Split, ...] = ("fit", "validation")
 """Splits whose choices a model may learn from; test only measures."""
@@ -57,7 +58,6 @@ class TrainingReport:
 
     Attributes:
         prompts: number of prompts; choices on one prompt are never trained on and tested on.
-        left_out: number of choices on test.
         accuracy: share of held-out choices, without "as good", that the model predicts.
         better_model: the same for always choosing the model with the greater strength.
         gain: their difference on the same choices.
@@ -67,39 +67,22 @@ class TrainingReport:
     """
 
     features: str
-    n: int
-    ties: int
+    choices: int
+    as_good: int
     prompts: int
-    left_out: int
     raters: int
     penalty: float
     accuracy: Interval
     better_model: Interval
     gain: Interval
-
-    def to_json(self) -> dict[str, object]:
-        return {
-            "features": self.features,
-            "choices": self.n,
-            "as_good": self.ties,
-            "prompts": self.prompts,
-            "left_out_test_choices": self.left_out,
-            "raters": self.raters,
-            "penalty": self.penalty,
-            "accuracy": interval_json(self.accuracy),
-            "better_model": interval_json(self.better_model),
-            "gain": interval_json(self.gain),
-            "chance": 0.5,
-        }
+    chance: float = 0.5
 
     def lines(self) -> Iterator[str]:
         people = counted(self.raters, "person", "people")
         yield (
-            f"Trained on {counted(self.n, 'choice')} of {people} on {counted(self.prompts, 'prompt')}, "
-            f"{self.ties} of them as good, with features of {self.features}."
+            f"Trained on {counted(self.choices, 'choice')} of {people} on {counted(self.prompts, 'prompt')}, "
+            f"{self.as_good} of them as good, with features of {self.features}."
         )
-        if self.left_out:
-            yield f"{counted(self.left_out, 'choice')} on test left out: test only measures."
         yield (
             f"Held-out choices predicted: {self.accuracy.in_percent('%')}, n={self.accuracy.n}; chance 50%, "
             f"always the better model {self.better_model.in_percent('%')}; difference "
@@ -114,48 +97,46 @@ def train_preference(store: RunStore, out: Path, features: str) -> TrainingRepor
     if out.suffix != ".safetensors" or out.is_dir():
         remedy = "Name one, such as --train preference.safetensors."
         raise KingyoError("--train", "a file that ends in .safetensors", f"{out}", remedy)
-    models, choices, n_test = _choices(store)
+    models, choices = _choices(store)
     name = net_path(features, Path())
-    media = {each.sha256: each for model in models for each in model.pictures.values()}
-    shown = (picture for each in choices for picture in (each.left_picture, each.right_picture))
-    net, pictures = load_feature_net(name), {picture: media[picture] for picture in dict.fromkeys(shown)}
-    vectors = net.vectors(list(pictures.values()))
+    media = {each.sha256: each for model in models for each in model.images.values()}
+    shown = (image for each in choices for image in (each.left_image, each.right_image))
+    net, images = load_feature_net(name), {image: media[image] for image in dict.fromkeys(shown)}
+    vectors = net.vectors(list(images.values()))
     mean, scale = vectors.mean(axis=0), vectors.std(axis=0)
     scale = np.where(scale > 1e-9, scale, 1.0)
-    rows = dict(zip(pictures, (vectors - mean) / scale, strict=True))
+    rows = dict(zip(images, (vectors - mean) / scale, strict=True))
     numbers = choices_as_numbers(models, choices)
     data = ChoiceData(
-        differences=np.array([rows[each.left_picture] - rows[each.right_picture] for each in choices]),
+        differences=np.array([rows[each.left_image] - rows[each.right_image] for each in choices]),
         scores=numbers.score,
         groups=_prompts(store, choices),
     )
     weights, penalty = fit_weights(data)
     model = PreferenceModel(features=name, mean=mean, scale=scale, weights=weights, probe=probe_of(net))
-    counts = (n_test, len({each.rater for each in choices}))
-    report = _measured(net_title(name), data, numbers, penalty, counts)
-    save_preference(out, model, {"run": str(store.fact("name")), **report.to_json()})
+    raters = len({each.rater for each in choices})
+    report = _measured(net_title(name), data, numbers, penalty, raters)
+    save_preference(out, model, {"run": str(store.fact("name")), **plain_data(report)})
     return report
 
 
-def _choices(store: RunStore) -> tuple[list[RatedModel], list[StoredChoice], int]:
+def _choices(store: RunStore) -> tuple[list[RatedModel], list[StoredChoice]]:
     by_recipe: dict[str, RatedModel] = {}
     for model in (each for split in LEARNED for each in read_models(store, split)):
         earlier = by_recipe.get(model.recipe)
-        pictures = {**({} if earlier is None else earlier.pictures), **model.pictures}
-        by_recipe[model.recipe] = RatedModel(name=model.name, recipe=model.recipe, pictures=pictures)
+        images = {**({} if earlier is None else earlier.images), **model.images}
+        by_recipe[model.recipe] = RatedModel(name=model.name, recipe=model.recipe, images=images)
     models, stored = list(by_recipe.values()), read_choices(store.folder)
     known = known_choices(models, [each for each in stored if each.split in LEARNED])
-    n_test = sum(each.split == "test" for each in stored)
     decided = [each for each in known if each.verdict != "tie"]
     n_prompts = len(set(_prompts(store, decided)))
     if len(decided) < FEWEST_CHOICES or n_prompts < FEWEST_PROMPTS:
-        test = f", and {n_test} on test, which no model may learn from" if n_test else ""
         expected = (
             f"at least {FEWEST_CHOICES} choices of a side on {FEWEST_PROMPTS} prompts of fit or validation"
         )
-        received = f"{counted(len(decided), 'choice')} on {counted(n_prompts, 'prompt')}{test}"
+        received = f"{counted(len(decided), 'choice')} on {counted(n_prompts, 'prompt')}"
         raise KingyoError("--train", expected, received, "Rate more pairs with `kingyo rate RUN`.")
-    return models, known, n_test
+    return models, known
 
 
 def _prompts(store: RunStore, choices: Sequence[StoredChoice]) -> list[str]:
@@ -164,9 +145,9 @@ def _prompts(store: RunStore, choices: Sequence[StoredChoice]) -> list[str]:
 
 
 def _measured(
-    features: str, data: ChoiceData, numbers: PairChoices, penalty: float, counts: tuple[int, int]
+    features: str, data: ChoiceData, numbers: PairChoices, penalty: float, raters: int
 ) -> TrainingReport:
-    """Measure the way of training on held-out prompts; ``counts`` are choices on test, and people."""
+    """Measure the way of training on held-out prompts."""
     is_decided = data.scores != 0.5
     own = _hits(held_out_logits(data), data.scores)[is_decided]
     logits = np.zeros(len(data.scores))  # by strengths of models that were fitted without the choice's prompt
@@ -178,11 +159,10 @@ def _measured(
     groups = Groups(numbers=np.unique(prompts, return_inverse=True)[1], noun="prompt")
     return TrainingReport(
         features=features,
-        n=len(data.scores),
-        ties=int((~is_decided).sum()),
+        choices=len(data.scores),
+        as_good=int((~is_decided).sum()),
         prompts=len(set(data.groups)),
-        left_out=counts[0],
-        raters=counts[1],
+        raters=raters,
         penalty=penalty,
         accuracy=grouped_share(own, groups),
         better_model=grouped_share(simple, groups),
@@ -197,9 +177,9 @@ def _hits(logits: Array, scores: Array) -> Array:
 
 @dataclass(frozen=True, kw_only=True)
 class ChoiceData:
-    """Choices as numbers: features of the left picture minus those of the right one, [choices, features].
+    """Choices as numbers: features of the left image minus those of the right one, [choices, features].
 
-    Scores are 1 for the left picture, 0 for the right one, 0.5 for "as good". Choices of one group are never
+    Scores are 1 for the left image, 0 for the right one, 0.5 for "as good". Choices of one group are never
     on both sides of a split.
     """
 
@@ -214,19 +194,16 @@ class ChoiceData:
 
 def fit_weights(data: ChoiceData) -> tuple[Array, float]:
     """Return the weights, [features], and the penalty that cross-validation chose."""
-    narrow, basis = _narrowed(data)
-    penalty = choose_penalty(narrow)
-    return basis @ _minimise(narrow, penalty), penalty
+    penalty = choose_penalty(data)
+    return _minimise(data, penalty), penalty
 
 
 def held_out_logits(data: ChoiceData) -> Array:
     """Return the logit of each choice by weights and a penalty that were chosen without its group."""
-    narrow, _ = _narrowed(data)
     logits = np.zeros(len(data.scores))
     for train, held_out in folds(data.groups, FOLDS):
-        own = narrow.select(train)
-        weights = _minimise(own, choose_penalty(own))
-        logits[held_out] = narrow.differences[held_out] @ weights
+        own = data.select(train)
+        logits[held_out] = data.differences[held_out] @ _minimise(own, choose_penalty(own))
     return logits
 
 
@@ -254,18 +231,6 @@ def folds(groups: Sequence[str], n: int) -> Iterator[tuple[Places, Places]]:
         train, held_out = np.flatnonzero(own != fold), np.flatnonzero(own == fold)
         if len(train) and len(held_out):
             yield train, held_out
-
-
-def _narrowed(data: ChoiceData) -> tuple[ChoiceData, Array]:
-    """Return the data in an orthonormal basis of its rows, and the basis: [features, rank].
-
-    The penalised solution lies in the span of the rows, so it does not change. With more features than
-    choices the problem becomes much smaller.
-    """
-    left, sizes, right = np.linalg.svd(data.differences, full_matrices=False)
-    rank = max(1, int((sizes > 1e-10 * sizes.max(initial=1.0)).sum()))
-    narrow = left[:, :rank] * sizes[:rank]
-    return ChoiceData(differences=narrow, scores=data.scores, groups=data.groups), right[:rank].T
 
 
 def _minimise(data: ChoiceData, penalty: float) -> Array:

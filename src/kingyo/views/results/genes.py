@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from statistics import fmean
 from typing import cast
 
@@ -241,7 +241,7 @@ def _divergence(places: Array, counts: Array, good: Array) -> Array:
 class PathStep:
     """One hop; ``cumulative`` is the product of scales up to it, ``time`` how often its layer was used."""
 
-    source: str
+    model: str
     layer: int
     scale: float
     cumulative: float
@@ -250,7 +250,7 @@ class PathStep:
 
 @dataclass(frozen=True, kw_only=True)
 class NamedPath:
-    """A path with the model names of a run."""
+    """A path with the model names of a run; ``layers``: name -> number of layers."""
 
     steps: tuple[PathStep, ...]
     embeddings: str
@@ -266,14 +266,17 @@ class NamedPath:
     @property
     def line(self) -> str:
         """Return the path in a line: ``ja 0-3 · math-en 2-3 (x0.84) · ja 5``, with the scales of layers."""
-        return " · ".join(_run(run) for run in _runs(self.steps))
+        runs: list[list[PathStep]] = []
+        for step in self.steps:
+            if runs and (runs[-1][-1].model, runs[-1][-1].layer + 1) == (step.model, step.layer):
+                runs[-1].append(step)
+            else:
+                runs.append([step])
+        return " · ".join(map(_run, runs))
 
     def sentences(self, whose: str) -> tuple[str, str]:
         """Return how long the path is, and the path on a line of its own."""
         return f"Path of {whose}: {counted(len(self.steps), 'hop')}, {self.ends}", self.line
-
-    def __str__(self) -> str:
-        return f"{counted(len(self.steps), 'hop')}, {self.line}; {self.ends}"
 
     def to_json(self) -> dict[str, object]:
         return {
@@ -281,87 +284,54 @@ class NamedPath:
             "embeddings": self.embeddings,
             "head": self.head,
             "layers": dict(self.layers),
-            "hops": [
-                {"model": source, "layer": layer, "scale": scale, "cumulative": product, "time": time}
-                for source, layer, scale, product, time in map(astuple, self.steps)
-            ],
+            "hops": [asdict(step) for step in self.steps],
         }
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunLayers:
-    """Names and numbers of layers of the models of a run."""
-
-    names: Mapping[str, str]
-    layers: Mapping[str, int]
-
-    def name(self, reference: str) -> str:
-        """Return a model's name in the run, or else the end of its reference."""
-        return self.names.get(reference) or re.split(r"[/\\]", reference.rstrip("/\\"))[-1] or reference
-
-    def read(self, recipe: Recipe) -> NamedPath | None:
-        """Return the path of a recipe; None if it has none."""
-        if not recipe.path:
-            return None
-        steps: list[PathStep] = []
-        times = Counter[tuple[str, int]]()
-        for hop, product in zip(recipe.path, cumulative(recipe.path), strict=True):
-            times[hop.model, hop.layer] += 1
-            steps.append(
-                PathStep(
-                    source=self.name(hop.model),
-                    layer=hop.layer,
-                    scale=hop.scale,
-                    cumulative=product,
-                    time=times[hop.model, hop.layer],
-                )
-            )
-        first, last = (recipe.base_model or hop.model for hop in (recipe.path[0], recipe.path[-1]))
-        return NamedPath(
-            steps=tuple(steps),
-            embeddings=self.name(first),
-            head=self.name(last),
-            layers=with_passed_layers(self.layers, steps),
-        )
-
-
-def read_run_layers(store: RunStore) -> RunLayers:
-    """Read the names and layers of a run's models from the baselines that are single models."""
-    names: dict[str, str] = {}
-    layers: dict[str, int] = {}
-    for trial in store.trials(BASELINES):
-        recipe = read_recipe(trial)
-        if len(recipe.references) == 1 and not recipe.merges and trial.name is not None:
-            names.setdefault(recipe.references[0], trial.name)
-            if recipe.path:
-                layers[trial.name] = max(hop.layer for hop in recipe.path) + 1
-    of_space = cast("Mapping[str, int]", store.searches().get(MAIN, {}).get("layers", {}))
-    return RunLayers(names=names, layers={**layers, **of_space})
-
-
-def with_passed_layers(layers: Mapping[str, int], steps: Sequence[PathStep]) -> dict[str, int]:
-    """Return the numbers of layers, raised to include the layers that a path uses."""
-    numbers = dict(layers)
-    for step in steps:
-        numbers[step.source] = max(numbers.get(step.source, 0), step.layer + 1)
-    return numbers
-
-
-def _runs(steps: Sequence[PathStep]) -> list[list[PathStep]]:
-    runs: list[list[PathStep]] = []
-    for step in steps:
-        if runs and (runs[-1][-1].source, runs[-1][-1].layer + 1) == (step.source, step.layer):
-            runs[-1].append(step)
-        else:
-            runs.append([step])
-    return runs
 
 
 def _run(run: Sequence[PathStep]) -> str:
     first, last = run[0], run[-1]
-    text = f"{first.source} {first.layer}{'' if first is last else f'-{last.layer}'}"
+    text = f"{first.model} {first.layer}{'' if first is last else f'-{last.layer}'}"
     scales = [step.scale for step in run]
     if all(scale == 1 for scale in scales):
         return text
     shown = scales[:1] if len(set(scales)) == 1 else scales
     return f"{text} ({', '.join(f'x{scale:.3g}' for scale in shown)})"
+
+
+def read_path(store: RunStore, recipe: Recipe) -> NamedPath | None:
+    """Return the path of a recipe of a run; None if it has none.
+
+    Names and layers of the models are those of the baselines that are single models.
+    """
+    names: dict[str, str] = {}
+    layers: dict[str, int] = {}
+    for trial in store.trials(BASELINES) if recipe.path else ():
+        own = read_recipe(trial)
+        if len(own.references) == 1 and not own.merges and trial.name is not None:
+            names.setdefault(own.references[0], trial.name)
+            if own.path:
+                layers[trial.name] = max(hop.layer for hop in own.path) + 1
+    of_space = cast("Mapping[str, int]", store.searches().get(MAIN, {}).get("layers", {}))
+    return named_path(recipe, names, {**layers, **of_space})
+
+
+def named_path(recipe: Recipe, names: Mapping[str, str], layers: Mapping[str, int]) -> NamedPath | None:
+    """Return the path of a recipe with names by reference; a model without one gets the end of its reference.
+
+    ``layers`` are raised to include all layers that the path uses.
+    """
+    if not recipe.path:
+        return None
+
+    def name(reference: str) -> str:
+        return names.get(reference) or re.split(r"[/\\]", reference.rstrip("/\\"))[-1] or reference
+
+    numbers, times, steps = dict(layers), Counter[tuple[str, int]](), list[PathStep]()
+    for hop, product in zip(recipe.path, cumulative(recipe.path), strict=True):
+        model, layer = name(hop.model), hop.layer
+        times[model, layer] += 1
+        numbers[model] = max(numbers.get(model, 0), layer + 1)
+        time = times[model, layer]
+        steps.append(PathStep(model=model, layer=layer, scale=hop.scale, cumulative=product, time=time))
+    first, last = (recipe.base_model or hop.model for hop in (recipe.path[0], recipe.path[-1]))
+    return NamedPath(steps=tuple(steps), embeddings=name(first), head=name(last), layers=numbers)

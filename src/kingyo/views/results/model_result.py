@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Literal, cast
 
-from kingyo.core.types import SPLITS, Evaluation, Genome, Item, ItemScore, Split
+from kingyo.core.types import SPLITS, Evaluation, Genome, ItemScore, Split
 from kingyo.runs.config import FRANKENMERGE
-from kingyo.search.evolution import BASELINES, MAIN, Objectives, stored_objectives
-from kingyo.search.evolution.screens import estimate_means
+from kingyo.search.evolution import MAIN, stored_objectives
 from kingyo.search.evolution.set_measures import VERDICT, SetValue, read_set_values
 from kingyo.search.evolution.trial_recipes import read_recipe
 from kingyo.stats import (
-    NORMAL,
-    ROUNDING,
     Groups,
     Interval,
     interval,
     interval_json,
     paired_difference,
-    size_of,
     weighted_mean,
     with_groups,
 )
-from kingyo.stats.irt import Responses
-from kingyo.stats.irt.item_tasks import group_items
 from kingyo.stats.prediction import SplitGroups, predict_winner
 from kingyo.store import CONFIG, RunStore, StoredTrial
 from kingyo.tasks import TextSettings
@@ -40,11 +33,9 @@ MIXTURES = ("uniform", FRANKENMERGE)
 class ModelResult:
     """A model of a run: the winner, a baseline, or the winner of a control.
 
-    Scores are None on splits where it was not evaluated (yet); with several tasks they
-    are weighted means, and ``tasks`` has task -> split -> score.
-    ``cut``: split -> number of answers that did not end within ``max_new_tokens``.
-    ``decided``: split -> the value that the run decides by; None if scores decide. ``estimate``: the score on
-    all of fit, if it was scored on some of its items.
+    Scores are means over the items that were scored, of several tasks (``tasks``) weighted ones. ``cut``:
+    number of answers that did not end within ``max_new_tokens``. ``decided``: the values that the run decides
+    by; None if scores decide.
     """
 
     name: str
@@ -57,7 +48,6 @@ class ModelResult:
     cut: Mapping[Split, int] = field(default_factory=dict[Split, int])
     sets: tuple[SetValue, ...] = ()
     decided: Mapping[Split, Interval] | None = None
-    estimate: FitEstimate | None = None
 
     @property
     def genome(self) -> Genome:
@@ -65,13 +55,6 @@ class ModelResult:
 
     def on(self, split: Split) -> Interval | None:
         return {"fit": self.fit, "validation": self.validation, "test": self.test}[split]
-
-    def is_estimated(self, split: Split) -> bool:
-        return split == "fit" and self.estimate is not None
-
-    def on_all(self, split: Split) -> Interval | None:
-        """Return its score for all items of a split, estimated if it answered some of them."""
-        return self.estimate.score if self.is_estimated(split) and self.estimate else self.on(split)
 
     def counts_on(self, split: Split) -> Interval | None:
         """Return the value that the run decides by on a split: its score, or a set measure."""
@@ -85,10 +68,12 @@ class ModelResult:
         }
         return {
             **{split: interval_json(self.on(split)) for split in SPLITS},
-            **({} if self.estimate is None else {"estimate": self.estimate.to_json()}),
             **({"tasks": tasks} if tasks else {}),
             **({"set_measures": [asdict(value) for value in self.sets]} if self.sets else {}),
         }
+
+    def reference_json(self) -> dict[str, object]:
+        return {"name": self.name, "search": self.trial.search, "trial": self.trial.asked.number}
 
     def to_json(self) -> dict[str, object]:
         return {
@@ -96,7 +81,6 @@ class ModelResult:
             "search": self.trial.search,
             "genome": list(self.genome),
             "recipe": dict(self.recipe),
-            "estimate": None,
             **self.scores_json(),
         }
 
@@ -105,15 +89,16 @@ def read_model_result(store: RunStore, name: str, trial: StoredTrial) -> ModelRe
     """Read the scores of a trial on all splits, under a given name."""
     objectives, sets = stored_objectives(store), read_set_values(store, trial)
     weights = objectives.tasks
-    evaluations: dict[Split, Evaluation | None] = {}
+    cut: dict[Split, int] = {}
     by_task: dict[Split, dict[str, Interval]] = {}
     means: dict[Split, Interval | None] = {}
     for split in SPLITS:
-        evaluation = evaluations[split] = store.evaluation(trial.id, split)
-        groups = groups_by_task(evaluation, weights, store.groups())
+        evaluation = store.evaluation(trial.id, split)
+        if evaluation is not None:
+            cut[split] = sum(score.is_cut for score in evaluation.scores)
         own = by_task[split] = {
-            name: interval(scores, groups[name], seed=STATISTICS_SEED)
-            for name, scores in scores_by_task(evaluation, weights).items()
+            task: interval(scores, groups, seed=STATISTICS_SEED)
+            for task, (scores, groups) in scores_by_task(store, evaluation).items()
             if scores
         }
         is_known = len(own) == len(weights)  # else some task has no score
@@ -129,9 +114,7 @@ def read_model_result(store: RunStore, name: str, trial: StoredTrial) -> ModelRe
             task: {split: own[task] for split, own in by_task.items() if task in own}
             for task in (weights if len(weights) > 1 else ())
         },
-        cut={
-            split: sum(score.is_cut for score in each.scores) for split, each in evaluations.items() if each
-        },
+        cut=cut,
         sets=sets,
         decided=_deciding_intervals(sets, objectives.title) if objectives.by_set else None,
     )
@@ -148,31 +131,19 @@ def _deciding_intervals(sets: Sequence[SetValue], title: str) -> dict[Split, Int
     return intervals
 
 
-def scores_by_task(evaluation: Evaluation | None, weights: Mapping[str, float]) -> dict[str, list[float]]:
-    """Return task -> its scores in the order of the items."""
-    return {name: [score.score for score in own] for name, own in _own_scores(evaluation, weights).items()}
-
-
-def groups_by_task(
-    evaluation: Evaluation | None, weights: Mapping[str, float], labels: Mapping[str, str]
-) -> dict[str, Groups | None]:
-    """Return task -> the groups of the items of ``scores_by_task``; ``labels`` is the store's ``groups``."""
-    return {
-        name: Groups.of(labels.get(score.item, "") for score in own)
-        for name, own in _own_scores(evaluation, weights).items()
-    }
-
-
-def _own_scores(
-    evaluation: Evaluation | None, weights: Mapping[str, float]
-) -> Mapping[str, Sequence[ItemScore]]:
+def scores_by_task(
+    store: RunStore, evaluation: Evaluation | None
+) -> dict[str, tuple[list[float], Groups | None]]:
+    """Return task -> its scores in the order of the items, and the groups of these items."""
+    tasks, labels = stored_objectives(store).tasks, store.groups()
     scores = () if evaluation is None or evaluation.failure is not None else evaluation.scores
-    if len(weights) == 1:
-        return dict.fromkeys(weights, scores)
-    by_task: dict[str, list[ItemScore]] = {name: [] for name in weights}
+    by_task: dict[str, list[ItemScore]] = {task: [] for task in tasks}
     for score in scores:
-        by_task[score.item.partition("/")[0]].append(score)
-    return by_task
+        by_task[next(iter(tasks)) if len(tasks) == 1 else score.item.partition("/")[0]].append(score)
+    return {
+        task: ([each.score for each in own], Groups.of(labels.get(each.item, "") for each in own))
+        for task, own in by_task.items()
+    }
 
 
 def token_limits(store: RunStore) -> dict[str, int]:
@@ -230,13 +201,13 @@ def compare_on_test(
         evaluation = store.evaluation(other.trial.id, "test") if other.test else None
         if evaluation is None:
             continue
-        if not objectives.by_set:
-            one, two = (scores_by_task(each, weights) for each in (own, evaluation))
-            pairs = [(one[task], two[task]) for task in weights]
-            groups = list(groups_by_task(own, weights, store.groups()).values())
-            difference = paired_difference(pairs, list(weights.values()), STATISTICS_SEED, groups=groups)
-        else:
+        if objectives.by_set:
             difference = verdict.difference(model.trial.id, other.trial.id) if verdict else None
+        else:
+            one, two = (scores_by_task(store, each) for each in (own, evaluation))
+            pairs = [(one[task][0], two[task][0]) for task in weights]
+            groups = [one[task][1] for task in weights]
+            difference = paired_difference(pairs, list(weights.values()), STATISTICS_SEED, groups=groups)
         if difference is not None:
             comparisons.append(
                 PairedComparison(
@@ -254,27 +225,6 @@ def _answers(evaluation: Evaluation) -> dict[str, tuple[object, ...]]:
     return {score.item: score[1:] for score in evaluation.scores}
 
 
-def gap_to_test(model: ModelResult, split: Split) -> Interval | None:
-    """Return a model's score on fit or validation minus its score on test; None if one is unknown.
-
-    An interval above 0 means that picking by this split most likely biased its score. For fit, use it only
-    if the model was scored on all items: items that a screen chose are harder or easier than others. The
-    items differ, so the two scores are independent: square-and-add (Newcombe 1998, Statistics in Medicine
-    17:873, method 10; for any two intervals Zou & Donner 2008). ``n`` is that of the smaller split.
-    """
-    chosen, test = model.on(split), model.test
-    if chosen is None or test is None:
-        return None
-    difference, smaller = chosen.score - test.score, min(chosen, test, key=lambda each: each.n)
-    bounds = Interval(
-        score=difference,
-        n=smaller.n,
-        low=difference - math.hypot(chosen.score - chosen.low, test.high - test.score),
-        high=difference + math.hypot(chosen.high - chosen.score, test.score - test.low),
-    )
-    return with_groups(bounds, smaller)
-
-
 def predicted_test(store: RunStore, winner: ModelResult) -> Interval | None:
     """Predict the winner's test score from the finalists that were scored on all of validation.
 
@@ -290,157 +240,14 @@ def predicted_test(store: RunStore, winner: ModelResult) -> Interval | None:
     }
     if winner.trial.id not in complete or not all(n_test.values()):
         return None
-    rows = [scores_by_task(evaluation, weights) for evaluation in complete.values()]
-    scores = [[row[name] for row in rows] for name in weights]
-    place = list(complete).index(winner.trial.id)
-    validated = groups_by_task(complete[winner.trial.id], weights, store.groups())
+    rows = {trial: scores_by_task(store, evaluation) for trial, evaluation in complete.items()}
+    scores = [[row[name][0] for row in rows.values()] for name in weights]
     tested = {
         name: Groups.of(item.group for item in items if len(weights) == 1 or item.task == name)
         for name in weights
     }
-    groups = [SplitGroups(validation=validated[name], test=tested[name]) for name in weights]
+    own = rows[winner.trial.id]
+    groups = [SplitGroups(validation=own[name][1], test=tested[name]) for name in weights]
+    place = list(rows).index(winner.trial.id)
     shares = list(weights.values())
     return predict_winner(scores, place, list(n_test.values()), shares, groups)
-
-
-NEAR = 90  # number of neighbouring trials on each side to compare a trial with
-MIN_SCORED = 4  # smallest expected number of scored items per set; otherwise items are not divided
-
-
-@dataclass(frozen=True, kw_only=True)
-class FitEstimate:
-    """An estimated score on all of fit, and the mean over the scored items (weighted over several tasks)."""
-
-    score: Interval
-    raw: float
-
-    def to_json(self) -> dict[str, object]:
-        estimate = interval_json(self.score) or {}
-        return {**estimate, "raw": {"score": self.raw, **self.score.size_json}}
-
-
-def estimate(store: RunStore, trial: StoredTrial) -> FitEstimate | None:
-    """Estimate the score of a trial on all of fit.
-
-    Baselines are scored on items of fit drawn at random, so theirs is the interval of these; for the mean of
-    all items of fit it does not matter which belong together. That of another trial
-    holds with 95% confidence if the trial is similar to those before and after it. If these trials and the
-    baselines all have equal scores, it is computed from the trial's own items. Sets of items that baselines
-    differ on (``kingyo.stats.irt.item_tasks``) are estimated separately.
-
-    None if the trial was scored on all items, failed, or has no score on some task.
-    """
-    items, objectives = store.items()["fit"], stored_objectives(store)
-    evaluation = store.evaluation(trial.id, "fit")
-    columns, names = _columns(items, objectives), [item.id for item in items]
-    if evaluation is None or evaluation.failure is not None or len(evaluation.scores) == len(items):
-        return None
-    scores = {score.item: score.score for score in evaluation.scores}
-    weights = list(objectives.tasks.values())
-    raw = _raw_mean(scores, names, columns, weights)
-    if raw is None:
-        return None
-    if trial.search == BASELINES:
-        parts = [
-            _narrowed(interval(own), math.sqrt(1 - len(own) / len(column)))  # finite population correction
-            for column in columns
-            for own in [_scored(scores, names, column)]
-        ]
-    else:
-        parts = _parts(store, items, scores) if len(columns) == 1 else []
-        if parts:
-            columns, weights = parts, [float(len(positions)) for positions in parts]
-        labels = Groups.of(item.group for item in items)
-        parts = _intervals(store, trial, names, scores, columns, labels)
-    scored = Groups.of(item.group for item in items if item.id in scores)
-    score = with_groups(weighted_mean(parts, weights), size_of(len(scores), scored))
-    return FitEstimate(score=replace(score, low=max(0.0, score.low), high=min(1.0, score.high)), raw=raw)
-
-
-def _intervals(
-    store: RunStore,
-    trial: StoredTrial,
-    names: Sequence[str],
-    scores: Mapping[str, float],
-    columns: Sequence[Sequence[int]],
-    groups: Groups | None,
-) -> list[Interval]:
-    near = store.scores(trial.search, "fit", (trial.id - NEAR, trial.id + NEAR))
-    rows = {**store.scores(BASELINES, "fit"), **near}
-    responses = Responses(names)
-    for key, row in rows.items():
-        responses.add(key, row)
-    parts: list[Interval] = []
-    for column in columns:
-        own = _scored(scores, names, column)
-        items = {names[i] for i in column}
-        known = [score for row in rows.values() for item, score in row.items() if item in items]
-        if max(known) - min(known) <= ROUNDING:
-            parts.append(_narrowed(interval(own), 1 - len(own) / len(column)))
-            continue
-        found = estimate_means(responses, [trial.id], column, groups)[0]
-        reach = NORMAL.inv_cdf(0.975) * found.error
-        low, high = found.score - reach, found.score + reach
-        parts.append(Interval(score=found.score, n=found.n, low=low, high=high))
-    return parts
-
-
-def raw_means(store: RunStore, search: str) -> dict[int, float]:
-    """Return id of a trial -> its mean on fit over the scored items; for several tasks the weighted mean.
-
-    Trials without a score on some task are left out.
-    """
-    objectives, items = stored_objectives(store), store.items()["fit"]
-    names, columns = [item.id for item in items], _columns(items, objectives)
-    weights = list(objectives.tasks.values())
-    rows = store.scores(search, "fit").items()
-    means = {trial: _raw_mean(row, names, columns, weights) for trial, row in rows}
-    return {trial: mean for trial, mean in means.items() if mean is not None}
-
-
-def _raw_mean(
-    row: Mapping[str, float],
-    names: Sequence[str],
-    columns: Sequence[Sequence[int]],
-    weights: Sequence[float],
-) -> float | None:
-    scored = [_scored(row, names, column) for column in columns]
-    if not all(scored):
-        return None
-    means = [sum(part) / len(part) for part in scored]
-    return math.fsum(w * mean for w, mean in zip(weights, means, strict=True)) / math.fsum(weights)
-
-
-def _scored(row: Mapping[str, float], names: Sequence[str], positions: Sequence[int]) -> list[float]:
-    return [row[names[i]] for i in positions if names[i] in row]
-
-
-def _parts(store: RunStore, items: Sequence[Item], scored: Collection[str]) -> list[list[int]]:
-    """Return the positions of each set of items that baselines differ on, and of the other items.
-
-    Nothing if the baselines do not differ or lack items, or if trials get too few items of a set.
-    """
-    rows = list(store.scores(BASELINES, "fit").values())
-    names = group_items([row for row in rows if len(row) == len(items)])
-    if not names:
-        return []
-    sets = [[i for i, item in enumerate(items) if item.id in own] for own in map(set, names)]
-    placed = {i for own in sets for i in own}
-    others = [i for i in range(len(items)) if i not in placed]
-    parts = [*sets, others] if others else sets
-    min_size = MIN_SCORED * len(items) / len(scored)
-    is_large = all(len(part) >= min_size and any(items[i].id in scored for i in part) for part in parts)
-    return parts if is_large else []
-
-
-def _columns(items: Sequence[Item], objectives: Objectives) -> list[list[int]]:
-    is_single = len(objectives.tasks) == 1
-    return [
-        [i for i, item in enumerate(items) if is_single or item.task == name] for name in objectives.tasks
-    ]
-
-
-def _narrowed(measured: Interval, factor: float) -> Interval:
-    low = measured.score - factor * (measured.score - measured.low)
-    high = measured.score + factor * (measured.high - measured.score)
-    return replace(measured, low=low, high=high)

@@ -7,15 +7,17 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from kingyo.core.io.units import counted
 from kingyo.core.types import Split
 from kingyo.errors import KingyoError
 from kingyo.runs.seed_runs import PREFIX, seed_folders
 from kingyo.search.evolution import MAIN
-from kingyo.stats import ROUNDING, Interval, interval_json, mean_of_runs
+from kingyo.stats import ROUNDING, Interval, mean_of_runs
 from kingyo.store import RunStore
 from kingyo.views.results.model_result import ModelResult
+from kingyo.views.results.plain_data import plain_data
 from kingyo.views.results.summary import RunSummary, summarize
 from kingyo.views.results.trials import Unit
 
@@ -29,10 +31,6 @@ class SeedSummary:
     winners: Mapping[int, ModelResult]
     lost: Mapping[int, str]
     copied: int
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        return tuple(self.runs)
 
     @property
     def unit(self) -> Unit:
@@ -72,14 +70,20 @@ class SeedSummary:
         return max(self.runs, key=lambda seed: (_value(self.winners[seed], "validation"), -seed))
 
     @property
-    def winner(self) -> ModelResult:
-        return self.winners[self.best]
+    def best_run(self) -> Path:
+        return self.folder / f"{PREFIX}{self.best}"
 
     @property
     def command(self) -> str:
-        command = f"kingyo export {shlex.quote(str(self.folder / f'{PREFIX}{self.best}'))} OUT"
-        is_best = self.runs[self.best].best in (self.winner, None)
+        command = f"kingyo export {shlex.quote(str(self.best_run))} OUT"
+        is_best = self.runs[self.best].best in (self.winners[self.best], None)
         return command if is_best else f"{command} --search {MAIN}"
+
+    def changes(self, kind: Literal["extensions", "renewals"]) -> dict[int, str]:
+        """Return seed -> how its run was extended, or continued with other versions."""
+        joint = " and " if kind == "extensions" else " "
+        found = {seed: joint.join(map(str, getattr(run, kind))) for seed, run in self.runs.items()}
+        return {seed: text for seed, text in found.items() if text}
 
     @property
     def not_compared(self) -> str | None:
@@ -101,11 +105,10 @@ class SeedSummary:
         def with_bounds(score: str, bounds: str, value: Interval) -> str:
             return f"{score} {bounds if (reason := why_unbounded(value)) is None else f'[{reason}]'}"
 
-        unit, n = self.unit, len(self.seeds)
+        unit, n, winner = self.unit, len(self.runs), self.winners[self.best]
         of = f" of {unit.measure}" if unit.measure else ""
-        scores = ", ".join(map(unit.text, self.bred))
-        named = f"{counted(n, 'seed')} ({', '.join(map(str, self.seeds))})"
-        yield f"{named}: the winner {unit.verb} {scores}{of} on test."
+        named = f"{counted(n, 'seed')} ({', '.join(map(str, self.runs))})"
+        yield f"{named}: the winner {unit.verb} {', '.join(map(unit.text, self.bred))}{of} on test."
         mean = with_bounds(unit.text(self.mean.score), unit.bounds(self.mean), self.mean)
         yield f"Mean {mean}{of} (Student's t over the searches; the test items are the same)."
         for name, each in self.ahead.items():
@@ -116,13 +119,9 @@ class SeedSummary:
             yield f"The prediction made before test was read held in {held}."
         if self.copied:
             yield f"{self.copied:,} scores of baselines were copied from another seed, not scored again."
-        for seed, run in self.runs.items():
-            if run.extensions:
-                more = " and ".join(map(str, run.extensions))
-                yield f"Seed {seed} had {more}, so the seeds differ in cost."
-        for seed, run in self.runs.items():
-            if run.renewals:
-                yield f"Seed {seed}: {' '.join(map(str, run.renewals))}"
+        for seed, more in self.changes("extensions").items():
+            yield f"Seed {seed} had {more}, so the seeds differ in cost."
+        yield from (f"Seed {seed}: {text}" for seed, text in self.changes("renewals").items())
         yield from (f"Warning: seed {seed}: {warning}" for seed, warning in self.lost.items())
         if self.not_compared is not None:
             yield self.not_compared
@@ -130,39 +129,36 @@ class SeedSummary:
             yield f"To export its winner: {self.command}"
             return
         yield f"To export the best on validation, seed {self.best}: {self.command}"
-        validation, test = (unit.bounded(self.winner.counts_on(split)) for split in ("validation", "test"))
+        validation, test = (unit.bounded(winner.counts_on(split)) for split in ("validation", "test"))
         yield (
             f"Its {validation} on validation is the best of {n} so it is optimistic; on test it {unit.verb} "
             f"{test}."
         )
 
     def to_json(self) -> dict[str, object]:
-        return {
-            "seeds": list(self.seeds),
-            "test": list(self.bred),
-            "mean": _numbers(self.mean),
-            "ahead": {name: _numbers(each) for name, each in self.ahead.items()},
-            "predicted_inside": self.predicted_inside,
-            **({"decided_by": self.unit.measure} if self.unit.measure else {}),
-            "export": {
-                "seed": self.best,
-                "run": str(self.folder / f"{PREFIX}{self.best}"),
-                "command": self.command,
-                "validation": interval_json(self.winner.counts_on("validation")),
-                "test": interval_json(self.winner.counts_on("test")),
-            },
-            "copied_baseline_scores": self.copied,
-            "extensions": {
-                str(seed): " and ".join(map(str, run.extensions))
-                for seed, run in self.runs.items()
-                if run.extensions
-            },
-            "renewals": {
-                str(seed): " ".join(map(str, run.renewals)) for seed, run in self.runs.items() if run.renewals
-            },
-            "lost": {str(seed): text for seed, text in self.lost.items()},
-            "not_compared": self.not_compared,
-        }
+        winner = self.winners[self.best]
+        return plain_data(
+            {
+                "seeds": [*self.runs],
+                "test": self.bred,
+                "mean": _numbers(self.mean),
+                "ahead": {name: _numbers(each) for name, each in self.ahead.items()},
+                "predicted_inside": self.predicted_inside,
+                **({"decided_by": self.unit.measure} if self.unit.measure else {}),
+                "export": {
+                    "seed": self.best,
+                    "run": str(self.best_run),
+                    "command": self.command,
+                    "validation": winner.counts_on("validation"),
+                    "test": winner.counts_on("test"),
+                },
+                "copied_baseline_scores": self.copied,
+                "extensions": self.changes("extensions"),
+                "renewals": self.changes("renewals"),
+                "lost": self.lost,
+                "not_compared": self.not_compared,
+            }
+        )
 
 
 def read_seed_summary(folder: Path) -> SeedSummary:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import cast
 
 from kingyo.core.types import Split
@@ -34,19 +34,19 @@ from kingyo.search.evolution import (
 )
 from kingyo.search.evolution.set_measures import VERDICT, BestOfRun, best_of_run
 from kingyo.search.evolution.trial_recipes import read_recipe
-from kingyo.stats import Interval, interval_json, mean_name
+from kingyo.stats import Interval, mean_name
 from kingyo.store import NOTES, EvaluationRow, RunStore
 from kingyo.tasks import NearDuplicates
-from kingyo.views.results.genes import NamedPath, read_run_layers
+from kingyo.views.results.genes import NamedPath, read_path
 from kingyo.views.results.model_result import (
     MIXTURES,
     ModelResult,
     PairedComparison,
     compare_on_test,
-    estimate,
     predicted_test,
     read_model_result,
 )
+from kingyo.views.results.plain_data import plain_data
 from kingyo.views.results.trials import SHARES, Unit, unit_of
 from kingyo.views.results.tuning import Learning, Tuning, read_learning, read_tuning, why_not_learned
 
@@ -58,18 +58,13 @@ class RunSummary:
     """The summary of a run.
 
     Attributes:
-        trials, failures: those of the main search; with ``space: hybrid``, of both searches.
         copied: item scores that were free, because another trial has the same recipe.
         leader: the best of the main search on fit so far; before it begins, of the weight search.
-        comparisons: the winner with the other models, on test.
-        choice: the best of bred winner, baselines and winners of controls, see ``best_of_run``.
         predicted: the winner's test score, predicted from the finalists' validation scores.
-        winner_score, leader_score: fit scores as the search was told, estimates where only some items count.
+        winner_score: its fit score as the search was told, an estimate where only some items were scored.
         objectives: their names; empty for a single one.
-        path: layer path of the winner, or of the leader if there is no winner; None without layer paths.
-        test_note: how an extension after reading test affects the winner's test score.
+        path: layer path of the winner or leader.
         controls_to_run: controls that were not run -> the command that runs them.
-        not_learned: why no weights were learned, in a finished run that could.
     """
 
     run: str
@@ -90,7 +85,6 @@ class RunSummary:
     finalists: tuple[Finalist, ...] = ()
     predicted: Interval | None = None
     winner_score: float | None = None
-    leader_score: float | None = None
     weights: Mapping[str, float] = field(default_factory=lambda: {"": 1.0})
     objectives: tuple[str, ...] = ()
     unit: Unit = SHARES
@@ -111,7 +105,7 @@ class RunSummary:
 
     @property
     def best(self) -> ModelResult | None:
-        """Return the model that was chosen as the best of the run; None until it is known."""
+        """Return the best of bred model, baselines and winners of controls; None until it is known."""
         return None if self.choice is None else self.model(self.choice.best)
 
     def model(self, trial: int) -> ModelResult:
@@ -120,7 +114,8 @@ class RunSummary:
 
     def best_parent(self) -> ModelResult | None:
         """Return the best of the base and the sources: on test if known, else on validation, else on fit."""
-        return max(self._parents, key=_rank, default=None)
+        parents = (model for name, model in self.baselines.items() if name not in MIXTURES)
+        return max(parents, key=_rank, default=None)
 
     @property
     def child(self) -> ModelResult | None:
@@ -143,15 +138,6 @@ class RunSummary:
         return shlex.join(("kingyo", name, self.folder, *arguments))
 
     @property
-    def parents_tie(self) -> bool:
-        """Whether all parents have the same score, so that none is the best."""
-        return len(self._parents) > 1 and len({_rank(parent) for parent in self._parents}) == 1
-
-    @property
-    def _parents(self) -> list[ModelResult]:
-        return [model for name, model in self.baselines.items() if name not in MIXTURES]
-
-    @property
     def score_name(self) -> str:
         """Return the name of the scores: ``mean item scores``, or ``weighted means of 2 tasks``."""
         if len(self.weights) == 1:
@@ -167,38 +153,31 @@ class RunSummary:
     @property
     def learned(self) -> str | None:
         """Say what learned weights cost and brought, or why none were learned; None if none should be."""
-        winner = None if self.winner is None else self.winner.trial
-        return self.not_learned if self.learning is None else self.learning.in_words(winner)
+        return self.not_learned if self.learning is None else str(self.learning)
 
     def to_json(self) -> dict[str, object]:
-        winner = None if self.winner is None else self.winner.trial
         path = {} if self.path is None else {"path": self.path.to_json()}
         models = (*self.models, *((self.leader,) if self.leader else ()))
         optional = {
-            "near_duplicates": self.near_duplicates and asdict(self.near_duplicates),
+            "near_duplicates": self.near_duplicates,
             "decided_by": self.unit.measure,
-            "training": self.training and self.training.to_json(),
-            "tuning": self.tuning and self.tuning.to_json(),
-            "chosen": self.chosen and self.chosen.to_json(),
+            "training": self.training,
+            "tuning": self.tuning,
+            "chosen": self.chosen,
             "front": self._front_json() if self.objectives else None,
         }
-        return {
+        whole: dict[str, object] = {
             "run": self.folder,
             "status": self.status,
             "trials": self.trials,
             "failures": self.failures,
-            "notes": list(self.notes),
+            "notes": self.notes,
             "item_evaluations": self.item_evaluations,
             "copied": self.copied,
             "seconds": round(self.seconds, 3),
-            "leader": self.leader and {**self.leader.to_json(), **({} if winner else path)},
+            "leader": self.leader and {**self.leader.to_json(), **({} if self.winner else path)},
             "winner": self.winner and {**self.winner.to_json(), **path},
-            "best": self.best
-            and {
-                "name": self.best.name,
-                "search": self.best.trial.search,
-                "trial": self.best.trial.asked.number,
-            },
+            "best": self.best and self.best.reference_json(),
             "leads": [
                 {
                     "model": self.model(each.trial).name,
@@ -209,26 +188,26 @@ class RunSummary:
                 }
                 for each in (() if self.choice is None else self.choice.leads)
             ],
-            "finalists": [asdict(finalist) for finalist in self.finalists],
-            "predicted": interval_json(self.predicted),
+            "finalists": self.finalists,
+            "predicted": self.predicted,
             "told": self.winner_score,
             "baselines": {name: model.scores_json() for name, model in self.baselines.items()},
             "controls": {
                 name: {"trial": model.trial.asked.number, **model.scores_json()}
                 for name, model in self.controls.items()
             },
-            "cut": {"winner" if model is self.winner else model.name: dict(model.cut) for model in models},
-            "comparisons": {each.other: each.to_json() for each in self.comparisons},
-            "extensions": [asdict(each) for each in self.extensions],
-            "test_readings": [asdict(reading) for reading in self.readings],
+            "cut": {"winner" if model is self.winner else model.name: model.cut for model in models},
+            "comparisons": {each.other: each for each in self.comparisons},
+            "extensions": self.extensions,
+            "test_readings": self.readings,
             "test_note": self.test_note,
-            "accepted_changes": [asdict(each) for each in self.renewals if each.archive is None],
-            "rescored": [asdict(each) for each in self.renewals if each.archive is not None],
-            "controls_to_run": dict(self.controls_to_run),
-            "learning": self.learning and self.learning.to_json(winner),
+            "accepted_changes": [each for each in self.renewals if each.archive is None],
+            "rescored": [each for each in self.renewals if each.archive is not None],
+            "controls_to_run": self.controls_to_run,
+            "learning": self.learning,
             "not_learned": self.not_learned,
-            **{key: value for key, value in optional.items() if value is not None},
         }
+        return plain_data(whole | {key: value for key, value in optional.items() if value is not None})
 
     def _front_json(self) -> dict[str, object]:
         names, knee = self.objectives, self.front.knee
@@ -289,23 +268,22 @@ def summarize(store: RunStore) -> RunSummary:
         copied=store.copied_scores(),
         seconds=store.seconds(),
         items={split: len(items) for split, items in store.items().items()},
-        leader=_estimated(store, leader) if winner is None and leader else leader,
-        winner=winner and _estimated(store, winner),
-        baselines={name: _estimated(store, each) for name, each in baselines.items()},
-        controls={name: _estimated(store, each) for name, each in controls.items()},
+        leader=leader,
+        winner=winner,
+        baselines=baselines,
+        controls=controls,
         comparisons=comparisons,
         choice=choice,
         finalists=() if winner is None else read_finalists(store, MAIN),
         predicted=predicted,
-        winner_score=_fit_value(fits, winner),
-        leader_score=_fit_value(fits, leader),
+        winner_score=next((row.value for row in fits if winner and row.trial == winner.trial.id), None),
         weights=objectives.tasks,
         objectives=objectives.names,
         unit=unit_of(objectives),
         notes=store.fact(NOTES),
         near_duplicates=None if near is None else NearDuplicates(**near),
         front=read_front(store, MAIN) if objectives.names else Front(),
-        path=None if child is None else read_run_layers(store).read(read_recipe(child.trial)),
+        path=None if child is None else read_path(store, read_recipe(child.trial)),
         extensions=store.fact(EXTENSIONS),
         readings=readings_of_test(store),
         test_note=" ".join(filter(None, notes)) or None,
@@ -313,7 +291,7 @@ def summarize(store: RunStore) -> RunSummary:
         controls_to_run={name: control_command(str(store.folder), name) for name in missing_controls(store)},
         training=read_training(store, TRAINED),
         tuning=read_tuning(store, winner, winners),
-        learning=read_learning(store),
+        learning=read_learning(store, winner and winner.trial),
         not_learned=why_not_learned(store),
         chosen=store.fact(CHOSEN),
     )
@@ -323,14 +301,6 @@ def _leader(store: RunStore, fits: Sequence[EvaluationRow]) -> ModelResult | Non
     scored = [row for row in fits if row.value is not None]
     ranks = [(row.value, -row.trial) for row in scored if row.search == scored[-1].search]
     return read_model_result(store, "leader", store.trial(-max(ranks)[1])) if ranks else None
-
-
-def _estimated(store: RunStore, model: ModelResult) -> ModelResult:
-    return replace(model, estimate=estimate(store, model.trial)) if model.fit else model
-
-
-def _fit_value(fits: Sequence[EvaluationRow], model: ModelResult | None) -> float | None:
-    return next((row.value for row in fits if model and row.trial == model.trial.id), None)
 
 
 def _choice(

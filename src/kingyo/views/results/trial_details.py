@@ -12,14 +12,8 @@ from kingyo.errors import KingyoError
 from kingyo.search.evolution.trial_recipes import read_recipe
 from kingyo.stats import interval_json
 from kingyo.store import RunStore, StoredTrial
-from kingyo.views.results.genes import NamedPath, read_run_layers
-from kingyo.views.results.model_result import (
-    FitEstimate,
-    ModelResult,
-    estimate,
-    read_model_result,
-    token_limits,
-)
+from kingyo.views.results.genes import NamedPath, read_path
+from kingyo.views.results.model_result import ModelResult, read_model_result, token_limits
 from kingyo.views.results.trials import failure_of, find_trial
 
 
@@ -72,7 +66,6 @@ class TrialDetails:
     trial: StoredTrial
     result: ModelResult
     path: NamedPath | None
-    estimate: FitEstimate | None
     failure: str | None
     lesson: Lesson | None
     answers: Sequence[ItemAnswer] | None
@@ -93,7 +86,6 @@ class TrialDetails:
             "failure": self.failure,
             **{split: interval_json(result.on(split)) for split in SPLITS},
             "cut": dict(result.cut),
-            "estimate": None if self.estimate is None else self.estimate.to_json(),
             **({} if answers is None else {"answers": [answer_record(*each[:2]) for each in answers]}),
         }
 
@@ -105,8 +97,7 @@ def read_trial(store: RunStore, reference: str, n_answers: int | None = None) ->
         store=store,
         trial=trial,
         result=read_model_result(store, trial.search, trial),
-        path=read_run_layers(store).read(read_recipe(trial)),
-        estimate=estimate(store, trial),
+        path=read_path(store, read_recipe(trial)),
         failure=failure_of(store, trial),
         lesson=store.lessons(trial.search).get(trial.id),
         answers=None if n_answers is None else worst_answers(store, trial, n_answers),

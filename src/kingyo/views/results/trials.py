@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kingyo.core.io import units
@@ -35,31 +35,29 @@ BRED = ("bred", "winner")
 
 def find_trial(store: RunStore, reference: str) -> StoredTrial:
     """Return the trial with the given name."""
-    name = reference.strip()
-    known: dict[str, dict[str, StoredTrial]] = {search: {} for search in store.searches()}
+    name, known, searches = reference.strip(), dict[str, StoredTrial](), dict[str, list[str]]()
     for each in store.trials():
-        known[each.search][str(each.asked.number) if each.name is None else each.name] = each
-    if name.casefold() in BRED and name not in known.get(BASELINES, {}):
+        own = str(each.asked.number) if each.name is None else each.name
+        searches.setdefault(each.search, []).append(own)
+        known[f"{each.search}:{own}"] = each
+        if each.search == MAIN or (each.search == BASELINES and not own.isdecimal()):
+            known[own] = each
+    folder = shlex.quote(str(store.folder))
+    if name.casefold() in BRED and name not in known:
         winner = store.winner(MAIN)
         if winner is None:
             received = f"'bred', but the run has no winner yet (status: {store.status()})"
-            remedy = f"Continue with `kingyo resume {shlex.quote(str(store.folder))}`, or name a trial."
+            remedy = f"Continue with `kingyo resume {folder}`, or name a trial."
             raise KingyoError("--trial", "a run with a winner", received, remedy)
         return winner
-    search, colon, own = name.partition(":")
-    is_number = name.isascii() and name.isdecimal()
-    if not colon:
-        search, own = MAIN if is_number else BASELINES, name
-    trial = known.get(search, {}).get(own)
-    if trial is None:
-        remedy = f"`kingyo show {shlex.quote(str(store.folder))}` shows the state of the run."
-        if colon and search not in known:
-            remedy = suggest(search, known)
-        elif not colon and not is_number:
-            remedy = suggest(name, known.get(BASELINES, {}))
-        expected = " or ".join(_ranges(known)) or "a run with trials"
+    if name not in known:
+        remedy = f"`kingyo show {folder}` shows the state of the run."
+        words = [each for each in known if not each.isdecimal()]
+        is_number = name.partition(":")[2].isdecimal() or name.isdecimal()
+        expected = " or ".join(_ranges(searches)) or "a run with trials"
+        remedy = remedy if is_number else suggest(name, words)
         raise KingyoError("--trial", expected, f"'{reference}'", remedy)
-    return trial
+    return known[name]
 
 
 def reference_to(trial: StoredTrial) -> str:
@@ -104,14 +102,14 @@ def failure_of(store: RunStore, trial: StoredTrial) -> str | None:
     return next((each.failure for each in evaluations if each is not None and each.failure is not None), None)
 
 
-def _ranges(known: Mapping[str, Mapping[str, StoredTrial]]) -> Iterator[str]:
-    last = {search: len(trials) - 1 for search, trials in known.items() if trials and search != BASELINES}
-    if MAIN in last:
-        yield f"a number from 0 to {last.pop(MAIN)}"
-    for search, n in last.items():
-        yield f"{search}:0 to {search}:{n}" if n else f"{search}:0"
-    if known.get(BASELINES):
-        yield f"one of {', '.join(known[BASELINES])}"
+def _ranges(searches: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    for search, own in searches.items():
+        if search == MAIN:
+            yield f"a number from 0 to {len(own) - 1}"
+        elif search != BASELINES:
+            yield f"{search}:0 to {search}:{len(own) - 1}" if len(own) > 1 else f"{search}:0"
+    if BASELINES in searches:
+        yield f"one of {', '.join(searches[BASELINES])}"
 
 
 NONE = "–"

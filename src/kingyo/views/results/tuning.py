@@ -1,9 +1,9 @@
-"""Compare the tuned model of a run with the bred one and the tuned parent, and say what it lost."""
+"""What training brought a run: tuning of its bred model, and weights that were learned during its search."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from kingyo.core.io.units import counted, joined
@@ -15,9 +15,10 @@ from kingyo.runs.settings import LEARNS, MEMETIC
 from kingyo.runs.tune import KEPT, Kept
 from kingyo.search.evolution import MAIN
 from kingyo.stats import PairedDifference, interval_json, paired_difference
-from kingyo.store import EvaluationRow, RunStore, StoredTrial
-from kingyo.views.results.genes import axes_of, families_of
+from kingyo.store import RunStore, StoredTrial
+from kingyo.views.results.genes import families_of
 from kingyo.views.results.model_result import STATISTICS_SEED, ModelResult, PairedComparison, compare_on_test
+from kingyo.views.results.plain_data import plain_data
 from kingyo.views.results.trials import SHARES, percent
 
 
@@ -30,6 +31,10 @@ class Loss:
     score: float
     difference: PairedDifference
 
+    def to_json(self) -> dict[str, object]:
+        difference = {**(interval_json(self.difference.interval) or {}), "p": self.difference.p}
+        return {**vars(self), "difference": difference}
+
 
 @dataclass(frozen=True, kw_only=True)
 class OtherAbilities:
@@ -39,28 +44,18 @@ class OtherAbilities:
     limit: float
     n: int
     bred: float
-    losses: tuple[Loss, ...]
+    tuned: tuple[Loss, ...]
 
     def __str__(self) -> str:
         tuned = "; ".join(
             f"with learning rate {each.learning_rate:g} {percent(each.score)} "
             f"({SHARES.bounded_difference(each.difference.interval)})"
-            for each in self.losses
+            for each in self.tuned
         )
         return (
             f"Other abilities, {self.file} (n = {self.n}): bred {percent(self.bred)}; tuned "
             f"{tuned or 'no LoRA was scored'}, paired by item. At most {self.limit:g} points may be lost."
         )
-
-    def to_json(self) -> dict[str, object]:
-        losses = [
-            {
-                **asdict(each),
-                "difference": {**(interval_json(each.difference.interval) or {}), "p": each.difference.p},
-            }
-            for each in self.losses
-        ]
-        return {"file": self.file, "limit": self.limit, "n": self.n, "bred": self.bred, "tuned": losses}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,13 +77,10 @@ class Tuning:
             yield str(self.others)
 
     def to_json(self) -> dict[str, object]:
-        return {
-            "tuned": self.tuned.to_json(),
-            **({} if self.parent is None else {"tuned_parent": self.parent.to_json()}),
-            "chosen": dict(self.chosen),
-            "comparisons": {each.other: each.to_json() for each in self.comparisons},
-            **({} if self.others is None else {"kept": self.others.to_json()}),
-        }
+        known = {"tuned": self.tuned, "tuned_parent": self.parent, "kept": self.others}
+        comparisons = {each.other: each for each in self.comparisons}
+        whole = {"chosen": self.chosen, "comparisons": comparisons}
+        return plain_data({key: value for key, value in (known | whole).items() if value is not None})
 
 
 def read_tuning(
@@ -131,7 +123,7 @@ def _others(kept: Kept | None, training: Training) -> OtherAbilities | None:
         if str(number) in kept.scores
     ]
     n = len(kept.scores["0"])
-    return OtherAbilities(file=kept.file, limit=kept.limit, n=n, bred=kept.mean(0), losses=tuple(losses))
+    return OtherAbilities(file=kept.file, limit=kept.limit, n=n, bred=kept.mean(0), tuned=tuple(losses))
 
 
 def _described(training: Training, chosen: int | None) -> str:
@@ -146,70 +138,48 @@ def _described(training: Training, chosen: int | None) -> str:
 
 
 Origin = Literal["learned", "descends", "plain"]
+"""How a trial was made: learned, from learned weights, or owing nothing to a lesson."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Learning:
     """The lessons of the main search: their cost, and the best scores on fit as the search received them.
 
-    ``lessons``: number of a learned trial -> its lesson. ``items``: those of search and lessons.
-    ``before``, ``learned``, ``after``: best scores before any lesson, of learned trials, of others since.
-    ``origins``: id of a trial -> how it was made, unless it owes nothing to a lesson.
+    ``trials``: numbers of the learned ones. ``search_items``: item evaluations of search and lessons.
+    ``best_before``, ``best_learned``, ``best_after``: before any lesson, of learned trials, of others since.
+    ``bred``: how the winner was made; None before there is one.
     """
 
-    lessons: Mapping[int, Lesson]
+    lessons: int
+    trials: tuple[int, ...]
+    targets: int
+    steps: int
     items: int
-    before: float | None
-    learned: float | None
-    after: float | None
-    is_estimate: bool
-    origins: Mapping[int, Origin]
+    search_items: int
+    seconds: float
+    best_before: float | None
+    best_learned: float | None
+    best_after: float | None
+    estimated: bool
+    bred: Origin | None
 
-    def origin(self, trial: StoredTrial) -> Origin:
-        """Return whether a trial was learned, or descends from one that was."""
-        return self.origins.get(trial.id, "plain")
-
-    def cost(self, what: Literal["steps", "items", "seconds"]) -> float:
-        """Return the steps, item evaluations or seconds of all lessons."""
-        return sum(getattr(lesson, what) for lesson in self.lessons.values())
-
-    def in_words(self, bred: StoredTrial | None) -> str:
+    def __str__(self) -> str:
         """Say what learning cost and brought, and whether the bred model is learned."""
-        n, answers = len(self.lessons), sorted({lesson.targets for lesson in self.lessons.values()})
-        trials = f"trial{'s' if n > 1 else ''} {joined([str(number) for number in self.lessons])}"
-        times = {1: "once", 2: "twice"}.get(n, f"{n} times")
-        right = counted(answers[-1], "right answer")
-        right = right if len(answers) == 1 else f"{answers[0]} to {right}"
-        cost, seconds = self.cost("items"), self.cost("seconds")
-        mark = "≈ " if self.is_estimate else ""
+        trials = f"trial{'s' if self.lessons > 1 else ''} {joined([str(number) for number in self.trials])}"
+        mark = "≈ " if self.estimated else ""
         bests = {
-            "the best trial before": self.before,
-            "the best learned one": self.learned,
-            "the best other one since": self.after,
+            "the best trial before": self.best_before,
+            "the best learned one": self.best_learned,
+            "the best other one since": self.best_after,
         }
         scores = [f"{who} scored {mark}{percent(score)}" for who, score in bests.items() if score is not None]
         text = (
-            f"Weights were learned {times} ({trials}) from {right}, for {cost:,} of the search's "
-            f"{self.items:,} item evaluations, in {seconds:,.0f} s. On fit, "
+            f"Weights were learned in {counted(self.lessons, 'lesson')} ({trials}) from up to "
+            f"{counted(self.targets, 'right answer')}, for {self.items:,} of the search's "
+            f"{self.search_items:,} item evaluations, in {self.seconds:,.0f} s. On fit, "
             f"{joined(scores) or 'no trial is scored yet'}."
         )
-        return text if bred is None else f"{text} {_BRED[self.origin(bred)]}"
-
-    def to_json(self, bred: StoredTrial | None) -> dict[str, object]:
-        return {
-            "lessons": len(self.lessons),
-            "trials": [*self.lessons],
-            "targets": max(lesson.targets for lesson in self.lessons.values()),
-            "steps": self.cost("steps"),
-            "items": self.cost("items"),
-            "search_items": self.items,
-            "seconds": round(self.cost("seconds"), 3),
-            "best_before": self.before,
-            "best_learned": self.learned,
-            "best_after": self.after,
-            "estimated": self.is_estimate,
-            "bred": None if bred is None else self.origin(bred),
-        }
+        return text if self.bred is None else f"{text} {_BRED[self.bred]}"
 
 
 _BRED: Mapping[Origin, str] = {
@@ -235,43 +205,54 @@ def why_not_learned(store: RunStore) -> str | None:
     return f"No weights were learned by gradient: {str(reason).rstrip('.')}."
 
 
-def read_learning(store: RunStore) -> Learning | None:
+def read_learning(store: RunStore, bred: StoredTrial | None) -> Learning | None:
     """Read what was learned in the main search; None if nothing was."""
     lessons = store.lessons(MAIN)
     if not lessons:
         return None
+    first, numbers = min(lessons), {trial.id: trial.asked.number for trial in store.trials(MAIN)}
     rows = [row for row in store.summaries("fit") if row.search == MAIN]
-    first = min(lessons)
-    numbers = {trial.id: trial.asked.number for trial in store.trials(MAIN)}
-    plain = [row for row in rows if row.trial not in lessons]
-
-    def best(rows: Iterable[EvaluationRow]) -> float | None:
-        return max((row.value for row in rows if row.value is not None), default=None)
-
+    values = {row.trial: row.value for row in rows if row.value is not None}
+    before = (value for trial, value in values.items() if trial < first)
+    learned = (value for trial, value in values.items() if trial in lessons)
+    after = (value for trial, value in values.items() if trial > first and trial not in lessons)
     return Learning(
-        lessons={numbers[trial]: lesson for trial, lesson in lessons.items()},
-        items=sum(items for items, _ in store.costs(MAIN, "fit").values()),
-        before=best(row for row in plain if row.trial < first),
-        learned=best(row for row in rows if row.trial in lessons),
-        after=best(row for row in plain if row.trial > first),
-        is_estimate=any(row.is_partial for row in rows),
-        origins=_origins(store.searches()[MAIN], store.trials(MAIN), lessons),
+        lessons=len(lessons),
+        trials=tuple(numbers[trial] for trial in lessons),
+        targets=max(lesson.targets for lesson in lessons.values()),
+        steps=sum(lesson.steps for lesson in lessons.values()),
+        items=sum(lesson.items for lesson in lessons.values()),
+        search_items=sum(items for items, _ in store.costs(MAIN, "fit").values()),
+        seconds=round(sum(lesson.seconds for lesson in lessons.values()), 3),
+        best_before=max(before, default=None),
+        best_learned=max(learned, default=None),
+        best_after=max(after, default=None),
+        estimated=any(row.is_partial for row in rows),
+        bred=None if bred is None else origin_of(store, bred),
     )
 
 
-def _origins(
-    description: Mapping[str, object], trials: Sequence[StoredTrial], lessons: Mapping[int, Lesson]
-) -> dict[int, Origin]:
-    """Return the origins of the trials that were learned, have learned ancestors, or learned differences."""
+def origin_of(store: RunStore, trial: StoredTrial) -> Origin:
+    """Return whether a trial was learned, or has learned ancestors or learned differences of its genes."""
+    lessons = store.lessons(MAIN)
+    if trial.search != MAIN or not lessons:
+        return "plain"
+    if trial.id in lessons:
+        return "learned"
+    description, trials = store.searches()[MAIN], {each.asked.number: each for each in store.trials(MAIN)}
     families = families_of(description).values() if description.get("strategy") == MEMETIC else ()
-    n_axes, given = len(axes_of(description)), description.get("given", 0)
-    origins: dict[int, Origin] = {}
-    ids = {trial.asked.number: trial.id for trial in trials}
-    for trial in trials:
-        genome, is_given = trial.asked.genome, isinstance(given, int) and trial.asked.number < given
-        differs = len(genome) == n_axes and any(len({genome[place] for place in own}) > 1 for own in families)
-        if trial.id in lessons:
-            origins[trial.id] = "learned"
-        elif any(ids.get(parent) in origins for parent in trial.asked.parents) or (differs and not is_given):
-            origins[trial.id] = "descends"
-    return origins
+    given = description.get("given", 0)
+
+    def owes(each: StoredTrial) -> bool:
+        genome, number = each.asked.genome, each.asked.number
+        differs = any(len({genome[place] for place in own}) > 1 for own in families)
+        return each.id in lessons or (differs and not (isinstance(given, int) and number < given))
+
+    left, seen = [trial.asked.number], set[int]()
+    while left:
+        number = left.pop()
+        if owes(trials[number]):
+            return "descends"
+        seen.add(number)
+        left += [parent for parent in trials[number].asked.parents if parent in trials and parent not in seen]
+    return "plain"
