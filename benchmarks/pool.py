@@ -72,7 +72,7 @@ def scout(folder: Path, seed: int) -> Mapping[str, Any]:
     task["splits"]["seed"] = seed
     (folder / "task.yaml").write_text(yaml.safe_dump(task, allow_unicode=True), encoding="utf-8")
     command = ("scout", str(POOL), "--task", str(folder / "task.yaml"), "--out", str(folder / "scout"))
-    options = ("--seed", str(seed), "--budget", str(BUDGET), "--json")
+    options = ("--seed", str(seed), "--item-evaluations", str(BUDGET), "--json")
     return json.loads(kingyo(*command, *options))["choice"]
 
 

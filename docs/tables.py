@@ -1,4 +1,4 @@
-"""Write the lists of keys in these pages, from the docstrings and the defaults of the classes of settings.
+"""Write the page of methods, and the lists of keys in these pages from the classes of settings.
 
     python docs/tables.py
 
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from kingyo.merging.methods.catalogue import page
 from kingyo.search.strategies.presets import PRESETS
 
 DOCS = Path(__file__).parent
@@ -25,13 +26,13 @@ ATTRIBUTE = re.compile(r"^    (\w+): (.+(?:\n {8}.+)*)", re.MULTILINE)
 DEFAULT = re.compile(r" ?Default: (.+)\.$")
 
 
-def with_tables(page: str) -> str:
+def with_tables(text: str) -> str:
     """Return a page whose tables say what the classes say."""
-    titles = re.findall(r"^#+ (\S+)$", page, re.MULTILINE)
+    titles = re.findall(r"^#+ (\S+)$", text, re.MULTILINE)
 
     def table(match: re.Match[str]) -> str:
         settings = getattr(importlib.import_module(match[2]), match[3])
-        (section,) = {page[: match.start()].rpartition("\n#")[2].partition("\n")[0].strip("# ")}
+        (section,) = {text[: match.start()].rpartition("\n#")[2].partition("\n")[0].strip("# ")}
         rows: list[str] = []
         for name, meaning, default in keys(settings):
             title = next((each for each in titles if each in (name, f"{section}.{name}")), None)
@@ -40,7 +41,7 @@ def with_tables(page: str) -> str:
                 rows.append(f"- {shown} ({default}): {meaning}")
         return match[1] + "\n".join([*rows, "", ""])
 
-    return PRESET_TABLE.sub(lambda match: match[1] + "\n".join([*presets(), "", ""]), TABLE.sub(table, page))
+    return PRESET_TABLE.sub(lambda match: match[1] + "\n".join([*presets(), "", ""]), TABLE.sub(table, text))
 
 
 def presets() -> Iterator[str]:
@@ -82,5 +83,6 @@ def _text(default: object) -> str:
 
 
 if __name__ == "__main__":
+    (DOCS / "methods.md").write_text(page(), encoding="utf-8")
     for path in DOCS.glob("*.md"):
         path.write_text(with_tables(path.read_text(encoding="utf-8")), encoding="utf-8")

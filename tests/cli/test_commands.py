@@ -116,7 +116,7 @@ INIT = shlex.split(
 
 def test_init_writes_a_file_that_evolve_takes(world: World) -> None:
     done = world.ok(*INIT, "--source", "second=b", "--candidates", "4")
-    assert "fit together" in done.stdout
+    assert "fits together" in done.stdout
     assert list(yaml.safe_load((world.folder / "mine.yaml").read_text())["sources"]) == ["a", "second"]
     world.ok("evolve", "mine.yaml")
     assert world.show("runs/mine")["status"] == "finished"

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from kingyo.cli.live_display import PartProgress, RunProgress
 from kingyo.core.types import SPLITS
 from kingyo.runs.begin import begin
 from kingyo.runs.config_file import load_config
@@ -22,6 +21,7 @@ from kingyo.runs.resume import add_budget, add_control, journey_of
 from kingyo.runs.run import Run
 from kingyo.search.evolution import MAIN, ignore_events
 from kingyo.store import RunStore
+from kingyo.views.run_progress import PartProgress, RunProgress
 from tests.cli.conftest import World
 from tests.cli.merging import Command, everything
 from tests.models_on_disk import llama
@@ -49,16 +49,13 @@ def test_the_plan_is_printed(command: Command) -> None:
     assert "items: 16 fit, 12 validation, 12 test; 0 duplicates dropped" in lines
     assert "search: 24 candidates by ga, 6 at a time, population 6" in lines
     assert "each candidate is scored on all 16 items of fit" in lines
-    assert "genes: 2 named weight/…, -1 to 2; --json has them, and the first recipe" in lines
+    assert "2 genes: weight/a, weight/b" in lines
     assert any(line.startswith("search 24 16 384 ") for line in lines)
     assert any(line.startswith("validation 13 12 156 ") for line in lines), (
         "three finalists of each of three searches, and four baselines"
     )
     assert any(line.startswith("total 96 1,456 ") for line in lines)
-    assert any(
-        re.match(r"time: (less than a|about \d+) minutes? \(a merge takes [\d.e-]+ s, an item ", line)
-        for line in lines
-    )
+    assert any(re.match(r"time: .+ \(a merge takes [\d.e-]+ s, an item ", line) for line in lines)
     assert len(lines) < 40, done.out
     assert lines[-1].startswith("All fits together. Nothing was written.")
     assert everything(command.folder) == before
@@ -134,7 +131,7 @@ def test_the_remaining_cost_excludes_stored_scores(world: World, budget: dict[st
             parts = [part for row in progress().rows().values() for part in row]
             return [part for part in parts if part.answers_left]
 
-        assert progress().seconds_left() == 0.0 and progress().share() == 1.0
+        assert unfinished() == []
         add_control(store, "random")
         assert [each.part.name for each in unfinished()] == ["random"] * 3
         store.reopen({"status": "finished", "controls": []}, {})

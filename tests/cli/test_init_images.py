@@ -76,8 +76,8 @@ def test_several_right_answers_and_other_names(world: World) -> None:
             for n, row in enumerate(read(world.folder))
         ],
     )
-    task = init(world, *SEES, "--no-chat")["task"]
-    keys = {"kind": "vqa", "images": "photo", "prompt": "{ask}", "answers": "answers", "chat": False}
+    task = init(world, *SEES)["task"]
+    keys = {"kind": "vqa", "images": "photo", "prompt": "{ask}", "answers": "answers", "chat": True}
     assert task.items() >= keys.items() and "answer" not in task
 
 
@@ -90,35 +90,11 @@ def test_it_asks_for_models_and_columns(world: World) -> None:
     assert (run["task"]["kind"], run["merge"]["frame"]) == ("vqa", "see-en")
 
 
-def test_a_text_task_for_models_that_see_is_noted(world: World) -> None:
-    write(world.folder, [{"prompt": f"{n} + 1?", "answer": str(n + 1)} for n in range(N)])
-    done = world.ok("init", "new.yaml", *SEES, "--task", "shelf.jsonl", "--grader", "exact")
-    assert "--images" in done.stdout
-    assert "kind" not in yaml.safe_load((world.folder / "new.yaml").read_text())["task"]
-
-
-def test_a_text_task_with_paths_of_images(world: World) -> None:
+def test_models_without_eyes_get_a_text_task(world: World) -> None:
     rows = [{**row, "question": f"{n} + 1?"} for n, row in enumerate(read(world.folder))]
     write(world.folder, rows)
-    task = init(world, *NO_EYES, "--images", "", "--prompt", "{question}")["task"]
+    task = init(world, *NO_EYES, "--prompt", "{question}")["task"]
     assert not {"kind", "images"} & task.keys()
-
-
-@pytest.mark.parametrize(
-    ("words", "named"),
-    [
-        ((*NO_EYES,), ("--source", "causal-lm", "--images ''")),
-        ((*SEES, "--images", "image"), ("--images", "Did you mean 'images'")),
-        ((*SEES, "--images", "question"), ("line 1: question",)),
-        ((*SEES, "--answer", "anwser"), ("answer", "'answer'")),
-    ],
-)
-def test_bad_input_is_one_error(world: World, words: tuple[str, ...], named: tuple[str, ...]) -> None:
-    done = world.fails("init", "new.yaml", *words, "--task", "shelf.jsonl", "--grader", "exact")
-    error = " ".join(done.stderr.split())
-    assert all(each in error for each in named), error
-    assert "Traceback" not in done.stderr
-    assert not (world.folder / "new.yaml").exists()
 
 
 def test_an_image_that_is_missing(world: World) -> None:

@@ -68,7 +68,7 @@ def test_the_card_says_that_weights_were_learned(learned: World) -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({}, "weights are learned by gradient: 60 weights, where right answers promise"),
+        ({}, "weights are learned by gradient: 60 weights"),
         ({"merge": {"groups": "one"}}, "weights are learned by gradient: 2 weights"),
         (
             {"budget": {"candidates": 24}},

@@ -9,18 +9,10 @@ import pytest
 
 from tests.cli.merging import Command
 
-PAGE = Path(__file__).parents[2] / "docs" / "methods.md"
-
 
 @pytest.fixture
 def command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
     return Command(tmp_path, capsys, monkeypatch)
-
-
-def test_only_methods_have_a_page(command: Command) -> None:
-    assert command("list", "methods", "--markdown").out == PAGE.read_text(encoding="utf-8")
-    done = command("list", "graders", "--markdown")
-    assert done.code == 1 and done.err.startswith("Error: --markdown: ")
 
 
 def test_methods_as_data(command: Command) -> None:
@@ -54,7 +46,7 @@ def test_the_three_for_most_runs_come_first(command: Command, what: str, for_mos
     rows = json.loads(command("list", what, "--json").out)
     assert [row["name"] for row in rows if row["for_most_runs"]] == for_most
     assert [row["name"] for row in rows[:3]] == for_most
-    assert command("list", what).out.startswith("For most runs")
+    assert command("list", what).out.startswith("Those for most runs")
 
 
 def test_a_name_that_is_none_of_them(command: Command) -> None:

@@ -40,7 +40,7 @@ def commands() -> dict[str, typer.models.CommandInfo]:
 def failing(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `kingyo list` raise an error."""
 
-    def fail(as_json: bool = typer.Option(False, "--json")) -> None:
+    def fail(*, as_json: bool = False) -> None:
         raise error
 
     monkeypatch.setattr("kingyo.cli.listing.show_list", fail)
@@ -60,11 +60,9 @@ WRONG = {
     "show": ["none"],
     "merge": ["none.yaml", "out"],
     "diff": ["none", "nowhere"],
-    "layers": ["none.yaml"],
     "evaluate": ["none", "none.yaml"],
     "scout": ["./none"],
     "draw": ["none", "a cat"],
-    "rate": ["none", "--results"],
     "list": ["methods", "nothing"],
 }
 """Arguments of each command that are wrong in themselves."""

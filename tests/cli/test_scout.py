@@ -23,9 +23,11 @@ def test_a_table_with_reasons_and_counts(world: World) -> None:
     assert done.stderr == "", done.stderr
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
     assert lines[0] == "Base: base"
-    assert any(line.startswith("a llama float32 apache-2.0 ja, en") for line in lines)
-    assert "- base: the base itself" in lines
-    assert any(line.startswith("- b: unreadable: ") and "b/model.safetensors: " in line for line in lines)
+    assert any(line.startswith("a llama float32 apache-2.0 ") for line in lines)
+    assert "base is excluded: the base itself" in lines
+    assert any(
+        line.startswith("b is excluded: unreadable: ") and "b/model.safetensors: " in line for line in lines
+    )
     assert (
         lines[-1]
         == "3 candidates: 1 can be merged in 1 group; 2 excluded: the base itself (1), unreadable (1)."

@@ -47,8 +47,7 @@ def test_a_language_model_is_bred_into_one_that_sees(world: World) -> None:
         ("export", "runs/sight", "out", "--search", "main"),
     ):
         done = world.ok(*words)
-    shown = min((world.folder / "out").glob("media/*")).relative_to(world.folder)
-    assert f"kingyo chat out --image {shown}" in done.stdout
+    assert "kingyo chat out" in done.stdout
     groups = ("block.0", "block.1", "head")
     with RunStore.read(world.folder / "runs/sight") as store:
         axes = [axis.name for axis in Run.stored(store).axes]
@@ -111,13 +110,11 @@ def test_chat_shows_images(world: World) -> None:
     item = next(each for each in items if len(each.media) == 1)
     prompt = live.image_prompt("what is it?", item.media, chat=True)
     answer = live.write_about([prompt], max_new_tokens=4)[0].text
-    lines = f"/image {item.media[0].path}\nis it <image>?\nwhat is it?\n/image none.png\n/image 'a.png\n"
+    words = ["chat", "see", "--max-new-tokens", "4", "--image", str(item.media[0].path)]
     with contextlib.chdir(world.folder):
-        done = CliRunner().invoke(app, ["chat", "see", "--max-new-tokens", "4"], input=lines)
+        done = CliRunner().invoke(app, words, input="is it <image>?\nwhat is it?\n")
     assert done.stdout == f"{visible(answer)}\n"
-    assert done.exit_code == 1
-    errors = [line.split(":")[1].strip() for line in done.stderr.splitlines()]
-    assert errors == [f"prompt with {item.media[0].place}", "none.png", "/image"]
+    assert f"prompt with {item.media[0].place}" in done.stderr
 
 
 def picture_row(image: Image.Image, name: str, **options: object) -> Callable[[Path], object]:

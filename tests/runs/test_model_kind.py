@@ -241,9 +241,7 @@ def test_a_dry_run_omits_the_batch_if_the_kind_reports_none(run_yaml: Path) -> N
     memory = estimate_memory(Run.open(load_config(run_yaml), run_yaml.parent))
     assert memory.batch is None
     line = next(iter(memory_lines(memory, "cpu")))
-    assert line.startswith(
-        "memory of cpu: 224 bytes for the live model; plus working memory; 448 bytes of source"
-    )
+    assert line.startswith("memory of cpu: 224 bytes for 1 live model; plus working memory, and 448 bytes of")
 
 
 def test_models_of_the_kind_can_be_evolved_and_exported(run_yaml: Path) -> None:

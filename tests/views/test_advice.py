@@ -11,7 +11,7 @@ import pytest
 
 from kingyo.cli.console import Console
 from kingyo.cli.live_display import LiveDisplay
-from kingyo.cli.tables import ItemAnswer, print_answers, print_trial, read_trial, worst_answers
+from kingyo.cli.tables import print_answers, print_trial
 from kingyo.core.types import Evaluation, Genome, Item, ItemScore, Lesson, Media, Outcome, Split, Trial
 from kingyo.errors import KingyoError
 from kingyo.merging.recipe import Recipe, Source
@@ -22,6 +22,7 @@ from kingyo.search.evolution.trial_recipes import new_trial
 from kingyo.store import RunStore
 from kingyo.views.advice import Advice, advise
 from kingyo.views.results.summary import summarize
+from kingyo.views.results.trial_details import ItemAnswer, answer_record, read_trial, worst_answers
 
 N_FIT = 8
 SPLITS: dict[Split, tuple[Item, ...]] = {
@@ -232,7 +233,6 @@ def test_an_answer_cannot_control_the_terminal(capsys: pytest.CaptureFixture[str
         "prompt    one",
         "          two [bold]",
         "choices   x | y",
-        "expected  (nothing)",
         r"answered  \x1b[2J\rgone\u202e" + "金魚\u3000می\u200cخواهم 👩\u200d🚀",
     ]
 
@@ -247,11 +247,11 @@ def test_images_in_prompts_and_answers_are_named(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().out.splitlines()[2:] == [
         "image     ask.png",
         "expected  7",
-        "answered  3",
         "drawn     drew.png",
+        "answered  3",
     ]
-    (record,) = (each.to_json() for each in shown)
-    assert (record["images"], record["media"]) == (["ask.png"], "drew.png")
+    record = answer_record(*shown[0][:2])
+    assert (record["images"], record["picture"]) == (["ask.png"], "drew.png")
     assert item.in_a_line() == "ask.png" and replace(item, prompt="How?").in_a_line() == "'How?' ask.png"
 
 

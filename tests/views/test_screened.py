@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from kingyo.cli.tables import print_summary, print_trial, read_trial
+from kingyo.cli.tables import print_summary, print_trial
 from kingyo.views.page import page_view, write_report
 from kingyo.views.results.summary import summarize
+from kingyo.views.results.trial_details import read_trial
 from kingyo.views.run_data import read_run_data
 from tests.screened_runs import Model, begun, journey
 

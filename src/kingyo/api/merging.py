@@ -117,7 +117,7 @@ class ModelWriting:
         with self._lock:
             self._done += n_bytes
             name = self._output.out.name or str(self._output.out)
-            self._progress.count(name, self._done, self._total, "bytes")
+            self._progress.count(name, self._done, self._total)
 
     def broken(self, tensor: str) -> None:
         self.nonfinite.append(tensor)

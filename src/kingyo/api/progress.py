@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from kingyo.runs.cost import Cost
     from kingyo.search.evolution import Event
     from kingyo.store import RunStore
 
-Unit = Literal["bytes", "items"]
-
 
 class Progress(Protocol):
     """Receives the progress of a call. Several threads may call its methods; ``Silent`` ignores them."""
 
-    def count(self, what: str, done: int, total: int, unit: Unit = "items") -> None:
+    def count(self, what: str, done: int, total: int) -> None:
         """So much is done, such as "scoring" 3 of 20 items; the first call may begin above 0."""
 
     def begin(self, store: RunStore) -> None:

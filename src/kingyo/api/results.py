@@ -8,10 +8,10 @@ from functools import cached_property
 from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Self, cast
+from typing import Self, cast
 
 from kingyo.api.options import AnyPath, as_path, checked, takes
-from kingyo.core.io.units import counted, percent
+from kingyo.core.io.units import counted
 from kingyo.core.types import SPLITS, Item, Split
 from kingyo.errors import KingyoError
 from kingyo.runs.config import RunConfig
@@ -20,7 +20,6 @@ from kingyo.runs.setup import stored_config
 from kingyo.store import RunStore
 from kingyo.views.results.summary import RunSummary
 from kingyo.views.results.summary import summarize as summarize_store
-from kingyo.views.results.trials import row_title
 
 _FRAME = '<iframe srcdoc="{}" style="width: 100%; height: 40em; border: 0"></iframe>'
 
@@ -66,10 +65,6 @@ class StoredRun:
         with RunStore.read(self.folder) as store:
             return store.items()
 
-    def summary(self) -> RunSummary:
-        """Return the results so far, see ``kingyo.summarize``."""
-        return summarize(self)
-
     def rows(self) -> list[dict[str, object]]:
         """Return a dict for each trial and baseline so far, in the order of asking.
 
@@ -100,26 +95,6 @@ class StoredRun:
                 )
             return rows
 
-    def trials(self) -> Any:
-        """Return ``rows`` as a ``pandas.DataFrame``.
-
-        Raises:
-            KingyoError: pandas is not installed.
-        """
-        try:
-            import pandas  # pyright: ignore[reportMissingTypeStubs]
-        except ImportError as error:
-            expected = "pandas, which data frames need"
-            remedy = "Run `pip install pandas`, or use rows()."
-            raise KingyoError("trials", expected, "an environment without it", remedy) from error
-        return pandas.DataFrame(self.rows())
-
-    def _scores(self, summary: RunSummary) -> dict[str, Any]:
-        own = summary.winner or summary.leader
-        first = {} if own is None else {"bred" if summary.winner else "best so far": own}
-        controls = {row_title(name): each for name, each in summary.controls.items()}
-        return {**first, **summary.baselines, **controls}
-
     def __repr__(self) -> str:
         summary = summarize(self)
         test = None if summary.winner is None else summary.winner.test
@@ -127,26 +102,14 @@ class StoredRun:
         return f"<run {self.folder}: {summary.status}, {counted(summary.trials, 'trial')}{score}>"
 
     def _repr_html_(self) -> str:
-        summary = summarize(self)
-        rows = "".join(
-            f"<tr><td>{escape(name)}</td>"
-            + "".join(
-                f"<td>{'–' if (on := each.on(split)) is None else percent(on.score)}</td>" for split in SPLITS
-            )
-            + "</tr>"
-            for name, each in self._scores(summary).items()
-        )
-        head = "".join(f"<th>{name}</th>" for name in ("model", *SPLITS))
-        return f"<p>{escape(repr(self)[1:-1])}</p><table><tr>{head}</tr>{rows}</table>{self._charts()}"
-
-    def _charts(self) -> str:
-        """Return the report with its charts in a frame; nothing without the extra ``report``."""
+        """Return the state of the run, and its report in a frame; without the extra ``report`` no report."""
+        state = f"<p>{escape(repr(self)[1:-1])}</p>"
         with TemporaryDirectory() as folder:
             try:
                 page = write_report(self, Path(folder) / "report.html")
             except KingyoError:
-                return ""
-            return _FRAME.format(escape(page.read_text(encoding="utf-8")))
+                return state
+            return f"{state}{_FRAME.format(escape(page.read_text(encoding='utf-8')))}"
 
 
 def _axes(facts: Mapping[str, object]) -> list[str]:

@@ -19,6 +19,7 @@ from kingyo.runs.run import kind_in, open_task
 from kingyo.search.runners.evaluate import scores_of
 from kingyo.stats import Groups, Interval, interval, interval_json, weighted_mean
 from kingyo.tasks import build_tasks, load_splits, parse_task_spec, weights_of
+from kingyo.views.results.trial_details import answer_record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,21 +63,11 @@ class ModelScores:
 
     def answers(self) -> list[dict[str, object]]:
         """Return each item with the model's answer and its score; pictures by their place in ``media``."""
-        return [
-            {
-                "id": item.id,
-                **({"task": item.task} if item.task else {}),
-                "prompt": item.prompt,
-                **({"images": item.images} if item.media else {}),
-                **({} if item.seed is None else {"seed": item.seed}),
-                "reference": item.answer,
-                "answer": each.answer,
-                **({} if each.media is None else {"picture": f"{MEDIA}/{each.media.name}"}),
-                "score": each.score,
-                "cut": each.is_cut,
-            }
-            for item, each in zip(self.items, self.scores, strict=True)
-        ]
+        rows: list[dict[str, object]] = []
+        for item, score in zip(self.items, self.scores, strict=True):
+            picture = {} if score.media is None else {"picture": f"{MEDIA}/{score.media.name}"}
+            rows.append({**answer_record(item, score), **picture})
+        return rows
 
 
 @takes(LoadOptions, "scratch")

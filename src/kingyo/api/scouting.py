@@ -53,21 +53,7 @@ def scout_models(
         return found
     with EvidenceStore(as_path("out", out)) as store:
         measured = partial(with_structures, found, store, MOST_BYTES, allow_pickle=allow_pickle)
-        return measured(lambda done, total: count("measuring", done, total, "bytes"))
-
-
-def read_candidates(request: ScoutRequest, progress: Progress) -> Catalogue:
-    """Read the headers and cards of all candidates."""
-    return request.read(partial(_count, progress))
-
-
-def measure_candidates(found: Catalogue, request: ScoutRequest, progress: Progress) -> Catalogue:
-    """Measure the weights of each group, or go on with that."""
-    return request.measure(found, partial(_count, progress))
-
-
-def _count(progress: Progress, what: str, done: int, total: int) -> None:
-    progress.count(what, done, total, "bytes" if what == "measuring" else "items")
+        return measured(lambda done, total: count("measuring", done, total))
 
 
 def plan_choice(found: Catalogue, request: ScoutRequest, progress: Progress) -> TaskCandidates:
@@ -100,13 +86,13 @@ def find_candidates(
         KingyoError: there are not enough candidates, or the task or a limit does not suit them.
     """
     progress.say(f"Choosing sources; what is measured is kept in {request.out}.")
-    found = read_candidates(request, progress)
+    found = request.read(progress.count)
     if show is not None:
         show(found)
     plan_choice(found, request, progress)
     if show is None:
         progress.say(found.in_words)
-    measured = measure_candidates(found, request, progress)
+    measured = request.measure(found, progress.count)
     if show is not None:
         show(measured)
     return TaskCandidates.open(measured, request)

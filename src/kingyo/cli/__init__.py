@@ -18,34 +18,32 @@ import typer
 
 from kingyo import __version__
 from kingyo.cli.mergekit_flags import Evolve, Merge
-from kingyo.cli.options import with_declared
+from kingyo.cli.options import as_command
 from kingyo.cli.output import echo, only_json, print_json, visible
 from kingyo.errors import Interrupted, KingyoError, error_record, wants_json
 
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])  # typer does not export it
-_HELP = "Evolutionary model merging: search for the best merge of your models, and measure how good it is."
 
 _COMMANDS = {
-    "init": "init:init",
-    "evolve": "evolve:evolve",
-    "resume": "resume:resume",
-    "control": "resume:control",
-    "tune": "resume:tune",
-    "show": "show:show",
-    "report": "show:report",
-    "rate": "rate:rate",
-    "export": "show:export",
-    "merge": "merge:merge",
-    "recipe": "show:recipe",
-    "scout": "scout:scout",
-    "diff": "diff:diff",
-    "layers": "diff:layers",
-    "evaluate": "evaluate:evaluate",
-    "chat": "evaluate:chat",
-    "draw": "draw:draw",
-    "list": "listing:show_list",
+    "init": "init",
+    "evolve": "evolve",
+    "resume": "resume",
+    "control": "resume",
+    "tune": "resume",
+    "show": "show",
+    "report": "show",
+    "rate": "rate",
+    "export": "show",
+    "merge": "merge",
+    "recipe": "show",
+    "scout": "scout",
+    "diff": "diff",
+    "evaluate": "evaluate",
+    "chat": "evaluate",
+    "draw": "draw",
+    "list": "listing",
 }
-"""Name -> module and function, in the order of the help."""
+"""Name -> module, in the order of the help."""
 
 
 def _version(is_given: bool) -> None:
@@ -59,7 +57,7 @@ def kingyo(
         False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
     ),
 ) -> None:
-    """Run ``kingyo`` without a command."""
+    """Evolutionary model merging: search for the best merge of your models, and measure how good it is."""
 
 
 @cache
@@ -70,21 +68,20 @@ def _app(*names: str, is_help: bool = False) -> typer.Typer:
     """
     made = typer.Typer(
         name="kingyo",
-        help=_HELP,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         add_completion=True,
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    made.callback(help=_HELP)(kingyo)
+    made.callback()(kingyo)
     for name in names:
-        place, _, function = _COMMANDS[name].partition(":")
-        command = getattr(import_module(f"kingyo.cli.{place}"), function)
+        function = "show_list" if name == "list" else name
+        command = getattr(import_module(f"kingyo.cli.{_COMMANDS[name]}"), function)
         if is_help:
-            made.command(name, help=command.__doc__)(_nothing)
+            made.command(name, help=(command.__doc__ or "").partition("\n")[0])(_nothing)
         else:
-            made.command(name, cls={"evolve": Evolve, "merge": Merge}.get(name))(with_declared(command))
+            made.command(name, cls={"evolve": Evolve, "merge": Merge}.get(name))(as_command(command))
     return made
 
 
@@ -117,8 +114,7 @@ def main() -> None:
 
 
 def _run(is_json: bool) -> int:
-
-    def report(error: KingyoError | str, prefix: str = "") -> None:
+    def report(error: KingyoError | str, prefix: str = "Error: ") -> None:
         if is_json:
             print_json(error_record(error))
         else:
@@ -129,19 +125,14 @@ def _run(is_json: bool) -> int:
         is_help = not named and "_KINGYO_COMPLETE" not in os.environ
         code: object = _app(*named or _COMMANDS, is_help=is_help)(standalone_mode=False)
     except KingyoError as error:
-        report(error, "Error: ")
+        report(error)
         return error.exit_code
     except OSError as error:  # such as a full disk
-        report(f"{error}. Fix that, then run the command again.", "Error: ")
+        report(f"{error}. Fix that, then run the command again.")
         return 1
-    except Interrupted as error:
-        report(str(error))
-        return error.exit_code
-    except typer.Abort:
-        report("Aborted.")
-        return 1
-    except KeyboardInterrupt:
-        code = Interrupted.exit_code
+    except (Interrupted, KeyboardInterrupt, typer.Abort) as error:
+        report(str(error) or "Interrupted.", prefix="")
+        return Interrupted.exit_code
     except _UsageError as error:
         _report_usage(error, is_json=is_json)
         return 2
@@ -150,7 +141,7 @@ def _run(is_json: bool) -> int:
             print_json(error_record(f"{type(error).__name__}: {error}"))
         raise
     if code == Interrupted.exit_code:  # typer prints nothing
-        report("Interrupted.")
+        report("Interrupted.", prefix="")
     return code if isinstance(code, int) else 0
 
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 import sys
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import typer
-
-from kingyo.cli.options import AsJson, Kind, Model, declared, require_writable, unwritable
+from kingyo.cli.options import Positive, declared, unwritable
 from kingyo.cli.output import echo, errors_beside, print_json
 from kingyo.cli.run import note_versions
 from kingyo.core.io.files import write_bytes, write_text
@@ -21,36 +18,19 @@ from kingyo.errors import KingyoError
 
 if TYPE_CHECKING:
     from kingyo.api.scoring import ModelScores
-    from kingyo.core.types import GeneratesText, Media
     from kingyo.models.kinds import LoadOptions
 
-REMOTE_CODE = {"names": ("--trust-remote-code",)}
 
-
-@declared(
-    "kingyo.models.kinds:LoadOptions",
-    *("device", "batch_size", "remote_code", "allow_pickle"),
-    batch_size={"min": 1},
-    remote_code=REMOTE_CODE,
-)
+@declared("kingyo.models.kinds:LoadOptions", without=("dtype", "scratch"))
 def evaluate(
     options: LoadOptions,
-    model: Model,
-    task: Annotated[
-        Path, typer.Argument(metavar="TASK.yaml", help="A task file, a run.yaml or a run folder.")
-    ],
-    split: Annotated[
-        str | None, typer.Option("--split", help="fit, validation, test or all.  \\[default: test]")
-    ] = None,
-    kind: Kind = None,
-    answers: Annotated[
-        Path | None,
-        typer.Option(
-            "--answers",
-            help="Also write all answers to this JSONL file; pictures go to a folder named media next to it.",
-        ),
-    ] = None,
-    as_json: AsJson = False,
+    model: str,
+    task: Path,
+    *,
+    split: str | None = None,
+    kind: str | None = None,
+    answers: Path | None = None,
+    as_json: bool = False,
 ) -> None:
     """Score a model on a task and print the score with its confidence interval.
 
@@ -59,10 +39,15 @@ def evaluate(
     of a run or run.yaml.
 
     Example: `kingyo evaluate my-model task.yaml --split test`
+
+    Args:
+        task (TASK.yaml): a task file, a run.yaml or a run folder.
+        split: fit, validation, test or all. Default: test.
+        answers: also write all answers to this JSONL file; pictures go to a folder named media next to it.
     """
-    if answers is not None:
-        media = answers.parent / MEDIA  # the folder of pictures
-        require_writable("--answers", media.parent if answers == media else answers, _are_answers)
+    if answers is not None and (answers.exists() or not answers.parent.is_dir()):
+        expected = "a new file in an existing folder"
+        raise KingyoError("--answers", expected, str(answers), "Name another file.")
     from kingyo.api.scoring import score
     from kingyo.cli.progress import Counts
     from kingyo.store import RunStore
@@ -105,14 +90,6 @@ def _print_scores(scores: ModelScores) -> None:
         echo(f"{cut:,} of {len(scores.scores):,} answers were cut at max_new_tokens.")
 
 
-def _are_answers(begins: bytes) -> bool:
-    try:
-        row: object = json.loads(begins.partition(b"\n")[0])
-    except ValueError:
-        return False
-    return isinstance(row, dict) and row.keys() >= {"id", "answer", "score", "cut"}
-
-
 def _write_answers(path: Path, scores: ModelScores) -> None:
     pictures = {each.media.name: each.media for each in scores.scores if each.media is not None}
     lines = (json.dumps(each, ensure_ascii=False) for each in scores.answers())
@@ -124,37 +101,37 @@ def _write_answers(path: Path, scores: ModelScores) -> None:
         raise unwritable("--answers", error.strerror or str(error)) from error
 
 
-_IMAGE = "/image"
-
-
-@declared("kingyo.models.kinds:LoadOptions", "device", "remote_code", "allow_pickle", remote_code=REMOTE_CODE)
+@declared("kingyo.models.kinds:LoadOptions", without=("dtype", "batch_size", "scratch"))
 def chat(
     options: LoadOptions,
-    model: Model,
-    prompt: Annotated[
-        str | None, typer.Option(help="Prompt template with {prompt}, for models without a chat template.")
-    ] = None,
-    stop: Annotated[list[str] | None, typer.Option(help="Text that ends an answer. Repeatable.")] = None,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Maximum length of an answer.")] = 256,
-    image: Annotated[list[Path] | None, typer.Option(help="Image to ask about. Repeatable.")] = None,
-    kind: Kind = None,
+    model: str,
+    *,
+    prompt: str | None = None,
+    stop: list[str] | None = None,
+    max_new_tokens: Positive = 256,
+    image: list[Path] | None = None,
+    kind: str | None = None,
 ) -> None:
     """Ask a model questions, one per line. An empty line or Ctrl-D ends the chat.
 
     Questions are independent: the model does not see earlier ones. The prompt is
-    the model's chat template or --prompt. If an exported model was scored with
-    another prompt, chat shows that prompt but does not use it.
-
-    A vision-language model sees the images of --image with every question. The
-    line `/image a.png b.png` replaces them, and `/image` removes them.
+    the model's chat template or --prompt. The task.yaml of an exported model has
+    the prompt that it was scored with.
 
     Example: `kingyo chat my-model --prompt "{prompt}\\n"`
+
+    Args:
+        prompt: prompt template with {prompt}, for models without a chat template.
+        stop: text that ends an answer. Repeatable.
+        max_new_tokens: maximum length of an answer.
+        image: image that the model sees with every question. Repeatable.
     """
     if prompt is not None and "{prompt}" not in prompt:
         remedy = r"Put {prompt} where the question belongs, such as --prompt 'Q: {prompt}\nA:'."
         raise KingyoError("--prompt", "a template with {prompt}", repr(prompt), remedy)
     from kingyo.core.types import AnswersImages, GeneratesText
     from kingyo.models.kinds import require_needs
+    from kingyo.models.tokens import NoTemplateError
     from kingyo.runs.model_kind import load_checkpoint, open_alone
     from kingyo.tasks.rows import image_file
 
@@ -165,14 +142,15 @@ def chat(
         require_needs("--image", AnswersImages, found)
     live = cast(GeneratesText, load_checkpoint(checkpoint, found, options))
     template, is_chat = (prompt or "").replace("\\n", "\n"), prompt is None
-    if is_chat:
-        _note_task_prompt(Path(model), live)
+    try:
+        if is_chat:
+            live.chat_prompt("Hello.")
+    except NoTemplateError as error:
+        expected = "a template, because the model has no chat template"
+        remedy = "Add --prompt '{prompt}', with text around {prompt} if the model needs it."
+        raise KingyoError("--prompt", expected, "nothing", remedy) from error
     how: dict[str, Any] = {"max_new_tokens": max_new_tokens, "stop": stop or []}
-    failed = False
     while question := _read_line():
-        if question.split()[0] == _IMAGE and isinstance(live, AnswersImages):
-            images = _read_images(question, images)
-            continue
         message = question if is_chat else template.replace("{prompt}", question)
         try:
             if images and isinstance(live, AnswersImages):
@@ -182,22 +160,7 @@ def chat(
                 answer = live.generate([live.chat_prompt(message) if is_chat else message], **how)[0]
             echo(answer)
         except KingyoError as error:  # the next question may do better, and loading a model takes long
-            failed = True
             echo(f"Error: {error}", err=True)
-    if failed:
-        raise typer.Exit(1)
-
-
-def _read_images(line: str, before: list[Media]) -> list[Media]:
-    from kingyo.tasks.rows import image_file
-
-    try:
-        return [image_file(Path(each)) for each in shlex.split(line)[1:]]
-    except KingyoError as error:
-        echo(f"Error: {error}", err=True)
-    except ValueError as error:
-        echo(f"Error: /image: expected paths; received {error}. Close every quote.", err=True)
-    return before
 
 
 def _read_line() -> str:
@@ -205,28 +168,3 @@ def _read_line() -> str:
         return input("> " if sys.stdin.isatty() else "").strip()
     except EOFError:
         return ""
-
-
-def _note_task_prompt(model: Path, live: GeneratesText) -> None:
-    """Print the prompt that an exported model was scored with, unless its chat template gives the same."""
-    from kingyo.core.io.yaml import read_yaml
-    from kingyo.models.tokens import NoTemplateError
-
-    try:
-        live.chat_prompt("Hello.")
-    except NoTemplateError as error:
-        expected = "a template, because the model has no chat template"
-        remedy = "Add --prompt '{prompt}', with text around {prompt} if the model needs it."
-        raise KingyoError("--prompt", expected, "nothing", remedy) from error
-    file = model / "task.yaml"
-    try:
-        task = read_yaml(file)
-    except KingyoError:  # no such file, or an unrelated one
-        return
-    is_vqa = task.get("kind") == "vqa"
-    prompt = str(task.get("prompt", "{question}" if is_vqa else "{prompt}"))
-    field = re.search(r"{\w+}", prompt)
-    scored = live.chat_prompt(prompt) if task.get("chat", is_vqa) is True else prompt
-    if field is None or scored != live.chat_prompt(field[0]):
-        text = json.dumps(prompt, ensure_ascii=False)
-        echo(f"Note: the model was scored with the prompt {text}, see {file}; --prompt sets one.", err=True)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
-from contextlib import redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from kingyo.cli.options import AsJson
+from kingyo.cli.options import Between, Positive
 from kingyo.cli.output import echo, print_json
 from kingyo.cli.progress import Counts
-from kingyo.cli.run import finish, run_to_end
+from kingyo.cli.run import print_run, run_to_end
 from kingyo.cli.scout import keeping, print_choice_plan
 from kingyo.cli.show import print_spread
 from kingyo.errors import KingyoError
@@ -24,42 +22,34 @@ if TYPE_CHECKING:
 
 
 def evolve(
-    config: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN.yaml",
-            help="The settings of the run; `kingyo init` writes this file. A genome file of mergekit-evolve "
-            "also works, with the flags of that command.",
-        ),
-    ],
-    run: Annotated[Path | None, typer.Option(help="The run folder.  \\[default: runs/NAME]")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed; overrides the file.")] = None,
-    seeds: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=10_000,
-            help="Run this many seeds, each in a subfolder of --run, and print the spread.",
-        ),
-    ] = None,
-    max_fevals: Annotated[
-        int | None, typer.Option(min=1, help="Genome file only: number of candidates.  \\[default: 100]")
-    ] = None,
-    task_search_path: Annotated[
-        list[Path] | None, typer.Option(help="Genome file only: a folder with tasks. Repeatable.")
-    ] = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Check the settings and print the plan and its cost; write nothing."),
-    ] = False,
-    as_json: AsJson = False,
+    config: Path,
+    *,
+    run: Path | None = None,
+    seed: Annotated[int | None, Between(0)] = None,
+    seeds: Annotated[int | None, Between(1, 10_000)] = None,
+    max_fevals: Positive | None = None,
+    task_search_path: list[Path] | None = None,
+    dry_run: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Search for the best merge of your models. The winner is picked on fit and validation, and tested once.
 
     Every trial is stored. Stop with Ctrl-C; continue with `kingyo resume`.
 
     Example: `kingyo evolve run.yaml --dry-run`
+
+    Args:
+        config (RUN.yaml): the settings of the run, as `kingyo init` writes them; or a genome file of
+            mergekit-evolve, with the flags of that command.
+        run: the run folder. Default: runs/NAME.
+        seed: seed; overrides the file.
+        seeds: run this many seeds, each in a subfolder of --run, and print the spread.
+        max_fevals: genome file only: number of candidates. Default: 100.
+        task_search_path: genome file only: a folder with tasks. Repeatable.
+        dry_run: check the settings and print the plan and its cost; write nothing.
     """
+    from kingyo.store import DATABASE, require_new
+
     new = _read(config, max_fevals, task_search_path or [])  # before the slow imports
     new = new if seed is None else new.with_seed(seed)
     folder = run or Path("runs") / new.config.name
@@ -69,7 +59,11 @@ def evolve(
         else:
             _dry_run(new, as_json)
         return
-    _require_free(folder, several=seeds is not None)
+    if seeds is None:
+        require_new(folder)
+    elif (folder / DATABASE).exists():
+        expected = "a folder for the runs of several seeds"
+        raise KingyoError(str(folder), expected, "a single run", "Choose another folder with --run.")
     if not as_json:
         echo(f"Checking models and data of {new.config.name}…", err=True)  # loading libraries takes seconds
     if seeds is not None:
@@ -77,7 +71,8 @@ def evolve(
         print_spread(folder, as_json)
         return
     with _begin(new, folder, None, quiet=as_json) as begun:
-        finish(begun.begun, begun, as_json=as_json)
+        run_to_end(begun.begun, begun, quiet=as_json)
+        print_run(begun.begun, as_json=as_json)
 
 
 def _read(file: Path, max_fevals: int | None, task_search_path: list[Path]) -> NewRun:
@@ -88,8 +83,7 @@ def _read(file: Path, max_fevals: int | None, task_search_path: list[Path]) -> N
 
     data = read_yaml(file)
     if "merge_method" in data:
-        remedy = f"Merge it with `kingyo merge {shlex.quote(str(file))} OUT`, or write a run.yaml with "
-        raise KingyoError(str(file), "a run.yaml", "a recipe", f"{remedy}`kingyo init`.")
+        raise KingyoError(str(file), "a run.yaml", "a recipe", "Merge it with `kingyo merge`.")
     if is_genome_file(data):
         data, unused = convert_genome_file(file, max_fevals=max_fevals, task_search_path=task_search_path)
         if unused:
@@ -99,17 +93,6 @@ def _read(file: Path, max_fevals: int | None, task_search_path: list[Path]) -> N
         remedy = "Set budget.candidates and task in the run.yaml."
         raise KingyoError(flag, "a genome file of mergekit-evolve", str(file), remedy)
     return NewRun.of({"name": name_from_path(file), **data}, file.parent, file, str(file))
-
-
-def _require_free(folder: Path, *, several: bool) -> None:
-    """Check that a run can be made in a folder; several runs may continue in it."""
-    from kingyo.store import DATABASE, require_new
-
-    if not several:
-        require_new(folder)
-    elif (folder / DATABASE).exists():
-        remedy = "Choose another folder with --run."
-        raise KingyoError(str(folder), "a folder for the runs of several seeds", "a single run", remedy)
 
 
 def _dry_run(new: NewRun, as_json: bool) -> None:
@@ -134,11 +117,9 @@ def _dry_run(new: NewRun, as_json: bool) -> None:
 
 
 def _begin(new: NewRun, run: Path, seeds: Path | None, *, quiet: bool) -> Run:
-    with redirect_stdout(sys.stderr), Counts(quiet=quiet) as progress:
-        if not new.asks_scout:
-            return new.begin(run, progress, seeds)
-        with keeping(seeds or run):
-            return new.begin(run, progress, seeds)
+    measures = keeping(seeds or run) if new.asks_scout else nullcontext()
+    with redirect_stdout(sys.stderr), Counts(quiet=quiet) as progress, measures:
+        return new.begin(run, progress, seeds)
 
 
 def _run_seeds(new: NewRun, folder: Path, n: int, *, quiet: bool) -> None:

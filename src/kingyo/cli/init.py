@@ -5,6 +5,7 @@ Imports are light, so that the first question appears at once.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -12,51 +13,116 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar, cast
+from string import Template
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 import typer
 
-from kingyo.cli.init_file import InitOptions, TaskKind, run_yaml
-from kingyo.cli.options import declared, unwritable
+from kingyo.cli.options import Positive, unwritable
 from kingyo.cli.output import echo
 from kingyo.core.io.files import write_text
-from kingyo.errors import KingyoError, suggest
+from kingyo.errors import KingyoError
 
 if TYPE_CHECKING:
     from kingyo.models.kinds import ModelKind
     from kingyo.runs.run import Run
 
-T = TypeVar("T")
+TaskKind: TypeAlias = Literal["generate", "vqa", "classify", "draw"]
 
 SPLIT_SIZES = {"fit": 100, "validation": 150, "test": 300}  # of a large task file
 MIN_ROWS = 4
-PROMPTS: Mapping[TaskKind, Sequence[str]] = {"vqa": ("question", "prompt"), "draw": ("prompt", "caption")}
-"""Usual names of the column of the prompt; `prompt` for other kinds."""
-ANSWERS: Mapping[TaskKind, Sequence[str]] = {"vqa": ("answer", "answers"), "classify": ("label", "class")}
-"""Usual names of the column of the right answer; `answer` for other kinds."""
+USUAL = ("prompt", "question", "caption", "answer", "answers", "label", "class")
+"""Usual names of the columns of prompts, then of right answers."""
+N_PROMPTS = 3
 UNLIKELY = ("id", "index", "split", "seed")
 """Columns that are rarely the prompt or the answer."""
 IMAGE_FILES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+COMMENTS = {
+    "prompt": "{field} is filled in; {{ and }} are literal braces",
+    "chat": "true: sent as a user message in the models' chat template; false: sent unchanged",
+    "steps": "denoising steps",
+    "stop": "an answer ends before this text, or when the model ends it",
+}
+FILE = Template("""\
+# Settings of a run: start it with `kingyo evolve`; docs/run-yaml.md has all keys. Paths are relative to this
+# file.
+name: $name
+seed: 0
+
+# The common base model, and the models to merge.
+$base
+sources:
+$sources
+# The search sees only the fit split; validation helps to pick the winner; test is read once at the end.
+task:
+  name: $name
+$task\
+  splits: $splits
+
+# What is searched: parameters (how weights are merged), dataflow (the path of layers), or hybrid (first
+# parameters, then dataflow). For dataflow, delete everything in merge except dtype.
+# space: parameters
+
+# How candidates are merged (`kingyo list methods`). A range is searched; a number is fixed.
+# groups: one | kind | block | block+kind | tensor | layers:N. Each parameter has one value per group.
+# Default: each tensor where weights are learned by gradient, else all tensors together.
+merge:
+$frame\
+  method: $method
+  $groups
+  parameters:
+    weight: {from: 0.0, to: $most}
+  # The dtype of candidates and of the exported model.
+  dtype: float32
+
+# The default search scores each candidate on some items, and learns weights by gradient where models, method
+# and task allow it (`learn: false` never does). Others: `kingyo list strategies`, `kingyo list presets`.
+# search: {strategy: cma-es, screen: {items: 32}}
+
+# The search ends at the first limit that is reached: candidates, item_evaluations or minutes.
+budget:
+  candidates: $candidates
+
+# Searches of the same cost to compare the winner with. `kingyo control RUN random` adds one afterwards.
+controls: {random: false, grid: false}
+""")
 
 
-@declared(
-    "kingyo.cli.init_file:InitOptions",
-    chat={"names": ("--chat/--no-chat",)},
-    candidates={"min": 1},
-    max_new_tokens={"min": 1},
-)
 def init(
-    options: InitOptions,
-    out: Annotated[Path, typer.Argument(metavar="RUN.yaml", help="The file to write.")] = Path("run.yaml"),
+    out: Path = Path("run.yaml"),
+    *,
+    base: str | None = None,
+    source: list[str] | None = None,
+    task: str | None = None,
+    prompt: str | None = None,
+    grader: str | None = None,
+    language: str | None = None,
+    groups: str | None = None,
+    candidates: Positive = 200,
+    max_new_tokens: Positive = 64,
 ) -> None:
     """Write a commented run.yaml for your models and task file, and check that they fit together.
 
-    Prompts for missing models, task and grader. The models decide the kind of
-    task: text, questions about images, classes of images, or pictures to draw.
+    Prompts for missing models, task and grader; all else is guessed and can be
+    changed in the file. The models decide the kind of task: text, questions about
+    images, classes of images, or pictures to draw.
 
     Example: `kingyo init --base base --source a --source b --task quiz.jsonl --grader exact`
+
+    Args:
+        out (RUN.yaml): the file to write.
+        base: the common base model; a LoRA is merged as a change of it.
+        source: a model or a LoRA to merge, as PATH or NAME=PATH. Repeatable.
+        task: a .jsonl or .csv file with prompts and answers, images, or both.
+        prompt: prompt template: {field} is filled in; {{ and }} are literal braces.
+        grader: grader of the answers or pictures: a name, or YAML with options; see `kingyo list graders`.
+        language: language that answers must be in, such as ja.
+        groups: tensors that share a weight: one (all), block, kind, block+kind, tensor or layers:N.
+            Default: tensor where weights are learned by gradient, else one.
+        candidates: number of candidates.
+        max_new_tokens: maximum length of an answer. Shorter is faster.
     """
-    folder, base, source = out.parent, options.base, options.source
+    folder = out.parent
     if out.exists():
         raise KingyoError(str(out), "a new file", "an existing file", "Choose another name.")
     if not folder.is_dir():
@@ -65,77 +131,88 @@ def init(
     if not source:
         base = base or _ask("Base model (folder or Hub name; empty if there is none)", str, default="")
         source = _ask_sources()
-    data = options.task
-    if data is None:
-        data = _ask("Task file (.jsonl or .csv with prompts or images, and answers)", _with_rows)
-    base, sources = _with_bases(base or None, _named(source))
-    base = None if base is None else _relative(base, folder)
-    sources = {name: _relative(each, folder) for name, each in sources.items()}
+    if task is None:
+        task = _ask("Task file (.jsonl or .csv with prompts or images, and answers)", _first_row)
+    named = _with_base(base, _named(source))
+    base = _relative(base, folder) if base else None
+    sources = {name: _relative(each, folder) for name, each in named.items()}
     run = _opened(out, base, sources)
-    task = _task_keys(options, data, run.kind)
-    chat = _chat(run, task, options.chat)
-    grader = None if options.grader is None else _parse_grader(options.grader)
-    if grader is None and task.get("kind") != "classify":
-        grader = _ask_grader(task, folder)
-    if options.language:
-        grader = [grader, {"language": options.language}]
-    text = run_yaml(
-        replace(options, base=base, chat=chat),
-        _safe(out.stem),
-        sources,
-        {**task, "data": _relative(data, folder)},
-        grader,
-        _splits(Path(data)),
-        frame=run.models.frame,
+    kind, keys = _task_keys(task, prompt, run.kind)
+    if kind in ("generate", "vqa"):
+        chat = kind == "vqa" or _chats(run, str(keys["prompt"]))
+        keys |= {} if chat is None else {"chat": chat}
+        keys |= {"max_new_tokens": max_new_tokens}
+        keys |= {} if chat else {"stop": ["\n\n"]}  # instruct models write blank lines
+    if kind == "draw":
+        keys["steps"] = 20
+    graded = None if grader is None else _parse_grader(grader)
+    if graded is None and kind != "classify":
+        graded = _ask_grader({**keys, "data": task}, folder)
+    if graded is not None:
+        keys["grader"] = [graded, {"language": language}] if language else graded
+    keys["data"] = _relative(task, folder)
+    comments = {key: f"    # {text}" for key, text in COMMENTS.items()}
+    frame = run.models.frame
+    text = FILE.substitute(
+        name=_safe(out.stem),
+        base=f"base: {_flow(base)}" if base else "# base: path/to/base   (most methods need it)",
+        sources="".join(f"  {key}: {_flow(each)}\n" for key, each in sources.items()),
+        task="".join(f"  {key}: {_flow(each)}{comments.get(key, '')}\n" for key, each in keys.items()),
+        splits=_splits(Path(task)),
+        frame=""
+        if frame is None
+        else f"  frame: {_flow(frame)}    # gives image encoder, embeddings and head\n",
+        method="task_arithmetic" if base else "linear",
+        groups="# groups: one" if groups is None else f"groups: {_flow(groups)}",
+        most="1.5" if base else "1.0",
+        candidates=candidates,
     )
-    run = _write_checked(out, text, run)
-    if run.models.frame is not None and "images" not in task:
-        echo("The task is text only; --images names a field with images.")
-    echo(f"Wrote {out}. Next: kingyo evolve {shlex.quote(str(out))}")
+    _write_checked(out, text, run)
+    echo(f"Wrote {out}, with the columns {', '.join(f'{key} {each!r}' for key, each in keys.items())}.")
+    echo(f"Next: kingyo evolve {shlex.quote(str(out))}")
 
 
-def _task_keys(options: InitOptions, data: str, model: ModelKind) -> dict[str, object]:
-    """Return the keys of the task in the run.yaml: columns that are not given are the most likely ones."""
+def _task_keys(data: str, prompt: str | None, model: ModelKind) -> tuple[TaskKind, dict[str, object]]:
+    """Return the kind of task, and its keys with the most likely columns."""
+    from kingyo.core.types import AnswersImages, DrawsImages, RatesClasses
     from kingyo.tasks.rows import parse_list
 
     cells = {name: parse_list(cell) for name, cell in _first_row(data).items()}
-    images = options.images
-    if images and images not in cells:
-        raise KingyoError("--images", f"a field of {data}", f"{images!r}", suggest(images, cells))
-    if images is None:
-        images = next((name for name, cell in cells.items() if _is_image(cell)), None)
-    kind = _kind_of_task(model, data, images or None)
+    images = next((name for name, cell in cells.items() if _is_image(cell)), None)
+    kind: TaskKind = "generate"
+    if DrawsImages in model.provides:
+        kind = "draw"
+    elif RatesClasses in model.provides:
+        kind = "classify"
+    elif images is not None and AnswersImages in model.provides:
+        kind = "vqa"
+    if images is None and kind == "classify":
+        expected = f"a field with the path of an image for models of kind {model.name}"
+        raise KingyoError("--task", expected, f"{data}, whose first row has none", "Add such a field.")
     fields = [each for each in cells if each != images] or list(cells)
 
     def likely(usual: Sequence[str]) -> list[str]:
         named = [each for each in usual if each in cells]
         return [*named, *(each for each in fields if each.lower() not in UNLIKELY), *fields]
 
-    prompt = "" if kind == "classify" else f"{{{likely(PROMPTS.get(kind, ('prompt',)))[0]}}}"
-    if options.prompt is not None:
-        prompt = options.prompt.replace("\\n", "\n")  # shells do not replace it
-    answer = options.answer
-    if answer is None:
-        answers = likely(ANSWERS.get(kind, ("answer",)))
-        answer = next((each for each in answers if f"{{{each}}}" not in prompt), answers[0])
-    columns: dict[str, object] = {"prompt": prompt}
+    text = f"{{{likely(USUAL[:N_PROMPTS])[0]}}}"
+    if prompt is not None:
+        text = prompt.replace("\\n", "\n")  # shells do not replace it
+    answers = likely(USUAL[N_PROMPTS:])
+    answer = next((each for each in answers if kind == "classify" or f"{{{each}}}" not in text), None)
+    columns: dict[str, object] = {"prompt": text}
     if kind == "classify":
         columns = {"image": images, "label": answer}
     elif kind == "draw":
         columns |= {"seed": "seed"} if "seed" in cells else {}
+    elif answer is None:
+        expected = f"a field of {data} with the right answer, besides those of the prompt"
+        raise KingyoError("--task", expected, f"only {', '.join(cells)}", "Add it to each row.")
     else:
-        if kind == "vqa":
-            columns = {"images": images, **columns}
-        elif options.answer is None and f"{{{answer}}}" in prompt:
-            expected = f"a field of {data} with the right answer, besides those of the prompt"
-            remedy = "Add such a field, name one with --answer, or separate the columns by commas."
-            raise KingyoError("--answer", expected, f"only {', '.join(cells)}", remedy)
-        has_several = kind == "vqa" and isinstance(cells.get(answer), list)
-        columns["answers" if has_several else "answer"] = answer or None
-    if options.prompt is None or options.answer is None:
-        read = ", ".join(f"{key} {value!r}" for key, value in columns.items())
-        echo(f"Read from {data}: {read}. Change them with --images, --prompt and --answer.")
-    return {**({} if kind == "generate" else {"kind": kind}), "data": data, **columns}
+        several = kind == "vqa" and isinstance(cells[answer], list)
+        columns = {**({"images": images} if kind == "vqa" else {}), **columns}
+        columns["answers" if several else "answer"] = answer
+    return kind, {**({} if kind == "generate" else {"kind": kind}), "data": data, **columns}
 
 
 def _first_row(data: str) -> Mapping[str, object]:
@@ -157,42 +234,12 @@ def _is_image(cell: object) -> bool:
     )
 
 
-def _kind_of_task(model: ModelKind, data: str, images: str | None) -> TaskKind:
-    from kingyo.core.types import AnswersImages, DrawsImages, RatesClasses
+def _chats(run: Run, prompt: str) -> bool | None:
+    """Return whether prompts are sent in the chat template; None if a model has none."""
+    from kingyo.runs.preflight import is_written_out, templates_of
 
-    if DrawsImages in model.provides:
-        return "draw"
-    if images is not None and AnswersImages in model.provides:
-        return "vqa"
-    if (RatesClasses in model.provides) == (images is not None):
-        return "generate" if images is None else "classify"
-    if images is None:
-        expected = f"a field with an image for models of kind {model.name}"
-        remedy = "Name the field with paths of images."
-        raise KingyoError("--images", expected, f"{data}, whose first row has none", remedy)
-    expected = f"a model that sees, for the images in {images!r} of {data}"
-    remedy = "Add a vision-language model, or write --images '' for a task without images."
-    raise KingyoError("--source", expected, f"models of kind {model.name}", remedy)
-
-
-def _chat(run: Run, task: Mapping[str, object], chosen: bool | None) -> bool | None:
-    """Return whether prompts are sent in the chat template; None if that is unknown."""
-    from kingyo.merging.vocabulary.tokenizer_json import read_template, syntax_fault
-    from kingyo.runs.preflight import is_written_out, reads_like, templates_of
-
-    if chosen is None:
-        if "kind" in task:
-            return True if task["kind"] == "vqa" else None
-        templates = templates_of(run)
-        if not all(templates.values()):
-            return None
-        chosen = not is_written_out(str(task["prompt"]), templates)
-    folder = reads_like(run)
-    fault = syntax_fault(read_template(folder) or "") if chosen else None
-    if fault is not None:
-        remedy = "Fix it (chat_template.jinja or tokenizer_config.json), or use --no-chat and --prompt."
-        raise KingyoError(f"chat template of {folder}", "a Jinja template that can be parsed", fault, remedy)
-    return chosen
+    templates = templates_of(run)
+    return not is_written_out(prompt, templates) if all(templates.values()) else None
 
 
 def _opened(out: Path, base: str | None, sources: Mapping[str, str]) -> Run:
@@ -205,7 +252,7 @@ def _opened(out: Path, base: str | None, sources: Mapping[str, str]) -> Run:
     return Run.open(config, out.parent, fetch=False)
 
 
-def _write_checked(out: Path, text: str, run: Run) -> Run:
+def _write_checked(out: Path, text: str, run: Run) -> None:
     """Write the file if models and data fit together, and print what was found."""
     import yaml
 
@@ -224,12 +271,11 @@ def _write_checked(out: Path, text: str, run: Run) -> Run:
     for warning in warnings(run):
         echo(f"Warning: {warning}.")
     echo("All fits together.")
-    return run
 
 
 def _named(sources: Sequence[str]) -> dict[str, str]:
     named: dict[str, str] = {}
-    for source in sources:
+    for source in filter(None, sources):
         name, _, reference = source.rpartition("=")
         name = _safe(name or Path(reference).name)
         if name in named:
@@ -239,39 +285,19 @@ def _named(sources: Sequence[str]) -> dict[str, str]:
     return named
 
 
-def _with_bases(base: str | None, sources: Mapping[str, str]) -> tuple[str | None, Mapping[str, str]]:
-    """Return the base, and the sources with each LoRA written after its model.
+def _with_base(base: str | None, sources: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the sources with each LoRA written after the base."""
+    written = dict(sources)
+    for name, reference in sources.items():
+        if (Path(reference) / "config.json").is_file():
+            continue
+        from kingyo.scout.places import find_places
 
-    The model is the given base, else the one that the config or the card of the LoRA names, as for a scout.
-    """
-    unclear = {name: each for name, each in sources.items() if not (Path(each) / "config.json").is_file()}
-    if not unclear:
-        return base, sources
-    from kingyo.scout.base import Names
-    from kingyo.scout.places import find_places
-
-    found = {name: find_places([each]) for name, each in unclear.items()}
-    loras = {
-        name: each[0]
-        for name, each in found.items()
-        if [place.is_adapter and place.on is None for place in each] == [True]
-    }
-    places = list(loras.values())
-    meant = [base] * len(places) if base is not None else Names(places).all_meant(places)
-    for place, model in zip(places, meant, strict=True):
-        if model is None:
-            expected = f"the model of the LoRA {place.name}: its config and card name none that is here"
-            raise KingyoError("--base", expected, "nothing", "Add --base MODEL.")
-    if base is None and loras:
-        base = meant[0]
-        if len({*meant}) > 1:
-            expected = "the base of the run, since LoRAs name different ones"
-            received = ", ".join(f"{model} of {name}" for name, model in zip(loras, meant, strict=True))
-            remedy = "Add --base MODEL for all of them, or write each as --source MODEL+LORA."
-            raise KingyoError("--base", expected, received, remedy)
-        echo(f"The base is {base}, as {' and '.join(loras)} name{'s' if len(loras) == 1 else ''} it.")
-    models = zip(loras, meant, strict=True)
-    return base, {**sources, **{name: f"{model}+{sources[name]}" for name, model in models}}
+        if [each.is_adapter and each.on is None for each in find_places([reference])] == [True]:
+            if not base:
+                raise KingyoError("--base", f"the model of the LoRA {reference}", "none", "Add --base MODEL.")
+            written[name] = f"{base}+{reference}"
+    return written
 
 
 def _splits(data: Path) -> str:
@@ -299,24 +325,15 @@ def _relative(reference: str, folder: Path) -> str:
     return str(replace(parsed, **paths))
 
 
-def _with_rows(data: str) -> str:
-    _first_row(data)
-    return data
-
-
 def _ask_sources() -> list[str]:
     """Ask for two or more models with different names."""
     models: list[str] = []
-
-    def check(model: str) -> str:
-        _named([*models, model] if model else models)
-        return model
 
     while True:
         is_optional = len(models) > 1
         hint = "; empty to continue" if is_optional else ""
         question = f"Model {len(models) + 1} to merge (folder or Hub name{hint})"
-        model = _ask(question, check, default="" if is_optional else None)
+        model = _ask(question, lambda each: _named([*models, each]), default="" if is_optional else None)
         if not model:
             return models
         models.append(model)
@@ -325,17 +342,16 @@ def _ask_sources() -> list[str]:
 def _ask_grader(task: Mapping[str, object], folder: Path) -> object:
     """Ask for a grader that can grade the items; ``folder`` is that of the grader's files."""
 
-    def check(text: str) -> object:
+    def check(text: str) -> None:
         from kingyo.tasks import Sizes, build_task, load_items, make_splits, parse_task_spec
 
-        grader = _parse_grader(text)
-        spec = parse_task_spec({**task, "grader": grader})
+        spec = parse_task_spec({**task, "grader": _parse_grader(text)})
         build_task(spec, make_splits(load_items(spec, Path()).items, Sizes()), folder)
-        return grader
 
+    question, default = "Grader (exact, number, contains, or file.py:function)", "exact"
     if task.get("kind") == "draw":
-        return _ask("Grader, such as {classifier: {model: judge, label: motif}}", check)
-    return _ask("Grader (exact, number, contains, or file.py:function)", check, default="exact")
+        question, default = "Grader, such as {classifier: {model: judge, label: motif}}", None
+    return _parse_grader(_ask(question, check, default=default))
 
 
 def _parse_grader(text: str) -> object:
@@ -346,11 +362,10 @@ def _parse_grader(text: str) -> object:
         return yaml.safe_load(text) if text.startswith(("{", "[")) else text
     except yaml.YAMLError as error:
         expected = "a name, or YAML such as {classifier: {model: judge, label: motif}}"
-        remedy = "Close all brackets, and write a space after each colon."
-        raise KingyoError("grader", expected, f"{text!r:.80}", remedy) from error
+        raise KingyoError("grader", expected, f"{text!r:.80}", "Close all brackets.") from error
 
 
-def _ask(question: str, check: Callable[[str], T], *, default: str | None = None) -> T:
+def _ask(question: str, check: Callable[[str], object], *, default: str | None = None) -> str:
     """Ask until the answer is valid."""
     line = f"{question} [{default}]" if default else question
     while True:
@@ -365,6 +380,17 @@ def _ask(question: str, check: Callable[[str], T], *, default: str | None = None
             remedy = "Give options instead: --source for each model, --task, --grader, and --base if any."
             raise KingyoError("standard input", "an answer to each question", "its end", remedy) from error
         try:
-            return check(text)
+            check(text)
+            return text
         except KingyoError as error:
             echo(f"Error: {error}", err=True)
+
+
+def _flow(value: object) -> str:
+    import yaml
+
+    as_json = json.dumps(value, ensure_ascii=False)
+    if "\\n" in as_json:  # yaml would fold it
+        return as_json
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6)
+    return text.strip().removesuffix("...").strip()

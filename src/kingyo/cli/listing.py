@@ -5,29 +5,24 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Literal
 
-import typer
 from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
 from kingyo.api.options import docs_of
 from kingyo.cli.console import Console
-from kingyo.cli.options import AsJson
 from kingyo.cli.output import echo, print_json
 from kingyo.core.io.extras import install_command
-from kingyo.errors import KingyoError, unknown_name_error
+from kingyo.errors import unknown_name_error
 
-OWN_GRADER = (
-    "Your own function: def FUNCTION(answer, item), with the answer of the model and the item, whose correct "
-    "answer is item.answer. It returns true, false or a number from 0 to 1."
-)
-
-OWN_PICTURE_GRADER = (
-    "Images: your own frozen dataclass with __call__(self, pictures, items), which returns a number from 0 "
-    "to 1 for each picture. Its fields are the options."
-)
+OWN_GRADERS = {
+    "FILE.py:FUNCTION": "Your own function: def FUNCTION(answer, item), with the answer of the model and the "
+    "item, whose correct answer is item.answer. It returns true, false or a number from 0 to 1.",
+    "FILE.py:CLASS": "Images: your own frozen dataclass with __call__(self, pictures, items), which returns "
+    "a number from 0 to 1 for each picture. Its fields are the options.",
+}
 
 ListKind = Literal["methods", "strategies", "graders", "presets", "kinds"]
 
@@ -40,7 +35,6 @@ class Listing:
         options: its options, each with its default.
         for_most_runs: whether it is one of the few that suit most runs.
         extra: the extra of the package that it needs.
-        more: further help with the choice.
     """
 
     name: str
@@ -48,66 +42,47 @@ class Listing:
     options: list[str] = dataclasses.field(default_factory=list[str])
     for_most_runs: bool = False
     extra: str | None = None
-    more: str = ""
 
     def __str__(self) -> str:
         extra = f" Extra: {self.extra} (`{install_command(self.extra)}`)." if self.extra else ""
         return f"{self.doc}{extra}"
 
 
-def show_list(
-    kind: Annotated[ListKind, typer.Argument(help="What to list.")],
-    name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Show this one with all its options.")
-    ] = None,
-    as_json: AsJson = False,
-    as_markdown: Annotated[
-        bool, typer.Option("--markdown", help="Methods only: print the page docs/methods.md.")
-    ] = False,
-) -> None:
+def show_list(kind: ListKind, name: str | None = None, *, as_json: bool = False) -> None:
     """List merge methods, strategies, graders, presets or kinds of models; or show one with its options.
 
     Example: `kingyo list methods`, then `kingyo list methods ties`
-    """
-    from kingyo.merging.methods.catalogue import describe, page
 
-    if as_markdown:
-        if kind != "methods" or name is not None or as_json:
-            received = "--json" if as_json else kind if name is None else f"{kind} {name}"
-            remedy = "Leave --markdown out, or use --json."
-            raise KingyoError("--markdown", "methods", received, remedy)
-        echo(page(), nl=False)
-        return
+    Args:
+        kind: what to list.
+        name: show this one with all its options.
+    """
+    from kingyo.merging.methods.catalogue import describe
+
     listings = _LISTINGS[kind]()
     names = [each.name for each in listings]
     if name is not None and name not in names:
         raise unknown_name_error(kind, name, names)
     shown = [each for each in listings if name in (None, each.name)]
+    console = Console()
     if as_json:
-        plain = [{key: each for key, each in vars(one).items() if key != "more"} for one in shown]
-        print_json([describe(each.name) for each in shown] if kind == "methods" else plain)
+        print_json([describe(each.name) if kind == "methods" else vars(each) for each in shown])
     elif name is None:
-        _print_all(kind, shown)
+        _print_all(console, shown)
+        echo(f"\n`kingyo list {kind} NAME` shows the {'abilities' if kind == 'kinds' else 'options'} of one.")
     else:
-        console, (one,) = Console(), shown
-        console.print(f"[bold]{escape(one.name)}[/bold]: {escape(str(one))}")
-        if one.more:
-            console.print(one.more, markup=False)
-        for i, option in enumerate(one.options):
+        console.print(f"[bold]{escape(name)}[/bold]: {escape(str(shown[0]))}")
+        for i, option in enumerate(shown[0].options):
             console.print(Padding(escape(option), (0 if i else 1, 0, 0, 2)))
 
 
-def _print_all(kind: ListKind, listings: list[Listing]) -> None:
-    console, table = Console(), Table.grid(padding=(0, 2))
-    n_for_most = sum(each.for_most_runs for each in listings)
-    for i, each in enumerate(listings):
-        if i == n_for_most > 0:
-            table.add_row()
+def _print_all(console: Console, listings: Sequence[Listing]) -> None:
+    table = Table.grid(padding=(0, 2))
+    for each in listings:
         table.add_row(escape(each.name), escape(str(each)))
-    if n_for_most:
-        console.print("For most runs, with the default first; the others are below.\n")
+    if any(each.for_most_runs for each in listings):
+        console.print("Those for most runs come first, with the default.\n")
     console.print(table)
-    echo(f"\n`kingyo list {kind} NAME` shows the {'abilities' if kind == 'kinds' else 'options'} of one.")
 
 
 def _methods() -> list[Listing]:
@@ -117,13 +92,13 @@ def _methods() -> list[Listing]:
     listings: list[Listing] = []
     for name in ordered():
         method = METHODS.get(name)
-        options = [
+        when = text(method, "when")
+        options = [f"Merges {inputs(method)}.{f' When: {when}' if when else ''}"]
+        options += [
             f"{each.name} ({values(each)}; {each.valid}{', per source' * each.per_source}): {each.doc}"
             for each in method.params
         ]
-        when = text(method, "when")
-        more = f"Merges {inputs(method)}." + (f" When: {when}" if when else "")
-        listings.append(Listing(name=name, doc=method.doc, options=options, more=more))
+        listings.append(Listing(name=name, doc=method.doc, options=options))
     return listings
 
 
@@ -142,9 +117,8 @@ def _graders() -> list[Listing]:
     of_images = [_described(name, GRADERS.get(name)) for name in graders_of("images")]
     return [
         *(_described(name, GRADERS.get(name)) for name in graders_of("texts")),
-        Listing(name="FILE.py:FUNCTION", doc=OWN_GRADER),
         *(dataclasses.replace(each, doc=f"Images: {each.doc}") for each in of_images),
-        Listing(name="FILE.py:CLASS", doc=OWN_PICTURE_GRADER),
+        *(Listing(name=name, doc=doc) for name, doc in OWN_GRADERS.items()),
     ]
 
 
@@ -167,19 +141,16 @@ def _presets() -> list[Listing]:
 
     listings: dict[str, Listing] = {}
     for name, preset in PRESETS.items():
-        options = [f"{key}: {_shown(value)}" for key, value in preset.settings.items()]
-        options += [f"screen.{key}: {_shown(value)}" for key, value in preset.screen.items()]
-        if preset.fewest_items is not None:
-            options.append(
-                f"screen.items: {preset.fewest_items} to {preset.screen['items']}, a hundredth of a budget "
-                "that only has item_evaluations"
-            )
+        settings = {**preset.settings, **{f"screen.{key}": value for key, value in preset.screen.items()}}
         if preset.merge is not None:
-            options.append(f"merge: {preset.merge.method}, groups {preset.merge.groups}")
+            settings["merge"] = f"{preset.merge.method}, groups {preset.merge.groups}"
         listings[name] = Listing(
             name=name,
             doc=f"{preset.doc} ({preset.source})",
-            options=[f"strategy: {preset.strategy}", *options],
+            options=[
+                f"strategy: {preset.strategy}",
+                *(f"{key}: {_shown(value)}" for key, value in settings.items()),
+            ],
             extra=getattr(STRATEGIES.get(preset.strategy), "extra", None),
         )
     return _for_most_first(listings, RECOMMENDED)

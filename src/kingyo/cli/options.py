@@ -1,154 +1,138 @@
-"""Arguments and options of commands: those that several share, and those that a dataclass declares."""
+"""Commands for typer, from functions: parameters become arguments and options, the docstring their help."""
 
 from __future__ import annotations
 
 import inspect
-import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
-from functools import partial, wraps
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import is_dataclass
+from functools import wraps
 from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_type_hints
 
 import typer
 
+from kingyo.api.options import options_of
 from kingyo.errors import KingyoError
-
-if TYPE_CHECKING:
-    from kingyo.api.options import Option
 
 F = TypeVar("F", bound=Callable[..., None])
 
-TRIALS = "12, random:12, parameters:12 (weight search of a hybrid run), or a baseline such as uniform"
+_DOC = re.compile(r"^    (\w+)(?: \((.+?)\))?: (.+(?:\n {8,}.+)*)", re.MULTILINE)
+_SHARED = {
+    "run": "the run folder.",
+    "model": "a folder or a Hub name; model+lora adds a LoRA.",
+    "as_json": "print JSON instead of text.",
+    "allow_pickle": "read weights that exist only as pickles. Code in a pickle is never run.",
+    "kind": "kind of model, if config.json does not show it; see `kingyo list kinds`.",
+}
+"""Help of parameters that several commands have."""
+_FLAGS = {
+    "as_json": ("--json",),
+    "form": ("--as",),
+    "out": ("--out", "-o"),
+    "remote_code": ("--trust-remote-code",),
+}
+"""Names of options that are not those of their parameters."""
 
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The run folder.")]
-Model = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A folder or a Hub name; model+lora adds a LoRA.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-AllowPickle = Annotated[
-    bool,
-    typer.Option(
-        "--allow-pickle", help="Read weights that exist only as pickles. Code in a pickle is never run."
-    ),
-]
-Kind = Annotated[
-    str | None,
-    typer.Option("--kind", help="Kind of model, if config.json does not show it; see `kingyo list kinds`."),
-]
+
+class Between(NamedTuple):
+    """The range of a number, for ``Annotated``."""
+
+    min: float
+    max: float | None = None
 
 
-def require_writable(option: str, file: Path, is_earlier: Callable[[bytes], bool]) -> None:
-    """Refuse an output that is not a new file or an earlier output, by the beginning of its content."""
-    begins = b""
-    if file.is_file():
-        with file.open("rb") as stream:
-            begins = stream.read(1 << 20)
-    is_new = not file.exists() and file.parent.is_dir()
-    if not is_new and not (file.is_file() and is_earlier(begins)):
-        expected = "a new file in an existing folder, or an earlier output of this command"
-        raise KingyoError(option, expected, str(file), "Name another file.")
-    if not os.access(file.parent, os.W_OK):
-        raise unwritable(option, f"{file}, in a read-only folder")
+Positive = Annotated[int, Between(1)]
 
 
 def unwritable(option: str, received: str) -> KingyoError:
-    expected, remedy = "a file that can be written", "Name another file."
-    return KingyoError(option, expected, received, remedy)
+    return KingyoError(option, "a file that can be written", received, "Name another file.")
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Declared:
-    """The options of a command that a dataclass declares; ``place`` is its module and its name."""
-
-    place: str
-    only: Sequence[str]
-    flags: Mapping[str, Mapping[str, Any]]
-
-
-def declared(place: str, *only: str, **flags: Mapping[str, Any]) -> Callable[[F], F]:
+def declared(place: str, without: Collection[str] = ()) -> Callable[[F], F]:
     """Give a command the fields of a dataclass as options; it gets the object as its argument ``options``.
 
     Of a pydantic model, it gets the valid values of these fields, by name. The class is imported when the
-    command is called. Its docstring has the help texts.
-
-    Args:
-        place: module and name of the class.
-        only: fields that become options. Default: all.
-        flags: field -> settings of ``typer.Option``; ``names`` replaces the name of the flag.
+    command is called; its docstring has the help. ``place`` is its module and its name.
     """
 
     def decorate(command: F) -> F:
-        vars(command)["declared"] = _Declared(place=place, only=only, flags=flags)
+        vars(command)["declared"] = place, without
         return command
 
     return decorate
 
 
-def with_declared(command: Callable[..., None]) -> Callable[..., None]:
-    """Return a command with the options that ``declared`` gave it as parameters."""
-    from kingyo.api.options import options_of
+def as_command(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a function as typer takes it: arguments are its parameters before ``*``, options those after it.
 
-    given: _Declared | None = vars(command).get("declared")
-    if given is None:
-        return command
-    module, _, name = given.place.partition(":")
+    Their help is under ``Args:``, with the name of a value in brackets: ``candidates (+N): try N more.``
+    """
+    place, without = vars(command).get("declared", ("builtins:object", ()))
+    module, _, name = place.partition(":")
     kind: type = getattr(import_module(module), name)
-    options = [each for each in options_of(kind) if not given.only or each.name in given.only]
-    flags = {
-        each.name: given.flags.get(each.name, {}).get("names", (f"--{each.name.replace('_', '-')}",))[0]
-        for each in options
-    }
+    fields = [] if kind is object else options_of(kind, without)
     command.__annotations__["options"] = kind  # its own is for type checkers only
-    make = kind if is_dataclass(kind) else partial(_valid, kind, flags)
-    own = [
-        each for key, each in inspect.signature(command, eval_str=True).parameters.items() if key != "options"
-    ]
-    added = [_parameter(each, flags[each.name], given.flags.get(each.name, {})) for each in options]
+    text, _, args = (inspect.getdoc(command) or "").partition("\n\nArgs:\n")
+    docs = {**_SHARED, **{name: " ".join(doc.split()) for name, _, doc in _DOC.findall(args)}}
+    metavars = {name: metavar for name, metavar, _ in _DOC.findall(args)}
+    parameters = [_parameter(each.name, each.type, each.default, {"help": each.doc}) for each in fields]
+    hints, bounded = get_type_hints(command), get_type_hints(command, include_extras=True)
+    for each in inspect.signature(command).parameters.values():
+        if each.name != "options":
+            name, is_argument = each.name, each.kind is not each.KEYWORD_ONLY
+            metavar = metavars.get(name) or (name.upper() if is_argument else None)
+            shown = {"help": docs[name], "metavar": metavar, **_bounds(bounded[name])}
+            parameters.append(_parameter(name, hints[name], each.default, shown, is_argument=is_argument))
 
     @wraps(command)
     def run(**values: Any) -> None:
-        fields = {each.name: values.pop(each.name) for each in options}
-        try:
-            made = make(**fields)
-        except KingyoError as error:
-            argument = flags.get(error.argument, error.argument)
-            raise KingyoError(argument, error.expected, error.received, error.remedy) from error
-        command(options=made, **values)
+        own = {each.name: values.pop(each.name) for each in fields}
+        command(**({"options": _checked(kind, own)} if fields else {}), **values)
 
-    arguments = [each for each in own if each.default is each.empty]
-    ordered = [*arguments, *added, *(each for each in own if each not in arguments)]
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    run.__signature__ = inspect.Signature([each.replace(kind=keyword) for each in ordered])  # pyright: ignore
-    run.__annotations__ = {each.name: each.annotation for each in ordered}
+    run.__doc__ = text
+    run.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue]
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
     return run
 
 
-def _valid(kind: type, flags: Mapping[str, str], /, **values: Any) -> dict[str, Any]:
-    """Check values by the types of a model's fields; an error names the flag."""
+def _parameter(
+    name: str, hint: Any, default: Any, shown: Mapping[str, Any], *, is_argument: bool = False
+) -> inspect.Parameter:
+    text = shown["help"].replace("``", "`").rstrip(".")
+    settings: dict[str, Any] = {**shown, "help": f"{text[:1].upper()}{text[1:]}."}
+    first, *others = _FLAGS.get(name, (_flag(name),))
+    if default is True or (default is None and hint == bool | None):
+        first = f"{first}/--no-{first[2:]}"
+    info = typer.Argument(**settings) if is_argument else typer.Option(first, *others, **settings)
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=default, annotation=Annotated[hint, info])
+
+
+def _flag(name: str) -> str:
+    return _FLAGS.get(name, (f"--{name.replace('_', '-')}",))[0]
+
+
+def _bounds(hint: Any) -> Mapping[str, Any]:
+    extras = [each for part in (hint, *get_args(hint)) for each in getattr(part, "__metadata__", ())]
+    return next((each._asdict() for each in extras if isinstance(each, Between)), dict[str, Any]())
+
+
+def _checked(kind: type[object], values: Mapping[str, Any]) -> Any:
+    """Return the object of some fields, or valid values of a pydantic model; an error names the flag."""
     from pydantic import TypeAdapter, ValidationError
 
     from kingyo.core.io.schema import find_mistakes
 
-    types = get_type_hints(kind, include_extras=True)
-    for name, value in values.items():
-        try:
-            TypeAdapter(types[name]).validate_python(value)
-        except ValidationError as error:
-            raise find_mistakes(error, flags[name])[0] from error
+    try:
+        if is_dataclass(kind):
+            return kind(**values)
+        types = get_type_hints(kind, include_extras=True)
+        for name, value in values.items():
+            try:
+                TypeAdapter(types[name]).validate_python(value)
+            except ValidationError as error:
+                raise find_mistakes(error, name)[0] from error
+    except KingyoError as error:
+        raise KingyoError(_flag(error.argument), error.expected, error.received, error.remedy) from error
     return values
-
-
-def _parameter(option: Option, flag: str, settings: Mapping[str, Any]) -> inspect.Parameter:
-    doc = option.doc.replace("``", "`")
-    text = f"{doc[:1].upper()}{doc[1:]}".rstrip(".") + "."
-    named: dict[str, Any] = {key: value for key, value in settings.items() if key != "names"}
-    named = {"help": text, **named}
-    info = typer.Option(*settings.get("names", (flag,)), **named)
-    return inspect.Parameter(
-        option.name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=option.default,
-        annotation=Annotated[option.type, info],
-    )

@@ -1,11 +1,7 @@
 """Print text that cannot control the terminal, and results and errors as one JSON document.
 
-Answers of models, names of tensors and files, and exceptions may contain control characters. All commands
-print with ``echo`` or with the console of ``kingyo.cli.console``.
-
-With ``--json`` all other output goes to standard error, including that of graders, subprocesses and native
-libraries. Objects that a command prints have a method ``to_json``, or a function whose name ends in
-``_record``.
+Answers of models, names of tensors and files, and exceptions may contain control characters, so commands
+print with ``echo`` or ``kingyo.cli.console``. With ``--json`` all other output goes to standard error.
 """
 
 from __future__ import annotations

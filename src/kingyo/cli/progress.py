@@ -7,9 +7,11 @@ import sys
 import time
 from typing import TYPE_CHECKING, Self
 
-from kingyo.api.progress import Silent, Unit
+from rich.markup import escape
+
+from kingyo.api.progress import Silent
 from kingyo.cli.output import echo
-from kingyo.core.io.units import counted, percent, size_text, time_text
+from kingyo.core.io.units import percent, time_text
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -24,7 +26,6 @@ class Counts(Silent):
     def __init__(self, *, quiet: bool = False) -> None:
         self.quiet = quiet
         self._what = ""
-        self._kept = 0
         self._begun = self._said = 0.0
         self._bars: Bars | None = None
 
@@ -32,54 +33,36 @@ class Counts(Silent):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop()
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = None
 
     def say(self, line: str) -> None:
         if not self.quiet:
             echo(line, err=True)
 
-    def count(self, what: str, done: int, total: int, unit: Unit = "items") -> None:
+    def count(self, what: str, done: int, total: int) -> None:
         """Move the bar; a new ``what`` begins a new one."""
-        if self.quiet:
-            return
-        now = time.monotonic()
+        now, share = time.monotonic(), done / max(1, total)
         if what != self._what:
-            self._stop()
-            self._what, self._kept = what, done
-            self._begun = self._said = now
-        elif is_terminal():
-            if self._bars is None and now - self._begun >= SILENT_FOR and done < total:
-                from rich import progress
+            self.__exit__()
+            self._what, self._begun, self._said = what, now, now
+        if self.quiet or now - self._begun < SILENT_FOR:
+            return
+        if is_terminal():
+            if self._bars is None:
+                from rich.progress import Progress as Bars
 
                 from kingyo.cli.console import Console
 
-                self._bars = progress.Progress(
-                    progress.TextColumn("{task.description}", markup=False),
-                    progress.BarColumn(),
-                    progress.DownloadColumn() if unit == "bytes" else progress.MofNCompleteColumn(),
-                    progress.TimeRemainingColumn(),
-                    console=Console(stderr=True),
-                    transient=True,
-                )
-                self._bars.add_task(what, total=total)
+                self._bars = Bars(console=Console(stderr=True), transient=True)
+                self._bars.add_task(escape(what), total=1.0)
                 self._bars.start()
-            if self._bars is not None:
-                self._bars.update(self._bars.task_ids[0], completed=done)
-                if done >= total:
-                    self._stop()
+            self._bars.update(self._bars.task_ids[0], completed=share)
         elif now - self._said >= SECONDS_PER_LINE:
             self._said = now
-            new = done - self._kept
-            left = f", {time_text((now - self._begun) * (total - done) / new)} left" if new else ""
-            of = f"{size_text(done)} of {size_text(total)}"
-            if unit == "items":
-                of = f"{done:,} of {counted(total, 'item')}"
-            echo(f"{what}: {of} ({percent(done / max(1, total), '.0f')}){left}", err=True)
-
-    def _stop(self) -> None:
-        if self._bars is not None:
-            self._bars.stop()
-            self._bars = None
+            left = f", {time_text((now - self._begun) * (1 - share) / share)} left" if share else ""
+            echo(f"{what}: {percent(share, '.0f')}{left}", err=True)
 
 
 def is_terminal() -> bool:

@@ -9,42 +9,23 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from kingyo.cli.options import AsJson, RunFolder
+from kingyo.cli.options import Between
 from kingyo.cli.output import echo
-from kingyo.cli.run import finish, note_edited_file, print_run, require_one_run, run_to_end
+from kingyo.cli.run import note_edited_file, print_run, require_one_run, run_to_end
 from kingyo.errors import KingyoError
 
 AMOUNT = re.compile(r"\+([0-9]{1,15}(?:\.[0-9]{1,15})?)")
 
 
 def resume(
-    run: RunFolder,
-    candidates: Annotated[
-        str | None,
-        typer.Option(metavar="+N", help="Try N more candidates, even if the run has finished."),
-    ] = None,
-    item_evaluations: Annotated[
-        str | None, typer.Option(metavar="+N", help="Grade N more answers in the search.")
-    ] = None,
-    minutes: Annotated[str | None, typer.Option(metavar="+M", help="Search M more minutes.")] = None,
-    rescore: Annotated[
-        bool,
-        typer.Option(
-            "--rescore",
-            help="Score all candidates again with the current code and versions. The old scores are saved in "
-            "a file.",
-        ),
-    ] = False,
-    accept_changes: Annotated[
-        bool,
-        typer.Option(
-            "--accept-changes",
-            help="Continue with changed code or versions. show, report and the model card state it.",
-        ),
-    ] = False,
-    as_json: AsJson = False,
+    run: Path,
+    *,
+    candidates: str | None = None,
+    item_evaluations: str | None = None,
+    minutes: str | None = None,
+    rescore: bool = False,
+    accept_changes: bool = False,
+    as_json: bool = False,
 ) -> None:
     """Resume an interrupted run, or extend the budget of a run.
 
@@ -59,6 +40,14 @@ def resume(
     --accept-changes to keep the old scores.
 
     Example: `kingyo resume runs/first`, `kingyo resume runs/first --candidates +60`
+
+    Args:
+        candidates (+N): try N more candidates, even if the run has finished.
+        item_evaluations (+N): grade N more answers in the search.
+        minutes (+M): search M more minutes.
+        rescore: score all candidates again with the current code and versions. The old scores are saved in
+            a file.
+        accept_changes: continue with changed code or versions. show, report and the model card state it.
     """
     from kingyo.runs import resume as changes
     from kingyo.store import RunStore
@@ -81,16 +70,11 @@ def resume(
                 changes.require_same(store)
         if more:
             changes.add_budget(store, more)
-        finish(store, as_json=as_json)
+        run_to_end(store, None, quiet=as_json)
+        print_run(store, as_json=as_json)
 
 
-def control(
-    run: RunFolder,
-    name: Annotated[
-        str, typer.Argument(metavar="CONTROL", help="random, grid, or trained (a LoRA trained on fit).")
-    ],
-    as_json: AsJson = False,
-) -> None:
+def control(run: Path, name: str, *, as_json: bool = False) -> None:
     """Add a control to a finished run: a search of the same cost to compare the winner with.
 
     `trained` trains a LoRA on the fit items for as long as the search took; it
@@ -99,6 +83,9 @@ def control(
     after an interruption.
 
     Example: `kingyo control runs/first random`
+
+    Args:
+        name (CONTROL): random, grid, or trained (a LoRA trained on fit).
     """
     from kingyo.runs.resume import add_control
     from kingyo.store import RunStore
@@ -106,30 +93,18 @@ def control(
     require_one_run(run)
     with RunStore.open(run) as store:
         if add_control(store, name):
-            finish(store, as_json=as_json, control=name)
-            return
-        echo(f"The control {name} of this run is already done.", err=True)
-        print_run(store, as_json=as_json, control=name)
+            run_to_end(store, None, quiet=as_json)
+        else:
+            echo(f"The control {name} of this run is already done.", err=True)
+        print_run(store, as_json=as_json)
 
 
 def tune(
-    run: RunFolder,
-    keep: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="A task file, or items of the run's task, that the tuned model must still solve.",
-        ),
-    ] = None,
-    limit: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=100,
-            help="With --keep: a model that loses more points there is not chosen.  \\[default: 2]",
-        ),
-    ] = None,
-    as_json: AsJson = False,
+    run: Path,
+    *,
+    keep: Path | None = None,
+    limit: Annotated[float | None, Between(0, 100)] = None,
+    as_json: bool = False,
 ) -> None:
     """Train a LoRA on the bred model of a finished run, with right answers to the fit items.
 
@@ -139,13 +114,13 @@ def tune(
     extra `lora`. Rerun the command to resume after an interruption.
 
     Example: `kingyo tune runs/first --keep general.yaml`
+
+    Args:
+        keep (FILE): a task file, or items of the run's task, that the tuned model must still solve.
+        limit: with --keep: a model that loses more points there is not chosen. Default: 2.
     """
-    from kingyo.cli.tables import print_some
-    from kingyo.runs.config import TRAININGS, TUNED
     from kingyo.runs.resume import add_tuning
-    from kingyo.search.evolution import MAIN
     from kingyo.store import RunStore
-    from kingyo.views.results.summary import summarize
 
     require_one_run(run)
     with RunStore.open(run) as store:
@@ -154,15 +129,7 @@ def tune(
             run_to_end(store, None, quiet=as_json, command=command)
         else:
             echo("This run is already tuned.", err=True)
-        if as_json:
-            print_run(store, as_json=True)
-            return
-        summary, folder = summarize(store), shlex.quote(str(store.folder))
-        print_some(summary, TRAININGS, "tuned against", "tuned")
-        is_tuned = summary.tuning is not None and summary.tuning.chosen.get(TUNED, 0) > 0
-        best = MAIN if summary.best is None else summary.best.trial.search
-        flag = f" --search {TUNED}" if is_tuned and best not in TRAININGS else ""
-        echo(f"\nNext: `kingyo export {folder} OUT{flag}` or `kingyo show {folder}`")
+        print_run(store, as_json=as_json)
 
 
 def _amount(key: str, text: str) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,18 +16,17 @@ from kingyo.errors import Interrupted, KingyoError, report_errors
 if TYPE_CHECKING:
     from kingyo.runs.run import Run
     from kingyo.store import RunStore
-    from kingyo.views.rating.results import SplitRating
 
 
 @contextmanager
-def interruptible(message: Callable[[], str]) -> Generator[None]:
+def interruptible(message: str) -> Generator[None]:
     """Turn Ctrl-C and SIGTERM into ``Interrupted``. Later signals are ignored, so that cleanup completes."""
     try:
         yield
     except KeyboardInterrupt:
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, signal.SIG_IGN)
-        raise Interrupted(message()) from None
+        raise Interrupted(message) from None
 
 
 def note_if_slow() -> None:
@@ -36,12 +35,7 @@ def note_if_slow() -> None:
 
     trouble = compiler_trouble()
     if trouble is not None:
-        remedy = "Unset it." if "NUMBA_DISABLE_JIT" in trouble else "Run: pip install numba"
-        echo(
-            f"Note: numba {trouble}. Searches and large merges are slower without it; their results are the "
-            f"same. {remedy}",
-            err=True,
-        )
+        echo(f"Note: numba {trouble}. Without it searches and large merges are slower.", err=True)
 
 
 def warn(error: KingyoError) -> None:
@@ -70,37 +64,21 @@ def run_to_end(store: RunStore, run: Run | None, *, quiet: bool, command: str | 
     """Run to the end with a live display; after an interrupt name the command that continues."""
     from kingyo.api.runs import run_to_end as to_end
     from kingyo.cli.live_display import LiveDisplay
-    from kingyo.runs.resume import is_complete
 
     resume = shlex.join(("kingyo", "resume", str(store.folder)))
     note_if_slow()
     warn_lost(store)
-    is_done = is_complete(store)
     with (
         redirect_stdout(sys.stderr),
         LiveDisplay(quiet=quiet) as display,
-        interruptible(
-            lambda: f"Interrupted; all scores so far are stored. Continue with: {command or resume}"
-        ),
+        interruptible(f"Interrupted; all scores so far are stored. Continue with: {command or resume}"),
     ):
-        opened = to_end(store, run, display)
-    if is_done and not quiet:
-        flag = next(iter(opened.config.budget.model_dump(exclude_none=True))).replace("_", "-")
-        echo(
-            f"This run is finished: nothing is left to score. `{resume} --{flag} +N` extends its search.",
-            err=True,
-        )
+        to_end(store, run, display)
 
 
-def finish(store: RunStore, run: Run | None = None, *, as_json: bool, control: str | None = None) -> None:
-    """Run to the end, and print the summary; for a control only what it adds."""
-    run_to_end(store, run, quiet=as_json)
-    print_run(store, as_json=as_json, control=control)
-
-
-def print_run(store: RunStore, *, as_json: bool, control: str | None = None) -> None:
-    """Print the summary of a run, advice, and the next commands; for a control only what it adds."""
-    from kingyo.cli.tables import print_some, print_statements, print_summary
+def print_run(store: RunStore, *, as_json: bool) -> None:
+    """Print the summary of a run, advice, and the next commands."""
+    from kingyo.cli.tables import print_ratings, print_statements, print_summary
     from kingyo.views.advice import advise
     from kingyo.views.rating.results import read_ratings
     from kingyo.views.results.plain_data import plain_data
@@ -118,25 +96,11 @@ def print_run(store: RunStore, *, as_json: bool, control: str | None = None) -> 
     if as_json:
         people = {"people": {each.split: plain_data(each) for each in ratings}} if ratings else {}
         print_json({**summary.to_json(), **people, "advice": plain_data(advice)})
-    elif control is not None and control in summary.controls:
-        print_some(summary, [control], control, "missing", name=control)
-        echo(f"\nNext: `kingyo show {folder}`, {then}")
-    else:
-        print_summary(summary)
-        print_ratings(ratings)
-        print_statements(each.statement for each in advice)
-        echo(f"\nNext: {then}")
-
-
-def print_ratings(ratings: Sequence[SplitRating]) -> None:
-    from kingyo.cli.console import Console, print_lines, print_rows
-    from kingyo.views.tables import people_table
-
-    console = Console()
-    for table in map(people_table, ratings):
-        console.print()
-        print_rows(console, table.head, table.rows, title=table.title, n_left=1, bold="bred")
-        print_lines(console, table.note)
+        return
+    print_summary(summary)
+    print_ratings(ratings)
+    print_statements(each.statement for each in advice)
+    echo(f"\nNext: {then}")
 
 
 def require_one_run(run: Path) -> None:
@@ -152,25 +116,18 @@ def note_edited_file(store: RunStore) -> None:
     from kingyo.runs.config_file import asks_scout, load_config
     from kingyo.runs.setup import as_fact, stored_config
 
-    name = store.fact("run_yaml")
     config, folder = stored_config(store)
-    path = folder / str(name)
-    if not isinstance(name, str) or not path.is_file():
-        return
+    path = folder / str(store.fact("run_yaml"))
     try:
         data = read_yaml(path)
-        by_scout = {"sources", "scout", "base", "merge", "controls"} if asks_scout(data) else set[str]()
-        known = {"sources": config.sources, "controls": config.controls} if by_scout else {}
-        current = as_fact(load_config(path, {**data, **known}))
-    except KingyoError:  # a genome file, or one that cannot be read now
+        current, stored = as_fact(load_config(path, data)), as_fact(config)
+    except KingyoError:  # no file, a genome file, or one that cannot be read now
         return
-    stored = as_fact(config)
-    keys = {*current, *stored} - {"seed", "name"} - by_scout
+    keys = {*current, *stored} - {"seed", "name"}
     changed = sorted(key for key in keys if current.get(key) != stored.get(key))
-    if changed:
+    if changed and not asks_scout(data):
         echo(
-            f"Note: {path} has changed since the run began; the run continues with its stored copy. Changed: "
-            f"{', '.join(changed)}. Only the budget can be extended, with flags such as --candidates +60; "
-            "other changes need a new run.",
+            f"Note: {path} has changed since the run began ({', '.join(changed)}); the run continues with "
+            "its stored copy. Only the budget can be extended, with flags such as --candidates +60.",
             err=True,
         )

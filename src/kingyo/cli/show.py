@@ -3,40 +3,30 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-import typer
-
-from kingyo.cli.options import TRIALS, AsJson, RunFolder, declared
+from kingyo.cli.options import Positive, declared
 from kingyo.cli.output import echo, print_json
 from kingyo.cli.run import note_versions, print_run, require_one_run, warn, warn_lost
 from kingyo.errors import KingyoError, report_errors
 
 if TYPE_CHECKING:
     from kingyo.api.results import ExportOptions
-    from kingyo.store import RunStore, StoredTrial
 
 
 def show(
-    run: RunFolder,
-    trial: Annotated[
-        str | None,
-        typer.Option(
-            "--trial", metavar="TRIAL", help=f"Show the scores and the recipe of a trial: {TRIALS}."
-        ),
-    ] = None,
-    answers: Annotated[
-        int | None,
-        typer.Option(
-            "--answers", min=1, help="With --trial: show N answers of the trial on fit, the worst first."
-        ),
-    ] = None,
-    as_json: AsJson = False,
+    run: Path, *, trial: str | None = None, answers: Positive | None = None, as_json: bool = False
 ) -> None:
     """Show the results of a run, with advice, even while it is running. For several seeds, show the spread.
 
     Example: `kingyo show runs/first --trial 3 --answers 5`
+
+    Args:
+        trial (TRIAL): show the scores and the recipe of a trial: 12, random:12, parameters:12 (weight search
+            of a hybrid run), or a baseline such as uniform.
+        answers: with --trial: show this many answers of the trial on fit, the worst first.
     """
     from kingyo.runs.seed_runs import seed_folders
     from kingyo.store import RunStore
@@ -50,7 +40,8 @@ def show(
         if trial is None:
             print_run(store, as_json=as_json)
             return
-        from kingyo.cli.tables import print_trial, read_trial
+        from kingyo.cli.tables import print_trial
+        from kingyo.views.results.trial_details import read_trial
 
         warn_lost(store)
         details = read_trial(store, trial, answers)
@@ -60,15 +51,13 @@ def show(
             print_trial(details)
 
 
-def report(
-    run: RunFolder,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="The HTML file to write.  \\[default: RUN/report.html]")
-    ] = None,
-) -> None:
+def report(run: Path, *, out: Path | None = None) -> None:
     """Write the report of a run: an HTML file that works offline, and its charts as images.
 
     Example: `kingyo report runs/first`
+
+    Args:
+        out: the HTML file to write. Default: RUN/report.html.
     """
     from kingyo.store import RunStore
     from kingyo.store.side_databases import read_choices
@@ -93,17 +82,8 @@ def print_spread(folder: Path, as_json: bool) -> None:
         echo(line)
 
 
-@declared(
-    "kingyo.api.results:ExportOptions",
-    trial={"metavar": "TRIAL"},
-    search={"metavar": "SEARCH"},
-    pipeline={"names": ("--pipeline/--no-pipeline",)},
-)
-def export(
-    options: ExportOptions,
-    run: RunFolder,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to create.")],
-) -> None:
+@declared("kingyo.api.results:ExportOptions")
+def export(options: ExportOptions, run: Path, out: Path) -> None:
     """Write the best model of a run as a Hugging Face folder with its recipe and model card.
 
     The default is the bred model, with two exceptions: a control's winner that
@@ -112,68 +92,51 @@ def export(
     If both have the same score on every item, the baseline is not written.
 
     Example: `kingyo export runs/first my-model`
+
+    Args:
+        out: the folder to create.
     """
-    from kingyo.core.types import MEDIA, AnswersImages, GeneratesText
+    from kingyo.core.types import GeneratesText
     from kingyo.export import choose
     from kingyo.export import export as export_trial
-    from kingyo.runs.config import TRAININGS
     from kingyo.runs.run import Run
-    from kingyo.store import RunStore
-
-    require_one_run(run)
-    with RunStore.read(run) as store:
-        warn_lost(store)
-        search = options.search
-        chosen = choose(store, trial=options.trial, search=search, pick=options.pick)
-        how = {"pipeline": options.pipeline, "single_file": options.single_file}
-        folder = export_trial(store, out, chosen, **how)
-        note_versions(store, "exported")
-        _print_choice(store, chosen, folder, is_default=options.trial is None and search is None)
-        if search in TRAININGS and chosen.search != search:
-            echo(f"--search {search}: no LoRA was chosen, so this is the model without one.")
-        kind = Run.stored(store).kind
-        if GeneratesText in kind.provides:
-            shown = min(folder.glob(f"{MEDIA}/*"), default=None) if AnswersImages in kind.provides else None
-            image = "" if shown is None else f" --image {shlex.quote(str(shown))}"
-            echo(f"Try it: kingyo chat {shlex.quote(str(folder))}{image}")
-
-
-def _print_choice(store: RunStore, chosen: StoredTrial, out: Path, *, is_default: bool) -> None:
     from kingyo.search.evolution import BASELINES, MAIN
+    from kingyo.store import RunStore
     from kingyo.views.results.model_result import MIXTURES
     from kingyo.views.results.summary import summarize
     from kingyo.views.results.trials import describe_trial
     from kingyo.views.statements import beside_baselines, better_than_bred
 
-    is_copy = chosen.search == BASELINES and chosen.name not in MIXTURES
-    echo(f"Wrote {out}: {describe_trial(chosen)}{', a copy of it' if is_copy else ''}.")
-    summary = summarize(store)
-    scores = beside_baselines(summary, chosen)
-    if scores is not None:
-        echo(scores)
-    better = better_than_bred(summary) if is_default else None
-    if better is not None and chosen.search != MAIN:
-        echo(f"{better} `--search main` writes the bred model.")
+    require_one_run(run)
+    with RunStore.read(run) as store:
+        warn_lost(store)
+        how = asdict(options)
+        chosen = choose(store, **{key: how.pop(key) for key in ("trial", "search", "pick")})
+        folder = export_trial(store, out, chosen, **how)
+        note_versions(store, "exported")
+        summary = summarize(store)
+        notes = [beside_baselines(summary, chosen)]
+        if options.trial is None and options.search is None:
+            notes.append(better_than_bred(summary) if chosen.search != MAIN else None)
+        is_copy = chosen.search == BASELINES and chosen.name not in MIXTURES
+        echo(f"Wrote {out}: {describe_trial(chosen)}{', a copy of it' if is_copy else ''}.")
+        for note in filter(None, notes):
+            echo(note)
+        if chosen.search != MAIN and options.search is None:
+            echo("`--search main` writes the bred model.")
+        if GeneratesText in Run.stored(store).kind.provides:
+            echo(f"Try it: kingyo chat {shlex.quote(str(folder))}")
 
 
-def recipe(
-    file: Annotated[Path, typer.Argument(metavar="RECIPE.yaml|RUN", help="A recipe file or a run folder.")],
-    form: Annotated[
-        Literal["slices"] | None,
-        typer.Option("--as", help="slices: write layer paths as slices of mergekit."),
-    ] = None,
-    trial: Annotated[
-        str | None,
-        typer.Option(
-            "--trial",
-            metavar="TRIAL",
-            help=f"Trial of the run: {TRIALS}.  \\[default: the best model, as in `kingyo export`]",
-        ),
-    ] = None,
-) -> None:
+def recipe(file: Path, *, form: Literal["slices"] | None = None, trial: str | None = None) -> None:
     """Print a recipe, or the recipe of the best model of a run, as YAML for `kingyo merge`.
 
     Example: `kingyo recipe runs/first > recipe.yaml`
+
+    Args:
+        file (RECIPE.yaml|RUN): a recipe file or a run folder.
+        form: slices: write layer paths as slices of mergekit.
+        trial (TRIAL): trial of the run, as for `kingyo show`. Default: the best model, as in `kingyo export`.
     """
     from kingyo.merging.recipe import NamedRecipe, RecipeBook, load_recipes, without_paths
 

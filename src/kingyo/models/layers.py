@@ -1,4 +1,4 @@
-"""Live models whose layers run in any order (a path), and their hidden states.
+"""Live models whose layers run in any order (a path).
 
 All sources are built once by transformers. One of them is the frame: it provides the embeddings, the final
 norm, the head, and everything that transformers does around the layers, such as an image encoder. The layers
@@ -12,21 +12,15 @@ into its weights.
 from __future__ import annotations
 
 import copy
-import inspect
 import re
-from collections.abc import Generator, Iterator, Mapping, Sequence, Sized
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar, cast
 
-import torch
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
-from kingyo.core.types import ImagePrompt
 from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.merging.recipe import Hop
-from kingyo.models.decoding import Forward
-from kingyo.models.tokens import by_length
 
 _STACKS = ("layers", "h")
 """Names that transformers uses for the list of a decoder's layers."""
@@ -36,10 +30,6 @@ _OF_IMAGES = re.compile(r"mrope_\w+|type")
 """Keys of rotary positions that place images, and ``type``, the old ``rope_type``."""
 _INDEX = "layer_idx"
 """Attribute of a layer's modules that holds the index of the key-value cache."""
-
-
-def own_layers(name: str, model: PreTrainedModel) -> list[nn.Module]:
-    return [each.module for each in _Stack(name, model).layers]
 
 
 class Layers:
@@ -278,8 +268,6 @@ class HasModule(Protocol):
 
 
 M = TypeVar("M", bound=HasModule)
-ROOM = 1 << 28
-"""Bytes for the hidden states of a batch. One prompt may take more, and comparing needs further copies."""
 
 
 class PathModels(Generic[M]):
@@ -296,91 +284,3 @@ class PathModels(Generic[M]):
     def whole(self, name: str) -> M:
         self._layers.restore(name)
         return self._models[name]
-
-
-class LayerStates:
-    """The hidden states of several models on the same tokens.
-
-    A call yields batches, float64 [places, tokens, width]. The places are, model by model, the input of each
-    layer and the output of the last. The first token of each prompt is left out: in many models its values
-    are thousands of times larger than all others.
-    """
-
-    def __init__(self, models: Mapping[str, Any], frame: str, room: int = ROOM) -> None:
-        self._models = dict(models)
-        self._name = frame
-        self._frame = models[frame]
-        self._room = room
-        self.n_layers = {name: len(own_layers(name, each.module)) for name, each in models.items()}
-
-    @torch.inference_mode()
-    def __call__(self, prompts: Sequence[str]) -> Iterator[Tensor]:
-        rows = self._frame.tokens(prompts)
-        for batch in by_length(rows, self._batch_size(rows)):
-            tokens, mask = self._frame.pad([rows[position] for position in batch])
-            yield torch.stack([stream for name in self._models for stream in self._pass(name, tokens, mask)])
-
-    def _pass(self, name: str, tokens: Tensor, mask: Tensor) -> list[Tensor]:
-        module = self._models[name].module
-        with _recording(own_layers(name, module), mask) as recorded:
-            Forward(module)(tokens, mask, None, keep=1)
-        return recorded
-
-    def _batch_size(self, rows: Sequence[Sized]) -> int:
-        width = self._frame.module.config.get_text_config().hidden_size
-        places = sum(n + 1 for n in self.n_layers.values())
-        numbers = places * width * max(map(len, rows), default=1)
-        return max(1, min(self._frame.batch_size, self._room // (8 * numbers)))
-
-
-class ImageLayerStates(LayerStates):
-    """The hidden states of the language parts of several models, in a vision-language model as the frame.
-
-    The frame gives embeddings and image features, as in a path through layers; so language models also see.
-    Where it adds image features between layers (Qwen3-VL), the input of the next layer includes them.
-    """
-
-    def __init__(self, models: Mapping[str, Any], frame: str, room: int = ROOM) -> None:
-        super().__init__(models, frame, room)
-        self._paths = PathModels[Any](models)
-        accepted = inspect.signature(self._frame.module.forward).parameters
-        self._options = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
-
-    @torch.inference_mode()
-    def __call__(self, prompts: Sequence[ImagePrompt | str]) -> Iterator[Tensor]:
-        rows = self._frame.encode(prompts)
-        try:
-            for _, inputs in self._frame.batches(rows, "right", self._batch_size(rows)):
-                yield torch.stack([stream for name in self.n_layers for stream in self._see(name, inputs)])
-        finally:
-            self._paths.whole(self._name)
-
-    def _see(self, name: str, inputs: Mapping[str, Any]) -> list[Tensor]:
-        path = [Hop(model=name, layer=number) for number in range(self.n_layers[name])]
-        module = self._paths.follow(path, self._name).module
-        with _recording(own_layers(name, module), inputs["attention_mask"]) as recorded:
-            module(**inputs, use_cache=False, **self._options)
-        return recorded
-
-
-@contextmanager
-def _recording(layers: Sequence[nn.Module], mask: Tensor) -> Generator[list[Tensor]]:
-    recorded: list[Tensor] = []
-    counted = ((mask.cumsum(-1) > 1) & mask.bool()).cpu()  # without padding and first tokens
-
-    def record(stream: Tensor) -> None:
-        recorded.append(stream.cpu()[counted].double())
-
-    def enters(_: nn.Module, given: tuple[object, ...], named: Mapping[str, object]) -> None:
-        record(cast(Tensor, given[0] if given else named["hidden_states"]))
-
-    def leaves(_: nn.Module, __: object, out: Tensor | tuple[Tensor, ...]) -> None:
-        record(out if isinstance(out, Tensor) else out[0])
-
-    hooks = [each.register_forward_pre_hook(enters, with_kwargs=True) for each in layers]
-    hooks.append(layers[-1].register_forward_hook(leaves))
-    try:
-        yield recorded
-    finally:
-        for hook in hooks:
-            hook.remove()

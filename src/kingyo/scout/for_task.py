@@ -45,7 +45,7 @@ MAX_MINUTES = 1e7
 OPTIONS: Mapping[str, str] = {
     "scout": "--task",
     "frame": "--frame",
-    "item_evaluations": "--budget",
+    "item_evaluations": "--item-evaluations",
     "max_size": "--max-size",
     "max_bytes": "--max-bytes",
 }

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from kingyo.core.io.extras import library
+from kingyo.core.io.extras import is_installed, library
 from kingyo.core.io.schema import Number
 from kingyo.core.types import Drawing, DrawingPrompt, DrawsImages, Item, ItemScore, SetMeasure
 from kingyo.errors import KingyoError
@@ -84,7 +84,8 @@ class DrawTask(SplitTask):
 
     def __init__(self, name: str, settings: DrawSettings, splits: Splits, folder: Path) -> None:
         super().__init__(name, splits)
-        library(f"task {name}", "PIL", beside=("diffusers",))
+        for module in ("PIL",) if is_installed("diffusers") else ("diffusers",):
+            library(f"task {name}", module)
         self._drawing = settings.drawing
         self._graders = graders_of_task(settings, folder)
         self._graders.check(self.all_items())

@@ -84,9 +84,6 @@ def test_yaml_that_is_none(tmp_path: Path, text: str, message: str) -> None:
 def test_yaml_that_is_missing_or_binary(tmp_path: Path) -> None:
     with pytest.raises(KingyoError, match="no such file"):
         read_yaml(tmp_path / "none.yaml")
-    (tmp_path / "rows.jsonl").write_text('{"prompt": "1 + 1"}\n' * 2)
-    with pytest.raises(KingyoError, match=r"expected a YAML file; received a \.jsonl file of rows"):
-        read_yaml(tmp_path / "rows.jsonl")
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00\x81")
     with pytest.raises(KingyoError, match="valid YAML"):
         read_yaml(tmp_path / "binary.yaml")

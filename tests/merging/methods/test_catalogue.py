@@ -13,7 +13,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "methods.md"
 
 
 def test_the_page_is_up_to_date() -> None:
-    remedy = "run: kingyo list methods --markdown > docs/methods.md"
+    remedy = "run: python docs/tables.py"
     assert PAGE.read_text(encoding="utf-8") == page(), remedy
 
 

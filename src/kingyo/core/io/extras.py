@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from kingyo.core.io.units import joined
 from kingyo.errors import KingyoError
 
 EXTRAS = {
@@ -33,25 +30,20 @@ _ROOT = Path(__file__).parents[4]
 """The folder of the clone, if this is one."""
 
 
-def library(argument: str, module: str, otherwise: str = "", *, beside: Sequence[str] = ()) -> Any:
-    """Import an optional library that an argument needs.
-
-    An error also has the sentence ``otherwise``, what the user can do instead, and names those of the modules
-    in ``beside`` that are missing too: the same command needs them later.
-    """
+def library(argument: str, module: str, otherwise: str = "") -> Any:
+    """Import an optional library that an argument needs; ``otherwise`` says what the user can do instead."""
     try:
         return import_module(module)
     except ImportError as error:
         reason = f"one that cannot be imported: {error}" if is_installed(module) else ""
-        missing = [each for each in beside if not is_installed(each)]
-        raise _missing(argument, [module, *missing], otherwise, reason) from error
+        raise _missing(argument, module, otherwise, reason) from error
 
 
 def require_extra(argument: str, extra: str, otherwise: str = "") -> None:
     """Check that all libraries of an extra are installed, without importing them; see ``library``."""
     for module in EXTRAS[extra]:
         if not is_installed(module):
-            raise _missing(argument, [module], otherwise)
+            raise _missing(argument, module, otherwise)
 
 
 def is_installed(*modules: str) -> bool:
@@ -61,37 +53,19 @@ def is_installed(*modules: str) -> bool:
 def install_command(extra: str) -> str:
     """Return the command that adds an extra to this installation, whether it is a clone or not."""
     is_clone = (_ROOT / "pyproject.toml").is_file()
-    place = ["-e", f"{_ROOT}[{extra}]"] if is_clone else [f"kingyo[{extra}]{_origin()}"]
+    place = ["-e", f"{_ROOT}[{extra}]"] if is_clone else [f"kingyo[{extra}]"]
     return shlex.join([sys.executable, "-m", "pip", "install", *place])
 
 
-def _origin() -> str:
-    """Return `` @ URL`` of what kingyo was installed from (PEP 610); nothing for a package index."""
-    try:
-        text = distribution("kingyo").read_text("direct_url.json")
-    except PackageNotFoundError:
-        text = None
-    if text is None:
-        return ""
-    origin = json.loads(text)
-    version = origin.get("vcs_info")
-    url = origin["url"]
-    return f" @ {url}" if version is None else f" @ {version['vcs']}+{url}@{version['commit_id']}"
-
-
-def _missing(argument: str, modules: Sequence[str], otherwise: str, reason: str = "") -> KingyoError:
-    of_modules = [extra for each in modules for extra, own in EXTRAS.items() if each in own]
-    extras = [each for each in dict.fromkeys(of_modules) if each != "vision" or "draw" not in of_modules]
-    names = joined([_NAMES.get(each, each.replace("_", "-")) for each in modules])
-    many = len(modules) > 1
-    expected = f"the {'libraries' if many else 'library'} {names}"
-    command = shlex.join(
-        [sys.executable, "-m", "pip", "install", *(_NAMES.get(each, each) for each in modules)]
-    )
-    if extras:
-        expected += f", of the extra `{','.join(extras)}`"
-        command = install_command(",".join(extras))
-    received = reason or f"an installation without {'them' if many else 'it'}"
+def _missing(argument: str, module: str, otherwise: str, reason: str = "") -> KingyoError:
+    extra = next((extra for extra, own in EXTRAS.items() if module in own), None)
+    name = _NAMES.get(module, module)
+    expected = f"the library {name.replace('_', '-')}"
+    command = shlex.join([sys.executable, "-m", "pip", "install", name])
+    if extra is not None:
+        expected += f", of the extra `{extra}`"
+        command = install_command(extra)
+    received = reason or "an installation without it"
     return KingyoError(argument, expected, received, f"Run `{command}`. {otherwise}".rstrip())
 
 

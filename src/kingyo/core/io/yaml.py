@@ -32,14 +32,8 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_ROWS = (".jsonl", ".csv")
-
-
 def read_yaml(path: Path) -> dict[str, object]:
     """Read a YAML file that holds a mapping."""
-    if path.suffix.lower() in _ROWS and path.is_file():
-        remedy = "Name the YAML file whose key `data` names this file."
-        raise KingyoError(str(path), "a YAML file", f"a {path.suffix.lower()} file of rows", remedy)
     documents = _load(path)
     if len(documents) > 1:
         remedy = "Keep one, and delete the `---` lines between them."
@@ -71,7 +65,8 @@ def _load(path: Path) -> list[object]:
         raise
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no such date, bytes, digits
         problem = " ".join(str(error).split()).replace("<unicode string>", path.name)
-        raise KingyoError(str(path), "valid YAML", problem, _yaml_remedy(error)) from error
+        remedy = "Correct that place or the line before it; text with special characters needs quotes."
+        raise KingyoError(str(path), "valid YAML in UTF-8", problem, remedy) from error
     return documents
 
 
@@ -114,16 +109,6 @@ def _mapping(loaded: object, where: str) -> dict[str, object]:
         remedy = "Write the file as lines of `key: value`."
         raise KingyoError(where, "a mapping of keys to values", received, remedy)
     return cast(dict[str, object], loaded)
-
-
-def _yaml_remedy(error: Exception) -> str:
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        return f"Correct line {error.problem_mark.line + 1} or the line before it."
-    if isinstance(error, UnicodeDecodeError | yaml.reader.ReaderError):
-        return "Save the file as plain text in UTF-8."
-    if isinstance(error, RecursionError):
-        return "Nest the values less deeply."
-    return "Correct the value. If it is text, put it in quotes."
 
 
 def parse_json(text: str | bytes) -> object:

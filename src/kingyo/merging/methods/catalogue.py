@@ -22,7 +22,7 @@ _ORDER = (
 _INTRODUCTION = """\
 # Merge methods
 
-<!-- Generated from the methods' declarations by `kingyo list methods --markdown > docs/methods.md`. -->
+<!-- Generated from the methods' declarations by `python docs/tables.py`. -->
 
 θ₀ is the base, θᵢ a source, and δᵢ = θᵢ - θ₀ its task vector. The formulas apply to each tensor. All
 methods compute in float32 or wider and round once at the end; mergekit computes mostly in the models' dtype.

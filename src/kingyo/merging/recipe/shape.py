@@ -45,7 +45,7 @@ class Shape:
     @classmethod
     def _read(cls, value: object, handler: ValidatorFunctionWrapHandler) -> object:
         given, known = mapping(value, cls.FORM), keys_of(cls)
-        data = {key: None for key, is_required in known.items() if is_required}
+        data: dict[str, object] = {key: None for key, is_required in known.items() if is_required}
         for key, each in given.items():  # a misspelt key is checked, too
             near = key if key in known else nearest(str(key), known)
             if key in known or (near is not None and (known[near] or type(each) in (dict, list))):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from kingyo.models.language_model import LiveModel
-    from kingyo.models.layers import LayerStates, PathModels
+    from kingyo.models.layers import PathModels
     from kingyo.models.tokens import Text
 
 _ENDINGS = ("ForCausalLM", "LMHeadModel")
@@ -99,11 +99,6 @@ class CausalLM:
         from kingyo.models.layers import PathModels
 
         return PathModels(live)
-
-    def streams(self, live: Mapping[str, LiveModel], frame: str) -> LayerStates:
-        from kingyo.models.layers import LayerStates
-
-        return LayerStates(live, frame)
 
     def train_lora(
         self, start: Start, examples: Sequence[Example], course: Course, out: Path | None = None

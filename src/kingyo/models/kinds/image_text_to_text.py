@@ -26,7 +26,7 @@ from kingyo.models.kinds.kind import (
 if TYPE_CHECKING:
     from kingyo.models.image_prompts import PromptProcessor
     from kingyo.models.language_model import LiveModel
-    from kingyo.models.layers import ImageLayerStates, PathModels
+    from kingyo.models.layers import PathModels
     from kingyo.models.vision_language import LiveVisionLanguageModel
 
     _Live = LiveVisionLanguageModel | LiveModel
@@ -92,11 +92,6 @@ class ImageTextToText:
         from kingyo.models.layers import PathModels
 
         return PathModels(live)
-
-    def streams(self, live: Mapping[str, _Live], frame: str) -> ImageLayerStates:
-        from kingyo.models.layers import ImageLayerStates
-
-        return ImageLayerStates(live, frame)
 
     def usage(self, example: Item, options: Options) -> str:
         images, stops = [f"{MEDIA}/{each.name}" for each in example.media], options.get("stop")

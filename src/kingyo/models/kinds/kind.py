@@ -284,30 +284,12 @@ class PassableModels(Protocol):
     def whole(self, name: str) -> Any: ...
 
 
-class HiddenStates(Protocol):
-    """The hidden states of models on the same prompts."""
-
-    @property
-    def n_layers(self) -> Mapping[str, int]: ...
-
-    def __call__(self, prompts: Sequence[Any]) -> Iterator[Tensor]:
-        """Yield batches of hidden states, float64 [places, tokens, width].
-
-        The places are, model by model, the input of each layer and the output of the last.
-        """
-        ...
-
-
 @runtime_checkable
 class PassesLayers(ModelKind, Protocol):
-    """A kind of model whose layers can run in any order, and whose hidden states are known."""
+    """A kind of model whose layers can run in any order."""
 
     def path_models(self, live: Mapping[str, Any]) -> PassableModels:
         """Return the models, by name, for use in paths."""
-        ...
-
-    def streams(self, live: Mapping[str, Any], frame: str) -> HiddenStates:
-        """Return the hidden states of models, by name; the model named ``frame`` tokenizes the prompts."""
         ...
 
 
