@@ -240,6 +240,8 @@ def test_at_home_items_and_grader_are_objects(models: Path) -> None:
     run = kingyo.open_run(models / "run")
     assert run.status == "finished" and len(run.items["fit"]) > 0 and run.config.name == "run"
     assert "finished" in run._repr_html_()
+    pandas = pytest.importorskip("pandas")
+    assert isinstance(run.trials(), pandas.DataFrame) and len(run.trials()) == len(rows)
     assert kingyo.summarize(kingyo.control(run, "random")).controls.keys() == {"random"}
     (models / "run-inputs" / "grader.py").write_text("def grade(answer, item):\n    return 1\n")
     with pytest.raises(kingyo.KingyoError, match="sha256"):

@@ -56,6 +56,14 @@ def scout(hub: Hub, folder: Path, *arguments: str) -> subprocess.CompletedProces
     )
 
 
+def test_models_of_a_tag(hub: Hub, tmp_path: Path) -> None:
+    done = scout(hub, tmp_path, "hub:base_model:finetune:org/base", "--json")
+    assert done.returncode == 0, done.stderr
+    (group,) = json.loads(done.stdout)["groups"]
+    assert group["base"] == "org/base" and len(group["candidates"]) == 2 * PAGE - 1
+    assert len(hub.listings) >= 2
+
+
 def test_after_a_rate_limit_nothing_is_missing_and_no_weights_are_sent(hub: Hub, tmp_path: Path) -> None:
     hub.refusals[:] = [429]
     names = [f"org/tuned-{i}" for i in range(2 * PAGE)]

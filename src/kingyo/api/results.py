@@ -8,7 +8,7 @@ from functools import cached_property
 from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Self, cast
+from typing import Any, Self, cast
 
 from kingyo.api.options import AnyPath, as_path, checked, takes
 from kingyo.core.io.units import counted
@@ -94,6 +94,19 @@ class StoredRun:
                     }
                 )
             return rows
+
+    def trials(self) -> Any:
+        """Return ``rows`` as a ``pandas.DataFrame``.
+
+        Raises:
+            KingyoError: pandas is not installed.
+        """
+        try:
+            import pandas  # pyright: ignore[reportMissingTypeStubs]
+        except ImportError as error:
+            remedy = "Run `pip install pandas`, or use rows()."
+            raise KingyoError("trials", "pandas", "an environment without it", remedy) from error
+        return pandas.DataFrame(self.rows())
 
     def __repr__(self) -> str:
         summary = summarize(self)

@@ -35,7 +35,7 @@ def scout_models(
     """List models, and tell which can be merged together and why the others cannot.
 
     Args:
-        where: folders with models, and names on the Hub.
+        where: folders with models, names on the Hub, and its tags, as ``hub:base_model:finetune:org/name``.
         base: the only base. Default: each that a candidate names.
         out: the folder that keeps what is measured of the weights: at most 20 GB of each group are read.
             Default: only headers and cards are read.

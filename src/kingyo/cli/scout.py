@@ -50,8 +50,7 @@ def scout(
     Example: `kingyo scout models/ org/name --task task.yaml`
 
     Args:
-        where (WHERE...): folders with models, names on the Hub, and lists of them (@list.txt, one name per
-            line).
+        where (WHERE...): folders with models, names on the Hub, and its tags (hub:TAG).
         base: the only base. Default: each that a candidate names.
         task (TASK.yaml): begin a run that chooses sources for this task.
         seed: draws the items of trial merges.

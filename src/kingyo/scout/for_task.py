@@ -58,7 +58,8 @@ class ScoutedSources(StrictModel):
     """The value of ``sources.scout``: where to look, and limits of the choice.
 
     Attributes:
-        where: folders, and names on the Hub. Default: **required**.
+        where: folders, names on the Hub, and its tags, as ``hub:base_model:finetune:org/name``. Default:
+            **required**.
         min_gain: least gain in mean score for which a source is added.
         most: most sources. Default: no limit.
         max_size: most bytes of all chosen sources, such as ``30GB``. Default: no limit.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -23,6 +23,18 @@ _TOO_MANY = 429  # the status of a rate limit
 
 class NoSuchModelError(KingyoError):
     """A name is neither a path nor that of a model on the Hub."""
+
+
+def list_models(tag: str, limit: int) -> Iterator[ModelInfo]:
+    """Yield models of the Hub with a tag, such as ``base_model:finetune:org/name``."""
+    from huggingface_hub import HfApi
+
+    try:
+        yield from HfApi().list_models(filter=tag, limit=limit, full=True, cardData=True, fetch_config=True)
+    except Exception as error:  # huggingface_hub raises the errors of several libraries
+        expected = "a list of models from the Hub"
+        remedy = "Try again later, or name the models; log in with `hf auth login` if they are not public."
+        raise KingyoError(f"hub:{tag}", expected, f"{error!s:.200}", remedy) from error
 
 
 def describe_model(name: str, revision: str | None) -> ModelInfo:

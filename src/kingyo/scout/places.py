@@ -18,12 +18,15 @@ from kingyo.merging.checkpoints.folder_files import PICKLED
 from kingyo.merging.checkpoints.model_reference import parse_reference, with_denoiser
 from kingyo.merging.lineage import read_front_matter
 from kingyo.scout.candidate import CardFacts
-from kingyo.scout.on_hub import FOLDER_OR_MODEL, NoSuchModelError, describe_model
+from kingyo.scout.on_hub import FOLDER_OR_MODEL, NoSuchModelError, describe_model, list_models
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelInfo
 
 MAX_DEPTH = 3
+HUB_TAG = "hub:"
+"""What a tag of the Hub begins with among the places to look."""
+MOST_TAGGED = 200  # models of one tag
 _MARKS = (PIPELINE, CONFIG, DIFFUSERS_WEIGHTS)
 """Files that only a model's folder has."""
 _WEIGHTS = ("*.safetensors", "*.gguf", *PICKLED)
@@ -65,15 +68,24 @@ def broken(name: str, error: Exception) -> KingyoError:
 
 
 def find_places(where: Iterable[str]) -> list[Place]:
-    """Return all candidates in folders and by names on the Hub, each once."""
+    """Return all candidates in folders, by names on the Hub and by its tags (``hub:TAG``), each once."""
     found: dict[object, Place] = {}
     for name in where:
-        for place in _named(name):
+        tag = name.removeprefix(HUB_TAG)
+        for place in _named(name) if tag == name else _tagged(tag):
             if isinstance(place.error, NoSuchModelError):
                 raise place.error
             key = local_path(place.name).resolve() if place.is_local else place.name
             found.setdefault((key, place.on), place)
     return list(found.values())
+
+
+def _tagged(tag: str) -> Iterator[Place]:
+    for info in list_models(tag, MOST_TAGGED):
+        try:
+            yield hub_place(info, info.id)
+        except Exception as error:  # noqa: BLE001 - whatever a card may hold, it must not end the scan
+            yield Place(name=info.id, error=broken(info.id, error))
 
 
 def _named(name: str) -> Iterator[Place]:
