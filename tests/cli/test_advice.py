@@ -46,7 +46,7 @@ def test_answers_come_with_the_worst_first(finished: World) -> None:
     shown = finished.data("show", "runs/small", "--trial", "3", "--answers", "5")
     scores = [each["score"] for each in shown["answers"]]
     assert len(scores) == 5 and scores == sorted(scores)
-    assert {"item", "prompt", "expected", "answer", "score"} <= set(shown["answers"][0])
+    assert {"id", "prompt", "reference", "answer", "score"} <= set(shown["answers"][0])
     output = finished.run("show", "runs/small", "--trial", "3", "--answers", "5").stdout
     for each in shown["answers"]:
         assert f"{each['item']}: {100 * each['score']:.0f}%" in output

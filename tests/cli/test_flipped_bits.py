@@ -24,8 +24,7 @@ def shown(run: Path) -> str:
     """What `kingyo show --json` prints of a run."""
     with RunStore.read(run) as store:
         summary = summarize(store)
-        advice = [each.to_json() for each in advise(store, summary)]
-        return json.dumps({**summary.to_json(), "advice": advice})
+        return json.dumps({**summary.to_json(), "advice": [vars(each) for each in advise(store, summary)]})
 
 
 def copied(run: Path, to: Path) -> Path:

@@ -107,4 +107,7 @@ def _as_scored(model: Path) -> Drawing | None:
     root = model.parent if (model.parent / PIPELINE).is_file() else model
     files = [each for each in (root / "task.yaml", root / "tasks.yaml") if each.is_file()]
     settings = [settings_of(spec, root) for file in files for spec in specs_in(file).values()]
-    return next((each.drawing for each in settings if isinstance(each, DrawSettings)), None)
+    drawn = [each.drawing for each in settings if isinstance(each, DrawSettings)]
+    if settings and not drawn:
+        echo(f"Note: {files[0]} has no task of kind draw, so its settings are not used.", err=True)
+    return drawn[0] if drawn else None

@@ -45,8 +45,8 @@ def evaluate(
         split: fit, validation, test or all. Default: test.
         answers: also write all answers to this JSONL file; pictures go to a folder named media next to it.
     """
-    if answers is not None and (answers.exists() or not answers.parent.is_dir()):
-        expected = "a new file in an existing folder"
+    if answers is not None and not (answers.parent.is_dir() and _is_free(answers)):
+        expected = "a new file in an existing folder, or earlier answers"
         raise KingyoError("--answers", expected, str(answers), "Name another file.")
     from kingyo.api.scoring import score
     from kingyo.cli.progress import Counts
@@ -72,6 +72,10 @@ def evaluate(
                 print_json(record)
             else:
                 _print_scores(scores)
+
+
+def _is_free(file: Path) -> bool:
+    return not file.exists() or (file.is_file() and file.read_bytes().startswith(b'{"id": '))
 
 
 def _print_scores(scores: ModelScores) -> None:

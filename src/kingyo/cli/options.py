@@ -28,6 +28,7 @@ _SHARED = {
 """Help of parameters that several commands have."""
 _FLAGS = {
     "as_json": ("--json",),
+    "count": ("--count", "-n"),
     "form": ("--as",),
     "out": ("--out", "-o"),
     "remote_code": ("--trust-remote-code",),

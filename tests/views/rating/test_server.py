@@ -175,7 +175,7 @@ def test_a_session_ends_by_itself_and_at_ctrl_c(tmp_path: Path) -> None:
         running.process.join(30)
         assert running.process.exitcode == 0, running.err.read_text()
         out = running.out.read_text()
-        assert "ann has judged 2 of 2 pairs" in out and f"kingyo rate {run}" in out
+        assert "2 of 2 pairs" in out and f"kingyo show {run}" in out
         assert running.err.read_text() == ""
 
 
