@@ -49,9 +49,9 @@ def test_answers_come_with_the_worst_first(finished: World) -> None:
     assert {"id", "prompt", "reference", "answer", "score"} <= set(shown["answers"][0])
     output = finished.run("show", "runs/small", "--trial", "3", "--answers", "5").stdout
     for each in shown["answers"]:
-        assert f"{each['item']}: {100 * each['score']:.0f}%" in output
+        assert f"{each['id']}: {100 * each['score']:.0f}%" in output
         assert f"prompt    {each['prompt']}" in output
-        assert f"expected  {each['expected']}" in output
+        assert f"expected  {each['reference']}" in output
     assert output.count("answered  ") == 5 and "merge_method" not in output
     all_of_them = finished.run("show", "runs/small", "--trial", "3", "--answers", "99", "--json").stdout
     assert len(json.loads(all_of_them)["answers"]) == 16

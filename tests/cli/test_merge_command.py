@@ -108,8 +108,7 @@ class TestCard:
         assert data["pipeline_tag"] == "text-generation"
         assert data["language"] == ["ja", "en"]
         assert re.search(r"\| merged \| b \|.* cc-by-nc-4.0 \|", card.text)
-        assert "| base | base | not stated in its card |" in card.text
-        assert "The strictest known licence is **cc-by-nc-4.0**." in card.text
+        assert re.search(r"\| base \| base \|.* not stated in its card \|", card.text)
 
     def test_the_dry_run_shows_the_recipe_without_paths(self, command: Command) -> None:
         absolute = str(command.folder / "b")

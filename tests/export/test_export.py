@@ -160,7 +160,7 @@ def test_the_card_has_scores_with_interval_and_n(world: Path, exported: Path) ->
     assert str(world) not in card
     assert "scored with kingyo 0.0.1." in card
     lines = [line for line in card.splitlines() if line.startswith("| ")]
-    assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {4, 5}
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {5, 6}
 
 
 def test_the_recipe_can_be_merged_again_from_any_folder(exported: Path) -> None:

@@ -106,7 +106,10 @@ def _as_scored(model: Path) -> Drawing | None:
 
     root = model.parent if (model.parent / PIPELINE).is_file() else model
     files = [each for each in (root / "task.yaml", root / "tasks.yaml") if each.is_file()]
-    settings = [settings_of(spec, root) for file in files for spec in specs_in(file).values()]
+    try:
+        settings = [settings_of(spec, root) for file in files for spec in specs_in(file).values()]
+    except KingyoError as error:
+        raise error if str(files[0]) in error.argument else error.placed(str(files[0])) from error
     drawn = [each.drawing for each in settings if isinstance(each, DrawSettings)]
     if settings and not drawn:
         echo(f"Note: {files[0]} has no task of kind draw, so its settings are not used.", err=True)
