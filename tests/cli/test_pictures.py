@@ -104,7 +104,7 @@ def test_the_report_shows_a_contact_sheet(finished: Path) -> None:
     assert done.returncode == 0, done.stderr
     page = (finished / "run" / "report.html").read_text()
     sheet = page.partition('<section id="sheet">')[2].partition("<details>")[0]
-    assert sheet.count("<img ") == 5 * 5 + 1  # five prompts; bred, base, two parents, uniform; the enlarged one
+    assert sheet.count("<img ") == 5 * 5 + 1  # bred, base, two parents, uniform; and the enlarged one
     assert "drawn by uniform" in sheet and "seed " in sheet
 
 
