@@ -14,10 +14,7 @@ from tests.cli.conftest import World
 from tests.merging.checkpoints.pickles import Evil, pickled
 
 SAID = {"allow_pickle": True, "budget": {"candidates": 6}, "controls": {"random": False, "grid": False}}
-OFTEN = (
-    ["evaluate", "a", "task.yaml", "--json"],
-    ["layers", "a", "b", "--task", "task.yaml", "--items", "4", "--json"],
-)
+OFTEN = (["evaluate", "a", "task.yaml", "--json"],)
 
 
 def no_safetensors(world: World) -> dict[str, str]:
@@ -72,7 +69,6 @@ def test_commands_read_pickles_with_a_flag(world: World) -> None:
         done = world.run(*words, "--allow-pickle")
         assert (done.returncode, done.stdout) == (0, target.stdout), done.stderr
     world.ok("layers", world.config(allow_pickle=True), "--items", "4")
-    world.ok("layers", "run.yaml", "--items", "4", "--allow-pickle")
     world.ok("chat", "a", "--allow-pickle")
 
 

@@ -38,6 +38,7 @@ _COMMANDS = {
     "recipe": "show",
     "scout": "scout",
     "diff": "diff",
+    "layers": "diff",
     "evaluate": "evaluate",
     "chat": "evaluate",
     "draw": "draw",

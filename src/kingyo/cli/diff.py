@@ -1,17 +1,20 @@
-"""The command ``diff``."""
+"""The commands that compare models: ``diff`` and ``layers``."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kingyo.cli.console import Console, print_lines, print_rows
+from kingyo.cli.options import Positive
 from kingyo.cli.output import echo, print_json
 from kingyo.cli.progress import Counts
 from kingyo.cli.run import interruptible
 from kingyo.core.io.files import write_bytes
-from kingyo.core.io.units import count_text, percent
+from kingyo.core.io.units import count_text, counted, percent
 
 if TYPE_CHECKING:
     from kingyo.views.compare import CheckpointComparison, ComparisonSums
@@ -131,3 +134,35 @@ def _share(value: float | None) -> str:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
+
+
+def layers(config: Path, *, items: Positive | None = None, as_json: bool = False) -> None:
+    """Compare the layers of models: a layer can follow one whose output looks like its input.
+
+    Example: `kingyo layers run.yaml`
+
+    Args:
+        config (RUN.yaml): the run whose sources are compared, on its fit items.
+        items: most prompts. Default: all.
+    """
+    from kingyo.runs.config_file import load_config
+    from kingyo.runs.layer_similarity import compare_layers
+    from kingyo.views.compare import letter
+
+    with redirect_stdout(sys.stderr):  # output of graders
+        similarity = compare_layers(load_config(config), config.parent, items)
+    if as_json:
+        return print_json(similarity.to_json())
+    console, places = Console(), list(enumerate(similarity.places))
+    letters = {name: letter(i) for i, name in enumerate(similarity.n_layers)}
+    for name, n in similarity.n_layers.items():
+        print_lines(console, f"{letters[name]} = {name}, {counted(n, 'layer')}")
+    size = f"{counted(similarity.n_tokens, 'token')} of {counted(similarity.n_prompts, 'prompt')}"
+    print_lines(console, f"Mean cosine on {size}. Row: output of a layer. Column: input of a layer.")
+    inputs = [(i, f"{letters[name]}.{k}") for i, (name, k) in places if k < similarity.n_layers[name]]
+    rows = [
+        [f"{letters[name]}.{k - 1}", *(f"{similarity.cosine[i, j]:.2f}" for j, _ in inputs)]
+        for i, (name, k) in places
+        if k
+    ]
+    return print_rows(console, ("", *(place for _, place in inputs)), rows, n_left=1)

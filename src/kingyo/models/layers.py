@@ -261,6 +261,11 @@ def _twin(module: nn.Module) -> nn.Module:
     return twin
 
 
+def layers_of(model: PreTrainedModel) -> nn.ModuleList:
+    inner = _decoder(model)
+    return next(getattr(inner, each) for each in _STACKS if hasattr(inner, each))
+
+
 class HasModule(Protocol):
     """A live model that is a model of transformers."""
 
