@@ -144,6 +144,10 @@ class TwoTowers:
         bias = getattr(model, "logit_bias", None)
         self.bias = None if bias is None else float(bias.detach())
 
+    @property
+    def width(self) -> int:
+        return len(self._text_vector(""))
+
     def cosines(self, pictures: Sequence[Media], texts: Sequence[str]) -> list[float]:
         vectors = torch.stack([self._text_vector(text) for text in texts])
         cosines = (self.image_vectors(pictures) * vectors).sum(dim=-1)
