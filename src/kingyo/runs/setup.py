@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from kingyo.core.io.lazy_torch import torch
 from kingyo.core.types import Item, Split, Task
+from kingyo.core.user_code.versions import CODE, KINGYO
 from kingyo.errors import KingyoError, unknown_name_error
 from kingyo.merging.checkpoints import Checkpoint, fingerprints_of, is_as_stamped, open_checkpoint
 from kingyo.merging.checkpoints.locate import open_together
@@ -122,15 +123,29 @@ def stored_config(store: RunStore) -> tuple[RunConfig, Path]:
         expected = "a run that was set up completely"
         remedy = "Delete the folder and start again with `kingyo evolve`."
         raise KingyoError(str(store.folder), expected, "one that was stopped before its first step", remedy)
-    keys = {key: value for key, value in cast(dict[str, object], data).items() if key != "scout"}  # of 0.1
-    if isinstance(paths := keys.get("dataflow"), dict):  # keys of 0.1
-        for gone in ("known", "max_size"):
-            cast(dict[str, object], paths).pop(gone, None)
-    config, relative = parse_config(keys, str(store.folder)), store.fact("folder_from_run")
+    try:
+        config = parse_config(_known_keys(cast(dict[str, Any], data)), str(store.folder))
+    except KingyoError as error:  # stored settings were valid once
+        versions = cast(dict[str, str], store.fact("versions") or {})
+        remedy = f"Use the kingyo that wrote it: {versions.get(KINGYO)}, code {versions.get(CODE)}."
+        raise KingyoError(str(store.folder), "settings of this version", str(error), remedy) from error
+    relative = store.fact("folder_from_run")
     if not Path(folder).is_dir() and isinstance(relative, str):  # the run may have moved with it
         moved = (store.folder / relative).resolve()
         return config, moved if moved.is_dir() else Path(folder)
     return config, Path(folder)
+
+
+def _known_keys(data: dict[str, Any]) -> dict[str, Any]:
+    """Return stored settings without keys of earlier checkouts that a begun run no longer needs."""
+    known = {key: value for key, value in data.items() if key != "scout"}
+    for holder, gone in (("dataflow", ("known", "max_size")), ("splits", ("similar",))):
+        specs = [known, known.get("task"), *(cast(dict[str, Any], known.get("tasks") or {})).values()]
+        for each in specs:
+            if isinstance(each, dict) and isinstance(own := cast(dict[str, Any], each).get(holder), dict):
+                for key in gone:
+                    cast(dict[str, Any], own).pop(key, None)
+    return known
 
 
 def use_threads(store: RunStore) -> None:
