@@ -108,8 +108,12 @@ def test_a_lora_is_written_after_the_base(world: World) -> None:
     save_file(tensors, folder / "adapter_model.safetensors")
     (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 1, "lora_alpha": 1}')
     words = ("--source", "loras/head", "--source", "a", *TASK)
-    world.fails("init", "new.yaml", *words, says="--base: expected the model of the LoRA loras/head")
+    world.fails("init", "new.yaml", *words, says="--base: expected the one model of all LoRAs")
     (world.folder / "runs").mkdir()
     world.ok("init", "runs/new.yaml", "--base", "base", *words)
-    run = yaml.safe_load((world.folder / "runs" / "new.yaml").read_text())
-    assert (run["base"], run["sources"]) == ("../base", {"head": "../base+../loras/head", "a": "../a"})
+    config = {"peft_type": "LORA", "r": 1, "lora_alpha": 1, "base_model_name_or_path": "../../base"}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    world.ok("init", "runs/named.yaml", *words)
+    for name in ("new", "named"):
+        run = yaml.safe_load((world.folder / "runs" / f"{name}.yaml").read_text())
+        assert (run["base"], run["sources"]) == ("../base", {"head": "../base+../loras/head", "a": "../a"})

@@ -111,7 +111,7 @@ def init(
 
     Args:
         out (RUN.yaml): the file to write.
-        base: the common base model; a LoRA is merged as a change of it.
+        base: the common base model. Default: the one that all LoRAs among the sources name.
         source: a model or a LoRA to merge, as PATH or NAME=PATH. Repeatable.
         task: a .jsonl or .csv file with prompts and answers, images, or both.
         prompt: prompt template: {field} is filled in; {{ and }} are literal braces.
@@ -133,7 +133,7 @@ def init(
         source = _ask_sources()
     if task is None:
         task = _ask("Task file (.jsonl or .csv with prompts or images, and answers)", _first_row)
-    named = _with_base(base, _named(source))
+    base, named = _with_base(base, _named(source))
     base = _relative(base, folder) if base else None
     sources = {name: _relative(each, folder) for name, each in named.items()}
     run = _opened(out, base, sources)
@@ -285,19 +285,28 @@ def _named(sources: Sequence[str]) -> dict[str, str]:
     return named
 
 
-def _with_base(base: str | None, sources: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the sources with each LoRA written after the base."""
-    written = dict(sources)
-    for name, reference in sources.items():
-        if (Path(reference) / "config.json").is_file():
-            continue
-        from kingyo.scout.places import find_places
+def _with_base(base: str | None, sources: Mapping[str, str]) -> tuple[str | None, Mapping[str, str]]:
+    """Return the base, or the model that all LoRAs name, and the sources with each LoRA written after it."""
+    unclear = {name: each for name, each in sources.items() if not (Path(each) / "config.json").is_file()}
+    if not unclear:
+        return base, sources
+    from kingyo.scout.base import Names
+    from kingyo.scout.places import Place, find_places
 
-        if [each.is_adapter and each.on is None for each in find_places([reference])] == [True]:
-            if not base:
-                raise KingyoError("--base", f"the model of the LoRA {reference}", "none", "Add --base MODEL.")
-            written[name] = f"{base}+{reference}"
-    return written
+    loras: dict[str, Place] = {}
+    for name, reference in unclear.items():
+        match find_places([reference]):
+            case [place] if place.is_adapter and place.on is None:
+                loras[name] = place
+            case _:
+                pass
+    places = list(loras.values())
+    named = set[str | None]() if base else set(Names(places).all_meant(places))
+    if len(named) > 1 or None in named:
+        received = " and ".join(sorted(each or "one that is not named" for each in named))
+        raise KingyoError("--base", "the one model of all LoRAs", received, "Add --base MODEL.")
+    base = base or next(iter(named), None)
+    return base, {**sources, **{name: f"{base}+{sources[name]}" for name in loras}}
 
 
 def _splits(data: Path) -> str:
