@@ -117,15 +117,15 @@ def agrees(world: World, config: Path, baselines: list[str]) -> dict[str, Any]:
 def test_a_source_with_a_lora_can_be_passed_through(world: World) -> None:
     write_lora(world.folder / "lora", "a")
     config = world.config(
-        **path_config(sources={"a": "a", "tuned": "a+lora"}, dataflow={"frame": "tuned", "max_hops": 4})
+        **path_config(sources={"a": "a", "adapted": "a+lora"}, dataflow={"frame": "adapted", "max_hops": 4})
     )
-    shown = agrees(world, config, ["a", "tuned", "uniform", "frankenmerge"])
+    shown = agrees(world, config, ["a", "adapted", "uniform", "frankenmerge"])
     merged = {"merge_method": "passthrough", "models": [{"model": "a+lora"}]}
     (world.folder / "tuned.yaml").write_text(yaml.safe_dump(merged))
     world.ok("merge", "tuned.yaml", "tuned")
     alone = world.data("evaluate", "tuned", "runs/small")["score"]
     plain = world.data("evaluate", "a", "runs/small")["score"]
-    assert shown["baselines"]["tuned"]["test"]["score"] == pytest.approx(alone)
+    assert shown["baselines"]["adapted"]["test"]["score"] == pytest.approx(alone)
     assert alone != plain, "the adapter says something"
 
 
