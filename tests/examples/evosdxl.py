@@ -50,7 +50,11 @@ def real_shapes(folder: Path) -> Generator[Hub]:
     unet(folder / DPO / "unet", "F32", variant="")
     for name in (JUGGERNAUT, JAPANESE):
         unet(folder / name / "unet")
-        index = {"_class_name": "StableDiffusionXLPipeline", "unet": ["diffusers", "UNet2DConditionModel"]}
+        parts = ("text_encoder", "vae", "scheduler", "unet")  # as the index of SDXL, without the rest
+        index = {
+            "_class_name": "StableDiffusionXLPipeline",
+            **dict.fromkeys(parts, ["diffusers", "UNet2DConditionModel"]),
+        }
         (folder / name / "model_index.json").write_text(json.dumps(index))
     lightning(folder / LIGHTNING)
     ukiyoe(folder / PRINTS)
