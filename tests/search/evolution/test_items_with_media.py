@@ -20,7 +20,6 @@ from kingyo.runs.resume import journey_of
 from kingyo.runs.run import Run, open_task
 from kingyo.search.evolution import BASELINES
 from kingyo.store import RunStore
-from kingyo.tasks import load_splits, parse_task_spec
 from kingyo.views.results.summary import summarize
 from tests.models_on_disk import fine_tuned, llama
 from tests.tasks.pictures import TASK, album
@@ -110,11 +109,3 @@ def test_a_run_with_a_missing_or_changed_image_is_refused(world: Path, spoil: Ca
     spoil(file)
     with pytest.raises(KingyoError, match=file.name):
         RunStore.open(run)
-
-
-def test_a_run_that_cannot_be_set_up_leaves_no_images(world: Path) -> None:
-    splits = load_splits({"album": parse_task_spec(TASK)}, world).splits
-    (world / "images" / "3.png").write_bytes(b"another")
-    with RunStore.create(world / "run") as store, pytest.raises(KingyoError, match=r"3\.png"):
-        store.begin({"name": "album"}, splits)
-    assert not (world / "run").exists()

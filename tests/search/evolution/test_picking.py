@@ -34,13 +34,16 @@ class Believing(Listed):
         return [self._beliefs.get(genome, 0.1) for genome in genomes]
 
 
-def answers(right: Mapping[Genome, str]) -> Model:
-    """Of validation what the digits say, by genome; of all else nothing is right."""
+def answers(right: Mapping[Genome, str], others: Mapping[Genome, Sequence[str]] = {}) -> Model:
+    """Of validation what the digits say, by genome; of all else the items that begin with ``others``."""
     rows = {weights(*genome).hash: digits for genome, digits in right.items()}
+    begins = {weights(*genome).hash: tuple(words) for genome, words in others.items()}
 
     def solves(recipe: Recipe, item: str) -> float:
         _, is_validation, place = item.partition("validation")
-        return float(rows.get(recipe.hash, bits(0))[int(place)]) if is_validation else 0.0
+        if is_validation:
+            return float(rows.get(recipe.hash, bits(0))[int(place)])
+        return float(item.startswith(begins.get(recipe.hash, ())))
 
     return Model(solves=solves)
 
@@ -149,16 +152,21 @@ def test_with_several_tasks_weighted_means_count(tmp_path: Path, belief: float, 
         assert winner_of(store).asked.genome == wins
 
 
-def ended(folder: Path, bred: str, uniform: str, control: str = "") -> RunSummary:
-    """A run whose bred model, uniform merge and random control answer validation so."""
-    right = {B: bred, KNOWN["uniform"]: uniform, C: control or bits(0)}
+def summary_of(folder: Path, model: Model, *, has_control: bool) -> RunSummary:
+    """A run of one bred model and, if asked for, one of a random control."""
     with begun(folder) as store:
-        search_run = journey(store, answers(right), Listed([B]), limits=Limits(candidates=1))
+        search_run = journey(store, model, Listed([B]), limits=Limits(candidates=1))
         main, random = search_run.first
         searches = [main, replace(random, strategy=Listed([C]), like=(MAIN,))]
-        replace(search_run, stages=[fixed(*searches if control else [main])]).run()
+        replace(search_run, stages=[fixed(*searches if has_control else [main])]).run()
         assert len(store.trials(BASELINES)) == len(BASELINE_RECIPES)
         return summarize(store)
+
+
+def ended(folder: Path, bred: str, uniform: str, control: str = "") -> RunSummary:
+    """A run whose bred model, uniform merge and random control answer validation so."""
+    model = answers({B: bred, KNOWN["uniform"]: uniform, C: control or bits(0)})
+    return summary_of(folder, model, has_control=bool(control))
 
 
 FAR, CLOSE = "0" * 2 + "1" * 13 + "0" * 5, "0" * 4 + "1" * 13 + "0" * 3
@@ -219,36 +227,14 @@ def test_fit_counts_against_a_control_that_validation_prefers(tmp_path: Path) ->
 
     On test the control has all ten right and bred none: that plays no part, and the sentence says so.
     """
-    right = {weights(*B).hash: bits(12), weights(*C).hash: bits(15)}
-
-    def solves(recipe: Recipe, item: str) -> float:
-        _, is_validation, place = item.partition("validation")
-        if is_validation:
-            return float(right.get(recipe.hash, bits(0))[int(place)])
-        return float(recipe.hash == weights(*(B if item.startswith("fit") else C)).hash)
-
-    with begun(tmp_path / "run") as store:
-        search_run = journey(store, Model(solves=solves), Listed([B]), limits=Limits(candidates=1))
-        main, random = search_run.first
-        replace(search_run, stages=[fixed(main, replace(random, strategy=Listed([C]), like=(MAIN,)))]).run()
-        summary = summarize(store)
+    model = answers({B: bits(12), C: bits(15)}, {B: ["fit"], C: ["test"]})
+    summary = summary_of(tmp_path / "run", model, has_control=True)
     assert summary.best is summary.winner
 
 
 def test_the_best_baseline_uses_fit_and_validation_together(tmp_path: Path) -> None:
     """Of 20 and 24 items: the uniform merge has 11 and 0 right, the parent a 10 and 2."""
-    on_validation = {KNOWN["uniform"]: bits(11), KNOWN["a"]: bits(10), B: bits(11)}
-    rows = {weights(*genome).hash: digits for genome, digits in on_validation.items()}
-    parent = weights(*KNOWN["a"]).hash
-
-    def solves(recipe: Recipe, item: str) -> float:
-        _, is_validation, place = item.partition("validation")
-        if is_validation:
-            return float(rows.get(recipe.hash, bits(0))[int(place)])
-        return float(recipe.hash == parent and item in {"fit0", "fit1"})
-
-    with begun(tmp_path / "run") as store:
-        search_run = journey(store, Model(solves=solves), Listed([B]), limits=Limits(candidates=1))
-        replace(search_run, stages=[fixed(search_run.first[0])]).run()
-        summary = summarize(store)
+    right = {KNOWN["uniform"]: bits(11), KNOWN["a"]: bits(10), B: bits(11)}
+    model = answers(right, {KNOWN["a"]: ["fit0", "fit11"]})
+    summary = summary_of(tmp_path / "run", model, has_control=False)
     assert summary.best is not None and summary.best.name == "a"

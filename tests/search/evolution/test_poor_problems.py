@@ -9,25 +9,19 @@ from zlib import crc32
 
 import pytest
 
-from kingyo.core.types import SPLITS, Axis, Evaluation, Genome, Item, ItemScore, Split
+from kingyo.core.types import SPLITS, Evaluation, ItemScore, Split
 from kingyo.errors import KingyoError
 from kingyo.merging.recipe import Recipe
-from kingyo.search.evolution import MAIN, Journey, Limits, Search, fixed
+from kingyo.search.evolution import MAIN, Journey, Limits, fixed
 from kingyo.search.runners import LocalRunner
-from kingyo.search.strategies import STRATEGIES, build
+from kingyo.search.strategies import STRATEGIES
 from kingyo.store import RunStore
 from kingyo.views.results.summary import summarize
-from tests.fake_runs import weights
+from tests.fake_runs import begun as begun_with
+from tests.fake_runs import journey as fake_journey
+from tests.fake_runs import made_splits, weights
 
 NAMES = STRATEGIES.names()
-AXES = tuple(Axis(name=f"weight/{name}", low=0, high=1, place=0.5, family=f"weight/{name}") for name in "ab")
-
-
-class Plane:
-    axes = AXES
-
-    def decode(self, genome: Genome) -> Recipe:
-        return weights(*genome)
 
 
 def scored(how: Callable[[Recipe, str], float]) -> LocalRunner:
@@ -42,26 +36,12 @@ def scored(how: Callable[[Recipe, str], float]) -> LocalRunner:
 
 
 def journey(store: RunStore, runner: LocalRunner, strategy: str, candidates: int) -> Journey:
-    main = Search(
-        name=MAIN,
-        space=Plane(),
-        strategy=build(strategy, AXES, 1, {}),
-        limits=Limits(candidates=candidates),
-        description={"strategy": strategy},
-    )
-    baselines = {"a": weights(1, 0), "b": weights(0, 1), "uniform": weights(0.5, 0.5)}
-    return Journey(store=store, runner=runner, baselines=baselines, stages=[fixed(main)], finalists=3)
+    search_run = fake_journey(store, runner, strategy=strategy, limits=Limits(candidates=candidates))
+    return replace(search_run, stages=[fixed(search_run.first[0])])
 
 
 def begun(folder: Path, n_items: int) -> RunStore:
-    store = RunStore.create(folder)
-    facts = {"name": "poor", "status": "running"}
-    store.begin(facts, {each: tuple(_items(each, n_items)) for each in SPLITS})
-    return store
-
-
-def _items(split: Split, n: int) -> list[Item]:
-    return [Item(id=f"{split}{i}", prompt=f"{split} {i}", answer="") for i in range(n)]
+    return begun_with(folder, made_splits(dict.fromkeys(SPLITS, n_items)))
 
 
 def assert_sound(store: RunStore, n_items: int) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kingyo.core.io.schema import parse_settings
-from kingyo.errors import KingyoError
 from kingyo.search.evolution.screens import Screen, ScreenSettings, estimate_means
 from kingyo.stats.irt import Responses, sigmoid
 
@@ -86,17 +84,3 @@ def test_estimates_are_shrunken_towards_the_others() -> None:
     assert 0.4 < lucky.score < 0.75
     assert perfect.score == 1.0
     assert [each.n for each in (lucky, perfect)] == [2, 64]
-
-
-def test_without_candidates_there_are_no_estimates() -> None:
-    assert estimate_means(Responses(ITEMS), []) == []
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [("items", 0), ("choose", "any")],
-)
-def test_settings_that_make_no_sense(key: str, value: object) -> None:
-    with pytest.raises(KingyoError) as error:
-        parse_settings(ScreenSettings, {key: value}, "search.screen")
-    assert error.value.argument == f"search.screen: {key}"

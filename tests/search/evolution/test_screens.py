@@ -12,7 +12,7 @@ import pytest
 from kingyo.core.types import Trial
 from kingyo.errors import KingyoError
 from kingyo.merging.recipe import Recipe
-from kingyo.search.evolution import BASELINES, MAIN, Event, Limits, fixed
+from kingyo.search.evolution import BASELINES, MAIN, Event, fixed
 from kingyo.search.evolution.screens import ScreenSettings
 from kingyo.search.strategies import build
 from kingyo.store import RunStore, StoredTrial
@@ -94,14 +94,6 @@ def test_no_item_of_a_recipe_is_run_twice_and_no_budget_is_exceeded(
 def spent(store: RunStore, search: str) -> int:
     """Items that were tried for a search on fit, failures too."""
     return sum(items for items, _ in store.costs(search, "fit").values())
-
-
-@pytest.mark.parametrize("budget", [23, 24, 7 * 8 - 1, 7 * 8])
-def test_a_budget_covers_complete_candidates_only(tmp_path: Path, budget: int) -> None:
-    with begun(tmp_path / "run") as store:
-        journey(store, Model(), "ga", "some", limits=Limits(item_evaluations=budget)).run()
-        assert len(store.trials(MAIN)) == budget // 8
-        assert spent(store, MAIN) <= budget
 
 
 @pytest.mark.parametrize(

@@ -7,29 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from kingyo.core.types import Evaluation, Genome
+from kingyo.core.types import Genome
 from kingyo.errors import KingyoError
 from kingyo.merging.recipe import Recipe
 from kingyo.search.evolution import BASELINES, MAIN, Limits, Search, fixed
 from kingyo.search.strategies import build
 from tests.fake_runs import AXES, N_ITEMS, Corners, Model, Plane, begun, journey, weights
-
-
-@pytest.mark.parametrize("strategy", ["ga", "cma-es", "random", "grid"])
-def test_a_run_finds_scores_and_compares(tmp_path: Path, strategy: str) -> None:
-    model = Model()
-    with begun(tmp_path / "run") as store:
-        journey(store, model, strategy=strategy).run()
-        assert store.status() == "finished"
-        winner = store.winner(MAIN)
-        assert winner is not None
-        test = store.evaluation(winner.id, "test")
-        assert test is not None
-        best_parent = max(
-            (store.evaluation(each.id, "test") or Evaluation()).mean or 0.0
-            for each in store.trials(BASELINES)
-        )
-        assert (test.mean or 0.0) >= best_parent
 
 
 def test_the_test_split_is_read_by_winners_and_baselines_only(tmp_path: Path) -> None:
@@ -60,18 +43,6 @@ def test_without_reuse_every_trial_is_scored(tmp_path: Path, is_asynchronous: bo
     assert values[True] == values[False]
 
 
-def test_a_search_continues_after_failures(tmp_path: Path) -> None:
-    def heavy(recipe: Recipe) -> bool:
-        return sum(float(each.parameters["weight"]) for each in recipe.sources) > 1.2  # type: ignore[arg-type]
-
-    with begun(tmp_path / "run") as store:
-        journey(store, Model(fails=heavy)).run()
-        failed = [each for each in store.summaries("fit") if each.failure]
-        assert failed
-        assert {each.failure for each in failed} == {"it crashed"}
-        assert store.status() == "finished"
-
-
 def test_a_failed_baseline_ends_the_run_and_can_be_fixed(tmp_path: Path) -> None:
     broken = weights(0.5, 0.5).hash
     with begun(tmp_path / "run") as store:
@@ -79,15 +50,6 @@ def test_a_failed_baseline_ends_the_run_and_can_be_fixed(tmp_path: Path) -> None
             journey(store, Model(fails=lambda recipe: recipe.hash == broken)).run()
         journey(store, Model()).run()
         assert store.status() == "finished"
-
-
-def test_a_search_with_only_failures_reports_it(tmp_path: Path) -> None:
-    named = {weights(1, 0).hash, weights(0, 1).hash, weights(0.5, 0.5).hash}
-    with (
-        begun(tmp_path / "run") as store,
-        pytest.raises(KingyoError, match="30 failures, the last: it crashed"),
-    ):
-        journey(store, Model(fails=lambda recipe: recipe.hash not in named)).run()
 
 
 def test_a_control_that_only_fails_does_not_lose_the_run(tmp_path: Path) -> None:

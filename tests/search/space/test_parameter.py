@@ -59,13 +59,6 @@ def test_each_gene_reaches_exactly_the_tensors_of_its_group(groups: str, data: s
                 assert value == genes[f"weight/{source}/{group}"]
 
 
-def test_a_recipe_survives_its_yaml_and_its_dict() -> None:
-    search_space = space(groups="block")
-    recipe = search_space.decode(tuple(axis.first for axis in search_space.axes))
-    assert Recipe.from_dict(recipe.to_dict()) == recipe
-    assert recipe.seed == 7
-
-
 def test_fixed_values_go_to_the_recipe_and_have_no_axis() -> None:
     search_space = space(density=0.4, normalize=True, weight=Bounds(low=0, high=1))
     assert {axis.name.split("/")[0] for axis in search_space.axes} == {"weight"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -17,7 +17,6 @@ from kingyo.search.strategies.stepwise import Stepwise
 Scores = NDArray[np.float64]
 Score = Callable[[frozenset[int]], Scores | None]
 """A set of sources -> the score of its merge on each item; None if it fails."""
-Tell = Callable[[Stepwise, Sequence[Outcome]], None]
 N_ITEMS, HEAT = 200, 24
 
 
@@ -79,7 +78,6 @@ class Selection:
 
     strategy: Stepwise
     trials: list[Trial] = field(default_factory=list[Trial])
-    log: list[int | tuple[Outcome, ...]] = field(default_factory=list[int | tuple[Outcome, ...]])
     cost: int = 0
 
 
@@ -87,19 +85,12 @@ def axes(n: int) -> list[Axis]:
     return [Axis(name=f"weight/{i}", low=0.0, high=1.5, neutral=0.0) for i in range(n)]
 
 
-def tell_all(strategy: Stepwise, outcomes: Sequence[Outcome]) -> None:
-    strategy.tell(outcomes)
-
-
-def select(
-    n: int, score: Score, settings: Stepwise.Settings | None = None, *, seed: int = 0, tell: Tell = tell_all
-) -> Selection:
+def select(n: int, score: Score, settings: Stepwise.Settings | None = None, *, seed: int = 0) -> Selection:
     """Run a selection to its end; generations take the items in turn, in random order."""
     done = Selection(strategy=Stepwise(axes(n), seed, settings or Stepwise.Settings()))
     scored: dict[Genome, set[int]] = {}
     for generation in range(1000):
-        batch = done.strategy.batch
-        trials = done.strategy.ask(batch)
+        trials = done.strategy.ask(done.strategy.batch)
         if not trials:
             return done
         n_items = N_ITEMS if (example := score(frozenset())) is None else len(example)
@@ -117,6 +108,5 @@ def select(
             row = {f"item-{i:03d}": float(scores[i]) for i in items}
             outcomes.append(Outcome(trial=trial, items=row))
         done.trials += trials
-        done.log += [batch, tuple(outcomes)]
-        tell(done.strategy, outcomes)
+        done.strategy.tell(outcomes)
     raise AssertionError("the selection does not end")

@@ -48,18 +48,6 @@ def test_it_starts_at_the_start_or_at_x0() -> None:
         assert np.std(genomes, axis=0) == pytest.approx([2.0, 0.05], rel=0.1)
 
 
-def test_a_failure_is_worse_than_the_worst_score() -> None:
-    """A failed generation member counts like a score below all others."""
-    failing, low = (CmaEs(floats(3), 0, Settings(population=6)) for _ in range(2))
-    for generation in range(5):
-        trials = failing.ask(6)
-        assert low.ask(6) == trials
-        bad = trials[generation]
-        others = [scored(trial, -50 + sphere(trial.genome)) for trial in trials if trial != bad]
-        failing.tell([failed(bad), *others])
-        low.tell([scored(bad, -1000.0), *others])
-
-
 def test_a_plateau_triggers_a_restart() -> None:
     """The same score everywhere: after 10 + 30 n / λ generations a new one starts at another point."""
     strategy = CmaEs(floats(4), 0, Settings(population=8, sigma=0.02))
@@ -136,7 +124,7 @@ def ellipsoid(n: int) -> Callable[[Genome], float]:
 
 @pytest.mark.parametrize(
     ("n", "score", "budget", "expected"),
-    [(5, sphere, 600, -1e-8), (5, ellipsoid(5), 600, -1e-3), (40, ellipsoid(40), 4000, -0.6)],
+    [(5, ellipsoid(5), 600, -1e-3), (40, ellipsoid(40), 4000, -0.6)],
 )
 def test_the_separable_form_finds_the_optimum(
     n: int, score: Callable[[Genome], float], budget: int, expected: float

@@ -39,9 +39,9 @@ def test_every_combination_of_kinds(axes: tuple[Axis, ...]) -> None:
     assert len(work(build("mixed-cma-es", axes, 0, {}), lambda _: chance.random(), 200)) == 200
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_a_recipe_with_a_known_optimum(seed: int) -> None:
-    assert best("mixed-cma-es", EVERY_KIND, score_of_every_kind, 400, seed) > 3.99999
+@pytest.mark.parametrize(("name", "least"), [("mixed-cma-es", 3.99999), ("ga", 3.99)])
+def test_a_recipe_with_a_known_optimum(name: str, least: float) -> None:
+    assert min(best(name, EVERY_KIND, score_of_every_kind, 400, seed) for seed in range(2)) > least
 
 
 def test_an_int_that_starts_on_its_bound_can_leave_it() -> None:

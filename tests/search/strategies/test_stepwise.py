@@ -16,6 +16,8 @@ from tests.search.strategies.skills import N_ITEMS, Score, Scores, Selection, Sk
 
 Settings = Stepwise.Settings
 SEEDS = 20
+NORMS = ((0.1, 2.0), (0.2, 2.1), (1.0, 2.2), (1.1, 2.3), (1.2, 2.4), (1.3, 2.5))
+"""Six sources with two spans each; 0 and 1 change little in the first one."""
 
 
 class TestStepwise(StrategyContract):
@@ -34,6 +36,13 @@ class TestStepwiseThatNeverFails(TestStepwise):
     def evaluate(self, trial: Trial) -> Outcome:
         chance = random.Random(str(trial.genome))
         return scored(trial, *(float(chance.random() < 0.2 + 0.1 * sum(trial.genome)) for _ in range(12)))
+
+
+class TestStepwiseOfSpans(TestStepwiseThatNeverFails):
+    axes = tuple(axes(12))
+
+    def make(self, axes: Sequence[Axis], seed: int) -> Strategy:
+        return Stepwise(axes, seed, Settings(norms=NORMS))
 
 
 # ---- worlds of skills
@@ -92,15 +101,6 @@ def test_the_first_source_is_one_of_the_best_pair() -> None:
         assert {0, 1} <= set(select(24, score, seed=seed).strategy.chosen)
 
 
-def test_four_useful_sources_of_eighteen_are_found() -> None:
-    harm = (0, 0, 0, 0, 0.02, 0.02, 0.1, 0.1, 0.3, 0.3, 0.5, 0.8, 0.8, 0.8)
-    found = [SkillWorld(seed=seed, n_useful=4, harm=harm) for seed in range(SEEDS)]
-    done = [(world, select(world.n, world.score, seed=world.seed)) for world in found]
-    complete = [set(range(4)) <= world.chosen(each.strategy) for world, each in done]
-    assert sum(complete) >= 0.95 * SEEDS
-    assert np.mean([each.cost for _, each in done]) < 0.21 * (18 + 18 * 17 / 2) * N_ITEMS
-
-
 # ---- solved items: a source solves its own, a merge those of all its sources
 
 
@@ -144,9 +144,6 @@ def test_a_source_that_may_help_is_kept(seed: int) -> None:
 
 
 # ---- spans of layers
-
-NORMS = ((0.1, 2.0), (0.2, 2.1), (1.0, 2.2), (1.1, 2.3), (1.2, 2.4), (1.3, 2.5))
-"""Six sources with two spans each; 0 and 1 change little in the first one."""
 
 
 def disturbed(axes: frozenset[int]) -> Scores:
@@ -311,50 +308,7 @@ def test_one_source(solved: int, chosen: set[int]) -> None:
     assert done.strategy.verdict == ("all" if chosen else "enough")
 
 
-# ---- order, replay and heats
-
-
-def one_by_one(strategy: Stepwise, outcomes: Sequence[Outcome]) -> None:
-    """Tell each outcome alone, backwards, and look at the batch between."""
-    for outcome in outcomes[::-1]:
-        assert strategy.ask(100) == [], "a heat is planned before the last one is told"
-        assert strategy.batch == 1
-        strategy.tell([outcome, outcome])
-
-
-def shuffled(strategy: Stepwise, outcomes: Sequence[Outcome]) -> None:
-    strategy.tell(random.Random(len(outcomes)).sample(list(outcomes), len(outcomes)))
-
-
-@pytest.mark.parametrize("tell", [one_by_one, shuffled])
-def test_the_order_of_outcomes_does_not_matter(
-    tell: Callable[[Stepwise, Sequence[Outcome]], None],
-) -> None:
-    world = SkillWorld(seed=3, n_useful=3, harm=(0, 0.1, 0.5))
-    plain, other = select(world.n, world.score), select(world.n, world.score, tell=tell)
-    assert plain.trials == other.trials
-    assert plain.strategy.steps == other.strategy.steps
-    assert plain.strategy.contributions == other.strategy.contributions
-
-
-@pytest.mark.parametrize(
-    ("n", "score", "settings"),
-    [(18, SkillWorld(seed=5).score, Settings()), (12, disturbed, Settings(norms=NORMS))],
-    ids=["sources", "parts"],
-)
-def test_a_replay_asks_the_same_and_decides_the_same(n: int, score: Score, settings: Settings) -> None:
-    done = select(n, score, settings)
-    again = Stepwise(axes(n), 0, settings)
-    trials = [trial for event in done.log for trial in _replayed(again, event)]
-    assert trials == done.trials and again.ask(again.batch) == []
-    assert again.steps == done.strategy.steps and again.weights == done.strategy.weights
-
-
-def _replayed(strategy: Stepwise, event: int | tuple[Outcome, ...]) -> Sequence[object]:
-    if isinstance(event, int):
-        return strategy.ask(event)
-    strategy.tell(event)
-    return ()
+# ---- heats
 
 
 def test_a_heat_is_asked_as_a_whole() -> None:
